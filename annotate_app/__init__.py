@@ -1,0 +1,1 @@
+"""The front door: labeling pages, the store, assignment, agreement, adjudication and export."""

@@ -1,0 +1,82 @@
+"""`annotate-app`: parses and validates first, imports what a command needs after."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import jsonargparse
+
+# Where each first word of the command line lives; only that room is imported.
+ROOMS = {
+    "serve": "serve",
+    "worker": "serve",
+    "project": "project",
+    "import": "imports",
+    "judgments": "imports",
+    "agreement": "figures",
+    "aggregate": "figures",
+    "leaderboard": "figures",
+    "quality": "figures",
+    "export": "exports",
+    "user": "people",
+    "backup": "storage",
+    "restore": "storage",
+    "check": "storage",
+}
+
+
+def build_parser(rooms: list[str]) -> jsonargparse.ArgumentParser:
+    """The parser of the given rooms of `annotate_app.commands`."""
+    parser = jsonargparse.ArgumentParser(
+        prog="annotate-app", description="Collect human preferences, settle disagreements, export training data."
+    )
+    top = parser.add_subcommands(required=True, dest="command")
+    groups: dict[str, jsonargparse._core.ActionsContainer] = {}
+    for room in rooms:
+        for command in importlib.import_module(f"annotate_app.commands.{room}").COMMANDS:
+            sub = jsonargparse.ArgumentParser(description=command.help)
+            sub.add_argument("--config", action="config", help="YAML file with any of the options below")
+            sub.add_argument("--db", help="database URL (default: TIEBREAK_DB, else sqlite:///data/tiebreak.db)")
+            command.arguments(sub)
+            first, _, second = command.name.partition(" ")
+            if not second:
+                top.add_subcommand(first, sub, help=command.help)
+                continue
+            if first not in groups:
+                group = jsonargparse.ArgumentParser(description=f"{first} commands")
+                groups[first] = group.add_subcommands(required=True, dest="subcommand")
+                top.add_subcommand(first, group, help=f"{first} commands (see `annotate-app {first} --help`)")
+            groups[first].add_subcommand(second, sub, help=command.help)
+    return parser
+
+
+def find_command(words: list[str]):  # noqa: ANN201
+    """The Command that the first words name."""
+    room = importlib.import_module(f"annotate_app.commands.{ROOMS[words[0]]}")
+    return next(command for command in room.COMMANDS if command.name in (words[0], " ".join(words[:2])))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one command; the exit code is 0 done, 1 failed, 2 bad input."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    known = words and words[0] in ROOMS
+    rooms = [ROOMS[words[0]]] if known else sorted(set(ROOMS.values()))
+    parsed = build_parser(rooms).parse_args(words)
+    options = parsed[parsed.command]
+    name = [parsed.command]
+    if options.get("subcommand"):
+        name.append(options.subcommand)
+        options = options[options.subcommand]
+    try:
+        return find_command(name).run(options)
+    except (ValueError, FileNotFoundError, PermissionError) as error:
+        print(f"annotate-app {' '.join(name)}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""One room a file: the command line does everything that the pages do."""

@@ -1,0 +1,51 @@
+"""What a command is: a name, a line of help, its arguments, and a function that is only then allowed to import."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from annotate_app.access import Actor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """One subcommand, for example `project create`.
+
+    Attributes:
+        name: the words after `annotate-app`.
+        help: one line.
+        arguments: adds the arguments to a parser; module-level code of command files imports nothing heavy.
+        run: does it; returns the exit code (0 done, 1 failed). ValueError and FileNotFoundError end in exit code 2
+            and one line.
+    """
+
+    name: str
+    help: str
+    arguments: Callable[[argparse.ArgumentParser], Any]
+    run: Callable[[argparse.Namespace], int]
+
+
+ACTOR = Actor.command_line()
+
+
+def print_json(value: object) -> None:
+    """Prints one JSON document to stdout; NaN and infinities become null."""
+    json.dump(_finite(value), sys.stdout, ensure_ascii=False, indent=2)
+    sys.stdout.write("\n")
+
+
+def _finite(value: object) -> object:
+    match value:
+        case float():
+            return value if value == value and abs(value) != float("inf") else None
+        case dict():
+            return {str(key): _finite(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_finite(item) for item in value]
+        case _:
+            return value

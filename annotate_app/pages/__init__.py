@@ -1,0 +1,1 @@
+"""One page a file. A page reads state, draws, and calls one function per button."""

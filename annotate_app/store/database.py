@@ -1,0 +1,75 @@
+"""The engine and its transactions: the one place that knows SQLite from PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import make_url
+
+DEFAULT_URL = "sqlite:///data/tiebreak.db"
+
+
+def database_url(url: str | None = None) -> str:
+    """The URL given, else the TIEBREAK_DB variable, else SQLite in the folder `data`."""
+    return url or os.environ.get("TIEBREAK_DB") or DEFAULT_URL
+
+
+class Database:
+    """An engine with two kinds of transaction: `read` and `write`.
+
+    On SQLite a write transaction takes the write lock when it begins (BEGIN IMMEDIATE), so that what it read cannot
+    have changed by the time it writes; on PostgreSQL rows are locked by the statements that need it.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.engine = _create_engine(url)
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether the embedded database is used."""
+        return self.engine.dialect.name == "sqlite"
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A transaction that sees one consistent state and writes nothing."""
+        with self.engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that is on disk when the block ends, or leaves no trace when it raises."""
+        with self.engine.connect().execution_options(immediate=True) as connection, connection.begin():
+            yield connection
+
+    def close(self) -> None:
+        """Closes all pooled connections."""
+        self.engine.dispose()
+
+
+def _create_engine(url: str) -> Engine:
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "postgresql":
+        return create_engine(parsed, pool_size=20, max_overflow=40, pool_pre_ping=True)
+    if parsed.get_backend_name() != "sqlite":
+        raise ValueError(f"database URL {url!r}: allowed are sqlite:/// and postgresql+psycopg://")
+    if parsed.database and parsed.database != ":memory:":
+        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(parsed, pool_size=10, max_overflow=30, connect_args={"timeout": 30})
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection, _record) -> None:  # noqa: ANN001 (driver types)
+        connection.isolation_level = None  # we send BEGIN ourselves
+        for pragma in ("busy_timeout=30000", "foreign_keys=ON", "synchronous=FULL", "cache_size=-20000"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        immediate = connection.get_execution_options().get("immediate", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+    return engine

@@ -1,0 +1,69 @@
+"""Judgments as columns: what agreement, aggregation and annotator quality compute on.
+
+Content space throughout: a score below 0 prefers completion a, above 0 prefers b, whichever side either was shown on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from rewardkit.data import CHOICES
+
+CHOICE_CODES: dict[str, int] = {name: code for code, name in enumerate(CHOICES)}
+KINDS = ("work", "gold", "repeat", "qualification", "import")
+KIND_CODES: dict[str, int] = {name: code for code, name in enumerate(KINDS)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Votes:
+    """N judgments of I comparisons ("items") by R annotators, the newest of each annotator and item.
+
+    Attributes:
+        items: (I,) comparison ids.
+        annotators: (R,) annotator names.
+        sources: names of what wrote the completions; `item_source_a` and `item_source_b` index it.
+        item: (N,) int32, index into items.
+        annotator: (N,) int32, index into annotators.
+        choice: (N,) int8, index into `rewardkit.data.CHOICES`.
+        score: (N,) int8, signed degree; 0 for tie, both_bad and skip (look at choice to tell them apart).
+        kind: (N,) int8, index into `KINDS`.
+        shown_left: (N,) int8, 0 when a stood left, 1 when b did, -1 unknown.
+        seconds: (N,) float32, active seconds.
+        created_at: (N,) float64, unix seconds.
+        criteria: by criterion, (N,) float32 signed degree (b minus a for rated criteria), NaN where not judged.
+        item_source_a, item_source_b: (I,) int32, index into sources.
+        item_length_a, item_length_b: (I,) int32, characters of the completions.
+        item_gold: (I,) int8, index into CHOICES, -1 where no gold answer is known.
+    """
+
+    items: tuple[str, ...]
+    annotators: tuple[str, ...]
+    sources: tuple[str, ...]
+    item: np.ndarray
+    annotator: np.ndarray
+    choice: np.ndarray
+    score: np.ndarray
+    kind: np.ndarray
+    shown_left: np.ndarray
+    seconds: np.ndarray
+    created_at: np.ndarray
+    criteria: Mapping[str, np.ndarray]
+    item_source_a: np.ndarray
+    item_source_b: np.ndarray
+    item_length_a: np.ndarray
+    item_length_b: np.ndarray
+    item_gold: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.item)
+
+    def where(self, keep: np.ndarray) -> Votes:
+        """The votes at a boolean mask or an index array (N,); items and annotators keep their numbering."""
+        columns = ("item", "annotator", "choice", "score", "kind", "shown_left", "seconds", "created_at")
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        fields.update({name: fields[name][keep] for name in columns})
+        fields["criteria"] = {name: values[keep] for name, values in self.criteria.items()}
+        return Votes(**fields)

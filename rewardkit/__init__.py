@@ -1,0 +1,1 @@
+"""Preference data, Bradley-Terry reward models, ensembles and uncertainty: the ground floor."""

@@ -1,0 +1,58 @@
+# make start   installs into .venv, opens the app with an embedded database and a demo project
+# make test    installs what tests need, runs them all
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+PORT ?= 8501
+# The newest Python that is 3.11 or later; override with `make start PYTHON=/path/to/python3`.
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
+	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: start test slow lint bench clean
+
+start: $(VENV)/app.stamp
+	$(BIN)/annotate-app serve --demo --port $(PORT)
+
+test: $(VENV)/dev.stamp
+	@bash tests/system_packages.sh
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow and not bench"
+
+# The long tests: load, kill -9, statistics over many seeds.
+slow: $(VENV)/dev.stamp
+	@bash tests/system_packages.sh
+	$(BIN)/python -m pytest -m "slow and not bench"
+
+lint: $(VENV)/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+# Exports read by TRL's own loaders, figures beside the peers' libraries. Installs torch (CPU) and TRL into .venv-bench.
+bench: .venv-bench/stamp
+	.venv-bench/bin/python -m pytest -m bench
+
+$(VENV)/bin/python:
+	@[ -n "$(PYTHON)" ] || { echo "Tiebreak needs Python 3.11 or later: install it, or call make with PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "Python's venv module is missing: on Debian and Ubuntu install it with  apt-get install python3-venv"; exit 1; }
+
+$(VENV)/app.stamp: $(VENV)/bin/python pyproject.toml constraints.txt
+	@echo "Installing Tiebreak into $(VENV) (about a minute the first time)"
+	$(INSTALL) -e '.[app]'
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/bin/python pyproject.toml constraints.txt
+	@echo "Installing Tiebreak and what its tests need into $(VENV)"
+	$(INSTALL) -e '.[app,postgres,dev]'
+	@touch $@ $(VENV)/app.stamp
+
+.venv-bench/stamp: pyproject.toml constraints.txt
+	@[ -n "$(PYTHON)" ] || { echo "Tiebreak needs Python 3.11 or later"; exit 1; }
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --constraint constraints.txt torch
+	.venv-bench/bin/python -m pip install --quiet --constraint constraints.txt -e '.[app,postgres,dev,bench]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .venv-bench build *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,197 @@
+"""YAML values that know their line: what rubric and protocol files are read through, so that a mistake is named where it stands.
+
+Texts are composed into PyYAML's node tree and never constructed, so no tag can make an object.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import yaml
+
+MAX_CHARACTERS = 200_000
+_TEXT_TAGS = (
+    "tag:yaml.org,2002:str",
+    "tag:yaml.org,2002:bool",
+)  # plain on, off, yes and no are words where a text is due
+_INTEGER = re.compile(r"[-+]?[0-9]{1,9}")
+_NUMBER = re.compile(r"[-+]?[0-9]{1,9}(\.[0-9]{1,12})?")
+
+
+class YamlError(ValueError):
+    """A mistake in a YAML text: `place:line: problem`."""
+
+    def __init__(self, place: str, line: int, problem: str) -> None:
+        super().__init__(f"{place}:{line}: {problem}")
+        self.line = line
+        self.problem = problem
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One value of a YAML text.
+
+    Attributes:
+        place: the file's name, for messages.
+        path: where in the document, for example `scale.steps`; empty for the whole.
+        node: PyYAML's node.
+    """
+
+    place: str
+    path: str
+    node: yaml.Node
+
+    @property
+    def line(self) -> int:
+        """The line the value starts at, counted from 1."""
+        return self.node.start_mark.line + 1
+
+    def error(self, problem: str) -> YamlError:
+        """An error at this value."""
+        return YamlError(self.place, self.line, problem)
+
+    def named(self, path: str) -> Entry:
+        """The same value under a better path."""
+        return replace(self, path=path)
+
+    def fields(self, allowed: Sequence[str], required: Sequence[str] = ()) -> dict[str, Entry]:
+        """The values of a mapping with known keys; unknown, duplicate and missing keys are errors."""
+        found: dict[str, Entry] = {}
+        for key, value in self.pairs():
+            name = key.text()
+            if name not in allowed:
+                raise key.error(f"unknown key {name!r}{self._where()}{_did_you_mean(name, allowed)}")
+            found[name] = value.named(f"{self.path}.{name}" if self.path else name)
+        for name in required:
+            if name not in found:
+                raise self.error(f"{name} is missing{self._where()}")
+        return found
+
+    def pairs(self) -> list[tuple[Entry, Entry]]:
+        """The keys and values of a mapping, in order; a key that stands twice is an error at the second."""
+        if not isinstance(self.node, yaml.MappingNode):
+            raise self.unlike("a mapping of key: value")
+        first: dict[str, int] = {}
+        found = []
+        for key_node, value_node in self.node.value:
+            key = Entry(place=self.place, path=f"key of {self.path}" if self.path else "key", node=key_node)
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise key.unlike("a plain word")
+            if key_node.value in first:
+                raise key.error(f"duplicate key {key_node.value!r}, first at line {first[key_node.value]}")
+            first[key_node.value] = key.line
+            path = f"{self.path}.{key_node.value}" if self.path else key_node.value
+            found.append((key, Entry(place=self.place, path=path, node=value_node)))
+        return found
+
+    def items(self) -> list[Entry]:
+        """The values of a list."""
+        if not isinstance(self.node, yaml.SequenceNode):
+            raise self.unlike("a list")
+        return [
+            Entry(place=self.place, path=f"{self.path}[{number}]", node=node)
+            for number, node in enumerate(self.node.value, start=1)
+        ]
+
+    def text(self) -> str:
+        """A text with something in it."""
+        if not isinstance(self.node, yaml.ScalarNode) or self.node.tag not in _TEXT_TAGS:
+            raise self.unlike("a text (put a number in quotes to mean its characters)")
+        if not self.node.value.strip():
+            raise self.error(f"{self.path} is empty, allowed is a text with something in it")
+        return self.node.value
+
+    def texts(self) -> tuple[str, ...]:
+        """A list of different texts."""
+        found: dict[str, int] = {}
+        for item in self.items():
+            text = item.text()
+            if text in found:
+                raise item.error(f"{self.path} holds {text!r} twice, first at line {found[text]}")
+            found[text] = item.line
+        return tuple(found)
+
+    def word(self, allowed: Sequence[str]) -> str:
+        """One of some words."""
+        if not isinstance(self.node, yaml.ScalarNode) or self.node.value not in allowed:
+            raise self.unlike(", ".join(allowed), are=True)
+        return self.node.value
+
+    def integer(self, low: int, high: int) -> int:
+        """A whole number in decimal digits, `low` to `high`."""
+        if not isinstance(self.node, yaml.ScalarNode) or self.node.style or not _INTEGER.fullmatch(self.node.value):
+            raise self.unlike(f"a whole number, {low} to {high}")
+        value = int(self.node.value)
+        if not low <= value <= high:
+            raise self.unlike(f"{low} to {high}")
+        return value
+
+    def number(self) -> float:
+        """A decimal number."""
+        if not isinstance(self.node, yaml.ScalarNode) or self.node.style or not _NUMBER.fullmatch(self.node.value):
+            raise self.unlike("a number")
+        return float(self.node.value)
+
+    def boolean(self) -> bool:
+        """true or false."""
+        is_bool = isinstance(self.node, yaml.ScalarNode) and self.node.tag == "tag:yaml.org,2002:bool"
+        if not is_bool:
+            raise self.unlike("true, false", are=True)
+        return self.node.value.lower() in ("true", "yes", "on")
+
+    def unlike(self, allowed: str, *, are: bool = False) -> YamlError:
+        """An error that says what stands here and what may."""
+        match self.node:
+            case yaml.MappingNode():
+                value = "a mapping"
+            case yaml.SequenceNode():
+                value = "a list"
+            case yaml.ScalarNode() if self.node.tag == "tag:yaml.org,2002:null":
+                value = "empty"
+            case _:
+                text = str(self.node.value)
+                value = text if len(text) <= 60 else text[:57] + "..."
+        return self.error(f"{self.path or 'the document'} is {value}, allowed {'are' if are else 'is'} {allowed}")
+
+    def _where(self) -> str:
+        return f" in {self.path}" if self.path else ""
+
+
+def read_yaml(text: str, place: str) -> Entry:
+    """The document in `text`; raises YamlError with the line where it is no YAML."""
+    if len(text) > MAX_CHARACTERS:
+        raise YamlError(place, 1, f"the text has {len(text)} characters, allowed are {MAX_CHARACTERS}")
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise YamlError(place, mark.line + 1 if mark else 1, _explain(error, text)) from error
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise YamlError(place, line, f"the character {error.character!r} is not allowed in YAML") from error
+    except RecursionError as error:
+        raise YamlError(place, 1, "the text is nested too deeply") from error
+    if node is None:
+        raise YamlError(place, 1, "the text is empty")
+    return Entry(place=place, path="", node=node)
+
+
+def _explain(error: yaml.MarkedYAMLError, text: str) -> str:
+    problem = error.problem or "no valid YAML"
+    mark = error.problem_mark
+    line = text.splitlines()[mark.line] if mark and mark.line < len(text.splitlines()) else ""
+    if "'\\t'" in problem or line[: len(line) - len(line.lstrip())].count("\t"):
+        return "a tab stands where YAML wants spaces"
+    if problem == "mapping values are not allowed here":
+        return (
+            "a colon stands where no key is due (put the text in quotes if it holds a colon, or check the indentation)"
+        )
+    return f"not valid YAML: {problem}"
+
+
+def _did_you_mean(name: str, allowed: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, allowed, n=1, cutoff=0.6)
+    return f", did you mean {close[0]!r}?" if close else f", allowed are {', '.join(allowed)}"

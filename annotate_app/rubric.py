@@ -268,7 +268,8 @@ def _criterion_values(criterion: Criterion) -> dict[str, object]:
 
 
 def _flag_values(flag: Flag) -> dict[str, object]:
-    return {"name": flag.name, "label": flag.label} | ({"help": flag.help} if flag.help else {})
+    values: dict[str, object] = {"name": flag.name, "label": flag.label}
+    return values | {"help": flag.help} if flag.help else values
 
 
 class _Dumper(yaml.SafeDumper):

@@ -1,4 +1,4 @@
-"""YAML values that know their line: what rubric and protocol files are read through, so that a mistake is named where it stands.
+"""YAML values that know their line, so that a mistake in a rubric or a protocol is named where it stands.
 
 Texts are composed into PyYAML's node tree and never constructed, so no tag can make an object.
 """
@@ -13,10 +13,8 @@ from dataclasses import dataclass, replace
 import yaml
 
 MAX_CHARACTERS = 200_000
-_TEXT_TAGS = (
-    "tag:yaml.org,2002:str",
-    "tag:yaml.org,2002:bool",
-)  # plain on, off, yes and no are words where a text is due
+# Plain on, off, yes and no are words where a text is due.
+_TEXT_TAGS = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:bool")
 _INTEGER = re.compile(r"[-+]?[0-9]{1,9}")
 _NUMBER = re.compile(r"[-+]?[0-9]{1,9}(\.[0-9]{1,12})?")
 
@@ -186,9 +184,7 @@ def _explain(error: yaml.MarkedYAMLError, text: str) -> str:
     if "'\\t'" in problem or line[: len(line) - len(line.lstrip())].count("\t"):
         return "a tab stands where YAML wants spaces"
     if problem == "mapping values are not allowed here":
-        return (
-            "a colon stands where no key is due (put the text in quotes if it holds a colon, or check the indentation)"
-        )
+        return "a colon stands where no key is due: put a text that holds one in quotes, or check the indentation"
     return f"not valid YAML: {problem}"
 
 

@@ -1,4 +1,4 @@
-"""The secret that signs cookies: from TIEBREAK_SECRET, else from a file beside the database that only its owner reads."""
+"""The secret that signs cookies: from TIEBREAK_SECRET, else from a file beside the database, readable by its owner."""
 
 from __future__ import annotations
 
@@ -21,18 +21,22 @@ def cookie_secret(url: str) -> str:
             raise ValueError(f"TIEBREAK_SECRET has {len(given)} characters, allowed is {MIN_LENGTH} or more")
         return given
     path = _folder(url) / "cookie.secret"
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_text().strip()
-    with os.fdopen(handle, "w") as file:
-        file.write(secrets.token_urlsafe(48))
-    return path.read_text().strip()
+    if not path.exists():
+        draft = path.with_name(f"cookie.secret.{os.getpid()}")
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(secrets.token_urlsafe(48))
+        try:
+            os.link(draft, path)  # complete or not there, also when two processes start at once
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+    return path.read_text()
 
 
 def _folder(url: str) -> Path:
     """The folder of a SQLite file; for a database elsewhere, the folder `data`."""
-    prefix, _, path = url.partition("sqlite:///")
-    folder = Path(path.partition("?")[0]).parent if not prefix and path else Path("data")
+    before, found, path = url.partition("sqlite:///")
+    folder = Path(path.partition("?")[0]).parent if found and not before and path else Path("data")
     folder.mkdir(parents=True, exist_ok=True)
     return folder

@@ -10,8 +10,8 @@ import streamlit as st
 
 from annotate_app.access import Actor
 from annotate_app.sessions import SESSION_HEADER, open_sessions, open_store
+from annotate_app.store.accounts import User
 from annotate_app.store.database import database_url
-from annotate_app.store.people import User
 from annotate_app.store.projects import Project
 from annotate_app.store.store import Store
 

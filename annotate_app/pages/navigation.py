@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
-from importlib.util import find_spec
 
 import streamlit as st
+from streamlit.navigation.page import StreamlitPage
 
 from annotate_app.access import Actor, UserRole
 from annotate_app.pages.context import choose_project, current_actor, current_store
@@ -30,6 +29,9 @@ LISTED: tuple[tuple[str, UserRole, str, str, str], ...] = (
     ("Workspace", "lead", "audit", "Audit log", "receipt_long"),
     ("Workspace", "annotator", "account", "Account", "account_circle"),
 )
+OWN_SURFACE = ("label",)
+"""Pages that need the whole height; the banner stays away from them."""
+NOTICES_SHOWN = 3
 
 
 def show() -> None:
@@ -39,52 +41,51 @@ def show() -> None:
     with st.sidebar:
         project = choose_project()
         draw_notices(actor, project)
-    if project is not None and project.simulated:
+    if project is not None and project.simulated and page.url_path not in OWN_SURFACE:
         draw_simulation_banner(actor)
     page.run()
 
 
-def pages_of(actor: Actor) -> dict[str, list]:
+def pages_of(actor: Actor) -> dict[str, list[StreamlitPage]]:
     """By section, the pages this role may open."""
-    sections: dict[str, list] = {}
-    for section, role, module, title, icon in LISTED:
-        if actor.is_at_least(role) and find_spec(f"annotate_app.pages.{module}") is not None:
-            page = st.Page(
-                _loader(module), title=title, icon=f":material/{icon}:", url_path=module, default=not sections
-            )
-            sections.setdefault(section, []).append(page)
+    sections: dict[str, list[StreamlitPage]] = {}
+    for section, role, module, _, _ in LISTED:
+        if actor.is_at_least(role):
+            sections.setdefault(section, []).append(page_at(module, default=not sections))
     return sections
 
 
-def _loader(module: str) -> Callable[[], None]:
-    def load() -> None:
+def page_at(module: str, *, default: bool = False) -> StreamlitPage:
+    """The page of a module under `annotate_app.pages`, as `st.switch_page` takes it."""
+    title, icon = next((title, icon) for _, _, name, title, icon in LISTED if name == module)
+
+    def draw() -> None:
         importlib.import_module(f"annotate_app.pages.{module}").page()
 
-    return load
+    return st.Page(draw, title=title, icon=f":material/{icon}:", url_path=module, default=default)
 
 
 def draw_notices(actor: Actor, project: Project | None) -> None:
     """Unread notices of the project, for its leads."""
     if project is None or not actor.is_at_least("lead"):
         return
-    store = current_store()
-    for notice in store.notices.list(actor, project.id, unread_only=True)[:3]:
+    notices = current_store().notices.list(actor, project.id, unread_only=True)
+    for notice in notices[:NOTICES_SHOWN]:
         with st.container(border=True, key=f"notice-{notice.id}"):
             st.text(notice.text)
-            st.button(
-                "Mark as read",
-                key=f"read-{notice.id}",
-                type="tertiary",
-                on_click=store.notices.mark_read,
-                args=(actor, notice.id),
-            )
+            st.button("Mark as read", key=f"read-{notice.id}", type="tertiary", on_click=mark_read, args=(notice.id,))
+    if len(notices) > NOTICES_SHOWN:
+        st.caption(f"and {len(notices) - NOTICES_SHOWN} more")
+
+
+def mark_read(notice_id: int) -> None:
+    """Takes a notice out of the sidebar."""
+    current_store().notices.mark_read(current_actor(), notice_id)
 
 
 def draw_simulation_banner(actor: Actor) -> None:
     """Says what in this project nobody wrote, and offers a way to an empty one."""
-    text = "Demo project: its annotators and their judgments are simulated."
-    columns = st.columns([4, 1], vertical_alignment="center")
-    columns[0].info(text, icon=":material/science:")
-    if actor.is_at_least("lead") and columns[1].button("Start an empty project", key="leave-demo", width="stretch"):
-        st.session_state["new_project"] = True
-        st.switch_page(st.session_state["page_projects"])
+    with st.container(border=True, key="simulated", horizontal=True, vertical_alignment="center"):
+        st.markdown(":material/science: **Demo project.** Its annotators and their judgments are simulated.")
+        if actor.is_at_least("lead"):
+            importlib.import_module("annotate_app.pages.projects").draw_start_empty("start-empty")

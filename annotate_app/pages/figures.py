@@ -1,0 +1,47 @@
+"""Figures that pages share, computed once for a state of the project, not once a click.
+
+The store is asked for the state at each run, and with it whether the reader may see figures at all; whoever may see
+who wrote the responses has answers of their own.
+"""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from annotate_app.access import Actor
+from annotate_app.agreement import AgreementReport, agreement_report
+from annotate_app.pages.context import current_actor, current_store
+from annotate_app.store.projects import Project
+from annotate_app.votes import Votes
+
+NUM_RESAMPLES = 1000
+
+Stamp = tuple[str, int, bool, int, int]
+"""Database, project, whether sources are shown, and the state of what figures rest on."""
+
+
+def stamp_of(project: Project) -> Stamp:
+    """Names what the figures rest on; raises AccessError for those who may not see figures."""
+    store, actor = current_store(), current_actor()
+    state = store.browsing.stamp(actor, project.id)
+    return (store.database.url, project.id, actor.is_at_least("lead"), *state)
+
+
+def votes_of(project: Project) -> Votes:
+    """The project's votes; shared between readers, never to be changed."""
+    return _votes(stamp_of(project), current_actor())
+
+
+def agreement_of(project: Project) -> AgreementReport:
+    """The agreement report with its intervals."""
+    return _agreement(stamp_of(project), current_actor())
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _votes(stamp: Stamp, _actor: Actor) -> Votes:
+    return current_store().judgments.votes(_actor, stamp[1])
+
+
+@st.cache_data(max_entries=8, show_spinner="Computing agreement")
+def _agreement(stamp: Stamp, _actor: Actor) -> AgreementReport:
+    return agreement_report(_votes(stamp, _actor), num_resamples=NUM_RESAMPLES)

@@ -15,6 +15,7 @@ from rewardkit.data import CHOICES
 CHOICE_CODES: dict[str, int] = {name: code for code, name in enumerate(CHOICES)}
 KINDS = ("work", "gold", "repeat", "qualification", "import")
 KIND_CODES: dict[str, int] = {name: code for code, name in enumerate(KINDS)}
+COUNTED_KINDS = ("work", "import")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +60,11 @@ class Votes:
 
     def __len__(self) -> int:
         return len(self.item)
+
+    def counted(self) -> Votes:
+        """The votes that agreement and consensus count: real work and imports, never checks, never skips."""
+        kinds = [KIND_CODES[name] for name in COUNTED_KINDS]
+        return self.where(np.isin(self.kind, kinds) & (self.choice != CHOICE_CODES["skip"]))
 
     def where(self, keep: np.ndarray) -> Votes:
         """The votes at a boolean mask or an index array (N,); items and annotators keep their numbering."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,12 +55,14 @@ class Database:
 def _create_engine(url: str) -> Engine:
     parsed = make_url(url)
     if parsed.get_backend_name() == "postgresql":
-        return create_engine(parsed, pool_size=20, max_overflow=40, pool_pre_ping=True)
+        return create_engine(parsed, pool_size=20, max_overflow=40, pool_pre_ping=True, json_serializer=_to_json)
     if parsed.get_backend_name() != "sqlite":
         raise ValueError(f"database URL {url!r}: allowed are sqlite:/// and postgresql+psycopg://")
     if parsed.database and parsed.database != ":memory:":
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(parsed, pool_size=10, max_overflow=30, connect_args={"timeout": 30})
+    engine = create_engine(
+        parsed, pool_size=10, max_overflow=30, connect_args={"timeout": 30}, json_serializer=_to_json
+    )
 
     @event.listens_for(engine, "connect")
     def _configure(connection, _record) -> None:  # noqa: ANN001 (driver types)
@@ -73,3 +76,8 @@ def _create_engine(url: str) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
     return engine
+
+
+def _to_json(value: object) -> str:
+    """JSON with its letters as they are, so that a search finds them."""
+    return json.dumps(value, ensure_ascii=False)

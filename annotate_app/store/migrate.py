@@ -1,0 +1,77 @@
+"""Brings a database to the schema of this version, once, whoever opens it first.
+
+The upgrade is one transaction under a lock (SQLite's write lock, an advisory lock on PostgreSQL): of two processes that
+open a new database at the same time, the second waits and finds the work done.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+
+from annotate_app.store.database import Database
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+LOCK_KEY = 7_215_110_403  # any number, the same in every process
+WAL_TIMEOUT_S = 30.0
+
+
+def upgrade(database: Database, revision: str = "head") -> None:
+    """Applies the revisions that are missing; does nothing to a database that has them all.
+
+    Raises:
+        ValueError: if the database was written by a newer version than this one.
+    """
+    if database.is_sqlite:
+        _switch_to_wal(database)
+    known = {script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions()}
+    with database.write() as connection:
+        if not database.is_sqlite:
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK_KEY})
+        found = schema_revision(connection)
+        if found is not None and found not in known:
+            raise ValueError(f"the database has schema {found}, this version knows up to {head_revision()}: update it")
+        if revision == "head" and found == head_revision():
+            return
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS))
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+
+
+def schema_revision(connection: Connection) -> str | None:
+    """The revision a database has, None where it has none yet."""
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def head_revision() -> str:
+    """The newest revision of this version."""
+    return ScriptDirectory(str(MIGRATIONS)).get_current_head() or ""
+
+
+def _switch_to_wal(database: Database) -> None:
+    """Write-ahead logging is a property of the file, set once: the busy timeout does not cover this statement."""
+    path = database.engine.url.database
+    if not path or path == ":memory:":
+        return
+    connection = sqlite3.connect(path, isolation_level=None)
+    try:
+        deadline = time.monotonic() + WAL_TIMEOUT_S
+        while True:
+            try:
+                if connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal":
+                    return
+                connection.execute("PRAGMA journal_mode=WAL")
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
+    finally:
+        connection.close()

@@ -1,0 +1,213 @@
+"""Agreement: how far people agree, on what, with whom, since when; beside what published work reports."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+import streamlit as st
+
+from annotate_app import charts
+from annotate_app.agreement import FIGURES, Agreement, AgreementReport, landis_koch, reading
+from annotate_app.annotator_agreement import PairAgreement
+from annotate_app.bootstrap import Estimate
+from annotate_app.measures import MEASURES, Measure, references
+from annotate_app.pages.context import current_actor, current_project, current_store
+from annotate_app.pages.figures import agreement_of
+from annotate_app.pages.outcome import plainly
+from annotate_app.reports import agreement_csv, report_json
+
+MOST_PEOPLE = 16  # drawn at once; the rest is in the download
+
+
+def page() -> None:
+    """Draws the page."""
+    with plainly():
+        st.title("Agreement")
+        project = current_project()
+        report = agreement_of(project)
+        if report.overall.num_items == 0:
+            st.info(reading(report.overall), icon=":material/hourglass_empty:")
+            return
+        protocol = current_store().projects.rubric(current_actor(), project.id).rubric.protocol
+        measure = choose_measure()
+        draw_headline(report, measure, protocol)
+        left, right = st.columns(2)
+        with left:
+            draw_groups("By criterion", report.criteria, measure, "The rubric asks about no criterion.")
+            draw_annotators(report, measure)
+        with right:
+            draw_groups("By model", report.sources, measure, "The responses name no source.")
+            draw_pairs(report.pairs, measure)
+        draw_over_time(report, measure)
+        draw_all(report)
+        draw_downloads(report, project.name)
+
+
+def choose_measure() -> Measure:
+    """The switch for the measure, with what it means in one sentence."""
+    name = st.selectbox(
+        "Measure", MEASURES, format_func=lambda name: MEASURES[name].title, key="agreement-measure", bind="query-params"
+    )
+    measure = MEASURES[name]
+    st.caption(measure.meaning)
+    return measure
+
+
+def draw_headline(report: AgreementReport, measure: Measure, protocol: str) -> None:
+    """The project's figure, and where it stands among published ones."""
+    own = report.overall.estimates[measure.name]
+    figure, chart = st.columns([1, 2])
+    with figure:
+        st.metric(measure.title, say(own.value, measure), border=True, help=FIGURES[measure.name])
+        if not math.isnan(own.low):
+            st.caption(f"95% interval {say(own.low, measure)} to {say(own.high, measure)}")
+        st.caption(
+            f"{report.overall.num_items:,} comparisons with two votes or more, {report.overall.num_votes:,} votes"
+        )
+        word = "" if measure.percent else landis_koch(own.value)
+        if word:
+            st.caption(f"Landis and Koch (1977) would call it **{word}**.")
+    published, whose = references(measure, protocol)
+    rows = [interval_row("This project", own, report.overall.num_items), *published]
+    with chart:
+        st.altair_chart(charts.intervals(rows, axis=measure.short, percent=measure.percent), key="agreement-headline")
+        st.caption(whose)
+
+
+def draw_groups(title: str, groups: Iterable[Agreement], measure: Measure, missing: str) -> None:
+    """One dot with its interval per group."""
+    st.subheader(title, anchor=False)
+    rows = [interval_row(part.name, part.estimates[measure.name], part.num_items) for part in groups]
+    draw_intervals(rows, measure, missing, key=f"agreement-{title}")
+
+
+def draw_annotators(report: AgreementReport, measure: Measure) -> None:
+    """Each annotator against all others, lowest first."""
+    st.subheader("Each person with the rest", anchor=False)
+    rows = [
+        interval_row(part.name, part.percent if measure.percent else part.kappa, part.num_items)
+        for part in report.annotators
+    ]
+    rows = sorted((row for row in rows if row["value"] is not None), key=lambda row: float(str(row["value"])))
+    draw_intervals(rows[:MOST_PEOPLE], measure, "Nobody shares a comparison with anybody yet.", key="agreement-people")
+    shown = "Share of the others' votes that are the same" if measure.percent else "The same beyond chance (kappa)"
+    more = f", the {MOST_PEOPLE} lowest of {len(rows)}" if len(rows) > MOST_PEOPLE else ""
+    st.caption(f"{shown}{more}.")
+
+
+def draw_pairs(pairs: PairAgreement, measure: Measure) -> None:
+    """A matrix of every two people."""
+    st.subheader("Every two people", anchor=False)
+    if not len(pairs.first):
+        st.info("Nobody shares a comparison with anybody yet.", icon=":material/hourglass_empty:")
+        return
+    rows, words, num_left_out = pair_rows(pairs, measure)
+    domain = (0.0, 1.0) if measure.percent else (-0.2, 1.0)
+    chart = charts.heatmap(rows, value=words, percent=measure.percent, domain=domain)
+    st.altair_chart(chart, key="agreement-pairs")
+    more = f" The {num_left_out} people who share least are left out; they are in the download." if num_left_out else ""
+    st.caption(f"{words}.{more}")
+
+
+def pair_rows(pairs: PairAgreement, measure: Measure) -> tuple[list[dict[str, object]], str, int]:
+    """Cells of the matrix, what they show, and how many people it leaves out."""
+    if measure.percent:
+        values, words = pairs.percent, "Share of shared comparisons with the same answer"
+    elif measure.graded:
+        values, words = pairs.kappa_quadratic.value, "Cohen's kappa, quadratic weights over the degrees"
+    else:
+        values, words = pairs.kappa.value, "Cohen's kappa"
+    shared = pairs.matrix(pairs.num_items.astype(float))
+    most = np.argsort(-np.nansum(shared, axis=1), kind="stable")[:MOST_PEOPLE]
+    kept = sorted(most.tolist(), key=lambda index: pairs.annotators[index])
+    matrix = pairs.matrix(values)
+    rows = [
+        {
+            "row": pairs.annotators[one],
+            "column": pairs.annotators[other],
+            "value": number(float(matrix[one, other])),
+            "num": number(float(shared[one, other])),
+        }
+        for one in kept
+        for other in kept
+    ]
+    return rows, words, len(pairs.annotators) - len(kept)
+
+
+def draw_over_time(report: AgreementReport, measure: Measure) -> None:
+    """A line with its band over days or weeks."""
+    st.subheader("Over time", anchor=False)
+    rows = [
+        {**interval_row(part.name, part.estimates[measure.name], part.num_items), "at": part.name}
+        for part in report.periods
+    ]
+    rows = [row for row in rows if row["value"] is not None]
+    if len(rows) < 2:
+        st.caption("A line needs judgments from two days or more.")
+        return
+    chart = charts.over_time(rows, axis=measure.short, percent=measure.percent)
+    st.altair_chart(chart, key="agreement-time")
+    st.caption("Each comparison counts in the day or week of its last vote. The band is the 95% interval.")
+
+
+def draw_all(report: AgreementReport) -> None:
+    """Every measure in one table."""
+    with st.expander("All measures", icon=":material/table_rows:"):
+        rows = [
+            {
+                "measure": measure.title,
+                "value": say(estimate.value, measure),
+                "95% interval": f"{say(estimate.low, measure)} to {say(estimate.high, measure)}",
+                "meaning": measure.meaning,
+            }
+            for measure in MEASURES.values()
+            if (estimate := report.overall.estimates[measure.name])
+        ]
+        st.dataframe(rows, hide_index=True, key="agreement-all")
+
+
+def draw_downloads(report: AgreementReport, project_name: str) -> None:
+    """Everything above as files."""
+    with st.container(horizontal=True):
+        for kind, content, mime in (
+            ("JSON", report_json(report), "application/json"),
+            ("CSV", agreement_csv(report), "text/csv"),
+        ):
+            st.download_button(
+                f"Download {kind}",
+                content,
+                file_name=f"agreement-{project_name}.{kind.lower()}",
+                mime=mime,
+                icon=":material/download:",
+                on_click="ignore",
+                key=f"agreement-{kind}",
+            )
+
+
+def draw_intervals(rows: list[dict[str, object]], measure: Measure, missing: str, *, key: str) -> None:
+    """An interval plot, or why there is none."""
+    rows = [row for row in rows if row["value"] is not None]
+    if rows:
+        st.altair_chart(charts.intervals(rows, axis=measure.short, percent=measure.percent), key=key)
+    else:
+        st.caption(missing)
+
+
+def interval_row(label: str, figure: Estimate, num_items: int) -> dict[str, object]:
+    """A row for `charts.intervals`; what is undefined is None."""
+    ends = {"value": number(figure.value), "low": number(figure.low), "high": number(figure.high)}
+    return {"label": label, **ends, "num": num_items}
+
+
+def number(value: float) -> float | None:
+    """The value, None for NaN."""
+    return None if math.isnan(value) else value
+
+
+def say(value: float, measure: Measure) -> str:
+    """A figure as people read it."""
+    if math.isnan(value):
+        return "–"
+    return f"{value:.1%}" if measure.percent else f"{value:.2f}"

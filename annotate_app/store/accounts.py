@@ -9,10 +9,11 @@ from typing import Literal, get_args
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerifyMismatchError
-from sqlalchemy import Connection, Row, insert, select
+from sqlalchemy import Connection, Row, select
 
 from annotate_app.access import ROLES, UserRole
 from annotate_app.store import tables
+from annotate_app.store.database import insert_row
 from annotate_app.store.rights import checked_text
 
 Origin = Literal["local", "oidc", "proxy", "simulated", "imported"]
@@ -84,12 +85,9 @@ def insert_user(
         raise ValueError(f"{name} is {origin}: such an account never signs in and takes no password")
     if find_user(connection, name) is not None:
         raise ValueError(f"there is a user named {name!r} already")
-    made = connection.execute(
-        insert(tables.user).values(
-            name=name, password_hash=password_hash, role=role, origin=origin, active=True, created_at=time.time()
-        )
-    )
-    return require_user(connection, made.inserted_primary_key[0])
+    values = {"password_hash": password_hash, "role": role, "origin": origin, "active": True}
+    user_id = insert_row(connection, tables.user, name=name, created_at=time.time(), **values)
+    return require_user(connection, user_id)
 
 
 def check_role(role: str) -> None:

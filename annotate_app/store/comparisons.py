@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, Select, Text, bindparam, cast, func, or_
 from annotate_app.access import Actor
 from annotate_app.store import audit, tables
 from annotate_app.store.contents import insert_comparisons
-from annotate_app.store.database import Database
+from annotate_app.store.database import Database, read_pairs
 from annotate_app.store.rights import checked_content, lock_design, require_member
 from annotate_app.store.slots import BATCH, batches, rank_slots, remake_slots
 from rewardkit.data import CHOICES, Choice, Comparison, Message
@@ -217,7 +217,7 @@ def keys_to_ids(connection: Connection, project_id: int, keys: Iterable[str]) ->
     """Database ids by comparison id, without those that are not there."""
     columns = tables.comparison.c
     query = select(columns.key, columns.id).where(columns.project_id == project_id, columns.key.in_(list(keys)))
-    return dict(connection.execute(query).tuples().all())
+    return read_pairs(connection, query)
 
 
 def _for_reader(comparison: Comparison, actor: Actor) -> Comparison:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, insert, select
 
 from annotate_app.design import Design
+from annotate_app.store.database import read_pairs
 from annotate_app.store.rights import checked_content, checked_text
 from annotate_app.store.slots import slot_rows, wanted_groups
 from annotate_app.store.tables import comparison, prompt, response, slot
@@ -95,7 +96,7 @@ def _prompt_ids(connection: Connection, project_id: int, hashed: Sequence[_Hashe
     query = select(columns.content_hash, columns.id).where(
         columns.project_id == project_id, columns.content_hash.in_(wanted)
     )
-    found = dict(connection.execute(query).tuples().all())
+    found = read_pairs(connection, query)
     rows = [
         {
             "project_id": project_id,
@@ -108,7 +109,7 @@ def _prompt_ids(connection: Connection, project_id: int, hashed: Sequence[_Hashe
     if not rows:
         return found
     connection.execute(insert(prompt), rows)
-    return dict(connection.execute(query).tuples().all())
+    return read_pairs(connection, query)
 
 
 def _response_ids(

@@ -7,8 +7,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, Select, Table, create_engine, event, insert
 from sqlalchemy.engine import make_url
 
 DEFAULT_URL = "sqlite:///data/tiebreak.db"
@@ -50,6 +51,18 @@ class Database:
     def close(self) -> None:
         """Closes all pooled connections."""
         self.engine.dispose()
+
+
+def insert_row(connection: Connection, table: Table, **values: object) -> int:
+    """Inserts one row; returns the id that it got."""
+    key = connection.execute(insert(table).values(**values)).inserted_primary_key
+    assert key is not None
+    return key[0]
+
+
+def read_pairs(connection: Connection, query: Select) -> dict[Any, Any]:
+    """The rows of a query of two columns, the second by the first."""
+    return {row[0]: row[1] for row in connection.execute(query)}
 
 
 def _create_engine(url: str) -> Engine:

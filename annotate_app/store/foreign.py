@@ -13,6 +13,7 @@ from annotate_app.store import tables
 from annotate_app.store.accounts import insert_user
 from annotate_app.store.answers import plain_criteria
 from annotate_app.store.comparisons import keys_to_ids
+from annotate_app.store.database import read_pairs
 from annotate_app.store.rights import checked_content, checked_text
 from annotate_app.store.slots import JUDGED, OPEN
 from rewardkit.data import Judgment, content_id
@@ -91,7 +92,7 @@ def _answer(row: Mapping[str, object]) -> tuple[object, ...]:
 
 def _user_ids(connection: Connection, names: set[str]) -> dict[str, int]:
     columns = tables.user.c
-    found = dict(connection.execute(select(columns.name, columns.id).where(columns.name.in_(names))).tuples().all())
+    found = read_pairs(connection, select(columns.name, columns.id).where(columns.name.in_(names)))
     for name in sorted(names - found.keys()):
         user = insert_user(connection, name, role="annotator", origin="imported")
         found[name] = user.id
@@ -196,7 +197,7 @@ def _groups(connection: Connection, project_id: int, users: set[int]) -> dict[in
     query = select(columns.user_id, columns.group_name).where(
         columns.project_id == project_id, columns.user_id.in_(users)
     )
-    return dict(connection.execute(query).tuples().all())
+    return read_pairs(connection, query)
 
 
 def _extra_slots(

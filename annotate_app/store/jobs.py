@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import func, insert, select, update
 
 from annotate_app.access import Actor
 from annotate_app.store import audit, tables
@@ -109,11 +109,17 @@ class Jobs:
             connection.execute(update(tables.job).where(chosen, tables.job.c.state == "running").values(cancel=True))
             audit.record(connection, actor, "job cancel", project_id=job.project_id, subject=job.title)
 
-    def claim(self) -> Job | None:
-        """The worker takes the oldest job that waits, None where none does; no job is taken twice."""
+    def claim(self, limit: int = 1) -> Job | None:
+        """The worker takes the oldest job that waits; None where none does, or where `limit` jobs run already.
+
+        No job is taken twice. Workers that claim at the same moment on PostgreSQL may pass the limit by one each.
+        """
         columns = tables.job.c
         oldest = select(columns.id).where(columns.state == "queued").order_by(columns.id).limit(1)
+        under_way = select(func.count()).where(columns.state == "running")
         with self._database.write() as connection:
+            if connection.execute(under_way).scalar_one() >= limit:
+                return None
             job_id = connection.execute(oldest.with_for_update(skip_locked=True)).scalar()
             if job_id is None:
                 return None

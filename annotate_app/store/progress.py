@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime
 from sqlalchemy import Connection, Integer, case, cast, func, select
 
 from annotate_app.store import tables
+from annotate_app.store.database import read_pairs
 from annotate_app.store.slots import JUDGED, LEASED
 
 
@@ -46,7 +47,7 @@ def read_progress(connection: Connection, project_id: int) -> Progress:
     """Counts in one consistent state."""
     slot = tables.slot.c
     work = (slot.project_id == project_id, slot.kind == "work")
-    states = dict(connection.execute(select(slot.state, func.count()).where(*work).group_by(slot.state)).tuples().all())
+    states = read_pairs(connection, select(slot.state, func.count()).where(*work).group_by(slot.state))
     complete = (
         select(slot.comparison_id)
         .where(*work)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, select, update
 
 from annotate_app import rubric as rubric_language
 from annotate_app.access import Actor
 from annotate_app.design import Design
 from annotate_app.store import audit, tables
-from annotate_app.store.database import Database
+from annotate_app.store.database import Database, insert_row
 from annotate_app.store.members import Member, change_member, end_membership, join_project, read_members
 from annotate_app.store.progress import Progress, read_progress
 from annotate_app.store.rights import checked_content, checked_text, lock_design, require_member
@@ -57,13 +57,11 @@ class Projects:
         name = checked_text(name.strip(), "project name", 120)
         checked_content(description, "description")
         rubric_language.parse_rubric(rubric_text, f"rubric of {name}")
-        now = time.time()
         with self._database.write() as connection:
             if _by_name(connection, name) is not None:
                 raise ValueError(f"there is a project named {name!r} already")
-            values = {"name": name, "description": description, "design": design.as_dict(), "simulated": simulated}
-            made = connection.execute(insert(tables.project).values(**values, archived=False, created_at=now))
-            project_id: int = made.inserted_primary_key[0]
+            values = {"description": description, "design": design.as_dict(), "simulated": simulated}
+            project_id = insert_row(connection, tables.project, name=name, created_at=time.time(), **values)
             insert_rubric(connection, actor, project_id, 1, rubric_text)
             if actor.user_id is not None:
                 join_project(connection, project_id, actor.user_id, "", "active")
@@ -203,8 +201,15 @@ def _by_name(connection: Connection, name: str) -> Row | None:
 
 
 def _project(row: Row) -> Project:
-    values = dict(row._mapping)
-    return Project(**values | {"design": Design.from_dict(values["design"])})
+    return Project(
+        id=row.id,
+        name=row.name,
+        description=row.description,
+        design=Design.from_dict(row.design),
+        simulated=row.simulated,
+        archived=row.archived,
+        created_at=row.created_at,
+    )
 
 
 def _queue(design: Design) -> tuple[object, ...]:

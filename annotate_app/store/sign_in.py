@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, 
 
 from annotate_app.store import tables
 from annotate_app.store.accounts import WITHOUT_SIGN_IN, User, password_matches, read_user
-from annotate_app.store.database import Database
+from annotate_app.store.database import Database, insert_row
 
 SESSION_S = 7 * 86_400.0
 WINDOW_S = 15 * 60.0
@@ -103,8 +103,7 @@ def _count_attempt(connection: Connection, account: str, address: str) -> int:
     now = time.time()
     columns = tables.sign_in_attempt.c
     connection.execute(delete(tables.sign_in_attempt).where(columns.at < now - WINDOW_S))
-    made = connection.execute(insert(tables.sign_in_attempt).values(account=account, address=address, at=now))
-    return made.inserted_primary_key[0]
+    return insert_row(connection, tables.sign_in_attempt, account=account, address=address, at=now)
 
 
 def _seconds_to_wait(connection: Connection, account: str, address: str) -> int:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import math
 from itertools import chain
+from typing import Any
 
 import numpy as np
 from sqlalchemy import Connection, Select, Text, case, cast, func, select
 
 from annotate_app.store import tables
+from annotate_app.store.database import read_pairs
 from annotate_app.votes import CHOICE_CODES, KIND_CODES, Votes
 
 CHUNK = 50_000
@@ -43,7 +45,7 @@ def read_votes(connection: Connection, project_id: int, since: float, until: flo
     judgment_ids, comparison_ids, user_ids = numbers[:, :3].astype(np.int64).T
     item_ids, items = _read_items(connection, project_id, with_sources)
     people, annotator = np.unique(user_ids, return_inverse=True)
-    names = dict(connection.execute(select(tables.user.c.id, tables.user.c.name)).tuples().all())
+    names = read_pairs(connection, select(tables.user.c.id, tables.user.c.name))
     criteria = select(columns.id, cast(columns.criteria, Text)).where(*chosen, cast(columns.criteria, Text) != "{}")
     return Votes(
         **items,
@@ -91,9 +93,7 @@ def _read_criteria(connection: Connection, query: Select, judgment_ids: np.ndarr
     return columns
 
 
-def _read_items(
-    connection: Connection, project_id: int, with_sources: bool
-) -> tuple[np.ndarray, dict[str, tuple[str, ...] | np.ndarray]]:
+def _read_items(connection: Connection, project_id: int, with_sources: bool) -> tuple[np.ndarray, dict[str, Any]]:
     """Database ids of all comparisons, ascending, and the fields of Votes about them."""
     a, b = tables.response.alias("a"), tables.response.alias("b")
     columns = tables.comparison.c

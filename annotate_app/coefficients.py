@@ -2,7 +2,7 @@
 
 Every item with votes contributes a fixed row of statistics (`item_statistics`); a coefficient is a function of the
 rows' sum (`Totals`), with a leading axis for resamples. Coefficients of two named annotators live in
-`annotate_app.pairs`. A coefficient that is undefined (0/0, for example when every vote is the same) is NaN, never 0 or 1.
+`annotate_app.pairs`. An undefined coefficient (0/0, for example when every vote is the same) is NaN, never 0 or 1.
 """
 
 from __future__ import annotations

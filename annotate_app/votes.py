@@ -15,7 +15,7 @@ from rewardkit.data import CHOICES
 CHOICE_CODES: dict[str, int] = {name: code for code, name in enumerate(CHOICES)}
 KINDS = ("work", "gold", "repeat", "qualification", "import")
 KIND_CODES: dict[str, int] = {name: code for code, name in enumerate(KINDS)}
-COUNTED_KINDS = ("work", "import")
+COLLECTED_KINDS = ("work", "import")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,10 +61,14 @@ class Votes:
     def __len__(self) -> int:
         return len(self.item)
 
+    @property
+    def is_collected(self) -> np.ndarray:
+        """(N,) bool: real work and imports, never checks (gold, repeats, qualification)."""
+        return np.isin(self.kind, [KIND_CODES[name] for name in COLLECTED_KINDS])
+
     def counted(self) -> Votes:
-        """The votes that agreement and consensus count: real work and imports, never checks, never skips."""
-        kinds = [KIND_CODES[name] for name in COUNTED_KINDS]
-        return self.where(np.isin(self.kind, kinds) & (self.choice != CHOICE_CODES["skip"]))
+        """The votes that agreement and consensus count: collected, and not a skip."""
+        return self.where(self.is_collected & (self.choice != CHOICE_CODES["skip"]))
 
     def where(self, keep: np.ndarray) -> Votes:
         """The votes at a boolean mask or an index array (N,); items and annotators keep their numbering."""

@@ -139,7 +139,7 @@ def postgresql_statement(server: str, statement: str) -> None:
     """Runs one statement outside of any transaction."""
     address = server.replace("+psycopg", "") + "postgres"
     with psycopg.connect(address, autocommit=True) as connection:
-        connection.execute(statement)
+        connection.execute(statement.encode())
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -6,6 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, or_, select, update
 
@@ -81,12 +82,12 @@ def _standing(connection: Connection, comparison_ids: Iterable[int], user_ids: I
         columns.kind != "repeat",
     )
     return {
-        (row["comparison_id"], row["user_id"]): _Standing(row["id"], row["slot_id"], row["kind"], _answer(row))
+        (row["comparison_id"], row["user_id"]): _Standing(row["id"], row["slot_id"], row["kind"], _answer(dict(row)))
         for row in connection.execute(query).mappings()
     }
 
 
-def _answer(row: Mapping[str, object]) -> tuple[object, ...]:
+def _answer(row: Mapping[Any, Any]) -> tuple[object, ...]:
     return tuple(row[name] for name in ("choice", "strength", "criteria", "flags", "rationale", "reason"))
 
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import func, select, update
 
 from annotate_app.access import Actor
 from annotate_app.store import audit, tables
-from annotate_app.store.database import Database
+from annotate_app.store.database import Database, insert_row
 from annotate_app.store.rights import checked_text, require_member
 
 JobState = Literal["queued", "running", "done", "failed", "cancelled", "lost"]
@@ -71,20 +71,20 @@ class Jobs:
                 actor.require("admin", "starting a job")
             else:
                 require_member(connection, actor, project_id, "starting a job", "lead")
-            made = connection.execute(
-                insert(tables.job).values(
-                    project_id=project_id,
-                    kind=kind,
-                    title=title,
-                    command=list(command),
-                    run_dir=run_dir,
-                    state="queued",
-                    created_by=actor.name,
-                    created_at=time.time(),
-                )
+            job_id = insert_row(
+                connection,
+                tables.job,
+                project_id=project_id,
+                kind=kind,
+                title=title,
+                command=list(command),
+                run_dir=run_dir,
+                state="queued",
+                created_by=actor.name,
+                created_at=time.time(),
             )
             audit.record(connection, actor, "job add", project_id=project_id, subject=title, detail={"kind": kind})
-            chosen = tables.job.c.id == made.inserted_primary_key[0]
+            chosen = tables.job.c.id == job_id
             return Job(**connection.execute(select(tables.job).where(chosen)).mappings().one())
 
     def get(self, actor: Actor, job_id: int) -> Job:

@@ -8,7 +8,9 @@ the pages in a header that nobody outside can set.
 from __future__ import annotations
 
 import asyncio
+from base64 import b64encode
 from collections.abc import Iterable
+from hashlib import sha256
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
@@ -24,8 +26,9 @@ from annotate_app.store.accounts import User
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 OUR_HEADERS = b"x-tiebreak-"
 SECURITY_HEADERS = {
-    "content-security-policy": "default-src 'self'; script-src 'self' blob:; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; worker-src 'self' blob:; "
+    "content-security-policy": "default-src 'self'; script-src 'self' blob: {hashes}; "
+    "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; "
+    "worker-src 'self' blob:; "
     "object-src 'none'; frame-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
@@ -41,6 +44,7 @@ class Door:
         app: what stands behind the door.
         secret: signs cookies.
         openid: Streamlit's own OIDC sign-in.
+        inline_scripts: the scripts written into the app's first page; no other inline script runs.
         open_as: the account that everybody is, without sign-in; empty asks everybody to sign in.
         allowed_hosts: Host names answered to, without port; empty answers to any.
         harmless_message: what a WebSocket message is replaced by once its session has ended: it makes the page draw
@@ -54,6 +58,7 @@ class Door:
         *,
         secret: str,
         openid: OpenIdSignIn,
+        inline_scripts: list[str],
         harmless_message: bytes,
         open_as: str = "",
         allowed_hosts: tuple[str, ...] = (),
@@ -69,6 +74,8 @@ class Door:
         self.allowed_hosts = tuple(host.lower() for host in allowed_hosts)
         self.proxy_header = proxy_header.lower()
         self.trusted_proxies = trusted_proxies
+        hashes = " ".join(f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'" for text in inline_scripts)
+        self.security_headers = {name: value.format(hashes=hashes) for name, value in SECURITY_HEADERS.items()}
         self.entrance = Entrance(self)
         self._tokens: dict[str, str] = {}  # by account name, sessions of people who need no sign-in here
 
@@ -78,7 +85,7 @@ class Door:
             await self.app(scope, receive, send)
             return
         scope = self._arrive(scope)
-        send = _with_security_headers(send)
+        send = self._with_security_headers(send)
         refusal = self._refuse(scope)
         if refusal is not None:
             await _answer(refusal, scope, receive, send)
@@ -168,6 +175,17 @@ class Door:
         self._tokens[name] = token = await asyncio.to_thread(self.sessions.start, name)
         return token
 
+    def _with_security_headers(self, send: Send) -> Send:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(raw=list(message["headers"]))
+                for name, value in self.security_headers.items():
+                    headers[name] = value
+                message = {**message, "headers": headers.raw}
+            await send(message)
+
+        return send_with_headers
+
     def _watched(self, receive: Receive, token: str) -> Receive:
         """Messages of a WebSocket, made harmless as soon as the session behind it has ended."""
 
@@ -200,18 +218,6 @@ def _last_hop(forwarded: str, trusted: Iterable[str]) -> str:
 def _wants_page(scope: Scope) -> bool:
     internal = ("/_stcore", "/media", "/static", "/component", "/app/static")
     return not scope["path"].startswith(internal)
-
-
-def _with_security_headers(send: Send) -> Send:
-    async def send_with_headers(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            headers = MutableHeaders(raw=list(message["headers"]))
-            for name, value in SECURITY_HEADERS.items():
-                headers[name] = value
-            message = {**message, "headers": headers.raw}
-        await send(message)
-
-    return send_with_headers
 
 
 async def _answer(response: Response, scope: Scope, receive: Receive, send: Send) -> None:

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from annotate_app.access import Actor
+from annotate_app.installation import data_folder
 from annotate_app.store.jobs import Job
 from annotate_app.store.store import Store
 
@@ -37,7 +40,8 @@ def start(
     """
     if not command or command[0].partition(".")[0] not in COMMANDS:
         raise ValueError(f"command is {command[:1]}, allowed are {', '.join(COMMANDS)}")
-    return store.jobs.add(actor, kind, title, command, project_id)
+    run_dir = data_folder(store.database.url) / "jobs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(4)}"
+    return store.jobs.add(actor, kind, title, command, project_id, run_dir=str(run_dir))
 
 
 def read_progress(job: Job) -> JobProgress:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -23,6 +24,7 @@ import uvicorn
 from streamlit import config
 from streamlit.auth_util import encode_provider_token, get_secrets_auth_section
 from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.runtime.pages_manager import PagesManager
 from streamlit.web.server.starlette.starlette_server_config import USER_COOKIE_NAME
 from streamlit.web.server.starlette.starlette_websocket import (
     _get_signed_cookie_with_chunks,
@@ -31,7 +33,7 @@ from streamlit.web.server.starlette.starlette_websocket import (
 
 from annotate_app.access import Actor
 from annotate_app.authentication import Door
-from annotate_app.secret import cookie_secret
+from annotate_app.installation import cookie_secret
 from annotate_app.sessions import open_sessions
 from annotate_app.theme import THEME
 
@@ -156,7 +158,9 @@ def build(serving: Serving) -> Door:
     """The whole ASGI application; the database must be there."""
     for name, value in streamlit_options(serving).items():
         config.set_option(name, value)
+    PagesManager.uses_pages_directory = False  # `navigation` lists the pages, also for who comes by a deep link first
     app = st.App(Path(__file__).with_name("app.py"))
+    page = (Path(st.__file__).parent / "static" / "index.html").read_text()
     plain_rerun = BackMsg()
     plain_rerun.rerun_script.SetInParent()
     return Door(
@@ -168,6 +172,7 @@ def build(serving: Serving) -> Door:
         allowed_hosts=serving.allowed_hosts or (LOOPBACK if serving.host in LOOPBACK else ()),
         proxy_header=serving.proxy_header,
         trusted_proxies=serving.trusted_proxies,
+        inline_scripts=re.findall(r"<script>(.*?)</script>", page, re.DOTALL),
         harmless_message=plain_rerun.SerializeToString(),
     )
 
@@ -192,10 +197,9 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def serve(serving: Serving) -> int:
-    """Serves until interrupted; the exit code."""
+def serve(serving: Serving, listener: socket.socket) -> int:
+    """Serves on a listening socket until interrupted; the exit code."""
     os.environ["TIEBREAK_DB"] = serving.url  # the pages and the worker open the same database
-    listener = bind(serving.host, serving.port)
     server = uvicorn.Server(
         uvicorn.Config(
             build(serving),
@@ -228,6 +232,7 @@ def serve(serving: Serving) -> int:
 def start_worker(url: str) -> subprocess.Popen[bytes]:
     """The process that runs jobs; it ends with this one, the jobs it started go on."""
     return subprocess.Popen(
-        [sys.executable, "-m", "annotate_app", "worker", "--db", url, "--with-parent"],
+        [sys.executable, "-m", "annotate_app", "worker", "--with-parent"],
+        env=os.environ | {"TIEBREAK_DB": url},  # not as an argument: it may hold a password
         stdin=subprocess.DEVNULL,
     )

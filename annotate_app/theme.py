@@ -34,6 +34,7 @@ _DARK = {
 _SERIES = ["#0f6b66", "#c8702a", "#5a6acf", "#a23b72", "#6b8e23", "#8a6d3b", "#4b8bbe", "#7a7a7a"]
 
 THEME: dict[str, object] = {
+    "theme.paddingTop": "2.5rem",
     "theme.baseRadius": "0.4rem",
     "theme.buttonRadius": "0.4rem",
     "theme.baseFontSize": 15,

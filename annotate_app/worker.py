@@ -15,7 +15,9 @@ import threading
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+from annotate_app.access import Actor
 from annotate_app.processes import die_with_parent, is_running, signal_group, started_at
 from annotate_app.store.jobs import Job
 from annotate_app.store.store import Store
@@ -50,7 +52,8 @@ def work(store: Store, *, limit: int = 1, with_parent: bool = False) -> int:
 def start_keeper(store: Store, job: Job) -> subprocess.Popen[bytes]:
     """Starts the process that carries out one job, detached from this one."""
     keeper = subprocess.Popen(
-        [sys.executable, "-m", "annotate_app.worker", store.database.url, str(job.id)],
+        [sys.executable, "-m", "annotate_app.worker", str(job.id)],
+        env=os.environ | {"TIEBREAK_DB": store.database.url},  # not as an argument: it may hold a password
         start_new_session=True,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -71,7 +74,7 @@ def identity(keeper: int, command: int | None = None) -> dict[str, object]:
 def bury_lost(store: Store) -> None:
     """Marks jobs whose keeper is gone as lost, and ends what their command left running."""
     for job in store.jobs.running():
-        process = job.process or {}
+        process: dict[str, Any] = dict(job.process or {})
         if process.get("host") == socket.gethostname():
             lost = not is_running(process["keeper"], process["keeper_started"])
         else:
@@ -95,7 +98,7 @@ def end_command(group: int, started: str) -> None:
 
 def keep(store: Store, job_id: int) -> None:
     """Carries out one job: starts its command, watches, obeys a cancel, says how it ended."""
-    job = store.jobs.of_worker(job_id)
+    job = store.jobs.get(Actor.command_line(), job_id)
     run_dir = Path(job.run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
     with (run_dir / "log.txt").open("ab", buffering=0) as log:
@@ -137,4 +140,4 @@ def _last_words(log: Path, returncode: int) -> str:
 
 
 if __name__ == "__main__":
-    keep(Store.open(sys.argv[1], migrate=False), int(sys.argv[2]))
+    keep(Store.open(migrate=False), int(sys.argv[1]))

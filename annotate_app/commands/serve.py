@@ -23,7 +23,7 @@ def _serve_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    from annotate_app.server import Serving, prepare, serve
+    from annotate_app.server import Serving, bind, prepare, serve
     from annotate_app.store.database import database_url
 
     serving = Serving(
@@ -38,9 +38,10 @@ def _serve(options: argparse.Namespace) -> int:
         worker=not options.no_worker,
         browser=(options.demo or options.single_user) and not options.no_browser,
     )
+    listener = bind(serving.host, serving.port)
     for line in prepare(serving, ACTOR):
         print(line, flush=True)
-    return serve(serving)
+    return serve(serving, listener)
 
 
 def _worker_arguments(parser: argparse.ArgumentParser) -> None:

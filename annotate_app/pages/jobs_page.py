@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import streamlit as st
 
 from annotate_app.jobs import read_log, read_progress
-from annotate_app.pages.context import current_actor, current_store
+from annotate_app.pages.context import current_actor, current_project, current_store
 from annotate_app.pages.outcome import act, plainly
 from annotate_app.store.jobs import Job
 from annotate_app.times import ago, duration
 
 UNDER_WAY = ("queued", "running")
-LOOK = {
+LOOK: dict[str, tuple[str, Literal["gray", "blue", "green", "red", "orange"], str]] = {
     "queued": ("Waiting", "gray", "hourglass_empty"),
     "running": ("Running", "blue", "sync"),
     "done": ("Done", "green", "check"),
@@ -26,14 +28,20 @@ def page() -> None:
     """Draws the page."""
     with plainly():
         st.title("Jobs")
-        jobs = current_store().jobs.list(current_actor())
+        jobs = visible_jobs()
         busy = any(job.state in UNDER_WAY for job in jobs)
         st.fragment(draw_jobs, run_every=POLL_S if busy else None)(busy)
 
 
+def visible_jobs() -> list[Job]:
+    """All jobs for admins, the project's for its leads."""
+    actor = current_actor()
+    return current_store().jobs.list(actor, None if actor.role == "admin" else current_project().id)
+
+
 def draw_jobs(busy: bool) -> None:
     """The list; `busy` is what the page knew when it was drawn, and once that is over it is drawn again."""
-    jobs = current_store().jobs.list(current_actor())
+    jobs = visible_jobs()
     if busy and not any(job.state in UNDER_WAY for job in jobs):
         st.rerun()
     if not jobs:

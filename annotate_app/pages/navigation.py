@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 
 import streamlit as st
 from streamlit.navigation.page import StreamlitPage
@@ -29,20 +30,26 @@ LISTED: tuple[tuple[str, UserRole, str, str, str], ...] = (
     ("Workspace", "lead", "audit", "Audit log", "receipt_long"),
     ("Workspace", "annotator", "account", "Account", "account_circle"),
 )
-OWN_SURFACE = ("label",)
-"""Pages that need the whole height; the banner stays away from them."""
+MARK = str(Path(__file__).with_name("mark.svg"))
+OWN_SURFACE = ("Label",)
+"""Pages that need the whole height: there the banner is in the sidebar."""
 NOTICES_SHOWN = 3
 
 
 def show() -> None:
     """Draws the sidebar and runs the page that was asked for."""
+    # Before the navigation: else the browser asks another host for the page's icon, to put it on the tab.
+    st.set_page_config(page_icon=MARK, layout="wide")
     actor = current_actor()
     page = st.navigation(pages_of(actor), position="sidebar", expanded=True)
+    st.set_page_config(page_title=f"{page.title} · Tiebreak")
+    st.logo(MARK, size="large", link=None)
     with st.sidebar:
         project = choose_project()
         draw_notices(actor, project)
-    if project is not None and project.simulated and page.url_path not in OWN_SURFACE:
-        draw_simulation_banner(actor)
+    if project is not None and project.simulated:
+        with st.sidebar if page.title in OWN_SURFACE else st.container():
+            draw_simulation_banner(actor)
     page.run()
 
 

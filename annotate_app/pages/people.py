@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Literal
 from urllib.parse import urlsplit
 
 import streamlit as st
@@ -21,7 +22,12 @@ ORIGIN_WORDS = {
     "simulated": "simulated",
     "imported": "imported, never signs in",
 }
-STATE_LOOK = {"active": "green", "qualifying": "blue", "paused": "orange", "failed": "red"}
+STATE_LOOK: dict[str, Literal["green", "blue", "orange", "red"]] = {
+    "active": "green",
+    "qualifying": "blue",
+    "paused": "orange",
+    "failed": "red",
+}
 
 
 def page() -> None:

@@ -1,4 +1,4 @@
-"""The secret that signs cookies: from TIEBREAK_SECRET, else from a file beside the database, readable by its owner."""
+"""What an installation keeps outside its database: the secret that signs cookies, and the folder it lies in."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MIN_LENGTH = 32
 
 
 def cookie_secret(url: str) -> str:
-    """The secret of the installation whose database this is; made at its first start, so that restarts keep sessions.
+    """TIEBREAK_SECRET, else a secret made at the first start and kept, so that restarts keep sessions.
 
     Raises:
         ValueError: if TIEBREAK_SECRET is shorter than 32 characters.
@@ -20,7 +20,7 @@ def cookie_secret(url: str) -> str:
         if len(given) < MIN_LENGTH:
             raise ValueError(f"TIEBREAK_SECRET has {len(given)} characters, allowed is {MIN_LENGTH} or more")
         return given
-    path = _folder(url) / "cookie.secret"
+    path = data_folder(url) / "cookie.secret"
     if not path.exists():
         draft = path.with_name(f"cookie.secret.{os.getpid()}")
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
@@ -34,8 +34,8 @@ def cookie_secret(url: str) -> str:
     return path.read_text()
 
 
-def _folder(url: str) -> Path:
-    """The folder of a SQLite file; for a database elsewhere, the folder `data`."""
+def data_folder(url: str) -> Path:
+    """Where an installation keeps files: beside a SQLite file; for a database elsewhere, the folder `data`."""
     before, found, path = url.partition("sqlite:///")
     folder = Path(path.partition("?")[0]).parent if found and not before and path else Path("data")
     folder.mkdir(parents=True, exist_ok=True)

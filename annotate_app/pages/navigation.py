@@ -22,6 +22,7 @@ LISTED: tuple[tuple[str, UserRole, str, str, str], ...] = (
     ("Results", "lead", "quality", "Quality", "fact_check"),
     ("Results", "lead", "leaderboard", "Leaderboard", "leaderboard"),
     ("Project", "lead", "rubric", "Rubric", "rule"),
+    ("Project", "lead", "comparisons", "Comparisons", "compare"),
     ("Project", "lead", "import_data", "Import", "upload_file"),
     ("Project", "lead", "export", "Export", "download"),
     ("Workspace", "lead", "projects", "Projects", "folder"),
@@ -58,18 +59,23 @@ def pages_of(actor: Actor) -> dict[str, list[StreamlitPage]]:
     sections: dict[str, list[StreamlitPage]] = {}
     for section, role, module, _, _ in LISTED:
         if actor.is_at_least(role):
-            sections.setdefault(section, []).append(page_at(module, default=not sections))
+            sections.setdefault(section, []).append(page_at(module))
     return sections
 
 
-def page_at(module: str, *, default: bool = False) -> StreamlitPage:
-    """The page of a module under `annotate_app.pages`, as `st.switch_page` takes it."""
+def page_at(module: str) -> StreamlitPage:
+    """The page of a module under `annotate_app.pages`, as `st.switch_page` and `st.page_link` take it.
+
+    The front page has no address of its own, so that a link to it depends on who asks.
+    """
     title, icon = next((title, icon) for _, _, name, title, icon in LISTED if name == module)
+    actor = current_actor()
+    front = next(name for _, role, name, _, _ in LISTED if actor.is_at_least(role))
 
     def draw() -> None:
         importlib.import_module(f"annotate_app.pages.{module}").page()
 
-    return st.Page(draw, title=title, icon=f":material/{icon}:", url_path=module, default=default)
+    return st.Page(draw, title=title, icon=f":material/{icon}:", url_path=module, default=module == front)
 
 
 def draw_notices(actor: Actor, project: Project | None) -> None:

@@ -15,7 +15,7 @@ from annotate_app.store import audit, tables
 from annotate_app.store.contents import insert_comparisons
 from annotate_app.store.database import Database, read_pairs
 from annotate_app.store.rights import checked_content, lock_design, require_member
-from annotate_app.store.slots import BATCH, batches, rank_slots, remake_slots
+from annotate_app.store.slots import BATCH, batches, rank_slots, remake_slots, rewind
 from rewardkit.data import CHOICES, Choice, Comparison, Message
 
 
@@ -74,6 +74,7 @@ class Comparisons:
                 batch = list(islice(stream, BATCH))
             added = Added(num_added=num_added, num_existing=num_seen - num_added)
             if num_added:
+                rewind(connection, project_id)
                 audit.record(connection, actor, "comparisons add", project_id=project_id, detail=asdict(added))
         return added
 
@@ -115,7 +116,9 @@ class Comparisons:
                 raise ValueError(f"there is no comparison {key!r} in the project")
             value = None if gold is None else asdict(gold)
             connection.execute(
-                update(tables.comparison).where(tables.comparison.c.id == comparison_id).values(gold=value)
+                update(tables.comparison)
+                .where(tables.comparison.c.id == comparison_id)
+                .values(gold=value, gold_use="" if gold is None else gold.use)
             )
             remake_slots(connection, project_id, design, [comparison_id])
             audit.record(connection, actor, "gold set", project_id=project_id, subject=key, detail={"gold": value})

@@ -75,7 +75,9 @@ def change_member(connection: Connection, project_id: int, user_id: int, state: 
     """Sets a member's state; who may not work any more gives back the pairs they hold."""
     if state not in MEMBER_STATES:
         raise ValueError(f"state is {state!r}, allowed are {', '.join(MEMBER_STATES)}")
-    changed = connection.execute(update(tables.membership).where(*_chosen(project_id, user_id)).values(state=state))
+    changed = connection.execute(
+        update(tables.membership).where(*_chosen(project_id, user_id)).values(state=state, state_since=time.time())
+    )
     if changed.rowcount == 0:
         raise ValueError(f"user {user_id} is not a member of project {project_id}")
     if state in ("paused", "failed"):

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import TypeVar
 
-from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, insert, select, text, update
 
 from annotate_app.assignment import slot_rank
 from annotate_app.design import Design
-from annotate_app.store.tables import comparison, judgment, slot
+from annotate_app.store.tables import OPEN_WORK, QUEUE_START, comparison, judgment, place, slot
 
 OPEN, LEASED, JUDGED = 0, 1, 2
 BATCH = 1000
@@ -101,6 +101,7 @@ def rank_slots(
     change = update(slot).where(slot.c.id == bindparam("of_slot")).values(rank=bindparam("new_rank"))
     for rows in batches(ranks):
         connection.execute(change, list(rows))
+    rewind(connection, project_id)
 
 
 def drop_slots(connection: Connection, slot_ids: Sequence[int]) -> None:
@@ -115,12 +116,60 @@ def release_slots(connection: Connection, project_id: int, user_id: int) -> int:
     held = (slot.c.project_id == project_id, slot.c.user_id == user_id, slot.c.state == LEASED)
     checks = connection.execute(select(slot.c.id).where(*held, slot.c.kind != "work")).scalars().all()
     drop_slots(connection, checks)
-    released = connection.execute(
-        update(slot)
-        .where(*held)
-        .values(state=OPEN, user_id=None, token=None, leased_at=None, leased_until=None, shown_left="")
+    work = (
+        connection.execute(select(slot.c.id, slot.c.comparison_id).where(*held, slot.c.kind == "work")).tuples().all()
     )
-    return released.rowcount + len(checks)
+    if work:
+        give_back(connection, project_id, work)
+    return len(work) + len(checks)
+
+
+_COUNT_RETURNS = text(
+    "INSERT INTO slot_return (project_id, num_returns) VALUES (:project_id, :count) ON CONFLICT (project_id) "
+    "DO UPDATE SET num_returns = slot_return.num_returns + :count RETURNING num_returns"
+)
+_OPEN_AGAIN = (
+    update(slot)
+    .where(slot.c.id == bindparam("slot_id"))
+    .values(state=OPEN, user_id=None, leased_at=None, leased_until=None)
+)
+_NUMBER_RETURN = (
+    update(slot).where(slot.c.id == bindparam("slot_id"), text(OPEN_WORK)).values(returned=bindparam("number"))
+)
+
+
+def give_back(connection: Connection, project_id: int, slots: Sequence[tuple[int, int]]) -> int:
+    """Opens leased or judged work slots for everybody who may take them.
+
+    Token and side stay: an answer that comes late is welcome as long as nobody else has taken the slot.
+
+    Args:
+        slots: (slot id, comparison id), at least one.
+
+    Returns:
+        The project's `num_returns` after it.
+    """
+    connection.execute(_OPEN_AGAIN, [{"slot_id": slot_id} for slot_id, _ in slots])
+    comparison_ids = sorted({comparison_id for _, comparison_id in slots})
+    query = select(slot.c.id).where(slot.c.comparison_id.in_(comparison_ids), text(OPEN_WORK)).order_by(slot.c.id)
+    slot_ids = connection.execute(query).scalars().all()
+    count = {"project_id": project_id, "count": len(slot_ids)}
+    last = connection.execute(_COUNT_RETURNS, count).scalar_one()
+    first = last - len(slot_ids) + 1
+    numbers = [{"slot_id": slot_id, "number": first + index} for index, slot_id in enumerate(slot_ids)]
+    connection.execute(_NUMBER_RETURN, numbers)
+    return last
+
+
+def rewind(connection: Connection, project_id: int) -> None:
+    """Makes everybody look through the queue from its start: it holds new slots, or is in a new order.
+
+    To be the last statement of a transaction that changes slots: on PostgreSQL it waits for picks in progress, and
+    picks wait for it.
+    """
+    connection.execute(
+        update(place).where(place.c.project_id == project_id).values(cursor_rank=QUEUE_START, cursor_slot=0)
+    )
 
 
 def _slots_by_comparison(

@@ -172,13 +172,69 @@ class Desk:
 
     def _in_hand(self) -> list[Lease]:
         """What the page may show, in order: an edit, a pair that came back, then the queue."""
+        leases = sorted(self.leases, key=lambda lease: lease.token != self.returned)
+        return leases if self.edit is None else [self.edit, *leases]
+
+    def _undo(self, store: Store, event_id: str) -> None:
+        lease = store.work.undo(self.actor, self.project_id, event_id=event_id)
+        self.edit = None
+        self.refresh(store)
+        if lease is None:
+            self.notice = "There is nothing to undo."
+            return
+        self.returned = lease.token
+        self.leases = [lease, *(other for other in self.leases if other.token != lease.token)]
+
+    def reopen(self, store: Store, judgment_id: object) -> None:
+        """Takes up an own earlier judgment to change it; a skip is withdrawn instead, its pair is open again."""
+        if isinstance(judgment_id, bool) or not isinstance(judgment_id, int):
+            raise ValueError(f"judgment_id is {str(judgment_id)[:40]!r}, allowed is a number")
+        lease, _ = store.work.reopen(self.actor, self.project_id, judgment_id)
+        self.refresh(store)
+        if lease.token in {other.token for other in self.leases}:
+            self.returned = lease.token
+        else:
+            self.edit = lease
+
+    def _cancel(self, store: Store) -> None:
+        """Ends an edit; the judgment stands as it was."""
+        if self.edit is not None:
+            store.work.release(self.actor, self.project_id, [self.edit.token])
+        self.edit = None
+        self.refresh(store)
+
+    def _try_refresh(self, store: Store) -> None:
+        """After a refusal the page shows what is true now; if that cannot be read either, what it showed."""
+        try:
+            self.refresh(store)
+        except Exception:
+            logger.exception("leases of %s could not be read", self.actor.name)
+
+    def _list_history(self, store: Store) -> list[dict[str, object]]:
+        return [
+            {
+                "id": own.judgment_id,
+                "at": own.judgment.created_at,
+                "prompt": excerpt(own.comparison.prompt),
+                "choice": describe_choice(own.judgment, own.shown_left, self.rubric.scale),
+                "can_edit": own.can_edit,
+            }
+            for own in store.work.history(self.actor, self.project_id, limit=HISTORY_SHOWN)
+        ]
+
+    def data(self, message: object) -> dict[str, object]:
+        """The component's data. Texts the browser says it has (`known` in its message) are not sent again."""
+        known = message.get("known") if isinstance(message, Mapping) else None
+        known = known if isinstance(known, Mapping) else {}
+        held = known.get("pairs")
+        held = held if isinstance(held, list) else []
         leases = self._in_hand()[: PAIRS_AHEAD + 1]
         shown = show_rubric(self.rubric, self.rubric_version)
         return {
             "scope": content_id("labeling", self.actor.user_id, self.actor.name, self.project_id),
             "state": self.progress.state,
             "queue": [lease.token for lease in leases],
-            "pairs": {lease.token: show_pair(lease) for lease in leases if lease.token not in (held or [])},
+            "pairs": {lease.token: show_pair(lease) for lease in leases if lease.token not in held},
             "given": {
                 lease.token: screen_answer(lease.previous, lease.shown_left)
                 for lease in leases

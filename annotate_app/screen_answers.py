@@ -118,21 +118,29 @@ def _turn_given(given: Given, shown_left: Side) -> Given:
 
 
 def _read_overall(value: object, shown_left: Side) -> tuple[Choice, int]:
-    if value == "both_bad":
-        return "both_bad", 0
-    if value == "tie" or (_is_whole(value) and value == 0):
-        return "tie", 0
-    if not _is_whole(value):
-        raise ValueError(f"overall is {str(value)[:40]!r}, allowed are a whole number, 'tie' and 'both_bad'")
-    score = _turn(int(str(value)), shown_left)
-    return ("a" if score < 0 else "b"), abs(score)
+    match value:
+        case "both_bad":
+            return "both_bad", 0
+        case "tie":
+            return "tie", 0
+        case int() if not isinstance(value, bool):
+            score = _turn(value, shown_left)
+            return ("a" if score < 0 else "b" if score > 0 else "tie"), abs(score)
+        case _:
+            raise ValueError(f"overall is {str(value)[:40]!r}, allowed are a whole number, 'tie' and 'both_bad'")
 
 
 def _read_criterion(name: str, value: object, shown_left: Side) -> Given:
-    parts = tuple(value) if isinstance(value, list) else (value,)
-    if len(parts) not in (1, 2) or not all(_is_whole(part) for part in parts):
-        raise ValueError(f"criteria.{name[:40]} is {str(value)[:40]!r}, allowed are a whole number or two in a list")
-    return _turn_given(parts if isinstance(value, list) and len(parts) == 2 else parts[0], shown_left)
+    match value:
+        case bool():
+            pass
+        case int():
+            return _turn(value, shown_left)
+        case [int() as left, int() as right] if not isinstance(left, bool) and not isinstance(right, bool):
+            return _turn_given((left, right), shown_left)
+        case _:
+            pass
+    raise ValueError(f"criteria.{name[:40]} is {str(value)[:40]!r}, allowed are a whole number or two in a list")
 
 
 def _read_names(value: object, place: str) -> tuple[str, ...]:
@@ -153,7 +161,3 @@ def _mapping(value: object, place: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise ValueError(f"{place} is {str(value)[:40]!r}, allowed is an object")
     return value
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)

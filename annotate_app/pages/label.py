@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 
 import streamlit as st
+from streamlit.components.v2 import component
 from streamlit.components.v2.get_bidi_component_manager import get_bidi_component_manager
 from streamlit.components.v2.manifest_scanner import ComponentConfig, ComponentManifest
 
@@ -66,8 +67,8 @@ def receive_message() -> None:
 def mount_labeler():  # noqa: ANN201
     """The component, its files served once from the package.
 
-    Streamlit finds manifests through distributions whose import package has their name; ours has three packages of other
-    names, so the manifest beside this package is registered here.
+    Streamlit finds manifests through distributions whose import package has their name; ours has three packages of
+    other names, so the manifest beside this package is registered here.
     """
     root = Path(annotate_app.__file__).parent
     manager = get_bidi_component_manager()
@@ -84,4 +85,4 @@ def mount_labeler():  # noqa: ANN201
 @st.cache_resource
 def build_labeler():  # noqa: ANN201
     """The mounting function, made once a process."""
-    return st.components.v2.component(COMPONENT, js="labeler.js", css="labeler.css")
+    return component(COMPONENT, js="labeler.js", css="labeler.css")

@@ -37,11 +37,11 @@ class Settled(Protocol):
 def release(votes: Votes, design: Design, adjudications: Mapping[str, Settled] | None = None) -> Consensus:
     """The consensus of a project: by its rule, then its thresholds, then what adjudicators decided.
 
-    An item waits while it has no votes, fewer than `min_votes`, or no clear winner with votes still to come (skips count
-    as come). It is queued for adjudication when all wanted votes are in and there is still no single winner, the winner
-    has less than `min_agreement`, or skips left fewer than `min_votes`. A decision of an adjudicator overrides all
-    (one-hot posterior, its strength as margin); `discard` takes the item out. Items with a known answer that were only
-    used as checks stay aside.
+    An item waits while it has no votes, fewer than `min_votes`, or no clear winner with votes still to come (skips
+    count as come). It is queued for adjudication when all wanted votes are in and there is still no single winner, the
+    winner has less than `min_agreement`, or skips left fewer than `min_votes`. A decision of an adjudicator overrides
+    all (one-hot posterior, its strength as margin); `discard` takes the item out. Items with a known answer that were
+    only used as checks stay aside.
 
     Args:
         adjudications: decisions by comparison id; those on unknown ids are a ValueError.

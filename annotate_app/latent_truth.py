@@ -63,7 +63,7 @@ class Triples:
     def vote_shares(self) -> np.ndarray:
         """(I, C) shares of the categories among an item's votes; uniform for items without votes."""
         said = np.tile(np.eye(self.num_codes), (self.num_annotators, 1))
-        counts = self.matrix @ said
+        counts = np.asarray(self.matrix @ said)
         totals = counts.sum(axis=1, keepdims=True)
         return np.where(totals > 0, counts / np.maximum(totals, 1), 1 / self.num_codes)
 
@@ -97,7 +97,7 @@ def dawid_skene(
             logs = np.maximum(np.log(confusion), -1e4)
             log_prior = np.maximum(np.log(prevalence), -1e4)
         scores = votes.matrix @ logs.swapaxes(1, 2).reshape(-1, num_codes) + log_prior
-        evidence = logsumexp(scores, axis=1, keepdims=True)
+        evidence = np.asarray(logsumexp(scores, axis=1, keepdims=True))
         p = np.exp(scores - evidence)
         log_likelihood = float(evidence[voted].sum())
         objective.append(log_likelihood + float(xlogy(prior, confusion).sum()))
@@ -135,7 +135,7 @@ def mace(votes: Triples, *, smoothing: float = 1.0, max_iterations: int = 500, t
         with np.errstate(divide="ignore"):
             logs = np.maximum(np.log(table), -1e4)
         scores = votes.matrix @ logs.swapaxes(1, 2).reshape(-1, num_codes) - np.log(num_codes)
-        evidence = logsumexp(scores, axis=1, keepdims=True)
+        evidence = np.asarray(logsumexp(scores, axis=1, keepdims=True))
         p = np.exp(scores - evidence)
         log_likelihood = float(evidence[voted].sum())
         on_theta = xlogy(smoothing / 2, theta) + xlogy(smoothing / 2, 1 - theta)

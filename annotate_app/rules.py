@@ -1,8 +1,8 @@
 """The release rules: how an item's votes become shares of a, b, tie and both bad.
 
 A rule sees counted votes only and returns a posterior by item; what is released of it is decided in
-`annotate_app.aggregation`. Every rule is unchanged by the order of votes, people and items, and mirrors when a and b are
-exchanged.
+`annotate_app.aggregation`. Every rule is unchanged by the order of votes, people and items, and mirrors when a and b
+are exchanged.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def majority(counted: Votes) -> RuleResult:
 
 
 def gold_accuracy(votes: Votes) -> tuple[np.ndarray, np.ndarray]:
-    """(R,) right answers and (R,) answers of each annotator on items with a known answer; skips and repeats left out."""
+    """(R,) right answers and (R,) answers of each annotator on gold items; skips and repeats are left out."""
     known = (votes.item_gold[votes.item] >= 0) & (votes.choice < NUM_CHOICES) & (votes.kind != KIND_CODES["repeat"])
     right = known & (votes.choice == votes.item_gold[votes.item])
     size = len(votes.annotators)
@@ -83,9 +83,9 @@ def gold_accuracy(votes: Votes) -> tuple[np.ndarray, np.ndarray]:
 def gold_weighted(votes: Votes, counted: Votes) -> RuleResult:
     """Naive Bayes with each annotator's accuracy on gold items.
 
-    p_k proportional to exp(sum of w_r over votes for k), w_r = log(a_r (C - 1) / (1 - a_r)) with C the answers in use and
-    a_r = (right + 4 m) / (answered + 4), m the pooled accuracy: shrunk towards everybody's by 4 votes. Weights below 0
-    count as 0: who is worse than chance is ignored, not reversed. Nitzan and Paroush 1982 (log-odds weights).
+    p_k proportional to exp(sum of w_r over votes for k), w_r = log(a_r (C - 1) / (1 - a_r)) with C the answers in use
+    and a_r = (right + 4 m) / (answered + 4), m the pooled accuracy: shrunk towards everybody's by 4 votes. Weights
+    below 0 count as 0: who is worse than chance is ignored, not reversed. Nitzan and Paroush 1982 (log-odds weights).
     """
     right, answered = gold_accuracy(votes)
     notes: tuple[str, ...] = ()

@@ -18,8 +18,8 @@ from annotate_app.access import AccessError, Actor
 from annotate_app.assignment import Side
 from annotate_app.leases import Lease, LeaseError, OwnProgress, Submission
 from annotate_app.rubric import Rubric
-from annotate_app.screen import show_pair, show_rubric
-from annotate_app.screen_answers import read_answer, read_seconds, screen_answer
+from annotate_app.screen import excerpt, show_pair, show_rubric
+from annotate_app.screen_answers import describe_choice, read_answer, read_seconds, screen_answer
 from annotate_app.store.store import Store
 from rewardkit.data import content_id
 
@@ -216,7 +216,7 @@ class Desk:
                 "id": own.judgment_id,
                 "at": own.judgment.created_at,
                 "prompt": excerpt(own.comparison.prompt),
-                "choice": describe_choice(own.judgment, own.shown_left, self.rubric.scale),
+                "choice": describe_choice(own.judgment, own.shown_left or "a", self.rubric.scale),
                 "can_edit": own.can_edit,
             }
             for own in store.work.history(self.actor, self.project_id, limit=HISTORY_SHOWN)

@@ -33,7 +33,6 @@ export function openDesk(shadow) {
   let unfolded = false;
   let waitingFor = ""; // undo, reopen or cancel on its way: keys are held back, they mean the pair that will come
   let held = [];
-  let editing = "";
   let renewed = performance.now();
 
   const frame = openFrame(shadow, {
@@ -45,11 +44,7 @@ export function openDesk(shadow) {
   });
   const dialogs = openDialogs(frame.root);
   const outbox = openOutbox({
-    compose(events) {
-      // An undo says how many judgments there were, counted when those before it are through: it acts once.
-      if (events[0].kind === "undo") events[0].done ??= data.progress.done;
-      return { events, known: { pairs: [...pairs.keys()], rubric: rubric?.id ?? "" } };
-    },
+    compose: (events) => ({ events, known: { pairs: [...pairs.keys()], rubric: rubric?.id ?? "" } }),
     changed: () => paintStatus(),
   });
 
@@ -85,7 +80,7 @@ export function openDesk(shadow) {
     }
     if (form) paint();
     frame.empty(token ? null : emptyState());
-    frame.editing(editing && editing === token);
+    frame.editing(Boolean(token) && token === data.edit);
     paintStatus();
   };
   const showNext = () => show(queue()[0] ?? null);
@@ -144,7 +139,6 @@ export function openDesk(shadow) {
   };
   const leave = (kind, extra) => {
     outbox.add({ kind, token: shown, answer: { ...finished(answer), ...extra }, seconds: clock.seconds() });
-    editing = "";
     showNext();
   };
   const ask = (kind, extra = {}) => {
@@ -227,9 +221,9 @@ export function openDesk(shadow) {
     history: () => ask("history"),
     refresh: () => outbox.add({ kind: "refresh" }),
     cancel() {
-      if (!editing || shown !== editing) return;
-      keep.dropDraft(editing);
-      ask("cancel", { token: editing });
+      if (!shown || shown !== data.edit) return;
+      keep.dropDraft(shown);
+      ask("cancel");
     },
     flag(side) {
       if (!shown) return;
@@ -279,7 +273,6 @@ export function openDesk(shadow) {
       else if (["submit", "skip"].includes(event.kind)) (keep.dropDraft(event.token), keep.tellDone(event.token));
       else if (["undo", "reopen", "cancel"].includes(event.kind) && ack.status === "saved") {
         first = true;
-        editing = event.kind === "reopen" ? data.queue[0] : "";
       } else if (event.kind === "history" && data.history) dialogs.history(data.history, (item) => ask("reopen", { judgment_id: item.id }));
     }
     return first;

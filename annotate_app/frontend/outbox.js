@@ -17,23 +17,15 @@ export function openOutbox({ compose, changed }) {
   let late = false;
 
   const idOf = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
-  // An undo names how many judgments there were, so it waits until those before it are counted.
-  const nextBatch = () => {
-    if (waiting[0]?.kind === "undo") return waiting.slice(0, 1);
-    const undo = waiting.findIndex((event) => event.kind === "undo");
-    return waiting.slice(0, Math.min(MOST_AT_ONCE, undo < 0 ? MOST_AT_ONCE : undo));
-  };
   const flush = () => {
     if (flying || !waiting.length || !send) return;
-    const batch = nextBatch();
-    const message = compose(batch);
-    for (const event of batch) if (event.kind === "undo") keep.keepEvent(event);
+    const batch = waiting.slice(0, MOST_AT_ONCE);
     flying = new Set(batch.map((event) => event.event_id));
     clearTimeout(timer);
     timer = setTimeout(retry, ANSWER_WITHIN_MS);
     clearTimeout(watch);
     watch = setTimeout(() => ((late = true), changed()), OFFLINE_AFTER_MS);
-    send(message);
+    send(compose(batch));
   };
   const retry = () => {
     flying = null;

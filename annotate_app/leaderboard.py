@@ -129,7 +129,7 @@ class Games:
         )
 
 
-def fit_leaderboard(votes: Votes, *, ties: Ties = "half", num_resamples: int = 200, seed: int = 0) -> Leaderboard:
+def fit_leaderboard(votes: Votes, *, ties: Ties = "half", num_resamples: int = 500, seed: int = 0) -> Leaderboard:
     """Fits the leaderboard of a project's counted votes.
 
     Args:
@@ -199,11 +199,13 @@ def _fit_group(
     wins, tied = games.tables(games.multiplicity, size)
     notes: list[str] = []
     nudge = np.zeros((size, size))
-    if components(wins + tied / 2, strong=True).max() > 0:
+    circles = components(wins + tied / 2, strong=True)
+    if circles.max() > 0:
         nudge = NUDGE * ((wins + wins.T + tied) > 0)
+        outside = [name for name, circle in zip(names, circles, strict=True) if circle != np.bincount(circles).argmax()]
         notes.append(
-            f"some of {', '.join(names[:3])}{', ...' if size > 3 else ''} only ever won or only ever lost, which has no "
-            f"finite strength: {NUDGE} ties were lent to every pair that met"
+            f"only ever better or only ever worse than the rest: {', '.join(outside)}; that has no finite strength, "
+            f"so {NUDGE} ties were lent to every pair that met"
         )
     fitted = fit_bradley_terry(wins, tied + nudge, rule=ties)
     error = fitted.standard_errors()
@@ -230,7 +232,7 @@ def _fit_group(
             num_votes=int(num_votes[k]),
             num_items=int(num_items[k]),
         )
-        for k in np.lexsort((names, -fitted.log_strength))
+        for k in np.argsort(-fitted.log_strength, kind="stable")
     ]
     return fitted, standings, notes
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import streamlit as st
 
 from annotate_app.access import Actor
+from annotate_app.aggregation import release
 from annotate_app.agreement import AgreementReport, agreement_report
+from annotate_app.consensus import Consensus
 from annotate_app.pages.context import current_actor, current_store
 from annotate_app.store.projects import Project
 from annotate_app.votes import Votes
@@ -37,6 +39,11 @@ def agreement_of(project: Project) -> AgreementReport:
     return _agreement(stamp_of(project), current_actor())
 
 
+def consensus_of(project: Project) -> Consensus:
+    """What the votes come to by the project's rule, adjudicators' decisions left out."""
+    return _consensus(stamp_of(project), project, current_actor())
+
+
 @st.cache_resource(max_entries=2, show_spinner=False)
 def _votes(stamp: Stamp, _actor: Actor) -> Votes:
     return current_store().judgments.votes(_actor, stamp[1])
@@ -45,3 +52,8 @@ def _votes(stamp: Stamp, _actor: Actor) -> Votes:
 @st.cache_data(max_entries=8, show_spinner="Computing agreement")
 def _agreement(stamp: Stamp, _actor: Actor) -> AgreementReport:
     return agreement_report(_votes(stamp, _actor), num_resamples=NUM_RESAMPLES)
+
+
+@st.cache_data(max_entries=8, show_spinner="Computing the consensus")
+def _consensus(stamp: Stamp, _project: Project, _actor: Actor) -> Consensus:
+    return release(_votes(stamp, _actor), _project.design)

@@ -88,19 +88,22 @@ class Browsing:
         ]
 
     def stamp(self, actor: Actor, project_id: int) -> tuple[int, int]:
-        """Two numbers that change whenever something changes that figures rest on. Adjudicator or above.
+        """Two numbers that change whenever votes, comparisons, gold answers or the design do. Adjudicator or above.
 
-        Judgments are only ever appended and everything else that counts is audited, so the newest id of each will do;
-        both are read from an index, however large the project is.
+        Judgments are only ever appended and everything else is audited, so the newest id of each will do; both are read
+        from the end of an index, however large the project is. Decisions of adjudicators are left out.
         """
-        newest = select(
-            select(func.max(tables.judgment.c.id)).scalar_subquery(),
-            select(func.max(tables.audit.c.id)).scalar_subquery(),
+        audited = tables.audit.c
+        judgment = select(func.max(tables.judgment.c.id))
+        change = (
+            select(audited.id)
+            .where(audited.project_id == project_id, audited.action != "adjudicate")
+            .order_by(audited.id.desc())
+            .limit(1)
         )
         with self._database.read() as connection:
             require_member(connection, actor, project_id, "reading figures", "adjudicator")
-            judgment_id, audit_id = connection.execute(newest).one()
-        return judgment_id or 0, audit_id or 0
+            return connection.execute(judgment).scalar() or 0, connection.execute(change).scalar() or 0
 
 
 def _holds(text: str) -> list[ColumnElement[bool]]:

@@ -47,7 +47,7 @@ def import_batch(connection: Connection, project_id: int, batch: Sequence[Judgme
             continue
         known.add(event_id)
         pair = (comparison_ids[judgment.comparison_id], user_ids[judgment.annotator])
-        row = _row(project_id, pair, event_id, judgment)
+        row = judgment_row(project_id, pair, event_id, judgment)
         before = standing.get(pair)
         if before is not None and (before.kind != "import" or before.answer == _answer(row)):
             continue
@@ -115,7 +115,8 @@ def _event_id(project_id: int, judgment: Judgment) -> str:
     return f"import-{project_id}-{content_id(*parts)}"
 
 
-def _row(project_id: int, pair: Pair, event_id: str, judgment: Judgment) -> dict[str, object]:
+def judgment_row(project_id: int, pair: Pair, event_id: str, judgment: Judgment) -> dict[str, object]:
+    """A judgment made elsewhere as a row, still without its slot; raises ValueError for texts that cannot be stored."""
     place = f"judgment of {judgment.comparison_id!r} by {judgment.annotator!r}"
     checked_content(judgment.rationale, f"{place}, rationale")
     checked_text(judgment.reason, f"{place}, reason", 200, empty=True)

@@ -7,7 +7,7 @@ A judgment is appended, never edited: `newest` marks the one of each slot that c
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Literal, get_args
@@ -21,6 +21,7 @@ from annotate_app.store.comparisons import Added, keys_to_ids
 from annotate_app.store.database import Database
 from annotate_app.store.foreign import import_batch
 from annotate_app.store.rights import checked_content, lock_design, require_member
+from annotate_app.store.simulated import SimulatedAnswer, insert_simulated
 from annotate_app.store.slots import BATCH
 from annotate_app.store.votes import read_votes
 from annotate_app.votes import Votes
@@ -111,6 +112,21 @@ class Judgments:
                 detail = {"num_added": num_added, "num_existing": added.num_existing}
                 audit.record(connection, actor, "judgments import", project_id=project_id, detail=detail)
         return added
+
+    def add_simulated(self, actor: Actor, project_id: int, answers: Sequence[SimulatedAnswer]) -> int:
+        """Stores what simulated members answered, all or none; see `simulated.insert_simulated`. Lead or above.
+
+        Raises:
+            ValueError: if the project does not say that it is simulated, or an answer does not fit it.
+        """
+        with self._database.write() as connection:
+            require_member(connection, actor, project_id, "simulating judgments", "lead")
+            lock_design(connection, project_id)
+            num_added = insert_simulated(connection, project_id, answers)
+            audit.record(
+                connection, actor, "judgments simulate", project_id=project_id, detail={"num_added": num_added}
+            )
+        return num_added
 
     def adjudicate(self, actor: Actor, project_id: int, key: str, decision: Decision) -> None:
         """Settles a comparison; the newest decision counts, earlier ones are kept. Adjudicator or above."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -219,6 +220,8 @@ def serve(serving: Serving, listener: socket.socket) -> int:
     worker = start_worker(serving.url) if serving.worker else None
     if serving.browser and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") or sys.platform != "linux"):
         threading.Thread(target=webbrowser.open, args=(serving.address,), daemon=True).start()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)  # uvicorn raises what stopped it once more when it has shut down
     try:
         server.run(sockets=[listener])
     finally:

@@ -1,0 +1,134 @@
+"""Fixtures for what runs as a server of its own: the app behind its door, and accounts to come in with."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from annotate_app.access import Actor, UserRole
+from annotate_app.store.store import Store
+
+PASSWORD = "correct horse battery"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a server said to one request; redirects are not followed."""
+
+    status: int
+    headers: http.client.HTTPMessage
+    text: str
+
+    @property
+    def cookie(self) -> str:
+        """The session cookie it set, as `name=value`."""
+        cookies = [value.partition(";")[0] for value in self.headers.get_all("set-cookie") or []]
+        return next((cookie for cookie in cookies if cookie.startswith("tiebreak_session=")), "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """A running app."""
+
+    url: str
+    database: str
+    process: subprocess.Popen[str]
+    log: Path
+
+    def ask(
+        self, path: str, *, cookie: str = "", form: dict[str, str] | None = None, headers: dict[str, str] | None = None
+    ) -> Answer:
+        """One request, as a page of the server itself makes it; a form is posted."""
+        data = urllib.parse.urlencode(form).encode() if form is not None else None
+        all_headers = {"Origin": self.url} | ({"Cookie": cookie} if cookie else {}) | (headers or {})
+        request = urllib.request.Request(self.url + path, data=data, headers=all_headers)
+        opener = urllib.request.build_opener(_KeepRedirects)
+        try:
+            with opener.open(request, timeout=30) as response:
+                return Answer(status=response.status, headers=response.headers, text=response.read().decode())
+        except urllib.error.HTTPError as error:
+            with error:
+                return Answer(status=error.code, headers=error.headers, text=error.read().decode())
+
+    def sign_in(self, name: str, password: str = PASSWORD) -> str:
+        """The session cookie of an account."""
+        answer = self.ask("/sign-in", form={"name": name, "password": password})
+        assert answer.status == 303, answer.text
+        return answer.cookie
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Sends a signal and waits for the end; the exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(20)
+
+
+class _KeepRedirects(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: object) -> None:
+        return None
+
+
+@pytest.fixture
+def start_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Starts `annotate-app serve` on a free port: `start_server(url, "--demo")`; all of them end with the test."""
+    started: list[Server] = []
+
+    def start(database: str, *options: str) -> Server:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        log = tmp_path / f"server-{len(started)}.log"
+        with log.open("w") as output:
+            command = [sys.executable, "-m", "annotate_app", "serve", "--port", str(port), "--no-browser", *options]
+            environment = os.environ | {"TIEBREAK_DB": database}
+            process = subprocess.Popen(
+                command, stdout=output, stderr=subprocess.STDOUT, env=environment, cwd=tmp_path, text=True
+            )
+        server = Server(url=f"http://127.0.0.1:{port}", database=database, process=process, log=log)
+        started.append(server)
+        deadline = time.monotonic() + 60
+        while True:
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            try:
+                if server.ask("/health").status == 200:
+                    return server
+            except OSError:
+                time.sleep(0.05)
+
+    yield start
+    for server in started:
+        if server.process.poll() is None:
+            server.stop(signal.SIGKILL)
+
+
+@pytest.fixture
+def add_account(sqlite_url: str) -> Callable[..., Actor]:
+    """Makes an account that signs in with PASSWORD, in the database of `sqlite_url`."""
+
+    def add(name: str, role: UserRole = "annotator") -> Actor:
+        store = Store.open(sqlite_url, migrate=False)
+        user = store.people.add(Actor.command_line(), name, role=role, password=PASSWORD)
+        store.close()
+        return store.people.actor_of(user)
+
+    return add
+
+
+@pytest.fixture
+def invite_in() -> Callable[[str], str]:
+    """The path of the invitation in a text."""
+    return lambda text: re.search(r"/invite/[\w-]+", text)[0]  # type: ignore[index]

@@ -150,15 +150,16 @@ def _append(connection: Connection, project_id: int, rows: list[dict[str, object
     for row in rows:
         if row["slot_id"] is None:
             row["slot_id"] = slots[row["comparison_id"], row["user_id"]]  # type: ignore[index]
-    columns = tables.judgment.c
-    outdated = or_(columns.id.in_(superseded), columns.slot_id.in_(list(slots.values())))
-    connection.execute(update(tables.judgment).where(outdated, columns.newest).values(newest=False))
+    connection.execute(update(tables.judgment).where(tables.judgment.c.id.in_(superseded)).values(newest=False))
     connection.execute(insert(tables.judgment), rows)
     return len(rows)
 
 
 def _fill_slots(connection: Connection, project_id: int, rows: list[dict[str, object]]) -> dict[Pair, int]:
-    """Marks a slot judged for each pair: the one its annotator holds, an open one of their group, or an extra one."""
+    """Marks a slot judged for each pair: the one its annotator holds, an open one of their group, or an extra one.
+
+    A skip fills no slot that others wait for: it gets an extra one.
+    """
     sides: dict[Pair, object] = {(row["comparison_id"], row["user_id"]): row["shown_left"] for row in rows}  # type: ignore[misc]
     slot = tables.slot.c
     users = {user_id for _, user_id in sides}
@@ -176,7 +177,10 @@ def _fill_slots(connection: Connection, project_id: int, rows: list[dict[str, ob
             held[row.comparison_id, row.user_id] = row.id
     groups = _groups(connection, project_id, users)
     filled: dict[Pair, int] = {}
+    skipped = {(row["comparison_id"], row["user_id"]) for row in rows if row["newest"] and row["choice"] == "skip"}
     for comparison_id, user_id in sides:
+        if (comparison_id, user_id) in skipped:
+            continue
         found = held.get((comparison_id, user_id))
         if found is None:
             fitting = [each for each in free[comparison_id] if each[0] in ("", groups.get(user_id, ""))]

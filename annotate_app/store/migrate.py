@@ -31,19 +31,25 @@ def upgrade(database: Database, revision: str = "head") -> None:
     """
     if database.is_sqlite:
         _switch_to_wal(database)
-    known = {script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions()}
     with database.write() as connection:
-        if not database.is_sqlite:
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK_KEY})
-        found = schema_revision(connection)
-        if found is not None and found not in known:
-            raise ValueError(f"the database has schema {found}, this version knows up to {head_revision()}: update it")
-        if revision == "head" and found == head_revision():
-            return
-        config = Config()
-        config.set_main_option("script_location", str(MIGRATIONS))
-        config.attributes["connection"] = connection
-        command.upgrade(config, revision)
+        upgrade_within(connection, revision)
+
+
+def upgrade_within(connection: Connection, revision: str = "head") -> None:
+    """As `upgrade`, inside a write transaction of the caller."""
+    known = {script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions()}
+    if connection.dialect.name != "sqlite":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK_KEY})
+    found = schema_revision(connection)
+    for each in (found, revision):
+        if each not in (None, "head", *known):
+            raise ValueError(f"schema {each} is newer than this version, which knows up to {head_revision()}")
+    if found == (head_revision() if revision == "head" else revision):
+        return
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
 
 
 def schema_revision(connection: Connection) -> str | None:

@@ -65,7 +65,7 @@ def read_votes(connection: Connection, project_id: int, since: float, until: flo
 def _numbers(connection: Connection, query: Select) -> np.ndarray:
     """The rows of an all-number query as float64 (rows, columns); ids are exact below 2^53."""
     width = len(query.selected_columns)
-    result = connection.execution_options(yield_per=CHUNK).execute(query)
+    result = connection.execute(query.execution_options(yield_per=CHUNK))
     parts = [
         np.fromiter(chain.from_iterable(rows), dtype=np.float64, count=len(rows) * width).reshape(-1, width)
         for rows in result.partitions(CHUNK)
@@ -77,7 +77,7 @@ def _read_criteria(connection: Connection, query: Select, judgment_ids: np.ndarr
     """By criterion, the signed degree of each judgment, b minus a for ratings, NaN where there is none."""
     found: dict[str, tuple[list[int], list[float]]] = {}
     parsed: dict[str, dict[str, float]] = {}  # few distinct answers, so each is parsed once
-    for judgment_id, text in connection.execution_options(yield_per=CHUNK).execute(query):
+    for judgment_id, text in connection.execute(query.execution_options(yield_per=CHUNK)):
         if text not in parsed:
             answers = json.loads(text).items()
             parsed[text] = {name: value[1] - value[0] if isinstance(value, list) else value for name, value in answers}

@@ -246,6 +246,8 @@ def create_work() -> None:
     op.create_index(op.f("ix_judgment_slot_id"), "judgment", ["slot_id"], unique=False)
     op.create_index("ix_judgment_user", "judgment", ["user_id", "project_id", "id"], unique=False)
     op.create_index("ix_judgment_own", "judgment", ["comparison_id", "user_id"], unique=False)
+    check_kinds = "kind IN ('gold', 'qualification')"
+    create_partial_index("ix_judgment_check", "judgment", ["user_id", "project_id", "kind", "id"], check_kinds)
     op.create_table(
         "adjudication",
         sa.Column("id", BIG_KEY, autoincrement=True, nullable=False),
@@ -321,7 +323,7 @@ def protect_audit_sqlite() -> None:
 
 def protect_audit_postgresql() -> None:
     op.execute(
-        "CREATE FUNCTION audit_is_append_only() RETURNS trigger LANGUAGE plpgsql AS "
+        "CREATE OR REPLACE FUNCTION audit_is_append_only() RETURNS trigger LANGUAGE plpgsql AS "
         "$$ BEGIN RAISE EXCEPTION 'the audit log is append-only'; END $$"
     )
     op.execute(

@@ -11,7 +11,10 @@ from annotate_app.assignment import REPEAT_GAP, Side, falls_short, fraction, is_
 from annotate_app.store import audit, notices
 from annotate_app.store.seats import Seat
 from annotate_app.store.slots import LEASED
-from annotate_app.store.tables import comparison, judgment, membership, slot
+from annotate_app.store.tables import CHECK_KINDS, comparison, judgment, membership, slot
+
+# Somebody's accuracy is that of so many newest gold items, so that a decline after a good start is seen.
+NEWEST_GOLD = 50
 
 _untouched = ~exists(
     select(slot.c.id).where(slot.c.comparison_id == comparison.c.id, slot.c.user_id == bindparam("of_user"))
@@ -46,19 +49,20 @@ _NEXT_REPEAT = (
     .order_by(judgment.c.id)
     .limit(1)
 )
-# From the gold items to their judgments, so that the cost does not grow with everything else the person has judged.
 _ANSWERS = (
     select(judgment.c.choice, comparison.c.gold)
-    .select_from(comparison)
-    .join(judgment, (judgment.c.comparison_id == comparison.c.id) & (judgment.c.user_id == bindparam("of_user")))
+    .join(comparison, comparison.c.id == judgment.c.comparison_id)
     .where(
-        *_golds,
-        text("gold_use <> ''"),
+        *_own,
+        text(CHECK_KINDS),
         judgment.c.kind == bindparam("use"),
         judgment.c.newest,
         judgment.c.choice != "withdrawn",
         judgment.c.created_at >= bindparam("since"),
+        comparison.c.gold_use == bindparam("use"),
     )
+    .order_by(judgment.c.id.desc())
+    .limit(bindparam("most"))
 )
 _NUM_HELD = (
     select(func.count())
@@ -137,8 +141,12 @@ def judge_the_judge(connection: Connection, seat: Seat, kind: str) -> None:
 
 
 def _answers(connection: Connection, seat: Seat, use: Literal["gold", "qualification"]) -> list[bool]:
-    """By check answered since the state was set, whether it was right; only a qualification counts skips, as wrong."""
-    keys = {"of_project": seat.project_id, "of_user": seat.user_id, "use": use, "since": seat.state_since}
+    """By check answered since the state was set, the newest ones, whether it was right; see `NEWEST_GOLD`.
+
+    Only a qualification counts skips, as wrong.
+    """
+    most = max(NEWEST_GOLD, seat.design.pause_after, seat.design.qualification_items)
+    keys = {"of_project": seat.project_id, "of_user": seat.user_id, "use": use, "since": seat.state_since, "most": most}
     return [
         is_right(row.choice, row.gold["choice"])
         for row in connection.execute(_ANSWERS, keys)

@@ -36,12 +36,11 @@ metadata = MetaData(
 )
 # SQLite only counts up by itself for INTEGER keys; PostgreSQL gets 64 bits.
 BigKey = BigInteger().with_variant(Integer, "sqlite")
-
-
 QUEUE_START = -1e300  # below every rank
-# Conditions of partial indexes: a query has to repeat them word for word, with no parameter in them, to use the index.
+# Conditions of partial indexes; a query has to repeat them word for word, without parameters, to use the index.
 OPEN_WORK = "state = 0 AND kind = 'work'"
 LEASED_WORK = "state = 1 AND kind = 'work'"
+CHECK_KINDS = "kind IN ('gold', 'qualification')"
 
 
 def _where(condition: str) -> dict[str, Any]:
@@ -171,16 +170,14 @@ comparison = Table(
     Index("ix_comparison_gold", "project_id", "gold_use", "id", **_where("gold_use <> ''")),
 )
 
-# One row per wanted judgment, so that strict overlap is a property of the data and the queue scan stays narrow.
-# Work slots are made with their comparison; gold, repeat and qualification slots are made when handed out.
+# One row per wanted judgment: strict overlap is a property of the data. Slots of checks are made when handed out.
 slot = Table(
     "slot",
     metadata,
     _key(),
     Column("project_id", ForeignKey("project.id"), nullable=False),
     Column("comparison_id", ForeignKey("comparison.id"), nullable=False),
-    # votes.KINDS, or skipped: a judged slot that keeps a comparison from coming to the same person again.
-    Column("kind", String(16), nullable=False, default="work"),
+    Column("kind", String(16), nullable=False, default="work"),  # votes.KINDS, or skipped: not to come again
     Column("group_name", String(64), nullable=False, default=""),  # only this group may take it
     Column("state", SmallInteger, nullable=False, default=0),  # 0 open, 1 leased, 2 judged
     Column("user_id", ForeignKey("user_account.id")),
@@ -197,7 +194,7 @@ slot = Table(
     Index("ix_slot_user", "user_id", "project_id", "state"),
 )
 
-# How far each person has come in a project's queue, so that a pick never looks at the same slot twice: see `picking`.
+# How far each person has come in a project's queue: see `picking`.
 place = Table(
     "place",
     metadata,
@@ -211,7 +208,7 @@ place = Table(
     Column("cursor_returned", BigInteger, nullable=False, default=0),
 )
 
-# One row per project, locked by every return of a slot, so that returns become visible in the order of their numbers.
+# Locked by every return of a slot, so that returns become visible in the order of their numbers.
 returns = Table(
     "slot_return",
     metadata,
@@ -243,6 +240,7 @@ judgment = Table(
     Index("ix_judgment_newest", "project_id", "newest", "comparison_id"),
     Index("ix_judgment_user", "user_id", "project_id", "id"),
     Index("ix_judgment_own", "comparison_id", "user_id"),
+    Index("ix_judgment_check", "user_id", "project_id", "kind", "id", **_where(CHECK_KINDS)),
 )
 
 adjudication = Table(

@@ -231,6 +231,7 @@ class Desk:
         leases = self._in_hand()[: PAIRS_AHEAD + 1]
         shown = show_rubric(self.rubric, self.rubric_version)
         return {
+            "project": self.project_id,
             "scope": content_id("labeling", self.actor.user_id, self.actor.name, self.project_id),
             "state": self.progress.state,
             "queue": [lease.token for lease in leases],

@@ -1,19 +1,22 @@
-// The desk: which pair is shown, what is answered, what happens on a key. The next pair is built ahead and only revealed;
-// a judgment leaves through the outbox; the server's word on what is leased is final.
+// The desk: which pair is shown and what a key does to it. The next pair is built ahead and only revealed; a judgment
+// leaves through the outbox; the server's word on what is leased is final.
 import { startClock } from "./clock.js";
 import { openDialogs } from "./dialogs.js";
+import { buildForm } from "./form.js";
 import { openFrame } from "./frame.js";
 import { openKeep } from "./keep.js";
 import { listen } from "./keys.js";
 import { openOutbox } from "./outbox.js";
-import { buildForm } from "./form.js";
 import { buildLayer } from "./panes.js";
-import { describeAnswer, emptyAnswer, finished, missingRows, rowsOf } from "./rows.js";
+import { describeAnswer, rowsOf } from "./rows.js";
+import { openSheet } from "./sheet.js";
+import { stayInTouch } from "./touch.js";
 
-const RENEW_EVERY_MS = 60_000;
-const LOOK_EVERY_MS = 30_000;
-const TOO_SOON_MS = 400; // a second Enter in this time, with nothing answered since, is a double press
-const MOST_BUFFERED = 20;
+const TOO_SOON_MS = 400; // an Enter this soon after a pair came, with nothing answered since, is a double press
+const MOST_HELD = 20;
+const JUDGMENTS = ["submit", "skip", "undo"];
+const RETURNING = ["undo", "reopen", "cancel"];
+const SETTLE_MS = 250; // Streamlit drops what is sent while a component mounts
 
 export function openDesk(shadow) {
   const clock = startClock();
@@ -25,20 +28,16 @@ export function openDesk(shadow) {
   let rows = [];
   let form = null;
   let shown = null; // token
-  let answer = emptyAnswer();
-  let row = 0;
-  let touched = false; // answered something since this pair came
   let since = 0;
   let mode = "rich";
   let unfolded = false;
-  let waitingFor = ""; // undo, reopen or cancel on its way: keys are held back, they mean the pair that will come
+  let awaited = ""; // the kind of an event that brings another pair; keys are held back, they mean that one
   let held = [];
-  let renewed = performance.now();
 
   const frame = openFrame(shadow, {
     guidelines: () => openGuidelines(false),
     history: () => act.history(),
-    refresh: () => act.refresh(),
+    refresh: () => outbox.add({ kind: "refresh" }),
     cancel: () => act.cancel(),
     forget: (event) => (keep.dropRefused(event), paintRefused()),
   });
@@ -46,6 +45,13 @@ export function openDesk(shadow) {
   const outbox = openOutbox({
     compose: (events) => ({ events, known: { pairs: [...pairs.keys()], rubric: rubric?.id ?? "" } }),
     changed: () => paintStatus(),
+  });
+  const sheet = openSheet({
+    hint: frame.hint,
+    changed() {
+      paintFlags();
+      if (shown) keep.keepDraft(shown, { answer: sheet.answer, seconds: clock.seconds() });
+    },
   });
 
   // ---- what is shown ----
@@ -63,27 +69,33 @@ export function openDesk(shadow) {
     return layers.get(token);
   };
   const show = (token) => {
-    if (shown && shown !== token) layers.get(shown)?.node.classList.remove("shown");
-    const changed = shown !== token;
-    shown = token;
-    if (token && changed) {
-      const draft = keep.draft(token) ?? { answer: {}, seconds: 0 };
-      answer = { ...emptyAnswer(), ...draft.answer };
-      row = 0;
-      touched = false;
-      since = performance.now();
-      clock.start(draft.seconds);
-      const layer = layerOf(token);
-      layer.node.classList.add("shown");
-      layer.top();
-      frame.announce("Next pair");
+    if (shown !== token) {
+      layers.get(shown)?.node.classList.remove("shown");
+      shown = token;
+      if (token) reveal(token);
     }
-    if (form) paint();
-    frame.empty(token ? null : emptyState());
+    frame.empty(token ? null : emptyWords());
     frame.editing(Boolean(token) && token === data.edit);
     paintStatus();
   };
-  const showNext = () => show(queue()[0] ?? null);
+  const reveal = (token) => {
+    const draft = keep.draft(token) ?? { answer: {}, seconds: 0 };
+    const layer = layerOf(token);
+    layer.node.classList.add("shown");
+    layer.top();
+    sheet.fill(draft.answer);
+    paintFlags();
+    clock.start(draft.seconds);
+    since = performance.now();
+    frame.announce("Next pair");
+  };
+  // A pair that came back is shown afresh with the answer given before, even if it is the one on the screen.
+  const showAgain = (token) => {
+    layers.get(shown)?.node.classList.remove("shown");
+    shown = null;
+    if (data.given[token]) keep.keepDraft(token, { answer: data.given[token], seconds: 0 });
+    show(token);
+  };
   const buildAhead = () => {
     for (const [token, layer] of layers) {
       if (pairs.has(token)) continue;
@@ -92,21 +104,19 @@ export function openDesk(shadow) {
     }
     for (const token of queue()) layerOf(token);
   };
-  const emptyState = () => {
-    if (waitingFor) return { title: "One moment …", text: "" };
+  const emptyWords = () => {
+    if (awaited) return { title: "One moment …", text: "" };
     if (outbox.judged().size) return { title: "Saving …", text: "The next pair comes as soon as the server has answered." };
-    return frame.wordsFor(data?.state);
+    return frame.wordsFor(data.state);
   };
-
-  // ---- painting ----
-  const paint = () => {
-    form.paint(answer, row);
-    const layer = layers.get(shown);
+  const paintFlags = () => {
     for (const side of ["left", "right"]) {
-      layer?.setFlags(side, rubric.flags.filter((flag) => answer.flags[side]?.includes(flag.name)).map((flag) => flag.label));
+      const set = rubric.flags.filter((flag) => sheet.answer.flags[side]?.includes(flag.name));
+      layers.get(shown)?.setFlags(side, set.map((flag) => flag.label));
     }
   };
-  const paintStatus = () => frame.status({ waiting: outbox.count("submit", "skip", "undo"), late: outbox.late, saved: data?.progress.done > 0 });
+  const paintStatus = () =>
+    frame.status({ waiting: outbox.count(...JUDGMENTS), late: outbox.late, saved: data?.progress.done > 0 });
   const paintRefused = () => frame.refused(keep.refused(), (event) => describeAnswer(rows, event.answer));
   const openGuidelines = (first) => {
     keep.seeGuidelines(rubric.id);
@@ -118,9 +128,9 @@ export function openDesk(shadow) {
     for (const layer of layers.values()) layer.node.remove();
     layers.clear();
     form = buildForm(rubric, rows, {
-      answer: (index, value) => act.answer(index, value),
-      focus: (index) => ((row = index), form.paint(answer, row)),
-      write: (text) => change({ ...answer, rationale: text }),
+      answer: (index, value) => shown && sheet.put(index, value),
+      focus: sheet.focus,
+      write: sheet.write,
       submit: () => act.submit(),
       skip: () => act.skip(),
       undo: () => act.undo(),
@@ -128,116 +138,42 @@ export function openDesk(shadow) {
       unfold: () => act.unfold(),
     });
     frame.setForm(form.node);
-    if (shown) ((row = 0), layerOf(shown).node.classList.add("shown"), paint());
+    sheet.setRubric(rubric, rows, form);
+    if (shown && pairs.has(shown)) layerOf(shown).node.classList.add("shown");
   };
 
-  // ---- answering ----
-  const change = (next) => {
-    answer = next;
-    touched = true;
-    if (shown) keep.keepDraft(shown, { answer, seconds: clock.seconds() });
-  };
+  // ---- what keys and buttons do ----
   const leave = (kind, extra) => {
-    outbox.add({ kind, token: shown, answer: { ...finished(answer), ...extra }, seconds: clock.seconds() });
-    showNext();
+    outbox.add({ kind, token: shown, answer: { ...sheet.finished(), ...extra }, seconds: clock.seconds() });
+    show(queue()[0] ?? null);
   };
   const ask = (kind, extra = {}) => {
-    waitingFor = kind;
+    awaited = kind;
     outbox.add({ kind, ...extra });
-    paintStatus();
   };
   const act = {
-    answer(index, value) {
-      if (!shown) return;
-      change(rows[index].write(answer, value));
-      const open = rows.findIndex((item, place) => place > index && item.read(answer) === null);
-      const any = rows.findIndex((item) => item.read(answer) === null);
-      row = value === null ? index : open >= 0 ? open : any >= 0 ? any : index;
-      frame.hint("");
-      paint();
-      if (row !== index) form.reveal(row);
-    },
-    digit(key) {
-      const option = rows[row]?.options.find((item) => item.key === key);
-      if (option) act.answer(row, option.value);
-      return Boolean(option);
-    },
-    tie() {
-      const place = rows[row].options.some((option) => ["tie", 0].includes(option.value)) && !rows[row].side ? row : 0;
-      const option = rows[place].options.find((item) => ["tie", 0].includes(item.value));
-      if (option) act.answer(place, option.value);
-      else frame.hint("This scale has no tie.");
-    },
-    bothBad() {
-      if (rubric.both_bad) act.answer(0, "both_bad");
-      else frame.hint("This rubric does not offer “both bad”.");
-    },
-    clear: () => act.answer(row, null),
-    step(by) {
-      row = Math.min(Math.max(row + by, 0), rows.length - 1);
-      paint();
-      form.focusRow(row);
-      form.reveal(row);
-    },
-    shift(by) {
-      const { options } = rows[row];
-      const at = options.findIndex((option) => option.value === rows[row].read(answer));
-      const next = options[at < 0 ? (by > 0 ? 0 : options.length - 1) : Math.min(Math.max(at + by, 0), options.length - 1)];
-      change(rows[row].write(answer, next.value));
-      paint();
-      form.focusRow(row);
-    },
-    criterion(letter) {
-      const places = rows.map((item, index) => (item.letter === letter ? index : -1)).filter((index) => index >= 0);
-      if (!places.length) return false;
-      row = places.includes(row) ? places[(places.indexOf(row) + 1) % places.length] : (places.find((index) => rows[index].read(answer) === null) ?? places[0]);
-      paint();
-      form.reveal(row);
-      return true;
-    },
+    ...sheet,
     submit() {
-      if (!shown) return;
-      if (!touched && performance.now() - since < TOO_SOON_MS) return;
-      const missing = missingRows(rows, answer);
-      if (missing.length) {
-        row = rows.indexOf(missing[0]);
-        paint();
-        form.reveal(row);
-        frame.hint(rows.length > 1 ? `Still to answer: ${[...new Set(missing.map((item) => item.label))].join(" · ")}` : "Choose an answer first.");
-      } else if (rubric.rationale === "required" && !answer.rationale.trim()) {
-        frame.hint("This project asks for a rationale.");
-        form.rationale.focus();
-      } else {
-        frame.hint("");
-        leave("submit", {});
-      }
+      if (!shown || (!sheet.touched && performance.now() - since < TOO_SOON_MS)) return;
+      const complaint = sheet.complaint();
+      frame.hint(complaint);
+      if (!complaint) leave("submit", {});
     },
     skip() {
       if (!shown) return;
       if (rubric.skip_reasons.length) dialogs.skip(rubric.skip_reasons, (reason) => leave("skip", { reason }));
       else leave("skip", { reason: "" });
     },
-    undo: () => waitingFor || ask("undo"),
-    history: () => ask("history"),
-    refresh: () => outbox.add({ kind: "refresh" }),
+    undo: () => awaited || ask("undo"),
+    history: () => awaited || ask("history"),
     cancel() {
       if (!shown || shown !== data.edit) return;
       keep.dropDraft(shown);
       ask("cancel");
     },
-    flag(side) {
-      if (!shown) return;
-      if (!rubric.flags.length) return void frame.hint("This project has no flags.");
-      const toggle = (place, name) => {
-        const set = answer.flags[place] ?? [];
-        change({ ...answer, flags: { ...answer.flags, [place]: set.includes(name) ? set.filter((item) => item !== name) : [...set, name] } });
-        paint();
-      };
-      dialogs.flags(rubric.flags, side ?? "left", () => ({ left: [], right: [], ...answer.flags }), toggle);
-    },
-    rationale() {
-      if (rubric.rationale === "off") frame.hint("This project asks for no rationale.");
-      else form.rationale.focus();
+    flag(side = "left") {
+      if (!rubric.flags.length) return frame.hint("This project has no flags.");
+      dialogs.flags(rubric.flags, side, () => ({ left: [], right: [], ...sheet.answer.flags }), sheet.toggleFlag);
     },
     mode(name) {
       mode = mode === name ? "rich" : name;
@@ -252,42 +188,38 @@ export function openDesk(shadow) {
     scroll: (direction) => layers.get(shown)?.scroll(direction),
     guidelines: () => openGuidelines(false),
   };
-  const unlisten = listen({
+  const keys = listen({
     root: frame.root,
     dialogs,
     act,
+    hasPair: () => Boolean(shown),
     ready: () => Boolean(rubric),
     hold(event) {
-      if (!waitingFor) return false;
-      if (held.length < MOST_BUFFERED) held.push({ key: event.key, shiftKey: event.shiftKey });
+      if (!awaited) return false;
+      if (held.length < MOST_HELD) held.push({ key: event.key, shiftKey: event.shiftKey });
       return true;
     },
   });
 
   // ---- the server's word ----
   const settle = (acks) => {
-    let first = false;
+    let isBack = false;
     for (const [event, ack] of outbox.settle(acks)) {
-      if (event.kind === waitingFor) waitingFor = "";
+      if (event.kind === awaited) awaited = "";
       if (ack.status === "refused") refuse(event, ack.message);
-      else if (["submit", "skip"].includes(event.kind)) (keep.dropDraft(event.token), keep.tellDone(event.token));
-      else if (["undo", "reopen", "cancel"].includes(event.kind) && ack.status === "saved") {
-        first = true;
-      } else if (event.kind === "history" && data.history) dialogs.history(data.history, (item) => ask("reopen", { judgment_id: item.id }));
+      else if (event.token) (keep.dropDraft(event.token), keep.tellDone(event.token));
+      else if (RETURNING.includes(event.kind)) isBack = true;
+      else if (event.kind === "history" && data.history) {
+        dialogs.history(data.history, (item) => ask("reopen", { judgment_id: item.id }));
+      }
     }
-    return first;
+    return isBack;
   };
   const refuse = (event, message) => {
-    if (["submit", "skip"].includes(event.kind)) {
-      keep.keepRefused({ ...event, message });
-      keep.dropDraft(event.token);
-      paintRefused();
-    } else frame.hint(message);
-  };
-  const release = () => {
-    const keys = held;
-    held = [];
-    for (const key of keys) unlisten.replay(key);
+    if (!event.token) return frame.hint(message);
+    keep.keepRefused({ ...event, message });
+    keep.dropDraft(event.token);
+    paintRefused();
   };
   const receive = (next, sender) => {
     outbox.connect(sender);
@@ -301,51 +233,36 @@ export function openDesk(shadow) {
     for (const [token, pair] of Object.entries(data.pairs)) pairs.set(token, pair);
     for (const token of [...pairs.keys()]) if (!data.queue.includes(token)) pairs.delete(token);
     if (data.rubric.title !== undefined && data.rubric.id !== rubric?.id) setRubric(data.rubric);
-    const first = settle(data.acks);
+    const isBack = settle(data.acks);
     buildAhead();
-    if (first) reshow(data.queue[0] ?? null);
-    else if (shown && queue().includes(shown) && !waitingFor) show(shown);
-    else showNext();
+    const waiting = queue();
+    if (isBack) showAgain(waiting[0] ?? null);
+    else show(waiting.includes(shown) ? shown : (waiting[0] ?? null));
     frame.progress(data.progress, data.state);
     if (data.feedback || data.notice) frame.hint(data.feedback || data.notice);
     if (isFirst) {
       paintRefused();
       if (!keep.seenGuidelines(rubric.id)) openGuidelines(true);
     }
-    // Never while mounting: Streamlit drops what is sent then.
-    setTimeout(outbox.flush, isFirst ? 250 : 0);
-    if (!waitingFor) release();
+    setTimeout(outbox.flush, isFirst ? SETTLE_MS : 0);
+    if (!awaited) for (const key of held.splice(0)) keys.replay(key);
   };
-  // A pair that came back is shown afresh with the answer given before, even if it is the one on the screen.
-  const reshow = (token) => {
-    layers.get(shown)?.node.classList.remove("shown");
-    shown = null;
-    if (data.given[token]) keep.keepDraft(token, { answer: data.given[token], seconds: 0 });
-    show(token);
-  };
-
-  // ---- staying in touch ----
-  const beat = setInterval(() => {
-    const idle = !shown && document.visibilityState === "visible";
-    const since = performance.now() - renewed;
-    const worked = clock.lastSign > renewed;
-    if (!data || outbox.count("submit", "skip", "undo", "renew", "refresh")) return;
-    if ((shown && worked && since > RENEW_EVERY_MS) || (idle && since > LOOK_EVERY_MS)) {
-      renewed = performance.now();
-      outbox.add({ kind: "renew" });
-    }
-  }, 5000);
-  const onStorage = (event) => {
-    const token = keep?.readDone(event);
-    if (token && data.queue.includes(token)) outbox.add({ kind: "refresh" });
-  };
-  window.addEventListener("storage", onStorage);
+  const touch = stayInTouch({
+    clock,
+    hasPair: () => Boolean(shown),
+    isBusy: () => !data || outbox.count(...JUDGMENTS, "renew", "refresh") > 0,
+    renew: () => outbox.add({ kind: "renew" }),
+    elsewhere(event) {
+      const token = keep?.readDone(event);
+      if (token && data.queue.includes(token)) outbox.add({ kind: "refresh" });
+    },
+    leave: () => data && outbox.count(...JUDGMENTS) === 0 && data.queue.length > 0 && navigator.sendBeacon(`/work/leave?project=${data.project}`),
+  });
   return {
     receive,
     close() {
-      clearInterval(beat);
-      window.removeEventListener("storage", onStorage);
-      unlisten.stop();
+      touch.stop();
+      keys.stop();
       outbox.close();
       clock.stop();
       frame.close();

@@ -4,10 +4,20 @@ const TYPING = "input, textarea, select, [contenteditable=''], [contenteditable=
 const PRESSABLE = "button:not([role=radio]), a[href], summary, [role=button], [role=option], [role=menuitem], [role=tab], [role=combobox]";
 
 /** `hold(event)` may keep a key back; `replay(key)` of the result gives it again later. */
-export function listen({ root, dialogs, act, ready, hold }) {
+export function listen({ root, dialogs, act, hasPair, ready, hold }) {
   const dispatch = (event, { inRows = false, onPressable = false, onScrollable = false } = {}) => {
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
     if (dialogs.isOpen) return dialogs.key(event);
+    switch (key) {
+      case "u":
+        return act.undo(), true;
+      case "e":
+        return act.history(), true;
+      case "?":
+        return act.guidelines(), true;
+    }
+    // What is left concerns the pair on the screen; nobody judges one that has not come yet.
+    if (!hasPair()) return false;
     if (/^[0-9]$/.test(key)) return act.digit(key);
     switch (key) {
       case "Enter":
@@ -22,18 +32,12 @@ export function listen({ root, dialogs, act, ready, hold }) {
         return act.flag(), true;
       case "n":
         return act.rationale(), true;
-      case "u":
-        return act.undo(), true;
-      case "e":
-        return act.history(), true;
       case "d":
         return act.mode("diff"), true;
       case "m":
         return act.mode("raw"), true;
       case "x":
         return act.unfold(), true;
-      case "?":
-        return act.guidelines(), true;
       case "Escape":
         return act.cancel(), true;
       case "Backspace":

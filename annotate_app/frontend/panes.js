@@ -63,7 +63,7 @@ function buildTurn(message, index, messages) {
 /** A text as a node. `html` was sanitised on the server; everything else becomes text nodes. */
 function buildText(text, mode, parts) {
   if (mode === "diff" && parts) {
-    return element("pre", { class: "raw" }, ...parts.map(([words, differs]) => (differs ? element("mark", {}, words) : words)));
+    return element("pre", { class: "raw parts", dir: "auto" }, ...parts.map(([words, differs]) => (differs ? element("mark", {}, words) : words)));
   }
   if (mode === "rich" && (text.html || !text.raw)) {
     const node = element("div", { class: "rich", dir: "auto" });

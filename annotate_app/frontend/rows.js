@@ -87,10 +87,12 @@ export function missingRows(rows, answer) {
 // An optional rating may be left out, but not for one of the two responses only.
 const halfRated = (row, answer) => Array.isArray(answer.criteria[row.name]) && answer.criteria[row.name].some((value) => value !== null);
 
-/** The answer without ratings that were taken back again. */
-export function finished(answer) {
-  const criteria = Object.entries(answer.criteria).filter(([, value]) => (Array.isArray(value) ? value.every((item) => item !== null) : value !== null));
-  return { ...answer, criteria: Object.fromEntries(criteria) };
+/** The answer without what was taken back again, and without what this rubric does not ask. */
+export function finished(answer, rubric) {
+  const asked = new Set(rubric.criteria.map((criterion) => criterion.name));
+  const isGiven = (value) => (Array.isArray(value) ? value.every((item) => item !== null) : value !== null);
+  const criteria = Object.entries(answer.criteria).filter(([name, value]) => asked.has(name) && isGiven(value));
+  return { ...answer, criteria: Object.fromEntries(criteria), rationale: rubric.rationale === "off" ? "" : answer.rationale };
 }
 
 /** An answer in a few words, for a judgment that could not be kept. */

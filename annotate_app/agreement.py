@@ -121,10 +121,10 @@ def agreement_report(
     rng = np.random.default_rng(seed)
     counted = votes.counted()
     ballots = overall_ballots(counted)
-    measure = Measure(ballots, num_resamples, rng)
+    measure = QuestionFigures(ballots, num_resamples, rng)
     criteria: list[Agreement] = []
     for name in sorted(votes.criteria) if "criterion" in by else ():
-        criteria.append(Measure(criterion_ballots(counted, name), num_resamples, rng).of(name, None))
+        criteria.append(QuestionFigures(criterion_ballots(counted, name), num_resamples, rng).of(name, None))
     groups = source_items(votes) if "source" in by else {}
     periods = period_items(counted) if "time" in by else {}
     annotators = annotator_agreements(ballots, votes.annotators, num_resamples, rng) if "annotator" in by else ()
@@ -141,7 +141,7 @@ def agreement_report(
     )
 
 
-class Measure:
+class QuestionFigures:
     """The tallies of one question, ready to give the figures of any group of items."""
 
     def __init__(self, ballots: Ballots, num_resamples: int, rng: np.random.Generator) -> None:

@@ -88,7 +88,9 @@ class Consensus:
             **p,
             "p_chosen": float(max(self.p_b[index], 1 - self.p_b[index])),
             "margin": float(self.margin[index]),
-            "criteria": {name: float(values[index]) for name, values in self.criteria.items()},
+            "criteria": {
+                name: float(values[index]) for name, values in self.criteria.items() if values[index] == values[index]
+            },
             "votes": dict(zip(CHOICES[:NUM_CHOICES], self.counts[index].tolist(), strict=True)),
             "num_skips": int(self.num_skips[index]),
             "num_used": float(self.num_used[index]),

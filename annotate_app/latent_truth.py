@@ -69,7 +69,7 @@ class Triples:
 
 
 def dawid_skene(
-    votes: Triples, *, smoothing: float = 1.0, max_iterations: int = 500, tolerance: float = 1e-8
+    votes: Triples, *, smoothing: float = 1.0, max_iterations: int = 500, tolerance: float = 1e-7
 ) -> LatentTruth:
     """Dawid-Skene: every annotator has a full confusion matrix, the truth a prevalence; EM from vote shares.
 
@@ -116,7 +116,7 @@ def dawid_skene(
     )
 
 
-def mace(votes: Triples, *, smoothing: float = 1.0, max_iterations: int = 500, tolerance: float = 1e-8) -> LatentTruth:
+def mace(votes: Triples, *, smoothing: float = 1.0, max_iterations: int = 500, tolerance: float = 1e-7) -> LatentTruth:
     """MACE-like: an annotator tells the truth with probability theta, else answers from an own habit xi.
 
     P(vote c | truth k, r) = theta_r [c = k] + (1 - theta_r) xi_rc, truth uniform.  Hovy et al. 2013 (N13-1132), s. 3.

@@ -1,7 +1,7 @@
 """How each annotator works: side and length bias, speed, ties, skips, consistency, gold, agreement, drift.
 
-Behaviour (sides, length, speed, rates) is measured on all judgments, checks included; agreement with others on collected
-votes. Flags say in words what a lead should look at; they accuse nobody.
+Behaviour (sides, length, speed, rates) is measured on all judgments, checks included; agreement with others on
+collected votes. Flags say in words what a lead should look at; they accuse nobody.
 """
 
 from __future__ import annotations

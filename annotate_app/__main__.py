@@ -45,8 +45,9 @@ def build_parser(rooms: list[str]) -> jsonargparse.ArgumentParser:
                 continue
             if first not in groups:
                 group = jsonargparse.ArgumentParser(description=f"{first} commands")
-                groups[first] = group.add_subcommands(required=True, dest="subcommand")
+                # jsonargparse asks for level order: the group joins its parent before it gets commands of its own.
                 top.add_subcommand(first, group, help=f"{first} commands (see `annotate-app {first} --help`)")
+                groups[first] = group.add_subcommands(required=True, dest="subcommand")
             groups[first].add_subcommand(second, sub, help=command.help)
     return parser
 

@@ -88,7 +88,7 @@ def parse_protocol(text: str, name: str, place: str) -> Protocol:
         summary=values["summary"].text().strip(),
         rubric_text=rubric_text,
         rubric=rubric,
-        design=_design(values["design"]),
+        design=read_design(values["design"]),
         reported=tuple(_reported(item) for item in values["reported"].items()),
     )
 
@@ -99,7 +99,8 @@ def _section(text: str, entry: Entry) -> str:
     return textwrap.dedent("".join(lines[entry.node.start_mark.line : entry.node.end_mark.line])).rstrip("\n") + "\n"
 
 
-def _design(entry: Entry) -> Design:
+def read_design(entry: Entry) -> Design:
+    """The settings of a collection, from a mapping in YAML; what is left out stands at its default."""
     found: dict[str, object] = {}
     for key, value in entry.fields(tuple(Design.__dataclass_fields__)).items():
         match key:

@@ -46,11 +46,11 @@ REPEAT_RATE = 0.06
 NUM_DECISIONS = 5
 MARKS = {"solves": 0.9, "correct": 0.7, "tone": 0.3}  # criteria of the rubric, and their weight in the gold reward
 ANNOTATORS = (
-    SimulatedAnnotator(name="sim-ada", reliability=0.98, sharpness=1.6, both_bad_below=-0.6, chars_per_s=18),
+    SimulatedAnnotator(name="sim-ada", reliability=0.98, sharpness=1.6, both_bad_below=0.1, chars_per_s=18),
     SimulatedAnnotator(
-        name="sim-ben", reliability=0.94, sharpness=1.1, tie_width=0.6, both_bad_below=-0.6, skip_rate=0.01
+        name="sim-ben", reliability=0.94, sharpness=1.1, tie_width=0.6, both_bad_below=0.1, skip_rate=0.01
     ),
-    SimulatedAnnotator(name="sim-cleo", reliability=0.9, sharpness=1.0, left_bias=1.2, both_bad_below=-1.0),
+    SimulatedAnnotator(name="sim-cleo", reliability=0.9, sharpness=1.0, left_bias=1.2, both_bad_below=-0.3),
     SimulatedAnnotator(name="sim-dov", reliability=0.6, sharpness=1.0, tie_width=0.2, chars_per_s=70),
     SimulatedAnnotator(name="sim-eva", reliability=0.95, sharpness=0.9, tie_width=1.0, length_bias=0.9, chars_per_s=22),
 )

@@ -169,7 +169,7 @@ def read_yaml(text: str, place: str) -> Entry:
         raise YamlError(place, mark.line + 1 if mark else 1, _explain(error, text)) from error
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise YamlError(place, line, f"the character {error.character!r} is not allowed in YAML") from error
+        raise YamlError(place, line, f"the character {text[error.position]!r} is not allowed in YAML") from error
     except RecursionError as error:
         raise YamlError(place, 1, "the text is nested too deeply") from error
     if node is None:

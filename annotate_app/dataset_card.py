@@ -171,6 +171,9 @@ def _rules(facts: CardFacts) -> Iterator[str]:
 
 
 def _agreement(facts: CardFacts) -> Iterator[str]:
+    if not len(facts.votes.counted()):
+        yield "Nobody has judged yet."
+        return
     report = agreement_report(facts.votes, num_resamples=NUM_RESAMPLES, by=("criterion",))
     parts = [report.overall, *report.criteria]
     yield f"95 % intervals in brackets, from {NUM_RESAMPLES} bootstrap resamples of comparisons."

@@ -131,12 +131,10 @@ def import_comparisons(
             stage.read(source, spool, tell)
         if stage.bad and options.on_bad_row == "error":
             raise BadRowsError(stage.bad)
-        spool.seek(0)
-        staged = (comparison for comparison, _ in _unspool(spool))
+        staged = (comparison for comparison, _ in unspool(spool))
         added = store.comparisons.add(actor, project_id, staged, overlap=options.overlap)
         num_labels = 0
         if options.labels:
-            spool.seek(0)
             num_labels = store.judgments.import_many(actor, project_id, _labels(spool)).num_added
     return Imported(
         num_rows=stage.num_rows,
@@ -227,49 +225,23 @@ def open_form(
     return reading, chain(first, rows)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Preview:
-    """The start of a file as an import would read it; `problem` says why it cannot be read at all."""
-
-    columns: tuple[str, ...]
-    rows: tuple[dict[str, Any], ...]
-    reading: Reading | None
-    comparisons: tuple[Comparison, ...] = ()
-    bad: tuple[BadRow, ...] = ()
-    problem: str = ""
-
-
-def preview(source: Source, options: ImportOptions | None = None, limit: int = 20) -> Preview:
-    """Reads the first rows of a file and changes nothing.
+def read_comparisons(rows: Sequence[Mapping[str, Any]], name: str) -> list[Comparison]:
+    """Comparisons as a whole project's export holds them.
 
     Raises:
-        ValueError: if it is no file of rows at all.
+        BadRowsError: if one cannot be read.
     """
-    options = options or ImportOptions()
-    found = options.format or detect_format(source)
-    bad: list[BadRow] = []
-
-    def on_bad(number: int, message: str) -> None:
-        bad.append(BadRow.unreadable(place(source, number, found), message))
-
-    first = list(islice(read_rows(source, found, on_bad), limit))
-    columns = tuple(dict.fromkeys(name for _, row in first for name in row))
-    shown = tuple(row for _, row in first)
-    try:
-        reading, _ = open_form(source, found, options, on_bad=lambda _number, _message: None)
-    except ValueError as error:
-        return Preview(columns=columns, rows=shown, reading=None, bad=tuple(bad), problem=str(error))
-    comparisons: list[Comparison] = []
-    for number, row in first:
-        where = place(source, number, found)
+    names = ("id", "prompt", "response_a", "response_b", "source_a", "source_b", "meta")
+    reading = Reading(form="pairs", columns={name: name for name in names}, empty="keep")
+    comparisons, bad = [], []
+    for number, row in enumerate(rows, start=1):
         try:
-            parsed = parse_row(row, reading)
+            comparisons.extend(parse_row({name: row.get(name) for name in names}, reading).comparisons)
         except RowError as error:
-            bad.append(BadRow.of(where, error))
-            continue
-        comparisons.extend(parsed.comparisons)
-        bad.extend(BadRow.of(where, problem) for problem in parsed.problems)
-    return Preview(columns=columns, rows=shown, reading=reading, comparisons=tuple(comparisons[:limit]), bad=tuple(bad))
+            bad.append(BadRow.of(f"{name}:{number}", error))
+    if bad:
+        raise BadRowsError(bad)
+    return comparisons
 
 
 def content_of(comparison: Comparison) -> str:
@@ -283,8 +255,9 @@ def _known_contents(store: Store, actor: Actor, project_id: int) -> dict[str, st
     return {comparison.id: content_of(comparison) for comparison in store.comparisons.iterate(actor, project_id)}
 
 
-def _unspool(spool: IO[bytes]) -> Iterator[tuple[Comparison, Choice | None]]:
-    """Our own pickles of this very process, from a file without a name."""
+def unspool(spool: IO[bytes]) -> Iterator[Any]:
+    """What this very process pickled into a file without a name, from its start."""
+    spool.seek(0)
     while True:
         try:
             yield pickle.load(spool)
@@ -293,7 +266,7 @@ def _unspool(spool: IO[bytes]) -> Iterator[tuple[Comparison, Choice | None]]:
 
 
 def _labels(spool: IO[bytes]) -> Iterable[Judgment]:
-    for comparison, label in _unspool(spool):
+    for comparison, label in unspool(spool):
         if label is not None:
             strength = int(label in ("a", "b"))
             yield Judgment(comparison_id=comparison.id, annotator=DATASET_ANNOTATOR, choice=label, strength=strength)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pickle
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import IO, Any, Literal
 
 from annotate_app.access import Actor
-from annotate_app.importing import DETECT_ROWS, TELL_EVERY, BadRow, BadRowsError, Imported, Tell
+from annotate_app.importing import DETECT_ROWS, TELL_EVERY, BadRow, BadRowsError, Imported, Tell, unspool
 from annotate_app.store.store import Store
 from rewardkit.choices import Answer, Vocabulary, detect_vocabulary
 from rewardkit.conversations import RowError
@@ -54,35 +54,49 @@ def import_judgments(
         ValueError: if a file cannot be read, or its layout or what its choices mean cannot be told.
         AccessError: for anybody below lead.
     """
-    options = options or BallotOptions()
     actor.require("lead", "importing judgments")
     written = {item.id: (item.source_a, item.source_b) for item in store.comparisons.iterate(actor, project_id)}
+    with tempfile.TemporaryFile() as spool:
+        staged = stage_judgments(sources, options or BallotOptions(), written, spool, tell)
+        added = store.judgments.import_many(actor, project_id, unspool(spool))
+    return replace(staged, num_added=added.num_added, num_existing=added.num_existing)
+
+
+def stage_judgments(
+    sources: Sequence[Source],
+    options: BallotOptions,
+    written: Mapping[str, tuple[str, str]],
+    spool: IO[bytes],
+    tell: Tell | None = None,
+) -> Imported:
+    """Reads and checks files of judgments; what they hold is in the spool afterwards (`unspool`).
+
+    Args:
+        sources: the files.
+        options: how they are read.
+        written: by comparison id, what wrote its a and b.
+        spool: an empty file.
+        tell: takes the number of rows read so far.
+
+    Returns:
+        What was read; nothing is added yet.
+    """
     bad: list[BadRow] = []
     readings: dict[str, BallotReading] = {}
     num_rows = 0
-    with tempfile.TemporaryFile() as judgments:
-        for source in sources:
-            with tempfile.TemporaryFile() as ballots:
-                reading, count, values = _collect(source, options, ballots, bad, tell)
-                num_rows += count
-                readings[file_name(source)] = reading
-                try:
-                    vocabulary = detect_vocabulary(values, options.choice_map)
-                except ValueError as error:
-                    raise ValueError(f"{file_name(source)}: {error}") from error
-                ballots.seek(0)
-                _judge(ballots, judgments, vocabulary, options.choice_map, written, bad)
-        if bad and options.on_bad_row == "error":
-            raise BadRowsError(bad)
-        judgments.seek(0)
-        added = store.judgments.import_many(actor, project_id, _unspool(judgments))
-    return Imported(
-        num_rows=num_rows,
-        num_added=added.num_added,
-        num_existing=added.num_existing,
-        bad=tuple(bad),
-        readings=readings,
-    )
+    for source in sources:
+        with tempfile.TemporaryFile() as ballots:
+            reading, count, values = _collect(source, options, ballots, bad, tell)
+            num_rows += count
+            readings[file_name(source)] = reading
+            try:
+                vocabulary = detect_vocabulary(values, options.choice_map)
+            except ValueError as error:
+                raise ValueError(f"{file_name(source)}: {error}") from error
+            _judge(ballots, spool, vocabulary, options.choice_map, written, bad)
+    if bad and options.on_bad_row == "error":
+        raise BadRowsError(bad)
+    return Imported(num_rows=num_rows, num_added=0, num_existing=0, bad=tuple(bad), readings=readings)
 
 
 def preview_ballots(source: Source, options: BallotOptions | None = None, limit: int = 20) -> BallotPreview:
@@ -159,7 +173,7 @@ def _judge(
     bad: list[BadRow],
 ) -> None:
     """Spools what the ballots mean for the comparisons of the project."""
-    for where, cast in _unspool(ballots):
+    for where, cast in unspool(ballots):
         for ballot in cast:
             try:
                 if ballot.comparison_id not in written:
@@ -170,12 +184,3 @@ def _judge(
                 bad.append(BadRow.of(where, error))
                 continue
             pickle.dump(judgment, judgments, protocol=pickle.HIGHEST_PROTOCOL)
-
-
-def _unspool(spool: IO[bytes]) -> Iterator[Any]:
-    """Our own pickles of this very process, from a file without a name."""
-    while True:
-        try:
-            yield pickle.load(spool)
-        except EOFError:
-            return

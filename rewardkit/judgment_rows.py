@@ -32,12 +32,15 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "shown_left": ("shown_left",),
     "created_at": ("created_at", "timestamp", "tstamp", "date", "time"),
     "rubric_version": ("rubric_version",),
+    "kind": ("kind",),
     "source_a": COMPARISON_ALIASES["source_a"],
     "source_b": COMPARISON_ALIASES["source_b"],
 }
 FIELDS = tuple(ALIASES)
 WIDE = re.compile(r"(annotator|rater|worker|judge|labeler|labeller|vote|expert|crowd)[ _-]?(\d+|[a-z])", re.IGNORECASE)
 LONGEST_NAME = 120
+CHECKS = ("gold", "repeat", "qualification")
+"""Kinds of our own judgments that check people; they are no votes on the comparison, so they are not read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,12 +112,14 @@ def _find(names: Sequence[str], given: Mapping[str, str], taken: Iterable[str]) 
 
 
 def parse_ballots(row: Mapping[str, Any], reading: BallotReading) -> list[Ballot]:
-    """The votes of a row; an empty cell of the wide layout is none.
+    """The votes of a row; an empty cell of the wide layout is none, nor is one of `CHECKS`.
 
     Raises:
         RowError: naming the field that cannot be read.
     """
     columns = reading.columns
+    if "kind" in columns and row.get(columns["kind"]) in CHECKS:
+        return []
     column = columns["comparison"]
     key = row.get(column)
     if key is None or isinstance(key, bool | float) or not str(key).strip():
@@ -133,12 +138,8 @@ def parse_ballots(row: Mapping[str, Any], reading: BallotReading) -> list[Ballot
     value = row.get(columns["choice"])
     if value is None or not str(value).strip():
         raise RowError("missing_field", columns["choice"], value, "a choice is needed")
-    more = {
-        field: row.get(column)
-        for field, column in columns.items()
-        if field not in ("comparison", "annotator", "choice", "source_a", "source_b")
-        and row.get(column) not in (None, "")
-    }
+    filled = {field: row[column] for field, column in columns.items() if row.get(column) not in (None, "")}
+    more = {field: value for field, value in filled.items() if field in _READERS}
     return [Ballot(annotator=name, value=value, column=columns["choice"], more=more, **common)]
 
 
@@ -215,7 +216,8 @@ def _mapping(value: object, field: str) -> dict[str, Any]:
     return {read_text(str(name), field): item for name, item in decoded.items()}
 
 
-def _criteria(value: object, field: str) -> dict[str, int | tuple[int, int]]:
+def read_criteria(value: object, field: str) -> dict[str, int | tuple[int, int]]:
+    """By criterion, a signed degree or two ratings, from a mapping or its JSON."""
     criteria: dict[str, int | tuple[int, int]] = {}
     for name, degree in _mapping(value, field).items():
         match degree:
@@ -280,7 +282,7 @@ def _text(value: object, field: str) -> str:
 
 _READERS = {
     "strength": _int,
-    "criteria": _criteria,
+    "criteria": read_criteria,
     "flags": _flags,
     "rationale": _text,
     "reason": _text,

@@ -63,7 +63,10 @@ def parse_map(pairs: list[str]) -> dict[str, str]:
 
 def _import(options: argparse.Namespace) -> int:
     from annotate_app.importing import ImportOptions, import_comparisons
+    from annotate_app.whole_project import is_project
 
+    if len(options.files) == 1 and is_project(options.files[0]):
+        return _import_project(options)
     chosen = ImportOptions(
         form=None if options.form == "auto" else options.form,
         columns=parse_map(options.map),
@@ -75,6 +78,27 @@ def _import(options: argparse.Namespace) -> int:
         overlap=options.overlap,
     )
     return _run(options, import_comparisons, chosen, "comparisons")
+
+
+def _import_project(options: argparse.Namespace) -> int:
+    """A folder or zip of `export --form everything` becomes a new project of the name given."""
+    from annotate_app.commands.progress_line import progress_line
+    from annotate_app.store.store import Store
+    from annotate_app.whole_project import import_project
+
+    store = Store.open(options.db)
+    try:
+        with progress_line(f"judgments read into {options.project}") as tell:
+            done = import_project(store, ACTOR, options.files[0], options.project, tell)
+    finally:
+        store.close()
+    figures = {name: value for name, value in vars(done).items() if name != "project"}
+    if options.json:
+        print_json({"project": done.project.name, **figures})
+        return 0
+    told = ", ".join(f"{number} {name.removeprefix('num_')}" for name, number in figures.items())
+    print(f"project {done.project.name} made: {told}")
+    return 0
 
 
 def _import_judgments(options: argparse.Namespace) -> int:

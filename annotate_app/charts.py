@@ -37,7 +37,11 @@ def _height(num_rows: int, *, legend: bool = False, row: int = ROW_HEIGHT) -> in
 
 
 def _names(field: str, rows: Rows) -> alt.Y:
-    axis = alt.Axis(labelLimit=150, labelOverlap=False, ticks=False, domain=False)
+    # A label of two lines is written "first: second".
+    lines = "split(datum.label, ': ')"
+    axis = alt.Axis(
+        labelLimit=170, labelExpr=lines, labelOverlap=False, labelFlush=False, ticks=False, domain=False, labelPadding=6
+    )
     return alt.Y(f"{field}:N", title=None, sort=_order(rows, field), axis=axis)
 
 

@@ -139,5 +139,6 @@ def _row(protocol: Protocol, item: Reported) -> dict[str, object]:
     value = item.value
     if value is None and item.low is not None and item.high is not None:
         value = (item.low + item.high) / 2
-    label = f"{protocol.title}: {item.population}"
+    who = item.population.partition(",")[0]
+    label = f"{protocol.title}: {who}"
     return {"label": label, "value": value, "low": item.low, "high": item.high, "num": None, "kind": "published"}

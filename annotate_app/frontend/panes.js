@@ -53,7 +53,7 @@ export function buildLayer(pair, { onFlag, hasFlags }) {
   };
 }
 
-function buildTurn(message, index, messages) {
+export function buildTurn(message, index, messages) {
   const last = index === messages.length - 1;
   const role = element("span", { class: "role" }, ROLES[message.role] ?? message.role);
   if (last && messages.length > 1) role.append(element("em", {}, " answered by the two below"));
@@ -61,7 +61,7 @@ function buildTurn(message, index, messages) {
 }
 
 /** A text as a node. `html` was sanitised on the server; everything else becomes text nodes. */
-function buildText(text, mode, parts) {
+export function buildText(text, mode, parts) {
   if (mode === "diff" && parts) {
     return element("pre", { class: "raw parts", dir: "auto" }, ...parts.map(([words, differs]) => (differs ? element("mark", {}, words) : words)));
   }

@@ -38,7 +38,7 @@ def page() -> None:
             st.text(project.description)
         draw_first_steps(progress, members)
         if progress.num_comparisons:
-            draw_figures(progress, members)
+            draw_figures(progress)
             draw_days(progress)
         draw_members(actor, project, progress, members)
         draw_notices(actor, project)
@@ -48,13 +48,13 @@ def page() -> None:
 def draw_first_steps(progress: Progress, members: list[Member]) -> None:
     """What a new project still needs, each step with the page where it happens."""
     annotators = [member for member in members if member.role == "annotator"]
+    if progress.by_member:
+        return
     steps = (
         (progress.num_comparisons > 0, "Import prompts with two or more responses", "import_data"),
         (bool(annotators), "Invite annotators, or label yourself", "people"),
-        (bool(progress.by_member), "Judge the first pair", "label"),
+        (False, "Judge the first pair", "label"),
     )
-    if all(done for done, _, _ in steps):
-        return
     with st.container(border=True):
         st.subheader("First steps", anchor=False)
         for number, (done, words, where) in enumerate(steps, start=1):
@@ -64,7 +64,7 @@ def draw_first_steps(progress: Progress, members: list[Member]) -> None:
                 action.page_link(page_at(where))
 
 
-def draw_figures(progress: Progress, members: list[Member]) -> None:
+def draw_figures(progress: Progress) -> None:
     """The four figures of progress, and a bar."""
     left = progress.slots_wanted - progress.slots_judged
     at_work = [member.name for member in progress.by_member if time.time() - member.last_at < AT_WORK_S]
@@ -84,9 +84,9 @@ def draw_figures(progress: Progress, members: list[Member]) -> None:
         )
         st.metric(
             "At work now",
-            f"{len(at_work)} of {len(members)}",
+            f"{len(at_work)}",
             border=True,
-            help=f"Judged within ten minutes. {progress.slots_leased:,} pairs are in somebody's hands.",
+            help=f"People who judged within ten minutes. {progress.slots_leased:,} pairs are in somebody's hands.",
         )
     share = progress.slots_judged / progress.slots_wanted if progress.slots_wanted else 0.0
     st.progress(share, f"{progress.slots_judged:,} of {progress.slots_wanted:,} judgments, {share:.0%}")
@@ -119,29 +119,31 @@ def draw_days(progress: Progress) -> None:
 def draw_members(actor: Actor, project: Project, progress: Progress, members: list[Member]) -> None:
     """Who is in the project, what they did, and whether they may work."""
     st.subheader("People", anchor=False)
-    done = {row.user_id: row for row in progress.by_member}
-    most = max([row.num_judgments for row in progress.by_member], default=1)
-    goal = project.design.target or most
+    done = {row.name: row for row in progress.by_member}
+    inside = {member.name: member for member in members}
     rows = []
-    for member in members:
-        row = done.get(member.user_id)
+    for name in sorted(done.keys() | inside.keys(), key=lambda name: (name not in done, name)):
+        row, member = done.get(name), inside.get(name)
         rows.append(
             {
-                "name": member.name,
-                "role": member.role,
-                "group": member.group,
-                "state": STATE_WORDS[member.state],
+                "name": name,
+                "role": member.role if member else "",
+                "group": member.group if member else "",
+                "state": STATE_WORDS[member.state] if member else "not a member",
                 "judgments": row.num_judgments if row else 0,
                 "hours": row.seconds / 3600 if row else 0.0,
-                "last": datetime.fromtimestamp(row.last_at, UTC) if row else None,
+                "last": datetime.fromtimestamp(row.last_at, UTC) if row and row.last_at else None,
             }
         )
-    bar = st.column_config.ProgressColumn("judgments", format="%d", min_value=0, max_value=max(goal, most))
+    if not rows:
+        st.caption("Nobody yet. Members are added, and others invited, on the page People.")
+        return
+    most = max(project.design.target, *(row["judgments"] for row in rows), 1)
     columns = {
-        "judgments": bar,
+        "judgments": st.column_config.ProgressColumn("judgments", format="%d", min_value=0, max_value=most),
         "hours": st.column_config.NumberColumn("hours", format="%.1f", help="Active time, idle time taken out."),
         "last": st.column_config.DatetimeColumn("last judgment", format="distance"),
-        "group": st.column_config.TextColumn("group") if any(member.group for member in members) else None,
+        "group": st.column_config.TextColumn("group") if any(row["group"] for row in rows) else None,
     }
     st.dataframe(rows, column_config=columns, hide_index=True, key="overview-people")
     stopped = [member for member in members if member.state in ("paused", "failed")]

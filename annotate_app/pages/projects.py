@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+
 import streamlit as st
 
 from annotate_app.design import Design
@@ -32,10 +34,8 @@ def page() -> None:
     with plainly():
         st.title("Projects")
         projects = current_store().projects.list(current_actor())
-        with st.container(horizontal=True):
-            st.toggle("New project", value=not projects, key="projects-new")
-            draw_start_empty("projects-empty")
-        if st.session_state["projects-new"]:
+        draw_start_empty("projects-empty")
+        with st.expander("New project from a protocol", icon=":material/add:", expanded=not projects):
             draw_new_project()
         for project in projects:
             if not project.archived:
@@ -78,13 +78,17 @@ def draw_project(project: Project) -> None:
     with st.container(border=True, key=f"project-{project.id}"):
         words, numbers, buttons = st.columns([5, 4, 3], vertical_alignment="center")
         with words:
-            st.text(project.name)
+            with st.container(horizontal=True, vertical_alignment="center"):
+                st.html(f"<strong>{html.escape(project.name)}</strong>", width="content")
+                if project.simulated:
+                    st.badge("simulated annotators", icon=":material/science:", color="orange")
             if project.description:
                 st.text(project.description)
-            if project.simulated:
-                st.badge("simulated annotators", icon=":material/science:", color="orange")
-        share = progress.slots_judged / progress.slots_wanted if progress.slots_wanted else 0.0
-        numbers.progress(share, f"{progress.slots_judged:,} of {progress.slots_wanted:,} judgments")
+        if progress.slots_wanted:
+            done = f"{progress.slots_judged:,} of {progress.slots_wanted:,} judgments"
+            numbers.progress(progress.slots_judged / progress.slots_wanted, done)
+        else:
+            numbers.caption("Nothing imported yet")
         with buttons, st.container(horizontal=True, horizontal_alignment="right"):
             if not project.archived and st.button("Open", key=f"open-{project.id}", on_click=choose, args=(project,)):
                 st.switch_page(navigation.page_at("overview"))
@@ -106,7 +110,7 @@ def choose(project: Project) -> None:
 def draw_new_project() -> None:
     """The form of a new project: where its rubric comes from, its name, its design."""
     protocols = {name: load_protocol(name) for name in list_protocols()}
-    with st.container(border=True):
+    with st.container():
         source = st.selectbox(
             "Start from",
             [*protocols, OWN],

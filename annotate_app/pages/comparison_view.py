@@ -1,19 +1,18 @@
 """How a comparison looks to those who may see both sides: the conversation above, the two responses side by side.
 
-Texts of people and models pass `rendering` first; they never reach Streamlit's own markdown.
+Texts of people and models pass `rendering` first and are drawn by a component; they never reach Streamlit's markdown,
+which alters them, nor `st.html`, which drops formulas.
 """
 
 from __future__ import annotations
 
 import streamlit as st
+from streamlit.components.v2 import component
 
+from annotate_app.pages.label import mount_labeler
 from annotate_app.rendering import render
 from annotate_app.rubric import Criterion, Rubric, Scale
-from rewardkit.data import Comparison, Judgment, Message
-
-LONG = 1_800  # characters from which a text scrolls in its own frame
-FRAME_HEIGHT = 420  # pixels
-ROLE_ICONS = {"system": "settings", "user": "person", "assistant": "smart_toy", "tool": "build"}
+from rewardkit.data import Comparison, Judgment
 
 
 def draw_comparison(comparison: Comparison, *, sources: bool = False, key: str) -> None:
@@ -24,59 +23,42 @@ def draw_comparison(comparison: Comparison, *, sources: bool = False, key: str) 
         sources: whether to name what wrote the responses.
         key: unique on the page.
     """
-    draw_conversation(comparison.prompt)
     sides = (("A", comparison.completion_a, comparison.source_a), ("B", comparison.completion_b, comparison.source_b))
-    for place, (side, text, source) in zip(st.columns(2), sides, strict=True):
-        with place, st.container(border=True, key=f"{key}-{side}"):
-            with st.container(horizontal=True, vertical_alignment="center"):
-                st.badge(f"Response {side}", color="primary" if side == "A" else "gray")
-                if sources and source:
-                    st.text(source)
-            draw_text(text)
+    data = {
+        "shown": key,
+        "messages": [{"role": message.role, **text_data(message.content)} for message in comparison.prompt],
+        "responses": [
+            {"title": f"Response {side}", "source": source if sources else "", "text": text_data(text)}
+            for side, text, source in sides
+        ],
+    }
+    build_reader()(key=key, data=data, height="content")
 
 
-def draw_conversation(messages: tuple[Message, ...]) -> None:
-    """Draws the turns; all but the last two fold away."""
-    early, late = messages[:-2], messages[-2:]
-    if early:
-        with st.expander(f"{len(early)} earlier turns", icon=":material/history:"):
-            for message in early:
-                draw_message(message)
-    for message in late:
-        draw_message(message)
+@st.cache_resource
+def build_reader():  # noqa: ANN201
+    """The mounting function of the component, made once a process."""
+    mount_labeler()  # makes the package's components known
+    return component("tiebreak.reader", js="reader.js", css="labeler.css")
 
 
-def draw_message(message: Message) -> None:
-    """One turn: who speaks, and what."""
-    mark, words = st.columns([1, 11])
-    mark.caption(f":material/{ROLE_ICONS[message.role]}: {message.role}")
-    with words:
-        draw_text(message.content)
-
-
-def draw_text(text: str) -> None:
-    """A text as its readers see it, in a scrolling frame where it is long."""
+def text_data(text: str) -> dict[str, object]:
+    """A text as the component takes it: sanitised HTML, and as written."""
     rendered = render(text)
-    with st.container(height=FRAME_HEIGHT if len(text) > LONG else "content", border=False):
-        if not text:
-            st.caption("empty")
-        elif rendered.html:
-            st.html(rendered.html)
-        else:
-            st.code(rendered.raw, language=None, wrap_lines=True)
+    return {"html": rendered.html, "raw": rendered.raw, "length": rendered.num_characters}
 
 
-def describe_choice(judgment: Judgment, scale: Scale) -> str:
-    """A judgment's overall answer in words: `A much better`, `tie`."""
-    match judgment.choice:
+def describe_choice(choice: str, strength: int, scale: Scale) -> str:
+    """An overall answer in words: `A much better`, `tie`."""
+    match choice:
         case "a" | "b":
-            return f"{judgment.choice.upper()} {scale.wordings[min(judgment.strength, scale.degrees) - 1]}"
-        case "tie":
-            return "tie"
+            return f"{choice.upper()} {scale.wordings[min(strength, scale.degrees) - 1]}"
         case "both_bad":
             return "both bad"
         case "skip":
-            return f"skipped: {judgment.reason}" if judgment.reason else "skipped"
+            return "skipped"
+        case _:
+            return choice
 
 
 def describe_criterion(given: int | tuple[int, int], criterion: Criterion) -> str:
@@ -96,7 +78,12 @@ def position_rows(judgments: list[tuple[str, Judgment]], rubric: Rubric) -> list
         if judgment.choice in ("a", "b", "tie"):
             place = judgment.score / rubric.scale.degrees
             rows.append(
-                {"aspect": "overall", "name": name, "position": place, "words": describe_choice(judgment, rubric.scale)}
+                {
+                    "aspect": "overall",
+                    "name": name,
+                    "position": place,
+                    "words": describe_choice(judgment.choice, judgment.strength, rubric.scale),
+                }
             )
     for criterion in rubric.criteria:
         for name, judgment in judgments:
@@ -109,3 +96,33 @@ def position_rows(judgments: list[tuple[str, Judgment]], rubric: Rubric) -> list
             place = max(-1.0, min(1.0, signed / reach))
             rows.append({"aspect": criterion.name, "name": name, "position": place, "words": words})
     return rows
+
+
+def draw_judgments(judgments: list[tuple[str, Judgment]], rubric: Rubric, *, key: str) -> None:
+    """Draws a table of what each named person said, and their reasons in full."""
+    if not judgments:
+        st.caption("Nobody has judged this comparison yet.")
+        return
+    rows = []
+    for name, judgment in judgments:
+        flags = [f"{flag} ({side.upper()})" for side, names in judgment.flags.items() for flag in names]
+        answers = {
+            criterion.name: describe_criterion(judgment.criteria[criterion.name], criterion)
+            for criterion in rubric.criteria
+            if criterion.name in judgment.criteria
+        }
+        overall = describe_choice(judgment.choice, judgment.strength, rubric.scale)
+        rows.append(
+            {"who": name, "overall": overall, **answers, "flags": ", ".join(flags), "seconds": judgment.seconds}
+        )
+    columns = {
+        "seconds": st.column_config.NumberColumn("seconds", format="%d", width="small"),
+        "flags": st.column_config.TextColumn("flags") if any(row["flags"] for row in rows) else None,
+    }
+    st.dataframe(rows, column_config=columns, hide_index=True, key=key)
+    for name, judgment in judgments:
+        words = judgment.rationale or judgment.reason
+        if words:
+            with st.container(border=True):
+                st.caption(name)
+                st.text(words)

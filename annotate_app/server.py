@@ -35,6 +35,7 @@ from streamlit.web.server.starlette.starlette_websocket import (
 from annotate_app.access import Actor
 from annotate_app.authentication import Door
 from annotate_app.installation import cookie_secret
+from annotate_app.leaving import leaving_route
 from annotate_app.sessions import open_sessions
 from annotate_app.theme import THEME
 
@@ -160,7 +161,7 @@ def build(serving: Serving) -> Door:
     for name, value in streamlit_options(serving).items():
         config.set_option(name, value)
     PagesManager.uses_pages_directory = False  # `navigation` lists the pages, also for who comes by a deep link first
-    app = st.App(Path(__file__).with_name("app.py"))
+    app = st.App(Path(__file__).with_name("app.py"), routes=[leaving_route(open_sessions(serving.url))])
     page = (Path(st.__file__).parent / "static" / "index.html").read_text()
     plain_rerun = BackMsg()
     plain_rerun.rerun_script.SetInParent()

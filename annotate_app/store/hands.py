@@ -17,6 +17,9 @@ from annotate_app.store.slots import JUDGED, LEASED
 from annotate_app.store.tables import comparison, slot
 from rewardkit.data import Comparison
 
+LEAVE_S = 90.0
+"""How long pairs wait for somebody who closed the page; another open tab says in less than this that they are there."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Held:
@@ -52,6 +55,16 @@ _RENEW = (
     .where(slot.c.user_id == bindparam("of_user"), slot.c.project_id == bindparam("of_project"), slot.c.state == LEASED)
     .values(leased_until=bindparam("until"))
 )
+_LEAVE = (
+    update(slot)
+    .where(
+        slot.c.user_id == bindparam("of_user"),
+        slot.c.project_id == bindparam("of_project"),
+        slot.c.state == LEASED,
+        slot.c.leased_until > bindparam("until"),
+    )
+    .values(leased_until=bindparam("until"))
+)
 _END_EDIT = (
     update(slot)
     .where(
@@ -74,6 +87,12 @@ def renew(connection: Connection, seat: Seat, now: float) -> int:
     """Lengthens the leases in somebody's hands, also those that ran out with nobody taking them; returns how many."""
     keys = {"of_user": seat.user_id, "of_project": seat.project_id, "until": now + seat.design.lease_s}
     return connection.execute(_RENEW, keys).rowcount
+
+
+def leave(connection: Connection, seat: Seat, now: float) -> int:
+    """Shortens the leases in somebody's hands to LEAVE_S; returns how many."""
+    keys = {"of_user": seat.user_id, "of_project": seat.project_id, "until": now + LEAVE_S}
+    return connection.execute(_LEAVE, keys).rowcount
 
 
 def held(connection: Connection, seat: Seat) -> list[Held]:

@@ -72,6 +72,18 @@ class Work:
 
         return self._write(renew)
 
+    def leave(self, actor: Actor, project_id: int) -> int:
+        """Says that the actor closed the page: whoever does not come back soon has their pairs given to others.
+
+        A reload looks the same from here, so nothing is given back at once. Returns how many pairs wait.
+        """
+
+        def leave(connection: Connection) -> int:
+            seat = take_seat(connection, actor, project_id, "leaving")
+            return hands.leave(connection, seat, time.time())
+
+        return self._write(leave)
+
     def release(self, actor: Actor, project_id: int, tokens: Sequence[str] | None = None) -> int:
         """Gives pairs back, all of the actor's or those named; an edit that is named ends with the answer as it was.
 

@@ -28,10 +28,10 @@ def write_backup(database: Database, path: Path) -> Path:
     """Writes all tables to a new file that only its owner can read: it holds accounts and hashes of passwords.
 
     Raises:
-        FileExistsError: if the file is there already.
+        ValueError: if the file is there already.
     """
     if path.exists():
-        raise FileExistsError(f"{path} is there already; a backup is never overwritten")
+        raise ValueError(f"{path} is there already; a backup is never overwritten")
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(path.name + ".part")
     with open(unfinished, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:

@@ -92,8 +92,8 @@ summary: >-
   Two
   lines.
 rubric:
-  # a remark
   title: R
+  # a remark
   protocol: mine
   guidelines: |
     One.
@@ -116,7 +116,7 @@ reported:
 def test_a_protocol_file_is_read() -> None:
     protocol = parse_protocol(GOOD, "mine", "mine.yaml")
     assert protocol.summary == "Two lines."
-    assert protocol.rubric_text.startswith("# a remark\ntitle: R\nprotocol: mine\n")
+    assert protocol.rubric_text.startswith("title: R\n# a remark\nprotocol: mine\n")
     assert protocol.rubric.guidelines == "One.\n\n  indented\n"
     assert protocol.design == Design(
         groups={"crowd": 2}, policy="random", rule="mace", gold_rate=0.1, gold_feedback=True, lease_s=60
@@ -131,18 +131,18 @@ def test_a_protocol_file_is_read() -> None:
     ("old", "new", "message"),
     [
         ("source: S", "sauce: S", "p.yaml:2: unknown key 'sauce', did you mean 'source'?"),
-        ("protocol: mine", "protocol: other", "p.yaml:8: rubric.protocol is 'other', allowed is 'mine'"),
+        ("protocol: mine", "protocol: other", "p.yaml:7: rubric.protocol is 'other', allowed is 'mine'"),
         ("rule: mace", "rule: dice", "p.yaml:18: design.rule is dice, allowed are majority"),
         ("gold_rate: 0.1", "gold_rate: 1.5", "p.yaml:16: design: gold_rate is 1.5, allowed is 0 to 1"),
         ("gold_rate: 0.1", "gold_rate: a", "p.yaml:19: design.gold_rate is a, allowed is a number"),
         ("{crowd: 2}", "{crowd: 0}", "p.yaml:16: design.groups.crowd is 0, allowed is 1 to 100"),
         ("measure: percent", "measure: luck", "p.yaml:23: reported[1].measure is luck, allowed are percent"),
         ("value: 0.7", "value: ~", "p.yaml:23: reported[1].value is empty, allowed is a number"),
-        ("{steps: 2}", "{steps: 9}", "p.yaml (rubric):7: scale.steps is 9"),
+        ("{steps: 2}", "{steps: 9}", "p.yaml:14: scale.steps is 9"),
     ],
 )
 def test_mistakes_in_a_protocol_are_named_at_their_line(old: str, new: str, message: str) -> None:
-    with pytest.raises(ValueError, match="p.yaml") as caught:
+    with pytest.raises(ValueError, match=r"^p\.yaml") as caught:
         parse_protocol(GOOD.replace(old, new), "mine", "p.yaml")
     assert str(caught.value).startswith(message)
 

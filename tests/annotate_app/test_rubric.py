@@ -38,14 +38,14 @@ criteria:
     scale: {steps: 3, labels: [better]}
     required: false
   - name: tone
-    question: How kind is it?
+    question: How kind?
     kind: rate
     low: 0
     high: 4
     anchors: {0: rude, 4: kind}
 flags:
   - unsafe
-  - {name: made_up, label: Made up, help: Not in the conversation}
+  - {name: made_up, label: Made up, help: Not said before}
 rationale: off
 skip_reasons: [no idea, other]
 """
@@ -66,9 +66,9 @@ def test_every_key_is_read() -> None:
                 scale=Scale(steps=3, labels=("better",)),
                 required=False,
             ),
-            Criterion(name="tone", question="How kind is it?", kind="rate", low=0, high=4, anchors={0: "rude", 4: "kind"}),
+            Criterion(name="tone", question="How kind?", kind="rate", low=0, high=4, anchors={0: "rude", 4: "kind"}),
         ),
-        flags=(Flag(name="unsafe", label="unsafe"), Flag(name="made_up", label="Made up", help="Not in the conversation")),
+        flags=(Flag(name="unsafe", label="unsafe"), Flag(name="made_up", label="Made up", help="Not said before")),
         rationale="off",
         skip_reasons=("no idea", "other"),
     )  # fmt: skip
@@ -195,6 +195,9 @@ MISTAKES = {
         "r.yaml:2: a colon stands where no key is due: put a text that holds one in quotes, or check the indentation"
     ),
     HEAD + "scale: {steps: 7\nflags: []\n": "r.yaml:4: not valid YAML: expected ',' or '}', but got ':'",
+    "title: T\nguidelines\nquestion: Q\n": (
+        "r.yaml:2: a key without its colon, or a text that has lost its indentation or quote"
+    ),
     HEAD + "---\n" + HEAD: "r.yaml:3: not valid YAML: but found another document",
     HEAD + "question: *nothing\n": "r.yaml:3: not valid YAML: found undefined alias 'nothing'",
     HEAD + "question: a\x07b\n": "r.yaml:3: the character '\\x07' is not allowed in YAML",
@@ -278,24 +281,31 @@ def test_what_is_written_reads_the_same(rubric: Rubric) -> None:
     assert parse_rubric(rubric_text(rubric)) == rubric
 
 
-@given(st.text(max_size=60) | st.text(alphabet="{}[]:-,&*!|>'\"#%@ \n\tatile", max_size=40))
-def test_any_text_is_read_or_refused_at_a_line_of_it(text: str) -> None:
+def mistake(text: str) -> YamlError | None:
+    """The mistake of a text, None where it is a good rubric."""
     try:
         parse_rubric(text, "r.yaml")
     except YamlError as error:
-        assert 1 <= error.line <= text.count("\n") + text.count("\r") + text.count("\x85") + 3
-        assert str(error).startswith(f"r.yaml:{error.line}: ")
+        return error
+    return None
 
 
-@given(st.integers(0, FULL.count("\n") - 1), st.sampled_from(["zzz: 1", "  zzz: 1", "- zzz", "\tzzz", "}"]))
-def test_a_line_put_into_a_good_rubric_is_blamed_there_or_right_after(position: int, line: str) -> None:
-    lines = FULL.splitlines()
-    lines.insert(position, line)
-    try:
-        parse_rubric("\n".join(lines))
-    except YamlError as error:
-        # Guidelines swallow lines; what stands out of place is noticed at it or where the block before it ends.
-        assert position <= error.line <= position + 4
+@given(st.text(max_size=60) | st.text(alphabet="{}[]:-,&*!|>'\"#%@ \n\tatile", max_size=40))
+def test_no_mere_text_is_a_rubric_and_each_is_refused_at_a_line_of_it(text: str) -> None:
+    error = mistake(text)
+    assert error is not None
+    assert 1 <= error.line <= len(text.splitlines()) + 1
+    assert str(error).startswith(f"r.yaml:{error.line}: ")
+
+
+@pytest.mark.parametrize(("line", "within"), [("zzz: 1", 2), ("- zzz: 1", 1), ("zzz", 3), ("]", 0)])
+def test_a_line_put_into_a_good_rubric_is_blamed_there_or_where_its_block_ends(line: str, within: int) -> None:
+    for position in range(FULL.count("\n") + 1):
+        lines = FULL.splitlines()
+        lines.insert(position, line)
+        error = mistake("\n".join(lines))
+        assert error is not None
+        assert position + 1 <= error.line <= position + 1 + within, error
 
 
 def test_wordings_fill_in_for_missing_labels() -> None:

@@ -20,11 +20,13 @@ from annotate_app.coefficients import (
     agreement_weights,
     brennan_prediger,
     fleiss_kappa,
+    fleiss_z,
     gwet_ac,
     krippendorff_alpha,
     percent_agreement,
     pooled_agreement,
 )
+from annotate_app.pairs import conger_kappa
 from annotate_app.votes import Votes
 
 VIEWS = ("criterion", "annotator", "source", "time")
@@ -74,9 +76,17 @@ FIGURES = {
 
 @dataclass(frozen=True, kw_only=True)
 class AgreementReport:
-    """Everything the agreement page and command show."""
+    """Everything the agreement page and command show.
+
+    Attributes:
+        conger_kappa: Conger's kappa of all people, overall.
+        fleiss_z: Fleiss' kappa over its error under chance; NaN unless every item has the same number of votes.
+        categories, levels: the answers and the signed degrees that the figures know.
+    """
 
     overall: Agreement
+    conger_kappa: float
+    fleiss_z: float
     criteria: tuple[Agreement, ...]
     annotators: tuple[AnnotatorAgreement, ...]
     sources: tuple[Agreement, ...]
@@ -91,6 +101,8 @@ class AgreementReport:
         return {
             "overall": self.overall.as_dict(),
             "reading": reading(self.overall),
+            "conger_kappa": self.conger_kappa,
+            "fleiss_z": self.fleiss_z,
             "criteria": [part.as_dict() for part in self.criteria],
             "annotators": [part.as_dict() for part in self.annotators],
             "sources": [part.as_dict() for part in self.sources],
@@ -128,8 +140,11 @@ def agreement_report(
     groups = source_items(votes) if "source" in by else {}
     periods = period_items(counted) if "time" in by else {}
     annotators = annotator_agreements(ballots, votes.annotators, num_resamples, rng) if "annotator" in by else ()
+    overall = measure.of("overall", None)
     return AgreementReport(
-        overall=measure.of("overall", None),
+        overall=overall,
+        conger_kappa=conger_kappa(ballots.annotator_counts(), overall.estimates["percent"].value),
+        fleiss_z=fleiss_z(measure.nominal.counts),
         criteria=tuple(criteria),
         annotators=annotators,
         sources=tuple(measure.of(name, members) for name, members in groups.items()),

@@ -92,11 +92,7 @@ class PairAgreement:
 def pair_agreement(ballots: Ballots, names: tuple[str, ...]) -> PairAgreement:
     """Percent and Cohen's kappas of all pairs of annotators; a pair without shared degrees has NaN weighted kappas."""
     sizes = {"num_items": ballots.num_items, "num_annotators": ballots.num_annotators}
-    position = np.zeros(max(ballots.categories) + 1, dtype=np.int64)
-    position[list(ballots.categories)] = np.arange(len(ballots.categories))
-    answers = pair_tables(
-        ballots.item, ballots.annotator, position[ballots.nominal], num_codes=len(ballots.categories), **sizes
-    )
+    answers = pair_tables(ballots.item, ballots.annotator, ballots.answer, num_codes=len(ballots.categories), **sizes)
     placed = ballots.degree >= 0
     num_levels = max(len(ballots.levels), 1)
     degrees = pair_tables(
@@ -128,11 +124,9 @@ def annotator_agreements(
     mean[x_i = k] mean s_ik. Votes are grouped by (annotator, answer, pattern of the item), so resampling is cheap.
     """
     width = len(ballots.categories)
-    position = np.zeros(max(ballots.categories) + 1, dtype=np.int64)
-    position[list(ballots.categories)] = np.arange(width)
     answers = ballots.nominal_tally()
     num_patterns = len(answers.patterns)
-    cell = position[ballots.nominal] * num_patterns + answers.pattern[ballots.item]
+    cell = ballots.answer * num_patterns + answers.pattern[ballots.item]
     cells = np.bincount(ballots.annotator.astype(np.int64) * (width * num_patterns) + cell)
     keys = np.flatnonzero(cells)
     counts = cells[keys]

@@ -44,11 +44,22 @@ class Ballots:
     num_items: int
     num_annotators: int
 
-    def nominal_tally(self) -> Tally:
-        """Items by counts of the nominal categories."""
+    @property
+    def answer(self) -> np.ndarray:
+        """(N,) int, index into categories."""
         position = np.full(len(NOMINAL), -1)
         position[list(self.categories)] = np.arange(len(self.categories))
-        return tally(self.item, position[self.nominal], self.num_items, len(self.categories))
+        return position[self.nominal]
+
+    def nominal_tally(self) -> Tally:
+        """Items by counts of the nominal categories."""
+        return tally(self.item, self.answer, self.num_items, len(self.categories))
+
+    def annotator_counts(self) -> np.ndarray:
+        """(R, C) votes by annotator and nominal category."""
+        width = len(self.categories)
+        cells = self.annotator.astype(np.int64) * width + self.answer
+        return np.bincount(cells, minlength=self.num_annotators * width).reshape(-1, width)
 
     def degree_tally(self) -> Tally:
         """Items by counts of the levels; votes without a degree are missing."""

@@ -207,9 +207,8 @@ def fleiss_z(counts: np.ndarray) -> float:
     SE_0 = sqrt(2 / (n m (m - 1))) sqrt((sum p q)^2 - sum p q (q - p)) / sum p q.  Fleiss, Nee and Landis 1979, eq. 12.
     NaN where the number of votes differs between items.
     """
-    counts = np.asarray(counts, dtype=np.float64)
-    votes = counts.sum(axis=1)
-    if len(counts) == 0 or votes.min() != votes.max() or votes[0] < 2:
+    votes = np.asarray(counts).sum(axis=1)
+    if len(votes) == 0 or votes.min() != votes.max() or votes[0] < 2:
         return float("nan")
     share = counts.sum(axis=0) / counts.sum()
     spread = share * (1 - share)

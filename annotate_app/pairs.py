@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from annotate_app.coefficients import Totals, corrected, divide, percent_agreement
+from annotate_app.coefficients import corrected, divide
 
 Z_95 = 1.959963984540054
 
@@ -112,21 +112,19 @@ def pair_tables(
     )
 
 
-def conger_kappa(
-    item: np.ndarray, annotator: np.ndarray, code: np.ndarray, *, num_items: int, num_annotators: int, num_codes: int
-) -> float:
+def conger_kappa(annotator_counts: np.ndarray, percent: float) -> float:
     """Conger's kappa: chance agreement from each annotator's own distribution, averaged over pairs of annotators.
 
     p_e = sum_k (r pbar_k^2 - s_k^2) / r with pbar_k the mean and s_k^2 the variance (ddof 1) over the r annotators of
     their shares of category k. Conger 1980; with missing votes Gwet 2014, section 2.5.
+
+    Args:
+        annotator_counts: (R, C) votes by annotator and category.
+        percent: the observed agreement (`coefficients.percent_agreement`).
     """
-    cells = np.bincount(annotator.astype(np.int64) * num_codes + code, minlength=num_annotators * num_codes)
-    own = cells.reshape(num_annotators, num_codes)
-    own = own[own.sum(axis=1) > 0]
+    own = annotator_counts[annotator_counts.sum(axis=1) > 0]
     if len(own) < 2:
         return float("nan")
     shares = own / own.sum(axis=1, keepdims=True)
     expected = (shares.mean(axis=0) ** 2 - shares.var(axis=0, ddof=1) / len(shares)).sum()
-    counts = np.bincount(item.astype(np.int64) * num_codes + code, minlength=num_items * num_codes)
-    observed = percent_agreement(Totals.of(counts.reshape(num_items, num_codes)))
-    return float(corrected(observed, expected))
+    return float(corrected(np.asarray(percent), expected))

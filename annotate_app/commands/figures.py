@@ -116,11 +116,9 @@ def _print_agreement(name: str, report: AgreementReport, reported: tuple[Reporte
     for key, found in overall.estimates.items():
         percent = key.startswith(PERCENT_FIGURES)
         rows.append([FIGURES[key], figure(found.value, percent=percent), interval(found, percent=percent)])
+    rows.append(["Conger's kappa", figure(report.conger_kappa), ""])
     rows.append(["Cohen's kappa, mean over pairs of people", figure(report.pairs.mean_kappa), ""])
-    header = ("overall", "figure", "95% interval" if report.num_resamples else "")
-    width = max(len(row[0]) for row in rows)
-    print(f"{header[0]:<{width}}  {header[1]:>7}  {header[2]}".rstrip())
-    print("\n".join(f"{first:<{width}}  {second:>7}  {third}".rstrip() for first, second, third in rows))
+    print(plain_table(("overall", "figure", "95% interval"), rows))
     for title, parts in (("criterion", report.criteria), ("source", report.sources), ("time", report.periods)):
         if parts:
             print("\n" + plain_table((title, "items", "percent", "alpha", "AC1", "AC2 quad."), _group_rows(parts)))
@@ -141,7 +139,7 @@ def _print_agreement(name: str, report: AgreementReport, reported: tuple[Reporte
         _more(len(rows), "people")
     if reported:
         rows = [[item.population, item.measure, _reported_value(item), item.source] for item in reported]
-        print("\n" + plain_table(("the protocol's own report", "measure", "figure", "source"), rows))
+        print("\n" + plain_table(("the protocol's own report", "measure", "figure", "source"), rows, num_texts=4))
 
 
 def _group_rows(parts: tuple[Agreement, ...]) -> list[list[str]]:
@@ -210,10 +208,10 @@ def _print_consensus(name: str, consensus: Consensus) -> None:
         print(f"note: {note}")
     pairs = sorted(set(zip(consensus.state.tolist(), consensus.reason.tolist(), strict=True)))
     rows = [
-        [STATES[state], REASONS[reason], f"{((consensus.state == state) & (consensus.reason == reason)).sum():,}"]
-        for state, reason in pairs
+        [STATES[state], REASONS[why], f"{((consensus.state == state) & (consensus.reason == why)).sum():,}"]
+        for state, why in pairs
     ]
-    print("\n" + plain_table(("state", "why", "comparisons"), rows))
+    print("\n" + plain_table(("state", "why", "comparisons"), rows, num_texts=2))
     released = consensus.choice[consensus.indices("released")]
     counts = [[CHOICES[code], f"{(released == code).sum():,}"] for code in range(4)]
     print("\n" + plain_table(("released answer", "comparisons"), counts))

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from annotate_app.bootstrap import Estimate
 from annotate_app.proportions import Share
 
-WIDEST = 44  # characters of a cell; longer names end in ...
+WIDEST = 84  # characters of a cell; longer names end in ...
 
 
-def plain_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """An aligned table with a rule under its header; the first column is left-aligned, the others to the right."""
+def plain_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, num_texts: int = 1) -> str:
+    """An aligned table with a rule under its header; the first `num_texts` columns to the left, the others right."""
     cells = [[_shorten(cell) for cell in row] for row in (header, *rows)]
     widths = [max(_width(row[column]) for row in cells) for column in range(len(header))]
 
@@ -20,7 +20,7 @@ def plain_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         padded = []
         for column, cell in enumerate(row):
             space = " " * (widths[column] - _width(cell))
-            padded.append(cell + space if column == 0 else space + cell)
+            padded.append(cell + space if column < num_texts else space + cell)
         return "  ".join(padded).rstrip()
 
     rule = "  ".join("-" * width for width in widths)

@@ -1,8 +1,9 @@
-"""Fixtures for what runs as a server of its own: the app behind its door, and accounts to come in with."""
+"""Fixtures for what runs as a server of its own (the app behind its door, accounts to come in with), and votes."""
 
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import re
 import signal
@@ -13,14 +14,17 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from annotate_app.access import Actor, UserRole
 from annotate_app.store.store import Store
+from annotate_app.votes import CHOICE_CODES, KIND_CODES, Votes
 
 PASSWORD = "correct horse battery"
 
@@ -132,3 +136,71 @@ def add_account(sqlite_url: str) -> Callable[..., Actor]:
 def invite_in() -> Callable[[str], str]:
     """The path of the invitation in a text."""
     return lambda text: re.search(r"/invite/[\w-]+", text)[0]  # type: ignore[index]
+
+
+@pytest.fixture(scope="session")
+def make_votes() -> Callable[..., Votes]:
+    """A maker of votes from plain columns: (item, annotator, choice) names and codes, anything else by keyword."""
+    return votes_of
+
+
+def votes_of(item: Sequence, annotator: Sequence, choice: Sequence[str], **columns: object) -> Votes:
+    """Votes with neutral values in every column that is not given; items and annotators sorted by name."""
+    items, item_index = np.unique(np.asarray(item), return_inverse=True)
+    names, annotator_index = np.unique(np.asarray(annotator), return_inverse=True)
+    codes = np.array([CHOICE_CODES[name] for name in choice], dtype=np.int8)
+    values: dict[str, object] = {
+        "items": tuple(map(str, items.tolist())),
+        "annotators": tuple(map(str, names.tolist())),
+        "sources": ("",),
+        "item": item_index.astype(np.int32),
+        "annotator": annotator_index.astype(np.int32),
+        "choice": codes,
+        "score": np.select([codes == CHOICE_CODES["a"], codes == CHOICE_CODES["b"]], [-1, 1], 0).astype(np.int8),
+        "kind": np.zeros(len(codes), dtype=np.int8),
+        "shown_left": np.full(len(codes), -1, dtype=np.int8),
+        "seconds": np.zeros(len(codes), dtype=np.float32),
+        "created_at": np.zeros(len(codes)),
+        "criteria": {},
+        "item_source_a": np.zeros(len(items), dtype=np.int32),
+        "item_source_b": np.zeros(len(items), dtype=np.int32),
+        "item_length_a": np.ones(len(items), dtype=np.int32),
+        "item_length_b": np.ones(len(items), dtype=np.int32),
+        "item_gold": np.full(len(items), -1, dtype=np.int8),
+    }
+    return Votes(**(values | columns))  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="session")
+def agreement_vectors(shared_data: Path) -> dict:
+    """Published agreement examples and the figures of the real files."""
+    return json.loads((shared_data / "agreement_vectors.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def pandalm_votes(shared_data: Path) -> Votes:
+    """503 items by three annotators, labels 1, 2 or 0 for a tie."""
+    rows = pd.read_json(shared_data / "pandalm_dev.jsonl.gz", lines=True)
+    names = ("annotator1", "annotator2", "annotator3")
+    label = {0: "tie", 1: "a", 2: "b"}
+    triples = [(row["id"], name, label[row[name]]) for row in rows.to_dict("records") for name in names]
+    return votes_of(*zip(*triples, strict=True))
+
+
+@pytest.fixture(scope="session")
+def llmfao_votes(shared_data: Path) -> Votes:
+    """2,139 pairs of answers of 59 models, 8,931 votes of 124 workers."""
+    rows = pd.read_csv(shared_data / "llmfao_votes.csv.gz")
+    pairs = rows.drop_duplicates("pair_id").sort_values("pair_id")
+    sources = sorted(set(rows.model_x) | set(rows.model_y))
+    number = {name: code for code, name in enumerate(sources)}
+    return votes_of(
+        rows.pair_id,
+        rows.worker,
+        rows.winner.map({"x": "a", "y": "b", "tie": "tie"}),
+        kind=np.full(len(rows), KIND_CODES["import"], dtype=np.int8),
+        shown_left=np.where(rows.x_shown == "left", 0, 1).astype(np.int8),
+        sources=tuple(sources),
+        item_source_a=pairs.model_x.map(number).to_numpy(dtype=np.int32),
+        item_source_b=pairs.model_y.map(number).to_numpy(dtype=np.int32),
+    )

@@ -5,9 +5,9 @@ What the rows mean is not known here (see `rewardkit.forms`), and they are writt
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
-import io
 import json
 import re
 import shutil
@@ -213,31 +213,31 @@ def _objects(values: Iterable[object], name: str, on_bad: OnBad | None) -> Rows:
 
 
 def _read_array(stream: BinaryIO, name: str) -> Iterator[object]:
-    text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
-    buffer, at, number, ended = text.read(CHUNK), 0, 0, False
-    at = buffer.index("[") + 1
-    try:
-        while True:
-            at = _BETWEEN.match(buffer, at).end()  # type: ignore[union-attr]  # it matches the empty string too
-            if buffer.startswith("]", at):
-                return
+    decoder = codecs.getincrementaldecoder("utf-8-sig")()
+    buffer, at, number, ended = "", 0, 0, False
+    opened = False
+    while True:
+        at = _BETWEEN.match(buffer, at).end()  # type: ignore[union-attr]  # it matches the empty string too
+        if not opened and buffer.startswith("[", at):
+            at, opened = at + 1, True
+            continue
+        if opened and buffer.startswith("]", at):
+            return
+        try:
+            value, at = DECODER.raw_decode(buffer, at)
+        except json.JSONDecodeError as error:
+            if ended:
+                raise ValueError(f"{name}: record {number + 1}: invalid JSON ({error.msg})") from error
+            # A record may end beyond what was read: reading as much again keeps the work linear.
+            data = _read(stream, max(CHUNK, len(buffer) - at), f"{name}: after record {number}")
             try:
-                value, at = DECODER.raw_decode(buffer, at)
-            except json.JSONDecodeError as error:
-                if ended:
-                    raise ValueError(f"{name}: record {number + 1}: invalid JSON ({error.msg})") from error
-                # A record may end beyond what was read: reading as much again keeps the work linear.
-                more = text.read(max(CHUNK, len(buffer) - at))
-                buffer, at, ended = buffer[at:] + more, 0, not more
-                continue
-            number += 1
-            yield value
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{name}: after record {number}: the text is not UTF-8 ({error.reason})") from error
-    except BROKEN_GZIP as error:
-        raise ValueError(f"{name}: after record {number}: the gzip data is truncated or damaged ({error})") from error
-    finally:
-        text.detach()
+                more = decoder.decode(data, final=not data)
+            except UnicodeDecodeError as bad:
+                raise ValueError(f"{name}: after record {number}: the text is not UTF-8 ({bad.reason})") from bad
+            buffer, at, ended = buffer[at:] + more, 0, not data
+            continue
+        number += 1
+        yield value
 
 
 def _delimiter(line: str) -> str:

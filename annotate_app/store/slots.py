@@ -116,9 +116,8 @@ def release_slots(connection: Connection, project_id: int, user_id: int) -> int:
     held = (slot.c.project_id == project_id, slot.c.user_id == user_id, slot.c.state == LEASED)
     checks = connection.execute(select(slot.c.id).where(*held, slot.c.kind != "work")).scalars().all()
     drop_slots(connection, checks)
-    work = (
-        connection.execute(select(slot.c.id, slot.c.comparison_id).where(*held, slot.c.kind == "work")).tuples().all()
-    )
+    held_work = select(slot.c.id, slot.c.comparison_id).where(*held, slot.c.kind == "work")
+    work = [(row.id, row.comparison_id) for row in connection.execute(held_work)]
     if work:
         give_back(connection, project_id, work)
     return len(work) + len(checks)

@@ -18,6 +18,7 @@ from annotate_app.pages.figures import agreement_of
 from annotate_app.pages.outcome import plainly
 from annotate_app.reports import agreement_csv, report_json
 
+SPREAD = 0.25  # distance from the mean at which the matrix is fully coloured
 MOST_PEOPLE = 16  # drawn at once; the rest is in the download
 
 
@@ -39,7 +40,7 @@ def page() -> None:
             draw_annotators(report, measure)
         with right:
             draw_groups("By model", report.sources, measure, "The responses name no source.")
-            draw_pairs(report.pairs, measure)
+            draw_pairs(report, measure)
         draw_over_time(report, measure)
         draw_all(report)
         draw_downloads(report, project.name)
@@ -97,18 +98,20 @@ def draw_annotators(report: AgreementReport, measure: Measure) -> None:
     st.caption(f"{shown}{more}.")
 
 
-def draw_pairs(pairs: PairAgreement, measure: Measure) -> None:
-    """A matrix of every two people."""
+def draw_pairs(report: AgreementReport, measure: Measure) -> None:
+    """A matrix of every two people, coloured by how far each pair is from the average of all."""
+    pairs = report.pairs
     st.subheader("Every two people", anchor=False)
     if not len(pairs.first):
         st.info("Nobody shares a comparison with anybody yet.", icon=":material/hourglass_empty:")
         return
     rows, words, num_left_out = pair_rows(pairs, measure)
-    domain = (0.0, 1.0) if measure.percent else (-0.2, 1.0)
-    chart = charts.heatmap(rows, value=words, percent=measure.percent, domain=domain)
+    values = [float(str(row["value"])) for row in rows if row["value"] is not None]
+    mean = sum(values) / len(values) if values else 0.5
+    chart = charts.heatmap(rows, value=words, percent=measure.percent, domain=(mean - SPREAD, mean + SPREAD))
     st.altair_chart(chart, key="agreement-pairs")
     more = f" The {num_left_out} people who share least are left out; they are in the download." if num_left_out else ""
-    st.caption(f"{words}.{more}")
+    st.caption(f"{words}; teal is above the mean of all pairs, amber below.{more}")
 
 
 def pair_rows(pairs: PairAgreement, measure: Measure) -> tuple[list[dict[str, object]], str, int]:

@@ -11,8 +11,11 @@ import streamlit as st
 from annotate_app.access import Actor
 from annotate_app.aggregation import release
 from annotate_app.agreement import AgreementReport, agreement_report
+from annotate_app.bradley_terry import Ties
 from annotate_app.consensus import Consensus
+from annotate_app.leaderboard import Leaderboard, fit_leaderboard
 from annotate_app.pages.context import current_actor, current_store
+from annotate_app.quality import AnnotatorQuality, annotator_quality
 from annotate_app.store.projects import Project
 from annotate_app.votes import Votes
 
@@ -44,6 +47,16 @@ def consensus_of(project: Project) -> Consensus:
     return _consensus(stamp_of(project), project, current_actor())
 
 
+def quality_of(project: Project) -> tuple[AnnotatorQuality, ...]:
+    """How each annotator works."""
+    return _quality(stamp_of(project), current_actor())
+
+
+def leaderboard_of(project: Project, ties: Ties) -> Leaderboard:
+    """The standings of the source models, with intervals."""
+    return _leaderboard(stamp_of(project), ties, current_actor())
+
+
 @st.cache_resource(max_entries=2, show_spinner=False)
 def _votes(stamp: Stamp, _actor: Actor) -> Votes:
     return current_store().judgments.votes(_actor, stamp[1])
@@ -57,3 +70,13 @@ def _agreement(stamp: Stamp, _actor: Actor) -> AgreementReport:
 @st.cache_data(max_entries=8, show_spinner="Computing the consensus")
 def _consensus(stamp: Stamp, _project: Project, _actor: Actor) -> Consensus:
     return release(_votes(stamp, _actor), _project.design)
+
+
+@st.cache_data(max_entries=8, show_spinner="Computing annotator quality")
+def _quality(stamp: Stamp, _actor: Actor) -> tuple[AnnotatorQuality, ...]:
+    return annotator_quality(_votes(stamp, _actor))
+
+
+@st.cache_data(max_entries=8, show_spinner="Computing the leaderboard")
+def _leaderboard(stamp: Stamp, ties: Ties, _actor: Actor) -> Leaderboard:
+    return fit_leaderboard(_votes(stamp, _actor), ties=ties)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from annotate_app.rubric import (
@@ -276,6 +276,7 @@ def rubrics(draw: st.DrawFn) -> Rubric:
     )
 
 
+@settings(deadline=None)
 @given(rubrics())
 def test_what_is_written_reads_the_same(rubric: Rubric) -> None:
     assert parse_rubric(rubric_text(rubric)) == rubric
@@ -290,6 +291,7 @@ def mistake(text: str) -> YamlError | None:
     return None
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60) | st.text(alphabet="{}[]:-,&*!|>'\"#%@ \n\tatile", max_size=40))
 def test_no_mere_text_is_a_rubric_and_each_is_refused_at_a_line_of_it(text: str) -> None:
     error = mistake(text)

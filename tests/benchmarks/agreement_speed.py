@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import time
 
-import numpy as np
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as annotate_app.__main__ does, before numpy loads
 
-from annotate_app.agreement import agreement_report
-from annotate_app.votes import Votes
+import numpy as np  # noqa: E402
+
+from annotate_app.agreement import agreement_report  # noqa: E402
+from annotate_app.votes import Votes  # noqa: E402
 
 NUM_ITEMS, OVERLAP, NUM_ANNOTATORS, NUM_SOURCES = 333_334, 3, 200, 50
 

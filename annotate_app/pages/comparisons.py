@@ -118,11 +118,11 @@ def draw_one(project: Project, item: Listed) -> None:
     if positions:
         st.altair_chart(charts.positions(positions), key=f"comparisons-positions-{key}")
     draw_judgments(judgments, rubric, key=f"comparisons-judgments-{key}")
-    gold, priority = st.columns([3, 2])
+    gold, order = st.columns([3, 2])
     with gold:
         draw_gold(project, item, rubric)
-    with priority:
-        draw_priority(project, item)
+    with order:
+        draw_order(project, item)
     if item.comparison.meta:
         with st.expander("Metadata", icon=":material/data_object:"):
             st.json(dict(item.comparison.meta))
@@ -158,18 +158,33 @@ def save_gold(project_id: int, key: str) -> None:
     act("Saved.", current_store().comparisons.set_gold, current_actor(), project_id, key, gold)
 
 
-def draw_priority(project: Project, item: Listed) -> None:
-    """The form of the priority."""
-    key = item.comparison.id
+def draw_order(project: Project, item: Listed) -> None:
+    """The forms of what goes first, and of how many judgments this comparison gets."""
+    key, design = item.comparison.id, project.design
     with st.form(f"priority-{key}"):
-        ordered = project.design.policy == "priority"
-        note = "Higher goes first." if ordered else "Takes effect where the design's order of work is “By priority”."
-        st.number_input("Priority", value=item.priority, key=f"priority-{key}-value", help=note)
-        st.caption(note)
+        words = "Higher goes first, where the order of work in the settings is “By priority”."
+        st.number_input("Priority", value=item.priority, key=f"priority-{key}-value", help=words)
         st.form_submit_button("Save priority", on_click=save_priority, args=(project.id, key))
+    with st.form(f"overlap-{key}"):
+        st.number_input(
+            "Judgments wanted",
+            min_value=1,
+            max_value=1000,
+            value=item.overlap,
+            placeholder=f"{design.votes_wanted}, as the settings ask",
+            key=f"overlap-{key}-value",
+            help="Of this comparison alone; empty for what the settings ask. Unused where they ask by group.",
+        )
+        st.form_submit_button("Save number", on_click=save_overlap, args=(project.id, key))
 
 
 def save_priority(project_id: int, key: str) -> None:
     """Stores the priority of the form."""
     priorities = {key: st.session_state[f"priority-{key}-value"]}
     act("Saved.", current_store().comparisons.set_priorities, current_actor(), project_id, priorities)
+
+
+def save_overlap(project_id: int, key: str) -> None:
+    """Stores the number of judgments of the form."""
+    overlap = st.session_state[f"overlap-{key}-value"]
+    act("Saved.", current_store().comparisons.set_overlap, current_actor(), project_id, key, overlap)

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from typing import Literal
 
-from sqlalchemy import Connection, Row, Select, Text, bindparam, cast, func, or_, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, func, select, update
 
 from annotate_app.access import Actor
 from annotate_app.store import audit, tables
@@ -60,8 +60,7 @@ class Comparisons:
         Raises:
             ValueError: if an id is there with another prompt, completion or source, or a text cannot be stored.
         """
-        if overlap is not None and not 1 <= overlap <= 1000:
-            raise ValueError(f"overlap is {overlap}, allowed is 1 to 1000")
+        _check_overlap(overlap)
         num_added = num_seen = 0
         stream = iter(comparisons)
         batch = list(islice(stream, BATCH))  # read before the lock is taken
@@ -123,6 +122,23 @@ class Comparisons:
             remake_slots(connection, project_id, design, [comparison_id])
             audit.record(connection, actor, "gold set", project_id=project_id, subject=key, detail={"gold": value})
 
+    def set_overlap(self, actor: Actor, project_id: int, key: str, overlap: int | None) -> None:
+        """Sets how many judgments one comparison gets, None for what the design asks. Lead or above.
+
+        Judgments that are there stay; unused where the design asks by group.
+        """
+        _check_overlap(overlap)
+        with self._database.write() as connection:
+            require_member(connection, actor, project_id, "setting an overlap", "lead")
+            design = lock_design(connection, project_id)
+            comparison_id = keys_to_ids(connection, project_id, [key]).get(key)
+            if comparison_id is None:
+                raise ValueError(f"there is no comparison {key!r} in the project")
+            chosen = tables.comparison.c.id == comparison_id
+            connection.execute(update(tables.comparison).where(chosen).values(overlap=overlap))
+            remake_slots(connection, project_id, design, [comparison_id])
+            audit.record(connection, actor, "overlap set", project_id=project_id, subject=key, detail={"num": overlap})
+
     def golds(self, actor: Actor, project_id: int) -> dict[str, Gold]:
         """The known answers by comparison id. Lead or above."""
         columns = tables.comparison.c
@@ -154,23 +170,6 @@ class Comparisons:
         with self._database.read() as connection:
             require_member(connection, actor, project_id, "counting comparisons", "adjudicator")
             return connection.execute(query).scalar_one()
-
-    def search(
-        self, actor: Actor, project_id: int, *, text: str = "", offset: int = 0, limit: int = 50
-    ) -> list[Comparison]:
-        """Comparisons whose id, conversation or completions hold a text, in the order they came. Lead or above."""
-        query = select_comparisons(project_id).offset(offset).limit(limit)
-        if text:
-            places = (
-                tables.comparison.c.key,
-                cast(tables.prompt.c.messages, Text),
-                ANSWER_A.c.text,
-                ANSWER_B.c.text,
-            )
-            query = query.where(or_(*(place.icontains(text, autoescape=True) for place in places)))
-        with self._database.read() as connection:
-            require_member(connection, actor, project_id, "searching comparisons", "lead")
-            return [read_comparison(row) for row in connection.execute(query)]
 
 
 ANSWER_A = tables.response.alias("answer_a")
@@ -221,6 +220,11 @@ def keys_to_ids(connection: Connection, project_id: int, keys: Iterable[str]) ->
     columns = tables.comparison.c
     query = select(columns.key, columns.id).where(columns.project_id == project_id, columns.key.in_(list(keys)))
     return read_pairs(connection, query)
+
+
+def _check_overlap(overlap: int | None) -> None:
+    if overlap is not None and not 1 <= overlap <= 1000:
+        raise ValueError(f"overlap is {overlap}, allowed is 1 to 1000")
 
 
 def _for_reader(comparison: Comparison, actor: Actor) -> Comparison:

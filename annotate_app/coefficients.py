@@ -88,7 +88,7 @@ def agreement_weights(weighting: Weighting, values: np.ndarray) -> np.ndarray:
     """
     values = np.asarray(values, dtype=np.float64)
     distance = np.abs(values[:, None] - values[None, :])
-    spread = distance.max() or 1.0
+    spread = distance.max(initial=0.0) or 1.0
     match weighting:
         case "identity":
             return np.eye(len(values))
@@ -100,7 +100,7 @@ def agreement_weights(weighting: Weighting, values: np.ndarray) -> np.ndarray:
             ranks = np.argsort(np.argsort(values))
             reach = np.abs(ranks[:, None] - ranks[None, :]) + 1.0
             steps = reach * (reach - 1) / 2
-            return 1 - steps / (steps.max() or 1.0)
+            return 1 - steps / (steps.max(initial=0.0) or 1.0)
 
 
 def divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:

@@ -35,10 +35,14 @@ def draw_comparison(comparison: Comparison, *, sources: bool = False, key: str) 
     build_reader()(key=key, data=data, height="content")
 
 
-@st.cache_resource
 def build_reader():  # noqa: ANN201
-    """The mounting function of the component, made once a process."""
+    """The component's mounting function."""
     mount_labeler()  # makes the package's components known
+    return _reader()
+
+
+@st.cache_resource
+def _reader():  # noqa: ANN202
     return component("tiebreak.reader", js="reader.js", css="labeler.css")
 
 

@@ -66,7 +66,7 @@ def item_statistics(counts: np.ndarray) -> np.ndarray:
     pairs = counts[:, :, None] * counts[:, None, :]
     diagonal = np.arange(counts.shape[1])
     pairs[:, diagonal, diagonal] -= counts
-    pairs = pairs.reshape(len(counts), -1)
+    pairs = pairs.reshape(len(counts), counts.shape[1] ** 2)
     others = np.where(paired, votes - 1, 1.0)[:, None]
     return np.hstack(
         [

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import streamlit as st
-from streamlit.testing.v1 import AppTest  # noqa: TID251
+from streamlit.testing.v1 import AppTest
 
 from annotate_app.access import Actor
 from annotate_app.pages import context

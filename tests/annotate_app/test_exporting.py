@@ -91,11 +91,8 @@ def test_preferences_are_those_of_the_consensus(sqlite_store, project, tmp_path)
 @pytest.mark.parametrize("suffix", ["jsonl", "json", "csv", "parquet", "csv.gz"])
 @pytest.mark.parametrize("layout", ["conversational", "plain", "implicit"])
 def test_every_format_and_layout_reads_back_the_same(sqlite_store, project, tmp_path, suffix, layout):
-    if layout == "implicit":
-        _, rows = export(sqlite_store, project, tmp_path / f"out.{suffix}", layout=layout, sources=True)
-        assert "prompt" not in rows[0]
-    else:
-        _, rows = export(sqlite_store, project, tmp_path / f"out.{suffix}", layout=layout, sources=True)
+    _, rows = export(sqlite_store, project, tmp_path / f"out.{suffix}", layout=layout, sources=True)
+    assert ("prompt" in rows[0]) == (layout != "implicit")
     read = [read_preference(row) for row in rows]
     assert [(each.comparison_id, each.chosen, each.rejected, each.source_chosen) for each in read] == [
         ("win", "the best", "win a", "m2"),
@@ -219,7 +216,7 @@ def test_options_that_do_not_go_together_are_refused(sqlite_store, project, tmp_
         export(sqlite_store, project, tmp_path / "out.jsonl", splits={"a": 0.5, "b": 0.5})
     with pytest.raises(ValueError, match="judgments are not split"):
         ExportOptions(form="judgments", splits={"a": 1.0})
-    with pytest.raises(ValueError, match="layout is 'implicit', allowed for the form sft"):
+    with pytest.raises(ValueError, match="allowed for the form sft are conversational and plain"):
         ExportOptions(form="sft", layout="implicit")
     with pytest.raises(ValueError, match="min_agreement is 1.5"):
         ExportOptions(min_agreement=1.5)

@@ -33,6 +33,7 @@ export function openDesk(shadow) {
   let unfolded = false;
   let awaited = ""; // the kind of an event that brings another pair; keys are held back, they mean that one
   let held = [];
+  let greeted = false;
 
   const frame = openFrame(shadow, {
     guidelines: () => openGuidelines(false),
@@ -233,6 +234,11 @@ export function openDesk(shadow) {
     for (const [token, pair] of Object.entries(data.pairs)) pairs.set(token, pair);
     for (const token of [...pairs.keys()]) if (!data.queue.includes(token)) pairs.delete(token);
     if (data.rubric.title !== undefined && data.rubric.id !== rubric?.id) setRubric(data.rubric);
+    // A component that Streamlit mounts anew is given the last data, which left out what the old one had.
+    const lacking = data.rubric.id !== rubric?.id || data.queue.some((token) => !pairs.has(token));
+    if (lacking && !outbox.count("refresh")) outbox.prepare({ kind: "refresh" });
+    setTimeout(outbox.flush, isFirst ? SETTLE_MS : 0);
+    if (!rubric) return;
     const isBack = settle(data.acks);
     buildAhead();
     const waiting = queue();
@@ -240,11 +246,11 @@ export function openDesk(shadow) {
     else show(waiting.includes(shown) ? shown : (waiting[0] ?? null));
     frame.progress(data.progress, data.state);
     if (data.feedback || data.notice) frame.hint(data.feedback || data.notice);
-    if (isFirst) {
+    if (!greeted) {
+      greeted = true;
       paintRefused();
       if (!keep.seenGuidelines(rubric.id)) openGuidelines(true);
     }
-    setTimeout(outbox.flush, isFirst ? SETTLE_MS : 0);
     if (!awaited) for (const key of held.splice(0)) keys.replay(key);
   };
   const touch = stayInTouch({

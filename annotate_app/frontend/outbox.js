@@ -27,6 +27,12 @@ export function openOutbox({ compose, changed }) {
     watch = setTimeout(() => ((late = true), changed()), OFFLINE_AFTER_MS);
     send(compose(batch));
   };
+  const prepare = (event) => {
+    const full = { ...event, event_id: idOf(), order: (order += 1) };
+    // Looking at things need not survive a reload; judgments must.
+    if (["submit", "skip", "undo"].includes(event.kind)) keep.keepEvent(full);
+    waiting.push(full);
+  };
   const retry = () => {
     flying = null;
     flush();
@@ -44,13 +50,12 @@ export function openOutbox({ compose, changed }) {
       send = sender;
     },
     add(event) {
-      const full = { ...event, event_id: idOf(), order: (order += 1) };
-      // Looking at things need not survive a reload; judgments must.
-      if (["submit", "skip", "undo"].includes(event.kind)) keep.keepEvent(full);
-      waiting.push(full);
+      prepare(event);
       flush();
       changed();
     },
+    /** As `add`, to be sent by the next `flush`. */
+    prepare,
     flush,
     /** Takes acknowledgements; returns the events they settle, as [event, acknowledgement]. */
     settle(acks) {

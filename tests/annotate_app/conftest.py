@@ -87,12 +87,13 @@ class _KeepRedirects(urllib.request.HTTPRedirectHandler):
 
 @pytest.fixture
 def start_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
-    """Starts `annotate-app serve` on a free port: `start_server(url, "--demo")`; all of them end with the test."""
+    """Starts `annotate-app serve`: `start_server(url, "--demo")`, on a free port or on `port`; it ends with the test."""
     started: list[Server] = []
 
-    def start(database: str, *options: str) -> Server:
+    def start(database: str, *options: str, port: int = 0) -> Server:
         with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
             port = probe.getsockname()[1]
         log = tmp_path / f"server-{len(started)}.log"
         with log.open("w") as output:
@@ -146,8 +147,8 @@ def make_votes() -> Callable[..., Votes]:
 
 def votes_of(item: Sequence, annotator: Sequence, choice: Sequence[str], **columns: object) -> Votes:
     """Votes with neutral values in every column that is not given; items and annotators sorted by name."""
-    items, item_index = np.unique(np.asarray(item), return_inverse=True)
-    names, annotator_index = np.unique(np.asarray(annotator), return_inverse=True)
+    items, item_index = np.unique(np.asarray(list(item)), return_inverse=True)
+    names, annotator_index = np.unique(np.asarray(list(annotator)), return_inverse=True)
     codes = np.array([CHOICE_CODES[name] for name in choice], dtype=np.int8)
     values: dict[str, object] = {
         "items": tuple(map(str, items.tolist())),

@@ -15,12 +15,17 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from hypothesis import settings
 
 from annotate_app.access import Actor, UserRole
 from annotate_app.design import Design
 from annotate_app.store.projects import Project
 from annotate_app.store.store import Store
 from rewardkit.data import Comparison, Message
+
+# A loaded machine is no reason to fail; slowness is measured in benchmarks.
+settings.register_profile("tiebreak", deadline=None)
+settings.load_profile("tiebreak")
 
 ADMIN = Actor.command_line()
 RUBRIC = """\
@@ -127,12 +132,24 @@ def postgresql_template(postgresql_server: str) -> str:
 
 
 @pytest.fixture
-def postgresql_url(postgresql_server: str, postgresql_template: str) -> Iterator[str]:
+def make_postgresql(postgresql_server: str, postgresql_template: str) -> Iterator[Callable[[], str]]:
+    """Makes empty PostgreSQL databases of the newest schema."""
+    names: list[str] = []
+
+    def make() -> str:
+        names.append(f"test_{uuid.uuid4().hex}")
+        postgresql_statement(postgresql_server, f"CREATE DATABASE {names[-1]} TEMPLATE {postgresql_template}")
+        return postgresql_server + names[-1]
+
+    yield make
+    for name in names:
+        postgresql_statement(postgresql_server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def postgresql_url(make_postgresql: Callable[[], str]) -> str:
     """An empty PostgreSQL database of the newest schema."""
-    name = f"test_{uuid.uuid4().hex}"
-    postgresql_statement(postgresql_server, f"CREATE DATABASE {name} TEMPLATE {postgresql_template}")
-    yield postgresql_server + name
-    postgresql_statement(postgresql_server, f"DROP DATABASE {name} WITH (FORCE)")
+    return make_postgresql()
 
 
 def postgresql_statement(server: str, statement: str) -> None:

@@ -48,8 +48,12 @@ class Store:
             migrate: False where another process of the same version has already done it.
         """
         database = Database(database_url(url))
-        if migrate:
-            upgrade(database)
+        try:
+            if migrate:
+                upgrade(database)
+        except BaseException:
+            database.close()
+            raise
         return cls(database)
 
     @cached_property
@@ -78,7 +82,11 @@ class Store:
         from annotate_app.store.backup import read_backup
 
         store = cls.open(url)
-        read_backup(store.database, Path(path), force=force)
+        try:
+            read_backup(store.database, Path(path), force=force)
+        except BaseException:
+            store.close()
+            raise
         return store
 
     def check(self) -> list[str]:

@@ -133,11 +133,15 @@ def test_texts_that_no_database_stores_are_refused(
 
 def test_a_text_is_searched_everywhere_whatever_its_case(store: Store, empty: Project) -> None:
     store.comparisons.add(ADMIN, empty.id, [pair(number) for number in range(12)])
-    assert [found.comparison.id for found in store.browsing.find(ADMIN, empty.id, text="SECOND 7")] == ["p7"]
-    assert [found.comparison.id for found in store.browsing.find(ADMIN, empty.id, text="Frage 3: Größe")] == ["p3"]
-    assert [found.comparison.id for found in store.browsing.find(ADMIN, empty.id, text="p1")] == ["p1", "p10", "p11"]
-    assert store.browsing.find(ADMIN, empty.id, text="first%") == []
-    assert [found.comparison.id for found in store.browsing.find(ADMIN, empty.id, offset=3, limit=2)] == ["p3", "p4"]
+
+    def found(text: str = "", **page: int) -> list[str]:
+        return [each.comparison.id for each in store.browsing.find(ADMIN, empty.id, text=text, **page)]
+
+    assert found("SECOND 7") == ["p7"]
+    assert found("Frage 3: Größe") == ["p3"]
+    assert found("p1") == ["p1", "p10", "p11"]
+    assert found("first%") == []
+    assert found(offset=3, limit=2) == ["p3", "p4"]
 
 
 def test_gold_comparisons_have_no_work(store: Store, empty: Project) -> None:

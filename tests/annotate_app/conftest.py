@@ -133,6 +133,13 @@ def add_account(sqlite_url: str) -> Callable[..., Actor]:
     return add
 
 
+@pytest.fixture(scope="session")
+def hostile_texts() -> dict[str, str]:
+    """Texts that want to be more than text, by the trick they try; they call `http://outside.example:9`."""
+    parts = Path(__file__).with_name("hostile.txt").read_text(encoding="utf-8").split("%% ")[1:]
+    return {name: text.rstrip("\n") for name, _, text in (part.partition("\n") for part in parts)}
+
+
 @pytest.fixture
 def invite_in() -> Callable[[str], str]:
     """The path of the invitation in a text."""

@@ -8,10 +8,10 @@ import time
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as annotate_app.__main__ does, before numpy loads
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-from annotate_app.agreement import agreement_report  # noqa: E402
-from annotate_app.votes import Votes  # noqa: E402
+from annotate_app.agreement import agreement_report
+from annotate_app.votes import Votes
 
 NUM_ITEMS, OVERLAP, NUM_ANNOTATORS, NUM_SOURCES = 333_334, 3, 200, 50
 

@@ -236,7 +236,7 @@ def serve(serving: Serving, listener: socket.socket) -> int:
 def start_worker(url: str) -> subprocess.Popen[bytes]:
     """The process that runs jobs; it ends with this one, the jobs it started go on."""
     return subprocess.Popen(
-        [sys.executable, "-m", "annotate_app", "worker", "--with-parent"],
+        [sys.executable, "-m", "annotate_app", "worker", "--parent", str(os.getpid())],
         env=os.environ | {"TIEBREAK_DB": url},  # not as an argument: it may hold a password
         stdin=subprocess.DEVNULL,
     )

@@ -30,17 +30,18 @@ SILENCE_S = 60.0
 """Without a heartbeat, a job on another machine counts as lost."""
 
 
-def work(store: Store, *, limit: int = 1, with_parent: bool = False) -> int:
-    """Runs jobs until told to stop; the exit code. Jobs already running go on."""
+def work(store: Store, *, limit: int = 1, parent: int = 0) -> int:
+    """Runs jobs until told to stop, or until the process `parent` has ended; the exit code.
+
+    Jobs already running go on.
+    """
     if limit < 1:
         raise ValueError(f"--limit is {limit}, allowed is 1 or more")
-    if with_parent:
-        die_with_parent(signal.SIGTERM)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     keepers: list[subprocess.Popen[bytes]] = []
-    while not stop.is_set():
+    while not stop.is_set() and parent in (0, os.getppid()):
         keepers = [keeper for keeper in keepers if keeper.poll() is None]  # reaps those that ended
         bury_lost(store)
         while not stop.is_set() and (job := store.jobs.claim(limit)) is not None:

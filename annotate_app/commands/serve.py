@@ -46,14 +46,14 @@ def _serve(options: argparse.Namespace) -> int:
 
 def _worker_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=int, default=1, help="jobs to run at the same time")
-    parser.add_argument("--with-parent", action="store_true", help="end when the process that started this one ends")
+    parser.add_argument("--parent", type=int, default=0, help="end when this process, which started the worker, ends")
 
 
 def _worker(options: argparse.Namespace) -> int:
     from annotate_app.store.store import Store
     from annotate_app.worker import work
 
-    return work(Store.open(options.db), limit=options.limit, with_parent=options.with_parent)
+    return work(Store.open(options.db), limit=options.limit, parent=options.parent)
 
 
 COMMANDS = (

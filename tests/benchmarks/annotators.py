@@ -161,15 +161,24 @@ def serve(url: str, port: int = 0) -> Iterator[tuple[str, subprocess.Popen[bytes
         process.wait(30)
 
 
-async def annotate(server: str, names: list[str], *, seconds: float, pause_s: float) -> tuple[list[Record], float]:
-    """Lets the annotators work for a time; their records and the seconds from the first judgment on.
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What annotators did: their records, the seconds from the first judgment on, the server's CPU seconds in them."""
+
+    records: list[Record]
+    seconds: float
+    cpu_seconds: float
+
+
+async def annotate(server: str, pid: int, names: list[str], *, seconds: float, pause_s: float) -> Work:
+    """Lets the annotators work for a time.
 
     A pause is drawn evenly from half to one and a half of its mean. Whoever's connection ends keeps the record so far.
     """
     tabs = [Tab(server, name) for name in names]
     for group in range(0, len(tabs), 5):
         await asyncio.gather(*(tab.open() for tab in tabs[group : group + 5]))
-    begin = time.perf_counter()
+    begin, cpu_before = time.perf_counter(), cpu_seconds(pid)
 
     async def work(tab: Tab) -> None:
         rng = random.Random(tab.record.name)
@@ -183,7 +192,11 @@ async def annotate(server: str, names: list[str], *, seconds: float, pause_s: fl
             tab.record.ended = f"{type(error).__name__}: {error}"
 
     await asyncio.gather(*(work(tab) for tab in tabs))
-    return [tab.record for tab in tabs], time.perf_counter() - begin
+    return Work(
+        records=[tab.record for tab in tabs],
+        seconds=time.perf_counter() - begin,
+        cpu_seconds=cpu_seconds(pid) - cpu_before,
+    )
 
 
 def keep_books(url: str, records: list[Record]) -> Books:
@@ -223,23 +236,21 @@ def measure(*, annotators: int, seconds: float, pause_s: float, comparisons: int
     """One measurement on an empty database."""
     names = prepare(url, annotators=annotators, comparisons=comparisons)
     with serve(url) as (server, process):
-        before = cpu_seconds(process.pid)
-        records, elapsed = asyncio.run(annotate(server, names, seconds=seconds, pause_s=pause_s))
-        used = cpu_seconds(process.pid) - before
-    times = sorted(second for record in records for second in record.seconds)
+        work = asyncio.run(annotate(server, process.pid, names, seconds=seconds, pause_s=pause_s))
+    times = sorted(second for record in work.records for second in record.seconds)
     return Report(
         annotators=annotators,
         pause_s=pause_s,
-        seconds=round(elapsed, 2),
+        seconds=round(work.seconds, 2),
         judgments=len(times),
-        per_second=round(len(times) / elapsed, 1),
+        per_second=round(len(times) / work.seconds, 1),
         p50_s=round(quantile(times, 0.5), 4),
         p95_s=round(quantile(times, 0.95), 4),
         p99_s=round(quantile(times, 0.99), 4),
-        refused=sum(len(record.refused) for record in records),
-        ended_early=sum(bool(record.ended) for record in records),
-        server_cpu_ms=round(1000 * used / max(1, len(times)), 1),
-        books=keep_books(url, records),
+        refused=sum(len(record.refused) for record in work.records),
+        ended_early=sum(bool(record.ended) for record in work.records),
+        server_cpu_ms=round(1000 * work.cpu_seconds / max(1, len(times)), 1),
+        books=keep_books(url, work.records),
     )
 
 

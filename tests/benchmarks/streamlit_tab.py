@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import websockets.asyncio.client as websocket
-from streamlit.proto.BackMsg_pb2 import BackMsg  # noqa: TID251
-from streamlit.proto.ForwardMsg_pb2 import ForwardMsg  # noqa: TID251
-from streamlit.proto.WidgetStates_pb2 import WidgetState  # noqa: TID251
+from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from streamlit.proto.WidgetStates_pb2 import WidgetState
 
 PASSWORD = "annotators on the bench"
 PATIENCE_S = 60.0

@@ -19,6 +19,10 @@ from rewardkit.data import content_id
 
 SOURCE = "rubric.yaml"
 EDITOR_HEIGHT = 620
+# YAML is read by its columns, so all characters have one width.
+STYLE = """<style>
+.st-key-rubric-editor textarea { font-family: ui-monospace, monospace; font-size: 0.82rem; }
+</style>"""
 
 
 def page() -> None:
@@ -28,6 +32,7 @@ def page() -> None:
         actor.require("lead", "editing the rubric")
         versions = current_store().projects.rubrics(actor, project.id)
         newest = versions[-1]
+        st.html(STYLE)
         st.title("Rubric")
         st.caption(f"Version {newest.version} is in use. Saving makes a new one; a judgment remembers which it was.")
         key = f"rubric-text-{project.id}"
@@ -35,7 +40,7 @@ def page() -> None:
         st.session_state.setdefault(key, st.session_state.get(f"{key}-draft", newest.text))
         draw_protocols(key)
         editor, preview = st.columns(2, gap="medium")
-        with editor:
+        with editor, st.container(key="rubric-editor"):
             rubric = draw_editor(project, key, newest)
         with preview:
             draw_preview(st.session_state[key], rubric, newest)

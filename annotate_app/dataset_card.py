@@ -45,7 +45,7 @@ COLUMNS = {
     "rejected": "the other answer",
     "p_chosen": "probability that chosen is the better one, 0.5 to 1; 0.5 is a tie",
     "weight": "votes behind the row over their mean; for a weighted loss",
-    "margin": "mean degree of the preference for chosen, in steps of the scale; TRL's reward trainer uses it as a margin",
+    "margin": "mean degree of the preference for chosen, in steps of the scale; TRL's reward trainer subtracts it",
     "num_judgments": "number of votes, ties and both bad included",
     "votes": "number of votes by answer, as `{chosen, rejected, tie, both_bad}`",
     "criteria": "by criterion, the mean degree in favour of chosen; null where nobody judged it",

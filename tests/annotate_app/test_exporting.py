@@ -218,7 +218,7 @@ def test_options_that_do_not_go_together_are_refused(sqlite_store, project, tmp_
         ExportOptions(form="judgments", splits={"a": 1.0})
     with pytest.raises(ValueError, match="allowed for the form sft are conversational and plain"):
         ExportOptions(form="sft", layout="implicit")
-    with pytest.raises(ValueError, match="min_agreement is 1.5"):
+    with pytest.raises(ValueError, match=r"min_agreement is 1\.5"):
         ExportOptions(min_agreement=1.5)
 
 

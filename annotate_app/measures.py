@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+from annotate_app.bootstrap import Estimate
 from annotate_app.protocol import Protocol, Reported, list_protocols, load_protocol
 
 
@@ -27,6 +29,12 @@ class Measure:
     percent: bool = False
     graded: bool = False
     reported: str = ""
+
+    def say(self, value: float) -> str:
+        """A figure as people read it."""
+        if math.isnan(value):
+            return "–"
+        return f"{value:.1%}" if self.percent else f"{value:.2f}"
 
 
 _LISTED = (
@@ -142,3 +150,14 @@ def _row(protocol: Protocol, item: Reported) -> dict[str, object]:
     who = item.population.partition(",")[0]
     label = f"{protocol.title}: {who}"
     return {"label": label, "value": value, "low": item.low, "high": item.high, "num": None, "kind": "published"}
+
+
+def interval_row(label: str, figure: Estimate, num_items: int) -> dict[str, object]:
+    """A row for `charts.intervals`; what is undefined is None."""
+    ends = {"value": known(figure.value), "low": known(figure.low), "high": known(figure.high)}
+    return {"label": label, **ends, "num": num_items}
+
+
+def known(value: float) -> float | None:
+    """The value, None for NaN."""
+    return None if math.isnan(value) else value

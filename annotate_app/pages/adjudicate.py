@@ -150,7 +150,7 @@ def draw_splits(project: Project) -> None:
     rows = [
         {
             "question": split.name,
-            "opposed": split.share_opposed,
+            "opposed": 100 * split.share_opposed,
             "comparisons": split.num_opposed,
             "of": split.num_items,
         }
@@ -160,11 +160,11 @@ def draw_splits(project: Project) -> None:
     if not rows:
         return
     st.subheader("Which questions split people", anchor=False)
-    share = st.column_config.ProgressColumn("on opposite sides", format="percent", min_value=0, max_value=1)
+    share = st.column_config.ProgressColumn("on opposite sides", format="%.0f%%", min_value=0, max_value=100)
     columns = {"opposed": share, "of": st.column_config.NumberColumn("of those with two answers")}
     st.dataframe(rows, column_config=columns, hide_index=True, key="adjudicate-splits")
     worst = max(rows, key=lambda row: row["opposed"])
-    if worst["opposed"] >= 0.2:
+    if worst["opposed"] >= 20:
         st.text(f"People end up on opposite sides most often on “{worst['question']}”.")
         st.caption("A sharper question or a worked example in the rubric often helps more than another vote.")
     if current_actor().is_at_least("lead"):

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-import numpy as np
 import streamlit as st
 
 from annotate_app import charts
 from annotate_app.agreement import FIGURES, Agreement, AgreementReport, landis_koch, reading
-from annotate_app.annotator_agreement import PairAgreement
-from annotate_app.bootstrap import Estimate
-from annotate_app.measures import MEASURES, Measure, references
+from annotate_app.measures import MEASURES, Measure, interval_row, references
+from annotate_app.pages.agreement_people import draw_annotators, draw_intervals, draw_pairs
 from annotate_app.pages.context import current_actor, current_project, current_store
-from annotate_app.pages.figures import agreement_of
+from annotate_app.pages.figures import agreement_of, quality_of
 from annotate_app.pages.outcome import plainly
+from annotate_app.proportions import share
+from annotate_app.quality import AnnotatorQuality
 from annotate_app.reports import agreement_csv, report_json
-
-SPREAD = 0.25  # distance from the mean at which the matrix is fully coloured
-MOST_PEOPLE = 16  # drawn at once; the rest is in the download
 
 
 def page() -> None:
@@ -33,7 +30,7 @@ def page() -> None:
             return
         protocol = current_store().projects.rubric(current_actor(), project.id).rubric.protocol
         measure = choose_measure()
-        draw_headline(report, measure, protocol)
+        draw_headline(report, measure, protocol, quality_of(project))
         left, right = st.columns(2)
         with left:
             draw_groups("By criterion", report.criteria, measure, "The rubric asks about no criterion.")
@@ -56,14 +53,14 @@ def choose_measure() -> Measure:
     return measure
 
 
-def draw_headline(report: AgreementReport, measure: Measure, protocol: str) -> None:
+def draw_headline(report: AgreementReport, measure: Measure, protocol: str, people: Sequence[AnnotatorQuality]) -> None:
     """The project's figure, and where it stands among published ones."""
     own = report.overall.estimates[measure.name]
     figure, chart = st.columns([1, 2])
     with figure:
-        st.metric(measure.title, say(own.value, measure), border=True, help=FIGURES[measure.name])
+        st.metric(measure.title, measure.say(own.value), border=True, help=FIGURES[measure.name])
         if not math.isnan(own.low):
-            st.caption(f"95% interval {say(own.low, measure)} to {say(own.high, measure)}")
+            st.caption(f"95% interval {measure.say(own.low)} to {measure.say(own.high)}")
         st.caption(
             f"{report.overall.num_items:,} comparisons with two votes or more, {report.overall.num_votes:,} votes"
         )
@@ -71,10 +68,20 @@ def draw_headline(report: AgreementReport, measure: Measure, protocol: str) -> N
         if word:
             st.caption(f"Landis and Koch (1977) would call it **{word}**.")
     published, whose = references(measure, protocol)
-    rows = [interval_row("This project", own, report.overall.num_items), *published]
+    ceiling = same_twice(people) if measure.name == "percent" else []
+    rows = [interval_row("This project", own, report.overall.num_items), *published, *ceiling]
     with chart:
         st.altair_chart(charts.intervals(rows, axis=measure.short, percent=measure.percent), key="agreement-headline")
-        st.caption(whose)
+        st.caption(whose + (" Nobody can be expected to agree more with others than with themselves." * bool(ceiling)))
+
+
+def same_twice(people: Sequence[AnnotatorQuality]) -> list[dict[str, object]]:
+    """How often people answer a repeated pair as the first time, as a row for `charts.intervals`: the ceiling."""
+    found = share(sum(person.consistency.hits for person in people), sum(person.consistency.total for person in people))
+    if not found.total:
+        return []
+    figures = {"value": found.value, "low": found.low, "high": found.high, "num": found.total}
+    return [{"label": "Ceiling: each person with themselves", **figures, "kind": "published"}]
 
 
 def draw_groups(title: str, groups: Iterable[Agreement], measure: Measure, missing: str) -> None:
@@ -82,61 +89,6 @@ def draw_groups(title: str, groups: Iterable[Agreement], measure: Measure, missi
     st.subheader(title, anchor=False)
     rows = [interval_row(part.name, part.estimates[measure.name], part.num_items) for part in groups]
     draw_intervals(rows, measure, missing, key=f"agreement-{title}")
-
-
-def draw_annotators(report: AgreementReport, measure: Measure) -> None:
-    """Each annotator against all others, lowest first."""
-    st.subheader("Each person with the rest", anchor=False)
-    rows = [
-        interval_row(part.name, part.percent if measure.percent else part.kappa, part.num_items)
-        for part in report.annotators
-    ]
-    rows = sorted((row for row in rows if row["value"] is not None), key=lambda row: float(str(row["value"])))
-    draw_intervals(rows[:MOST_PEOPLE], measure, "Nobody shares a comparison with anybody yet.", key="agreement-people")
-    shown = "Share of the others' votes that are the same" if measure.percent else "The same beyond chance (kappa)"
-    more = f", the {MOST_PEOPLE} lowest of {len(rows)}" if len(rows) > MOST_PEOPLE else ""
-    st.caption(f"{shown}{more}.")
-
-
-def draw_pairs(report: AgreementReport, measure: Measure) -> None:
-    """A matrix of every two people, coloured by how far each pair is from the average of all."""
-    pairs = report.pairs
-    st.subheader("Every two people", anchor=False)
-    if not len(pairs.first):
-        st.info("Nobody shares a comparison with anybody yet.", icon=":material/hourglass_empty:")
-        return
-    rows, words, num_left_out = pair_rows(pairs, measure)
-    values = [float(str(row["value"])) for row in rows if row["value"] is not None]
-    mean = sum(values) / len(values) if values else 0.5
-    chart = charts.heatmap(rows, value=words, percent=measure.percent, domain=(mean - SPREAD, mean + SPREAD))
-    st.altair_chart(chart, key="agreement-pairs")
-    more = f" The {num_left_out} people who share least are left out; they are in the download." if num_left_out else ""
-    st.caption(f"{words}; teal is above the mean of all pairs, amber below.{more}")
-
-
-def pair_rows(pairs: PairAgreement, measure: Measure) -> tuple[list[dict[str, object]], str, int]:
-    """Cells of the matrix, what they show, and how many people it leaves out."""
-    if measure.percent:
-        values, words = pairs.percent, "Share of shared comparisons with the same answer"
-    elif measure.graded:
-        values, words = pairs.kappa_quadratic.value, "Cohen's kappa, quadratic weights over the degrees"
-    else:
-        values, words = pairs.kappa.value, "Cohen's kappa"
-    shared = pairs.matrix(pairs.num_items.astype(float))
-    most = np.argsort(-np.nansum(shared, axis=1), kind="stable")[:MOST_PEOPLE]
-    kept = sorted(most.tolist(), key=lambda index: pairs.annotators[index])
-    matrix = pairs.matrix(values)
-    rows = [
-        {
-            "row": pairs.annotators[one],
-            "column": pairs.annotators[other],
-            "value": number(float(matrix[one, other])),
-            "num": number(float(shared[one, other])),
-        }
-        for one in kept
-        for other in kept
-    ]
-    return rows, words, len(pairs.annotators) - len(kept)
 
 
 def draw_over_time(report: AgreementReport, measure: Measure) -> None:
@@ -161,8 +113,8 @@ def draw_all(report: AgreementReport) -> None:
         rows = [
             {
                 "measure": measure.title,
-                "value": say(estimate.value, measure),
-                "95% interval": f"{say(estimate.low, measure)} to {say(estimate.high, measure)}",
+                "value": measure.say(estimate.value),
+                "95% interval": f"{measure.say(estimate.low)} to {measure.say(estimate.high)}",
                 "meaning": measure.meaning,
             }
             for measure in MEASURES.values()
@@ -187,30 +139,3 @@ def draw_downloads(report: AgreementReport, project_name: str) -> None:
                 on_click="ignore",
                 key=f"agreement-{kind}",
             )
-
-
-def draw_intervals(rows: list[dict[str, object]], measure: Measure, missing: str, *, key: str) -> None:
-    """An interval plot, or why there is none."""
-    rows = [row for row in rows if row["value"] is not None]
-    if rows:
-        st.altair_chart(charts.intervals(rows, axis=measure.short, percent=measure.percent), key=key)
-    else:
-        st.caption(missing)
-
-
-def interval_row(label: str, figure: Estimate, num_items: int) -> dict[str, object]:
-    """A row for `charts.intervals`; what is undefined is None."""
-    ends = {"value": number(figure.value), "low": number(figure.low), "high": number(figure.high)}
-    return {"label": label, **ends, "num": num_items}
-
-
-def number(value: float) -> float | None:
-    """The value, None for NaN."""
-    return None if math.isnan(value) else value
-
-
-def say(value: float, measure: Measure) -> str:
-    """A figure as people read it."""
-    if math.isnan(value):
-        return "–"
-    return f"{value:.1%}" if measure.percent else f"{value:.2f}"

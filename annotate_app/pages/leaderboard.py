@@ -89,7 +89,7 @@ def draw_table(board: Leaderboard) -> None:
         {
             "rank": row.rank,
             "model": row.name,
-            "win rate": row.win_rate,
+            "win rate": 100 * row.win_rate,
             "strength": row.log_strength,
             "95% interval": f"{row.low:.2f} to {row.high:.2f}",
             "votes": row.num_votes,
@@ -100,7 +100,7 @@ def draw_table(board: Leaderboard) -> None:
     ]
     columns = {
         "rank": st.column_config.NumberColumn("rank", width="small", help="Overlapping intervals share a rank."),
-        "win rate": st.column_config.ProgressColumn("win rate", format="percent", min_value=0, max_value=1),
+        "win rate": st.column_config.ProgressColumn("win rate", format="%.0f%%", min_value=0, max_value=100),
         "strength": st.column_config.NumberColumn("strength", format="%.2f"),
         "group": None if board.connected else st.column_config.NumberColumn("group"),
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, date, datetime, timedelta
 
 import streamlit as st
@@ -18,9 +17,8 @@ from annotate_app.store.progress import Progress
 from annotate_app.store.projects import Project
 
 RECENT_DAYS = 7  # the pace that the projected end rests on
-AT_WORK_S = 600.0
 STATE_WORDS = {
-    "active": "working",
+    "active": "active",
     "qualifying": "qualifying",
     "paused": "paused",
     "failed": "did not qualify",
@@ -67,7 +65,6 @@ def draw_first_steps(progress: Progress, members: list[Member]) -> None:
 def draw_figures(progress: Progress) -> None:
     """The four figures of progress, and a bar."""
     left = progress.slots_wanted - progress.slots_judged
-    at_work = [member.name for member in progress.by_member if time.time() - member.last_at < AT_WORK_S]
     with st.container(horizontal=True):
         st.metric(
             "Complete",
@@ -84,12 +81,17 @@ def draw_figures(progress: Progress) -> None:
         )
         st.metric(
             "At work now",
-            f"{len(at_work)}",
+            f"{len(progress.at_work)}",
             border=True,
-            help=f"People who judged within ten minutes. {progress.slots_leased:,} pairs are in somebody's hands.",
+            help=f"People who have a pair in hand; {progress.slots_leased:,} pairs are.",
         )
     share = progress.slots_judged / progress.slots_wanted if progress.slots_wanted else 0.0
     st.progress(share, f"{progress.slots_judged:,} of {progress.slots_wanted:,} judgments, {share:.0%}")
+    if progress.at_work:
+        st.text(f"At work: {', '.join(progress.at_work)}")
+    with st.container(horizontal=True):
+        for where in ("label", "adjudicate", "agreement", "export"):
+            st.page_link(page_at(where))
 
 
 def projected_end(progress: Progress, today: date) -> str:
@@ -127,12 +129,12 @@ def draw_members(actor: Actor, project: Project, progress: Progress, members: li
         rows.append(
             {
                 "name": name,
+                "judgments": row.num_judgments if row else 0,
+                "last": datetime.fromtimestamp(row.last_at, UTC) if row and row.last_at else None,
+                "hours": row.seconds / 3600 if row else 0.0,
                 "role": member.role if member else "",
                 "group": member.group if member else "",
                 "state": STATE_WORDS[member.state] if member else "not a member",
-                "judgments": row.num_judgments if row else 0,
-                "hours": row.seconds / 3600 if row else 0.0,
-                "last": datetime.fromtimestamp(row.last_at, UTC) if row and row.last_at else None,
             }
         )
     if not rows:

@@ -61,9 +61,8 @@ def draw_flagged(project: Project, people: tuple[AnnotatorQuality, ...], members
     for person in flagged[:8]:
         with st.container(border=True, key=f"flagged-{person.name}"):
             words, button = st.columns([5, 1], vertical_alignment="center")
-            with words:
-                st.text(f"{person.name}: {'; '.join(person.flags)}")
-            with button:
+            words.text(f"{person.name}: {'; '.join(person.flags)}")
+            with button.container(horizontal=True, horizontal_alignment="right"):
                 draw_pause(project, members.get(person.name), "flagged")
     if len(flagged) > 8:
         st.caption(f"and {len(flagged) - 8} more, marked in the table")
@@ -120,27 +119,28 @@ def draw_table(people: tuple[AnnotatorQuality, ...], members: dict[str, Member])
         rows.append(
             {
                 "name": person.name,
-                "state": member.state if member else "",
                 "judgments": person.num_judgments,
                 **{
                     name: value(getattr(person, name)) for name in ("majority", "gold", "consistency", "left", "longer")
                 },
                 "ties": value(person.ties),
                 "median": None if math.isnan(person.median_s) else person.median_s,
-                "weeks": [value(week.agreement) for week in person.weeks],
                 "flags": len(person.flags),
+                "state": member.state if member else "",
             }
         )
-    bar = {"format": "percent", "min_value": 0, "max_value": 1}
+    bar = {"format": "%.0f%%", "min_value": 0, "max_value": 100, "width": 105}
     columns = {
         "majority": st.column_config.ProgressColumn("agrees", help=FIGURES["majority"][1], **bar),
         "gold": st.column_config.ProgressColumn("gold", help=FIGURES["gold"][1], **bar),
         "consistency": st.column_config.ProgressColumn("same twice", help=FIGURES["consistency"][1], **bar),
-        "left": st.column_config.NumberColumn("left", format="percent", help=FIGURES["left"][1]),
-        "longer": st.column_config.NumberColumn("longer", format="percent", help=FIGURES["longer"][1]),
-        "ties": st.column_config.NumberColumn("ties", format="percent"),
+        "left": st.column_config.NumberColumn("left", format="%.0f%%", help=FIGURES["left"][1]),
+        "longer": st.column_config.NumberColumn("longer", format="%.0f%%", help=FIGURES["longer"][1]),
+        "ties": st.column_config.NumberColumn("ties", format="%.0f%%"),
         "median": st.column_config.NumberColumn("seconds", format="%.0f", help="Median active time of a judgment."),
-        "weeks": st.column_config.LineChartColumn("by week", y_min=0, y_max=1, help="Agreement with the others."),
+        "weeks": st.column_config.LineChartColumn(
+            "by week", y_min=0, y_max=1, width=90, help="Agreement with the others."
+        ),
         "flags": st.column_config.NumberColumn("flags", width="small"),
     }
     event = st.dataframe(
@@ -182,6 +182,11 @@ def draw_person(project: Project, person: AnnotatorQuality, member: Member | Non
 def share_row(label: str, figure: Share) -> dict[str, object]:
     """A row for `charts.intervals`."""
     return {"label": label, "value": value(figure), "low": figure.low, "high": figure.high, "num": figure.total}
+
+
+def percent(figure: Share) -> float | None:
+    """The share in percent, None where it rests on nothing."""
+    return 100 * figure.value if figure.total else None
 
 
 def value(figure: Share) -> float | None:

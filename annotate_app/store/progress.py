@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
@@ -31,6 +32,7 @@ class Progress:
         num_comparisons: all, gold items included.
         num_complete: those with all judgments that the design asks for.
         slots_wanted, slots_judged, slots_leased: work slots; checks are not counted.
+        at_work: names of those who hold a pair that has not run out, in order.
         judgments_by_day: (day in UTC, number of judgments that count today), oldest first.
     """
 
@@ -39,6 +41,7 @@ class Progress:
     slots_wanted: int
     slots_judged: int
     slots_leased: int
+    at_work: list[str]
     judgments_by_day: list[tuple[date, int]]
     by_member: list[MemberProgress]
 
@@ -64,9 +67,17 @@ def read_progress(connection: Connection, project_id: int) -> Progress:
         slots_wanted=sum(states.values()),
         slots_judged=states.get(JUDGED, 0),
         slots_leased=states.get(LEASED, 0),
+        at_work=_at_work(connection, project_id),
         judgments_by_day=_by_day(connection, project_id),
         by_member=_by_member(connection, project_id),
     )
+
+
+def _at_work(connection: Connection, project_id: int) -> list[str]:
+    slot, name = tables.slot.c, tables.user.c.name
+    query = select(name).distinct().join(tables.slot, slot.user_id == tables.user.c.id).order_by(name)
+    live = (slot.project_id == project_id, slot.state == LEASED, slot.leased_until > time.time())
+    return list(connection.scalars(query.where(*live)))
 
 
 def _counted(project_id: int):  # noqa: ANN202 (SQL conditions)

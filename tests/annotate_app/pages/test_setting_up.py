@@ -131,6 +131,7 @@ def test_the_projected_end_follows_the_pace_of_the_last_days() -> None:
             slots_wanted=wanted,
             slots_judged=judged,
             slots_leased=0,
+            at_work=[],
             judgments_by_day=days,
             by_member=[],
         )

@@ -89,3 +89,11 @@ def test_who_may_look(store: Store, project: Project, annotator: Actor, adjudica
 def test_an_unknown_state_is_refused(store: Store, project: Project) -> None:
     with pytest.raises(ValueError, match="state is 'late', allowed are any, unjudged"):
         store.browsing.find(ADMIN, project.id, state="late")  # type: ignore[arg-type]
+
+
+def test_who_holds_a_pair_is_at_work(store: Store, project: Project, annotator: Actor) -> None:
+    assert store.projects.progress(ADMIN, project.id).at_work == []
+    store.work.lease(annotator, project.id, count=2)
+    assert store.projects.progress(ADMIN, project.id).at_work == ["anna"]
+    store.work.release(annotator, project.id)
+    assert store.projects.progress(ADMIN, project.id).at_work == []

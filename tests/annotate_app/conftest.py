@@ -87,7 +87,7 @@ class _KeepRedirects(urllib.request.HTTPRedirectHandler):
 
 @pytest.fixture
 def start_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
-    """Starts `annotate-app serve`: `start_server(url, "--demo")`, on a free port or on `port`; it ends with the test."""
+    """Starts `annotate-app serve`: `start_server(url, "--demo")`, on a free port or on `port`; ends with the test."""
     started: list[Server] = []
 
     def start(database: str, *options: str, port: int = 0) -> Server:

@@ -54,6 +54,15 @@ def config(tokenizer):
 
 
 @pytest.fixture
+def causal_model(tokenizer, tmp_path):
+    """The path of a model of random weights: trainers that need a reference load it from there a second time."""
+    path = str(tmp_path / "model")
+    LlamaForCausalLM(config(tokenizer)).save_pretrained(path)
+    tokenizer.save_pretrained(path)
+    return path
+
+
+@pytest.fixture
 def project(sqlite_store, make_project, shared_data):
     made = make_project(sqlite_store, "pandalm", num_comparisons=0)
     file = shared_data / "pandalm_dev.jsonl.gz"
@@ -123,10 +132,10 @@ def arguments(kind, out, **more):
 
 
 @pytest.mark.parametrize("layout", ["conversational", "plain", "implicit"])
-def test_dpo_trains_a_step_on_our_rows_unchanged(sqlite_store, project, tmp_path, tokenizer, layout):
+def test_dpo_trains_a_step_on_our_rows_unchanged(sqlite_store, project, tmp_path, tokenizer, causal_model, layout):
     rows = load(sqlite_store, project, tmp_path / "out", layout=layout)["train"].select(range(8))
     trainer = DPOTrainer(
-        model=LlamaForCausalLM(config(tokenizer)),
+        model=causal_model,
         args=arguments(DPOConfig, tmp_path / "run"),
         train_dataset=rows,
         processing_class=tokenizer,
@@ -148,10 +157,10 @@ def test_reward_model_trains_a_step_on_our_rows_unchanged(sqlite_store, project,
 
 
 @pytest.mark.parametrize("layout", ["conversational", "plain"])
-def test_kto_trains_a_step_on_our_rows_unchanged(sqlite_store, project, tmp_path, tokenizer, layout):
+def test_kto_trains_a_step_on_our_rows_unchanged(sqlite_store, project, tmp_path, tokenizer, causal_model, layout):
     rows = load(sqlite_store, project, tmp_path / "out", form="unpaired", layout=layout)["train"].select(range(8))
     trainer = KTOTrainer(
-        model=LlamaForCausalLM(config(tokenizer)),
+        model=causal_model,
         args=arguments(KTOConfig, tmp_path / "run"),
         train_dataset=rows,
         processing_class=tokenizer,
@@ -160,10 +169,10 @@ def test_kto_trains_a_step_on_our_rows_unchanged(sqlite_store, project, tmp_path
 
 
 @pytest.mark.parametrize("layout", ["conversational", "plain"])
-def test_sft_trains_a_step_on_our_rows_unchanged(sqlite_store, project, tmp_path, tokenizer, layout):
+def test_sft_trains_a_step_on_our_rows_unchanged(sqlite_store, project, tmp_path, tokenizer, causal_model, layout):
     rows = load(sqlite_store, project, tmp_path / "out", form="sft", layout=layout)["train"].select(range(8))
     trainer = SFTTrainer(
-        model=LlamaForCausalLM(config(tokenizer)),
+        model=causal_model,
         args=arguments(SFTConfig, tmp_path / "run"),
         train_dataset=rows,
         processing_class=tokenizer,

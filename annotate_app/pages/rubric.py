@@ -80,7 +80,10 @@ def put_into_editor(key: str, text: str) -> None:
 def draw_editor(project: Project, key: str, newest: RubricVersion) -> Rubric | None:
     """The text, what is wrong in it, and the button that saves it; the rubric where nothing is wrong."""
     text = st.text_area(
-        "Rubric (YAML)", key=key, height=EDITOR_HEIGHT, help="Checked when you leave the field or press Ctrl+Enter."
+        "Rubric (YAML)",
+        key=key,
+        height=EDITOR_HEIGHT,
+        help="Checked when you leave the field or press Ctrl+Enter. Guidelines are markdown in which line breaks stay.",
     )
     rubric = None
     try:

@@ -63,10 +63,14 @@ def difference_test(hits: int, total: int, other_hits: int, other_total: int) ->
     return float(2 * ndtr(-abs(hits / total - other_hits / other_total) / error))
 
 
-def trend_test(at: np.ndarray, hits: np.ndarray, totals: np.ndarray) -> tuple[float, float]:
-    """Slope of a share per unit of `at` and its two-sided p value (Cochran 1954, Armitage 1955); NaN without spread.
+def trend_test(at: np.ndarray, hits: np.ndarray, totals: np.ndarray, expected: np.ndarray) -> tuple[float, float]:
+    """Slope per unit of `at` of a share over what was expected, and its two-sided p value; NaN without spread.
 
-    slope = sum (t - tbar)(x - n pbar) / S, z = slope sqrt(S / (pbar (1 - pbar))), S = sum n (t - tbar)^2.
+    slope = sum (t - tbar)(x - e) / S, z = slope sqrt(S / (pbar (1 - pbar))), S = sum n (t - tbar)^2. With e = n pbar
+    this is the trend test of Cochran (1954) and Armitage (1955).
+
+    Args:
+        at: (W,) times; hits and totals (W,) counts; expected (W,) hits expected without a trend.
     """
     total = totals.sum()
     if total == 0:
@@ -75,7 +79,7 @@ def trend_test(at: np.ndarray, hits: np.ndarray, totals: np.ndarray) -> tuple[fl
     spread = float((totals * (at - middle) ** 2).sum())
     if spread == 0:
         return float("nan"), float("nan")
-    slope = float(((at - middle) * (hits - totals * mean)).sum()) / spread
+    slope = float(((at - middle) * (hits - expected)).sum()) / spread
     if mean in (0.0, 1.0):
         return slope, float("nan")
     return slope, float(2 * ndtr(-abs(slope) * np.sqrt(spread / (mean * (1 - mean)))))

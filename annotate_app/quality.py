@@ -44,7 +44,8 @@ class AnnotatorQuality:
         gold: items with a known answer that were answered so.
         majority: collected votes equal to the most frequent answer of the others on the item, where there is one.
         weeks: agreement and gold accuracy by week, empty without times.
-        drift: change of the agreement share per week; drift_p its p value (trend test).
+        drift: change per week of the agreement with the majority, over that of the others in the same weeks; drift_p
+            its p value (trend test).
         flags: what stands out, in words.
     """
 
@@ -99,6 +100,7 @@ def annotator_quality(votes: Votes) -> tuple[AnnotatorQuality, ...]:
     """Figures of every annotator with a judgment, in the order of `votes.annotators`."""
     size = len(votes.annotators)
     marks = mark(votes)
+    calendar = Calendar.of(votes, marks)
     tables = {
         name: (
             np.bincount(votes.annotator[counted & hit], minlength=size),
@@ -118,7 +120,7 @@ def annotator_quality(votes: Votes) -> tuple[AnnotatorQuality, ...]:
             figure: (int(hits.sum() - hits[index]), int(totals.sum() - totals[index]))
             for figure, (hits, totals) in tables.items()
         }
-        weeks, drift, drift_p = _weeks(votes, marks, mine)
+        drift, drift_p = calendar.drift(index)
         timed = votes.seconds[mine]
         timed = timed[timed > 0]
         left_p = sign_test(shares["left"].hits, shares["left"].total)
@@ -128,7 +130,7 @@ def annotator_quality(votes: Votes) -> tuple[AnnotatorQuality, ...]:
                 num_judgments=len(mine),
                 left_p=left_p,
                 median_s=float(np.median(timed)) if len(timed) else float("nan"),
-                weeks=weeks,
+                weeks=calendar.weeks(index),
                 drift=drift,
                 drift_p=drift_p,
                 flags=tuple(_flags(shares, rest, left_p, drift, drift_p)),
@@ -190,26 +192,57 @@ def _others_majority(votes: Votes) -> tuple[np.ndarray, np.ndarray]:
     return agreed, comparable
 
 
-def _weeks(votes: Votes, marks: Marks, mine: np.ndarray) -> tuple[tuple[Week, ...], float, float]:
-    mine = mine[votes.created_at[mine] > 0]
-    if not len(mine):
-        return (), float("nan"), float("nan")
-    start = float(votes.created_at[mine].min())
-    week = ((votes.created_at[mine] - start) // WEEK_S).astype(np.int64)
-    tables: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-    for name, (counted, hit) in (("majority", marks.majority), ("gold", marks.gold)):
-        total = np.bincount(week[counted[mine]], minlength=week.max() + 1)
-        tables[name] = np.bincount(week[(counted & hit)[mine]], minlength=week.max() + 1), total
-    found = tuple(
-        Week(
-            start=start + number * WEEK_S,
-            agreement=share(int(tables["majority"][0][number]), int(tables["majority"][1][number])),
-            gold=share(int(tables["gold"][0][number]), int(tables["gold"][1][number])),
+@dataclass(frozen=True, kw_only=True)
+class Calendar:
+    """Hits and totals (R, W) by annotator and week, of agreement with the majority and of gold; weeks from `start`."""
+
+    start: float
+    agreed: np.ndarray
+    compared: np.ndarray
+    right: np.ndarray
+    known: np.ndarray
+    judged: np.ndarray
+
+    @classmethod
+    def of(cls, votes: Votes, marks: Marks) -> Calendar:
+        """Counts the judgments that have a time."""
+        timed = votes.created_at > 0
+        start = float(votes.created_at[timed].min()) if timed.any() else 0.0
+        week = np.where(timed, (votes.created_at - start) // WEEK_S, 0).astype(np.int64)
+        width, size = int(week.max(initial=0)) + 1, len(votes.annotators)
+
+        def table(mask: np.ndarray) -> np.ndarray:
+            cells = votes.annotator[mask].astype(np.int64) * width + week[mask]
+            return np.bincount(cells, minlength=size * width).reshape(size, width)
+
+        (compared, agreed), (known, right) = marks.majority, marks.gold
+        return cls(
+            start=start,
+            agreed=table(timed & compared & agreed),
+            compared=table(timed & compared),
+            right=table(timed & known & right),
+            known=table(timed & known),
+            judged=table(timed),
         )
-        for number in np.unique(week).tolist()
-    )
-    hits, totals = tables["majority"]
-    return found, *trend_test(np.arange(len(totals)), hits, totals)
+
+    def weeks(self, index: int) -> tuple[Week, ...]:
+        """The weeks in which an annotator judged."""
+        return tuple(
+            Week(
+                start=self.start + number * WEEK_S,
+                agreement=share(int(self.agreed[index, number]), int(self.compared[index, number])),
+                gold=share(int(self.right[index, number]), int(self.known[index, number])),
+            )
+            for number in np.flatnonzero(self.judged[index]).tolist()
+        )
+
+    def drift(self, index: int) -> tuple[float, float]:
+        """Trend of the own agreement over the others' of the same weeks, and its p value."""
+        others = self.compared.sum(axis=0) - self.compared[index]
+        shared = np.flatnonzero((others > 0) & (self.compared[index] > 0))
+        rate = (self.agreed.sum(axis=0) - self.agreed[index])[shared] / others[shared]
+        totals = self.compared[index][shared]
+        return trend_test(shared.astype(np.float64), self.agreed[index][shared], totals, totals * rate)
 
 
 def _flags(
@@ -246,5 +279,5 @@ def _flags(
     if stands_out("majority", 0.1) and shares["majority"].value * rest["majority"][1] < rest["majority"][0]:
         flags.append(f"agrees with the others' majority {shares['majority']}, {others('majority')}")
     if drift_p < SURE and drift < 0 and shares["majority"].total >= LEAST:
-        flags.append(f"agreement falls by {-drift:.1%} a week")
+        flags.append(f"agreement falls by {-drift:.1%} a week against the others")
     return flags

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from annotate_app.pages.context import current_actor, current_store, current_user, forget_sessions
+from annotate_app.pages.context import client_address, current_actor, current_store, current_user, forget_sessions
 from annotate_app.pages.outcome import act, plainly
 
 
@@ -40,6 +40,6 @@ def _set_password() -> None:
     fields, people, user = st.session_state, current_store().people, current_user()
     if fields["password-new"] != fields["password-again"]:
         raise ValueError("the two new passwords differ")
-    if people.check_password(user.name, fields["password-old"], st.context.ip_address or "") is None:
+    if people.check_password(user.name, fields["password-old"], client_address()) is None:
         raise ValueError("the password now is wrong")
     people.set_password(current_actor(), user.id, fields["password-new"])

@@ -26,6 +26,11 @@ def session_token() -> str:
     return st.context.headers.get(SESSION_HEADER, "")
 
 
+def client_address() -> str:
+    """Where the page's connection comes from, empty where that is not known."""
+    return st.context.ip_address or ""
+
+
 def current_user() -> User:
     """Who is signed in, checked against the database at most ten seconds ago; ends the run if that is nobody."""
     user = open_sessions(database_url()).user(session_token())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeVar
 from urllib.parse import urlsplit
 
 import streamlit as st
@@ -15,6 +15,8 @@ from annotate_app.store.members import Member
 from annotate_app.store.projects import Project
 from annotate_app.times import stamp
 
+Named = TypeVar("Named", User, Member)
+SHOWN = 20
 ORIGIN_WORDS = {
     "local": "password",
     "oidc": "organisation account",
@@ -44,8 +46,19 @@ def page() -> None:
             draw_members(actor, chosen, people)
         if actor.is_at_least("admin"):
             st.subheader("Accounts")
-            for user in people:
+            for user in find(people, "account-find"):
                 draw_account(actor, user)
+
+
+def find(people: list[Named], key: str) -> list[Named]:
+    """The people to draw: all of a few; of many those that the field above them asks for, as far as they fit."""
+    if len(people) <= SHOWN:
+        return people
+    wanted = st.text_input(f"Find among {len(people)}", key=key, placeholder="part of a name").casefold()
+    found = [person for person in people if wanted in person.name.casefold()]
+    if len(found) > SHOWN:
+        st.caption(f"The first {SHOWN} of {len(found)}.")
+    return found[:SHOWN]
 
 
 def draw_invite(actor: Actor, projects: list[Project]) -> None:
@@ -95,7 +108,7 @@ def keep_link(token: str) -> None:
 def draw_members(actor: Actor, project: Project, people: list[User]) -> None:
     """Who works on the project, and the form that adds somebody."""
     members = current_store().projects.members(actor, project.id)
-    for member in members:
+    for member in find(members, f"member-find-{project.id}"):
         draw_member(project, member)
     inside = {member.user_id for member in members}
     outside = [user for user in people if user.id not in inside and user.active]

@@ -25,7 +25,7 @@ def run(sqlite_url: str, llmfao_votes: Votes, capsys: pytest.CaptureFixture[str]
     """Runs a command on a project `crowd` of the first 120 pairs of llmfao, one of them settled by an adjudicator."""
     few = llmfao_votes.where(llmfao_votes.item < 120)
     store = Store.open(sqlite_url)
-    rubric = load_protocol("multipref").rubric_text
+    rubric = load_protocol("instructgpt").rubric_text
     project = store.projects.create(ADMIN, "crowd", rubric_text=rubric, design=Design(overlap=5))
     comparisons = [
         Comparison(

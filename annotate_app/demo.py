@@ -50,8 +50,8 @@ ANNOTATORS = (
     SimulatedAnnotator(
         name="sim-ben", reliability=0.94, sharpness=1.1, tie_width=0.6, both_bad_below=0.1, skip_rate=0.01
     ),
-    SimulatedAnnotator(name="sim-cleo", reliability=0.9, sharpness=1.0, left_bias=1.2, both_bad_below=-0.3),
-    SimulatedAnnotator(name="sim-dov", reliability=0.6, sharpness=1.0, tie_width=0.2, chars_per_s=70),
+    SimulatedAnnotator(name="sim-cleo", reliability=0.9, sharpness=1.0, left_bias=2.2, both_bad_below=-0.3),
+    SimulatedAnnotator(name="sim-dov", reliability=0.5, sharpness=1.0, tie_width=0.2, chars_per_s=70),
     SimulatedAnnotator(name="sim-eva", reliability=0.95, sharpness=0.9, tie_width=1.0, length_bias=0.9, chars_per_s=22),
 )
 ADJUDICATOR = "sim-zoe"

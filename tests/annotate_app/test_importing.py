@@ -1,4 +1,5 @@
 import json
+import time
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -174,3 +175,13 @@ def test_real_edge_cases_change_nothing_and_are_all_listed(sqlite_store, project
     done = import_comparisons(sqlite_store, ADMIN, project.id, [file], ImportOptions(on_bad_row="skip"))
     reasons = [row.reason for row in done.bad]
     assert (done.num_added, len(reasons), reasons.count("identical_responses")) == (0, 50, 34)
+
+
+@pytest.mark.slow
+def test_twenty_thousand_comparisons_come_in_at_a_pace_of_100_000_a_minute(sqlite_store, project, tmp_path):
+    text = "word " * 150
+    path = tmp_path / "rows.jsonl"
+    write_rows(path, ({**row(number), "response_a": f"{text}{number}", "response_b": text} for number in range(20_000)))
+    started = time.perf_counter()
+    assert import_comparisons(sqlite_store, ADMIN, project.id, [path]).num_added == 20_000
+    assert time.perf_counter() - started < 12

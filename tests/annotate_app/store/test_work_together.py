@@ -131,7 +131,7 @@ def test_several_processes_share_one_queue(store, make_project, make_actor, coun
     people = [str(make_actor(store, "annotator", f"person {number}", project).user_id) for number in range(12)]
     url = store.database.engine.url.render_as_string(hide_password=False)
     command = [sys.executable, "-c", WORKER, url, str(project.id)]
-    processes = [subprocess.Popen([*command, *people[at::4]]) for at in range(3)]
+    processes = [subprocess.Popen([*command, *people[at::3]]) for at in range(3)]
     assert [process.wait(120) for process in processes] == [0] * 3
     assert counted(store) == {f"c{number}": 4 for number in range(30)}
     assert judged_twice(store, project.id) == []

@@ -121,7 +121,7 @@ def test_a_scale_without_ties_gives_none() -> None:
 
 def test_degrees_stay_within_the_scale() -> None:
     annotator = SimulatedAnnotator(name="sim", degree_width=0.1)
-    judgments = draws(annotator, item(-9, 9), "a", 400, scale=ScaleOf(degrees=2, tie=True))
+    judgments = draws(annotator, item(-0.5, 0.5), "a", 400, scale=ScaleOf(degrees=2, tie=True))
     assert {each.strength for each in judgments if each.choice != "tie"} == {1, 2}
 
 

@@ -26,6 +26,7 @@ from annotate_app.coefficients import (
     percent_agreement,
     pooled_agreement,
 )
+from annotate_app.intraclass import IntraclassCorrelations, intraclass_correlations
 from annotate_app.pairs import conger_kappa
 from annotate_app.votes import Votes
 
@@ -81,12 +82,14 @@ class AgreementReport:
     Attributes:
         conger_kappa: Conger's kappa of all people, overall.
         fleiss_z: Fleiss' kappa over its error under chance; NaN unless every item has the same number of votes.
+        intraclass: of the degrees, where every annotator gave one on every item; else None.
         categories, levels: the answers and the signed degrees that the figures know.
     """
 
     overall: Agreement
     conger_kappa: float
     fleiss_z: float
+    intraclass: IntraclassCorrelations | None
     criteria: tuple[Agreement, ...]
     annotators: tuple[AnnotatorAgreement, ...]
     sources: tuple[Agreement, ...]
@@ -103,6 +106,7 @@ class AgreementReport:
             "reading": reading(self.overall),
             "conger_kappa": self.conger_kappa,
             "fleiss_z": self.fleiss_z,
+            "intraclass": self.intraclass.as_dict() if self.intraclass else None,
             "criteria": [part.as_dict() for part in self.criteria],
             "annotators": [part.as_dict() for part in self.annotators],
             "sources": [part.as_dict() for part in self.sources],
@@ -145,6 +149,7 @@ def agreement_report(
         overall=overall,
         conger_kappa=conger_kappa(ballots.annotator_counts(), overall.estimates["percent"].value),
         fleiss_z=fleiss_z(measure.nominal.counts),
+        intraclass=_intraclass(ballots),
         criteria=tuple(criteria),
         annotators=annotators,
         sources=tuple(measure.of(name, members) for name, members in groups.items()),
@@ -221,6 +226,20 @@ def _degree_figures(levels: np.ndarray) -> dict[str, Coefficient]:
         "ac2_quadratic": partial(gwet_ac, weights=agreement_weights("quadratic", levels)),
         "ac2_ordinal": partial(gwet_ac, weights=agreement_weights("ordinal", levels)),
     }
+
+
+def _intraclass(ballots: Ballots) -> IntraclassCorrelations | None:
+    """Of the items and annotators with a degree, if the table of both has no gap."""
+    placed = ballots.degree >= 0
+    item, annotator = ballots.item[placed], ballots.annotator[placed]
+    items = np.bincount(item, minlength=ballots.num_items) > 0
+    people = np.bincount(annotator, minlength=ballots.num_annotators) > 0
+    shape = int(items.sum()), int(people.sum())
+    if min(shape) < 2 or len(item) != shape[0] * shape[1]:
+        return None
+    ratings = np.empty(shape)
+    ratings[np.cumsum(items)[item] - 1, np.cumsum(people)[annotator] - 1] = ballots.levels[ballots.degree[placed]]
+    return intraclass_correlations(ratings)
 
 
 def source_items(votes: Votes) -> dict[str, np.ndarray]:

@@ -72,16 +72,22 @@ def draw_headline(report: AgreementReport, measure: Measure, protocol: str, peop
     rows = [interval_row("This project", own, report.overall.num_items), *published, *ceiling]
     with chart:
         st.altair_chart(charts.intervals(rows, axis=measure.short, percent=measure.percent), key="agreement-headline")
-        st.caption(whose + (" Nobody can be expected to agree more with others than with themselves." * bool(ceiling)))
+        st.caption(
+            whose
+            + (
+                " People cannot be expected to agree more with others than each does with themselves on a repeated pair."
+                * bool(ceiling)
+            )
+        )
 
 
 def same_twice(people: Sequence[AnnotatorQuality]) -> list[dict[str, object]]:
-    """How often people answer a repeated pair as the first time, as a row for `charts.intervals`: the ceiling."""
+    """How often people answer a repeated pair as the first time, the ceiling of agreement, as a row of the chart."""
     found = share(sum(person.consistency.hits for person in people), sum(person.consistency.total for person in people))
     if not found.total:
         return []
     figures = {"value": found.value, "low": found.low, "high": found.high, "num": found.total}
-    return [{"label": "Ceiling: each person with themselves", **figures, "kind": "published"}]
+    return [{"label": "Each person: with themselves", **figures, "kind": "published"}]
 
 
 def draw_groups(title: str, groups: Iterable[Agreement], measure: Measure, missing: str) -> None:

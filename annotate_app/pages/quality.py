@@ -120,10 +120,8 @@ def draw_table(people: tuple[AnnotatorQuality, ...], members: dict[str, Member])
             {
                 "name": person.name,
                 "judgments": person.num_judgments,
-                **{
-                    name: value(getattr(person, name)) for name in ("majority", "gold", "consistency", "left", "longer")
-                },
-                "ties": value(person.ties),
+                "weeks": [value(week.agreement) for week in person.weeks],
+                **{name: percent(getattr(person, name)) for name in SHARES_SHOWN},
                 "median": None if math.isnan(person.median_s) else person.median_s,
                 "flags": len(person.flags),
                 "state": member.state if member else "",
@@ -171,7 +169,7 @@ def draw_person(project: Project, person: AnnotatorQuality, member: Member | Non
         weeks = [
             {"at": day(week.start), "value": figure.value, "num": figure.total, "series": words}
             for week in person.weeks
-            for words, figure in (("agreement with the others", week.agreement), ("right on known answers", week.gold))
+            for words, figure in (("with the others", week.agreement), ("known answers", week.gold))
             if figure.total
         ]
         if len({row["at"] for row in weeks}) > 1:

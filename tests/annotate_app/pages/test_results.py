@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 from annotate_app.access import Actor
 from annotate_app.agreement import agreement_report
 from annotate_app.demo import NAME as DEMO
+from annotate_app.quality import annotator_quality
 from annotate_app.store.store import Store
 from rewardkit.data import Comparison, Judgment, Message
 
@@ -114,3 +115,12 @@ def test_figures_are_those_of_the_newest_votes(open_page: OpenPage, pages_store:
     pages_store.judgments.import_many(ADMIN, project.id, votes)
     test.run()
     assert test.metric[0].value == "100.0%"
+
+
+def test_the_quality_table_shows_what_was_computed(open_page: OpenPage, pages_store: Store) -> None:
+    project = pages_store.projects.get(ADMIN, DEMO)
+    people = annotator_quality(pages_store.judgments.votes(ADMIN, project.id))
+    table = open_page("quality").dataframe[0].value
+    assert table["name"].tolist() == [person.name for person in people]
+    assert table["gold"].tolist() == pytest.approx([100 * person.gold.value for person in people])
+    assert [len(weeks) for weeks in table["weeks"]] == [len(person.weeks) for person in people]

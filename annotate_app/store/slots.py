@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Row, bindparam, delete, insert, select, text,
 
 from annotate_app.assignment import slot_rank
 from annotate_app.design import Design
-from annotate_app.store.tables import OPEN_WORK, QUEUE_START, comparison, judgment, place, slot
+from annotate_app.store.tables import OPEN_WORK, QUEUE_START, comparison, judgment, place, project, slot
 
 OPEN, LEASED, JUDGED = 0, 1, 2
 BATCH = 1000
@@ -66,18 +66,9 @@ def remake_slots(
     surplus: list[int] = []
     missing: list[dict[str, object]] = []
     for row, slots in _slots_by_comparison(connection, project_id, comparison_ids):
-        taken = [each.group_name for each in slots if each.state != OPEN]
-        wanted = {} if row.gold else dict(wanted_groups(design, row.overlap))
-        for group, count in wanted.items():
-            wanted[group] = max(0, count - (taken.count(group) if group else len(taken)))
-        for each in slots:
-            if each.state != OPEN:
-                continue
-            if wanted.get(each.group_name, 0) > 0:
-                wanted[each.group_name] -= 1
-            else:
-                surplus.append(each.slot_id)
-        missing.extend(slot_rows(project_id, row.id, wanted, design, row.priority))
+        too_many, too_few = _weigh(row, slots, design)
+        surplus.extend(too_many)
+        missing.extend(slot_rows(project_id, row.id, too_few, design, row.priority))
     drop_slots(connection, surplus)
     for rows in batches(missing):
         connection.execute(insert(slot), list(rows))
@@ -123,6 +114,7 @@ def release_slots(connection: Connection, project_id: int, user_id: int) -> int:
     return len(work) + len(checks)
 
 
+_DESIGN = select(project.c.design).where(project.c.id == bindparam("of_project"))
 _COUNT_RETURNS = text(
     "INSERT INTO slot_return (project_id, num_returns) VALUES (:project_id, :count) ON CONFLICT (project_id) "
     "DO UPDATE SET num_returns = slot_return.num_returns + :count RETURNING num_returns"
@@ -150,14 +142,48 @@ def give_back(connection: Connection, project_id: int, slots: Sequence[tuple[int
     """
     connection.execute(_OPEN_AGAIN, [{"slot_id": slot_id} for slot_id, _ in slots])
     comparison_ids = sorted({comparison_id for _, comparison_id in slots})
+    _settle(connection, project_id, comparison_ids)
     query = select(slot.c.id).where(slot.c.comparison_id.in_(comparison_ids), text(OPEN_WORK)).order_by(slot.c.id)
     slot_ids = connection.execute(query).scalars().all()
     count = {"project_id": project_id, "count": len(slot_ids)}
     last = connection.execute(_COUNT_RETURNS, count).scalar_one()
     first = last - len(slot_ids) + 1
     numbers = [{"slot_id": slot_id, "number": first + index} for index, slot_id in enumerate(slot_ids)]
-    connection.execute(_NUMBER_RETURN, numbers)
+    if numbers:
+        connection.execute(_NUMBER_RETURN, numbers)
     return last
+
+
+def _settle(connection: Connection, project_id: int, comparison_ids: Sequence[int]) -> None:
+    """Fits what was just given back to a design that may have changed meanwhile.
+
+    A slot that is not wanted any more goes to a group that misses one, else it is dropped. It moves to no other place
+    in the queue, so nobody has to look through it again.
+    """
+    design = Design.from_dict(connection.execute(_DESIGN, {"of_project": project_id}).scalar_one())
+    surplus: list[int] = []
+    for row, slots in _slots_by_comparison(connection, project_id, comparison_ids):
+        too_many, too_few = _weigh(row, slots, design)
+        groups = [group for group, count in too_few.items() for _ in range(count)]
+        for slot_id, group in zip(too_many, groups, strict=False):
+            connection.execute(update(slot).where(slot.c.id == slot_id).values(group_name=group))
+        surplus.extend(too_many[len(groups) :])
+    drop_slots(connection, surplus)
+
+
+def _weigh(row: Row, slots: Sequence[Row], design: Design) -> tuple[list[int], dict[str, int]]:
+    """The open slots of a comparison that a design has no use for, and by group how many it misses."""
+    taken = [each.group_name for each in slots if each.state != OPEN]
+    missing = {} if row.gold else dict(wanted_groups(design, row.overlap))
+    for group, count in missing.items():
+        missing[group] = max(0, count - (taken.count(group) if group else len(taken)))
+    surplus: list[int] = []
+    for each in slots:
+        if each.state == OPEN and missing.get(each.group_name, 0) > 0:
+            missing[each.group_name] -= 1
+        elif each.state == OPEN:
+            surplus.append(each.slot_id)
+    return surplus, missing
 
 
 def rewind(connection: Connection, project_id: int) -> None:

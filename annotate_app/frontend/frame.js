@@ -18,7 +18,7 @@ export function openFrame(shadow, acts) {
   const spoken = element("p", { class: "spoken", "aria-live": "polite" });
   const refused = element("div", { class: "refusals" });
   const banner = element("div", { class: "banner", hidden: true }, "You are changing an earlier judgment. ", element("button", { type: "button", class: "quiet", onclick: acts.cancel }, "Leave it as it was ", element("kbd", { "aria-hidden": "true" }, "Esc")));
-  const stage = element("main", { class: "stage" });
+  const stage = element("div", { class: "stage" });
   const nothing = element("div", { class: "nothing", hidden: true });
   const place = element("div", { class: "formplace" });
   const bar = element("header", { class: "bar" }, track, count, status, element("span", { class: "gap" }), button("?", "Guidelines", acts.guidelines), button("E", "My judgments", acts.history));

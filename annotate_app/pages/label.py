@@ -11,8 +11,9 @@ from streamlit.components.v2.get_bidi_component_manager import get_bidi_componen
 from streamlit.components.v2.manifest_scanner import ComponentConfig, ComponentManifest
 
 import annotate_app
-from annotate_app.access import AccessError
+from annotate_app.access import AccessError, Actor
 from annotate_app.labeling import Desk
+from annotate_app.leases import LeaseError
 from annotate_app.pages.context import current_actor, current_project, current_store
 
 COMPONENT = "tiebreak.labeler"
@@ -29,18 +30,31 @@ def page() -> None:
     project = current_project()
     actor = current_actor()
     st.html(STYLE)
-    store = current_store()
     try:
-        desk = Desk.open(store, actor, project.id)
-        reopened = st.session_state.pop("reopen", None)
-        if reopened is not None:
-            desk.reopen(store, reopened)
+        desk = take_desk(project.id, actor)
     except AccessError as error:
         st.info(f"{error}.", icon=":material/lock:")
         return
     st.session_state["desk"] = desk
     st.session_state.pop("labeler_message", None)
     draw_labeler(project.id)
+
+
+def take_desk(project_id: int, actor: Actor) -> Desk:
+    """The desk of this tab, or a new one; with the judgment on it that another page asked to change."""
+    store = current_store()
+    desk: Desk | None = st.session_state.get("desk")
+    if desk is not None and (desk.project_id, desk.actor) == (project_id, actor):
+        desk.refresh(store)
+    else:
+        desk = Desk.open(store, actor, project_id)
+    reopened = st.session_state.pop("reopen", None)
+    if reopened is not None:
+        try:
+            desk.reopen(store, reopened)
+        except LeaseError as error:
+            desk.notice = str(error)
+    return desk
 
 
 @st.fragment

@@ -1,0 +1,71 @@
+"""Own earlier judgments: how far the reader is, what they answered, and a way to change it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import streamlit as st
+
+from annotate_app.access import AccessError, Actor
+from annotate_app.leases import OwnJudgment, OwnProgress
+from annotate_app.pages import navigation
+from annotate_app.pages.context import current_actor, current_project, current_store
+from annotate_app.rubric import Rubric
+from annotate_app.screen import excerpt
+from annotate_app.screen_answers import describe_choice
+
+PER_PAGE = 20
+STATES = {
+    "qualifying": "You are in the qualification round.",
+    "paused": "Your work here is paused; a lead was told.",
+    "failed": "The qualification round was not passed.",
+}
+
+
+def page() -> None:
+    """Draws the reader's own work on the chosen project."""
+    project = current_project()
+    actor = current_actor()
+    store = current_store()
+    st.title("My work")
+    try:
+        progress = store.work.own_progress(actor, project.id)
+    except AccessError as error:
+        st.info(f"{error}.", icon=":material/lock:")
+        return
+    draw_progress(progress)
+    if progress.done == 0 and not store.work.history(actor, project.id, limit=1):
+        st.info("You have not judged anything here yet.", icon=":material/history:")
+        return
+    number = st.number_input("Page", min_value=1, step=1, key=f"my-work-page-{project.id}", width=140)
+    found = store.work.history(actor, project.id, offset=(number - 1) * PER_PAGE, limit=PER_PAGE)
+    rubric = store.projects.rubric(actor, project.id).rubric
+    for own in found:
+        draw_judgment(actor, own, rubric)
+    if not found:
+        st.caption("Nothing on this page.")
+
+
+def draw_progress(progress: OwnProgress) -> None:
+    """How many judgments stand, of how many."""
+    share = min(1.0, progress.done / progress.target) if progress.target else 0.0
+    st.progress(share, text=f"{progress.done} of {progress.target} judged")
+    if progress.state in STATES:
+        st.caption(STATES[progress.state])
+
+
+def draw_judgment(actor: Actor, own: OwnJudgment, rubric: Rubric) -> None:
+    """One judgment on a card. Texts of others are shown as they are, never as markdown."""
+    judgment = own.judgment
+    with st.container(border=True, key=f"own-{own.judgment_id}"):
+        left, right = st.columns([5, 1], vertical_alignment="center")
+        said = describe_choice(judgment, own.shown_left or "a", rubric.scale)
+        left.text(f"{said} · {datetime.fromtimestamp(judgment.created_at):%Y-%m-%d %H:%M}")
+        left.text(excerpt(own.comparison.prompt) or "(no prompt)")
+        if judgment.rationale:
+            left.text(f"“{judgment.rationale}”")
+        if not own.can_edit:
+            right.caption("stands")
+        elif right.button("Change", key=f"change-{own.judgment_id}", width="stretch"):
+            st.session_state["reopen"] = own.judgment_id
+            st.switch_page(navigation.page_at("label"))

@@ -129,17 +129,13 @@ def references(measure: Measure, protocol_name: str) -> tuple[list[dict[str, obj
     if own is not None and rows:
         return rows, f"Diamonds: what this project's protocol reports ({own.source})."
     elsewhere = [row for protocol in known.values() for row in _rows(measure, protocol)]
-    why = (
-        "This project follows no published protocol"
-        if own is None
-        else "This project's protocol reports no such figure"
-    )
+    why = "This project follows no published protocol" if own is None else _instead(own)
     if not elsewhere:
         return [], f"{why}; none of the shipped protocols reports this measure."
     return elsewhere, f"{why}; diamonds show what others report. Theirs were other texts and other people."
 
 
-def _elsewhere(protocol: Protocol) -> str:
+def _instead(protocol: Protocol) -> str:
     """What a protocol reports where it does not report the measure in question."""
     if not protocol.reported:
         return "This project's protocol reports no agreement"

@@ -72,13 +72,9 @@ def draw_headline(report: AgreementReport, measure: Measure, protocol: str, peop
     rows = [interval_row("This project", own, report.overall.num_items), *published, *ceiling]
     with chart:
         st.altair_chart(charts.intervals(rows, axis=measure.short, percent=measure.percent), key="agreement-headline")
-        st.caption(
-            whose
-            + (
-                " People cannot be expected to agree more with others than each does with themselves on a repeated pair."
-                * bool(ceiling)
-            )
-        )
+        st.caption(whose)
+        if ceiling:
+            st.caption("People cannot be expected to agree more with others than with themselves on a repeated pair.")
 
 
 def same_twice(people: Sequence[AnnotatorQuality]) -> list[dict[str, object]]:

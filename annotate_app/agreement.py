@@ -148,7 +148,7 @@ def agreement_report(
     return AgreementReport(
         overall=overall,
         conger_kappa=conger_kappa(ballots.annotator_counts(), overall.estimates["percent"].value),
-        fleiss_z=fleiss_z(measure.nominal.counts),
+        fleiss_z=fleiss_z(measure.nominal.counts, overall.estimates["fleiss_kappa"].value),
         intraclass=_intraclass(ballots),
         criteria=tuple(criteria),
         annotators=annotators,
@@ -165,7 +165,7 @@ class QuestionFigures:
     """The tallies of one question, ready to give the figures of any group of items."""
 
     def __init__(self, ballots: Ballots, num_resamples: int, rng: np.random.Generator) -> None:
-        self.nominal = ballots.nominal_tally()
+        self.nominal = ballots.nominal_tally
         self.degrees = ballots.degree_tally()
         self.num_resamples = num_resamples
         self.rng = rng

@@ -124,7 +124,7 @@ def annotator_agreements(
     mean[x_i = k] mean s_ik. Votes are grouped by (annotator, answer, pattern of the item), so resampling is cheap.
     """
     width = len(ballots.categories)
-    answers = ballots.nominal_tally()
+    answers = ballots.nominal_tally
     num_patterns = len(answers.patterns)
     cell = ballots.answer * num_patterns + answers.pattern[ballots.item]
     cells = np.bincount(ballots.annotator.astype(np.int64) * (width * num_patterns) + cell)

@@ -8,6 +8,7 @@ both answers decline to prefer. Everything is in content space, so the sides tha
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -44,13 +45,14 @@ class Ballots:
     num_items: int
     num_annotators: int
 
-    @property
+    @cached_property
     def answer(self) -> np.ndarray:
         """(N,) int, index into categories."""
         position = np.full(len(NOMINAL), -1)
         position[list(self.categories)] = np.arange(len(self.categories))
         return position[self.nominal]
 
+    @cached_property
     def nominal_tally(self) -> Tally:
         """Items by counts of the nominal categories."""
         return tally(self.item, self.answer, self.num_items, len(self.categories))

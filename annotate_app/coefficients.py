@@ -201,8 +201,8 @@ def _distance(metric: Metric, margins: np.ndarray, values: np.ndarray | None) ->
             return difference**2
 
 
-def fleiss_z(counts: np.ndarray) -> float:
-    """Fleiss' kappa over its standard error under chance; needs the same number of votes on every item.
+def fleiss_z(counts: np.ndarray, kappa: float) -> float:
+    """Fleiss' kappa of units by category counts (I, C), over its standard error under chance.
 
     SE_0 = sqrt(2 / (n m (m - 1))) sqrt((sum p q)^2 - sum p q (q - p)) / sum p q.  Fleiss, Nee and Landis 1979, eq. 12.
     NaN where the number of votes differs between items.
@@ -210,11 +210,11 @@ def fleiss_z(counts: np.ndarray) -> float:
     votes = np.asarray(counts).sum(axis=1)
     if len(votes) == 0 or votes.min() != votes.max() or votes[0] < 2:
         return float("nan")
-    share = counts.sum(axis=0) / counts.sum()
+    share = counts.sum(axis=0) / votes.sum()
     spread = share * (1 - share)
     inner = spread.sum() ** 2 - (spread * (1 - 2 * share)).sum()
     error = np.sqrt(2 / (len(counts) * votes[0] * (votes[0] - 1)) * inner)
-    return float(divide(fleiss_kappa(Totals.of(counts)) * spread.sum(), error))
+    return float(divide(np.asarray(kappa * spread.sum()), error))
 
 
 def _sum(matrices: np.ndarray) -> np.ndarray:

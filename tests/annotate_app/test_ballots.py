@@ -14,7 +14,7 @@ def test_both_bad_is_an_answer_without_a_degree(make_votes: Callable[..., Votes]
     ballots = overall_ballots(votes)
     assert ballots.levels.tolist() == [-2, -1, 0, 1, 2]  # closed under exchange of a and b
     assert ballots.degree.tolist() == [0, -1, 2, 3]
-    assert ballots.nominal_tally().counts.tolist() == [[1, 0, 0, 1], [0, 1, 1, 0]]  # a, tie, b, both_bad
+    assert ballots.nominal_tally.counts.tolist() == [[1, 0, 0, 1], [0, 1, 1, 0]]  # a, tie, b, both_bad
     assert ballots.degree_tally().counts.sum(axis=1).tolist() == [1, 2]
 
 
@@ -41,5 +41,5 @@ def test_criterion_leaves_out_who_did_not_answer_it(make_votes: Callable[..., Vo
 
 def test_no_votes_at_all(make_votes: Callable[..., Votes]) -> None:
     ballots = overall_ballots(make_votes([], [], []))
-    assert ballots.nominal_tally().counts.shape == (0, 2)
+    assert ballots.nominal_tally.counts.shape == (0, 2)
     assert len(ballots.levels) == 0

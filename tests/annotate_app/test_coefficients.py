@@ -61,7 +61,7 @@ def measure(case: dict) -> dict[str, float]:
     found = {
         "percent_agreement": percent_agreement(totals),
         "fleiss_kappa": fleiss_kappa(totals),
-        "fleiss_kappa_z": fleiss_z(counts),
+        "fleiss_kappa_z": fleiss_z(counts, float(fleiss_kappa(totals))),
         "gwet_ac1": gwet_ac(totals),
         "brennan_prediger": brennan_prediger(totals),
         "randolph_kappa": brennan_prediger(totals),

@@ -7,6 +7,9 @@ import streamlit as st
 from annotate_app.pages.context import client_address, current_actor, current_store, current_user, forget_sessions
 from annotate_app.pages.outcome import act, plainly
 
+SIGN_OUT = '<a href="/sign-out" target="_self">Sign out</a>'
+"""Not `st.link_button`: that leaves this tab open beside a new one."""
+
 
 def page() -> None:
     """Draws the page."""
@@ -14,7 +17,7 @@ def page() -> None:
         user = current_user()
         st.title("Account")
         st.text(f"{user.name}, {user.role}")
-        st.link_button("Sign out", "/sign-out", icon=":material/logout:")
+        st.html(SIGN_OUT)
         if user.origin == "local" and user.has_password:
             draw_password()
 

@@ -45,13 +45,13 @@ def _add(options: argparse.Namespace) -> int:
     from annotate_app.store.store import Store
 
     password = None if options.no_password else _read_password(options)
-    store = Store.open(options.db)
-    project = None if options.project is None else store.projects.get(ACTOR, options.project)
-    user = store.people.add(ACTOR, options.name, role=options.role, password=password)
-    if project is not None:
-        store.projects.add_member(ACTOR, project.id, user.id, options.group)
-    print(f"{user.name} is {user.role}" + (f" and works on {project.name}" if project else ""))
-    return 0
+    with Store.open(options.db) as store:
+        project = None if options.project is None else store.projects.get(ACTOR, options.project)
+        user = store.people.add(ACTOR, options.name, role=options.role, password=password)
+        if project is not None:
+            store.projects.add_member(ACTOR, project.id, user.id, options.group)
+        print(f"{user.name} is {user.role}" + (f" and works on {project.name}" if project else ""))
+        return 0
 
 
 def _list_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,7 +61,8 @@ def _list_arguments(parser: argparse.ArgumentParser) -> None:
 def _list(options: argparse.Namespace) -> int:
     from annotate_app.store.store import Store
 
-    users = Store.open(options.db).people.list(ACTOR)
+    with Store.open(options.db) as store:
+        users = store.people.list(ACTOR)
     if options.json:
         print_json([asdict(user) for user in users])
         return 0
@@ -78,21 +79,21 @@ def _role_arguments(parser: argparse.ArgumentParser) -> None:
 def _role(options: argparse.Namespace) -> int:
     from annotate_app.store.store import Store
 
-    store = Store.open(options.db)
-    user = _user(store, options.name)
-    store.people.set_role(ACTOR, user.id, options.role)
-    print(f"{user.name} is {options.role}")
-    return 0
+    with Store.open(options.db) as store:
+        user = _user(store, options.name)
+        store.people.set_role(ACTOR, user.id, options.role)
+        print(f"{user.name} is {options.role}")
+        return 0
 
 
 def _password(options: argparse.Namespace) -> int:
     from annotate_app.store.store import Store
 
-    store = Store.open(options.db)
-    user = _user(store, options.name)
-    store.people.set_password(ACTOR, user.id, _read_password(options))
-    print(f"{user.name} has a new password; earlier sessions have ended")
-    return 0
+    with Store.open(options.db) as store:
+        user = _user(store, options.name)
+        store.people.set_password(ACTOR, user.id, _read_password(options))
+        print(f"{user.name} has a new password; earlier sessions have ended")
+        return 0
 
 
 def _named_password_arguments(parser: argparse.ArgumentParser) -> None:
@@ -109,11 +110,11 @@ def _join_arguments(parser: argparse.ArgumentParser) -> None:
 def _join(options: argparse.Namespace) -> int:
     from annotate_app.store.store import Store
 
-    store = Store.open(options.db)
-    user, project = _user(store, options.name), store.projects.get(ACTOR, options.project)
-    store.projects.add_member(ACTOR, project.id, user.id, options.group)
-    print(f"{user.name} works on {project.name}")
-    return 0
+    with Store.open(options.db) as store:
+        user, project = _user(store, options.name), store.projects.get(ACTOR, options.project)
+        store.projects.add_member(ACTOR, project.id, user.id, options.group)
+        print(f"{user.name} works on {project.name}")
+        return 0
 
 
 def _invite_arguments(parser: argparse.ArgumentParser) -> None:
@@ -127,13 +128,13 @@ def _invite_arguments(parser: argparse.ArgumentParser) -> None:
 def _invite(options: argparse.Namespace) -> int:
     from annotate_app.store.store import Store
 
-    store = Store.open(options.db)
-    project_id = None if options.project is None else store.projects.get(ACTOR, options.project).id
-    token = store.people.create_invite(
-        ACTOR, role=options.role, name=options.name, project_id=project_id, group=options.group
-    )
-    print(f"{options.url.rstrip('/')}/auth/invite/{token}")
-    return 0
+    with Store.open(options.db) as store:
+        project_id = None if options.project is None else store.projects.get(ACTOR, options.project).id
+        token = store.people.create_invite(
+            ACTOR, role=options.role, name=options.name, project_id=project_id, group=options.group
+        )
+        print(f"{options.url.rstrip('/')}/auth/invite/{token}")
+        return 0
 
 
 def _user(store: Store, name: str) -> User:

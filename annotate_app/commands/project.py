@@ -114,30 +114,30 @@ def _create(options: argparse.Namespace) -> int:
     if options.design is not None:
         design = read_design(read_yaml(Path(options.design).read_text(encoding="utf-8"), options.design))
     design = _design(options, design)
-    store = Store.open(options.db)
-    project = store.projects.create(
-        ACTOR, options.name, rubric_text=rubric_text, design=design, description=options.description
-    )
-    return _print(store, project, as_json=options.json)
+    with Store.open(options.db) as store:
+        project = store.projects.create(
+            ACTOR, options.name, rubric_text=rubric_text, design=design, description=options.description
+        )
+        return _print(store, project, as_json=options.json)
 
 
 def _change(options: argparse.Namespace) -> int:
     from annotate_app.store.store import Store
 
     rubric_text = None if options.rubric is None else _parsed_rubric(options.rubric)
-    store = Store.open(options.db)
-    project = store.projects.get(ACTOR, options.project)
-    design = _design(options, project.design)
-    project = store.projects.update(
-        ACTOR,
-        project.id,
-        design=design if design != project.design else None,
-        description=options.description,
-        archived=options.archived,
-    )
-    if rubric_text is not None:
-        store.projects.save_rubric(ACTOR, project.id, rubric_text)
-    return _print(store, project, as_json=options.json)
+    with Store.open(options.db) as store:
+        project = store.projects.get(ACTOR, options.project)
+        design = _design(options, project.design)
+        project = store.projects.update(
+            ACTOR,
+            project.id,
+            design=design if design != project.design else None,
+            description=options.description,
+            archived=options.archived,
+        )
+        if rubric_text is not None:
+            store.projects.save_rubric(ACTOR, project.id, rubric_text)
+        return _print(store, project, as_json=options.json)
 
 
 def _parsed_rubric(file: str) -> str:
@@ -156,18 +156,18 @@ def _list_arguments(parser: argparse.ArgumentParser) -> None:
 def _list(options: argparse.Namespace) -> int:
     from annotate_app.store.store import Store
 
-    store = Store.open(options.db)
-    projects = store.projects.list(ACTOR)
-    if options.json:
-        print_json([_as_dict(store, project) for project in projects])
+    with Store.open(options.db) as store:
+        projects = store.projects.list(ACTOR)
+        if options.json:
+            print_json([_as_dict(store, project) for project in projects])
+            return 0
+        for project in projects:
+            progress = store.projects.progress(ACTOR, project.id)
+            state = "archived" if project.archived else f"{progress.slots_judged} of {progress.slots_wanted} judged"
+            print(f"{project.id:4}  {project.name}  {progress.num_comparisons} comparisons, {state}")
+        if not projects:
+            print("no projects; `annotate-app project create NAME --protocol instructgpt` makes one")
         return 0
-    for project in projects:
-        progress = store.projects.progress(ACTOR, project.id)
-        state = "archived" if project.archived else f"{progress.slots_judged} of {progress.slots_wanted} judged"
-        print(f"{project.id:4}  {project.name}  {progress.num_comparisons} comparisons, {state}")
-    if not projects:
-        print("no projects; `annotate-app project create NAME --protocol instructgpt` makes one")
-    return 0
 
 
 def _show_arguments(parser: argparse.ArgumentParser) -> None:
@@ -178,8 +178,8 @@ def _show_arguments(parser: argparse.ArgumentParser) -> None:
 def _show(options: argparse.Namespace) -> int:
     from annotate_app.store.store import Store
 
-    store = Store.open(options.db)
-    return _print(store, store.projects.get(ACTOR, options.project), as_json=options.json)
+    with Store.open(options.db) as store:
+        return _print(store, store.projects.get(ACTOR, options.project), as_json=options.json)
 
 
 def _print(store: Store, project: Project, *, as_json: bool) -> int:

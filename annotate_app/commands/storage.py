@@ -18,7 +18,8 @@ def _backup_arguments(parser: argparse.ArgumentParser) -> None:
 def _backup(options: argparse.Namespace) -> int:
     from annotate_app.store.store import Store
 
-    print(Store.open(options.db).backup(options.out))
+    with Store.open(options.db) as store:
+        print(store.backup(options.out))
     return 0
 
 
@@ -32,12 +33,12 @@ def _restore(options: argparse.Namespace) -> int:
 
     if not Path(options.file).is_file():
         raise FileNotFoundError(f"there is no file {options.file}")
-    store = Store.restore(options.file, options.db, force=options.force)
-    problems = store.check()
-    for problem in problems:
-        print(problem, file=sys.stderr)
-    print(store.database.engine.url.render_as_string(hide_password=True))
-    return 1 if problems else 0
+    with Store.restore(options.file, options.db, force=options.force) as store:
+        problems = store.check()
+        for problem in problems:
+            print(problem, file=sys.stderr)
+        print(store.database.engine.url.render_as_string(hide_password=True))
+        return 1 if problems else 0
 
 
 def _check_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,17 +49,16 @@ def _check(options: argparse.Namespace) -> int:
     from annotate_app.store.check import count_rows
     from annotate_app.store.store import Store
 
-    store = Store.open(options.db)
-    problems, rows = store.check(), count_rows(store.database)
-    if options.json:
-        print_json({"problems": problems, "rows": rows})
-    else:
-        for problem in problems:
-            print(problem)
-        print(
-            f"{len(problems)} problems; rows: {', '.join(f'{name} {count}' for name, count in rows.items() if count)}"
-        )
-    return 1 if problems else 0
+    with Store.open(options.db) as store:
+        problems, rows = store.check(), count_rows(store.database)
+        if options.json:
+            print_json({"problems": problems, "rows": rows})
+        else:
+            for problem in problems:
+                print(problem)
+            counts = ", ".join(f"{name} {count}" for name, count in rows.items() if count)
+            print(f"{len(problems)} problems; rows: {counts}")
+        return 1 if problems else 0
 
 
 COMMANDS = (

@@ -98,3 +98,9 @@ class Store:
     def close(self) -> None:
         """Closes the database's connections."""
         self.database.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

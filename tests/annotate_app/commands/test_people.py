@@ -1,0 +1,80 @@
+"""`user ...` as typed."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+
+from annotate_app.__main__ import main
+from annotate_app.access import Actor
+from annotate_app.store.store import Store
+
+ADMIN = Actor.command_line()
+
+
+@pytest.fixture
+def run(sqlite_url: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    """Runs a command on an empty database with some standard input; exit code, output and error output."""
+
+    def run(*words: str, typed: str = "") -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.stdin", io.StringIO(typed))
+        code = main([*words, "--db", sqlite_url])
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+def test_an_account_signs_in_with_the_password_from_standard_input(run, sqlite_store: Store) -> None:
+    run("project", "create", "desk", "--protocol", "instructgpt")
+    words = ("user", "add", "lea", "--role", "lead", "--password-stdin", "--project", "desk", "--group", "expert")
+    assert run(*words, typed="a long password\n")[:2] == (0, "lea is lead and works on desk\n")
+    user = sqlite_store.people.check_password("lea", "a long password", "1.1.1.1")
+    assert user is not None
+    assert [member.group for member in sqlite_store.projects.members(ADMIN, 1)] == ["expert"]
+    assert run("user", "password", "lea", "--password-stdin", typed="another long one\n")[0] == 0
+    assert sqlite_store.people.check_password("lea", "another long one", "1.1.1.1") is not None
+
+
+def test_roles_change_and_are_listed(run) -> None:
+    run("user", "add", "anna", "--no-password")
+    assert run("user", "role", "anna", "adjudicator")[:2] == (0, "anna is adjudicator\n")
+    assert run("user", "list")[1] == "anna  adjudicator  local\n"
+    (listed,) = json.loads(run("user", "list", "--json")[1])
+    assert (listed["name"], listed["has_password"]) == ("anna", False)
+    assert "password_hash" not in listed
+
+
+def test_an_invite_link_works(run, sqlite_store: Store) -> None:
+    run("project", "create", "desk", "--protocol", "instructgpt")
+    code, out, _ = run("user", "invite", "--project", "desk", "--url", "https://label.example.org/")
+    assert code == 0
+    address, _, token = out.strip().rpartition("/")
+    assert address == "https://label.example.org/auth/invite"
+    user = sqlite_store.people.redeem_invite(token, "anna", "a long password")
+    assert [project.name for project in sqlite_store.projects.list(sqlite_store.people.actor_of(user))] == ["desk"]
+
+
+def test_a_user_joins_a_project(run, sqlite_store: Store) -> None:
+    run("project", "create", "desk", "--protocol", "instructgpt")
+    run("user", "add", "anna", "--no-password")
+    assert run("user", "join", "anna", "desk")[:2] == (0, "anna works on desk\n")
+    assert [member.name for member in sqlite_store.projects.members(ADMIN, 1)] == ["anna"]
+
+
+@pytest.mark.parametrize(
+    ("words", "typed", "message"),
+    [
+        (("add", "anna"), "a long password\n", "there is no terminal to ask for the password"),
+        (("add", "anna", "--password-stdin"), "short\n", "the password has 5 characters"),
+        (("role", "nobody", "lead"), "", "there is no user 'nobody'"),
+        (("add", "anna", "--no-password", "--project", "nowhere"), "", "there is no project 'nowhere'"),
+    ],
+)
+def test_bad_input_ends_in_exit_code_two(run, words: tuple[str, ...], typed: str, message: str) -> None:
+    code, _, err = run("user", *words, typed=typed)
+    assert code == 2
+    assert message in err
+    assert run("user", "list")[1] == ""

@@ -218,5 +218,5 @@ def test_a_million_judgments_in_two_seconds() -> None:
     done = subprocess.run(
         [sys.executable, script], check=True, capture_output=True, text=True, env=os.environ, timeout=120
     )
-    seconds = [float(part.split()[-1]) for part in done.stdout.split(" s")[:3]]
-    assert min(seconds) < 2.0, done.stdout
+    processor = next(line for line in done.stdout.splitlines() if line.startswith("processor"))
+    assert float(processor.split()[1]) < 2.0, done.stdout  # of one thread: what other processes do is left out

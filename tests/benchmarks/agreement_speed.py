@@ -48,15 +48,20 @@ def million_votes(seed: int = 0) -> Votes:
     )
 
 
-def report_seconds(votes: Votes) -> float:
-    """Wall seconds of the full report with 1,000 resamples behind every interval."""
-    start = time.perf_counter()
+def report_seconds(votes: Votes) -> tuple[float, float]:
+    """Wall and processor seconds of the full report with 1,000 resamples behind every interval.
+
+    It runs on one thread, so on a machine with nothing else to do both are the same.
+    """
+    wall, processor = time.perf_counter(), time.process_time()
     agreement_report(votes, num_resamples=1000)
-    return time.perf_counter() - start
+    return time.perf_counter() - wall, time.process_time() - processor
 
 
 if __name__ == "__main__":
     million = million_votes()
     runs = [report_seconds(million) for _ in range(3)]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"{len(million):,} judgments: {', '.join(f'{seconds:.2f} s' for seconds in runs)}, peak {peak:.0f} MiB")
+    print(f"{len(million):,} judgments, best of {len(runs)}, peak {peak:.0f} MiB")
+    print(f"wall {min(wall for wall, _ in runs):.2f} s")
+    print(f"processor {min(processor for _, processor in runs):.2f} s")

@@ -37,7 +37,7 @@ from rewardkit.writing import write_rows
 
 VERSION = 1
 PARTS = ("project.json", "comparisons.jsonl", "judgments.jsonl", "adjudications.jsonl", "members.jsonl")
-CHUNK = 2000
+CHUNK = 10_000  # comparisons read at once; every read passes over those before it again
 Row = dict[str, Any]
 
 

@@ -61,7 +61,9 @@ _EARLIER = (
 _TOUCHED = select(slot.c.id).where(
     slot.c.comparison_id == bindparam("of_comparison"), slot.c.user_id == bindparam("of_user")
 )
-_CHOICE = select(judgment.c.choice).where(judgment.c.slot_id == bindparam("of_slot"), judgment.c.newest)
+_CHOICE = select(judgment.c.choice).where(
+    judgment.c.slot_id == bindparam("of_slot"), judgment.c.user_id == bindparam("of_user"), judgment.c.newest
+)
 _GOLD = select(comparison.c.gold).where(comparison.c.id == bindparam("of_comparison"))
 _OUTDATE = (
     update(judgment)
@@ -124,7 +126,7 @@ def write_judgment(connection: Connection, seat: Seat, found: FoundSlot, submiss
     if found.state == OPEN and connection.execute(_TOUCHED, keys).first() is not None:
         raise LeaseError(ANSWERED)
     if found.state == JUDGED:
-        before = connection.execute(_CHOICE, {"of_slot": found.slot_id}).scalar()
+        before = connection.execute(_CHOICE, {"of_slot": found.slot_id, "of_user": seat.user_id}).scalar()
         seat.place.num_judged -= before not in (None, "skip", "withdrawn")
     connection.execute(_OUTDATE, keys | {"of_kind": found.kind})
     append(connection, seat, found, submission.event_id, submission.choice, now, submission)

@@ -157,6 +157,21 @@ TestProject.settings = settings(
     max_examples=15, stateful_step_count=25, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate]
 )
 
+
+def test_an_edit_of_a_pair_that_somebody_skipped_before_counts_once(store: Store, make_project, make_actor) -> None:
+    project = make_project(store, num_comparisons=1, design=Design(overlap=1), rubric_text=RUBRIC)
+    ben, anna = (make_actor(store, "annotator", name, project) for name in ("ben", "anna"))
+    for actor, choice, reason in ((ben, "skip", "other"), (anna, "tie", "")):
+        (lease,) = store.work.lease(actor, project.id)
+        submission = Submission(token=lease.token, event_id=uuid.uuid4().hex, choice=choice, reason=reason)
+        store.work.submit(actor, project.id, submission)
+    (own,) = store.work.history(anna, project.id)
+    lease, _ = store.work.reopen(anna, project.id, own.judgment_id)
+    submission = Submission(token=lease.token, event_id=uuid.uuid4().hex, choice="a", strength=1)
+    assert store.work.submit(anna, project.id, submission).progress.done == 1
+    assert store.check() == []
+
+
 WRITE = """
 import sys, uuid
 from annotate_app.access import Actor

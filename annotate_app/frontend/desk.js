@@ -84,6 +84,7 @@ export function openDesk(shadow) {
     const layer = layerOf(token);
     layer.node.classList.add("shown");
     layer.top();
+    frame.toTop();
     sheet.fill(draft.answer);
     paintFlags();
     clock.start(draft.seconds);

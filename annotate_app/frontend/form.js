@@ -98,7 +98,7 @@ function nestRated(rows, groups) {
     if (!row.side) nodes.push(groups[index].node);
     else if (row.side === "left") {
       const question = element("span", { class: "question" }, row.label, ...(row.required ? [] : [element("i", {}, " optional")]), " ", element("kbd", { "aria-hidden": "true" }, row.letter.toUpperCase()));
-      nodes.push(element("div", { class: "rating" }, question, element("div", { class: "both" }, groups[index].node, groups[index + 1].node)));
+      nodes.push(element("div", { class: "rating" }, question, element("div", { class: "tworows" }, groups[index].node, groups[index + 1].node)));
     }
   });
   return nodes;

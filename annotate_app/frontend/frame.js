@@ -27,6 +27,7 @@ export function openFrame(shadow, acts) {
 
   const fit = () => root.style.setProperty("--tb-height", `${Math.max(460, window.innerHeight - Math.max(0, root.getBoundingClientRect().top) - 12)}px`);
   const scroller = root.getRootNode().host?.closest("section") ?? document.scrollingElement;
+  const narrow = window.matchMedia("(max-width: 760px)");
   const refit = () => scroller.scrollTop === 0 && fit();
   window.addEventListener("resize", refit);
   const observer = new ResizeObserver(refit);
@@ -38,6 +39,10 @@ export function openFrame(shadow, acts) {
     setForm: (node) => place.replaceChildren(node),
     hint(text) {
       if (hint.textContent !== text) hint.textContent = text;
+    },
+    /** Where the page itself scrolls, a new pair starts at the top of it. */
+    toTop() {
+      if (narrow.matches || root.classList.contains("unfolded")) scroller.scrollTop = 0;
     },
     announce(text) {
       spoken.textContent = spoken.textContent === text ? `${text} ` : text;

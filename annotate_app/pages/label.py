@@ -20,8 +20,8 @@ COMPONENT = "tiebreak.labeler"
 # The work takes the window: no wide margins, no header that covers the first line.
 STYLE = """<style>
 .stMainBlockContainer { padding: 2.2rem 1.6rem 0.5rem; max-width: none; }
-.stAppHeader { height: 2.2rem; min-height: 2.2rem; background: transparent; }
-@media (max-width: 760px) { .stMainBlockContainer { padding: 2.6rem 0.8rem 1rem; } }
+@media (min-width: 761px) { .stAppHeader { height: 2.2rem; min-height: 2.2rem; background: transparent; } }
+@media (max-width: 760px) { .stMainBlockContainer { padding: 4rem 0.8rem 1rem; } }
 </style>"""
 
 

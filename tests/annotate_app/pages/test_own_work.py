@@ -1,0 +1,103 @@
+"""The labeling page and the own work, as far as AppTest sees them; what the component does is tested in a browser."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from streamlit.testing.v1 import AppTest
+
+from annotate_app.access import Actor
+from annotate_app.labeling import Desk
+from annotate_app.leases import Submission
+from annotate_app.pages import label, my_work
+from annotate_app.store.store import Store
+from rewardkit.data import Comparison, Message
+
+ADMIN = Actor.command_line()
+EMPTY = "Empty project"
+OpenPage = Callable[..., AppTest]
+HOSTILE = "**bold** :red[x] <script>alert(1)</script>"
+
+
+def start_work(store: Store, name: str, count: int) -> tuple[Actor, int]:
+    """Somebody in the empty project, with `count` pairs judged there."""
+    actor = store.people.actor_of(store.people.by_name(ADMIN, name))
+    project = store.projects.get(ADMIN, EMPTY)
+    prompt = (Message(role="user", content=HOSTILE),)
+    store.comparisons.add(
+        ADMIN,
+        project.id,
+        [Comparison(id=f"c{n}", prompt=prompt, completion_a=f"a{n}", completion_b=f"b{n}") for n in range(count + 3)],
+    )
+    for number in range(count):
+        lease = store.work.lease(actor, project.id)[0]
+        store.work.submit(
+            actor,
+            project.id,
+            Submission(token=lease.token, event_id=f"event-{number}", choice="skip", reason=f"reason {number}"),
+        )
+    return actor, project.id
+
+
+def test_the_labeling_page_holds_two_pairs(open_page: OpenPage, pages_store: Store) -> None:
+    _, project_id = start_work(pages_store, "anna", 0)
+    test = open_page("label", "anna", project=EMPTY)
+    desk: Desk = test.session_state["desk"]
+    assert desk.project_id == project_id
+    assert len(desk.leases) == 2
+    test.run()
+    assert test.session_state["desk"] is desk  # another run of the page keeps what is open
+
+
+def test_somebody_who_is_no_member_is_told_so(open_page: OpenPage, pages_store: Store) -> None:
+    pages_store.people.add(ADMIN, "root", role="admin")
+    test = open_page("label", "root", project=EMPTY)
+    assert "not a member" in test.info[0].value
+    test = open_page("my_work", "root", project=EMPTY)
+    assert "not a member" in test.info[0].value
+
+
+def test_own_work_lists_own_judgments_as_text_page_by_page(open_page: OpenPage, pages_store: Store) -> None:
+    start_work(pages_store, "anna", my_work.PER_PAGE + 2)
+    start_work(pages_store, "lea", 1)
+    test = open_page("my_work", "anna", project=EMPTY)
+    texts = [item.value for item in test.text]
+    assert texts[0].startswith(f"Skipped: reason {my_work.PER_PAGE + 1}")
+    assert HOSTILE in texts  # as written, by st.text
+    assert len([item for item in test.button if item.label == "Change"]) == my_work.PER_PAGE
+    test.number_input[0].set_value(2).run()
+    assert len([item for item in test.button if item.label == "Change"]) == 2
+
+
+def test_nothing_judged_yet_is_said(open_page: OpenPage) -> None:
+    assert "not judged anything" in open_page("my_work", "anna", project=EMPTY).info[0].value
+
+
+def test_a_judgment_that_another_page_asked_to_change_is_on_the_desk(open_page: OpenPage, pages_store: Store) -> None:
+    actor, project_id = start_work(pages_store, "anna", 0)
+    lease = pages_store.work.lease(actor, project_id)[0]
+    pages_store.work.submit(
+        actor, project_id, Submission(token=lease.token, event_id="event-1", choice="a", strength=1)
+    )
+    [own] = pages_store.work.history(actor, project_id)
+    test = open_page("label", "anna", project=EMPTY, reopen=own.judgment_id)
+    told = test.session_state["desk"].data(None)
+    assert told["queue"][0] == told["edit"] != ""
+    assert abs(told["given"][told["edit"]]["overall"]) == 1
+    assert "reopen" not in test.session_state
+
+
+def test_a_judgment_that_cannot_be_changed_leaves_a_notice(open_page: OpenPage, pages_store: Store) -> None:
+    start_work(pages_store, "anna", 0)
+    test = open_page("label", "anna", project=EMPTY, reopen=10**6)
+    assert test.session_state["desk"].notice
+
+
+def test_every_module_of_the_component_is_there() -> None:
+    folder = Path(label.__file__).parents[1] / "frontend"
+    for path in folder.glob("*.js"):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            if line.startswith("import "):
+                assert (folder / json.loads(line.split(" from ")[1].rstrip(";"))).is_file(), line

@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -85,26 +86,25 @@ class _KeepRedirects(urllib.request.HTTPRedirectHandler):
         return None
 
 
-@pytest.fixture
-def start_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
-    """Starts `annotate-app serve`: `start_server(url, "--demo")`, on a free port or on `port`; ends with the test."""
-    started: list[Server] = []
-
-    def start(database: str, *options: str, port: int = 0) -> Server:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", port))
-            port = probe.getsockname()[1]
-        log = tmp_path / f"server-{len(started)}.log"
-        with log.open("w") as output:
-            command = [sys.executable, "-m", "annotate_app", "serve", "--port", str(port), "--no-browser", *options]
-            environment = os.environ | {"TIEBREAK_DB": database}
-            process = subprocess.Popen(
-                command, stdout=output, stderr=subprocess.STDOUT, env=environment, cwd=tmp_path, text=True
-            )
-        server = Server(url=f"http://127.0.0.1:{port}", database=database, process=process, log=log)
-        started.append(server)
-        deadline = time.monotonic() + 60
+def launch(folder: Path, database: str, *options: str, port: int = 0) -> Server:
+    """Starts `annotate-app serve` in a folder, on a free port or on `port`, and waits until it answers."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", port))
+        port = probe.getsockname()[1]
+    log = folder / f"server-{len(list(folder.glob('server-*.log')))}.log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "annotate_app", "serve", "--port", str(port), "--no-browser", *options],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=os.environ | {"TIEBREAK_DB": database},
+            cwd=folder,
+            text=True,
+        )
+    server = Server(url=f"http://127.0.0.1:{port}", database=database, process=process, log=log)
+    deadline = time.monotonic() + 60
+    try:
         while True:
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
@@ -113,11 +113,39 @@ def start_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
                     return server
             except OSError:
                 time.sleep(0.05)
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+
+
+@pytest.fixture
+def start_server(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Starts a server: `start_server(url, "--demo", port=0)`; it ends with the test."""
+    started: list[Server] = []
+
+    def start(database: str, *options: str, port: int = 0) -> Server:
+        started.append(launch(tmp_path, database, *options, port=port))
+        return started[-1]
 
     yield start
     for server in started:
         if server.process.poll() is None:
             server.stop(signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def shared_server(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server a module, with the annotator anna and the admin ada, for tests that leave it as it was."""
+    folder = tmp_path_factory.mktemp("server")
+    url = f"sqlite:///{shutil.copy(sqlite_template, folder / 'tiebreak.db')}"
+    store = Store.open(url, migrate=False)
+    for name, role in (("anna", "annotator"), ("ada", "admin")):
+        store.people.add(Actor.command_line(), name, role=role, password=PASSWORD)  # type: ignore[arg-type]
+    store.close()
+    server = launch(folder, url, "--no-worker")
+    yield server
+    server.stop(signal.SIGKILL)
 
 
 @pytest.fixture

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import stat
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +12,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from annotate_app.__main__ import main
 from annotate_app.access import Actor
 from annotate_app.authentication import Door
 from annotate_app.sessions import Sessions
@@ -23,7 +22,7 @@ ADMIN = Actor.command_line()
 HARMLESS = b"draw yourself again"
 
 
-def websocket_status(server, headers: dict[str, str], origin: str | None = "same") -> int:  # noqa: ANN001
+def websocket_status(server, headers: dict[str, str], origin: str | None = "same") -> int:
     """101 where the WebSocket opens, else the status it was refused with."""
     url = server.url.replace("http", "ws") + "/_stcore/stream"
     from_where = server.url if origin == "same" else origin
@@ -34,8 +33,8 @@ def websocket_status(server, headers: dict[str, str], origin: str | None = "same
         return error.response.status_code
 
 
-def test_nothing_but_the_entrance_opens_without_a_session(start_server, sqlite_url):
-    server = start_server(sqlite_url, "--no-worker")
+def test_nothing_but_the_entrance_opens_without_a_session(shared_server):
+    server = shared_server
     for path in ("/", "/label", "/people?project=x"):
         answer = server.ask(path)
         assert (answer.status, answer.headers["location"]) == (303, "/sign-in")
@@ -47,9 +46,8 @@ def test_nothing_but_the_entrance_opens_without_a_session(start_server, sqlite_u
     assert websocket_status(server, {"Cookie": "tiebreak_session=forged.x.y"}) == 403
 
 
-def test_every_answer_carries_the_security_headers(start_server, sqlite_url, add_account):
-    add_account("ada", "admin")
-    server = start_server(sqlite_url, "--no-worker")
+def test_every_answer_carries_the_security_headers(shared_server):
+    server = shared_server
     cookie = server.sign_in("ada")
     for answer in (server.ask("/sign-in"), server.ask("/"), server.ask("/", cookie=cookie), server.ask("/media/x")):
         policy = answer.headers["content-security-policy"]
@@ -59,9 +57,8 @@ def test_every_answer_carries_the_security_headers(start_server, sqlite_url, add
         assert answer.headers["x-content-type-options"] == "nosniff"
 
 
-def test_a_session_opens_pages_and_websocket_until_it_is_signed_out(start_server, sqlite_url, add_account):
-    add_account("anna")
-    server = start_server(sqlite_url, "--no-worker")
+def test_a_session_opens_pages_and_websocket_until_it_is_signed_out(shared_server):
+    server = shared_server
     answer = server.ask("/sign-in", form={"name": "anna", "password": "correct horse battery"})
     setting = answer.headers["set-cookie"].lower()
     assert "httponly" in setting
@@ -80,10 +77,8 @@ def test_a_session_opens_pages_and_websocket_until_it_is_signed_out(start_server
     assert websocket_status(server, {"Cookie": cookie}) == 403
 
 
-def test_a_forged_header_changes_nobody(start_server, sqlite_url, add_account):
-    add_account("anna")
-    add_account("ada", "admin")
-    server = start_server(sqlite_url, "--no-worker")
+def test_a_forged_header_changes_nobody(shared_server):
+    server = shared_server
     anna, ada = server.sign_in("anna"), server.sign_in("ada")
     token = ada.partition("=")[2].partition(".")[0]
     assert server.ask("/_stcore/metrics", cookie=ada).status == 200
@@ -92,9 +87,8 @@ def test_a_forged_header_changes_nobody(start_server, sqlite_url, add_account):
         assert server.ask("/_stcore/metrics", cookie=anna, headers={name: token}).status == 403
 
 
-def test_writes_from_elsewhere_are_refused(start_server, sqlite_url, add_account):
-    add_account("anna")
-    server = start_server(sqlite_url, "--no-worker")
+def test_writes_from_elsewhere_are_refused(shared_server):
+    server = shared_server
     form = {"name": "anna", "password": "correct horse battery"}
     for origin in ("http://evil.example", "null", ""):
         assert server.ask("/sign-in", form=form, headers={"Origin": origin}).status == 403
@@ -177,22 +171,20 @@ def test_cookies_are_secure_behind_a_proxy_that_speaks_https(start_server, sqlit
         (["--proxy-header", "X-Forwarded-User"], "--trusted-proxy"),
     ],
 )
-def test_bad_options_end_in_one_line(sqlite_url, options, words):
-    command = [sys.executable, "-m", "annotate_app", "serve", "--db", sqlite_url, *options]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert ended.returncode == 2
-    assert words in ended.stderr
-    assert ended.stderr.strip().count("\n") == 0
+def test_bad_options_end_in_one_line(sqlite_url, capsys, options, words):
+    assert main(["serve", "--db", sqlite_url, *options]) == 2
+    said = capsys.readouterr().err
+    assert words in said
+    assert said.strip().count("\n") == 0
 
 
-def test_a_taken_port_is_said_in_one_line(start_server, sqlite_url):
-    server = start_server(sqlite_url, "--no-worker")
-    port = server.url.rpartition(":")[2]
-    command = [sys.executable, "-m", "annotate_app", "serve", "--db", sqlite_url, "--port", port]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert (ended.returncode, ended.stdout) == (2, "")
-    assert f"port {port}" in ended.stderr
-    assert ended.stderr.strip().count("\n") == 0
+def test_a_taken_port_is_said_in_one_line(shared_server, sqlite_url, capsys):
+    port = shared_server.url.rpartition(":")[2]
+    assert main(["serve", "--db", sqlite_url, "--port", port]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert f"port {port}" in said.err
+    assert said.err.strip().count("\n") == 0
 
 
 class NoOpenId:
@@ -236,7 +228,7 @@ async def call(door: Door, scope: dict, incoming: list[dict]) -> list[dict]:
 
 
 def make_door(store: Store, app: Callable | None = None, openid: NoOpenId | None = None) -> Door:
-    async def nothing(scope, receive, send) -> None:  # noqa: ANN001
+    async def nothing(scope, receive, send) -> None:
         raise AssertionError("nobody gets here")
 
     return Door(
@@ -252,7 +244,7 @@ def make_door(store: Store, app: Callable | None = None, openid: NoOpenId | None
 def test_an_open_websocket_carries_nothing_out_once_its_session_is_revoked(sqlite_store):
     seen: list[bytes] = []
 
-    async def app(scope, receive, send) -> None:  # noqa: ANN001
+    async def app(scope, receive, send) -> None:
         for _ in range(2):
             seen.append((await receive())["bytes"])
             if len(seen) == 1:

@@ -36,7 +36,7 @@ def start_work(store: Store, name: str, count: int) -> tuple[Actor, int]:
         store.work.submit(
             actor,
             project.id,
-            Submission(token=lease.token, event_id=f"event-{number}", choice="skip", reason=f"reason {number}"),
+            Submission(token=lease.token, event_id=f"{name}-{number}", choice="skip", reason=f"reason {number}"),
         )
     return actor, project.id
 

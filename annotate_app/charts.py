@@ -15,7 +15,7 @@ Drawing = alt.Chart | alt.LayerChart | alt.FacetChart  # what the functions belo
 
 MUTED = "#8b909a"  # rules, references, whiskers: 3:1 or better on both themes
 WARNING = "#d97706"  # marks that ask for attention
-DIVERGING = ("#b45309", "#9ca3af", "#0e7490")  # low, even, high: told apart by colour-blind readers
+DIVERGING = ("#b45309", "#6b7280", "#0e7490")  # low, even, high: for the colour-blind too, and white reads on them
 # Pixels. The app's theme fits axes, titles and legends into a chart's height, so they are added to the rows'.
 ROW_HEIGHT = 30
 AXIS_HEIGHT = 62

@@ -18,6 +18,8 @@ from annotate_app.proportions import share
 from annotate_app.quality import AnnotatorQuality
 from annotate_app.reports import agreement_csv, report_json
 
+MOST_GROUPS = 16  # drawn at once
+
 
 def page() -> None:
     """Draws the page."""
@@ -87,9 +89,14 @@ def same_twice(people: Sequence[AnnotatorQuality]) -> list[dict[str, object]]:
 
 
 def draw_groups(title: str, groups: Iterable[Agreement], measure: Measure, missing: str) -> None:
-    """One dot with its interval per group."""
+    """One dot with its interval per group; the lowest where there are many."""
     st.subheader(title, anchor=False)
     rows = [interval_row(part.name, part.estimates[measure.name], part.num_items) for part in groups]
+    if len(rows) > MOST_GROUPS:
+        st.caption(f"The {MOST_GROUPS} lowest of {len(rows)}; all are in the download.")
+        rows = sorted((row for row in rows if row["value"] is not None), key=lambda row: float(str(row["value"])))[
+            :MOST_GROUPS
+        ]
     draw_intervals(rows, measure, missing, key=f"agreement-{title}")
 
 

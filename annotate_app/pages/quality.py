@@ -54,7 +54,7 @@ def page() -> None:
 
 def draw_flagged(project: Project, people: tuple[AnnotatorQuality, ...], members: dict[str, Member]) -> None:
     """Who stands out, and in what; a reason to look, not a verdict."""
-    flagged = [person for person in people if person.flags]
+    flagged = sorted((person for person in people if person.flags), key=lambda person: -len(person.flags))
     st.subheader("Worth a look", anchor=False)
     if not flagged:
         st.caption("Nobody stands out.")
@@ -139,11 +139,12 @@ def draw_table(people: tuple[AnnotatorQuality, ...], members: dict[str, Member])
         "weeks": st.column_config.LineChartColumn(
             "by week", y_min=0, y_max=1, width=90, help="Agreement with the others."
         ),
-        "flags": st.column_config.NumberColumn("flags", width="small"),
+        "flags": st.column_config.NumberColumn("flags"),
     }
+    empty = {name: None for name in columns if all(row[name] is None for row in rows)}
     event = st.dataframe(
         rows,
-        column_config=columns,
+        column_config=columns | empty,
         hide_index=True,
         on_select="rerun",
         selection_mode="single-row",

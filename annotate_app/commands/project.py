@@ -38,7 +38,7 @@ HELP = {
 def _create_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", help="name of the new project")
     parser.add_argument("--description", default="", help="a line about it")
-    parser.add_argument("--protocol", help="shipped protocol to take rubric and design from")
+    parser.add_argument("--protocol", help="shipped protocol to take rubric and design from (default: general)")
     parser.add_argument("--rubric", help="YAML file with the rubric")
     parser.add_argument("--design", help="YAML file with the design; the options below go before it")
     _design_arguments(parser)
@@ -104,10 +104,10 @@ def _create(options: argparse.Namespace) -> int:
     from annotate_app.store.store import Store
     from annotate_app.yaml_nodes import read_yaml
 
-    if (options.protocol is None) == (options.rubric is None):
-        raise ValueError("give the rubric by --protocol NAME or by --rubric FILE")
-    if options.protocol is not None:
-        protocol = load_protocol(options.protocol)
+    if options.protocol and options.rubric:
+        raise ValueError("give the rubric by --protocol NAME or by --rubric FILE, not by both")
+    if options.rubric is None:
+        protocol = load_protocol(options.protocol or "general")
         rubric_text, design = protocol.rubric_text, protocol.design
     else:
         rubric_text, design = _parsed_rubric(options.rubric), Design()

@@ -9,6 +9,7 @@ from annotate_app.protocol import Reported, list_protocols, load_protocol, parse
 from annotate_app.rubric import parse_rubric, rubric_text
 
 NAMES = (
+    "general",
     "helpsteer2",
     "helpsteer3",
     "hh_harmless",
@@ -40,6 +41,7 @@ def test_a_protocol_is_whole(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "steps", "tie"),
     [
+        ("general", 7, True),
         ("instructgpt", 3, True),
         ("hh_helpful", 8, False),
         ("hh_harmless", 8, False),

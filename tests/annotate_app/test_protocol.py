@@ -150,5 +150,5 @@ def test_mistakes_in_a_protocol_are_named_at_their_line(old: str, new: str, mess
 
 
 def test_an_unknown_protocol_is_refused_with_the_list() -> None:
-    with pytest.raises(ValueError, match=r"protocol is '\.\./demo', allowed are helpsteer2, helpsteer3"):
+    with pytest.raises(ValueError, match=r"protocol is '\.\./demo', allowed are general, helpsteer2, helpsteer3"):
         load_protocol("../demo")

@@ -128,5 +128,4 @@ def draw_judgments(judgments: list[tuple[str, Judgment]], rubric: Rubric, *, key
         words = judgment.rationale or judgment.reason
         if words:
             with st.container(border=True):
-                st.caption(name)
-                st.text(words)
+                st.text(f"{name}: {words}")

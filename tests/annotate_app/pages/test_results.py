@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 from annotate_app.access import Actor
 from annotate_app.agreement import agreement_report
 from annotate_app.demo import NAME as DEMO
+from annotate_app.design import Design
 from annotate_app.quality import annotator_quality
 from annotate_app.store.store import Store
 from rewardkit.data import Comparison, Judgment, Message
@@ -124,3 +125,21 @@ def test_the_quality_table_shows_what_was_computed(open_page: OpenPage, pages_st
     assert table["name"].tolist() == [person.name for person in people]
     assert table["gold"].tolist() == pytest.approx([100 * person.gold.value for person in people])
     assert [len(weeks) for weeks in table["weeks"]] == [len(person.weeks) for person in people]
+
+
+def test_no_text_of_people_reaches_markdown(open_page: OpenPage, pages_store: Store) -> None:
+    """Streamlit's markdown loads remote images; names, ids and rationales are shown as text only."""
+    project = pages_store.projects.get(ADMIN, EMPTY)
+    image = "![x](http://elsewhere.example/x.png)"
+    pair = Comparison(id=image, prompt=(Message(role="user", content=image),), completion_a=image, completion_b="y")
+    pages_store.comparisons.add(ADMIN, project.id, [pair], overlap=2)
+    for number, choice in enumerate(("a", "b")):
+        vote = Judgment(comparison_id=image, annotator=f"{image}{number}", choice=choice, strength=1, rationale=image)
+        pages_store.judgments.import_many(ADMIN, project.id, [vote])
+    pages_store.projects.update(ADMIN, project.id, design=Design(overlap=2), description=image)
+    for module in ("projects", "overview", "agreement", "quality", "leaderboard", "adjudicate", "comparisons"):
+        test = open_page(module, project=EMPTY)
+        if module == "adjudicate":
+            assert any(image in element.value for element in test.text)
+            test.toggle(key="adjudicate-names").set_value(True).run()
+        assert not any(image in str(element.value) for kind in (test.markdown, test.caption) for element in kind)

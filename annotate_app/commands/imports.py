@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -136,7 +135,7 @@ def _run(options: argparse.Namespace, function, chosen: object, noun: str) -> in
         print_json(summary(done))
         return 0
     for file, reading in done.readings.items():
-        print(f"{file}: {json.dumps(asdict(reading), ensure_ascii=False)}")
+        print(f"{file} read as {describe_reading(asdict(reading))}")
     for row in done.bad[:20]:
         print(f"left out {row.place}: {row.message}")
     if len(done.bad) > 20:
@@ -148,6 +147,15 @@ def _run(options: argparse.Namespace, function, chosen: object, noun: str) -> in
         f"{len(done.bad)} left out of {done.num_rows} rows"
     )
     return 0
+
+
+def describe_reading(reading: dict[str, object]) -> str:
+    """How a file was read, on one line: its form, and which column was taken for what."""
+    columns = reading["columns"]
+    assert isinstance(columns, dict)
+    named = [name if name == column else f"{name} from {column!r}" for name, column in columns.items()]
+    people = [str(name) for name in reading.get("annotators") or ()]  # type: ignore[attr-defined]
+    return f"{reading.get('form') or reading.get('layout')}: {', '.join([*named, *people])}"
 
 
 def _list_bad(path: str | None, bad: Sequence[BadRow]) -> None:

@@ -43,6 +43,14 @@ def test_a_protocol_makes_a_project_and_flags_change_its_design(run) -> None:
     assert made["rubric_version"] == 1
 
 
+def test_without_a_protocol_a_project_gets_the_general_one(run) -> None:
+    from annotate_app.protocol import load_protocol
+
+    code, out, _ = run("project", "create", "p", "--json")
+    general = load_protocol("general")
+    assert (code, json.loads(out)["design"]) == (0, json.loads(json.dumps(general.design.as_dict())))
+
+
 def test_a_design_file_comes_after_the_protocol_and_before_the_flags(run, tmp_path: Path) -> None:
     rubric, design = tmp_path / "rubric.yaml", tmp_path / "design.yaml"
     rubric.write_text(RUBRIC)
@@ -88,7 +96,7 @@ def test_list_and_show_tell_of_projects(run) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("create", "p"), "--protocol NAME or by --rubric FILE"),
+        (("create", "p", "--protocol", "general", "--rubric", "r.yaml"), "--rubric FILE, not by both"),
         (("create", "p", "--protocol", "none such"), "protocol is 'none such'"),
         (("create", "p", "--rubric", "absent.yaml"), "absent.yaml"),
         (("create", "p", "--protocol", "instructgpt", "--overlap", "0"), "overlap is 0, allowed is 1 or more"),

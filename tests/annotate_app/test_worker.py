@@ -22,7 +22,7 @@ from annotate_app.store.store import Store
 
 ADMIN = Actor.command_line()
 # A training in a few lines: writes progress, obeys SIGTERM (or not), may leave a child behind.
-COMMAND = '''
+COMMAND = """
 import json, os, pathlib, signal, subprocess, sys, time
 steps, stubborn, child, code = int(sys.argv[1]), *sys.argv[2:5]
 run = pathlib.Path(os.environ["TIEBREAK_RUN_DIR"])
@@ -39,7 +39,7 @@ for step in range(steps):
     if stopping:
         print("checkpoint saved"); sys.exit(143)
 print("ends"); sys.exit(int(code))
-'''
+"""
 
 
 @pytest.fixture

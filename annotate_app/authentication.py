@@ -32,6 +32,7 @@ SECURITY_HEADERS = {
     "object-src 'none'; frame-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
+    "x-dns-prefetch-control": "off",
     "referrer-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
 }

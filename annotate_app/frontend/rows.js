@@ -2,7 +2,7 @@
 // {overall: score | "tie" | "both_bad" | null, criteria: {name: score | [left, right]}, flags: {left, right}, rationale}.
 // A score is negative where the left response is better.
 
-const CRITERION_LETTERS = "qwazxcvghjklpyir";
+const CRITERION_LETTERS = "qwazcvghjklpyir";
 const SIDES = ["left", "right"];
 
 export const emptyAnswer = () => ({ overall: null, criteria: {}, flags: { left: [], right: [] }, rationale: "" });

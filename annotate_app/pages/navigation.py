@@ -12,7 +12,7 @@ from annotate_app.access import Actor, UserRole
 from annotate_app.pages.context import choose_project, current_actor, current_store
 from annotate_app.store.projects import Project
 
-# Section, least role, module under annotate_app.pages, title, icon. The first page a role may open is its front page.
+# Section, least role, module under annotate_app.pages, title, icon. A role begins at the first page it may open.
 LISTED: tuple[tuple[str, UserRole, str, str, str], ...] = (
     ("", "lead", "overview", "Overview", "dashboard"),
     ("", "annotator", "label", "Label", "balance"),
@@ -56,26 +56,28 @@ def show() -> None:
 
 def pages_of(actor: Actor) -> dict[str, list[StreamlitPage]]:
     """By section, the pages this role may open."""
-    sections: dict[str, list[StreamlitPage]] = {}
+    front = st.Page(show_front, title="Tiebreak", url_path="home", default=True, visibility="hidden")
+    sections: dict[str, list[StreamlitPage]] = {"": [front]}
     for section, role, module, _, _ in LISTED:
         if actor.is_at_least(role):
             sections.setdefault(section, []).append(page_at(module))
     return sections
 
 
-def page_at(module: str) -> StreamlitPage:
-    """The page of a module under `annotate_app.pages`, as `st.switch_page` and `st.page_link` take it.
-
-    The front page has no address of its own, so that a link to it depends on who asks.
-    """
-    title, icon = next((title, icon) for _, _, name, title, icon in LISTED if name == module)
+def show_front() -> None:
+    """The bare address leads to the first page that the role may open, under that page's own address."""
     actor = current_actor()
-    front = next(name for _, role, name, _, _ in LISTED if actor.is_at_least(role))
+    st.switch_page(page_at(next(module for _, role, module, _, _ in LISTED if actor.is_at_least(role))))
+
+
+def page_at(module: str) -> StreamlitPage:
+    """The page of a module under `annotate_app.pages`, as `st.switch_page` and `st.page_link` take it."""
+    title, icon = next((title, icon) for _, _, name, title, icon in LISTED if name == module)
 
     def draw() -> None:
         importlib.import_module(f"annotate_app.pages.{module}").page()
 
-    return st.Page(draw, title=title, icon=f":material/{icon}:", url_path=module, default=module == front)
+    return st.Page(draw, title=title, icon=f":material/{icon}:", url_path=module)
 
 
 def draw_notices(actor: Actor, project: Project | None) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Select, Table, create_engine, event, insert
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 DEFAULT_URL = "sqlite:///data/tiebreak.db"
 
@@ -106,7 +107,10 @@ def read_pairs(connection: Connection, query: Select) -> dict[Any, Any]:
 
 
 def _create_engine(url: str) -> Engine:
-    parsed = make_url(url)
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise ValueError("the database URL is none: allowed are sqlite:///PATH and postgresql+psycopg://...") from None
     if parsed.get_backend_name() == "postgresql":
         return create_engine(parsed, pool_size=20, max_overflow=40, pool_pre_ping=True, json_serializer=_to_json)
     if parsed.get_backend_name() != "sqlite":

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from sqlalchemy.exc import OperationalError
 
 from annotate_app.store.audit import Audit
 from annotate_app.store.browsing import Browsing
@@ -46,11 +49,20 @@ class Store:
             url: `sqlite:///path` (relative to the working directory) or `postgresql+psycopg://...`; None takes
                 TIEBREAK_DB, else the default file.
             migrate: False where another process of the same version has already done it.
+
+        Raises:
+            ValueError: if there is no such database, or it cannot be reached.
         """
-        database = Database(database_url(url))
+        url = database_url(url)
+        database = Database(url)
         try:
             if migrate:
                 upgrade(database)
+        except (OperationalError, sqlite3.DatabaseError) as error:
+            database.close()
+            reason = str(getattr(error, "orig", error)).splitlines()[0]
+            shown = database.engine.url.render_as_string(hide_password=True)
+            raise ValueError(f"database {shown} cannot be opened: {reason}") from error
         except BaseException:
             database.close()
             raise

@@ -112,3 +112,25 @@ def test_reading_sees_one_state_throughout(store: Store) -> None:
 def test_other_databases_are_refused() -> None:
     with pytest.raises(ValueError, match=r"allowed are sqlite:/// and postgresql\+psycopg://"):
         Database("mysql://localhost/x")
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("postgresql+psycopg://nobody:secret@127.0.0.1:1/none", r"nobody:\*\*\*@127\.0\.0\.1:1/none cannot be opened"),
+        ("mysql://host/name", "allowed are sqlite:/// and postgresql"),
+        ("just a name", "the database URL is none"),
+    ],
+)
+def test_a_database_that_is_not_there_is_one_clear_line(url: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said) as error:
+        Store.open(url)
+    assert "secret" not in str(error.value)
+
+
+def test_a_file_that_is_no_database_is_left_as_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "notes.db"
+    file.write_text("notes")
+    with pytest.raises(ValueError, match="file is not a database"):
+        Store.open(f"sqlite:///{file}")
+    assert file.read_text() == "notes"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from typing import Any
 
 import jsonargparse
 
@@ -33,7 +34,7 @@ def build_parser(rooms: list[str]) -> jsonargparse.ArgumentParser:
         prog="annotate-app", description="Collect human preferences, settle disagreements, export training data."
     )
     top = parser.add_subcommands(required=True, dest="command")
-    groups: dict[str, jsonargparse._core.ActionsContainer] = {}
+    groups: dict[str, Any] = {}
     for room in rooms:
         for command in importlib.import_module(f"annotate_app.commands.{room}").COMMANDS:
             sub = jsonargparse.ArgumentParser(description=command.help)

@@ -80,7 +80,8 @@ class Design:
 
     def as_dict(self) -> dict[str, object]:
         """Plain values, for JSON and YAML."""
-        return asdict(self) | {"groups": dict(self.groups)}
+        values: dict[str, object] = asdict(self)
+        return values | {"groups": dict(self.groups)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, object]) -> Design:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ast
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -122,9 +122,8 @@ def test_light_half_of_rewardkit_loads_without_streamlit_and_pandas() -> None:
 
 
 def test_help_answers_within_a_second() -> None:
-    times = []
-    for _ in range(3):
-        start = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "annotate_app", "--help"], capture_output=True, check=True, cwd=ROOT)
-        times.append(time.perf_counter() - start)
-    assert min(times) < 1.0
+    """Processor time, which a busy machine does not lengthen as it does the wall clock."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-m", "annotate_app", "--help"], capture_output=True, check=True, cwd=ROOT)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.0

@@ -10,11 +10,7 @@ import sqlite3
 import time
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, inspect, text
 
 from annotate_app.store.database import Database
 
@@ -31,21 +27,28 @@ def upgrade(database: Database, revision: str = "head") -> None:
     """
     if database.is_sqlite:
         _switch_to_wal(database)
+    with database.read() as connection:
+        if schema_revision(connection) == (head_revision() if revision == "head" else revision):
+            return
     with database.write() as connection:
         upgrade_within(connection, revision)
 
 
 def upgrade_within(connection: Connection, revision: str = "head") -> None:
     """As `upgrade`, inside a write transaction of the caller."""
-    known = {script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions()}
     if connection.dialect.name != "sqlite":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK_KEY})
+    known = revisions()
     found = schema_revision(connection)
     for each in (found, revision):
         if each not in (None, "head", *known):
             raise ValueError(f"schema {each} is newer than this version, which knows up to {head_revision()}")
     if found == (head_revision() if revision == "head" else revision):
         return
+    # Here and not at the top: it takes longer to load than most commands take to run.
+    from alembic import command
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["connection"] = connection
@@ -54,12 +57,19 @@ def upgrade_within(connection: Connection, revision: str = "head") -> None:
 
 def schema_revision(connection: Connection) -> str | None:
     """The revision a database has, None where it has none yet."""
-    return MigrationContext.configure(connection).get_current_revision()
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def revisions() -> list[str]:
+    """The revisions of this version, oldest first: the numbers that their files' names begin with."""
+    return sorted(path.stem.partition("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*_*.py"))
 
 
 def head_revision() -> str:
     """The newest revision of this version."""
-    return ScriptDirectory(str(MIGRATIONS)).get_current_head() or ""
+    return revisions()[-1]
 
 
 def _switch_to_wal(database: Database) -> None:

@@ -50,7 +50,7 @@ def test_no_script_runs_and_no_request_leaves(
     assert [
         url for url in requests if urlsplit(url).netloc != own and urlsplit(url).scheme not in ("data", "blob")
     ] == []
-    assert [urlsplit(url).path for url in navigations] == ["/"]
+    assert [urlsplit(url).path for url in navigations] == ["/label"]
     assert desk.page.evaluate("window.__ran") is None
     found = desk.page.evaluate(
         """() => {

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import delete, insert, inspect, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from annotate_app.access import Actor
 from annotate_app.store import audit, tables
 from annotate_app.store.database import Database
-from annotate_app.store.migrate import head_revision, schema_revision, upgrade
+from annotate_app.store.migrate import MIGRATIONS, head_revision, revisions, schema_revision, upgrade
 from annotate_app.store.store import Store
 
 ADMIN = Actor.command_line()
@@ -41,6 +42,12 @@ def test_every_index_of_the_tables_is_made(store: Store) -> None:
     for table in tables.metadata.sorted_tables:
         made = {index["name"] for index in found.get_indexes(table.name)}
         assert {index.name for index in table.indexes} <= made
+
+
+def test_revisions_are_numbered_as_alembic_chains_them() -> None:
+    scripts = ScriptDirectory(str(MIGRATIONS))
+    assert [script.revision for script in scripts.walk_revisions()][::-1] == revisions()
+    assert scripts.get_current_head() == head_revision()
 
 
 def test_an_empty_database_comes_up_from_nothing(tmp_path: Path) -> None:

@@ -47,6 +47,7 @@ def _create_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _change_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("project", help="name or number of the project")
+    parser.add_argument("--name", help="another name for it")
     parser.add_argument("--description", help="a line about it")
     parser.add_argument("--rubric", help="YAML file with the next version of the rubric")
     parser.add_argument("--archived", type=_boolean, metavar="true|false", help="hide it and stop its work, or back")
@@ -131,6 +132,7 @@ def _change(options: argparse.Namespace) -> int:
         project = store.projects.update(
             ACTOR,
             project.id,
+            name=options.name,
             design=design if design != project.design else None,
             description=options.description,
             archived=options.archived,

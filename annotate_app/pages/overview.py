@@ -176,6 +176,7 @@ def draw_settings(project: Project) -> None:
         st.expander("Settings of the collection", icon=":material/settings:"),
         st.form(f"settings-{project.id}", border=False),
     ):
+        st.text_input("Name", project.name, max_chars=120, key=f"settings-{project.id}-name")
         st.text_area("Description", project.description, key=f"settings-{project.id}-description", height=68)
         draw_design(project.design, f"settings-{project.id}")
         st.form_submit_button("Save settings", type="primary", on_click=save_settings, args=(project.id,))
@@ -185,6 +186,6 @@ def save_settings(project_id: int) -> None:
     """Stores what the form holds."""
     design = act("", read_design, f"settings-{project_id}")
     if design is not None:
-        description = st.session_state[f"settings-{project_id}-description"]
-        options = {"design": design, "description": description}
+        options = {name: st.session_state[f"settings-{project_id}-{name}"] for name in ("name", "description")}
+        options["design"] = design
         act("Settings saved.", current_store().projects.update, current_actor(), project_id, **options)

@@ -54,12 +54,10 @@ class Projects:
             ValueError: if the name is taken, or the rubric has a mistake.
         """
         actor.require("lead", "creating a project")
-        name = checked_text(name.strip(), "project name", 120)
         checked_content(description, "description")
         rubric_language.parse_rubric(rubric_text, f"rubric of {name}")
         with self._database.write() as connection:
-            if _by_name(connection, name) is not None:
-                raise ValueError(f"there is a project named {name!r} already")
+            name = _free_name(connection, name)
             values = {"description": description, "design": design.as_dict(), "simulated": simulated}
             project_id = insert_row(connection, tables.project, name=name, created_at=time.time(), **values)
             insert_rubric(connection, actor, project_id, 1, rubric_text)
@@ -89,15 +87,22 @@ class Projects:
         actor: Actor,
         project_id: int,
         *,
+        name: str | None = None,
         design: Design | None = None,
         description: str | None = None,
         archived: bool | None = None,
     ) -> Project:
-        """Changes what is given. A new design re-makes the open slots and their order. Lead or above."""
+        """Changes what is given. A new design re-makes the open slots and their order. Lead or above.
+
+        Raises:
+            ValueError: if another project has the name.
+        """
         with self._database.write() as connection:
             require_member(connection, actor, project_id, "changing the project", "lead")
             before = lock_design(connection, project_id)
             values: dict[str, object] = {}
+            if name is not None:
+                values["name"] = _free_name(connection, name, project_id)
             if design is not None:
                 values["design"] = design.as_dict()
             if description is not None:
@@ -194,6 +199,15 @@ class Projects:
 
 def _row(connection: Connection, project_id: int) -> Row:
     return connection.execute(select(tables.project).where(tables.project.c.id == project_id)).one()
+
+
+def _free_name(connection: Connection, name: str, project_id: int | None = None) -> str:
+    """The name without blanks around it; ValueError where another project has it."""
+    name = checked_text(name.strip(), "project name", 120)
+    found = _by_name(connection, name)
+    if found is not None and found.id != project_id:
+        raise ValueError(f"there is a project named {name!r} already")
+    return name
 
 
 def _by_name(connection: Connection, name: str) -> Row | None:

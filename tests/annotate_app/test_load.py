@@ -15,6 +15,10 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
 import annotators
+from sqlalchemy import func, select
+
+from annotate_app.store import tables
+from annotate_app.store.database import Database
 
 
 def test_every_judgment_is_accounted_for(sqlite_url):
@@ -35,10 +39,22 @@ def test_the_last_slots_go_to_nobody_twice(sqlite_url):
     assert 8 * annotators.OVERLAP - 2 * len(names) <= books.stored <= 8 * annotators.OVERLAP
 
 
+def kill_in_the_midst(url: str, pid: int) -> None:
+    """Kills the server once everybody is at work, however slow the machine is."""
+    database = Database(url)
+    done = 0
+    while done < 60:
+        time.sleep(0.1)
+        with database.read() as connection:
+            done = connection.execute(select(func.count()).select_from(tables.judgment)).scalar_one()
+    os.kill(pid, signal.SIGKILL)
+    database.close()
+
+
 def test_a_killed_server_has_kept_what_it_acknowledged(sqlite_url):
     names = annotators.prepare(sqlite_url, annotators=5, comparisons=2000)
     with annotators.serve(sqlite_url) as (server, process):
-        threading.Timer(6, os.kill, (process.pid, signal.SIGKILL)).start()
+        threading.Thread(target=kill_in_the_midst, args=(sqlite_url, process.pid), daemon=True).start()
         work = asyncio.run(annotators.annotate(server, process.pid, names, seconds=60, pause_s=0))
         assert process.wait(10) == -signal.SIGKILL
     assert all(record.ended for record in work.records)

@@ -157,6 +157,14 @@ def test_a_new_policy_orders_the_queue_anew(store: Store, make_project: Callable
     assert order(store, project)[0] == "c20"
 
 
+def test_a_project_takes_another_name_that_is_free(store: Store, project: Project) -> None:
+    other = store.projects.create(ADMIN, "other", rubric_text="title: T\nguidelines: Read.\n", design=Design())
+    assert store.projects.update(ADMIN, project.id, name=" Parcels ").name == "Parcels"
+    assert store.projects.update(ADMIN, project.id, name="Parcels").name == "Parcels"
+    with pytest.raises(ValueError, match="there is a project named 'Parcels' already"):
+        store.projects.update(ADMIN, other.id, name="Parcels")
+
+
 def test_an_update_changes_only_what_is_given(store: Store, project: Project) -> None:
     changed = store.projects.update(ADMIN, project.id, description="parcels", archived=True)
     assert (changed.description, changed.archived, changed.design) == ("parcels", True, project.design)

@@ -1,0 +1,110 @@
+"""The configuration of each command: flat frozen dataclasses, one documented line a field, nothing heavy imported."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Mode = Literal["full", "lora", "head"]
+Members = Literal["heads", "lora", "full"]
+Likelihood = Literal["bradley_terry", "rao_kupper", "davidson", "crowd"]
+Precision = Literal["auto", "fp32", "bf16"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardConfig:
+    """Training of a reward model.
+
+    Attributes:
+        model: `tiny` or `small` (made here, from random weights), `tfidf`, a folder or a hub id.
+        data: preference file, saved `datasets` folder or hub id; or give `project`.
+        project: a project of the app; its released preferences are exported into the run directory first.
+        db: database URL of that project; default as in the app.
+        eval_data: held-out preferences; without it `eval_share` of the prompts is held out.
+        out: the run directory.
+        resume: continue the run in `out` from its last checkpoint.
+        mode: train all weights, LoRA adapters, or only a head on frozen features.
+        ensemble: K, number of members.
+        members: what a member of its own has: a head, a LoRA adapter and a head, or all weights.
+        bootstrap: members draw their own rows with replacement.
+        likelihood: how rewards explain votes; the last two model ties as outcomes, crowd annotators' reliability.
+        criteria: also train one head per rubric criterion.
+        label_smoothing: share of labels taken to be flipped, 0 up to 0.5.
+        use_margin: ask chosen to lead by the row's margin.
+        centring: weight of the squared sum of a pair's rewards.
+        batch_size: pairs per optimizer step.
+        token_budget: tokens per micro-batch; steps do not depend on it.
+        max_length: tokens kept of a conversation, cut at its start.
+        learning_rate: peak; 0 chooses 5e-4 for tiny and small, 1e-4 for LoRA, 1e-5 for all weights.
+        epochs: passes over the data.
+        warmup_share: share of steps in which the learning rate rises; it then falls to 0 as a cosine.
+        weight_decay: of matrices, not of norms, biases and heads.
+        max_grad_norm: gradient norm is clipped to this.
+        eval_every: steps between held-out evaluations; 0 chooses ten per run.
+        patience: evaluations without a better held-out NLL before training stops; 0 never stops early.
+        eval_share: share of prompts held out when no eval_data is given.
+        calibration: fitted on held-out pairs and saved with the model.
+        precision: of matrix products; auto takes bf16 where the hardware multiplies it natively.
+        gradient_checkpointing: recompute activations in backward: less memory, more time.
+        lora_rank: rank of the adapters.
+        lora_layers: adapt only this many top layers; 0 adapts all.
+        load_in_4bit: QLoRA, where bitsandbytes is installed.
+        checkpoint_every: steps between checkpoints; 0 writes one at each evaluation.
+        on_bad_row: stop at a bad row, or leave it out and list it in the run.
+        allow_leakage: accept prompts that stand in both training and evaluation data.
+        seed: of everything random.
+    """
+
+    model: str
+    out: str
+    data: str = ""
+    project: str = ""
+    db: str = ""
+    eval_data: str = ""
+    resume: bool = False
+    mode: Mode = "full"
+    ensemble: int = 1
+    members: Members = "heads"
+    bootstrap: bool = True
+    likelihood: Likelihood = "bradley_terry"
+    criteria: bool = False
+    label_smoothing: float = 0.0
+    use_margin: bool = False
+    centring: float = 0.0
+    batch_size: int = 32
+    token_budget: int = 8192
+    max_length: int = 1024
+    learning_rate: float = 0.0
+    epochs: int = 1
+    warmup_share: float = 0.05
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    eval_every: int = 0
+    patience: int = 3
+    eval_share: float = 0.1
+    calibration: Literal["temperature", "isotonic", "none"] = "temperature"
+    precision: Precision = "auto"
+    gradient_checkpointing: bool = False
+    lora_rank: int = 16
+    lora_layers: int = 0
+    load_in_4bit: bool = False
+    checkpoint_every: int = 0
+    on_bad_row: Literal["error", "skip"] = "error"
+    allow_leakage: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if bool(self.data) == bool(self.project):
+            raise ValueError("give either data or project")
+        for name, least in (("ensemble", 1), ("batch_size", 1), ("token_budget", 1), ("max_length", 8), ("epochs", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} is {getattr(self, name)}, allowed is {least} or more")
+        for name in ("learning_rate", "centring", "weight_decay", "patience", "eval_every", "checkpoint_every"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}, allowed is 0 or more")
+        if not 0 <= self.label_smoothing < 0.5:
+            raise ValueError(f"label_smoothing is {self.label_smoothing}, allowed is 0 up to 0.5")
+        if not 0 < self.eval_share < 1:
+            raise ValueError(f"eval_share is {self.eval_share}, allowed is between 0 and 1")
+        if self.model == "tfidf" and self.mode != "head":
+            raise ValueError("model tfidf has no weights to train but its head: use mode head")

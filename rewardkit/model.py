@@ -83,6 +83,7 @@ class RewardScorer(torch.nn.Module):
 
 def packed_features(classifier: PreTrainedModel, rows: Sequence[Branched]) -> Tensor:
     """(S, h) features with every prompt computed once and no padding."""
+    assert classifier.config._attn_implementation == attention.NAME, "rows would see each other"
     batch = pack(rows)
     device = classifier.device
     with attention.packed_rows(batch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 
 import jsonargparse
@@ -45,8 +46,9 @@ def build_parser(rooms: list[str]) -> jsonargparse.ArgumentParser:
                 continue
             if first not in groups:
                 group = jsonargparse.ArgumentParser(description=f"{first} commands")
-                groups[first] = group.add_subcommands(required=True, dest="subcommand")
+                # jsonargparse asks for level order: the group joins its parent before it gets commands of its own.
                 top.add_subcommand(first, group, help=f"{first} commands (see `annotate-app {first} --help`)")
+                groups[first] = group.add_subcommands(required=True, dest="subcommand")
             groups[first].add_subcommand(second, sub, help=command.help)
     return parser
 
@@ -59,6 +61,8 @@ def find_command(words: list[str]):  # noqa: ANN201
 
 def main(argv: list[str] | None = None) -> int:
     """Runs one command; the exit code is 0 done, 1 failed, 2 bad input."""
+    # Before numpy loads: our products are many and small, which threads of their own slow down up to three times.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     words = list(sys.argv[1:] if argv is None else argv)
     known = words and words[0] in ROOMS
     rooms = [ROOMS[words[0]]] if known else sorted(set(ROOMS.values()))

@@ -6,9 +6,6 @@ is decided again by the store.
 
 from __future__ import annotations
 
-import streamlit as st
-
 from annotate_app.pages import navigation
 
-st.set_page_config(page_title="Tiebreak", page_icon=":material/balance:", layout="wide")
 navigation.show()

@@ -20,6 +20,7 @@ DIVERGING = ("#b45309", "#9ca3af", "#0e7490")  # low, even, high: told apart by 
 ROW_HEIGHT = 30
 AXIS_HEIGHT = 62
 LEGEND_HEIGHT = 62
+LINE_BREAK = ": "  # a label such as "InstructGPT: held-out labelers" takes two lines
 
 
 def _data(rows: Rows) -> alt.InlineData:
@@ -37,7 +38,10 @@ def _height(num_rows: int, *, legend: bool = False, row: int = ROW_HEIGHT) -> in
 
 
 def _names(field: str, rows: Rows) -> alt.Y:
-    axis = alt.Axis(labelLimit=150, labelOverlap=False, ticks=False, domain=False)
+    lines = f"split(datum.label, '{LINE_BREAK}')"
+    axis = alt.Axis(
+        labelLimit=170, labelExpr=lines, labelOverlap=False, labelFlush=False, ticks=False, domain=False, labelPadding=6
+    )
     return alt.Y(f"{field}:N", title=None, sort=_order(rows, field), axis=axis)
 
 
@@ -98,7 +102,9 @@ def intervals(
     layers: list[alt.Chart] = [whiskers, own, warning, published]
     if reference is not None:
         layers.insert(0, _vertical(reference, reference_label))
-    return alt.layer(*layers).properties(height=_height(len(_order(rows, "label"))))
+    labels = _order(rows, "label")
+    lines = 1.3 if any(LINE_BREAK in label for label in labels) else 1
+    return alt.layer(*layers).properties(height=_height(len(labels), row=round(ROW_HEIGHT * lines)))
 
 
 def _vertical(at: float, words: str) -> alt.Chart:

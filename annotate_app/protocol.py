@@ -11,7 +11,7 @@ from importlib import resources
 from typing import cast
 
 from annotate_app.design import POLICIES, RULES, Design, Policy, Rule
-from annotate_app.rubric import Rubric, parse_rubric
+from annotate_app.rubric import Rubric, read_rubric
 from annotate_app.yaml_nodes import Entry, read_yaml
 
 # What a reported figure may measure; the names are those of the agreement page.
@@ -77,8 +77,7 @@ def parse_protocol(text: str, name: str, place: str) -> Protocol:
     """Reads a protocol's YAML: title, source, summary, rubric, design and reported."""
     keys = ("title", "source", "summary", "rubric", "design", "reported")
     values = read_yaml(text, place).fields(keys, required=keys)
-    rubric_text = _section(text, values["rubric"])
-    rubric = parse_rubric(rubric_text, f"{place} (rubric)")
+    rubric = read_rubric(values["rubric"])
     if rubric.protocol != name:
         raise values["rubric"].error(f"rubric.protocol is {rubric.protocol!r}, allowed is {name!r}")
     return Protocol(
@@ -86,9 +85,9 @@ def parse_protocol(text: str, name: str, place: str) -> Protocol:
         title=values["title"].text(),
         source=values["source"].text().strip(),
         summary=values["summary"].text().strip(),
-        rubric_text=rubric_text,
+        rubric_text=_section(text, values["rubric"]),
         rubric=rubric,
-        design=_design(values["design"]),
+        design=read_design(values["design"]),
         reported=tuple(_reported(item) for item in values["reported"].items()),
     )
 
@@ -99,7 +98,8 @@ def _section(text: str, entry: Entry) -> str:
     return textwrap.dedent("".join(lines[entry.node.start_mark.line : entry.node.end_mark.line])).rstrip("\n") + "\n"
 
 
-def _design(entry: Entry) -> Design:
+def read_design(entry: Entry) -> Design:
+    """The settings of a collection, from a mapping in YAML; what is left out stands at its default."""
     found: dict[str, object] = {}
     for key, value in entry.fields(tuple(Design.__dataclass_fields__)).items():
         match key:

@@ -133,10 +133,11 @@ class Rendered:
 def render(text: str) -> Rendered:
     """Markdown to sanitised HTML, remembered by content."""
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    whole = text.encode("utf-8", "replace").decode()  # half a surrogate pair cannot be sent
     short = len(text) <= LONGEST_MARKDOWN
     return Rendered(
-        html=_CACHE.get(digest, lambda: sanitise(_to_html(text))) if short else "",
-        raw=text[:LONGEST_SHOWN].encode("utf-8", "replace").decode(),
+        html=_CACHE.get(digest, lambda: sanitise(_to_html(whole))) if short else "",
+        raw=whole[:LONGEST_SHOWN],
         num_characters=len(text),
         digest=digest,
     )

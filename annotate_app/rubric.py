@@ -22,6 +22,7 @@ RESERVED_NAMES = (
     *("prompt", "chosen", "rejected", "criteria", "flags", "rationale", "reason", "seconds", "annotator"),
 )
 MAX_RATING = 10
+_RARE_BREAKS = ("\r", "\x85", "\u2028", "\u2029")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _WORDINGS = {
     1: ("better",),
@@ -277,7 +278,9 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+    # Only double quotes keep the rarer line breaks as they are.
+    style = '"' if any(each in text for each in _RARE_BREAKS) else "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
 _Dumper.add_representer(str, _represent_text)

@@ -32,15 +32,18 @@ _DARK = {
     "sidebar.borderColor": "#343c3d",
 }
 _SERIES = ["#0f6b66", "#c8702a", "#5a6acf", "#a23b72", "#6b8e23", "#8a6d3b", "#4b8bbe", "#7a7a7a"]
+_SERIES_BY_NIGHT = ["#5cc0b6", "#e8975a", "#8f9bea", "#d678a9", "#a3c45a", "#c5a36a", "#7db8e0", "#a8a8a8"]
 
 THEME: dict[str, object] = {
+    "theme.paddingTop": "2.5rem",
     "theme.baseRadius": "0.4rem",
     "theme.buttonRadius": "0.4rem",
     "theme.baseFontSize": 15,
     "theme.headingFontWeights": [650, 600, 600, 600, 600, 600],
     "theme.headingFontSizes": ["1.75rem", "1.35rem", "1.15rem", "1rem", "0.95rem", "0.9rem"],
     "theme.showWidgetBorder": True,
-    "theme.chartCategoricalColors": _SERIES,
+    "theme.light.chartCategoricalColors": _SERIES,
+    "theme.dark.chartCategoricalColors": _SERIES_BY_NIGHT,
     **{f"theme.light.{name}": value for name, value in _LIGHT.items()},
     **{f"theme.dark.{name}": value for name, value in _DARK.items()},
 }

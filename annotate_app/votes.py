@@ -15,6 +15,7 @@ from rewardkit.data import CHOICES
 CHOICE_CODES: dict[str, int] = {name: code for code, name in enumerate(CHOICES)}
 KINDS = ("work", "gold", "repeat", "qualification", "import")
 KIND_CODES: dict[str, int] = {name: code for code, name in enumerate(KINDS)}
+COLLECTED_KINDS = ("work", "import")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +60,15 @@ class Votes:
 
     def __len__(self) -> int:
         return len(self.item)
+
+    @property
+    def is_collected(self) -> np.ndarray:
+        """(N,) bool: real work and imports, never checks (gold, repeats, qualification)."""
+        return np.isin(self.kind, [KIND_CODES[name] for name in COLLECTED_KINDS])
+
+    def counted(self) -> Votes:
+        """The votes that agreement and consensus count: collected, and not a skip."""
+        return self.where(self.is_collected & (self.choice != CHOICE_CODES["skip"]))
 
     def where(self, keep: np.ndarray) -> Votes:
         """The votes at a boolean mask or an index array (N,); items and annotators keep their numbering."""

@@ -59,7 +59,7 @@ class Entry:
         """The values of a mapping with known keys; unknown, duplicate and missing keys are errors."""
         found: dict[str, Entry] = {}
         for key, value in self.pairs():
-            name = key.text()
+            name = key.node.value
             if name not in allowed:
                 raise key.error(f"unknown key {name!r}{self._where()}{_did_you_mean(name, allowed)}")
             found[name] = value.named(f"{self.path}.{name}" if self.path else name)
@@ -165,11 +165,10 @@ def read_yaml(text: str, place: str) -> Entry:
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        raise YamlError(place, mark.line + 1 if mark else 1, _explain(error, text)) from error
+        raise YamlError(place, *_explain(error, text)) from error
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise YamlError(place, line, f"the character {error.character!r} is not allowed in YAML") from error
+        raise YamlError(place, line, f"the character {text[error.position]!r} is not allowed in YAML") from error
     except RecursionError as error:
         raise YamlError(place, 1, "the text is nested too deeply") from error
     if node is None:
@@ -177,15 +176,20 @@ def read_yaml(text: str, place: str) -> Entry:
     return Entry(place=place, path="", node=node)
 
 
-def _explain(error: yaml.MarkedYAMLError, text: str) -> str:
+def _explain(error: yaml.MarkedYAMLError, text: str) -> tuple[int, str]:
+    """The line to look at, counted from 1, and what is wrong there, in words for people who do not write YAML daily."""
     problem = error.problem or "no valid YAML"
-    mark = error.problem_mark
-    line = text.splitlines()[mark.line] if mark and mark.line < len(text.splitlines()) else ""
-    if "'\\t'" in problem or line[: len(line) - len(line.lstrip())].count("\t"):
-        return "a tab stands where YAML wants spaces"
+    if problem == "could not find expected ':'" and error.context_mark:
+        return error.context_mark.line + 1, "a key without its colon, or a text that has lost its indentation or quote"
+    mark = error.problem_mark or error.context_mark
+    number = mark.line if mark else 0
+    line = [*text.splitlines(), ""][number] if number <= text.count("\n") else ""
+    if "\t" in line[: len(line) - len(line.lstrip())]:
+        return number + 1, "a tab stands where YAML wants spaces"
     if problem == "mapping values are not allowed here":
-        return "a colon stands where no key is due: put a text that holds one in quotes, or check the indentation"
-    return f"not valid YAML: {problem}"
+        problem = "a colon stands where no key is due: put a text that holds one in quotes, or check the indentation"
+        return number + 1, problem
+    return number + 1, f"not valid YAML: {problem}"
 
 
 def _did_you_mean(name: str, allowed: Sequence[str]) -> str:

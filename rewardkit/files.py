@@ -5,16 +5,17 @@ What the rows mean is not known here (see `rewardkit.forms`), and they are writt
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
-import io
 import json
 import re
 import shutil
 import tempfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast, get_args
 
@@ -69,13 +70,19 @@ def place(source: Source, number: int, format: Format) -> str:
     return f"{file_name(source)}: record {number}" if format in ("json", "parquet") else f"{file_name(source)}:{number}"
 
 
-def read_rows(source: Source, format: Format | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
+Rows = Iterator[tuple[int, dict[str, Any]]]
+OnBad = Callable[[int, str], None]
+"""Takes the line or record number of a row that is not one, and what is wrong with it."""
+
+
+def read_rows(source: Source, format: Format | None = None, on_bad: OnBad | None = None) -> Rows:
     """Yields rows with their line (JSONL, CSV: the line a row starts on) or record number (JSON, Parquet), from 1.
 
     Args:
         source: a path, or a seekable binary stream such as an upload; read from its start, and left open.
         format: what it is; None asks `detect_format`. JSON is an array of objects, an object with such an array under
             `data`, or an object per line. Gzip is recognised by its first bytes.
+        on_bad: called for a single line or record that cannot be read, which is then left out; None raises.
 
     Raises:
         ValueError: naming the file and the line or record, where it is not what it says it is.
@@ -85,11 +92,11 @@ def read_rows(source: Source, format: Format | None = None) -> Iterator[tuple[in
     with open_bytes(source) as stream:
         match found:
             case "jsonl":
-                yield from _read_jsonl(stream, name)
+                yield from _read_jsonl(stream, name, on_bad)
             case "json":
-                yield from _read_json(stream, name)
+                yield from _read_json(stream, name, on_bad)
             case "csv":
-                yield from _read_csv(stream, name)
+                yield from _read_csv(stream, name, on_bad)
             case "parquet":
                 yield from _read_parquet(stream, name)
 
@@ -111,7 +118,7 @@ def _read(stream: BinaryIO, size: int, name: str) -> bytes:
         raise ValueError(f"{name}: the gzip data is truncated or damaged ({error})") from error
 
 
-def _lines(stream: BinaryIO, name: str) -> Iterator[tuple[int, str]]:
+def _byte_lines(stream: BinaryIO, name: str) -> Iterator[tuple[int, bytes]]:
     number = 0
     while True:
         try:
@@ -125,93 +132,123 @@ def _lines(stream: BinaryIO, name: str) -> Iterator[tuple[int, str]]:
             if line.startswith((b"\xff\xfe", b"\xfe\xff")):
                 raise ValueError(f"{name}:1: the text is UTF-16, allowed is UTF-8")
             line = line.removeprefix(BOM)
-        yield number, _decode(line, f"{name}:{number}")
+        yield number, line
 
 
-def _decode(data: bytes, where: str) -> str:
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        found = data[error.start : error.start + 1].hex()
-        raise ValueError(f"{where}: byte 0x{found} at {error.start} of the line is not UTF-8") from error
+def _lines(stream: BinaryIO, name: str) -> Iterator[str]:
+    for number, line in _byte_lines(stream, name):
+        try:
+            yield line.decode()
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{name}:{number}: {_not_utf8(error)}") from error
 
 
-def _object(value: object, where: str) -> dict[str, Any]:
+def _not_utf8(error: UnicodeDecodeError) -> str:
+    return f"byte 0x{error.object[error.start]:02x} at {error.start} of the line is not UTF-8"
+
+
+def _object(value: object) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise ValueError(f"{where}: a row is {str(value)[:60]!r}, allowed is an object with named fields")
+        raise ValueError(f"a row is {str(value)[:60]!r}, allowed is an object with named fields")
     return value
 
 
-def _read_jsonl(stream: BinaryIO, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, line in _lines(stream, name):
-        if line.strip():
-            yield number, _object(_decode_json(line.strip(), f"{name}:{number}"), f"{name}:{number}")
-
-
-def _decode_json(text: str, where: str) -> object:
+def _decode_json(text: str) -> object:
     try:
         return DECODER.decode(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        at = f" at character {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else ""
-        raise ValueError(f"{where}: invalid JSON{at} ({getattr(error, 'msg', error)}): {text[:60]!r}") from error
+    except json.JSONDecodeError as error:
+        raise ValueError(f"invalid JSON at character {error.pos + 1} ({error.msg}): {text[:60]!r}") from error
+    except RecursionError as error:
+        raise ValueError(f"JSON is nested too deeply: {text[:60]!r}") from error
 
 
-def _read_json(stream: BinaryIO, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    first = next((line for _, line in _lines(stream, name) if line.strip()), "")
+def _refuse(number: int, error: ValueError, where: str, on_bad: OnBad | None) -> None:
+    said = _not_utf8(error) if isinstance(error, UnicodeDecodeError) else str(error)
+    if on_bad is None:
+        raise ValueError(f"{where}: {said}") from error
+    on_bad(number, said)
+
+
+def _read_jsonl(stream: BinaryIO, name: str, on_bad: OnBad | None) -> Rows:
+    for number, line in _byte_lines(stream, name):
+        if not line.strip():
+            continue
+        try:
+            row = _object(_decode_json(line.decode().strip()))
+        except ValueError as error:
+            _refuse(number, error, f"{name}:{number}", on_bad)
+            continue
+        yield number, row
+
+
+def _read_json(stream: BinaryIO, name: str, on_bad: OnBad | None) -> Rows:
+    first = next((line for line in _lines(stream, name) if line.strip()), "")
     stream.seek(0)
     if first.lstrip().startswith("["):
-        yield from _read_array(stream, name)
+        yield from _objects(_read_array(stream, name), name, on_bad)
         return
     try:
         one_line = DECODER.decode(first.strip())
     except json.JSONDecodeError:
         one_line = None
     if isinstance(one_line, dict) and not isinstance(one_line.get("data"), list):
-        yield from _read_jsonl(stream, name)
+        yield from _read_jsonl(stream, name, on_bad)
         return
-    whole = _object(_decode_json("".join(line for _, line in _lines(stream, name)), name), name)
-    rows = whole["data"] if isinstance(whole.get("data"), list) else [whole]
-    for number, row in enumerate(rows, start=1):
-        yield number, _object(row, f"{name}: record {number}")
-
-
-def _read_array(stream: BinaryIO, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
-    buffer, at, number, ended = text.read(CHUNK), 0, 0, False
-    at = buffer.index("[") + 1
+    text = "".join(_lines(stream, name))
     try:
-        while True:
-            at = _BETWEEN.match(buffer, at).end()  # type: ignore[union-attr]  # it matches the empty string too
-            if buffer.startswith("]", at):
-                return
+        whole = _object(_decode_json(text))
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+    yield from _objects(whole["data"] if isinstance(whole.get("data"), list) else [whole], name, on_bad)
+
+
+def _objects(values: Iterable[object], name: str, on_bad: OnBad | None) -> Rows:
+    for number, value in enumerate(values, start=1):
+        try:
+            row = _object(value)
+        except ValueError as error:
+            _refuse(number, error, f"{name}: record {number}", on_bad)
+            continue
+        yield number, row
+
+
+def _read_array(stream: BinaryIO, name: str) -> Iterator[object]:
+    decoder = codecs.getincrementaldecoder("utf-8-sig")()
+    buffer, at, number, ended = "", 0, 0, False
+    opened = False
+    while True:
+        at = _BETWEEN.match(buffer, at).end()  # type: ignore[union-attr]  # it matches the empty string too
+        if not opened and buffer.startswith("[", at):
+            at, opened = at + 1, True
+            continue
+        if opened and buffer.startswith("]", at):
+            return
+        try:
+            value, at = DECODER.raw_decode(buffer, at)
+        except json.JSONDecodeError as error:
+            if ended:
+                raise ValueError(f"{name}: record {number + 1}: invalid JSON ({error.msg})") from error
+            # A record may end beyond what was read: reading as much again keeps the work linear.
+            data = _read(stream, max(CHUNK, len(buffer) - at), f"{name}: after record {number}")
             try:
-                value, at = DECODER.raw_decode(buffer, at)
-            except json.JSONDecodeError as error:
-                if ended:
-                    raise ValueError(f"{name}: record {number + 1}: invalid JSON ({error.msg})") from error
-                # A record may end beyond what was read: reading as much again keeps the work linear.
-                more = text.read(max(CHUNK, len(buffer) - at))
-                buffer, at, ended = buffer[at:] + more, 0, not more
-                continue
-            number += 1
-            yield number, _object(value, f"{name}: record {number}")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{name}: after record {number}: the text is not UTF-8 ({error.reason})") from error
-    except BROKEN_GZIP as error:
-        raise ValueError(f"{name}: after record {number}: the gzip data is truncated or damaged ({error})") from error
-    finally:
-        text.detach()
+                more = decoder.decode(data, final=not data)
+            except UnicodeDecodeError as bad:
+                raise ValueError(f"{name}: after record {number}: the text is not UTF-8 ({bad.reason})") from bad
+            buffer, at, ended = buffer[at:] + more, 0, not data
+            continue
+        number += 1
+        yield value
 
 
 def _delimiter(line: str) -> str:
     return max(DELIMITERS, key=lambda delimiter: len(next(csv.reader([line], delimiter=delimiter), [])))
 
 
-def _read_csv(stream: BinaryIO, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def _read_csv(stream: BinaryIO, name: str, on_bad: OnBad | None) -> Rows:
     csv.field_size_limit(2**31 - 1)  # the module's 128 KiB are less than a long answer
-    lines = (line for _, line in _lines(stream, name))
+    lines = _lines(stream, name)
     first = next(lines, "")
-    reader = csv.reader(_chain(first, lines), delimiter=_delimiter(first), strict=True)
+    reader = csv.reader(chain([first], lines), delimiter=_delimiter(first), strict=True)
     header: list[str] = []
     while True:
         number = reader.line_num + 1
@@ -229,16 +266,13 @@ def _read_csv(stream: BinaryIO, name: str) -> Iterator[tuple[int, dict[str, Any]
                 raise ValueError(f"{name}:{number}: a column name occurs twice in {header}")
             continue
         if len(cells) != len(header):
-            raise ValueError(f"{name}:{number}: the row has {len(cells)} cells, the header names {len(header)} columns")
+            ragged = ValueError(f"the row has {len(cells)} cells, the header names {len(header)} columns")
+            _refuse(number, ragged, f"{name}:{number}", on_bad)
+            continue
         yield number, dict(zip(header, cells, strict=True))
 
 
-def _chain(first: str, rest: Iterable[str]) -> Iterator[str]:
-    yield first
-    yield from rest
-
-
-def _read_parquet(stream: BinaryIO, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def _read_parquet(stream: BinaryIO, name: str) -> Rows:
     import pyarrow as pa
     import pyarrow.parquet as pq
 

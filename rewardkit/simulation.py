@@ -1,7 +1,7 @@
 """Simulated annotators: who they are, how they choose, and what a group of them says of a set of comparisons.
 
-A world to judge, with texts and a known gold reward, is made by `rewardkit.world`; any comparison whose gold rewards are
-known will do. Everything here is named as simulated (`sim-`) so that nobody takes it for people.
+A world to judge, with texts and a known gold reward, is made by `rewardkit.world`; any comparison whose gold rewards
+are known will do. By custom their names start with `sim-`, so that nobody takes them for people.
 """
 
 from __future__ import annotations
@@ -63,12 +63,12 @@ class SimulatedAnnotator:
 
         b if x > h,  a if x < -h,  a tie between:   P(b) = sigma(u - h),  P(a) = sigma(-u - h)
 
-    which is Rao and Kupper 1967 (eq. 2.1 with theta = exp(h)), and Bradley-Terry for h = 0 or where no tie may be given
-    (then the sign of x decides). The degree of a preference is 1 + floor((|x| - h) / degree_width), at most the scale's.
+    which is Rao and Kupper 1967 with theta = exp(h), and Bradley-Terry for h = 0 or where no tie may be given (then the
+    sign of x decides). The degree of a preference is 1 + floor((|x| - h) / degree_width), at most the scale's.
     Each criterion is answered by the same rule from its own gold values and its own e, careless or not as a whole.
 
     An attentive answer is both_bad if both golds are under `both_bad_below` (a reward), a skip with probability
-    `skip_rate`. Seconds are log-normal (sigma 0.35) about 3 + characters read / chars_per_s, a third of that if careless.
+    `skip_rate`. Seconds are log-normal (sigma 0.35) about 3 + characters read / chars_per_s, if careless a third of it.
 
     Attributes:
         reliability: share of attentive answers, 0 to 1.

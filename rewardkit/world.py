@@ -1,4 +1,4 @@
-"""A world with a known gold reward: customers' messages of a web shop and replies whose worth can be read off their text.
+"""A world with a known gold reward: messages to a web shop, and replies whose worth can be read off their text.
 
 For learning curves and tests: a world of any size, cheap to make, in which the truth is known. What a reply is worth
 depends on what stands in it, part of it on words alone (manners, padding) and part on how it fits the message (the step
@@ -50,7 +50,7 @@ _PROBLEMS: Mapping[str, tuple[str, str]] = {
     ),
     "does not start": (
         "does not switch on any more",
-        "Hold the power button for ten seconds with the plug out, and if it stays dark we will repair it free of charge",
+        "Hold the power button for ten seconds with the plug out, and if it stays dark we repair it free of charge",
     ),
     "cancel": (
         "was a mistake and I want to cancel it",
@@ -104,8 +104,8 @@ class WorldPrompt:
 class World:
     """`num_prompts` messages with `num_responses` different replies each.
 
-    Prompt n comes from a generator seeded by (seed, n): a larger world begins with the smaller one. The gold reward of a
-    reply is the sum of `weights` times its traits, in logits.
+    Prompt n comes from a generator seeded by (seed, n): a larger world begins with the smaller one. The gold reward of
+    a reply is the sum of `weights` times its traits, in logits.
     """
 
     seed: int

@@ -98,7 +98,7 @@ def _json(stream: BinaryIO, _path: Path) -> Iterator[Write]:
 @contextmanager
 def _csv(stream: BinaryIO, path: Path) -> Iterator[Write]:
     text = io.TextIOWrapper(stream, encoding="utf-8", newline="", write_through=True)
-    writer = csv.writer(text, lineterminator="\n")
+    writer = csv.writer(text)  # ends lines in CR LF: with LF alone it would leave a bare CR in a cell unquoted
     columns: list[str] = []
 
     def write(row: Row) -> None:

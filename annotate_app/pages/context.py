@@ -10,8 +10,8 @@ import streamlit as st
 
 from annotate_app.access import Actor
 from annotate_app.sessions import SESSION_HEADER, open_sessions, open_store
+from annotate_app.store.accounts import User
 from annotate_app.store.database import database_url
-from annotate_app.store.people import User
 from annotate_app.store.projects import Project
 from annotate_app.store.store import Store
 
@@ -24,6 +24,11 @@ def current_store() -> Store:
 def session_token() -> str:
     """The session that the door recognised when the page's connection was opened."""
     return st.context.headers.get(SESSION_HEADER, "")
+
+
+def client_address() -> str:
+    """Where the page's connection comes from, empty where that is not known."""
+    return st.context.ip_address or ""
 
 
 def current_user() -> User:

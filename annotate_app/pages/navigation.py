@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
-from importlib.util import find_spec
+from pathlib import Path
 
 import streamlit as st
+from streamlit.navigation.page import StreamlitPage
 
 from annotate_app.access import Actor, UserRole
 from annotate_app.pages.context import choose_project, current_actor, current_store
@@ -22,6 +22,7 @@ LISTED: tuple[tuple[str, UserRole, str, str, str], ...] = (
     ("Results", "lead", "quality", "Quality", "fact_check"),
     ("Results", "lead", "leaderboard", "Leaderboard", "leaderboard"),
     ("Project", "lead", "rubric", "Rubric", "rule"),
+    ("Project", "lead", "comparisons", "Comparisons", "compare"),
     ("Project", "lead", "import_data", "Import", "upload_file"),
     ("Project", "lead", "export", "Export", "download"),
     ("Workspace", "lead", "projects", "Projects", "folder"),
@@ -30,61 +31,74 @@ LISTED: tuple[tuple[str, UserRole, str, str, str], ...] = (
     ("Workspace", "lead", "audit", "Audit log", "receipt_long"),
     ("Workspace", "annotator", "account", "Account", "account_circle"),
 )
+MARK = str(Path(__file__).with_name("mark.svg"))
+OWN_SURFACE = ("Label",)
+"""Pages that need the whole height: there the banner is in the sidebar."""
+NOTICES_SHOWN = 3
 
 
 def show() -> None:
     """Draws the sidebar and runs the page that was asked for."""
+    # Before the navigation: else the browser asks another host for the page's icon, to put it on the tab.
+    st.set_page_config(page_icon=MARK, layout="wide")
     actor = current_actor()
     page = st.navigation(pages_of(actor), position="sidebar", expanded=True)
+    st.set_page_config(page_title=f"{page.title} · Tiebreak")
+    st.logo(MARK, size="large", link=None)
     with st.sidebar:
         project = choose_project()
         draw_notices(actor, project)
     if project is not None and project.simulated:
-        draw_simulation_banner(actor)
+        with st.sidebar if page.title in OWN_SURFACE else st.container():
+            draw_simulation_banner(actor)
     page.run()
 
 
-def pages_of(actor: Actor) -> dict[str, list]:
+def pages_of(actor: Actor) -> dict[str, list[StreamlitPage]]:
     """By section, the pages this role may open."""
-    sections: dict[str, list] = {}
-    for section, role, module, title, icon in LISTED:
-        if actor.is_at_least(role) and find_spec(f"annotate_app.pages.{module}") is not None:
-            page = st.Page(
-                _loader(module), title=title, icon=f":material/{icon}:", url_path=module, default=not sections
-            )
-            sections.setdefault(section, []).append(page)
+    sections: dict[str, list[StreamlitPage]] = {}
+    for section, role, module, _, _ in LISTED:
+        if actor.is_at_least(role):
+            sections.setdefault(section, []).append(page_at(module))
     return sections
 
 
-def _loader(module: str) -> Callable[[], None]:
-    def load() -> None:
+def page_at(module: str) -> StreamlitPage:
+    """The page of a module under `annotate_app.pages`, as `st.switch_page` and `st.page_link` take it.
+
+    The front page has no address of its own, so that a link to it depends on who asks.
+    """
+    title, icon = next((title, icon) for _, _, name, title, icon in LISTED if name == module)
+    actor = current_actor()
+    front = next(name for _, role, name, _, _ in LISTED if actor.is_at_least(role))
+
+    def draw() -> None:
         importlib.import_module(f"annotate_app.pages.{module}").page()
 
-    return load
+    return st.Page(draw, title=title, icon=f":material/{icon}:", url_path=module, default=module == front)
 
 
 def draw_notices(actor: Actor, project: Project | None) -> None:
     """Unread notices of the project, for its leads."""
     if project is None or not actor.is_at_least("lead"):
         return
-    store = current_store()
-    for notice in store.notices.list(actor, project.id, unread_only=True)[:3]:
+    notices = current_store().notices.list(actor, project.id, unread_only=True)
+    for notice in notices[:NOTICES_SHOWN]:
         with st.container(border=True, key=f"notice-{notice.id}"):
             st.text(notice.text)
-            st.button(
-                "Mark as read",
-                key=f"read-{notice.id}",
-                type="tertiary",
-                on_click=store.notices.mark_read,
-                args=(actor, notice.id),
-            )
+            st.button("Mark as read", key=f"read-{notice.id}", type="tertiary", on_click=mark_read, args=(notice.id,))
+    if len(notices) > NOTICES_SHOWN:
+        st.caption(f"and {len(notices) - NOTICES_SHOWN} more")
+
+
+def mark_read(notice_id: int) -> None:
+    """Takes a notice out of the sidebar."""
+    current_store().notices.mark_read(current_actor(), notice_id)
 
 
 def draw_simulation_banner(actor: Actor) -> None:
     """Says what in this project nobody wrote, and offers a way to an empty one."""
-    text = "Demo project: its annotators and their judgments are simulated."
-    columns = st.columns([4, 1], vertical_alignment="center")
-    columns[0].info(text, icon=":material/science:")
-    if actor.is_at_least("lead") and columns[1].button("Start an empty project", key="leave-demo", width="stretch"):
-        st.session_state["new_project"] = True
-        st.switch_page(st.session_state["page_projects"])
+    with st.container(border=True, key="simulated", horizontal=True, vertical_alignment="center"):
+        st.markdown(":material/science: **Demo project.** Its annotators and their judgments are simulated.")
+        if actor.is_at_least("lead"):
+            importlib.import_module("annotate_app.pages.projects").draw_start_empty("start-empty")

@@ -6,6 +6,8 @@ the queue scans (`comparison`, `slot`) stays narrow.
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -21,6 +23,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData(
@@ -33,6 +36,15 @@ metadata = MetaData(
 )
 # SQLite only counts up by itself for INTEGER keys; PostgreSQL gets 64 bits.
 BigKey = BigInteger().with_variant(Integer, "sqlite")
+QUEUE_START = -1e300  # below every rank
+# Conditions of partial indexes; a query has to repeat them word for word, without parameters, to use the index.
+OPEN_WORK = "state = 0 AND kind = 'work'"
+LEASED_WORK = "state = 1 AND kind = 'work'"
+CHECK_KINDS = "kind IN ('gold', 'qualification')"
+
+
+def _where(condition: str) -> dict[str, Any]:
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
 
 
 def _key() -> Column[int]:
@@ -103,6 +115,7 @@ membership = Table(
     Column("user_id", ForeignKey("user_account.id"), primary_key=True, index=True),
     Column("group_name", String(64), nullable=False, default=""),
     Column("state", String(16), nullable=False, default="active"),  # qualifying, active, paused, failed
+    Column("state_since", Float, nullable=False, default=0.0),  # checks judged before it do not count any more
     Column("joined_at", Float, nullable=False),
 )
 
@@ -150,20 +163,21 @@ comparison = Table(
     Column("response_b", ForeignKey("response.id"), nullable=False),
     Column("overlap", SmallInteger),  # null: the design's
     Column("priority", Float, nullable=False, default=0.0),  # higher goes first
-    Column("gold", JSON),  # {"choice", "explanation", "use": gold | qualification}
+    Column("gold", JSON(none_as_null=True)),  # {"choice", "explanation", "use": gold | qualification}
+    Column("gold_use", String(16), nullable=False, default=""),  # the use in `gold`, so that checks are found fast
     Column("meta", JSON, nullable=False),
     UniqueConstraint("project_id", "key"),
+    Index("ix_comparison_gold", "project_id", "gold_use", "id", **_where("gold_use <> ''")),
 )
 
-# One row per wanted judgment, so that strict overlap is a property of the data and the queue scan stays narrow.
-# Work slots are made with their comparison; gold, repeat and qualification slots are made when handed out.
+# One row per wanted judgment: strict overlap is a property of the data. Slots of checks are made when handed out.
 slot = Table(
     "slot",
     metadata,
     _key(),
     Column("project_id", ForeignKey("project.id"), nullable=False),
     Column("comparison_id", ForeignKey("comparison.id"), nullable=False),
-    Column("kind", String(16), nullable=False, default="work"),  # votes.KINDS
+    Column("kind", String(16), nullable=False, default="work"),  # votes.KINDS, or skipped: not to come again
     Column("group_name", String(64), nullable=False, default=""),  # only this group may take it
     Column("state", SmallInteger, nullable=False, default=0),  # 0 open, 1 leased, 2 judged
     Column("user_id", ForeignKey("user_account.id")),
@@ -172,9 +186,34 @@ slot = Table(
     Column("leased_until", Float),
     Column("leased_at", Float),
     Column("rank", Float, nullable=False, default=0.0),  # order within the policy, lower first
+    Column("returned", BigInteger),  # num_returns when this slot or one beside it was given back
     UniqueConstraint("comparison_id", "user_id", "kind"),
-    Index("ix_slot_queue", "project_id", "state", "group_name", "rank"),
+    Index("ix_slot_queue", "project_id", "group_name", "rank", "id", "comparison_id", **_where(OPEN_WORK)),
+    Index("ix_slot_returned", "project_id", "returned", **_where(f"{OPEN_WORK} AND returned IS NOT NULL")),
+    Index("ix_slot_expiry", "project_id", "leased_until", **_where(LEASED_WORK)),
     Index("ix_slot_user", "user_id", "project_id", "state"),
+)
+
+# How far each person has come in a project's queue: see `picking`.
+place = Table(
+    "place",
+    metadata,
+    Column("project_id", ForeignKey("project.id"), primary_key=True),
+    Column("user_id", ForeignKey("user_account.id"), primary_key=True),
+    Column("group_name", String(64), nullable=False, default=""),  # of the person when the cursors were set
+    Column("num_leased", Integer, nullable=False, default=0),  # pairs handed out so far
+    Column("num_judged", Integer, nullable=False, default=0),  # judgments that stand, skips left out
+    Column("cursor_rank", Float, nullable=False, default=QUEUE_START),
+    Column("cursor_slot", BigInteger, nullable=False, default=0),
+    Column("cursor_returned", BigInteger, nullable=False, default=0),
+)
+
+# Locked by every return of a slot, so that returns become visible in the order of their numbers.
+returns = Table(
+    "slot_return",
+    metadata,
+    Column("project_id", ForeignKey("project.id"), primary_key=True),
+    Column("num_returns", BigInteger, nullable=False),
 )
 
 judgment = Table(
@@ -184,7 +223,7 @@ judgment = Table(
     Column("project_id", ForeignKey("project.id"), nullable=False),
     Column("comparison_id", ForeignKey("comparison.id"), nullable=False),
     Column("user_id", ForeignKey("user_account.id"), nullable=False),
-    Column("slot_id", ForeignKey("slot.id")),
+    Column("slot_id", ForeignKey("slot.id"), index=True),
     Column("kind", String(16), nullable=False, default="work"),
     Column("event_id", String(64), nullable=False, unique=True),  # made by the browser: a resend counts once
     Column("choice", String(12), nullable=False),  # rewardkit.data.CHOICES, or withdrawn (a tombstone of undo)
@@ -199,7 +238,9 @@ judgment = Table(
     Column("newest", Boolean, nullable=False, default=True),  # false once a later row of the same slot exists
     Column("created_at", Float, nullable=False),
     Index("ix_judgment_newest", "project_id", "newest", "comparison_id"),
-    Index("ix_judgment_user", "user_id", "project_id", "created_at"),
+    Index("ix_judgment_user", "user_id", "project_id", "id"),
+    Index("ix_judgment_own", "comparison_id", "user_id"),
+    Index("ix_judgment_check", "user_id", "project_id", "kind", "id", **_where(CHECK_KINDS)),
 )
 
 adjudication = Table(
@@ -253,7 +294,7 @@ job = Table(
     Column("started_at", Float),
     Column("ended_at", Float),
     Column("heartbeat_at", Float),
-    Column("process", JSON),  # {"pid", "started", "group"} of the wrapper and of the command
+    Column("process", JSON(none_as_null=True)),  # {"pid", "started", "group"} of the wrapper and of the command
     Column("cancel", Boolean, nullable=False, default=False),
     Column("message", Text, nullable=False, default=""),
 )

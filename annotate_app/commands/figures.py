@@ -1,0 +1,298 @@
+"""`agreement`, `aggregate`, `leaderboard` and `quality`: what the pages show, as tables or JSON."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from annotate_app.commands.command import ACTOR, Command, print_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from annotate_app.agreement import Agreement, AgreementReport
+    from annotate_app.consensus import Consensus
+    from annotate_app.protocol import Reported
+    from annotate_app.store.projects import Project
+    from annotate_app.store.store import Store
+    from annotate_app.votes import Votes
+
+VIEWS = ("criterion", "annotator", "source", "time")
+RULES = ("majority", "gold_weighted", "dawid_skene", "mace", "most_agreeing_3")
+MOST_ROWS = 20
+PERCENT_FIGURES = ("percent", "pooled")
+
+
+def _common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("project", help="name or number of the project")
+    parser.add_argument("--json", action="store_true", help="print everything as one JSON document")
+
+
+def _agreement_arguments(parser: argparse.ArgumentParser) -> None:
+    _common(parser)
+    parser.add_argument(
+        "--bootstrap", type=int, default=1000, help="resamples of items behind the intervals, 0 for none"
+    )
+    parser.add_argument("--by", default=",".join(VIEWS), help=f"views, with commas between them: {', '.join(VIEWS)}")
+    parser.add_argument("--seed", type=int, default=0, help="of the resamples")
+
+
+def _aggregate_arguments(parser: argparse.ArgumentParser) -> None:
+    _common(parser)
+    parser.add_argument("--rule", choices=RULES, help="how votes become a consensus (default: the project's own)")
+    parser.add_argument("--out", help="JSONL file to write one line per comparison to")
+
+
+def _leaderboard_arguments(parser: argparse.ArgumentParser) -> None:
+    _common(parser)
+    parser.add_argument("--ties", choices=("half", "davidson"), default="half", help="half a win each, or a parameter")
+    parser.add_argument(
+        "--bootstrap", type=int, default=500, help="resamples of items behind the intervals, 0 for none"
+    )
+
+
+@contextmanager
+def _opened(options: argparse.Namespace) -> Iterator[tuple[Store, Project, Votes]]:
+    from annotate_app.store.store import Store
+
+    if getattr(options, "bootstrap", 0) < 0:
+        raise ValueError(f"--bootstrap is {options.bootstrap}, allowed is 0 or more")
+    store = Store.open(options.db)
+    try:
+        project = store.projects.get(ACTOR, options.project)
+        _say("reading votes")
+        yield store, project, store.judgments.votes(ACTOR, project.id)
+    finally:
+        store.close()
+
+
+def _say(what: str) -> None:
+    """One passing line on a terminal; the next one takes its place."""
+    if sys.stderr.isatty():
+        print(f"\r\033[K{what} ..." if what else "\r\033[K", end="", file=sys.stderr, flush=True)
+
+
+def _agreement(options: argparse.Namespace) -> int:
+    from annotate_app.agreement import agreement_report
+
+    by = tuple(word.strip() for word in options.by.split(",") if word.strip())
+    for view in by:
+        if view not in VIEWS:
+            raise ValueError(f"--by is {view!r}, allowed are {', '.join(VIEWS)}")
+    with _opened(options) as (store, project, votes):
+        _say("computing agreement")
+        report = agreement_report(votes, num_resamples=options.bootstrap, seed=options.seed, by=by)
+        reported = _reported(store, project)
+        _say("")
+    if options.json:
+        print_json({"project": project.name, **report.as_dict(), "reported": [_plain(item) for item in reported]})
+        return 0
+    _print_agreement(project.name, report, reported)
+    return 0
+
+
+def _reported(store: Store, project: Project) -> tuple[Reported, ...]:
+    """What the protocol of the project's rubric reports; empty where it follows none."""
+    from annotate_app.protocol import list_protocols, load_protocol
+
+    name = store.projects.rubric(ACTOR, project.id).rubric.protocol
+    return load_protocol(name).reported if name in list_protocols() else ()
+
+
+def _plain(item: Reported) -> dict[str, object]:
+    return {name: getattr(item, name) for name in type(item).__dataclass_fields__}
+
+
+def _print_agreement(name: str, report: AgreementReport, reported: tuple[Reported, ...]) -> None:
+    from annotate_app.agreement import FIGURES, reading
+    from annotate_app.commands.plain_table import figure, interval, plain_table
+
+    overall = report.overall
+    print(f"{name}: {overall.num_votes:,} votes, {overall.num_items:,} comparisons with two votes or more")
+    print(reading(overall) + "\n")
+    rows = []
+    for key, found in overall.estimates.items():
+        percent = key.startswith(PERCENT_FIGURES)
+        rows.append([FIGURES[key], figure(found.value, percent=percent), interval(found, percent=percent)])
+    rows.append(["Conger's kappa", figure(report.conger_kappa), ""])
+    rows.append(["Cohen's kappa, mean over pairs of people", figure(report.pairs.mean_kappa), ""])
+    print(plain_table(("overall", "figure", "95% interval"), rows))
+    for title, parts in (("criterion", report.criteria), ("source", report.sources), ("time", report.periods)):
+        if parts:
+            print("\n" + plain_table((title, "items", "percent", "alpha", "AC1", "AC2 quad."), _group_rows(parts)))
+    if report.annotators:
+        rows = [
+            [
+                person.name,
+                f"{person.num_items:,}",
+                figure(person.percent.value, percent=True),
+                interval(person.percent, percent=True),
+                figure(person.kappa.value),
+                interval(person.kappa),
+            ]
+            for person in sorted(report.annotators, key=lambda person: person.percent.value)
+        ]
+        header = ("against the rest", "items", "percent", "95% interval", "kappa", "95% interval")
+        print("\n" + plain_table(header, rows[:MOST_ROWS]))
+        _more(len(rows), "people")
+    if reported:
+        rows = [[item.population, item.measure, _reported_value(item), item.source] for item in reported]
+        print("\n" + plain_table(("the protocol's own report", "measure", "figure", "source"), rows, num_texts=4))
+
+
+def _group_rows(parts: tuple[Agreement, ...]) -> list[list[str]]:
+    from annotate_app.commands.plain_table import figure
+
+    return [
+        [
+            part.name,
+            f"{part.num_items:,}",
+            figure(part.estimates["percent"].value, percent=True),
+            *(figure(part.estimates[name].value) for name in ("alpha_nominal", "ac1", "ac2_quadratic")),
+        ]
+        for part in parts
+    ]
+
+
+def _reported_value(item: Reported) -> str:
+    bounds = "" if item.low is None or item.high is None else f"{item.low:g} to {item.high:g}"
+    if item.value is None:
+        return bounds or "not known"
+    return f"{item.value:g} ({bounds})" if bounds else f"{item.value:g}"
+
+
+def _more(count: int, noun: str) -> None:
+    if count > MOST_ROWS:
+        print(f"and {count - MOST_ROWS:,} more {noun}; --json has them all")
+
+
+def _aggregate(options: argparse.Namespace) -> int:
+    from dataclasses import replace
+
+    from annotate_app.aggregation import release
+    from annotate_app.disputes import splits
+
+    with _opened(options) as (store, project, votes):
+        _say("computing the consensus")
+        design = replace(project.design, rule=options.rule) if options.rule else project.design
+        consensus = release(votes, design, store.judgments.adjudications(ACTOR, project.id))
+        divided = splits(votes)
+        _say("")
+    if options.out:
+        from rewardkit.writing import write_rows
+
+        write_rows(options.out, (consensus.row(index) for index in range(len(consensus.items))), "jsonl")
+    if options.json:
+        print_json({"project": project.name, **consensus.as_dict()})
+        return 0
+    _print_consensus(project.name, consensus)
+    from annotate_app.commands.plain_table import figure, plain_table
+
+    rows = [[split.name, f"{split.num_items:,}", figure(split.share_opposed, percent=True)] for split in divided]
+    print("\n" + plain_table(("what splits people", "items", "opposed"), rows))
+    if options.out:
+        print(f"\n{options.out}: {len(consensus.items):,} comparisons")
+    return 0
+
+
+def _print_consensus(name: str, consensus: Consensus) -> None:
+    from annotate_app.commands.plain_table import figure, plain_table
+    from annotate_app.consensus import REASONS, STATES
+    from rewardkit.data import CHOICES
+
+    fitted = f", {consensus.num_iterations} iterations" if consensus.num_iterations else ""
+    print(f"{name}: {len(consensus.items):,} comparisons by the rule {consensus.rule}{fitted}")
+    for note in consensus.notes:
+        print(f"note: {note}")
+    pairs = sorted(set(zip(consensus.state.tolist(), consensus.reason.tolist(), strict=True)))
+    rows = [
+        [STATES[state], REASONS[why], f"{((consensus.state == state) & (consensus.reason == why)).sum():,}"]
+        for state, why in pairs
+    ]
+    print("\n" + plain_table(("state", "why", "comparisons"), rows, num_texts=2))
+    released = consensus.choice[consensus.indices("released")]
+    counts = [[CHOICES[code], f"{(released == code).sum():,}"] for code in range(4)]
+    print("\n" + plain_table(("released answer", "comparisons"), counts))
+    people = sorted(
+        (pair for pair in zip(consensus.annotators, consensus.reliability.tolist(), strict=True) if pair[1] == pair[1]),
+        key=lambda pair: pair[1],
+    )
+    if people:
+        table = [[person, figure(value)] for person, value in people[:MOST_ROWS]]
+        print("\n" + plain_table(("annotator, least reliable first", "reliability"), table))
+        _more(len(people), "people")
+
+
+def _leaderboard(options: argparse.Namespace) -> int:
+    from annotate_app.commands.plain_table import figure, plain_table
+    from annotate_app.leaderboard import fit_leaderboard
+
+    with _opened(options) as (_, project, votes):
+        _say("fitting the leaderboard")
+        board = fit_leaderboard(votes, ties=options.ties, num_resamples=options.bootstrap)
+        _say("")
+    if options.json:
+        print_json({"project": project.name, **board.as_dict()})
+        return 0
+    left_out = f", {board.num_left_out:,} without two named sources left out" if board.num_left_out else ""
+    print(f"{project.name}: {len(board.sources)} models, {board.num_votes:,} votes{left_out}")
+    for note in board.notes:
+        print(f"note: {note}")
+    for group in sorted({standing.group for standing in board.standings}):
+        rows = [
+            [
+                standing.name,
+                str(standing.rank),
+                f"{standing.log_strength:+.3f}",
+                f"[{standing.low:+.3f}, {standing.high:+.3f}]",
+                figure(standing.win_rate, percent=True),
+                f"{standing.num_votes:,}",
+            ]
+            for standing in board.standings
+            if standing.group == group
+        ]
+        print("\n" + plain_table(("model", "rank", "log strength", "95% interval", "win rate", "votes"), rows))
+    return 0
+
+
+def _quality(options: argparse.Namespace) -> int:
+    from annotate_app.commands.plain_table import figure, plain_table
+    from annotate_app.quality import annotator_quality
+
+    with _opened(options) as (_, project, votes):
+        _say("measuring annotators")
+        people = annotator_quality(votes)
+        _say("")
+    if options.json:
+        print_json({"project": project.name, "annotators": [person.as_dict() for person in people]})
+        return 0
+    shares = ("left", "longer", "ties", "skips", "consistency", "gold", "majority")
+    rows = []
+    for person in people:
+        seconds = "-" if person.median_s != person.median_s else f"{person.median_s:.0f} s"
+        parts = [figure(getattr(person, name).value, percent=True) for name in shares]
+        rows.append([person.name, f"{person.num_judgments:,}", seconds, *parts])
+    header = ("annotator", "judgments", "median", "left", "longer", "tie", "skip", "same again", "gold", "with others")
+    print(plain_table(header, rows))
+    for person in people:
+        for flag in person.flags:
+            print(f"\n{person.name}: {flag}", end="")
+    print()
+    return 0
+
+
+COMMANDS = (
+    Command(name="agreement", help="How far annotators agree.", arguments=_agreement_arguments, run=_agreement),
+    Command(
+        name="aggregate", help="The consensus of the votes, by a rule.", arguments=_aggregate_arguments, run=_aggregate
+    ),
+    Command(
+        name="leaderboard",
+        help="Source models ranked by the votes.",
+        arguments=_leaderboard_arguments,
+        run=_leaderboard,
+    ),
+    Command(name="quality", help="How each annotator works.", arguments=_common, run=_quality),
+)

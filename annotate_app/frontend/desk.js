@@ -1,0 +1,277 @@
+// The desk: which pair is shown and what a key does to it. The next pair is built ahead and only revealed; a judgment
+// leaves through the outbox; the server's word on what is leased is final.
+import { startClock } from "./clock.js";
+import { openDialogs } from "./dialogs.js";
+import { buildForm } from "./form.js";
+import { openFrame } from "./frame.js";
+import { openKeep } from "./keep.js";
+import { listen } from "./keys.js";
+import { openOutbox } from "./outbox.js";
+import { buildLayer } from "./panes.js";
+import { describeAnswer, rowsOf } from "./rows.js";
+import { openSheet } from "./sheet.js";
+import { stayInTouch } from "./touch.js";
+
+const TOO_SOON_MS = 400; // an Enter this soon after a pair came, with nothing answered since, is a double press
+const MOST_HELD = 20;
+const JUDGMENTS = ["submit", "skip", "undo"];
+const RETURNING = ["undo", "reopen", "cancel"];
+const SETTLE_MS = 250; // Streamlit drops what is sent while a component mounts
+
+export function openDesk(shadow) {
+  const clock = startClock();
+  const pairs = new Map(); // token -> pair
+  const layers = new Map(); // token -> layer
+  let keep = null;
+  let data = null;
+  let rubric = null;
+  let rows = [];
+  let form = null;
+  let shown = null; // token
+  let since = 0;
+  let mode = "rich";
+  let unfolded = false;
+  let awaited = ""; // the kind of an event that brings another pair; keys are held back, they mean that one
+  let held = [];
+  let greeted = false;
+
+  const frame = openFrame(shadow, {
+    guidelines: () => openGuidelines(false),
+    history: () => act.history(),
+    refresh: () => outbox.add({ kind: "refresh" }),
+    cancel: () => act.cancel(),
+    forget: (event) => (keep.dropRefused(event), paintRefused()),
+  });
+  const dialogs = openDialogs(frame.root);
+  const outbox = openOutbox({
+    compose: (events) => ({ events, known: { pairs: [...pairs.keys()], rubric: rubric?.id ?? "" } }),
+    changed: () => paintStatus(),
+  });
+  const sheet = openSheet({
+    hint: frame.hint,
+    changed() {
+      paintFlags();
+      if (shown) keep.keepDraft(shown, { answer: sheet.answer, seconds: clock.seconds() });
+    },
+  });
+
+  // ---- what is shown ----
+  const queue = () => {
+    const judged = outbox.judged();
+    return (data?.queue ?? []).filter((token) => !judged.has(token) && pairs.has(token));
+  };
+  const layerOf = (token) => {
+    if (!layers.has(token)) {
+      const layer = buildLayer(pairs.get(token), { hasFlags: rubric.flags.length > 0, onFlag: (side) => act.flag(side) });
+      layer.setMode(mode);
+      frame.stage.append(layer.node);
+      layers.set(token, layer);
+    }
+    return layers.get(token);
+  };
+  const show = (token) => {
+    if (shown !== token) {
+      layers.get(shown)?.node.classList.remove("shown");
+      shown = token;
+      if (token) reveal(token);
+    }
+    frame.empty(token ? null : emptyWords());
+    frame.editing(Boolean(token) && token === data.edit);
+    paintStatus();
+  };
+  const reveal = (token) => {
+    const draft = keep.draft(token) ?? { answer: {}, seconds: 0 };
+    const layer = layerOf(token);
+    layer.node.classList.add("shown");
+    layer.top();
+    sheet.fill(draft.answer);
+    paintFlags();
+    clock.start(draft.seconds);
+    since = performance.now();
+    frame.announce("Next pair");
+  };
+  // A pair that came back is shown afresh with the answer given before, even if it is the one on the screen.
+  const showAgain = (token) => {
+    layers.get(shown)?.node.classList.remove("shown");
+    shown = null;
+    if (data.given[token]) keep.keepDraft(token, { answer: data.given[token], seconds: 0 });
+    show(token);
+  };
+  const buildAhead = () => {
+    for (const [token, layer] of layers) {
+      if (pairs.has(token)) continue;
+      layer.node.remove();
+      layers.delete(token);
+    }
+    for (const token of queue()) layerOf(token);
+  };
+  const emptyWords = () => {
+    if (awaited) return { title: "One moment …", text: "" };
+    if (outbox.judged().size) return { title: "Saving …", text: "The next pair comes as soon as the server has answered." };
+    return frame.wordsFor(data.state);
+  };
+  const paintFlags = () => {
+    for (const side of ["left", "right"]) {
+      const set = rubric.flags.filter((flag) => sheet.answer.flags[side]?.includes(flag.name));
+      layers.get(shown)?.setFlags(side, set.map((flag) => flag.label));
+    }
+  };
+  const paintStatus = () =>
+    frame.status({ waiting: outbox.count(...JUDGMENTS), late: outbox.late, saved: data?.progress.done > 0 });
+  const paintRefused = () => frame.refused(keep.refused(), (event) => describeAnswer(rows, event.answer));
+  const openGuidelines = (first) => {
+    keep.seeGuidelines(rubric.id);
+    dialogs.guidelines(rubric, { first });
+  };
+  const setRubric = (next) => {
+    rubric = next;
+    rows = rowsOf(rubric);
+    for (const layer of layers.values()) layer.node.remove();
+    layers.clear();
+    form = buildForm(rubric, rows, {
+      answer: (index, value) => shown && sheet.put(index, value),
+      focus: sheet.focus,
+      write: sheet.write,
+      submit: () => act.submit(),
+      skip: () => act.skip(),
+      undo: () => act.undo(),
+      mode: (name) => act.mode(name),
+      unfold: () => act.unfold(),
+    });
+    frame.setForm(form.node);
+    sheet.setRubric(rubric, rows, form);
+    if (shown && pairs.has(shown)) layerOf(shown).node.classList.add("shown");
+  };
+
+  // ---- what keys and buttons do ----
+  const leave = (kind, extra) => {
+    outbox.add({ kind, token: shown, answer: { ...sheet.finished(), ...extra }, seconds: clock.seconds() });
+    show(queue()[0] ?? null);
+  };
+  const ask = (kind, extra = {}) => {
+    awaited = kind;
+    outbox.add({ kind, ...extra });
+  };
+  const act = {
+    ...sheet,
+    submit() {
+      if (!shown || (!sheet.touched && performance.now() - since < TOO_SOON_MS)) return;
+      const complaint = sheet.complaint();
+      frame.hint(complaint);
+      if (!complaint) leave("submit", {});
+    },
+    skip() {
+      if (!shown) return;
+      if (rubric.skip_reasons.length) dialogs.skip(rubric.skip_reasons, (reason) => leave("skip", { reason }));
+      else leave("skip", { reason: "" });
+    },
+    undo: () => awaited || ask("undo"),
+    history: () => awaited || ask("history"),
+    cancel() {
+      if (!shown || shown !== data.edit) return;
+      keep.dropDraft(shown);
+      ask("cancel");
+    },
+    flag(side = "left") {
+      if (!rubric.flags.length) return frame.hint("This project has no flags.");
+      dialogs.flags(rubric.flags, side, () => ({ left: [], right: [], ...sheet.answer.flags }), sheet.toggleFlag);
+    },
+    mode(name) {
+      mode = mode === name ? "rich" : name;
+      for (const layer of layers.values()) layer.setMode(mode);
+      for (const other of ["diff", "raw"]) form.press(other, mode === other);
+    },
+    unfold() {
+      unfolded = !unfolded;
+      frame.unfold(unfolded);
+      form.press("unfolded", unfolded);
+    },
+    scroll: (direction) => layers.get(shown)?.scroll(direction),
+    guidelines: () => openGuidelines(false),
+  };
+  const keys = listen({
+    root: frame.root,
+    dialogs,
+    act,
+    hasPair: () => Boolean(shown),
+    ready: () => Boolean(rubric),
+    hold(event) {
+      if (!awaited) return false;
+      if (held.length < MOST_HELD) held.push({ key: event.key, shiftKey: event.shiftKey });
+      return true;
+    },
+  });
+
+  // ---- the server's word ----
+  const settle = (acks) => {
+    let isBack = false;
+    for (const [event, ack] of outbox.settle(acks)) {
+      if (event.kind === awaited) awaited = "";
+      if (ack.status === "refused") refuse(event, ack.message);
+      else if (event.token) (keep.dropDraft(event.token), keep.tellDone(event.token));
+      else if (RETURNING.includes(event.kind)) isBack = true;
+      else if (event.kind === "history" && data.history) {
+        dialogs.history(data.history, (item) => ask("reopen", { judgment_id: item.id }));
+      }
+    }
+    return isBack;
+  };
+  const refuse = (event, message) => {
+    if (!event.token) return frame.hint(message);
+    keep.keepRefused({ ...event, message });
+    keep.dropDraft(event.token);
+    paintRefused();
+  };
+  const receive = (next, sender) => {
+    outbox.connect(sender);
+    const isFirst = !keep;
+    data = next;
+    if (isFirst) {
+      keep = openKeep(data.scope);
+      outbox.open(keep);
+    }
+    clock.setIdle(data.idle_s);
+    for (const [token, pair] of Object.entries(data.pairs)) pairs.set(token, pair);
+    for (const token of [...pairs.keys()]) if (!data.queue.includes(token)) pairs.delete(token);
+    if (data.rubric.title !== undefined && data.rubric.id !== rubric?.id) setRubric(data.rubric);
+    // A component that Streamlit mounts anew is given the last data, which left out what the old one had.
+    const lacking = data.rubric.id !== rubric?.id || data.queue.some((token) => !pairs.has(token));
+    if (lacking && !outbox.count("refresh")) outbox.prepare({ kind: "refresh" });
+    setTimeout(outbox.flush, isFirst ? SETTLE_MS : 0);
+    if (!rubric) return;
+    const isBack = settle(data.acks);
+    buildAhead();
+    const waiting = queue();
+    if (isBack) showAgain(waiting[0] ?? null);
+    else show(waiting.includes(shown) ? shown : (waiting[0] ?? null));
+    frame.progress(data.progress, data.state);
+    if (data.feedback || data.notice) frame.hint(data.feedback || data.notice);
+    if (!greeted) {
+      greeted = true;
+      paintRefused();
+      if (!keep.seenGuidelines(rubric.id)) openGuidelines(true);
+    }
+    if (!awaited) for (const key of held.splice(0)) keys.replay(key);
+  };
+  const touch = stayInTouch({
+    clock,
+    hasPair: () => Boolean(shown),
+    isBusy: () => !data || outbox.count(...JUDGMENTS, "renew", "refresh") > 0,
+    renew: () => outbox.add({ kind: "renew" }),
+    elsewhere(event) {
+      const token = keep?.readDone(event);
+      if (token && data.queue.includes(token)) outbox.add({ kind: "refresh" });
+    },
+    leave: () => data && outbox.count(...JUDGMENTS) === 0 && data.queue.length > 0 && navigator.sendBeacon(`/work/leave?project=${data.project}`),
+  });
+  return {
+    receive,
+    close() {
+      touch.stop();
+      keys.stop();
+      outbox.close();
+      clock.stop();
+      frame.close();
+    },
+  };
+}

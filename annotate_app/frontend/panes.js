@@ -1,0 +1,81 @@
+// One pair as a layer: the conversation and the two responses, built ahead while hidden, shown by one change of class.
+import { differingParts } from "./diff.js";
+
+const SHOWN_AT_ONCE = 30_000; // characters of a text shown as written; the rest on request
+const ROLES = { system: "System", user: "User", assistant: "Assistant", tool: "Tool" };
+
+export function element(tag, properties = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else if (value !== undefined && value !== null && value !== false) node.setAttribute(name, value === true ? "" : value);
+  }
+  node.append(...children);
+  return node;
+}
+
+/** The layer of a pair: `node`, `setMode(rich | raw | diff)`, `setFlags`, `top()` to scroll to the start. */
+export function buildLayer(pair, { onFlag, hasFlags }) {
+  const sides = {};
+  const panes = ["left", "right"].map((side) => {
+    const body = element("div", { class: "text", tabindex: "0", role: "region", "aria-label": `Text of the ${side} response` });
+    const flags = element("span", { class: "flags" });
+    const button = hasFlags && element("button", { type: "button", class: "quiet", title: "Flags (F)", onclick: () => onFlag(side) }, "Flag");
+    const title = element("h3", {}, side === "left" ? "Left" : "Right");
+    const head = element("header", {}, title, flags, ...(button ? [button] : []));
+    sides[side] = { body, flags };
+    return element("article", { class: `pane ${side}`, "aria-label": `${side === "left" ? "Left" : "Right"} response` }, head, body);
+  });
+  const talk = element("section", { class: "talk", tabindex: "0", "aria-label": "Conversation" }, ...pair.messages.map(buildTurn));
+  const node = element("section", { class: "layer", "data-token": pair.token }, talk, element("div", { class: "panes" }, ...panes));
+  let mode = "";
+  return {
+    node,
+    sides,
+    setMode(next) {
+      if (next === mode) return;
+      mode = next;
+      const parts = next === "diff" ? differingParts(pair.left.raw, pair.right.raw) : [null, null];
+      sides.left.body.replaceChildren(buildText(pair.left, next, parts[0]));
+      sides.right.body.replaceChildren(buildText(pair.right, next, parts[1]));
+    },
+    setFlags(side, labels) {
+      sides[side].flags.replaceChildren(...labels.map((label) => element("span", { class: "flag" }, label)));
+    },
+    top() {
+      sides.left.body.scrollTop = sides.right.body.scrollTop = 0;
+      const last = talk.lastElementChild;
+      talk.scrollTop = last && talk.childElementCount > 1 ? last.offsetTop - talk.offsetTop : 0;
+    },
+    scroll(direction) {
+      for (const { body } of Object.values(sides)) body.scrollBy({ top: direction * body.clientHeight * 0.85 });
+    },
+  };
+}
+
+export function buildTurn(message, index, messages) {
+  const last = index === messages.length - 1;
+  const role = element("span", { class: "role" }, ROLES[message.role] ?? message.role);
+  if (last && messages.length > 1) role.append(element("em", {}, " answered by the two below"));
+  return element("div", { class: `turn ${message.role === "user" ? "user" : "other"}${last ? " last" : ""}` }, role, buildText(message, "rich", null));
+}
+
+/** A text as a node. `html` was sanitised on the server; everything else becomes text nodes. */
+export function buildText(text, mode, parts) {
+  if (mode === "diff" && parts) {
+    return element("pre", { class: "raw parts", dir: "auto" }, ...parts.map(([words, differs]) => (differs ? element("mark", {}, words) : words)));
+  }
+  if (mode === "rich" && (text.html || !text.raw)) {
+    const node = element("div", { class: "rich", dir: "auto" });
+    node.innerHTML = text.html;
+    if (!text.raw.trim()) node.append(element("p", { class: "nothing" }, "(empty)"));
+    return node;
+  }
+  const node = element("pre", { class: "raw", dir: "auto" }, text.raw.slice(0, SHOWN_AT_ONCE));
+  if (text.raw.length <= SHOWN_AT_ONCE) return node;
+  const cut = text.length > text.raw.length ? `, of which the first ${text.raw.length.toLocaleString()} can be shown` : "";
+  const more = element("button", { type: "button", class: "more" }, `Show the rest (${text.length.toLocaleString()} characters${cut})`);
+  more.addEventListener("click", () => more.replaceWith(text.raw.slice(SHOWN_AT_ONCE)));
+  node.append(more);
+  return node;
+}

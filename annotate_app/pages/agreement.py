@@ -1,0 +1,147 @@
+"""Agreement: how far people agree, on what, with whom, since when; beside what published work reports."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import streamlit as st
+
+from annotate_app import charts
+from annotate_app.agreement import FIGURES, Agreement, AgreementReport, landis_koch, reading
+from annotate_app.measures import MEASURES, Measure, interval_row, references
+from annotate_app.pages.agreement_people import draw_annotators, draw_intervals, draw_pairs
+from annotate_app.pages.context import current_actor, current_project, current_store
+from annotate_app.pages.figures import agreement_of, quality_of
+from annotate_app.pages.outcome import plainly
+from annotate_app.proportions import share
+from annotate_app.quality import AnnotatorQuality
+from annotate_app.reports import agreement_csv, report_json
+
+
+def page() -> None:
+    """Draws the page."""
+    with plainly():
+        st.title("Agreement")
+        project = current_project()
+        report = agreement_of(project)
+        if report.overall.num_items == 0:
+            st.info(reading(report.overall), icon=":material/hourglass_empty:")
+            return
+        protocol = current_store().projects.rubric(current_actor(), project.id).rubric.protocol
+        measure = choose_measure()
+        draw_headline(report, measure, protocol, quality_of(project))
+        left, right = st.columns(2)
+        with left:
+            draw_groups("By criterion", report.criteria, measure, "The rubric asks about no criterion.")
+            draw_annotators(report, measure)
+        with right:
+            draw_groups("By model", report.sources, measure, "The responses name no source.")
+            draw_pairs(report, measure)
+        draw_over_time(report, measure)
+        draw_all(report)
+        draw_downloads(report, project.name)
+
+
+def choose_measure() -> Measure:
+    """The switch for the measure, with what it means in one sentence."""
+    name = st.selectbox(
+        "Measure", MEASURES, format_func=lambda name: MEASURES[name].title, key="agreement-measure", bind="query-params"
+    )
+    measure = MEASURES[name]
+    st.caption(measure.meaning)
+    return measure
+
+
+def draw_headline(report: AgreementReport, measure: Measure, protocol: str, people: Sequence[AnnotatorQuality]) -> None:
+    """The project's figure, and where it stands among published ones."""
+    own = report.overall.estimates[measure.name]
+    figure, chart = st.columns([1, 2])
+    with figure:
+        st.metric(measure.title, measure.say(own.value), border=True, help=FIGURES[measure.name])
+        if not math.isnan(own.low):
+            st.caption(f"95% interval {measure.say(own.low)} to {measure.say(own.high)}")
+        st.caption(
+            f"{report.overall.num_items:,} comparisons with two votes or more, {report.overall.num_votes:,} votes"
+        )
+        word = "" if measure.percent else landis_koch(own.value)
+        if word:
+            st.caption(f"Landis and Koch (1977) would call it **{word}**.")
+    published, whose = references(measure, protocol)
+    ceiling = same_twice(people) if measure.name == "percent" else []
+    rows = [interval_row("This project", own, report.overall.num_items), *published, *ceiling]
+    with chart:
+        st.altair_chart(charts.intervals(rows, axis=measure.short, percent=measure.percent), key="agreement-headline")
+        st.caption(
+            whose
+            + (
+                " People cannot be expected to agree more with others than each does with themselves on a repeated pair."
+                * bool(ceiling)
+            )
+        )
+
+
+def same_twice(people: Sequence[AnnotatorQuality]) -> list[dict[str, object]]:
+    """How often people answer a repeated pair as the first time, the ceiling of agreement, as a row of the chart."""
+    found = share(sum(person.consistency.hits for person in people), sum(person.consistency.total for person in people))
+    if not found.total:
+        return []
+    figures = {"value": found.value, "low": found.low, "high": found.high, "num": found.total}
+    return [{"label": "Each person: with themselves", **figures, "kind": "published"}]
+
+
+def draw_groups(title: str, groups: Iterable[Agreement], measure: Measure, missing: str) -> None:
+    """One dot with its interval per group."""
+    st.subheader(title, anchor=False)
+    rows = [interval_row(part.name, part.estimates[measure.name], part.num_items) for part in groups]
+    draw_intervals(rows, measure, missing, key=f"agreement-{title}")
+
+
+def draw_over_time(report: AgreementReport, measure: Measure) -> None:
+    """A line with its band over days or weeks."""
+    st.subheader("Over time", anchor=False)
+    rows = [
+        {**interval_row(part.name, part.estimates[measure.name], part.num_items), "at": part.name}
+        for part in report.periods
+    ]
+    rows = [row for row in rows if row["value"] is not None]
+    if len(rows) < 2:
+        st.caption("A line needs judgments from two days or more.")
+        return
+    chart = charts.over_time(rows, axis=measure.short, percent=measure.percent)
+    st.altair_chart(chart, key="agreement-time")
+    st.caption("Each comparison counts in the day or week of its last vote. The band is the 95% interval.")
+
+
+def draw_all(report: AgreementReport) -> None:
+    """Every measure in one table."""
+    with st.expander("All measures", icon=":material/table_rows:"):
+        rows = [
+            {
+                "measure": measure.title,
+                "value": measure.say(estimate.value),
+                "95% interval": f"{measure.say(estimate.low)} to {measure.say(estimate.high)}",
+                "meaning": measure.meaning,
+            }
+            for measure in MEASURES.values()
+            if (estimate := report.overall.estimates[measure.name])
+        ]
+        st.dataframe(rows, hide_index=True, key="agreement-all")
+
+
+def draw_downloads(report: AgreementReport, project_name: str) -> None:
+    """Everything above as files."""
+    with st.container(horizontal=True):
+        for kind, content, mime in (
+            ("JSON", report_json(report), "application/json"),
+            ("CSV", agreement_csv(report), "text/csv"),
+        ):
+            st.download_button(
+                f"Download {kind}",
+                content,
+                file_name=f"agreement-{project_name}.{kind.lower()}",
+                mime=mime,
+                icon=":material/download:",
+                on_click="ignore",
+                key=f"agreement-{kind}",
+            )

@@ -1,0 +1,281 @@
+"""Import: a file is looked at, its columns are matched, and all of its rows come in or none."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
+
+from annotate_app.import_preview import preview
+from annotate_app.importing import BadRow, BadRowsError, Imported, ImportOptions, import_comparisons
+from annotate_app.importing_judgments import BallotOptions, import_judgments, preview_ballots
+from annotate_app.installation import data_folder
+from annotate_app.jobs import start
+from annotate_app.pages.comparison_view import draw_comparison
+from annotate_app.pages.context import current_actor, current_project, current_store
+from annotate_app.pages.outcome import act, plainly
+from annotate_app.store.projects import Project
+from annotate_app.whole_project import import_project
+from rewardkit.choices import parse_choice_map
+from rewardkit.columns import FIELDS, FORMS
+from rewardkit.data import content_id
+from rewardkit.judgment_rows import FIELDS as JUDGMENT_FIELDS
+
+SUFFIXES = ["jsonl", "ndjson", "json", "csv", "tsv", "parquet", "gz", "zip"]
+COMPARISONS, JUDGMENTS = "Comparisons", "Judgments made elsewhere"
+AS_JOB = 20_000_000  # bytes; larger files are imported by a job
+FOUND, NONE = "(found)", "(none)"
+FORM_NAMES = {
+    None: "Told from the columns",
+    "pairs": "A prompt and two responses",
+    "responses": "A prompt and a list of responses",
+    "ranked": "A prompt and a list of responses, best first",
+    "chosen_rejected": "Chosen and rejected",
+    "dialogues": "Chosen and rejected whole dialogues (HH-RLHF)",
+}
+BAD_SHOWN = 200
+
+
+def page() -> None:
+    """Draws the page."""
+    with plainly():
+        st.title("Import")
+        project = current_project()
+        current_actor().require("lead", "importing")
+        what = st.segmented_control("What", [COMPARISONS, JUDGMENTS], default=COMPARISONS, key="import-what")
+        file = st.file_uploader(
+            "JSONL, JSON, CSV or Parquet, gzipped or not; or the zip of a whole project",
+            type=SUFFIXES,
+            key=f"import-file-{project.id}-{what}",
+        )
+        if file is None:
+            st.caption(
+                "Rows that are there already are not added again. A bad row stops the import before anything changes."
+            )
+        elif file.name.endswith(".zip"):
+            draw_whole_project(file)
+        elif what == JUDGMENTS:
+            draw_judgments(file, project)
+        else:
+            draw_comparisons(file, project)
+
+
+def draw_whole_project(file: UploadedFile) -> None:
+    """The form that makes a new project from an export of one."""
+    st.text("This makes a new project with everything that was exported.")
+    name = st.text_input("Name of the new project", Path(file.name).stem, key=f"import-name-{file.file_id}")
+    st.button("Make the project", type="primary", key=f"import-whole-{file.file_id}", on_click=make, args=(file, name))
+
+
+def make(file: UploadedFile, name: str) -> None:
+    """Reads the upload as a project and opens it."""
+    with tempfile.NamedTemporaryFile(suffix=".zip") as copy:
+        copy.write(file.getbuffer())
+        copy.flush()
+        made = act("Project made.", import_project, current_store(), current_actor(), copy.name, name)
+    if made is not None:
+        st.session_state["project"] = made.project.name
+
+
+def draw_comparisons(file: UploadedFile, project: Project) -> None:
+    """Preview, column mapper and options of a file of comparisons, and the button that imports it."""
+    key = f"import-{file.file_id}"
+    with st.container(border=True):
+        left, right = st.columns(2)
+        form = left.selectbox("A row is", [None, *FORMS], format_func=FORM_NAMES.__getitem__, key=f"{key}-form")
+        pairs = right.selectbox(
+            "Pairs of N responses", ["all", "adjacent", "star:first", "random:1", "random:3"], key=f"{key}-pairs"
+        )
+        skip = left.toggle("Leave bad rows out", key=f"{key}-skip", help="Otherwise a bad row stops the import.")
+        labels = right.toggle(
+            "Also import the file's own choices",
+            key=f"{key}-labels",
+            help="What chosen and rejected, or ranks, say is stored as judgments of the annotator `dataset`.",
+        )
+        columns = draw_mapper(preview(file, limit=5).columns, FIELDS, key)
+    options = ImportOptions(
+        form=form,  # type: ignore[arg-type]
+        columns=columns,
+        pairs=pairs,
+        on_bad_row="skip" if skip else "error",
+        labels=labels,
+    )
+    seen = preview(file, options)
+    if seen.reading is None:
+        st.error("These columns cannot be read yet:", icon=":material/error:")
+        st.text(seen.problem)
+    else:
+        st.text(f"{FORM_NAMES[seen.reading.form]}: " + describe(seen.reading.columns))
+    with st.expander("First rows as they are in the file", icon=":material/table:", expanded=seen.reading is None):
+        draw_rows(seen.rows)
+    draw_bad(seen.bad, f"{key}-preview")
+    if seen.reading is not None:
+        if seen.comparisons:
+            with st.expander(
+                "The first comparison as annotators will see it", icon=":material/visibility:", expanded=True
+            ):
+                draw_comparison(seen.comparisons[0], sources=True, key=f"{key}-first")
+        command = ["import", *_command_options(options)]
+        draw_run(file, key, project, command, import_comparisons, options, "comparisons")
+
+
+def draw_judgments(file: UploadedFile, project: Project) -> None:
+    """Preview, column mapper and options of a file of judgments, and the button that imports it."""
+    key = f"import-{file.file_id}"
+    names = preview_ballots(file, limit=5).columns
+    with st.container(border=True):
+        left, right = st.columns(2)
+        annotators = left.multiselect(
+            "Columns of annotators", names, key=f"{key}-annotators", help="Only where each annotator has a column."
+        )
+        mapping = right.text_input(
+            "What choices mean", key=f"{key}-choices", placeholder="0=a 1=b 2=tie", help="Only where it cannot be told."
+        )
+        skip = left.toggle("Leave bad rows out", key=f"{key}-skip", help="Otherwise a bad row stops the import.")
+        columns = {name: column for name, column in draw_mapper(names, JUDGMENT_FIELDS, key).items() if column}
+    try:
+        choice_map = parse_choice_map(mapping.split())
+    except ValueError as error:
+        st.error("What choices mean:", icon=":material/error:")
+        st.text(str(error))
+        return
+    options = BallotOptions(
+        columns=columns,
+        annotators=tuple(annotators),
+        choice_map=choice_map,
+        on_bad_row="skip" if skip else "error",
+    )
+    seen = preview_ballots(file, options)
+    draw_rows(seen.rows)
+    if seen.reading is None:
+        st.error("These columns cannot be read yet:", icon=":material/error:")
+        st.text(seen.problem)
+        return
+    layout = "A judgment a row" if seen.reading.layout == "long" else f"Annotators {', '.join(seen.reading.annotators)}"
+    st.text(f"{layout}: {describe(seen.reading.columns)}")
+    command = ["judgments", "import", *_map_options(columns)]
+    command += ["--annotators", ",".join(annotators)] if annotators else []
+    command += ["--choice-map", *mapping.split()] if choice_map else []
+    command += ["--on-bad-row", options.on_bad_row]
+    draw_run(file, key, project, command, import_judgments, options, "judgments")
+
+
+def describe(columns: Mapping[str, str]) -> str:
+    """Which column is read as what, in words."""
+    return ", ".join(f"{name} from {column}" for name, column in columns.items())
+
+
+def draw_mapper(names: Sequence[str], fields: Sequence[str], key: str) -> dict[str, str]:
+    """A choice of column for every field; only what was chosen is returned, an empty name for none."""
+    chosen = {}
+    with st.expander("Match columns", icon=":material/join:"):
+        places = st.columns(3)
+        for number, name in enumerate(fields):
+            column = places[number % 3].selectbox(name, [FOUND, NONE, *names], key=f"{key}-map-{name}")
+            if column != FOUND:
+                chosen[name] = "" if column == NONE else str(column)
+    return chosen
+
+
+def draw_rows(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Rows as a table; what is no text as its JSON."""
+    plain = [
+        {
+            name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+            for name, value in row.items()
+        }
+        for row in rows
+    ]
+    st.dataframe(plain, hide_index=True)
+
+
+def draw_bad(bad: Sequence[BadRow], key: str) -> None:
+    """Bad rows as a table, all of them as a file."""
+    if not bad:
+        return
+    st.warning(f"{len(bad)} bad rows", icon=":material/report:")
+    st.dataframe([asdict(row) for row in bad[:BAD_SHOWN]], hide_index=True)
+    lines = "\n".join(json.dumps(asdict(row), ensure_ascii=False) for row in bad)
+    st.download_button("Download the list", lines, "bad-rows.jsonl", key=f"{key}-bad", icon=":material/download:")
+
+
+def draw_run(
+    file: UploadedFile,
+    key: str,
+    project: Project,
+    command: list[str],
+    function: Callable[..., Imported],
+    options: ImportOptions | BallotOptions,
+    noun: str,
+) -> None:
+    """The button, and below it what the last press came to."""
+    if file.size > AS_JOB:
+        st.text(f"{file.size / 1e6:,.0f} MB: this will run as a job; the page need not stay open.")
+        arguments = (file, project, command)
+        st.button("Import as a job", type="primary", key=f"{key}-job", on_click=start_job, args=arguments)
+        return
+    if st.button(f"Import {noun}", type="primary", key=f"{key}-run", icon=":material/upload:"):
+        with st.spinner("Reading and checking every row"):
+            st.session_state[f"{key}-done"] = run(function, file, project, options)
+    done = st.session_state.get(f"{key}-done")
+    if isinstance(done, Imported):
+        labels = f" and {done.num_labels} of their own choices" if done.num_labels else ""
+        empty = f", {done.num_empty} with an empty answer" if done.num_empty else ""
+        st.success(
+            f"{done.num_added:,} {noun} added{labels}{empty}; {done.num_existing:,} were there; "
+            f"{len(done.bad):,} of {done.num_rows:,} rows left out.",
+            icon=":material/check:",
+        )
+        draw_bad(done.bad, f"{key}-left")
+    elif done:
+        st.error("Nothing was imported:", icon=":material/block:")
+        st.text(str(done))
+        if isinstance(done, BadRowsError):
+            draw_bad(done.bad, f"{key}-refused")
+
+
+def run(
+    function: Callable[..., Imported], file: UploadedFile, project: Project, options: ImportOptions | BallotOptions
+) -> Imported | ValueError:
+    """Imports the upload; what refused it is returned, to be shown beside the file."""
+    try:
+        return function(current_store(), current_actor(), project.id, [file], options)
+    except ValueError as error:
+        return error
+
+
+def start_job(file: UploadedFile, project: Project, command: list[str]) -> None:
+    """Keeps the upload beside the database and queues its import."""
+    store, actor = current_store(), current_actor()
+    actor.require("lead", "importing")
+    folder = data_folder(store.database.url) / "uploads"
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{content_id(file.file_id, project.id)}-{Path(file.name).name}"
+    path.write_bytes(file.getbuffer())
+    words, options = (command[:1], command[1:]) if command[0] == "import" else (command[:2], command[2:])
+    whole = ["annotate_app", *words, project.name, str(path), *options]
+    act(
+        "Queued; see Jobs.",
+        start,
+        store,
+        actor,
+        kind="import",
+        title=f"Import {file.name}",
+        command=whole,
+        project_id=project.id,
+    )
+
+
+def _map_options(columns: Mapping[str, str]) -> list[str]:
+    return ["--map", *(f"{name}={column}" for name, column in columns.items())] if columns else []
+
+
+def _command_options(options: ImportOptions) -> list[str]:
+    words = ["--form", options.form or "auto", "--pairs", options.pairs, "--on-bad-row", options.on_bad_row]
+    return [*words, *(["--labels"] if options.labels else []), *_map_options(options.columns)]

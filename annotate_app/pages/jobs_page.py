@@ -1,0 +1,84 @@
+"""Jobs: what runs, what waits, what came of the rest. Looks again by itself only while something runs."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import streamlit as st
+
+from annotate_app.jobs import read_log, read_progress
+from annotate_app.pages.context import current_actor, current_project, current_store
+from annotate_app.pages.outcome import act, plainly
+from annotate_app.store.jobs import Job
+from annotate_app.times import ago, duration
+
+UNDER_WAY = ("queued", "running")
+LOOK: dict[str, tuple[str, Literal["gray", "blue", "green", "red", "orange"], str]] = {
+    "queued": ("Waiting", "gray", "hourglass_empty"),
+    "running": ("Running", "blue", "sync"),
+    "done": ("Done", "green", "check"),
+    "failed": ("Failed", "red", "error"),
+    "cancelled": ("Cancelled", "gray", "block"),
+    "lost": ("Lost", "orange", "help"),
+}
+POLL_S = 2.0
+
+
+def page() -> None:
+    """Draws the page."""
+    with plainly():
+        st.title("Jobs")
+        jobs = visible_jobs()
+        busy = any(job.state in UNDER_WAY for job in jobs)
+        st.fragment(draw_jobs, run_every=POLL_S if busy else None)(busy)
+
+
+def visible_jobs() -> list[Job]:
+    """All jobs for admins, the project's for its leads."""
+    actor = current_actor()
+    return current_store().jobs.list(actor, None if actor.role == "admin" else current_project().id)
+
+
+def draw_jobs(busy: bool) -> None:
+    """The list; `busy` is what the page knew when it was drawn, and once that is over it is drawn again."""
+    jobs = visible_jobs()
+    if busy and not any(job.state in UNDER_WAY for job in jobs):
+        st.rerun()
+    if not jobs:
+        st.info("Nothing has run yet. Imports and exports of large files run here.", icon=":material/pending_actions:")
+    for job in jobs:
+        draw_job(job)
+
+
+def draw_job(job: Job) -> None:
+    """One job: how it stands, how far it is, its last words."""
+    word, color, icon = LOOK[job.state]
+    with st.container(border=True, key=f"job-{job.id}"):
+        left, right = st.columns([5, 2], vertical_alignment="center")
+        with left.container(horizontal=True, vertical_alignment="center"):
+            st.badge(word, color=color, icon=f":material/{icon}:")
+            st.text(job.title)
+        right.caption(f"{job.kind}, {job.created_by}, {ago(job.created_at)}", text_alignment="right")
+        if job.state == "running":
+            draw_progress(job)
+        if job.message:
+            st.text(job.message)
+        if job.started_at and job.ended_at:
+            st.caption(f"took {duration(job.ended_at - job.started_at)}")
+        if job.state in UNDER_WAY:
+            waiting = "Stopping…" if job.cancel else "Cancel"
+            arguments = ("Asked to stop.", current_store().jobs.cancel, current_actor(), job.id)
+            st.button(waiting, key=f"cancel-{job.id}", disabled=job.cancel, on_click=act, args=arguments)
+        log = read_log(job)
+        if log:
+            with st.expander("Log", expanded=job.state in ("running", "failed")):
+                st.code(log, language=None, height=180)
+
+
+def draw_progress(job: Job) -> None:
+    """A bar where the share is known, words otherwise."""
+    progress = read_progress(job)
+    if progress.share is not None:
+        st.progress(progress.share, progress.text)
+    elif progress.text:
+        st.text(progress.text)

@@ -1,0 +1,88 @@
+"""The labeling page: one component that takes the keys, and the desk behind it; everything around it stays still."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import streamlit as st
+from streamlit.components.v2 import component
+from streamlit.components.v2.get_bidi_component_manager import get_bidi_component_manager
+from streamlit.components.v2.manifest_scanner import ComponentConfig, ComponentManifest
+
+import annotate_app
+from annotate_app.access import AccessError
+from annotate_app.labeling import Desk
+from annotate_app.pages.context import current_actor, current_project, current_store
+
+COMPONENT = "tiebreak.labeler"
+# The work takes the window: no wide margins, no header that covers the first line.
+STYLE = """<style>
+.stMainBlockContainer { padding: 2.2rem 1.6rem 0.5rem; max-width: none; }
+.stAppHeader { height: 2.2rem; min-height: 2.2rem; background: transparent; }
+@media (max-width: 760px) { .stMainBlockContainer { padding: 2.6rem 0.8rem 1rem; } }
+</style>"""
+
+
+def page() -> None:
+    """Draws the labeling surface for the chosen project."""
+    project = current_project()
+    actor = current_actor()
+    st.html(STYLE)
+    store = current_store()
+    try:
+        desk = Desk.open(store, actor, project.id)
+        reopened = st.session_state.pop("reopen", None)
+        if reopened is not None:
+            desk.reopen(store, reopened)
+    except AccessError as error:
+        st.info(f"{error}.", icon=":material/lock:")
+        return
+    st.session_state["desk"] = desk
+    st.session_state.pop("labeler_message", None)
+    draw_labeler(project.id)
+
+
+@st.fragment
+def draw_labeler(project_id: int) -> None:
+    """The component alone reruns with every judgment; texts that the browser holds are not sent again."""
+    key = f"labeler-{project_id}"
+    message = st.session_state.pop("labeler_message", None)
+    mount_labeler()(
+        key=key, data=st.session_state["desk"].data(message), on_message_change=receive_message, height="content"
+    )
+
+
+def receive_message() -> None:
+    """Hands the browser's message to the desk, as the user who is signed in now."""
+    desk: Desk = st.session_state["desk"]
+    desk.actor = current_actor()
+    message = st.session_state[f"labeler-{desk.project_id}"].message
+    if message is None:
+        return
+    st.session_state["labeler_message"] = message
+    desk.receive(current_store(), message)
+
+
+def mount_labeler():  # noqa: ANN201
+    """The component, its files served once from the package.
+
+    Streamlit finds manifests through distributions whose import package has their name; ours has three packages of
+    other names, so the manifest beside this package is registered here.
+    """
+    root = Path(annotate_app.__file__).parent
+    manager = get_bidi_component_manager()
+    if manager.get_component_asset_root(COMPONENT) is None:
+        declared = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+        parts = [ComponentConfig.from_dict(part) for part in declared["tool"]["streamlit"]["component"]["components"]]
+        project = declared["project"]
+        manager.register_from_manifest(
+            ComponentManifest(name=project["name"], version=project["version"], components=parts), root
+        )
+    return build_labeler()
+
+
+@st.cache_resource
+def build_labeler():  # noqa: ANN201
+    """The mounting function, made once a process."""
+    return component(COMPONENT, js="labeler.js", css="labeler.css")

@@ -1,0 +1,124 @@
+"""Leaderboard: which model people prefer, how sure that is, and who beats whom."""
+
+from __future__ import annotations
+
+import math
+
+import streamlit as st
+
+from annotate_app import charts
+from annotate_app.bradley_terry import TIES, Ties
+from annotate_app.leaderboard import Leaderboard, Standing
+from annotate_app.pages.context import current_project
+from annotate_app.pages.figures import leaderboard_of
+from annotate_app.pages.outcome import plainly
+from annotate_app.reports import report_json
+
+MOST_MODELS = 20  # drawn at once
+TIE_WORDS = {"half": "Ties count as half a win", "davidson": "Ties are modelled (Davidson)"}
+
+
+def page() -> None:
+    """Draws the page."""
+    with plainly():
+        st.title("Leaderboard")
+        project = current_project()
+        ties: Ties | None = st.segmented_control(
+            "Ties",
+            TIES,
+            default=TIES[0],
+            required=True,
+            format_func=TIE_WORDS.__getitem__,
+            key="leaderboard-ties",
+            label_visibility="collapsed",
+        )
+        board = leaderboard_of(project, ties or TIES[0])
+        if not board.standings:
+            draw_nothing(board)
+            return
+        draw_notes(board)
+        groups = sorted({standing.group for standing in board.standings})
+        for group in groups:
+            draw_strengths([row for row in board.standings if row.group == group], group if len(groups) > 1 else None)
+        draw_table(board)
+        draw_win_rates(board)
+        name = f"leaderboard-{project.name}.json"
+        icon = ":material/download:"
+        st.download_button("Download JSON", report_json(board), name, "application/json", icon=icon, on_click="ignore")
+
+
+def draw_nothing(board: Leaderboard) -> None:
+    """Why there is no leaderboard."""
+    words = "No two named models have been compared yet. Import responses with the names of their models."
+    st.info(words, icon=":material/leaderboard:")
+    if board.num_left_out:
+        st.caption(f"{board.num_left_out:,} votes compare a model with itself, or with a response of no known source.")
+
+
+def draw_notes(board: Leaderboard) -> None:
+    """Whether all models stand on one scale, and what else a reader has to know."""
+    if board.connected:
+        st.caption(
+            f"Bradley-Terry strengths from {board.num_votes:,} votes, on a log scale with mean zero: a model 1.0 above "
+            "another is preferred in about 73% of their votes. Whiskers are 95% intervals over comparisons."
+        )
+    else:
+        words = "Not all models are connected by votes: strengths of different groups cannot be compared."
+        st.warning(words, icon=":material/link_off:")
+    for note in board.notes:
+        st.text(note)
+
+
+def draw_strengths(standings: list[Standing], group: int | None) -> None:
+    """One dot with its interval per model, best first."""
+    if group is not None:
+        st.subheader(f"Group {group + 1}", anchor=False)
+    rows = [
+        {"label": row.name, "value": row.log_strength, "low": row.low, "high": row.high, "num": row.num_votes}
+        for row in standings[:MOST_MODELS]
+    ]
+    chart = charts.intervals(rows, axis="strength", reference=0.0, reference_label="mean of all models")
+    st.altair_chart(chart, key=f"leaderboard-strengths-{group}")
+    if len(standings) > MOST_MODELS:
+        st.caption(f"The {MOST_MODELS} best of {len(standings)}; all are in the table.")
+
+
+def draw_table(board: Leaderboard) -> None:
+    """All standings in figures."""
+    rows = [
+        {
+            "rank": row.rank,
+            "model": row.name,
+            "win rate": 100 * row.win_rate,
+            "strength": row.log_strength,
+            "95% interval": f"{row.low:.2f} to {row.high:.2f}",
+            "votes": row.num_votes,
+            "comparisons": row.num_items,
+            "group": row.group + 1,
+        }
+        for row in board.standings
+    ]
+    columns = {
+        "rank": st.column_config.NumberColumn("rank", width="small", help="Overlapping intervals share a rank."),
+        "win rate": st.column_config.ProgressColumn("win rate", format="%.0f%%", min_value=0, max_value=100),
+        "strength": st.column_config.NumberColumn("strength", format="%.2f"),
+        "group": None if board.connected else st.column_config.NumberColumn("group"),
+    }
+    st.dataframe(rows, column_config=columns, hide_index=True, key="leaderboard-table")
+
+
+def draw_win_rates(board: Leaderboard) -> None:
+    """Who beats whom, as a matrix."""
+    st.subheader("Who beats whom", anchor=False)
+    place = {name: index for index, name in enumerate(board.sources)}
+    shown = [row.name for row in board.standings[:MOST_MODELS]]
+    rates, games = board.win_rates, board.wins + board.wins.T + board.tied
+    rows = []
+    for one in shown:
+        for other in shown:
+            rate = float(rates[place[one], place[other]])
+            num = int(games[place[one], place[other]])
+            rows.append({"row": one, "column": other, "value": None if math.isnan(rate) else rate, "num": num})
+    chart = charts.heatmap(rows, value="win rate", percent=True, row_title="model", column_title="against")
+    st.altair_chart(chart, key="leaderboard-win-rates")
+    st.caption("Share of votes that the model of the row wins against that of the column; a tie is half a win.")

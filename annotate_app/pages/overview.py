@@ -1,0 +1,190 @@
+"""Overview: how far the project is, who works on it, what to do next, and its settings."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+
+import streamlit as st
+
+from annotate_app import charts
+from annotate_app.access import Actor
+from annotate_app.pages.context import current_actor, current_project, current_store
+from annotate_app.pages.design_form import draw_design, read_design
+from annotate_app.pages.navigation import page_at
+from annotate_app.pages.outcome import act, plainly
+from annotate_app.store.members import Member
+from annotate_app.store.progress import Progress
+from annotate_app.store.projects import Project
+
+RECENT_DAYS = 7  # the pace that the projected end rests on
+STATE_WORDS = {
+    "active": "active",
+    "qualifying": "qualifying",
+    "paused": "paused",
+    "failed": "did not qualify",
+}
+
+
+def page() -> None:
+    """Draws the page."""
+    with plainly():
+        store, actor, project = current_store(), current_actor(), current_project()
+        progress = store.projects.progress(actor, project.id)
+        members = store.projects.members(actor, project.id)
+        st.title("Overview")
+        if project.description:
+            st.text(project.description)
+        draw_first_steps(progress, members)
+        if progress.num_comparisons:
+            draw_figures(progress)
+            draw_days(progress)
+        draw_members(actor, project, progress, members)
+        draw_notices(actor, project)
+        draw_settings(project)
+
+
+def draw_first_steps(progress: Progress, members: list[Member]) -> None:
+    """What a new project still needs, each step with the page where it happens."""
+    annotators = [member for member in members if member.role == "annotator"]
+    if progress.by_member:
+        return
+    steps = (
+        (progress.num_comparisons > 0, "Import prompts with two or more responses", "import_data"),
+        (bool(annotators), "Invite annotators, or label yourself", "people"),
+        (False, "Judge the first pair", "label"),
+    )
+    with st.container(border=True):
+        st.subheader("First steps", anchor=False)
+        for number, (done, words, where) in enumerate(steps, start=1):
+            mark, action = st.columns([4, 1], vertical_alignment="center")
+            mark.markdown(f":material/check_circle: ~~{words}~~" if done else f"**{number}.** {words}")
+            if not done:
+                action.page_link(page_at(where))
+
+
+def draw_figures(progress: Progress) -> None:
+    """The four figures of progress, and a bar."""
+    left = progress.slots_wanted - progress.slots_judged
+    with st.container(horizontal=True):
+        st.metric(
+            "Complete",
+            f"{progress.num_complete:,}",
+            border=True,
+            help=f"Comparisons with all their judgments, of {progress.num_comparisons:,}.",
+        )
+        st.metric("Judgments left", f"{left:,}", border=True, help="Open places for a judgment, checks not counted.")
+        st.metric(
+            "Projected end",
+            projected_end(progress, datetime.now(UTC).date()),
+            border=True,
+            help=f"At the pace of the last {RECENT_DAYS} days.",
+        )
+        st.metric(
+            "At work now",
+            f"{len(progress.at_work)}",
+            border=True,
+            help=f"People who have a pair in hand; {progress.slots_leased:,} pairs are.",
+        )
+    share = progress.slots_judged / progress.slots_wanted if progress.slots_wanted else 0.0
+    st.progress(share, f"{progress.slots_judged:,} of {progress.slots_wanted:,} judgments, {share:.0%}")
+    if progress.at_work:
+        st.text(f"At work: {', '.join(progress.at_work)}")
+    with st.container(horizontal=True):
+        for where in ("label", "adjudicate", "agreement", "export"):
+            st.page_link(page_at(where))
+
+
+def projected_end(progress: Progress, today: date) -> str:
+    """The day the last judgment falls on if the pace of the last days holds, in words."""
+    left = progress.slots_wanted - progress.slots_judged
+    if left <= 0:
+        return "done" if progress.slots_wanted else "–"
+    recent = [count for day, count in progress.judgments_by_day if day > today - timedelta(days=RECENT_DAYS)]
+    days_running = RECENT_DAYS
+    if progress.judgments_by_day:
+        days_running = min(RECENT_DAYS, (today - progress.judgments_by_day[0][0]).days + 1)
+    if not sum(recent):
+        return "no pace yet"
+    end = today + timedelta(days=round(left * days_running / sum(recent)))
+    return f"{end:%-d %b}" if end.year == today.year else f"{end:%-d %b %Y}"
+
+
+def draw_days(progress: Progress) -> None:
+    """Judgments per day, as bars."""
+    if not progress.judgments_by_day:
+        return
+    st.subheader("Judgments per day", anchor=False)
+    rows = [{"day": day.isoformat(), "name": "judgments", "count": count} for day, count in progress.judgments_by_day]
+    st.altair_chart(charts.per_day(rows[-90:]), key="overview-days")
+
+
+def draw_members(actor: Actor, project: Project, progress: Progress, members: list[Member]) -> None:
+    """Who is in the project, what they did, and whether they may work."""
+    st.subheader("People", anchor=False)
+    done = {row.name: row for row in progress.by_member}
+    inside = {member.name: member for member in members}
+    rows = []
+    for name in sorted(done.keys() | inside.keys(), key=lambda name: (name not in done, name)):
+        row, member = done.get(name), inside.get(name)
+        rows.append(
+            {
+                "name": name,
+                "judgments": row.num_judgments if row else 0,
+                "last": datetime.fromtimestamp(row.last_at, UTC) if row and row.last_at else None,
+                "hours": row.seconds / 3600 if row else 0.0,
+                "role": member.role if member else "",
+                "group": member.group if member else "",
+                "state": STATE_WORDS[member.state] if member else "not a member",
+            }
+        )
+    if not rows:
+        st.caption("Nobody yet. Members are added, and others invited, on the page People.")
+        return
+    most = max(project.design.target, *(row["judgments"] for row in rows), 1)
+    columns = {
+        "judgments": st.column_config.ProgressColumn("judgments", format="%d", min_value=0, max_value=most),
+        "hours": st.column_config.NumberColumn("hours", format="%.1f", help="Active time, idle time taken out."),
+        "last": st.column_config.DatetimeColumn("last judgment", format="distance"),
+        "group": st.column_config.TextColumn("group") if any(row["group"] for row in rows) else None,
+    }
+    st.dataframe(rows, column_config=columns, hide_index=True, key="overview-people")
+    stopped = [member for member in members if member.state in ("paused", "failed")]
+    for member in stopped:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.text(f"{member.name}: {STATE_WORDS[member.state]}")
+            st.button(
+                "Let work again",
+                key=f"resume-{member.user_id}",
+                on_click=act,
+                args=("Done.", current_store().projects.set_member_state, actor, project.id, member.user_id, "active"),
+            )
+
+
+def draw_notices(actor: Actor, project: Project) -> None:
+    """All notices of the project, newest first."""
+    notices = current_store().notices.list(actor, project.id)
+    if notices:
+        st.subheader("Notices", anchor=False)
+        rows = [{"when": datetime.fromtimestamp(item.created_at, UTC), "what": item.text} for item in notices]
+        when = st.column_config.DatetimeColumn("when", format="distance", width="small")
+        st.dataframe(rows, column_config={"when": when}, hide_index=True, key="overview-notices")
+
+
+def draw_settings(project: Project) -> None:
+    """The form of the project's design."""
+    with (
+        st.expander("Settings of the collection", icon=":material/settings:"),
+        st.form(f"settings-{project.id}", border=False),
+    ):
+        st.text_area("Description", project.description, key=f"settings-{project.id}-description", height=68)
+        draw_design(project.design, f"settings-{project.id}")
+        st.form_submit_button("Save settings", type="primary", on_click=save_settings, args=(project.id,))
+
+
+def save_settings(project_id: int) -> None:
+    """Stores what the form holds."""
+    design = act("", read_design, f"settings-{project_id}")
+    if design is not None:
+        description = st.session_state[f"settings-{project_id}-description"]
+        options = {"design": design, "description": description}
+        act("Settings saved.", current_store().projects.update, current_actor(), project_id, **options)

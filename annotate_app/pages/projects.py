@@ -1,0 +1,160 @@
+"""Projects: which there are and how far each is, a new one from a protocol or an own rubric, the archive."""
+
+from __future__ import annotations
+
+import html
+
+import streamlit as st
+
+from annotate_app.design import Design
+from annotate_app.pages import navigation
+from annotate_app.pages.context import current_actor, current_store
+from annotate_app.pages.design_form import draw_design, read_design
+from annotate_app.pages.outcome import act, plainly
+from annotate_app.protocol import Protocol, list_protocols, load_protocol
+from annotate_app.rubric import Rubric
+from annotate_app.store.projects import Project
+
+OWN = "own"
+OWN_RUBRIC = """\
+title: Which response is better?
+guidelines: |
+  Read the conversation, then both responses. Choose the one you would rather have received.
+question: Which response is better?
+scale:
+  steps: 7
+  tie: true
+both_bad: true
+rationale: optional
+"""
+
+
+def page() -> None:
+    """Draws the page."""
+    with plainly():
+        st.title("Projects")
+        projects = current_store().projects.list(current_actor())
+        draw_start_empty("projects-empty")
+        with st.expander("New project from a protocol", icon=":material/add:", expanded=not projects):
+            draw_new_project()
+        for project in projects:
+            if not project.archived:
+                draw_project(project)
+        archived = [project for project in projects if project.archived]
+        if archived:
+            with st.expander(f"Archived ({len(archived)})", icon=":material/archive:"):
+                for project in archived:
+                    draw_project(project)
+
+
+def draw_start_empty(key: str) -> None:
+    """The button that makes an empty project at once and opens it."""
+    help_text = "A general rubric and three judgments per comparison; everything can be changed later."
+    if st.button("Start an empty project", icon=":material/bolt:", key=key, help=help_text, on_click=start_empty):
+        st.switch_page(navigation.page_at("overview"))
+
+
+def start_empty() -> None:
+    """Makes an empty project with a name that is free, and chooses it."""
+    store, actor = current_store(), current_actor()
+    taken = {project.name for project in store.projects.list(actor)}
+    name = next(name for number in range(1, len(taken) + 2) if (name := f"Project {number}") not in taken)
+    create(name, OWN_RUBRIC, Design(), "")
+
+
+def create(name: str, rubric_text: str, design: Design, description: str) -> None:
+    """Makes a project and chooses it in the sidebar."""
+    store, actor = current_store(), current_actor()
+    options = {"rubric_text": rubric_text, "design": design, "description": description}
+    project = act("Project made.", store.projects.create, actor, name, **options)
+    if project is not None:
+        st.session_state["project"] = project.name
+
+
+def draw_project(project: Project) -> None:
+    """One project: what it is, how far, open, archive."""
+    store, actor = current_store(), current_actor()
+    progress = store.projects.progress(actor, project.id)
+    with st.container(border=True, key=f"project-{project.id}"):
+        words, numbers, buttons = st.columns([5, 4, 3], vertical_alignment="center")
+        with words:
+            with st.container(horizontal=True, vertical_alignment="center"):
+                st.html(f"<strong>{html.escape(project.name)}</strong>", width="content")
+                if project.simulated:
+                    st.badge("simulated annotators", icon=":material/science:", color="orange")
+            if project.description:
+                st.text(project.description)
+        if progress.slots_wanted:
+            done = f"{progress.slots_judged:,} of {progress.slots_wanted:,} judgments"
+            numbers.progress(progress.slots_judged / progress.slots_wanted, done)
+        else:
+            numbers.caption("Nothing imported yet")
+        with buttons, st.container(horizontal=True, horizontal_alignment="right"):
+            if not project.archived and st.button("Open", key=f"open-{project.id}", on_click=choose, args=(project,)):
+                st.switch_page(navigation.page_at("overview"))
+            st.button(
+                "Restore" if project.archived else "Archive",
+                key=f"archive-{project.id}",
+                type="tertiary",
+                on_click=act,
+                args=("Done.", store.projects.update, actor, project.id),
+                kwargs={"archived": not project.archived},
+            )
+
+
+def choose(project: Project) -> None:
+    """Makes a project the one all pages show."""
+    st.session_state["project"] = project.name
+
+
+def draw_new_project() -> None:
+    """The form of a new project: where its rubric comes from, its name, its design."""
+    protocols = {name: load_protocol(name) for name in list_protocols()}
+    with st.container():
+        source = st.selectbox(
+            "Start from",
+            [*protocols, OWN],
+            format_func=lambda name: protocols[name].title if name in protocols else "My own rubric",
+            key="new-source",
+            help="A protocol brings a rubric and a design that others have published; both can be changed later.",
+        )
+        chosen = protocols.get(source)
+        if chosen is not None:
+            draw_protocol(chosen)
+        with st.form(f"new-form-{source}", border=False):
+            st.text_input("Name", key=f"new-{source}-name", max_chars=120, placeholder="Support replies, November")
+            st.text_area("Description", key=f"new-{source}-description", height=68, placeholder="Optional")
+            if chosen is None:
+                st.text_area("Rubric (YAML)", OWN_RUBRIC, key=f"new-{source}-rubric", height=260)
+            draw_design(chosen.design if chosen else Design(), f"new-{source}")
+            st.form_submit_button("Create project", type="primary", on_click=create_from_form, args=(source,))
+
+
+def draw_protocol(protocol: Protocol) -> None:
+    """What a protocol asks, in short."""
+    st.text(protocol.summary)
+    st.caption(f"Source: {protocol.source}")
+    with st.expander("What annotators will answer", icon=":material/rule:"):
+        st.dataframe(questions(protocol.rubric), hide_index=True)
+
+
+def questions(rubric: Rubric) -> list[dict[str, str]]:
+    """The rubric's questions as rows of a table."""
+    scale = f"{rubric.scale.steps} steps" + (", tie" if rubric.scale.tie else "") + (", both bad" * rubric.both_bad)
+    rows = [{"what": "overall", "question": rubric.question, "answer": scale}]
+    for item in rubric.criteria:
+        answer = (
+            f"{item.scale.steps} steps" if item.kind == "compare" else f"{item.low} to {item.high} for each response"
+        )
+        rows.append({"what": item.name, "question": item.question, "answer": answer})
+    rows += [{"what": "flag", "question": item.label, "answer": "on either response"} for item in rubric.flags]
+    return [*rows, {"what": "rationale", "question": "In your own words, why?", "answer": rubric.rationale}]
+
+
+def create_from_form(source: str) -> None:
+    """Makes the project that the form describes."""
+    fields = st.session_state
+    rubric_text = fields[f"new-{source}-rubric"] if source == OWN else load_protocol(source).rubric_text
+    design = act("", read_design, f"new-{source}")
+    if design is not None:
+        create(fields[f"new-{source}-name"], rubric_text, design, fields[f"new-{source}-description"])

@@ -1,0 +1,50 @@
+"""Processes of the operating system: are they still the ones we started, and how to end what they started."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+
+
+def started_at(pid: int) -> str:
+    """When a process started, in whatever words the system has for it; empty if there is none, or it is a zombie.
+
+    Together with the pid this names a process for good: pids are used again.
+    """
+    if sys.platform == "linux":
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return ""
+        return "" if fields[0] == "Z" else fields[19]
+    answer = subprocess.run(["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    state, _, start = answer.stdout.strip().partition(" ")
+    return "" if state.startswith("Z") else start.strip()
+
+
+def is_running(pid: int, started: str) -> bool:
+    """Whether that very process still runs."""
+    return bool(started) and started_at(pid) == started
+
+
+def signal_group(group: int, number: signal.Signals) -> None:
+    """Sends a signal to all processes of a group; none left is fine."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
+
+
+def die_with_parent(number: signal.Signals) -> None:
+    """Asks the kernel to send this process a signal when its parent ends, however it ends. Linux only.
+
+    Called between fork and exec too, so it touches nothing but the C library.
+    """
+    if _libc is not None:
+        _libc.prctl(_PR_SET_PDEATHSIG, int(number))

@@ -1,0 +1,100 @@
+"""The store: one facade over the rooms, each of which holds its own statements and checks who asks."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from annotate_app.store.audit import Audit
+from annotate_app.store.browsing import Browsing
+from annotate_app.store.comparisons import Comparisons
+from annotate_app.store.database import Database, database_url
+from annotate_app.store.judgments import Judgments
+from annotate_app.store.migrate import upgrade
+from annotate_app.store.notices import Notices
+from annotate_app.store.people import People
+from annotate_app.store.projects import Projects
+
+if TYPE_CHECKING:
+    from annotate_app.store.jobs import Jobs
+    from annotate_app.store.work import Work
+
+
+class Store:
+    """All that is kept: projects, comparisons, work in progress, judgments, people, jobs, notices and the audit log.
+
+    Every function takes the `Actor` that asks and raises AccessError where the role or the membership is missing.
+    Safe to share between threads.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.projects = Projects(database)
+        self.comparisons = Comparisons(database)
+        self.browsing = Browsing(database)
+        self.judgments = Judgments(database)
+        self.people = People(database)
+        self.audit = Audit(database)
+        self.notices = Notices(database)
+
+    @classmethod
+    def open(cls, url: str | None = None, *, migrate: bool = True) -> Store:
+        """Opens a database and brings its schema up to date.
+
+        Args:
+            url: `sqlite:///path` (relative to the working directory) or `postgresql+psycopg://...`; None takes
+                TIEBREAK_DB, else the default file.
+            migrate: False where another process of the same version has already done it.
+        """
+        database = Database(database_url(url))
+        try:
+            if migrate:
+                upgrade(database)
+        except BaseException:
+            database.close()
+            raise
+        return cls(database)
+
+    @cached_property
+    def work(self) -> Work:
+        """Handing out pairs and taking judgments in."""
+        from annotate_app.store.work import Work
+
+        return Work(self.database)
+
+    @cached_property
+    def jobs(self) -> Jobs:
+        """Commands that run as processes of their own."""
+        from annotate_app.store.jobs import Jobs
+
+        return Jobs(self.database)
+
+    def backup(self, path: str | Path) -> Path:
+        """Writes everything to one new file while others go on working; see `backup.write_backup`."""
+        from annotate_app.store.backup import write_backup
+
+        return write_backup(self.database, Path(path))
+
+    @classmethod
+    def restore(cls, path: str | Path, url: str | None = None, *, force: bool = False) -> Store:
+        """A store with the content of a backup; see `backup.read_backup`."""
+        from annotate_app.store.backup import read_backup
+
+        store = cls.open(url)
+        try:
+            read_backup(store.database, Path(path), force=force)
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    def check(self) -> list[str]:
+        """Problems found in the data, none when it is sound; see `check.find_problems`."""
+        from annotate_app.store.check import find_problems
+
+        return find_problems(self.database)
+
+    def close(self) -> None:
+        """Closes the database's connections."""
+        self.database.close()

@@ -1,0 +1,24 @@
+"""Times as people say them."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+
+def ago(at: float) -> str:
+    """How long ago a unix time was, in one unit."""
+    return "just now" if time.time() - at < 5 else f"{duration(time.time() - at)} ago"
+
+
+def duration(seconds: float) -> str:
+    """A span in its largest fitting unit: `45 s`, `3 min`, `2 h`, `5 days`."""
+    for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s" if seconds >= 10 else f"{max(seconds, 0):.1f} s"
+
+
+def stamp(at: float) -> str:
+    """A unix time as date and time, UTC."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S")

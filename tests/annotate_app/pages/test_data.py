@@ -1,0 +1,181 @@
+"""Importing and exporting through the pages."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Callable
+
+from streamlit.testing.v1 import AppTest
+
+from annotate_app.access import Actor
+from annotate_app.demo import NAME as DEMO
+from annotate_app.pages import export, import_data
+from annotate_app.store.store import Store
+from annotate_app.whole_project import export_project
+
+OpenPage = Callable[..., AppTest]
+ADMIN = Actor.command_line()
+EMPTY = "Empty project"
+ROWS = [{"id": f"r{n}", "prompt": f"Q{n}", "response_a": f"yes {n}", "response_b": f"no {n}"} for n in range(3)]
+
+
+def lines(rows: list[dict]) -> bytes:
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+
+def upload(test: AppTest, name: str, content: bytes) -> AppTest:
+    test.file_uploader[0].set_value((name, content, "application/octet-stream")).run()
+    assert not test.exception, test.exception
+    return test
+
+
+def press(test: AppTest, label: str) -> AppTest:
+    next(button for button in test.button if button.label == label).click().run()
+    assert not test.exception, test.exception
+    return test
+
+
+def select(test: AppTest, label: str, value: str) -> None:
+    next(box for box in test.selectbox if box.label == label).select(value).run()
+    assert not test.exception, test.exception
+
+
+def count(store: Store) -> int:
+    return store.comparisons.count(ADMIN, store.projects.get(ADMIN, EMPTY).id)
+
+
+def test_comparisons_are_previewed_and_imported_once(open_page: OpenPage, pages_store: Store) -> None:
+    test = upload(open_page("import_data", project=EMPTY), "rows.jsonl", lines(ROWS))
+    assert any("A prompt and two responses: id from id, prompt from prompt" in text.value for text in test.text)
+    assert count(pages_store) == 0
+    press(test, "Import comparisons")
+    assert test.success[0].value.startswith("3 comparisons added; 0 were there; 0 of 3 rows left out.")
+    assert count(pages_store) == 3
+    press(test, "Import comparisons")
+    assert test.success[0].value.startswith("0 comparisons added; 3 were there")
+
+
+def test_a_bad_row_is_named_and_nothing_changes_until_it_is_left_out(open_page: OpenPage, pages_store: Store) -> None:
+    rows = [*ROWS, {**ROWS[0], "id": "bad", "response_b": None}]
+    test = upload(open_page("import_data", project=EMPTY), "rows.jsonl", lines(rows))
+    press(test, "Import comparisons")
+    assert any("rows.jsonl:4: field response_b is 'None': an answer is needed" in text.value for text in test.text)
+    assert count(pages_store) == 0
+    next(toggle for toggle in test.toggle if toggle.label == "Leave bad rows out").set_value(True).run()
+    press(test, "Import comparisons")
+    assert "1 of 4 rows left out" in test.success[0].value
+    assert count(pages_store) == 3
+
+
+def test_columns_that_are_not_recognised_can_be_matched(open_page: OpenPage, pages_store: Store) -> None:
+    text = "ask;one;two\nWhy?;because;who knows\n"
+    test = upload(open_page("import_data", project=EMPTY), "rows.csv", text.encode())
+    assert any("no form fits the columns ask, one, two" in each.value for each in test.text)
+    for field, column in (("prompt", "ask"), ("response_a", "one"), ("response_b", "two")):
+        select(test, field, column)
+    press(test, "Import comparisons")
+    (stored,) = pages_store.comparisons.iterate(ADMIN, pages_store.projects.get(ADMIN, EMPTY).id)
+    assert (stored.prompt[0].content, stored.completion_a, stored.completion_b) == ("Why?", "because", "who knows")
+
+
+def test_judgments_are_imported_with_what_their_choices_mean(open_page: OpenPage, pages_store: Store) -> None:
+    project = pages_store.projects.get(ADMIN, EMPTY)
+    test = upload(open_page("import_data", project=EMPTY), "rows.jsonl", lines(ROWS))
+    press(test, "Import comparisons")
+    test.segmented_control(key="import-what").set_value(import_data.JUDGMENTS).run()
+    votes = [{"id": "r0", "worker": "w", "winner": 0}, {"id": "r1", "worker": "w", "winner": 1}]
+    upload(test, "votes.jsonl", lines(votes))
+    press(test, "Import judgments")
+    assert any("the choices are 0, 1: that does not say" in text.value for text in test.text)
+    next(box for box in test.text_input if box.label == "What choices mean").input("0=a 1=b").run()
+    press(test, "Import judgments")
+    assert [judgment.choice for judgment in pages_store.judgments.iterate(ADMIN, project.id)] == ["a", "b"]
+
+
+def test_a_large_file_becomes_a_job(open_page: OpenPage, pages_store: Store, monkeypatch) -> None:
+    monkeypatch.setattr(import_data, "AS_JOB", 10)
+    test = upload(open_page("import_data", project=EMPTY), "rows.jsonl", lines(ROWS))
+    press(test, "Import as a job")
+    (job,) = pages_store.jobs.list(ADMIN)
+    assert job.command[:3] == ["annotate_app", "import", EMPTY]
+    assert job.command[4:] == ["--form", "auto", "--pairs", "all", "--on-bad-row", "error"]
+    with open(job.command[3], "rb") as kept:
+        assert kept.read() == lines(ROWS)
+
+
+def test_a_whole_project_comes_in_as_a_new_one(open_page: OpenPage, pages_store: Store, tmp_path) -> None:
+    demo = pages_store.projects.get(ADMIN, DEMO)
+    export_project(pages_store, ADMIN, demo.id, tmp_path / "demo.zip")
+    test = upload(open_page("import_data", project=EMPTY), "demo.zip", (tmp_path / "demo.zip").read_bytes())
+    next(box for box in test.text_input if box.label == "Name of the new project").input("Twin").run()
+    press(test, "Make the project")
+    twin = pages_store.projects.get(ADMIN, "Twin")
+    assert pages_store.comparisons.count(ADMIN, twin.id) == pages_store.comparisons.count(ADMIN, demo.id)
+    assert test.session_state["project"] == "Twin"
+
+
+def test_hostile_texts_are_shown_as_text(open_page: OpenPage) -> None:
+    row = {
+        **ROWS[0],
+        "prompt": "<script>alert(1)</script> **bold** $x$",
+        "response_a": "![x](http://example.com/a.png)",
+    }
+    test = upload(open_page("import_data", project=EMPTY), "<b>rows</b>.jsonl", lines([row]))
+    assert not any("alert" in element.value or "example.com" in element.value for element in test.markdown)
+
+
+def test_annotators_are_turned_away(open_page: OpenPage) -> None:
+    for page in ("import_data", "export"):
+        test = open_page(page, "anna")
+        assert test.error[0].value == "This page is not yours to see."
+        assert not test.button
+
+
+def download(test: AppTest) -> zipfile.ZipFile:
+    _, name, data, _ = test.session_state["export-ready"]
+    assert name.endswith(".zip")
+    return zipfile.ZipFile(io.BytesIO(data))
+
+
+def test_preferences_are_prepared_with_their_card(open_page: OpenPage) -> None:
+    test = open_page("export")
+    test.text_input(key="export-split").input("train=0.9,test=0.1").run()
+    press(test, "Prepare")
+    packed = download(test)
+    names = {name.rpartition("/")[2] for name in packed.namelist()}
+    assert names == {"train.jsonl", "test.jsonl", "README.md"}
+    rows = packed.read(next(name for name in packed.namelist() if name.endswith("train.jsonl"))).splitlines()
+    assert {"prompt", "chosen", "rejected", "p_chosen"} <= json.loads(rows[0]).keys()
+
+
+def test_mistaken_splits_are_said_and_prepare_nothing(open_page: OpenPage) -> None:
+    test = open_page("export")
+    test.text_input(key="export-split").input("train=0.9").run()
+    assert any("add up to 0.9, allowed is 1" in text.value for text in test.text)
+    press(test, "Prepare")
+    assert "export-ready" not in test.session_state
+
+
+def test_everything_and_judgments_are_prepared_under_pseudonyms(open_page: OpenPage, pages_store: Store) -> None:
+    demo = pages_store.projects.get(ADMIN, DEMO)
+    names = {judgment.annotator for judgment in pages_store.judgments.iterate(ADMIN, demo.id)}
+    for form, part in (("judgments", "judgments.jsonl"), ("everything", "judgments.jsonl")):
+        test = open_page("export")
+        test.selectbox(key="export-form").select(form).run()
+        press(test, "Prepare")
+        packed = download(test)
+        text = packed.read(next(name for name in packed.namelist() if name.endswith(part))).decode()
+        assert not any(f'"{name}"' in text for name in names)
+        assert '"annotator-' in text
+
+
+def test_a_large_project_is_exported_by_a_job(open_page: OpenPage, pages_store: Store, monkeypatch) -> None:
+    monkeypatch.setattr(export, "AS_JOB", 1)
+    test = open_page("export")
+    test.text_input(key="export-split").input("train=0.5,test=0.5").run()
+    press(test, "Prepare")
+    (job,) = pages_store.jobs.list(ADMIN)
+    assert job.command[:3] == ["annotate_app", "export", DEMO]
+    assert "train=0.5,test=0.5" in job.command

@@ -1,0 +1,126 @@
+"""What leads see of a project that is under way, of an empty one, and what others are told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from annotate_app.access import Actor
+from annotate_app.agreement import agreement_report
+from annotate_app.demo import NAME as DEMO
+from annotate_app.quality import annotator_quality
+from annotate_app.store.store import Store
+from rewardkit.data import Comparison, Judgment, Message
+
+OpenPage = Callable[..., AppTest]
+ADMIN = Actor.command_line()
+EMPTY = "Empty project"
+
+
+def texts(test: AppTest) -> str:
+    """All words of a page."""
+    kinds = (test.title, test.subheader, test.markdown, test.caption, test.text, test.info, test.warning, test.error)
+    return "\n".join(str(element.value) for kind in kinds for element in kind)
+
+
+@pytest.mark.parametrize(
+    "module", ["projects", "overview", "agreement", "quality", "leaderboard", "adjudicate", "comparisons"]
+)
+@pytest.mark.parametrize("project", [DEMO, EMPTY])
+def test_leads_open_every_page(open_page: OpenPage, module: str, project: str) -> None:
+    test = open_page(module, project=project)
+    assert test.title[0].value.lower() == module
+    assert not test.error
+
+
+@pytest.mark.parametrize("module", ["overview", "agreement", "quality", "leaderboard", "adjudicate", "comparisons"])
+def test_annotators_are_told_in_one_line(open_page: OpenPage, module: str) -> None:
+    test = open_page(module, "anna")
+    assert [error.value for error in test.error] == ["This page is not yours to see."]
+    assert "anna is annotator" in texts(test)
+    assert not test.dataframe
+    assert not test.metric
+
+
+def test_the_headline_is_the_figure_of_the_chosen_measure(open_page: OpenPage, pages_store: Store) -> None:
+    project = pages_store.projects.get(ADMIN, DEMO)
+    report = agreement_report(pages_store.judgments.votes(ADMIN, project.id), num_resamples=0)
+    test = open_page("agreement")
+    assert test.metric[0].value == f"{report.overall.estimates['percent'].value:.1%}"
+    test.selectbox(key="agreement-measure").select("alpha_interval").run()
+    assert test.metric[0].label == "Krippendorff's alpha, interval"
+    assert test.metric[0].value == f"{report.overall.estimates['alpha_interval'].value:.2f}"
+    assert "numbers" in texts(test)
+
+
+def test_an_adjudicator_decides_and_the_next_comparison_comes(open_page: OpenPage, pages_store: Store) -> None:
+    project = pages_store.projects.get(ADMIN, DEMO)
+    before = pages_store.judgments.adjudications(ADMIN, project.id)
+    test = open_page("adjudicate", "addy")
+    first = shown_comparison(test)
+    assert first not in before
+    test.text_area(key=f"why-{first}").input("B says when the parcel comes.")
+    test.button(key=f"decide-{first}-b-2").click().run()
+    decision = pages_store.judgments.adjudications(ADMIN, project.id)[first]
+    assert (decision.choice, decision.strength, decision.user) == ("b", 2, "addy")
+    assert decision.rationale == "B says when the parcel comes."
+    assert shown_comparison(test) != first
+    assert len(pages_store.judgments.adjudications(ADMIN, project.id)) == len(before) + 1
+
+
+def shown_comparison(test: AppTest) -> str:
+    """The id in the line `1 of 20: id`."""
+    return next(element.value for element in test.text if " of " in element.value).partition(": ")[2]
+
+
+def test_an_adjudicator_sees_no_names_and_no_models_unless_asked(open_page: OpenPage) -> None:
+    test = open_page("adjudicate", "addy")
+    names = [name for frame in test.dataframe for name in frame.value.get("who", [])]
+    assert names
+    assert all(name.startswith("Person ") for name in names)
+    assert "sim-" not in texts(test)
+    test.toggle(key="adjudicate-names").set_value(True).run()
+    assert all(name.startswith("sim-") for frame in test.dataframe for name in frame.value.get("who", []))
+
+
+def test_a_lead_pauses_somebody_from_the_quality_page(open_page: OpenPage, pages_store: Store) -> None:
+    project = pages_store.projects.get(ADMIN, DEMO)
+    test = open_page("quality")
+    button = next(button for button in test.button if button.label == "Pause")
+    user_id = int(button.key.rpartition("-")[2])
+    button.click().run()
+    states = {member.user_id: member.state for member in pages_store.projects.members(ADMIN, project.id)}
+    assert states[user_id] == "paused"
+    assert any(button.label == "Resume" for button in test.button)
+
+
+def test_ties_may_be_modelled_on_the_leaderboard(open_page: OpenPage) -> None:
+    test = open_page("leaderboard")
+    half = test.dataframe[0].value["strength"].tolist()
+    test.segmented_control(key="leaderboard-ties").set_value("davidson").run()
+    davidson = test.dataframe[0].value["strength"].tolist()
+    assert half != davidson
+    assert davidson == sorted(davidson, reverse=True)
+
+
+def test_figures_are_those_of_the_newest_votes(open_page: OpenPage, pages_store: Store) -> None:
+    project = pages_store.projects.get(ADMIN, EMPTY)
+    test = open_page("agreement", project=EMPTY)
+    assert "no agreement to measure" in texts(test)
+    pair = Comparison(id="p", prompt=(Message(role="user", content="?"),), completion_a="x", completion_b="y")
+    pages_store.comparisons.add(ADMIN, project.id, [pair])
+    votes = [Judgment(comparison_id="p", annotator=name, choice="a", strength=1) for name in ("one", "two")]
+    pages_store.judgments.import_many(ADMIN, project.id, votes)
+    test.run()
+    assert test.metric[0].value == "100.0%"
+
+
+def test_the_quality_table_shows_what_was_computed(open_page: OpenPage, pages_store: Store) -> None:
+    project = pages_store.projects.get(ADMIN, DEMO)
+    people = annotator_quality(pages_store.judgments.votes(ADMIN, project.id))
+    table = open_page("quality").dataframe[0].value
+    assert table["name"].tolist() == [person.name for person in people]
+    assert table["gold"].tolist() == pytest.approx([100 * person.gold.value for person in people])
+    assert [len(weeks) for weeks in table["weeks"]] == [len(person.weeks) for person in people]

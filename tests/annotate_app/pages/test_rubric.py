@@ -1,0 +1,107 @@
+"""The rubric page: mistakes at their line, saving, protocols, versions, and who may come here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from annotate_app.access import Actor
+from annotate_app.pages import context
+from annotate_app.protocol import load_protocol
+from annotate_app.store.projects import Project
+from annotate_app.store.store import Store
+
+EDITED = "title: Edited\nguidelines: Read both.\nscale:\n  steps: 5\n"
+
+
+def draw() -> None:
+    from annotate_app.pages import rubric
+
+    rubric.page()
+
+
+@pytest.fixture
+def open_page(
+    sqlite_store: Store,
+    sqlite_url: str,
+    make_project: Callable[..., Project],
+    make_actor: Callable[..., Actor],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[..., AppTest]:
+    """Opens the page as a member of a new project: `open_page("lead")`."""
+    project = make_project(sqlite_store)
+    monkeypatch.setenv("TIEBREAK_DB", sqlite_url)
+    st.cache_resource.clear()  # every AppTest has a component registry of its own, which the cached mounts do not know
+
+    def open_as(role: str) -> AppTest:
+        actor = make_actor(sqlite_store, role, f"the {role}", project)
+        user = sqlite_store.people.by_name(Actor.command_line(), actor.name)
+        assert user is not None
+        token = sqlite_store.people.start_session(user)
+        monkeypatch.setattr(context, "session_token", lambda: token)
+        page = AppTest.from_function(draw, default_timeout=20)
+        page.session_state["project"] = project.name
+        return page.run()
+
+    return open_as
+
+
+def button(page: AppTest, label: str):
+    return next(each for each in page.button if each.label.startswith(label))
+
+
+def test_a_mistake_is_shown_at_its_line_and_cannot_be_saved(open_page: Callable[..., AppTest]) -> None:
+    page = open_page("lead")
+    assert not page.exception
+    page.text_area[0].set_value(EDITED.replace("5", "6")).run()
+    assert not page.exception
+    assert "line 4" in page.error[0].value
+    assert page.text[0].value == "rubric.yaml:4: scale.steps is 6, allowed are 2, 3, 4, 5, 7, 8"
+    assert any(">    4    steps: 6" in each.value for each in page.code)
+    assert button(page, "Save").disabled
+
+
+def test_saving_makes_the_next_version(open_page: Callable[..., AppTest], sqlite_store: Store) -> None:
+    page = open_page("lead")
+    assert button(page, "Save as version 2").disabled, "nothing to save yet"
+    page.text_area[0].set_value(EDITED).run()
+    changes = [each.value for each in page.code if "+title: Edited" in each.value]
+    assert changes, "the change is shown before it is saved"
+    button(page, "Save as version 2").click().run()
+    assert not page.exception
+    newest = sqlite_store.projects.rubric(Actor.command_line(), 1)
+    assert (newest.version, newest.text, newest.created_by) == (2, EDITED, "the lead")
+    assert button(page, "Save as version 3").disabled
+
+
+def test_a_protocol_is_put_into_the_editor_and_nothing_is_saved(
+    open_page: Callable[..., AppTest], sqlite_store: Store
+) -> None:
+    page = open_page("lead")
+    page.selectbox[0].set_value("multipref").run()
+    button(page, "Put into the editor").click().run()
+    assert page.text_area[0].value == load_protocol("multipref").rubric_text
+    assert sqlite_store.projects.rubric(Actor.command_line(), 1).version == 1
+    button(page, "Back to the version in use").click().run()
+    assert page.text_area[0].value == sqlite_store.projects.rubric(Actor.command_line(), 1).text
+
+
+def test_an_old_version_can_be_taken_up_again(open_page: Callable[..., AppTest], sqlite_store: Store) -> None:
+    first = sqlite_store.projects.rubric(Actor.command_line(), 1).text
+    sqlite_store.projects.save_rubric(Actor.command_line(), 1, EDITED)
+    page = open_page("lead")
+    assert page.text_area[0].value == EDITED
+    assert any("+title: Edited" in each.value for each in page.code), "what version 2 changed"
+    page.selectbox[1].set_value(1).run()
+    button(page, "Put version 1 into the editor").click().run()
+    assert page.text_area[0].value == first
+
+
+@pytest.mark.parametrize("role", ["annotator", "adjudicator"])
+def test_only_leads_come_here(open_page: Callable[..., AppTest], role: str) -> None:
+    page = open_page(role)
+    assert not page.text_area
+    assert "not yours to see" in page.error[0].value

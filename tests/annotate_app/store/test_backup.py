@@ -1,0 +1,175 @@
+"""Backups: everything comes back, on either database; nothing is overwritten by accident."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from annotate_app.access import Actor
+from annotate_app.design import Design
+from annotate_app.store import tables
+from annotate_app.store.comparisons import Gold
+from annotate_app.store.database import Database
+from annotate_app.store.judgments import Decision
+from annotate_app.store.projects import Project
+from annotate_app.store.store import Store
+from rewardkit.data import Judgment
+
+ADMIN = Actor.command_line()
+
+
+def everything(store: Store) -> dict[str, list[tuple[object, ...]]]:
+    with store.database.read() as connection:
+        return {
+            table.name: [tuple(row) for row in connection.execute(select(table).order_by(*table.primary_key.columns))]
+            for table in tables.metadata.sorted_tables
+        }
+
+
+@pytest.fixture
+def full(store: Store, make_project: Callable[..., Project], make_actor: Callable[..., Actor]) -> Store:
+    """A store with rows in every table."""
+    project = make_project(store, design=Design(overlap=2, gold_rate=0.2))
+    lead, anna = make_actor(store, "lead", "lea", project), make_actor(store, "annotator", "änna", project)
+    store.comparisons.set_gold(lead, project.id, "c3", Gold(choice="tie", explanation="né 😀\n"))
+    store.work.lease(anna, project.id, count=2)
+    store.work.release(anna, project.id)
+    votes = [Judgment(comparison_id="c0", annotator=name, choice="b", strength=3, seconds=0.1) for name in "uvw"]
+    store.judgments.import_many(ADMIN, project.id, votes)
+    store.judgments.adjudicate(ADMIN, project.id, "c0", Decision(choice="a", strength=1))
+    store.people.start_session(store.people.add(ADMIN, "zoe", role="admin", password="a long password"))
+    store.people.check_password("zoe", "wrong password", "1.1.1.1")
+    store.people.create_invite(lead, role="annotator", project_id=project.id)
+    store.jobs.add(lead, "export", "all of it", ["-m", "x"], project.id)
+    from annotate_app.store import notices
+
+    with store.database.write() as connection:
+        notices.add(connection, project.id, "änna was paused.")
+    return store
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def other_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A second, empty database of either kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/other.db"
+    return request.getfixturevalue("make_postgresql")()
+
+
+def test_every_row_comes_back_in_either_database(full: Store, other_url: str, tmp_path: Path) -> None:
+    before = everything(full)
+    assert [name for name, rows in before.items() if not rows] == []
+    path = full.backup(tmp_path / "out" / "all.zip")
+    assert path.stat().st_mode & 0o777 == 0o600
+    restored = Store.restore(path, other_url)
+    assert everything(restored) == before
+    assert restored.check() == full.check() == []
+    added = restored.people.add(ADMIN, "new", role="annotator")  # ids count on
+    assert added.id == max(row[0] for row in before["user_account"]) + 1  # type: ignore[type-var,operator]
+    assert restored.people.check_password("zoe", "a long password", "2.2.2.2") is not None
+    restored.close()
+
+
+def test_a_database_that_is_not_empty_is_replaced_only_by_force(full: Store, sqlite_url: str, tmp_path: Path) -> None:
+    path = full.backup(tmp_path / "all.zip")
+    before = everything(full)
+    full.people.add(ADMIN, "later", role="annotator")
+    with pytest.raises(ValueError, match="the database is not empty"):
+        Store.restore(path, full.database.url)
+    assert len(everything(full)["user_account"]) == len(before["user_account"]) + 1
+    Store.restore(path, full.database.url, force=True).close()
+    assert everything(full) == before
+    full.database.close()
+
+
+def test_a_backup_is_never_overwritten(full: Store, tmp_path: Path) -> None:
+    path = full.backup(tmp_path / "all.zip")
+    with pytest.raises(ValueError, match=r"all\.zip is there already"):
+        full.backup(path)
+
+
+def damage(path: Path, change: Callable[[str, bytes], bytes | None]) -> Path:
+    """A copy of a zip with its members changed; None leaves one out."""
+    out = path.with_name("damaged.zip")
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(out, "w") as target:
+        for name in source.namelist():
+            content = change(name, source.read(name))
+            if content is not None:
+                target.writestr(name, content)
+    return out
+
+
+def manifest(**values: object) -> Callable[[str, bytes], bytes]:
+    def change(name: str, content: bytes) -> bytes:
+        return json.dumps(json.loads(content) | values).encode() if name == "manifest.json" else content
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (manifest(schema="9999"), "schema 9999 is newer than this version"),
+        (manifest(format="something"), "is of format 'something'"),
+        (lambda name, content: None if name == "manifest.json" else content, "it has no manifest"),
+        (
+            lambda name, content: content.split(b"\n", 1)[1] if name == "judgment.jsonl" else content,
+            "table judgment has 2 rows, the manifest says 3",
+        ),
+    ],
+)
+def test_a_damaged_backup_changes_nothing(
+    full: Store, tmp_path: Path, change: Callable[[str, bytes], bytes | None], message: str
+) -> None:
+    path = damage(full.backup(tmp_path / "all.zip"), change)
+    before = everything(full)
+    with pytest.raises(ValueError, match=message):
+        Store.restore(path, full.database.url, force=True)
+    assert everything(full) == before
+    assert full.check() == []
+
+
+def test_a_file_that_is_no_zip_is_refused(tmp_path: Path, sqlite_url: str) -> None:
+    path = tmp_path / "all.zip"
+    path.write_text("no zip")
+    with pytest.raises(ValueError, match="is not a backup, or damaged"):
+        Store.restore(path, sqlite_url)
+
+
+def test_a_backup_holds_one_state_while_others_write(full: Store, tmp_path: Path) -> None:
+    """Accounts are written after the first table was read: the backup must not have them."""
+    from annotate_app.store import backup
+
+    written: list[str] = []
+    write_table = backup._write_table
+
+    def write_and_interfere(archive: zipfile.ZipFile, connection: object, table: object) -> int:
+        count = write_table(archive, connection, table)  # type: ignore[arg-type]
+        if not written:
+            written.append(full.people.add(ADMIN, "later", role="annotator").name)
+        return count
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backup, "_write_table", write_and_interfere)
+        path = full.backup(tmp_path / "all.zip")
+    with zipfile.ZipFile(path) as archive:
+        names = [json.loads(line)["name"] for line in archive.read("user_account.jsonl").splitlines()]
+        actions = [json.loads(line)["subject"] for line in archive.read("audit.jsonl").splitlines()]
+    assert written == ["later"]
+    assert "later" not in names + actions
+
+
+def test_an_older_schema_is_restored_and_brought_up(tmp_path: Path, sqlite_store: Store) -> None:
+    """As long as there is one revision, its own backup stands for an older one."""
+    path = sqlite_store.backup(tmp_path / "all.zip")
+    with zipfile.ZipFile(path) as archive:
+        assert json.loads(archive.read("manifest.json"))["schema"] == "0001"
+    restored = Store.restore(path, f"sqlite:///{tmp_path}/restored.db")
+    assert isinstance(restored.database, Database)
+    assert restored.check() == []
+    restored.close()

@@ -59,9 +59,8 @@ def read_soft(row: Mapping[str, Any]) -> dict[str, Any]:
         counts = _mapping(value, "votes")
         if unknown := next((name for name in counts if name not in VOTES), ""):
             raise RowError("wrong_type", "votes", unknown, f"allowed are {', '.join(VOTES)}")
-        found["votes"] = {
-            name: number for name, n in counts.items() if n and (number := _read_count(n, f"votes.{name}"))
-        }
+        numbers = {name: _read_count(each or 0, f"votes.{name}") for name, each in counts.items()}
+        found["votes"] = {name: number for name, number in numbers.items() if number}
     return found
 
 

@@ -1,7 +1,8 @@
 """Preference data of every form, read into `Preference` rows; what cannot be used is named, never dropped in silence.
 
-Forms: chosen and rejected (with a prompt, or sharing one as their common start; texts or lists of turns), raw dialogues,
-two responses with a choice (one row a vote, where there are several annotators), and responses with ranks or scores.
+Forms: chosen and rejected (with a prompt, or sharing one as their common start; texts or lists of turns), raw
+dialogues, two responses with a choice (one row a vote, where there are several annotators), and responses with ranks or
+scores.
 Where the data lies is `rewardkit.sources`, what a training makes of it `rewardkit.training_data`.
 """
 
@@ -64,10 +65,10 @@ class Preferences:
 def read_preferences(source: str, *, on_bad_row: OnBadRow = "error") -> Preferences:
     """Reads JSONL, JSON, CSV or Parquet (gzipped too), a folder with one split, a saved `datasets` folder or a hub id.
 
-    Rows of one pair may say `p_chosen` (0.5 to 1), `margin`, `criteria` (by name, the signed degree in favour of chosen,
-    or chosen, rejected, tie), `votes` and `num_judgments`; every row may say `weight`, `annotator` and `reliability`
-    (probability that the annotator is right, 0 to 1), of which the last two are kept in `meta`. A choice `tie` becomes
-    p_chosen 0.5, and the strength of a choice the margin.
+    Rows of one pair may say `p_chosen` (0.5 to 1), `margin`, `criteria` (by name, the signed degree in favour of
+    chosen, or chosen, rejected, tie), `votes` and `num_judgments`; every row may say `weight`, `annotator` and
+    `reliability` (probability that the annotator is right, 0 to 1), of which the last two are kept in `meta`. A choice
+    `tie` becomes p_chosen 0.5, and the strength of a choice the margin.
 
     K ranked responses become P = K (K - 1) / 2 pairs that weigh 1 / P each, so that a row of any K weighs 1 (times its
     own `weight`) like a pair does: Ouyang et al. 2022, eq. 1 (arXiv 2203.02155). Pairs of equal rank are ties; where
@@ -138,9 +139,9 @@ def _row_reader(parts: Sequence[Part], first: Sequence[Mapping[str, Any]], sourc
     """A function that reads one row of the form that the first ones have."""
     names = {name for row in first for name in row}
     try:
-        # Only where chosen and rejected are no texts does one of them rather name the better of two responses.
-        both = {"chosen", "rejected"} <= names
-        reading = detect_reading(first, form="chosen_rejected" if both else None, empty="bad")
+        reading = detect_reading(first, empty="bad")
+        if {"chosen", "rejected"} <= names and reading.form not in ("chosen_rejected", "dialogues"):
+            reading = detect_reading(first, form="chosen_rejected", empty="bad")  # the other columns are metadata
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
     match reading.form:

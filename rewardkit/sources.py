@@ -119,7 +119,7 @@ def _load_from_hub(name: str) -> Any:
 
 def _datasets(why: str) -> Any:
     try:
-        import datasets
+        import datasets  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ImportError(f"{why}, which needs the package datasets: {INSTALL}") from error
     return datasets

@@ -58,13 +58,13 @@ class _Read:
 def load_training_data(config: RewardConfig, run_dir: Path) -> Loaded:
     """Reads or exports the preferences that a configuration names, and writes down in the run what they were.
 
-    Held out are the rows of `eval_data`, else those of the source's evaluation split (a folder with train and test, say),
-    else `eval_share` of the prompts. A project is exported once; a resumed run reads its snapshot again. Of several
+    Held out are the rows of `eval_data`, else those of the source's evaluation split (of a folder with train and test,
+    say), else `eval_share` of the prompts. A project is exported once; a resumed run reads its snapshot again. Of several
     processes one has to do this before the others.
 
     Raises:
-        ValueError: naming file and line of a bad row; if prompts stand on both sides, rows are too few, the project cannot
-            be exported, or the data of a run that goes on has changed.
+        ValueError: naming file and line of a bad row; if prompts stand on both sides, rows are too few, the project
+            cannot be exported, or the data of a run that goes on has changed.
         FileNotFoundError: if there is no such source.
         ImportError: if a package is missing that the source takes, with the line that installs it.
     """
@@ -93,9 +93,8 @@ def load_training_data(config: RewardConfig, run_dir: Path) -> Loaded:
     description = _describe(read, train, held_out, bad_rows, shared)
     _record(run_dir, read, train, held_out, data_hash, len(shared))
     if bad_rows:
-        logger.warning(
-            "%d bad rows left out (%s), see %s", len(bad_rows), count_reasons(bad_rows), run_dir / "bad_rows.jsonl"
-        )
+        why, listed = count_reasons(bad_rows), run_dir / "bad_rows.jsonl"
+        logger.warning("%d bad rows left out (%s), see %s", len(bad_rows), why, listed)
     return Loaded(train=train, held_out=held_out, data_hash=data_hash, bad_rows=bad_rows, description=description)
 
 
@@ -111,14 +110,8 @@ def hash_rows(*groups: Iterable[Preference]) -> str:
 
 def _content(row: Preference) -> list[object]:
     judged = [row.p_chosen, row.weight, row.margin, dict(row.criteria), dict(row.votes)]
-    return [
-        turns(row.prompt),
-        row.chosen,
-        row.rejected,
-        *judged,
-        row.meta.get("annotator"),
-        row.meta.get("reliability"),
-    ]
+    annotator = [row.meta.get(name) for name in ("annotator", "reliability")]
+    return [turns(row.prompt), row.chosen, row.rejected, *judged, *annotator]
 
 
 def _export_snapshot(config: RewardConfig, run_dir: Path) -> Path:
@@ -159,12 +152,9 @@ def _leakage(shared: Sequence[str]) -> str:
 
 def _too_few(name: str, number: int, read: Sequence[_Read], config: RewardConfig) -> str:
     total = f"{read[0].source} has {_count(read[0].preferences.rows)}"
-    hint = (
-        ""
-        if len(read) == 2
-        else f", of which eval_share {config.eval_share:g} is held out: change it, or give eval_data"
-    )
-    return f"{number} pairs {name}, at least {LEAST_ROWS} are needed; {total}{hint}"
+    if len(read) == 1:
+        total += f", of whose prompts eval_share {config.eval_share:g} is held out: change it, or give eval_data"
+    return f"{number} pairs {name}, at least {LEAST_ROWS} are needed; {total}"
 
 
 def _count(rows: Sequence[Preference]) -> str:

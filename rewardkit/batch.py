@@ -157,6 +157,17 @@ def token_budget_batches(lengths: Sequence[int], *, token_budget: int, max_rows:
     return batches
 
 
+def divide(lengths: Sequence[int], num_processes: int) -> list[list[int]]:
+    """Deals rows out to processes with about as many tokens each: the longest first, to whoever has least."""
+    shares: list[list[int]] = [[] for _ in range(num_processes)]
+    tokens = [0] * num_processes
+    for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        least = tokens.index(min(tokens))
+        shares[least].append(index)
+        tokens[least] += lengths[index]
+    return shares
+
+
 def epoch_order(num_rows: int, *, batch_size: int, seed: int, epoch: int) -> Iterator[list[int]]:
     """Batches of row numbers of one epoch, shuffled by seed and epoch; the last batch may be smaller."""
     order = np.random.default_rng((seed, epoch)).permutation(num_rows)

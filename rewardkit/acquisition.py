@@ -113,12 +113,12 @@ def bal_pm_priorities(
 
     D_i is the distance of prompt i to its num_neighbours-th neighbour among all prompts, n_i the number of comparisons
     labelled or chosen so far whose prompt lies within D_i, d the number of features: e_i is the prompt's term in the
-    Kraskov entropy estimate of the prompts that will have been labelled. The highest score is chosen, its prompt counted,
-    and so on; the priority is the score at that moment. As n only grows, priorities fall from one choice to the next.
+    Kraskov entropy estimate of the prompts that will have been labelled. The highest score is chosen, its prompt
+    counted, and so on; the priority is the score at that moment. As n only grows, priorities fall with every choice.
 
     After Melo et al. 2024 (BAL-PM, section 4 of arXiv 2406.10023) and Kraskov et al. 2004, eq. 8. Differences: both
-    terms are taken in units of their spread over the pool, so that the weight has no unit, and comparisons of one prompt
-    share its neighbourhood.
+    terms are taken in units of their spread over the pool, so that the weight has no unit, and comparisons of one
+    prompt share its neighbourhood. Takes time and memory in P^2 and P.
 
     Args:
         information: (N,) I, nats.
@@ -136,41 +136,40 @@ def bal_pm_priorities(
     counts = np.zeros(len(log_distance), dtype=np.int64)
     for prompt, number in enumerate(prompts.num_labelled):
         counts[covers[prompt]] += number
-    entropy_scale = entropy_weight / _spread(log_distance)
-    num_features = max(1, prompts.features.shape[1])
+    scale = entropy_weight / _spread(log_distance)
     psi = _digamma(int(counts.max(initial=0)) + len(information) + 2)
-    gain = entropy_scale * (log_distance - psi[counts + 1] / num_features)  # by prompt
+    cost = psi * scale / max(1, prompts.features.shape[1])
     value = information / _spread(information)
     comparisons_of: list[list[int]] = [[] for _ in log_distance]
     for number in np.lexsort((np.arange(len(value)), -value)):
         comparisons_of[prompts.prompt_of[number]].append(int(number))
     comparisons_of = [numbers[::-1] for numbers in comparisons_of]  # the best one last, to pop
-    return _choose_all(value, gain, comparisons_of, covers, counts, psi * entropy_scale / num_features)
+    return _choose_all(value, comparisons_of, scale * log_distance, cost, counts, covers)
 
 
 def _choose_all(
     value: np.ndarray,
-    gain: np.ndarray,
     comparisons_of: list[list[int]],
-    covers: list[np.ndarray],
-    counts: np.ndarray,
+    distance_term: np.ndarray,
     cost: np.ndarray,
+    counts: np.ndarray,
+    covers: list[np.ndarray],
 ) -> np.ndarray:
-    """Greedy choice over prompts, of each of which only the best comparison left can be next."""
+    """Greedy choice over prompts, of each of which only the best comparison left, its last, can be next."""
     priorities = np.empty(len(value))
     position = np.array([numbers[-1] if numbers else len(value) for numbers in comparisons_of])
     best = np.array([value[numbers[-1]] if numbers else -np.inf for numbers in comparisons_of])
+    gain = distance_term - cost[counts + 1]
     for _ in range(len(value)):
         scores = best + gain
         highest = np.flatnonzero(scores == scores.max())
         prompt = highest[np.argmin(position[highest])]
-        chosen = comparisons_of[prompt].pop()
-        priorities[chosen] = scores[prompt]
         left = comparisons_of[prompt]
+        priorities[left.pop()] = scores[prompt]
         best[prompt], position[prompt] = (value[left[-1]], left[-1]) if left else (-np.inf, len(value))
         near = covers[prompt]
-        gain[near] += cost[counts[near] + 1] - cost[counts[near] + 2]
         counts[near] += 1
+        gain[near] = distance_term[near] - cost[counts[near] + 1]
     return priorities
 
 

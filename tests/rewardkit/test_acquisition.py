@@ -118,40 +118,30 @@ def test_bal_pm_is_the_slow_greedy_choice(seed, num_prompts, num_comparisons, nu
     features = rng.integers(0, 4, (num_prompts, 2)).astype(float)  # several at one place, several as far
     prompt_of, labelled = rng.integers(0, num_prompts, num_comparisons), rng.integers(0, 3, num_prompts)
     information = rng.integers(0, 4, num_comparisons) / 10
-    fast = bal_pm_priorities(
+    found = bal_pm_priorities(
         information, space(features, prompt_of, labelled), entropy_weight=0.7, num_neighbours=num_neighbours
     )
-    slow = slow_bal_pm(information, features, prompt_of, labelled, num_neighbours)
-    assert fast == pytest.approx(slow, abs=1e-9)
-    falling = fast[order(fast)]
-    assert np.all(np.diff(falling) <= 1e-12)
-
-
-def slow_bal_pm(information, features, prompt_of, labelled, num_neighbours):
-    num_prompts = len(features)
     between = np.array([[math.dist(one, other) for other in features] for one in features])
-    nearest = min(num_neighbours, num_prompts - 1)
-    distance = np.array([_nth(between, row, nearest) for row in range(num_prompts)])
+    distance = np.array([nth_nearest(between, row, min(num_neighbours, num_prompts - 1)) for row in range(num_prompts)])
     positive = distance[distance > 0]
     log_distance = np.log(np.maximum(distance, positive.min() if len(positive) else 1.0))
     entropy_scale = 0.7 / (log_distance.std() or 1.0)
     value = information / (information.std() if len(information) and information.std() > 0 else 1.0)
-    counted = [(prompt, number) for prompt, number in enumerate(labelled)]
-    found = np.full(len(information), np.nan)
-    while np.isnan(found).any():
-        scores = []
-        for number in range(len(information)):
+    counted = list(enumerate(labelled))
+    left = set(range(num_comparisons))
+    for chosen in order(found):
+        scores = {}
+        for number in left:
             prompt = prompt_of[number]
             near = sum(times for at, times in counted if between[prompt, at] <= distance[prompt] + 1e-12)
-            entropy = log_distance[prompt] - digamma(near + 1) / features.shape[1]
-            scores.append(value[number] + entropy_scale * entropy if np.isnan(found[number]) else -np.inf)
-        chosen = int(np.argmax(np.round(scores, 9)))
-        found[chosen] = scores[chosen]
+            scores[number] = value[number] + entropy_scale * (log_distance[prompt] - digamma(near + 1) / 2)
+        assert scores[chosen] == pytest.approx(max(scores.values()), abs=1e-9)
+        assert scores[chosen] == pytest.approx(found[chosen], abs=1e-9)
         counted.append((prompt_of[chosen], 1))
-    return found
+        left.remove(chosen)
 
 
-def _nth(between, row, nearest):
+def nth_nearest(between, row, nearest):
     return sorted(np.delete(between[row], row))[nearest - 1] if nearest else 1.0
 
 

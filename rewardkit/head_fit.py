@@ -9,15 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from scipy.optimize import minimize
-from scipy.sparse import csr_array
 
 from rewardkit.metrics import negative_log_likelihood
 
-Design: TypeAlias = "np.ndarray | csr_array"
+Design: TypeAlias = np.ndarray | Any  # or a scipy.sparse.csr_array, whose types say nothing of its shape
 PRIOR_PRECISIONS = tuple(float(value) for value in 10.0 ** np.arange(-2.0, 4.1, 0.5))
 NUM_FOLDS = 5
 MAX_ITERATIONS = 2000

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import cho_solve, solve_triangular
-from scipy.sparse import csr_array
 
 from rewardkit.head_fit import Design, HeadFit, Pairs, vote_log_probabilities
 
@@ -44,7 +43,7 @@ class Posterior:
         Their variance with ddof = 1 stays unbiased for the posterior's.
         """
         noise = rng.standard_normal((len(self.mean), count))
-        return centred(self.mean, solve_triangular(self.factor, noise, lower=True, trans="T").T)
+        return centred(self.mean, solve_triangular(self.factor, noise, lower=True, trans=1).T)
 
 
 def information(fit: HeadFit, pairs: Pairs) -> np.ndarray:
@@ -59,7 +58,7 @@ def laplace_posterior(fit: HeadFit, pairs: Pairs) -> Posterior:
     Raises:
         ValueError: if the features are sparse; `laplace_members` draws from such a posterior.
     """
-    if isinstance(pairs.differences, csr_array):
+    if not isinstance(pairs.differences, np.ndarray):
         raise ValueError("the precision of a head on sparse features is not written out: draw members instead")
     scaled = pairs.differences * np.sqrt(information(fit, pairs))[:, None]
     precision = scaled.T @ scaled
@@ -70,9 +69,9 @@ def laplace_posterior(fit: HeadFit, pairs: Pairs) -> Posterior:
 def laplace_members(fit: HeadFit, pairs: Pairs, count: int, rng: np.random.Generator) -> np.ndarray:
     """(K, h) heads drawn from the posterior without writing its precision out, for many or sparse features.
 
-    Solves H z = X^T S^{1/2} e_1 + lambda^{1/2} e_2 with standard normal e_1 (N,) and e_2 (h,) by conjugate gradients, so
-    that z has covariance H^{-1}. Papandreou and Yuille 2010, "Gaussian sampling by local perturbations". Moved together
-    so that their mean is the fitted head.
+    Solves H z = X^T S^{1/2} e_1 + lambda^{1/2} e_2 with standard normal e_1 (N,) and e_2 (h,) by conjugate gradients,
+    so that z has covariance H^{-1}. Papandreou and Yuille 2010, "Gaussian sampling by local perturbations". Moved
+    together so that their mean is the fitted head.
 
     Raises:
         FloatingPointError: if conjugate gradients do not converge.
@@ -90,7 +89,7 @@ def centred(mean: np.ndarray, deviations: np.ndarray) -> np.ndarray:
 
 
 def _solve(design: Design, weights: np.ndarray, prior_precision: float, right: np.ndarray) -> np.ndarray:
-    """(h, K) solution of (X^T diag(weights) X + lambda I) Z = right, all columns at once (Hestenes and Stiefel 1952)."""
+    """(h, K) solution of (X^T diag(weights) X + lambda I) Z = right, all columns at once; Hestenes and Stiefel 1952."""
     solution = np.zeros_like(right)
     residual = right.copy()
     direction = residual.copy()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from rewardkit.crowd import crowd_objective, fit_crowd_head
-from rewardkit.head_fit import Pairs, fit_head, held_out_nll, make_pairs
 from scipy.optimize import approx_fprime
 from scipy.special import expit
+
+from rewardkit.crowd import crowd_objective, fit_crowd_head
+from rewardkit.head_fit import Pairs, fit_head, held_out_nll, make_pairs
 
 RELIABILITY = np.array([0.97, 0.95, 0.9, 0.55, 0.5, 0.1])
 

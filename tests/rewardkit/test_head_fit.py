@@ -6,6 +6,10 @@ import time
 
 import numpy as np
 import pytest
+from scipy.optimize import approx_fprime
+from scipy.sparse import csr_array
+from sklearn.linear_model import LogisticRegression
+
 from rewardkit.head_fit import (
     Pairs,
     choose_prior_precision,
@@ -16,9 +20,6 @@ from rewardkit.head_fit import (
     make_pairs,
     vote_log_probabilities,
 )
-from scipy.optimize import approx_fprime
-from scipy.sparse import csr_array
-from sklearn.linear_model import LogisticRegression
 
 
 def simulated(count: int, num_features: int, *, seed: int = 0, scale: float = 1.0) -> tuple[Pairs, np.ndarray]:

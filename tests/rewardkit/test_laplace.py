@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
+
 from rewardkit.head_fit import fit_head, head_objective, make_pairs
 from rewardkit.laplace import Posterior, information, laplace_members, laplace_posterior
-from scipy.sparse import csr_array
 
 
 def numeric_hessian(theta: np.ndarray, pairs, prior: float) -> np.ndarray:

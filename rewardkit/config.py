@@ -108,3 +108,35 @@ class RewardConfig:
             raise ValueError(f"eval_share is {self.eval_share}, allowed is between 0 and 1")
         if self.model == "tfidf" and self.mode != "head":
             raise ValueError("model tfidf has no weights to train but its head: use mode head")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankConfig:
+    """Ordering comparisons by what their labels would tell.
+
+    Attributes:
+        model: folder of a trained reward model.
+        input: comparisons without a label, JSONL, JSON, CSV or Parquet; labels that are there are not read.
+        out: file of priorities to write, which `annotate-app priorities import` takes; its name says the format.
+        rule: mutual_information (members are sure and disagree), std of the members' margins, margin (nearest to a
+            toss-up), bal_pm (information and prompts unlike those chosen before), random.
+        labelled: comparisons or preferences that have a label already; bal_pm keeps away from their prompts.
+        top: write only this many, the most informative ones; 0 writes all.
+        on_bad_row: stop at a bad row, or leave it out and say so.
+        json: print the summary as JSON.
+        seed: of random, and of the prompt features of bal_pm.
+    """
+
+    model: str
+    input: str
+    out: str
+    rule: Literal["mutual_information", "std", "margin", "bal_pm", "random"] = "mutual_information"
+    labelled: str = ""
+    top: int = 0
+    on_bad_row: Literal["error", "skip"] = "error"
+    json: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.top < 0:
+            raise ValueError(f"top is {self.top}, allowed is 0 (all) or more")

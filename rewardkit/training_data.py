@@ -59,8 +59,8 @@ def load_training_data(config: RewardConfig, run_dir: Path) -> Loaded:
     """Reads or exports the preferences that a configuration names, and writes down in the run what they were.
 
     Held out are the rows of `eval_data`, else those of the source's evaluation split (of a folder with train and test,
-    say), else `eval_share` of the prompts. A project is exported once; a resumed run reads its snapshot again. Of several
-    processes one has to do this before the others.
+    say), else `eval_share` of the prompts. A project is exported once; a resumed run reads its snapshot again. Of
+    several processes one has to do this before the others.
 
     Raises:
         ValueError: naming file and line of a bad row; if prompts stand on both sides, rows are too few, the project

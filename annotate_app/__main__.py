@@ -15,6 +15,7 @@ ROOMS = {
     "project": "project",
     "import": "imports",
     "judgments": "imports",
+    "priorities": "priorities",
     "agreement": "figures",
     "aggregate": "figures",
     "leaderboard": "figures",

@@ -31,17 +31,27 @@ class JobProgress:
 
 
 def start(
-    store: Store, actor: Actor, *, kind: str, title: str, command: list[str], project_id: int | None = None
+    store: Store,
+    actor: Actor,
+    *,
+    kind: str,
+    title: str,
+    command: list[str],
+    project_id: int | None = None,
+    alone: bool = False,
 ) -> Job:
     """Queues a command: the words after `python -m`, for example `["annotate_app", "import", ...]`.
 
+    Args:
+        alone: at most one job of this kind may wait or run in the project.
+
     Raises:
-        ValueError: if the command is none of ours.
+        ValueError: if the command is none of ours, or the job would not be alone.
     """
     if not command or command[0].partition(".")[0] not in COMMANDS:
         raise ValueError(f"command is {command[:1]}, allowed are {', '.join(COMMANDS)}")
     run_dir = data_folder(store.database.url) / "jobs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(4)}"
-    return store.jobs.add(actor, kind, title, command, project_id, run_dir=str(run_dir))
+    return store.jobs.add(actor, kind, title, command, project_id, run_dir=str(run_dir), alone=alone)
 
 
 def read_progress(job: Job) -> JobProgress:

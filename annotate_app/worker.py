@@ -19,11 +19,14 @@ from typing import Any
 
 from annotate_app.access import Actor
 from annotate_app.processes import die_with_parent, is_running, signal_group, started_at
+from annotate_app.refresh import start_due
 from annotate_app.store.jobs import Job
 from annotate_app.store.store import Store
 
 POLL_S = 0.5
 HEARTBEAT_S = 1.0
+REFRESH_S = 5.0
+"""Between looks at which projects want new priorities."""
 GRACE_S = 5.0
 """Between asking a cancelled command to stop and killing it."""
 SILENCE_S = 60.0
@@ -41,9 +44,13 @@ def work(store: Store, *, limit: int = 1, parent: int = 0) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     keepers: list[subprocess.Popen[bytes]] = []
+    looked_at = -REFRESH_S
     while not stop.is_set() and parent in (0, os.getppid()):
         keepers = [keeper for keeper in keepers if keeper.poll() is None]  # reaps those that ended
         bury_lost(store)
+        if time.monotonic() - looked_at >= REFRESH_S:
+            looked_at = time.monotonic()
+            start_due(store)
         while not stop.is_set() and (job := store.jobs.claim(limit)) is not None:
             keepers.append(start_keeper(store, job))
         stop.wait(POLL_S)

@@ -7,14 +7,14 @@ their order is comparable between rules. Equal priorities keep the order in whic
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 
+from rewardkit.config import Rule
 from rewardkit.reward import Reward
 from rewardkit.uncertainty import epistemic_std, mutual_information, sigmoid
 
-Rule = Literal["mutual_information", "std", "margin", "bal_pm", "random"]
 RULES: tuple[Rule, ...] = get_args(Rule)
 EULER_GAMMA = 0.5772156649015329
 CHUNK = 1024  # prompts whose distances to all others are held at once

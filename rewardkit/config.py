@@ -9,6 +9,7 @@ Mode = Literal["full", "lora", "head"]
 Members = Literal["heads", "lora", "full"]
 Likelihood = Literal["bradley_terry", "rao_kupper", "davidson", "crowd"]
 Precision = Literal["auto", "fp32", "bf16"]
+Rule = Literal["mutual_information", "std", "margin", "bal_pm", "random"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +131,7 @@ class RankConfig:
     model: str
     input: str
     out: str
-    rule: Literal["mutual_information", "std", "margin", "bal_pm", "random"] = "mutual_information"
+    rule: Rule = "mutual_information"
     labelled: str = ""
     top: int = 0
     on_bad_row: Literal["error", "skip"] = "error"

@@ -11,8 +11,9 @@ from itertools import chain, islice
 
 import numpy as np
 
-from rewardkit.acquisition import Informativeness, PromptSpace, Rule, measure, order, prioritise
+from rewardkit.acquisition import Informativeness, PromptSpace, measure, order, prioritise
 from rewardkit.columns import detect_reading
+from rewardkit.config import Rule
 from rewardkit.conversations import RowError
 from rewardkit.data import Comparison, Message
 from rewardkit.files import detect_format, place, read_rows

@@ -1,0 +1,28 @@
+"""A reward model from its folder, of whatever kind: the one way in for commands that only want rewards."""
+
+from __future__ import annotations
+
+from rewardkit.card import read_card
+from rewardkit.reward import RewardFn
+
+
+def load_reward_fn(path: str) -> RewardFn:
+    """Loads what `rewardkit train` wrote, a run directory or the model in it, or a sequence classifier with one label.
+
+    Raises:
+        ValueError: if it is no reward model, or was written by a newer version.
+        FileNotFoundError: if there is no such folder.
+        ImportError: if a package is missing that this kind of model takes.
+    """
+    card = read_card(path)
+    match card.kind:
+        case "tfidf":
+            from rewardkit.tfidf import TfidfReward
+
+            return TfidfReward.load(path)
+        case "heads" | "head":
+            from rewardkit.saved import RewardModel
+
+            return RewardModel.load(path)
+        case other:
+            raise ValueError(f"{path}: a model of kind {other!r} cannot be loaded")

@@ -9,7 +9,7 @@ Masks depend on the rows only: they are built once per batch, not once per layer
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -57,7 +57,18 @@ _current: ContextVar[_Layout] = ContextVar("layout")
 @contextmanager
 def packed_rows(batch: PackedBatch) -> Iterator[None]:
     """Within the block, models loaded with `attn_implementation=NAME` attend along the rows of `batch`."""
-    token = _current.set(_Layout(batch))
+    with _with_layout(_Layout(batch)):
+        yield
+
+
+def recomputing() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    """For gradient checkpointing: contexts of a forward pass and of its later recomputation, which needs its rows."""
+    return nullcontext(), _with_layout(_current.get())
+
+
+@contextmanager
+def _with_layout(layout: _Layout) -> Iterator[None]:
+    token = _current.set(layout)
     try:
         yield
     finally:
@@ -110,10 +121,17 @@ def _packed_attention(
         query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
     if query.is_cuda:
         attended = _flex_attention()(
-            query, key, value, block_mask=layout.block_mask(query.device), scale=scale, enable_gqa=_is_grouped(query, key)
+            query,
+            key,
+            value,
+            block_mask=layout.block_mask(query.device),
+            scale=scale,
+            enable_gqa=_is_grouped(query, key),
         )
         return attended.transpose(1, 2), None
-    parts = zip(query.split(layout.lengths, 2), key.split(layout.lengths, 2), value.split(layout.lengths, 2), strict=True)
+    parts = zip(
+        query.split(layout.lengths, 2), key.split(layout.lengths, 2), value.split(layout.lengths, 2), strict=True
+    )
     rows = [_row(*part, layout, index, scale) for index, part in enumerate(parts)]
     return torch.cat(rows, dim=2).transpose(1, 2), None
 

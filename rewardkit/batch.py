@@ -157,6 +157,17 @@ def token_budget_batches(lengths: Sequence[int], *, token_budget: int, max_rows:
     return batches
 
 
+def branches_within(row: Branched, token_budget: int) -> Iterator[slice]:
+    """Slices of a row's branches that stay within the budget together with the prompt, at least one branch each."""
+    start, used = 0, len(row.prompt)
+    for number, branch in enumerate(row.branches):
+        if number > start and used + len(branch) > token_budget:
+            yield slice(start, number)
+            start, used = number, len(row.prompt)
+        used += len(branch)
+    yield slice(start, len(row.branches))
+
+
 def divide(lengths: Sequence[int], num_processes: int) -> list[list[int]]:
     """Deals rows out to processes with about as many tokens each: the longest first, to whoever has least."""
     shares: list[list[int]] = [[] for _ in range(num_processes)]

@@ -1,10 +1,15 @@
-"""Training state on disk: written under a temporary name, renamed, restored bit for bit."""
+"""Training state on disk: written under a temporary name, renamed, restored bit for bit.
+
+last.pt         where the training stands, and its weights
+best-STEP.pt    the weights of the best evaluation so far
+"""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,47 +23,40 @@ class TrainingState:
 
     Attributes:
         step: optimizer steps taken.
-        best_step, best_nll: the evaluation with the lowest held-out NLL, nats per pair.
-        best_weights: trained parameters at that evaluation, by name.
+        best_step, best_nll: the evaluation with the lowest held-out NLL, nats per pair; 0 before the first.
         num_without_gain: evaluations since then.
     """
 
     step: int = 0
     best_step: int = 0
     best_nll: float = float("inf")
-    best_weights: dict[str, Tensor] = field(default_factory=dict)
     num_without_gain: int = 0
 
-    def after_evaluation(self, step: int, nll: float, scorer: RewardScorer) -> TrainingState:
-        """The state with one more evaluation."""
+    def after_step(self) -> TrainingState:
+        """The state with one more optimizer step."""
+        return replace(self, step=self.step + 1)
+
+    def after_evaluation(self, nll: float) -> TrainingState:
+        """The state with its weights evaluated."""
         if nll >= self.best_nll:
             return replace(self, num_without_gain=self.num_without_gain + 1)
-        return replace(self, best_step=step, best_nll=nll, best_weights=trained_weights(scorer), num_without_gain=0)
-
-    def load_best(self, scorer: RewardScorer) -> None:
-        """Puts the best weights back."""
-        if self.best_weights:
-            scorer.load_state_dict(self.best_weights, strict=False)
+        return replace(self, best_step=self.step, best_nll=nll, num_without_gain=0)
 
 
 def trained_weights(scorer: RewardScorer) -> dict[str, Tensor]:
-    """Copies of the parameters that training changes, on the CPU, by name."""
-    return {
-        name: parameter.detach().to("cpu", copy=True)
-        for name, parameter in scorer.named_parameters()
-        if parameter.requires_grad
-    }
+    """The parameters that training changes, on the CPU, by name."""
+    return {name: parameter.detach().cpu() for name, parameter in scorer.named_parameters() if parameter.requires_grad}
 
 
 class Checkpoint:
-    """The newest training state of a run, in `checkpoints/last.pt`."""
+    """The training state of a run, in a folder of its own; `write` and `write_best` belong to one process."""
 
     def __init__(self, checkpoint_dir: Path) -> None:
+        self.dir = checkpoint_dir
         self.file = checkpoint_dir / "last.pt"
 
     def write(
         self,
-        step: int,
         state: TrainingState,
         scorer: RewardScorer,
         tie: torch.nn.Module,
@@ -66,31 +64,67 @@ class Checkpoint:
     ) -> None:
         """Writes everything a later process needs to take the same next step."""
         values = {
-            "step": step,
-            "best_step": state.best_step,
-            "best_nll": state.best_nll,
-            "best_weights": state.best_weights,
-            "num_without_gain": state.num_without_gain,
+            "state": vars(state),
             "weights": trained_weights(scorer),
             "tie": tie.state_dict(),
             "optimizer": optimizer.state_dict(),
         }
-        temporary = self.file.with_suffix(".writing")
-        torch.save(values, temporary)
-        temporary.replace(self.file)
+        _write(values, self.file)
+        for old in self.dir.glob("best-*.pt"):
+            if old != self._best(state.best_step):
+                old.unlink()
+
+    def write_best(self, step: int, scorer: RewardScorer, tie: torch.nn.Module) -> None:
+        """Keeps the weights of an evaluation; the former best goes when the next state has been written."""
+        _write({"weights": trained_weights(scorer), "tie": tie.state_dict()}, self._best(step))
 
     def restore(self, scorer: RewardScorer, tie: torch.nn.Module, optimizer: torch.optim.Optimizer) -> TrainingState:
-        """Loads the newest state into the arguments, or leaves them and returns the state of a beginning."""
+        """Loads the newest state into the arguments, or leaves them and returns the state of a beginning.
+
+        Raises:
+            ValueError: if the state is of another model.
+        """
         if not self.file.exists():
             return TrainingState()
         values = torch.load(self.file, weights_only=True)
-        scorer.load_state_dict(values["weights"], strict=False)
+        self._load(values["weights"], scorer)
         tie.load_state_dict(values["tie"])
         optimizer.load_state_dict(values["optimizer"])
-        names = ("step", "best_step", "best_nll", "best_weights", "num_without_gain")
-        return TrainingState(**{name: values[name] for name in names})
+        return TrainingState(**values["state"])
 
-    def write_aside(self, step: int, batch: list[int]) -> None:
-        """Notes the rows of a step whose loss or gradient was not finite."""
-        file = self.file.with_name("not_finite.json")
-        file.write_text(json.dumps({"step": step + 1, "rows": batch}))
+    def load_best(self, state: TrainingState, scorer: RewardScorer, tie: torch.nn.Module) -> None:
+        """Puts the weights of the best evaluation back; leaves them where there was none."""
+        if state.best_step:
+            values = torch.load(self._best(state.best_step), weights_only=True)
+            self._load(values["weights"], scorer)
+            tie.load_state_dict(values["tie"])
+
+    def remove(self) -> None:
+        """Removes the state of a training that is done."""
+        for file in self.dir.glob("*.pt"):
+            file.unlink()
+
+    def write_aside(self, step: int, batch: list[int]) -> Path:
+        """Notes the training rows of a step whose loss or gradient was not finite; returns the file."""
+        file = self.dir / "not_finite.json"
+        file.write_text(json.dumps({"step": step, "rows": batch}))
+        return file
+
+    def _best(self, step: int) -> Path:
+        return self.dir / f"best-{step}.pt"
+
+    def _load(self, weights: dict[str, Tensor], scorer: RewardScorer) -> None:
+        expected = {name: p.shape for name, p in scorer.named_parameters() if p.requires_grad}
+        if {name: weight.shape for name, weight in weights.items()} != expected:
+            raise ValueError(f"{self.dir} holds the state of another model")
+        scorer.load_state_dict(weights, strict=False)
+
+
+def _write(values: dict[str, Any], file: Path) -> None:
+    temporary = file.with_suffix(".writing")
+    try:
+        torch.save(values, temporary)
+        temporary.replace(file)
+    except (OSError, RuntimeError) as error:  # torch says RuntimeError where the disk is full
+        temporary.unlink(missing_ok=True)
+        raise OSError(f"{file} could not be written: {error}") from error

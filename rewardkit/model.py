@@ -1,12 +1,13 @@
 """A reward model: a transformers sequence classifier with one label, scored at the last attended token.
 
-Decoders run packed rows with shared prompts (`rewardkit.attention`); a model whose packed scores do not equal its padded
-ones (encoders, sliding windows) runs padded, and says so once. On disk it stays an ordinary
+Decoders run packed rows with shared prompts (`rewardkit.attention`); a model whose packed scores do not equal its
+padded ones (encoders, sliding windows) runs padded, and says so once. On disk it stays an ordinary
 `AutoModelForSequenceClassification` beside a small `rewardkit.json`.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import math
 from collections.abc import Sequence
@@ -59,6 +60,7 @@ class RewardScorer(torch.nn.Module):
     def __init__(self, classifier: PreTrainedModel, *, num_members: int = 1, seed: int = 0) -> None:
         super().__init__()
         self.classifier = classifier
+        head_of(classifier).requires_grad_(False)  # it is written when the model is saved
         hidden = head_of(classifier).weight.shape[1]
         generator = torch.Generator().manual_seed(seed)
         heads = torch.empty(num_members, hidden).normal_(0.0, 1.0 / math.sqrt(hidden + 1), generator=generator)
@@ -118,19 +120,44 @@ def head_of(classifier: PreTrainedModel) -> torch.nn.Linear:
     return heads[-1]
 
 
-def load_classifier(path: str | Path, tokenizer: PreTrainedTokenizerBase, *, dtype: torch.dtype) -> PreTrainedModel:
-    """A sequence classifier with one label from a folder or hub id, ready for packed rows, dropout off."""
+def load_classifier(
+    path: str | Path, tokenizer: PreTrainedTokenizerBase, *, dtype: torch.dtype, load_in_4bit: bool = False
+) -> PreTrainedModel:
+    """A sequence classifier with one label from a folder or hub id, ready for packed rows, dropout off.
+
+    Its attribute `has_own_head` says whether the head was in the file, or is new and random.
+
+    Raises:
+        ImportError: if 4 bits are asked for and bitsandbytes is missing.
+    """
     from transformers import AutoModelForSequenceClassification
 
     attention.register()
-    classifier = AutoModelForSequenceClassification.from_pretrained(
-        path, num_labels=1, dtype=dtype, attn_implementation=attention.NAME
+    classifier, report = AutoModelForSequenceClassification.from_pretrained(
+        path,
+        num_labels=1,
+        dtype=dtype,
+        attn_implementation=attention.NAME,
+        quantization_config=_four_bits() if load_in_4bit else None,
+        output_loading_info=True,
     )
+    head = head_of(classifier)
+    names = {name for name, module in classifier.named_modules() if module is head}
+    classifier.has_own_head = f"{names.pop()}.weight" not in report["missing_keys"]
     if len(tokenizer) > classifier.get_input_embeddings().weight.shape[0]:
         classifier.resize_token_embeddings(len(tokenizer))
     classifier.config.pad_token_id = tokenizer.pad_token_id
     switch_off_dropout(classifier)
     return classifier
+
+
+def _four_bits():  # noqa: ANN202
+    """NF4 with bf16 products, as in QLoRA (Dettmers et al. 2023, arXiv 2305.14314)."""
+    from transformers import BitsAndBytesConfig
+
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise ImportError("load_in_4bit needs bitsandbytes: pip install bitsandbytes")
+    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16)
 
 
 def make_classifier(config: PretrainedConfig, *, seed: int) -> PreTrainedModel:

@@ -10,13 +10,13 @@ Bradley-Terry on pairs (Ouyang et al. 2022, section 3.5), with what `rewardkit.l
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
+from rewardkit import processes
 from rewardkit.batch import epoch_order, token_budget_batches
 from rewardkit.checkpoint import Checkpoint
 from rewardkit.config import RewardConfig
@@ -25,14 +25,14 @@ from rewardkit.model import RewardScorer
 from rewardkit.runs import Run
 from rewardkit.training import (
     TieParameter,
-    TrainingRows,
     backward,
+    head_weights,
     make_optimizer,
-    member_weights,
     peak_learning_rate,
     precision_context,
     schedule,
 )
+from rewardkit.training_rows import TrainingRows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +45,7 @@ class Trained:
         best_nll: held-out NLL of the mean reward there, nats per pair.
         stopped_early: whether patience ran out.
         cancelled: whether it was asked to stop; its last checkpoint continues it.
+        tie: the learned parameter of a likelihood with ties.
     """
 
     num_steps: int
@@ -52,6 +53,7 @@ class Trained:
     best_nll: float
     stopped_early: bool
     cancelled: bool
+    tie: TieParameter
 
 
 def train(
@@ -59,22 +61,27 @@ def train(
     rows: TrainingRows,
     held_out: TrainingRows,
     config: RewardConfig,
-    run: Run,
+    run: Run | None,
     *,
     checkpoint: Checkpoint,
     cancelled: Callable[[], bool] = lambda: False,
+    show: Callable[[int, int, Mapping[str, float]], None] = lambda step, num_steps, metrics: None,
 ) -> Trained:
     """Trains in place and leaves the best weights in `scorer`.
 
     Args:
+        run: where metrics go; None in all processes but the first, which write nothing.
         checkpoint: where training state is kept; one that holds a state is continued from it.
         cancelled: asked after every step.
+        show: told of every step, how many there are, and its metrics.
+
+    Raises:
+        FloatingPointError: if loss or gradient is not finite; the batch is noted beside the checkpoint.
     """
     device = scorer.heads.device
-    rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     tie = TieParameter().to(device)
     optimizer = make_optimizer(scorer, tie, config)
-    weights = member_weights(rows, config)
+    weights = head_weights(rows, config)
     batches = [
         batch
         for epoch in range(config.epochs)
@@ -82,83 +89,103 @@ def train(
     ]
     eval_every = config.eval_every or max(1, len(batches) // 10)
     state = checkpoint.restore(scorer, tie, optimizer)
-    run.status(num_steps=len(batches), step=state.step)
-    run.truncate_metrics(state.step)
+    if run:
+        run.status(num_steps=len(batches), step=state.step, first_step=state.step)
+        run.truncate_metrics(state.step)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     scorer.train()
-    stopped_early = False
-    for step in range(state.step, len(batches)):
+    stopped_early = bool(config.patience) and state.num_without_gain >= config.patience
+    asked = False
+    while state.step < len(batches) and not stopped_early and not asked:
         started = time.perf_counter()
-        factor = schedule(step, len(batches), config.warmup_share)
+        batch, step = batches[state.step], state.step + 1
+        learning_rate = peak_learning_rate(config) * schedule(state.step, len(batches), config.warmup_share)
         for group in optimizer.param_groups:
-            group["lr"] = peak_learning_rate(config) * factor
+            group["lr"] = learning_rate
         precision = precision_context(config, device)
-        loss, margins = backward(
-            scorer, rows, batches[step], weights, config, tie, precision=precision, share=(rank, world)
-        )
-        _sum_over_processes(parameters, loss, margins)
+        share = processes.rank_and_size()
+        loss, margins = backward(scorer, rows, batch, weights, config, tie, precision=precision, share=share)
+        _add_up(parameters, loss, margins)
         grad_norm = torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
         if not torch.isfinite(grad_norm + loss):
-            checkpoint.write_aside(step, batches[step])
-            raise FloatingPointError(f"step {step + 1}: loss {float(loss)}, gradient norm {float(grad_norm)}")
+            noted = f", batch noted in {checkpoint.write_aside(step, batch)}" if run else ""
+            raise FloatingPointError(f"step {step}: loss {float(loss)}, gradient norm {float(grad_norm)}{noted}")
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        metrics = _step_metrics(loss, margins, grad_norm, factor * peak_learning_rate(config))
+        metrics = _step_metrics(loss, margins, grad_norm, learning_rate)
         metrics["time/step_s"] = time.perf_counter() - started
-        metrics["tokens_per_s"] = sum(rows.rows[i].num_tokens for i in batches[step]) / metrics["time/step_s"]
-        last = step + 1 == len(batches)
-        if (step + 1) % eval_every == 0 or last:
+        metrics["tokens_per_s"] = sum(rows.rows[i].num_tokens for i in batch) / metrics["time/step_s"]
+        state = state.after_step()
+        last = step == len(batches)
+        if step % eval_every == 0 or last:
             nll, eval_metrics = evaluate_rows(scorer, held_out, config)
             metrics |= eval_metrics
-            state = state.after_evaluation(step + 1, nll, scorer)
+            state = state.after_evaluation(nll)
             stopped_early = bool(config.patience) and state.num_without_gain >= config.patience and not last
-        if rank == 0:
-            run.log(step + 1, metrics)
-            run.status(step=step + 1)
-        stop = stopped_early or cancelled()
-        if stop or last or (step + 1) % (config.checkpoint_every or eval_every) == 0:
-            checkpoint.write(step + 1, state, scorer, tie, optimizer)
-        if stop:
-            break
-    state.load_best(scorer)
+            if run and state.best_step == step:
+                checkpoint.write_best(step, scorer, tie)
+        asked = processes.any_says(cancelled(), device) and not last
+        if run:
+            run.log(step, metrics)
+            run.status(step=step)
+            show(step, len(batches), metrics)
+            if stopped_early or asked or last or step % (config.checkpoint_every or eval_every) == 0:
+                checkpoint.write(state, scorer, tie, optimizer)
+    if run and not asked:
+        checkpoint.load_best(state, scorer, tie)
     return Trained(
-        num_steps=step + 1 if batches else 0,
+        num_steps=state.step,
         best_step=state.best_step,
         best_nll=state.best_nll,
         stopped_early=stopped_early,
-        cancelled=cancelled() and not last,
+        cancelled=asked,
+        tie=tie,
     )
 
 
 @torch.no_grad()
 def score_rows(scorer: RewardScorer, rows: TrainingRows, config: RewardConfig) -> tuple[Tensor, Tensor]:
-    """Rewards of chosen and of rejected, each (K, N) float32 on the CPU."""
-    was_training = scorer.training
+    """Rewards of chosen and of rejected by every head, each (K + C, N) float32 on the CPU."""
+    was_training, device = scorer.training, scorer.heads.device
+    rank, world = processes.rank_and_size()
     scorer.eval()
-    chosen, rejected = torch.zeros(2, len(scorer.heads), len(rows))
-    for micro in token_budget_batches([row.num_tokens for row in rows.rows], token_budget=config.token_budget):
-        with precision_context(config, scorer.heads.device):
-            rewards = scorer([rows.rows[index] for index in micro]).cpu()
+    chosen, rejected = torch.zeros(2, len(scorer.heads), len(rows), device=device)
+    lengths = [row.num_tokens for row in rows.rows]
+    for micro in token_budget_batches(lengths, token_budget=config.token_budget)[rank::world]:
+        with precision_context(config, device):
+            rewards = scorer([rows.rows[index] for index in micro])
         chosen[:, micro], rejected[:, micro] = rewards[:, 0::2], rewards[:, 1::2]
+    processes.add_up([chosen, rejected])
     scorer.train(was_training)
-    return chosen, rejected
+    return chosen.cpu(), rejected.cpu()
 
 
 def evaluate_rows(scorer: RewardScorer, rows: TrainingRows, config: RewardConfig) -> tuple[float, dict[str, float]]:
     """Held-out NLL of the mean reward, and metrics to log."""
     chosen, rejected = score_rows(scorer, rows, config)
-    margins = (chosen - rejected).mean(0)
+    differences = chosen - rejected
+    members = differences[: config.ensemble]
+    margins = members.mean(0)
     nll = negative_log_likelihood(margins.numpy(), rows.p_chosen.numpy(), rows.weight.numpy())
-    correct = (margins > 0).float() + 0.5 * (margins == 0).float()
-    decided = rows.p_chosen > 0.5
     metrics = {
         "eval/nll": nll,
-        "eval/accuracy": float(correct[decided].mean()) if decided.any() else float("nan"),
+        "eval/accuracy": accuracy(margins, rows.p_chosen),
         "eval/rewards/margins": float(margins.mean()),
     }
-    if len(scorer.heads) > 1:
-        metrics["eval/reward/std"] = float((chosen - rejected).std(0, correction=1).mean())
+    if len(members) > 1:
+        metrics["eval/reward/std"] = float(members.std(0, correction=1).mean())
+    for number, name in enumerate(rows.criteria):
+        judged = rows.criterion_weight[number] > 0
+        p_chosen, head = rows.criterion_p[number][judged], differences[config.ensemble + number][judged]
+        better = torch.where(p_chosen >= 0.5, head, -head)
+        metrics[f"eval/accuracy/{name}"] = accuracy(better, torch.maximum(p_chosen, 1.0 - p_chosen))
     return nll, metrics
+
+
+def accuracy(margins: Tensor, p_chosen: Tensor) -> float:
+    """Share of decided pairs (p_chosen above 0.5) whose margin is positive, a zero counted half; NaN without any."""
+    correct = ((margins > 0).float() + 0.5 * (margins == 0).float())[p_chosen > 0.5]
+    return float(correct.mean()) if len(correct) else float("nan")
 
 
 def _step_metrics(loss: Tensor, margins: Tensor, grad_norm: Tensor, learning_rate: float) -> dict[str, float]:
@@ -171,13 +198,13 @@ def _step_metrics(loss: Tensor, margins: Tensor, grad_norm: Tensor, learning_rat
     }
 
 
-def _sum_over_processes(parameters: list[torch.nn.Parameter], *values: Tensor) -> None:
-    """Adds gradients and values over processes; each process computed other micro-batches of the same step."""
-    if not dist.is_initialized():
+def _add_up(parameters: list[torch.nn.Parameter], *values: Tensor) -> None:
+    """Sums gradients and values over processes, each of which computed other rows of the same step."""
+    if processes.rank_and_size()[1] == 1:
         return
     for parameter in parameters:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
-        dist.all_reduce(parameter.grad)
-    for value in values:
-        dist.all_reduce(value)
+    for dtype in dict.fromkeys(parameter.dtype for parameter in parameters):
+        processes.add_up([p.grad for p in parameters if p.dtype == dtype and p.grad is not None])
+    processes.add_up(values)

@@ -1,17 +1,16 @@
-"""What a training loop is made of: rows with their targets, the reduced loss of a step, optimizer, precision, devices."""
+"""What a training loop is made of: the reduced loss of a step, optimizer, schedule, precision."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from rewardkit.batch import Branched, token_budget_batches
+from rewardkit.batch import divide, token_budget_batches
 from rewardkit.config import RewardConfig
 from rewardkit.losses import (
     PreferenceLoss,
@@ -22,30 +21,7 @@ from rewardkit.losses import (
     rao_kupper_loss,
 )
 from rewardkit.model import PRESETS, RewardScorer
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingRows:
-    """N tokenised preferences and what a likelihood asks of them.
-
-    Attributes:
-        rows: two branches each, chosen first.
-        p_chosen, weight, margin: (N,) float32.
-        outcome_shares: (N, 3) float32, shares of chosen, tie, rejected.
-        reliability_logits: (N,) float32, log-odds that the row's vote is right; used by `crowd`.
-        prompt: (N,) int64, number of the row's prompt, for bootstrap intervals and splits.
-    """
-
-    rows: Sequence[Branched]
-    p_chosen: Tensor
-    weight: Tensor
-    margin: Tensor
-    outcome_shares: Tensor
-    reliability_logits: Tensor
-    prompt: Tensor
-
-    def __len__(self) -> int:
-        return len(self.rows)
+from rewardkit.training_rows import TrainingRows
 
 
 class TieParameter(torch.nn.Module):
@@ -108,6 +84,31 @@ def member_weights(rows: TrainingRows, config: RewardConfig) -> Tensor:
     return counts * rows.weight
 
 
+def head_weights(rows: TrainingRows, config: RewardConfig) -> Tensor:
+    """(K + C, N) float32: the weight of each row for each member, then for each criterion."""
+    weights = member_weights(rows, config)
+    return torch.cat((weights, rows.criterion_weight)) if rows.criteria else weights
+
+
+def head_losses(
+    rewards: Tensor, rows: TrainingRows, indices: Tensor, config: RewardConfig, tie: TieParameter
+) -> tuple[Tensor, Tensor]:
+    """Losses and margins, each (K + C, B) float32, of B pairs under the members' likelihood and the criteria's.
+
+    A criterion's head is Bradley-Terry on the judgments by that criterion.
+
+    Args:
+        rewards: (K + C, 2B) scores, chosen and rejected in turn.
+        indices: (B,) which rows they are.
+    """
+    results = [pair_losses(member, rows, indices, config, tie) for member in rewards[: config.ensemble]]
+    for number in range(len(rows.criteria)):
+        p_chosen = rows.criterion_p[number, indices].to(rewards.device)
+        head = rewards[config.ensemble + number]
+        results.append(bradley_terry_loss(head[0::2], head[1::2], p_chosen=p_chosen))
+    return torch.stack([result.losses for result in results]), torch.stack([result.margins for result in results])
+
+
 def backward(
     scorer: RewardScorer,
     rows: TrainingRows,
@@ -121,31 +122,35 @@ def backward(
 ) -> tuple[Tensor, Tensor]:
     """Adds the gradient of one optimizer step, micro-batch by micro-batch.
 
-    The step's loss is the mean over members of sum_n(w_kn loss_kn) / sum_n(w_kn), n over the whole batch, so that
-    neither the split into micro-batches nor the number of processes changes it.
+    The step's loss is the mean over members of sum_n(w_kn loss_kn) / sum_n(w_kn), n over the whole batch, plus the same
+    over criteria, so that neither the split into micro-batches nor the number of processes changes it.
 
     Args:
-        weights: (K, N).
-        share: rank and number of processes; this process computes every world-th micro-batch.
+        weights: (K + C, N), see `head_weights`.
+        share: rank and number of processes; each computes rows of about as many tokens.
 
     Returns:
-        The loss (a detached scalar, this process's part) and the margins, (K, B), zero where another process has them.
+        The loss (a detached scalar, this process's part) and the members' margins, (K, B), zero where another process
+        has them.
     """
     rank, world = share
-    totals = weights[:, batch].sum(1).clamp_min(1e-12).to(scorer.heads.device)
-    loss_sum = torch.zeros((), device=scorer.heads.device)
-    margins = torch.zeros(len(weights), len(batch), device=scorer.heads.device)
+    device = scorer.heads.device
     lengths = [rows.rows[index].num_tokens for index in batch]
-    for micro in token_budget_batches(lengths, token_budget=config.token_budget)[rank::world]:
-        indices = torch.tensor([batch[place] for place in micro])
+    mine = divide(lengths, world)[rank]
+    counts = torch.tensor([config.ensemble] * config.ensemble + [len(rows.criteria)] * len(rows.criteria))
+    normalisers = (weights[:, batch].sum(1).clamp_min(1e-12) * counts).to(device)
+    loss_sum = torch.zeros((), device=device)
+    margins = torch.zeros(config.ensemble, len(batch), device=device)
+    for micro in token_budget_batches([lengths[place] for place in mine], token_budget=config.token_budget):
+        places = [mine[place] for place in micro]
+        indices = torch.tensor([batch[place] for place in places])
         with precision:
             rewards = scorer([rows.rows[index] for index in indices.tolist()])
-        results = [pair_losses(member, rows, indices, config, tie) for member in rewards]
-        weighted = torch.stack([result.losses for result in results]) * weights[:, indices].to(rewards.device)
-        loss = (weighted.sum(1) / totals).mean()
+        losses, micro_margins = head_losses(rewards, rows, indices, config, tie)
+        loss = ((losses * weights[:, indices].to(device)).sum(1) / normalisers).sum()
         loss.backward()
         loss_sum += loss.detach()
-        margins[:, micro] = torch.stack([result.margins for result in results])
+        margins[:, places] = micro_margins[: config.ensemble]
     return loss_sum, margins
 
 

@@ -131,33 +131,49 @@ def bootstrap_interval(
 def mean_interval(
     values: np.ndarray, prompt: np.ndarray, weight: np.ndarray | None = None, *, level: float = 0.95, seed: int = 0
 ) -> Interval:
-    """Weighted mean with its bootstrap interval by prompt; for accuracy, `values` are `correctness`.
+    """Weighted mean of shares with its bootstrap interval by prompt; for accuracy, `values` are `correctness`.
 
     Where every value is the same bound (all right, or all wrong) the bootstrap sees no spread; the free side is then
     the exact binomial limit for as many prompts, (alpha / 2)^(1 / P) (Clopper and Pearson 1934).
 
     Args:
-        values: (N,) 0 to 1, or differences of such, -1 to 1.
+        values: (N,) 0 to 1.
         prompt: (N,) number of each pair's prompt.
         weight: (N,) 0 or more; None weighs all alike.
+    """
+    interval = difference_interval(values, np.zeros(len(values)), prompt, weight, level=level, seed=seed)
+    reach = ((1 - level) / 2) ** (1 / max(1, len(np.unique(prompt))))
+    if len(values) and (values == 1.0).all():
+        return Interval(value=1.0, low=reach, high=1.0)
+    if len(values) and (values == 0.0).all():
+        return Interval(value=0.0, low=0.0, high=1.0 - reach)
+    return interval
+
+
+def difference_interval(
+    values: np.ndarray,
+    others: np.ndarray,
+    prompt: np.ndarray,
+    weight: np.ndarray | None = None,
+    *,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """Weighted mean of values minus others, paired: of the same pairs, with its bootstrap interval by prompt.
+
+    nan where there are no pairs. Arguments as of `mean_interval`.
     """
     if not len(values):
         return Interval(value=float("nan"), low=float("nan"), high=float("nan"))
     weight = np.ones(len(values)) if weight is None else weight
     _, group = np.unique(prompt, return_inverse=True)
-    sums, totals = np.bincount(group, weight * values), np.bincount(group, weight)
+    sums, totals = np.bincount(group, weight * (values - others)), np.bincount(group, weight)
 
     def mean(counts: np.ndarray) -> np.ndarray:
         with np.errstate(invalid="ignore"):
             return (counts @ sums) / (counts @ totals)
 
-    interval = bootstrap_interval(mean, group, level=level, seed=seed)
-    reach = ((1 - level) / 2) ** (1 / len(totals))
-    if (values == 1.0).all():
-        return Interval(value=1.0, low=reach, high=1.0)
-    if (values == 0.0).all() and len(totals) > 0:
-        return Interval(value=0.0, low=0.0, high=1.0 - reach)
-    return interval
+    return bootstrap_interval(mean, group, level=level, seed=seed)
 
 
 def auroc(scores: np.ndarray, positive: np.ndarray, weight: np.ndarray | None = None) -> float:

@@ -16,6 +16,7 @@ from rewardkit.metrics import (
     brier_score,
     calibration_bins,
     correctness,
+    difference_interval,
     expected_calibration_error,
     mean_interval,
     negative_log_likelihood,
@@ -163,6 +164,19 @@ def test_all_right_leaves_room_for_doubt(value: float, low: float, high: float) 
     interval = mean_interval(np.full(10, value), np.arange(10))
     assert interval.value == value
     assert (interval.low, interval.high) == (pytest.approx(low, abs=1e-4), pytest.approx(high, abs=1e-4))
+
+
+def test_a_difference_is_paired() -> None:
+    # Both are right on the same two thirds but for one pair: the difference is known far better than either.
+    one = (np.arange(300) % 3 > 0).astype(float)
+    other = one.copy()
+    other[1] = 0.0
+    paired = difference_interval(one, other, np.arange(300))
+    assert paired.value == pytest.approx(1 / 300)
+    assert paired.high < 0.02
+    assert difference_interval(other, one, np.arange(300)).value == pytest.approx(-1 / 300)
+    same = difference_interval(one, one, np.arange(300))
+    assert (same.value, same.low, same.high) == (0.0, 0.0, 0.0)
 
 
 def test_no_pairs_have_no_mean() -> None:

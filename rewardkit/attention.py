@@ -207,7 +207,7 @@ class _Products(torch.autograd.Function):
         query, key, value, probabilities = ctx.saved_tensors
         (gradient,) = gradients
         value_gradient = torch.bmm(probabilities.transpose(1, 2), gradient)
-        scores = torch._softmax_backward_data(
+        scores = torch.ops.aten._softmax_backward_data(
             torch.bmm(gradient, value.transpose(1, 2)), probabilities, -1, probabilities.dtype
         ).mul_(ctx.scale)
         return torch.bmm(scores, key), torch.bmm(scores.transpose(1, 2), query), value_gradient, None, None

@@ -12,7 +12,7 @@ import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 logger = logging.getLogger(__name__)
-PRESETS = {
+PRESETS: dict[str, dict[str, Any]] = {
     "tiny": {"hidden_size": 128, "intermediate_size": 352, "num_hidden_layers": 4, "num_attention_heads": 4},
     "small": {"hidden_size": 384, "intermediate_size": 1024, "num_hidden_layers": 6, "num_attention_heads": 6},
 }
@@ -36,15 +36,14 @@ def preset_config(name: str, tokenizer: PreTrainedTokenizerBase, *, max_length: 
 
     if name not in PRESETS:
         raise ValueError(f"model preset is {name!r}, allowed are {', '.join(PRESETS)}")
+    ids: dict[str, Any] = {key: getattr(tokenizer, key) for key in ("pad_token_id", "eos_token_id", "bos_token_id")}
     return LlamaConfig(
         **PRESETS[name],
         num_key_value_heads=PRESETS[name]["num_attention_heads"],
         vocab_size=len(tokenizer),
         max_position_embeddings=max_length,
         tie_word_embeddings=name == "tiny",
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        bos_token_id=tokenizer.bos_token_id,
+        **ids,
     )
 
 

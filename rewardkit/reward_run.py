@@ -121,7 +121,7 @@ def prepare(config: RewardConfig, run: Run, loaded: Loaded) -> Prepared:
     Raises:
         ValueError: if the model cannot be read, or the likelihood asks for what the data does not say.
     """
-    if config.likelihood == "crowd" and not any("reliability" in row.meta for row in loaded.train):
+    if config.likelihood == "crowd" and config.mode != "head" and not any("reliability" in row.meta for row in loaded.train):
         raise ValueError("likelihood crowd needs a column reliability; mode head learns it from annotator")
     made_here = config.model in PRESETS
     if not made_here:
@@ -136,7 +136,7 @@ def prepare(config: RewardConfig, run: Run, loaded: Loaded) -> Prepared:
         )
         tokenizer = train_tokenizer(texts)
         tokenizer.save_pretrained(run.dir)
-    positions = None if made_here else _num_positions(config.model)
+    positions = None if made_here else check_model(config.model)
     max_length = min(config.max_length, positions or config.max_length)
     if max_length < config.max_length:
         logger.warning("max_length %d is more than the %d tokens the model takes", config.max_length, max_length)
@@ -251,11 +251,17 @@ def _load_tokenizer(model: str) -> PreTrainedTokenizerBase:
         raise ValueError(f"model {model!r} has no tokenizer that can be read: {error}") from error
 
 
-def _num_positions(model: str) -> int | None:
-    """Tokens that a saved model takes, where its configuration says so."""
+def check_model(model: str) -> int | None:
+    """How many tokens a saved model takes, where its configuration says so.
+
+    Raises:
+        ValueError: if it has no configuration that can be read.
+    """
     from transformers import AutoConfig
 
     try:
         return getattr(AutoConfig.from_pretrained(model), "max_position_embeddings", None)
-    except OSError as error:
-        raise ValueError(f"model {model!r} cannot be read: {error}") from error
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"model {model!r}, allowed are {', '.join(PRESETS)}, tfidf, a folder, a hub id: {error}"
+        ) from error

@@ -34,6 +34,8 @@ class Run:
         self.dir = Path(out_dir)
         values = _plain(config)
         config_file = self.dir / "config.yaml"
+        if not resume and _never_began(self.dir):
+            config_file.unlink()
         if config_file.exists() != resume:
             raise ValueError(
                 f"--out {self.dir} holds no run to resume"
@@ -97,6 +99,13 @@ def write_text(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_text(text)
     temporary.replace(path)
+
+
+def _never_began(run_dir: Path) -> bool:
+    """Whether a run failed there before it made anything (say, a misspelled file): that one may be replaced."""
+    made = {path.name for path in run_dir.glob("*")} if run_dir.is_dir() else set()
+    nothing = made == {"config.yaml", "status.json", "checkpoints"} and not any((run_dir / "checkpoints").iterdir())
+    return nothing and read_status(run_dir).get("state") == "failed"
 
 
 def _plain(config: object) -> dict[str, object]:

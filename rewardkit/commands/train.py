@@ -28,7 +28,8 @@ def _train(config: RewardConfig) -> int:
         raise ValueError(f"--resume {config.out}: this run is done")
     keep_large_buffers()
     progress = Progress()
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr, force=True)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr, force=True)
+    logging.getLogger("rewardkit").setLevel(logging.INFO)
     run = Run(config.out, config, resume=config.resume) if is_first() else None
     with Interruption().listening() as interruption:
         try:
@@ -56,15 +57,17 @@ def _fit(
     config: RewardConfig, run: Run | None, interruption: Interruption, progress: Progress
 ) -> Mapping[str, Any] | None:
     """Loads the data and hands it to what fits the configured kind of model."""
+    if config.model not in ("tiny", "small", "tfidf"):
+        from rewardkit.reward_run import check_model
+
+        check_model(config.model)
     loaded = _load(config, run, progress) if run else None
     if config.model == "tfidf" or config.mode == "head":
         assert run is not None
         assert loaded is not None
-        if config.model == "tfidf":
-            from rewardkit.tfidf import fit_head_only
-        else:
-            from rewardkit.head import fit_head_only
-        return fit_head_only(config, run, loaded.train, loaded.held_out)
+        from rewardkit.head import train_head
+
+        return train_head(config, run, loaded, progress)
     if config.members != "heads" and config.ensemble > 1:
         from rewardkit.ensemble import train_ensemble
 

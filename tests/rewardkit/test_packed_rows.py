@@ -6,13 +6,14 @@ import logging
 
 import pytest
 import torch
+from transformers import AutoModelForSequenceClassification, BertConfig, GPT2Config, LlamaConfig, Qwen2Config
+
 from rewardkit import attention
 from rewardkit.batch import Branched, epoch_order, pack, pad, token_budget_batches
 from rewardkit.config import RewardConfig
 from rewardkit.model import RewardScorer, head_of, make_classifier
 from rewardkit.training import TieParameter, backward, member_weights
 from rewardkit.training_rows import TrainingRows
-from transformers import AutoModelForSequenceClassification, BertConfig, GPT2Config, LlamaConfig, Qwen2Config
 
 SMALL = {"vocab_size": 300, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
 CONFIGS = {

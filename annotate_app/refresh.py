@@ -30,7 +30,6 @@ from annotate_app.store.store import Store
 from rewardkit.writing import write_rows
 
 logger = logging.getLogger(__name__)
-NUM_MEMBERS = 8
 STEPS = ("export", "fit", "rank", "set priorities")
 
 
@@ -92,7 +91,7 @@ def refresh_priorities(store: Store, actor: Actor, project: Project, rule: str) 
             return Refreshed(num_open=0, rule=rule)
         model = run_dir / "model"
         report_progress(1, len(STEPS), STEPS[1])
-        words = ["--model=tfidf", "--mode=head", f"--ensemble={NUM_MEMBERS}", f"--project={project.name}"]
+        words = ["--model=tfidf", "--mode=head", f"--project={project.name}"]
         _run(["train", *words, f"--out={model}"], store, run_dir)
         report_progress(2, len(STEPS), STEPS[2])
         files = [f"--input={run_dir / 'open.jsonl'}", f"--labelled={model / 'data' / 'preferences.jsonl'}"]

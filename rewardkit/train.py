@@ -79,6 +79,7 @@ def train(
         FloatingPointError: if loss or gradient is not finite; the batch is noted beside the checkpoint.
     """
     device = scorer.heads.device
+    rank, world = processes.rank_and_size()
     tie = TieParameter().to(device)
     optimizer = make_optimizer(scorer, tie, config)
     weights = head_weights(rows, config)
@@ -90,7 +91,7 @@ def train(
     eval_every = config.eval_every or max(1, len(batches) // 10)
     state = checkpoint.restore(scorer, tie, optimizer)
     if run:
-        run.status(num_steps=len(batches), step=state.step, first_step=state.step)
+        run.status(num_steps=len(batches), step=state.step, first_step=state.step, num_processes=world)
         run.truncate_metrics(state.step)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     scorer.train()
@@ -103,8 +104,7 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = learning_rate
         precision = precision_context(config, device)
-        share = processes.rank_and_size()
-        loss, margins = backward(scorer, rows, batch, weights, config, tie, precision=precision, share=share)
+        loss, margins = backward(scorer, rows, batch, weights, config, tie, precision=precision, share=(rank, world))
         _add_up(parameters, loss, margins)
         grad_norm = torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
         if not torch.isfinite(grad_norm + loss):

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 
 def _train(config: RewardConfig) -> int:
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and (config.mode == "head" or config.members != "heads"):
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and (
+        config.mode == "head" or (config.members != "heads" and config.ensemble > 1)
+    ):
         raise ValueError("several processes train modes full and lora with members heads; start this one by itself")
     if config.resume and read_status(config.out).get("state") == "done":
         raise ValueError(f"--resume {config.out}: this run is done")

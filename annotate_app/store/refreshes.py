@@ -7,6 +7,7 @@ from sqlalchemy import Connection, select
 from annotate_app.design import Design
 from annotate_app.store import tables
 from annotate_app.store.database import Database
+from annotate_app.votes import COLLECTED_KINDS
 
 KIND = "rank"
 """Of the jobs that set priorities."""
@@ -22,8 +23,8 @@ class Refreshes:
     def due(self) -> list[int]:
         """Ids of the projects whose last `refresh_every` judgments all came after the last refresh was queued.
 
-        Judgments count by when they were made, skips do not count. A project whose refresh waits or runs is not due;
-        one whose refresh failed is again, after as many judgments more.
+        Judgments count by when they were made; skips and answers to checks do not count. A project whose refresh waits
+        or runs is not due; one whose refresh failed is again, after as many judgments more.
         """
         columns = tables.project.c
         query = select(columns.id, columns.design).where(columns.archived.is_(False)).order_by(columns.id)
@@ -41,7 +42,8 @@ def _is_due(connection: Connection, project_id: int, every: int) -> bool:
     # Read backwards from the end, so that a look takes as long as the design's number is large.
     newest = (
         select(judgments.created_at)
-        .where(judgments.project_id == project_id, judgments.newest, judgments.choice.not_in(("skip", "withdrawn")))
+        .where(judgments.project_id == project_id, judgments.newest)
+        .where(judgments.choice.not_in(("skip", "withdrawn")), judgments.kind.in_(COLLECTED_KINDS))
         .order_by(judgments.id.desc())
         .limit(every)
     )

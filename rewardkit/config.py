@@ -141,3 +141,70 @@ class RankConfig:
     def __post_init__(self) -> None:
         if self.top < 0:
             raise ValueError(f"top is {self.top}, allowed is 0 (all) or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreConfig:
+    """Adding rewards to the rows of a file.
+
+    Attributes:
+        model: folder of a trained reward model.
+        input: rows of prompt and completion, prompt and responses, chosen and rejected, or two responses: JSONL, JSON,
+            CSV or Parquet, a saved `datasets` folder or a hub id.
+        output: file to write, in the order of the input; its name says the format.
+        resume: continue an unfinished run into the same output.
+        window: rows read, scored and saved at a time.
+        on_bad_row: stop at a row that cannot be scored, or give it no reward and say so.
+        json: print the summary as JSON.
+    """
+
+    model: str
+    input: str
+    output: str
+    resume: bool = False
+    window: int = 1024
+    on_bad_row: Literal["error", "skip"] = "error"
+    json: bool = False
+
+    def __post_init__(self) -> None:
+        if self.window < 1:
+            raise ValueError(f"window is {self.window}, allowed is 1 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """Evaluation of a reward model on preferences, or on RewardBench.
+
+    Attributes:
+        model: folder of a reward model: what `train` wrote, or any sequence classifier with one label.
+        out: the run directory: evaluation.json and report.html.
+        data: preferences it has not seen, as for `train`; without it the pairs that its training held out.
+        subset: columns of the data to report accuracy by, separated by commas; sources and criteria are always.
+        train_data: preferences to fit the TF-IDF baseline on; without it what the model was trained on.
+        ood: texts of another kind, separated by commas: is the ensemble less sure of them?
+        benchmark: read `data` as RewardBench (pairs) or RewardBench 2 (best of 4, ties), and score as published.
+        on_bad_row: stop at a bad row, or leave it out and say so.
+        allow_leakage: evaluate on prompts that the model was trained on too, and say so.
+        json: print the figures as JSON instead of the table.
+        seed: of bootstrap and baseline.
+    """
+
+    model: str
+    out: str
+    data: str = ""
+    subset: str = ""
+    train_data: str = ""
+    ood: str = ""
+    benchmark: Literal["none", "rewardbench", "rewardbench2"] = "none"
+    on_bad_row: Literal["error", "skip"] = "error"
+    allow_leakage: bool = False
+    json: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.benchmark != "none":
+            if not self.data:
+                raise ValueError(f"benchmark {self.benchmark} is read from a file: name it with data")
+            for name in ("subset", "train_data", "ood"):
+                if getattr(self, name):
+                    raise ValueError(f"{name} goes with preferences, not with benchmark {self.benchmark}")

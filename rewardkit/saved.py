@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from rewardkit.batch import token_budget_batches
+from rewardkit.batch import Branched, branches_within, token_budget_batches
 from rewardkit.card import Card, read_card
 from rewardkit.criteria import check_criterion_weights, combine
 from rewardkit.data import Message, content_id
@@ -96,9 +96,24 @@ class RewardModel:
     def __call__(
         self, prompts: Sequence[Sequence[Message]], completions: Sequence[str], *, token_budget: int = 8192
     ) -> Reward:
-        """Rewards of B completions, one prompt each, by every member; batches by length, results in the given order."""
-        rows, _ = tokenise(prompts, [[text] for text in completions], self.tokenizer, max_length=self.card.max_length)
-        scores = np.zeros((len(self.scorer.heads), len(rows)))
+        """Rewards of B completions, one prompt each, by every member; results in the given order.
+
+        Completions of one prompt share its tokens where rows run packed; rows of like length share a batch.
+        """
+        groups: dict[object, list[int]] = {}
+        for index, prompt in enumerate(prompts):
+            groups.setdefault(tuple(prompt) if self.scorer.packed else index, []).append(index)
+        texts = [[completions[index] for index in group] for group in groups.values()]
+        firsts = [prompts[group[0]] for group in groups.values()]
+        whole, _ = tokenise(firsts, texts, self.tokenizer, max_length=self.card.max_length)
+        rows: list[Branched] = []
+        indices: list[list[int]] = []  # of the completions, by row
+        for row, group in zip(whole, groups.values(), strict=True):
+            for branches in branches_within(row, token_budget):
+                rows.append(Branched(prompt=row.prompt, branches=row.branches[branches]))
+                indices.append(group[branches])
+        scores = np.zeros((len(self.scorer.heads), len(completions)))
         for micro in token_budget_batches([row.num_tokens for row in rows], token_budget=token_budget):
-            scores[:, micro] = self.scorer([rows[index] for index in micro]).double().cpu().numpy()
+            found = self.scorer([rows[number] for number in micro]).double().cpu().numpy()
+            scores[:, [index for number in micro for index in indices[number]]] = found
         return Reward(members=combine(scores, criteria=self.card.criteria, weights=self.criterion_weights))

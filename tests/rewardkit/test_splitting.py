@@ -63,6 +63,10 @@ def test_splits_of_an_export_say_nothing_about_what_is_held_out_of_one_of_them()
     assert 300 < len(split_by_prompt(exported, eval_share=0.1, seed=0)[1]) < 420
 
 
+def test_letters_that_only_compatibility_makes_capitals_have_no_case_either():
+    assert find_leakage([row("call tel now")], [row("Call ℡ now")]) == ["Call ℡ now"]
+
+
 @pytest.mark.parametrize(
     "near", ["where is my parcel?", " Where  is\nmy\tPARCEL? ", "Where\u00a0is my parcel?", "Ｗhere is my parcel？"]
 )

@@ -62,9 +62,10 @@ def combine(scores: np.ndarray, *, criteria: Sequence[str], weights: Mapping[str
         return members
     check_criterion_weights(weights, criteria)
     by_name = dict(zip(criteria, rows, strict=True))
-    fixed = sum(
-        (weight * by_name[name] for name, weight in weights.items() if name != OVERALL), np.zeros_like(scores[0])
-    )
+    fixed = np.zeros_like(scores[0])
+    for name, weight in weights.items():
+        if name != OVERALL:
+            fixed = fixed + weight * by_name[name]
     if not weights.get(OVERALL):
         return fixed[None]
     return weights[OVERALL] * members + fixed

@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize
 from scipy.special import expit
 
 from rewardkit.head_fit import (
@@ -24,6 +23,7 @@ from rewardkit.head_fit import (
     vote_log_probabilities,
     with_reliability,
 )
+from rewardkit.lbfgs import minimise
 
 PRIOR_MEAN, PRIOR_STD = 2.0, 1.5  # log-odds: q = 0.88 at the mean, 0.62 to 0.97 within one std
 
@@ -87,14 +87,13 @@ def fit_crowd_head(votes: Pairs, annotator: np.ndarray, *, prior_precision: floa
         value, gradient = crowd_objective(parameters, votes, annotator, prior_precision)
         return value / total, gradient / total
 
-    options = {"maxiter": MAX_ITERATIONS, "maxfun": 2 * MAX_ITERATIONS, "gtol": TOLERANCE, "ftol": 0.0, "maxcor": 20}
-    found = minimize(per_weight, start, jac=True, method="L-BFGS-B", options=options)
+    found = minimise(per_weight, start, tolerance=TOLERANCE, max_iterations=MAX_ITERATIONS)
     num_features = votes.differences.shape[1]
     head = HeadFit(
         weights=found.x[:num_features],
         prior_precision=prior_precision,
-        objective=float(found.fun) * total,
-        converged=bool(np.abs(found.jac).max() <= 10 * TOLERANCE),
-        num_iterations=int(found.nit),
+        objective=found.value * total,
+        converged=found.converged,
+        num_iterations=found.num_iterations,
     )
     return CrowdFit(head=head, reliability=expit(found.x[num_features:]))

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
-from scipy.optimize import minimize
 
+from rewardkit.lbfgs import minimise
 from rewardkit.metrics import negative_log_likelihood
 
 Design: TypeAlias = np.ndarray | Any  # or a scipy.sparse.csr_array, whose types say nothing of its shape
@@ -159,14 +159,13 @@ def fit_head(
         return value / total, gradient / total
 
     first = np.zeros(pairs.differences.shape[1]) if start is None else start
-    options = {"maxiter": MAX_ITERATIONS, "maxfun": 2 * MAX_ITERATIONS, "gtol": tolerance, "ftol": 0.0, "maxcor": 20}
-    found = minimize(per_weight, first, jac=True, method="L-BFGS-B", options=options)
+    found = minimise(per_weight, first, tolerance=tolerance, max_iterations=MAX_ITERATIONS)
     return HeadFit(
         weights=found.x,
         prior_precision=prior_precision,
-        objective=float(found.fun) * total,
-        converged=bool(np.abs(found.jac).max() <= 10 * tolerance),
-        num_iterations=int(found.nit),
+        objective=found.value * total,
+        converged=found.converged,
+        num_iterations=found.num_iterations,
     )
 
 

@@ -32,9 +32,7 @@ def test_overall_keeps_its_members() -> None:
 
 
 def test_a_criterion_the_model_does_not_know_is_refused() -> None:
-    with pytest.raises(
-        ValueError, match="criterion 'kind' is not one of the model's, which are overall, helpful, corr"
-    ):
+    with pytest.raises(ValueError, match="criterion 'kind' is not one of the model's, which are overall, helpful"):
         combine(SCORES, criteria=("helpful", "correct"), weights={"kind": 1})
 
 

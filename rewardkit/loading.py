@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from rewardkit.card import read_card
+from pathlib import Path
+
+from rewardkit.card import CARD_FILE, read_card
 from rewardkit.reward import RewardFn
 
 
@@ -14,6 +16,11 @@ def load_reward_fn(path: str) -> RewardFn:
         FileNotFoundError: if there is no such folder.
         ImportError: if a package is missing that this kind of model takes.
     """
+    folder = Path(path)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{path}: there is no such folder")
+    if not (folder / CARD_FILE).exists() and not (folder / "config.json").exists():
+        raise ValueError(f"{path}: no reward model, it holds neither {CARD_FILE} nor config.json")
     card = read_card(path)
     match card.kind:
         case "tfidf":

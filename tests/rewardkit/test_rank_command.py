@@ -92,6 +92,7 @@ def test_bad_input_ends_with_code_2_and_one_line(files, tmp_path, capsys):
         ([model, pool, f"--out={tmp_path / 'p.txt'}"], "says the format"),
         ([model, f"--input={tmp_path / 'absent.jsonl'}", f"--out={tmp_path / 'p.jsonl'}"], "absent.jsonl"),
         ([model, f"--input={tmp_path / 'bad.jsonl'}", f"--out={tmp_path / 'p.jsonl'}"], "bad.jsonl:1: "),
+        ([f"--model={tmp_path}", pool, f"--out={tmp_path / 'p.jsonl'}"], "no reward model"),
         ([f"--model={tmp_path / 'no'}", pool, f"--out={tmp_path / 'p.jsonl'}"], str(tmp_path / "no")),
         ([model, pool, f"--out={tmp_path / 'p.jsonl'}", "--top=-1"], "top is -1"),
         ([model, pool, f"--out={tmp_path / 'p.jsonl'}", "--rule=best"], "best"),

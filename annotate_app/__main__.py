@@ -21,6 +21,7 @@ ROOMS = {
     "leaderboard": "figures",
     "quality": "figures",
     "export": "exports",
+    "train": "models",
     "user": "people",
     "backup": "storage",
     "restore": "storage",

@@ -28,7 +28,8 @@ HEARTBEAT_S = 1.0
 REFRESH_S = 5.0
 """Between looks at which projects want new priorities."""
 GRACE_S = 5.0
-"""Between asking a cancelled command to stop and killing it."""
+TRAINING_GRACE_S = 120.0
+"""Between asking a cancelled command to stop and killing it; a training finishes its step and writes a checkpoint."""
 SILENCE_S = 60.0
 """Without a heartbeat, a job on another machine counts as lost."""
 
@@ -119,6 +120,7 @@ def keep(store: Store, job_id: int) -> None:
             preexec_fn=partial(die_with_parent, signal.SIGKILL),
             env=os.environ | {"TIEBREAK_DB": store.database.url, "TIEBREAK_RUN_DIR": str(run_dir.resolve())},
         )
+    grace = TRAINING_GRACE_S if job.kind == "train" else GRACE_S
     process, cancelled_at, beat_at = identity(os.getpid(), command.pid), 0.0, 0.0
     while command.poll() is None:
         now = time.monotonic()
@@ -128,7 +130,7 @@ def keep(store: Store, job_id: int) -> None:
             if cancel and not cancelled_at:
                 cancelled_at = now
                 signal_group(command.pid, signal.SIGTERM)
-        if cancelled_at and now - cancelled_at > GRACE_S:
+        if cancelled_at and now - cancelled_at > grace:
             signal_group(command.pid, signal.SIGKILL)
         time.sleep(0.1)
     if cancelled_at:

@@ -69,7 +69,7 @@ def read_card(folder: str | Path) -> Card:
         raise ValueError(f"{path}: holds {type(values).__name__}, allowed is an object")
     if unknown := sorted(set(values) - {each.name for each in fields(Card)}):
         raise ValueError(f"{path}: unknown fields {', '.join(unknown)}; it may be of a newer version")
-    return Card(**values)
+    return Card(**values | {"criteria": tuple(values.get("criteria", ()))})
 
 
 def versions() -> dict[str, str]:

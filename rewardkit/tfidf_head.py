@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rewardkit.progress import Progress
     from rewardkit.training_data import Loaded
 
-PRIOR_PRECISIONS = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0)  # rows have length 1, so less range is needed
+PRIOR_PRECISIONS = (0.3, 1.0, 3.0, 10.0, 30.0)  # rows have length 1, so less range is needed
 
 
 def train_tfidf_head(config: RewardConfig, run: Run, loaded: Loaded, progress: Progress) -> Mapping[str, Any]:

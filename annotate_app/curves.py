@@ -6,7 +6,7 @@ import altair as alt
 
 from annotate_app.charts import MUTED, Drawing, Rows
 
-HEIGHT = 210
+HEIGHT = 230
 
 
 def _values(rows: Rows) -> alt.InlineData:
@@ -44,7 +44,7 @@ def curves(
         ValueError: if there are no rows.
     """
     names = _names(rows, "series")
-    legend = alt.Legend(orient="bottom", columns=1, labelLimit=260) if len(names) > 1 else None
+    legend = alt.Legend(orient="bottom", columns=2, labelLimit=190) if len(names) > 1 else None
     ticks = alt.Axis(tickCount=5, labelOverlap=True, **({} if log else {"tickMinStep": 1, "format": "~s"}))
     x = alt.X("at:Q", title=across, axis=ticks, scale=alt.Scale(type="log" if log else "linear", nice=False))
     y = alt.Y(
@@ -69,7 +69,7 @@ def curves(
         mark = alt.Chart(alt.InlineData(values=[{"at": reference, "words": reference_label}]))
         rule = mark.mark_rule(color=MUTED, strokeDash=[4, 4], strokeWidth=1.5)
         layers.insert(0, rule.encode(y=alt.Y("at:Q", title=axis), tooltip=alt.Tooltip("words:N", title=" ")))
-    return alt.layer(*layers).properties(height=HEIGHT + (24 * len(names) if legend else 0))
+    return alt.layer(*layers).properties(height=HEIGHT + (24 * -(-len(names) // 2) if legend else 0))
 
 
 def before_and_after(rows: Rows) -> Drawing:

@@ -94,11 +94,10 @@ def draw_figures(run: ModelRun) -> None:
         )
     if results.get("nll") is not None:
         columns[2].metric("Validation NLL", f"{results['nll']:.3f}", help="Nats a pair; a coin has 0.693.")
-    if results.get("margin_std") is not None:
-        columns[3].metric(
-            "Reward std", f"{results['margin_std']:.2f}", help="Of margins over members, mean of all pairs."
-        )
-    columns[3].caption(f"{results.get('num_train', 0):,} pairs trained on")
+    columns[3].metric("Trained on", f"{results.get('num_train', 0):,}", help="Pairs of the snapshot.")
+    members = results.get("num_members") or run.plan.get("ensemble") or 1
+    spread = f", margins differ by {results['margin_std']:.2f}" if results.get("margin_std") is not None else ""
+    columns[3].caption(f"pairs; {members} member{'' if members == 1 else 's'}{spread}")
 
 
 def draw_buttons(run: ModelRun, place: str) -> None:

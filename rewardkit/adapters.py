@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from transformers.pytorch_utils import Conv1D
 
 from rewardkit.model import head_of
 
@@ -35,12 +37,18 @@ def add_adapters(classifier: PreTrainedModel, *, rank: int, num_layers: int, see
         from peft import LoraConfig, get_peft_model
     except ImportError as error:
         raise ImportError('mode lora needs peft: pip install "tiebreak[train]"') from error
+    names = linear_layers(classifier, num_layers=num_layers)
     lora = LoraConfig(
-        r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules=linear_layers(classifier, num_layers=num_layers)
+        r=rank,
+        lora_alpha=2 * rank,
+        lora_dropout=0.0,
+        target_modules=names,
+        fan_in_fan_out=isinstance(classifier.get_submodule(names[0]), Conv1D),
     )
     trunk = {id(parameter) for parameter in classifier.base_model.parameters()}
     between = [p for p in classifier.parameters() if id(p) not in trunk]
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by a name that goes with version 6
         torch.manual_seed(seed)
         adapted = get_peft_model(classifier, lora)
     for parameter in between:
@@ -55,8 +63,6 @@ def linear_layers(classifier: PreTrainedModel, *, num_layers: int) -> list[str]:
     Raises:
         ValueError: if there are fewer layers.
     """
-    from transformers.pytorch_utils import Conv1D
-
     prefix = f"{classifier.base_model_prefix}."
     names = [
         prefix + name

@@ -172,6 +172,15 @@ def make_classifier(config: PretrainedConfig, *, seed: int) -> PreTrainedModel:
     return classifier
 
 
+def recompute_activations(classifier: PreTrainedModel) -> None:
+    """Gradient checkpointing, layer by layer: activations are computed again in backward instead of kept."""
+    options = {"use_reentrant": False, "context_fn": attention.recomputing}
+    if hasattr(classifier, "activation_checkpointing_enable"):  # its name since transformers 5
+        classifier.activation_checkpointing_enable(options)
+    else:
+        classifier.gradient_checkpointing_enable(options)
+
+
 def switch_off_dropout(module: torch.nn.Module) -> None:
     """Sets every dropout probability to 0, so that training and scoring compute the same function."""
     for child in module.modules():

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from rewardkit import attention, processes
+from rewardkit import processes
 from rewardkit.adapters import add_adapters, merge_adapters
 from rewardkit.calibration import CalibrationFit, fit_calibration
 from rewardkit.card import Card
@@ -24,7 +24,15 @@ from rewardkit.config import RewardConfig
 from rewardkit.criteria import criterion_names
 from rewardkit.interruption import Interruption
 from rewardkit.metrics import correctness, mean_interval
-from rewardkit.model import PRESETS, RewardScorer, head_of, load_classifier, make_classifier, preset_config
+from rewardkit.model import (
+    PRESETS,
+    RewardScorer,
+    head_of,
+    load_classifier,
+    make_classifier,
+    preset_config,
+    recompute_activations,
+)
 from rewardkit.progress import Progress
 from rewardkit.runs import Run
 from rewardkit.saved import save
@@ -121,7 +129,11 @@ def prepare(config: RewardConfig, run: Run, loaded: Loaded) -> Prepared:
     Raises:
         ValueError: if the model cannot be read, or the likelihood asks for what the data does not say.
     """
-    if config.likelihood == "crowd" and config.mode != "head" and not any("reliability" in row.meta for row in loaded.train):
+    if (
+        config.likelihood == "crowd"
+        and config.mode != "head"
+        and not any("reliability" in row.meta for row in loaded.train)
+    ):
         raise ValueError("likelihood crowd needs a column reliability; mode head learns it from annotator")
     made_here = config.model in PRESETS
     if not made_here:
@@ -162,7 +174,7 @@ def build_classifier(config: RewardConfig, prepared: Prepared) -> PreTrainedMode
                 config.model, prepared.tokenizer, dtype=torch.float32, load_in_4bit=config.load_in_4bit
             )
     if config.gradient_checkpointing:
-        classifier.gradient_checkpointing_enable({"use_reentrant": False, "context_fn": attention.recomputing})
+        recompute_activations(classifier)
     return classifier
 
 

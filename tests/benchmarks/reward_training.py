@@ -237,7 +237,7 @@ def report(rows: list[dict], options: argparse.Namespace) -> str:
     speed = {side: options.batch_size / step_s[side] for side in SIDES}
     difference = max(
         abs(ours - theirs)
-        for ours, theirs in zip(*([row for row in rows if row["side"] == s][0]["losses"] for s in SIDES), strict=True)
+        for ours, theirs in zip(*(next(row for row in rows if row["side"] == s)["losses"] for s in SIDES), strict=True)
     )
     return (
         f"{rows[0]['precision']}: ours {speed['ours']:.2f}, TRL {speed['trl']:.2f} pairs/s, ratio"

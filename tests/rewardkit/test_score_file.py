@@ -200,7 +200,7 @@ def test_a_killed_command_goes_on_to_the_same_numbers(tmp_path, model_dir):
     rng = np.random.default_rng(0)
     rows = [
         {"prompt": f"question {n // 2}", "responses": ["so " * int(rng.integers(1, 60)) for _ in range(3)]}
-        for n in range(2000)
+        for n in range(400)
     ]
     write_rows(source, rows)
     words = ("--model", model_dir, "--input", source, "--window", "16")
@@ -208,14 +208,14 @@ def test_a_killed_command_goes_on_to_the_same_numbers(tmp_path, model_dir):
     running = subprocess.Popen(command(*words, "--output", tmp_path / "out.jsonl"), cwd=ROOT, stderr=subprocess.DEVNULL)
     partial = tmp_path / "out.jsonl.partial"
     deadline = time.monotonic() + 120
-    while not (partial.exists() and partial.stat().st_size > 20_000) and time.monotonic() < deadline:
+    while not (partial.exists() and partial.stat().st_size > 8_000) and time.monotonic() < deadline:
         time.sleep(0.01)
     running.send_signal(signal.SIGKILL)
     running.wait()
     assert partial.exists()
     again = command(*words, "--output", tmp_path / "out.jsonl", "--resume", "--json")
     done = subprocess.run(again, cwd=ROOT, check=True, capture_output=True, text=True)
-    assert 0 < json.loads(done.stdout)["num_continued"] < 2000
+    assert 0 < json.loads(done.stdout)["num_continued"] < 400
     assert (tmp_path / "out.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
     done = subprocess.run(again, cwd=ROOT, check=True, capture_output=True, text=True)
     assert "complete already" in done.stdout

@@ -203,7 +203,16 @@ def subsets_of(scored: Scored, columns: Sequence[str], *, seed: int = 0) -> list
 
 def _grouped(column: str, values: Sequence[str], decided: Scored, seed: int) -> Subset:
     at = np.array(values)
-    return Subset(column=column, groups=[group_of(str(v), decided.take(at == v), seed=seed) for v in np.unique(at)])
+    names = sorted(set(values), key=_number_first)
+    return Subset(column=column, groups=[group_of(name, decided.take(at == name), seed=seed) for name in names])
+
+
+def _number_first(name: str) -> tuple[float, str]:
+    """Sorts numbers by size, before texts by letter."""
+    try:
+        return float(name), name
+    except ValueError:
+        return float("inf"), name
 
 
 def _criterion(name: str, scored: Scored, seed: int) -> Group | None:

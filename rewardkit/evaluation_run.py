@@ -142,8 +142,9 @@ def run_benchmark(config: EvaluateConfig, reward_fn: RewardFn) -> Findings:
 def _about(card: Card, config: EvaluateConfig) -> dict[str, str]:
     calibration = card.calibration.get("kind", "none")
     temperature = card.calibration.get("temperature")
-    about = {
+    return {
         "model": config.model,
+        "data": config.data or "held out in training",
         "kind": card.kind,
         "members": str(card.num_members),
         "calibration": f"{calibration}, T = {temperature:.3g}" if temperature else str(calibration),
@@ -152,7 +153,6 @@ def _about(card: Card, config: EvaluateConfig) -> dict[str, str]:
         "versions": ", ".join(f"{name} {version}" for name, version in card.versions.items()) or "not recorded",
         "seed": str(config.seed),
     }
-    return about
 
 
 def write_findings(findings: Findings, out_dir: Path) -> None:

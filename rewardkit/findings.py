@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from rewardkit.baselines import Baseline
@@ -15,7 +16,7 @@ from rewardkit.rewardbench import BenchmarkResult
 from rewardkit.wording import interval_text, number_text, points_text
 
 MEASURES = {
-    "probability": "predicted probability near a half",
+    "probability": "closeness to a toss-up",
     "std": "spread of the members",
     "mutual_information": "mutual information",
 }
@@ -45,6 +46,16 @@ class Findings:
     baselines: list[Baseline] = field(default_factory=list)
     out_of_domain: list[OutOfDomain] = field(default_factory=list)
     benchmark: BenchmarkResult | None = None
+
+    @property
+    def short_model(self) -> str:
+        """The model's folder without the way to it."""
+        return Path(self.model).name or self.model
+
+    @property
+    def short_data(self) -> str:
+        """The file's name without the way to it."""
+        return Path(self.data).name or self.data
 
     def values(self) -> dict[str, Any]:
         """Plain values for JSON; what is not known is None."""
@@ -93,7 +104,7 @@ def sentences(findings: Findings) -> list[str]:
 def _baseline_sentence(baseline: Baseline) -> str:
     difference = baseline.difference
     said = "better than" if difference.low > 0 else "worse than" if difference.high < 0 else "not shown to differ from"
-    return f"On the same pairs it is {said} {_named(baseline)}, in points by {points_text(difference)}."
+    return f"On the same pairs it is {said} {_named(baseline)}; points: {points_text(difference)}."
 
 
 def _named(baseline: Baseline) -> str:
@@ -105,16 +116,18 @@ def _uncertainty_sentence(measure: UncertaintyMeasure) -> str:
     auroc = number_text(measure.auroc)
     name = MEASURES[measure.name]
     if measure.auroc.low > 0.5 and measure.gain.low > 0:
-        return f"It knows where it errs: {name} tells errors from hits with AUROC {auroc}."
+        return f"It knows where it errs: its {name} tells errors from hits with AUROC {auroc}."
     if measure.auroc.high < 0.5:
-        return f"It is surer where it errs: {name} tells errors from hits with AUROC {auroc}, worse than chance."
-    return f"That {name} tells errors from hits is not shown: AUROC {auroc}."
+        return f"It is surer where it errs: its {name} tells errors from hits with AUROC {auroc}, worse than chance."
+    return f"Not shown: that its {name} tells errors from hits, AUROC {auroc}."
 
 
 def _domain_sentence(domain: OutOfDomain) -> str:
     said = "less sure" if domain.ratio.low > 1 else "surer" if domain.ratio.high < 1 else "not shown to be less sure"
     ratio = number_text(domain.ratio)
-    return f"On {domain.source} it is {said}: members differ {ratio} times as much as on the evaluation data."
+    return (
+        f"On {Path(domain.source).name} it is {said}: members differ {ratio} times as much as on the evaluation data."
+    )
 
 
 def _benchmark_sentences(benchmark: BenchmarkResult) -> Iterator[str]:
@@ -150,7 +163,7 @@ def screen_lines(findings: Findings) -> Iterator[str]:
             ]
         yield from _rows("", whole)
         yield from _group_rows("length", evaluation.length.groups)
-        yield from _group_rows("surest first", evaluation.uncertainty[0].quantiles)
+        yield from _group_rows("certainty, the surest first", evaluation.uncertainty[0].quantiles)
         for subset in evaluation.subsets:
             yield from _group_rows(subset.column, subset.groups)
         yield ""

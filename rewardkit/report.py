@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from html import escape
+from pathlib import Path
 
 from rewardkit.evaluation import Evaluation, Group, HumanAgreement, LengthBias, UncertaintyMeasure
 from rewardkit.findings import MEASURES, RULES, Findings, sentences
@@ -29,8 +30,7 @@ p { margin: .4rem 0; max-width: 46rem; }
 .says { margin: 1.2rem 0; padding-left: 1.1rem; } .says li { margin: .3rem 0; max-width: 46rem; }
 .note { background: var(--panel); border-left: 3px solid var(--s2); padding: .6rem .9rem; margin: .6rem 0; }
 .headline { font-size: 2.6rem; font-weight: 650; letter-spacing: -.02em; margin: 1.2rem 0 0; color: var(--s1); }
-figure { margin: 1rem 0; } figure svg[role] { display: block; width: 100%; height: auto; max-width: 40rem; }
-.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(20rem, 1fr)); gap: 0 2rem; align-items: start; }
+figure { margin: 1rem 0; } figure svg[role] { display: block; max-width: 100%; height: auto; }
 svg text { fill: var(--ink); font: 13px system-ui, sans-serif; } svg .mark { fill: var(--quiet); font-size: 12px; }
 svg .figure { font-variant-numeric: tabular-nums; }
 .grid { stroke: var(--rule); } .line { fill: none; stroke-width: 2.2; }
@@ -42,7 +42,8 @@ svg .figure { font-variant-numeric: tabular-nums; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .92rem; margin: .8rem 0; }
 th, td { text-align: right; padding: .32rem .8rem; border-bottom: 1px solid var(--rule);
   font-variant-numeric: tabular-nums; }
-th { font-weight: 600; } th:first-child, td:first-child { text-align: left; padding-left: 0; overflow-wrap: anywhere; }
+td { white-space: nowrap; } th { font-weight: 600; vertical-align: bottom; }
+th:first-child, td:first-child { text-align: left; padding-left: 0; }
 .about { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1.2rem; font-size: .92rem; }
 .about dd { margin: 0; overflow-wrap: anywhere; }
 @media print { body { max-width: none; padding: 0; } h2 { break-after: avoid; } figure, table { break-inside: avoid; } }
@@ -51,7 +52,7 @@ th { font-weight: 600; } th:first-child, td:first-child { text-align: left; padd
 
 def html_report(findings: Findings) -> str:
     """The whole page."""
-    title = f"{findings.model} on {findings.data}"
+    title = f"{findings.short_model} on {findings.short_data}"
     parts = [f"<h1>{escape(title)}</h1>"]
     parts += [f'<p class="note">{escape(note)}</p>' for note in findings.notes]
     if evaluation := findings.evaluation:
@@ -219,7 +220,7 @@ def _out_of_domain(domains: Sequence[OutOfDomain]) -> Iterable[str]:
     yield "<p>Standard deviation of an answer's reward over members, each member's mean taken off.</p>"
     body = [
         [
-            each.source,
+            Path(each.source).name,
             f"{each.num_texts:,}",
             f"{each.std_in_domain:.3f}",
             f"{each.std_out_of_domain:.3f}",

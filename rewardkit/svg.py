@@ -56,12 +56,8 @@ def axis_of(name: str, values: Sequence[float]) -> Axis:
     known = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
     low, high = min(known), max(known)
     step = next((step for step in (0.01, 0.02, 0.05, 0.1, 0.2) if (high - low) / step <= 5), 0.25)
-    return Axis(
-        name=name,
-        low=max(-1.0, math.floor(low / step - 1e-9) * step),
-        high=min(1.0, math.ceil(high / step + 1e-9) * step),
-        step=step,
-    )
+    low = min(max(-1.0, math.floor(low / step + 1e-9) * step), 1.0 - step)
+    return Axis(name=name, low=low, high=max(min(1.0, math.ceil(high / step - 1e-9) * step), low + step), step=step)
 
 
 def line_chart(title: str, x: Axis, y: Axis, lines: Sequence[Line]) -> str:
@@ -100,7 +96,8 @@ def interval_chart(title: str, rows: Sequence[tuple[str, Interval]], reference: 
     axis = axis_of("", [*bounds, *([reference] if reference is not None else [])])
     names = 190
     width, height = 640, TOP + ROW * len(rows) + 30
-    span = width - names - 130
+    figures = 168
+    span = width - names - figures
 
     def at(value: float) -> float:
         return names + span * (value - axis.low) / (axis.high - axis.low)
@@ -120,19 +117,19 @@ def interval_chart(title: str, rows: Sequence[tuple[str, Interval]], reference: 
         shown = name if len(name) <= 28 else name[:27] + "…"
         parts.append(f'<text x="{names - 12}" y="{y + 4:.1f}" text-anchor="end">{escape(shown)}</text>')
         if not math.isfinite(row.value):
-            parts.append(f'<text class="mark" x="{width - 122}" y="{y + 4:.1f}">no pairs</text>')
+            parts.append(f'<text class="mark" x="{width - figures + 16}" y="{y + 4:.1f}">no pairs</text>')
             continue
         if math.isfinite(row.low):
             ends = f'x1="{at(row.low):.1f}" x2="{at(row.high):.1f}" y1="{y:.1f}" y2="{y:.1f}"'
             parts.append(f'<line class="bar s1" {ends}/>')
         parts.append(f'<circle class="dot s1" cx="{at(row.value):.1f}" cy="{y:.1f}" r="4.5"/>')
-        parts.append(f'<text class="figure" x="{width - 122}" y="{y + 4:.1f}">{interval_text(row)}</text>')
+        parts.append(f'<text class="figure" x="{width - figures + 16}" y="{y + 4:.1f}">{interval_text(row)}</text>')
     return f"<figure>{_svg(title, width, height, parts)}</figure>"
 
 
 def _svg(title: str, width: int, height: int, parts: Sequence[str]) -> str:
     label = escape(title, quote=True)
-    return f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
+    return f'<svg viewBox="0 0 {width} {height}" width="{width}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
 
 
 def _along(axis: Axis, value: float) -> float:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from annotate_app.model_runs import list_runs
+from annotate_app.model_runs import ModelRun, list_runs
 from annotate_app.pages.context import current_actor, current_project, current_store
+from annotate_app.pages.navigation import page_at
 from annotate_app.pages.outcome import act, plainly
 from annotate_app.pages.training_view import watch
 from annotate_app.store.projects import Project
@@ -45,15 +46,6 @@ def page() -> None:
         st.title("Train")
         project, actor = current_project(), current_actor()
         actor.require("lead", "training")
-        runs = list_runs(current_store(), actor, project.id)
-        busy = [run for run in runs if run.under_way]
-        for run in busy[:MOST_UNDER_WAY]:
-            watch(run, place="train")
-        if len(busy) > MOST_UNDER_WAY:
-            st.caption(f"and {len(busy) - MOST_UNDER_WAY} more that wait")
-        if not busy and runs:
-            watch(runs[0], place="train")
-        st.subheader("A new reward model", anchor=False)
         with st.container(border=True, key="train-form"):
             plan = draw_form(project)
         missing = missing_packages(plan.model) if plan else []
@@ -68,6 +60,20 @@ def page() -> None:
             on_click=act,
             args=("Queued.", start, current_store(), actor, plan),
         )
+        draw_trainings(list_runs(current_store(), actor, project.id))
+
+
+def draw_trainings(runs: list[ModelRun]) -> None:
+    """What is under way; where nothing is, what ended last."""
+    busy = [run for run in runs if run.under_way]
+    if runs:
+        st.subheader("Under way" if busy else "Last training", anchor=False)
+    for run in busy[:MOST_UNDER_WAY] or runs[:1]:
+        watch(run, place="train")
+    if len(busy) > MOST_UNDER_WAY:
+        st.caption(f"and {len(busy) - MOST_UNDER_WAY} more that wait")
+    if runs:
+        st.page_link(page_at("runs"), label="All trainings", icon=":material/arrow_forward:")
 
 
 def draw_form(project: Project) -> TrainingPlan | None:

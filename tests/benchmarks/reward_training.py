@@ -4,7 +4,8 @@
 
 Needs the [bench] extra. Both sides start from the same weights of the preset, take the same pairs in the same order by
 the same AdamW, learning rates and clipping, and are run as processes of their own, in turn. Times are those of whole
-optimizer steps, the warm-up left out; memory is the peak resident set of the process, start-up, tokenising and all.
+optimizer steps, the warm-up left out: wall seconds, and CPU seconds, which other load on the machine changes little
+(with --threads 1 the fairer ones there). Memory is the peak resident set of the process, start-up, tokenising and all.
 Ours is `rewardkit.train.train`, as the command runs it; TRL's is RewardTrainer without gradient checkpointing (its
 default, which is slower), in bf16 by its own autocast.
 """
@@ -20,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 
 from rewardkit.config import RewardConfig
@@ -114,9 +116,9 @@ def run_side(options: argparse.Namespace, precision: str, side: str, folder: str
         [*command, f"--side={side}", f"--work={folder}"], env=environment, stdout=subprocess.PIPE, text=True, check=True
     )
     figures = json.loads(done.stdout.splitlines()[-1])
-    counted = figures["step_s"][options.warm_up :]
+    wall, cpu = (statistics.median(figures[name][options.warm_up :]) for name in ("step_s", "cpu_s"))
     print(
-        f"{precision} {side}: median step {statistics.median(counted):.3f} s, peak {figures['peak_mb']:.0f} MB,"
+        f"{precision} {side}: median step {wall:.3f} s, of CPU {cpu:.3f} s, peak {figures['peak_mb']:.0f} MB,"
         f" losses {figures['losses'][0]:.5f} ... {figures['losses'][-1]:.5f}",
         file=sys.stderr,
         flush=True,
@@ -158,10 +160,20 @@ def run_ours(options: argparse.Namespace, work: Path) -> dict:
     scorer = RewardScorer(load_classifier(config.model, tokenizer, dtype=torch.float32))
     scorer.heads.data.copy_(head_of(scorer.classifier).weight.data)
     run = Run(config.out, config)
-    train(scorer, rows, held_out, config, run, checkpoint=Checkpoint(run.dir / "checkpoints"))
+    cpu = [time.process_time()]
+    train(
+        scorer,
+        rows,
+        held_out,
+        config,
+        run,
+        checkpoint=Checkpoint(run.dir / "checkpoints"),
+        show=lambda step, num_steps, metrics: cpu.append(time.process_time()),
+    )
     logged = list(read_metrics(run.dir))
     return {
         "step_s": [row["time/step_s"] for row in logged],
+        "cpu_s": [after - before for before, after in pairwise(cpu)],
         "losses": [row["loss"] for row in logged],
         "tokens": sum(row.num_tokens for row in rows.rows),
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
@@ -181,13 +193,15 @@ def run_trl(options: argparse.Namespace, work: Path) -> dict:
     torch.set_num_threads(options.threads)
     datasets.disable_progress_bars()
     times: list[float] = []
+    cpu_times: list[float] = []
 
     class Clock(TrainerCallback):
         def on_step_begin(self, *args: object, **kwargs: object) -> None:
-            self.started = time.perf_counter()
+            self.started, self.cpu = time.perf_counter(), time.process_time()
 
         def on_step_end(self, *args: object, **kwargs: object) -> None:
             times.append(time.perf_counter() - self.started)
+            cpu_times.append(time.process_time() - self.cpu)
 
     model = AutoModelForSequenceClassification.from_pretrained(work / "model", dtype=torch.float32)
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.0, fused=True)
@@ -222,6 +236,7 @@ def run_trl(options: argparse.Namespace, work: Path) -> dict:
         sys.stdout = stdout
     return {
         "step_s": times,
+        "cpu_s": cpu_times,
         "losses": [row["loss"] for row in trainer.state.log_history if "loss" in row],
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
@@ -229,20 +244,22 @@ def run_trl(options: argparse.Namespace, work: Path) -> dict:
 
 def report(rows: list[dict], options: argparse.Namespace) -> str:
     """One line of a precision: medians over all counted steps of all processes, and their ratios."""
-    step_s, peak_mb = {}, {}
-    for side in SIDES:
-        mine = [row for row in rows if row["side"] == side]
-        step_s[side] = statistics.median(time for row in mine for time in row["step_s"][options.warm_up :])
-        peak_mb[side] = statistics.median(row["peak_mb"] for row in mine)
-    speed = {side: options.batch_size / step_s[side] for side in SIDES}
+    sides = {side: [row for row in rows if row["side"] == side] for side in SIDES}
+
+    def median(side: str, name: str) -> float:
+        return statistics.median(time for row in sides[side] for time in row[name][options.warm_up :])
+
+    peak_mb = {side: statistics.median(row["peak_mb"] for row in sides[side]) for side in SIDES}
+    speed = {side: options.batch_size / median(side, "step_s") for side in SIDES}
     difference = max(
-        abs(ours - theirs)
-        for ours, theirs in zip(*(next(row for row in rows if row["side"] == s)["losses"] for s in SIDES), strict=True)
+        abs(ours - theirs) for ours, theirs in zip(*(sides[side][0]["losses"] for side in SIDES), strict=True)
     )
     return (
-        f"{rows[0]['precision']}: ours {speed['ours']:.2f}, TRL {speed['trl']:.2f} pairs/s, ratio"
-        f" {speed['ours'] / speed['trl']:.2f}; peak {peak_mb['ours']:.0f} and {peak_mb['trl']:.0f} MB, ratio"
-        f" {peak_mb['ours'] / peak_mb['trl']:.2f}; losses differ by at most {difference:.1e}"
+        f"{rows[0]['precision']}, {options.threads} threads: ours {speed['ours']:.2f}, TRL {speed['trl']:.2f} pairs/s,"
+        f" ratio {speed['ours'] / speed['trl']:.2f},"
+        f" of CPU seconds {median('trl', 'cpu_s') / median('ours', 'cpu_s'):.2f};"
+        f" peak {peak_mb['ours']:.0f} and {peak_mb['trl']:.0f} MB, ratio {peak_mb['ours'] / peak_mb['trl']:.2f};"
+        f" losses differ by at most {difference:.1e}"
     )
 
 

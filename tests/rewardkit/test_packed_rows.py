@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from contextlib import AbstractContextManager, nullcontext
 
 import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, BertConfig, GPT2Config, LlamaConfig, Qwen2Config
 
 from rewardkit import attention
-from rewardkit.batch import Branched, epoch_order, pack, pad, token_budget_batches
+from rewardkit.batch import Branched, divide, epoch_order, pack, pad, token_budget_batches
 from rewardkit.config import RewardConfig
 from rewardkit.model import RewardScorer, head_of, make_classifier
 from rewardkit.training import TieParameter, backward, member_weights
@@ -163,3 +164,86 @@ def test_epochs_shuffle_by_seed_and_cover_every_row() -> None:
     assert sorted(index for batch in first for index in batch) == list(range(10))
     assert first == list(epoch_order(10, batch_size=4, seed=3, epoch=0))
     assert first != list(epoch_order(10, batch_size=4, seed=3, epoch=1))
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_packed_and_padded_steps_agree_in_bf16_as_far_as_it_goes(name: str) -> None:
+    # 8 bits of mantissa: each side is as far from the float32 gradient as the other, and not further than rounding
+    scorer = RewardScorer(make_classifier(CONFIGS[name](), seed=0))
+
+    def gradient(*, packed: bool, precision: AbstractContextManager[object]) -> torch.Tensor:
+        scorer.packed = packed
+        scorer.classifier.set_attn_implementation(attention.NAME if packed else "sdpa")
+        scorer.zero_grad(set_to_none=True)
+        config = RewardConfig(model="tiny", data="x", out="y")
+        rows = training_rows(PAIRS)
+        weights = member_weights(rows, config)
+        backward(scorer, rows, list(range(6)), weights, config, TieParameter(), precision=precision)
+        return torch.cat([p.grad.flatten() for p in scorer.parameters() if p.grad is not None])
+
+    exact = gradient(packed=True, precision=nullcontext())
+    errors = {
+        packed: float((gradient(packed=packed, precision=torch.autocast("cpu", torch.bfloat16)) - exact).norm())
+        for packed in (True, False)
+    }
+    assert errors[True] < 0.03 * float(exact.norm())
+    assert errors[True] < 2 * errors[False]
+
+
+@pytest.mark.parametrize("shapes", [[(7, (3, 5))], [(0, (4,)), (5, (6,))], [(9, (2, 6, 3)), (4, (1, 1, 1, 1))]])
+@pytest.mark.parametrize("num_key_heads", [4, 2])
+def test_explicit_products_equal_the_fused_kernel(shapes: list, num_key_heads: int) -> None:
+    rows = random_rows(shapes)
+    total = sum(row.num_tokens for row in rows)
+    generator = torch.Generator().manual_seed(0)
+    query = torch.randn(1, 4, total, 8, generator=generator).bfloat16().requires_grad_()
+    key, value = (
+        torch.randn(1, num_key_heads, total, 8, generator=generator).bfloat16().requires_grad_() for _ in range(2)
+    )
+    upstream = torch.randn(1, total, 4, 8, generator=generator)
+    found = []
+    for dtype in (torch.bfloat16, torch.float32):  # float32 takes the fused kernel
+        with attention.packed_rows(pack(rows)):
+            parts = [part.detach().to(dtype).requires_grad_() for part in (query, key, value)]
+            output, _ = attention._packed_attention(torch.nn.Identity(), *parts, None)
+        output.backward(upstream.to(dtype))
+        found.append([output.float(), *(part.grad.float() for part in parts)])
+    for products, fused in zip(*found, strict=True):
+        torch.testing.assert_close(products, fused, atol=0.06, rtol=0.05)
+
+
+def test_the_gradient_of_explicit_products_is_that_of_their_formula() -> None:
+    generator = torch.Generator().manual_seed(0)
+    query, key, value = (
+        torch.randn(2, 5, 3, generator=generator, dtype=torch.float64, requires_grad=True) for _ in range(3)
+    )
+    mask = attention.additive(attention.tree_mask(random_rows([(2, (1, 2))])[0]), torch.float64)
+    assert torch.autograd.gradcheck(lambda *parts: attention._Products.apply(*parts, mask, 0.7), (query, key, value))
+
+
+def test_rows_are_dealt_out_evenly() -> None:
+    lengths = [100, 1, 40, 30, 30, 99]
+    shares = divide(lengths, 2)
+    assert sorted(shares[0] + shares[1]) == list(range(6))
+    assert [sum(lengths[i] for i in share) for share in shares] == [160, 140]
+    assert divide(lengths, 1) == [[0, 5, 2, 3, 4, 1]]
+    assert divide([5], 3) == [[0], [], []]
+
+
+@pytest.mark.parametrize("world", [2, 3])
+def test_shares_of_processes_add_up_to_the_whole_step(world: int) -> None:
+    scorer = RewardScorer(make_classifier(CONFIGS["llama"](), seed=0), num_members=2)
+    rows, batch = training_rows(PAIRS), [4, 0, 1, 2]
+    config = RewardConfig(model="tiny", data="x", out="y", ensemble=2)
+    weights = member_weights(rows, config)
+    whole_loss, whole = gradients(scorer, batch)
+    scorer.zero_grad(set_to_none=True)
+    parts = [
+        backward(scorer, rows, batch, weights, config, TieParameter(), precision=nullcontext(), share=(rank, world))
+        for rank in range(world)
+    ]
+    assert float(sum(loss for loss, _ in parts)) == pytest.approx(whole_loss, abs=1e-6)
+    assert (sum((margins != 0).int() for _, margins in parts) == 1).all()
+    for name, parameter in scorer.named_parameters():
+        if parameter.grad is not None:
+            torch.testing.assert_close(parameter.grad, whole[name], atol=1e-6, rtol=1e-4)

@@ -17,9 +17,10 @@ from rewardkit.wording import interval_text, number_text, points_text
 
 MEASURES = {
     "probability": "closeness to a toss-up",
-    "std": "spread of the members",
+    "std": "spread of its members",
     "mutual_information": "mutual information",
 }
+BASELINES = {"longer answer": "choosing the longer answer", "TF-IDF": "TF-IDF"}
 RULES = {
     "sigmoid": "as the rewards say",
     "calibrated": "calibrated",
@@ -109,17 +110,17 @@ def _baseline_sentence(baseline: Baseline) -> str:
 
 def _named(baseline: Baseline) -> str:
     fitted = f" fitted on {baseline.num_train:,} pairs" if baseline.num_train else ""
-    return f"{baseline.name}{fitted} ({interval_text(baseline.accuracy)})"
+    return f"{BASELINES[baseline.name]}{fitted} ({interval_text(baseline.accuracy)})"
 
 
 def _uncertainty_sentence(measure: UncertaintyMeasure) -> str:
     auroc = number_text(measure.auroc)
     name = MEASURES[measure.name]
     if measure.auroc.low > 0.5 and measure.gain.low > 0:
-        return f"It knows where it errs: its {name} tells errors from hits with AUROC {auroc}."
+        return f"It knows where it errs: {name} tells errors from hits with AUROC {auroc}."
     if measure.auroc.high < 0.5:
-        return f"It is surer where it errs: its {name} tells errors from hits with AUROC {auroc}, worse than chance."
-    return f"Not shown: that its {name} tells errors from hits, AUROC {auroc}."
+        return f"It is surer where it errs: {name} tells errors from hits with AUROC {auroc}, worse than chance."
+    return f"Not shown: that {name} tells errors from hits, AUROC {auroc}."
 
 
 def _domain_sentence(domain: OutOfDomain) -> str:

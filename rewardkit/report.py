@@ -30,7 +30,7 @@ p { margin: .4rem 0; max-width: 46rem; }
 .says { margin: 1.2rem 0; padding-left: 1.1rem; } .says li { margin: .3rem 0; max-width: 46rem; }
 .note { background: var(--panel); border-left: 3px solid var(--s2); padding: .6rem .9rem; margin: .6rem 0; }
 .headline { font-size: 2.6rem; font-weight: 650; letter-spacing: -.02em; margin: 1.2rem 0 0; color: var(--s1); }
-figure { margin: 1rem 0; } figure svg[role] { display: block; max-width: 100%; height: auto; }
+figure { margin: 1rem 0; overflow-x: auto; } figure svg[role] { display: block; max-width: 100%; min-width: 28rem; height: auto; }
 svg text { fill: var(--ink); font: 13px system-ui, sans-serif; } svg .mark { fill: var(--quiet); font-size: 12px; }
 svg .figure { font-variant-numeric: tabular-nums; }
 .grid { stroke: var(--rule); } .line { fill: none; stroke-width: 2.2; }
@@ -42,7 +42,7 @@ svg .figure { font-variant-numeric: tabular-nums; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .92rem; margin: .8rem 0; }
 th, td { text-align: right; padding: .32rem .8rem; border-bottom: 1px solid var(--rule);
   font-variant-numeric: tabular-nums; }
-td { white-space: nowrap; } th { font-weight: 600; vertical-align: bottom; }
+td { white-space: nowrap; } th { font-weight: 600; min-width: 5.5rem; vertical-align: bottom; }
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
 .about { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1.2rem; font-size: .92rem; }
 .about dd { margin: 0; overflow-wrap: anywhere; }

@@ -63,7 +63,9 @@ def read_inputs(config: EvaluateConfig) -> Inputs:
             notes.append(f"{len(read.bad_rows):,} bad rows left out ({count_reasons(read.bad_rows)}).")
     elif trained_on:
         rows, source = trained_on.held_out, "the pairs held out in training"
-        notes.append("These pairs chose the checkpoint and the calibration: figures lean towards the model a little.")
+        notes.append(
+            "Training looked at these pairs to calibrate and to choose a checkpoint: figures lean towards the model a little."
+        )
     else:
         raise ValueError("data is empty, and the model's folder records no training whose held-out pairs could be used")
     if config.data and trained_on and (shared := find_leakage(trained_on.train, rows)):

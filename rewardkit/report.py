@@ -30,7 +30,8 @@ p { margin: .4rem 0; max-width: 46rem; }
 .says { margin: 1.2rem 0; padding-left: 1.1rem; } .says li { margin: .3rem 0; max-width: 46rem; }
 .note { background: var(--panel); border-left: 3px solid var(--s2); padding: .6rem .9rem; margin: .6rem 0; }
 .headline { font-size: 2.6rem; font-weight: 650; letter-spacing: -.02em; margin: 1.2rem 0 0; color: var(--s1); }
-figure { margin: 1rem 0; overflow-x: auto; } figure svg[role] { display: block; max-width: 100%; min-width: 28rem; height: auto; }
+figure { margin: 1rem 0; overflow-x: auto; }
+figure svg[role] { display: block; max-width: 100%; min-width: 28rem; height: auto; }
 svg text { fill: var(--ink); font: 13px system-ui, sans-serif; } svg .mark { fill: var(--quiet); font-size: 12px; }
 svg .figure { font-variant-numeric: tabular-nums; }
 .grid { stroke: var(--rule); } .line { fill: none; stroke-width: 2.2; }

@@ -168,7 +168,7 @@ def test_without_data_the_held_out_pairs_are_taken_and_said_to_be_known(folder: 
     found = json.loads((tmp_path / "out" / "evaluation.json").read_text())
     recorded = json.loads((folder / "model" / "data.json").read_text())
     assert found["evaluation"]["num_pairs"] == recorded["held_out"]["num_rows"]
-    assert "chose the checkpoint" in found["notes"][0]
+    assert "choose a checkpoint" in found["notes"][0]
 
 
 def test_prompts_that_were_trained_on_are_refused_unless_told(

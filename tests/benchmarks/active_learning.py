@@ -2,13 +2,15 @@
 
     python tests/benchmarks/active_learning.py --data FILE [FILE ...] --out DIR     preference files, all rows pooled
     python tests/benchmarks/active_learning.py --world --out DIR                    the world with a known gold reward
+    python tests/benchmarks/active_learning.py --world --traits --out DIR           the same, its traits as features
 
 Each seed splits the prompts into a pool and a test side, labels `--start` random pairs, then `--step` at a time those
 that a rule puts first, and fits a TF-IDF head with a Laplace posterior after each. All rules share a seed's split and
 first labels. Written are curves.json, curves.svg and table.md; a rule is compared with random by seeds, as pairs.
 
-In the world, pool labels come from one simulated annotator (reliability 0.95, ties and all), test accuracy is against
-the gold reward; elsewhere both come from the files.
+With `--traits` the model can express the reward exactly, which no model of real texts can: it shows what a rule is
+worth where nothing but labels is missing. In the world, pool labels come from one simulated annotator (reliability 0.95,
+ties and all) and test accuracy is against the gold reward; elsewhere both come from the files.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -38,7 +41,7 @@ from rewardkit.ranking import prompt_features
 from rewardkit.reward import Reward
 from rewardkit.simulation import SimulatedAnnotator, simulate_judgments
 from rewardkit.tfidf import TfidfFeatures
-from rewardkit.world import World
+from rewardkit.world import WEIGHTS, World
 
 NUM_MEMBERS = 16
 PRECISIONS = (0.1, 0.3, 1.0, 3.0, 10.0)
@@ -54,11 +57,18 @@ COLOURS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Labelled:
-    """Labelled comparisons: p_a is the label to learn from, better_a what counts as right (NaN: no better one)."""
+    """Labelled comparisons.
+
+    Attributes:
+        p_a: (N,) the label to learn from.
+        better_a: (N,) what counts as right, NaN where neither is better.
+        traits: (N, h) differences of the completions' traits, to learn from in place of their words.
+    """
 
     comparisons: Sequence[Comparison]
     p_a: np.ndarray
     better_a: np.ndarray
+    traits: np.ndarray | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,24 +92,30 @@ def read_files(files: Sequence[str]) -> Labelled:
     return Labelled(comparisons=comparisons, p_a=p_a, better_a=np.where(p_a > 0.5, 1.0, np.nan))
 
 
-def make_world(num_prompts: int, seed: int = 5) -> Labelled:
+def make_world(num_prompts: int, *, traits: bool = False, seed: int = 5) -> Labelled:
     """Pairs of four replies to each message, judged once each."""
-    items = list(World(seed=seed, num_prompts=num_prompts, num_responses=4).comparisons())
+    world = World(seed=seed, num_prompts=num_prompts, num_responses=4)
+    items = list(world.comparisons())
+    pairs = (pair for prompt in world.prompts() for pair in combinations(prompt.responses, 2))
+    differences = [[float(a.traits[name] - b.traits[name]) for name in WEIGHTS] for a, b in pairs]
     share = {"a": 1.0, "tie": 0.5, "b": 0.0}
     votes = simulate_judgments(items, [SimulatedAnnotator(name="sim-one")], overlap=1, seed=seed)
     p_a = np.array([share[vote.choice] for vote in votes])
     better_a = np.array([{"a": 1.0, "tie": np.nan, "b": 0.0}[item.choice] for item in items])
-    return Labelled(comparisons=[item.comparison for item in items], p_a=p_a, better_a=better_a)
+    return Labelled(
+        comparisons=[item.comparison for item in items],
+        p_a=p_a,
+        better_a=better_a,
+        traits=np.array(differences) if traits else None,
+    )
 
 
 def split(data: Labelled, seed: int) -> tuple[Side, Side, np.ndarray]:
     """Pool, test side, and the features of the pool's prompts; the vocabulary is the pool's."""
     prompts, prompt = np.unique([normal_prompt(each.prompt) for each in data.comparisons], return_inverse=True)
     is_test = (np.random.default_rng(seed).random(len(prompts)) < TEST_SHARE)[prompt]
-    texts = [[each.completion_a for each in data.comparisons], [each.completion_b for each in data.comparisons]]
     pool = np.flatnonzero(~is_test)
-    features = TfidfFeatures.fit("words", [side[number] for side in texts for number in pool])
-    differences = csr_array(features.transform(texts[0]) - features.transform(texts[1]))
+    differences = csr_array(_word_differences(data, pool) if data.traits is None else data.traits)
 
     def side_of(rows: np.ndarray) -> Side:
         numbers = np.unique(prompt[rows], return_inverse=True)[1]
@@ -110,6 +126,12 @@ def split(data: Labelled, seed: int) -> tuple[Side, Side, np.ndarray]:
         side_of(np.flatnonzero(is_test)),
         prompt_features(list(prompts[np.unique(prompt[pool])]), seed=0),
     )
+
+
+def _word_differences(data: Labelled, pool: np.ndarray) -> csr_array:
+    texts = [[each.completion_a for each in data.comparisons], [each.completion_b for each in data.comparisons]]
+    features = TfidfFeatures.fit("words", [side[number] for side in texts for number in pool])
+    return features.transform(texts[0]) - features.transform(texts[1])
 
 
 def replay(
@@ -231,6 +253,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", nargs="*", default=[], help="preference files")
     parser.add_argument("--world", action="store_true", help="the simulated world in place of files")
+    parser.add_argument("--traits", action="store_true", help="learn the world from its traits, not from words")
     parser.add_argument("--prompts", type=int, default=500, help="of the world")
     parser.add_argument("--rules", nargs="*", choices=RULES, default=list(RULES))
     parser.add_argument("--seeds", type=int, default=10)
@@ -239,10 +262,10 @@ def main() -> None:
     parser.add_argument("--until", type=int, default=800)
     parser.add_argument("--out", required=True, help="folder to write into")
     options = parser.parse_args()
-    if bool(options.data) == options.world:
-        parser.error("give either --data or --world")
+    if bool(options.data) == options.world or (options.traits and not options.world):
+        parser.error("give either --data or --world; --traits belongs to --world")
     began = time.monotonic()
-    data = make_world(options.prompts) if options.world else read_files(options.data)
+    data = make_world(options.prompts, traits=options.traits) if options.world else read_files(options.data)
     rules: list[Rule] = ["random", *(rule for rule in options.rules if rule != "random")]
     points: dict[str, list[list[dict[str, float]]]] = {rule: [] for rule in rules}
     sizes = {"start": options.start, "step": options.step, "until": options.until}
@@ -258,7 +281,8 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     report = {"settings": vars(options), "seconds": time.monotonic() - began, "table": rows, "curves": points}
     (out / "curves.json").write_text(json.dumps(report, indent=1))
-    name = "simulated world" if options.world else ", ".join(Path(file).name.split(".")[0] for file in options.data)
+    world = f"simulated world, {'traits' if options.traits else 'words'}"
+    name = world if options.world else ", ".join(Path(file).name.split(".")[0] for file in options.data)
     (out / "curves.svg").write_text(draw(curves, labels, f"Test accuracy by labels: {name}, {options.seeds} seeds"))
     (out / "table.md").write_text(text := table(rows, num_seeds=options.seeds, labels=labels))
     print(text)

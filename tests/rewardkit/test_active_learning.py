@@ -40,6 +40,15 @@ def test_prompts_are_on_one_side_only_and_rules_share_their_start(benchmark):
     assert len({curve[-1]["nll"] for curve in curves.values()}) > 2  # the rules do choose differently
 
 
+def test_traits_stand_for_the_pairs_they_belong_to(benchmark):
+    data = benchmark.make_world(20, traits=True)
+    weights = np.array([benchmark.WEIGHTS[name] for name in benchmark.WEIGHTS])
+    margins = data.traits @ weights
+    decided = np.isfinite(data.better_a)
+    assert np.array_equal(margins[decided] > 0, data.better_a[decided] > 0.5)
+    assert np.allclose(margins[~decided], 0.0)
+
+
 def test_what_is_not_labelled_yet_changes_nothing(benchmark):
     """Turned labels in the pool move the curve only from where they are first seen."""
     pool, test, places = benchmark.split(benchmark.make_world(40), seed=1)

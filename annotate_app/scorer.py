@@ -99,11 +99,15 @@ class Scorer:
 
     def close(self) -> None:
         """Ends the process."""
-        self._process.kill()
-        self._process.wait()
+        self._end()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 pipe.close()
+
+    def _end(self) -> None:
+        """From here on it is not alive: its end of a pipe may close before it has ended."""
+        self._process.kill()
+        self._process.wait()
 
     def _check(self, answer: dict) -> dict:
         if "error" in answer:
@@ -116,6 +120,7 @@ class Scorer:
             self._process.stdin.write(json.dumps(values).encode() + b"\n")
             self._process.stdin.flush()
         except OSError as error:
+            self._end()
             raise ValueError("the process that holds the model ended; ask again") from error
 
     def _read(self, deadline: float) -> dict:
@@ -124,10 +129,11 @@ class Scorer:
         while b"\n" not in self._buffer:
             left = deadline - time.monotonic()
             if left <= 0 or not select.select([self._process.stdout], [], [], left)[0]:
-                self._process.kill()
+                self._end()
                 raise ValueError("the model did not answer in time")
             part = self._process.stdout.read1(65536)  # type: ignore[attr-defined]
             if not part:
+                self._end()
                 raise ValueError("the process that holds the model ended; ask again")
             self._buffer += part
         line, _, self._buffer = self._buffer.partition(b"\n")

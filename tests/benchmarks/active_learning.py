@@ -9,8 +9,8 @@ that a rule puts first, and fits a TF-IDF head with a Laplace posterior after ea
 first labels. Written are curves.json, curves.svg and table.md; a rule is compared with random by seeds, as pairs.
 
 With `--traits` the model can express the reward exactly, which no model of real texts can: it shows what a rule is
-worth where nothing but labels is missing. In the world, pool labels come from one simulated annotator (reliability 0.95,
-ties and all) and test accuracy is against the gold reward; elsewhere both come from the files.
+worth where nothing but labels is missing. In the world, pool labels come from one simulated annotator (reliability
+0.95, ties and all) and test accuracy is against the gold reward; elsewhere both come from the files.
 """
 
 from __future__ import annotations

@@ -121,9 +121,11 @@ def seconds_left(run: ModelRun, metrics: Metrics) -> float | None:
     """How long the training still takes at the pace of its last steps; None where that is not known."""
     steps = [row for row in metrics if row.get("time/at") is not None]
     num_steps = int(run.status.get("num_steps") or 0)
-    if len(steps) < 2 or not num_steps or "loss" not in steps[-1]:
+    if not steps or not num_steps or "loss" not in steps[-1]:
         return None
     last, first = steps[-1], steps[max(0, len(steps) - 51)]
+    if last is first:
+        return (num_steps - last["step"]) * (last.get("time/step_s") or 0.0) or None  # type: ignore[operator]
     pace = (last["time/at"] - first["time/at"]) / max(1.0, last["step"] - first["step"])  # type: ignore[operator]
     return max(0.0, (num_steps - last["step"]) * pace)  # type: ignore[operator]
 

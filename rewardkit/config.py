@@ -107,6 +107,8 @@ class RewardConfig:
             raise ValueError(f"label_smoothing is {self.label_smoothing}, allowed is 0 up to 0.5")
         if not 0 < self.eval_share < 1:
             raise ValueError(f"eval_share is {self.eval_share}, allowed is between 0 and 1")
+        if self.members == "lora" and self.ensemble > 1 and self.mode != "lora":
+            raise ValueError(f"members lora needs mode lora, it is {self.mode}")
         if self.model == "tfidf" and self.mode != "head":
             raise ValueError("model tfidf has no weights to train but its head: use mode head")
 
@@ -154,6 +156,8 @@ class ScoreConfig:
         output: file to write, in the order of the input; its name says the format.
         resume: continue an unfinished run into the same output.
         window: rows read, scored and saved at a time.
+        precision: of matrix products; fp32 gives the numbers of plain transformers, bf16 is faster on hardware that has
+            it, auto takes bf16 there.
         on_bad_row: stop at a row that cannot be scored, or give it no reward and say so.
         json: print the summary as JSON.
     """
@@ -163,6 +167,7 @@ class ScoreConfig:
     output: str
     resume: bool = False
     window: int = 1024
+    precision: Precision = "fp32"
     on_bad_row: Literal["error", "skip"] = "error"
     json: bool = False
 
@@ -208,3 +213,20 @@ class EvaluateConfig:
             for name in ("subset", "train_data", "ood"):
                 if getattr(self, name):
                     raise ValueError(f"{name} goes with preferences, not with benchmark {self.benchmark}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergeConfig:
+    """Averaging of reward models fine-tuned from one initialisation.
+
+    Attributes:
+        models: folders of saved reward models, two or more.
+        out: folder to write the average to.
+    """
+
+    models: list[str]
+    out: str
+
+    def __post_init__(self) -> None:
+        if len(self.models) < 2:
+            raise ValueError(f"models are {len(self.models)}, allowed is two or more")

@@ -158,6 +158,7 @@ def _header(config: ScoreConfig) -> dict[str, Any]:
         "card": hashlib.sha256(card.read_bytes()).hexdigest() if card.exists() else "",
         "input": str(Path(config.input).resolve()) if Path(config.input).exists() else config.input,
         "window": config.window,
+        "precision": config.precision,
         "on_bad_row": config.on_bad_row,
     }
 

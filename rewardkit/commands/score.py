@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from rewardkit.commands.command import Command
@@ -38,6 +39,18 @@ class _Teller:
         print(f"\r\x1b[K{line}" if self.terminal else line, end=end, file=sys.stderr, flush=True)
 
 
+def _precision(config: ScoreConfig) -> AbstractContextManager[object]:
+    if config.precision == "fp32":
+        return nullcontext()  # without torch: a TF-IDF model knows nothing of it
+    import torch
+
+    from rewardkit.training import multiplies_bf16
+
+    device = torch.device("cpu")  # where models are loaded
+    wanted = config.precision == "bf16" or multiplies_bf16(device)
+    return torch.autocast(device.type, torch.bfloat16) if wanted else nullcontext()
+
+
 def _score(config: ScoreConfig) -> int:
     from rewardkit.score_file import check_output, read_input, score_file
 
@@ -52,7 +65,9 @@ def _score(config: ScoreConfig) -> int:
         print(f"rewardkit score: no reward for {len(given.bad_rows) - SHOWN_BAD_ROWS} more", file=sys.stderr)
     from rewardkit.loading import load_reward_fn  # heavy, so after the input has been read
 
-    scored = score_file(config, given, load_reward_fn(config.model), tell=_Teller())
+    reward_fn = load_reward_fn(config.model)
+    with _precision(config):
+        scored = score_file(config, given, reward_fn, tell=_Teller())
     if config.json:
         summary = {
             "output": config.output,

@@ -122,9 +122,8 @@ def report(figures: list[dict], options: argparse.Namespace) -> str:
     ]
     for side in SIDES:
         pace = options.texts / statistics.median(turns(figures, side, "seconds"))
-        lines.append(
-            f"| {side} | {pace:.1f} | {ratio(figures, side, 'seconds'):.2f} | {ratio(figures, side, 'processor_s'):.2f} |"
-        )
+        ratios = [f"{ratio(figures, side, name):.2f}" for name in ("seconds", "processor_s")]
+        lines.append(f"| {side} | {pace:.1f} | {' | '.join(ratios)} |")
     return "\n".join(lines)
 
 

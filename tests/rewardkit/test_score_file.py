@@ -246,6 +246,19 @@ def test_rewards_of_the_command_are_those_of_plain_transformers(tmp_path, model_
     assert min(row["reward_std"]) > 0
 
 
+@pytest.mark.slow
+def test_bf16_moves_rewards_only_a_little(tmp_path, model_dir):
+    source = tmp_path / "in.jsonl"
+    write_rows(source, [{"prompt": "where is my parcel", "completion": "no " * n} for n in range(1, 9)])
+    found = {}
+    for precision in ("fp32", "bf16"):
+        words = ("--model", model_dir, "--input", source, "--output", tmp_path / f"{precision}.jsonl")
+        subprocess.run(command(*words, "--precision", precision), cwd=ROOT, check=True, capture_output=True)
+        found[precision] = np.array([row["reward"] for _, row in read_rows(tmp_path / f"{precision}.jsonl")])
+    difference = np.abs(found["fp32"] - found["bf16"]).max()
+    assert 0 < difference < 0.05
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

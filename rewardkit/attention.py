@@ -113,7 +113,7 @@ def _packed_attention(
     dropout: float = 0.0,
     **kwargs: object,
 ) -> tuple[Tensor, None]:
-    """Attention over (1, H, T, D) tensors of a packed batch; returns (1, T, H, D)."""
+    """Attention over (M, H, T, D) tensors of a packed batch; returns (M, T, H, D). M is 1, or members in one pass."""
     layout = _current.get()
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     if torch.is_autocast_enabled(query.device.type):  # rotations leave queries and keys in float32
@@ -178,7 +178,8 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scale: floa
     if grouped:
         groups = query.shape[1] // key.shape[1]
         key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
-    return _Products.apply(query[0], key[0], value[0], mask, scale)[None]
+    parts = (part.flatten(0, 1) for part in (query, key, value))
+    return _Products.apply(*parts, mask, scale).unflatten(0, query.shape[:2])
 
 
 def _by_products(query: Tensor) -> bool:

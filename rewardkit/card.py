@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from rewardkit.runs import write_text
 
@@ -69,7 +69,10 @@ def read_card(folder: str | Path) -> Card:
         raise ValueError(f"{path}: holds {type(values).__name__}, allowed is an object")
     if unknown := sorted(set(values) - {each.name for each in fields(Card)}):
         raise ValueError(f"{path}: unknown fields {', '.join(unknown)}; it may be of a newer version")
-    return Card(**values | {"criteria": tuple(values.get("criteria", ()))})
+    if (kind := values.get("kind", "heads")) not in get_args(Kind):
+        raise ValueError(f"{path}: a model of kind {kind!r}, allowed are {', '.join(get_args(Kind))}")
+    values["criteria"] = tuple(values.get("criteria", ()))
+    return Card(**values)
 
 
 def versions() -> dict[str, str]:

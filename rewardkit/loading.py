@@ -27,9 +27,11 @@ def load_reward_fn(path: str) -> RewardFn:
             from rewardkit.tfidf import TfidfReward
 
             return TfidfReward.load(path)
-        case "heads" | "head":
+        case "heads" | "head" | "lora":
             from rewardkit.saved import RewardModel
 
             return RewardModel.load(path)
-        case other:
-            raise ValueError(f"{path}: a model of kind {other!r} cannot be loaded")
+        case "full":
+            from rewardkit.members import MembersReward
+
+            return MembersReward.load(path)

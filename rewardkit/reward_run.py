@@ -22,6 +22,7 @@ from rewardkit.card import Card
 from rewardkit.checkpoint import Checkpoint
 from rewardkit.config import RewardConfig
 from rewardkit.criteria import criterion_names
+from rewardkit.ensemble import LoraEnsemble
 from rewardkit.interruption import Interruption
 from rewardkit.metrics import correctness, mean_interval
 from rewardkit.model import (
@@ -97,7 +98,7 @@ def train_reward_model(
     assert prepared is not None
     classifier = build_classifier(config, prepared)
     adapted = None
-    if config.mode == "lora":
+    if config.mode == "lora" and not is_one_pass(config):
         adapted = add_adapters(classifier, rank=config.lora_rank, num_layers=config.lora_layers, seed=config.seed)
     scorer = build_scorer(config, classifier, num_criteria=len(prepared.rows.criteria)).to(device)
     processes.same_weights(scorer.parameters())
@@ -178,8 +179,22 @@ def build_classifier(config: RewardConfig, prepared: Prepared) -> PreTrainedMode
     return classifier
 
 
+def is_one_pass(config: RewardConfig) -> bool:
+    """Whether members are LoRA adapters on one trunk, see `rewardkit.ensemble`."""
+    return config.members == "lora" and config.ensemble > 1
+
+
 def build_scorer(config: RewardConfig, classifier: PreTrainedModel, *, num_criteria: int) -> RewardScorer:
     """Classifier and new heads; a single member goes on from the head of a classifier that has one of its own."""
+    if is_one_pass(config):
+        return LoraEnsemble(
+            classifier,
+            num_members=config.ensemble,
+            num_criteria=num_criteria,
+            rank=config.lora_rank,
+            num_layers=config.lora_layers,
+            seed=config.seed,
+        )
     scorer = RewardScorer(classifier, num_members=config.ensemble + num_criteria, seed=config.seed)
     if config.ensemble == 1 and getattr(classifier, "has_own_head", False):
         scorer.heads.data[:1] = head_of(classifier).weight.detach().float()
@@ -202,7 +217,7 @@ def finish(
     )
     mean_rewards = held_out.chosen.mean(0)
     card = Card(
-        kind="heads",
+        kind="lora" if is_one_pass(config) else "heads",
         num_members=config.ensemble,
         max_length=prepared.max_length,
         score_mean=float(mean_rewards.mean()),

@@ -3,8 +3,10 @@
     config.json, model.safetensors, tokenizer files    an ordinary AutoModelForSequenceClassification with one label
     rewardkit.json                                     what plain transformers does not keep (`Card`)
     heads.safetensors                                  (K + C, h) member heads, then criterion heads
+    members.safetensors                                with adapters as members, each of them (`rewardkit.ensemble`)
 
-With heads as members the ordinary model's head is their mean, so its score is exactly the ensemble's mean reward.
+With heads as members the ordinary model's head is their mean, so its score is exactly the ensemble's mean reward; with
+adapters its weights are their mean too, and its score is near it.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from rewardkit.batch import Branched, branches_within, token_budget_batches
 from rewardkit.card import Card, read_card
 from rewardkit.criteria import check_criterion_weights, combine
 from rewardkit.data import Message, content_id
+from rewardkit.ensemble import LoraEnsemble, read_ensemble
 from rewardkit.model import RewardScorer, head_of, load_classifier
 from rewardkit.reward import Reward
 from rewardkit.tokens import load_tokenizer, tokenise
@@ -34,6 +37,8 @@ def save(scorer: RewardScorer, tokenizer: PreTrainedTokenizerBase, card: Card, o
     """Writes the model so that plain transformers scores the same; see the module's docstring."""
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
+    if isinstance(scorer, LoraEnsemble):
+        scorer.write_members(out_dir)
     head = head_of(scorer.classifier)
     with torch.no_grad():
         head.weight.copy_(scorer.heads[: card.num_members].mean(0, keepdim=True).to(head.weight.dtype))
@@ -86,10 +91,13 @@ class RewardModel:
         if card.template and card.template != content_id(tokenizer.chat_template):
             raise ValueError(f"{path}: the chat template is not the one this model was trained with")
         classifier = load_classifier(path, tokenizer, dtype=dtype).to(device)
-        scorer = RewardScorer(classifier)
         heads = path / "heads.safetensors"
         weights = load_file(heads)["heads"] if heads.exists() else head_of(classifier).weight.detach().float()
-        scorer.heads = torch.nn.Parameter(weights.to(device))
+        if card.kind == "lora":
+            scorer = read_ensemble(classifier, weights, card.num_members, path)
+        else:
+            scorer = RewardScorer(classifier)
+            scorer.heads = torch.nn.Parameter(weights.to(device))
         return cls(scorer, tokenizer, card, criterion_weights=criterion_weights)
 
     @torch.inference_mode()

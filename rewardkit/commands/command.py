@@ -29,10 +29,16 @@ class Command:
 
 
 def add_config(parser: jsonargparse.ArgumentParser, config: type) -> None:
-    """Adds one flag per field, documented by the class's docstring; a bool takes no value (`--x`, `--no_x`)."""
+    """Adds one flag per field, documented by the class's docstring; a bool takes no value (`--x`, `--no_x`).
+
+    A list of texts takes the words that follow no flag.
+    """
     parser.add_argument("--config", action="config", help="YAML file with any of the options below")
     types, meanings = typing.get_type_hints(config), field_meanings(config)
     for field in fields(config):
+        if types[field.name] == list[str]:
+            parser.add_argument(field.name, nargs="+", type=str, help=meanings[field.name])
+            continue
         options: dict[str, Any] = {"help": meanings[field.name]}
         if field.default is MISSING:
             options["required"] = True

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 def _train(config: RewardConfig) -> int:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and (
-        config.mode == "head" or (config.members != "heads" and config.ensemble > 1)
+        config.mode == "head" or (config.members == "full" and config.ensemble > 1)
     ):
-        raise ValueError("several processes train modes full and lora with members heads; start this one by itself")
+        raise ValueError("several processes train modes full and lora, members in one pass; start this one by itself")
     if config.resume and read_status(config.out).get("state") == "done":
         raise ValueError(f"--resume {config.out}: this run is done")
     keep_large_buffers()
@@ -70,12 +70,12 @@ def _fit(
         from rewardkit.head import train_head
 
         return train_head(config, run, loaded, progress)
-    if config.members != "heads" and config.ensemble > 1:
-        from rewardkit.ensemble import train_ensemble
+    if config.members == "full" and config.ensemble > 1:
+        from rewardkit.members import train_members
 
         assert run is not None
         assert loaded is not None
-        return train_ensemble(config, run, loaded, interruption, progress)
+        return train_members(config, run, loaded, interruption, progress)
     from rewardkit.reward_run import train_reward_model
 
     return train_reward_model(config, run, loaded, interruption, progress)

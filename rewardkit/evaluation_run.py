@@ -64,7 +64,7 @@ def read_inputs(config: EvaluateConfig) -> Inputs:
     elif trained_on:
         rows, source = trained_on.held_out, "the pairs held out in training"
         notes.append(
-            "Training looked at these pairs to calibrate and to choose a checkpoint: figures lean towards the model a little."
+            "Training used these pairs to calibrate and to choose a checkpoint: figures favour the model a little."
         )
     else:
         raise ValueError("data is empty, and the model's folder records no training whose held-out pairs could be used")

@@ -45,9 +45,7 @@ def _import(options: argparse.Namespace) -> int:
 
 def _refresh_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("project", help="name or number of the project")
-    parser.add_argument(
-        "--rule", choices=get_args(Rule), default="mutual_information", help="see `rewardkit rank --help`"
-    )
+    parser.add_argument("--rule", choices=get_args(Rule), default="bal_pm", help="see `rewardkit rank --help`")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
 
 

@@ -78,7 +78,7 @@ def test_the_worker_sets_new_priorities_after_every_so_many_judgments(sqlite_sto
     }
     assert {row["comparison_id"] for row in rows} == before
     assert len({row["priority"] for row in rows}) > len(rows) / 2
-    assert all(row["rule"] == "mutual_information" and row["std"] > 0 for row in rows)
+    assert all(row["rule"] == "bal_pm" and row["std"] > 0 for row in rows)
     assert (Path(job.run_dir) / "model" / "data" / "preferences.jsonl").exists()
 
     # The most informative open pair goes first, and a worker that looks again finds nothing new.
@@ -117,7 +117,7 @@ def test_where_nothing_is_open_nothing_is_fitted(sqlite_url, sqlite_store, make_
     monkeypatch.setenv("TIEBREAK_DB", sqlite_url)
     make_project(sqlite_store, "p", num_comparisons=0)
     assert main(["priorities", "refresh", "p", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"num_open": 0, "rule": "mutual_information"}
+    assert json.loads(capsys.readouterr().out) == {"num_open": 0, "rule": "bal_pm"}
 
 
 def test_only_what_is_due_is_queued_and_once(sqlite_store, make_project, make_actor):

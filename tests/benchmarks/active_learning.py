@@ -173,13 +173,18 @@ def score(weights: np.ndarray, test: Side) -> dict[str, float]:
     return {"accuracy": float(right.mean()), "nll": negative_log_likelihood(margins, test.p_a)}
 
 
-def compare(curves: dict[str, np.ndarray], labels: np.ndarray) -> list[dict[str, object]]:
-    """Each rule against random: mean accuracy over the curve after the shared start, and its difference by seeds."""
+def compare(curves: dict[str, np.ndarray], nlls: dict[str, np.ndarray], labels: np.ndarray) -> list[dict[str, object]]:
+    """Each rule against random: means over the curve after the shared start, and their differences by seeds.
+
+    Args:
+        curves, nlls: by rule, (seeds, rounds) accuracies and NLLs.
+    """
     random = curves["random"]
     goal = random.mean(0)[-1]
     rows = []
     for rule, values in curves.items():
         gains = values[:, 1:].mean(1) - random[:, 1:].mean(1)
+        nll_gains = nlls["random"][:, 1:].mean(1) - nlls[rule][:, 1:].mean(1)
         reached = np.flatnonzero(values.mean(0) >= goal)
         rows.append(
             {
@@ -187,7 +192,9 @@ def compare(curves: dict[str, np.ndarray], labels: np.ndarray) -> list[dict[str,
                 "mean_accuracy": float(values[:, 1:].mean()),
                 "last_accuracy": float(values[:, -1].mean()),
                 "gain": float(gains.mean()),
-                "gain_standard_error": float(gains.std(ddof=1) / np.sqrt(len(gains))) if len(gains) > 1 else 0.0,
+                "gain_standard_error": standard_error(gains),
+                "nll_gain": float(nll_gains.mean()),
+                "nll_gain_standard_error": standard_error(nll_gains),
                 "seeds_better": int((gains > 0).sum()),
                 "labels_to_goal": int(labels[reached[0]]) if len(reached) else None,
             }
@@ -195,20 +202,26 @@ def compare(curves: dict[str, np.ndarray], labels: np.ndarray) -> list[dict[str,
     return rows
 
 
+def standard_error(values: np.ndarray) -> float:
+    """Of the mean over seeds; 0 for one seed."""
+    return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
+
+
 def table(rows: Sequence[dict], *, num_seeds: int, labels: np.ndarray) -> str:
     """A Markdown table of `compare`."""
     lines = [
         f"| rule | mean accuracy over the curve | against random (± standard error) | seeds better, of {num_seeds} | "
-        f"accuracy at {labels[-1]} labels | labels to random's accuracy at {labels[-1]} |",
-        "|---|---:|---:|---:|---:|---:|",
+        f"accuracy at {labels[-1]} labels | labels to random's accuracy at {labels[-1]} | NLL saved, nats |",
+        "|---|---:|---:|---:|---:|---:|---:|",
     ]
     for row in rows:
         same = row["rule"] == "random"
         gain = "" if same else f"{100 * row['gain']:+.2f} ± {100 * row['gain_standard_error']:.2f} points"
+        saved = "" if same else f"{row['nll_gain']:+.4f} ± {row['nll_gain_standard_error']:.4f}"
         better = "" if same else str(row["seeds_better"])
         lines.append(
             f"| {row['rule']} | {row['mean_accuracy']:.4f} | {gain} | {better} | {row['last_accuracy']:.4f} | "
-            f"{row['labels_to_goal'] or 'not reached'} |"
+            f"{row['labels_to_goal'] or 'not reached'} | {saved} |"
         )
     return "\n".join(lines) + "\n"
 
@@ -275,8 +288,11 @@ def main() -> None:
             points[rule].append(replay(pool, test, places, rule, seed=seed, **sizes))
         print(f"seed {seed}: pool {len(pool.p_a)}, test {len(test.p_a)}, {time.monotonic() - began:.0f} s", flush=True)
     labels = np.array([point["labels"] for point in points["random"][0]])
-    curves = {rule: np.array([[point["accuracy"] for point in curve] for curve in points[rule]]) for rule in rules}
-    rows = compare(curves, labels)
+    curves, nlls = (
+        {rule: np.array([[point[figure] for point in curve] for curve in points[rule]]) for rule in rules}
+        for figure in ("accuracy", "nll")
+    )
+    rows = compare(curves, nlls, labels)
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
     report = {"settings": vars(options), "seconds": time.monotonic() - began, "table": rows, "curves": points}

@@ -68,7 +68,11 @@ def test_rules_are_compared_with_random_seed_by_seed(benchmark):
         "random": np.array([[0.5, 0.6, 0.7], [0.5, 0.5, 0.6]]),
         "std": np.array([[0.5, 0.7, 0.7], [0.5, 0.6, 0.5]]),
     }
-    random, std = benchmark.compare(curves, np.array([10, 20, 30]))
+    nlls = {
+        "random": np.array([[0.7, 0.6, 0.6], [0.7, 0.7, 0.6]]),
+        "std": np.array([[0.7, 0.5, 0.6], [0.7, 0.7, 0.5]]),
+    }
+    random, std = benchmark.compare(curves, nlls, np.array([10, 20, 30]))
     assert random["labels_to_goal"] == 30  # mean 0.5, 0.55, 0.65
     assert std["labels_to_goal"] == 20  # mean 0.5, 0.65, 0.6
     # over the curve without its shared start: random 0.65, 0.55, std 0.70, 0.55
@@ -77,4 +81,4 @@ def test_rules_are_compared_with_random_seed_by_seed(benchmark):
     assert std["seeds_better"] == 1
     assert std["mean_accuracy"] == pytest.approx(0.625)
     text = benchmark.table([random, std], num_seeds=2, labels=np.array([10, 20, 30]))
-    assert "| std | 0.6250 | +2.50 ± 2.50 points | 1 | 0.6000 | 20 |" in text
+    assert "| std | 0.6250 | +2.50 ± 2.50 points | 1 | 0.6000 | 20 | +0.0500 ± 0.0000 |" in text

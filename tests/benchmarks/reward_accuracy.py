@@ -5,7 +5,7 @@
 Trains each model on both training files (4,406 pairs, a tenth of the prompts held out for checkpoint and calibration)
 through the command line, evaluates it on the 315 test pairs, and asks whether an ensemble's uncertainty tells errors
 from hits (risk-coverage against chance) and is higher on film reviews and bare numbers than at home. Settings are the
-defaults, and were not chosen by the test pairs. A model that is there already is not trained again.
+defaults, and were not chosen by the test pairs. A model that is there already is not trained again, one that was interrupted is continued.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ def measure(model: str, data: Path, out: Path, options: argparse.Namespace) -> d
     if not (run / "rewardkit.json").exists():
         started = time.perf_counter()
         flags = [*FLAGS[model], "--ensemble", str(options.ensemble), "--seed", str(options.seed)]
+        flags += ["--resume"] if (run / "checkpoints" / "last.pt").exists() else []
         rewardkit("train", "--model", model, "--data", str(joined), "--out", str(run), *flags)
         seconds = time.perf_counter() - started
     if not (report / "evaluation.json").exists():

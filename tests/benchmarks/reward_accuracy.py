@@ -5,7 +5,8 @@
 Trains each model on both training files (4,406 pairs, a tenth of the prompts held out for checkpoint and calibration)
 through the command line, evaluates it on the 315 test pairs, and asks whether an ensemble's uncertainty tells errors
 from hits (risk-coverage against chance) and is higher on film reviews and bare numbers than at home. Settings are the
-defaults, and were not chosen by the test pairs. A model that is there already is not trained again, one that was interrupted is continued.
+defaults, and were not chosen by the test pairs.
+A model that is there already is not trained again, one that was interrupted is continued.
 """
 
 from __future__ import annotations

@@ -52,9 +52,10 @@ def draw_table(runs: list[ModelRun]) -> None:
     rows["took"] = [
         duration(seconds) if seconds == seconds and seconds else "" for seconds in rows["took"].astype(float)
     ]
-    percent = {
-        name: st.column_config.NumberColumn(name, format="percent") for name in ("validation accuracy", "test accuracy")
-    }
+    percent = {}
+    for name in ("validation accuracy", "test accuracy"):
+        rows[name] = 100 * rows[name].astype(float)
+        percent[name] = st.column_config.NumberColumn(name, format="%.1f %%")
     columns = {
         "run": st.column_config.TextColumn("run", pinned=True),
         "started": st.column_config.DatetimeColumn("started (UTC)", format="D MMM, HH:mm"),

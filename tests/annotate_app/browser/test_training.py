@@ -74,7 +74,7 @@ def test_tfidf_from_the_button_to_the_report_the_runs_and_the_playground(train_p
     assert download.value.suggested_filename == "reward-model-1.zip"
     page.get_by_role("link", name="Runs", exact=True).click()
     expect(page.get_by_role("heading", name="Runs")).to_be_visible()
-    expect(page.get_by_text("Test accuracy").first).to_be_visible()
+    expect(page.get_by_test_id("stMetric").first).to_be_visible()
     page.get_by_role("link", name="Playground", exact=True).click()
     for label, text in {
         "Prompt": "Where is my parcel?",

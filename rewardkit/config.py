@@ -73,7 +73,7 @@ class RewardConfig:
     use_margin: bool = False
     centring: float = 0.0
     batch_size: int = 32
-    token_budget: int = 8192
+    token_budget: int = 4096
     max_length: int = 1024
     learning_rate: float = 0.0
     epochs: int = 1

@@ -107,7 +107,8 @@ def tokenise(
 
 def branch_at_common_prefix(sequences: Sequence[Sequence[int]]) -> Branched:
     """One row from full sequences: their longest common prefix as prompt, each rest (never empty) as a branch."""
-    shortest, longest = min(sequences), max(sequences)  # lexicographic: all others share what these two share
+    ordered = sorted(map(tuple, sequences))
+    shortest, longest = ordered[0], ordered[-1]  # lexicographic: all others share what these two share
     limit = min(map(len, sequences)) - 1
     common = 0
     while common < limit and shortest[common] == longest[common]:

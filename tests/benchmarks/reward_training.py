@@ -36,7 +36,8 @@ def main() -> None:
     parser.add_argument("--data", required=True, help="preference file")
     parser.add_argument("--model", default="small", help="preset")
     parser.add_argument("--batch-size", type=int, default=8, help="pairs per step")
-    parser.add_argument("--token-budget", type=int, default=8192, help="ours: tokens per micro-batch")
+    budget = RewardConfig.token_budget
+    parser.add_argument("--token-budget", type=int, default=budget, help="ours: tokens per micro-batch")
     parser.add_argument("--max-length", type=int, default=512, help="longer conversations are left out, as TRL does")
     parser.add_argument("--steps", type=int, default=13, help="per process")
     parser.add_argument("--warm-up", type=int, default=3, help="first steps that are not counted")

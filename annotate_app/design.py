@@ -34,6 +34,8 @@ class Design:
         rule: how votes become a consensus.
         min_votes: votes an item needs before it is released.
         min_agreement: posterior or vote share of the winner an item needs, else it goes to adjudication, 0 to 1.
+        refresh_every: judgments after which a model fitted to them sets new priorities; 0 never does. Needs the policy
+            `priority`.
     """
 
     overlap: int = 3
@@ -53,6 +55,7 @@ class Design:
     rule: Rule = "majority"
     min_votes: int = 1
     min_agreement: float = 0.5
+    refresh_every: int = 0
 
     def __post_init__(self) -> None:
         for name in ("gold_rate", "repeat_rate", "qualification_pass", "pause_below", "min_agreement"):
@@ -69,6 +72,13 @@ class Design:
             raise ValueError(f"policy is {self.policy!r}, allowed are {', '.join(POLICIES)}")
         if self.rule not in RULES:
             raise ValueError(f"rule is {self.rule!r}, allowed are {', '.join(RULES)}")
+        if self.refresh_every < 0:
+            raise ValueError(f"refresh_every is {self.refresh_every}, allowed is 0 (never) or more")
+        if self.refresh_every and self.policy != "priority":
+            raise ValueError(
+                f"refresh_every is {self.refresh_every} with policy {self.policy!r}, which asks for no priorities: "
+                "choose the policy priority, or 0"
+            )
         for group, count in self.groups.items():
             if count < 1:
                 raise ValueError(f"groups.{group} is {count}, allowed is 1 or more")

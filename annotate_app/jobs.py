@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,17 +32,36 @@ class JobProgress:
 
 
 def start(
-    store: Store, actor: Actor, *, kind: str, title: str, command: list[str], project_id: int | None = None
+    store: Store,
+    actor: Actor,
+    *,
+    kind: str,
+    title: str,
+    command: list[str],
+    project_id: int | None = None,
+    alone: bool = False,
+    files: Mapping[str, str] | None = None,
+    run_dir: Path | None = None,
 ) -> Job:
     """Queues a command: the words after `python -m`, for example `["annotate_app", "import", ...]`.
 
+    Args:
+        alone: at most one job of this kind may wait or run in the project.
+        files: texts to leave in its run directory beforehand, by name.
+        run_dir: of an earlier job that this one goes on with; None makes a new one.
+
     Raises:
-        ValueError: if the command is none of ours.
+        ValueError: if the command is none of ours, or the job would not be alone.
     """
     if not command or command[0].partition(".")[0] not in COMMANDS:
         raise ValueError(f"command is {command[:1]}, allowed are {', '.join(COMMANDS)}")
-    run_dir = data_folder(store.database.url) / "jobs" / f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(4)}"
-    return store.jobs.add(actor, kind, title, command, project_id, run_dir=str(run_dir))
+    if run_dir is None:
+        stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(4)}"
+        run_dir = data_folder(store.database.url) / "jobs" / stamp
+    for name, text in (files or {}).items():
+        run_dir.mkdir(parents=True, exist_ok=True)
+        (run_dir / name).write_text(text, encoding="utf-8")
+    return store.jobs.add(actor, kind, title, command, project_id, run_dir=str(run_dir), alone=alone)
 
 
 def read_progress(job: Job) -> JobProgress:

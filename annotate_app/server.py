@@ -36,6 +36,8 @@ from annotate_app.access import Actor
 from annotate_app.authentication import Door
 from annotate_app.installation import cookie_secret
 from annotate_app.leaving import leaving_route
+from annotate_app.run_routes import run_routes
+from annotate_app.scorer import scorers
 from annotate_app.sessions import open_sessions
 from annotate_app.theme import THEME
 
@@ -161,7 +163,8 @@ def build(serving: Serving) -> Door:
     for name, value in streamlit_options(serving).items():
         config.set_option(name, value)
     PagesManager.uses_pages_directory = False  # `navigation` lists the pages, also for who comes by a deep link first
-    app = st.App(Path(__file__).with_name("app.py"), routes=[leaving_route(open_sessions(serving.url))])
+    routes = [leaving_route(open_sessions(serving.url)), *run_routes(open_sessions(serving.url))]
+    app = st.App(Path(__file__).with_name("app.py"), routes=routes)
     page = (Path(st.__file__).parent / "static" / "index.html").read_text()
     plain_rerun = BackMsg()
     plain_rerun.rerun_script.SetInParent()
@@ -229,6 +232,7 @@ def serve(serving: Serving, listener: socket.socket) -> int:
         if worker is not None:
             worker.terminate()
             worker.wait(10)
+        scorers().close()
         open_sessions(serving.url).store.close()
     return 0 if server.started else 1
 

@@ -19,13 +19,17 @@ from typing import Any
 
 from annotate_app.access import Actor
 from annotate_app.processes import die_with_parent, is_running, signal_group, started_at
+from annotate_app.refresh import start_due
 from annotate_app.store.jobs import Job
 from annotate_app.store.store import Store
 
 POLL_S = 0.5
 HEARTBEAT_S = 1.0
+REFRESH_S = 5.0
+"""Between looks at which projects want new priorities."""
 GRACE_S = 5.0
-"""Between asking a cancelled command to stop and killing it."""
+TRAINING_GRACE_S = 120.0
+"""Between asking a cancelled command to stop and killing it; a training finishes its step and writes a checkpoint."""
 SILENCE_S = 60.0
 """Without a heartbeat, a job on another machine counts as lost."""
 
@@ -41,9 +45,13 @@ def work(store: Store, *, limit: int = 1, parent: int = 0) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     keepers: list[subprocess.Popen[bytes]] = []
+    looked_at = -REFRESH_S
     while not stop.is_set() and parent in (0, os.getppid()):
         keepers = [keeper for keeper in keepers if keeper.poll() is None]  # reaps those that ended
         bury_lost(store)
+        if time.monotonic() - looked_at >= REFRESH_S:
+            looked_at = time.monotonic()
+            start_due(store)
         while not stop.is_set() and (job := store.jobs.claim(limit)) is not None:
             keepers.append(start_keeper(store, job))
         stop.wait(POLL_S)
@@ -112,6 +120,7 @@ def keep(store: Store, job_id: int) -> None:
             preexec_fn=partial(die_with_parent, signal.SIGKILL),
             env=os.environ | {"TIEBREAK_DB": store.database.url, "TIEBREAK_RUN_DIR": str(run_dir.resolve())},
         )
+    grace = TRAINING_GRACE_S if job.kind == "train" else GRACE_S
     process, cancelled_at, beat_at = identity(os.getpid(), command.pid), 0.0, 0.0
     while command.poll() is None:
         now = time.monotonic()
@@ -121,7 +130,7 @@ def keep(store: Store, job_id: int) -> None:
             if cancel and not cancelled_at:
                 cancelled_at = now
                 signal_group(command.pid, signal.SIGTERM)
-        if cancelled_at and now - cancelled_at > GRACE_S:
+        if cancelled_at and now - cancelled_at > grace:
             signal_group(command.pid, signal.SIGKILL)
         time.sleep(0.1)
     if cancelled_at:

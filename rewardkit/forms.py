@@ -57,6 +57,16 @@ def parse_row(row: Mapping[str, Any], reading: Reading) -> Parsed:
             return _parse_responses(row, reading)
 
 
+def read_two(row: Mapping[str, Any], reading: Reading) -> tuple[tuple[Message, ...], str, str]:
+    """The prompt and the two completions of a row of pairs, of chosen and rejected, or of dialogues, as they stand.
+
+    Raises:
+        RowError: if one of them cannot be read, or the prompts differ; empty or identical completions are no error.
+    """
+    names = ("response_a", "response_b") if reading.form == "pairs" else ("chosen", "rejected")
+    return _read_answers(row, reading, names, (_column(reading, names[0]), _column(reading, names[1])))
+
+
 def _column(reading: Reading, name: str) -> str:
     return reading.columns.get(name, name)
 
@@ -104,7 +114,7 @@ def _parse_responses(row: Mapping[str, Any], reading: Reading) -> Parsed:
             Answer(text=answer.text, source=answer.source, rank=float(place), meta=answer.meta)
             for place, answer in enumerate(answers)
         ]
-    prompt = _read_prompt(row, reading)
+    prompt = read_row_prompt(row, reading)
     given, meta = _read_id(row, reading), _read_meta(row, reading)
     comparisons, labels, problems = [], {}, []
     for first, second in choose_pairs(len(answers), reading.pairs, seed=content_id(_plain_prompt(prompt))):
@@ -148,7 +158,7 @@ def _read_answers(
     if given is None and "prompt" not in reading.columns:
         whole = [_whole(value, column) for value, column in zip(values, fields, strict=True)]
         return split_conversations(whole[0], whole[1], fields)
-    prompt = _read_prompt(row, reading)
+    prompt = read_row_prompt(row, reading)
     texts = []
     for value, column in zip(values, fields, strict=True):
         if not is_messages(value) and not _repeats(value, given):
@@ -174,7 +184,8 @@ def _whole(value: object, column: str) -> tuple[Message, ...]:
     return read_messages(value, column) if is_messages(value) else read_dialogue(read_text(value, column), column)
 
 
-def _read_prompt(row: Mapping[str, Any], reading: Reading) -> tuple[Message, ...]:
+def read_row_prompt(row: Mapping[str, Any], reading: Reading) -> tuple[Message, ...]:
+    """The prompt of a row, with its system prompt and further input, where it has these columns."""
     more, system = (_read_optional(row, reading, name) for name in ("input", "system"))
     prompt = read_prompt(_value(row, reading, "prompt"), _column(reading, "prompt"), more)
     if system.strip() and prompt[0].role != "system":

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, get_args
 
@@ -131,15 +132,24 @@ def _mapping(value: Any) -> Mapping[str, Any]:
     return json.loads(value) if isinstance(value, str) and value else value or {}
 
 
+def normal_prompt(prompt: Sequence[Message]) -> str:
+    """What near copies of a prompt have in common: Unicode's NFKC form without case and with single blanks."""
+    text = " ".join(f"{message.role} {message.content}" for message in prompt)
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    return " ".join(folded.split())
+
+
+def prompt_position(prompt: Sequence[Message], key: str) -> float:
+    """A number in [0, 1) from a hash of the key and the normalised prompt, uniform over prompts."""
+    return int.from_bytes(hashlib.sha256(f"{key}\n{normal_prompt(prompt)}".encode()).digest()[:8], "big") / 2**64
+
+
 def split_of(prompt: Sequence[Message], splits: Mapping[str, float], seed: int) -> str:
     """The split that a prompt falls into, the same for every pair of it and however often it is exported.
 
-    A hash of seed and prompt, taken as a number in [0, 1), falls into one of the intervals that the shares span. Case
-    and white space of the prompt do not count, so that near copies of it stay on one side.
+    The position of the prompt falls into one of the intervals that the shares span.
     """
-    text = " ".join(f"{message.role} {message.content}" for message in prompt)
-    normal = re.sub(r"\s+", " ", text).strip().casefold()
-    position = int.from_bytes(hashlib.sha256(f"{seed}\n{normal}".encode()).digest()[:8], "big") / 2**64
+    position = prompt_position(prompt, str(seed))
     for name, end in _ends(splits):
         if position < end:
             return name

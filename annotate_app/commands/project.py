@@ -32,6 +32,7 @@ HELP = {
     "rule": "how votes become a consensus",
     "min_votes": "votes an item needs to be released",
     "min_agreement": "share of the winner an item needs, else it goes to adjudication, 0 to 1",
+    "refresh_every": "judgments after which a fitted model sets new priorities, 0 never",
 }
 
 

@@ -27,6 +27,8 @@ def draw_design(design: Design, key: str) -> None:
     """Draws the fields inside an open form; `read_design` with the same key reads them."""
     _draw_people(design, key)
     _draw_release(design, key)
+    with st.expander("What is most informative next", icon=":material/model_training:"):
+        _draw_priorities(design, key)
     with st.expander("Checks on annotators", icon=":material/verified:"):
         _draw_checks(design, key)
     with st.expander("Rarely changed", icon=":material/tune:"):
@@ -49,7 +51,7 @@ def _draw_people(design: Design, key: str) -> None:
         index=POLICIES.index(design.policy),
         format_func=POLICY_WORDS.__getitem__,
         key=f"{key}-policy",
-        help="Which open comparison is handed out next.",
+        help="Which open comparison is handed out next. Priorities come from a file, or from a model: see below.",
     )
     right.number_input(
         "Target per annotator",
@@ -86,6 +88,19 @@ def _draw_release(design: Design, key: str) -> None:
         help="A comparison with fewer votes is not released into training data.",
     )
     _share(right, "Agreement needed", design.min_agreement, f"{key}-min_agreement", "Below it, an adjudicator decides.")
+
+
+def _draw_priorities(design: Design, key: str) -> None:
+    st.number_input(
+        "Judgments between new priorities",
+        min_value=0,
+        value=design.refresh_every,
+        key=f"{key}-refresh_every",
+        help="After so many judgments a small model is fitted to all of them, and the open pairs "
+        "about which it knows least, on messages unlike those judged before, go first. Takes seconds, runs beside the "
+        "labeling, and needs the order of work By priority. 0 leaves "
+        "priorities as they were imported.",
+    )
 
 
 def _draw_checks(design: Design, key: str) -> None:

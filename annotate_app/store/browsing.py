@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -13,7 +13,7 @@ from annotate_app.store import tables
 from annotate_app.store.comparisons import ANSWER_A, ANSWER_B, Gold, read_comparison, select_comparisons
 from annotate_app.store.database import Database
 from annotate_app.store.rights import require_member
-from annotate_app.store.slots import JUDGED
+from annotate_app.store.slots import BATCH, JUDGED
 from rewardkit.data import Comparison
 
 State = Literal["any", "unjudged", "open", "complete", "gold", "decided"]
@@ -86,6 +86,14 @@ class Browsing:
             )
             for row in rows
         ]
+
+    def iterate(self, actor: Actor, project_id: int, state: State = "any") -> Iterator[Comparison]:
+        """All comparisons in a state, in the order they came, read as they are asked for. Lead or above."""
+        query = select_comparisons(project_id).where(*_is_in(state)).execution_options(yield_per=BATCH)
+        with self._database.read() as connection:
+            require_member(connection, actor, project_id, "reading comparisons", "lead")
+            for row in connection.execute(query):
+                yield read_comparison(row)
 
     def stamp(self, actor: Actor, project_id: int) -> tuple[int, int]:
         """Two numbers that change whenever votes, comparisons, gold answers or the design do. Adjudicator or above.

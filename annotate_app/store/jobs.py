@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Select, func, select, update
 
 from annotate_app.access import Actor
 from annotate_app.store import audit, tables
 from annotate_app.store.database import Database, insert_row
-from annotate_app.store.rights import checked_text, require_member
+from annotate_app.store.rights import checked_text, lock_design, require_member
 
 JobState = Literal["queued", "running", "done", "failed", "cancelled", "lost"]
 ENDED: tuple[JobState, ...] = ("done", "failed", "cancelled", "lost")
@@ -62,8 +62,13 @@ class Jobs:
         project_id: int | None = None,
         *,
         run_dir: str = "",
+        alone: bool = False,
     ) -> Job:
-        """Queues a command: for a project by its leads, without one by admins."""
+        """Queues a command: for a project by its leads, without one by admins.
+
+        Raises:
+            ValueError: if it has to be `alone`, and a job of its kind waits or runs in the project already.
+        """
         checked_text(kind, "job kind", 32)
         checked_text(title, "job title", 200)
         with self._database.write() as connection:
@@ -71,6 +76,9 @@ class Jobs:
                 actor.require("admin", "starting a job")
             else:
                 require_member(connection, actor, project_id, "starting a job", "lead")
+                lock_design(connection, project_id)
+            if alone and connection.execute(_under_way(kind, project_id)).first() is not None:
+                raise ValueError(f"a job of the kind {kind} waits or runs already")
             job_id = insert_row(
                 connection,
                 tables.job,
@@ -165,3 +173,9 @@ class Jobs:
                 require_member(connection, actor, project_id, "listing jobs", "lead")
                 query = query.where(tables.job.c.project_id == project_id)
             return [Job(**row) for row in connection.execute(query).mappings()]
+
+
+def _under_way(kind: str, project_id: int | None) -> Select:
+    columns = tables.job.c
+    waits = (columns.kind == kind, columns.state.in_(("queued", "running")))
+    return select(columns.id).where(*waits, columns.project_id.is_not_distinct_from(project_id)).limit(1)

@@ -21,6 +21,7 @@ from annotate_app.store.projects import Projects
 
 if TYPE_CHECKING:
     from annotate_app.store.jobs import Jobs
+    from annotate_app.store.refreshes import Refreshes
     from annotate_app.store.work import Work
 
 
@@ -81,6 +82,13 @@ class Store:
         from annotate_app.store.jobs import Jobs
 
         return Jobs(self.database)
+
+    @cached_property
+    def refreshes(self) -> Refreshes:
+        """Which projects want new priorities from a model."""
+        from annotate_app.store.refreshes import Refreshes
+
+        return Refreshes(self.database)
 
     def backup(self, path: str | Path) -> Path:
         """Writes everything to one new file while others go on working; see `backup.write_backup`."""

@@ -94,6 +94,19 @@ def test_settings_that_make_no_design_are_refused_in_one_line(open_page: OpenPag
     assert pages_store.projects.get(ADMIN, EMPTY).design == Design()
 
 
+def test_new_priorities_are_asked_for_and_need_work_in_their_order(open_page: OpenPage, pages_store: Store) -> None:
+    project = pages_store.projects.get(ADMIN, EMPTY)
+    test = open_page("overview", project=EMPTY)
+    test.number_input(key=f"settings-{project.id}-refresh_every").set_value(50)
+    save = next(button for button in test.button if button.label == "Save settings")
+    save.click().run()
+    assert any("refresh_every is 50 with policy 'sequential'" in text.value for text in test.text)
+    assert pages_store.projects.get(ADMIN, EMPTY).design == Design()
+    test.selectbox(key=f"settings-{project.id}-policy").select("priority")
+    next(button for button in test.button if button.label == "Save settings").click().run()
+    assert pages_store.projects.get(ADMIN, EMPTY).design == Design(policy="priority", refresh_every=50)
+
+
 def test_a_new_project_says_what_comes_next(open_page: OpenPage) -> None:
     words = [element.value for element in open_page("overview", project=EMPTY).markdown]
     assert any("Import prompts" in word for word in words)

@@ -41,6 +41,7 @@ def test_every_state_finds_what_is_in_it(store: Store, worked: Project) -> None:
     assert found(store, worked, "complete") == ["c0", "c4"]
     assert found(store, worked, "gold") == ["c3"]
     assert found(store, worked, "decided") == ["c4"]
+    assert [each.id for each in store.browsing.iterate(ADMIN, worked.id, "open")] == ["c1", "c2"]
 
 
 def test_a_row_says_how_far_it_is(store: Store, worked: Project) -> None:

@@ -1,0 +1,104 @@
+"""Runs: the project's trainings in a table, one of them in full, several side by side."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pandas as pd
+import streamlit as st
+
+from annotate_app import curves
+from annotate_app.model_runs import ModelRun, differences, list_runs, overlaid, summary_row
+from annotate_app.pages.context import current_actor, current_project, current_store
+from annotate_app.pages.navigation import page_at
+from annotate_app.pages.outcome import plainly
+from annotate_app.pages.training_view import watch
+from annotate_app.times import duration
+
+CURVES = {
+    "eval/nll": ("validation NLL", False),
+    "eval/accuracy": ("validation accuracy", True),
+    "loss": ("training loss", False),
+    "eval/reward/std": ("std between members", False),
+}
+
+
+def page() -> None:
+    """Draws the page."""
+    with plainly():
+        st.title("Runs")
+        project, actor = current_project(), current_actor()
+        actor.require("lead", "reading trainings")
+        runs = list_runs(current_store(), actor, project.id)
+        if not runs:
+            st.info("No reward model has been trained on this project yet.", icon=":material/model_training:")
+            st.page_link(page_at("train"), label="Train one", icon=":material/arrow_forward:")
+            return
+        draw_table(runs)
+        by_name = {run.name: run for run in runs}
+        key = f"runs-chosen-{project.id}"
+        names = st.multiselect("Show; choose several to compare them", list(by_name), [runs[0].name], key=key)
+        chosen = [by_name[name] for name in names if name in by_name]
+        if len(chosen) == 1:
+            watch(chosen[0], place="runs")
+        elif chosen:
+            draw_comparison(chosen)
+
+
+def draw_table(runs: list[ModelRun]) -> None:
+    """One line a run, newest first."""
+    rows = pd.DataFrame([summary_row(run) for run in runs])
+    rows["started"] = [datetime.fromtimestamp(at, UTC) for at in rows["started"]]
+    rows["took"] = [
+        duration(seconds) if seconds == seconds and seconds else "" for seconds in rows["took"].astype(float)
+    ]
+    percent = {}
+    for name in ("validation accuracy", "test accuracy"):
+        rows[name] = 100 * rows[name].astype(float)
+        percent[name] = st.column_config.NumberColumn(name, format="%.1f %%")
+    columns = {
+        "run": st.column_config.TextColumn("run", pinned=True),
+        "started": st.column_config.DatetimeColumn("started (UTC)", format="D MMM, HH:mm"),
+        "validation NLL": st.column_config.NumberColumn("validation NLL", format="%.3f"),
+        **percent,
+    }
+    st.dataframe(rows, hide_index=True, column_config=columns, key="runs-table")
+
+
+def draw_comparison(runs: list[ModelRun]) -> None:
+    """What was asked for that differs, figures beside each other, curves on each other."""
+    st.subheader("What differs", anchor=False)
+    rows = differences(runs)
+    if rows:
+        st.dataframe(pd.DataFrame(rows), hide_index=True, key="runs-differences")
+    else:
+        st.caption("Nothing in what was asked for; the project's judgments may have changed between.")
+    st.subheader("Figures", anchor=False)
+    for place, run in zip(st.columns(min(4, len(runs))) * len(runs), runs, strict=False):
+        with place.container(border=True, key=f"runs-figures-{run.job.id}"):
+            draw_figures(run)
+    st.subheader("Curves", anchor=False)
+    drawn = 0
+    halves = st.columns(2)
+    for name, (axis, percent) in CURVES.items():
+        rows = overlaid([run for run in runs if "prior" not in run.results and run.plan.get("mode") != "head"], name)
+        if rows:
+            chart = curves.curves(rows, axis=axis, percent=percent)
+            halves[drawn % 2].altair_chart(chart, key=f"runs-{name}")
+            drawn += 1
+    if not drawn:
+        st.caption("Heads on fixed features are fitted in one go: they have no curve over steps.")
+
+
+def draw_figures(run: ModelRun) -> None:
+    """The figures of one run, and the ways to its report and model."""
+    st.text(run.name)
+    row = summary_row(run)
+    test, validation, nll = row["test accuracy"], row["validation accuracy"], row["validation NLL"]
+    st.metric("Test accuracy", f"{test:.1%}" if isinstance(test, float) else "none yet")
+    if isinstance(validation, float) and isinstance(nll, float):
+        st.caption(f"validation {validation:.1%}, NLL {nll:.3f}")
+    if run.report is not None:
+        st.link_button("Report", f"/runs/{run.job.id}/report", icon=":material/summarize:")
+    if run.has_model:
+        st.link_button("Model", f"/runs/{run.job.id}/model.zip", icon=":material/download:")

@@ -1,0 +1,204 @@
+"""Train: a reward model from the project's judgments, started and watched here, trained by a process of its own."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from annotate_app.model_runs import ModelRun, list_runs
+from annotate_app.pages.context import current_actor, current_project, current_store
+from annotate_app.pages.navigation import page_at
+from annotate_app.pages.outcome import act, plainly
+from annotate_app.pages.training_view import watch
+from annotate_app.store.projects import Project
+from annotate_app.training_plan import (
+    INSTALL,
+    TrainingPlan,
+    advanced_text,
+    check_model,
+    missing_packages,
+    modes_of,
+    read_advanced,
+)
+from annotate_app.trainings import start
+
+OTHER = "other"
+MODELS = {
+    "tfidf": "TF-IDF: word counts and a linear head",
+    "tiny": "Tiny: a new transformer, made here",
+    "small": "Small: a larger new one",
+    OTHER: "A folder or a hub id",
+}
+SAYS = {
+    "tfidf": "Seconds, no weights to download. The baseline every other model has to beat.",
+    "tiny": "Trained from nothing on your data: about a minute or two for the demo project on two cores.",
+    "small": "384 wide, 6 layers, trained from nothing: for some ten thousand pairs and more.",
+    OTHER: "Any decoder or encoder that transformers loads; fine-tuned from its weights.",
+}
+MODES = {"full": "All weights", "lora": "LoRA adapters", "head": "Head only, on a frozen trunk"}
+MEMBERS = {"heads": "heads on one trunk", "lora": "LoRA adapters", "full": "whole models"}
+OVERALL, ALL = "overall", "all"
+MOST_UNDER_WAY = 5
+
+
+def page() -> None:
+    """Draws the page."""
+    with plainly():
+        st.title("Train")
+        project, actor = current_project(), current_actor()
+        actor.require("lead", "training")
+        with st.container(border=True, key="train-form"):
+            plan = draw_form(project)
+        missing = missing_packages(plan.model) if plan else []
+        if missing:
+            draw_missing(missing)
+        st.button(
+            "Train",
+            type="primary",
+            key="train-start",
+            icon=":material/model_training:",
+            disabled=plan is None or bool(missing),
+            on_click=act,
+            args=("Queued.", start, current_store(), actor, plan),
+        )
+        draw_trainings(list_runs(current_store(), actor, project.id))
+
+
+def draw_trainings(runs: list[ModelRun]) -> None:
+    """What is under way; where nothing is, what ended last."""
+    busy = sorted((run for run in runs if run.under_way), key=lambda run: run.job.id)  # as the worker takes them
+    if runs:
+        st.subheader("Under way" if busy else "Last training", anchor=False)
+    for run in busy[:MOST_UNDER_WAY] or runs[:1]:
+        watch(run, place="train")
+    if len(busy) > MOST_UNDER_WAY:
+        st.caption(f"and {len(busy) - MOST_UNDER_WAY} more that wait")
+    if runs:
+        st.page_link(page_at("runs"), label="All trainings", icon=":material/arrow_forward:")
+
+
+def draw_form(project: Project) -> TrainingPlan | None:
+    """All choices; None while they do not go together, with the reason in a line."""
+    model = draw_model()
+    teaches, criterion = draw_data(project)
+    advanced = draw_advanced()
+    if model is None or advanced is None:
+        return None
+    fields = st.session_state
+    try:
+        return TrainingPlan(
+            project=project.name,
+            teaches=teaches,  # type: ignore[arg-type]
+            criterion=criterion,
+            min_votes=int(fields["train-votes"]),
+            min_agreement=float(fields["train-agreement"]),
+            adjudicated_only=bool(fields["train-adjudicated"]),
+            held_out=float(fields["train-held-out"]),
+            model=model,
+            mode=fields.get(f"train-mode-{'tfidf' if model == 'tfidf' else 'weights'}") or "full",
+            ensemble=int(fields["train-ensemble"]),
+            members=fields.get("train-members") or "heads",
+            advanced=advanced,
+        )
+    except ValueError as error:
+        draw_error("These do not go together:", error)
+        return None
+
+
+def draw_model() -> str | None:
+    """Model, mode and ensemble; the model's name, None while it is none."""
+    left, middle, right = st.columns([4, 3, 2])
+    names = list(MODELS)
+    first = names.index("tfidf" if missing_packages("tiny") else "tiny")
+    chosen = left.selectbox("Model", names, first, format_func=MODELS.__getitem__, key="train-model")
+    given: str = str(chosen)
+    if given == OTHER:
+        given = left.text_input(
+            "Folder or hub id", key="train-model-path", placeholder="/models/my-model or owner/name"
+        )
+    left.caption(SAYS[str(chosen)])
+    kind = "tfidf" if chosen == "tfidf" else "weights"
+    middle.selectbox("Trains", modes_of(str(chosen)), format_func=MODES.__getitem__, key=f"train-mode-{kind}")
+    right.number_input(
+        "Members", 1, 32, 1, key="train-ensemble", help="An ensemble knows how sure it is: where members differ."
+    )
+    mode = st.session_state[f"train-mode-{kind}"]
+    if st.session_state["train-ensemble"] > 1 and mode != "head":
+        kinds = [name for name in MEMBERS if name == "heads" or name == mode]
+        right.selectbox("Each member is", kinds, format_func=MEMBERS.__getitem__, key="train-members")
+    if mode == "head":
+        middle.caption("Members are draws from the posterior of the head; 1 draws 32, since they cost nothing.")
+    if chosen == OTHER and not given.strip():
+        return None
+    try:
+        model = check_model(given)
+    except ValueError as error:
+        draw_error("That model cannot be used:", error)
+        return None
+    if chosen == OTHER:
+        left.caption("Will be read from")
+        left.code(model, language=None)
+    return model
+
+
+def draw_data(project: Project) -> tuple[str, str]:
+    """Whose votes count, and what is learned from them: overall, all or criterion, and which."""
+    rubric = current_store().projects.rubric(current_actor(), project.id).rubric
+    names = {OVERALL: "The overall choice"}
+    if rubric.criteria:
+        names[ALL] = "The overall choice, and each criterion with a head of its own"
+    names |= {f"criterion:{each.name}": f"Only: {each.name}" for each in rubric.criteria}
+    left, middle, right = st.columns([4, 3, 2])
+    learns = str(left.selectbox("Learns", list(names), format_func=names.__getitem__, key=f"train-learns-{project.id}"))
+    middle.number_input("Votes at least", 1, 100, 1, key="train-votes")
+    right.number_input(
+        "Held out",
+        0.02,
+        0.4,
+        0.1,
+        0.05,
+        key="train-held-out",
+        help="Share of prompts for stopping and calibration, and the same again for the report.",
+    )
+    middle.slider("Agreement at least", 0.0, 1.0, 0.0, 0.05, key="train-agreement")
+    right.toggle("Only adjudicated", key="train-adjudicated")
+    left.caption(
+        f"Votes are summed by the project's rule: {project.design.rule}. A snapshot of them goes into the run, "
+        "so that the model can be traced to what it was taught."
+    )
+    teaches, _, criterion = learns.partition(":")
+    return teaches, criterion
+
+
+def draw_advanced() -> dict | None:
+    """Every other option as YAML; None while it holds an error, which is said at once."""
+    with st.expander("Advanced settings", icon=":material/tune:"):
+        text = st.text_area(
+            "Options of `rewardkit train`, YAML", advanced_text(), height=380, key="train-advanced", max_chars=20_000
+        )
+    try:
+        advanced = read_advanced(text)
+        TrainingPlan(project="", advanced=advanced)
+    except ValueError as error:
+        draw_error("Advanced settings:", error)
+        return None
+    if advanced:
+        st.caption("Changed: " + ", ".join(f"{name} {value}" for name, value in advanced.items()))
+    return advanced
+
+
+def draw_missing(missing: list[str]) -> None:
+    """What to install, and what works without it."""
+    st.warning(
+        f"Not installed here: {' and '.join(missing)}. Install it, then restart the app:", icon=":material/extension:"
+    )
+    st.code(INSTALL, language=None)
+    if not missing_packages("tfidf"):
+        st.caption("TF-IDF works without it.")
+    elif "scikit-learn" not in missing:
+        st.caption("TF-IDF needs scikit-learn only: pip install scikit-learn")
+
+
+def draw_error(words: str, error: ValueError) -> None:
+    """One line of our own and the reason as plain text."""
+    st.error(words, icon=":material/error:")
+    st.text(str(error))

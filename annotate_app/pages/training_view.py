@@ -1,0 +1,178 @@
+"""One training on a page: how it stands, its curves while they grow, what came of it, and the way out of it."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from annotate_app import curves
+from annotate_app.jobs import read_log, read_progress
+from annotate_app.model_runs import Metrics, ModelRun, calibration_rows, curve, get_run, seconds_left
+from annotate_app.pages.context import current_actor, current_store
+from annotate_app.pages.jobs_page import LOOK
+from annotate_app.pages.outcome import act
+from annotate_app.times import ago, duration
+from annotate_app.trainings import go_on
+
+POLL_S = 2.5
+
+
+def watch(run: ModelRun, *, place: str, log: bool = True) -> None:
+    """Draws a training, again and again while it is under way; then the page once more."""
+    st.fragment(draw_again, run_every=POLL_S if run.under_way else None)(run.job.id, run.under_way, place, log)
+
+
+def draw_again(job_id: int, busy: bool, place: str, log: bool) -> None:
+    """The training as it is now; `busy` is what the page knew when it was drawn."""
+    run = get_run(current_store(), current_actor(), job_id)
+    if busy and not run.under_way:
+        st.rerun()
+    draw_run(run, place, log)
+
+
+def draw_run(run: ModelRun, place: str, log: bool = True) -> None:
+    """State, progress, figures, curves, buttons and the log's end."""
+    with st.container(border=True, key=f"{place}-run-{run.job.id}"):
+        word, color, icon = LOOK[run.job.state]
+        left, right = st.columns([5, 2], vertical_alignment="center")
+        with left.container(horizontal=True, vertical_alignment="center"):
+            st.badge(word, color=color, icon=f":material/{icon}:")
+            st.text(run.name)
+        right.caption(f"{run.job.created_by}, {ago(run.job.created_at)}", text_alignment="right")
+        metrics = run.metrics()
+        if run.under_way:
+            draw_progress(run, metrics)
+        if run.job.message:
+            st.text(run.job.message)
+        draw_figures(run)
+        draw_buttons(run, place)
+        draw_curves(run, metrics, place)
+        draw_calibration(run, place)
+        text = read_log(run.job) if log else ""
+        if text:
+            with st.expander("Log", expanded=run.job.state in ("failed", "lost")):
+                st.code(text, language=None, height=180)
+
+
+def draw_progress(run: ModelRun, metrics: Metrics) -> None:
+    """A bar with the time left while steps are taken, words before and after."""
+    step, num_steps = int(run.status.get("step") or 0), int(run.status.get("num_steps") or 0)
+    left = seconds_left(run, metrics)
+    if run.job.state == "queued":
+        st.progress(0.0, "Waits until the worker is free")
+    elif run.job.cancel:
+        st.progress(step / num_steps if num_steps else 0.0, "Stopping after this step, with a checkpoint")
+    elif num_steps and 0 < step < num_steps and run.status.get("state") == "running":
+        text = f"Step {step:,} of {num_steps:,}"
+        st.progress(step / num_steps, f"{text}, {duration(left)} left" if left is not None else text)
+    else:
+        trained = run.status.get("state") == "done" or (num_steps and step == num_steps)
+        what = read_progress(run.job).text.partition(" ")[2] or "starting"
+        st.progress(1.0 if trained else 0.0, f"Trained; {stage(what)}" if trained else stage(what).capitalize())
+
+
+def stage(what: str) -> str:
+    """What the job is at, in words."""
+    words = {"exporting": "taking the snapshot", "training": "reading the data", "evaluating": "writing the report"}
+    return next((said for name, said in words.items() if name in what), "starting")
+
+
+def draw_figures(run: ModelRun) -> None:
+    """Accuracy with its interval, on validation and on test rows, and what they rest on."""
+    results, overall = run.results, run.evaluation.get("overall") or {}
+    if not results:
+        return
+    columns = st.columns(4)
+    test = overall.get("accuracy") or {}
+    if test.get("value") is not None:
+        columns[0].metric("Test accuracy", f"{test['value']:.1%}", help="On pairs of prompts the model has never seen.")
+        columns[0].caption(f"{test['low']:.0%} to {test['high']:.0%}, {overall['num_pairs']:,} pairs")
+    if results.get("accuracy") is not None:
+        low, high = results.get("accuracy_interval") or (None, None)
+        columns[1].metric("Validation accuracy", f"{results['accuracy']:.1%}", help="Used to stop and to calibrate.")
+        columns[1].caption(
+            f"{low:.0%} to {high:.0%}, {results.get('num_held_out', 0):,} pairs" if low is not None else ""
+        )
+    if results.get("nll") is not None:
+        columns[2].metric("Validation NLL", f"{results['nll']:.3f}", help="Nats a pair; a coin has 0.693.")
+    columns[3].metric("Trained on", f"{results.get('num_train', 0):,}", help="Pairs of the snapshot.")
+    members = results.get("num_members") or run.plan.get("ensemble") or 1
+    spread = f", margins differ by {results['margin_std']:.2f}" if results.get("margin_std") is not None else ""
+    columns[3].caption(f"pairs; {members} member{'' if members == 1 else 's'}{spread}")
+
+
+def draw_buttons(run: ModelRun, place: str) -> None:
+    """Cancel, go on, report, download."""
+    with st.container(horizontal=True):
+        if run.under_way:
+            words = "Stopping…" if run.job.cancel else "Cancel"
+            arguments = ("Asked to stop.", current_store().jobs.cancel, current_actor(), run.job.id)
+            st.button(
+                words,
+                key=f"{place}-cancel-{run.job.id}",
+                icon=":material/stop_circle:",
+                disabled=run.job.cancel,
+                on_click=act,
+                args=arguments,
+            )
+        if run.report is not None:
+            st.link_button("Open the report", f"/runs/{run.job.id}/report", icon=":material/summarize:")
+        if run.has_model:
+            st.link_button("Download the model", f"/runs/{run.job.id}/model.zip", icon=":material/download:")
+        if run.can_go_on:
+            arguments = ("Queued.", go_on, current_store(), current_actor(), run.job.id)
+            st.button(
+                "Continue",
+                key=f"{place}-continue-{run.job.id}",
+                icon=":material/play_arrow:",
+                help="From its last checkpoint, or from what was done before.",
+                on_click=act,
+                args=arguments,
+            )
+
+
+def draw_curves(run: ModelRun, metrics: Metrics, place: str) -> None:
+    """Loss, accuracy and the spread of members over steps; for a head its validation by strength of the prior."""
+    key = f"{place}-{run.job.id}"
+    if any("prior_precision" in row for row in metrics):
+        rows = curve(metrics, "eval/nll", "cross-validated", over="prior_precision")
+        chart = curves.curves(rows, axis="NLL", across="prior precision: how far weights are held at 0", log=True)
+        st.altair_chart(chart, key=f"{key}-prior")
+        return
+    losses = [*curve(metrics, "loss", "training loss"), *curve(metrics, "eval/nll", "validation NLL")]
+    right = [
+        *curve(metrics, "rewards/accuracies", "training batch"),
+        *curve(metrics, "eval/accuracy", "validation"),
+        *(
+            row
+            for name in dict.fromkeys(name for each in metrics for name in each if name.startswith("eval/accuracy/"))
+            for row in curve(metrics, name, f"validation, {name.removeprefix('eval/accuracy/')}")
+        ),
+    ]
+    spread = [*curve(metrics, "eval/reward/std", "between members"), *curve(metrics, "eval/rewards/margins", "margin")]
+    left, middle = st.columns(2)
+    if losses:
+        left.altair_chart(curves.curves(losses, axis="loss, nats a pair"), key=f"{key}-loss")
+    if right:
+        chart = curves.curves(right, axis="accuracy", percent=True, reference=0.5, reference_label="a coin")
+        middle.altair_chart(chart, key=f"{key}-accuracy")
+    if any(row["series"] == "between members" for row in spread):
+        st.altair_chart(curves.curves(spread, axis="reward, std and mean margin"), key=f"{key}-std")
+
+
+def draw_calibration(run: ModelRun, place: str) -> None:
+    """Before and after calibration, and how sure the model is beside how often it is right."""
+    rows = calibration_rows(run)
+    bins = [
+        {"predicted": each["predicted"], "observed": each["observed"], "num": each["count"]}
+        for each in run.evaluation.get("bins") or []
+        if each.get("count")
+    ]
+    if not rows and not bins:
+        return
+    left, right = st.columns(2)
+    if rows:
+        left.caption("Calibration on validation rows, before and after")
+        left.altair_chart(curves.before_and_after(rows), key=f"{place}-{run.job.id}-calibration")
+    if bins:
+        right.caption("How sure it is, and how often people agree (test rows)")
+        right.altair_chart(curves.reliability(bins), key=f"{place}-{run.job.id}-reliability")

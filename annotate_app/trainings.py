@@ -1,0 +1,195 @@
+"""Trainings of reward models: queued from a page, carried out by a job in its run directory, which is their record.
+
+training.yaml   what was asked for (`TrainingPlan`)
+data/           the snapshot of the project: train, validation and test rows, split by prompt, with their card
+train.yaml      the configuration of `rewardkit train`
+model/          the run of `rewardkit train`, the model in it
+evaluation/     the run of `rewardkit evaluate` on the test rows, which the model has never seen: report.html
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import yaml
+
+from annotate_app import jobs
+from annotate_app.access import Actor
+from annotate_app.export_options import ExportOptions
+from annotate_app.exporting import export_rows
+from annotate_app.jobs import report_progress
+from annotate_app.store.jobs import ENDED, Job
+from annotate_app.store.store import Store
+from annotate_app.training_plan import INSTALL, TrainingPlan, missing_packages
+from rewardkit.criteria import criterion_targets
+from rewardkit.data import Preference
+from rewardkit.files import read_rows
+from rewardkit.preference_rows import preference_row, read_preference
+from rewardkit.runs import read_status, write_text
+from rewardkit.writing import write_rows
+
+logger = logging.getLogger(__name__)
+KIND = "train"
+PLAN, DATA, CONFIG, MODEL, EVALUATION = "training.yaml", "data", "train.yaml", "model", "evaluation"
+STEPS = ("exporting", "training", "evaluating")
+SPLITS = ("train", "validation", "test")
+
+
+def start(store: Store, actor: Actor, plan: TrainingPlan) -> Job:
+    """Queues a training. Lead or above.
+
+    Raises:
+        ValueError: if a package is missing that it takes.
+    """
+    if missing := missing_packages(plan.model):
+        raise ValueError(f"{plan.model} needs {' and '.join(missing)}: {INSTALL}")
+    project = store.projects.get(actor, plan.project)
+    what = plan.criterion if plan.teaches == "criterion" else {"overall": "", "all": "all criteria"}[plan.teaches]
+    title = ", ".join(filter(None, (Path(plan.model).name[:80], plan.mode, what)))
+    return jobs.start(
+        store,
+        actor,
+        kind=KIND,
+        title=f"{title} x{plan.ensemble}" if plan.ensemble > 1 else title,
+        command=["annotate_app", "train"],
+        project_id=project.id,
+        files={PLAN: plan.text()},
+    )
+
+
+def go_on(store: Store, actor: Actor, job_id: int) -> Job:
+    """Queues a training that ended before it was done once more; it continues from its last checkpoint.
+
+    Raises:
+        ValueError: if it is under way, or done.
+    """
+    old = store.jobs.get(actor, job_id)
+    if old.kind != KIND:
+        raise ValueError(f"job {job_id} is no training")
+    same = [job for job in store.jobs.list(actor, old.project_id) if job.run_dir == old.run_dir]
+    if any(job.state not in ENDED or job.state == "done" for job in same):
+        raise ValueError("this training is under way or done")
+    return jobs.start(
+        store,
+        actor,
+        kind=KIND,
+        title=old.title,
+        command=["annotate_app", "train"],
+        project_id=old.project_id,
+        run_dir=Path(old.run_dir),
+    )
+
+
+def carry_out(store: Store, actor: Actor, run_dir: Path) -> int:
+    """Exports, trains and evaluates, as far as that was not done before; the exit code.
+
+    Raises:
+        ValueError: if the plan cannot be read, or nothing of the project can be exported.
+    """
+    run_dir = run_dir.resolve()
+    plan = TrainingPlan.read((run_dir / PLAN).read_text(encoding="utf-8"))
+    report_progress(0, len(STEPS), STEPS[0])
+    if not (run_dir / DATA).exists():
+        take_snapshot(store, actor, plan, run_dir / DATA)
+    report_progress(1, len(STEPS), STEPS[1])
+    model = run_dir / MODEL
+    state = read_status(model).get("state")
+    if state != "done":
+        values = asdict(plan.config(model, run_dir / DATA))
+        write_text(run_dir / CONFIG, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+        code = _run("train", f"--config={run_dir / CONFIG}", *(["--resume"] if state else []))
+        if code:
+            return code
+    report_progress(2, len(STEPS), STEPS[2])
+    evaluation = run_dir / EVALUATION
+    if read_status(evaluation).get("state") != "done":
+        evaluation = _unused(evaluation)
+        code = _run("evaluate", f"--model={model}", f"--data={run_dir / DATA}:test", f"--out={evaluation}")
+        if code:
+            return code
+    report_progress(3, len(STEPS), "done")
+    return 0
+
+
+def take_snapshot(store: Store, actor: Actor, plan: TrainingPlan, folder: Path) -> None:
+    """Writes the project's released preferences, split by prompt, with their card.
+
+    Raises:
+        ValueError: if a split stays empty.
+    """
+    shares = {"train": round(1 - 2 * plan.held_out, 6), "validation": plan.held_out, "test": plan.held_out}
+    options = ExportOptions(
+        min_votes=plan.min_votes,
+        min_agreement=plan.min_agreement,
+        adjudicated_only=plan.adjudicated_only,
+        ties="keep",
+        splits=shares,
+        sources=True,
+    )
+    draft = folder.with_name(f"{folder.name}.draft")
+    project = store.projects.get(actor, plan.project)
+    exported = export_rows(store, actor, project.id, draft, replace(options, overwrite=True))
+    print(", ".join(f"{count:,} {split}" for split, count in exported.num_rows.items()))
+    for why, count in sorted(exported.left_out.items(), key=lambda item: -item[1]):
+        print(f"left out {count:,}: {why}")
+    for split in SPLITS:
+        if plan.teaches == "criterion":
+            file = draft / f"{split}.jsonl"
+            rows = list(criterion_rows((read_preference(row) for _, row in read_rows(str(file))), plan.criterion))
+            file.unlink()
+            write_rows(file, (preference_row(row, sources=True) for row in rows))
+            print(f"{len(rows):,} {split} judged by {plan.criterion}")
+        if not (draft / f"{split}.jsonl").stat().st_size:
+            raise ValueError(f"there is nothing for {split}: too few items have been judged, or the rule is too strict")
+    draft.rename(folder)
+
+
+def criterion_rows(rows: Iterable[Preference], criterion: str) -> Iterator[Preference]:
+    """The rows judged by a criterion, turned so that chosen is the better one by it; equal by it is a tie.
+
+    Items are those released by the overall choice; votes, which are overall, are left out.
+    """
+    for row in rows:
+        (p_chosen,), (weight,) = (values[:, 0] for values in criterion_targets([row], [criterion]))
+        if not weight:
+            continue
+        degree = row.criteria[criterion]
+        turned = replace(row, p_chosen=max(p_chosen, 1 - p_chosen), margin=abs(degree), criteria={}, votes={})
+        if p_chosen < 0.5:
+            turned = replace(
+                turned,
+                chosen=row.rejected,
+                rejected=row.chosen,
+                source_chosen=row.source_rejected,
+                source_rejected=row.source_chosen,
+            )
+        yield turned
+
+
+def _unused(folder: Path) -> Path:
+    """The folder, with what an evaluation that broke off left there out of the way."""
+    number = 1
+    while folder.exists() and (aside := folder.with_name(f"{folder.name}.broken{number}")):
+        if aside.exists():
+            number += 1
+        else:
+            folder.rename(aside)
+    return folder
+
+
+def _run(*words: str) -> int:
+    """Runs a command of rewardkit and waits for it; a signal to the group reaches it by itself."""
+    environment = {name: value for name, value in os.environ.items() if name != "TIEBREAK_RUN_DIR"}
+    command = subprocess.Popen([sys.executable, "-u", "-m", "rewardkit", *words], env=environment)
+    asked = False
+    while True:
+        try:
+            return command.wait() or int(asked)
+        except KeyboardInterrupt:
+            asked = True

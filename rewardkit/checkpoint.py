@@ -1,0 +1,130 @@
+"""Training state on disk: written under a temporary name, renamed, restored bit for bit.
+
+last.pt         where the training stands, and its weights
+best-STEP.pt    the weights of the best evaluation so far
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rewardkit.model import RewardScorer
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingState:
+    """Where a training stands.
+
+    Attributes:
+        step: optimizer steps taken.
+        best_step, best_nll: the evaluation with the lowest held-out NLL, nats per pair; 0 before the first.
+        num_without_gain: evaluations since then.
+    """
+
+    step: int = 0
+    best_step: int = 0
+    best_nll: float = float("inf")
+    num_without_gain: int = 0
+
+    def after_step(self) -> TrainingState:
+        """The state with one more optimizer step."""
+        return replace(self, step=self.step + 1)
+
+    def after_evaluation(self, nll: float) -> TrainingState:
+        """The state with its weights evaluated."""
+        if nll >= self.best_nll:
+            return replace(self, num_without_gain=self.num_without_gain + 1)
+        return replace(self, best_step=self.step, best_nll=nll, num_without_gain=0)
+
+
+def trained_weights(scorer: RewardScorer) -> dict[str, Tensor]:
+    """The parameters that training changes, on the CPU, by name."""
+    return {name: parameter.detach().cpu() for name, parameter in scorer.named_parameters() if parameter.requires_grad}
+
+
+class Checkpoint:
+    """The training state of a run, in a folder of its own; `write` and `write_best` belong to one process."""
+
+    def __init__(self, checkpoint_dir: Path) -> None:
+        self.dir = checkpoint_dir
+        self.file = checkpoint_dir / "last.pt"
+
+    def write(
+        self,
+        state: TrainingState,
+        scorer: RewardScorer,
+        tie: torch.nn.Module,
+        optimizer: torch.optim.Optimizer,
+    ) -> None:
+        """Writes everything a later process needs to take the same next step."""
+        values = {
+            "state": vars(state),
+            "weights": trained_weights(scorer),
+            "tie": tie.state_dict(),
+            "optimizer": optimizer.state_dict(),
+        }
+        _write(values, self.file)
+        for old in self.dir.glob("best-*.pt"):
+            if old != self._best(state.best_step):
+                old.unlink()
+
+    def write_best(self, step: int, scorer: RewardScorer, tie: torch.nn.Module) -> None:
+        """Keeps the weights of an evaluation; the former best goes when the next state has been written."""
+        _write({"weights": trained_weights(scorer), "tie": tie.state_dict()}, self._best(step))
+
+    def restore(self, scorer: RewardScorer, tie: torch.nn.Module, optimizer: torch.optim.Optimizer) -> TrainingState:
+        """Loads the newest state into the arguments, or leaves them and returns the state of a beginning.
+
+        Raises:
+            ValueError: if the state is of another model.
+        """
+        if not self.file.exists():
+            return TrainingState()
+        values = torch.load(self.file, weights_only=True)
+        self._load(values["weights"], scorer)
+        tie.load_state_dict(values["tie"])
+        optimizer.load_state_dict(values["optimizer"])
+        return TrainingState(**values["state"])
+
+    def load_best(self, state: TrainingState, scorer: RewardScorer, tie: torch.nn.Module) -> None:
+        """Puts the weights of the best evaluation back; leaves them where there was none."""
+        if state.best_step:
+            values = torch.load(self._best(state.best_step), weights_only=True)
+            self._load(values["weights"], scorer)
+            tie.load_state_dict(values["tie"])
+
+    def remove(self) -> None:
+        """Removes the state of a training that is done."""
+        for file in self.dir.glob("*.pt"):
+            file.unlink()
+
+    def write_aside(self, step: int, batch: list[int]) -> Path:
+        """Notes the training rows of a step whose loss or gradient was not finite; returns the file."""
+        file = self.dir / "not_finite.json"
+        file.write_text(json.dumps({"step": step, "rows": batch}))
+        return file
+
+    def _best(self, step: int) -> Path:
+        return self.dir / f"best-{step}.pt"
+
+    def _load(self, weights: dict[str, Tensor], scorer: RewardScorer) -> None:
+        expected = {name: p.shape for name, p in scorer.named_parameters() if p.requires_grad}
+        if {name: weight.shape for name, weight in weights.items()} != expected:
+            raise ValueError(f"{self.dir} holds the state of another model")
+        scorer.load_state_dict(weights, strict=False)
+
+
+def _write(values: dict[str, Any], file: Path) -> None:
+    temporary = file.with_suffix(".writing")
+    try:
+        torch.save(values, temporary)
+        temporary.replace(file)
+    except (OSError, RuntimeError) as error:  # torch says RuntimeError where the disk is full
+        temporary.unlink(missing_ok=True)
+        raise OSError(f"{file} could not be written: {error}") from error

@@ -1,0 +1,70 @@
+"""What a command is: a line of help, its configuration, and a function that is only then allowed to import."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields
+from typing import Any
+
+import jsonargparse
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """One subcommand, for example `train`; its room in `rewardkit.commands` names it COMMAND.
+
+    Attributes:
+        help: one line.
+        config: a frozen dataclass of `rewardkit.config`; every field becomes a flag and a key of a YAML file.
+        run: takes the configuration, returns the exit code (0 done, 1 failed) or raises: ValueError, FileNotFoundError
+            and PermissionError end in exit code 2 and one line, other OSErrors, ImportError and FloatingPointError in
+            exit code 1 and one line.
+    """
+
+    help: str
+    config: type
+    run: Callable[[Any], int]
+
+
+def add_config(parser: jsonargparse.ArgumentParser, config: type) -> None:
+    """Adds one flag per field, documented by the class's docstring; a bool takes no value (`--x`, `--no_x`).
+
+    A list of texts takes the words that follow no flag.
+    """
+    parser.add_argument("--config", action="config", help="YAML file with any of the options below")
+    types, meanings = typing.get_type_hints(config), field_meanings(config)
+    for field in fields(config):
+        if types[field.name] == list[str]:
+            parser.add_argument(field.name, nargs="+", type=str, help=meanings[field.name])
+            continue
+        options: dict[str, Any] = {"help": meanings[field.name]}
+        if field.default is MISSING:
+            options["required"] = True
+        else:
+            options["default"] = field.default
+        if types[field.name] is bool:
+            options["action"] = jsonargparse.ActionYesNo(no_prefix="no_")
+        else:
+            options["type"] = types[field.name]
+        parser.add_argument(f"--{field.name}", **options)
+
+
+def field_meanings(config: type) -> dict[str, str]:
+    """What the Attributes section of a docstring says of each field; a field that it leaves out has no meaning."""
+    _, _, section = (inspect.getdoc(config) or "").partition("Attributes:\n")
+    meanings: dict[str, str] = {}
+    name = ""
+    for line in section.splitlines():
+        if line.startswith("    ") and not line.startswith("     "):
+            name, _, text = line.strip().partition(": ")
+            meanings[name] = text
+        elif line.strip():
+            meanings[name] += " " + line.strip()
+    return meanings
+
+
+def read_config(config: type, options: jsonargparse.Namespace) -> Any:
+    """The configuration that the parsed options spell, validated by its class."""
+    return config(**{field.name: options[field.name] for field in fields(config)})

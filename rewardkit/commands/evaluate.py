@@ -1,0 +1,73 @@
+"""`evaluate` says how good a reward model is, and whether it knows."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from rewardkit.commands.command import Command
+from rewardkit.config import EvaluateConfig
+from rewardkit.runs import Run
+
+if TYPE_CHECKING:
+    from rewardkit.evaluation_run import Inputs
+    from rewardkit.findings import Findings
+
+
+def _evaluate(config: EvaluateConfig) -> int:
+    from rewardkit.evaluation_run import read_inputs, write_findings
+    from rewardkit.findings import screen_lines
+
+    inputs = read_inputs(config) if config.benchmark == "none" else None
+    run = Run(config.out, config)  # now that the input is good
+    try:
+        findings = _findings(config, inputs)
+    except KeyboardInterrupt:
+        run.status("cancelled")
+        raise
+    except BaseException as error:
+        run.status("failed", message=f"{type(error).__name__}: {error}")
+        raise
+    write_findings(findings, run.dir)
+    run.status("done", results=_results(findings))
+    if config.json:
+        print(json.dumps(findings.values(), ensure_ascii=False, indent=1))
+        return 0
+    print("\n".join(screen_lines(findings)))
+    print(run.dir / "report.html")
+    return 0
+
+
+def _findings(config: EvaluateConfig, inputs: Inputs | None) -> Findings:
+    from rewardkit.evaluation_run import evaluate_model, run_benchmark
+    from rewardkit.loading import load_reward_fn  # heavy, so after the input has been read
+
+    reward_fn = load_reward_fn(config.model)
+    if inputs is None:
+        return run_benchmark(config, reward_fn)
+    return evaluate_model(config, reward_fn, inputs, told=_progress())
+
+
+def _progress() -> Callable[[int, int], None]:
+    """A line that redraws itself on a terminal; nothing in a log, where scoring is short."""
+    if not sys.stderr.isatty():
+        return lambda _done, _total: None
+
+    def told(done: int, total: int) -> None:
+        end = "\n" if done == total else ""
+        print(f"\r\x1b[Kscored {done:,} of {total:,} answers", end=end, file=sys.stderr, flush=True)
+
+    return told
+
+
+def _results(findings: Findings) -> dict[str, float]:
+    if findings.benchmark:
+        return {"score": findings.benchmark.score}
+    assert findings.evaluation is not None
+    accuracy = findings.evaluation.overall.accuracy
+    return {"accuracy": accuracy.value, "accuracy_low": accuracy.low, "accuracy_high": accuracy.high}
+
+
+COMMAND = Command(help="accuracy, calibration and honesty of a reward model", config=EvaluateConfig, run=_evaluate)

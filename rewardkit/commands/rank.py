@@ -1,0 +1,58 @@
+"""`rank` orders comparisons by what their labels would tell."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from rewardkit.commands.command import Command
+from rewardkit.config import RankConfig
+
+
+def _rank(config: RankConfig) -> int:
+    from rewardkit.files import SUFFIXES
+    from rewardkit.ranking import rank_comparisons, read_comparisons
+    from rewardkit.writing import write_rows
+
+    out = Path(config.out)
+    if Path(out.name.removesuffix(".gz")).suffix not in SUFFIXES:
+        raise ValueError(f"--out {out}: the name's end says the format, allowed are {', '.join(SUFFIXES)}")
+    if out.exists():
+        raise ValueError(f"--out {out} is there already")
+    read = read_comparisons(config.input, on_bad_row=config.on_bad_row)
+    labelled = read_comparisons(config.labelled, on_bad_row=config.on_bad_row) if config.labelled else None
+    from rewardkit.loading import load_reward_fn  # heavy, so after the input has been read
+
+    ranked = rank_comparisons(
+        read.comparisons,
+        load_reward_fn(config.model),
+        config.rule,
+        seed=config.seed,
+        labelled=labelled.comparisons if labelled else (),
+        top=config.top,
+    )
+    write_rows(out, (asdict(row) for row in ranked))
+    bad_rows = [*read.bad_rows, *(labelled.bad_rows if labelled else ())]
+    for bad in bad_rows[:20]:
+        print(f"rewardkit rank: left out {bad.place}: {bad.problem}", file=sys.stderr)
+    if len(bad_rows) > 20:
+        print(f"rewardkit rank: left out {len(bad_rows) - 20} more", file=sys.stderr)
+    if config.json:
+        summary = {
+            "out": str(out),
+            "rule": config.rule,
+            "num_comparisons": len(read.comparisons),
+            "num_written": len(ranked),
+            "num_bad_rows": len(bad_rows),
+            "first": [asdict(row) for row in ranked[:10]],
+        }
+        print(json.dumps(summary, ensure_ascii=False, indent=2))
+        return 0
+    left_out = f", {len(bad_rows)} bad rows left out" if bad_rows else ""
+    print(f"{out}: {len(ranked)} of {len(read.comparisons)} comparisons by {config.rule}{left_out}")
+    return 0
+
+
+COMMAND = Command(help="order comparisons by what their labels would tell", config=RankConfig, run=_rank)

@@ -1,0 +1,232 @@
+"""The configuration of each command: flat frozen dataclasses, one documented line a field, nothing heavy imported."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Mode = Literal["full", "lora", "head"]
+Members = Literal["heads", "lora", "full"]
+Likelihood = Literal["bradley_terry", "rao_kupper", "davidson", "crowd"]
+Precision = Literal["auto", "fp32", "bf16"]
+Rule = Literal["mutual_information", "std", "margin", "bal_pm", "random"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardConfig:
+    """Training of a reward model.
+
+    Attributes:
+        model: `tiny` or `small` (made here, from random weights), `tfidf`, a folder or a hub id.
+        data: preference file, saved `datasets` folder or hub id; or give `project`.
+        project: a project of the app; its released preferences are exported into the run directory first.
+        db: database URL of that project; default as in the app.
+        eval_data: held-out preferences; without it `eval_share` of the prompts is held out.
+        out: the run directory.
+        resume: continue the run in `out` from its last checkpoint.
+        mode: train all weights, LoRA adapters, or only a head on frozen features.
+        ensemble: K, number of members.
+        members: what a member of its own has: a head, a LoRA adapter and a head, or all weights.
+        bootstrap: members draw their own rows with replacement.
+        likelihood: how rewards explain votes; the last two model ties as outcomes, crowd annotators' reliability.
+        criteria: also train one head per rubric criterion.
+        label_smoothing: share of labels taken to be flipped, 0 up to 0.5.
+        use_margin: ask chosen to lead by the row's margin.
+        centring: weight of the squared sum of a pair's rewards.
+        batch_size: pairs per optimizer step.
+        token_budget: tokens per micro-batch; steps do not depend on it.
+        max_length: tokens kept of a conversation, cut at its start.
+        learning_rate: peak; 0 chooses 5e-4 for tiny and small, 1e-4 for LoRA, 1e-5 for all weights.
+        epochs: passes over the data.
+        warmup_share: share of steps in which the learning rate rises; it then falls to 0 as a cosine.
+        weight_decay: of matrices, not of norms, biases and heads.
+        max_grad_norm: gradient norm is clipped to this.
+        eval_every: steps between held-out evaluations; 0 chooses ten per run.
+        patience: evaluations without a better held-out NLL before training stops; 0 never stops early.
+        eval_share: share of prompts held out when no eval_data is given.
+        calibration: fitted on held-out pairs and saved with the model.
+        precision: of matrix products; auto takes bf16 where the hardware multiplies it natively.
+        gradient_checkpointing: recompute activations in backward: less memory, more time.
+        lora_rank: rank of the adapters.
+        lora_layers: adapt only this many top layers; 0 adapts all.
+        load_in_4bit: QLoRA, where bitsandbytes is installed.
+        checkpoint_every: steps between checkpoints; 0 writes one at each evaluation.
+        on_bad_row: stop at a bad row, or leave it out and list it in the run.
+        allow_leakage: accept prompts that stand in both training and evaluation data.
+        seed: of everything random.
+    """
+
+    model: str
+    out: str
+    data: str = ""
+    project: str = ""
+    db: str = ""
+    eval_data: str = ""
+    resume: bool = False
+    mode: Mode = "full"
+    ensemble: int = 1
+    members: Members = "heads"
+    bootstrap: bool = True
+    likelihood: Likelihood = "bradley_terry"
+    criteria: bool = False
+    label_smoothing: float = 0.0
+    use_margin: bool = False
+    centring: float = 0.0
+    batch_size: int = 32
+    token_budget: int = 4096
+    max_length: int = 1024
+    learning_rate: float = 0.0
+    epochs: int = 1
+    warmup_share: float = 0.05
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    eval_every: int = 0
+    patience: int = 3
+    eval_share: float = 0.1
+    calibration: Literal["temperature", "isotonic", "none"] = "temperature"
+    precision: Precision = "auto"
+    gradient_checkpointing: bool = False
+    lora_rank: int = 16
+    lora_layers: int = 0
+    load_in_4bit: bool = False
+    checkpoint_every: int = 0
+    on_bad_row: Literal["error", "skip"] = "error"
+    allow_leakage: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if bool(self.data) == bool(self.project):
+            raise ValueError("give either data or project")
+        for name, least in (("ensemble", 1), ("batch_size", 1), ("token_budget", 1), ("max_length", 8), ("epochs", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} is {getattr(self, name)}, allowed is {least} or more")
+        for name in ("learning_rate", "centring", "weight_decay", "patience", "eval_every", "checkpoint_every"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}, allowed is 0 or more")
+        if not 0 <= self.label_smoothing < 0.5:
+            raise ValueError(f"label_smoothing is {self.label_smoothing}, allowed is 0 up to 0.5")
+        if not 0 < self.eval_share < 1:
+            raise ValueError(f"eval_share is {self.eval_share}, allowed is between 0 and 1")
+        if self.members == "lora" and self.ensemble > 1 and self.mode != "lora":
+            raise ValueError(f"members lora needs mode lora, it is {self.mode}")
+        if self.model == "tfidf" and self.mode != "head":
+            raise ValueError("model tfidf has no weights to train but its head: use mode head")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankConfig:
+    """Ordering comparisons by what their labels would tell.
+
+    Attributes:
+        model: folder of a trained reward model.
+        input: comparisons without a label, JSONL, JSON, CSV or Parquet; labels that are there are not read.
+        out: file of priorities to write, which `annotate-app priorities import` takes; its name says the format.
+        rule: mutual_information (members are sure and disagree), std of the members' margins, margin (nearest to a
+            toss-up), bal_pm (information and prompts unlike those chosen before), random.
+        labelled: comparisons or preferences that have a label already; bal_pm keeps away from their prompts.
+        top: write only this many, the most informative ones; 0 writes all.
+        on_bad_row: stop at a bad row, or leave it out and say so.
+        json: print the summary as JSON.
+        seed: of random, and of the prompt features of bal_pm.
+    """
+
+    model: str
+    input: str
+    out: str
+    rule: Rule = "mutual_information"
+    labelled: str = ""
+    top: int = 0
+    on_bad_row: Literal["error", "skip"] = "error"
+    json: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.top < 0:
+            raise ValueError(f"top is {self.top}, allowed is 0 (all) or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreConfig:
+    """Adding rewards to the rows of a file.
+
+    Attributes:
+        model: folder of a trained reward model.
+        input: rows of prompt and completion, prompt and responses, chosen and rejected, or two responses: JSONL, JSON,
+            CSV or Parquet, a saved `datasets` folder or a hub id.
+        output: file to write, in the order of the input; its name says the format.
+        resume: continue an unfinished run into the same output.
+        window: rows read, scored and saved at a time.
+        precision: of matrix products; fp32 gives the numbers of plain transformers, bf16 is faster on hardware that has
+            it, auto takes bf16 there.
+        on_bad_row: stop at a row that cannot be scored, or give it no reward and say so.
+        json: print the summary as JSON.
+    """
+
+    model: str
+    input: str
+    output: str
+    resume: bool = False
+    window: int = 1024
+    precision: Precision = "fp32"
+    on_bad_row: Literal["error", "skip"] = "error"
+    json: bool = False
+
+    def __post_init__(self) -> None:
+        if self.window < 1:
+            raise ValueError(f"window is {self.window}, allowed is 1 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """Evaluation of a reward model on preferences, or on RewardBench.
+
+    Attributes:
+        model: folder of a reward model: what `train` wrote, or any sequence classifier with one label.
+        out: the run directory: evaluation.json and report.html.
+        data: preferences it has not seen, as for `train`; without it the pairs that its training held out.
+        subset: columns of the data to report accuracy by, separated by commas; sources and criteria are always.
+        train_data: preferences to fit the TF-IDF baseline on; without it what the model was trained on.
+        ood: texts of another kind, separated by commas: is the ensemble less sure of them?
+        benchmark: read `data` as RewardBench (pairs) or RewardBench 2 (best of 4, ties), and score as published.
+        on_bad_row: stop at a bad row, or leave it out and say so.
+        allow_leakage: evaluate on prompts that the model was trained on too, and say so.
+        json: print the figures as JSON instead of the table.
+        seed: of bootstrap and baseline.
+    """
+
+    model: str
+    out: str
+    data: str = ""
+    subset: str = ""
+    train_data: str = ""
+    ood: str = ""
+    benchmark: Literal["none", "rewardbench", "rewardbench2"] = "none"
+    on_bad_row: Literal["error", "skip"] = "error"
+    allow_leakage: bool = False
+    json: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.benchmark != "none":
+            if not self.data:
+                raise ValueError(f"benchmark {self.benchmark} is read from a file: name it with data")
+            for name in ("subset", "train_data", "ood"):
+                if getattr(self, name):
+                    raise ValueError(f"{name} goes with preferences, not with benchmark {self.benchmark}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergeConfig:
+    """Averaging of reward models fine-tuned from one initialisation.
+
+    Attributes:
+        models: folders of saved reward models, two or more.
+        out: folder to write the average to.
+    """
+
+    models: list[str]
+    out: str
+
+    def __post_init__(self) -> None:
+        if len(self.models) < 2:
+            raise ValueError(f"models are {len(self.models)}, allowed is two or more")

@@ -1,0 +1,37 @@
+"""A reward model from its folder, of whatever kind: the one way in for commands that only want rewards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rewardkit.card import CARD_FILE, read_card
+from rewardkit.reward import RewardFn
+
+
+def load_reward_fn(path: str) -> RewardFn:
+    """Loads what `rewardkit train` wrote, a run directory or the model in it, or a sequence classifier with one label.
+
+    Raises:
+        ValueError: if it is no reward model, or was written by a newer version.
+        FileNotFoundError: if there is no such folder.
+        ImportError: if a package is missing that this kind of model takes.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{path}: there is no such folder")
+    if not (folder / CARD_FILE).exists() and not (folder / "config.json").exists():
+        raise ValueError(f"{path}: no reward model, it holds neither {CARD_FILE} nor config.json")
+    card = read_card(path)
+    match card.kind:
+        case "tfidf":
+            from rewardkit.tfidf import TfidfReward
+
+            return TfidfReward.load(path)
+        case "heads" | "head" | "lora":
+            from rewardkit.saved import RewardModel
+
+            return RewardModel.load(path)
+        case "full":
+            from rewardkit.members import MembersReward
+
+            return MembersReward.load(path)

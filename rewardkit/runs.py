@@ -1,0 +1,133 @@
+"""The run directory: the single record of an execution, read alike by people, the command line and the app.
+
+config.yaml      the resolved configuration
+status.json      state, step, num_steps, started_at, updated_at, pid, message, results
+metrics.jsonl    one flat JSON object a step, finite floats or null
+checkpoints/     what --resume continues from
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Literal
+
+import yaml
+
+State = Literal["running", "done", "failed", "cancelled"]
+
+
+class Run:
+    """One run directory, opened for writing by the process that executes it.
+
+    Raises:
+        ValueError: if the directory already holds a run and `resume` is false, or holds none and it is true, or holds
+            one of another configuration.
+    """
+
+    def __init__(self, out_dir: str | Path, config: object, *, resume: bool = False) -> None:
+        self.dir = Path(out_dir)
+        values = _plain(config)
+        config_file = self.dir / "config.yaml"
+        if not resume and _never_began(self.dir):
+            config_file.unlink()
+        if config_file.exists() != resume:
+            raise ValueError(
+                f"--out {self.dir} holds no run to resume"
+                if resume
+                else f"--out {self.dir} already holds a run: continue it with --resume, or choose another directory"
+            )
+        if resume and (differing := _differing(yaml.safe_load(config_file.read_text()), values)):
+            raise ValueError(f"--resume {self.dir}: {differing} differs from the run's config.yaml")
+        (self.dir / "checkpoints").mkdir(parents=True, exist_ok=True)
+        if not resume:
+            write_text(config_file, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+        self._status = {
+            "state": "running", "step": 0, "num_steps": 0, "started_at": time.time(), "pid": os.getpid(), "message": ""
+        }  # fmt: skip
+        self.status()
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Appends one line to metrics.jsonl; values that are not finite become null."""
+        row = {"step": step, "time/at": round(time.time(), 3)} | {
+            name: _finite(value) for name, value in metrics.items()
+        }
+        with (self.dir / "metrics.jsonl").open("a") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def status(self, state: State | None = None, **values: object) -> None:
+        """Updates status.json; `state` and any of step, num_steps, message, results."""
+        self._status |= values | ({"state": state} if state else {}) | {"updated_at": time.time()}
+        write_text(self.dir / "status.json", json.dumps(self._status, ensure_ascii=False, indent=1))
+
+    def truncate_metrics(self, step: int) -> None:
+        """Drops the metrics after `step`, which a resumed run writes again."""
+        file = self.dir / "metrics.jsonl"
+        if file.exists():
+            kept = [line for line in file.read_text().splitlines() if json.loads(line)["step"] <= step]
+            write_text(file, "".join(line + "\n" for line in kept))
+
+
+def read_metrics(run_dir: str | Path) -> Iterator[dict[str, float | None]]:
+    """The lines of metrics.jsonl; a last line that is still being written is left out."""
+    file = Path(run_dir) / "metrics.jsonl"
+    if not file.exists():
+        return
+    for line in file.read_text().splitlines(keepends=True):
+        if line.endswith("\n"):
+            yield json.loads(line)
+
+
+def read_status(run_dir: str | Path) -> dict[str, object]:
+    """status.json, with state `lost` where a running process no longer exists; empty where there is no run."""
+    file = Path(run_dir) / "status.json"
+    if not file.exists():
+        return {}
+    status = json.loads(file.read_text())
+    if status["state"] == "running" and not _alive(status["pid"]):
+        status["state"] = "lost"
+    return status
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes to a temporary name and renames, so that a reader never sees half a file."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text)
+    temporary.replace(path)
+
+
+def _never_began(run_dir: Path) -> bool:
+    """Whether a run failed there before it made anything (say, a misspelled file): that one may be replaced."""
+    made = {path.name for path in run_dir.glob("*")} if run_dir.is_dir() else set()
+    nothing = made == {"config.yaml", "status.json", "checkpoints"} and not any((run_dir / "checkpoints").iterdir())
+    return nothing and read_status(run_dir).get("state") == "failed"
+
+
+def _plain(config: object) -> dict[str, object]:
+    if is_dataclass(config) and not isinstance(config, type):
+        return json.loads(json.dumps(asdict(config)))
+    raise TypeError(f"a config is a dataclass, got {type(config).__name__}")
+
+
+def _differing(before: Mapping[str, object], now: Mapping[str, object]) -> str:
+    """The first field, out and resume aside, in which two configurations differ."""
+    return next((name for name in now if name not in ("out", "resume") and before.get(name) != now[name]), "")
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

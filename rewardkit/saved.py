@@ -1,0 +1,127 @@
+"""A reward model on disk and ready to score.
+
+    config.json, model.safetensors, tokenizer files    an ordinary AutoModelForSequenceClassification with one label
+    rewardkit.json                                     what plain transformers does not keep (`Card`)
+    heads.safetensors                                  (K + C, h) member heads, then criterion heads
+    members.safetensors                                with adapters as members, each of them (`rewardkit.ensemble`)
+
+With heads as members the ordinary model's head is their mean, so its score is exactly the ensemble's mean reward; with
+adapters its weights are their mean too, and its score is near it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from rewardkit.batch import Branched, branches_within, token_budget_batches
+from rewardkit.card import Card, read_card
+from rewardkit.criteria import check_criterion_weights, combine
+from rewardkit.data import Message, content_id
+from rewardkit.ensemble import LoraEnsemble, read_ensemble
+from rewardkit.model import RewardScorer, head_of, load_classifier
+from rewardkit.reward import Reward
+from rewardkit.tokens import load_tokenizer, tokenise
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def save(scorer: RewardScorer, tokenizer: PreTrainedTokenizerBase, card: Card, out_dir: str | Path) -> None:
+    """Writes the model so that plain transformers scores the same; see the module's docstring."""
+    out_dir = Path(out_dir)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    if isinstance(scorer, LoraEnsemble):
+        scorer.write_members(out_dir)
+    head = head_of(scorer.classifier)
+    with torch.no_grad():
+        head.weight.copy_(scorer.heads[: card.num_members].mean(0, keepdim=True).to(head.weight.dtype))
+        if head.bias is not None:
+            head.bias.zero_()
+    scorer.classifier.config.pad_token_id = tokenizer.pad_token_id
+    scorer.classifier.save_pretrained(out_dir)
+    tokenizer.save_pretrained(out_dir)
+    save_file({"heads": scorer.heads.detach().cpu().contiguous()}, out_dir / "heads.safetensors")
+    replace(card, template=content_id(tokenizer.chat_template)).write(out_dir)
+
+
+class RewardModel:
+    """A saved reward model ready to score; a `RewardFn`."""
+
+    def __init__(
+        self,
+        scorer: RewardScorer,
+        tokenizer: PreTrainedTokenizerBase,
+        card: Card,
+        *,
+        criterion_weights: Mapping[str, float] | None = None,
+    ) -> None:
+        check_criterion_weights(criterion_weights or {}, card.criteria)
+        self.scorer = scorer.eval()
+        self.tokenizer = tokenizer
+        self.card = card
+        self.criterion_weights = criterion_weights or {}
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        *,
+        device: str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        criterion_weights: Mapping[str, float] | None = None,
+    ) -> RewardModel:
+        """Loads what `save` wrote, or any sequence classifier with one label, which is then a single member.
+
+        Args:
+            criterion_weights: what the heads weigh in the reward, see `rewardkit.criteria`; None is the overall head.
+
+        Raises:
+            ValueError: if the tokenizer's chat template is not the one the model was trained with.
+        """
+        path = Path(path)
+        tokenizer = load_tokenizer(path)
+        card = read_card(path)
+        if card.template and card.template != content_id(tokenizer.chat_template):
+            raise ValueError(f"{path}: the chat template is not the one this model was trained with")
+        classifier = load_classifier(path, tokenizer, dtype=dtype).to(device)
+        heads = path / "heads.safetensors"
+        weights = load_file(heads)["heads"] if heads.exists() else head_of(classifier).weight.detach().float()
+        if card.kind == "lora":
+            scorer = read_ensemble(classifier, weights, card.num_members, path)
+        else:
+            scorer = RewardScorer(classifier)
+            scorer.heads = torch.nn.Parameter(weights.to(device))
+        return cls(scorer, tokenizer, card, criterion_weights=criterion_weights)
+
+    @torch.inference_mode()
+    def __call__(
+        self, prompts: Sequence[Sequence[Message]], completions: Sequence[str], *, token_budget: int = 8192
+    ) -> Reward:
+        """Rewards of B completions, one prompt each, by every member; results in the given order.
+
+        Completions of one prompt share its tokens where rows run packed; rows of like length share a batch.
+        """
+        groups: dict[object, list[int]] = {}
+        for index, prompt in enumerate(prompts):
+            groups.setdefault(tuple(prompt) if self.scorer.packed else index, []).append(index)
+        texts = [[completions[index] for index in group] for group in groups.values()]
+        firsts = [prompts[group[0]] for group in groups.values()]
+        whole, _ = tokenise(firsts, texts, self.tokenizer, max_length=self.card.max_length)
+        rows: list[Branched] = []
+        indices: list[list[int]] = []  # of the completions, by row
+        for row, group in zip(whole, groups.values(), strict=True):
+            for branches in branches_within(row, token_budget):
+                rows.append(Branched(prompt=row.prompt, branches=row.branches[branches]))
+                indices.append(group[branches])
+        scores = np.zeros((len(self.scorer.heads), len(completions)))
+        for micro in token_budget_batches([row.num_tokens for row in rows], token_budget=token_budget):
+            found = self.scorer([rows[number] for number in micro]).double().cpu().numpy()
+            scores[:, [index for number in micro for index in indices[number]]] = found
+        return Reward(members=combine(scores, criteria=self.card.criteria, weights=self.criterion_weights))

@@ -1,0 +1,232 @@
+"""Train, runs and playground as pages: what may be chosen, what is said of a mistake, what is queued."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from annotate_app import scorer
+from annotate_app.access import Actor
+from annotate_app.model_runs import list_runs
+from annotate_app.pages import playground
+from annotate_app.scorer import Verdict
+from annotate_app.store.jobs import Job
+from annotate_app.store.store import Store
+from annotate_app.training_plan import TrainingPlan, advanced_text
+from annotate_app.trainings import start
+
+OpenPage = Callable[..., AppTest]
+ADMIN = Actor.command_line()
+
+
+def texts(test: AppTest) -> str:
+    return "\n".join(item.value for item in [*test.text, *test.caption, *test.markdown, *test.error, *test.warning])
+
+
+def demo_of(store: Store):
+    return next(project for project in store.projects.list(ADMIN) if project.simulated)
+
+
+def queued(store: Store, **values: object) -> Job:
+    return start(store, ADMIN, TrainingPlan(project=demo_of(store).name, model="tfidf", mode="head", **values))  # type: ignore[arg-type]
+
+
+def finished(store: Store, **values: object) -> Job:
+    """A training that ended well, with the files that one leaves; no model in it can be asked anything."""
+    job = queued(store, **values)
+    store.jobs.claim(10)
+    store.jobs.finish(job.id, "done")
+    model, evaluation = (Path(job.run_dir) / name for name in ("model", "evaluation"))
+    model.mkdir()
+    evaluation.mkdir()
+    figures = {"nll": 0.6, "brier": 0.2, "ece": 0.1}
+    results = {"accuracy": 0.75, "accuracy_interval": [0.6, 0.9], "nll": 0.55, "num_train": 200, "num_held_out": 40}
+    results |= {"calibration": {"before": figures, "after": figures}, "num_members": 32, "margin_std": 1.5}
+    status = {"state": "done", "step": 2, "num_steps": 2, "pid": 1, "results": results}
+    (model / "status.json").write_text(json.dumps(status))
+    (model / "rewardkit.json").write_text("{}")
+    rows = [{"step": n, "time/at": 1.0 * n, "prior_precision": 10.0**n, "eval/nll": 0.7 - 0.1 * n} for n in (1, 2)]
+    (model / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    bins = [{"predicted": 0.3, "observed": 0.25, "count": 20}]
+    overall = {"accuracy": {"value": 0.8, "low": 0.7, "high": 0.9}, "num_pairs": 32}
+    (evaluation / "evaluation.json").write_text(json.dumps({"evaluation": {"overall": overall, "bins": bins}}))
+    (evaluation / "report.html").write_text("<p>report</p>")
+    return job
+
+
+def start_button(test: AppTest):
+    return test.button(key="train-start")
+
+
+def test_train_queues_what_was_chosen(open_page: OpenPage, pages_store: Store) -> None:
+    test = open_page("train")
+    test.selectbox(key="train-model").set_value("tfidf").run()
+    test.number_input(key="train-votes").set_value(2).run()
+    test.slider(key="train-agreement").set_value(0.7).run()
+    learns = test.selectbox(key=f"train-learns-{demo_of(pages_store).id}")
+    learns.set_value("criterion:tone").run()
+    test.text_area(key="train-advanced").set_value("seed: 7").run()
+    assert "Changed: seed 7" in texts(test)
+    start_button(test).click().run()
+    assert not test.exception
+    [run] = list_runs(pages_store, ADMIN, demo_of(pages_store).id)
+    assert run.job.command == ["annotate_app", "train"]
+    plan = TrainingPlan.read((run.folder / "training.yaml").read_text())
+    assert plan == TrainingPlan(
+        project=demo_of(pages_store).name,
+        teaches="criterion",
+        criterion="tone",
+        min_votes=2,
+        min_agreement=0.7,
+        model="tfidf",
+        mode="head",
+        advanced={"seed": 7},
+    )
+    assert "Under way" in [item.value for item in test.subheader]
+    assert test.button(key=f"train-cancel-{run.job.id}")
+
+
+def test_a_mistake_in_the_advanced_settings_is_said_at_once_and_nothing_can_start(open_page: OpenPage) -> None:
+    test = open_page("train")
+    assert not start_button(test).disabled
+    test.text_area(key="train-advanced").set_value(advanced_text() + "\nout: /etc\n").run()
+    assert "out is set by the app" in texts(test)
+    assert start_button(test).disabled
+    test.text_area(key="train-advanced").set_value("label_smoothing: 0.9").run()
+    assert "label_smoothing is 0.9, allowed is 0 up to 0.5" in texts(test)
+    assert start_button(test).disabled
+    test.text_area(key="train-advanced").set_value("label_smoothing: 0.1").run()
+    assert not start_button(test).disabled
+
+
+def test_a_model_of_ones_own_must_be_there_and_is_shown(open_page: OpenPage, tmp_path: Path) -> None:
+    test = open_page("train")
+    test.selectbox(key="train-model").set_value("other").run()
+    assert start_button(test).disabled
+    test.text_input(key="train-model-path").set_value(str(tmp_path)).run()
+    assert "has no config.json" in texts(test)
+    assert start_button(test).disabled
+    (tmp_path / "config.json").write_text("{}")
+    test.text_input(key="train-model-path").set_value(f"{tmp_path}/.").run()
+    assert str(tmp_path) in [item.value for item in test.code]
+    assert not start_button(test).disabled
+
+
+def test_without_torch_the_page_says_what_to_install_and_offers_tfidf(open_page, monkeypatch) -> None:
+    import annotate_app.training_plan as plan
+
+    there = plan.importlib.util.find_spec
+    monkeypatch.setattr(plan.importlib.util, "find_spec", lambda name: None if name == "torch" else there(name))
+    test = open_page("train")
+    assert test.selectbox(key="train-model").value == "tfidf"
+    assert not test.warning
+    test.selectbox(key="train-model").set_value("tiny").run()
+    assert "Not installed here: torch" in texts(test)
+    assert 'pip install "tiebreak[train]"' in [item.value for item in test.code]
+    assert "TF-IDF works without it." in texts(test)
+    assert start_button(test).disabled
+
+
+def test_runs_show_one_in_full_and_several_side_by_side(open_page: OpenPage, pages_store: Store) -> None:
+    first, second = finished(pages_store), finished(pages_store, min_votes=3)
+    test = open_page("runs")
+    assert "80.0%" in [item.value for item in test.metric]
+    assert len(test.dataframe[0].value) == 2
+    chosen = test.multiselect(key=f"runs-chosen-{demo_of(pages_store).id}")
+    assert [name.partition(":")[0] for name in chosen.options] == [str(second.id), str(first.id)]
+    chosen.set_value(chosen.options).run()
+    assert not test.exception
+    differing = test.dataframe[1].value
+    assert list(differing["option"]) == ["min_votes"]
+    assert "fitted in one go" in texts(test)
+
+
+def test_a_broken_off_training_says_so_and_can_be_continued(open_page: OpenPage, pages_store: Store) -> None:
+    job = queued(pages_store)
+    pages_store.jobs.claim()
+    pages_store.jobs.finish(job.id, "lost", "the process that watched over this job ended without a word")
+    test = open_page("train")
+    assert "ended without a word" in texts(test)
+    test.button(key=f"train-continue-{job.id}").click().run()
+    [run] = list_runs(pages_store, ADMIN, demo_of(pages_store).id)
+    assert run.under_way
+    assert run.job.id != job.id
+    assert run.job.run_dir == job.run_dir
+
+
+def test_a_running_training_shows_how_far_it_is(open_page: OpenPage, pages_store: Store) -> None:
+    job = queued(pages_store)
+    pages_store.jobs.claim()
+    model = Path(job.run_dir) / "model"
+    model.mkdir()
+    status = {"state": "running", "step": 25, "num_steps": 100, "pid": os.getpid()}
+    (model / "status.json").write_text(json.dumps(status))
+    now = time.time()
+    rows = [{"step": n, "time/at": now - 2 * (25 - n), "loss": 0.7, "eval/nll": 0.69} for n in range(1, 26)]
+    (model / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    test = open_page("train")
+    [bar] = test.get("progress")
+    assert (bar.value, bar.text) == (25, "Step 25 of 100, 2 min left")
+    assert len(test.get("arrow_vega_lite_chart") + test.get("vega_lite_chart")) >= 1
+
+
+@pytest.mark.parametrize("page", ["train", "runs", "playground"])
+def test_the_pages_are_for_leads(open_page: OpenPage, page: str) -> None:
+    assert "not yours to see" in texts(open_page(page, "addy"))
+
+
+def test_the_playground_asks_once_and_says_who_wins_and_how_surely(open_page, pages_store, monkeypatch) -> None:
+    finished(pages_store)
+    asked: list[tuple[str, ...]] = []
+
+    def judge(model: Path, *question: str) -> Verdict:
+        asked.append(question)
+        return Verdict(
+            rewards=(1.0, 2.0),
+            stds=(0.5, 0.25),
+            normalised=(-1.0, 0.0),
+            probability=0.3,
+            members=(0.2, 0.4),
+            low=0.21,
+            high=0.39,
+            information=0.02,
+            seconds=0.1,
+        )
+
+    monkeypatch.setattr(playground.scorers(), "judge", judge)
+    test = open_page("playground")
+    for key, text in (("prompt", "Where is it?"), ("a", "No idea."), ("b", "On its way.")):
+        test.text_area(key=f"playground-{key}").set_value(text)
+    test.button(key="playground-score").click().run()
+    assert not test.exception
+    assert asked == [("Where is it?", "No idea.", "On its way.")]
+    assert next((item.label, item.value) for item in test.metric) == ("Prefers B", "70.0%")
+    assert "nine of ten members: 61% to 79%" in texts(test)
+    test.run()
+    assert len(asked) == 1
+    test.button(key="playground-swap").click().run()
+    assert test.text_area(key="playground-a").value == "On its way."
+    assert "The texts have changed since" in texts(test)
+
+
+def test_the_server_and_all_pages_load_without_torch() -> None:
+    code = (
+        "import sys, annotate_app.server, annotate_app.scorer, annotate_app.trainings\n"
+        "from annotate_app.pages import train, runs, playground, training_view\n"
+        "train.missing_packages('tiny')\n"
+        "print(*sorted({'torch', 'transformers', 'sklearn'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
+def test_the_table_of_scorers_is_one_a_process() -> None:
+    assert scorer.scorers() is scorer.scorers()

@@ -1,0 +1,102 @@
+"""What a training may be told: every option checked, nothing that says where it reads and writes."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import yaml
+
+from annotate_app.training_plan import (
+    CHOSEN,
+    PLACES,
+    TrainingPlan,
+    advanced_text,
+    check_model,
+    modes_of,
+    read_advanced,
+)
+from rewardkit.config import RewardConfig
+
+
+def test_the_text_offered_holds_every_other_option_once_and_changes_nothing():
+    values = yaml.safe_load(advanced_text())
+    assert {*values, *PLACES, *CHOSEN} == {each.name for each in fields(RewardConfig)}
+    assert not {*values} & {*PLACES, *CHOSEN}
+    assert read_advanced(advanced_text()) == {}
+
+
+def test_values_get_the_types_of_their_options():
+    found = read_advanced("learning_rate: 5e-4\nepochs: 3\nprecision: bf16\nbootstrap: false\nseed: 0\n")
+    assert found == {"learning_rate": 5e-4, "epochs": 3, "precision": "bf16", "bootstrap": False}
+    assert type(found["epochs"]) is int
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_what_the_app_sets_is_refused_in_text_and_plan(name):
+    with pytest.raises(ValueError, match=f"{name} is set by the app"):
+        read_advanced(f"{name}: /etc")
+    with pytest.raises(ValueError, match=f"{name} is set by the app"):
+        TrainingPlan(project="p", advanced={name: "/etc"})
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("config: /etc/passwd", "config is no option"),
+        ("bogus: 1", "bogus is no option, allowed are .*batch_size"),
+        ("model: tiny", "model is chosen above"),
+        ("batch_size: many", "batch_size is 'many', allowed is a whole number"),
+        ("seed: 1.5", "seed is 1.5, allowed is a whole number"),
+        ("bootstrap: 3", "bootstrap is 3, allowed is true or false"),
+        ("precision: fp64", "precision is 'fp64', allowed is auto, fp32, bf16"),
+        ("patience:", "patience is None, allowed is a single value"),
+        ("seed: [1]", "seed is \\[1\\], allowed is a single value"),
+        ("seed: 1\nepochs: [", "line 2"),
+        ("- seed", "the text is a list"),
+        ("!!python/object/apply:os.system [id]", "constructor"),
+        ("#" * 20_001, "20,001 characters"),
+    ],
+)
+def test_a_bad_text_is_refused_with_place_and_what_is_allowed(text, reason):
+    with pytest.raises(ValueError, match=reason):
+        read_advanced(text)
+
+
+def test_the_configuration_checks_the_plan():
+    with pytest.raises(ValueError, match=r"label_smoothing is 0\.9"):
+        TrainingPlan(project="p", advanced=read_advanced("label_smoothing: 0.9"))
+    with pytest.raises(ValueError, match="tfidf has no weights"):
+        TrainingPlan(project="p", model="tfidf", mode="full")
+    with pytest.raises(ValueError, match=r"held_out is 0\.6"):
+        TrainingPlan(project="p", held_out=0.6)
+    with pytest.raises(ValueError, match="criterion is ''"):
+        TrainingPlan(project="p", teaches="criterion")
+
+
+def test_a_plan_survives_being_written_and_makes_the_configuration_it_says():
+    plan = TrainingPlan(project="p: q", teaches="all", model="small", ensemble=3, advanced={"epochs": 2})
+    assert TrainingPlan.read(plan.text()) == plan
+    config = plan.config(Path("/runs/1/model"), Path("/runs/1/data"))
+    assert (config.out, config.data, config.project) == ("/runs/1/model", "/runs/1/data", "")
+    assert (config.model, config.ensemble, config.epochs, config.criteria) == ("small", 3, 2, True)
+    with pytest.raises(ValueError, match="a training plan has the fields"):
+        TrainingPlan.read("out: /etc")
+
+
+def test_a_model_is_a_preset_a_folder_that_holds_one_or_a_hub_id(tmp_path):
+    assert check_model(" tiny ") == "tiny"
+    assert check_model("owner/name-7B.v2") == "owner/name-7B.v2"
+    with pytest.raises(ValueError, match=r"has no config\.json"):
+        check_model(str(tmp_path))
+    (tmp_path / "config.json").write_text("{}")
+    assert check_model(f"{tmp_path}/../{tmp_path.name}") == str(tmp_path)
+    for bad in ("", "name", "../up/and/away", "owner/name/more", "--out=/etc", "owner/na me", "./here"):
+        with pytest.raises(ValueError, match="allowed are the whole path"):
+            check_model(bad)
+
+
+def test_tfidf_has_nothing_to_train_but_its_head():
+    assert modes_of("tfidf") == ("head",)
+    assert modes_of("tiny") == ("full", "lora", "head")

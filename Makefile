@@ -26,7 +26,7 @@ slow: $(VENV)/dev.stamp
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 # Exports read by TRL's own loaders, figures beside the peers' libraries. Installs torch (CPU) and TRL into .venv-bench.
 bench: .venv-bench/stamp

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from rewardkit.card import CARD_FILE, read_card
 from rewardkit.reward import RewardFn
 
 
-def load_reward_fn(path: str) -> RewardFn:
+def load_reward_fn(path: str, *, criterion_weights: Mapping[str, float] | None = None) -> RewardFn:
     """Loads what `rewardkit train` wrote, a run directory or the model in it, or a sequence classifier with one label.
+
+    Args:
+        path: the folder.
+        criterion_weights: what the heads weigh in the reward, see `rewardkit.criteria`; None is the overall head.
 
     Raises:
         ValueError: if it is no reward model, or was written by a newer version.
@@ -26,12 +31,12 @@ def load_reward_fn(path: str) -> RewardFn:
         case "tfidf":
             from rewardkit.tfidf import TfidfReward
 
-            return TfidfReward.load(path)
+            return TfidfReward.load(path, criterion_weights=criterion_weights)
         case "heads" | "head" | "lora":
             from rewardkit.saved import RewardModel
 
-            return RewardModel.load(path)
+            return RewardModel.load(path, criterion_weights=criterion_weights)
         case "full":
             from rewardkit.members import MembersReward
 
-            return MembersReward.load(path)
+            return MembersReward.load(path, criterion_weights=criterion_weights)

@@ -17,11 +17,6 @@ T = TypeVar("T")
 BUCKET = 16 * 1024 * 1024  # numbers added up in one message
 
 
-def is_first() -> bool:
-    """Whether this process writes; known from the environment before anything heavy is imported."""
-    return int(os.environ.get("RANK", "0")) == 0
-
-
 def join() -> torch.device:
     """Joins the processes that the environment names, if there are several; returns the device to compute on."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:

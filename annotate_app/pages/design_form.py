@@ -96,10 +96,9 @@ def _draw_priorities(design: Design, key: str) -> None:
         min_value=0,
         value=design.refresh_every,
         key=f"{key}-refresh_every",
-        help="After so many judgments a small model is fitted to all of them, and the open pairs "
-        "about which it knows least, on messages unlike those judged before, go first. Takes seconds, runs beside the "
-        "labeling, and needs the order of work By priority. 0 leaves "
-        "priorities as they were imported.",
+        help="After so many judgments a small model is fitted to all of them, and the open pairs about which it knows "
+        "least, on prompts unlike those judged before, go first. Takes seconds, runs beside the labeling, and needs "
+        "the order of work By priority. 0 leaves priorities as they were imported.",
     )
 
 

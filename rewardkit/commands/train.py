@@ -13,7 +13,6 @@ from rewardkit.allocator import keep_large_buffers
 from rewardkit.commands.command import Command
 from rewardkit.config import RewardConfig
 from rewardkit.interruption import Interruption
-from rewardkit.processes import is_first
 from rewardkit.progress import Progress
 from rewardkit.runs import Run, read_status
 
@@ -32,7 +31,7 @@ def _train(config: RewardConfig) -> int:
     progress = Progress()
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr, force=True)
     logging.getLogger("rewardkit").setLevel(logging.INFO)
-    run = Run(config.out, config, resume=config.resume) if is_first() else None
+    run = Run(config.out, config, resume=config.resume) if os.environ.get("RANK", "0") == "0" else None
     with Interruption().listening() as interruption:
         try:
             results = _fit(config, run, interruption, progress)

@@ -19,7 +19,7 @@ from annotate_app.access import Actor
 from annotate_app.demo import create_demo
 from annotate_app.design import Design
 from annotate_app.processes import is_running, signal_group
-from annotate_app.store.jobs import Job
+from annotate_app.store.jobs import ENDED, Job
 from annotate_app.store.store import Store
 from rewardkit.data import Judgment
 from rewardkit.files import read_rows
@@ -66,9 +66,9 @@ def test_the_worker_sets_new_priorities_after_every_so_many_judgments(sqlite_sto
     sqlite_store.projects.update(ADMIN, project.id, design=design)
     before = {item.comparison.id for item in sqlite_store.browsing.find(ADMIN, project.id, state="open", limit=500)}
     start_worker()
-    wait_until(lambda: [job.state for job in rank_jobs(sqlite_store, project.id)] in (["done"], ["failed"]))
+    wait_until(lambda: [job.state in ENDED for job in rank_jobs(sqlite_store, project.id)] == [True])
     (job,) = rank_jobs(sqlite_store, project.id)
-    assert job.state == "done", jobs.read_log(job)
+    assert job.state == "done", job.message
     assert jobs.read_progress(job).share == 1.0
     assert f"priorities of {len(before)} open comparisons" in jobs.read_log(job)
     found = sqlite_store.browsing.find(ADMIN, project.id, state="open", limit=500)
@@ -100,7 +100,9 @@ def test_the_worker_sets_new_priorities_after_every_so_many_judgments(sqlite_sto
     ]
     assert sqlite_store.judgments.import_many(ADMIN, project.id, judgments).num_added == 4
     wait_until(lambda: len(rank_jobs(sqlite_store, project.id)) == 2)
-    wait_until(lambda: rank_jobs(sqlite_store, project.id)[0].state == "done")
+    wait_until(lambda: rank_jobs(sqlite_store, project.id)[0].state in ENDED)
+    job = rank_jobs(sqlite_store, project.id)[0]
+    assert job.state == "done", job.message
 
 
 def test_a_project_with_too_few_judgments_says_so(sqlite_url, sqlite_store, make_project, monkeypatch, capsys):

@@ -40,7 +40,7 @@ def export_datasets(
         parts = {path.stem: path for path in exported.files if path.suffix == ".parquet"}
         splits = {name: datasets.Dataset.from_parquet(str(path), cache_dir=scratch) for name, path in parts.items()}
         with new_folder(out) as folder:
-            datasets.DatasetDict(splits).save_to_disk(str(folder))
+            datasets.DatasetDict(**splits).save_to_disk(str(folder))
             card = next(path for path in exported.files if path.name == "README.md")
             (folder / "README.md").write_text(card.read_text(encoding="utf-8"), encoding="utf-8")
     return replace(exported, path=out, files=(out / "README.md",))

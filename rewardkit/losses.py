@@ -41,9 +41,9 @@ def bradley_terry_loss(
     """Bradley-Terry negative log-likelihood with soft labels, margin and label smoothing.
 
     losses = -(p log sigma(d - m) + (1 - p) log sigma(-d - m)),  d = chosen minus rejected reward.
-    p = 1, m = 0: Bradley and Terry 1952 as used by Ouyang et al. 2022, eq. 1 (arXiv 2203.02155). m: Touvron et al. 2023,
-    eq. 2 (arXiv 2307.09288); here it is asked of whichever side is preferred, so that exchanging the completions and p
-    with 1 - p leaves the loss unchanged. Smoothing e replaces p by (1 - e) p + e (1 - p).
+    p = 1, m = 0: Bradley and Terry 1952 as used by Ouyang et al. 2022, eq. 1 (arXiv 2203.02155). m: Touvron et al.
+    2023, eq. 2 (arXiv 2307.09288); here it is asked of whichever side is preferred, so that exchanging the
+    completions and p with 1 - p leaves the loss unchanged. Smoothing e replaces p by (1 - e) p + e (1 - p).
 
     Args:
         chosen_rewards, rejected_rewards: (B,) float, any unit.

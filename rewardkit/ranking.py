@@ -186,7 +186,7 @@ def prompt_features(texts: Sequence[str], *, seed: int) -> np.ndarray:
     num_features = min(NUM_FEATURES, len(texts) - 1, counts.shape[1] - 1)
     if num_features < 1:
         return np.zeros((len(texts), 1))
-    return normalize(TruncatedSVD(num_features, random_state=seed).fit_transform(counts))
+    return np.asarray(normalize(TruncatedSVD(num_features, random_state=seed).fit_transform(counts)))
 
 
 def _content(comparison: Comparison) -> tuple[object, ...]:

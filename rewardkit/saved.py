@@ -90,7 +90,8 @@ class RewardModel:
         card = read_card(path)
         if card.template and card.template != content_id(tokenizer.chat_template):
             raise ValueError(f"{path}: the chat template is not the one this model was trained with")
-        classifier = load_classifier(path, tokenizer, dtype=dtype).to(device)
+        classifier = load_classifier(path, tokenizer, dtype=dtype)
+        classifier.to(torch.device(device))  # type: ignore[arg-type]
         heads = path / "heads.safetensors"
         weights = load_file(heads)["heads"] if heads.exists() else head_of(classifier).weight.detach().float()
         if card.kind == "lora":

@@ -105,7 +105,7 @@ def test_package_files_hold_a_docstring_and_nothing_else(package: Path) -> None:
 @pytest.mark.parametrize(
     "modules",
     [
-        "rewardkit.data, rewardkit.files, rewardkit.forms, rewardkit.simulation, rewardkit.acquisition, rewardkit.ranking",
+        "rewardkit.data, rewardkit.files, rewardkit.forms, rewardkit.simulation, rewardkit.acquisition",
         "annotate_app.__main__, annotate_app.server, annotate_app.agreement, annotate_app.store.store",
     ],
 )

@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+
 from rewardkit.losses import (
     bradley_terry_loss,
     centring_penalty,

@@ -124,12 +124,12 @@ def test_a_signal_keeps_a_checkpoint_and_ends_cancelled(number: int, preferences
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_two_processes_equal_one(preferences: Path, tmp_path: Path) -> None:
+    # torchrun, because `accelerate launch --cpu` starts a second process only through MPI; the environment is the same
     pytest.importorskip("accelerate")
     one, two = tmp_path / "one", tmp_path / "two"
-    train(*options(preferences, one))
-    launcher = ("-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1",
-                "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0", "-m")  # fmt: skip
-    train(*options(preferences, two), launcher=launcher)
+    train(*options(preferences, one), "--precision=fp32")
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m")
+    train(*options(preferences, two), "--precision=fp32", launcher=launcher)
     assert (status(one)["num_processes"], status(two)["num_processes"]) == (1, 2)
     assert len(metrics(two)) == len(metrics(one)) == 18
     for alone, together in zip(metrics(one), metrics(two), strict=True):

@@ -38,10 +38,10 @@ def choose(page: Page, label: str, option: str) -> None:
 
 
 def finish(page: Page) -> None:
-    """Waits for the report's link."""
-    expect(page.get_by_role("link", name="Open the report")).to_be_visible(timeout=A_TRAINING)
-    expect(page.get_by_text("Done", exact=True)).to_be_visible()
-    expect(page.get_by_text("Test accuracy")).to_be_visible()
+    """Waits until the training has ended well: figures of test rows, and the report's link."""
+    expect(page.get_by_role("heading", name="Last training")).to_be_visible(timeout=A_TRAINING)
+    expect(page.get_by_role("link", name="Open the report")).to_be_visible()
+    expect(page.get_by_test_id("stMetric").filter(has_text="Test accuracy")).to_be_visible()
 
 
 def read_report(page: Page) -> None:

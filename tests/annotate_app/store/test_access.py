@@ -51,6 +51,7 @@ TABLE: dict[str, tuple[str, bool, Callable[[Store, Actor, Project], object]]] = 
     "comparisons.count": ("adjudicator", True, lambda s, a, p: s.comparisons.count(a, p.id)),
     "comparisons.set_overlap": ("lead", True, lambda s, a, p: s.comparisons.set_overlap(a, p.id, "c1", 2)),
     "browsing.find": ("lead", True, lambda s, a, p: s.browsing.find(a, p.id)),
+    "browsing.iterate": ("lead", True, lambda s, a, p: list(s.browsing.iterate(a, p.id))),
     "browsing.stamp": ("adjudicator", True, lambda s, a, p: s.browsing.stamp(a, p.id)),
     "judgments.iterate": ("annotator", True, lambda s, a, p: list(s.judgments.iterate(a, p.id))),
     "judgments.of_comparison": ("adjudicator", True, lambda s, a, p: s.judgments.of_comparison(a, p.id, "c0")),

@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 from scipy import sparse
-from scipy.sparse.csgraph import connected_components
+from scipy.sparse.csgraph import NegativeCycleError, bellman_ford, connected_components
 from scipy.special import expit
 
 Ties = Literal["half", "davidson"]
@@ -49,6 +49,29 @@ def components(games: np.ndarray, *, strong: bool = False) -> np.ndarray:
     return connected_components(sparse.csr_array(games > 0), directed=strong, connection="strong")[1]
 
 
+def is_finite(wins: np.ndarray, ties: np.ndarray, rule: Ties) -> bool:
+    """Whether the likelihood has its maximum at finite strengths.
+
+    half: every model is reached from every other along wins and ties (Ford 1957). davidson: besides, strengths cannot
+    run off together with nu, as they can where a model draws but never wins: along t -> inf with log nu = t / 2 no
+    outcome loses likelihood if b_i - b_j >= 1 for every win and |b_i - b_j| <= 1 for every tie. Such b exist unless
+    these difference constraints hold a negative cycle.
+
+    Args:
+        wins, ties: as for `fit_bradley_terry`.
+    """
+    if components(wins + ties / 2, strong=True).max(initial=0) > 0:
+        return False
+    if rule == "half" or not ties.any():
+        return True
+    bounds = np.where(wins > 0, -1.0, np.where(ties > 0, 1.0, 0.0))  # [i, j]: b_j - b_i is at most this
+    try:
+        bellman_ford(sparse.csr_array(bounds), indices=0)  # every model is reached from the first
+    except NegativeCycleError:
+        return True
+    return False
+
+
 def fit_bradley_terry(
     wins: np.ndarray,
     ties: np.ndarray,
@@ -62,7 +85,7 @@ def fit_bradley_terry(
 
     half: P(i beats j) = sigma(b_i - b_j), a tie is half a win for each (Bradley and Terry 1952; Zermelo 1929).
     davidson: P(i beats j) = e^b_i / Z, P(tie) = nu e^((b_i + b_j) / 2) / Z, Z the sum of the three outcomes' terms
-    (Davidson 1970, eq. 2.4). Both are concave; the optimum is finite where wins connect all models in both directions.
+    (Davidson 1970, eq. 2.4). Both are concave.
 
     Args:
         wins: (M, M) wins of row over column.
@@ -70,10 +93,9 @@ def fit_bradley_terry(
         start: (M,) log strengths to begin with.
 
     Raises:
-        ValueError: if the games do not connect all models in both directions (see `components`).
+        ValueError: if the optimum is not finite (see `is_finite`).
     """
-    beats = wins + ties / 2
-    if len(wins) > 1 and components(beats, strong=True).max() > 0:
+    if not is_finite(wins, ties, rule):
         raise ValueError("no finite fit: some models only ever win, or only ever lose, against the rest")
     with_ties = rule == "davidson" and bool(ties.any())
     beta = np.zeros(len(wins)) if start is None else start.astype(np.float64)

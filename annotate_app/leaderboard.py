@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from annotate_app.bootstrap import percentile_interval
-from annotate_app.bradley_terry import TIES, Strengths, Ties, components, fit_bradley_terry
+from annotate_app.bradley_terry import TIES, Strengths, Ties, components, fit_bradley_terry, is_finite
 from annotate_app.pairs import Z_95
 from annotate_app.votes import CHOICE_CODES, Votes
 
-NUDGE = 0.5  # ties lent to every pair that met, where a model only ever won or lost
+NUDGE = 0.5  # of a comparison, half won by each, lent to every pair that met where no finite strengths fit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,15 +199,10 @@ def _fit_group(
     wins, tied = games.tables(games.multiplicity, size)
     notes: list[str] = []
     nudge = np.zeros((size, size))
-    circles = components(wins + tied / 2, strong=True)
-    if circles.max() > 0:
-        nudge = NUDGE * ((wins + wins.T + tied) > 0)
-        outside = [name for name, circle in zip(names, circles, strict=True) if circle != np.bincount(circles).argmax()]
-        notes.append(
-            f"only ever better or only ever worse than the rest: {', '.join(outside)}; that has no finite strength, "
-            f"so {NUDGE} ties were lent to every pair that met"
-        )
-    fitted = fit_bradley_terry(wins, tied + nudge, rule=ties)
+    if not is_finite(wins, tied, ties):
+        nudge = NUDGE / 2 * ((wins + wins.T + tied) > 0)
+        notes.append(_lent(wins + tied / 2, names))
+    fitted = fit_bradley_terry(wins + nudge, tied, rule=ties)
     error = fitted.standard_errors()
     low, high = fitted.log_strength - Z_95 * error, fitted.log_strength + Z_95 * error
     if num_resamples:
@@ -237,6 +232,18 @@ def _fit_group(
     return fitted, standings, notes
 
 
+def _lent(beats: np.ndarray, names: list[str]) -> str:
+    """The note that says why, and what, was lent to the pairs."""
+    circles = components(beats, strong=True)
+    outside = [name for name, circle in zip(names, circles, strict=True) if circle != np.bincount(circles).argmax()]
+    why = (
+        f"only ever better or only ever worse than the rest: {', '.join(outside)}; that has no finite strength"
+        if outside
+        else "some models drew but never won, which leaves strengths and ties without finite values"
+    )
+    return f"{why}, so {NUDGE / 2} wins for each side were lent to every pair that met"
+
+
 def _resample(
     games: Games, nudge: np.ndarray, start: np.ndarray, ties: Ties, num_resamples: int, rng: np.random.Generator
 ) -> np.ndarray:
@@ -246,7 +253,7 @@ def _resample(
     for _ in range(num_resamples):
         weights = rng.multinomial(total, games.multiplicity / total)
         wins, tied = games.tables(weights, len(start))
-        if components(wins + (tied + nudge) / 2, strong=True).max() > 0:
+        if not is_finite(wins + nudge, tied, ties):
             continue
-        found.append(fit_bradley_terry(wins, tied + nudge, rule=ties, start=start, tolerance=1e-5).log_strength)
+        found.append(fit_bradley_terry(wins + nudge, tied, rule=ties, start=start, tolerance=1e-5).log_strength)
     return np.array(found).reshape(-1, len(start))

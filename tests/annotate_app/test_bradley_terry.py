@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.optimize import minimize
+from scipy.optimize import linprog, minimize
 
-from annotate_app.bradley_terry import TIES, components, fit_bradley_terry
+from annotate_app.bradley_terry import TIES, components, fit_bradley_terry, is_finite
 from annotate_app.votes import Votes
 
 
@@ -151,3 +151,50 @@ def test_models_that_only_win_have_no_fit() -> None:
         fit_bradley_terry(wins, np.zeros((3, 3)))
     assert len(set(components(wins, strong=True))) == 2
     assert len(set(components(wins))) == 1
+
+
+def test_two_models_that_only_draw_have_no_finite_davidson_fit() -> None:
+    ties = np.array([[0, 2], [2, 0]])
+    nothing = np.zeros((2, 2))
+    assert is_finite(nothing, ties, "half")
+    assert not is_finite(nothing, ties, "davidson")
+    assert is_finite(np.array([[0, 1], [1, 0]]), ties, "davidson")
+    # n drew with both and never won: its strength sinks while nu rises
+    wins, drawn = np.array([[0, 5, 0], [0, 0, 0], [0, 3, 0]]), np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]])
+    assert is_finite(wins, drawn, "half")
+    assert not is_finite(wins, drawn, "davidson")
+    with pytest.raises(ValueError, match="no finite fit"):
+        fit_bradley_terry(wins, drawn, rule="davidson")
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_finite_davidson_fits_are_those_without_a_direction_of_recession(seed: int) -> None:
+    """The slow twin: a linear program looks for a direction along which no outcome's likelihood falls."""
+    rng = np.random.default_rng(seed)
+    size = int(rng.integers(2, 5))
+    wins = rng.binomial(1, 0.35, (size, size)).astype(float)
+    np.fill_diagonal(wins, 0)
+    ties = np.triu(rng.binomial(1, 0.4, (size, size)), 1).astype(float)
+    ties += ties.T
+    rows = []  # of rows @ (b, t) >= 0, t the direction of log nu
+    for i, j in np.argwhere(wins):
+        gap = np.eye(size)[i] - np.eye(size)[j]
+        rows += [np.append(gap, 0), np.append(gap / 2, -1)]
+    for i, j in np.argwhere(ties):
+        rows.append(np.append((np.eye(size)[i] - np.eye(size)[j]) / 2, 1))
+    constraints = np.array(rows).reshape(-1, size + 1)
+    moves = False
+    for axis in range(size + 1):
+        for sign in (1.0, -1.0):
+            if axis == size and not ties.any():
+                continue  # without ties nu takes no part
+            solved = linprog(
+                -sign * np.eye(size + 1)[axis],
+                A_ub=-constraints if rows else None,
+                b_ub=np.zeros(len(rows)) if rows else None,
+                A_eq=np.append(np.eye(size)[0], 0)[None],
+                b_eq=[0],
+                bounds=(-1, 1),
+            )
+            moves = moves or -solved.fun > 1e-9
+    assert is_finite(wins, ties, "davidson") == (not moves)

@@ -9,10 +9,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
 	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-MODEL_TESTS := tests/rewardkit tests/annotate_app/test_refresh.py tests/annotate_app/test_scorer.py \
-	tests/annotate_app/test_trainings.py tests/annotate_app/browser/test_training.py
-
-.PHONY: start test slow slow-models lint bench clean
+.PHONY: start test slow lint bench clean
 
 start: $(VENV)/app.stamp
 	$(BIN)/annotate-app serve --demo --port $(PORT)
@@ -21,15 +18,10 @@ test: $(VENV)/dev.stamp
 	@bash tests/system_packages.sh
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow and not bench"
 
-# The long tests of the app: load, kill -9, statistics over many seeds.
+# The long tests: load, kill -9, trainings killed and resumed, several processes, the whole way in a browser.
 slow: $(VENV)/dev.stamp
 	@bash tests/system_packages.sh
-	$(BIN)/python -m pytest -m "slow and not bench" tests $(addprefix --ignore=,$(MODEL_TESTS))
-
-# The long tests of reward models: trainings killed and resumed, several processes, the whole way in a browser.
-slow-models: $(VENV)/dev.stamp
-	@bash tests/system_packages.sh
-	$(BIN)/python -m pytest -m "slow and not bench" $(MODEL_TESTS)
+	$(BIN)/python -m pytest -m "slow and not bench"
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .

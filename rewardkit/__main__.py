@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import jsonargparse
 
 from rewardkit.commands.command import add_config, read_config
+from rewardkit.threads import sleep_between_products
 
 # The rooms of rewardkit.commands, in the order of a day's work.
 ROOMS = ("train", "evaluate", "score", "rank", "merge")
@@ -49,6 +50,7 @@ def one_line(error: BaseException) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; the exit code is 0 done, 1 failed, 2 bad input."""
+    sleep_between_products()
     words = list(sys.argv[1:] if argv is None else argv)
     name = words[0] if words and words[0] in ROOMS else ""
     label = f"rewardkit {name}".strip()

@@ -18,6 +18,7 @@ from typing import TextIO
 
 from rewardkit.data import Message
 from rewardkit.reward import RewardFn
+from rewardkit.threads import sleep_between_products
 
 
 def answer(line: str, reward_fn: RewardFn) -> dict[str, object]:
@@ -48,6 +49,7 @@ def main(model: str) -> int:
     """Loads a model and serves standard input; the exit code."""
     out = os.fdopen(os.dup(1), "w")  # libraries that print must not get between the answers
     os.dup2(2, 1)
+    sleep_between_products()
     try:
         from rewardkit.loading import load_reward_fn
 

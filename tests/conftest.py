@@ -13,6 +13,9 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores; read when torch and numpy are first imported
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import psycopg
 import pytest
 from hypothesis import settings

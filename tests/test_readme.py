@@ -23,6 +23,7 @@ def commands() -> list[list[str]]:
     return [shlex.split(line) for line in lines if line]
 
 
+@pytest.mark.slow
 def test_every_command_runs_on_the_samples(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "data" / "samples", tmp_path / "data" / "samples")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TIEBREAK_")}

@@ -34,6 +34,7 @@ def sign_in(page: Page, url: str, name: str) -> None:
     expect(page.get_by_test_id("stSidebarNav")).to_be_visible(timeout=30_000)
 
 
+@pytest.mark.slow
 def test_every_page_comes_from_this_host_alone(
     start_server: Callable, sqlite_url: str, add_account: Callable[..., Actor], page: Page
 ) -> None:
@@ -78,6 +79,7 @@ def test_a_session_survives_a_reload_and_ends_with_signing_out(
     expect(page).to_have_url(f"{server.url}/sign-in")
 
 
+@pytest.mark.slow
 def test_an_open_page_says_so_once_its_session_has_ended(
     start_server: Callable, sqlite_url: str, add_account: Callable[..., Actor], page: Page
 ) -> None:

@@ -81,6 +81,7 @@ def test_no_script_runs_and_no_request_leaves(
     expect(desk.shown.locator(".talk")).to_contain_text(f"{OUTSIDE}/image.png")
 
 
+@pytest.mark.slow
 def test_a_link_opens_elsewhere_on_a_click_and_not_before(
     start_server: Callable, sqlite_url: str, labeling_project: Callable, open_desk: Callable
 ) -> None:
@@ -102,6 +103,7 @@ def test_a_link_opens_elsewhere_on_a_click_and_not_before(
         link.click()
 
 
+@pytest.mark.slow
 def test_a_megabyte_of_text_is_shown_cut_and_then_whole_without_freezing(
     start_server: Callable, sqlite_url: str, labeling_project: Callable, open_desk: Callable, pairs: Callable
 ) -> None:

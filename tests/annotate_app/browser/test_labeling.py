@@ -77,6 +77,7 @@ def test_keys_typed_ahead_judge_the_two_pairs_they_were_typed_for(
     assert screen == [-2, 2]
 
 
+@pytest.mark.slow
 def test_enter_three_times_submits_once(
     start_server: Callable,
     sqlite_url: str,
@@ -125,6 +126,7 @@ def test_a_reload_keeps_the_pair_and_what_was_answered_so_far(
     assert judgment.rationale == "left invents 2 refunds"
 
 
+@pytest.mark.slow
 def test_two_tabs_show_the_same_pair_and_count_it_once(
     start_server: Callable,
     sqlite_url: str,
@@ -148,6 +150,7 @@ def test_two_tabs_show_the_same_pair_and_count_it_once(
     assert len(judgments_of(project)) == 1
 
 
+@pytest.mark.slow
 def test_a_pair_judged_elsewhere_is_refused_and_what_was_answered_is_shown(
     start_server: Callable,
     sqlite_url: str,
@@ -173,6 +176,7 @@ def test_a_pair_judged_elsewhere_is_refused_and_what_was_answered_is_shown(
     expect(refusal).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_an_answer_given_while_the_server_is_down_arrives_when_it_is_back(
     start_server: Callable,
     sqlite_url: str,
@@ -196,6 +200,7 @@ def test_an_answer_given_while_the_server_is_down_arrives_when_it_is_back(
     desk.judge("4", "Enter")
 
 
+@pytest.mark.slow
 def test_an_answer_on_its_way_when_the_browser_is_closed_arrives_with_the_next_visit(
     start_server: Callable,
     sqlite_url: str,
@@ -221,6 +226,7 @@ def test_an_answer_on_its_way_when_the_browser_is_closed_arrives_with_the_next_v
     assert [judgment.strength for judgment in judgments_of(project)] == [2]
 
 
+@pytest.mark.slow
 def test_skip_edit_and_leaving_an_edit(
     start_server: Callable,
     sqlite_url: str,
@@ -254,6 +260,7 @@ def test_skip_edit_and_leaving_an_edit(
     assert (skipped.choice, skipped.reason) == ("skip", "broken or empty text")
 
 
+@pytest.mark.slow
 def test_letters_typed_into_the_rationale_are_text_and_streamlit_does_not_rerun_on_r(
     start_server: Callable,
     sqlite_url: str,
@@ -277,6 +284,7 @@ def test_letters_typed_into_the_rationale_are_text_and_streamlit_does_not_rerun_
     assert [judgment.rationale for judgment in judgments_of(project)] == ["1 robot struck"]
 
 
+@pytest.mark.slow
 def test_no_source_reaches_the_browser(
     start_server: Callable, sqlite_url: str, labeling_project: Callable, open_desk: Callable, pairs: Callable
 ) -> None:
@@ -298,6 +306,7 @@ def test_no_source_reaches_the_browser(
     assert b"secret-" not in received
 
 
+@pytest.mark.slow
 def test_an_empty_queue_says_so_and_finds_new_pairs(
     start_server: Callable, sqlite_url: str, labeling_project: Callable, open_desk: Callable, pairs: Callable
 ) -> None:

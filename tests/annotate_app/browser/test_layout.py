@@ -43,6 +43,7 @@ CONTRASTS = """() => {
 }"""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_text_has_enough_contrast(
     start_server: Callable,
@@ -63,6 +64,7 @@ def test_every_text_has_enough_contrast(
     assert (int(ground[4:].split(",")[0]) < 100) == (scheme == "dark")
 
 
+@pytest.mark.slow
 def test_a_phone_shows_one_response_under_the_other_and_nothing_sticks_out(
     start_server: Callable,
     sqlite_url: str,
@@ -117,6 +119,7 @@ def test_the_work_fits_the_window_and_each_pair_starts_at_its_top(
     assert desk.shown.locator(".pane.left").bounding_box() == before  # nothing moved
 
 
+@pytest.mark.slow
 def test_questions_are_radio_groups_with_names_and_focus_goes_in_order(
     start_server: Callable,
     sqlite_url: str,

@@ -25,6 +25,9 @@ def test_byte_order_mark_is_no_part_of_the_first_row(tmp_path):
     assert list(read_rows(path)) == [(1, {"a": 1})]
 
 
+TRUNCATED = gzip.compress(b'{"a": 1}\n' * 5000, mtime=0)[:-9]
+
+
 @pytest.mark.parametrize(
     "text",
     ['[{"a": 1}, {"a": 2}]', '[\n{"a": 1}\n,\n{"a": 2}\n]\n', '{"data": [{"a": 1}, {"a": 2}]}', '{"a": 1}\n{"a": 2}\n'],
@@ -109,9 +112,21 @@ def test_name_tells_the_format_before_the_content(tmp_path):
         ("rows.csv", b"a,b\n\xe4,1\n", r"rows.csv:2: byte 0xe4 at 0 of the line is not UTF-8"),
         ("rows.csv", "a,b\n".encode("utf-16"), r"rows.csv:1: the text is UTF-16"),
         ("rows.parquet", b"PAR1 and no more", r"rows.parquet: after record 0: not readable as Parquet"),
-        ("rows.jsonl.gz", gzip.compress(b'{"a": 1}\n' * 5000, mtime=0)[:-9], r"rows.jsonl.gz:\d+: the gzip data is truncated"),
-        ("rows.json.gz", gzip.compress(b'{"a": 1}\n' * 5000, mtime=0)[:-9], r"rows.json.gz:\d+: the gzip data is truncated"),
-        ("rows.parquet.gz", gzip.compress(b"PAR1" * 5000, mtime=0)[:-9], r"rows.parquet.gz: the gzip data is truncated"),
+        (
+            "rows.jsonl.gz",
+            TRUNCATED,
+            r"rows.jsonl.gz:\d+: the gzip data is truncated",
+        ),
+        (
+            "rows.json.gz",
+            TRUNCATED,
+            r"rows.json.gz:\d+: the gzip data is truncated",
+        ),
+        (
+            "rows.parquet.gz",
+            gzip.compress(b"PAR1" * 500, mtime=0)[:-9],
+            r"rows.parquet.gz: the gzip data is truncated",
+        ),
     ],
 )
 def test_errors_name_file_and_line(tmp_path, name, data, message):

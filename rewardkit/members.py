@@ -46,9 +46,7 @@ class MembersReward:
         self.card = card
 
     @classmethod
-    def load(
-        cls, path: str | Path, *, device: str = "cpu", criterion_weights: Mapping[str, float] | None = None
-    ) -> MembersReward:
+    def load(cls, path: str | Path, *, criterion_weights: Mapping[str, float] | None = None) -> MembersReward:
         """Loads what `train_members` wrote.
 
         Raises:
@@ -60,7 +58,7 @@ class MembersReward:
             raise ValueError(f"{path}: a model of kind {card.kind!r}, not full")
         if missing := [each for each in folders if not (each / CARD_FILE).exists()]:
             raise ValueError(f"{missing[0]} is missing")
-        members = [RewardModel.load(each, device=device, criterion_weights=criterion_weights) for each in folders]
+        members = [RewardModel.load(each, criterion_weights=criterion_weights) for each in folders]
         return cls(members, card)
 
     def __call__(self, prompts: Sequence[Sequence[Message]], completions: Sequence[str]) -> Reward:

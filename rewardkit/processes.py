@@ -23,6 +23,11 @@ def join() -> torch.device:
         from accelerate import PartialState
 
         return torch.device(PartialState().device or "cpu")
+    return own_device()
+
+
+def own_device() -> torch.device:
+    """What a process by itself computes on: the GPU where there is one."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 

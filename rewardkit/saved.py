@@ -26,11 +26,15 @@ from rewardkit.criteria import check_criterion_weights, combine
 from rewardkit.data import Message, content_id
 from rewardkit.ensemble import LoraEnsemble, read_ensemble
 from rewardkit.model import RewardScorer, head_of, load_classifier
+from rewardkit.processes import own_device
 from rewardkit.reward import Reward
 from rewardkit.tokens import load_tokenizer, tokenise
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+# Tokens of a batch when scoring: on a CPU its activations stay in the cache, a GPU has to be filled.
+TOKENS_ON_CPU, TOKENS_ON_GPU = 1024, 16384
 
 
 def save(scorer: RewardScorer, tokenizer: PreTrainedTokenizerBase, card: Card, out_dir: str | Path) -> None:
@@ -73,13 +77,14 @@ class RewardModel:
         cls,
         path: str | Path,
         *,
-        device: str = "cpu",
+        device: torch.device | None = None,
         dtype: torch.dtype = torch.float32,
         criterion_weights: Mapping[str, float] | None = None,
     ) -> RewardModel:
         """Loads what `save` wrote, or any sequence classifier with one label, which is then a single member.
 
         Args:
+            device: None is the GPU where there is one.
             criterion_weights: what the heads weigh in the reward, see `rewardkit.criteria`; None is the overall head.
 
         Raises:
@@ -91,7 +96,8 @@ class RewardModel:
         if card.template and card.template != content_id(tokenizer.chat_template):
             raise ValueError(f"{path}: the chat template is not the one this model was trained with")
         classifier = load_classifier(path, tokenizer, dtype=dtype)
-        classifier.to(torch.device(device))  # type: ignore[arg-type]
+        device = device or own_device()
+        classifier.to(device)  # type: ignore[arg-type]
         heads = path / "heads.safetensors"
         weights = load_file(heads)["heads"] if heads.exists() else head_of(classifier).weight.detach().float()
         if card.kind == "lora":
@@ -103,12 +109,16 @@ class RewardModel:
 
     @torch.inference_mode()
     def __call__(
-        self, prompts: Sequence[Sequence[Message]], completions: Sequence[str], *, token_budget: int = 8192
+        self, prompts: Sequence[Sequence[Message]], completions: Sequence[str], *, token_budget: int = 0
     ) -> Reward:
         """Rewards of B completions, one prompt each, by every member; results in the given order.
 
         Completions of one prompt share its tokens where rows run packed; rows of like length share a batch.
+
+        Args:
+            token_budget: tokens of a batch; 0 takes what suits the device.
         """
+        token_budget = token_budget or (TOKENS_ON_CPU if self.scorer.heads.device.type == "cpu" else TOKENS_ON_GPU)
         groups: dict[object, list[int]] = {}
         for index, prompt in enumerate(prompts):
             groups.setdefault(tuple(prompt) if self.scorer.packed else index, []).append(index)

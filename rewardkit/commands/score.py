@@ -44,9 +44,10 @@ def _precision(config: ScoreConfig) -> AbstractContextManager[object]:
         return nullcontext()  # without torch: a TF-IDF model knows nothing of it
     import torch
 
+    from rewardkit.processes import own_device
     from rewardkit.training import multiplies_bf16
 
-    device = torch.device("cpu")  # where models are loaded
+    device = own_device()
     wanted = config.precision == "bf16" or multiplies_bf16(device)
     return torch.autocast(device.type, torch.bfloat16) if wanted else nullcontext()
 

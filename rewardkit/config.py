@@ -24,7 +24,7 @@ class RewardConfig:
         eval_data: held-out preferences; without it `eval_share` of the prompts is held out.
         out: the run directory.
         resume: continue the run in `out` from its last checkpoint.
-        mode: train all weights, LoRA adapters, or only a head on frozen features.
+        mode: train all weights, LoRA adapters, or only a head on frozen features; left out, a head for tfidf, else all.
         ensemble: K, number of members.
         members: what a member of its own has: a head, a LoRA adapter and a head, or all weights.
         bootstrap: members draw their own rows with replacement.
@@ -63,7 +63,7 @@ class RewardConfig:
     db: str = ""
     eval_data: str = ""
     resume: bool = False
-    mode: Mode = "full"
+    mode: Mode | None = None
     ensemble: int = 1
     members: Members = "heads"
     bootstrap: bool = True
@@ -95,6 +95,8 @@ class RewardConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if self.mode is None:
+            object.__setattr__(self, "mode", "head" if self.model == "tfidf" else "full")
         if bool(self.data) == bool(self.project):
             raise ValueError("give either data or project")
         for name, least in (("ensemble", 1), ("batch_size", 1), ("token_budget", 1), ("max_length", 8), ("epochs", 1)):

@@ -132,10 +132,11 @@ def import_comparisons(
         if stage.bad and options.on_bad_row == "error":
             raise BadRowsError(stage.bad)
         staged = (comparison for comparison, _ in unspool(spool))
-        added = store.comparisons.add(actor, project_id, staged, overlap=options.overlap)
         num_labels = 0
-        if options.labels:
-            num_labels = store.judgments.import_many(actor, project_id, _labels(spool)).num_added
+        with store.together():
+            added = store.comparisons.add(actor, project_id, staged, overlap=options.overlap)
+            if options.labels:
+                num_labels = store.judgments.import_many(actor, project_id, _labels(spool)).num_added
     return Imported(
         num_rows=stage.num_rows,
         num_added=added.num_added,

@@ -38,6 +38,7 @@ class Database:
         self.url = url
         self.engine = _create_engine(url)
         self._turn = FairLock() if self.is_sqlite else nullcontext()
+        self._shared = threading.local()  # .connection: of the `together` that this thread is in
 
     @property
     def is_sqlite(self) -> bool:
@@ -47,6 +48,10 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that sees one consistent state and writes nothing."""
+        joined = self._joined()
+        if joined is not None:
+            yield joined
+            return
         options = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         with self.engine.connect().execution_options(**options) as connection, connection.begin():
             yield connection
@@ -54,12 +59,33 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that is on disk when the block ends, or leaves no trace when it raises."""
+        joined = self._joined()
+        if joined is not None:
+            with joined.begin_nested():
+                yield joined
+            return
         with (
             self._turn,
             self.engine.connect().execution_options(immediate=True) as connection,
             connection.begin(),
         ):
             yield connection
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Makes one write transaction of all that this thread reads and writes in the block: all of it or nothing.
+
+        On SQLite everybody else who writes waits until it ends, so what can be prepared is prepared before.
+        """
+        with self.write() as connection:
+            self._shared.connection = connection
+            try:
+                yield
+            finally:
+                del self._shared.connection
+
+    def _joined(self) -> Connection | None:
+        return getattr(self._shared, "connection", None)
 
     def close(self) -> None:
         """Closes all pooled connections."""

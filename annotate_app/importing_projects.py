@@ -1,6 +1,7 @@
 """A project made from an export of a whole one: read and checked first, then written in one transaction.
 
-A failure, or the end of the process, at any point leaves the installation as it was.
+A failure, or the end of the process, at any point leaves the installation as it was. Members come back by the names of
+the export: accounts of these names join, for others accounts are made that cannot sign in (`members.insert_former`).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import groupby
 from pathlib import Path
 from typing import IO, Any
@@ -22,6 +23,7 @@ from annotate_app.importing import Tell, read_comparisons, unspool
 from annotate_app.importing_judgments import BallotOptions, stage_judgments
 from annotate_app.store.comparisons import Gold
 from annotate_app.store.judgments import Decision
+from annotate_app.store.members import FormerMember
 from annotate_app.store.projects import Project
 from annotate_app.store.store import Store
 from annotate_app.whole_project import PARTS, VERSION, Row, is_project
@@ -32,13 +34,15 @@ from rewardkit.judgment_rows import read_criteria
 
 @dataclass(frozen=True, kw_only=True)
 class ImportedProject:
-    """What reading a project back did."""
+    """What reading a project back did; `num_accounts` were made for members (and are among them)."""
 
     project: Project
     num_comparisons: int
     num_judgments: int
     num_adjudications: int
     num_golds: int
+    num_members: int
+    num_accounts: int
 
 
 def import_project(
@@ -76,6 +80,7 @@ class _Parts:
     priorities: Mapping[str, float]
     golds: Mapping[str, Gold]
     decisions: Mapping[str, Decision]
+    members: Sequence[FormerMember]
 
 
 def _read_parts(folder: Path, path: str | Path) -> _Parts:
@@ -90,6 +95,7 @@ def _read_parts(folder: Path, path: str | Path) -> _Parts:
         priorities={str(row["id"]): row["priority"] for row in rows if row.get("priority")},
         golds={str(row["id"]): Gold(**row["gold"]) for row in rows if row.get("gold")},
         decisions={str(row["comparison_id"]): _decision(row) for _, row in read_rows(folder / "adjudications.jsonl")},
+        members=_read_members(folder, path),
     )
 
 
@@ -111,6 +117,9 @@ def _write_parts(store: Store, actor: Actor, parts: _Parts, judgments: IO[bytes]
         store.comparisons.set_priorities(actor, project.id, parts.priorities)
     for key, gold in parts.golds.items():
         store.comparisons.set_gold(actor, project.id, key, gold)
+    # Before their judgments, which then fill the slots of their groups.
+    pseudonyms = not parts.about.get("names", False)
+    num_accounts = store.projects.import_members(actor, project.id, parts.members, pseudonyms=pseudonyms)
     num_judgments = store.judgments.import_many(actor, project.id, unspool(judgments)).num_added
     for key, decision in parts.decisions.items():
         store.judgments.adjudicate(actor, project.id, key, decision)
@@ -120,6 +129,8 @@ def _write_parts(store: Store, actor: Actor, parts: _Parts, judgments: IO[bytes]
         num_judgments=num_judgments,
         num_adjudications=len(parts.decisions),
         num_golds=len(parts.golds),
+        num_members=len(parts.members),
+        num_accounts=num_accounts,
     )
 
 
@@ -140,7 +151,7 @@ def _opened(path: Path) -> Iterator[Path]:
 
 
 def _read_about(folder: Path, path: str | Path) -> dict[str, Any]:
-    missing = [name for name in PARTS[:4] if not (folder / name).is_file()]
+    missing = [name for name in PARTS if not (folder / name).is_file()]
     if missing:
         raise ValueError(f"{path}: {missing[0]} is missing")
     try:
@@ -151,6 +162,20 @@ def _read_about(folder: Path, path: str | Path) -> dict[str, Any]:
         found = about.get("tiebreak_project") if isinstance(about, dict) else about
         raise ValueError(f"{path}: project.json is of version {found!r}, allowed is {VERSION}")
     return about
+
+
+def _read_members(folder: Path, path: str | Path) -> list[FormerMember]:
+    members = []
+    for number, row in read_rows(folder / "members.jsonl"):
+        try:
+            members.append(FormerMember(**{each.name: row[each.name] for each in fields(FormerMember)}))
+        except (KeyError, ValueError, TypeError, AttributeError) as error:
+            raise ValueError(f"{path}: members.jsonl:{number}: {_reason(error)}") from error
+    return members
+
+
+def _reason(error: Exception) -> str:
+    return f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
 
 
 def _decision(row: Row) -> Decision:

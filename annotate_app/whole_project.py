@@ -1,7 +1,8 @@
 """A whole project as a folder or a zip, for another installation; `annotate_app.importing_projects` reads it back.
 
 Its parts: `project.json` (design, rubric versions), then comparisons, judgments, adjudications and members as JSONL.
-Read back, it gives the same comparisons, the same counting judgments and so the same figures.
+Read back, it gives the same comparisons, the same counting judgments and so the same figures, and the same members,
+under the names of the export: pseudonyms unless it was asked for names.
 """
 
 from __future__ import annotations
@@ -119,6 +120,7 @@ def _write_parts(
         "name": project.name,
         "description": project.description,
         "simulated": project.simulated,
+        "names": names,
         "created_at": project.created_at,
         "design": project.design.as_dict(),
         "rubrics": rubrics,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Row, select, update
@@ -12,7 +13,15 @@ from annotate_app.access import Actor
 from annotate_app.design import Design
 from annotate_app.store import audit, tables
 from annotate_app.store.database import Database, insert_row
-from annotate_app.store.members import Member, change_member, end_membership, join_project, read_members
+from annotate_app.store.members import (
+    FormerMember,
+    Member,
+    change_member,
+    end_membership,
+    insert_former,
+    join_project,
+    read_members,
+)
 from annotate_app.store.progress import Progress, read_progress
 from annotate_app.store.rights import checked_content, checked_text, lock_design, require_member
 from annotate_app.store.rubrics import RubricVersion, insert_rubric, newest_version, read_rubrics
@@ -165,6 +174,22 @@ class Projects:
             require_member(connection, actor, project_id, "adding a member", "lead")
             name = join_project(connection, project_id, user_id, group)
             audit.record(connection, actor, "member add", project_id=project_id, subject=name, detail={"group": group})
+
+    def import_members(self, actor: Actor, project_id: int, former: Sequence[FormerMember], *, pseudonyms: bool) -> int:
+        """Lets in those who worked on the project elsewhere; see `members.insert_former`. Lead or above.
+
+        Args:
+            pseudonyms: whether the names are such, so that nobody will ever sign in by them.
+
+        Returns:
+            The number of accounts made for it.
+        """
+        with self._database.write() as connection:
+            require_member(connection, actor, project_id, "importing members", "lead")
+            num_made = insert_former(connection, project_id, former, pseudonyms=pseudonyms)
+            detail = {"num_members": len(former), "num_accounts": num_made}
+            audit.record(connection, actor, "members import", project_id=project_id, detail=detail)
+        return num_made
 
     def set_member_state(self, actor: Actor, project_id: int, user_id: int, state: str) -> None:
         """Sets a member qualifying, active, paused or failed. Lead or above."""

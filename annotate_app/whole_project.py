@@ -77,7 +77,7 @@ def _write_parts(
     store: Store, actor: Actor, project: Project, folder: Path, names: bool, tell: Tell | None
 ) -> dict[str, int]:
     votes = store.judgments.votes(actor, project.id)
-    pseudonyms = Pseudonyms.of(store, project)
+    pseudonyms = Pseudonyms.of(store, actor, project.id)
 
     def called(name: str) -> str:
         return name if names else pseudonyms.of_name(name)

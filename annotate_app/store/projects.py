@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, insert, select, update
 
 from annotate_app import rubric as rubric_language
 from annotate_app.access import Actor
@@ -69,6 +70,8 @@ class Projects:
             name = _free_name(connection, name)
             values = {"description": description, "design": design.as_dict(), "simulated": simulated}
             project_id = insert_row(connection, tables.project, name=name, created_at=time.time(), **values)
+            key = secrets.token_hex(32)
+            connection.execute(insert(tables.pseudonym_key).values(project_id=project_id, key=key))
             insert_rubric(connection, actor, project_id, 1, rubric_text)
             if actor.user_id is not None:
                 join_project(connection, project_id, actor.user_id, "", "active")
@@ -205,6 +208,14 @@ class Projects:
             require_member(connection, actor, project_id, "removing a member", "lead")
             end_membership(connection, project_id, user_id)
             audit.record(connection, actor, "member remove", project_id=project_id, detail={"user_id": user_id})
+
+    def pseudonym_key(self, actor: Actor, project_id: int) -> bytes:
+        """What the project's pseudonyms are made with, the same for good. Adjudicator or above."""
+        columns = tables.pseudonym_key.c
+        with self._database.read() as connection:
+            require_member(connection, actor, project_id, "making pseudonyms", "adjudicator")
+            query = select(columns.key).where(columns.project_id == project_id)
+            return bytes.fromhex(connection.execute(query).scalar_one())
 
     def progress(self, actor: Actor, project_id: int) -> Progress:
         """How far the project is. Adjudicator or above."""

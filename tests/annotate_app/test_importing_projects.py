@@ -133,7 +133,7 @@ def test_members_come_back_under_their_pseudonyms_and_never_sign_in(
     export_project(store, ADMIN, home.id, tmp_path / "home.zip")
     made = import_project(away, ADMIN, tmp_path / "home.zip")
     assert (made.num_members, made.num_accounts) == (3, 3)
-    names = {name: Pseudonyms.of(store, home).of_name(name) for name in ("anna", "lea", "paul")}
+    names = {name: Pseudonyms.of(store, ADMIN, home.id).of_name(name) for name in ("anna", "lea", "paul")}
     expected = [
         (names["anna"], "annotator", "expert", "active"),
         (names["lea"], "adjudicator", "", "active"),

@@ -42,6 +42,7 @@ TABLE: dict[str, tuple[str, bool, Callable[[Store, Actor, Project], object]]] = 
     "projects.set_member_state": ("lead", True, lambda s, a, p: s.projects.set_member_state(a, p.id, 1, "paused")),
     "projects.remove_member": ("lead", True, lambda s, a, p: s.projects.remove_member(a, p.id, 1)),
     "projects.import_members": ("lead", True, lambda s, a, p: s.projects.import_members(a, p.id, [], pseudonyms=True)),
+    "projects.pseudonym_key": ("adjudicator", True, lambda s, a, p: s.projects.pseudonym_key(a, p.id)),
     "projects.progress": ("adjudicator", True, lambda s, a, p: s.projects.progress(a, p.id)),
     "comparisons.add": ("lead", True, lambda s, a, p: s.comparisons.add(a, p.id, [])),
     "comparisons.set_priorities": ("lead", True, lambda s, a, p: s.comparisons.set_priorities(a, p.id, {"c0": 1.0})),

@@ -13,7 +13,6 @@ import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
-from itertools import groupby
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,6 +21,7 @@ from annotate_app.design import Design
 from annotate_app.importing import Tell, read_comparisons, unspool
 from annotate_app.importing_judgments import BallotOptions, stage_judgments
 from annotate_app.store.comparisons import Gold
+from annotate_app.store.contents import StagedContents, stage_contents
 from annotate_app.store.judgments import Decision
 from annotate_app.store.members import FormerMember
 from annotate_app.store.projects import Project
@@ -65,8 +65,9 @@ def import_project(
         judgments = stack.enter_context(tempfile.TemporaryFile())
         if (folder / "judgments.jsonl").stat().st_size:
             stage_judgments([folder / "judgments.jsonl"], BallotOptions(), written, judgments, tell)
+        contents = stack.enter_context(stage_contents(parts.comparisons))
         stack.enter_context(store.together())
-        return _write_parts(store, actor, parts, judgments, name)
+        return _write_parts(store, actor, parts, contents, judgments, name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +100,9 @@ def _read_parts(folder: Path, path: str | Path) -> _Parts:
     )
 
 
-def _write_parts(store: Store, actor: Actor, parts: _Parts, judgments: IO[bytes], name: str | None) -> ImportedProject:
+def _write_parts(
+    store: Store, actor: Actor, parts: _Parts, contents: StagedContents, judgments: IO[bytes], name: str | None
+) -> ImportedProject:
     project = store.projects.create(
         actor,
         name or parts.about["name"],
@@ -110,9 +113,7 @@ def _write_parts(store: Store, actor: Actor, parts: _Parts, judgments: IO[bytes]
     )
     for version in parts.about["rubrics"][1:]:
         store.projects.save_rubric(actor, project.id, version["text"])
-    num_comparisons = 0
-    for overlap, group in groupby(parts.comparisons, key=lambda each: parts.overlaps.get(each.id)):
-        num_comparisons += store.comparisons.add(actor, project.id, group, overlap=overlap).num_added
+    added = store.comparisons.add_staged(actor, project.id, contents, overlaps=parts.overlaps)
     if parts.priorities:
         store.comparisons.set_priorities(actor, project.id, parts.priorities)
     for key, gold in parts.golds.items():
@@ -125,7 +126,7 @@ def _write_parts(store: Store, actor: Actor, parts: _Parts, judgments: IO[bytes]
         store.judgments.adjudicate(actor, project.id, key, decision)
     return ImportedProject(
         project=project,
-        num_comparisons=num_comparisons,
+        num_comparisons=added.num_added,
         num_judgments=num_judgments,
         num_adjudications=len(parts.decisions),
         num_golds=len(parts.golds),

@@ -14,6 +14,7 @@ from functools import partial
 import numpy as np
 
 from annotate_app.annotator_agreement import AnnotatorAgreement, PairAgreement, annotator_agreements, pair_agreement
+from annotate_app.annotator_bootstrap import conger_estimate, draw_blocks
 from annotate_app.ballots import NOMINAL, NOMINAL_CODES, Ballots, criterion_ballots, overall_ballots
 from annotate_app.bootstrap import Coefficient, Estimate, Part, estimate
 from annotate_app.coefficients import (
@@ -27,7 +28,6 @@ from annotate_app.coefficients import (
     pooled_agreement,
 )
 from annotate_app.intraclass import IntraclassCorrelations, intraclass_correlations
-from annotate_app.pairs import conger_kappa
 from annotate_app.votes import Votes
 
 VIEWS = ("criterion", "annotator", "source", "time")
@@ -87,7 +87,7 @@ class AgreementReport:
     """
 
     overall: Agreement
-    conger_kappa: float
+    conger_kappa: Estimate
     fleiss_z: float
     intraclass: IntraclassCorrelations | None
     criteria: tuple[Agreement, ...]
@@ -104,7 +104,7 @@ class AgreementReport:
         return {
             "overall": self.overall.as_dict(),
             "reading": reading(self.overall),
-            "conger_kappa": self.conger_kappa,
+            "conger_kappa": self.conger_kappa.as_dict(),
             "fleiss_z": self.fleiss_z,
             "intraclass": self.intraclass.as_dict() if self.intraclass else None,
             "criteria": [part.as_dict() for part in self.criteria],
@@ -145,16 +145,17 @@ def agreement_report(
     periods = period_items(counted) if "time" in by else {}
     annotators = annotator_agreements(ballots, votes.annotators, num_resamples, rng) if "annotator" in by else ()
     overall = measure.of("overall", None)
+    blocks = draw_blocks(ballots, num_resamples, rng)
     return AgreementReport(
         overall=overall,
-        conger_kappa=conger_kappa(ballots.annotator_counts(), overall.estimates["percent"].value),
+        conger_kappa=conger_estimate(ballots, overall.estimates["percent"].value, blocks),
         fleiss_z=fleiss_z(measure.nominal.counts, overall.estimates["fleiss_kappa"].value),
         intraclass=_intraclass(ballots),
         criteria=tuple(criteria),
         annotators=annotators,
         sources=tuple(measure.of(name, members) for name, members in groups.items()),
         periods=tuple(measure.of(name, members) for name, members in periods.items()),
-        pairs=pair_agreement(ballots, votes.annotators),
+        pairs=pair_agreement(ballots, votes.annotators, blocks),
         categories=tuple(NOMINAL[code] for code in ballots.categories),
         levels=tuple(float(level) for level in ballots.levels),
         num_resamples=num_resamples,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from annotate_app.annotator_bootstrap import Blocks, mean_kappa_estimate
 from annotate_app.ballots import Ballots
 from annotate_app.bootstrap import Estimate, percentile_interval, resample_sums
 from annotate_app.coefficients import agreement_weights, corrected, divide
@@ -45,6 +46,7 @@ class PairAgreement:
         annotators: (R,) names; first and second (P,) index them.
         num_items: (P,) shared items.
         percent: (P,) share of them with the same answer.
+        mean_kappa: Cohen's kappa, mean over the pairs where it is defined.
         kappa: Cohen's kappa on the answers; kappa_linear and kappa_quadratic weighted, on the degrees.
     """
 
@@ -53,6 +55,7 @@ class PairAgreement:
     second: np.ndarray
     num_items: np.ndarray
     percent: np.ndarray
+    mean_kappa: Estimate
     kappa: CohenKappa
     kappa_linear: CohenKappa
     kappa_quadratic: CohenKappa
@@ -63,12 +66,6 @@ class PairAgreement:
         dense[self.first, self.second] = values
         dense[self.second, self.first] = values
         return dense
-
-    @property
-    def mean_kappa(self) -> float:
-        """Mean of Cohen's kappa over the pairs where it is defined, every pair the same; NaN without any."""
-        defined = self.kappa.value[~np.isnan(self.kappa.value)]
-        return float(defined.mean()) if len(defined) else float("nan")
 
     def as_dict(self) -> dict[str, object]:
         """Plain values for JSON: one row a pair."""
@@ -86,10 +83,10 @@ class PairAgreement:
             }
             for k, (first, second) in enumerate(zip(self.first.tolist(), self.second.tolist(), strict=True))
         ]
-        return {"mean_kappa": self.mean_kappa, "pairs": rows}
+        return {"mean_kappa": self.mean_kappa.as_dict(), "pairs": rows}
 
 
-def pair_agreement(ballots: Ballots, names: tuple[str, ...]) -> PairAgreement:
+def pair_agreement(ballots: Ballots, names: tuple[str, ...], blocks: Blocks) -> PairAgreement:
     """Percent and Cohen's kappas of all pairs of annotators; a pair without shared degrees has NaN weighted kappas."""
     sizes = {"num_items": ballots.num_items, "num_annotators": ballots.num_annotators}
     answers = pair_tables(ballots.item, ballots.annotator, ballots.answer, num_codes=len(ballots.categories), **sizes)
@@ -109,6 +106,7 @@ def pair_agreement(ballots: Ballots, names: tuple[str, ...]) -> PairAgreement:
         second=answers.second,
         num_items=answers.num_items,
         percent=divide(np.trace(answers.tables, axis1=1, axis2=2), answers.num_items),
+        mean_kappa=mean_kappa_estimate(ballots, answers, blocks),
         kappa=cohen_kappa(answers.tables),
         kappa_linear=cohen_kappa(tables, agreement_weights("linear", levels)),
         kappa_quadratic=cohen_kappa(tables, agreement_weights("quadratic", levels)),

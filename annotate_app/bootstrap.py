@@ -17,6 +17,7 @@ from annotate_app.coefficients import Totals, item_statistics
 Coefficient = Callable[[Totals], np.ndarray]
 CHUNK_CELLS = 4_000_000
 MANY_ITEMS = 1000
+LARGE = 100  # from here on a Poisson count is drawn as a normal number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +134,7 @@ def resample_sums(
 
     From MANY_ITEMS on the multiplicities are drawn as independent Poisson counts, twice as fast as the multinomial; the
     number of items then varies by 1 / sqrt(n), which coefficients, being ratios, do not see (Chamandy et al. 2012).
+    Those of patterns that LARGE items or more show are drawn as normal numbers of the same mean and variance.
     """
     num_items = int(multiplicity.sum())
     shares = multiplicity / num_items
@@ -143,7 +145,9 @@ def resample_sums(
         if num_items < MANY_ITEMS:
             drawn = rng.multinomial(num_items, shares, size=size).astype(np.float64)
         else:
-            drawn = rng.poisson(multiplicity, size=(size, len(shares))).astype(np.float64)
+            drawn = rng.standard_normal((size, len(shares))) * np.sqrt(multiplicity) + multiplicity
+            few = np.flatnonzero(multiplicity < LARGE)
+            drawn[:, few] = rng.poisson(multiplicity[few], size=(size, len(few)))
         for rows, kept in zip(statistics, parts, strict=True):
             kept.append(drawn @ rows)
     return [np.concatenate(kept) for kept in parts]

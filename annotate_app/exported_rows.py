@@ -112,7 +112,7 @@ def judgment_rows(store: Store, actor: Actor, project: Project, votes: Votes, *,
         votes: of the same project; they know of which kind each judgment is.
         names: real names instead of pseudonyms.
     """
-    pseudonyms = Pseudonyms.of(store, project)
+    pseudonyms = Pseudonyms.of(store, actor, project.id)
     at = 0
     for judgment in store.judgments.iterate(actor, project.id):
         # Both are ordered by time of arrival; a judgment edited in between is missing here and new at the end.

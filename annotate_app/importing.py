@@ -14,6 +14,7 @@ from itertools import chain, islice
 from typing import IO, Any, Literal
 
 from annotate_app.access import Actor
+from annotate_app.store.contents import stage_contents
 from annotate_app.store.store import Store
 from rewardkit.columns import Form, Reading, detect_reading
 from rewardkit.conversations import RowError
@@ -132,10 +133,11 @@ def import_comparisons(
         if stage.bad and options.on_bad_row == "error":
             raise BadRowsError(stage.bad)
         staged = (comparison for comparison, _ in unspool(spool))
-        added = store.comparisons.add(actor, project_id, staged, overlap=options.overlap)
         num_labels = 0
-        if options.labels:
-            num_labels = store.judgments.import_many(actor, project_id, _labels(spool)).num_added
+        with stage_contents(staged) as contents, store.together():
+            added = store.comparisons.add_staged(actor, project_id, contents, overlap=options.overlap)
+            if options.labels:
+                num_labels = store.judgments.import_many(actor, project_id, _labels(spool)).num_added
     return Imported(
         num_rows=stage.num_rows,
         num_added=added.num_added,

@@ -69,6 +69,33 @@ def cohen_kappa(tables: np.ndarray, weights: np.ndarray | None = None) -> CohenK
     return CohenKappa(value=kappa, standard_error=error, z=divide(kappa, null_error))
 
 
+def kappa_values(tables: np.ndarray) -> np.ndarray:
+    """(...) Cohen's kappa of tables (..., C, C) without its errors, NaN where it is undefined."""
+    num_items = tables.sum(axis=(-2, -1))
+    observed = divide(np.trace(tables, axis1=-2, axis2=-1), num_items)
+    expected = divide((tables.sum(axis=-1) * tables.sum(axis=-2)).sum(axis=-1), num_items**2)
+    return corrected(observed, expected)
+
+
+def cohen_influence(tables: np.ndarray) -> np.ndarray:
+    """(..., C, C) what one more item in a cell adds to Cohen's kappa, to first order.
+
+    n dkappa_kl = ([k = l] - p_o) / (1 - p_e) - (1 - p_o) (p_.k + p_l. - 2 p_e) / (1 - p_e)^2, the derivative whose
+    square Fleiss, Cohen and Everitt (1969) average to the variance.
+    """
+    tables = np.asarray(tables, dtype=np.float64)
+    num_items = tables.sum(axis=(-2, -1))
+    shares = divide(tables, num_items[..., None, None])
+    rows, columns = shares.sum(axis=-1), shares.sum(axis=-2)
+    observed = np.trace(shares, axis1=-2, axis2=-1)[..., None, None]
+    expected = (rows * columns).sum(axis=-1)[..., None, None]
+    reach = columns[..., :, None] + rows[..., None, :] - 2 * expected
+    change = divide(np.eye(tables.shape[-1]) - observed, 1 - expected) - divide(
+        (1 - observed) * reach, (1 - expected) ** 2
+    )
+    return change / num_items[..., None, None]
+
+
 @dataclass(frozen=True, kw_only=True)
 class PairTables:
     """Contingency tables of every pair of annotators who share an item.
@@ -112,19 +139,24 @@ def pair_tables(
     )
 
 
-def conger_kappa(annotator_counts: np.ndarray, percent: float) -> float:
+def conger_kappa(annotator_counts: np.ndarray, percent: np.ndarray) -> np.ndarray:
     """Conger's kappa: chance agreement from each annotator's own distribution, averaged over pairs of annotators.
 
     p_e = sum_k (r pbar_k^2 - s_k^2) / r with pbar_k the mean and s_k^2 the variance (ddof 1) over the r annotators of
     their shares of category k. Conger 1980; with missing votes Gwet 2014, section 2.5.
 
     Args:
-        annotator_counts: (R, C) votes by annotator and category.
-        percent: the observed agreement (`coefficients.percent_agreement`).
+        annotator_counts: (..., R, C) votes by annotator and category; who has none does not count.
+        percent: (...) the observed agreement (`coefficients.percent_agreement`).
+
+    Returns:
+        (...) NaN with fewer than two annotators.
     """
-    own = annotator_counts[annotator_counts.sum(axis=1) > 0]
-    if len(own) < 2:
-        return float("nan")
-    shares = own / own.sum(axis=1, keepdims=True)
-    expected = (shares.mean(axis=0) ** 2 - shares.var(axis=0, ddof=1) / len(shares)).sum()
-    return float(corrected(np.asarray(percent), expected))
+    votes = annotator_counts.sum(axis=-1, keepdims=True)
+    num = (votes > 0).sum(axis=(-2, -1))
+    shares = annotator_counts / np.maximum(votes, 1)
+    means = shares.sum(axis=-2) / np.maximum(num, 1)[..., None]
+    squares = ((shares - means[..., None, :]) ** 2 * (votes > 0)).sum(axis=-2)
+    variances = divide(squares, np.broadcast_to((num - 1)[..., None], squares.shape))
+    expected = (means**2 - variances / np.maximum(num, 1)[..., None]).sum(axis=-1)
+    return np.where(num < 2, np.nan, corrected(percent, expected))

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from dataclasses import dataclass
 
-from annotate_app.installation import cookie_secret
-from annotate_app.store.projects import Project
+from annotate_app.access import Actor
 from annotate_app.store.store import Store
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pseudonyms:
-    """Pseudonyms of one project: a keyed hash, so that nobody can try names without the installation's secret."""
+    """Pseudonyms of one project: a keyed hash, so that nobody can try names without the project's key."""
 
     key: bytes
 
     @classmethod
-    def of(cls, store: Store, project: Project) -> Pseudonyms:
-        """Those of a project, made with the secret that the installation keeps beside its database."""
-        secret = cookie_secret(store.database.url)
-        return cls(key=hashlib.sha256(f"pseudonyms\n{project.id}\n{project.created_at}\n{secret}".encode()).digest())
+    def of(cls, store: Store, actor: Actor, project_id: int) -> Pseudonyms:
+        """Those of a project, made with the key that the database keeps for it. Adjudicator or above."""
+        return cls(key=store.projects.pseudonym_key(actor, project_id))
 
     def of_name(self, name: str) -> str:
         """The pseudonym of an annotator, for example `annotator-3f09ac81d2`."""

@@ -116,8 +116,8 @@ def _print_agreement(name: str, report: AgreementReport, reported: tuple[Reporte
     for key, found in overall.estimates.items():
         percent = key.startswith(PERCENT_FIGURES)
         rows.append([FIGURES[key], figure(found.value, percent=percent), interval(found, percent=percent)])
-    rows.append(["Conger's kappa", figure(report.conger_kappa), ""])
-    rows.append(["Cohen's kappa, mean over pairs of people", figure(report.pairs.mean_kappa), ""])
+    named = {"Conger's kappa": report.conger_kappa, "Cohen's kappa, mean over pairs of people": report.pairs.mean_kappa}
+    rows.extend([title, figure(found.value), interval(found)] for title, found in named.items())
     print(plain_table(("overall", "figure", "95% interval"), rows))
     for title, parts in (("criterion", report.criteria), ("source", report.sources), ("time", report.periods)):
         if parts:

@@ -82,8 +82,8 @@ def _import(options: argparse.Namespace) -> int:
 def _import_project(options: argparse.Namespace) -> int:
     """A folder or zip of `export --form everything` becomes a new project of the name given."""
     from annotate_app.commands.progress_line import progress_line
+    from annotate_app.importing_projects import import_project
     from annotate_app.store.store import Store
-    from annotate_app.whole_project import import_project
 
     store = Store.open(options.db)
     try:

@@ -95,7 +95,7 @@ def named(project: Project, judgments: list[Judgment]) -> list[tuple[str, Judgme
     """Judgments with names to show: pseudonyms unless the reader asks for names."""
     if st.toggle("Show names", key="adjudicate-names", help="Off, so that a decision looks at reasons, not at people."):
         return [(judgment.annotator, judgment) for judgment in judgments]
-    pseudonyms = Pseudonyms.of(current_store(), project)
+    pseudonyms = Pseudonyms.of(current_store(), current_actor(), project.id)
     order = sorted(votes_of(project).annotators, key=pseudonyms.of_name)
     return [(f"Person {order.index(judgment.annotator) + 1}", judgment) for judgment in judgments]
 

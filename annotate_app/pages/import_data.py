@@ -15,13 +15,13 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 from annotate_app.import_preview import preview
 from annotate_app.importing import BadRow, BadRowsError, Imported, ImportOptions, import_comparisons
 from annotate_app.importing_judgments import BallotOptions, import_judgments, preview_ballots
+from annotate_app.importing_projects import import_project
 from annotate_app.installation import data_folder
 from annotate_app.jobs import start
 from annotate_app.pages.comparison_view import draw_comparison
 from annotate_app.pages.context import current_actor, current_project, current_store
 from annotate_app.pages.outcome import act, plainly
 from annotate_app.store.projects import Project
-from annotate_app.whole_project import import_project
 from rewardkit.choices import parse_choice_map
 from rewardkit.columns import FIELDS, FORMS
 from rewardkit.data import content_id

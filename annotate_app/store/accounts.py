@@ -69,9 +69,15 @@ def require_user(connection: Connection, user_id: int) -> User:
 
 
 def insert_user(
-    connection: Connection, name: str, *, role: UserRole, password_hash: str | None = None, origin: Origin = "local"
+    connection: Connection,
+    name: str,
+    *,
+    role: UserRole,
+    password_hash: str | None = None,
+    origin: Origin = "local",
+    active: bool = True,
 ) -> User:
-    """Makes an account.
+    """Makes an account, closed where it is not `active`.
 
     Raises:
         ValueError: if the name is taken or cannot be stored, for an unknown role or origin, and for a password on an
@@ -85,7 +91,7 @@ def insert_user(
         raise ValueError(f"{name} is {origin}: such an account never signs in and takes no password")
     if find_user(connection, name) is not None:
         raise ValueError(f"there is a user named {name!r} already")
-    values = {"password_hash": password_hash, "role": role, "origin": origin, "active": True}
+    values = {"password_hash": password_hash, "role": role, "origin": origin, "active": active}
     user_id = insert_row(connection, tables.user, name=name, created_at=time.time(), **values)
     return require_user(connection, user_id)
 

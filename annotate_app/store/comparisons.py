@@ -5,14 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from itertools import islice
 from typing import Literal
 
-from sqlalchemy import Connection, Row, Select, bindparam, func, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, select, update
 
 from annotate_app.access import Actor
 from annotate_app.store import audit, tables
-from annotate_app.store.contents import insert_comparisons
+from annotate_app.store.contents import (
+    StagedContents,
+    count_comparisons,
+    find_known,
+    insert_staged,
+    stage_contents,
+)
 from annotate_app.store.database import Database, read_pairs
 from annotate_app.store.rights import checked_content, lock_design, require_member
 from annotate_app.store.slots import BATCH, batches, rank_slots, remake_slots, rewind
@@ -54,24 +59,39 @@ class Comparisons:
         """Adds comparisons with their work slots, all or none; those that are there already stay as they are.
 
         Args:
-            comparisons: read once, in batches; an error raised while reading leaves the project as it was.
+            comparisons: read once, before anything is locked; an error raised while reading leaves the project as it
+                was.
             overlap: judgments wanted of each new one, where it is not the design's.
 
         Raises:
             ValueError: if an id is there with another prompt, completion or source, or a text cannot be stored.
         """
         _check_overlap(overlap)
-        num_added = num_seen = 0
-        stream = iter(comparisons)
-        batch = list(islice(stream, BATCH))  # read before the lock is taken
+        with stage_contents(comparisons) as staged:
+            return self.add_staged(actor, project_id, staged, overlap=overlap)
+
+    def add_staged(
+        self,
+        actor: Actor,
+        project_id: int,
+        staged: StagedContents,
+        *,
+        overlap: int | None = None,
+        overlaps: Mapping[str, int] | None = None,
+    ) -> Added:
+        """As `add`, of comparisons that were made ready before; `overlaps` go by comparison id, before `overlap`."""
+        for each in (overlap, *(overlaps or {}).values()):
+            _check_overlap(each)
+        with self._database.read() as connection:
+            require_member(connection, actor, project_id, "adding comparisons", "lead")
+            known = find_known(connection, project_id, staged)
         with self._database.write() as connection:
             require_member(connection, actor, project_id, "adding comparisons", "lead")
             design = lock_design(connection, project_id)
-            while batch:
-                num_added += insert_comparisons(connection, project_id, design, batch, overlap)
-                num_seen += len(batch)
-                batch = list(islice(stream, BATCH))
-            added = Added(num_added=num_added, num_existing=num_seen - num_added)
+            if count_comparisons(connection, project_id) != known.num_comparisons:  # somebody else was faster
+                known = find_known(connection, project_id, staged)
+            num_added = insert_staged(connection, project_id, design, staged, known, overlap, overlaps or {})
+            added = Added(num_added=num_added, num_existing=staged.num_seen - num_added)
             if num_added:
                 rewind(connection, project_id)
                 audit.record(connection, actor, "comparisons add", project_id=project_id, detail=asdict(added))
@@ -166,10 +186,9 @@ class Comparisons:
 
     def count(self, actor: Actor, project_id: int) -> int:
         """The number of comparisons. Adjudicator or above."""
-        query = select(func.count()).select_from(tables.comparison).where(tables.comparison.c.project_id == project_id)
         with self._database.read() as connection:
             require_member(connection, actor, project_id, "counting comparisons", "adjudicator")
-            return connection.execute(query).scalar_one()
+            return count_comparisons(connection, project_id)
 
 
 ANSWER_A = tables.response.alias("answer_a")

@@ -6,12 +6,12 @@ import json
 import os
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, Table, create_engine, event, insert
+from sqlalchemy import Connection, Engine, Select, Table, create_engine, event, func, insert, select, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -38,6 +38,7 @@ class Database:
         self.url = url
         self.engine = _create_engine(url)
         self._turn = FairLock() if self.is_sqlite else nullcontext()
+        self._shared = threading.local()  # .connection: of the `together` that this thread is in
 
     @property
     def is_sqlite(self) -> bool:
@@ -47,6 +48,10 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that sees one consistent state and writes nothing."""
+        joined = self._joined()
+        if joined is not None:
+            yield joined
+            return
         options = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         with self.engine.connect().execution_options(**options) as connection, connection.begin():
             yield connection
@@ -54,12 +59,33 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that is on disk when the block ends, or leaves no trace when it raises."""
+        joined = self._joined()
+        if joined is not None:
+            with joined.begin_nested():
+                yield joined
+            return
         with (
             self._turn,
             self.engine.connect().execution_options(immediate=True) as connection,
             connection.begin(),
         ):
             yield connection
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Makes one write transaction of all that this thread reads and writes in the block: all of it or nothing.
+
+        On SQLite everybody else who writes waits until it ends, so what can be prepared is prepared before.
+        """
+        with self.write() as connection:
+            self._shared.connection = connection
+            try:
+                yield
+            finally:
+                del self._shared.connection
+
+    def _joined(self) -> Connection | None:
+        return getattr(self._shared, "connection", None)
 
     def close(self) -> None:
         """Closes all pooled connections."""
@@ -101,6 +127,32 @@ def insert_row(connection: Connection, table: Table, **values: object) -> int:
     return key[0]
 
 
+def new_ids(connection: Connection, table: Table, count: int) -> Sequence[int]:
+    """Ids for rows that the transaction is about to insert, ascending; nobody else gets them."""
+    if connection.dialect.name == "sqlite":  # under the write lock: nobody else inserts
+        first = connection.execute(select(func.coalesce(func.max(table.c.id), 0) + 1)).scalar_one()
+        return range(first, first + count)
+    query = text("SELECT nextval(pg_get_serial_sequence(:table, 'id')) FROM generate_series(1, :count)")
+    return connection.execute(query, {"table": table.name, "count": count}).scalars().all()
+
+
+def bulk_insert(
+    connection: Connection, table: Table, columns: Sequence[str], rows: Sequence[tuple[object, ...]]
+) -> None:
+    """Inserts rows of driver values (JSON as text) in the order of the columns, several times faster than `insert`."""
+    if not rows:
+        return
+    names = ", ".join(columns)
+    if connection.dialect.name == "sqlite":
+        marks = ", ".join("?" * len(columns))
+        connection.exec_driver_sql(f"INSERT INTO {table.name} ({names}) VALUES ({marks})", list(rows))
+        return
+    driver: Any = connection.connection.driver_connection
+    with driver.cursor() as cursor, cursor.copy(f"COPY {table.name} ({names}) FROM STDIN") as copy:
+        for row in rows:
+            copy.write_row(row)
+
+
 def read_pairs(connection: Connection, query: Select) -> dict[Any, Any]:
     """The rows of a query of two columns, the second by the first."""
     return {row[0]: row[1] for row in connection.execute(query)}
@@ -112,14 +164,12 @@ def _create_engine(url: str) -> Engine:
     except ArgumentError:
         raise ValueError("the database URL is none: allowed are sqlite:///PATH and postgresql+psycopg://...") from None
     if parsed.get_backend_name() == "postgresql":
-        return create_engine(parsed, pool_size=20, max_overflow=40, pool_pre_ping=True, json_serializer=_to_json)
+        return create_engine(parsed, pool_size=20, max_overflow=40, pool_pre_ping=True, json_serializer=to_json)
     if parsed.get_backend_name() != "sqlite":
         raise ValueError(f"database URL {url!r}: allowed are sqlite:/// and postgresql+psycopg://")
     if parsed.database and parsed.database != ":memory:":
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(
-        parsed, pool_size=10, max_overflow=30, connect_args={"timeout": 30}, json_serializer=_to_json
-    )
+    engine = create_engine(parsed, pool_size=10, max_overflow=30, connect_args={"timeout": 30}, json_serializer=to_json)
 
     @event.listens_for(engine, "connect")
     def _configure(connection, _record) -> None:  # noqa: ANN001 (driver types)
@@ -135,6 +185,6 @@ def _create_engine(url: str) -> Engine:
     return engine
 
 
-def _to_json(value: object) -> str:
-    """JSON with its letters as they are, so that a search finds them."""
+def to_json(value: object) -> str:
+    """JSON as it is stored: with its letters as they are, so that a search finds them."""
     return json.dumps(value, ensure_ascii=False)

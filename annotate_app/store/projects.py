@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import secrets
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, insert, select, update
 
 from annotate_app import rubric as rubric_language
 from annotate_app.access import Actor
 from annotate_app.design import Design
 from annotate_app.store import audit, tables
 from annotate_app.store.database import Database, insert_row
-from annotate_app.store.members import Member, change_member, end_membership, join_project, read_members
+from annotate_app.store.members import (
+    FormerMember,
+    Member,
+    change_member,
+    end_membership,
+    insert_former,
+    join_project,
+    read_members,
+)
 from annotate_app.store.progress import Progress, read_progress
 from annotate_app.store.rights import checked_content, checked_text, lock_design, require_member
 from annotate_app.store.rubrics import RubricVersion, insert_rubric, newest_version, read_rubrics
@@ -60,6 +70,8 @@ class Projects:
             name = _free_name(connection, name)
             values = {"description": description, "design": design.as_dict(), "simulated": simulated}
             project_id = insert_row(connection, tables.project, name=name, created_at=time.time(), **values)
+            key = secrets.token_hex(32)
+            connection.execute(insert(tables.pseudonym_key).values(project_id=project_id, key=key))
             insert_rubric(connection, actor, project_id, 1, rubric_text)
             if actor.user_id is not None:
                 join_project(connection, project_id, actor.user_id, "", "active")
@@ -166,6 +178,22 @@ class Projects:
             name = join_project(connection, project_id, user_id, group)
             audit.record(connection, actor, "member add", project_id=project_id, subject=name, detail={"group": group})
 
+    def import_members(self, actor: Actor, project_id: int, former: Sequence[FormerMember], *, pseudonyms: bool) -> int:
+        """Lets in those who worked on the project elsewhere; see `members.insert_former`. Lead or above.
+
+        Args:
+            pseudonyms: whether the names are such, so that nobody will ever sign in by them.
+
+        Returns:
+            The number of accounts made for it.
+        """
+        with self._database.write() as connection:
+            require_member(connection, actor, project_id, "importing members", "lead")
+            num_made = insert_former(connection, project_id, former, pseudonyms=pseudonyms)
+            detail = {"num_members": len(former), "num_accounts": num_made}
+            audit.record(connection, actor, "members import", project_id=project_id, detail=detail)
+        return num_made
+
     def set_member_state(self, actor: Actor, project_id: int, user_id: int, state: str) -> None:
         """Sets a member qualifying, active, paused or failed. Lead or above."""
         with self._database.write() as connection:
@@ -180,6 +208,14 @@ class Projects:
             require_member(connection, actor, project_id, "removing a member", "lead")
             end_membership(connection, project_id, user_id)
             audit.record(connection, actor, "member remove", project_id=project_id, detail={"user_id": user_id})
+
+    def pseudonym_key(self, actor: Actor, project_id: int) -> bytes:
+        """What the project's pseudonyms are made with, the same for good. Adjudicator or above."""
+        columns = tables.pseudonym_key.c
+        with self._database.read() as connection:
+            require_member(connection, actor, project_id, "making pseudonyms", "adjudicator")
+            query = select(columns.key).where(columns.project_id == project_id)
+            return bytes.fromhex(connection.execute(query).scalar_one())
 
     def progress(self, actor: Actor, project_id: int) -> Progress:
         """How far the project is. Adjudicator or above."""

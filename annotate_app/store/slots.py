@@ -32,6 +32,20 @@ def wanted_groups(design: Design, overlap: int | None) -> Mapping[str, int]:
     return design.groups or {"": overlap or design.overlap}
 
 
+def slot_places(
+    comparison_id: int, wanted: Mapping[str, int], design: Design, priority: float
+) -> list[tuple[str, float]]:
+    """Group and rank of each open work slot of a new comparison."""
+    if design.policy == "fewest":  # the only one by which the slots of a comparison lie apart
+        return [
+            (group, slot_rank(design.policy, design.seed, comparison_id, priority, before))
+            for group, count in wanted.items()
+            for before in range(count)
+        ]
+    rank = slot_rank(design.policy, design.seed, comparison_id, priority, 0)
+    return [(group, rank) for group, count in wanted.items() for _ in range(count)]
+
+
 def slot_rows(
     project_id: int, comparison_id: int, wanted: Mapping[str, int], design: Design, priority: float
 ) -> list[dict[str, object]]:
@@ -43,10 +57,9 @@ def slot_rows(
             "kind": "work",
             "group_name": group,
             "state": OPEN,
-            "rank": slot_rank(design.policy, design.seed, comparison_id, priority, before),
+            "rank": rank,
         }
-        for group, count in wanted.items()
-        for before in range(count)
+        for group, rank in slot_places(comparison_id, wanted, design, priority)
     ]
 
 

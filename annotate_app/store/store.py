@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -89,6 +90,10 @@ class Store:
         from annotate_app.store.refreshes import Refreshes
 
         return Refreshes(self.database)
+
+    def together(self) -> AbstractContextManager[None]:
+        """Makes all that this thread does in a block one transaction, all or nothing; see `Database.together`."""
+        return self.database.together()
 
     def backup(self, path: str | Path) -> Path:
         """Writes everything to one new file while others go on working; see `backup.write_backup`."""

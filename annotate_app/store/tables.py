@@ -119,6 +119,14 @@ membership = Table(
     Column("joined_at", Float, nullable=False),
 )
 
+# Hashes annotators' names for files that leave the house; its own, so that no other secret's change changes them.
+pseudonym_key = Table(
+    "pseudonym_key",
+    metadata,
+    Column("project_id", ForeignKey("project.id"), primary_key=True),
+    Column("key", String(64), nullable=False),  # 32 bytes in hexadecimal, made with the project
+)
+
 rubric = Table(
     "rubric",
     metadata,

@@ -103,7 +103,7 @@ def test_shuffled_sides_leave_total_agreement_total(make_votes: Callable[..., Vo
     report = agreement_report(votes, num_resamples=0)
     for name in ("percent", "alpha_nominal", "fleiss_kappa", "ac1"):
         assert report.overall.estimates[name].value == 1
-    assert report.pairs.mean_kappa == 1
+    assert report.pairs.mean_kappa.value == 1
 
 
 def test_pandalm_figures(pandalm_votes: Votes, agreement_vectors: dict) -> None:
@@ -115,8 +115,8 @@ def test_pandalm_figures(pandalm_votes: Votes, agreement_vectors: dict) -> None:
     assert found["alpha_nominal"] == pytest.approx(oracle["krippendorff_alpha_nominal"], abs=1e-6)
     assert found["ac1"] == pytest.approx(oracle["irrCAC"]["gwet_ac1"], abs=1e-5)
     assert found["brennan_prediger"] == pytest.approx(oracle["randolph_kappa_statsmodels"], abs=1e-6)
-    assert report.conger_kappa == pytest.approx(oracle["irrCAC"]["conger_kappa"], abs=1e-5)
-    assert report.pairs.mean_kappa == pytest.approx(oracle["mean_pairwise_cohen_kappa"], abs=1e-6)
+    assert report.conger_kappa.value == pytest.approx(oracle["irrCAC"]["conger_kappa"], abs=1e-5)
+    assert report.pairs.mean_kappa.value == pytest.approx(oracle["mean_pairwise_cohen_kappa"], abs=1e-6)
     for k, (first, second) in enumerate(zip(report.pairs.first, report.pairs.second, strict=True)):
         pair = oracle["pairwise"][f"annotator{first + 1}-annotator{second + 1}"]
         assert report.pairs.percent[k] == pytest.approx(pair["agreement"], abs=1e-6)
@@ -143,7 +143,7 @@ def test_llmfao_figures_with_missing_votes(llmfao_votes: Votes, agreement_vector
     assert found["fleiss_kappa"] == pytest.approx(oracle["irrCAC"]["fleiss_kappa_missing_ok"], abs=1e-5)
     assert found["ac1"] == pytest.approx(oracle["irrCAC"]["gwet_ac1"], abs=1e-5)
     assert found["brennan_prediger"] == pytest.approx(oracle["irrCAC"]["brennan_prediger"], abs=1e-5)
-    assert report.conger_kappa == pytest.approx(oracle["irrCAC"]["conger_kappa"], abs=1e-5)
+    assert report.conger_kappa.value == pytest.approx(oracle["irrCAC"]["conger_kappa"], abs=1e-5)
     decided = llmfao_votes.where(llmfao_votes.choice < 2)
     alpha = agreement_report(decided, num_resamples=0).overall.estimates["alpha_nominal"].value
     assert alpha == pytest.approx(oracle["decisive_votes_only"]["krippendorff_alpha_nominal"], abs=1e-6)

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from annotate_app.annotator_agreement import annotator_agreements, pair_agreement
+from annotate_app.annotator_agreement import PairAgreement, annotator_agreements, pair_agreement
+from annotate_app.annotator_bootstrap import draw_blocks
 from annotate_app.ballots import overall_ballots
 from annotate_app.votes import Votes
 
@@ -52,10 +53,15 @@ def test_intervals_against_the_rest_are_as_wide_as_resampling_says(make_votes: C
     assert person.percent.high - person.percent.low == pytest.approx(2 * 1.96 * error, rel=0.1)
 
 
+def pairs_of(votes: Votes) -> PairAgreement:
+    ballots = overall_ballots(votes)
+    return pair_agreement(ballots, votes.annotators, draw_blocks(ballots, 0, np.random.default_rng(0)))
+
+
 def test_pair_columns_and_matrix(make_votes: Callable[..., Votes]) -> None:
     # x and y share p, q, r: same on p and q. z judged s alone.
     votes = make_votes("pqrpqrs", "xxxyyyz", ("a", "b", "a", "a", "b", "tie", "a"))
-    pairs = pair_agreement(overall_ballots(votes), votes.annotators)
+    pairs = pairs_of(votes)
     assert (pairs.first.tolist(), pairs.second.tolist(), pairs.num_items.tolist()) == ([0], [1], [3])
     # p_o = 2/3; x: a 2/3, b 1/3; y: a, tie, b 1/3 each: p_e = 2/9 + 1/9
     assert pairs.kappa.value[0] == pytest.approx((2 / 3 - 1 / 3) / (2 / 3))
@@ -67,7 +73,7 @@ def test_pair_columns_and_matrix(make_votes: Callable[..., Votes]) -> None:
 
 def test_pair_that_shares_only_both_bad_has_no_weighted_kappa(make_votes: Callable[..., Votes]) -> None:
     votes = make_votes("pqpqr", "xxyyx", ("both_bad", "a", "a", "both_bad", "b"))
-    pairs = pair_agreement(overall_ballots(votes), votes.annotators)
+    pairs = pairs_of(votes)
     assert pairs.num_items.tolist() == [2]
     assert pairs.kappa.value[0] == pytest.approx(-1)  # never the same, and chance would give half
     assert np.isnan(pairs.kappa_quadratic.value[0])

@@ -74,7 +74,7 @@ def measure(case: dict) -> dict[str, float]:
         own = np.zeros((1 + max(rater for _, rater, _ in triples), len(values)))
         for _, rater, code in triples:
             own[rater, code] += 1
-        found["conger_kappa"] = conger_kappa(own, float(found["percent_agreement"]))
+        found["conger_kappa"] = conger_kappa(own, np.asarray(found["percent_agreement"]))
     return {name: float(value) for name, value in found.items()}
 
 

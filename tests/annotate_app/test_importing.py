@@ -185,3 +185,20 @@ def test_twenty_thousand_comparisons_come_in_at_a_pace_of_100_000_a_minute(sqlit
     started = time.perf_counter()
     assert import_comparisons(sqlite_store, ADMIN, project.id, [path]).num_added == 20_000
     assert time.perf_counter() - started < 12
+
+
+def test_labels_that_cannot_be_stored_leave_no_comparison(store, make_project, tmp_path, monkeypatch):
+    project = make_project(store, num_comparisons=0)
+    write_rows(tmp_path / "rows.jsonl", [{"prompt": "p", "chosen": "x", "rejected": "y"}])
+
+    def fail(*_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(store.judgments, "import_many", fail)
+    options = ImportOptions(labels=True)
+    with pytest.raises(OSError, match="no space left"):
+        import_comparisons(store, ADMIN, project.id, [tmp_path / "rows.jsonl"], options)
+    assert store.comparisons.count(ADMIN, project.id) == 0
+    monkeypatch.undo()
+    done = import_comparisons(store, ADMIN, project.id, [tmp_path / "rows.jsonl"], options)
+    assert (done.num_added, done.num_labels) == (1, 1)

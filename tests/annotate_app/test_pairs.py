@@ -76,9 +76,9 @@ def test_conger_of_two_complete_raters_is_cohen() -> None:
     ratings = random_ratings(1, num_raters=2)
     ratings = ratings[:, (ratings >= 0).all(axis=0)]
     own = np.stack([np.bincount(row, minlength=4) for row in ratings])
-    found = conger_kappa(own, float((ratings[0] == ratings[1]).mean()))
+    found = conger_kappa(own, (ratings[0] == ratings[1]).mean())
     assert found == pytest.approx(cohen_kappa_score(ratings[0], ratings[1], labels=range(4)))
 
 
 def test_conger_of_one_rater_is_undefined() -> None:
-    assert np.isnan(conger_kappa(np.array([[3, 1]]), 1.0))
+    assert np.isnan(conger_kappa(np.array([[3, 1]]), np.asarray(1.0)))

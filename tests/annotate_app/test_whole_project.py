@@ -7,10 +7,11 @@ from annotate_app.access import Actor
 from annotate_app.aggregation import release
 from annotate_app.agreement import agreement_report
 from annotate_app.design import Design
+from annotate_app.importing_projects import import_project
 from annotate_app.store.comparisons import Gold
 from annotate_app.store.judgments import Decision
 from annotate_app.store.store import Store
-from annotate_app.whole_project import export_project, import_project, is_project
+from annotate_app.whole_project import export_project, is_project
 from rewardkit.data import Judgment
 
 ADMIN = Actor.command_line()

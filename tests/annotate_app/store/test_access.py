@@ -11,6 +11,7 @@ import pytest
 from annotate_app.access import ROLES, AccessError, Actor
 from annotate_app.design import Design
 from annotate_app.store.comparisons import Gold
+from annotate_app.store.contents import stage_contents
 from annotate_app.store.judgments import Decision
 from annotate_app.store.projects import Project
 from annotate_app.store.store import Store
@@ -23,6 +24,11 @@ def simulate(store: Store, actor: Actor, project: Project) -> None:
     """Asks for simulated judgments; whoever is let through learns that the project is not marked as simulated."""
     with contextlib.suppress(ValueError):
         store.judgments.add_simulated(actor, project.id, [])
+
+
+def add_staged(store: Store, actor: Actor, project: Project) -> None:
+    with stage_contents([]) as staged:
+        store.comparisons.add_staged(actor, project.id, staged)
 
 
 # By function: the least role that may call it, and whether it has to be a member of the project.
@@ -41,8 +47,11 @@ TABLE: dict[str, tuple[str, bool, Callable[[Store, Actor, Project], object]]] = 
     "projects.add_member": ("lead", True, lambda s, a, p: s.projects.add_member(a, p.id, 1, "crowd")),
     "projects.set_member_state": ("lead", True, lambda s, a, p: s.projects.set_member_state(a, p.id, 1, "paused")),
     "projects.remove_member": ("lead", True, lambda s, a, p: s.projects.remove_member(a, p.id, 1)),
+    "projects.import_members": ("lead", True, lambda s, a, p: s.projects.import_members(a, p.id, [], pseudonyms=True)),
+    "projects.pseudonym_key": ("adjudicator", True, lambda s, a, p: s.projects.pseudonym_key(a, p.id)),
     "projects.progress": ("adjudicator", True, lambda s, a, p: s.projects.progress(a, p.id)),
     "comparisons.add": ("lead", True, lambda s, a, p: s.comparisons.add(a, p.id, [])),
+    "comparisons.add_staged": ("lead", True, add_staged),
     "comparisons.set_priorities": ("lead", True, lambda s, a, p: s.comparisons.set_priorities(a, p.id, {"c0": 1.0})),
     "comparisons.set_gold": ("lead", True, lambda s, a, p: s.comparisons.set_gold(a, p.id, "c0", Gold(choice="a"))),
     "comparisons.golds": ("lead", True, lambda s, a, p: s.comparisons.golds(a, p.id)),

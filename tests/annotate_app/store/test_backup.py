@@ -164,12 +164,23 @@ def test_a_backup_holds_one_state_while_others_write(full: Store, tmp_path: Path
     assert "later" not in names + actions
 
 
-def test_an_older_schema_is_restored_and_brought_up(tmp_path: Path, sqlite_store: Store) -> None:
-    """As long as there is one revision, its own backup stands for an older one."""
-    path = sqlite_store.backup(tmp_path / "all.zip")
-    with zipfile.ZipFile(path) as archive:
-        assert json.loads(archive.read("manifest.json"))["schema"] == "0001"
+def test_an_older_schema_is_restored_and_brought_up(
+    tmp_path: Path, sqlite_store: Store, make_project: Callable[..., Project]
+) -> None:
+    project = make_project(sqlite_store)
+
+    def first_schema(name: str, content: bytes) -> bytes | None:
+        """What the first version wrote: it had no keys of pseudonyms."""
+        if name == "pseudonym_key.jsonl":
+            return None
+        rows = json.loads(content)["rows"] if name == "manifest.json" else {}
+        rows.pop("pseudonym_key", None)
+        return manifest(schema="0001", rows=rows)(name, content)
+
+    path = damage(sqlite_store.backup(tmp_path / "all.zip"), first_schema)
     restored = Store.restore(path, f"sqlite:///{tmp_path}/restored.db")
     assert isinstance(restored.database, Database)
     assert restored.check() == []
+    assert restored.comparisons.count(ADMIN, project.id) == 5
+    assert len(restored.projects.pseudonym_key(ADMIN, project.id)) == 32
     restored.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -11,8 +12,9 @@ from sqlalchemy import func, select
 
 from annotate_app.access import Actor
 from annotate_app.design import Design
-from annotate_app.store import tables
+from annotate_app.store import comparisons, contents, tables
 from annotate_app.store.comparisons import Added, Gold
+from annotate_app.store.contents import stage_contents
 from annotate_app.store.projects import Project
 from annotate_app.store.store import Store
 from rewardkit.data import Comparison, Judgment, Message
@@ -180,6 +182,83 @@ def test_the_same_comparison_lives_in_two_projects(store: Store, make_project: C
     assert store.comparisons.count(ADMIN, first.id) == 5
     assert store.comparisons.count(ADMIN, second.id) == 2
     assert store.check() == []
+
+
+def test_people_judge_while_an_import_is_read(
+    store: Store, project: Project, annotator: Actor, answer: Callable[..., object]
+) -> None:
+    """Nothing is locked until all is read: the judgment would wait for the import, and the import for it."""
+
+    def interrupted() -> Iterator[Comparison]:
+        yield pair(0)
+        yield from (pair(number) for number in range(1, 1500))
+        (lease, *_) = store.work.lease(annotator, project.id)
+        answer(store, annotator, project, lease)
+        yield pair(1500)
+
+    assert store.comparisons.add(ADMIN, project.id, interrupted()).num_added == 1501
+    assert len(list(store.judgments.iterate(ADMIN, project.id))) == 1
+    assert store.check() == []
+
+
+def test_judgments_submitted_during_imports_all_arrive(
+    database_url: str, store: Store, project: Project, annotator: Actor, answer: Callable[..., object]
+) -> None:
+    """The imports go through a store of their own, which waits for the lock as another process does."""
+    work = store.projects.update(ADMIN, project.id, design=Design(overlap=1))
+    store.comparisons.add(ADMIN, project.id, (pair(number) for number in range(500)))
+
+    def bring_in(start: int) -> int:
+        with Store.open(database_url, migrate=False) as other:
+            added = [
+                other.comparisons.add(ADMIN, project.id, (pair(number) for number in range(at, at + 400)))
+                for at in range(start, start + 2000, 400)
+            ]
+        return sum(each.num_added for each in added)
+
+    with ThreadPoolExecutor(2) as pool:
+        imports = [pool.submit(bring_in, start) for start in (1000, 2000)]
+        num_judged = 0
+        while not all(each.done() for each in imports):
+            (lease, *_) = store.work.lease(annotator, project.id, count=1)
+            answer(store, annotator, work, lease, lease_count=1)
+            num_judged += 1
+    # 2000 to 2999 come twice.
+    assert sum(each.result() for each in imports) == 3000
+    assert len(list(store.judgments.iterate(ADMIN, project.id))) == num_judged > 10
+    assert store.comparisons.count(ADMIN, project.id) == 5 + 500 + 3000
+    assert store.check() == []
+
+
+def test_an_import_overtaken_by_the_same_one_adds_nothing(store: Store, empty: Project) -> None:
+    """What it looked up before it took the lock does not hold any more."""
+    pairs = [pair(number) for number in range(3)]
+    with stage_contents(pairs) as staged:
+        found = contents.find_known
+
+        def find_late(*arguments: object) -> contents.Known:
+            known = found(*arguments)  # type: ignore[arg-type]
+            if not known.keys:
+                with pytest.MonkeyPatch.context() as undone:
+                    undone.setattr(comparisons, "find_known", found)
+                    store.comparisons.add(ADMIN, empty.id, pairs[:2])
+            return known
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(comparisons, "find_known", find_late)
+            added = store.comparisons.add_staged(ADMIN, empty.id, staged)
+    assert added == Added(num_added=1, num_existing=2)
+    assert rows(store) == {"prompt": 3, "response": 6, "comparison": 3, "slot": 6}
+
+
+def test_overlaps_go_before_the_overlap(store: Store, empty: Project) -> None:
+    with stage_contents([pair(0), pair(1)]) as staged:
+        store.comparisons.add_staged(ADMIN, empty.id, staged, overlap=1, overlaps={"p1": 4})
+    with stage_contents([pair(2)]) as staged, pytest.raises(ValueError, match="overlap is 0, allowed is 1 to 1000"):
+        store.comparisons.add_staged(ADMIN, empty.id, staged, overlaps={"p2": 0})
+    found = {each.comparison.id: each.overlap for each in store.browsing.find(ADMIN, empty.id)}
+    assert found == {"p0": 1, "p1": 4}
+    assert rows(store)["slot"] == 5
 
 
 @pytest.mark.slow

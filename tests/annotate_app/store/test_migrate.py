@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,9 +16,11 @@ from sqlalchemy import delete, insert, inspect, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from annotate_app.access import Actor
+from annotate_app.pseudonyms import Pseudonyms
 from annotate_app.store import audit, tables
 from annotate_app.store.database import Database
 from annotate_app.store.migrate import MIGRATIONS, head_revision, revisions, schema_revision, upgrade
+from annotate_app.store.projects import Project
 from annotate_app.store.store import Store
 
 ADMIN = Actor.command_line()
@@ -65,6 +69,33 @@ def test_rows_outlive_an_upgrade(store: Store) -> None:
         connection.execute(insert(tables.user).values(name="anna", role="annotator", origin="local", created_at=1.0))
     upgrade(store.database)
     assert [user.name for user in store.people.list(ADMIN)] == ["anna"]
+
+
+def test_projects_keep_their_pseudonyms_when_they_get_keys(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before revision 0002 the key was a hash of the secret that signs cookies, the project's id and its time."""
+    monkeypatch.setenv("TIEBREAK_SECRET", "s" * 40)
+    database = Database(database_url)
+    with database.write() as connection:
+        tables.metadata.drop_all(connection)
+        connection.execute(text("DROP TABLE alembic_version"))
+    upgrade(database, "0001")
+    columns = {"description": "", "design": {}, "simulated": False, "archived": False}
+    with database.write() as connection:
+        connection.execute(insert(tables.project).values(id=1, name="old", created_at=1234.5, **columns))
+    with Store.open(database_url) as store:
+        key = store.projects.pseudonym_key(ADMIN, 1)
+        assert key == hashlib.sha256(f"pseudonyms\n1\n1234.5\n{'s' * 40}".encode()).digest()
+        # The first ten digits of HMAC-SHA256 of "anna" under that key.
+        assert Pseudonyms.of(store, ADMIN, 1).of_name("anna") == "annotator-d87833048f"
+        monkeypatch.setenv("TIEBREAK_SECRET", "t" * 40)
+        assert Pseudonyms.of(store, ADMIN, 1).key == key
+    database.close()
+
+
+def test_every_new_project_has_a_key_of_its_own(store: Store, make_project: Callable[..., Project]) -> None:
+    keys = [store.projects.pseudonym_key(ADMIN, make_project(store, name).id) for name in ("first", "second")]
+    assert [len(key) for key in keys] == [32, 32]
+    assert keys[0] != keys[1]
 
 
 def test_a_database_of_a_newer_version_is_refused(store: Store) -> None:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from rewardkit import attention
 from rewardkit.batch import token_budget_batches
+from rewardkit.policy_tokens import turn_end_id
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -76,10 +77,11 @@ class Sampled:
 
 
 def end_ids(policy: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
-    """The tokens that end a completion: the tokenizer's EOS, and what the model's generation config adds."""
+    """The tokens that end a completion: the chat template's, EOS, and what the model's generation config adds."""
     configured = getattr(policy.generation_config, "eos_token_id", None)
     found = configured if isinstance(configured, list) else [configured]
-    return tuple(dict.fromkeys(token for token in (tokenizer.eos_token_id, *found) if isinstance(token, int)))
+    known = (turn_end_id(tokenizer), tokenizer.eos_token_id, *found)
+    return tuple(dict.fromkeys(token for token in known if isinstance(token, int)))
 
 
 @torch.no_grad()

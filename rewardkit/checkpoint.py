@@ -7,6 +7,7 @@ best-STEP.pt    the weights of the best evaluation so far
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -43,9 +44,43 @@ class TrainingState:
         return replace(self, best_step=self.step, best_nll=nll, num_without_gain=0)
 
 
-def trained_weights(scorer: RewardScorer) -> dict[str, Tensor]:
+def trained_weights(module: torch.nn.Module) -> dict[str, Tensor]:
     """The parameters that training changes, on the CPU, by name."""
-    return {name: parameter.detach().cpu() for name, parameter in scorer.named_parameters() if parameter.requires_grad}
+    return {name: parameter.detach().cpu() for name, parameter in module.named_parameters() if parameter.requires_grad}
+
+
+def load_trained_weights(weights: dict[str, Tensor], module: torch.nn.Module, checkpoint_dir: Path) -> None:
+    """Puts weights back.
+
+    Raises:
+        ValueError: if they are not the ones that training changes there.
+    """
+    expected = {name: p.shape for name, p in module.named_parameters() if p.requires_grad}
+    if {name: weight.shape for name, weight in weights.items()} != expected:
+        raise ValueError(f"{checkpoint_dir} holds the state of another model")
+    module.load_state_dict(weights, strict=False)
+
+
+def write_state(values: dict[str, Any], file: Path) -> None:
+    """Writes values under a temporary name and renames.
+
+    Raises:
+        OSError: naming the file, if the disk is full.
+    """
+    temporary = file.with_suffix(".writing")
+    try:
+        torch.save(values, temporary)
+        temporary.replace(file)
+    except (OSError, RuntimeError) as error:  # torch says RuntimeError where the disk is full
+        temporary.unlink(missing_ok=True)
+        raise OSError(f"{file} could not be written: {error}") from error
+
+
+def write_aside(checkpoint_dir: Path, step: int, batch: Sequence[int]) -> Path:
+    """Notes the training rows of a step whose loss or gradient was not finite; returns the file."""
+    file = checkpoint_dir / "not_finite.json"
+    file.write_text(json.dumps({"step": step, "rows": list(batch)}))
+    return file
 
 
 class Checkpoint:
@@ -69,14 +104,14 @@ class Checkpoint:
             "tie": tie.state_dict(),
             "optimizer": optimizer.state_dict(),
         }
-        _write(values, self.file)
+        write_state(values, self.file)
         for old in self.dir.glob("best-*.pt"):
             if old != self._best(state.best_step):
                 old.unlink()
 
     def write_best(self, step: int, scorer: RewardScorer, tie: torch.nn.Module) -> None:
         """Keeps the weights of an evaluation; the former best goes when the next state has been written."""
-        _write({"weights": trained_weights(scorer), "tie": tie.state_dict()}, self._best(step))
+        write_state({"weights": trained_weights(scorer), "tie": tie.state_dict()}, self._best(step))
 
     def restore(self, scorer: RewardScorer, tie: torch.nn.Module, optimizer: torch.optim.Optimizer) -> TrainingState:
         """Loads the newest state into the arguments, or leaves them and returns the state of a beginning.
@@ -87,7 +122,7 @@ class Checkpoint:
         if not self.file.exists():
             return TrainingState()
         values = torch.load(self.file, weights_only=True)
-        self._load(values["weights"], scorer)
+        load_trained_weights(values["weights"], scorer, self.dir)
         tie.load_state_dict(values["tie"])
         optimizer.load_state_dict(values["optimizer"])
         return TrainingState(**values["state"])
@@ -96,7 +131,7 @@ class Checkpoint:
         """Puts the weights of the best evaluation back; leaves them where there was none."""
         if state.best_step:
             values = torch.load(self._best(state.best_step), weights_only=True)
-            self._load(values["weights"], scorer)
+            load_trained_weights(values["weights"], scorer, self.dir)
             tie.load_state_dict(values["tie"])
 
     def remove(self) -> None:
@@ -104,27 +139,5 @@ class Checkpoint:
         for file in self.dir.glob("*.pt"):
             file.unlink()
 
-    def write_aside(self, step: int, batch: list[int]) -> Path:
-        """Notes the training rows of a step whose loss or gradient was not finite; returns the file."""
-        file = self.dir / "not_finite.json"
-        file.write_text(json.dumps({"step": step, "rows": batch}))
-        return file
-
     def _best(self, step: int) -> Path:
         return self.dir / f"best-{step}.pt"
-
-    def _load(self, weights: dict[str, Tensor], scorer: RewardScorer) -> None:
-        expected = {name: p.shape for name, p in scorer.named_parameters() if p.requires_grad}
-        if {name: weight.shape for name, weight in weights.items()} != expected:
-            raise ValueError(f"{self.dir} holds the state of another model")
-        scorer.load_state_dict(weights, strict=False)
-
-
-def _write(values: dict[str, Any], file: Path) -> None:
-    temporary = file.with_suffix(".writing")
-    try:
-        torch.save(values, temporary)
-        temporary.replace(file)
-    except (OSError, RuntimeError) as error:  # torch says RuntimeError where the disk is full
-        temporary.unlink(missing_ok=True)
-        raise OSError(f"{file} could not be written: {error}") from error

@@ -29,7 +29,7 @@ class Progress:
             self.first_step = step - 1
         self.shown |= metrics
         now = time.monotonic()
-        news = "eval/nll" in metrics or step == num_steps
+        news = any(name.startswith("eval/") for name in metrics) or step == num_steps
         if now - self.shown_at < (REDRAW_S if self.terminal else LOG_S) and not news:
             return
         self.shown_at = now
@@ -56,6 +56,8 @@ class Progress:
         names = {
             "loss": "loss",
             "rewards/accuracies": "accuracy",
+            "mean_token_accuracy": "token accuracy",
+            "eval/loss": "held-out loss",
             "eval/nll": "held-out NLL",
             "eval/accuracy": "held-out accuracy",
         }

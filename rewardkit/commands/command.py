@@ -13,11 +13,11 @@ import jsonargparse
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """One subcommand, for example `train`; its room in `rewardkit.commands` names it COMMAND.
+    """One subcommand, for example `train`; its room in `<package>.commands` names it COMMAND.
 
     Attributes:
         help: one line.
-        config: a frozen dataclass of `rewardkit.config`; every field becomes a flag and a key of a YAML file.
+        config: a frozen dataclass of `<package>.config`; every field becomes a flag and a key of a YAML file.
         run: takes the configuration, returns the exit code (0 done, 1 failed) or raises: ValueError, FileNotFoundError
             and PermissionError end in exit code 2 and one line, other OSErrors, ImportError and FloatingPointError in
             exit code 1 and one line.
@@ -52,11 +52,11 @@ def add_config(parser: jsonargparse.ArgumentParser, config: type) -> None:
 
 
 def field_meanings(config: type) -> dict[str, str]:
-    """What the Attributes section of a docstring says of each field; a field that it leaves out has no meaning."""
-    _, _, section = (inspect.getdoc(config) or "").partition("Attributes:\n")
+    """What the Attributes sections of a class and of those it extends say of each field."""
+    sections = [inspect.cleandoc(each.__doc__ or "").partition("Attributes:\n")[2] for each in config.__mro__[::-1]]
     meanings: dict[str, str] = {}
     name = ""
-    for line in section.splitlines():
+    for line in "\n".join(sections).splitlines():
         if line.startswith("    ") and not line.startswith("     "):
             name, _, text = line.strip().partition(": ")
             meanings[name] = text

@@ -44,11 +44,9 @@ def _precision(config: ScoreConfig) -> AbstractContextManager[object]:
         return nullcontext()  # without torch: a TF-IDF model knows nothing of it
     import torch
 
-    from rewardkit.training import multiplies_bf16
+    from rewardkit.optimization import autocast
 
-    device = torch.device("cpu")  # where models are loaded
-    wanted = config.precision == "bf16" or multiplies_bf16(device)
-    return torch.autocast(device.type, torch.bfloat16) if wanted else nullcontext()
+    return autocast(config.precision, torch.device("cpu"))  # where models are loaded
 
 
 def _score(config: ScoreConfig) -> int:

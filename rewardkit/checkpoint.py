@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rewardkit.model import RewardScorer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +23,7 @@ class TrainingState:
 
     Attributes:
         step: optimizer steps taken.
-        best_step, best_nll: the evaluation with the lowest held-out NLL, nats per pair; 0 before the first.
+        best_step, best_nll: the evaluation with the lowest held-out NLL (or other loss), nats; 0 before the first.
         num_without_gain: evaluations since then.
     """
 
@@ -84,7 +83,10 @@ def write_aside(checkpoint_dir: Path, step: int, batch: Sequence[int]) -> Path:
 
 
 class Checkpoint:
-    """The training state of a run, in a folder of its own; `write` and `write_best` belong to one process."""
+    """The training state of a run, in a folder of its own; `write` and `write_best` belong to one process.
+
+    `extra` is what is trained besides the module, say the parameter of a likelihood with ties.
+    """
 
     def __init__(self, checkpoint_dir: Path) -> None:
         self.dir = checkpoint_dir
@@ -93,15 +95,15 @@ class Checkpoint:
     def write(
         self,
         state: TrainingState,
-        scorer: RewardScorer,
-        tie: torch.nn.Module,
+        module: torch.nn.Module,
+        extra: torch.nn.Module,
         optimizer: torch.optim.Optimizer,
     ) -> None:
         """Writes everything a later process needs to take the same next step."""
         values = {
             "state": vars(state),
-            "weights": trained_weights(scorer),
-            "tie": tie.state_dict(),
+            "weights": trained_weights(module),
+            "tie": extra.state_dict(),
             "optimizer": optimizer.state_dict(),
         }
         write_state(values, self.file)
@@ -109,11 +111,11 @@ class Checkpoint:
             if old != self._best(state.best_step):
                 old.unlink()
 
-    def write_best(self, step: int, scorer: RewardScorer, tie: torch.nn.Module) -> None:
+    def write_best(self, step: int, module: torch.nn.Module, extra: torch.nn.Module) -> None:
         """Keeps the weights of an evaluation; the former best goes when the next state has been written."""
-        write_state({"weights": trained_weights(scorer), "tie": tie.state_dict()}, self._best(step))
+        write_state({"weights": trained_weights(module), "tie": extra.state_dict()}, self._best(step))
 
-    def restore(self, scorer: RewardScorer, tie: torch.nn.Module, optimizer: torch.optim.Optimizer) -> TrainingState:
+    def restore(self, module: torch.nn.Module, extra: torch.nn.Module, optimizer: torch.optim.Optimizer) -> TrainingState:
         """Loads the newest state into the arguments, or leaves them and returns the state of a beginning.
 
         Raises:
@@ -122,17 +124,17 @@ class Checkpoint:
         if not self.file.exists():
             return TrainingState()
         values = torch.load(self.file, weights_only=True)
-        load_trained_weights(values["weights"], scorer, self.dir)
-        tie.load_state_dict(values["tie"])
+        load_trained_weights(values["weights"], module, self.dir)
+        extra.load_state_dict(values["tie"])
         optimizer.load_state_dict(values["optimizer"])
         return TrainingState(**values["state"])
 
-    def load_best(self, state: TrainingState, scorer: RewardScorer, tie: torch.nn.Module) -> None:
+    def load_best(self, state: TrainingState, module: torch.nn.Module, extra: torch.nn.Module) -> None:
         """Puts the weights of the best evaluation back; leaves them where there was none."""
         if state.best_step:
             values = torch.load(self._best(state.best_step), weights_only=True)
-            load_trained_weights(values["weights"], scorer, self.dir)
-            tie.load_state_dict(values["tie"])
+            load_trained_weights(values["weights"], module, self.dir)
+            extra.load_state_dict(values["tie"])
 
     def remove(self) -> None:
         """Removes the state of a training that is done."""

@@ -100,7 +100,7 @@ def read_preferences(source: str, *, on_bad_row: OnBadRow = "error") -> Preferen
 
 def read_parts(parts: Sequence[Part], source: str, *, on_bad_row: OnBadRow = "error") -> Preferences:
     """Reads the parts of one split, see `read_preferences`."""
-    return read_each(parts, source, _row_reader, on_bad_row=on_bad_row)
+    return read_each(parts, source, preference_reader, on_bad_row=on_bad_row)
 
 
 def read_each(
@@ -153,7 +153,7 @@ def _refuse(bad_rows: list[BadRow], part: Part, number: int, error: RowError) ->
     bad_rows.append(BadRow(place=part.place(number), reason=error.reason, problem=str(error)))
 
 
-def _row_reader(
+def preference_reader(
     parts: Sequence[Part], first: Sequence[Mapping[str, Any]], source: str
 ) -> tuple[ReadRow[Preference], str]:
     """A function that reads one row of the form that the first ones have."""

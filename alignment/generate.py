@@ -8,7 +8,7 @@ different batch adds up in a different order). Texts, files and models in folder
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -103,15 +103,15 @@ def generate(
         prompts: token ids, each at least one.
         num_samples: G, per prompt.
         token_budget: tokens of a batch, prompts and new ones, as they would be if nothing ended early.
-        keys: what the seed calls each prompt; its place among `prompts` if not given.
+        keys: what the seed calls each prompt, a number of its own, 0 or more; its place if not given.
         tokenizer: needed for stop texts.
         told: called after every batch with the prompts done and all there are.
 
     Raises:
         ValueError: if a prompt is empty, or does not fit the model's positions together with the new tokens.
     """
-    _check(policy, prompts, sampling, tokenizer)
     numbers = range(len(prompts)) if keys is None else keys
+    _check(policy, dict(zip(numbers, prompts, strict=True)), sampling, tokenizer)
     lengths = [num_samples * (len(prompt) + sampling.max_new_tokens) for prompt in prompts]
     found: dict[int, tuple[Sampled, ...]] = {}
     with plain_attention(policy):
@@ -182,14 +182,14 @@ def base_of(policy: PreTrainedModel) -> PreTrainedModel:
 
 def _check(
     policy: PreTrainedModel,
-    prompts: Sequence[Sequence[int]],
+    prompts: Mapping[int, Sequence[int]],
     sampling: Sampling,
     tokenizer: PreTrainedTokenizerBase | None,
 ) -> None:
     if sampling.stop and tokenizer is None:
         raise ValueError(f"stop is {sampling.stop!r}: stop texts need the tokenizer")
     positions = getattr(base_of(policy).config, "max_position_embeddings", None) or float("inf")
-    for number, prompt in enumerate(prompts):
+    for number, prompt in prompts.items():
         if not len(prompt):
             raise ValueError(f"prompt {number} has no tokens, one or more are needed")
         if len(prompt) + sampling.max_new_tokens > positions:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import jsonargparse
 
-from rewardkit.commands.command import Command, add_config, read_config
+from rewardkit.commands.command import Command, add_config, read_config, with_repeated
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,10 @@ class CommandLine:
         name = words[0] if words and words[0] in self.rooms else ""
         label = f"{self.package} {name}".strip()
         try:
-            parsed = self.parser([name] if name else self.rooms).parse_args(with_underscores(words))
+            spelled = with_underscores(words)
+            if name:
+                spelled = with_repeated(spelled, self.command(name).config)
+            parsed = self.parser([name] if name else self.rooms).parse_args(spelled)
             command = self.command(parsed.command)
             return command.run(read_config(command.config, parsed[parsed.command]))
         except (ValueError, FileNotFoundError, PermissionError, jsonargparse.ArgumentError) as error:

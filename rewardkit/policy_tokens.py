@@ -41,7 +41,7 @@ def completion_text(prompt: Sequence[Message], completion: str, tokenizer: PreTr
 def turn_end_id(tokenizer: PreTrainedTokenizerBase) -> int:
     """The token that ends a turn of the assistant: EOS, unless the chat template has another."""
     text = completion_text([Message(role="user", content="a")], "b", tokenizer)
-    return int(tokenizer.convert_tokens_to_ids(text.removeprefix("b")))
+    return tokenizer.get_vocab()[text.removeprefix("b")]
 
 
 def policy_prompts(prompts: Sequence[Sequence[Message]], tokenizer: PreTrainedTokenizerBase) -> list[tuple[int, ...]]:

@@ -154,3 +154,8 @@ class KtoConfig(PreferenceConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_least(self, desirable_weight=0, undesirable_weight=0, batch_size=2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DpoConfig(PreferenceConfig):
+    """Learning from pairs, directly."""

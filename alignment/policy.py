@@ -6,7 +6,6 @@ weights without them, so that they are in memory once.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,13 +19,11 @@ from rewardkit import attention
 from rewardkit.adapters import adapt
 from rewardkit.logps import can_pack_policy
 from rewardkit.model import PRESETS, four_bits, preset_config, recompute_activations, switch_off_dropout
-from rewardkit.tokens import DEFAULT_TEMPLATE, load_tokenizer, train_tokenizer
+from rewardkit.tokens import load_tokenizer, train_tokenizer
 
 if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,8 +86,6 @@ def prepare_tokenizer(config: TrainingConfig, run_dir: Path, texts: Iterable[str
         raise ValueError(f"model {config.model!r} has no tokenizer that can be read: {error}") from error
     if tokenizer.eos_token is None:
         raise ValueError(f"model {config.model!r}: its tokenizer has no token that ends a text")
-    if tokenizer.chat_template == DEFAULT_TEMPLATE:
-        logger.info("%s came without a chat template and has the default one, <|role|> before each turn", config.model)
     return tokenizer
 
 

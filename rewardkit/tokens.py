@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from rewardkit.data import Message
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+logger = logging.getLogger(__name__)
 # Given to tokenizers that come without a chat template; ends every turn with EOS.
 DEFAULT_TEMPLATE = (
     "{% for message in messages %}{{ '<|' + message['role'] + '|>\n' + message['content'] + eos_token + '\n' }}"
@@ -58,6 +60,7 @@ def load_tokenizer(path: str | Path, *, own_pad: bool = True) -> PreTrainedToken
     if tokenizer.chat_template is None:
         if tokenizer.eos_token is None:
             raise ValueError(f"{path}: the tokenizer has neither a chat template nor an EOS token to end a turn with")
+        logger.info("%s comes without a chat template and gets the default one, <|role|> before each turn", path)
         tokenizer.chat_template = DEFAULT_TEMPLATE
     if not own_pad:
         tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token

@@ -38,7 +38,6 @@ class DpoObjective:
     names: tuple[str, ...] = (
         "rewards/chosen",
         "rewards/rejected",
-        "rewards/margins",
         "rewards/accuracies",
         "logps/chosen",
         "logps/rejected",
@@ -72,7 +71,6 @@ class DpoObjective:
             [
                 (rewards[:, 0], ones),
                 (rewards[:, 1], ones),
-                (margins, ones),
                 (right, (p_chosen > 0.5).float()),
                 (policy[:, 0], ones),
                 (policy[:, 1], ones),

@@ -34,6 +34,8 @@ class PolicyRows:
         desirable: (N,) bool.
         prompts: (N,) the conversations they came from, for samples.
         reference: (N, S) float32, log-probabilities of the branches under the reference, nats; None while unknown.
+        partners: of KTO, by row, its prompt with the completion of another prompt's row.
+        partner_reference: (N, 1) float32, their log-probabilities under the reference, nats; None while unknown.
         num_cut: rows that lost tokens to `max_length`.
         num_left_out: rows in which nothing was left to learn from.
     """
@@ -46,6 +48,8 @@ class PolicyRows:
     desirable: Tensor
     prompts: Sequence[tuple[Message, ...]]
     reference: Tensor | None = None
+    partners: Sequence[Branched] = ()
+    partner_reference: Tensor | None = None
     num_cut: int = 0
     num_left_out: int = 0
 
@@ -62,10 +66,6 @@ class PolicyRows:
     def keep_of(self, indices: Sequence[int]) -> Tensor | None:
         """What `rewardkit.logps.completion_logps` takes as `keep` for some of the rows."""
         return None if self.keep is None else torch.cat([self.keep[index] for index in indices])
-
-    def with_reference(self, reference: Tensor) -> PolicyRows:
-        """The rows with log-probabilities of the reference, (N, S)."""
-        return replace(self, reference=reference)
 
 
 def preference_rows(
@@ -93,12 +93,44 @@ def preference_rows(
 
 
 def labelled_rows(labelled: Sequence[Labelled], tokenizer: PreTrainedTokenizerBase, *, max_length: int) -> PolicyRows:
-    """Rows of one branch that is desirable or not."""
+    """Rows of one branch that is desirable or not, each with a partner.
+
+    Raises:
+        ValueError: if there are not two different prompts.
+    """
     rows, num_cut = policy_rows(
         [each.prompt for each in labelled], [(each.completion,) for each in labelled], tokenizer, max_length=max_length
     )
     found = _single(rows, [each.weight for each in labelled], [each.prompt for each in labelled], num_cut)
-    return replace(found, desirable=torch.tensor([each.desirable for each in labelled]))
+    partners = [
+        with_completion_of(rows[number], rows[other], max_length)
+        for number, other in enumerate(partner_numbers([each.prompt for each in labelled]))
+    ]
+    return replace(found, desirable=torch.tensor([each.desirable for each in labelled]), partners=partners)
+
+
+def partner_numbers(prompts: Sequence[tuple[Message, ...]]) -> list[int]:
+    """For every row the number of the next one with another prompt, the first following the last.
+
+    Raises:
+        ValueError: if there are not two different prompts.
+    """
+    if len(set(prompts)) < 2:
+        raise ValueError(f"{len(prompts)} completions of {len(set(prompts))} prompt, two prompts or more are needed")
+    found: list[int] = [0] * len(prompts)
+    other = next(number for number, prompt in enumerate(prompts) if prompt != prompts[-1])
+    for number in range(len(prompts) - 1, -1, -1):
+        following = (number + 1) % len(prompts)
+        if prompts[following] != prompts[number]:
+            other = following
+        found[number] = other
+    return found
+
+
+def with_completion_of(row: Branched, other: Branched, max_length: int) -> Branched:
+    """The prompt of one row, cut at its start where it has to be, with the completion of another."""
+    room = max_length - len(other.branches[0])
+    return Branched(prompt=row.prompt[-room:], branches=other.branches)
 
 
 def demonstration_rows(

@@ -65,22 +65,31 @@ def with_reference(*sides: PolicyRows, forward: Forward, cache_dir: Path, is_fir
     Raises:
         OSError: naming the file, if the disk is full.
     """
-    found = []
-    for side in sides:
-        file = cache_dir / f"{fingerprint(forward, side.rows)}.safetensors" if is_first else None
+    model = hash_of_model(forward) if is_first else None
+
+    def look_up(rows: Sequence[Branched]) -> Tensor:
+        file = cache_dir / f"{hash_of_rows(rows, model)}.safetensors" if model else None
         values = processes.from_first(_read(file) if file else None)
         if values is None:
-            values = forward.sums(side.rows).cpu()
+            values = forward.sums(rows).cpu()
             if file:
                 _write(values, file)
         elif file:
-            logger.info("log-probabilities of the reference for %d rows are read from %s", len(side), file)
-        found.append(side.with_reference(values))
-    return tuple(found)
+            logger.info("log-probabilities of the reference for %d rows are read from %s", len(rows), file)
+        return values
+
+    return tuple(
+        replace(
+            side,
+            reference=look_up(side.rows),
+            partner_reference=look_up(side.partners) if side.partners else None,
+        )
+        for side in sides
+    )
 
 
-def fingerprint(forward: Forward, rows: Sequence[Branched]) -> str:
-    """SHA-256 of what decides log-probabilities: weights, architecture, precision, token ids; hexadecimal digits.
+def hash_of_model(forward: Forward) -> bytes:
+    """SHA-256 of what decides log-probabilities of token ids: weights, architecture, precision.
 
     New adapters, which change nothing, do not count; the chat template does through the tokens that it gave.
     """
@@ -93,6 +102,12 @@ def fingerprint(forward: Forward, rows: Sequence[Branched]) -> str:
             continue
         digest.update(f"\n{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.digest()
+
+
+def hash_of_rows(rows: Sequence[Branched], model: bytes) -> str:
+    """SHA-256 of a model's hash and token ids, in hexadecimal digits."""
+    digest = hashlib.sha256(model)
     for row in rows:
         digest.update(json.dumps([row.prompt, row.branches]).encode())
     return digest.hexdigest()

@@ -197,7 +197,10 @@ def read_metrics(sums: Tensor, names: Sequence[str], grad_norm: Tensor) -> dict[
     """Means of what was summed and the gradient's norm; what nobody weighed is left out."""
     values, weights, (norm,) = _lists(sums, grad_norm)
     named = zip(("loss", "entropy", *names), values, weights, strict=True)
-    return {name: value / weight for name, value, weight in named if weight} | {"grad_norm": norm}
+    found = {name: value / weight for name, value, weight in named if weight}
+    if {"rewards/chosen", "rewards/rejected"} <= found.keys():
+        found["rewards/margins"] = found["rewards/chosen"] - found["rewards/rejected"]
+    return found | {"grad_norm": norm}
 
 
 def _lists(sums: Tensor, grad_norm: Tensor) -> tuple[list[float], list[float], list[float]]:

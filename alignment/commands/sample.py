@@ -19,7 +19,8 @@ SHOWN_BAD_ROWS = 20
 
 
 def _sample(config: SampleConfig) -> int:
-    from alignment.sampling import check_output, load_samplers, read_different_prompts, sample_file
+    from alignment.sampler import load_samplers
+    from alignment.sampling import check_output, read_different_prompts, sample_file
     from rewardkit.policy_model import check_policy_folder
 
     if config.resume and Path(config.out).exists():

@@ -11,7 +11,8 @@ import pytest
 from alignment import sampling
 from alignment.commands.sample import COMMAND
 from alignment.evaluation_config import SampleConfig
-from alignment.sampling import load_samplers, policy_names, read_different_prompts, sample_file
+from alignment.sampler import load_samplers, policy_names
+from alignment.sampling import read_different_prompts, sample_file
 from rewardkit.columns import detect_reading
 from rewardkit.files import read_rows
 from rewardkit.forms import parse_row

@@ -20,7 +20,7 @@ def divergence_scores(logratios: Tensor, *, divergence: DivergenceName, alpha: f
     reverse_kl: log u.  forward_kl: 1 - 1/u.  js_divergence: log(2u / (1 + u)).
     alpha_divergence: (u^(a - 1) - 1) / (a - 1), which is forward_kl at a = 0 and tends to reverse_kl as a goes to 1.
     Wang et al. 2023, theorem 1 and table 1 (arXiv 2309.16240); their alpha is 1 - a here, which is how TRL counts too.
-    Constants are chosen so that all are 0 at u = 1, with slope 1 in log u; they cancel between chosen and rejected.
+    Constants are chosen so that all are 0 at u = 1; they cancel between chosen and rejected.
 
     Args:
         logratios: (B,) float, log u, nats.

@@ -82,7 +82,7 @@ def prepare_tokenizer(config: TrainingConfig, run_dir: Path, texts: Iterable[str
         return load_tokenizer(run_dir)
     try:
         tokenizer = load_tokenizer(config.model, own_pad=False)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise ValueError(f"model {config.model!r} has no tokenizer that can be read: {error}") from error
     if tokenizer.eos_token is None:
         raise ValueError(f"model {config.model!r}: its tokenizer has no token that ends a text")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from alignment.loss_names import PAIR_LOSSES, DivergenceName, PairLossName, PairLossOptions, UnpairedLossName
+
 Precision = Literal["auto", "fp32", "bf16"]
 OnBadRow = Literal["error", "skip"]
 
@@ -121,22 +123,14 @@ class PreferenceConfig(TrainingConfig):
     """What is common to trainings that hold the policy to a reference.
 
     Attributes:
-        beta: multiplies the log-ratio of policy to reference: small lets the policy move far from the reference, large
-            holds it close.
         reference: log-probabilities of the reference: precomputed once before the first step, or live in every step
             (from a frozen copy, with lora from the same weights without adapters).
         reference_cache: folder to keep precomputed ones in, for other runs with the same model and rows; default in
             the run.
     """
 
-    beta: float = 0.1
     reference: Literal["precomputed", "live"] = "precomputed"
     reference_cache: str = ""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 < self.beta < float("inf"):
-            raise ValueError(f"beta is {self.beta}, allowed is more than 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,18 +138,74 @@ class KtoConfig(PreferenceConfig):
     """Learning from single completions that are desirable or not.
 
     Attributes:
+        loss: kto, or apo_zero_unpaired, which takes the KL to be 0.
+        beta: multiplies the log-ratio of policy to reference: small lets the policy move far from the reference, large
+            holds it close.
         desirable_weight: weight of the loss of desirable completions.
         undesirable_weight: weight of the loss of undesirable ones.
     """
 
+    loss: UnpairedLossName = "kto"
+    beta: float = 0.1
     desirable_weight: float = 1.0
     undesirable_weight: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not 0 < self.beta < float("inf"):
+            raise ValueError(f"beta is {self.beta}, allowed is more than 0")
         check_least(self, desirable_weight=0, undesirable_weight=0, batch_size=2)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DpoConfig(PreferenceConfig):
-    """Learning from pairs, directly."""
+    """Learning from pairs, directly.
+
+    Attributes:
+        loss: how a pair is counted; sigmoid is DPO itself, cdpo and robust take flipped labels, simpo, orpo and cpo
+            need no reference.
+        beta: multiplies the log-ratio margin: small lets the policy move far from the reference, large holds it close;
+            none takes the loss's own, 0.1 for most.
+        label_smoothing: share of labels taken to be flipped, 0 up to 0.5; none takes the loss's own.
+        target_margin: simpo's gamma, by how much chosen is asked to lead; none takes the paper's.
+        discopop_tau: temperature of discopop's blend.
+        f_divergence: by which the policy is held to the reference.
+        f_divergence_alpha: of alpha_divergence.
+        sft_weight: weight of the negative log-likelihood per token of chosen completions, added to the loss.
+        use_margin: ask chosen to lead by the row's margin, in reward units.
+    """
+
+    loss: PairLossName = "sigmoid"
+    beta: float | None = None
+    label_smoothing: float | None = None
+    target_margin: float | None = None
+    discopop_tau: float = 0.05
+    f_divergence: DivergenceName = "reverse_kl"
+    f_divergence_alpha: float = 0.5
+    sft_weight: float = 0.0
+    use_margin: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_least(self, sft_weight=0)
+        if self.use_margin and not PAIR_LOSSES[self.loss].margin:
+            readers = ", ".join(name for name, traits in PAIR_LOSSES.items() if traits.margin)
+            raise ValueError(f"use_margin is for the losses {readers}, not for {self.loss}")
+        assert self.options
+
+    @property
+    def options(self) -> PairLossOptions:
+        """The loss with its numbers.
+
+        Raises:
+            ValueError: for a number out of range, or one that the loss does not read.
+        """
+        return PairLossOptions(
+            loss=self.loss,
+            beta=self.beta,
+            label_smoothing=self.label_smoothing,
+            target_margin=self.target_margin,
+            discopop_tau=self.discopop_tau,
+            divergence=self.f_divergence,
+            divergence_alpha=self.f_divergence_alpha,
+        )

@@ -1,8 +1,8 @@
 """Kahneman-Tversky optimisation: the policy learns from single completions that are desirable or not.
 
 loss = lambda_D (1 - sigma(beta (r - z))) of a desirable completion, lambda_U (1 - sigma(beta (z - r))) of another one,
-r = log pi(y|x) / ref(y|x), z = max(0, mean of r over completions of other prompts), an estimate of the KL from
-reference to policy that carries no gradient (Ethayarajh et al. 2024, eq. 8, arXiv 2402.01306). Where we differ:
+r = log pi(y|x) / ref(y|x), z = max(0, mean of r over completions of other prompts), an estimate of the KL
+of policy to reference that carries no gradient (Ethayarajh et al. 2024, eq. 8, arXiv 2402.01306). Where we differ:
 1. z is the mean over the whole batch, so micro-batches and processes never change a step.
 2. Every row has one partner, the next row of another prompt, whose completion stands behind its prompt in z; so that
    its log-probability under the reference, too, is computed once.
@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from alignment.anchored_losses import kto_loss
 from alignment.config import KtoConfig
 from alignment.forward import Forward
 from alignment.objective import Part, weighted
@@ -29,27 +30,6 @@ from rewardkit.logps import CompletionLogps
 from rewardkit.progress import Progress
 from rewardkit.runs import Run
 from rewardkit.training_data import LoadedRows
-
-
-def kto_losses(
-    ratios: Tensor,
-    desirable: Tensor,
-    *,
-    baseline: Tensor,
-    beta: float,
-    desirable_weight: float = 1.0,
-    undesirable_weight: float = 1.0,
-) -> Tensor:
-    """(B,) losses, see the module.
-
-    Args:
-        ratios: (B,) float, log-probability under the policy minus that under the reference, nats.
-        desirable: (B,) bool.
-        baseline: scalar z, nats, 0 or more.
-    """
-    good = desirable_weight * (1.0 - torch.sigmoid(beta * (ratios - baseline)))
-    bad = undesirable_weight * (1.0 - torch.sigmoid(beta * (baseline - ratios)))
-    return torch.where(desirable, good, bad)
 
 
 class KtoObjective:
@@ -67,6 +47,8 @@ class KtoObjective:
     @torch.no_grad()
     def prepare(self, rows: PolicyRows, batch: Sequence[int]) -> Tensor:
         """The baseline z of the batch, a scalar."""
+        if self.config.loss == "apo_zero_unpaired":
+            return torch.zeros((), device=self.forward.device)
         partners = [rows.partners[index] for index in batch]
         policy = self.forward.sums(partners)
         if self.reference is not None:
@@ -89,20 +71,20 @@ class KtoObjective:
             reference = rows.reference[picked, 0].to(device)
         weight, desirable = rows.weight[picked].to(device), rows.desirable[picked].to(device)
         ratios = policy - reference
-        losses = kto_losses(
+        found = kto_loss(
             ratios,
             desirable,
-            baseline=prepared,
+            kl=prepared,
             beta=self.config.beta,
             desirable_weight=self.config.desirable_weight,
             undesirable_weight=self.config.undesirable_weight,
         )
-        rewards, good, bad = self.config.beta * ratios, desirable.float(), (~desirable).float()
+        rewards, good, bad = found.rewards, desirable.float(), (~desirable).float()
         kl = prepared.expand(len(picked))
         sums, weights = weighted(
             [(rewards, good), (rewards, bad), (policy, good), (policy, bad), (kl, torch.ones_like(good))]
         )
-        return Part(loss=(losses * weight).sum(), sums=sums, weights=weights)
+        return Part(loss=(found.losses * weight).sum(), sums=sums, weights=weights)
 
 
 def train_kto(

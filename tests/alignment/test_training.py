@@ -17,10 +17,12 @@ import torch
 from transformers import GPT2Config, LlamaConfig, PreTrainedModel
 
 from alignment.config import DpoConfig, KtoConfig, SftConfig, TrainingConfig
-from alignment.dpo import DpoObjective
+from alignment.dpo import DpoObjective, rows_for
 from alignment.forward import Forward
-from alignment.kto import KtoObjective, kto_losses
+from alignment.kto import KtoObjective
+from alignment.loss_names import PAIR_LOSSES, PairLossName
 from alignment.objective import Objective
+from alignment.pair_losses import PairLogps, pair_loss
 from alignment.policy import make_network
 from alignment.policy_rows import PolicyRows
 from alignment.reference import with_reference
@@ -29,7 +31,8 @@ from alignment.training import backward, batches_of, evaluate, read_metrics, tra
 from rewardkit import checkpoint
 from rewardkit.batch import Branched
 from rewardkit.checkpoint import Checkpoint
-from rewardkit.logps import can_pack_policy
+from rewardkit.data import Preference
+from rewardkit.logps import can_pack_policy, completion_logps
 from rewardkit.runs import Run
 from rewardkit.runs import read_metrics as logged_metrics
 
@@ -85,7 +88,15 @@ def sft(forward: Forward, rows: PolicyRows, tmp_path: Path) -> tuple[Objective, 
 def dpo(forward: Forward, rows: PolicyRows, tmp_path: Path) -> tuple[Objective, PolicyRows]:
     config = DpoConfig(model="tiny", data="x", out="y")
     (found,) = with_reference(rows, forward=forward, cache_dir=tmp_path / "reference", is_first=True)
-    return DpoObjective(config, None), found
+    return DpoObjective(config, forward, None), found
+
+
+def aot(forward: Forward, rows: PolicyRows, tmp_path: Path) -> tuple[Objective, PolicyRows]:
+    """A loss that sorts the pairs of the whole batch."""
+    config = DpoConfig(model="tiny", data="x", out="y", loss="aot", sft_weight=0.3)
+    hard = replace(rows, p_chosen=torch.ones(len(rows)))
+    (found,) = with_reference(hard, forward=forward, cache_dir=tmp_path / "reference", is_first=True)
+    return DpoObjective(config, forward, None), found
 
 
 def kto(forward: Forward, rows: PolicyRows, tmp_path: Path) -> tuple[Objective, PolicyRows]:
@@ -96,7 +107,7 @@ def kto(forward: Forward, rows: PolicyRows, tmp_path: Path) -> tuple[Objective, 
 
 Make = Callable[[Forward, PolicyRows, Path], tuple[Objective, PolicyRows]]
 ALGORITHMS = pytest.mark.parametrize(
-    ("make", "num_branches"), [(sft, 1), (dpo, 2), (kto, 1)], ids=["sft", "dpo", "kto"]
+    ("make", "num_branches"), [(sft, 1), (dpo, 2), (aot, 2), (kto, 1)], ids=["sft", "dpo", "aot", "kto"]
 )
 
 
@@ -219,6 +230,58 @@ def test_the_first_dpo_loss_is_ln_2(config: LlamaConfig, tmp_path: Path) -> None
     assert "entropy" not in found
 
 
+@pytest.mark.parametrize("loss", list(PAIR_LOSSES))
+def test_every_loss_gives_the_gradient_of_its_formula(loss: PairLossName, tmp_path: Path) -> None:
+    traits = PAIR_LOSSES[loss]
+    config = DpoConfig(model="tiny", data="x", out="y", loss=loss, sft_weight=0.5, use_margin=traits.margin)
+    rows = replace(toy_rows(6, num_branches=2), margin=torch.arange(6) / 4)
+    if not traits.soft_labels:
+        rows = replace(rows, p_chosen=torch.ones(6))
+    network = make_network(LLAMA, seed=0)
+    forward = forward_of(network, token_budget=30)
+    (rows,) = with_reference(rows, forward=forward, cache_dir=tmp_path, is_first=True)
+    assert rows.reference is not None
+    with torch.no_grad():
+        for number, parameter in enumerate(network.parameters()):
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(number)))
+    objective = DpoObjective(config, forward, None)
+    sums = backward(forward, objective, rows, list(range(6)), with_entropy=False)
+    found = {name: p.grad.clone() for name, p in network.named_parameters() if p.grad is not None}
+    network.zero_grad()
+    logps = completion_logps(network, rows.rows, packed=forward.packed)
+    chosen, rejected = logps.sums().view(-1, 2).unbind(1)
+    lengths = logps.lengths.view(-1, 2).unbind(1)
+    pairs = PairLogps(
+        chosen=chosen,
+        rejected=rejected,
+        reference_chosen=rows.reference[:, 0],
+        reference_rejected=rows.reference[:, 1],
+        chosen_lengths=lengths[0],
+        rejected_lengths=lengths[1],
+    )
+    p_chosen = rows.p_chosen if traits.soft_labels else None
+    result = pair_loss(pairs, config.options, p_chosen=p_chosen, margin=rows.margin if traits.margin else None)
+    losses = result.losses - 0.5 * chosen / lengths[0]
+    expected = (losses * rows.weight).sum() / rows.weight.sum()
+    expected.backward()
+    expected = expected.detach()
+    metrics = read_metrics(sums, objective.names, torch.zeros(()))
+    assert metrics["loss"] == pytest.approx(float(expected), rel=1e-5)
+    assert metrics["rewards/margins"] == pytest.approx(float(result.margins.mean()), rel=1e-4, abs=1e-6)
+    decided = rows.p_chosen > 0.5
+    assert metrics["rewards/accuracies"] == pytest.approx(float(result.accuracies[decided].mean()))
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None
+        torch.testing.assert_close(found[name], parameter.grad, rtol=1e-3, atol=1e-6, msg=name)
+
+
+def test_a_loss_without_soft_labels_refuses_them() -> None:
+    config = DpoConfig(model="tiny", data="x", out="y", loss="aot")
+    pair = Preference(prompt=(), chosen="a", rejected="b", p_chosen=0.8)
+    with pytest.raises(ValueError, match=r"loss aot takes no soft labels, 1 rows have a p_chosen below 1"):
+        rows_for(config, [pair], None, max_length=10)  # type: ignore[arg-type]
+
+
 def test_the_first_kto_loss_is_a_half(tmp_path: Path) -> None:
     # r = z = 0: 1 - sigma(0) on either side
     forward = forward_of()
@@ -226,20 +289,6 @@ def test_the_first_kto_loss_is_a_half(tmp_path: Path) -> None:
     found = evaluate(forward, objective, rows)
     assert found["loss"] == pytest.approx(0.5, abs=1e-6)
     assert found["kl"] == pytest.approx(0.0, abs=1e-5)
-
-
-def test_kto_losses_by_hand() -> None:
-    # beta 2, z 1: desirable 3 (1 - sigma(2 (2 - 1))) = 3 x 0.1192029 = 0.3576088
-    # undesirable 0.5 (1 - sigma(2 (1 - 2))) = 0.5 x 0.8807971 = 0.4403985
-    found = kto_losses(
-        torch.tensor([2.0, 2.0]),
-        torch.tensor([True, False]),
-        baseline=torch.tensor(1.0),
-        beta=2.0,
-        desirable_weight=3.0,
-        undesirable_weight=0.5,
-    )
-    assert found.tolist() == pytest.approx([0.3576088, 0.4403985], abs=1e-6)
 
 
 def test_the_baseline_of_kto_is_the_mean_ratio_of_partners_and_never_negative(tmp_path: Path) -> None:
@@ -256,7 +305,7 @@ def test_soft_labels_train_towards_their_share(tmp_path: Path) -> None:
     # d/ds of -(p log sigma(s) + (1 - p) log sigma(-s)) is 0 at s = log(p / (1 - p))
     forward = forward_of()
     objective, rows = dpo(forward, replace(toy_rows(8, num_branches=2), p_chosen=torch.full((8,), 0.75)), tmp_path)
-    fit(forward, objective, rows, tmp_path, epochs=60)
+    fit(forward, objective, rows, tmp_path, epochs=60, entropy_every=0, eval_every=60)
     assert evaluate(forward, objective, rows)["rewards/margins"] == pytest.approx(math.log(3), abs=0.15)
 
 

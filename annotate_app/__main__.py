@@ -20,6 +20,7 @@ ROOMS = {
     "agreement": "figures",
     "aggregate": "figures",
     "leaderboard": "figures",
+    "winrate": "win_rates",
     "quality": "figures",
     "export": "exports",
     "train": "models",

@@ -20,14 +20,25 @@ LAYER = re.compile(r"\.(\d+)\.")
 
 
 def add_adapters(classifier: PreTrainedModel, *, rank: int, num_layers: int, seed: int) -> PeftModel:
-    """Puts adapters into the classifier, in place, and freezes the trunk's own weights.
+    """Adapts a classifier, see `adapt`; what stands between trunk and head (as in some encoders) is trained whole."""
+    trunk = {id(parameter) for parameter in classifier.base_model.parameters()}
+    between = [p for p in classifier.parameters() if id(p) not in trunk]
+    adapted = adapt(classifier, rank=rank, num_layers=num_layers, seed=seed)
+    for parameter in between:
+        parameter.requires_grad_(True)
+    head_of(classifier).requires_grad_(False)
+    return adapted
 
-    Scale alpha / rank = 2, no dropout. What stands between trunk and head (a dense layer of some encoders) is
-    trained whole.
+
+def adapt(network: PreTrainedModel, *, rank: int, num_layers: int, seed: int, task: str | None = None) -> PeftModel:
+    """Puts adapters into a network's trunk, in place, and freezes all its own weights.
+
+    Scale alpha / rank = 2, no dropout.
 
     Args:
         rank: of the adapters.
         num_layers: adapt only this many top layers; 0 adapts all.
+        task: peft's name of what the network does, noted in the adapter's file.
 
     Raises:
         ValueError: if the trunk has fewer layers.
@@ -36,37 +47,32 @@ def add_adapters(classifier: PreTrainedModel, *, rank: int, num_layers: int, see
     try:
         from peft import LoraConfig, get_peft_model
     except ImportError as error:
-        raise ImportError('mode lora needs peft: pip install "tiebreak[train]"') from error
-    names = linear_layers(classifier, num_layers=num_layers)
+        raise ImportError('LoRA needs peft: pip install "tiebreak[train]"') from error
+    names = linear_layers(network, num_layers=num_layers)
     lora = LoraConfig(
         r=rank,
         lora_alpha=2 * rank,
         lora_dropout=0.0,
         target_modules=names,
-        fan_in_fan_out=isinstance(classifier.get_submodule(names[0]), Conv1D),
+        task_type=task,  # pyright: ignore[reportArgumentType]
+        fan_in_fan_out=isinstance(network.get_submodule(names[0]), Conv1D),
     )
-    trunk = {id(parameter) for parameter in classifier.base_model.parameters()}
-    between = [p for p in classifier.parameters() if id(p) not in trunk]
     with torch.random.fork_rng(), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by a name that goes with version 6
         torch.manual_seed(seed)
-        adapted = get_peft_model(classifier, lora)
-    for parameter in between:
-        parameter.requires_grad_(True)
-    head_of(classifier).requires_grad_(False)
-    return adapted
+        return get_peft_model(network, lora)  # pyright: ignore[reportReturnType]
 
 
-def linear_layers(classifier: PreTrainedModel, *, num_layers: int) -> list[str]:
+def linear_layers(network: PreTrainedModel, *, num_layers: int) -> list[str]:
     """Names of the linear layers in the trunk's top layers; 0 takes all.
 
     Raises:
         ValueError: if there are fewer layers.
     """
-    prefix = f"{classifier.base_model_prefix}."
+    prefix = f"{network.base_model_prefix}."
     names = [
         prefix + name
-        for name, module in classifier.base_model.named_modules()
+        for name, module in network.base_model.named_modules()
         if isinstance(module, torch.nn.Linear | Conv1D)
     ]
     numbered = [(name, int(found[1])) for name in names if (found := LAYER.search(name))]
@@ -77,6 +83,6 @@ def linear_layers(classifier: PreTrainedModel, *, num_layers: int) -> list[str]:
 
 
 def merge_adapters(adapted: PeftModel, adapter_dir: Path) -> None:
-    """Writes the adapters by themselves, then adds them to the weights of the classifier they were put into."""
+    """Writes the adapters by themselves, then adds them to the weights of the network they were put into."""
     adapted.save_pretrained(str(adapter_dir))
     adapted.merge_and_unload()  # pyright: ignore[reportCallIssue]

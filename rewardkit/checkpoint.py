@@ -7,14 +7,13 @@ best-STEP.pt    the weights of the best evaluation so far
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-
-from rewardkit.model import RewardScorer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +22,7 @@ class TrainingState:
 
     Attributes:
         step: optimizer steps taken.
-        best_step, best_nll: the evaluation with the lowest held-out NLL, nats per pair; 0 before the first.
+        best_step, best_nll: the evaluation with the lowest held-out NLL (or other loss), nats; 0 before the first.
         num_without_gain: evaluations since then.
     """
 
@@ -43,13 +42,50 @@ class TrainingState:
         return replace(self, best_step=self.step, best_nll=nll, num_without_gain=0)
 
 
-def trained_weights(scorer: RewardScorer) -> dict[str, Tensor]:
+def trained_weights(module: torch.nn.Module) -> dict[str, Tensor]:
     """The parameters that training changes, on the CPU, by name."""
-    return {name: parameter.detach().cpu() for name, parameter in scorer.named_parameters() if parameter.requires_grad}
+    return {name: parameter.detach().cpu() for name, parameter in module.named_parameters() if parameter.requires_grad}
+
+
+def load_trained_weights(weights: dict[str, Tensor], module: torch.nn.Module, checkpoint_dir: Path) -> None:
+    """Puts weights back.
+
+    Raises:
+        ValueError: if they are not the ones that training changes there.
+    """
+    expected = {name: p.shape for name, p in module.named_parameters() if p.requires_grad}
+    if {name: weight.shape for name, weight in weights.items()} != expected:
+        raise ValueError(f"{checkpoint_dir} holds the state of another model")
+    module.load_state_dict(weights, strict=False)
+
+
+def write_state(values: dict[str, Any], file: Path) -> None:
+    """Writes values under a temporary name and renames.
+
+    Raises:
+        OSError: naming the file, if the disk is full.
+    """
+    temporary = file.with_suffix(".writing")
+    try:
+        torch.save(values, temporary)
+        temporary.replace(file)
+    except (OSError, RuntimeError) as error:  # torch says RuntimeError where the disk is full
+        temporary.unlink(missing_ok=True)
+        raise OSError(f"{file} could not be written: {error}") from error
+
+
+def write_aside(checkpoint_dir: Path, step: int, batch: Sequence[int]) -> Path:
+    """Notes the training rows of a step whose loss or gradient was not finite; returns the file."""
+    file = checkpoint_dir / "not_finite.json"
+    file.write_text(json.dumps({"step": step, "rows": list(batch)}))
+    return file
 
 
 class Checkpoint:
-    """The training state of a run, in a folder of its own; `write` and `write_best` belong to one process."""
+    """The training state of a run, in a folder of its own; `write` and `write_best` belong to one process.
+
+    `extra` is what is trained besides the module, say the parameter of a likelihood with ties.
+    """
 
     def __init__(self, checkpoint_dir: Path) -> None:
         self.dir = checkpoint_dir
@@ -58,27 +94,29 @@ class Checkpoint:
     def write(
         self,
         state: TrainingState,
-        scorer: RewardScorer,
-        tie: torch.nn.Module,
+        module: torch.nn.Module,
+        extra: torch.nn.Module,
         optimizer: torch.optim.Optimizer,
     ) -> None:
         """Writes everything a later process needs to take the same next step."""
         values = {
             "state": vars(state),
-            "weights": trained_weights(scorer),
-            "tie": tie.state_dict(),
+            "weights": trained_weights(module),
+            "tie": extra.state_dict(),
             "optimizer": optimizer.state_dict(),
         }
-        _write(values, self.file)
+        write_state(values, self.file)
         for old in self.dir.glob("best-*.pt"):
             if old != self._best(state.best_step):
                 old.unlink()
 
-    def write_best(self, step: int, scorer: RewardScorer, tie: torch.nn.Module) -> None:
+    def write_best(self, step: int, module: torch.nn.Module, extra: torch.nn.Module) -> None:
         """Keeps the weights of an evaluation; the former best goes when the next state has been written."""
-        _write({"weights": trained_weights(scorer), "tie": tie.state_dict()}, self._best(step))
+        write_state({"weights": trained_weights(module), "tie": extra.state_dict()}, self._best(step))
 
-    def restore(self, scorer: RewardScorer, tie: torch.nn.Module, optimizer: torch.optim.Optimizer) -> TrainingState:
+    def restore(
+        self, module: torch.nn.Module, extra: torch.nn.Module, optimizer: torch.optim.Optimizer
+    ) -> TrainingState:
         """Loads the newest state into the arguments, or leaves them and returns the state of a beginning.
 
         Raises:
@@ -87,44 +125,22 @@ class Checkpoint:
         if not self.file.exists():
             return TrainingState()
         values = torch.load(self.file, weights_only=True)
-        self._load(values["weights"], scorer)
-        tie.load_state_dict(values["tie"])
+        load_trained_weights(values["weights"], module, self.dir)
+        extra.load_state_dict(values["tie"])
         optimizer.load_state_dict(values["optimizer"])
         return TrainingState(**values["state"])
 
-    def load_best(self, state: TrainingState, scorer: RewardScorer, tie: torch.nn.Module) -> None:
+    def load_best(self, state: TrainingState, module: torch.nn.Module, extra: torch.nn.Module) -> None:
         """Puts the weights of the best evaluation back; leaves them where there was none."""
         if state.best_step:
             values = torch.load(self._best(state.best_step), weights_only=True)
-            self._load(values["weights"], scorer)
-            tie.load_state_dict(values["tie"])
+            load_trained_weights(values["weights"], module, self.dir)
+            extra.load_state_dict(values["tie"])
 
     def remove(self) -> None:
         """Removes the state of a training that is done."""
         for file in self.dir.glob("*.pt"):
             file.unlink()
 
-    def write_aside(self, step: int, batch: list[int]) -> Path:
-        """Notes the training rows of a step whose loss or gradient was not finite; returns the file."""
-        file = self.dir / "not_finite.json"
-        file.write_text(json.dumps({"step": step, "rows": batch}))
-        return file
-
     def _best(self, step: int) -> Path:
         return self.dir / f"best-{step}.pt"
-
-    def _load(self, weights: dict[str, Tensor], scorer: RewardScorer) -> None:
-        expected = {name: p.shape for name, p in scorer.named_parameters() if p.requires_grad}
-        if {name: weight.shape for name, weight in weights.items()} != expected:
-            raise ValueError(f"{self.dir} holds the state of another model")
-        scorer.load_state_dict(weights, strict=False)
-
-
-def _write(values: dict[str, Any], file: Path) -> None:
-    temporary = file.with_suffix(".writing")
-    try:
-        torch.save(values, temporary)
-        temporary.replace(file)
-    except (OSError, RuntimeError) as error:  # torch says RuntimeError where the disk is full
-        temporary.unlink(missing_ok=True)
-        raise OSError(f"{file} could not be written: {error}") from error

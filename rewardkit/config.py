@@ -185,6 +185,9 @@ class EvaluateConfig:
     Attributes:
         model: folder of a reward model: what `train` wrote, or any sequence classifier with one label.
         out: the run directory: evaluation.json and report.html.
+        implicit: the model is a policy: its reward is beta times its log-probability ratio to a reference.
+        reference: folder of that reference; without it what the policy's run says it was trained from.
+        beta: of the implicit reward; 0 takes that of the policy's run, or 0.1.
         data: preferences it has not seen, as for `train`; without it the pairs that its training held out.
         subset: columns of the data to report accuracy by, separated by commas; sources and criteria are always.
         train_data: preferences to fit the TF-IDF baseline on; without it what the model was trained on.
@@ -198,6 +201,9 @@ class EvaluateConfig:
 
     model: str
     out: str
+    implicit: bool = False
+    reference: str = ""
+    beta: float = 0.0
     data: str = ""
     subset: str = ""
     train_data: str = ""
@@ -209,6 +215,10 @@ class EvaluateConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if (self.reference or self.beta) and not self.implicit:
+            raise ValueError("reference and beta belong to an implicit reward: give implicit too")
+        if not 0 <= self.beta < float("inf"):
+            raise ValueError(f"beta is {self.beta}, allowed is more than 0, or 0 for that of the run")
         if self.benchmark != "none":
             if not self.data:
                 raise ValueError(f"benchmark {self.benchmark} is read from a file: name it with data")

@@ -123,7 +123,7 @@ def evaluate_model(config: EvaluateConfig, reward_fn: RewardFn, inputs: Inputs, 
     return Findings(
         model=config.model,
         data=inputs.source,
-        about=_about(card, config),
+        about=_about(card, config, reward_fn),
         notes=inputs.notes,
         evaluation=evaluation,
         baselines=compare(scored, inputs.train, seed=config.seed),
@@ -137,11 +137,14 @@ def run_benchmark(config: EvaluateConfig, reward_fn: RewardFn) -> Findings:
     items = read_rewardbench(config.data, version=version)
     result = score_rewardbench(items, reward_fn, version=version)
     return Findings(
-        model=config.model, data=config.data, about=_about(read_card(config.model), config), benchmark=result
+        model=config.model, data=config.data, about=_about(read_card(config.model), config, reward_fn), benchmark=result
     )
 
 
-def _about(card: Card, config: EvaluateConfig) -> dict[str, str]:
+def _about(card: Card, config: EvaluateConfig, reward_fn: RewardFn) -> dict[str, str]:
+    if config.implicit:
+        data = config.data or "held out in training"
+        return {"model": config.model, "data": data, **getattr(reward_fn, "about", {}), "seed": str(config.seed)}
     calibration = card.calibration.get("kind", "none")
     temperature = card.calibration.get("temperature")
     return {

@@ -60,17 +60,18 @@ class Findings:
 
     def values(self) -> dict[str, Any]:
         """Plain values for JSON; what is not known is None."""
-        return _finite(asdict(self))
+        return finite(asdict(self))
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """Nested values as JSON takes them: numbers that are not finite are None."""
     match value:
         case float():
             return value if math.isfinite(value) else None
         case dict():
-            return {name: _finite(each) for name, each in value.items()}
+            return {name: finite(each) for name, each in value.items()}
         case list() | tuple():
-            return [_finite(each) for each in value]
+            return [finite(each) for each in value]
         case _:
             return value
 

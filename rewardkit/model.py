@@ -21,7 +21,7 @@ from rewardkit import attention
 from rewardkit.batch import Branched, pack, pad
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import BitsAndBytesConfig, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 logger = logging.getLogger(__name__)
 PRESETS: dict[str, dict[str, Any]] = {
@@ -137,7 +137,7 @@ def load_classifier(
         num_labels=1,
         dtype=dtype,
         attn_implementation=attention.NAME,
-        quantization_config=_four_bits() if load_in_4bit else None,
+        quantization_config=four_bits() if load_in_4bit else None,
         output_loading_info=True,
     )
     head = head_of(classifier)
@@ -150,7 +150,7 @@ def load_classifier(
     return classifier
 
 
-def _four_bits():  # noqa: ANN202
+def four_bits() -> BitsAndBytesConfig:
     """NF4 with bf16 products, as in QLoRA (Dettmers et al. 2023, arXiv 2305.14314)."""
     from transformers import BitsAndBytesConfig
 
@@ -172,13 +172,13 @@ def make_classifier(config: PretrainedConfig, *, seed: int) -> PreTrainedModel:
     return classifier
 
 
-def recompute_activations(classifier: PreTrainedModel) -> None:
+def recompute_activations(network: PreTrainedModel) -> None:
     """Gradient checkpointing, layer by layer: activations are computed again in backward instead of kept."""
     options = {"use_reentrant": False, "context_fn": attention.recomputing}
-    if hasattr(classifier, "activation_checkpointing_enable"):  # its name since transformers 5
-        classifier.activation_checkpointing_enable(options)
+    if hasattr(network, "activation_checkpointing_enable"):  # its name since transformers 5
+        network.activation_checkpointing_enable(options)
     else:
-        classifier.gradient_checkpointing_enable(options)
+        network.gradient_checkpointing_enable(options)
 
 
 def switch_off_dropout(module: torch.nn.Module) -> None:
@@ -199,7 +199,7 @@ def can_pack(classifier: PreTrainedModel, tolerance: float = 1e-3) -> bool:
         Branched(prompt=(9, 8), branches=((7,), (6, 5))),
     ]
     try:
-        if _slides(classifier.config):
+        if has_sliding_window(classifier.config):
             raise ValueError("it attends in a sliding window")
         classifier.set_attn_implementation("sdpa")
         expected = padded_features(classifier, rows).float()
@@ -214,7 +214,7 @@ def can_pack(classifier: PreTrainedModel, tolerance: float = 1e-3) -> bool:
     return True
 
 
-def _slides(config: PretrainedConfig) -> bool:
+def has_sliding_window(config: PretrainedConfig) -> bool:
     """Whether any layer attends in a sliding window, which packed rows do not know."""
     layers = getattr(config, "layer_types", None)
     if layers is not None:

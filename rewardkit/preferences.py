@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 from rewardkit.choices import Vocabulary, detect_vocabulary, read_choice
-from rewardkit.columns import Form, Reading, detect_reading
+from rewardkit.columns import Reading, detect_reading
 from rewardkit.conversations import RowError, decode_list
 from rewardkit.data import Choice, Comparison, Preference
 from rewardkit.forms import parse_row
@@ -53,13 +53,24 @@ class BadRow:
     problem: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Preferences:
-    """What a source holds; `form` is how its rows say which completion is better."""
+R = TypeVar("R")
 
-    rows: list[Preference]
+
+@dataclass(frozen=True, kw_only=True)
+class ReadRows(Generic[R]):
+    """What a source holds; `form` is how its rows say it, of preferences how they say which completion is better."""
+
+    rows: list[R]
     bad_rows: list[BadRow]
-    form: Form
+    form: str
+
+
+Preferences = ReadRows[Preference]
+Refuse = Callable[[RowError], None]
+ReadRow = Callable[[Mapping[str, Any], Refuse], list[R]]
+"""Reads one row of a file; raises RowError where it gives nothing, or refuses part of it."""
+MakeReader = Callable[[Sequence[Part], Sequence[Mapping[str, Any]], str], tuple[ReadRow[R], str]]
+"""From parts, their first rows and the source's name: what reads a row, and the form it found."""
 
 
 def read_preferences(source: str, *, on_bad_row: OnBadRow = "error") -> Preferences:
@@ -89,6 +100,17 @@ def read_preferences(source: str, *, on_bad_row: OnBadRow = "error") -> Preferen
 
 def read_parts(parts: Sequence[Part], source: str, *, on_bad_row: OnBadRow = "error") -> Preferences:
     """Reads the parts of one split, see `read_preferences`."""
+    return read_each(parts, source, preference_reader, on_bad_row=on_bad_row)
+
+
+def read_each(
+    parts: Sequence[Part], source: str, make_reader: MakeReader[R], *, on_bad_row: OnBadRow = "error"
+) -> ReadRows[R]:
+    """Reads every row of the parts of one split by a reader made for their form.
+
+    Raises:
+        ValueError: naming file and line, if a row is bad or no form fits.
+    """
     bad_rows: list[BadRow] = []
     first = [row for _, _, row in islice(_rows(parts, []), FIRST_ROWS)]
     if not first:
@@ -96,8 +118,8 @@ def read_parts(parts: Sequence[Part], source: str, *, on_bad_row: OnBadRow = "er
             raise AssertionError("rows appeared")
         said = f": {bad_rows[0].place}: {bad_rows[0].problem}" if bad_rows else ""
         raise ValueError(f"{source} holds no rows{said}")
-    read, form = _row_reader(parts, first, source)
-    rows: list[Preference] = []
+    read, form = make_reader(parts, first, source)
+    rows: list[R] = []
     for part, number, row in _rows(parts, bad_rows):
         refuse = partial(_refuse, bad_rows, part, number)
         try:
@@ -108,17 +130,13 @@ def read_parts(parts: Sequence[Part], source: str, *, on_bad_row: OnBadRow = "er
         others = f" (and {len(bad_rows) - 1} more bad rows)" if len(bad_rows) > 1 else ""
         hint = "; --on-bad-row skip leaves them out and lists them"
         raise ValueError(f"{bad_rows[0].place}: {bad_rows[0].problem}{others}{hint}")
-    return Preferences(rows=rows, bad_rows=bad_rows, form=form)
+    return ReadRows(rows=rows, bad_rows=bad_rows, form=form)
 
 
 def count_reasons(bad_rows: Sequence[BadRow]) -> str:
     """For people: how many bad rows there are of each kind."""
     reasons = Counter(row.reason for row in bad_rows)
     return ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
-
-
-Refuse = Callable[[RowError], None]
-Read = Callable[[Mapping[str, Any], Refuse], list[Preference]]
 
 
 def _rows(parts: Sequence[Part], bad_rows: list[BadRow]) -> Iterator[tuple[Part, int, dict[str, Any]]]:
@@ -135,7 +153,9 @@ def _refuse(bad_rows: list[BadRow], part: Part, number: int, error: RowError) ->
     bad_rows.append(BadRow(place=part.place(number), reason=error.reason, problem=str(error)))
 
 
-def _row_reader(parts: Sequence[Part], first: Sequence[Mapping[str, Any]], source: str) -> tuple[Read, Form]:
+def preference_reader(
+    parts: Sequence[Part], first: Sequence[Mapping[str, Any]], source: str
+) -> tuple[ReadRow[Preference], str]:
     """A function that reads one row of the form that the first ones have."""
     names = {name for row in first for name in row}
     try:

@@ -1,4 +1,4 @@
-"""How far a training is: one line that redraws itself on a terminal, plain lines now and then in a log."""
+"""How far the work is: one line that redraws itself on a terminal, plain lines now and then in a log."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Progress:
             self.first_step = step - 1
         self.shown |= metrics
         now = time.monotonic()
-        news = "eval/nll" in metrics or step == num_steps
+        news = any(name.startswith("eval/") for name in metrics) or step == num_steps
         if now - self.shown_at < (REDRAW_S if self.terminal else LOG_S) and not news:
             return
         self.shown_at = now
@@ -56,10 +56,37 @@ class Progress:
         names = {
             "loss": "loss",
             "rewards/accuracies": "accuracy",
+            "mean_token_accuracy": "token accuracy",
+            "eval/loss": "held-out loss",
             "eval/nll": "held-out NLL",
             "eval/accuracy": "held-out accuracy",
         }
         return "  ".join(f"{said} {self.shown[name]:.3f}" for name, said in names.items() if name in self.shown)
+
+
+class Count:
+    """Shows how many of a known number of things are done; the first call says how many were done before."""
+
+    def __init__(self, things: str, stream: TextIO | None = None) -> None:
+        self.things = things
+        self.stream = stream or sys.stderr
+        self.terminal = self.stream.isatty()
+        self.started, self.shown_at, self.first = time.monotonic(), 0.0, -1
+
+    def __call__(self, done: int, total: int) -> None:
+        """Tells that so many are done."""
+        now = time.monotonic()
+        if self.first < 0:
+            self.first, self.started = done, now
+            return
+        if now - self.shown_at < (REDRAW_S if self.terminal else LOG_S) and done < total:
+            return
+        self.shown_at = now
+        pace = (done - self.first) / max(now - self.started, 1e-9)
+        left = duration((total - done) / pace) if pace else "?"
+        line = f"{done:,} of {total:,} {self.things}, {pace:,.1f} a second, {left} left"
+        end = "" if self.terminal and done < total else "\n"
+        print(f"\r\x1b[K{line}" if self.terminal else line, end=end, file=self.stream, flush=True)
 
 
 def duration(seconds: float) -> str:

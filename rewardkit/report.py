@@ -8,47 +8,12 @@ from pathlib import Path
 
 from rewardkit.evaluation import Evaluation, Group, HumanAgreement, LengthBias, UncertaintyMeasure
 from rewardkit.findings import MEASURES, RULES, Findings, sentences
+from rewardkit.html_page import definitions, page, table
 from rewardkit.metrics import CalibrationBin
 from rewardkit.out_of_domain import OutOfDomain
 from rewardkit.rewardbench import BenchmarkResult
 from rewardkit.svg import Axis, Line, axis_of, interval_chart, line_chart
 from rewardkit.wording import interval_text, number_text, percent, points_text
-
-STYLE = """
-:root { color-scheme: light dark; --paper: #fbfaf7; --ink: #1f2421; --quiet: #5b625d; --rule: #dcd8ce; --panel: #f1efe9;
-  --s0: #6f7671; --s1: #0f6b66; --s2: #b85f1f; --s3: #4a59c0; }
-@media (prefers-color-scheme: dark) { :root { --paper: #15191a; --ink: #e9e7e1; --quiet: #a3a9a5; --rule: #343c3d;
-  --panel: #1f2526; --s0: #9aa19d; --s1: #5cc0b6; --s2: #e8975a; --s3: #8f9bea; } }
-* { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 60rem; padding: 2.5rem 1.25rem 4rem; background: var(--paper); color: var(--ink);
-  font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
-h1 { font-size: 1.7rem; line-height: 1.25; margin: 0 0 .3rem; overflow-wrap: anywhere; }
-h2 { font-size: 1.2rem; margin: 2.8rem 0 .4rem; padding-top: 1.1rem; border-top: 1px solid var(--rule); }
-h3 { font-size: 1rem; margin: 1.6rem 0 .3rem; }
-p { margin: .4rem 0; max-width: 46rem; }
-.quiet, .about dt { color: var(--quiet); }
-.says { margin: 1.2rem 0; padding-left: 1.1rem; } .says li { margin: .3rem 0; max-width: 46rem; }
-.note { background: var(--panel); border-left: 3px solid var(--s2); padding: .6rem .9rem; margin: .6rem 0; }
-.headline { font-size: 2.6rem; font-weight: 650; letter-spacing: -.02em; margin: 1.2rem 0 0; color: var(--s1); }
-figure { margin: 1rem 0; overflow-x: auto; }
-figure svg[role] { display: block; max-width: 100%; min-width: 28rem; height: auto; }
-svg text { fill: var(--ink); font: 13px system-ui, sans-serif; } svg .mark { fill: var(--quiet); font-size: 12px; }
-svg .figure { font-variant-numeric: tabular-nums; }
-.grid { stroke: var(--rule); } .line { fill: none; stroke-width: 2.2; }
-.bar { stroke-width: 2.6; stroke-linecap: round; }
-.s0 { stroke: var(--s0); } .s1 { stroke: var(--s1); } .s2 { stroke: var(--s2); } .s3 { stroke: var(--s3); }
-.dot.s0 { fill: var(--s0); } .dot.s1 { fill: var(--s1); } .dot.s2 { fill: var(--s2); } .dot.s3 { fill: var(--s3); }
-.dot { stroke: var(--paper); stroke-width: 1; }
-.keys { display: flex; flex-wrap: wrap; gap: .2rem 1.1rem; font-size: .85rem; } .key svg { margin-right: .4rem; }
-.scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .92rem; margin: .8rem 0; }
-th, td { text-align: right; padding: .32rem .8rem; border-bottom: 1px solid var(--rule);
-  font-variant-numeric: tabular-nums; }
-td { white-space: nowrap; } th { font-weight: 600; min-width: 5.5rem; vertical-align: bottom; }
-th:first-child, td:first-child { text-align: left; padding-left: 0; }
-.about { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1.2rem; font-size: .92rem; }
-.about dd { margin: 0; overflow-wrap: anywhere; }
-@media print { body { max-width: none; padding: 0; } h2 { break-after: avoid; } figure, table { break-inside: avoid; } }
-"""
 
 
 def html_report(findings: Findings) -> str:
@@ -78,9 +43,7 @@ def html_report(findings: Findings) -> str:
     if findings.out_of_domain:
         parts += _out_of_domain(findings.out_of_domain)
     parts += _about(findings)
-    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{escape(title)}</title>'
-    body = "<main>\n" + "\n".join(parts) + "\n</main>"
-    return f'<!doctype html>\n<html lang="en"><head>{head}<style>{STYLE}</style></head>\n<body>{body}</body></html>\n'
+    return page(title, parts)
 
 
 def _accuracy(findings: Findings, evaluation: Evaluation) -> Iterable[str]:
@@ -100,7 +63,7 @@ def _accuracy(findings: Findings, evaluation: Evaluation) -> Iterable[str]:
             ]
             for each in findings.baselines
         ]
-        yield _table(["baseline", "pairs it was fitted on", "accuracy", "model minus baseline, points"], body)
+        yield table(["baseline", "pairs it was fitted on", "accuracy", "model minus baseline, points"], body)
 
 
 def _human(human: HumanAgreement) -> Iterable[str]:
@@ -118,7 +81,7 @@ def _human(human: HumanAgreement) -> Iterable[str]:
     yield interval_chart(
         "Agreement with a vote", [("this model", human.model), ("ceiling of people", human.ceiling)], 0.5
     )
-    yield _table(
+    yield table(
         ["", "value"],
         [
             ["correlation of probabilities with vote shares", f"{human.correlation:.3f}"],
@@ -163,7 +126,7 @@ def _uncertainty(measures: Sequence[UncertaintyMeasure]) -> Iterable[str]:
         ]
         for each in measures
     ]
-    yield _table(["uncertainty", "AUROC of errors", "area", "chance", "oracle", "better than chance by"], body)
+    yield table(["uncertainty", "AUROC of errors", "area", "chance", "oracle", "better than chance by"], body)
 
 
 def _quantile_name(group: Group) -> str:
@@ -184,7 +147,7 @@ def _calibration(evaluation: Evaluation) -> Iterable[str]:
         [RULES[name], f"{figures.nll:.4f}", f"{figures.brier:.4f}", f"{figures.ece:.4f}"]
         for name, figures in evaluation.calibration.items()
     ]
-    yield _table(["probabilities", "NLL", "Brier", "ECE"], body)
+    yield table(["probabilities", "NLL", "Brier", "ECE"], body)
 
 
 def _ideal() -> Line:
@@ -213,7 +176,7 @@ def _groups(title: str, groups: Sequence[Group]) -> Iterable[str]:
         [group.name, interval_text(group.accuracy), f"{group.num_pairs:,}", f"{group.num_prompts:,}"]
         for group in groups
     ]
-    yield _table(["", "accuracy", "pairs", "prompts"], body)
+    yield table(["", "accuracy", "pairs", "prompts"], body)
 
 
 def _out_of_domain(domains: Sequence[OutOfDomain]) -> Iterable[str]:
@@ -230,7 +193,7 @@ def _out_of_domain(domains: Sequence[OutOfDomain]) -> Iterable[str]:
         ]
         for each in domains
     ]
-    yield _table(
+    yield table(
         ["texts", "number", "std on the evaluation data", "std there", "ratio", "AUROC there against here"], body
     )
 
@@ -238,23 +201,16 @@ def _out_of_domain(domains: Sequence[OutOfDomain]) -> Iterable[str]:
 def _benchmark(benchmark: BenchmarkResult) -> Iterable[str]:
     yield f"<h2>RewardBench{' 2' if benchmark.version == 2 else ''}</h2>"
     if benchmark.sections:
-        yield _table(["section", "score"], [[name, f"{100 * score:.1f}"] for name, score in benchmark.sections.items()])
+        yield table(["section", "score"], [[name, f"{100 * score:.1f}"] for name, score in benchmark.sections.items()])
     yield interval_chart("Score by subset", [(group.name, group.accuracy) for group in benchmark.subsets])
     body = [[group.name, interval_text(group.accuracy), f"{group.num_pairs:,}"] for group in benchmark.subsets]
-    yield _table(["subset", "score", "prompts"], body)
+    yield table(["subset", "score", "prompts"], body)
 
 
 def _about(findings: Findings) -> Iterable[str]:
     yield "<h2>How this was made</h2>"
-    items = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in findings.about.items())
-    yield f'<dl class="about">{items}</dl>'
+    yield definitions(findings.about)
     yield (
         '<p class="quiet">Intervals: percentile bootstrap over prompts, 95 percent. Equal rewards count half. NLL in '
         "nats a pair; ECE over ten groups of equal count. Area: mean share of wrong answers over coverage (AURC).</p>"
     )
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in header)
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'

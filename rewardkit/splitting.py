@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Protocol, TypeVar
 
-from rewardkit.data import Preference
+from rewardkit.data import Message
 from rewardkit.preference_rows import normal_prompt, plain_prompt, prompt_position
 
 
-def split_by_prompt(
-    rows: Sequence[Preference], *, eval_share: float, seed: int
-) -> tuple[list[Preference], list[Preference]]:
+class Prompted(Protocol):
+    """A row that goes with a prompt."""
+
+    @property
+    def prompt(self) -> tuple[Message, ...]:
+        """The conversation up to the answer."""
+        ...
+
+
+Row = TypeVar("Row", bound=Prompted)
+
+
+def split_by_prompt(rows: Sequence[Row], *, eval_share: float, seed: int) -> tuple[list[Row], list[Row]]:
     """Training and held-out rows, each in the given order; all rows of a prompt fall on one side.
 
     A prompt is held out if a hash of seed and normalised prompt, as a number in [0, 1), lies under `eval_share`. Which
@@ -26,8 +37,8 @@ def split_by_prompt(
     """
     if not 0 < eval_share < 1:
         raise ValueError(f"eval_share is {eval_share}, allowed is between 0 and 1")
-    train: list[Preference] = []
-    held_out: list[Preference] = []
+    train: list[Row] = []
+    held_out: list[Row] = []
     for row in rows:
         # A key of its own: the splits of an export with the same seed say nothing about these.
         side = held_out if prompt_position(row.prompt, f"held_out {seed}") < eval_share else train
@@ -35,7 +46,7 @@ def split_by_prompt(
     return train, held_out
 
 
-def find_leakage(train: Iterable[Preference], held_out: Iterable[Preference]) -> list[str]:
+def find_leakage(train: Iterable[Prompted], held_out: Iterable[Prompted]) -> list[str]:
     """The held-out prompts that are training prompts too, each once, as texts; case and white space do not count."""
     known = {normal_prompt(row.prompt) for row in train}
     shared = {}
@@ -46,6 +57,6 @@ def find_leakage(train: Iterable[Preference], held_out: Iterable[Preference]) ->
     return list(shared.values())
 
 
-def num_prompts(rows: Iterable[Preference]) -> int:
+def num_prompts(rows: Iterable[Prompted]) -> int:
     """How many different prompts there are, normalised."""
     return len({normal_prompt(row.prompt) for row in rows})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from rewardkit.data import Message
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+logger = logging.getLogger(__name__)
 # Given to tokenizers that come without a chat template; ends every turn with EOS.
 DEFAULT_TEMPLATE = (
     "{% for message in messages %}{{ '<|' + message['role'] + '|>\n' + message['content'] + eos_token + '\n' }}"
@@ -43,11 +45,14 @@ def train_tokenizer(texts: Iterable[str], *, vocab_size: int = 8192) -> PreTrain
     return tokenizer
 
 
-def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
+def load_tokenizer(path: str | Path, *, own_pad: bool = True) -> PreTrainedTokenizerBase:
     """The tokenizer of a model, with a template and a pad token of its own.
 
     Plain transformers finds the scored token as the last one that is not pad, so a pad equal to EOS would hide the EOS
     that ends a text; such a tokenizer gets a separate pad token here, and the model one more embedding row.
+
+    Args:
+        own_pad: False pads with EOS instead: a policy's distribution is over its tokens, and one more would change it.
     """
     from transformers import AutoTokenizer
 
@@ -55,8 +60,11 @@ def load_tokenizer(path: str | Path) -> PreTrainedTokenizerBase:
     if tokenizer.chat_template is None:
         if tokenizer.eos_token is None:
             raise ValueError(f"{path}: the tokenizer has neither a chat template nor an EOS token to end a turn with")
+        logger.info("%s comes without a chat template and gets the default one, <|role|> before each turn", path)
         tokenizer.chat_template = DEFAULT_TEMPLATE
-    if tokenizer.pad_token is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
+    if not own_pad:
+        tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+    elif tokenizer.pad_token is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
         tokenizer.add_special_tokens({"pad_token": PAD_TOKEN})
     return tokenizer
 

@@ -18,10 +18,11 @@ from torch import Tensor
 
 from rewardkit import processes
 from rewardkit.batch import epoch_order, token_budget_batches
-from rewardkit.checkpoint import Checkpoint
+from rewardkit.checkpoint import Checkpoint, write_aside
 from rewardkit.config import RewardConfig
 from rewardkit.metrics import negative_log_likelihood
 from rewardkit.model import RewardScorer
+from rewardkit.optimization import add_up_step, autocast, schedule
 from rewardkit.runs import Run
 from rewardkit.training import (
     TieParameter,
@@ -29,8 +30,6 @@ from rewardkit.training import (
     head_weights,
     make_optimizer,
     peak_learning_rate,
-    precision_context,
-    schedule,
 )
 from rewardkit.training_rows import TrainingRows
 
@@ -103,12 +102,12 @@ def train(
         learning_rate = peak_learning_rate(config) * schedule(state.step, len(batches), config.warmup_share)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate
-        precision = precision_context(config, device)
+        precision = autocast(config.precision, device)
         loss, margins = backward(scorer, rows, batch, weights, config, tie, precision=precision, share=(rank, world))
-        _add_up(parameters, loss, margins)
+        add_up_step(parameters, loss, margins)
         grad_norm = torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
         if not torch.isfinite(grad_norm + loss):
-            noted = f", batch noted in {checkpoint.write_aside(step, batch)}" if run else ""
+            noted = f", batch noted in {write_aside(checkpoint.dir, step, batch)}" if run else ""
             raise FloatingPointError(f"step {step}: loss {float(loss)}, gradient norm {float(grad_norm)}{noted}")
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -152,7 +151,7 @@ def score_rows(scorer: RewardScorer, rows: TrainingRows, config: RewardConfig) -
     chosen, rejected = torch.zeros(2, len(scorer.heads), len(rows), device=device)
     lengths = [row.num_tokens for row in rows.rows]
     for micro in token_budget_batches(lengths, token_budget=config.token_budget)[rank::world]:
-        with precision_context(config, device):
+        with autocast(config.precision, device):
             rewards = scorer([rows.rows[index] for index in micro])
         chosen[:, micro], rejected[:, micro] = rewards[:, 0::2], rewards[:, 1::2]
     processes.add_up([chosen, rejected])
@@ -196,15 +195,3 @@ def _step_metrics(loss: Tensor, margins: Tensor, grad_norm: Tensor, learning_rat
         "grad_norm": float(grad_norm),
         "learning_rate": learning_rate,
     }
-
-
-def _add_up(parameters: list[torch.nn.Parameter], *values: Tensor) -> None:
-    """Sums gradients and values over processes, each of which computed other rows of the same step."""
-    if processes.rank_and_size()[1] == 1:
-        return
-    for parameter in parameters:
-        if parameter.grad is None:
-            parameter.grad = torch.zeros_like(parameter)
-    for dtype in dict.fromkeys(parameter.dtype for parameter in parameters):
-        processes.add_up([p.grad for p in parameters if p.dtype == dtype and p.grad is not None])
-    processes.add_up(values)

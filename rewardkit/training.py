@@ -1,10 +1,9 @@
-"""What a training loop is made of: the reduced loss of a step, optimizer, schedule, precision."""
+"""What the training of a reward model is made of: the reduced loss of a step, its weights, its optimizer."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 
 import numpy as np
 import torch
@@ -21,6 +20,7 @@ from rewardkit.losses import (
     rao_kupper_loss,
 )
 from rewardkit.model import PRESETS, RewardScorer
+from rewardkit.optimization import adamw
 from rewardkit.training_rows import TrainingRows
 
 
@@ -159,10 +159,8 @@ def make_optimizer(scorer: RewardScorer, tie: TieParameter, config: RewardConfig
     trained = [(name, p) for name, p in scorer.named_parameters() if p.requires_grad]
     decayed = [p for name, p in trained if p.dim() >= 2 and name != "heads"]
     others = [p for name, p in trained if p.dim() < 2 or name == "heads"]
-    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    if config.likelihood in ("rao_kupper", "davidson"):
-        groups.append({"params": list(tie.parameters()), "weight_decay": 0.0})
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=peak_learning_rate(config), fused=True)
+    ties = list(tie.parameters()) if config.likelihood in ("rao_kupper", "davidson") else []
+    return adamw([(decayed, config.weight_decay), (others, 0.0), (ties, 0.0)], peak_learning_rate(config))
 
 
 def peak_learning_rate(config: RewardConfig) -> float:
@@ -172,24 +170,3 @@ def peak_learning_rate(config: RewardConfig) -> float:
     if config.model in PRESETS:
         return 5e-4
     return 1e-4 if config.mode == "lora" else 1e-5
-
-
-def schedule(step: int, num_steps: int, warmup_share: float) -> float:
-    """Factor of the peak learning rate at a step counted from 0: linear warm-up, then a half cosine to 0."""
-    warmup = max(1, round(warmup_share * num_steps))
-    if step < warmup:
-        return (step + 1) / warmup
-    return 0.5 * (1.0 + math.cos(math.pi * (step - warmup) / max(1, num_steps - warmup)))
-
-
-def precision_context(config: RewardConfig, device: torch.device) -> AbstractContextManager[object]:
-    """Autocast to bf16 where it is asked for, or chosen by `auto` because the hardware multiplies it natively."""
-    wanted = config.precision == "bf16" or (config.precision == "auto" and multiplies_bf16(device))
-    return torch.autocast(device.type, torch.bfloat16) if wanted else nullcontext()
-
-
-def multiplies_bf16(device: torch.device) -> bool:
-    """Whether the device has bf16 matrix instructions: AMX or AVX512-BF16 on a CPU, Ampere or later on a GPU."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())

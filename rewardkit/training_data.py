@@ -1,4 +1,4 @@
-"""What a reward model is trained on: preferences read or exported, held-out prompts, and a record of both in the run.
+"""What a model is trained on: rows read or exported, held-out prompts, and a record of both in the run.
 
 data/preferences.jsonl    the snapshot of a project of the app, where one is trained on
 data.json                 sources with their SHA-256, counts, and the hash of all rows
@@ -13,25 +13,71 @@ import json
 import logging
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Generic, Protocol
 
-from rewardkit.config import RewardConfig
 from rewardkit.data import Preference
 from rewardkit.preference_rows import turns
-from rewardkit.preferences import BadRow, Preferences, count_reasons, read_parts
+from rewardkit.preferences import BadRow, OnBadRow, ReadRows, count_reasons, read_parts
 from rewardkit.runs import write_text
 from rewardkit.sources import Part, choose_split, open_source, training_splits
-from rewardkit.splitting import find_leakage, num_prompts, split_by_prompt
+from rewardkit.splitting import Prompted, Row, find_leakage, num_prompts, split_by_prompt
 from rewardkit.writing import open_rows
 
 logger = logging.getLogger(__name__)
 LEAST_ROWS = 2  # of each side
 
 
+class DataOptions(Protocol):
+    """The part of a configuration that says which data there is, see `rewardkit.config.RewardConfig`."""
+
+    @property
+    def data(self) -> str: ...  # noqa: D102
+    @property
+    def project(self) -> str: ...  # noqa: D102
+    @property
+    def db(self) -> str: ...  # noqa: D102
+    @property
+    def eval_data(self) -> str: ...  # noqa: D102
+    @property
+    def eval_share(self) -> float: ...  # noqa: D102
+    @property
+    def on_bad_row(self) -> OnBadRow: ...  # noqa: D102
+    @property
+    def allow_leakage(self) -> bool: ...  # noqa: D102
+    @property
+    def seed(self) -> int: ...  # noqa: D102
+
+
+class ReadParts(Protocol[Row]):
+    """Reads the parts of one split of a source, as `rewardkit.preferences.read_parts` does."""
+
+    def __call__(self, parts: Sequence[Part], source: str, *, on_bad_row: OnBadRow) -> ReadRows[Row]:
+        """See there."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
-class Loaded:
+class RowKind(Generic[Row]):
+    """What the rows of a training are.
+
+    Attributes:
+        noun: one of them, for people.
+        read: reads a source.
+        content: what training sees of a row, as JSON takes it.
+        export: options of `annotate-app export` that give such rows.
+    """
+
+    noun: str
+    read: ReadParts[Row]
+    content: Callable[[Row], list[object]]
+    export: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedRows(Generic[Row]):
     """The data of one training.
 
     Attributes:
@@ -41,22 +87,30 @@ class Loaded:
         description: for people, what was read, split and left out.
     """
 
-    train: list[Preference]
-    held_out: list[Preference]
+    train: list[Row]
+    held_out: list[Row]
     data_hash: str
     bad_rows: list[BadRow]
     description: str
 
 
+Loaded = LoadedRows[Preference]
+
+
 @dataclass(frozen=True, kw_only=True)
-class _Read:
+class _Read(Generic[Row]):
     source: str
     parts: tuple[Part, ...]
-    preferences: Preferences
+    found: ReadRows[Row]
 
 
-def load_training_data(config: RewardConfig, run_dir: Path) -> Loaded:
-    """Reads or exports the preferences that a configuration names, and writes down in the run what they were.
+def load_training_data(config: DataOptions, run_dir: Path) -> Loaded:
+    """Reads or exports preferences, see `load_rows`."""
+    return load_rows(config, run_dir, PREFERENCES)
+
+
+def load_rows(config: DataOptions, run_dir: Path, kind: RowKind[Row]) -> LoadedRows[Row]:
+    """Reads or exports the rows that a configuration names, and writes down in the run what they were.
 
     Held out are the rows of `eval_data`, else those of the source's evaluation split (of a folder with train and test,
     say), else `eval_share` of the prompts. A project is exported once; a resumed run reads its snapshot again. Of
@@ -68,61 +122,68 @@ def load_training_data(config: RewardConfig, run_dir: Path) -> Loaded:
         FileNotFoundError: if there is no such source.
         ImportError: if a package is missing that the source takes, with the line that installs it.
     """
-    source = str(_export_snapshot(config, run_dir)) if config.project else config.data
+    source = str(_export_snapshot(config, run_dir, kind)) if config.project else config.data
     splits = open_source(source)
     training, evaluation = training_splits(splits, source)
-    read = [_read(source, splits[training], config)]
+    read = [_read(source, splits[training], config, kind)]
     if config.eval_data:
         others = open_source(config.eval_data)
-        read.append(_read(config.eval_data, others[choose_split(others, config.eval_data)], config))
+        read.append(_read(config.eval_data, others[choose_split(others, config.eval_data)], config, kind))
     elif evaluation:
-        read.append(_read(f"{source}:{evaluation}", splits[evaluation], config))
-    bad_rows = [bad for each in read for bad in each.preferences.bad_rows]
+        read.append(_read(f"{source}:{evaluation}", splits[evaluation], config, kind))
+    bad_rows = [bad for each in read for bad in each.found.bad_rows]
     _write_bad_rows(run_dir, bad_rows)
     if len(read) == 2:
-        train, held_out = (each.preferences.rows for each in read)
+        train, held_out = (each.found.rows for each in read)
     else:
-        train, held_out = split_by_prompt(read[0].preferences.rows, eval_share=config.eval_share, seed=config.seed)
+        train, held_out = split_by_prompt(read[0].found.rows, eval_share=config.eval_share, seed=config.seed)
     shared = find_leakage(train, held_out)
     if shared and not config.allow_leakage:
         raise ValueError(_leakage(shared))
     for name, rows in (("to train on", train), ("held out", held_out)):
         if len(rows) < LEAST_ROWS:
-            raise ValueError(_too_few(name, len(rows), read, config))
-    data_hash = hash_rows(train, held_out)
-    description = _describe(read, train, held_out, bad_rows, shared)
+            raise ValueError(_too_few(name, len(rows), read, config, kind))
+    data_hash = hash_rows(train, held_out, content=kind.content)
+    description = _describe(read, train, held_out, bad_rows, shared, kind.noun)
     _record(run_dir, read, train, held_out, data_hash, len(shared))
     if bad_rows:
         why, listed = count_reasons(bad_rows), run_dir / "bad_rows.jsonl"
         logger.warning("%d bad rows left out (%s), see %s", len(bad_rows), why, listed)
-    return Loaded(train=train, held_out=held_out, data_hash=data_hash, bad_rows=bad_rows, description=description)
+    return LoadedRows(train=train, held_out=held_out, data_hash=data_hash, bad_rows=bad_rows, description=description)
 
 
-def hash_rows(*groups: Iterable[Preference]) -> str:
-    """SHA-256 over what training sees of groups of rows, in their order, in hexadecimal digits."""
-    digest = hashlib.sha256()
-    for rows in groups:
-        for row in rows:
-            digest.update(json.dumps(_content(row), sort_keys=True, separators=(",", ":")).encode() + b"\n")
-        digest.update(b"\n")
-    return digest.hexdigest()
-
-
-def _content(row: Preference) -> list[object]:
+def preference_content(row: Preference) -> list[object]:
+    """What training sees of a preference."""
     judged = [row.p_chosen, row.weight, row.margin, dict(row.criteria), dict(row.votes)]
     annotator = [row.meta.get(name) for name in ("annotator", "reliability")]
     return [turns(row.prompt), row.chosen, row.rejected, *judged, *annotator]
 
 
-def _export_snapshot(config: RewardConfig, run_dir: Path) -> Path:
-    """The project's released preferences as a file of the run, ties kept; the app runs as a process of its own."""
+PREFERENCES = RowKind(noun="pair", read=read_parts, content=preference_content, export=("--ties=keep", "--sources"))
+
+
+def hash_rows(
+    *groups: Iterable[Row],
+    content: Callable[[Row], list[object]] = preference_content,  # type: ignore[assignment]
+) -> str:
+    """SHA-256 over what training sees of groups of rows, in their order, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    for rows in groups:
+        for row in rows:
+            digest.update(json.dumps(content(row), sort_keys=True, separators=(",", ":")).encode() + b"\n")
+        digest.update(b"\n")
+    return digest.hexdigest()
+
+
+def _export_snapshot(config: DataOptions, run_dir: Path, kind: RowKind[Row]) -> Path:
+    """The project's released rows as a file of the run; the app runs as a process of its own."""
     snapshot = run_dir / "data" / "preferences.jsonl"
     if snapshot.exists():
         return snapshot
     if importlib.util.find_spec("annotate_app") is None:
         raise ImportError('project needs the package annotate_app: pip install "tiebreak[app]"')
     snapshot.parent.mkdir(parents=True, exist_ok=True)
-    words = [f"--out={snapshot}", "--ties=keep", "--sources", *([f"--db={config.db}"] if config.db else [])]
+    words = [f"--out={snapshot}", *kind.export, *([f"--db={config.db}"] if config.db else [])]
     command = [sys.executable, "-m", "annotate_app", "export", *words, "--", config.project]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -131,9 +192,8 @@ def _export_snapshot(config: RewardConfig, run_dir: Path) -> Path:
     return snapshot
 
 
-def _read(source: str, parts: Sequence[Part], config: RewardConfig) -> _Read:
-    preferences = read_parts(parts, source, on_bad_row=config.on_bad_row)
-    return _Read(source=source, parts=tuple(parts), preferences=preferences)
+def _read(source: str, parts: Sequence[Part], config: DataOptions, kind: RowKind[Row]) -> _Read[Row]:
+    return _Read(source=source, parts=tuple(parts), found=kind.read(parts, source, on_bad_row=config.on_bad_row))
 
 
 def _write_bad_rows(run_dir: Path, bad_rows: Sequence[BadRow]) -> None:
@@ -150,27 +210,28 @@ def _leakage(shared: Sequence[str]) -> str:
     return f"{count} in both training and evaluation data, for example {shown!r}; --allow-leakage accepts that"
 
 
-def _too_few(name: str, number: int, read: Sequence[_Read], config: RewardConfig) -> str:
-    total = f"{read[0].source} has {_count(read[0].preferences.rows)}"
+def _too_few(name: str, number: int, read: Sequence[_Read[Row]], config: DataOptions, kind: RowKind[Row]) -> str:
+    total = f"{read[0].source} has {_count(read[0].found.rows, kind.noun)}"
     if len(read) == 1:
         total += f", of whose prompts eval_share {config.eval_share:g} is held out: change it, or give eval_data"
-    return f"{number} pairs {name}, at least {LEAST_ROWS} are needed; {total}"
+    return f"{number} {kind.noun}s {name}, at least {LEAST_ROWS} are needed; {total}"
 
 
-def _count(rows: Sequence[Preference]) -> str:
-    pairs, prompts = len(rows), num_prompts(rows)
-    return f"{pairs:,} pair{'' if pairs == 1 else 's'} of {prompts:,} prompt{'' if prompts == 1 else 's'}"
+def _count(rows: Sequence[Prompted], noun: str) -> str:
+    number, prompts = len(rows), num_prompts(rows)
+    return f"{number:,} {noun}{'' if number == 1 else 's'} of {prompts:,} prompt{'' if prompts == 1 else 's'}"
 
 
 def _describe(
-    read: Sequence[_Read],
-    train: Sequence[Preference],
-    held_out: Sequence[Preference],
+    read: Sequence[_Read[Row]],
+    train: Sequence[Row],
+    held_out: Sequence[Row],
     bad_rows: Sequence[BadRow],
     shared: Sequence[str],
+    noun: str,
 ) -> str:
     held_from = f" from {read[1].source}" if len(read) == 2 else ""
-    text = f"{_count(train)} to train on from {read[0].source}, {_count(held_out)} held out{held_from}"
+    text = f"{_count(train, noun)} to train on from {read[0].source}, {_count(held_out, noun)} held out{held_from}"
     if bad_rows:
         text += f"; {len(bad_rows):,} bad rows left out ({count_reasons(bad_rows)})"
     if shared:
@@ -180,9 +241,9 @@ def _describe(
 
 def _record(
     run_dir: Path,
-    read: Sequence[_Read],
-    train: Sequence[Preference],
-    held_out: Sequence[Preference],
+    read: Sequence[_Read[Row]],
+    train: Sequence[Row],
+    held_out: Sequence[Row],
     data_hash: str,
     num_shared: int,
 ) -> None:
@@ -196,10 +257,10 @@ def _record(
     sources = [
         {
             "source": each.source,
-            "form": each.preferences.form,
+            "form": each.found.form,
             "sha256": {part.name: part.sha256() for part in each.parts},
-            "num_rows": len(each.preferences.rows),
-            "num_bad_rows": len(each.preferences.bad_rows),
+            "num_rows": len(each.found.rows),
+            "num_bad_rows": len(each.found.bad_rows),
         }
         for each in read
     ]

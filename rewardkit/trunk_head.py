@@ -24,10 +24,10 @@ from rewardkit.features import trunk_features
 from rewardkit.head import FittedHeads, finish_head, fit_heads, log_prior
 from rewardkit.laplace import Posterior
 from rewardkit.model import RewardScorer
+from rewardkit.optimization import autocast
 from rewardkit.reward_run import Prepared, build_classifier, prepare
 from rewardkit.runs import Run
 from rewardkit.saved import save
-from rewardkit.training import precision_context
 
 if TYPE_CHECKING:
     from rewardkit.progress import Progress
@@ -68,7 +68,7 @@ def pair_features(
         [*prepared.rows.rows, *prepared.held_out.rows],
         cache_dir=cache_dir(config.model, run.dir),
         token_budget=config.token_budget,
-        precision=partial(precision_context, config, scorer.heads.device),
+        precision=partial(autocast, config.precision, scorer.heads.device),
         progress=show,
     ).astype(np.float64)
     if not np.isfinite(features).all():

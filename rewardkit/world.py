@@ -7,7 +7,8 @@ for this problem, this amount), so that a text model can learn it, and one that 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
@@ -80,6 +81,9 @@ _PADDING = (
     "Every message matters to us and we read all of them.",
     "Do follow us to hear about news and offers.",
 )
+_NEUTRAL = "Somebody will look into it."
+_SAFE = "The {} euros are safe in any case."
+_AMOUNT = re.compile(r"(\d+) euros")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +148,10 @@ class World:
                     gold_b=b.gold,
                 )
 
+    def gold(self, prompt: Sequence[Message], reply: str) -> float:
+        """The gold reward of any reply to a message of the world, made here or by a policy; see `read_traits`."""
+        return sum(self.weights[name] * value for name, value in read_traits(prompt, reply).items())
+
     def _prompt(self, number: int) -> WorldPrompt:
         rng = np.random.default_rng([self.seed, number])
         problem = str(rng.choice(list(_PROBLEMS)))
@@ -180,14 +188,14 @@ class World:
                 traits["wrong_step"] = 1
                 parts.append(_PROBLEMS[str(rng.choice([name for name in _PROBLEMS if name != problem]))][1] + ".")
             case _:
-                parts.append("Somebody will look into it.")
+                parts.append(_NEUTRAL)
         match str(rng.choice(("right_amount", "wrong_amount", "none"), p=(0.35, 0.2, 0.45))):
             case "right_amount":
                 traits["right_amount"] = 1
-                parts.append(f"The {amount} euros are safe in any case.")
+                parts.append(_SAFE.format(amount))
             case "wrong_amount":
                 traits["wrong_amount"] = 1
-                parts.append(f"The {amount + int(rng.integers(1, 60))} euros are safe in any case.")
+                parts.append(_SAFE.format(amount + int(rng.integers(1, 60))))
             case _:
                 pass
         traits["padding"] = int(rng.integers(0, 4))
@@ -195,3 +203,38 @@ class World:
             parts.insert(int(rng.integers(0, len(parts) + 1)), str(sentence))
         gold = sum(self.weights[name] * value for name, value in traits.items())
         return WorldResponse(text=" ".join(parts), traits=traits, gold=gold)
+
+
+def read_traits(prompt: Sequence[Message], reply: str) -> dict[str, int]:
+    """The traits of any reply to a message of the world, sentence by sentence; case and blanks do not count.
+
+    What speaks for a reply counts once, however often it is said, what speaks against it each time. A sentence that the
+    world does not know (a garbled one, or half of one) is without content: padding.
+
+    Raises:
+        ValueError: if the message is none of the world's.
+    """
+    asked = prompt[-1].content
+    problem = next((name for name, (complaint, _) in _PROBLEMS.items() if complaint in asked), None)
+    amount = _AMOUNT.search(asked)
+    if problem is None or amount is None:
+        raise ValueError(f"prompt {asked[:80]!r} is no message of the world")
+    known = {
+        _normal(f"{step}."): "right_step" if name == problem else "wrong_step" for name, (_, step) in _PROBLEMS.items()
+    }
+    known |= {_normal(text): "polite" for text in _POLITE} | {_normal(text): "blames" for text in _BLAME}
+    known[_normal(_NEUTRAL)] = ""
+    traits = dict.fromkeys(WEIGHTS, 0)
+    for sentence in map(_normal, re.split(r"(?<=[.!?])\s+", reply.strip())):
+        named = _AMOUNT.search(sentence)
+        if named and sentence == _normal(_SAFE.format(named[1])):
+            found = "right_amount" if named[1] == amount[1] else "wrong_amount"
+        else:
+            found = known.get(sentence, "padding" if sentence else "")
+        if found:
+            traits[found] += 1
+    return {name: min(value, 1) if WEIGHTS[name] > 0 else value for name, value in traits.items()}
+
+
+def _normal(sentence: str) -> str:
+    return " ".join(sentence.casefold().split())

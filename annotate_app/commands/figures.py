@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from annotate_app.commands.command import ACTOR, Command, print_json
+from annotate_app.commands.project_votes import opened_votes, project_arguments, say
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from annotate_app.agreement import Agreement, AgreementReport
     from annotate_app.consensus import Consensus
     from annotate_app.protocol import Reported
     from annotate_app.store.projects import Project
     from annotate_app.store.store import Store
-    from annotate_app.votes import Votes
 
 VIEWS = ("criterion", "annotator", "source", "time")
 RULES = ("majority", "gold_weighted", "dawid_skene", "mace", "most_agreeing_3")
@@ -25,13 +21,8 @@ MOST_ROWS = 20
 PERCENT_FIGURES = ("percent", "pooled")
 
 
-def _common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("project", help="name or number of the project")
-    parser.add_argument("--json", action="store_true", help="print everything as one JSON document")
-
-
 def _agreement_arguments(parser: argparse.ArgumentParser) -> None:
-    _common(parser)
+    project_arguments(parser)
     parser.add_argument(
         "--bootstrap", type=int, default=1000, help="resamples of items behind the intervals, 0 for none"
     )
@@ -40,38 +31,17 @@ def _agreement_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _aggregate_arguments(parser: argparse.ArgumentParser) -> None:
-    _common(parser)
+    project_arguments(parser)
     parser.add_argument("--rule", choices=RULES, help="how votes become a consensus (default: the project's own)")
     parser.add_argument("--out", help="JSONL file to write one line per comparison to")
 
 
 def _leaderboard_arguments(parser: argparse.ArgumentParser) -> None:
-    _common(parser)
+    project_arguments(parser)
     parser.add_argument("--ties", choices=("half", "davidson"), default="half", help="half a win each, or a parameter")
     parser.add_argument(
         "--bootstrap", type=int, default=500, help="resamples of items behind the intervals, 0 for none"
     )
-
-
-@contextmanager
-def _opened(options: argparse.Namespace) -> Iterator[tuple[Store, Project, Votes]]:
-    from annotate_app.store.store import Store
-
-    if getattr(options, "bootstrap", 0) < 0:
-        raise ValueError(f"--bootstrap is {options.bootstrap}, allowed is 0 or more")
-    store = Store.open(options.db)
-    try:
-        project = store.projects.get(ACTOR, options.project)
-        _say("reading votes")
-        yield store, project, store.judgments.votes(ACTOR, project.id)
-    finally:
-        store.close()
-
-
-def _say(what: str) -> None:
-    """One passing line on a terminal; the next one takes its place."""
-    if sys.stderr.isatty():
-        print(f"\r\033[K{what} ..." if what else "\r\033[K", end="", file=sys.stderr, flush=True)
 
 
 def _agreement(options: argparse.Namespace) -> int:
@@ -81,11 +51,11 @@ def _agreement(options: argparse.Namespace) -> int:
     for view in by:
         if view not in VIEWS:
             raise ValueError(f"--by is {view!r}, allowed are {', '.join(VIEWS)}")
-    with _opened(options) as (store, project, votes):
-        _say("computing agreement")
+    with opened_votes(options) as (store, project, votes):
+        say("computing agreement")
         report = agreement_report(votes, num_resamples=options.bootstrap, seed=options.seed, by=by)
         reported = _reported(store, project)
-        _say("")
+        say("")
     if options.json:
         print_json({"project": project.name, **report.as_dict(), "reported": [_plain(item) for item in reported]})
         return 0
@@ -174,12 +144,12 @@ def _aggregate(options: argparse.Namespace) -> int:
     from annotate_app.aggregation import release
     from annotate_app.disputes import splits
 
-    with _opened(options) as (store, project, votes):
-        _say("computing the consensus")
+    with opened_votes(options) as (store, project, votes):
+        say("computing the consensus")
         design = replace(project.design, rule=options.rule) if options.rule else project.design
         consensus = release(votes, design, store.judgments.adjudications(ACTOR, project.id))
         divided = splits(votes)
-        _say("")
+        say("")
     if options.out:
         from rewardkit.writing import write_rows
 
@@ -229,10 +199,10 @@ def _leaderboard(options: argparse.Namespace) -> int:
     from annotate_app.commands.plain_table import figure, plain_table
     from annotate_app.leaderboard import fit_leaderboard
 
-    with _opened(options) as (_, project, votes):
-        _say("fitting the leaderboard")
+    with opened_votes(options) as (_, project, votes):
+        say("fitting the leaderboard")
         board = fit_leaderboard(votes, ties=options.ties, num_resamples=options.bootstrap)
-        _say("")
+        say("")
     if options.json:
         print_json({"project": project.name, **board.as_dict()})
         return 0
@@ -261,10 +231,10 @@ def _quality(options: argparse.Namespace) -> int:
     from annotate_app.commands.plain_table import figure, plain_table
     from annotate_app.quality import annotator_quality
 
-    with _opened(options) as (_, project, votes):
-        _say("measuring annotators")
+    with opened_votes(options) as (_, project, votes):
+        say("measuring annotators")
         people = annotator_quality(votes)
-        _say("")
+        say("")
     if options.json:
         print_json({"project": project.name, "annotators": [person.as_dict() for person in people]})
         return 0
@@ -294,5 +264,5 @@ COMMANDS = (
         arguments=_leaderboard_arguments,
         run=_leaderboard,
     ),
-    Command(name="quality", help="How each annotator works.", arguments=_common, run=_quality),
+    Command(name="quality", help="How each annotator works.", arguments=project_arguments, run=_quality),
 )

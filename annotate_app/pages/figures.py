@@ -18,6 +18,7 @@ from annotate_app.pages.context import current_actor, current_store
 from annotate_app.quality import AnnotatorQuality, annotator_quality
 from annotate_app.store.projects import Project
 from annotate_app.votes import Votes
+from annotate_app.win_rates import WinRates, fit_win_rates
 
 NUM_RESAMPLES = 1000
 
@@ -57,6 +58,11 @@ def leaderboard_of(project: Project, ties: Ties) -> Leaderboard:
     return _leaderboard(stamp_of(project), ties, current_actor())
 
 
+def win_rates_of(project: Project) -> WinRates:
+    """How the source models fare against each other, with intervals."""
+    return _win_rates(stamp_of(project), current_actor())
+
+
 @st.cache_resource(max_entries=2, show_spinner=False)
 def _votes(stamp: Stamp, _actor: Actor) -> Votes:
     return current_store().judgments.votes(_actor, stamp[1])
@@ -80,3 +86,8 @@ def _quality(stamp: Stamp, _actor: Actor) -> tuple[AnnotatorQuality, ...]:
 @st.cache_data(max_entries=8, show_spinner="Computing the leaderboard")
 def _leaderboard(stamp: Stamp, ties: Ties, _actor: Actor) -> Leaderboard:
     return fit_leaderboard(_votes(stamp, _actor), ties=ties)
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def _win_rates(stamp: Stamp, _actor: Actor) -> WinRates:
+    return fit_win_rates(_votes(stamp, _actor))

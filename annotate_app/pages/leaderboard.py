@@ -10,11 +10,13 @@ from annotate_app import charts
 from annotate_app.bradley_terry import TIES, Ties
 from annotate_app.leaderboard import Leaderboard, Standing
 from annotate_app.pages.context import current_project
-from annotate_app.pages.figures import leaderboard_of
+from annotate_app.pages.figures import leaderboard_of, win_rates_of
 from annotate_app.pages.outcome import plainly
 from annotate_app.reports import report_json
+from annotate_app.win_rates import WinRates
 
 MOST_MODELS = 20  # drawn at once
+MOST_PAIRS = 30
 TIE_WORDS = {"half": "Ties count as half a win", "davidson": "Ties are modelled (Davidson)"}
 
 
@@ -42,6 +44,7 @@ def page() -> None:
             draw_strengths([row for row in board.standings if row.group == group], group if len(groups) > 1 else None)
         draw_table(board)
         draw_win_rates(board)
+        draw_pairs(win_rates_of(project))
         name = f"leaderboard-{project.name}.json"
         icon = ":material/download:"
         st.download_button("Download JSON", report_json(board), name, "application/json", icon=icon, on_click="ignore")
@@ -122,3 +125,42 @@ def draw_win_rates(board: Leaderboard) -> None:
     chart = charts.heatmap(rows, value="win rate", percent=True, row_title="model", column_title="against")
     st.altair_chart(chart, key="leaderboard-win-rates")
     st.caption("Share of votes that the model of the row wins against that of the column; a tie is half a win.")
+
+
+def draw_pairs(found: WinRates) -> None:
+    """Each pair of models that met: the win rate with its interval, and how many votes were ties."""
+    st.subheader("Win rates", anchor=False)
+    shown = found.pairs[:MOST_PAIRS]
+    rows = [
+        {
+            "label": f"{pair.one} against {pair.other}",
+            "value": pair.rate.value,
+            "low": None if math.isnan(pair.rate.low) else pair.rate.low,
+            "high": None if math.isnan(pair.rate.high) else pair.rate.high,
+            "num": pair.num_votes,
+        }
+        for pair in shown
+    ]
+    chart = charts.intervals(
+        rows, axis="win rate", percent=True, domain=(0.0, 1.0), reference=0.5, reference_label="even"
+    )
+    st.altair_chart(chart, key="leaderboard-pairs")
+    table = [
+        {
+            "model": pair.one,
+            "against": pair.other,
+            "win rate": 100 * pair.rate.value,
+            "95% interval": f"{pair.rate.low:.1%} to {pair.rate.high:.1%}",
+            "ties": 100 * pair.tie_share.value,
+            "won": pair.wins,
+            "tied": pair.ties,
+            "both bad": pair.both_bad,
+            "lost": pair.losses,
+            "comparisons": pair.num_items,
+        }
+        for pair in shown
+    ]
+    columns = {name: st.column_config.NumberColumn(name, format="%.1f%%") for name in ("win rate", "ties")}
+    st.dataframe(table, column_config=columns, hide_index=True, key="leaderboard-pairs-table")
+    more = f" The {MOST_PAIRS} pairs with most votes of {len(found.pairs)}." if len(found.pairs) > MOST_PAIRS else ""
+    st.caption(f"Ties and both-bad votes are half a win; intervals are over comparisons.{more}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rewardkit.commands.command import Command
@@ -14,12 +15,15 @@ from rewardkit.runs import Run
 if TYPE_CHECKING:
     from rewardkit.evaluation_run import Inputs
     from rewardkit.findings import Findings
+    from rewardkit.reward import RewardFn
 
 
 def _evaluate(config: EvaluateConfig) -> int:
     from rewardkit.evaluation_run import read_inputs, write_findings
     from rewardkit.findings import screen_lines
 
+    if not config.implicit and not Path(config.model).is_dir():
+        raise FileNotFoundError(f"--model {config.model}: there is no such folder")
     inputs = read_inputs(config) if config.benchmark == "none" else None
     run = Run(config.out, config)  # now that the input is good
     try:
@@ -42,12 +46,21 @@ def _evaluate(config: EvaluateConfig) -> int:
 
 def _findings(config: EvaluateConfig, inputs: Inputs | None) -> Findings:
     from rewardkit.evaluation_run import evaluate_model, run_benchmark
-    from rewardkit.loading import load_reward_fn  # heavy, so after the input has been read
 
-    reward_fn = load_reward_fn(config.model)
+    reward_fn = _reward_fn(config)  # heavy, so after the input has been read
     if inputs is None:
         return run_benchmark(config, reward_fn)
     return evaluate_model(config, reward_fn, inputs, told=_progress())
+
+
+def _reward_fn(config: EvaluateConfig) -> RewardFn:
+    if config.implicit:
+        from rewardkit.implicit import ImplicitReward
+
+        return ImplicitReward.load(config.model, reference=config.reference, beta=config.beta)
+    from rewardkit.loading import load_reward_fn
+
+    return load_reward_fn(config.model)
 
 
 def _progress() -> Callable[[int, int], None]:

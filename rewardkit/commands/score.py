@@ -4,52 +4,23 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from rewardkit.commands.command import Command
 from rewardkit.config import ScoreConfig
+from rewardkit.progress import Count
 
 SHOWN_BAD_ROWS = 20
-REDRAW_S, LOG_S = 0.2, 30.0
-
-
-class _Teller:
-    """Says how far it is: one line that redraws itself on a terminal, plain lines now and then in a log."""
-
-    def __init__(self) -> None:
-        self.terminal = sys.stderr.isatty()
-        self.started, self.shown_at, self.first = time.monotonic(), 0.0, -1
-
-    def __call__(self, done: int, total: int) -> None:
-        from rewardkit.progress import duration
-
-        now = time.monotonic()
-        if self.first < 0:
-            self.first, self.started = done, now
-            return
-        if now - self.shown_at < (REDRAW_S if self.terminal else LOG_S) and done < total:
-            return
-        self.shown_at = now
-        pace = (done - self.first) / max(now - self.started, 1e-9)
-        left = duration((total - done) / pace)
-        line = f"{done:,} of {total:,} rows scored, {pace:,.1f} a second, {left} left"
-        end = "" if self.terminal and done < total else "\n"
-        print(f"\r\x1b[K{line}" if self.terminal else line, end=end, file=sys.stderr, flush=True)
 
 
 def _precision(config: ScoreConfig) -> AbstractContextManager[object]:
     if config.precision == "fp32":
         return nullcontext()  # without torch: a TF-IDF model knows nothing of it
-    import torch
-
+    from rewardkit.optimization import autocast
     from rewardkit.processes import own_device
-    from rewardkit.training import multiplies_bf16
 
-    device = own_device()
-    wanted = config.precision == "bf16" or multiplies_bf16(device)
-    return torch.autocast(device.type, torch.bfloat16) if wanted else nullcontext()
+    return autocast(config.precision, own_device())
 
 
 def _score(config: ScoreConfig) -> int:
@@ -68,7 +39,7 @@ def _score(config: ScoreConfig) -> int:
 
     reward_fn = load_reward_fn(config.model)
     with _precision(config):
-        scored = score_file(config, given, reward_fn, tell=_Teller())
+        scored = score_file(config, given, reward_fn, tell=Count("rows scored"))
     if config.json:
         summary = {
             "output": config.output,

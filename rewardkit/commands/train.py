@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rewardkit.allocator import keep_large_buffers
 from rewardkit.commands.command import Command
 from rewardkit.config import RewardConfig
+from rewardkit.execution import execute
 from rewardkit.interruption import Interruption
 from rewardkit.progress import Progress
-from rewardkit.runs import Run, read_status
+from rewardkit.runs import Run
 
 if TYPE_CHECKING:
     from rewardkit.training_data import Loaded
@@ -25,33 +24,7 @@ def _train(config: RewardConfig) -> int:
         config.mode == "head" or (config.members == "full" and config.ensemble > 1)
     ):
         raise ValueError("several processes train modes full and lora, members in one pass; start this one by itself")
-    if config.resume and read_status(config.out).get("state") == "done":
-        raise ValueError(f"--resume {config.out}: this run is done")
-    keep_large_buffers()
-    progress = Progress()
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr, force=True)
-    logging.getLogger("rewardkit").setLevel(logging.INFO)
-    run = Run(config.out, config, resume=config.resume) if os.environ.get("RANK", "0") == "0" else None
-    with Interruption().listening() as interruption:
-        try:
-            results = _fit(config, run, interruption, progress)
-        except KeyboardInterrupt:
-            interruption.asked, results = True, None
-        except BaseException as error:
-            if run:
-                run.status("failed", message=f"{type(error).__name__}: {error}")
-            raise
-        finally:
-            progress.close()
-    if not run:
-        return 1 if interruption.asked else 0
-    if results is None:
-        run.status("cancelled")
-        print(f"rewardkit train: cancelled; continue with --resume --out {run.dir}", file=sys.stderr)
-        return 1
-    run.status("done", results=dict(results))
-    print(run.dir)
-    return 0
+    return execute("rewardkit train", config, partial(_fit, config))
 
 
 def _fit(

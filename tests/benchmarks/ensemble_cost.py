@@ -18,9 +18,10 @@ import torch
 from rewardkit.config import RewardConfig
 from rewardkit.ensemble import LoraEnsemble
 from rewardkit.model import RewardScorer, make_classifier, preset_config
+from rewardkit.optimization import autocast
 from rewardkit.preferences import read_preferences
 from rewardkit.tokens import train_tokenizer
-from rewardkit.training import TieParameter, backward, head_weights, make_optimizer, precision_context
+from rewardkit.training import TieParameter, backward, head_weights, make_optimizer
 from rewardkit.training_rows import TrainingRows, training_rows
 
 
@@ -33,7 +34,7 @@ def stepper(scorer: RewardScorer, rows: TrainingRows, config: RewardConfig) -> C
     def step(number: int) -> float:
         batch = [(number * config.batch_size + index) % len(rows) for index in range(config.batch_size)]
         started = time.perf_counter()
-        precision = precision_context(config, scorer.heads.device)
+        precision = autocast(config.precision, scorer.heads.device)
         backward(scorer, rows, batch, weights, config, tie, precision=precision)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)

@@ -189,7 +189,7 @@ def run_trl(options: argparse.Namespace, work: Path) -> dict:
     from trl import RewardConfig as TrlConfig
     from trl import RewardTrainer
 
-    from rewardkit.training import schedule
+    from rewardkit.optimization import schedule
 
     torch.set_num_threads(options.threads)
     datasets.disable_progress_bars()

@@ -13,7 +13,8 @@ import jsonargparse
 import pytest
 
 from rewardkit import config as configs
-from rewardkit.__main__ import build_parser, main, with_underscores
+from rewardkit.__main__ import COMMAND_LINE, main
+from rewardkit.command_line import with_underscores
 from rewardkit.commands.command import add_config, field_meanings, read_config
 
 ROOT = Path(__file__).parents[2]
@@ -113,6 +114,8 @@ def test_every_field_of_a_config_is_documented(config: type) -> None:
 
 
 def test_train_is_a_command() -> None:
-    parsed = build_parser(["train"]).parse_args(["train", "--model", "tiny", "--data", "d", "--out", "o", "--resume"])
+    parsed = COMMAND_LINE.parser(["train"]).parse_args(
+        ["train", "--model", "tiny", "--data", "d", "--out", "o", "--resume"]
+    )
     assert parsed.train.resume is True
     assert parsed.train.ensemble == 1

@@ -21,9 +21,10 @@ from rewardkit.batch import Branched
 from rewardkit.checkpoint import Checkpoint, TrainingState
 from rewardkit.config import RewardConfig
 from rewardkit.model import RewardScorer, make_classifier, recompute_activations
+from rewardkit.optimization import schedule
 from rewardkit.runs import Run, read_metrics
 from rewardkit.train import evaluate_rows, score_rows, train
-from rewardkit.training import TieParameter, backward, head_weights, schedule
+from rewardkit.training import TieParameter, backward, head_weights
 from rewardkit.training_rows import TrainingRows
 
 LLAMA = LlamaConfig(

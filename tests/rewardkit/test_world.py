@@ -8,8 +8,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from rewardkit.data import Message
 from rewardkit.simulation import SimulatedAnnotator, simulate_judgments
-from rewardkit.world import WEIGHTS, World
+from rewardkit.world import WEIGHTS, World, read_traits
 
 
 def test_a_larger_world_begins_with_the_smaller_one() -> None:
@@ -41,6 +42,38 @@ def test_traits_can_be_read_off_the_texts() -> None:
             assert response.traits["polite"] == bool(re.search(r"sorry|Thank you|Sorry", response.text))
             seen.update(name for name, value in response.traits.items() if value)
     assert set(seen) == set(WEIGHTS), "every trait occurs"
+
+
+def test_gold_of_its_own_replies_is_read_off_exactly() -> None:
+    world = World(seed=7, num_prompts=150, num_responses=4)
+    for prompt in world.prompts():
+        for response in prompt.responses:
+            assert read_traits(prompt.prompt, response.text) == response.traits
+            assert world.gold(prompt.prompt, response.text) == pytest.approx(response.gold)
+
+
+def test_gold_of_replies_that_nobody_wrote() -> None:
+    world = World(seed=0, num_prompts=1)
+    prompt = (
+        Message(
+            role="user", content="Hello, my tent (order 12345, 40 euros) is not the colour that I ordered. What now?"
+        ),
+    )
+    right = "Put it back into its box, print the return label from your account, and the right colour leaves tomorrow."
+    # said twice it is worth no more: 2, polite 0.5, amount 1
+    said = f"thank you  for telling us. {right} {right} The 40 euros are safe in any case."
+    assert world.gold(prompt, said) == pytest.approx(3.5)
+    # another problem's step -0.6, another amount -1.2, blame -0.8 each time
+    wrong = (
+        "The order is cancelled and nothing more will be taken from your account. The 41 euros are safe in any case."
+    )
+    assert world.gold(prompt, f"{wrong} That is not our problem. That is not our problem.") == pytest.approx(-3.4)
+    # half a sentence, and one that the world does not know, are padding: -0.25 each
+    assert world.gold(prompt, "Put it back into its box, print. Banana banana.") == pytest.approx(-0.5)
+    assert world.gold(prompt, "") == 0.0
+    assert world.gold(prompt, "Somebody will look into it.") == 0.0
+    with pytest.raises(ValueError, match="no message of the world"):
+        world.gold((Message(role="user", content="Hello"),), right)
 
 
 def test_replies_to_a_message_differ_and_all_pairs_are_compared() -> None:

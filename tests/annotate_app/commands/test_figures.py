@@ -101,6 +101,19 @@ def test_leaderboard_and_quality(run: Run) -> None:
     assert sum(person["num_judgments"] for person in people) == board["num_votes"]
 
 
+def test_win_rates(run: Run) -> None:
+    board = json.loads(run("leaderboard", "crowd", "--bootstrap", "0", "--json")[1])
+    found = json.loads(run("winrate", "crowd", "--json")[1])
+    assert found["num_votes"] == board["num_votes"] == sum(pair["num_votes"] for pair in found["pairs"])
+    pair = found["pairs"][0]
+    place = [board["sources"].index(pair[name]) for name in ("one", "other")]
+    assert pair["wins"] == board["wins"][place[0]][place[1]]
+    assert pair["ties"] + pair["both_bad"] == board["ties_by_pair"][place[0]][place[1]]
+    code, text, _ = run("winrate", "crowd", "--bootstrap", "20")
+    assert code == 0
+    assert "A tie, or both bad, is half a win." in text
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -119,7 +132,7 @@ def test_an_empty_project_prints_no_figures_but_says_why(sqlite_url: str, capsys
     store = Store.open(sqlite_url)
     store.projects.create(ADMIN, "empty", rubric_text=load_protocol("multipref").rubric_text, design=Design())
     store.close()
-    for command in ("agreement", "aggregate", "leaderboard", "quality"):
+    for command in ("agreement", "aggregate", "leaderboard", "winrate", "quality"):
         assert main([command, "empty", "--db", sqlite_url]) == 0
         assert main([command, "empty", "--json", "--db", sqlite_url]) == 0
     assert "no agreement to measure" in capsys.readouterr().out

@@ -13,6 +13,7 @@ from annotate_app.demo import NAME as DEMO
 from annotate_app.design import Design
 from annotate_app.quality import annotator_quality
 from annotate_app.store.store import Store
+from annotate_app.win_rates import fit_win_rates
 from rewardkit.data import Comparison, Judgment, Message
 
 OpenPage = Callable[..., AppTest]
@@ -104,6 +105,15 @@ def test_ties_may_be_modelled_on_the_leaderboard(open_page: OpenPage) -> None:
     davidson = test.dataframe[0].value["strength"].tolist()
     assert half != davidson
     assert davidson == sorted(davidson, reverse=True)
+
+
+def test_the_leaderboard_shows_each_pair_of_models_with_its_ties(open_page: OpenPage, pages_store: Store) -> None:
+    project = pages_store.projects.get(ADMIN, DEMO)
+    found = fit_win_rates(pages_store.judgments.votes(ADMIN, project.id))
+    table = open_page("leaderboard").dataframe[1].value
+    assert table["model"].tolist() == [pair.one for pair in found.pairs]
+    assert table["win rate"].tolist() == pytest.approx([100 * pair.rate.value for pair in found.pairs])
+    assert table["ties"].tolist() == pytest.approx([100 * pair.tie_share.value for pair in found.pairs])
 
 
 def test_figures_are_those_of_the_newest_votes(open_page: OpenPage, pages_store: Store) -> None:

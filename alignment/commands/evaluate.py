@@ -1,0 +1,63 @@
+"""`evaluate` holds a trained policy against its base on held-out prompts."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from alignment.commands.sample import say_bad_rows
+from alignment.evaluation_config import EvaluatePolicyConfig
+from rewardkit.commands.command import Command
+from rewardkit.progress import Count
+from rewardkit.runs import Run
+
+if TYPE_CHECKING:
+    from alignment.evaluation import PolicyEvaluation
+
+
+def _evaluate(config: EvaluatePolicyConfig) -> int:
+    from alignment.evaluation import evaluate_policies, write_evaluation
+    from alignment.evaluation_report import screen_lines
+    from alignment.sampler import load_samplers
+    from alignment.sampling import read_different_prompts
+    from rewardkit.loading import load_reward_fn
+    from rewardkit.policy_model import check_policy_folder
+
+    for folder in (config.base, config.model):
+        check_policy_folder(folder)
+    given = read_different_prompts(config)
+    say_bad_rows("alignment evaluate", given)
+    reward_fn = load_reward_fn(config.reward) if config.reward else None
+    samplers = load_samplers([config.base, config.model])
+    run = Run(config.out, config)  # now that the input is good
+    try:
+        evaluation = evaluate_policies(
+            config, given, samplers, reward_fn, told=Count("completions drawn"), out_dir=run.dir
+        )
+        write_evaluation(evaluation, run.dir)
+    except KeyboardInterrupt:
+        run.status("cancelled")
+        raise
+    except BaseException as error:
+        run.status("failed", message=f"{type(error).__name__}: {error}")
+        raise
+    run.status("done", results=_results(evaluation))
+    if config.json:
+        print(json.dumps(evaluation.values(), ensure_ascii=False, indent=1))
+        return 0
+    print("\n".join(screen_lines(evaluation)))
+    print(run.dir / "report.html")
+    return 0
+
+
+def _results(evaluation: PolicyEvaluation) -> dict[str, float]:
+    found = {"tokens": evaluation.trained.length.value}
+    found |= {f"kl_{kl.estimator}": kl.per_sequence.value for kl in evaluation.kl}
+    if evaluation.win_rate and evaluation.trained.reward:
+        rate = evaluation.win_rate.rate
+        found |= {"reward": evaluation.trained.reward.value}
+        found |= {"win_rate": rate.value, "win_rate_low": rate.low, "win_rate_high": rate.high}
+    return found
+
+
+COMMAND = Command(help="a trained policy beside its base", config=EvaluatePolicyConfig, run=_evaluate)

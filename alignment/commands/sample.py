@@ -1,0 +1,63 @@
+"""`sample` lets policies answer prompts."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from alignment.evaluation_config import SampleConfig
+from rewardkit.commands.command import Command
+from rewardkit.progress import Count
+
+if TYPE_CHECKING:
+    from alignment.sampling import Prompts, SampledFile
+
+SHOWN_BAD_ROWS = 20
+
+
+def _sample(config: SampleConfig) -> int:
+    from alignment.sampler import load_samplers
+    from alignment.sampling import check_output, read_different_prompts, sample_file
+    from rewardkit.policy_model import check_policy_folder
+
+    if config.resume and Path(config.out).exists():
+        print(f"{config.out}: complete already")
+        return 0
+    check_output(config)
+    for model in config.model:
+        check_policy_folder(model)
+    given = read_different_prompts(config)
+    say_bad_rows("alignment sample", given)
+    done = sample_file(config, given.prompts, load_samplers(config.model), told=Count("completions drawn"))
+    if config.json:
+        summary = {"out": config.out, **asdict(done), "num_bad_rows": len(given.bad)}
+        print(json.dumps(summary, ensure_ascii=False, indent=2))
+        return 0
+    print(f"{config.out}: {_said(config, given, done)}")
+    return 0
+
+
+def say_bad_rows(command: str, given: Prompts) -> None:
+    """One line for each row that is left out, up to a number, then how many more there are."""
+    for bad in given.bad[:SHOWN_BAD_ROWS]:
+        print(f"{command}: left out {bad}", file=sys.stderr)
+    if len(given.bad) > SHOWN_BAD_ROWS:
+        print(f"{command}: left out {len(given.bad) - SHOWN_BAD_ROWS} more", file=sys.stderr)
+
+
+def _said(config: SampleConfig, given: Prompts, done: SampledFile) -> str:
+    total = done.num_prompts * len(config.model) * config.n
+    said = [f"{total:,} completions of {done.num_prompts:,} different prompts ({given.num_rows:,} rows)"]
+    if done.num_cut:
+        said.append(f"{done.num_cut:,} cut at {config.max_new_tokens} tokens")
+    if done.num_identical:
+        said.append(f"{done.num_identical:,} of {done.num_rows:,} rows hold the same response twice, which is a tie")
+    if given.bad:
+        said.append(f"{len(given.bad):,} bad rows left out")
+    return "; ".join(said)
+
+
+COMMAND = Command(help="let one policy or more answer prompts", config=SampleConfig, run=_sample)

@@ -1,0 +1,223 @@
+"""One run from data to a saved policy: tokens, weights, reference, training, samples, model card.
+
+The tie between data (`alignment.policy_data`), the loop (`alignment.training`) and the files, for every algorithm.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from alignment.config import PreferenceConfig, TrainingConfig
+from alignment.forward import Forward
+from alignment.model_card import write_model_card
+from alignment.objective import Objective
+from alignment.policy import Policy, build_policy, check_model, prepare_tokenizer
+from alignment.policy_rows import PolicyRows
+from alignment.reference import LiveReference, with_reference
+from alignment.samples import write_samples
+from alignment.tracking import open_tracker, push_to_hub
+from alignment.training import Trained, evaluate, train
+from rewardkit import processes
+from rewardkit.checkpoint import Checkpoint
+from rewardkit.interruption import Interruption
+from rewardkit.model import PRESETS
+from rewardkit.progress import Progress
+from rewardkit.runs import Run
+from rewardkit.splitting import Row
+from rewardkit.training_data import LoadedRows
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+logger = logging.getLogger(__name__)
+LEAST_ROWS = 2  # of each side
+
+
+In = TypeVar("In", contravariant=True)
+
+
+class Tokenise(Protocol[In]):
+    """Rows of token ids from rows of texts."""
+
+    def __call__(self, rows: Sequence[In], tokenizer: PreTrainedTokenizerBase, /, *, max_length: int) -> PolicyRows:
+        """See `alignment.policy_rows`."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearningRates:
+    """Peaks that are chosen where none is configured: of a model made here, of adapters, of all weights."""
+
+    made: float
+    lora: float
+    full: float
+
+    def peak(self, config: TrainingConfig) -> float:
+        """The configured one, or the one for how the model is trained."""
+        if config.learning_rate:
+            return config.learning_rate
+        if config.lora:
+            return self.lora
+        return self.made if config.model in PRESETS else self.full
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe(Generic[Row]):
+    """What an algorithm is to a run.
+
+    Attributes:
+        method: for people.
+        texts: of a row, for a tokenizer that is trained on them.
+        tokenise: makes token rows.
+        objective: its loss; is given how rows are computed, and the reference where that is live.
+        needs_reference: whether the loss asks for log-probabilities of a reference.
+    """
+
+    method: str
+    texts: Callable[[Row], Iterable[str]]
+    tokenise: Tokenise[Row]
+    objective: Callable[[Forward, LiveReference | None], Objective]
+    learning_rates: LearningRates
+    needs_reference: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """What every process starts from; `max_length` is at most what the model takes."""
+
+    tokenizer: PreTrainedTokenizerBase
+    rows: PolicyRows
+    held_out: PolicyRows
+    max_length: int
+
+
+def train_policy(
+    config: TrainingConfig,
+    run: Run | None,
+    loaded: LoadedRows[Row] | None,
+    interruption: Interruption,
+    progress: Progress,
+    recipe: Recipe[Row],
+) -> Mapping[str, Any] | None:
+    """Trains and saves; returns the results, or None where it was asked to stop and can be continued.
+
+    Args:
+        run, loaded: the first process's; None in the others, which only help to compute.
+    """
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    refuse_sharding()
+    tracker = open_tracker(config, run)
+    device = processes.join()
+    prepared = processes.from_first(prepare(config, run, loaded, recipe) if run and loaded else None)
+    assert prepared is not None
+    policy = build_policy(config, prepared.tokenizer, max_length=prepared.max_length)
+    if not config.load_in_4bit:
+        policy.network.to(device)  # pyright: ignore[reportArgumentType]
+    processes.same_weights(policy.network.parameters())
+    forward = Forward(
+        network=policy.network, packed=policy.packed, token_budget=config.token_budget, precision=config.precision
+    )
+    rows, held_out, live = prepared.rows, prepared.held_out, None
+    if recipe.needs_reference and isinstance(config, PreferenceConfig):
+        if config.reference == "live":
+            live = LiveReference(policy, forward)
+        else:
+            cache_dir = Path(config.reference_cache or Path(config.out) / "reference")
+            rows, held_out = with_reference(
+                rows, held_out, forward=forward, cache_dir=cache_dir, is_first=run is not None
+            )
+    objective = recipe.objective(forward, live)
+    checkpoint = Checkpoint(Path(config.out) / "checkpoints")
+
+    def show(step: int, num_steps: int, metrics: Mapping[str, float]) -> None:
+        progress.step(step, num_steps, metrics)
+        tracker.log(metrics, step)
+
+    def evaluated(step: int, number: int) -> None:
+        if run and config.sample_every and number % config.sample_every == 0:
+            write_samples(run.dir, policy, held_out.prompts, step=step, seed=config.seed)
+
+    with interruption.patient():
+        trained = train(
+            forward,
+            objective,
+            rows,
+            held_out,
+            config,
+            run,
+            learning_rate=recipe.learning_rates.peak(config),
+            checkpoint=checkpoint,
+            cancelled=lambda: interruption.asked,
+            show=show,
+            evaluated=evaluated,
+        )
+    found = {} if trained.cancelled else evaluate(forward, objective, held_out)
+    processes.leave()
+    tracker.finish()
+    if trained.cancelled or not run or not loaded:
+        return None
+    results = results_of(trained, found, prepared, policy)
+    policy.save(run.dir)
+    data = f"{loaded.description}\n\nSHA-256 of the rows in their order: `{loaded.data_hash}`"
+    write_model_card(run.dir, config, recipe.method, data=data, results=results)
+    push_to_hub(config, run.dir)
+    checkpoint.remove()
+    return results
+
+
+def prepare(config: TrainingConfig, run: Run, loaded: LoadedRows[Row], recipe: Recipe[Row]) -> Prepared:
+    """Tokenizer and token rows.
+
+    Raises:
+        ValueError: if the model cannot be read, or too few rows are left.
+    """
+    positions = check_model(config.model)
+    texts = (text for row in loaded.train for text in recipe.texts(row))
+    tokenizer = prepare_tokenizer(config, run.dir, texts)
+    max_length = min(config.max_length, positions or config.max_length)
+    if max_length < config.max_length:
+        logger.warning("max_length %d is more than the %d tokens the model takes", config.max_length, max_length)
+    rows, held_out = (
+        recipe.tokenise(side, tokenizer, max_length=max_length) for side in (loaded.train, loaded.held_out)
+    )
+    for name, side in (("to train on", rows), ("held out", held_out)):
+        if side.num_cut:
+            logger.warning(
+                "%d of %d rows %s are longer than %d tokens and were cut", side.num_cut, len(side), name, max_length
+            )
+        if side.num_left_out:
+            logger.warning("%d rows %s left out: cut, nothing is left to learn from", side.num_left_out, name)
+        if len(side) < LEAST_ROWS:
+            raise ValueError(f"{len(side)} rows {name}, at least {LEAST_ROWS} are needed")
+    return Prepared(tokenizer=tokenizer, rows=rows, held_out=held_out, max_length=max_length)
+
+
+def refuse_sharding() -> None:
+    """Raises ValueError where a launcher asks for sharded weights, which this loop does not know."""
+    for variable, name in (("ACCELERATE_USE_FSDP", "FSDP"), ("ACCELERATE_USE_DEEPSPEED", "DeepSpeed")):
+        if os.environ.get(variable, "false").lower() in ("true", "1"):
+            raise ValueError(f"the launcher asks for {name}; here every process holds all weights: start without it")
+
+
+def results_of(trained: Trained, found: Mapping[str, float], prepared: Prepared, policy: Policy) -> dict[str, Any]:
+    """The run's results, plain values: how it ended, what was cut, and what held-out rows say."""
+    rows, held_out = prepared.rows, prepared.held_out
+    return {
+        "num_steps": trained.num_steps,
+        "best_step": trained.best_step,
+        "num_train": len(rows),
+        "num_held_out": len(held_out),
+        "max_length": prepared.max_length,
+        "num_rows_cut": rows.num_cut + held_out.num_cut,
+        "num_rows_left_out": rows.num_left_out + held_out.num_left_out,
+        "num_parameters": sum(p.numel() for p in policy.network.parameters()),
+        "num_trained_parameters": sum(p.numel() for p in policy.network.parameters() if p.requires_grad),
+        **{f"eval/{name}": value for name, value in found.items()},
+    }

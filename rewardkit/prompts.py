@@ -1,0 +1,60 @@
+"""The prompts of a file, of whatever form: alone, or with completions, preferences or comparisons behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rewardkit.columns import ALIASES, Reading, detect_reading
+from rewardkit.data import Message
+from rewardkit.forms import read_row_prompt, read_two
+from rewardkit.preferences import OnBadRow, ReadRow, ReadRows, Refuse, read_each
+from rewardkit.sources import Part, choose_split, open_source
+
+Prompt = tuple[Message, ...]
+_MORE = ("input", "system")
+
+
+def read_prompts(source: str, *, on_bad_row: OnBadRow = "error") -> ReadRows[Prompt]:
+    """Reads JSONL, JSON, CSV or Parquet, a folder with one split, a saved `datasets` folder or a hub id, row by row.
+
+    The prompt of a row is its own column, or what chosen and rejected (or two dialogues) have in common; of a column
+    that holds a whole conversation, everything before the last turn of the assistant.
+
+    Args:
+        source: a path or hub id; `SOURCE:SPLIT` names one split of several.
+        on_bad_row: stop with an error that names the first bad row, or list them and go on.
+
+    Raises:
+        ValueError: naming file and line, if a row is bad or there is no prompt.
+        FileNotFoundError: if there is no such source.
+    """
+    splits = open_source(source)
+    return read_each(splits[choose_split(splits, source)], source, _reader, on_bad_row=on_bad_row)
+
+
+def distinct(prompts: Sequence[Prompt]) -> list[Prompt]:
+    """Each prompt once, in the order of its first occurrence."""
+    return list(dict.fromkeys(prompts))
+
+
+def _reader(_parts: Sequence[Part], first: Sequence[Mapping[str, Any]], source: str) -> tuple[ReadRow[Prompt], str]:
+    names = list(dict.fromkeys(name for row in first for name in row))
+    column = next((name for name in ALIASES["prompt"] if name in names), "")
+    if column:
+        reading = Reading(
+            form="responses", columns={"prompt": column, **{n: n for n in _MORE if n in names and n != column}}
+        )
+
+        def read(row: Mapping[str, Any], _refuse: Refuse) -> list[Prompt]:
+            prompt = read_row_prompt(row, reading)
+            return [prompt[:-1] if prompt[-1].role == "assistant" and len(prompt) > 1 else prompt]
+
+        return read, "prompt"
+    try:
+        pairs = detect_reading(first)
+    except ValueError as error:
+        raise ValueError(
+            f"{source}: no column holds a prompt, allowed names are {', '.join(ALIASES['prompt'])}"
+        ) from error
+    return lambda row, _refuse: [read_two(row, pairs)[0]], pairs.form

@@ -1,0 +1,42 @@
+"""Policies of random weights in folders, small enough to make for every session."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from rewardkit.tokens import train_tokenizer
+
+TEXTS = ["My kettle arrived broken. What now?", "We are sorry. A new kettle leaves today, keep the old one."] * 2
+
+
+def make_policy_folder(folder: Path, *, seed: int, spread: float = 0.3) -> Path:
+    """A policy of two layers, its weights drawn with the given standard deviation, so that it prefers some tokens."""
+    tokenizer = train_tokenizer(TEXTS, vocab_size=300)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=256,
+        initializer_range=spread,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=None,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def policy_folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two different policies with one tokenizer."""
+    root = tmp_path_factory.mktemp("policies")
+    return make_policy_folder(root / "base", seed=1), make_policy_folder(root / "trained", seed=2)

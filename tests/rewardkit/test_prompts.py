@@ -1,0 +1,60 @@
+"""Prompts are found in files of every form."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from rewardkit.data import Message
+from rewardkit.prompts import distinct, read_prompts
+
+HELLO = (Message(role="user", content="Hello"),)
+ANSWERED = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Hi"}]
+
+
+def write(folder: Path, *rows: dict) -> str:
+    path = folder / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": "Hello"},
+        {"prompt": [{"role": "user", "content": "Hello"}]},
+        {"prompt": "Hello", "chosen": "Hi", "rejected": "No"},
+        {"question": "Hello", "response_a": "Hi", "response_b": "No"},
+        {"messages": ANSWERED},
+        {"chosen": ANSWERED, "rejected": [ANSWERED[0], {"role": "assistant", "content": "No"}]},
+        {"chosen": "\n\nHuman: Hello\n\nAssistant: Hi", "rejected": "\n\nHuman: Hello\n\nAssistant: No"},
+    ],
+)
+def test_the_prompt_is_found_in_every_form(row: dict, tmp_path: Path) -> None:
+    assert read_prompts(write(tmp_path, row)).rows == [HELLO]
+
+
+def test_a_system_prompt_and_a_further_input_belong_to_it(tmp_path: Path) -> None:
+    source = write(tmp_path, {"system": "Be brief.", "instruction": "Translate.", "input": "Hallo"})
+    assert read_prompts(source).rows == [
+        (Message(role="system", content="Be brief."), Message(role="user", content="Translate.\n\nHallo"))
+    ]
+
+
+def test_prompts_that_occur_again_are_one(tmp_path: Path) -> None:
+    found = read_prompts(write(tmp_path, {"prompt": "Hello"}, {"prompt": "Bye"}, {"prompt": "Hello"})).rows
+    assert [prompt[0].content for prompt in distinct(found)] == ["Hello", "Bye"]
+
+
+def test_a_bad_row_is_named(tmp_path: Path) -> None:
+    source = write(tmp_path, {"prompt": "Hello"}, {"prompt": 7})
+    with pytest.raises(ValueError, match=r"rows.jsonl:2: field prompt is '7'"):
+        read_prompts(source)
+    assert len(read_prompts(source, on_bad_row="skip").bad_rows) == 1
+
+
+def test_a_file_without_prompts_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"no column holds a prompt, allowed names are prompt, instruction"):
+        read_prompts(write(tmp_path, {"text_of_mine": "Hello"}))

@@ -27,6 +27,7 @@ from rewardkit.optimization import adamw, add_up_step, schedule
 from rewardkit.runs import Run
 
 EVALUATED_TOGETHER = 256  # held-out rows that are one batch to an objective
+FIRST = ("loss", "entropy", "mean_token_accuracy")  # metrics of every algorithm
 NOTHING = torch.nn.Module()  # trained besides the network
 
 
@@ -136,10 +137,10 @@ def backward(
     """Adds this process's part of a step's gradient, micro-batch by micro-batch; returns its part of `sums`.
 
     Returns:
-        (2, 2 + M): weighted sums and weights of the loss, the entropy and the objective's metrics.
+        (2, 3 + M): weighted sums and weights of FIRST and the objective's metrics.
     """
     total, prepared = objective.total(rows, batch), objective.prepare(rows, batch)
-    sums = torch.zeros(2, 2 + len(objective.names), device=forward.device)
+    sums = torch.zeros(2, len(FIRST) + len(objective.names), device=forward.device)
     for micro in forward.micro_batches([rows.rows[index].num_tokens for index in batch]):
         indices = [batch[place] for place in micro]
         loss, found = _part(forward, objective, rows, indices, prepared, with_entropy=with_entropy)
@@ -152,11 +153,11 @@ def backward(
 
 @torch.no_grad()
 def evaluate(forward: Forward, objective: Objective, rows: PolicyRows) -> dict[str, float]:
-    """Loss, entropy and the objective's metrics over rows, the same in every process."""
+    """FIRST and the objective's metrics over rows, the same in every process."""
     network = forward.network
     was_training = network.training
     network.eval()
-    sums = torch.zeros(2, 2 + len(objective.names), device=forward.device)
+    sums = torch.zeros(2, len(FIRST) + len(objective.names), device=forward.device)
     for start in range(0, len(rows), EVALUATED_TOGETHER):
         batch = range(start, min(start + EVALUATED_TOGETHER, len(rows)))
         prepared = objective.prepare(rows, batch)
@@ -186,17 +187,18 @@ def _part(
         [rows.rows[index] for index in indices], keep=rows.keep_of(indices), with_entropy=with_entropy
     )
     part = objective.part(logps, rows, indices, prepared)
-    entropy = torch.zeros(2, 1, device=part.loss.device)
-    if logps.entropy is not None:
-        entropy[:, 0] = torch.stack((logps.entropy.sum(), logps.lengths.sum().float()))
-    loss = torch.stack((part.loss.detach(), torch.zeros_like(part.loss.detach())))[:, None]
-    return part.loss, torch.cat((loss, entropy, torch.stack((part.sums, part.weights))), dim=1)
+    first = torch.zeros(2, len(FIRST), device=part.loss.device)
+    first[0, 0] = part.loss.detach()
+    if logps.entropy is not None and logps.is_top is not None:
+        first[0, 1], first[0, 2] = logps.entropy.sum(), logps.is_top.sum()
+        first[1, 1:] = logps.lengths.sum()
+    return part.loss, torch.cat((first, torch.stack((part.sums, part.weights))), dim=1)
 
 
 def read_metrics(sums: Tensor, names: Sequence[str], grad_norm: Tensor) -> dict[str, float]:
     """Means of what was summed and the gradient's norm; what nobody weighed is left out."""
     values, weights, (norm,) = _lists(sums, grad_norm)
-    named = zip(("loss", "entropy", *names), values, weights, strict=True)
+    named = zip((*FIRST, *names), values, weights, strict=True)
     found = {name: value / weight for name, value, weight in named if weight}
     if {"rewards/chosen", "rewards/rejected"} <= found.keys():
         found["rewards/margins"] = found["rewards/chosen"] - found["rewards/rejected"]

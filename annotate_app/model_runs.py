@@ -20,6 +20,8 @@ from rewardkit.runs import read_metrics, read_status
 MOST_POINTS = 400
 """Of one curve on a page."""
 
+TRAINS_WORDS = {"reward": "reward model", "sft": "SFT", "dpo": "DPO"}
+
 Metrics = list[dict[str, float | None]]
 
 
@@ -30,8 +32,8 @@ class ModelRun:
     Attributes:
         job: the newest of its run directory.
         plan: what was asked for, plain values; empty where it cannot be read.
-        status: of `rewardkit train`; empty before it began.
-        evaluation: what `rewardkit evaluate` found; empty before.
+        status: of the training's command; empty before it began.
+        evaluation: what `rewardkit evaluate`, of a policy `alignment evaluate`, found; empty before.
     """
 
     job: Job
@@ -60,9 +62,26 @@ class ModelRun:
         return self.folder / MODEL
 
     @property
+    def trains(self) -> str:
+        """`reward`, `sft` or `dpo`."""
+        return str(self.plan.get("trains") or "reward")
+
+    @property
     def has_model(self) -> bool:
         """Whether a whole model is there."""
-        return self.status.get("state") == "done" and (self.model / CARD_FILE).is_file()
+        files = (CARD_FILE,) if self.trains == "reward" else ("config.json", "adapter_config.json")
+        return self.status.get("state") == "done" and any((self.model / name).is_file() for name in files)
+
+    @property
+    def is_scorer(self) -> bool:
+        """Whether it can be asked for rewards."""
+        return self.trains == "reward" and self.has_model
+
+    @property
+    def samples(self) -> list[Mapping[str, Any]]:
+        """What a policy wrote to held-out prompts at the last step it was asked: prompt, completion, step."""
+        lines = _lines(self.model / "samples.jsonl") if self.trains != "reward" else []
+        return [line for line in lines if line["step"] == lines[-1]["step"]]
 
     @property
     def report(self) -> Path | None:
@@ -106,6 +125,11 @@ def get_run(store: Store, actor: Actor, job_id: int) -> ModelRun:
     return read_run(job)
 
 
+def list_policies(runs: Iterable[ModelRun]) -> list[ModelRun]:
+    """The policies that are there to begin from, newest first."""
+    return [run for run in runs if run.trains != "reward" and run.has_model]
+
+
 def read_run(job: Job) -> ModelRun:
     """What the run directory of a job says."""
     folder = Path(job.run_dir)
@@ -113,8 +137,14 @@ def read_run(job: Job) -> ModelRun:
         job=job,
         plan=_yaml(folder / PLAN),
         status=read_status(folder / MODEL),
-        evaluation=_json(folder / EVALUATION / "evaluation.json").get("evaluation") or {},
+        evaluation=_evaluation(folder / EVALUATION / "evaluation.json"),
     )
+
+
+def _evaluation(path: Path) -> Mapping[str, Any]:
+    """Of a reward model or a policy; of the former the part that is about preferences."""
+    values = _json(path)
+    return values.get("evaluation", values) or {}
 
 
 def seconds_left(run: ModelRun, metrics: Metrics) -> float | None:
@@ -157,6 +187,7 @@ def summary_row(run: ModelRun) -> dict[str, object]:
     test = ((run.evaluation.get("overall") or {}).get("accuracy") or {}).get("value")
     return {
         "run": run.name,
+        "trains": TRAINS_WORDS.get(run.trains, run.trains),
         "state": run.job.state,
         "started": run.job.created_at,
         "took": (run.job.ended_at or 0) - (run.job.started_at or 0)
@@ -165,8 +196,9 @@ def summary_row(run: ModelRun) -> dict[str, object]:
         "teaches": plan.get("criterion") or plan.get("teaches", ""),
         "members": run.results.get("num_members") or plan.get("ensemble"),
         "rows": run.results.get("num_train"),
-        "validation accuracy": run.results.get("accuracy"),
+        "validation accuracy": run.results.get("accuracy", run.results.get("eval/rewards/accuracies")),
         "validation NLL": run.results.get("nll"),
+        "validation loss": run.results.get("eval/loss"),
         "test accuracy": test,
     }
 
@@ -209,6 +241,15 @@ def _json(path: Path) -> Mapping[str, Any]:
     except (OSError, ValueError):
         return {}
     return values if isinstance(values, dict) else {}
+
+
+def _lines(path: Path) -> list[Mapping[str, Any]]:
+    """Whole lines of JSON; empty where there are none yet."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+    except (OSError, ValueError):
+        return []
 
 
 def overlaid(runs: Iterable[ModelRun], name: str) -> list[dict[str, object]]:

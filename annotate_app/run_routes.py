@@ -63,7 +63,8 @@ def run_routes(sessions: Sessions) -> list[Route]:
             return run
         if not run.has_model:
             return PlainTextResponse("this training has no model", 404)
-        headers = {"content-disposition": f'attachment; filename="reward-model-{run.job.id}.zip"'}
+        kind = "reward-model" if run.trains == "reward" else "policy"
+        headers = {"content-disposition": f'attachment; filename="{kind}-{run.job.id}.zip"'}
         return StreamingResponse(zipped(list(model_files(run))), media_type="application/zip", headers=headers)
 
     return [

@@ -15,14 +15,20 @@ from typing import Any, Literal, get_args, get_type_hints
 import jsonargparse
 import yaml
 
+from alignment.config import DpoConfig, SftConfig, TrainingConfig
+from alignment.loss_names import PairLossName
 from rewardkit.commands.command import add_config, field_meanings
 from rewardkit.config import Members, Mode, RewardConfig
 
+Trains = Literal["reward", "sft", "dpo"]
+TRAINS: tuple[Trains, ...] = get_args(Trains)
 PRESETS = ("tiny", "small", "tfidf")
 PLACES = ("out", "data", "eval_data", "project", "db", "resume", "eval_share", "allow_leakage")
 """Options that say what is read and written; the app sets them."""
+POLICY_PLACES = (*PLACES, "reference_cache", "push_to_hub")
 CHOSEN = ("model", "mode", "ensemble", "members", "criteria")
 """Options with a field of their own on the page."""
+POLICY_CHOSEN = ("model", "lora", "loss", "beta")
 LONGEST_TEXT = 20_000
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
@@ -42,11 +48,16 @@ class TrainingPlan:
         criterion: its name, where one is taught.
         min_votes, min_agreement, adjudicated_only: which items go out, see `ExportOptions`.
         held_out: share of prompts for early stopping and calibration, and the same again for the report.
-        model: `tiny`, `small`, `tfidf`, the whole path of a folder, or a hub id.
-        advanced: any other options of `RewardConfig`, checked.
+        trains: a reward model, or a policy by supervised fine-tuning or direct preference optimisation.
+        model: `tiny`, `small`, `tfidf` (reward models alone), the whole path of a folder, or a hub id.
+        mode: a policy knows `full` and `lora`.
+        ensemble, members: of a reward model.
+        loss, beta: of DPO; a beta of 0 is the loss's own.
+        advanced: any other options of the configuration, checked.
     """
 
     project: str
+    trains: Trains = "reward"
     teaches: Teaches = "overall"
     criterion: str = ""
     min_votes: int = 1
@@ -57,6 +68,8 @@ class TrainingPlan:
     mode: Mode = "full"
     ensemble: int = 1
     members: Members = "heads"
+    loss: PairLossName = "sigmoid"
+    beta: float = 0.0
     advanced: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -64,17 +77,32 @@ class TrainingPlan:
             raise ValueError(f"criterion is {self.criterion!r} with teaches {self.teaches!r}: one goes with the other")
         if not 0.02 <= self.held_out <= 0.4:
             raise ValueError(f"held_out is {self.held_out}, allowed is 0.02 to 0.4")
+        if self.trains not in TRAINS:
+            raise ValueError(f"trains is {self.trains!r}, allowed are {', '.join(TRAINS)}")
+        if self.trains != "reward":
+            self._check_policy()
         for name in self.advanced:
-            if name in (*PLACES, *CHOSEN):
+            if name in _kept(self.trains):
                 raise ValueError(_refusal(name))
         self.config(Path("model"), Path("data"))
 
-    def config(self, out: Path, data: Path) -> RewardConfig:
-        """The configuration that `rewardkit train` reads; ValueError from its own checks."""
-        chosen = {name: getattr(self, name) for name in CHOSEN if name != "criteria"}
-        return RewardConfig(
-            **self.advanced, **chosen, criteria=self.teaches == "all", out=str(out), data=str(data)
-        )  # fmt: skip
+    def _check_policy(self) -> None:
+        if self.model == "tfidf" or self.mode == "head":
+            raise ValueError(f"a policy is trained whole or by adapters, not as {self.model} with mode {self.mode}")
+        if self.teaches == "all" or self.ensemble > 1:
+            raise ValueError("criteria with heads of their own, and several members, are for reward models")
+
+    def config(self, out: Path, data: Path) -> RewardConfig | TrainingConfig:
+        """The configuration that the training's command reads; ValueError from its own checks."""
+        values: dict[str, Any] = {**self.advanced, "model": self.model, "out": str(out), "data": str(data)}
+        if self.trains == "reward":
+            values |= {"mode": self.mode, "ensemble": self.ensemble, "members": self.members}
+            values["criteria"] = self.teaches == "all"
+        else:
+            values["lora"] = self.mode == "lora"
+        if self.trains == "dpo":
+            values |= {"loss": self.loss, "beta": self.beta or None}
+        return config_of(self.trains)(**values)
 
     def text(self) -> str:
         """As YAML."""
@@ -91,17 +119,28 @@ class TrainingPlan:
         return cls(**values)
 
 
-def advanced_text() -> str:
+def config_of(trains: Trains) -> type:
+    """The class of a training's configuration."""
+    return {"reward": RewardConfig, "sft": SftConfig, "dpo": DpoConfig}[trains]
+
+
+def _kept(trains: Trains) -> tuple[str, ...]:
+    """The options that are not for the text: set by the app, or chosen on the page."""
+    return (*PLACES, *CHOSEN) if trains == "reward" else (*POLICY_PLACES, *POLICY_CHOSEN)
+
+
+def advanced_text(trains: Trains = "reward") -> str:
     """All other options with their defaults and what they mean, as YAML to edit."""
-    meanings, lines = field_meanings(RewardConfig), []
-    for each in fields(RewardConfig):
-        if each.name not in (*PLACES, *CHOSEN):
+    config, lines = config_of(trains), []
+    meanings = field_meanings(config)
+    for each in fields(config):
+        if each.name not in _kept(trains):
             value = yaml.safe_dump(each.default).splitlines()[0]
             lines.append(f"# {meanings[each.name]}\n{each.name}: {value}\n")
     return "\n".join(lines)
 
 
-def read_advanced(text: str) -> dict[str, Any]:
+def read_advanced(text: str, trains: Trains = "reward") -> dict[str, Any]:
     """The options of a YAML text that differ from their defaults, with their types.
 
     Raises:
@@ -109,6 +148,24 @@ def read_advanced(text: str) -> dict[str, Any]:
     """
     if len(text) > LONGEST_TEXT:
         raise ValueError(f"the text has {len(text):,} characters, allowed are {LONGEST_TEXT:,}")
+    values = _read_yaml(text)
+    config = config_of(trains)
+    defaults = {each.name: each.default for each in fields(config)}
+    for name, value in values.items():
+        if name in _kept(trains):
+            raise ValueError(_refusal(name))
+        if name not in defaults:
+            allowed = [known for known in defaults if known not in _kept(trains)]
+            raise ValueError(f"{name} is no option, allowed are {', '.join(allowed)}")
+        if isinstance(value, dict | list) or (value is None and defaults[name] is not None):
+            raise ValueError(f"{name} is {value!r}, allowed is a single value")
+    parser = jsonargparse.ArgumentParser(exit_on_error=False)
+    add_config(parser, config)
+    parsed = {name: _parse(parser, config, name, value) for name, value in values.items()}
+    return {name: value for name, value in parsed.items() if value != defaults[name]}
+
+
+def _read_yaml(text: str) -> dict[str, Any]:
     try:
         values = yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:
@@ -116,31 +173,18 @@ def read_advanced(text: str) -> dict[str, Any]:
         raise ValueError(f"{line}{error.problem or error.context}") from error
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from error
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
+    if values is not None and not isinstance(values, dict):
         raise ValueError(f"the text is a {type(values).__name__}, allowed are lines of the form option: value")
-    defaults = {each.name: each.default for each in fields(RewardConfig)}
-    for name, value in values.items():
-        if name in (*PLACES, *CHOSEN):
-            raise ValueError(_refusal(name))
-        if name not in defaults:
-            allowed = [known for known in defaults if known not in (*PLACES, *CHOSEN)]
-            raise ValueError(f"{name} is no option, allowed are {', '.join(allowed)}")
-        if value is None or isinstance(value, dict | list):
-            raise ValueError(f"{name} is {value!r}, allowed is a single value")
-    parser = jsonargparse.ArgumentParser(exit_on_error=False)
-    add_config(parser, RewardConfig)
-    parsed = {name: _parse(parser, name, value) for name, value in values.items()}
-    return {name: value for name, value in parsed.items() if value != defaults[name]}
+    return values or {}
 
 
-def _parse(parser: jsonargparse.ArgumentParser, name: str, value: object) -> Any:
+def _parse(parser: jsonargparse.ArgumentParser, config: type, name: str, value: object) -> Any:
     """The value with the option's type; YAML takes 5e-4 for a text, for example."""
     try:
         return parser.parse_object({"model": "tiny", "out": "model", name: value})[name]
     except (jsonargparse.ArgumentError, TypeError) as error:
-        kind = get_type_hints(RewardConfig)[name]
+        kind = get_type_hints(config)[name]
+        kind = next((each for each in get_args(kind) if each in WORDS), kind)  # of one that may also be none
         allowed = WORDS.get(kind) or ", ".join(map(str, get_args(kind)))
         raise ValueError(f"{name} is {value!r}, allowed is {allowed}") from error
 
@@ -170,11 +214,13 @@ def missing_packages(model: str) -> list[str]:
     return [name for name in needed if importlib.util.find_spec(NEEDED[name]) is None]
 
 
-def modes_of(model: str) -> tuple[Mode, ...]:
+def modes_of(model: str, trains: Trains = "reward") -> tuple[Mode, ...]:
     """The ways a model can be trained."""
+    if trains != "reward":
+        return "full", "lora"
     return ("head",) if model == "tfidf" else get_args(Mode)
 
 
 def _refusal(name: str) -> str:
     where = "is set by the app: a training reads and writes in its own folder only"
-    return f"{name} {where}" if name in PLACES else f"{name} is chosen above, not in this text"
+    return f"{name} {where}" if name in POLICY_PLACES else f"{name} is chosen above, not in this text"

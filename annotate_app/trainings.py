@@ -1,10 +1,11 @@
-"""Trainings of reward models: queued from a page, carried out by a job in its run directory, which is their record.
+"""Trainings of reward models and policies: queued from a page, carried out by a job in its run directory, the record.
 
 training.yaml   what was asked for (`TrainingPlan`)
 data/           the snapshot of the project: train, validation and test rows, split by prompt, with their card
-train.yaml      the configuration of `rewardkit train`
-model/          the run of `rewardkit train`, the model in it
-evaluation/     the run of `rewardkit evaluate` on the test rows, which the model has never seen: report.html
+train.yaml      the configuration of the training's command: `rewardkit train`, `alignment sft` or `alignment dpo`
+model/          the run of that command, the model in it
+evaluation/     report.html of the test rows, which the model has never seen: `rewardkit evaluate` of a reward model,
+                `alignment evaluate` of a policy beside the one it began from, where that one lies in a folder
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from annotate_app.exporting import export_rows
 from annotate_app.jobs import report_progress
 from annotate_app.store.jobs import ENDED, Job
 from annotate_app.store.store import Store
-from annotate_app.training_plan import INSTALL, TrainingPlan, missing_packages
+from annotate_app.training_plan import INSTALL, PRESETS, TrainingPlan, missing_packages
 from rewardkit.criteria import criterion_targets
 from rewardkit.data import Preference
 from rewardkit.files import read_rows
@@ -39,6 +40,7 @@ KIND = "train"
 PLAN, DATA, CONFIG, MODEL, EVALUATION = "training.yaml", "data", "train.yaml", "model", "evaluation"
 STEPS = ("exporting", "training", "evaluating")
 SPLITS = ("train", "validation", "test")
+NUM_EVALUATED, EVALUATED_TOKENS = 50, 128  # prompts that a policy answers for its report, and tokens of an answer
 
 
 def start(store: Store, actor: Actor, plan: TrainingPlan) -> Job:
@@ -51,7 +53,9 @@ def start(store: Store, actor: Actor, plan: TrainingPlan) -> Job:
         raise ValueError(f"{plan.model} needs {' and '.join(missing)}: {INSTALL}")
     project = store.projects.get(actor, plan.project)
     what = plan.criterion if plan.teaches == "criterion" else {"overall": "", "all": "all criteria"}[plan.teaches]
-    title = ", ".join(filter(None, (Path(plan.model).name[:80], plan.mode, what)))
+    kind = "" if plan.trains == "reward" else plan.trains.upper()
+    loss = plan.loss if plan.trains == "dpo" and plan.loss != "sigmoid" else ""
+    title = ", ".join(filter(None, (kind, _model_name(plan.model), plan.mode, loss, what)))
     return jobs.start(
         store,
         actor,
@@ -103,18 +107,35 @@ def carry_out(store: Store, actor: Actor, run_dir: Path) -> int:
     if state != "done":
         values = asdict(plan.config(model, run_dir / DATA))
         write_text(run_dir / CONFIG, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
-        code = _run("train", f"--config={run_dir / CONFIG}", *(["--resume"] if state else []))
+        command = ("rewardkit", "train") if plan.trains == "reward" else ("alignment", plan.trains)
+        code = _run(*command, f"--config={run_dir / CONFIG}", *(["--resume"] if state else []))
         if code:
             return code
     report_progress(2, len(STEPS), STEPS[2])
     evaluation = run_dir / EVALUATION
-    if read_status(evaluation).get("state") != "done":
+    if read_status(evaluation).get("state") != "done" and (words := _evaluation(plan, model, run_dir / DATA)):
         evaluation = _unused(evaluation)
-        code = _run("evaluate", f"--model={model}", f"--data={run_dir / DATA}:test", f"--out={evaluation}")
+        code = _run(*words, f"--out={evaluation}")
         if code:
             return code
     report_progress(3, len(STEPS), "done")
     return 0
+
+
+def _evaluation(plan: TrainingPlan, model: Path, data: Path) -> list[str]:
+    """The command that writes the report; empty for a policy made here, which has nothing to be held against."""
+    if plan.trains == "reward":
+        return ["rewardkit", "evaluate", f"--model={model}", f"--data={data}:test"]
+    if plan.model in PRESETS:
+        return []
+    limits = [f"--max_prompts={NUM_EVALUATED}", f"--max_new_tokens={EVALUATED_TOKENS}"]
+    return ["alignment", "evaluate", f"--model={model}", f"--base={plan.model}", f"--prompts={data}:test", *limits]
+
+
+def _model_name(model: str) -> str:
+    """For people: a folder's name, with the one around it where the app gave every model the same."""
+    path = Path(model)
+    return (f"{path.parent.name}/{path.name}" if path.name == MODEL else path.name)[:80]
 
 
 def take_snapshot(store: Store, actor: Actor, plan: TrainingPlan, folder: Path) -> None:
@@ -184,9 +205,9 @@ def _unused(folder: Path) -> Path:
 
 
 def _run(*words: str) -> int:
-    """Runs a command of rewardkit and waits for it; a signal to the group reaches it by itself."""
+    """Runs a command of a package and waits for it; a signal to the group reaches it by itself."""
     environment = {name: value for name, value in os.environ.items() if name != "TIEBREAK_RUN_DIR"}
-    command = subprocess.Popen([sys.executable, "-u", "-m", "rewardkit", *words], env=environment)
+    command = subprocess.Popen([sys.executable, "-u", "-m", *words], env=environment)
     asked = False
     while True:
         try:

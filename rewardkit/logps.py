@@ -36,12 +36,14 @@ class CompletionLogps:
         branch: (C,) int64, the branch, 0 to S - 1, of each token; branches in order of rows.
         lengths: (S,) int64, kept completion tokens of each branch.
         entropy: (C,) float32, nats, detached, of the distribution each token was drawn from; None unless asked for.
+        is_top: (C,) bool, whether no other token is likelier; None unless the entropy is asked for.
     """
 
     token_logps: Tensor
     branch: Tensor
     lengths: Tensor
     entropy: Tensor | None
+    is_top: Tensor | None = None
 
     def sums(self) -> Tensor:
         """(S,) float32, summed over each branch's kept tokens."""
@@ -119,6 +121,7 @@ def completion_logps(
         branch=branch.to(states.device),
         lengths=lengths.to(states.device),
         entropy=found.entropy,
+        is_top=found.is_top,
     )
 
 

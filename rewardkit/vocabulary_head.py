@@ -58,10 +58,12 @@ class TokenLogps:
     Attributes:
         logps: (C,) float32, nats.
         entropy: (C,) float32, nats, detached; of the whole distribution at each place. None unless asked for.
+        is_top: (C,) bool, whether no token is likelier than the target. None unless the entropy is asked for.
     """
 
     logps: Tensor
     entropy: Tensor | None
+    is_top: Tensor | None = None
 
 
 def token_logps(
@@ -92,14 +94,16 @@ def token_logps(
     form = form or LogitForm()
     if type(head) is torch.nn.Linear:
         options = (form, block, with_entropy)
-        logps, entropy = _BlockwiseLogps.apply(hidden, head.weight, head.bias, targets, *options)
+        logps, entropy, is_top = _BlockwiseLogps.apply(hidden, head.weight, head.bias, targets, *options)
     else:
         parts = []
         num_rows = max(1, len(hidden) * block // _vocabulary_size(head))  # as many logits as in the other way
         for states, ids in zip(hidden.split(num_rows), targets.split(num_rows), strict=True):
             parts.append(checkpoint(_plain_logps, states, head, ids, form, use_reentrant=False))
-        logps, entropy = (torch.cat(part) for part in zip(*parts, strict=True))
-    return TokenLogps(logps=logps, entropy=entropy if with_entropy else None)
+        logps, entropy, is_top = (torch.cat(part) for part in zip(*parts, strict=True))
+    if not with_entropy:
+        return TokenLogps(logps=logps, entropy=None)
+    return TokenLogps(logps=logps, entropy=entropy, is_top=is_top)
 
 
 def _vocabulary_size(head: torch.nn.Module) -> int:
@@ -108,14 +112,17 @@ def _vocabulary_size(head: torch.nn.Module) -> int:
     return len(head.weight)
 
 
-def _plain_logps(hidden: Tensor, head: torch.nn.Module, targets: Tensor, form: LogitForm) -> tuple[Tensor, Tensor]:
-    """Logps and entropy of a few rows by the head's own forward pass."""
+def _plain_logps(
+    hidden: Tensor, head: torch.nn.Module, targets: Tensor, form: LogitForm
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Logps, entropy and whether targets are likeliest, of a few rows by the head's own forward pass."""
     logits = head(hidden)
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32)) * form.factor
     log_shares = form.bend(logits).log_softmax(-1)
     with torch.no_grad():
         entropy = -(log_shares.exp() * log_shares).sum(-1)
-    return log_shares.gather(-1, targets[:, None])[:, 0], entropy
+    logps = log_shares.gather(-1, targets[:, None])[:, 0]
+    return logps, entropy, logps.detach() >= log_shares.detach().amax(-1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +146,7 @@ def _blocks(targets: Tensor, num_tokens: int, size: int) -> Iterator[_Block]:
 
 
 class _BlockwiseLogps(torch.autograd.Function):
-    """Logps and detached entropy of targets under softmax(bend(hidden W^T + b))."""
+    """Logps, detached entropy and whether likeliest, of targets under softmax(bend(hidden W^T + b))."""
 
     @staticmethod
     def forward(
@@ -151,7 +158,7 @@ class _BlockwiseLogps(torch.autograd.Function):
         form: LogitForm,
         block_size: int,
         with_entropy: bool,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor]:
         dtype = torch.promote_types(hidden.dtype, weight.dtype)
         if torch.is_autocast_enabled(hidden.device.type):
             dtype = torch.get_autocast_dtype(hidden.device.type)
@@ -159,7 +166,7 @@ class _BlockwiseLogps(torch.autograd.Function):
         trained = any(ctx.needs_input_grad)
         states = _scaled(hidden, form).to(dtype)
         target_logits = torch.empty(len(targets), dtype=exact, device=hidden.device)
-        log_masses, expected, kept = [], [], []
+        log_masses, expected, highest, kept = [], [], [], []
         kept_bytes = 0
         with torch.autocast(hidden.device.type, enabled=False):
             for block in _blocks(targets, len(weight), block_size):
@@ -169,6 +176,7 @@ class _BlockwiseLogps(torch.autograd.Function):
                 log_masses.append(exact_logits.logsumexp(-1))
                 if with_entropy:
                     expected.append((exact_logits.softmax(-1) * exact_logits).sum(-1))
+                    highest.append(exact_logits.amax(-1))
                 kept_bytes += logits.nbytes
                 if trained and kept_bytes <= KEPT_BYTES:
                     kept.append(logits)
@@ -179,12 +187,13 @@ class _BlockwiseLogps(torch.autograd.Function):
         entropy = log_total - (log_shares.exp() * torch.stack(expected)).sum(0) if with_entropy else logps.detach()
         ctx.save_for_backward(states, weight, bias, targets, log_shares, logps, target_logits, *kept)
         ctx.form, ctx.block_size, ctx.hidden_dtype = form, block_size, hidden.dtype
-        ctx.mark_non_differentiable(entropy)
-        return logps, entropy
+        is_top = target_logits >= (torch.stack(highest).amax(0) if with_entropy else torch.inf)
+        ctx.mark_non_differentiable(entropy, is_top)
+        return logps, entropy, is_top
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor, _: Tensor | None) -> tuple[Tensor | None, ...]:  # pyright: ignore
+    def backward(ctx: Any, gradient: Tensor, *_: Tensor | None) -> tuple[Tensor | None, ...]:  # pyright: ignore
         states, weight, bias, targets, log_shares, logps, target_logits, *kept = ctx.saved_tensors
         form: LogitForm = ctx.form
         wants_hidden, wants_weight, wants_bias = ctx.needs_input_grad[:3]

@@ -22,7 +22,7 @@ def page() -> None:
         st.title("Playground")
         project, actor = current_project(), current_actor()
         actor.require("lead", "asking models")
-        runs = {run.job.id: run for run in list_runs(current_store(), actor, project.id) if run.has_model}
+        runs = {run.job.id: run for run in list_runs(current_store(), actor, project.id) if run.is_scorer}
         if not runs:
             st.info("There is no trained reward model in this project yet.", icon=":material/model_training:")
             st.page_link(page_at("train"), label="Train one", icon=":material/arrow_forward:")

@@ -15,8 +15,11 @@ from annotate_app.pages.outcome import plainly
 from annotate_app.pages.training_view import watch
 from annotate_app.times import duration
 
+OF_ONE_KIND = ("validation NLL", "validation loss")  # of reward models, of policies
 CURVES = {
     "eval/nll": ("validation NLL", False),
+    "eval/loss": ("validation loss", False),
+    "eval/rewards/accuracies": ("validation accuracy of the policy", True),
     "eval/accuracy": ("validation accuracy", True),
     "loss": ("training loss", False),
     "eval/reward/std": ("std between members", False),
@@ -31,8 +34,8 @@ def page() -> None:
         actor.require("lead", "reading trainings")
         runs = list_runs(current_store(), actor, project.id)
         if not runs:
-            st.info("No reward model has been trained on this project yet.", icon=":material/model_training:")
-            st.page_link(page_at("train"), label="Train one", icon=":material/arrow_forward:")
+            st.info("Nothing has been trained on this project yet.", icon=":material/model_training:")
+            st.page_link(page_at("train"), label="Train a model", icon=":material/arrow_forward:")
             return
         draw_table(runs)
         by_name = {run.name: run for run in runs}
@@ -53,13 +56,14 @@ def draw_table(runs: list[ModelRun]) -> None:
         duration(seconds) if seconds == seconds and seconds else "" for seconds in rows["took"].astype(float)
     ]
     percent = {}
+    rows = rows.drop(columns=[name for name in OF_ONE_KIND if bool(rows[name].isna().all())])
     for name in ("validation accuracy", "test accuracy"):
         rows[name] = 100 * rows[name].astype(float)
         percent[name] = st.column_config.NumberColumn(name, format="%.1f %%")
     columns = {
         "run": st.column_config.TextColumn("run", pinned=True),
         "started": st.column_config.DatetimeColumn("started (UTC)", format="D MMM, HH:mm"),
-        "validation NLL": st.column_config.NumberColumn("validation NLL", format="%.3f"),
+        **{name: st.column_config.NumberColumn(name, format="%.3f") for name in ("validation NLL", "validation loss")},
         **percent,
     }
     st.dataframe(rows, hide_index=True, column_config=columns, key="runs-table")
@@ -95,7 +99,11 @@ def draw_figures(run: ModelRun) -> None:
     st.text(run.name)
     row = summary_row(run)
     test, validation, nll = row["test accuracy"], row["validation accuracy"], row["validation NLL"]
-    st.metric("Test accuracy", f"{test:.1%}" if isinstance(test, float) else "none yet")
+    if run.trains == "reward":
+        st.metric("Test accuracy", f"{test:.1%}" if isinstance(test, float) else "none yet")
+    elif isinstance(loss := row["validation loss"], float):
+        st.metric("Validation loss", f"{loss:.3f}")
+        st.caption(f"validation accuracy {validation:.1%}" if isinstance(validation, float) else "")
     if isinstance(validation, float) and isinstance(nll, float):
         st.caption(f"validation {validation:.1%}, NLL {nll:.3f}")
     if run.report is not None:

@@ -1,10 +1,13 @@
-"""Train: a reward model from the project's judgments, started and watched here, trained by a process of its own."""
+"""Train: a reward model or a policy from the project's judgments, started and watched here, by a process of its own."""
 
 from __future__ import annotations
 
+from typing import get_args
+
 import streamlit as st
 
-from annotate_app.model_runs import ModelRun, list_runs
+from alignment.loss_names import PairLossName
+from annotate_app.model_runs import ModelRun, list_policies, list_runs
 from annotate_app.pages.context import current_actor, current_project, current_store
 from annotate_app.pages.navigation import page_at
 from annotate_app.pages.outcome import act, plainly
@@ -13,6 +16,7 @@ from annotate_app.store.projects import Project
 from annotate_app.training_plan import (
     INSTALL,
     TrainingPlan,
+    Trains,
     advanced_text,
     check_model,
     missing_packages,
@@ -21,6 +25,12 @@ from annotate_app.training_plan import (
 )
 from annotate_app.trainings import start
 
+TRAINS = {"reward": "Reward model", "sft": "Policy: SFT", "dpo": "Policy: DPO"}
+LEARNS = {
+    "reward": "Learns to tell which answer people prefer, and how sure it is of that.",
+    "sft": "Supervised fine-tuning: learns to write the answers that people preferred.",
+    "dpo": "Direct preference optimisation: learns to write what people prefer, from pairs, beginning with a policy.",
+}
 OTHER = "other"
 MODELS = {
     "tfidf": "TF-IDF: word counts and a linear head",
@@ -47,7 +57,7 @@ def page() -> None:
         project, actor = current_project(), current_actor()
         actor.require("lead", "training")
         with st.container(border=True, key="train-form"):
-            plan = draw_form(project)
+            plan = draw_form(project, list_runs(current_store(), actor, project.id))
         missing = missing_packages(plan.model) if plan else []
         if missing:
             draw_missing(missing)
@@ -76,17 +86,26 @@ def draw_trainings(runs: list[ModelRun]) -> None:
         st.page_link(page_at("runs"), label="All trainings", icon=":material/arrow_forward:")
 
 
-def draw_form(project: Project) -> TrainingPlan | None:
+def draw_form(project: Project, runs: list[ModelRun]) -> TrainingPlan | None:
     """All choices; None while they do not go together, with the reason in a line."""
-    model = draw_model()
-    teaches, criterion = draw_data(project)
-    advanced = draw_advanced()
+    trains: Trains = (
+        st.segmented_control(
+            "Train", list(TRAINS), default="reward", required=True, format_func=TRAINS.__getitem__, key="train-trains"
+        )
+        or "reward"
+    )  # type: ignore[assignment]
+    st.caption(LEARNS[trains])
+    model = draw_model() if trains == "reward" else draw_policy(trains, runs)
+    teaches, criterion = draw_data(project, trains)
+    advanced = draw_advanced(trains)
     if model is None or advanced is None:
         return None
     fields = st.session_state
+    kind = "policy" if trains != "reward" else "tfidf" if model == "tfidf" else "weights"
     try:
         return TrainingPlan(
             project=project.name,
+            trains=trains,
             teaches=teaches,  # type: ignore[arg-type]
             criterion=criterion,
             min_votes=int(fields["train-votes"]),
@@ -94,14 +113,45 @@ def draw_form(project: Project) -> TrainingPlan | None:
             adjudicated_only=bool(fields["train-adjudicated"]),
             held_out=float(fields["train-held-out"]),
             model=model,
-            mode=fields.get(f"train-mode-{'tfidf' if model == 'tfidf' else 'weights'}") or "full",
-            ensemble=int(fields["train-ensemble"]),
-            members=fields.get("train-members") or "heads",
+            mode=fields.get(f"train-mode-{kind}") or "full",
+            ensemble=int(fields["train-ensemble"]) if trains == "reward" else 1,
+            members=fields.get("train-members") or "heads" if trains == "reward" else "heads",
+            loss=fields["train-loss"] if trains == "dpo" else "sigmoid",
+            beta=float(fields["train-beta"]) if trains == "dpo" else 0.0,
             advanced=advanced,
         )
     except ValueError as error:
         draw_error("These do not go together:", error)
         return None
+
+
+def draw_policy(trains: Trains, runs: list[ModelRun]) -> str | None:
+    """The policy to begin from, and how it is trained; its name, None while it is none."""
+    left, middle, right = st.columns([4, 3, 2])
+    earlier = {str(run.model): f"Run {run.name}" for run in list_policies(runs)}
+    names = {**earlier, **{name: words for name, words in MODELS.items() if name != "tfidf"}}
+    key = f"train-policy-{trains}"
+    chosen = str(left.selectbox("Begins from", list(names), format_func=names.__getitem__, key=key))
+    middle.selectbox("Trains", modes_of(chosen, trains), format_func=MODES.__getitem__, key="train-mode-policy")
+    if trains == "dpo":
+        middle.selectbox("Loss", get_args(PairLossName), key="train-loss", help="sigmoid is DPO itself.")
+        right.number_input(
+            "Beta",
+            0.0,
+            100.0,
+            0.1,
+            0.05,
+            key="train-beta",
+            help="Small lets the policy move far from where it began, large holds it close; 0 is the loss's own.",
+        )
+        if chosen in ("tiny", "small"):
+            left.caption("A new policy has not learned to write: begin from one that SFT has trained.")
+    if chosen != OTHER:
+        if chosen in MODELS and trains == "sft":
+            left.caption(SAYS[chosen])
+        return chosen
+    given = left.text_input("Folder or hub id", key=f"{key}-path", placeholder="/models/my-model or owner/name")
+    return checked_model(given)
 
 
 def draw_model() -> str | None:
@@ -127,28 +177,33 @@ def draw_model() -> str | None:
         right.selectbox("Each member is", kinds, format_func=MEMBERS.__getitem__, key="train-members")
     if mode == "head":
         middle.caption("Members are draws from the posterior of the head; 1 draws 32, since they cost nothing.")
-    if chosen == OTHER and not given.strip():
+    return checked_model(given) if chosen == OTHER else given
+
+
+def checked_model(given: str) -> str | None:
+    """The folder or hub id that somebody names, shown as it will be read; None while it is none."""
+    if not given.strip():
         return None
     try:
         model = check_model(given)
     except ValueError as error:
         draw_error("That model cannot be used:", error)
         return None
-    if chosen == OTHER:
-        left.caption("Will be read from")
-        left.code(model, language=None)
+    st.caption("Will be read from")
+    st.code(model, language=None)
     return model
 
 
-def draw_data(project: Project) -> tuple[str, str]:
+def draw_data(project: Project, trains: Trains) -> tuple[str, str]:
     """Whose votes count, and what is learned from them: overall, all or criterion, and which."""
     rubric = current_store().projects.rubric(current_actor(), project.id).rubric
     names = {OVERALL: "The overall choice"}
-    if rubric.criteria:
+    if rubric.criteria and trains == "reward":
         names[ALL] = "The overall choice, and each criterion with a head of its own"
     names |= {f"criterion:{each.name}": f"Only: {each.name}" for each in rubric.criteria}
     left, middle, right = st.columns([4, 3, 2])
-    learns = str(left.selectbox("Learns", list(names), format_func=names.__getitem__, key=f"train-learns-{project.id}"))
+    key = f"train-learns-{project.id}" if trains == "reward" else f"train-learns-{project.id}-policy"
+    learns = str(left.selectbox("Learns", list(names), format_func=names.__getitem__, key=key))
     middle.number_input("Votes at least", 1, 100, 1, key="train-votes")
     right.number_input(
         "Held out",
@@ -169,15 +224,17 @@ def draw_data(project: Project) -> tuple[str, str]:
     return teaches, criterion
 
 
-def draw_advanced() -> dict | None:
+def draw_advanced(trains: Trains) -> dict | None:
     """Every other option as YAML; None while it holds an error, which is said at once."""
+    command = "rewardkit train" if trains == "reward" else f"alignment {trains}"
+    key = "train-advanced" if trains == "reward" else f"train-advanced-{trains}"
     with st.expander("Advanced settings", icon=":material/tune:"):
         text = st.text_area(
-            "Options of `rewardkit train`, YAML", advanced_text(), height=380, key="train-advanced", max_chars=20_000
+            f"Options of `{command}`, YAML", advanced_text(trains), height=380, key=key, max_chars=20_000
         )
     try:
-        advanced = read_advanced(text)
-        TrainingPlan(project="", advanced=advanced)
+        advanced = read_advanced(text, trains)
+        TrainingPlan(project="", trains=trains, advanced=advanced)
     except ValueError as error:
         draw_error("Advanced settings:", error)
         return None

@@ -47,6 +47,7 @@ def draw_run(run: ModelRun, place: str, log: bool = True) -> None:
         draw_buttons(run, place)
         draw_curves(run, metrics, place)
         draw_calibration(run, place)
+        draw_samples(run)
         text = read_log(run.job) if log else ""
         if text:
             with st.expander("Log", expanded=run.job.state in ("failed", "lost")):
@@ -79,6 +80,9 @@ def stage(what: str) -> str:
 def draw_figures(run: ModelRun) -> None:
     """Accuracy with its interval, on validation and on test rows, and what they rest on."""
     results, overall = run.results, run.evaluation.get("overall") or {}
+    if run.trains != "reward":
+        draw_policy_figures(run)
+        return
     if not results:
         return
     columns = st.columns(4)
@@ -98,6 +102,40 @@ def draw_figures(run: ModelRun) -> None:
     members = results.get("num_members") or run.plan.get("ensemble") or 1
     spread = f", margins differ by {results['margin_std']:.2f}" if results.get("margin_std") is not None else ""
     columns[3].caption(f"pairs; {members} member{'' if members == 1 else 's'}{spread}")
+
+
+def draw_policy_figures(run: ModelRun) -> None:
+    """What held-out rows and, where it was held against its base, its own completions say of a policy."""
+    results = run.results
+    if not results:
+        return
+    columns = st.columns(4)
+    if (loss := results.get("eval/loss")) is not None:
+        unit = "Nats a token." if run.trains == "sft" else "Of a pair; DPO begins at 0.693."
+        columns[0].metric("Validation loss", f"{loss:.3f}", help=unit)
+    if (accuracy := results.get("eval/rewards/accuracies")) is not None:
+        said = "Pairs in which training made the chosen answer the likelier one."
+        columns[1].metric("Validation accuracy", f"{accuracy:.1%}", help=said)
+    elif (accuracy := results.get("eval/mean_token_accuracy")) is not None:
+        columns[1].metric("Token accuracy", f"{accuracy:.1%}", help="Tokens of held-out answers it puts first.")
+    for kl in run.evaluation.get("kl") or []:
+        if kl["estimator"] == "k1" and kl["per_sequence"]["value"] is not None:
+            said = "How far it moved from where it began, on its own answers, estimator k1."
+            columns[2].metric("KL, nats an answer", f"{kl['per_sequence']['value']:.2f}", help=said)
+    columns[3].metric("Trained on", f"{results.get('num_train', 0):,}", help="Rows of the snapshot.")
+
+
+def draw_samples(run: ModelRun) -> None:
+    """What a policy writes to held-out prompts, at the last evaluation."""
+    samples = run.samples
+    if not samples:
+        return
+    with st.expander(f"What it writes, at step {samples[0]['step']:,}", expanded=True):
+        for sample in samples:
+            st.caption("Prompt")
+            st.text("\n".join(str(turn["content"]) for turn in sample["prompt"]))
+            st.caption("Answer" if sample["finished"] else "Answer, cut")
+            st.text(sample["completion"] or "(nothing)")
 
 
 def draw_buttons(run: ModelRun, place: str) -> None:
@@ -138,10 +176,15 @@ def draw_curves(run: ModelRun, metrics: Metrics, place: str) -> None:
         chart = curves.curves(rows, axis="NLL", across="prior precision: how far weights are held at 0", log=True)
         st.altair_chart(chart, key=f"{key}-prior")
         return
-    losses = [*curve(metrics, "loss", "training loss"), *curve(metrics, "eval/nll", "validation NLL")]
+    losses = [
+        *curve(metrics, "loss", "training loss"),
+        *curve(metrics, "eval/nll", "validation NLL"),
+        *curve(metrics, "eval/loss", "validation loss"),
+    ]
     right = [
         *curve(metrics, "rewards/accuracies", "training batch"),
         *curve(metrics, "eval/accuracy", "validation"),
+        *curve(metrics, "eval/rewards/accuracies", "validation"),
         *(
             row
             for name in dict.fromkeys(name for each in metrics for name in each if name.startswith("eval/accuracy/"))
@@ -151,10 +194,15 @@ def draw_curves(run: ModelRun, metrics: Metrics, place: str) -> None:
     spread = [*curve(metrics, "eval/reward/std", "between members"), *curve(metrics, "eval/rewards/margins", "margin")]
     left, middle = st.columns(2)
     if losses:
-        left.altair_chart(curves.curves(losses, axis="loss, nats a pair"), key=f"{key}-loss")
+        unit = "token" if run.trains == "sft" else "pair"
+        left.altair_chart(curves.curves(losses, axis=f"loss, nats a {unit}"), key=f"{key}-loss")
     if right:
         chart = curves.curves(right, axis="accuracy", percent=True, reference=0.5, reference_label="a coin")
         middle.altair_chart(chart, key=f"{key}-accuracy")
+    tokens = curve(metrics, "eval/mean_token_accuracy", "validation") if run.trains == "sft" else []
+    if tokens:
+        chart = curves.curves(tokens, axis="tokens put first", percent=True)
+        middle.altair_chart(chart, key=f"{key}-tokens")
     if any(row["series"] == "between members" for row in spread):
         st.altair_chart(curves.curves(spread, axis="reward, std and mean margin"), key=f"{key}-std")
 

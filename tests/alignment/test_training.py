@@ -199,11 +199,11 @@ def test_a_stopped_run_resumes_bit_for_bit(make: Make, num_branches: int, tmp_pa
 
 
 def test_the_loss_of_sft_is_the_mean_over_kept_tokens() -> None:
-    forward, rows = forward_of(), toy_rows(5)
+    forward, rows = forward_of(), toy_rows(40)
     keep = [torch.arange(row.num_tokens - len(row.prompt)) % 2 == 0 for row in rows.rows]
     rows = replace(rows, keep=keep)
     found = evaluate(forward, SftObjective(), rows)
-    total = count = entropy = tokens = 0.0
+    total = count = entropy = tokens = right = 0.0
     with torch.no_grad():
         for row, kept, weight in zip(rows.rows, keep, rows.weight.tolist(), strict=True):
             plain = make_network(LLAMA, seed=0)
@@ -215,8 +215,10 @@ def test_the_loss_of_sft_is_the_mean_over_kept_tokens() -> None:
             count += weight * int(kept.sum())
             entropy -= float((shares.exp() * shares).sum(-1)[kept].sum())
             tokens += int(kept.sum())
+            right += int((shares.argmax(-1) == torch.tensor(row.branches[0]))[kept].sum())
     assert found["loss"] == pytest.approx(total / count, rel=1e-5)
     assert found["entropy"] == pytest.approx(entropy / tokens, rel=1e-5)
+    assert found["mean_token_accuracy"] == pytest.approx(right / tokens)
 
 
 @pytest.mark.parametrize("config", [LLAMA, GPT2], ids=["llama", "gpt2"])

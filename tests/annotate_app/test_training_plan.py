@@ -8,23 +8,30 @@ from pathlib import Path
 import pytest
 import yaml
 
+from alignment.config import DpoConfig, SftConfig
 from annotate_app.training_plan import (
     CHOSEN,
     PLACES,
+    POLICY_CHOSEN,
+    POLICY_PLACES,
+    TRAINS,
     TrainingPlan,
     advanced_text,
     check_model,
+    config_of,
     modes_of,
     read_advanced,
 )
-from rewardkit.config import RewardConfig
 
 
-def test_the_text_offered_holds_every_other_option_once_and_changes_nothing():
-    values = yaml.safe_load(advanced_text())
-    assert {*values, *PLACES, *CHOSEN} == {each.name for each in fields(RewardConfig)}
-    assert not {*values} & {*PLACES, *CHOSEN}
-    assert read_advanced(advanced_text()) == {}
+@pytest.mark.parametrize("trains", TRAINS)
+def test_the_text_offered_holds_every_other_option_once_and_changes_nothing(trains):
+    values = yaml.safe_load(advanced_text(trains))
+    kept = {*PLACES, *CHOSEN} if trains == "reward" else {*POLICY_PLACES, *POLICY_CHOSEN}
+    known = {each.name for each in fields(config_of(trains))}
+    assert {*values} == known - kept
+    assert kept - known <= {"loss", "beta", "reference_cache"}  # which SFT does not have
+    assert read_advanced(advanced_text(trains), trains) == {}
 
 
 def test_values_get_the_types_of_their_options():
@@ -75,6 +82,46 @@ def test_the_configuration_checks_the_plan():
         TrainingPlan(project="p", teaches="criterion")
 
 
+def test_a_policy_is_trained_by_its_own_configuration():
+    plan = TrainingPlan(
+        project="p", trains="dpo", model="/m", mode="lora", loss="ipo", beta=0.3, advanced={"epochs": 2}
+    )
+    assert TrainingPlan.read(plan.text()) == plan
+    config = plan.config(Path("/runs/1/model"), Path("/runs/1/data"))
+    assert isinstance(config, DpoConfig)
+    assert (config.model, config.lora, config.loss, config.beta, config.epochs) == ("/m", True, "ipo", 0.3, 2)
+    assert TrainingPlan(project="p", trains="dpo").config(Path("o"), Path("d")).beta is None
+    assert isinstance(TrainingPlan(project="p", trains="sft").config(Path("o"), Path("d")), SftConfig)
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"model": "tfidf"}, "a policy is trained whole or by adapters"),
+        ({"mode": "head"}, "a policy is trained whole or by adapters"),
+        ({"ensemble": 3}, "are for reward models"),
+        ({"teaches": "all"}, "are for reward models"),
+        ({"advanced": {"push_to_hub": "me/mine"}}, "push_to_hub is set by the app"),
+        ({"loss": "hinge", "trains": "dpo", "advanced": {"use_margin": True}}, "use_margin is for the losses"),
+        ({"trains": "ppo"}, "allowed are reward, sft, dpo"),
+    ],
+)
+def test_what_is_no_training_of_a_policy_is_refused(values, reason):
+    with pytest.raises(ValueError, match=reason):
+        TrainingPlan(**{"project": "p", "trains": "sft", **values})
+
+
+def test_options_of_a_policy_are_read_with_their_types():
+    assert read_advanced("max_steps: 7\nlearning_rate: 1e-4", "sft") == {"max_steps": 7, "learning_rate": 1e-4}
+    assert read_advanced("label_smoothing: 0.1", "dpo") == {"label_smoothing": 0.1}
+    with pytest.raises(ValueError, match="label_smoothing is 'much', allowed is a number"):
+        read_advanced("label_smoothing: much", "dpo")
+    with pytest.raises(ValueError, match="reference_cache is set by the app"):
+        read_advanced("reference_cache: /etc", "dpo")
+    with pytest.raises(ValueError, match="patience is no option"):
+        read_advanced("patience: 3", "sft")
+
+
 def test_a_plan_survives_being_written_and_makes_the_configuration_it_says():
     plan = TrainingPlan(project="p: q", teaches="all", model="small", ensemble=3, advanced={"epochs": 2})
     assert TrainingPlan.read(plan.text()) == plan
@@ -100,3 +147,4 @@ def test_a_model_is_a_preset_a_folder_that_holds_one_or_a_hub_id(tmp_path):
 def test_tfidf_has_nothing_to_train_but_its_head():
     assert modes_of("tfidf") == ("head",)
     assert modes_of("tiny") == ("full", "lora", "head")
+    assert modes_of("tiny", "sft") == ("full", "lora")

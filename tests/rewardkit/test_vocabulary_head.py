@@ -196,3 +196,18 @@ def test_no_tokens_give_no_logps() -> None:
 def test_an_empty_block_is_refused() -> None:
     with pytest.raises(ValueError, match="block is 0"):
         token_logps(*make(5, 4, 100), block=0)
+
+
+@pytest.mark.parametrize("with_adapters", [False, True])
+def test_a_target_is_top_where_no_token_is_likelier(with_adapters: bool) -> None:
+    hidden, head, targets = make(40, 8, 21)
+    logits = head(hidden)
+    targets[::3] = logits.argmax(-1)[::3]
+    module = torch.nn.Sequential(head) if with_adapters else head
+    if with_adapters:
+        module.weight = head.weight
+    found = token_logps(hidden, module, targets, block=4, with_entropy=True)
+    assert found.is_top is not None
+    assert found.is_top.tolist() == (logits.argmax(-1) == targets).tolist()
+    assert 14 <= int(found.is_top.sum()) < 40
+    assert token_logps(hidden, module, targets, block=4).is_top is None

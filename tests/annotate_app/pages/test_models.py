@@ -149,6 +149,70 @@ def test_runs_show_one_in_full_and_several_side_by_side(open_page: OpenPage, pag
     assert "fitted in one go" in texts(test)
 
 
+def sft_done(store: Store) -> Job:
+    """An SFT that ended well, with the files that one leaves."""
+    job = start(store, ADMIN, TrainingPlan(project=demo_of(store).name, trains="sft"))
+    store.jobs.claim(10)
+    store.jobs.finish(job.id, "done")
+    model = Path(job.run_dir) / "model"
+    model.mkdir()
+    results = {"num_train": 90, "num_held_out": 10, "eval/loss": 2.5, "eval/mean_token_accuracy": 0.4}
+    (model / "status.json").write_text(json.dumps({"state": "done", "step": 2, "num_steps": 2, "results": results}))
+    (model / "config.json").write_text("{}")
+    rows = [{"step": n, "time/at": 1.0 * n, "loss": 3.0 - n, "eval/loss": 3.1 - n} for n in (1, 2)]
+    (model / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    sample = {"prompt": [{"role": "user", "content": "Where is it?"}], "completion": "*On* its way.", "finished": True}
+    (model / "samples.jsonl").write_text("".join(json.dumps({"step": n} | sample) + "\n" for n in (1, 2)))
+    return job
+
+
+def test_sft_is_queued_as_it_was_chosen(open_page: OpenPage, pages_store: Store) -> None:
+    test = open_page("train")
+    test.segmented_control(key="train-trains").set_value("sft").run()
+    assert not [item for item in test.number_input if item.key == "train-ensemble"]
+    test.selectbox(key="train-mode-policy").set_value("lora").run()
+    test.text_area(key="train-advanced-sft").set_value("patience: 3").run()
+    assert "patience is no option" in texts(test)
+    assert start_button(test).disabled
+    test.text_area(key="train-advanced-sft").set_value("max_steps: 5").run()
+    start_button(test).click().run()
+    assert not test.exception
+    [run] = list_runs(pages_store, ADMIN, demo_of(pages_store).id)
+    assert (run.job.title, run.trains) == ("SFT, tiny, lora", "sft")
+    plan = TrainingPlan.read((run.folder / "training.yaml").read_text())
+    expected = {"trains": "sft", "model": "tiny", "mode": "lora", "advanced": {"max_steps": 5}}
+    assert plan == TrainingPlan(project=demo_of(pages_store).name, **expected)  # type: ignore[arg-type]
+
+
+def test_dpo_begins_from_the_policy_of_an_earlier_run(open_page: OpenPage, pages_store: Store) -> None:
+    finished(pages_store)  # a reward model, which writes nothing
+    sft = sft_done(pages_store)
+    test = open_page("train")
+    test.segmented_control(key="train-trains").set_value("dpo").run()
+    begins = test.selectbox(key="train-policy-dpo")
+    assert begins.options[0] == f"Run {sft.id}: SFT, tiny, full"
+    assert not any("TF-IDF" in words or "tfidf" in words for words in begins.options)
+    test.selectbox(key="train-loss").set_value("ipo").run()
+    test.number_input(key="train-beta").set_value(0.25).run()
+    start_button(test).click().run()
+    assert not test.exception
+    run = list_runs(pages_store, ADMIN, demo_of(pages_store).id)[0]
+    plan = TrainingPlan.read((run.folder / "training.yaml").read_text())
+    assert (plan.trains, plan.loss, plan.beta) == ("dpo", "ipo", 0.25)
+    assert plan.model == str(Path(sft.run_dir) / "model")
+
+
+def test_a_policys_run_shows_its_figures_and_what_it_writes(open_page: OpenPage, pages_store: Store) -> None:
+    sft_done(pages_store)
+    test = open_page("runs")
+    assert {"2.500", "40.0%", "90"} <= {item.value for item in test.metric}
+    assert "*On* its way." in [item.value for item in test.text]  # as text, never as markdown
+    assert any("What it writes, at step 2" in item.label for item in test.expander)
+    finished(pages_store)
+    test = open_page("playground")
+    assert not any("SFT" in words for box in test.selectbox for words in box.options)
+
+
 def test_a_broken_off_training_says_so_and_can_be_continued(open_page: OpenPage, pages_store: Store) -> None:
     job = queued(pages_store)
     pages_store.jobs.claim()

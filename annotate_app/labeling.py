@@ -57,6 +57,7 @@ class Desk:
     leases: list[Lease]
     progress: OwnProgress
     edit: Lease | None = None  # an own earlier judgment that is being changed
+    edit_of: int = 0  # its id
     returned: str = ""  # token of an undone judgment's pair, shown before the others with the answer it had
     acks: list[Acknowledgement] = field(default_factory=list)
     feedback: str = ""
@@ -194,7 +195,7 @@ class Desk:
         if lease.token in {other.token for other in self.leases}:
             self.returned = lease.token
         else:
-            self.edit = lease
+            self.edit, self.edit_of = lease, judgment_id
 
     def _cancel(self, store: Store) -> None:
         """Ends an edit; the judgment stands as it was."""
@@ -242,6 +243,7 @@ class Desk:
                 if lease.previous is not None
             },
             "edit": "" if self.edit is None else self.edit.token,
+            "edit_of": 0 if self.edit is None else self.edit_of,
             "rubric": shown if known.get("rubric") != shown["id"] else {"id": shown["id"]},
             "idle_s": self.idle_s,
             "progress": {"done": self.progress.done, "target": self.progress.target},

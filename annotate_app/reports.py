@@ -50,6 +50,9 @@ def _lines(report: AgreementReport) -> Iterator[Sequence[object]]:
         for part in parts:
             for figure, found in part.estimates.items():
                 yield (view, part.name, "", figure, *_cells(found), part.num_items)
+    named = {"conger_kappa": report.conger_kappa, "mean_cohen_kappa": report.pairs.mean_kappa}
+    for figure, found in named.items():
+        yield ("overall", report.overall.name, "", figure, *_cells(found), report.overall.num_items)
     for person in report.annotators:
         for figure, found in (("percent", person.percent), ("kappa", person.kappa)):
             yield ("annotator", person.name, "the rest", figure, *_cells(found), person.num_items)

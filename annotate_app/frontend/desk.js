@@ -51,7 +51,7 @@ export function openDesk(shadow) {
     hint: frame.hint,
     changed() {
       paintFlags();
-      if (shown) keep.keepDraft(shown, { answer: sheet.answer, seconds: clock.seconds() });
+      if (shown) keepAnswer(shown, { answer: sheet.answer, seconds: clock.seconds() });
     },
   });
 
@@ -80,7 +80,7 @@ export function openDesk(shadow) {
     paintStatus();
   };
   const reveal = (token) => {
-    const draft = keep.draft(token) ?? { answer: {}, seconds: 0 };
+    const draft = keep.draft(token) ?? { answer: data.given[token] ?? {}, seconds: 0 };
     const layer = layerOf(token);
     layer.node.classList.add("shown");
     layer.top();
@@ -95,8 +95,17 @@ export function openDesk(shadow) {
   const showAgain = (token) => {
     layers.get(shown)?.node.classList.remove("shown");
     shown = null;
-    if (data.given[token]) keep.keepDraft(token, { answer: data.given[token], seconds: 0 });
+    if (data.given[token]) keepAnswer(token, kept(token) ?? { answer: data.given[token], seconds: 0 });
     show(token);
+  };
+  const keepAnswer = (token, draft) => {
+    keep.keepDraft(token, draft);
+    if (token === data.edit) keep.keepEdit({ judgment_id: data.edit_of, draft });
+  };
+  // The draft of an edit that a reload interrupted.
+  const kept = (token) => {
+    const edit = keep.edit();
+    return token === data.edit && edit?.judgment_id === data.edit_of ? edit.draft : null;
   };
   const buildAhead = () => {
     for (const [token, layer] of layers) {
@@ -146,6 +155,7 @@ export function openDesk(shadow) {
 
   // ---- what keys and buttons do ----
   const leave = (kind, extra) => {
+    if (shown === data.edit) keep.dropEdit();
     outbox.add({ kind, token: shown, answer: { ...sheet.finished(), ...extra }, seconds: clock.seconds() });
     show(queue()[0] ?? null);
   };
@@ -171,6 +181,7 @@ export function openDesk(shadow) {
     cancel() {
       if (!shown || shown !== data.edit) return;
       keep.dropDraft(shown);
+      keep.dropEdit();
       ask("cancel");
     },
     flag(side = "left") {
@@ -238,9 +249,15 @@ export function openDesk(shadow) {
     // A component that Streamlit mounts anew is given the last data, which left out what the old one had.
     const lacking = data.rubric.id !== rubric?.id || data.queue.some((token) => !pairs.has(token));
     if (lacking && !outbox.count("refresh")) outbox.prepare({ kind: "refresh" });
+    const edit = isFirst ? keep.edit() : null;
+    if (edit && !data.edit) {
+      awaited = "reopen";
+      outbox.prepare({ kind: "reopen", judgment_id: edit.judgment_id });
+    }
     setTimeout(outbox.flush, isFirst ? SETTLE_MS : 0);
     if (!rubric) return;
     const isBack = settle(data.acks);
+    if (!data.edit && !outbox.count("reopen")) keep.dropEdit();
     buildAhead();
     const waiting = queue();
     if (isBack) showAgain(waiting[0] ?? null);

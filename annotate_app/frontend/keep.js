@@ -1,22 +1,22 @@
-// What must outlive a reload, in localStorage under one person's and project's scope: drafts by pair, events on their way
-// to the server, and judgments that the server refused. A browser without storage works, it only forgets.
+// What must outlive a reload, in the browser's storage under one person's and project's scope: drafts by pair, an edit
+// under way, events on their way to the server, and judgments that the server refused. A browser without storage works, it only forgets.
 
 const OLDEST_DRAFT_MS = 14 * 24 * 3600 * 1000;
 
 export function openKeep(scope) {
   const prefix = `tiebreak:${scope}:`;
-  const write = (name, value) => {
+  const write = (name, value, where = "localStorage") => {
     try {
-      if (value === null) localStorage.removeItem(prefix + name);
-      else localStorage.setItem(prefix + name, JSON.stringify(value));
+      if (value === null) window[where].removeItem(prefix + name);
+      else window[where].setItem(prefix + name, JSON.stringify(value));
       return true;
     } catch {
       return false;
     }
   };
-  const read = (name) => {
+  const read = (name, where = "localStorage") => {
     try {
-      return JSON.parse(localStorage.getItem(prefix + name));
+      return JSON.parse(window[where].getItem(prefix + name));
     } catch {
       return null;
     }
@@ -39,6 +39,10 @@ export function openKeep(scope) {
     draft: (token) => read(`draft:${token}`),
     keepDraft: (token, draft) => write(`draft:${token}`, { ...draft, at: Date.now() }),
     dropDraft: (token) => write(`draft:${token}`, null),
+    // The edit under way in this tab: which judgment, and its answer so far. Its token does not outlive the page.
+    edit: () => read("edit", "sessionStorage"),
+    keepEdit: (edit) => write("edit", edit, "sessionStorage"),
+    dropEdit: () => write("edit", null, "sessionStorage"),
     events: () => all("event:"),
     keepEvent: (event) => write(`event:${event.event_id}`, event),
     dropEvent: (event) => write(`event:${event.event_id}`, null),

@@ -129,7 +129,26 @@ def draw_all(report: AgreementReport) -> None:
             for measure in MEASURES.values()
             if (estimate := report.overall.estimates[measure.name])
         ]
+        rows.extend(named_rows(report))
         st.dataframe(rows, hide_index=True, key="agreement-all")
+
+
+def named_rows(report: AgreementReport) -> list[dict[str, str]]:
+    """The two figures that look at who answered, as rows of that table."""
+    named = (
+        ("Conger's kappa", report.conger_kappa, "As Fleiss' kappa, with each person's own habits as chance."),
+        ("Cohen's kappa, mean", report.pairs.mean_kappa, "Two people beyond chance, mean over all pairs of people."),
+    )
+    say = MEASURES["fleiss_kappa"].say
+    return [
+        {
+            "measure": title,
+            "value": say(found.value),
+            "95% interval": f"{say(found.low)} to {say(found.high)}",
+            "meaning": meaning,
+        }
+        for title, found, meaning in named
+    ]
 
 
 def draw_downloads(report: AgreementReport, project_name: str) -> None:

@@ -68,7 +68,11 @@ def page() -> None:
 
 def draw_whole_project(file: UploadedFile) -> None:
     """The form that makes a new project from an export of one."""
-    st.text("This makes a new project with everything that was exported.")
+    st.text("This makes a new project with everything that was exported, all of it or nothing.")
+    st.caption(
+        "Members come back by the names of the export: as the accounts of these names, "
+        "or as new ones that cannot sign in."
+    )
     name = st.text_input("Name of the new project", Path(file.name).stem, key=f"import-name-{file.file_id}")
     st.button("Make the project", type="primary", key=f"import-whole-{file.file_id}", on_click=make, args=(file, name))
 

@@ -147,7 +147,7 @@ def draw_members(actor: Actor, project: Project, progress: Progress, members: li
         "last": st.column_config.DatetimeColumn("last judgment", format="distance"),
         "group": st.column_config.TextColumn("group") if any(row["group"] for row in rows) else None,
     }
-    st.dataframe(rows, column_config=columns, hide_index=True, key="overview-people")
+    st.dataframe(rows, column_config=columns, hide_index=True, placeholder="–", key="overview-people")
     stopped = [member for member in members if member.state in ("paused", "failed")]
     for member in stopped:
         with st.container(horizontal=True, vertical_alignment="center"):

@@ -61,7 +61,10 @@ def test_the_csv_holds_every_figure_and_leaves_the_undefined_empty(make_votes: C
     report = agreement_report(votes, num_resamples=0)
     rows = list(csv.DictReader(io.StringIO(agreement_csv(report))))
     overall = {row["figure"]: row for row in rows if row["view"] == "overall"}
-    assert set(overall) == set(report.overall.estimates)
+    assert set(overall) == {*report.overall.estimates, "conger_kappa", "mean_cohen_kappa"}
+    # Ada: a, b; Ben: a, tie; chance agrees in 1/4, so both are (1/2 - 1/4) / (3/4).
+    assert float(overall["conger_kappa"]["value"]) == pytest.approx(1 / 3)
+    assert float(overall["mean_cohen_kappa"]["value"]) == pytest.approx(1 / 3)
     assert float(overall["percent"]["value"]) == 0.5  # p agrees, q does not
     assert overall["percent"]["low"] == ""
     pairs = [row for row in rows if row["view"] == "pair" and row["figure"] == "percent"]

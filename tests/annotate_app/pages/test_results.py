@@ -55,6 +55,10 @@ def test_the_headline_is_the_figure_of_the_chosen_measure(open_page: OpenPage, p
     assert test.metric[0].label == "Krippendorff's alpha, interval"
     assert test.metric[0].value == f"{report.overall.estimates['alpha_interval'].value:.2f}"
     assert "numbers" in texts(test)
+    shown = test.dataframe[0].value.set_index("measure")
+    assert list(shown.index[-2:]) == ["Conger's kappa", "Cohen's kappa, mean"]
+    assert shown.loc["Conger's kappa", "value"] == f"{report.conger_kappa.value:.2f}"
+    assert " to " in shown.loc["Cohen's kappa, mean", "95% interval"]
 
 
 def test_an_adjudicator_decides_and_the_next_comparison_comes(open_page: OpenPage, pages_store: Store) -> None:

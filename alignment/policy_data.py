@@ -159,7 +159,7 @@ def _answer(value: object, column: str) -> Message:
     if not is_messages(said):
         return Message(role="assistant", content=read_text(value, column))
     messages = read_messages(said, column)
-    if len(messages) > 1:
+    if len(messages) != 1:
         raise RowError("wrong_type", column, said, "allowed is one turn; a whole conversation goes into messages")
     return messages[0]
 

@@ -140,8 +140,8 @@ def train_policy(
         progress.step(step, num_steps, metrics)
         tracker.log(metrics, step)
 
-    def evaluated(step: int, number: int) -> None:
-        if run and config.sample_every and number % config.sample_every == 0:
+    def evaluated(step: int, number: int, last: bool) -> None:
+        if run and config.sample_every and (last or number % config.sample_every == 0):
             write_samples(run.dir, policy, held_out.prompts, step=step, seed=config.seed)
 
     with interruption.patient():

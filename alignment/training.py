@@ -58,7 +58,7 @@ def train(
     checkpoint: Checkpoint,
     cancelled: Callable[[], bool] = lambda: False,
     show: Callable[[int, int, Mapping[str, float]], None] = lambda step, num_steps, metrics: None,
-    evaluated: Callable[[int, int], None] = lambda step, number: None,
+    evaluated: Callable[[int, int, bool], None] = lambda step, number, last: None,
 ) -> Trained:
     """Trains in place and leaves the weights that `keep` asks for in the network.
 
@@ -68,7 +68,7 @@ def train(
         checkpoint: where training state is kept; one that holds a state is continued from it.
         cancelled: asked after every step.
         show: told of every step, how many there are, and its metrics.
-        evaluated: told of every evaluation, its step and number; for samples.
+        evaluated: told of every evaluation, its step, its number and whether it is the last; for samples.
 
     Raises:
         FloatingPointError: if loss or gradient is not finite; the batch is noted beside the checkpoint.
@@ -116,7 +116,7 @@ def train(
             metrics |= {f"eval/{name}": value for name, value in found.items()}
             state = state.after_evaluation(found["loss"])
             if run:
-                evaluated(step, math.ceil(step / eval_every))
+                evaluated(step, math.ceil(step / eval_every), last)
                 if config.keep == "best" and state.best_step == step:
                     checkpoint.write_best(step, network, NOTHING)
         asked = processes.any_says(cancelled(), device) and not last

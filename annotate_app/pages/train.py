@@ -90,7 +90,13 @@ def draw_form(project: Project, runs: list[ModelRun]) -> TrainingPlan | None:
     """All choices; None while they do not go together, with the reason in a line."""
     trains: Trains = (
         st.segmented_control(
-            "Train", list(TRAINS), default="reward", required=True, format_func=TRAINS.__getitem__, key="train-trains"
+            "What to train",
+            list(TRAINS),
+            default="reward",
+            required=True,
+            format_func=TRAINS.__getitem__,
+            key="train-trains",
+            label_visibility="collapsed",
         )
         or "reward"
     )  # type: ignore[assignment]

@@ -48,7 +48,8 @@ class TrainingConfig:
         eval_share: share of prompts held out when no eval_data is given.
         keep: weights to save: the last ones, or those with the lowest held-out loss.
         entropy_every: steps between measurements of entropy and token accuracy; 0 leaves them to evaluations.
-        sample_every: evaluations between sample completions of held-out prompts (samples.jsonl); 0 writes none.
+        sample_every: evaluations between sample completions of held-out prompts (samples.jsonl), the last one always;
+            0 writes none.
         precision: of matrix products; auto takes bf16 where the hardware multiplies it natively.
         gradient_checkpointing: recompute activations in backward: less memory, more time.
         checkpoint_every: steps between checkpoints; 0 writes one at each evaluation.
@@ -83,7 +84,7 @@ class TrainingConfig:
     eval_share: float = 0.1
     keep: Literal["last", "best"] = "last"
     entropy_every: int = 10
-    sample_every: int = 1
+    sample_every: int = 5
     precision: Precision = "auto"
     gradient_checkpointing: bool = False
     checkpoint_every: int = 0

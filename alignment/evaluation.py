@@ -21,8 +21,8 @@ from alignment.sampler import Completion, Sampler, Told
 from alignment.sampling import Prompts
 from rewardkit.findings import finite
 from rewardkit.metrics import Interval, difference_interval, mean_interval
-from rewardkit.preference_rows import turns
-from rewardkit.prompts import Prompt
+from rewardkit.preference_rows import normal_prompt, turns
+from rewardkit.prompts import Prompt, read_trained_prompts
 from rewardkit.reward import Reward
 from rewardkit.runs import write_text
 from rewardkit.scored import score_completions
@@ -133,6 +133,7 @@ def evaluate_policies(
     numbers = np.repeat(np.arange(len(prompts)), config.n)
     rewards = _rewards(reward_fn, [prompts[number] for number in numbers], base, trained)
     notes = [f"{len(given.bad):,} bad rows left out."] if given.bad else []
+    notes += seen_in_training(config.model, prompts)
     base_figures, trained_figures = (
         _figures(sampler.name, group, numbers, reward, config.seed)
         for sampler, group, reward in zip(samplers, (base, trained), rewards or (None, None), strict=True)
@@ -160,6 +161,20 @@ def evaluate_policies(
         shown=_shown(prompts, base, trained, rewards, config.n),
         **by_reward,
     )
+
+
+def seen_in_training(model: str, prompts: Sequence[Prompt]) -> list[str]:
+    """What a reader has to know of prompts that the policy may have been trained on."""
+    try:
+        trained = read_trained_prompts(model)
+    except (ValueError, FileNotFoundError, ImportError) as error:
+        return [f"Whether prompts were trained on is not known: {error}."]
+    if trained is None:
+        return ["Whether prompts were trained on is not known: the policy's folder records no training."]
+    known = {normal_prompt(prompt) for prompt in trained}
+    if not (shared := sum(normal_prompt(prompt) in known for prompt in prompts)):
+        return []
+    return [f"{shared:,} of {len(prompts):,} prompts stand in the data that the policy was trained from: not held out."]
 
 
 def write_evaluation(evaluation: PolicyEvaluation, out_dir: Path) -> None:

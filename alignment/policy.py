@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from safetensors import SafetensorError
 
 from alignment.config import TrainingConfig
 from rewardkit import attention
@@ -56,7 +57,17 @@ class Policy:
             yield
 
     def save(self, out_dir: Path) -> None:
-        """Writes an ordinary transformers model with its tokenizer; adapters merged, and by themselves in adapter/."""
+        """Writes an ordinary transformers model with its tokenizer; adapters merged, and by themselves in adapter/.
+
+        Raises:
+            OSError: if the disk is full.
+        """
+        try:
+            self._write(out_dir)
+        except SafetensorError as error:
+            raise OSError(f"the model could not be written to {out_dir}: {error}") from error
+
+    def _write(self, out_dir: Path) -> None:
         self.network.config.pad_token_id = self.tokenizer.pad_token_id
         self.network.generation_config.pad_token_id = self.tokenizer.pad_token_id  # pyright: ignore
         self.network.generation_config.eos_token_id = self.tokenizer.eos_token_id  # pyright: ignore

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
@@ -124,15 +124,12 @@ def train_policy(
     forward = Forward(
         network=policy.network, packed=policy.packed, token_budget=config.token_budget, precision=config.precision
     )
-    rows, held_out, live = prepared.rows, prepared.held_out, None
+    live = None
     if recipe.needs_reference and isinstance(config, PreferenceConfig):
         if config.reference == "live":
             live = LiveReference(policy, forward)
         else:
-            cache_dir = Path(config.reference_cache or Path(config.out) / "reference")
-            rows, held_out = with_reference(
-                rows, held_out, forward=forward, cache_dir=cache_dir, is_first=run is not None
-            )
+            prepared = with_precomputed(prepared, config, forward, is_first=run is not None)
     objective = recipe.objective(forward, live)
     checkpoint = Checkpoint(Path(config.out) / "checkpoints")
 
@@ -140,16 +137,16 @@ def train_policy(
         progress.step(step, num_steps, metrics)
         tracker.log(metrics, step)
 
-    def evaluated(step: int, number: int) -> None:
-        if run and config.sample_every and number % config.sample_every == 0:
-            write_samples(run.dir, policy, held_out.prompts, step=step, seed=config.seed)
+    def evaluated(step: int, number: int, last: bool) -> None:
+        if run and config.sample_every and (last or number % config.sample_every == 0):
+            write_samples(run.dir, policy, prepared.held_out.prompts, step=step, seed=config.seed)
 
     with interruption.patient():
         trained = train(
             forward,
             objective,
-            rows,
-            held_out,
+            prepared.rows,
+            prepared.held_out,
             config,
             run,
             learning_rate=recipe.learning_rates.peak(config),
@@ -158,7 +155,9 @@ def train_policy(
             show=show,
             evaluated=evaluated,
         )
-    found = {} if trained.cancelled else evaluate(forward, objective, held_out)
+    found = trained.held_out
+    if not found and not trained.cancelled:
+        found = evaluate(forward, objective, prepared.held_out)
     processes.leave()
     tracker.finish()
     if trained.cancelled or not run or not loaded:
@@ -170,6 +169,15 @@ def train_policy(
     push_to_hub(config, run.dir)
     checkpoint.remove()
     return results
+
+
+def with_precomputed(prepared: Prepared, config: PreferenceConfig, forward: Forward, *, is_first: bool) -> Prepared:
+    """The same with log-probabilities of the reference in its rows."""
+    cache_dir = Path(config.reference_cache or Path(config.out) / "reference")
+    rows, held_out = with_reference(
+        prepared.rows, prepared.held_out, forward=forward, cache_dir=cache_dir, is_first=is_first
+    )
+    return replace(prepared, rows=rows, held_out=held_out)
 
 
 def prepare(config: TrainingConfig, run: Run, loaded: LoadedRows[Row], recipe: Recipe[Row]) -> Prepared:

@@ -39,11 +39,13 @@ class Trained:
         num_steps: optimizer steps taken.
         best_step: the evaluation with the lowest held-out loss.
         cancelled: whether it was asked to stop; its last checkpoint continues it.
+        held_out: metrics of held-out rows with the weights that are kept; empty where they were not taken.
     """
 
     num_steps: int
     best_step: int
     cancelled: bool
+    held_out: Mapping[str, float]
 
 
 def train(
@@ -58,7 +60,7 @@ def train(
     checkpoint: Checkpoint,
     cancelled: Callable[[], bool] = lambda: False,
     show: Callable[[int, int, Mapping[str, float]], None] = lambda step, num_steps, metrics: None,
-    evaluated: Callable[[int, int], None] = lambda step, number: None,
+    evaluated: Callable[[int, int, bool], None] = lambda step, number, last: None,
 ) -> Trained:
     """Trains in place and leaves the weights that `keep` asks for in the network.
 
@@ -68,7 +70,7 @@ def train(
         checkpoint: where training state is kept; one that holds a state is continued from it.
         cancelled: asked after every step.
         show: told of every step, how many there are, and its metrics.
-        evaluated: told of every evaluation, its step and number; for samples.
+        evaluated: told of every evaluation, its step, its number and whether it is the last; for samples.
 
     Raises:
         FloatingPointError: if loss or gradient is not finite; the batch is noted beside the checkpoint.
@@ -86,7 +88,7 @@ def train(
         run.truncate_metrics(state.step)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     network.train()
-    asked = False
+    asked, found = False, {}
     while state.step < len(batches) and not asked:
         started = time.perf_counter()
         batch, step = batches[state.step], state.step + 1
@@ -116,7 +118,7 @@ def train(
             metrics |= {f"eval/{name}": value for name, value in found.items()}
             state = state.after_evaluation(found["loss"])
             if run:
-                evaluated(step, math.ceil(step / eval_every))
+                evaluated(step, math.ceil(step / eval_every), last)
                 if config.keep == "best" and state.best_step == step:
                     checkpoint.write_best(step, network, NOTHING)
         asked = processes.any_says(cancelled(), device) and not last
@@ -126,9 +128,12 @@ def train(
             show(step, len(batches), metrics)
             if asked or last or step % (config.checkpoint_every or eval_every) == 0:
                 checkpoint.write(state, network, NOTHING, optimizer)
-    if run and config.keep == "best" and not asked:
-        checkpoint.load_best(state, network, NOTHING)
-    return Trained(num_steps=state.step, best_step=state.best_step, cancelled=asked)
+    if config.keep == "best" and not asked:
+        if run:
+            checkpoint.load_best(state, network, NOTHING)
+        processes.same_weights(network.parameters())
+    kept = found if config.keep == "last" or state.best_step == state.step else {}
+    return Trained(num_steps=state.step, best_step=state.best_step, cancelled=asked, held_out=kept)
 
 
 def backward(

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import yaml
+
 from rewardkit.columns import ALIASES, Reading, detect_reading
 from rewardkit.data import Message
 from rewardkit.forms import read_row_prompt, read_two
 from rewardkit.preferences import OnBadRow, ReadRow, ReadRows, Refuse, read_each
-from rewardkit.sources import Part, choose_split, open_source
+from rewardkit.sources import Part, choose_split, open_source, training_splits
+from rewardkit.trained_on import find_run
 
 Prompt = tuple[Message, ...]
 _MORE = ("input", "system")
@@ -31,6 +34,22 @@ def read_prompts(source: str, *, on_bad_row: OnBadRow = "error") -> ReadRows[Pro
     """
     splits = open_source(source)
     return read_each(splits[choose_split(splits, source)], source, _reader, on_bad_row=on_bad_row)
+
+
+def read_trained_prompts(model: str) -> list[Prompt] | None:
+    """The prompts of the training split that a model's run read, its held-out share among them; None without a run.
+
+    Raises:
+        ValueError, FileNotFoundError, ImportError: if it cannot be read any more.
+    """
+    run_dir = find_run(model)
+    if run_dir is None:
+        return None
+    config = yaml.safe_load((run_dir / "config.yaml").read_text(encoding="utf-8"))
+    source = str(config.get("data") or run_dir / "data" / "preferences.jsonl")
+    splits = open_source(source)
+    training, _ = training_splits(splits, source)
+    return read_each(splits[training], source, _reader, on_bad_row="skip").rows
 
 
 def distinct(prompts: Sequence[Prompt]) -> list[Prompt]:

@@ -90,7 +90,13 @@ def draw_form(project: Project, runs: list[ModelRun]) -> TrainingPlan | None:
     """All choices; None while they do not go together, with the reason in a line."""
     trains: Trains = (
         st.segmented_control(
-            "Train", list(TRAINS), default="reward", required=True, format_func=TRAINS.__getitem__, key="train-trains"
+            "What to train",
+            list(TRAINS),
+            default="reward",
+            required=True,
+            format_func=TRAINS.__getitem__,
+            key="train-trains",
+            label_visibility="collapsed",
         )
         or "reward"
     )  # type: ignore[assignment]
@@ -129,7 +135,8 @@ def draw_policy(trains: Trains, runs: list[ModelRun]) -> str | None:
     """The policy to begin from, and how it is trained; its name, None while it is none."""
     left, middle, right = st.columns([4, 3, 2])
     earlier = {str(run.model): f"Run {run.name}" for run in list_policies(runs)}
-    names = {**earlier, **{name: words for name, words in MODELS.items() if name != "tfidf"}}
+    others = {name: words for name, words in MODELS.items() if name != "tfidf"}
+    names = earlier | others if trains == "dpo" else others | earlier  # the first is what one begins from
     key = f"train-policy-{trains}"
     chosen = str(left.selectbox("Begins from", list(names), format_func=names.__getitem__, key=key))
     middle.selectbox("Trains", modes_of(chosen, trains), format_func=MODES.__getitem__, key="train-mode-policy")

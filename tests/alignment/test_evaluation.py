@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from alignment.commands.evaluate import COMMAND
-from alignment.evaluation import evaluate_policies, write_evaluation
+from alignment.evaluation import evaluate_policies, seen_in_training, write_evaluation
 from alignment.evaluation_config import EvaluatePolicyConfig
 from alignment.evaluation_report import screen_lines
 from alignment.sampler import load_samplers
@@ -141,4 +141,16 @@ def test_the_report_says_who_wins(policy_folders, prompts: str, tmp_path: Path) 
 def test_no_kl_is_claimed_where_nothing_was_sampled(policy_folders, prompts: str, tmp_path: Path) -> None:
     found = run(configured(policy_folders, prompts, tmp_path, temperature=0.0), tmp_path, None)
     assert found.kl == []
-    assert "No KL: at temperature 0" in found.notes[0]
+    assert any("No KL: at temperature 0" in note for note in found.notes)
+
+
+def test_prompts_that_were_trained_on_are_told(policy_folders, prompts: str, tmp_path: Path) -> None:
+    asked = [(Message(role="user", content=text),) for text in (*QUESTIONS[:2], "Never asked?")]
+    base, _ = policy_folders
+    assert "records no training" in seen_in_training(str(base), asked)[0]
+    (tmp_path / "config.yaml").write_text(f"data: {prompts}\n")
+    (tmp_path / "data.json").write_text("{}")
+    assert seen_in_training(str(tmp_path), asked) == [
+        "2 of 3 prompts stand in the data that the policy was trained from: not held out."
+    ]
+    assert seen_in_training(str(tmp_path), asked[2:]) == []

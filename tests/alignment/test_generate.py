@@ -14,6 +14,8 @@ from transformers import AutoModelForCausalLM, BloomConfig, GPT2Config, LlamaCon
 
 from alignment.generate import Sampling, draw, generate, plain_attention, uniforms
 from rewardkit import attention
+from rewardkit.batch import Branched
+from rewardkit.logps import can_pack_policy, completion_logps
 
 END = 2
 SMALL = {"vocab_size": 60, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "initializer_range": 0.3}
@@ -93,6 +95,16 @@ def test_logps_are_those_of_a_whole_forward_pass(name: str, temperature: float, 
         for one in group:
             expected = recomputed(policy, one.prompt, one.completion, temperature or 1.0)
             assert one.logps == pytest.approx(expected, abs=2e-4)
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2"])
+def test_logps_are_those_that_training_computes(name: str) -> None:
+    policy = make_policy(name, "sdpa")
+    groups = generate(policy, PROMPTS, Sampling(temperature=0.7, max_new_tokens=6, end_ids=(END,)), num_samples=2)
+    rows = [Branched(prompt=group[0].prompt, branches=tuple(one.completion for one in group)) for group in groups]
+    found = completion_logps(policy, rows, temperature=0.7, packed=can_pack_policy(policy))
+    expected = [logp for group in groups for one in group for logp in one.logps]
+    assert found.token_logps.tolist() == pytest.approx(expected, abs=2e-4)
 
 
 def test_a_prompt_is_computed_once_for_its_samples(monkeypatch: pytest.MonkeyPatch) -> None:

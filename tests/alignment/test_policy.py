@@ -11,6 +11,7 @@ pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, LlamaConfig
 
 from alignment.config import SftConfig
@@ -150,3 +151,15 @@ def test_what_is_no_model_is_said_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="has no tokenizer that can be read"):
         prepare_tokenizer(config, tmp_path, [])
     assert check_model("tiny") is None
+
+
+def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    base_model(tmp_path / "base", "llama")
+    policy = build(tmp_path / "base")
+
+    def full(*_args: object, **_options: object) -> None:
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(policy.network, "save_pretrained", full)
+    with pytest.raises(OSError, match=r"could not be written to .*saved: .*No space left"):
+        policy.save(tmp_path / "saved")

@@ -143,6 +143,30 @@ def test_tfidf_from_the_demo_ends_with_model_and_report_and_is_continued_only_if
 
 
 @pytest.mark.slow
+def test_dpo_goes_on_from_what_sft_wrote_and_is_held_against_it(demo_store, carried_out):
+    pytest.importorskip("transformers")
+    policy = {"mode": "full", "advanced": {"max_steps": 3}}
+    sft = carried_out(start(demo_store, ADMIN, plan_of(demo_store, trains="sft", model="tiny", **policy)))
+    assert (sft.state, sft.message) == ("done", "")
+    run = get_run(demo_store, ADMIN, sft.id)
+    assert run.has_model
+    assert not run.is_scorer
+    assert run.report is None  # there is nothing that a policy made here could be held against
+    assert run.samples
+    assert run.results["eval/loss"] > 0
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= {name for _, name in model_files(run)}
+    plan = plan_of(demo_store, trains="dpo", model=str(run.model), beta=0.3, **policy)
+    dpo = carried_out(start(demo_store, ADMIN, plan))
+    assert (dpo.state, dpo.message) == ("done", "")
+    run = get_run(demo_store, ADMIN, dpo.id)
+    assert run.report is not None
+    assert {kl["estimator"] for kl in run.evaluation["kl"]} == {"k1", "k3"}
+    first = next(row for row in run.metrics() if "loss" in row)
+    assert first["loss"] == pytest.approx(0.6931, abs=2e-3)  # ln 2: policy and reference are the same
+    assert summary_row(run)["trains"] == "DPO"
+
+
+@pytest.mark.slow
 def test_a_cancelled_training_leaves_a_checkpoint_and_goes_on_from_it(demo_store):
     pytest.importorskip("transformers")
     job = start(demo_store, ADMIN, plan_of(demo_store, model="tiny", mode="full", advanced={"epochs": 30}))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -100,3 +101,27 @@ def test_tiny_shows_its_curve_while_it_trains_and_is_still_there_after_coming_ba
     expect(page.locator("[data-testid=stVegaLiteChart]").first).to_be_visible(timeout=A_TRAINING)
     finish(page)
     read_report(page)
+
+
+@pytest.mark.timeout(900)
+def test_sft_from_the_button_to_what_it_writes(train_page: Page, screenshots: Path) -> None:
+    pytest.importorskip("transformers")
+    page = train_page
+    page.get_by_role("radio", name="Policy: SFT").click()
+    expect(page.get_by_role("combobox", name="Begins from")).to_be_visible()
+    page.get_by_text("Advanced settings").click()
+    text = page.locator(".st-key-train-advanced-sft textarea")
+    text.fill("max_steps: 12\neval_every: 4")
+    text.press("Control+Enter")
+    expect(page.get_by_text("Changed: max_steps 12, eval_every 4")).to_be_visible()
+    page.get_by_text("Advanced settings").click()
+    page.screenshot(path=screenshots / "sft-form.png", full_page=True)
+    train_button(page).click()
+    expect(page.get_by_text("Under way")).to_be_visible(timeout=30_000)
+    expect(page.get_by_role("heading", name="Last training")).to_be_visible(timeout=A_TRAINING)
+    expect(page.get_by_test_id("stMetric").filter(has_text="Validation loss")).to_be_visible()
+    expect(page.get_by_text("What it writes, at step 12")).to_be_visible()
+    page.screenshot(path=screenshots / "sft-run.png", full_page=True)
+    page.get_by_role("radio", name="Policy: DPO").click()
+    expect(page.get_by_role("combobox", name="Begins from")).to_have_value(re.compile("SFT, tiny, full"))
+    page.screenshot(path=screenshots / "dpo-form.png", full_page=True)

@@ -15,6 +15,7 @@ from typing import IO, Any, Literal
 
 from annotate_app.access import Actor
 from annotate_app.store.contents import stage_contents
+from annotate_app.store.staged_judgments import stage_judgments
 from annotate_app.store.store import Store
 from rewardkit.columns import Form, Reading, detect_reading
 from rewardkit.conversations import RowError
@@ -134,10 +135,11 @@ def import_comparisons(
             raise BadRowsError(stage.bad)
         staged = (comparison for comparison, _ in unspool(spool))
         num_labels = 0
-        with stage_contents(staged) as contents, store.together():
+        labels = _labels(spool) if options.labels else ()
+        with stage_contents(staged) as contents, stage_judgments(labels) as judgments, store.together():
             added = store.comparisons.add_staged(actor, project_id, contents, overlap=options.overlap)
             if options.labels:
-                num_labels = store.judgments.import_many(actor, project_id, _labels(spool)).num_added
+                num_labels = store.judgments.import_staged(actor, project_id, judgments).num_added
     return Imported(
         num_rows=stage.num_rows,
         num_added=added.num_added,

@@ -20,6 +20,7 @@ from annotate_app.access import Actor
 from annotate_app.design import Design
 from annotate_app.importing import Tell, read_comparisons, unspool
 from annotate_app.importing_judgments import BallotOptions, stage_judgments
+from annotate_app.store import staged_judgments
 from annotate_app.store.comparisons import Gold
 from annotate_app.store.contents import StagedContents, stage_contents
 from annotate_app.store.judgments import Decision
@@ -66,8 +67,9 @@ def import_project(
         if (folder / "judgments.jsonl").stat().st_size:
             stage_judgments([folder / "judgments.jsonl"], BallotOptions(), written, judgments, tell)
         contents = stack.enter_context(stage_contents(parts.comparisons))
+        staged = stack.enter_context(staged_judgments.stage_judgments(unspool(judgments)))
         stack.enter_context(store.together())
-        return _write_parts(store, actor, parts, contents, judgments, name)
+        return _write_parts(store, actor, parts, contents, staged, name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +123,7 @@ def _write_parts(
     # Before their judgments, which then fill the slots of their groups.
     pseudonyms = not parts.about.get("names", False)
     num_accounts = store.projects.import_members(actor, project.id, parts.members, pseudonyms=pseudonyms)
-    num_judgments = store.judgments.import_many(actor, project.id, unspool(judgments)).num_added
+    num_judgments = store.judgments.import_staged(actor, project.id, judgments).num_added
     for key, decision in parts.decisions.items():
         store.judgments.adjudicate(actor, project.id, key, decision)
     return ImportedProject(

@@ -16,6 +16,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 DEFAULT_URL = "sqlite:///data/tiebreak.db"
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
 
 
 def database_url(url: str | None = None) -> str:
@@ -153,6 +154,13 @@ def bulk_insert(
             copy.write_row(row)
 
 
+def bulk_execute(connection: Connection, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
+    """Runs a statement for each row of driver values, which take the places of its question marks."""
+    if rows:
+        marked = statement if connection.dialect.name == "sqlite" else statement.replace("?", "%s")
+        connection.exec_driver_sql(marked, list(rows))
+
+
 def read_pairs(connection: Connection, query: Select) -> dict[Any, Any]:
     """The rows of a query of two columns, the second by the first."""
     return {row[0]: row[1] for row in connection.execute(query)}
@@ -187,4 +195,4 @@ def _create_engine(url: str) -> Engine:
 
 def to_json(value: object) -> str:
     """JSON as it is stored: with its letters as they are, so that a search finds them."""
-    return json.dumps(value, ensure_ascii=False)
+    return _ENCODER.encode(value)

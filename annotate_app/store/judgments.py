@@ -9,8 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
-from typing import Literal, get_args
+from typing import IO, Literal, get_args
 
 from sqlalchemy import insert, select
 
@@ -23,6 +22,7 @@ from annotate_app.store.foreign import import_batch
 from annotate_app.store.rights import checked_content, lock_design, require_member
 from annotate_app.store.simulated import SimulatedAnswer, insert_simulated
 from annotate_app.store.slots import BATCH
+from annotate_app.store.staged_judgments import stage_judgments, staged_batches
 from annotate_app.store.votes import read_votes
 from annotate_app.votes import Votes
 from rewardkit.data import Judgment
@@ -97,16 +97,18 @@ class Judgments:
         Raises:
             ValueError: if a comparison is not in the project.
         """
+        with stage_judgments(judgments) as staged:
+            return self.import_staged(actor, project_id, staged)
+
+    def import_staged(self, actor: Actor, project_id: int, staged: IO[bytes]) -> Added:
+        """As `import_many`, of judgments that were made ready before (`staged_judgments`). Lead or above."""
         num_added = num_seen = 0
-        stream = iter(judgments)
-        batch = list(islice(stream, BATCH))
         with self._database.write() as connection:
             require_member(connection, actor, project_id, "importing judgments", "lead")
             lock_design(connection, project_id)
-            while batch:
+            for batch in staged_batches(staged):
                 num_added += import_batch(connection, project_id, batch)
                 num_seen += len(batch)
-                batch = list(islice(stream, BATCH))
             added = Added(num_added=num_added, num_existing=num_seen - num_added)
             if num_added:
                 detail = {"num_added": num_added, "num_existing": added.num_existing}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,9 +10,11 @@ from typing import Literal
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
-from annotate_app.store import foreign, tables
+from annotate_app.store import tables
+from annotate_app.store.answers import plain_criteria
 from annotate_app.store.comparisons import keys_to_ids
 from annotate_app.store.slots import JUDGED, OPEN, batches
+from annotate_app.store.staged_judgments import check_texts
 from rewardkit.data import Judgment
 
 Kind = Literal["work", "gold", "repeat", "qualification"]
@@ -48,7 +51,7 @@ def insert_simulated(connection: Connection, project_id: int, answers: Sequence[
             raise ValueError(f"{given.annotator!r} is not a simulated member of the project")
         pair = (comparison_ids[given.comparison_id], user_ids[given.annotator])
         event_id = f"simulated-{project_id}-{pair[0]}-{pair[1]}-{answer.kind}"
-        rows.append(foreign.judgment_row(project_id, pair, event_id, given) | {"kind": answer.kind})
+        rows.append(_judgment_row(project_id, pair, event_id, given) | {"kind": answer.kind})
     _take_open_slots(connection, [row for row in rows if row["kind"] == "work" and row["choice"] != "skip"])
     _make_slots(connection, [row for row in rows if row["kind"] != "work" or row["choice"] == "skip"])
     for part in batches(rows):
@@ -107,3 +110,27 @@ def _make_slots(connection: Connection, rows: list[dict[str, object]]) -> None:
     for row in rows:
         if row["choice"] != "skip":
             row["slot_id"] = found[row["comparison_id"], row["user_id"], row["kind"]]  # type: ignore[index]
+
+
+def _judgment_row(project_id: int, pair: tuple[int, int], event_id: str, judgment: Judgment) -> dict[str, object]:
+    """A simulated judgment as a row, still without its slot; raises ValueError for texts that cannot be stored."""
+    check_texts(judgment)
+    return {
+        "project_id": project_id,
+        "comparison_id": pair[0],
+        "user_id": pair[1],
+        "slot_id": None,
+        "kind": "work",
+        "event_id": event_id,
+        "choice": judgment.choice,
+        "strength": judgment.strength,
+        "criteria": plain_criteria(judgment.criteria),
+        "flags": {side: list(names) for side, names in judgment.flags.items()},
+        "rationale": judgment.rationale,
+        "reason": judgment.reason,
+        "seconds": judgment.seconds,
+        "shown_left": judgment.shown_left,
+        "rubric_version": judgment.rubric_version,
+        "newest": True,
+        "created_at": judgment.created_at or time.time(),
+    }

@@ -194,7 +194,7 @@ def test_labels_that_cannot_be_stored_leave_no_comparison(store, make_project, t
     def fail(*_):
         raise OSError("no space left")
 
-    monkeypatch.setattr(store.judgments, "import_many", fail)
+    monkeypatch.setattr(store.judgments, "import_staged", fail)
     options = ImportOptions(labels=True)
     with pytest.raises(OSError, match="no space left"):
         import_comparisons(store, ADMIN, project.id, [tmp_path / "rows.jsonl"], options)

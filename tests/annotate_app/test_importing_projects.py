@@ -52,7 +52,7 @@ def row_counts(store: Store) -> dict[str, int]:
 
 
 @pytest.mark.parametrize(
-    "step", ["create", "set_priorities", "set_gold", "import_members", "import_many", "adjudicate"]
+    "step", ["create", "set_priorities", "set_gold", "import_members", "import_staged", "adjudicate"]
 )
 def test_a_failure_at_any_step_leaves_nothing(
     store: Store, exported: Path, monkeypatch: pytest.MonkeyPatch, step: str

@@ -14,6 +14,7 @@ from annotate_app.store.comparisons import Gold
 from annotate_app.store.contents import stage_contents
 from annotate_app.store.judgments import Decision
 from annotate_app.store.projects import Project
+from annotate_app.store.staged_judgments import stage_judgments
 from annotate_app.store.store import Store
 
 ADMIN = Actor.command_line()
@@ -29,6 +30,11 @@ def simulate(store: Store, actor: Actor, project: Project) -> None:
 def add_staged(store: Store, actor: Actor, project: Project) -> None:
     with stage_contents([]) as staged:
         store.comparisons.add_staged(actor, project.id, staged)
+
+
+def import_staged(store: Store, actor: Actor, project: Project) -> None:
+    with stage_judgments([]) as staged:
+        store.judgments.import_staged(actor, project.id, staged)
 
 
 # By function: the least role that may call it, and whether it has to be a member of the project.
@@ -66,6 +72,7 @@ TABLE: dict[str, tuple[str, bool, Callable[[Store, Actor, Project], object]]] = 
     "judgments.of_comparison": ("adjudicator", True, lambda s, a, p: s.judgments.of_comparison(a, p.id, "c0")),
     "judgments.votes": ("adjudicator", True, lambda s, a, p: s.judgments.votes(a, p.id)),
     "judgments.import_many": ("lead", True, lambda s, a, p: s.judgments.import_many(a, p.id, [])),
+    "judgments.import_staged": ("lead", True, import_staged),
     "judgments.add_simulated": ("lead", True, simulate),
     "judgments.adjudicate": (
         "adjudicator",

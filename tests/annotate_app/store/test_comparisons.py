@@ -219,13 +219,13 @@ def test_judgments_submitted_during_imports_all_arrive(
     with ThreadPoolExecutor(2) as pool:
         imports = [pool.submit(bring_in, start) for start in (1000, 2000)]
         num_judged = 0
-        while not all(each.done() for each in imports):
+        while num_judged < 20 or not all(each.done() for each in imports):
             (lease, *_) = store.work.lease(annotator, project.id, count=1)
             answer(store, annotator, work, lease, lease_count=1)
             num_judged += 1
     # 2000 to 2999 come twice.
     assert sum(each.result() for each in imports) == 3000
-    assert len(list(store.judgments.iterate(ADMIN, project.id))) == num_judged > 10
+    assert len(list(store.judgments.iterate(ADMIN, project.id))) == num_judged
     assert store.comparisons.count(ADMIN, project.id) == 5 + 500 + 3000
     assert store.check() == []
 

@@ -211,3 +211,22 @@ def test_a_target_is_top_where_no_token_is_likelier(with_adapters: bool) -> None
     assert found.is_top.tolist() == (logits.argmax(-1) == targets).tolist()
     assert 14 <= int(found.is_top.sum()) < 40
     assert token_logps(hidden, module, targets, block=4).is_top is None
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_gpu_gives_the_same(dtype: torch.dtype) -> None:
+    hidden, head, targets = make(300, 64, 5000)
+    head.weight.data /= 8.0
+    expected = naive(hidden, head, targets, LogitForm())
+    expected_gradients = gradients(expected.logps, hidden, *head.parameters())
+    states, head = hidden.detach().cuda().requires_grad_(), head.cuda()
+    with torch.autocast("cuda", dtype, enabled=dtype != torch.float32):
+        found = token_logps(states, head, targets.cuda(), with_entropy=True)
+    is_exact = dtype == torch.float32
+    torch.testing.assert_close(found.logps.cpu(), expected.logps, atol=1e-4 if is_exact else 0.05, rtol=0.0)
+    weights = torch.linspace(-1.0, 2.0, 300, device="cuda")
+    found_gradients = torch.autograd.grad((found.logps * weights).sum(), (states, *head.parameters()))
+    for one, other in zip(found_gradients, expected_gradients, strict=True):
+        assert (one.cpu() - other).norm() < (1e-4 if is_exact else 0.02) * other.norm()

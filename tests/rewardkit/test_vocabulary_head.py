@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 
 import pytest
 import torch
@@ -93,7 +94,7 @@ def test_gradcheck(form: LogitForm) -> None:
     hidden, head, targets = make(4, 3, 7, dtype=torch.float64)
 
     def run(states: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        return vocabulary_head._BlockwiseLogps.apply(states, weight, bias, targets, form, 3, False)[0]
+        return vocabulary_head._BlockwiseLogps.apply(states, weight, bias, targets, form, 3, 0, False)[0]
 
     assert torch.autograd.gradcheck(run, (hidden, head.weight, head.bias))
 
@@ -182,6 +183,31 @@ def test_kept_logits_stay_within_their_bytes(monkeypatch: pytest.MonkeyPatch) ->
     with torch.autograd.graph.saved_tensors_hooks(lambda tensor: saved.append(tensor) or tensor, lambda tensor: tensor):
         token_logps(hidden, head, targets, block=50)
     assert sum(tensor.shape == (100, 50) for tensor in saved) == 2
+
+
+class _Alive(TorchDispatchMode):
+    """Counts the blocks of logits that are alive at once, at most."""
+
+    def __init__(self, num_elements: int) -> None:
+        super().__init__()
+        self.num_elements, self.found, self.most = num_elements, [], 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        if isinstance(result, Tensor) and result.numel() == self.num_elements:
+            self.found.append(weakref.ref(result))
+        self.most = max(self.most, sum(each() is not None for each in self.found))
+        return result
+
+
+def test_without_gradient_no_logits_are_kept() -> None:
+    hidden, head, targets = make(100, 4, 1000)
+    with _Alive(100 * 50) as trained:
+        token_logps(hidden, head, targets, block=50)
+    with torch.no_grad(), _Alive(100 * 50) as scored:
+        token_logps(hidden, head, targets, block=50)
+    assert trained.most >= 20
+    assert scored.most <= 5
 
 
 def test_no_tokens_give_no_logps() -> None:

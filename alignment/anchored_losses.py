@@ -124,8 +124,8 @@ def kto_loss(
     """
     ratios = exact(logratios)
     lead = beta * (ratios - kl.detach())
-    losses = _weighed(torch.sigmoid(-lead), torch.sigmoid(lead), is_desirable, desirable_weight, undesirable_weight)
-    return UnpairedLoss(losses=losses, rewards=beta * ratios.detach())
+    desirable, undesirable = desirable_weight * torch.sigmoid(-lead), undesirable_weight * torch.sigmoid(lead)
+    return UnpairedLoss(losses=torch.where(is_desirable, desirable, undesirable), rewards=beta * ratios.detach())
 
 
 def apo_zero_unpaired_loss(
@@ -155,7 +155,3 @@ def apo_zero_unpaired_loss(
         desirable_weight=desirable_weight,
         undesirable_weight=undesirable_weight,
     )
-
-
-def _weighed(good: Tensor, bad: Tensor, is_desirable: Tensor, good_weight: float, bad_weight: float) -> Tensor:
-    return torch.where(is_desirable, good_weight * good, bad_weight * bad)

@@ -7,6 +7,7 @@ beta, the further the policy moves before a pair counts as learned.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -63,7 +64,7 @@ def sigmoid_loss(
 
     losses = -((1 - e) log sigma(beta d - m) + e log sigma(-beta d - m)),  d = chosen minus rejected log-ratio.
     e = 0, m = 0: Rafailov et al. 2023, eq. 7 (arXiv 2305.18290). e > 0: conservative DPO, Mitchell 2023, "A note on
-    DPO with noisy preferences". m: DPO with an offset, Amini et al. 2024, section 4 (arXiv 2402.10571).
+    DPO with noisy preferences". m: DPO with an offset, Amini et al. 2024 (arXiv 2402.10571).
 
     Args:
         chosen_logratios, rejected_logratios: (B,) float, nats.
@@ -161,10 +162,9 @@ def exo_pair_loss(
         raise ValueError(f"label_smoothing is {label_smoothing}, allowed is between 0 and 0.5")
     chosen, rejected = exact(chosen_logratios), exact(rejected_logratios)
     scaled = beta * (chosen - rejected)
-    label = torch.tensor(label_smoothing, dtype=scaled.dtype)
-    losses = torch.sigmoid(scaled) * (F.logsigmoid(scaled) - torch.log1p(-label).item())
-    losses = losses + torch.sigmoid(-scaled) * (F.logsigmoid(-scaled) - label.log().item())
-    return paired(losses, chosen, rejected, beta)
+    kept = torch.sigmoid(scaled) * (F.logsigmoid(scaled) - math.log1p(-label_smoothing))
+    flipped = torch.sigmoid(-scaled) * (F.logsigmoid(-scaled) - math.log(label_smoothing))
+    return paired(kept + flipped, chosen, rejected, beta)
 
 
 def discopop_loss(chosen_logratios: Tensor, rejected_logratios: Tensor, *, beta: float, tau: float = 0.05) -> PairLoss:

@@ -61,7 +61,7 @@ def pair_loss(
     With soft labels, the expectation over which completion is preferred:
     losses = p loss(chosen, rejected) + (1 - p) loss(rejected, chosen).
     For `sigmoid` that is the cross-entropy to p; for `ipo`, up to a constant, the squared distance of the log-ratios
-    per token from (2 p - 1) / (2 beta) (Azar et al. 2023, eq. 13).
+    per token from (2 p - 1) / (2 beta).
 
     Args:
         p_chosen: (B,) float, 0 to 1, probability that chosen is better; None is 1.

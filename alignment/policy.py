@@ -6,6 +6,7 @@ weights without them, so that they are in memory once.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from rewardkit import attention
 from rewardkit.adapters import adapt
 from rewardkit.logps import can_pack_policy
 from rewardkit.model import PRESETS, four_bits, preset_config, recompute_activations, switch_off_dropout
+from rewardkit.policy_model import adapter_base
 from rewardkit.tokens import load_tokenizer, train_tokenizer
 
 if TYPE_CHECKING:
@@ -111,7 +113,7 @@ def check_model(model: str) -> int | None:
     from transformers import AutoConfig
 
     try:
-        return getattr(AutoConfig.from_pretrained(model), "max_position_embeddings", None)
+        return getattr(AutoConfig.from_pretrained(adapter_base(model) or model), "max_position_embeddings", None)
     except (OSError, ValueError) as error:
         raise ValueError(f"model {model!r}, allowed are {', '.join(PRESETS)}, a folder, a hub id: {error}") from error
 
@@ -146,7 +148,7 @@ def load_network(
     dtype: torch.dtype = torch.float32,
     load_in_4bit: bool = False,
 ) -> PreTrainedModel:
-    """A causal language model from a folder or hub id, ready for packed rows, dropout off.
+    """A causal language model from a folder or hub id, ready for packed rows, dropout off; an adapter is merged.
 
     Raises:
         ImportError: if 4 bits are asked for and bitsandbytes is missing.
@@ -154,11 +156,18 @@ def load_network(
     from transformers import AutoModelForCausalLM
 
     attention.register()
+    base = adapter_base(path)
     network = AutoModelForCausalLM.from_pretrained(
-        path, dtype=dtype, quantization_config=four_bits() if load_in_4bit else None
+        base or path, dtype=dtype, quantization_config=four_bits() if load_in_4bit else None
     )
     if len(tokenizer) > network.get_input_embeddings().weight.shape[0]:  # pyright: ignore
         network.resize_token_embeddings(len(tokenizer))
+    if base:
+        from peft import PeftModel
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by a name that goes with version 6
+            network = PeftModel.from_pretrained(network, str(path)).merge_and_unload()  # pyright: ignore
     switch_off_dropout(network)
     return network
 

@@ -201,7 +201,7 @@ def _pieces(turns: tuple[Message, ...], tokenizer: PreTrainedTokenizerBase, all_
             raise ValueError(
                 "the tokenizer's chat template rewrites earlier turns of a conversation: train on the last turn only"
             )
-        written = completion_text(turns[:number], turn.content, tokenizer)
+        written = completion_text(turns[:number], turn.content, tokenizer, start=before)
         pieces += [(before[len(said) :], False), (written, True)]
         said = before + written
     return pieces

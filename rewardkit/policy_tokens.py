@@ -23,13 +23,18 @@ def prompt_text(prompt: Sequence[Message], tokenizer: PreTrainedTokenizerBase) -
     return str(tokenizer.apply_chat_template(turns(prompt), add_generation_prompt=True, tokenize=False))
 
 
-def completion_text(prompt: Sequence[Message], completion: str, tokenizer: PreTrainedTokenizerBase) -> str:
+def completion_text(
+    prompt: Sequence[Message], completion: str, tokenizer: PreTrainedTokenizerBase, *, start: str | None = None
+) -> str:
     """What the policy has to write after `prompt_text`: the completion and the end token of its turn.
 
     What a template puts behind the end token is left out. Where a template rewrites what stands before the completion
     (it drops earlier thoughts, say), or ends a turn without a special token, the completion is followed by EOS.
+
+    Args:
+        start: the `prompt_text`, where it is known already.
     """
-    start = prompt_text(prompt, tokenizer)
+    start = prompt_text(prompt, tokenizer) if start is None else start
     (whole,) = conversation_texts(prompt, [completion], tokenizer)
     if whole.startswith(start + completion):
         end = whole[len(start + completion) :].rstrip()
@@ -68,10 +73,11 @@ def policy_rows(
         raise ValueError(f"max_length is {max_length}, allowed is 2 or more: a token of the prompt and one after it")
     if tokenizer.eos_token is None:
         raise ValueError("the tokenizer has no EOS token to end a completion with")
-    starts = policy_prompts(prompts, tokenizer)
+    start_texts = [prompt_text(prompt, tokenizer) for prompt in prompts]
+    starts = _tokenise(start_texts, tokenizer)
     texts = [
-        completion_text(prompt, completion, tokenizer)
-        for prompt, row in zip(prompts, completions, strict=True)
+        completion_text(prompt, completion, tokenizer, start=start)
+        for prompt, row, start in zip(prompts, completions, start_texts, strict=True)
         for completion in row
     ]
     ids = iter(_tokenise(texts, tokenizer))

@@ -93,7 +93,8 @@ def token_logps(
         raise ValueError(f"block is {block}, allowed is 1 or more")
     form = form or LogitForm()
     if type(head) is torch.nn.Linear:
-        options = (form, block, with_entropy)
+        most_kept_bytes = KEPT_BYTES if torch.is_grad_enabled() else 0
+        options = (form, block, most_kept_bytes, with_entropy)
         logps, entropy, is_top = _BlockwiseLogps.apply(hidden, head.weight, head.bias, targets, *options)
     else:
         parts = []
@@ -157,13 +158,13 @@ class _BlockwiseLogps(torch.autograd.Function):
         targets: Tensor,
         form: LogitForm,
         block_size: int,
+        most_kept_bytes: int,
         with_entropy: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
         dtype = torch.promote_types(hidden.dtype, weight.dtype)
         if torch.is_autocast_enabled(hidden.device.type):
             dtype = torch.get_autocast_dtype(hidden.device.type)
         exact = torch.promote_types(dtype, torch.float32)
-        trained = any(ctx.needs_input_grad)
         states = _scaled(hidden, form).to(dtype)
         target_logits = torch.empty(len(targets), dtype=exact, device=hidden.device)
         log_masses, expected, highest, kept = [], [], [], []
@@ -178,7 +179,7 @@ class _BlockwiseLogps(torch.autograd.Function):
                     expected.append((exact_logits.softmax(-1) * exact_logits).sum(-1))
                     highest.append(exact_logits.amax(-1))
                 kept_bytes += logits.nbytes
-                if trained and kept_bytes <= KEPT_BYTES:
+                if kept_bytes <= most_kept_bytes:
                     kept.append(logits)
         log_mass = torch.stack(log_masses)  # (blocks, C)
         log_total = log_mass.logsumexp(0)
@@ -217,7 +218,7 @@ class _BlockwiseLogps(torch.autograd.Function):
                 if bias_gradient is not None:
                     bias_gradient[part] = pulls.sum(0, dtype=logps.dtype) * form.factor
         hidden_result = _scaled(hidden_gradient, form).to(ctx.hidden_dtype) if wants_hidden else None
-        return hidden_result, weight_gradient, bias_gradient, None, None, None, None
+        return hidden_result, weight_gradient, bias_gradient, None, None, None, None, None
 
 
 def _logits(states: Tensor, weight: Tensor, bias: Tensor | None, block: _Block, form: LogitForm) -> Tensor:

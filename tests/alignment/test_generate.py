@@ -99,7 +99,7 @@ def test_logps_are_those_of_a_whole_forward_pass(name: str, temperature: float, 
 
 @pytest.mark.parametrize("name", ["llama", "gpt2"])
 def test_logps_are_those_that_training_computes(name: str) -> None:
-    policy = make_policy(name, "sdpa")
+    policy = make_policy(name, "sdpa").eval()
     groups = generate(policy, PROMPTS, Sampling(temperature=0.7, max_new_tokens=6, end_ids=(END,)), num_samples=2)
     rows = [Branched(prompt=group[0].prompt, branches=tuple(one.completion for one in group)) for group in groups]
     found = completion_logps(policy, rows, temperature=0.7, packed=can_pack_policy(policy))

@@ -105,6 +105,25 @@ def test_an_adapter_by_itself_gives_the_trained_policy(tmp_path: Path) -> None:
     torch.testing.assert_close(found, trained, atol=1e-4, rtol=1e-5)
 
 
+def test_training_goes_on_from_an_adapter_s_folder(tmp_path: Path) -> None:
+    base_model(tmp_path / "base", "llama")
+    policy = build(tmp_path / "base", lora=True, lora_rank=4)
+    with torch.no_grad():
+        for parameter in policy.network.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.05)
+        trained = completion_logps(policy.network, ROWS, packed=True).sums()
+    assert policy.adapted is not None
+    policy.adapted.save_pretrained(str(tmp_path / "adapter"))
+    policy.tokenizer.save_pretrained(tmp_path / "adapter")
+    assert check_model(str(tmp_path / "adapter")) == 2048
+    again = build(tmp_path / "adapter")
+    assert not any("lora" in name for name, _ in again.network.named_parameters())
+    with torch.no_grad():
+        found = completion_logps(again.network, ROWS, packed=True).sums()
+    torch.testing.assert_close(found, trained, atol=1e-4, rtol=1e-5)
+
+
 def test_a_pad_token_that_is_eos_adds_no_token_to_the_distribution(tmp_path: Path) -> None:
     base_model(tmp_path / "base", "llama", pad="eos")
     policy = build(tmp_path / "base")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 
 import pytest
 import torch
@@ -93,7 +94,7 @@ def test_gradcheck(form: LogitForm) -> None:
     hidden, head, targets = make(4, 3, 7, dtype=torch.float64)
 
     def run(states: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        return vocabulary_head._BlockwiseLogps.apply(states, weight, bias, targets, form, 3, False)[0]
+        return vocabulary_head._BlockwiseLogps.apply(states, weight, bias, targets, form, 3, 0, False)[0]
 
     assert torch.autograd.gradcheck(run, (hidden, head.weight, head.bias))
 
@@ -184,6 +185,31 @@ def test_kept_logits_stay_within_their_bytes(monkeypatch: pytest.MonkeyPatch) ->
     assert sum(tensor.shape == (100, 50) for tensor in saved) == 2
 
 
+class _Alive(TorchDispatchMode):
+    """Counts the blocks of logits that are alive at once, at most."""
+
+    def __init__(self, num_elements: int) -> None:
+        super().__init__()
+        self.num_elements, self.found, self.most = num_elements, [], 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        if isinstance(result, Tensor) and result.numel() == self.num_elements:
+            self.found.append(weakref.ref(result))
+        self.most = max(self.most, sum(each() is not None for each in self.found))
+        return result
+
+
+def test_without_gradient_no_logits_are_kept() -> None:
+    hidden, head, targets = make(100, 4, 1000)
+    with _Alive(100 * 50) as trained:
+        token_logps(hidden, head, targets, block=50)
+    with torch.no_grad(), _Alive(100 * 50) as scored:
+        token_logps(hidden, head, targets, block=50)
+    assert trained.most >= 20
+    assert scored.most <= 5
+
+
 def test_no_tokens_give_no_logps() -> None:
     hidden, head, targets = make(5, 4, 100)
     found = token_logps(hidden[:0], head, targets[:0], with_entropy=True)
@@ -211,3 +237,22 @@ def test_a_target_is_top_where_no_token_is_likelier(with_adapters: bool) -> None
     assert found.is_top.tolist() == (logits.argmax(-1) == targets).tolist()
     assert 14 <= int(found.is_top.sum()) < 40
     assert token_logps(hidden, module, targets, block=4).is_top is None
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_gpu_gives_the_same(dtype: torch.dtype) -> None:
+    hidden, head, targets = make(300, 64, 5000)
+    head.weight.data /= 8.0
+    expected = naive(hidden, head, targets, LogitForm())
+    expected_gradients = gradients(expected.logps, hidden, *head.parameters())
+    states, head = hidden.detach().cuda().requires_grad_(), head.cuda()
+    with torch.autocast("cuda", dtype, enabled=dtype != torch.float32):
+        found = token_logps(states, head, targets.cuda(), with_entropy=True)
+    is_exact = dtype == torch.float32
+    torch.testing.assert_close(found.logps.cpu(), expected.logps, atol=1e-4 if is_exact else 0.05, rtol=0.0)
+    weights = torch.linspace(-1.0, 2.0, 300, device="cuda")
+    found_gradients = torch.autograd.grad((found.logps * weights).sum(), (states, *head.parameters()))
+    for one, other in zip(found_gradients, expected_gradients, strict=True):
+        assert (one.cpu() - other).norm() < (1e-4 if is_exact else 0.02) * other.norm()

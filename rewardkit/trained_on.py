@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
 from rewardkit.config import RewardConfig
 from rewardkit.data import Preference
-from rewardkit.training_data import load_training_data
+from rewardkit.training_data import DataOptions, load_training_data
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ def read_trained_on(model: str) -> TrainedOn | None:
     if run_dir is None:
         return None
     values = yaml.safe_load((run_dir / "config.yaml").read_text(encoding="utf-8"))
-    known = {each.name for each in fields(RewardConfig)}
-    config = RewardConfig(**{name: value for name, value in values.items() if name in known})
+    options = {name: values[name] for name in vars(DataOptions) if name in values}  # whatever was trained on them
+    config = RewardConfig(model=model, out=str(run_dir), **options)
     loaded = load_training_data(config, run_dir)
     return TrainedOn(place=run_dir, train=loaded.train, held_out=loaded.held_out)

@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
-PROGRAMS = {"annotate-app": "annotate_app", "rewardkit": "rewardkit"}
+PROGRAMS = {"annotate-app": "annotate_app", "rewardkit": "rewardkit", "alignment": "alignment"}
 
 
 def commands() -> list[list[str]]:

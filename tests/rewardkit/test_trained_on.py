@@ -14,7 +14,9 @@ from rewardkit.training_data import load_training_data
 
 def test_a_run_of_a_policy_tells_its_rows_like_one_of_a_reward_model(tmp_path: Path) -> None:
     data, run = tmp_path / "pairs.jsonl", tmp_path / "run"
-    rows = [{"prompt": f"How many, {number}?", "chosen": f"{number}.", "rejected": "Who knows?"} for number in range(40)]
+    rows = [
+        {"prompt": f"How many, {number}?", "chosen": f"{number}.", "rejected": "Who knows?"} for number in range(40)
+    ]
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
     run.mkdir()
     options = {"data": str(data), "eval_share": 0.4, "seed": 3}

@@ -163,12 +163,24 @@ def train_policy(
     if trained.cancelled or not run or not loaded:
         return None
     results = results_of(trained, found, prepared, policy)
-    policy.save(run.dir)
-    data = f"{loaded.description}\n\nSHA-256 of the rows in their order: `{loaded.data_hash}`"
-    write_model_card(run.dir, config, recipe.method, data=data, results=results)
-    push_to_hub(config, run.dir)
+    finish(config, run, loaded, policy, recipe.method, results)
     checkpoint.remove()
     return results
+
+
+def finish(
+    config: TrainingConfig,
+    run: Run,
+    loaded: LoadedRows[Row],
+    policy: Policy,
+    method: str,
+    results: Mapping[str, Any],
+) -> None:
+    """Saves the model and its card into the run, and uploads both where that is asked for."""
+    policy.save(run.dir)
+    data = f"{loaded.description}\n\nSHA-256 of the rows in their order: `{loaded.data_hash}`"
+    write_model_card(run.dir, config, method, data=data, results=results)
+    push_to_hub(config, run.dir)
 
 
 def with_precomputed(prepared: Prepared, config: PreferenceConfig, forward: Forward, *, is_first: bool) -> Prepared:

@@ -1,0 +1,230 @@
+"""In a world of known worth: does DPO on what people said raise the gold reward over SFT, and what does beta do?
+
+Simulated annotators judge pairs of replies; a `tiny` policy is made here and fine-tuned on the replies as they come
+(SFT), then by DPO from the shares of votes at several betas. Both then answer held-out messages, and the gold reward is
+read off what they write (`rewardkit.world.read_traits`). KL to the SFT policy is k1, from the DPO policy's own samples.
+
+Gold is worth of words alone (manners, padding, sentences that are whole): after minutes of SFT such a policy writes the
+world's sentences but does not yet read the message. `--whole` takes the world's own weights, most of which are for
+the step and the amount that fit the message. A policy that cannot tell them learns from chosen replies, which name
+steps and amounts more often, to name them too, and wrong ones: gold falls. It takes many more `--sft-epochs`.
+The loss keeps a term of the likelihood of chosen replies (`--sft-weight`): pairs that the policy did not write itself
+push so young a policy off its sentences otherwise, which shows as a KL of tens of nats and a lower gold.
+
+    python tests/benchmarks/dpo_gold_world.py [--seeds 0,1,2] [--betas 0.03,0.1,0.3,1] [--json]
+
+Needs no network and no GPU. A seed takes minutes on two cores; `--seeds 0 --betas 0.1` is the shortest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from alignment.__main__ import main as alignment
+from alignment.evaluation_config import SampleConfig
+from alignment.sample_metrics import estimate_kl
+from alignment.sampler import Sampler, load_samplers
+from rewardkit.data import Message
+from rewardkit.metrics import Interval, difference_interval
+from rewardkit.preference_rows import turn, turns
+from rewardkit.simulation import SimulatedAnnotator, simulate_judgments
+from rewardkit.world import WEIGHTS, World
+from rewardkit.writing import write_rows
+
+NUM_TRAIN, NUM_HELD_OUT, NUM_SAMPLES = 600, 50, 2
+SFT_EPOCHS, DPO_EPOCHS, BATCH = 4, 1, 16
+MANNERS = dict.fromkeys(WEIGHTS, 0.0) | {"polite": 1.5, "blames": -2.0, "padding": -0.75}
+ANNOTATORS = [SimulatedAnnotator(name=f"sim-{name}") for name in ("ada", "ben", "cyd", "dov", "eve")]
+OVERLAP = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """One policy of one seed on the held-out messages.
+
+    Attributes:
+        beta: 0 is SFT alone.
+        gold: mean gold reward of its replies.
+        gain: gold minus that of SFT, paired by message; None for SFT.
+        kl: nats a reply.
+        words: of a reply.
+        training_s: wall clock of its own training.
+    """
+
+    seed: int
+    beta: float
+    gold: Interval
+    gain: Interval | None
+    kl: float
+    words: float
+    cut: float
+    training_s: float
+
+
+def write_data(world: World, folder: Path, seed: int) -> None:
+    """demonstrations.jsonl, a reply a message as they come, and preferences.jsonl with shares of votes."""
+    prompts = list(world.prompts())[:NUM_TRAIN]
+    rng = np.random.default_rng([seed, 7])
+    write_rows(
+        folder / "demonstrations.jsonl",
+        (
+            {"prompt": turns(each.prompt), "completion": [turn("assistant", str(each.responses[rng.integers(2)].text))]}
+            for each in prompts
+        ),
+    )
+    items = list(world.comparisons())[:NUM_TRAIN]
+    votes: dict[str, list[float]] = {}
+    for judgment in simulate_judgments(items, ANNOTATORS, overlap=OVERLAP, seed=seed):
+        share = {"a": 1.0, "b": 0.0, "tie": 0.5, "both_bad": 0.5}.get(judgment.choice)
+        if share is not None:
+            votes.setdefault(judgment.comparison_id, []).append(share)
+    rows = []
+    for item in items:
+        p_a = float(np.mean(votes[item.comparison.id]))
+        one, other = item.comparison.completion_a, item.comparison.completion_b
+        chosen, rejected = (one, other) if p_a >= 0.5 else (other, one)
+        p_chosen = max(p_a, 1 - p_a)
+        rows.append(
+            {"prompt": turns(item.comparison.prompt), "chosen": chosen, "rejected": rejected, "p_chosen": p_chosen}
+        )
+    write_rows(folder / "preferences.jsonl", rows)
+
+
+def train(*words: str) -> float:
+    """Runs one training command; seconds it took."""
+    start = time.perf_counter()
+    with contextlib.redirect_stdout(sys.stderr):
+        code = alignment(list(words))
+    if code:
+        raise SystemExit(f"alignment {' '.join(words)} ended with {code}")
+    return time.perf_counter() - start
+
+
+def measure(folder: Path, world: World, held_out: list[tuple[Message, ...]], reference: Sampler | None, seed: int):
+    """(messages x samples,) gold rewards, and the sampler with its completions."""
+    (sampler,) = load_samplers([str(folder)])
+    config = SampleConfig(model=[str(folder)], prompts="-", out="-", max_new_tokens=128, seed=seed)
+    drawn = [one for group in sampler.draw(held_out, config, n=NUM_SAMPLES) for one in group]
+    prompts = [prompt for prompt in held_out for _ in range(NUM_SAMPLES)]
+    gold = np.array([world.gold(prompt, one.text) for prompt, one in zip(prompts, drawn, strict=True)])
+    kl = 0.0
+    if reference:
+        logps = reference.logps([one.sampled for one in drawn], temperature=1.0)
+        own = [np.array(one.sampled.logps) for one in drawn]
+        kl = estimate_kl(
+            own, logps, np.repeat(np.arange(len(held_out)), NUM_SAMPLES), estimator="k1"
+        ).per_sequence.value
+    words = float(np.mean([len(one.text.split()) for one in drawn]))
+    cut = float(np.mean([not one.sampled.finished for one in drawn]))
+    return sampler, gold, kl, words, cut
+
+
+def run_seed(
+    seed: int, betas: list[float], folder: Path, *, sft_epochs: int, sft_weight: float, whole: bool
+) -> list[Result]:
+    """SFT once, then DPO at each beta."""
+    world = World(seed=seed, num_prompts=NUM_TRAIN + NUM_HELD_OUT, weights=WEIGHTS if whole else MANNERS)
+    held_out = [each.prompt for each in world.prompts()][NUM_TRAIN:]
+    write_data(world, folder, seed)
+    common = ["--seed", str(seed), "--batch-size", str(BATCH)]
+    common += ["--sample-every", "0", "--entropy-every", "0", "--eval-every", "1000"]
+    sft = folder / "sft"
+    took = train(
+        *("sft", "--model", "tiny", "--data", str(folder / "demonstrations.jsonl"), "--out", str(sft)),
+        *("--epochs", str(sft_epochs), "--learning-rate", "3e-3", *common),
+    )
+    numbers = np.repeat(np.arange(len(held_out)), NUM_SAMPLES)
+    reference, base, _, words, cut = measure(sft, world, held_out, None, seed)
+    zeros = np.zeros(len(base))
+    found = [
+        Result(
+            seed=seed, beta=0.0, gold=difference_interval(base, zeros, numbers), gain=None, kl=0.0, words=words,
+            cut=cut, training_s=took,
+        )
+    ]  # fmt: skip
+    for beta in betas:
+        out = folder / f"dpo-{beta:g}"
+        took = train(
+            *("dpo", "--model", str(sft), "--data", str(folder / "preferences.jsonl"), "--out", str(out)),
+            *(
+                "--beta",
+                str(beta),
+                "--epochs",
+                str(DPO_EPOCHS),
+                "--learning-rate",
+                "3e-4",
+                *common,
+                "--sft-weight",
+                str(sft_weight),
+            ),
+        )
+        _, gold, kl, words, cut = measure(out, world, held_out, reference, seed)
+        found.append(
+            Result(
+                seed=seed, beta=beta, gold=difference_interval(gold, zeros, numbers),
+                gain=difference_interval(gold, base, numbers), kl=kl, words=words, cut=cut, training_s=took,
+            )
+        )  # fmt: skip
+    return found
+
+
+def table(results: list[Result]) -> str:
+    """For people."""
+    lines = [
+        f"{'seed':>4} {'policy':<12} {'gold (95 %)':>24} {'above SFT (95 %)':>26} "
+        f"{'KL':>7} {'words':>6} {'cut':>5} {'s':>5}"
+    ]
+    for each in results:
+        name = f"DPO {each.beta:g}" if each.beta else "SFT"
+        gold = f"{each.gold.value:+.2f} ({each.gold.low:+.2f} to {each.gold.high:+.2f})"
+        gain = f"{each.gain.value:+.2f} ({each.gain.low:+.2f} to {each.gain.high:+.2f})" if each.gain else ""
+        lines.append(
+            f"{each.seed:>4} {name:<12} {gold:>24} {gain:>26} {each.kl:>7.2f} {each.words:>6.1f} {each.cut:>5.0%} "
+            f"{each.training_s:>5.0f}"
+        )
+    for beta in sorted({each.beta for each in results if each.beta}):
+        gains = [each.gain.value for each in results if each.beta == beta and each.gain]
+        kls = [each.kl for each in results if each.beta == beta]
+        lines.append(
+            f"beta {beta:g}: gold {np.mean(gains):+.2f} above SFT (lowest seed {min(gains):+.2f}), "
+            f"KL {np.mean(kls):.2f}, {len(gains)} seeds"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Runs all seeds and prints."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--seeds", default="0,1,2", help="of the worlds, separated by commas")
+    parser.add_argument("--betas", default="0.03,0.1,0.3,1", help="separated by commas")
+    parser.add_argument("--sft-epochs", type=int, default=SFT_EPOCHS, help="passes over the demonstrations")
+    parser.add_argument("--sft-weight", type=float, default=1.0, help="of the likelihood of chosen replies in DPO")
+    parser.add_argument("--whole", action="store_true", help="the world's own weights, see above")
+    parser.add_argument("--json", action="store_true", help="print the results as JSON")
+    options = parser.parse_args()
+    betas = [float(part) for part in options.betas.split(",")]
+    results: list[Result] = []
+    for seed in (int(part) for part in options.seeds.split(",")):
+        with tempfile.TemporaryDirectory(prefix="tiebreak-gold-") as folder:
+            results += run_seed(
+                seed,
+                betas,
+                Path(folder),
+                sft_epochs=options.sft_epochs,
+                sft_weight=options.sft_weight,
+                whole=options.whole,
+            )
+    print(json.dumps([asdict(each) for each in results], indent=1) if options.json else table(results))
+
+
+if __name__ == "__main__":
+    main()

@@ -55,7 +55,7 @@ def import_judgments(
         AccessError: for anybody below lead.
     """
     actor.require("lead", "importing judgments")
-    written = {item.id: (item.source_a, item.source_b) for item in store.comparisons.iterate(actor, project_id)}
+    written = store.comparisons.sources(actor, project_id)
     with tempfile.TemporaryFile() as spool:
         staged = stage_judgments(sources, options or BallotOptions(), written, spool, tell)
         added = store.judgments.import_many(actor, project_id, unspool(spool))

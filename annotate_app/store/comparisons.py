@@ -184,6 +184,18 @@ class Comparisons:
             for row in connection.execute(query):
                 yield _for_reader(read_comparison(row), actor)
 
+    def sources(self, actor: Actor, project_id: int) -> dict[str, tuple[str, str]]:
+        """By comparison id, what wrote its a and b, without the texts. Lead or above."""
+        query = (
+            select(tables.comparison.c.key, ANSWER_A.c.source, ANSWER_B.c.source)
+            .join(ANSWER_A, ANSWER_A.c.id == tables.comparison.c.response_a)
+            .join(ANSWER_B, ANSWER_B.c.id == tables.comparison.c.response_b)
+            .where(tables.comparison.c.project_id == project_id)
+        )
+        with self._database.read() as connection:
+            require_member(connection, actor, project_id, "reading sources", "lead")
+            return {key: (a, b) for key, a, b in connection.execute(query)}
+
     def count(self, actor: Actor, project_id: int) -> int:
         """The number of comparisons. Adjudicator or above."""
         with self._database.read() as connection:

@@ -54,6 +54,7 @@ def test_what_went_in_comes_out(store: Store, empty: Project) -> None:
     assert list(store.comparisons.iterate(ADMIN, empty.id)) == pairs
     assert store.comparisons.get(ADMIN, empty.id, "p17") == pairs[17]
     assert store.comparisons.count(ADMIN, empty.id) == 2500
+    assert store.comparisons.sources(ADMIN, empty.id) == {item.id: ("one", "two") for item in pairs}
     assert rows(store) == {"prompt": 2500, "response": 5000, "comparison": 2500, "slot": 5000}
     assert store.check() == []
 

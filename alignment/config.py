@@ -38,7 +38,7 @@ class TrainingConfig:
         batch_size: rows per optimizer step.
         token_budget: tokens per micro-batch; steps do not depend on it.
         max_length: tokens kept of a conversation: a prompt is cut at its start, a completion at its end.
-        learning_rate: peak; 0 chooses one for the training and the kind of model.
+        learning_rate: peak; 0 chooses one for the training, by the size of the model and how it is trained.
         epochs: passes over the data.
         max_steps: stop after this many optimizer steps; 0 goes through all epochs.
         warmup_share: share of steps in which the learning rate rises; it then falls to 0 as a cosine.

@@ -174,7 +174,7 @@ def train_dpo(
         texts=lambda row: [*(message.content for message in row.prompt), row.chosen, row.rejected],
         tokenise=partial(rows_for, config),
         objective=lambda forward, reference: DpoObjective(config, forward, reference),
-        learning_rates=LearningRates(made=1e-4, lora=1e-5, full=1e-6),
+        learning_rates=LearningRates(small=1e-4, lora=1e-5, full=1e-6),
         needs_reference=PAIR_LOSSES[config.loss].needs_reference,
     )
     return train_policy(config, run, loaded, interruption, progress, recipe)

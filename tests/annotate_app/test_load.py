@@ -21,6 +21,7 @@ from annotate_app.store import tables
 from annotate_app.store.database import Database
 
 
+@pytest.mark.slow
 def test_every_judgment_is_accounted_for(sqlite_url):
     report = annotators.measure(annotators=5, seconds=3, pause_s=0, comparisons=120, url=sqlite_url)
     assert report.books.balance, report
@@ -29,6 +30,7 @@ def test_every_judgment_is_accounted_for(sqlite_url):
     assert (report.refused, report.ended_early) == (0, 0)
 
 
+@pytest.mark.slow
 def test_the_last_slots_go_to_nobody_twice(sqlite_url):
     names = annotators.prepare(sqlite_url, annotators=5, comparisons=8)
     with annotators.serve(sqlite_url) as (server, process):

@@ -116,6 +116,7 @@ def test_a_failed_job_says_its_last_words(sqlite_store, start_job, start_worker)
     assert failed.message == "exit code 3: ends"
 
 
+@pytest.mark.slow
 def test_only_so_many_run_at_once_and_two_workers_share(sqlite_store, start_job, start_worker):
     queued = [start_job(20) for _ in range(4)]
     start_worker(limit=2)
@@ -152,6 +153,7 @@ def test_cancelling_asks_first(sqlite_store, start_job, start_worker):
     assert "checkpoint saved" in jobs.read_log(ended)
 
 
+@pytest.mark.slow
 def test_cancelling_kills_what_does_not_listen_and_what_it_started(sqlite_store, start_job, start_worker):
     job = start_job(2000, stubborn=True, child=True)
     start_worker()

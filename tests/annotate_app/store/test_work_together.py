@@ -309,6 +309,7 @@ class Office(RuleBasedStateMachine):
         return row.state == 1 or row.leased_until is not None
 
 
+@pytest.mark.slow
 def test_no_interleaving_breaks_the_overlap_or_strands_a_slot(store, make_actor):
     machine = type("Machine", (Office,), {"store": store, "make_actor": staticmethod(make_actor)})
     run_state_machine_as_test(

@@ -5,11 +5,9 @@ Simulated annotators judge pairs of replies; a `tiny` policy is made here and fi
 read off what they write (`rewardkit.world.read_traits`). KL to the SFT policy is k1, from the DPO policy's own samples.
 
 Gold is worth of words alone (manners, padding, sentences that are whole): after minutes of SFT such a policy writes the
-world's sentences but does not yet read the message. `--whole` takes the world's own weights, most of which are for
-the step and the amount that fit the message. A policy that cannot tell them learns from chosen replies, which name
-steps and amounts more often, to name them too, and wrong ones: gold falls. It takes many more `--sft-epochs`.
-The loss keeps a term of the likelihood of chosen replies (`--sft-weight`): pairs that the policy did not write itself
-push so young a policy off its sentences otherwise, which shows as a KL of tens of nats and a lower gold.
+world's sentences but hardly reads the message. `--whole` takes the world's own weights, most of which are for the step
+and the amount that fit the message; by these, gold fell in most runs of seed 0 that were tried. The loss keeps a term
+of the likelihood of chosen replies (`--sft-weight`): on seed 0 DPO without it moved tens of nats away and gold fell.
 
     python tests/benchmarks/dpo_gold_world.py [--seeds 0,1,2] [--betas 0.03,0.1,0.3,1] [--json]
 

@@ -1,5 +1,6 @@
 // What must outlive a reload, in the browser's storage under one person's and project's scope: drafts by pair, an edit
-// under way, events on their way to the server, and judgments that the server refused. A browser without storage works, it only forgets.
+// under way, events on their way to the server, and judgments that the server refused. A browser without storage works,
+// it only forgets.
 
 const OLDEST_DRAFT_MS = 14 * 24 * 3600 * 1000;
 
@@ -30,7 +31,7 @@ export function openKeep(scope) {
       return [];
     }
   };
-  const all = (start) => names(start).map(read).filter(Boolean).sort((a, b) => a.order - b.order);
+  const all = (start) => names(start).map((name) => read(name)).filter(Boolean).sort((a, b) => a.order - b.order);
 
   for (const name of names("draft:")) {
     if (!((read(name) ?? {}).at > Date.now() - OLDEST_DRAFT_MS)) write(name, null);

@@ -198,9 +198,9 @@ def _neighbourhoods(features: np.ndarray, num_neighbours: int) -> tuple[np.ndarr
 
 
 def _spread(values: np.ndarray) -> float:
-    """Standard deviation, ddof = 0; 1 where there is none."""
+    """Standard deviation, ddof = 0; 1 where there is none, or no more than rounding makes of equal values."""
     spread = float(values.std()) if len(values) else 0.0
-    return spread if spread > 0 else 1.0
+    return spread if spread > 1e-12 * float(np.abs(values).max(initial=0.0)) else 1.0
 
 
 def _digamma(num: int) -> np.ndarray:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from rewardkit import attention
-from rewardkit.batch import Branched, pack, pad
+from rewardkit.batch import Branched, PackedBatch, pack, pad
 from rewardkit.model import has_sliding_window
 from rewardkit.vocabulary_head import BLOCK, LogitForm, token_logps
 
@@ -107,7 +107,7 @@ def completion_logps(
         keep = keep.cpu()
         index, targets, branch = index[keep], targets[keep], branch[keep]
     lengths = torch.bincount(branch, minlength=sum(len(row.branches) for row in rows))
-    states = _packed_states(model, rows) if packed else _padded_states(model, rows)
+    states = _packed_states(model, batch) if packed else _padded_states(model, rows)
     found = token_logps(
         states[index.to(states.device)],
         _head_of(model),
@@ -154,10 +154,9 @@ def _input_device(model: PreTrainedModel) -> torch.device:
     return next(model.get_input_embeddings().parameters()).device
 
 
-def _packed_states(model: PreTrainedModel, rows: Sequence[Branched]) -> Tensor:
+def _packed_states(model: PreTrainedModel, batch: PackedBatch) -> Tensor:
     """(T, h) last hidden states of the packed rows."""
     assert model.config._attn_implementation == attention.NAME, "rows would see each other"
-    batch = pack(rows)
     device = _input_device(model)
     with attention.packed_rows(batch):
         return model.base_model(

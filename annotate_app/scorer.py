@@ -217,7 +217,7 @@ def verdict(model: Path, members: np.ndarray, seconds: float) -> Verdict:
     means = members.mean(0)
     stds = members.std(0, ddof=1) if len(members) > 1 else np.zeros(2)
     low, high = np.quantile(probabilities, (0.05, 0.95))
-    normalised = (means - card.score_mean) / card.score_std
+    normalised = card.normalised(means)
     return Verdict(
         rewards=(float(means[0]), float(means[1])),
         stds=(float(stds[0]), float(stds[1])),

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import numpy as np
+
 from rewardkit.runs import write_text
 
 Kind = Literal["heads", "head", "lora", "full", "tfidf"]
@@ -45,6 +47,15 @@ class Card:
     criteria: Sequence[str] = ()
     data_hash: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def has_statistics(self) -> bool:
+        """Whether its scores' mean and standard deviation were measured."""
+        return (self.score_mean, self.score_std) != (0.0, 1.0)
+
+    def normalised(self, rewards: np.ndarray) -> np.ndarray:
+        """Rewards on the scale where held-out chosen completions have mean 0 and standard deviation 1."""
+        return (rewards - self.score_mean) / self.score_std
 
     def write(self, folder: Path) -> None:
         """Writes `rewardkit.json` with the versions of now."""

@@ -33,6 +33,9 @@ from rewardkit.train import Trained, score_rows, train
 from rewardkit.training import TieParameter, member_weights
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from rewardkit.batch import Branched
     from rewardkit.progress import Progress
     from rewardkit.training_data import Loaded
     from rewardkit.training_rows import TrainingRows
@@ -64,6 +67,21 @@ class MembersReward:
     def __call__(self, prompts: Sequence[Sequence[Message]], completions: Sequence[str]) -> Reward:
         """Rewards of B completions, one prompt each, by every member."""
         return Reward(members=np.concatenate([member(prompts, completions).members for member in self.members]))
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The one of all members."""
+        return self.members[0].tokenizer
+
+    @property
+    def packed(self) -> bool:
+        """Whether the branches of a row share its prompt."""
+        return self.members[0].packed
+
+    def score_rows(self, rows: Sequence[Branched], *, token_budget: int = 0) -> Reward:
+        """As `RewardModel.score_rows`, by every member."""
+        found = [member.score_rows(rows, token_budget=token_budget).members for member in self.members]
+        return Reward(members=np.concatenate(found))
 
 
 def train_members(

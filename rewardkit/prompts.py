@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
@@ -34,6 +35,33 @@ def read_prompts(source: str, *, on_bad_row: OnBadRow = "error") -> ReadRows[Pro
     """
     splits = open_source(source)
     return read_each(splits[choose_split(splits, source)], source, _reader, on_bad_row=on_bad_row)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptRow:
+    """A prompt and the columns of its row, as the file has them: the right answer among them, say."""
+
+    prompt: Prompt
+    columns: Mapping[str, Any]
+
+
+def read_prompt_rows(source: str, *, on_bad_row: OnBadRow = "error") -> ReadRows[PromptRow]:
+    """Reads what `read_prompts` reads, each prompt with its row.
+
+    Raises:
+        ValueError, FileNotFoundError: as `read_prompts`.
+    """
+
+    def reader(parts: Sequence[Part], first: Sequence[Mapping[str, Any]], name: str) -> tuple[ReadRow[PromptRow], str]:
+        read, form = _reader(parts, first, name)
+
+        def read_row(row: Mapping[str, Any], refuse: Refuse) -> list[PromptRow]:
+            return [PromptRow(prompt=prompt, columns=row) for prompt in read(row, refuse)]
+
+        return read_row, form
+
+    splits = open_source(source)
+    return read_each(splits[choose_split(splits, source)], source, reader, on_bad_row=on_bad_row)
 
 
 def read_trained_prompts(model: str) -> list[Prompt] | None:

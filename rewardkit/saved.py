@@ -107,7 +107,6 @@ class RewardModel:
             scorer.heads = torch.nn.Parameter(weights.to(device))
         return cls(scorer, tokenizer, card, criterion_weights=criterion_weights)
 
-    @torch.inference_mode()
     def __call__(
         self, prompts: Sequence[Sequence[Message]], completions: Sequence[str], *, token_budget: int = 0
     ) -> Reward:
@@ -118,21 +117,39 @@ class RewardModel:
         Args:
             token_budget: tokens of a batch; 0 takes what suits the device.
         """
-        token_budget = token_budget or (TOKENS_ON_CPU if self.scorer.heads.device.type == "cpu" else TOKENS_ON_GPU)
         groups: dict[object, list[int]] = {}
         for index, prompt in enumerate(prompts):
-            groups.setdefault(tuple(prompt) if self.scorer.packed else index, []).append(index)
+            groups.setdefault(tuple(prompt) if self.packed else index, []).append(index)
         texts = [[completions[index] for index in group] for group in groups.values()]
         firsts = [prompts[group[0]] for group in groups.values()]
-        whole, _ = tokenise(firsts, texts, self.tokenizer, max_length=self.card.max_length)
-        rows: list[Branched] = []
-        indices: list[list[int]] = []  # of the completions, by row
-        for row, group in zip(whole, groups.values(), strict=True):
+        rows, _ = tokenise(firsts, texts, self.tokenizer, max_length=self.card.max_length)
+        order = [index for group in groups.values() for index in group]
+        members = self.score_rows(rows, token_budget=token_budget).members
+        return Reward(members=members[:, np.argsort(order)])
+
+    @property
+    def packed(self) -> bool:
+        """Whether the branches of a row share its prompt, so that long rows save time."""
+        return self.scorer.packed
+
+    @torch.inference_mode()
+    def score_rows(self, rows: Sequence[Branched], *, token_budget: int = 0) -> Reward:
+        """Rewards of the branches of rows that are tokens already, in order of rows; none longer than the card says.
+
+        Args:
+            token_budget: tokens of a batch; 0 takes what suits the device.
+        """
+        token_budget = token_budget or (TOKENS_ON_CPU if self.scorer.heads.device.type == "cpu" else TOKENS_ON_GPU)
+        parts: list[Branched] = []
+        places: list[range] = []  # of the branches, by part
+        start = 0
+        for row in rows:
             for branches in branches_within(row, token_budget):
-                rows.append(Branched(prompt=row.prompt, branches=row.branches[branches]))
-                indices.append(group[branches])
-        scores = np.zeros((len(self.scorer.heads), len(completions)))
-        for micro in token_budget_batches([row.num_tokens for row in rows], token_budget=token_budget):
-            found = self.scorer([rows[number] for number in micro]).double().cpu().numpy()
-            scores[:, [index for number in micro for index in indices[number]]] = found
+                parts.append(Branched(prompt=row.prompt, branches=row.branches[branches]))
+                places.append(range(start + branches.start, start + branches.stop))
+            start += len(row.branches)
+        scores = np.zeros((len(self.scorer.heads), start))
+        for micro in token_budget_batches([part.num_tokens for part in parts], token_budget=token_budget):
+            found = self.scorer([parts[number] for number in micro]).double().cpu().numpy()
+            scores[:, [place for number in micro for place in places[number]]] = found
         return Reward(members=combine(scores, criteria=self.card.criteria, weights=self.criterion_weights))

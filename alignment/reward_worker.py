@@ -1,0 +1,152 @@
+"""A Python reward function in a process of its own: `python -P reward_worker.py FD PARENT`, until its socket closes.
+
+Frames of pickle both ways, each behind its length. The first one in says what to load and from which `sys.path`; the
+answer is `("ready", names, needed, place)`: the keyword names that the function takes (None for all), those it cannot
+do without, and where it stands. Then each frame in holds the number of completions and the keywords, each answer is
+`("rewards", values)` or `("problem", index, text)`, the index None where only the batch is known.
+
+Standard library alone, and imported by path, so that it starts at once whatever the function needs. What the function
+prints goes to the standard error: standard output belongs to the command.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import os
+import pickle
+import socket
+import struct
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+LENGTH = struct.Struct(">Q")
+LOOK_EVERY_S = 1.0
+
+
+def send(channel: socket.socket, value: object) -> None:
+    """Writes one frame."""
+    body = pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
+    channel.sendall(LENGTH.pack(len(body)) + body)
+
+
+def load(target: str, argument: str | None) -> Callable[..., Any]:
+    """The function that `module:function` or `path/file.py:function` names; with an argument, what it makes of that."""
+    module_name, _, name = target.rpartition(":")
+    if module_name.endswith(".py"):
+        spec = importlib.util.spec_from_file_location(Path(module_name).stem, module_name)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.path.insert(0, str(Path(module_name).resolve().parent))  # its neighbours, as when it is run
+        sys.modules.setdefault(spec.name, module)
+        spec.loader.exec_module(module)
+    else:
+        module = importlib.import_module(module_name)
+    function: Any = getattr(module, name, None)
+    if not callable(function):
+        functions = [each for each, value in vars(module).items() if inspect.isfunction(value)]
+        raise LookupError(f"{module_name} has no function {name}; it has {', '.join(functions) or 'none'}")
+    return function if argument is None else function(argument)
+
+
+def names_of(function: Callable[..., Any]) -> tuple[list[str] | None, list[str]]:
+    """The keyword names that a function takes, None for all; and those that it cannot do without."""
+    parameters = inspect.signature(function).parameters.values()
+    if positional := [each.name for each in parameters if each.kind is each.POSITIONAL_ONLY]:
+        raise TypeError(f"it takes {', '.join(positional)} by position, allowed are keywords")
+    named = [each for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)]
+    needed = [each.name for each in named if each.default is each.empty]
+    if any(each.kind is each.VAR_KEYWORD for each in parameters):
+        return None, needed
+    return [each.name for each in named], needed
+
+
+def place_of(function: Callable[..., Any]) -> str:
+    """File and line of a function, as far as it has them."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return f"{code.co_filename}:{code.co_firstlineno}" if code else repr(function)
+
+
+def call(function: Callable[..., Any], keywords: Mapping[str, Any], count: int) -> tuple[Any, ...]:
+    """The answer to one batch of `count` completions."""
+    try:
+        found = function(**keywords)
+    except BaseException as error:  # a reward function may even call sys.exit
+        return "problem", None, f"{type(error).__name__}: {error}{_raised_at(error, function)}"
+    values = found.tolist() if hasattr(found, "tolist") else found
+    if not isinstance(values, list | tuple):
+        return "problem", None, f"it returned {type(found).__name__}, allowed is a list of numbers"
+    if len(values) != count:
+        return "problem", None, f"it returned {len(values)} rewards for {count} completions"
+    rewards: list[float] = []
+    for index, value in enumerate(values):
+        plain = value.item() if hasattr(value, "item") else value
+        if not isinstance(plain, Real):
+            return "problem", index, f"the reward is {plain!r:.80}, allowed is a number"
+        rewards.append(float(plain))
+    return "rewards", rewards
+
+
+def _raised_at(error: BaseException, function: Callable[..., Any]) -> str:
+    """Where the function's own file was last, or the innermost place."""
+    own_file = place_of(function).rpartition(":")[0]
+    frames = traceback.extract_tb(error.__traceback__)[1:]
+    if not frames:
+        return ""
+    frame = next((each for each in reversed(frames) if each.filename == own_file), frames[-1])
+    return f", at {frame.filename}:{frame.lineno}"
+
+
+def receive(channel: socket.socket) -> Any:
+    """Reads one frame; ends the process where the socket is closed."""
+    (size,) = LENGTH.unpack(_read(channel, LENGTH.size))
+    return pickle.loads(_read(channel, size))
+
+
+def _read(channel: socket.socket, size: int) -> bytes:
+    parts = bytearray()
+    while len(parts) < size:
+        part = channel.recv(min(size - len(parts), 1 << 20))
+        if not part:
+            os._exit(0)
+        parts += part
+    return bytes(parts)
+
+
+def _end_with(parent: int) -> None:
+    """Ends this process soon after its parent, even within a function that does not return."""
+    while os.getppid() == parent:
+        time.sleep(LOOK_EVERY_S)
+    os._exit(1)
+
+
+def main(descriptor: int, parent: int) -> None:
+    """Serves one parent."""
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    with socket.socket(fileno=descriptor) as channel:
+        channel.setblocking(True)
+        wanted = receive(channel)
+        sys.path[:] = wanted["path"]
+        try:
+            function = load(wanted["target"], wanted["argument"])
+            names, needed = names_of(function)
+        except BaseException as error:
+            own = traceback.extract_tb(error.__traceback__)[-1]
+            send(channel, ("problem", None, f"{type(error).__name__}: {error}, at {own.filename}:{own.lineno}"))
+            return
+        send(channel, ("ready", names, needed, place_of(function)))
+        while True:
+            count, keywords = receive(channel)
+            send(channel, call(function, keywords, count))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))

@@ -31,8 +31,9 @@ def group_advantages(rewards: Tensor, *, baseline: BaselineName, scale: ScaleNam
 
     Args:
         rewards: (P, G) float.
-        baseline: `group`, `leave_one_out`, `batch` (mean of all P G, the completion's own
-            reward among them, which shrinks the expected gradient by 1 / (P G)), `running` (`running_mean`) or `none` (0).
+        baseline: `group`, `leave_one_out`, `batch` (mean of all P G), `running` (`running_mean`) or `none` (0). The
+            means of `group` and `batch` hold the completion's own reward, which shrinks the expected gradient by a
+            share of 1 / G or 1 / (P G); the others leave it as it is.
         scale: `group`, `batch` (the standard deviation of all P G rewards) or `none`.
         running_mean: of steps before this one, as `RunningMean` keeps it.
     """

@@ -1,0 +1,46 @@
+"""Rewards of tokens and the penalty on length: numbers worked by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from alignment.advantages import generalised_advantages
+from alignment.token_rewards import overlong_penalty, token_rewards
+
+
+def test_the_score_is_on_the_last_token_and_the_kl_on_all() -> None:
+    # beta = 1/2; completions of 3 and 1 tokens with scores 10 and -4
+    kl = torch.tensor([0.5, -1.0, 2.0, 4.0])
+    found = token_rewards(torch.tensor([10.0, -4.0]), kl, torch.tensor([3, 1]), beta=0.5)
+    assert found.tolist() == [-0.25, 0.5, 10.0 - 1.0, -4.0 - 2.0]
+
+
+def test_without_discount_a_completion_earns_its_score_minus_its_kl() -> None:
+    kl = torch.tensor([0.5, -1.0, 2.0, 4.0])
+    lengths = torch.tensor([3, 1])
+    rewards = token_rewards(torch.tensor([10.0, -4.0]), kl, lengths, beta=0.5)
+    returns = generalised_advantages(rewards, torch.zeros(4), lengths, gamma=1.0, lam=1.0).returns
+    assert returns[[0, 3]].tolist() == [10.0 - 0.5 * 1.5, -4.0 - 0.5 * 4.0]
+
+
+def test_no_gradient_passes() -> None:
+    scores, kl = torch.ones(1, requires_grad=True), torch.ones(2, requires_grad=True)
+    assert not token_rewards(scores, kl, torch.tensor([2]), beta=1.0).requires_grad
+
+
+def test_a_completion_without_tokens_is_a_fault_of_ours() -> None:
+    with pytest.raises(AssertionError, match="nowhere to put its score"):
+        token_rewards(torch.ones(2), torch.zeros(1), torch.tensor([1, 0]), beta=1.0)
+
+
+def test_overlong_penalty_by_hand() -> None:
+    # limit 100, soft from 80: 80 -> 0, 85 -> -1/4, 100 -> -1, beyond -> -1
+    lengths = torch.tensor([1, 80, 85, 90, 100, 130])
+    assert overlong_penalty(lengths, max_length=100, soft_length=20).tolist() == [0.0, 0.0, -0.25, -0.5, -1.0, -1.0]
+
+
+@pytest.mark.parametrize("soft_length", [0, 101])
+def test_overlong_penalty_refuses(soft_length: int) -> None:
+    with pytest.raises(ValueError, match=f"soft_length is {soft_length}, allowed is 1 to max_length, 100"):
+        overlong_penalty(torch.tensor([1]), max_length=100, soft_length=soft_length)

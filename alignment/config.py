@@ -20,8 +20,73 @@ def check_least(config: object, **least: float) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingConfig:
-    """What every training of a policy is told.
+class PolicyConfig:
+    """What every training of a policy is told of its model, its optimizer and its run.
+
+    Attributes:
+        model: the policy to begin with: a folder or a hub id.
+        out: the run directory; the model ends up in it, as plain transformers loads it.
+        resume: continue the run in `out` from its last checkpoint.
+        lora: train low-rank adapters and leave the weights as they are; they are merged when the model is saved.
+        lora_rank: rank of the adapters.
+        lora_layers: adapt only this many top layers; 0 adapts all.
+        load_in_4bit: QLoRA, where bitsandbytes is installed; the adapters alone are saved.
+        token_budget: tokens per micro-batch; steps do not depend on it.
+        learning_rate: peak; 0 chooses one for the training, by the size of the model and how it is trained.
+        epochs: passes over the data.
+        max_steps: stop after this many steps; 0 goes through all epochs.
+        warmup_share: share of steps in which the learning rate rises; it then falls to 0 as a cosine.
+        weight_decay: of matrices, not of norms and biases.
+        max_grad_norm: gradient norm is clipped to this.
+        eval_share: share of prompts held out when none are given.
+        entropy_every: steps between measurements of the entropy; 0 leaves them out.
+        precision: of matrix products; auto takes bf16 where the hardware multiplies it natively.
+        gradient_checkpointing: recompute activations in backward: less memory, more time.
+        checkpoint_every: steps between checkpoints; 0 writes one at each evaluation.
+        track: also send metrics to TensorBoard or Weights & Biases.
+        push_to_hub: hub repository to upload the model to when it is done.
+        on_bad_row: stop at a bad row, or leave it out and list it in the run.
+        seed: of everything random.
+    """
+
+    model: str
+    out: str
+    resume: bool = False
+    lora: bool = False
+    lora_rank: int = 16
+    lora_layers: int = 0
+    load_in_4bit: bool = False
+    token_budget: int = 4096
+    learning_rate: float = 0.0
+    epochs: int = 1
+    max_steps: int = 0
+    warmup_share: float = 0.05
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    eval_share: float = 0.1
+    entropy_every: int = 10
+    precision: Precision = "auto"
+    gradient_checkpointing: bool = False
+    checkpoint_every: int = 0
+    track: Literal["none", "tensorboard", "wandb"] = "none"
+    push_to_hub: str = ""
+    on_bad_row: OnBadRow = "error"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_least(self, token_budget=1, epochs=1, lora_rank=1, lora_layers=0, max_steps=0)
+        check_least(self, learning_rate=0, weight_decay=0, checkpoint_every=0, entropy_every=0, warmup_share=0, seed=0)
+        if self.max_grad_norm <= 0:
+            raise ValueError(f"max_grad_norm is {self.max_grad_norm}, allowed is more than 0")
+        if not 0 < self.eval_share < 1:
+            raise ValueError(f"eval_share is {self.eval_share}, allowed is between 0 and 1")
+        if self.load_in_4bit and not self.lora:
+            raise ValueError("load_in_4bit trains adapters on frozen weights: give lora too")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig(PolicyConfig):
+    """What every training of a policy on data is told.
 
     Attributes:
         model: `tiny` or `small` (made here, from random weights), a folder or a hub id.
@@ -29,83 +94,32 @@ class TrainingConfig:
         project: a project of the app; its released rows are exported into the run directory first.
         db: database URL of that project; default as in the app.
         eval_data: held-out rows; without it `eval_share` of the prompts is held out.
-        out: the run directory; the model ends up in it, as plain transformers loads it.
-        resume: continue the run in `out` from its last checkpoint.
-        lora: train low-rank adapters and leave the weights as they are; they are merged when the model is saved.
-        lora_rank: rank of the adapters.
-        lora_layers: adapt only this many top layers; 0 adapts all.
-        load_in_4bit: QLoRA, where bitsandbytes is installed; the adapters alone are saved.
         batch_size: rows per optimizer step.
-        token_budget: tokens per micro-batch; steps do not depend on it.
         max_length: tokens kept of a conversation: a prompt is cut at its start, a completion at its end.
-        learning_rate: peak; 0 chooses one for the training, by the size of the model and how it is trained.
-        epochs: passes over the data.
-        max_steps: stop after this many optimizer steps; 0 goes through all epochs.
-        warmup_share: share of steps in which the learning rate rises; it then falls to 0 as a cosine.
-        weight_decay: of matrices, not of norms and biases.
-        max_grad_norm: gradient norm is clipped to this.
         eval_every: steps between held-out evaluations; 0 chooses ten per run.
-        eval_share: share of prompts held out when no eval_data is given.
         keep: weights to save: the last ones, or those with the lowest held-out loss.
         entropy_every: steps between measurements of entropy and token accuracy; 0 leaves them to evaluations.
         sample_every: evaluations between sample completions of held-out prompts (samples.jsonl), the last one always;
             0 writes none.
-        precision: of matrix products; auto takes bf16 where the hardware multiplies it natively.
-        gradient_checkpointing: recompute activations in backward: less memory, more time.
-        checkpoint_every: steps between checkpoints; 0 writes one at each evaluation.
-        track: also send metrics to TensorBoard or Weights & Biases.
-        push_to_hub: hub repository to upload the model to when it is done.
-        on_bad_row: stop at a bad row, or leave it out and list it in the run.
         allow_leakage: accept prompts that stand in both training and evaluation data.
-        seed: of everything random.
     """
 
-    model: str
-    out: str
     data: str = ""
     project: str = ""
     db: str = ""
     eval_data: str = ""
-    resume: bool = False
-    lora: bool = False
-    lora_rank: int = 16
-    lora_layers: int = 0
-    load_in_4bit: bool = False
     batch_size: int = 32
-    token_budget: int = 4096
     max_length: int = 1024
-    learning_rate: float = 0.0
-    epochs: int = 1
-    max_steps: int = 0
-    warmup_share: float = 0.05
-    weight_decay: float = 0.0
-    max_grad_norm: float = 1.0
     eval_every: int = 0
-    eval_share: float = 0.1
     keep: Literal["last", "best"] = "last"
-    entropy_every: int = 10
     sample_every: int = 5
-    precision: Precision = "auto"
-    gradient_checkpointing: bool = False
-    checkpoint_every: int = 0
-    track: Literal["none", "tensorboard", "wandb"] = "none"
-    push_to_hub: str = ""
-    on_bad_row: OnBadRow = "error"
     allow_leakage: bool = False
-    seed: int = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if bool(self.data) == bool(self.project):
             raise ValueError("give either data or project")
-        check_least(self, batch_size=1, token_budget=1, max_length=8, epochs=1, lora_rank=1, lora_layers=0, max_steps=0)
-        check_least(self, learning_rate=0, weight_decay=0, eval_every=0, checkpoint_every=0)
-        check_least(self, entropy_every=0, sample_every=0, warmup_share=0)
-        if self.max_grad_norm <= 0:
-            raise ValueError(f"max_grad_norm is {self.max_grad_norm}, allowed is more than 0")
-        if not 0 < self.eval_share < 1:
-            raise ValueError(f"eval_share is {self.eval_share}, allowed is between 0 and 1")
-        if self.load_in_4bit and not self.lora:
-            raise ValueError("load_in_4bit trains adapters on frozen weights: give lora too")
+        check_least(self, batch_size=1, max_length=8, eval_every=0, sample_every=0)
 
 
 @dataclass(frozen=True, kw_only=True)

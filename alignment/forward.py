@@ -45,11 +45,17 @@ class Forward:
         return autocast(self.precision, self.device)
 
     def logps(
-        self, rows: Sequence[Branched], *, keep: Tensor | None = None, with_entropy: bool = False
+        self,
+        rows: Sequence[Branched],
+        *,
+        keep: Tensor | None = None,
+        with_entropy: bool = False,
+        temperature: float = 1.0,
     ) -> CompletionLogps:
         """Log-probabilities of one micro-batch."""
+        options = {"packed": self.packed, "with_entropy": with_entropy, "temperature": temperature}
         with self.autocast():
-            return completion_logps(self.network, rows, packed=self.packed, keep=keep, with_entropy=with_entropy)
+            return completion_logps(self.network, rows, keep=keep, **options)
 
     def micro_batches(self, lengths: Sequence[int]) -> list[list[int]]:
         """Places of this process's share of rows of the given lengths, by micro-batch."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from alignment.config import TrainingConfig
+from alignment.config import PolicyConfig
 from rewardkit.card import versions
 from rewardkit.runs import write_text
 
@@ -17,7 +17,7 @@ PLACES = ("out", "resume", "db", "push_to_hub", "track")  # say nothing of the m
 
 
 def write_model_card(
-    run_dir: Path, config: TrainingConfig, method: str, *, data: str, results: Mapping[str, Any]
+    run_dir: Path, config: PolicyConfig, method: str, *, data: str, results: Mapping[str, Any]
 ) -> None:
     """Writes the card; figures are those of the run's results."""
     defaults = {field.name: field.default for field in fields(config) if field.default is not MISSING}

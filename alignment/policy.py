@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 from safetensors import SafetensorError
 
-from alignment.config import TrainingConfig
+from alignment.config import PolicyConfig
 from rewardkit import attention
 from rewardkit.adapters import adapt
 from rewardkit.logps import can_pack_policy
@@ -83,7 +83,7 @@ class Policy:
         self.tokenizer.save_pretrained(out_dir)
 
 
-def prepare_tokenizer(config: TrainingConfig, run_dir: Path, texts: Iterable[str]) -> PreTrainedTokenizerBase:
+def prepare_tokenizer(config: PolicyConfig, run_dir: Path, texts: Iterable[str]) -> PreTrainedTokenizerBase:
     """The tokenizer of a model, or for a preset one trained on the data and kept in the run, so that it resumes alike.
 
     Raises:
@@ -118,7 +118,7 @@ def check_model(model: str) -> int | None:
         raise ValueError(f"model {model!r}, allowed are {', '.join(PRESETS)}, a folder, a hub id: {error}") from error
 
 
-def build_policy(config: TrainingConfig, tokenizer: PreTrainedTokenizerBase, *, max_length: int) -> Policy:
+def build_policy(config: PolicyConfig, tokenizer: PreTrainedTokenizerBase, *, max_length: int) -> Policy:
     """The policy that a configuration names, with new adapters where it asks for them."""
     if config.model in PRESETS:
         network = make_network(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from alignment.config import PreferenceConfig, TrainingConfig
+from alignment.config import PolicyConfig, PreferenceConfig, TrainingConfig
 from alignment.forward import Forward
 from alignment.model_card import write_model_card
 from alignment.objective import Objective
@@ -60,7 +60,7 @@ class LearningRates:
     lora: float
     full: float
 
-    def peak(self, config: TrainingConfig, num_parameters: int) -> float:
+    def peak(self, config: PolicyConfig, num_parameters: int) -> float:
         """The configured one, or the one for the model's size and how it is trained."""
         if config.learning_rate:
             return config.learning_rate

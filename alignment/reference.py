@@ -11,8 +11,8 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,16 +42,22 @@ class LiveReference:
     def _mode(self) -> AbstractContextManager[None]:
         return nullcontext() if self.policy.adapted is None else self.policy.without_adapters()
 
+    @contextmanager
+    def computing(self) -> Iterator[Forward]:
+        """Within the block, how rows go through the reference."""
+        with self._mode():
+            yield self.forward
+
     @torch.no_grad()
     def sums(self, rows: Sequence[Branched]) -> Tensor:
         """(N, S) float32 of one micro-batch."""
-        with self._mode():
-            return self.forward.logps(rows).sums().view(len(rows), -1)
+        with self.computing() as forward:
+            return forward.logps(rows).sums().view(len(rows), -1)
 
     def all_sums(self, rows: Sequence[Branched]) -> Tensor:
         """(N, S) float32 of many rows, shared out to processes."""
-        with self._mode():
-            return self.forward.sums(rows)
+        with self.computing() as forward:
+            return forward.sums(rows)
 
 
 def with_reference(*sides: PolicyRows, forward: Forward, cache_dir: Path, is_first: bool) -> tuple[PolicyRows, ...]:

@@ -54,7 +54,8 @@ def load(target: str, argument: str | None) -> Callable[..., Any]:
     if not callable(function):
         functions = [each for each, value in vars(module).items() if inspect.isfunction(value)]
         raise LookupError(f"{module_name} has no function {name}; it has {', '.join(functions) or 'none'}")
-    return function if argument is None else function(argument)
+    made: Any = function if argument is None else function(argument)
+    return made
 
 
 def names_of(function: Callable[..., Any]) -> tuple[list[str] | None, list[str]]:

@@ -93,6 +93,17 @@ class ScoredBatch:
     terms: Mapping[str, np.ndarray]
     total: np.ndarray
 
+    def take(self, indices: Sequence[int]) -> ScoredBatch:
+        """Some of the completions."""
+        picked = list(indices)
+        return ScoredBatch(
+            by_source={name: Reward(members=each.members[:, picked]) for name, each in self.by_source.items()},
+            raw=Reward(members=self.raw.members[:, picked]),
+            penalised=self.penalised[picked],
+            terms={name: term[picked] for name, term in self.terms.items()},
+            total=self.total[picked],
+        )
+
     def metrics(self) -> dict[str, float]:
         """Flat numbers for a step's record: means over completions; standard deviations are over them, ddof = 1.
 
@@ -171,6 +182,22 @@ class Rewards:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def joined_scores(parts: Sequence[ScoredBatch]) -> ScoredBatch:
+    """Scores of several batches from the same sources, one after another."""
+    first = parts[0]
+
+    def members(of: Sequence[Reward]) -> Reward:
+        return Reward(members=np.concatenate([each.members for each in of], axis=1))
+
+    return ScoredBatch(
+        by_source={name: members([part.by_source[name] for part in parts]) for name in first.by_source},
+        raw=members([part.raw for part in parts]),
+        penalised=np.concatenate([part.penalised for part in parts]),
+        terms={name: np.concatenate([part.terms[name] for part in parts]) for name in first.terms},
+        total=np.concatenate([part.total for part in parts]),
+    )
 
 
 def add(rewards: Sequence[Reward]) -> Reward:

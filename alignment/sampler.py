@@ -85,7 +85,10 @@ class Sampler:
             tokenizer=self.tokenizer,
             told=told,
         )
-        return [tuple(self._completion(one, sampling) for one in group) for group in drawn]
+        return [
+            tuple(Completion(text=text_of(one, sampling, self.tokenizer), sampled=one) for one in group)
+            for group in drawn
+        ]
 
     def logps(self, sampled: Sequence[Sampled], *, temperature: float, token_budget: int = 8192) -> list[np.ndarray]:
         """Log-probabilities under this policy of the tokens that another drew, nats, an array for each completion."""
@@ -106,12 +109,13 @@ class Sampler:
             found |= {index: part.numpy() for index, part in zip(batch, parts, strict=True)}
         return [found[index] for index in range(len(rows))]
 
-    def _completion(self, sampled: Sampled, sampling: Sampling) -> Completion:
-        ids = sampled.completion
-        text = str(self.tokenizer.decode(list(ids[:-1] if ids[-1] in sampling.end_ids else ids)))
-        ends = [place for stop in sampling.stop if (place := text.find(stop)) >= 0]
-        text = UNSTORABLE.sub("\ufffd", text[: min(ends)] if ends else text)
-        return Completion(text=text, sampled=sampled)
+
+def text_of(sampled: Sampled, sampling: Sampling, tokenizer: PreTrainedTokenizerBase) -> str:
+    """A completion as text, as `Completion` has it."""
+    ids = sampled.completion
+    text = str(tokenizer.decode(list(ids[:-1] if ids[-1] in sampling.end_ids else ids)))
+    ends = [place for stop in sampling.stop if (place := text.find(stop)) >= 0]
+    return UNSTORABLE.sub("\ufffd", text[: min(ends)] if ends else text)
 
 
 def load_samplers(paths: Sequence[str]) -> list[Sampler]:

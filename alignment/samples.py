@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from alignment.generate import Sampling, end_ids, generate
 from alignment.policy import Policy
+from alignment.rollouts import Rollouts
 from rewardkit.data import Message
 from rewardkit.policy_tokens import policy_prompts
 from rewardkit.preference_rows import turns
+from rewardkit.runs import write_text
 
 FILE = "samples.jsonl"
 NUM_PROMPTS = 4
@@ -29,15 +34,28 @@ def write_samples(
     )
     cut = [prompt[-(positions - sampling.max_new_tokens) :] for prompt in ids]
     drawn = generate(policy.network, cut, sampling)
-    lines = _lines_before(run_dir / FILE, step)
+    lines = []
     for prompt, (sample,) in zip(different, drawn, strict=True):
         text = policy.tokenizer.decode(list(sample.completion), skip_special_tokens=True)
-        line = {"step": step, "prompt": turns(prompt), "completion": text, "finished": sample.finished}
-        lines.append(json.dumps(line, ensure_ascii=False))
-    (run_dir / FILE).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        lines.append({"step": step, "prompt": turns(prompt), "completion": text, "finished": sample.finished})
+    _append(run_dir / FILE, lines, step)
 
 
-def _lines_before(file: Path, step: int) -> list[str]:
-    if not file.exists():
-        return []
-    return [line for line in file.read_text(encoding="utf-8").splitlines() if json.loads(line)["step"] < step]
+def write_drawn(run_dir: Path, rollouts: Rollouts, totals: np.ndarray, *, step: int) -> None:
+    """Appends what a step drew for its first prompts: the best and the worst completion of each, with their rewards."""
+    size = rollouts.group_size
+    lines = []
+    for place in range(min(len(rollouts.rows), NUM_PROMPTS)):
+        order = place * size + np.argsort(totals[place * size : (place + 1) * size], kind="stable")
+        for number in dict.fromkeys((int(order[-1]), int(order[0]))):
+            line = {"step": step, "prompt": turns(rollouts.prompts[place]), "completion": rollouts.texts[number]}
+            lines.append(line | {"finished": bool(rollouts.finished[number]), "reward": float(totals[number])})
+    _append(run_dir / FILE, lines, step)
+
+
+def _append(file: Path, lines: Sequence[Mapping[str, Any]], step: int) -> None:
+    """Writes lines of a step behind those of earlier ones; those of steps that are taken again go."""
+    before = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    kept = [line for line in before if json.loads(line)["step"] < step]
+    kept += [json.dumps(line, ensure_ascii=False) for line in lines]
+    write_text(file, "".join(f"{line}\n" for line in kept))

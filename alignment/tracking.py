@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from alignment.config import TrainingConfig
+from alignment.config import PolicyConfig
 from rewardkit.runs import Run
 
 
@@ -29,7 +29,7 @@ class Tracker:
             self.tracker.finish()
 
 
-def open_tracker(config: TrainingConfig, run: Run | None) -> Tracker:
+def open_tracker(config: PolicyConfig, run: Run | None) -> Tracker:
     """The configured tracker of the process that writes.
 
     Raises:
@@ -54,7 +54,7 @@ def open_tracker(config: TrainingConfig, run: Run | None) -> Tracker:
     return Tracker(tracker)
 
 
-def push_to_hub(config: TrainingConfig, run_dir: Path) -> None:
+def push_to_hub(config: PolicyConfig, run_dir: Path) -> None:
     """Uploads a finished model, where the configuration names a repository for it."""
     if not config.push_to_hub:
         return

@@ -37,12 +37,14 @@ class CompletionLogps:
         lengths: (S,) int64, kept completion tokens of each branch.
         entropy: (C,) float32, nats, detached, of the distribution each token was drawn from; None unless asked for.
         is_top: (C,) bool, whether no other token is likelier; None unless the entropy is asked for.
+        states: (C, h), the last hidden states that predict the tokens, which a value head reads.
     """
 
     token_logps: Tensor
     branch: Tensor
     lengths: Tensor
     entropy: Tensor | None
+    states: Tensor
     is_top: Tensor | None = None
 
     def sums(self) -> Tensor:
@@ -108,8 +110,9 @@ def completion_logps(
         index, targets, branch = index[keep], targets[keep], branch[keep]
     lengths = torch.bincount(branch, minlength=sum(len(row.branches) for row in rows))
     states = _packed_states(model, batch) if packed else _padded_states(model, rows)
+    states = states[index.to(states.device)]
     found = token_logps(
-        states[index.to(states.device)],
+        states,
         _head_of(model),
         targets.to(states.device),
         form=_logit_form(model.config, temperature),
@@ -121,8 +124,25 @@ def completion_logps(
         branch=branch.to(states.device),
         lengths=lengths.to(states.device),
         entropy=found.entropy,
+        states=states,
         is_top=found.is_top,
     )
+
+
+def completion_states(model: PreTrainedModel, rows: Sequence[Branched], *, packed: bool) -> Tensor:
+    """(C, h) last hidden states that predict the completion tokens of the rows, in the order of `completion_logps`.
+
+    Args:
+        model: a transformers decoder of any task.
+        packed: as of `completion_logps`.
+
+    Raises:
+        ValueError: if a prompt is empty.
+    """
+    batch = pack(rows)
+    states = _packed_states(model, batch) if packed else _padded_states(model, rows)
+    index = batch.completion_index if packed else _padded_index(rows)
+    return states[index.to(states.device)]
 
 
 def _without_wrapper(policy: PreTrainedModel | PeftModel) -> PreTrainedModel:

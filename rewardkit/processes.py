@@ -17,9 +17,14 @@ T = TypeVar("T")
 BUCKET = 16 * 1024 * 1024  # numbers added up in one message
 
 
+def wanted() -> int:
+    """How many processes the environment names."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def join() -> torch.device:
     """Joins the processes that the environment names, if there are several; returns the device to compute on."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if wanted() > 1:
         from accelerate import PartialState
 
         return torch.device(PartialState().device or "cpu")
@@ -50,6 +55,15 @@ def from_first(value: T) -> T:
     values = [value]
     dist.broadcast_object_list(values, src=0)
     return values[0]
+
+
+def gathered(value: T) -> list[T]:
+    """The values of all processes, in every process."""
+    if not dist.is_initialized():
+        return [value]
+    values: list[T] = [value] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return values
 
 
 def same_weights(parameters: Iterable[Tensor]) -> None:

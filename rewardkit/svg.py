@@ -38,17 +38,22 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True)
 class Axis:
-    """A linear axis: its name, ends, and where it is marked; values are shares, written in percent."""
+    """A linear axis: its name, ends, and where it is marked; values are shares, written in percent, or numbers."""
 
     name: str
     low: float
     high: float
     step: float
+    shares: bool = True
+
+    def write(self, mark: float) -> str:
+        """A mark as text."""
+        return percent(mark) if self.shares else f"{mark:g}"
 
     def marks(self) -> list[float]:
         """Multiples of the step between the ends."""
         first, last = math.ceil(self.low / self.step - 1e-9), math.floor(self.high / self.step + 1e-9)
-        return [number * self.step for number in range(first, last + 1)]
+        return [round(number * self.step, 12) for number in range(first, last + 1)]
 
 
 def axis_of(name: str, values: Sequence[float]) -> Axis:
@@ -60,8 +65,20 @@ def axis_of(name: str, values: Sequence[float]) -> Axis:
     return Axis(name=name, low=low, high=max(min(1.0, math.ceil(high / step - 1e-9) * step), low + step), step=step)
 
 
+def number_axis(name: str, values: Sequence[float]) -> Axis:
+    """An axis of numbers of any size with three to seven marks (steps of 1, 2 or 5 tens) that holds all values."""
+    known = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
+    low, high = min(known), max(known)
+    span = (high - low) or abs(high) or 1.0
+    ten = 10.0 ** math.floor(math.log10(span / 5))
+    step = next(step * ten for step in (1, 2, 5, 10) if span / (step * ten) <= 5)
+    low = math.floor(low / step + 1e-9) * step
+    high = max(math.ceil(high / step - 1e-9) * step, low + step)
+    return Axis(name=name, low=low, high=high, step=step, shares=False)
+
+
 def line_chart(title: str, x: Axis, y: Axis, lines: Sequence[Line]) -> str:
-    """Lines over two axes of shares, with a legend underneath."""
+    """Lines over two axes, with a legend underneath."""
     parts = [_grid(x, y)]
     for line in lines:
         points = [(_along(x, a), _up(y, b)) for a, b in zip(line.x, line.y, strict=True) if math.isfinite(b)]
@@ -147,11 +164,11 @@ def _grid(x: Axis, y: Axis) -> str:
             f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{_up(y, mark):.1f}" y2="{_up(y, mark):.1f}"/>'
         )
         parts.append(
-            f'<text class="mark" x="{LEFT - 8}" y="{_up(y, mark) + 4:.1f}" text-anchor="end">{percent(mark)}</text>'
+            f'<text class="mark" x="{LEFT - 8}" y="{_up(y, mark) + 4:.1f}" text-anchor="end">{y.write(mark)}</text>'
         )
     for mark in x.marks():
         place = f'x="{_along(x, mark):.1f}" y="{HEIGHT - BOTTOM + 18}"'
-        parts.append(f'<text class="mark" {place} text-anchor="middle">{percent(mark)}</text>')
+        parts.append(f'<text class="mark" {place} text-anchor="middle">{x.write(mark)}</text>')
     middle = (LEFT + WIDTH - RIGHT) / 2
     parts.append(f'<text x="{middle}" y="{HEIGHT - 6}" text-anchor="middle">{escape(x.name)}</text>')
     turned = f'transform="translate(12 {(TOP + HEIGHT - BOTTOM) / 2}) rotate(-90)"'

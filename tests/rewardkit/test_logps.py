@@ -281,7 +281,11 @@ def test_a_model_with_unknown_logits_is_refused() -> None:
 def test_gradients_of_sums_reach_their_branch_only() -> None:
     logps = torch.tensor([-1.0, -2.0, -4.0], requires_grad=True)
     found = CompletionLogps(
-        token_logps=logps, branch=torch.tensor([0, 1, 1]), lengths=torch.tensor([1, 2]), entropy=None
+        token_logps=logps,
+        branch=torch.tensor([0, 1, 1]),
+        lengths=torch.tensor([1, 2]),
+        entropy=None,
+        states=torch.zeros(3, 1),
     )
     # sums -1 and -6, means -1 and -3
     assert found.sums().tolist() == [-1.0, -6.0]

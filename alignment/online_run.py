@@ -1,0 +1,174 @@
+"""One run of learning from the policy's own samples: prompts, rewards, steps, audits, checkpoints, the saved policy.
+
+The tie between an algorithm (`alignment.grpo`, `alignment.ppo`), what it draws (`alignment.collection`) and the files.
+A run that is continued takes the steps it would have taken: what is drawn depends on seed, step and prompt alone.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from alignment.audit import Audit
+from alignment.collection import Collector
+from alignment.forward import Forward
+from alignment.model_card import write_model_card
+from alignment.online import Algorithm
+from alignment.online_config import OnlineConfig
+from alignment.online_loop import OnlineLoop
+from alignment.policy import Policy, build_policy, check_model, prepare_tokenizer
+from alignment.policy_run import LearningRates, refuse_sharding
+from alignment.policy_update import PolicyUpdate
+from alignment.prompt_sides import PromptSides, read_prompt_sides
+from alignment.reference import LiveReference
+from alignment.reward_config import RewardOptions
+from alignment.rewards import load_rewards
+from alignment.simulated_world import GOLD, MAX_NEW_TOKENS, fine_tune, write_world
+from alignment.tracking import open_tracker, push_to_hub
+from rewardkit import processes
+from rewardkit.interruption import Interruption
+from rewardkit.optimization import adamw
+from rewardkit.progress import Progress
+from rewardkit.runs import Run
+
+logger = logging.getLogger(__name__)
+Config = TypeVar("Config", bound=OnlineConfig)
+LEARNING_RATES = LearningRates(small=1e-4, lora=1e-5, full=1e-6)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What an algorithm is built from.
+
+    Attributes:
+        reference: None where no KL is asked for.
+        learning_rate: the peak.
+    """
+
+    policy: Policy
+    forward: Forward
+    reference: LiveReference | None
+    learning_rate: float
+
+    def update(self, config: OnlineConfig, value: torch.nn.Module | None = None) -> PolicyUpdate:
+        """Optimizer steps of the policy, and of what is trained with it."""
+        modules = [self.policy.network, *([value] if value else [])]
+        trained = [p for module in modules for p in module.parameters() if p.requires_grad]
+        decayed, others = [p for p in trained if p.dim() >= 2], [p for p in trained if p.dim() < 2]
+        return PolicyUpdate(
+            self.forward,
+            adamw([(decayed, config.weight_decay), (others, 0.0)], self.learning_rate),
+            temperature=config.temperature,
+            token_budget=config.token_budget,
+            max_grad_norm=config.max_grad_norm,
+        )
+
+
+Build = Callable[[Parts], tuple[Algorithm, PolicyUpdate]]
+"""An algorithm, and the optimizer steps it takes."""
+
+
+def train_online(
+    config: OnlineConfig,
+    run: Run | None,
+    interruption: Interruption,
+    progress: Progress,
+    build: Build,
+    *,
+    method: str,
+    needs_reference: bool,
+) -> Mapping[str, Any] | None:
+    """Trains and saves; returns the results, or None where it was asked to stop and can be continued.
+
+    Args:
+        run: the first process's; None in the others, which only help to compute.
+        method: for people.
+        needs_reference: whether the loss asks for a KL.
+    """
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    refuse_sharding()
+    tracker = open_tracker(config, run)
+    config = in_world(config, interruption, progress)
+    device = processes.join()
+    sides = read_prompt_sides(config)
+    if run:
+        _tell(progress, sides)
+    positions = check_model(config.model)
+    room = (positions or 2**30) - config.max_new_tokens
+    if room < 1:
+        raise ValueError(f"max_new_tokens is {config.max_new_tokens}, the model takes {positions} tokens in all")
+    config_of_draws = replace(config, max_prompt_length=min(config.max_prompt_length, room))
+    tokenizer = prepare_tokenizer(config, Path(config.out), [])
+    policy = build_policy(config, tokenizer, max_length=config.max_prompt_length + config.max_new_tokens)
+    if not config.load_in_4bit:
+        policy.network.to(device)  # pyright: ignore[reportArgumentType]
+    processes.same_weights(policy.network.parameters())
+    forward = Forward(
+        network=policy.network, packed=policy.packed, token_budget=config.token_budget, precision=config.precision
+    )
+    reference = LiveReference(policy, forward) if needs_reference or config.kl_every else None
+    rate = LEARNING_RATES.peak(config, policy.network.num_parameters())
+    algorithm, update = build(Parts(policy=policy, forward=forward, reference=reference, learning_rate=rate))
+    processes.same_weights(algorithm.carried.parameters())
+    with ExitStack() as stack:
+        rewards = stack.enter_context(load_rewards(config, policy_tokenizer=tokenizer))
+        audit_rewards = None
+        if config.audit_reward:
+            options = RewardOptions(reward=config.audit_reward, reward_timeout_s=config.reward_timeout_s)
+            audit_rewards = stack.enter_context(load_rewards(options, policy_tokenizer=tokenizer))
+        collector = Collector(policy, sides.train, rewards, config_of_draws)
+        if run and collector.num_cut:
+            logger.warning("%d prompts are cut to their last %d tokens", collector.num_cut, room)
+        audited = Collector(policy, sides.held_out, rewards, config_of_draws)
+        audit = Audit(config_of_draws, audited, audit_rewards, update, reference, run.dir if run else None)
+        loop = OnlineLoop(config, run, collector, audit, algorithm, update, tracker, progress, learning_rate=rate)
+        with interruption.patient():
+            ended = loop.run_steps(lambda: interruption.asked)
+    processes.leave()
+    tracker.finish()
+    if ended is None or not run:
+        return None
+    policy.save(run.dir)
+    results = {**ended, "num_train": len(sides.train), "num_held_out": len(sides.held_out)}
+    data = f"Prompts of {config.prompts}; rewards: {', '.join(config.reward)}"
+    write_model_card(run.dir, config, method, data=data, results=results)
+    push_to_hub(config, run.dir)
+    loop.checkpoint.remove()
+    return results
+
+
+def in_world(config: Config, interruption: Interruption, progress: Progress) -> Config:
+    """The configuration with model, prompts and rewards of a simulated world, made first, where it names none.
+
+    Raises:
+        KeyboardInterrupt: if it was asked to stop while the world's policy is made; the run can be continued.
+    """
+    if config.model:
+        return config
+    if processes.wanted() > 1:
+        raise ValueError("a simulated world is made by one process: name a model for several")
+    files = write_world(Path(config.out) / "world", seed=config.seed)
+    if not fine_tune(files, interruption, progress, seed=config.seed):
+        raise KeyboardInterrupt
+    return replace(
+        config,
+        model=files.sft,
+        prompts=files.prompts,
+        eval_prompts=config.eval_prompts or files.held_out,
+        reward=config.reward or [GOLD],
+        max_new_tokens=min(config.max_new_tokens, MAX_NEW_TOKENS),
+    )
+
+
+def _tell(progress: Progress, sides: PromptSides) -> None:
+    progress.say(f"{len(sides.train):,} prompts to train on, {len(sides.held_out):,} held out")
+    for bad in sides.bad[:20]:
+        logger.warning("left out %s", bad)

@@ -1,0 +1,154 @@
+"""A world in which everything about preferences is known, as files that the commands take: for trying out, and the lab.
+
+demonstrations.jsonl     replies to messages as they come, good and bad
+preferences.jsonl        shares of votes of simulated annotators on pairs of replies
+prompts.jsonl            messages to train on
+held_out.jsonl           messages that no training sees
+sft/                     a policy made here and fine-tuned on the demonstrations
+
+The gold reward is a reward function like any other: `alignment.simulated_world:gold_rewards`. No torch, until a policy
+is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alignment.config import SftConfig
+from rewardkit.data import Message
+from rewardkit.interruption import Interruption
+from rewardkit.preference_rows import turn, turns
+from rewardkit.progress import Progress
+from rewardkit.runs import Run, read_status
+from rewardkit.simulation import SimulatedAnnotator, simulate_judgments
+from rewardkit.world import World
+from rewardkit.writing import write_rows
+
+NUM_TRAIN, NUM_HELD_OUT = 2000, 200
+OVERLAP = 3  # annotators of a pair
+GOLD = "alignment.simulated_world:gold_rewards"
+MAX_NEW_TOKENS = 128  # the longest replies of the world fit
+SFT_EPOCHS, SFT_RATE, SFT_BATCH = 4, 3e-3, 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorldFiles:
+    """Where the parts of a world are."""
+
+    folder: Path
+
+    @property
+    def demonstrations(self) -> str:
+        """Replies as they come."""
+        return str(self.folder / "demonstrations.jsonl")
+
+    @property
+    def preferences(self) -> str:
+        """Shares of votes."""
+        return str(self.folder / "preferences.jsonl")
+
+    @property
+    def prompts(self) -> str:
+        """Messages to train on."""
+        return str(self.folder / "prompts.jsonl")
+
+    @property
+    def held_out(self) -> str:
+        """Messages that no training sees."""
+        return str(self.folder / "held_out.jsonl")
+
+    @property
+    def sft(self) -> str:
+        """The fine-tuned policy."""
+        return str(self.folder / "sft")
+
+
+def gold_rewards(prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
+    """The gold reward of replies to messages of the world, whichever seed they are from."""
+    world = World(seed=0, num_prompts=1)
+    messages = [(Message(role="user", content=prompt),) for prompt in prompts]
+    return [world.gold(prompt, reply) for prompt, reply in zip(messages, completions, strict=True)]
+
+
+def write_world(folder: Path, *, seed: int, num_train: int = NUM_TRAIN, noise: float = 0.0) -> WorldFiles:
+    """Writes the world's data; the same arguments give the same bytes.
+
+    Args:
+        noise: share of the annotators' answers that are careless, besides the usual few.
+    """
+    files = WorldFiles(folder=folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    world = World(seed=seed, num_prompts=num_train + NUM_HELD_OUT)
+    prompts = list(world.prompts())
+    train, held_out = prompts[:num_train], prompts[num_train:]
+    rng = np.random.default_rng([seed, 7])
+    write_rows(
+        Path(files.demonstrations),
+        (
+            {"prompt": turns(each.prompt), "completion": [turn("assistant", each.responses[rng.integers(2)].text)]}
+            for each in train
+        ),
+    )
+    write_rows(Path(files.prompts), ({"prompt": turns(each.prompt)} for each in train))
+    write_rows(Path(files.held_out), ({"prompt": turns(each.prompt)} for each in held_out))
+    write_rows(Path(files.preferences), _preferences(world, num_train, seed, noise))
+    return files
+
+
+def _preferences(world: World, num_train: int, seed: int, noise: float) -> list[dict[str, Any]]:
+    names = ("ada", "ben", "cyd", "dov", "eve")
+    annotators = [SimulatedAnnotator(name=f"sim-{name}", reliability=0.95 * (1 - noise)) for name in names]
+    items = list(world.comparisons())[:num_train]
+    votes: dict[str, list[float]] = {}
+    for judgment in simulate_judgments(items, annotators, overlap=OVERLAP, seed=seed):
+        share = {"a": 1.0, "b": 0.0, "tie": 0.5, "both_bad": 0.5}.get(judgment.choice)
+        if share is not None:
+            votes.setdefault(judgment.comparison_id, []).append(share)
+    rows = []
+    for item in items:
+        p_a = float(np.mean(votes[item.comparison.id]))
+        one, other = item.comparison.completion_a, item.comparison.completion_b
+        chosen, rejected = (one, other) if p_a >= 0.5 else (other, one)
+        rows.append(
+            {
+                "prompt": turns(item.comparison.prompt),
+                "chosen": chosen,
+                "rejected": rejected,
+                "p_chosen": max(p_a, 1 - p_a),
+            }
+        )
+    return rows
+
+
+def fine_tune(files: WorldFiles, interruption: Interruption, progress: Progress, *, seed: int) -> bool:
+    """Makes the world's policy, or goes on making it; False where it was asked to stop before it was done."""
+    if read_status(files.sft).get("state") == "done":
+        return True
+    config = SftConfig(
+        model="tiny",
+        data=files.demonstrations,
+        out=files.sft,
+        resume=(Path(files.sft) / "config.yaml").exists(),
+        epochs=SFT_EPOCHS,
+        learning_rate=SFT_RATE,
+        batch_size=SFT_BATCH,
+        sample_every=0,
+        seed=seed,
+    )
+    progress.say("a tiny policy is fine-tuned on the world's demonstrations first")
+    from alignment.policy_data import DEMONSTRATIONS, load_data
+    from alignment.sft import train_sft
+
+    run = Run(files.sft, config, resume=config.resume)
+    loaded = load_data(config, run, DEMONSTRATIONS, progress)
+    results = train_sft(config, run, loaded, interruption, progress)
+    if results is None:
+        run.status("cancelled")
+        return False
+    run.status("done", results=dict(results))
+    return True

@@ -67,7 +67,10 @@ def weighted_kl(policy_logps: Tensor, other_logps: Tensor, ratio: Tensor, estima
 class KlController(Protocol):
     """Chooses the weight of the KL from one step to the next."""
 
-    beta: float
+    @property
+    def beta(self) -> float:
+        """Weight of the KL, 0 or more."""
+        ...
 
     def after(self, kl: float, count: int) -> Self:
         """The controller of the next step."""

@@ -14,6 +14,7 @@ def token_rewards(scores: Tensor, kl: Tensor, lengths: Tensor, *, beta: float) -
     r_t = -beta kl_t, plus the score on the completion's last token.
     Ziegler et al. 2019, eq. 2 (arXiv 1909.08593), by token as in Stiennon et al. 2020. The last token is the last one
     that was drawn: the EOS where there is one, else the token the completion was cut after. Its own KL counts too.
+    TRL's last PPO, 1.12, puts the score one place behind the EOS, with a value of its own there.
 
     Args:
         scores: (S,) float, reward units, of whole completions.

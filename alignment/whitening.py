@@ -50,8 +50,9 @@ def whiten(values: Tensor, sums: Tensor, *, shift_mean: bool = True) -> Tensor:
     """Values divided by their standard deviation.
 
     whitened = (x - mean) / sqrt(variance + 1e-8), plus the mean unless `shift_mean`; variance with ddof 0.
-    Ziegler et al. 2019's code (`lm_human_preferences/utils/core.py`, `whiten`). Advantages are whitened with
-    shift_mean, rewards without: where rewards are 0 on average is not for the batch to decide.
+    Ziegler et al. 2019's code (`lm_human_preferences/utils/core.py`, `whiten`); TRL's last PPO, 1.12, has ddof 1.
+    Advantages are whitened with shift_mean, rewards without: where rewards are 0 on average is not for the batch to
+    decide.
 
     Args:
         values: (C,) float, of the tokens at hand.

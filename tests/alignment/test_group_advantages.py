@@ -60,7 +60,11 @@ def test_against_a_loop(rewards: list[list[float]], scaled: bool) -> None:
 
 def test_groups_of_one_have_no_advantage() -> None:
     rewards = torch.tensor([[0.3], [7.0]])
-    for baseline, scale in (("group", "group"), ("group", "batch"), ("group", "none"), ("leave_one_out", "none")):
+    of_groups: list[tuple[BaselineName, ScaleName]] = [
+        (baseline, scale) for baseline, scale, _ in BY_HAND if baseline in ("group", "leave_one_out")
+    ]
+    assert len(of_groups) == 4
+    for baseline, scale in of_groups:
         assert group_advantages(rewards, baseline=baseline, scale=scale).tolist() == [[0.0], [0.0]]
     lone = group_advantages(torch.tensor([[0.3]]), baseline="batch", scale="batch")
     assert lone.tolist() == [[0.0]]
@@ -69,11 +73,13 @@ def test_groups_of_one_have_no_advantage() -> None:
 @given(value=st.floats(-100, 100, width=32), size=st.integers(1, 16))
 def test_equal_rewards_give_exactly_0(value: float, size: int) -> None:
     rewards = torch.full((3, size), value)
-    for baseline in ("group", "leave_one_out", "batch"):
-        for scale in BASELINES[baseline].scales:
-            found = group_advantages(rewards, baseline=baseline, scale=scale)
-            assert not found.any()
-            assert without_signal(found).all()
+    comparing: list[tuple[BaselineName, ScaleName]] = [
+        (baseline, scale) for baseline, scale, _ in BY_HAND if baseline not in ("running", "none")
+    ]
+    for baseline, scale in comparing:
+        found = group_advantages(rewards, baseline=baseline, scale=scale)
+        assert not found.any()
+        assert without_signal(found).all()
 
 
 def test_the_mean_of_equal_rewards_may_differ_from_them() -> None:

@@ -56,6 +56,12 @@ def test_equal_values_become_exactly_0_or_stay(value: float) -> None:
     torch.testing.assert_close(whiten(values, sums, shift_mean=False), values)
 
 
+def test_what_rounding_leaves_of_no_variance_is_none() -> None:
+    sums = [moment_sums(torch.full((size,), 0.1, dtype=torch.float64)) for size in range(2, 60)]
+    assert any(float(each[2] / each[0] - (each[1] / each[0]).square()) > 0.0 for each in sums)
+    assert not any(float(moments(each).variance) for each in sums)
+
+
 def test_no_values() -> None:
     sums = moment_sums(torch.zeros(0))
     assert float(moments(sums).mean) == float(moments(sums).variance) == 0.0

@@ -71,7 +71,7 @@ def read_reward(text: str) -> RewardSpec:
         if not Path(path).is_file():
             raise ValueError(f"--reward {text}: there is no file {path}")
         return RewardSpec(kind="function", target=what, weight=weight, name=function)
-    if Path(what).is_dir():
+    if what and Path(what).is_dir():
         return RewardSpec(kind="model", target=what, weight=weight, name=_metric_name(Path(what).resolve().name))
     if _FUNCTION.fullmatch(what):
         return RewardSpec(kind="function", target=what, weight=weight, name=what.rpartition(":")[2])

@@ -34,8 +34,8 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("json", RewardSpec(kind="verifier", target="json", name="json")),
         ("./json", RewardSpec(kind="model", target="./json", name="json")),
         (
-            "3*http://me:secret@host:80/score",
-            RewardSpec(kind="server", target="http://me:secret@host:80/score", weight=3, name="host_80"),
+            "3*http://host:80/score",
+            RewardSpec(kind="server", target="http://host:80/score", weight=3, name="host_80"),
         ),
     ],
 )
@@ -51,7 +51,9 @@ def test_every_form_is_read(places: Path, text: str, expected: RewardSpec) -> No
         ("1e999*numeric", "the weight is inf"),
         ("regex:(", r"--reward regex:\(: no regular expression"),
         ("other.py:brief", "there is no file other.py"),
-        ("http:///x", "names no host"),
+        ("http:///x", "the address has to name a host, and no user"),
+        ("http://me:secret@host/x", "the address has to name a host, and no user"),
+        ("http://host:port/x", "--reward http://host:port/x: Port could not be cast"),
         ("", "neither a folder"),
         ("judge:", "neither a folder"),
     ],

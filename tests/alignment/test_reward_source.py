@@ -108,4 +108,4 @@ def test_long_texts_are_shown_by_their_beginning() -> None:
     error = RewardError("mine", "why", batch(completions=["x" * 81, "y" * 80, "a\nb"]), 0)
     assert f"completion '{'x' * 80}'...)" in str(error)
     assert f"completion '{'y' * 80}')" in str(RewardError("mine", "why", batch(completions=["", "y" * 80, ""]), 1))
-    assert "\n" not in str(RewardError("mine", "why", batch(completions=["a\nb", "", ""]), 0))
+    assert "\n" not in str(RewardError("mine", "why\nnot", batch(completions=["a\nb", "", ""]), 0))

@@ -16,7 +16,7 @@ MOST_DIGITS = 50  # of a number; a policy that writes one digit for ever is not 
 _DIGITS = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)"
 _NUMBER = re.compile(
     rf"""
-    (?<![\w.^]) (?P<sign>[-+\u2212]?) \s? (?:\\?[$\u20ac\u00a3]\s?)? (?P<inner>[-\u2212]?)
+    (?<![\w.^]) (?P<sign>[-+\u2212]?) (?:\\?[$\u20ac\u00a3]\s?)? (?P<inner>[-\u2212]?)
     (?: \\[dt]?frac \{{ (?P<top>-?\d+) \}} \{{ (?P<bottom>\d+) \}}
       | (?: (?P<whole>{_DIGITS}) [ ] )? (?P<over>{_DIGITS}) / (?P<under>{_DIGITS}) (?!/)
       | (?P<plain>{_DIGITS} (?:\.\d+)? | \.\d+) (?:[eE](?P<exponent>[+-]?\d{{1,3}})(?!\w))?
@@ -50,10 +50,10 @@ def read_numbers(text: str) -> Iterator[frozenset[Fraction]]:
     """The numbers of a text in order, each as the values it may have.
 
     Thousands' commas, decimals, fractions, mixed numbers (1 1/2), LaTeX fractions, currency signs, exponents. 50% is
-    0.5 or, where percents are counted, 50. A hyphen after a word or digit is no sign; digits inside a word are no
-    number.
+    0.5 or, where percents are counted, 50. A hyphen after a word or digit or before a blank is no sign; digits inside a
+    word are no number.
     """
-    for found in _NUMBER.finditer(text):
+    for found in _NUMBER.finditer(text.replace("{,}", ",").replace("\\,", "")):
         value = _value(found)
         if value is not None:
             yield frozenset((value, value / 100)) if found["percent"] else frozenset((value,))

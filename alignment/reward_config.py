@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from alignment.config import check_least
 from alignment.verifiers import VERIFIERS
@@ -56,10 +57,7 @@ def read_reward(text: str) -> RewardSpec:
         raise ValueError(f"--reward {text}: the weight is {weight:g}, allowed is any number but 0")
     name, _, argument = what.partition(":")
     if what.startswith(("http://", "https://")):
-        host = what.partition("://")[2].partition("/")[0].rpartition("@")[2]
-        if not host:
-            raise ValueError(f"--reward {text}: the address names no host")
-        return RewardSpec(kind="server", target=what, weight=weight, name=_metric_name(host))
+        return RewardSpec(kind="server", target=what, weight=weight, name=_metric_name(_host(what)))
     if name in VERIFIERS:
         try:
             VERIFIERS[name].make(argument)
@@ -71,7 +69,7 @@ def read_reward(text: str) -> RewardSpec:
         if not Path(path).is_file():
             raise ValueError(f"--reward {text}: there is no file {path}")
         return RewardSpec(kind="function", target=what, weight=weight, name=function)
-    if Path(what).is_dir():
+    if what and Path(what).is_dir():
         return RewardSpec(kind="model", target=what, weight=weight, name=_metric_name(Path(what).resolve().name))
     if _FUNCTION.fullmatch(what):
         return RewardSpec(kind="function", target=what, weight=weight, name=what.rpartition(":")[2])
@@ -95,6 +93,18 @@ def read_rewards(texts: Sequence[str]) -> tuple[RewardSpec, ...]:
             name = f"{spec.name}_{number}"
         found.append(RewardSpec(**{**vars(spec), "name": name}))
     return tuple(found)
+
+
+def _host(url: str) -> str:
+    """Host and port of a reward server."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise ValueError(f"--reward {url}: {error}") from error
+    if not host or parts.username is not None:
+        raise ValueError(f"--reward {url}: the address has to name a host, and no user")
+    return f"{host}:{port}" if port else host
 
 
 def _metric_name(text: str) -> str:

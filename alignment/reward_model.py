@@ -92,7 +92,7 @@ class ModelReward:
     def __call__(self, batch: RewardBatch) -> Reward:
         """Rewards of the B completions by every member."""
         by_token = self._scored_by_token(batch)
-        by_text = [index for index in range(len(batch)) if index not in set(by_token)]
+        by_text = sorted(set(range(len(batch))) - set(by_token))
         parts = []
         if by_token:
             parts.append(self._token_members(batch.take(by_token)))

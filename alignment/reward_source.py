@@ -107,7 +107,7 @@ class RewardError(OSError):
             where = f" at sample {index} of {len(batch)} ({_sample(batch, index)})"
         elif batch is not None:
             where = f" in a batch of {len(batch)}, which sample is not known (the first: {_sample(batch, 0)})"
-        super().__init__(f"reward {source}{where}: {cause}")
+        super().__init__(f"reward {source}{where}: {' '.join(cause.split())}")
 
 
 def _sample(batch: RewardBatch, index: int) -> str:

@@ -37,7 +37,10 @@ def send(channel: socket.socket, value: object) -> None:
     channel.sendall(LENGTH.pack(len(body)) + body)
 
 
-def load(target: str, argument: str | None) -> Callable[..., Any]:
+Function = Callable[..., Any]
+
+
+def load(target: str, argument: str | None) -> Function:
     """The function that `module:function` or `path/file.py:function` names; with an argument, what it makes of that."""
     module_name, _, name = target.rpartition(":")
     if module_name.endswith(".py"):
@@ -50,7 +53,7 @@ def load(target: str, argument: str | None) -> Callable[..., Any]:
         spec.loader.exec_module(module)
     else:
         module = importlib.import_module(module_name)
-    function: Any = getattr(module, name, None)
+    function: Function | None = getattr(module, name, None)
     if not callable(function):
         functions = [each for each, value in vars(module).items() if inspect.isfunction(value)]
         raise LookupError(f"{module_name} has no function {name}; it has {', '.join(functions) or 'none'}")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rewardkit.data import Message
-from rewardkit.prompts import distinct, read_prompts
+from rewardkit.prompts import PromptRow, distinct, read_prompt_rows, read_prompts
 
 HELLO = (Message(role="user", content="Hello"),)
 ANSWERED = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Hi"}]
@@ -46,6 +46,14 @@ def test_a_system_prompt_and_a_further_input_belong_to_it(tmp_path: Path) -> Non
 def test_prompts_that_occur_again_are_one(tmp_path: Path) -> None:
     found = read_prompts(write(tmp_path, {"prompt": "Hello"}, {"prompt": "Bye"}, {"prompt": "Hello"})).rows
     assert [prompt[0].content for prompt in distinct(found)] == ["Hello", "Bye"]
+
+
+def test_a_prompt_keeps_the_columns_of_its_row(tmp_path: Path) -> None:
+    rows = [{"question": "Hello", "answer": "#### 5", "final": 5.0}, {"question": "Hello", "answer": "#### 6"}]
+    found = read_prompt_rows(write(tmp_path, *rows))
+    assert found.rows == [PromptRow(prompt=HELLO, columns=row) for row in rows]
+    with pytest.raises(ValueError, match=r"rows.jsonl:1: field prompt is '7'"):
+        read_prompt_rows(write(tmp_path, {"prompt": 7, "answer": 1}))
 
 
 def test_a_bad_row_is_named(tmp_path: Path) -> None:

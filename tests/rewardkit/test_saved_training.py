@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
+import numpy as np
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, GPT2Config, LlamaConfig
 
@@ -16,7 +17,7 @@ from rewardkit.card import Card
 from rewardkit.data import Message
 from rewardkit.model import RewardScorer, load_classifier, make_classifier
 from rewardkit.saved import RewardModel, save
-from rewardkit.tokens import conversation_texts, load_tokenizer, train_tokenizer
+from rewardkit.tokens import conversation_texts, load_tokenizer, tokenise, train_tokenizer
 
 TEXTS = ["Mix flour and water, then wait.", "No.", "The river is long; the river is wide.", "Ask someone else, please!"]
 PROMPTS = [(Message(role="user", content=f"How, and why, number {number}?"),) for number in range(len(TEXTS))]
@@ -71,6 +72,24 @@ def test_plain_transformers_scores_the_same_on_both_padding_sides(kind: str, mod
         with torch.no_grad():
             scores = plain(**tokens).logits[:, 0]
         torch.testing.assert_close(scores, ours, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("token_budget", [1, 40, 10_000])
+def test_rows_of_tokens_get_the_rewards_of_their_texts_in_order_of_rows(token_budget: int, tmp_path: Path) -> None:
+    base_model(tmp_path / "base", "own pad", "llama")
+    tokenizer = load_tokenizer(tmp_path / "base")
+    scorer = RewardScorer(load_classifier(tmp_path / "base", tokenizer, dtype=torch.float32), num_members=2, seed=5)
+    model = RewardModel(scorer, tokenizer, Card(num_members=2))
+    texts = [TEXTS[:2], [TEXTS[2]], [*TEXTS, "more"]]
+    rows, _ = tokenise(PROMPTS[:3], texts, tokenizer, max_length=256)
+    prompts, flat = zip(
+        *((prompt, text) for prompt, row in zip(PROMPTS, texts, strict=False) for text in row), strict=True
+    )
+    expected = [model([prompt], [text]).members for prompt, text in zip(prompts, flat, strict=True)]
+    found = model.score_rows(rows, token_budget=token_budget).members
+    np.testing.assert_allclose(found, np.concatenate(expected, axis=1), atol=1e-5)
+    backwards = model(prompts[::2] + prompts[1::2], flat[::2] + flat[1::2]).members
+    np.testing.assert_allclose(backwards, np.concatenate(expected[::2] + expected[1::2], axis=1), atol=1e-5)
 
 
 def test_a_classifier_with_a_head_of_its_own_says_so(tmp_path: Path) -> None:

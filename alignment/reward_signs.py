@@ -111,8 +111,7 @@ def disagreement(history: History) -> Sign | None:
 
 
 def refusals(history: History) -> Sign | None:
-    """More answers refuse: the mean of the last 10 steps is 0.1 above that of the first 10, by more than 4
-    errors.
+    """More answers refuse: the mean of the last 10 steps is 0.1 above that of the first 10, and 4 errors.
 
     The error is binomial, sqrt(2 p (1 - p) / n) with p of both sides together and n the prompts of each: completions
     of a prompt refuse together.
@@ -123,7 +122,7 @@ def refusals(history: History) -> Sign | None:
     now, start = float(last.values.mean()), float(first.values.mean())
     prompts = history.level("num_prompts", 1) or history.level("num_completions", 1) or 1.0
     both = (now + start) / 2
-    error = math.sqrt(2 * both * (1 - both) / (LEVEL * prompts))
+    error = math.sqrt(2 * max(0.0, both * (1 - both)) / (LEVEL * prompts))  # shares may pass 1 by rounding
     if now - start <= max(REFUSALS_RISE, REFUSALS_ERRORS * error):
         return None
     figure = f"{now:.0%} of answers refuse, {start:.0%} did in the first {LEVEL} steps"
@@ -146,13 +145,16 @@ def reward_flat(history: History) -> Sign | None:
     bound = gain + LIKELY * noise * math.sqrt(2 / FLAT_LEVEL)
     if bound > FLAT_RISE * spread:
         return None
-    kl, beta = history.level("kl", 3), history.newest("beta")
-    also = [f"KL is {kl:.2g} nats an answer"] * (kl is not None) + [f"beta {beta:.3g}"] * (beta is not None)
+    also: dict[str, str] = {}
+    if (kl := history.level("kl", 3)) is not None:
+        also["kl"] = f"; KL is {kl:.2g} nats an answer"
+    if (beta := history.newest("beta")) is not None:
+        also["beta"] = f"; beta {beta:.3g}"
     figure = (
         f"{name} is {last.values.mean():.3g} over the last {FLAT_LEVEL} steps, was {first.values.mean():.3g} over the "
-        f"first {FLAT_LEVEL}, and answers of a step differ by {spread:.3g}{''.join(f'; {each}' for each in also)}"
+        f"first {FLAT_LEVEL}, and answers of a step differ by {spread:.3g}{''.join(also.values())}"
     )
-    return Sign(figure=figure, metrics=(name, "reward/spread", "kl", "beta")[: 2 + len(also)])
+    return Sign(figure=figure, metrics=(name, "reward/spread", *also))
 
 
 def mode_collapse(history: History) -> Sign | None:
@@ -184,10 +186,11 @@ def zero_advantage(history: History) -> Sign | None:
     share = history.level("groups/zero_advantage_share", LEVEL)
     if share is None or share <= ZERO_ADVANTAGE:
         return None
-    reward = history.level(_reward_name(history), LEVEL)
-    at = f", at a mean reward of {reward:.3g}" if reward is not None else ""
-    figure = f"in {share:.0%} of the groups all answers have the same reward{at}"
-    return Sign(figure=figure, metrics=("groups/zero_advantage_share", _reward_name(history)))
+    figure = f"in {share:.0%} of the groups all answers have the same reward"
+    if (reward := history.level(_reward_name(history), LEVEL)) is None:
+        return Sign(figure=figure, metrics=("groups/zero_advantage_share",))
+    names = ("groups/zero_advantage_share", _reward_name(history))
+    return Sign(figure=f"{figure}, {reward:.3g} on average", metrics=names)
 
 
 def _reward_name(history: History) -> str:

@@ -1,6 +1,6 @@
 """The watcher of a run: reads its metrics step by step and says in plain words what goes wrong.
 
-It remembers a bounded part of the metrics and is cheap: well under a millisecond for most steps. An alarm is raised
+It remembers a bounded part of the metrics and is cheap: about a millisecond a step. An alarm is raised
 once, and once more only if it was over in between: that is, its rule has been silent for `QUIET` steps.
 """
 
@@ -41,8 +41,8 @@ class Watcher:
         """Takes the metrics of a step; returns the alarms it raises, after logging and writing them."""
         raised, over = self._look(step, metrics)
         for alarm in raised:
-            words = (alarm.step, alarm.severity, alarm.title, alarm.cause, alarm.figure, alarm.advice)
-            logger.warning("step %d, %s: %s. %s: %s. %s.", *words)
+            words = (alarm.step, alarm.severity, alarm.title, alarm.figure, alarm.cause, alarm.advice)
+            logger.warning("step %d, %s: %s: %s. Likely cause: %s. What to change: %s.", *words)
         for kind in over:
             logger.info("step %d: %s is over", step, kind)
         if raised or over:

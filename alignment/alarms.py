@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from rewardkit.runs import write_text
 
@@ -44,6 +44,10 @@ class Alarm:
     metrics: tuple[str, ...]
     advice: str
     cleared_at: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.severity not in get_args(Severity):
+            raise ValueError(f"severity is {self.severity!r}, allowed are {', '.join(get_args(Severity))}")
 
     @property
     def is_open(self) -> bool:

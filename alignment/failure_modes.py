@@ -77,7 +77,7 @@ FAILURE_MODES = (
         title="Reward hacking",
         severity="critical",
         cause="The policy finds what the training reward errs on: it scores higher there and is no better",
-        advice="Stop and take a checkpoint from before the rise parted; then raise beta, punish uncertain rewards "
+        advice="Go back to a checkpoint from before the two parted; raise beta, punish uncertain rewards "
         "(--penalty uwo with an ensemble), or label samples of now and train the reward again",
         sign=reward_signs.reward_hacking,
     ),

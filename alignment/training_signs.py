@@ -13,7 +13,7 @@ FINITE = ("loss", "grad_norm", "reward/mean", "kl")
 JUMP_NATS, JUMP_NATS_A_TOKEN, JUMP_RATIO, JUMP_WINDOW, JUMP_LEVEL = 5.0, 0.15, 0.5, 6, 3
 NEGATIVE_NATS, NEGATIVE_NATS_A_TOKEN = 0.5, 0.01
 CLIPPED, STEP_NATS_A_TOKEN = 0.4, 0.1
-GRADIENT_RATIO, GRADIENT_LEVEL, GRADIENT_BEFORE = 5.0, 5, 20
+GRADIENT_RATIO, GRADIENT_LEAST, GRADIENT_LEVEL, GRADIENT_BEFORE = 5.0, 1.0, 5, 20
 ENTROPY_SHARE, ENTROPY_RATIO, ENTROPY_RISE, ENTROPY_LEVEL = 0.2, 2.0, 1.0, 5
 VALUE_AFTER, VALUE_LEVEL, VALUE_BELOW = 40, 20, 18
 TRUNCATED = 0.5
@@ -30,12 +30,15 @@ def not_finite(history: History) -> Sign | None:
 
 
 def gradient_explosion(history: History) -> Sign | None:
-    """The median gradient norm of the last 5 steps is above 5 times that of the 20 to 59 before them."""
+    """The median gradient norm of the last 5 steps is above 5 times that of the 20 to 59 before them, and above 1.
+
+    Below 1, where gradients are clipped by default, a rise is learning that begins: the first rewards of hard prompts.
+    """
     values = history.upto("grad_norm", 64).values
     if len(values) < GRADIENT_BEFORE + GRADIENT_LEVEL:
         return None
     before, now = np.median(values[:-GRADIENT_LEVEL]), np.median(values[-GRADIENT_LEVEL:])
-    if now <= GRADIENT_RATIO * before or before == 0:
+    if now <= max(GRADIENT_RATIO * before, GRADIENT_LEAST):
         return None
     figure = f"the gradient norm is {now:.3g} over the last {GRADIENT_LEVEL} steps, {before:.3g} before"
     return Sign(figure=figure, metrics=("grad_norm",))

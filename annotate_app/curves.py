@@ -53,7 +53,7 @@ def curves(
         "value:Q",
         title=axis,
         scale=alt.Scale(zero=False, padding=8),
-        axis=alt.Axis(format=".0%" if percent else "~g", tickCount=4),
+        axis=alt.Axis(format=".0%" if percent else ".6~g", tickCount=4),
     )
     tooltip = [
         alt.Tooltip("series:N", title=" "),

@@ -67,12 +67,13 @@ def draw_alarm(alarm: Alarm) -> None:
 def draw_online_curves(run: ModelRun, metrics: Metrics, place: str) -> None:
     """Reward, KL, length and what else was logged over steps; a dashed line where an alarm was raised."""
     marks = [{"at": alarm.step, "words": f"{alarm.title}, step {alarm.step:,}"} for alarm in run.alarms]
-    halves, drawn = st.columns(2), 0
+    charts = []
     for axis, names in CURVES:
         rows = [row for name, series in names for row in curve(metrics, name, series)]
         if axis == "std" and all(row["value"] == 0 for row in rows):
             continue  # a reward of one member has none
         if rows:
-            chart = curves.curves(rows, axis=axis, percent=axis == "share", marks=marks)
-            halves[drawn % 2].altair_chart(chart, key=f"{place}-{run.job.id}-online-{drawn}")
-            drawn += 1
+            charts.append(curves.curves(rows, axis=axis, percent=axis == "share", marks=marks))
+    for first in range(0, len(charts), 2):  # two columns a row: charts with a legend are higher
+        for place_of, number in zip(st.columns(2), range(first, len(charts)), strict=False):
+            place_of.altair_chart(charts[number], key=f"{place}-{run.job.id}-online-{number}")

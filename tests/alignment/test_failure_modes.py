@@ -121,6 +121,7 @@ LONG = [64.0] * 10
 AT_THE_THRESHOLD: list[tuple[str, dict[str, list], dict[str, list]]] = [
     ("not_finite", {"loss": [0.1], "kl": [math.nan]}, {"loss": [0.1], "entropy": [math.nan]}),
     ("gradient_explosion", {"grad_norm": [1.0] * 20 + [5.1] * 3 + [1, 1]}, {"grad_norm": [1.0] * 20 + [5.0] * 5}),
+    ("gradient_explosion", {"grad_norm": [0.1] * 20 + [1.1] * 5}, {"grad_norm": [0.1] * 20 + [1.0] * 5}),
     ("gradient_explosion", {"grad_norm": [1.0] * 20 + [6.0] * 5}, {"grad_norm": [1.0] * 19 + [6.0] * 5}),
     ("gradient_explosion", {"grad_norm": [1.0] * 30 + [6.0] * 5}, {"grad_norm": [1.0] * 30 + [90.0, 90, 1, 1, 1]}),
     ("kl_jump", {"kl": [0.0, 5.1, 6.0]}, {"kl": [0.0, 5.0, 60.0]}),  # the median of the last three counts

@@ -1,24 +1,57 @@
-"""What a step's completions are like, as numbers for its record; no torch beyond the rollouts' own tensors."""
+"""What a step's completions say of the policy, by the names they are logged under. Texts and arrays in, no torch.
+
+completions/length, min_length, max_length   tokens
+completions/truncated_share                  completions that reached the limit of tokens
+completions/distinct_2, repetition           see `alignment.sample_metrics`; repetition is the mean over completions
+completions/refusal_share                    completions that decline, see `alignment.refusals`
+groups/unique_share                          different texts of a group by its size, mean over groups
+"""
 
 from __future__ import annotations
 
-from alignment.rollouts import Rollouts
+from collections.abc import Sequence
+
+import numpy as np
+
+from alignment.refusals import refusal_share
 from alignment.sample_metrics import distinct_n, repetition
 
 
-def completion_metrics(rollouts: Rollouts) -> dict[str, float]:
-    """Length, how many were cut, variety and repetition of a step's completions.
+def completion_metrics(
+    texts: Sequence[str], lengths: Sequence[int], finished: Sequence[bool], group: Sequence[int]
+) -> dict[str, float]:
+    """The metrics of B completions that stand in the module.
 
-    distinct_2 is over all of them; unique_share is the mean over groups of different texts by completions.
+    Args:
+        lengths: (B,) tokens of each.
+        finished: (B,) whether each ended by itself.
+        group: (B,) number of each one's prompt.
+
+    Raises:
+        ValueError: if there is none.
     """
-    size, lengths = rollouts.group_size, rollouts.lengths.float()
-    groups = [rollouts.texts[start : start + size] for start in range(0, len(rollouts), size)]
+    if not texts:
+        raise ValueError("metrics of 0 completions, at least 1 is needed")
+    tokens = np.asarray(lengths, dtype=float)
     return {
-        "completions/length": float(lengths.mean()),
-        "completions/min_length": float(lengths.min()),
-        "completions/max_length": float(lengths.max()),
-        "completions/truncated_share": float((~rollouts.finished).float().mean()),
-        "completions/distinct_2": distinct_n(rollouts.texts, 2),
-        "completions/repetition": sum(map(repetition, rollouts.texts)) / len(rollouts),
-        "groups/unique_share": sum(len(set(group)) / size for group in groups) / len(groups),
+        "completions/length": float(tokens.mean()),
+        "completions/min_length": float(tokens.min()),
+        "completions/max_length": float(tokens.max()),
+        "completions/truncated_share": 1 - float(np.mean(finished)),
+        "completions/distinct_2": distinct_n(texts, 2),
+        "completions/repetition": float(np.mean([repetition(text) for text in texts])),
+        "completions/refusal_share": refusal_share(texts),
+        "groups/unique_share": unique_share(texts, group),
     }
+
+
+def unique_share(texts: Sequence[str], group: Sequence[int]) -> float:
+    """Different texts of a group by its size, mean over groups; 1/G where all of G are the same, nan for no text.
+
+    Args:
+        group: (B,) number of each text's prompt.
+    """
+    members: dict[int, list[str]] = {}
+    for text, number in zip(texts, group, strict=True):
+        members.setdefault(number, []).append(text)
+    return float(np.mean([len(set(each)) / len(each) for each in members.values()])) if members else float("nan")

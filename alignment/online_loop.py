@@ -20,6 +20,7 @@ from alignment.policy_update import PolicyUpdate
 from alignment.rollout_file import Replay, append_rollouts, truncate_rollouts
 from alignment.samples import write_drawn
 from alignment.tracking import Tracker
+from alignment.watcher import Watcher
 from rewardkit import processes
 from rewardkit.checkpoint import Checkpoint
 from rewardkit.optimization import schedule
@@ -52,6 +53,7 @@ class OnlineLoop:
         self.replay = Replay(Path(config.replay), collector.rows) if config.replay else None
         num_steps = math.ceil(config.epochs * len(collector.rows) / config.prompts_per_step)
         self.num_steps = config.max_steps or num_steps
+        self.watcher: Watcher | None = None
         self.audit_every = config.audit_every or max(1, self.num_steps // 10)
 
     def run_steps(self, cancelled: Callable[[], bool]) -> dict[str, Any] | None:
@@ -84,6 +86,7 @@ class OnlineLoop:
             self.run.status(num_steps=self.num_steps, step=step, first_step=step, num_processes=world)
             self.run.truncate_metrics(step)
             truncate_rollouts(self.run.dir, step)
+            self.watcher = Watcher(self.run.dir)
 
     def _keeps(self, step: int, ends: bool) -> bool:
         return ends or step == self.num_steps or step % (self.config.checkpoint_every or self.audit_every) == 0
@@ -102,14 +105,18 @@ class OnlineLoop:
         metrics = self._metrics(learned, started) | {"learning_rate": rate}
         if step % self.audit_every == 0 or step == self.num_steps:
             metrics |= self.audit(step)
-        if self.run:
+        stop = learned.stop
+        if self.run and self.watcher:
             self.run.log(step, metrics)
             self.run.status(step=step)
+            alarms = self.watcher.step(step, metrics)
+            if alarms and self.config.on_alarm == "stop":
+                stop = f"alarm: {alarms[0].title}: {alarms[0].figure}"
             if _is_due(step, self.config.sample_every) or step == self.num_steps:
                 write_drawn(self.run.dir, learned.rollouts, learned.scored.total, step=step)
         self.progress.step(step, self.num_steps, metrics)
         self.tracker.log(metrics, step)
-        return metrics, learned.stop
+        return metrics, processes.from_first(stop)
 
     def _draw(self, step: int, count: int, number: int) -> Collected:
         """Completions of the next `count` prompts."""
@@ -134,7 +141,10 @@ class OnlineLoop:
         carried.num_tokens += rollouts.num_tokens
         seconds = time.perf_counter() - started
         learning_s = max(seconds - learned.metrics["time/generate_s"] - learned.metrics["time/reward_s"], 1e-9)
-        metrics = learned.scored.metrics() | completion_metrics(rollouts) | dict(learned.metrics)
+        size = rollouts.group_size
+        groups = [number // size for number in range(len(rollouts))]
+        said = completion_metrics(rollouts.texts, rollouts.lengths.tolist(), rollouts.finished.tolist(), groups)
+        metrics = learned.scored.metrics() | said | dict(learned.metrics)
         return metrics | {
             "num_tokens": int(carried.num_tokens),
             "num_prompts": int(carried.position),

@@ -107,13 +107,13 @@ class ScoredBatch:
     def metrics(self) -> dict[str, float]:
         """Flat numbers for a step's record: means over completions; standard deviations are over them, ddof = 1.
 
-        reward/members_std is the mean over completions of the standard deviation over members.
+        reward/std is the mean over completions of the standard deviation over members.
         """
         found = {
             "reward/mean": float(self.total.mean()),
-            "reward/std": _std(self.total),
+            "reward/spread": _std(self.total),
             "reward/raw": float(self.raw.mean.mean()),
-            "reward/members_std": float(self.raw.std.mean()),
+            "reward/std": float(self.raw.std.mean()),
             "reward/penalised": float(self.penalised.mean()),
         }
         found |= {f"penalty/{name}": float(term.mean()) for name, term in self.terms.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import altair as alt
 
-from annotate_app.charts import MUTED, Drawing, Rows
+from annotate_app.charts import MUTED, WARNING, Drawing, Rows
 
 HEIGHT = 230
 
@@ -28,6 +28,7 @@ def curves(
     log: bool = False,
     reference: float | None = None,
     reference_label: str = "",
+    marks: Rows = (),
 ) -> Drawing:
     """One line a series over the steps of a training; a single point is drawn as a dot.
 
@@ -39,6 +40,7 @@ def curves(
         log: whether the horizontal axis is logarithmic.
         reference: where a dashed line lies, for example chance.
         reference_label: its words.
+        marks: `at` and `words`, places on the horizontal axis where something happened.
 
     Raises:
         ValueError: if there are no rows.
@@ -51,7 +53,7 @@ def curves(
         "value:Q",
         title=axis,
         scale=alt.Scale(zero=False, padding=8),
-        axis=alt.Axis(format=".0%" if percent else "~g", tickCount=4),
+        axis=alt.Axis(format=".0%" if percent else ".6~g", tickCount=4),
     )
     tooltip = [
         alt.Tooltip("series:N", title=" "),
@@ -69,6 +71,9 @@ def curves(
         mark = alt.Chart(alt.InlineData(values=[{"at": reference, "words": reference_label}]))
         rule = mark.mark_rule(color=MUTED, strokeDash=[4, 4], strokeWidth=1.5)
         layers.insert(0, rule.encode(y=alt.Y("at:Q", title=axis), tooltip=alt.Tooltip("words:N", title=" ")))
+    if marks:
+        rule = alt.Chart(_values(marks)).mark_rule(color=WARNING, strokeDash=[2, 3], strokeWidth=1.5)
+        layers.insert(0, rule.encode(x=alt.X("at:Q", title=across), tooltip=alt.Tooltip("words:N", title=" ")))
     return alt.layer(*layers).properties(height=HEIGHT + (24 * -(-len(names) // 2) if legend else 0))
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from alignment.alarms import Alarm, read_alarms
 from annotate_app.access import Actor
 from annotate_app.store.jobs import ENDED, Job
 from annotate_app.store.store import Store
@@ -82,6 +83,14 @@ class ModelRun:
         """What a policy wrote to held-out prompts at the last step it was asked: prompt, completion, step."""
         lines = _lines(self.model / "samples.jsonl") if self.trains != "reward" else []
         return [line for line in lines if line["step"] == lines[-1]["step"]]
+
+    @property
+    def alarms(self) -> list[Alarm]:
+        """What the watcher of an online training raised, newest first; none where the file cannot be read."""
+        try:
+            return read_alarms(self.model)[::-1]
+        except (OSError, ValueError, TypeError, KeyError):
+            return []
 
     @property
     def report(self) -> Path | None:
@@ -189,6 +198,7 @@ def summary_row(run: ModelRun) -> dict[str, object]:
         "run": run.name,
         "trains": TRAINS_WORDS.get(run.trains, run.trains),
         "state": run.job.state,
+        "alarms": ", ".join(dict.fromkeys(alarm.title for alarm in run.alarms if alarm.is_open)),
         "started": run.job.created_at,
         "took": (run.job.ended_at or 0) - (run.job.started_at or 0)
         if run.job.ended_at and run.job.started_at

@@ -106,10 +106,10 @@ def test_package_files_hold_a_docstring_and_nothing_else(package: Path) -> None:
     "modules",
     [
         "rewardkit.data, rewardkit.files, rewardkit.forms, rewardkit.simulation, rewardkit.acquisition",
-        "alignment.__main__, alignment.config, alignment.loss_names, alignment.policy_data, alignment.commands.sft",
-        "alignment.policy_gradient_names",
         "alignment.__main__, alignment.config, alignment.loss_names, alignment.policy_data, alignment.commands.sft, "
-        "alignment.reward_config, alignment.reward_model, alignment.rewards",
+        "alignment.reward_config, alignment.reward_model, alignment.rewards, alignment.online_config, "
+        "alignment.policy_gradient_names, alignment.simulated_world",
+        "alignment.alarms, alignment.watcher, alignment.refusals, alignment.completion_metrics",
         "annotate_app.__main__, annotate_app.server, annotate_app.agreement, annotate_app.store.store",
     ],
 )

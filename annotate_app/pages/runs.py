@@ -23,6 +23,9 @@ CURVES = {
     "eval/accuracy": ("validation accuracy", True),
     "loss": ("training loss", False),
     "eval/reward/std": ("std between members", False),
+    "reward/raw": ("reward that trains", False),
+    "audit/reward": ("audit reward", False),
+    "kl": ("KL, nats an answer", False),
 }
 
 
@@ -55,6 +58,8 @@ def draw_table(runs: list[ModelRun]) -> None:
     rows["took"] = [
         duration(seconds) if seconds == seconds and seconds else "" for seconds in rows["took"].astype(float)
     ]
+    if not bool((rows["alarms"] != "").any()):
+        rows = rows.drop(columns="alarms")
     percent = {}
     rows = rows.drop(columns=[name for name in OF_ONE_KIND if bool(rows[name].isna().all())])
     for name in ("validation accuracy", "test accuracy"):
@@ -62,6 +67,7 @@ def draw_table(runs: list[ModelRun]) -> None:
         percent[name] = st.column_config.NumberColumn(name, format="%.1f %%")
     columns = {
         "run": st.column_config.TextColumn("run", pinned=True),
+        "alarms": st.column_config.TextColumn("open alarms"),
         "started": st.column_config.DatetimeColumn("started (UTC)", format="D MMM, HH:mm"),
         **{name: st.column_config.NumberColumn(name, format="%.3f") for name in ("validation NLL", "validation loss")},
         **percent,

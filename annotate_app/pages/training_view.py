@@ -9,6 +9,7 @@ from annotate_app.jobs import read_log, read_progress
 from annotate_app.model_runs import Metrics, ModelRun, calibration_rows, curve, get_run, seconds_left
 from annotate_app.pages.context import current_actor, current_store
 from annotate_app.pages.jobs_page import LOOK
+from annotate_app.pages.online_view import draw_alarms, draw_online_curves, is_online
 from annotate_app.pages.outcome import act
 from annotate_app.times import ago, duration
 from annotate_app.trainings import go_on
@@ -45,6 +46,7 @@ def draw_run(run: ModelRun, place: str, log: bool = True) -> None:
             st.text(run.job.message)
         draw_figures(run)
         draw_buttons(run, place)
+        draw_alarms(run, place)
         draw_curves(run, metrics, place)
         draw_calibration(run, place)
         draw_samples(run)
@@ -175,6 +177,9 @@ def draw_curves(run: ModelRun, metrics: Metrics, place: str) -> None:
         rows = curve(metrics, "eval/nll", "cross-validated", over="prior_precision")
         chart = curves.curves(rows, axis="NLL", across="prior precision: how far weights are held at 0", log=True)
         st.altair_chart(chart, key=f"{key}-prior")
+        return
+    if is_online(metrics):
+        draw_online_curves(run, metrics, place)
         return
     losses = [
         *curve(metrics, "loss", "training loss"),

@@ -109,9 +109,9 @@ def test_metrics_by_hand() -> None:
     expected = {
         # totals 1.5, 2, -0.5 - 3
         "reward/mean": 0.0,
-        "reward/std": float(np.std([1.5, 2, -3.5], ddof=1)),
+        "reward/spread": float(np.std([1.5, 2, -3.5], ddof=1)),
         "reward/raw": (2.5 + 2 + 3.5) / 3,
-        "reward/members_std": (2**0.5 + 0 + 32**0.5) / 3,
+        "reward/std": (2**0.5 + 0 + 32**0.5) / 3,
         "reward/penalised": 1.0,
         "penalty/length": 1.0,
         "rewards/ensemble/mean": (2 + 2 + 4) / 3,
@@ -127,7 +127,7 @@ def test_one_completion_has_no_spread() -> None:
     reward = Reward(members=np.array([[2.0]]))
     source = WeightedSource(name="one", source=FromRewardFn(lambda *_: reward, about="one"))
     found = Rewards([source]).score(RewardBatch(prompts=[PROMPT], completions=["a"])).metrics()
-    assert (found["reward/mean"], found["reward/std"]) == (2.0, 0.0)
+    assert (found["reward/mean"], found["reward/spread"]) == (2.0, 0.0)
 
 
 def test_a_sum_is_a_source_itself() -> None:

@@ -34,6 +34,14 @@ def test_one_series_needs_no_legend_and_a_logarithmic_axis_is_one():
     assert line["encoding"]["x"]["scale"]["type"] == "log"
 
 
+def test_places_where_something_happened_are_marked_across():
+    marks = [{"at": 2, "words": "KL jumps, step 2"}]
+    (rule, line), rows = layers(curves.curves(ROWS, axis="loss", marks=marks))
+    assert rows == [marks, ROWS]
+    assert rule["encoding"]["x"]["field"] == line["encoding"]["x"]["field"] == "at"
+    assert "y" not in rule["encoding"]
+
+
 def test_before_and_after_are_joined_by_figure():
     rows = [{"figure": "NLL", "when": "before", "value": 0.7}, {"figure": "NLL", "when": "after", "value": 0.6}]
     (joined, dots), drawn = layers(curves.before_and_after(rows))

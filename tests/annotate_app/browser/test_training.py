@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
+
+from alignment.watcher import Watcher
+from annotate_app.access import Actor
+from annotate_app.store.store import Store
+from annotate_app.training_plan import TrainingPlan
+from annotate_app.trainings import start
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 A_TRAINING = 300_000  # ms; the demo's takes under two minutes on two idle cores
@@ -125,3 +133,53 @@ def test_sft_from_the_button_to_what_it_writes(train_page: Page, screenshots: Pa
     page.get_by_role("radio", name="Policy: DPO").click()
     expect(page.get_by_role("combobox", name="Begins from")).to_have_value(re.compile("SFT, tiny, full"))
     page.screenshot(path=screenshots / "dpo-form.png", full_page=True)
+
+
+def hacked_run(url: str) -> None:
+    """A training that ended, whose reward rose while its audit reward fell and its answers grew; watched as it went."""
+    store, admin = Store.open(url), Actor.command_line()
+    [project] = store.projects.list(admin)
+    job = start(store, admin, TrainingPlan(project=project.name, trains="sft"))
+    store.jobs.claim()
+    store.jobs.finish(job.id, "done")
+    store.close()
+    model = Path(job.run_dir) / "model"
+    model.mkdir()
+    (model / "status.json").write_text(json.dumps({"state": "done", "step": 120, "num_steps": 120, "pid": 1}))
+    watcher = Watcher(model)
+    with (model / "metrics.jsonl").open("w") as file:
+        for step in range(1, 121):
+            share, wave = step / 120, math.sin(2.4 * step)
+            metrics = {"reward/raw": 2 * share + 0.05 * wave, "reward/spread": 0.8, "reward/std": 0.2 + 0.1 * share}
+            metrics |= {"reward/mean": metrics["reward/raw"] - 0.1 * share, "kl": 8 * share + 0.2 * wave}
+            metrics |= {"completions/length": 40 + 60 * share + 3 * wave, "beta": 0.02}
+            metrics |= {"completions/truncated_share": 0.9 if 20 < step < 40 else 0.1, "completions/repetition": 0.05}
+            if step % 5 == 0:
+                metrics |= {
+                    "audit/raw": 2 * share + 0.05 * wave,
+                    "audit/reward": 3 * share * (1.2 - share),
+                    "entropy": 2 - share,
+                }
+            file.write(json.dumps({"step": step, "time/at": 1.0 * step} | metrics) + "\n")
+            watcher.step(step, metrics)
+
+
+@pytest.mark.timeout(180)
+def test_a_hacked_run_says_so_beside_its_curves(
+    chromium: Browser, start_server: Callable, sqlite_url: str, screenshots: Path
+) -> None:
+    server = start_server(sqlite_url, "--demo", "--no-worker")
+    hacked_run(sqlite_url)
+    page = chromium.new_page(viewport={"width": 1400, "height": 1000})
+    page.goto(f"{server.url}/runs")
+    expect(page.get_by_text("Reward hacking", exact=True).first).to_be_visible(timeout=60_000)
+    expect(page.get_by_text(re.compile("the audit reward fell .* on the same held-out prompts"))).to_be_visible()
+    expect(page.get_by_text(re.compile("What to change: Go back to a checkpoint"))).to_be_visible()
+    expect(page.get_by_text("Alarms that are over: 1")).to_be_visible()
+    expect(
+        page.locator("[data-testid=stVegaLiteChart] canvas, [data-testid=stVegaLiteChart] svg").nth(3)
+    ).to_be_attached()
+    page.set_viewport_size({"width": 1400, "height": 2400})
+    page.wait_for_timeout(1500)  # charts draw themselves again in the larger window
+    page.screenshot(path=screenshots / "alarms.png", full_page=True)
+    page.close()

@@ -213,6 +213,67 @@ def test_a_policys_run_shows_its_figures_and_what_it_writes(open_page: OpenPage,
     assert not any("SFT" in words for box in test.selectbox for words in box.options)
 
 
+def online_run(store: Store, *alarms: dict[str, object]) -> Job:
+    """An online training under way that left metrics and these lines of alarms."""
+    job = start(store, ADMIN, TrainingPlan(project=demo_of(store).name, trains="sft"))
+    store.jobs.claim(10)
+    model = Path(job.run_dir) / "model"
+    model.mkdir()
+    (model / "status.json").write_text(
+        json.dumps({"state": "running", "step": 60, "num_steps": 90, "pid": os.getpid()})
+    )
+    names = ("reward/mean", "reward/raw", "audit/reward", "kl", "completions/length", "loss")
+    rows = [{"step": n, "time/at": 1.0 * n} | {name: 0.01 * n for name in names} for n in range(1, 61)]
+    (model / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (model / "alarms.jsonl").write_text("".join(json.dumps(alarm) + "\n" for alarm in alarms))
+    return job
+
+
+def raised(step: int, kind: str, title: str, severity: str = "warning") -> dict[str, object]:
+    words = {"cause": f"*why* {kind}", "figure": f"from 1 to {step}", "advice": f"less {kind}", "metrics": ["kl"]}
+    return {"step": step, "kind": kind, "title": title, "severity": severity} | words
+
+
+def test_alarms_stand_beside_the_curves_newest_first_and_mark_the_run_in_the_list(open_page, pages_store) -> None:
+    finished(pages_store)
+    lines = [raised(12, "kl_jump", "KL jumps"), {"step": 30, "kind": "kl_jump", "cleared": True}]
+    lines += [
+        raised(40, "truncated", "Most answers are cut"),
+        raised(55, "reward_hacking", "Reward hacking", "critical"),
+    ]
+    online_run(pages_store, *lines)
+    test = open_page("runs")
+    assert list(test.dataframe[0].value["alarms"]) == ["Reward hacking, Most answers are cut", ""]
+    shown = [item.value for item in test.text]
+    assert shown.index("Reward hacking") < shown.index("Most answers are cut") < shown.index("KL jumps")
+    assert "From 1 to 55." in shown
+    said = "Likely cause: *why* reward_hacking.\nWhat to change: less reward_hacking."
+    assert said in shown  # as text, never as markdown
+    assert {"step 55", "step 40", "step 12 to 30"} <= {item.value for item in test.caption}
+    [over] = [item for item in test.expander if "over" in item.label]
+    assert over.label == "Alarms that are over: 1"
+    assert "KL jumps" in [item.value for item in over.text]
+    # reward with its audit, KL, length; loss is none of an online training's figures
+    assert len(test.get("arrow_vega_lite_chart") + test.get("vega_lite_chart")) == 3
+
+
+def test_a_run_without_alarms_has_no_column_of_them(open_page: OpenPage, pages_store: Store) -> None:
+    job = online_run(pages_store)
+    test = open_page("runs")
+    assert "alarms" not in test.dataframe[0].value
+    assert not any("larm" in item.label for item in test.expander)
+    (Path(job.run_dir) / "model" / "alarms.jsonl").write_text('{"step": 1}\nnot json\n')
+    assert not open_page("runs").exception  # a file from another hand is no reason to show nothing
+
+
+def test_many_alarms_are_folded(open_page: OpenPage, pages_store: Store) -> None:
+    online_run(pages_store, *(raised(step, f"kind{step}", f"Title {step}") for step in range(10, 16)))
+    test = open_page("runs")
+    [earlier] = [item for item in test.expander if "Earlier" in item.label]
+    assert earlier.label == "Earlier alarms: 2"
+    assert [item.value for item in earlier.text if item.value.startswith("Title")] == ["Title 11", "Title 10"]
+
+
 def test_a_broken_off_training_says_so_and_can_be_continued(open_page: OpenPage, pages_store: Store) -> None:
     job = queued(pages_store)
     pages_store.jobs.claim()

@@ -110,11 +110,11 @@ class LlamaDecoding:
         cos, sin = self.cos[self.positions, None], self.sin[self.positions, None]
         x = weights.embedding[self.tokens].to(weights.dtype)
         sizes = [cache.num_rows for cache in self.caches]
-        mask = self.mask if self.on_gpu else None
+        mask, place = (self.mask, self.place) if self.on_gpu else (None, slice(length - 1, length))
         for number, (layer, (keys, values)) in enumerate(zip(weights.layers, self.own, strict=True)):
             query, key, value = self._project(layer, x, cos, sin)
-            keys.index_copy_(2, self.place, key[:, :, None])
-            values.index_copy_(2, self.place, value[:, :, None])
+            keys[:, :, place] = key[:, :, None]
+            values[:, :, place] = value[:, :, None]
             grouped = query.unflatten(1, (weights.num_key_heads, -1))
             own, own_sums = attend(grouped, keys[:, :, :length], values[:, :, :length], mask, layer.scale)
             parts = [

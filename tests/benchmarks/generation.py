@@ -2,10 +2,12 @@
 
     python tests/benchmarks/generation.py
 
-Both sides draw the same number of new tokens, which nothing ends early, from the same weights for the same prompts, at
+All sides draw the same number of new tokens, which nothing ends early, from the same weights for the same prompts, at
 temperature 1 from the whole vocabulary. They are processes of their own that take turns; times are medians over all
-counted rounds of all processes, each a whole call: ours with copying weights and trying them out. Memory is the peak
-resident set of the process. In bf16 ours is given float32 weights, as a policy in training has, transformers bf16 ones.
+counted rounds of all processes, each a whole call: ours with copying weights and trying them out. Wall seconds, and
+CPU seconds, which other load on the machine changes little (with --threads 1 the fairer ones there). Memory is the
+peak resident set of the process. A policy in training has float32 weights: in bf16 ours casts them once in each call,
+`autocast` is transformers as TRL calls it, `transformers` is given bf16 weights, as if somebody had cast them before.
 The tasks:
 
   batch     64 prompts, one sample each
@@ -31,7 +33,7 @@ from pathlib import Path
 from typing import Any
 
 TASKS = {"batch": (64, 1), "groups": (8, 8)}
-SIDES = ("ours", "transformers")
+SIDES = {"fp32": ("ours", "transformers"), "bf16": ("ours", "transformers", "autocast")}
 Figures = dict[str, Any]
 
 
@@ -48,7 +50,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="processes per side")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", help="JSON file of all figures")
-    parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
+    parser.add_argument("--side", choices=SIDES["bf16"], help=argparse.SUPPRESS)
     parser.add_argument("--work", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.side:
@@ -62,7 +64,7 @@ def main() -> None:
                 rows = [
                     run_side(options, task, precision, side, folder)
                     for repeat in range(options.repeats)
-                    for side in (SIDES if repeat % 2 == 0 else SIDES[::-1])
+                    for side in SIDES[precision][:: 1 if repeat % 2 == 0 else -1]
                 ]
                 figures += rows
                 print(report(rows, options), flush=True)
@@ -123,8 +125,12 @@ def run_side(options: argparse.Namespace, task: str, precision: str, side: str, 
         [sys.executable, __file__, *words], env=environment, stdout=subprocess.PIPE, text=True, check=True
     )
     figures = {"task": task, "precision": precision, "side": side} | json.loads(done.stdout.splitlines()[-1])
-    seconds = ", ".join(f"{each:.2f}" for each in figures["seconds"])
-    print(f"{task} {precision} {side}: {seconds} s, peak {figures['peak_mb']:.0f} MB", file=sys.stderr, flush=True)
+    wall, cpu = (", ".join(f"{each:.2f}" for each in figures[name]) for name in ("seconds", "cpu_seconds"))
+    print(
+        f"{task} {precision} {side}: {wall} s, of CPU {cpu} s, peak {figures['peak_mb']:.0f} MB",
+        file=sys.stderr,
+        flush=True,
+    )
     return figures
 
 
@@ -141,17 +147,24 @@ def measure(options: argparse.Namespace, work: Path) -> Figures:
     bf16 = options.precision[0] == "bf16"
     dtype = torch.bfloat16 if bf16 and options.side == "transformers" else torch.float32
     policy = AutoModelForCausalLM.from_pretrained(work / "model", dtype=dtype, attn_implementation="sdpa").eval()
-    sides = {"ours": ours, "transformers": transformers_generate}
-    draw = sides[options.side](policy, prompts, num_samples, options.precision[0])
-    draw(4)
-    seconds = []
+    prepared = ours if options.side == "ours" else transformers_generate
+    draw = prepared(policy, prompts, num_samples, options.precision[0])
+    num_tokens, seconds, cpu_seconds = draw(4), [], []
     for _ in range(options.rounds):
-        started = time.perf_counter()
-        num_tokens = draw(options.new_tokens)
+        started, cpu = time.perf_counter(), time.process_time()
+        with torch.autocast("cpu", torch.bfloat16, enabled=options.side == "autocast"):
+            num_tokens = draw(options.new_tokens)
         seconds.append(time.perf_counter() - started)
+        cpu_seconds.append(time.process_time() - cpu)
         assert num_tokens == num_prompts * num_samples * options.new_tokens, "something ended early"
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"seconds": seconds, "tokens": num_tokens, "peak_mb": peak_mb, "prompt_tokens": sum(map(len, prompts))}
+    return {
+        "seconds": seconds,
+        "cpu_seconds": cpu_seconds,
+        "tokens": num_tokens,
+        "peak_mb": peak_mb,
+        "prompt_tokens": sum(map(len, prompts)),
+    }
 
 
 def ours(policy: Any, prompts: list[list[int]], num_samples: int, precision: Any) -> Callable[[int], int]:
@@ -196,20 +209,26 @@ def transformers_generate(
 
 def report(rows: list[Figures], options: argparse.Namespace) -> str:
     """One line of a task and precision."""
-    sides = {side: [row for row in rows if row["side"] == side] for side in SIDES}
-    speed = {
-        side: of_side[0]["tokens"] / statistics.median(seconds for row in of_side for seconds in row["seconds"])
-        for side, of_side in sides.items()
-    }
-    peak = {side: statistics.median(row["peak_mb"] for row in of_side) for side, of_side in sides.items()}
-    num_prompts, num_samples = TASKS[rows[0]["task"]]
-    mean_length = rows[0]["prompt_tokens"] / num_prompts
-    return (
-        f"{rows[0]['task']} {rows[0]['precision']}, {num_prompts} prompts of {mean_length:.0f} tokens"
-        f" x {num_samples}, {options.threads} threads: ours {speed['ours']:.0f}, transformers"
-        f" {speed['transformers']:.0f} new tokens/s, ratio {speed['ours'] / speed['transformers']:.2f};"
-        f" peak {peak['ours']:.0f} and {peak['transformers']:.0f} MB"
-    )
+    task, precision = rows[0]["task"], rows[0]["precision"]
+    num_prompts, num_samples = TASKS[task]
+
+    def median(side: str, name: str) -> float:
+        return statistics.median(seconds for row in rows if row["side"] == side for seconds in row[name])
+
+    def peak_mb(side: str) -> float:
+        return statistics.median(row["peak_mb"] for row in rows if row["side"] == side)
+
+    speed = rows[0]["tokens"] / median("ours", "seconds")
+    parts = [
+        f"{task} {precision}, {num_prompts} prompts of {rows[0]['prompt_tokens'] / num_prompts:.0f} tokens x"
+        f" {num_samples}, {options.threads} threads: ours {speed:.0f} new tokens/s, peak {peak_mb('ours'):.0f} MB"
+    ]
+    for side in SIDES[precision][1:]:
+        ratio, cpu = (median(side, name) / median("ours", name) for name in ("seconds", "cpu_seconds"))
+        parts.append(
+            f"{side} {speed / ratio:.0f}, ratio {ratio:.2f}, of CPU seconds {cpu:.2f}, peak {peak_mb(side):.0f} MB"
+        )
+    return "; ".join(parts)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,13 @@
 
 A prompt is computed once for all its samples; rows that have ended leave the batch. What a sample is depends on the
 seed, its prompt's key and its number alone, so that the split into batches does not change it (up to rounding: a
-different batch adds up in a different order). Texts, files and models in folders are `alignment.sampling`'s.
+different batch adds up in a different order). Who computes logits is `alignment.engine`'s choice; texts, files and
+models in folders are `alignment.sampling`'s.
 """
 
 from __future__ import annotations
 
-import inspect
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,17 +16,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from alignment.config import Precision
+from alignment.engine import Decoding, base_of, engine_of
+from alignment.stop_texts import StopTexts
 from rewardkit import attention
 from rewardkit.batch import token_budget_batches
 from rewardkit.policy_tokens import turn_end_id
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-# Rows that have ended are taken out once they are this share of the batch: taking out copies all others' cache.
-ENDED_SHARE = 1 / 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +77,11 @@ class Sampled:
     logps: tuple[float, ...]
     finished: bool
 
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> Sampled:
+        """From what `dataclasses.asdict` and `json` made of one."""
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in row.items()})
+
 
 def end_ids(policy: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
     """The tokens that end a completion: the chat template's, EOS, and what the model's generation config adds."""
@@ -94,6 +101,7 @@ def generate(
     token_budget: int = 16384,
     keys: Sequence[int] | None = None,
     tokenizer: PreTrainedTokenizerBase | None = None,
+    precision: Precision = "fp32",
     told: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> list[tuple[Sampled, ...]]:
     """Draws completions; one tuple of `num_samples` for each prompt, in order.
@@ -105,6 +113,7 @@ def generate(
         token_budget: tokens of a batch, prompts and new ones, as they would be if nothing ended early.
         keys: what the seed calls each prompt, a number of its own, 0 or more; its place if not given.
         tokenizer: needed for stop texts.
+        precision: of matrix products; fp32 means the number format that the policy has. Softmax is in float32.
         told: called after every batch with the prompts done and all there are.
 
     Raises:
@@ -114,13 +123,16 @@ def generate(
     _check(policy, dict(zip(numbers, prompts, strict=True)), sampling, tokenizer)
     lengths = [num_samples * (len(prompt) + sampling.max_new_tokens) for prompt in prompts]
     found: dict[int, tuple[Sampled, ...]] = {}
+    stops = StopTexts(sampling.stop, tokenizer) if sampling.stop and tokenizer is not None else None
     with plain_attention(policy):
+        engine = engine_of(policy, precision)
         for batch in token_budget_batches(lengths, token_budget=token_budget):
-            decoding = _Decoding(policy, [prompts[index] for index in batch], num_samples, sampling, tokenizer)
             noise = [uniforms(sampling, numbers[index], sample) for index in batch for sample in range(num_samples)]
-            drawn = decoding.run(np.stack(noise))
-            for place, index in enumerate(batch):
-                found[index] = tuple(drawn[place * num_samples : (place + 1) * num_samples])
+            decoding = engine([prompts[index] for index in batch], num_samples, sampling.max_new_tokens)
+            drawn = iter(_sample(decoding, np.stack(noise), sampling, stops))
+            for index in batch:
+                prompt = tuple(prompts[index])
+                found[index] = tuple(Sampled(prompt=prompt, **next(drawn)) for _ in range(num_samples))
             told(len(found), len(prompts))
     return [found[index] for index in range(len(prompts))]
 
@@ -153,10 +165,32 @@ def draw(logits: Tensor, uniform: Tensor, *, temperature: float, top_p: float) -
             ordered, order = probabilities.sort(-1, descending=True)
             before = ordered.cumsum(-1, dtype=torch.float64) - ordered
             probabilities = torch.zeros_like(ordered).scatter_(-1, order, ordered.masked_fill(before >= top_p, 0.0))
-        cumulative = probabilities.cumsum(-1, dtype=torch.float64)
-        # Right of equals: a token of no probability is never drawn.
-        tokens = torch.searchsorted(cumulative, uniform[:, None] * cumulative[:, -1:], right=True)[:, 0]
+        tokens = _invert(probabilities, uniform)
     return tokens, logps.gather(-1, tokens[:, None])[:, 0]
+
+
+def _invert(probabilities: Tensor, uniform: Tensor) -> Tensor:
+    """(B,) int64 min {v : F(v) > u F(V)}: the block of tokens first, then the token in it.
+
+    So float64 sums, which small probabilities need, are of few numbers.
+    """
+    size = math.isqrt(probabilities.shape[1] - 1) + 1
+    blocks = F.pad(probabilities, (0, -probabilities.shape[1] % size)).unflatten(1, (-1, size))
+    before = blocks.sum(-1).cumsum(-1, dtype=torch.float64)
+    block, share = _invert_rows(before, uniform)
+    tokens, _ = _invert_rows(blocks[torch.arange(len(blocks)), block].cumsum(-1, dtype=torch.float64), share)
+    return block * size + tokens
+
+
+def _invert_rows(cumulative: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
+    """(B,) int64 places where (B, N) sums pass their share, and (B,) how far within the place, in [0, 1)."""
+    wanted = uniform[:, None] * cumulative[:, -1:]
+    # Right of equals: what has no probability is never drawn.
+    places = torch.searchsorted(cumulative, wanted, right=True)
+    above = cumulative.gather(1, places)
+    below = F.pad(cumulative, (1, 0)).gather(1, places)
+    # Short of 1, which only rounding reaches.
+    return places[:, 0], ((wanted - below) / (above - below))[:, 0].clamp(max=1 - 2**-53)
 
 
 @contextmanager
@@ -173,11 +207,6 @@ def plain_attention(policy: PreTrainedModel) -> Iterator[None]:
         if before == attention.NAME:
             base.set_attn_implementation(before)
         policy.train(training)
-
-
-def base_of(policy: PreTrainedModel) -> PreTrainedModel:
-    """The model that a PEFT wrapper holds, or the policy itself."""
-    return policy.get_base_model() if hasattr(policy, "get_base_model") else policy  # pyright: ignore
 
 
 def _check(
@@ -199,113 +228,37 @@ def _check(
             )
 
 
-class _Decoding:
-    """One batch from its prompts to the last token. `rows` are the samples that are still in the batch."""
-
-    def __init__(
-        self,
-        policy: PreTrainedModel,
-        prompts: Sequence[Sequence[int]],
-        num_samples: int,
-        sampling: Sampling,
-        tokenizer: PreTrainedTokenizerBase | None,
-    ) -> None:
-        self.policy, self.prompts, self.num_samples = policy, prompts, num_samples
-        self.sampling, self.tokenizer = sampling, tokenizer
-        self.device = base_of(policy).device
-        self.takes = inspect.signature(base_of(policy).forward).parameters
-        self.ends = torch.tensor(sampling.end_ids, dtype=torch.int64, device=self.device)
-        self.cache: Any = None
-
-    def run(self, noise: np.ndarray) -> list[Sampled]:
-        """Samples of all prompts in order, given (rows, max_new_tokens) uniform numbers."""
-        sampling = self.sampling
-        chance = torch.from_numpy(noise).to(self.device)
-        tokens = torch.zeros(noise.shape, dtype=torch.int64, device=self.device)
-        logps = torch.zeros(noise.shape, dtype=torch.float32, device=self.device)
-        rows = torch.arange(len(noise), device=self.device)
-        lengths = torch.full_like(rows, noise.shape[1])
-        ended = torch.zeros_like(rows, dtype=torch.bool)
-        logits = self._prefill()
-        for step in range(noise.shape[1]):
-            drawn, drawn_logps = draw(
-                logits, chance[rows, step], temperature=sampling.temperature, top_p=sampling.top_p
-            )
-            tokens[rows, step], logps[rows, step] = drawn, drawn_logps
-            now = self._ends(drawn, tokens[rows], step) & ~ended[rows]
-            lengths[rows[now]] = step + 1
-            ended[rows[now]] = True
-            alive = ~ended[rows]
-            num_alive = int(alive.sum())
-            if not num_alive or step + 1 == noise.shape[1]:
-                break
-            if len(rows) - num_alive >= ENDED_SHARE * len(rows):
-                rows, drawn = rows[alive], drawn[alive]
-                self._keep(alive.nonzero()[:, 0])
-            logits = self._step(drawn)
-        return self._samples(tokens.tolist(), logps.tolist(), lengths.tolist(), ended.tolist())
-
-    def _prefill(self) -> Tensor:
-        """(rows, V) logits of the first new token; each prompt is computed once and repeated for its samples."""
-        longest = max(map(len, self.prompts))
-        ids = torch.zeros(len(self.prompts), longest, dtype=torch.int64)
-        self.mask = torch.zeros(len(self.prompts), longest + self.sampling.max_new_tokens, dtype=torch.int64)
-        for row, prompt in enumerate(self.prompts):  # padded on the left: new tokens follow their prompt
-            ids[row, longest - len(prompt) :] = torch.tensor(prompt)
-            self.mask[row, longest - len(prompt) :] = 1
-        ids, self.mask, self.used = ids.to(self.device), self.mask.to(self.device), longest
-        positions = (self.mask[:, :longest].cumsum(1) - 1).clamp(min=0)
-        logits = self._forward(ids, positions)
-        self.positions = positions[:, -1:]
-        if self.num_samples > 1:
-            self.cache.batch_repeat_interleave(self.num_samples)
-            self.mask = self.mask.repeat_interleave(self.num_samples, 0)
-            self.positions = self.positions.repeat_interleave(self.num_samples, 0)
-            logits = logits.repeat_interleave(self.num_samples, 0)
-        return logits
-
-    def _step(self, drawn: Tensor) -> Tensor:
-        """(rows, V) logits after one more token per row."""
-        self.used += 1
-        self.positions = self.positions + 1
-        return self._forward(drawn[:, None], self.positions)
-
-    def _forward(self, ids: Tensor, positions: Tensor) -> Tensor:
-        inputs: dict[str, Any] = {"input_ids": ids, "attention_mask": self.mask[:, : self.used], "use_cache": True}
-        if "position_ids" in self.takes:  # models with ALiBi read positions off the mask
-            inputs["position_ids"] = positions
-        if "logits_to_keep" in self.takes:
-            inputs["logits_to_keep"] = 1
-        if self.cache is not None:
-            inputs["past_key_values"] = self.cache
-        answer = self.policy(**inputs)
-        self.cache = answer.past_key_values
-        return answer.logits[:, -1]
-
-    def _keep(self, places: Tensor) -> None:
-        self.cache.batch_select_indices(places)
-        self.mask, self.positions = self.mask[places], self.positions[places]
-
-    def _ends(self, drawn: Tensor, tokens: Tensor, step: int) -> Tensor:
-        """(rows,) bool, whether the token just drawn ends its row."""
-        ends = torch.isin(drawn, self.ends)
-        if self.sampling.stop:
-            assert self.tokenizer is not None
-            first = max(0, step + 1 - max(len(text.encode()) for text in self.sampling.stop) - 4)
-            tails = self.tokenizer.batch_decode(tokens[:, first : step + 1])
-            found = [any(text in tail for text in self.sampling.stop) for tail in tails]
-            ends = ends | torch.tensor(found, device=self.device)
-        return ends
-
-    def _samples(
-        self, tokens: list[list[int]], logps: list[list[float]], lengths: list[int], ended: list[bool]
-    ) -> list[Sampled]:
-        return [
-            Sampled(
-                prompt=tuple(self.prompts[row // self.num_samples]),
-                completion=tuple(tokens[row][: lengths[row]]),
-                logps=tuple(logps[row][: lengths[row]]),
-                finished=ended[row],
-            )
-            for row in range(len(lengths))
-        ]
+def _sample(
+    decoding: Decoding, noise: np.ndarray, sampling: Sampling, stops: StopTexts | None
+) -> Iterator[dict[str, Any]]:
+    """What `Sampled` says beside the prompt, for all rows of a batch in order, given (rows, max_new_tokens) chance."""
+    logits = decoding.start()
+    device = logits.device
+    chance = torch.from_numpy(noise).to(device)
+    ends = torch.tensor(sampling.end_ids, dtype=torch.int64, device=device)
+    tokens = torch.zeros(noise.shape, dtype=torch.int64, device=device)
+    logps = torch.zeros(noise.shape, dtype=torch.float32, device=device)
+    rows = torch.arange(len(noise), device=device)  # that are still in the batch
+    lengths = torch.full_like(rows, noise.shape[1])
+    ended = torch.zeros_like(rows, dtype=torch.bool)
+    for step in range(noise.shape[1]):
+        drawn, drawn_logps = draw(logits, chance[rows, step], temperature=sampling.temperature, top_p=sampling.top_p)
+        tokens[rows, step], logps[rows, step] = drawn, drawn_logps
+        now = torch.isin(drawn, ends)
+        if stops is not None:
+            now |= torch.tensor(stops.ended(tokens[rows, : step + 1]), device=device)
+        now &= ~ended[rows]
+        lengths[rows[now]] = step + 1
+        ended[rows[now]] = True
+        alive = ~ended[rows]
+        num_alive = int(alive.sum())
+        if not num_alive or step + 1 == noise.shape[1]:
+            break
+        if len(rows) - num_alive >= decoding.ended_share * len(rows):
+            rows, drawn = rows[alive], drawn[alive]
+            decoding.keep(alive.nonzero()[:, 0])
+        logits = decoding.step(drawn)
+    for ids, likelihoods, length, finished in zip(
+        tokens.tolist(), logps.tolist(), lengths.tolist(), ended.tolist(), strict=True
+    ):
+        yield {"completion": tuple(ids[:length]), "logps": tuple(likelihoods[:length]), "finished": finished}

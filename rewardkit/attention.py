@@ -113,9 +113,13 @@ def _packed_attention(
     dropout: float = 0.0,
     **kwargs: object,
 ) -> tuple[Tensor, None]:
+    """What transformers calls: (M, H, T, D) in, (M, T, H, D) out."""
+    return attend_rows(query, key, value, query.shape[-1] ** -0.5 if scaling is None else scaling), None
+
+
+def attend_rows(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
     """Attention over (M, H, T, D) tensors of a packed batch; returns (M, T, H, D). M is 1, or members in one pass."""
     layout = _current.get()
-    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     if torch.is_autocast_enabled(query.device.type):  # rotations leave queries and keys in float32
         dtype = torch.get_autocast_dtype(query.device.type)
         query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
@@ -128,12 +132,12 @@ def _packed_attention(
             scale=scale,
             enable_gqa=_is_grouped(query, key),
         )
-        return attended.transpose(1, 2), None
+        return attended.transpose(1, 2)
     parts = zip(
         query.split(layout.lengths, 2), key.split(layout.lengths, 2), value.split(layout.lengths, 2), strict=True
     )
     rows = [_row(*part, layout, index, scale) for index, part in enumerate(parts)]
-    return torch.cat(rows, dim=2).transpose(1, 2), None
+    return torch.cat(rows, dim=2).transpose(1, 2)
 
 
 def _row(query: Tensor, key: Tensor, value: Tensor, layout: _Layout, index: int, scale: float) -> Tensor:

@@ -29,8 +29,12 @@ def schedule(step: int, num_steps: int, warmup_share: float) -> float:
 
 def autocast(precision: Literal["auto", "fp32", "bf16"], device: torch.device) -> AbstractContextManager[object]:
     """Autocast to bf16 where it is asked for, or chosen by `auto` because the hardware multiplies it natively."""
-    wanted = precision == "bf16" or (precision == "auto" and multiplies_bf16(device))
-    return torch.autocast(device.type, torch.bfloat16) if wanted else nullcontext()
+    return torch.autocast(device.type, torch.bfloat16) if wants_bf16(precision, device) else nullcontext()
+
+
+def wants_bf16(precision: Literal["auto", "fp32", "bf16"], device: torch.device) -> bool:
+    """Whether a precision means bf16 on a device."""
+    return precision == "bf16" or (precision == "auto" and multiplies_bf16(device))
 
 
 def multiplies_bf16(device: torch.device) -> bool:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import chain
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, BloomConfig, GPT2Config, LlamaConfig, Qwen2Config
 
-from alignment.generate import Sampling, draw, generate, plain_attention, uniforms
+from alignment.generate import Sampled, Sampling, draw, generate, plain_attention, uniforms
 from rewardkit import attention
 from rewardkit.batch import Branched
 from rewardkit.logps import can_pack_policy, completion_logps
@@ -107,8 +108,8 @@ def test_logps_are_those_that_training_computes(name: str) -> None:
     assert found.token_logps.tolist() == pytest.approx(expected, abs=2e-4)
 
 
-def test_a_prompt_is_computed_once_for_its_samples(monkeypatch: pytest.MonkeyPatch) -> None:
-    policy = make_policy()
+def test_the_plain_loop_computes_a_prompt_once_for_its_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = make_policy("gpt2", "sdpa")
     shapes = []
     forward = type(policy).forward
 
@@ -120,6 +121,12 @@ def test_a_prompt_is_computed_once_for_its_samples(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(type(policy), "forward", watched)
     generate(policy, PROMPTS[:2], Sampling(max_new_tokens=3), num_samples=5)
     assert shapes == [(2, 7), (10, 1), (10, 1)]
+
+
+def test_a_sample_is_read_back_from_json() -> None:
+    (group,) = generate(make_policy(), PROMPTS[:1], Sampling(max_new_tokens=4), num_samples=2)
+    for sampled in group:
+        assert Sampled.from_json(json.loads(json.dumps(asdict(sampled)))) == sampled
 
 
 def test_a_row_ends_with_its_end_token_and_leaves_the_batch() -> None:
@@ -182,6 +189,24 @@ def test_draw_inverts_the_cumulative_distribution() -> None:
     tokens, logps = draw(logits, uniform, temperature=1.0, top_p=1.0)
     assert tokens.tolist() == [0, 0, 1, 1, 2]
     assert logps.tolist() == pytest.approx([math.log(p) for p in (0.1, 0.1, 0.6, 0.6, 0.3)], abs=1e-6)
+
+
+@pytest.mark.parametrize("num_tokens", [1, 2, 9, 10, 300])
+def test_draw_equals_a_loop_over_the_vocabulary(num_tokens: int) -> None:
+    generator = np.random.default_rng(0)
+    weights = generator.gamma(0.2, size=(50, num_tokens)).astype(np.float32) + 1e-9
+    weights[:, 1:][generator.random((50, num_tokens - 1)) < 0.4] = 0.0  # tokens of no probability
+    uniform = generator.random(50)
+    uniform[:3] = 0.0, 1 - 2**-53, 0.5
+    tokens, logps = draw(torch.from_numpy(weights).log(), torch.from_numpy(uniform), temperature=1.0, top_p=1.0)
+    for row in range(50):
+        probabilities = weights[row].astype(np.float64) / weights[row].astype(np.float64).sum()
+        token = int(tokens[row])
+        assert probabilities[token] > 0
+        assert logps[row] == pytest.approx(math.log(probabilities[token]), abs=1e-4)
+        # Exactly that token but for rounding where u meets a sum.
+        assert probabilities[:token].sum() <= uniform[row] + 1e-6
+        assert probabilities[: token + 1].sum() >= uniform[row] - 1e-6
 
 
 def test_top_p_keeps_the_smallest_set_and_logps_of_all() -> None:

@@ -17,10 +17,8 @@ NUM_PROMPTS = 4
 LENGTH = 48  # tokens
 
 
-def write_samples(
-    run_dir: Path, policy: Policy, prompts: Sequence[tuple[Message, ...]], *, step: int, seed: int
-) -> None:
-    """Appends a line per prompt: step, prompt, completion, finished; lines of steps that are taken again go."""
+def draw_samples(policy: Policy, prompts: Sequence[tuple[Message, ...]], *, step: int, seed: int) -> list[str]:
+    """A line of JSON per prompt: step, prompt, completion, finished."""
     different = list(dict.fromkeys(prompts))[:NUM_PROMPTS]
     ids = policy_prompts(different, policy.tokenizer)
     positions = getattr(policy.network.config, "max_position_embeddings", None) or 2**30
@@ -29,12 +27,18 @@ def write_samples(
     )
     cut = [prompt[-(positions - sampling.max_new_tokens) :] for prompt in ids]
     drawn = generate(policy.network, cut, sampling)
-    lines = _lines_before(run_dir / FILE, step)
+    lines = []
     for prompt, (sample,) in zip(different, drawn, strict=True):
         text = policy.tokenizer.decode(list(sample.completion), skip_special_tokens=True)
         line = {"step": step, "prompt": turns(prompt), "completion": text, "finished": sample.finished}
         lines.append(json.dumps(line, ensure_ascii=False))
-    (run_dir / FILE).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return lines
+
+
+def write_samples(run_dir: Path, lines: Sequence[str], *, step: int) -> None:
+    """Appends the lines of a step; those of steps that are taken again go."""
+    kept = [*_lines_before(run_dir / FILE, step), *lines]
+    (run_dir / FILE).write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
 
 
 def _lines_before(file: Path, step: int) -> list[str]:

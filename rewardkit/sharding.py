@@ -33,7 +33,9 @@ def is_asked() -> bool:
         ValueError: if it asks for something about them that is not known here.
     """
     if _is_true("ACCELERATE_USE_DEEPSPEED"):
-        raise ValueError("the launcher asks for DeepSpeed, which is not known here: alignment/accelerate/fsdp2.yaml does the same")
+        raise ValueError(
+            "the launcher asks for DeepSpeed, which is not known here: alignment/accelerate/fsdp2.yaml does the same"
+        )
     if not _is_true("ACCELERATE_USE_FSDP"):
         return False
     if (version := os.environ.get("FSDP_VERSION", "1")) != "2":

@@ -117,6 +117,7 @@ class Collector:
             token_budget=self.config.token_budget,
             keys=keys,
             tokenizer=self.policy.tokenizer,
+            precision=self.config.precision,
         )
         drawn = [one for group in groups for one in group]
         return Rollouts(

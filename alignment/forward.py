@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -15,10 +16,24 @@ from rewardkit import processes
 from rewardkit.batch import Branched, divide, token_budget_batches
 from rewardkit.logps import CompletionLogps, completion_logps
 from rewardkit.optimization import autocast
+from rewardkit.sharding import Sharded
 
 if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class MicroBatch:
+    """Some rows of a batch.
+
+    Attributes:
+        places: of the rows in the batch.
+        share: 1.0; 0.0 where a process only keeps the others company: its rows are counted elsewhere.
+    """
+
+    places: list[int]
+    share: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,12 +43,14 @@ class Forward:
     Attributes:
         packed: whether they run packed.
         token_budget: tokens per micro-batch.
+        sharded: the network with its weights in parts; None where every process holds all of them.
     """
 
     network: PreTrainedModel | PeftModel
     packed: bool
     token_budget: int
     precision: Precision
+    sharded: Sharded | None = None
 
     @property
     def device(self) -> torch.device:
@@ -53,22 +70,34 @@ class Forward:
         temperature: float = 1.0,
     ) -> CompletionLogps:
         """Log-probabilities of one micro-batch."""
-        options = {"packed": self.packed, "with_entropy": with_entropy, "temperature": temperature}
+        options: dict[str, Any] = {"packed": self.packed, "with_entropy": with_entropy, "temperature": temperature}
+        compute = partial(completion_logps, self.network, rows, keep=keep, **options)
         with self.autocast():
-            return completion_logps(self.network, rows, keep=keep, **options)
+            if self.sharded is None:
+                return compute()
+            return CompletionLogps(**self.sharded.run(lambda: vars(compute())))
 
-    def micro_batches(self, lengths: Sequence[int]) -> list[list[int]]:
-        """Places of this process's share of rows of the given lengths, by micro-batch."""
+    def micro_batches(self, lengths: Sequence[int]) -> list[MicroBatch]:
+        """This process's share of rows of the given lengths; equally many in all processes if weights are in parts."""
         rank, world = processes.rank_and_size()
-        mine = divide(lengths, world)[rank]
-        micros = token_budget_batches([lengths[place] for place in mine], token_budget=self.token_budget)
-        return [[mine[place] for place in micro] for micro in micros]
+        shares = divide(lengths, world)
+        mine = self._micro_batches(shares[rank], lengths)
+        if self.sharded is None:
+            return mine
+        shortest = min(range(len(lengths)), key=lengths.__getitem__)
+        most = max(len(self._micro_batches(share, lengths)) for share in shares)
+        return mine + [MicroBatch(places=[shortest], share=0.0)] * (most - len(mine))
+
+    def _micro_batches(self, share: Sequence[int], lengths: Sequence[int]) -> list[MicroBatch]:
+        micros = token_budget_batches([lengths[place] for place in share], token_budget=self.token_budget)
+        return [MicroBatch(places=[share[place] for place in micro]) for micro in micros]
 
     @torch.no_grad()
     def sums(self, rows: Sequence[Branched]) -> Tensor:
         """(N, S) float32 log-probabilities of the branches, S alike in all rows; in every process all of them."""
         found = torch.zeros(len(rows), len(rows[0].branches), device=self.device)
         for micro in self.micro_batches([row.num_tokens for row in rows]):
-            found[micro] = self.logps([rows[place] for place in micro]).sums().view(len(micro), -1)
+            sums = self.logps([rows[place] for place in micro.places]).sums()
+            found[micro.places] += sums.view(len(micro.places), -1) * micro.share
         processes.add_up([found])
         return found

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from rewardkit.model import has_sliding_window
+from rewardkit.sharding import is_part
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -109,6 +110,8 @@ def read_weights(model: PreTrainedModel, dtype: torch.dtype) -> LlamaWeights:
         ValueError: with the reason, if it has another shape.
     """
     trunk: Any = model.base_model
+    if any(is_part(parameter) for parameter in model.parameters()):
+        raise ValueError("its weights lie in parts")
     _check_trunk(model, trunk)
     first = trunk.layers[0].self_attn
     head_dim = first.head_dim

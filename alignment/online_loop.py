@@ -18,7 +18,7 @@ from alignment.online import Algorithm, Learned
 from alignment.online_config import OnlineConfig
 from alignment.policy_update import PolicyUpdate
 from alignment.rollout_file import Replay, append_rollouts, truncate_rollouts
-from alignment.samples import write_drawn
+from alignment.samples import drawn_samples, write_samples
 from alignment.tracking import Tracker
 from alignment.watcher import Watcher
 from rewardkit import processes
@@ -113,7 +113,8 @@ class OnlineLoop:
             if alarms and self.config.on_alarm == "stop":
                 stop = f"alarm: {alarms[0].title}: {alarms[0].figure}"
             if _is_due(step, self.config.sample_every) or step == self.num_steps:
-                write_drawn(self.run.dir, learned.rollouts, learned.scored.total, step=step)
+                lines = drawn_samples(learned.rollouts, learned.scored.total, step=step)
+                write_samples(self.run.dir, lines, step=step)
         self.progress.step(step, self.num_steps, metrics)
         self.tracker.log(metrics, step)
         return metrics, processes.from_first(stop)

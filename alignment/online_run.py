@@ -23,7 +23,7 @@ from alignment.online import Algorithm
 from alignment.online_config import OnlineConfig
 from alignment.online_loop import OnlineLoop
 from alignment.policy import Policy, build_policy, check_model, prepare_tokenizer
-from alignment.policy_run import LearningRates, refuse_sharding
+from alignment.policy_run import LearningRates
 from alignment.policy_update import PolicyUpdate
 from alignment.prompt_sides import PromptSides, read_prompt_sides
 from alignment.reference import LiveReference
@@ -31,7 +31,7 @@ from alignment.reward_config import RewardOptions
 from alignment.rewards import load_rewards
 from alignment.simulated_world import GOLD, MAX_NEW_TOKENS, fine_tune, write_world
 from alignment.tracking import open_tracker, push_to_hub
-from rewardkit import processes
+from rewardkit import processes, sharding
 from rewardkit.interruption import Interruption
 from rewardkit.optimization import adamw
 from rewardkit.progress import Progress
@@ -94,7 +94,10 @@ def train_online(
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
-    refuse_sharding()
+    if sharding.is_asked():
+        raise ValueError(
+            "the launcher asks for weights in parts: here every process holds all of them, start without it"
+        )
     tracker = open_tracker(config, run)
     config = in_world(config, interruption, progress)
     device = processes.join()

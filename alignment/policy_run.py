@@ -6,9 +6,9 @@ The tie between data (`alignment.policy_data`), the loop (`alignment.training`) 
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
@@ -19,11 +19,11 @@ from alignment.objective import Objective
 from alignment.policy import Policy, build_policy, check_model, prepare_tokenizer
 from alignment.policy_rows import PolicyRows
 from alignment.reference import LiveReference, with_reference
-from alignment.samples import write_samples
+from alignment.samples import draw_samples, write_samples
 from alignment.tracking import open_tracker, push_to_hub
 from alignment.training import Trained, evaluate, train
-from rewardkit import processes
-from rewardkit.checkpoint import Checkpoint
+from rewardkit import processes, sharding
+from rewardkit.checkpoint import Checkpoint, load_trained_weights, trained_weights
 from rewardkit.interruption import Interruption
 from rewardkit.progress import Progress
 from rewardkit.runs import Run
@@ -115,24 +115,27 @@ def train_policy(
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
-    refuse_sharding()
+    shards = shards_weights(config)
     tracker = open_tracker(config, run)
     device = processes.join()
     prepared = processes.from_first(prepare(config, run, loaded, recipe) if run and loaded else None)
     assert prepared is not None
     policy = build_policy(config, prepared.tokenizer, max_length=prepared.max_length)
-    if not config.load_in_4bit:
+    if not config.load_in_4bit and not shards:
         policy.network.to(device)  # pyright: ignore[reportArgumentType]
-    processes.same_weights(policy.network.parameters())
+    if not shards:
+        processes.same_weights(policy.network.parameters())
     forward = Forward(
         network=policy.network, packed=policy.packed, token_budget=config.token_budget, precision=config.precision
     )
-    live = None
-    if recipe.needs_reference and isinstance(config, PreferenceConfig):
-        if config.reference == "live":
-            live = LiveReference(policy, forward)
-        else:
-            prepared = with_precomputed(prepared, config, forward, is_first=run is not None)
+    asks = isinstance(config, PreferenceConfig) and recipe.needs_reference
+    live = LiveReference(policy, forward) if asks and config.reference == "live" else None
+    if shards:
+        forward = replace(forward, sharded=sharding.Sharded(policy.network, device))
+        if live:
+            live.shard(forward)
+    if asks and not live:
+        prepared = with_precomputed(prepared, config, forward, is_first=run is not None)
     objective = recipe.objective(forward, live)
     checkpoint = Checkpoint(Path(config.out) / "checkpoints")
 
@@ -141,8 +144,11 @@ def train_policy(
         tracker.log(metrics, step)
 
     def evaluated(step: int, number: int, last: bool) -> None:
-        if run and config.sample_every and (last or number % config.sample_every == 0):
-            write_samples(run.dir, policy, prepared.held_out.prompts, step=step, seed=config.seed)
+        if config.sample_every and (last or number % config.sample_every == 0):
+            draw = partial(draw_samples, policy, prepared.held_out.prompts, step=step, seed=config.seed)
+            lines = forward.sharded.in_step(draw) if forward.sharded else draw()
+            if run:
+                write_samples(run.dir, lines, step=step)
 
     with interruption.patient():
         trained = train(
@@ -161,11 +167,15 @@ def train_policy(
     found = trained.held_out
     if not found and not trained.cancelled:
         found = evaluate(forward, objective, prepared.held_out)
+    weights = trained_weights(policy.network) if shards and not trained.cancelled else {}
     processes.leave()
     tracker.finish()
     if trained.cancelled or not run or not loaded:
         return None
     results = results_of(trained, found, prepared, policy)
+    if shards:
+        policy = build_policy(config, prepared.tokenizer, max_length=prepared.max_length)
+        load_trained_weights(weights, policy.network, checkpoint.dir)
     finish(config, run, loaded, policy, recipe.method, results)
     checkpoint.remove()
     return results
@@ -222,11 +232,16 @@ def prepare(config: TrainingConfig, run: Run, loaded: LoadedRows[Row], recipe: R
     return Prepared(tokenizer=tokenizer, rows=rows, held_out=held_out, max_length=max_length)
 
 
-def refuse_sharding() -> None:
-    """Raises ValueError where a launcher asks for sharded weights, which this loop does not know."""
-    for variable, name in (("ACCELERATE_USE_FSDP", "FSDP"), ("ACCELERATE_USE_DEEPSPEED", "DeepSpeed")):
-        if os.environ.get(variable, "false").lower() in ("true", "1"):
-            raise ValueError(f"the launcher asks for {name}; here every process holds all weights: start without it")
+def shards_weights(config: TrainingConfig) -> bool:
+    """Whether the launcher asks for weights in parts.
+
+    Raises:
+        ValueError: if it asks for something that is not known, or the weights are quantised.
+    """
+    shards = sharding.is_asked()
+    if shards and config.load_in_4bit:
+        raise ValueError("load_in_4bit and FSDP do not go together: start without fsdp2.yaml, or give lora alone")
+    return shards
 
 
 def results_of(trained: Trained, found: Mapping[str, float], prepared: Prepared, policy: Policy) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from alignment.policy import Policy
 from alignment.policy_rows import PolicyRows
 from rewardkit import processes
 from rewardkit.batch import Branched
+from rewardkit.sharding import Sharded, whole
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +39,12 @@ class LiveReference:
         if policy.adapted is None:
             network = copy.deepcopy(policy.network).eval().requires_grad_(False)
             self.forward = replace(forward, network=network)
+
+    def shard(self, forward: Forward) -> None:
+        """Takes the copy's weights apart as the policy's now are, of which `forward` is; adapters need no copy."""
+        if self.policy.adapted is None:
+            forward = replace(self.forward, sharded=Sharded(self.forward.network, forward.device))
+        self.forward = forward
 
     def _mode(self) -> AbstractContextManager[None]:
         return nullcontext() if self.policy.adapted is None else self.policy.without_adapters()
@@ -71,10 +78,10 @@ def with_reference(*sides: PolicyRows, forward: Forward, cache_dir: Path, is_fir
     Raises:
         OSError: naming the file, if the disk is full.
     """
-    model = hash_of_model(forward) if is_first else None
+    model = hash_of_model(forward) if is_first or forward.sharded else None
 
     def look_up(rows: Sequence[Branched]) -> Tensor:
-        file = cache_dir / f"{hash_of_rows(rows, model)}.safetensors" if model else None
+        file = cache_dir / f"{hash_of_rows(rows, model)}.safetensors" if model and is_first else None
         values = processes.from_first(_read(file) if file else None)
         if values is None:
             values = forward.sums(rows).cpu()
@@ -107,7 +114,7 @@ def hash_of_model(forward: Forward) -> bytes:
         if "lora_" in name:
             continue
         digest.update(f"\n{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
+        digest.update(whole(tensor.detach()).cpu().reshape(-1).view(torch.uint8).numpy().data)
     return digest.digest()
 
 

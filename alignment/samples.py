@@ -20,12 +20,11 @@ from rewardkit.runs import write_text
 FILE = "samples.jsonl"
 NUM_PROMPTS = 4
 LENGTH = 48  # tokens
+Line = Mapping[str, Any]
 
 
-def write_samples(
-    run_dir: Path, policy: Policy, prompts: Sequence[tuple[Message, ...]], *, step: int, seed: int
-) -> None:
-    """Appends a line per prompt: step, prompt, completion, finished; lines of steps that are taken again go."""
+def draw_samples(policy: Policy, prompts: Sequence[tuple[Message, ...]], *, step: int, seed: int) -> list[Line]:
+    """A line per prompt: step, prompt, completion, finished."""
     different = list(dict.fromkeys(prompts))[:NUM_PROMPTS]
     ids = policy_prompts(different, policy.tokenizer)
     positions = getattr(policy.network.config, "max_position_embeddings", None) or 2**30
@@ -38,11 +37,11 @@ def write_samples(
     for prompt, (sample,) in zip(different, drawn, strict=True):
         text = policy.tokenizer.decode(list(sample.completion), skip_special_tokens=True)
         lines.append({"step": step, "prompt": turns(prompt), "completion": text, "finished": sample.finished})
-    _append(run_dir / FILE, lines, step)
+    return lines
 
 
-def write_drawn(run_dir: Path, rollouts: Rollouts, totals: np.ndarray, *, step: int) -> None:
-    """Appends what a step drew for its first prompts: the best and the worst completion of each, with their rewards."""
+def drawn_samples(rollouts: Rollouts, totals: np.ndarray, *, step: int) -> list[Line]:
+    """Of what a step drew for its first prompts the best and the worst completion of each, with their rewards."""
     size = rollouts.group_size
     lines = []
     for place in range(min(len(rollouts.rows), NUM_PROMPTS)):
@@ -50,11 +49,12 @@ def write_drawn(run_dir: Path, rollouts: Rollouts, totals: np.ndarray, *, step: 
         for number in dict.fromkeys((int(order[-1]), int(order[0]))):
             line = {"step": step, "prompt": turns(rollouts.prompts[place]), "completion": rollouts.texts[number]}
             lines.append(line | {"finished": bool(rollouts.finished[number]), "reward": float(totals[number])})
-    _append(run_dir / FILE, lines, step)
+    return lines
 
 
-def _append(file: Path, lines: Sequence[Mapping[str, Any]], step: int) -> None:
-    """Writes lines of a step behind those of earlier ones; those of steps that are taken again go."""
+def write_samples(run_dir: Path, lines: Sequence[Line], *, step: int) -> None:
+    """Appends the lines of a step; those of steps that are taken again go."""
+    file = run_dir / FILE
     before = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     kept = [line for line in before if json.loads(line)["step"] < step]
     kept += [json.dumps(line, ensure_ascii=False) for line in lines]

@@ -25,6 +25,7 @@ from rewardkit.batch import epoch_order
 from rewardkit.checkpoint import Checkpoint, write_aside
 from rewardkit.optimization import adamw, add_up_step, schedule
 from rewardkit.runs import Run
+from rewardkit.sharding import whole
 
 EVALUATED_TOGETHER = 256  # held-out rows that are one batch to an objective
 FIRST = ("loss", "entropy", "mean_token_accuracy")  # metrics of every algorithm
@@ -70,12 +71,14 @@ def train(
         checkpoint: where training state is kept; one that holds a state is continued from it.
         cancelled: asked after every step.
         show: told of every step, how many there are, and its metrics.
-        evaluated: told of every evaluation, its step, its number and whether it is the last; for samples.
+        evaluated: told of every evaluation, its step, its number and whether it is the last; for samples. Called
+            where `run` is given; with weights in parts in every process.
 
     Raises:
         FloatingPointError: if loss or gradient is not finite; the batch is noted beside the checkpoint.
     """
     network, device = forward.network, forward.device
+    keeps = run is not None or forward.sharded is not None
     optimizer = make_optimizer(network, learning_rate, config.weight_decay)
     batches = batches_of(len(rows), config)
     eval_every = config.eval_every or max(1, len(batches) // 10)
@@ -98,7 +101,7 @@ def train(
         measures = bool(config.entropy_every) and (step % config.entropy_every == 0 or step == 1)
         sums = backward(forward, objective, rows, batch, with_entropy=measures)
         add_up_step(parameters, sums)
-        grad_norm = torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
+        grad_norm = whole(torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm))
         metrics = read_metrics(sums, objective.names, grad_norm)
         if not math.isfinite(metrics["loss"] + metrics["grad_norm"]):
             noted = f", batch noted in {write_aside(checkpoint.dir, step, batch)}" if run else ""
@@ -117,7 +120,7 @@ def train(
             found = evaluate(forward, objective, held_out)
             metrics |= {f"eval/{name}": value for name, value in found.items()}
             state = state.after_evaluation(found["loss"])
-            if run:
+            if keeps:
                 evaluated(step, math.ceil(step / eval_every), last)
                 if config.keep == "best" and state.best_step == step:
                     checkpoint.write_best(step, network, NOTHING)
@@ -126,12 +129,13 @@ def train(
             run.log(step, metrics)
             run.status(step=step)
             show(step, len(batches), metrics)
-            if asked or last or step % (config.checkpoint_every or eval_every) == 0:
-                checkpoint.write(state, network, NOTHING, optimizer)
+        if keeps and (asked or last or step % (config.checkpoint_every or eval_every) == 0):
+            checkpoint.write(state, network, NOTHING, optimizer)
     if config.keep == "best" and not asked:
-        if run:
+        if keeps:
             checkpoint.load_best(state, network, NOTHING)
-        processes.same_weights(network.parameters())
+        if forward.sharded is None:
+            processes.same_weights(network.parameters())
     kept = found if config.keep == "last" or state.best_step == state.step else {}
     return Trained(num_steps=state.step, best_step=state.best_step, cancelled=asked, held_out=kept)
 
@@ -147,10 +151,10 @@ def backward(
     total, prepared = objective.total(rows, batch), objective.prepare(rows, batch)
     sums = torch.zeros(2, len(FIRST) + len(objective.names), device=forward.device)
     for micro in forward.micro_batches([rows.rows[index].num_tokens for index in batch]):
-        indices = [batch[place] for place in micro]
+        indices = [batch[place] for place in micro.places]
         loss, found = _part(forward, objective, rows, indices, prepared, with_entropy=with_entropy)
-        (loss / total).backward()
-        sums += found
+        (loss * micro.share / total).backward()
+        sums += found * micro.share
     if processes.rank_and_size()[0] == 0:
         sums[1, 0] = total
     return sums
@@ -167,8 +171,8 @@ def evaluate(forward: Forward, objective: Objective, rows: PolicyRows) -> dict[s
         batch = range(start, min(start + EVALUATED_TOGETHER, len(rows)))
         prepared = objective.prepare(rows, batch)
         for micro in forward.micro_batches([rows.rows[index].num_tokens for index in batch]):
-            indices = [batch[place] for place in micro]
-            sums += _part(forward, objective, rows, indices, prepared, with_entropy=True)[1]
+            indices = [batch[place] for place in micro.places]
+            sums += _part(forward, objective, rows, indices, prepared, with_entropy=True)[1] * micro.share
         if processes.rank_and_size()[0] == 0:
             sums[1, 0] += objective.total(rows, batch)
     processes.add_up([sums])

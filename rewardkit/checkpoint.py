@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rewardkit import processes, sharding
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingState:
@@ -43,8 +45,9 @@ class TrainingState:
 
 
 def trained_weights(module: torch.nn.Module) -> dict[str, Tensor]:
-    """The parameters that training changes, on the CPU, by name."""
-    return {name: parameter.detach().cpu() for name, parameter in module.named_parameters() if parameter.requires_grad}
+    """The parameters that training changes, on the CPU, by name; see `sharding.kept` for those in parts."""
+    trained = ((name, parameter) for name, parameter in module.named_parameters() if parameter.requires_grad)
+    return {name: sharding.kept(parameter.detach()).cpu() for name, parameter in trained}
 
 
 def load_trained_weights(weights: dict[str, Tensor], module: torch.nn.Module, checkpoint_dir: Path) -> None:
@@ -53,10 +56,35 @@ def load_trained_weights(weights: dict[str, Tensor], module: torch.nn.Module, ch
     Raises:
         ValueError: if they are not the ones that training changes there.
     """
-    expected = {name: p.shape for name, p in module.named_parameters() if p.requires_grad}
+    trained = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
+    expected = {name: parameter.shape for name, parameter in trained.items()}
     if {name: weight.shape for name, weight in weights.items()} != expected:
         raise ValueError(f"{checkpoint_dir} holds the state of another model")
-    module.load_state_dict(weights, strict=False)
+    parts = {name: sharding.part_of(weight, trained[name]) for name, weight in weights.items()}
+    module.load_state_dict(parts, strict=False)
+
+
+def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """The state of an optimizer as `load_optimizer_state` takes it; see `sharding.kept` for what is in parts."""
+    values = optimizer.state_dict()
+    state = {
+        number: {name: sharding.kept(value) for name, value in of_one.items()}
+        for number, of_one in values["state"].items()
+    }
+    return values | {"state": state}
+
+
+def load_optimizer_state(values: dict[str, Any], optimizer: torch.optim.Optimizer) -> None:
+    """Puts the state back; parts of it where the parameters are in parts."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    state = {
+        number: {
+            name: sharding.part_of(value, parameters[number]) if value.dim() else value
+            for name, value in of_one.items()
+        }
+        for number, of_one in values["state"].items()
+    }
+    optimizer.load_state_dict(values | {"state": state})
 
 
 def write_state(values: dict[str, Any], file: Path) -> None:
@@ -82,9 +110,10 @@ def write_aside(checkpoint_dir: Path, step: int, batch: Sequence[int]) -> Path:
 
 
 class Checkpoint:
-    """The training state of a run, in a folder of its own; `write` and `write_best` belong to one process.
+    """The training state of a run, in a folder of its own.
 
-    `extra` is what is trained besides the module, say the parameter of a likelihood with ties.
+    `write` and `write_best` belong to the first process; where weights are in parts the others call them too, to give
+    theirs. `extra` is what is trained besides the module, say the parameter of a likelihood with ties.
     """
 
     def __init__(self, checkpoint_dir: Path) -> None:
@@ -103,8 +132,10 @@ class Checkpoint:
             "state": vars(state),
             "weights": trained_weights(module),
             "tie": extra.state_dict(),
-            "optimizer": optimizer.state_dict(),
+            "optimizer": optimizer_state(optimizer),
         }
+        if processes.rank_and_size()[0]:
+            return
         write_state(values, self.file)
         for old in self.dir.glob("best-*.pt"):
             if old != self._best(state.best_step):
@@ -112,7 +143,9 @@ class Checkpoint:
 
     def write_best(self, step: int, module: torch.nn.Module, extra: torch.nn.Module) -> None:
         """Keeps the weights of an evaluation; the former best goes when the next state has been written."""
-        write_state({"weights": trained_weights(module), "tie": extra.state_dict()}, self._best(step))
+        values = {"weights": trained_weights(module), "tie": extra.state_dict()}
+        if not processes.rank_and_size()[0]:
+            write_state(values, self._best(step))
 
     def restore(
         self, module: torch.nn.Module, extra: torch.nn.Module, optimizer: torch.optim.Optimizer
@@ -127,7 +160,7 @@ class Checkpoint:
         values = torch.load(self.file, weights_only=True)
         load_trained_weights(values["weights"], module, self.dir)
         extra.load_state_dict(values["tie"])
-        optimizer.load_state_dict(values["optimizer"])
+        load_optimizer_state(values["optimizer"], optimizer)
         return TrainingState(**values["state"])
 
     def load_best(self, state: TrainingState, module: torch.nn.Module, extra: torch.nn.Module) -> None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from rewardkit import processes
+from rewardkit.sharding import is_part
 
 
 def adamw(groups: Sequence[tuple[Sequence[Tensor], float]], learning_rate: float) -> torch.optim.Optimizer:
@@ -45,9 +46,13 @@ def multiplies_bf16(device: torch.device) -> bool:
 
 
 def add_up_step(parameters: Sequence[torch.nn.Parameter], *values: Tensor) -> None:
-    """Sums gradients and values over processes, each of which computed other rows of the same step."""
+    """Sums gradients and values over processes, each of which computed other rows of the same step.
+
+    Gradients of weights in parts are summed already (`rewardkit.sharding`).
+    """
     if processes.rank_and_size()[1] == 1:
         return
+    parameters = [parameter for parameter in parameters if not is_part(parameter)]
     for parameter in parameters:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)

@@ -21,6 +21,7 @@ pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 import torch
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from alignment import config as configs
@@ -30,6 +31,7 @@ from rewardkit.commands.command import field_meanings
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
 CLOCKED = ("time/", "tokens_per")
+FSDP2 = ("-m", "accelerate.commands.launch", f"--config_file={ROOT / 'alignment' / 'accelerate' / 'fsdp2.yaml'}")
 
 
 @pytest.fixture
@@ -139,12 +141,31 @@ def test_bad_input_is_one_line_and_exit_code_2(
     assert said.err.splitlines()[-1].startswith(f"alignment {command}:")
 
 
-def test_a_launcher_that_shards_is_refused(
-    preferences: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("asked", "flags", "says"),
+    [
+        ({"ACCELERATE_USE_DEEPSPEED": "true"}, (), "the launcher asks for DeepSpeed, which is not known here"),
+        ({"ACCELERATE_USE_FSDP": "true"}, (), "fsdp_version is 1, allowed is 2"),
+        (
+            {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "WORLD_SIZE": "2"},
+            ("--lora", "--load-in-4bit"),
+            "load_in_4bit and FSDP do not go together",
+        ),
+    ],
+)
+def test_a_launcher_that_asks_for_what_is_not_known_is_refused(
+    asked: dict[str, str],
+    flags: tuple[str, ...],
+    says: str,
+    preferences: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
-    assert main(["sft", *options(preferences, tmp_path / "run")]) == 2
-    assert "the launcher asks for FSDP; here every process holds all weights" in capsys.readouterr().err
+    for name, value in asked.items():
+        monkeypatch.setenv(name, value)
+    assert main(["sft", *options(preferences, tmp_path / "run"), *flags]) == 2
+    assert says in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_sft_then_dpo_leave_models_that_plain_transformers_loads(
@@ -236,3 +257,60 @@ def test_two_processes_equal_one(command: str, preferences: Path, tmp_path: Path
         assert together.keys() == alone.keys()
         for name, value in alone.items():
             assert together[name] == pytest.approx(value, rel=2e-3, abs=2e-4), (name, alone["step"])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("sft",),
+        ("sft", "--lora", "--keep=best"),
+        ("dpo",),
+        ("dpo", "--lora", "--reference=live"),
+        ("dpo", "--loss=aot", "--reference=live", "--gradient-checkpointing"),
+        ("kto",),
+    ],
+    ids=" ".join,
+)
+def test_two_processes_with_weights_in_parts_equal_one(
+    words: tuple[str, ...], preferences: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("accelerate")
+    one, two = tmp_path / "one", tmp_path / "two"
+    numbers = {"precision": "fp32", "token_budget": 256, "learning_rate": 1e-4}
+    finish(start(*words, *options(preferences, one, **numbers)))
+    finish(start(*words, *options(preferences, two, **numbers), launcher=(*FSDP2, "--main_process_port=0", "-m")))
+    assert status(two)["num_processes"] == 2
+    assert len(metrics(two)) == len(metrics(one)) == 9
+    for alone, together in zip(metrics(one), metrics(two), strict=True):
+        assert together == pytest.approx(alone, rel=1e-6, abs=1e-5)
+    assert (two / "samples.jsonl").read_text() == (one / "samples.jsonl").read_text()
+    for name in ("model.safetensors", *(["adapter/adapter_model.safetensors"] if "--lora" in words else [])):
+        expected = load_file(one / name)
+        assert load_file(two / name).keys() == expected.keys()
+        for weight, values in load_file(two / name).items():
+            torch.testing.assert_close(values, expected[weight], rtol=1e-5, atol=1e-5, msg=weight)
+    results = status(two)["results"]
+    assert results == pytest.approx(status(one)["results"], rel=1e-6, abs=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("words", [("dpo",), ("dpo", "--lora", "--reference=live")], ids=" ".join)
+def test_killed_processes_with_weights_in_parts_resume_bit_for_bit(
+    words: tuple[str, ...], preferences: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("accelerate")
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    launcher = (*FSDP2, "--main_process_port=0", "-m")
+    finish(start(*words, *options(preferences, whole, checkpoint_every=2), launcher=launcher))
+    process = start(*words, *options(preferences, broken, checkpoint_every=2), launcher=launcher)
+    wait_for(lambda: status(broken)["step"] >= 5, process)
+    os.kill(status(broken)["pid"], signal.SIGKILL)  # the first process; the launcher ends the other
+    process.communicate(timeout=120)
+    finish(start(*words, *options(preferences, broken, checkpoint_every=2), "--resume", launcher=launcher))
+    assert 0 < status(broken)["first_step"] < 9
+    assert metrics(broken) == metrics(whole)
+    assert (broken / "samples.jsonl").read_text() == (whole / "samples.jsonl").read_text()
+    assert digest(broken / "model.safetensors") == digest(whole / "model.safetensors")

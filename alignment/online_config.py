@@ -44,7 +44,7 @@ class OnlineConfig(PolicyConfig, RewardOptions):
         audit_samples: comparisons of an audit with the reference, written as a blind round for people to judge.
         keep_rollouts: also write what was drawn and how it was rewarded to rollouts.jsonl.
         replay: take completions from this rollouts.jsonl instead of drawing them.
-        on_alarm: go on, or stop with a checkpoint, when the watcher raises an alarm.
+        on_alarm: go on, or end the run with its policy saved, at the watcher's first critical alarm.
         sample_every: steps between samples kept in samples.jsonl, the last one always; 0 keeps none.
     """
 

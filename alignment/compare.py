@@ -10,7 +10,8 @@ seed-0/         the runs: world/, sft/, reward/, dpo/, ppo/, grpo/
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,17 @@ from typing import Any
 import numpy as np
 
 from alignment.best_of_n import expected_best, kl_bound
+from alignment.compare_report import report_page
 from alignment.lab_config import CompareConfig, Method
 from alignment.lab_steps import Spent, Step, run_step
-from alignment.policy_worth import Worth, load_policy, measure_worth
+from alignment.policy_worth import Worth, draw_replies, load_policy
 from alignment.simulated_world import MAX_NEW_TOKENS, SFT_OPTIONS, WorldFiles, write_world
+from rewardkit.findings import finite
 from rewardkit.loading import load_reward_fn
 from rewardkit.metrics import Interval, difference_interval
 from rewardkit.prompts import read_prompts
 from rewardkit.reward import Reward, conservative
+from rewardkit.runs import write_text
 
 NUM_SAMPLES = 2  # replies of each policy to a held-out message
 GROUP = 8  # completions of a prompt for GRPO
@@ -63,7 +67,9 @@ def compare(config: CompareConfig, told: Callable[[str], None]) -> list[Row]:
     """All methods on all seeds."""
     rows: list[Row] = []
     for number, seed in enumerate(config.numbers, start=1):
-        rows += compare_seed(config, seed, lambda said, number=number: told(f"world {number} of {config.seeds}: {said}"))
+        rows += compare_seed(
+            config, seed, lambda said, number=number: told(f"world {number} of {config.seeds}: {said}")
+        )
     return rows
 
 
@@ -80,14 +86,14 @@ def compare_seed(config: CompareConfig, seed: int, told: Callable[[str], None]) 
     prompts = read_prompts(files.held_out).rows
     reward_fn = load_reward_fn(str(folder / "reward"))
     reference = load_policy(str(folder / "sft"))
-    base = measure_worth(reference, None, prompts, reward_fn, n=max(NUM_SAMPLES, config.n), seed=seed)
+    base = draw_replies(reference, prompts, n=max(NUM_SAMPLES, config.n), seed=seed).worth(None, reward_fn)
     rows = [row_of("sft", seed, base, base, spent["sft"])]
     if "best_of_n" in config.methods:
         rows.append(best_of_n_row(config, seed, base, rows[0]))
     for method in config.methods:
         if method in ("dpo", "ppo", "grpo"):
             policy = load_policy(str(folder / method))
-            worth = measure_worth(policy, reference, prompts, reward_fn, n=NUM_SAMPLES, seed=seed)
+            worth = draw_replies(policy, prompts, n=NUM_SAMPLES, seed=seed).worth(reference, reward_fn)
             rows.append(row_of(method, seed, worth, base, spent[method]))
     return rows
 
@@ -146,7 +152,7 @@ def reward_step(config: Any, seed: int, sft: str, preferences: str, out: Path) -
 
 def row_of(method: Method, seed: int, worth: Worth, base: Worth, spent: Spent) -> Row:
     """Figures of a policy beside SFT's."""
-    count, num = worth.gold.shape
+    count = len(worth.gold)
     first = base.gold[:, :NUM_SAMPLES]
     numbers = np.repeat(np.arange(count), NUM_SAMPLES)
     own = worth.gold[:, :NUM_SAMPLES].ravel()
@@ -188,6 +194,7 @@ def best_of_n_row(config: CompareConfig, seed: int, base: Worth, sft: Row) -> Ro
     )
 
 
-def values_of(rows: list[Row]) -> list[Mapping[str, Any]]:
-    """For compare.json."""
-    return [asdict(row) for row in rows]
+def write_comparison(rows: list[Row], out_dir: Path) -> None:
+    """Writes compare.json and report.html."""
+    write_text(out_dir / "compare.json", json.dumps([finite(asdict(row)) for row in rows], indent=1))
+    write_text(out_dir / "report.html", report_page(rows))

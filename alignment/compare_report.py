@@ -51,7 +51,10 @@ def screen_lines(rows: Sequence[Row]) -> list[str]:
         for zipped in (list(zip(line, widths, strict=True)) for line in lines)
     ]
     seeds = len({row.seed for row in rows})
-    return [*shown, f"means over {seeds} {'seed' if seeds == 1 else 'seeds'}; gold and proxy in logits, KL in nats a reply"]
+    return [
+        *shown,
+        f"means over {seeds} {'seed' if seeds == 1 else 'seeds'}; gold and proxy in logits, KL in nats a reply",
+    ]
 
 
 def report_page(rows: Sequence[Row]) -> str:
@@ -69,8 +72,8 @@ def report_page(rows: Sequence[Row]) -> str:
     gold = number_axis("gold reward", [value for line in lines for value in line.y])
     parts = [
         "<h1>Ways of aligning a policy, side by side</h1>",
-        '<p class="quiet">In a world of known worth: the same messages, replies and votes for all. Gold is what replies '
-        "are worth, which no training sees; the proxy is the reward model that was trained on the votes.</p>",
+        '<p class="quiet">In a world of known worth: the same messages, replies and votes for all. Gold is what '
+        "replies are worth, which no training sees; the proxy is the reward model that was trained on the votes.</p>",
         html_table(HEADER, summary(rows)),
         "<h2>Gold reward of each seed, with 95 % intervals over messages</h2>",
         interval_chart("Gold reward", intervals, _mean(sft), shares=False),

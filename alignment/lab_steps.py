@@ -75,9 +75,7 @@ def run_step(step: Step, told: Callable[[str], None]) -> Spent:
     with log.open("ab") as output:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
         code, peak_mb = _wait(process)
-    spent = Spent(
-        seconds=before + time.perf_counter() - start, peak_mb=peak_mb, num_tokens=_num_tokens(step.out)
-    )
+    spent = Spent(seconds=before + time.perf_counter() - start, peak_mb=peak_mb, num_tokens=_num_tokens(step.out))
     if step.out.is_dir():
         write_text(noted, json.dumps(asdict(spent)))
     if code:

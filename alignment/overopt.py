@@ -11,8 +11,9 @@ seed-0/         the runs: world/, sft/, reward-200-0.5/, grpo-200-0.5-mean/, ...
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Literal
@@ -24,12 +25,14 @@ from alignment.compare import COMPLETIONS, GROUP, reward_step
 from alignment.curve_fits import Fit, fit_best_of_n, fit_reinforcement
 from alignment.lab_config import OveroptConfig
 from alignment.lab_steps import Step, run_step
-from alignment.policy_worth import Worth, load_policy, measure_worth
+from alignment.overopt_report import report_page
+from alignment.policy_worth import Worth, draw_replies, load_policy
 from alignment.simulated_world import GOLD, MAX_NEW_TOKENS, SFT_OPTIONS, WorldFiles, write_world
+from rewardkit.findings import finite
 from rewardkit.loading import load_reward_fn
 from rewardkit.prompts import read_prompts
 from rewardkit.reward import Penalty, Reward, conservative
-from rewardkit.runs import read_metrics
+from rewardkit.runs import read_metrics, write_text
 
 Push = Literal["best_of_n", "grpo"]
 RULES: tuple[Penalty, ...] = ("mean", "uwo", "wco")
@@ -88,9 +91,8 @@ def _seed(config: OveroptConfig, seed: int, told: Callable[[str], None]) -> Iter
     words = ["alignment", "sft", "--model=tiny", f"--data={files.demonstrations}", *SFT_OPTIONS, f"--seed={seed}"]
     run_step(Step(name="SFT on demonstrations", words=words, out=folder / "sft"), told)
     prompts = read_prompts(files.held_out).rows
-    reference = load_policy(sft)
     told(f"{config.n} replies to each held-out message are drawn")
-    base = measure_worth(reference, None, prompts, None, n=config.n, seed=seed)
+    replies = draw_replies(load_policy(sft), prompts, n=config.n, seed=seed)
     for noise in config.noises:
         voted = write_world(folder / f"world-{noise:g}", seed=seed, num_train=config.num_prompts, noise=noise)
         for pairs in config.pairs:
@@ -99,7 +101,7 @@ def _seed(config: OveroptConfig, seed: int, told: Callable[[str], None]) -> Iter
             some = _first_rows(voted, pairs)
             step = reward_step(config, seed, sft, some, reward)
             run_step(Step(name=f"{step.name}, {pairs} pairs, {noise:.0%} careless", words=step.words, out=reward), told)
-            scored = measure_worth(reference, None, prompts, load_reward_fn(str(reward)), n=config.n, seed=seed)
+            scored = replies.worth(None, load_reward_fn(str(reward)))
             for rule in RULES:
                 yield best_of_n_curve(config, seed, pairs, noise, rule, scored)
             for rule in RL_RULES if config.rl else ():
@@ -107,7 +109,6 @@ def _seed(config: OveroptConfig, seed: int, told: Callable[[str], None]) -> Iter
                 told_name = f"GRPO on it, {rule}"
                 run_step(Step(name=told_name, words=_grpo(config, seed, sft, files, reward, rule), out=out), told)
                 yield grpo_curve(seed, pairs, noise, rule, out)
-    del base
 
 
 def _first_rows(files: WorldFiles, count: int) -> str:
@@ -119,9 +120,7 @@ def _first_rows(files: WorldFiles, count: int) -> str:
     return str(target)
 
 
-def _grpo(
-    config: OveroptConfig, seed: int, sft: str, files: WorldFiles, reward: Path, rule: Penalty
-) -> Sequence[str]:
+def _grpo(config: OveroptConfig, seed: int, sft: str, files: WorldFiles, reward: Path, rule: Penalty) -> Sequence[str]:
     return [
         *("alignment", "grpo", f"--model={sft}", f"--prompts={files.prompts}", f"--eval-prompts={files.held_out}"),
         *(f"--reward={reward}", f"--audit-reward={GOLD}", f"--penalty={rule}", f"--audit-every={AUDIT_EVERY}"),
@@ -131,9 +130,7 @@ def _grpo(
     ]
 
 
-def best_of_n_curve(
-    config: OveroptConfig, seed: int, pairs: int, noise: float, rule: Penalty, worth: Worth
-) -> Curve:
+def best_of_n_curve(config: OveroptConfig, seed: int, pairs: int, noise: float, rule: Penalty, worth: Worth) -> Curve:
     """Gold and proxy of the best of 1 to n replies by the ensemble under a rule."""
     assert worth.proxy is not None
     members = Reward(members=worth.proxy.reshape(len(worth.proxy), -1))
@@ -173,3 +170,9 @@ def grpo_curve(seed: int, pairs: int, noise: float, rule: Penalty, run_dir: Path
         proxy=tuple((proxy - proxy[0]).tolist()),
         fit=fit_reinforcement(distance, gold - gold[0], seed=seed),
     )
+
+
+def write_overopt(curves: list[Curve], out_dir: Path) -> None:
+    """Writes overopt.json and report.html."""
+    write_text(out_dir / "overopt.json", json.dumps([finite(asdict(curve)) for curve in curves], indent=1))
+    write_text(out_dir / "report.html", report_page(curves))

@@ -9,10 +9,10 @@ import numpy as np
 
 from alignment.evaluation_config import SampleConfig
 from alignment.sample_metrics import kl_tokens
-from alignment.sampler import Sampler, load_samplers
+from alignment.sampler import Completion, Sampler, load_samplers
 from alignment.simulated_world import MAX_NEW_TOKENS, gold_rewards
 from rewardkit.data import Message
-from rewardkit.reward import Reward, RewardFn
+from rewardkit.reward import RewardFn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,41 +37,49 @@ class Worth:
         return np.full_like(self.gold, np.nan) if self.proxy is None else self.proxy.mean(0)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Replies:
+    """What a policy answered to P held-out messages, n times each, those of a message one after another."""
+
+    prompts: tuple[tuple[Message, ...], ...]
+    drawn: tuple[Completion, ...]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """P and n."""
+        return len(self.prompts), len(self.drawn) // len(self.prompts)
+
+    def worth(self, reference: Sampler | None, reward_fn: RewardFn | None) -> Worth:
+        """What they are worth.
+
+        Args:
+            reference: that the KL is taken to; None for replies of the reference itself.
+            reward_fn: the proxy.
+        """
+        repeated = [prompt for prompt in self.prompts for _ in range(self.shape[1])]
+        texts = [one.text for one in self.drawn]
+        kl = np.zeros(len(texts))
+        if reference:
+            logps = reference.logps([one.sampled for one in self.drawn], temperature=1.0)
+            own = [np.array(one.sampled.logps) for one in self.drawn]
+            kl = np.array([kl_tokens(mine, other, "k1").sum() for mine, other in zip(own, logps, strict=True)])
+        members = reward_fn(repeated, texts).members if reward_fn else None
+        return Worth(
+            gold=np.array(gold_rewards([prompt[-1].content for prompt in repeated], texts)).reshape(self.shape),
+            proxy=None if members is None else members.reshape(-1, *self.shape),
+            kl=kl.reshape(self.shape),
+            words=np.array([len(text.split()) for text in texts]).reshape(self.shape),
+        )
+
+
 def load_policy(folder: str) -> Sampler:
     """The policy in a folder."""
     (sampler,) = load_samplers([folder])
     return sampler
 
 
-def measure_worth(
-    policy: Sampler,
-    reference: Sampler | None,
-    prompts: Sequence[tuple[Message, ...]],
-    reward_fn: RewardFn | None,
-    *,
-    n: int,
-    seed: int,
-) -> Worth:
-    """Lets a policy answer held-out messages of the world.
-
-    Args:
-        reference: that its KL is taken to; None for the reference itself.
-        reward_fn: the proxy.
-    """
+def draw_replies(policy: Sampler, prompts: Sequence[tuple[Message, ...]], *, n: int, seed: int) -> Replies:
+    """Lets a policy answer held-out messages of the world."""
     config = SampleConfig(model=["-"], prompts="-", out="-", max_new_tokens=MAX_NEW_TOKENS, seed=seed)
-    drawn = [one for group in policy.draw(prompts, config, n=n) for one in group]
-    repeated = [prompt for prompt in prompts for _ in range(n)]
-    texts = [one.text for one in drawn]
-    shape = len(prompts), n
-    kl = np.zeros(len(drawn))
-    if reference:
-        logps = reference.logps([one.sampled for one in drawn], temperature=1.0)
-        own = [np.array(one.sampled.logps) for one in drawn]
-        kl = np.array([kl_tokens(mine, other, "k1").sum() for mine, other in zip(own, logps, strict=True)])
-    reward: Reward | None = reward_fn(repeated, texts) if reward_fn else None
-    return Worth(
-        gold=np.array(gold_rewards([prompt[-1].content for prompt in repeated], texts)).reshape(shape),
-        proxy=None if reward is None else reward.members.reshape(-1, *shape),
-        kl=kl.reshape(shape),
-        words=np.array([len(text.split()) for text in texts]).reshape(shape),
-    )
+    groups = policy.draw(prompts, config, n=n)
+    return Replies(prompts=tuple(prompts), drawn=tuple(one for group in groups for one in group))

@@ -1,4 +1,4 @@
-"""One of several processes that hold a policy's weights in parts; `test_sharded.py` starts them and reads what it finds.
+"""One of several processes that hold a policy's weights in parts; `test_sharded.py` starts them and reads the result.
 
 Run by torch's launcher with a folder, into which the first process writes NAME.pt for every architecture.
 """

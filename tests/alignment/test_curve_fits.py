@@ -1,4 +1,4 @@
-"""Fits of the two forms of over-optimisation: exact on their own curves, their peaks by hand, bands that hold the truth."""
+"""Fits of the two forms of over-optimisation: exact on their own curves, peaks by hand, bands that hold the truth."""
 
 from __future__ import annotations
 

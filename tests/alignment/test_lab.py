@@ -40,7 +40,7 @@ def test_gains_are_paired_by_message() -> None:
 
 
 def test_a_proxy_that_is_wrong_at_the_top_is_seen_to_turn() -> None:
-    """Gold falls with the proxy's best: 4 draws a message, gold is the proxy's rank but for the best, which is worst."""
+    """4 draws a message; gold is the proxy's rank, but for the best, which is worst."""
     proxy = np.tile(np.array([0.0, 1.0, 2.0, 3.0]), (1, 50, 1))
     gold = np.tile(np.array([0.0, 1.0, 2.0, -6.0]), (50, 1))
     config = OveroptConfig(out="o", n=4)
@@ -65,7 +65,7 @@ def test_members_that_disagree_save_gold_under_uwo() -> None:
 
 
 def test_audits_of_a_run_are_its_curve(tmp_path: Path) -> None:
-    run = Run(tmp_path / "run", SimpleConfig())
+    run = Run(tmp_path / "run", CompareConfig(out="o"))
     for step, (kl, gold, proxy) in enumerate([(0.0, 1.0, 2.0), (1.0, 1.5, 3.0), (4.0, 1.25, 5.0)], start=1):
         run.log(step, {"audit/kl": kl, "audit/reward": gold, "audit/raw": proxy})
         run.log(step, {"reward/mean": 0.0})

@@ -128,14 +128,14 @@ def train_policy(
     forward = Forward(
         network=policy.network, packed=policy.packed, token_budget=config.token_budget, precision=config.precision
     )
-    asks = isinstance(config, PreferenceConfig) and recipe.needs_reference
-    live = LiveReference(policy, forward) if asks and config.reference == "live" else None
-    if shards:
+    held = config if isinstance(config, PreferenceConfig) and recipe.needs_reference else None
+    live = LiveReference(policy, forward) if held and held.reference == "live" else None
+    if shards:  # after the reference was copied: parts cannot be
         forward = replace(forward, sharded=sharding.Sharded(policy.network, device))
         if live:
             live.shard(forward)
-    if asks and not live:
-        prepared = with_precomputed(prepared, config, forward, is_first=run is not None)
+    if held and not live:
+        prepared = with_precomputed(prepared, held, forward, is_first=run is not None)
     objective = recipe.objective(forward, live)
     checkpoint = Checkpoint(Path(config.out) / "checkpoints")
 
@@ -173,7 +173,7 @@ def train_policy(
     if trained.cancelled or not run or not loaded:
         return None
     results = results_of(trained, found, prepared, policy)
-    if shards:
+    if shards:  # the network in parts cannot be saved by one process
         policy = build_policy(config, prepared.tokenizer, max_length=prepared.max_length)
         load_trained_weights(weights, policy.network, checkpoint.dir)
     finish(config, run, loaded, policy, recipe.method, results)
@@ -240,7 +240,9 @@ def shards_weights(config: TrainingConfig) -> bool:
     """
     shards = sharding.is_asked()
     if shards and config.load_in_4bit:
-        raise ValueError("load_in_4bit and FSDP do not go together: start without fsdp2.yaml, or give lora alone")
+        raise ValueError(
+            "load_in_4bit and FSDP do not go together: start without fsdp2.yaml, or give lora without load_in_4bit"
+        )
     return shards
 
 

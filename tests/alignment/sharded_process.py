@@ -1,4 +1,4 @@
-"""One of several processes that hold a policy's weights in parts; `test_sharded.py` starts them and reads what it finds.
+"""One of several processes that hold a policy's weights in parts; `test_sharded.py` starts them and reads the results.
 
 Run by torch's launcher with a folder, into which the first process writes NAME.pt for every architecture.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from transformers import GPT2Config, LlamaConfig, PretrainedConfig
+from transformers import GPT2Config, LlamaConfig
 
 from alignment.forward import Forward
 from alignment.policy import make_network
@@ -24,17 +24,23 @@ from rewardkit.checkpoint import Checkpoint, TrainingState
 from rewardkit.logps import can_pack_policy
 from rewardkit.sharding import Sharded, is_part, whole
 
-LLAMA = {
-    "vocab_size": 61,  # does not divide by two
-    "hidden_size": 16,
-    "intermediate_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "pad_token_id": 0,
-}
-NETWORKS: dict[str, PretrainedConfig] = {
-    "llama": LlamaConfig(**LLAMA),
-    "tied": LlamaConfig(**LLAMA, tie_word_embeddings=True),
+
+def llama(*, tied: bool) -> LlamaConfig:
+    """A vocabulary that does not divide by two."""
+    return LlamaConfig(
+        vocab_size=61,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        pad_token_id=0,
+        tie_word_embeddings=tied,
+    )
+
+
+NETWORKS = {
+    "llama": llama(tied=False),
+    "tied": llama(tied=True),
     "gpt2": GPT2Config(vocab_size=61, n_embd=16, n_layer=2, n_head=2, pad_token_id=0, bos_token_id=1, eos_token_id=2),
 }
 BATCHES = ([0, 1, 2, 3, 4, 5, 6], [7])  # of the second one a process has no row

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from torch.distributed.tensor import DTensor
 from transformers import GPT2Config, LlamaConfig
 
 from alignment.forward import Forward
@@ -22,7 +23,7 @@ from rewardkit import processes
 from rewardkit.batch import Branched
 from rewardkit.checkpoint import Checkpoint, TrainingState
 from rewardkit.logps import can_pack_policy
-from rewardkit.sharding import Sharded, is_part, whole
+from rewardkit.sharding import Sharded, whole
 
 
 def llama(*, tied: bool) -> LlamaConfig:
@@ -77,7 +78,8 @@ def held_bytes(forward: Forward, optimizer: torch.optim.Optimizer) -> int:
     weights = list(forward.network.parameters())
     gradients = [weight.grad for weight in weights if weight.grad is not None]
     moments = [value for state in optimizer.state.values() for value in state.values() if value.dim()]
-    local = [tensor.to_local() if is_part(tensor) else tensor for tensor in (*weights, *gradients, *moments)]
+    held = (*weights, *gradients, *moments)
+    local = [tensor.to_local() if isinstance(tensor, DTensor) else tensor for tensor in held]
     storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in local}
     return sum(storages.values())  # gradients of a layer share one
 
@@ -98,7 +100,8 @@ def two_steps(forward: Forward, folder: Path) -> dict:
         found["shares"].append([micro.share for micro in forward.micro_batches(sizes)])
         sums = backward(forward, SftObjective(), rows(), batch, with_entropy=False)
         processes.add_up([sums])
-        found["gradients"].append({name: whole(p.grad).clone() for name, p in forward.network.named_parameters()})
+        gradients = {name: p.grad for name, p in forward.network.named_parameters() if p.grad is not None}
+        found["gradients"].append({name: whole(gradient).clone() for name, gradient in gradients.items()})
         found["norms"].append(float(whole(torch.nn.utils.clip_grad_norm_(parameters, MAX_NORM))))
         optimizer.step()
         found["held"] = held_bytes(forward, optimizer)

@@ -80,7 +80,8 @@ class Sampled:
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> Sampled:
         """From what `dataclasses.asdict` and `json` made of one."""
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in row.items()})
+        values = {name: tuple(row[name]) for name in ("prompt", "completion", "logps")}
+        return cls(**values, finished=row["finished"])
 
 
 def end_ids(policy: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:

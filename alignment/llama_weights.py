@@ -43,6 +43,10 @@ class Map:
         """(N, out) of (N, in)."""
         return x @ self.matrix if self.bias is None else torch.addmm(self.bias, x, self.matrix)
 
+    def added(self, x: Tensor, to: Tensor) -> Tensor:
+        """(N, out), what it makes of (N, in), added to (N, out)."""
+        return torch.addmm(to if self.bias is None else to + self.bias, x, self.matrix)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Norm:

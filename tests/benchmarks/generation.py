@@ -32,6 +32,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from rewardkit.allocator import keep_large_buffers
+
 TASKS = {"batch": (64, 1), "groups": (8, 8)}
 SIDES = {"fp32": ("ours", "transformers"), "bf16": ("ours", "transformers", "autocast")}
 Figures = dict[str, Any]
@@ -135,7 +137,9 @@ def run_side(options: argparse.Namespace, task: str, precision: str, side: str, 
 
 
 def measure(options: argparse.Namespace, work: Path) -> Figures:
-    """One side's rounds in this process."""
+    """One side's rounds in this process; ours begins as every training command does."""
+    if options.side == "ours":
+        keep_large_buffers()
     import torch
     from transformers import AutoModelForCausalLM
     from transformers.utils.logging import disable_progress_bar

@@ -179,7 +179,9 @@ def _invert(probabilities: Tensor, uniform: Tensor) -> Tensor:
     blocks = F.pad(probabilities, (0, -probabilities.shape[1] % size)).unflatten(1, (-1, size))
     before = blocks.sum(-1).cumsum(-1, dtype=torch.float64)
     block, share = _invert_rows(before, uniform)
-    tokens, _ = _invert_rows(blocks[torch.arange(len(blocks)), block].cumsum(-1, dtype=torch.float64), share)
+    tokens, _ = _invert_rows(
+        blocks[torch.arange(len(blocks), device=blocks.device), block].cumsum(-1, dtype=torch.float64), share
+    )
     return block * size + tokens
 
 

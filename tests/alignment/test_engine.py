@@ -92,7 +92,7 @@ def test_llama_shaped_models_are_decoded_here(name: str, precision) -> None:
     with torch.no_grad():
         expected = torch.stack([policy(input_ids=torch.tensor([ids])).logits[0, -1] for ids in ((5, 6, 7), (8,))])
         difference = decoding.start().float() - expected.repeat_interleave(2, 0)
-    assert difference.norm() / expected.repeat_interleave(2, 0).norm() < (1e-4 if precision == "fp32" else 0.05)
+    assert difference.norm() / expected.repeat_interleave(2, 0).norm() < (1e-4 if precision == "fp32" else 0.1)
 
 
 def test_a_policy_in_bf16_is_decoded_in_bf16() -> None:

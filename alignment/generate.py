@@ -129,11 +129,13 @@ def generate(
         engine = engine_of(policy, precision)
         for batch in token_budget_batches(lengths, token_budget=token_budget):
             noise = [uniforms(sampling, numbers[index], sample) for index in batch for sample in range(num_samples)]
-            decoding = engine([prompts[index] for index in batch], num_samples, sampling.max_new_tokens)
-            drawn = iter(_sample(decoding, np.stack(noise), sampling, stops))
-            for index in batch:
-                prompt = tuple(prompts[index])
-                found[index] = tuple(Sampled(prompt=prompt, **next(drawn)) for _ in range(num_samples))
+            batch_prompts = [tuple(prompts[index]) for index in batch]
+            decoding = engine(batch_prompts, num_samples, sampling.max_new_tokens)
+            drawn = _sample(decoding, np.stack(noise), sampling, stops)
+            del decoding  # its caches, before those of the next batch
+            for place, (index, prompt) in enumerate(zip(batch, batch_prompts, strict=True)):
+                rows = drawn[place * num_samples : (place + 1) * num_samples]
+                found[index] = tuple(Sampled(prompt=prompt, **row) for row in rows)
             told(len(found), len(prompts))
     return [found[index] for index in range(len(prompts))]
 
@@ -231,9 +233,7 @@ def _check(
             )
 
 
-def _sample(
-    decoding: Decoding, noise: np.ndarray, sampling: Sampling, stops: StopTexts | None
-) -> Iterator[dict[str, Any]]:
+def _sample(decoding: Decoding, noise: np.ndarray, sampling: Sampling, stops: StopTexts | None) -> list[dict[str, Any]]:
     """What `Sampled` says beside the prompt, for all rows of a batch in order, given (rows, max_new_tokens) chance."""
     logits = decoding.start()
     device = logits.device
@@ -261,7 +261,8 @@ def _sample(
             rows, drawn = rows[alive], drawn[alive]
             decoding.keep(alive.nonzero()[:, 0])
         logits = decoding.step(drawn)
-    for ids, likelihoods, length, finished in zip(
-        tokens.tolist(), logps.tolist(), lengths.tolist(), ended.tolist(), strict=True
-    ):
-        yield {"completion": tuple(ids[:length]), "logps": tuple(likelihoods[:length]), "finished": finished}
+    columns = zip(tokens.tolist(), logps.tolist(), lengths.tolist(), ended.tolist(), strict=True)
+    return [
+        {"completion": tuple(ids[:length]), "logps": tuple(likelihoods[:length]), "finished": finished}
+        for ids, likelihoods, length, finished in columns
+    ]

@@ -116,7 +116,7 @@ def read_weights(model: PreTrainedModel, dtype: torch.dtype) -> LlamaWeights:
     _check_trunk(model, trunk)
     first = trunk.layers[0].self_attn
     head_dim = first.head_dim
-    rows = [_weight_and_bias(getattr(first, name))[0].shape[0] for name in ("q_proj", "k_proj")]
+    rows = [weight_and_bias(getattr(first, name))[0].shape[0] for name in ("q_proj", "k_proj")]
     weights = LlamaWeights(
         embedding=trunk.embed_tokens.weight,
         layers=tuple(_layer(layer, dtype) for layer in trunk.layers),
@@ -189,7 +189,7 @@ def _norm(module: nn.Module, dtype: torch.dtype) -> Norm:
 
 def _map(modules: Sequence[Any], dtype: torch.dtype) -> Map:
     """Linear layers of one input side by side."""
-    parts = [_weight_and_bias(module) for module in modules]
+    parts = [weight_and_bias(module) for module in modules]
     matrix = torch.cat([weight.detach().to(dtype) for weight, _ in parts]).t()
     biases = [weight.new_zeros(len(weight)) if bias is None else bias.detach() for weight, bias in parts]
     return Map(
@@ -198,7 +198,7 @@ def _map(modules: Sequence[Any], dtype: torch.dtype) -> Map:
     )
 
 
-def _weight_and_bias(module: Any) -> tuple[Tensor, Tensor | None]:
+def weight_and_bias(module: Any) -> tuple[Tensor, Tensor | None]:
     """Of a linear layer; of one with LoRA adapters, those that are active folded in, out of place."""
     if type(module) is nn.Linear:
         return module.weight, module.bias

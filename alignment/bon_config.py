@@ -25,7 +25,8 @@ class BonConfig(DrawConfig, RewardOptions):
         threshold_of: whether the threshold is a reward, or a quantile, 0 to 1, of the rewards of the same prompt.
         soft_labels: give pairs a p_chosen, the mean over the reward's members of sigma(difference), at least 0.5;
             rewards count as log-odds then.
-        audit_reward: a reward by which nothing is chosen, in the same forms as reward; given repeatedly, they are added.
+        audit_reward: a reward by which nothing is chosen, in the same forms as reward; given repeatedly, they are
+            added.
         resume: continue an unfinished run into the same output.
         window: prompts answered, rewarded and saved at a time.
         json: print the summary as JSON.

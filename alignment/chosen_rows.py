@@ -95,8 +95,9 @@ def chosen_rows(group: ScoredGroup, config: BonConfig, *, model: str) -> list[di
 
 
 def soft_labels(chosen: np.ndarray, rejected: np.ndarray) -> np.ndarray:
-    """(B,) probability that chosen is better, the members averaged out: max(1/2, mean_k sigma(r_k,chosen - r_k,rejected)).
+    """(B,) probability that chosen is better, the members averaged out.
 
+    max(1/2, mean_k sigma(chosen_k - rejected_k)).
     Which one is chosen may have been decided by more than the members' rewards; where these say the opposite, the pair
     is a tie.
 

@@ -45,16 +45,16 @@ class UnfinishedRows:
     """
 
     def __init__(self, out: str | Path, how: Mapping[str, Any], *, per_prompt: int = 1) -> None:
-        self.file = _partial(Path(out))
-        self.file.parent.mkdir(parents=True, exist_ok=True)
+        self.file, self.how = _partial(Path(out)), dict(how)
         self.num_done = _continue(self.file, how, per_prompt) if self.file.exists() else 0
         if not self.num_done:
-            self.file.write_bytes(json.dumps(dict(how)).encode() + b"\n")
+            self.file.unlink(missing_ok=True)
 
     def append(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Writes the rows of a window; when this returns they are on the disk."""
+        self.file.parent.mkdir(parents=True, exist_ok=True)
         with self.file.open("ab") as file:
-            for row in rows:
+            for row in rows if file.tell() else (self.how, *rows):
                 file.write(json.dumps(dict(row)).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())

@@ -86,8 +86,11 @@ def distinct(prompts: Sequence[Prompt]) -> list[Prompt]:
 
 
 def distinct_rows(rows: Sequence[PromptRow]) -> list[PromptRow]:
-    """The first row of each prompt, in their order."""
-    return list({row.prompt: row for row in reversed(rows)}.values())[::-1]
+    """The first row of each prompt, in the order of their first occurrence."""
+    found: dict[Prompt, PromptRow] = {}
+    for row in rows:
+        found.setdefault(row.prompt, row)
+    return list(found.values())
 
 
 def _reader(_parts: Sequence[Part], first: Sequence[Mapping[str, Any]], source: str) -> tuple[ReadRow[Prompt], str]:

@@ -1,4 +1,4 @@
-"""Whole runs of PPO and GRPO on a policy of random weights: what they leave, and that they go on alike."""
+"""Whole runs of PPO, GRPO and online DPO on a policy of random weights: what they leave, and that they go on alike."""
 
 from __future__ import annotations
 
@@ -70,9 +70,10 @@ def metrics_of(run_dir: Path) -> list[dict[str, float | None]]:
 
 GRPO = {"completions-per-prompt": 4}
 PPO = {"completions-per-prompt": 1, "passes": 2, "minibatches": 2, "prompts-per-step": 8}
+DPO = {"completions-per-prompt": 4, "passes": 2, "minibatches": 2}
 
 
-@pytest.mark.parametrize(("command", "options"), [("grpo", GRPO), ("ppo", PPO)])
+@pytest.mark.parametrize(("command", "options"), [("grpo", GRPO), ("ppo", PPO), ("online-dpo", DPO)])
 def test_a_run_leaves_a_policy_and_its_record(
     folder: Path, policy_folders: tuple[Path, Path], command: str, options: dict[str, Any]
 ) -> None:
@@ -94,7 +95,8 @@ def test_a_run_leaves_a_policy_and_its_record(
     assert isinstance(results, dict)
     assert results["eval/reward"] == rows[3]["audit/reward"]
     AutoModelForCausalLM.from_pretrained(run_dir)
-    assert "reinforcement" in (run_dir / "README.md").read_text() or "proximal" in (run_dir / "README.md").read_text()
+    card = (run_dir / "README.md").read_text()
+    assert any(word in card for word in ("reinforcement", "proximal", "online direct preference"))
     rounds = [json.loads(line) for line in (run_dir / "audit" / "step-000004.jsonl").read_text().splitlines()]
     assert [[one["model"] for one in row["responses"]] for row in rounds] == [["reference", "step-4"]] * 2
     samples = [json.loads(line) for line in (run_dir / "samples.jsonl").read_text().splitlines()]
@@ -102,7 +104,14 @@ def test_a_run_leaves_a_policy_and_its_record(
     assert not list((run_dir / "checkpoints").glob("*.pt"))
 
 
-@pytest.mark.parametrize(("command", "options"), [("grpo", GRPO | {"beta": 0.05}), ("ppo", PPO | {"kl-target": 0.1})])
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        ("grpo", GRPO | {"beta": 0.05}),
+        ("ppo", PPO | {"kl-target": 0.1}),
+        ("online-dpo", DPO | {"reference-every": 2}),
+    ],
+)
 def test_a_run_that_is_stopped_goes_on_bit_for_bit(
     folder: Path,
     policy_folders: tuple[Path, Path],
@@ -129,9 +138,10 @@ def test_a_run_that_is_stopped_goes_on_bit_for_bit(
     assert all(torch.equal(whole[name], stopped[name]) for name in whole)
 
 
-def test_rewards_rise(folder: Path, policy_folders: tuple[Path, Path]) -> None:
+@pytest.mark.parametrize("command", ["grpo", "online-dpo"])
+def test_rewards_rise(folder: Path, policy_folders: tuple[Path, Path], command: str) -> None:
     more = {"max-steps": 25, "completions-per-prompt": 8, "learning-rate": 0.01, "audit-every": 25}
-    assert main(words(folder, policy_folders[0], "grpo", "long", **more)) == 0
+    assert main(words(folder, policy_folders[0], command, "long", **more)) == 0
     rewards = [row["reward/mean"] or 0.0 for row in metrics_of(folder / "long")]
     assert sum(rewards[-5:]) > sum(rewards[:5]) + 0.5
 

@@ -9,19 +9,8 @@ import pytest
 import yaml
 
 from alignment.config import DpoConfig, SftConfig
-from annotate_app.training_plan import (
-    CHOSEN,
-    PLACES,
-    POLICY_CHOSEN,
-    POLICY_PLACES,
-    TRAINS,
-    TrainingPlan,
-    advanced_text,
-    check_model,
-    config_of,
-    modes_of,
-    read_advanced,
-)
+from annotate_app.training_options import PLACES, read_advanced
+from annotate_app.training_plan import TrainingPlan, check_model, modes_of
 
 
 @pytest.mark.parametrize("trains", TRAINS)

@@ -19,15 +19,15 @@ SHOWN = 4
 CURVES: tuple[tuple[str, str, dict[str, str]], ...] = (
     (
         "reward",
-        "What answers are paid. Cautious: after the rule for members that disagree. Paid: after costs for length and "
-        "the like, too; this is what it learns from. Audit: a judge it never learns from. Where the others rise and "
-        "the audit does not, it has learned to please its reward.",
+        "Paid is what it learns from; without costs, and the members' mean, are before what is taken off for length "
+        "and the like, and for members that disagree. The audit is a judge it never learns from: where the others rise "
+        "and the audit does not, it has learned to please its reward.",
         {
-            "reward/raw": "members' mean",
-            "reward/penalised": "cautious",
             "reward/mean": "paid",
-            "audit/raw": "held-out prompts",
-            "audit/reward": "audit",
+            "reward/penalised": "without costs",
+            "reward/raw": "members' mean",
+            "audit/raw": "members' mean, held out",
+            "audit/reward": "audit, held out",
         },
     ),
     (

@@ -88,7 +88,7 @@ def draw_policy(runs: list[ModelRun], trains: OnlineTrains) -> str | None:
 
 def draw_prompts(project: Project) -> tuple[str, bytes] | None:
     """What a plan calls the prompts, and their content where they were uploaded; None while there are none."""
-    left, right = st.columns([4, 5])
+    left, right = st.columns([4, 5], vertical_alignment="bottom")
     allowed = [name for name in PROMPTS if name != ON_SERVER or current_actor().is_at_least("admin")]
     chosen = left.selectbox("Prompts", allowed, format_func=PROMPTS.__getitem__, key="train-prompts")
     if chosen == OF_PROJECT:

@@ -94,10 +94,16 @@ def draw_source(label: str, runs: list[ModelRun], key: str, *, optional: bool = 
             label,
             list(names),
             format_func=names.__getitem__,
+            index=0 if optional or any(run.is_scorer for run in runs) else None,
+            placeholder="A reward model or a check",
             key=key,
             help=f"{said}it has learned to please the reward alone." if optional else None,
         )
+        or ""
     )
+    if not chosen:
+        st.caption("No reward model has been trained in this project: train one on its judgments, or choose a check.")
+        return None
     if chosen == NONE:
         return ""
     if chosen in CHECKS:

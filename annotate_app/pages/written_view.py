@@ -12,11 +12,11 @@ from annotate_app.pages.navigation import page_at
 from annotate_app.pages.outcome import act, say
 from annotate_app.times import ago
 
-ROW_HEIGHT = 132  # about six lines of an answer
+ROW_HEIGHT = 104  # about four lines of an answer
 
 
 def draw_written(run: ModelRun, place: str) -> None:
-    """Prompts, answers and their rewards of a step that is picked; best and worst of what the step drew."""
+    """Prompts, answers and their rewards of a step that is picked."""
     by_step = run.samples
     if not by_step:
         return
@@ -24,7 +24,10 @@ def draw_written(run: ModelRun, place: str) -> None:
         steps = list(by_step)[::-1]
         left, right = st.columns([2, 7], vertical_alignment="bottom")
         step = left.selectbox("Step", steps, format_func=lambda step: f"{step:,}", key=f"{place}-{run.job.id}-step")
-        right.caption("Of a few prompts the best and the worst answer that this step drew, with what each was paid.")
+        right.caption(
+            "Answers that this step drew to a few prompts, and what each was paid; of several to a prompt the best "
+            "and the worst."
+        )
         rows = pd.DataFrame(
             {
                 "prompt": "\n".join(str(turn["content"]) for turn in sample["prompt"]),

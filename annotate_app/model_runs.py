@@ -206,7 +206,7 @@ def summary_row(run: ModelRun) -> dict[str, object]:
         "took": (run.job.ended_at or 0) - (run.job.started_at or 0)
         if run.job.ended_at and run.job.started_at
         else None,
-        "teaches": plan.get("criterion") or plan.get("teaches") or plan.get("reward", ""),
+        "teaches": plan.get("criterion") or plan.get("teaches") or _reward_name(str(plan.get("reward", ""))),
         "members": run.results.get("num_members") or plan.get("ensemble"),
         "rows": run.results.get("num_train"),
         "validation accuracy": run.results.get("accuracy", run.results.get("eval/rewards/accuracies")),
@@ -216,6 +216,11 @@ def summary_row(run: ModelRun) -> dict[str, object]:
         "reward": run.results.get("eval/raw"),
         "audit reward": run.results.get("eval/reward"),
     }
+
+
+def _reward_name(reward: str) -> str:
+    """What answers are rewarded by, short: not the folder that a reward model lies in."""
+    return "a reward model" if reward.startswith("/") and ".py:" not in reward else reward
 
 
 def differences(runs: Sequence[ModelRun]) -> list[dict[str, str]]:

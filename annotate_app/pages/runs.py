@@ -17,12 +17,8 @@ from annotate_app.pages.training_view import watch
 from annotate_app.times import duration
 from annotate_app.training_options import ONLINE
 
-OF_ONE_KIND = (
-    "validation NLL",
-    "validation loss",
-    "reward",
-    "audit reward",
-)  # of reward models, policies, PPO and GRPO
+FIGURES = ("validation NLL", "validation loss", "reward", "audit reward")
+SHARES = ("validation accuracy", "test accuracy")
 CURVES = {
     "eval/nll": ("validation NLL", False),
     "eval/loss": ("validation loss", False),
@@ -71,16 +67,17 @@ def draw_table(runs: list[ModelRun]) -> None:
     ]
     if not bool((rows["alarms"] != "").any()):
         rows = rows.drop(columns="alarms")
+    of_one_kind = ("members", *FIGURES, *SHARES)  # what only some trainings have
+    rows = rows.drop(columns=[name for name in of_one_kind if bool(rows[name].isna().all())])
     percent = {}
-    rows = rows.drop(columns=[name for name in OF_ONE_KIND if bool(rows[name].isna().all())])
-    for name in ("validation accuracy", "test accuracy"):
+    for name in (each for each in SHARES if each in rows):
         rows[name] = 100 * rows[name].astype(float)
         percent[name] = st.column_config.NumberColumn(name, format="%.1f %%")
     columns = {
         "run": st.column_config.TextColumn("run", pinned=True),
         "alarms": st.column_config.TextColumn("open alarms"),
         "started": st.column_config.DatetimeColumn("started (UTC)", format="D MMM, HH:mm"),
-        **{name: st.column_config.NumberColumn(name, format="%.3f") for name in OF_ONE_KIND},
+        **{name: st.column_config.NumberColumn(name, format="%.3f") for name in FIGURES},
         **percent,
     }
     st.dataframe(rows, hide_index=True, column_config=columns, key="runs-table")

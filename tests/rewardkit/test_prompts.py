@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rewardkit.data import Message
-from rewardkit.prompts import PromptRow, distinct, read_prompt_rows, read_prompts
+from rewardkit.prompts import PromptRow, distinct, prompt_row, read_prompt_rows, read_prompts
 
 HELLO = (Message(role="user", content="Hello"),)
 ANSWERED = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Hi"}]
@@ -66,3 +66,17 @@ def test_a_bad_row_is_named(tmp_path: Path) -> None:
 def test_a_file_without_prompts_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no column holds a prompt, allowed names are prompt, instruction"):
         read_prompts(write(tmp_path, {"text_of_mine": "Hello"}))
+
+
+def test_a_prompt_is_written_with_its_columns_as_it_is_read_back(tmp_path: Path) -> None:
+    rows = [{"question": "1 + 1?", "system": "Add.", "input": "Numbers", "answer": 2}, {"question": "?", "answer": [1]}]
+    found = read_prompt_rows(write(tmp_path, *rows)).rows
+    written = [prompt_row(row) for row in found]
+    assert written[0] == {
+        "prompt": [{"role": one.role, "content": one.content} for one in found[0].prompt],
+        "question": "1 + 1?",
+        "answer": 2,
+    }
+    again = read_prompt_rows(write(tmp_path, *written)).rows
+    assert [row.prompt for row in again] == [row.prompt for row in found]
+    assert [row.columns["answer"] for row in again] == [2, [1]]

@@ -40,7 +40,7 @@ class VllmEngine:
 
     def __init__(self, folder: str, *, max_length: int, memory_share: float = 0.3) -> None:
         try:
-            from vllm import LLM
+            from vllm import LLM  # pyright: ignore[reportMissingImports]
         except ImportError as error:
             raise ImportError('rollouts by vLLM need it: pip install "tiebreak[vllm]"') from error
         for name, value in ALONE.items():
@@ -69,7 +69,7 @@ class VllmEngine:
         Raises:
             ValueError: if top_p is below 1: vLLM's log-probabilities are of what it leaves, a trainer's are not.
         """
-        from vllm import SamplingParams
+        from vllm import SamplingParams  # pyright: ignore[reportMissingImports]
 
         if sampling.top_p < 1:
             raise ValueError(f"top_p is {sampling.top_p}, allowed with vLLM is 1")

@@ -218,7 +218,8 @@ def test_rewards_stand_on_the_scale_of_saved_statistics(folder: Path, members: s
     card = read_card(folder / members)
     assert card.has_statistics
     own, scaled = (source(folder, members, None, normalise=normalise)(drawn).members for normalise in (False, True))
-    np.testing.assert_allclose(scaled, (own - card.score_mean) / card.score_std)
+    np.testing.assert_allclose(scaled, card.normalised_members(own))
+    np.testing.assert_allclose(scaled.mean(0), (own.mean(0) - card.score_mean) / card.score_std, atol=1e-6)
     assert abs(scaled - own).max() > 1e-3
 
 

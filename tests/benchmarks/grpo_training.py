@@ -69,6 +69,7 @@ def run_side(options: argparse.Namespace, precision: str, side: str, folder: str
     words = [f"--{name.replace('_', '-')}={getattr(options, name)}" for name in ("data", "prompts", "steps", "threads")]
     command = [sys.executable, __file__, *words, f"--precision={precision}", f"--side={side}", f"--work={folder}"]
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": str(options.threads)}
+    environment["OMP_WAIT_POLICY"] = "PASSIVE"  # on both sides: another process's load then disturbs less
     environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     found = json.loads(done.stdout.splitlines()[-1]) | {"precision": precision, "side": side}
@@ -90,8 +91,9 @@ def report(rows: list[dict[str, Any]], options: argparse.Namespace) -> str:
         rewards[side] = statistics.mean(mine[0]["rewards"])
     return (
         f"{rows[0]['precision']}, {options.threads} threads: ours {speed['ours']:.1f}, TRL {speed['trl']:.1f}"
-        f" completions/s, ratio {speed['ours'] / speed['trl']:.2f}; peak {memory['ours']:.0f} and {memory['trl']:.0f} MB,"
-        f" ratio {memory['ours'] / memory['trl']:.2f}; mean rewards {rewards['ours']:.3f} and {rewards['trl']:.3f}"
+        f" completions/s, ratio {speed['ours'] / speed['trl']:.2f};"
+        f" peak {memory['ours']:.0f} and {memory['trl']:.0f} MB, ratio {memory['ours'] / memory['trl']:.2f};"
+        f" mean rewards {rewards['ours']:.3f} and {rewards['trl']:.3f}"
     )
 
 

@@ -7,6 +7,7 @@ each query. What the vocabulary head keeps is in `alignment.memory_plan`: it wor
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -155,7 +156,8 @@ class _Adapted(torch.nn.Module):
 
     def __init__(self, base: torch.nn.Module, rank: int) -> None:
         super().__init__()
-        rows, columns = base.weight.shape  # pyright: ignore
+        assert isinstance(base.weight, Tensor)
+        rows, columns = base.weight.shape
         num_in, num_out = (columns, rows) if isinstance(base, torch.nn.Linear) else (rows, columns)  # or a Conv1D
         self.base = base
         self.down = torch.nn.Linear(num_in, rank, bias=False)
@@ -174,7 +176,7 @@ def _adapt(network: PreTrainedModel, rank: int, num_layers: int) -> None:
         setattr(network.get_submodule(parent), own, _Adapted(network.get_submodule(name), rank))
 
 
-def _layers(network: PreTrainedModel) -> list[torch.nn.Module]:
+def _layers(network: PreTrainedModel) -> Sequence[torch.nn.Module]:
     from transformers.modeling_layers import GradientCheckpointingLayer
 
     found = [module for module in network.modules() if isinstance(module, GradientCheckpointingLayer)]

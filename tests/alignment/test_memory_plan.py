@@ -146,7 +146,7 @@ def test_the_peak_of_a_micro_batch_is_that_of_the_plan(
     checkpointing: bool, vocab_size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Within 10 percent, at a vocabulary whose head makes the peak, and at one where the layers do."""
-    shape = SHAPE | {"vocab_size": vocab_size, "num_attention_heads": 4}
+    shape: dict[str, Any] = SHAPE | {"vocab_size": vocab_size, "num_attention_heads": 4}
     monkeypatch.setitem(CONFIGS, "llama", lambda: LlamaConfig(**shape))
     network = real_network("llama", gradient_checkpointing=checkpointing)
     forward = Forward(network=network, packed=True, token_budget=4096, precision="fp32")

@@ -33,7 +33,8 @@ class OnlineConfig(PolicyConfig, RewardOptions):
         max_new_tokens: a completion that has not ended by then is cut.
         stop: text that ends a completion; may be given repeatedly.
         max_prompt_length: tokens kept of a prompt, which is cut at its start.
-        token_budget: tokens of a micro-batch, when training and when drawing; steps do not depend on it.
+        token_budget: tokens of a micro-batch when learning; steps do not depend on it.
+        draw_budget: tokens of a batch when drawing, prompts counted once per completion; samples do not depend on it.
         passes: optimisation passes over the completions of a step.
         minibatches: optimizer steps of a pass; a group is never split.
         importance_cap: largest weight that makes up for a sampler whose probabilities differ from the trainer's; 0
@@ -45,7 +46,7 @@ class OnlineConfig(PolicyConfig, RewardOptions):
         audit_samples: comparisons of an audit with the reference, written as a blind round for people to judge.
         keep_rollouts: also write what was drawn and how it was rewarded to rollouts.jsonl.
         replay: take completions from this rollouts.jsonl instead of drawing them.
-        on_alarm: go on, or stop with a checkpoint, when the watcher raises an alarm.
+        on_alarm: go on, or end the run with its policy saved, at the watcher's first critical alarm.
         sample_every: steps between samples kept in samples.jsonl, the last one always; 0 keeps none.
     """
 
@@ -60,6 +61,7 @@ class OnlineConfig(PolicyConfig, RewardOptions):
     stop: list[str] = field(default_factory=list, metadata={"repeated": True})
     max_prompt_length: int = 512
     token_budget: int = 8192
+    draw_budget: int = 32768
     passes: int = 1
     minibatches: int = 1
     importance_cap: float = 2.0

@@ -40,14 +40,14 @@ def start(
     command: list[str],
     project_id: int | None = None,
     alone: bool = False,
-    files: Mapping[str, str] | None = None,
+    files: Mapping[str, str | bytes] | None = None,
     run_dir: Path | None = None,
 ) -> Job:
     """Queues a command: the words after `python -m`, for example `["annotate_app", "import", ...]`.
 
     Args:
         alone: at most one job of this kind may wait or run in the project.
-        files: texts to leave in its run directory beforehand, by name.
+        files: to leave in its run directory beforehand, by name.
         run_dir: of an earlier job that this one goes on with; None makes a new one.
 
     Raises:
@@ -58,9 +58,9 @@ def start(
     if run_dir is None:
         stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(4)}"
         run_dir = data_folder(store.database.url) / "jobs" / stamp
-    for name, text in (files or {}).items():
+    for name, content in (files or {}).items():
         run_dir.mkdir(parents=True, exist_ok=True)
-        (run_dir / name).write_text(text, encoding="utf-8")
+        (run_dir / name).write_bytes(content.encode() if isinstance(content, str) else content)
     return store.jobs.add(actor, kind, title, command, project_id, run_dir=str(run_dir), alone=alone)
 
 

@@ -14,14 +14,15 @@ from alignment.alarms import Alarm, read_alarms
 from annotate_app.access import Actor
 from annotate_app.store.jobs import ENDED, Job
 from annotate_app.store.store import Store
-from annotate_app.trainings import EVALUATION, KIND, MODEL, PLAN
+from annotate_app.training_plan import MODEL
+from annotate_app.trainings import EVALUATION, KIND, PLAN
 from rewardkit.card import CARD_FILE
 from rewardkit.runs import read_metrics, read_status
 
 MOST_POINTS = 400
 """Of one curve on a page."""
 
-TRAINS_WORDS = {"reward": "reward model", "sft": "SFT", "dpo": "DPO"}
+TRAINS_WORDS = {"reward": "reward model", "sft": "SFT", "dpo": "DPO", "ppo": "PPO", "grpo": "GRPO"}
 
 Metrics = list[dict[str, float | None]]
 
@@ -64,7 +65,7 @@ class ModelRun:
 
     @property
     def trains(self) -> str:
-        """`reward`, `sft` or `dpo`."""
+        """One of `annotate_app.training_options.TRAINS`."""
         return str(self.plan.get("trains") or "reward")
 
     @property
@@ -79,10 +80,12 @@ class ModelRun:
         return self.trains == "reward" and self.has_model
 
     @property
-    def samples(self) -> list[Mapping[str, Any]]:
-        """What a policy wrote to held-out prompts at the last step it was asked: prompt, completion, step."""
-        lines = _lines(self.model / "samples.jsonl") if self.trains != "reward" else []
-        return [line for line in lines if line["step"] == lines[-1]["step"]]
+    def samples(self) -> dict[int, list[Mapping[str, Any]]]:
+        """By step in which it was asked, what a policy wrote: prompt, completion, finished; online its reward too."""
+        by_step: dict[int, list[Mapping[str, Any]]] = {}
+        for line in _lines(self.model / "samples.jsonl") if self.trains != "reward" else []:
+            by_step.setdefault(int(line["step"]), []).append(line)
+        return by_step
 
     @property
     def alarms(self) -> list[Alarm]:
@@ -203,14 +206,21 @@ def summary_row(run: ModelRun) -> dict[str, object]:
         "took": (run.job.ended_at or 0) - (run.job.started_at or 0)
         if run.job.ended_at and run.job.started_at
         else None,
-        "teaches": plan.get("criterion") or plan.get("teaches", ""),
+        "teaches": plan.get("criterion") or plan.get("teaches") or _reward_name(str(plan.get("reward", ""))),
         "members": run.results.get("num_members") or plan.get("ensemble"),
         "rows": run.results.get("num_train"),
         "validation accuracy": run.results.get("accuracy", run.results.get("eval/rewards/accuracies")),
         "validation NLL": run.results.get("nll"),
         "validation loss": run.results.get("eval/loss"),
         "test accuracy": test,
+        "reward": run.results.get("eval/raw"),
+        "audit reward": run.results.get("eval/reward"),
     }
+
+
+def _reward_name(reward: str) -> str:
+    """What answers are rewarded by, short: not the folder that a reward model lies in."""
+    return "a reward model" if reward.startswith("/") and ".py:" not in reward else reward
 
 
 def differences(runs: Sequence[ModelRun]) -> list[dict[str, str]]:

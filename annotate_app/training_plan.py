@@ -1,6 +1,6 @@
-"""What a training from the app is to do: whose votes count, which model, and every option as YAML that is checked.
+"""What a training on judgments from the app is to do: whose votes count, which model, every other option.
 
-Where it reads and writes is the app's to say, so those options are refused. Nothing here trains or imports torch.
+A training on samples of the policy is planned in `annotate_app.online_plan`. Nothing here trains or imports torch.
 """
 
 from __future__ import annotations
@@ -10,32 +10,26 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, Literal, TypeVar, get_args
 
-import jsonargparse
 import yaml
 
-from alignment.config import DpoConfig, SftConfig, TrainingConfig
+from alignment.config import TrainingConfig
 from alignment.loss_names import PairLossName
-from rewardkit.commands.command import add_config, field_meanings
+from annotate_app.training_options import Trains, check_advanced, config_of
 from rewardkit.config import Members, Mode, RewardConfig
 
-Trains = Literal["reward", "sft", "dpo"]
-TRAINS: tuple[Trains, ...] = get_args(Trains)
+ON_JUDGMENTS: tuple[Trains, ...] = ("reward", "sft", "dpo")
 PRESETS = ("tiny", "small", "tfidf")
-PLACES = ("out", "data", "eval_data", "project", "db", "resume", "eval_share", "allow_leakage")
-"""Options that say what is read and written; the app sets them."""
-POLICY_PLACES = (*PLACES, "reference_cache", "push_to_hub")
-CHOSEN = ("model", "mode", "ensemble", "members", "criteria")
-"""Options with a field of their own on the page."""
-POLICY_CHOSEN = ("model", "lora", "loss", "beta")
-LONGEST_TEXT = 20_000
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
-WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 NEEDED = {"torch": "torch", "transformers": "transformers", "scikit-learn": "sklearn"}
 INSTALL = 'pip install "tiebreak[train]"'
 
+MODEL = "model"
+"""The folder of a run directory that the model ends up in."""
+
 Teaches = Literal["overall", "all", "criterion"]
+Plan = TypeVar("Plan")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,13 +71,11 @@ class TrainingPlan:
             raise ValueError(f"criterion is {self.criterion!r} with teaches {self.teaches!r}: one goes with the other")
         if not 0.02 <= self.held_out <= 0.4:
             raise ValueError(f"held_out is {self.held_out}, allowed is 0.02 to 0.4")
-        if self.trains not in TRAINS:
-            raise ValueError(f"trains is {self.trains!r}, allowed are {', '.join(TRAINS)}")
+        if self.trains not in ON_JUDGMENTS:
+            raise ValueError(f"trains is {self.trains!r}, allowed are {', '.join(ON_JUDGMENTS)}")
         if self.trains != "reward":
             self._check_policy()
-        for name in self.advanced:
-            if name in _kept(self.trains):
-                raise ValueError(_refusal(name))
+        check_advanced(self.advanced, self.trains)
         self.config(Path("model"), Path("data"))
 
     def _check_policy(self) -> None:
@@ -104,89 +96,48 @@ class TrainingPlan:
             values |= {"loss": self.loss, "beta": self.beta or None}
         return config_of(self.trains)(**values)
 
+    @property
+    def title(self) -> str:
+        """For people: what is trained, how, and on what."""
+        what = self.criterion if self.teaches == "criterion" else {"overall": "", "all": "all criteria"}[self.teaches]
+        kind = "" if self.trains == "reward" else self.trains.upper()
+        loss = self.loss if self.trains == "dpo" and self.loss != "sigmoid" else ""
+        title = ", ".join(filter(None, (kind, model_name(self.model), self.mode, loss, what)))
+        return f"{title} x{self.ensemble}" if self.ensemble > 1 else title
+
     def text(self) -> str:
         """As YAML."""
-        values = {each.name: getattr(self, each.name) for each in fields(self)}
-        return yaml.safe_dump(values | {"advanced": dict(self.advanced)}, sort_keys=False, allow_unicode=True)
+        return write_plan(self)
 
     @classmethod
     def read(cls, text: str) -> TrainingPlan:
         """What `text` wrote; ValueError where it is not that."""
-        values = yaml.safe_load(text)
-        known = {each.name for each in fields(cls)}
-        if not isinstance(values, dict) or set(values) - known:
-            raise ValueError(f"a training plan has the fields {', '.join(sorted(known))}")
-        return cls(**values)
+        return read_fields(cls, text)
 
 
-def config_of(trains: Trains) -> type:
-    """The class of a training's configuration."""
-    return {"reward": RewardConfig, "sft": SftConfig, "dpo": DpoConfig}[trains]
+def write_plan(plan: Any) -> str:
+    """The fields of a plan as YAML."""
+    values = {each.name: getattr(plan, each.name) for each in fields(plan)}
+    return yaml.safe_dump(values | {"advanced": dict(plan.advanced)}, sort_keys=False, allow_unicode=True)
 
 
-def _kept(trains: Trains) -> tuple[str, ...]:
-    """The options that are not for the text: set by the app, or chosen on the page."""
-    return (*PLACES, *CHOSEN) if trains == "reward" else (*POLICY_PLACES, *POLICY_CHOSEN)
-
-
-def advanced_text(trains: Trains = "reward") -> str:
-    """All other options with their defaults and what they mean, as YAML to edit."""
-    config, lines = config_of(trains), []
-    meanings = field_meanings(config)
-    for each in fields(config):
-        if each.name not in _kept(trains):
-            value = yaml.safe_dump(each.default).splitlines()[0]
-            lines.append(f"# {meanings[each.name]}\n{each.name}: {value}\n")
-    return "\n".join(lines)
-
-
-def read_advanced(text: str, trains: Trains = "reward") -> dict[str, Any]:
-    """The options of a YAML text that differ from their defaults, with their types.
+def read_fields(cls: type[Plan], text: str) -> Plan:
+    """The plan that `write_plan` wrote.
 
     Raises:
-        ValueError: naming line or option, if it is no YAML, an option is unknown, the app's own, or of another type.
+        ValueError: if it is none.
     """
-    if len(text) > LONGEST_TEXT:
-        raise ValueError(f"the text has {len(text):,} characters, allowed are {LONGEST_TEXT:,}")
-    values = _read_yaml(text)
-    config = config_of(trains)
-    defaults = {each.name: each.default for each in fields(config)}
-    for name, value in values.items():
-        if name in _kept(trains):
-            raise ValueError(_refusal(name))
-        if name not in defaults:
-            allowed = [known for known in defaults if known not in _kept(trains)]
-            raise ValueError(f"{name} is no option, allowed are {', '.join(allowed)}")
-        if isinstance(value, dict | list) or (value is None and defaults[name] is not None):
-            raise ValueError(f"{name} is {value!r}, allowed is a single value")
-    parser = jsonargparse.ArgumentParser(exit_on_error=False)
-    add_config(parser, config)
-    parsed = {name: _parse(parser, config, name, value) for name, value in values.items()}
-    return {name: value for name, value in parsed.items() if value != defaults[name]}
+    values = yaml.safe_load(text)
+    known = {each.name for each in fields(cls)}  # type: ignore[arg-type]
+    if not isinstance(values, dict) or set(values) - known:
+        raise ValueError(f"a training plan has the fields {', '.join(sorted(known))}")
+    return cls(**values)
 
 
-def _read_yaml(text: str) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        raise ValueError(f"{line}{error.problem or error.context}") from error
-    except yaml.YAMLError as error:
-        raise ValueError(" ".join(str(error).split())) from error
-    if values is not None and not isinstance(values, dict):
-        raise ValueError(f"the text is a {type(values).__name__}, allowed are lines of the form option: value")
-    return values or {}
-
-
-def _parse(parser: jsonargparse.ArgumentParser, config: type, name: str, value: object) -> Any:
-    """The value with the option's type; YAML takes 5e-4 for a text, for example."""
-    try:
-        return parser.parse_object({"model": "tiny", "out": "model", name: value})[name]
-    except (jsonargparse.ArgumentError, TypeError) as error:
-        kind = get_type_hints(config)[name]
-        kind = next((each for each in get_args(kind) if each in WORDS), kind)  # of one that may also be none
-        allowed = WORDS.get(kind) or ", ".join(map(str, get_args(kind)))
-        raise ValueError(f"{name} is {value!r}, allowed is {allowed}") from error
+def model_name(model: str) -> str:
+    """For people: a folder's name, with the one around it where the app gave every model the same."""
+    path = Path(model)
+    return (f"{path.parent.name}/{path.name}" if path.name == MODEL else path.name)[:80]
 
 
 def check_model(given: str) -> str:
@@ -219,8 +170,3 @@ def modes_of(model: str, trains: Trains = "reward") -> tuple[Mode, ...]:
     if trains != "reward":
         return "full", "lora"
     return ("head",) if model == "tfidf" else get_args(Mode)
-
-
-def _refusal(name: str) -> str:
-    where = "is set by the app: a training reads and writes in its own folder only"
-    return f"{name} {where}" if name in POLICY_PLACES else f"{name} is chosen above, not in this text"

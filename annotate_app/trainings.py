@@ -1,8 +1,10 @@
 """Trainings of reward models and policies: queued from a page, carried out by a job in its run directory, the record.
 
-training.yaml   what was asked for (`TrainingPlan`)
-data/           the snapshot of the project: train, validation and test rows, split by prompt, with their card
-train.yaml      the configuration of the training's command: `rewardkit train`, `alignment sft` or `alignment dpo`
+training.yaml   what was asked for (`TrainingPlan`, `OnlinePlan`)
+prompts.*       prompts that were uploaded for PPO or GRPO
+data/           the snapshot of the project: train, validation and test rows, split by prompt, with their card; of PPO
+                and GRPO prompts alone, train and test
+train.yaml      the configuration of the training's command: `rewardkit train`, `alignment sft|dpo|ppo|grpo`
 model/          the run of that command, the model in it
 evaluation/     report.html of the test rows, which the model has never seen: `rewardkit evaluate` of a reward model,
                 `alignment evaluate` of a policy beside the one it began from, where that one lies in a folder
@@ -25,9 +27,11 @@ from annotate_app.access import Actor
 from annotate_app.export_options import ExportOptions
 from annotate_app.exporting import export_rows
 from annotate_app.jobs import report_progress
+from annotate_app.online_plan import OnlinePlan, read_plan
+from annotate_app.prompt_snapshot import take_prompts
 from annotate_app.store.jobs import ENDED, Job
 from annotate_app.store.store import Store
-from annotate_app.training_plan import INSTALL, PRESETS, TrainingPlan, missing_packages
+from annotate_app.training_plan import INSTALL, MODEL, PRESETS, TrainingPlan, missing_packages
 from rewardkit.criteria import criterion_targets
 from rewardkit.data import Preference
 from rewardkit.files import read_rows
@@ -37,33 +41,37 @@ from rewardkit.writing import write_rows
 
 logger = logging.getLogger(__name__)
 KIND = "train"
-PLAN, DATA, CONFIG, MODEL, EVALUATION = "training.yaml", "data", "train.yaml", "model", "evaluation"
+PLAN, DATA, CONFIG, EVALUATION = "training.yaml", "data", "train.yaml", "evaluation"
 STEPS = ("exporting", "training", "evaluating")
 SPLITS = ("train", "validation", "test")
 NUM_EVALUATED, EVALUATED_TOKENS = 50, 128  # prompts that a policy answers for its report, and tokens of an answer
 
 
-def start(store: Store, actor: Actor, plan: TrainingPlan) -> Job:
-    """Queues a training. Lead or above.
+def start(store: Store, actor: Actor, plan: TrainingPlan | OnlinePlan, *, prompts: bytes = b"") -> Job:
+    """Queues a training. Lead or above; admins alone where rewards are code or a server, or prompts any file.
+
+    Args:
+        prompts: content of the file that the plan names as uploaded.
 
     Raises:
         ValueError: if a package is missing that it takes.
     """
+    if isinstance(plan, OnlinePlan) and plan.needs_admin:
+        actor.require("admin", "a reward by a function or a server, or prompts of a file on the server,")
     if missing := missing_packages(plan.model):
         raise ValueError(f"{plan.model} needs {' and '.join(missing)}: {INSTALL}")
     project = store.projects.get(actor, plan.project)
-    what = plan.criterion if plan.teaches == "criterion" else {"overall": "", "all": "all criteria"}[plan.teaches]
-    kind = "" if plan.trains == "reward" else plan.trains.upper()
-    loss = plan.loss if plan.trains == "dpo" and plan.loss != "sigmoid" else ""
-    title = ", ".join(filter(None, (kind, _model_name(plan.model), plan.mode, loss, what)))
+    files: dict[str, str | bytes] = {PLAN: plan.text()}
+    if isinstance(plan, OnlinePlan) and plan.prompts and not plan.names_server_file:
+        files[plan.prompts] = prompts
     return jobs.start(
         store,
         actor,
         kind=KIND,
-        title=f"{title} x{plan.ensemble}" if plan.ensemble > 1 else title,
+        title=plan.title,
         command=["annotate_app", "train"],
         project_id=project.id,
-        files={PLAN: plan.text()},
+        files=files,
     )
 
 
@@ -97,10 +105,13 @@ def carry_out(store: Store, actor: Actor, run_dir: Path) -> int:
         ValueError: if the plan cannot be read, or nothing of the project can be exported.
     """
     run_dir = run_dir.resolve()
-    plan = TrainingPlan.read((run_dir / PLAN).read_text(encoding="utf-8"))
+    plan = read_plan((run_dir / PLAN).read_text(encoding="utf-8"))
     report_progress(0, len(STEPS), STEPS[0])
     if not (run_dir / DATA).exists():
-        take_snapshot(store, actor, plan, run_dir / DATA)
+        if isinstance(plan, OnlinePlan):
+            take_prompts(store, actor, plan, run_dir, run_dir / DATA)
+        else:
+            take_snapshot(store, actor, plan, run_dir / DATA)
     report_progress(1, len(STEPS), STEPS[1])
     model = run_dir / MODEL
     state = read_status(model).get("state")
@@ -122,20 +133,17 @@ def carry_out(store: Store, actor: Actor, run_dir: Path) -> int:
     return 0
 
 
-def _evaluation(plan: TrainingPlan, model: Path, data: Path) -> list[str]:
+def _evaluation(plan: TrainingPlan | OnlinePlan, model: Path, data: Path) -> list[str]:
     """The command that writes the report; empty for a policy made here, which has nothing to be held against."""
     if plan.trains == "reward":
         return ["rewardkit", "evaluate", f"--model={model}", f"--data={data}:test"]
     if plan.model in PRESETS:
         return []
-    limits = [f"--max_prompts={NUM_EVALUATED}", f"--max_new_tokens={EVALUATED_TOKENS}"]
-    return ["alignment", "evaluate", f"--model={model}", f"--base={plan.model}", f"--prompts={data}:test", *limits]
-
-
-def _model_name(model: str) -> str:
-    """For people: a folder's name, with the one around it where the app gave every model the same."""
-    path = Path(model)
-    return (f"{path.parent.name}/{path.name}" if path.name == MODEL else path.name)[:80]
+    longest, judge = EVALUATED_TOKENS, ""
+    if isinstance(plan, OnlinePlan):
+        longest, judge = min(longest, plan.max_new_tokens), plan.reward_model
+    words = [f"--max_prompts={NUM_EVALUATED}", f"--max_new_tokens={longest}", *([f"--reward={judge}"] if judge else [])]
+    return ["alignment", "evaluate", f"--model={model}", f"--base={plan.model}", f"--prompts={data}:test", *words]
 
 
 def take_snapshot(store: Store, actor: Actor, plan: TrainingPlan, folder: Path) -> None:

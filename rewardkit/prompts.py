@@ -11,6 +11,7 @@ import yaml
 from rewardkit.columns import ALIASES, Reading, detect_reading
 from rewardkit.data import Message
 from rewardkit.forms import read_row_prompt, read_two
+from rewardkit.preference_rows import turns
 from rewardkit.preferences import OnBadRow, ReadRow, ReadRows, Refuse, read_each
 from rewardkit.sources import Part, choose_split, open_source, training_splits
 from rewardkit.trained_on import find_run
@@ -62,6 +63,15 @@ def read_prompt_rows(source: str, *, on_bad_row: OnBadRow = "error") -> ReadRows
 
     splits = open_source(source)
     return read_each(splits[choose_split(splits, source)], source, reader, on_bad_row=on_bad_row)
+
+
+def prompt_row(row: PromptRow) -> dict[str, Any]:
+    """The prompt with the other columns of its row, as `read_prompt_rows` reads it back.
+
+    Columns that were read into the prompt are not among them.
+    """
+    others = {name: value for name, value in row.columns.items() if name not in ("prompt", *_MORE)}
+    return {"prompt": turns(row.prompt), **others}
 
 
 def read_trained_prompts(model: str) -> list[Prompt] | None:

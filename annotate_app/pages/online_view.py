@@ -16,15 +16,63 @@ LOOK: dict[str, tuple[str, Literal["red", "orange"], str]] = {
 }
 SHOWN = 4
 """Open alarms in full; those before them are folded."""
-CURVES = (
-    ("reward", (("reward/raw", "trains"), ("reward/penalised", "after penalties"), ("audit/reward", "audit"))),
-    ("KL, nats an answer", (("kl", "to the reference"),)),
-    ("tokens an answer", (("completions/length", "mean"),)),
-    ("entropy, nats a token", (("entropy", "policy"),)),
-    ("std", (("reward/std", "between members"),)),
-    ("share", (("completions/truncated_share", "cut answers"), ("completions/repetition", "repeated phrases"))),
+CURVES: tuple[tuple[str, str, dict[str, str]], ...] = (
+    (
+        "reward",
+        "Paid is what it learns from; without costs, and the members' mean, are before what is taken off for length "
+        "and the like, and for members that disagree. The audit is a judge it never learns from: where the others rise "
+        "and the audit does not, it has learned to please its reward.",
+        {
+            "reward/mean": "paid",
+            "reward/penalised": "without costs",
+            "reward/raw": "members' mean",
+            "audit/raw": "members' mean, held out",
+            "audit/reward": "audit, held out",
+        },
+    ),
+    (
+        "KL, nats an answer",
+        "How far its answers have moved from the policy it began with. It should rise slowly.",
+        {"kl": "training prompts", "audit/kl": "held-out prompts"},
+    ),
+    (
+        "tokens an answer",
+        "How long its answers are. Answers that only grow may be paid for their length.",
+        {"completions/length": "mean"},
+    ),
+    (
+        "entropy, nats a token",
+        "How open it is what it writes next. Near 0 it writes the same again and again.",
+        {"entropy": "policy"},
+    ),
+    (
+        "std",
+        "How far the members of the reward model disagree. Where this grows, its answers have left what people judged.",
+        {"reward/std": "between members"},
+    ),
+    (
+        "share of answers",
+        "Answers that were cut before they ended, and phrases that come again.",
+        {"completions/truncated_share": "cut", "completions/repetition": "repeated phrases"},
+    ),
+    (
+        "share of tokens",
+        "Tokens whose change a step held back (clipping). Large shares say that steps are too large.",
+        {"ratio/clipfrac": "policy", "value/clipfrac": "value model"},
+    ),
+    (
+        "explained variance",
+        "How well the value model foresees what an answer will be paid: 1 fully, 0 not at all.",
+        {"value/explained_variance": "value model"},
+    ),
+    (
+        "seconds a step",
+        "Where the time goes.",
+        {"time/generate_s": "writing answers", "time/reward_s": "scoring them", "time/update_s": "learning"},
+    ),
 )
-"""By the title of the vertical axis: metrics, and what each is called."""
+"""The title of the vertical axis, what the chart says, and by metric what its line is called."""
+SHARES = ("share of answers", "share of tokens")
 
 
 def is_online(metrics: Metrics) -> bool:
@@ -64,16 +112,47 @@ def draw_alarm(alarm: Alarm) -> None:
     st.text(f"Likely cause: {alarm.cause}.\nWhat to change: {alarm.advice}.")
 
 
+def draw_online_figures(run: ModelRun, *, columns: int = 4) -> None:
+    """What the last audit says, on held-out prompts, and what it rests on."""
+    results = run.results
+    if not results:
+        return
+    if stopped := str(results.get("stopped") or ""):
+        st.text(f"Ended early, at step {results.get('num_steps', 0):,}: {stopped}.")
+    places = st.columns(columns)
+    shown = (
+        ("eval/raw", "Reward", "{:.3f}", "The reward it was trained on, of answers to held-out prompts."),
+        ("eval/reward", "Audit reward", "{:.3f}", "A judge it was never trained on, of the same answers."),
+        ("eval/kl", "KL, nats an answer", "{:.2f}", "How far its answers moved from the policy it began with."),
+        ("num_train", "Prompts", "{:,}", "Different prompts to train on."),
+    )
+    known = [each for each in shown if isinstance(results.get(each[0]), int | float)]
+    for number, (name, label, form, said) in enumerate(known):
+        places[number % columns].metric(label, form.format(results[name]), help=said)
+
+
 def draw_online_curves(run: ModelRun, metrics: Metrics, place: str) -> None:
     """Reward, KL, length and what else was logged over steps; a dashed line where an alarm was raised."""
     marks = [{"at": alarm.step, "words": f"{alarm.title}, step {alarm.step:,}"} for alarm in run.alarms]
     charts = []
-    for axis, names in CURVES:
-        rows = [row for name, series in names for row in curve(metrics, name, series)]
+    for axis, words, names in CURVES:
+        rows = different([curve(metrics, name, series) for name, series in names.items()])
         if axis == "std" and all(row["value"] == 0 for row in rows):
             continue  # a reward of one member has none
         if rows:
-            charts.append(curves.curves(rows, axis=axis, percent=axis == "share", marks=marks))
+            charts.append((words, curves.curves(rows, axis=axis, percent=axis in SHARES, marks=marks)))
     for first in range(0, len(charts), 2):  # two columns a row: charts with a legend are higher
-        for place_of, number in zip(st.columns(2), range(first, len(charts)), strict=False):
-            place_of.altair_chart(charts[number], key=f"{place}-{run.job.id}-online-{number}")
+        for column, number in zip(st.columns(2), range(first, len(charts)), strict=False):
+            words, chart = charts[number]
+            column.altair_chart(chart, key=f"{place}-{run.job.id}-online-{number}")
+            column.caption(words)
+
+
+def different(lines: list[list[dict[str, object]]]) -> list[dict[str, object]]:
+    """The rows of all lines but those that repeat an earlier one point by point, and would lie upon it."""
+    kept: list[list[dict[str, object]]] = []
+    for line in lines:
+        points = [(row["at"], row["value"]) for row in line]
+        if all(points != [(row["at"], row["value"]) for row in other] for other in kept):
+            kept.append(line)
+    return [row for line in kept for row in line]

@@ -11,11 +11,14 @@ from annotate_app import curves
 from annotate_app.model_runs import ModelRun, differences, list_runs, overlaid, summary_row
 from annotate_app.pages.context import current_actor, current_project, current_store
 from annotate_app.pages.navigation import page_at
+from annotate_app.pages.online_view import draw_online_figures
 from annotate_app.pages.outcome import plainly
 from annotate_app.pages.training_view import watch
 from annotate_app.times import duration
+from annotate_app.training_options import ONLINE
 
-OF_ONE_KIND = ("validation NLL", "validation loss")  # of reward models, of policies
+FIGURES = ("validation NLL", "validation loss", "reward", "audit reward")
+SHARES = ("validation accuracy", "test accuracy")
 CURVES = {
     "eval/nll": ("validation NLL", False),
     "eval/loss": ("validation loss", False),
@@ -26,7 +29,11 @@ CURVES = {
     "reward/raw": ("reward that trains", False),
     "audit/reward": ("audit reward", False),
     "kl": ("KL, nats an answer", False),
+    "completions/length": ("tokens an answer", False),
+    "entropy": ("entropy, nats a token", False),
 }
+ONLINE_WITHOUT = ("loss",)
+"""Curves that say nothing of a training on samples: its loss is no measure of how well it does."""
 
 
 def page() -> None:
@@ -60,16 +67,17 @@ def draw_table(runs: list[ModelRun]) -> None:
     ]
     if not bool((rows["alarms"] != "").any()):
         rows = rows.drop(columns="alarms")
+    of_one_kind = ("members", *FIGURES, *SHARES)  # what only some trainings have
+    rows = rows.drop(columns=[name for name in of_one_kind if bool(rows[name].isna().all())])
     percent = {}
-    rows = rows.drop(columns=[name for name in OF_ONE_KIND if bool(rows[name].isna().all())])
-    for name in ("validation accuracy", "test accuracy"):
+    for name in (each for each in SHARES if each in rows):
         rows[name] = 100 * rows[name].astype(float)
         percent[name] = st.column_config.NumberColumn(name, format="%.1f %%")
     columns = {
         "run": st.column_config.TextColumn("run", pinned=True),
         "alarms": st.column_config.TextColumn("open alarms"),
         "started": st.column_config.DatetimeColumn("started (UTC)", format="D MMM, HH:mm"),
-        **{name: st.column_config.NumberColumn(name, format="%.3f") for name in ("validation NLL", "validation loss")},
+        **{name: st.column_config.NumberColumn(name, format="%.3f") for name in FIGURES},
         **percent,
     }
     st.dataframe(rows, hide_index=True, column_config=columns, key="runs-table")
@@ -91,13 +99,20 @@ def draw_comparison(runs: list[ModelRun]) -> None:
     drawn = 0
     halves = st.columns(2)
     for name, (axis, percent) in CURVES.items():
-        rows = overlaid([run for run in runs if "prior" not in run.results and run.plan.get("mode") != "head"], name)
+        rows = overlaid([run for run in runs if has_curve(run, name)], name)
         if rows:
             chart = curves.curves(rows, axis=axis, percent=percent)
             halves[drawn % 2].altair_chart(chart, key=f"runs-{name}")
             drawn += 1
     if not drawn:
         st.caption("Heads on fixed features are fitted in one go: they have no curve over steps.")
+
+
+def has_curve(run: ModelRun, name: str) -> bool:
+    """Whether a figure over steps says something of a run."""
+    if run.trains in ONLINE:
+        return name not in ONLINE_WITHOUT
+    return "prior" not in run.results and run.plan.get("mode") != "head"
 
 
 def draw_figures(run: ModelRun) -> None:
@@ -107,6 +122,8 @@ def draw_figures(run: ModelRun) -> None:
     test, validation, nll = row["test accuracy"], row["validation accuracy"], row["validation NLL"]
     if run.trains == "reward":
         st.metric("Test accuracy", f"{test:.1%}" if isinstance(test, float) else "none yet")
+    elif run.trains in ONLINE:
+        draw_online_figures(run, columns=1)
     elif isinstance(loss := row["validation loss"], float):
         st.metric("Validation loss", f"{loss:.3f}")
         st.caption(f"validation accuracy {validation:.1%}" if isinstance(validation, float) else "")

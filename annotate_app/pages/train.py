@@ -11,27 +11,30 @@ from annotate_app.model_runs import ModelRun, list_policies, list_runs
 from annotate_app.pages.context import current_actor, current_project, current_store
 from annotate_app.pages.navigation import page_at
 from annotate_app.pages.outcome import act, plainly
+from annotate_app.pages.train_fields import MODES, OTHER, checked_model, draw_advanced, draw_error
+from annotate_app.pages.train_online import draw_online
 from annotate_app.pages.training_view import watch
 from annotate_app.store.projects import Project
-from annotate_app.training_plan import (
-    INSTALL,
-    TrainingPlan,
-    Trains,
-    advanced_text,
-    check_model,
-    missing_packages,
-    modes_of,
-    read_advanced,
-)
+from annotate_app.training_options import ONLINE, Trains
+from annotate_app.training_plan import INSTALL, TrainingPlan, missing_packages, modes_of
 from annotate_app.trainings import start
 
-TRAINS = {"reward": "Reward model", "sft": "Policy: SFT", "dpo": "Policy: DPO"}
+TRAINS = {
+    "reward": "Reward model",
+    "sft": "Policy: SFT",
+    "dpo": "Policy: DPO",
+    "grpo": "Policy: GRPO",
+    "ppo": "Policy: PPO",
+}
 LEARNS = {
     "reward": "Learns to tell which answer people prefer, and how sure it is of that.",
     "sft": "Supervised fine-tuning: learns to write the answers that people preferred.",
     "dpo": "Direct preference optimisation: learns to write what people prefer, from pairs, beginning with a policy.",
+    "grpo": "Group-relative policy optimisation: writes several answers to each prompt, has a reward model or a check "
+    "score them, and learns to write more like the better ones of each group.",
+    "ppo": "Proximal policy optimisation: writes answers, has them scored, and learns beside the policy to foresee the "
+    "score, so that each word is held against what was expected. More to set and to watch than GRPO.",
 }
-OTHER = "other"
 MODELS = {
     "tfidf": "TF-IDF: word counts and a linear head",
     "tiny": "Tiny: a new transformer, made here",
@@ -44,7 +47,6 @@ SAYS = {
     "small": "384 wide, 6 layers, trained from nothing: for some ten thousand pairs and more.",
     OTHER: "Any decoder or encoder that transformers loads; fine-tuned from its weights.",
 }
-MODES = {"full": "All weights", "lora": "LoRA adapters", "head": "Head only, on a frozen trunk"}
 MEMBERS = {"heads": "heads on one trunk", "lora": "LoRA adapters", "full": "whole models"}
 OVERALL, ALL = "overall", "all"
 MOST_UNDER_WAY = 5
@@ -57,7 +59,11 @@ def page() -> None:
         project, actor = current_project(), current_actor()
         actor.require("lead", "training")
         with st.container(border=True, key="train-form"):
-            plan = draw_form(project, list_runs(current_store(), actor, project.id))
+            trains, runs, prompts = draw_choice(), list_runs(current_store(), actor, project.id), b""
+            if trains in ONLINE:
+                plan, prompts = draw_online(project, runs, trains)
+            else:
+                plan = draw_form(project, runs, trains)
         missing = missing_packages(plan.model) if plan else []
         if missing:
             draw_missing(missing)
@@ -69,8 +75,9 @@ def page() -> None:
             disabled=plan is None or bool(missing),
             on_click=act,
             args=("Queued.", start, current_store(), actor, plan),
+            kwargs={"prompts": prompts},
         )
-        draw_trainings(list_runs(current_store(), actor, project.id))
+        draw_trainings(runs)
 
 
 def draw_trainings(runs: list[ModelRun]) -> None:
@@ -86,21 +93,24 @@ def draw_trainings(runs: list[ModelRun]) -> None:
         st.page_link(page_at("runs"), label="All trainings", icon=":material/arrow_forward:")
 
 
-def draw_form(project: Project, runs: list[ModelRun]) -> TrainingPlan | None:
-    """All choices; None while they do not go together, with the reason in a line."""
-    trains: Trains = (
-        st.segmented_control(
-            "What to train",
-            list(TRAINS),
-            default="reward",
-            required=True,
-            format_func=TRAINS.__getitem__,
-            key="train-trains",
-            label_visibility="collapsed",
-        )
-        or "reward"
-    )  # type: ignore[assignment]
+def draw_choice() -> Trains:
+    """What is to be trained."""
+    chosen = st.segmented_control(
+        "What to train",
+        list(TRAINS),
+        default="reward",
+        required=True,
+        format_func=TRAINS.__getitem__,
+        key="train-trains",
+        label_visibility="collapsed",
+    )
+    trains: Trains = chosen or "reward"  # type: ignore[assignment]
     st.caption(LEARNS[trains])
+    return trains
+
+
+def draw_form(project: Project, runs: list[ModelRun], trains: Trains) -> TrainingPlan | None:
+    """All choices of a training on judgments; None while they do not go together, with the reason in a line."""
     model = draw_model() if trains == "reward" else draw_policy(trains, runs)
     teaches, criterion = draw_data(project, trains)
     advanced = draw_advanced(trains)
@@ -187,20 +197,6 @@ def draw_model() -> str | None:
     return checked_model(given) if chosen == OTHER else given
 
 
-def checked_model(given: str) -> str | None:
-    """The folder or hub id that somebody names, shown as it will be read; None while it is none."""
-    if not given.strip():
-        return None
-    try:
-        model = check_model(given)
-    except ValueError as error:
-        draw_error("That model cannot be used:", error)
-        return None
-    st.caption("Will be read from")
-    st.code(model, language=None)
-    return model
-
-
 def draw_data(project: Project, trains: Trains) -> tuple[str, str]:
     """Whose votes count, and what is learned from them: overall, all or criterion, and which."""
     rubric = current_store().projects.rubric(current_actor(), project.id).rubric
@@ -231,25 +227,6 @@ def draw_data(project: Project, trains: Trains) -> tuple[str, str]:
     return teaches, criterion
 
 
-def draw_advanced(trains: Trains) -> dict | None:
-    """Every other option as YAML; None while it holds an error, which is said at once."""
-    command = "rewardkit train" if trains == "reward" else f"alignment {trains}"
-    key = "train-advanced" if trains == "reward" else f"train-advanced-{trains}"
-    with st.expander("Advanced settings", icon=":material/tune:"):
-        text = st.text_area(
-            f"Options of `{command}`, YAML", advanced_text(trains), height=380, key=key, max_chars=20_000
-        )
-    try:
-        advanced = read_advanced(text, trains)
-        TrainingPlan(project="", trains=trains, advanced=advanced)
-    except ValueError as error:
-        draw_error("Advanced settings:", error)
-        return None
-    if advanced:
-        st.caption("Changed: " + ", ".join(f"{name} {value}" for name, value in advanced.items()))
-    return advanced
-
-
 def draw_missing(missing: list[str]) -> None:
     """What to install, and what works without it."""
     st.warning(
@@ -260,9 +237,3 @@ def draw_missing(missing: list[str]) -> None:
         st.caption("TF-IDF works without it.")
     elif "scikit-learn" not in missing:
         st.caption("TF-IDF needs scikit-learn only: pip install scikit-learn")
-
-
-def draw_error(words: str, error: ValueError) -> None:
-    """One line of our own and the reason as plain text."""
-    st.error(words, icon=":material/error:")
-    st.text(str(error))

@@ -9,8 +9,9 @@ from annotate_app.jobs import read_log, read_progress
 from annotate_app.model_runs import Metrics, ModelRun, calibration_rows, curve, get_run, seconds_left
 from annotate_app.pages.context import current_actor, current_store
 from annotate_app.pages.jobs_page import LOOK
-from annotate_app.pages.online_view import draw_alarms, draw_online_curves, is_online
+from annotate_app.pages.online_view import draw_alarms, draw_online_curves, draw_online_figures, is_online
 from annotate_app.pages.outcome import act
+from annotate_app.pages.written_view import draw_rounds, draw_written
 from annotate_app.times import ago, duration
 from annotate_app.trainings import go_on
 
@@ -44,12 +45,19 @@ def draw_run(run: ModelRun, place: str, log: bool = True) -> None:
             draw_progress(run, metrics)
         if run.job.message:
             st.text(run.job.message)
-        draw_figures(run)
+        if is_online(metrics):
+            draw_online_figures(run)
+        else:
+            draw_figures(run)
         draw_buttons(run, place)
         draw_alarms(run, place)
         draw_curves(run, metrics, place)
         draw_calibration(run, place)
-        draw_samples(run)
+        if is_online(metrics):
+            draw_written(run, place)
+            draw_rounds(run, place)
+        else:
+            draw_samples(run)
         text = read_log(run.job) if log else ""
         if text:
             with st.expander("Log", expanded=run.job.state in ("failed", "lost")):
@@ -129,10 +137,11 @@ def draw_policy_figures(run: ModelRun) -> None:
 
 def draw_samples(run: ModelRun) -> None:
     """What a policy writes to held-out prompts, at the last evaluation."""
-    samples = run.samples
-    if not samples:
+    by_step = run.samples
+    if not by_step:
         return
-    with st.expander(f"What it writes, at step {samples[0]['step']:,}", expanded=True):
+    step, samples = list(by_step.items())[-1]
+    with st.expander(f"What it writes, at step {step:,}", expanded=True):
         for sample in samples:
             st.caption("Prompt")
             st.text("\n".join(str(turn["content"]) for turn in sample["prompt"]))

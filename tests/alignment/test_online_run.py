@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +21,14 @@ pytest.importorskip("transformers")
 import torch
 from transformers import AutoModelForCausalLM
 
+from alignment import online_run
 from alignment.__main__ import main
 from alignment.grpo import Grpo
 from alignment.online import Learned
+from alignment.simulated_world import write_world
 from rewardkit.runs import read_metrics, read_status
 
+ROOT = Path(__file__).parents[2]
 CLOCKED = ("time/", "tokens_per_s")
 # Rewards replies by how many e they hold: a policy learns that within steps.
 REWARD = """
@@ -193,3 +202,61 @@ def test_bad_input_is_one_line(
 ) -> None:
     assert main(words(folder, policy_folders[0], "grpo", "run", **(GRPO | more))) == 2
     assert message in capfd.readouterr().err.splitlines()[-1]
+
+
+def test_without_a_model_a_world_is_made_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(online_run, "write_world", partial(write_world, num_train=40))
+    flags = ["--max-steps=2", "--prompts-per-step=4", "--completions-per-prompt=4", "--audit-prompts=4"]
+    assert main(["grpo", f"--out={tmp_path}/run", *flags]) == 0
+    assert "a tiny policy is fine-tuned on the world's demonstrations first" in capfd.readouterr().err
+    rows = metrics_of(tmp_path / "run")
+    assert rows[0]["rewards/gold_rewards/mean"] == rows[0]["reward/mean"]
+    assert (tmp_path / "run" / "world" / "sft" / "model.safetensors").exists()
+    assert main(["ppo", f"--out={tmp_path}/run", *flags[:2]]) == 2  # holds a run already
+
+
+def start(*words: str, launcher: tuple[str, ...] = ("-m",)) -> subprocess.Popen[str]:
+    command = [sys.executable, *launcher, "alignment", *words]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(("command", "options"), [("grpo", GRPO | {"beta": 0.05, "passes": 2}), ("ppo", PPO)])
+def test_two_processes_equal_one(
+    folder: Path, policy_folders: tuple[Path, Path], command: str, options: dict[str, Any]
+) -> None:
+    launched = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m")
+    for name, launcher in (("one", ("-m",)), ("two", launched)):
+        process = start(*words(folder, policy_folders[0], command, name, **options), launcher=launcher)
+        _, said = process.communicate(timeout=280)
+        assert process.returncode == 0, said
+    assert json.loads((folder / "two" / "status.json").read_text())["num_processes"] == 2
+    for one, two in zip(metrics_of(folder / "one"), metrics_of(folder / "two"), strict=True):
+        for name in ("reward/mean", "loss", "grad_norm", "kl", "completions/length", "audit/raw"):
+            if name in one:
+                assert two[name] == pytest.approx(one[name], abs=2e-4), name
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_process_that_is_killed_goes_on(
+    folder: Path, policy_folders: tuple[Path, Path], number: signal.Signals
+) -> None:
+    more: dict[str, Any] = {"max-steps": 40, "checkpoint-every": 3, "audit-every": 20, "completions-per-prompt": 4}
+    assert main(words(folder, policy_folders[0], "grpo", "whole", **more)) == 0
+    process = start(*words(folder, policy_folders[0], "grpo", "killed", **more))
+    file = folder / "killed" / "metrics.jsonl"
+    deadline = time.monotonic() + 200
+    while not (file.exists() and len(file.read_text().splitlines()) >= 8) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(number)
+    process.communicate(timeout=120)
+    assert process.returncode in (-signal.SIGKILL, 1)
+    assert len(metrics_of(folder / "killed")) < 40
+    assert main([*words(folder, policy_folders[0], "grpo", "killed", **more), "--resume"]) == 0
+    assert metrics_of(folder / "killed") == metrics_of(folder / "whole")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rewardkit.data import Message
-from rewardkit.prompts import PromptRow, distinct, distinct_rows, read_prompt_rows, read_prompts
+from rewardkit.prompts import PromptRow, distinct, distinct_rows, prompt_row, read_prompt_rows, read_prompts
 
 HELLO = (Message(role="user", content="Hello"),)
 ANSWERED = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Hi"}]
@@ -72,3 +72,17 @@ def test_the_first_row_of_each_prompt_stays_in_its_place() -> None:
     asked = [(Message(role="user", content=text),) for text in ("Hello", "Bye", "Hello")]
     rows = [PromptRow(prompt=prompt, columns={"answer": number}) for number, prompt in enumerate(asked)]
     assert distinct_rows(rows) == rows[:2]
+
+
+def test_a_prompt_is_written_with_its_columns_as_it_is_read_back(tmp_path: Path) -> None:
+    rows = [{"question": "1 + 1?", "system": "Add.", "input": "Numbers", "answer": 2}, {"question": "?", "answer": [1]}]
+    found = read_prompt_rows(write(tmp_path, *rows)).rows
+    written = [prompt_row(row) for row in found]
+    assert written[0] == {
+        "prompt": [{"role": one.role, "content": one.content} for one in found[0].prompt],
+        "question": "1 + 1?",
+        "answer": 2,
+    }
+    again = read_prompt_rows(write(tmp_path, *written)).rows
+    assert [row.prompt for row in again] == [row.prompt for row in found]
+    assert [row.columns["answer"] for row in again] == [2, [1]]

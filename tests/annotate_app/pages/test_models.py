@@ -20,7 +20,8 @@ from annotate_app.pages import playground
 from annotate_app.scorer import Verdict
 from annotate_app.store.jobs import Job
 from annotate_app.store.store import Store
-from annotate_app.training_plan import TrainingPlan, advanced_text
+from annotate_app.training_options import advanced_text
+from annotate_app.training_plan import TrainingPlan
 from annotate_app.trainings import start
 
 OpenPage = Callable[..., AppTest]

@@ -1,0 +1,44 @@
+"""The prompts of a training by PPO or GRPO, as files of its run: the project's, or those of a file; some held out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from annotate_app.access import Actor
+from annotate_app.online_plan import TEST_PROMPTS, TRAIN_PROMPTS, OnlinePlan
+from annotate_app.store.store import Store
+from rewardkit.prompts import PromptRow, prompt_row, read_prompt_rows
+from rewardkit.splitting import split_by_prompt
+from rewardkit.writing import write_rows
+
+
+def take_prompts(store: Store, actor: Actor, plan: OnlinePlan, run_dir: Path, folder: Path) -> None:
+    """Writes each prompt once, with the columns of its row that a reward may read; whole or not at all.
+
+    Args:
+        run_dir: where an uploaded file of prompts lies.
+        folder: to write; of a project the columns are what its import kept beside the comparisons.
+
+    Raises:
+        ValueError: if a row of the file is bad, or a side stays empty.
+    """
+    if plan.prompts:
+        on_bad_row = plan.advanced.get("on_bad_row", "error")
+        read = read_prompt_rows(str(run_dir / plan.prompts), on_bad_row=on_bad_row)
+        for bad in read.bad_rows[:20]:
+            print(f"left out {bad.place}: {bad.problem}")
+        rows, where = read.rows, "the file"
+    else:
+        project = store.projects.get(actor, plan.project)
+        found = store.comparisons.iterate(actor, project.id)
+        rows, where = [PromptRow(prompt=each.prompt, columns=each.meta) for each in found], project.name
+    different = list({row.prompt: row for row in reversed(rows)}.values())[::-1]
+    train, test = split_by_prompt(different, eval_share=plan.held_out, seed=int(plan.advanced.get("seed", 0)))
+    print(f"{len(train):,} prompts to train on, {len(test):,} held out, of {len(rows):,} rows")
+    for name, side in (("to train on", train), ("held out", test)):
+        if not side:
+            raise ValueError(f"{where} has {len(different):,} different prompts, none of them {name}")
+    draft = folder.with_name(f"{folder.name}.draft")
+    write_rows(draft / TRAIN_PROMPTS, map(prompt_row, train))
+    write_rows(draft / TEST_PROMPTS, map(prompt_row, test))
+    draft.rename(folder)

@@ -54,12 +54,16 @@ class MemoryPlan:
         models: what is held, in words.
         standing: what is there all the time, on each GPU.
         training: what a micro-batch of `token_budget` tokens takes besides, while it is learned from.
-        drawing: what drawing takes besides, with gradients freed; empty where nothing is drawn.
+        drawing: what drawing a batch of `draw_budget` tokens takes besides, with gradients freed; empty where nothing
+            is drawn.
         limit: bytes of each GPU that may be used.
         least: tokens of the smallest micro-batch: a usual prompt with its completions, or with one of them where they
-            can be told apart.
-        token_budget: tokens of the largest micro-batch that fits; 0 where the smallest does not.
-        rows: usual prompts, with all their completions, in a micro-batch.
+            may be learned from apart.
+        least_drawn: tokens of the smallest batch that is drawn: a usual prompt with its group, the prompt counted for
+            each; 0 where nothing is drawn.
+        token_budget, draw_budget: tokens of the largest ones that fit; 0 where the smallest does not.
+        rows: usual prompts, with all the completions that learn together, in a micro-batch.
+        groups: usual prompts with their groups in a batch that is drawn.
         own_loop, packed: as of `NetworkCounts`.
     """
 
@@ -71,17 +75,24 @@ class MemoryPlan:
     drawing: tuple[MemoryPart, ...]
     limit: int
     least: int
+    least_drawn: int
     token_budget: int
+    draw_budget: int
     rows: int
+    groups: int
     own_loop: bool
     packed: bool
 
     @property
+    def fits(self) -> bool:
+        """Whether it can run at all."""
+        return bool(self.token_budget and (self.draw_budget or not self.least_drawn))
+
+    @property
     def peak(self) -> int:
-        """Bytes at the budget, or at the smallest micro-batch where that does not fit."""
-        freed = sum(part.num_bytes for part in self.standing if part.name == GRADIENTS)
-        drawn = total(self.drawing) - freed if self.drawing else 0
-        return total(self.standing) + max(total(self.training), drawn)
+        """Bytes at the budgets, or at what is smallest where that does not fit."""
+        learned = total(self.standing) + total(self.training)
+        return max(learned, _while_drawing(self.standing) + total(self.drawing))
 
 
 GRADIENTS = "gradients"
@@ -112,31 +123,35 @@ def plan_counted(config: PlanConfig, counts: NetworkCounts) -> MemoryPlan:
     """The plan of a network that is counted already."""
     standing, models = _standing(config, counts)
     limit = int(config.memory * GIB * (1 - config.margin))
-    freed = sum(part.num_bytes for part in standing if part.name == GRADIENTS)
-
-    def fits(tokens: int) -> bool:
-        learning = total(training_parts(config, counts, tokens))
-        drawing = total(drawing_parts(config, counts, tokens)) - freed
-        return total(standing) + max(learning, drawing) <= limit
-
-    least = _row_tokens(config, counts, 1 if config.method in ("ppo", "grpo") else config.group_size)
-    budget = _largest(fits)
-    budget = budget if budget >= least else 0
-    shown = budget or least
+    learning_room, drawing_room = limit - total(standing), limit - _while_drawing(standing)
+    least = _row_tokens(config, counts, 1 if config.method in ("ppo", "grpo") else _in_a_row(config))
+    budget = _largest(lambda tokens: total(training_parts(config, counts, tokens)) <= learning_room, least)
+    drawn, draw_budget = 0, 0
+    if not config.is_offline:
+        drawn = config.group_size * (config.prompt_tokens + config.completion_tokens)
+        draw_budget = _largest(lambda tokens: total(drawing_parts(config, counts, tokens)) <= drawing_room, drawn)
     return MemoryPlan(
         num_parameters=counts.num_parameters,
         num_trained=counts.num_trained,
         models=models,
         standing=standing,
-        training=training_parts(config, counts, shown),
-        drawing=() if config.is_offline else drawing_parts(config, counts, shown),
+        training=training_parts(config, counts, budget or least),
+        drawing=drawing_parts(config, counts, draw_budget or drawn),
         limit=limit,
         least=least,
+        least_drawn=drawn,
         token_budget=budget,
+        draw_budget=draw_budget,
         rows=budget // _row_tokens(config, counts, _in_a_row(config)),
+        groups=draw_budget // drawn if drawn else 0,
         own_loop=counts.own_loop,
         packed=counts.packed,
     )
+
+
+def _while_drawing(standing: Sequence[MemoryPart]) -> int:
+    """Bytes of what stands while completions are drawn: gradients are freed after each step."""
+    return sum(part.num_bytes for part in standing if part.name != GRADIENTS)
 
 
 def read_shape(model: str, config: PlanConfig) -> Any:
@@ -260,8 +275,8 @@ def _completion_share(config: PlanConfig, counts: NetworkCounts) -> float:
     return size * config.completion_tokens / _row_tokens(config, counts, size)
 
 
-def _largest(fits: Callable[[int], bool]) -> int:
-    """The largest multiple of STEP that fits, given that every smaller one does then; 0 if none does."""
+def _largest(fits: Callable[[int], bool], least: int) -> int:
+    """The largest multiple of STEP that fits, given that all smaller ones do then; 0 if that is less than `least`."""
     low, high = 0, MOST // STEP
     while low < high:
         middle = (low + high + 1) // 2
@@ -269,4 +284,4 @@ def _largest(fits: Callable[[int], bool]) -> int:
             low = middle
         else:
             high = middle - 1
-    return low * STEP
+    return low * STEP if low * STEP >= least else 0

@@ -21,7 +21,7 @@ def _plan(config: PlanConfig) -> int:
 
     plan = plan_memory(config)
     if config.json:
-        print(json.dumps({**asdict(config), **asdict(plan), "peak": plan.peak}, ensure_ascii=False, indent=1))
+        print(json.dumps({**asdict(config), **asdict(plan), "peak": plan.peak, "fits": plan.fits}, ensure_ascii=False, indent=1))
         return 0
     print("\n".join(_lines(config, plan)))
     return 0
@@ -34,11 +34,11 @@ def _lines(config: PlanConfig, plan: MemoryPlan) -> Iterator[str]:
     trained = "" if plan.num_trained == plan.num_parameters else f", {plan.num_trained:,} of them trained"
     yield f"{plan.num_parameters:,} parameters{trained}"
     yield from (f"  {model}" for model in plan.models)
-    shown = plan.token_budget or plan.least
+    learned, drawn = plan.token_budget or plan.least, plan.draw_budget or plan.least_drawn
     yield from _table("GiB on each GPU, all the time", plan.standing)
-    yield from _table(f"besides, learning from {shown:,} tokens at once", plan.training)
+    yield from _table(f"besides, learning from {learned:,} tokens at once", plan.training)
     if plan.drawing:
-        yield from _table("or drawing as many, gradients freed", plan.drawing)
+        yield from _table(f"or drawing {drawn:,} tokens at once, gradients freed", plan.drawing)
     yield ""
     usable = f"of {_gib(plan.limit)} that may be used ({config.margin:.0%} left free)"
     yield f"{'peak':<{NAME_WIDTH}}{_gib(plan.peak):>9}  {usable}"
@@ -56,11 +56,16 @@ def _table(title: str, parts: Sequence[MemoryPart]) -> Iterator[str]:
 def _conclusion(config: PlanConfig, plan: MemoryPlan) -> Iterator[str]:
     if not plan.packed:
         yield "it attends in a sliding window: rows run padded, with the prompt before each completion"
-    if not plan.token_budget:
-        yield f"does not fit: a micro-batch takes {plan.least:,} tokens or more; {_advice(config)}"
+    if not plan.fits:
+        drawn = f", drawing {plan.least_drawn:,}" if plan.least_drawn else ""
+        yield f"does not fit: learning takes {plan.least:,} tokens at once or more{drawn}; {_advice(config)}"
         return
-    at_once = f"{plan.rows:,} usual prompts with their completions at once" if plan.rows else "a group in several parts"
-    yield f"fits: --token-budget {plan.token_budget} ({at_once}{' on each GPU' if config.gpus > 1 else ''})"
+    on_each = " on each GPU" if config.gpus > 1 else ""
+    learned = f"{plan.rows:,} usual prompts with their completions" if plan.rows else "part of a group"
+    yield f"fits: --token-budget {plan.token_budget} ({learned} at once{on_each})"
+    if plan.draw_budget:
+        drawn = f"{plan.groups:,} usual prompts with their groups"
+        yield f"      --draw-budget {plan.draw_budget} ({drawn} at once{on_each})"
     step = "batch_size" if config.is_offline else "prompts_per_step"
     yield f"{step} is free: gradients add up over micro-batches, more rows a step cost time, not memory"
 

@@ -96,10 +96,10 @@ def register() -> None:
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
     ALL_ATTENTION_FUNCTIONS.register(NAME, _packed_attention)
-    ALL_MASK_ATTENTION_FUNCTIONS.register(NAME, _no_mask)
+    ALL_MASK_ATTENTION_FUNCTIONS.register(NAME, no_mask)
 
 
-def _no_mask(*args: object, **kwargs: object) -> None:
+def no_mask(*args: object, **kwargs: object) -> None:
     """The mask is built from the current batch; transformers need not make one."""
 
 

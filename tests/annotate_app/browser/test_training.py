@@ -41,7 +41,7 @@ def train_button(page: Page):
 
 
 def choose(page: Page, label: str, option: str) -> None:
-    page.get_by_role("combobox", name=label).click()
+    page.get_by_role("combobox", name=label, exact=True).click()
     page.keyboard.press("ArrowDown")  # opens the list where the click only scrolled to it
     page.get_by_role("option", name=re.compile(option)).click()
 

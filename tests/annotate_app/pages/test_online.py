@@ -85,6 +85,7 @@ def online_run(store: Store, policy: Path, **values: object) -> Job:
 
 def test_grpo_is_queued_as_it_was_chosen(open_page: OpenPage, pages_store: Store, policy: Path) -> None:
     reward = reward_model(pages_store, 5)
+    online_run(pages_store, policy)  # newer, and yet what SFT made is offered first
     test = open_page("train")
     test.segmented_control(key="train-trains").set_value("grpo").run()
     assert test.selectbox(key="train-reward").value == str(reward)

@@ -13,6 +13,7 @@ from typing import Any
 
 from alignment.collection import Collector, score
 from alignment.kl import token_kl
+from alignment.online import reference_logps
 from alignment.online_config import OnlineConfig
 from alignment.policy_update import PolicyUpdate
 from alignment.reference import LiveReference
@@ -70,8 +71,7 @@ class Audit:
             metrics["audit/reward"] = float(score(rollouts, self.rewards).total.mean())
         if self.reference:
             policy = self.update.over_tokens(rollouts, lambda logps, _: logps.token_logps[None])[0]
-            with self.reference.computing() as forward:
-                known = self.update.over_tokens(rollouts, lambda logps, _: logps.token_logps[None], forward=forward)[0]
+            known = reference_logps(self.update, self.reference, rollouts)
             metrics["audit/kl"] = float(token_kl(policy, known, "k1").sum()) / len(rollouts)
         if self.config.audit_samples and self.run_dir:
             self._write_round(rollouts, step)

@@ -114,7 +114,7 @@ class Collector:
             [self.ids[number] for number in numbers],
             sampling,
             num_samples=num_samples,
-            token_budget=self.config.token_budget,
+            token_budget=self.config.draw_budget,
             keys=keys,
             tokenizer=self.policy.tokenizer,
             precision=self.config.precision,

@@ -65,8 +65,9 @@ def engine_of(policy: PreTrainedModel, precision: Precision) -> Engine:
             raise ValueError("its adapter puts tokens before the prompt")
         weights = read_weights(base, torch.bfloat16 if bf16 else base.dtype)
         _check_logits(base, weights)
-    except ValueError as reason:
-        _tell(f"{type(base).__name__} decodes by transformers, which is slower: {reason}")
+    except (ValueError, TypeError, LookupError, AttributeError, RuntimeError) as reason:
+        said = str(reason).partition("\n")[0]
+        _tell(f"{type(base).__name__} decodes by transformers, which is slower: {said}")
         return lambda prompts, num_samples, max_new_tokens: PlainDecoding(
             policy, base, prompts, num_samples, max_new_tokens, "bf16" if bf16 else "fp32"
         )

@@ -143,7 +143,7 @@ FAILURE_MODES = (
         title="Entropy collapses",
         severity="warning",
         cause="The policy grows certain before it is good, and no longer explores",
-        advice="Raise beta or clip_high (dapo), lower the learning rate or the number of epochs, raise the temperature",
+        advice="Raise beta or clip_high (dapo), lower the learning rate or the number of passes, raise the temperature",
         sign=training_signs.entropy_collapse,
     ),
     FailureMode(
@@ -159,7 +159,7 @@ FAILURE_MODES = (
         title="Updates are too large",
         severity="warning",
         cause="The policy leaves the one that drew the samples within a step, and most of the step is clipped away",
-        advice="Lower the learning rate, take fewer epochs a rollout, or set target_kl",
+        advice="Lower the learning rate, take fewer passes over a step, or set stop_pass_kl",
         sign=training_signs.large_updates,
     ),
     FailureMode(
@@ -175,7 +175,7 @@ FAILURE_MODES = (
         title="Most answers are cut",
         severity="warning",
         cause="The limit of new tokens is too low, or the policy does not end its answers",
-        advice="Raise max_new_tokens, charge a missing end (missing_eos), or fine-tune on answers that end",
+        advice="Raise max_new_tokens, charge a missing end (missing_eos_penalty), or fine-tune on answers that end",
         sign=training_signs.truncated,
     ),
     FailureMode(

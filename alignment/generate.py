@@ -80,7 +80,8 @@ class Sampled:
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> Sampled:
         """From what `dataclasses.asdict` and `json` made of one."""
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in row.items()})
+        values = {name: tuple(row[name]) for name in ("prompt", "completion", "logps")}
+        return cls(**values, finished=row["finished"])
 
 
 def end_ids(policy: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
@@ -128,11 +129,13 @@ def generate(
         engine = engine_of(policy, precision)
         for batch in token_budget_batches(lengths, token_budget=token_budget):
             noise = [uniforms(sampling, numbers[index], sample) for index in batch for sample in range(num_samples)]
-            decoding = engine([prompts[index] for index in batch], num_samples, sampling.max_new_tokens)
-            drawn = iter(_sample(decoding, np.stack(noise), sampling, stops))
-            for index in batch:
-                prompt = tuple(prompts[index])
-                found[index] = tuple(Sampled(prompt=prompt, **next(drawn)) for _ in range(num_samples))
+            batch_prompts = [tuple(prompts[index]) for index in batch]
+            decoding = engine(batch_prompts, num_samples, sampling.max_new_tokens)
+            drawn = _sample(decoding, np.stack(noise), sampling, stops)
+            del decoding  # its caches, before those of the next batch
+            for place, (index, prompt) in enumerate(zip(batch, batch_prompts, strict=True)):
+                rows = drawn[place * num_samples : (place + 1) * num_samples]
+                found[index] = tuple(Sampled(prompt=prompt, **row) for row in rows)
             told(len(found), len(prompts))
     return [found[index] for index in range(len(prompts))]
 
@@ -178,7 +181,9 @@ def _invert(probabilities: Tensor, uniform: Tensor) -> Tensor:
     blocks = F.pad(probabilities, (0, -probabilities.shape[1] % size)).unflatten(1, (-1, size))
     before = blocks.sum(-1).cumsum(-1, dtype=torch.float64)
     block, share = _invert_rows(before, uniform)
-    tokens, _ = _invert_rows(blocks[torch.arange(len(blocks)), block].cumsum(-1, dtype=torch.float64), share)
+    tokens, _ = _invert_rows(
+        blocks[torch.arange(len(blocks), device=blocks.device), block].cumsum(-1, dtype=torch.float64), share
+    )
     return block * size + tokens
 
 
@@ -228,9 +233,7 @@ def _check(
             )
 
 
-def _sample(
-    decoding: Decoding, noise: np.ndarray, sampling: Sampling, stops: StopTexts | None
-) -> Iterator[dict[str, Any]]:
+def _sample(decoding: Decoding, noise: np.ndarray, sampling: Sampling, stops: StopTexts | None) -> list[dict[str, Any]]:
     """What `Sampled` says beside the prompt, for all rows of a batch in order, given (rows, max_new_tokens) chance."""
     logits = decoding.start()
     device = logits.device
@@ -258,7 +261,8 @@ def _sample(
             rows, drawn = rows[alive], drawn[alive]
             decoding.keep(alive.nonzero()[:, 0])
         logits = decoding.step(drawn)
-    for ids, likelihoods, length, finished in zip(
-        tokens.tolist(), logps.tolist(), lengths.tolist(), ended.tolist(), strict=True
-    ):
-        yield {"completion": tuple(ids[:length]), "logps": tuple(likelihoods[:length]), "finished": finished}
+    columns = zip(tokens.tolist(), logps.tolist(), lengths.tolist(), ended.tolist(), strict=True)
+    return [
+        {"completion": tuple(ids[:length]), "logps": tuple(likelihoods[:length]), "finished": finished}
+        for ids, likelihoods, length, finished in columns
+    ]

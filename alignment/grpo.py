@@ -26,7 +26,7 @@ from alignment.collection import Collected
 from alignment.group_advantages import RunningMean, group_advantages, without_signal
 from alignment.importance import importance_weights
 from alignment.objective import Part, weighted
-from alignment.online import Carried, Draw, Learned, kl_metrics, means, parts_of
+from alignment.online import Carried, Draw, Learned, kl_metrics, means, minibatches, reference_logps
 from alignment.online_config import GrpoConfig
 from alignment.online_run import Parts, train_online
 from alignment.policy_gradient import CompletionTokens, loss_total, policy_loss
@@ -75,7 +75,9 @@ class Grpo:
         metrics["groups/zero_advantage_share"] = float(silent.float().mean())
         metrics["groups/drawn"] = float(num_drawn)
         metrics["advantages/std"] = float(advantages.std()) if advantages.numel() > 1 else 0.0
-        reference = self._reference_logps(rollouts) if self.config.beta or with_kl else None
+        reference = None
+        if self.reference is not None and (self.config.beta or with_kl):
+            reference = reference_logps(self.update, self.reference, rollouts)
         old = self._old_logps(rollouts) if self.config.passes * self.config.minibatches > 1 else None
         if reference is not None:
             policy = rollouts.logps.to(reference) if old is None else old
@@ -126,13 +128,6 @@ class Grpo:
         after = running.after(float(rewards.mean()))
         self.carried.baseline.copy_(torch.tensor([after.total, after.weight], dtype=torch.float64))
         return found
-
-    def _reference_logps(self, rollouts: Rollouts) -> Tensor | None:
-        """(C,) float32, nats."""
-        if self.reference is None:
-            return None
-        with self.reference.computing() as forward:
-            return self.update.over_tokens(rollouts, lambda logps, _: logps.token_logps[None], forward=forward)[0]
 
     def _old_logps(self, rollouts: Rollouts) -> Tensor:
         """(C,) float32, nats."""
@@ -224,15 +219,6 @@ class Grpo:
             ]
         )
         return Part(loss=loss, sums=sums, weights=total_weights)
-
-
-def minibatches(num_groups: int, config: GrpoConfig, carried: Carried) -> list[list[int]]:
-    """The groups of every optimizer step of a step: a fresh permutation each pass, which the run's position seeds."""
-    found = []
-    for number in range(config.passes):
-        rng = np.random.default_rng((config.seed, int(carried.position), number))
-        found += parts_of(rng.permutation(num_groups), config.minibatches)
-    return found
 
 
 def _together(parts: Sequence[Collected]) -> Collected:

@@ -97,7 +97,7 @@ class LlamaDecoding:
                 attended = attention.attend_rows(*heads_first, layer.scale)[0]
                 x = _rest(layer, x, attended)
                 for found, part in ((keys, key), (values, value)):
-                    found.append(pad_sequence(part.split(lengths), batch_first=True).transpose(1, 2).contiguous())
+                    found.append(pad_sequence(list(part.split(lengths)), batch_first=True).transpose(1, 2).contiguous())
         cache = PromptCache(keys, values, lengths, num_samples=self.num_samples)
         return cache, x[batch.last_index.to(device)]
 
@@ -172,9 +172,9 @@ class LlamaDecoding:
 
 def _rest(layer: Layer, x: Tensor, attended: Tensor) -> Tensor:
     """(N, h) states after a layer, given those before it and its (N, heads, D) attention."""
-    x = x + layer.out(attended.flatten(1))
+    x = layer.out.added(attended.flatten(1), x)
     gate, up = layer.gate_up(layer.mlp_norm(x)).chunk(2, -1)
-    return x + layer.down(layer.activation(gate) * up)
+    return layer.down.added(layer.activation(gate) * up, x)
 
 
 def _similar(prompts: Sequence[Sequence[int]]) -> Iterator[list[Sequence[int]]]:

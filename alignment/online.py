@@ -12,6 +12,9 @@ from torch import Tensor
 
 from alignment.collection import Collected
 from alignment.kl import token_kl
+from alignment.online_config import OnlineConfig
+from alignment.policy_update import PolicyUpdate
+from alignment.reference import LiveReference
 from alignment.rewards import ScoredBatch
 from alignment.rollouts import Rollouts
 
@@ -28,6 +31,7 @@ class Carried(torch.nn.Module):
         beta: () float64, weight of the KL.
         baseline: (2,) float64, weighted sum of the steps' mean rewards and its weight.
         value: the value head or network; None where there is none.
+        anchor: a reference that moves, where there is one; not trained.
     """
 
     position: Tensor
@@ -35,13 +39,16 @@ class Carried(torch.nn.Module):
     beta: Tensor
     baseline: Tensor
 
-    def __init__(self, beta: float, value: torch.nn.Module | None = None) -> None:
+    def __init__(
+        self, beta: float, value: torch.nn.Module | None = None, anchor: torch.nn.Module | None = None
+    ) -> None:
         super().__init__()
         self.register_buffer("position", torch.zeros((), dtype=torch.int64))
         self.register_buffer("num_tokens", torch.zeros((), dtype=torch.int64))
         self.register_buffer("beta", torch.tensor(beta, dtype=torch.float64))
         self.register_buffer("baseline", torch.zeros(2, dtype=torch.float64))
         self.value = value
+        self.anchor = anchor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +84,12 @@ class Algorithm(Protocol):
         ...
 
 
+def reference_logps(update: PolicyUpdate, reference: LiveReference, rollouts: Rollouts) -> Tensor:
+    """(C,) float32, nats, of all tokens under the reference."""
+    with reference.computing() as forward:
+        return update.over_tokens(rollouts, lambda logps, _: logps.token_logps[None], forward=forward)[0]
+
+
 def kl_metrics(policy_logps: Tensor, reference_logps: Tensor, num_completions: int) -> dict[str, float]:
     """KL of the policy that drew completions to the reference, nats a completion, by k1 and by k3.
 
@@ -96,3 +109,12 @@ def means(names: tuple[str, ...], sums: Tensor) -> dict[str, float]:
 def parts_of(order: Sequence[int] | np.ndarray, num_parts: int) -> list[list[int]]:
     """An order cut into about equal parts, none of them empty."""
     return [part.tolist() for part in np.array_split(np.asarray(order), num_parts) if len(part)]
+
+
+def minibatches(num_groups: int, config: OnlineConfig, carried: Carried) -> list[list[int]]:
+    """The groups of every optimizer step of a step: a fresh permutation each pass, which the run's position seeds."""
+    found = []
+    for number in range(config.passes):
+        rng = np.random.default_rng((config.seed, int(carried.position), number))
+        found += parts_of(rng.permutation(num_groups), config.minibatches)
+    return found

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from alignment.config import PolicyConfig, check_least
+from alignment.loss_names import PAIR_LOSSES, PairLossName, PairLossOptions
 from alignment.policy_gradient_names import (
     BaselineName,
     KlEstimatorName,
@@ -32,7 +33,8 @@ class OnlineConfig(PolicyConfig, RewardOptions):
         max_new_tokens: a completion that has not ended by then is cut.
         stop: text that ends a completion; may be given repeatedly.
         max_prompt_length: tokens kept of a prompt, which is cut at its start.
-        token_budget: tokens of a micro-batch, when training and when drawing; steps do not depend on it.
+        token_budget: tokens of a micro-batch when learning; steps do not depend on it.
+        draw_budget: tokens of a batch when drawing, prompts counted once per completion; samples do not depend on it.
         passes: optimisation passes over the completions of a step.
         minibatches: optimizer steps of a pass; a group is never split.
         importance_cap: largest weight that makes up for a sampler whose probabilities differ from the trainer's; 0
@@ -44,7 +46,7 @@ class OnlineConfig(PolicyConfig, RewardOptions):
         audit_samples: comparisons of an audit with the reference, written as a blind round for people to judge.
         keep_rollouts: also write what was drawn and how it was rewarded to rollouts.jsonl.
         replay: take completions from this rollouts.jsonl instead of drawing them.
-        on_alarm: go on, or stop with a checkpoint, when the watcher raises an alarm.
+        on_alarm: go on, or end the run with its policy saved, at the watcher's first critical alarm.
         sample_every: steps between samples kept in samples.jsonl, the last one always; 0 keeps none.
     """
 
@@ -59,6 +61,7 @@ class OnlineConfig(PolicyConfig, RewardOptions):
     stop: list[str] = field(default_factory=list, metadata={"repeated": True})
     max_prompt_length: int = 512
     token_budget: int = 8192
+    draw_budget: int = 32768
     passes: int = 1
     minibatches: int = 1
     importance_cap: float = 2.0
@@ -211,3 +214,51 @@ class PpoConfig(OnlineConfig):
             raise ValueError("value_model is for a value network of its own: give value separate too")
         if self.kl_target and not self.beta:
             raise ValueError("kl_target adapts beta, which may not be 0 then")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnlineDpoConfig(OnlineConfig):
+    """Direct preference optimisation on pairs of the policy's own samples.
+
+    Attributes:
+        loss: how a pair is counted, as of dpo; aot and aot_unpaired, which compare pairs with each other, are not for
+            this.
+        beta: multiplies the log-ratio margin: small lets the policy move far from the reference, large holds it close;
+            none takes the loss's own, 0.1 for most.
+        label_smoothing: share of labels taken to be flipped, 0 up to 0.5; none takes the loss's own.
+        soft_labels: give each pair the mean over the reward's members of sigma(difference), at least 0.5, as the
+            probability that chosen is better; rewards count as log-odds then.
+        reference_every: steps after which the policy as it is becomes the reference of the loss; 0 keeps the policy of
+            the start. The KL that is reported stays to that.
+        importance_cap: not for this: there are no ratios of sampler and trainer.
+    """
+
+    loss: PairLossName = "sigmoid"
+    beta: float | None = None
+    label_smoothing: float | None = None
+    soft_labels: bool = False
+    reference_every: int = 0
+    importance_cap: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_least(self, completions_per_prompt=2, reference_every=0)
+        traits = PAIR_LOSSES[self.loss]
+        if traits.whole_batch:
+            raise ValueError(f"loss {self.loss} compares the pairs of a whole batch: it is for dpo")
+        if self.importance_cap:
+            raise ValueError(f"importance_cap is {self.importance_cap}, a loss of pairs weighs no tokens: allowed is 0")
+        if self.reference_every and not traits.needs_reference:
+            raise ValueError(f"reference_every is {self.reference_every}, loss {self.loss} has no reference")
+        if self.reference_every and self.lora:
+            raise ValueError("reference_every goes with training all weights: with lora the reference has no adapters")
+        assert self.options
+
+    @property
+    def options(self) -> PairLossOptions:
+        """The loss with its numbers.
+
+        Raises:
+            ValueError: for a number out of range, or one that the loss does not read.
+        """
+        return PairLossOptions(loss=self.loss, beta=self.beta, label_smoothing=self.label_smoothing)

@@ -109,9 +109,9 @@ class OnlineLoop:
         if self.run and self.watcher:
             self.run.log(step, metrics)
             self.run.status(step=step)
-            alarms = self.watcher.step(step, metrics)
-            if alarms and self.config.on_alarm == "stop":
-                stop = f"alarm: {alarms[0].title}: {alarms[0].figure}"
+            critical = [alarm for alarm in self.watcher.step(step, metrics) if alarm.severity == "critical"]
+            if critical and self.config.on_alarm == "stop":
+                stop = f"alarm: {critical[0].title}: {critical[0].figure}"
             if _is_due(step, self.config.sample_every) or step == self.num_steps:
                 lines = drawn_samples(learned.rollouts, learned.scored.total, step=step)
                 write_samples(self.run.dir, lines, step=step)

@@ -32,7 +32,8 @@ class PlainDecoding:
         precision: Precision,
     ) -> None:
         self.policy, self.prompts, self.num_samples = policy, prompts, num_samples
-        self.max_new_tokens, self.precision = max_new_tokens, precision
+        self.max_new_tokens = max_new_tokens
+        self.precision: Precision = precision
         self.device = base.device
         self.takes = inspect.signature(base.forward).parameters
         self.cache: Any = None

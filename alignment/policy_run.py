@@ -31,6 +31,7 @@ from rewardkit.splitting import Row
 from rewardkit.training_data import LoadedRows
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedTokenizerBase
 
 logger = logging.getLogger(__name__)
@@ -121,20 +122,8 @@ def train_policy(
     prepared = processes.from_first(prepare(config, run, loaded, recipe) if run and loaded else None)
     assert prepared is not None
     policy = build_policy(config, prepared.tokenizer, max_length=prepared.max_length)
-    if not config.load_in_4bit and not shards:
-        policy.network.to(device)  # pyright: ignore[reportArgumentType]
-    if not shards:
-        processes.same_weights(policy.network.parameters())
-    forward = Forward(
-        network=policy.network, packed=policy.packed, token_budget=config.token_budget, precision=config.precision
-    )
-    asks = isinstance(config, PreferenceConfig) and recipe.needs_reference
-    live = LiveReference(policy, forward) if asks and config.reference == "live" else None
-    if shards:
-        forward = replace(forward, sharded=sharding.Sharded(policy.network, device))
-        if live:
-            live.shard(forward)
-    if asks and not live:
+    forward, live = place(policy, config, device, needs_reference=recipe.needs_reference, shards=shards)
+    if recipe.needs_reference and isinstance(config, PreferenceConfig) and not live:
         prepared = with_precomputed(prepared, config, forward, is_first=run is not None)
     objective = recipe.objective(forward, live)
     checkpoint = Checkpoint(Path(config.out) / "checkpoints")
@@ -173,12 +162,37 @@ def train_policy(
     if trained.cancelled or not run or not loaded:
         return None
     results = results_of(trained, found, prepared, policy)
-    if shards:
+    if shards:  # the network in parts cannot be saved by one process
         policy = build_policy(config, prepared.tokenizer, max_length=prepared.max_length)
         load_trained_weights(weights, policy.network, checkpoint.dir)
     finish(config, run, loaded, policy, recipe.method, results)
     checkpoint.remove()
     return results
+
+
+def place(
+    policy: Policy, config: TrainingConfig, device: torch.device, *, needs_reference: bool, shards: bool
+) -> tuple[Forward, LiveReference | None]:
+    """Brings the weights to the device, the same ones in all processes or parts of them; returns how rows are computed.
+
+    Returns:
+        The policy's way, and a live reference where the configuration asks for one.
+    """
+    if not shards:
+        if not config.load_in_4bit:
+            policy.network.to(device)  # pyright: ignore[reportArgumentType]
+        processes.same_weights(policy.network.parameters())
+    forward = Forward(
+        network=policy.network, packed=policy.packed, token_budget=config.token_budget, precision=config.precision
+    )
+    live = None
+    if needs_reference and isinstance(config, PreferenceConfig) and config.reference == "live":
+        live = LiveReference(policy, forward)  # before the weights are in parts, which could not be copied
+    if shards:
+        forward = replace(forward, sharded=sharding.Sharded(policy.network, device))
+        if live:
+            live.shard(forward)
+    return forward, live
 
 
 def finish(
@@ -240,7 +254,9 @@ def shards_weights(config: TrainingConfig) -> bool:
     """
     shards = sharding.is_asked()
     if shards and config.load_in_4bit:
-        raise ValueError("load_in_4bit and FSDP do not go together: start without fsdp2.yaml, or give lora alone")
+        raise ValueError(
+            "load_in_4bit and FSDP do not go together: start without fsdp2.yaml, or give lora without load_in_4bit"
+        )
     return shards
 
 

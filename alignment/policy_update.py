@@ -70,6 +70,7 @@ class PolicyUpdate:
         total: float,
         num_metrics: int,
         with_entropy: bool = False,
+        together: bool = False,
     ) -> Stepped:
         """One optimizer step on some completions.
 
@@ -77,11 +78,12 @@ class PolicyUpdate:
             part: its losses are summed over the micro-batches.
             total: what the sum is divided by; 0 takes no gradient.
             num_metrics: M, how many metrics `part` gives.
+            together: see `Rollouts.micro_batches`.
         """
 
         def gradients() -> Tensor:
             sums = torch.zeros(2, num_metrics, device=self.forward.device)
-            for micro in rollouts.micro_batches(branches, token_budget=self.token_budget):
+            for micro in rollouts.micro_batches(branches, token_budget=self.token_budget, together=together):
                 logps = self.forward.logps(micro.rows, temperature=self.temperature, with_entropy=with_entropy)
                 found = part(logps, micro)
                 if total:

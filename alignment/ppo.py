@@ -28,7 +28,7 @@ from alignment.advantages import Advantages, generalised_advantages
 from alignment.importance import importance_weights
 from alignment.kl import AdaptiveKl, exceeds_target, token_kl
 from alignment.objective import Part, weighted
-from alignment.online import Carried, Draw, Learned, kl_metrics, means, parts_of
+from alignment.online import Carried, Draw, Learned, kl_metrics, means, parts_of, reference_logps
 from alignment.online_config import PpoConfig
 from alignment.online_run import Parts, train_online
 from alignment.policy_gradient import CompletionTokens, ppo_loss
@@ -94,7 +94,9 @@ class Ppo:
         rollouts, scored = collected.rollouts, collected.scored
         beta = float(self.carried.beta)
         logps, values = self.update.over_tokens(rollouts, self._logps_and_values, num_columns=2)
-        reference = self._reference_logps(rollouts) if beta or with_kl else None
+        reference = None
+        if self.reference is not None and (beta or with_kl):
+            reference = reference_logps(self.update, self.reference, rollouts)
         metrics = dict(collected.timed) | {"beta": beta}
         sampled = rollouts.logps.to(logps)
         metrics |= {
@@ -126,13 +128,6 @@ class Ppo:
         """(2, M)."""
         with self.update.forward.autocast():
             return torch.stack((logps.token_logps, self.value(logps, micro.rows)))
-
-    def _reference_logps(self, rollouts: Rollouts) -> Tensor | None:
-        """(C,) float32, nats."""
-        if self.reference is None:
-            return None
-        with self.reference.computing() as forward:
-            return self.update.over_tokens(rollouts, lambda logps, _: logps.token_logps[None], forward=forward)[0]
 
     def _advantages(
         self,

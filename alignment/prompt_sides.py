@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from alignment.online_config import OnlineConfig
-from rewardkit.prompts import PromptRow, read_prompt_rows
+from rewardkit.prompts import PromptRow, distinct_rows, read_prompt_rows
 from rewardkit.splitting import split_by_prompt
 
 
@@ -28,18 +27,14 @@ def read_prompt_sides(config: OnlineConfig) -> PromptSides:
     """
     read = read_prompt_rows(config.prompts, on_bad_row=config.on_bad_row)
     bad = [f"{each.place}: {each.problem}" for each in read.bad_rows]
-    rows = _different(read.rows)
+    rows = distinct_rows(read.rows)
     if config.eval_prompts:
         others = read_prompt_rows(config.eval_prompts, on_bad_row=config.on_bad_row)
         bad += [f"{each.place}: {each.problem}" for each in others.bad_rows]
-        train, held_out = rows, _different(others.rows)
+        train, held_out = rows, distinct_rows(others.rows)
     else:
         train, held_out = split_by_prompt(rows, eval_share=config.eval_share, seed=config.seed)
     for name, side in (("to train on", train), ("held out", held_out)):
         if not side:
             raise ValueError(f"{config.prompts}: {len(rows)} different prompts, none of them {name}")
     return PromptSides(train=train, held_out=held_out, bad=bad)
-
-
-def _different(rows: Sequence[PromptRow]) -> list[PromptRow]:
-    return list({row.prompt: row for row in reversed(rows)}.values())[::-1]

@@ -100,7 +100,7 @@ class ModelReward:
             texts = batch.take(by_text)
             parts.append(self.reward_fn(texts.prompts, texts.completions).members)
         members = np.concatenate(parts, axis=1)[:, np.argsort([*by_token, *by_text])]
-        return Reward(members=self.card.normalised(members) if self.normalise else members)
+        return Reward(members=self.card.normalised_members(members) if self.normalise else members)
 
     def close(self) -> None:
         """The model stays in memory."""

@@ -120,7 +120,7 @@ def refusals(history: History) -> Sign | None:
     if last is None or first is None or history.num("completions/refusal_share") < 2 * LEVEL:
         return None
     now, start = float(last.values.mean()), float(first.values.mean())
-    prompts = history.level("num_prompts", 1) or history.level("num_completions", 1) or 1.0
+    prompts = max(1.0, history.newest("num_prompts") or history.newest("num_completions") or 1.0)
     both = (now + start) / 2
     error = math.sqrt(2 * max(0.0, both * (1 - both)) / (LEVEL * prompts))  # shares may pass 1 by rounding
     if now - start <= max(REFUSALS_RISE, REFUSALS_ERRORS * error):

@@ -103,8 +103,13 @@ class Rollouts:
         parts = [torch.arange(start, start + length) for start, length in self._spans(branches)]
         return torch.cat(parts) if parts else torch.zeros(0, dtype=torch.int64)
 
-    def micro_batches(self, branches: Sequence[int], *, token_budget: int) -> list[Micro]:
-        """This process's share of some completions, by micro-batch; a prompt is computed once per micro-batch."""
+    def micro_batches(self, branches: Sequence[int], *, token_budget: int, together: bool = False) -> list[Micro]:
+        """This process's share of some completions, by micro-batch; a prompt is computed once per micro-batch.
+
+        Args:
+            branches: those of a prompt keep this order.
+            together: those of a prompt stay in one micro-batch, also where they are more than the budget.
+        """
         size = self.group_size
         chosen: dict[int, list[int]] = {}
         for branch in branches:
@@ -113,7 +118,7 @@ class Rollouts:
         for group, numbers in chosen.items():
             whole = self.rows[group]
             row = Branched(prompt=whole.prompt, branches=tuple(whole.branches[number % size] for number in numbers))
-            for part in branches_within(row, token_budget):
+            for part in [slice(None)] if together else branches_within(row, token_budget):
                 parts.append((Branched(prompt=row.prompt, branches=row.branches[part]), numbers[part]))
         rank, world = processes.rank_and_size()
         mine = [parts[place] for place in divide([row.num_tokens for row, _ in parts], world)[rank]]

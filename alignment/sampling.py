@@ -3,24 +3,18 @@
 One policy and one completion a prompt: rows of `prompt`, `completion` and `model`. Otherwise rows of `prompt` and
 `responses`, each with its `model` and `text`: of several policies one row for each of their n completions, so that
 every pair is of two policies; of one policy one row with all its n completions.
-
-Finished rows stand in OUT.partial behind a first line that says how they were drawn; a run that goes on draws the rest.
 """
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from alignment.evaluation_config import DrawConfig, SampleConfig
 from alignment.sampler import Completion, Sampler, Told
+from alignment.unfinished_rows import UnfinishedRows, check_output
 from rewardkit.data import content_id
-from rewardkit.files import SUFFIXES
 from rewardkit.preference_rows import turn, turns
 from rewardkit.prompts import Prompt, distinct, read_prompts
 from rewardkit.writing import open_rows
@@ -71,21 +65,6 @@ class SampledFile:
     kind: str
 
 
-def check_output(config: SampleConfig) -> None:
-    """Checks the output's name.
-
-    Raises:
-        ValueError: if it says no format, the file is there already, or an unfinished run is and is not to go on.
-    """
-    out = Path(config.out)
-    if Path(out.name.removesuffix(".gz")).suffix not in SUFFIXES:
-        raise ValueError(f"--out {out}: the name's end says the format, allowed are {', '.join(SUFFIXES)}")
-    if out.exists():
-        raise ValueError(f"--out {out} is there already")
-    if _partial(out).exists() and not config.resume:
-        raise ValueError(f"--out {out}: {_partial(out).name} is of an unfinished run: --resume continues it")
-
-
 def sample_file(
     config: SampleConfig, prompts: Sequence[Prompt], samplers: Sequence[Sampler], *, told: Told
 ) -> SampledFile:
@@ -97,35 +76,24 @@ def sample_file(
     Raises:
         ValueError: if an unfinished run is there that is not to go on, or was drawn otherwise; if a prompt is too long.
     """
-    check_output(config)
-    out = Path(config.out)
-    out.parent.mkdir(parents=True, exist_ok=True)
+    check_output(config.out, resume=config.resume)
     kind = "completions" if len(samplers) == 1 and config.n == 1 else "comparisons"
-    per_prompt = config.n if len(samplers) > 1 else 1
-    header = _header(config, prompts)
-    done = _continue(_partial(out), header, per_prompt) if _partial(out).exists() else 0
+    unfinished = UnfinishedRows(config.out, _how(config, prompts), per_prompt=config.n if len(samplers) > 1 else 1)
     total = len(prompts) * len(samplers) * config.n
-    with _partial(out).open("ab") as file:
-        if not done:
-            file.truncate(0)
-            file.write(json.dumps(header).encode() + b"\n")
-        for start in range(done, len(prompts), config.window):
-            window = prompts[start : start + config.window]
-            drawn = []
-            for place, sampler in enumerate(samplers):
-                before = (start * len(samplers) + place * len(window)) * config.n
+    for start in range(unfinished.num_done, len(prompts), config.window):
+        window = prompts[start : start + config.window]
+        drawn = []
+        for place, sampler in enumerate(samplers):
+            before = (start * len(samplers) + place * len(window)) * config.n
 
-                def tell(part: int, _of: int, before: int = before) -> None:
-                    told(before + part * config.n, total)
+            def tell(part: int, _of: int, before: int = before) -> None:
+                told(before + part * config.n, total)
 
-                keys = range(start, start + len(window))
-                drawn.append(sampler.draw(window, config, n=config.n, keys=keys, told=tell))
-            for prompt, answers in zip(window, zip(*drawn, strict=True), strict=True):
-                for row in _rows(prompt, answers, samplers):
-                    file.write(json.dumps(row).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-    return _finish(out, kind=kind, num_prompts=len(prompts), num_continued=done)
+            keys = range(start, start + len(window))
+            drawn.append(sampler.draw(window, config, n=config.n, keys=keys, told=tell))
+        answered = zip(window, zip(*drawn, strict=True), strict=True)
+        unfinished.append([row for prompt, answers in answered for row in _rows(prompt, answers, samplers)])
+    return _finish(config.out, unfinished, kind=kind, num_prompts=len(prompts))
 
 
 def _rows(
@@ -145,50 +113,25 @@ def _rows(
         }
 
 
-def _partial(out: Path) -> Path:
-    return out.with_name(f"{out.name}.partial")
-
-
-def _header(config: SampleConfig, prompts: Sequence[Prompt]) -> dict[str, Any]:
+def _how(config: SampleConfig, prompts: Sequence[Prompt]) -> dict[str, Any]:
     how = {name: value for name, value in asdict(config).items() if name not in _NO_MATTER}
     return {**how, "prompts_hash": content_id([turns(prompt) for prompt in prompts])}
 
 
-def _continue(partial: Path, header: dict[str, Any], per_prompt: int) -> int:
-    """Cuts an unfinished run back to its last whole prompt and returns how many are answered."""
-    with partial.open("r+b") as file:
-        line = file.readline()
-        if not line.endswith(b"\n"):
-            return 0  # killed before anything was drawn
-        before = json.loads(line)
-        if differing := next((name for name in header if before.get(name) != header[name]), ""):
-            was = f"{differing} was {before.get(differing)!r} and is {header[differing]!r}"
-            raise ValueError(f"--resume {partial}: {was}; remove it to start anew")
-        ends = [file.tell()]
-        for line in file:
-            if not line.endswith(b"\n"):
-                break
-            ends.append(ends[-1] + len(line))
-        done = (len(ends) - 1) // per_prompt
-        file.truncate(ends[done * per_prompt])
-    return done
-
-
-def _finish(out: Path, *, kind: str, num_prompts: int, num_continued: int) -> SampledFile:
+def _finish(out: str, unfinished: UnfinishedRows, *, kind: str, num_prompts: int) -> SampledFile:
     num_rows = num_cut = num_identical = 0
-    with _partial(out).open("rb") as file, open_rows(out) as write:
-        for line in islice(file, 1, None):
-            row = json.loads(line)
+    with open_rows(out) as write:
+        for row in unfinished:
             write(row)
             answers = row.get("responses", [row])
             num_rows += 1
             num_cut += sum(not answer["finished"] for answer in answers)
             texts = [answer["text"].strip() for answer in row.get("responses", [])]
             num_identical += len(set(texts)) < len(texts)
-    _partial(out).unlink()
+    unfinished.remove()
     return SampledFile(
         num_prompts=num_prompts,
-        num_continued=num_continued,
+        num_continued=unfinished.num_done,
         num_rows=num_rows,
         num_cut=num_cut,
         num_identical=num_identical,

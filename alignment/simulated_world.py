@@ -34,6 +34,7 @@ OVERLAP = 3  # annotators of a pair
 GOLD = "alignment.simulated_world:gold_rewards"
 MAX_NEW_TOKENS = 128  # the longest replies of the world fit
 SFT_EPOCHS, SFT_RATE, SFT_BATCH = 4, 3e-3, 16
+SFT_OPTIONS = (f"--epochs={SFT_EPOCHS}", f"--learning-rate={SFT_RATE}", f"--batch-size={SFT_BATCH}", "--sample-every=0")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,6 +29,8 @@ class Card:
         max_length: tokens kept of a conversation.
         template: hash of the chat template it was trained with.
         score_mean, score_std: of the mean reward on held-out chosen completions; normalised = (r - mean) / std.
+        member_offsets: (K,) by how much each member rewards these more than the members' mean; a likelihood of pairs
+            leaves that open, so it says nothing of a single completion. Empty where it was not measured.
         calibration: {"kind": "temperature", "temperature": T}, {"kind": "isotonic", "x": [...], "y": [...]} or {}.
         likelihood: the likelihood it was trained with, its tie parameter where it has one, its fit where it has one.
         criteria: names of the criterion heads, in the order of their rows after the K members.
@@ -42,6 +44,7 @@ class Card:
     template: str = ""
     score_mean: float = 0.0
     score_std: float = 1.0
+    member_offsets: Sequence[float] = ()
     calibration: Mapping[str, Any] = field(default_factory=dict)
     likelihood: Mapping[str, Any] = field(default_factory=dict)
     criteria: Sequence[str] = ()
@@ -56,6 +59,11 @@ class Card:
     def normalised(self, rewards: np.ndarray) -> np.ndarray:
         """Rewards on the scale where held-out chosen completions have mean 0 and standard deviation 1."""
         return (rewards - self.score_mean) / self.score_std
+
+    def normalised_members(self, members: np.ndarray) -> np.ndarray:
+        """(K, B) rewards by members on that scale, without their offsets: what is left between them is disagreement."""
+        offsets = np.array(self.member_offsets) if len(self.member_offsets) == len(members) else np.zeros(len(members))
+        return self.normalised(members - offsets[:, None])
 
     def write(self, folder: Path) -> None:
         """Writes `rewardkit.json` with the versions of now."""
@@ -84,6 +92,12 @@ def read_card(folder: str | Path) -> Card:
         raise ValueError(f"{path}: a model of kind {kind!r}, allowed are {', '.join(get_args(Kind))}")
     values["criteria"] = tuple(values.get("criteria", ()))
     return Card(**values)
+
+
+def member_offsets(rewards: np.ndarray) -> tuple[float, ...]:
+    """For `Card.member_offsets`, given (K, N) rewards of the held-out chosen completions by the members."""
+    means = rewards.mean(1)
+    return tuple((means - means.mean()).tolist())
 
 
 def versions() -> dict[str, str]:

@@ -20,7 +20,7 @@ class CommandLine:
     """What a package offers.
 
     Attributes:
-        package: its name; its commands are the rooms of `<package>.commands`.
+        package: its name; its commands are the rooms of `<package>.commands`, a hyphen in a name an underscore there.
         description: one line.
         rooms: names of the commands, in the order of a day's work.
     """
@@ -31,7 +31,7 @@ class CommandLine:
 
     def command(self, room: str) -> Command:
         """The command of a room."""
-        return importlib.import_module(f"{self.package}.commands.{room}").COMMAND
+        return importlib.import_module(f"{self.package}.commands.{room.replace('-', '_')}").COMMAND
 
     def parser(self, rooms: Sequence[str]) -> jsonargparse.ArgumentParser:
         """The parser of the given rooms; raises jsonargparse.ArgumentError for bad input."""

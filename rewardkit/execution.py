@@ -35,6 +35,8 @@ Fit = Callable[[Run | None, Interruption, Progress], Mapping[str, Any] | None]
 def execute(name: str, config: TrainingOptions, fit: Fit) -> int:
     """Runs a training; returns the exit code, 1 where it was cancelled.
 
+    One of several processes ends here: threads of a group that is gone can abort the interpreter on its way out.
+
     Args:
         name: of the command, for people.
         fit: is given the run, None in all processes but the first, which write nothing.
@@ -42,6 +44,15 @@ def execute(name: str, config: TrainingOptions, fit: Fit) -> int:
     Raises:
         ValueError: if the run is done, or may not begin or go on; see `rewardkit.runs.Run`.
     """
+    code = _execute(name, config, fit)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
+
+
+def _execute(name: str, config: TrainingOptions, fit: Fit) -> int:
     if config.resume and read_status(config.out).get("state") == "done":
         raise ValueError(f"--resume {config.out}: this run is done")
     keep_large_buffers()

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rewardkit.calibration import fit_calibration
-from rewardkit.card import Card
+from rewardkit.card import Card, member_offsets
 from rewardkit.config import RewardConfig
 from rewardkit.criteria import criterion_names, criterion_targets
 from rewardkit.crowd import fit_crowd_head
@@ -222,6 +222,7 @@ def finish_head(
         max_length=max_length,
         score_mean=float(mean_rewards.mean()),
         score_std=float(mean_rewards.std(ddof=1)) or 1.0,
+        member_offsets=member_offsets((chosen @ fitted.members.T).T),
         calibration=calibration.calibration,
         likelihood=fitted.likelihood(config),
         criteria=fitted.names,

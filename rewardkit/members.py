@@ -19,7 +19,7 @@ import numpy as np
 from rewardkit import processes
 from rewardkit.adapters import add_adapters, merge_adapters
 from rewardkit.calibration import fit_calibration
-from rewardkit.card import CARD_FILE, Card, read_card
+from rewardkit.card import CARD_FILE, Card, member_offsets, read_card
 from rewardkit.checkpoint import Checkpoint
 from rewardkit.config import RewardConfig
 from rewardkit.data import Message
@@ -116,6 +116,7 @@ def train_members(
         calibration=calibration.calibration,
         score_mean=float(rewards.mean()),
         score_std=float(rewards.std(ddof=1)) or 1.0,
+        member_offsets=member_offsets(chosen),
     )
     write_merged_card(run.dir, card)
     return results(held_out, calibration, prepared, _all_trained(folders))

@@ -104,24 +104,54 @@ def bootstrap_interval(
     level: float = 0.95,
     seed: int = 0,
 ) -> Interval:
-    """Percentile interval of a statistic over prompts drawn with replacement. Efron 1979.
+    """As `bootstrap_intervals`, of one statistic.
+
+    Args:
+        statistic: from counts of how often each prompt was drawn, (R, P), to R values.
+    """
+    (found,) = bootstrap_intervals(
+        lambda counts: statistic(counts)[:, None], prompt, num_resamples=num_resamples, level=level, seed=seed
+    )
+    return found
+
+
+def bootstrap_intervals(
+    statistics: Callable[[np.ndarray], np.ndarray],
+    prompt: np.ndarray,
+    *,
+    num_resamples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> list[Interval]:
+    """Percentile intervals of statistics over prompts drawn with replacement, the same draws for all. Efron 1979.
 
     Pairs of one prompt are drawn together, as they are not independent (Field and Welsh 2007).
 
     Args:
-        statistic: from counts of how often each prompt was drawn, (R, P), to R values.
+        statistics: from counts of how often each prompt was drawn, (R, P), to (R, M) values.
         prompt: (N,) number of each pair's prompt; prompts are numbered in sorted order.
+
+    Returns:
+        M intervals.
     """
     num_prompts = len(np.unique(prompt))
     rng = np.random.default_rng(seed)
     chunk = max(1, 2_000_000 // num_prompts)
     values = [
-        statistic(rng.multinomial(num_prompts, np.full(num_prompts, 1.0 / num_prompts), min(chunk, num_resamples - at)))
+        statistics(
+            rng.multinomial(num_prompts, np.full(num_prompts, 1.0 / num_prompts), min(chunk, num_resamples - at))
+        )
         for at in range(0, num_resamples, chunk)
     ]
-    drawn = np.concatenate(values)
+    of_all = statistics(np.ones((1, num_prompts)))[0]
+    return [
+        _interval(float(value), drawn, level) for value, drawn in zip(of_all, np.concatenate(values).T, strict=True)
+    ]
+
+
+def _interval(value: float, drawn: np.ndarray, level: float) -> Interval:
+    """Percentiles of the finite values among those drawn."""
     drawn = drawn[np.isfinite(drawn)]
-    value = float(statistic(np.ones((1, num_prompts)))[0])
     if not len(drawn):
         return Interval(value=value, low=float("nan"), high=float("nan"))
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])

@@ -1,6 +1,7 @@
 """The processes that train one model together, under `accelerate launch`; without it there is one.
 
-Every process holds all weights, computes its share of each step, and adds up gradients; only the first one writes.
+Every process computes its share of each step, and gradients are added up; only the first one writes. Every process
+holds all weights, unless they are taken apart (`rewardkit.sharding`).
 """
 
 from __future__ import annotations

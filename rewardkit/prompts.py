@@ -95,6 +95,14 @@ def distinct(prompts: Sequence[Prompt]) -> list[Prompt]:
     return list(dict.fromkeys(prompts))
 
 
+def distinct_rows(rows: Sequence[PromptRow]) -> list[PromptRow]:
+    """The first row of each prompt, in the order of their first occurrence."""
+    found: dict[Prompt, PromptRow] = {}
+    for row in rows:
+        found.setdefault(row.prompt, row)
+    return list(found.values())
+
+
 def _reader(_parts: Sequence[Part], first: Sequence[Mapping[str, Any]], source: str) -> tuple[ReadRow[Prompt], str]:
     names = list(dict.fromkeys(name for row in first for name in row))
     column = next((name for name in ALIASES["prompt"] if name in names), "")

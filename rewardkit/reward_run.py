@@ -18,7 +18,7 @@ import torch
 from rewardkit import processes
 from rewardkit.adapters import add_adapters, merge_adapters
 from rewardkit.calibration import CalibrationFit, fit_calibration
-from rewardkit.card import Card
+from rewardkit.card import Card, member_offsets
 from rewardkit.checkpoint import Checkpoint
 from rewardkit.config import RewardConfig
 from rewardkit.criteria import criterion_names
@@ -222,6 +222,7 @@ def finish(
         max_length=prepared.max_length,
         score_mean=float(mean_rewards.mean()),
         score_std=float(mean_rewards.std(ddof=1)) or 1.0,
+        member_offsets=member_offsets(held_out.chosen),
         calibration=calibration.calibration,
         likelihood=likelihood_values(config, trained),
         criteria=prepared.rows.criteria,

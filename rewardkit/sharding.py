@@ -20,7 +20,6 @@ from rewardkit import processes
 
 if TYPE_CHECKING:
     from torch.distributed.fsdp import FSDPModule
-    from transformers import PreTrainedModel
 
 T = TypeVar("T")
 UNKNOWN = ("offload_params", "activation_checkpointing", "cpu_ram_efficient_loading")  # settings of accelerate's
@@ -33,16 +32,14 @@ def is_asked() -> bool:
         ValueError: if it asks for something about them that is not known here.
     """
     if _is_true("ACCELERATE_USE_DEEPSPEED"):
-        raise ValueError(
-            "the launcher asks for DeepSpeed, which is not known here: alignment/accelerate/fsdp2.yaml does the same"
-        )
+        raise ValueError("the launcher asks for DeepSpeed, which is not known here; allowed is FSDP2, see fsdp2.yaml")
     if not _is_true("ACCELERATE_USE_FSDP"):
         return False
     if (version := os.environ.get("FSDP_VERSION", "1")) != "2":
-        raise ValueError(f"fsdp_version is {version}, allowed is 2: see alignment/accelerate/fsdp2.yaml")
+        raise ValueError(f"fsdp_version of the launcher is {version}, allowed is 2, see fsdp2.yaml")
     for name in UNKNOWN:
         if _is_true(f"FSDP_{name.upper()}"):
-            raise ValueError(f"fsdp_{name} is true, allowed is false: see alignment/accelerate/fsdp2.yaml")
+            raise ValueError(f"fsdp_{name} of the launcher is true, allowed is false, see fsdp2.yaml")
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
@@ -53,7 +50,7 @@ def _is_true(variable: str) -> bool:
 class Sharded:
     """A network whose weights lie in parts in the processes, and how it is run."""
 
-    def __init__(self, network: PreTrainedModel, device: torch.device) -> None:
+    def __init__(self, network: torch.nn.Module, device: torch.device) -> None:
         """Takes the network's weights apart, in place, after giving every process the first one's.
 
         They are whole on the device a layer at a time.
@@ -106,7 +103,7 @@ class Sharded:
 class _Root(torch.nn.Module):
     """Runs anything with a network: torch makes the outermost weights whole around a module's forward."""
 
-    def __init__(self, network: PreTrainedModel) -> None:
+    def __init__(self, network: torch.nn.Module) -> None:
         super().__init__()
         self.network = network
 

@@ -103,14 +103,18 @@ def dash_of(line: Line) -> str:
     return ' stroke-dasharray="5 4"' if line.dashed else ""
 
 
-def interval_chart(title: str, rows: Sequence[tuple[str, Interval]], reference: float | None = None) -> str:
+def interval_chart(
+    title: str, rows: Sequence[tuple[str, Interval]], reference: float | None = None, *, shares: bool = True
+) -> str:
     """One dot with its interval a row, its name on the left and its figure on the right.
 
     Args:
         reference: a value to compare with, drawn as a dashed line.
+        shares: whether the values are shares, written in percent, or any numbers.
     """
     bounds = [value for _, row in rows for value in (row.low, row.high, row.value)]
-    axis = axis_of("", [*bounds, *([reference] if reference is not None else [])])
+    bounds += [reference] if reference is not None else []
+    axis = axis_of("", bounds) if shares else number_axis("", bounds)
     names = 190
     width, height = 640, TOP + ROW * len(rows) + 30
     figures = 168
@@ -124,7 +128,7 @@ def interval_chart(title: str, rows: Sequence[tuple[str, Interval]], reference: 
     for mark in axis.marks():
         parts.append(f'<line class="grid" x1="{at(mark):.1f}" x2="{at(mark):.1f}" y1="{TOP}" y2="{bottom}"/>')
         parts.append(
-            f'<text class="mark" x="{at(mark):.1f}" y="{bottom + 18}" text-anchor="middle">{percent(mark)}</text>'
+            f'<text class="mark" x="{at(mark):.1f}" y="{bottom + 18}" text-anchor="middle">{axis.write(mark)}</text>'
         )
     if reference is not None:
         place = f'x1="{at(reference):.1f}" x2="{at(reference):.1f}" y1="{TOP}" y2="{bottom}"'
@@ -140,8 +144,14 @@ def interval_chart(title: str, rows: Sequence[tuple[str, Interval]], reference: 
             ends = f'x1="{at(row.low):.1f}" x2="{at(row.high):.1f}" y1="{y:.1f}" y2="{y:.1f}"'
             parts.append(f'<line class="bar s1" {ends}/>')
         parts.append(f'<circle class="dot s1" cx="{at(row.value):.1f}" cy="{y:.1f}" r="4.5"/>')
-        parts.append(f'<text class="figure" x="{width - figures + 16}" y="{y + 4:.1f}">{interval_text(row)}</text>')
+        parts.append(f'<text class="figure" x="{width - figures + 16}" y="{y + 4:.1f}">{_figure(row, shares)}</text>')
     return f"<figure>{_svg(title, width, height, parts)}</figure>"
+
+
+def _figure(interval: Interval, shares: bool) -> str:
+    if shares:
+        return interval_text(interval)
+    return f"{interval.value:.2f} ({interval.low:.2f} to {interval.high:.2f})"
 
 
 def _svg(title: str, width: int, height: int, parts: Sequence[str]) -> str:

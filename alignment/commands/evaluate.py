@@ -26,7 +26,7 @@ def _evaluate(config: EvaluatePolicyConfig) -> int:
     for folder in (config.base, config.model):
         check_policy_folder(folder)
     given = read_different_prompts(config)
-    say_bad_rows("alignment evaluate", given)
+    say_bad_rows("alignment evaluate", given.bad)
     reward_fn = load_reward_fn(config.reward) if config.reward else None
     samplers = load_samplers([config.base, config.model])
     run = Run(config.out, config)  # now that the input is good

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,17 +21,18 @@ SHOWN_BAD_ROWS = 20
 
 def _sample(config: SampleConfig) -> int:
     from alignment.sampler import load_samplers
-    from alignment.sampling import check_output, read_different_prompts, sample_file
+    from alignment.sampling import read_different_prompts, sample_file
+    from alignment.unfinished_rows import check_output
     from rewardkit.policy_model import check_policy_folder
 
     if config.resume and Path(config.out).exists():
         print(f"{config.out}: complete already")
         return 0
-    check_output(config)
+    check_output(config.out, resume=config.resume)
     for model in config.model:
         check_policy_folder(model)
     given = read_different_prompts(config)
-    say_bad_rows("alignment sample", given)
+    say_bad_rows("alignment sample", given.bad)
     done = sample_file(config, given.prompts, load_samplers(config.model), told=Count("completions drawn"))
     if config.json:
         summary = {"out": config.out, **asdict(done), "num_bad_rows": len(given.bad)}
@@ -40,12 +42,12 @@ def _sample(config: SampleConfig) -> int:
     return 0
 
 
-def say_bad_rows(command: str, given: Prompts) -> None:
+def say_bad_rows(command: str, bad: Sequence[str]) -> None:
     """One line for each row that is left out, up to a number, then how many more there are."""
-    for bad in given.bad[:SHOWN_BAD_ROWS]:
-        print(f"{command}: left out {bad}", file=sys.stderr)
-    if len(given.bad) > SHOWN_BAD_ROWS:
-        print(f"{command}: left out {len(given.bad) - SHOWN_BAD_ROWS} more", file=sys.stderr)
+    for each in bad[:SHOWN_BAD_ROWS]:
+        print(f"{command}: left out {each}", file=sys.stderr)
+    if len(bad) > SHOWN_BAD_ROWS:
+        print(f"{command}: left out {len(bad) - SHOWN_BAD_ROWS} more", file=sys.stderr)
 
 
 def _said(config: SampleConfig, given: Prompts, done: SampledFile) -> str:

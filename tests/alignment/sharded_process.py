@@ -1,4 +1,4 @@
-"""One of several processes that hold a policy's weights in parts; `test_sharded.py` starts them and reads what it finds.
+"""One of several processes that hold a policy's weights in parts; `test_sharded.py` starts them and reads the results.
 
 Run by torch's launcher with a folder, into which the first process writes NAME.pt for every architecture.
 """
@@ -11,7 +11,8 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from transformers import GPT2Config, LlamaConfig, PretrainedConfig
+from torch.distributed.tensor import DTensor
+from transformers import GPT2Config, LlamaConfig
 
 from alignment.forward import Forward
 from alignment.policy import make_network
@@ -22,19 +23,25 @@ from rewardkit import processes
 from rewardkit.batch import Branched
 from rewardkit.checkpoint import Checkpoint, TrainingState
 from rewardkit.logps import can_pack_policy
-from rewardkit.sharding import Sharded, is_part, whole
+from rewardkit.sharding import Sharded, whole
 
-LLAMA = {
-    "vocab_size": 61,  # does not divide by two
-    "hidden_size": 16,
-    "intermediate_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "pad_token_id": 0,
-}
-NETWORKS: dict[str, PretrainedConfig] = {
-    "llama": LlamaConfig(**LLAMA),
-    "tied": LlamaConfig(**LLAMA, tie_word_embeddings=True),
+
+def llama(*, tied: bool) -> LlamaConfig:
+    """A vocabulary that does not divide by two."""
+    return LlamaConfig(
+        vocab_size=61,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        pad_token_id=0,
+        tie_word_embeddings=tied,
+    )
+
+
+NETWORKS = {
+    "llama": llama(tied=False),
+    "tied": llama(tied=True),
     "gpt2": GPT2Config(vocab_size=61, n_embd=16, n_layer=2, n_head=2, pad_token_id=0, bos_token_id=1, eos_token_id=2),
 }
 BATCHES = ([0, 1, 2, 3, 4, 5, 6], [7])  # of the second one a process has no row
@@ -71,7 +78,8 @@ def held_bytes(forward: Forward, optimizer: torch.optim.Optimizer) -> int:
     weights = list(forward.network.parameters())
     gradients = [weight.grad for weight in weights if weight.grad is not None]
     moments = [value for state in optimizer.state.values() for value in state.values() if value.dim()]
-    local = [tensor.to_local() if is_part(tensor) else tensor for tensor in (*weights, *gradients, *moments)]
+    held = (*weights, *gradients, *moments)
+    local = [tensor.to_local() if isinstance(tensor, DTensor) else tensor for tensor in held]
     storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in local}
     return sum(storages.values())  # gradients of a layer share one
 
@@ -92,7 +100,8 @@ def two_steps(forward: Forward, folder: Path) -> dict:
         found["shares"].append([micro.share for micro in forward.micro_batches(sizes)])
         sums = backward(forward, SftObjective(), rows(), batch, with_entropy=False)
         processes.add_up([sums])
-        found["gradients"].append({name: whole(p.grad).clone() for name, p in forward.network.named_parameters()})
+        gradients = {name: p.grad for name, p in forward.network.named_parameters() if p.grad is not None}
+        found["gradients"].append({name: whole(gradient).clone() for name, gradient in gradients.items()})
         found["norms"].append(float(whole(torch.nn.utils.clip_grad_norm_(parameters, MAX_NORM))))
         optimizer.step()
         found["held"] = held_bytes(forward, optimizer)

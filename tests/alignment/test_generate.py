@@ -129,12 +129,13 @@ def test_a_sample_is_read_back_from_json() -> None:
         assert Sampled.from_json(json.loads(json.dumps(asdict(sampled)))) == sampled
 
 
-def test_a_row_ends_with_its_end_token_and_leaves_the_batch() -> None:
+# Of a third of the vocabulary any ends a row: most leave at once. Of a few, rows that have ended stay for some steps.
+@pytest.mark.parametrize(("every", "num_samples"), [(3, 6), (12, 40)])
+def test_a_row_ends_with_its_end_token_and_leaves_the_batch(every: int, num_samples: int) -> None:
     policy = make_policy(implementation="sdpa")
-    # Any of a third of the vocabulary ends a row: most do soon, at different steps.
-    ends = tuple(range(2, 60, 3))
-    groups = generate(policy, PROMPTS, Sampling(max_new_tokens=9, end_ids=ends), num_samples=6)
-    plain = generate(policy, PROMPTS, Sampling(max_new_tokens=9), num_samples=6)
+    ends = tuple(range(2, 60, every))
+    groups = generate(policy, PROMPTS, Sampling(max_new_tokens=9, end_ids=ends), num_samples=num_samples)
+    plain = generate(policy, PROMPTS, Sampling(max_new_tokens=9), num_samples=num_samples)
     samples = [one for group in groups for one in group]
     assert len({len(one.completion) for one in samples}) > 3
     for one, free in zip(samples, (one for group in plain for one in group), strict=True):

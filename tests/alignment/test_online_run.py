@@ -1,9 +1,15 @@
-"""Whole runs of PPO and GRPO on a policy of random weights: what they leave, and that they go on alike."""
+"""Whole runs of PPO, GRPO and online DPO on a policy of random weights: what they leave, and that they go on alike."""
 
 from __future__ import annotations
 
 import json
 import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +21,14 @@ pytest.importorskip("transformers")
 import torch
 from transformers import AutoModelForCausalLM
 
+from alignment import online_run
 from alignment.__main__ import main
 from alignment.grpo import Grpo
 from alignment.online import Learned
+from alignment.simulated_world import write_world
 from rewardkit.runs import read_metrics, read_status
 
+ROOT = Path(__file__).parents[2]
 CLOCKED = ("time/", "tokens_per_s")
 # Rewards replies by how many e they hold: a policy learns that within steps.
 REWARD = """
@@ -61,9 +70,10 @@ def metrics_of(run_dir: Path) -> list[dict[str, float | None]]:
 
 GRPO = {"completions-per-prompt": 4}
 PPO = {"completions-per-prompt": 1, "passes": 2, "minibatches": 2, "prompts-per-step": 8}
+DPO = {"completions-per-prompt": 4, "passes": 2, "minibatches": 2}
 
 
-@pytest.mark.parametrize(("command", "options"), [("grpo", GRPO), ("ppo", PPO)])
+@pytest.mark.parametrize(("command", "options"), [("grpo", GRPO), ("ppo", PPO), ("online-dpo", DPO)])
 def test_a_run_leaves_a_policy_and_its_record(
     folder: Path, policy_folders: tuple[Path, Path], command: str, options: dict[str, Any]
 ) -> None:
@@ -85,7 +95,8 @@ def test_a_run_leaves_a_policy_and_its_record(
     assert isinstance(results, dict)
     assert results["eval/reward"] == rows[3]["audit/reward"]
     AutoModelForCausalLM.from_pretrained(run_dir)
-    assert "reinforcement" in (run_dir / "README.md").read_text() or "proximal" in (run_dir / "README.md").read_text()
+    card = (run_dir / "README.md").read_text()
+    assert any(word in card for word in ("reinforcement", "proximal", "online direct preference"))
     rounds = [json.loads(line) for line in (run_dir / "audit" / "step-000004.jsonl").read_text().splitlines()]
     assert [[one["model"] for one in row["responses"]] for row in rounds] == [["reference", "step-4"]] * 2
     samples = [json.loads(line) for line in (run_dir / "samples.jsonl").read_text().splitlines()]
@@ -93,7 +104,14 @@ def test_a_run_leaves_a_policy_and_its_record(
     assert not list((run_dir / "checkpoints").glob("*.pt"))
 
 
-@pytest.mark.parametrize(("command", "options"), [("grpo", GRPO | {"beta": 0.05}), ("ppo", PPO | {"kl-target": 0.1})])
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        ("grpo", GRPO | {"beta": 0.05}),
+        ("ppo", PPO | {"kl-target": 0.1}),
+        ("online-dpo", DPO | {"reference-every": 2}),
+    ],
+)
 def test_a_run_that_is_stopped_goes_on_bit_for_bit(
     folder: Path,
     policy_folders: tuple[Path, Path],
@@ -120,9 +138,10 @@ def test_a_run_that_is_stopped_goes_on_bit_for_bit(
     assert all(torch.equal(whole[name], stopped[name]) for name in whole)
 
 
-def test_rewards_rise(folder: Path, policy_folders: tuple[Path, Path]) -> None:
+@pytest.mark.parametrize("command", ["grpo", "online-dpo"])
+def test_rewards_rise(folder: Path, policy_folders: tuple[Path, Path], command: str) -> None:
     more = {"max-steps": 25, "completions-per-prompt": 8, "learning-rate": 0.01, "audit-every": 25}
-    assert main(words(folder, policy_folders[0], "grpo", "long", **more)) == 0
+    assert main(words(folder, policy_folders[0], command, "long", **more)) == 0
     rewards = [row["reward/mean"] or 0.0 for row in metrics_of(folder / "long")]
     assert sum(rewards[-5:]) > sum(rewards[:5]) + 0.5
 
@@ -183,3 +202,61 @@ def test_bad_input_is_one_line(
 ) -> None:
     assert main(words(folder, policy_folders[0], "grpo", "run", **(GRPO | more))) == 2
     assert message in capfd.readouterr().err.splitlines()[-1]
+
+
+def test_without_a_model_a_world_is_made_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(online_run, "write_world", partial(write_world, num_train=40))
+    flags = ["--max-steps=2", "--prompts-per-step=4", "--completions-per-prompt=4", "--audit-prompts=4"]
+    assert main(["grpo", f"--out={tmp_path}/run", *flags]) == 0
+    assert "a tiny policy is fine-tuned on the world's demonstrations first" in capfd.readouterr().err
+    rows = metrics_of(tmp_path / "run")
+    assert rows[0]["rewards/gold_rewards/mean"] == rows[0]["reward/mean"]
+    assert (tmp_path / "run" / "world" / "sft" / "model.safetensors").exists()
+    assert main(["ppo", f"--out={tmp_path}/run", *flags[:2]]) == 2  # holds a run already
+
+
+def start(*words: str, launcher: tuple[str, ...] = ("-m",)) -> subprocess.Popen[str]:
+    command = [sys.executable, *launcher, "alignment", *words]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(("command", "options"), [("grpo", GRPO | {"beta": 0.05, "passes": 2}), ("ppo", PPO)])
+def test_two_processes_equal_one(
+    folder: Path, policy_folders: tuple[Path, Path], command: str, options: dict[str, Any]
+) -> None:
+    launched = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m")
+    for name, launcher in (("one", ("-m",)), ("two", launched)):
+        process = start(*words(folder, policy_folders[0], command, name, **options), launcher=launcher)
+        _, said = process.communicate(timeout=280)
+        assert process.returncode == 0, said
+    assert json.loads((folder / "two" / "status.json").read_text())["num_processes"] == 2
+    for one, two in zip(metrics_of(folder / "one"), metrics_of(folder / "two"), strict=True):
+        for name in ("reward/mean", "loss", "grad_norm", "kl", "completions/length", "audit/raw"):
+            if name in one:
+                assert two[name] == pytest.approx(one[name], abs=2e-4), name
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_process_that_is_killed_goes_on(
+    folder: Path, policy_folders: tuple[Path, Path], number: signal.Signals
+) -> None:
+    more: dict[str, Any] = {"max-steps": 40, "checkpoint-every": 3, "audit-every": 20, "completions-per-prompt": 4}
+    assert main(words(folder, policy_folders[0], "grpo", "whole", **more)) == 0
+    process = start(*words(folder, policy_folders[0], "grpo", "killed", **more))
+    file = folder / "killed" / "metrics.jsonl"
+    deadline = time.monotonic() + 200
+    while not (file.exists() and len(file.read_text().splitlines()) >= 8) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(number)
+    process.communicate(timeout=120)
+    assert process.returncode in (-signal.SIGKILL, 1)
+    assert len(metrics_of(folder / "killed")) < 40
+    assert main([*words(folder, policy_folders[0], "grpo", "killed", **more), "--resume"]) == 0
+    assert metrics_of(folder / "killed") == metrics_of(folder / "whole")

@@ -10,7 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification, LlamaForCausalLM, PreTrainedTokenizerBase
+from tokenizers import Tokenizer, pre_tokenizers
+from transformers import (
+    AutoModelForSequenceClassification,
+    LlamaForCausalLM,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
 
 from alignment.evaluation_config import DrawConfig
 from alignment.reward_config import RewardOptions
@@ -168,7 +174,7 @@ def test_rows_that_are_too_long_lose_their_start_as_texts_do(policy_tokenizer: P
     assert token_row([(start, each) for each in ids], end, Card(max_length=12)) == expected
 
 
-@pytest.mark.parametrize("change", ["template", "trims", "vocabulary", "merges", "none"])
+@pytest.mark.parametrize("change", ["template", "trims", "more tokens", "other tokens", "splitting", "merges", "none"])
 def test_tokens_are_shared_only_where_text_would_come_to_the_same(
     folder: Path, policy_tokenizer: PreTrainedTokenizerBase, change: str
 ) -> None:
@@ -180,9 +186,18 @@ def test_tokens_are_shared_only_where_text_would_come_to_the_same(
         case "trims":
             for each in (ours, theirs):
                 each.chat_template = str(each.chat_template).replace("['content']", "['content'] | trim")
-        case "vocabulary":
+        case "more tokens":
             theirs.add_tokens(["<new>"])
+        case "splitting":
+            theirs.backend_tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
         case "merges":
+            state = json.loads(theirs.backend_tokenizer.to_str())
+            del state["model"]["merges"][-1]
+            changed = PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(json.dumps(state)))
+            changed.chat_template = theirs.chat_template
+            assert changed.get_vocab() == theirs.get_vocab()
+            theirs = changed
+        case "other tokens":
             theirs = train_tokenizer(["zebra zebra zebra"], vocab_size=len(ours))
     assert (shared_end(ours, theirs) is not None) == (change == "none")
 
@@ -203,7 +218,8 @@ def test_rewards_stand_on_the_scale_of_saved_statistics(folder: Path, members: s
     card = read_card(folder / members)
     assert card.has_statistics
     own, scaled = (source(folder, members, None, normalise=normalise)(drawn).members for normalise in (False, True))
-    np.testing.assert_allclose(scaled, (own - card.score_mean) / card.score_std)
+    np.testing.assert_allclose(scaled, card.normalised_members(own))
+    np.testing.assert_allclose(scaled.mean(0), (own.mean(0) - card.score_mean) / card.score_std, atol=1e-6)
     assert abs(scaled - own).max() > 1e-3
 
 

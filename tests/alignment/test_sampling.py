@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from alignment import sampling
 from alignment.commands.sample import COMMAND
 from alignment.evaluation_config import SampleConfig
 from alignment.sampler import load_samplers, policy_names
 from alignment.sampling import read_different_prompts, sample_file
+from alignment.unfinished_rows import check_output
 from rewardkit.columns import detect_reading
 from rewardkit.files import read_rows
 from rewardkit.forms import parse_row
@@ -89,7 +89,7 @@ def test_a_continued_run_is_the_unbroken_one(
     assert partial.read_text().count("\n") == 1 + 3
     partial.write_bytes(partial.read_bytes()[:-5])  # killed while it wrote
     with pytest.raises(ValueError, match="--resume continues it"):
-        sampling.check_output(config)
+        check_output(config.out, resume=config.resume)
     with pytest.raises(ValueError, match=r"temperature was 1.0 and is 0.5"):
         COMMAND.run(configured(prompts, broken, policy_folders, resume=True, temperature=0.5))
     assert COMMAND.run(configured(prompts, broken, policy_folders, resume=True)) == 0

@@ -66,6 +66,7 @@ def test_two_processes_take_the_steps_of_one(name: str, together: dict[str, Foun
         assert two[f"held out {step}"] == pytest.approx(one[f"held out {step}"], rel=1e-6)
         assert two["norms"][step] == pytest.approx(one["norms"][step], rel=1e-10)
         assert one["norms"][step] > 0.5  # it was clipped
+        assert two["gradients"][step].keys() == one["gradients"][step].keys() == one["weights"].keys()
         for parameter, gradient in one["gradients"][step].items():
             torch.testing.assert_close(two["gradients"][step][parameter], gradient, rtol=1e-9, atol=1e-12)
     for parameter, weight in one["weights"].items():

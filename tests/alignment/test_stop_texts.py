@@ -51,3 +51,20 @@ def test_only_rows_that_may_have_ended_are_decoded(tokenizer, monkeypatch: pytes
     assert decoded == [2, 1]  # two tokens looked up, then one row
     assert found.ended(rows) == [False, True, False]
     assert decoded == [2, 1, 1]
+
+
+def test_a_character_may_arrive_in_bytes() -> None:
+    tokenizer = train_tokenizer(["abc"] * 3, vocab_size=262)
+    ids = tokenizer("xé", add_special_tokens=False)["input_ids"]
+    assert len(ids) == 3  # each byte a token: alone the last is no character
+    found = StopTexts(("é",), tokenizer)
+    assert [found.ended(torch.tensor([ids[:length]])) for length in (1, 2, 3)] == [[False], [False], [True]]
+
+
+def test_a_space_may_be_left_out_where_a_text_begins() -> None:
+    class Stripping:
+        def batch_decode(self, rows) -> list[str]:
+            return ["".join(("a", " b", "c")[token] for token in row).lstrip() for row in rows]
+
+    found = StopTexts(("a ",), Stripping())  # type: ignore[arg-type]
+    assert found.ended(torch.tensor([[0, 1], [0, 2], [2, 1]])) == [True, False, False]

@@ -7,6 +7,7 @@ import logging
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from alignment.alarms import Alarm, append_lines, cleared_line, read_alarms
@@ -116,6 +117,19 @@ def test_what_it_keeps_is_bounded(tmp_path: Path) -> None:
         watcher.step(step, {"kl": 1.0, "some/other": 2.0})
     assert len(watcher.history.series["kl"].last) == NUM_LAST
     assert set(watcher.history.series) == set(READ)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_nothing_that_is_logged_stops_the_run(tmp_path: Path, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    values = [0.0, 1.0, 1e-30, 1e30, 0.5, -0.5, float("nan"), float("inf"), None]
+    watcher = Watcher(tmp_path)
+    for step in range(1, 120):
+        # a seed holds a metric at a few of these values, so that windows of one value come about, and of mixed ones
+        allowed = [values[k] for k in rng.integers(len(values), size=1 + seed % 4)]
+        metrics = {name: allowed[rng.integers(len(allowed))] for name in READ if rng.random() < 0.8}
+        watcher.step(step, metrics)
+    assert {alarm.kind for alarm in read_alarms(tmp_path)} >= {"not_finite"}
 
 
 def test_rules_read_no_metric_that_is_not_kept(tmp_path: Path) -> None:

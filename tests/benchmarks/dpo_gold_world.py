@@ -16,34 +16,24 @@ Needs no network and no GPU. A seed takes some six minutes on two cores; `--seed
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import sys
 import tempfile
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
-from alignment.__main__ import main as alignment
-from alignment.evaluation_config import SampleConfig
-from alignment.sample_metrics import estimate_kl
-from alignment.sampler import Sampler, load_samplers
-from rewardkit.data import Message
+from alignment.lab_steps import Step, run_step
+from alignment.policy_worth import Worth, draw_replies, load_policy
+from alignment.simulated_world import SFT_OPTIONS, write_world
 from rewardkit.html_page import page
 from rewardkit.html_page import table as html_table
 from rewardkit.metrics import Interval, difference_interval
-from rewardkit.preference_rows import turn, turns
-from rewardkit.simulation import SimulatedAnnotator, simulate_judgments
+from rewardkit.prompts import read_prompts
 from rewardkit.svg import Line, line_chart, number_axis
-from rewardkit.world import World
-from rewardkit.writing import write_rows
 
-NUM_TRAIN, NUM_HELD_OUT, NUM_SAMPLES = 2000, 100, 2
-SFT = ("--epochs", "4", "--learning-rate", "3e-3")
-ANNOTATORS = [SimulatedAnnotator(name=f"sim-{name}") for name in ("ada", "ben", "cyd", "dov", "eve")]
-OVERLAP = 3
+NUM_SAMPLES = 2  # replies to a held-out message
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,107 +55,60 @@ class Result:
     gain: Interval | None
     kl: float
     words: float
-    cut: float
     training_s: float
-
-
-def write_data(world: World, folder: Path, seed: int) -> None:
-    """demonstrations.jsonl, a reply a message as they come, and preferences.jsonl with shares of votes."""
-    prompts = list(world.prompts())[:NUM_TRAIN]
-    rng = np.random.default_rng([seed, 7])
-    write_rows(
-        folder / "demonstrations.jsonl",
-        (
-            {"prompt": turns(each.prompt), "completion": [turn("assistant", str(each.responses[rng.integers(2)].text))]}
-            for each in prompts
-        ),
-    )
-    items = list(world.comparisons())[:NUM_TRAIN]
-    votes: dict[str, list[float]] = {}
-    for judgment in simulate_judgments(items, ANNOTATORS, overlap=OVERLAP, seed=seed):
-        share = {"a": 1.0, "b": 0.0, "tie": 0.5, "both_bad": 0.5}.get(judgment.choice)
-        if share is not None:
-            votes.setdefault(judgment.comparison_id, []).append(share)
-    rows = []
-    for item in items:
-        p_a = float(np.mean(votes[item.comparison.id]))
-        one, other = item.comparison.completion_a, item.comparison.completion_b
-        chosen, rejected = (one, other) if p_a >= 0.5 else (other, one)
-        p_chosen = max(p_a, 1 - p_a)
-        rows.append(
-            {"prompt": turns(item.comparison.prompt), "chosen": chosen, "rejected": rejected, "p_chosen": p_chosen}
-        )
-    write_rows(folder / "preferences.jsonl", rows)
-
-
-def train(*words: str) -> float:
-    """Runs one training command; seconds it took."""
-    start = time.perf_counter()
-    with contextlib.redirect_stdout(sys.stderr):
-        code = alignment(list(words))
-    if code:
-        raise SystemExit(f"alignment {' '.join(words)} ended with {code}")
-    return time.perf_counter() - start
-
-
-def measure(folder: Path, world: World, held_out: list[tuple[Message, ...]], reference: Sampler | None, seed: int):
-    """(messages x samples,) gold rewards, and the sampler with its completions."""
-    (sampler,) = load_samplers([str(folder)])
-    config = SampleConfig(model=[str(folder)], prompts="-", out="-", max_new_tokens=128, seed=seed)
-    drawn = [one for group in sampler.draw(held_out, config, n=NUM_SAMPLES) for one in group]
-    prompts = [prompt for prompt in held_out for _ in range(NUM_SAMPLES)]
-    gold = np.array([world.gold(prompt, one.text) for prompt, one in zip(prompts, drawn, strict=True)])
-    kl = 0.0
-    if reference:
-        logps = reference.logps([one.sampled for one in drawn], temperature=1.0)
-        own = [np.array(one.sampled.logps) for one in drawn]
-        kl = estimate_kl(
-            own, logps, np.repeat(np.arange(len(held_out)), NUM_SAMPLES), estimator="k1"
-        ).per_sequence.value
-    words = float(np.mean([len(one.text.split()) for one in drawn]))
-    cut = float(np.mean([not one.sampled.finished for one in drawn]))
-    return sampler, gold, kl, words, cut
 
 
 def run_seed(seed: int, betas: list[float], folder: Path) -> list[Result]:
     """SFT once, then DPO at each beta."""
-    world = World(seed=seed, num_prompts=NUM_TRAIN + NUM_HELD_OUT)
-    held_out = [each.prompt for each in world.prompts()][NUM_TRAIN:]
-    write_data(world, folder, seed)
-    common = ["--seed", str(seed), "--batch-size", "16", "--sample-every", "0", "--entropy-every", "0"]
-    sft = folder / "sft"
-    took = train(
-        "sft", "--model", "tiny", "--data", str(folder / "demonstrations.jsonl"), "--out", str(sft), *SFT, *common
-    )
-    numbers = np.repeat(np.arange(len(held_out)), NUM_SAMPLES)
-    reference, base, _, words, cut = measure(sft, world, held_out, None, seed)
-    zeros = np.zeros(len(base))
-    gold = difference_interval(base, zeros, numbers)
-    found = [Result(seed=seed, beta=0.0, gold=gold, gain=None, kl=0.0, words=words, cut=cut, training_s=took)]
+    files = write_world(folder / "world", seed=seed)
+    prompts = read_prompts(files.held_out).rows
+    common = ["--batch-size=16", "--sample-every=0", "--entropy-every=0", f"--seed={seed}"]
+    words = ["alignment", "sft", "--model=tiny", f"--data={files.demonstrations}", *SFT_OPTIONS, *common[2:]]
+    took = run_step(Step(name=f"seed {seed}: SFT", words=words, out=folder / "sft"), tell).seconds
+    reference = load_policy(str(folder / "sft"))
+    base = draw_replies(reference, prompts, n=NUM_SAMPLES, seed=seed).worth(None, None)
+    found = [result_of(seed, 0.0, base, base, took)]
     for beta in betas:
         out = folder / f"dpo-{beta:g}"
-        took = train(
-            *("dpo", "--model", str(sft), "--data", str(folder / "preferences.jsonl"), "--out", str(out)),
-            *("--beta", str(beta), "--reference-cache", str(folder / "reference"), *common),
-        )
-        _, drawn, kl, words, cut = measure(out, world, held_out, reference, seed)
-        gold, gain = difference_interval(drawn, zeros, numbers), difference_interval(drawn, base, numbers)
-        found.append(Result(seed=seed, beta=beta, gold=gold, gain=gain, kl=kl, words=words, cut=cut, training_s=took))
+        words = [
+            *("alignment", "dpo", f"--model={folder / 'sft'}", f"--data={files.preferences}", f"--beta={beta}"),
+            *(f"--reference-cache={folder / 'reference'}", *common),
+        ]
+        took = run_step(Step(name=f"seed {seed}: DPO, beta {beta:g}", words=words, out=out), tell).seconds
+        replies = draw_replies(load_policy(str(out)), prompts, n=NUM_SAMPLES, seed=seed)
+        found.append(result_of(seed, beta, replies.worth(reference, None), base, took))
     return found
+
+
+def tell(said: str) -> None:
+    """Says what is going on."""
+    print(said, file=sys.stderr, flush=True)
+
+
+def result_of(seed: int, beta: float, worth: Worth, base: Worth, training_s: float) -> Result:
+    """Figures of a policy."""
+    gold = worth.gold.ravel()
+    numbers = np.repeat(np.arange(len(worth.gold)), NUM_SAMPLES)
+    return Result(
+        seed=seed,
+        beta=beta,
+        gold=difference_interval(gold, np.zeros(len(gold)), numbers),
+        gain=difference_interval(gold, base.gold.ravel(), numbers) if beta else None,
+        kl=float(worth.kl.mean()),
+        words=float(worth.words.mean()),
+        training_s=training_s,
+    )
 
 
 def table(results: list[Result]) -> str:
     """For people."""
-    lines = [
-        f"{'seed':>4} {'policy':<12} {'gold (95 %)':>24} {'above SFT (95 %)':>26} "
-        f"{'KL':>7} {'words':>6} {'cut':>5} {'s':>5}"
-    ]
+    lines = [f"{'seed':>4} {'policy':<10} {'gold (95 %)':>24} {'above SFT (95 %)':>26} {'KL':>7} {'words':>6} {'s':>5}"]
     for each in results:
         name = f"DPO {each.beta:g}" if each.beta else "SFT"
         gold = f"{each.gold.value:+.2f} ({each.gold.low:+.2f} to {each.gold.high:+.2f})"
         gain = f"{each.gain.value:+.2f} ({each.gain.low:+.2f} to {each.gain.high:+.2f})" if each.gain else ""
         lines.append(
-            f"{each.seed:>4} {name:<12} {gold:>24} {gain:>26} {each.kl:>7.2f} {each.words:>6.1f} {each.cut:>5.0%} "
+            f"{each.seed:>4} {name:<10} {gold:>24} {gain:>26} {each.kl:>7.2f} {each.words:>6.1f} "
             f"{each.training_s:>5.0f}"
         )
     for beta in sorted({each.beta for each in results if each.beta}):

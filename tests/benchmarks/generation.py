@@ -32,6 +32,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from rewardkit.allocator import keep_large_buffers
+
 TASKS = {"batch": (64, 1), "groups": (8, 8)}
 SIDES = {"fp32": ("ours", "transformers"), "bf16": ("ours", "transformers", "autocast")}
 Figures = dict[str, Any]
@@ -119,7 +121,12 @@ def run_side(options: argparse.Namespace, task: str, precision: str, side: str, 
     """One process; returns its seconds of each round and peak memory in MB."""
     words = [f"--{name}={getattr(options, name.replace('-', '_'))}" for name in ("new-tokens", "rounds", "threads")]
     words += [f"--tasks={task}", f"--precision={precision}", f"--side={side}", f"--work={folder}"]
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": str(options.threads)}
+    # Threads sleep while they wait, as they do in our commands: on a busy machine spinning would be most of the time.
+    environment = os.environ | {
+        "HF_HUB_OFFLINE": "1",
+        "OMP_NUM_THREADS": str(options.threads),
+        "OMP_WAIT_POLICY": "PASSIVE",
+    }
     environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
         [sys.executable, __file__, *words], env=environment, stdout=subprocess.PIPE, text=True, check=True
@@ -135,7 +142,9 @@ def run_side(options: argparse.Namespace, task: str, precision: str, side: str, 
 
 
 def measure(options: argparse.Namespace, work: Path) -> Figures:
-    """One side's rounds in this process."""
+    """One side's rounds in this process; ours begins as every training command does."""
+    if options.side == "ours":
+        keep_large_buffers()
     import torch
     from transformers import AutoModelForCausalLM
     from transformers.utils.logging import disable_progress_bar

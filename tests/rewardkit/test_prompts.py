@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rewardkit.data import Message
-from rewardkit.prompts import PromptRow, distinct, prompt_row, read_prompt_rows, read_prompts
+from rewardkit.prompts import PromptRow, distinct, distinct_rows, prompt_row, read_prompt_rows, read_prompts
 
 HELLO = (Message(role="user", content="Hello"),)
 ANSWERED = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Hi"}]
@@ -66,6 +66,12 @@ def test_a_bad_row_is_named(tmp_path: Path) -> None:
 def test_a_file_without_prompts_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no column holds a prompt, allowed names are prompt, instruction"):
         read_prompts(write(tmp_path, {"text_of_mine": "Hello"}))
+
+
+def test_the_first_row_of_each_prompt_stays_in_its_place() -> None:
+    asked = [(Message(role="user", content=text),) for text in ("Hello", "Bye", "Hello")]
+    rows = [PromptRow(prompt=prompt, columns={"answer": number}) for number, prompt in enumerate(asked)]
+    assert distinct_rows(rows) == rows[:2]
 
 
 def test_a_prompt_is_written_with_its_columns_as_it_is_read_back(tmp_path: Path) -> None:

@@ -36,10 +36,10 @@ def test_weights_are_in_parts_where_a_launcher_asks(
     ("environment", "says"),
     [
         ({"ACCELERATE_USE_DEEPSPEED": "true"}, "DeepSpeed, which is not known here"),
-        ({"FSDP_VERSION": "1"}, "fsdp_version is 1, allowed is 2"),
-        ({"FSDP_OFFLOAD_PARAMS": "true"}, "fsdp_offload_params is true, allowed is false"),
-        ({"FSDP_ACTIVATION_CHECKPOINTING": "true"}, "fsdp_activation_checkpointing is true, allowed is false"),
-        ({"FSDP_CPU_RAM_EFFICIENT_LOADING": "true"}, "fsdp_cpu_ram_efficient_loading is true, allowed is false"),
+        ({"FSDP_VERSION": "1"}, "fsdp_version of the launcher is 1, allowed is 2"),
+        ({"FSDP_OFFLOAD_PARAMS": "true"}, "fsdp_offload_params of the launcher is true, allowed is false"),
+        ({"FSDP_ACTIVATION_CHECKPOINTING": "true"}, "fsdp_activation_checkpointing of the launcher is true"),
+        ({"FSDP_CPU_RAM_EFFICIENT_LOADING": "true"}, "fsdp_cpu_ram_efficient_loading of the launcher is true"),
     ],
 )
 def test_what_is_not_known_is_refused(environment: dict[str, str], says: str, monkeypatch: pytest.MonkeyPatch) -> None:

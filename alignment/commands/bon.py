@@ -1,0 +1,69 @@
+"""`bon` makes a dataset of a policy's best completions: best-of-n, rejection sampling, or pairs of best and worst."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from alignment.bon_config import BonConfig
+from alignment.commands.sample import say_bad_rows
+from rewardkit.commands.command import Command
+from rewardkit.interruption import Interruption
+from rewardkit.progress import Count, Progress
+from rewardkit.wording import number_text
+
+if TYPE_CHECKING:
+    from alignment.bon_run import BonResult
+
+SHOWN = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)  # k of the table, and n; the summary in JSON has every k
+
+
+def _bon(config: BonConfig) -> int:
+    from alignment.bon_run import choose_best, in_world, read_bon_prompts
+    from alignment.sampler import load_samplers
+    from alignment.unfinished_rows import check_output
+    from rewardkit.policy_model import check_policy_folder
+
+    if config.resume and Path(config.out).exists():
+        print(f"{config.out}: complete already")
+        return 0
+    check_output(config.out, resume=config.resume)
+    with Interruption().listening() as interruption:
+        config = in_world(config, interruption, Progress())
+    check_policy_folder(config.model)
+    given = read_bon_prompts(config)
+    say_bad_rows("alignment bon", given.bad)
+    (sampler,) = load_samplers([config.model])
+    done = choose_best(config, given.rows, sampler, told=Count("completions drawn"))
+    if config.json:
+        summary = {"out": config.out, **done.values(), "num_bad_rows": len(given.bad)}
+        print(json.dumps(summary, ensure_ascii=False, indent=2))
+        return 0
+    print("\n".join(_table(done, config.n)))
+    print(f"{config.out}: {_said(config, done)}")
+    return 0
+
+
+def _table(done: BonResult, n: int) -> Iterator[str]:
+    """Best of k in columns: KL bound, expected reward, and where there is one the audit reward."""
+    audited = done.curve[0].audit is not None
+    yield f"{'best of':>7}  {'KL, nats, at most':>17}  {'reward':<26}{'audit reward' if audited else ''}".rstrip()
+    for each in done.curve:
+        if each.k in SHOWN or each.k == n:
+            audit = number_text(each.audit, 3) if each.audit else ""
+            yield f"{each.k:>7}  {each.kl:>17.3f}  {number_text(each.reward, 3):<26}{audit}".rstrip()
+
+
+def _said(config: BonConfig, done: BonResult) -> str:
+    what = {"best": "best completions", "above": "completions that reach the threshold", "pairs": "pairs"}[config.keep]
+    said = [f"{done.num_rows:,} {what} of {done.num_prompts:,} prompts, {config.n} drawn of each"]
+    if done.num_without:
+        said.append(f"{done.num_without:,} prompts gave none")
+    if done.num_cut:
+        said.append(f"{done.num_cut:,} completions cut at {config.max_new_tokens} tokens")
+    return "; ".join(said)
+
+
+COMMAND = Command(help="the best of n completions, as rows to train on", config=BonConfig, run=_bon)

@@ -1,0 +1,102 @@
+"""The steps of an experiment: commands run as processes of their own, each in its folder, with what it took.
+
+A step that is done is not done again; one that was stopped goes on where its own checkpoint is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rewardkit.runs import read_metrics, read_status, write_text
+
+SPENT = "spent.json"
+LOG_LINES = 5  # of a failed step's output, told in the error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """A training command.
+
+    Attributes:
+        name: for people.
+        words: package, command and options, without --out and --resume.
+        out: its run directory.
+    """
+
+    name: str
+    words: Sequence[str]
+    out: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spent:
+    """What a step took.
+
+    Attributes:
+        seconds: wall clock, over all its processes where it was stopped in between.
+        peak_mb: largest resident memory of the process, MiB.
+        num_tokens: trained on or drawn, as its metrics count them.
+    """
+
+    seconds: float
+    peak_mb: float
+    num_tokens: int
+
+
+def run_step(step: Step, told: Callable[[str], None]) -> Spent:
+    """Runs a step to its end, or reads what it took where it is done.
+
+    Args:
+        told: given a line for people.
+
+    Raises:
+        OSError: with the end of its output, if it fails.
+        KeyboardInterrupt: if it is stopped; it has kept its state then.
+    """
+    noted = step.out / SPENT
+    if read_status(step.out).get("state") == "done" and noted.exists():
+        return Spent(**json.loads(noted.read_text()))
+    told(step.name)
+    resumed = (step.out / "config.yaml").exists()
+    before = json.loads(noted.read_text())["seconds"] if noted.exists() else 0.0
+    package, *words = step.words
+    command = [sys.executable, "-m", package, *words, f"--out={step.out}", *(["--resume"] if resumed else [])]
+    step.out.parent.mkdir(parents=True, exist_ok=True)
+    log = step.out.with_suffix(".log")
+    start = time.perf_counter()
+    with log.open("ab") as output:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        code, peak_mb = _wait(process)
+    spent = Spent(seconds=before + time.perf_counter() - start, peak_mb=peak_mb, num_tokens=_num_tokens(step.out))
+    if step.out.is_dir():
+        write_text(noted, json.dumps(asdict(spent)))
+    if code:
+        said = log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:]
+        raise OSError(f"{step.name} ended with {code}: {' | '.join(said)}; its output is in {log}")
+    return spent
+
+
+def _wait(process: subprocess.Popen[bytes]) -> tuple[int, float]:
+    """Exit code and peak memory; a process that is stopped with this one is waited for."""
+    try:
+        _, status, usage = os.wait4(process.pid, 0)
+    except KeyboardInterrupt:
+        process.send_signal(signal.SIGINT)
+        process.wait()
+        raise
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return process.returncode, usage.ru_maxrss / 1024
+
+
+def _num_tokens(run_dir: Path) -> int:
+    """Of the last step that says so."""
+    counts = [row["num_tokens"] for row in read_metrics(run_dir) if row.get("num_tokens")]
+    return int(counts[-1] or 0) if counts else 0

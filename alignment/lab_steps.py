@@ -72,9 +72,13 @@ def run_step(step: Step, told: Callable[[str], None]) -> Spent:
     log = step.out.with_suffix(".log")
     start = time.perf_counter()
     with log.open("ab") as output:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
-        code, peak_mb = _wait(process)
-    spent = Spent(seconds=before + time.perf_counter() - start, peak_mb=peak_mb, num_tokens=_num_tokens(step.out))
+        code = _wait(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output))
+    peak_mb = read_status(step.out).get("peak_mb")
+    spent = Spent(
+        seconds=before + time.perf_counter() - start,
+        peak_mb=float(peak_mb) if isinstance(peak_mb, float | int) else 0.0,
+        num_tokens=_num_tokens(step.out),
+    )
     if step.out.is_dir():
         write_text(noted, json.dumps(asdict(spent)))
     if code:

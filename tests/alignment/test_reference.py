@@ -166,7 +166,8 @@ forward.logps([row])  # what a first pass allocates is there
 gc.collect()
 ctypes.CDLL(None).malloc_trim(0)  # what making the weights freed is no room for the copy
 before = resident_mb()
-LiveReference(policy, forward).sums([row])
+reference = LiveReference(policy, forward)
+reference.sums([row])
 print((resident_mb() - before) / weights_mb)
 """
 

@@ -21,7 +21,8 @@ def _plan(config: PlanConfig) -> int:
 
     plan = plan_memory(config)
     if config.json:
-        print(json.dumps({**asdict(config), **asdict(plan), "peak": plan.peak, "fits": plan.fits}, ensure_ascii=False, indent=1))
+        found = {**asdict(config), **asdict(plan), "peak": plan.peak, "fits": plan.fits}
+        print(json.dumps(found, ensure_ascii=False, indent=1))
         return 0
     print("\n".join(_lines(config, plan)))
     return 0

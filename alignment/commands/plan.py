@@ -51,6 +51,8 @@ def _table(title: str, parts: Sequence[MemoryPart]) -> Iterator[str]:
     yield ""
     yield title
     for part in parts:
+        if not part.num_bytes:
+            continue
         yield f"  {part.name:<{NAME_WIDTH - 2}}{_gib(part.num_bytes):>9}{'' if part.exact else ' ~'}"
 
 

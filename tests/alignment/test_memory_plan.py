@@ -258,7 +258,7 @@ def test_parts_shrink_by_the_number_of_gpus(small: NetworkCounts) -> None:
     whole = plan_counted(config_of(method="sft"), small).standing
     parts = plan_counted(config_of(method="sft", gpus=4, split="fsdp2"), small).standing
     for one, other in zip(whole, parts[:3], strict=True):
-        assert other.num_bytes == pytest.approx(one.num_bytes / 4, abs=1)
+        assert other.num_bytes == pytest.approx(one.num_bytes / 4, abs=2)
     assert parts[3].num_bytes == 4 * (2 * small.num_outside + 3 * small.num_in_layer)
     alike = plan_counted(config_of(method="sft", gpus=4), small).standing
     assert alike == whole

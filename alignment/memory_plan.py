@@ -7,7 +7,8 @@ to cast to bf16 on a CPU is what it chooses on the GPU. Not in it: what the driv
 is what the margin is for.
 
 Steps do not depend on the micro-batch: gradients add up over as many as a step takes, so that prompts per step cost
-time and no memory here.
+time and no memory here. Under FSDP2 a GPU still keeps the bf16 casts of all layers until the backward pass of its
+micro-batch: they are no weights in parts; gradient checkpointing makes them again.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ STEP = 64  # tokens: budgets are multiples of this
 MOST = 2**22  # tokens: no larger budget is looked for
 # What the backward pass of a layer holds for a moment, by what the layer keeps; with it computed again. As measured.
 LAYER, LAYER_AGAIN = 0.5, 1.25
+GRADIENTS = "gradients"
 PRESET_VOCABULARY = 8192  # tokens at most that a preset's tokenizer is trained to have
 
 
@@ -93,9 +95,6 @@ class MemoryPlan:
         """Bytes at the budgets, or at what is smallest where that does not fit."""
         learned = total(self.standing) + total(self.training)
         return max(learned, _while_drawing(self.standing) + total(self.drawing))
-
-
-GRADIENTS = "gradients"
 
 
 def total(parts: Sequence[MemoryPart]) -> int:
@@ -176,13 +175,13 @@ def read_shape(model: str, config: PlanConfig) -> Any:
 def _standing(config: PlanConfig, counts: NetworkCounts) -> tuple[tuple[MemoryPart, ...], tuple[str, ...]]:
     """What is there all the time on each GPU, and the models that are held."""
     shares = config.gpus if config.split == "fsdp2" else 1
-    weights, trained = FLOAT32 * counts.num_parameters, FLOAT32 * counts.num_trained
+    weights, trained = (-(-FLOAT32 * number // shares) for number in (counts.num_parameters, counts.num_trained))
     how = "its adapters are trained" if config.lora else "all weights are trained"
     models = [f"policy: {how}"]
     parts = [
-        MemoryPart(name="policy, weights", num_bytes=-(-weights // shares)),
-        MemoryPart(name=GRADIENTS, num_bytes=-(-trained // shares)),
-        MemoryPart(name="AdamW, two moments", num_bytes=-(-2 * trained // shares)),
+        MemoryPart(name="policy, weights", num_bytes=weights),
+        MemoryPart(name=GRADIENTS, num_bytes=trained),
+        MemoryPart(name="AdamW, two moments", num_bytes=2 * trained),
     ]
     if config.method == "dpo" and config.reference == "precomputed":
         models.append("reference: log-probabilities computed once before the first step, no weights")
@@ -190,7 +189,7 @@ def _standing(config: PlanConfig, counts: NetworkCounts) -> tuple[tuple[MemoryPa
         models.append("reference: the policy without its adapters, no weights of its own")
     elif config.method != "sft":
         models.append("reference: a frozen copy")
-        parts.append(MemoryPart(name="reference, weights", num_bytes=-(-weights // shares)))
+        parts.append(MemoryPart(name="reference, weights", num_bytes=weights))
     if config.method == "ppo" and config.value == "separate":
         models.append("value: a network of its own, trained")
         size = counts.num_trunk + counts.hidden_size + 1

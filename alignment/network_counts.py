@@ -7,6 +7,7 @@ each query. What the vocabulary head keeps is in `alignment.memory_plan`: it wor
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -131,6 +132,7 @@ def count_classifier(config: PretrainedConfig) -> int:
     """
     from transformers import AutoModelForSequenceClassification
 
+    config = copy.deepcopy(config)
     config.num_labels = 1
     with FakeTensorMode():
         return _count(AutoModelForSequenceClassification.from_config(config, dtype=torch.float32))
@@ -143,6 +145,7 @@ def _build(config: PretrainedConfig) -> PreTrainedModel:
 
     ALL_ATTENTION_FUNCTIONS.register(STAND_IN, _stand_in)
     ALL_MASK_ATTENTION_FUNCTIONS.register(STAND_IN, attention.no_mask)
+    config = copy.deepcopy(config)  # which otherwise attends by the stand-in from then on
     try:
         network = AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation=STAND_IN)
     except (ValueError, ImportError) as error:

@@ -21,11 +21,8 @@ def _plan(config: PlanConfig) -> int:
 
     plan = plan_memory(config)
     if config.json:
-        print(
-            json.dumps(
-                {**asdict(config), **asdict(plan), "peak": plan.peak, "fits": plan.fits}, ensure_ascii=False, indent=1
-            )
-        )
+        found = {**asdict(config), **asdict(plan), "peak": plan.peak, "fits": plan.fits}
+        print(json.dumps(found, ensure_ascii=False, indent=1))
         return 0
     print("\n".join(_lines(config, plan)))
     return 0
@@ -54,6 +51,8 @@ def _table(title: str, parts: Sequence[MemoryPart]) -> Iterator[str]:
     yield ""
     yield title
     for part in parts:
+        if not part.num_bytes:
+            continue
         yield f"  {part.name:<{NAME_WIDTH - 2}}{_gib(part.num_bytes):>9}{'' if part.exact else ' ~'}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -121,6 +122,7 @@ def test_what_backward_keeps_is_what_is_counted(
 
 def peak_of(work: Callable[[], object]) -> int:
     """Bytes that torch holds on the CPU at most during some work, beyond what it held before."""
+    gc.collect()  # what the work before left in cycles is not to be freed meanwhile
     with torch.profiler.profile(profile_memory=True, activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         work()
     events = profile.profiler.kineto_results.experimental_event_tree()  # pyright: ignore
@@ -256,7 +258,7 @@ def test_parts_shrink_by_the_number_of_gpus(small: NetworkCounts) -> None:
     whole = plan_counted(config_of(method="sft"), small).standing
     parts = plan_counted(config_of(method="sft", gpus=4, split="fsdp2"), small).standing
     for one, other in zip(whole, parts[:3], strict=True):
-        assert other.num_bytes == pytest.approx(one.num_bytes / 4, abs=1)
+        assert other.num_bytes == pytest.approx(one.num_bytes / 4, abs=2)
     assert parts[3].num_bytes == 4 * (2 * small.num_outside + 3 * small.num_in_layer)
     alike = plan_counted(config_of(method="sft", gpus=4), small).standing
     assert alike == whole
@@ -267,6 +269,14 @@ def test_well_known_models_have_their_well_known_sizes() -> None:
     shape = {"hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 24, "num_attention_heads": 14}
     config = Qwen2Config(**shape, vocab_size=151936, num_key_value_heads=2, tie_word_embeddings=True)  # pyright: ignore
     assert count_network(config, precision="bf16").num_parameters == 494_032_768
+
+
+def test_a_configuration_is_left_as_it_is() -> None:
+    config = CONFIGS["llama"]()
+    network = make_network(config, seed=0)
+    before = config.to_dict() | {"attention": network.config._attn_implementation}
+    count_network(config, precision="fp32")
+    assert config.to_dict() | {"attention": network.config._attn_implementation} == before
 
 
 def test_a_sliding_window_runs_padded() -> None:

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as commands do: on a busy machine threads that spin take forever
 if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores; read when torch and numpy are first imported
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 

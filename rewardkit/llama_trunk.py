@@ -30,11 +30,13 @@ TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-4, torch.bfloat16: 0.05, tor
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
-def packed_states(model: PreTrainedModel, batch: PackedBatch) -> Tensor:
-    """(T, h) last hidden states of packed rows.
+def packed_states(model: PreTrainedModel, batch: PackedBatch, index: Tensor) -> Tensor:
+    """(C, h) last hidden states of packed rows at some places.
 
     Args:
         model: a decoder of transformers with the attention of `rewardkit.attention`, of any task.
+        index: (C,) int64, places in T, also more than once. What nobody reads the steps do not compute: in the last
+            layer all but keys and values.
     """
     assert model.config._attn_implementation == attention.NAME, "rows would see each other"
     if getattr(model, "takes_own_steps", False):
@@ -43,8 +45,9 @@ def packed_states(model: PreTrainedModel, batch: PackedBatch) -> Tensor:
         except ValueError as reason:
             logger.debug("%s runs by its own modules: %s", type(model).__name__, reason)
         else:
-            return _states_by_steps(model, batch)
-    return _states_by_modules(model, batch)
+            return _states_by_steps(model, batch, index)
+    states = _states_by_modules(model, batch)
+    return states[index.to(states.device)]
 
 
 @torch.no_grad()
@@ -54,7 +57,8 @@ def try_steps(model: PreTrainedModel, batch: PackedBatch) -> None:
     try:
         check(model)
         expected = _states_by_modules(model, batch)
-        difference = (_states_by_steps(model, batch).double() - expected.double()).norm() / expected.double().norm()
+        found = _states_by_steps(model, batch, torch.arange(batch.num_tokens))
+        difference = (found.double() - expected.double()).norm() / expected.double().norm()
         # Not above, said as not below: NaN is refused too.
         model.takes_own_steps = bool(difference <= TOLERANCE.get(model.dtype, 0.0))  # pyright: ignore
         if not model.takes_own_steps:
@@ -114,8 +118,8 @@ def _inputs(model: PreTrainedModel, batch: PackedBatch) -> tuple[Tensor, Tensor]
     return batch.input_ids.to(device), batch.position_ids.to(device)
 
 
-def _states_by_steps(model: PreTrainedModel, batch: PackedBatch) -> Tensor:
-    """(T, h); in autocast products are in its number format, all else in the model's, as transformers does it."""
+def _states_by_steps(model: PreTrainedModel, batch: PackedBatch, index: Tensor) -> Tensor:
+    """(C, h); in autocast products are in its number format, all else in the model's, as transformers does it."""
     trunk: Any = model.base_model
     ids, positions = _inputs(model, batch)
     embedding = trunk.embed_tokens
@@ -129,7 +133,11 @@ def _states_by_steps(model: PreTrainedModel, batch: PackedBatch) -> Tensor:
     with attention.packed_rows(batch), torch.autocast(kind, enabled=False):
         for layer in trunk.layers:
             states, normed = _normed(states, added, layer.input_layernorm, dtype)
-            added = _attended(layer.self_attn, normed, turn)
+            attended = _attended(layer.self_attn, normed, turn)
+            if layer is trunk.layers[-1]:
+                places = index.to(states.device)
+                states, attended = states.index_select(0, places), attended.index_select(0, places)
+            (added,) = _products(attended, (layer.self_attn.o_proj,))
             states, normed = _normed(states, added, layer.post_attention_layernorm, dtype)
             gate, up = _products(normed, (layer.mlp.gate_proj, layer.mlp.up_proj))
             (added,) = _products(layer.mlp.act_fn(gate) * up, (layer.mlp.down_proj,))
@@ -137,7 +145,7 @@ def _states_by_steps(model: PreTrainedModel, batch: PackedBatch) -> Tensor:
 
 
 def _attended(module: Any, normed: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
-    """(T, h), what attention adds to the residual stream."""
+    """(T, H D), what the heads found."""
     parts = _products(normed, (module.q_proj, module.k_proj, module.v_proj))
     query, key, value = (part.unflatten(-1, (-1, module.head_dim)) for part in parts)
     if hasattr(module, "q_norm"):
@@ -145,8 +153,7 @@ def _attended(module: Any, normed: Tensor, turn: tuple[Tensor, Tensor]) -> Tenso
         key = _normed(key, None, module.k_norm, key.dtype)[1]
     turned = (Rotation.apply(query, *turn), Rotation.apply(key, *turn), value)
     scale = getattr(module, "scaling", module.head_dim**-0.5)
-    attended = attention.attend_rows(*(part.transpose(0, 1)[None] for part in turned), scale)[0]
-    return _products(attended.flatten(1), (module.o_proj,))[0]
+    return attention.attend_rows(*(part.transpose(0, 1)[None] for part in turned), scale)[0].flatten(1)
 
 
 def _normed(x: Tensor, added: Tensor | None, module: Any, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

@@ -109,8 +109,7 @@ def completion_logps(
         keep = keep.cpu()
         index, targets, branch = index[keep], targets[keep], branch[keep]
     lengths = torch.bincount(branch, minlength=sum(len(row.branches) for row in rows))
-    states = packed_states(model, batch) if packed else _padded_states(model, rows)
-    states = states[index.to(states.device)]
+    states = packed_states(model, batch, index) if packed else _padded_states(model, rows, index)
     found = token_logps(
         states,
         _head_of(model),
@@ -140,9 +139,9 @@ def completion_states(model: PreTrainedModel, rows: Sequence[Branched], *, packe
         ValueError: if a prompt is empty.
     """
     batch = pack(rows)
-    states = packed_states(model, batch) if packed else _padded_states(model, rows)
-    index = batch.completion_index if packed else _padded_index(rows)
-    return states[index.to(states.device)]
+    if packed:
+        return packed_states(model, batch, batch.completion_index)
+    return _padded_states(model, rows, _padded_index(rows))
 
 
 def _without_wrapper(policy: PreTrainedModel | PeftModel) -> PreTrainedModel:
@@ -174,13 +173,14 @@ def _input_device(model: PreTrainedModel) -> torch.device:
     return next(model.get_input_embeddings().parameters()).device
 
 
-def _padded_states(model: PreTrainedModel, rows: Sequence[Branched]) -> Tensor:
-    """(S L, h) last hidden states of the full sequences, right-padded to L."""
+def _padded_states(model: PreTrainedModel, rows: Sequence[Branched], index: Tensor) -> Tensor:
+    """(C, h) last hidden states of the full sequences, right-padded to L, at places in S L."""
     padded = pad(rows, model.config.pad_token_id or 0)
     device = _input_device(model)
-    return model.base_model(
+    states = model.base_model(
         input_ids=padded.input_ids.to(device), attention_mask=padded.attention_mask.to(device), use_cache=False
     ).last_hidden_state.flatten(0, 1)
+    return states[index.to(device)]
 
 
 def _padded_index(rows: Sequence[Branched]) -> Tensor:

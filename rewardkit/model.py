@@ -86,8 +86,7 @@ class RewardScorer(torch.nn.Module):
 def packed_features(classifier: PreTrainedModel, rows: Sequence[Branched]) -> Tensor:
     """(S, h) features with every prompt computed once and no padding."""
     batch = pack(rows)
-    states = packed_states(classifier, batch)
-    return states[batch.last_index.to(states.device)]
+    return packed_states(classifier, batch, batch.last_index)
 
 
 def padded_features(classifier: PreTrainedModel, rows: Sequence[Branched]) -> Tensor:

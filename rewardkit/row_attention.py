@@ -30,31 +30,32 @@ class _Block:
     def seen(self, tensor: Tensor) -> Tensor:
         """(M K, m, D), the places that the queries see, of (M, K, T, D)."""
         start, stop = self.prompt
-        own = tensor[:, :, start if stop == self.own else self.own : self.queries[1]]
-        return (own if stop == self.own else torch.cat((tensor[:, :, start:stop], own), 2)).flatten(0, 1)
+        own = tensor[:, :, self.own : self.queries[1]]
+        return (torch.cat((tensor[:, :, start:stop], own), 2) if stop > start else own).flatten(0, 1)
 
     def add_seen(self, to: Tensor, part: Tensor) -> None:
         """Adds (M K, m, D) to the seen places of (M, K, T, D)."""
         start, stop = self.prompt
         part = part.unflatten(0, to.shape[:2])
-        to[:, :, start:stop] += part[:, :, : stop - start]
+        if stop > start:
+            to[:, :, start:stop] += part[:, :, : stop - start]
         to[:, :, self.own : self.queries[1]] += part[:, :, stop - start :]
 
 
 def _blocks(rows: Sequence[Branched]) -> Iterator[_Block]:
-    """The blocks of all rows, in order."""
+    """The blocks of all rows. A prompt goes on in its first branch: they are one piece that sees itself only."""
     start = 0
     for row in rows:
         end = start + len(row.prompt)
-        pieces = [(start, start, end)]  # the prompt sees itself only
-        place = end
-        for branch in row.branches:
-            pieces.append((end, place, place + len(branch)))
-            place += len(branch)
-        for prompt_end, own, stop in pieces:
-            for first in range(own, stop, BLOCK):
-                yield _Block(prompt=(start, prompt_end), own=own, queries=(first, min(first + BLOCK, stop)))
-        start = place
+        stop = end + len(row.branches[0])
+        pieces = [(start, start, stop)]
+        for branch in row.branches[1:]:
+            pieces.append((end, stop, stop + len(branch)))
+            stop += len(branch)
+        for prompt_end, own, piece_end in pieces:
+            for first in range(own, piece_end, BLOCK):
+                yield _Block(prompt=(start, prompt_end), own=own, queries=(first, min(first + BLOCK, piece_end)))
+        start = stop
 
 
 class RowAttention(torch.autograd.Function):

@@ -14,11 +14,32 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 
-class AddedNorm(torch.autograd.Function):
-    """(s, y) of (..., h) x and what is added to it: s = x + added, y = w s / sqrt(mean(s^2) + eps).
+def added_norm(
+    x: Tensor, added: Tensor | None, weight: Tensor, eps: float, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """(s, y) of (..., h) x and what is added to it: s = x + added, y = w s / sqrt(mean(s^2) + eps) in `dtype`.
 
-    RMS norm, Zhang and Sennrich 2019, eq. 4 (arXiv 1910.07467). Backward gives both summands one gradient, that of s
-    and through y together:  ds + r (w dy - s r^2 mean(w dy s)),  r = 1 / sqrt(mean(s^2) + eps).
+    RMS norm, Zhang and Sennrich 2019, eq. 4 (arXiv 1910.07467).
+    """
+    return _AddedNorm.apply(x, added, weight, eps, dtype)
+
+
+def rotated(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """(T, H, D) heads, halves (a, b) turned to (a cos - b sin, b cos + a sin).
+
+    Rotary positions, Su et al. 2021, eq. 34 (arXiv 2104.09864), with the halves of a head as pairs, as in Llama.
+
+    Args:
+        cos: (T, 1, D), as a module of transformers gives them, each twice.
+        sin: (T, 1, D / 2).
+    """
+    return _Rotation.apply(heads, cos, sin)
+
+
+class _AddedNorm(torch.autograd.Function):
+    """Backward gives both summands one gradient, that of s and through y together.
+
+    ds + r (w dy - s r^2 mean(w dy s)),  r = 1 / sqrt(mean(s^2) + eps)
     """
 
     @staticmethod
@@ -55,12 +76,8 @@ class AddedNorm(torch.autograd.Function):
         return gradient, gradient if ctx.has_added else None, weight_gradient, None, None
 
 
-class Rotation(torch.autograd.Function):
-    """(T, H, D) heads, halves (a, b) turned to (a cos - b sin, b cos + a sin); (T, 1, D / 2) cosines and sines.
-
-    Rotary positions, Su et al. 2021, eq. 34 (arXiv 2104.09864), with the halves of a head as pairs, as in Llama.
-    Backward turns back; a factor in cosines and sines (YaRN) stays one.
-    """
+class _Rotation(torch.autograd.Function):
+    """Backward turns back; a factor in cosines and sines (YaRN) stays one."""
 
     @staticmethod
     def forward(ctx: Any, heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -76,9 +93,9 @@ class Rotation(torch.autograd.Function):
 
 def _turned(heads: Tensor, cos: Tensor, sin: Tensor, sign: float) -> Tensor:
     first, second = heads.chunk(2, -1)
-    result = torch.empty(heads.shape, dtype=torch.promote_types(heads.dtype, cos.dtype), device=heads.device)
-    for half, one, other, way in zip(result.chunk(2, -1), (first, second), (second, first), (-sign, sign), strict=True):
-        torch.mul(one, cos, out=half).addcmul_(other, sin, value=way)
+    result = heads * cos
+    for half, other, way in zip(result.chunk(2, -1), (second, first), (-sign, sign), strict=True):
+        half.addcmul_(other, sin, value=way)
     return result.to(heads.dtype)
 
 
@@ -108,28 +125,17 @@ class Matrix:
 
 def products(x: Tensor, matrices: Sequence[Matrix]) -> tuple[Tensor, ...]:
     """(T, out) of each matrix, of the same (T, in) x."""
-    tensors = [part for each in matrices for part in (each.weight, each.bias, each.down, each.up)]
-    return _Products.apply(x, [each.scale for each in matrices], *tensors)
+    return _Products.apply(x, [each.scale for each in matrices], *_tensors(matrices))
 
 
 class _Products(torch.autograd.Function):
-    """The gradient of x is summed in one place. Adapters are folded in, W + s B A, made again in backward.
-
-    In half precision that would round them away: there they are products of their own.
-    """
+    """The gradient of x is summed in one place."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, scales: Sequence[float], *tensors: Tensor | None) -> tuple[Tensor, ...]:
         ctx.save_for_backward(x, *tensors)
         ctx.scales = scales
-        results = []
-        for each in _matrices(tensors, scales):
-            weight = _folded(each)
-            found = x @ weight.t() if each.bias is None else torch.addmm(each.bias, x, weight.t())
-            if each.down is not None and each.up is not None and weight is each.weight:
-                found.addmm_(x @ each.down.t(), each.up.t(), alpha=each.scale)
-            results.append(found)
-        return tuple(results)
+        return tuple(_Linear(each).of(x) for each in _matrices(tensors, scales))
 
     @staticmethod
     @once_differentiable
@@ -138,20 +144,63 @@ class _Products(torch.autograd.Function):
         wants_x, _, *wants = ctx.needs_input_grad
         x_gradient: Tensor | None = None
         found: list[Tensor | None] = []
-        for number, (each, pulls) in enumerate(zip(_matrices(tensors, ctx.scales), gradients, strict=True)):
-            wants_weight, wants_bias, wants_down, wants_up = wants[4 * number : 4 * number + 4]
-            low = None if each.up is None else pulls @ each.up
+        for number, (matrix, pulls) in enumerate(zip(_matrices(tensors, ctx.scales), gradients, strict=True)):
+            linear = _Linear(matrix, wants[4 * number : 4 * number + 4])
+            linear.learn(pulls, x)
             if wants_x:
-                weight = _folded(each)
-                x_gradient = pulls @ weight if x_gradient is None else x_gradient.addmm_(pulls, weight)
-                if low is not None and each.down is not None and weight is each.weight:
-                    x_gradient.addmm_(low, each.down, alpha=each.scale)
-            found.append(pulls.t() @ x if wants_weight else None)
-            found.append(pulls.sum(0) if wants_bias else None)
-            found.append((low.t() @ x).mul_(each.scale) if wants_down and low is not None else None)
-            inner = x @ each.down.t() if wants_up and each.down is not None else None
-            found.append(None if inner is None else (pulls.t() @ inner).mul_(each.scale))
+                x_gradient = linear.back(pulls, x_gradient)
+            found.extend(linear.gradients)
         return x_gradient, None, *found
+
+
+class _Linear:
+    """A matrix at work, and its gradients: of weight, bias, A and B, where they are wanted.
+
+    An adapter is folded in, W + s B A, for as long as this lives. In half precision that would round it away: there it
+    is two products of its own.
+    """
+
+    def __init__(self, matrix: Matrix, wants: Sequence[bool] = (False,) * 4) -> None:
+        self.matrix, self.wants = matrix, wants
+        self.gradients: list[Tensor | None] = [None] * 4
+        self.weight, self.apart = matrix.weight, False
+        if matrix.down is not None and matrix.up is not None:
+            self.apart = matrix.weight.dtype.itemsize < 4
+            if not self.apart:
+                self.weight = torch.addmm(matrix.weight, matrix.up, matrix.down, alpha=matrix.scale)
+
+    def of(self, x: Tensor) -> Tensor:
+        """(T, out) of (T, in)."""
+        matrix = self.matrix
+        found = x @ self.weight.t() if matrix.bias is None else torch.addmm(matrix.bias, x, self.weight.t())
+        if self.apart and matrix.down is not None and matrix.up is not None:
+            found.addmm_(x @ matrix.down.t(), matrix.up.t(), alpha=matrix.scale)
+        return found
+
+    def back(self, pulls: Tensor, to: Tensor | None = None) -> Tensor:
+        """(T, in) gradient of x by (T, out) gradient of the result, added to what is given."""
+        matrix = self.matrix
+        found = pulls @ self.weight if to is None else to.addmm_(pulls, self.weight)
+        if self.apart and matrix.down is not None and matrix.up is not None:
+            found.addmm_(pulls @ matrix.up, matrix.down, alpha=matrix.scale)
+        return found
+
+    def learn(self, pulls: Tensor, x: Tensor) -> None:
+        """The gradients by (T, out) gradient of the result."""
+        matrix = self.matrix
+        wants_weight, wants_bias, wants_down, wants_up = self.wants
+        if wants_weight:
+            self.gradients[0] = pulls.t() @ x
+        if wants_bias:
+            self.gradients[1] = pulls.sum(0)
+        if wants_down and matrix.up is not None:
+            self.gradients[2] = (pulls @ matrix.up).mul_(matrix.scale).t() @ x
+        if wants_up and matrix.down is not None:
+            self.gradients[3] = pulls.t() @ (x @ matrix.down.t()).mul_(matrix.scale)
+
+
+def _tensors(matrices: Sequence[Matrix]) -> list[Tensor | None]:
+    return [part for each in matrices for part in (each.weight, each.bias, each.down, each.up)]
 
 
 def _matrices(tensors: Sequence[Tensor | None], scales: Sequence[float]) -> list[Matrix]:
@@ -161,10 +210,3 @@ def _matrices(tensors: Sequence[Tensor | None], scales: Sequence[float]) -> list
         assert weight is not None, "every matrix has a weight"
         found.append(Matrix(weight=weight, bias=bias, down=down, up=up, scale=scale))
     return found
-
-
-def _folded(matrix: Matrix) -> Tensor:
-    """W + s B A; W itself without an adapter or in half precision."""
-    if matrix.down is None or matrix.up is None or matrix.weight.dtype.itemsize < 4:
-        return matrix.weight
-    return torch.addmm(matrix.weight, matrix.up, matrix.down, alpha=matrix.scale)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from rewardkit import attention
 from rewardkit.batch import PackedBatch
-from rewardkit.fused import AddedNorm, Matrix, Rotation, products
+from rewardkit.fused import Matrix, added_norm, products, rotated
 from rewardkit.llama_shape import base_and_adapters, check_shape, norm_eps
 
 if TYPE_CHECKING:
@@ -125,8 +125,7 @@ def _states_by_steps(model: PreTrainedModel, batch: PackedBatch, index: Tensor) 
     embedding = trunk.embed_tokens
     states = F.embedding(ids[0], embedding.weight, embedding.padding_idx)
     cos, sin = trunk.rotary_emb(states[None], position_ids=positions)
-    half = cos.shape[-1] // 2
-    turn = (cos[0, :, None, :half], sin[0, :, None, :half])
+    turn = (cos[0, :, None], sin[0, :, None, : sin.shape[-1] // 2])
     kind = states.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else states.dtype
     added: Tensor | None = None
@@ -151,13 +150,13 @@ def _attended(module: Any, normed: Tensor, turn: tuple[Tensor, Tensor]) -> Tenso
     if hasattr(module, "q_norm"):
         query = _normed(query, None, module.q_norm, query.dtype)[1]
         key = _normed(key, None, module.k_norm, key.dtype)[1]
-    turned = (Rotation.apply(query, *turn), Rotation.apply(key, *turn), value)
+    query, key, value = (part.transpose(0, 1)[None] for part in (rotated(query, *turn), rotated(key, *turn), value))
     scale = getattr(module, "scaling", module.head_dim**-0.5)
-    return attention.attend_rows(*(part.transpose(0, 1)[None] for part in turned), scale)[0].flatten(1)
+    return attention.attend_rows(query, key, value, scale)[0].flatten(1)
 
 
 def _normed(x: Tensor, added: Tensor | None, module: Any, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    return AddedNorm.apply(x, added, module.weight, norm_eps(module), dtype)
+    return added_norm(x, added, module.weight, norm_eps(module), dtype)
 
 
 def _products(x: Tensor, modules: Sequence[Any]) -> tuple[Tensor, ...]:

@@ -10,7 +10,7 @@ from rewardkit.command_line import CommandLine
 COMMAND_LINE = CommandLine(
     package="alignment",
     description="Language models brought in line with what people prefer.",
-    rooms=("sft", "dpo", "kto", "ppo", "grpo", "online-dpo", "bon", "sample", "evaluate", "compare", "overopt"),
+    rooms=("sft", "dpo", "kto", "ppo", "grpo", "online-dpo", "bon", "sample", "evaluate", "compare", "overopt", "plan"),
 )
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from alignment.compare import Row
 
 NAMES = {"sft": "SFT", "best_of_n": "best of n", "dpo": "DPO", "ppo": "PPO", "grpo": "GRPO"}
+SERIES = {"sft": 0, "dpo": 1, "ppo": 2, "grpo": 3}
 HEADER = ("method", "gold", "above SFT", "lowest seed", "proxy", "KL", "words", "tokens", "seconds", "peak MiB")
 
 
@@ -58,16 +59,17 @@ def screen_lines(rows: Sequence[Row]) -> list[str]:
 
 
 def report_page(rows: Sequence[Row]) -> str:
-    """The table, each seed's gold with its interval, and gold against KL."""
+    """The table, each seed's gold with its interval, and gold against KL, a dot for each policy."""
     intervals: list[tuple[str, Interval]] = [
         (f"{NAMES[row.method]}, seed {row.seed}", row.gold) for row in sorted(rows, key=lambda row: _place(row, rows))
     ]
     sft = [row.gold.value for row in rows if row.method == "sft"]
     lines = []
-    for number, seed in enumerate(dict.fromkeys(row.seed for row in rows)):
-        mine = sorted((row for row in rows if row.seed == seed and row.method != "best_of_n"), key=lambda row: row.kl)
+    for method, series in SERIES.items():
+        mine = [row for row in rows if row.method == method]
         x, y = [row.kl for row in mine], [row.gold.value for row in mine]
-        lines.append(Line(name=f"seed {seed}", x=x, y=y, series=1 + number % 3, dots=4))
+        if mine:
+            lines.append(Line(name=NAMES[method], x=x, y=y, series=series, dots=5, joined=False))
     kl = number_axis("KL to SFT, nats a reply", [value for line in lines for value in line.x])
     gold = number_axis("gold reward", [value for line in lines for value in line.y])
     parts = [
@@ -77,7 +79,7 @@ def report_page(rows: Sequence[Row]) -> str:
         html_table(HEADER, summary(rows)),
         "<h2>Gold reward of each seed, with 95 % intervals over messages</h2>",
         interval_chart("Gold reward", intervals, _mean(sft), shares=False),
-        "<h2>How far each policy moved</h2>",
+        "<h2>How far each policy moved, a dot a seed</h2>",
         line_chart("Gold reward against KL", kl, gold, lines),
     ]
     return page("Comparison", parts)

@@ -21,7 +21,7 @@ tokens come later: for that, k1 belongs into the rewards (`alignment.token_rewar
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Protocol, Self
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -62,34 +62,6 @@ def weighted_kl(policy_logps: Tensor, other_logps: Tensor, ratio: Tensor, estima
     """
     weight = ratio.detach() if estimator == "k2" else ratio
     return weight * token_kl(policy_logps, other_logps, estimator)
-
-
-class KlController(Protocol):
-    """Chooses the weight of the KL from one step to the next."""
-
-    @property
-    def beta(self) -> float:
-        """Weight of the KL, 0 or more."""
-        ...
-
-    def after(self, kl: float, count: int) -> Self:
-        """The controller of the next step."""
-        ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class FixedKl:
-    """The same weight throughout.
-
-    Attributes:
-        beta: weight of the KL, 0 or more.
-    """
-
-    beta: float
-
-    def after(self, kl: float, count: int) -> Self:
-        """Itself."""
-        return self
 
 
 @dataclass(frozen=True, kw_only=True)

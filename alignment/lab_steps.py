@@ -6,7 +6,6 @@ A step that is done is not done again; one that was stopped goes on where its ow
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -42,7 +41,7 @@ class Spent:
 
     Attributes:
         seconds: wall clock, over all its processes where it was stopped in between.
-        peak_mb: largest resident memory of the process, MiB.
+        peak_mb: largest resident memory of the process, MiB, as its run says.
         num_tokens: trained on or drawn, as its metrics count them.
     """
 
@@ -73,9 +72,13 @@ def run_step(step: Step, told: Callable[[str], None]) -> Spent:
     log = step.out.with_suffix(".log")
     start = time.perf_counter()
     with log.open("ab") as output:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
-        code, peak_mb = _wait(process)
-    spent = Spent(seconds=before + time.perf_counter() - start, peak_mb=peak_mb, num_tokens=_num_tokens(step.out))
+        code = _wait(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output))
+    peak_mb = read_status(step.out).get("peak_mb")
+    spent = Spent(
+        seconds=before + time.perf_counter() - start,
+        peak_mb=float(peak_mb) if isinstance(peak_mb, float | int) else 0.0,
+        num_tokens=_num_tokens(step.out),
+    )
     if step.out.is_dir():
         write_text(noted, json.dumps(asdict(spent)))
     if code:
@@ -84,16 +87,14 @@ def run_step(step: Step, told: Callable[[str], None]) -> Spent:
     return spent
 
 
-def _wait(process: subprocess.Popen[bytes]) -> tuple[int, float]:
-    """Exit code and peak memory; a process that is stopped with this one is waited for."""
+def _wait(process: subprocess.Popen[bytes]) -> int:
+    """Exit code; a process that is stopped with this one is waited for."""
     try:
-        _, status, usage = os.wait4(process.pid, 0)
+        return process.wait()
     except KeyboardInterrupt:
         process.send_signal(signal.SIGINT)
         process.wait()
         raise
-    process.returncode = os.waitstatus_to_exitcode(status)
-    return process.returncode, usage.ru_maxrss / 1024
 
 
 def _num_tokens(run_dir: Path) -> int:

@@ -95,43 +95,30 @@ def train_online(
 
     disable_progress_bar()
     if sharding.is_asked():
-        raise ValueError(
-            "the launcher asks for weights in parts: here every process holds all of them, start without it"
-        )
+        raise ValueError("the launcher asks for weights in parts, here every process holds all: start without that")
     tracker = open_tracker(config, run)
     config = in_world(config, interruption, progress)
     device = processes.join()
     sides = read_prompt_sides(config)
     if run:
         _tell(progress, sides)
-    positions = check_model(config.model)
-    room = (positions or 2**30) - config.max_new_tokens
-    if room < 1:
-        raise ValueError(f"max_new_tokens is {config.max_new_tokens}, the model takes {positions} tokens in all")
-    config_of_draws = replace(config, max_prompt_length=min(config.max_prompt_length, room))
-    tokenizer = prepare_tokenizer(config, Path(config.out), [])
-    policy = build_policy(config, tokenizer, max_length=config.max_prompt_length + config.max_new_tokens)
-    if not config.load_in_4bit:
-        policy.network.to(device)  # pyright: ignore[reportArgumentType]
-    processes.same_weights(policy.network.parameters())
-    forward = Forward(
-        network=policy.network, packed=policy.packed, token_budget=config.token_budget, precision=config.precision
-    )
-    reference = LiveReference(policy, forward) if needs_reference or config.kl_every else None
-    rate = LEARNING_RATES.peak(config, policy.network.num_parameters())
-    algorithm, update = build(Parts(policy=policy, forward=forward, reference=reference, learning_rate=rate))
+    config = within_positions(config)
+    parts = load_parts(config, device, needs_reference=needs_reference)
+    policy = parts.policy
+    algorithm, update = build(parts)
     processes.same_weights(algorithm.carried.parameters())
     with ExitStack() as stack:
-        rewards = stack.enter_context(load_rewards(config, policy_tokenizer=tokenizer))
+        rewards = stack.enter_context(load_rewards(config, policy_tokenizer=policy.tokenizer))
         audit_rewards = None
         if config.audit_reward:
             options = RewardOptions(reward=config.audit_reward, reward_timeout_s=config.reward_timeout_s)
-            audit_rewards = stack.enter_context(load_rewards(options, policy_tokenizer=tokenizer))
-        collector = Collector(policy, sides.train, rewards, config_of_draws)
+            audit_rewards = stack.enter_context(load_rewards(options, policy_tokenizer=policy.tokenizer))
+        collector = Collector(policy, sides.train, rewards, config)
         if run and collector.num_cut:
-            logger.warning("%d prompts are cut to their last %d tokens", collector.num_cut, room)
-        audited = Collector(policy, sides.held_out, rewards, config_of_draws)
-        audit = Audit(config_of_draws, audited, audit_rewards, update, reference, run.dir if run else None)
+            logger.warning("%d prompts are cut to their last %d tokens", collector.num_cut, config.max_prompt_length)
+        audited = Collector(policy, sides.held_out, rewards, config)
+        audit = Audit(config, audited, audit_rewards, update, parts.reference, run.dir if run else None)
+        rate = parts.learning_rate
         loop = OnlineLoop(config, run, collector, audit, algorithm, update, tracker, progress, learning_rate=rate)
         with interruption.patient():
             ended = loop.run_steps(lambda: interruption.asked)
@@ -146,6 +133,37 @@ def train_online(
     push_to_hub(config, run.dir)
     loop.checkpoint.remove()
     return results
+
+
+def within_positions(config: Config) -> Config:
+    """The configuration with prompts short enough for the model's positions.
+
+    Raises:
+        ValueError: if the model cannot be read, or its positions leave no room for a prompt.
+    """
+    positions = check_model(config.model)
+    room = (positions or 2**30) - config.max_new_tokens
+    if room < 1:
+        raise ValueError(f"max_new_tokens is {config.max_new_tokens}, the model takes {positions} tokens in all")
+    return replace(config, max_prompt_length=min(config.max_prompt_length, room))
+
+
+def load_parts(config: OnlineConfig, device: torch.device, *, needs_reference: bool) -> Parts:
+    """The policy on its device, and what goes with it."""
+    tokenizer = prepare_tokenizer(config, Path(config.out), [])
+    policy = build_policy(config, tokenizer, max_length=config.max_prompt_length + config.max_new_tokens)
+    if not config.load_in_4bit:
+        policy.network.to(device)  # pyright: ignore[reportArgumentType]
+    processes.same_weights(policy.network.parameters())
+    forward = Forward(
+        network=policy.network, packed=policy.packed, token_budget=config.token_budget, precision=config.precision
+    )
+    return Parts(
+        policy=policy,
+        forward=forward,
+        reference=LiveReference(policy, forward) if needs_reference or config.kl_every else None,
+        learning_rate=LEARNING_RATES.peak(config, policy.network.num_parameters()),
+    )
 
 
 def in_world(config: Config, interruption: Interruption, progress: Progress) -> Config:

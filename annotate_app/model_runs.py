@@ -14,8 +14,7 @@ from alignment.alarms import Alarm, read_alarms
 from annotate_app.access import Actor
 from annotate_app.store.jobs import ENDED, Job
 from annotate_app.store.store import Store
-from annotate_app.training_plan import MODEL
-from annotate_app.trainings import EVALUATION, KIND, PLAN
+from annotate_app.trainings import EVALUATION, KIND, MODEL, PLAN
 from rewardkit.card import CARD_FILE
 from rewardkit.runs import read_metrics, read_status
 

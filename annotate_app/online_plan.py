@@ -107,13 +107,13 @@ class OnlinePlan:
         """The folder of a reward model for the report, that of audits first; empty for none."""
         return next((spec.target for spec in self.sources[::-1] if spec.kind == "model"), "")
 
-    @property
-    def title(self) -> str:
-        """For people: what is trained, how, and by what it is rewarded."""
+    def title(self, runs: Mapping[str, str]) -> str:
+        """For people: what is trained, how, and by what it is rewarded; `runs` names models by their folders."""
         loss = self.loss if self.trains == "grpo" and self.loss != "grpo" else ""
         by = self.sources[0]
-        reward = "by a reward model" if by.kind == "model" else f"by {by.name}"[:80]
-        return ", ".join(filter(None, (self.trains.upper(), model_name(self.model), self.mode, loss, reward)))
+        name = runs.get(by.target) or (model_name(by.target) if by.kind == "model" else by.name[:80])
+        model = runs.get(self.model) or model_name(self.model)
+        return ", ".join(filter(None, (self.trains.upper(), model, self.mode, loss, f"by {name}")))
 
     def config(self, out: Path, data: Path) -> OnlineConfig:
         """The configuration that the training's command reads; ValueError from its own checks."""

@@ -5,6 +5,7 @@ Where a training reads and writes is the app's to say, so those options are refu
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import MISSING, Field, fields
 from typing import Any, Literal, get_args, get_type_hints
 
@@ -46,9 +47,9 @@ def kept_options(trains: Trains) -> tuple[str, ...]:
     return (*_places(trains), *chosen)
 
 
-def check_advanced(names: object, trains: Trains) -> None:
+def check_advanced(names: Iterable[str], trains: Trains) -> None:
     """Raises ValueError for the first option that is not for the text."""
-    for name in names:  # type: ignore[attr-defined]
+    for name in names:
         if name in kept_options(trains):
             raise ValueError(_refusal(name, trains))
 

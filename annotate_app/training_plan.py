@@ -25,9 +25,6 @@ HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 NEEDED = {"torch": "torch", "transformers": "transformers", "scikit-learn": "sklearn"}
 INSTALL = 'pip install "tiebreak[train]"'
 
-MODEL = "model"
-"""The folder of a run directory that the model ends up in."""
-
 Teaches = Literal["overall", "all", "criterion"]
 Plan = TypeVar("Plan")
 
@@ -96,13 +93,12 @@ class TrainingPlan:
             values |= {"loss": self.loss, "beta": self.beta or None}
         return config_of(self.trains)(**values)
 
-    @property
-    def title(self) -> str:
-        """For people: what is trained, how, and on what."""
+    def title(self, runs: Mapping[str, str]) -> str:
+        """For people: what is trained, how, and on what; `runs` names models by their folders."""
         what = self.criterion if self.teaches == "criterion" else {"overall": "", "all": "all criteria"}[self.teaches]
         kind = "" if self.trains == "reward" else self.trains.upper()
         loss = self.loss if self.trains == "dpo" and self.loss != "sigmoid" else ""
-        title = ", ".join(filter(None, (kind, model_name(self.model), self.mode, loss, what)))
+        title = ", ".join(filter(None, (kind, runs.get(self.model) or model_name(self.model), self.mode, loss, what)))
         return f"{title} x{self.ensemble}" if self.ensemble > 1 else title
 
     def text(self) -> str:
@@ -135,9 +131,9 @@ def read_fields(cls: type[Plan], text: str) -> Plan:
 
 
 def model_name(model: str) -> str:
-    """For people: a folder's name, with the one around it where the app gave every model the same."""
+    """For people: a folder's name, with the one around it where that is what tells models apart."""
     path = Path(model)
-    return (f"{path.parent.name}/{path.name}" if path.name == MODEL else path.name)[:80]
+    return (f"{path.parent.name}/{path.name}" if path.name == "model" else path.name)[:80]
 
 
 def check_model(given: str) -> str:

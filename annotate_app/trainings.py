@@ -31,7 +31,7 @@ from annotate_app.online_plan import OnlinePlan, read_plan
 from annotate_app.prompt_snapshot import take_prompts
 from annotate_app.store.jobs import ENDED, Job
 from annotate_app.store.store import Store
-from annotate_app.training_plan import INSTALL, MODEL, PRESETS, TrainingPlan, missing_packages
+from annotate_app.training_plan import INSTALL, PRESETS, TrainingPlan, missing_packages
 from rewardkit.criteria import criterion_targets
 from rewardkit.data import Preference
 from rewardkit.files import read_rows
@@ -41,7 +41,7 @@ from rewardkit.writing import write_rows
 
 logger = logging.getLogger(__name__)
 KIND = "train"
-PLAN, DATA, CONFIG, EVALUATION = "training.yaml", "data", "train.yaml", "evaluation"
+PLAN, DATA, CONFIG, MODEL, EVALUATION = "training.yaml", "data", "train.yaml", "model", "evaluation"
 STEPS = ("exporting", "training", "evaluating")
 SPLITS = ("train", "validation", "test")
 NUM_EVALUATED, EVALUATED_TOKENS = 50, 128  # prompts that a policy answers for its report, and tokens of an answer
@@ -61,6 +61,8 @@ def start(store: Store, actor: Actor, plan: TrainingPlan | OnlinePlan, *, prompt
     if missing := missing_packages(plan.model):
         raise ValueError(f"{plan.model} needs {' and '.join(missing)}: {INSTALL}")
     project = store.projects.get(actor, plan.project)
+    trained = (job for job in store.jobs.list(actor, project.id, limit=1000) if job.kind == KIND)
+    runs = {str(Path(job.run_dir) / MODEL): f"run {job.id}" for job in trained}
     files: dict[str, str | bytes] = {PLAN: plan.text()}
     if isinstance(plan, OnlinePlan) and plan.prompts and not plan.names_server_file:
         files[plan.prompts] = prompts
@@ -68,7 +70,7 @@ def start(store: Store, actor: Actor, plan: TrainingPlan | OnlinePlan, *, prompt
         store,
         actor,
         kind=KIND,
-        title=plan.title,
+        title=plan.title(runs),
         command=["annotate_app", "train"],
         project_id=project.id,
         files=files,

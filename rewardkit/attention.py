@@ -97,7 +97,7 @@ def register() -> None:
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
     ALL_ATTENTION_FUNCTIONS.register(NAME, _packed_attention)
-    ALL_MASK_ATTENTION_FUNCTIONS.register(NAME, _no_mask)
+    ALL_MASK_ATTENTION_FUNCTIONS.register(NAME, no_mask)
 
 
 def has_sliding_window(config: PretrainedConfig) -> bool:
@@ -108,7 +108,7 @@ def has_sliding_window(config: PretrainedConfig) -> bool:
     return bool(getattr(config, "sliding_window", None)) and getattr(config, "use_sliding_window", True)
 
 
-def _no_mask(*args: object, **kwargs: object) -> None:
+def no_mask(*args: object, **kwargs: object) -> None:
     """The mask is built from the current batch; transformers need not make one."""
 
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from rewardkit.allocator import keep_large_buffers
+from rewardkit.allocator import keep_large_buffers, peak_mb
 from rewardkit.interruption import Interruption
 from rewardkit.progress import Progress
 from rewardkit.runs import Run, read_status
@@ -78,6 +78,6 @@ def _execute(name: str, config: TrainingOptions, fit: Fit) -> int:
         run.status("cancelled")
         print(f"{name}: cancelled; continue with --resume --out {run.dir}", file=sys.stderr)
         return 1
-    run.status("done", results=dict(results))
+    run.status("done", results=dict(results), peak_mb=round(peak_mb(), 1))
     print(run.dir)
     return 0

@@ -33,15 +33,20 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 def preset_config(name: str, tokenizer: PreTrainedTokenizerBase, *, max_length: int = 2048) -> PretrainedConfig:
     """The configuration of a small Llama-style decoder for the given tokenizer; `name` is a key of PRESETS."""
+    ids: dict[str, Any] = {key: getattr(tokenizer, key) for key in ("pad_token_id", "eos_token_id", "bos_token_id")}
+    return preset_shape(name, vocab_size=len(tokenizer), max_length=max_length, **ids)
+
+
+def preset_shape(name: str, *, vocab_size: int, max_length: int = 2048, **ids: Any) -> PretrainedConfig:
+    """The configuration of a small Llama-style decoder; `name` is a key of PRESETS, `ids` are special tokens."""
     from transformers import LlamaConfig
 
     if name not in PRESETS:
         raise ValueError(f"model preset is {name!r}, allowed are {', '.join(PRESETS)}")
-    ids: dict[str, Any] = {key: getattr(tokenizer, key) for key in ("pad_token_id", "eos_token_id", "bos_token_id")}
     return LlamaConfig(
         **PRESETS[name],
         num_key_value_heads=PRESETS[name]["num_attention_heads"],
-        vocab_size=len(tokenizer),
+        vocab_size=vocab_size,
         max_position_embeddings=max_length,
         tie_word_embeddings=name == "tiny",
         **ids,

@@ -26,6 +26,7 @@ class Line:
     Attributes:
         series: its colour, numbered from 1; 0 is the grey of what is only there to compare with.
         dots: also draw the points; the number is their radius.
+        joined: draw the line itself; without it the points stand alone.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Line:
     series: int
     dashed: bool = False
     dots: float = 0
+    joined: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +86,8 @@ def line_chart(title: str, x: Axis, y: Axis, lines: Sequence[Line]) -> str:
         points = [(_along(x, a), _up(y, b)) for a, b in zip(line.x, line.y, strict=True) if math.isfinite(b)]
         dash = ' stroke-dasharray="5 4"' if line.dashed else ""
         path = " ".join(f"{a:.1f},{b:.1f}" for a, b in points)
-        parts.append(f'<polyline class="line s{line.series}" points="{path}"{dash}/>')
+        if line.joined:
+            parts.append(f'<polyline class="line s{line.series}" points="{path}"{dash}/>')
         parts += [
             f'<circle class="dot s{line.series}" cx="{a:.1f}" cy="{b:.1f}" r="{line.dots}"/>'
             for a, b in points

@@ -108,7 +108,9 @@ def test_package_files_hold_a_docstring_and_nothing_else(package: Path) -> None:
         "rewardkit.data, rewardkit.files, rewardkit.forms, rewardkit.simulation, rewardkit.acquisition",
         "alignment.__main__, alignment.config, alignment.loss_names, alignment.policy_data, alignment.commands.sft, "
         "alignment.reward_config, alignment.reward_model, alignment.rewards, alignment.online_config, "
-        "alignment.policy_gradient_names, alignment.simulated_world",
+        "alignment.policy_gradient_names, alignment.simulated_world, alignment.bon_config, alignment.plan_config, "
+        "alignment.best_of_n, alignment.chosen_rows, alignment.unfinished_rows, alignment.commands.bon, "
+        "alignment.commands.plan, alignment.commands.online_dpo",
         "alignment.alarms, alignment.watcher, alignment.refusals, alignment.completion_metrics",
         "annotate_app.__main__, annotate_app.server, annotate_app.agreement, annotate_app.store.store",
     ],

@@ -3,41 +3,54 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from alignment.lab_config import CompareConfig
+from alignment.lab_config import CompareConfig, LabConfig
 from rewardkit.commands.command import Command
 from rewardkit.execution import execute
 from rewardkit.interruption import Interruption
 from rewardkit.progress import Progress
-from rewardkit.runs import Run
+from rewardkit.runs import Run, write_text
+
+TABLE = "table.txt"
 
 
-def _compare(config: CompareConfig) -> int:
+def run_experiment(
+    name: str, config: LabConfig, experiment: Callable[[Progress, Path], tuple[Sequence[Any], Sequence[str]]]
+) -> int:
+    """Runs an experiment in its run directory, then prints its table, or its figures as JSON.
+
+    Args:
+        experiment: writes NAME.json and the report into the directory; returns what it found, and the table's lines.
+    """
+
+    def fit(run: Run | None, _interruption: Interruption, progress: Progress) -> Mapping[str, Any]:
+        assert run is not None
+        found, lines = experiment(progress, run.dir)
+        write_text(run.dir / TABLE, "\n".join(lines) + "\n")
+        return {"num_results": len(found)}
+
     with redirect_stdout(sys.stderr):
-        code = execute("alignment compare", config, partial(_fit, config))
+        code = execute(f"alignment {name}", config, fit)
     if code == 0:
-        text = (Path(config.out) / ("compare.json" if config.json else "table.txt")).read_text(encoding="utf-8")
+        text = (Path(config.out) / (f"{name}.json" if config.json else TABLE)).read_text(encoding="utf-8")
         print(text.rstrip())
     return code
 
 
-def _fit(
-    config: CompareConfig, run: Run | None, interruption: Interruption, progress: Progress
-) -> Mapping[str, Any] | None:
-    from alignment.compare import compare, write_comparison
-    from alignment.compare_report import screen_lines
-    from rewardkit.runs import write_text
+def _compare(config: CompareConfig) -> int:
+    def experiment(progress: Progress, out_dir: Path) -> tuple[Sequence[Any], Sequence[str]]:
+        from alignment.compare import compare, write_comparison
+        from alignment.compare_report import screen_lines
 
-    assert run is not None
-    found = compare(config, progress.say)
-    write_comparison(found, run.dir)
-    write_text(run.dir / "table.txt", "\n".join(screen_lines(found)) + "\n")
-    return {"num_rows": len(found)}
+        rows = compare(config, progress.say)
+        write_comparison(rows, out_dir)
+        return rows, screen_lines(rows)
+
+    return run_experiment("compare", config, experiment)
 
 
 COMMAND = Command(

@@ -20,14 +20,14 @@ CURVES: tuple[tuple[str, str, dict[str, str]], ...] = (
     (
         "reward",
         "Paid is what it learns from; without costs, and the members' mean, are before what is taken off for length "
-        "and the like, and for members that disagree. The audit is a judge it never learns from: where the others rise "
-        "and the audit does not, it has learned to please its reward.",
+        "and the like, and for members that disagree. Held out: the same of prompts it never trains on. The audit is a "
+        "judge it never learns from: where the rest rises and the audit does not, it has learned to please its reward.",
         {
             "reward/mean": "paid",
             "reward/penalised": "without costs",
             "reward/raw": "members' mean",
-            "audit/raw": "members' mean, held out",
-            "audit/reward": "audit, held out",
+            "audit/raw": "held out",
+            "audit/reward": "audit",
         },
     ),
     (

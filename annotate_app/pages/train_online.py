@@ -16,7 +16,7 @@ from annotate_app.pages.context import current_actor, current_store
 from annotate_app.pages.train_fields import MODES, OTHER, checked_model, draw_advanced, draw_error
 from annotate_app.pages.train_rewards import draw_audit, draw_reward
 from annotate_app.store.projects import Project
-from annotate_app.training_options import OnlineTrains
+from annotate_app.training_options import ONLINE, OnlineTrains
 from annotate_app.training_plan import modes_of
 from rewardkit.files import SUFFIXES
 from rewardkit.prompts import read_prompt_rows
@@ -71,7 +71,8 @@ def draw_online(project: Project, runs: list[ModelRun], trains: OnlineTrains) ->
 def draw_policy(runs: list[ModelRun], trains: OnlineTrains) -> str | None:
     """The policy to begin from, and how it is trained; its name, None while it is none."""
     left, middle, right = st.columns([4, 3, 2])
-    names = {str(run.model): f"Run {run.name}" for run in list_policies(runs)} | {OTHER: "A folder or a hub id"}
+    earlier = sorted(list_policies(runs), key=lambda run: run.trains in ONLINE)  # one begins from SFT or DPO
+    names = {str(run.model): f"Run {run.name}" for run in earlier} | {OTHER: "A folder or a hub id"}
     key = "train-policy-online"
     chosen = str(left.selectbox("Begins from", list(names), format_func=names.__getitem__, key=key))
     middle.selectbox("Trains", modes_of(chosen, trains), format_func=MODES.__getitem__, key="train-mode-online")

@@ -141,12 +141,11 @@ def test_without_a_model_it_works_in_the_simulated_world(
 def test_bad_input_is_one_line(
     folder: Path, policy_folders: tuple[Path, Path], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    for more, message in (
-        ({"max-new-tokens": 400}, "positions"),
-        ({"out": "rows.txt"}, "allowed are"),
-        ({"reward": f"{folder}/rewards.py:nothing"}, "nothing"),
+    for out, more, message in (
+        ("rows.jsonl", {"max-new-tokens": 400}, "positions"),
+        ("rows.txt", {}, "allowed are"),
+        ("rows.jsonl", {"reward": f"{folder}/rewards.py:nothing"}, "nothing"),
     ):
-        out = more.pop("out", "rows.jsonl")
         assert main(words(folder, policy_folders[0], out, **more)) in (1, 2)
         said = capfd.readouterr().err.splitlines()[-1]
         assert said.startswith("alignment bon: ")

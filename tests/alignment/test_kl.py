@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from alignment.advantages import generalised_advantages
-from alignment.kl import AdaptiveKl, FixedKl, KlController, exceeds_target, token_kl, weighted_kl
+from alignment.kl import AdaptiveKl, exceeds_target, token_kl, weighted_kl
 from alignment.policy_gradient import CompletionTokens, ppo_loss
 from alignment.policy_gradient_names import KlEstimatorName
 from alignment.sample_metrics import kl_tokens
@@ -170,15 +170,10 @@ def test_adaptive_kl_by_hand() -> None:
 
 def test_adaptive_kl_finds_the_weight_that_holds_the_target() -> None:
     """In a world where KL = 3 / beta, a target of 6 is held by beta = 1/2."""
-    state: KlController = AdaptiveKl(beta=5.0, target=6.0, horizon=1000.0)
+    state = AdaptiveKl(beta=5.0, target=6.0, horizon=1000.0)
     for _ in range(300):
         state = state.after(3.0 / state.beta, 100)
     assert state.beta == pytest.approx(0.5, rel=1e-3)
-
-
-def test_fixed_kl_stays() -> None:
-    state: KlController = FixedKl(beta=0.05)
-    assert state.after(100.0, 64) is state
 
 
 @pytest.mark.parametrize("name", ["beta", "target", "horizon"])

@@ -27,7 +27,8 @@ from alignment.group_advantages import group_advantages
 from alignment.importance import ImportanceLevel, importance_weights
 from alignment.policy_gradient import CompletionTokens, PolicyLoss, loss_total, policy_loss
 from alignment.policy_gradient_names import PolicyLossName, PolicyLossOptions, ScaleName
-from alignment.token_rewards import overlong_penalty
+from alignment.reward_source import RewardBatch
+from alignment.rewards import Terms
 
 pytestmark = [pytest.mark.bench, pytest.mark.filterwarnings("default")]  # their warnings are not ours to mend
 
@@ -300,8 +301,10 @@ def test_truncated_importance_weights(level: ImportanceLevel) -> None:
     assert 0 < float(ours.capped.mean()) < 1
 
 
-def test_overlong_penalty() -> None:
+def test_overlong_punishment_is_a_length_term() -> None:
     theirs = get_soft_overlong_punishment(max_completion_len=50, soft_punish_cache=20)
-    lengths = list(range(1, 60))
-    ours = overlong_penalty(torch.tensor(lengths), max_length=50, soft_length=20)
-    assert ours.tolist() == pytest.approx(theirs(completion_ids=[[0] * length for length in lengths]))
+    lengths = [1, 30, 31, 40, 49, 50]
+    texts = ["x"] * len(lengths)
+    batch = RewardBatch(prompts=[()] * 6, completions=texts, completion_ids=[(0,) * length for length in lengths])
+    ours = -Terms(length_penalty=1 / 20, length_free=30).of(batch)["length"]
+    assert ours.tolist() == pytest.approx(theirs(completion_ids=[[0] * length for length in lengths]), abs=1e-6)

@@ -45,6 +45,20 @@ def test_a_prompt_is_computed_once_where_memory_allows(rollouts: Rollouts) -> No
     assert sorted(micro.rows, key=hash) == sorted(rollouts.rows, key=hash)
 
 
+@pytest.mark.parametrize("token_budget", [1, 30, 4096])
+def test_pairs_stay_together_and_in_order(rollouts: Rollouts, token_budget: int) -> None:
+    pairs = {(3, 1), (8, 11), (19, 16), (13, 12)}
+    given = [number for pair in pairs for number in pair]
+    seen = []
+    for micro in rollouts.micro_batches(given, token_budget=token_budget, together=True):
+        assert all(len(row.branches) == 2 for row in micro.rows)
+        branches = [branch for row in micro.rows for branch in row.branches]
+        assert branches == [tokens_of(rollouts, number) for number in micro.branches.tolist()]
+        seen += [tuple(pair) for pair in micro.branches.view(-1, 2).tolist()]
+    assert len(seen) == 4
+    assert set(seen) == pairs
+
+
 def test_parts_and_their_sum(rollouts: Rollouts) -> None:
     part, rest = rollouts.take([3, 1]), rollouts.take([0])
     assert part.numbers == (3, 1)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from alignment.advantages import generalised_advantages
-from alignment.token_rewards import overlong_penalty, token_rewards
+from alignment.token_rewards import token_rewards
 
 
 def test_the_score_is_on_the_last_token_and_the_kl_on_all() -> None:
@@ -32,15 +32,3 @@ def test_no_gradient_passes() -> None:
 def test_a_completion_without_tokens_is_a_fault_of_ours() -> None:
     with pytest.raises(AssertionError, match="nowhere to put its score"):
         token_rewards(torch.ones(2), torch.zeros(1), torch.tensor([1, 0]), beta=1.0)
-
-
-def test_overlong_penalty_by_hand() -> None:
-    # limit 100, soft from 80: 80 -> 0, 85 -> -1/4, 100 -> -1, beyond -> -1
-    lengths = torch.tensor([1, 80, 85, 90, 100, 130])
-    assert overlong_penalty(lengths, max_length=100, soft_length=20).tolist() == [0.0, 0.0, -0.25, -0.5, -1.0, -1.0]
-
-
-@pytest.mark.parametrize("soft_length", [0, 101])
-def test_overlong_penalty_refuses(soft_length: int) -> None:
-    with pytest.raises(ValueError, match=f"soft_length is {soft_length}, allowed is 1 to max_length, 100"):
-        overlong_penalty(torch.tensor([1]), max_length=100, soft_length=soft_length)

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -24,7 +24,6 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from alignment import config as configs
 from alignment.__main__ import COMMAND_LINE, main
 from rewardkit.commands.command import field_meanings
 
@@ -99,7 +98,7 @@ def test_help_answers_within_a_second_without_torch() -> None:
         assert "holds it close" in done.stdout or command == "sft"
 
 
-@pytest.mark.parametrize("config", [c for c in vars(configs).values() if is_dataclass(c) and "Config" in c.__name__])
+@pytest.mark.parametrize("config", [COMMAND_LINE.command(room).config for room in COMMAND_LINE.rooms])
 def test_every_field_of_a_config_is_documented(config: type) -> None:
     assert field_meanings(config).keys() == {field.name for field in fields(config)}
 

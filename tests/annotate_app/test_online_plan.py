@@ -68,7 +68,9 @@ def test_a_reward_model_is_named_by_its_whole_path(tmp_path: Path, monkeypatch: 
         plan_of(reward="rm")
     plan = plan_of(reward=str(tmp_path / "rm"))
     assert plan.reward_model == str(tmp_path / "rm")
-    assert plan.title == "GRPO, m, full, by a reward model"
+    assert plan.title({}) == "GRPO, m, full, by rm"
+    assert plan.title({"/m": "run 1", plan.reward: "run 2"}) == "GRPO, run 1, full, by run 2"
+    assert plan_of(mode="lora", loss="dapo", reward="length:9").title({}) == "GRPO, m, lora, dapo, by length"
     audited = plan_of(reward=str(tmp_path), audit_reward=str(tmp_path / "rm"))
     assert audited.reward_model == str(tmp_path / "rm")  # the report asks the judge that was never trained on
     assert plan_of(reward="length:9").reward_model == ""

@@ -12,8 +12,12 @@ from pathlib import Path
 import pytest
 
 from annotate_app.access import AccessError, Actor
+from annotate_app.audit_rounds import list_rounds, send_round
 from annotate_app.demo import create_demo
+from annotate_app.design import Design
 from annotate_app.model_runs import calibration_rows, curve, differences, get_run, list_runs, model_files, summary_row
+from annotate_app.online_plan import OnlinePlan
+from annotate_app.pages.projects import OWN_RUBRIC
 from annotate_app.store.jobs import Job
 from annotate_app.store.store import Store
 from annotate_app.training_plan import TrainingPlan
@@ -167,9 +171,49 @@ def test_dpo_goes_on_from_what_sft_wrote_and_is_held_against_it(demo_store, carr
 
 
 @pytest.mark.slow
-def test_a_cancelled_training_leaves_a_checkpoint_and_goes_on_from_it(demo_store):
+def test_grpo_learns_from_a_check_and_its_audit_is_sent_to_people(demo_store, carried_out):
     pytest.importorskip("transformers")
-    job = start(demo_store, ADMIN, plan_of(demo_store, model="tiny", mode="full", advanced={"epochs": 30}))
+    policy = {"model": "tiny", "mode": "full", "advanced": {"max_steps": 2}}
+    sft = carried_out(start(demo_store, ADMIN, plan_of(demo_store, trains="sft", **policy)))
+    [project] = demo_store.projects.list(ADMIN)
+    plan = OnlinePlan(
+        project=project.name,
+        trains="grpo",
+        model=str(Path(sft.run_dir) / "model"),
+        reward="length:8",
+        audit_reward="regex:e",
+        max_steps=3,
+        prompts_per_step=2,
+        completions_per_prompt=2,
+        max_new_tokens=8,
+        audit_samples=2,
+        advanced={"audit_every": 3, "audit_prompts": 2, "sample_every": 2},
+    )
+    job = carried_out(start(demo_store, ADMIN, plan))
+    assert (job.state, job.message) == ("done", "")
+    run = get_run(demo_store, ADMIN, job.id)
+    assert run.has_model
+    assert run.report is not None
+    assert {*run.samples} == {1, 2, 3}
+    assert {"eval/raw", "eval/reward", "eval/kl"} <= {*run.results}
+    assert summary_row(run)["trains"] == "GRPO"
+    assert list_rounds(run) == {3: 2}
+    other = demo_store.projects.create(ADMIN, "blind", rubric_text=OWN_RUBRIC, design=Design())
+    sent = send_round(demo_store, ADMIN, job.id, 3, other.id)
+    assert sent.num_added + sent.num_left_out == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trains", ["reward", "grpo"])
+def test_a_cancelled_training_leaves_a_checkpoint_and_goes_on_from_it(demo_store, carried_out, trains):
+    pytest.importorskip("transformers")
+    plan: TrainingPlan | OnlinePlan = plan_of(demo_store, model="tiny", mode="full", advanced={"epochs": 30})
+    if trains == "grpo":
+        first = plan_of(demo_store, trains="sft", model="tiny", mode="full", advanced={"max_steps": 1})
+        model = Path(carried_out(start(demo_store, ADMIN, first)).run_dir) / "model"
+        few = {"max_steps": 5000, "prompts_per_step": 2, "completions_per_prompt": 2, "max_new_tokens": 8}
+        plan = OnlinePlan(project=plan.project, trains="grpo", model=str(model), reward="json", **few)
+    job = start(demo_store, ADMIN, plan)
     demo_store.jobs.claim()
     keeper = subprocess.Popen([sys.executable, "-m", "annotate_app.worker", str(job.id)], env=dict(os.environ))
     deadline = time.monotonic() + 120
@@ -195,7 +239,8 @@ def test_a_cancelled_training_leaves_a_checkpoint_and_goes_on_from_it(demo_store
         time.sleep(0.2)
     demo_store.jobs.cancel(ADMIN, second.id)
     keeper.wait(130)
-    assert [each.job.id for each in list_runs(demo_store, ADMIN, job.project_id)] == [second.id]
+    assert list_runs(demo_store, ADMIN, job.project_id)[0].job.id == second.id
+    assert get_run(demo_store, ADMIN, second.id).folder == run.folder
 
 
 def test_runs_are_compared_by_what_was_asked_differently(demo_store):

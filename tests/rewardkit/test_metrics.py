@@ -13,6 +13,7 @@ from sklearn.metrics import roc_auc_score
 from rewardkit.metrics import (
     auroc,
     bootstrap_interval,
+    bootstrap_intervals,
     brier_score,
     calibration_bins,
     correctness,
@@ -130,6 +131,15 @@ def test_a_weight_is_so_many_copies(rows: list[tuple[float, float, float]], time
     weighted = auroc(uncertainty, errors, np.full(len(errors), float(times)))
     copied = auroc(np.repeat(uncertainty, times), np.repeat(errors, times))
     assert weighted == pytest.approx(copied, nan_ok=True)
+
+
+def test_several_statistics_share_their_draws() -> None:
+    values = np.random.default_rng(0).normal(size=(30, 3))
+    prompt = np.arange(30)
+    together = bootstrap_intervals(lambda counts: counts @ values / 30, prompt, seed=4)
+    alone = [bootstrap_interval(lambda c, n=number: c @ values[:, n] / 30, prompt, seed=4) for number in range(3)]
+    for one, other in zip(together, alone, strict=True):
+        assert (one.value, one.low, one.high) == pytest.approx((other.value, other.low, other.high))
 
 
 def test_bootstrap_interval_of_a_mean_is_the_normal_ones() -> None:

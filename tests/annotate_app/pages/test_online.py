@@ -85,18 +85,19 @@ def online_run(store: Store, policy: Path, **values: object) -> Job:
 
 def test_grpo_is_queued_as_it_was_chosen(open_page: OpenPage, pages_store: Store, policy: Path) -> None:
     reward = reward_model(pages_store, 5)
+    online_run(pages_store, policy)  # newer, and yet what SFT made is offered first
     test = open_page("train")
     test.segmented_control(key="train-trains").set_value("grpo").run()
     assert test.selectbox(key="train-reward").value == str(reward)
     test.selectbox(key="train-penalty").set_value("uwo").run()
-    test.number_input(key="train-penalty-strength").set_value(0.5).run()
-    test.selectbox(key="train-grpo-loss").set_value("dr_grpo").run()
+    test.number_input(key="train-penalty-strength").set_value(0.5)
+    test.selectbox(key="train-grpo-loss").set_value("dr_grpo")
     for name, value in {"beta": 0.1, "max_steps": 7, "completions_per_prompt": 4, "learning_rate": 2e-5}.items():
-        test.number_input(key=f"train-grpo-{name}").set_value(value).run()
+        test.number_input(key=f"train-grpo-{name}").set_value(value)
     test.selectbox(key="train-audit").set_value("length").run()
     assert start_button(test).disabled  # how many words is not said yet
-    test.text_input(key="train-audit-length").set_value("30").run()
-    test.toggle(key="train-on-alarm").set_value(True).run()
+    test.text_input(key="train-audit-length").set_value("30")
+    test.toggle(key="train-on-alarm").set_value(True)
     test.text_area(key="train-advanced-grpo").set_value("temperature: 0.9\nstop: [END]").run()
     assert "Changed: temperature 0.9, stop ['END']" in texts(test)
     start_button(test).click().run()
@@ -149,7 +150,7 @@ def test_without_policy_or_reward_nothing_starts_and_what_to_do_is_said(open_pag
 def test_an_uploaded_file_of_prompts_goes_with_the_run(open_page: OpenPage, pages_store: Store, policy: Path) -> None:
     test = open_page("train")
     test.segmented_control(key="train-trains").set_value("grpo").run()
-    test.selectbox(key="train-reward").set_value("numeric").run()
+    test.selectbox(key="train-reward").set_value("numeric")
     test.selectbox(key="train-prompts").set_value("upload").run()
     assert start_button(test).disabled
     uploader = test.file_uploader(key="train-prompts-file")

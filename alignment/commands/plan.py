@@ -1,0 +1,92 @@
+"""`plan` tells what a training would take in memory and what fits, from a model's configuration alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from alignment.plan_config import PlanConfig
+from rewardkit.commands.command import Command
+
+if TYPE_CHECKING:
+    from alignment.memory_plan import MemoryPart, MemoryPlan
+
+NAME_WIDTH = 38
+
+
+def _plan(config: PlanConfig) -> int:
+    from alignment.memory_plan import plan_memory
+
+    plan = plan_memory(config)
+    if config.json:
+        found = {**asdict(config), **asdict(plan), "peak": plan.peak, "fits": plan.fits}
+        print(json.dumps(found, ensure_ascii=False, indent=1))
+        return 0
+    print("\n".join(_lines(config, plan)))
+    return 0
+
+
+def _lines(config: PlanConfig, plan: MemoryPlan) -> Iterator[str]:
+    each = "each holding all weights" if config.split == "none" else "weights in parts (FSDP2)"
+    gpus = "1 GPU" if config.gpus == 1 else f"{config.gpus} GPUs, {each},"
+    yield f"{config.method} of {config.model} on {gpus} of {config.memory:g} GiB"
+    trained = "" if plan.num_trained == plan.num_parameters else f", {plan.num_trained:,} of them trained"
+    yield f"{plan.num_parameters:,} parameters{trained}"
+    yield from (f"  {model}" for model in plan.models)
+    learned, drawn = plan.token_budget or plan.least, plan.draw_budget or plan.least_drawn
+    yield from _table("GiB on each GPU, all the time", plan.standing)
+    yield from _table(f"besides, learning from {learned:,} tokens at once", plan.training)
+    if plan.drawing:
+        yield from _table(f"or drawing {drawn:,} tokens at once, gradients freed", plan.drawing)
+    yield ""
+    usable = f"of {_gib(plan.limit)} that may be used ({config.margin:.0%} left free)"
+    yield f"{'peak':<{NAME_WIDTH}}{_gib(plan.peak):>9}  {usable}"
+    yield "~ is an estimate, all else is counted; what the driver takes and gaps between buffers are not in it"
+    yield from _conclusion(config, plan)
+
+
+def _table(title: str, parts: Sequence[MemoryPart]) -> Iterator[str]:
+    yield ""
+    yield title
+    for part in parts:
+        if not part.num_bytes:
+            continue
+        yield f"  {part.name:<{NAME_WIDTH - 2}}{_gib(part.num_bytes):>9}{'' if part.exact else ' ~'}"
+
+
+def _conclusion(config: PlanConfig, plan: MemoryPlan) -> Iterator[str]:
+    if not plan.packed:
+        yield "it attends in a sliding window: rows run padded, with the prompt before each completion"
+    if not plan.fits:
+        drawn = f", drawing {plan.least_drawn:,}" if plan.least_drawn else ""
+        yield f"does not fit: learning takes {plan.least:,} tokens at once or more{drawn}; {_advice(config)}"
+        return
+    on_each = " on each GPU" if config.gpus > 1 else ""
+    learned = f"{plan.rows:,} usual prompts with their completions" if plan.rows else "part of a group"
+    yield f"fits: --token-budget {plan.token_budget} ({learned} at once{on_each})"
+    if plan.draw_budget:
+        drawn = f"{plan.groups:,} usual prompts with their groups"
+        yield f"      --draw-budget {plan.draw_budget} ({drawn} at once{on_each})"
+    step = "batch_size" if config.is_offline else "prompts_per_step"
+    yield f"{step} is free: gradients add up over micro-batches, more rows a step cost time, not memory"
+
+
+def _advice(config: PlanConfig) -> str:
+    """What would take less."""
+    ways = []
+    if not config.lora:
+        ways.append("lora")
+    if not config.gradient_checkpointing:
+        ways.append("gradient_checkpointing")
+    if config.is_offline and config.split == "none":
+        ways.append("split fsdp2 over several gpus")
+    return f"try {', '.join(ways)}" if ways else "take larger GPUs, or a smaller model"
+
+
+def _gib(num_bytes: int) -> str:
+    return f"{num_bytes / 2**30:,.2f}" if num_bytes >= 2**30 / 100 else f"{num_bytes / 2**30:,.4f}"
+
+
+COMMAND = Command(help="what a training takes in memory, and what fits", config=PlanConfig, run=_plan)

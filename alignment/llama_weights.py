@@ -1,8 +1,7 @@
 """The weights of a Llama-shaped decoder as its own decode loop reads them (`alignment.llama_decoding`).
 
-Llama-shaped: RMS norm, rotary attention, RMS norm, gated MLP, each half added to its input; biases, grouped key heads
-and norms of queries and keys as they come (Llama, Mistral, Qwen2, Qwen3). It is recognised by its modules, and whether
-it really computes that is tried afterwards (`alignment.engine`).
+It is recognised by its modules (`rewardkit.llama_shape`), and whether it really computes that is tried afterwards
+(`alignment.engine`).
 
 Matrices that read the same input stand side by side in one, transposed: products with few rows are a third faster so
 on a CPU. LoRA adapters are folded in, W + scale B A. So these are copies: as much memory as the layers and the head
@@ -18,19 +17,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from rewardkit.model import has_sliding_window
-from rewardkit.sharding import is_part
+from rewardkit.llama_shape import base_and_adapters, check_shape, norm_eps
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 # Rotary frequencies that change with the length, which a few small prompts do not show.
 LENGTH_DEPENDENT_ROTARY = ("dynamic", "longrope")
-PARTS = {
-    "layer": {"self_attn", "mlp", "input_layernorm", "post_attention_layernorm"},
-    "attention": {"q_proj", "k_proj", "v_proj", "o_proj", "q_norm", "k_norm"},
-    "MLP": {"gate_proj", "up_proj", "down_proj", "act_fn"},
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,10 +106,10 @@ def read_weights(model: PreTrainedModel, dtype: torch.dtype) -> LlamaWeights:
     Raises:
         ValueError: with the reason, if it has another shape.
     """
+    check_shape(model)
     trunk: Any = model.base_model
-    if any(is_part(parameter) for parameter in model.parameters()):
-        raise ValueError("its weights lie in parts")
-    _check_trunk(model, trunk)
+    if (kind := getattr(trunk.rotary_emb, "rope_type", None)) in LENGTH_DEPENDENT_ROTARY:
+        raise ValueError(f"its rotary frequencies are {kind}")
     first = trunk.layers[0].self_attn
     head_dim = first.head_dim
     rows = [weight_and_bias(getattr(first, name))[0].shape[0] for name in ("q_proj", "k_proj")]
@@ -137,36 +130,6 @@ def read_weights(model: PreTrainedModel, dtype: torch.dtype) -> LlamaWeights:
     return weights
 
 
-def _check_trunk(model: PreTrainedModel, trunk: Any) -> None:
-    missing = [name for name in ("embed_tokens", "layers", "norm", "rotary_emb") if not hasattr(trunk, name)]
-    if missing:
-        raise ValueError(f"it has no {missing[0]}")
-    if type(trunk.embed_tokens) is not nn.Embedding:
-        raise ValueError(f"its embedding is a {type(trunk.embed_tokens).__name__}")
-    if has_sliding_window(model.config):
-        raise ValueError("it attends in a sliding window")
-    devices = {parameter.device for parameter in model.parameters()}
-    if len(devices) > 1 or next(iter(devices)).type == "meta":
-        raise ValueError("its weights are not on one device")
-    for layer in trunk.layers:
-        _check_parts("layer", layer)
-        _check_parts("attention", layer.self_attn)
-        _check_parts("MLP", layer.mlp)
-    kind = getattr(trunk.rotary_emb, "rope_type", None)
-    if kind in LENGTH_DEPENDENT_ROTARY:
-        raise ValueError(f"its rotary frequencies are {kind}")
-    frequencies = getattr(trunk.rotary_emb, "inv_freq", None)
-    head_dim = getattr(trunk.layers[0].self_attn, "head_dim", None)
-    if frequencies is None or head_dim is None or 2 * len(frequencies) != head_dim:
-        raise ValueError("its rotation is not of whole heads")
-
-
-def _check_parts(kind: str, module: nn.Module) -> None:
-    others = {name for name, _ in module.named_children()} - PARTS[kind]
-    if others:
-        raise ValueError(f"its {kind} has a part {min(others)}")
-
-
 def _layer(layer: Any, dtype: torch.dtype) -> Layer:
     attention, mlp = layer.self_attn, layer.mlp
     return Layer(
@@ -184,10 +147,7 @@ def _layer(layer: Any, dtype: torch.dtype) -> Layer:
 
 
 def _norm(module: nn.Module, dtype: torch.dtype) -> Norm:
-    eps = getattr(module, "variance_epsilon", getattr(module, "eps", None))
-    if eps is None or [name for name, _ in module.named_parameters()] != ["weight"]:
-        raise ValueError(f"its norm is a {type(module).__name__}")
-    return Norm(weight=module.weight.detach().to(dtype), eps=eps)  # pyright: ignore
+    return Norm(weight=module.weight.detach().to(dtype), eps=norm_eps(module))  # pyright: ignore
 
 
 def _map(modules: Sequence[Any], dtype: torch.dtype) -> Map:
@@ -203,19 +163,8 @@ def _map(modules: Sequence[Any], dtype: torch.dtype) -> Map:
 
 def weight_and_bias(module: Any) -> tuple[Tensor, Tensor | None]:
     """Of a linear layer; of one with LoRA adapters, those that are active folded in, out of place."""
-    if type(module) is nn.Linear:
-        return module.weight, module.bias
-    base = getattr(module, "base_layer", None)
-    if type(base) is not nn.Linear or not hasattr(module, "lora_A"):
-        raise ValueError(f"it has a linear layer of type {type(module).__name__}")
+    base, adapters = base_and_adapters(module)
     weight = base.weight
-    if module.disable_adapters or module.merged:
-        if module.disable_adapters and module.merged:
-            raise ValueError("its adapters are merged and off")
-        return weight, base.bias
-    for name in module.active_adapters:
-        if name in module.lora_A:
-            if name in module.lora_variant or module.lora_bias.get(name):
-                raise ValueError("its adapters are no plain LoRA")
-            weight = weight + module.get_delta_weight(name)
+    for name in adapters:
+        weight = weight + module.get_delta_weight(name)
     return weight, base.bias

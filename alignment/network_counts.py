@@ -19,8 +19,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from alignment.llama_weights import read_weights
 from rewardkit import attention
 from rewardkit.adapters import linear_layers
+from rewardkit.attention import has_sliding_window
 from rewardkit.batch import Branched, pack
-from rewardkit.model import has_sliding_window, recompute_activations, switch_off_dropout
+from rewardkit.model import recompute_activations, switch_off_dropout
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel

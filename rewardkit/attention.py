@@ -22,6 +22,7 @@ from rewardkit.batch import Branched, PackedBatch
 
 if TYPE_CHECKING:
     from torch.nn.attention.flex_attention import BlockMask
+    from transformers import PretrainedConfig
 
 NAME = "tiebreak_packed"
 # Longest row of a CPU that is attended by explicit bf16 products, which keep (heads, L, L) probabilities for backward.
@@ -97,6 +98,14 @@ def register() -> None:
 
     ALL_ATTENTION_FUNCTIONS.register(NAME, _packed_attention)
     ALL_MASK_ATTENTION_FUNCTIONS.register(NAME, no_mask)
+
+
+def has_sliding_window(config: PretrainedConfig) -> bool:
+    """Whether any layer attends in a sliding window, which packed rows do not know."""
+    layers = getattr(config, "layer_types", None)
+    if layers is not None:
+        return "sliding_attention" in layers
+    return bool(getattr(config, "sliding_window", None)) and getattr(config, "use_sliding_window", True)
 
 
 def no_mask(*args: object, **kwargs: object) -> None:

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from rewardkit import attention
-from rewardkit.batch import Branched, PackedBatch, pack, pad
-from rewardkit.model import has_sliding_window
+from rewardkit.batch import Branched, pack, pad
+from rewardkit.llama_trunk import packed_states, try_steps
 from rewardkit.vocabulary_head import BLOCK, LogitForm, token_logps
 
 if TYPE_CHECKING:
@@ -109,8 +109,7 @@ def completion_logps(
         keep = keep.cpu()
         index, targets, branch = index[keep], targets[keep], branch[keep]
     lengths = torch.bincount(branch, minlength=sum(len(row.branches) for row in rows))
-    states = _packed_states(model, batch) if packed else _padded_states(model, rows)
-    states = states[index.to(states.device)]
+    states = packed_states(model, batch, index) if packed else _padded_states(model, rows, index)
     found = token_logps(
         states,
         _head_of(model),
@@ -140,9 +139,9 @@ def completion_states(model: PreTrainedModel, rows: Sequence[Branched], *, packe
         ValueError: if a prompt is empty.
     """
     batch = pack(rows)
-    states = _packed_states(model, batch) if packed else _padded_states(model, rows)
-    index = batch.completion_index if packed else _padded_index(rows)
-    return states[index.to(states.device)]
+    if packed:
+        return packed_states(model, batch, batch.completion_index)
+    return _padded_states(model, rows, _padded_index(rows))
 
 
 def _without_wrapper(policy: PreTrainedModel | PeftModel) -> PreTrainedModel:
@@ -174,23 +173,14 @@ def _input_device(model: PreTrainedModel) -> torch.device:
     return next(model.get_input_embeddings().parameters()).device
 
 
-def _packed_states(model: PreTrainedModel, batch: PackedBatch) -> Tensor:
-    """(T, h) last hidden states of the packed rows."""
-    assert model.config._attn_implementation == attention.NAME, "rows would see each other"
-    device = _input_device(model)
-    with attention.packed_rows(batch):
-        return model.base_model(
-            input_ids=batch.input_ids.to(device), position_ids=batch.position_ids.to(device), use_cache=False
-        ).last_hidden_state[0]
-
-
-def _padded_states(model: PreTrainedModel, rows: Sequence[Branched]) -> Tensor:
-    """(S L, h) last hidden states of the full sequences, right-padded to L."""
+def _padded_states(model: PreTrainedModel, rows: Sequence[Branched], index: Tensor) -> Tensor:
+    """(C, h) last hidden states of the full sequences, right-padded to L, at places in S L."""
     padded = pad(rows, model.config.pad_token_id or 0)
     device = _input_device(model)
-    return model.base_model(
+    states = model.base_model(
         input_ids=padded.input_ids.to(device), attention_mask=padded.attention_mask.to(device), use_cache=False
     ).last_hidden_state.flatten(0, 1)
+    return states[index.to(device)]
 
 
 def _padded_index(rows: Sequence[Branched]) -> Tensor:
@@ -234,9 +224,10 @@ def can_pack_policy(policy: PreTrainedModel | PeftModel) -> bool:
     if not _close(expected, own, tolerance):
         raise ValueError(f"{type(model).__name__} changes its logits in a way that is not known here")
     try:
-        if has_sliding_window(model.config):
+        if attention.has_sliding_window(model.config):
             raise ValueError("it attends in a sliding window")
         model.set_attn_implementation(attention.NAME)
+        try_steps(model, pack(rows))
         if not _close(completion_logps(policy, rows, packed=True).token_logps, expected, tolerance):
             raise ValueError("packed log-probabilities differ from padded ones")
     except (ValueError, TypeError, LookupError, AttributeError) as reason:

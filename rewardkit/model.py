@@ -19,6 +19,7 @@ from torch import Tensor
 
 from rewardkit import attention
 from rewardkit.batch import Branched, pack, pad
+from rewardkit.llama_trunk import packed_states, try_steps
 
 if TYPE_CHECKING:
     from transformers import BitsAndBytesConfig, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -89,14 +90,8 @@ class RewardScorer(torch.nn.Module):
 
 def packed_features(classifier: PreTrainedModel, rows: Sequence[Branched]) -> Tensor:
     """(S, h) features with every prompt computed once and no padding."""
-    assert classifier.config._attn_implementation == attention.NAME, "rows would see each other"
     batch = pack(rows)
-    device = classifier.device
-    with attention.packed_rows(batch):
-        states = classifier.base_model(
-            input_ids=batch.input_ids.to(device), position_ids=batch.position_ids.to(device), use_cache=False
-        ).last_hidden_state[0]
-    return states[batch.last_index.to(device)]
+    return packed_states(classifier, batch, batch.last_index)
 
 
 def padded_features(classifier: PreTrainedModel, rows: Sequence[Branched]) -> Tensor:
@@ -204,11 +199,12 @@ def can_pack(classifier: PreTrainedModel, tolerance: float = 1e-3) -> bool:
         Branched(prompt=(9, 8), branches=((7,), (6, 5))),
     ]
     try:
-        if has_sliding_window(classifier.config):
+        if attention.has_sliding_window(classifier.config):
             raise ValueError("it attends in a sliding window")
         classifier.set_attn_implementation("sdpa")
         expected = padded_features(classifier, rows).float()
         classifier.set_attn_implementation(attention.NAME)
+        try_steps(classifier, pack(rows))
         difference = (packed_features(classifier, rows).float() - expected).abs().max()
         if difference > tolerance * max(1.0, float(expected.abs().max())):
             raise ValueError(f"packed features differ from padded ones by {float(difference):.2g}")
@@ -217,11 +213,3 @@ def can_pack(classifier: PreTrainedModel, tolerance: float = 1e-3) -> bool:
         classifier.set_attn_implementation("sdpa")
         return False
     return True
-
-
-def has_sliding_window(config: PretrainedConfig) -> bool:
-    """Whether any layer attends in a sliding window, which packed rows do not know."""
-    layers = getattr(config, "layer_types", None)
-    if layers is not None:
-        return "sliding_attention" in layers
-    return bool(getattr(config, "sliding_window", None)) and getattr(config, "use_sliding_window", True)

@@ -5,6 +5,7 @@ Run by torch's launcher with a folder, into which the first process writes NAME.
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -68,9 +69,11 @@ def rows() -> PolicyRows:
 
 
 def forward_of(name: str) -> Forward:
-    """In float64, so that what differs is not rounding."""
+    """In float64, and by transformers' modules as weights in parts run, so that what differs is not rounding."""
     network = make_network(NETWORKS[name], seed=0).double()
-    return Forward(network=network, packed=can_pack_policy(network), token_budget=12, precision="fp32")
+    packed = can_pack_policy(network)
+    network.takes_own_steps = False
+    return Forward(network=network, packed=packed, token_budget=12, precision="fp32")
 
 
 def held_bytes(forward: Forward, optimizer: torch.optim.Optimizer) -> int:
@@ -129,6 +132,7 @@ def main(folder: Path) -> None:
         if rank == 0:
             torch.save(found | {"held by process": held, "shares by process": shares}, folder / f"{name}.pt")
     processes.leave()
+    os._exit(0)  # as `rewardkit.execution` ends one of several processes
 
 
 if __name__ == "__main__":

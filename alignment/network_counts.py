@@ -2,7 +2,9 @@
 
 The network of a configuration is built of torch's fake tensors and run once or twice, so that every architecture counts
 as it is. Attention is a stand-in that keeps what fused kernels keep: queries, keys, values, its output, and a sum for
-each query. What the vocabulary head keeps is in `alignment.memory_plan`: it works in blocks of its own.
+each query. What the vocabulary head keeps is in `alignment.memory_plan`: it works in blocks of its own. Llama-shaped
+models run by steps of our own (`rewardkit.llama_trunk`), which keep up to a quarter less: what is counted is on the
+safe side there.
 """
 
 from __future__ import annotations

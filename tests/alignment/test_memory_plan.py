@@ -58,8 +58,10 @@ def config_of(**more: Any) -> PlanConfig:
 
 
 def real_network(name: str, *, lora: bool = False, gradient_checkpointing: bool = False) -> Any:
+    """One that runs by transformers' modules, which is what is counted."""
     network = make_network(CONFIGS[name](), seed=0)
     assert can_pack_policy(network)
+    network.takes_own_steps = False
     if lora:
         pytest.importorskip("peft")
         adapt(network, rank=4, num_layers=0, seed=0, task="CAUSAL_LM")
@@ -118,6 +120,15 @@ def test_what_backward_keeps_is_what_is_counted(
     kept, _ = head_bytes(config, counts, COMPLETION)
     planned = counts.kept_once + counts.kept_per_token * TOKENS + kept
     assert planned == pytest.approx(measured, rel=0.03)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_steps_of_our_own_keep_less_than_is_counted(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attention, "LONGEST_PRODUCT", 0)
+    network = real_network("llama")
+    by_modules = kept_bytes(network, precision)
+    network.takes_own_steps = True
+    assert 0.6 * by_modules < kept_bytes(network, precision) < by_modules
 
 
 def peak_of(work: Callable[[], object]) -> int:

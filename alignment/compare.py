@@ -80,7 +80,7 @@ def compare_seed(config: CompareConfig, seed: int, told: Callable[[str], None]) 
     spent = {
         step.out.name: run_step(step, told)
         for step in steps_of(config, seed, folder, files)
-        if step.out.name in ("sft", "reward") or step.out.name in config.methods
+        if step.out.name in ("sft", "reward") or step.out.name in config.chosen
     }
     told("held-out messages are answered")
     prompts = read_prompts(files.held_out).rows
@@ -88,9 +88,9 @@ def compare_seed(config: CompareConfig, seed: int, told: Callable[[str], None]) 
     reference = load_policy(str(folder / "sft"))
     base = draw_replies(reference, prompts, n=max(NUM_SAMPLES, config.n), seed=seed).worth(None, reward_fn)
     rows = [row_of("sft", seed, base, base, spent["sft"])]
-    if "best_of_n" in config.methods:
+    if "best_of_n" in config.chosen:
         rows.append(best_of_n_row(config, seed, base, rows[0]))
-    for method in config.methods:
+    for method in config.chosen:
         if method in ("dpo", "ppo", "grpo"):
             policy = load_policy(str(folder / method))
             worth = draw_replies(policy, prompts, n=NUM_SAMPLES, seed=seed).worth(reference, reward_fn)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -53,14 +54,14 @@ class CompareConfig(LabConfig):
     """The same data through several ways of aligning a policy, side by side.
 
     Attributes:
-        methods: sft, best_of_n, dpo, ppo, grpo; given repeatedly, only these. SFT, on which all stand, is always there.
+        methods: best_of_n, dpo, ppo, grpo; given repeatedly, only these; all where none is given. SFT is always there.
         n: completions that best-of-n chooses from.
         penalty: conservative rule of the ensemble's rewards for PPO, GRPO and best-of-n.
         beta: of DPO.
         kl_weight: of the KL to the SFT policy for PPO and GRPO.
     """
 
-    methods: list[Method] = field(default_factory=lambda: list(METHODS), metadata={"repeated": True})
+    methods: list[Method] = field(default_factory=list, metadata={"repeated": True})
     n: int = 16
     penalty: Literal["mean", "wco", "uwo", "entropic"] = "mean"
     beta: float = 0.3
@@ -72,21 +73,28 @@ class CompareConfig(LabConfig):
         if not self.beta > 0:
             raise ValueError(f"beta is {self.beta}, allowed is more than 0")
 
+    @property
+    def chosen(self) -> Sequence[Method]:
+        """The methods, given or all."""
+        return self.methods or METHODS
+
 
 @dataclass(frozen=True, kw_only=True)
 class OveroptConfig(LabConfig):
     """How far a proxy of the gold reward can be pushed before gold falls, by best-of-n and by reinforcement learning.
 
     Attributes:
-        pairs: pairs that the proxies learn from; given repeatedly, a proxy for each.
-        noises: shares of careless answers in their votes; given repeatedly, a proxy for each.
+        pairs: pairs that the proxies learn from; given repeatedly, a proxy for each; a tenth of num_prompts and all of
+            them where none is given.
+        noises: shares of careless answers in their votes; given repeatedly, a proxy for each; 0 and 0.5 where none is
+            given.
         n: completions of a held-out message that best-of-n chooses from, at most.
         rl: also push by GRPO without a KL, with the mean of the ensemble and with uwo.
         uwo_strength: factor of the members' variance.
     """
 
-    pairs: list[int] = field(default_factory=lambda: [200, 2000], metadata={"repeated": True})
-    noises: list[float] = field(default_factory=lambda: [0.0, 0.5], metadata={"repeated": True})
+    pairs: list[int] = field(default_factory=list, metadata={"repeated": True})
+    noises: list[float] = field(default_factory=list, metadata={"repeated": True})
     n: int = 64
     rl: bool = True
     uwo_strength: float = 1.0
@@ -101,3 +109,13 @@ class OveroptConfig(LabConfig):
         for noise in self.noises:
             if not 0 <= noise < 1:
                 raise ValueError(f"noises holds {noise}, allowed is 0 up to 1")
+
+    @property
+    def pair_counts(self) -> Sequence[int]:
+        """The pairs, given or chosen."""
+        return self.pairs or (max(40, self.num_prompts // 10), self.num_prompts)
+
+    @property
+    def noise_shares(self) -> Sequence[float]:
+        """The noises, given or chosen."""
+        return self.noises or (0.0, 0.5)

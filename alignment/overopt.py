@@ -93,9 +93,9 @@ def _seed(config: OveroptConfig, seed: int, told: Callable[[str], None]) -> Iter
     prompts = read_prompts(files.held_out).rows
     told(f"{config.n} replies to each held-out message are drawn")
     replies = draw_replies(load_policy(sft), prompts, n=config.n, seed=seed)
-    for noise in config.noises:
+    for noise in config.noise_shares:
         voted = write_world(folder / f"world-{noise:g}", seed=seed, num_train=config.num_prompts, noise=noise)
-        for pairs in config.pairs:
+        for pairs in config.pair_counts:
             name = f"{pairs}-{noise:g}"
             reward = folder / f"reward-{name}"
             some = _first_rows(voted, pairs)

@@ -70,7 +70,7 @@ class Audit:
         if self.rewards:
             metrics["audit/reward"] = float(score(rollouts, self.rewards).total.mean())
         if self.reference:
-            policy = self.update.over_tokens(rollouts, lambda logps, _: logps.token_logps[None])[0]
+            policy = self.update.token_logps(rollouts)
             known = reference_logps(self.update, self.reference, rollouts)
             metrics["audit/kl"] = float(token_kl(policy, known, "k1").sum()) / len(rollouts)
         if self.config.audit_samples and self.run_dir:

@@ -63,4 +63,5 @@ class BonConfig(DrawConfig, RewardOptions):
             raise ValueError("threshold_of quantile goes with keep above")
         if self.soft_labels and self.keep != "pairs":
             raise ValueError("soft_labels are for keep pairs")
-        assert not self.audit_reward or read_rewards(self.audit_reward)
+        if self.audit_reward:
+            read_rewards(self.audit_reward)

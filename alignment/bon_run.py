@@ -17,7 +17,7 @@ from alignment.reward_config import RewardOptions
 from alignment.reward_source import RewardBatch
 from alignment.rewards import Rewards, load_rewards
 from alignment.sampler import Sampler, Told
-from alignment.simulated_world import GOLD, MAX_NEW_TOKENS, fine_tune, write_world
+from alignment.simulated_world import GOLD, MAX_NEW_TOKENS, make_world
 from alignment.unfinished_rows import UnfinishedRows
 from rewardkit.data import content_id
 from rewardkit.interruption import Interruption
@@ -71,9 +71,7 @@ def in_world(config: BonConfig, interruption: Interruption, progress: Progress) 
     if config.model:
         return config
     out = Path(config.out)
-    files = write_world(out.with_name(f"{out.name}.world"), seed=config.seed)
-    if not fine_tune(files, interruption, progress, seed=config.seed):
-        raise KeyboardInterrupt
+    files = make_world(out.with_name(f"{out.name}.world"), interruption, progress, seed=config.seed)
     return replace(
         config,
         model=files.sft,

@@ -14,26 +14,22 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from alignment.best_of_n import expected_best, kl_bound
 from alignment.compare_report import report_page
 from alignment.lab_config import CompareConfig, Method
-from alignment.lab_steps import Spent, Step, run_step
-from alignment.policy_worth import Worth, draw_replies, load_policy
-from alignment.simulated_world import MAX_NEW_TOKENS, SFT_OPTIONS, WorldFiles, write_world
+from alignment.lab_steps import COMPLETIONS, GROUP, Spent, Step, reward_step, run_step, sft_step
+from alignment.policy_worth import Worth, draw_replies, load_proxy, load_sampler
+from alignment.simulated_world import MAX_NEW_TOKENS, WorldFiles, write_world
 from rewardkit.findings import finite
-from rewardkit.loading import load_reward_fn
 from rewardkit.metrics import Interval, difference_interval
 from rewardkit.prompts import read_prompts
 from rewardkit.reward import Reward, conservative
 from rewardkit.runs import write_text
 
 NUM_SAMPLES = 2  # replies of each policy to a held-out message
-GROUP = 8  # completions of a prompt for GRPO
-COMPLETIONS = 64  # of a step of PPO and GRPO
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +39,7 @@ class Row:
     Attributes:
         gold: mean gold reward of its replies.
         gain: gold above that of SFT, paired by message; None for SFT itself.
-        proxy: mean reward by the ensemble's mean.
+        proxy: mean reward by the ensemble's mean, in standard deviations of held-out chosen replies, which have mean 0.
         kl: nats a reply to the SFT policy; of best-of-n a bound.
         words: of a reply.
         seconds: training, wall clock, of the steps that only this method takes; SFT and the reward model are apart.
@@ -84,15 +80,16 @@ def compare_seed(config: CompareConfig, seed: int, told: Callable[[str], None]) 
     }
     told("held-out messages are answered")
     prompts = read_prompts(files.held_out).rows
-    reward_fn = load_reward_fn(str(folder / "reward"))
-    reference = load_policy(str(folder / "sft"))
-    base = draw_replies(reference, prompts, n=max(NUM_SAMPLES, config.n), seed=seed).worth(None, reward_fn)
+    reward_fn = load_proxy(str(folder / "reward"))
+    reference = load_sampler(str(folder / "sft"))
+    num_drawn = max(NUM_SAMPLES, config.n) if "best_of_n" in config.chosen else NUM_SAMPLES
+    base = draw_replies(reference, prompts, n=num_drawn, seed=seed).worth(None, reward_fn)
     rows = [row_of("sft", seed, base, base, spent["sft"])]
     if "best_of_n" in config.chosen:
         rows.append(best_of_n_row(config, seed, base, rows[0]))
     for method in config.chosen:
         if method in ("dpo", "ppo", "grpo"):
-            policy = load_policy(str(folder / method))
+            policy = load_sampler(str(folder / method))
             worth = draw_replies(policy, prompts, n=NUM_SAMPLES, seed=seed).worth(reference, reward_fn)
             rows.append(row_of(method, seed, worth, base, spent[method]))
     return rows
@@ -108,12 +105,8 @@ def steps_of(config: CompareConfig, seed: int, folder: Path, files: WorldFiles) 
         *(f"--penalty={config.penalty}", *common),
     ]
     return [
-        Step(
-            name="SFT on demonstrations",
-            words=["alignment", "sft", "--model=tiny", f"--data={files.demonstrations}", *SFT_OPTIONS, *common],
-            out=folder / "sft",
-        ),
-        reward_step(config, seed, sft, files.preferences, folder / "reward"),
+        sft_step(seed, folder, files),
+        reward_step(seed, folder, files.preferences, ensemble=config.ensemble, out=folder / "reward"),
         Step(
             name="DPO on votes",
             words=[
@@ -138,18 +131,6 @@ def steps_of(config: CompareConfig, seed: int, folder: Path, files: WorldFiles) 
     ]
 
 
-def reward_step(config: Any, seed: int, sft: str, preferences: str, out: Path) -> Step:
-    """The training of an ensemble on votes, from the SFT policy's own trunk."""
-    return Step(
-        name="reward model on votes",
-        words=[
-            *("rewardkit", "train", f"--model={sft}", f"--data={preferences}", f"--ensemble={config.ensemble}"),
-            *("--learning-rate=5e-4", "--epochs=2", "--batch-size=16", f"--seed={seed}"),
-        ],
-        out=out,
-    )
-
-
 def row_of(method: Method, seed: int, worth: Worth, base: Worth, spent: Spent) -> Row:
     """Figures of a policy beside SFT's."""
     count = len(worth.gold)
@@ -162,9 +143,9 @@ def row_of(method: Method, seed: int, worth: Worth, base: Worth, spent: Spent) -
         method=method,
         gold=difference_interval(own, np.zeros(len(own)), numbers),
         gain=gain,
-        proxy=float(worth.proxy_mean.mean()),
-        kl=float(worth.kl.mean()),
-        words=float(worth.words.mean()),
+        proxy=float(worth.proxy_mean[:, :NUM_SAMPLES].mean()),
+        kl=float(worth.kl[:, :NUM_SAMPLES].mean()),
+        words=float(worth.words[:, :NUM_SAMPLES].mean()),
         **asdict(spent),
     )
 

@@ -11,6 +11,7 @@ from rewardkit.html_page import page
 from rewardkit.html_page import table as html_table
 from rewardkit.metrics import Interval
 from rewardkit.svg import Line, interval_chart, line_chart, number_axis
+from rewardkit.wording import aligned
 
 if TYPE_CHECKING:
     from alignment.compare import Row
@@ -45,17 +46,10 @@ def summary(rows: Sequence[Row]) -> list[list[str]]:
 
 def screen_lines(rows: Sequence[Row]) -> list[str]:
     """The table for a terminal."""
-    lines = [list(HEADER), *summary(rows)]
-    widths = [max(len(line[place]) for line in lines) for place in range(len(HEADER))]
-    shown = [
-        "  ".join(cell.ljust(width) if place == 0 else cell.rjust(width) for place, (cell, width) in enumerate(zipped))
-        for zipped in (list(zip(line, widths, strict=True)) for line in lines)
-    ]
     seeds = len({row.seed for row in rows})
-    return [
-        *shown,
-        f"means over {seeds} {'seed' if seeds == 1 else 'seeds'}; gold and proxy in logits, KL in nats a reply",
-    ]
+    over = f"{seeds} seed" if seeds == 1 else f"{seeds} seeds"
+    shown = aligned([HEADER, *summary(rows)], num_left=1)
+    return [*shown, f"means over {over}; gold in logits, proxy in spreads of chosen replies, KL in nats a reply"]
 
 
 def report_page(rows: Sequence[Row]) -> str:

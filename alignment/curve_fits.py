@@ -8,6 +8,7 @@ Gao et al. 2022, eqs. 1 and 2 (arXiv 2210.10760). Both are linear in a and b: no
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -51,7 +52,7 @@ class Fit:
 
 
 def fit_best_of_n(distance: np.ndarray, gold: np.ndarray, *, seed: int = 0) -> Fit | None:
-    """d (a - b d), its bands from prompts drawn with replacement.
+    """d (a - b d), its bands from prompts drawn with replacement; None for fewer than four points, or one distance.
 
     Args:
         distance: (M,) sqrt of nats.
@@ -62,7 +63,7 @@ def fit_best_of_n(distance: np.ndarray, gold: np.ndarray, *, seed: int = 0) -> F
 
 
 def fit_reinforcement(distance: np.ndarray, gold: np.ndarray, *, seed: int = 0) -> Fit | None:
-    """d (a - b log d), its bands from residuals drawn with replacement.
+    """d (a - b log d), its bands from residuals drawn with replacement; None for fewer than four points.
 
     Args:
         distance: (M,) sqrt of nats, of a run's audits; those at distance 0 say nothing.
@@ -78,12 +79,12 @@ def fit_reinforcement(distance: np.ndarray, gold: np.ndarray, *, seed: int = 0) 
     return _fit("reinforcement", distance, gold, (fitted + (gold - fitted)[places] for places in picked))
 
 
-def _fit(form: Form, distance: np.ndarray, gold: np.ndarray, draws: object) -> Fit | None:
+def _fit(form: Form, distance: np.ndarray, gold: np.ndarray, draws: Iterable[np.ndarray]) -> Fit | None:
     if len(distance) < LEAST_POINTS or not np.ptp(distance):
         return None
     columns = _columns(form, distance)
     a, b = np.linalg.lstsq(columns, gold, rcond=None)[0]
-    found = np.array([np.linalg.lstsq(columns, drawn, rcond=None)[0] for drawn in draws])  # pyright: ignore
+    found = np.array([np.linalg.lstsq(columns, drawn, rcond=None)[0] for drawn in draws])
     (a_low, b_low), (a_high, b_high) = np.quantile(found, (0.025, 0.975), axis=0)
     residual = gold - columns @ np.array([a, b])
     spread = float(((gold - gold.mean()) ** 2).sum())

@@ -10,7 +10,8 @@ Where we differ:
 2. Where a step is a single optimizer step, the policy has not moved: its own log-probabilities, without gradient, are
    the old ones, and no forward pass is spent on them. Otherwise one pass takes them before the first step.
 3. Groups without signal are skipped exactly: they add nothing to loss or gradient, only to its total.
-4. Tokens are weighted for what sampler and trainer differ by, up to a cap (`alignment.importance`).
+4. Tokens are weighted for what sampler and trainer differ by, up to a cap (`alignment.importance`); under a ratio of
+   the summed completion (rloo), completions are.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ class Grpo:
         reference = None
         if self.reference is not None and (self.config.beta or with_kl):
             reference = reference_logps(self.update, self.reference, rollouts)
-        old = self._old_logps(rollouts) if self.config.passes * self.config.minibatches > 1 else None
+        old = self.update.token_logps(rollouts) if self.config.passes * self.config.minibatches > 1 else None
         if reference is not None:
             policy = rollouts.logps.to(reference) if old is None else old
             metrics |= kl_metrics(policy, reference, len(rollouts))
@@ -128,10 +129,6 @@ class Grpo:
         after = running.after(float(rewards.mean()))
         self.carried.baseline.copy_(torch.tensor([after.total, after.weight], dtype=torch.float64))
         return found
-
-    def _old_logps(self, rollouts: Rollouts) -> Tensor:
-        """(C,) float32, nats."""
-        return self.update.over_tokens(rollouts, lambda logps, _: logps.token_logps[None])[0]
 
     def _learn(
         self,
@@ -186,9 +183,8 @@ class Grpo:
         before = own if old is None else old[tokens]
         sampled = rollouts.logps[micro.tokens].to(device)
         cap = self.config.importance_cap
-        weights = importance_weights(
-            before, sampled, logps.branch, logps.lengths, cap=cap or float("inf"), level="token"
-        )
+        level = "sequence" if POLICY_LOSSES[self.config.loss].ratio == "sequence_sum" else "token"
+        weights = importance_weights(before, sampled, logps.branch, logps.lengths, cap=cap or float("inf"), level=level)
         found = policy_loss(
             CompletionTokens(
                 logps=logps.token_logps,

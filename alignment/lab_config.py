@@ -22,7 +22,6 @@ class LabConfig:
         seeds: worlds, each with its own data, policies and rewards.
         first_seed: number of the first of them.
         num_prompts: messages of a world to train on, each with a pair of replies that annotators voted on.
-        noise: share of the annotators' answers that are careless, besides the usual few.
         ensemble: members of the reward model that is trained on their votes.
         steps: of PPO and GRPO, each of 64 completions.
         json: print the figures as JSON instead of the table.
@@ -33,15 +32,12 @@ class LabConfig:
     seeds: int = 3
     first_seed: int = 0
     num_prompts: int = 2000
-    noise: float = 0.0
     ensemble: int = 5
     steps: int = 60
     json: bool = False
 
     def __post_init__(self) -> None:
-        check_least(self, seeds=1, first_seed=0, num_prompts=40, noise=0, ensemble=1, steps=1)
-        if self.noise >= 1:
-            raise ValueError(f"noise is {self.noise}, allowed is 0 up to 1")
+        check_least(self, seeds=1, first_seed=0, num_prompts=40, ensemble=1, steps=1)
 
     @property
     def numbers(self) -> range:
@@ -55,6 +51,7 @@ class CompareConfig(LabConfig):
 
     Attributes:
         methods: best_of_n, dpo, ppo, grpo; given repeatedly, only these; all where none is given. SFT is always there.
+        noise: share of the annotators' answers that are careless, besides the usual few.
         n: completions that best-of-n chooses from.
         penalty: conservative rule of the ensemble's rewards for PPO, GRPO and best-of-n.
         beta: of DPO.
@@ -62,6 +59,7 @@ class CompareConfig(LabConfig):
     """
 
     methods: list[Method] = field(default_factory=list, metadata={"repeated": True})
+    noise: float = 0.0
     n: int = 16
     penalty: Literal["mean", "wco", "uwo", "entropic"] = "mean"
     beta: float = 0.3
@@ -69,7 +67,9 @@ class CompareConfig(LabConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_least(self, n=2, kl_weight=0)
+        check_least(self, noise=0, n=2, kl_weight=0)
+        if self.noise >= 1:
+            raise ValueError(f"noise is {self.noise}, allowed is 0 up to 1")
         if not self.beta > 0:
             raise ValueError(f"beta is {self.beta}, allowed is more than 0")
 

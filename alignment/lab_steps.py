@@ -14,9 +14,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from alignment.simulated_world import SFT_OPTIONS, WorldFiles
 from rewardkit.runs import read_metrics, read_status, write_text
 
 SPENT = "spent.json"
+GROUP = 8  # completions of a prompt for GRPO
+COMPLETIONS = 64  # of a step of PPO and GRPO
 LOG_LINES = 5  # of a failed step's output, told in the error
 
 
@@ -101,3 +104,24 @@ def _num_tokens(run_dir: Path) -> int:
     """Of the last step that says so."""
     counts = [row["num_tokens"] for row in read_metrics(run_dir) if row.get("num_tokens")]
     return int(counts[-1] or 0) if counts else 0
+
+
+def sft_step(seed: int, folder: Path, files: WorldFiles) -> Step:
+    """The policy that every experiment begins with, in folder/sft."""
+    return Step(
+        name="SFT on demonstrations",
+        words=["alignment", "sft", "--model=tiny", f"--data={files.demonstrations}", *SFT_OPTIONS, f"--seed={seed}"],
+        out=folder / "sft",
+    )
+
+
+def reward_step(seed: int, folder: Path, preferences: str, *, ensemble: int, out: Path) -> Step:
+    """An ensemble trained on votes, from the trunk of the policy in folder/sft."""
+    return Step(
+        name="reward model on votes",
+        words=[
+            *("rewardkit", "train", f"--model={folder / 'sft'}", f"--data={preferences}", f"--ensemble={ensemble}"),
+            *("--learning-rate=5e-4", "--epochs=2", "--batch-size=16", f"--seed={seed}"),
+        ],
+        out=out,
+    )

@@ -9,6 +9,9 @@ is what the margin is for.
 Steps do not depend on the micro-batch: gradients add up over as many as a step takes, so that prompts per step cost
 time and no memory here. Under FSDP2 a GPU still keeps the bf16 casts of all layers until the backward pass of its
 micro-batch: they are no weights in parts; gradient checkpointing makes them again.
+
+One reference is counted: online-dpo with reference_every holds a second, grpo without any KL (beta and kl_every 0)
+holds none.
 """
 
 from __future__ import annotations

@@ -40,7 +40,6 @@ class NetworkCounts:
     Attributes:
         num_parameters, num_trained: of the network with its adapters; those that are trained.
         num_trunk: of the network without its vocabulary head; a tied head belongs to the trunk.
-        num_layers: of the trunk.
         num_in_layer: parameters of the largest layer.
         num_outside: parameters outside of layers: embeddings, last norm, head.
         hidden_size, vocab_size: of the vocabulary head.
@@ -57,7 +56,6 @@ class NetworkCounts:
     num_parameters: int
     num_trained: int
     num_trunk: int
-    num_layers: int
     num_in_layer: int
     num_outside: int
     hidden_size: int
@@ -111,7 +109,6 @@ def count_network(
             num_parameters=_count(network),
             num_trained=_count(network, trained=True),
             num_trunk=num_trunk,
-            num_layers=len(layers),
             num_in_layer=max(_count(layer) for layer in layers),
             num_outside=_count(network) - sum(_count(layer) for layer in layers),
             hidden_size=text.hidden_size,

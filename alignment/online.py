@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -87,7 +87,7 @@ class Algorithm(Protocol):
 def reference_logps(update: PolicyUpdate, reference: LiveReference, rollouts: Rollouts) -> Tensor:
     """(C,) float32, nats, of all tokens under the reference."""
     with reference.computing() as forward:
-        return update.over_tokens(rollouts, lambda logps, _: logps.token_logps[None], forward=forward)[0]
+        return update.token_logps(rollouts, forward=forward)
 
 
 def kl_metrics(policy_logps: Tensor, reference_logps: Tensor, num_completions: int) -> dict[str, float]:
@@ -106,15 +106,13 @@ def means(names: tuple[str, ...], sums: Tensor) -> dict[str, float]:
     return {name: value / weight for name, value, weight in zip(names, values, weights, strict=True) if weight}
 
 
-def parts_of(order: Sequence[int] | np.ndarray, num_parts: int) -> list[list[int]]:
-    """An order cut into about equal parts, none of them empty."""
-    return [part.tolist() for part in np.array_split(np.asarray(order), num_parts) if len(part)]
+def minibatches(count: int, config: OnlineConfig, carried: Carried) -> list[list[int]]:
+    """Which of the step's groups, completions or pairs every optimizer step takes, about equally many.
 
-
-def minibatches(num_groups: int, config: OnlineConfig, carried: Carried) -> list[list[int]]:
-    """The groups of every optimizer step of a step: a fresh permutation each pass, which the run's position seeds."""
+    A fresh permutation each pass, which the run's position seeds; parts without any are left out.
+    """
     found = []
     for number in range(config.passes):
-        rng = np.random.default_rng((config.seed, int(carried.position), number))
-        found += parts_of(rng.permutation(num_groups), config.minibatches)
+        order = np.random.default_rng((config.seed, int(carried.position), number)).permutation(count)
+        found += [part.tolist() for part in np.array_split(order, config.minibatches) if len(part)]
     return found

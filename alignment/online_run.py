@@ -29,7 +29,7 @@ from alignment.prompt_sides import PromptSides, read_prompt_sides
 from alignment.reference import LiveReference
 from alignment.reward_config import RewardOptions
 from alignment.rewards import load_rewards
-from alignment.simulated_world import GOLD, MAX_NEW_TOKENS, fine_tune, write_world
+from alignment.simulated_world import GOLD, MAX_NEW_TOKENS, make_world
 from alignment.tracking import open_tracker, push_to_hub
 from rewardkit import processes, sharding
 from rewardkit.interruption import Interruption
@@ -176,9 +176,7 @@ def in_world(config: Config, interruption: Interruption, progress: Progress) -> 
         return config
     if processes.wanted() > 1:
         raise ValueError("a simulated world is made by one process: name a model for several")
-    files = write_world(Path(config.out) / "world", seed=config.seed)
-    if not fine_tune(files, interruption, progress, seed=config.seed):
-        raise KeyboardInterrupt
+    files = make_world(Path(config.out) / "world", interruption, progress, seed=config.seed)
     return replace(
         config,
         model=files.sft,

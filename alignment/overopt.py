@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Literal
@@ -21,15 +21,13 @@ from typing import Literal
 import numpy as np
 
 from alignment.best_of_n import expected_best, kl_bound
-from alignment.compare import COMPLETIONS, GROUP, reward_step
 from alignment.curve_fits import Fit, fit_best_of_n, fit_reinforcement
 from alignment.lab_config import OveroptConfig
-from alignment.lab_steps import Step, run_step
+from alignment.lab_steps import COMPLETIONS, GROUP, Step, reward_step, run_step, sft_step
 from alignment.overopt_report import report_page
-from alignment.policy_worth import Worth, draw_replies, load_policy
-from alignment.simulated_world import GOLD, MAX_NEW_TOKENS, SFT_OPTIONS, WorldFiles, write_world
+from alignment.policy_worth import Worth, draw_replies, load_proxy, load_sampler
+from alignment.simulated_world import GOLD, MAX_NEW_TOKENS, WorldFiles, write_world
 from rewardkit.findings import finite
-from rewardkit.loading import load_reward_fn
 from rewardkit.prompts import read_prompts
 from rewardkit.reward import Penalty, Reward, conservative
 from rewardkit.runs import read_metrics, write_text
@@ -88,27 +86,28 @@ def _seed(config: OveroptConfig, seed: int, told: Callable[[str], None]) -> Iter
     folder = Path(config.out) / f"seed-{seed}"
     files = write_world(folder / "world", seed=seed, num_train=config.num_prompts)
     sft = str(folder / "sft")
-    words = ["alignment", "sft", "--model=tiny", f"--data={files.demonstrations}", *SFT_OPTIONS, f"--seed={seed}"]
-    run_step(Step(name="SFT on demonstrations", words=words, out=folder / "sft"), told)
+    run_step(sft_step(seed, folder, files), told)
     prompts = read_prompts(files.held_out).rows
     told(f"{config.n} replies to each held-out message are drawn")
-    replies = draw_replies(load_policy(sft), prompts, n=config.n, seed=seed)
+    replies = draw_replies(load_sampler(sft), prompts, n=config.n, seed=seed)
     for noise in config.noise_shares:
-        voted = write_world(folder / f"world-{noise:g}", seed=seed, num_train=config.num_prompts, noise=noise)
+        voted = files
+        if noise:
+            voted = write_world(folder / f"world-{noise:g}", seed=seed, num_train=config.num_prompts, noise=noise)
         for pairs in config.pair_counts:
             name = f"{pairs}-{noise:g}"
             reward = folder / f"reward-{name}"
-            some = _first_rows(voted, pairs)
-            step = reward_step(config, seed, sft, some, reward)
-            run_step(Step(name=f"{step.name}, {pairs} pairs, {noise:.0%} careless", words=step.words, out=reward), told)
-            scored = replies.worth(None, load_reward_fn(str(reward)))
+            step = reward_step(seed, folder, _first_rows(voted, pairs), ensemble=config.ensemble, out=reward)
+            run_step(replace(step, name=f"{step.name}, {pairs} pairs, {noise:.0%} careless"), told)
+            scored = replies.worth(None, load_proxy(str(reward)))
             for rule in RULES:
                 yield best_of_n_curve(config, seed, pairs, noise, rule, scored)
             for rule in RL_RULES if config.rl else ():
                 out = folder / f"grpo-{name}-{rule}"
                 told_name = f"GRPO on it, {rule}"
                 run_step(Step(name=told_name, words=_grpo(config, seed, sft, files, reward, rule), out=out), told)
-                yield grpo_curve(seed, pairs, noise, rule, out)
+                start = float(scored.gold.mean()), float(scored.proxy_mean.mean())
+                yield grpo_curve(seed, pairs, noise, rule, out, start)
 
 
 def _first_rows(files: WorldFiles, count: int) -> str:
@@ -152,13 +151,16 @@ def best_of_n_curve(config: OveroptConfig, seed: int, pairs: int, noise: float, 
     )
 
 
-def grpo_curve(seed: int, pairs: int, noise: float, rule: Penalty, run_dir: Path) -> Curve:
-    """Gold and proxy of a run's audits."""
-    audits = [row for row in read_metrics(run_dir) if row.get("audit/kl") is not None]
-    kl, gold, proxy = (
-        np.array([row[name] or 0.0 for row in audits]) for name in ("audit/kl", "audit/reward", "audit/raw")
-    )
-    distance = np.sqrt(np.maximum(kl, 0.0))
+def grpo_curve(seed: int, pairs: int, noise: float, rule: Penalty, run_dir: Path, start: tuple[float, float]) -> Curve:
+    """Gold and proxy of a run's audits; those with a number that was not finite are left out.
+
+    Args:
+        start: gold and proxy of the policy that the run began from, which no audit measures.
+    """
+    names = ("audit/kl", "audit/reward", "audit/raw")
+    audits = [[row.get(name) for name in names] for row in read_metrics(run_dir)]
+    found = np.array([values for values in audits if None not in values], dtype=float).reshape(-1, 3)
+    distance, gold, proxy = np.sqrt(np.maximum(found[:, 0], 0.0)), found[:, 1] - start[0], found[:, 2] - start[1]
     return Curve(
         push="grpo",
         seed=seed,
@@ -166,9 +168,9 @@ def grpo_curve(seed: int, pairs: int, noise: float, rule: Penalty, run_dir: Path
         noise=noise,
         rule=rule,
         distance=tuple(distance.tolist()),
-        gold=tuple((gold - gold[0]).tolist()),
-        proxy=tuple((proxy - proxy[0]).tolist()),
-        fit=fit_reinforcement(distance, gold - gold[0], seed=seed),
+        gold=tuple(gold.tolist()),
+        proxy=tuple(proxy.tolist()),
+        fit=fit_reinforcement(distance, gold, seed=seed),
     )
 
 

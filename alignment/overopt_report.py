@@ -10,7 +10,9 @@ import numpy as np
 
 from rewardkit.html_page import page
 from rewardkit.html_page import table as html_table
+from rewardkit.metrics import Interval
 from rewardkit.svg import Line, line_chart, number_axis
+from rewardkit.wording import aligned, number_text
 
 if TYPE_CHECKING:
     from alignment.overopt import Curve
@@ -44,23 +46,17 @@ def summary(curves: Sequence[Curve]) -> list[list[str]]:
             f"{curve.best:+.2f}",
             f"{curve.gold[-1]:+.2f}" if curve.gold else "",
             f"{curve.proxy[-1]:+.2f}" if curve.proxy else "",
-            _number(curve.fit.a, curve.fit.a_low, curve.fit.a_high) if curve.fit else "",
-            _number(curve.fit.b, curve.fit.b_low, curve.fit.b_high) if curve.fit else "",
+            number_text(Interval(value=curve.fit.a, low=curve.fit.a_low, high=curve.fit.a_high)) if curve.fit else "",
+            number_text(Interval(value=curve.fit.b, low=curve.fit.b_low, high=curve.fit.b_high)) if curve.fit else "",
             f"{curve.fit.peak:.2f}" if curve.fit and np.isfinite(curve.fit.peak) else "never",
         ]
         for curve in curves
     ]
 
 
-def _number(value: float, low: float, high: float) -> str:
-    return f"{value:.2f} ({low:.2f} to {high:.2f})"
-
-
 def screen_lines(curves: Sequence[Curve]) -> list[str]:
     """The table for a terminal."""
-    lines = [list(HEADER), *summary(curves)]
-    widths = [max(len(line[place]) for line in lines) for place in range(len(HEADER))]
-    return ["  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
+    return aligned([HEADER, *summary(curves)])
 
 
 def report_page(curves: Sequence[Curve]) -> str:

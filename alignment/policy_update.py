@@ -127,6 +127,10 @@ class PolicyUpdate:
         processes.add_up([found])
         return found
 
+    def token_logps(self, rollouts: Rollouts, *, forward: Forward | None = None) -> Tensor:
+        """(C,) float32, nats, of all tokens under the policy, or under another network; the same in every process."""
+        return self.over_tokens(rollouts, lambda logps, _: logps.token_logps[None], forward=forward)[0]
+
     def _within_memory(self, work: Callable[[], Tensor]) -> Tensor:
         """The result of work that is tried again with smaller micro-batches while memory does not suffice."""
         while True:

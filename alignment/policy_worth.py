@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from alignment.evaluation_config import SampleConfig
+from alignment.evaluation_config import DrawConfig
 from alignment.sample_metrics import kl_tokens
 from alignment.sampler import Completion, Sampler, load_samplers
 from alignment.simulated_world import MAX_NEW_TOKENS, gold_rewards
+from rewardkit.card import read_card
 from rewardkit.data import Message
-from rewardkit.reward import RewardFn
+from rewardkit.loading import load_reward_fn
+from rewardkit.reward import Reward, RewardFn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +74,13 @@ class Replies:
         )
 
 
-def load_policy(folder: str) -> Sampler:
+def load_proxy(folder: str) -> RewardFn:
+    """The reward model in a folder, on the scale that `--reward` gives it: see `rewardkit.card.Card`."""
+    reward_fn, card = load_reward_fn(folder), read_card(folder)
+    return lambda prompts, completions: Reward(members=card.normalised_members(reward_fn(prompts, completions).members))
+
+
+def load_sampler(folder: str) -> Sampler:
     """The policy in a folder."""
     (sampler,) = load_samplers([folder])
     return sampler
@@ -80,6 +88,6 @@ def load_policy(folder: str) -> Sampler:
 
 def draw_replies(policy: Sampler, prompts: Sequence[tuple[Message, ...]], *, n: int, seed: int) -> Replies:
     """Lets a policy answer held-out messages of the world."""
-    config = SampleConfig(model=["-"], prompts="-", out="-", max_new_tokens=MAX_NEW_TOKENS, seed=seed)
+    config = DrawConfig(prompts="-", max_new_tokens=MAX_NEW_TOKENS, seed=seed)
     groups = policy.draw(prompts, config, n=n)
     return Replies(prompts=tuple(prompts), drawn=tuple(one for group in groups for one in group))

@@ -16,6 +16,7 @@ Where we differ:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +29,7 @@ from alignment.advantages import Advantages, generalised_advantages
 from alignment.importance import importance_weights
 from alignment.kl import AdaptiveKl, exceeds_target, token_kl
 from alignment.objective import Part, weighted
-from alignment.online import Carried, Draw, Learned, kl_metrics, means, parts_of, reference_logps
+from alignment.online import Carried, Draw, Learned, kl_metrics, means, minibatches, reference_logps
 from alignment.online_config import PpoConfig
 from alignment.online_run import Parts, train_online
 from alignment.policy_gradient import CompletionTokens, ppo_loss
@@ -162,31 +163,25 @@ class Ppo:
         def part(logps: CompletionLogps, micro: Micro) -> Part:
             return self._part(logps, micro, before, in_loss)
 
-        sums, norms, num_passes = torch.zeros(2, len(NAMES)), [], 0
-        for number in range(self.config.passes):
-            rng = np.random.default_rng((self.config.seed, int(self.carried.position), number))
-            too_far = False
-            for branches in parts_of(rng.permutation(len(rollouts)), self.config.minibatches):
-                stepped = self.update.step(
-                    rollouts,
-                    branches,
-                    part,
-                    total=float(rollouts.lengths[list(branches)].sum()),
-                    num_metrics=len(NAMES),
-                    with_entropy=with_entropy,
-                )
-                found = stepped.sums.cpu()
-                sums += found
-                norms.append(stepped.grad_norm)
-                approx_kl = float(found[0, APPROX_KL] / found[1, APPROX_KL])
-                too_far = exceeds_target(approx_kl, self.config.stop_pass_kl or None)
-                if too_far:
-                    break
-            num_passes = number + 1
-            if too_far:
+        sums, norms = torch.zeros(2, len(NAMES)), []
+        for branches in minibatches(len(rollouts), self.config, self.carried):
+            stepped = self.update.step(
+                rollouts,
+                branches,
+                part,
+                total=float(rollouts.lengths[branches].sum()),
+                num_metrics=len(NAMES),
+                with_entropy=with_entropy,
+            )
+            found = stepped.sums.cpu()
+            sums += found
+            norms.append(stepped.grad_norm)
+            approx_kl = float(found[0, APPROX_KL] / found[1, APPROX_KL])
+            if exceeds_target(approx_kl, self.config.stop_pass_kl or None):
                 break
         metrics = means(NAMES, sums)
         metrics["loss"] = metrics["loss/policy"] + self.config.value_weight * metrics["loss/value"]
+        num_passes = math.ceil(len(norms) / self.config.minibatches)
         return metrics | {"grad_norm": float(np.mean(norms)), "passes": float(num_passes)}
 
     def _part(self, logps: CompletionLogps, micro: Micro, before: Before, in_loss: float) -> Part:

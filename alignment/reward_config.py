@@ -152,7 +152,8 @@ class RewardOptions:
                 raise ValueError(f"{name} is {getattr(self, name)}, allowed is 0 or more")
         if self.length_free and not self.length_penalty:
             raise ValueError(f"length_free is {self.length_free} without a length_penalty")
-        assert not self.reward or self.sources
+        if self.reward:
+            read_rewards(self.reward)
 
     @property
     def sources(self) -> tuple[RewardSpec, ...]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from alignment.remote_reward import RemoteReward
-from alignment.reward_config import RewardOptions, RewardSpec, read_rewards
+from alignment.reward_config import RewardOptions, RewardSpec
 from alignment.reward_function import FunctionReward
 from alignment.reward_source import RewardBatch, RewardSource, ask
 from alignment.sample_metrics import repetition
@@ -129,6 +129,7 @@ class Rewards:
         sources: one or more, of different names.
         penalty: see `rewardkit.reward.conservative`.
         penalty_strength: its strength.
+        terms: what is subtracted besides; None subtracts nothing.
     """
 
     def __init__(
@@ -226,7 +227,7 @@ def load_rewards(options: RewardOptions, *, policy_tokenizer: PreTrainedTokenize
     """
     sources: list[WeightedSource] = []
     try:
-        for spec in read_rewards(options.reward):
+        for spec in options.sources:
             source = _load(spec, options, policy_tokenizer)
             sources.append(WeightedSource(name=spec.name, weight=spec.weight, source=source))
             if isinstance(source, FunctionReward):

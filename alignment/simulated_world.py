@@ -126,10 +126,24 @@ def _preferences(world: World, num_train: int, seed: int, noise: float) -> list[
     return rows
 
 
-def fine_tune(files: WorldFiles, interruption: Interruption, progress: Progress, *, seed: int) -> bool:
-    """Makes the world's policy, or goes on making it; False where it was asked to stop before it was done."""
-    if read_status(files.sft).get("state") == "done":
-        return True
+def make_world(folder: Path, interruption: Interruption, progress: Progress, *, seed: int) -> WorldFiles:
+    """Writes a world's data and makes its policy, or goes on making it.
+
+    Raises:
+        KeyboardInterrupt: if it was asked to stop before the policy was done; it can be continued.
+    """
+    files = write_world(folder, seed=seed)
+    if read_status(files.sft).get("state") != "done":
+        fine_tune(files, interruption, progress, seed=seed)
+    return files
+
+
+def fine_tune(files: WorldFiles, interruption: Interruption, progress: Progress, *, seed: int) -> None:
+    """Makes the world's policy, or goes on making it.
+
+    Raises:
+        KeyboardInterrupt: if it was asked to stop before it was done.
+    """
     config = SftConfig(
         model="tiny",
         data=files.demonstrations,
@@ -150,6 +164,5 @@ def fine_tune(files: WorldFiles, interruption: Interruption, progress: Progress,
     results = train_sft(config, run, loaded, interruption, progress)
     if results is None:
         run.status("cancelled")
-        return False
+        raise KeyboardInterrupt
     run.status("done", results=dict(results))
-    return True

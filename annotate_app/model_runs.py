@@ -64,7 +64,7 @@ class ModelRun:
 
     @property
     def trains(self) -> str:
-        """One of `annotate_app.training_options.TRAINS`."""
+        """One of `annotate_app.training_options.Trains`."""
         return str(self.plan.get("trains") or "reward")
 
     @property

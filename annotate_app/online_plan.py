@@ -149,6 +149,7 @@ def uploaded_name(name: str) -> str:
     Raises:
         ValueError: if its name says no form that can be read.
     """
+    name = name.lower()
     packed = ".gz" if name.endswith(".gz") else ""
     suffix = Path(name.removesuffix(".gz")).suffix
     if suffix not in SUFFIXES:

@@ -7,7 +7,7 @@ from pathlib import Path
 from annotate_app.access import Actor
 from annotate_app.online_plan import TEST_PROMPTS, TRAIN_PROMPTS, OnlinePlan
 from annotate_app.store.store import Store
-from rewardkit.prompts import PromptRow, prompt_row, read_prompt_rows
+from rewardkit.prompts import PromptRow, distinct_rows, prompt_row, read_prompt_rows
 from rewardkit.splitting import split_by_prompt
 from rewardkit.writing import write_rows
 
@@ -27,12 +27,14 @@ def take_prompts(store: Store, actor: Actor, plan: OnlinePlan, run_dir: Path, fo
         read = read_prompt_rows(str(run_dir / plan.prompts), on_bad_row=on_bad_row)
         for bad in read.bad_rows[:20]:
             print(f"left out {bad.place}: {bad.problem}")
+        if read.bad_rows:
+            print(f"{len(read.bad_rows):,} rows left out")
         rows, where = read.rows, "the file"
     else:
         project = store.projects.get(actor, plan.project)
         found = store.comparisons.iterate(actor, project.id)
         rows, where = [PromptRow(prompt=each.prompt, columns=each.meta) for each in found], project.name
-    different = list({row.prompt: row for row in reversed(rows)}.values())[::-1]
+    different = distinct_rows(rows)
     train, test = split_by_prompt(different, eval_share=plan.held_out, seed=int(plan.advanced.get("seed", 0)))
     print(f"{len(train):,} prompts to train on, {len(test):,} held out, of {len(rows):,} rows")
     for name, side in (("to train on", train), ("held out", test)):

@@ -19,7 +19,6 @@ from rewardkit.config import RewardConfig
 
 OnlineTrains = Literal["ppo", "grpo"]
 Trains = Literal["reward", "sft", "dpo", "ppo", "grpo"]
-TRAINS: tuple[Trains, ...] = get_args(Trains)
 ONLINE: tuple[OnlineTrains, ...] = get_args(OnlineTrains)
 PLACES = ("out", "data", "eval_data", "project", "db", "resume", "eval_share", "allow_leakage")
 """Options that say what is read and written; the app sets them."""
@@ -29,8 +28,17 @@ CHOSEN = ("model", "mode", "ensemble", "members", "criteria")
 """Options with a field of their own on the page."""
 POLICY_CHOSEN = ("model", "lora", "loss", "beta")
 ONLINE_CHOSEN = (
-    *("model", "lora", "loss", "beta", "learning_rate", "max_steps", "prompts_per_step", "completions_per_prompt"),
-    *("max_new_tokens", "reward", "penalty", "penalty_strength", "audit_reward", "audit_samples", "on_alarm"),
+    *("model", "lora", "loss", "beta", "learning_rate", "epochs", "max_steps", "prompts_per_step"),
+    *(
+        "completions_per_prompt",
+        "max_new_tokens",
+        "reward",
+        "penalty",
+        "penalty_strength",
+        "audit_reward",
+        "audit_samples",
+        "on_alarm",
+    ),
 )
 LONGEST_TEXT = 20_000
 WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", list[str]: "a list of texts"}

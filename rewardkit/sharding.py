@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch.distributed.fsdp import FSDPModule
 
 T = TypeVar("T")
-UNKNOWN = ("offload_params", "activation_checkpointing", "cpu_ram_efficient_loading")  # settings of accelerate's
+REFUSED = ("offload_params", "activation_checkpointing", "cpu_ram_efficient_loading")  # settings of accelerate's
 
 
 def is_asked() -> bool:
@@ -37,14 +37,14 @@ def is_asked() -> bool:
         return False
     if (version := os.environ.get("FSDP_VERSION", "1")) != "2":
         raise ValueError(f"fsdp_version of the launcher is {version}, allowed is 2, see fsdp2.yaml")
-    for name in UNKNOWN:
+    for name in REFUSED:
         if _is_true(f"FSDP_{name.upper()}"):
             raise ValueError(f"fsdp_{name} of the launcher is true, allowed is false, see fsdp2.yaml")
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+    return processes.wanted() > 1
 
 
-def _is_true(variable: str) -> bool:
-    return os.environ.get(variable, "false").lower() in ("true", "1")
+def _is_true(variable: str, default: str = "false") -> bool:
+    return os.environ.get(variable, default).lower() in ("true", "1")
 
 
 class Sharded:
@@ -65,7 +65,7 @@ class Sharded:
         if not hasattr(FSDPModule, "set_force_sum_reduction_for_comms"):
             raise ImportError("FSDP2 needs a newer torch: pip install --upgrade torch")
         mesh = init_device_mesh(device.type, (processes.rank_and_size()[1],))
-        frees = os.environ.get("FSDP_RESHARD_AFTER_FORWARD", "true").lower() == "true"
+        frees = _is_true("FSDP_RESHARD_AFTER_FORWARD", "true")
         self.network, self.root = network, _Root(network)
         layers = [module for module in network.modules() if isinstance(module, GradientCheckpointingLayer)]
         for module in (*layers, self.root):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from html import escape
 
 from rewardkit.metrics import Interval
-from rewardkit.wording import interval_text, percent
+from rewardkit.wording import interval_text, number_text, percent
 
 WIDTH, HEIGHT = 460, 300
 LEFT, RIGHT, TOP, BOTTOM = 52, 16, 14, 46
@@ -84,10 +84,9 @@ def line_chart(title: str, x: Axis, y: Axis, lines: Sequence[Line]) -> str:
     parts = [_grid(x, y)]
     for line in lines:
         points = [(_along(x, a), _up(y, b)) for a, b in zip(line.x, line.y, strict=True) if math.isfinite(b)]
-        dash = ' stroke-dasharray="5 4"' if line.dashed else ""
         path = " ".join(f"{a:.1f},{b:.1f}" for a, b in points)
         if line.joined:
-            parts.append(f'<polyline class="line s{line.series}" points="{path}"{dash}/>')
+            parts.append(f'<polyline class="line s{line.series}" points="{path}"{dash_of(line)}/>')
         parts += [
             f'<circle class="dot s{line.series}" cx="{a:.1f}" cy="{b:.1f}" r="{line.dots}"/>'
             for a, b in points
@@ -118,6 +117,7 @@ def interval_chart(
     bounds = [value for _, row in rows for value in (row.low, row.high, row.value)]
     bounds += [reference] if reference is not None else []
     axis = axis_of("", bounds) if shares else number_axis("", bounds)
+    text = interval_text if shares else number_text
     names = 190
     width, height = 640, TOP + ROW * len(rows) + 30
     figures = 168
@@ -147,14 +147,8 @@ def interval_chart(
             ends = f'x1="{at(row.low):.1f}" x2="{at(row.high):.1f}" y1="{y:.1f}" y2="{y:.1f}"'
             parts.append(f'<line class="bar s1" {ends}/>')
         parts.append(f'<circle class="dot s1" cx="{at(row.value):.1f}" cy="{y:.1f}" r="4.5"/>')
-        parts.append(f'<text class="figure" x="{width - figures + 16}" y="{y + 4:.1f}">{_figure(row, shares)}</text>')
+        parts.append(f'<text class="figure" x="{width - figures + 16}" y="{y + 4:.1f}">{text(row)}</text>')
     return f"<figure>{_svg(title, width, height, parts)}</figure>"
-
-
-def _figure(interval: Interval, shares: bool) -> str:
-    if shares:
-        return interval_text(interval)
-    return f"{interval.value:.2f} ({interval.low:.2f} to {interval.high:.2f})"
 
 
 def _svg(title: str, width: int, height: int, parts: Sequence[str]) -> str:

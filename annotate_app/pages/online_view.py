@@ -121,7 +121,7 @@ def draw_online_figures(run: ModelRun, *, columns: int = 4) -> None:
         st.text(f"Ended early, at step {results.get('num_steps', 0):,}: {stopped}.")
     places = st.columns(columns)
     shown = (
-        ("eval/raw", "Reward", "{:.3f}", "The reward it was trained on, of answers to held-out prompts."),
+        ("eval/raw", "Reward", "{:.3f}", "The reward it was trained on, before costs, of answers to held-out prompts."),
         ("eval/reward", "Audit reward", "{:.3f}", "A judge it was never trained on, of the same answers."),
         ("eval/kl", "KL, nats an answer", "{:.2f}", "How far its answers moved from the policy it began with."),
         ("num_train", "Prompts", "{:,}", "Different prompts to train on."),

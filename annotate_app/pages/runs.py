@@ -26,7 +26,7 @@ CURVES = {
     "eval/accuracy": ("validation accuracy", True),
     "loss": ("training loss", False),
     "eval/reward/std": ("std between members", False),
-    "reward/raw": ("reward that trains", False),
+    "reward/raw": ("reward before costs", False),
     "audit/reward": ("audit reward", False),
     "kl": ("KL, nats an answer", False),
     "completions/length": ("tokens an answer", False),

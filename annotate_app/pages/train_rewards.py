@@ -73,7 +73,7 @@ def draw_audit(runs: list[ModelRun]) -> dict[str, Any] | None:
     with left:
         audit = draw_source("Audit reward", runs, "train-audit", optional=True)
     right.toggle(
-        "Stop with a checkpoint when an alarm is raised",
+        "Stop with a checkpoint when a critical alarm is raised",
         key="train-on-alarm",
         help="A run is watched as it goes, and says in plain words when it looks as if it games its reward, repeats "
         "itself or falls apart. Otherwise it says so and goes on.",

@@ -128,7 +128,7 @@ def test_without_a_model_it_works_in_the_simulated_world(
     folder: Path, policy_folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """The world's policy stands in for the one that the run would fine-tune first."""
-    monkeypatch.setattr(bon_run, "fine_tune", lambda *_arguments, **_options: True)
+    monkeypatch.setattr(simulated_world, "fine_tune", lambda *_arguments, **_options: None)
     monkeypatch.setattr(simulated_world.WorldFiles, "sft", property(lambda _files: str(policy_folders[0])))
     words = ["bon", f"--out={folder}/world.jsonl", "--max-prompts=4", "--n=3", "--max-new-tokens=8"]
     assert main(words) == 0

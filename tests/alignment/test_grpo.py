@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -67,6 +69,25 @@ def test_the_gradient_is_that_of_the_formula() -> None:
     total.backward()
     naive.optimizer.step()
     torch.testing.assert_close(weights_of(update), weights_of(naive), atol=2e-6, rtol=1e-4)
+
+
+def test_under_the_ratio_of_a_completion_its_summed_difference_is_weighed() -> None:
+    """Each token is half as likely again under the trainer: a completion of n tokens weighs 1.5^n, up to the cap."""
+    weighed, naive = toy_update(learning_rate=0.1), toy_update(learning_rate=0.1)
+    rollouts = toy_rollouts(weighed, ROWS)
+    rollouts = replace(rollouts, logps=rollouts.logps - math.log(1.5))
+    config = config_of(loss="rloo", importance_cap=4.0)
+    Grpo(config, weighed, None).step(lambda *_: collected(rollouts, REWARDS), with_entropy=False, with_kl=False)
+    rewards = REWARDS.reshape(5, 4)
+    advantages = torch.from_numpy((rewards - rewards.mean(1, keepdims=True)) * 4 / 3).float().flatten()
+    weights = (1.5**rollouts.lengths).clamp_max(4.0)
+
+    def part(logps: CompletionLogps, micro: Micro) -> Part:
+        loss = -(logps.sums() * (advantages * weights)[micro.branches]).sum()
+        return Part(loss=loss, sums=torch.zeros(1), weights=torch.ones(1))
+
+    naive.step(rollouts, range(20), part, total=20.0, num_metrics=1)
+    torch.testing.assert_close(weights_of(weighed), weights_of(naive), atol=2e-6, rtol=1e-4)
 
 
 def test_groups_without_signal_are_skipped_exactly(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,15 +69,11 @@ def test_audits_of_a_run_are_its_curve(tmp_path: Path) -> None:
     for step, (kl, gold, proxy) in enumerate([(0.0, 1.0, 2.0), (1.0, 1.5, 3.0), (4.0, 1.25, 5.0)], start=1):
         run.log(step, {"audit/kl": kl, "audit/reward": gold, "audit/raw": proxy})
         run.log(step, {"reward/mean": 0.0})
-    curve = grpo_curve(0, 200, 0.5, "uwo", tmp_path / "run")
+    curve = grpo_curve(0, 200, 0.5, "uwo", tmp_path / "run", (1.0, 2.0))
     assert curve.distance == (0.0, 1.0, 2.0)
     assert curve.gold == (0.0, 0.5, 0.25)
     assert curve.proxy == (0.0, 1.0, 3.0)
     assert (curve.best, curve.lost) == (0.5, 0.25)
-
-
-def SimpleConfig() -> Any:
-    return CompareConfig(out="o")
 
 
 def test_the_table_says_what_each_method_is_worth() -> None:

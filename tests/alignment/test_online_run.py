@@ -21,7 +21,7 @@ pytest.importorskip("transformers")
 import torch
 from transformers import AutoModelForCausalLM
 
-from alignment import online_run
+from alignment import simulated_world
 from alignment.__main__ import main
 from alignment.grpo import Grpo
 from alignment.online import Learned
@@ -207,7 +207,7 @@ def test_bad_input_is_one_line(
 def test_without_a_model_a_world_is_made_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(online_run, "write_world", partial(write_world, num_train=40))
+    monkeypatch.setattr(simulated_world, "write_world", partial(write_world, num_train=40))
     flags = ["--max-steps=2", "--prompts-per-step=4", "--completions-per-prompt=4", "--audit-prompts=4"]
     assert main(["grpo", f"--out={tmp_path}/run", *flags]) == 0
     assert "a tiny policy is fine-tuned on the world's demonstrations first" in capfd.readouterr().err
@@ -229,20 +229,20 @@ def start(*words: str, launcher: tuple[str, ...] = ("-m",)) -> subprocess.Popen[
 def test_two_processes_equal_one(
     folder: Path, policy_folders: tuple[Path, Path], command: str, options: dict[str, Any]
 ) -> None:
+    """Where both learn from the same completions in every step; those they draw themselves, in the first."""
     launched = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m")
-    for name, launcher in (("one", ("-m",)), ("two", launched)):
-        process = start(*words(folder, policy_folders[0], command, name, **options), launcher=launcher)
+    drawn = f"--replay={folder}/one/rollouts.jsonl"
+    runs = (("one", ("-m",), "--keep-rollouts"), ("two", launched, "--keep-rollouts"), ("replayed", launched, drawn))
+    for name, launcher, flag in runs:
+        process = start(*words(folder, policy_folders[0], command, name, **options), flag, launcher=launcher)
         _, said = process.communicate(timeout=280)
         assert process.returncode == 0, said
     assert json.loads((folder / "two" / "status.json").read_text())["num_processes"] == 2
-    same = 0
-    for one, two in zip(metrics_of(folder / "one"), metrics_of(folder / "two"), strict=True):
-        if two["reward/mean"] != pytest.approx(one["reward/mean"], abs=1e-6):
-            break  # rounding has turned a sample, which other batches of the same prompts may do too
-        same += 1
-        for name in ("loss", "grad_norm", "kl", "completions/length"):
-            assert two[name] == pytest.approx(one[name], rel=1e-4, abs=2e-4), name
-    assert same >= 1
+    one, two, replayed = (metrics_of(folder / name) for name in ("one", "two", "replayed"))
+    # Later, rounding may turn a sample: other batches of the same prompts would do so too.
+    for alone, together in [(one[0], two[0]), *zip(one, replayed, strict=True)]:
+        for name in ("reward/mean", "loss", "grad_norm", "kl", "completions/length"):
+            assert together[name] == pytest.approx(alone[name], rel=1e-4, abs=2e-4), name
 
 
 @pytest.mark.slow

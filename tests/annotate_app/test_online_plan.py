@@ -93,7 +93,7 @@ def test_code_servers_and_files_of_the_server_are_for_admins(values: dict[str, o
 
 
 def test_an_upload_is_called_by_its_form_alone() -> None:
-    assert uploaded_name("../My prompts.v2.JSONL".lower()) == "prompts.jsonl"
+    assert uploaded_name("../My prompts.v2.JSONL") == "prompts.jsonl"
     assert uploaded_name("a.parquet") == "prompts.parquet"
     assert uploaded_name("a.csv.gz") == "prompts.csv.gz"
     with pytest.raises(ValueError, match=r"ends in '\.exe', allowed are \.jsonl"):

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from typing import get_args
 
 import pytest
 import yaml
 
-from annotate_app.training_options import ONLINE, PLACES, TRAINS, advanced_text, config_of, kept_options, read_advanced
+from annotate_app.training_options import ONLINE, PLACES, Trains, advanced_text, config_of, kept_options, read_advanced
 from annotate_app.training_plan import TrainingPlan
 
 
-@pytest.mark.parametrize("trains", TRAINS)
+@pytest.mark.parametrize("trains", get_args(Trains))
 def test_the_text_offered_holds_every_other_option_once_and_changes_nothing(trains):
     values = yaml.safe_load(advanced_text(trains))
     kept = {*kept_options(trains)}

@@ -24,9 +24,9 @@ from pathlib import Path
 
 import numpy as np
 
-from alignment.lab_steps import Step, run_step
-from alignment.policy_worth import Worth, draw_replies, load_policy
-from alignment.simulated_world import SFT_OPTIONS, write_world
+from alignment.lab_steps import Step, run_step, sft_step
+from alignment.policy_worth import Worth, draw_replies, load_sampler
+from alignment.simulated_world import write_world
 from rewardkit.html_page import page
 from rewardkit.html_page import table as html_table
 from rewardkit.metrics import Interval, difference_interval
@@ -63,9 +63,8 @@ def run_seed(seed: int, betas: list[float], folder: Path) -> list[Result]:
     files = write_world(folder / "world", seed=seed)
     prompts = read_prompts(files.held_out).rows
     common = ["--batch-size=16", "--sample-every=0", "--entropy-every=0", f"--seed={seed}"]
-    words = ["alignment", "sft", "--model=tiny", f"--data={files.demonstrations}", *SFT_OPTIONS, *common[2:]]
-    took = run_step(Step(name=f"seed {seed}: SFT", words=words, out=folder / "sft"), tell).seconds
-    reference = load_policy(str(folder / "sft"))
+    took = run_step(sft_step(seed, folder, files), tell).seconds
+    reference = load_sampler(str(folder / "sft"))
     base = draw_replies(reference, prompts, n=NUM_SAMPLES, seed=seed).worth(None, None)
     found = [result_of(seed, 0.0, base, base, took)]
     for beta in betas:
@@ -75,7 +74,7 @@ def run_seed(seed: int, betas: list[float], folder: Path) -> list[Result]:
             *(f"--reference-cache={folder / 'reference'}", *common),
         ]
         took = run_step(Step(name=f"seed {seed}: DPO, beta {beta:g}", words=words, out=out), tell).seconds
-        replies = draw_replies(load_policy(str(out)), prompts, n=NUM_SAMPLES, seed=seed)
+        replies = draw_replies(load_sampler(str(out)), prompts, n=NUM_SAMPLES, seed=seed)
         found.append(result_of(seed, beta, replies.worth(reference, None), base, took))
     return found
 

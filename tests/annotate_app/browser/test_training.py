@@ -46,6 +46,16 @@ def choose(page: Page, label: str, option: str) -> None:
     page.get_by_role("option", name=re.compile(option)).click()
 
 
+def set_advanced(page: Page, key: str, options: str) -> None:
+    """Opens the advanced settings, types these and closes them."""
+    page.get_by_text("Advanced settings").click()
+    text = page.locator(f".st-key-{key} textarea")
+    text.fill(options)
+    text.press("Control+Enter")
+    expect(page.get_by_text("Changed: " + options.replace(":", "").replace("\n", ", "))).to_be_visible()
+    page.get_by_text("Advanced settings").click()
+
+
 def finish(page: Page) -> None:
     """Waits until the training has ended well: figures of test rows, and the report's link."""
     expect(page.get_by_role("heading", name="Last training")).to_be_visible(timeout=A_TRAINING)
@@ -100,6 +110,7 @@ def test_tiny_shows_its_curve_while_it_trains_and_is_still_there_after_coming_ba
     pytest.importorskip("transformers")
     page = train_page
     choose(page, "Model", "^Tiny")
+    set_advanced(page, "train-advanced", "epochs: 8\npatience: 0")  # one epoch may be over between two looks
     train_button(page).click()
     expect(page.get_by_text(re.compile(r"^Step \d+ of \d+")).first).to_be_visible(timeout=A_TRAINING)
     address = page.url
@@ -117,12 +128,7 @@ def test_sft_from_the_button_to_what_it_writes(train_page: Page, screenshots: Pa
     page = train_page
     page.get_by_role("radio", name="Policy: SFT").click()
     expect(page.get_by_role("combobox", name="Begins from")).to_be_visible()
-    page.get_by_text("Advanced settings").click()
-    text = page.locator(".st-key-train-advanced-sft textarea")
-    text.fill("max_steps: 12\neval_every: 4")
-    text.press("Control+Enter")
-    expect(page.get_by_text("Changed: max_steps 12, eval_every 4")).to_be_visible()
-    page.get_by_text("Advanced settings").click()
+    set_advanced(page, "train-advanced-sft", "max_steps: 12\neval_every: 4")
     page.screenshot(path=screenshots / "sft-form.png", full_page=True)
     train_button(page).click()
     expect(page.get_by_text("Under way")).to_be_visible(timeout=30_000)

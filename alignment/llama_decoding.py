@@ -1,7 +1,7 @@
 """The decode loop of Llama-shaped models: prompts computed once, unpadded; then a token for every row in each step.
 
-Attention of a new token has two parts, put together by their sums of exponentials: its prompt, whose keys and values
-all samples of the prompt share (`alignment.prompt_cache`), and the row's own new tokens, in a cache of fixed size.
+A new token attends to its prompt, whose keys and values all samples of the prompt share (`alignment.prompt_cache`),
+and to the row's own new tokens, in a cache of fixed size.
 Shapes change only when rows leave: on a GPU a step is captured as a CUDA graph, and replayed until then.
 """
 
@@ -11,10 +11,9 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from alignment.llama_weights import Layer, LlamaWeights
-from alignment.prompt_cache import PromptCache, attend
+from alignment.prompt_cache import Own, PromptCache
 from rewardkit import attention
 from rewardkit.batch import Branched, pack
 
@@ -51,12 +50,9 @@ class LlamaDecoding:
 
     def start(self) -> Tensor:
         """(rows, V) logits of the first new token."""
-        last = []
-        for prompts in _similar(self.prompts):
-            cache, states = self._prefill(prompts)
-            self.caches.append(cache)
-            last.append(states)
-        return self._logits(torch.cat(last)).repeat_interleave(self.num_samples, 0)
+        states = torch.cat([self._prefill(prompts) for prompts in _similar(self.prompts)])
+        self.weights = self.weights.for_rows(len(states))
+        return self._logits(states)
 
     def step(self, drawn: Tensor) -> Tensor:
         """(rows, V) logits after one more token per row."""
@@ -80,26 +76,32 @@ class LlamaDecoding:
                 caches.append(cache)
             start = end
         self.caches, self.graph = caches, None
+        self.weights = self.weights.for_rows(len(kept))
 
-    def _prefill(self, prompts: Sequence[Sequence[int]]) -> tuple[PromptCache, Tensor]:
-        """Keys and values of some prompts, and (n, h) last hidden states before the last norm."""
+    def _prefill(self, prompts: Sequence[Sequence[int]]) -> Tensor:
+        """Caches some prompts; returns (rows, h) last hidden states of their samples before the last norm.
+
+        The last layer gives keys and values of all tokens, and goes on with the last of each prompt alone.
+        """
         batch = pack([Branched(prompt=(), branches=(tuple(prompt),)) for prompt in prompts])
-        device = self.weights.device
+        device, dtype = self.weights.device, self.weights.dtype
         positions = batch.position_ids[0].to(device)
         cos, sin = self.cos[positions, None], self.sin[positions, None]
-        x = self.weights.embedding[batch.input_ids[0].to(device)].to(self.weights.dtype)
-        keys, values = [], []
+        x = self.weights.embedding[batch.input_ids[0].to(device)].to(dtype)
         lengths = [len(prompt) for prompt in prompts]
+        cache = PromptCache(lengths, num_samples=self.num_samples, device=device, dtype=dtype)
+        *layers, last_layer = self.weights.layers
         with attention.packed_rows(batch):
-            for layer in self.weights.layers:
+            for layer in layers:
                 query, key, value = self._project(layer, x, cos, sin)
+                cache.add(key, value)
                 heads_first = (part.transpose(0, 1)[None] for part in (query, key, value))
-                attended = attention.attend_rows(*heads_first, layer.scale)[0]
-                x = _rest(layer, x, attended)
-                for found, part in ((keys, key), (values, value)):
-                    found.append(pad_sequence(list(part.split(lengths)), batch_first=True).transpose(1, 2).contiguous())
-        cache = PromptCache(keys, values, lengths, num_samples=self.num_samples)
-        return cache, x[batch.last_index.to(device)]
+                x = _rest(layer, x, attention.attend_rows(*heads_first, layer.scale)[0])
+        query, key, value = self._project(last_layer, x, cos, sin)
+        cache.add(key, value)
+        self.caches.append(cache)
+        last = batch.last_index.to(device).repeat_interleave(self.num_samples)
+        return _rest(last_layer, x[last], cache.attend(len(layers), query[last], None, last_layer.scale))
 
     def _advance(self, length: int) -> Tensor:
         """(rows, V) logits after `tokens`, which become the new token at `place`; `length` of the own cache are read.
@@ -115,17 +117,13 @@ class LlamaDecoding:
             query, key, value = self._project(layer, x, cos, sin)
             keys[:, :, place] = key[:, :, None]
             values[:, :, place] = value[:, :, None]
-            grouped = query.unflatten(1, (weights.num_key_heads, -1))
-            own, own_sums = attend(grouped, keys[:, :, :length], values[:, :, :length], mask, layer.scale)
-            parts = [
-                cache.attend(number, part, layer.scale)
-                for cache, part in zip(self.caches, query.split(sizes), strict=True)
+            rows = (query, keys[:, :, :length], values[:, :, :length])
+            split = zip(self.caches, *(part.split(sizes) for part in rows), strict=True)
+            attended = [
+                cache.attend(number, part, Own(own_keys, own_values, mask), layer.scale)
+                for cache, part, own_keys, own_values in split
             ]
-            prompt, prompt_sums = (
-                parts[0] if len(parts) == 1 else (torch.cat(part) for part in zip(*parts, strict=True))
-            )
-            share = torch.sigmoid(own_sums.flatten(1) - prompt_sums)[..., None].to(prompt.dtype)
-            x = _rest(layer, x, torch.lerp(prompt, own.flatten(1, 2), share))
+            x = _rest(layer, x, attended[0] if len(attended) == 1 else torch.cat(attended))
         return self._logits(x)
 
     def _replayed(self) -> Tensor:
@@ -172,9 +170,9 @@ class LlamaDecoding:
 
 def _rest(layer: Layer, x: Tensor, attended: Tensor) -> Tensor:
     """(N, h) states after a layer, given those before it and its (N, heads, D) attention."""
-    x = layer.out.added(attended.flatten(1), x)
+    x = x + layer.out(attended.flatten(1))
     gate, up = layer.gate_up(layer.mlp_norm(x)).chunk(2, -1)
-    return layer.down.added(layer.activation(gate) * up, x)
+    return x + layer.down(layer.activation(gate) * up)
 
 
 def _similar(prompts: Sequence[Sequence[int]]) -> Iterator[list[Sequence[int]]]:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from alignment.llama_weights import read_weights
+from alignment.llama_weights import is_packed, read_weights
 from rewardkit import attention
 from rewardkit.adapters import linear_layers
 from rewardkit.attention import has_sliding_window
@@ -199,8 +199,12 @@ def _decoding(network: PreTrainedModel, width: torch.dtype) -> tuple[int, bool]:
             weights = read_weights(network, width)
     except ValueError:
         return 0, False
-    maps = [part for layer in weights.layers for part in (layer.qkv, layer.out, layer.gate_up, layer.down)]
-    return sum(part.matrix.numel() for part in (*maps, weights.head)) * width.itemsize, True
+    ours = {_storage(parameter) for parameter in network.parameters()}
+    layers = [part for layer in weights.layers for part in (layer.qkv, layer.out, layer.gate_up, layer.down)]
+    read = [part.weight for part in (*layers, weights.head)]
+    copied = [weight for weight in read if _storage(weight) not in ours]
+    packed = [weight for weight in read if is_packed(weight)]
+    return sum(weight.numel() for weight in (*copied, *packed)) * width.itemsize, True
 
 
 def _kept(network: PreTrainedModel, num_tokens: int, precision: str) -> int:

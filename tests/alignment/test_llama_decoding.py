@@ -10,7 +10,7 @@ from alignment import generate as generation
 from alignment.engine import PlainDecoding
 from alignment.generate import Sampling, generate
 from alignment.llama_decoding import PREFILL_TOKENS, LlamaDecoding, _similar
-from alignment.llama_weights import read_weights
+from alignment.llama_weights import Map, read_weights
 
 END = 2
 SMALL = {"vocab_size": 60, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "initializer_range": 0.3}
@@ -54,6 +54,21 @@ def test_logits_are_those_of_whole_forward_passes_while_rows_leave(name: str, nu
             ids.append(token)
         found = decoding.step(torch.tensor(new))
     assert len(decoding.caches) == 1
+
+
+@torch.no_grad()
+def test_maps_give_the_same_for_the_rows_they_are_packed_for_and_for_others() -> None:
+    torch.manual_seed(0)
+    for bias in (None, torch.randn(24)):
+        plain = Map(weight=torch.randn(24, 16), bias=bias)
+        packed = plain.for_rows(5)
+        assert (packed.packed is not None) == torch.backends.mkl.is_available()
+        for num_rows in (5, 7):
+            x = torch.randn(num_rows, 16)
+            torch.testing.assert_close(packed(x), plain(x))
+            torch.testing.assert_close(plain(x), x @ plain.weight.T + (0 if bias is None else bias))
+    halves = Map(weight=torch.randn(24, 16).bfloat16(), bias=None)
+    assert halves.for_rows(5) is halves
 
 
 @torch.no_grad()

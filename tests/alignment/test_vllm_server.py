@@ -17,7 +17,7 @@ pytest.importorskip("transformers")
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
-from vllm_stand_in import VllmStandIn
+from vllm_stand_in import VllmStandIn, serving
 
 from alignment.generate import Sampling
 from alignment.policy import Policy
@@ -33,15 +33,11 @@ WAITS = (0.01, 0.01)
 @pytest.fixture
 def server(policy_folders: tuple[Path, Path]) -> Iterator[VllmStandIn]:
     """A server of the first policy."""
-    with VllmStandIn(policy_folders[0]) as running:
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with serving(policy_folders[0]) as running:
         yield running
-        running.shutdown()
-        thread.join()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def policy(policy_folders: tuple[Path, Path]) -> Policy:
     """Another policy than the one that is served."""
     network = AutoModelForCausalLM.from_pretrained(policy_folders[1]).eval()

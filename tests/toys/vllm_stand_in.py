@@ -6,10 +6,13 @@ vLLM would not know is refused.
 
 from __future__ import annotations
 
+import copy
 import json
 import socket
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -34,7 +37,8 @@ class Engine:
     """A model and what is drawn from it."""
 
     def __init__(self, folder: str | Path) -> None:
-        self.policy, self.tokenizer = _load(folder), AutoTokenizer.from_pretrained(folder)
+        policy, self.tokenizer = _served(folder)
+        self.policy = copy.deepcopy(policy)
         self.lock = threading.Lock()
 
     def draw(self, prompt: list[int], options: dict[str, Any]) -> list[SimpleNamespace]:
@@ -161,6 +165,19 @@ class VllmStandIn(ThreadingHTTPServer):
         return {"id": "cmpl-0", "object": "text_completion", "created": 0, "model": "m", "choices": choices}
 
 
+@contextmanager
+def serving(folder: str | Path) -> Iterator[VllmStandIn]:
+    """A running server."""
+    with VllmStandIn(folder) as running:
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield running
+        finally:
+            running.shutdown()
+            thread.join()
+
+
 class _Handler(BaseHTTPRequestHandler):
     server: VllmStandIn
 
@@ -228,6 +245,12 @@ def stand_in_module() -> ModuleType:
 
 def _load(folder: str | Path) -> Any:
     return AutoModelForCausalLM.from_pretrained(folder).eval()
+
+
+@cache
+def _served(folder: str | Path) -> tuple[Any, Any]:
+    """Model and tokenizer of a folder that does not change."""
+    return _load(folder), AutoTokenizer.from_pretrained(folder)
 
 
 def _error(message: str, code: int) -> dict:

@@ -35,7 +35,8 @@ class OnlineConfig(PolicyConfig, RewardOptions):
         max_prompt_length: tokens kept of a prompt, which is cut at its start.
         token_budget: tokens of a micro-batch when learning; steps do not depend on it.
         rollouts: who draws completions: own, the loops of this package; vllm, vLLM in this process; or the address of a
-            vLLM server, http://HOST:PORT, which sees the run directory under the same path.
+            vLLM server, http://HOST:PORT, which sees the run directory under the same path. A run may be
+            resumed with another one.
         draw_budget: tokens of a batch when drawing, prompts counted once per completion; samples do not depend on it.
             Read where rollouts is own.
         passes: optimisation passes over the completions of a step.
@@ -64,7 +65,7 @@ class OnlineConfig(PolicyConfig, RewardOptions):
     stop: list[str] = field(default_factory=list, metadata={"repeated": True})
     max_prompt_length: int = 512
     token_budget: int = 8192
-    rollouts: str = "own"
+    rollouts: str = field(default="own", metadata={"may_change": True})
     draw_budget: int = 32768
     passes: int = 1
     minibatches: int = 1

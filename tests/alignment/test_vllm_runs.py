@@ -155,6 +155,7 @@ def test_a_server_that_dies_ends_the_run_in_one_line_and_it_goes_on(
     assert read_status(folder / "broken")["state"] == "failed"
     assert torch.load(folder / "broken" / "checkpoints" / "last.pt", weights_only=True)["state"]["step"] == step
     server.before = lambda _path, _body: None
+    more["rollouts"] = server.url.replace("127.0.0.1", "localhost")  # it may come back under another address
     assert main([*words(folder, policy_folders[0], "broken", **more), "--resume"]) == 0
     broken, whole = metrics_of(folder / "broken"), metrics_of(folder / "whole")
     assert [row["step"] for row in broken] == [1, 2, 3]
@@ -268,6 +269,13 @@ def test_several_processes_take_a_server(monkeypatch: pytest.MonkeyPatch) -> Non
         check_rollouts(config)
 
 
+def in_two_processes(*words: str) -> subprocess.CompletedProcess[str]:
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "alignment")
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, *launcher, *words]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("num_answered", [1000, 5])
@@ -286,10 +294,7 @@ def test_two_processes_ask_for_their_own_prompts(
                 server.begin()
 
         server.before = restart
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "alignment"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
-    flags = words(folder, policy_folders[0], "two", rollouts=server.url)
-    done = subprocess.run([*command, *flags], env=environment, capture_output=True, text=True, timeout=280)
+    done = in_two_processes(*words(folder, policy_folders[0], "two", rollouts=server.url))
     assert done.returncode == 0, done.stderr
     if num_answered == 1000:
         assert server.paths().count("/collective_rpc") == 4
@@ -297,3 +302,23 @@ def test_two_processes_ask_for_their_own_prompts(
     for name in ("reward/mean", "loss", "grad_norm", "completions/length"):
         assert two[name] == pytest.approx(one[name], rel=1e-4, abs=2e-4), name
     assert all(row["sampling/logp_difference"] < 1e-4 for row in metrics_of(folder / "two"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("refused", ["/collective_rpc", "/v1/completions"])
+def test_two_processes_end_together(
+    folder: Path, policy_folders: tuple[Path, Path], server: VllmStandIn, refused: str
+) -> None:
+    """Also where only one of them, the first or the other, was not answered."""
+    num_before = {"/collective_rpc": 1, "/v1/completions": 7}[refused]
+    server.before = lambda path, _body: (
+        (400, b"no") if path == refused and server.paths().count(refused) >= num_before else None
+    )
+    done = in_two_processes(*words(folder, policy_folders[0], "two", rollouts=server.url))
+    assert done.returncode == 1
+    said = [line for line in done.stderr.splitlines() if line.startswith("alignment grpo: ")]
+    assert said
+    assert all("HTTP status 400: 'no'" in line and line.endswith("/two") for line in said)
+    assert read_status(folder / "two")["state"] == "failed"
+    assert torch.load(folder / "two" / "checkpoints" / "last.pt", weights_only=True)["state"]["step"] == 1

@@ -48,7 +48,7 @@ def policy(policy_folders: tuple[Path, Path]) -> Policy:
 @pytest.fixture
 def source(server: VllmStandIn, policy: Policy, tmp_path: Path) -> VllmServer:
     """Loaded with the policy."""
-    found = VllmServer(server.url, policy, tmp_path, timeout_s=5, waits_s=WAITS)
+    found = VllmServer(server.url, policy, tmp_path, timeout_s=30, waits_s=WAITS)
     found.load()
     return found
 

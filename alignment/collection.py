@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from alignment.generate import Sampling, end_ids, generate
+from alignment.generate import Sampling, end_ids
 from alignment.online_config import OnlineConfig
 from alignment.policy import Policy
 from alignment.reward_source import RewardBatch
 from alignment.rewards import Rewards, ScoredBatch, joined_scores
+from alignment.rollout_source import RolloutError, RolloutSource
 from alignment.rollouts import Rollouts, joined
 from alignment.sampler import text_of
 from rewardkit import processes
@@ -56,10 +57,19 @@ class Collector:
 
     Args:
         rows: the prompts, by number.
+        source: draws for the policy.
     """
 
-    def __init__(self, policy: Policy, rows: Sequence[PromptRow], rewards: Rewards, config: OnlineConfig) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        rows: Sequence[PromptRow],
+        rewards: Rewards,
+        config: OnlineConfig,
+        source: RolloutSource,
+    ) -> None:
         self.policy, self.rows, self.rewards, self.config = policy, rows, rewards, config
+        self.source = source
         whole = policy_prompts([row.prompt for row in rows], policy.tokenizer)
         self.ids = [ids[-config.max_prompt_length :] for ids in whole]
         self.num_cut = sum(len(ids) > config.max_prompt_length for ids in whole)
@@ -77,6 +87,7 @@ class Collector:
         """Completions of the prompts with these numbers, rewarded; see `draw`.
 
         Raises:
+            RolloutError: if they are not drawn.
             RewardError: if a completion gets no reward.
         """
         start = time.perf_counter()
@@ -96,6 +107,9 @@ class Collector:
             keys: what makes the samples of each prompt differ from those of the others.
             draw_key: what makes this draw differ from others of the run: the step, say.
             num_samples: completions of each prompt.
+
+        Raises:
+            RolloutError: in every process, if one of them gets none.
         """
         seed = int(np.random.SeedSequence((self.config.seed, *draw_key)).generate_state(1)[0])
         sampling = replace(self.sampling, seed=seed)
@@ -103,22 +117,22 @@ class Collector:
         shares = divide([len(self.ids[number]) for number in numbers], world)
         mine = shares[rank]
         own = [numbers[place] for place in mine], [keys[place] for place in mine]
-        parts = processes.gathered(self._draw(*own, sampling, num_samples) if mine else None)
-        together = joined([part for part in parts if part is not None])
+        self.source.load()
+        drawn, failure = None, ""
+        try:
+            drawn = self._draw(*own, sampling, num_samples) if mine else None
+        except RolloutError as error:
+            failure = str(error)
+        parts = processes.gathered((drawn, failure))
+        if failures := [said for _, said in parts if said]:
+            raise RolloutError(failures[0])
+        together = joined([part for part, _ in parts if part is not None])
         places = [place for share in shares for place in share]
         return together.take(np.argsort(places).tolist())
 
     def _draw(self, numbers: Sequence[int], keys: Sequence[int], sampling: Sampling, num_samples: int) -> Rollouts:
-        groups = generate(
-            self.policy.network,
-            [self.ids[number] for number in numbers],
-            sampling,
-            num_samples=num_samples,
-            token_budget=self.config.draw_budget,
-            keys=keys,
-            tokenizer=self.policy.tokenizer,
-            precision=self.config.precision,
-        )
+        prompts = [self.ids[number] for number in numbers]
+        groups = self.source.draw(prompts, sampling, num_samples=num_samples, keys=keys)
         drawn = [one for group in groups for one in group]
         return Rollouts(
             numbers=tuple(numbers),

@@ -34,7 +34,11 @@ class OnlineConfig(PolicyConfig, RewardOptions):
         stop: text that ends a completion; may be given repeatedly.
         max_prompt_length: tokens kept of a prompt, which is cut at its start.
         token_budget: tokens of a micro-batch when learning; steps do not depend on it.
+        rollouts: who draws completions: own, the loops of this package; vllm, vLLM in this process; or the address of a
+            vLLM server, http://HOST:PORT, which sees the run directory under the same path. A run may be
+            resumed with another one.
         draw_budget: tokens of a batch when drawing, prompts counted once per completion; samples do not depend on it.
+            Read where rollouts is own.
         passes: optimisation passes over the completions of a step.
         minibatches: optimizer steps of a pass; a group is never split.
         importance_cap: largest weight that makes up for a sampler whose probabilities differ from the trainer's; 0
@@ -61,6 +65,7 @@ class OnlineConfig(PolicyConfig, RewardOptions):
     stop: list[str] = field(default_factory=list, metadata={"repeated": True})
     max_prompt_length: int = 512
     token_budget: int = 8192
+    rollouts: str = field(default="own", metadata={"may_change": True})
     draw_budget: int = 32768
     passes: int = 1
     minibatches: int = 1
@@ -100,6 +105,20 @@ class OnlineConfig(PolicyConfig, RewardOptions):
             )
         if self.audit_reward:
             read_rewards(self.audit_reward)
+        if self.rollouts != "own":
+            self._check_vllm()
+
+    def _check_vllm(self) -> None:
+        """What vLLM would draw otherwise, or cannot be sent."""
+        is_server = self.rollouts.startswith(("http://", "https://"))
+        if self.rollouts != "vllm" and not is_server:
+            raise ValueError(f"rollouts is {self.rollouts!r}, allowed is own, vllm, or http://HOST:PORT")
+        if self.top_p < 1:
+            raise ValueError(f"top_p is {self.top_p}, allowed with rollouts by vLLM is 1")
+        if self.load_in_4bit:
+            raise ValueError("rollouts by vLLM are sent all weights, which load_in_4bit does not keep whole")
+        if is_server and not self.model:
+            raise ValueError("a simulated world makes its own policy, which no server serves: rollouts is own or vllm")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,6 +45,7 @@ NAMES = (
     "logps/chosen",
     "logps/rejected",
     "entropy",
+    "sampling/logp_difference",
 )
 
 
@@ -148,7 +149,7 @@ class OnlineDpo:
             p_chosen[pairs.groups] = torch.from_numpy(pairs.p_chosen).float()
 
         def part(logps: CompletionLogps, micro: Micro) -> Part:
-            return self._part(logps, micro, reference, p_chosen, rollouts.group_size)
+            return self._part(logps, micro, rollouts, reference, p_chosen, has_moved=bool(norms))
 
         sums, losses, norms = torch.zeros(2, len(NAMES)), [], []
         for places in minibatches(len(pairs), self.config, self.carried):
@@ -168,17 +169,25 @@ class OnlineDpo:
         return {"loss": float(np.mean(losses)), "grad_norm": float(np.mean(norms))} | means(NAMES, sums)
 
     def _part(
-        self, logps: CompletionLogps, micro: Micro, reference: Tensor | None, p_chosen: Tensor | None, size: int
+        self,
+        logps: CompletionLogps,
+        micro: Micro,
+        rollouts: Rollouts,
+        reference: Tensor | None,
+        p_chosen: Tensor | None,
+        *,
+        has_moved: bool,
     ) -> Part:
         """Losses and metrics of a micro-batch, whose completions are pairs, chosen before rejected.
 
         Args:
             reference: (N,) log-probabilities of completions.
             p_chosen: (P,) by prompt.
-            size: G.
+            has_moved: whether the policy is another than the one that drew, which is not measured then.
         """
         policy = logps.sums().view(-1, 2)
         lengths = logps.lengths.view(-1, 2)
+        prompts = micro.branches[::2] // rollouts.group_size
         known = None if reference is None else reference[micro.branches.to(reference.device)].view(-1, 2)
         found = pair_loss(
             PairLogps(
@@ -190,11 +199,13 @@ class OnlineDpo:
                 rejected_lengths=lengths[:, 1],
             ),
             self.options,
-            p_chosen=None if p_chosen is None else p_chosen[micro.branches[::2] // size].to(policy.device),
+            p_chosen=None if p_chosen is None else p_chosen[prompts].to(policy.device),
         )
         loss = found.losses.sum()
         ones = torch.ones_like(found.chosen_rewards)
         tokens = torch.zeros_like(logps.token_logps) if logps.entropy is None else logps.entropy
+        own = logps.token_logps.detach()
+        sampled = rollouts.logps[micro.tokens].to(own)
         sums, weights = weighted(
             [
                 (loss, torch.ones_like(loss)),
@@ -205,6 +216,7 @@ class OnlineDpo:
                 (policy[:, 0], ones),
                 (policy[:, 1], ones),
                 (tokens, torch.full_like(tokens, float(logps.entropy is not None))),
+                ((own - sampled).abs(), torch.full_like(own, float(not has_moved))),
             ]
         )
         return Part(loss=loss, sums=sums, weights=weights)

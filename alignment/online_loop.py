@@ -18,6 +18,7 @@ from alignment.online import Algorithm, Learned
 from alignment.online_config import OnlineConfig
 from alignment.policy_update import PolicyUpdate
 from alignment.rollout_file import Replay, append_rollouts, truncate_rollouts
+from alignment.rollout_source import RolloutError
 from alignment.samples import drawn_samples, write_samples
 from alignment.tracking import Tracker
 from alignment.watcher import Watcher
@@ -54,10 +55,15 @@ class OnlineLoop:
         num_steps = math.ceil(config.epochs * len(collector.rows) / config.prompts_per_step)
         self.num_steps = config.max_steps or num_steps
         self.watcher: Watcher | None = None
+        self.broken: RolloutError | None = None  # why no completions are drawn any more
         self.audit_every = config.audit_every or max(1, self.num_steps // 10)
 
     def run_steps(self, cancelled: Callable[[], bool]) -> dict[str, Any] | None:
-        """Takes the steps that are left; the results, or None where it was asked to stop."""
+        """Takes the steps that are left; the results, or None where it was asked to stop.
+
+        Raises:
+            RolloutError: if completions are not drawn; the steps before that are kept.
+        """
         network, carried = self.update.forward.network, self.algorithm.carried
         state = self.checkpoint.restore(network, carried, self.update.optimizer)
         self._begin(state.step)
@@ -69,11 +75,16 @@ class OnlineLoop:
                 self.checkpoint.write(state, network, carried, self.update.optimizer)
         while state.step < self.num_steps and not asked and not stop:
             step = state.step + 1
-            metrics, stop = self._step(step)
-            state = state.after_step()
+            try:
+                metrics, stop = self._step(step)
+                state = state.after_step()
+            except RolloutError as error:
+                self.broken = error
             asked = processes.any_says(cancelled(), self.update.forward.device)
-            if self.run and self._keeps(step, asked or bool(stop)):
+            if self.run and self._keeps(step, asked or bool(stop) or bool(self.broken)):
                 self.checkpoint.write(state, network, carried, self.update.optimizer)
+            if self.broken:
+                raise RolloutError(f"{self.broken}; continue with --resume --out {self.config.out}") from self.broken
         if asked and state.step < self.num_steps and not stop:
             return None
         results: dict[str, Any] = {"num_steps": state.step, "stopped": stop} if stop else {"num_steps": state.step}
@@ -92,19 +103,31 @@ class OnlineLoop:
         return ends or step == self.num_steps or step % (self.config.checkpoint_every or self.audit_every) == 0
 
     def _step(self, step: int) -> tuple[dict[str, float], str]:
-        """One step and its record; its metrics, and why the run should end."""
+        """One step and its record; its metrics, and why the run should end.
+
+        Raises:
+            RolloutError: if what it learns from is not drawn; the step can be taken again then.
+        """
         started = time.perf_counter()
         rate = self.learning_rate * schedule(step - 1, self.num_steps, self.config.warmup_share)
         for group in self.update.optimizer.param_groups:
             group["lr"] = rate
-        learned = self.algorithm.step(
-            lambda count, number: self._draw(step, count, number),
-            with_entropy=_is_due(step, self.config.entropy_every),
-            with_kl=_is_due(step, self.config.kl_every),
-        )
+        position = int(self.algorithm.carried.position)
+        try:
+            learned = self.algorithm.step(
+                lambda count, number: self._draw(step, count, number),
+                with_entropy=_is_due(step, self.config.entropy_every),
+                with_kl=_is_due(step, self.config.kl_every),
+            )
+        except RolloutError:
+            self.algorithm.carried.position.fill_(position)
+            raise
         metrics = self._metrics(learned, started) | {"learning_rate": rate}
         if step % self.audit_every == 0 or step == self.num_steps:
-            metrics |= self.audit(step)
+            try:
+                metrics |= self.audit(step)
+            except RolloutError as error:  # what was learned is recorded first
+                self.broken = error
         stop = learned.stop
         if self.run and self.watcher:
             self.run.log(step, metrics)

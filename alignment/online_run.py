@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,6 +29,7 @@ from alignment.prompt_sides import PromptSides, read_prompt_sides
 from alignment.reference import LiveReference
 from alignment.reward_config import RewardOptions
 from alignment.rewards import load_rewards
+from alignment.rollout_source import check_rollouts, open_rollouts
 from alignment.simulated_world import GOLD, MAX_NEW_TOKENS, make_world
 from alignment.tracking import open_tracker, push_to_hub
 from rewardkit import processes, sharding
@@ -96,6 +97,7 @@ def train_online(
     disable_progress_bar()
     if sharding.is_asked():
         raise ValueError("the launcher asks for weights in parts, here every process holds all: start without that")
+    check_rollouts(config)
     tracker = open_tracker(config, run)
     config = in_world(config, interruption, progress)
     device = processes.join()
@@ -113,10 +115,11 @@ def train_online(
         if config.audit_reward:
             options = RewardOptions(reward=config.audit_reward, reward_timeout_s=config.reward_timeout_s)
             audit_rewards = stack.enter_context(load_rewards(options, policy_tokenizer=policy.tokenizer))
-        collector = Collector(policy, sides.train, rewards, config)
+        source = stack.enter_context(closing(open_rollouts(policy, config)))
+        collector = Collector(policy, sides.train, rewards, config, source)
         if run and collector.num_cut:
             logger.warning("%d prompts are cut to their last %d tokens", collector.num_cut, config.max_prompt_length)
-        audited = Collector(policy, sides.held_out, rewards, config)
+        audited = Collector(policy, sides.held_out, rewards, config, source)
         audit = Audit(config, audited, audit_rewards, update, parts.reference, run.dir if run else None)
         rate = parts.learning_rate
         loop = OnlineLoop(config, run, collector, audit, algorithm, update, tracker, progress, learning_rate=rate)

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from alignment.advantages import Advantages, generalised_advantages
-from alignment.importance import importance_weights
+from alignment.importance import ImportanceWeights, importance_weights
 from alignment.kl import AdaptiveKl, exceeds_target, token_kl
 from alignment.objective import Part, weighted
 from alignment.online import Carried, Draw, Learned, kl_metrics, means, minibatches, reference_logps
@@ -100,9 +100,11 @@ class Ppo:
             reference = reference_logps(self.update, self.reference, rollouts)
         metrics = dict(collected.timed) | {"beta": beta}
         sampled = rollouts.logps.to(logps)
+        weighed = self._weights(rollouts, logps, sampled)
         metrics |= {
             "sampling/logp_difference": float((logps - sampled).abs().mean()),
             "sampling/logp_difference_max": float((logps - sampled).abs().max()),
+            "sampling/capped_share": float(weighed.capped.mean()),
         }
         if reference is not None:
             metrics |= kl_metrics(logps, reference, len(rollouts))
@@ -119,7 +121,7 @@ class Ppo:
             logps=logps,
             values=values,
             reference=reference,
-            weights=self._weights(rollouts, logps, sampled),
+            weights=weighed.weights if self.config.importance_cap else None,
             learned=learned,
         )
         metrics |= self._learn(rollouts, before, beta, with_entropy=with_entropy)
@@ -149,12 +151,11 @@ class Ppo:
             rewards = whiten(rewards, moment_sums(rewards), shift_mean=False)
         return generalised_advantages(rewards, values, lengths, gamma=self.config.gamma, lam=self.config.lam)
 
-    def _weights(self, rollouts: Rollouts, logps: Tensor, sampled: Tensor) -> Tensor | None:
-        cap = self.config.importance_cap
-        if not cap:
-            return None
+    def _weights(self, rollouts: Rollouts, logps: Tensor, sampled: Tensor) -> ImportanceWeights:
+        """Of tokens, for what the sampler differs by."""
+        cap = self.config.importance_cap or float("inf")
         branch, lengths = rollouts.branch.to(logps.device), rollouts.lengths.to(logps.device)
-        return importance_weights(logps, sampled, branch, lengths, cap=cap, level="token").weights
+        return importance_weights(logps, sampled, branch, lengths, cap=cap, level="token")
 
     def _learn(self, rollouts: Rollouts, before: Before, beta: float, *, with_entropy: bool) -> dict[str, float]:
         """The passes; their metrics."""

@@ -7,24 +7,17 @@ in    {"rewards": [...]}, one number for each completion, or {"members": [[...],
 
 from __future__ import annotations
 
-import http.client
 import json
-import logging
-import time
-import urllib.error
-import urllib.request
 from typing import Any
 
 import numpy as np
 
+from alignment.remote_server import RefusedError, UnansweredError, ask, head, patiently, read_json
 from alignment.reward_source import RewardBatch, RewardError
 from rewardkit.preference_rows import turns
 from rewardkit.reward import Reward
 
-logger = logging.getLogger(__name__)
 WAITS_S = (0.5, 1.0, 2.0, 4.0)  # before each further try
-TOO_MANY = 429  # the one answer of 4xx that is worth asking again
-SHOWN = 200  # characters of a server's answer in an error
 
 
 class RemoteReward:
@@ -47,14 +40,19 @@ class RemoteReward:
         Raises:
             RewardError: if the server cannot be reached after all tries, refuses, or answers anything else.
         """
-        answer = self._post(self._body(batch), batch)
+        body = self._body(batch)
         try:
-            found = json.loads(answer)
-        except ValueError as error:
-            raise RewardError(self.about, f"the answer is no JSON: {_head(answer)}", batch) from error
+            answer = patiently(
+                lambda: ask(self.url, body, timeout_s=self.timeout_s),
+                about=f"reward {self.about}",
+                waits_s=self.waits_s,
+            )
+            found = read_json(answer)
+        except (UnansweredError, RefusedError, ValueError) as error:
+            raise RewardError(self.about, str(error), batch) from error
         members = found.get("members", [found.get("rewards")]) if isinstance(found, dict) else None
         if not isinstance(members, list) or not members or not all(isinstance(row, list) for row in members):
-            raise RewardError(self.about, f"the answer has neither rewards nor members: {_head(answer)}", batch)
+            raise RewardError(self.about, f"the answer has neither rewards nor members: {head(answer)}", batch)
         for row in members:
             if len(row) != len(batch):
                 raise RewardError(self.about, f"{len(row)} rewards for {len(batch)} completions", batch)
@@ -77,45 +75,8 @@ class RemoteReward:
         except TypeError as error:
             raise RewardError(self.about, f"a column cannot be sent as JSON: {error}") from error
 
-    def _post(self, body: bytes, batch: RewardBatch) -> bytes:
-        """The answer's body, after as many tries as it takes."""
-        cause = ""
-        for wait_s in (*self.waits_s, None):
-            try:
-                return self._try(body)
-            except urllib.error.HTTPError as error:
-                with error:
-                    cause = f"HTTP status {error.code}: {_head(error.read())}"
-                if error.code < 500 and error.code != TOO_MANY:
-                    raise RewardError(self.about, cause, batch) from error
-            except (OSError, http.client.HTTPException) as error:
-                reason = error.reason if isinstance(error, urllib.error.URLError) else error
-                cause = f"{reason}" if str(reason) else type(reason).__name__
-            if wait_s is not None:
-                logger.warning("reward %s: %s; asking again in %g s", self.about, cause, wait_s)
-                time.sleep(wait_s)
-        raise RewardError(self.about, f"no rewards after {len(self.waits_s) + 1} tries, the last: {cause}", batch)
-
-    def _try(self, body: bytes) -> bytes:
-        deadline = time.monotonic() + self.timeout_s
-        request = urllib.request.Request(self.url, data=body, headers={"Content-Type": "application/json"})
-        parts = bytearray()
-        with urllib.request.urlopen(request, timeout=self.timeout_s) as response:
-            while part := response.read1(1 << 16):
-                parts += part
-                if time.monotonic() > deadline:  # the socket's own timeout is for a single read
-                    raise TimeoutError(f"no whole answer within {self.timeout_s:g} s")
-            if response.length:
-                raise http.client.IncompleteRead(bytes(parts), response.length)
-        return bytes(parts)
-
 
 def _plain(value: Any) -> Any:
     if hasattr(value, "tolist"):
         return value.tolist()
     raise TypeError(f"{type(value).__name__} is none of JSON's types")
-
-
-def _head(answer: bytes) -> str:
-    text = " ".join(answer[:SHOWN].decode(errors="replace").split())
-    return repr(text) + ("..." if len(answer) > SHOWN else "")

@@ -23,7 +23,7 @@ ONLINE: tuple[OnlineTrains, ...] = get_args(OnlineTrains)
 PLACES = ("out", "data", "eval_data", "project", "db", "resume", "eval_share", "allow_leakage")
 """Options that say what is read and written; the app sets them."""
 POLICY_PLACES = (*PLACES, "reference_cache", "push_to_hub")
-ONLINE_PLACES = ("out", "resume", "prompts", "eval_prompts", "eval_share", "replay", "push_to_hub")
+ONLINE_PLACES = ("out", "resume", "prompts", "eval_prompts", "eval_share", "replay", "rollouts", "push_to_hub")
 CHOSEN = ("model", "mode", "ensemble", "members", "criteria")
 """Options with a field of their own on the page."""
 POLICY_CHOSEN = ("model", "lora", "loss", "beta")

@@ -13,7 +13,7 @@ import math
 import os
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -27,12 +27,12 @@ class Run:
 
     Raises:
         ValueError: if the directory already holds a run and `resume` is false, or holds none and it is true, or holds
-            one of another configuration.
+            one of another configuration, fields aside whose metadata says that they `may_change`.
     """
 
     def __init__(self, out_dir: str | Path, config: object, *, resume: bool = False) -> None:
         self.dir = Path(out_dir)
-        values = _plain(config)
+        values, free = _plain(config), _free(config)
         config_file = self.dir / "config.yaml"
         if not resume and _never_began(self.dir):
             config_file.unlink()
@@ -42,7 +42,7 @@ class Run:
                 if resume
                 else f"--out {self.dir} already holds a run: continue it with --resume, or choose another directory"
             )
-        if resume and (differing := _differing(yaml.safe_load(config_file.read_text()), values)):
+        if resume and (differing := _differing(yaml.safe_load(config_file.read_text()), values, free)):
             raise ValueError(f"--resume {self.dir}: {differing} differs from the run's config.yaml")
         (self.dir / "checkpoints").mkdir(parents=True, exist_ok=True)
         if not resume:
@@ -114,9 +114,15 @@ def _plain(config: object) -> dict[str, object]:
     raise TypeError(f"a config is a dataclass, got {type(config).__name__}")
 
 
-def _differing(before: Mapping[str, object], now: Mapping[str, object]) -> str:
-    """The first field, out and resume aside, in which two configurations differ."""
-    return next((name for name in now if name not in ("out", "resume") and before.get(name) != now[name]), "")
+def _free(config: object) -> set[str]:
+    """Fields in which a configuration may differ from that of the run it continues."""
+    assert is_dataclass(config)
+    return {"out", "resume"} | {field.name for field in fields(config) if field.metadata.get("may_change")}
+
+
+def _differing(before: Mapping[str, object], now: Mapping[str, object], free: set[str]) -> str:
+    """The first other field in which two configurations differ."""
+    return next((name for name in now if name not in free and before.get(name) != now[name]), "")
 
 
 def _finite(value: float) -> float | None:

@@ -114,7 +114,7 @@ def test_a_server_that_stays_in_trouble_is_one_error(server: RewardServer) -> No
     server.answer = lambda _asked: (500, b"out of\nmemory " * 100)
     error = failure(RemoteReward(server.url, name="far", waits_s=WAITS))
     assert f"reward far ({server.url}) in a batch of 2, which sample is not known" in str(error)
-    assert "no rewards after 3 tries, the last: HTTP status 500: 'out of memory" in str(error)
+    assert "no answer after 3 tries, the last: HTTP status 500: 'out of memory" in str(error)
     assert len(str(error)) < 500
     assert len(server.asked) == 3
 
@@ -130,7 +130,7 @@ def test_nobody_listening_is_one_error() -> None:
         probe.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{probe.getsockname()[1]}/score"
     error = failure(RemoteReward(url, name="far", waits_s=WAITS))
-    assert "no rewards after 3 tries, the last: [Errno 111] Connection refused" in str(error)
+    assert "no answer after 3 tries, the last: [Errno 111] Connection refused" in str(error)
 
 
 def test_a_server_that_hangs_is_one_error(server: RewardServer) -> None:
@@ -145,7 +145,7 @@ def test_a_server_that_hangs_is_one_error(server: RewardServer) -> None:
     error = failure(RemoteReward(server.url, name="far", timeout_s=0.2, waits_s=(0.01,)))
     let_go.set()
     assert time.monotonic() - start < 5
-    assert "no rewards after 2 tries, the last: timed out" in str(error)
+    assert "no answer after 2 tries, the last: timed out" in str(error)
 
 
 def test_a_server_that_drips_is_one_error() -> None:

@@ -17,7 +17,7 @@ from alignment.completion_metrics import completion_metrics
 from alignment.online import Algorithm, Learned
 from alignment.online_config import OnlineConfig
 from alignment.policy_update import PolicyUpdate
-from alignment.rollout_file import Replay, append_rollouts, truncate_rollouts
+from alignment.rollout_file import FILE, Replay, append_rollouts, truncate_rollouts
 from alignment.samples import drawn_samples, write_samples
 from alignment.tracking import Tracker
 from alignment.watcher import Watcher
@@ -54,10 +54,15 @@ class OnlineLoop:
         num_steps = math.ceil(config.epochs * len(collector.rows) / config.prompts_per_step)
         self.num_steps = config.max_steps or num_steps
         self.watcher: Watcher | None = None
+        self.drawn: dict[int, Collected] = {}  # in the present step, by number of the draw
         self.audit_every = config.audit_every or max(1, self.num_steps // 10)
 
     def run_steps(self, cancelled: Callable[[], bool]) -> dict[str, Any] | None:
-        """Takes the steps that are left; the results, or None where it was asked to stop."""
+        """Takes the steps that are left; the results, or None where it was asked to stop.
+
+        Raises:
+            FloatingPointError: if a gradient is not finite; what the step drew is noted beside the checkpoint.
+        """
         network, carried = self.update.forward.network, self.algorithm.carried
         state = self.checkpoint.restore(network, carried, self.update.optimizer)
         self._begin(state.step)
@@ -97,11 +102,15 @@ class OnlineLoop:
         rate = self.learning_rate * schedule(step - 1, self.num_steps, self.config.warmup_share)
         for group in self.update.optimizer.param_groups:
             group["lr"] = rate
-        learned = self.algorithm.step(
-            lambda count, number: self._draw(step, count, number),
-            with_entropy=_is_due(step, self.config.entropy_every),
-            with_kl=_is_due(step, self.config.kl_every),
-        )
+        self.drawn = {}
+        try:
+            learned = self.algorithm.step(
+                lambda count, number: self._draw(step, count, number),
+                with_entropy=_is_due(step, self.config.entropy_every),
+                with_kl=_is_due(step, self.config.kl_every),
+            )
+        except FloatingPointError as error:
+            raise FloatingPointError(f"step {step}: {error}{self._write_aside(step)}") from error
         metrics = self._metrics(learned, started) | {"learning_rate": rate}
         if step % self.audit_every == 0 or step == self.num_steps:
             metrics |= self.audit(step)
@@ -133,8 +142,19 @@ class OnlineLoop:
             size = self.config.completions_per_prompt
             collected = self.collector.collect(numbers, keys, (TRAINED_ON, step), num_samples=size)
         if self.run and self.config.keep_rollouts:
-            append_rollouts(self.run.dir, step, number, collected)
+            append_rollouts(self.run.dir / FILE, step, number, collected)
+        self.drawn[number] = collected
         return collected
+
+    def _write_aside(self, step: int) -> str:
+        """Notes what a step drew whose gradient was not finite, as a file to learn from again; says where."""
+        if not self.run:
+            return ""
+        file = self.checkpoint.dir / "not_finite.jsonl"
+        file.unlink(missing_ok=True)
+        for number, collected in self.drawn.items():
+            append_rollouts(file, step, number, collected)
+        return f", batch noted in {file}"
 
     def _metrics(self, learned: Learned, started: float) -> dict[str, float]:
         """Of a step: rewards, completions, what the algorithm measured, and time."""

@@ -147,7 +147,7 @@ class OnlineLoop:
         return collected
 
     def _write_aside(self, step: int) -> str:
-        """Notes what a step drew whose gradient was not finite, as a file to learn from again; says where."""
+        """Notes what a step drew whose gradient was not finite, as `append_rollouts` does; says where."""
         if not self.run:
             return ""
         file = self.checkpoint.dir / "not_finite.jsonl"

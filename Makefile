@@ -55,6 +55,7 @@ $(VENV)/dev.stamp: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/python -m pip install --quiet --constraint constraints.txt torch
 	.venv-bench/bin/python -m pip install --quiet --constraint constraints.txt -e '.[app,postgres,dev,bench]'
+	.venv-bench/bin/python -m pip install --quiet --no-deps --target .venv-bench/trl-1.12 trl==1.12.0  # the last with PPO
 	@touch $@
 
 clean:

@@ -17,7 +17,7 @@ from alignment.completion_metrics import completion_metrics
 from alignment.online import Algorithm, Learned
 from alignment.online_config import OnlineConfig
 from alignment.policy_update import PolicyUpdate
-from alignment.rollout_file import Replay, append_rollouts, truncate_rollouts
+from alignment.rollout_file import FILE, Replay, append_rollouts, truncate_rollouts
 from alignment.rollout_source import RolloutError
 from alignment.samples import drawn_samples, write_samples
 from alignment.tracking import Tracker
@@ -56,6 +56,7 @@ class OnlineLoop:
         self.num_steps = config.max_steps or num_steps
         self.watcher: Watcher | None = None
         self.broken: RolloutError | None = None  # why no completions are drawn any more
+        self.drawn: dict[int, Collected] = {}  # in the present step, by number of the draw
         self.audit_every = config.audit_every or max(1, self.num_steps // 10)
 
     def run_steps(self, cancelled: Callable[[], bool]) -> dict[str, Any] | None:
@@ -63,6 +64,7 @@ class OnlineLoop:
 
         Raises:
             RolloutError: if completions are not drawn; the steps before that are kept.
+            FloatingPointError: if a gradient is not finite; what the step drew is noted beside the checkpoint.
         """
         network, carried = self.update.forward.network, self.algorithm.carried
         state = self.checkpoint.restore(network, carried, self.update.optimizer)
@@ -113,6 +115,7 @@ class OnlineLoop:
         for group in self.update.optimizer.param_groups:
             group["lr"] = rate
         position = int(self.algorithm.carried.position)
+        self.drawn = {}
         try:
             learned = self.algorithm.step(
                 lambda count, number: self._draw(step, count, number),
@@ -122,6 +125,8 @@ class OnlineLoop:
         except RolloutError:
             self.algorithm.carried.position.fill_(position)
             raise
+        except FloatingPointError as error:
+            raise FloatingPointError(f"step {step}: {error}{self._write_aside(step)}") from error
         metrics = self._metrics(learned, started) | {"learning_rate": rate}
         if step % self.audit_every == 0 or step == self.num_steps:
             try:
@@ -156,8 +161,19 @@ class OnlineLoop:
             size = self.config.completions_per_prompt
             collected = self.collector.collect(numbers, keys, (TRAINED_ON, step), num_samples=size)
         if self.run and self.config.keep_rollouts:
-            append_rollouts(self.run.dir, step, number, collected)
+            append_rollouts(self.run.dir / FILE, step, number, collected)
+        self.drawn[number] = collected
         return collected
+
+    def _write_aside(self, step: int) -> str:
+        """Notes what a step drew whose gradient was not finite, as `append_rollouts` does; says where."""
+        if not self.run:
+            return ""
+        file = self.checkpoint.dir / "not_finite.jsonl"
+        file.unlink(missing_ok=True)
+        for number, collected in self.drawn.items():
+            append_rollouts(file, step, number, collected)
+        return f", batch noted in {file}"
 
     def _metrics(self, learned: Learned, started: float) -> dict[str, float]:
         """Of a step: rewards, completions, what the algorithm measured, and time."""

@@ -12,6 +12,7 @@ Where we differ:
    sampler's differ by is weighted, up to a cap (`alignment.importance`).
 3. The value head may share the policy's trunk. Dropout is off everywhere.
 4. Losses are means over the tokens of the whole minibatch, whatever micro-batches and processes it was split into.
+5. AdamW has its usual epsilon, 1e-8, as in TRL, where Huang et al. have 1e-5; its rate falls by half a cosine.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from rewardkit.runs import write_text
 FILE = "rollouts.jsonl"
 
 
-def append_rollouts(run_dir: Path, step: int, draw: int, collected: Collected) -> None:
+def append_rollouts(file: Path, step: int, draw: int, collected: Collected) -> None:
     """Writes a line per prompt."""
     rollouts, scored = collected.rollouts, collected.scored
     size = rollouts.group_size
@@ -44,8 +44,8 @@ def append_rollouts(run_dir: Path, step: int, draw: int, collected: Collected) -
             )
         line = {"step": step, "draw": draw, "number": rollouts.numbers[place], "prompt": turns(rollouts.prompts[place])}
         lines.append(json.dumps(line | {"prompt_ids": list(row.prompt), "completions": completions}))
-    with (run_dir / FILE).open("a", encoding="utf-8") as file:
-        file.write("".join(f"{line}\n" for line in lines))
+    with file.open("a", encoding="utf-8") as rollouts_file:
+        rollouts_file.write("".join(f"{line}\n" for line in lines))
 
 
 def truncate_rollouts(run_dir: Path, step: int) -> None:

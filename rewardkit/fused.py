@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -34,6 +35,11 @@ def rotated(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         sin: (T, 1, D / 2).
     """
     return _Rotation.apply(heads, cos, sin)
+
+
+def gated(gate: Tensor, up: Tensor) -> Tensor:
+    """(T, I) silu(gate) up, silu(g) = g sigma(g).  SwiGLU, Shazeer 2020, eq. 6 (arXiv 2002.05202)."""
+    return _Gated.apply(gate, up)
 
 
 class _AddedNorm(torch.autograd.Function):
@@ -97,6 +103,22 @@ def _turned(heads: Tensor, cos: Tensor, sin: Tensor, sign: float) -> Tensor:
     for half, other, way in zip(result.chunk(2, -1), (second, first), (-sign, sign), strict=True):
         half.addcmul_(other, sin, value=way)
     return result.to(heads.dtype)
+
+
+class _Gated(torch.autograd.Function):
+    """Backward computes silu again, so that only what comes in is kept."""
+
+    @staticmethod
+    def forward(ctx: Any, gate: Tensor, up: Tensor) -> Tensor:
+        ctx.save_for_backward(gate, up)
+        return F.silu(gate).mul_(up)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:  # pyright: ignore
+        gate, up = ctx.saved_tensors
+        of_gate = torch.ops.aten.silu_backward(gradient * up, gate)
+        return of_gate, F.silu(gate).mul_(gradient)
 
 
 @dataclass(frozen=True, kw_only=True)

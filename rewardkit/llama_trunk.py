@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from rewardkit import attention
 from rewardkit.batch import PackedBatch
-from rewardkit.fused import Matrix, added_norm, products, rotated
+from rewardkit.fused import Matrix, added_norm, gated, products, rotated
 from rewardkit.llama_shape import base_and_adapters, check_shape, norm_eps
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def _states_by_steps(model: PreTrainedModel, batch: PackedBatch, index: Tensor) 
             (added,) = _products(attended, (layer.self_attn.o_proj,))
             states, normed = _normed(states, added, layer.post_attention_layernorm, dtype)
             gate, up = _products(normed, (layer.mlp.gate_proj, layer.mlp.up_proj))
-            (added,) = _products(layer.mlp.act_fn(gate) * up, (layer.mlp.down_proj,))
+            (added,) = _products(_gated(layer.mlp.act_fn, gate, up), (layer.mlp.down_proj,))
         return _normed(states, added, trunk.norm, states.dtype)[1]
 
 
@@ -153,6 +153,11 @@ def _attended(module: Any, normed: Tensor, turn: tuple[Tensor, Tensor]) -> Tenso
     query, key, value = (part.transpose(0, 1)[None] for part in (rotated(query, *turn), rotated(key, *turn), value))
     scale = getattr(module, "scaling", module.head_dim**-0.5)
     return attention.attend_rows(query, key, value, scale)[0].flatten(1)
+
+
+def _gated(act_fn: nn.Module, gate: Tensor, up: Tensor) -> Tensor:
+    is_silu = type(act_fn).__name__ in ("SiLU", "SiLUActivation")  # torch's and transformers' own
+    return gated(gate, up) if is_silu else act_fn(gate) * up
 
 
 def _normed(x: Tensor, added: Tensor | None, module: Any, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

@@ -159,6 +159,34 @@ def test_a_stored_run_is_learned_from_again(folder: Path, policy_folders: tuple[
     assert main(words(folder, policy_folders[0], "grpo", "more", **GRPO, replay=short)) == 2
 
 
+@pytest.mark.parametrize(("command", "options"), [("grpo", GRPO), ("ppo", PPO)])
+def test_a_gradient_that_is_not_finite_stops_and_notes_the_batch(
+    folder: Path,
+    policy_folders: tuple[Path, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    command: str,
+    options: dict[str, Any],
+) -> None:
+    one_a_step = options | {"passes": 1, "minibatches": 1}
+    given = [*words(folder, policy_folders[0], command, "run", **one_a_step), "--keep-rollouts"]
+    clip, norms = torch.nn.utils.clip_grad_norm_, iter((1.0, 1.0, float("nan")))
+
+    def clip_grad_norm_(parameters: list[torch.nn.Parameter], max_norm: float) -> torch.Tensor:
+        return clip(parameters, max_norm) * next(norms)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.nn.utils, "clip_grad_norm_", clip_grad_norm_)
+        assert main(given) == 1
+    noted = folder / "run" / "checkpoints" / "not_finite.jsonl"
+    assert f"step 3: gradient norm nan, batch noted in {noted}" in capfd.readouterr().err.splitlines()[-1]
+    drawn = (folder / "run" / "rollouts.jsonl").read_text().splitlines()
+    assert noted.read_text().splitlines() == [line for line in drawn if json.loads(line)["step"] == 3]
+    assert [row["step"] for row in metrics_of(folder / "run")] == [1, 2]
+    assert main([*given, "--resume"]) == 0
+    assert len(metrics_of(folder / "run")) == 4
+
+
 def test_a_reward_that_raises_ends_in_one_line(
     folder: Path, policy_folders: tuple[Path, Path], capfd: pytest.CaptureFixture[str]
 ) -> None:

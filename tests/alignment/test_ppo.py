@@ -21,6 +21,7 @@ from alignment.online_config import PpoConfig
 from alignment.policy_update import PolicyUpdate
 from alignment.ppo import Ppo
 from alignment.value_model import TrunkValue
+from rewardkit.batch import Branched
 from rewardkit.logps import completion_logps
 
 ROWS = toy_rows(6, 1)
@@ -112,6 +113,29 @@ def test_the_kl_goes_to_the_rewards_of_tokens() -> None:
     algorithm.config = replace(algorithm.config, kl_in="loss")
     found = algorithm._advantages(rollouts, REWARDS, rollouts.logps, zeros, reference, 0.5)
     torch.testing.assert_close(found.returns[first], torch.from_numpy(REWARDS).float())
+
+
+def test_whitened_rewards_of_tokens_keep_their_mean() -> None:
+    """A completion of 2 tokens earns 0, 3, one of 1 token earns -1: mean 2/3, squares 0, 9, 1, variance 10/3 - 4/9."""
+    update = toy_update()
+    rows = (Branched(prompt=(3, 4), branches=((5, 6),)), Branched(prompt=(7, 8), branches=((9,),)))
+    algorithm = ppo(update, whiten_rewards=True, lam=1.0)
+    rollouts = toy_rollouts(update, rows)
+    zeros = torch.zeros(3)
+    found = algorithm._advantages(rollouts, np.array([3.0, -1.0]), rollouts.logps, zeros, None, 0.0)
+    deviation = (10 / 3 - 4 / 9) ** 0.5
+    whitened = [(reward - 2 / 3) / deviation + 2 / 3 for reward in (0.0, 3.0, -1.0)]
+    expected = [whitened[0] + whitened[1], whitened[1], whitened[2]]
+    assert found.returns.tolist() == pytest.approx(expected, abs=1e-5)
+
+
+def test_defaults_are_those_of_record() -> None:
+    """Huang et al. 2024 (arXiv 2403.17031) but for the rate, which goes by size here, and more new tokens than 53."""
+    config = PpoConfig(out="o")
+    assert (config.passes, config.minibatches, config.completions_per_prompt) == (4, 1, 1)
+    assert (config.clip_range, config.clip_range_value, config.value_weight) == (0.2, 0.2, 0.1)
+    assert (config.gamma, config.lam, config.beta, config.temperature) == (1.0, 0.95, 0.05, 0.7)
+    assert (config.whiten_advantages, config.whiten_rewards) == (True, False)
 
 
 def test_micro_batches_do_not_change_a_step() -> None:

@@ -28,11 +28,10 @@ from trl_race import (
     LEARNING_RATE,
     Figures,
     conversational,
+    offline_arguments,
     parser_of,
-    peak_mb,
     race,
     train_trl,
-    trl_arguments,
     write_figures,
     write_in_both_orders,
 )
@@ -61,9 +60,7 @@ def main() -> None:
     pairs_per_step = options.batch_size
     figures: list[Figures] = []
     for task in options.tasks:
-        if not options.side:
-            options.batch_size = 2 * pairs_per_step if task == "sft" else pairs_per_step
-        options.task = task
+        options.task, options.batch_size = task, 2 * pairs_per_step if task == "sft" else pairs_per_step
         unit = "tokens" if task == "sft" else "pairs"
         figures += race(__file__, options, prepare, {"ours": run_ours, "trl": run_trl}, task=task, unit=unit)
     write_figures(options, figures)
@@ -190,7 +187,6 @@ def run_ours(options: argparse.Namespace, work: Path) -> Figures:
         "cpu_s": [after - before for before, after in pairwise(cpu)],
         "losses": [row["loss"] for row in logged],
         "tokens": sum(row.num_tokens for row in rows.rows),
-        "peak_mb": peak_mb(),
     }
 
 
@@ -264,7 +260,7 @@ def run_trl(options: argparse.Namespace, work: Path) -> Figures:
         return AutoModelForCausalLM.from_pretrained(work / "model", dtype=torch.float32)
 
     def make_trainer(rows: Any) -> Any:
-        arguments = trl_arguments(options, work)
+        arguments = offline_arguments(options, work)
         given = {"train_dataset": rows, "processing_class": AutoTokenizer.from_pretrained(work / "model")}
         if options.task == "sft":
             return SFTTrainer(model=load(), args=SFTConfig(**arguments), **given)

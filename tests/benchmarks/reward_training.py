@@ -18,11 +18,10 @@ from trl_race import (
     LEARNING_RATE,
     Figures,
     conversational,
+    offline_arguments,
     parser_of,
-    peak_mb,
     race,
     train_trl,
-    trl_arguments,
     write_figures,
     write_in_both_orders,
 )
@@ -110,7 +109,6 @@ def run_ours(options: argparse.Namespace, work: Path) -> Figures:
         "cpu_s": [after - before for before, after in pairwise(cpu)],
         "losses": [row["loss"] for row in logged],
         "tokens": sum(row.num_tokens for row in rows.rows),
-        "peak_mb": peak_mb(),
     }
 
 
@@ -124,7 +122,7 @@ def run_trl(options: argparse.Namespace, work: Path) -> Figures:
     def make_trainer(rows):
         return RewardTrainer(
             model=AutoModelForSequenceClassification.from_pretrained(work / "model", dtype=torch.float32),
-            args=TrlConfig(**trl_arguments(options, work)),
+            args=TrlConfig(**offline_arguments(options, work)),
             train_dataset=rows,
             processing_class=AutoTokenizer.from_pretrained(work / "model"),
         )

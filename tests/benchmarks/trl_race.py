@@ -1,10 +1,11 @@
-"""A trainer here beside TRL's on the same work: processes in turn, times of optimizer steps, peak memory, losses.
+"""A trainer here beside TRL's on the same work: processes in turn, times of steps, peak memory, losses or rewards.
 
-What the benchmarks against TRL share. Both sides start from the same weights, take the same rows in the same order by
-the same AdamW, learning rates and clipping, and are run as processes of their own. Times are those of whole optimizer
-steps, the warm-up left out: wall seconds, and CPU seconds, which other load on the machine changes little (with
---threads 1 the fairer ones there). Memory is the peak resident set of the process, start-up, tokenising and all. TRL
-runs without gradient checkpointing (its default, which is slower), in bf16 by its own autocast.
+What the benchmarks against TRL share. Both sides start from the same weights and are run as processes of their own; on
+given completions they take the same rows in the same order by the same AdamW, learning rates and clipping. Times are
+those of whole steps, the warm-up left out: wall seconds, and where they were taken CPU seconds, which other load on the
+machine changes little (with --threads 1 the fairer ones there). Memory is the peak resident set of the process,
+start-up, tokenising and all. TRL runs without gradient checkpointing (its default, which is slower), in bf16 by its own
+autocast.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -22,21 +22,25 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rewardkit.allocator import peak_mb
+
 LEARNING_RATE = 1e-4
 SIDES = ("ours", "trl")
+TIMES = ("step_s", "cpu_s")
+OUTCOMES = ("losses", "rewards")
 Figures = dict[str, Any]
 
 
-def parser_of(script: str, description: str | None, *, token_budget: int) -> argparse.ArgumentParser:
-    """The options that every race takes; a benchmark adds its own."""
+def parser_of(script: str, description: str | None, **defaults: int) -> argparse.ArgumentParser:
+    """The options that every race takes; a benchmark adds its own and sets defaults."""
     parser = argparse.ArgumentParser(
         prog=Path(script).name, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", required=True, help="preference file")
     parser.add_argument("--model", default="small", help="preset")
-    parser.add_argument("--batch-size", type=int, default=8, help="rows per step")
-    parser.add_argument("--token-budget", type=int, default=token_budget, help="ours: tokens per micro-batch")
-    parser.add_argument("--max-length", type=int, default=512, help="longer conversations are left out, as TRL does")
+    parser.add_argument("--batch-size", type=int, default=8, help="rows or prompts of a step")
+    parser.add_argument("--token-budget", type=int, help="ours: tokens per micro-batch")
+    parser.add_argument("--max-length", type=int, default=512, help="longer rows or prompts are left out")
     parser.add_argument("--steps", type=int, default=13, help="per process")
     parser.add_argument("--warm-up", type=int, default=3, help="first steps that are not counted")
     parser.add_argument("--repeats", type=int, default=3, help="processes per side and precision")
@@ -45,6 +49,7 @@ def parser_of(script: str, description: str | None, *, token_budget: int) -> arg
     parser.add_argument("--out", help="JSON file of all figures")
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     parser.add_argument("--work", help=argparse.SUPPRESS)
+    parser.set_defaults(**defaults)
     return parser
 
 
@@ -65,13 +70,14 @@ def race(
         task: of several that the script knows, passed on to its processes.
     """
     if options.side:
-        print(json.dumps(runs[options.side](options, Path(options.work))))
+        print(json.dumps(runs[options.side](options, Path(options.work)) | {"peak_mb": peak_mb()}))
         return []
     with tempfile.TemporaryDirectory() as folder:
         units = prepare(options, Path(folder))
+        passed = [f"--tasks={task}"] if task else []
         figures = [
             {"task": task, "precision": precision, "side": side, "units": list(units)}
-            | run_side(script, options, precision, side, folder, task)
+            | run_side(script, options, [f"--precision={precision}", *passed], side, folder)
             for precision in options.precision
             for repeat in range(options.repeats)
             for side in (SIDES if repeat % 2 == 0 else SIDES[::-1])
@@ -83,29 +89,23 @@ def race(
 
 
 def write_figures(options: argparse.Namespace, figures: Sequence[Figures]) -> None:
-    """All figures, where they were asked for."""
-    if options.out:
+    """All figures, where they were asked for; a process of one side has none."""
+    if options.out and not options.side:
         Path(options.out).write_text(json.dumps({"options": vars(options), "figures": list(figures)}, indent=1))
 
 
-def run_side(script: str, options: argparse.Namespace, precision: str, side: str, folder: str, task: str) -> Figures:
-    """One process; returns its step times in seconds, losses and peak memory in MB."""
-    names = ("batch_size", "token_budget", "steps", "max_length", "threads", "data")
-    words = [f"--{name.replace('_', '-')}={getattr(options, name)}" for name in names]
-    if task:
-        words.append(f"--tasks={task}")
-    command = [sys.executable, script, *words, f"--precision={precision}", f"--side={side}", f"--work={folder}"]
+def run_side(script: str, options: argparse.Namespace, words: Sequence[str], side: str, folder: str) -> Figures:
+    """One process, told what this one was told and some more words; returns what the side measured."""
+    command = [sys.executable, script, *sys.argv[1:], *words, f"--side={side}", f"--work={folder}"]
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": str(options.threads)}
+    environment["OMP_WAIT_POLICY"] = "PASSIVE"  # as our commands: another process's load then disturbs less
     environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     figures = json.loads(done.stdout.splitlines()[-1])
-    wall, cpu = (statistics.median(figures[name][options.warm_up :]) for name in ("step_s", "cpu_s"))
-    print(
-        f"{task} {precision} {side}: median step {wall:.3f} s, of CPU {cpu:.3f} s, peak {figures['peak_mb']:.0f} MB,"
-        f" losses {figures['losses'][0]:.5f} ... {figures['losses'][-1]:.5f}".lstrip(),
-        file=sys.stderr,
-        flush=True,
-    )
+    seconds = [f"{name} {statistics.median(figures[name][options.warm_up :]):.3f}" for name in TIMES if name in figures]
+    (outcome,) = (f"{name} {figures[name][0]:.5f} ... {figures[name][-1]:.5f}" for name in OUTCOMES if name in figures)
+    said = [*words, side, *seconds, f"peak_mb {figures['peak_mb']:.0f}", outcome]
+    print(", ".join(said), file=sys.stderr, flush=True)
     return figures
 
 
@@ -123,16 +123,24 @@ def report(rows: Sequence[Figures], options: argparse.Namespace, unit: str) -> s
 
     peak_mb = {side: statistics.median(row["peak_mb"] for row in sides[side]) for side in SIDES}
     speed = {side: 1.0 / median(side, "step_s") for side in SIDES}
-    difference = max(
-        abs(ours - theirs) for ours, theirs in zip(*(sides[side][0]["losses"] for side in SIDES), strict=True)
-    )
+    of_cpu = ""
+    if all("cpu_s" in row for row in rows):
+        of_cpu = f", of CPU seconds {median('trl', 'cpu_s') / median('ours', 'cpu_s'):.2f}"
     return (
         f"{rows[0]['precision']}, {options.threads} threads: ours {speed['ours']:.2f}, TRL {speed['trl']:.2f} {unit}/s,"
-        f" ratio {speed['ours'] / speed['trl']:.2f},"
-        f" of CPU seconds {median('trl', 'cpu_s') / median('ours', 'cpu_s'):.2f};"
+        f" ratio {speed['ours'] / speed['trl']:.2f}{of_cpu};"
         f" peak {peak_mb['ours']:.0f} and {peak_mb['trl']:.0f} MB, ratio {peak_mb['ours'] / peak_mb['trl']:.2f};"
-        f" losses differ by at most {difference:.1e}"
+        f" {agreement(*(sides[side][0] for side in SIDES))}"
     )
+
+
+def agreement(ours: Figures, theirs: Figures) -> str:
+    """How far losses of the same rows differ, or the mean rewards of what each side drew."""
+    if "rewards" in ours:
+        means = (statistics.mean(side["rewards"]) for side in (ours, theirs))
+        return "mean rewards " + " and ".join(f"{mean:.3f}" for mean in means)
+    difference = max(abs(one - other) for one, other in zip(ours["losses"], theirs["losses"], strict=True))
+    return f"losses differ by at most {difference:.1e}"
 
 
 def write_in_both_orders(work: Path, rows: Sequence[Mapping[str, Any]], batch_size: int) -> list[int]:
@@ -157,22 +165,13 @@ def conversational(row: Any) -> dict[str, Any]:
     }
 
 
-def peak_mb() -> float:
-    """Peak resident set of this process."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
 def trl_arguments(options: argparse.Namespace, work: Path) -> dict[str, Any]:
     """What every trainer of TRL is told here."""
     return {
         "output_dir": str(work / f"trl-{os.getpid()}"),
         "per_device_train_batch_size": options.batch_size,
-        "max_steps": options.steps,
-        "max_length": options.max_length,
-        "max_grad_norm": 1.0,
         "bf16": options.precision[0] == "bf16",
         "gradient_checkpointing": False,
-        "train_sampling_strategy": "sequential",
         "logging_steps": 1,
         "save_strategy": "no",
         "report_to": "none",
@@ -182,27 +181,48 @@ def trl_arguments(options: argparse.Namespace, work: Path) -> dict[str, Any]:
     }
 
 
+def offline_arguments(options: argparse.Namespace, work: Path) -> dict[str, Any]:
+    """What its trainers on given completions are told."""
+    return trl_arguments(options, work) | {
+        "max_steps": options.steps,
+        "max_length": options.max_length,
+        "max_grad_norm": 1.0,
+        "train_sampling_strategy": "sequential",
+    }
+
+
+def step_clock() -> Any:
+    """A callback of TRL's trainers with lists `step_s` and `cpu_s`; PPO's tells only the ends of its steps."""
+    from transformers import TrainerCallback
+
+    class Clock(TrainerCallback):
+        def __init__(self) -> None:
+            self.step_s: list[float] = []
+            self.cpu_s: list[float] = []
+
+        def on_step_begin(self, *args: object, **kwargs: object) -> None:
+            self.started, self.cpu = time.perf_counter(), time.process_time()
+
+        on_train_begin = on_step_begin
+
+        def on_step_end(self, *args: object, **kwargs: object) -> None:
+            self.step_s.append(time.perf_counter() - self.started)
+            self.cpu_s.append(time.process_time() - self.cpu)
+            self.on_step_begin()
+
+    return Clock()
+
+
 def train_trl(make_trainer: Callable[[Any], Any], options: argparse.Namespace, work: Path) -> Figures:
     """Trains by TRL with our optimizer, learning rates and order; `make_trainer` is given the training data."""
     import datasets
     import torch
-    from transformers import TrainerCallback
 
     from rewardkit.optimization import schedule
 
     torch.set_num_threads(options.threads)
     datasets.disable_progress_bars()
-    times: list[float] = []
-    cpu_times: list[float] = []
-
-    class Clock(TrainerCallback):
-        def on_step_begin(self, *args: object, **kwargs: object) -> None:
-            self.started, self.cpu = time.perf_counter(), time.process_time()
-
-        def on_step_end(self, *args: object, **kwargs: object) -> None:
-            times.append(time.perf_counter() - self.started)
-            cpu_times.append(time.process_time() - self.cpu)
-
+    clock = step_clock()
     with open(os.devnull, "w") as nowhere:
         stdout, sys.stdout = sys.stdout, nowhere
         trainer = make_trainer(datasets.Dataset.from_json(str(work / "trl.jsonl")))
@@ -211,8 +231,8 @@ def train_trl(make_trainer: Callable[[Any], Any], options: argparse.Namespace, w
         trainer.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(
             trainer.optimizer, lambda step: schedule(step, options.steps, 0.05)
         )
-        trainer.add_callback(Clock())
+        trainer.add_callback(clock)
         trainer.train()
         sys.stdout = stdout
     losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]
-    return {"step_s": times, "cpu_s": cpu_times, "losses": losses, "peak_mb": peak_mb()}
+    return {"step_s": clock.step_s, "cpu_s": clock.cpu_s, "losses": losses}

@@ -133,3 +133,10 @@ def test_models_that_cannot_are_refused(caplog: pytest.LogCaptureFixture) -> Non
     bert = make_classifier(BertConfig(**SMALL, num_attention_heads=4, pad_token_id=0), seed=0)
     with pytest.raises(ValueError, match="needs a decoder that runs packed rows, not Bert"):
         LoraEnsemble(bert, num_members=2, rank=4, num_layers=1)
+
+
+def test_heads_begin_with_a_spread_of_one_by_the_root_of_their_inputs() -> None:
+    """N(0, 1 / (h + 1)) (Stiennon et al. 2020, whose details are Huang et al. 2024's)."""
+    heads = RewardScorer(make_classifier(CONFIGS["llama"](), seed=0), num_members=1000).heads
+    assert float(heads.std()) == pytest.approx(33**-0.5, rel=0.02)
+    assert float(heads.mean()) == pytest.approx(0.0, abs=4 * 33**-0.5 / 32000**0.5)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
 
-from rewardkit.fused import Matrix, added_norm, products, rotated
+from rewardkit.fused import Matrix, added_norm, gated, products, rotated
 
 
 def randoms(*shapes: tuple[int, ...], seed: int = 0) -> list[Tensor]:
@@ -62,6 +64,15 @@ def test_a_norm_of_half_precision_is_computed_in_float32() -> None:
     _, normed = added_norm(x, None, torch.ones(4, dtype=torch.float16), 1e-6, torch.float16)
     assert normed.dtype == torch.float16
     assert normed.tolist() == [[1.0] * 4]
+
+
+def test_a_gate_and_its_gradient_equal_the_formula() -> None:
+    # silu(ln 3) = 3/4 ln 3
+    assert float(gated(torch.tensor(3.0).log(), torch.tensor(4.0))) == pytest.approx(3 * math.log(3))
+    inputs = randoms((3, 4), (3, 4))
+    gate, up = inputs
+    assert_same_gradients(gated(gate, up), gate * gate.sigmoid() * up, inputs)
+    assert torch.autograd.gradcheck(gated, inputs)
 
 
 def test_a_rotation_and_its_gradient_equal_the_formula() -> None:

@@ -30,6 +30,14 @@ def check_output(out: str | Path, *, resume: bool) -> None:
         raise ValueError(f"--out {out}: {_partial(out).name} is of an unfinished run: --resume continues it")
 
 
+def count_unfinished(out: str | Path) -> int:
+    """Rows of an unfinished output, for who looks on while they are made; 0 where there is none."""
+    try:
+        return max(0, _partial(Path(out)).read_bytes().count(b"\n") - 1)
+    except FileNotFoundError:
+        return 0
+
+
 class UnfinishedRows:
     """The rows of an output so far.
 

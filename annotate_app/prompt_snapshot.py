@@ -1,18 +1,18 @@
-"""The prompts of a training by PPO or GRPO, as files of its run: the project's, or those of a file; some held out."""
+"""The prompts of a run that draws answers, as files of it: the project's, or those of a file; some held out."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from annotate_app.access import Actor
-from annotate_app.online_plan import TEST_PROMPTS, TRAIN_PROMPTS, OnlinePlan
+from annotate_app.sampling_plan import TEST_PROMPTS, TRAIN_PROMPTS, SamplingPlan
 from annotate_app.store.store import Store
 from rewardkit.prompts import PromptRow, distinct_rows, prompt_row, read_prompt_rows
 from rewardkit.splitting import split_by_prompt
 from rewardkit.writing import write_rows
 
 
-def take_prompts(store: Store, actor: Actor, plan: OnlinePlan, run_dir: Path, folder: Path) -> None:
+def take_prompts(store: Store, actor: Actor, plan: SamplingPlan, run_dir: Path, folder: Path) -> None:
     """Writes each prompt once, with the columns of its row that a reward may read; whole or not at all.
 
     Args:
@@ -35,12 +35,15 @@ def take_prompts(store: Store, actor: Actor, plan: OnlinePlan, run_dir: Path, fo
         found = store.comparisons.iterate(actor, project.id)
         rows, where = [PromptRow(prompt=each.prompt, columns=each.meta) for each in found], project.name
     different = distinct_rows(rows)
-    train, test = split_by_prompt(different, eval_share=plan.held_out, seed=int(plan.advanced.get("seed", 0)))
-    print(f"{len(train):,} prompts to train on, {len(test):,} held out, of {len(rows):,} rows")
-    for name, side in (("to train on", train), ("held out", test)):
-        if not side:
-            raise ValueError(f"{where} has {len(different):,} different prompts, none of them {name}")
+    train, test = different, []
+    if plan.held_out:
+        train, test = split_by_prompt(different, eval_share=plan.held_out, seed=int(plan.advanced.get("seed", 0)))
+    print(f"{len(train):,} prompts to answer, {len(test):,} held out, of {len(rows):,} rows")
+    if not train or (plan.held_out and not test):
+        what = "held out" if train else "to answer"
+        raise ValueError(f"{where} has {len(different):,} different prompts, none of them {what}")
     draft = folder.with_name(f"{folder.name}.draft")
     write_rows(draft / TRAIN_PROMPTS, map(prompt_row, train))
-    write_rows(draft / TEST_PROMPTS, map(prompt_row, test))
+    if plan.held_out:
+        write_rows(draft / TEST_PROMPTS, map(prompt_row, test))
     draft.rename(folder)

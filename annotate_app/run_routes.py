@@ -1,4 +1,4 @@
-"""What a finished training hands out: its report as a page of its own, its model as a zip made while it is sent.
+"""What a finished run hands out: its report as a page of its own, its model as a zip made while it is sent, its rows.
 
 The report is a file of our own making, but it quotes texts of the project: it is served as a sandboxed page without an
 origin, in which nothing runs and nothing is fetched.
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from annotate_app.access import AccessError
@@ -28,7 +28,7 @@ CHUNK = 2**20
 
 
 def run_routes(sessions: Sessions) -> list[Route]:
-    """`GET /runs/ID/report` and `/runs/ID/model.zip`; stand behind the door, which names the session."""
+    """`GET /runs/ID/report`, `model.zip` and `rows.jsonl`; stand behind the door, which names the session."""
 
     def find(token: str, job_id: int) -> ModelRun:
         user = sessions.user(token)
@@ -63,13 +63,22 @@ def run_routes(sessions: Sessions) -> list[Route]:
             return run
         if not run.has_model:
             return PlainTextResponse("this training has no model", 404)
-        kind = "reward-model" if run.trains == "reward" else "policy"
+        kind = "reward-model" if run.is_reward_model else "policy"
         headers = {"content-disposition": f'attachment; filename="{kind}-{run.job.id}.zip"'}
         return StreamingResponse(zipped(list(model_files(run))), media_type="application/zip", headers=headers)
+
+    async def rows(request: Request) -> Response:
+        run = await found(request)
+        if isinstance(run, Response):
+            return run
+        if run.rows is None:
+            return PlainTextResponse("this run has no rows", 404)
+        return FileResponse(run.rows, media_type="application/x-ndjson", filename=f"best-of-n-{run.job.id}.jsonl")
 
     return [
         Route("/runs/{job_id:int}/report", report, methods=["GET"]),
         Route("/runs/{job_id:int}/model.zip", model, methods=["GET"]),
+        Route("/runs/{job_id:int}/rows.jsonl", rows, methods=["GET"]),
     ]
 
 

@@ -12,18 +12,45 @@ from typing import Any, Literal, get_args, get_type_hints
 import jsonargparse
 import yaml
 
+from alignment.bon_config import BonConfig
 from alignment.config import DpoConfig, SftConfig
-from alignment.online_config import GrpoConfig, PpoConfig
+from alignment.loss_names import PAIR_LOSSES
+from alignment.online_config import GrpoConfig, OnlineDpoConfig, PpoConfig
+from alignment.policy_gradient_names import POLICY_LOSSES
 from rewardkit.commands.command import add_config, field_meanings
 from rewardkit.config import RewardConfig
 
-OnlineTrains = Literal["ppo", "grpo"]
-Trains = Literal["reward", "sft", "dpo", "ppo", "grpo"]
+OnlineTrains = Literal["ppo", "grpo", "online-dpo"]
+Trains = Literal["reward", "sft", "dpo", "ppo", "grpo", "online-dpo", "bon"]
+"""A reward model (`rewardkit train`), or else a command of `alignment`."""
 ONLINE: tuple[OnlineTrains, ...] = get_args(OnlineTrains)
+"""Those that learn from rewarded samples of the policy; bon draws and rewards them too, and learns nothing."""
+DRAWS: tuple[Trains, ...] = (*ONLINE, "bon")
+WORDS_OF: dict[str, str] = {
+    "reward": "reward model",
+    "sft": "SFT",
+    "dpo": "DPO",
+    "ppo": "PPO",
+    "grpo": "GRPO",
+    "online-dpo": "online DPO",
+    "bon": "best of n",
+}
+"""What people call each."""
+CONFIGS: dict[Trains, type] = {
+    "reward": RewardConfig,
+    "sft": SftConfig,
+    "dpo": DpoConfig,
+    "ppo": PpoConfig,
+    "grpo": GrpoConfig,
+    "online-dpo": OnlineDpoConfig,
+    "bon": BonConfig,
+}
+
 PLACES = ("out", "data", "eval_data", "project", "db", "resume", "eval_share", "allow_leakage")
 """Options that say what is read and written; the app sets them."""
 POLICY_PLACES = (*PLACES, "reference_cache", "push_to_hub")
 ONLINE_PLACES = ("out", "resume", "prompts", "eval_prompts", "eval_share", "replay", "rollouts", "push_to_hub")
+BEST_PLACES = ("out", "resume", "prompts", "json", "window")
 CHOSEN = ("model", "mode", "ensemble", "members", "criteria")
 """Options with a field of their own on the page."""
 POLICY_CHOSEN = ("model", "lora", "loss", "beta")
@@ -40,17 +67,42 @@ ONLINE_CHOSEN = (
         "on_alarm",
     ),
 )
+BEST_CHOSEN = (
+    *("model", "n", "keep", "threshold", "threshold_of", "soft_labels", "max_new_tokens"),
+    *("reward", "penalty", "penalty_strength", "audit_reward"),
+)
 LONGEST_TEXT = 20_000
 WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", list[str]: "a list of texts"}
 
 
 def config_of(trains: Trains) -> type:
     """The class of a training's configuration."""
-    return {"reward": RewardConfig, "sft": SftConfig, "dpo": DpoConfig, "ppo": PpoConfig, "grpo": GrpoConfig}[trains]
+    return CONFIGS[trains]
+
+
+def command_of(trains: Trains) -> tuple[str, str]:
+    """The package and the command of a training."""
+    return ("rewardkit", "train") if trains == "reward" else ("alignment", trains)
+
+
+def default_of(trains: Trains, name: str) -> Any:
+    """What an option is where nobody chooses: the command's own, so that form, plan and command line agree."""
+    return next(_default(each) for each in fields(config_of(trains)) if each.name == name)
+
+
+def losses_of(trains: Trains) -> tuple[str, ...]:
+    """The losses that a training of a policy may choose from; none where there is nothing to choose."""
+    if trains == "grpo":
+        return tuple(POLICY_LOSSES)
+    if trains == "online-dpo":
+        return tuple(name for name, each in PAIR_LOSSES.items() if not each.whole_batch)
+    return tuple(PAIR_LOSSES) if trains == "dpo" else ()
 
 
 def kept_options(trains: Trains) -> tuple[str, ...]:
     """The options that are not for the text: set by the app, or chosen on the page."""
+    if trains == "bon":
+        return (*BEST_PLACES, *BEST_CHOSEN)
     chosen = CHOSEN if trains == "reward" else ONLINE_CHOSEN if trains in ONLINE else POLICY_CHOSEN
     return (*_places(trains), *chosen)
 
@@ -129,6 +181,8 @@ def _parse(parser: jsonargparse.ArgumentParser, config: type, name: str, value: 
 
 
 def _places(trains: Trains) -> tuple[str, ...]:
+    if trains == "bon":
+        return BEST_PLACES
     return PLACES if trains == "reward" else ONLINE_PLACES if trains in ONLINE else POLICY_PLACES
 
 

@@ -1,6 +1,7 @@
 """What a training on judgments from the app is to do: whose votes count, which model, every other option.
 
-A training on samples of the policy is planned in `annotate_app.online_plan`. Nothing here trains or imports torch.
+What draws samples of a policy is planned in `annotate_app.sampling_plan` and its neighbours. Nothing here trains or
+imports torch.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import yaml
 
 from alignment.config import TrainingConfig
 from alignment.loss_names import PairLossName
-from annotate_app.training_options import Trains, check_advanced, config_of
+from annotate_app.training_options import WORDS_OF, Trains, check_advanced, config_of
 from rewardkit.config import Members, Mode, RewardConfig
 
 ON_JUDGMENTS: tuple[Trains, ...] = ("reward", "sft", "dpo")
@@ -44,6 +45,7 @@ class TrainingPlan:
         mode: a policy knows `full` and `lora`.
         ensemble, members: of a reward model.
         loss, beta: of DPO; a beta of 0 is the loss's own.
+        rows_of: number of a run of best of n whose rows a policy learns from in place of judgments; 0 for judgments.
         advanced: any other options of the configuration, checked.
     """
 
@@ -61,6 +63,7 @@ class TrainingPlan:
     members: Members = "heads"
     loss: PairLossName = "sigmoid"
     beta: float = 0.0
+    rows_of: int = 0
     advanced: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -72,6 +75,8 @@ class TrainingPlan:
             raise ValueError(f"trains is {self.trains!r}, allowed are {', '.join(ON_JUDGMENTS)}")
         if self.trains != "reward":
             self._check_policy()
+        if self.rows_of:
+            self._check_rows()
         check_advanced(self.advanced, self.trains)
         self.config(Path("model"), Path("data"))
 
@@ -80,6 +85,13 @@ class TrainingPlan:
             raise ValueError(f"a policy is trained whole or by adapters, not as {self.model} with mode {self.mode}")
         if self.teaches == "all" or self.ensemble > 1:
             raise ValueError("criteria with heads of their own, and several members, are for reward models")
+
+    def _check_rows(self) -> None:
+        if self.trains == "reward":
+            raise ValueError("rows_of is for policies: reward models learn from people's judgments")
+        asked = (self.teaches, self.min_votes, self.min_agreement, self.adjudicated_only)
+        if asked != ("overall", 1, 0.0, False):
+            raise ValueError("rows of best of n carry no votes: teaches, votes and agreement are for judgments")
 
     def config(self, out: Path, data: Path) -> RewardConfig | TrainingConfig:
         """The configuration that the training's command reads; ValueError from its own checks."""
@@ -96,7 +108,8 @@ class TrainingPlan:
     def title(self, runs: Mapping[str, str]) -> str:
         """For people: what is trained, how, and on what; `runs` names models by their folders."""
         what = self.criterion if self.teaches == "criterion" else {"overall": "", "all": "all criteria"}[self.teaches]
-        kind = "" if self.trains == "reward" else self.trains.upper()
+        what = f"rows of run {self.rows_of}" if self.rows_of else what
+        kind = "" if self.trains == "reward" else WORDS_OF[self.trains]
         loss = self.loss if self.trains == "dpo" and self.loss != "sigmoid" else ""
         title = ", ".join(filter(None, (kind, runs.get(self.model) or model_name(self.model), self.mode, loss, what)))
         return f"{title} x{self.ensemble}" if self.ensemble > 1 else title
@@ -108,7 +121,7 @@ class TrainingPlan:
     @classmethod
     def read(cls, text: str) -> TrainingPlan:
         """What `text` wrote; ValueError where it is not that."""
-        return read_fields(cls, text)
+        return read_fields(cls, yaml.safe_load(text))
 
 
 def write_plan(plan: Any) -> str:
@@ -117,13 +130,12 @@ def write_plan(plan: Any) -> str:
     return yaml.safe_dump(values | {"advanced": dict(plan.advanced)}, sort_keys=False, allow_unicode=True)
 
 
-def read_fields(cls: type[Plan], text: str) -> Plan:
-    """The plan that `write_plan` wrote.
+def read_fields(cls: type[Plan], values: Any) -> Plan:
+    """The plan of the values that `write_plan` wrote.
 
     Raises:
         ValueError: if it is none.
     """
-    values = yaml.safe_load(text)
     known = {each.name for each in fields(cls)}  # type: ignore[arg-type]
     if not isinstance(values, dict) or set(values) - known:
         raise ValueError(f"a training plan has the fields {', '.join(sorted(known))}")

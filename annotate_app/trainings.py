@@ -1,70 +1,70 @@
-"""Trainings of reward models and policies: queued from a page, carried out by a job in its run directory, the record.
+"""Trainings of reward models and policies, and best of n: queued from a page, carried out by a job, its run directory.
 
-training.yaml   what was asked for (`TrainingPlan`, `OnlinePlan`)
-prompts.*       prompts that were uploaded for PPO or GRPO
-data/           the snapshot of the project: train, validation and test rows, split by prompt, with their card; of PPO
-                and GRPO prompts alone, train and test
-train.yaml      the configuration of the training's command: `rewardkit train`, `alignment sft|dpo|ppo|grpo`
+training.yaml   what was asked for (`TrainingPlan`, `OnlinePlan`, `BestPlan`)
+prompts.*       prompts that were uploaded for what draws answers
+data/           the snapshot: train, validation and test rows of the project or of best of n, split by prompt; for what
+                draws answers prompts alone, train and test
+train.yaml      the configuration of the command: `rewardkit train`, `alignment sft|dpo|ppo|grpo|online-dpo|bon`
 model/          the run of that command, the model in it
 evaluation/     report.html of the test rows, which the model has never seen: `rewardkit evaluate` of a reward model,
                 `alignment evaluate` of a policy beside the one it began from, where that one lies in a folder
+
+Best of n trains nothing: in place of model/ and evaluation/ it leaves what `annotate_app.best_rows` describes.
 """
 
 from __future__ import annotations
 
-import logging
-import os
-import subprocess
-import sys
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import yaml
 
+from alignment.bon_config import BonConfig
+from alignment.config import PolicyConfig
 from annotate_app import jobs
 from annotate_app.access import Actor
-from annotate_app.export_options import ExportOptions
-from annotate_app.exporting import export_rows
+from annotate_app.best_plan import BestPlan
+from annotate_app.best_rows import ROWS, make_rows, rows_of
 from annotate_app.jobs import report_progress
-from annotate_app.online_plan import OnlinePlan, read_plan
+from annotate_app.online_plan import OnlinePlan
+from annotate_app.planning import Plan, read_plan
+from annotate_app.processes import run_module
 from annotate_app.prompt_snapshot import take_prompts
+from annotate_app.sampling_plan import SamplingPlan
 from annotate_app.store.jobs import ENDED, Job
 from annotate_app.store.store import Store
+from annotate_app.training_options import command_of
 from annotate_app.training_plan import INSTALL, PRESETS, TrainingPlan, missing_packages
-from rewardkit.criteria import criterion_targets
-from rewardkit.data import Preference
-from rewardkit.files import read_rows
-from rewardkit.preference_rows import preference_row, read_preference
+from annotate_app.training_snapshot import take_rows, take_snapshot
+from rewardkit.config import RewardConfig
 from rewardkit.runs import read_status, write_text
-from rewardkit.writing import write_rows
 
-logger = logging.getLogger(__name__)
 KIND = "train"
 PLAN, DATA, CONFIG, MODEL, EVALUATION = "training.yaml", "data", "train.yaml", "model", "evaluation"
 STEPS = ("exporting", "training", "evaluating")
-SPLITS = ("train", "validation", "test")
 NUM_EVALUATED, EVALUATED_TOKENS = 50, 128  # prompts that a policy answers for its report, and tokens of an answer
 
 
-def start(store: Store, actor: Actor, plan: TrainingPlan | OnlinePlan, *, prompts: bytes = b"") -> Job:
+def start(store: Store, actor: Actor, plan: Plan, *, prompts: bytes = b"") -> Job:
     """Queues a training. Lead or above; admins alone where rewards are code or a server, or prompts any file.
 
     Args:
         prompts: content of the file that the plan names as uploaded.
 
     Raises:
-        ValueError: if a package is missing that it takes.
+        ValueError: if a package is missing that it takes, or rows that it is to learn from.
     """
-    if isinstance(plan, OnlinePlan) and plan.needs_admin:
+    if isinstance(plan, SamplingPlan) and plan.needs_admin:
         actor.require("admin", "a reward by a function or a server, or prompts of a file on the server,")
     if missing := missing_packages(plan.model):
         raise ValueError(f"{plan.model} needs {' and '.join(missing)}: {INSTALL}")
     project = store.projects.get(actor, plan.project)
+    if isinstance(plan, TrainingPlan) and plan.rows_of:
+        rows_of(store, actor, plan.project, plan.rows_of)
     trained = (job for job in store.jobs.list(actor, project.id, limit=1000) if job.kind == KIND)
     runs = {str(Path(job.run_dir) / MODEL): f"run {job.id}" for job in trained}
     files: dict[str, str | bytes] = {PLAN: plan.text()}
-    if isinstance(plan, OnlinePlan) and plan.prompts and not plan.names_server_file:
+    if isinstance(plan, SamplingPlan) and plan.prompts and not plan.names_server_file:
         files[plan.prompts] = prompts
     return jobs.start(
         store,
@@ -110,29 +110,38 @@ def carry_out(store: Store, actor: Actor, run_dir: Path) -> int:
     plan = read_plan((run_dir / PLAN).read_text(encoding="utf-8"))
     report_progress(0, len(STEPS), STEPS[0])
     if not (run_dir / DATA).exists():
-        if isinstance(plan, OnlinePlan):
+        if isinstance(plan, SamplingPlan):
             take_prompts(store, actor, plan, run_dir, run_dir / DATA)
+        elif plan.rows_of:
+            take_rows(rows_of(store, actor, plan.project, plan.rows_of), plan, run_dir / DATA)
         else:
             take_snapshot(store, actor, plan, run_dir / DATA)
     report_progress(1, len(STEPS), STEPS[1])
+    if isinstance(plan, BestPlan):
+        return make_rows(run_dir, _write_config(run_dir, plan.config(run_dir / ROWS, run_dir / DATA)))
     model = run_dir / MODEL
     state = read_status(model).get("state")
     if state != "done":
-        values = asdict(plan.config(model, run_dir / DATA))
-        write_text(run_dir / CONFIG, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
-        command = ("rewardkit", "train") if plan.trains == "reward" else ("alignment", plan.trains)
-        code = _run(*command, f"--config={run_dir / CONFIG}", *(["--resume"] if state else []))
+        config = _write_config(run_dir, plan.config(model, run_dir / DATA))
+        code = run_module(*command_of(plan.trains), f"--config={config}", *(["--resume"] if state else []))
         if code:
             return code
     report_progress(2, len(STEPS), STEPS[2])
     evaluation = run_dir / EVALUATION
     if read_status(evaluation).get("state") != "done" and (words := _evaluation(plan, model, run_dir / DATA)):
         evaluation = _unused(evaluation)
-        code = _run(*words, f"--out={evaluation}")
+        code = run_module(*words, f"--out={evaluation}")
         if code:
             return code
     report_progress(3, len(STEPS), "done")
     return 0
+
+
+def _write_config(run_dir: Path, config: RewardConfig | PolicyConfig | BonConfig) -> Path:
+    """The file that the command is given."""
+    path = run_dir / CONFIG
+    write_text(path, yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True))
+    return path
 
 
 def _evaluation(plan: TrainingPlan | OnlinePlan, model: Path, data: Path) -> list[str]:
@@ -148,61 +157,6 @@ def _evaluation(plan: TrainingPlan | OnlinePlan, model: Path, data: Path) -> lis
     return ["alignment", "evaluate", f"--model={model}", f"--base={plan.model}", f"--prompts={data}:test", *words]
 
 
-def take_snapshot(store: Store, actor: Actor, plan: TrainingPlan, folder: Path) -> None:
-    """Writes the project's released preferences, split by prompt, with their card.
-
-    Raises:
-        ValueError: if a split stays empty.
-    """
-    shares = {"train": round(1 - 2 * plan.held_out, 6), "validation": plan.held_out, "test": plan.held_out}
-    options = ExportOptions(
-        min_votes=plan.min_votes,
-        min_agreement=plan.min_agreement,
-        adjudicated_only=plan.adjudicated_only,
-        ties="keep",
-        splits=shares,
-        sources=True,
-    )
-    draft = folder.with_name(f"{folder.name}.draft")
-    project = store.projects.get(actor, plan.project)
-    exported = export_rows(store, actor, project.id, draft, replace(options, overwrite=True))
-    print(", ".join(f"{count:,} {split}" for split, count in exported.num_rows.items()))
-    for why, count in sorted(exported.left_out.items(), key=lambda item: -item[1]):
-        print(f"left out {count:,}: {why}")
-    for split in SPLITS:
-        if plan.teaches == "criterion":
-            file = draft / f"{split}.jsonl"
-            rows = list(criterion_rows((read_preference(row) for _, row in read_rows(str(file))), plan.criterion))
-            file.unlink()
-            write_rows(file, (preference_row(row, sources=True) for row in rows))
-            print(f"{len(rows):,} {split} judged by {plan.criterion}")
-        if not (draft / f"{split}.jsonl").stat().st_size:
-            raise ValueError(f"there is nothing for {split}: too few items have been judged, or the rule is too strict")
-    draft.rename(folder)
-
-
-def criterion_rows(rows: Iterable[Preference], criterion: str) -> Iterator[Preference]:
-    """The rows judged by a criterion, turned so that chosen is the better one by it; equal by it is a tie.
-
-    Items are those released by the overall choice; votes, which are overall, are left out.
-    """
-    for row in rows:
-        (p_chosen,), (weight,) = (values[:, 0] for values in criterion_targets([row], [criterion]))
-        if not weight:
-            continue
-        degree = row.criteria[criterion]
-        turned = replace(row, p_chosen=max(p_chosen, 1 - p_chosen), margin=abs(degree), criteria={}, votes={})
-        if p_chosen < 0.5:
-            turned = replace(
-                turned,
-                chosen=row.rejected,
-                rejected=row.chosen,
-                source_chosen=row.source_rejected,
-                source_rejected=row.source_chosen,
-            )
-        yield turned
-
-
 def _unused(folder: Path) -> Path:
     """The folder, with what an evaluation that broke off left there out of the way."""
     number = 1
@@ -212,15 +166,3 @@ def _unused(folder: Path) -> Path:
         else:
             folder.rename(aside)
     return folder
-
-
-def _run(*words: str) -> int:
-    """Runs a command of a package and waits for it; a signal to the group reaches it by itself."""
-    environment = {name: value for name, value in os.environ.items() if name != "TIEBREAK_RUN_DIR"}
-    command = subprocess.Popen([sys.executable, "-u", "-m", *words], env=environment)
-    asked = False
-    while True:
-        try:
-            return command.wait() or int(asked)
-        except KeyboardInterrupt:
-            asked = True

@@ -1,4 +1,4 @@
-"""What an online training (PPO, GRPO) shows beside the others: its alarms in plain words, and its own curves."""
+"""What a training on samples of the policy shows beside the others: its alarms in plain words, and its own curves."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import streamlit as st
 
 from alignment.alarms import Alarm
 from annotate_app import curves
-from annotate_app.model_runs import Metrics, ModelRun, curve
+from annotate_app.model_runs import Metrics, ModelRun
+from annotate_app.run_figures import curve
 
 LOOK: dict[str, tuple[str, Literal["red", "orange"], str]] = {
     "critical": ("Critical", "red", "error"),
@@ -56,6 +57,16 @@ CURVES: tuple[tuple[str, str, dict[str, str]], ...] = (
         {"completions/truncated_share": "cut", "completions/repetition": "repeated phrases"},
     ),
     (
+        "share of pairs",
+        "Pairs in which it finds the better answer the likelier one, held against where it began.",
+        {"rewards/accuracies": "told apart"},
+    ),
+    (
+        "share of prompts",
+        "Prompts that teach nothing, since all answers to them earn the same.",
+        {"groups/zero_advantage_share": "without a difference"},
+    ),
+    (
         "share of tokens",
         "Tokens whose change a step held back (clipping). Large shares say that steps are too large.",
         {"ratio/clipfrac": "policy", "value/clipfrac": "value model"},
@@ -72,16 +83,14 @@ CURVES: tuple[tuple[str, str, dict[str, str]], ...] = (
     ),
 )
 """The title of the vertical axis, what the chart says, and by metric what its line is called."""
-SHARES = ("share of answers", "share of tokens")
-
-
-def is_online(metrics: Metrics) -> bool:
-    """Whether the run draws its completions while it trains."""
-    return any("reward/mean" in row for row in metrics)
+SHARES = ("share of answers", "share of pairs", "share of prompts", "share of tokens")
 
 
 def draw_alarms(run: ModelRun, place: str) -> None:
-    """Open alarms newest first, then those that are over."""
+    """Open alarms newest first, then those that are over; or that they cannot be read."""
+    if run.has_unreadable_alarms:
+        said = "Whether this run raised alarms is not known: its file of alarms cannot be read."
+        st.warning(said, icon=":material/help:")
     alarms = run.alarms
     is_open = [alarm for alarm in alarms if alarm.is_open]
     for number, alarm in enumerate(is_open[:SHOWN]):

@@ -8,14 +8,16 @@ import pandas as pd
 import streamlit as st
 
 from annotate_app import curves
-from annotate_app.model_runs import ModelRun, differences, list_runs, overlaid, summary_row
+from annotate_app.best_rows import best_curve
+from annotate_app.model_runs import ModelRun, list_runs
+from annotate_app.pages.best_view import draw_best_figures
 from annotate_app.pages.context import current_actor, current_project, current_store
 from annotate_app.pages.navigation import page_at
 from annotate_app.pages.online_view import draw_online_figures
 from annotate_app.pages.outcome import plainly
 from annotate_app.pages.training_view import watch
+from annotate_app.run_figures import differences, overlaid, summary_row
 from annotate_app.times import duration
-from annotate_app.training_options import ONLINE
 
 FIGURES = ("validation NLL", "validation loss", "reward", "audit reward")
 SHARES = ("validation accuracy", "test accuracy")
@@ -27,11 +29,14 @@ CURVES = {
     "loss": ("training loss", False),
     "eval/reward/std": ("std between members", False),
     "reward/raw": ("reward before costs", False),
+    "audit/raw": ("held-out reward", False),
     "audit/reward": ("audit reward", False),
     "kl": ("KL, nats an answer", False),
     "completions/length": ("tokens an answer", False),
     "entropy": ("entropy, nats a token", False),
 }
+BEST = {"reward": "reward of the best", "audit": "audit reward of the best"}
+"""Curves of best of n, over how many answers there are to choose from."""
 ONLINE_WITHOUT = ("loss",)
 """Curves that say nothing of a training on samples: its loss is no measure of how well it does."""
 
@@ -104,13 +109,25 @@ def draw_comparison(runs: list[ModelRun]) -> None:
             chart = curves.curves(rows, axis=axis, percent=percent)
             halves[drawn % 2].altair_chart(chart, key=f"runs-{name}")
             drawn += 1
-    if not drawn:
+    if rows := overlaid([run for run in runs if run.is_online], "audit/reward", over="audit/kl"):
+        chart = curves.curves(rows, axis="audit reward", across="KL of held-out answers, nats")
+        halves[drawn % 2].altair_chart(chart, key="runs-over-kl")
+        drawn += 1
+    for name, axis in BEST.items():
+        rows = [row for run in runs for row in best_curve(run.results, name, run.name)]
+        if rows:
+            chart = curves.curves(rows, axis=axis, across="answers to choose from")
+            halves[drawn % 2].altair_chart(chart, key=f"runs-best-{name}")
+            drawn += 1
+    if not drawn and any(run.is_reward_model for run in runs):
         st.caption("Heads on fixed features are fitted in one go: they have no curve over steps.")
 
 
 def has_curve(run: ModelRun, name: str) -> bool:
     """Whether a figure over steps says something of a run."""
-    if run.trains in ONLINE:
+    if run.is_best_of_n:
+        return False
+    if run.is_online:
         return name not in ONLINE_WITHOUT
     return "prior" not in run.results and run.plan.get("mode") != "head"
 
@@ -120,9 +137,11 @@ def draw_figures(run: ModelRun) -> None:
     st.text(run.name)
     row = summary_row(run)
     test, validation, nll = row["test accuracy"], row["validation accuracy"], row["validation NLL"]
-    if run.trains == "reward":
+    if run.is_reward_model:
         st.metric("Test accuracy", f"{test:.1%}" if isinstance(test, float) else "none yet")
-    elif run.trains in ONLINE:
+    elif run.is_best_of_n:
+        draw_best_figures(run, columns=1)
+    elif run.is_online:
         draw_online_figures(run, columns=1)
     elif isinstance(loss := row["validation loss"], float):
         st.metric("Validation loss", f"{loss:.3f}")
@@ -133,3 +152,5 @@ def draw_figures(run: ModelRun) -> None:
         st.link_button("Report", f"/runs/{run.job.id}/report", icon=":material/summarize:")
     if run.has_model:
         st.link_button("Model", f"/runs/{run.job.id}/model.zip", icon=":material/download:")
+    if run.rows is not None:
+        st.link_button("Rows", f"/runs/{run.job.id}/rows.jsonl", icon=":material/download:")

@@ -1,51 +1,46 @@
-"""Train: a reward model or a policy from the project's judgments, started and watched here, by a process of its own."""
+"""Train: a reward model, a policy or rows of best of n, started and watched here, by a process of its own."""
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import Any
 
 import streamlit as st
 
-from alignment.loss_names import PairLossName
-from annotate_app.model_runs import ModelRun, list_policies, list_runs
+from annotate_app.model_runs import ModelRun, list_runs
 from annotate_app.pages.context import current_actor, current_project, current_store
 from annotate_app.pages.navigation import page_at
 from annotate_app.pages.outcome import act, plainly
-from annotate_app.pages.train_fields import MODES, OTHER, checked_model, draw_advanced, draw_error
+from annotate_app.pages.train_best import draw_best
+from annotate_app.pages.train_fields import MODELS, MODES, OTHER, SAYS, checked_model, draw_advanced, draw_error
 from annotate_app.pages.train_online import draw_online
+from annotate_app.pages.train_policy import draw_policy, pair_beta_key
 from annotate_app.pages.training_view import watch
 from annotate_app.store.projects import Project
 from annotate_app.training_options import ONLINE, Trains
 from annotate_app.training_plan import INSTALL, TrainingPlan, missing_packages, modes_of
 from annotate_app.trainings import start
 
-TRAINS = {
+TRAINS: dict[Trains, str] = {
     "reward": "Reward model",
     "sft": "Policy: SFT",
     "dpo": "Policy: DPO",
+    "online-dpo": "Policy: online DPO",
     "grpo": "Policy: GRPO",
     "ppo": "Policy: PPO",
+    "bon": "Data: best of n",
 }
-LEARNS = {
+LEARNS: dict[Trains, str] = {
     "reward": "Learns to tell which answer people prefer, and how sure it is of that.",
     "sft": "Supervised fine-tuning: learns to write the answers that people preferred.",
     "dpo": "Direct preference optimisation: learns to write what people prefer, from pairs, beginning with a policy.",
+    "online-dpo": "DPO on pairs of its own: writes several answers to each prompt, has a reward model or a check score "
+    "them, and learns from the best and the worst of each prompt.",
     "grpo": "Group-relative policy optimisation: writes several answers to each prompt, has a reward model or a check "
     "score them, and learns to write more like the better ones of each group.",
     "ppo": "Proximal policy optimisation: writes answers, has them scored, and learns beside the policy to foresee the "
     "score, so that each word is held against what was expected. More to set and to watch than GRPO.",
-}
-MODELS = {
-    "tfidf": "TF-IDF: word counts and a linear head",
-    "tiny": "Tiny: a new transformer, made here",
-    "small": "Small: a larger new one",
-    OTHER: "A folder or a hub id",
-}
-SAYS = {
-    "tfidf": "Seconds, no weights to download. The baseline every other model has to beat.",
-    "tiny": "Trained from nothing on your data: about a minute or two for the demo project on two cores.",
-    "small": "384 wide, 6 layers, trained from nothing: for some ten thousand pairs and more.",
-    OTHER: "Any decoder or encoder that transformers loads; fine-tuned from its weights.",
+    "bon": "Trains nothing: a policy writes several answers to each prompt, a reward model or a check scores them, and "
+    "the best ones (rejection sampling), or pairs of best and worst, become rows that SFT or DPO can learn from.",
 }
 MEMBERS = {"heads": "heads on one trunk", "lora": "LoRA adapters", "full": "whole models"}
 OVERALL, ALL = "overall", "all"
@@ -60,23 +55,25 @@ def page() -> None:
         actor.require("lead", "training")
         with st.container(border=True, key="train-form"):
             trains, runs, prompts = draw_choice(), list_runs(current_store(), actor, project.id), b""
-            if trains in ONLINE:
+            if trains == "bon":
+                plan, prompts = draw_best(project, runs)
+            elif trains in ONLINE:
                 plan, prompts = draw_online(project, runs, trains)
             else:
                 plan = draw_form(project, runs, trains)
         missing = missing_packages(plan.model) if plan else []
         if missing:
             draw_missing(missing)
-        st.button(
-            "Train",
+        asked = st.button(
+            "Draw and choose" if trains == "bon" else "Train",
             type="primary",
             key="train-start",
             icon=":material/model_training:",
             disabled=plan is None or bool(missing),
-            on_click=act,
-            args=("Queued.", start, current_store(), actor, plan),
-            kwargs={"prompts": prompts},
         )
+        if asked and plan and not missing:  # no callback: that would get the plan of before the last field changed
+            act("Queued.", start, current_store(), actor, plan, prompts=prompts)
+            st.rerun()
         draw_trainings(runs)
 
 
@@ -112,7 +109,8 @@ def draw_choice() -> Trains:
 def draw_form(project: Project, runs: list[ModelRun], trains: Trains) -> TrainingPlan | None:
     """All choices of a training on judgments; None while they do not go together, with the reason in a line."""
     model = draw_model() if trains == "reward" else draw_policy(trains, runs)
-    teaches, criterion = draw_data(project, trains)
+    rows_of = draw_source_of_rows(trains, runs)
+    teaches, criterion = (OVERALL, "") if rows_of else draw_data(project, trains)
     advanced = draw_advanced(trains)
     if model is None or advanced is None:
         return None
@@ -124,51 +122,22 @@ def draw_form(project: Project, runs: list[ModelRun], trains: Trains) -> Trainin
             trains=trains,
             teaches=teaches,  # type: ignore[arg-type]
             criterion=criterion,
-            min_votes=int(fields["train-votes"]),
-            min_agreement=float(fields["train-agreement"]),
-            adjudicated_only=bool(fields["train-adjudicated"]),
+            min_votes=1 if rows_of else int(fields["train-votes"]),
+            min_agreement=0.0 if rows_of else float(fields["train-agreement"]),
+            adjudicated_only=not rows_of and bool(fields["train-adjudicated"]),
             held_out=float(fields["train-held-out"]),
             model=model,
             mode=fields.get(f"train-mode-{kind}") or "full",
             ensemble=int(fields["train-ensemble"]) if trains == "reward" else 1,
             members=fields.get("train-members") or "heads" if trains == "reward" else "heads",
-            loss=fields["train-loss"] if trains == "dpo" else "sigmoid",
-            beta=float(fields["train-beta"]) if trains == "dpo" else 0.0,
+            loss=fields["train-dpo-loss"] if trains == "dpo" else "sigmoid",
+            beta=float(fields[pair_beta_key(trains)]) if trains == "dpo" else 0.0,
+            rows_of=rows_of,
             advanced=advanced,
         )
     except ValueError as error:
         draw_error("These do not go together:", error)
         return None
-
-
-def draw_policy(trains: Trains, runs: list[ModelRun]) -> str | None:
-    """The policy to begin from, and how it is trained; its name, None while it is none."""
-    left, middle, right = st.columns([4, 3, 2])
-    earlier = {str(run.model): f"Run {run.name}" for run in list_policies(runs)}
-    others = {name: words for name, words in MODELS.items() if name != "tfidf"}
-    names = earlier | others if trains == "dpo" else others | earlier  # the first is what one begins from
-    key = f"train-policy-{trains}"
-    chosen = str(left.selectbox("Begins from", list(names), format_func=names.__getitem__, key=key))
-    middle.selectbox("Trains", modes_of(chosen, trains), format_func=MODES.__getitem__, key="train-mode-policy")
-    if trains == "dpo":
-        middle.selectbox("Loss", get_args(PairLossName), key="train-loss", help="sigmoid is DPO itself.")
-        right.number_input(
-            "Beta",
-            0.0,
-            100.0,
-            0.1,
-            0.05,
-            key="train-beta",
-            help="Small lets the policy move far from where it began, large holds it close; 0 is the loss's own.",
-        )
-        if chosen in ("tiny", "small"):
-            left.caption("A new policy has not learned to write: begin from one that SFT has trained.")
-    if chosen != OTHER:
-        if chosen in MODELS and trains == "sft":
-            left.caption(SAYS[chosen])
-        return chosen
-    given = left.text_input("Folder or hub id", key=f"{key}-path", placeholder="/models/my-model or owner/name")
-    return checked_model(given)
 
 
 def draw_model() -> str | None:
@@ -197,6 +166,30 @@ def draw_model() -> str | None:
     return checked_model(given) if chosen == OTHER else given
 
 
+def draw_source_of_rows(trains: Trains, runs: list[ModelRun]) -> int:
+    """Whether a policy learns from the project's judgments, 0, or from the rows of a best of n, the number of its run.
+
+    Nothing is asked while there are none that fit. Of rows without votes only the share held out is asked beside it.
+    """
+    made = [run for run in runs if run.rows and (trains == "sft" or run.plan.get("keep") == "pairs")]
+    if trains == "reward" or not made:
+        return 0
+    names = {0: "The project's judgments"} | {run.job.id: f"Rows of run {run.name}" for run in made}
+    said = "What best of n wrote here: the policy's own answers, chosen by a reward and not by people."
+    key = f"train-rows-{trains}"
+    left, right = st.columns([7, 2])
+    chosen = left.selectbox("Data", list(names), format_func=names.__getitem__, key=key, help=said) or 0
+    if chosen:
+        draw_share(right)
+    return chosen
+
+
+def draw_share(place: Any) -> None:
+    """The share of prompts that are held out."""
+    said = "Share of prompts for stopping and calibration, and the same again for the report."
+    place.number_input("Held out", 0.02, 0.4, 0.1, 0.05, key="train-held-out", help=said)
+
+
 def draw_data(project: Project, trains: Trains) -> tuple[str, str]:
     """Whose votes count, and what is learned from them: overall, all or criterion, and which."""
     rubric = current_store().projects.rubric(current_actor(), project.id).rubric
@@ -208,15 +201,7 @@ def draw_data(project: Project, trains: Trains) -> tuple[str, str]:
     key = f"train-learns-{project.id}" if trains == "reward" else f"train-learns-{project.id}-policy"
     learns = str(left.selectbox("Learns", list(names), format_func=names.__getitem__, key=key))
     middle.number_input("Votes at least", 1, 100, 1, key="train-votes")
-    right.number_input(
-        "Held out",
-        0.02,
-        0.4,
-        0.1,
-        0.05,
-        key="train-held-out",
-        help="Share of prompts for stopping and calibration, and the same again for the report.",
-    )
+    draw_share(right)
     middle.slider("Agreement at least", 0.0, 1.0, 0.0, 0.05, key="train-agreement")
     right.toggle("Only adjudicated", key="train-adjudicated")
     left.caption(

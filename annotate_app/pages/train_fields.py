@@ -4,10 +4,22 @@ from __future__ import annotations
 
 import streamlit as st
 
-from annotate_app.training_options import ONLINE, Trains, advanced_text, read_advanced
+from annotate_app.training_options import DRAWS, Trains, advanced_text, command_of, read_advanced
 from annotate_app.training_plan import TrainingPlan, check_model
 
 OTHER = "other"
+MODELS = {
+    "tfidf": "TF-IDF: word counts and a linear head",
+    "tiny": "Tiny: a new transformer, made here",
+    "small": "Small: a larger new one",
+    OTHER: "A folder or a hub id",
+}
+SAYS = {
+    "tfidf": "Seconds, no weights to download. The baseline every other model has to beat.",
+    "tiny": "Trained from nothing on your data: under a minute for the demo project on two cores.",
+    "small": "384 wide, 6 layers, trained from nothing: for some ten thousand pairs and more.",
+    OTHER: "Any decoder or encoder that transformers loads; fine-tuned from its weights.",
+}
 MODES = {"full": "All weights", "lora": "LoRA adapters", "head": "Head only, on a frozen trunk"}
 
 
@@ -27,7 +39,7 @@ def checked_model(given: str) -> str | None:
 
 def draw_advanced(trains: Trains) -> dict | None:
     """Every other option as YAML; None while it holds an error, which is said at once."""
-    command = "rewardkit train" if trains == "reward" else f"alignment {trains}"
+    command = " ".join(command_of(trains))
     key = "train-advanced" if trains == "reward" else f"train-advanced-{trains}"
     with st.expander("Advanced settings", icon=":material/tune:"):
         text = st.text_area(
@@ -35,7 +47,7 @@ def draw_advanced(trains: Trains) -> dict | None:
         )
     try:
         advanced = read_advanced(text, trains)
-        if trains not in ONLINE:  # those are told by their form, with the other choices
+        if trains not in DRAWS:  # those are told by their form, with the other choices
             TrainingPlan(project="", trains=trains, advanced=advanced)
     except ValueError as error:
         draw_error("Advanced settings:", error)

@@ -6,12 +6,14 @@ import streamlit as st
 
 from annotate_app import curves
 from annotate_app.jobs import read_log, read_progress
-from annotate_app.model_runs import Metrics, ModelRun, calibration_rows, curve, get_run, seconds_left
+from annotate_app.model_runs import Metrics, ModelRun, get_run
+from annotate_app.pages.best_view import draw_best, draw_best_figures
 from annotate_app.pages.context import current_actor, current_store
 from annotate_app.pages.jobs_page import LOOK
-from annotate_app.pages.online_view import draw_alarms, draw_online_curves, draw_online_figures, is_online
+from annotate_app.pages.online_view import draw_alarms, draw_online_curves, draw_online_figures
 from annotate_app.pages.outcome import act
 from annotate_app.pages.written_view import draw_rounds, draw_written
+from annotate_app.run_figures import calibration_rows, curve, seconds_left
 from annotate_app.times import ago, duration
 from annotate_app.trainings import go_on
 
@@ -45,15 +47,21 @@ def draw_run(run: ModelRun, place: str, log: bool = True) -> None:
             draw_progress(run, metrics)
         if run.job.message:
             st.text(run.job.message)
-        if is_online(metrics):
+        if run.is_best_of_n:
+            draw_best_figures(run)
+        elif run.is_online:
             draw_online_figures(run)
-        else:
+        elif run.is_reward_model:
             draw_figures(run)
+        else:
+            draw_policy_figures(run)
         draw_buttons(run, place)
         draw_alarms(run, place)
         draw_curves(run, metrics, place)
         draw_calibration(run, place)
-        if is_online(metrics):
+        if run.is_best_of_n:
+            draw_best(run, place)
+        elif run.is_online:
             draw_written(run, place)
             draw_rounds(run, place)
         else:
@@ -71,14 +79,18 @@ def draw_progress(run: ModelRun, metrics: Metrics) -> None:
     if run.job.state == "queued":
         st.progress(0.0, "Waits until the worker is free")
     elif run.job.cancel:
-        st.progress(step / num_steps if num_steps else 0.0, "Stopping after this step, with a checkpoint")
+        kept = "Stopping; what was drawn is kept" if run.is_best_of_n else "Stopping after this step, with a checkpoint"
+        st.progress(step / num_steps if num_steps else 0.0, kept)
     elif num_steps and 0 < step < num_steps and run.status.get("state") == "running":
-        text = f"Step {step:,} of {num_steps:,}"
+        text = f"{'Prompt' if run.is_best_of_n else 'Step'} {step:,} of {num_steps:,}"
         st.progress(step / num_steps, f"{text}, {duration(left)} left" if left is not None else text)
     else:
         trained = run.status.get("state") == "done" or (num_steps and step == num_steps)
-        what = read_progress(run.job).text.partition(" ")[2] or "starting"
-        st.progress(1.0 if trained else 0.0, f"Trained; {stage(what)}" if trained else stage(what).capitalize())
+        what = stage(read_progress(run.job).text.partition(" ")[2] or "starting")
+        if run.is_best_of_n:
+            st.progress(1.0 if trained else 0.0, "Choosing" if trained else "Loading the policy and its judges")
+        else:
+            st.progress(1.0 if trained else 0.0, f"Trained; {what}" if trained else what.capitalize())
 
 
 def stage(what: str) -> str:
@@ -90,9 +102,6 @@ def stage(what: str) -> str:
 def draw_figures(run: ModelRun) -> None:
     """Accuracy with its interval, on validation and on test rows, and what they rest on."""
     results, overall = run.results, run.evaluation.get("overall") or {}
-    if run.trains != "reward":
-        draw_policy_figures(run)
-        return
     if not results:
         return
     columns = st.columns(4)
@@ -167,6 +176,8 @@ def draw_buttons(run: ModelRun, place: str) -> None:
             st.link_button("Open the report", f"/runs/{run.job.id}/report", icon=":material/summarize:")
         if run.has_model:
             st.link_button("Download the model", f"/runs/{run.job.id}/model.zip", icon=":material/download:")
+        if run.rows is not None:
+            st.link_button("Download the rows", f"/runs/{run.job.id}/rows.jsonl", icon=":material/download:")
         if run.can_go_on:
             arguments = ("Queued.", go_on, current_store(), current_actor(), run.job.id)
             st.button(
@@ -187,7 +198,7 @@ def draw_curves(run: ModelRun, metrics: Metrics, place: str) -> None:
         chart = curves.curves(rows, axis="NLL", across="prior precision: how far weights are held at 0", log=True)
         st.altair_chart(chart, key=f"{key}-prior")
         return
-    if is_online(metrics):
+    if run.is_online:
         draw_online_curves(run, metrics, place)
         return
     losses = [

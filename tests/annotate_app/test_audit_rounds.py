@@ -27,7 +27,7 @@ def pair(number: int, reference: str, text: str) -> dict[str, object]:
 def run_of(sqlite_store: Store, make_project, tmp_path: Path):
     """A training of a project that left two rounds; its job's id and its project."""
     project = make_project(sqlite_store, "desk")
-    plan = OnlinePlan(project=project.name, trains="grpo", model="/m", reward="json")
+    plan = OnlinePlan(project=project.name, trains="grpo", model="/m", reward=("json",))
     folder = tmp_path / "run"
     (folder / "model" / "audit").mkdir(parents=True)
     (folder / "training.yaml").write_text(plan.text())

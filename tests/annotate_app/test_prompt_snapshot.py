@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from annotate_app.access import Actor
+from annotate_app.best_plan import BestPlan
 from annotate_app.online_plan import OnlinePlan
 from annotate_app.prompt_snapshot import take_prompts
 from annotate_app.store.store import Store
@@ -22,7 +23,7 @@ def read(folder: Path) -> list[list[PromptRow]]:
 
 
 def plan_of(**values: object) -> OnlinePlan:
-    return OnlinePlan(**({"project": "desk", "trains": "ppo", "model": "/m", "reward": "json"} | values))  # type: ignore[arg-type]
+    return OnlinePlan(**({"project": "desk", "trains": "ppo", "model": "/m", "reward": ("json",)} | values))  # type: ignore[arg-type]
 
 
 def test_a_projects_prompts_come_once_each_with_what_was_kept_beside_them(sqlite_store: Store, make_project, tmp_path):
@@ -68,3 +69,11 @@ def test_a_side_without_prompts_is_refused_and_leaves_no_snapshot(sqlite_store: 
     with pytest.raises(ValueError, match="the file has 1 different prompts, none of them "):
         take_prompts(sqlite_store, ADMIN, plan_of(prompts="prompts.jsonl"), tmp_path, tmp_path / "data")
     assert not (tmp_path / "data").exists()
+
+
+def test_best_of_n_answers_all_prompts(sqlite_store: Store, tmp_path: Path) -> None:
+    (tmp_path / "prompts.jsonl").write_text('{"prompt": "Hi"}\n{"prompt": "Ho"}\n')
+    plan = BestPlan(project="desk", model="/m", reward=("json",), prompts="prompts.jsonl")
+    take_prompts(sqlite_store, ADMIN, plan, tmp_path, tmp_path / "data")
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["train.jsonl"]
+    assert len(read_prompt_rows(str(tmp_path / "data" / "train.jsonl")).rows) == 2

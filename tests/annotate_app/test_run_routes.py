@@ -53,6 +53,7 @@ def test_report_and_model_go_to_leads_of_the_project_under_a_policy_that_runs_no
     stranger = server.sign_in("mia")
     assert server.ask(report, cookie=stranger).status == 403
     assert server.ask(model, cookie=stranger).status == 403
+    assert server.ask(f"/runs/{training}/rows.jsonl", cookie=stranger).status == 403
     cookie = server.sign_in("lea")
     answer = server.ask(report, cookie=cookie)
     assert answer.status == 200
@@ -61,6 +62,7 @@ def test_report_and_model_go_to_leads_of_the_project_under_a_policy_that_runs_no
     assert {"default-src 'none'", "sandbox"} <= {part.strip() for part in own.split(";")}
     assert "script-src" not in own
     assert "frame-ancestors 'none'" in all_pages
+    assert server.ask(f"/runs/{training}/rows.jsonl", cookie=cookie).status == 404  # that of best of n alone has rows
     for path in ("/runs/999/report", "/runs/99999999999999999999/report", "/runs/999/model.zip"):
         assert server.ask(path, cookie=cookie).status in (403, 404)
     with urllib.request.urlopen(urllib.request.Request(server.url + model, headers={"Cookie": cookie})) as response:

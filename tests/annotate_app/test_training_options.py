@@ -72,7 +72,7 @@ def test_options_of_a_policy_are_read_with_their_types():
 
 
 @pytest.mark.parametrize("trains", ONLINE)
-def test_options_of_ppo_and_grpo_are_read_with_their_types(trains):
+def test_options_of_trainings_on_samples_are_read_with_their_types(trains):
     assert read_advanced("temperature: 1\nstop: [END, stop]", trains)["stop"] == ["END", "stop"]
     assert read_advanced("stop: []", trains) == {}
     with pytest.raises(ValueError, match=r"stop is \[\[1\]\], allowed is a list of texts"):

@@ -15,13 +15,15 @@ from annotate_app.access import AccessError, Actor
 from annotate_app.audit_rounds import list_rounds, send_round
 from annotate_app.demo import create_demo
 from annotate_app.design import Design
-from annotate_app.model_runs import calibration_rows, curve, differences, get_run, list_runs, model_files, summary_row
+from annotate_app.model_runs import get_run, list_runs, model_files
 from annotate_app.online_plan import OnlinePlan
 from annotate_app.pages.projects import OWN_RUBRIC
+from annotate_app.run_figures import calibration_rows, curve, differences, summary_row
 from annotate_app.store.jobs import Job
 from annotate_app.store.store import Store
 from annotate_app.training_plan import TrainingPlan
-from annotate_app.trainings import carry_out, criterion_rows, go_on, start, take_snapshot
+from annotate_app.training_snapshot import criterion_rows, take_snapshot
+from annotate_app.trainings import carry_out, go_on, start
 from annotate_app.worker import keep
 from rewardkit.data import Message, Preference
 from rewardkit.files import read_rows
@@ -180,7 +182,7 @@ def test_grpo_learns_from_a_check_and_its_audit_is_sent_to_people(demo_store, ca
         project=project.name,
         trains="grpo",
         model=str(Path(sft.run_dir) / "model"),
-        reward="length:8",
+        reward=("length:8",),
         audit_reward="regex:e",
         max_steps=3,
         prompts_per_step=2,
@@ -212,7 +214,7 @@ def test_a_cancelled_training_leaves_a_checkpoint_and_goes_on_from_it(demo_store
         first = plan_of(demo_store, trains="sft", model="tiny", mode="full", advanced={"max_steps": 1})
         model = Path(carried_out(start(demo_store, ADMIN, first)).run_dir) / "model"
         few = {"max_steps": 5000, "prompts_per_step": 2, "completions_per_prompt": 2, "max_new_tokens": 8}
-        plan = OnlinePlan(project=plan.project, trains="grpo", model=str(model), reward="json", **few)
+        plan = OnlinePlan(project=plan.project, trains="grpo", model=str(model), reward=("json",), **few)
     job = start(demo_store, ADMIN, plan)
     demo_store.jobs.claim()
     keeper = subprocess.Popen([sys.executable, "-m", "annotate_app.worker", str(job.id)], env=dict(os.environ))

@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from alignment.watcher import Watcher
 from annotate_app.access import Actor
+from annotate_app.online_plan import OnlinePlan
 from annotate_app.store.store import Store
 from annotate_app.training_plan import TrainingPlan
 from annotate_app.trainings import start
@@ -183,11 +184,76 @@ def test_grpo_from_the_button_to_the_people_who_judge_its_audit(
     page.screenshot(path=screenshots / "grpo-run.png", full_page=True)
 
 
-def hacked_run(url: str) -> None:
+@pytest.mark.timeout(900)
+def test_best_of_n_from_the_button_to_the_policy_that_learns_from_its_rows(
+    train_page: Page, sqlite_url: str, screenshots: Path
+) -> None:
+    pytest.importorskip("transformers")
+    page, store, admin = train_page, Store.open(sqlite_url), Actor.command_line()
+    [project] = store.projects.list(admin)
+    start(store, admin, TrainingPlan(project=project.name, trains="sft", advanced={"max_steps": 2}))
+    store.close()
+    page.set_viewport_size({"width": 1400, "height": 1900})
+    page.reload()
+    expect(page.get_by_role("heading", name="Last training")).to_be_visible(timeout=A_TRAINING)
+    page.get_by_role("radio", name="Data: best of n").click()
+    expect(page.get_by_role("combobox", name="Answers by")).to_have_value(re.compile("SFT, tiny, full"))
+    choose(page, "Reward", "near a number of words")
+    fill(page, "Words", "20")
+    page.get_by_role("button", name="Add a reward").click()
+    page.get_by_role("combobox", name="Reward", exact=True).nth(1).click()
+    page.get_by_role("option", name="Check: a pattern is found").click()
+    fill(page, "Pattern", "(?i)thank")
+    page.get_by_role("spinbutton", name="Weight").nth(1).fill("0.5")
+    page.get_by_role("spinbutton", name="Weight").nth(1).press("Enter")
+    choose(page, "Keep", "as a pair, for DPO")
+    fill(page, "Answers a prompt", "4")
+    fill(page, "Longest answer", "16")
+    button = page.get_by_role("button", name="Draw and choose")
+    expect(button).to_be_enabled()
+    page.screenshot(path=screenshots / "best-form.png", full_page=True)
+    button.click()
+    expect(page.get_by_text("Under way")).to_be_visible(timeout=30_000)
+    expect(page.get_by_text(re.compile("0.5 regex:")).first).to_be_visible()
+    expect(page.get_by_role("heading", name="Last training")).to_be_visible(timeout=A_TRAINING)
+    expect(page.get_by_test_id("stMetric").filter(has_text="Reward of the best")).to_be_visible()
+    page.get_by_text("The first 20 rows").click()
+    page.wait_for_timeout(1500)  # charts and tables draw themselves
+    page.screenshot(path=screenshots / "best-run.png", full_page=True)
+    with page.expect_download() as download:
+        page.evaluate("document.querySelector('a[href$=\"rows.jsonl\"]').removeAttribute('target')")
+        page.get_by_role("link", name="Download the rows").click()
+    assert download.value.suggested_filename == "best-of-n-2.jsonl"
+    rows = [json.loads(line) for line in download.value.path().read_text().splitlines()]
+    assert rows
+    assert all({"prompt", "chosen", "rejected"} <= {*row} for row in rows)
+    page.get_by_role("radio", name="Policy: DPO").click()
+    choose(page, "Data", "Rows of run 2")
+    expect(page.get_by_label("Votes at least")).to_be_hidden()
+    expect(page.get_by_text("Advanced settings")).to_have_count(1)  # that of the form before is gone
+    page.get_by_text("Advanced settings").click()
+    text = page.locator(".st-key-train-advanced-dpo textarea")
+    text.fill("max_steps: 2")
+    text.press("Control+Enter")
+    expect(page.get_by_text("Changed: max_steps 2")).to_be_visible()
+    page.get_by_text("Advanced settings").click()
+    page.screenshot(path=screenshots / "dpo-on-rows-form.png", full_page=True)
+    train_button(page).click()
+    expect(page.get_by_text(re.compile("3: DPO, .*rows of run 2")).first).to_be_visible(timeout=30_000)
+    expect(page.get_by_role("heading", name="Last training")).to_be_visible(timeout=A_TRAINING)
+    expect(page.get_by_test_id("stMetric").filter(has_text="Validation loss")).to_be_visible()
+    page.get_by_role("radio", name="Policy: online DPO").click()
+    expect(page.get_by_role("button", name="Add a reward")).to_be_visible()
+    expect(page.get_by_text("Advanced settings")).to_have_count(1)
+    expect(page.get_by_role("spinbutton", name="Beta")).to_have_value("0.1")
+    page.screenshot(path=screenshots / "online-dpo-form.png", full_page=True)
+
+
+def hacked_run(url: str, pace: float = 1.0) -> Path:
     """A training that ended, whose reward rose while its audit reward fell and its answers grew; watched as it went."""
     store, admin = Store.open(url), Actor.command_line()
     [project] = store.projects.list(admin)
-    job = start(store, admin, TrainingPlan(project=project.name, trains="sft"))
+    job = start(store, admin, OnlinePlan(project=project.name, trains="grpo", model="/m", reward=("json",)))
     store.jobs.claim()
     store.jobs.finish(job.id, "done")
     store.close()
@@ -197,7 +263,7 @@ def hacked_run(url: str) -> None:
     watcher = Watcher(model)
     with (model / "metrics.jsonl").open("w") as file:
         for step in range(1, 121):
-            share, wave = step / 120, math.sin(2.4 * step)
+            share, wave = pace * step / 120, math.sin(2.4 * step)
             metrics = {"reward/raw": 2 * share + 0.05 * wave, "reward/spread": 0.8, "reward/std": 0.2 + 0.1 * share}
             metrics |= {"reward/mean": metrics["reward/raw"] - 0.1 * share, "kl": 8 * share + 0.2 * wave}
             metrics |= {"completions/length": 40 + 60 * share + 3 * wave, "beta": 0.02}
@@ -205,11 +271,13 @@ def hacked_run(url: str) -> None:
             if step % 5 == 0:
                 metrics |= {
                     "audit/raw": 2 * share + 0.05 * wave,
+                    "audit/kl": 8 * share,
                     "audit/reward": 3 * share * (1.2 - share),
                     "entropy": 2 - share,
                 }
             file.write(json.dumps({"step": step, "time/at": 1.0 * step} | metrics) + "\n")
             watcher.step(step, metrics)
+    return model
 
 
 @pytest.mark.timeout(180)
@@ -230,4 +298,15 @@ def test_a_hacked_run_says_so_beside_its_curves(
     page.set_viewport_size({"width": 1400, "height": 2400})
     page.wait_for_timeout(1500)  # charts draw themselves again in the larger window
     page.screenshot(path=screenshots / "alarms.png", full_page=True)
+    (hacked_run(sqlite_url, pace=0.5) / "alarms.jsonl").write_text("not json\n")
+    page.reload()
+    expect(page.get_by_text("Whether this run raised alarms is not known")).to_be_visible(timeout=60_000)
+    page.screenshot(path=screenshots / "alarms-unreadable.png", full_page=True)
+    choose(page, "Show; choose several to compare them", "^1: GRPO")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("heading", name="What differs")).to_be_visible()
+    # reward, of held-out prompts, audit reward, KL, length, entropy, and the audit reward over the KL
+    expect(page.locator("[data-testid=stVegaLiteChart]")).to_have_count(7)
+    page.wait_for_timeout(1500)
+    page.screenshot(path=screenshots / "compared.png", full_page=True)
     page.close()

@@ -11,7 +11,8 @@ from streamlit.testing.v1 import AppTest
 
 from annotate_app.access import AccessError, Actor
 from annotate_app.model_runs import list_runs
-from annotate_app.online_plan import OnlinePlan, read_plan
+from annotate_app.online_plan import OnlinePlan
+from annotate_app.planning import read_plan
 from annotate_app.store.jobs import Job
 from annotate_app.store.store import Store
 from annotate_app.training_plan import TrainingPlan
@@ -60,7 +61,7 @@ def reward_model(store: Store, num_members: int) -> Path:
 
 def online_run(store: Store, policy: Path, **values: object) -> Job:
     """A GRPO run that is done, with the files that one leaves; its audits kept pairs for people."""
-    values = {"model": str(policy), "reward": "length:9"} | values
+    values = {"model": str(policy), "reward": ("length:9",)} | values
     plan = OnlinePlan(project=demo_of(store).name, trains="grpo", **values)  # type: ignore[arg-type]
     results = {"eval/raw": 0.75, "eval/reward": 0.5, "eval/kl": 1.25, "num_train": 90, "num_steps": 2}
     job, model = ended(store, plan, results | {"stopped": "alarm: KL jumps: from 0 to 5"})
@@ -107,12 +108,13 @@ def test_grpo_is_queued_as_it_was_chosen(open_page: OpenPage, pages_store: Store
         project=demo_of(pages_store).name,
         trains="grpo",
         model=str(policy),
-        reward=str(reward),
+        reward=(str(reward),),
         penalty="uwo",
         penalty_strength=0.5,
         loss="dr_grpo",
         beta=0.1,
         max_steps=7,
+        prompts_per_step=16,
         completions_per_prompt=4,
         learning_rate=2e-5,
         audit_reward="length:30",
@@ -135,7 +137,7 @@ def test_ppo_has_its_own_defaults_and_no_choice_of_losses(open_page: OpenPage, p
     run = list_runs(pages_store, ADMIN, demo_of(pages_store).id)[0]
     plan = read_plan((run.folder / "training.yaml").read_text())
     assert isinstance(plan, OnlinePlan)
-    assert (plan.trains, plan.reward, plan.model) == ("ppo", "json", str(policy))
+    assert (plan.trains, plan.reward, plan.model) == ("ppo", ("json",), str(policy))
     assert (plan.completions_per_prompt, plan.prompts_per_step, plan.beta) == (1, 64, 0.05)
 
 
@@ -182,7 +184,7 @@ def test_code_servers_and_files_of_the_server_are_for_admins_in_form_and_start(
     test.text_input(key="train-reward-own").set_value("my_rewards:politeness").run()
     start_button(test).click().run()
     run = list_runs(pages_store, ADMIN, demo_of(pages_store).id)[0]
-    assert run.plan["reward"] == "my_rewards:politeness"
+    assert run.plan["reward"] == ["my_rewards:politeness"]
     lead = next(each for each in pages_store.people.list(ADMIN) if each.name == "lea")
     plan = read_plan((run.folder / "training.yaml").read_text())
     with pytest.raises(AccessError, match="asks for the role admin"):
@@ -229,5 +231,5 @@ def test_online_runs_are_compared_in_the_same_charts(open_page, pages_store, pol
     assert not test.exception
     assert list(test.dataframe[1].value["option"]) == ["beta"]
     assert [item.value for item in test.metric] == ["0.750", "0.500", "1.25", "90"] * 2
-    # reward, audit reward, KL and entropy
+    # reward, audit reward, KL and entropy, each run a line
     assert len(test.get("arrow_vega_lite_chart") + test.get("vega_lite_chart")) == 4

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from alignment.simulated_world import SFT_OPTIONS, WorldFiles
+from rewardkit.config import Members
 from rewardkit.runs import read_metrics, read_status, write_text
 
 SPENT = "spent.json"
@@ -115,13 +116,15 @@ def sft_step(seed: int, folder: Path, files: WorldFiles) -> Step:
     )
 
 
-def reward_step(seed: int, folder: Path, preferences: str, *, ensemble: int, out: Path) -> Step:
+def reward_step(
+    seed: int, folder: Path, preferences: str, *, ensemble: int, out: Path, members: Members = "heads"
+) -> Step:
     """An ensemble trained on votes, from the trunk of the policy in folder/sft."""
     return Step(
         name="reward model on votes",
         words=[
             *("rewardkit", "train", f"--model={folder / 'sft'}", f"--data={preferences}", f"--ensemble={ensemble}"),
-            *("--learning-rate=5e-4", "--epochs=2", "--batch-size=16", f"--seed={seed}"),
+            *(f"--members={members}", "--learning-rate=5e-4", "--epochs=2", "--batch-size=16", f"--seed={seed}"),
         ],
         out=out,
     )

@@ -36,6 +36,7 @@ Push = Literal["best_of_n", "grpo"]
 RULES: tuple[Penalty, ...] = ("mean", "uwo", "wco")
 RL_RULES: tuple[Penalty, ...] = ("mean", "uwo")
 AUDIT_EVERY = 5
+RATE = 1e-4  # at 3e-4 a policy that nothing holds falls apart within 20 steps, whatever the proxy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +98,9 @@ def _seed(config: OveroptConfig, seed: int, told: Callable[[str], None]) -> Iter
         for pairs in config.pair_counts:
             name = f"{pairs}-{noise:g}"
             reward = folder / f"reward-{name}"
-            step = reward_step(seed, folder, _first_rows(voted, pairs), ensemble=config.ensemble, out=reward)
+            votes = _first_rows(voted, pairs)
+            # Heads on one trunk err on the same: for members to disagree where they are pushed, each is a whole model.
+            step = reward_step(seed, folder, votes, ensemble=config.ensemble, out=reward, members="full")
             run_step(replace(step, name=f"{step.name}, {pairs} pairs, {noise:.0%} careless"), told)
             scored = replies.worth(None, load_proxy(str(reward)))
             for rule in RULES:
@@ -123,7 +126,7 @@ def _grpo(config: OveroptConfig, seed: int, sft: str, files: WorldFiles, reward:
     return [
         *("alignment", "grpo", f"--model={sft}", f"--prompts={files.prompts}", f"--eval-prompts={files.held_out}"),
         *(f"--reward={reward}", f"--audit-reward={GOLD}", f"--penalty={rule}", f"--audit-every={AUDIT_EVERY}"),
-        *(f"--penalty-strength={config.uwo_strength}", "--audit-prompts=200", "--beta=0", "--learning-rate=3e-4"),
+        *(f"--penalty-strength={config.uwo_strength}", "--audit-prompts=200", "--beta=0", f"--learning-rate={RATE}"),
         *(f"--prompts-per-step={COMPLETIONS // GROUP}", f"--completions-per-prompt={GROUP}"),
         *(f"--max-steps={config.steps}", f"--max-new-tokens={MAX_NEW_TOKENS}", f"--seed={seed}"),
     ]

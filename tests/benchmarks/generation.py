@@ -33,6 +33,7 @@ from pathlib import Path
 from typing import Any
 
 from rewardkit.allocator import keep_large_buffers
+from rewardkit.threads import sleep_between_products
 
 TASKS = {"batch": (64, 1), "groups": (8, 8)}
 SIDES = {"fp32": ("ours", "transformers"), "bf16": ("ours", "transformers", "autocast")}
@@ -121,12 +122,8 @@ def run_side(options: argparse.Namespace, task: str, precision: str, side: str, 
     """One process; returns its seconds of each round and peak memory in MB."""
     words = [f"--{name}={getattr(options, name.replace('-', '_'))}" for name in ("new-tokens", "rounds", "threads")]
     words += [f"--tasks={task}", f"--precision={precision}", f"--side={side}", f"--work={folder}"]
-    # Threads sleep while they wait, as they do in our commands: on a busy machine spinning would be most of the time.
-    environment = os.environ | {
-        "HF_HUB_OFFLINE": "1",
-        "OMP_NUM_THREADS": str(options.threads),
-        "OMP_WAIT_POLICY": "PASSIVE",
-    }
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": str(options.threads)}
+    sleep_between_products(environment)  # as our commands do
     environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
         [sys.executable, __file__, *words], env=environment, stdout=subprocess.PIPE, text=True, check=True

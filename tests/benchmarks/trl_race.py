@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from rewardkit.allocator import peak_mb
+from rewardkit.threads import sleep_between_products
 
 LEARNING_RATE = 1e-4
 SIDES = ("ours", "trl")
@@ -98,7 +99,7 @@ def run_side(script: str, options: argparse.Namespace, words: Sequence[str], sid
     """One process, told what this one was told and some more words; returns what the side measured."""
     command = [sys.executable, script, *sys.argv[1:], *words, f"--side={side}", f"--work={folder}"]
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": str(options.threads)}
-    environment["OMP_WAIT_POLICY"] = "PASSIVE"  # as our commands: another process's load then disturbs less
+    sleep_between_products(environment)  # as our commands do
     environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     figures = json.loads(done.stdout.splitlines()[-1])

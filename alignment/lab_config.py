@@ -63,7 +63,7 @@ class CompareConfig(LabConfig):
     n: int = 16
     penalty: Literal["mean", "wco", "uwo", "entropic"] = "mean"
     beta: float = 0.3
-    kl_weight: float = 0.05
+    kl_weight: float = 0.1
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -19,6 +19,7 @@ pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 import torch
+from online_toys import metrics_of
 from transformers import AutoModelForCausalLM
 
 from alignment import simulated_world
@@ -26,10 +27,9 @@ from alignment.__main__ import main
 from alignment.grpo import Grpo
 from alignment.online import Learned
 from alignment.simulated_world import write_world
-from rewardkit.runs import read_metrics, read_status
+from rewardkit.runs import read_status
 
 ROOT = Path(__file__).parents[2]
-CLOCKED = ("time/", "tokens_per_s")
 # Rewards replies by how many e they hold: a policy learns that within steps.
 REWARD = """
 def count(completions):
@@ -60,12 +60,6 @@ def words(folder: Path, policy: Path, command: str, out: str, **more: Any) -> li
     numbers |= {"reward": f"{folder}/rewards.py:count", "learning-rate": 0.003, "precision": "fp32", "sample-every": 2}
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in (numbers | more).items()]
     return [command, f"--model={policy}", f"--prompts={folder}/prompts.jsonl", f"--out={folder}/{out}", *flags]
-
-
-def metrics_of(run_dir: Path) -> list[dict[str, float | None]]:
-    return [
-        {name: value for name, value in row.items() if not name.startswith(CLOCKED)} for row in read_metrics(run_dir)
-    ]
 
 
 GRPO = {"completions-per-prompt": 4}

@@ -17,16 +17,16 @@ pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 import torch
+from online_toys import metrics_of
 from transformers import AutoModelForCausalLM
 from vllm_stand_in import StandInLLM, VllmStandIn, serving, stand_in_module
 
 from alignment.__main__ import main
 from alignment.rollout_source import check_rollouts
 from alignment.vllm_server import VllmServer
-from rewardkit.runs import read_metrics, read_status
+from rewardkit.runs import read_status
 
 ROOT = Path(__file__).parents[2]
-CLOCKED = ("time/", "tokens_per_s")
 REWARD = """
 def count(completions):
     return [text.count("e") / 4 + len(text) / 100 for text in completions]
@@ -57,12 +57,6 @@ def words(folder: Path, policy: Path, out: str, *, command: str = "grpo", **more
     options |= {"reward": f"{folder}/rewards.py:count", "learning-rate": 0.01, "out": folder / out, "sample-every": 0}
     flags = [f"--{name}" if value is True else f"--{name}={value}" for name, value in (options | more).items()]
     return [command, f"--model={policy}", f"--prompts={folder}/prompts.jsonl", *flags]
-
-
-def metrics_of(run_dir: Path) -> list[dict[str, Any]]:
-    return [
-        {name: value for name, value in row.items() if not name.startswith(CLOCKED)} for row in read_metrics(run_dir)
-    ]
 
 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # of PEFT's own making

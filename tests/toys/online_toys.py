@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from transformers import LlamaConfig
@@ -16,8 +18,10 @@ from rewardkit.batch import Branched
 from rewardkit.data import Message
 from rewardkit.logps import can_pack_policy, completion_logps
 from rewardkit.reward import Reward
+from rewardkit.runs import read_metrics
 
 TEMPERATURE = 0.8
+CLOCKED = ("time/", "tokens_per_s")
 CONFIG = {
     "vocab_size": 60,
     "hidden_size": 16,
@@ -83,3 +87,10 @@ def collected(rollouts: Rollouts, totals: np.ndarray) -> Collected:
 def weights_of(update: PolicyUpdate) -> torch.Tensor:
     """All parameters in one row."""
     return torch.cat([p.detach().flatten() for p in update.parameters]).clone()
+
+
+def metrics_of(run_dir: Path) -> list[dict[str, float | None]]:
+    """What a run recorded, but for what a clock says."""
+    return [
+        {name: value for name, value in row.items() if not name.startswith(CLOCKED)} for row in read_metrics(run_dir)
+    ]

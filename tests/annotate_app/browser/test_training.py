@@ -148,15 +148,21 @@ def fill(page: Page, label: str, value: str) -> None:
     field.press("Enter")
 
 
+def start_sft(sqlite_url: str) -> None:
+    """Queues a short fine-tuning in the demo project."""
+    store, admin = Store.open(sqlite_url), Actor.command_line()
+    [project] = store.projects.list(admin)
+    start(store, admin, TrainingPlan(project=project.name, trains="sft", advanced={"max_steps": 2}))
+    store.close()
+
+
 @pytest.mark.timeout(900)
 def test_grpo_from_the_button_to_the_people_who_judge_its_audit(
     train_page: Page, sqlite_url: str, screenshots: Path
 ) -> None:
     pytest.importorskip("transformers")
-    page, store, admin = train_page, Store.open(sqlite_url), Actor.command_line()
-    [project] = store.projects.list(admin)
-    start(store, admin, TrainingPlan(project=project.name, trains="sft", advanced={"max_steps": 2}))
-    store.close()
+    page = train_page
+    start_sft(sqlite_url)
     page.reload()
     expect(page.get_by_role("heading", name="Last training")).to_be_visible(timeout=A_TRAINING)
     page.get_by_role("radio", name="Policy: GRPO").click()
@@ -189,10 +195,8 @@ def test_best_of_n_from_the_button_to_the_policy_that_learns_from_its_rows(
     train_page: Page, sqlite_url: str, screenshots: Path
 ) -> None:
     pytest.importorskip("transformers")
-    page, store, admin = train_page, Store.open(sqlite_url), Actor.command_line()
-    [project] = store.projects.list(admin)
-    start(store, admin, TrainingPlan(project=project.name, trains="sft", advanced={"max_steps": 2}))
-    store.close()
+    page = train_page
+    start_sft(sqlite_url)
     page.set_viewport_size({"width": 1400, "height": 1900})
     page.reload()
     expect(page.get_by_role("heading", name="Last training")).to_be_visible(timeout=A_TRAINING)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
+from train_page import demo_of, start_button, texts
 
 from annotate_app.access import Actor
 from annotate_app.best_plan import BestPlan
@@ -22,18 +23,6 @@ from annotate_app.trainings import start
 
 OpenPage = Callable[..., AppTest]
 ADMIN = Actor.command_line()
-
-
-def demo_of(store: Store):
-    return next(project for project in store.projects.list(ADMIN) if project.simulated)
-
-
-def texts(test: AppTest) -> str:
-    return "\n".join(item.value for item in [*test.text, *test.caption, *test.markdown, *test.error, *test.warning])
-
-
-def start_button(test: AppTest):
-    return test.button(key="train-start")
 
 
 def ended(store: Store, plan: Plan) -> Job:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
+from train_page import demo_of, start_button, texts
 
 from annotate_app import scorer
 from annotate_app.access import Actor
@@ -27,14 +28,6 @@ from annotate_app.trainings import start
 
 OpenPage = Callable[..., AppTest]
 ADMIN = Actor.command_line()
-
-
-def texts(test: AppTest) -> str:
-    return "\n".join(item.value for item in [*test.text, *test.caption, *test.markdown, *test.error, *test.warning])
-
-
-def demo_of(store: Store):
-    return next(project for project in store.projects.list(ADMIN) if project.simulated)
 
 
 def queued(store: Store, **values: object) -> Job:
@@ -62,10 +55,6 @@ def finished(store: Store, **values: object) -> Job:
     (evaluation / "evaluation.json").write_text(json.dumps({"evaluation": {"overall": overall, "bins": bins}}))
     (evaluation / "report.html").write_text("<p>report</p>")
     return job
-
-
-def start_button(test: AppTest):
-    return test.button(key="train-start")
 
 
 def test_train_queues_what_was_chosen(open_page: OpenPage, pages_store: Store) -> None:

@@ -19,15 +19,15 @@ from typing import Any
 
 import numpy as np
 
-from alignment.config import SftConfig
-from rewardkit.data import Message
-from rewardkit.interruption import Interruption
-from rewardkit.preference_rows import turn, turns
-from rewardkit.progress import Progress
-from rewardkit.runs import Run, read_status
-from rewardkit.simulation import SimulatedAnnotator, simulate_judgments
-from rewardkit.world import World
-from rewardkit.writing import write_rows
+from alignment.config.training import SftConfig
+from rewardkit.data.export_formats import turn, turns
+from rewardkit.data.records import Message
+from rewardkit.data.writing import write_rows
+from rewardkit.run.directory import Run, read_status
+from rewardkit.run.interruption import Interruption
+from rewardkit.run.progress import Progress
+from rewardkit.simulation.annotators import SimulatedAnnotator, simulate_judgments
+from rewardkit.simulation.support_desk_world import World
 
 NUM_TRAIN, NUM_HELD_OUT = 2000, 200
 OVERLAP = 3  # annotators of a pair
@@ -156,8 +156,8 @@ def fine_tune(files: WorldFiles, interruption: Interruption, progress: Progress,
         seed=seed,
     )
     progress.say("a tiny policy is fine-tuned on the world's demonstrations first")
-    from alignment.policy_data import DEMONSTRATIONS, load_data
-    from alignment.sft import train_sft
+    from alignment.offline.sft import train_sft
+    from alignment.policy.data import DEMONSTRATIONS, load_data
 
     run = Run(files.sft, config, resume=config.resume)
     loaded = load_data(config, run, DEMONSTRATIONS, progress)

@@ -23,14 +23,14 @@ from typing import Literal
 import numpy as np
 
 from annotate_app.access import Actor
-from annotate_app.protocol import load_protocol
-from annotate_app.store.comparisons import Gold
-from annotate_app.store.judgments import Decision
-from annotate_app.store.projects import Project
-from annotate_app.store.simulated import SimulatedAnswer
+from annotate_app.protocol.protocol import load_protocol
+from annotate_app.store.judgments.judgments import Decision
+from annotate_app.store.judgments.simulated import SimulatedAnswer
+from annotate_app.store.projects.comparisons import Gold
+from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
-from rewardkit.data import Comparison, Judgment, Message
-from rewardkit.simulation import GoldComparison, ScaleOf, SimulatedAnnotator
+from rewardkit.data.records import Comparison, Judgment, Message
+from rewardkit.simulation.annotators import GoldComparison, ScaleOf, SimulatedAnnotator
 
 NAME = "Ottersby support desk (demo)"
 DESCRIPTION = (

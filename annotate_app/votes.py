@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rewardkit.data import CHOICES
+from rewardkit.data.records import CHOICES
 
 CHOICE_CODES: dict[str, int] = {name: code for code, name in enumerate(CHOICES)}
 KINDS = ("work", "gold", "repeat", "qualification", "import")
@@ -28,7 +28,7 @@ class Votes:
         sources: names of what wrote the completions; `item_source_a` and `item_source_b` index it.
         item: (N,) int32, index into items.
         annotator: (N,) int32, index into annotators.
-        choice: (N,) int8, index into `rewardkit.data.CHOICES`.
+        choice: (N,) int8, index into `rewardkit.data.records.CHOICES`.
         score: (N,) int8, signed degree; 0 for tie, both_bad and skip (look at choice to tell them apart).
         kind: (N,) int8, index into `KINDS`.
         shown_left: (N,) int8, 0 when a stood left, 1 when b did, -1 unknown.

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from annotate_app.demo import choose_checks, desk_comparisons, simulate_answers
-from annotate_app.protocol import load_protocol
+from annotate_app.protocol.protocol import load_protocol
 
 FOLDER = Path(__file__).parent / "samples"
 LAST_MESSAGE = "desk-020"

@@ -22,10 +22,10 @@ import pytest
 from hypothesis import settings
 
 from annotate_app.access import Actor, UserRole
-from annotate_app.design import Design
-from annotate_app.store.projects import Project
+from annotate_app.protocol.collection_design import Design
+from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
-from rewardkit.data import Comparison, Message
+from rewardkit.data.records import Comparison, Message
 
 # A loaded machine is no reason to fail; slowness is measured in benchmarks.
 # CI takes the same examples every time: it fails by what changed, not by chance.

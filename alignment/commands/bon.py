@@ -7,24 +7,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from alignment.bon_config import BonConfig
 from alignment.commands.sample import say_bad_rows
-from rewardkit.commands.command import Command
-from rewardkit.interruption import Interruption
-from rewardkit.progress import Count, Progress
-from rewardkit.wording import number_text
+from alignment.config.bon_config import BonConfig
+from rewardkit.report.wording import number_text
+from rewardkit.run.command import Command
+from rewardkit.run.interruption import Interruption
+from rewardkit.run.progress import Count, Progress
 
 if TYPE_CHECKING:
-    from alignment.bon_run import BonResult
+    from alignment.best_of_n.run import BonResult
 
 SHOWN = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)  # k of the table, and n; the summary in JSON has every k
 
 
 def _bon(config: BonConfig) -> int:
-    from alignment.bon_run import choose_best, in_world, read_bon_prompts
-    from alignment.sampler import load_samplers
-    from alignment.unfinished_rows import check_output
-    from rewardkit.policy_model import check_policy_folder
+    from alignment.best_of_n.run import choose_best, in_world, read_bon_prompts
+    from alignment.generation.completion_sampler import load_samplers
+    from alignment.generation.unfinished_rows import check_output
+    from rewardkit.network.policy_model import check_policy_folder
 
     if config.resume and Path(config.out).exists():
         print(f"{config.out}: complete already")

@@ -8,12 +8,12 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from alignment.lab_config import CompareConfig, LabConfig
-from rewardkit.commands.command import Command
-from rewardkit.execution import execute
-from rewardkit.interruption import Interruption
-from rewardkit.progress import Progress
-from rewardkit.runs import Run, write_text
+from alignment.config.lab import CompareConfig, LabConfig
+from rewardkit.run.command import Command
+from rewardkit.run.directory import Run, write_text
+from rewardkit.run.interruption import Interruption
+from rewardkit.run.progress import Progress
+from rewardkit.run.training_command import execute
 
 TABLE = "table.txt"
 
@@ -43,8 +43,8 @@ def run_experiment(
 
 def _compare(config: CompareConfig) -> int:
     def experiment(progress: Progress, out_dir: Path) -> tuple[Sequence[Any], Sequence[str]]:
-        from alignment.compare import compare, write_comparison
-        from alignment.compare_report import screen_lines
+        from alignment.lab.compare import compare, write_comparison
+        from alignment.lab.compare_report import screen_lines
 
         rows = compare(config, progress.say)
         write_comparison(rows, out_dir)

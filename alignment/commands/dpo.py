@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from alignment.config import DpoConfig
-from rewardkit.commands.command import Command
-from rewardkit.execution import execute
-from rewardkit.interruption import Interruption
-from rewardkit.progress import Progress
-from rewardkit.runs import Run
+from alignment.config.training import DpoConfig
+from rewardkit.run.command import Command
+from rewardkit.run.directory import Run
+from rewardkit.run.interruption import Interruption
+from rewardkit.run.progress import Progress
+from rewardkit.run.training_command import execute
 
 
 def _dpo(config: DpoConfig) -> int:
@@ -21,11 +21,11 @@ def _dpo(config: DpoConfig) -> int:
 def _fit(
     config: DpoConfig, run: Run | None, interruption: Interruption, progress: Progress
 ) -> Mapping[str, Any] | None:
-    from alignment.policy_data import load_data
-    from rewardkit.training_data import PREFERENCES
+    from alignment.policy.data import load_data
+    from rewardkit.data.training_data import PREFERENCES
 
     loaded = load_data(config, run, PREFERENCES, progress)
-    from alignment.dpo import train_dpo
+    from alignment.offline.dpo import train_dpo
 
     return train_dpo(config, run, loaded, interruption, progress)
 

@@ -6,22 +6,22 @@ import json
 from typing import TYPE_CHECKING
 
 from alignment.commands.sample import say_bad_rows
-from alignment.evaluation_config import EvaluatePolicyConfig
-from rewardkit.commands.command import Command
-from rewardkit.progress import Count
-from rewardkit.runs import Run
+from alignment.config.sampling import EvaluatePolicyConfig
+from rewardkit.run.command import Command
+from rewardkit.run.directory import Run
+from rewardkit.run.progress import Count
 
 if TYPE_CHECKING:
-    from alignment.evaluation import PolicyEvaluation
+    from alignment.evaluation.evaluation import PolicyEvaluation
 
 
 def _evaluate(config: EvaluatePolicyConfig) -> int:
-    from alignment.evaluation import evaluate_policies, write_evaluation
-    from alignment.evaluation_report import screen_lines
-    from alignment.sampler import load_samplers
-    from alignment.sampling import read_different_prompts
-    from rewardkit.loading import load_reward_fn
-    from rewardkit.policy_model import check_policy_folder
+    from alignment.evaluation.evaluation import evaluate_policies, write_evaluation
+    from alignment.evaluation.report import screen_lines
+    from alignment.generation.completion_sampler import load_samplers
+    from alignment.generation.sample_to_file import read_different_prompts
+    from rewardkit.network.policy_model import check_policy_folder
+    from rewardkit.reward.load import load_reward_fn
 
     for folder in (config.base, config.model):
         check_policy_folder(folder)

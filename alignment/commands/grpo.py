@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from alignment.online_config import GrpoConfig
-from rewardkit.commands.command import Command
-from rewardkit.execution import execute
-from rewardkit.interruption import Interruption
-from rewardkit.progress import Progress
-from rewardkit.runs import Run
+from alignment.config.online import GrpoConfig
+from rewardkit.run.command import Command
+from rewardkit.run.directory import Run
+from rewardkit.run.interruption import Interruption
+from rewardkit.run.progress import Progress
+from rewardkit.run.training_command import execute
 
 
 def _grpo(config: GrpoConfig) -> int:
@@ -21,7 +21,7 @@ def _grpo(config: GrpoConfig) -> int:
 def _fit(
     config: GrpoConfig, run: Run | None, interruption: Interruption, progress: Progress
 ) -> Mapping[str, Any] | None:
-    from alignment.grpo import train_grpo
+    from alignment.online.grpo import train_grpo
 
     return train_grpo(config, run, interruption, progress)
 

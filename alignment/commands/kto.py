@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from alignment.config import KtoConfig
-from rewardkit.commands.command import Command
-from rewardkit.execution import execute
-from rewardkit.interruption import Interruption
-from rewardkit.progress import Progress
-from rewardkit.runs import Run
+from alignment.config.training import KtoConfig
+from rewardkit.run.command import Command
+from rewardkit.run.directory import Run
+from rewardkit.run.interruption import Interruption
+from rewardkit.run.progress import Progress
+from rewardkit.run.training_command import execute
 
 
 def _kto(config: KtoConfig) -> int:
@@ -21,10 +21,10 @@ def _kto(config: KtoConfig) -> int:
 def _fit(
     config: KtoConfig, run: Run | None, interruption: Interruption, progress: Progress
 ) -> Mapping[str, Any] | None:
-    from alignment.policy_data import LABELLED, load_data
+    from alignment.policy.data import LABELLED, load_data
 
     loaded = load_data(config, run, LABELLED, progress)
-    from alignment.kto import train_kto
+    from alignment.offline.kto import train_kto
 
     return train_kto(config, run, loaded, interruption, progress)
 

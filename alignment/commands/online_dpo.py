@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from alignment.online_config import OnlineDpoConfig
-from rewardkit.commands.command import Command
-from rewardkit.execution import execute
-from rewardkit.interruption import Interruption
-from rewardkit.progress import Progress
-from rewardkit.runs import Run
+from alignment.config.online import OnlineDpoConfig
+from rewardkit.run.command import Command
+from rewardkit.run.directory import Run
+from rewardkit.run.interruption import Interruption
+from rewardkit.run.progress import Progress
+from rewardkit.run.training_command import execute
 
 
 def _online_dpo(config: OnlineDpoConfig) -> int:
@@ -21,7 +21,7 @@ def _online_dpo(config: OnlineDpoConfig) -> int:
 def _fit(
     config: OnlineDpoConfig, run: Run | None, interruption: Interruption, progress: Progress
 ) -> Mapping[str, Any] | None:
-    from alignment.online_dpo import train_online_dpo
+    from alignment.online.online_dpo import train_online_dpo
 
     return train_online_dpo(config, run, interruption, progress)
 

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from alignment.commands.compare import run_experiment
-from alignment.lab_config import OveroptConfig
-from rewardkit.commands.command import Command
-from rewardkit.progress import Progress
+from alignment.config.lab import OveroptConfig
+from rewardkit.run.command import Command
+from rewardkit.run.progress import Progress
 
 
 def _overopt(config: OveroptConfig) -> int:
     def experiment(progress: Progress, out_dir: Path) -> tuple[Sequence[Any], Sequence[str]]:
-        from alignment.overopt import overopt, write_overopt
-        from alignment.overopt_report import screen_lines
+        from alignment.lab.overopt import overopt, write_overopt
+        from alignment.lab.overopt_report import screen_lines
 
         curves = overopt(config, progress.say)
         write_overopt(curves, out_dir)

@@ -7,17 +7,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from alignment.plan_config import PlanConfig
-from rewardkit.commands.command import Command
+from alignment.config.plan import PlanConfig
+from rewardkit.run.command import Command
 
 if TYPE_CHECKING:
-    from alignment.memory_plan import MemoryPart, MemoryPlan
+    from alignment.memory.plan import MemoryPart, MemoryPlan
 
 NAME_WIDTH = 38
 
 
 def _plan(config: PlanConfig) -> int:
-    from alignment.memory_plan import plan_memory
+    from alignment.memory.plan import plan_memory
 
     plan = plan_memory(config)
     if config.json:

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from alignment.online_config import PpoConfig
-from rewardkit.commands.command import Command
-from rewardkit.execution import execute
-from rewardkit.interruption import Interruption
-from rewardkit.progress import Progress
-from rewardkit.runs import Run
+from alignment.config.online import PpoConfig
+from rewardkit.run.command import Command
+from rewardkit.run.directory import Run
+from rewardkit.run.interruption import Interruption
+from rewardkit.run.progress import Progress
+from rewardkit.run.training_command import execute
 
 
 def _ppo(config: PpoConfig) -> int:
@@ -21,7 +21,7 @@ def _ppo(config: PpoConfig) -> int:
 def _fit(
     config: PpoConfig, run: Run | None, interruption: Interruption, progress: Progress
 ) -> Mapping[str, Any] | None:
-    from alignment.ppo import train_ppo
+    from alignment.online.ppo import train_ppo
 
     return train_ppo(config, run, interruption, progress)
 

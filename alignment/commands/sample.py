@@ -9,21 +9,21 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from alignment.evaluation_config import SampleConfig
-from rewardkit.commands.command import Command
-from rewardkit.progress import Count
+from alignment.config.sampling import SampleConfig
+from rewardkit.run.command import Command
+from rewardkit.run.progress import Count
 
 if TYPE_CHECKING:
-    from alignment.sampling import Prompts, SampledFile
+    from alignment.generation.sample_to_file import Prompts, SampledFile
 
 SHOWN_BAD_ROWS = 20
 
 
 def _sample(config: SampleConfig) -> int:
-    from alignment.sampler import load_samplers
-    from alignment.sampling import read_different_prompts, sample_file
-    from alignment.unfinished_rows import check_output
-    from rewardkit.policy_model import check_policy_folder
+    from alignment.generation.completion_sampler import load_samplers
+    from alignment.generation.sample_to_file import read_different_prompts, sample_file
+    from alignment.generation.unfinished_rows import check_output
+    from rewardkit.network.policy_model import check_policy_folder
 
     if config.resume and Path(config.out).exists():
         print(f"{config.out}: complete already")

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from alignment.config import SftConfig
-from rewardkit.commands.command import Command
-from rewardkit.execution import execute
-from rewardkit.interruption import Interruption
-from rewardkit.progress import Progress
-from rewardkit.runs import Run
+from alignment.config.training import SftConfig
+from rewardkit.run.command import Command
+from rewardkit.run.directory import Run
+from rewardkit.run.interruption import Interruption
+from rewardkit.run.progress import Progress
+from rewardkit.run.training_command import execute
 
 
 def _sft(config: SftConfig) -> int:
@@ -21,10 +21,10 @@ def _sft(config: SftConfig) -> int:
 def _fit(
     config: SftConfig, run: Run | None, interruption: Interruption, progress: Progress
 ) -> Mapping[str, Any] | None:
-    from alignment.policy_data import DEMONSTRATIONS, load_data
+    from alignment.policy.data import DEMONSTRATIONS, load_data
 
     loaded = load_data(config, run, DEMONSTRATIONS, progress)
-    from alignment.sft import train_sft
+    from alignment.offline.sft import train_sft
 
     return train_sft(config, run, loaded, interruption, progress)
 

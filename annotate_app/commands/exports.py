@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from annotate_app.commands.command import ACTOR, Command, print_json
 
 if TYPE_CHECKING:
-    from annotate_app.exporting import Exported
-    from annotate_app.importing import Tell
+    from annotate_app.exchange.comparisons_in import Tell
+    from annotate_app.exchange.files_out import Exported
     from annotate_app.store.store import Store
 
 
@@ -70,10 +70,10 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _write(store: Store, options: argparse.Namespace, tell: Tell) -> Exported:
-    from annotate_app.export_options import ExportOptions
-    from annotate_app.exporting import export_rows
-    from annotate_app.whole_project import export_project
-    from rewardkit.preference_rows import parse_splits
+    from annotate_app.exchange.files_out import export_rows
+    from annotate_app.exchange.options import ExportOptions
+    from annotate_app.exchange.project_out import export_project
+    from rewardkit.data.export_formats import parse_splits
 
     project = store.projects.get(ACTOR, options.project)
     out = Path(options.out)
@@ -99,11 +99,11 @@ def _write(store: Store, options: argparse.Namespace, tell: Tell) -> Exported:
     )
     match options.format:
         case "datasets":
-            from annotate_app.hub import export_datasets
+            from annotate_app.exchange.hub import export_datasets
 
             return export_datasets(store, ACTOR, project.id, out, chosen, tell)
         case "hub":
-            from annotate_app.hub import export_to_hub
+            from annotate_app.exchange.hub import export_to_hub
 
             return export_to_hub(store, ACTOR, project.id, options.out, chosen, public=options.public, tell=tell)
         case _:

@@ -9,10 +9,10 @@ from annotate_app.commands.command import ACTOR, Command, print_json
 from annotate_app.commands.project_votes import opened_votes, project_arguments, say
 
 if TYPE_CHECKING:
-    from annotate_app.agreement import Agreement, AgreementReport
-    from annotate_app.consensus import Consensus
-    from annotate_app.protocol import Reported
-    from annotate_app.store.projects import Project
+    from annotate_app.agreement.report import Agreement, AgreementReport
+    from annotate_app.consensus.consensus import Consensus
+    from annotate_app.protocol.protocol import Reported
+    from annotate_app.store.projects.projects import Project
     from annotate_app.store.store import Store
 
 VIEWS = ("criterion", "annotator", "source", "time")
@@ -45,7 +45,7 @@ def _leaderboard_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _agreement(options: argparse.Namespace) -> int:
-    from annotate_app.agreement import agreement_report
+    from annotate_app.agreement.report import agreement_report
 
     by = tuple(word.strip() for word in options.by.split(",") if word.strip())
     for view in by:
@@ -65,7 +65,7 @@ def _agreement(options: argparse.Namespace) -> int:
 
 def _reported(store: Store, project: Project) -> tuple[Reported, ...]:
     """What the protocol of the project's rubric reports; empty where it follows none."""
-    from annotate_app.protocol import list_protocols, load_protocol
+    from annotate_app.protocol.protocol import list_protocols, load_protocol
 
     name = store.projects.rubric(ACTOR, project.id).rubric.protocol
     return load_protocol(name).reported if name in list_protocols() else ()
@@ -76,7 +76,7 @@ def _plain(item: Reported) -> dict[str, object]:
 
 
 def _print_agreement(name: str, report: AgreementReport, reported: tuple[Reported, ...]) -> None:
-    from annotate_app.agreement import FIGURES, reading
+    from annotate_app.agreement.report import FIGURES, reading
     from annotate_app.commands.plain_table import figure, interval, plain_table
 
     overall = report.overall
@@ -141,8 +141,8 @@ def _more(count: int, noun: str) -> None:
 def _aggregate(options: argparse.Namespace) -> int:
     from dataclasses import replace
 
-    from annotate_app.aggregation import release
-    from annotate_app.disputes import splits
+    from annotate_app.consensus.disputes import splits
+    from annotate_app.consensus.release import release
 
     with opened_votes(options) as (store, project, votes):
         say("computing the consensus")
@@ -151,7 +151,7 @@ def _aggregate(options: argparse.Namespace) -> int:
         divided = splits(votes)
         say("")
     if options.out:
-        from rewardkit.writing import write_rows
+        from rewardkit.data.writing import write_rows
 
         write_rows(options.out, (consensus.row(index) for index in range(len(consensus.items))), "jsonl")
     if options.json:
@@ -169,8 +169,8 @@ def _aggregate(options: argparse.Namespace) -> int:
 
 def _print_consensus(name: str, consensus: Consensus) -> None:
     from annotate_app.commands.plain_table import figure, plain_table
-    from annotate_app.consensus import REASONS, STATES
-    from rewardkit.data import CHOICES
+    from annotate_app.consensus.consensus import REASONS, STATES
+    from rewardkit.data.records import CHOICES
 
     fitted = f", {consensus.num_iterations} iterations" if consensus.num_iterations else ""
     print(f"{name}: {len(consensus.items):,} comparisons by the rule {consensus.rule}{fitted}")
@@ -197,7 +197,7 @@ def _print_consensus(name: str, consensus: Consensus) -> None:
 
 def _leaderboard(options: argparse.Namespace) -> int:
     from annotate_app.commands.plain_table import figure, plain_table
-    from annotate_app.leaderboard import fit_leaderboard
+    from annotate_app.ranking.leaderboard import fit_leaderboard
 
     with opened_votes(options) as (_, project, votes):
         say("fitting the leaderboard")
@@ -228,8 +228,8 @@ def _leaderboard(options: argparse.Namespace) -> int:
 
 
 def _quality(options: argparse.Namespace) -> int:
+    from annotate_app.agreement.quality import annotator_quality
     from annotate_app.commands.plain_table import figure, plain_table
-    from annotate_app.quality import annotator_quality
 
     with opened_votes(options) as (_, project, votes):
         say("measuring annotators")

@@ -12,7 +12,7 @@ from annotate_app.commands.command import ACTOR, Command, print_json
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from annotate_app.importing import BadRow, Imported
+    from annotate_app.exchange.comparisons_in import BadRow, Imported
 
 FORMATS = ("auto", "jsonl", "json", "csv", "parquet")
 
@@ -61,8 +61,8 @@ def parse_map(pairs: list[str]) -> dict[str, str]:
 
 
 def _import(options: argparse.Namespace) -> int:
-    from annotate_app.importing import ImportOptions, import_comparisons
-    from annotate_app.whole_project import is_project
+    from annotate_app.exchange.comparisons_in import ImportOptions, import_comparisons
+    from annotate_app.exchange.project_out import is_project
 
     if len(options.files) == 1 and is_project(options.files[0]):
         return _import_project(options)
@@ -82,7 +82,7 @@ def _import(options: argparse.Namespace) -> int:
 def _import_project(options: argparse.Namespace) -> int:
     """A folder or zip of `export --form everything` becomes a new project of the name given."""
     from annotate_app.commands.progress_line import progress_line
-    from annotate_app.importing_projects import import_project
+    from annotate_app.exchange.projects_in import import_project
     from annotate_app.store.store import Store
 
     store = Store.open(options.db)
@@ -101,8 +101,8 @@ def _import_project(options: argparse.Namespace) -> int:
 
 
 def _import_judgments(options: argparse.Namespace) -> int:
-    from annotate_app.importing_judgments import BallotOptions, import_judgments
-    from rewardkit.choices import parse_choice_map
+    from annotate_app.exchange.judgments_in import BallotOptions, import_judgments
+    from rewardkit.data.choices import parse_choice_map
 
     chosen = BallotOptions(
         layout=None if options.layout == "auto" else options.layout,
@@ -117,7 +117,7 @@ def _import_judgments(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace, function, chosen: object, noun: str) -> int:  # noqa: ANN001 (either import)
     from annotate_app.commands.progress_line import progress_line
-    from annotate_app.importing import BadRowsError
+    from annotate_app.exchange.comparisons_in import BadRowsError
     from annotate_app.store.store import Store
 
     store = Store.open(options.db)
@@ -159,7 +159,7 @@ def describe_reading(reading: dict[str, object]) -> str:
 
 
 def _list_bad(path: str | None, bad: Sequence[BadRow]) -> None:
-    from rewardkit.writing import write_rows
+    from rewardkit.data.writing import write_rows
 
     if path:
         write_rows(path, (asdict(row) for row in bad), "jsonl")

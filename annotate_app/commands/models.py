@@ -17,7 +17,7 @@ def _train(options: argparse.Namespace) -> int:
     from pathlib import Path
 
     from annotate_app.store.store import Store
-    from annotate_app.trainings import PLAN, carry_out
+    from annotate_app.trainings.training_jobs import PLAN, carry_out
 
     folder = options.dir or os.environ.get("TIEBREAK_RUN_DIR", "")
     if not folder or not (Path(folder) / PLAN).is_file():

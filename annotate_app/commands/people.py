@@ -12,7 +12,7 @@ from annotate_app.access import ROLES
 from annotate_app.commands.command import ACTOR, Command, print_json
 
 if TYPE_CHECKING:
-    from annotate_app.store.accounts import User
+    from annotate_app.store.people.accounts import User
     from annotate_app.store.store import Store
 
 

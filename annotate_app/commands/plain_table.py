@@ -5,8 +5,8 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
-from annotate_app.bootstrap import Estimate
-from annotate_app.proportions import Share
+from annotate_app.agreement.bootstrap import Estimate
+from annotate_app.agreement.proportions import Share
 
 WIDEST = 84  # characters of a cell; longer names end in ...
 

@@ -20,7 +20,7 @@ def _import_arguments(parser: argparse.ArgumentParser) -> None:
 def _import(options: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from annotate_app.priorities import import_priorities
+    from annotate_app.exchange.priorities_in import import_priorities
     from annotate_app.store.store import Store
 
     store = Store.open(options.db)
@@ -50,8 +50,8 @@ def _refresh_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _refresh(options: argparse.Namespace) -> int:
-    from annotate_app.refresh import refresh_priorities
     from annotate_app.store.store import Store
+    from annotate_app.trainings.refresh import refresh_priorities
 
     store = Store.open(options.db)
     try:

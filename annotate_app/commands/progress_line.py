@@ -17,7 +17,7 @@ def progress_line(what: str) -> Iterator[Callable[[int], None]]:
 
     Where the command runs as a job, its page is told as well.
     """
-    from annotate_app.jobs import report_progress
+    from annotate_app.jobs.jobs import report_progress
 
     started = drawn = time.monotonic()
     shown = False

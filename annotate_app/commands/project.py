@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from annotate_app.commands.command import ACTOR, Command, print_json
-from annotate_app.design import POLICIES, RULES, Design
+from annotate_app.protocol.collection_design import POLICIES, RULES, Design
 
 if TYPE_CHECKING:
-    from annotate_app.store.projects import Project
+    from annotate_app.store.projects.projects import Project
     from annotate_app.store.store import Store
 
 HELP = {
@@ -102,9 +102,9 @@ def _groups(pairs: list[str]) -> dict[str, int]:
 
 
 def _create(options: argparse.Namespace) -> int:
-    from annotate_app.protocol import load_protocol, read_design
+    from annotate_app.protocol.protocol import load_protocol, read_design
+    from annotate_app.protocol.yaml_nodes import read_yaml
     from annotate_app.store.store import Store
-    from annotate_app.yaml_nodes import read_yaml
 
     if options.protocol and options.rubric:
         raise ValueError("give the rubric by --protocol NAME or by --rubric FILE, not by both")
@@ -145,7 +145,7 @@ def _change(options: argparse.Namespace) -> int:
 
 def _parsed_rubric(file: str) -> str:
     """The file's text, after its mistakes would have been named with their lines."""
-    from annotate_app.rubric import parse_rubric
+    from annotate_app.protocol.rubric import parse_rubric
 
     text = Path(file).read_text(encoding="utf-8")
     parse_rubric(text, file)

@@ -12,7 +12,7 @@ from annotate_app.commands.command import ACTOR
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from annotate_app.store.projects import Project
+    from annotate_app.store.projects.projects import Project
     from annotate_app.store.store import Store
     from annotate_app.votes import Votes
 

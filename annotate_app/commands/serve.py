@@ -23,8 +23,8 @@ def _serve_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    from annotate_app.server import Serving, bind, prepare, serve
-    from annotate_app.store.database import database_url
+    from annotate_app.server.server import Serving, bind, prepare, serve
+    from annotate_app.store.base.database import database_url
 
     serving = Serving(
         url=database_url(options.db),
@@ -50,8 +50,8 @@ def _worker_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _worker(options: argparse.Namespace) -> int:
+    from annotate_app.jobs.worker import work
     from annotate_app.store.store import Store
-    from annotate_app.worker import work
 
     return work(Store.open(options.db), limit=options.limit, parent=options.parent)
 

@@ -46,7 +46,7 @@ def _check_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from annotate_app.store.check import count_rows
+    from annotate_app.store.integrity import count_rows
     from annotate_app.store.store import Store
 
     with Store.open(options.db) as store:

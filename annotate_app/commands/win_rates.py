@@ -18,7 +18,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 def _win_rates(options: argparse.Namespace) -> int:
     from annotate_app.commands.plain_table import figure, interval, plain_table
-    from annotate_app.win_rates import fit_win_rates
+    from annotate_app.ranking.win_rates import fit_win_rates
 
     with opened_votes(options) as (_, project, votes):
         found = fit_win_rates(votes, num_resamples=options.bootstrap, seed=options.seed)

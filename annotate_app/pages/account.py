@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from annotate_app.pages.context import client_address, current_actor, current_store, current_user, forget_sessions
-from annotate_app.pages.outcome import act, plainly
+from annotate_app.pages.kit.button_feedback import act, plainly
+from annotate_app.pages.kit.context import client_address, current_actor, current_store, current_user, forget_sessions
 
 SIGN_OUT = '<a href="/sign-out" target="_self">Sign out</a>'
 """Not `st.link_button`: that leaves this tab open beside a new one."""

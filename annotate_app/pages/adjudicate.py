@@ -6,23 +6,23 @@ from collections.abc import Mapping
 
 import streamlit as st
 
-from annotate_app import charts
-from annotate_app.disputes import disputed_items, splits
-from annotate_app.pages.comparison_view import (
+from annotate_app.consensus.disputes import disputed_items, splits
+from annotate_app.exchange.pseudonyms import Pseudonyms
+from annotate_app.pages.charts import charts
+from annotate_app.pages.kit.button_feedback import act, plainly
+from annotate_app.pages.kit.context import current_actor, current_project, current_store
+from annotate_app.pages.navigation import page_at
+from annotate_app.pages.views.comparison_view import (
     describe_choice,
     draw_comparison,
     draw_judgments,
     position_rows,
 )
-from annotate_app.pages.context import current_actor, current_project, current_store
-from annotate_app.pages.figures import consensus_of, votes_of
-from annotate_app.pages.navigation import page_at
-from annotate_app.pages.outcome import act, plainly
-from annotate_app.pseudonyms import Pseudonyms
-from annotate_app.rubric import Rubric, Scale
-from annotate_app.store.judgments import Decision
-from annotate_app.store.projects import Project
-from rewardkit.data import Judgment
+from annotate_app.pages.views.figures import consensus_of, votes_of
+from annotate_app.protocol.rubric import Rubric, Scale
+from annotate_app.store.judgments.judgments import Decision
+from annotate_app.store.projects.projects import Project
+from rewardkit.data.records import Judgment
 
 DISPUTED, DECIDED = "In dispute", "Decided"
 

@@ -7,16 +7,16 @@ from collections.abc import Iterable, Sequence
 
 import streamlit as st
 
-from annotate_app import charts
-from annotate_app.agreement import FIGURES, Agreement, AgreementReport, landis_koch, reading
-from annotate_app.measures import MEASURES, Measure, interval_row, references
-from annotate_app.pages.agreement_people import draw_annotators, draw_intervals, draw_pairs
-from annotate_app.pages.context import current_actor, current_project, current_store
-from annotate_app.pages.figures import agreement_of, quality_of
-from annotate_app.pages.outcome import plainly
-from annotate_app.proportions import share
-from annotate_app.quality import AnnotatorQuality
-from annotate_app.reports import agreement_csv, report_json
+from annotate_app.agreement.explanations import MEASURES, Measure, interval_row, references
+from annotate_app.agreement.proportions import share
+from annotate_app.agreement.quality import AnnotatorQuality
+from annotate_app.agreement.report import FIGURES, Agreement, AgreementReport, landis_koch, reading
+from annotate_app.agreement.report_files import agreement_csv, report_json
+from annotate_app.pages.charts import charts
+from annotate_app.pages.kit.button_feedback import plainly
+from annotate_app.pages.kit.context import current_actor, current_project, current_store
+from annotate_app.pages.views.agreement_people import draw_annotators, draw_intervals, draw_pairs
+from annotate_app.pages.views.figures import agreement_of, quality_of
 
 MOST_GROUPS = 16  # drawn at once
 

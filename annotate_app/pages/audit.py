@@ -6,8 +6,8 @@ import json
 
 import streamlit as st
 
-from annotate_app.pages.context import current_actor, current_store
-from annotate_app.pages.outcome import plainly
+from annotate_app.pages.kit.button_feedback import plainly
+from annotate_app.pages.kit.context import current_actor, current_store
 from annotate_app.times import stamp
 
 ROWS = 100

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import streamlit as st
 
-from annotate_app import charts
-from annotate_app.pages.comparison_view import draw_comparison, draw_judgments, position_rows
-from annotate_app.pages.context import current_actor, current_project, current_store
+from annotate_app.pages.charts import charts
+from annotate_app.pages.kit.button_feedback import act, plainly
+from annotate_app.pages.kit.context import current_actor, current_project, current_store
 from annotate_app.pages.navigation import page_at
-from annotate_app.pages.outcome import act, plainly
-from annotate_app.rubric import Rubric
-from annotate_app.store.browsing import STATES, Listed
-from annotate_app.store.comparisons import Gold
-from annotate_app.store.projects import Project
+from annotate_app.pages.views.comparison_view import draw_comparison, draw_judgments, position_rows
+from annotate_app.protocol.rubric import Rubric
+from annotate_app.store.projects.browsing import STATES, Listed
+from annotate_app.store.projects.comparisons import Gold
+from annotate_app.store.projects.projects import Project
 
 AT_ONCE = 50
 STATE_WORDS = {

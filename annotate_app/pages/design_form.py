@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from annotate_app.design import POLICIES, RULES, Design
+from annotate_app.protocol.collection_design import POLICIES, RULES, Design
 
 POLICY_WORDS = {
     "sequential": "In the order of import",

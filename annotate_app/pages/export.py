@@ -9,15 +9,15 @@ from pathlib import Path
 
 import streamlit as st
 
-from annotate_app.export_options import FORMS, ExportOptions
-from annotate_app.exporting import Exported, export_rows
+from annotate_app.exchange.files_out import Exported, export_rows
+from annotate_app.exchange.options import FORMS, ExportOptions
+from annotate_app.exchange.project_out import export_project
 from annotate_app.installation import data_folder
-from annotate_app.jobs import start
-from annotate_app.pages.context import current_actor, current_project, current_store
-from annotate_app.pages.outcome import act, plainly
-from annotate_app.store.projects import Project
-from annotate_app.whole_project import export_project
-from rewardkit.preference_rows import LAYOUTS, parse_splits
+from annotate_app.jobs.jobs import start
+from annotate_app.pages.kit.button_feedback import act, plainly
+from annotate_app.pages.kit.context import current_actor, current_project, current_store
+from annotate_app.store.projects.projects import Project
+from rewardkit.data.export_formats import LAYOUTS, parse_splits
 
 EVERYTHING = "everything"
 FORM_NAMES = {

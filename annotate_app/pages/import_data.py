@@ -12,20 +12,20 @@ from typing import Any
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-from annotate_app.import_preview import preview
-from annotate_app.importing import BadRow, BadRowsError, Imported, ImportOptions, import_comparisons
-from annotate_app.importing_judgments import BallotOptions, import_judgments, preview_ballots
-from annotate_app.importing_projects import import_project
+from annotate_app.exchange.comparisons_in import BadRow, BadRowsError, Imported, ImportOptions, import_comparisons
+from annotate_app.exchange.import_preview import preview
+from annotate_app.exchange.judgments_in import BallotOptions, import_judgments, preview_ballots
+from annotate_app.exchange.projects_in import import_project
 from annotate_app.installation import data_folder
-from annotate_app.jobs import start
-from annotate_app.pages.comparison_view import draw_comparison
-from annotate_app.pages.context import current_actor, current_project, current_store
-from annotate_app.pages.outcome import act, plainly
-from annotate_app.store.projects import Project
-from rewardkit.choices import parse_choice_map
-from rewardkit.columns import FIELDS, FORMS
-from rewardkit.data import content_id
-from rewardkit.judgment_rows import FIELDS as JUDGMENT_FIELDS
+from annotate_app.jobs.jobs import start
+from annotate_app.pages.kit.button_feedback import act, plainly
+from annotate_app.pages.kit.context import current_actor, current_project, current_store
+from annotate_app.pages.views.comparison_view import draw_comparison
+from annotate_app.store.projects.projects import Project
+from rewardkit.data.choices import parse_choice_map
+from rewardkit.data.columns import FIELDS, FORMS
+from rewardkit.data.judgments import FIELDS as JUDGMENT_FIELDS
+from rewardkit.data.records import content_id
 
 SUFFIXES = ["jsonl", "ndjson", "json", "csv", "tsv", "parquet", "gz", "zip"]
 COMPARISONS, JUDGMENTS = "Comparisons", "Judgments made elsewhere"

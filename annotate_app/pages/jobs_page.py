@@ -6,9 +6,9 @@ from typing import Literal
 
 import streamlit as st
 
-from annotate_app.jobs import read_log, read_progress
-from annotate_app.pages.context import current_actor, current_project, current_store
-from annotate_app.pages.outcome import act, plainly
+from annotate_app.jobs.jobs import read_log, read_progress
+from annotate_app.pages.kit.button_feedback import act, plainly
+from annotate_app.pages.kit.context import current_actor, current_project, current_store
 from annotate_app.store.jobs import Job
 from annotate_app.times import ago, duration
 

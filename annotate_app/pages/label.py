@@ -12,9 +12,9 @@ from streamlit.components.v2.manifest_scanner import ComponentConfig, ComponentM
 
 import annotate_app
 from annotate_app.access import AccessError, Actor
-from annotate_app.labeling import Desk
-from annotate_app.leases import LeaseError
-from annotate_app.pages.context import current_actor, current_project, current_store
+from annotate_app.labeling.desk import Desk
+from annotate_app.pages.kit.context import current_actor, current_project, current_store
+from annotate_app.protocol.leases import LeaseError
 
 COMPONENT = "tiebreak.labeler"
 # The work takes the window: no wide margins, no header that covers the first line.

@@ -6,14 +6,14 @@ import math
 
 import streamlit as st
 
-from annotate_app import charts
-from annotate_app.bradley_terry import TIES, Ties
-from annotate_app.leaderboard import Leaderboard, Standing
-from annotate_app.pages.context import current_project
-from annotate_app.pages.figures import leaderboard_of, win_rates_of
-from annotate_app.pages.outcome import plainly
-from annotate_app.reports import report_json
-from annotate_app.win_rates import WinRates
+from annotate_app.agreement.report_files import report_json
+from annotate_app.pages.charts import charts
+from annotate_app.pages.kit.button_feedback import plainly
+from annotate_app.pages.kit.context import current_project
+from annotate_app.pages.views.figures import leaderboard_of, win_rates_of
+from annotate_app.ranking.bradley_terry import TIES, Ties
+from annotate_app.ranking.leaderboard import Leaderboard, Standing
+from annotate_app.ranking.win_rates import WinRates
 
 MOST_MODELS = 20  # drawn at once
 MOST_PAIRS = 30

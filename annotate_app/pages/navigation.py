@@ -9,8 +9,8 @@ import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
 from annotate_app.access import Actor, UserRole
-from annotate_app.pages.context import choose_project, current_actor, current_store
-from annotate_app.store.projects import Project
+from annotate_app.pages.kit.context import choose_project, current_actor, current_store
+from annotate_app.store.projects.projects import Project
 
 # Section, least role, module under annotate_app.pages, title, icon. A role begins at the first page it may open.
 LISTED: tuple[tuple[str, UserRole, str, str, str], ...] = (

@@ -6,15 +6,15 @@ from datetime import UTC, date, datetime, timedelta
 
 import streamlit as st
 
-from annotate_app import charts
 from annotate_app.access import Actor
-from annotate_app.pages.context import current_actor, current_project, current_store
+from annotate_app.pages.charts import charts
 from annotate_app.pages.design_form import draw_design, read_design
+from annotate_app.pages.kit.button_feedback import act, plainly
+from annotate_app.pages.kit.context import current_actor, current_project, current_store
 from annotate_app.pages.navigation import page_at
-from annotate_app.pages.outcome import act, plainly
-from annotate_app.store.members import Member
-from annotate_app.store.progress import Progress
-from annotate_app.store.projects import Project
+from annotate_app.store.people.members import Member
+from annotate_app.store.projects.progress import Progress
+from annotate_app.store.projects.projects import Project
 
 RECENT_DAYS = 7  # the pace that the projected end rests on
 STATE_WORDS = {

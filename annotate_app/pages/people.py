@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 import streamlit as st
 
 from annotate_app.access import ROLES, Actor, UserRole
-from annotate_app.pages.context import current_actor, current_store, forget_sessions
-from annotate_app.pages.outcome import act, plainly
-from annotate_app.store.accounts import User
-from annotate_app.store.members import Member
-from annotate_app.store.projects import Project
+from annotate_app.pages.kit.button_feedback import act, plainly
+from annotate_app.pages.kit.context import current_actor, current_store, forget_sessions
+from annotate_app.store.people.accounts import User
+from annotate_app.store.people.members import Member
+from annotate_app.store.projects.projects import Project
 from annotate_app.times import stamp
 
 Named = TypeVar("Named", User, Member)

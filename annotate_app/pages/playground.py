@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import streamlit as st
 
-from annotate_app import curves
-from annotate_app.model_runs import ModelRun, list_runs
-from annotate_app.pages.context import current_actor, current_project, current_store
+from annotate_app.pages.charts import curves
+from annotate_app.pages.kit.button_feedback import plainly
+from annotate_app.pages.kit.context import current_actor, current_project, current_store
 from annotate_app.pages.navigation import page_at
-from annotate_app.pages.outcome import plainly
-from annotate_app.scorer import LONGEST_TEXT, Verdict, scorers
+from annotate_app.trainings.runs import ModelRun, list_runs
+from annotate_app.trainings.scorer import LONGEST_TEXT, Verdict, scorers
 
 PROMPT, FIRST, SECOND = "playground-prompt", "playground-a", "playground-b"
 ASKED = "playground-asked"

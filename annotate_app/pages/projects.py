@@ -6,14 +6,14 @@ import html
 
 import streamlit as st
 
-from annotate_app.design import Design
 from annotate_app.pages import navigation
-from annotate_app.pages.context import current_actor, current_store
 from annotate_app.pages.design_form import draw_design, read_design
-from annotate_app.pages.outcome import act, plainly
-from annotate_app.protocol import Protocol, list_protocols, load_protocol
-from annotate_app.rubric import Rubric
-from annotate_app.store.projects import Project
+from annotate_app.pages.kit.button_feedback import act, plainly
+from annotate_app.pages.kit.context import current_actor, current_store
+from annotate_app.protocol.collection_design import Design
+from annotate_app.protocol.protocol import Protocol, list_protocols, load_protocol
+from annotate_app.protocol.rubric import Rubric
+from annotate_app.store.projects.projects import Project
 
 OWN = "own"
 OWN_RUBRIC = """\

@@ -7,14 +7,14 @@ from datetime import UTC, datetime
 
 import streamlit as st
 
-from annotate_app import charts
-from annotate_app.pages.context import current_actor, current_project, current_store
-from annotate_app.pages.figures import quality_of
-from annotate_app.pages.outcome import act, plainly
-from annotate_app.proportions import Share
-from annotate_app.quality import AnnotatorQuality
-from annotate_app.store.members import Member
-from annotate_app.store.projects import Project
+from annotate_app.agreement.proportions import Share
+from annotate_app.agreement.quality import AnnotatorQuality
+from annotate_app.pages.charts import charts
+from annotate_app.pages.kit.button_feedback import act, plainly
+from annotate_app.pages.kit.context import current_actor, current_project, current_store
+from annotate_app.pages.views.figures import quality_of
+from annotate_app.store.people.members import Member
+from annotate_app.store.projects.projects import Project
 
 MOST_PEOPLE = 30  # drawn at once
 # By figure: its title, what it says in one sentence, and the value that means nothing special, where there is one.

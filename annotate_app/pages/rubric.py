@@ -6,16 +6,16 @@ from datetime import UTC, datetime
 
 import streamlit as st
 
-from annotate_app.pages.comparison_view import build_reader, text_data
-from annotate_app.pages.context import current_actor, current_project, current_store
-from annotate_app.pages.outcome import act, plainly
-from annotate_app.protocol import list_protocols, load_protocol
-from annotate_app.rubric import Rubric, parse_rubric
-from annotate_app.rubric_preview import answer_rows, around, difference
-from annotate_app.store.projects import Project
-from annotate_app.store.rubrics import RubricVersion
-from annotate_app.yaml_nodes import YamlError
-from rewardkit.data import content_id
+from annotate_app.pages.kit.button_feedback import act, plainly
+from annotate_app.pages.kit.context import current_actor, current_project, current_store
+from annotate_app.pages.views.comparison_view import build_reader, text_data
+from annotate_app.protocol.protocol import list_protocols, load_protocol
+from annotate_app.protocol.rubric import Rubric, parse_rubric
+from annotate_app.protocol.rubric_preview import answer_rows, around, difference
+from annotate_app.protocol.yaml_nodes import YamlError
+from annotate_app.store.projects.projects import Project
+from annotate_app.store.projects.rubrics import RubricVersion
+from rewardkit.data.records import content_id
 
 SOURCE = "rubric.yaml"
 EDITOR_HEIGHT = 620

@@ -7,17 +7,17 @@ from datetime import UTC, datetime
 import pandas as pd
 import streamlit as st
 
-from annotate_app import curves
-from annotate_app.best_rows import best_curve
-from annotate_app.model_runs import ModelRun, list_runs
-from annotate_app.pages.best_view import draw_best_figures
-from annotate_app.pages.context import current_actor, current_project, current_store
+from annotate_app.pages.charts import curves
+from annotate_app.pages.kit.button_feedback import plainly
+from annotate_app.pages.kit.context import current_actor, current_project, current_store
 from annotate_app.pages.navigation import page_at
-from annotate_app.pages.online_view import draw_online_figures
-from annotate_app.pages.outcome import plainly
-from annotate_app.pages.training_view import watch
-from annotate_app.run_figures import differences, overlaid, summary_row
+from annotate_app.pages.views.best_view import draw_best_figures
+from annotate_app.pages.views.online_view import draw_online_figures
+from annotate_app.pages.views.training_view import watch
 from annotate_app.times import duration
+from annotate_app.trainings.best_rows import best_curve
+from annotate_app.trainings.figures import differences, overlaid, summary_row
+from annotate_app.trainings.runs import ModelRun, list_runs
 
 FIGURES = ("validation NLL", "validation loss", "reward", "audit reward")
 SHARES = ("validation accuracy", "test accuracy")

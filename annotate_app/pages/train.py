@@ -6,19 +6,27 @@ from typing import Any
 
 import streamlit as st
 
-from annotate_app.model_runs import ModelRun, list_runs
-from annotate_app.pages.context import current_actor, current_project, current_store
+from annotate_app.pages.kit.button_feedback import act, plainly
+from annotate_app.pages.kit.context import current_actor, current_project, current_store
 from annotate_app.pages.navigation import page_at
-from annotate_app.pages.outcome import act, plainly
-from annotate_app.pages.train_best import draw_best
-from annotate_app.pages.train_fields import MODELS, MODES, OTHER, SAYS, checked_model, draw_advanced, draw_error
-from annotate_app.pages.train_online import draw_online
-from annotate_app.pages.train_policy import draw_policy, pair_beta_key
-from annotate_app.pages.training_view import watch
-from annotate_app.store.projects import Project
-from annotate_app.training_options import ONLINE, Trains
-from annotate_app.training_plan import INSTALL, TrainingPlan, missing_packages, modes_of
-from annotate_app.trainings import start
+from annotate_app.pages.train_form.train_best import draw_best
+from annotate_app.pages.train_form.train_fields import (
+    MODELS,
+    MODES,
+    OTHER,
+    SAYS,
+    checked_model,
+    draw_advanced,
+    draw_error,
+)
+from annotate_app.pages.train_form.train_online import draw_online
+from annotate_app.pages.train_form.train_policy import draw_policy, pair_beta_key
+from annotate_app.pages.views.training_view import watch
+from annotate_app.store.projects.projects import Project
+from annotate_app.trainings.options import ONLINE, Trains
+from annotate_app.trainings.plans import INSTALL, TrainingPlan, missing_packages, modes_of
+from annotate_app.trainings.runs import ModelRun, list_runs
+from annotate_app.trainings.training_jobs import start
 
 TRAINS: dict[Trains, str] = {
     "reward": "Reward model",

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from sqlalchemy import JSON, Connection, MetaData, Table, func, insert, select, text
 
-from annotate_app.store import tables
-from annotate_app.store.database import Database
-from annotate_app.store.migrate import schema_revision, upgrade_within
+from annotate_app.store.base import tables
+from annotate_app.store.base.database import Database
+from annotate_app.store.base.migrate import schema_revision, upgrade_within
 
 FORMAT = "tiebreak backup 1"
 BATCH = 1000

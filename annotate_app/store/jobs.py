@@ -10,9 +10,9 @@ from typing import Literal
 from sqlalchemy import Select, func, select, update
 
 from annotate_app.access import Actor
-from annotate_app.store import audit, tables
-from annotate_app.store.database import Database, insert_row
-from annotate_app.store.rights import checked_text, lock_design, require_member
+from annotate_app.store.base import audit, tables
+from annotate_app.store.base.database import Database, insert_row
+from annotate_app.store.base.rights import checked_text, lock_design, require_member
 
 JobState = Literal["queued", "running", "done", "failed", "cancelled", "lost"]
 ENDED: tuple[JobState, ...] = ("done", "failed", "cancelled", "lost")

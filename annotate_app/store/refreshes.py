@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, select
 
-from annotate_app.design import Design
-from annotate_app.store import tables
-from annotate_app.store.database import Database
+from annotate_app.protocol.collection_design import Design
+from annotate_app.store.base import tables
+from annotate_app.store.base.database import Database
 from annotate_app.votes import COLLECTED_KINDS
 
 KIND = "rank"

@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import OperationalError
 
-from annotate_app.store.audit import Audit
-from annotate_app.store.browsing import Browsing
-from annotate_app.store.comparisons import Comparisons
-from annotate_app.store.database import Database, database_url
-from annotate_app.store.judgments import Judgments
-from annotate_app.store.migrate import upgrade
-from annotate_app.store.notices import Notices
-from annotate_app.store.people import People
-from annotate_app.store.projects import Projects
+from annotate_app.store.base.audit import Audit
+from annotate_app.store.base.database import Database, database_url
+from annotate_app.store.base.migrate import upgrade
+from annotate_app.store.base.notices import Notices
+from annotate_app.store.judgments.judgments import Judgments
+from annotate_app.store.people.people import People
+from annotate_app.store.projects.browsing import Browsing
+from annotate_app.store.projects.comparisons import Comparisons
+from annotate_app.store.projects.projects import Projects
 
 if TYPE_CHECKING:
     from annotate_app.store.jobs import Jobs
     from annotate_app.store.refreshes import Refreshes
-    from annotate_app.store.work import Work
+    from annotate_app.store.work.work import Work
 
 
 class Store:
@@ -73,7 +73,7 @@ class Store:
     @cached_property
     def work(self) -> Work:
         """Handing out pairs and taking judgments in."""
-        from annotate_app.store.work import Work
+        from annotate_app.store.work.work import Work
 
         return Work(self.database)
 
@@ -116,7 +116,7 @@ class Store:
 
     def check(self) -> list[str]:
         """Problems found in the data, none when it is sound; see `check.find_problems`."""
-        from annotate_app.store.check import find_problems
+        from annotate_app.store.integrity import find_problems
 
         return find_problems(self.database)
 

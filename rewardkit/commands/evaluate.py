@@ -8,19 +8,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rewardkit.commands.command import Command
 from rewardkit.config import EvaluateConfig
-from rewardkit.runs import Run
+from rewardkit.run.command import Command
+from rewardkit.run.directory import Run
 
 if TYPE_CHECKING:
-    from rewardkit.evaluation_run import Inputs
-    from rewardkit.findings import Findings
-    from rewardkit.reward import RewardFn
+    from rewardkit.evaluation.evaluation_text import Findings
+    from rewardkit.evaluation.run import Inputs
+    from rewardkit.reward.reward import RewardFn
 
 
 def _evaluate(config: EvaluateConfig) -> int:
-    from rewardkit.evaluation_run import read_inputs, write_findings
-    from rewardkit.findings import screen_lines
+    from rewardkit.evaluation.evaluation_text import screen_lines
+    from rewardkit.evaluation.run import read_inputs, write_findings
 
     if not config.implicit and not Path(config.model).is_dir():
         raise FileNotFoundError(f"--model {config.model}: there is no such folder")
@@ -45,7 +45,7 @@ def _evaluate(config: EvaluateConfig) -> int:
 
 
 def _findings(config: EvaluateConfig, inputs: Inputs | None) -> Findings:
-    from rewardkit.evaluation_run import evaluate_model, run_benchmark
+    from rewardkit.evaluation.run import evaluate_model, run_benchmark
 
     reward_fn = _reward_fn(config)  # heavy, so after the input has been read
     if inputs is None:
@@ -55,10 +55,10 @@ def _findings(config: EvaluateConfig, inputs: Inputs | None) -> Findings:
 
 def _reward_fn(config: EvaluateConfig) -> RewardFn:
     if config.implicit:
-        from rewardkit.implicit import ImplicitReward
+        from rewardkit.reward.implicit import ImplicitReward
 
         return ImplicitReward.load(config.model, reference=config.reference, beta=config.beta)
-    from rewardkit.loading import load_reward_fn
+    from rewardkit.reward.load import load_reward_fn
 
     return load_reward_fn(config.model)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rewardkit.commands.command import Command
 from rewardkit.config import MergeConfig
+from rewardkit.run.command import Command
 
 
 def _merge(config: MergeConfig) -> int:
@@ -15,7 +15,7 @@ def _merge(config: MergeConfig) -> int:
     for model in config.models:
         if not Path(model).is_dir():
             raise FileNotFoundError(f"{model}: there is no such folder")
-    from rewardkit.merging import merge
+    from rewardkit.training.merging import merge
 
     merge(config.models, out)
     print(f"{out}: average of {len(config.models)} models, one member, not calibrated")

@@ -7,14 +7,14 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from rewardkit.commands.command import Command
 from rewardkit.config import RankConfig
+from rewardkit.run.command import Command
 
 
 def _rank(config: RankConfig) -> int:
-    from rewardkit.files import SUFFIXES
-    from rewardkit.ranking import rank_comparisons, read_comparisons
-    from rewardkit.writing import write_rows
+    from rewardkit.data.files import SUFFIXES
+    from rewardkit.data.writing import write_rows
+    from rewardkit.scoring.ranking import rank_comparisons, read_comparisons
 
     out = Path(config.out)
     if Path(out.name.removesuffix(".gz")).suffix not in SUFFIXES:
@@ -23,7 +23,7 @@ def _rank(config: RankConfig) -> int:
         raise ValueError(f"--out {out} is there already")
     read = read_comparisons(config.input, on_bad_row=config.on_bad_row)
     labelled = read_comparisons(config.labelled, on_bad_row=config.on_bad_row) if config.labelled else None
-    from rewardkit.loading import load_reward_fn  # heavy, so after the input has been read
+    from rewardkit.reward.load import load_reward_fn  # heavy, so after the input has been read
 
     ranked = rank_comparisons(
         read.comparisons,

@@ -7,9 +7,9 @@ import sys
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-from rewardkit.commands.command import Command
 from rewardkit.config import ScoreConfig
-from rewardkit.progress import Count
+from rewardkit.run.command import Command
+from rewardkit.run.progress import Count
 
 SHOWN_BAD_ROWS = 20
 
@@ -17,14 +17,14 @@ SHOWN_BAD_ROWS = 20
 def _precision(config: ScoreConfig) -> AbstractContextManager[object]:
     if config.precision == "fp32":
         return nullcontext()  # without torch: a TF-IDF model knows nothing of it
-    from rewardkit.optimization import autocast
-    from rewardkit.processes import own_device
+    from rewardkit.distributed.collectives import own_device
+    from rewardkit.distributed.optimization import autocast
 
     return autocast(config.precision, own_device())
 
 
 def _score(config: ScoreConfig) -> int:
-    from rewardkit.score_file import check_output, read_input, score_file
+    from rewardkit.scoring.file import check_output, read_input, score_file
 
     if config.resume and Path(config.output).exists():
         print(f"{config.output}: complete already")
@@ -35,7 +35,7 @@ def _score(config: ScoreConfig) -> int:
         print(f"rewardkit score: no reward for {bad.place}: {bad.problem}", file=sys.stderr)
     if len(given.bad_rows) > SHOWN_BAD_ROWS:
         print(f"rewardkit score: no reward for {len(given.bad_rows) - SHOWN_BAD_ROWS} more", file=sys.stderr)
-    from rewardkit.loading import load_reward_fn  # heavy, so after the input has been read
+    from rewardkit.reward.load import load_reward_fn  # heavy, so after the input has been read
 
     reward_fn = load_reward_fn(config.model)
     with _precision(config):

@@ -8,15 +8,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rewardkit.commands.command import Command
 from rewardkit.config import RewardConfig
-from rewardkit.execution import execute
-from rewardkit.interruption import Interruption
-from rewardkit.progress import Progress
-from rewardkit.runs import Run
+from rewardkit.run.command import Command
+from rewardkit.run.directory import Run
+from rewardkit.run.interruption import Interruption
+from rewardkit.run.progress import Progress
+from rewardkit.run.training_command import execute
 
 if TYPE_CHECKING:
-    from rewardkit.training_data import Loaded
+    from rewardkit.data.training_data import Loaded
 
 
 def _train(config: RewardConfig) -> int:
@@ -32,29 +32,29 @@ def _fit(
 ) -> Mapping[str, Any] | None:
     """Loads the data and hands it to what fits the configured kind of model."""
     if config.model not in ("tiny", "small", "tfidf"):
-        from rewardkit.reward_run import check_model
+        from rewardkit.training.reward_run import check_model
 
         check_model(config.model)
     loaded = _load(config, run, progress) if run else None
     if config.model == "tfidf" or config.mode == "head":
         assert run is not None
         assert loaded is not None
-        from rewardkit.head import train_head
+        from rewardkit.training.frozen_head import train_head
 
         return train_head(config, run, loaded, progress)
     if config.members == "full" and config.ensemble > 1:
-        from rewardkit.members import train_members
+        from rewardkit.training.full_ensemble import train_members
 
         assert run is not None
         assert loaded is not None
         return train_members(config, run, loaded, interruption, progress)
-    from rewardkit.reward_run import train_reward_model
+    from rewardkit.training.reward_run import train_reward_model
 
     return train_reward_model(config, run, loaded, interruption, progress)
 
 
 def _load(config: RewardConfig, run: Run, progress: Progress) -> Loaded:
-    from rewardkit.training_data import load_training_data
+    from rewardkit.data.training_data import load_training_data
 
     loaded = load_training_data(config, Path(run.dir))
     progress.say(loaded.description)

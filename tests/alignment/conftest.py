@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from rewardkit.tokens import train_tokenizer
+from rewardkit.network.tokens import train_tokenizer
 
 TEXTS = ["My kettle arrived broken. What now?", "We are sorry. A new kettle leaves today, keep the old one."] * 2
 

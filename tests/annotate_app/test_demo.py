@@ -11,10 +11,10 @@ import pytest
 from annotate_app import demo
 from annotate_app.access import Actor
 from annotate_app.demo import ANNOTATORS, NAME, create_demo, desk_comparisons
-from annotate_app.protocol import load_protocol
+from annotate_app.protocol.protocol import load_protocol
 from annotate_app.store.store import Store
 from annotate_app.votes import KINDS
-from rewardkit.data import CHOICES
+from rewardkit.data.records import CHOICES
 
 ADMIN = Actor.command_line()
 NOW = 1_790_000_000.0

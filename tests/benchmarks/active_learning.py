@@ -29,19 +29,19 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import numpy as np
 from scipy.sparse import csr_array
 
-from rewardkit.acquisition import RULES, PromptSpace, measure, order, prioritise
 from rewardkit.config import Rule
-from rewardkit.data import Comparison
-from rewardkit.head_fit import choose_prior_precision, fit_head, make_pairs
-from rewardkit.laplace import laplace_members
-from rewardkit.metrics import negative_log_likelihood
-from rewardkit.preference_rows import normal_prompt
-from rewardkit.preferences import read_preferences
-from rewardkit.ranking import prompt_features
-from rewardkit.reward import Reward
-from rewardkit.simulation import SimulatedAnnotator, simulate_judgments
-from rewardkit.tfidf import TfidfFeatures
-from rewardkit.world import WEIGHTS, World
+from rewardkit.data.export_formats import normal_prompt
+from rewardkit.data.preferences import read_preferences
+from rewardkit.data.records import Comparison
+from rewardkit.heads.fit import choose_prior_precision, fit_head, make_pairs
+from rewardkit.heads.posterior import laplace_members
+from rewardkit.reward.reward import Reward
+from rewardkit.reward.tfidf import TfidfFeatures
+from rewardkit.scoring.acquisition import RULES, PromptSpace, measure, order, prioritise
+from rewardkit.scoring.ranking import prompt_features
+from rewardkit.simulation.annotators import SimulatedAnnotator, simulate_judgments
+from rewardkit.simulation.support_desk_world import WEIGHTS, World
+from rewardkit.stats.metrics import negative_log_likelihood
 
 NUM_MEMBERS = 16
 PRECISIONS = (0.1, 0.3, 1.0, 3.0, 10.0)

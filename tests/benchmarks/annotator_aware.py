@@ -2,11 +2,11 @@
 
     python tests/benchmarks/annotator_aware.py [--seeds 10] [--json FILE]
 
-The world of `rewardkit.world` gives messages with two replies each, twelve simulated annotators vote (a third
-attentive, a third now and then, a third careless), three on a pair. A vote of somebody attentive in a share r of votes
-says what the reward prefers with q = (1 + r) / 2 in the sense of Crowd-BT (Chen et al. 2013), so the true q is known.
-From the same votes five heads are fitted on the same features (the replies' traits, and as many numbers that mean
-nothing):
+The world of `rewardkit.simulation.support_desk_world` gives messages with two replies each, twelve simulated annotators
+vote (a third attentive, a third now and then, a third careless), three on a pair. A vote of somebody attentive in a
+share r of votes says what the reward prefers with q = (1 + r) / 2 in the sense of Crowd-BT (Chen et al. 2013), so the
+true q is known. From the same votes five heads are fitted on the same features (the replies' traits, and as many
+numbers that mean nothing):
 
     majority    Bradley-Terry on the winner of each pair, pairs without one left out
     dawid-skene Bradley-Terry on the winner by votes weighted with annotators' reliability, learned from agreement alone
@@ -28,12 +28,12 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import kendalltau
 
-from rewardkit.crowd import fit_crowd_head
-from rewardkit.head_fit import Pairs, choose_prior_precision, fit_head, make_pairs, with_reliability
-from rewardkit.metrics import negative_log_likelihood
-from rewardkit.simulation import SimulatedAnnotator, simulate_judgments
-from rewardkit.uncertainty import binary_entropy, sigmoid
-from rewardkit.world import WEIGHTS, World
+from rewardkit.heads.annotator_reliability import fit_crowd_head
+from rewardkit.heads.fit import Pairs, choose_prior_precision, fit_head, make_pairs, with_reliability
+from rewardkit.simulation.annotators import SimulatedAnnotator, simulate_judgments
+from rewardkit.simulation.support_desk_world import WEIGHTS, World
+from rewardkit.stats.metrics import negative_log_likelihood
+from rewardkit.stats.uncertainty import binary_entropy, sigmoid
 
 ATTENTIVE = (0.95, 0.9, 0.9, 0.85, 0.6, 0.5, 0.5, 0.4, 0.1, 0.1, 0.05, 0.0)  # shares of attentive answers
 OVERLAP = 3

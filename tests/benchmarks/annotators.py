@@ -32,10 +32,10 @@ from streamlit_tab import PASSWORD, Record, Tab
 from websockets.exceptions import WebSocketException
 
 from annotate_app.access import Actor
-from annotate_app.design import Design
-from annotate_app.store import tables
+from annotate_app.protocol.collection_design import Design
+from annotate_app.store.base import tables
 from annotate_app.store.store import Store
-from rewardkit.data import Comparison, Message
+from rewardkit.data.records import Comparison, Message
 
 ADMIN = Actor.command_line()
 OVERLAP = 3

@@ -2,8 +2,9 @@
 
 Simulated annotators judge pairs of replies; a `tiny` policy is made here and fine-tuned on the replies as they come
 (SFT), then by plain DPO from the shares of votes at several betas. Both then answer held-out messages, and the gold
-reward is read off what they write (`rewardkit.world.read_traits`), most of it for the step and the amount that fit the
-message. KL to the SFT policy is k1, from the DPO policy's own samples. All that is not told here is a default.
+reward is read off what they write (`rewardkit.simulation.support_desk_world.read_traits`), most of it for the step and
+the amount that fit the message. KL to the SFT policy is k1, from the DPO policy's own samples. All that is not told
+here is a default.
 
 The settings were chosen on seed 100. How long SFT trains matters most: a policy that does not read the message yet has
 no right step to prefer, and DPO only pushes it away.
@@ -24,14 +25,14 @@ from pathlib import Path
 
 import numpy as np
 
-from alignment.lab_steps import Step, run_step, sft_step
-from alignment.policy_worth import Worth, draw_replies, load_sampler
+from alignment.lab.gold_evaluation import Worth, draw_replies, load_sampler
+from alignment.lab.steps import Step, run_step, sft_step
 from alignment.simulated_world import write_world
-from rewardkit.html_page import page
-from rewardkit.html_page import table as html_table
-from rewardkit.metrics import Interval, difference_interval
-from rewardkit.prompts import read_prompts
-from rewardkit.svg import Line, line_chart, number_axis
+from rewardkit.data.prompts import read_prompts
+from rewardkit.report.charts import Line, line_chart, number_axis
+from rewardkit.report.page import page
+from rewardkit.report.page import table as html_table
+from rewardkit.stats.metrics import Interval, difference_interval
 
 NUM_SAMPLES = 2  # replies to a held-out message
 

@@ -16,13 +16,13 @@ from statistics import median
 import torch
 
 from rewardkit.config import RewardConfig
-from rewardkit.ensemble import LoraEnsemble
-from rewardkit.model import RewardScorer, make_classifier, preset_config
-from rewardkit.optimization import autocast
-from rewardkit.preferences import read_preferences
-from rewardkit.tokens import train_tokenizer
-from rewardkit.training import TieParameter, backward, head_weights, make_optimizer
-from rewardkit.training_rows import TrainingRows, training_rows
+from rewardkit.data.preferences import read_preferences
+from rewardkit.distributed.optimization import autocast
+from rewardkit.network.models import RewardScorer, make_classifier, preset_config
+from rewardkit.network.tokens import train_tokenizer
+from rewardkit.reward.lora_ensemble import LoraEnsemble
+from rewardkit.training.rows import TrainingRows, training_rows
+from rewardkit.training.training import TieParameter, backward, head_weights, make_optimizer
 
 
 def stepper(scorer: RewardScorer, rows: TrainingRows, config: RewardConfig) -> Callable[[int], float]:

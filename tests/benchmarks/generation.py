@@ -13,8 +13,8 @@ The tasks:
   batch     64 prompts, one sample each
   groups    8 prompts, 8 samples each, by `num_return_sequences`
 
-Prompts are messages of `rewardkit.world`, of one to four turns so that their lengths differ, or those of --data, a
-preference file.
+Prompts are messages of `rewardkit.simulation.support_desk_world`, of one to four turns so that their lengths differ, or
+those of --data, a preference file.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rewardkit.allocator import keep_large_buffers
-from rewardkit.threads import sleep_between_products
+from rewardkit.run.allocator import keep_large_buffers
+from rewardkit.run.threads import sleep_between_products
 
 TASKS = {"batch": (64, 1), "groups": (8, 8)}
 SIDES = {"fp32": ("ours", "transformers"), "bf16": ("ours", "transformers", "autocast")}
@@ -79,10 +79,10 @@ def prepare(options: argparse.Namespace, work: Path) -> None:
     """Writes the model and 64 prompts as token ids."""
     from transformers.utils.logging import disable_progress_bar
 
-    from alignment.policy import make_network
-    from rewardkit.model import preset_config
-    from rewardkit.policy_tokens import policy_prompts
-    from rewardkit.tokens import train_tokenizer
+    from alignment.policy.policy import make_network
+    from rewardkit.network.models import preset_config
+    from rewardkit.network.policy_tokens import policy_prompts
+    from rewardkit.network.tokens import train_tokenizer
 
     disable_progress_bar()  # of writing weights
     prompts, texts = read_prompts(options.data)
@@ -96,9 +96,9 @@ def prepare(options: argparse.Namespace, work: Path) -> None:
 
 def read_prompts(data: str) -> tuple[list[Any], list[str]]:
     """Prompts, and texts to train a tokenizer on."""
-    from rewardkit.data import Message
-    from rewardkit.preferences import read_preferences
-    from rewardkit.world import World
+    from rewardkit.data.preferences import read_preferences
+    from rewardkit.data.records import Message
+    from rewardkit.simulation.support_desk_world import World
 
     if data:
         rows = read_preferences(data, on_bad_row="skip").rows
@@ -174,8 +174,8 @@ def measure(options: argparse.Namespace, work: Path) -> Figures:
 
 
 def ours(policy: Any, prompts: list[list[int]], num_samples: int, precision: Any) -> Callable[[int], int]:
-    """Draws a number of new tokens per sample with `alignment.generate`; returns how many there are."""
-    from alignment.generate import Sampling, generate
+    """Draws a number of new tokens per sample with `alignment.generation.generate`; returns how many there are."""
+    from alignment.generation.generate import Sampling, generate
 
     def draw(num_new: int) -> int:
         sampling = Sampling(max_new_tokens=num_new)

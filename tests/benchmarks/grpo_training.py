@@ -19,7 +19,7 @@ from typing import Any
 from online_race import NEW_TOKENS, run_command, trl_prompts, write_work
 from trl_race import LEARNING_RATE, Figures, parser_of, race, step_clock, trl_arguments, write_figures
 
-from alignment.online_config import GrpoConfig
+from alignment.config.online import GrpoConfig
 
 GROUP = 8
 REWARD = """

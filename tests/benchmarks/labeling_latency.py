@@ -25,10 +25,10 @@ from pathlib import Path
 from playwright.sync_api import Page, expect, sync_playwright
 
 from annotate_app.access import Actor
-from annotate_app.design import Design
-from annotate_app.rubric import Rubric, rubric_text
+from annotate_app.protocol.collection_design import Design
+from annotate_app.protocol.rubric import Rubric, rubric_text
 from annotate_app.store.store import Store
-from rewardkit.data import Comparison, Message
+from rewardkit.data.records import Comparison, Message
 
 PARAGRAPH = (
     "Thank you for writing. **Your parcel** left on Monday, see `order 17`: it costs $5 and takes $n + 1$ days.\n\n"

@@ -24,12 +24,12 @@ HELD_OUT = 2  # prompts that a command audits with, outside of what is timed
 
 def write_work(options: argparse.Namespace, work: Path) -> PreTrainedTokenizerBase:
     """Writes the prompts that both sides read, a policy of random weights and its tokenizer, which is returned."""
-    from alignment.policy import make_network
-    from rewardkit.model import preset_config
-    from rewardkit.policy_tokens import policy_prompts
-    from rewardkit.preference_rows import turns
-    from rewardkit.prompts import distinct, read_prompts
-    from rewardkit.tokens import train_tokenizer
+    from alignment.policy.policy import make_network
+    from rewardkit.data.export_formats import turns
+    from rewardkit.data.prompts import distinct, read_prompts
+    from rewardkit.network.models import preset_config
+    from rewardkit.network.policy_tokens import policy_prompts
+    from rewardkit.network.tokens import train_tokenizer
 
     prompts = distinct(read_prompts(options.data, on_bad_row="skip").rows)
     tokenizer = train_tokenizer(turn.content for prompt in prompts for turn in prompt)
@@ -47,12 +47,12 @@ def write_work(options: argparse.Namespace, work: Path) -> PreTrainedTokenizerBa
 
 def run_command(command: str, options: argparse.Namespace, work: Path, **more: Any) -> Figures:
     """A command of `alignment`, as a user gives it; `more` are its flags."""
-    from rewardkit.allocator import keep_large_buffers
+    from rewardkit.run.allocator import keep_large_buffers
 
     keep_large_buffers()  # as a command does before torch
     from alignment.__main__ import main as alignment
-    from alignment.online_loop import OnlineLoop
-    from rewardkit.runs import read_metrics
+    from alignment.online.loop import OnlineLoop
+    from rewardkit.run.directory import read_metrics
 
     cpu, metrics_of = [time.process_time()], OnlineLoop._metrics
 

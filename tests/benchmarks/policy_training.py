@@ -36,12 +36,12 @@ from trl_race import (
     write_in_both_orders,
 )
 
-from alignment.config import DpoConfig, SftConfig, TrainingConfig
+from alignment.config.training import DpoConfig, SftConfig, TrainingConfig
 
 if TYPE_CHECKING:
-    from alignment.objective import Objective
-    from alignment.policy_rows import PolicyRows
-    from rewardkit.data import Preference
+    from alignment.policy.objective import Objective
+    from alignment.policy.rows import PolicyRows
+    from rewardkit.data.records import Preference
 
 TASKS = ("dpo", "precomputed", "lora", "64k", "sft")
 BETA = 0.1
@@ -70,11 +70,11 @@ def prepare(options: argparse.Namespace, work: Path) -> list[float]:
     """Writes tokenizer, weights and rows in the order in which both sides take them; returns pairs or tokens a step."""
     from safetensors.torch import save_file
 
-    from alignment.policy import make_network
-    from rewardkit.adapters import adapt
-    from rewardkit.model import preset_config
-    from rewardkit.preferences import read_preferences
-    from rewardkit.tokens import train_tokenizer
+    from alignment.policy.policy import make_network
+    from rewardkit.data.preferences import read_preferences
+    from rewardkit.network.adapters import adapt
+    from rewardkit.network.models import preset_config
+    from rewardkit.network.tokens import train_tokenizer
 
     preferences = read_preferences(options.data, on_bad_row="skip").rows
     tokenizer = train_tokenizer(
@@ -106,7 +106,7 @@ def prepare(options: argparse.Namespace, work: Path) -> list[float]:
 
 def measured(preferences: list[Preference], tokenizer: Any) -> list[tuple[Preference, int]]:
     """Pairs of different completions whose tokens do not depend on where they are joined, with their longer length."""
-    from rewardkit.policy_tokens import completion_text, policy_rows, prompt_text
+    from rewardkit.network.policy_tokens import completion_text, policy_rows, prompt_text
 
     answers = [(row.chosen, row.rejected) for row in preferences]
     rows, _ = policy_rows([row.prompt for row in preferences], answers, tokenizer, max_length=10**6)
@@ -133,9 +133,9 @@ def demonstration(row: Preference) -> dict[str, Any]:
 
 def token_rows(task: str, preferences: list[Preference], tokenizer: Any, max_length: int) -> PolicyRows:
     """Rows of tokens of pairs, or of their chosen completions."""
-    from alignment.policy_data import Demonstration
-    from alignment.policy_rows import demonstration_rows, preference_rows
-    from rewardkit.data import Message
+    from alignment.policy.data import Demonstration
+    from alignment.policy.rows import demonstration_rows, preference_rows
+    from rewardkit.data.records import Message
 
     if task != "sft":
         return preference_rows(preferences, tokenizer, max_length=max_length)
@@ -147,18 +147,18 @@ def token_rows(task: str, preferences: list[Preference], tokenizer: Any, max_len
 
 def run_ours(options: argparse.Namespace, work: Path) -> Figures:
     """The training loop of `alignment dpo` and `alignment sft`."""
-    from rewardkit.allocator import keep_large_buffers
+    from rewardkit.run.allocator import keep_large_buffers
 
     keep_large_buffers()
     import torch
 
     torch.set_num_threads(options.threads)
-    from alignment.forward import Forward
-    from alignment.policy import build_policy
-    from alignment.training import train
-    from rewardkit.checkpoint import Checkpoint
-    from rewardkit.runs import Run, read_metrics
-    from rewardkit.tokens import load_tokenizer
+    from alignment.offline.loop import train
+    from alignment.policy.policy import build_policy
+    from alignment.policy.policy_forward import Forward
+    from rewardkit.distributed.checkpoint import Checkpoint
+    from rewardkit.network.tokens import load_tokenizer
+    from rewardkit.run.directory import Run, read_metrics
 
     config = config_of(options, work)
     tokenizer = load_tokenizer(config.model, own_pad=False)
@@ -213,7 +213,7 @@ def read_rows(file: str) -> list[Preference]:
     """The rows that `prepare` wrote; a demonstration comes back as a pair with an empty rejected completion."""
     import json
 
-    from rewardkit.data import Message, Preference
+    from rewardkit.data.records import Message, Preference
 
     found = []
     for line in Path(file).read_text().splitlines():
@@ -227,9 +227,9 @@ def read_rows(file: str) -> list[Preference]:
 
 def with_objective(config: TrainingConfig, rows: PolicyRows, forward: Any, policy: Any) -> tuple[PolicyRows, Objective]:
     """The objective of a task and the rows it reads."""
-    from alignment.dpo import DpoObjective
-    from alignment.reference import LiveReference, with_reference
-    from alignment.sft import SftObjective
+    from alignment.offline.dpo import DpoObjective
+    from alignment.offline.sft import SftObjective
+    from alignment.policy.reference import LiveReference, with_reference
 
     if not isinstance(config, DpoConfig):
         return rows, SftObjective()

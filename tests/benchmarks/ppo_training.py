@@ -27,7 +27,7 @@ from typing import Any
 from online_race import NEW_TOKENS, run_command, trl_prompts, write_work
 from trl_race import LEARNING_RATE, Figures, parser_of, race, step_clock, trl_arguments, write_figures
 
-from alignment.online_config import PpoConfig
+from alignment.config.online import PpoConfig
 
 TASKS = ("separate", "trunk")
 PASSES, TEMPERATURE, BETA = 4, 0.7, 0.05
@@ -51,7 +51,7 @@ def main() -> None:
 
 def prepare(options: argparse.Namespace, work: Path) -> list[float]:
     """Writes weights, tokenizer, prompts and the reward model."""
-    from rewardkit.model import make_classifier, preset_config
+    from rewardkit.network.models import make_classifier, preset_config
 
     tokenizer = write_work(options, work)
     make_classifier(preset_config(options.model, tokenizer), seed=1).save_pretrained(work / "reward")

@@ -3,7 +3,7 @@
     python tests/benchmarks/reward_training.py --data ../shared/data/hh_helpful_base_train.jsonl.gz
 
 Needs the [bench] extra. What both sides share and how they are measured is told in `trl_race.py`. Ours is
-`rewardkit.train.train`, as the command runs it; TRL's is RewardTrainer.
+`rewardkit.training.train.train`, as the command runs it; TRL's is RewardTrainer.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ def main() -> None:
 
 def prepare(options: argparse.Namespace, work: Path) -> list[float]:
     """Writes tokenizer, weights and pairs in the order in which both sides take them."""
-    from rewardkit.model import RewardScorer, head_of, make_classifier, preset_config
-    from rewardkit.preferences import read_preferences
-    from rewardkit.tokens import tokenise, train_tokenizer
+    from rewardkit.data.preferences import read_preferences
+    from rewardkit.network.models import RewardScorer, head_of, make_classifier, preset_config
+    from rewardkit.network.tokens import tokenise, train_tokenizer
 
     rows = read_preferences(options.data, on_bad_row="skip").rows
     tokenizer = train_tokenizer(
@@ -61,19 +61,19 @@ def prepare(options: argparse.Namespace, work: Path) -> list[float]:
 
 def run_ours(options: argparse.Namespace, work: Path) -> Figures:
     """The training loop of `rewardkit train`."""
-    from rewardkit.allocator import keep_large_buffers
+    from rewardkit.run.allocator import keep_large_buffers
 
     keep_large_buffers()
     import torch
 
     torch.set_num_threads(options.threads)
-    from rewardkit.checkpoint import Checkpoint
-    from rewardkit.model import RewardScorer, head_of, load_classifier
-    from rewardkit.preferences import read_preferences
-    from rewardkit.runs import Run, read_metrics
-    from rewardkit.tokens import load_tokenizer
-    from rewardkit.train import train
-    from rewardkit.training_rows import training_rows
+    from rewardkit.data.preferences import read_preferences
+    from rewardkit.distributed.checkpoint import Checkpoint
+    from rewardkit.network.models import RewardScorer, head_of, load_classifier
+    from rewardkit.network.tokens import load_tokenizer
+    from rewardkit.run.directory import Run, read_metrics
+    from rewardkit.training.rows import training_rows
+    from rewardkit.training.train import train
 
     config = RewardConfig(
         model=str(work / "model"),

@@ -57,11 +57,11 @@ def prepare(options: argparse.Namespace, folder: Path) -> dict[str, Callable[[sl
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
-    from rewardkit.card import Card
-    from rewardkit.model import RewardScorer, make_classifier, preset_config
-    from rewardkit.preferences import read_preferences
-    from rewardkit.saved import RewardModel, save
-    from rewardkit.tokens import conversation_texts, train_tokenizer
+    from rewardkit.data.preferences import read_preferences
+    from rewardkit.network.models import RewardScorer, make_classifier, preset_config
+    from rewardkit.network.tokens import conversation_texts, train_tokenizer
+    from rewardkit.reward.metadata import Card
+    from rewardkit.reward.reward_model import RewardModel, save
 
     rows = read_preferences(options.data, on_bad_row="skip").rows
     tokenizer = train_tokenizer(

@@ -22,8 +22,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rewardkit.allocator import peak_mb
-from rewardkit.threads import sleep_between_products
+from rewardkit.run.allocator import peak_mb
+from rewardkit.run.threads import sleep_between_products
 
 LEARNING_RATE = 1e-4
 SIDES = ("ours", "trl")
@@ -146,7 +146,7 @@ def agreement(ours: Figures, theirs: Figures) -> str:
 
 def write_in_both_orders(work: Path, rows: Sequence[Mapping[str, Any]], batch_size: int) -> list[int]:
     """Writes rows for ours as they are, and for TRL in the order in which ours takes them; returns that order."""
-    from rewardkit.batch import epoch_order
+    from rewardkit.network.packed_rows import epoch_order
 
     batches = epoch_order(len(rows), batch_size=batch_size, seed=0, epoch=0)
     order = [index for batch in batches for index in batch]
@@ -219,7 +219,7 @@ def train_trl(make_trainer: Callable[[Any], Any], options: argparse.Namespace, w
     import datasets
     import torch
 
-    from rewardkit.optimization import schedule
+    from rewardkit.distributed.optimization import schedule
 
     torch.set_num_threads(options.threads)
     datasets.disable_progress_bars()

@@ -8,17 +8,17 @@ import numpy as np
 import torch
 from transformers import LlamaConfig
 
-from alignment.collection import Collected
-from alignment.forward import Forward
-from alignment.policy import make_network
-from alignment.policy_update import PolicyUpdate
-from alignment.rewards import ScoredBatch
-from alignment.rollouts import Rollouts
-from rewardkit.batch import Branched
-from rewardkit.data import Message
-from rewardkit.logps import can_pack_policy, completion_logps
-from rewardkit.reward import Reward
-from rewardkit.runs import read_metrics
+from alignment.online.update import PolicyUpdate
+from alignment.policy.policy import make_network
+from alignment.policy.policy_forward import Forward
+from alignment.rewards.rewards import ScoredBatch
+from alignment.rollouts.collector import Collected
+from alignment.rollouts.rollouts import Rollouts
+from rewardkit.data.records import Message
+from rewardkit.network.logps import can_pack_policy, completion_logps
+from rewardkit.network.packed_rows import Branched
+from rewardkit.reward.reward import Reward
+from rewardkit.run.directory import read_metrics
 
 TEMPERATURE = 0.8
 CLOCKED = ("time/", "tokens_per_s")

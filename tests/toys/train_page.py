@@ -5,7 +5,7 @@ from __future__ import annotations
 from streamlit.testing.v1 import AppTest
 
 from annotate_app.access import Actor
-from annotate_app.store.projects import Project
+from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
 
 

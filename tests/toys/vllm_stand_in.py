@@ -22,8 +22,8 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from alignment.generate import Sampling, generate
-from alignment.sampler import text_of
+from alignment.generation.completion_sampler import text_of
+from alignment.generation.generate import Sampling, generate
 
 DRAWN = {  # of `SamplingParams`
     *("n", "seed", "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "presence_penalty"),

@@ -11,10 +11,10 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
 from annotate_app.access import Actor
-from annotate_app.design import Design
-from annotate_app.rubric import Criterion, Flag, Rubric, Scale, rubric_text
+from annotate_app.protocol.collection_design import Design
+from annotate_app.protocol.rubric import Criterion, Flag, Rubric, Scale, rubric_text
 from annotate_app.store.store import Store
-from rewardkit.data import Comparison, Judgment, Message
+from rewardkit.data.records import Comparison, Judgment, Message
 
 ADMIN = Actor.command_line()
 PASSWORD = "correct horse battery"

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Request, expect
 
-from rewardkit.data import Comparison, Message
+from rewardkit.data.records import Comparison, Message
 
 pytestmark = pytest.mark.browser
 

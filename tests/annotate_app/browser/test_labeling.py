@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import expect
 
 from annotate_app.access import Actor
-from annotate_app.rubric import Rubric
+from annotate_app.protocol.rubric import Rubric
 from annotate_app.store.store import Store
 
 pytestmark = pytest.mark.browser

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from playwright.sync_api import expect
 
-from annotate_app.rubric import Rubric
+from annotate_app.protocol.rubric import Rubric
 
 pytestmark = pytest.mark.browser
 

@@ -9,9 +9,9 @@ import pytest
 from playwright.sync_api import expect
 from sqlalchemy import select
 
-from annotate_app.design import Design
-from annotate_app.store import tables
-from annotate_app.store.database import Database
+from annotate_app.protocol.collection_design import Design
+from annotate_app.store.base import tables
+from annotate_app.store.base.database import Database
 
 pytestmark = pytest.mark.browser
 

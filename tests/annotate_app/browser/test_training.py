@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from alignment.watcher import Watcher
+from alignment.watch.watcher import Watcher
 from annotate_app.access import Actor
-from annotate_app.online_plan import OnlinePlan
 from annotate_app.store.store import Store
-from annotate_app.training_plan import TrainingPlan
-from annotate_app.trainings import start
+from annotate_app.trainings.online_plan import OnlinePlan
+from annotate_app.trainings.plans import TrainingPlan
+from annotate_app.trainings.training_jobs import start
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 A_TRAINING = 300_000  # ms; the demo's takes under two minutes on two idle cores

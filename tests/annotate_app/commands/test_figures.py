@@ -9,12 +9,12 @@ import pytest
 from annotate_app.__main__ import main
 from annotate_app.access import Actor
 from annotate_app.commands.plain_table import figure, plain_table
-from annotate_app.design import Design
-from annotate_app.protocol import load_protocol
-from annotate_app.store.judgments import Decision
+from annotate_app.protocol.collection_design import Design
+from annotate_app.protocol.protocol import load_protocol
+from annotate_app.store.judgments.judgments import Decision
 from annotate_app.store.store import Store
 from annotate_app.votes import Votes
-from rewardkit.data import CHOICES, Comparison, Judgment, Message
+from rewardkit.data.records import CHOICES, Comparison, Judgment, Message
 
 ADMIN = Actor.command_line()
 Run = Callable[..., tuple[int, str, str]]

@@ -44,7 +44,7 @@ def test_a_protocol_makes_a_project_and_flags_change_its_design(run) -> None:
 
 
 def test_without_a_protocol_a_project_gets_the_general_one(run) -> None:
-    from annotate_app.protocol import load_protocol
+    from annotate_app.protocol.protocol import load_protocol
 
     code, out, _ = run("project", "create", "p", "--json")
     general = load_protocol("general")

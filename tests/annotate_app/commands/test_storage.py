@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from annotate_app.__main__ import main
-from annotate_app.store.projects import Project
+from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
 
 

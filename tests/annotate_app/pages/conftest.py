@@ -12,10 +12,10 @@ from streamlit.testing.v1 import AppTest
 from annotate_app.access import Actor
 from annotate_app.demo import NAME as DEMO
 from annotate_app.demo import create_demo
-from annotate_app.design import Design
-from annotate_app.pages import context
+from annotate_app.pages.kit import context
 from annotate_app.pages.projects import OWN_RUBRIC
-from annotate_app.sessions import open_sessions, open_store
+from annotate_app.protocol.collection_design import Design
+from annotate_app.server.sessions import open_sessions, open_store
 from annotate_app.store.store import Store
 
 ADMIN = Actor.command_line()

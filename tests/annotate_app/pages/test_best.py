@@ -11,15 +11,15 @@ from streamlit.testing.v1 import AppTest
 from train_page import demo_of, start_button, texts
 
 from annotate_app.access import Actor
-from annotate_app.best_plan import BestPlan
-from annotate_app.model_runs import list_runs
-from annotate_app.online_plan import OnlinePlan
-from annotate_app.planning import Plan, read_plan
 from annotate_app.store.jobs import Job
 from annotate_app.store.store import Store
-from annotate_app.training_options import default_of
-from annotate_app.training_plan import TrainingPlan
-from annotate_app.trainings import start
+from annotate_app.trainings.best_plan import BestPlan
+from annotate_app.trainings.online_plan import OnlinePlan
+from annotate_app.trainings.options import default_of
+from annotate_app.trainings.planning import Plan, read_plan
+from annotate_app.trainings.plans import TrainingPlan
+from annotate_app.trainings.runs import list_runs
+from annotate_app.trainings.training_jobs import start
 
 OpenPage = Callable[..., AppTest]
 ADMIN = Actor.command_line()

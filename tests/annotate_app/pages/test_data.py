@@ -11,9 +11,9 @@ from streamlit.testing.v1 import AppTest
 
 from annotate_app.access import Actor
 from annotate_app.demo import NAME as DEMO
+from annotate_app.exchange.project_out import export_project
 from annotate_app.pages import export, import_data
 from annotate_app.store.store import Store
-from annotate_app.whole_project import export_project
 
 OpenPage = Callable[..., AppTest]
 ADMIN = Actor.command_line()

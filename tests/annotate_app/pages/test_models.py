@@ -14,17 +14,17 @@ import pytest
 from streamlit.testing.v1 import AppTest
 from train_page import demo_of, start_button, texts
 
-from annotate_app import scorer
 from annotate_app.access import Actor
-from annotate_app.model_runs import list_runs
-from annotate_app.online_plan import OnlinePlan
 from annotate_app.pages import playground
-from annotate_app.scorer import Verdict
 from annotate_app.store.jobs import Job
 from annotate_app.store.store import Store
-from annotate_app.training_options import advanced_text
-from annotate_app.training_plan import TrainingPlan
-from annotate_app.trainings import start
+from annotate_app.trainings import scorer
+from annotate_app.trainings.online_plan import OnlinePlan
+from annotate_app.trainings.options import advanced_text
+from annotate_app.trainings.plans import TrainingPlan
+from annotate_app.trainings.runs import list_runs
+from annotate_app.trainings.scorer import Verdict
+from annotate_app.trainings.training_jobs import start
 
 OpenPage = Callable[..., AppTest]
 ADMIN = Actor.command_line()
@@ -112,7 +112,7 @@ def test_a_model_of_ones_own_must_be_there_and_is_shown(open_page: OpenPage, tmp
 
 
 def test_without_torch_the_page_says_what_to_install_and_offers_tfidf(open_page, monkeypatch) -> None:
-    import annotate_app.training_plan as plan
+    import annotate_app.trainings.plans as plan
 
     there = plan.importlib.util.find_spec
     monkeypatch.setattr(plan.importlib.util, "find_spec", lambda name: None if name == "torch" else there(name))
@@ -338,7 +338,7 @@ def test_the_playground_asks_once_and_says_who_wins_and_how_surely(open_page, pa
 
 def test_the_server_and_all_pages_load_without_torch() -> None:
     code = (
-        "import sys, annotate_app.server, annotate_app.scorer, annotate_app.trainings\n"
+        "import sys, annotate_app.server.server, annotate_app.trainings.scorer, annotate_app.trainings.training_jobs\n"
         "from annotate_app.pages import train, runs, playground, training_view\n"
         "train.missing_packages('tiny')\n"
         "print(*sorted({'torch', 'transformers', 'sklearn'} & set(sys.modules)))"

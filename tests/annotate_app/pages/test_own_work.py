@@ -9,11 +9,11 @@ from pathlib import Path
 from streamlit.testing.v1 import AppTest
 
 from annotate_app.access import Actor
-from annotate_app.labeling import Desk
-from annotate_app.leases import Submission
+from annotate_app.labeling.desk import Desk
 from annotate_app.pages import label, my_work
+from annotate_app.protocol.leases import Submission
 from annotate_app.store.store import Store
-from rewardkit.data import Comparison, Message
+from rewardkit.data.records import Comparison, Message
 
 ADMIN = Actor.command_line()
 EMPTY = "Empty project"

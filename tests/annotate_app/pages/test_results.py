@@ -8,13 +8,13 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from annotate_app.access import Actor
-from annotate_app.agreement import agreement_report
+from annotate_app.agreement.quality import annotator_quality
+from annotate_app.agreement.report import agreement_report
 from annotate_app.demo import NAME as DEMO
-from annotate_app.design import Design
-from annotate_app.quality import annotator_quality
+from annotate_app.protocol.collection_design import Design
+from annotate_app.ranking.win_rates import fit_win_rates
 from annotate_app.store.store import Store
-from annotate_app.win_rates import fit_win_rates
-from rewardkit.data import Comparison, Judgment, Message
+from rewardkit.data.records import Comparison, Judgment, Message
 
 OpenPage = Callable[..., AppTest]
 ADMIN = Actor.command_line()

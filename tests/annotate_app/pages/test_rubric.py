@@ -9,9 +9,9 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from annotate_app.access import Actor
-from annotate_app.pages import context
-from annotate_app.protocol import load_protocol
-from annotate_app.store.projects import Project
+from annotate_app.pages.kit import context
+from annotate_app.protocol.protocol import load_protocol
+from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
 
 EDITED = "title: Edited\nguidelines: Read both.\nscale:\n  steps: 5\n"

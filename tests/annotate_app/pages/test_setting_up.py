@@ -10,11 +10,11 @@ from streamlit.testing.v1 import AppTest
 
 from annotate_app.access import Actor
 from annotate_app.demo import NAME as DEMO
-from annotate_app.design import Design
 from annotate_app.pages.design_form import read_groups
 from annotate_app.pages.overview import projected_end
-from annotate_app.protocol import list_protocols, load_protocol
-from annotate_app.store.progress import Progress
+from annotate_app.protocol.collection_design import Design
+from annotate_app.protocol.protocol import list_protocols, load_protocol
+from annotate_app.store.projects.progress import Progress
 from annotate_app.store.store import Store
 
 OpenPage = Callable[..., AppTest]

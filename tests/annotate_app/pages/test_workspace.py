@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from annotate_app import jobs
 from annotate_app.access import Actor
 from annotate_app.demo import NAME as DEMO
-from annotate_app.pages import account, context, navigation
-from annotate_app.sessions import open_sessions
+from annotate_app.jobs import jobs
+from annotate_app.pages import account, navigation
+from annotate_app.pages.kit import context
+from annotate_app.server.sessions import open_sessions
 from annotate_app.store.store import Store
 
 OpenPage = Callable[..., AppTest]
@@ -59,7 +60,7 @@ def test_a_role_finds_its_pages_and_no_other(pages_store, monkeypatch, name, som
     test = AppTest.from_string(
         """
 import streamlit as st
-from annotate_app.pages.context import current_actor
+from annotate_app.pages.kit.context import current_actor
 from annotate_app.pages.navigation import pages_of
 sections = pages_of(current_actor())
 st.session_state["listed"] = {page._url_path for pages in sections.values() for page in pages}

@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import select, update
 
 from annotate_app.access import Actor
-from annotate_app.leases import Lease, Receipt, Submission
-from annotate_app.store import tables
-from annotate_app.store.projects import Project
+from annotate_app.protocol.leases import Lease, Receipt, Submission
+from annotate_app.store.base import tables
+from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
 
 

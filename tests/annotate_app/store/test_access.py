@@ -9,12 +9,12 @@ from collections.abc import Callable
 import pytest
 
 from annotate_app.access import ROLES, AccessError, Actor
-from annotate_app.design import Design
-from annotate_app.store.comparisons import Gold
-from annotate_app.store.contents import stage_contents
-from annotate_app.store.judgments import Decision
-from annotate_app.store.projects import Project
-from annotate_app.store.staged_judgments import stage_judgments
+from annotate_app.protocol.collection_design import Design
+from annotate_app.store.judgments.judgments import Decision
+from annotate_app.store.judgments.staged import stage_judgments
+from annotate_app.store.projects.comparisons import Gold
+from annotate_app.store.projects.contents import stage_contents
+from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
 
 ADMIN = Actor.command_line()
@@ -197,7 +197,7 @@ def test_each_sees_the_own_projects(
 def test_an_annotator_reads_only_own_judgments(
     store: Store, project: Project, make_actor: Callable[..., Actor]
 ) -> None:
-    from rewardkit.data import Judgment
+    from rewardkit.data.records import Judgment
 
     anna = make_actor(store, "annotator", "anna", project)
     votes = [Judgment(comparison_id="c0", annotator=name, choice="tie") for name in ("anna", "first")]
@@ -257,7 +257,7 @@ def test_jobs_without_a_project_and_the_whole_log_are_for_admins(
 def test_notices_are_read_by_leads_of_the_project(
     store: Store, project: Project, make_actor: Callable[..., Actor]
 ) -> None:
-    from annotate_app.store import notices
+    from annotate_app.store.base import notices
 
     with store.database.write() as connection:
         notices.add(connection, project.id, "first was paused.")

@@ -11,14 +11,14 @@ import pytest
 from sqlalchemy import select
 
 from annotate_app.access import Actor
-from annotate_app.design import Design
-from annotate_app.store import tables
-from annotate_app.store.comparisons import Gold
-from annotate_app.store.database import Database
-from annotate_app.store.judgments import Decision
-from annotate_app.store.projects import Project
+from annotate_app.protocol.collection_design import Design
+from annotate_app.store.base import tables
+from annotate_app.store.base.database import Database
+from annotate_app.store.judgments.judgments import Decision
+from annotate_app.store.projects.comparisons import Gold
+from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
-from rewardkit.data import Judgment
+from rewardkit.data.records import Judgment
 
 ADMIN = Actor.command_line()
 
@@ -46,7 +46,7 @@ def full(store: Store, make_project: Callable[..., Project], make_actor: Callabl
     store.people.check_password("zoe", "wrong password", "1.1.1.1")
     store.people.create_invite(lead, role="annotator", project_id=project.id)
     store.jobs.add(lead, "export", "all of it", ["-m", "x"], project.id)
-    from annotate_app.store import notices
+    from annotate_app.store.base import notices
 
     with store.database.write() as connection:
         notices.add(connection, project.id, "änna was paused.")

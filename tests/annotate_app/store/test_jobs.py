@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from annotate_app.access import Actor
-from annotate_app.store.projects import Project
+from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
 
 ADMIN = Actor.command_line()

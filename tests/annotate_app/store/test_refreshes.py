@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from annotate_app.access import Actor
-from annotate_app.design import Design
+from annotate_app.protocol.collection_design import Design
 from annotate_app.store.store import Store
 
 ADMIN = Actor.command_line()

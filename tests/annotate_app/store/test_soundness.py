@@ -18,12 +18,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from sqlalchemy import select
 
 from annotate_app.access import Actor
-from annotate_app.design import Design
-from annotate_app.leases import Lease, LeaseError, Submission
-from annotate_app.store import tables
-from annotate_app.store.comparisons import Gold
+from annotate_app.protocol.collection_design import Design
+from annotate_app.protocol.leases import Lease, LeaseError, Submission
+from annotate_app.store.base import tables
+from annotate_app.store.projects.comparisons import Gold
 from annotate_app.store.store import Store
-from rewardkit.data import CHOICES, Comparison, Judgment, Message
+from rewardkit.data.records import CHOICES, Comparison, Judgment, Message
 
 ADMIN = Actor.command_line()
 RUBRIC = "title: T\nguidelines: Read.\nboth_bad: true\nskip_reasons: [other]\n"
@@ -175,7 +175,7 @@ def test_an_edit_of_a_pair_that_somebody_skipped_before_counts_once(store: Store
 WRITE = """
 import sys, uuid
 from annotate_app.access import Actor
-from annotate_app.leases import Submission
+from annotate_app.protocol.leases import Submission
 from annotate_app.store.store import Store
 store = Store.open(sys.argv[1], migrate=False)
 actor = store.people.actor_of(store.people.list(Actor.command_line())[0])

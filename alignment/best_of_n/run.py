@@ -1,0 +1,190 @@
+"""Completions of prompts, rewarded and chosen, from a policy to a dataset; how good the best of k would be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alignment.best_of_n.chosen_rows import ScoredCompletion, ScoredGroup, chosen_rows
+from alignment.best_of_n.value import BestOfK, best_of_k
+from alignment.config.bon_config import BonConfig
+from alignment.config.rewards import RewardOptions
+from alignment.generation.completion_sampler import Sampler, Told
+from alignment.generation.unfinished_rows import UnfinishedRows
+from alignment.rewards.rewards import Rewards, load_rewards
+from alignment.rewards.source import RewardBatch
+from alignment.simulated_world import GOLD, MAX_NEW_TOKENS, make_world
+from rewardkit.data.export_formats import turns
+from rewardkit.data.prompts import PromptRow, distinct_rows, read_prompt_rows
+from rewardkit.data.records import content_id
+from rewardkit.data.writing import open_rows
+from rewardkit.run.interruption import Interruption
+from rewardkit.run.progress import Progress
+
+# What may change when a run goes on: it does not decide what is drawn and how that is rewarded.
+_NO_MATTER = ("out", "resume", "json", "window", "token_budget", "keep", "threshold", "threshold_of", "soft_labels")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BonPrompts:
+    """The different prompts of a file with their rows; `bad` says which rows could not be used."""
+
+    rows: list[PromptRow]
+    bad: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BonResult:
+    """How it ended.
+
+    Attributes:
+        num_continued: of the prompts, those of an earlier run.
+        num_rows: written.
+        num_without: prompts that gave no row.
+        num_cut: completions that did not end by themselves.
+        curve: best of k, for every k up to n.
+    """
+
+    num_prompts: int
+    num_continued: int
+    num_rows: int
+    num_without: int
+    num_cut: int
+    curve: list[BestOfK]
+
+    def values(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+
+def in_world(config: BonConfig, interruption: Interruption, progress: Progress) -> BonConfig:
+    """The configuration with policy, prompts and reward of a simulated world, made first, where it names none.
+
+    Raises:
+        KeyboardInterrupt: if it was asked to stop while the world's policy is made.
+    """
+    if config.model:
+        return config
+    out = Path(config.out)
+    files = make_world(out.with_name(f"{out.name}.world"), interruption, progress, seed=config.seed)
+    return replace(
+        config,
+        model=files.sft,
+        prompts=files.prompts,
+        reward=config.reward or [GOLD],
+        max_new_tokens=min(config.max_new_tokens, MAX_NEW_TOKENS),
+    )
+
+
+def read_bon_prompts(config: BonConfig) -> BonPrompts:
+    """Reads the prompts that a configuration names, each once, with the first row that holds it.
+
+    Raises:
+        ValueError: naming file and line, if a row is bad or there is no prompt.
+        FileNotFoundError: if there is no such source.
+    """
+    read = read_prompt_rows(config.prompts, on_bad_row=config.on_bad_row)
+    rows = distinct_rows(read.rows)[: config.max_prompts or None]
+    if not rows:
+        raise ValueError(f"{config.prompts}: no row has a prompt")
+    return BonPrompts(rows=rows, bad=[f"{each.place}: {each.problem}" for each in read.bad_rows])
+
+
+def choose_best(config: BonConfig, rows: Sequence[PromptRow], sampler: Sampler, *, told: Told) -> BonResult:
+    """Draws completions of all prompts, rewards them, and writes those that are chosen.
+
+    Args:
+        told: called after every batch with the completions drawn and all there are.
+
+    Raises:
+        ValueError: if an unfinished run was drawn otherwise, or a prompt is too long.
+        RewardError: if a completion gets no reward.
+    """
+    unfinished = UnfinishedRows(config.out, _how(config, rows))
+    total = len(rows) * config.n
+    with ExitStack() as stack:
+        rewards = stack.enter_context(load_rewards(config, policy_tokenizer=sampler.tokenizer))
+        audit = None
+        if config.audit_reward:
+            options = RewardOptions(reward=config.audit_reward, reward_timeout_s=config.reward_timeout_s)
+            audit = stack.enter_context(load_rewards(options, policy_tokenizer=sampler.tokenizer))
+        for start in range(unfinished.num_done, len(rows), config.window):
+            window = rows[start : start + config.window]
+
+            def tell(part: int, _of: int, start: int = start) -> None:
+                told((start + part) * config.n, total)
+
+            groups = _scored(config, window, sampler, rewards, audit, start, tell)
+            unfinished.append([group.to_json() for group in groups])
+    return _finish(config, unfinished, model=sampler.name)
+
+
+def _scored(
+    config: BonConfig,
+    window: Sequence[PromptRow],
+    sampler: Sampler,
+    rewards: Rewards,
+    audit: Rewards | None,
+    start: int,
+    told: Told,
+) -> list[ScoredGroup]:
+    """A window's completions with their rewards.
+
+    Args:
+        start: number of its first prompt.
+    """
+    keys = range(start, start + len(window))
+    drawn = sampler.draw([row.prompt for row in window], config, n=config.n, keys=keys, told=told)
+    batch = RewardBatch.of_groups(window, drawn)
+    scored = rewards.score(batch)
+    audited = None if audit is None else audit.score(batch).total.tolist()
+    completions = [
+        ScoredCompletion(
+            text=one.text,
+            **one.columns,
+            reward=float(scored.total[place]),
+            members=scored.raw.members[:, place].tolist(),
+            audit=None if audited is None else audited[place],
+        )
+        for place, one in enumerate(one for group in drawn for one in group)
+    ]
+    return [
+        ScoredGroup(prompt=row.prompt, completions=tuple(completions[number * config.n : (number + 1) * config.n]))
+        for number, row in enumerate(window)
+    ]
+
+
+def _how(config: BonConfig, rows: Sequence[PromptRow]) -> dict[str, Any]:
+    how = {name: value for name, value in asdict(config).items() if name not in _NO_MATTER}
+    return {**how, "prompts_hash": content_id([turns(row.prompt) for row in rows])}
+
+
+def _finish(config: BonConfig, unfinished: UnfinishedRows, *, model: str) -> BonResult:
+    num_rows = num_without = num_cut = 0
+    rewards: list[list[float]] = []
+    audits: list[list[float]] = []
+    with open_rows(config.out) as write:
+        for line in unfinished:
+            group = ScoredGroup.from_json(line)
+            chosen = chosen_rows(group, config, model=model)
+            for row in chosen:
+                write(row)
+            num_rows += len(chosen)
+            num_without += not chosen
+            num_cut += sum(not one.finished for one in group.completions)
+            rewards.append([one.reward for one in group.completions])
+            audits.append([one.audit for one in group.completions if one.audit is not None])
+    unfinished.remove()
+    return BonResult(
+        num_prompts=len(rewards),
+        num_continued=unfinished.num_done,
+        num_rows=num_rows,
+        num_without=num_without,
+        num_cut=num_cut,
+        curve=best_of_k(np.array(rewards), np.array(audits) if config.audit_reward else None, seed=config.seed),
+    )

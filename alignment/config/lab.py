@@ -1,0 +1,121 @@
+"""The configuration of experiments in the simulated world; nothing heavy imported."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from alignment.config.training import check_least
+
+Method = Literal["sft", "best_of_n", "dpo", "ppo", "grpo"]
+METHODS: tuple[Method, ...] = get_args(Method)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabConfig:
+    """What every experiment is told.
+
+    Attributes:
+        out: the run directory: tables, a report, and the runs it is made of, by seed.
+        resume: go on with an experiment that was stopped; what is done is not done again.
+        seeds: worlds, each with its own data, policies and rewards.
+        first_seed: number of the first of them.
+        num_prompts: messages of a world to train on, each with a pair of replies that annotators voted on.
+        ensemble: members of the reward model that is trained on their votes.
+        steps: of PPO and GRPO, each of 64 completions.
+        json: print the figures as JSON instead of the table.
+    """
+
+    out: str
+    resume: bool = False
+    seeds: int = 3
+    first_seed: int = 0
+    num_prompts: int = 2000
+    ensemble: int = 5
+    steps: int = 60
+    json: bool = False
+
+    def __post_init__(self) -> None:
+        check_least(self, seeds=1, first_seed=0, num_prompts=40, ensemble=1, steps=1)
+
+    @property
+    def numbers(self) -> range:
+        """The seeds."""
+        return range(self.first_seed, self.first_seed + self.seeds)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareConfig(LabConfig):
+    """The same data through several ways of aligning a policy, side by side.
+
+    Attributes:
+        methods: best_of_n, dpo, ppo, grpo; given repeatedly, only these; all where none is given. SFT is always there.
+        noise: share of the annotators' answers that are careless, besides the usual few.
+        n: completions that best-of-n chooses from.
+        penalty: conservative rule of the ensemble's rewards for PPO, GRPO and best-of-n.
+        beta: of DPO.
+        kl_weight: of the KL to the SFT policy for PPO and GRPO.
+    """
+
+    methods: list[Method] = field(default_factory=list, metadata={"repeated": True})
+    noise: float = 0.0
+    n: int = 16
+    penalty: Literal["mean", "wco", "uwo", "entropic"] = "mean"
+    beta: float = 0.3
+    kl_weight: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_least(self, noise=0, n=2, kl_weight=0)
+        if self.noise >= 1:
+            raise ValueError(f"noise is {self.noise}, allowed is 0 up to 1")
+        if not self.beta > 0:
+            raise ValueError(f"beta is {self.beta}, allowed is more than 0")
+
+    @property
+    def chosen(self) -> Sequence[Method]:
+        """The methods, given or all."""
+        return self.methods or METHODS
+
+
+@dataclass(frozen=True, kw_only=True)
+class OveroptConfig(LabConfig):
+    """How far a proxy of the gold reward can be pushed before gold falls, by best-of-n and by reinforcement learning.
+
+    Attributes:
+        pairs: pairs that the proxies learn from; given repeatedly, a proxy for each; a tenth of num_prompts and all of
+            them where none is given.
+        noises: shares of careless answers in their votes; given repeatedly, a proxy for each; 0 and 0.5 where none is
+            given.
+        n: completions of a held-out message that best-of-n chooses from, at most.
+        rl: also push by GRPO without a KL, with the mean of the ensemble and with uwo.
+        uwo_strength: factor of the members' variance.
+    """
+
+    pairs: list[int] = field(default_factory=list, metadata={"repeated": True})
+    noises: list[float] = field(default_factory=list, metadata={"repeated": True})
+    n: int = 64
+    rl: bool = True
+    uwo_strength: float = 1.0
+    seeds: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_least(self, n=4)
+        for pairs in self.pairs:
+            if not 40 <= pairs <= self.num_prompts:
+                raise ValueError(f"pairs is {pairs}, allowed is 40 to num_prompts, {self.num_prompts}")
+        for noise in self.noises:
+            if not 0 <= noise < 1:
+                raise ValueError(f"noises holds {noise}, allowed is 0 up to 1")
+
+    @property
+    def pair_counts(self) -> Sequence[int]:
+        """The pairs, given or chosen."""
+        return self.pairs or (max(40, self.num_prompts // 10), self.num_prompts)
+
+    @property
+    def noise_shares(self) -> Sequence[float]:
+        """The noises, given or chosen."""
+        return self.noises or (0.0, 0.5)

@@ -1,0 +1,284 @@
+"""The configuration of trainings that learn from the policy's own samples; nothing heavy imported."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from alignment.config.loss_names import PAIR_LOSSES, PairLossName, PairLossOptions
+from alignment.config.policy_gradient_names import (
+    BaselineName,
+    KlEstimatorName,
+    PolicyLossName,
+    PolicyLossOptions,
+    ScaleName,
+)
+from alignment.config.rewards import RewardOptions, read_rewards
+from alignment.config.training import PolicyConfig, check_least
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnlineConfig(PolicyConfig, RewardOptions):
+    """What every training on samples of the policy is told; what completions are rewarded by is `RewardOptions`.
+
+    Attributes:
+        model: the policy to begin with, also its reference: a folder or a hub id. Without it a simulated world is made
+            in the run directory: a tiny policy, fine-tuned there, its prompts and rewards.
+        prompts: rows with a prompt, alone or in any form that holds one; their other columns are given to rewards.
+        eval_prompts: held-out prompts; without it `eval_share` of the prompts is held out.
+        prompts_per_step: prompts of a step.
+        completions_per_prompt: completions of each of them.
+        temperature: logits are divided by it, when drawing and in every log-probability; above 0.
+        top_p: draw from the smallest set of tokens that has this probability; below 1 the ratios are biased.
+        max_new_tokens: a completion that has not ended by then is cut.
+        stop: text that ends a completion; may be given repeatedly.
+        max_prompt_length: tokens kept of a prompt, which is cut at its start.
+        token_budget: tokens of a micro-batch when learning; steps do not depend on it.
+        rollouts: who draws completions: own, the loops of this package; vllm, vLLM in this process; or the address of a
+            vLLM server, http://HOST:PORT, which sees the run directory under the same path. A run may be
+            resumed with another one.
+        draw_budget: tokens of a batch when drawing, prompts counted once per completion; samples do not depend on it.
+            Read where rollouts is own.
+        passes: optimisation passes over the completions of a step.
+        minibatches: optimizer steps of a pass; a group is never split.
+        importance_cap: largest weight that makes up for a sampler whose probabilities differ from the trainer's; 0
+            leaves tokens unweighted.
+        kl_every: steps between measurements of the KL to the reference where the loss needs none; 0 never measures it.
+        audit_every: steps between audits on held-out prompts; 0 chooses ten per run.
+        audit_prompts: held-out prompts of an audit, at most.
+        audit_reward: a reward that is never trained on, in the same forms as reward; given repeatedly, they are added.
+        audit_samples: comparisons of an audit with the reference, written as a blind round for people to judge.
+        keep_rollouts: also write what was drawn and how it was rewarded to rollouts.jsonl.
+        replay: take completions from this rollouts.jsonl instead of drawing them.
+        on_alarm: go on, or end the run with its policy saved, at the watcher's first critical alarm.
+        sample_every: steps between samples kept in samples.jsonl, the last one always; 0 keeps none.
+    """
+
+    model: str = ""
+    prompts: str = ""
+    eval_prompts: str = ""
+    prompts_per_step: int = 16
+    completions_per_prompt: int = 8
+    temperature: float = 1.0
+    top_p: float = 1.0
+    max_new_tokens: int = 256
+    stop: list[str] = field(default_factory=list, metadata={"repeated": True})
+    max_prompt_length: int = 512
+    token_budget: int = 8192
+    rollouts: str = field(default="own", metadata={"may_change": True})
+    draw_budget: int = 32768
+    passes: int = 1
+    minibatches: int = 1
+    importance_cap: float = 2.0
+    kl_every: int = 1
+    audit_every: int = 0
+    audit_prompts: int = 64
+    audit_reward: list[str] = field(default_factory=list, metadata={"repeated": True})
+    audit_samples: int = 0
+    keep_rollouts: bool = False
+    replay: str = ""
+    on_alarm: Literal["continue", "stop"] = "continue"
+    sample_every: int = 10
+
+    def __post_init__(self) -> None:
+        PolicyConfig.__post_init__(self)
+        RewardOptions.__post_init__(self)
+        check_least(self, prompts_per_step=1, completions_per_prompt=1, max_new_tokens=1, max_prompt_length=1)
+        check_least(
+            self, passes=1, minibatches=1, kl_every=0, audit_every=0, audit_prompts=1, audit_samples=0, sample_every=0
+        )
+        if bool(self.model) != bool(self.prompts):
+            raise ValueError("give model and prompts together, or neither for a simulated world")
+        if self.model and not self.reward:
+            raise ValueError("reward is missing: name a reward model, a function, a verifier or a server")
+        if not 0 < self.temperature < float("inf"):
+            raise ValueError(f"temperature is {self.temperature}, allowed is more than 0")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p is {self.top_p}, allowed is above 0 and up to 1")
+        if not all(self.stop):
+            raise ValueError("a stop text is empty")
+        if self.importance_cap and self.importance_cap < 1:
+            raise ValueError(f"importance_cap is {self.importance_cap}, allowed is 0, or 1 or more")
+        if self.minibatches > self.prompts_per_step:
+            raise ValueError(
+                f"minibatches is {self.minibatches}, allowed is up to prompts_per_step, {self.prompts_per_step}"
+            )
+        if self.audit_reward:
+            read_rewards(self.audit_reward)
+        if self.rollouts != "own":
+            self._check_vllm()
+
+    def _check_vllm(self) -> None:
+        """What vLLM would draw otherwise, or cannot be sent."""
+        is_server = self.rollouts.startswith(("http://", "https://"))
+        if self.rollouts != "vllm" and not is_server:
+            raise ValueError(f"rollouts is {self.rollouts!r}, allowed is own, vllm, or http://HOST:PORT")
+        if self.top_p < 1:
+            raise ValueError(f"top_p is {self.top_p}, allowed with rollouts by vLLM is 1")
+        if self.load_in_4bit:
+            raise ValueError("rollouts by vLLM are sent all weights, which load_in_4bit does not keep whole")
+        if is_server and not self.model:
+            raise ValueError("a simulated world makes its own policy, which no server serves: rollouts is own or vllm")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GrpoConfig(OnlineConfig):
+    """Group-relative policy optimisation and its critic-free relatives.
+
+    Attributes:
+        loss: how completions count: grpo, dr_grpo, dapo, bnpo, gspo, cispo, rloo or reinforce.
+        beta: weight of the KL to the reference, per token; 0 needs no reference.
+        kl_estimator: of that KL.
+        kl_weighted: multiply its tokens by the ratio, which makes its gradient that of the KL itself.
+        clip_low: the ratio is held above 1 minus this; none takes the loss's own.
+        clip_high: the ratio is held below 1 plus this; none takes the loss's own.
+        baseline: what is subtracted from a reward; none takes the loss's own.
+        scale: what advantages are divided by; none takes the loss's own.
+        mask_truncated: completions that were cut add nothing to the loss.
+        dynamic_sampling: rounds of further prompts drawn in place of groups without signal (DAPO); 0 trains on what
+            there is.
+    """
+
+    loss: PolicyLossName = "grpo"
+    beta: float = 0.0
+    kl_estimator: KlEstimatorName = "k3"
+    kl_weighted: bool = True
+    clip_low: float | None = None
+    clip_high: float | None = None
+    baseline: BaselineName | None = None
+    scale: ScaleName | None = None
+    mask_truncated: bool = False
+    dynamic_sampling: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_least(self, dynamic_sampling=0)
+        compared = self.options.subtracted in ("group", "leave_one_out")
+        if compared and self.completions_per_prompt < 2:
+            raise ValueError("completions_per_prompt is 1: a group of one has nothing to be compared with")
+        if self.loss == "reinforce" and self.passes * self.minibatches > 1:
+            raise ValueError("reinforce is for samples of the present policy: passes and minibatches are 1")
+
+    @property
+    def options(self) -> PolicyLossOptions:
+        """The loss with its numbers.
+
+        Raises:
+            ValueError: for a number out of range, or one that the loss does not read.
+        """
+        return PolicyLossOptions(
+            loss=self.loss,
+            clip_low=self.clip_low,
+            clip_high=self.clip_high,
+            baseline=self.baseline,
+            scale=self.scale,
+            beta=self.beta,
+            kl_estimator=self.kl_estimator,
+            kl_weighted=self.kl_weighted,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PpoConfig(OnlineConfig):
+    """Proximal policy optimisation with a value model.
+
+    Attributes:
+        clip_range: the ratio is held within 1 plus or minus this.
+        clip_range_value: values are held within this distance of the rollout's, in reward units.
+        value_weight: of the value loss.
+        gamma: discount of a token's time.
+        lam: how far rewards count beyond the value's own forecast.
+        beta: weight of the KL to the reference.
+        kl_in: the KL is subtracted from the rewards of tokens, or added to the loss.
+        kl_target: nats a completion that beta is adapted to; 0 keeps it fixed.
+        kl_horizon: completions in which beta may change by a fifth.
+        stop_pass_kl: ends the passes of a step once the policy has moved by 1.5 times this many nats a token; 0 never.
+        stop_run_kl: ends the run, with its model saved, once the KL to the reference exceeds this many nats a
+            completion; 0 never.
+        value: the value head reads the policy's own last hidden states, or a network of its own.
+        value_model: folder of a reward model that a network of its own begins from; without it, from the policy.
+        whiten_rewards: divide rewards of tokens by their standard deviation.
+        whiten_advantages: bring advantages to mean 0 and standard deviation 1.
+    """
+
+    completions_per_prompt: int = 1
+    prompts_per_step: int = 64
+    passes: int = 4
+    temperature: float = 0.7
+    clip_range: float = 0.2
+    clip_range_value: float = 0.2
+    value_weight: float = 0.1
+    gamma: float = 1.0
+    lam: float = 0.95
+    beta: float = 0.05
+    kl_in: Literal["reward", "loss"] = "reward"
+    kl_target: float = 0.0
+    kl_horizon: float = 10_000.0
+    stop_pass_kl: float = 0.0
+    stop_run_kl: float = 0.0
+    value: Literal["trunk", "separate"] = "trunk"
+    value_model: str = ""
+    whiten_rewards: bool = False
+    whiten_advantages: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_least(self, beta=0, kl_target=0, stop_pass_kl=0, stop_run_kl=0, value_weight=0)
+        for name in ("gamma", "lam"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, allowed is 0 to 1")
+        for name in ("clip_range", "clip_range_value", "kl_horizon"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} is {getattr(self, name)}, allowed is more than 0")
+        if self.value_model and self.value != "separate":
+            raise ValueError("value_model is for a value network of its own: give value separate too")
+        if self.kl_target and not self.beta:
+            raise ValueError("kl_target adapts beta, which may not be 0 then")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnlineDpoConfig(OnlineConfig):
+    """Direct preference optimisation on pairs of the policy's own samples.
+
+    Attributes:
+        loss: how a pair is counted, as of dpo; aot and aot_unpaired, which compare pairs with each other, are not for
+            this.
+        beta: multiplies the log-ratio margin: small lets the policy move far from the reference, large holds it close;
+            none takes the loss's own, 0.1 for most.
+        label_smoothing: share of labels taken to be flipped, 0 up to 0.5; none takes the loss's own.
+        soft_labels: give each pair the mean over the reward's members of sigma(difference), at least 0.5, as the
+            probability that chosen is better; rewards count as log-odds then.
+        reference_every: steps after which the policy as it is becomes the reference of the loss; 0 keeps the policy of
+            the start. The KL that is reported stays to that.
+        importance_cap: not for this: there are no ratios of sampler and trainer.
+    """
+
+    loss: PairLossName = "sigmoid"
+    beta: float | None = None
+    label_smoothing: float | None = None
+    soft_labels: bool = False
+    reference_every: int = 0
+    importance_cap: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_least(self, completions_per_prompt=2, reference_every=0)
+        traits = PAIR_LOSSES[self.loss]
+        if traits.whole_batch:
+            raise ValueError(f"loss {self.loss} compares the pairs of a whole batch: it is for dpo")
+        if self.importance_cap:
+            raise ValueError(f"importance_cap is {self.importance_cap}, a loss of pairs weighs no tokens: allowed is 0")
+        if self.reference_every and not traits.needs_reference:
+            raise ValueError(f"reference_every is {self.reference_every}, loss {self.loss} has no reference")
+        if self.reference_every and self.lora:
+            raise ValueError("reference_every goes with training all weights: with lora the reference has no adapters")
+        assert self.options
+
+    @property
+    def options(self) -> PairLossOptions:
+        """The loss with its numbers.
+
+        Raises:
+            ValueError: for a number out of range, or one that the loss does not read.
+        """
+        return PairLossOptions(loss=self.loss, beta=self.beta, label_smoothing=self.label_smoothing)

@@ -1,0 +1,87 @@
+"""The configuration of planning a training's memory; nothing heavy imported."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from alignment.config.training import check_least
+
+Method = Literal["sft", "dpo", "online-dpo", "ppo", "grpo"]
+OFFLINE: tuple[Method, ...] = ("sft", "dpo")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanConfig:
+    """What a training would take, and the largest micro-batch that fits.
+
+    Attributes:
+        model: `tiny` or `small`, a folder or a hub id, of which only the configuration is read.
+        method: the training: sft, dpo, online-dpo, ppo or grpo.
+        gpus: how many there are.
+        memory: GiB of each of them.
+        split: every GPU holds all weights, or a part of them (FSDP2; for sft and dpo).
+        lora: train low-rank adapters only.
+        lora_rank: rank of the adapters.
+        lora_layers: adapt only this many top layers; 0 adapts all.
+        gradient_checkpointing: recompute activations in backward.
+        precision: of matrix products.
+        prompt_tokens: of a usual prompt.
+        completion_tokens: of a usual completion.
+        completions_per_prompt: of the trainings that draw; 0 takes their own, 1 for ppo and 8 for the others.
+        reference: of dpo: log-probabilities computed once before the first step, or live in every step.
+        value: of ppo: a head on the policy, or a network of its own.
+        reward_model: folder or hub id of a reward model that stays in memory, of which only the configuration is read.
+        margin: share of the memory that is left free, for what the driver takes and what lies between buffers.
+        json: print the figures as JSON instead of the table.
+    """
+
+    model: str = "tiny"
+    method: Method = "grpo"
+    gpus: int = 1
+    memory: float = 24.0
+    split: Literal["none", "fsdp2"] = "none"
+    lora: bool = False
+    lora_rank: int = 16
+    lora_layers: int = 0
+    gradient_checkpointing: bool = False
+    precision: Literal["bf16", "fp32"] = "bf16"
+    prompt_tokens: int = 512
+    completion_tokens: int = 256
+    completions_per_prompt: int = 0
+    reference: Literal["precomputed", "live"] = "precomputed"
+    value: Literal["trunk", "separate"] = "trunk"
+    reward_model: str = ""
+    margin: float = 0.1
+    json: bool = False
+
+    def __post_init__(self) -> None:
+        check_least(self, gpus=1, lora_rank=1, lora_layers=0, prompt_tokens=1, completion_tokens=1)
+        check_least(self, completions_per_prompt=0)
+        if not 0 < self.memory < float("inf"):
+            raise ValueError(f"memory is {self.memory}, allowed is more than 0 GiB")
+        if not 0 <= self.margin < 1:
+            raise ValueError(f"margin is {self.margin}, allowed is 0 up to 1")
+        if self.split == "fsdp2" and not self.is_offline:
+            raise ValueError(f"split fsdp2 is for sft and dpo: in {self.method} every process holds all weights")
+        if self.split == "fsdp2" and self.gpus == 1:
+            raise ValueError("split fsdp2 takes two gpus or more")
+        if self.reference == "live" and self.method != "dpo":
+            raise ValueError(f"reference live is for dpo, not for {self.method}")
+        if self.value == "separate" and self.method != "ppo":
+            raise ValueError(f"value separate is for ppo, not for {self.method}")
+        if self.completions_per_prompt and self.is_offline:
+            raise ValueError(f"completions_per_prompt is for trainings that draw, not for {self.method}")
+        if self.reward_model and self.is_offline:
+            raise ValueError(f"reward_model is for trainings that draw, not for {self.method}")
+
+    @property
+    def is_offline(self) -> bool:
+        """Whether it learns from data as they are."""
+        return self.method in OFFLINE
+
+    @property
+    def group_size(self) -> int:
+        """Completions of a prompt: 1 of sft, 2 of dpo."""
+        own = {"sft": 1, "dpo": 2, "ppo": 1, "grpo": 8, "online-dpo": 8}[self.method]
+        return self.completions_per_prompt or own

@@ -1,0 +1,197 @@
+"""Names of the losses that train a policy on rewards of its own samples, and what each reads: for configurations.
+
+Light on purpose. The losses themselves are in `alignment.losses.policy_gradient`, the advantages in
+`alignment.losses.group_advantages`, the estimators of the KL in `alignment.losses.kl`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+PolicyLossName = Literal["grpo", "dr_grpo", "dapo", "bnpo", "gspo", "cispo", "rloo", "reinforce"]
+SurrogateName = Literal["clipped", "capped", "logps"]
+RatioName = Literal["token", "sequence_mean", "sequence_sum"]
+NormaliserName = Literal["branch_means", "tokens", "max_tokens", "branches"]
+BaselineName = Literal["group", "leave_one_out", "batch", "running", "none"]
+ScaleName = Literal["group", "batch", "none"]
+KlEstimatorName = Literal["k1", "k2", "k3"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyLossTraits:
+    """What makes a loss of sampled completions.
+
+    Attributes:
+        summary: one line, with the paper.
+        surrogate: `clipped`: PPO's pessimistic ratio; `capped`: log-probabilities weighted by a capped ratio without
+            gradient; `logps`: plain log-probabilities, for samples of the present policy only.
+        ratio: of each token, or of the completion: of its mean or of its summed log-probability.
+        normaliser: `branch_means`: mean over tokens, then over completions; `tokens`: over all tokens of the step;
+            `max_tokens`: over completions times the longest allowed length, a constant; `branches`: sum over tokens,
+            mean over completions.
+        clip_low, clip_high: the paper's distances of the bounds from 1; None where the loss has no such bound.
+        baseline, scale: the paper's, of the advantages.
+    """
+
+    summary: str
+    surrogate: SurrogateName = "clipped"
+    ratio: RatioName = "token"
+    normaliser: NormaliserName
+    clip_low: float | None = 0.2
+    clip_high: float | None = 0.2
+    baseline: BaselineName = "group"
+    scale: ScaleName = "group"
+
+
+POLICY_LOSSES: dict[PolicyLossName, PolicyLossTraits] = {
+    "grpo": PolicyLossTraits(summary="mean of each completion's tokens (Shao et al. 2024)", normaliser="branch_means"),
+    "dr_grpo": PolicyLossTraits(
+        summary="constant normaliser, no division by the spread (Liu et al. 2025)",
+        normaliser="max_tokens",
+        scale="none",
+    ),
+    "dapo": PolicyLossTraits(
+        summary="every token alike, wider above than below (Yu et al. 2025)", normaliser="tokens", clip_high=0.28
+    ),
+    "bnpo": PolicyLossTraits(
+        summary="every token alike (TRL's normaliser; Xiao et al. 2025 by name)", normaliser="tokens"
+    ),
+    "gspo": PolicyLossTraits(
+        summary="ratio of the whole completion (Zheng et al. 2025)",
+        ratio="sequence_mean",
+        normaliser="branch_means",
+        clip_low=3e-4,
+        clip_high=4e-4,
+    ),
+    "cispo": PolicyLossTraits(
+        summary="capped weights instead of clipped tokens (MiniMax 2025)",
+        surrogate="capped",
+        normaliser="tokens",
+        clip_low=None,
+        clip_high=4.0,
+    ),
+    "rloo": PolicyLossTraits(
+        summary="leave-one-out baseline, the completion as one action (Ahmadian et al. 2024)",
+        ratio="sequence_sum",
+        normaliser="branches",
+        baseline="leave_one_out",
+        scale="none",
+    ),
+    "reinforce": PolicyLossTraits(
+        summary="log-probabilities times advantage (Williams 1992)",
+        surrogate="logps",
+        normaliser="branches",
+        clip_low=None,
+        clip_high=None,
+        baseline="batch",
+        scale="none",
+    ),
+}
+assert tuple(POLICY_LOSSES) == get_args(PolicyLossName)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaselineTraits:
+    """What is subtracted from a reward.
+
+    Attributes:
+        summary: one line.
+        scales: what the difference may be divided by: a spread of the very rewards the baseline is made of, so that
+            where there is no spread the difference is 0 too.
+    """
+
+    summary: str
+    scales: tuple[ScaleName, ...]
+
+
+BASELINES: dict[BaselineName, BaselineTraits] = {
+    "group": BaselineTraits(summary="mean of the group", scales=("none", "group", "batch")),
+    "leave_one_out": BaselineTraits(summary="mean of the rest of the group", scales=("none",)),
+    "batch": BaselineTraits(summary="mean of all completions of the step", scales=("none", "batch")),
+    "running": BaselineTraits(summary="mean of the steps before", scales=("none",)),
+    "none": BaselineTraits(summary="nothing", scales=("none",)),
+}
+assert tuple(BASELINES) == get_args(BaselineName)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyLossOptions:
+    """A loss of sampled completions with its numbers.
+
+    Attributes:
+        loss: a key of POLICY_LOSSES.
+        clip_low: the ratio is held above 1 - clip_low; None takes the loss's own.
+        clip_high: the ratio is held below 1 + clip_high; None takes the loss's own.
+        baseline: a key of BASELINES; None takes the loss's own.
+        scale: what advantages are divided by: the standard deviation of the group's rewards, of the whole step's, or
+            nothing; None takes the loss's own, or nothing where the baseline does not go with it.
+        beta: weight of the KL to the reference in the loss; 0 needs no reference.
+        kl_estimator: of that KL, see `alignment.losses.kl`.
+        kl_weighted: whether its tokens are multiplied by the ratio, so that their expected gradient is that of the KL
+            itself, also for samples of an older policy.
+
+    Raises:
+        ValueError: for a number out of range, or one that the loss does not read.
+    """
+
+    loss: PolicyLossName = "grpo"
+    clip_low: float | None = None
+    clip_high: float | None = None
+    baseline: BaselineName | None = None
+    scale: ScaleName | None = None
+    beta: float = 0.0
+    kl_estimator: KlEstimatorName = "k3"
+    kl_weighted: bool = True
+
+    def __post_init__(self) -> None:
+        for name, value, allowed in (
+            ("loss", self.loss, tuple(POLICY_LOSSES)),
+            ("baseline", self.baseline or "none", tuple(BASELINES)),
+            ("scale", self.scale or "none", get_args(ScaleName)),
+            ("kl_estimator", self.kl_estimator, get_args(KlEstimatorName)),
+        ):
+            if value not in allowed:
+                raise ValueError(f"{name} is {value!r}, allowed are {', '.join(allowed)}")
+        for name, most in (("clip_low", 1.0), ("clip_high", float("inf"))):
+            value = getattr(self, name)
+            if value is None:
+                continue
+            if getattr(POLICY_LOSSES[self.loss], name) is None:
+                readers = [loss for loss, each in POLICY_LOSSES.items() if getattr(each, name) is not None]
+                raise ValueError(f"loss {self.loss} has no {name}, it is for {', '.join(readers)}")
+            if not 0.0 < value <= most:
+                raise ValueError(f"{name} is {value}, allowed is more than 0{' up to 1' if most == 1.0 else ''}")
+        if self.scale is not None and self.scale not in BASELINES[self.subtracted].scales:
+            scales = BASELINES[self.subtracted].scales
+            raise ValueError(
+                f"scale is {self.scale!r} with baseline {self.subtracted}, allowed are {', '.join(scales)}"
+            )
+        if not 0.0 <= self.beta < float("inf"):
+            raise ValueError(f"beta is {self.beta}, allowed is 0 or more")
+        if self.beta > 0.0 and self.kl_estimator == "k1" and not self.kl_weighted:
+            raise ValueError("kl_estimator is 'k1' without kl_weighted: its expected gradient is 0, allowed are k2, k3")
+
+    @property
+    def below(self) -> float:
+        """clip_low, given or the loss's own; infinite where it has none."""
+        own = POLICY_LOSSES[self.loss].clip_low
+        return (float("inf") if own is None else own) if self.clip_low is None else self.clip_low
+
+    @property
+    def above(self) -> float:
+        """clip_high, given or the loss's own; infinite where it has none."""
+        own = POLICY_LOSSES[self.loss].clip_high
+        return (float("inf") if own is None else own) if self.clip_high is None else self.clip_high
+
+    @property
+    def subtracted(self) -> BaselineName:
+        """Baseline, given or the loss's own."""
+        return POLICY_LOSSES[self.loss].baseline if self.baseline is None else self.baseline
+
+    @property
+    def divisor(self) -> ScaleName:
+        """Scale, given or the loss's own where the baseline goes with it."""
+        own = POLICY_LOSSES[self.loss].scale
+        usual: ScaleName = own if own in BASELINES[self.subtracted].scales else "none"
+        return usual if self.scale is None else self.scale

@@ -1,0 +1,165 @@
+"""What completions are rewarded by, as the command line says it: sources, weights, penalties. Nothing heavy."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from alignment.config.training import check_least
+from alignment.verifiers.verifiers import VERIFIERS
+from rewardkit.reward.reward import Penalty
+
+Kind = Literal["model", "function", "verifier", "server"]
+FORMS = (
+    "[WEIGHT*] and then the folder of a reward model, module:function, path/file.py:function, "
+    f"http://..., https://..., or a verifier: {', '.join(each.form for each in VERIFIERS.values())}"
+)
+_WEIGHTED = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\*(.+)", re.DOTALL)
+_FUNCTION = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+_FILE_FUNCTION = re.compile(r".+\.py:[A-Za-z_]\w*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardSpec:
+    """One source of rewards, as `--reward` names it.
+
+    Attributes:
+        kind: what it is.
+        target: the folder, `module:function`, the name of the verifier, or the URL.
+        argument: of a verifier: what stands behind its colon.
+        weight: what its rewards are multiplied by, not 0.
+        name: what metrics and errors call it by.
+    """
+
+    kind: Kind
+    target: str
+    argument: str = ""
+    weight: float = 1.0
+    name: str
+
+
+def read_reward(text: str) -> RewardSpec:
+    """Reads one `--reward`; see `FORMS`.
+
+    A verifier's name goes before a folder's or module's; `./json` is the folder.
+
+    Raises:
+        ValueError: if it is of no known form, or a weight or an argument is not allowed.
+    """
+    weighted = _WEIGHTED.fullmatch(text)
+    weight, what = (float(weighted[1]), weighted[2]) if weighted else (1.0, text)
+    if not math.isfinite(weight) or weight == 0:
+        raise ValueError(f"--reward {text}: the weight is {weight:g}, allowed is any number but 0")
+    name, _, argument = what.partition(":")
+    if what.startswith(("http://", "https://")):
+        return RewardSpec(kind="server", target=what, weight=weight, name=_metric_name(_host(what)))
+    if name in VERIFIERS:
+        try:
+            VERIFIERS[name].make(argument)
+        except ValueError as error:
+            raise ValueError(f"--reward {text}: {error}") from error
+        return RewardSpec(kind="verifier", target=name, argument=argument, weight=weight, name=name)
+    if _FILE_FUNCTION.fullmatch(what):
+        path, _, function = what.rpartition(":")
+        if not Path(path).is_file():
+            raise ValueError(f"--reward {text}: there is no file {path}")
+        return RewardSpec(kind="function", target=what, weight=weight, name=function)
+    if what and Path(what).is_dir():
+        return RewardSpec(kind="model", target=what, weight=weight, name=_metric_name(Path(what).resolve().name))
+    if _FUNCTION.fullmatch(what):
+        return RewardSpec(kind="function", target=what, weight=weight, name=what.rpartition(":")[2])
+    raise ValueError(f"--reward {text}: neither a folder nor any other source of rewards; allowed is {FORMS}")
+
+
+def read_rewards(texts: Sequence[str]) -> tuple[RewardSpec, ...]:
+    """Reads all of them; sources of the same name are told apart by `_2`, `_3`, ...
+
+    Raises:
+        ValueError: as `read_reward`, and if there is none.
+    """
+    if not texts:
+        raise ValueError(f"reward is missing: name one source or more; allowed is {FORMS}")
+    found: list[RewardSpec] = []
+    for text in texts:
+        spec = read_reward(text)
+        taken, number, name = {each.name for each in found}, 1, spec.name
+        while name in taken:
+            number += 1
+            name = f"{spec.name}_{number}"
+        found.append(RewardSpec(**{**vars(spec), "name": name}))
+    return tuple(found)
+
+
+def _host(url: str) -> str:
+    """Host and port of a reward server."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise ValueError(f"--reward {url}: {error}") from error
+    if not host or parts.username is not None:
+        raise ValueError(f"--reward {url}: the address has to name a host, and no user")
+    return f"{host}:{port}" if port else host
+
+
+def _metric_name(text: str) -> str:
+    return re.sub(r"[^\w.-]", "_", text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardOptions:
+    """How completions are rewarded.
+
+        total = conservative(sum_i weight_i reward_i) - length term - repetition term - missing-EOS term
+
+    Attributes:
+        reward: a source of rewards: the folder of a reward model or ensemble, module:function, path/file.py:function,
+            the URL of a reward server, or a verifier (numeric, regex:PATTERN, json, length:WORDS, ifeval); a weight may
+            stand before it, as in 0.5*numeric; given repeatedly, the weighted rewards are added.
+        penalty: what stands for the members of an ensemble: their mean, the worst case (wco), the mean less their
+            variance (uwo), or the entropic mean.
+        penalty_strength: factor of the variance (uwo), or risk aversion (entropic), per unit of reward.
+        normalise_rewards: put reward models on the scale of their saved statistics, mean 0 and standard deviation 1.
+        length_penalty: subtracted for each token of a completion beyond length_free.
+        length_free: tokens of a completion that cost nothing.
+        repetition_penalty: subtracted times the share of repeated 4-grams of words.
+        missing_eos_penalty: subtracted from a completion that was cut before it ended.
+        reward_timeout_s: seconds that a function or a server has for one batch.
+    """
+
+    reward: list[str] = field(default_factory=list, metadata={"repeated": True})
+    penalty: Penalty = "mean"
+    penalty_strength: float = 1.0
+    normalise_rewards: bool = True
+    length_penalty: float = 0.0
+    length_free: int = 0
+    repetition_penalty: float = 0.0
+    missing_eos_penalty: float = 0.0
+    reward_timeout_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        check_least(self, length_penalty=0, length_free=0, repetition_penalty=0, missing_eos_penalty=0)
+        for name in ("penalty_strength", "reward_timeout_s"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is {getattr(self, name)}, allowed is more than 0")
+        for name in ("length_penalty", "repetition_penalty", "missing_eos_penalty"):
+            if not math.isfinite(getattr(self, name)):
+                raise ValueError(f"{name} is {getattr(self, name)}, allowed is 0 or more")
+        if self.length_free and not self.length_penalty:
+            raise ValueError(f"length_free is {self.length_free} without a length_penalty")
+        if self.reward:
+            read_rewards(self.reward)
+
+    @property
+    def sources(self) -> tuple[RewardSpec, ...]:
+        """The sources.
+
+        Raises:
+            ValueError: as `read_rewards`.
+        """
+        return read_rewards(self.reward)

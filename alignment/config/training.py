@@ -1,0 +1,226 @@
+"""The configuration of each command: flat frozen dataclasses, one documented line a field, nothing heavy imported."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from alignment.config.loss_names import PAIR_LOSSES, DivergenceName, PairLossName, PairLossOptions, UnpairedLossName
+
+Precision = Literal["auto", "fp32", "bf16"]
+OnBadRow = Literal["error", "skip"]
+
+
+def check_least(config: object, **least: float) -> None:
+    """Raises ValueError naming the first field of a configuration that is smaller than allowed."""
+    for name, lowest in least.items():
+        value = getattr(config, name)
+        if not value >= lowest:
+            raise ValueError(f"{name} is {value}, allowed is {lowest:g} or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyConfig:
+    """What every training of a policy is told of its model, its optimizer and its run.
+
+    Attributes:
+        model: the policy to begin with: a folder or a hub id.
+        out: the run directory; the model ends up in it, as plain transformers loads it.
+        resume: continue the run in `out` from its last checkpoint.
+        lora: train low-rank adapters and leave the weights as they are; they are merged when the model is saved.
+        lora_rank: rank of the adapters.
+        lora_layers: adapt only this many top layers; 0 adapts all.
+        load_in_4bit: QLoRA, where bitsandbytes is installed; the adapters alone are saved.
+        token_budget: tokens per micro-batch; steps do not depend on it.
+        learning_rate: peak; 0 chooses one for the training, by the size of the model and how it is trained.
+        epochs: passes over the data.
+        max_steps: stop after this many steps; 0 goes through all epochs.
+        warmup_share: share of steps in which the learning rate rises; it then falls to 0 as a cosine.
+        weight_decay: of matrices, not of norms and biases.
+        max_grad_norm: gradient norm is clipped to this.
+        eval_share: share of prompts held out when none are given.
+        entropy_every: steps between measurements of the entropy; 0 leaves them out.
+        precision: of matrix products; auto takes bf16 where the hardware multiplies it natively.
+        gradient_checkpointing: recompute activations in backward: less memory, more time.
+        checkpoint_every: steps between checkpoints; 0 writes one at each evaluation.
+        track: also send metrics to TensorBoard or Weights & Biases.
+        push_to_hub: hub repository to upload the model to when it is done.
+        on_bad_row: stop at a bad row, or leave it out and list it in the run.
+        seed: of everything random.
+    """
+
+    model: str
+    out: str
+    resume: bool = False
+    lora: bool = False
+    lora_rank: int = 16
+    lora_layers: int = 0
+    load_in_4bit: bool = False
+    token_budget: int = 4096
+    learning_rate: float = 0.0
+    epochs: int = 1
+    max_steps: int = 0
+    warmup_share: float = 0.05
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    eval_share: float = 0.1
+    entropy_every: int = 10
+    precision: Precision = "auto"
+    gradient_checkpointing: bool = False
+    checkpoint_every: int = 0
+    track: Literal["none", "tensorboard", "wandb"] = "none"
+    push_to_hub: str = ""
+    on_bad_row: OnBadRow = "error"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_least(self, token_budget=1, epochs=1, lora_rank=1, lora_layers=0, max_steps=0)
+        check_least(self, learning_rate=0, weight_decay=0, checkpoint_every=0, entropy_every=0, warmup_share=0, seed=0)
+        if self.max_grad_norm <= 0:
+            raise ValueError(f"max_grad_norm is {self.max_grad_norm}, allowed is more than 0")
+        if not 0 < self.eval_share < 1:
+            raise ValueError(f"eval_share is {self.eval_share}, allowed is between 0 and 1")
+        if self.load_in_4bit and not self.lora:
+            raise ValueError("load_in_4bit trains adapters on frozen weights: give lora too")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig(PolicyConfig):
+    """What every training of a policy on data is told.
+
+    Attributes:
+        model: `tiny` or `small` (made here, from random weights), a folder or a hub id.
+        data: training rows: a file, a saved `datasets` folder or a hub id; or give `project`.
+        project: a project of the app; its released rows are exported into the run directory first.
+        db: database URL of that project; default as in the app.
+        eval_data: held-out rows; without it `eval_share` of the prompts is held out.
+        batch_size: rows per optimizer step.
+        max_length: tokens kept of a conversation: a prompt is cut at its start, a completion at its end.
+        eval_every: steps between held-out evaluations; 0 chooses ten per run.
+        keep: weights to save: the last ones, or those with the lowest held-out loss.
+        entropy_every: steps between measurements of entropy and token accuracy; 0 leaves them to evaluations.
+        sample_every: evaluations between sample completions of held-out prompts (samples.jsonl), the last one always;
+            0 writes none.
+        allow_leakage: accept prompts that stand in both training and evaluation data.
+    """
+
+    data: str = ""
+    project: str = ""
+    db: str = ""
+    eval_data: str = ""
+    batch_size: int = 32
+    max_length: int = 1024
+    eval_every: int = 0
+    keep: Literal["last", "best"] = "last"
+    sample_every: int = 5
+    allow_leakage: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if bool(self.data) == bool(self.project):
+            raise ValueError("give either data or project")
+        check_least(self, batch_size=1, max_length=8, eval_every=0, sample_every=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SftConfig(TrainingConfig):
+    """Supervised fine-tuning: the next token of demonstrations.
+
+    Attributes:
+        train_on: the last turn of the assistant, or all of them; prompts are never trained on.
+    """
+
+    train_on: Literal["last", "all"] = "last"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreferenceConfig(TrainingConfig):
+    """What is common to trainings that hold the policy to a reference.
+
+    Attributes:
+        reference: log-probabilities of the reference: precomputed once before the first step, or live in every step
+            (from a frozen copy, with lora from the same weights without adapters).
+        reference_cache: folder to keep precomputed ones in, for other runs with the same model and rows; default in
+            the run.
+    """
+
+    reference: Literal["precomputed", "live"] = "precomputed"
+    reference_cache: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KtoConfig(PreferenceConfig):
+    """Learning from single completions that are desirable or not.
+
+    Attributes:
+        loss: kto, or apo_zero_unpaired, which takes the KL to be 0.
+        beta: multiplies the log-ratio of policy to reference: small lets the policy move far from the reference, large
+            holds it close.
+        desirable_weight: weight of the loss of desirable completions.
+        undesirable_weight: weight of the loss of undesirable ones.
+    """
+
+    loss: UnpairedLossName = "kto"
+    beta: float = 0.1
+    desirable_weight: float = 1.0
+    undesirable_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.beta < float("inf"):
+            raise ValueError(f"beta is {self.beta}, allowed is more than 0")
+        check_least(self, desirable_weight=0, undesirable_weight=0, batch_size=2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DpoConfig(PreferenceConfig):
+    """Learning from pairs, directly.
+
+    Attributes:
+        loss: how a pair is counted; sigmoid is DPO itself, cdpo and robust take flipped labels, simpo, orpo and cpo
+            need no reference.
+        beta: multiplies the log-ratio margin: small lets the policy move far from the reference, large holds it close;
+            none takes the loss's own, 0.1 for most.
+        label_smoothing: share of labels taken to be flipped, 0 up to 0.5; none takes the loss's own.
+        target_margin: simpo's gamma, by how much chosen is asked to lead; none takes the paper's.
+        discopop_tau: temperature of discopop's blend.
+        f_divergence: by which the policy is held to the reference.
+        f_divergence_alpha: of alpha_divergence.
+        sft_weight: weight of the negative log-likelihood per token of chosen completions, added to the loss.
+        use_margin: ask chosen to lead by the row's margin, in reward units.
+    """
+
+    loss: PairLossName = "sigmoid"
+    beta: float | None = None
+    label_smoothing: float | None = None
+    target_margin: float | None = None
+    discopop_tau: float = 0.05
+    f_divergence: DivergenceName = "reverse_kl"
+    f_divergence_alpha: float = 0.5
+    sft_weight: float = 0.0
+    use_margin: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_least(self, sft_weight=0)
+        if self.use_margin and not PAIR_LOSSES[self.loss].margin:
+            readers = ", ".join(name for name, traits in PAIR_LOSSES.items() if traits.margin)
+            raise ValueError(f"use_margin is for the losses {readers}, not for {self.loss}")
+        assert self.options
+
+    @property
+    def options(self) -> PairLossOptions:
+        """The loss with its numbers.
+
+        Raises:
+            ValueError: for a number out of range, or one that the loss does not read.
+        """
+        return PairLossOptions(
+            loss=self.loss,
+            beta=self.beta,
+            label_smoothing=self.label_smoothing,
+            target_margin=self.target_margin,
+            discopop_tau=self.discopop_tau,
+            divergence=self.f_divergence,
+            divergence_alpha=self.f_divergence_alpha,
+        )

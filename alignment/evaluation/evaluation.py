@@ -1,0 +1,302 @@
+"""A trained policy beside its base: both answer held-out prompts, and what their answers are worth and how far apart.
+
+evaluation.json     all figures
+report.html         the same for people, in one file (`alignment.evaluation.report`)
+completions.jsonl   prompts with both policies' completions and rewards, as `annotate-app import` takes them
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from alignment.config.sampling import EvaluatePolicyConfig
+from alignment.generation.completion_sampler import Completion, Sampler, Told
+from alignment.generation.sample_to_file import Prompts
+from alignment.watch.text_metrics import Kl, WinRate, distinct_n, estimate_kl, repetition, win_rate
+from rewardkit.data.export_formats import normal_prompt, turns
+from rewardkit.data.prompts import Prompt, read_trained_prompts
+from rewardkit.data.writing import write_rows
+from rewardkit.evaluation.evaluation_text import finite
+from rewardkit.evaluation.scored_preferences import score_completions
+from rewardkit.reward.reward import Reward
+from rewardkit.run.directory import write_text
+from rewardkit.stats.metrics import Interval, difference_interval, mean_interval
+
+if TYPE_CHECKING:
+    from rewardkit.reward.reward import RewardFn
+
+ESTIMATORS = ("k1", "k3")
+NUM_SHOWN = 12  # prompts whose completions stand in the report
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyFigures:
+    """What one policy's completions are like; intervals are over prompts.
+
+    Attributes:
+        reward: mean over completions of the mean over members; None without a reward model.
+        reward_std: mean over completions of the members' standard deviation (ddof = 1).
+        length: tokens of a completion.
+        cut: share of completions that did not end by themselves.
+        distinct_1, distinct_2: different words and pairs of words by all.
+        repetition: mean share of repeated 4-grams of words.
+    """
+
+    name: str
+    reward: Interval | None
+    reward_std: float | None
+    length: Interval
+    cut: Interval
+    distinct_1: float
+    distinct_2: float
+    repetition: Interval
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answered:
+    """What both policies wrote to one prompt, for people to read; rewards are None without a reward model."""
+
+    prompt: Prompt
+    base: str
+    trained: str
+    base_reward: float | None
+    trained_reward: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyEvaluation:
+    """All figures.
+
+    Attributes:
+        about: by name, how it was made.
+        notes: what a reader has to know before believing a figure.
+        reward_gain: trained minus base, of the same prompts.
+        win_rate: of trained against base by the reward model.
+        member_win_rates: the same by each member alone, where there are several.
+        kl: of trained to base by estimator; empty where their tokens differ.
+    """
+
+    base: PolicyFigures
+    trained: PolicyFigures
+    num_prompts: int
+    num_samples: int
+    about: Mapping[str, str]
+    notes: list[str] = field(default_factory=list)
+    reward_gain: Interval | None = None
+    win_rate: WinRate | None = None
+    member_win_rates: list[float] = field(default_factory=list)
+    kl: list[Kl] = field(default_factory=list)
+    shown: list[Answered] = field(default_factory=list)
+
+    def values(self) -> dict[str, Any]:
+        """Plain values for JSON; what is not known is None. The completions are in their own file."""
+        values = asdict(self)
+        del values["shown"]
+        if self.win_rate:
+            values["win_rate"] |= {"tie_share": self.win_rate.tie_share}
+        return finite(values)
+
+
+def evaluate_policies(
+    config: EvaluatePolicyConfig,
+    given: Prompts,
+    samplers: Sequence[Sampler],
+    reward_fn: RewardFn | None,
+    *,
+    told: Told,
+    out_dir: Path,
+) -> PolicyEvaluation:
+    """Lets both answer, scores the answers, computes the figures, and writes completions.jsonl.
+
+    Args:
+        samplers: the base, then the trained policy.
+        told: called with the completions drawn and all there are.
+    """
+    prompts = given.prompts
+    total = 2 * config.n * len(prompts)
+    drawn = [
+        sampler.draw(
+            prompts,
+            config,
+            n=config.n,
+            told=lambda done, _of, before=place: told((before * len(prompts) + done) * config.n, total),
+        )
+        for place, sampler in enumerate(samplers)
+    ]
+    base, trained = ([one for group in groups for one in group] for groups in drawn)
+    numbers = np.repeat(np.arange(len(prompts)), config.n)
+    rewards = _rewards(reward_fn, [prompts[number] for number in numbers], base, trained)
+    notes = [f"{len(given.bad):,} bad rows left out."] if given.bad else []
+    notes += seen_in_training(config.model, prompts)
+    base_figures, trained_figures = (
+        _figures(sampler.name, group, numbers, reward, config.seed)
+        for sampler, group, reward in zip(samplers, (base, trained), rewards or (None, None), strict=True)
+    )
+    kl = _kl(config, samplers, trained, numbers, notes)
+    _write_completions(out_dir / "completions.jsonl", prompts, numbers, samplers, (base, trained), rewards)
+    same = np.array([one.text == other.text for one, other in zip(trained, base, strict=True)])
+    by_reward: dict[str, Any] = {}
+    if rewards:
+        by_reward["reward_gain"] = difference_interval(rewards[1].mean, rewards[0].mean, numbers, seed=config.seed)
+        by_reward["win_rate"] = win_rate(rewards[1].mean, rewards[0].mean, numbers, same=same, seed=config.seed)
+        if len(rewards[0].members) > 1:
+            by_reward["member_win_rates"] = [
+                win_rate(one, other, numbers, same=same).rate.value
+                for one, other in zip(rewards[1].members, rewards[0].members, strict=True)
+            ]
+    return PolicyEvaluation(
+        base=base_figures,
+        trained=trained_figures,
+        num_prompts=len(prompts),
+        num_samples=config.n,
+        about=_about(config),
+        notes=notes,
+        kl=kl,
+        shown=_shown(prompts, base, trained, rewards, config.n),
+        **by_reward,
+    )
+
+
+def seen_in_training(model: str, prompts: Sequence[Prompt]) -> list[str]:
+    """What a reader has to know of prompts that the policy may have been trained on."""
+    try:
+        trained = read_trained_prompts(model)
+    except (ValueError, FileNotFoundError, ImportError) as error:
+        return [f"Whether prompts were trained on is not known: {error}."]
+    if trained is None:
+        return ["Whether prompts were trained on is not known: the policy's folder records no training."]
+    known = {normal_prompt(prompt) for prompt in trained}
+    if not (shared := sum(normal_prompt(prompt) in known for prompt in prompts)):
+        return []
+    return [f"{shared:,} of {len(prompts):,} prompts stand in the data that the policy was trained from: not held out."]
+
+
+def write_evaluation(evaluation: PolicyEvaluation, out_dir: Path) -> None:
+    """Writes evaluation.json and report.html."""
+    from alignment.evaluation.report import html_report
+
+    write_text(out_dir / "evaluation.json", json.dumps(evaluation.values(), ensure_ascii=False, indent=1))
+    write_text(out_dir / "report.html", html_report(evaluation))
+
+
+def _rewards(
+    reward_fn: RewardFn | None, prompts: Sequence[Prompt], base: Sequence[Completion], trained: Sequence[Completion]
+) -> tuple[Reward, Reward] | None:
+    """Of base and trained completions; one text of a prompt is scored once."""
+    if reward_fn is None:
+        return None
+    asked = [(prompt, one.text) for group in (base, trained) for prompt, one in zip(prompts, group, strict=True)]
+    places = {each: place for place, each in enumerate(dict.fromkeys(asked))}
+    members = score_completions(list(places), reward_fn)[:, [places[each] for each in asked]]
+    return Reward(members=members[:, : len(base)]), Reward(members=members[:, len(base) :])
+
+
+def _figures(
+    name: str, completions: Sequence[Completion], numbers: np.ndarray, reward: Reward | None, seed: int
+) -> PolicyFigures:
+    texts = [one.text for one in completions]
+    zeros = np.zeros(len(texts))
+
+    def mean(values: Sequence[float] | np.ndarray) -> Interval:
+        return difference_interval(np.asarray(values, dtype=float), zeros, numbers, seed=seed)
+
+    cut = np.array([not one.sampled.finished for one in completions], dtype=float)
+    return PolicyFigures(
+        name=name,
+        reward=mean(reward.mean) if reward else None,
+        reward_std=float(reward.std.mean()) if reward else None,
+        length=mean([len(one.sampled.completion) for one in completions]),
+        cut=mean_interval(cut, numbers, seed=seed),
+        distinct_1=distinct_n(texts, 1),
+        distinct_2=distinct_n(texts, 2),
+        repetition=mean([repetition(text) for text in texts]),
+    )
+
+
+def _kl(
+    config: EvaluatePolicyConfig,
+    samplers: Sequence[Sampler],
+    completions: Sequence[Completion],
+    numbers: np.ndarray,
+    notes: list[str],
+) -> list[Kl]:
+    base, trained = samplers
+    if base.tokenizer.get_vocab() != trained.tokenizer.get_vocab():
+        notes.append("No KL: base and trained policy have different tokens.")
+        return []
+    if config.temperature == 0:
+        notes.append("No KL: at temperature 0 completions are no samples of the policy; choose a temperature above 0.")
+        return []
+    if config.top_p < 1:
+        notes.append(f"The KL is too high or too low: it is that of samples with top_p {config.top_p:g}, not of all.")
+    reference = base.logps([one.sampled for one in completions], temperature=config.temperature)
+    policy = [np.array(one.sampled.logps) for one in completions]
+    return [estimate_kl(policy, reference, numbers, estimator=estimator, seed=config.seed) for estimator in ESTIMATORS]
+
+
+def _write_completions(
+    path: Path,
+    prompts: Sequence[Prompt],
+    numbers: np.ndarray,
+    samplers: Sequence[Sampler],
+    completions: tuple[Sequence[Completion], Sequence[Completion]],
+    rewards: tuple[Reward, Reward] | None,
+) -> None:
+    def response(place: int, side: int) -> dict[str, Any]:
+        one = completions[side][place]
+        row = {"model": samplers[side].name, "text": one.text, **one.columns}
+        if rewards:
+            # Not called a reward or score, which an import would read as a label that is there already.
+            row |= {
+                "model_reward": float(rewards[side].mean[place]),
+                "model_reward_std": float(rewards[side].std[place]),
+            }
+        return row
+
+    write_rows(
+        path,
+        (
+            {"prompt": turns(prompts[number]), "responses": [response(place, side) for side in (0, 1)]}
+            for place, number in enumerate(numbers)
+        ),
+    )
+
+
+def _shown(
+    prompts: Sequence[Prompt],
+    base: Sequence[Completion],
+    trained: Sequence[Completion],
+    rewards: tuple[Reward, Reward] | None,
+    n: int,
+) -> list[Answered]:
+    """The first completions of prompts spread over all."""
+    places = np.unique(np.linspace(0, len(prompts) - 1, min(NUM_SHOWN, len(prompts))).round().astype(int))
+    return [
+        Answered(
+            prompt=prompts[place],
+            base=base[place * n].text,
+            trained=trained[place * n].text,
+            base_reward=float(rewards[0].mean[place * n]) if rewards else None,
+            trained_reward=float(rewards[1].mean[place * n]) if rewards else None,
+        )
+        for place in places
+    ]
+
+
+def _about(config: EvaluatePolicyConfig) -> dict[str, str]:
+    return {
+        "trained policy": config.model,
+        "base and reference": config.base,
+        "prompts": config.prompts,
+        "reward model": config.reward or "none",
+        "temperature, top_p": f"{config.temperature:g}, {config.top_p:g}",
+        "longest completion": f"{config.max_new_tokens} tokens",
+        "completions a prompt": str(config.n),
+        "seed": str(config.seed),
+    }

@@ -1,0 +1,143 @@
+"""The evaluation of a policy in words, as lines for a terminal, and as one HTML file. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from html import escape
+
+from alignment.evaluation.evaluation import Answered, PolicyEvaluation, PolicyFigures
+from alignment.watch.text_metrics import WinRate
+from rewardkit.data.export_formats import SPEAKER
+from rewardkit.report.charts import interval_chart
+from rewardkit.report.page import definitions, page, table
+from rewardkit.report.wording import interval_text, number_text, percent
+from rewardkit.stats.metrics import Interval
+
+LONG_CUT = 0.2  # share of cut completions from which on they deserve a sentence
+LENGTH_RATIO = 1.2
+
+
+def sentences(evaluation: PolicyEvaluation) -> Iterator[str]:
+    """What the figures say, in words; where an interval includes chance, that nothing is shown."""
+    base, trained = evaluation.base, evaluation.trained
+    if (wins := evaluation.win_rate) and (gain := evaluation.reward_gain):
+        said = "better" if wins.rate.low > 0.5 else "worse" if wins.rate.high < 0.5 else "not shown to be better"
+        yield (
+            f"By the reward model {trained.name} is {said}: it wins {interval_text(wins.rate)} of {wins.num_pairs:,} "
+            f"pairs, ties ({percent(wins.tie_share)}) counted half."
+        )
+        yield f"Its reward is {_signed(gain)} above that of {base.name}."
+    if members := evaluation.member_win_rates:
+        yield f"Members of the reward model, one by one, say {percent(min(members))} to {percent(max(members))}."
+    for kl in evaluation.kl:
+        yield (
+            f"KL to {base.name} ({kl.estimator}): {number_text(kl.per_sequence)} nats a completion, "
+            f"{number_text(kl.per_token, 4)} a token."
+        )
+    if trained.length.low > LENGTH_RATIO * base.length.value and evaluation.win_rate:
+        yield "Its completions are longer: check that the reward does not pay for length."
+    if trained.cut.value > LONG_CUT:
+        yield f"{percent(trained.cut.value)} of its completions were cut: allow more tokens before judging them."
+    if trained.distinct_2 < 0.5 * base.distinct_2:
+        yield "It repeats itself: completions have less than half of the base's variety of word pairs."
+
+
+def screen_lines(evaluation: PolicyEvaluation) -> Iterator[str]:
+    """The table for a terminal."""
+    base, trained = evaluation.base, evaluation.trained
+    yield f"{trained.name} beside {base.name}, {evaluation.num_prompts:,} prompts x {evaluation.num_samples}"
+    for note in evaluation.notes:
+        yield f"NOTE: {note}"
+    yield ""
+    yield f"  {'':<26} {_short(base.name):>24} {_short(trained.name):>24}"
+    for name, of_base, of_trained in _figures(base, trained):
+        yield f"  {name:<26} {of_base:>24} {of_trained:>24}"
+    yield ""
+    yield from sentences(evaluation)
+
+
+def html_report(evaluation: PolicyEvaluation) -> str:
+    """The whole page."""
+    base, trained = evaluation.base, evaluation.trained
+    title = f"{trained.name} beside {base.name}"
+    parts = [f"<h1>{escape(title)}</h1>"]
+    parts += [f'<p class="note">{escape(note)}</p>' for note in evaluation.notes]
+    if wins := evaluation.win_rate:
+        parts.append(f'<p class="headline">{percent(wins.rate.value)}</p>')
+        parts.append('<p class="quiet">of pairs of completions, the reward model prefers the trained policy’s</p>')
+    parts.append(f'<ul class="says">{"".join(f"<li>{escape(each)}</li>" for each in sentences(evaluation))}</ul>')
+    if wins:
+        parts += _wins(evaluation, wins)
+    parts.append("<h2>What they write</h2>")
+    parts.append(table(["", base.name, trained.name], [list(row) for row in _figures(base, trained)]))
+    if evaluation.kl:
+        parts += _kl(evaluation)
+    parts += _completions(evaluation)
+    parts.append(f"<h2>How this was made</h2>{definitions(evaluation.about)}")
+    parts.append(
+        '<p class="quiet">Intervals: percentile bootstrap over prompts, 95 percent. Distinct-n: different n-grams of '
+        "words by all. Repetition: share of a completion’s 4-grams of words that stood in it before. Both policies "
+        "answer the same prompts by chance of their own.</p>"
+    )
+    return page(title, parts)
+
+
+def _figures(base: PolicyFigures, trained: PolicyFigures) -> Iterator[tuple[str, str, str]]:
+    if base.reward and trained.reward:
+        yield "reward", number_text(base.reward), number_text(trained.reward)
+        yield "std over members", f"{base.reward_std:.2f}", f"{trained.reward_std:.2f}"
+    yield "tokens", number_text(base.length, 1), number_text(trained.length, 1)
+    yield "cut", interval_text(base.cut), interval_text(trained.cut)
+    yield "distinct-1", f"{base.distinct_1:.3f}", f"{trained.distinct_1:.3f}"
+    yield "distinct-2", f"{base.distinct_2:.3f}", f"{trained.distinct_2:.3f}"
+    yield "repetition", number_text(base.repetition, 3), number_text(trained.repetition, 3)
+
+
+def _wins(evaluation: PolicyEvaluation, wins: WinRate) -> Iterable[str]:
+    yield "<h2>Who wins</h2>"
+    yield "<p>By the reward model; ties count half. The line is a 95 percent interval, the dashed line a coin.</p>"
+    yield interval_chart("Win rate by the reward model", [(evaluation.trained.name, wins.rate)], 0.5)
+    rows = [["wins", f"{wins.wins:,}"], ["ties", f"{wins.ties:,}"], ["losses", f"{wins.losses:,}"]]
+    rows += [
+        [f"win rate by member {number}", percent(each)] for number, each in enumerate(evaluation.member_win_rates, 1)
+    ]
+    yield table(["", ""], rows)
+
+
+def _kl(evaluation: PolicyEvaluation) -> Iterable[str]:
+    yield "<h2>How far it moved</h2>"
+    yield (
+        f"<p>KL of the trained policy to {escape(evaluation.base.name)}, estimated on its own completions at the "
+        "sampling temperature. k1 is the mean log-ratio, k3 adds what makes every term positive; both are unbiased, "
+        "and far apart where there are too few completions.</p>"
+    )
+    rows = [[kl.estimator, number_text(kl.per_sequence), number_text(kl.per_token, 4)] for kl in evaluation.kl]
+    yield table(["estimator", "nats a completion", "nats a token"], rows)
+
+
+def _completions(evaluation: PolicyEvaluation) -> Iterable[str]:
+    yield "<h2>What it looks like</h2>"
+    for each in evaluation.shown:
+        yield f"<h3>{escape(_prompt(each))}</h3>"
+        sides = (
+            (evaluation.base.name, each.base, each.base_reward),
+            (evaluation.trained.name, each.trained, each.trained_reward),
+        )
+        for name, text, reward in sides:
+            worth = "" if reward is None else f" · {reward:.2f}"
+            yield f'<p><span class="quiet">{escape(name)}{worth}</span><br>{escape(text) or "(nothing)"}</p>'
+
+
+def _prompt(answered: Answered) -> str:
+    turns = answered.prompt
+    if len(turns) == 1:
+        return turns[0].content
+    return " · ".join(f"{SPEAKER[each.role]}: {each.content}" for each in turns)
+
+
+def _signed(figure: Interval) -> str:
+    return f"{figure.value:+.2f} ({figure.low:+.2f} to {figure.high:+.2f})"
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 24 else f"{name[:23]}…"

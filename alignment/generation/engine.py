@@ -1,0 +1,107 @@
+"""Which loop decodes: the one for Llama-shaped models where it gives the model's own logits, else transformers'."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+from torch import Tensor
+
+from alignment.config.training import Precision
+from alignment.generation.llama_decoding import LlamaDecoding
+from alignment.generation.llama_weights import LlamaWeights, read_weights
+from alignment.generation.plain_decoding import PlainDecoding
+from rewardkit.distributed.optimization import wants_bf16
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+logger = logging.getLogger(__name__)
+
+# How far logits may be from the model's own, as a share of their spread: what rounding does, several times over.
+TOLERANCE = {torch.float64: 1e-3, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.02}
+
+
+class Decoding(Protocol):
+    """A batch of prompts, each with a number of samples; rows are the samples, those of a prompt beside each other.
+
+    Attributes:
+        ended_share: rows that have ended should be taken out once they are this share of all, as that costs.
+    """
+
+    ended_share: float
+
+    def start(self) -> Tensor:
+        """(rows, V) logits of the first new token."""
+        ...
+
+    def step(self, drawn: Tensor) -> Tensor:
+        """(rows, V) logits after one more token per row, (rows,) int64."""
+        ...
+
+    def keep(self, places: Tensor) -> None:
+        """Only these rows, (kept,) int64 ascending, go on."""
+        ...
+
+
+Engine = Callable[[Sequence[Sequence[int]], int, int], Decoding]
+"""Begins a batch, given its prompts, the samples of each, and the most new tokens."""
+
+
+def engine_of(policy: PreTrainedModel, precision: Precision) -> Engine:
+    """The fastest loop that decodes a policy as it is now; it holds copies of its weights.
+
+    Args:
+        policy: a causal LM of transformers, or one wrapped by PEFT, in evaluation mode.
+        precision: of matrix products; fp32 means the number format that the policy has.
+    """
+    base = base_of(policy)
+    bf16 = wants_bf16(precision, base.device)
+    try:
+        if any(config.is_prompt_learning for config in getattr(policy, "peft_config", {}).values()):
+            raise ValueError("its adapter puts tokens before the prompt")
+        weights = read_weights(base, torch.bfloat16 if bf16 else base.dtype)
+        _check_logits(base, weights)
+    except (ValueError, TypeError, LookupError, AttributeError, RuntimeError) as reason:
+        said = str(reason).partition("\n")[0]
+        _tell(f"{type(base).__name__} decodes by transformers, which is slower: {said}")
+        return lambda prompts, num_samples, max_new_tokens: PlainDecoding(
+            policy, base, prompts, num_samples, max_new_tokens, "bf16" if bf16 else "fp32"
+        )
+    return lambda prompts, num_samples, max_new_tokens: LlamaDecoding(weights, prompts, num_samples, max_new_tokens)
+
+
+def base_of(policy: PreTrainedModel) -> PreTrainedModel:
+    """The model that a PEFT wrapper holds, or the policy itself."""
+    return policy.get_base_model() if hasattr(policy, "get_base_model") else policy  # pyright: ignore
+
+
+@cache
+def _tell(message: str) -> None:
+    """Says something once, as every rollout would say it again."""
+    logger.info(message)
+
+
+def _check_logits(base: PreTrainedModel, weights: LlamaWeights) -> None:
+    """Decodes two small prompts with two samples each and compares with the model's own whole forward passes.
+
+    Raises:
+        ValueError: if the logits are others.
+    """
+    num_tokens = len(weights.embedding)
+    prompts = [[(7 * place + 3) % num_tokens for place in range(length)] for length in (6, 2)]
+    new = [[(5 * row + 11 * step + 1) % num_tokens for step in range(2)] for row in range(4)]
+    decoding = LlamaDecoding(weights, prompts, 2, 2)
+    drawn = torch.tensor(new, device=weights.device).unbind(1)
+    found = torch.stack([decoding.start(), *(decoding.step(tokens) for tokens in drawn)], 1)
+    for number, prompt in enumerate(prompts):
+        rows = slice(2 * number, 2 * number + 2)
+        whole = torch.tensor([[*prompt, *tokens] for tokens in new[rows]], device=weights.device)
+        expected = base(input_ids=whole, use_cache=False).logits[:, len(prompt) - 1 :].float()
+        difference = (found[rows].float() - expected).norm() / (expected - expected.mean(-1, keepdim=True)).norm()
+        # Not above, said as not below: NaN is refused too.
+        if not difference <= TOLERANCE[weights.dtype]:
+            raise ValueError("its logits are not those of a Llama")

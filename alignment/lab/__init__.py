@@ -1,0 +1,1 @@
+"""Experiments in a world of known gold reward."""

@@ -1,0 +1,181 @@
+"""The same data through several ways of aligning a policy, in a world where gold is known, over several seeds.
+
+Each seed is a world of its own: demonstrations for SFT, votes of simulated annotators on pairs, an ensemble trained on
+the votes. DPO learns from the votes, best-of-n, PPO and GRPO from the ensemble. Gold is only looked at afterwards.
+
+compare.json    all figures
+report.html     the same for people, with a chart
+seed-0/         the runs: world/, sft/, reward/, dpo/, ppo/, grpo/
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from alignment.best_of_n.value import expected_best, kl_bound
+from alignment.config.lab import CompareConfig, Method
+from alignment.lab.compare_report import report_page
+from alignment.lab.gold_evaluation import Worth, draw_replies, load_proxy, load_sampler
+from alignment.lab.steps import COMPLETIONS, GROUP, Spent, Step, reward_step, run_step, sft_step
+from alignment.simulated_world import MAX_NEW_TOKENS, WorldFiles, write_world
+from rewardkit.data.prompts import read_prompts
+from rewardkit.evaluation.evaluation_text import finite
+from rewardkit.reward.reward import Reward, conservative
+from rewardkit.run.directory import write_text
+from rewardkit.stats.metrics import Interval, difference_interval
+
+NUM_SAMPLES = 2  # replies of each policy to a held-out message
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One method on one seed, on held-out messages.
+
+    Attributes:
+        gold: mean gold reward of its replies.
+        gain: gold above that of SFT, paired by message; None for SFT itself.
+        proxy: mean reward by the ensemble's mean, in standard deviations of held-out chosen replies, which have mean 0.
+        kl: nats a reply to the SFT policy; of best-of-n a bound.
+        words: of a reply.
+        seconds: training, wall clock, of the steps that only this method takes; SFT and the reward model are apart.
+        peak_mb: largest resident memory of these.
+        num_tokens: they trained on or drew.
+    """
+
+    seed: int
+    method: Method
+    gold: Interval
+    gain: Interval | None
+    proxy: float
+    kl: float
+    words: float
+    seconds: float
+    peak_mb: float
+    num_tokens: int
+
+
+def compare(config: CompareConfig, told: Callable[[str], None]) -> list[Row]:
+    """All methods on all seeds."""
+    rows: list[Row] = []
+    for number, seed in enumerate(config.numbers, start=1):
+        rows += compare_seed(
+            config, seed, lambda said, number=number: told(f"world {number} of {config.seeds}: {said}")
+        )
+    return rows
+
+
+def compare_seed(config: CompareConfig, seed: int, told: Callable[[str], None]) -> list[Row]:
+    """All methods in one world."""
+    folder = Path(config.out) / f"seed-{seed}"
+    files = write_world(folder / "world", seed=seed, num_train=config.num_prompts, noise=config.noise)
+    spent = {
+        step.out.name: run_step(step, told)
+        for step in steps_of(config, seed, folder, files)
+        if step.out.name in ("sft", "reward") or step.out.name in config.chosen
+    }
+    told("held-out messages are answered")
+    prompts = read_prompts(files.held_out).rows
+    reward_fn = load_proxy(str(folder / "reward"))
+    reference = load_sampler(str(folder / "sft"))
+    num_drawn = max(NUM_SAMPLES, config.n) if "best_of_n" in config.chosen else NUM_SAMPLES
+    base = draw_replies(reference, prompts, n=num_drawn, seed=seed).worth(None, reward_fn)
+    rows = [row_of("sft", seed, base, base, spent["sft"])]
+    if "best_of_n" in config.chosen:
+        rows.append(best_of_n_row(config, seed, base, rows[0]))
+    for method in config.chosen:
+        if method in ("dpo", "ppo", "grpo"):
+            policy = load_sampler(str(folder / method))
+            worth = draw_replies(policy, prompts, n=NUM_SAMPLES, seed=seed).worth(reference, reward_fn)
+            rows.append(row_of(method, seed, worth, base, spent[method]))
+    return rows
+
+
+def steps_of(config: CompareConfig, seed: int, folder: Path, files: WorldFiles) -> list[Step]:
+    """The trainings of a world, in order."""
+    sft, reward = str(folder / "sft"), str(folder / "reward")
+    common = [f"--seed={seed}"]
+    online = [
+        *(f"--model={sft}", f"--prompts={files.prompts}", f"--eval-prompts={files.held_out}", f"--reward={reward}"),
+        *(f"--max-steps={config.steps}", f"--max-new-tokens={MAX_NEW_TOKENS}", f"--beta={config.kl_weight}"),
+        *(f"--penalty={config.penalty}", *common),
+    ]
+    return [
+        sft_step(seed, folder, files),
+        reward_step(seed, folder, files.preferences, ensemble=config.ensemble, out=folder / "reward"),
+        Step(
+            name="DPO on votes",
+            words=[
+                *("alignment", "dpo", f"--model={sft}", f"--data={files.preferences}", f"--beta={config.beta}"),
+                *("--batch-size=16", "--sample-every=0", *common),
+            ],
+            out=folder / "dpo",
+        ),
+        Step(
+            name="PPO",
+            words=["alignment", "ppo", *online, f"--prompts-per-step={COMPLETIONS}", "--temperature=1"],
+            out=folder / "ppo",
+        ),
+        Step(
+            name="GRPO",
+            words=[
+                *("alignment", "grpo", *online, f"--prompts-per-step={COMPLETIONS // GROUP}"),
+                f"--completions-per-prompt={GROUP}",
+            ],
+            out=folder / "grpo",
+        ),
+    ]
+
+
+def row_of(method: Method, seed: int, worth: Worth, base: Worth, spent: Spent) -> Row:
+    """Figures of a policy beside SFT's."""
+    count = len(worth.gold)
+    first = base.gold[:, :NUM_SAMPLES]
+    numbers = np.repeat(np.arange(count), NUM_SAMPLES)
+    own = worth.gold[:, :NUM_SAMPLES].ravel()
+    gain = None if method == "sft" else difference_interval(own, first.ravel(), numbers)
+    return Row(
+        seed=seed,
+        method=method,
+        gold=difference_interval(own, np.zeros(len(own)), numbers),
+        gain=gain,
+        proxy=float(worth.proxy_mean[:, :NUM_SAMPLES].mean()),
+        kl=float(worth.kl[:, :NUM_SAMPLES].mean()),
+        words=float(worth.words[:, :NUM_SAMPLES].mean()),
+        **asdict(spent),
+    )
+
+
+def best_of_n_row(config: CompareConfig, seed: int, base: Worth, sft: Row) -> Row:
+    """The best of n of SFT's replies by the ensemble; it trains nothing, and draws n replies for one."""
+    assert base.proxy is not None
+    shape = base.gold.shape
+    chosen_by = conservative(Reward(members=base.proxy.reshape(len(base.proxy), -1)), config.penalty).reshape(shape)
+    draws = slice(0, config.n)
+    gold, proxy, words = (
+        expected_best(chosen_by[:, draws], values[:, draws])[:, -1]
+        for values in (base.gold, base.proxy_mean, base.words.astype(float))
+    )
+    numbers = np.arange(len(gold))
+    return Row(
+        seed=seed,
+        method="best_of_n",
+        gold=difference_interval(gold, np.zeros(len(gold)), numbers),
+        gain=difference_interval(gold, base.gold[:, :NUM_SAMPLES].mean(1), numbers),
+        proxy=float(proxy.mean()),
+        kl=kl_bound(config.n),
+        words=float(words.mean()),
+        seconds=0.0,
+        peak_mb=sft.peak_mb,
+        num_tokens=0,
+    )
+
+
+def write_comparison(rows: list[Row], out_dir: Path) -> None:
+    """Writes compare.json and report.html."""
+    write_text(out_dir / "compare.json", json.dumps([finite(asdict(row)) for row in rows], indent=1))
+    write_text(out_dir / "report.html", report_page(rows))

@@ -1,0 +1,1 @@
+"""One pure function a loss, on tensors alone."""

@@ -1,0 +1,180 @@
+"""Direct preference optimisation and its family: the policy learns from pairs, without a reward model.
+
+loss = -log sigma(beta d), d = log pi(y_c|x) / ref(y_c|x) - log pi(y_r|x) / ref(y_r|x)  (Rafailov et al. 2023, eq. 7,
+arXiv 2305.18290); the other losses are in `alignment.losses.pair`, each with its paper. Where we differ:
+1. Chosen and rejected share their prompt in one packed row; loss and gradient equal the padded form.
+2. A step is the weighted mean over the pairs of its whole batch: micro-batches and processes never change it.
+3. Labels may be soft: a pair with p_chosen p takes the loss as is with p and with the two exchanged with 1 - p.
+4. The reference is computed once, by the policy before its first step; `--reference live` computes it in every step.
+5. beta multiplies the log-ratio margin: a small beta lets the policy move far from the reference before a pair counts
+   as learned, a large one holds it close.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from alignment.config.loss_names import PAIR_LOSSES
+from alignment.config.training import DpoConfig
+from alignment.losses.by_name import PairLogps, pair_loss
+from alignment.losses.pair import PairLoss
+from alignment.losses.reference_free import sft_term
+from alignment.offline.run import LearningRates, Recipe, train_policy
+from alignment.policy.objective import Part, weighted
+from alignment.policy.policy_forward import Forward
+from alignment.policy.reference import LiveReference
+from alignment.policy.rows import PolicyRows, preference_rows
+from rewardkit.data.records import Preference
+from rewardkit.data.training_data import LoadedRows
+from rewardkit.network.logps import CompletionLogps
+from rewardkit.run.directory import Run
+from rewardkit.run.interruption import Interruption
+from rewardkit.run.progress import Progress
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+ROW, CHOSEN_SLOPE, REJECTED_SLOPE, LOSS, CHOSEN_REWARD, REJECTED_REWARD = range(6)
+
+
+class DpoObjective:
+    """A loss of pairs, given log-probabilities under policy and reference.
+
+    Losses that compare pairs with each other (`whole_batch`) are computed for the batch first, without gradient of the
+    policy; their slope by every log-probability is then what the micro-batches pass back.
+    """
+
+    names: tuple[str, ...] = (
+        "rewards/chosen",
+        "rewards/rejected",
+        "rewards/accuracies",
+        "logps/chosen",
+        "logps/rejected",
+    )
+
+    def __init__(self, config: DpoConfig, forward: Forward, reference: LiveReference | None) -> None:
+        self.config, self.forward, self.reference = config, forward, reference
+        self.options, self.traits = config.options, PAIR_LOSSES[config.loss]
+
+    def total(self, rows: PolicyRows, batch: Sequence[int]) -> float:
+        """Weights of the batch's pairs."""
+        return max(float(rows.weight[list(batch)].sum()), 1e-12)
+
+    def prepare(self, rows: PolicyRows, batch: Sequence[int]) -> Tensor | None:
+        """(B, 6) float64 of a loss of whole batches: row, slopes, loss and rewards; None for other losses."""
+        if not self.traits.whole_batch:
+            return None
+        indices = list(batch)
+        pairs = [rows.rows[index] for index in indices]
+        lengths = torch.tensor([[len(branch) for branch in pair.branches] for pair in pairs])
+        policy = self.forward.sums(pairs)
+        reference = self.reference.all_sums(pairs) if self.reference is not None else self._known(rows, indices)
+        with torch.enable_grad():
+            policy.requires_grad_()
+            found = self._loss(policy, reference.to(policy), lengths.to(policy.device), rows, indices)
+            (slope,) = torch.autograd.grad(found.losses.sum(), policy)
+        columns = [slope[:, 0], slope[:, 1], found.losses.detach(), found.chosen_rewards, found.rejected_rewards]
+        numbers = torch.tensor(indices, dtype=torch.float64, device=policy.device)
+        return torch.stack([numbers, *(column.double() for column in columns)], dim=1)
+
+    def part(self, logps: CompletionLogps, rows: PolicyRows, indices: Sequence[int], prepared: Tensor | None) -> Part:
+        """Weighted sum of the pairs' losses."""
+        picked = list(indices)
+        policy = logps.sums().view(-1, 2)
+        if prepared is None:
+            reference = None
+            if self.traits.needs_reference:
+                live = self.reference.sums([rows.rows[index] for index in picked]) if self.reference else None
+                reference = (self._known(rows, picked) if live is None else live).to(policy.device)
+            found = self._loss(policy, reference, logps.lengths.view(-1, 2), rows, picked)
+        else:
+            found = _from_whole_batch(policy, picked, prepared)
+        ones = torch.ones_like(found.chosen_rewards)
+        decided = (rows.p_chosen[picked] > 0.5).float().to(policy.device)
+        sums, weights = weighted(
+            [
+                (found.chosen_rewards, ones),
+                (found.rejected_rewards, ones),
+                (found.accuracies, decided),
+                (policy[:, 0], ones),
+                (policy[:, 1], ones),
+            ]
+        )
+        return Part(loss=found.losses.sum(), sums=sums, weights=weights)
+
+    def _loss(
+        self, policy: Tensor, reference: Tensor | None, lengths: Tensor, rows: PolicyRows, indices: list[int]
+    ) -> PairLoss:
+        """Losses times the rows' weights, of (B, 2) log-probabilities."""
+        pairs = PairLogps(
+            chosen=policy[:, 0],
+            rejected=policy[:, 1],
+            reference_chosen=None if reference is None else reference[:, 0],
+            reference_rejected=None if reference is None else reference[:, 1],
+            chosen_lengths=lengths[:, 0],
+            rejected_lengths=lengths[:, 1],
+        )
+        p_chosen = rows.p_chosen[indices]
+        margin = rows.margin[indices].to(policy.device) if self.config.use_margin else None
+        is_soft = bool((p_chosen < 1.0).any())
+        found = pair_loss(pairs, self.options, p_chosen=p_chosen.to(policy.device) if is_soft else None, margin=margin)
+        losses = found.losses
+        if self.config.sft_weight:
+            losses = losses + self.config.sft_weight * sft_term(policy[:, 0], lengths[:, 0])
+        return replace(found, losses=losses * rows.weight[indices].to(policy.device))
+
+    def _known(self, rows: PolicyRows, indices: list[int]) -> Tensor:
+        assert rows.reference is not None
+        return rows.reference[indices]
+
+
+def _from_whole_batch(policy: Tensor, indices: list[int], prepared: Tensor) -> PairLoss:
+    """Losses of some pairs with the slopes that the whole batch gave them."""
+    places = (prepared[None, :, ROW] == torch.tensor(indices, device=policy.device)[:, None]).int().argmax(1)
+    mine = prepared[places].to(policy.dtype)
+    slid = (mine[:, [CHOSEN_SLOPE, REJECTED_SLOPE]] * policy).sum(1)
+    return PairLoss(
+        losses=mine[:, LOSS] + slid - slid.detach(),
+        chosen_rewards=mine[:, CHOSEN_REWARD],
+        rejected_rewards=mine[:, REJECTED_REWARD],
+    )
+
+
+def rows_for(
+    config: DpoConfig, preferences: Sequence[Preference], tokenizer: PreTrainedTokenizerBase, *, max_length: int
+) -> PolicyRows:
+    """Token rows of pairs.
+
+    Raises:
+        ValueError: if the loss takes no soft labels and a row has one.
+    """
+    soft = sum(row.p_chosen < 1.0 for row in preferences)
+    if soft and not PAIR_LOSSES[config.loss].soft_labels:
+        raise ValueError(f"loss {config.loss} takes no soft labels, {soft} rows have a p_chosen below 1")
+    return preference_rows(preferences, tokenizer, max_length=max_length)
+
+
+def train_dpo(
+    config: DpoConfig,
+    run: Run | None,
+    loaded: LoadedRows[Preference] | None,
+    interruption: Interruption,
+    progress: Progress,
+) -> Mapping[str, Any] | None:
+    """Trains and saves; returns the results, or None where it was asked to stop and can be continued."""
+    recipe = Recipe[Preference](
+        method=f"direct preference optimisation, loss {config.loss}: {PAIR_LOSSES[config.loss].summary}",
+        texts=lambda row: [*(message.content for message in row.prompt), row.chosen, row.rejected],
+        tokenise=partial(rows_for, config),
+        objective=lambda forward, reference: DpoObjective(config, forward, reference),
+        learning_rates=LearningRates(small=1e-4, lora=1e-5, full=1e-6),
+        needs_reference=PAIR_LOSSES[config.loss].needs_reference,
+    )
+    return train_policy(config, run, loaded, interruption, progress, recipe)

@@ -1,0 +1,277 @@
+"""One run from data to a saved policy: tokens, weights, reference, training, samples, model card.
+
+The tie between data (`alignment.policy.data`), the loop (`alignment.offline.loop`) and the files, for every algorithm.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from alignment.config.training import PolicyConfig, PreferenceConfig, TrainingConfig
+from alignment.offline.loop import Trained, evaluate, train
+from alignment.policy.objective import Objective
+from alignment.policy.policy import Policy, build_policy, check_model, prepare_tokenizer
+from alignment.policy.policy_forward import Forward
+from alignment.policy.publishing import write_model_card
+from alignment.policy.reference import LiveReference, with_reference
+from alignment.policy.rows import PolicyRows
+from alignment.policy.tracking import open_tracker, push_to_hub
+from alignment.rollouts.training_samples import draw_samples, write_samples
+from rewardkit.data.splitting import Row
+from rewardkit.data.training_data import LoadedRows
+from rewardkit.distributed import collectives, sharding
+from rewardkit.distributed.checkpoint import Checkpoint, load_trained_weights, trained_weights
+from rewardkit.run.directory import Run
+from rewardkit.run.interruption import Interruption
+from rewardkit.run.progress import Progress
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedTokenizerBase
+
+logger = logging.getLogger(__name__)
+LEAST_ROWS = 2  # of each side
+SMALL = 100_000_000  # parameters, below which a model takes the learning rate of a small one
+
+
+In = TypeVar("In", contravariant=True)
+
+
+class Tokenise(Protocol[In]):
+    """Rows of token ids from rows of texts."""
+
+    def __call__(self, rows: Sequence[In], tokenizer: PreTrainedTokenizerBase, /, *, max_length: int) -> PolicyRows:
+        """See `alignment.policy.rows`."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearningRates:
+    """Peaks that are chosen where none is configured: of a small model, of a larger one's adapters, of all its weights.
+
+    The rates of papers are for models of billions of weights; one of a few millions would hardly move by them.
+    """
+
+    small: float
+    lora: float
+    full: float
+
+    def peak(self, config: PolicyConfig, num_parameters: int) -> float:
+        """The configured one, or the one for the model's size and how it is trained."""
+        if config.learning_rate:
+            return config.learning_rate
+        if num_parameters < SMALL:
+            return self.small
+        return self.lora if config.lora else self.full
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe(Generic[Row]):
+    """What an algorithm is to a run.
+
+    Attributes:
+        method: for people.
+        texts: of a row, for a tokenizer that is trained on them.
+        tokenise: makes token rows.
+        objective: its loss; is given how rows are computed, and the reference where that is live.
+        needs_reference: whether the loss asks for log-probabilities of a reference.
+    """
+
+    method: str
+    texts: Callable[[Row], Iterable[str]]
+    tokenise: Tokenise[Row]
+    objective: Callable[[Forward, LiveReference | None], Objective]
+    learning_rates: LearningRates
+    needs_reference: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """What every process starts from; `max_length` is at most what the model takes."""
+
+    tokenizer: PreTrainedTokenizerBase
+    rows: PolicyRows
+    held_out: PolicyRows
+    max_length: int
+
+
+def train_policy(
+    config: TrainingConfig,
+    run: Run | None,
+    loaded: LoadedRows[Row] | None,
+    interruption: Interruption,
+    progress: Progress,
+    recipe: Recipe[Row],
+) -> Mapping[str, Any] | None:
+    """Trains and saves; returns the results, or None where it was asked to stop and can be continued.
+
+    Args:
+        run, loaded: the first process's; None in the others, which only help to compute.
+    """
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    shards = shards_weights(config)
+    tracker = open_tracker(config, run)
+    device = collectives.join()
+    prepared = collectives.from_first(prepare(config, run, loaded, recipe) if run and loaded else None)
+    assert prepared is not None
+    policy = build_policy(config, prepared.tokenizer, max_length=prepared.max_length)
+    forward, live = place(policy, config, device, needs_reference=recipe.needs_reference, shards=shards)
+    if recipe.needs_reference and isinstance(config, PreferenceConfig) and not live:
+        prepared = with_precomputed(prepared, config, forward, is_first=run is not None)
+    objective = recipe.objective(forward, live)
+    checkpoint = Checkpoint(Path(config.out) / "checkpoints")
+
+    def show(step: int, num_steps: int, metrics: Mapping[str, float]) -> None:
+        progress.step(step, num_steps, metrics)
+        tracker.log(metrics, step)
+
+    def evaluated(step: int, number: int, last: bool) -> None:
+        if config.sample_every and (last or number % config.sample_every == 0):
+            draw = partial(draw_samples, policy, prepared.held_out.prompts, step=step, seed=config.seed)
+            lines = forward.sharded.in_step(draw) if forward.sharded else draw()
+            if run:
+                write_samples(run.dir, lines, step=step)
+
+    with interruption.patient():
+        trained = train(
+            forward,
+            objective,
+            prepared.rows,
+            prepared.held_out,
+            config,
+            run,
+            learning_rate=recipe.learning_rates.peak(config, policy.network.num_parameters()),
+            checkpoint=checkpoint,
+            cancelled=lambda: interruption.asked,
+            show=show,
+            evaluated=evaluated,
+        )
+    found = trained.held_out
+    if not found and not trained.cancelled:
+        found = evaluate(forward, objective, prepared.held_out)
+    weights = trained_weights(policy.network) if shards and not trained.cancelled else {}
+    collectives.leave()
+    tracker.finish()
+    if trained.cancelled or not run or not loaded:
+        return None
+    results = results_of(trained, found, prepared, policy)
+    if shards:  # the network in parts cannot be saved by one process
+        policy = build_policy(config, prepared.tokenizer, max_length=prepared.max_length)
+        load_trained_weights(weights, policy.network, checkpoint.dir)
+    finish(config, run, loaded, policy, recipe.method, results)
+    checkpoint.remove()
+    return results
+
+
+def place(
+    policy: Policy, config: TrainingConfig, device: torch.device, *, needs_reference: bool, shards: bool
+) -> tuple[Forward, LiveReference | None]:
+    """Brings the weights to the device, the same ones in all processes or parts of them; returns how rows are computed.
+
+    Returns:
+        The policy's way, and a live reference where the configuration asks for one.
+    """
+    if not shards:
+        if not config.load_in_4bit:
+            policy.network.to(device)  # pyright: ignore[reportArgumentType]
+        collectives.same_weights(policy.network.parameters())
+    forward = Forward(
+        network=policy.network, packed=policy.packed, token_budget=config.token_budget, precision=config.precision
+    )
+    live = None
+    if needs_reference and isinstance(config, PreferenceConfig) and config.reference == "live":
+        live = LiveReference(policy, forward)  # before the weights are in parts, which could not be copied
+    if shards:
+        forward = replace(forward, sharded=sharding.Sharded(policy.network, device))
+        if live:
+            live.shard(forward)
+    return forward, live
+
+
+def finish(
+    config: TrainingConfig,
+    run: Run,
+    loaded: LoadedRows[Row],
+    policy: Policy,
+    method: str,
+    results: Mapping[str, Any],
+) -> None:
+    """Saves the model and its card into the run, and uploads both where that is asked for."""
+    policy.save(run.dir)
+    data = f"{loaded.description}\n\nSHA-256 of the rows in their order: `{loaded.data_hash}`"
+    write_model_card(run.dir, config, method, data=data, results=results)
+    push_to_hub(config, run.dir)
+
+
+def with_precomputed(prepared: Prepared, config: PreferenceConfig, forward: Forward, *, is_first: bool) -> Prepared:
+    """The same with log-probabilities of the reference in its rows."""
+    cache_dir = Path(config.reference_cache or Path(config.out) / "reference")
+    rows, held_out = with_reference(
+        prepared.rows, prepared.held_out, forward=forward, cache_dir=cache_dir, is_first=is_first
+    )
+    return replace(prepared, rows=rows, held_out=held_out)
+
+
+def prepare(config: TrainingConfig, run: Run, loaded: LoadedRows[Row], recipe: Recipe[Row]) -> Prepared:
+    """Tokenizer and token rows.
+
+    Raises:
+        ValueError: if the model cannot be read, or too few rows are left.
+    """
+    positions = check_model(config.model)
+    texts = (text for row in loaded.train for text in recipe.texts(row))
+    tokenizer = prepare_tokenizer(config, run.dir, texts)
+    max_length = min(config.max_length, positions or config.max_length)
+    if max_length < config.max_length:
+        logger.warning("max_length %d is more than the %d tokens the model takes", config.max_length, max_length)
+    rows, held_out = (
+        recipe.tokenise(side, tokenizer, max_length=max_length) for side in (loaded.train, loaded.held_out)
+    )
+    for name, side in (("to train on", rows), ("held out", held_out)):
+        if side.num_cut:
+            logger.warning(
+                "%d of %d rows %s are longer than %d tokens and were cut", side.num_cut, len(side), name, max_length
+            )
+        if side.num_left_out:
+            logger.warning("%d rows %s left out: cut, nothing is left to learn from", side.num_left_out, name)
+        if len(side) < LEAST_ROWS:
+            raise ValueError(f"{len(side)} rows {name}, at least {LEAST_ROWS} are needed")
+    return Prepared(tokenizer=tokenizer, rows=rows, held_out=held_out, max_length=max_length)
+
+
+def shards_weights(config: TrainingConfig) -> bool:
+    """Whether the launcher asks for weights in parts.
+
+    Raises:
+        ValueError: if it asks for something that is not known, or the weights are quantised.
+    """
+    shards = sharding.is_asked()
+    if shards and config.load_in_4bit:
+        raise ValueError(
+            "load_in_4bit and FSDP do not go together: start without fsdp2.yaml, or give lora without load_in_4bit"
+        )
+    return shards
+
+
+def results_of(trained: Trained, found: Mapping[str, float], prepared: Prepared, policy: Policy) -> dict[str, Any]:
+    """The run's results, plain values: how it ended, what was cut, and what held-out rows say."""
+    rows, held_out = prepared.rows, prepared.held_out
+    return {
+        "num_steps": trained.num_steps,
+        "best_step": trained.best_step,
+        "num_train": len(rows),
+        "num_held_out": len(held_out),
+        "max_length": prepared.max_length,
+        "num_rows_cut": rows.num_cut + held_out.num_cut,
+        "num_rows_left_out": rows.num_left_out + held_out.num_left_out,
+        "num_parameters": sum(p.numel() for p in policy.network.parameters()),
+        "num_trained_parameters": sum(p.numel() for p in policy.network.parameters() if p.requires_grad),
+        **{f"eval/{name}": value for name, value in found.items()},
+    }

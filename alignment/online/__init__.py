@@ -1,0 +1,1 @@
+"""Training on own samples: GRPO, PPO and online DPO."""

@@ -1,0 +1,118 @@
+"""What the shared loop over samples of the policy asks of an algorithm, and what it hands to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from alignment.config.online import OnlineConfig
+from alignment.losses.kl import token_kl
+from alignment.online.update import PolicyUpdate
+from alignment.policy.reference import LiveReference
+from alignment.rewards.rewards import ScoredBatch
+from alignment.rollouts.collector import Collected
+from alignment.rollouts.rollouts import Rollouts
+
+Draw = Callable[[int, int], Collected]
+"""Completions of so many further prompts, rewarded; the second number is that of the draw within the step."""
+
+
+class Carried(torch.nn.Module):
+    """What a run carries from step to step besides the policy: checkpoints hold it.
+
+    Attributes:
+        position: () int64, prompts taken so far.
+        num_tokens: () int64, tokens of the full sequences so far.
+        beta: () float64, weight of the KL.
+        baseline: (2,) float64, weighted sum of the steps' mean rewards and its weight.
+        value: the value head or network; None where there is none.
+        anchor: a reference that moves, where there is one; not trained.
+    """
+
+    position: Tensor
+    num_tokens: Tensor
+    beta: Tensor
+    baseline: Tensor
+
+    def __init__(
+        self, beta: float, value: torch.nn.Module | None = None, anchor: torch.nn.Module | None = None
+    ) -> None:
+        super().__init__()
+        self.register_buffer("position", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("num_tokens", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("beta", torch.tensor(beta, dtype=torch.float64))
+        self.register_buffer("baseline", torch.zeros(2, dtype=torch.float64))
+        self.value = value
+        self.anchor = anchor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learned:
+    """What a step did.
+
+    Attributes:
+        rollouts, scored: what was trained on.
+        metrics: of the step.
+        stop: why the run should end; empty where it goes on.
+    """
+
+    rollouts: Rollouts
+    scored: ScoredBatch
+    metrics: Mapping[str, float]
+    stop: str = ""
+
+
+class Algorithm(Protocol):
+    """Learns from completions of the policy."""
+
+    @property
+    def carried(self) -> Carried:
+        """What it carries from step to step."""
+        ...
+
+    def step(self, draw: Draw, *, with_entropy: bool, with_kl: bool) -> Learned:
+        """Draws completions and learns from them.
+
+        Args:
+            with_entropy, with_kl: whether to measure what the loss itself does not need.
+        """
+        ...
+
+
+def reference_logps(update: PolicyUpdate, reference: LiveReference, rollouts: Rollouts) -> Tensor:
+    """(C,) float32, nats, of all tokens under the reference."""
+    with reference.computing() as forward:
+        return update.token_logps(rollouts, forward=forward)
+
+
+def kl_metrics(policy_logps: Tensor, reference_logps: Tensor, num_completions: int) -> dict[str, float]:
+    """KL of the policy that drew completions to the reference, nats a completion, by k1 and by k3.
+
+    Args:
+        policy_logps, reference_logps: (C,) float of all their tokens.
+    """
+    k1, k3 = (float(token_kl(policy_logps, reference_logps, name).sum()) for name in ("k1", "k3"))
+    return {"kl": k1 / num_completions, "kl/k3": k3 / num_completions}
+
+
+def means(names: tuple[str, ...], sums: Tensor) -> dict[str, float]:
+    """By name, weighted sums by their weights; what nobody weighed is left out."""
+    values, weights = sums.tolist()
+    return {name: value / weight for name, value, weight in zip(names, values, weights, strict=True) if weight}
+
+
+def minibatches(count: int, config: OnlineConfig, carried: Carried) -> list[list[int]]:
+    """Which of the step's groups, completions or pairs every optimizer step takes, about equally many.
+
+    A fresh permutation each pass, which the run's position seeds; parts without any are left out.
+    """
+    found = []
+    for number in range(config.passes):
+        order = np.random.default_rng((config.seed, int(carried.position), number)).permutation(count)
+        found += [part.tolist() for part in np.array_split(order, config.minibatches) if len(part)]
+    return found

@@ -1,0 +1,103 @@
+"""Audits of a run: held-out prompts answered every so often, and rewarded also by what is never trained on.
+
+audit/reference.jsonl     what the policy answered before its first step, once
+audit/step-000120.jsonl   its answers at a step beside those, as a blind round that `annotate-app import` takes
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from alignment.config.online import OnlineConfig
+from alignment.losses.kl import token_kl
+from alignment.online.algorithm import reference_logps
+from alignment.online.update import PolicyUpdate
+from alignment.policy.reference import LiveReference
+from alignment.rewards.rewards import Rewards
+from alignment.rollouts.collector import Collector, score
+from alignment.rollouts.rollouts import Rollouts
+from rewardkit.data.export_formats import turns
+from rewardkit.distributed import collectives
+from rewardkit.run.directory import write_text
+
+DRAWN_FOR = 2  # first part of the key of what audits draw, so that it differs from what is trained on
+FOLDER = "audit"
+
+
+class Audit:
+    """Answers held-out prompts with the policy as it is.
+
+    Args:
+        collector: of the held-out prompts, with the rewards that are trained on.
+        rewards: never trained on; None without.
+        run_dir: where rounds for people go; None in all processes but the first.
+    """
+
+    def __init__(
+        self,
+        config: OnlineConfig,
+        collector: Collector,
+        rewards: Rewards | None,
+        update: PolicyUpdate,
+        reference: LiveReference | None,
+        run_dir: Path | None,
+    ) -> None:
+        self.config, self.collector, self.rewards = config, collector, rewards
+        self.update, self.reference, self.run_dir = update, reference, run_dir
+        self.numbers = range(min(len(collector.rows), config.audit_prompts))
+
+    def begin(self) -> None:
+        """Keeps the answers of the policy that has not moved yet, where people are to compare with them."""
+        known = self.run_dir is not None and (self.run_dir / FOLDER / "reference.jsonl").exists()
+        if not self.config.audit_samples or collectives.from_first(known):
+            return
+        drawn = self.collector.draw(self.numbers, self.numbers, (DRAWN_FOR, 0), num_samples=1)
+        if self.run_dir:
+            _write(self.run_dir / FOLDER / "reference.jsonl", [_answer(drawn, place) for place in range(len(drawn))])
+
+    def __call__(self, step: int) -> dict[str, float]:
+        """Metrics of an audit."""
+        collected = self.collector.collect(self.numbers, self.numbers, (DRAWN_FOR, step), num_samples=1)
+        rollouts = collected.rollouts
+        metrics = {
+            "audit/raw": float(collected.scored.raw.mean.mean()),
+            "audit/length": float(rollouts.lengths.float().mean()),
+            "audit/truncated_share": float((~rollouts.finished).float().mean()),
+        }
+        if self.rewards:
+            metrics["audit/reward"] = float(score(rollouts, self.rewards).total.mean())
+        if self.reference:
+            policy = self.update.token_logps(rollouts)
+            known = reference_logps(self.update, self.reference, rollouts)
+            metrics["audit/kl"] = float(token_kl(policy, known, "k1").sum()) / len(rollouts)
+        if self.config.audit_samples and self.run_dir:
+            self._write_round(rollouts, step)
+        return metrics
+
+    def _write_round(self, rollouts: Rollouts, step: int) -> None:
+        """The first answers beside the reference's."""
+        assert self.run_dir
+        before = [json.loads(line) for line in (self.run_dir / FOLDER / "reference.jsonl").read_text().splitlines()]
+        rows = [
+            {"prompt": one["prompt"], "responses": [one["response"], _answer(rollouts, place, step)["response"]]}
+            for place, one in enumerate(before[: self.config.audit_samples])
+        ]
+        _write(self.run_dir / FOLDER / f"step-{step:06}.jsonl", rows)
+
+
+def _answer(rollouts: Rollouts, place: int, step: int = 0) -> dict[str, Any]:
+    response = {
+        "model": f"step-{step}" if step else "reference",
+        "text": rollouts.texts[place],
+        "finished": bool(rollouts.finished[place]),
+        "num_tokens": int(rollouts.lengths[place]),
+    }
+    return {"prompt": turns(rollouts.prompts[place]), "response": response}
+
+
+def _write(file: Path, rows: Sequence[dict[str, Any]]) -> None:
+    file.parent.mkdir(exist_ok=True)
+    write_text(file, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))

@@ -1,0 +1,239 @@
+"""Group-relative policy optimisation and its critic-free relatives: a completion is as good as it is beside its group.
+
+Shao et al. 2024 (DeepSeekMath, arXiv 2402.03300); the other losses are in `alignment.losses.policy_gradient`, each with
+its paper. A step:
+1. G completions of each of P prompts are drawn from the policy and rewarded.
+2. Advantages compare rewards, mostly within the group (`alignment.losses.group_advantages`).
+3. One or more optimizer steps on the clipped surrogate, groups never split.
+Where we differ:
+1. A group shares its prompt in packed rows; loss and gradient equal the padded form.
+2. Where a step is a single optimizer step, the policy has not moved: its own log-probabilities, without gradient, are
+   the old ones, and no forward pass is spent on them. Otherwise one pass takes them before the first step.
+3. Groups without signal are skipped exactly: they add nothing to loss or gradient, only to its total.
+4. Tokens are weighted for what sampler and trainer differ by, up to a cap (`alignment.losses.importance`); under a
+   ratio of the summed completion (rloo), completions are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from alignment.config.online import GrpoConfig
+from alignment.config.policy_gradient_names import POLICY_LOSSES
+from alignment.losses.group_advantages import RunningMean, group_advantages, without_signal
+from alignment.losses.importance import importance_weights
+from alignment.losses.policy_gradient import CompletionTokens, loss_total, policy_loss
+from alignment.online.algorithm import Carried, Draw, Learned, kl_metrics, means, minibatches, reference_logps
+from alignment.online.run import Parts, train_online
+from alignment.online.update import PolicyUpdate
+from alignment.policy.objective import Part, weighted
+from alignment.policy.reference import LiveReference
+from alignment.rewards.rewards import joined_scores
+from alignment.rollouts.collector import Collected
+from alignment.rollouts.rollouts import Micro, Rollouts, joined
+from rewardkit.network.logps import CompletionLogps
+from rewardkit.run.directory import Run
+from rewardkit.run.interruption import Interruption
+from rewardkit.run.progress import Progress
+
+NAMES = (
+    "entropy",
+    "ratio/mean",
+    "ratio/approx_kl",
+    "ratio/clipfrac",
+    "ratio/clipfrac_low",
+    "ratio/clipfrac_high",
+    "sampling/logp_difference",
+    "sampling/capped_share",
+)
+
+
+class Grpo:
+    """One step after another; see the module.
+
+    Args:
+        reference: None where neither the loss nor anybody else asks for a KL.
+    """
+
+    def __init__(self, config: GrpoConfig, update: PolicyUpdate, reference: LiveReference | None) -> None:
+        self.config, self.update, self.reference = config, update, reference
+        self.options = config.options
+        self.carried = Carried(config.beta)
+
+    def step(self, draw: Draw, *, with_entropy: bool, with_kl: bool) -> Learned:
+        """Draws groups, compares, takes the optimizer steps."""
+        collected, num_drawn = self._collect(draw)
+        rollouts, scored = collected.rollouts, collected.scored
+        rewards = torch.from_numpy(scored.total).float().view(len(rollouts.rows), -1)
+        advantages = self._advantages(rewards)
+        silent = without_signal(advantages)
+        metrics = dict(collected.timed)
+        metrics["groups/zero_advantage_share"] = float(silent.float().mean())
+        metrics["groups/drawn"] = float(num_drawn)
+        metrics["advantages/std"] = float(advantages.std()) if advantages.numel() > 1 else 0.0
+        reference = None
+        if self.reference is not None and (self.config.beta or with_kl):
+            reference = reference_logps(self.update, self.reference, rollouts)
+        old = self.update.token_logps(rollouts) if self.config.passes * self.config.minibatches > 1 else None
+        if reference is not None:
+            policy = rollouts.logps.to(reference) if old is None else old
+            metrics |= kl_metrics(policy, reference, len(rollouts))
+        metrics |= self._learn(rollouts, advantages.flatten(), silent, old, reference, with_entropy=with_entropy)
+        metrics["beta"] = self.config.beta
+        return Learned(rollouts=rollouts, scored=scored, metrics=metrics)
+
+    def _collect(self, draw: Draw) -> tuple[Collected, int]:
+        """A step's groups and how many were drawn; with dynamic sampling, groups without signal are drawn anew."""
+        wanted = self.config.prompts_per_step
+        first = draw(wanted, 0)
+        if not self.config.dynamic_sampling:
+            return first, wanted
+        kept, num_drawn = [self._with_signal(first)], wanted
+        for number in range(1, 1 + self.config.dynamic_sampling):
+            missing = wanted - sum(len(part.rollouts.rows) for part in kept if part)
+            if not missing:
+                break
+            kept.append(self._with_signal(draw(missing, number)))
+            num_drawn += missing
+        found = [part for part in kept if part]
+        return (_together(found) if found else first), num_drawn
+
+    def _with_signal(self, collected: Collected) -> Collected | None:
+        """The groups whose rewards differ; None where there is none."""
+        groups = len(collected.rollouts.rows)
+        rewards = collected.scored.total.reshape(groups, -1)
+        places = np.flatnonzero(rewards.max(1) > rewards.min(1)).tolist()
+        if not places:
+            return None
+        size = collected.rollouts.group_size
+        branches = [place * size + number for place in places for number in range(size)]
+        return Collected(
+            rollouts=collected.rollouts.take(places),
+            scored=collected.scored.take(branches),
+            generate_s=collected.generate_s,
+            reward_s=collected.reward_s,
+        )
+
+    def _advantages(self, rewards: Tensor) -> Tensor:
+        """(P, G)."""
+        total, weight = self.carried.baseline.tolist()
+        running = RunningMean(total=total, weight=weight)
+        found = group_advantages(
+            rewards, baseline=self.options.subtracted, scale=self.options.divisor, running_mean=running.mean
+        )
+        after = running.after(float(rewards.mean()))
+        self.carried.baseline.copy_(torch.tensor([after.total, after.weight], dtype=torch.float64))
+        return found
+
+    def _learn(
+        self,
+        rollouts: Rollouts,
+        advantages: Tensor,
+        silent: Tensor,
+        old: Tensor | None,
+        reference: Tensor | None,
+        *,
+        with_entropy: bool,
+    ) -> dict[str, float]:
+        """The optimizer steps; their metrics."""
+        kept = rollouts.finished if self.config.mask_truncated else None
+        size = rollouts.group_size
+
+        def part(logps: CompletionLogps, micro: Micro) -> Part:
+            return self._part(logps, micro, rollouts, advantages, kept, old, reference)
+
+        sums, losses, norms = torch.zeros(2, len(NAMES)), [], []
+        for groups in minibatches(len(rollouts.rows), self.config, self.carried):
+            whole = [group * size + place for group in groups for place in range(size)]
+            branches = whole if self.config.beta else [branch for branch in whole if not silent[branch // size]]
+            total = loss_total(
+                self.config.loss,
+                rollouts.lengths[whole],
+                max_length=self.config.max_new_tokens,
+                kept=None if kept is None else kept[whole],
+            )
+            stepped = self.update.step(
+                rollouts, branches, part, total=total, num_metrics=1 + len(NAMES), with_entropy=with_entropy
+            )
+            found = stepped.sums.cpu()
+            sums += found[:, 1:]
+            losses.append(float(found[0, 0]) / (total or 1.0))
+            norms.append(stepped.grad_norm)
+        return {"loss": float(np.mean(losses)), "grad_norm": float(np.mean(norms))} | means(NAMES, sums)
+
+    def _part(
+        self,
+        logps: CompletionLogps,
+        micro: Micro,
+        rollouts: Rollouts,
+        advantages: Tensor,
+        kept: Tensor | None,
+        old: Tensor | None,
+        reference: Tensor | None,
+    ) -> Part:
+        """Losses and metrics of a micro-batch."""
+        device = logps.token_logps.device
+        tokens = micro.tokens.to(device)
+        own = logps.token_logps.detach()
+        before = own if old is None else old[tokens]
+        sampled = rollouts.logps[micro.tokens].to(device)
+        cap = self.config.importance_cap
+        level = "sequence" if POLICY_LOSSES[self.config.loss].ratio == "sequence_sum" else "token"
+        weights = importance_weights(before, sampled, logps.branch, logps.lengths, cap=cap or float("inf"), level=level)
+        found = policy_loss(
+            CompletionTokens(
+                logps=logps.token_logps,
+                old_logps=before,
+                branch=logps.branch,
+                lengths=logps.lengths,
+                reference_logps=None if reference is None else reference[tokens],
+                weights=weights.weights if self.config.importance_cap else None,
+                kept=None if kept is None else kept[micro.branches].to(device),
+            ),
+            advantages[micro.branches].to(device),
+            self.options,
+        )
+        ones = torch.ones_like(own)
+        measured = torch.zeros_like(own) if logps.entropy is None else ones
+        loss = found.losses.sum()
+        sums, total_weights = weighted(
+            [
+                (loss, torch.ones_like(loss)),
+                (own if logps.entropy is None else logps.entropy, measured),
+                (found.ratio, ones),
+                (found.approx_kl("k3"), ones),
+                (found.clipped_low + found.clipped_high, ones),
+                (found.clipped_low, ones),
+                (found.clipped_high, ones),
+                ((before - sampled).abs(), ones),
+                (weights.capped, ones),
+            ]
+        )
+        return Part(loss=loss, sums=sums, weights=total_weights)
+
+
+def _together(parts: Sequence[Collected]) -> Collected:
+    return Collected(
+        rollouts=joined([part.rollouts for part in parts]),
+        scored=joined_scores([part.scored for part in parts]),
+        generate_s=sum(part.generate_s for part in parts),
+        reward_s=sum(part.reward_s for part in parts),
+    )
+
+
+def train_grpo(
+    config: GrpoConfig, run: Run | None, interruption: Interruption, progress: Progress
+) -> Mapping[str, Any] | None:
+    """Trains and saves; returns the results, or None where it was asked to stop and can be continued."""
+
+    def build(parts: Parts) -> tuple[Grpo, PolicyUpdate]:
+        update = parts.update(config)
+        return Grpo(config, update, parts.reference), update
+
+    method = f"reinforcement learning, loss {config.loss}: {POLICY_LOSSES[config.loss].summary}"
+    return train_online(config, run, interruption, progress, build, method=method, needs_reference=config.beta > 0)

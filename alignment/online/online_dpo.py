@@ -1,0 +1,248 @@
+"""Online direct preference optimisation: pairs of the policy's own samples, told apart by a reward, step after step.
+
+Guo et al. 2024 (arXiv 2402.04792), with a reward in the annotator's place; iterated as in Xiong et al. 2024 (arXiv
+2312.11456), whose pairs are the best and the worst of several samples too. A step:
+1. G completions of each of P prompts are drawn from the policy and rewarded.
+2. The best and the worst of each prompt are a pair; a prompt whose completions all have one reward gives none.
+3. One or more optimizer steps on a loss of pairs (`alignment.losses.by_name`) against the reference.
+Where we differ:
+1. Log-probabilities are at the sampling temperature: what is compared with the reference is the policy that draws.
+2. Labels may be soft: the probability that chosen is better, averaged over the members of the reward.
+3. The reference is the policy of the start, or every so many steps the policy as it is then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from alignment.best_of_n.chosen_rows import soft_labels
+from alignment.config.loss_names import PAIR_LOSSES
+from alignment.config.online import OnlineDpoConfig
+from alignment.losses.by_name import PairLogps, pair_loss
+from alignment.online.algorithm import Carried, Draw, Learned, kl_metrics, means, minibatches, reference_logps
+from alignment.online.run import Parts, train_online
+from alignment.online.update import PolicyUpdate
+from alignment.policy.objective import Part, weighted
+from alignment.policy.reference import LiveReference
+from alignment.rewards.rewards import ScoredBatch
+from alignment.rollouts.rollouts import Micro, Rollouts
+from rewardkit.network.logps import CompletionLogps
+from rewardkit.run.directory import Run
+from rewardkit.run.interruption import Interruption
+from rewardkit.run.progress import Progress
+
+NAMES = (
+    "rewards/chosen",
+    "rewards/rejected",
+    "rewards/margins",
+    "rewards/accuracies",
+    "logps/chosen",
+    "logps/rejected",
+    "entropy",
+    "sampling/logp_difference",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawnPairs:
+    """The best and the worst completion of Q of the P prompts.
+
+    Attributes:
+        groups: (Q,) their places among the prompts.
+        chosen, rejected: (Q,) numbers of the completions, 0 to N - 1.
+        margin: (Q,) float64, how much more chosen earns.
+        p_chosen: (Q,) float64, probability that chosen is better by the members of the reward.
+    """
+
+    groups: np.ndarray
+    chosen: np.ndarray
+    rejected: np.ndarray
+    margin: np.ndarray
+    p_chosen: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    def branches(self, places: Sequence[int]) -> list[int]:
+        """Numbers of the completions of some pairs, chosen before rejected."""
+        return np.stack((self.chosen, self.rejected), 1)[list(places)].flatten().tolist()
+
+
+def best_and_worst(rollouts: Rollouts, scored: ScoredBatch) -> DrawnPairs:
+    """The pairs of a step; of equal rewards the first drawn stands for all.
+
+    A prompt gives none where all its rewards are equal, or best and worst are the same tokens.
+    """
+    size = rollouts.group_size
+    totals = scored.total.reshape(-1, size)
+    first = np.arange(len(totals)) * size
+    chosen, rejected = first + totals.argmax(1), first + totals.argmin(1)
+    branches = [branch for row in rollouts.rows for branch in row.branches]
+    differ = [branches[one] != branches[other] for one, other in zip(chosen, rejected, strict=True)]
+    kept = (scored.total[chosen] > scored.total[rejected]) & np.array(differ)
+    chosen, rejected = chosen[kept], rejected[kept]
+    members = scored.raw.members
+    return DrawnPairs(
+        groups=np.flatnonzero(kept),
+        chosen=chosen,
+        rejected=rejected,
+        margin=scored.total[chosen] - scored.total[rejected],
+        p_chosen=soft_labels(members[:, chosen], members[:, rejected]),
+    )
+
+
+class OnlineDpo:
+    """One step after another; see the module.
+
+    Args:
+        reference: the policy of the start; None where nobody asks for it.
+        anchor: a reference of the loss that follows the policy; None where the loss keeps the one of the start.
+    """
+
+    def __init__(
+        self,
+        config: OnlineDpoConfig,
+        update: PolicyUpdate,
+        reference: LiveReference | None,
+        anchor: LiveReference | None = None,
+    ) -> None:
+        self.config, self.update, self.reference, self.anchor = config, update, reference, anchor
+        self.options, self.traits = config.options, PAIR_LOSSES[config.loss]
+        self.carried = Carried(self.options.strength, anchor=anchor.forward.network if anchor else None)
+
+    def step(self, draw: Draw, *, with_entropy: bool, with_kl: bool) -> Learned:
+        """Draws completions, pairs them, takes the optimizer steps."""
+        collected = draw(self.config.prompts_per_step, 0)
+        rollouts, scored = collected.rollouts, collected.scored
+        metrics = dict(collected.timed) | {"beta": self.options.strength}
+        held_to = (self.anchor or self.reference) if self.traits.needs_reference else None
+        held = None if held_to is None else reference_logps(self.update, held_to, rollouts)
+        if with_kl and self.reference:
+            known = held if held_to is self.reference else None
+            known = reference_logps(self.update, self.reference, rollouts) if known is None else known
+            metrics |= kl_metrics(rollouts.logps.to(known), known, len(rollouts))
+        pairs = best_and_worst(rollouts, scored)
+        metrics["groups/zero_advantage_share"] = 1.0 - len(pairs) / len(rollouts.rows)
+        if len(pairs):
+            metrics["pairs/margin"] = float(pairs.margin.mean())
+            metrics["pairs/p_chosen"] = float(pairs.p_chosen.mean())
+            metrics |= self._learn(rollouts, pairs, held, with_entropy=with_entropy)
+        self._move_anchor()
+        return Learned(rollouts=rollouts, scored=scored, metrics=metrics)
+
+    def _learn(
+        self, rollouts: Rollouts, pairs: DrawnPairs, held: Tensor | None, *, with_entropy: bool
+    ) -> dict[str, float]:
+        """The optimizer steps; their metrics."""
+        reference = None
+        if held is not None:
+            reference = held.new_zeros(len(rollouts)).index_add(0, rollouts.branch.to(held.device), held)
+        p_chosen = None
+        if self.config.soft_labels:
+            p_chosen = torch.ones(len(rollouts.rows))
+            p_chosen[pairs.groups] = torch.from_numpy(pairs.p_chosen).float()
+
+        def part(logps: CompletionLogps, micro: Micro) -> Part:
+            return self._part(logps, micro, rollouts, reference, p_chosen, has_moved=bool(norms))
+
+        sums, losses, norms = torch.zeros(2, len(NAMES)), [], []
+        for places in minibatches(len(pairs), self.config, self.carried):
+            stepped = self.update.step(
+                rollouts,
+                pairs.branches(places),
+                part,
+                total=float(len(places)),
+                num_metrics=1 + len(NAMES),
+                with_entropy=with_entropy,
+                together=True,
+            )
+            found = stepped.sums.cpu()
+            sums += found[:, 1:]
+            losses.append(float(found[0, 0]) / len(places))
+            norms.append(stepped.grad_norm)
+        return {"loss": float(np.mean(losses)), "grad_norm": float(np.mean(norms))} | means(NAMES, sums)
+
+    def _part(
+        self,
+        logps: CompletionLogps,
+        micro: Micro,
+        rollouts: Rollouts,
+        reference: Tensor | None,
+        p_chosen: Tensor | None,
+        *,
+        has_moved: bool,
+    ) -> Part:
+        """Losses and metrics of a micro-batch, whose completions are pairs, chosen before rejected.
+
+        Args:
+            reference: (N,) log-probabilities of completions.
+            p_chosen: (P,) by prompt.
+            has_moved: whether the policy is another than the one that drew, which is not measured then.
+        """
+        policy = logps.sums().view(-1, 2)
+        lengths = logps.lengths.view(-1, 2)
+        prompts = micro.branches[::2] // rollouts.group_size
+        known = None if reference is None else reference[micro.branches.to(reference.device)].view(-1, 2)
+        found = pair_loss(
+            PairLogps(
+                chosen=policy[:, 0],
+                rejected=policy[:, 1],
+                reference_chosen=None if known is None else known[:, 0],
+                reference_rejected=None if known is None else known[:, 1],
+                chosen_lengths=lengths[:, 0],
+                rejected_lengths=lengths[:, 1],
+            ),
+            self.options,
+            p_chosen=None if p_chosen is None else p_chosen[prompts].to(policy.device),
+        )
+        loss = found.losses.sum()
+        ones = torch.ones_like(found.chosen_rewards)
+        tokens = torch.zeros_like(logps.token_logps) if logps.entropy is None else logps.entropy
+        own = logps.token_logps.detach()
+        sampled = rollouts.logps[micro.tokens].to(own)
+        sums, weights = weighted(
+            [
+                (loss, torch.ones_like(loss)),
+                (found.chosen_rewards, ones),
+                (found.rejected_rewards, ones),
+                (found.chosen_rewards - found.rejected_rewards, ones),
+                (found.accuracies, ones),
+                (policy[:, 0], ones),
+                (policy[:, 1], ones),
+                (tokens, torch.full_like(tokens, float(logps.entropy is not None))),
+                ((own - sampled).abs(), torch.full_like(own, float(not has_moved))),
+            ]
+        )
+        return Part(loss=loss, sums=sums, weights=weights)
+
+    @torch.no_grad()
+    def _move_anchor(self) -> None:
+        """The policy becomes the reference of the loss where that is due; a step takes its prompts in one draw."""
+        steps = int(self.carried.position) // self.config.prompts_per_step
+        if self.anchor is None or steps % self.config.reference_every:
+            return
+        held, own = self.anchor.forward.network.parameters(), self.update.forward.network.parameters()
+        for kept, moved in zip(held, own, strict=True):
+            kept.copy_(moved)
+
+
+def train_online_dpo(
+    config: OnlineDpoConfig, run: Run | None, interruption: Interruption, progress: Progress
+) -> Mapping[str, Any] | None:
+    """Trains and saves; returns the results, or None where it was asked to stop and can be continued."""
+    traits = PAIR_LOSSES[config.loss]
+
+    def build(parts: Parts) -> tuple[OnlineDpo, PolicyUpdate]:
+        update = parts.update(config)
+        anchor = LiveReference(parts.policy, parts.forward) if config.reference_every else None
+        return OnlineDpo(config, update, parts.reference, anchor), update
+
+    method = f"online direct preference optimisation, loss {config.loss}: {traits.summary}"
+    needs_reference = traits.needs_reference and not config.reference_every
+    return train_online(config, run, interruption, progress, build, method=method, needs_reference=needs_reference)

@@ -1,0 +1,256 @@
+"""Proximal policy optimisation: the policy moves a little at a time, judged by what a value model expected.
+
+Schulman et al. 2017 (arXiv 1707.06347); for language models Ziegler et al. 2019 (arXiv 1909.08593), Stiennon et al.
+2020, and the details of Huang et al. 2024 (arXiv 2403.17031). A step:
+1. Completions are drawn and rewarded; log-probabilities of policy and reference and values are taken once.
+2. A token earns minus beta times its KL, the last one the reward too; advantages by GAE, whitened over the step.
+3. Passes over the completions in fresh permutations: clipped surrogate plus weighted clipped value loss.
+Where we differ:
+1. The reward goes to the last token that was drawn, EOS where there is one; the value after it is 0, also where the
+   completion was cut: it was scored as it is.
+2. Old log-probabilities are the trainer's, taken before the first pass, so that the first ratio is exactly 1; what the
+   sampler's differ by is weighted, up to a cap (`alignment.losses.importance`).
+3. The value head may share the policy's trunk. Dropout is off everywhere.
+4. Losses are means over the tokens of the whole minibatch, whatever micro-batches and processes it was split into.
+5. AdamW has its usual epsilon, 1e-8, as in TRL, where Huang et al. have 1e-5; its rate falls by half a cosine.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from alignment.config.online import PpoConfig
+from alignment.losses.advantages import Advantages, generalised_advantages
+from alignment.losses.importance import ImportanceWeights, importance_weights
+from alignment.losses.kl import AdaptiveKl, exceeds_target, token_kl
+from alignment.losses.policy_gradient import CompletionTokens, ppo_loss
+from alignment.losses.token_rewards import token_rewards
+from alignment.losses.value import explained_variance, value_loss
+from alignment.losses.whitening import moment_sums, whiten
+from alignment.online.algorithm import Carried, Draw, Learned, kl_metrics, means, minibatches, reference_logps
+from alignment.online.run import Parts, train_online
+from alignment.online.update import PolicyUpdate
+from alignment.policy.objective import Part, weighted
+from alignment.policy.reference import LiveReference
+from alignment.policy.value_model import ValueModel, build_value
+from alignment.rollouts.rollouts import Micro, Rollouts
+from rewardkit.network.logps import CompletionLogps
+from rewardkit.run.directory import Run
+from rewardkit.run.interruption import Interruption
+from rewardkit.run.progress import Progress
+
+NAMES = (
+    "loss/policy",
+    "loss/value",
+    "entropy",
+    "ratio/mean",
+    "ratio/approx_kl",
+    "ratio/clipfrac",
+    "ratio/clipfrac_low",
+    "ratio/clipfrac_high",
+    "value/clipfrac",
+    "value/mean",
+)
+APPROX_KL = NAMES.index("ratio/approx_kl")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Before:
+    """What is known of the step's tokens before it learns, all (C,) float32.
+
+    Attributes:
+        logps: under the policy, nats.
+        values: of the value model.
+        reference: log-probabilities under the reference; None without.
+        weights: for what the sampler differs by; None leaves tokens unweighted.
+        learned: advantages and returns.
+    """
+
+    logps: Tensor
+    values: Tensor
+    reference: Tensor | None
+    weights: Tensor | None
+    learned: Advantages
+
+
+class Ppo:
+    """One step after another; see the module."""
+
+    def __init__(
+        self, config: PpoConfig, update: PolicyUpdate, reference: LiveReference | None, carried: Carried
+    ) -> None:
+        self.config, self.update, self.reference, self.carried = config, update, reference, carried
+        assert carried.value is not None
+        self.value: ValueModel = carried.value  # pyright: ignore[reportAttributeAccessIssue]
+
+    def step(self, draw: Draw, *, with_entropy: bool, with_kl: bool) -> Learned:
+        """Draws completions, takes values and advantages, learns in passes."""
+        collected = draw(self.config.prompts_per_step, 0)
+        rollouts, scored = collected.rollouts, collected.scored
+        beta = float(self.carried.beta)
+        logps, values = self.update.over_tokens(rollouts, self._logps_and_values, num_columns=2)
+        reference = None
+        if self.reference is not None and (beta or with_kl):
+            reference = reference_logps(self.update, self.reference, rollouts)
+        metrics = dict(collected.timed) | {"beta": beta}
+        sampled = rollouts.logps.to(logps)
+        weighed = self._weights(rollouts, logps, sampled)
+        metrics |= {
+            "sampling/logp_difference": float((logps - sampled).abs().mean()),
+            "sampling/logp_difference_max": float((logps - sampled).abs().max()),
+            "sampling/capped_share": float(weighed.capped.mean()),
+        }
+        if reference is not None:
+            metrics |= kl_metrics(logps, reference, len(rollouts))
+        learned = self._advantages(rollouts, scored.total, logps, values, reference, beta)
+        metrics["value/explained_variance"] = explained_variance(
+            moment_sums(learned.returns - values), moment_sums(learned.returns)
+        )
+        metrics["returns/mean"] = float(learned.returns.mean())
+        metrics["advantages/std"] = float(learned.advantages.std())
+        if self.config.whiten_advantages:
+            whitened = whiten(learned.advantages, moment_sums(learned.advantages))
+            learned = Advantages(advantages=whitened, returns=learned.returns)
+        before = Before(
+            logps=logps,
+            values=values,
+            reference=reference,
+            weights=weighed.weights if self.config.importance_cap else None,
+            learned=learned,
+        )
+        metrics |= self._learn(rollouts, before, beta, with_entropy=with_entropy)
+        return Learned(rollouts=rollouts, scored=scored, metrics=metrics, stop=self._after(metrics, len(rollouts)))
+
+    def _logps_and_values(self, logps: CompletionLogps, micro: Micro) -> Tensor:
+        """(2, M)."""
+        with self.update.forward.autocast():
+            return torch.stack((logps.token_logps, self.value(logps, micro.rows)))
+
+    def _advantages(
+        self,
+        rollouts: Rollouts,
+        totals: np.ndarray,
+        logps: Tensor,
+        values: Tensor,
+        reference: Tensor | None,
+        beta: float,
+    ) -> Advantages:
+        """By GAE, from rewards of tokens that may hold the KL."""
+        in_reward = beta if self.config.kl_in == "reward" else 0.0
+        kl = torch.zeros_like(logps) if reference is None else token_kl(logps, reference, "k1")
+        lengths = rollouts.lengths.to(logps.device)
+        scores = torch.from_numpy(totals).to(logps)
+        rewards = token_rewards(scores, kl, lengths, beta=in_reward)
+        if self.config.whiten_rewards:
+            rewards = whiten(rewards, moment_sums(rewards), shift_mean=False)
+        return generalised_advantages(rewards, values, lengths, gamma=self.config.gamma, lam=self.config.lam)
+
+    def _weights(self, rollouts: Rollouts, logps: Tensor, sampled: Tensor) -> ImportanceWeights:
+        """Of tokens, for what the sampler differs by."""
+        cap = self.config.importance_cap or float("inf")
+        branch, lengths = rollouts.branch.to(logps.device), rollouts.lengths.to(logps.device)
+        return importance_weights(logps, sampled, branch, lengths, cap=cap, level="token")
+
+    def _learn(self, rollouts: Rollouts, before: Before, beta: float, *, with_entropy: bool) -> dict[str, float]:
+        """The passes; their metrics."""
+        in_loss = beta if self.config.kl_in == "loss" else 0.0
+
+        def part(logps: CompletionLogps, micro: Micro) -> Part:
+            return self._part(logps, micro, before, in_loss)
+
+        sums, norms = torch.zeros(2, len(NAMES)), []
+        for branches in minibatches(len(rollouts), self.config, self.carried):
+            stepped = self.update.step(
+                rollouts,
+                branches,
+                part,
+                total=float(rollouts.lengths[branches].sum()),
+                num_metrics=len(NAMES),
+                with_entropy=with_entropy,
+            )
+            found = stepped.sums.cpu()
+            sums += found
+            norms.append(stepped.grad_norm)
+            approx_kl = float(found[0, APPROX_KL] / found[1, APPROX_KL])
+            if exceeds_target(approx_kl, self.config.stop_pass_kl or None):
+                break
+        metrics = means(NAMES, sums)
+        metrics["loss"] = metrics["loss/policy"] + self.config.value_weight * metrics["loss/value"]
+        num_passes = math.ceil(len(norms) / self.config.minibatches)
+        return metrics | {"grad_norm": float(np.mean(norms)), "passes": float(num_passes)}
+
+    def _part(self, logps: CompletionLogps, micro: Micro, before: Before, in_loss: float) -> Part:
+        """Losses and metrics of a micro-batch."""
+        tokens = micro.tokens.to(logps.token_logps.device)
+        found = ppo_loss(
+            CompletionTokens(
+                logps=logps.token_logps,
+                old_logps=before.logps[tokens],
+                branch=logps.branch,
+                lengths=logps.lengths,
+                reference_logps=None if before.reference is None else before.reference[tokens],
+                weights=None if before.weights is None else before.weights[tokens],
+            ),
+            before.learned.advantages[tokens],
+            clip_range=self.config.clip_range,
+            beta=in_loss,
+        )
+        with self.update.forward.autocast():
+            values = self.value(logps, micro.rows)
+        of_values = value_loss(
+            values, before.values[tokens], before.learned.returns[tokens], clip_range=self.config.clip_range_value
+        )
+        loss = found.losses.sum() + self.config.value_weight * of_values.losses.sum()
+        ones = torch.ones_like(found.log_ratio)
+        entropy = torch.zeros_like(ones) if logps.entropy is None else logps.entropy
+        measured = torch.zeros_like(ones) if logps.entropy is None else ones
+        per_token = torch.full_like(found.losses, float(len(tokens)) / len(found.losses))
+        sums, weights = weighted(
+            [
+                (found.losses / per_token, per_token),
+                (of_values.losses, ones),
+                (entropy, measured),
+                (found.ratio, ones),
+                (found.approx_kl("k3"), ones),
+                (found.clipped_low + found.clipped_high, ones),
+                (found.clipped_low, ones),
+                (found.clipped_high, ones),
+                (of_values.clipped, ones),
+                (values.detach(), ones),
+            ]
+        )
+        return Part(loss=loss, sums=sums, weights=weights)
+
+    def _after(self, metrics: Mapping[str, float], count: int) -> str:
+        """Adapts beta; why the run should end, if it should."""
+        kl = metrics.get("kl")
+        if kl is None:
+            return ""
+        if self.config.kl_target:
+            controller = AdaptiveKl(
+                beta=float(self.carried.beta), target=self.config.kl_target, horizon=self.config.kl_horizon
+            )
+            self.carried.beta.fill_(controller.after(kl, count).beta)
+        limit = self.config.stop_run_kl
+        return f"the KL to the reference is {kl:.2f} nats, stop_run_kl is {limit:g}" if limit and kl > limit else ""
+
+
+def train_ppo(
+    config: PpoConfig, run: Run | None, interruption: Interruption, progress: Progress
+) -> Mapping[str, Any] | None:
+    """Trains and saves; returns the results, or None where it was asked to stop and can be continued."""
+
+    def build(parts: Parts) -> tuple[Ppo, PolicyUpdate]:
+        value = build_value(config, parts.policy)
+        update = parts.update(config, value)
+        return Ppo(config, update, parts.reference, Carried(config.beta, value)), update
+
+    method = "proximal policy optimisation (Schulman et al. 2017)"
+    return train_online(config, run, interruption, progress, build, method=method, needs_reference=config.beta > 0)

@@ -1,0 +1,197 @@
+"""One run of learning from the policy's own samples: prompts, rewards, steps, audits, checkpoints, the saved policy.
+
+The tie between an algorithm (`alignment.online.grpo`, `alignment.online.ppo`), what it draws
+(`alignment.rollouts.collector`) and the files. A run that is continued takes the steps it would have taken: what is
+drawn depends on seed, step and prompt alone.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from alignment.config.online import OnlineConfig
+from alignment.config.rewards import RewardOptions
+from alignment.offline.run import LearningRates
+from alignment.online.algorithm import Algorithm
+from alignment.online.audit import Audit
+from alignment.online.loop import OnlineLoop
+from alignment.online.prompt_sides import PromptSides, read_prompt_sides
+from alignment.online.update import PolicyUpdate
+from alignment.policy.policy import Policy, build_policy, check_model, prepare_tokenizer
+from alignment.policy.policy_forward import Forward
+from alignment.policy.publishing import write_model_card
+from alignment.policy.reference import LiveReference
+from alignment.policy.tracking import open_tracker, push_to_hub
+from alignment.rewards.rewards import load_rewards
+from alignment.rollouts.collector import Collector
+from alignment.rollouts.source import check_rollouts, open_rollouts
+from alignment.simulated_world import GOLD, MAX_NEW_TOKENS, make_world
+from rewardkit.distributed import collectives, sharding
+from rewardkit.distributed.optimization import adamw
+from rewardkit.run.directory import Run
+from rewardkit.run.interruption import Interruption
+from rewardkit.run.progress import Progress
+
+logger = logging.getLogger(__name__)
+Config = TypeVar("Config", bound=OnlineConfig)
+LEARNING_RATES = LearningRates(small=1e-4, lora=1e-5, full=1e-6)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What an algorithm is built from.
+
+    Attributes:
+        reference: None where no KL is asked for.
+        learning_rate: the peak.
+    """
+
+    policy: Policy
+    forward: Forward
+    reference: LiveReference | None
+    learning_rate: float
+
+    def update(self, config: OnlineConfig, value: torch.nn.Module | None = None) -> PolicyUpdate:
+        """Optimizer steps of the policy, and of what is trained with it."""
+        modules = [self.policy.network, *([value] if value else [])]
+        trained = [p for module in modules for p in module.parameters() if p.requires_grad]
+        decayed, others = [p for p in trained if p.dim() >= 2], [p for p in trained if p.dim() < 2]
+        return PolicyUpdate(
+            self.forward,
+            adamw([(decayed, config.weight_decay), (others, 0.0)], self.learning_rate),
+            temperature=config.temperature,
+            token_budget=config.token_budget,
+            max_grad_norm=config.max_grad_norm,
+        )
+
+
+Build = Callable[[Parts], tuple[Algorithm, PolicyUpdate]]
+"""An algorithm, and the optimizer steps it takes."""
+
+
+def train_online(
+    config: OnlineConfig,
+    run: Run | None,
+    interruption: Interruption,
+    progress: Progress,
+    build: Build,
+    *,
+    method: str,
+    needs_reference: bool,
+) -> Mapping[str, Any] | None:
+    """Trains and saves; returns the results, or None where it was asked to stop and can be continued.
+
+    Args:
+        run: the first process's; None in the others, which only help to compute.
+        method: for people.
+        needs_reference: whether the loss asks for a KL.
+    """
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    if sharding.is_asked():
+        raise ValueError("the launcher asks for weights in parts, here every process holds all: start without that")
+    check_rollouts(config)
+    tracker = open_tracker(config, run)
+    config = in_world(config, interruption, progress)
+    device = collectives.join()
+    sides = read_prompt_sides(config)
+    if run:
+        _tell(progress, sides)
+    config = within_positions(config)
+    parts = load_parts(config, device, needs_reference=needs_reference)
+    policy = parts.policy
+    algorithm, update = build(parts)
+    collectives.same_weights(algorithm.carried.parameters())
+    with ExitStack() as stack:
+        rewards = stack.enter_context(load_rewards(config, policy_tokenizer=policy.tokenizer))
+        audit_rewards = None
+        if config.audit_reward:
+            options = RewardOptions(reward=config.audit_reward, reward_timeout_s=config.reward_timeout_s)
+            audit_rewards = stack.enter_context(load_rewards(options, policy_tokenizer=policy.tokenizer))
+        source = stack.enter_context(closing(open_rollouts(policy, config)))
+        collector = Collector(policy, sides.train, rewards, config, source)
+        if run and collector.num_cut:
+            logger.warning("%d prompts are cut to their last %d tokens", collector.num_cut, config.max_prompt_length)
+        audited = Collector(policy, sides.held_out, rewards, config, source)
+        audit = Audit(config, audited, audit_rewards, update, parts.reference, run.dir if run else None)
+        rate = parts.learning_rate
+        loop = OnlineLoop(config, run, collector, audit, algorithm, update, tracker, progress, learning_rate=rate)
+        with interruption.patient():
+            ended = loop.run_steps(lambda: interruption.asked)
+    collectives.leave()
+    tracker.finish()
+    if ended is None or not run:
+        return None
+    policy.save(run.dir)
+    results = {**ended, "num_train": len(sides.train), "num_held_out": len(sides.held_out)}
+    data = f"Prompts of {config.prompts}; rewards: {', '.join(config.reward)}"
+    write_model_card(run.dir, config, method, data=data, results=results)
+    push_to_hub(config, run.dir)
+    loop.checkpoint.remove()
+    return results
+
+
+def within_positions(config: Config) -> Config:
+    """The configuration with prompts short enough for the model's positions.
+
+    Raises:
+        ValueError: if the model cannot be read, or its positions leave no room for a prompt.
+    """
+    positions = check_model(config.model)
+    room = (positions or 2**30) - config.max_new_tokens
+    if room < 1:
+        raise ValueError(f"max_new_tokens is {config.max_new_tokens}, the model takes {positions} tokens in all")
+    return replace(config, max_prompt_length=min(config.max_prompt_length, room))
+
+
+def load_parts(config: OnlineConfig, device: torch.device, *, needs_reference: bool) -> Parts:
+    """The policy on its device, and what goes with it."""
+    tokenizer = prepare_tokenizer(config, Path(config.out), [])
+    policy = build_policy(config, tokenizer, max_length=config.max_prompt_length + config.max_new_tokens)
+    if not config.load_in_4bit:
+        policy.network.to(device)  # pyright: ignore[reportArgumentType]
+    collectives.same_weights(policy.network.parameters())
+    forward = Forward(
+        network=policy.network, packed=policy.packed, token_budget=config.token_budget, precision=config.precision
+    )
+    return Parts(
+        policy=policy,
+        forward=forward,
+        reference=LiveReference(policy, forward) if needs_reference or config.kl_every else None,
+        learning_rate=LEARNING_RATES.peak(config, policy.network.num_parameters()),
+    )
+
+
+def in_world(config: Config, interruption: Interruption, progress: Progress) -> Config:
+    """The configuration with model, prompts and rewards of a simulated world, made first, where it names none.
+
+    Raises:
+        KeyboardInterrupt: if it was asked to stop while the world's policy is made; the run can be continued.
+    """
+    if config.model:
+        return config
+    if collectives.wanted() > 1:
+        raise ValueError("a simulated world is made by one process: name a model for several")
+    files = make_world(Path(config.out) / "world", interruption, progress, seed=config.seed)
+    return replace(
+        config,
+        model=files.sft,
+        prompts=files.prompts,
+        eval_prompts=config.eval_prompts or files.held_out,
+        reward=config.reward or [GOLD],
+        max_new_tokens=min(config.max_new_tokens, MAX_NEW_TOKENS),
+    )
+
+
+def _tell(progress: Progress, sides: PromptSides) -> None:
+    progress.say(f"{len(sides.train):,} prompts to train on, {len(sides.held_out):,} held out")
+    for bad in sides.bad[:20]:
+        logger.warning("left out %s", bad)

@@ -1,0 +1,1 @@
+"""The policy: its model, token rows, forward pass and reference."""

@@ -1,0 +1,184 @@
+"""A policy: a causal language model of transformers that is trained here, whole or by adapters, and saved as one.
+
+Decoders run packed rows (`rewardkit.network.attention`), others padded; dropout is off. With adapters the reference is
+the same weights without them, so that they are in memory once.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors import SafetensorError
+
+from alignment.config.training import PolicyConfig
+from rewardkit.network import attention
+from rewardkit.network.adapters import adapt
+from rewardkit.network.logps import can_pack_policy
+from rewardkit.network.models import PRESETS, four_bits, preset_config, recompute_activations, switch_off_dropout
+from rewardkit.network.policy_model import adapter_base
+from rewardkit.network.tokens import load_tokenizer, train_tokenizer
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """A causal language model and how it is run.
+
+    Attributes:
+        network: the transformers model; adapters sit in it as modules.
+        adapted: peft's view of it; None where all weights are trained.
+        packed: whether rows run packed with shared prompts.
+        only_adapters: whether only they are saved, because the weights below are quantised.
+    """
+
+    network: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    adapted: PeftModel | None
+    packed: bool
+    only_adapters: bool = False
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.network.get_input_embeddings().weight.device  # pyright: ignore[reportReturnType]
+
+    @contextmanager
+    def without_adapters(self) -> Iterator[None]:
+        """Within the block the adapters are off: the policy is the reference it began from."""
+        assert self.adapted is not None, "without adapters a reference has weights of its own"
+        with self.adapted.disable_adapter():
+            yield
+
+    def save(self, out_dir: Path) -> None:
+        """Writes an ordinary transformers model with its tokenizer; adapters merged, and by themselves in adapter/.
+
+        Raises:
+            OSError: if the disk is full.
+        """
+        try:
+            self._write(out_dir)
+        except SafetensorError as error:
+            raise OSError(f"the model could not be written to {out_dir}: {error}") from error
+
+    def _write(self, out_dir: Path) -> None:
+        self.network.config.pad_token_id = self.tokenizer.pad_token_id
+        self.network.generation_config.pad_token_id = self.tokenizer.pad_token_id  # pyright: ignore
+        self.network.generation_config.eos_token_id = self.tokenizer.eos_token_id  # pyright: ignore
+        if self.adapted is not None and not self.only_adapters:
+            self.adapted.save_pretrained(str(out_dir / "adapter"))
+            self.adapted.merge_and_unload()  # pyright: ignore[reportCallIssue]
+        if self.only_adapters and self.adapted is not None:
+            self.adapted.save_pretrained(str(out_dir))
+        else:
+            self.network.save_pretrained(out_dir)
+        self.tokenizer.save_pretrained(out_dir)
+
+
+def prepare_tokenizer(config: PolicyConfig, run_dir: Path, texts: Iterable[str]) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model, or for a preset one trained on the data and kept in the run, so that it resumes alike.
+
+    Raises:
+        ValueError: if it cannot be read, or has no token that ends a text.
+    """
+    if config.model in PRESETS:
+        if not (run_dir / "tokenizer.json").exists():
+            train_tokenizer(texts).save_pretrained(run_dir)
+        return load_tokenizer(run_dir)
+    try:
+        tokenizer = load_tokenizer(config.model, own_pad=False)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"model {config.model!r} has no tokenizer that can be read: {error}") from error
+    if tokenizer.eos_token is None:
+        raise ValueError(f"model {config.model!r}: its tokenizer has no token that ends a text")
+    return tokenizer
+
+
+def check_model(model: str) -> int | None:
+    """How many tokens a saved model takes, where its configuration says so.
+
+    Raises:
+        ValueError: if it is no preset and has no configuration that can be read.
+    """
+    if model in PRESETS:
+        return None
+    from transformers import AutoConfig
+
+    try:
+        return getattr(AutoConfig.from_pretrained(adapter_base(model) or model), "max_position_embeddings", None)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"model {model!r}, allowed are {', '.join(PRESETS)}, a folder, a hub id: {error}") from error
+
+
+def build_policy(config: PolicyConfig, tokenizer: PreTrainedTokenizerBase, *, max_length: int) -> Policy:
+    """The policy that a configuration names, with new adapters where it asks for them."""
+    if config.model in PRESETS:
+        network = make_network(
+            preset_config(config.model, tokenizer, max_length=max(2048, max_length)), seed=config.seed
+        )
+    else:
+        with torch.random.fork_rng():
+            torch.manual_seed(config.seed)  # of embeddings for tokens that the file does not hold
+            network = load_network(config.model, tokenizer, load_in_4bit=config.load_in_4bit)
+    packed = can_pack_policy(network)
+    adapted = None
+    if config.lora:
+        adapted = adapt(
+            network, rank=config.lora_rank, num_layers=config.lora_layers, seed=config.seed, task="CAUSAL_LM"
+        )
+    if config.gradient_checkpointing:
+        recompute_activations(network)
+    return Policy(
+        network=network, tokenizer=tokenizer, adapted=adapted, packed=packed, only_adapters=config.load_in_4bit
+    )
+
+
+def load_network(
+    path: str | Path,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    dtype: torch.dtype = torch.float32,
+    load_in_4bit: bool = False,
+) -> PreTrainedModel:
+    """A causal language model from a folder or hub id, ready for packed rows, dropout off; an adapter is merged.
+
+    Raises:
+        ImportError: if 4 bits are asked for and bitsandbytes is missing.
+    """
+    from transformers import AutoModelForCausalLM
+
+    attention.register()
+    base = adapter_base(path)
+    network = AutoModelForCausalLM.from_pretrained(
+        base or path, dtype=dtype, quantization_config=four_bits() if load_in_4bit else None
+    )
+    if len(tokenizer) > network.get_input_embeddings().weight.shape[0]:  # pyright: ignore
+        network.resize_token_embeddings(len(tokenizer))
+    if base:
+        from peft import PeftModel
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by a name that goes with version 6
+            network = PeftModel.from_pretrained(network, str(path)).merge_and_unload()  # pyright: ignore
+    switch_off_dropout(network)
+    return network
+
+
+def make_network(config: PretrainedConfig, *, seed: int) -> PreTrainedModel:
+    """A causal language model with random weights from a configuration."""
+    from transformers import AutoModelForCausalLM
+
+    attention.register()
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = AutoModelForCausalLM.from_config(config, attn_implementation=attention.NAME)
+    switch_off_dropout(network)
+    return network

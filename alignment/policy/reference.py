@@ -1,0 +1,145 @@
+"""Log-probabilities under the reference: the policy as it was before the first step.
+
+Precomputed, the policy itself computes them before it moves, and a file keeps them under a hash of all that decides
+them. Live, a frozen copy computes them in every step, or with adapters the same weights without these.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from alignment.policy.policy import Policy
+from alignment.policy.policy_forward import Forward
+from alignment.policy.rows import PolicyRows
+from rewardkit.distributed import collectives
+from rewardkit.distributed.sharding import Sharded, whole
+from rewardkit.network.packed_rows import Branched
+
+logger = logging.getLogger(__name__)
+
+
+class LiveReference:
+    """The reference, computed when it is asked for; without adapters it holds a copy of the weights."""
+
+    def __init__(self, policy: Policy, forward: Forward) -> None:
+        self.policy, self.forward = policy, forward
+        if policy.adapted is None:
+            network = copy.deepcopy(policy.network).eval().requires_grad_(False)
+            self.forward = replace(forward, network=network)
+
+    def shard(self, forward: Forward) -> None:
+        """Takes the copy's weights apart as the policy's now are, of which `forward` is; adapters need no copy."""
+        if self.policy.adapted is None:
+            forward = replace(self.forward, sharded=Sharded(self.forward.network, forward.device))
+        self.forward = forward
+
+    def _mode(self) -> AbstractContextManager[None]:
+        return nullcontext() if self.policy.adapted is None else self.policy.without_adapters()
+
+    @contextmanager
+    def computing(self) -> Iterator[Forward]:
+        """Within the block, how rows go through the reference."""
+        with self._mode():
+            yield self.forward
+
+    @torch.no_grad()
+    def sums(self, rows: Sequence[Branched]) -> Tensor:
+        """(N, S) float32 of one micro-batch."""
+        with self.computing() as forward:
+            return forward.logps(rows).sums().view(len(rows), -1)
+
+    def all_sums(self, rows: Sequence[Branched]) -> Tensor:
+        """(N, S) float32 of many rows, shared out to processes."""
+        with self.computing() as forward:
+            return forward.sums(rows)
+
+
+def with_reference(*sides: PolicyRows, forward: Forward, cache_dir: Path, is_first: bool) -> tuple[PolicyRows, ...]:
+    """The rows with log-probabilities under the network as it is now, read from the cache or computed and kept there.
+
+    Args:
+        forward: of the network before its first step; new adapters change nothing yet.
+        cache_dir: a folder, made if it is missing; runs may share it.
+        is_first: whether this process reads and writes.
+
+    Raises:
+        OSError: naming the file, if the disk is full.
+    """
+    model = hash_of_model(forward) if is_first or forward.sharded else None
+
+    def look_up(rows: Sequence[Branched]) -> Tensor:
+        file = cache_dir / f"{hash_of_rows(rows, model)}.safetensors" if model and is_first else None
+        values = collectives.from_first(_read(file) if file else None)
+        if values is None:
+            values = forward.sums(rows).cpu()
+            if file:
+                _write(values, file)
+        elif file:
+            logger.info("log-probabilities of the reference for %d rows are read from %s", len(rows), file)
+        return values
+
+    return tuple(
+        replace(
+            side,
+            reference=look_up(side.rows),
+            partner_reference=look_up(side.partners) if side.partners else None,
+        )
+        for side in sides
+    )
+
+
+def hash_of_model(forward: Forward) -> bytes:
+    """SHA-256 of what decides log-probabilities of token ids: weights, architecture, precision.
+
+    New adapters, which change nothing, do not count; the chat template does through the tokens that it gave.
+    """
+    digest = hashlib.sha256()
+    config = {name: value for name, value in forward.network.config.to_dict().items() if name != "_name_or_path"}
+    form = [str(forward.precision), forward.device.type, torch.__version__, forward.packed]
+    digest.update(json.dumps([config, form], sort_keys=True, default=str).encode())
+    for name, tensor in forward.network.state_dict().items():
+        if "lora_" in name:
+            continue
+        digest.update(f"\n{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(whole(tensor.detach()).cpu().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.digest()
+
+
+def hash_of_rows(rows: Sequence[Branched], model: bytes) -> str:
+    """SHA-256 of a model's hash and token ids, in hexadecimal digits."""
+    digest = hashlib.sha256(model)
+    for row in rows:
+        digest.update(json.dumps([row.prompt, row.branches]).encode())
+    return digest.hexdigest()
+
+
+def _read(file: Path) -> Tensor | None:
+    try:
+        return load_file(file)["logps"] if file.exists() else None
+    except (SafetensorError, KeyError) as error:
+        logger.warning("%s is not readable and is computed again: %s", file, error)
+        return None
+
+
+def _write(values: Tensor, file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        save_file({"logps": values.contiguous()}, temporary)
+        temporary.replace(file)
+    except (OSError, SafetensorError) as error:
+        temporary.unlink(missing_ok=True)
+        raise OSError(f"{file} could not be written: {error}") from error

@@ -1,0 +1,221 @@
+"""From what people wrote and preferred to the token rows a policy is trained on, tokenised once.
+
+Where a prompt ends and a completion begins, and how a completion ends, is `rewardkit.network.policy_tokens`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from alignment.policy.data import Demonstration, Labelled
+from rewardkit.data.records import Message, Preference
+from rewardkit.network.packed_rows import Branched
+from rewardkit.network.policy_tokens import completion_text, policy_rows, prompt_text
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyRows:
+    """N rows of token ids with what a loss asks of them.
+
+    Attributes:
+        rows: one branch each, or of preferences two, chosen first.
+        keep: by row, bool over its completion tokens in the order of its branches, which of them to train on; None
+            takes all.
+        weight, p_chosen, margin: (N,) float32.
+        desirable: (N,) bool.
+        prompts: (N,) the conversations they came from, for samples.
+        reference: (N, S) float32, log-probabilities of the branches under the reference, nats; None while unknown.
+        partners: of KTO, by row, its prompt with the completion of another prompt's row.
+        partner_reference: (N, 1) float32, their log-probabilities under the reference, nats; None while unknown.
+        num_cut: rows that lost tokens to `max_length`.
+        num_left_out: rows in which nothing was left to learn from.
+    """
+
+    rows: Sequence[Branched]
+    keep: Sequence[Tensor] | None
+    weight: Tensor
+    p_chosen: Tensor
+    margin: Tensor
+    desirable: Tensor
+    prompts: Sequence[tuple[Message, ...]]
+    reference: Tensor | None = None
+    partners: Sequence[Branched] = ()
+    partner_reference: Tensor | None = None
+    num_cut: int = 0
+    num_left_out: int = 0
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @cached_property
+    def num_targets(self) -> Tensor:
+        """(N,) float32, the completion tokens that are trained on."""
+        if self.keep is None:
+            return torch.tensor([float(row.num_tokens - len(row.prompt)) for row in self.rows])
+        return torch.tensor([float(kept.sum()) for kept in self.keep])
+
+    def keep_of(self, indices: Sequence[int]) -> Tensor | None:
+        """What `rewardkit.network.logps.completion_logps` takes as `keep` for some of the rows."""
+        return None if self.keep is None else torch.cat([self.keep[index] for index in indices])
+
+
+def preference_rows(
+    preferences: Sequence[Preference], tokenizer: PreTrainedTokenizerBase, *, max_length: int
+) -> PolicyRows:
+    """Rows of two branches; a pair whose completions are the same tokens, once cut, is left out."""
+    rows, num_cut = policy_rows(
+        [each.prompt for each in preferences],
+        [(each.chosen, each.rejected) for each in preferences],
+        tokenizer,
+        max_length=max_length,
+    )
+    kept = [number for number, row in enumerate(rows) if row.branches[0] != row.branches[1]]
+    return PolicyRows(
+        rows=[rows[number] for number in kept],
+        keep=None,
+        weight=torch.tensor([preferences[number].weight for number in kept]),
+        p_chosen=torch.tensor([preferences[number].p_chosen for number in kept]),
+        margin=torch.tensor([preferences[number].margin for number in kept]),
+        desirable=torch.ones(len(kept), dtype=torch.bool),
+        prompts=[preferences[number].prompt for number in kept],
+        num_cut=num_cut,
+        num_left_out=len(rows) - len(kept),
+    )
+
+
+def labelled_rows(labelled: Sequence[Labelled], tokenizer: PreTrainedTokenizerBase, *, max_length: int) -> PolicyRows:
+    """Rows of one branch that is desirable or not, each with a partner.
+
+    Raises:
+        ValueError: if there are not two different prompts.
+    """
+    rows, num_cut = policy_rows(
+        [each.prompt for each in labelled], [(each.completion,) for each in labelled], tokenizer, max_length=max_length
+    )
+    found = _single(rows, [each.weight for each in labelled], [each.prompt for each in labelled], num_cut)
+    partners = [
+        with_completion_of(rows[number], rows[other], max_length)
+        for number, other in enumerate(partner_numbers([each.prompt for each in labelled]))
+    ]
+    return replace(found, desirable=torch.tensor([each.desirable for each in labelled]), partners=partners)
+
+
+def partner_numbers(prompts: Sequence[tuple[Message, ...]]) -> list[int]:
+    """For every row the number of the next one with another prompt, the first following the last.
+
+    Raises:
+        ValueError: if there are not two different prompts.
+    """
+    if len(set(prompts)) < 2:
+        raise ValueError(f"{len(prompts)} completions of {len(set(prompts))} prompt, two prompts or more are needed")
+    found: list[int] = [0] * len(prompts)
+    other = next(number for number, prompt in enumerate(prompts) if prompt != prompts[-1])
+    for number in range(len(prompts) - 1, -1, -1):
+        following = (number + 1) % len(prompts)
+        if prompts[following] != prompts[number]:
+            other = following
+        found[number] = other
+    return found
+
+
+def with_completion_of(row: Branched, other: Branched, max_length: int) -> Branched:
+    """The prompt of one row, cut at its start where it has to be, with the completion of another."""
+    room = max_length - len(other.branches[0])
+    return Branched(prompt=row.prompt[-room:], branches=other.branches)
+
+
+def demonstration_rows(
+    demonstrations: Sequence[Demonstration],
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    max_length: int,
+    all_turns: bool = False,
+) -> PolicyRows:
+    """Rows of one branch: the last turn of the assistant, or everything from its first turn on.
+
+    Args:
+        all_turns: every turn of the assistant is trained on, what others say in between is only read.
+
+    Raises:
+        ValueError: if a chat template does not write earlier turns as they were, which all_turns takes.
+    """
+    weights = [each.weight for each in demonstrations]
+    prompts = [each.prompt for each in demonstrations]
+    if not all_turns and not any(each.is_text for each in demonstrations):
+        rows, num_cut = policy_rows(
+            prompts, [(each.turns[-1].content,) for each in demonstrations], tokenizer, max_length=max_length
+        )
+        return _single(rows, weights, prompts, num_cut)
+    rows, keep, num_cut = [], [], 0
+    for each in demonstrations:
+        pieces = _text_pieces(each, tokenizer) if each.is_text else _pieces(each.turns, tokenizer, all_turns)
+        row, mask, cut = _row_of_pieces(pieces, tokenizer, max_length)
+        rows.append(row)
+        keep.append(mask)
+        num_cut += cut
+    return replace(_single(rows, weights, prompts, num_cut), keep=keep)
+
+
+def _single(
+    rows: Sequence[Branched], weights: Sequence[float], prompts: Sequence[tuple[Message, ...]], num_cut: int
+) -> PolicyRows:
+    return PolicyRows(
+        rows=rows,
+        keep=None,
+        weight=torch.tensor(weights),
+        p_chosen=torch.ones(len(rows)),
+        margin=torch.zeros(len(rows)),
+        desirable=torch.ones(len(rows), dtype=torch.bool),
+        prompts=prompts,
+        num_cut=num_cut,
+    )
+
+
+Piece = tuple[str, bool]
+"""A stretch of text and whether it is trained on."""
+
+
+def _text_pieces(demonstration: Demonstration, tokenizer: PreTrainedTokenizerBase) -> list[Piece]:
+    start, end = str(tokenizer.bos_token or tokenizer.eos_token), str(tokenizer.eos_token)
+    return [(start, False), (demonstration.turns[-1].content + end, True)]
+
+
+def _pieces(turns: tuple[Message, ...], tokenizer: PreTrainedTokenizerBase, all_turns: bool) -> list[Piece]:
+    """The conversation as the policy meets it: prompt, its turn, what follows up to its next turn, and so on."""
+    pieces: list[Piece] = []
+    said = ""
+    for number, turn in enumerate(turns):
+        if turn.role != "assistant" or (not all_turns and number < len(turns) - 1):
+            continue
+        before = prompt_text(turns[:number], tokenizer) if number else str(tokenizer.bos_token or tokenizer.eos_token)
+        if not before.startswith(said):
+            raise ValueError(
+                "the tokenizer's chat template rewrites earlier turns of a conversation: train on the last turn only"
+            )
+        written = completion_text(turns[:number], turn.content, tokenizer, start=before)
+        pieces += [(before[len(said) :], False), (written, True)]
+        said = before + written
+    return pieces
+
+
+def _row_of_pieces(
+    pieces: Sequence[Piece], tokenizer: PreTrainedTokenizerBase, max_length: int
+) -> tuple[Branched, Tensor, bool]:
+    """A row whose branch begins with the first piece that is trained on, its mask, and whether it was cut."""
+    ids = tokenizer([text for text, _ in pieces], add_special_tokens=False)["input_ids"]
+    prompt, branch = list(ids[0]), [token for piece in ids[1:] for token in piece]
+    keep = [trained for piece, (_, trained) in zip(ids[1:], pieces[1:], strict=True) for _ in piece]
+    is_cut = len(prompt) + len(branch) > max_length
+    branch = branch[: max_length - 1]
+    room = max_length - len(branch)
+    row = Branched(prompt=tuple(prompt[-room:]), branches=(tuple(branch),))
+    return row, torch.tensor(keep[: len(branch)]), is_cut

@@ -1,0 +1,1 @@
+"""What completions are worth: reward models, functions, servers and verifiers by name."""

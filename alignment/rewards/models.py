@@ -1,0 +1,187 @@
+"""Reward models and ensembles of rewardkit as sources of rewards: on the scale of their own statistics, by tokens where
+those are the policy's too.
+
+torch is imported when a model is loaded.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import numpy as np
+
+from alignment.rewards.source import RewardBatch
+from rewardkit.data.records import Message
+from rewardkit.reward.metadata import Card
+from rewardkit.reward.reward import Reward, RewardFn
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from rewardkit.network.packed_rows import Branched
+
+logger = logging.getLogger(__name__)
+# Completions that templates like to change: blanks around them, thoughts before them.
+_PROBES = ("b", " b\n", "<think>\nc\n</think>\n\nb")
+_CONVERSATIONS = (
+    (Message(role="user", content="a"),),
+    (
+        Message(role="system", content="s"),
+        Message(role="user", content="a"),
+        Message(role="assistant", content="b"),
+        Message(role="user", content="c"),
+    ),
+)
+
+
+@runtime_checkable
+class ReadsTokens(Protocol):
+    """A reward model that scores rows of tokens."""
+
+    card: Card
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """What its tokens are."""
+        ...
+
+    @property
+    def packed(self) -> bool:
+        """Whether the branches of a row share its prompt."""
+        ...
+
+    def score_rows(self, rows: Sequence[Branched], *, token_budget: int = 0) -> Reward:
+        """Rewards of the branches, in order of rows."""
+        ...
+
+
+class ModelReward:
+    """A reward model as a source of rewards.
+
+    Args:
+        reward_fn: the loaded model.
+        card: what it says of itself.
+        name: what errors call it.
+        normalise: give rewards on the scale of its saved statistics, (r - mean) / std; a model without any keeps its
+            own scale, and one warning says so.
+        policy_tokenizer: of the policy that writes the completions; where template and tokens are the model's own,
+            tokens are scored as they were written, and no text is rendered and tokenised again. None scores texts.
+    """
+
+    def __init__(
+        self,
+        reward_fn: RewardFn,
+        card: Card,
+        *,
+        name: str,
+        normalise: bool = True,
+        policy_tokenizer: PreTrainedTokenizerBase | None = None,
+    ) -> None:
+        self.reward_fn, self.card = reward_fn, card
+        self.about = name
+        self.normalise = normalise and card.has_statistics
+        if normalise and not card.has_statistics:
+            logger.warning("reward %s has no saved statistics: its rewards stay on their own scale", name)
+        self.end: tuple[int, ...] | None = None  # what follows a completion, where its tokens can be scored
+        if policy_tokenizer is not None and isinstance(reward_fn, ReadsTokens):
+            self.end = shared_end(reward_fn.tokenizer, policy_tokenizer)
+
+    def __call__(self, batch: RewardBatch) -> Reward:
+        """Rewards of the B completions by every member."""
+        by_token = self._scored_by_token(batch)
+        by_text = sorted(set(range(len(batch))) - set(by_token))
+        parts = []
+        if by_token:
+            parts.append(self._token_members(batch.take(by_token)))
+        if by_text:
+            texts = batch.take(by_text)
+            parts.append(self.reward_fn(texts.prompts, texts.completions).members)
+        members = np.concatenate(parts, axis=1)[:, np.argsort([*by_token, *by_text])]
+        return Reward(members=self.card.normalised_members(members) if self.normalise else members)
+
+    def close(self) -> None:
+        """The model stays in memory."""
+
+    def _scored_by_token(self, batch: RewardBatch) -> list[int]:
+        """The completions whose tokens are what the model would read.
+
+        One that a stop text ended holds tokens of that text; one with a token beyond the vocabulary has no such text.
+        """
+        if self.end is None or not len(batch.prompt_ids) or not len(batch.completion_ids):
+            return []
+        assert isinstance(self.reward_fn, ReadsTokens)
+        num_tokens, last = len(self.reward_fn.tokenizer), self.end[0]
+        cut = [not finished for finished in batch.finished] if len(batch.finished) else [False] * len(batch)
+        return [
+            index
+            for index, ids in enumerate(batch.completion_ids)
+            if (cut[index] or (ids and ids[-1] == last)) and max(ids, default=0) < num_tokens
+        ]
+
+    def _token_members(self, batch: RewardBatch) -> np.ndarray:
+        assert isinstance(self.reward_fn, ReadsTokens)
+        assert self.end is not None
+        groups: dict[object, list[int]] = {}
+        for index, ids in enumerate(batch.prompt_ids):
+            groups.setdefault(ids if self.reward_fn.packed else index, []).append(index)
+        rows = [
+            token_row([(batch.prompt_ids[index], batch.completion_ids[index]) for index in group], self.end, self.card)
+            for group in groups.values()
+        ]
+        order = [index for group in groups.values() for index in group]
+        return self.reward_fn.score_rows(rows).members[:, np.argsort(order)]
+
+
+def token_row(
+    completions: Sequence[tuple[tuple[int, ...], tuple[int, ...]]], end: tuple[int, ...], card: Card
+) -> Branched:
+    """The completions of one prompt, each with the prompt's tokens, as the reward model reads them.
+
+    A completion that was cut gets its end too, as the text of it would: the model has seen whole turns only.
+    """
+    from rewardkit.network.tokens import branch_at_common_prefix
+
+    sequences = [
+        (*prompt, *(completion[:-1] if completion and completion[-1] == end[0] else completion), *end)
+        for prompt, completion in completions
+    ]
+    return branch_at_common_prefix([sequence[-card.max_length :] for sequence in sequences])
+
+
+def shared_end(tokenizer: PreTrainedTokenizerBase, policy_tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...] | None:
+    """The tokens that end a turn, if what the policy reads and writes is what the reward model reads; else None.
+
+    That takes the same tokens and template, and a template that leaves a completion as it is and ends it with a special
+    token, so that no token reaches over the border.
+    """
+    from rewardkit.network.policy_tokens import prompt_text
+    from rewardkit.network.tokens import conversation_texts
+
+    if tokenizer.chat_template != policy_tokenizer.chat_template or not _same_tokens(tokenizer, policy_tokenizer):
+        return None
+    ends: set[str] = set()
+    for conversation in _CONVERSATIONS:
+        start = prompt_text(conversation, tokenizer)
+        for probe, whole in zip(_PROBES, conversation_texts(conversation, _PROBES, tokenizer), strict=True):
+            if not whole.startswith(start + probe):
+                return None
+            ends.add(whole[len(start + probe) :])
+    if len(ends) != 1:
+        return None
+    ids = tuple(tokenizer(ends.pop(), add_special_tokens=False)["input_ids"])
+    return ids if ids and ids[0] in tokenizer.all_special_ids else None
+
+
+def _same_tokens(tokenizer: PreTrainedTokenizerBase, policy_tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether both make the same tokens of a text; the reward model may have a pad token of its own besides."""
+    ours, theirs = (set(each.get_vocab().items()) for each in (tokenizer, policy_tokenizer))
+    if theirs - ours or any(token != tokenizer.pad_token for token, _ in ours - theirs):
+        return False
+    backends = [getattr(each, "backend_tokenizer", None) for each in (tokenizer, policy_tokenizer)]
+    if any(backend is None for backend in backends):
+        return False
+    ours, theirs = (json.loads(backend.to_str()) for backend in backends if backend)
+    return all(ours[part] == theirs[part] for part in ("normalizer", "pre_tokenizer", "model"))

@@ -1,0 +1,278 @@
+"""From completions to one number each: sources weighed and added, uncertainty and plain faults subtracted.
+
+    penalised = sum_i conservative(weight_i reward_i)
+    total = penalised - length term - repetition term - missing-EOS term
+
+    with load_rewards(config, policy_tokenizer=tokenizer) as rewards:
+        scored = rewards.score(RewardBatch(...))    # scored.total: (B,)
+        run.log(step, {..., **scored.metrics()})
+
+No torch, until a reward model is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from alignment.config.rewards import RewardOptions, RewardSpec
+from alignment.rewards.functions import FunctionReward
+from alignment.rewards.server import RemoteReward
+from alignment.rewards.source import RewardBatch, RewardSource, ask
+from alignment.verifiers.verifiers import VERIFIERS
+from alignment.watch.text_metrics import repetition
+from rewardkit.reward.reward import Penalty, Reward, conservative
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightedSource:
+    """A source with its name in metrics and what its rewards are multiplied by."""
+
+    name: str
+    weight: float = 1.0
+    source: RewardSource
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """What is subtracted from rewards for what anybody can count.
+
+        length_term = length_penalty max(0, L - length_free)
+        repetition_term = repetition_penalty * share of repeated 4-grams of words
+        missing_eos_term = missing_eos_penalty where a completion was cut
+
+    With length_penalty 1 / C and length_free the longest length less C, the first is the soft overlong punishment of
+    DAPO (Yu et al. 2025, eq. 13, arXiv 2503.14476). The details of "N implementation details" let -1 stand in the
+    reward's place where EOS is missing; here the penalty is subtracted, so that cut completions still differ.
+
+    Attributes:
+        length_penalty: per token; per word where tokens are not known.
+    """
+
+    length_penalty: float = 0.0
+    length_free: int = 0
+    repetition_penalty: float = 0.0
+    missing_eos_penalty: float = 0.0
+
+    def of(self, batch: RewardBatch) -> dict[str, np.ndarray]:
+        """(B,) by name, each 0 or more; those of penalty 0 are left out."""
+        terms: dict[str, np.ndarray] = {}
+        if self.length_penalty:
+            terms["length"] = self.length_penalty * np.maximum(batch.lengths() - self.length_free, 0)
+        if self.repetition_penalty:
+            shares = [repetition(text) for text in batch.completions]
+            terms["repetition"] = self.repetition_penalty * np.array(shares)
+        if self.missing_eos_penalty:
+            cut = ~np.asarray(batch.finished, dtype=bool) if len(batch.finished) else np.zeros(len(batch), dtype=bool)
+            terms["missing_eos"] = self.missing_eos_penalty * cut
+        return terms
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoredBatch:
+    """B completions and what they are worth.
+
+    Attributes:
+        by_source: each source's rewards by name, unweighted.
+        raw: the weighted sum. Its members are one of each source put together in every way: with one ensemble of K and
+            single-valued others, K members that these shift.
+        penalised: (B,) under the conservative rule; uncertainties of different sources count as independent.
+        terms: (B,) by name, what is subtracted besides.
+        total: (B,) penalised less the terms.
+    """
+
+    by_source: Mapping[str, Reward]
+    raw: Reward
+    penalised: np.ndarray
+    terms: Mapping[str, np.ndarray]
+    total: np.ndarray
+
+    def take(self, indices: Sequence[int]) -> ScoredBatch:
+        """Some of the completions."""
+        picked = list(indices)
+        return ScoredBatch(
+            by_source={name: Reward(members=each.members[:, picked]) for name, each in self.by_source.items()},
+            raw=Reward(members=self.raw.members[:, picked]),
+            penalised=self.penalised[picked],
+            terms={name: term[picked] for name, term in self.terms.items()},
+            total=self.total[picked],
+        )
+
+    def metrics(self) -> dict[str, float]:
+        """Flat numbers for a step's record: means over completions; standard deviations are over them, ddof = 1.
+
+        reward/std is the mean over completions of the standard deviation over members.
+        """
+        found = {
+            "reward/mean": float(self.total.mean()),
+            "reward/spread": _std(self.total),
+            "reward/raw": float(self.raw.mean.mean()),
+            "reward/std": float(self.raw.std.mean()),
+            "reward/penalised": float(self.penalised.mean()),
+        }
+        found |= {f"penalty/{name}": float(term.mean()) for name, term in self.terms.items()}
+        for name, reward in self.by_source.items():
+            found |= {f"rewards/{name}/mean": float(reward.mean.mean()), f"rewards/{name}/std": _std(reward.mean)}
+        return found
+
+
+class Rewards:
+    """The sources of a training and how they come to one number; a context manager that ends their workers.
+
+    Args:
+        sources: one or more, of different names.
+        penalty: see `rewardkit.reward.reward.conservative`.
+        penalty_strength: its strength.
+        terms: what is subtracted besides; None subtracts nothing.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[WeightedSource],
+        *,
+        penalty: Penalty = "mean",
+        penalty_strength: float = 1.0,
+        terms: Terms | None = None,
+    ) -> None:
+        names = [each.name for each in sources]
+        if not names or len(set(names)) < len(names):
+            raise ValueError(f"sources of rewards are {names}, allowed is one or more, each of a name of its own")
+        self.sources = tuple(sources)
+        self.penalty: Penalty = penalty
+        self.penalty_strength = penalty_strength
+        self.terms = terms or Terms()
+
+    def score(self, batch: RewardBatch) -> ScoredBatch:
+        """Rewards of the B completions.
+
+        Raises:
+            RewardError: naming source, sample and cause, if a source gives no finite number for each.
+        """
+        by_source = {each.name: ask(each.source, batch) for each in self.sources}
+        weighted = [Reward(members=each.weight * by_source[each.name].members) for each in self.sources]
+        penalised = sum(
+            (conservative(reward, self.penalty, strength=self.penalty_strength) for reward in weighted),
+            start=np.zeros(len(batch)),
+        )
+        terms = self.terms.of(batch)
+        return ScoredBatch(
+            by_source=by_source,
+            raw=add(weighted),
+            penalised=penalised,
+            terms=terms,
+            total=penalised - sum(terms.values(), start=np.zeros(len(batch))),
+        )
+
+    def __call__(self, batch: RewardBatch) -> Reward:
+        """The total as one member: the sum is a source itself."""
+        return Reward(members=self.score(batch).total[None])
+
+    def close(self) -> None:
+        """Ends the workers; scoring again starts them anew."""
+        for each in self.sources:
+            each.source.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def joined_scores(parts: Sequence[ScoredBatch]) -> ScoredBatch:
+    """Scores of several batches from the same sources, one after another."""
+    first = parts[0]
+
+    def members(of: Sequence[Reward]) -> Reward:
+        return Reward(members=np.concatenate([each.members for each in of], axis=1))
+
+    return ScoredBatch(
+        by_source={name: members([part.by_source[name] for part in parts]) for name in first.by_source},
+        raw=members([part.raw for part in parts]),
+        penalised=np.concatenate([part.penalised for part in parts]),
+        terms={name: np.concatenate([part.terms[name] for part in parts]) for name in first.terms},
+        total=np.concatenate([part.total for part in parts]),
+    )
+
+
+def add(rewards: Sequence[Reward]) -> Reward:
+    """The sum of independent rewards: every combination of their members, (K_1 K_2 ..., B).
+
+    Its mean is the sum of the means, its minimum the sum of the minima, and its variance with ddof = 0 the sum of the
+    variances, as those of independent uncertainties are.
+    """
+    members = rewards[0].members
+    for reward in rewards[1:]:
+        members = (members[:, None] + reward.members[None]).reshape(-1, members.shape[1])
+    return Reward(members=members)
+
+
+def load_rewards(options: RewardOptions, *, policy_tokenizer: PreTrainedTokenizerBase | None = None) -> Rewards:
+    """The sources that a configuration names, ready to score: models loaded, functions in their workers.
+
+    Args:
+        policy_tokenizer: of the policy that writes the completions; reward models with the same tokens and template
+            then score its tokens as they are.
+
+    Raises:
+        ValueError: if there is none, or a folder holds no reward model.
+        RewardError: if a function cannot be loaded.
+        ImportError: if a package is missing that a model takes.
+    """
+    sources: list[WeightedSource] = []
+    try:
+        for spec in options.sources:
+            source = _load(spec, options, policy_tokenizer)
+            sources.append(WeightedSource(name=spec.name, weight=spec.weight, source=source))
+            if isinstance(source, FunctionReward):
+                source.start()
+    except BaseException:
+        for each in sources:
+            each.source.close()
+        raise
+    return Rewards(
+        sources,
+        penalty=options.penalty,
+        penalty_strength=options.penalty_strength,
+        terms=Terms(
+            length_penalty=options.length_penalty,
+            length_free=options.length_free,
+            repetition_penalty=options.repetition_penalty,
+            missing_eos_penalty=options.missing_eos_penalty,
+        ),
+    )
+
+
+def _load(spec: RewardSpec, options: RewardOptions, policy_tokenizer: PreTrainedTokenizerBase | None) -> RewardSource:
+    timeout_s = options.reward_timeout_s
+    match spec.kind:
+        case "function":
+            return FunctionReward(spec.target, name=spec.name, timeout_s=timeout_s)
+        case "verifier":
+            make = VERIFIERS[spec.target].make
+            target = f"{make.__module__}:{make.__name__}"
+            return FunctionReward(target, argument=spec.argument, name=spec.name, timeout_s=timeout_s)
+        case "server":
+            return RemoteReward(spec.target, name=spec.name, timeout_s=timeout_s)
+        case "model":
+            from alignment.rewards.models import ModelReward
+            from rewardkit.reward.load import load_reward_fn
+            from rewardkit.reward.metadata import read_card
+
+            return ModelReward(
+                load_reward_fn(spec.target),
+                read_card(spec.target),
+                name=spec.name,
+                normalise=options.normalise_rewards,
+                policy_tokenizer=policy_tokenizer,
+            )
+
+
+def _std(values: np.ndarray) -> float:
+    return float(values.std(ddof=1)) if len(values) > 1 else 0.0

@@ -1,0 +1,82 @@
+"""A reward server: one POST of JSON for each batch, asked again while it cannot be reached or says 5xx.
+
+out   {"prompts": [[{"role": "user", "content": "..."}], ...], "completions": ["...", ...],
+       "columns": {"answer": [...], ...}}
+in    {"rewards": [...]}, one number for each completion, or {"members": [[...], ...]}, a list for each member
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+
+from alignment.rewards.http_client import RefusedError, UnansweredError, ask, head, patiently, read_json
+from alignment.rewards.source import RewardBatch, RewardError
+from rewardkit.data.export_formats import turns
+from rewardkit.reward.reward import Reward
+
+WAITS_S = (0.5, 1.0, 2.0, 4.0)  # before each further try
+
+
+class RemoteReward:
+    """A reward server as a source of rewards; see the module.
+
+    Args:
+        url: to post to.
+        name: what errors call it.
+        timeout_s: for one try.
+        waits_s: seconds before each further try; as many tries as waits, and one.
+    """
+
+    def __init__(self, url: str, *, name: str, timeout_s: float = 60.0, waits_s: tuple[float, ...] = WAITS_S) -> None:
+        self.url, self.timeout_s, self.waits_s = url, timeout_s, waits_s
+        self.about = f"{name} ({url})"
+
+    def __call__(self, batch: RewardBatch) -> Reward:
+        """Rewards of the B completions, by as many members as the server has.
+
+        Raises:
+            RewardError: if the server cannot be reached after all tries, refuses, or answers anything else.
+        """
+        body = self._body(batch)
+        try:
+            answer = patiently(
+                lambda: ask(self.url, body, timeout_s=self.timeout_s),
+                about=f"reward {self.about}",
+                waits_s=self.waits_s,
+            )
+            found = read_json(answer)
+        except (UnansweredError, RefusedError, ValueError) as error:
+            raise RewardError(self.about, str(error), batch) from error
+        members = found.get("members", [found.get("rewards")]) if isinstance(found, dict) else None
+        if not isinstance(members, list) or not members or not all(isinstance(row, list) for row in members):
+            raise RewardError(self.about, f"the answer has neither rewards nor members: {head(answer)}", batch)
+        for row in members:
+            if len(row) != len(batch):
+                raise RewardError(self.about, f"{len(row)} rewards for {len(batch)} completions", batch)
+            for index, value in enumerate(row):
+                if not isinstance(value, int | float):
+                    raise RewardError(self.about, f"the reward is {value!r:.80}, allowed is a number", batch, index)
+        return Reward(members=np.array(members, dtype=np.float64))
+
+    def close(self) -> None:
+        """Holds no connection."""
+
+    def _body(self, batch: RewardBatch) -> bytes:
+        asked = {
+            "prompts": [turns(prompt) for prompt in batch.prompts],
+            "completions": list(batch.completions),
+            "columns": {name: list(values) for name, values in batch.columns.items()},
+        }
+        try:
+            return json.dumps(asked, default=_plain).encode()
+        except TypeError as error:
+            raise RewardError(self.about, f"a column cannot be sent as JSON: {error}") from error
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} is none of JSON's types")

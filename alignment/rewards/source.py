@@ -1,0 +1,171 @@
+"""What a source of rewards is given and gives: a batch of completions in, a `Reward` out, or an error with its sample.
+
+No torch. The sources themselves: `alignment.rewards.models`, `reward_function`, `remote_reward`; their sum: `rewards`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from rewardkit.data.records import Message
+from rewardkit.reward.reward import Reward, RewardFn
+
+if TYPE_CHECKING:
+    from alignment.generation.completion_sampler import Completion
+    from rewardkit.data.prompts import PromptRow
+
+SHOWN = 80  # characters of a prompt or completion in an error
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardBatch:
+    """B completions to be rewarded.
+
+    Attributes:
+        prompts: the conversation before each completion.
+        completions: texts, without their end and without a stop text.
+        prompt_ids: tokens that the policy read; empty where they are not known.
+        completion_ids: tokens that it wrote, the one that ended it among them; empty where they are not known.
+        finished: whether each ended by itself; all did where it is empty.
+        columns: what else the prompt's row holds, by name, one value for each completion.
+    """
+
+    prompts: Sequence[Sequence[Message]]
+    completions: Sequence[str]
+    prompt_ids: Sequence[tuple[int, ...]] = ()
+    completion_ids: Sequence[tuple[int, ...]] = ()
+    finished: Sequence[bool] = ()
+    columns: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.completions:
+            raise ValueError("a batch has no completion to reward")
+        sizes = {"prompts": len(self.prompts)}
+        optional = {"prompt_ids": self.prompt_ids, "completion_ids": self.completion_ids, "finished": self.finished}
+        sizes |= {name: len(values) for name, values in optional.items() if len(values)}
+        sizes |= {f"column {name}": len(values) for name, values in self.columns.items()}
+        for name, size in sizes.items():
+            if size != len(self):
+                raise ValueError(f"{name} has {size} entries for {len(self)} completions, allowed is one each")
+
+    @classmethod
+    def of_groups(cls, rows: Sequence[PromptRow], groups: Sequence[Sequence[Completion]]) -> RewardBatch:
+        """What a policy answered to the prompts of rows, a group for each; completions in order of groups."""
+        drawn = [(row, one) for row, group in zip(rows, groups, strict=True) for one in group]
+        names = {name for row in rows for name in row.columns}
+        return cls(
+            prompts=[row.prompt for row, _ in drawn],
+            completions=[one.text for _, one in drawn],
+            prompt_ids=[one.sampled.prompt for _, one in drawn],
+            completion_ids=[one.sampled.completion for _, one in drawn],
+            finished=[one.sampled.finished for _, one in drawn],
+            columns={name: [row.columns.get(name) for row, _ in drawn] for name in sorted(names)},
+        )
+
+    def __len__(self) -> int:
+        return len(self.completions)
+
+    def take(self, indices: Sequence[int]) -> RewardBatch:
+        """Some of the completions."""
+
+        def of(values: Sequence[Any]) -> list[Any]:
+            return [values[index] for index in indices] if len(values) else []
+
+        return replace(
+            self,
+            prompts=of(self.prompts),
+            completions=of(self.completions),
+            prompt_ids=of(self.prompt_ids),
+            completion_ids=of(self.completion_ids),
+            finished=of(self.finished),
+            columns={name: of(values) for name, values in self.columns.items()},
+        )
+
+    def lengths(self) -> np.ndarray:
+        """(B,) tokens of the completions; words where tokens are not known."""
+        if len(self.completion_ids):
+            return np.array([len(ids) for ids in self.completion_ids])
+        return np.array([len(text.split()) for text in self.completions])
+
+
+class RewardError(OSError):
+    """A source that does not give rewards; as other failures of the outside it ends a command in one line, exit code 1.
+
+    Attributes:
+        source: its name and place.
+        index: of the sample in its batch, None where only the batch is known.
+    """
+
+    def __init__(self, source: str, cause: str, batch: RewardBatch | None = None, index: int | None = None) -> None:
+        self.source, self.index = source, index
+        where = ""
+        if batch is not None and index is not None:
+            where = f" at sample {index} of {len(batch)} ({_sample(batch, index)})"
+        elif batch is not None:
+            where = f" in a batch of {len(batch)}, which sample is not known (the first: {_sample(batch, 0)})"
+        super().__init__(f"reward {source}{where}: {' '.join(cause.split())}")
+
+
+def _sample(batch: RewardBatch, index: int) -> str:
+    last = batch.prompts[index][-1].content if batch.prompts[index] else ""
+    return f"prompt {_head(last)}, completion {_head(batch.completions[index])}"
+
+
+def _head(text: str) -> str:
+    return repr(text[:SHOWN]) + ("..." if len(text) > SHOWN else "")
+
+
+class RewardSource(Protocol):
+    """Anything that rewards a batch."""
+
+    @property
+    def about(self) -> str:
+        """What errors call it: its name, and where it is from."""
+        ...
+
+    def __call__(self, batch: RewardBatch) -> Reward:
+        """Rewards of the B completions."""
+        ...
+
+    def close(self) -> None:
+        """Lets go of what it holds (a process); it may be called again after that, and starts anew."""
+        ...
+
+
+class FromRewardFn:
+    """A `RewardFn` of rewardkit, or any function like it, as a source."""
+
+    def __init__(self, reward_fn: RewardFn, *, about: str) -> None:
+        self.reward_fn = reward_fn
+        self.about = about
+
+    def __call__(self, batch: RewardBatch) -> Reward:
+        """Asks for the rewards by prompts and texts."""
+        return self.reward_fn(batch.prompts, batch.completions)
+
+    def close(self) -> None:
+        """Holds nothing."""
+
+
+def ask(source: RewardSource, batch: RewardBatch) -> Reward:
+    """The rewards of a batch, checked.
+
+    Raises:
+        RewardError: if they are not (K, B) numbers, or one of them is not finite, naming its sample.
+    """
+    members = np.asarray(source(batch).members, dtype=np.float64)
+    if members.ndim != 2 or members.shape[1] != len(batch) or not len(members):
+        raise RewardError(source.about, f"rewards of shape {members.shape}, allowed is (members, {len(batch)})", batch)
+    bad = ~np.isfinite(members)
+    if bad.any():
+        index = int(np.flatnonzero(bad.any(0))[0])
+        member = int(np.flatnonzero(bad[:, index])[0])
+        of = f" of member {member}" if len(members) > 1 else ""
+        more = f"; {int(bad.any(0).sum())} of the batch are not" if bad.any(0).sum() > 1 else ""
+        cause = f"the reward{of} is {members[member, index]}, allowed is a finite number{more}"
+        raise RewardError(source.about, cause, batch, index)
+    return Reward(members=members)

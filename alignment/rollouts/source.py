@@ -1,0 +1,104 @@
+"""The interface of whatever draws completions of the policy: the loops of this package, or vLLM."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from typing import Protocol
+
+from alignment.config.online import OnlineConfig
+from alignment.generation.generate import Sampled, Sampling, generate
+from alignment.policy.policy import Policy
+from rewardkit.distributed import collectives
+
+INSTALL = 'rollouts by vLLM in this process need it: pip install "tiebreak[vllm]"'
+
+
+class RolloutError(OSError):
+    """A source that does not give completions; it ends a command in one line, exit code 1."""
+
+
+class RolloutSource(Protocol):
+    """Draws completions of a policy that it was made for."""
+
+    def load(self) -> None:
+        """Takes the policy's weights as they are now; every process calls it, before each rollout.
+
+        Raises:
+            RolloutError: in every process, if they cannot be taken.
+        """
+        ...
+
+    def draw(
+        self, prompts: Sequence[Sequence[int]], sampling: Sampling, *, num_samples: int, keys: Sequence[int]
+    ) -> list[tuple[Sampled, ...]]:
+        """Completions of this process's prompts; see `alignment.generation.generate.generate`.
+
+        Raises:
+            RolloutError: if there are none, or not what was asked for.
+        """
+        ...
+
+    def close(self) -> None:
+        """Lets go of what it holds."""
+        ...
+
+
+class OwnRollouts:
+    """The loops of `alignment.generation.generate`, in every process on the weights that it trains."""
+
+    def __init__(self, policy: Policy, config: OnlineConfig) -> None:
+        self.policy, self.config = policy, config
+
+    def load(self) -> None:
+        """Reads the weights when it draws."""
+
+    def draw(
+        self, prompts: Sequence[Sequence[int]], sampling: Sampling, *, num_samples: int, keys: Sequence[int]
+    ) -> list[tuple[Sampled, ...]]:
+        """See `alignment.generation.generate.generate`."""
+        return generate(
+            self.policy.network,
+            prompts,
+            sampling,
+            num_samples=num_samples,
+            token_budget=self.config.draw_budget,
+            keys=keys,
+            tokenizer=self.policy.tokenizer,
+            precision=self.config.precision,
+        )
+
+    def close(self) -> None:
+        """Holds nothing."""
+
+
+def check_rollouts(config: OnlineConfig) -> None:
+    """Whether the completions of a run can be drawn as it says, before anything is loaded.
+
+    Raises:
+        ImportError: if vLLM is missing.
+        ValueError: if several processes are to have one in themselves.
+    """
+    if config.rollouts != "vllm":
+        return
+    if collectives.wanted() > 1:
+        raise ValueError("rollouts by vLLM in this process are for one process: start a vLLM server, give its address")
+    if not importlib.util.find_spec("vllm"):
+        raise ImportError(INSTALL)
+
+
+def open_rollouts(policy: Policy, config: OnlineConfig) -> RolloutSource:
+    """The source that a configuration names.
+
+    Raises:
+        RolloutError: if vLLM does not start.
+    """
+    if config.rollouts == "own":
+        return OwnRollouts(policy, config)
+    if config.rollouts == "vllm":
+        from alignment.rollouts.vllm_engine import VllmEngine
+
+        return VllmEngine(policy, config)
+    from alignment.rollouts.vllm_server import VllmServer
+
+    return VllmServer(config.rollouts, policy, config.out)

@@ -1,0 +1,138 @@
+"""What a watcher keeps of a run's metrics: of each one its beginning and its last points, bounded. No torch."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from statistics import median
+
+import numpy as np
+
+from alignment.watch.trends import Trend, trend
+
+NUM_FIRST = 20
+NUM_LAST = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sign:
+    """What a rule saw of its failure mode.
+
+    Attributes:
+        figure: the numbers, a sentence.
+        metrics: their names.
+    """
+
+    figure: str
+    metrics: tuple[str, ...]
+
+
+class Series:
+    """One metric: its first points, which say where it came from, and its last ones.
+
+    Attributes:
+        first, last: (step, value), finite, at most 20 and 64 of them; a run of few points has them in both.
+    """
+
+    def __init__(self) -> None:
+        self.first: list[tuple[int, float]] = []
+        self.last: deque[tuple[int, float]] = deque(maxlen=NUM_LAST)
+        self.num = 0
+
+    def add(self, step: int, value: float) -> None:
+        """Takes a point; a step that comes again replaces its former value."""
+        if self.last and self.last[-1][0] == step:
+            self.last[-1] = (step, value)
+            if self.num <= NUM_FIRST:
+                self.first[-1] = (step, value)
+            return
+        self.last.append((step, value))
+        self.num += 1
+        if len(self.first) < NUM_FIRST:
+            self.first.append((step, value))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """Points of one metric, oldest first."""
+
+    at: np.ndarray
+    values: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def trend(self) -> Trend:
+        """Its Mann-Kendall test and Theil-Sen rise."""
+        return trend(self.at, self.values)
+
+
+class History:
+    """The metrics of a run as far as it went.
+
+    Args:
+        names: the metrics to keep; others are left out.
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.series = {name: Series() for name in names}
+        self.step = 0
+        self.not_finite: tuple[str, ...] = ()
+
+    def add(self, step: int, metrics: Mapping[str, float | None]) -> None:
+        """Takes the metrics of a step; null counts as a value that was not finite, an absent name as not measured."""
+        broken: list[str] = []
+        for name, series in self.series.items():
+            if name not in metrics:
+                continue
+            value = metrics[name]
+            if value is not None and math.isfinite(value):
+                series.add(step, float(value))
+            else:
+                broken.append(name)
+        self.step, self.not_finite = step, tuple(broken)
+
+    def num(self, name: str) -> int:
+        """Points of a metric so far."""
+        return self.series[name].num
+
+    def last(self, name: str, num: int) -> Window | None:
+        """Its last `num` points, at most 64; None where there are fewer."""
+        return _window(list(self.series[name].last)[-num:], num)
+
+    def upto(self, name: str, num: int) -> Window:
+        """Its last points, `num` at most."""
+        points = list(self.series[name].last)[-num:]
+        return _points(points)
+
+    def first(self, name: str, num: int) -> Window | None:
+        """Its first `num` points, at most 20; None where there are fewer."""
+        return _window(self.series[name].first[:num], num)
+
+    def level(self, name: str, num: int) -> float | None:
+        """Median of its last `num` points; None where there are fewer."""
+        return _median(list(self.series[name].last)[-num:], num)
+
+    def start(self, name: str, num: int) -> float | None:
+        """Median of its first `num` points; None where there are fewer."""
+        return _median(self.series[name].first[:num], num)
+
+    def newest(self, name: str) -> float | None:
+        """Its last point."""
+        last = self.series[name].last
+        return last[-1][1] if last else None
+
+
+def _median(points: list[tuple[int, float]], num: int) -> float | None:
+    return median(value for _, value in points) if len(points) == num else None
+
+
+def _window(points: list[tuple[int, float]], num: int) -> Window | None:
+    return _points(points) if len(points) == num else None
+
+
+def _points(points: list[tuple[int, float]]) -> Window:
+    return Window(at=np.array([at for at, _ in points], float), values=np.array([value for _, value in points]))

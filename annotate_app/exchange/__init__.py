@@ -1,0 +1,1 @@
+"""Data in and out: files, whole projects, the hub."""

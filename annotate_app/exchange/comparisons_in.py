@@ -1,0 +1,276 @@
+"""Comparisons from files into a project: read and checked as a whole first, then added in one transaction.
+
+The first pass parses every row into a spool on disk, so that memory stays bounded, all bad rows are found at once, and
+the database is locked only while rows are written. Judgments are imported by `annotate_app.exchange.judgments_in`.
+"""
+
+from __future__ import annotations
+
+import pickle
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from typing import IO, Any, Literal
+
+from annotate_app.access import Actor
+from annotate_app.store.judgments.staged import stage_judgments
+from annotate_app.store.projects.contents import stage_contents
+from annotate_app.store.store import Store
+from rewardkit.data.columns import Form, Reading, detect_reading
+from rewardkit.data.comparison_rows import parse_row
+from rewardkit.data.conversations import RowError
+from rewardkit.data.files import Format, Source, detect_format, file_name, place, read_rows
+from rewardkit.data.records import Choice, Comparison, Judgment, content_id
+
+DETECT_ROWS = 100
+DATASET_ANNOTATOR = "dataset"
+"""Who the labels that a file brings (chosen and rejected, ranks) are stored under."""
+LABELED_FORMS: tuple[Form, ...] = ("chosen_rejected", "dialogues", "ranked", "responses")
+Tell = Callable[[int], None]
+"""Takes the number of rows read so far."""
+TELL_EVERY = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportOptions:
+    """How files are read; None and empty fields are found from the file.
+
+    Attributes:
+        form: what a row is.
+        columns: by field of `rewardkit.data.columns.FIELDS`, its column.
+        pairs: which pairs N responses become, see `rewardkit.data.columns.Reading`.
+        empty: whether one empty answer is kept or bad; None keeps it in pairs and lists of responses.
+        format: of the files.
+        on_bad_row: `error` changes nothing when a row is bad, `skip` leaves bad rows out.
+        labels: also import what the file itself says is better, as judgments of the annotator `dataset`.
+        overlap: judgments wanted of each comparison, where it is not the design's.
+    """
+
+    form: Form | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    pairs: str = "all"
+    empty: Literal["keep", "bad"] | None = None
+    format: Format | None = None
+    on_bad_row: Literal["error", "skip"] = "error"
+    labels: bool = False
+    overlap: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BadRow:
+    """A row, or one pair of it, that cannot be used: where it stands and why."""
+
+    place: str
+    reason: str
+    field: str
+    value: str
+    message: str
+
+    @classmethod
+    def of(cls, place: str, error: RowError) -> BadRow:
+        """From what the parser says."""
+        return cls(place=place, reason=error.reason, field=error.field, value=error.value, message=str(error))
+
+    @classmethod
+    def unreadable(cls, place: str, message: str) -> BadRow:
+        """A line that is not even a row."""
+        return cls(place=place, reason="unreadable", field="", value="", message=message)
+
+
+class BadRowsError(ValueError):
+    """Raised where bad rows stop an import; nothing was changed. `bad` lists all of them."""
+
+    def __init__(self, bad: Sequence[BadRow]) -> None:
+        self.bad = tuple(bad)
+        more = f" (and {len(bad) - 1} more bad rows)" if len(bad) > 1 else ""
+        hint = "; nothing was imported, --on-bad-row skip leaves such rows out"
+        super().__init__(f"{bad[0].place}: {bad[0].message}{more}{hint}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Imported:
+    """What an import did.
+
+    Attributes:
+        num_rows: rows read.
+        num_added, num_existing: comparisons (or judgments) that are new, and that were there already.
+        num_labels: judgments of the annotator `dataset` that are new.
+        num_empty: comparisons with one empty answer, which were kept.
+        bad: rows that were left out.
+        readings: by file, how it was read.
+    """
+
+    num_rows: int
+    num_added: int
+    num_existing: int
+    num_labels: int = 0
+    num_empty: int = 0
+    bad: tuple[BadRow, ...] = ()
+    readings: Mapping[str, Any] = field(default_factory=dict)
+
+
+def import_comparisons(
+    store: Store,
+    actor: Actor,
+    project_id: int,
+    sources: Sequence[Source],
+    options: ImportOptions | None = None,
+    tell: Tell | None = None,
+) -> Imported:
+    """Imports files into a project: all of their rows or none, and rows that are there already once.
+
+    Raises:
+        BadRowsError: if rows are bad and `on_bad_row` is `error`.
+        ValueError: if a file cannot be read, or its form cannot be told.
+        AccessError: for anybody below lead.
+    """
+    options = options or ImportOptions()
+    actor.require("lead", "importing comparisons")
+    stage = _Stage(options=options, known=_known_contents(store, actor, project_id))
+    with tempfile.TemporaryFile() as spool:
+        for source in sources:
+            stage.read(source, spool, tell)
+        if stage.bad and options.on_bad_row == "error":
+            raise BadRowsError(stage.bad)
+        staged = (comparison for comparison, _ in unspool(spool))
+        num_labels = 0
+        labels = _labels(spool) if options.labels else ()
+        with stage_contents(staged) as contents, stage_judgments(labels) as judgments, store.together():
+            added = store.comparisons.add_staged(actor, project_id, contents, overlap=options.overlap)
+            if options.labels:
+                num_labels = store.judgments.import_staged(actor, project_id, judgments).num_added
+    return Imported(
+        num_rows=stage.num_rows,
+        num_added=added.num_added,
+        num_existing=added.num_existing + stage.num_repeated,
+        num_labels=num_labels,
+        num_empty=stage.num_empty,
+        bad=tuple(stage.bad),
+        readings=stage.readings,
+    )
+
+
+@dataclass
+class _Stage:
+    """The first pass: rows into a spool, what is bad into a list."""
+
+    options: ImportOptions
+    known: dict[str, str]
+    num_rows: int = 0
+    num_repeated: int = 0
+    num_empty: int = 0
+    bad: list[BadRow] = field(default_factory=list)
+    readings: dict[str, Reading] = field(default_factory=dict)
+    seen: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+    def read(self, source: Source, spool: IO[bytes], tell: Tell | None) -> None:
+        """Stages all rows of a file."""
+        found = self.options.format or detect_format(source)
+
+        def on_bad(number: int, message: str) -> None:
+            self.bad.append(BadRow.unreadable(place(source, number, found), message))
+
+        reading, rows = open_form(source, found, self.options, on_bad)
+        self.readings[file_name(source)] = reading
+        for number, row in rows:
+            self.num_rows += 1
+            if tell is not None and self.num_rows % TELL_EVERY == 0:
+                tell(self.num_rows)
+            where = place(source, number, found)
+            try:
+                parsed = parse_row(row, reading)
+            except RowError as error:
+                self.bad.append(BadRow.of(where, error))
+                continue
+            self.bad.extend(BadRow.of(where, problem) for problem in parsed.problems)
+            for comparison in parsed.comparisons:
+                self._take(comparison, parsed.labels.get(comparison.id), where, spool)
+
+    def _take(self, comparison: Comparison, label: Choice | None, where: str, spool: IO[bytes]) -> None:
+        digest = content_of(comparison)
+        earlier, first_place = self.seen.get(comparison.id, (self.known.get(comparison.id, digest), "the project"))
+        if earlier != digest:
+            allowed = f"{first_place} has it with another prompt, completion or source"
+            self.bad.append(BadRow.of(where, RowError("duplicate_id", "id", comparison.id, allowed)))
+            return
+        if comparison.id in self.seen:
+            self.num_repeated += 1
+            return
+        self.seen[comparison.id] = (digest, where)
+        self.num_empty += not (comparison.completion_a.strip() and comparison.completion_b.strip())
+        pickle.dump((comparison, label), spool, protocol=pickle.HIGHEST_PROTOCOL)
+
+
+def open_form(
+    source: Source, format: Format, options: ImportOptions, on_bad: Callable[[int, str], None] | None = None
+) -> tuple[Reading, Iterator[tuple[int, dict[str, Any]]]]:
+    """How a file is read, told from its first rows, and its rows from the first on.
+
+    Raises:
+        ValueError: naming the file, if its form cannot be told.
+    """
+    rows = read_rows(source, format, on_bad)
+    first = list(islice(rows, DETECT_ROWS))
+    if not first:
+        raise ValueError(f"{file_name(source)}: the file holds no rows")
+    try:
+        reading = detect_reading(
+            (row for _, row in first),
+            form=options.form,
+            columns=options.columns,
+            pairs=options.pairs,
+            empty=options.empty,
+        )
+        if options.labels and reading.form not in LABELED_FORMS:
+            raise ValueError(f"rows of the form {reading.form} bring no labels; import them with `judgments import`")
+    except ValueError as error:
+        raise ValueError(f"{file_name(source)}: {error}") from error
+    return reading, chain(first, rows)
+
+
+def read_comparisons(rows: Sequence[Mapping[str, Any]], name: str) -> list[Comparison]:
+    """Comparisons as a whole project's export holds them.
+
+    Raises:
+        BadRowsError: if one cannot be read.
+    """
+    names = ("id", "prompt", "response_a", "response_b", "source_a", "source_b", "meta")
+    reading = Reading(form="pairs", columns={name: name for name in names}, empty="keep")
+    comparisons, bad = [], []
+    for number, row in enumerate(rows, start=1):
+        try:
+            comparisons.extend(parse_row({name: row.get(name) for name in names}, reading).comparisons)
+        except RowError as error:
+            bad.append(BadRow.of(f"{name}:{number}", error))
+    if bad:
+        raise BadRowsError(bad)
+    return comparisons
+
+
+def content_of(comparison: Comparison) -> str:
+    """A hash of what two comparisons of one id have to share: prompt, completions and sources."""
+    prompt = [[message.role, message.content] for message in comparison.prompt]
+    answers = (comparison.completion_a, comparison.completion_b, comparison.source_a, comparison.source_b)
+    return content_id(prompt, *answers)
+
+
+def _known_contents(store: Store, actor: Actor, project_id: int) -> dict[str, str]:
+    return {comparison.id: content_of(comparison) for comparison in store.comparisons.iterate(actor, project_id)}
+
+
+def unspool(spool: IO[bytes]) -> Iterator[Any]:
+    """What this very process pickled into a file without a name, from its start."""
+    spool.seek(0)
+    while True:
+        try:
+            yield pickle.load(spool)
+        except EOFError:
+            return
+
+
+def _labels(spool: IO[bytes]) -> Iterable[Judgment]:
+    for comparison, label in unspool(spool):
+        if label is not None:
+            strength = int(label in ("a", "b"))
+            yield Judgment(comparison_id=comparison.id, annotator=DATASET_ANNOTATOR, choice=label, strength=strength)

@@ -1,0 +1,211 @@
+"""The README of an exported data set: front matter that the hub reads, and what a reader has to know to trust the rows.
+
+Says what was asked (rubric), of how many, how far they agreed, how votes became rows, and what was left out and why.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from annotate_app.agreement.bootstrap import Estimate
+from annotate_app.agreement.report import agreement_report
+from annotate_app.consensus.release import Consensus
+from annotate_app.exchange.options import ExportOptions
+from annotate_app.protocol.rubric import Rubric
+from annotate_app.store.projects.projects import Project
+from annotate_app.store.projects.rubrics import RubricVersion
+from annotate_app.votes import KINDS, Votes
+
+SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+NUM_RESAMPLES = 200
+FIGURES = (
+    ("percent", "percent agreement"),
+    ("percent_ties_out", "percent agreement, decided votes only"),
+    ("fleiss_kappa", "Fleiss' kappa"),
+    ("alpha_nominal", "Krippendorff's alpha, nominal"),
+    ("alpha_ordinal", "Krippendorff's alpha, ordinal"),
+    ("ac1", "Gwet's AC1"),
+)
+TITLES = {
+    "preference": "preference pairs",
+    "unpaired": "unpaired examples with a label (KTO)",
+    "sft": "demonstrations: the chosen answers (SFT)",
+    "judgments": "judgments as they were given",
+}
+COLUMNS = {
+    "prompt": "the conversation that was answered",
+    "chosen": "the answer that the consensus prefers",
+    "rejected": "the other answer",
+    "p_chosen": "probability that chosen is the better one, 0.5 to 1; 0.5 is a tie",
+    "weight": "votes behind the row over their mean; for a weighted loss",
+    "margin": "mean degree of the preference for chosen, in steps of the scale; TRL's reward trainer subtracts it",
+    "num_judgments": "number of votes, ties and both bad included",
+    "votes": "number of votes by answer, as `{chosen, rejected, tie, both_bad}`",
+    "criteria": "by criterion, the mean degree in favour of chosen; null where nobody judged it",
+    "comparison_id": "id of the comparison; rows of one comparison share it",
+    "source_chosen": "what wrote chosen",
+    "source_rejected": "what wrote rejected",
+    "completion": "an answer",
+    "label": "whether the answer is desirable",
+    "annotator": "who judged: a pseudonym, the same in every export of this project, unless real names were asked for",
+    "choice": "a, b, tie, both_bad or skip; a and b are the comparison's completions, whichever side they stood on",
+    "strength": "degree of the preference, 1 or more for a and b",
+    "flags": "by completion, the flags set",
+    "rationale": "the annotator's words",
+    "reason": "why it was skipped",
+    "seconds": "active seconds on task, idle time taken out",
+    "shown_left": "which completion stood on the left; empty when unknown",
+    "created_at": "unix time in seconds",
+    "rubric_version": "version of the rubric it was made under",
+    "kind": "work, import, or a check (gold, repeat, qualification)",
+}
+CRITERIA_OF_JUDGMENT = "by criterion, the signed degree (below 0 prefers a) or the ratings of a and b"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CardFacts:
+    """What a card is written from: the project as it was exported, and what became of its items."""
+
+    project: Project
+    rubric: RubricVersion
+    votes: Votes
+    consensus: Consensus
+    options: ExportOptions
+    num_rows: Mapping[str, int]
+    left_out: Mapping[str, int]
+    columns: Sequence[str]
+    files: Mapping[str, str]
+
+
+def write_card(path: Path, facts: CardFacts) -> None:
+    """Writes the card."""
+    path.write_text(f"---\n{front_matter(facts)}---\n\n" + "\n".join(body(facts)).rstrip() + "\n", encoding="utf-8")
+
+
+def front_matter(facts: CardFacts) -> str:
+    """YAML as the Hugging Face hub reads it: licence, sizes, and which file is which split."""
+    total = sum(facts.num_rows.values())
+    size = next((name for limit, name in SIZES if total < limit), "n>1M")
+    files = [{"split": name or "train", "path": path} for name, path in facts.files.items()]
+    tags = ["human-feedback", "preference", f"tiebreak-{facts.options.form}"]
+    values = {
+        "license": facts.options.license or "unknown",
+        "pretty_name": facts.project.name,
+        "task_categories": ["text-generation"],
+        "tags": [*tags, "synthetic"] if facts.project.simulated else tags,
+        "size_categories": [size],
+        "configs": [{"config_name": "default", "data_files": files}],
+    }
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+
+
+def body(facts: CardFacts) -> Iterator[str]:
+    """The lines of the card below its front matter."""
+    yield f"# {facts.project.name}: {TITLES[facts.options.form]}"
+    if facts.project.description:
+        yield from ("", facts.project.description)
+    if facts.project.simulated:
+        yield from ("", "**The annotators of this project are simulated. No person made these judgments.**")
+    yield from ("", "## Counts", "", *_table(("split", "rows"), facts.num_rows.items()))
+    yield from ("", *_table(("of the project", "number"), _counts(facts)))
+    if facts.left_out:
+        ordered = sorted(facts.left_out.items(), key=lambda item: -item[1])
+        yield from ("", "Comparisons that gave no row:", "", *_table(("why", "number"), ordered))
+    yield from ("", "## Columns", "", *_table(("column", "what"), _columns(facts)))
+    yield from ("", "## How votes became rows", "", *_rules(facts))
+    yield from ("", "## Agreement", "", *_agreement(facts))
+    yield from ("", "## Rubric", "", *_rubric(facts.rubric.rubric, facts.rubric.version))
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[str]:
+    yield f"| {' | '.join(header)} |"
+    yield f"|{'---|' * len(header)}"
+    for row in rows:
+        yield f"| {' | '.join(str(cell).replace('|', chr(92) + '|').replace(chr(10), ' ') for cell in row)} |"
+
+
+def _counts(facts: CardFacts) -> Iterator[tuple[str, int]]:
+    counted = facts.votes.counted()
+    yield "comparisons", len(facts.votes.items)
+    yield "judgments that count (work and imports, skips left out)", len(counted)
+    yield "annotators who made them", len(np.unique(counted.annotator))
+    for code, kind in enumerate(KINDS):
+        number = int((facts.votes.kind == code).sum())
+        if number and kind not in ("work", "import"):
+            yield f"judgments of the kind {kind}", number
+    yield "decided by an adjudicator", int(facts.consensus.adjudicated.sum())
+
+
+def _columns(facts: CardFacts) -> Iterator[tuple[str, str]]:
+    for name in facts.columns:
+        own = name == "criteria" and facts.options.form == "judgments"
+        yield f"`{name}`", CRITERIA_OF_JUDGMENT if own else COLUMNS[name]
+
+
+def _rules(facts: CardFacts) -> Iterator[str]:
+    design, options, consensus = facts.project.design, facts.options, facts.consensus
+    wanted = ", ".join(f"{count} {group}" for group, count in design.groups.items()) or str(design.overlap)
+    yield f"- Judgments wanted per comparison: {wanted}, order {design.policy}, sides shuffled by annotator and pair."
+    yield f"- Release rule: `{design.rule}`, at least {design.min_votes} votes and agreement {design.min_agreement:g}."
+    yield "- Comparisons without a winner under this rule wait for an adjudicator and are not in the data."
+    for note in consensus.notes:
+        yield f"- {note}"
+    if options.form != "judgments":
+        least = f"at least {options.min_votes} votes, agreement {options.min_agreement:g}"
+        yield f"- Of this export: {least}, ties: {options.ties}."
+        if options.adjudicated_only:
+            yield "- Only comparisons that an adjudicator decided."
+        if options.form == "unpaired":
+            yield "- Where the consensus is that both answers are bad, both are undesirable rows; a tie gives none."
+        yield f"- Layout: {options.layout}."
+    if options.splits:
+        shares = ", ".join(f"{name} {share:g}" for name, share in options.splits.items())
+        yield f"- Splits by a hash of the prompt (seed {options.seed}): {shares}. Pairs of one prompt share a split."
+
+
+def _agreement(facts: CardFacts) -> Iterator[str]:
+    if not len(facts.votes.counted()):
+        yield "Nobody has judged yet."
+        return
+    report = agreement_report(facts.votes, num_resamples=NUM_RESAMPLES, by=("criterion",))
+    parts = [report.overall, *report.criteria]
+    yield f"95 % intervals in brackets, from {NUM_RESAMPLES} bootstrap resamples of comparisons."
+    yield ""
+    rows = []
+    for name, title in FIGURES:
+        rows.append([title, *(_figure(part.estimates.get(name)) for part in parts)])
+    yield from _table(("figure", *(part.name for part in parts)), rows)
+
+
+def _figure(estimate: Estimate | None) -> str:
+    if estimate is None or math.isnan(estimate.value):
+        return "–"
+    interval = "" if math.isnan(estimate.low) else f" [{estimate.low:.3f}, {estimate.high:.3f}]"
+    return f"{estimate.value:.3f}{interval}"
+
+
+def _rubric(rubric: Rubric, version: int) -> Iterator[str]:
+    scale = f"{rubric.scale.steps} steps" + (", ties allowed" if rubric.scale.tie else ", no ties")
+    yield f"{rubric.title}, version {version}."
+    yield ""
+    yield f"Overall: {rubric.question} ({scale}{', both bad allowed' if rubric.both_bad else ''})"
+    if rubric.criteria:
+        yield ""
+        for criterion in rubric.criteria:
+            asked = (
+                f"{criterion.scale.steps} steps"
+                if criterion.kind == "compare"
+                else f"{criterion.low} to {criterion.high}"
+            )
+            yield f"- `{criterion.name}`: {criterion.question} ({asked})"
+    if rubric.flags:
+        yield ""
+        yield f"Flags: {', '.join(flag.label for flag in rubric.flags)}."
+    yield from ("", "### Guidelines", "", rubric.guidelines)

@@ -1,0 +1,186 @@
+"""Judgments from files into a project: all rows are read and checked first, then added in one transaction."""
+
+from __future__ import annotations
+
+import pickle
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain, islice
+from typing import IO, Any, Literal
+
+from annotate_app.access import Actor
+from annotate_app.exchange.comparisons_in import DETECT_ROWS, TELL_EVERY, BadRow, BadRowsError, Imported, Tell, unspool
+from annotate_app.store.store import Store
+from rewardkit.data.choices import Answer, Vocabulary, detect_vocabulary
+from rewardkit.data.conversations import RowError
+from rewardkit.data.files import Format, Source, detect_format, file_name, place, read_rows
+from rewardkit.data.judgments import BallotReading, Layout, detect_ballots, parse_ballots, read_judgment
+
+
+@dataclass(frozen=True, kw_only=True)
+class BallotOptions:
+    """How files of judgments are read; None and empty fields are found from the file.
+
+    Attributes:
+        layout: a judgment a row (`long`) or a column per annotator (`wide`).
+        columns: by field of `rewardkit.data.judgments.FIELDS`, its column.
+        annotators: the columns of the wide layout.
+        choice_map: by value, the choice it means.
+        format: of the files.
+        on_bad_row: `error` changes nothing when a row is bad, `skip` leaves bad rows out.
+    """
+
+    layout: Layout | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    annotators: tuple[str, ...] = ()
+    choice_map: Mapping[str, Answer] = field(default_factory=dict)
+    format: Format | None = None
+    on_bad_row: Literal["error", "skip"] = "error"
+
+
+def import_judgments(
+    store: Store,
+    actor: Actor,
+    project_id: int,
+    sources: Sequence[Source],
+    options: BallotOptions | None = None,
+    tell: Tell | None = None,
+) -> Imported:
+    """Imports files of judgments into a project: all of their rows or none, and those that are there already once.
+
+    Raises:
+        BadRowsError: if rows are bad (an unknown comparison or choice, say) and `on_bad_row` is `error`.
+        ValueError: if a file cannot be read, or its layout or what its choices mean cannot be told.
+        AccessError: for anybody below lead.
+    """
+    actor.require("lead", "importing judgments")
+    written = store.comparisons.sources(actor, project_id)
+    with tempfile.TemporaryFile() as spool:
+        staged = stage_judgments(sources, options or BallotOptions(), written, spool, tell)
+        added = store.judgments.import_many(actor, project_id, unspool(spool))
+    return replace(staged, num_added=added.num_added, num_existing=added.num_existing)
+
+
+def stage_judgments(
+    sources: Sequence[Source],
+    options: BallotOptions,
+    written: Mapping[str, tuple[str, str]],
+    spool: IO[bytes],
+    tell: Tell | None = None,
+) -> Imported:
+    """Reads and checks files of judgments; what they hold is in the spool afterwards (`unspool`).
+
+    Args:
+        sources: the files.
+        options: how they are read.
+        written: by comparison id, what wrote its a and b.
+        spool: an empty file.
+        tell: takes the number of rows read so far.
+
+    Returns:
+        What was read; nothing is added yet.
+    """
+    bad: list[BadRow] = []
+    readings: dict[str, BallotReading] = {}
+    num_rows = 0
+    for source in sources:
+        with tempfile.TemporaryFile() as ballots:
+            reading, count, values = _collect(source, options, ballots, bad, tell)
+            num_rows += count
+            readings[file_name(source)] = reading
+            try:
+                vocabulary = detect_vocabulary(values, options.choice_map)
+            except ValueError as error:
+                raise ValueError(f"{file_name(source)}: {error}") from error
+            _judge(ballots, spool, vocabulary, options.choice_map, written, bad)
+    if bad and options.on_bad_row == "error":
+        raise BadRowsError(bad)
+    return Imported(num_rows=num_rows, num_added=0, num_existing=0, bad=tuple(bad), readings=readings)
+
+
+def preview_ballots(source: Source, options: BallotOptions | None = None, limit: int = 20) -> BallotPreview:
+    """Reads the first rows of a file and changes nothing.
+
+    Raises:
+        ValueError: if it is no file of rows at all.
+    """
+    options = options or BallotOptions()
+    found = options.format or detect_format(source)
+    rows = [row for _, row in islice(read_rows(source, found, lambda _number, _message: None), limit)]
+    columns = tuple(dict.fromkeys(name for row in rows for name in row))
+    try:
+        reading = _detect(rows, options)
+    except ValueError as error:
+        return BallotPreview(columns=columns, rows=tuple(rows), reading=None, problem=str(error))
+    return BallotPreview(columns=columns, rows=tuple(rows), reading=reading)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BallotPreview:
+    """The start of a file as an import would read it; `problem` says why it cannot be read at all."""
+
+    columns: tuple[str, ...]
+    rows: tuple[dict[str, Any], ...]
+    reading: BallotReading | None
+    problem: str = ""
+
+
+def _detect(rows: Sequence[Mapping[str, Any]], options: BallotOptions) -> BallotReading:
+    return detect_ballots(rows, layout=options.layout, columns=options.columns, annotators=options.annotators)
+
+
+def _collect(
+    source: Source, options: BallotOptions, spool: IO[bytes], bad: list[BadRow], tell: Tell | None
+) -> tuple[BallotReading, int, set[str]]:
+    """Spools the ballots of a file; how it was read, its number of rows, and the distinct values of its choices."""
+    found = options.format or detect_format(source)
+
+    def on_bad(number: int, message: str) -> None:
+        bad.append(BadRow.unreadable(place(source, number, found), message))
+
+    rows = read_rows(source, found, on_bad)
+    first = list(islice(rows, DETECT_ROWS))
+    if not first:
+        raise ValueError(f"{file_name(source)}: the file holds no rows")
+    try:
+        reading = _detect([row for _, row in first], options)
+    except ValueError as error:
+        raise ValueError(f"{file_name(source)}: {error}") from error
+    values: set[str] = set()
+    count = 0
+    for number, row in chain(first, rows):
+        count += 1
+        if tell is not None and count % TELL_EVERY == 0:
+            tell(count)
+        where = place(source, number, found)
+        try:
+            cast = parse_ballots(row, reading)
+        except RowError as error:
+            bad.append(BadRow.of(where, error))
+            continue
+        values.update(str(ballot.value) for ballot in cast)
+        pickle.dump((where, cast), spool, protocol=pickle.HIGHEST_PROTOCOL)
+    return reading, count, values
+
+
+def _judge(
+    ballots: IO[bytes],
+    judgments: IO[bytes],
+    vocabulary: Vocabulary,
+    mapping: Mapping[str, Answer],
+    written: Mapping[str, tuple[str, str]],
+    bad: list[BadRow],
+) -> None:
+    """Spools what the ballots mean for the comparisons of the project."""
+    for where, cast in unspool(ballots):
+        for ballot in cast:
+            try:
+                if ballot.comparison_id not in written:
+                    allowed = "the project has no such comparison"
+                    raise RowError("unknown_comparison", "comparison", ballot.comparison_id, allowed)
+                judgment = read_judgment(ballot, vocabulary, mapping, written[ballot.comparison_id])
+            except RowError as error:
+                bad.append(BadRow.of(where, error))
+                continue
+            pickle.dump(judgment, judgments, protocol=pickle.HIGHEST_PROTOCOL)

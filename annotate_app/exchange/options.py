@@ -1,0 +1,58 @@
+"""What of a project goes out, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from rewardkit.data.export_formats import Layout
+from rewardkit.data.files import Format
+
+ExportForm = Literal["preference", "unpaired", "sft", "judgments"]
+FORMS: tuple[ExportForm, ...] = get_args(ExportForm)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """What goes out, and how.
+
+    Attributes:
+        form: preference pairs, unpaired examples (KTO), demonstrations (SFT), or the judgments as they were given.
+        format: of the files; None takes it from the name's suffix, JSONL for a folder.
+        layout: of the rows, see `rewardkit.data.export_formats`.
+        min_votes: votes an item needs.
+        min_agreement: probability of the winner that an item needs, 0 to 1.
+        adjudicated_only: only what an adjudicator decided.
+        ties: whether pairs without a better one go out, with `p_chosen` 0.5.
+        splits: by name, the share of prompts; empty makes no splits.
+        seed: of the splits.
+        sources: also name what wrote the answers.
+        names: real names of annotators instead of pseudonyms.
+        license: of the data, for the card's license field, for example `cc-by-4.0`.
+        overwrite: replace what is there.
+    """
+
+    form: ExportForm = "preference"
+    format: Format | None = None
+    layout: Layout = "conversational"
+    min_votes: int = 1
+    min_agreement: float = 0.0
+    adjudicated_only: bool = False
+    ties: Literal["keep", "drop"] = "drop"
+    splits: Mapping[str, float] = field(default_factory=dict)
+    seed: int = 0
+    sources: bool = False
+    names: bool = False
+    license: str = ""
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.min_agreement <= 1:
+            raise ValueError(f"min_agreement is {self.min_agreement}, allowed is 0 to 1")
+        if self.min_votes < 0:
+            raise ValueError(f"min_votes is {self.min_votes}, allowed is 0 or more")
+        if self.form == "judgments" and self.splits:
+            raise ValueError("judgments are not split: they are not training rows")
+        if self.form != "preference" and self.layout == "implicit":
+            raise ValueError(f"layout is 'implicit', allowed for the form {self.form} are conversational and plain")

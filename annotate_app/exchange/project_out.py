@@ -1,0 +1,164 @@
+"""A whole project as a folder or a zip, for another installation; `annotate_app.exchange.projects_in` reads it back.
+
+Its parts: `project.json` (design, rubric versions), then comparisons, judgments, adjudications and members as JSONL.
+Read back, it gives the same comparisons, the same counting judgments and so the same figures, and the same members,
+under the names of the export: pseudonyms unless it was asked for names.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from annotate_app.access import Actor
+from annotate_app.exchange.comparisons_in import Tell
+from annotate_app.exchange.files_out import Exported, new_folder
+from annotate_app.exchange.pseudonyms import Pseudonyms
+from annotate_app.exchange.rows_out import judgment_rows
+from annotate_app.store.projects.projects import Project
+from annotate_app.store.store import Store
+from rewardkit.data.export_formats import turns
+from rewardkit.data.writing import write_rows
+
+VERSION = 1
+PARTS = ("project.json", "comparisons.jsonl", "judgments.jsonl", "adjudications.jsonl", "members.jsonl")
+CHUNK = 10_000  # comparisons read at once; every read passes over those before it again
+Row = dict[str, Any]
+
+
+def export_project(
+    store: Store,
+    actor: Actor,
+    project_id: int,
+    out: str | Path,
+    *,
+    names: bool = False,
+    overwrite: bool = False,
+    tell: Tell | None = None,
+) -> Exported:
+    """Writes everything to a folder, or to a zip where the name ends in `.zip`.
+
+    Args:
+        names: real names of annotators, adjudicators and members instead of pseudonyms.
+        overwrite: replace what is there.
+
+    Raises:
+        ValueError: if `out` is there already.
+        AccessError: for anybody below lead.
+    """
+    actor.require("lead", "exporting")
+    project, out = store.projects.get(actor, project_id), Path(out)
+    if out.exists() and not overwrite:
+        raise ValueError(f"{out} is there already; --overwrite replaces it")
+    if out.suffix != ".zip":
+        with new_folder(out) as folder:
+            counts = _write_parts(store, actor, project, folder, names, tell)
+        return Exported(path=out, files=tuple(out / name for name in PARTS), num_rows=counts, left_out={})
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
+    try:
+        with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as packed:
+            counts = _write_parts(store, actor, project, Path(folder), names, tell)
+            for name in PARTS:
+                packed.write(Path(folder) / name, f"{out.stem}/{name}")
+        os.replace(partial, out)
+    finally:
+        partial.unlink(missing_ok=True)
+    return Exported(path=out, files=(out,), num_rows=counts, left_out={})
+
+
+def _write_parts(
+    store: Store, actor: Actor, project: Project, folder: Path, names: bool, tell: Tell | None
+) -> dict[str, int]:
+    votes = store.judgments.votes(actor, project.id)
+    pseudonyms = Pseudonyms.of(store, actor, project.id)
+
+    def called(name: str) -> str:
+        return name if names else pseudonyms.of_name(name)
+
+    decisions = [
+        {
+            "comparison_id": key,
+            "choice": decision.choice,
+            "strength": decision.strength,
+            "criteria": dict(decision.criteria),
+            "rationale": decision.rationale,
+            "user": called(decision.user),
+            "created_at": decision.created_at,
+        }
+        for key, decision in store.judgments.adjudications(actor, project.id).items()
+    ]
+    members = [
+        {
+            "name": called(member.name),
+            "role": member.role,
+            "group": member.group,
+            "state": member.state,
+            "joined_at": member.joined_at,
+        }
+        for member in store.projects.members(actor, project.id)
+    ]
+    rows = {
+        "comparisons": _comparison_rows(store, actor, project, tell),
+        "judgments": judgment_rows(store, actor, project, votes, names=names),
+        "adjudications": iter(decisions),
+        "members": iter(members),
+    }
+    counts = {name: write_rows(folder / f"{name}.jsonl", each) for name, each in rows.items()}
+    rubrics = [
+        {"version": each.version, "text": each.text, "created_at": each.created_at}
+        for each in store.projects.rubrics(actor, project.id)
+    ]
+    about = {
+        "tiebreak_project": VERSION,
+        "name": project.name,
+        "description": project.description,
+        "simulated": project.simulated,
+        "names": names,
+        "created_at": project.created_at,
+        "design": project.design.as_dict(),
+        "rubrics": rubrics,
+        "counts": counts,
+    }
+    text = json.dumps(about, ensure_ascii=False, indent=2)
+    (folder / "project.json").write_text(f"{text}\n", encoding="utf-8")
+    return counts
+
+
+def _comparison_rows(store: Store, actor: Actor, project: Project, tell: Tell | None) -> Iterator[Row]:
+    done = 0
+    while listed := store.browsing.find(actor, project.id, offset=done, limit=CHUNK):
+        for each in listed:
+            comparison = each.comparison
+            yield {
+                "id": comparison.id,
+                "prompt": turns(comparison.prompt),
+                "response_a": comparison.completion_a,
+                "response_b": comparison.completion_b,
+                "source_a": comparison.source_a,
+                "source_b": comparison.source_b,
+                "overlap": each.overlap,
+                "priority": each.priority,
+                "gold": None if each.gold is None else asdict(each.gold),
+                "meta": dict(comparison.meta),
+            }
+        done += len(listed)
+        if tell is not None:
+            tell(done)
+
+
+def is_project(path: str | Path) -> bool:
+    """Whether a file or folder is an export of a whole project."""
+    path = Path(path)
+    if path.is_dir():
+        return (path / "project.json").is_file()
+    if not path.is_file() or not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as packed:
+        return any(name.rpartition("/")[2] == "project.json" for name in packed.namelist())

@@ -1,0 +1,190 @@
+"""A project made from an export of a whole one: read and checked first, then written in one transaction.
+
+A failure, or the end of the process, at any point leaves the installation as it was. Members come back by the names of
+the export: accounts of these names join, for others accounts are made that cannot sign in (`members.insert_former`).
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import IO, Any
+
+from annotate_app.access import Actor
+from annotate_app.exchange.comparisons_in import Tell, read_comparisons, unspool
+from annotate_app.exchange.judgments_in import BallotOptions, stage_judgments
+from annotate_app.exchange.project_out import PARTS, VERSION, Row, is_project
+from annotate_app.protocol.collection_design import Design
+from annotate_app.store.judgments import staged as staged_judgments
+from annotate_app.store.judgments.judgments import Decision
+from annotate_app.store.people.members import FormerMember
+from annotate_app.store.projects.comparisons import Gold
+from annotate_app.store.projects.contents import StagedContents, stage_contents
+from annotate_app.store.projects.projects import Project
+from annotate_app.store.store import Store
+from rewardkit.data.files import read_rows
+from rewardkit.data.judgments import read_criteria
+from rewardkit.data.records import Comparison
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportedProject:
+    """What reading a project back did; `num_accounts` were made for members (and are among them)."""
+
+    project: Project
+    num_comparisons: int
+    num_judgments: int
+    num_adjudications: int
+    num_golds: int
+    num_members: int
+    num_accounts: int
+
+
+def import_project(
+    store: Store, actor: Actor, path: str | Path, name: str | None = None, tell: Tell | None = None
+) -> ImportedProject:
+    """Makes a project from an export of one; everything is read and checked before anything is written.
+
+    Args:
+        path: the folder or zip.
+        name: of the new project; None takes the exported one.
+
+    Raises:
+        ValueError: if it is no such export, a part of it is damaged, or the name is taken.
+    """
+    actor.require("lead", "importing a project")
+    with ExitStack() as stack:
+        folder = stack.enter_context(_opened(Path(path)))
+        parts = _read_parts(folder, path)
+        written = {item.id: (item.source_a, item.source_b) for item in parts.comparisons}
+        judgments = stack.enter_context(tempfile.TemporaryFile())
+        if (folder / "judgments.jsonl").stat().st_size:
+            stage_judgments([folder / "judgments.jsonl"], BallotOptions(), written, judgments, tell)
+        contents = stack.enter_context(stage_contents(parts.comparisons))
+        staged = stack.enter_context(staged_judgments.stage_judgments(unspool(judgments)))
+        stack.enter_context(store.together())
+        return _write_parts(store, actor, parts, contents, staged, name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Parts:
+    """What an export says beside its judgments; overlaps and priorities by comparison id, only those that are set."""
+
+    about: Mapping[str, Any]
+    design: Design
+    comparisons: Sequence[Comparison]
+    overlaps: Mapping[str, int]
+    priorities: Mapping[str, float]
+    golds: Mapping[str, Gold]
+    decisions: Mapping[str, Decision]
+    members: Sequence[FormerMember]
+
+
+def _read_parts(folder: Path, path: str | Path) -> _Parts:
+    about = _read_about(folder, path)
+    rows = [row for _, row in read_rows(folder / "comparisons.jsonl")]
+    comparisons = read_comparisons(rows, f"{path}: comparisons.jsonl")
+    return _Parts(
+        about=about,
+        design=Design.from_dict(about["design"]),
+        comparisons=comparisons,
+        overlaps={str(row["id"]): row["overlap"] for row in rows if row.get("overlap")},
+        priorities={str(row["id"]): row["priority"] for row in rows if row.get("priority")},
+        golds={str(row["id"]): Gold(**row["gold"]) for row in rows if row.get("gold")},
+        decisions={str(row["comparison_id"]): _decision(row) for _, row in read_rows(folder / "adjudications.jsonl")},
+        members=_read_members(folder, path),
+    )
+
+
+def _write_parts(
+    store: Store, actor: Actor, parts: _Parts, contents: StagedContents, judgments: IO[bytes], name: str | None
+) -> ImportedProject:
+    project = store.projects.create(
+        actor,
+        name or parts.about["name"],
+        rubric_text=parts.about["rubrics"][0]["text"],
+        design=parts.design,
+        description=parts.about.get("description", ""),
+        simulated=bool(parts.about.get("simulated")),
+    )
+    for version in parts.about["rubrics"][1:]:
+        store.projects.save_rubric(actor, project.id, version["text"])
+    added = store.comparisons.add_staged(actor, project.id, contents, overlaps=parts.overlaps)
+    if parts.priorities:
+        store.comparisons.set_priorities(actor, project.id, parts.priorities)
+    for key, gold in parts.golds.items():
+        store.comparisons.set_gold(actor, project.id, key, gold)
+    # Before their judgments, which then fill the slots of their groups.
+    pseudonyms = not parts.about.get("names", False)
+    num_accounts = store.projects.import_members(actor, project.id, parts.members, pseudonyms=pseudonyms)
+    num_judgments = store.judgments.import_staged(actor, project.id, judgments).num_added
+    for key, decision in parts.decisions.items():
+        store.judgments.adjudicate(actor, project.id, key, decision)
+    return ImportedProject(
+        project=project,
+        num_comparisons=added.num_added,
+        num_judgments=num_judgments,
+        num_adjudications=len(parts.decisions),
+        num_golds=len(parts.golds),
+        num_members=len(parts.members),
+        num_accounts=num_accounts,
+    )
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Path]:
+    if path.is_dir():
+        yield path
+        return
+    if not is_project(path):
+        raise ValueError(f"{path} is no export of a whole project: a folder or zip with {', '.join(PARTS)}")
+    with tempfile.TemporaryDirectory() as scratch, zipfile.ZipFile(path) as packed:
+        for member in packed.namelist():  # only the parts we know, by their last name: nothing lands elsewhere
+            name = member.rpartition("/")[2]
+            if name in PARTS:
+                with packed.open(member) as source, (Path(scratch) / name).open("wb") as target:
+                    shutil.copyfileobj(source, target)
+        yield Path(scratch)
+
+
+def _read_about(folder: Path, path: str | Path) -> dict[str, Any]:
+    missing = [name for name in PARTS if not (folder / name).is_file()]
+    if missing:
+        raise ValueError(f"{path}: {missing[0]} is missing")
+    try:
+        about = json.loads((folder / "project.json").read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: project.json: {error}") from error
+    if not isinstance(about, dict) or about.get("tiebreak_project") != VERSION or not about.get("rubrics"):
+        found = about.get("tiebreak_project") if isinstance(about, dict) else about
+        raise ValueError(f"{path}: project.json is of version {found!r}, allowed is {VERSION}")
+    return about
+
+
+def _read_members(folder: Path, path: str | Path) -> list[FormerMember]:
+    members = []
+    for number, row in read_rows(folder / "members.jsonl"):
+        try:
+            members.append(FormerMember(**{each.name: row[each.name] for each in fields(FormerMember)}))
+        except (KeyError, ValueError, TypeError, AttributeError) as error:
+            raise ValueError(f"{path}: members.jsonl:{number}: {_reason(error)}") from error
+    return members
+
+
+def _reason(error: Exception) -> str:
+    return f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
+
+
+def _decision(row: Row) -> Decision:
+    return Decision(
+        choice=row["choice"],
+        strength=row["strength"],
+        criteria=read_criteria(row.get("criteria") or {}, "criteria"),
+        rationale=row.get("rationale") or "",
+    )

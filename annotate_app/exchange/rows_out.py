@@ -1,0 +1,140 @@
+"""The rows of an export: which comparisons give some and which, and the judgments as they were given."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+from annotate_app.access import Actor
+from annotate_app.consensus.release import Consensus, preferences
+from annotate_app.exchange.options import ExportOptions
+from annotate_app.exchange.pseudonyms import Pseudonyms
+from annotate_app.store.projects.projects import Project
+from annotate_app.store.store import Store
+from annotate_app.votes import KINDS, Votes
+from rewardkit.data.export_formats import demonstration_row, preference_row, split_of, unpaired_row
+from rewardkit.data.records import Comparison, Preference
+
+Row = dict[str, Any]
+CHUNK = 1024
+
+
+def training_rows(
+    store: Store,
+    actor: Actor,
+    project: Project,
+    consensus: Consensus,
+    options: ExportOptions,
+    left_out: Counter[str],
+) -> Iterator[tuple[str, Row]]:
+    """The rows of a project with the split each falls into, in the order of its comparisons.
+
+    Args:
+        left_out: is told, by reason, how many comparisons (or repeated demonstrations) give no row.
+    """
+    index = {key: number for number, key in enumerate(consensus.items)}
+    criteria = sorted(consensus.criteria)
+    written: set[bytes] = set()
+    stream = store.comparisons.iterate(actor, project.id)
+    while chunk := list(islice(stream, CHUNK)):
+        kept = []
+        for comparison in chunk:
+            number = index.get(comparison.id)
+            why = "added during the export" if number is None else why_not(consensus, number, options)
+            if why:
+                left_out[why] += 1
+            else:
+                kept.append(comparison)
+        found = {preference.comparison_id: preference for preference in preferences(consensus, kept)}
+        for comparison in kept:
+            split = split_of(comparison.prompt, options.splits, options.seed) if options.splits else ""
+            for row in rows_of(comparison, found.get(comparison.id), options, criteria):
+                if options.form == "sft" and _repeats(row, written):
+                    left_out["the same demonstration again"] += 1
+                    continue
+                yield split, row
+
+
+def _repeats(row: Row, written: set[bytes]) -> bool:
+    """Whether a demonstration was written before: the same answer may win several of its pairs."""
+    digest = hashlib.sha256(repr((row["prompt"], row["completion"])).encode()).digest()
+    before = digest in written
+    written.add(digest)
+    return before
+
+
+def why_not(consensus: Consensus, number: int, options: ExportOptions) -> str:
+    """Why an item does not go out; empty if it does."""
+    row = consensus.row(number)
+    choice, votes = row["choice"], int(consensus.counts[number].sum())
+    if row["state"] != "released":
+        return f"{row['state']}: {row['reason']}" if row["reason"] else str(row["state"])
+    if options.adjudicated_only and not row["adjudicated"]:
+        return "not adjudicated"
+    if votes < options.min_votes:
+        return f"fewer than {options.min_votes} votes"
+    if consensus.confidence[number] < options.min_agreement:
+        return f"agreement below {options.min_agreement:g}"
+    if choice == "tie" and (options.form != "preference" or options.ties == "drop"):
+        return "tie"
+    if choice == "both_bad" and options.form != "unpaired":
+        return "both bad"
+    return ""
+
+
+def rows_of(
+    comparison: Comparison, preference: Preference | None, options: ExportOptions, criteria: Sequence[str]
+) -> list[Row]:
+    """The rows that a released comparison gives; without a preference both of its answers are bad."""
+    prompt, layout, key = comparison.prompt, options.layout, comparison.id
+    match options.form:
+        case "unpaired" if preference is None:
+            texts = (comparison.completion_a, comparison.completion_b)
+            return [unpaired_row(prompt, text, False, layout, key) for text in texts]
+        case "unpaired" if preference is not None:
+            answers = ((preference.chosen, True), (preference.rejected, False))
+            return [unpaired_row(prompt, text, label, layout, key) for text, label in answers]
+        case "preference" if preference is not None:
+            return [preference_row(preference, layout, criteria=criteria, sources=options.sources)]
+        case "sft" if preference is not None:
+            return [demonstration_row(prompt, preference.chosen, layout, key)]
+        case _:
+            raise ValueError(f"a comparison of which both answers are bad gives no row of the form {options.form}")
+
+
+def judgment_rows(store: Store, actor: Actor, project: Project, votes: Votes, *, names: bool) -> Iterator[Row]:
+    """The judgments that count, oldest first, in the columns that `judgments import` reads.
+
+    Args:
+        votes: of the same project; they know of which kind each judgment is.
+        names: real names instead of pseudonyms.
+    """
+    pseudonyms = Pseudonyms.of(store, actor, project.id)
+    at = 0
+    for judgment in store.judgments.iterate(actor, project.id):
+        # Both are ordered by time of arrival; a judgment edited in between is missing here and new at the end.
+        while at < len(votes) and not _is(votes, at, judgment.comparison_id, judgment.annotator):
+            at += 1
+        yield {
+            "comparison_id": judgment.comparison_id,
+            "annotator": judgment.annotator if names else pseudonyms.of_name(judgment.annotator),
+            "choice": judgment.choice,
+            "strength": judgment.strength,
+            "criteria": dict(judgment.criteria),
+            "flags": dict(judgment.flags),
+            "rationale": judgment.rationale,
+            "reason": judgment.reason,
+            "seconds": judgment.seconds,
+            "shown_left": judgment.shown_left,
+            "created_at": judgment.created_at,
+            "rubric_version": judgment.rubric_version,
+            "kind": KINDS[votes.kind[at]] if at < len(votes) else "work",
+        }
+        at += 1
+
+
+def _is(votes: Votes, at: int, comparison_id: str, annotator: str) -> bool:
+    return votes.items[votes.item[at]] == comparison_id and votes.annotators[votes.annotator[at]] == annotator

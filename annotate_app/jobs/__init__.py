@@ -1,0 +1,1 @@
+"""Work that runs as processes of its own."""

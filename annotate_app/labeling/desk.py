@@ -1,0 +1,254 @@
+"""The server's side of a labeling session: what the browser is shown, and what its events do to the store.
+
+The browser is untrusted and forgetful, the network drops, and the process may restart between any two lines. So a
+`Desk` holds nothing that may not be lost: judgments are in the store before they are acknowledged, pairs are leases, an
+event that comes twice counts once. What reaches the browser names no model, no source and no comparison: a lease's
+token is the only id, and an event is only believed about a token that is this person's.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from annotate_app.access import AccessError, Actor
+from annotate_app.labeling.pair_payload import excerpt, show_pair, show_rubric
+from annotate_app.labeling.screen_answers import describe_choice, read_answer, read_seconds, screen_answer
+from annotate_app.protocol.assignment import Side
+from annotate_app.protocol.leases import Lease, LeaseError, OwnProgress, Submission
+from annotate_app.protocol.rubric import Rubric
+from annotate_app.store.store import Store
+from rewardkit.data.records import content_id
+
+logger = logging.getLogger(__name__)
+
+PAIRS_AHEAD = 2
+MOST_EVENTS = 50  # in one message
+HISTORY_SHOWN = 50
+EVENT_ID = re.compile(r"[A-Za-z0-9-]{8,64}")
+GONE = "This pair is no longer yours: it was judged in another tab, or given to someone else after a long pause."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Acknowledgement:
+    """What became of an event.
+
+    `saved` and `repeated` are on disk (a repeated one from an earlier delivery), `refused` never will be (`message`
+    says why), `failed` may be sent again.
+    """
+
+    event_id: str
+    status: Literal["saved", "repeated", "refused", "failed"]
+    message: str = ""
+
+
+@dataclass
+class Desk:
+    """One person's seat at one project, in one browser tab."""
+
+    actor: Actor
+    project_id: int
+    rubric: Rubric
+    rubric_version: int
+    idle_s: int
+    leases: list[Lease]
+    progress: OwnProgress
+    edit: Lease | None = None  # an own earlier judgment that is being changed
+    edit_of: int = 0  # its id
+    returned: str = ""  # token of an undone judgment's pair, shown before the others with the answer it had
+    acks: list[Acknowledgement] = field(default_factory=list)
+    feedback: str = ""
+    notice: str = ""
+    history: list[dict[str, object]] | None = None
+
+    @classmethod
+    def open(cls, store: Store, actor: Actor, project_id: int) -> Desk:
+        """Sits down: takes up the person's own live leases, and new ones where there are none."""
+        version = store.projects.rubric(actor, project_id)
+        desk = cls(
+            actor=actor,
+            project_id=project_id,
+            rubric=version.rubric,
+            rubric_version=version.version,
+            idle_s=store.projects.get(actor, project_id).design.idle_s,
+            leases=[],
+            progress=store.work.own_progress(actor, project_id),
+        )
+        desk.refresh(store)
+        return desk
+
+    def refresh(self, store: Store) -> None:
+        """Asks the store again what is leased and how far the person is."""
+        version = store.projects.rubric(self.actor, self.project_id)
+        self.rubric, self.rubric_version = version.rubric, version.version
+        self.leases = list(store.work.lease(self.actor, self.project_id, count=PAIRS_AHEAD))
+        self.progress = store.work.own_progress(self.actor, self.project_id)
+
+    def receive(self, store: Store, message: object) -> None:
+        """Handles a browser's message, {"events": [event, ...]}, in order; acknowledgements replace the last ones.
+
+        An event that the store fails on (a locked database, a lost connection) is acknowledged as failed, and so are
+        those after it: the browser keeps them and sends them again.
+        """
+        self.acks, self.feedback, self.notice, self.history = [], "", "", None
+        events = message.get("events") if isinstance(message, Mapping) else None
+        for event in events[:MOST_EVENTS] if isinstance(events, list) else []:
+            event_id = event.get("event_id") if isinstance(event, Mapping) else None
+            if not isinstance(event_id, str) or not EVENT_ID.fullmatch(event_id):
+                continue  # nothing to acknowledge it by
+            if self.acks and self.acks[-1].status == "failed":
+                self.acks.append(Acknowledgement(event_id=event_id, status="failed"))
+                continue
+            self.acks.append(self._handle(store, event_id, event))
+
+    def _handle(self, store: Store, event_id: str, event: Mapping[str, Any]) -> Acknowledgement:
+        try:
+            duplicate = self._act(store, event_id, event)
+        except (ValueError, AccessError) as error:
+            self._try_refresh(store)
+            return Acknowledgement(event_id=event_id, status="refused", message=str(error))
+        except Exception:
+            logger.exception("labeling event %s of %s failed", event.get("kind"), self.actor.name)
+            return Acknowledgement(event_id=event_id, status="failed")
+        return Acknowledgement(event_id=event_id, status="repeated" if duplicate else "saved")
+
+    def _act(self, store: Store, event_id: str, event: Mapping[str, Any]) -> bool:
+        """Does what an event asks; True where an earlier delivery had done it."""
+        match event.get("kind"):
+            case "submit" | "skip":
+                return self._submit(store, event_id, event)
+            case "undo":
+                self._undo(store, event_id)
+            case "reopen":
+                self.reopen(store, event.get("judgment_id"))
+            case "cancel":
+                self._cancel(store)
+            case "renew":
+                store.work.renew(self.actor, self.project_id)
+                if not self.leases:
+                    self.refresh(store)
+            case "refresh":
+                self.refresh(store)
+            case "history":
+                self.history = self._list_history(store)
+            case kind:
+                raise ValueError(f"kind is {str(kind)[:40]!r}, which is no event of the labeling page")
+        return False
+
+    def _submit(self, store: Store, event_id: str, event: Mapping[str, Any]) -> bool:
+        token = event.get("token")
+        if not isinstance(token, str) or not 0 < len(token) <= 64:
+            raise ValueError("the event names no pair")
+        answer = read_answer(event.get("answer"), self._shown_left(store, token), skip=event["kind"] == "skip")
+        submission = Submission(
+            token=token,
+            event_id=event_id,
+            choice=answer.choice,
+            strength=answer.strength,
+            criteria=answer.criteria,
+            flags=answer.flags,
+            rationale=answer.rationale,
+            reason=answer.reason,
+            seconds=read_seconds(event.get("seconds", 0)),
+        )
+        receipt = store.work.submit(self.actor, self.project_id, submission, lease_count=PAIRS_AHEAD)
+        self.leases, self.progress = list(receipt.leases), receipt.progress
+        self.feedback = receipt.feedback or self.feedback
+        if self.edit is not None and self.edit.token == token:
+            self.edit = None
+        return receipt.duplicate
+
+    def _shown_left(self, store: Store, token: str) -> Side:
+        """Which completion stood left, by the lease; the store is asked where this session did not hand it out."""
+        for lease in self._in_hand():
+            if lease.token == token:
+                return lease.shown_left
+        shown_left = store.work.shown_left(self.actor, self.project_id, token)
+        if shown_left is None:
+            raise LeaseError(GONE)
+        return shown_left
+
+    def _in_hand(self) -> list[Lease]:
+        """What the page may show, in order: an edit, a pair that came back, then the queue."""
+        leases = sorted(self.leases, key=lambda lease: lease.token != self.returned)
+        return leases if self.edit is None else [self.edit, *leases]
+
+    def _undo(self, store: Store, event_id: str) -> None:
+        lease = store.work.undo(self.actor, self.project_id, event_id=event_id)
+        self.edit = None
+        self.refresh(store)
+        if lease is None:
+            self.notice = "There is nothing to undo."
+            return
+        self.returned = lease.token
+        self.leases = [lease, *(other for other in self.leases if other.token != lease.token)]
+
+    def reopen(self, store: Store, judgment_id: object) -> None:
+        """Takes up an own earlier judgment to change it; a skip is withdrawn instead, its pair is open again."""
+        if isinstance(judgment_id, bool) or not isinstance(judgment_id, int):
+            raise ValueError(f"judgment_id is {str(judgment_id)[:40]!r}, allowed is a number")
+        lease, _ = store.work.reopen(self.actor, self.project_id, judgment_id)
+        self.refresh(store)
+        if lease.token in {other.token for other in self.leases}:
+            self.returned = lease.token
+        else:
+            self.edit, self.edit_of = lease, judgment_id
+
+    def _cancel(self, store: Store) -> None:
+        """Ends an edit; the judgment stands as it was."""
+        if self.edit is not None:
+            store.work.release(self.actor, self.project_id, [self.edit.token])
+        self.edit = None
+        self.refresh(store)
+
+    def _try_refresh(self, store: Store) -> None:
+        """After a refusal the page shows what is true now; if that cannot be read either, what it showed."""
+        try:
+            self.refresh(store)
+        except Exception:
+            logger.exception("leases of %s could not be read", self.actor.name)
+
+    def _list_history(self, store: Store) -> list[dict[str, object]]:
+        return [
+            {
+                "id": own.judgment_id,
+                "at": own.judgment.created_at,
+                "prompt": excerpt(own.comparison.prompt),
+                "choice": describe_choice(own.judgment, own.shown_left or "a", self.rubric.scale),
+                "can_edit": own.can_edit,
+            }
+            for own in store.work.history(self.actor, self.project_id, limit=HISTORY_SHOWN)
+        ]
+
+    def data(self, message: object) -> dict[str, object]:
+        """The component's data. Texts the browser says it has (`known` in its message) are not sent again."""
+        known = message.get("known") if isinstance(message, Mapping) else None
+        known = known if isinstance(known, Mapping) else {}
+        held = known.get("pairs")
+        held = held if isinstance(held, list) else []
+        leases = self._in_hand()[: PAIRS_AHEAD + 1]
+        shown = show_rubric(self.rubric, self.rubric_version)
+        return {
+            "project": self.project_id,
+            "scope": content_id("labeling", self.actor.user_id, self.actor.name, self.project_id),
+            "state": self.progress.state,
+            "queue": [lease.token for lease in leases],
+            "pairs": {lease.token: show_pair(lease) for lease in leases if lease.token not in held},
+            "given": {
+                lease.token: screen_answer(lease.previous, lease.shown_left)
+                for lease in leases
+                if lease.previous is not None
+            },
+            "edit": "" if self.edit is None else self.edit.token,
+            "edit_of": 0 if self.edit is None else self.edit_of,
+            "rubric": shown if known.get("rubric") != shown["id"] else {"id": shown["id"]},
+            "idle_s": self.idle_s,
+            "progress": {"done": self.progress.done, "target": self.progress.target},
+            "acks": [{"event_id": ack.event_id, "status": ack.status, "message": ack.message} for ack in self.acks],
+            "feedback": self.feedback,
+            "notice": self.notice,
+            "history": self.history,
+        }

@@ -1,0 +1,1 @@
+"""Charts of figures and of training curves."""

@@ -1,0 +1,63 @@
+"""What the forms of all trainings share: a model that somebody names, other options as YAML, how a mistake is said."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from annotate_app.trainings.options import DRAWS, Trains, advanced_text, command_of, read_advanced
+from annotate_app.trainings.plans import TrainingPlan, check_model
+
+OTHER = "other"
+MODELS = {
+    "tfidf": "TF-IDF: word counts and a linear head",
+    "tiny": "Tiny: a new transformer, made here",
+    "small": "Small: a larger new one",
+    OTHER: "A folder or a hub id",
+}
+SAYS = {
+    "tfidf": "Seconds, no weights to download. The baseline every other model has to beat.",
+    "tiny": "Trained from nothing on your data: under a minute for the demo project on two cores.",
+    "small": "384 wide, 6 layers, trained from nothing: for some ten thousand pairs and more.",
+    OTHER: "Any decoder or encoder that transformers loads; fine-tuned from its weights.",
+}
+MODES = {"full": "All weights", "lora": "LoRA adapters", "head": "Head only, on a frozen trunk"}
+
+
+def checked_model(given: str) -> str | None:
+    """The folder or hub id that somebody names, shown as it will be read; None while it is none."""
+    if not given.strip():
+        return None
+    try:
+        model = check_model(given)
+    except ValueError as error:
+        draw_error("That model cannot be used:", error)
+        return None
+    st.caption("Will be read from")
+    st.code(model, language=None)
+    return model
+
+
+def draw_advanced(trains: Trains) -> dict | None:
+    """Every other option as YAML; None while it holds an error, which is said at once."""
+    command = " ".join(command_of(trains))
+    key = "train-advanced" if trains == "reward" else f"train-advanced-{trains}"
+    with st.expander("Advanced settings", icon=":material/tune:"):
+        text = st.text_area(
+            f"Options of `{command}`, YAML", advanced_text(trains), height=380, key=key, max_chars=20_000
+        )
+    try:
+        advanced = read_advanced(text, trains)
+        if trains not in DRAWS:  # those are told by their form, with the other choices
+            TrainingPlan(project="", trains=trains, advanced=advanced)
+    except ValueError as error:
+        draw_error("Advanced settings:", error)
+        return None
+    if advanced:
+        st.caption("Changed: " + ", ".join(f"{name} {value}" for name, value in advanced.items()))
+    return advanced
+
+
+def draw_error(words: str, error: ValueError) -> None:
+    """One line of our own and the reason as plain text."""
+    st.error(words, icon=":material/error:")
+    st.text(str(error))

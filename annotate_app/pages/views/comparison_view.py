@@ -1,0 +1,131 @@
+"""How a comparison looks to those who may see both sides: the conversation above, the two responses side by side.
+
+Texts of people and models pass `rendering` first and are drawn by a component; they never reach Streamlit's markdown,
+which alters them, nor `st.html`, which drops formulas.
+"""
+
+from __future__ import annotations
+
+import streamlit as st
+from streamlit.components.v2 import component
+
+from annotate_app.labeling.rendering import render
+from annotate_app.pages.label import mount_labeler
+from annotate_app.protocol.rubric import Criterion, Rubric, Scale
+from rewardkit.data.records import Comparison, Judgment
+
+
+def draw_comparison(comparison: Comparison, *, sources: bool = False, key: str) -> None:
+    """Draws the conversation and both responses.
+
+    Args:
+        comparison: what to draw.
+        sources: whether to name what wrote the responses.
+        key: unique on the page.
+    """
+    sides = (("A", comparison.completion_a, comparison.source_a), ("B", comparison.completion_b, comparison.source_b))
+    data = {
+        "shown": key,
+        "messages": [{"role": message.role, **text_data(message.content)} for message in comparison.prompt],
+        "responses": [
+            {"title": f"Response {side}", "source": source if sources else "", "text": text_data(text)}
+            for side, text, source in sides
+        ],
+    }
+    build_reader()(key=key, data=data, height="content")
+
+
+def build_reader():  # noqa: ANN201
+    """The component's mounting function."""
+    mount_labeler()  # makes the package's components known
+    return _reader()
+
+
+@st.cache_resource
+def _reader():  # noqa: ANN202
+    return component("tiebreak.reader", js="reader.js", css="labeler.css")
+
+
+def text_data(text: str) -> dict[str, object]:
+    """A text as the component takes it: sanitised HTML, and as written."""
+    rendered = render(text)
+    return {"html": rendered.html, "raw": rendered.raw, "length": rendered.num_characters}
+
+
+def describe_choice(choice: str, strength: int, scale: Scale) -> str:
+    """An overall answer in words: `A much better`, `tie`."""
+    match choice:
+        case "a" | "b":
+            return f"{choice.upper()} {scale.wordings[min(strength, scale.degrees) - 1]}"
+        case "both_bad":
+            return "both bad"
+        case "skip":
+            return "skipped"
+        case _:
+            return choice
+
+
+def describe_criterion(given: int | tuple[int, int], criterion: Criterion) -> str:
+    """A criterion's answer in words: `B better`, `even`, `A 4, B 2`."""
+    if not isinstance(given, int):
+        return f"A {given[0]}, B {given[1]}"
+    if given == 0:
+        return "even"
+    wording = criterion.scale.wordings[min(abs(given), criterion.scale.degrees) - 1]
+    return f"{'A' if given < 0 else 'B'} {wording}"
+
+
+def position_rows(judgments: list[tuple[str, Judgment]], rubric: Rubric) -> list[dict[str, object]]:
+    """Rows for `charts.positions`: where each named person stands, overall and on each criterion."""
+    rows: list[dict[str, object]] = []
+    for name, judgment in judgments:
+        if judgment.choice in ("a", "b", "tie"):
+            place = judgment.score / rubric.scale.degrees
+            rows.append(
+                {
+                    "aspect": "overall",
+                    "name": name,
+                    "position": place,
+                    "words": describe_choice(judgment.choice, judgment.strength, rubric.scale),
+                }
+            )
+    for criterion in rubric.criteria:
+        for name, judgment in judgments:
+            given = judgment.criteria.get(criterion.name)
+            if given is None:
+                continue
+            reach = criterion.scale.degrees if criterion.kind == "compare" else criterion.high - criterion.low
+            signed = given if isinstance(given, int) else given[1] - given[0]
+            words = describe_criterion(given, criterion)
+            place = max(-1.0, min(1.0, signed / reach))
+            rows.append({"aspect": criterion.name, "name": name, "position": place, "words": words})
+    return rows
+
+
+def draw_judgments(judgments: list[tuple[str, Judgment]], rubric: Rubric, *, key: str) -> None:
+    """Draws a table of what each named person said, and their reasons in full."""
+    if not judgments:
+        st.caption("Nobody has judged this comparison yet.")
+        return
+    rows = []
+    for name, judgment in judgments:
+        flags = [f"{flag} ({side.upper()})" for side, names in judgment.flags.items() for flag in names]
+        answers = {
+            criterion.name: describe_criterion(judgment.criteria[criterion.name], criterion)
+            for criterion in rubric.criteria
+            if criterion.name in judgment.criteria
+        }
+        overall = describe_choice(judgment.choice, judgment.strength, rubric.scale)
+        rows.append(
+            {"who": name, "overall": overall, **answers, "flags": ", ".join(flags), "seconds": judgment.seconds}
+        )
+    columns = {
+        "seconds": st.column_config.NumberColumn("seconds", format="%d", width="small"),
+        "flags": st.column_config.TextColumn("flags") if any(row["flags"] for row in rows) else None,
+    }
+    st.dataframe(rows, column_config=columns, hide_index=True, key=key)
+    for name, judgment in judgments:
+        words = judgment.rationale or judgment.reason
+        if words:
+            with st.container(border=True):
+                st.text(f"{name}: {words}")

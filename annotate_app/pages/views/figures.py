@@ -1,0 +1,93 @@
+"""Figures that pages share, computed once for a state of the project, not once a click.
+
+The store is asked for the state at each run, and with it whether the reader may see figures at all; whoever may see
+who wrote the responses has answers of their own.
+"""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from annotate_app.access import Actor
+from annotate_app.agreement.quality import AnnotatorQuality, annotator_quality
+from annotate_app.agreement.report import AgreementReport, agreement_report
+from annotate_app.consensus.consensus import Consensus
+from annotate_app.consensus.release import release
+from annotate_app.pages.kit.context import current_actor, current_store
+from annotate_app.ranking.bradley_terry import Ties
+from annotate_app.ranking.leaderboard import Leaderboard, fit_leaderboard
+from annotate_app.ranking.win_rates import WinRates, fit_win_rates
+from annotate_app.store.projects.projects import Project
+from annotate_app.votes import Votes
+
+NUM_RESAMPLES = 1000
+
+Stamp = tuple[str, int, bool, int, int]
+"""Database, project, whether sources are shown, and the state of what figures rest on."""
+
+
+def stamp_of(project: Project) -> Stamp:
+    """Names what the figures rest on; raises AccessError for those who may not see figures."""
+    store, actor = current_store(), current_actor()
+    state = store.browsing.stamp(actor, project.id)
+    return (store.database.url, project.id, actor.is_at_least("lead"), *state)
+
+
+def votes_of(project: Project) -> Votes:
+    """The project's votes; shared between readers, never to be changed."""
+    return _votes(stamp_of(project), current_actor())
+
+
+def agreement_of(project: Project) -> AgreementReport:
+    """The agreement report with its intervals."""
+    return _agreement(stamp_of(project), current_actor())
+
+
+def consensus_of(project: Project) -> Consensus:
+    """What the votes come to by the project's rule, adjudicators' decisions left out."""
+    return _consensus(stamp_of(project), project, current_actor())
+
+
+def quality_of(project: Project) -> tuple[AnnotatorQuality, ...]:
+    """How each annotator works."""
+    return _quality(stamp_of(project), current_actor())
+
+
+def leaderboard_of(project: Project, ties: Ties) -> Leaderboard:
+    """The standings of the source models, with intervals."""
+    return _leaderboard(stamp_of(project), ties, current_actor())
+
+
+def win_rates_of(project: Project) -> WinRates:
+    """How the source models fare against each other, with intervals."""
+    return _win_rates(stamp_of(project), current_actor())
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _votes(stamp: Stamp, _actor: Actor) -> Votes:
+    return current_store().judgments.votes(_actor, stamp[1])
+
+
+@st.cache_data(max_entries=8, show_spinner="Computing agreement")
+def _agreement(stamp: Stamp, _actor: Actor) -> AgreementReport:
+    return agreement_report(_votes(stamp, _actor), num_resamples=NUM_RESAMPLES)
+
+
+@st.cache_data(max_entries=8, show_spinner="Computing the consensus")
+def _consensus(stamp: Stamp, _project: Project, _actor: Actor) -> Consensus:
+    return release(_votes(stamp, _actor), _project.design)
+
+
+@st.cache_data(max_entries=8, show_spinner="Computing annotator quality")
+def _quality(stamp: Stamp, _actor: Actor) -> tuple[AnnotatorQuality, ...]:
+    return annotator_quality(_votes(stamp, _actor))
+
+
+@st.cache_data(max_entries=8, show_spinner="Computing the leaderboard")
+def _leaderboard(stamp: Stamp, ties: Ties, _actor: Actor) -> Leaderboard:
+    return fit_leaderboard(_votes(stamp, _actor), ties=ties)
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def _win_rates(stamp: Stamp, _actor: Actor) -> WinRates:
+    return fit_win_rates(_votes(stamp, _actor))

@@ -1,0 +1,1 @@
+"""What people are asked: rubrics, shipped protocols, assignment and leases."""

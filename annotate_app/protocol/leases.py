@@ -1,0 +1,233 @@
+"""What passes between an annotator and the store: leases out, submissions in, receipts back.
+
+Content space throughout: the page turns left and right into a and b by a lease's `shown_left`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from annotate_app.protocol.assignment import Side
+from annotate_app.protocol.rubric import Criterion, Rubric, Scale
+from rewardkit.data.records import CHOICES, Comparison, Judgment
+
+MAX_RATIONALE = 20_000
+MAX_REASON = 200
+
+
+class LeaseError(ValueError):
+    """Raised where a pair is not, or no longer, the annotator's to answer; the message is meant for them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lease:
+    """A pair in somebody's hands.
+
+    Attributes:
+        token: names the lease in `submit`; a new one each time a pair is handed out.
+        comparison: without sources and meta, which annotators never see.
+        shown_left: which completion stands on the left.
+        leased_until: unix seconds after which a silent annotator's pair may go to someone else.
+        previous: the own answer that was undone or is being edited, None for a new pair.
+    """
+
+    token: str
+    comparison: Comparison
+    shown_left: Side
+    leased_until: float
+    previous: Judgment | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submission:
+    """One answer, as `rewardkit.data.records.Judgment` describes its fields.
+
+    Attributes:
+        token: of the lease.
+        event_id: made by the browser, at most 64 characters; the same one sent again counts once.
+    """
+
+    token: str
+    event_id: str
+    choice: str
+    strength: int = 0
+    criteria: Mapping[str, int | tuple[int, int]] = field(default_factory=dict)
+    flags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    rationale: str = ""
+    reason: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnProgress:
+    """How far an annotator is.
+
+    Attributes:
+        done: own judgments that stand, checks included, skips not.
+        target: judgments expected of them.
+        state: qualifying, active, paused or failed; only the first two are given pairs.
+        remaining_available: whether there is a pair for them now.
+    """
+
+    done: int
+    target: int
+    state: str
+    remaining_available: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Receipt:
+    """Says that a judgment is on disk.
+
+    Attributes:
+        duplicate: it was there before, under the same event id.
+        feedback: what to tell the annotator about a gold item, None for everything else.
+        leases: the pairs now in their hands, oldest first.
+    """
+
+    accepted: bool
+    duplicate: bool
+    feedback: str | None
+    leases: list[Lease]
+    progress: OwnProgress
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnJudgment:
+    """An own earlier judgment; the comparison is without sources and meta.
+
+    Attributes:
+        shown_left: what stood left, empty for an imported judgment.
+        can_edit: whether `reopen` takes it: not where a check's answer was shown, nor what was imported.
+    """
+
+    judgment_id: int
+    comparison: Comparison
+    judgment: Judgment
+    shown_left: Literal["a", "b", ""]
+    can_edit: bool
+
+
+def check_submission(submission: Submission, rubric: Rubric) -> None:
+    """Lets through what the rubric asks for.
+
+    Raises:
+        ValueError: naming the field, its value and what is allowed.
+    """
+    if not 0 < len(submission.event_id) <= 64:
+        raise ValueError(f"event_id has {len(submission.event_id)} characters, allowed are 1 to 64")
+    if not (math.isfinite(submission.seconds) and submission.seconds >= 0):
+        raise ValueError(f"seconds is {submission.seconds}, allowed is 0 or more")
+    _check_choice(submission, rubric)
+    _check_criteria(submission, rubric)
+    _check_flags(submission, rubric)
+    _check_words(submission, rubric)
+
+
+def feedback_text(choice: str, gold: Mapping[str, object], left: Side) -> str:
+    """What an annotator is told after a gold item, in terms of what stood where."""
+    expected = gold["choice"]
+    match expected:
+        case "a" | "b":
+            wanted = f"the {'left' if expected == left else 'right'} response is better"
+        case "tie":
+            wanted = "both are equally good"
+        case "both_bad":
+            wanted = "both are bad"
+        case _:
+            raise ValueError(f"gold choice is {expected!r}, allowed are a, b, tie, both_bad")
+    opening = "Right" if choice == expected else "This was a check, and the expected answer is another one"
+    explanation = str(gold.get("explanation") or "").strip()
+    return f"{opening}: {wanted}." + (f" {explanation}" if explanation else "")
+
+
+def _check_choice(submission: Submission, rubric: Rubric) -> None:
+    choice, strength, scale = submission.choice, submission.strength, rubric.scale
+    if choice not in CHOICES:
+        raise ValueError(f"choice is {choice!r}, allowed are {', '.join(CHOICES)}")
+    if choice in ("a", "b"):
+        if not _is_whole(strength) or not 1 <= strength <= scale.degrees:
+            raise ValueError(f"strength is {strength!r} with choice {choice!r}, allowed is 1 to {scale.degrees}")
+    elif strength != 0:
+        raise ValueError(f"strength is {strength!r} with choice {choice!r}, allowed is 0")
+    if choice == "tie" and not _allows_tie(scale):
+        raise ValueError("choice is 'tie', this rubric takes no ties")
+    if choice == "both_bad" and not rubric.both_bad:
+        raise ValueError("choice is 'both_bad', this rubric does not take it")
+
+
+def _check_criteria(submission: Submission, rubric: Rubric) -> None:
+    known = {criterion.name: criterion for criterion in rubric.criteria}
+    for name, value in submission.criteria.items():
+        if name not in known:
+            raise ValueError(f"criteria.{name} is not in the rubric, allowed are {', '.join(known) or 'none'}")
+        _check_criterion(known[name], value)
+    if submission.choice == "skip":
+        return
+    for criterion in rubric.criteria:
+        if criterion.required and criterion.name not in submission.criteria:
+            raise ValueError(f"criteria.{criterion.name} is missing, the rubric requires it")
+
+
+def _check_criterion(criterion: Criterion, value: object) -> None:
+    place = f"criteria.{criterion.name}"
+    match criterion.kind:
+        case "compare":
+            degrees = criterion.scale.degrees
+            least = 0 if _allows_tie(criterion.scale) else 1
+            if not (isinstance(value, int) and _is_whole(value) and least <= abs(value) <= degrees):
+                raise ValueError(f"{place} is {value!r}, allowed is {least} to {degrees}, negative where a is better")
+        case "rate":
+            allowed = f"two ratings (a, b) from {criterion.low} to {criterion.high}"
+            if not isinstance(value, tuple | list) or len(value) != 2:
+                raise ValueError(f"{place} is {value!r}, allowed are {allowed}")
+            for rating in value:
+                if not _is_whole(rating) or not criterion.low <= rating <= criterion.high:
+                    raise ValueError(f"{place} is {value!r}, allowed are {allowed}")
+
+
+def _check_flags(submission: Submission, rubric: Rubric) -> None:
+    known = [flag.name for flag in rubric.flags]
+    for side, names in submission.flags.items():
+        if side not in ("a", "b"):
+            raise ValueError(f"flags.{side} names no response, allowed are a and b")
+        for name in names:
+            if name not in known:
+                raise ValueError(f"flags.{side} holds {name!r}, allowed are {', '.join(known) or 'none'}")
+
+
+def _check_words(submission: Submission, rubric: Rubric) -> None:
+    for place, text, limit in (
+        ("rationale", submission.rationale, MAX_RATIONALE),
+        ("reason", submission.reason, MAX_REASON),
+    ):
+        if len(text) > limit:
+            raise ValueError(f"{place} has {len(text)} characters, allowed are {limit}")
+        if "\x00" in text or any("\ud800" <= character <= "\udfff" for character in text):
+            raise ValueError(f"{place} holds a character that cannot be stored (NUL or half a surrogate pair)")
+    if submission.choice == "skip":
+        if rubric.skip_reasons and not submission.reason.strip():
+            raise ValueError(f"reason is empty, for example: {', '.join(rubric.skip_reasons)}")
+        return
+    if submission.reason:
+        raise ValueError(f"reason is {submission.reason!r} with choice {submission.choice!r}, allowed only for a skip")
+    match rubric.rationale:
+        case "off":
+            if submission.rationale:
+                raise ValueError("rationale is given, this rubric asks for none")
+        case "required":
+            if not submission.rationale.strip():
+                raise ValueError("rationale is empty, this rubric requires one")
+        case "optional":
+            pass
+
+
+def _allows_tie(scale: Scale) -> bool:
+    return scale.tie or scale.steps % 2 == 1
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

@@ -1,0 +1,259 @@
+"""A leaderboard of source models from the votes: Bradley-Terry strengths with ties, intervals, win rates, ranks.
+
+The fit itself lives in `annotate_app.ranking.bradley_terry`. Both-bad votes count as ties: neither model won.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from annotate_app.agreement.bootstrap import percentile_interval
+from annotate_app.agreement.pairs import Z_95
+from annotate_app.ranking.bradley_terry import TIES, Strengths, Ties, components, fit_bradley_terry, is_finite
+from annotate_app.votes import CHOICE_CODES, Votes
+
+NUDGE = 0.5  # of a comparison, half won by each, lent to every pair that met where no finite strengths fit
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """One model's place.
+
+    Attributes:
+        group: models of one group are connected by votes; strengths of different groups cannot be compared.
+        rank: 1 + the number of models of the group whose interval lies wholly above this one's.
+        log_strength: mean zero within the group; low and high its 95 % interval.
+        standard_error: from the Fisher information.
+        win_rate: wins plus half the ties over its votes.
+        num_votes: votes on comparisons with this model; num_items the comparisons.
+    """
+
+    name: str
+    group: int
+    rank: int
+    log_strength: float
+    low: float
+    high: float
+    standard_error: float
+    win_rate: float
+    num_votes: int
+    num_items: int
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain values for JSON."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leaderboard:
+    """The standings, best first within each group, groups by size.
+
+    Attributes:
+        ties: how ties entered the fit.
+        sources: the models that took part, in the order of `wins` and `tied`.
+        wins: (M, M) wins of row over column; tied (M, M) symmetric.
+        log_tie: by group, log of Davidson's tie parameter (NaN where ties count half).
+        num_left_out: votes that compare a model with itself or with an unnamed source.
+        connected: whether all models stand on one scale.
+        notes: what a reader has to know, in words.
+    """
+
+    standings: tuple[Standing, ...]
+    ties: Ties
+    sources: tuple[str, ...]
+    wins: np.ndarray
+    tied: np.ndarray
+    log_tie: tuple[float, ...]
+    num_votes: int
+    num_left_out: int
+    connected: bool
+    converged: bool
+    num_iterations: int
+    notes: tuple[str, ...]
+
+    @property
+    def win_rates(self) -> np.ndarray:
+        """(M, M) share of wins of row over column, ties as half; NaN where they never met."""
+        games = self.wins + self.wins.T + self.tied
+        return np.where(games > 0, (self.wins + self.tied / 2) / np.maximum(games, 1), np.nan)
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain values for JSON."""
+        return {
+            "ties": self.ties,
+            "connected": self.connected,
+            "converged": self.converged,
+            "num_iterations": self.num_iterations,
+            "num_votes": self.num_votes,
+            "num_left_out": self.num_left_out,
+            "log_tie": list(self.log_tie),
+            "notes": list(self.notes),
+            "standings": [standing.as_dict() for standing in self.standings],
+            "sources": list(self.sources),
+            "wins": self.wins.tolist(),
+            "ties_by_pair": self.tied.tolist(),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Games:
+    """Results by item: Q distinct (row model, column model, wins, losses, ties), with how many items show each."""
+
+    rows: np.ndarray
+    columns: np.ndarray
+    results: np.ndarray
+    multiplicity: np.ndarray
+
+    def tables(self, weights: np.ndarray, num_models: int) -> tuple[np.ndarray, np.ndarray]:
+        """Wins (M, M) and symmetric ties (M, M) with the items weighted (Q,)."""
+        cell = self.rows * num_models + self.columns
+        size = num_models**2
+        won, lost, tied = (
+            np.bincount(cell, weights * column, minlength=size).reshape(num_models, num_models)
+            for column in self.results.T
+        )
+        return won + lost.T, tied + tied.T
+
+    def of(self, members: np.ndarray) -> Games:
+        """The games among models at indices `members`, renumbered."""
+        position = np.full(max(int(self.rows.max(initial=0)), int(self.columns.max(initial=0)), *members) + 1, -1)
+        position[members] = np.arange(len(members))
+        kept = (position[self.rows] >= 0) & (position[self.columns] >= 0)
+        return Games(
+            rows=position[self.rows[kept]],
+            columns=position[self.columns[kept]],
+            results=self.results[kept],
+            multiplicity=self.multiplicity[kept],
+        )
+
+
+def fit_leaderboard(votes: Votes, *, ties: Ties = "half", num_resamples: int = 500, seed: int = 0) -> Leaderboard:
+    """Fits the leaderboard of a project's counted votes.
+
+    Args:
+        ties: `half` counts a tie as half a win for both, `davidson` models ties by a parameter of their own.
+        num_resamples: bootstrap resamples of items behind the intervals (votes on one item hang together); 0 takes
+            normal intervals from the Fisher information, which treat every vote as independent.
+
+    Raises:
+        ValueError: on an unknown treatment of ties.
+    """
+    if ties not in TIES:
+        raise ValueError(f"ties is {ties!r}, allowed are {', '.join(TIES)}")
+    counted = votes.counted()
+    named = np.array([bool(name) for name in votes.sources], dtype=bool)
+    a, b = votes.item_source_a[counted.item], votes.item_source_b[counted.item]
+    usable = named[a] & named[b] & (a != b) if len(counted) else np.zeros(0, dtype=bool)
+    played = counted.where(usable)
+    games = _games(played)
+    wins, tied = games.tables(games.multiplicity, len(votes.sources))
+    present = np.flatnonzero((wins + wins.T + tied).sum(axis=1) > 0)
+    labels = components(wins + wins.T + tied)[present] if len(present) else np.zeros(0, dtype=int)
+    groups = [present[labels == label] for label in np.unique(labels)]
+    groups.sort(key=lambda group: (-len(group), group[0]))
+    rng = np.random.default_rng(seed)
+    standings: list[Standing] = []
+    fits: list[Strengths] = []
+    notes: list[str] = []
+    for number, group in enumerate(groups):
+        names = [votes.sources[model] for model in group]
+        fitted, rows, said = _fit_group(games.of(group), names, number, ties, num_resamples, rng)
+        fits.append(fitted)
+        standings += rows
+        notes += said
+    if len(groups) > 1:
+        notes.insert(0, f"the models fall into {len(groups)} groups without a comparison between them: compare within")
+    return Leaderboard(
+        standings=tuple(standings),
+        ties=ties,
+        sources=tuple(votes.sources[model] for model in present),
+        wins=wins[np.ix_(present, present)],
+        tied=tied[np.ix_(present, present)],
+        log_tie=tuple(fitted.log_tie for fitted in fits),
+        num_votes=len(played),
+        num_left_out=len(counted) - len(played),
+        connected=len(groups) <= 1,
+        converged=all(fitted.converged for fitted in fits),
+        num_iterations=max((fitted.num_iterations for fitted in fits), default=0),
+        notes=tuple(notes),
+    )
+
+
+def _games(played: Votes) -> Games:
+    results = np.zeros((len(played.items), 3), dtype=np.int64)
+    column = np.full(len(CHOICE_CODES), 2)
+    column[CHOICE_CODES["a"]], column[CHOICE_CODES["b"]] = 0, 1
+    np.add.at(results, (played.item, column[played.choice]), 1)
+    voted = np.flatnonzero(results.any(axis=1))
+    keys = np.column_stack([played.item_source_a[voted], played.item_source_b[voted], results[voted]])
+    rows, multiplicity = np.unique(keys, axis=0, return_counts=True)
+    return Games(rows=rows[:, 0], columns=rows[:, 1], results=rows[:, 2:], multiplicity=multiplicity)
+
+
+def _fit_group(
+    games: Games, names: list[str], number: int, ties: Ties, num_resamples: int, rng: np.random.Generator
+) -> tuple[Strengths, list[Standing], list[str]]:
+    size = len(names)
+    wins, tied = games.tables(games.multiplicity, size)
+    notes: list[str] = []
+    nudge = np.zeros((size, size))
+    if not is_finite(wins, tied, ties):
+        nudge = NUDGE / 2 * ((wins + wins.T + tied) > 0)
+        notes.append(_lent(wins + tied / 2, names))
+    fitted = fit_bradley_terry(wins + nudge, tied, rule=ties)
+    error = fitted.standard_errors()
+    low, high = fitted.log_strength - Z_95 * error, fitted.log_strength + Z_95 * error
+    if num_resamples:
+        samples = _resample(games, nudge, fitted.log_strength, ties, num_resamples, rng)
+        if len(samples) * 2 > num_resamples:
+            low, high = np.array([percentile_interval(column) for column in samples.T]).T
+        else:
+            notes.append("too few comparisons to resample: intervals are from the Fisher information")
+    num_votes = (wins + wins.T + tied).sum(axis=1)
+    rates = (wins + tied / 2).sum(axis=1) / num_votes
+    num_items = np.bincount(games.rows, games.multiplicity, size) + np.bincount(games.columns, games.multiplicity, size)
+    standings = [
+        Standing(
+            name=names[k],
+            group=number,
+            rank=1 + int((low > high[k]).sum()),
+            log_strength=float(fitted.log_strength[k]),
+            low=float(low[k]),
+            high=float(high[k]),
+            standard_error=float(error[k]),
+            win_rate=float(rates[k]),
+            num_votes=int(num_votes[k]),
+            num_items=int(num_items[k]),
+        )
+        for k in np.argsort(-fitted.log_strength, kind="stable")
+    ]
+    return fitted, standings, notes
+
+
+def _lent(beats: np.ndarray, names: list[str]) -> str:
+    """The note that says why, and what, was lent to the pairs."""
+    circles = components(beats, strong=True)
+    outside = [name for name, circle in zip(names, circles, strict=True) if circle != np.bincount(circles).argmax()]
+    why = (
+        f"only ever better or only ever worse than the rest: {', '.join(outside)}; that has no finite strength"
+        if outside
+        else "some models drew but never won, which leaves strengths and ties without finite values"
+    )
+    return f"{why}, so {NUDGE / 2} wins for each side were lent to every pair that met"
+
+
+def _resample(
+    games: Games, nudge: np.ndarray, start: np.ndarray, ties: Ties, num_resamples: int, rng: np.random.Generator
+) -> np.ndarray:
+    """(B', M) log strengths over resampled items; resamples without a finite fit are left out."""
+    total = int(games.multiplicity.sum())
+    found: list[np.ndarray] = []
+    for _ in range(num_resamples):
+        weights = rng.multinomial(total, games.multiplicity / total)
+        wins, tied = games.tables(weights, len(start))
+        if not is_finite(wins + nudge, tied, ties):
+            continue
+        found.append(fit_bradley_terry(wins + nudge, tied, rule=ties, start=start, tolerance=1e-5).log_strength)
+    return np.array(found).reshape(-1, len(start))

@@ -1,0 +1,1 @@
+"""The launcher, the door and the routes beside the pages."""

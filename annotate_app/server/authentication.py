@@ -1,0 +1,233 @@
+"""The door: an ASGI application in front of everything, so that pages, media, metrics and WebSockets have one guard.
+
+Three ways lead in: the cookie that the entrance gives (`entrance`), a header set by a trusted proxy, and none at all
+for an app that serves only its own machine. Whoever comes in carries a session of the database; its token travels to
+the pages in a header that nobody outside can set.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from base64 import b64encode
+from collections.abc import Iterable
+from hashlib import sha256
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import urlsplit
+
+from itsdangerous import BadSignature, TimestampSigner
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from annotate_app.server.entrance import COOKIE, COOKIE_SECONDS, OIDC_COOKIE, OIDC_PATHS, Entrance, OpenIdSignIn
+from annotate_app.server.sessions import SESSION_HEADER, Sessions
+from annotate_app.store.people.accounts import User
+
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+OUR_HEADERS = b"x-tiebreak-"
+SECURITY_HEADERS = {
+    "content-security-policy": "default-src 'self'; script-src 'self' blob: {hashes}; "
+    "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; "
+    "worker-src 'self' blob:; "
+    "object-src 'none'; frame-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "x-dns-prefetch-control": "off",
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+}
+
+
+class Door:
+    """Lets known people in, everybody else to the entrance.
+
+    Args:
+        app: what stands behind the door.
+        secret: signs cookies.
+        openid: Streamlit's own OIDC sign-in.
+        inline_scripts: the scripts written into the app's first page; no other inline script runs.
+        open_as: the account that everybody is, without sign-in; empty asks everybody to sign in.
+        allowed_hosts: Host names answered to, without port; empty answers to any.
+        harmless_message: what a WebSocket message is replaced by once its session has ended: it makes the page draw
+            itself again, which then says so, and carries out nothing.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        sessions: Sessions,
+        *,
+        secret: str,
+        openid: OpenIdSignIn,
+        inline_scripts: list[str],
+        harmless_message: bytes,
+        open_as: str = "",
+        allowed_hosts: tuple[str, ...] = (),
+        proxy_header: str = "",
+        trusted_proxies: tuple[str, ...] = (),
+    ) -> None:
+        self.app = app
+        self.sessions = sessions
+        self.signer = TimestampSigner(secret, salt="tiebreak session")
+        self.openid = openid
+        self.harmless_message = harmless_message
+        self.open_as = open_as
+        self.allowed_hosts = tuple(host.lower() for host in allowed_hosts)
+        self.proxy_header = proxy_header.lower()
+        self.trusted_proxies = trusted_proxies
+        hashes = " ".join(f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'" for text in inline_scripts)
+        self.security_headers = {name: value.format(hashes=hashes) for name, value in SECURITY_HEADERS.items()}
+        self.entrance = Entrance(self)
+        self._tokens: dict[str, str] = {}  # by account name, sessions of people who need no sign-in here
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves one connection."""
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        scope = self._arrive(scope)
+        send = self._with_security_headers(send)
+        refusal = self._refuse(scope)
+        if refusal is not None:
+            await _answer(refusal, scope, receive, send)
+            return
+        if scope["type"] == "http" and self.entrance.is_open(scope["path"]):
+            await self.entrance(scope, receive, send)
+            return
+        if scope["type"] == "http" and scope["path"] in OIDC_PATHS and self.openid.providers():
+            await self.app(scope, receive, send)
+            return
+        token = await self.token(scope)
+        user = await self.user(token)
+        if user is None:
+            await _answer(self._turn_away(scope), scope, receive, send)
+        elif scope["path"].startswith("/_stcore/metrics") and user.role != "admin":
+            await _answer(PlainTextResponse("for admins only", 403), scope, receive, send)
+        else:
+            scope["headers"].append((SESSION_HEADER.encode(), token.encode()))
+            await self.app(scope, self._watched(receive, token) if scope["type"] == "websocket" else receive, send)
+
+    def _arrive(self, scope: Scope) -> Scope:
+        """The scope without headers that only we may set, and with what a trusted proxy says of the real client."""
+        scope = dict(scope)
+        peer = (scope.get("client") or ("", 0))[0]
+        trusted = peer in self.trusted_proxies
+        sent = Headers(raw=scope["headers"])
+        scope["proxied_user"] = sent.get(self.proxy_header, "") if trusted and self.proxy_header else ""
+        if trusted:
+            scope["client"] = (_last_hop(sent.get("x-forwarded-for", peer), self.trusted_proxies), 0)
+            if sent.get("x-forwarded-proto") == "https":
+                scope["scheme"] = "wss" if scope["type"] == "websocket" else "https"
+        ours = {self.proxy_header.encode()} if self.proxy_header else set()
+        scope["headers"] = [
+            (name, value) for name, value in scope["headers"] if not name.startswith(OUR_HEADERS) and name not in ours
+        ]
+        return scope
+
+    def _refuse(self, scope: Scope) -> Response | None:
+        """An answer to what none of our pages sends: a strange Host, a write or a WebSocket from elsewhere."""
+        headers = Headers(scope=scope)
+        host = headers.get("host", "")
+        if self.allowed_hosts and (urlsplit(f"//{host}").hostname or "") not in self.allowed_hosts:
+            return PlainTextResponse(f"this server does not answer to the host name {host!r}", 400)
+        writes = scope["type"] == "websocket" or scope["method"] not in SAFE_METHODS
+        if writes and urlsplit(headers.get("origin", "")).netloc != host:
+            return PlainTextResponse("refused: the request does not come from a page of this server", 403)
+        return None
+
+    def _turn_away(self, scope: Scope) -> Response:
+        """An answer to somebody unknown."""
+        if scope["type"] == "http" and scope["method"] == "GET" and _wants_page(scope):
+            if self.proxy_header:
+                return PlainTextResponse("There is no account for you here. Ask a lead to add you.", 403)
+            returned = self.openid.providers() and OIDC_COOKIE in cookies(scope)
+            return RedirectResponse("/sign-in/returned" if returned else "/sign-in", 303)
+        return PlainTextResponse("sign in first", 401)
+
+    async def token(self, scope: Scope) -> str:
+        """The session token this connection comes with, empty for none."""
+        if self.open_as:
+            return await self._token_of(self.open_as)
+        if self.proxy_header:
+            return await self._token_of(scope["proxied_user"]) if scope["proxied_user"] else ""
+        return self.unsign(cookies(scope).get(COOKIE, ""))
+
+    async def user(self, token: str) -> User | None:
+        """The user behind a token; the database is asked in a thread where it must be."""
+        known = self.sessions.known(token)
+        return known.user if known is not None else await asyncio.to_thread(self.sessions.user, token)
+
+    def sign(self, token: str) -> str:
+        """The cookie that carries a session token."""
+        return self.signer.sign(token).decode()
+
+    def unsign(self, cookie: str) -> str:
+        """The token of a cookie we signed in the last seven days, else nothing."""
+        try:
+            return self.signer.unsign(cookie, max_age=COOKIE_SECONDS).decode()
+        except BadSignature:
+            return ""
+
+    async def _token_of(self, name: str) -> str:
+        """A session of an account that needs no sign-in here, kept while it lives; empty for an unknown account."""
+        token = self._tokens.get(name, "")
+        if token and await self.user(token) is not None:
+            return token
+        self._tokens[name] = token = await asyncio.to_thread(self.sessions.start, name)
+        return token
+
+    def _with_security_headers(self, send: Send) -> Send:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(raw=list(message["headers"]))
+                own_policy = headers.get("content-security-policy")
+                for name, value in self.security_headers.items():
+                    headers[name] = value
+                if own_policy:  # of a route of ours that allows less: a browser obeys both
+                    headers.append("content-security-policy", own_policy)
+                message = {**message, "headers": headers.raw}
+            await send(message)
+
+        return send_with_headers
+
+    def _watched(self, receive: Receive, token: str) -> Receive:
+        """Messages of a WebSocket, made harmless as soon as the session behind it has ended."""
+
+        async def receive_watched() -> Message:
+            message = await receive()
+            if message["type"] == "websocket.receive" and await self.user(token) is None:
+                return {"type": "websocket.receive", "bytes": self.harmless_message}
+            return message
+
+        return receive_watched
+
+
+def cookies(scope: Scope) -> dict[str, str]:
+    """The request's cookies."""
+    jar: SimpleCookie = SimpleCookie()
+    for value in Headers(scope=scope).getlist("cookie"):
+        try:
+            jar.load(value)
+        except CookieError:
+            return {}
+    return {name: morsel.value for name, morsel in jar.items()}
+
+
+def _last_hop(forwarded: str, trusted: Iterable[str]) -> str:
+    """The nearest address in X-Forwarded-For that is not one of our proxies: the others are hearsay."""
+    hops = [hop.strip() for hop in forwarded.split(",")]
+    return next((hop for hop in reversed(hops) if hop not in trusted), hops[0])
+
+
+def _wants_page(scope: Scope) -> bool:
+    internal = ("/_stcore", "/media", "/static", "/component", "/app/static")
+    return not scope["path"].startswith(internal)
+
+
+async def _answer(response: Response, scope: Scope, receive: Receive, send: Send) -> None:
+    """Sends a response; a WebSocket is closed before it was accepted, which browsers see as 403."""
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.close", "code": 1008, "reason": "sign in first"})
+        return
+    await response(scope, receive, send)

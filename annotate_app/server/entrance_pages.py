@@ -1,0 +1,107 @@
+"""The pages of the entrance, as HTML. Whatever somebody typed is escaped."""
+
+from __future__ import annotations
+
+from html import escape
+from urllib.parse import quote
+
+from annotate_app.store.people.accounts import PASSWORD_LENGTHS
+
+_STYLE = """
+:root{color-scheme:light dark;--paper:#fbfaf7;--card:#fff;--ink:#1f2421;--soft:#5d645f;--line:#dcd8ce;--accent:#0f6b66;
+--on:#fff;--bad:#a3262a}
+@media(prefers-color-scheme:dark){:root{--paper:#15191a;--card:#1f2526;--ink:#e9e7e1;--soft:#a4aaa6;--line:#343c3d;
+--accent:#5cc0b6;--on:#10201f;--bad:#f0908f}}
+*{box-sizing:border-box}
+body{margin:0;min-height:100vh;display:grid;place-items:center;background:var(--paper);color:var(--ink);padding:1rem;
+font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
+main{width:min(24rem,100%);background:var(--card);border:1px solid var(--line);border-radius:.6rem;padding:2rem}
+header{display:flex;gap:.6rem;align-items:center;color:var(--soft);margin-bottom:1.2rem}
+svg{width:1.6rem;height:1.6rem;color:var(--accent)}
+h1{font-size:1.35rem;line-height:1.25;margin:0 0 .4rem;font-weight:650}
+p{margin:0 0 1rem;color:var(--soft)}
+label{display:block;font-weight:600;margin:1rem 0 .25rem}
+input{width:100%;font:inherit;color:inherit;background:var(--paper);border:1px solid var(--line);border-radius:.4rem;
+padding:.55rem .7rem}
+button,.button{display:block;width:100%;margin-top:1.4rem;font:inherit;font-weight:600;text-align:center;
+text-decoration:none;border-radius:.4rem;padding:.6rem;cursor:pointer;background:var(--accent);color:var(--on);
+border:1px solid var(--accent)}
+.button{background:transparent;color:var(--accent);margin-top:.8rem}
+:focus-visible{outline:2px solid var(--accent);outline-offset:2px}
+.bad{color:var(--bad);font-weight:600;margin:0 0 .4rem}
+small{display:block;color:var(--soft);margin-top:.25rem}
+"""
+_MARK = (
+    '<svg viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="1.6" stroke-linecap="round" '
+    'aria-hidden="true"><path d="M12 4v16M7 20h10M4 8l8-2 8 2M4 8l-2 6a3 3 0 0 0 5 0zM20 8l-2 6a3 3 0 0 0 5 0z" '
+    'transform="translate(.4 0) scale(.93)"/></svg>'
+)
+
+
+def _page(title: str, body: str) -> str:
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title} · Tiebreak</title>'
+        f'<meta name="viewport" content="width=device-width,initial-scale=1"><style>{_STYLE}</style></head>'
+        f"<body><main><header>{_MARK}<span>Tiebreak</span></header>{body}</main></body></html>"
+    )
+
+
+def _problem(error: str) -> str:
+    return f'<p class="bad" role="alert" id="problem">{escape(error)}</p>' if error else ""
+
+
+def sign_in(*, name: str = "", error: str = "", providers: tuple[str, ...] = ()) -> str:
+    """The sign-in form; `providers` are the names of OIDC providers to offer."""
+    focus_name, focus_password = ("", " autofocus") if name else (" autofocus", "")
+    others = "".join(
+        f'<a class="button" href="/sign-in/with/{quote(provider)}">Sign in with '
+        f"{escape('your organisation' if provider == 'default' else provider)}</a>"
+        for provider in providers
+    )
+    body = f"""<h1>Sign in</h1>{_problem(error)}
+<form method="post" action="/sign-in">
+<label for="name">Name</label>
+<input id="name" name="name" value="{escape(name)}" autocomplete="username" autocapitalize="none" required{focus_name}>
+<label for="password">Password</label>
+<input id="password" name="password" type="password" autocomplete="current-password" required{focus_password}>
+<button>Sign in</button></form>{others}"""
+    return _page("Sign in", body)
+
+
+def sign_out() -> str:
+    """Asks whether to sign out."""
+    body = """<h1>Sign out?</h1><p>Judgments you submitted are saved. What you have typed into an open pair stays in
+this browser until you sign in again.</p>
+<form method="post" action="/sign-out"><button autofocus>Sign out</button></form>
+<a class="button" href="/">Stay</a>"""
+    return _page("Sign out", body)
+
+
+def invite(*, name: str | None, role: str, typed: str = "", error: str = "") -> str:
+    """The form of an invitation: a password, and a name where the invitation has none."""
+    article = "an" if role[0] in "aeiou" else "a"
+    if name:
+        who = f"<p>You are invited as <strong>{escape(name)}</strong>, {article} {escape(role)}.</p>"
+        field = f'<input type="hidden" name="name" value="{escape(name)}" autocomplete="username">'
+    else:
+        who = f"<p>You are invited as {article} {escape(role)}.</p>"
+        field = (
+            '<label for="name">Choose a name</label><input id="name" name="name" maxlength="120" '
+            f'value="{escape(typed)}" autocomplete="username" autocapitalize="none" required autofocus>'
+        )
+    focus = " autofocus" if name else ""
+    body = f"""<h1>Welcome</h1>{who}{_problem(error)}<form method="post">{field}
+<label for="password">Choose a password</label>
+<input id="password" name="password" type="password" minlength="{PASSWORD_LENGTHS[0]}" autocomplete="new-password"
+required{focus} aria-describedby="rule"><small id="rule">{PASSWORD_LENGTHS[0]} characters or more.</small>
+<label for="again">The same once more</label>
+<input id="again" name="again" type="password" minlength="{PASSWORD_LENGTHS[0]}" autocomplete="new-password" required>
+<button>Create account</button></form>"""
+    return _page("Welcome", body)
+
+
+def invite_gone() -> str:
+    """For an invitation that was used, is over, or never was."""
+    body = """<h1>This invitation is over</h1><p>An invitation works once and for three days. Ask the person who sent it
+for a new one.</p><a class="button" href="/sign-in">Sign in</a>"""
+    return _page("Invitation over", body)

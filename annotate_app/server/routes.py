@@ -1,0 +1,113 @@
+"""What a finished run hands out: its report as a page of its own, its model as a zip made while it is sent, its rows.
+
+The report is a file of our own making, but it quotes texts of the project: it is served as a sandboxed page without an
+origin, in which nothing runs and nothing is fetched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from annotate_app.access import AccessError
+from annotate_app.server.sessions import SESSION_HEADER, Sessions
+from annotate_app.trainings.runs import ModelRun, get_run, model_files
+
+REPORT_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+CHUNK = 2**20
+
+
+def run_routes(sessions: Sessions) -> list[Route]:
+    """`GET /runs/ID/report`, `model.zip` and `rows.jsonl`; stand behind the door, which names the session."""
+
+    def find(token: str, job_id: int) -> ModelRun:
+        user = sessions.user(token)
+        if user is None:
+            raise AccessError("sign in first")
+        return get_run(sessions.store, sessions.store.people.actor_of(user), job_id)
+
+    async def found(request: Request) -> ModelRun | Response:
+        if request.path_params["job_id"] >= 2**31:
+            return PlainTextResponse("there is no such training", 404)
+        try:
+            token = request.headers.get(SESSION_HEADER, "")
+            return await asyncio.to_thread(find, token, request.path_params["job_id"])
+        except AccessError as error:
+            return PlainTextResponse(str(error), 403)
+        except ValueError as error:
+            return PlainTextResponse(str(error), 404)
+
+    async def report(request: Request) -> Response:
+        run = await found(request)
+        if isinstance(run, Response):
+            return run
+        if run.report is None:
+            return PlainTextResponse("this training has no report", 404)
+        headers = {"content-security-policy": REPORT_POLICY, "cache-control": "no-store"}
+        text = await asyncio.to_thread(run.report.read_bytes)
+        return Response(text, media_type="text/html", headers=headers)
+
+    async def model(request: Request) -> Response:
+        run = await found(request)
+        if isinstance(run, Response):
+            return run
+        if not run.has_model:
+            return PlainTextResponse("this training has no model", 404)
+        kind = "reward-model" if run.is_reward_model else "policy"
+        headers = {"content-disposition": f'attachment; filename="{kind}-{run.job.id}.zip"'}
+        return StreamingResponse(zipped(list(model_files(run))), media_type="application/zip", headers=headers)
+
+    async def rows(request: Request) -> Response:
+        run = await found(request)
+        if isinstance(run, Response):
+            return run
+        if run.rows is None:
+            return PlainTextResponse("this run has no rows", 404)
+        return FileResponse(run.rows, media_type="application/x-ndjson", filename=f"best-of-n-{run.job.id}.jsonl")
+
+    return [
+        Route("/runs/{job_id:int}/report", report, methods=["GET"]),
+        Route("/runs/{job_id:int}/model.zip", model, methods=["GET"]),
+        Route("/runs/{job_id:int}/rows.jsonl", rows, methods=["GET"]),
+    ]
+
+
+class _Pipe(io.RawIOBase):
+    """What is written to it waits until it is taken."""
+
+    def __init__(self) -> None:
+        self.parts: list[bytes] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, part: bytes) -> int:  # type: ignore[override]
+        self.parts.append(bytes(part))
+        return len(part)
+
+    def take(self) -> bytes:
+        """Everything written since."""
+        taken, self.parts = b"".join(self.parts), []
+        return taken
+
+
+def zipped(files: list[tuple[Path, str]]) -> Iterator[bytes]:
+    """A zip of files in pieces of about a megabyte, never whole in memory; weights hardly shrink: stored."""
+    pipe = _Pipe()
+    with zipfile.ZipFile(pipe, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:  # type: ignore[arg-type]
+        for path, name in files:
+            with path.open("rb") as source, archive.open(zipfile.ZipInfo.from_file(path, name), "w") as target:
+                while part := source.read(CHUNK):
+                    target.write(part)
+                    yield pipe.take()
+    yield pipe.take()

@@ -1,0 +1,246 @@
+"""The launcher: Streamlit's own app behind our door, on our uvicorn, with the settings that were measured to matter.
+
+The socket is bound here and with its protocol named: only then does asyncio set TCP_NODELAY on what it accepts (6 ms a
+click; 47 ms without). Streamlit collects garbage after every rerun unless told not to, which costs a tenth of a second
+of everybody's time (`runner.postScriptGC`). Neither shows from the outside, so both are tested.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import webbrowser
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import streamlit as st
+import uvicorn
+from streamlit import config
+from streamlit.auth_util import encode_provider_token, get_secrets_auth_section
+from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.runtime.pages_manager import PagesManager
+from streamlit.web.server.starlette.starlette_server_config import USER_COOKIE_NAME
+from streamlit.web.server.starlette.starlette_websocket import (
+    _get_signed_cookie_with_chunks,
+    _parse_decoded_user_cookie,
+)
+
+from annotate_app.access import Actor
+from annotate_app.installation import cookie_secret
+from annotate_app.server.authentication import Door
+from annotate_app.server.leaving import leaving_route
+from annotate_app.server.routes import run_routes
+from annotate_app.server.sessions import open_sessions
+from annotate_app.server.theme import THEME
+from annotate_app.trainings.scorer import scorers
+
+logger = logging.getLogger(__name__)
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+MAX_MESSAGE = 64 * 2**20
+"""Largest WebSocket message in bytes, either way."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Serving:
+    """How to serve.
+
+    Attributes:
+        url: of the database.
+        open_as: name of the account that everybody is, without sign-in; empty asks everybody to sign in.
+        allowed_hosts: Host names answered to; empty answers to localhost on localhost, to any name elsewhere.
+        proxy_header: request header in which a trusted proxy names the account; empty trusts none.
+        trusted_proxies: addresses whose forwarding headers are believed.
+        worker: whether to start a worker process beside the server.
+        demo: whether the demo project must be there.
+        browser: whether to open a browser, where there is a display.
+    """
+
+    url: str
+    host: str = "127.0.0.1"
+    port: int = 8501
+    open_as: str = ""
+    allowed_hosts: tuple[str, ...] = ()
+    proxy_header: str = ""
+    trusted_proxies: tuple[str, ...] = ()
+    worker: bool = True
+    demo: bool = False
+    browser: bool = False
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.port <= 65535:
+            raise ValueError(f"--port is {self.port}, allowed is 1 to 65535")
+        if self.open_as and self.host not in LOOPBACK:
+            raise ValueError(
+                f"--host is {self.host!r}: without sign-in the app serves this machine only, {', '.join(LOOPBACK)}"
+            )
+        if self.proxy_header and not self.trusted_proxies:
+            raise ValueError("--proxy-header needs --trusted-proxy: the addresses that may name an account")
+
+    @property
+    def address(self) -> str:
+        """The URL to open on this machine."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{'localhost' if self.host in ('0.0.0.0', '::', '127.0.0.1') else host}:{self.port}"
+
+
+class StreamlitSignIn:
+    """Streamlit's OIDC sign-in (`st.login`), set up by the section `[auth]` of `.streamlit/secrets.toml`."""
+
+    def providers(self) -> tuple[str, ...]:
+        """The providers' names; the one without a name of its own is `default`."""
+        section = get_secrets_auth_section()
+        named = tuple(name for name, value in section.items() if isinstance(value, Mapping) and "client_id" in value)
+        return (("default",) if "client_id" in section else ()) + named
+
+    def address(self, provider: str) -> str:
+        """Streamlit's route to a provider; what it carries is good for a few minutes."""
+        return f"/auth/login?provider={encode_provider_token(provider)}"
+
+    def email(self, cookies: Mapping[str, str], origin: str) -> str:
+        """The verified address in Streamlit's signed identity cookie, if that was issued for this origin."""
+        raw = _get_signed_cookie_with_chunks(dict(cookies), USER_COOKIE_NAME)
+        claims = _parse_decoded_user_cookie(raw, origin) if raw else {}
+        signed_in = claims.get("is_logged_in") is True and claims.get("email_verified", True) is True
+        return str(claims.get("email") or "").strip() if signed_in else ""
+
+
+def streamlit_options(serving: Serving) -> dict[str, object]:
+    """Streamlit's options. Its environment variables do not reach a server started like this one."""
+    return {
+        "browser.gatherUsageStats": False,
+        "client.allowedOrigins": [],
+        "client.showErrorDetails": "none",
+        "client.showErrorLinks": False,
+        "client.toolbarMode": "minimal",
+        "global.developmentMode": False,
+        "runner.magicEnabled": False,
+        "runner.postScriptGC": False,
+        "server.address": serving.host,
+        "server.allowRunOnSave": False,
+        "server.allowedHosts": list(serving.allowed_hosts),
+        "server.cookieSecret": cookie_secret(serving.url),
+        "server.corsAllowedOrigins": [],
+        "server.disconnectedSessionTTL": 900,
+        "server.enableAgentApi": False,
+        "server.fileWatcherType": "none",
+        "server.headless": True,
+        "server.maxUploadSize": 200,
+        "server.port": serving.port,
+        **THEME,
+    }
+
+
+def prepare(serving: Serving, actor: Actor) -> list[str]:
+    """Makes what must be there before anybody comes in; lines to print."""
+    store = open_sessions(serving.url).store
+    lines = [f"Tiebreak is at {serving.address}"]
+    if serving.open_as:
+        host = store.people.by_name(actor, serving.open_as) or store.people.add(actor, serving.open_as, role="admin")
+        lines.append(f"without sign-in, for this machine only: everybody here is {host.name!r}")
+        if serving.demo:
+            from annotate_app.demo import create_demo
+
+            project = create_demo(store)
+            if host.id not in {member.user_id for member in store.projects.members(actor, project.id)}:
+                store.projects.add_member(actor, project.id, host.id)
+    elif not any(user.role == "admin" and user.active for user in store.people.list(actor)):
+        token = store.people.create_invite(actor, role="admin")
+        lines.append("No admin yet. Create the account within three days, by a link that works once:\n")
+        lines.append(f"    {serving.address}/invite/{token}\n")
+    return lines
+
+
+def build(serving: Serving) -> Door:
+    """The whole ASGI application; the database must be there."""
+    for name, value in streamlit_options(serving).items():
+        config.set_option(name, value)
+    PagesManager.uses_pages_directory = False  # `navigation` lists the pages, also for who comes by a deep link first
+    routes = [leaving_route(open_sessions(serving.url)), *run_routes(open_sessions(serving.url))]
+    app = st.App(Path(__file__).parents[1] / "app.py", routes=routes)
+    page = (Path(st.__file__).parent / "static" / "index.html").read_text()
+    plain_rerun = BackMsg()
+    plain_rerun.rerun_script.SetInParent()
+    return Door(
+        app,
+        open_sessions(serving.url),
+        secret=cookie_secret(serving.url),
+        openid=StreamlitSignIn(),
+        open_as=serving.open_as,
+        allowed_hosts=serving.allowed_hosts or (LOOPBACK if serving.host in LOOPBACK else ()),
+        proxy_header=serving.proxy_header,
+        trusted_proxies=serving.trusted_proxies,
+        inline_scripts=re.findall(r"<script>(.*?)</script>", page, re.DOTALL),
+        harmless_message=plain_rerun.SerializeToString(),
+    )
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket; ValueError in one line where the address cannot be had."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=socket.AI_PASSIVE
+        )[0]
+    except OSError as error:
+        raise ValueError(f"--host is {host!r}: {error.strerror}") from error
+    listener = socket.socket(family, kind, protocol)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(address)
+    except OSError as error:
+        listener.close()
+        raise ValueError(f"port {port} on {host}: {error.strerror}; choose another with --port") from error
+    listener.listen(512)
+    listener.set_inheritable(False)
+    return listener
+
+
+def serve(serving: Serving, listener: socket.socket) -> int:
+    """Serves on a listening socket until interrupted; the exit code."""
+    os.environ["TIEBREAK_DB"] = serving.url  # the pages and the worker open the same database
+    server = uvicorn.Server(
+        uvicorn.Config(
+            build(serving),
+            lifespan="on",
+            ws="websockets-sansio",
+            ws_max_size=MAX_MESSAGE,
+            ws_per_message_deflate=False,
+            ws_ping_interval=30,
+            ws_ping_timeout=30,
+            proxy_headers=False,
+            server_header=False,
+            access_log=False,
+            log_level="warning",
+            timeout_graceful_shutdown=5,
+        )
+    )
+    worker = start_worker(serving.url) if serving.worker else None
+    if serving.browser and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") or sys.platform != "linux"):
+        threading.Thread(target=webbrowser.open, args=(serving.address,), daemon=True).start()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)  # uvicorn raises what stopped it once more when it has shut down
+    try:
+        server.run(sockets=[listener])
+    finally:
+        if worker is not None:
+            worker.terminate()
+            worker.wait(10)
+        scorers().close()
+        open_sessions(serving.url).store.close()
+    return 0 if server.started else 1
+
+
+def start_worker(url: str) -> subprocess.Popen[bytes]:
+    """The process that runs jobs; it ends with this one, the jobs it started go on."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "annotate_app", "worker", "--parent", str(os.getpid())],
+        env=os.environ | {"TIEBREAK_DB": url},  # not as an argument: it may hold a password
+        stdin=subprocess.DEVNULL,
+    )

@@ -1,0 +1,1 @@
+"""Tables, the database, rights, the audit log and the slots of wanted judgments."""

@@ -1,0 +1,50 @@
+"""Judgments between their rows and `rewardkit.data.records`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sqlalchemy import Row, Select, select
+
+from annotate_app.store.base import tables
+from rewardkit.data.records import Judgment
+
+
+def select_judgments(project_id: int) -> Select:
+    """The query whose rows `read_judgment` takes: those that count, oldest first."""
+    columns = tables.judgment.c
+    return (
+        select(tables.judgment, tables.comparison.c.key, tables.user.c.name)
+        .join(tables.comparison, tables.comparison.c.id == columns.comparison_id)
+        .join(tables.user, tables.user.c.id == columns.user_id)
+        .where(columns.project_id == project_id, columns.newest, columns.choice != "withdrawn")
+        .order_by(columns.id)
+    )
+
+
+def read_judgment(row: Row) -> Judgment:
+    """A judgment from a row of `select_judgments`."""
+    return Judgment(
+        comparison_id=row.key,
+        annotator=row.name,
+        choice=row.choice,
+        strength=row.strength,
+        criteria=read_criteria(row.criteria),
+        flags={side: tuple(names) for side, names in row.flags.items()},
+        rationale=row.rationale,
+        reason=row.reason,
+        seconds=row.seconds,
+        shown_left=row.shown_left,
+        created_at=row.created_at,
+        rubric_version=row.rubric_version,
+    )
+
+
+def plain_criteria(criteria: Mapping[str, int | tuple[int, int]]) -> dict[str, object]:
+    """Criteria as they are stored; `read_criteria` is the way back."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in criteria.items()}
+
+
+def read_criteria(stored: Mapping[str, int | list[int]]) -> dict[str, int | tuple[int, int]]:
+    """Criteria as a Judgment has them."""
+    return {name: (value[0], value[1]) if isinstance(value, list) else value for name, value in stored.items()}

@@ -1,0 +1,236 @@
+"""Slots, one row per wanted judgment: how many of them there are, and in which order they are handed out.
+
+Strict overlap is a property of these rows: nobody can judge more often than there are slots. Handing out is `work`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import TypeVar
+
+from sqlalchemy import Connection, Row, bindparam, delete, insert, select, text, update
+
+from annotate_app.protocol.assignment import slot_rank
+from annotate_app.protocol.collection_design import Design
+from annotate_app.store.base.tables import OPEN_WORK, QUEUE_START, comparison, judgment, place, project, slot
+
+OPEN, LEASED, JUDGED = 0, 1, 2
+BATCH = 1000
+Item = TypeVar("Item")
+
+
+def batches(values: Sequence[Item], size: int = BATCH) -> Iterator[Sequence[Item]]:
+    """Consecutive parts of a sequence."""
+    for start in range(0, len(values), size):
+        yield values[start : start + size]
+
+
+def wanted_groups(design: Design, overlap: int | None) -> Mapping[str, int]:
+    """Judgments wanted of one comparison by annotator group; the group "" is anybody."""
+    return design.groups or {"": overlap or design.overlap}
+
+
+def slot_places(
+    comparison_id: int, wanted: Mapping[str, int], design: Design, priority: float
+) -> list[tuple[str, float]]:
+    """Group and rank of each open work slot of a new comparison."""
+    if design.policy == "fewest":  # the only one by which the slots of a comparison lie apart
+        return [
+            (group, slot_rank(design.policy, design.seed, comparison_id, priority, before))
+            for group, count in wanted.items()
+            for before in range(count)
+        ]
+    rank = slot_rank(design.policy, design.seed, comparison_id, priority, 0)
+    return [(group, rank) for group, count in wanted.items() for _ in range(count)]
+
+
+def slot_rows(
+    project_id: int, comparison_id: int, wanted: Mapping[str, int], design: Design, priority: float
+) -> list[dict[str, object]]:
+    """Open work slots of one new comparison, as rows to insert."""
+    return [
+        {
+            "project_id": project_id,
+            "comparison_id": comparison_id,
+            "kind": "work",
+            "group_name": group,
+            "state": OPEN,
+            "rank": rank,
+        }
+        for group, rank in slot_places(comparison_id, wanted, design, priority)
+    ]
+
+
+def remake_slots(
+    connection: Connection, project_id: int, design: Design, comparison_ids: Sequence[int] | None = None
+) -> None:
+    """Makes the open work slots of a project what its design asks for, never taking back a lease or a judgment.
+
+    Args:
+        comparison_ids: only these comparisons, all of the project when None.
+    """
+    open_slots = select(slot.c.id).where(slot.c.project_id == project_id, slot.c.state == OPEN)
+    if comparison_ids is not None:
+        open_slots = open_slots.where(slot.c.comparison_id.in_(comparison_ids))
+    # Locked first, so that no slot counted as open here is leased before the surplus is gone (PostgreSQL).
+    connection.execute(open_slots.with_for_update()).all()
+    surplus: list[int] = []
+    missing: list[dict[str, object]] = []
+    for row, slots in _slots_by_comparison(connection, project_id, comparison_ids):
+        too_many, too_few = _weigh(row, slots, design)
+        surplus.extend(too_many)
+        missing.extend(slot_rows(project_id, row.id, too_few, design, row.priority))
+    drop_slots(connection, surplus)
+    for rows in batches(missing):
+        connection.execute(insert(slot), list(rows))
+    rank_slots(connection, project_id, design, comparison_ids)
+
+
+def rank_slots(
+    connection: Connection, project_id: int, design: Design, comparison_ids: Sequence[int] | None = None
+) -> None:
+    """Puts the open work slots into the order of the design's policy."""
+    ranks: list[dict[str, object]] = []
+    for row, slots in _slots_by_comparison(connection, project_id, comparison_ids):
+        before: Counter[str] = Counter(each.group_name for each in slots if each.state != OPEN)
+        for each in slots:
+            if each.state != OPEN:
+                continue
+            rank = slot_rank(design.policy, design.seed, row.id, row.priority, before[each.group_name])
+            before[each.group_name] += 1
+            if rank != each.rank:
+                ranks.append({"of_slot": each.slot_id, "new_rank": rank})
+    change = update(slot).where(slot.c.id == bindparam("of_slot")).values(rank=bindparam("new_rank"))
+    for rows in batches(ranks):
+        connection.execute(change, list(rows))
+    rewind(connection, project_id)
+
+
+def drop_slots(connection: Connection, slot_ids: Sequence[int]) -> None:
+    """Deletes slots; withdrawn judgments that were made on them stay in the history without one."""
+    for ids in batches(slot_ids):
+        connection.execute(update(judgment).where(judgment.c.slot_id.in_(ids)).values(slot_id=None))
+        connection.execute(delete(slot).where(slot.c.id.in_(ids)))
+
+
+def release_slots(connection: Connection, project_id: int, user_id: int) -> int:
+    """Gives back all pairs that somebody holds in a project; the number of them."""
+    held = (slot.c.project_id == project_id, slot.c.user_id == user_id, slot.c.state == LEASED)
+    checks = connection.execute(select(slot.c.id).where(*held, slot.c.kind != "work")).scalars().all()
+    drop_slots(connection, checks)
+    held_work = select(slot.c.id, slot.c.comparison_id).where(*held, slot.c.kind == "work")
+    work = [(row.id, row.comparison_id) for row in connection.execute(held_work)]
+    if work:
+        give_back(connection, project_id, work)
+    return len(work) + len(checks)
+
+
+_DESIGN = select(project.c.design).where(project.c.id == bindparam("of_project"))
+_COUNT_RETURNS = text(
+    "INSERT INTO slot_return (project_id, num_returns) VALUES (:project_id, :count) ON CONFLICT (project_id) "
+    "DO UPDATE SET num_returns = slot_return.num_returns + :count RETURNING num_returns"
+)
+_OPEN_AGAIN = (
+    update(slot)
+    .where(slot.c.id == bindparam("slot_id"))
+    .values(state=OPEN, user_id=None, leased_at=None, leased_until=None)
+)
+_NUMBER_RETURN = (
+    update(slot).where(slot.c.id == bindparam("slot_id"), text(OPEN_WORK)).values(returned=bindparam("number"))
+)
+
+
+def give_back(connection: Connection, project_id: int, slots: Sequence[tuple[int, int]]) -> int:
+    """Opens leased or judged work slots for everybody who may take them.
+
+    Token and side stay: an answer that comes late is welcome as long as nobody else has taken the slot.
+
+    Args:
+        slots: (slot id, comparison id), at least one.
+
+    Returns:
+        The project's `num_returns` after it.
+    """
+    connection.execute(_OPEN_AGAIN, [{"slot_id": slot_id} for slot_id, _ in slots])
+    comparison_ids = sorted({comparison_id for _, comparison_id in slots})
+    _settle(connection, project_id, comparison_ids)
+    query = select(slot.c.id).where(slot.c.comparison_id.in_(comparison_ids), text(OPEN_WORK)).order_by(slot.c.id)
+    slot_ids = connection.execute(query).scalars().all()
+    count = {"project_id": project_id, "count": len(slot_ids)}
+    last = connection.execute(_COUNT_RETURNS, count).scalar_one()
+    first = last - len(slot_ids) + 1
+    numbers = [{"slot_id": slot_id, "number": first + index} for index, slot_id in enumerate(slot_ids)]
+    if numbers:
+        connection.execute(_NUMBER_RETURN, numbers)
+    return last
+
+
+def _settle(connection: Connection, project_id: int, comparison_ids: Sequence[int]) -> None:
+    """Fits what was just given back to a design that may have changed meanwhile.
+
+    A slot that is not wanted any more goes to a group that misses one, else it is dropped. It moves to no other place
+    in the queue, so nobody has to look through it again.
+    """
+    design = Design.from_dict(connection.execute(_DESIGN, {"of_project": project_id}).scalar_one())
+    surplus: list[int] = []
+    for row, slots in _slots_by_comparison(connection, project_id, comparison_ids):
+        too_many, too_few = _weigh(row, slots, design)
+        groups = [group for group, count in too_few.items() for _ in range(count)]
+        for slot_id, group in zip(too_many, groups, strict=False):
+            connection.execute(update(slot).where(slot.c.id == slot_id).values(group_name=group))
+        surplus.extend(too_many[len(groups) :])
+    drop_slots(connection, surplus)
+
+
+def _weigh(row: Row, slots: Sequence[Row], design: Design) -> tuple[list[int], dict[str, int]]:
+    """The open slots of a comparison that a design has no use for, and by group how many it misses."""
+    taken = [each.group_name for each in slots if each.state != OPEN]
+    missing = {} if row.gold else dict(wanted_groups(design, row.overlap))
+    for group, count in missing.items():
+        missing[group] = max(0, count - (taken.count(group) if group else len(taken)))
+    surplus: list[int] = []
+    for each in slots:
+        if each.state == OPEN and missing.get(each.group_name, 0) > 0:
+            missing[each.group_name] -= 1
+        elif each.state == OPEN:
+            surplus.append(each.slot_id)
+    return surplus, missing
+
+
+def rewind(connection: Connection, project_id: int) -> None:
+    """Makes everybody look through the queue from its start: it holds new slots, or is in a new order.
+
+    To be the last statement of a transaction that changes slots: on PostgreSQL it waits for picks in progress, and
+    picks wait for it.
+    """
+    connection.execute(
+        update(place).where(place.c.project_id == project_id).values(cursor_rank=QUEUE_START, cursor_slot=0)
+    )
+
+
+def _slots_by_comparison(
+    connection: Connection, project_id: int, comparison_ids: Sequence[int] | None
+) -> Iterator[tuple[Row, list[Row]]]:
+    """Each comparison (id, overlap, priority, gold) with its work slots (slot_id, group_name, state, rank)."""
+    query = (
+        select(
+            comparison.c.id,
+            comparison.c.overlap,
+            comparison.c.priority,
+            comparison.c.gold,
+            slot.c.id.label("slot_id"),
+            slot.c.group_name,
+            slot.c.state,
+            slot.c.rank,
+        )
+        .outerjoin(slot, (slot.c.comparison_id == comparison.c.id) & (slot.c.kind == "work"))
+        .where(comparison.c.project_id == project_id)
+        .order_by(comparison.c.id, slot.c.id)
+    )
+    if comparison_ids is not None:
+        query = query.where(comparison.c.id.in_(comparison_ids))
+    for _, group in groupby(connection.execute(query).all(), key=lambda row: row.id):
+        rows = list(group)
+        yield rows[0], [row for row in rows if row.slot_id is not None]

@@ -1,0 +1,308 @@
+"""The schema as SQLAlchemy Core tables. A change here needs a new Alembic revision under `migrations/versions`.
+
+Times are unix seconds (float). JSON columns hold what no query filters on. Texts live in `prompt` and `response`; what
+the queue scans (`comparison`, `slot`) stays narrow.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+# SQLite only counts up by itself for INTEGER keys; PostgreSQL gets 64 bits.
+BigKey = BigInteger().with_variant(Integer, "sqlite")
+QUEUE_START = -1e300  # below every rank
+# Conditions of partial indexes; a query has to repeat them word for word, without parameters, to use the index.
+OPEN_WORK = "state = 0 AND kind = 'work'"
+LEASED_WORK = "state = 1 AND kind = 'work'"
+CHECK_KINDS = "kind IN ('gold', 'qualification')"
+
+
+def _where(condition: str) -> dict[str, Any]:
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
+
+def _key() -> Column[int]:
+    return Column("id", BigKey, primary_key=True, autoincrement=True)
+
+
+user = Table(
+    "user_account",
+    metadata,
+    _key(),
+    Column("name", String(120), nullable=False, unique=True),
+    Column("password_hash", Text),  # null: signs in by OIDC or a proxy, or not at all (simulated, imported)
+    Column("role", String(16), nullable=False),
+    Column("origin", String(16), nullable=False),  # local, oidc, proxy, simulated, imported
+    Column("active", Boolean, nullable=False, default=True),
+    Column("created_at", Float, nullable=False),
+)
+
+session = Table(
+    "sign_in_session",
+    metadata,
+    Column("token_hash", String(64), primary_key=True),
+    Column("user_id", ForeignKey("user_account.id"), nullable=False, index=True),
+    Column("created_at", Float, nullable=False),
+    Column("expires_at", Float, nullable=False),
+    Column("revoked_at", Float),
+)
+
+invite = Table(
+    "invite",
+    metadata,
+    Column("token_hash", String(64), primary_key=True),
+    Column("name", String(120)),  # the account it is for, null lets the invited choose
+    Column("role", String(16), nullable=False),
+    Column("project_id", ForeignKey("project.id")),
+    Column("group_name", String(64), nullable=False, default=""),
+    Column("created_by", ForeignKey("user_account.id")),
+    Column("created_at", Float, nullable=False),
+    Column("expires_at", Float, nullable=False),
+    Column("used_at", Float),
+)
+
+sign_in_attempt = Table(
+    "sign_in_attempt",
+    metadata,
+    _key(),
+    Column("account", String(120), nullable=False),
+    Column("address", String(64), nullable=False),
+    Column("at", Float, nullable=False, index=True),
+)
+
+project = Table(
+    "project",
+    metadata,
+    _key(),
+    Column("name", String(120), nullable=False, unique=True),
+    Column("description", Text, nullable=False, default=""),
+    Column("design", JSON, nullable=False),
+    Column("simulated", Boolean, nullable=False, default=False),
+    Column("archived", Boolean, nullable=False, default=False),
+    Column("created_at", Float, nullable=False),
+)
+
+membership = Table(
+    "membership",
+    metadata,
+    Column("project_id", ForeignKey("project.id"), primary_key=True),
+    Column("user_id", ForeignKey("user_account.id"), primary_key=True, index=True),
+    Column("group_name", String(64), nullable=False, default=""),
+    Column("state", String(16), nullable=False, default="active"),  # qualifying, active, paused, failed
+    Column("state_since", Float, nullable=False, default=0.0),  # checks judged before it do not count any more
+    Column("joined_at", Float, nullable=False),
+)
+
+# Hashes annotators' names for files that leave the house; its own, so that no other secret's change changes them.
+pseudonym_key = Table(
+    "pseudonym_key",
+    metadata,
+    Column("project_id", ForeignKey("project.id"), primary_key=True),
+    Column("key", String(64), nullable=False),  # 32 bytes in hexadecimal, made with the project
+)
+
+rubric = Table(
+    "rubric",
+    metadata,
+    _key(),
+    Column("project_id", ForeignKey("project.id"), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("text", Text, nullable=False),  # YAML as written
+    Column("created_by", ForeignKey("user_account.id")),
+    Column("created_at", Float, nullable=False),
+    UniqueConstraint("project_id", "version"),
+)
+
+prompt = Table(
+    "prompt",
+    metadata,
+    _key(),
+    Column("project_id", ForeignKey("project.id"), nullable=False),
+    Column("content_hash", String(16), nullable=False),
+    Column("messages", JSON, nullable=False),  # [[role, content], ...]
+    UniqueConstraint("project_id", "content_hash"),
+)
+
+response = Table(
+    "response",
+    metadata,
+    _key(),
+    Column("prompt_id", ForeignKey("prompt.id"), nullable=False),
+    Column("content_hash", String(16), nullable=False),  # of text and source
+    Column("text", Text, nullable=False),
+    Column("source", String(200), nullable=False, default=""),
+    UniqueConstraint("prompt_id", "content_hash"),
+)
+
+comparison = Table(
+    "comparison",
+    metadata,
+    _key(),
+    Column("project_id", ForeignKey("project.id"), nullable=False),
+    Column("key", String(200), nullable=False),  # Comparison.id
+    Column("prompt_id", ForeignKey("prompt.id"), nullable=False),
+    Column("response_a", ForeignKey("response.id"), nullable=False),
+    Column("response_b", ForeignKey("response.id"), nullable=False),
+    Column("overlap", SmallInteger),  # null: the design's
+    Column("priority", Float, nullable=False, default=0.0),  # higher goes first
+    Column("gold", JSON(none_as_null=True)),  # {"choice", "explanation", "use": gold | qualification}
+    Column("gold_use", String(16), nullable=False, default=""),  # the use in `gold`, so that checks are found fast
+    Column("meta", JSON, nullable=False),
+    UniqueConstraint("project_id", "key"),
+    Index("ix_comparison_gold", "project_id", "gold_use", "id", **_where("gold_use <> ''")),
+)
+
+# One row per wanted judgment: strict overlap is a property of the data. Slots of checks are made when handed out.
+slot = Table(
+    "slot",
+    metadata,
+    _key(),
+    Column("project_id", ForeignKey("project.id"), nullable=False),
+    Column("comparison_id", ForeignKey("comparison.id"), nullable=False),
+    Column("kind", String(16), nullable=False, default="work"),  # votes.KINDS, or skipped: not to come again
+    Column("group_name", String(64), nullable=False, default=""),  # only this group may take it
+    Column("state", SmallInteger, nullable=False, default=0),  # 0 open, 1 leased, 2 judged
+    Column("user_id", ForeignKey("user_account.id")),
+    Column("shown_left", String(1), nullable=False, default=""),  # a or b, fixed when leased
+    Column("token", String(40), unique=True),  # names the lease to the browser
+    Column("leased_until", Float),
+    Column("leased_at", Float),
+    Column("rank", Float, nullable=False, default=0.0),  # order within the policy, lower first
+    Column("returned", BigInteger),  # num_returns when this slot or one beside it was given back
+    UniqueConstraint("comparison_id", "user_id", "kind"),
+    Index("ix_slot_queue", "project_id", "group_name", "rank", "id", "comparison_id", **_where(OPEN_WORK)),
+    Index("ix_slot_returned", "project_id", "returned", **_where(f"{OPEN_WORK} AND returned IS NOT NULL")),
+    Index("ix_slot_expiry", "project_id", "leased_until", **_where(LEASED_WORK)),
+    Index("ix_slot_user", "user_id", "project_id", "state"),
+)
+
+# How far each person has come in a project's queue: see `picking`.
+place = Table(
+    "place",
+    metadata,
+    Column("project_id", ForeignKey("project.id"), primary_key=True),
+    Column("user_id", ForeignKey("user_account.id"), primary_key=True),
+    Column("group_name", String(64), nullable=False, default=""),  # of the person when the cursors were set
+    Column("num_leased", Integer, nullable=False, default=0),  # pairs handed out so far
+    Column("num_judged", Integer, nullable=False, default=0),  # judgments that stand, skips left out
+    Column("cursor_rank", Float, nullable=False, default=QUEUE_START),
+    Column("cursor_slot", BigInteger, nullable=False, default=0),
+    Column("cursor_returned", BigInteger, nullable=False, default=0),
+)
+
+# Locked by every return of a slot, so that returns become visible in the order of their numbers.
+returns = Table(
+    "slot_return",
+    metadata,
+    Column("project_id", ForeignKey("project.id"), primary_key=True),
+    Column("num_returns", BigInteger, nullable=False),
+)
+
+judgment = Table(
+    "judgment",
+    metadata,
+    _key(),
+    Column("project_id", ForeignKey("project.id"), nullable=False),
+    Column("comparison_id", ForeignKey("comparison.id"), nullable=False),
+    Column("user_id", ForeignKey("user_account.id"), nullable=False),
+    Column("slot_id", ForeignKey("slot.id"), index=True),
+    Column("kind", String(16), nullable=False, default="work"),
+    Column("event_id", String(64), nullable=False, unique=True),  # made by the browser: a resend counts once
+    Column("choice", String(12), nullable=False),  # rewardkit.data.records.CHOICES, or withdrawn (a tombstone of undo)
+    Column("strength", SmallInteger, nullable=False, default=0),
+    Column("criteria", JSON, nullable=False),
+    Column("flags", JSON, nullable=False),
+    Column("rationale", Text, nullable=False, default=""),
+    Column("reason", String(200), nullable=False, default=""),
+    Column("seconds", Float, nullable=False, default=0.0),
+    Column("shown_left", String(1), nullable=False, default=""),
+    Column("rubric_version", Integer, nullable=False, default=0),
+    Column("newest", Boolean, nullable=False, default=True),  # false once a later row of the same slot exists
+    Column("created_at", Float, nullable=False),
+    Index("ix_judgment_newest", "project_id", "newest", "comparison_id"),
+    Index("ix_judgment_user", "user_id", "project_id", "id"),
+    Index("ix_judgment_own", "comparison_id", "user_id"),
+    Index("ix_judgment_check", "user_id", "project_id", "kind", "id", **_where(CHECK_KINDS)),
+)
+
+adjudication = Table(
+    "adjudication",
+    metadata,
+    _key(),
+    Column("project_id", ForeignKey("project.id"), nullable=False),
+    Column("comparison_id", ForeignKey("comparison.id"), nullable=False, index=True),
+    Column("user_id", ForeignKey("user_account.id")),
+    Column("choice", String(12), nullable=False),  # a, b, tie, both_bad, or discard
+    Column("strength", SmallInteger, nullable=False, default=0),
+    Column("criteria", JSON, nullable=False),
+    Column("rationale", Text, nullable=False, default=""),
+    Column("created_at", Float, nullable=False),
+)
+
+notice = Table(
+    "notice",
+    metadata,
+    _key(),
+    Column("project_id", ForeignKey("project.id"), nullable=False, index=True),
+    Column("text", Text, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("read_at", Float),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    _key(),
+    Column("at", Float, nullable=False),
+    Column("actor", String(120), nullable=False),
+    Column("action", String(64), nullable=False),
+    Column("project_id", BigKey),
+    Column("subject", String(200), nullable=False, default=""),
+    Column("detail", JSON, nullable=False),
+)
+
+job = Table(
+    "job",
+    metadata,
+    _key(),
+    Column("project_id", ForeignKey("project.id")),
+    Column("kind", String(32), nullable=False),  # import, export, later train
+    Column("title", String(200), nullable=False),
+    Column("command", JSON, nullable=False),  # argv after `python -m`
+    Column("run_dir", Text, nullable=False),
+    Column("state", String(16), nullable=False, index=True),  # queued running done failed cancelled lost
+    Column("created_by", String(120), nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("started_at", Float),
+    Column("ended_at", Float),
+    Column("heartbeat_at", Float),
+    Column("process", JSON(none_as_null=True)),  # {"pid", "started", "group"} of the wrapper and of the command
+    Column("cancel", Boolean, nullable=False, default=False),
+    Column("message", Text, nullable=False, default=""),
+)

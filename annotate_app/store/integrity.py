@@ -1,0 +1,203 @@
+"""Soundness of what is stored: the file itself, and the rules that every transaction keeps.
+
+Written apart from the code that keeps the rules, so that a mistake there shows here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from itertools import groupby
+
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select, text, tuple_
+
+from annotate_app.protocol.collection_design import Design
+from annotate_app.store.base import tables
+from annotate_app.store.base.database import Database, read_pairs
+from annotate_app.store.base.slots import JUDGED, LEASED, OPEN
+from rewardkit.data.records import content_id
+
+EXAMPLES = 5
+CHUNK = 1000
+
+
+def find_problems(database: Database) -> list[str]:
+    """One line for each rule that is broken, with the first ids that break it; empty when all is sound."""
+    problems: list[str] = []
+    with database.read() as connection:
+        if database.is_sqlite:
+            problems += _damaged_file(connection)
+        for rule, query in _rules().items():
+            problems += _broken(rule, [str(row[0]) for row in connection.execute(query)])
+        problems += _broken("comparisons with too many or too few open work slots", list(_wrong_overlap(connection)))
+        problems += _broken("texts that do not match their hash", list(_changed_texts(connection)))
+        problems += _broken("projects whose rubric versions have gaps", list(_rubric_gaps(connection)))
+        if database.is_sqlite:  # on PostgreSQL a transaction that is rolled back leaves a gap in the numbers
+            problems += _audit_gaps(connection)
+    return problems
+
+
+def count_rows(database: Database) -> dict[str, int]:
+    """The number of rows by table."""
+    with database.read() as connection:
+        return {
+            table.name: connection.execute(select(func.count()).select_from(table)).scalar_one()
+            for table in tables.metadata.sorted_tables
+        }
+
+
+def _broken(rule: str, ids: list[str]) -> list[str]:
+    if not ids:
+        return []
+    more = ", ..." if len(ids) > EXAMPLES else ""
+    return [f"{len(ids)} {rule}: {', '.join(ids[:EXAMPLES])}{more}"]
+
+
+def _damaged_file(connection: Connection) -> list[str]:
+    found = [row[0] for row in connection.execute(text("PRAGMA integrity_check"))]
+    problems = [f"database file: {line}" for line in found if line != "ok"]
+    orphans = [f"{row[0]} {row[1]} -> {row[2]}" for row in connection.execute(text("PRAGMA foreign_key_check"))]
+    return problems + _broken("rows that refer to nothing", orphans)
+
+
+def _rules() -> dict[str, Select]:
+    """By what it would be called if broken, a query for the ids that break it."""
+    slot, judgment, comparison = tables.slot.c, tables.judgment.c, tables.comparison.c
+    counts = and_(judgment.newest, judgment.choice != "withdrawn")
+    of_slot = and_(
+        counts,
+        judgment.slot_id == slot.id,
+        judgment.user_id == slot.user_id,
+        judgment.comparison_id == slot.comparison_id,
+        or_(judgment.choice != "skip", slot.kind != "work", judgment.kind == "import"),
+    )
+    judged = select(slot.id).outerjoin(tables.judgment, of_slot).where(slot.state == JUDGED, slot.kind != "skipped")
+    answered = select(judgment.id).outerjoin(tables.slot, and_(of_slot, slot.state == JUDGED))
+    prompts, answers = tables.prompt.c, tables.response.c
+    return {
+        "judged slots without exactly one judgment that counts": judged.group_by(slot.id).having(
+            func.count(judgment.id) != 1
+        ),
+        "judgments that count without a judged slot of their own": answered.where(
+            counts, judgment.choice != "skip", slot.id.is_(None)
+        ),
+        "judgments that count twice for one person and comparison": select(func.max(judgment.id))
+        .where(judgment.newest)
+        .group_by(judgment.comparison_id, judgment.user_id, judgment.kind)
+        .having(func.count() > 1),
+        "leased slots without a holder, a token or an end": select(slot.id).where(
+            slot.state == LEASED, or_(slot.user_id.is_(None), slot.token.is_(None), slot.leased_until.is_(None))
+        ),
+        "open slots with a holder": select(slot.id).where(slot.state == OPEN, slot.user_id.is_not(None)),
+        "open slots that are no work": select(slot.id).where(slot.state == OPEN, slot.kind != "work"),
+        "slots in another project than their comparison": select(slot.id)
+        .join(tables.comparison, comparison.id == slot.comparison_id)
+        .where(comparison.project_id != slot.project_id),
+        "judgments in another project than their comparison": select(judgment.id)
+        .join(tables.comparison, comparison.id == judgment.comparison_id)
+        .where(comparison.project_id != judgment.project_id),
+        "comparisons in another project than their prompt": select(comparison.id)
+        .join(tables.prompt, prompts.id == comparison.prompt_id)
+        .where(prompts.project_id != comparison.project_id),
+        "comparisons of responses to another prompt": select(comparison.id)
+        .join(tables.response, answers.id.in_((comparison.response_a, comparison.response_b)))
+        .where(answers.prompt_id != comparison.prompt_id),
+        "open slots that a member would never be handed": _stranded(),
+        "members whose count of judgments is wrong": _miscounted(),
+    }
+
+
+def _stranded() -> Select:
+    """Open slots behind both cursors of somebody who may take them; see `picking`."""
+    slot, place, member = tables.slot.c, tables.place.c, tables.membership.c
+    other = tables.slot.alias("other")
+    touched = select(other.c.id).where(other.c.comparison_id == slot.comparison_id, other.c.user_id == place.user_id)
+    takes = and_(member.project_id == place.project_id, member.user_id == place.user_id)
+    return (
+        select(slot.id)
+        .join(tables.place, place.project_id == slot.project_id)
+        .join(tables.membership, and_(takes, member.group_name == place.group_name))
+        .where(
+            slot.state == OPEN,
+            slot.kind == "work",
+            slot.group_name.in_(("", place.group_name)),
+            tuple_(slot.rank, slot.id) <= tuple_(place.cursor_rank, place.cursor_slot),
+            or_(slot.returned.is_(None), slot.returned <= place.cursor_returned),
+            ~touched.exists(),
+        )
+        .distinct()
+    )
+
+
+def _miscounted() -> Select:
+    judgment, place = tables.judgment.c, tables.place.c
+    own: ColumnElement[int] = (
+        select(func.count())
+        .where(
+            judgment.user_id == place.user_id,
+            judgment.project_id == place.project_id,
+            judgment.newest,
+            judgment.kind != "import",
+            judgment.choice.not_in(("withdrawn", "skip")),
+        )
+        .scalar_subquery()
+    )
+    return select(place.user_id).where(place.num_judged != own)
+
+
+def _wrong_overlap(connection: Connection) -> Iterator[str]:
+    """Keys of comparisons whose open work slots are not what the design still wants."""
+    slot, comparison = tables.slot.c, tables.comparison.c
+    designs = {
+        project_id: Design.from_dict(design)
+        for project_id, design in read_pairs(connection, select(tables.project.c.id, tables.project.c.design)).items()
+    }
+    query = (
+        select(comparison.project_id, comparison.key, comparison.overlap, comparison.gold, slot.group_name, slot.state)
+        .outerjoin(tables.slot, and_(slot.comparison_id == comparison.id, slot.kind == "work"))
+        .order_by(comparison.id)
+    )
+    rows = connection.execute(query.execution_options(yield_per=CHUNK))
+    for (project_id, key), group in groupby(rows, key=lambda row: (row.project_id, row.key)):
+        slots = list(group)
+        design = designs[project_id]
+        open_by_group = Counter(row.group_name for row in slots if row.state == OPEN)
+        taken = Counter(row.group_name for row in slots if row.state in (LEASED, JUDGED))
+        if slots[0].gold:
+            expected: dict[str, int] = {}
+        elif design.groups:
+            expected = {name: count - taken[name] for name, count in design.groups.items()}
+        else:
+            expected = {"": (slots[0].overlap or design.overlap) - taken.total()}
+        if open_by_group != Counter({name: count for name, count in expected.items() if count > 0}):
+            yield repr(key)
+
+
+def _changed_texts(connection: Connection) -> Iterator[str]:
+    prompt, response = tables.prompt, tables.response
+    for row in connection.execute(select(prompt).execution_options(yield_per=CHUNK)):
+        if content_id(row.messages) != row.content_hash:
+            yield f"prompt {row.id}"
+    for row in connection.execute(select(response).execution_options(yield_per=CHUNK)):
+        if content_id(row.text, row.source) != row.content_hash:
+            yield f"response {row.id}"
+
+
+def _rubric_gaps(connection: Connection) -> Iterator[str]:
+    version = tables.rubric.c.version
+    query = (
+        select(tables.project.c.name)
+        .outerjoin(tables.rubric, tables.rubric.c.project_id == tables.project.c.id)
+        .group_by(tables.project.c.name)
+        .having(or_(func.count(version) == 0, func.min(version) != 1, func.max(version) != func.count(version)))
+    )
+    for row in connection.execute(query):
+        yield repr(row.name)
+
+
+def _audit_gaps(connection: Connection) -> list[str]:
+    column = tables.audit.c.id
+    count, first, last = connection.execute(select(func.count(), func.min(column), func.max(column))).one()
+    if count and (first, last) != (1, count):
+        return [f"the audit log has {count} lines numbered {first} to {last}: lines are missing"]
+    return []

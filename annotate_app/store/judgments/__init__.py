@@ -1,0 +1,1 @@
+"""Judgments as they are read, imported and simulated."""

@@ -1,0 +1,196 @@
+"""Judgments made elsewhere: matched to comparisons and people, each counted once however often it comes."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, or_, select, update
+
+from annotate_app.store.base import tables
+from annotate_app.store.base.database import bulk_execute, bulk_insert, read_pairs
+from annotate_app.store.base.slots import JUDGED, OPEN
+from annotate_app.store.judgments.staged import StagedJudgment
+from annotate_app.store.people.accounts import insert_user
+from annotate_app.store.projects.comparisons import keys_to_ids
+
+Pair = tuple[int, int]  # database ids of a comparison and of a user
+
+
+@dataclass(slots=True)
+class _New:
+    """A judgment that is new, and where it goes."""
+
+    pair: Pair
+    event_id: str
+    staged: StagedJudgment
+    slot_id: int | None = None
+    newest: bool = True
+
+
+def import_batch(connection: Connection, project_id: int, batch: Sequence[StagedJudgment]) -> int:
+    """Appends what is new; returns the number of rows appended.
+
+    Not new is a judgment that was imported before, or whose annotator has judged the comparison in this project
+    already: what people did here stands. Another answer by the same imported annotator supersedes the earlier one.
+
+    Raises:
+        ValueError: if a comparison is not in the project.
+    """
+    comparison_ids = keys_to_ids(connection, project_id, {judgment.comparison_id for judgment in batch})
+    user_ids = _user_ids(connection, {judgment.annotator for judgment in batch})
+    standing = _standing(connection, comparison_ids.values(), user_ids.values())
+    event_ids = [f"import-{project_id}-{judgment.digest}" for judgment in batch]
+    column = tables.judgment.c.event_id
+    known = set(connection.execute(select(column).where(column.in_(event_ids))).scalars())
+    superseded: list[int] = []
+    rows: list[_New] = []
+    newest: dict[Pair, _New] = {}
+    for event_id, judgment in zip(event_ids, batch, strict=True):
+        if judgment.comparison_id not in comparison_ids:
+            raise ValueError(f"there is no comparison {judgment.comparison_id!r} in the project")
+        if event_id in known:
+            continue
+        known.add(event_id)
+        pair = (comparison_ids[judgment.comparison_id], user_ids[judgment.annotator])
+        row = _New(pair, event_id, judgment)
+        before = standing.get(pair)
+        if before is not None and (before.kind != "import" or before.answer == judgment.answer()):
+            continue
+        if before is not None:
+            superseded.append(before.judgment_id)
+            row.slot_id = before.slot_id
+            del standing[pair]
+        if pair in newest:
+            newest[pair].newest = False
+            row.slot_id = newest[pair].slot_id
+        newest[pair] = row
+        rows.append(row)
+    return _append(connection, project_id, rows, superseded)
+
+
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """The judgment that counts now for a pair."""
+
+    judgment_id: int
+    slot_id: int | None
+    kind: str
+    answer: tuple[object, ...]
+
+
+def _standing(connection: Connection, comparison_ids: Iterable[int], user_ids: Iterable[int]) -> dict[Pair, _Standing]:
+    columns = tables.judgment.c
+    query = select(tables.judgment).where(
+        columns.comparison_id.in_(list(comparison_ids)),
+        columns.user_id.in_(list(user_ids)),
+        columns.newest,
+        columns.choice != "withdrawn",
+        columns.kind != "repeat",
+    )
+    return {
+        (row["comparison_id"], row["user_id"]): _Standing(row["id"], row["slot_id"], row["kind"], _answer(dict(row)))
+        for row in connection.execute(query).mappings()
+    }
+
+
+def _answer(row: Mapping[Any, Any]) -> tuple[object, ...]:
+    return tuple(row[name] for name in ("choice", "strength", "criteria", "flags", "rationale", "reason"))
+
+
+def _user_ids(connection: Connection, names: set[str]) -> dict[str, int]:
+    columns = tables.user.c
+    found = read_pairs(connection, select(columns.name, columns.id).where(columns.name.in_(names)))
+    for name in sorted(names - found.keys()):
+        user = insert_user(connection, name, role="annotator", origin="imported")
+        found[name] = user.id
+    return found
+
+
+def _append(connection: Connection, project_id: int, rows: Sequence[_New], superseded: list[int]) -> int:
+    if not rows:
+        return 0
+    slots = _fill_slots(connection, project_id, [row for row in rows if row.slot_id is None])
+    connection.execute(update(tables.judgment).where(tables.judgment.c.id.in_(superseded)).values(newest=False))
+    values = []
+    for row in rows:
+        slot_id = slots[row.pair] if row.slot_id is None else row.slot_id
+        values.append((project_id, *row.pair, slot_id, "import", row.event_id, row.newest, *row.staged[3:]))
+    bulk_insert(connection, tables.judgment, JUDGMENT_COLUMNS, values)
+    return len(rows)
+
+
+JUDGMENT_COLUMNS = (
+    *("project_id", "comparison_id", "user_id", "slot_id", "kind", "event_id", "newest"),
+    *StagedJudgment._fields[3:],
+)
+_TAKE = (
+    f"UPDATE slot SET state = {JUDGED}, token = NULL, leased_at = NULL, leased_until = NULL, user_id = ?, "
+    "shown_left = ? WHERE id = ?"
+)
+
+
+def _fill_slots(connection: Connection, project_id: int, rows: Sequence[_New]) -> dict[Pair, int]:
+    """Marks a slot judged for each pair: the one its annotator holds, an open one of their group, or an extra one.
+
+    A skip fills no slot that others wait for: it gets an extra one.
+    """
+    sides = {row.pair: row.staged.shown_left for row in rows}
+    slot = tables.slot.c
+    users = {user_id for _, user_id in sides}
+    query = select(slot.id, slot.comparison_id, slot.user_id, slot.group_name).where(
+        slot.comparison_id.in_({comparison_id for comparison_id, _ in sides}),
+        slot.kind == "work",
+        or_(slot.state == OPEN, slot.user_id.in_(users)),
+    )
+    held: dict[Pair, int] = {}
+    free: defaultdict[int, list[tuple[str, int]]] = defaultdict(list)
+    for slot_id, comparison_id, user_id, group in connection.execute(
+        query.order_by(slot.rank, slot.id).with_for_update()
+    ):
+        if user_id is None:
+            free[comparison_id].append((group, slot_id))
+        else:
+            held[comparison_id, user_id] = slot_id
+    groups = _groups(connection, project_id, users)
+    filled: dict[Pair, int] = {}
+    skipped = {row.pair for row in rows if row.newest and row.staged.choice == "skip"}
+    for pair in sides:
+        if pair in skipped:
+            continue
+        found = held.get(pair)
+        if found is None:
+            fitting = [each for each in free[pair[0]] if each[0] in ("", groups.get(pair[1], ""))]
+            if not fitting:
+                continue
+            free[pair[0]].remove(fitting[0])
+            found = fitting[0][1]
+        filled[pair] = found
+    bulk_execute(connection, _TAKE, [(pair[1], sides[pair], slot_id) for pair, slot_id in filled.items()])
+    return filled | _extra_slots(connection, project_id, [pair for pair in sides if pair not in filled], sides)
+
+
+def _groups(connection: Connection, project_id: int, users: set[int]) -> dict[int, str]:
+    columns = tables.membership.c
+    query = select(columns.user_id, columns.group_name).where(
+        columns.project_id == project_id, columns.user_id.in_(users)
+    )
+    return read_pairs(connection, query)
+
+
+def _extra_slots(
+    connection: Connection, project_id: int, pairs: list[Pair], sides: Mapping[Pair, str]
+) -> dict[Pair, int]:
+    """Judged slots of kind import, for judgments beyond what the design asks for."""
+    if not pairs:
+        return {}
+    columns = ("project_id", "comparison_id", "user_id", "shown_left", "kind", "group_name", "state", "rank")
+    rows = [(project_id, *pair, sides[pair], "import", "", JUDGED, 0.0) for pair in pairs]
+    bulk_insert(connection, tables.slot, columns, rows)
+    slot = tables.slot.c
+    query = select(slot.comparison_id, slot.user_id, slot.id).where(
+        slot.comparison_id.in_({pair[0] for pair in pairs}), slot.kind == "import"
+    )
+    return {(row.comparison_id, row.user_id): row.id for row in connection.execute(query) if row.user_id is not None}

@@ -1,0 +1,179 @@
+"""Judgments: reading them, taking in those made elsewhere, and an expert's decision where they disagree.
+
+A judgment is appended, never edited: `newest` marks the one of each slot that counts. Those made here are written by
+`work`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import IO, Literal, get_args
+
+from sqlalchemy import insert, select
+
+from annotate_app.access import AccessError, Actor
+from annotate_app.store.base import audit, tables
+from annotate_app.store.base.answers import plain_criteria, read_criteria, read_judgment, select_judgments
+from annotate_app.store.base.database import Database
+from annotate_app.store.base.rights import checked_content, lock_design, require_member
+from annotate_app.store.base.slots import BATCH
+from annotate_app.store.judgments.imported_judgments import import_batch
+from annotate_app.store.judgments.simulated import SimulatedAnswer, insert_simulated
+from annotate_app.store.judgments.staged import stage_judgments, staged_batches
+from annotate_app.store.judgments.votes import read_votes
+from annotate_app.store.projects.comparisons import Added, keys_to_ids
+from annotate_app.votes import Votes
+from rewardkit.data.records import Judgment
+
+DecisionChoice = Literal["a", "b", "tie", "both_bad", "discard"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """An expert's answer for a comparison that people disagree on; `discard` keeps it out of training data.
+
+    Attributes:
+        strength: degree of the preference, 1 or more for a and b, else 0.
+        user, created_at: who decided and when (unix seconds); filled in by the store.
+    """
+
+    choice: DecisionChoice
+    strength: int = 0
+    criteria: Mapping[str, int | tuple[int, int]] = field(default_factory=dict)
+    rationale: str = ""
+    user: str = ""
+    created_at: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.choice not in get_args(DecisionChoice):
+            raise ValueError(f"choice is {self.choice!r}, allowed are {', '.join(get_args(DecisionChoice))}")
+        if (self.choice in ("a", "b")) != (self.strength > 0):
+            raise ValueError(
+                f"strength is {self.strength} with choice {self.choice!r}: a and b take 1 or more, the others 0"
+            )
+
+
+class Judgments:
+    """The room of judgments."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def iterate(self, actor: Actor, project_id: int, *, annotator: str | None = None) -> Iterator[Judgment]:
+        """The judgments that count, oldest first: anybody's for adjudicators and above, else only one's own."""
+        query = select_judgments(project_id).execution_options(yield_per=BATCH)
+        if annotator is not None:
+            query = query.where(tables.user.c.name == annotator)
+        with self._database.read() as connection:
+            require_member(connection, actor, project_id, "reading judgments")
+            if not actor.is_at_least("adjudicator"):
+                if annotator is not None and annotator != actor.name:
+                    raise AccessError(f"reading the judgments of {annotator} asks for the role adjudicator")
+                query = query.where(tables.judgment.c.user_id == actor.user_id)
+            for row in connection.execute(query):
+                yield read_judgment(row)
+
+    def of_comparison(self, actor: Actor, project_id: int, key: str) -> list[Judgment]:
+        """The judgments of one comparison that count, oldest first. Adjudicator or above."""
+        query = select_judgments(project_id).where(tables.comparison.c.key == key)
+        with self._database.read() as connection:
+            require_member(connection, actor, project_id, "reading judgments", "adjudicator")
+            return [read_judgment(row) for row in connection.execute(query)]
+
+    def votes(self, actor: Actor, project_id: int, *, since: float = 0.0, until: float = float("inf")) -> Votes:
+        """The judgments that count, as columns. Adjudicator or above; sources only for leads and above."""
+        with self._database.read() as connection:
+            require_member(connection, actor, project_id, "reading votes", "adjudicator")
+            return read_votes(connection, project_id, since, until, with_sources=actor.is_at_least("lead"))
+
+    def import_many(self, actor: Actor, project_id: int, judgments: Iterable[Judgment]) -> Added:
+        """Takes in judgments made elsewhere, all or none; see `foreign.import_batch`. Lead or above.
+
+        Annotators without an account get one that never signs in (origin `imported`). A judgment fills an open slot of
+        its comparison where there is one.
+
+        Raises:
+            ValueError: if a comparison is not in the project.
+        """
+        with stage_judgments(judgments) as staged:
+            return self.import_staged(actor, project_id, staged)
+
+    def import_staged(self, actor: Actor, project_id: int, staged: IO[bytes]) -> Added:
+        """As `import_many`, of judgments that were made ready before (`staged_judgments`). Lead or above."""
+        num_added = num_seen = 0
+        with self._database.write() as connection:
+            require_member(connection, actor, project_id, "importing judgments", "lead")
+            lock_design(connection, project_id)
+            for batch in staged_batches(staged):
+                num_added += import_batch(connection, project_id, batch)
+                num_seen += len(batch)
+            added = Added(num_added=num_added, num_existing=num_seen - num_added)
+            if num_added:
+                detail = {"num_added": num_added, "num_existing": added.num_existing}
+                audit.record(connection, actor, "judgments import", project_id=project_id, detail=detail)
+        return added
+
+    def add_simulated(self, actor: Actor, project_id: int, answers: Sequence[SimulatedAnswer]) -> int:
+        """Stores what simulated members answered, all or none; see `simulated.insert_simulated`. Lead or above.
+
+        Raises:
+            ValueError: if the project does not say that it is simulated, or an answer does not fit it.
+        """
+        with self._database.write() as connection:
+            require_member(connection, actor, project_id, "simulating judgments", "lead")
+            lock_design(connection, project_id)
+            num_added = insert_simulated(connection, project_id, answers)
+            audit.record(
+                connection, actor, "judgments simulate", project_id=project_id, detail={"num_added": num_added}
+            )
+        return num_added
+
+    def adjudicate(self, actor: Actor, project_id: int, key: str, decision: Decision) -> None:
+        """Settles a comparison; the newest decision counts, earlier ones are kept. Adjudicator or above."""
+        checked_content(decision.rationale, "rationale")
+        with self._database.write() as connection:
+            require_member(connection, actor, project_id, "adjudicating", "adjudicator")
+            comparison_id = keys_to_ids(connection, project_id, [key]).get(key)
+            if comparison_id is None:
+                raise ValueError(f"there is no comparison {key!r} in the project")
+            connection.execute(
+                insert(tables.adjudication).values(
+                    project_id=project_id,
+                    comparison_id=comparison_id,
+                    user_id=actor.user_id,
+                    choice=decision.choice,
+                    strength=decision.strength,
+                    criteria=plain_criteria(decision.criteria),
+                    rationale=decision.rationale,
+                    created_at=time.time(),
+                )
+            )
+            detail = {"choice": decision.choice, "strength": decision.strength}
+            audit.record(connection, actor, "adjudicate", project_id=project_id, subject=key, detail=detail)
+
+    def adjudications(self, actor: Actor, project_id: int) -> dict[str, Decision]:
+        """The newest decision of each settled comparison, by comparison id. Adjudicator or above."""
+        columns = tables.adjudication.c
+        query = (
+            select(tables.adjudication, tables.comparison.c.key, tables.user.c.name)
+            .join(tables.comparison, tables.comparison.c.id == columns.comparison_id)
+            .outerjoin(tables.user, tables.user.c.id == columns.user_id)
+            .where(columns.project_id == project_id)
+            .order_by(columns.id)
+        )
+        with self._database.read() as connection:
+            require_member(connection, actor, project_id, "reading decisions", "adjudicator")
+            rows = connection.execute(query).all()
+        return {
+            row.key: Decision(
+                choice=row.choice,
+                strength=row.strength,
+                criteria=read_criteria(row.criteria),
+                rationale=row.rationale,
+                user=row.name or "command line",
+                created_at=row.created_at,
+            )
+            for row in rows
+        }

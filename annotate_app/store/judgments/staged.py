@@ -1,0 +1,108 @@
+"""Judgments made elsewhere, checked and laid down in a temporary file before the database's write lock is taken."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from typing import IO, NamedTuple
+
+from annotate_app.store.base.answers import plain_criteria
+from annotate_app.store.base.database import to_json
+from annotate_app.store.base.rights import checked_content, checked_text
+from annotate_app.store.base.slots import BATCH
+from rewardkit.data.records import Judgment, content_id
+
+
+class StagedJudgment(NamedTuple):
+    """A judgment ready to be stored; `digest` is a hash of all it says, `criteria` and `flags` are JSON."""
+
+    comparison_id: str
+    annotator: str
+    digest: str
+    choice: str
+    strength: int
+    criteria: str
+    flags: str
+    rationale: str
+    reason: str
+    seconds: float
+    shown_left: str
+    rubric_version: int
+    created_at: float
+
+    def answer(self) -> tuple[object, ...]:
+        """What of it is the answer, as `_answer` gives it of a row."""
+        criteria, flags = json.loads(self.criteria), json.loads(self.flags)
+        return self.choice, self.strength, criteria, flags, self.rationale, self.reason
+
+
+@contextmanager
+def stage_judgments(judgments: Iterable[Judgment]) -> Iterator[IO[bytes]]:
+    """Judgments, read once and checked, in a temporary file, ready to be imported while the block lasts.
+
+    It is done before the write lock is taken, under which rows are only handed to the driver.
+
+    Raises:
+        ValueError: if a text cannot be stored.
+    """
+    stream = iter(judgments)
+    with tempfile.TemporaryFile() as file:
+        while batch := list(islice(stream, BATCH)):
+            pickle.dump([_staged(judgment) for judgment in batch], file, protocol=pickle.HIGHEST_PROTOCOL)
+        yield file
+
+
+def staged_batches(file: IO[bytes]) -> Iterator[list[StagedJudgment]]:
+    """What `stage_judgments` laid down."""
+    file.seek(0)
+    while True:
+        try:
+            yield pickle.load(file)
+        except EOFError:
+            return
+
+
+def _staged(judgment: Judgment) -> StagedJudgment:
+    check_texts(judgment)
+    criteria = plain_criteria(judgment.criteria)
+    flags = {side: list(names) for side, names in judgment.flags.items()}
+    digest = content_id(
+        judgment.comparison_id,
+        judgment.annotator,
+        judgment.choice,
+        judgment.strength,
+        criteria,
+        flags,
+        judgment.rationale,
+        judgment.reason,
+        judgment.created_at,
+    )
+    return StagedJudgment(
+        comparison_id=judgment.comparison_id,
+        annotator=judgment.annotator,
+        digest=digest,
+        choice=judgment.choice,
+        strength=judgment.strength,
+        criteria=to_json(criteria),
+        flags=to_json(flags),
+        rationale=judgment.rationale,
+        reason=judgment.reason,
+        seconds=judgment.seconds,
+        shown_left=judgment.shown_left,
+        rubric_version=judgment.rubric_version,
+        created_at=judgment.created_at or time.time(),
+    )
+
+
+def check_texts(judgment: Judgment) -> None:
+    """Raises ValueError for a judgment made elsewhere whose texts or seconds cannot be stored."""
+    place = f"judgment of {judgment.comparison_id!r} by {judgment.annotator!r}"
+    checked_content(judgment.rationale, f"{place}, rationale")
+    checked_text(judgment.reason, f"{place}, reason", 200, empty=True)
+    if not 0 <= judgment.seconds < float("inf"):
+        raise ValueError(f"{place}: seconds is {judgment.seconds}, allowed is 0 or more")

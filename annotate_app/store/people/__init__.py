@@ -1,0 +1,1 @@
+"""Accounts, invitations, memberships and sign-in."""

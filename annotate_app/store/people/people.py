@@ -1,0 +1,173 @@
+"""People: accounts, invites, and what stands between a password and a session (`sign_in`)."""
+
+from __future__ import annotations
+
+from sqlalchemy import select, update
+
+from annotate_app.access import AccessError, Actor, UserRole
+from annotate_app.store.base import audit, tables
+from annotate_app.store.base.database import Database
+from annotate_app.store.base.rights import require_member
+from annotate_app.store.people import sign_in
+from annotate_app.store.people.accounts import (
+    WITHOUT_SIGN_IN,
+    Origin,
+    User,
+    check_role,
+    find_user,
+    hash_password,
+    insert_user,
+    read_user,
+    require_user,
+)
+from annotate_app.store.people.invites import Invite, find_invite, insert_invite, redeem
+
+
+class People:
+    """The room of people."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(
+        self, actor: Actor, name: str, *, role: UserRole, password: str | None = None, origin: Origin = "local"
+    ) -> User:
+        """Makes an account. Admins only, but for simulated annotators, which leads may make.
+
+        Args:
+            password: None for who signs in another way (`oidc`, `proxy`, by an invite first) or never.
+
+        Raises:
+            ValueError: if the name is taken, or a simulated or imported account is to get a password.
+        """
+        actor.require("lead" if (origin, role) == ("simulated", "annotator") else "admin", "adding a user")
+        password_hash = hash_password(password) if password is not None else None
+        with self._database.write() as connection:
+            user = insert_user(connection, name, role=role, password_hash=password_hash, origin=origin)
+            audit.record(connection, actor, "user add", subject=user.name, detail={"role": role, "origin": origin})
+        return user
+
+    def get(self, actor: Actor, user_id: int) -> User:
+        """One account: the actor's own, or anybody's for leads and above."""
+        if actor.user_id != user_id:
+            actor.require("lead", "reading an account")
+        with self._database.read() as connection:
+            return require_user(connection, user_id)
+
+    def by_name(self, actor: Actor, name: str) -> User | None:
+        """The account of a name, None where there is none: the actor's own, or anybody's for leads and above."""
+        if actor.name != name:
+            actor.require("lead", "reading an account")
+        with self._database.read() as connection:
+            return find_user(connection, name)
+
+    def set_role(self, actor: Actor, user_id: int, role: UserRole) -> None:
+        """Changes a role; it holds from the user's next action on. Admins only, and not their own."""
+        check_role(role)
+        self._change(actor, user_id, "user role", {"role": role})
+
+    def set_active(self, actor: Actor, user_id: int, active: bool) -> None:
+        """Closes an account, which ends its sessions, or opens it again. Admins only, and not their own."""
+        self._change(actor, user_id, "user active", {"active": active})
+
+    def _change(self, actor: Actor, user_id: int, action: str, values: dict[str, object]) -> None:
+        actor.require("admin", f"changing an account ({action})")
+        if actor.user_id == user_id:
+            raise AccessError(f"{action}: ask another admin, nobody changes the own account so")
+        with self._database.write() as connection:
+            name = require_user(connection, user_id).name
+            connection.execute(update(tables.user).where(tables.user.c.id == user_id).values(**values))
+            if values.get("active") is False:
+                sign_in.revoke(connection, tables.session.c.user_id == user_id)
+            audit.record(connection, actor, action, subject=name, detail=values)
+
+    def set_password(self, actor: Actor, user_id: int, password: str) -> None:
+        """Sets a new password and ends the account's sessions: one's own, or anybody's for admins."""
+        if actor.user_id != user_id:
+            actor.require("admin", "setting a password")
+        password_hash = hash_password(password)
+        with self._database.write() as connection:
+            user = require_user(connection, user_id)
+            if user.origin in WITHOUT_SIGN_IN:
+                raise ValueError(f"{user.name} is {user.origin}: such an account never signs in and takes no password")
+            chosen = tables.user.c.id == user_id
+            connection.execute(update(tables.user).where(chosen).values(password_hash=password_hash))
+            sign_in.revoke(connection, tables.session.c.user_id == user_id)
+            audit.record(connection, actor, "user password", subject=user.name)
+
+    def create_invite(
+        self,
+        actor: Actor,
+        *,
+        role: UserRole,
+        name: str | None = None,
+        project_id: int | None = None,
+        group: str = "",
+    ) -> str:
+        """The token of a link that works once, within three days.
+
+        Leads invite annotators and adjudicators to projects of their own; admins anybody anywhere, also to set a new
+        password for the account `name`.
+        """
+        check_role(role)
+        actor.require(
+            "lead" if role in ("annotator", "adjudicator") and project_id is not None else "admin", "inviting"
+        )
+        with self._database.write() as connection:
+            if project_id is not None:
+                require_member(connection, actor, project_id, "inviting", "lead")
+            token = insert_invite(connection, actor, role=role, name=name, project_id=project_id, group=group)
+            detail = {"role": role, "group": group}
+            audit.record(connection, actor, "invite", project_id=project_id, subject=name or "", detail=detail)
+        return token
+
+    def invite(self, token: str) -> Invite | None:
+        """What the invite of a token is for, None once it was used or is over. Whoever holds the token may ask."""
+        with self._database.read() as connection:
+            return find_invite(connection, token)
+
+    def redeem_invite(self, token: str, name: str, password: str) -> User:
+        """Uses an invite up; see `invites.redeem`. Whoever holds the token may."""
+        password_hash = hash_password(password)
+        with self._database.write() as connection:
+            user = redeem(connection, token, name, password_hash)
+            audit.record(connection, self.actor_of(user), "invite redeem", subject=user.name)
+        return user
+
+    def check_password(self, name: str, password: str, address: str) -> User | None:
+        """The user of a name and password, None where they do not match; see `sign_in.check_password`."""
+        return sign_in.check_password(self._database, name, password, address)
+
+    def start_session(self, user: User) -> str:
+        """The token of a new session, which lasts seven days."""
+        return sign_in.start_session(self._database, user)
+
+    def session_user(self, token: str) -> User | None:
+        """The user of a session, None once it has ended."""
+        return sign_in.session_user(self._database, token)
+
+    def end_session(self, token: str) -> None:
+        """Ends one session; whoever holds its token may."""
+        with self._database.write() as connection:
+            sign_in.revoke(connection, tables.session.c.token_hash == sign_in.token_hash(token))
+
+    def revoke_sessions(self, actor: Actor, user_id: int) -> int:
+        """Ends all sessions of an account, one's own or for admins anybody's; the number of them."""
+        if actor.user_id != user_id:
+            actor.require("admin", "ending the sessions of others")
+        with self._database.write() as connection:
+            ended = sign_in.revoke(connection, tables.session.c.user_id == user_id)
+            name = require_user(connection, user_id).name
+            audit.record(connection, actor, "sessions revoke", subject=name, detail={"num": ended})
+        return ended
+
+    @staticmethod
+    def actor_of(user: User) -> Actor:
+        """The user as somebody who acts."""
+        return Actor(user_id=user.id, name=user.name, role=user.role)
+
+    def list(self, actor: Actor) -> list[User]:
+        """All accounts by name. Lead or above."""
+        actor.require("lead", "listing accounts")
+        with self._database.read() as connection:
+            return [read_user(row) for row in connection.execute(select(tables.user).order_by(tables.user.c.name))]

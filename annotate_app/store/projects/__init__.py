@@ -1,0 +1,1 @@
+"""Projects, rubrics and their comparisons."""

@@ -1,0 +1,262 @@
+"""Comparisons: adding them in bulk, their priorities and gold answers, reading them back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Literal
+
+from sqlalchemy import Connection, Row, Select, bindparam, select, update
+
+from annotate_app.access import Actor
+from annotate_app.store.base import audit, tables
+from annotate_app.store.base.database import Database, read_pairs
+from annotate_app.store.base.rights import checked_content, lock_design, require_member
+from annotate_app.store.base.slots import BATCH, batches, rank_slots, remake_slots, rewind
+from annotate_app.store.projects.contents import (
+    StagedContents,
+    count_comparisons,
+    find_known,
+    insert_staged,
+    stage_contents,
+)
+from rewardkit.data.records import CHOICES, Choice, Comparison, Message
+
+
+@dataclass(frozen=True, kw_only=True)
+class Added:
+    """What an import did: new rows, and rows that were there already."""
+
+    num_added: int
+    num_existing: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gold:
+    """The known answer of a comparison; `use` says whether it checks people at work or lets them in."""
+
+    choice: Choice
+    explanation: str = ""
+    use: Literal["gold", "qualification"] = "gold"
+
+    def __post_init__(self) -> None:
+        if self.choice not in CHOICES or self.choice == "skip":
+            raise ValueError(f"gold choice is {self.choice!r}, allowed are a, b, tie, both_bad")
+        if self.use not in ("gold", "qualification"):
+            raise ValueError(f"gold use is {self.use!r}, allowed are gold, qualification")
+
+
+class Comparisons:
+    """The room of comparisons. Whoever is below lead gets them without sources and meta."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(
+        self, actor: Actor, project_id: int, comparisons: Iterable[Comparison], *, overlap: int | None = None
+    ) -> Added:
+        """Adds comparisons with their work slots, all or none; those that are there already stay as they are.
+
+        Args:
+            comparisons: read once, before anything is locked; an error raised while reading leaves the project as it
+                was.
+            overlap: judgments wanted of each new one, where it is not the design's.
+
+        Raises:
+            ValueError: if an id is there with another prompt, completion or source, or a text cannot be stored.
+        """
+        _check_overlap(overlap)
+        with stage_contents(comparisons) as staged:
+            return self.add_staged(actor, project_id, staged, overlap=overlap)
+
+    def add_staged(
+        self,
+        actor: Actor,
+        project_id: int,
+        staged: StagedContents,
+        *,
+        overlap: int | None = None,
+        overlaps: Mapping[str, int] | None = None,
+    ) -> Added:
+        """As `add`, of comparisons that were made ready before; `overlaps` go by comparison id, before `overlap`."""
+        for each in (overlap, *(overlaps or {}).values()):
+            _check_overlap(each)
+        with self._database.read() as connection:
+            require_member(connection, actor, project_id, "adding comparisons", "lead")
+            known = find_known(connection, project_id, staged)
+        with self._database.write() as connection:
+            require_member(connection, actor, project_id, "adding comparisons", "lead")
+            design = lock_design(connection, project_id)
+            if count_comparisons(connection, project_id) != known.num_comparisons:  # somebody else was faster
+                known = find_known(connection, project_id, staged)
+            num_added = insert_staged(connection, project_id, design, staged, known, overlap, overlaps or {})
+            added = Added(num_added=num_added, num_existing=staged.num_seen - num_added)
+            if num_added:
+                rewind(connection, project_id)
+                audit.record(connection, actor, "comparisons add", project_id=project_id, detail=asdict(added))
+        return added
+
+    def set_priorities(self, actor: Actor, project_id: int, priorities: Mapping[str, float]) -> int:
+        """Sets priorities by comparison id, higher goes first; the number of comparisons. Lead or above."""
+        for key, value in priorities.items():
+            if not math.isfinite(value):
+                raise ValueError(f"priority of comparison {key!r} is {value}, allowed are finite numbers")
+        with self._database.write() as connection:
+            require_member(connection, actor, project_id, "setting priorities", "lead")
+            design = lock_design(connection, project_id)
+            for keys in batches(list(priorities)):
+                ids = keys_to_ids(connection, project_id, keys)
+                for key in keys:
+                    if key not in ids:
+                        raise ValueError(f"there is no comparison {key!r} in the project")
+                rows = [{"of_comparison": ids[key], "new_priority": float(priorities[key])} for key in keys]
+                chosen = tables.comparison.c.id == bindparam("of_comparison")
+                connection.execute(
+                    update(tables.comparison).where(chosen).values(priority=bindparam("new_priority")), rows
+                )
+                if design.policy == "priority":
+                    rank_slots(connection, project_id, design, list(ids.values()))
+            audit.record(connection, actor, "priorities set", project_id=project_id, detail={"num": len(priorities)})
+        return len(priorities)
+
+    def set_gold(self, actor: Actor, project_id: int, key: str, gold: Gold | None) -> None:
+        """Makes a comparison a check with a known answer, or work again. Lead or above.
+
+        The work slots of a check that nobody has taken are removed; work again gets them back.
+        """
+        if gold is not None:
+            checked_content(gold.explanation, "gold explanation")
+        with self._database.write() as connection:
+            require_member(connection, actor, project_id, "setting a gold answer", "lead")
+            design = lock_design(connection, project_id)
+            comparison_id = keys_to_ids(connection, project_id, [key]).get(key)
+            if comparison_id is None:
+                raise ValueError(f"there is no comparison {key!r} in the project")
+            value = None if gold is None else asdict(gold)
+            connection.execute(
+                update(tables.comparison)
+                .where(tables.comparison.c.id == comparison_id)
+                .values(gold=value, gold_use="" if gold is None else gold.use)
+            )
+            remake_slots(connection, project_id, design, [comparison_id])
+            audit.record(connection, actor, "gold set", project_id=project_id, subject=key, detail={"gold": value})
+
+    def set_overlap(self, actor: Actor, project_id: int, key: str, overlap: int | None) -> None:
+        """Sets how many judgments one comparison gets, None for what the design asks. Lead or above.
+
+        Judgments that are there stay; unused where the design asks by group.
+        """
+        _check_overlap(overlap)
+        with self._database.write() as connection:
+            require_member(connection, actor, project_id, "setting an overlap", "lead")
+            design = lock_design(connection, project_id)
+            comparison_id = keys_to_ids(connection, project_id, [key]).get(key)
+            if comparison_id is None:
+                raise ValueError(f"there is no comparison {key!r} in the project")
+            chosen = tables.comparison.c.id == comparison_id
+            connection.execute(update(tables.comparison).where(chosen).values(overlap=overlap))
+            remake_slots(connection, project_id, design, [comparison_id])
+            audit.record(connection, actor, "overlap set", project_id=project_id, subject=key, detail={"num": overlap})
+
+    def golds(self, actor: Actor, project_id: int) -> dict[str, Gold]:
+        """The known answers by comparison id. Lead or above."""
+        columns = tables.comparison.c
+        query = select(columns.key, columns.gold).where(columns.project_id == project_id, columns.gold.is_not(None))
+        with self._database.read() as connection:
+            require_member(connection, actor, project_id, "reading gold answers", "lead")
+            return {key: Gold(**gold) for key, gold in connection.execute(query.order_by(columns.id))}
+
+    def get(self, actor: Actor, project_id: int, key: str) -> Comparison:
+        """One comparison. Adjudicator or above."""
+        with self._database.read() as connection:
+            require_member(connection, actor, project_id, "reading a comparison", "adjudicator")
+            row = connection.execute(select_comparisons(project_id).where(tables.comparison.c.key == key)).first()
+        if row is None:
+            raise ValueError(f"there is no comparison {key!r} in the project")
+        return _for_reader(read_comparison(row), actor)
+
+    def iterate(self, actor: Actor, project_id: int) -> Iterator[Comparison]:
+        """All comparisons in the order they came, read as they are asked for. Adjudicator or above."""
+        with self._database.read() as connection:
+            require_member(connection, actor, project_id, "reading comparisons", "adjudicator")
+            query = select_comparisons(project_id).execution_options(yield_per=BATCH)
+            for row in connection.execute(query):
+                yield _for_reader(read_comparison(row), actor)
+
+    def sources(self, actor: Actor, project_id: int) -> dict[str, tuple[str, str]]:
+        """By comparison id, what wrote its a and b, without the texts. Lead or above."""
+        query = (
+            select(tables.comparison.c.key, ANSWER_A.c.source, ANSWER_B.c.source)
+            .join(ANSWER_A, ANSWER_A.c.id == tables.comparison.c.response_a)
+            .join(ANSWER_B, ANSWER_B.c.id == tables.comparison.c.response_b)
+            .where(tables.comparison.c.project_id == project_id)
+        )
+        with self._database.read() as connection:
+            require_member(connection, actor, project_id, "reading sources", "lead")
+            return {key: (a, b) for key, a, b in connection.execute(query)}
+
+    def count(self, actor: Actor, project_id: int) -> int:
+        """The number of comparisons. Adjudicator or above."""
+        with self._database.read() as connection:
+            require_member(connection, actor, project_id, "counting comparisons", "adjudicator")
+            return count_comparisons(connection, project_id)
+
+
+ANSWER_A = tables.response.alias("answer_a")
+ANSWER_B = tables.response.alias("answer_b")
+
+
+def select_comparisons(project_id: int) -> Select:
+    """The query whose rows `read_comparison` takes, ordered by the database id `comparison_id`."""
+    return (
+        select(
+            tables.comparison.c.id.label("comparison_id"),
+            tables.comparison.c.key,
+            tables.comparison.c.meta,
+            tables.prompt.c.messages,
+            ANSWER_A.c.text.label("completion_a"),
+            ANSWER_B.c.text.label("completion_b"),
+            ANSWER_A.c.source.label("source_a"),
+            ANSWER_B.c.source.label("source_b"),
+        )
+        .join(tables.prompt, tables.prompt.c.id == tables.comparison.c.prompt_id)
+        .join(ANSWER_A, ANSWER_A.c.id == tables.comparison.c.response_a)
+        .join(ANSWER_B, ANSWER_B.c.id == tables.comparison.c.response_b)
+        .where(tables.comparison.c.project_id == project_id)
+        .order_by(tables.comparison.c.id)
+    )
+
+
+def read_comparison(row: Row) -> Comparison:
+    """A comparison from a row of `select_comparisons`."""
+    return Comparison(
+        id=row.key,
+        prompt=tuple(Message(role=role, content=content) for role, content in row.messages),
+        completion_a=row.completion_a,
+        completion_b=row.completion_b,
+        source_a=row.source_a,
+        source_b=row.source_b,
+        meta=row.meta,
+    )
+
+
+def blind(comparison: Comparison) -> Comparison:
+    """The comparison without what could tell who wrote it."""
+    return replace(comparison, source_a="", source_b="", meta={})
+
+
+def keys_to_ids(connection: Connection, project_id: int, keys: Iterable[str]) -> dict[str, int]:
+    """Database ids by comparison id, without those that are not there."""
+    columns = tables.comparison.c
+    query = select(columns.key, columns.id).where(columns.project_id == project_id, columns.key.in_(list(keys)))
+    return read_pairs(connection, query)
+
+
+def _check_overlap(overlap: int | None) -> None:
+    if overlap is not None and not 1 <= overlap <= 1000:
+        raise ValueError(f"overlap is {overlap}, allowed is 1 to 1000")
+
+
+def _for_reader(comparison: Comparison, actor: Actor) -> Comparison:
+    return comparison if actor.is_at_least("lead") else blind(comparison)

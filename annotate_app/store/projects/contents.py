@@ -1,0 +1,248 @@
+"""Prompts, responses and comparisons in bulk; equal prompts and equal responses to them are stored once.
+
+Everything that takes time is done before the write lock is taken: comparisons are checked, hashed and laid down in a
+temporary file (`stage_contents`), and what the project has of them is looked up (`find_known`). Under the lock rows are
+only handed to the driver (`insert_staged`).
+"""
+
+from __future__ import annotations
+
+import pickle
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import IO
+
+from sqlalchemy import Connection, Table, func, select
+
+from annotate_app.protocol.collection_design import Design
+from annotate_app.store.base.database import bulk_insert, new_ids, to_json
+from annotate_app.store.base.rights import checked_content, checked_text
+from annotate_app.store.base.slots import BATCH, OPEN, batches, slot_places, wanted_groups
+from annotate_app.store.base.tables import comparison, prompt, response, slot
+from rewardkit.data.records import Comparison, content_id
+
+HASH_BYTES = 8  # of `content_id`
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Batch:
+    """Rows of a staged import but for their ids; contents go by their number in it, in the order they came.
+
+    Attributes:
+        prompts: hash and messages of those that no earlier batch has.
+        responses: number of the prompt, hash, text and source, likewise.
+        comparisons: key, numbers of prompt and responses, meta.
+    """
+
+    prompts: list[tuple[str, str]]
+    responses: list[tuple[int, str, str, str]]
+    comparisons: list[tuple[str, int, int, int, str]]
+
+
+@dataclass(kw_only=True)
+class StagedContents:
+    """Comparisons of one import, each once, in a file; in memory only their hashes.
+
+    Attributes:
+        file: holds pickled batches.
+        num_seen: comparisons that came, with those that came again.
+        hashes: by comparison id, the hashes of its prompt and of its responses (text and source) in a row.
+        prompts: number by hash.
+        responses: number by the hashes of prompt and response in a row.
+    """
+
+    file: IO[bytes]
+    num_seen: int = 0
+    hashes: dict[str, bytes] = field(default_factory=dict)
+    prompts: dict[bytes, int] = field(default_factory=dict)
+    responses: dict[bytes, int] = field(default_factory=dict)
+
+    def take(self, items: Sequence[Comparison]) -> None:
+        """Lays a batch down.
+
+        Raises:
+            ValueError: if an id has come with other content, or a text cannot be stored.
+        """
+        batch = _Batch(prompts=[], responses=[], comparisons=[])
+        for item in items:
+            hashes = b"".join(bytes.fromhex(each) for each in _hashes(item))
+            self.num_seen += 1
+            if self.hashes.setdefault(item.id, hashes) is not hashes:
+                if self.hashes[item.id] != hashes:
+                    raise ValueError(_differs(item.id))
+                continue
+            prompt_hash, a, b = (hashes[at : at + HASH_BYTES] for at in range(0, len(hashes), HASH_BYTES))
+            num_prompts = len(self.prompts)
+            prompt_number = self.prompts.setdefault(prompt_hash, num_prompts)
+            if len(self.prompts) > num_prompts:
+                messages = [[message.role, message.content] for message in item.prompt]
+                batch.prompts.append((prompt_hash.hex(), to_json(messages)))
+            numbers = []
+            for content_hash, text, source in (
+                (a, item.completion_a, item.source_a),
+                (b, item.completion_b, item.source_b),
+            ):
+                number = len(self.responses)
+                numbers.append(self.responses.setdefault(prompt_hash + content_hash, number))
+                if len(self.responses) > number:
+                    batch.responses.append((prompt_number, content_hash.hex(), text, source))
+            batch.comparisons.append((item.id, prompt_number, *numbers, to_json(dict(item.meta))))
+        pickle.dump(batch, self.file, protocol=pickle.HIGHEST_PROTOCOL)
+
+    def batches(self) -> Iterator[_Batch]:
+        """What was laid down."""
+        self.file.seek(0)
+        while True:
+            try:
+                yield pickle.load(self.file)
+            except EOFError:
+                return
+
+
+@contextmanager
+def stage_contents(comparisons: Iterable[Comparison]) -> Iterator[StagedContents]:
+    """Comparisons, read once and checked, ready to be added while the block lasts; see `StagedContents.take`."""
+    stream = iter(comparisons)
+    with tempfile.TemporaryFile() as file:
+        staged = StagedContents(file=file)
+        while batch := list(islice(stream, BATCH)):
+            staged.take(batch)
+        yield staged
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What a project of `num_comparisons` has of a staged import: keys, and ids by the numbers of the import."""
+
+    num_comparisons: int
+    keys: set[str] = field(default_factory=set)
+    prompts: dict[int, int] = field(default_factory=dict)
+    responses: dict[int, int] = field(default_factory=dict)
+
+
+def count_comparisons(connection: Connection, project_id: int) -> int:
+    """The number of a project's comparisons: they are only ever added, so what was known of as many still holds."""
+    query = select(func.count()).select_from(comparison).where(comparison.c.project_id == project_id)
+    return connection.execute(query).scalar_one()
+
+
+def find_known(connection: Connection, project_id: int, staged: StagedContents) -> Known:
+    """Looks up what is there already.
+
+    Raises:
+        ValueError: if an id is there with other content.
+    """
+    known = Known(num_comparisons=count_comparisons(connection, project_id))
+    if not known.num_comparisons:
+        return known
+    a, b = response.alias("a"), response.alias("b")
+    stored = (
+        select(comparison.c.key, prompt.c.content_hash, a.c.content_hash, b.c.content_hash)
+        .join(prompt, prompt.c.id == comparison.c.prompt_id)
+        .join(a, a.c.id == comparison.c.response_a)
+        .join(b, b.c.id == comparison.c.response_b)
+        .where(comparison.c.project_id == project_id)
+    )
+    for keys in batches(list(staged.hashes)):
+        for key, *hashes in connection.execute(stored.where(comparison.c.key.in_(keys))):
+            if staged.hashes[key] != bytes.fromhex("".join(hashes)):
+                raise ValueError(_differs(key))
+            known.keys.add(key)
+    prompts = select(prompt.c.id, prompt.c.content_hash).where(prompt.c.project_id == project_id)
+    responses = select(response.c.id, response.c.prompt_id, response.c.content_hash)
+    for hashes in batches([each.hex() for each in staged.prompts]):
+        found = {
+            row[0]: bytes.fromhex(row[1])
+            for row in connection.execute(prompts.where(prompt.c.content_hash.in_(hashes)))
+        }
+        known.prompts.update((staged.prompts[content_hash], prompt_id) for prompt_id, content_hash in found.items())
+        for each in connection.execute(responses.where(response.c.prompt_id.in_(found))):
+            number = staged.responses.get(found[each.prompt_id] + bytes.fromhex(each.content_hash))
+            if number is not None:
+                known.responses[number] = each.id
+    return known
+
+
+def insert_staged(
+    connection: Connection,
+    project_id: int,
+    design: Design,
+    staged: StagedContents,
+    known: Known,
+    overlap: int | None,
+    overlaps: Mapping[str, int],
+) -> int:
+    """Inserts what is not known, with work slots; returns the number of new comparisons.
+
+    Args:
+        overlap: judgments wanted of each new comparison, where it is not the design's.
+        overlaps: the same by comparison id, for single ones.
+    """
+    num_new = len(staged.hashes) - len(known.keys)
+    if not num_new:
+        return 0
+    prompt_ids = _all_ids(connection, prompt, len(staged.prompts), known.prompts)
+    response_ids = _all_ids(connection, response, len(staged.responses), known.responses)
+    comparison_ids = iter(new_ids(connection, comparison, num_new))
+    prompt_number = response_number = 0
+    for batch in staged.batches():
+        prompts, responses, comparisons, slots = [], [], [], []
+        for content_hash, messages in batch.prompts:
+            if prompt_number not in known.prompts:
+                prompts.append((prompt_ids[prompt_number], project_id, content_hash, messages))
+            prompt_number += 1
+        for of_prompt, *content in batch.responses:
+            if response_number not in known.responses:
+                responses.append((response_ids[response_number], prompt_ids[of_prompt], *content))
+            response_number += 1
+        for key, of_prompt, a, b, meta in batch.comparisons:
+            if key in known.keys:
+                continue
+            comparison_id, wanted = next(comparison_ids), overlaps.get(key, overlap)
+            contents = (prompt_ids[of_prompt], response_ids[a], response_ids[b])
+            comparisons.append((comparison_id, project_id, key, *contents, wanted, 0.0, "", meta))
+            for group, rank in slot_places(comparison_id, wanted_groups(design, wanted), design, 0.0):
+                slots.append((project_id, comparison_id, "work", group, OPEN, "", rank))
+        bulk_insert(connection, prompt, PROMPT_COLUMNS, prompts)
+        bulk_insert(connection, response, RESPONSE_COLUMNS, responses)
+        bulk_insert(connection, comparison, COMPARISON_COLUMNS, comparisons)
+        bulk_insert(connection, slot, SLOT_COLUMNS, slots)
+    return num_new
+
+
+def _all_ids(connection: Connection, table: Table, count: int, known: Mapping[int, int]) -> list[int]:
+    """Ids by number: those that are known, and new ones."""
+    new = iter(new_ids(connection, table, count - len(known)))
+    return [known[number] if number in known else next(new) for number in range(count)]
+
+
+PROMPT_COLUMNS = ("id", "project_id", "content_hash", "messages")
+RESPONSE_COLUMNS = ("id", "prompt_id", "content_hash", "text", "source")
+COMPARISON_COLUMNS = (
+    *("id", "project_id", "key", "prompt_id", "response_a", "response_b"),
+    *("overlap", "priority", "gold_use", "meta"),
+)
+SLOT_COLUMNS = ("project_id", "comparison_id", "kind", "group_name", "state", "shown_left", "rank")
+
+
+def _hashes(item: Comparison) -> tuple[str, str, str]:
+    """Of the prompt and of the two responses (text and source); a ValueError for what cannot be stored."""
+    place = f"comparison {item.id[:200]!r}"
+    checked_text(item.id, "comparison id", 200)
+    for message in item.prompt:
+        checked_content(message.content, f"{place}, prompt")
+    for name in ("a", "b"):
+        checked_content(getattr(item, f"completion_{name}"), f"{place}, completion {name}")
+        checked_text(getattr(item, f"source_{name}"), f"{place}, source {name}", 200, empty=True)
+    return (
+        content_id([[message.role, message.content] for message in item.prompt]),
+        content_id(item.completion_a, item.source_a),
+        content_id(item.completion_b, item.source_b),
+    )
+
+
+def _differs(key: str) -> str:
+    return f"comparison {key!r} is there already with another prompt, completion or source"

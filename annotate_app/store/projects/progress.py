@@ -1,0 +1,111 @@
+"""How far a project is: slots by state, judgments by day and by member. Counted in the database."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+
+from sqlalchemy import Connection, Integer, case, cast, func, select
+
+from annotate_app.store.base import tables
+from annotate_app.store.base.database import read_pairs
+from annotate_app.store.base.slots import JUDGED, LEASED
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemberProgress:
+    """One annotator's newest judgments: their number, the active seconds in them, the unix time of the last."""
+
+    user_id: int
+    name: str
+    num_judgments: int
+    seconds: float
+    last_at: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Figures of a project.
+
+    Attributes:
+        num_comparisons: all, gold items included.
+        num_complete: those with all judgments that the design asks for.
+        slots_wanted, slots_judged, slots_leased: work slots; checks are not counted.
+        at_work: names of those who hold a pair that has not run out, in order.
+        judgments_by_day: (day in UTC, number of judgments that count today), oldest first.
+    """
+
+    num_comparisons: int
+    num_complete: int
+    slots_wanted: int
+    slots_judged: int
+    slots_leased: int
+    at_work: list[str]
+    judgments_by_day: list[tuple[date, int]]
+    by_member: list[MemberProgress]
+
+
+def read_progress(connection: Connection, project_id: int) -> Progress:
+    """Counts in one consistent state."""
+    slot = tables.slot.c
+    work = (slot.project_id == project_id, slot.kind == "work")
+    states = read_pairs(connection, select(slot.state, func.count()).where(*work).group_by(slot.state))
+    complete = (
+        select(slot.comparison_id)
+        .where(*work)
+        .group_by(slot.comparison_id)
+        .having(func.sum(case((slot.state == JUDGED, 0), else_=1)) == 0)
+        .subquery()
+    )
+    chosen = tables.comparison.c.project_id == project_id
+    return Progress(
+        num_comparisons=connection.execute(
+            select(func.count()).select_from(tables.comparison).where(chosen)
+        ).scalar_one(),
+        num_complete=connection.execute(select(func.count()).select_from(complete)).scalar_one(),
+        slots_wanted=sum(states.values()),
+        slots_judged=states.get(JUDGED, 0),
+        slots_leased=states.get(LEASED, 0),
+        at_work=_at_work(connection, project_id),
+        judgments_by_day=_by_day(connection, project_id),
+        by_member=_by_member(connection, project_id),
+    )
+
+
+def _at_work(connection: Connection, project_id: int) -> list[str]:
+    slot, name = tables.slot.c, tables.user.c.name
+    query = select(name).distinct().join(tables.slot, slot.user_id == tables.user.c.id).order_by(name)
+    live = (slot.project_id == project_id, slot.state == LEASED, slot.leased_until > time.time())
+    return list(connection.scalars(query.where(*live)))
+
+
+def _counted(project_id: int):  # noqa: ANN202 (SQL conditions)
+    columns = tables.judgment.c
+    return (columns.project_id == project_id, columns.newest, columns.choice != "withdrawn")
+
+
+def _by_day(connection: Connection, project_id: int) -> list[tuple[date, int]]:
+    days = tables.judgment.c.created_at / 86_400.0
+    # SQLite's CAST cuts the fraction off, PostgreSQL's rounds; floor is not in every SQLite.
+    day = cast(days, Integer) if connection.dialect.name == "sqlite" else cast(func.floor(days), Integer)
+    query = select(day.label("day"), func.count()).where(*_counted(project_id)).group_by(day).order_by(day)
+    return [(datetime.fromtimestamp(number * 86_400, UTC).date(), count) for number, count in connection.execute(query)]
+
+
+def _by_member(connection: Connection, project_id: int) -> list[MemberProgress]:
+    columns, account = tables.judgment.c, tables.user.c
+    query = (
+        select(
+            account.id.label("user_id"),
+            account.name,
+            func.count().label("num_judgments"),
+            func.sum(columns.seconds).label("seconds"),
+            func.max(columns.created_at).label("last_at"),
+        )
+        .join(tables.user, account.id == columns.user_id)
+        .where(*_counted(project_id))
+        .group_by(account.id, account.name)
+        .order_by(account.name)
+    )
+    return [MemberProgress(**row) for row in connection.execute(query).mappings()]

@@ -1,0 +1,267 @@
+"""Projects: their design, their rubric's versions, their members and how far they are."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Row, insert, select, update
+
+from annotate_app.access import Actor
+from annotate_app.protocol import rubric as rubric_language
+from annotate_app.protocol.collection_design import Design
+from annotate_app.store.base import audit, tables
+from annotate_app.store.base.database import Database, insert_row
+from annotate_app.store.base.rights import checked_content, checked_text, lock_design, require_member
+from annotate_app.store.base.slots import remake_slots
+from annotate_app.store.people.members import (
+    FormerMember,
+    Member,
+    change_member,
+    end_membership,
+    insert_former,
+    join_project,
+    read_members,
+)
+from annotate_app.store.projects.progress import Progress, read_progress
+from annotate_app.store.projects.rubrics import RubricVersion, insert_rubric, newest_version, read_rubrics
+
+
+@dataclass(frozen=True, kw_only=True)
+class Project:
+    """A project as its members see it; `simulated` projects hold made-up judgments and say so."""
+
+    id: int
+    name: str
+    description: str
+    design: Design
+    simulated: bool
+    archived: bool
+    created_at: float
+
+
+class Projects:
+    """The room of projects."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def create(
+        self,
+        actor: Actor,
+        name: str,
+        *,
+        rubric_text: str,
+        design: Design,
+        description: str = "",
+        simulated: bool = False,
+    ) -> Project:
+        """Makes a project with version 1 of its rubric; who makes it becomes a member. Lead or above.
+
+        Raises:
+            ValueError: if the name is taken, or the rubric has a mistake.
+        """
+        actor.require("lead", "creating a project")
+        checked_content(description, "description")
+        rubric_language.parse_rubric(rubric_text, f"rubric of {name}")
+        with self._database.write() as connection:
+            name = _free_name(connection, name)
+            values = {"description": description, "design": design.as_dict(), "simulated": simulated}
+            project_id = insert_row(connection, tables.project, name=name, created_at=time.time(), **values)
+            key = secrets.token_hex(32)
+            connection.execute(insert(tables.pseudonym_key).values(project_id=project_id, key=key))
+            insert_rubric(connection, actor, project_id, 1, rubric_text)
+            if actor.user_id is not None:
+                join_project(connection, project_id, actor.user_id, "", "active")
+            audit.record(connection, actor, "project create", project_id=project_id, subject=name)
+            return _project(_row(connection, project_id))
+
+    def get(self, actor: Actor, name_or_id: str | int) -> Project:
+        """The project of a name, or of an id (also as digits) where no name matches.
+
+        Raises:
+            ValueError: if there is none.
+            AccessError: if the actor is not a member of it.
+        """
+        with self._database.read() as connection:
+            row = _by_name(connection, name_or_id) if isinstance(name_or_id, str) else None
+            if row is None and str(name_or_id).isdecimal():
+                row = connection.execute(select(tables.project).where(tables.project.c.id == int(name_or_id))).first()
+            if row is None:
+                raise ValueError(f"there is no project {name_or_id!r}")
+            require_member(connection, actor, row.id, "opening the project")
+            return _project(row)
+
+    def update(
+        self,
+        actor: Actor,
+        project_id: int,
+        *,
+        name: str | None = None,
+        design: Design | None = None,
+        description: str | None = None,
+        archived: bool | None = None,
+    ) -> Project:
+        """Changes what is given. A new design re-makes the open slots and their order. Lead or above.
+
+        Raises:
+            ValueError: if another project has the name.
+        """
+        with self._database.write() as connection:
+            require_member(connection, actor, project_id, "changing the project", "lead")
+            before = lock_design(connection, project_id)
+            values: dict[str, object] = {}
+            if name is not None:
+                values["name"] = _free_name(connection, name, project_id)
+            if design is not None:
+                values["design"] = design.as_dict()
+            if description is not None:
+                checked_content(description, "description")
+                values["description"] = description
+            if archived is not None:
+                values["archived"] = archived
+            if values:
+                connection.execute(update(tables.project).where(tables.project.c.id == project_id).values(**values))
+                audit.record(connection, actor, "project update", project_id=project_id, detail=values)
+            if design is not None and _queue(design) != _queue(before):
+                remake_slots(connection, project_id, design)
+            return _project(_row(connection, project_id))
+
+    def save_rubric(self, actor: Actor, project_id: int, text: str) -> RubricVersion:
+        """Stores a new version of the rubric; the same text as the newest makes none. Lead or above.
+
+        Raises:
+            ValueError: if the text has a mistake, with its line.
+        """
+        rubric_language.parse_rubric(text, "rubric")
+        with self._database.write() as connection:
+            require_member(connection, actor, project_id, "saving the rubric", "lead")
+            lock_design(connection, project_id)
+            version, newest = newest_version(connection, project_id)
+            if newest != text:
+                version += 1
+                insert_rubric(connection, actor, project_id, version, text)
+                audit.record(connection, actor, "rubric save", project_id=project_id, detail={"version": version})
+            return read_rubrics(connection, project_id, version)[0]
+
+    def rubric(self, actor: Actor, project_id: int, version: int | None = None) -> RubricVersion:
+        """One version of the rubric, the newest when none is named."""
+        with self._database.read() as connection:
+            require_member(connection, actor, project_id, "reading the rubric")
+            wanted = newest_version(connection, project_id)[0] if version is None else version
+            found = read_rubrics(connection, project_id, wanted)
+        if not found:
+            raise ValueError(f"the rubric has no version {version}")
+        return found[0]
+
+    def rubrics(self, actor: Actor, project_id: int) -> list[RubricVersion]:
+        """All versions of the rubric, oldest first."""
+        with self._database.read() as connection:
+            require_member(connection, actor, project_id, "reading the rubric")
+            return read_rubrics(connection, project_id)
+
+    def members(self, actor: Actor, project_id: int) -> list[Member]:
+        """Who works on the project, by name. Adjudicator or above."""
+        with self._database.read() as connection:
+            require_member(connection, actor, project_id, "listing members", "adjudicator")
+            return read_members(connection, project_id)
+
+    def add_member(self, actor: Actor, project_id: int, user_id: int, group: str = "") -> None:
+        """Lets somebody work on the project, or moves a member to another group. Lead or above.
+
+        Where the design asks for a qualification, a new member begins with it.
+        """
+        with self._database.write() as connection:
+            require_member(connection, actor, project_id, "adding a member", "lead")
+            name = join_project(connection, project_id, user_id, group)
+            audit.record(connection, actor, "member add", project_id=project_id, subject=name, detail={"group": group})
+
+    def import_members(self, actor: Actor, project_id: int, former: Sequence[FormerMember], *, pseudonyms: bool) -> int:
+        """Lets in those who worked on the project elsewhere; see `members.insert_former`. Lead or above.
+
+        Args:
+            pseudonyms: whether the names are such, so that nobody will ever sign in by them.
+
+        Returns:
+            The number of accounts made for it.
+        """
+        with self._database.write() as connection:
+            require_member(connection, actor, project_id, "importing members", "lead")
+            num_made = insert_former(connection, project_id, former, pseudonyms=pseudonyms)
+            detail = {"num_members": len(former), "num_accounts": num_made}
+            audit.record(connection, actor, "members import", project_id=project_id, detail=detail)
+        return num_made
+
+    def set_member_state(self, actor: Actor, project_id: int, user_id: int, state: str) -> None:
+        """Sets a member qualifying, active, paused or failed. Lead or above."""
+        with self._database.write() as connection:
+            require_member(connection, actor, project_id, "changing a member", "lead")
+            change_member(connection, project_id, user_id, state)
+            detail = {"user_id": user_id, "state": state}
+            audit.record(connection, actor, "member state", project_id=project_id, detail=detail)
+
+    def remove_member(self, actor: Actor, project_id: int, user_id: int) -> None:
+        """Ends somebody's part in the project; their judgments stay. Lead or above."""
+        with self._database.write() as connection:
+            require_member(connection, actor, project_id, "removing a member", "lead")
+            end_membership(connection, project_id, user_id)
+            audit.record(connection, actor, "member remove", project_id=project_id, detail={"user_id": user_id})
+
+    def pseudonym_key(self, actor: Actor, project_id: int) -> bytes:
+        """What the project's pseudonyms are made with, the same for good. Adjudicator or above."""
+        columns = tables.pseudonym_key.c
+        with self._database.read() as connection:
+            require_member(connection, actor, project_id, "making pseudonyms", "adjudicator")
+            query = select(columns.key).where(columns.project_id == project_id)
+            return bytes.fromhex(connection.execute(query).scalar_one())
+
+    def progress(self, actor: Actor, project_id: int) -> Progress:
+        """How far the project is. Adjudicator or above."""
+        with self._database.read() as connection:
+            require_member(connection, actor, project_id, "reading the progress", "adjudicator")
+            return read_progress(connection, project_id)
+
+    def list(self, actor: Actor) -> list[Project]:
+        """The projects the actor is a member of, all of them for admins; oldest first."""
+        query = select(tables.project).order_by(tables.project.c.id)
+        if actor.role != "admin":
+            mine = select(tables.membership.c.project_id).where(tables.membership.c.user_id == actor.user_id)
+            query = query.where(tables.project.c.id.in_(mine))
+        with self._database.read() as connection:
+            return [_project(row) for row in connection.execute(query)]
+
+
+def _row(connection: Connection, project_id: int) -> Row:
+    return connection.execute(select(tables.project).where(tables.project.c.id == project_id)).one()
+
+
+def _free_name(connection: Connection, name: str, project_id: int | None = None) -> str:
+    """The name without blanks around it; ValueError where another project has it."""
+    name = checked_text(name.strip(), "project name", 120)
+    found = _by_name(connection, name)
+    if found is not None and found.id != project_id:
+        raise ValueError(f"there is a project named {name!r} already")
+    return name
+
+
+def _by_name(connection: Connection, name: str) -> Row | None:
+    return connection.execute(select(tables.project).where(tables.project.c.name == name)).first()
+
+
+def _project(row: Row) -> Project:
+    return Project(
+        id=row.id,
+        name=row.name,
+        description=row.description,
+        design=Design.from_dict(row.design),
+        simulated=row.simulated,
+        archived=row.archived,
+        created_at=row.created_at,
+    )
+
+
+def _queue(design: Design) -> tuple[object, ...]:
+    """What of a design decides on the open slots and their order."""
+    return design.overlap, dict(design.groups), design.policy, design.seed

@@ -1,0 +1,183 @@
+"""Somebody's own earlier judgments: listing, undoing and reopening them."""
+
+from __future__ import annotations
+
+import secrets
+
+from sqlalchemy import Connection, Row, Select, bindparam, delete, select, text, update
+
+from annotate_app.protocol.leases import LeaseError, OwnJudgment
+from annotate_app.store.base.answers import read_judgment, select_judgments
+from annotate_app.store.base.slots import LEASED
+from annotate_app.store.base.tables import OPEN_WORK, comparison, judgment, slot, user
+from annotate_app.store.work import leasing
+from annotate_app.store.work.member_at_work import Seat
+from annotate_app.store.work.submitting import CHECKS, NOT_WORKING, FoundSlot, append, outdate
+from rewardkit.data.records import Judgment
+
+SHOWN = "This one was a check and its answer has been shown, so it stands."
+ROUND_OVER = "This one belongs to the qualification, which is over, so it stands."
+TAKEN = "You skipped this pair, and someone else has taken it since."
+NOT_YOURS = "There is no such judgment of yours that still stands."
+
+_BY_EVENT = select(judgment.c.id, judgment.c.slot_id, judgment.c.user_id).where(
+    judgment.c.event_id == bindparam("of_event")
+)
+_BEFORE = (
+    select(judgment.c.id)
+    .where(
+        judgment.c.slot_id == bindparam("of_slot"),
+        judgment.c.user_id == bindparam("of_user"),
+        judgment.c.choice != "withdrawn",
+        judgment.c.id < bindparam("before"),
+    )
+    .order_by(judgment.c.id.desc())
+    .limit(1)
+)
+_ANY = (
+    select(judgment, comparison.c.key, user.c.name)
+    .join(comparison, comparison.c.id == judgment.c.comparison_id)
+    .join(user, user.c.id == judgment.c.user_id)
+    .where(judgment.c.id == bindparam("of_judgment"))
+)
+_OPEN_SLOTS = (
+    select(slot.c.id, slot.c.group_name)
+    .where(slot.c.comparison_id == bindparam("of_comparison"), text(OPEN_WORK))
+    .order_by(slot.c.rank, slot.c.id)
+    .with_for_update()
+)
+_UNMARK = delete(slot).where(
+    slot.c.comparison_id == bindparam("of_comparison"), slot.c.user_id == bindparam("of_user"), slot.c.kind == "skipped"
+)
+_TAKE_AGAIN = (
+    update(slot)
+    .where(slot.c.id == bindparam("of_slot"))
+    .values(state=LEASED, token=bindparam("new_token"), leased_until=bindparam("until"))
+)
+_REOPEN = (
+    update(slot)
+    .where(slot.c.id == bindparam("of_slot"))
+    .values(token=bindparam("new_token"), leased_until=bindparam("until"))
+)
+
+
+def undo(connection: Connection, seat: Seat, event_id: str, now: float) -> tuple[leasing.Held, Judgment] | None:
+    """Withdraws the newest own judgment; see `Work.undo`."""
+    if event_id:
+        earlier = connection.execute(_BY_EVENT, {"of_event": event_id}).first()
+        if earlier is not None:
+            return _undone(connection, seat, earlier)
+    row = connection.execute(_own(seat).order_by(None).order_by(judgment.c.id.desc()).limit(1)).first()
+    return None if row is None else _withdraw(connection, seat, row, event_id, now)
+
+
+def reopen(connection: Connection, seat: Seat, judgment_id: int, now: float) -> tuple[leasing.Held, Judgment]:
+    """Opens an own judgment for an edit; see `Work.reopen`."""
+    row = connection.execute(_own(seat).where(judgment.c.id == judgment_id)).first()
+    if row is None:
+        raise LeaseError(NOT_YOURS)
+    if row.kind == "work" and row.choice == "skip":
+        return _withdraw(connection, seat, row, "", now)
+    _refuse_what_stands(seat, row)
+    found = _found(row)
+    opened = _held(seat, found, now)
+    values = {"of_slot": found.slot_id, "new_token": opened.token, "until": opened.leased_until}
+    connection.execute(_REOPEN, values)
+    return opened, read_judgment(row)
+
+
+def history(connection: Connection, seat: Seat, offset: int, limit: int) -> list[OwnJudgment]:
+    """Own judgments that stand, newest first; see `Work.history`."""
+    query = select_judgments(seat.project_id).where(judgment.c.user_id == seat.user_id)
+    rows = connection.execute(query.order_by(None).order_by(judgment.c.id.desc()).offset(offset).limit(limit)).all()
+    texts = leasing.read_texts(connection, seat.project_id, {row.comparison_id for row in rows})
+    return [
+        OwnJudgment(
+            judgment_id=row.id,
+            comparison=texts[row.comparison_id],
+            judgment=read_judgment(row),
+            shown_left=row.shown_left,
+            can_edit=seat.may_work and row.kind != "import" and _standing(seat, row) is None,
+        )
+        for row in rows
+    ]
+
+
+def _own(seat: Seat) -> Select:
+    return select_judgments(seat.project_id).where(judgment.c.user_id == seat.user_id, judgment.c.kind != "import")
+
+
+def _withdraw(connection: Connection, seat: Seat, row: Row, event_id: str, now: float) -> tuple[leasing.Held, Judgment]:
+    """Appends a tombstone and leases the pair again, a skipped one in any slot that is still open."""
+    _refuse_what_stands(seat, row)
+    found = _found(row)
+    skipped = row.kind == "work" and row.choice == "skip"
+    free = _open_slot(connection, seat, found) if skipped else None
+    outdate(connection, seat, found)
+    append(connection, seat, found, event_id or f"undo-{secrets.token_hex(16)}", "withdrawn", now)
+    seat.place.num_judged -= row.choice != "skip"
+    if free is not None:
+        keys = {"of_comparison": found.comparison_id, "of_user": seat.user_id}
+        connection.execute(_UNMARK, keys)
+        return leasing.lease_open(connection, seat, free, found.comparison_id, now), read_judgment(row)
+    again = _held(seat, found, now)
+    connection.execute(_TAKE_AGAIN, {"of_slot": found.slot_id, "new_token": again.token, "until": again.leased_until})
+    return again, read_judgment(row)
+
+
+def _open_slot(connection: Connection, seat: Seat, found: FoundSlot) -> int:
+    for row in connection.execute(_OPEN_SLOTS, {"of_comparison": found.comparison_id}):
+        if row.group_name in seat.place.groups:
+            return row.id
+    raise LeaseError(TAKEN)
+
+
+def _undone(connection: Connection, seat: Seat, tombstone: Row) -> tuple[leasing.Held, Judgment] | None:
+    """The pair that an earlier delivery of the same undo put back, while it is still in hand."""
+    if tombstone.user_id != seat.user_id:
+        raise LeaseError(NOT_YOURS)
+    keys = {"of_slot": tombstone.slot_id, "of_user": seat.user_id, "before": tombstone.id}
+    before = connection.execute(_BEFORE, keys).scalar()
+    held = [each for each in leasing.held(connection, seat) if each.slot_id == tombstone.slot_id]
+    if before is None or not held:
+        return None
+    return held[0], read_judgment(connection.execute(_ANY, {"of_judgment": before}).one())
+
+
+def _refuse_what_stands(seat: Seat, row: Row) -> None:
+    if not seat.may_work:
+        raise LeaseError(NOT_WORKING.format(state=seat.state))
+    reason = _standing(seat, row)
+    if reason is not None:
+        raise LeaseError(reason)
+
+
+def _standing(seat: Seat, row: Row) -> str | None:
+    """Why a judgment cannot be changed any more, None where it can."""
+    if row.kind in CHECKS and seat.design.gold_feedback and row.choice != "skip":
+        return SHOWN
+    if row.kind == "qualification" and seat.state != "qualifying":
+        return ROUND_OVER
+    return None
+
+
+def _found(row: Row) -> FoundSlot:
+    return FoundSlot(
+        slot_id=row.slot_id,
+        comparison_id=row.comparison_id,
+        kind=row.kind,
+        state=LEASED,
+        shown_left=row.shown_left,
+        leased_until=None,
+    )
+
+
+def _held(seat: Seat, found: FoundSlot, now: float) -> leasing.Held:
+    return leasing.Held(
+        slot_id=found.slot_id,
+        comparison_id=found.comparison_id,
+        kind=found.kind,
+        token=leasing.new_token(seat.user_id),
+        shown_left=found.shown_left,
+        leased_until=now + seat.design.lease_s,
+    )

@@ -1,0 +1,208 @@
+"""Writing one judgment: whose the slot is, the row, the slot, and what follows from a check or a skip."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, bindparam, insert, select, update
+
+from annotate_app.protocol.assignment import Side
+from annotate_app.protocol.leases import LeaseError, Submission, feedback_text
+from annotate_app.store.base.answers import plain_criteria
+from annotate_app.store.base.slots import JUDGED, OPEN
+from annotate_app.store.base.tables import comparison, judgment, slot
+from annotate_app.store.work import gold_checks, leasing, queue_cursor
+from annotate_app.store.work.member_at_work import Seat
+
+CHECKS = ("gold", "qualification")
+GONE = (
+    "This pair is not yours any more: it was given to someone else after a long pause. "
+    "Your answer was not saved; the next pair is waiting."
+)
+ANSWERED = "This pair was answered already, perhaps in another tab. Use undo or your earlier judgments to change it."
+NOT_WORKING = "Your work on this project is {state}, so this answer was not saved. Please ask the project's lead."
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundSlot:
+    """A slot that is somebody's by its token."""
+
+    slot_id: int
+    comparison_id: int
+    kind: str
+    state: int
+    shown_left: Side
+    leased_until: float | None
+
+    @property
+    def open_to_answers(self) -> bool:
+        """Leased, or run out and not taken yet, or judged and reopened for an edit."""
+        return self.state != JUDGED or self.leased_until is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of a submission."""
+
+    duplicate: bool
+    feedback: str | None
+
+
+_FIND = select(
+    slot.c.id, slot.c.comparison_id, slot.c.kind, slot.c.state, slot.c.user_id, slot.c.shown_left, slot.c.leased_until
+).where(slot.c.token == bindparam("of_token"), slot.c.project_id == bindparam("of_project"))
+_FIND_LOCKED = _FIND.with_for_update()
+_EARLIER = (
+    select(judgment.c.user_id, judgment.c.project_id, judgment.c.kind, judgment.c.choice, judgment.c.shown_left)
+    .add_columns(comparison.c.gold)
+    .join(comparison, comparison.c.id == judgment.c.comparison_id)
+    .where(judgment.c.event_id == bindparam("of_event"))
+)
+_TOUCHED = select(slot.c.id).where(
+    slot.c.comparison_id == bindparam("of_comparison"), slot.c.user_id == bindparam("of_user")
+)
+_CHOICE = select(judgment.c.choice).where(
+    judgment.c.slot_id == bindparam("of_slot"), judgment.c.user_id == bindparam("of_user"), judgment.c.newest
+)
+_GOLD = select(comparison.c.gold).where(comparison.c.id == bindparam("of_comparison"))
+_OUTDATE = (
+    update(judgment)
+    .where(
+        judgment.c.comparison_id == bindparam("of_comparison"),
+        judgment.c.user_id == bindparam("of_user"),
+        judgment.c.kind == bindparam("of_kind"),
+        judgment.c.newest,
+    )
+    .values(newest=False)
+)
+_JUDGED = (
+    update(slot)
+    .where(slot.c.id == bindparam("of_slot"))
+    .values(state=JUDGED, user_id=bindparam("by_user"), leased_until=None)
+)
+_FORGET_TOKEN = update(slot).where(slot.c.id == bindparam("of_slot")).values(token=None)
+
+
+def find_slot(connection: Connection, seat: Seat, token: str, *, lock: bool = False) -> FoundSlot | None:
+    """The slot that a token names, if it is this person's: held, judged, or run out and not taken yet."""
+    keys = {"of_token": token, "of_project": seat.project_id}
+    row = connection.execute(_FIND_LOCKED if lock else _FIND, keys).first()
+    if row is None:
+        return None
+    if row.user_id != seat.user_id and not (row.user_id is None and token.startswith(f"{seat.user_id}-")):
+        return None
+    return FoundSlot(
+        slot_id=row.id,
+        comparison_id=row.comparison_id,
+        kind=row.kind,
+        state=row.state,
+        shown_left=row.shown_left,
+        leased_until=row.leased_until,
+    )
+
+
+def find_earlier(connection: Connection, seat: Seat, submission: Submission) -> Outcome:
+    """What became of a submission that comes again, under the event id it had.
+
+    Raises:
+        LeaseError: if it comes for the first time, and its token is no longer good.
+    """
+    row = connection.execute(_EARLIER, {"of_event": submission.event_id}).first()
+    if row is None or row.user_id != seat.user_id or row.project_id != seat.project_id:
+        named = find_slot(connection, seat, submission.token)
+        raise LeaseError(GONE if named is None else ANSWERED)
+    return Outcome(duplicate=True, feedback=_feedback(seat, row.kind, row.choice, row.gold, row.shown_left))
+
+
+def write_judgment(connection: Connection, seat: Seat, found: FoundSlot, submission: Submission, now: float) -> Outcome:
+    """Appends a checked submission and closes its slot; a skipped work slot opens for others instead.
+
+    Raises:
+        LeaseError: if the person may not work now, or the pair came back to them another way.
+    """
+    if not seat.may_work:
+        raise LeaseError(NOT_WORKING.format(state=seat.state))
+    keys = {"of_comparison": found.comparison_id, "of_user": seat.user_id}
+    if found.state == OPEN and connection.execute(_TOUCHED, keys).first() is not None:
+        raise LeaseError(ANSWERED)
+    if found.state == JUDGED:
+        before = connection.execute(_CHOICE, {"of_slot": found.slot_id, "of_user": seat.user_id}).scalar()
+        seat.place.num_judged -= before not in (None, "skip", "withdrawn")
+    connection.execute(_OUTDATE, keys | {"of_kind": found.kind})
+    append(connection, seat, found, submission.event_id, submission.choice, now, submission)
+    connection.execute(_JUDGED, {"of_slot": found.slot_id, "by_user": seat.user_id})
+    seat.place.num_judged += submission.choice != "skip"
+    if found.kind == "work" and submission.choice == "skip":
+        pass_on(connection, seat, found)
+    if found.kind not in CHECKS:
+        return Outcome(duplicate=False, feedback=None)
+    gold = connection.execute(_GOLD, {"of_comparison": found.comparison_id}).scalar()
+    gold_checks.judge_the_judge(connection, seat, found.kind)
+    if not seat.may_work:
+        leasing.release(connection, seat)
+    return Outcome(duplicate=False, feedback=_feedback(seat, found.kind, submission.choice, gold, found.shown_left))
+
+
+def append(
+    connection: Connection,
+    seat: Seat,
+    found: FoundSlot,
+    event_id: str,
+    choice: str,
+    now: float,
+    submission: Submission | None = None,
+) -> None:
+    """Appends the newest row of a slot: a submission, or without one a tombstone."""
+    connection.execute(
+        insert(judgment),
+        {
+            "project_id": seat.project_id,
+            "comparison_id": found.comparison_id,
+            "user_id": seat.user_id,
+            "slot_id": found.slot_id,
+            "kind": found.kind,
+            "event_id": event_id,
+            "choice": choice,
+            "strength": submission.strength if submission else 0,
+            "criteria": plain_criteria(submission.criteria) if submission else {},
+            "flags": {side: list(names) for side, names in submission.flags.items()} if submission else {},
+            "rationale": submission.rationale if submission else "",
+            "reason": submission.reason if submission else "",
+            "seconds": submission.seconds if submission else 0.0,
+            "shown_left": found.shown_left,
+            "rubric_version": seat.rubric_version,
+            "newest": True,
+            "created_at": now,
+        },
+    )
+
+
+def pass_on(connection: Connection, seat: Seat, found: FoundSlot) -> None:
+    """Opens a skipped slot for others, and marks the comparison so that it does not come to this person again."""
+    connection.execute(_FORGET_TOKEN, {"of_slot": found.slot_id})
+    seat.place.num_returns = queue_cursor.give_back(connection, seat.project_id, [(found.slot_id, found.comparison_id)])
+    connection.execute(
+        insert(slot),
+        {
+            "project_id": seat.project_id,
+            "comparison_id": found.comparison_id,
+            "kind": "skipped",
+            "group_name": "",
+            "state": JUDGED,
+            "user_id": seat.user_id,
+            "shown_left": found.shown_left,
+            "rank": 0.0,
+        },
+    )
+
+
+def outdate(connection: Connection, seat: Seat, found: FoundSlot) -> None:
+    """Takes the mark `newest` from what this person said of a slot's comparison."""
+    keys = {"of_comparison": found.comparison_id, "of_user": seat.user_id, "of_kind": found.kind}
+    connection.execute(_OUTDATE, keys)
+
+
+def _feedback(seat: Seat, kind: str, choice: str, gold: dict[str, object] | None, left: Side) -> str | None:
+    if kind not in CHECKS or not seat.design.gold_feedback or not gold or choice in ("skip", "withdrawn"):
+        return None
+    return feedback_text(choice, gold, left)

@@ -1,0 +1,1 @@
+"""From the Train page to runs."""

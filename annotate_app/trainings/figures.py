@@ -1,0 +1,113 @@
+"""Figures of trainings as rows of tables and charts; the trainings themselves are in `annotate_app.trainings.runs`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from annotate_app.trainings.options import WORDS_OF
+from annotate_app.trainings.planning import rewards_of
+from annotate_app.trainings.runs import Metrics, ModelRun
+from annotate_app.trainings.sampling_plans import reward_words
+
+MOST_POINTS = 400
+"""Of one curve on a page."""
+
+
+def seconds_left(run: ModelRun, metrics: Metrics) -> float | None:
+    """How long the training still takes at the pace of its last steps; None where that is not known."""
+    steps = [row for row in metrics if row.get("time/at") is not None]
+    num_steps = int(run.status.get("num_steps") or 0)
+    if not steps or not num_steps or "loss" not in steps[-1]:
+        return None
+    last, first = steps[-1], steps[max(0, len(steps) - 51)]
+    if last is first:
+        return (num_steps - last["step"]) * (last.get("time/step_s") or 0.0) or None  # type: ignore[operator]
+    pace = (last["time/at"] - first["time/at"]) / max(1.0, last["step"] - first["step"])  # type: ignore[operator]
+    return max(0.0, (num_steps - last["step"]) * pace)  # type: ignore[operator]
+
+
+def curve(metrics: Metrics, name: str, series: str, *, over: str = "step") -> list[dict[str, object]]:
+    """One figure of the metrics as chart rows: `at`, `value`, `series`; long ones thinned to 400 points."""
+    rows = [row for row in metrics if row.get(name) is not None and row.get(over) is not None]
+    every = -(-len(rows) // MOST_POINTS) or 1
+    kept = [row for number, row in enumerate(rows) if number % every == 0 or number == len(rows) - 1]
+    return [{"at": row[over], "value": row[name], "series": series} for row in kept]
+
+
+def overlaid(runs: Iterable[ModelRun], name: str, *, over: str = "step") -> list[dict[str, object]]:
+    """One figure of several runs as chart rows."""
+    return [row for run in runs for row in curve(run.metrics(), name, run.name, over=over)]
+
+
+def calibration_rows(run: ModelRun) -> list[dict[str, object]]:
+    """NLL, Brier score and ECE on the validation rows, before and after calibration."""
+    fitted = run.results.get("calibration") or {}
+    before, after = fitted.get("before") or {}, fitted.get("after") or {}
+    names = {"nll": "NLL", "brier": "Brier score", "ece": "Calibration error (ECE)"}
+    return [
+        {"figure": said, "when": when, "value": values[name]}
+        for name, said in names.items()
+        for when, values in (("before", before), ("after", after))
+        if values.get(name) is not None
+    ]
+
+
+def summary_row(run: ModelRun) -> dict[str, object]:
+    """One line of a table of runs."""
+    plan = run.plan
+    test = ((run.evaluation.get("overall") or {}).get("accuracy") or {}).get("value")
+    open_alarms = [alarm.title for alarm in run.alarms if alarm.is_open]
+    best = (run.results.get("curve") or [{}])[-1]  # of best of n: the best of all that were drawn
+    return {
+        "run": run.name,
+        "trains": WORDS_OF.get(run.trains, run.trains),
+        "state": run.job.state,
+        "alarms": "cannot be read" if run.has_unreadable_alarms else ", ".join(dict.fromkeys(open_alarms)),
+        "started": run.job.created_at,
+        "took": (run.job.ended_at or 0) - (run.job.started_at or 0)
+        if run.job.ended_at and run.job.started_at
+        else None,
+        "teaches": _teaches(plan),
+        "members": run.results.get("num_members") or plan.get("ensemble"),
+        "rows": run.results.get("num_train", run.results.get("num_rows")),
+        "validation accuracy": run.results.get("accuracy", run.results.get("eval/rewards/accuracies")),
+        "validation NLL": run.results.get("nll"),
+        "validation loss": run.results.get("eval/loss"),
+        "test accuracy": test,
+        "reward": run.results.get("eval/raw", (best.get("reward") or {}).get("value")),
+        "audit reward": run.results.get("eval/reward", (best.get("audit") or {}).get("value")),
+    }
+
+
+def _teaches(plan: Mapping[str, Any]) -> str:
+    """What it learns from, short: a criterion, the overall choice, rows of another run, or what rewards answers."""
+    if plan.get("rows_of"):
+        return f"rows of run {plan['rows_of']}"
+    rewards = rewards_of(plan)
+    models = {text: "a reward model" for text in rewards for text in [text.rpartition("*")[2]]}
+    return str(
+        plan.get("criterion") or plan.get("teaches") or " + ".join(reward_words(each, models) for each in rewards)
+    )
+
+
+def differences(runs: Sequence[ModelRun]) -> list[dict[str, str]]:
+    """The options in which runs differ, a row an option, a column a run."""
+    configs = {run.name: _flat(run.plan) for run in runs}
+    names = dict.fromkeys(name for values in configs.values() for name in values)
+    rows = [
+        {"option": name} | {run: _shown(values.get(name, "default")) for run, values in configs.items()}
+        for name in names
+    ]
+    return [row for row in rows if len({value for name, value in row.items() if name != "option"}) > 1]
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "default"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _flat(plan: Mapping[str, Any]) -> dict[str, Any]:
+    values = {name: value for name, value in plan.items() if name not in ("advanced", "project")}
+    return values | dict(plan.get("advanced") or {})

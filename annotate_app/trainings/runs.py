@@ -1,0 +1,226 @@
+"""Trainings as pages see them: a job and its run directory read together; what is under way, what came of the rest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from alignment.watch.alarms import Alarm, read_alarms
+from annotate_app.access import Actor
+from annotate_app.store.jobs import ENDED, Job
+from annotate_app.store.store import Store
+from annotate_app.trainings.best_rows import ROWS, read_choosing
+from annotate_app.trainings.options import ONLINE
+from annotate_app.trainings.training_jobs import EVALUATION, KIND, MODEL, PLAN
+from rewardkit.reward.metadata import CARD_FILE
+from rewardkit.run.directory import read_metrics, read_status
+
+Metrics = list[dict[str, float | None]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelRun:
+    """One training.
+
+    Attributes:
+        job: the newest of its run directory.
+        plan: what was asked for, plain values; empty where it cannot be read.
+        status: of the training's command, of best of n in the same words; empty before it began.
+        evaluation: what `rewardkit evaluate`, of a policy `alignment evaluate`, found; empty before.
+    """
+
+    job: Job
+    plan: Mapping[str, Any]
+    status: Mapping[str, Any]
+    evaluation: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """For people: its number and what it trains."""
+        return f"{self.job.id}: {self.job.title}"
+
+    @property
+    def under_way(self) -> bool:
+        """Whether it waits or runs."""
+        return self.job.state not in ENDED
+
+    @property
+    def folder(self) -> Path:
+        """The run directory."""
+        return Path(self.job.run_dir)
+
+    @property
+    def model(self) -> Path:
+        """The run of `rewardkit train`, in which the model lies."""
+        return self.folder / MODEL
+
+    @property
+    def trains(self) -> str:
+        """One of `annotate_app.trainings.options.Trains`."""
+        return str(self.plan.get("trains") or "reward")
+
+    @property
+    def is_reward_model(self) -> bool:
+        """Whether it trains a model that rewards answers."""
+        return self.trains == "reward"
+
+    @property
+    def is_online(self) -> bool:
+        """Whether it learns from rewarded samples of its own."""
+        return self.trains in ONLINE
+
+    @property
+    def is_best_of_n(self) -> bool:
+        """Whether it trains nothing and makes rows to learn from."""
+        return self.trains == "bon"
+
+    @property
+    def is_policy(self) -> bool:
+        """Whether it trains a model that writes answers."""
+        return not (self.is_reward_model or self.is_best_of_n)
+
+    @property
+    def has_model(self) -> bool:
+        """Whether a whole model is there."""
+        files = (CARD_FILE,) if self.is_reward_model else ("config.json", "adapter_config.json")
+        return self.status.get("state") == "done" and any((self.model / name).is_file() for name in files)
+
+    @property
+    def is_scorer(self) -> bool:
+        """Whether it can be asked for rewards."""
+        return self.is_reward_model and self.has_model
+
+    @property
+    def samples(self) -> dict[int, list[Mapping[str, Any]]]:
+        """By step in which it was asked, what a policy wrote: prompt, completion, finished; online its reward too."""
+        by_step: dict[int, list[Mapping[str, Any]]] = {}
+        for line in _lines(self.model / "samples.jsonl") if self.is_policy else []:
+            by_step.setdefault(int(line["step"]), []).append(line)
+        return by_step
+
+    @property
+    def alarms(self) -> list[Alarm]:
+        """What the watcher of an online training raised, newest first; none where `has_unreadable_alarms`."""
+        return self._alarms() or []
+
+    @property
+    def has_unreadable_alarms(self) -> bool:
+        """Whether there is a file of alarms that cannot be read."""
+        return self._alarms() is None
+
+    def _alarms(self) -> list[Alarm] | None:
+        try:
+            return read_alarms(self.model)[::-1]
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+
+    @property
+    def rows(self) -> Path | None:
+        """The rows that best of n made; None where there are none."""
+        path = self.folder / ROWS
+        return path if self.is_best_of_n and path.is_file() else None
+
+    @property
+    def report(self) -> Path | None:
+        """The report; None where there is none."""
+        path = self.folder / EVALUATION / "report.html"
+        return path if path.is_file() else None
+
+    @property
+    def results(self) -> Mapping[str, Any]:
+        """What the training says of itself on its validation rows; empty before it is done."""
+        return self.status.get("results") or {}
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether it ended before it was done."""
+        return self.job.state in ("cancelled", "failed", "lost") and bool(self.plan)
+
+    def metrics(self) -> Metrics:
+        """The rows of metrics.jsonl."""
+        return list(read_metrics(self.model))
+
+
+def list_runs(store: Store, actor: Actor, project_id: int) -> list[ModelRun]:
+    """The trainings of a project, newest first, one per run directory. Lead or above."""
+    newest: dict[str, Job] = {}
+    for job in store.jobs.list(actor, project_id, limit=1000):
+        if job.kind == KIND:
+            newest.setdefault(job.run_dir, job)
+    return [read_run(job) for job in newest.values()]
+
+
+def get_run(store: Store, actor: Actor, job_id: int) -> ModelRun:
+    """One training, under the rights of its job.
+
+    Raises:
+        ValueError: if the job is no training.
+    """
+    job = store.jobs.get(actor, job_id)
+    if job.kind != KIND:
+        raise ValueError(f"job {job_id} is no training")
+    return read_run(job)
+
+
+def list_policies(runs: Iterable[ModelRun]) -> list[ModelRun]:
+    """The policies that are there to begin from, newest first."""
+    return [run for run in runs if run.is_policy and run.has_model]
+
+
+def read_run(job: Job) -> ModelRun:
+    """What the run directory of a job says."""
+    folder = Path(job.run_dir)
+    plan = _yaml(folder / PLAN)
+    most = int((plan.get("advanced") or {}).get("max_prompts") or 0)
+    chooses = plan.get("trains") == "bon"
+    return ModelRun(
+        job=job,
+        plan=plan,
+        status=read_choosing(folder, most_prompts=most) if chooses else read_status(folder / MODEL),
+        evaluation=_evaluation(folder / EVALUATION / "evaluation.json"),
+    )
+
+
+def _evaluation(path: Path) -> Mapping[str, Any]:
+    """Of a reward model or a policy; of the former the part that is about preferences."""
+    values = _json(path)
+    return values.get("evaluation", values) or {}
+
+
+def model_files(run: ModelRun) -> Iterator[tuple[Path, str]]:
+    """The files of a model with their names in an archive: without checkpoints, data and half-written ones."""
+    for path in sorted(run.model.rglob("*")):
+        inside = path.relative_to(run.model)
+        hidden = any(part.startswith(".") for part in inside.parts)
+        if path.is_file() and not path.is_symlink() and not hidden and inside.parts[0] not in ("checkpoints", "data"):
+            yield path, str(inside)
+
+
+def _yaml(path: Path) -> Mapping[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def _json(path: Path) -> Mapping[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def _lines(path: Path) -> list[Mapping[str, Any]]:
+    """Whole lines of JSON; empty where there are none yet."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+    except (OSError, ValueError):
+        return []

@@ -1,0 +1,103 @@
+"""What a training learns from, as files of its run: the project's released preferences, or rows of best of n."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from annotate_app.access import Actor
+from annotate_app.exchange.files_out import export_rows
+from annotate_app.exchange.options import ExportOptions
+from annotate_app.store.store import Store
+from annotate_app.trainings.plans import TrainingPlan
+from rewardkit.data.conversations import read_messages
+from rewardkit.data.export_formats import preference_row, read_preference, split_of
+from rewardkit.data.files import read_rows
+from rewardkit.data.records import Preference
+from rewardkit.data.writing import write_rows
+from rewardkit.reward.criteria import criterion_targets
+
+SPLITS = ("train", "validation", "test")
+
+
+def take_snapshot(store: Store, actor: Actor, plan: TrainingPlan, folder: Path) -> None:
+    """Writes the project's released preferences, split by prompt, with their card.
+
+    Raises:
+        ValueError: if a split stays empty.
+    """
+    options = ExportOptions(
+        min_votes=plan.min_votes,
+        min_agreement=plan.min_agreement,
+        adjudicated_only=plan.adjudicated_only,
+        ties="keep",
+        splits=shares_of(plan),
+        sources=True,
+    )
+    draft = folder.with_name(f"{folder.name}.draft")
+    project = store.projects.get(actor, plan.project)
+    exported = export_rows(store, actor, project.id, draft, replace(options, overwrite=True))
+    print(", ".join(f"{count:,} {split}" for split, count in exported.num_rows.items()))
+    for why, count in sorted(exported.left_out.items(), key=lambda item: -item[1]):
+        print(f"left out {count:,}: {why}")
+    for split in SPLITS:
+        if plan.teaches == "criterion":
+            file = draft / f"{split}.jsonl"
+            rows = list(criterion_rows((read_preference(row) for _, row in read_rows(str(file))), plan.criterion))
+            file.unlink()
+            write_rows(file, (preference_row(row, sources=True) for row in rows))
+            print(f"{len(rows):,} {split} judged by {plan.criterion}")
+        if not (draft / f"{split}.jsonl").stat().st_size:
+            raise ValueError(f"there is nothing for {split}: too few items have been judged, or the rule is too strict")
+    draft.rename(folder)
+
+
+def criterion_rows(rows: Iterable[Preference], criterion: str) -> Iterator[Preference]:
+    """The rows judged by a criterion, turned so that chosen is the better one by it; equal by it is a tie.
+
+    Items are those released by the overall choice; votes, which are overall, are left out.
+    """
+    for row in rows:
+        (p_chosen,), (weight,) = (values[:, 0] for values in criterion_targets([row], [criterion]))
+        if not weight:
+            continue
+        degree = row.criteria[criterion]
+        turned = replace(row, p_chosen=max(p_chosen, 1 - p_chosen), margin=abs(degree), criteria={}, votes={})
+        if p_chosen < 0.5:
+            turned = replace(
+                turned,
+                chosen=row.rejected,
+                rejected=row.chosen,
+                source_chosen=row.source_rejected,
+                source_rejected=row.source_chosen,
+            )
+        yield turned
+
+
+def take_rows(file: Path, plan: TrainingPlan, folder: Path) -> None:
+    """Writes the rows that a run of best of n made, split by prompt; DPO takes pairs, SFT any.
+
+    Raises:
+        ValueError: if they are no pairs and DPO is to learn from them, or a split stays empty.
+    """
+    by_split: dict[str, list[Mapping[str, Any]]] = {split: [] for split in SPLITS}
+    seed = int(plan.advanced.get("seed", 0))
+    for _, row in read_rows(str(file)):
+        if plan.trains == "dpo" and "rejected" not in row:
+            raise ValueError(f"{file}: DPO learns from pairs, these rows are single answers: they are for SFT")
+        by_split[split_of(read_messages(row["prompt"], "prompt"), shares_of(plan), seed)].append(row)
+    print(", ".join(f"{len(rows):,} {split}" for split, rows in by_split.items()))
+    if empty := next((split for split, rows in by_split.items() if not rows), ""):
+        total = sum(map(len, by_split.values()))
+        raise ValueError(f"there is nothing for {empty}: best of n gave {total:,} rows, too few to hold some out")
+    draft = folder.with_name(f"{folder.name}.draft")
+    for split, rows in by_split.items():
+        write_rows(draft / f"{split}.jsonl", rows)
+    draft.rename(folder)
+
+
+def shares_of(plan: TrainingPlan) -> dict[str, float]:
+    """How large each split is."""
+    return {"train": round(1 - 2 * plan.held_out, 6), "validation": plan.held_out, "test": plan.held_out}

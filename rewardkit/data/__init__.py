@@ -1,0 +1,1 @@
+"""The nouns, files and the forms their rows take, and what a training reads."""

@@ -1,0 +1,178 @@
+"""Which column of a file means which field, and which form its rows have, found from their names and first rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from rewardkit.data.conversations import decode_list, is_dialogue, is_messages
+
+Form = Literal["pairs", "responses", "ranked", "chosen_rejected", "dialogues"]
+FORMS: tuple[Form, ...] = get_args(Form)
+
+# By form, what it cannot do without.
+NEEDED: dict[Form, tuple[str, ...]] = {
+    "pairs": ("response_a", "response_b"),
+    "responses": ("responses",),
+    "ranked": ("responses",),
+    "chosen_rejected": ("chosen", "rejected"),
+    "dialogues": ("chosen", "rejected"),
+}
+SIDES = (("a", "b"), ("1", "2"), ("x", "y"), ("0", "1"), ("left", "right"))
+ANSWERS = ("response", "completion", "answer", "output", "conversation", "candidate", "generation", "summary", "text")
+WRITERS = ("source", "model", "model_name", "response_model", "generator")
+
+
+def _sided(stems: Sequence[str], side: int) -> tuple[str, ...]:
+    return tuple(f"{stem}{joint}{pair[side]}" for pair in SIDES for stem in stems for joint in ("_", ""))
+
+
+# By field, the names it goes by, the likelier ones first; lower case, spaces and hyphens as underscores.
+ALIASES: dict[str, tuple[str, ...]] = {
+    "id": ("comparison_id", "pair_id", "id", "example_id", "uid", "key"),
+    "prompt": ("prompt", "instruction", "question", "query", "context", "messages", "conversation", "history", "input"),
+    "input": ("input",),
+    "system": ("system", "system_prompt"),
+    "response_a": _sided(ANSWERS, 0),
+    "response_b": _sided(ANSWERS, 1),
+    "source_a": _sided(WRITERS, 0),
+    "source_b": _sided(WRITERS, 1),
+    "source_pair": ("model_pair", "source_pair", "models_pair"),
+    "responses": ("responses", "completions", "answers", "outputs", "candidates", "generations"),
+    "sources": ("models", "sources", "model_names", "generators"),
+    "chosen": ("chosen", "chosen_response", "response_chosen", "preferred"),
+    "rejected": ("rejected", "rejected_response", "response_rejected", "dispreferred"),
+    "source_chosen": ("source_chosen", "chosen_model", "chosen_source", "model_chosen"),
+    "source_rejected": ("source_rejected", "rejected_model", "rejected_source", "model_rejected"),
+    "meta": ("meta", "metadata"),
+}
+FIELDS = tuple(ALIASES)
+_PAIRED = (("response_a", "response_b"), ("source_a", "source_b"))
+_BY_FORM: dict[Form, tuple[str, ...]] = {
+    "pairs": ("response_a", "response_b", "source_a", "source_b", "source_pair"),
+    "responses": ("responses", "sources"),
+    "ranked": ("responses", "sources"),
+    "chosen_rejected": ("chosen", "rejected", "source_chosen", "source_rejected"),
+    "dialogues": ("chosen", "rejected", "source_chosen", "source_rejected"),
+}
+_OF_ALL = ("id", "prompt", "input", "system", "meta")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How the rows of a file are read.
+
+    Attributes:
+        form: what a row is.
+        columns: by field of `FIELDS`, the column it is read from.
+        pairs: which pairs N responses become: `all`, `adjacent`, `random:N`, or `star:first` (the first with each).
+        empty: whether one empty answer is kept (a model may say nothing, and be judged for it) or makes a bad row.
+    """
+
+    form: Form
+    columns: Mapping[str, str] = field(default_factory=dict)
+    pairs: str = "all"
+    empty: Literal["keep", "bad"] = "bad"
+
+    def __post_init__(self) -> None:
+        kind, _, count = self.pairs.partition(":")
+        if self.pairs not in ("all", "adjacent", "star:first") and not (
+            kind == "random" and count.isdigit() and int(count)
+        ):
+            raise ValueError(f"pairs is {self.pairs!r}, allowed are all, adjacent, random:N and star:first")
+
+
+def detect_reading(
+    rows: Iterable[Mapping[str, Any]],
+    *,
+    form: Form | None = None,
+    columns: Mapping[str, str] | None = None,
+    pairs: str = "all",
+    empty: Literal["keep", "bad"] | None = None,
+) -> Reading:
+    """Finds the form and the columns from some rows; what is given is taken as given.
+
+    Args:
+        rows: the first ones of the file.
+        form: None finds it.
+        columns: by field, its column; an empty column name says that the field has none.
+        pairs: see `Reading`.
+        empty: None keeps an empty answer of pairs and responses, and refuses one of chosen and rejected.
+
+    Raises:
+        ValueError: if no form fits, or a field or column is unknown.
+    """
+    rows = list(rows)
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    given = _checked(columns or {}, names)
+    found = {name: column for name, column in _find_columns(names, given).items() if column}
+    chosen_form = form or _find_form(found, rows, names)
+    if missing := [name for name in NEEDED[chosen_form] if name not in found]:
+        raise ValueError(
+            f"the form {chosen_form} needs {' and '.join(missing)}, the columns are {', '.join(names)}; "
+            f"name them with --map {missing[0]}=COLUMN"
+        )
+    used = {name: found[name] for name in (*_OF_ALL, *_BY_FORM[chosen_form]) if name in found}
+    answer = used[NEEDED[chosen_form][0]]
+    if "prompt" not in used and not any(is_whole(row.get(answer)) for row in rows):
+        raise ValueError(
+            f"no column is the prompt, the columns are {', '.join(names)}; name it with --map prompt=COLUMN"
+        )
+    keep = empty or ("keep" if chosen_form in ("pairs", "responses", "ranked") else "bad")
+    return Reading(form=chosen_form, columns=used, pairs=pairs, empty=keep)
+
+
+def is_whole(value: object) -> bool:
+    """Whether an answer's column holds whole conversations, its prompt included."""
+    return is_dialogue(value) or is_messages(decode_list(value))
+
+
+def _checked(columns: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:
+    for name, column in columns.items():
+        if name not in FIELDS:
+            raise ValueError(f"unknown field {name!r} in the mapping, allowed are {', '.join(FIELDS)}")
+        if column and column not in names:
+            raise ValueError(f"no column {column!r} for {name}, the columns are {', '.join(names)}")
+    return dict(columns)
+
+
+def _find_columns(names: Sequence[str], given: Mapping[str, str]) -> dict[str, str]:
+    spelled = {name.strip().lower().replace(" ", "_").replace("-", "_"): name for name in reversed(names)}
+    found = dict(given)
+    taken = set(given.values())
+
+    def free(alias: str) -> str | None:
+        column = spelled.get(alias)
+        return column if column is not None and column not in taken else None
+
+    for first, second in _PAIRED:  # of two sides both have to be there, spelled alike
+        for alias_first, alias_second in zip(ALIASES[first], ALIASES[second], strict=True):
+            sides = (found.get(first) or free(alias_first), found.get(second) or free(alias_second))
+            if all(sides) and not (first in given and second in given):
+                found[first], found[second] = str(sides[0]), str(sides[1])
+                taken.update(found[side] for side in (first, second))
+                break
+    for name in FIELDS:
+        if name in found or name in ("response_a", "response_b", "source_a", "source_b"):
+            continue
+        column = next((column for alias in ALIASES[name] if (column := free(alias))), None)
+        if column:
+            found[name] = column
+            taken.add(column)
+    return found
+
+
+def _find_form(found: Mapping[str, str], rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Form:
+    if "response_a" in found and "response_b" in found:
+        return "pairs"
+    if "responses" in found:
+        return "responses"
+    if "chosen" in found and "rejected" in found:
+        chosen = [row.get(found["chosen"]) for row in rows]
+        raw = "prompt" not in found and any(is_dialogue(value) for value in chosen)
+        return "dialogues" if raw else "chosen_rejected"
+    raise ValueError(
+        f"no form fits the columns {', '.join(names) or '(none)'}; needed are a prompt with response_a and response_b, "
+        "with a list of responses, or with chosen and rejected (name them with --map FIELD=COLUMN)"
+    )

@@ -1,0 +1,248 @@
+"""Rows of a file as comparisons: pairs, lists of responses, chosen and rejected, raw dialogues.
+
+`rewardkit.data.columns` finds which of these forms a file has; here one row is read at a time, and a row that cannot be
+used says why (`RowError`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rewardkit.data.columns import Reading, is_whole
+from rewardkit.data.conversations import (
+    RowError,
+    decode_list,
+    is_dialogue,
+    is_messages,
+    read_dialogue,
+    read_messages,
+    read_prompt,
+    read_text,
+    split_conversations,
+)
+from rewardkit.data.records import Choice, Comparison, Message, content_id
+from rewardkit.data.responses import MAX_KEY, Answer, choose_pairs, plain, read_answers, read_source
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parsed:
+    """What a row gives.
+
+    Attributes:
+        comparisons: those that can be judged.
+        labels: by comparison id, what the file itself says is better.
+        problems: pairs of the row that cannot be judged; a row that gives nothing raises instead.
+    """
+
+    comparisons: tuple[Comparison, ...]
+    labels: Mapping[str, Choice] = field(default_factory=dict)
+    problems: tuple[RowError, ...] = ()
+
+
+def parse_row(row: Mapping[str, Any], reading: Reading) -> Parsed:
+    """Reads one row.
+
+    Raises:
+        RowError: naming field and value, if the row cannot be used.
+    """
+    match reading.form:
+        case "pairs":
+            return _parse_two(row, reading, ("response_a", "response_b"), ("source_a", "source_b"))
+        case "chosen_rejected" | "dialogues":
+            return _parse_chosen(row, reading)
+        case "responses" | "ranked":
+            return _parse_responses(row, reading)
+
+
+def read_two(row: Mapping[str, Any], reading: Reading) -> tuple[tuple[Message, ...], str, str]:
+    """The prompt and the two completions of a row of pairs, of chosen and rejected, or of dialogues, as they stand.
+
+    Raises:
+        RowError: if one of them cannot be read, or the prompts differ; empty or identical completions are no error.
+    """
+    names = ("response_a", "response_b") if reading.form == "pairs" else ("chosen", "rejected")
+    return _read_answers(row, reading, names, (_column(reading, names[0]), _column(reading, names[1])))
+
+
+def _column(reading: Reading, name: str) -> str:
+    return reading.columns.get(name, name)
+
+
+def _value(row: Mapping[str, Any], reading: Reading, name: str) -> Any:
+    column = reading.columns.get(name)
+    return row.get(column) if column else None
+
+
+def _parse_two(row: Mapping[str, Any], reading: Reading, answers: tuple[str, str], sources: tuple[str, str]) -> Parsed:
+    fields = (_column(reading, answers[0]), _column(reading, answers[1]))
+    prompt, text_a, text_b = _read_answers(row, reading, answers, fields)
+    source_a, source_b = (read_source(_value(row, reading, name), _column(reading, name)) for name in sources)
+    pair = _split_pair(_value(row, reading, "source_pair"))
+    if pair and not (source_a or source_b):
+        source_a, source_b = pair
+    _check_answers(text_a, text_b, fields, reading)
+    comparison = Comparison(
+        id=_read_id(row, reading) or content_id(_plain_prompt(prompt), text_a, text_b, source_a, source_b),
+        prompt=prompt,
+        completion_a=text_a,
+        completion_b=text_b,
+        source_a=source_a,
+        source_b=source_b,
+        meta=_read_meta(row, reading),
+    )
+    return Parsed(comparisons=(comparison,))
+
+
+def _parse_chosen(row: Mapping[str, Any], reading: Reading) -> Parsed:
+    """The side of the chosen answer follows from a hash of the content, so that a and b say nothing about it."""
+    (first,) = _parse_two(row, reading, ("chosen", "rejected"), ("source_chosen", "source_rejected")).comparisons
+    digest = content_id(_plain_prompt(first.prompt), first.completion_a, first.completion_b)
+    swapped = int(digest, 16) % 2 == 1
+    return Parsed(comparisons=(first.swap() if swapped else first,), labels={first.id: "b" if swapped else "a"})
+
+
+def _parse_responses(row: Mapping[str, Any], reading: Reading) -> Parsed:
+    column = _column(reading, "responses")
+    answers = read_answers(_value(row, reading, "responses"), column, _value(row, reading, "sources"))
+    if len(answers) < 2:
+        raise RowError("missing_field", column, f"a list of {len(answers)}", "two responses or more are needed")
+    if reading.form == "ranked" and all(answer.rank is None for answer in answers):
+        answers = [
+            Answer(text=answer.text, source=answer.source, rank=float(place), meta=answer.meta)
+            for place, answer in enumerate(answers)
+        ]
+    prompt = read_row_prompt(row, reading)
+    given, meta = _read_id(row, reading), _read_meta(row, reading)
+    comparisons, labels, problems = [], {}, []
+    for first, second in choose_pairs(len(answers), reading.pairs, seed=content_id(_plain_prompt(prompt))):
+        a, b = answers[first], answers[second]
+        try:
+            _check_answers(a.text, b.text, (f"{column}[{first}]", f"{column}[{second}]"), reading)
+        except RowError as error:
+            problems.append(error)
+            continue
+        suffix = f":{first + 1}-{second + 1}" if len(answers) > 2 else ""
+        key = given + suffix if given else content_id(_plain_prompt(prompt), a.text, b.text, a.source, b.source)
+        if len(key) > MAX_KEY:
+            raise RowError("bad_id", _column(reading, "id"), key, f"allowed are {MAX_KEY} characters at most")
+        of_answers = {f"response_{side}": dict(one.meta) for side, one in (("a", a), ("b", b)) if one.meta}
+        comparisons.append(
+            Comparison(
+                id=key,
+                prompt=prompt,
+                completion_a=a.text,
+                completion_b=b.text,
+                source_a=a.source,
+                source_b=b.source,
+                meta={**meta, **of_answers},
+            )
+        )
+        if a.rank is not None and b.rank is not None:
+            labels[key] = "tie" if a.rank == b.rank else "a" if a.rank < b.rank else "b"
+    if not comparisons:
+        raise problems[0]
+    return Parsed(comparisons=tuple(comparisons), labels=labels, problems=tuple(problems))
+
+
+def _read_answers(
+    row: Mapping[str, Any], reading: Reading, names: tuple[str, str], fields: tuple[str, str]
+) -> tuple[tuple[Message, ...], str, str]:
+    values = [decode_list(value) if is_whole(value) else value for value in (_value(row, reading, n) for n in names)]
+    for value, column in zip(values, fields, strict=True):
+        if value is None:
+            raise RowError("missing_field", column, value, "an answer is needed")
+    given = _value(row, reading, "prompt")
+    if given is None and "prompt" not in reading.columns:
+        whole = [_whole(value, column) for value, column in zip(values, fields, strict=True)]
+        return split_conversations(whole[0], whole[1], fields)
+    prompt = read_row_prompt(row, reading)
+    texts = []
+    for value, column in zip(values, fields, strict=True):
+        if not is_messages(value) and not _repeats(value, given):
+            texts.append(read_text(value, column))
+            continue
+        messages = _whole(value, column)
+        prefix, text, _ = split_conversations(messages, messages, (column, column))
+        if prefix and prefix != prompt and prefix[-1].content != prompt[-1].content:
+            raise RowError("different_prefix", column, prefix[-1].content, "it does not start with the row's prompt")
+        prompt = prefix if len(prefix) > len(prompt) else prompt
+        texts.append(text)
+    return prompt, texts[0], texts[1]
+
+
+def _repeats(value: object, prompt: object) -> bool:
+    """Whether an answer is a dialogue that starts with the row's prompt."""
+    if not isinstance(value, str) or not isinstance(prompt, str):
+        return False
+    return is_dialogue(value) and value.strip().startswith(prompt.strip())
+
+
+def _whole(value: object, column: str) -> tuple[Message, ...]:
+    return read_messages(value, column) if is_messages(value) else read_dialogue(read_text(value, column), column)
+
+
+def read_row_prompt(row: Mapping[str, Any], reading: Reading) -> tuple[Message, ...]:
+    """The prompt of a row, with its system prompt and further input, where it has these columns."""
+    more, system = (_read_optional(row, reading, name) for name in ("input", "system"))
+    prompt = read_prompt(_value(row, reading, "prompt"), _column(reading, "prompt"), more)
+    if system.strip() and prompt[0].role != "system":
+        prompt = (Message(role="system", content=system), *prompt)
+    return prompt
+
+
+def _read_optional(row: Mapping[str, Any], reading: Reading, name: str) -> str:
+    value = _value(row, reading, name)
+    return "" if value is None else read_text(value, _column(reading, name))
+
+
+def _check_answers(text_a: str, text_b: str, fields: tuple[str, str], reading: Reading) -> None:
+    blank = [not text_a.strip(), not text_b.strip()]
+    if all(blank) or (any(blank) and reading.empty == "bad"):
+        column, text = (fields[0], text_a) if blank[0] else (fields[1], text_b)
+        raise RowError("empty_response", column, text, "an answer with a text is needed")
+    if text_a.strip() == text_b.strip():
+        raise RowError("identical_responses", fields[1], text_b, f"it is the same as {fields[0]}")
+
+
+def _split_pair(value: object) -> tuple[str, str] | None:
+    """`m1_m2`, `m1 vs m2` or `[m1, m2]`; None where it cannot be told where one name ends."""
+    names = decode_list(value)
+    if isinstance(names, str):
+        names = next((parts for mark in (" vs ", "|", "_") if len(parts := names.split(mark)) == 2), None)
+    if isinstance(names, Sequence) and len(names) == 2:
+        return str(names[0])[:MAX_KEY], str(names[1])[:MAX_KEY]
+    return None
+
+
+def _read_id(row: Mapping[str, Any], reading: Reading) -> str:
+    if "id" not in reading.columns:
+        return ""
+    value, column = _value(row, reading, "id"), _column(reading, "id")
+    if value is None or isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
+        raise RowError("bad_id", column, value, "allowed is a text or a whole number")
+    key = read_text(str(value), column).strip()
+    if len(key) > MAX_KEY:
+        raise RowError("bad_id", column, key, f"allowed are {MAX_KEY} characters at most")
+    return key
+
+
+def _read_meta(row: Mapping[str, Any], reading: Reading) -> dict[str, object]:
+    given = _value(row, reading, "meta")
+    if isinstance(given, str):
+        try:
+            given = json.loads(given)
+        except json.JSONDecodeError:
+            given = None
+    used = set(reading.columns.values())
+    if not isinstance(given, Mapping):  # a column of that name that is no mapping is metadata like any other
+        used.discard(_column(reading, "meta"))
+        given = {}
+    own = {name: plain(value) for name, value in row.items() if name not in used}
+    return {**own, **{str(name): plain(value) for name, value in given.items()}}
+
+
+def _plain_prompt(prompt: Sequence[Message]) -> list[list[str]]:
+    return [[message.role, message.content] for message in prompt]

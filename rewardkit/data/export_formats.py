@@ -1,0 +1,191 @@
+"""Preferences as the rows trainers read: preference pairs, unpaired examples (KTO), demonstrations (SFT); and back.
+
+Three layouts. `conversational`: prompt and completions are lists of turns, and nothing is lost. `plain`: texts; a
+prompt of one user turn is that text, a longer one is written as a dialogue of `Human:` and `Assistant:` turns as in
+HH-RLHF. `implicit`: no prompt column; chosen and rejected are whole conversations that share it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, get_args
+
+from rewardkit.data.conversations import (
+    decode_list,
+    is_dialogue,
+    is_messages,
+    read_dialogue,
+    read_messages,
+    read_prompt,
+)
+from rewardkit.data.records import Message, Preference
+
+Layout = Literal["conversational", "plain", "implicit"]
+LAYOUTS: tuple[Layout, ...] = get_args(Layout)
+VOTES = ("chosen", "rejected", "tie", "both_bad")
+SPEAKER = {"system": "System", "user": "Human", "assistant": "Assistant", "tool": "Tool"}
+NUMBERS = ("p_chosen", "weight", "margin", "num_judgments")
+
+
+def preference_row(
+    preference: Preference, layout: Layout = "conversational", *, criteria: Sequence[str] = (), sources: bool = False
+) -> dict[str, Any]:
+    """A row of prompt, chosen and rejected with what is known of it.
+
+    Args:
+        preference: the pair.
+        layout: see the module.
+        criteria: names of the columns under `criteria`, the same in every row; one that was not judged is None.
+        sources: also name what wrote chosen and rejected.
+    """
+    row = _texts(preference.prompt, {"chosen": preference.chosen, "rejected": preference.rejected}, layout)
+    row.update({name: getattr(preference, name) for name in NUMBERS})
+    row["votes"] = {name: preference.votes.get(name, 0) for name in VOTES}
+    if criteria:
+        row["criteria"] = {name: preference.criteria.get(name) for name in criteria}
+    row["comparison_id"] = preference.comparison_id
+    if sources:
+        row["source_chosen"], row["source_rejected"] = preference.source_chosen, preference.source_rejected
+    return row
+
+
+def unpaired_row(
+    prompt: Sequence[Message], completion: str, label: bool, layout: Layout, comparison_id: str
+) -> dict[str, Any]:
+    """A row of prompt, completion and whether it is desirable, as KTO reads it."""
+    return {**_texts(prompt, {"completion": completion}, layout), "label": label, "comparison_id": comparison_id}
+
+
+def demonstration_row(prompt: Sequence[Message], completion: str, layout: Layout, comparison_id: str) -> dict[str, Any]:
+    """A row of prompt and completion, as SFT reads it."""
+    return {**_texts(prompt, {"completion": completion}, layout), "comparison_id": comparison_id}
+
+
+def _texts(prompt: Sequence[Message], completions: Mapping[str, str], layout: Layout) -> dict[str, Any]:
+    match layout:
+        case "conversational":
+            answers = {name: [turn("assistant", text)] for name, text in completions.items()}
+            return {"prompt": turns(prompt), **answers}
+        case "plain":
+            return {"prompt": plain_prompt(prompt), **completions}
+        case "implicit":
+            return {name: [*turns(prompt), turn("assistant", text)] for name, text in completions.items()}
+
+
+def turn(role: str, content: str) -> dict[str, str]:
+    """One turn as chat templates take it."""
+    return {"role": role, "content": content}
+
+
+def turns(prompt: Sequence[Message]) -> list[dict[str, str]]:
+    """The turns of a prompt."""
+    return [turn(message.role, message.content) for message in prompt]
+
+
+def plain_prompt(prompt: Sequence[Message]) -> str:
+    """One text: the only user turn, or a dialogue that ends in `Assistant:`."""
+    if len(prompt) == 1 and prompt[0].role == "user":
+        return prompt[0].content
+    return "\n\n".join(f"{SPEAKER[message.role]}: {message.content}" for message in prompt) + "\n\nAssistant:"
+
+
+def read_preference(row: Mapping[str, Any]) -> Preference:
+    """A row of any layout as a Preference; columns that are absent keep their defaults.
+
+    Raises:
+        RowError, ValueError: if the row is none.
+    """
+    chosen, rejected = decode_list(row.get("chosen")), decode_list(row.get("rejected"))
+    if row.get("prompt") is not None:
+        prompt = read_prompt(row["prompt"], "prompt")
+        chosen, rejected = _answer(chosen, "chosen"), _answer(rejected, "rejected")
+    else:
+        whole, other = _conversation(chosen, "chosen"), _conversation(rejected, "rejected")
+        prompt, chosen, rejected = whole[:-1], whole[-1].content, other[-1].content
+    criteria, votes = _mapping(row.get("criteria")), _mapping(row.get("votes"))
+    return Preference(
+        prompt=prompt,
+        chosen=chosen,
+        rejected=rejected,
+        p_chosen=_number(row.get("p_chosen"), 1.0),
+        weight=_number(row.get("weight"), 1.0),
+        margin=_number(row.get("margin"), 0.0),
+        criteria={name: float(value) for name, value in criteria.items() if value is not None},
+        votes={name: int(value) for name, value in votes.items() if value},
+        num_judgments=int(row.get("num_judgments") or 0),
+        comparison_id=str(row.get("comparison_id") or ""),
+        source_chosen=str(row.get("source_chosen") or ""),
+        source_rejected=str(row.get("source_rejected") or ""),
+    )
+
+
+def _answer(value: Any, column: str) -> str:
+    return read_messages(value, column)[-1].content if is_messages(value) else str(value)
+
+
+def _conversation(value: Any, column: str) -> tuple[Message, ...]:
+    return read_dialogue(value, column) if is_dialogue(value) else read_messages(value, column)
+
+
+def _number(value: Any, default: float) -> float:
+    return default if value is None or value == "" else float(value)
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return json.loads(value) if isinstance(value, str) and value else value or {}
+
+
+def normal_prompt(prompt: Sequence[Message]) -> str:
+    """What near copies of a prompt have in common: Unicode's NFKC form without case and with single blanks."""
+    text = " ".join(f"{message.role} {message.content}" for message in prompt)
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    return " ".join(folded.split())
+
+
+def prompt_position(prompt: Sequence[Message], key: str) -> float:
+    """A number in [0, 1) from a hash of the key and the normalised prompt, uniform over prompts."""
+    return int.from_bytes(hashlib.sha256(f"{key}\n{normal_prompt(prompt)}".encode()).digest()[:8], "big") / 2**64
+
+
+def split_of(prompt: Sequence[Message], splits: Mapping[str, float], seed: int) -> str:
+    """The split that a prompt falls into, the same for every pair of it and however often it is exported.
+
+    The position of the prompt falls into one of the intervals that the shares span.
+    """
+    position = prompt_position(prompt, str(seed))
+    for name, end in _ends(splits):
+        if position < end:
+            return name
+    return list(splits)[-1]
+
+
+def _ends(splits: Mapping[str, float]) -> Iterator[tuple[str, float]]:
+    total = 0.0
+    for name, share in splits.items():
+        total += share
+        yield name, total
+
+
+def parse_splits(text: str) -> dict[str, float]:
+    """Reads `train=0.9,test=0.1`.
+
+    Raises:
+        ValueError: if a share is not between 0 and 1, a name occurs twice, or the shares do not add up to 1.
+    """
+    splits: dict[str, float] = {}
+    for part in text.split(","):
+        name, _, share = part.partition("=")
+        try:
+            value = float(share)
+        except ValueError:
+            value = -1.0
+        if not re.fullmatch(r"\w+", name.strip()) or name.strip() in splits or not 0 < value <= 1:
+            raise ValueError(f"split {part!r}, allowed is NAME=SHARE with a share between 0 and 1, each name once")
+        splits[name.strip()] = value
+    if abs(sum(splits.values()) - 1) > 1e-9:
+        raise ValueError(f"the shares of split {text!r} add up to {sum(splits.values()):g}, allowed is 1")
+    return splits

@@ -1,0 +1,293 @@
+"""Rows of a file as judgments: one a row (long), or a column per annotator (wide).
+
+A `Ballot` is a vote as the file has it; what its choice means is told only once all choices of the file are known.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from rewardkit.data.choices import Answer, Vocabulary, read_choice
+from rewardkit.data.columns import ALIASES as COMPARISON_ALIASES
+from rewardkit.data.conversations import RowError, read_text
+from rewardkit.data.records import Judgment
+
+Layout = Literal["long", "wide"]
+ALIASES: dict[str, tuple[str, ...]] = {
+    "comparison": ("comparison_id", "comparison", "pair_id", "item_id", "item", "question_id", "task_id", "id"),
+    "annotator": ("annotator", "annotator_id", "worker", "worker_id", "rater", "user", "judge", "labeler", "evaluator"),
+    "choice": ("choice", "winner", "preference", "label", "vote", "judgment", "overall_preference", "score"),
+    "strength": ("strength",),
+    "criteria": ("criteria",),
+    "flags": ("flags",),
+    "rationale": ("rationale", "justification", "explanation", "comment"),
+    "reason": ("reason", "skip_reason"),
+    "seconds": ("seconds", "duration_s", "duration", "time_spent"),
+    "shown_left": ("shown_left",),
+    "created_at": ("created_at", "timestamp", "tstamp", "date", "time"),
+    "rubric_version": ("rubric_version",),
+    "kind": ("kind",),
+    "source_a": COMPARISON_ALIASES["source_a"],
+    "source_b": COMPARISON_ALIASES["source_b"],
+}
+FIELDS = tuple(ALIASES)
+WIDE = re.compile(r"(annotator|rater|worker|judge|labeler|labeller|vote|expert|crowd)[ _-]?(\d+|[a-z])", re.IGNORECASE)
+LONGEST_NAME = 120
+CHECKS = ("gold", "repeat", "qualification")
+"""Kinds of our own judgments that check people; they are no votes on the comparison, so they are not read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BallotReading:
+    """How a file of judgments is read: its layout, its columns by field, and in wide layout those of the annotators."""
+
+    layout: Layout
+    columns: Mapping[str, str]
+    annotators: Sequence[str] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ballot:
+    """One vote as the file has it: `value` is its choice as written, `column` where, `sources` who wrote a and b."""
+
+    comparison_id: str
+    annotator: str
+    value: object
+    column: str
+    sources: tuple[str, str] = ("", "")
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+
+def detect_ballots(
+    rows: Iterable[Mapping[str, Any]],
+    *,
+    layout: Layout | None = None,
+    columns: Mapping[str, str] | None = None,
+    annotators: Sequence[str] = (),
+) -> BallotReading:
+    """Finds layout and columns from the first rows; what is given is taken as given.
+
+    Raises:
+        ValueError: if a column is missing.
+    """
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    given = dict(columns or {})
+    for name, column in given.items():
+        if name not in FIELDS:
+            raise ValueError(f"unknown field {name!r} in the mapping, allowed are {', '.join(FIELDS)}")
+        if column not in names:
+            raise ValueError(f"no column {column!r} for {name}, the columns are {', '.join(names)}")
+    for column in annotators:
+        if column not in names:
+            raise ValueError(f"no column {column!r} of an annotator, the columns are {', '.join(names)}")
+    wide = list(annotators) or [name for name in names if WIDE.fullmatch(name) and name not in given.values()]
+    found = _find(names, given, wide if annotators or layout == "wide" else ())
+    is_long = "annotator" in found and "choice" in found
+    chosen: Layout = layout or ("wide" if annotators or (wide and not is_long) else "long")
+    if chosen == "wide":
+        found = {name: found[name] for name in ("comparison", "source_a", "source_b") if name in found}
+        if not wide:
+            raise ValueError(f"no columns of annotators in {', '.join(names)}; name them with --annotators COLUMN,...")
+    for name in ("comparison",) if chosen == "wide" else ("comparison", "annotator", "choice"):
+        if name not in found:
+            raise ValueError(f"no column of {', '.join(names)} is the {name}; name it with --map {name}=COLUMN")
+    return BallotReading(layout=chosen, columns=found, annotators=tuple(wide) if chosen == "wide" else ())
+
+
+def _find(names: Sequence[str], given: Mapping[str, str], taken: Iterable[str]) -> dict[str, str]:
+    spelled = {name.strip().lower().replace(" ", "_").replace("-", "_"): name for name in reversed(names)}
+    found, used = dict(given), {*given.values(), *taken}
+    for name, aliases in ALIASES.items():
+        column = next((spelled[alias] for alias in aliases if alias in spelled and spelled[alias] not in used), None)
+        if name not in found and column is not None:
+            found[name] = column
+            used.add(column)
+    return found
+
+
+def parse_ballots(row: Mapping[str, Any], reading: BallotReading) -> list[Ballot]:
+    """The votes of a row; an empty cell of the wide layout is none, nor is one of `CHECKS`.
+
+    Raises:
+        RowError: naming the field that cannot be read.
+    """
+    columns = reading.columns
+    if "kind" in columns and row.get(columns["kind"]) in CHECKS:
+        return []
+    column = columns["comparison"]
+    key = row.get(column)
+    if key is None or isinstance(key, bool | float) or not str(key).strip():
+        raise RowError("missing_field", column, key, "the id of a comparison is needed")
+    key = read_text(str(key), column).strip()
+    sources = tuple(str(row.get(columns.get(name, ""), "") or "").strip() for name in ("source_a", "source_b"))
+    common = {"comparison_id": key, "sources": sources}
+    if reading.layout == "wide":
+        cells = [(name, row.get(name)) for name in reading.annotators]
+        filled = [(name, value) for name, value in cells if value is not None and str(value).strip()]
+        return [Ballot(annotator=name, value=value, column=name, **common) for name, value in filled]
+    column = columns["annotator"]
+    name = "" if row.get(column) is None else read_text(str(row[column]), column).strip()
+    if not name or len(name) > LONGEST_NAME:
+        raise RowError("missing_field", column, row.get(column), f"a name of 1 to {LONGEST_NAME} characters is needed")
+    value = row.get(columns["choice"])
+    if value is None or not str(value).strip():
+        raise RowError("missing_field", columns["choice"], value, "a choice is needed")
+    filled = {field: row[column] for field, column in columns.items() if row.get(column) not in (None, "")}
+    more = {field: value for field, value in filled.items() if field in _READERS}
+    return [Ballot(annotator=name, value=value, column=columns["choice"], more=more, **common)]
+
+
+def read_judgment(
+    ballot: Ballot, vocabulary: Vocabulary, mapping: Mapping[str, Answer], sources: tuple[str, str]
+) -> Judgment:
+    """A ballot as a judgment of the stored comparison.
+
+    Args:
+        ballot: the vote.
+        vocabulary: what the numbers of its file mean.
+        mapping: choices spelled out by the user.
+        sources: what wrote a and b of the stored comparison. A vote may be for one of these names; and where the file
+            names them in the other order, its a is our b.
+
+    Raises:
+        RowError: naming the field that cannot be read.
+    """
+    text = str(ballot.value).strip()
+    if text not in mapping and sources[0] != sources[1] and text in sources and text:
+        choice, strength = ("a" if text == sources[0] else "b"), 1
+        flipped = False
+    else:
+        choice, strength = read_choice(ballot.value, vocabulary, mapping, ballot.column)
+        flipped = _is_flipped(ballot, sources)
+    more = {name: _READERS[name](value, name) for name, value in ballot.more.items()}
+    if choice in ("a", "b"):
+        strength = more.pop("strength", strength) or 1
+    else:
+        strength = 0
+        more.pop("strength", None)
+    try:
+        judgment = Judgment(
+            comparison_id=ballot.comparison_id, annotator=ballot.annotator, choice=choice, strength=strength, **more
+        )
+    except ValueError as error:
+        raise RowError("bad_number", "strength", strength, str(error)) from error
+    return flip(judgment) if flipped else judgment
+
+
+def _is_flipped(ballot: Ballot, sources: tuple[str, str]) -> bool:
+    if not all(ballot.sources) or not all(sources) or ballot.sources == sources:
+        return False
+    if ballot.sources == (sources[1], sources[0]):
+        return True
+    allowed = f"the comparison is between {sources[0]!r} and {sources[1]!r}"
+    raise RowError("unknown_comparison", "sources", " and ".join(ballot.sources), allowed)
+
+
+def flip(judgment: Judgment) -> Judgment:
+    """The judgment of the comparison with a and b exchanged."""
+    sides = {"a": "b", "b": "a"}
+    return replace(
+        judgment,
+        choice=sides.get(judgment.choice, judgment.choice),
+        shown_left=sides.get(judgment.shown_left, ""),
+        criteria={
+            name: -value if isinstance(value, int) else (value[1], value[0])
+            for name, value in judgment.criteria.items()
+        },
+        flags={sides.get(side, side): names for side, names in judgment.flags.items()},
+    )
+
+
+def _mapping(value: object, field: str) -> dict[str, Any]:
+    decoded = value
+    if isinstance(value, str):
+        try:
+            decoded = json.loads(value)
+        except json.JSONDecodeError:
+            decoded = None
+    if not isinstance(decoded, Mapping):
+        raise RowError("wrong_type", field, value, "allowed is a mapping, in CSV as JSON")
+    return {read_text(str(name), field): item for name, item in decoded.items()}
+
+
+def read_criteria(value: object, field: str) -> dict[str, int | tuple[int, int]]:
+    """By criterion, a signed degree or two ratings, from a mapping or its JSON."""
+    criteria: dict[str, int | tuple[int, int]] = {}
+    for name, degree in _mapping(value, field).items():
+        match degree:
+            case int() if not isinstance(degree, bool):
+                criteria[name] = degree
+            case [int() as of_a, int() as of_b]:
+                criteria[name] = (of_a, of_b)
+            case _:
+                allowed = "allowed is a whole number, or two for two ratings"
+                raise RowError("wrong_type", f"{field}.{name}", degree, allowed)
+    return criteria
+
+
+def _flags(value: object, field: str) -> dict[str, tuple[str, ...]]:
+    flags = _mapping(value, field)
+    if not all(side in ("a", "b") and isinstance(names, list | tuple) for side, names in flags.items()):
+        raise RowError("wrong_type", field, value, "allowed is a mapping from a or b to a list of names")
+    return {side: tuple(read_text(name, field) for name in names) for side, names in flags.items()}
+
+
+def _float(value: object, field: str) -> float:
+    try:
+        number = float(str(value))
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number) or number < 0 or isinstance(value, bool):
+        raise RowError("bad_number", field, value, "allowed is a number of 0 or more")
+    return number
+
+
+def _int(value: object, field: str) -> int:
+    number = _float(value, field)
+    if not number.is_integer():
+        raise RowError("bad_number", field, value, "allowed is a whole number")
+    return int(number)
+
+
+def _time(value: object, field: str) -> float:
+    """Unix seconds, from a number or an ISO 8601 date (UTC where it names no zone)."""
+    if isinstance(value, datetime):
+        found = value
+    else:
+        try:
+            return _float(value, field)
+        except RowError:
+            try:
+                found = datetime.fromisoformat(str(value))
+            except ValueError as error:
+                raise RowError("bad_number", field, value, "allowed are unix seconds or an ISO 8601 date") from error
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+
+
+def _side(value: object, field: str) -> str:
+    if value not in ("a", "b"):
+        raise RowError("wrong_type", field, value, "allowed are a and b")
+    return str(value)
+
+
+def _text(value: object, field: str) -> str:
+    return read_text(value if isinstance(value, str) else str(value), field)
+
+
+_READERS = {
+    "strength": _int,
+    "criteria": read_criteria,
+    "flags": _flags,
+    "rationale": _text,
+    "reason": _text,
+    "seconds": _float,
+    "shown_left": _side,
+    "created_at": _time,
+    "rubric_version": _int,
+}

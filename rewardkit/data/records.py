@@ -1,0 +1,143 @@
+"""The nouns that flow through Tiebreak: comparisons, judgments, preferences.
+
+Everything here is content, never screen: `a` and `b` name two completions, whichever side of a page they were shown on.
+Readers and writers of files live in `rewardkit.data.files`, the forms that rows may take in
+`rewardkit.data.comparison_rows`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+Role = Literal["system", "user", "assistant", "tool"]
+Choice = Literal["a", "b", "tie", "both_bad", "skip"]
+CHOICES: tuple[Choice, ...] = ("a", "b", "tie", "both_bad", "skip")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """Two completions of one prompt.
+
+    `prompt` is the conversation up to the turn that was answered; `source_a` and `source_b` name what wrote the
+    completions (a model, a person) or are empty. `id` is stable: given by the file, else a hash of the content.
+    """
+
+    id: str
+    prompt: tuple[Message, ...]
+    completion_a: str
+    completion_b: str
+    source_a: str = ""
+    source_b: str = ""
+    meta: Mapping[str, object] = field(default_factory=dict)
+
+    def swap(self) -> Comparison:
+        """The same comparison with its two completions exchanged."""
+        return replace(
+            self,
+            completion_a=self.completion_b,
+            completion_b=self.completion_a,
+            source_a=self.source_b,
+            source_b=self.source_a,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Judgment:
+    """What one annotator said of one comparison, in content space.
+
+    Attributes:
+        strength: degree of the preference, 1 up to half the scale's steps; 0 for tie, both_bad and skip.
+        criteria: by criterion, a signed degree (negative prefers a, positive prefers b, 0 a tie) or, for criteria rated
+            per response, the two ratings `(a, b)`.
+        flags: by response (`a`, `b`), the names of the flags set.
+        seconds: active seconds on task, idle time taken out.
+        shown_left: which completion stood on the left, `a` or `b`; empty when unknown (imported judgments).
+        created_at: unix time in seconds.
+        reason: why it was skipped; empty otherwise.
+    """
+
+    comparison_id: str
+    annotator: str
+    choice: Choice
+    strength: int = 0
+    criteria: Mapping[str, int | tuple[int, int]] = field(default_factory=dict)
+    flags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    rationale: str = ""
+    reason: str = ""
+    seconds: float = 0.0
+    shown_left: Literal["a", "b", ""] = ""
+    created_at: float = 0.0
+    rubric_version: int = 0
+
+    def __post_init__(self) -> None:
+        if self.choice not in CHOICES:
+            raise ValueError(f"choice is {self.choice!r}, allowed are {', '.join(CHOICES)}")
+        decided = self.choice in ("a", "b")
+        if decided != (self.strength > 0):
+            raise ValueError(
+                f"strength is {self.strength} with choice {self.choice!r}: a and b take 1 or more, the others 0"
+            )
+
+    @property
+    def score(self) -> int:
+        """The signed degree: negative prefers a, positive prefers b, 0 for a tie; raises for both_bad and skip."""
+        match self.choice:
+            case "a":
+                return -self.strength
+            case "b":
+                return self.strength
+            case "tie":
+                return 0
+            case "both_bad" | "skip":
+                raise ValueError(f"a {self.choice} judgment has no preference score")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Preference:
+    """A training row.
+
+    Attributes:
+        p_chosen: probability that chosen is the better one, 0.5 to 1; 0.5 is a tie.
+        weight: weight of the row in a loss, 0 or more.
+        margin: mean degree of the preference for chosen, in steps of the rubric's scale.
+        criteria: by criterion, the mean signed degree in favour of chosen.
+        votes: number of judgments by choice, chosen / rejected / tie / both_bad.
+    """
+
+    prompt: tuple[Message, ...]
+    chosen: str
+    rejected: str
+    p_chosen: float = 1.0
+    weight: float = 1.0
+    margin: float = 0.0
+    criteria: Mapping[str, float] = field(default_factory=dict)
+    votes: Mapping[str, int] = field(default_factory=dict)
+    num_judgments: int = 0
+    comparison_id: str = ""
+    source_chosen: str = ""
+    source_rejected: str = ""
+    meta: Mapping[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not 0.5 <= self.p_chosen <= 1.0:
+            raise ValueError(f"p_chosen is {self.p_chosen}, allowed is 0.5 to 1")
+        if self.weight < 0:
+            raise ValueError(f"weight is {self.weight}, allowed is 0 or more")
+
+
+def content_id(*parts: object) -> str:
+    """A short stable id of JSON-able content: the first 16 hex digits of its SHA-256."""
+    text = json.dumps(parts, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

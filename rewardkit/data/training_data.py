@@ -1,0 +1,273 @@
+"""What a model is trained on: rows read or exported, held-out prompts, and a record of both in the run.
+
+data/preferences.jsonl    the snapshot of a project of the app, where one is trained on
+data.json                 sources with their SHA-256, counts, and the hash of all rows
+bad_rows.jsonl            rows left out, with place and reason
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Generic, Protocol
+
+from rewardkit.data.export_formats import turns
+from rewardkit.data.preferences import BadRow, OnBadRow, ReadRows, count_reasons, read_parts
+from rewardkit.data.records import Preference
+from rewardkit.data.sources import Part, choose_split, open_source, training_splits
+from rewardkit.data.splitting import Prompted, Row, find_leakage, num_prompts, split_by_prompt
+from rewardkit.data.writing import open_rows
+from rewardkit.run.directory import write_text
+
+logger = logging.getLogger(__name__)
+LEAST_ROWS = 2  # of each side
+
+
+class DataOptions(Protocol):
+    """The part of a configuration that says which data there is, see `rewardkit.config.RewardConfig`."""
+
+    @property
+    def data(self) -> str: ...  # noqa: D102
+    @property
+    def project(self) -> str: ...  # noqa: D102
+    @property
+    def db(self) -> str: ...  # noqa: D102
+    @property
+    def eval_data(self) -> str: ...  # noqa: D102
+    @property
+    def eval_share(self) -> float: ...  # noqa: D102
+    @property
+    def on_bad_row(self) -> OnBadRow: ...  # noqa: D102
+    @property
+    def allow_leakage(self) -> bool: ...  # noqa: D102
+    @property
+    def seed(self) -> int: ...  # noqa: D102
+
+
+class ReadParts(Protocol[Row]):
+    """Reads the parts of one split of a source, as `rewardkit.data.preferences.read_parts` does."""
+
+    def __call__(self, parts: Sequence[Part], source: str, *, on_bad_row: OnBadRow) -> ReadRows[Row]:
+        """See there."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowKind(Generic[Row]):
+    """What the rows of a training are.
+
+    Attributes:
+        noun: one of them, for people.
+        read: reads a source.
+        content: what training sees of a row, as JSON takes it.
+        export: options of `annotate-app export` that give such rows.
+    """
+
+    noun: str
+    read: ReadParts[Row]
+    content: Callable[[Row], list[object]]
+    export: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedRows(Generic[Row]):
+    """The data of one training.
+
+    Attributes:
+        data_hash: SHA-256 over the content of training and held-out rows in their order, in hexadecimal digits; the
+            format of the files does not count.
+        bad_rows: those left out.
+        description: for people, what was read, split and left out.
+    """
+
+    train: list[Row]
+    held_out: list[Row]
+    data_hash: str
+    bad_rows: list[BadRow]
+    description: str
+
+
+Loaded = LoadedRows[Preference]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Read(Generic[Row]):
+    source: str
+    parts: tuple[Part, ...]
+    found: ReadRows[Row]
+
+
+def load_training_data(config: DataOptions, run_dir: Path) -> Loaded:
+    """Reads or exports preferences, see `load_rows`."""
+    return load_rows(config, run_dir, PREFERENCES)
+
+
+def load_rows(config: DataOptions, run_dir: Path, kind: RowKind[Row]) -> LoadedRows[Row]:
+    """Reads or exports the rows that a configuration names, and writes down in the run what they were.
+
+    Held out are the rows of `eval_data`, else those of the source's evaluation split (of a folder with train and test,
+    say), else `eval_share` of the prompts. A project is exported once; a resumed run reads its snapshot again. Of
+    several processes one has to do this before the others.
+
+    Raises:
+        ValueError: naming file and line of a bad row; if prompts stand on both sides, rows are too few, the project
+            cannot be exported, or the data of a run that goes on has changed.
+        FileNotFoundError: if there is no such source.
+        ImportError: if a package is missing that the source takes, with the line that installs it.
+    """
+    source = str(_export_snapshot(config, run_dir, kind)) if config.project else config.data
+    splits = open_source(source)
+    training, evaluation = training_splits(splits, source)
+    read = [_read(source, splits[training], config, kind)]
+    if config.eval_data:
+        others = open_source(config.eval_data)
+        read.append(_read(config.eval_data, others[choose_split(others, config.eval_data)], config, kind))
+    elif evaluation:
+        read.append(_read(f"{source}:{evaluation}", splits[evaluation], config, kind))
+    bad_rows = [bad for each in read for bad in each.found.bad_rows]
+    _write_bad_rows(run_dir, bad_rows)
+    if len(read) == 2:
+        train, held_out = (each.found.rows for each in read)
+    else:
+        train, held_out = split_by_prompt(read[0].found.rows, eval_share=config.eval_share, seed=config.seed)
+    shared = find_leakage(train, held_out)
+    if shared and not config.allow_leakage:
+        raise ValueError(_leakage(shared))
+    for name, rows in (("to train on", train), ("held out", held_out)):
+        if len(rows) < LEAST_ROWS:
+            raise ValueError(_too_few(name, len(rows), read, config, kind))
+    data_hash = hash_rows(train, held_out, content=kind.content)
+    description = _describe(read, train, held_out, bad_rows, shared, kind.noun)
+    _record(run_dir, read, train, held_out, data_hash, len(shared))
+    if bad_rows:
+        why, listed = count_reasons(bad_rows), run_dir / "bad_rows.jsonl"
+        logger.warning("%d bad rows left out (%s), see %s", len(bad_rows), why, listed)
+    return LoadedRows(train=train, held_out=held_out, data_hash=data_hash, bad_rows=bad_rows, description=description)
+
+
+def preference_content(row: Preference) -> list[object]:
+    """What training sees of a preference."""
+    judged = [row.p_chosen, row.weight, row.margin, dict(row.criteria), dict(row.votes)]
+    annotator = [row.meta.get(name) for name in ("annotator", "reliability")]
+    return [turns(row.prompt), row.chosen, row.rejected, *judged, *annotator]
+
+
+PREFERENCES = RowKind(noun="pair", read=read_parts, content=preference_content, export=("--ties=keep", "--sources"))
+
+
+def hash_rows(
+    *groups: Iterable[Row],
+    content: Callable[[Row], list[object]] = preference_content,  # type: ignore[assignment]
+) -> str:
+    """SHA-256 over what training sees of groups of rows, in their order, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    for rows in groups:
+        for row in rows:
+            digest.update(json.dumps(content(row), sort_keys=True, separators=(",", ":")).encode() + b"\n")
+        digest.update(b"\n")
+    return digest.hexdigest()
+
+
+def _export_snapshot(config: DataOptions, run_dir: Path, kind: RowKind[Row]) -> Path:
+    """The project's released rows as a file of the run; the app runs as a process of its own."""
+    snapshot = run_dir / "data" / "preferences.jsonl"
+    if snapshot.exists():
+        return snapshot
+    if importlib.util.find_spec("annotate_app") is None:
+        raise ImportError('project needs the package annotate_app: pip install "tiebreak[app]"')
+    snapshot.parent.mkdir(parents=True, exist_ok=True)
+    words = [f"--out={snapshot}", *kind.export, *([f"--db={config.db}"] if config.db else [])]
+    command = [sys.executable, "-m", "annotate_app", "export", *words, "--", config.project]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise ValueError(f"project {config.project!r} cannot be exported: {said}")
+    return snapshot
+
+
+def _read(source: str, parts: Sequence[Part], config: DataOptions, kind: RowKind[Row]) -> _Read[Row]:
+    return _Read(source=source, parts=tuple(parts), found=kind.read(parts, source, on_bad_row=config.on_bad_row))
+
+
+def _write_bad_rows(run_dir: Path, bad_rows: Sequence[BadRow]) -> None:
+    if bad_rows:
+        with open_rows(run_dir / "bad_rows.jsonl") as write:
+            for bad in bad_rows:
+                write(asdict(bad))
+
+
+def _leakage(shared: Sequence[str]) -> str:
+    said = " ".join(shared[0].split())
+    shown = said if len(said) <= 80 else f"{said[:77]}..."
+    count = "1 prompt stands" if len(shared) == 1 else f"{len(shared)} prompts stand"
+    return f"{count} in both training and evaluation data, for example {shown!r}; --allow-leakage accepts that"
+
+
+def _too_few(name: str, number: int, read: Sequence[_Read[Row]], config: DataOptions, kind: RowKind[Row]) -> str:
+    total = f"{read[0].source} has {_count(read[0].found.rows, kind.noun)}"
+    if len(read) == 1:
+        total += f", of whose prompts eval_share {config.eval_share:g} is held out: change it, or give eval_data"
+    return f"{number} {kind.noun}s {name}, at least {LEAST_ROWS} are needed; {total}"
+
+
+def _count(rows: Sequence[Prompted], noun: str) -> str:
+    number, prompts = len(rows), num_prompts(rows)
+    return f"{number:,} {noun}{'' if number == 1 else 's'} of {prompts:,} prompt{'' if prompts == 1 else 's'}"
+
+
+def _describe(
+    read: Sequence[_Read[Row]],
+    train: Sequence[Row],
+    held_out: Sequence[Row],
+    bad_rows: Sequence[BadRow],
+    shared: Sequence[str],
+    noun: str,
+) -> str:
+    held_from = f" from {read[1].source}" if len(read) == 2 else ""
+    text = f"{_count(train, noun)} to train on from {read[0].source}, {_count(held_out, noun)} held out{held_from}"
+    if bad_rows:
+        text += f"; {len(bad_rows):,} bad rows left out ({count_reasons(bad_rows)})"
+    if shared:
+        text += f"; {len(shared):,} prompts stand on both sides, which was allowed"
+    return text
+
+
+def _record(
+    run_dir: Path,
+    read: Sequence[_Read[Row]],
+    train: Sequence[Row],
+    held_out: Sequence[Row],
+    data_hash: str,
+    num_shared: int,
+) -> None:
+    """Writes data.json, or compares with the one of the run that goes on."""
+    path = run_dir / "data.json"
+    if path.exists():
+        before = json.loads(path.read_text(encoding="utf-8"))["data_hash"]
+        if before != data_hash:
+            raise ValueError(f"the data changed since the run {run_dir} began: {data_hash[:12]}, it was {before[:12]}")
+        return
+    sources = [
+        {
+            "source": each.source,
+            "form": each.found.form,
+            "sha256": {part.name: part.sha256() for part in each.parts},
+            "num_rows": len(each.found.rows),
+            "num_bad_rows": len(each.found.bad_rows),
+        }
+        for each in read
+    ]
+    counts = {
+        name: {"num_rows": len(rows), "num_prompts": num_prompts(rows)}
+        for name, rows in (("train", train), ("held_out", held_out))
+    }
+    values = {"data_hash": data_hash, "sources": sources, **counts, "num_shared_prompts": num_shared}
+    run_dir.mkdir(parents=True, exist_ok=True)
+    write_text(path, json.dumps(values, ensure_ascii=False, indent=1))

@@ -1,0 +1,1 @@
+"""Processes that train together: collectives, FSDP2, the optimizer and checkpoints."""

@@ -1,0 +1,179 @@
+"""Training state on disk: written under a temporary name, renamed, restored bit for bit.
+
+last.pt         where the training stands, and its weights
+best-STEP.pt    the weights of the best evaluation so far
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rewardkit.distributed import collectives, sharding
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingState:
+    """Where a training stands.
+
+    Attributes:
+        step: optimizer steps taken.
+        best_step, best_nll: the evaluation with the lowest held-out NLL (or other loss), nats; 0 before the first.
+        num_without_gain: evaluations since then.
+    """
+
+    step: int = 0
+    best_step: int = 0
+    best_nll: float = float("inf")
+    num_without_gain: int = 0
+
+    def after_step(self) -> TrainingState:
+        """The state with one more optimizer step."""
+        return replace(self, step=self.step + 1)
+
+    def after_evaluation(self, nll: float) -> TrainingState:
+        """The state with its weights evaluated."""
+        if nll >= self.best_nll:
+            return replace(self, num_without_gain=self.num_without_gain + 1)
+        return replace(self, best_step=self.step, best_nll=nll, num_without_gain=0)
+
+
+def trained_weights(module: torch.nn.Module) -> dict[str, Tensor]:
+    """The parameters that training changes, on the CPU, by name; see `sharding.kept` for those in parts."""
+    trained = ((name, parameter) for name, parameter in module.named_parameters() if parameter.requires_grad)
+    return {name: sharding.kept(parameter.detach()).cpu() for name, parameter in trained}
+
+
+def load_trained_weights(weights: dict[str, Tensor], module: torch.nn.Module, checkpoint_dir: Path) -> None:
+    """Puts weights back.
+
+    Raises:
+        ValueError: if they are not the ones that training changes there.
+    """
+    trained = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
+    expected = {name: parameter.shape for name, parameter in trained.items()}
+    if {name: weight.shape for name, weight in weights.items()} != expected:
+        raise ValueError(f"{checkpoint_dir} holds the state of another model")
+    parts = {name: sharding.part_of(weight, trained[name]) for name, weight in weights.items()}
+    module.load_state_dict(parts, strict=False)
+
+
+def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """The state of an optimizer as `load_optimizer_state` takes it; see `sharding.kept` for what is in parts."""
+    values = optimizer.state_dict()
+    state = {
+        number: {name: sharding.kept(value) for name, value in of_one.items()}
+        for number, of_one in values["state"].items()
+    }
+    return values | {"state": state}
+
+
+def load_optimizer_state(values: dict[str, Any], optimizer: torch.optim.Optimizer) -> None:
+    """Puts the state back; parts of it where the parameters are in parts."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    state = {
+        number: {
+            name: sharding.part_of(value, parameters[number]) if value.dim() else value
+            for name, value in of_one.items()
+        }
+        for number, of_one in values["state"].items()
+    }
+    optimizer.load_state_dict(values | {"state": state})
+
+
+def write_state(values: dict[str, Any], file: Path) -> None:
+    """Writes values under a temporary name and renames.
+
+    Raises:
+        OSError: naming the file, if the disk is full.
+    """
+    temporary = file.with_suffix(".writing")
+    try:
+        torch.save(values, temporary)
+        temporary.replace(file)
+    except (OSError, RuntimeError) as error:  # torch says RuntimeError where the disk is full
+        temporary.unlink(missing_ok=True)
+        raise OSError(f"{file} could not be written: {error}") from error
+
+
+def write_aside(checkpoint_dir: Path, step: int, batch: Sequence[int]) -> Path:
+    """Notes the training rows of a step whose loss or gradient was not finite; returns the file."""
+    file = checkpoint_dir / "not_finite.json"
+    file.write_text(json.dumps({"step": step, "rows": list(batch)}))
+    return file
+
+
+class Checkpoint:
+    """The training state of a run, in a folder of its own.
+
+    `write` and `write_best` belong to the first process; where weights are in parts the others call them too, to give
+    theirs. `extra` is what is trained besides the module, say the parameter of a likelihood with ties.
+    """
+
+    def __init__(self, checkpoint_dir: Path) -> None:
+        self.dir = checkpoint_dir
+        self.file = checkpoint_dir / "last.pt"
+
+    def write(
+        self,
+        state: TrainingState,
+        module: torch.nn.Module,
+        extra: torch.nn.Module,
+        optimizer: torch.optim.Optimizer,
+    ) -> None:
+        """Writes everything a later process needs to take the same next step."""
+        values = {
+            "state": vars(state),
+            "weights": trained_weights(module),
+            "tie": extra.state_dict(),
+            "optimizer": optimizer_state(optimizer),
+        }
+        if collectives.rank_and_size()[0]:
+            return
+        write_state(values, self.file)
+        for old in self.dir.glob("best-*.pt"):
+            if old != self._best(state.best_step):
+                old.unlink()
+
+    def write_best(self, step: int, module: torch.nn.Module, extra: torch.nn.Module) -> None:
+        """Keeps the weights of an evaluation; the former best goes when the next state has been written."""
+        values = {"weights": trained_weights(module), "tie": extra.state_dict()}
+        if not collectives.rank_and_size()[0]:
+            write_state(values, self._best(step))
+
+    def restore(
+        self, module: torch.nn.Module, extra: torch.nn.Module, optimizer: torch.optim.Optimizer
+    ) -> TrainingState:
+        """Loads the newest state into the arguments, or leaves them and returns the state of a beginning.
+
+        Raises:
+            ValueError: if the state is of another model.
+        """
+        if not self.file.exists():
+            return TrainingState()
+        values = torch.load(self.file, weights_only=True)
+        load_trained_weights(values["weights"], module, self.dir)
+        extra.load_state_dict(values["tie"])
+        load_optimizer_state(values["optimizer"], optimizer)
+        return TrainingState(**values["state"])
+
+    def load_best(self, state: TrainingState, module: torch.nn.Module, extra: torch.nn.Module) -> None:
+        """Puts the weights of the best evaluation back; leaves them where there was none."""
+        if state.best_step:
+            values = torch.load(self._best(state.best_step), weights_only=True)
+            load_trained_weights(values["weights"], module, self.dir)
+            extra.load_state_dict(values["tie"])
+
+    def remove(self) -> None:
+        """Removes the state of a training that is done."""
+        for file in self.dir.glob("*.pt"):
+            file.unlink()
+
+    def _best(self, step: int) -> Path:
+        return self.dir / f"best-{step}.pt"

@@ -1,0 +1,1 @@
+"""How good a reward model is and how sure: baselines, out of domain, RewardBench, the report."""

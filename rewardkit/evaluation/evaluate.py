@@ -1,0 +1,231 @@
+"""Evaluation of a reward model on preferences: how often it is right, how sure it is, whether it knows when it errs.
+
+Rewards come in (`rewardkit.evaluation.scored_preferences`), figures go out (`rewardkit.evaluation.evaluation`). No
+torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from rewardkit.data.records import Preference
+from rewardkit.evaluation.evaluation import Evaluation, Group, HumanAgreement, LengthBias, Subset, UncertaintyMeasure
+from rewardkit.evaluation.scored_preferences import Scored
+from rewardkit.stats.calibration import CalibrationFigures, apply, calibration_figures
+from rewardkit.stats.metrics import (
+    Interval,
+    auroc,
+    bootstrap_interval,
+    calibration_bins,
+    correctness,
+    mean_interval,
+    quantile_groups,
+    risk_coverage,
+)
+from rewardkit.stats.uncertainty import binary_entropy, epistemic_std, mutual_information, sigmoid
+from rewardkit.stats.vote_agreement import (
+    entropy_floor,
+    human_ceiling,
+    majority_agreement,
+    share_correlation,
+    vote_agreement,
+)
+
+MAX_GROUPS = 50  # of one column
+NUM_QUANTILES = 5
+CURVE_POINTS = 200
+NUM_RESAMPLES = 500  # of figures that sort all pairs
+
+
+def evaluate(scored: Scored, *, columns: Sequence[str] = (), seed: int = 0) -> Evaluation:
+    """Computes the figures; see `Evaluation`.
+
+    Args:
+        columns: metadata columns to group by, besides sources and criteria, which are grouped by where they are known.
+        seed: of the bootstrap.
+
+    Raises:
+        ValueError: if no pair is decided, a column is unknown or has more than 50 values.
+    """
+    decided = scored.decided()
+    if not decided.rows:
+        raise ValueError(f"none of {len(scored.rows)} pairs is decided (p_chosen above 0.5, weight above 0)")
+    return Evaluation(
+        num_members=scored.num_members,
+        num_pairs=len(scored.rows),
+        num_prompts=len(np.unique(scored.prompt)),
+        num_undecided=len(scored.rows) - len(decided.rows),
+        overall=group_of("all", decided, seed=seed),
+        mean_margin=float(np.average(decided.margins, weights=decided.weight)),
+        calibration=_calibration(scored),
+        bins=calibration_bins(scored.probabilities, scored.p_chosen),
+        human=_human(scored, seed),
+        length=_length(decided, seed),
+        uncertainty=[_measure(name, values, decided, seed) for name, values in uncertainties(decided).items()],
+        subsets=subsets_of(scored, columns, seed=seed),
+    )
+
+
+def group_of(name: str, scored: Scored, *, seed: int = 0) -> Group:
+    """Accuracy on decided pairs."""
+    return Group(
+        name=name,
+        num_pairs=len(scored.rows),
+        num_prompts=len(np.unique(scored.prompt)),
+        accuracy=mean_interval(correctness(scored.margins), scored.prompt, scored.weight, seed=seed),
+    )
+
+
+def uncertainties(scored: Scored) -> dict[str, np.ndarray]:
+    """(N,) each: what the model can say of how uncertain it is of a pair, higher is less sure."""
+    found = {"probability": binary_entropy(scored.probabilities)}
+    if scored.num_members > 1:
+        found["std"] = epistemic_std(scored.member_margins)
+        found["mutual_information"] = mutual_information(scored.member_probabilities)
+    return found
+
+
+def _calibration(scored: Scored) -> dict[str, CalibrationFigures]:
+    by_rule = {"sigmoid": sigmoid(scored.margins)}
+    if scored.calibration:
+        by_rule["calibrated"] = apply(scored.calibration, scored.margins)
+    if scored.num_members > 1:
+        by_rule["integrated"] = scored.probabilities
+    return {name: calibration_figures(q, scored.p_chosen, scored.weight) for name, q in by_rule.items()}
+
+
+def _human(scored: Scored, seed: int) -> HumanAgreement | None:
+    votes = np.array([[row.votes.get(name, 0) for name in ("chosen", "tie", "rejected")] for row in scored.rows])
+    counted = votes.sum(1) >= 2
+    if counted.any():
+        kept, votes = scored.take(counted), votes[counted]
+        model, ceiling = vote_agreement(kept.margins, votes), human_ceiling(votes)
+    elif (scored.p_chosen < 1.0).any():
+        kept, right = scored, correctness(scored.margins)
+        model, ceiling = right * kept.p_chosen + (1 - right) * (1 - kept.p_chosen), majority_agreement(kept.p_chosen)
+    else:
+        return None
+    figures = calibration_figures(kept.probabilities, kept.p_chosen, kept.weight)
+    return HumanAgreement(
+        counted=bool(counted.any()),
+        num_pairs=len(kept.rows),
+        model=mean_interval(model, kept.prompt, kept.weight, seed=seed),
+        ceiling=mean_interval(ceiling, kept.prompt, kept.weight, seed=seed),
+        correlation=share_correlation(kept.probabilities, kept.p_chosen, kept.weight),
+        nll=figures.nll,
+        entropy_floor=entropy_floor(kept.p_chosen, kept.weight),
+    )
+
+
+def lengths(rows: Sequence[Preference]) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) characters of chosen and of rejected."""
+    return np.array([len(row.chosen) for row in rows]), np.array([len(row.rejected) for row in rows])
+
+
+def _length(decided: Scored, seed: int) -> LengthBias:
+    chosen, rejected = lengths(decided.rows)
+    difference = np.log1p(chosen) - np.log1p(rejected)
+    margins, weight = decided.margins, decided.weight
+    longer = correctness(margins * np.sign(difference))
+    apart = chosen != rejected
+    spread = margins.std() * difference.std()
+    groups = {"chosen is shorter": chosen < rejected, "chosen is longer": chosen > rejected}
+    return LengthBias(
+        groups=[group_of(name, decided.take(mask), seed=seed) for name, mask in groups.items() if mask.any()],
+        people_choose_longer=_share(chosen > rejected, weight, apart),
+        model_chooses_longer=_share(longer, weight, apart),
+        correlation=float(np.corrcoef(margins, difference)[0, 1]) if spread > 0 else float("nan"),
+    )
+
+
+def _share(values: np.ndarray, weight: np.ndarray, mask: np.ndarray) -> float:
+    return float(np.average(values[mask], weights=weight[mask])) if mask.any() else float("nan")
+
+
+def _measure(name: str, uncertainty: np.ndarray, decided: Scored, seed: int) -> UncertaintyMeasure:
+    errors, weight = 1.0 - correctness(decided.margins), decided.weight
+    _, group = np.unique(decided.prompt, return_inverse=True)
+
+    def resampled(statistic: Callable[[np.ndarray], float]) -> Interval:
+        return bootstrap_interval(
+            lambda counts: np.array([statistic(weight * drawn[group]) for drawn in counts]),
+            group,
+            num_resamples=NUM_RESAMPLES,
+            seed=seed,
+        )
+
+    def gain(weights: np.ndarray) -> float:
+        curve = risk_coverage(uncertainty, errors, weights)
+        return curve.random - curve.area
+
+    curve = risk_coverage(uncertainty, errors, weight)
+    shown = np.unique(np.linspace(0, len(errors) - 1, min(CURVE_POINTS, len(errors))).round().astype(int))
+    parts = quantile_groups(uncertainty, NUM_QUANTILES)
+    return UncertaintyMeasure(
+        name=name,
+        auroc=resampled(lambda weights: auroc(uncertainty, errors, weights)),
+        coverage=curve.coverage[shown].tolist(),
+        risk=curve.risk[shown].tolist(),
+        area=curve.area,
+        random=curve.random,
+        oracle=curve.oracle,
+        gain=resampled(gain),
+        quantiles=[
+            group_of(f"{rank} of {len(parts)}", decided.take(part), seed=seed) for rank, part in enumerate(parts, 1)
+        ],
+    )
+
+
+def subsets_of(scored: Scored, columns: Sequence[str], *, seed: int = 0) -> list[Subset]:
+    """Accuracy by sources and by criteria, where they are known, and by the given columns.
+
+    By criterion, the overall reward is held against what people said of that criterion.
+    """
+    found = []
+    decided = scored.decided()
+    sources = [" / ".join(sorted({row.source_chosen, row.source_rejected})) for row in decided.rows]
+    if 1 < len(set(sources)) <= MAX_GROUPS:
+        found.append(_grouped("sources", sources, decided, seed))
+    if names := sorted({name for row in scored.rows for name in row.criteria}):
+        groups = [group for name in names if (group := _criterion(name, scored, seed))]
+        found.append(Subset(column="criterion", groups=groups))
+    for column in columns:
+        if not any(column in row.meta for row in scored.rows):
+            known = sorted({name for row in scored.rows for name in row.meta}) or ["(none)"]
+            raise ValueError(f"subset column {column!r} is not in the data, the columns are {', '.join(known)}")
+        values = [str(row.meta.get(column, "(none)")) for row in decided.rows]
+        if (count := len(set(values))) > MAX_GROUPS:
+            raise ValueError(f"subset column {column!r} has {count} values, at most {MAX_GROUPS} are allowed")
+        found.append(_grouped(column, values, decided, seed))
+    return found
+
+
+def _grouped(column: str, values: Sequence[str], decided: Scored, seed: int) -> Subset:
+    at = np.array(values)
+    names = sorted(set(values), key=_number_first)
+    return Subset(column=column, groups=[group_of(name, decided.take(at == name), seed=seed) for name in names])
+
+
+def _number_first(name: str) -> tuple[float, str]:
+    """Sorts numbers by size, before texts by letter."""
+    try:
+        return float(name), name
+    except ValueError:
+        return float("inf"), name
+
+
+def _criterion(name: str, scored: Scored, seed: int) -> Group | None:
+    """Accuracy against the criterion's own preference, which may go to the completion rejected overall."""
+    degrees = np.array([row.criteria.get(name, 0.0) for row in scored.rows])
+    kept = scored.take((degrees != 0) & (scored.weight > 0))
+    if not kept.rows:
+        return None
+    right = correctness(kept.margins * np.sign(degrees[(degrees != 0) & (scored.weight > 0)]))
+    return Group(
+        name=name,
+        num_pairs=len(kept.rows),
+        num_prompts=len(np.unique(kept.prompt)),
+        accuracy=mean_interval(right, kept.prompt, kept.weight, seed=seed),
+    )

@@ -1,0 +1,188 @@
+"""Everything `rewardkit evaluate` found, as JSON, as sentences and as lines for a terminal. No torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rewardkit.evaluation.baselines import Baseline
+from rewardkit.evaluation.evaluation import Evaluation, Group, UncertaintyMeasure
+from rewardkit.evaluation.out_of_domain import OutOfDomain
+from rewardkit.evaluation.rewardbench import BenchmarkResult
+from rewardkit.report.wording import interval_text, number_text, points_text
+from rewardkit.stats.metrics import Interval
+
+MEASURES = {
+    "probability": "closeness to a toss-up",
+    "std": "spread of its members",
+    "mutual_information": "mutual information",
+}
+BASELINES = {"longer answer": "choosing the longer answer", "TF-IDF": "TF-IDF"}
+RULES = {
+    "sigmoid": "as the rewards say",
+    "calibrated": "calibrated",
+    "integrated": "calibrated, members averaged out",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """One evaluation of one model.
+
+    Attributes:
+        model, data: as they were given.
+        about: by name, what else describes model and data.
+        notes: what a reader has to know before believing a figure: rows left out, prompts seen in training.
+        evaluation, benchmark: one of them is there.
+    """
+
+    model: str
+    data: str
+    about: Mapping[str, str]
+    notes: list[str] = field(default_factory=list)
+    evaluation: Evaluation | None = None
+    baselines: list[Baseline] = field(default_factory=list)
+    out_of_domain: list[OutOfDomain] = field(default_factory=list)
+    benchmark: BenchmarkResult | None = None
+
+    @property
+    def short_model(self) -> str:
+        """The model's folder without the way to it."""
+        return Path(self.model).name or self.model
+
+    @property
+    def short_data(self) -> str:
+        """The file's name without the way to it."""
+        return Path(self.data).name or self.data
+
+    def values(self) -> dict[str, Any]:
+        """Plain values for JSON; what is not known is None."""
+        return finite(asdict(self))
+
+
+def finite(value: Any) -> Any:
+    """Nested values as JSON takes them: numbers that are not finite are None."""
+    match value:
+        case float():
+            return value if math.isfinite(value) else None
+        case dict():
+            return {name: finite(each) for name, each in value.items()}
+        case list() | tuple():
+            return [finite(each) for each in value]
+        case _:
+            return value
+
+
+def sentences(findings: Findings) -> list[str]:
+    """What the figures say, in words; where an interval includes chance, that nothing is shown."""
+    found: list[str] = []
+    if findings.benchmark:
+        found += _benchmark_sentences(findings.benchmark)
+    if (evaluation := findings.evaluation) is None:
+        return found
+    overall = evaluation.overall
+    chance = "" if overall.accuracy.low > 0.5 else ": not shown to be better than chance"
+    counts = f"{overall.num_pairs:,} pairs of {overall.num_prompts:,} prompts"
+    found.append(f"Right on {interval_text(overall.accuracy)} of {counts}{chance}.")
+    found += [_baseline_sentence(baseline) for baseline in findings.baselines]
+    if human := evaluation.human:
+        other = "the majority of the others does" if human.counted else "at most to expect is"
+        agreed = f"It agrees with a person's vote in {interval_text(human.model)} of cases"
+        found.append(f"{agreed}; {other} {interval_text(human.ceiling)}.")
+    found += [_uncertainty_sentence(measure) for measure in evaluation.uncertainty]
+    if len(evaluation.length.groups) == 2:
+        shorter, longer = evaluation.length.groups
+        found.append(
+            f"Where people chose the shorter answer it is right on {interval_text(shorter.accuracy)}, where they chose "
+            f"the longer one on {interval_text(longer.accuracy)}."
+        )
+    found += [_domain_sentence(domain) for domain in findings.out_of_domain]
+    return found
+
+
+def _baseline_sentence(baseline: Baseline) -> str:
+    difference = baseline.difference
+    said = "better than" if difference.low > 0 else "worse than" if difference.high < 0 else "not shown to differ from"
+    return f"On the same pairs it is {said} {_named(baseline)}; points: {points_text(difference)}."
+
+
+def _named(baseline: Baseline) -> str:
+    fitted = f" fitted on {baseline.num_train:,} pairs" if baseline.num_train else ""
+    return f"{BASELINES[baseline.name]}{fitted} ({interval_text(baseline.accuracy)})"
+
+
+def _uncertainty_sentence(measure: UncertaintyMeasure) -> str:
+    auroc = number_text(measure.auroc)
+    name = MEASURES[measure.name]
+    if measure.auroc.low > 0.5 and measure.gain.low > 0:
+        return f"It knows where it errs: {name} tells errors from hits with AUROC {auroc}."
+    if measure.auroc.high < 0.5:
+        return f"It is surer where it errs: {name} tells errors from hits with AUROC {auroc}, worse than chance."
+    return f"Not shown: that {name} tells errors from hits, AUROC {auroc}."
+
+
+def _domain_sentence(domain: OutOfDomain) -> str:
+    said = "less sure" if domain.ratio.low > 1 else "surer" if domain.ratio.high < 1 else "not shown to be less sure"
+    ratio = number_text(domain.ratio)
+    return (
+        f"On {Path(domain.source).name} it is {said}: members differ {ratio} times as much as on the evaluation data."
+    )
+
+
+def _benchmark_sentences(benchmark: BenchmarkResult) -> Iterator[str]:
+    name = "RewardBench 2" if benchmark.version == 2 else "RewardBench"
+    yield f"{name} score {100 * benchmark.score:.1f} on {benchmark.num_items:,} prompts."
+    if benchmark.missing:
+        yield (
+            f"The file lacks {len(benchmark.missing)} of the benchmark's subsets ({', '.join(benchmark.missing)}): "
+            "the score is not comparable with published ones."
+        )
+
+
+def screen_lines(findings: Findings) -> Iterator[str]:
+    """The table for a terminal."""
+    yield f"{findings.model} on {findings.data}"
+    for note in findings.notes:
+        yield f"NOTE: {note}"
+    if findings.benchmark:
+        yield ""
+        yield from _rows("subset", [(each.name, each.accuracy, each.num_pairs) for each in findings.benchmark.subsets])
+        for section, score in findings.benchmark.sections.items():
+            yield f"  {section:<34} {100 * score:5.1f}%"
+    if evaluation := findings.evaluation:
+        yield ""
+        whole: list[tuple[str, Interval, int]] = [
+            ("accuracy", evaluation.overall.accuracy, evaluation.overall.num_pairs)
+        ]
+        whole += [(each.name, each.accuracy, evaluation.overall.num_pairs) for each in findings.baselines]
+        if human := evaluation.human:
+            whole += [
+                ("agreement with a vote", human.model, human.num_pairs),
+                ("human ceiling", human.ceiling, human.num_pairs),
+            ]
+        yield from _rows("", whole)
+        yield from _group_rows("length", evaluation.length.groups)
+        yield from _group_rows("certainty, the surest first", evaluation.uncertainty[0].quantiles)
+        for subset in evaluation.subsets:
+            yield from _group_rows(subset.column, subset.groups)
+        yield ""
+        yield f"  {'probabilities':<34} {'NLL':>7} {'Brier':>7} {'ECE':>7}"
+        for name, figures in evaluation.calibration.items():
+            yield f"  {RULES[name]:<34} {figures.nll:7.4f} {figures.brier:7.4f} {figures.ece:7.4f}"
+    yield ""
+    yield from sentences(findings)
+
+
+def _group_rows(title: str, groups: list[Group]) -> Iterator[str]:
+    yield from _rows(title, [(group.name, group.accuracy, group.num_pairs) for group in groups])
+
+
+def _rows(title: str, rows: list[tuple[str, Interval, int]]) -> Iterator[str]:
+    if title:
+        yield f"  by {title}"
+    for name, figure, count in rows:
+        shown = name if len(name) <= 34 else name[:33] + "…"
+        yield f"  {shown:<34} {interval_text(figure):>24} {count:>8,} pairs"

@@ -1,0 +1,1 @@
+"""Packed rows with shared prompts, attention, Llama trunks, log-probabilities and tokenizers."""

@@ -1,0 +1,260 @@
+"""Log-probabilities of completions under a causal language model: the one place where they are computed.
+
+Hidden states of the places that predict a completion token are gathered before the vocabulary head, which then works in
+blocks (`rewardkit.network.vocabulary_head`). Prompts are computed once per row and nothing is padded where the model
+takes packed rows; where it does not, full sequences run right-padded with the same result.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from rewardkit.network import attention
+from rewardkit.network.llama_trunk import packed_states, try_steps
+from rewardkit.network.packed_rows import Branched, pack, pad
+from rewardkit.network.vocabulary_head import BLOCK, LogitForm, token_logps
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PretrainedConfig, PreTrainedModel
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompletionLogps:
+    """Log-probabilities of the completion tokens of a batch of rows.
+
+    Attributes:
+        token_logps: (C,) float32, nats, kept tokens in the order of `PackedBatch.completion_index`.
+        branch: (C,) int64, the branch, 0 to S - 1, of each token; branches in order of rows.
+        lengths: (S,) int64, kept completion tokens of each branch.
+        entropy: (C,) float32, nats, detached, of the distribution each token was drawn from; None unless asked for.
+        is_top: (C,) bool, whether no other token is likelier; None unless the entropy is asked for.
+        states: (C, h), the last hidden states that predict the tokens, which a value head reads.
+    """
+
+    token_logps: Tensor
+    branch: Tensor
+    lengths: Tensor
+    entropy: Tensor | None
+    states: Tensor
+    is_top: Tensor | None = None
+
+    def sums(self) -> Tensor:
+        """(S,) float32, summed over each branch's kept tokens."""
+        return self._summed(self.token_logps)
+
+    def means(self) -> Tensor:
+        """(S,) float32, mean over each branch's kept tokens; 0 for a branch of which nothing is kept."""
+        return self.sums() / self.lengths.clamp_min(1)
+
+    def entropy_means(self) -> Tensor:
+        """(S,) float32, detached, mean entropy over each branch's kept tokens; 0 where nothing is kept.
+
+        Raises:
+            ValueError: if the entropy was not asked for.
+        """
+        if self.entropy is None:
+            raise ValueError("the entropy was not computed: ask for it with with_entropy")
+        return self._summed(self.entropy) / self.lengths.clamp_min(1)
+
+    def _summed(self, values: Tensor) -> Tensor:
+        return values.new_zeros(len(self.lengths)).index_add(0, self.branch, values)
+
+
+def completion_logps(
+    policy: PreTrainedModel | PeftModel,
+    rows: Sequence[Branched],
+    *,
+    packed: bool,
+    temperature: float = 1.0,
+    keep: Tensor | None = None,
+    with_entropy: bool = False,
+    chunk_size: int = BLOCK,
+) -> CompletionLogps:
+    """Log-probabilities of every completion token of the rows.
+
+    log softmax(logits / temperature)[token], logits as the model itself defines them.
+
+    Args:
+        policy: a transformers causal language model, or one with adapters; dropout off.
+        rows: with prompts, which predict the first tokens of their branches.
+        packed: rows run packed with shared prompts; False for a model that `can_pack_policy` says no to.
+        temperature: the logits are divided by it, > 0.
+        keep: bool, over all completion tokens of the batch in the order of `PackedBatch.completion_index`: which to
+            compute; None computes all.
+        with_entropy: also computes the entropy, which costs about as much as the softmax.
+        chunk_size: vocabulary entries whose logits are held at a time.
+
+    Raises:
+        ValueError: if a prompt is empty, temperature is not positive, or keep does not fit.
+    """
+    if temperature <= 0.0:
+        raise ValueError(f"temperature is {temperature}, allowed is more than 0")
+    model = _without_wrapper(policy)
+    batch = pack(rows)
+    index, targets, branch = batch.completion_index, batch.completion_ids, batch.completion_branch
+    if not packed:
+        index = _padded_index(rows)
+    if keep is not None:
+        if keep.shape != targets.shape:
+            raise ValueError(f"keep has shape {tuple(keep.shape)}, the batch has {len(targets)} completion tokens")
+        keep = keep.cpu()
+        index, targets, branch = index[keep], targets[keep], branch[keep]
+    lengths = torch.bincount(branch, minlength=sum(len(row.branches) for row in rows))
+    states = packed_states(model, batch, index) if packed else _padded_states(model, rows, index)
+    found = token_logps(
+        states,
+        _head_of(model),
+        targets.to(states.device),
+        form=_logit_form(model.config, temperature),
+        with_entropy=with_entropy,
+        block=chunk_size,
+    )
+    return CompletionLogps(
+        token_logps=found.logps,
+        branch=branch.to(states.device),
+        lengths=lengths.to(states.device),
+        entropy=found.entropy,
+        states=states,
+        is_top=found.is_top,
+    )
+
+
+def completion_states(model: PreTrainedModel, rows: Sequence[Branched], *, packed: bool) -> Tensor:
+    """(C, h) last hidden states that predict the completion tokens of the rows, in the order of `completion_logps`.
+
+    Args:
+        model: a transformers decoder of any task.
+        packed: as of `completion_logps`.
+
+    Raises:
+        ValueError: if a prompt is empty.
+    """
+    batch = pack(rows)
+    if packed:
+        return packed_states(model, batch, batch.completion_index)
+    return _padded_states(model, rows, _padded_index(rows))
+
+
+def _without_wrapper(policy: PreTrainedModel | PeftModel) -> PreTrainedModel:
+    """The transformers model, in which adapters sit as modules.
+
+    Raises:
+        ValueError: if the adapter puts tokens before the prompt instead.
+    """
+    if not hasattr(policy, "peft_config") or not hasattr(policy, "get_base_model"):
+        return policy  # pyright: ignore[reportReturnType]
+    if any(config.is_prompt_learning for config in policy.peft_config.values()):  # pyright: ignore
+        raise ValueError("prompt-tuning adapters are not known here, allowed are adapters on layers such as LoRA")
+    return policy.get_base_model()  # pyright: ignore[reportCallIssue, reportReturnType]
+
+
+def _head_of(model: PreTrainedModel) -> torch.nn.Module:
+    """The linear map from hidden states to logits.
+
+    Raises:
+        ValueError: if the model has none, as a classifier or a bare trunk.
+    """
+    head = model.get_output_embeddings()
+    if head is None:
+        raise ValueError(f"{type(model).__name__} has no vocabulary head, allowed are causal language models")
+    return head
+
+
+def _input_device(model: PreTrainedModel) -> torch.device:
+    return next(model.get_input_embeddings().parameters()).device
+
+
+def _padded_states(model: PreTrainedModel, rows: Sequence[Branched], index: Tensor) -> Tensor:
+    """(C, h) last hidden states of the full sequences, right-padded to L, at places in S L."""
+    padded = pad(rows, model.config.pad_token_id or 0)
+    device = _input_device(model)
+    states = model.base_model(
+        input_ids=padded.input_ids.to(device), attention_mask=padded.attention_mask.to(device), use_cache=False
+    ).last_hidden_state.flatten(0, 1)
+    return states[index.to(device)]
+
+
+def _padded_index(rows: Sequence[Branched]) -> Tensor:
+    """(C,) int64, as `PackedBatch.completion_index` but into the rows of `_padded_states`."""
+    shapes = [(len(row.prompt), len(branch)) for row in rows for branch in row.branches]
+    width = max(prompt + branch for prompt, branch in shapes)
+    starts = [number * width + prompt - 1 for number, (prompt, _) in enumerate(shapes)]
+    return torch.cat([torch.arange(start, start + length) for start, (_, length) in zip(starts, shapes, strict=True)])
+
+
+def _logit_form(config: PretrainedConfig, temperature: float) -> LogitForm:
+    """What the architecture does to the head's output: Cohere multiplies, Granite divides, Gemma bounds it."""
+    scale = getattr(config, "logit_scale", None) or 1.0
+    return LogitForm(
+        scale=scale / (getattr(config, "logits_scaling", None) or 1.0),
+        softcap=getattr(config, "final_logit_softcapping", None),
+        temperature=temperature,
+    )
+
+
+@torch.no_grad()
+def can_pack_policy(policy: PreTrainedModel | PeftModel) -> bool:
+    """Whether packed rows give the padded log-probabilities, tried on small rows; where not, one warning.
+
+    Sets the attention implementation accordingly.
+
+    Raises:
+        ValueError: if even the padded ones are not those of the model's own logits, because it does something to them
+            that is not known here.
+    """
+    attention.register()
+    model = _without_wrapper(policy)
+    rows = [
+        Branched(prompt=(5, 6, 7), branches=((8, 9), (10, 11, 12))),
+        Branched(prompt=(9, 8), branches=((7,), (6, 5))),
+    ]
+    _attend_plainly(model)
+    expected = completion_logps(policy, rows, packed=False).token_logps
+    own = _logps_of_logits(model, rows)
+    tolerance = 0.25 if model.dtype.itemsize < 4 else 1e-3  # half precision rounds logits of 20 to 1/8
+    if not _close(expected, own, tolerance):
+        raise ValueError(f"{type(model).__name__} changes its logits in a way that is not known here")
+    try:
+        if attention.has_sliding_window(model.config):
+            raise ValueError("it attends in a sliding window")
+        model.set_attn_implementation(attention.NAME)
+        try_steps(model, pack(rows))
+        if not _close(completion_logps(policy, rows, packed=True).token_logps, expected, tolerance):
+            raise ValueError("packed log-probabilities differ from padded ones")
+    except (ValueError, TypeError, LookupError, AttributeError) as reason:
+        logger.warning("%s runs padded, which is slower: %s", type(model).__name__, reason)
+        _attend_plainly(model)
+        return False
+    return True
+
+
+def _attend_plainly(model: PreTrainedModel) -> None:
+    """Sets attention that takes padded sequences: the fused one, or where the architecture has none, the explicit."""
+    try:
+        model.set_attn_implementation("sdpa")
+    except ValueError:
+        model.set_attn_implementation("eager")
+
+
+def _logps_of_logits(model: PreTrainedModel, rows: Sequence[Branched]) -> Tensor:
+    """(C,) float32 log-probabilities from the model's own logits, all of them at once."""
+    padded = pad(rows, model.config.pad_token_id or 0)
+    device = _input_device(model)
+    logits = model(
+        input_ids=padded.input_ids.to(device), attention_mask=padded.attention_mask.to(device), use_cache=False
+    ).logits
+    found = logits.float().log_softmax(-1).flatten(0, 1)[_padded_index(rows).to(device)]
+    return found.gather(-1, pack(rows).completion_ids.to(device)[:, None])[:, 0]
+
+
+def _close(one: Tensor, other: Tensor, tolerance: float) -> bool:
+    return bool((one - other).abs().max() <= tolerance)

@@ -1,0 +1,1 @@
+"""Pages that stand alone: SVG charts, HTML and the words of figures."""

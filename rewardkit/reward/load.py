@@ -1,0 +1,43 @@
+"""A reward model from its folder, of whatever kind: the one way in for commands that only want rewards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from rewardkit.reward.metadata import CARD_FILE, read_card
+from rewardkit.reward.reward import RewardFn
+
+
+def load_reward_fn(path: str, *, criterion_weights: Mapping[str, float] | None = None) -> RewardFn:
+    """Loads what `rewardkit train` wrote, a run directory or the model in it, or a sequence classifier with one label.
+
+    Args:
+        path: the folder.
+        criterion_weights: what the heads weigh in the reward, see `rewardkit.reward.criteria`; None is the overall
+        head.
+
+    Raises:
+        ValueError: if it is no reward model, or was written by a newer version.
+        FileNotFoundError: if there is no such folder.
+        ImportError: if a package is missing that this kind of model takes.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{path}: there is no such folder")
+    if not (folder / CARD_FILE).exists() and not (folder / "config.json").exists():
+        raise ValueError(f"{path}: no reward model, it holds neither {CARD_FILE} nor config.json")
+    card = read_card(path)
+    match card.kind:
+        case "tfidf":
+            from rewardkit.reward.tfidf import TfidfReward
+
+            return TfidfReward.load(path, criterion_weights=criterion_weights)
+        case "heads" | "head" | "lora":
+            from rewardkit.reward.reward_model import RewardModel
+
+            return RewardModel.load(path, criterion_weights=criterion_weights)
+        case "full":
+            from rewardkit.training.full_ensemble import MembersReward
+
+            return MembersReward.load(path, criterion_weights=criterion_weights)

@@ -1,0 +1,157 @@
+"""A reward model on disk and ready to score.
+
+    config.json, model.safetensors, tokenizer files    an ordinary AutoModelForSequenceClassification with one label
+    rewardkit.json                                     what plain transformers does not keep (`Card`)
+    heads.safetensors                                  (K + C, h) member heads, then criterion heads
+    members.safetensors                                with adapters as members, each of them
+    (`rewardkit.reward.lora_ensemble`)
+
+With heads as members the ordinary model's head is their mean, so its score is exactly the ensemble's mean reward; with
+adapters its weights are their mean too, and its score is near it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from rewardkit.data.records import Message, content_id
+from rewardkit.distributed.collectives import own_device
+from rewardkit.network.models import RewardScorer, head_of, load_classifier
+from rewardkit.network.packed_rows import Branched, branches_within, token_budget_batches
+from rewardkit.network.tokens import load_tokenizer, tokenise
+from rewardkit.reward.criteria import check_criterion_weights, combine
+from rewardkit.reward.lora_ensemble import LoraEnsemble, read_ensemble
+from rewardkit.reward.metadata import Card, read_card
+from rewardkit.reward.reward import Reward
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+# Tokens of a batch when scoring: on a CPU its activations stay in the cache, a GPU has to be filled.
+TOKENS_ON_CPU, TOKENS_ON_GPU = 1024, 16384
+
+
+def save(scorer: RewardScorer, tokenizer: PreTrainedTokenizerBase, card: Card, out_dir: str | Path) -> None:
+    """Writes the model so that plain transformers scores the same; see the module's docstring."""
+    out_dir = Path(out_dir)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    if isinstance(scorer, LoraEnsemble):
+        scorer.write_members(out_dir)
+    head = head_of(scorer.classifier)
+    with torch.no_grad():
+        head.weight.copy_(scorer.heads[: card.num_members].mean(0, keepdim=True).to(head.weight.dtype))
+        if head.bias is not None:
+            head.bias.zero_()
+    scorer.classifier.config.pad_token_id = tokenizer.pad_token_id
+    scorer.classifier.save_pretrained(out_dir)
+    tokenizer.save_pretrained(out_dir)
+    save_file({"heads": scorer.heads.detach().cpu().contiguous()}, out_dir / "heads.safetensors")
+    replace(card, template=content_id(tokenizer.chat_template)).write(out_dir)
+
+
+class RewardModel:
+    """A saved reward model ready to score; a `RewardFn`."""
+
+    def __init__(
+        self,
+        scorer: RewardScorer,
+        tokenizer: PreTrainedTokenizerBase,
+        card: Card,
+        *,
+        criterion_weights: Mapping[str, float] | None = None,
+    ) -> None:
+        check_criterion_weights(criterion_weights or {}, card.criteria)
+        self.scorer = scorer.eval()
+        self.tokenizer = tokenizer
+        self.card = card
+        self.criterion_weights = criterion_weights or {}
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        *,
+        device: torch.device | None = None,
+        dtype: torch.dtype = torch.float32,
+        criterion_weights: Mapping[str, float] | None = None,
+    ) -> RewardModel:
+        """Loads what `save` wrote, or any sequence classifier with one label, which is then a single member.
+
+        Args:
+            device: None is the GPU where there is one.
+            criterion_weights: what the heads weigh in the reward, see `rewardkit.reward.criteria`; None is the overall
+            head.
+
+        Raises:
+            ValueError: if the tokenizer's chat template is not the one the model was trained with.
+        """
+        path = Path(path)
+        tokenizer = load_tokenizer(path)
+        card = read_card(path)
+        if card.template and card.template != content_id(tokenizer.chat_template):
+            raise ValueError(f"{path}: the chat template is not the one this model was trained with")
+        classifier = load_classifier(path, tokenizer, dtype=dtype)
+        device = device or own_device()
+        classifier.to(device)  # type: ignore[arg-type]
+        heads = path / "heads.safetensors"
+        weights = load_file(heads)["heads"] if heads.exists() else head_of(classifier).weight.detach().float()
+        if card.kind == "lora":
+            scorer = read_ensemble(classifier, weights, card.num_members, path)
+        else:
+            scorer = RewardScorer(classifier)
+            scorer.heads = torch.nn.Parameter(weights.to(device))
+        return cls(scorer, tokenizer, card, criterion_weights=criterion_weights)
+
+    def __call__(
+        self, prompts: Sequence[Sequence[Message]], completions: Sequence[str], *, token_budget: int = 0
+    ) -> Reward:
+        """Rewards of B completions, one prompt each, by every member; results in the given order.
+
+        Completions of one prompt share its tokens where rows run packed; rows of like length share a batch.
+
+        Args:
+            token_budget: tokens of a batch; 0 takes what suits the device.
+        """
+        groups: dict[object, list[int]] = {}
+        for index, prompt in enumerate(prompts):
+            groups.setdefault(tuple(prompt) if self.packed else index, []).append(index)
+        texts = [[completions[index] for index in group] for group in groups.values()]
+        firsts = [prompts[group[0]] for group in groups.values()]
+        rows, _ = tokenise(firsts, texts, self.tokenizer, max_length=self.card.max_length)
+        order = [index for group in groups.values() for index in group]
+        members = self.score_rows(rows, token_budget=token_budget).members
+        return Reward(members=members[:, np.argsort(order)])
+
+    @property
+    def packed(self) -> bool:
+        """Whether the branches of a row share its prompt, so that long rows save time."""
+        return self.scorer.packed
+
+    @torch.inference_mode()
+    def score_rows(self, rows: Sequence[Branched], *, token_budget: int = 0) -> Reward:
+        """Rewards of the branches of rows that are tokens already, in order of rows; none longer than the card says.
+
+        Args:
+            token_budget: tokens of a batch; 0 takes what suits the device.
+        """
+        token_budget = token_budget or (TOKENS_ON_CPU if self.scorer.heads.device.type == "cpu" else TOKENS_ON_GPU)
+        parts: list[Branched] = []
+        places: list[range] = []  # of the branches, by part
+        start = 0
+        for row in rows:
+            for branches in branches_within(row, token_budget):
+                parts.append(Branched(prompt=row.prompt, branches=row.branches[branches]))
+                places.append(range(start + branches.start, start + branches.stop))
+            start += len(row.branches)
+        scores = np.zeros((len(self.scorer.heads), start))
+        for micro in token_budget_batches([part.num_tokens for part in parts], token_budget=token_budget):
+            found = self.scorer([parts[number] for number in micro]).double().cpu().numpy()
+            scores[:, [place for number in micro for place in places[number]]] = found
+        return Reward(members=combine(scores, criteria=self.card.criteria, weights=self.criterion_weights))

@@ -1,0 +1,1 @@
+"""Scoring of files, and which comparisons to label next."""

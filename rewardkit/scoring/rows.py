@@ -1,0 +1,191 @@
+"""Rewards for the rows of a file: read in windows, scored, written in the order of the input, continued after a kill.
+
+What is scored, and the columns that a row gets for it (a completion's column is called as the file calls it):
+
+    prompt and completion           reward, reward_std
+    prompt and responses (a list)   reward, reward_std, as lists
+    chosen and rejected, or two     chosen_reward, chosen_reward_std, rejected_reward, rejected_reward_std,
+      responses of any name           reward_margin (first minus second), reward_margin_std
+
+Standard deviations are over members, ddof = 1, and 0 for one member. No torch: the reward model comes as a function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rewardkit.data.columns import ALIASES, ANSWERS, Reading, detect_reading
+from rewardkit.data.comparison_rows import read_row_prompt, read_two
+from rewardkit.data.conversations import RowError, decode_list, is_messages, read_messages, read_text
+from rewardkit.data.records import Message
+from rewardkit.data.responses import plain, read_answers
+from rewardkit.reward.reward import Reward, RewardFn
+
+SINGLE = ("completion", *ANSWERS, "messages")
+PROBLEM = "reward_problem"
+Completion = tuple[tuple[Message, ...], str]
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scorable:
+    """How the rows of a file are scored.
+
+    Attributes:
+        reading: how prompt and completions are found.
+        columns: of the completions: two, or one that holds a list, or one that holds a completion.
+        single: whether it holds a completion, or a whole conversation that ends in one.
+    """
+
+    reading: Reading
+    columns: tuple[str, ...]
+    single: bool = False
+
+    @property
+    def added(self) -> tuple[str, ...]:
+        """The columns that a row gets."""
+        if len(self.columns) == 1:
+            return "reward", "reward_std"
+        sides = tuple(f"{column}{end}" for column in self.columns for end in ("_reward", "_reward_std"))
+        return (*sides, "reward_margin", "reward_margin_std")
+
+
+def detect_scorable(rows: Sequence[Row], source: str) -> Scorable:
+    """Finds what is to be scored from the first rows.
+
+    Raises:
+        ValueError: if nothing is, or a column that would be added is there already.
+    """
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    found = _find(rows, names, source)
+    if taken := next((name for name in (*found.added, PROBLEM) if name in names), ""):
+        raise ValueError(f"{source}: a column {taken} is there already, and would be added")
+    return found
+
+
+def _find(rows: Sequence[Row], names: Sequence[str], source: str) -> Scorable:
+    try:
+        reading = detect_reading(rows)
+        if {"chosen", "rejected"} <= set(names) and reading.form not in ("chosen_rejected", "dialogues"):
+            reading = detect_reading(rows, form="chosen_rejected")
+    except ValueError as error:
+        return _find_single(rows, names, f"{source}: {error}")
+    match reading.form:
+        case "chosen_rejected" | "dialogues":
+            fields = ("chosen", "rejected")
+        case "pairs":
+            fields = ("response_a", "response_b")
+        case "responses" | "ranked":
+            fields = ("responses",)
+    return Scorable(reading=reading, columns=tuple(reading.columns[name] for name in fields))
+
+
+def _find_single(rows: Sequence[Row], names: Sequence[str], otherwise: str) -> Scorable:
+    prompt = next((name for name in ALIASES["prompt"] if name in names), "")
+    column = next((name for name in SINGLE if name in names and name != prompt), "")
+    whole = next((name for name in names if any(is_messages(decode_list(row.get(name))) for row in rows)), "")
+    if not (prompt and column) and not whole:
+        raise ValueError(f"{otherwise}; for one completion a row, name its columns prompt and completion")
+    columns = {name: name for name in ("input", "system") if name in names and name not in (prompt, column)}
+    if prompt and column:
+        columns["prompt"] = prompt
+    return Scorable(reading=Reading(form="responses", columns=columns), columns=(column or whole,), single=True)
+
+
+def read_completions(row: Row, how: Scorable) -> list[Completion]:
+    """What of a row is scored.
+
+    Raises:
+        RowError: naming the field that cannot be read.
+    """
+    if how.single:
+        return [_read_single(row, how)]
+    if len(how.columns) == 2:
+        prompt, first, second = read_two(row, how.reading)
+        return [(prompt, first), (prompt, second)]
+    answers = read_answers(row.get(how.columns[0]), how.columns[0], None)
+    if not answers:
+        raise RowError("missing_field", how.columns[0], "[]", "one response or more is needed")
+    prompt = read_row_prompt(row, how.reading)
+    return [(prompt, answer.text) for answer in answers]
+
+
+def _read_single(row: Row, how: Scorable) -> Completion:
+    (column,) = how.columns
+    value = decode_list(row.get(column))
+    if value is None:
+        raise RowError("missing_field", column, value, "a completion is needed")
+    if not is_messages(value):
+        return read_row_prompt(row, how.reading), read_text(row[column], column)
+    *before, last = read_messages(value, column)
+    if last.role != "assistant":
+        raise RowError("wrong_type", column, last.content, "the last turn has to be the assistant's")
+    if not before and "prompt" in how.reading.columns:
+        return read_row_prompt(row, how.reading), last.content
+    return tuple(before), last.content
+
+
+def score_rows(rows: Sequence[Row], how: Scorable, reward_fn: RewardFn) -> list[dict[str, Any]]:
+    """The rows with their rewards; a completion that occurs more than once is scored once.
+
+    A row that cannot be scored gets no rewards, and what is wrong with it in PROBLEM.
+
+    Raises:
+        FloatingPointError: if a reward is not finite.
+    """
+    numbers: dict[Completion, int] = {}
+    kept: list[dict[str, Any]] = []
+    wanted: list[list[int]] = []
+    for row in rows:
+        try:
+            found = check_row(row, how)
+            kept.append({name: plain(value) for name, value in row.items()})
+        except RowError as error:
+            found = []
+            kept.append({name: _printable(value) for name, value in row.items()} | {PROBLEM: str(error)})
+        wanted.append([numbers.setdefault(each, len(numbers)) for each in found])
+    if not numbers:
+        return [row | dict.fromkeys(how.added) for row in kept]
+    reward = reward_fn([prompt for prompt, _ in numbers], [text for _, text in numbers])
+    if bad := int((~np.isfinite(reward.members)).any(0).sum()):
+        raise FloatingPointError(f"the model gives {bad} of {len(numbers)} completions a reward that is not finite")
+    return [
+        row | (_columns(reward, places, how) if places else dict.fromkeys(how.added))
+        for row, places in zip(kept, wanted, strict=True)
+    ]
+
+
+def check_row(row: Row, how: Scorable) -> list[Completion]:
+    """What of a row is scored, once all of the row is known to be storable.
+
+    Raises:
+        RowError: naming the field that cannot be read or stored.
+    """
+    for name, value in row.items():
+        try:
+            plain(value)
+        except RowError as error:
+            raise RowError(error.reason, name, value, "it holds a character that no UTF-8 text may hold") from error
+    return read_completions(row, how)
+
+
+def _printable(value: object) -> object:
+    try:
+        return plain(value)
+    except RowError:
+        return ascii(value)
+
+
+def _columns(reward: Reward, places: Sequence[int], how: Scorable) -> dict[str, Any]:
+    mean, std = reward.mean[places].tolist(), reward.std[places].tolist()
+    if how.single:
+        return {"reward": mean[0], "reward_std": std[0]}
+    if len(how.columns) == 1:
+        return {"reward": mean, "reward_std": std}
+    margins = Reward(members=reward.members[:, places[:1]] - reward.members[:, places[1:]])
+    values = [mean[0], std[0], mean[1], std[1], float(margins.mean[0]), float(margins.std[0])]
+    return dict(zip(how.added, values, strict=True))

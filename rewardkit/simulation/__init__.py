@@ -1,0 +1,1 @@
+"""A world of known gold reward, and annotators of known reliability."""

@@ -1,0 +1,1 @@
+"""Training of reward models: objectives, ensembles and the merging of members."""

@@ -1,0 +1,193 @@
+"""Which loop decodes which model: ours only where it gives the model's own logits."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    GemmaConfig,
+    GPT2Config,
+    GraniteConfig,
+    LlamaConfig,
+    MistralConfig,
+    Olmo2Config,
+    Phi3Config,
+    Qwen2Config,
+    Qwen3Config,
+    SmolLM3Config,
+)
+
+from alignment.generation import engine
+from alignment.generation.engine import engine_of
+from alignment.generation.generate import Sampling, generate
+from alignment.generation.llama_decoding import LlamaDecoding
+from alignment.generation.plain_decoding import PlainDecoding
+
+HEADS = {"num_attention_heads": 4, "num_key_value_heads": 2}
+SMALL = {"vocab_size": 60, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "initializer_range": 0.3}
+SHAPE = {**SMALL, **HEADS, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+LLAMA_3 = {
+    "rope_type": "llama3",
+    "rope_theta": 1e4,
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 64,
+}
+YARN = {"rope_type": "yarn", "rope_theta": 1e4, "factor": 4.0, "original_max_position_embeddings": 64}
+OURS = {
+    "llama": lambda: LlamaConfig(**SHAPE),
+    "llama with biases": lambda: LlamaConfig(**SHAPE, attention_bias=True, mlp_bias=True),
+    "llama 3": lambda: LlamaConfig(**SHAPE, rope_parameters=LLAMA_3),
+    "llama, yarn": lambda: LlamaConfig(**SHAPE, rope_parameters=YARN),
+    "llama, tied": lambda: LlamaConfig(**SHAPE, tie_word_embeddings=True),
+    "mistral": lambda: MistralConfig(**SHAPE, sliding_window=None, head_dim=16),
+    "qwen2": lambda: Qwen2Config(**SHAPE),
+    "qwen3": lambda: Qwen3Config(**SHAPE, head_dim=16),
+    "granite, nothing multiplied": lambda: GraniteConfig(**SHAPE, attention_multiplier=8**-0.5),
+}
+OTHERS = {
+    "gpt2": (
+        lambda: GPT2Config(vocab_size=60, n_embd=32, n_layer=2, n_head=4, bos_token_id=1, eos_token_id=2),
+        "it has no embed_tokens",
+    ),
+    "gemma": (lambda: GemmaConfig(**SHAPE, head_dim=8), "its embedding is a GemmaTextScaledWordEmbedding"),
+    "mistral": (lambda: MistralConfig(**SHAPE, sliding_window=64), "sliding window"),
+    "olmo2": (lambda: Olmo2Config(**SHAPE), "its layer has a part post_feedforward_layernorm"),
+    "phi3": (lambda: Phi3Config(**SHAPE), "its layer has a part resid_attn_dropout"),
+    "granite": (lambda: GraniteConfig(**SHAPE, residual_multiplier=0.5), "its logits are not those of a Llama"),
+    "smollm3": (lambda: SmolLM3Config(**SHAPE, no_rope_layer_interval=2), "its logits are not those of a Llama"),
+    "dynamic rotation": (
+        lambda: LlamaConfig(**SHAPE, rope_parameters={"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}),
+        "its rotary frequencies are dynamic",
+    ),
+}
+
+
+def make_policy(config, dtype: torch.dtype = torch.float32):
+    torch.manual_seed(0)
+    policy = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa", dtype=dtype).eval()
+    with torch.no_grad():  # biases and norms are zeros and ones otherwise: leaving them out would not be seen
+        for name, parameter in policy.named_parameters():
+            if name.endswith("bias") or "norm" in name:
+                parameter.add_(0.3 * torch.randn_like(parameter))
+    return policy
+
+
+def decoding_of(policy, precision="fp32"):
+    with torch.no_grad():
+        return engine_of(policy, precision)([(5, 6, 7), (8,)], 2, 4)
+
+
+@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_llama_shaped_models_are_decoded_here(name: str, precision) -> None:
+    policy = make_policy(OURS[name]())
+    decoding = decoding_of(policy, precision)
+    assert isinstance(decoding, LlamaDecoding)
+    assert decoding.weights.dtype == (torch.float32 if precision == "fp32" else torch.bfloat16)
+    with torch.no_grad():
+        expected = torch.stack([policy(input_ids=torch.tensor([ids])).logits[0, -1] for ids in ((5, 6, 7), (8,))])
+        difference = decoding.start().float() - expected.repeat_interleave(2, 0)
+    assert difference.norm() / expected.repeat_interleave(2, 0).norm() < (1e-4 if precision == "fp32" else 0.1)
+
+
+def test_a_policy_in_bf16_is_decoded_in_bf16() -> None:
+    decoding = decoding_of(make_policy(LlamaConfig(**SHAPE), torch.bfloat16))
+    assert isinstance(decoding, LlamaDecoding)
+    assert decoding.weights.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_others_are_decoded_by_transformers_and_the_reason_is_told_once(
+    name: str, precision, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_config, reason = OTHERS[name]
+    policy = make_policy(make_config())
+    engine._tell.cache_clear()
+    with caplog.at_level(logging.INFO, "alignment.generation.engine"):
+        assert isinstance(decoding_of(policy, precision), PlainDecoding)
+        decoding_of(policy, precision)
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "alignment.generation.engine"]
+    assert line.startswith(f"{type(policy).__name__} decodes by transformers, which is slower: ")
+    assert reason in line
+
+
+def test_bf16_is_autocast_where_transformers_decodes() -> None:
+    policy = make_policy(OTHERS["gpt2"][0]())
+    with torch.no_grad():
+        exact, rounded = (decoding_of(policy, precision).start() for precision in ("fp32", "bf16"))
+    assert rounded.dtype == torch.bfloat16
+    assert 0 < (exact - rounded.float()).abs().max() < 0.1
+
+
+def test_a_weight_that_is_not_a_number_is_left_to_transformers() -> None:
+    policy = make_policy(LlamaConfig(**SHAPE))
+    with torch.no_grad():
+        policy.lm_head.weight[3, 3] = float("nan")
+    assert isinstance(decoding_of(policy), PlainDecoding)
+
+
+def test_each_rollout_reads_the_weights_as_they_are() -> None:
+    policy = make_policy(LlamaConfig(**SHAPE))
+    sampling = Sampling(temperature=0, max_new_tokens=6)
+    before = generate(policy, [(5, 6, 7)], sampling)
+    with torch.no_grad():
+        policy.model.layers[0].mlp.down_proj.weight.neg_()
+    after = generate(policy, [(5, 6, 7)], sampling)
+    assert before != after
+    with torch.no_grad():
+        policy.model.layers[0].mlp.down_proj.weight.neg_()
+    assert generate(policy, [(5, 6, 7)], sampling) == before
+
+
+def adapted(**options):
+    from peft import LoraConfig, get_peft_model
+
+    lora = LoraConfig(r=2, lora_alpha=6, target_modules="all-linear", init_lora_weights=False, **options)
+    torch.manual_seed(1)
+    return get_peft_model(make_policy(LlamaConfig(**SHAPE)), lora).eval()
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # of PEFT's own making
+def test_adapters_are_folded_in_and_the_weights_are_not_touched() -> None:
+    policy = adapted()
+    before = {name: tensor.clone() for name, tensor in policy.state_dict().items()}
+    decoding = decoding_of(policy)
+    assert isinstance(decoding, LlamaDecoding)
+    assert isinstance(decoding_of(policy.get_base_model()), LlamaDecoding)  # as training holds it
+    ids = torch.tensor([(5, 6, 7)])
+    with torch.no_grad():
+        torch.testing.assert_close(decoding.start()[0], policy(input_ids=ids).logits[0, -1], atol=1e-4, rtol=1e-4)
+        with policy.disable_adapter():
+            off = decoding_of(policy)
+            assert isinstance(off, LlamaDecoding)
+            expected = policy(input_ids=ids).logits[0, -1]
+        torch.testing.assert_close(off.start()[0], expected, atol=1e-4, rtol=1e-4)
+        assert (off.start()[0] - decoding_of(policy).start()[0]).abs().max() > 0.1
+    for name, tensor in policy.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
+def test_adapters_that_are_merged_are_folded_in_once() -> None:
+    policy = adapted()
+    expected = decoding_of(policy)
+    policy.merge_adapter()
+    found = decoding_of(policy)
+    assert isinstance(found, LlamaDecoding)
+    with torch.no_grad():
+        torch.testing.assert_close(found.start(), expected.start(), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
+def test_adapters_of_other_kinds_are_left_to_transformers() -> None:
+    from peft import PromptTuningConfig, TaskType, get_peft_model
+
+    assert isinstance(decoding_of(adapted(use_dora=True)), PlainDecoding)
+    prompt = PromptTuningConfig(task_type=TaskType.CAUSAL_LM, num_virtual_tokens=3)
+    assert isinstance(decoding_of(get_peft_model(make_policy(LlamaConfig(**SHAPE)), prompt)), PlainDecoding)

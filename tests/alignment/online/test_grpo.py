@@ -1,0 +1,190 @@
+"""GRPO's step: what is compared, skipped, drawn anew, and that its loss is the formula's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+import torch
+from online_toys import collected, toy_rollouts, toy_rows, toy_update, weights_of
+
+from alignment.config.online import GrpoConfig
+from alignment.config.policy_gradient_names import POLICY_LOSSES, PolicyLossName
+from alignment.online.grpo import Grpo
+from alignment.online.update import PolicyUpdate
+from alignment.policy.objective import Part
+from alignment.rollouts.collector import Collected
+from alignment.rollouts.rollouts import Micro
+from rewardkit.network.logps import CompletionLogps
+
+ROWS = toy_rows()
+REWARDS = np.random.default_rng(3).normal(size=20)
+
+
+def config_of(**more: Any) -> GrpoConfig:
+    options = {"model": "m", "prompts": "p", "reward": ["json"], "out": "o", "prompts_per_step": 5}
+    return GrpoConfig(**options | {"completions_per_prompt": 4, "max_new_tokens": 9} | more)  # pyright: ignore
+
+
+def drawing(update: PolicyUpdate, rewards: np.ndarray = REWARDS) -> Callable[[int, int], Collected]:
+    return lambda count, number: collected(toy_rollouts(update, ROWS), rewards)
+
+
+@pytest.mark.parametrize("loss", list(POLICY_LOSSES))
+def test_a_single_step_starts_at_a_ratio_of_exactly_one(loss: PolicyLossName) -> None:
+    update = toy_update()
+    metrics = Grpo(config_of(loss=loss), update, None).step(drawing(update), with_entropy=True, with_kl=False).metrics
+    assert metrics["ratio/mean"] == 1.0
+    assert metrics["ratio/clipfrac"] == metrics["ratio/approx_kl"] == 0.0
+    assert metrics["grad_norm"] > 1e-3
+    assert 0 < metrics["entropy"] < np.log(60)
+    assert metrics["sampling/logp_difference"] < 1e-5
+    if loss in ("grpo", "gspo", "rloo"):
+        assert metrics["loss"] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_the_gradient_is_that_of_the_formula() -> None:
+    """loss = -1/N sum_i A_i mean_t exp(logp_t - old_t), old the same numbers without gradient."""
+    update, naive = toy_update(learning_rate=0.1), toy_update(learning_rate=0.1)
+    Grpo(config_of(importance_cap=0), update, None).step(drawing(update), with_entropy=False, with_kl=False)
+    rewards = REWARDS.reshape(5, 4)
+    advantages = (rewards - rewards.mean(1, keepdims=True)) / (rewards.std(1, ddof=1, keepdims=True) + 1e-4)
+    network = naive.forward.network
+    network.set_attn_implementation("sdpa")
+    total = torch.zeros(())
+    for number, advantage in enumerate(advantages.flatten()):
+        row = ROWS[number // 4]
+        ids = torch.tensor([row.prompt + row.branches[number % 4]])
+        logps = (network(input_ids=ids).logits[0, :-1] / naive.temperature).log_softmax(-1)
+        picked = logps[len(row.prompt) - 1 :].gather(1, ids[0, len(row.prompt) :, None])[:, 0]
+        total = total - float(advantage) * (picked - picked.detach()).exp().mean() / 20
+    total.backward()
+    naive.optimizer.step()
+    torch.testing.assert_close(weights_of(update), weights_of(naive), atol=2e-6, rtol=1e-4)
+
+
+def test_under_the_ratio_of_a_completion_its_summed_difference_is_weighed() -> None:
+    """Each token is half as likely again under the trainer: a completion of n tokens weighs 1.5^n, up to the cap."""
+    weighed, naive = toy_update(learning_rate=0.1), toy_update(learning_rate=0.1)
+    rollouts = toy_rollouts(weighed, ROWS)
+    rollouts = replace(rollouts, logps=rollouts.logps - math.log(1.5))
+    config = config_of(loss="rloo", importance_cap=4.0)
+    Grpo(config, weighed, None).step(lambda *_: collected(rollouts, REWARDS), with_entropy=False, with_kl=False)
+    rewards = REWARDS.reshape(5, 4)
+    advantages = torch.from_numpy((rewards - rewards.mean(1, keepdims=True)) * 4 / 3).float().flatten()
+    weights = (1.5**rollouts.lengths).clamp_max(4.0)
+
+    def part(logps: CompletionLogps, micro: Micro) -> Part:
+        loss = -(logps.sums() * (advantages * weights)[micro.branches]).sum()
+        return Part(loss=loss, sums=torch.zeros(1), weights=torch.ones(1))
+
+    naive.step(rollouts, range(20), part, total=20.0, num_metrics=1)
+    torch.testing.assert_close(weights_of(weighed), weights_of(naive), atol=2e-6, rtol=1e-4)
+
+
+def test_groups_without_signal_are_skipped_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
+    rewards = REWARDS.copy()
+    rewards[4:8] = 0.5
+    rewards[16:] = -1.0
+    skipped, whole = toy_update(), toy_update()
+    asked: list[int] = []
+    step = PolicyUpdate.step
+
+    def counted(self: PolicyUpdate, rollouts: Any, branches: Any, part: Any, **options: Any) -> Any:
+        asked.append(len(branches))
+        everything = list(range(20)) if self is whole else branches
+        return step(self, rollouts, everything, part, **options)
+
+    monkeypatch.setattr(PolicyUpdate, "step", counted)
+    for update in (skipped, whole):
+        found = Grpo(config_of(loss="dapo"), update, None).step(
+            drawing(update, rewards), with_entropy=False, with_kl=False
+        )
+        assert found.metrics["groups/zero_advantage_share"] == pytest.approx(0.4)
+    assert asked == [12, 12]
+    torch.testing.assert_close(weights_of(skipped), weights_of(whole), atol=1e-7, rtol=1e-6)
+
+
+def test_equal_rewards_everywhere_change_nothing() -> None:
+    update = toy_update()
+    before = weights_of(update)
+    found = Grpo(config_of(), update, None).step(drawing(update, np.ones(20)), with_entropy=False, with_kl=False)
+    assert torch.equal(weights_of(update), before)
+    assert found.metrics["groups/zero_advantage_share"] == 1.0
+    assert found.metrics["loss"] == found.metrics["grad_norm"] == 0.0
+
+
+def test_dynamic_sampling_draws_prompts_until_the_step_is_full() -> None:
+    update = toy_update()
+    asked: list[tuple[int, int]] = []
+
+    def draw(count: int, number: int) -> Collected:
+        asked.append((count, number))
+        rewards = REWARDS.copy()
+        if number == 0:
+            rewards[:12] = 1.0  # three of five groups without signal
+        part = collected(toy_rollouts(update, ROWS), rewards)
+        return Collected(
+            rollouts=part.rollouts.take(range(count)),
+            scored=part.scored.take(range(4 * count)),
+            generate_s=1,
+            reward_s=1,
+        )
+
+    found = Grpo(config_of(dynamic_sampling=3), update, None).step(draw, with_entropy=False, with_kl=False)
+    assert asked == [(5, 0), (3, 1)]
+    assert found.rollouts.numbers == (3, 4, 0, 1, 2)
+    assert found.metrics["groups/drawn"] == 8
+    assert found.metrics["groups/zero_advantage_share"] == 0.0
+    assert found.metrics["time/generate_s"] == 2
+
+
+def test_later_passes_move_away_from_the_old_policy() -> None:
+    update = toy_update(learning_rate=0.5)
+    algorithm = Grpo(config_of(passes=3, minibatches=2), update, None)
+    metrics = algorithm.step(drawing(update), with_entropy=False, with_kl=False).metrics
+    assert metrics["ratio/approx_kl"] > 0
+    assert metrics["ratio/mean"] != 1.0
+
+
+def test_truncated_completions_add_nothing_when_asked() -> None:
+    """Every third completion is cut: moving its log-probability would be moved by nothing."""
+    masked, naive = toy_update(learning_rate=0.1), toy_update(learning_rate=0.1)
+    config = config_of(mask_truncated=True, loss="bnpo", scale="none", importance_cap=0)
+    Grpo(config, masked, None).step(drawing(masked), with_entropy=False, with_kl=False)
+    rollouts = toy_rollouts(naive, ROWS)
+    kept = [number for number in range(20) if rollouts.finished[number]]
+    advantages = (REWARDS.reshape(5, 4) - REWARDS.reshape(5, 4).mean(1, keepdims=True)).flatten()
+
+    def part(logps: CompletionLogps, micro: Micro) -> Part:
+        loss = -(logps.sums() * torch.from_numpy(advantages).float()[micro.branches]).sum()
+        return Part(loss=loss, sums=torch.zeros(1), weights=torch.ones(1))
+
+    naive.step(rollouts, kept, part, total=float(rollouts.lengths[kept].sum()), num_metrics=1)
+    torch.testing.assert_close(weights_of(masked), weights_of(naive), atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"completions_per_prompt": 1}, "a group of one has nothing to be compared with"),
+        ({"loss": "reinforce", "passes": 2}, "reinforce is for samples of the present policy"),
+        ({"clip_low": 0.0}, "clip_low is 0.0, allowed is more than 0 up to 1"),
+        ({"minibatches": 9}, "minibatches is 9, allowed is up to prompts_per_step, 5"),
+        ({"temperature": 0.0}, "temperature is 0.0, allowed is more than 0"),
+        ({"reward": []}, "reward is missing"),
+        ({"prompts": ""}, "give model and prompts together"),
+        ({"importance_cap": 0.5}, "importance_cap is 0.5, allowed is 0, or 1 or more"),
+    ],
+)
+def test_bad_numbers_are_one_line(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        config_of(**options)

@@ -1,0 +1,136 @@
+import json
+import zipfile
+
+import pytest
+
+from annotate_app.access import Actor
+from annotate_app.agreement.report import agreement_report
+from annotate_app.consensus.release import release
+from annotate_app.exchange.project_out import export_project, is_project
+from annotate_app.exchange.projects_in import import_project
+from annotate_app.protocol.collection_design import Design
+from annotate_app.store.judgments.judgments import Decision
+from annotate_app.store.projects.comparisons import Gold
+from annotate_app.store.store import Store
+from rewardkit.data.records import Judgment
+
+ADMIN = Actor.command_line()
+
+
+@pytest.fixture
+def project(sqlite_store, make_project):
+    """Eight comparisons with votes of three people, gold answers, priorities, a decision and two rubric versions."""
+    project = make_project(sqlite_store, num_comparisons=8, design=Design(overlap=3, policy="priority"))
+    choices = ["a", "b", "tie", "a", "both_bad", "b", "skip"]
+    judgments = [
+        Judgment(
+            comparison_id=f"c{item}",
+            annotator=f"person {person}",
+            choice=choices[(item * (person + 1)) % 7],
+            strength=1 + item % 3 if choices[(item * (person + 1)) % 7] in ("a", "b") else 0,
+            criteria={"tone": item % 3 - 1, "detail": (1, person + 1)},
+            flags={"a": ("unsafe",)} if item == 2 else {},
+            rationale=f"because {item}",
+            created_at=100.0 + item,
+        )
+        for item in range(7)
+        for person in range(3)
+    ]
+    sqlite_store.judgments.import_many(ADMIN, project.id, judgments)
+    sqlite_store.comparisons.set_gold(ADMIN, project.id, "c7", Gold(choice="b", explanation="it answers"))
+    sqlite_store.comparisons.set_priorities(ADMIN, project.id, {"c1": 2.5})
+    decision = Decision(choice="a", strength=1, criteria={"tone": -1}, rationale="settled")
+    sqlite_store.judgments.adjudicate(ADMIN, project.id, "c3", decision)
+    sqlite_store.projects.save_rubric(ADMIN, project.id, "title: second\nguidelines: other words\n")
+    return project
+
+
+def figures(store, project_id):
+    votes = store.judgments.votes(ADMIN, project_id)
+    report = agreement_report(votes, num_resamples=0, by=("criterion",)).as_dict()
+    design = store.projects.get(ADMIN, project_id).design
+    consensus = release(votes, design, store.judgments.adjudications(ADMIN, project_id))
+    rows = [consensus.row(index) for index in range(len(consensus.items))]
+    return json.dumps([report["overall"], report["criteria"], rows], default=str)
+
+
+@pytest.mark.parametrize("name", ["whole", "whole.zip"])
+def test_project_read_back_elsewhere_has_the_same_content_and_figures(sqlite_store, project, tmp_path, name):
+    done = export_project(sqlite_store, ADMIN, project.id, tmp_path / name)
+    assert done.num_rows == {"comparisons": 8, "judgments": 21, "adjudications": 1, "members": 0}
+    assert is_project(tmp_path / name)
+    other = Store.open(f"sqlite:///{tmp_path / 'other' / 'tiebreak.db'}")
+    try:
+        made = import_project(other, ADMIN, tmp_path / name, "copy")
+        assert (made.num_comparisons, made.num_judgments, made.num_adjudications, made.num_golds) == (8, 21, 1, 1)
+        assert list(other.comparisons.iterate(ADMIN, made.project.id)) == list(
+            sqlite_store.comparisons.iterate(ADMIN, project.id)
+        )
+        assert figures(other, made.project.id) == figures(sqlite_store, project.id)
+        assert made.project.design == project.design
+        assert [each.text for each in other.projects.rubrics(ADMIN, made.project.id)] == [
+            each.text for each in sqlite_store.projects.rubrics(ADMIN, project.id)
+        ]
+        assert other.comparisons.golds(ADMIN, made.project.id) == {"c7": Gold(choice="b", explanation="it answers")}
+        (first, *_) = other.browsing.find(ADMIN, made.project.id, text="c1")
+        assert first.priority == 2.5
+        kept = [
+            (j.choice, j.strength, dict(j.criteria), dict(j.flags), j.rationale, j.created_at) for j in judged(other)
+        ]
+        assert kept == [
+            (j.choice, j.strength, dict(j.criteria), dict(j.flags), j.rationale, j.created_at)
+            for j in judged(sqlite_store)
+        ]
+    finally:
+        other.close()
+
+
+def judged(store):
+    return store.judgments.iterate(ADMIN, 1)
+
+
+def test_names_stay_at_home_unless_asked(sqlite_store, project, tmp_path):
+    export_project(sqlite_store, ADMIN, project.id, tmp_path / "whole")
+    text = "".join(path.read_text() for path in (tmp_path / "whole").iterdir())
+    assert "person 0" not in text
+    export_project(sqlite_store, ADMIN, project.id, tmp_path / "named", names=True)
+    assert '"annotator": "person 0"' in (tmp_path / "named" / "judgments.jsonl").read_text()
+
+
+def test_existing_target_is_kept_unless_asked(sqlite_store, project, tmp_path):
+    for name in ("whole", "whole.zip"):
+        export_project(sqlite_store, ADMIN, project.id, tmp_path / name)
+        with pytest.raises(ValueError, match="is there already"):
+            export_project(sqlite_store, ADMIN, project.id, tmp_path / name)
+        export_project(sqlite_store, ADMIN, project.id, tmp_path / name, overwrite=True)
+
+
+def test_damaged_exports_make_no_project(sqlite_store, project, tmp_path):
+    export_project(sqlite_store, ADMIN, project.id, tmp_path / "whole")
+    folder = tmp_path / "whole"
+    judgments = (folder / "judgments.jsonl").read_text()
+    (folder / "judgments.jsonl").write_text(judgments.replace('"choice": "tie"', '"choice": "perhaps"'))
+    with pytest.raises(ValueError, match=r"judgments\.jsonl:\d+: field choice is 'perhaps'"):
+        import_project(sqlite_store, ADMIN, folder, "copy")
+    (folder / "judgments.jsonl").write_text(judgments)
+    about = json.loads((folder / "project.json").read_text())
+    (folder / "project.json").write_text(json.dumps({**about, "tiebreak_project": 99}))
+    with pytest.raises(ValueError, match="version 99, allowed is 1"):
+        import_project(sqlite_store, ADMIN, folder, "copy")
+    (folder / "comparisons.jsonl").unlink()
+    with pytest.raises(ValueError, match=r"comparisons\.jsonl is missing"):
+        import_project(sqlite_store, ADMIN, folder, "copy")
+    assert [each.name for each in sqlite_store.projects.list(ADMIN)] == ["support desk"]
+
+
+def test_zip_writes_nothing_outside_its_place(sqlite_store, tmp_path):
+    with zipfile.ZipFile(tmp_path / "evil.zip", "w") as packed:
+        packed.writestr("../../project.json", "{}")
+        packed.writestr("../../evil.txt", "x")
+    with pytest.raises(ValueError, match=r"comparisons\.jsonl is missing"):
+        import_project(sqlite_store, ADMIN, tmp_path / "evil.zip")
+    assert not (tmp_path.parent / "evil.txt").exists()
+    (tmp_path / "plain.txt").write_text("x")
+    assert not is_project(tmp_path / "plain.txt")
+    with pytest.raises(ValueError, match="is no export of a whole project"):
+        import_project(sqlite_store, ADMIN, tmp_path / "plain.txt")

@@ -1,0 +1,125 @@
+"""Left and right, a and b: every answer turned by the side that stood left, and turned back."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from annotate_app.labeling.screen_answers import (
+    LONGEST_TASK_S,
+    describe_choice,
+    read_answer,
+    read_seconds,
+    screen_answer,
+)
+from annotate_app.protocol.rubric import Scale
+from rewardkit.data.records import Judgment
+
+SAID = {
+    "overall": -2,
+    "criteria": {"helpful": 1, "tone": [4, 2]},
+    "flags": {"left": ["unsafe"], "right": []},
+    "rationale": " left wins ",
+}
+
+
+def test_left_is_a_where_a_stood_left() -> None:
+    answer = read_answer(SAID, "a", skip=False)
+    assert (answer.choice, answer.strength) == ("a", 2)
+    assert answer.criteria == {"helpful": 1, "tone": (4, 2)}
+    assert answer.flags == {"a": ("unsafe",)}
+    assert answer.rationale == "left wins"
+
+
+def test_left_is_b_where_b_stood_left() -> None:
+    answer = read_answer(SAID, "b", skip=False)
+    assert (answer.choice, answer.strength) == ("b", 2)
+    assert answer.criteria == {"helpful": -1, "tone": (2, 4)}
+    assert answer.flags == {"b": ("unsafe",)}
+
+
+@pytest.mark.parametrize(("overall", "expected"), [("tie", ("tie", 0)), (0, ("tie", 0)), ("both_bad", ("both_bad", 0))])
+def test_answers_without_a_side_are_the_same_on_both(overall: object, expected: tuple[str, int]) -> None:
+    for side in ("a", "b"):
+        answer = read_answer({"overall": overall}, side, skip=False)
+        assert (answer.choice, answer.strength) == expected
+
+
+def test_a_skip_keeps_its_reason_and_nothing_else_does() -> None:
+    assert read_answer({"reason": "other", "overall": 3}, "a", skip=True).choice == "skip"
+    assert read_answer({"reason": "other"}, "a", skip=True).reason == "other"
+    assert read_answer({"overall": 1, "reason": "other"}, "a", skip=False).reason == ""
+
+
+@given(
+    st.integers(-4, 4),
+    st.dictionaries(st.sampled_from("xyz"), st.integers(-3, 3) | st.lists(st.integers(1, 5), min_size=2, max_size=2)),
+    st.sampled_from("ab"),
+)
+def test_what_is_stored_shows_again_as_it_was_said(overall: int, criteria: dict, side: str) -> None:
+    said = {"overall": overall or "tie", "criteria": criteria, "flags": {"left": ["u"], "right": ["v", "w"]}}
+    answer = read_answer(said, side, skip=False)  # type: ignore[arg-type]
+    judgment = Judgment(
+        comparison_id="c",
+        annotator="anna",
+        choice=answer.choice,
+        strength=answer.strength,
+        criteria=answer.criteria,
+        flags=answer.flags,
+    )
+    assert screen_answer(judgment, side) == {**said, "rationale": ""}  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        None,
+        [],
+        "text",
+        {},
+        {"overall": None},
+        {"overall": True},
+        {"overall": 1.5},
+        {"overall": [1]},
+        {"overall": "a"},
+        {"overall": 1, "criteria": []},
+        {"overall": 1, "criteria": {"x": True}},
+        {"overall": 1, "criteria": {"x": [1]}},
+        {"overall": 1, "criteria": {"x": [1, "2"]}},
+        {"overall": 1, "criteria": {"x": {}}},
+        {"overall": 1, "flags": {"left": "unsafe"}},
+        {"overall": 1, "flags": {"right": [1]}},
+        {"overall": 1, "flags": {"left": [["unsafe"]]}},
+        {"overall": 1, "rationale": 5},
+    ],
+)
+def test_what_no_page_of_ours_says_is_refused_in_words(said: object) -> None:
+    with pytest.raises(ValueError, match="allowed"):
+        read_answer(said, "a", skip=False)
+
+
+def test_characters_that_no_column_takes_are_replaced() -> None:
+    assert (
+        read_answer({"overall": 1, "rationale": "a\0b\ud83dc\U0001f600"}, "a", skip=False).rationale
+        == "a�b�c\U0001f600"
+    )
+
+
+def test_seconds_are_brought_into_bounds() -> None:
+    assert read_seconds(12.5) == 12.5
+    assert read_seconds(-1) == 0
+    assert read_seconds(10**9) == LONGEST_TASK_S
+    for said in ("1", None, True, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="seconds"):
+            read_seconds(said)
+
+
+def test_choices_in_the_words_of_the_page() -> None:
+    def words(choice: str, strength: int = 0, reason: str = "") -> str:
+        judgment = Judgment(comparison_id="c", annotator="x", choice=choice, strength=strength, reason=reason)  # type: ignore[arg-type]
+        return describe_choice(judgment, "b", Scale(steps=7))
+
+    assert words("b", 3) == "Left much better"
+    assert words("a", 1) == "Right slightly better"
+    assert (words("tie"), words("both_bad"), words("skip", 0, "other")) == ("Tie", "Both bad", "Skipped: other")

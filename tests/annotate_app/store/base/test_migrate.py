@@ -1,0 +1,174 @@
+"""The schema: one way up for every database, whoever opens it first."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import delete, insert, inspect, select, text, update
+from sqlalchemy.exc import DBAPIError
+
+from annotate_app.access import Actor
+from annotate_app.exchange.pseudonyms import Pseudonyms
+from annotate_app.store.base import audit, tables
+from annotate_app.store.base.database import Database
+from annotate_app.store.base.migrate import MIGRATIONS, head_revision, revisions, schema_revision, upgrade
+from annotate_app.store.projects.projects import Project
+from annotate_app.store.store import Store
+
+ADMIN = Actor.command_line()
+OPEN_TOGETHER = """
+import sys, time
+from annotate_app.store.store import Store
+while time.time() < float(sys.argv[2]):
+    time.sleep(0.001)
+store = Store.open(sys.argv[1])
+print(len(store.projects.list(__import__("annotate_app.access").access.Actor.command_line())))
+"""
+
+
+def test_migrations_make_what_tables_describe(store: Store) -> None:
+    with store.database.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, tables.metadata) == []
+        assert schema_revision(connection) == head_revision()
+
+
+def test_every_index_of_the_tables_is_made(store: Store) -> None:
+    found = inspect(store.database.engine)
+    for table in tables.metadata.sorted_tables:
+        made = {index["name"] for index in found.get_indexes(table.name)}
+        assert {index.name for index in table.indexes} <= made
+
+
+def test_revisions_are_numbered_as_alembic_chains_them() -> None:
+    scripts = ScriptDirectory(str(MIGRATIONS))
+    assert [script.revision for script in scripts.walk_revisions()][::-1] == revisions()
+    assert scripts.get_current_head() == head_revision()
+
+
+def test_an_empty_database_comes_up_from_nothing(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/folder/new.db")
+    upgrade(database)
+    upgrade(database)
+    with database.read() as connection:
+        assert schema_revision(connection) == head_revision()
+        assert connection.execute(text("PRAGMA journal_mode")).scalar() == "wal"
+    database.close()
+
+
+def test_rows_outlive_an_upgrade(store: Store) -> None:
+    with store.database.write() as connection:
+        connection.execute(insert(tables.user).values(name="anna", role="annotator", origin="local", created_at=1.0))
+    upgrade(store.database)
+    assert [user.name for user in store.people.list(ADMIN)] == ["anna"]
+
+
+def test_projects_keep_their_pseudonyms_when_they_get_keys(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before revision 0002 the key was a hash of the secret that signs cookies, the project's id and its time."""
+    monkeypatch.setenv("TIEBREAK_SECRET", "s" * 40)
+    database = Database(database_url)
+    with database.write() as connection:
+        tables.metadata.drop_all(connection)
+        connection.execute(text("DROP TABLE alembic_version"))
+    upgrade(database, "0001")
+    columns = {"description": "", "design": {}, "simulated": False, "archived": False}
+    with database.write() as connection:
+        connection.execute(insert(tables.project).values(id=1, name="old", created_at=1234.5, **columns))
+    with Store.open(database_url) as store:
+        key = store.projects.pseudonym_key(ADMIN, 1)
+        assert key == hashlib.sha256(f"pseudonyms\n1\n1234.5\n{'s' * 40}".encode()).digest()
+        # The first ten digits of HMAC-SHA256 of "anna" under that key.
+        assert Pseudonyms.of(store, ADMIN, 1).of_name("anna") == "annotator-d87833048f"
+        monkeypatch.setenv("TIEBREAK_SECRET", "t" * 40)
+        assert Pseudonyms.of(store, ADMIN, 1).key == key
+    database.close()
+
+
+def test_every_new_project_has_a_key_of_its_own(store: Store, make_project: Callable[..., Project]) -> None:
+    keys = [store.projects.pseudonym_key(ADMIN, make_project(store, name).id) for name in ("first", "second")]
+    assert [len(key) for key in keys] == [32, 32]
+    assert keys[0] != keys[1]
+
+
+def test_a_database_of_a_newer_version_is_refused(store: Store) -> None:
+    with store.database.write() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(ValueError, match="schema 9999 is newer than this version"):
+        upgrade(store.database)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_processes_that_open_a_new_database_together_all_find_it(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    if kind == "sqlite":
+        url = f"sqlite:///{tmp_path}/new.db"
+    else:
+        url = request.getfixturevalue("postgresql_url")
+        database = Database(url)
+        with database.write() as connection:
+            tables.metadata.drop_all(connection)
+            connection.execute(text("DROP TABLE alembic_version"))
+        database.close()
+    start = str(__import__("time").time() + 2.0)
+    processes = [
+        subprocess.Popen([sys.executable, "-c", OPEN_TOGETHER, url, start], stdout=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    assert [process.communicate(timeout=60)[0].strip() for process in processes] == ["0"] * 4
+
+
+def test_the_audit_log_cannot_be_changed(store: Store) -> None:
+    with store.database.write() as connection:
+        audit.record(connection, ADMIN, "something")
+    statements = [update(tables.audit).values(actor="nobody"), delete(tables.audit)]
+    if not store.database.is_sqlite:
+        statements.append(text("TRUNCATE audit"))
+    for statement in statements:
+        with pytest.raises(DBAPIError, match="append-only"), store.database.write() as connection:
+            connection.execute(statement)
+    with store.database.read() as connection:
+        assert connection.execute(select(tables.audit.c.actor)).scalars().all() == ["command line"]
+
+
+def test_reading_sees_one_state_throughout(store: Store) -> None:
+    count = select(tables.user.c.name)
+    with store.database.read() as connection:
+        assert connection.execute(count).all() == []
+        store.people.add(ADMIN, "anna", role="annotator")
+        assert connection.execute(count).all() == []
+
+
+def test_other_databases_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"allowed are sqlite:/// and postgresql\+psycopg://"):
+        Database("mysql://localhost/x")
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("postgresql+psycopg://nobody:secret@127.0.0.1:1/none", r"nobody:\*\*\*@127\.0\.0\.1:1/none cannot be opened"),
+        ("mysql://host/name", "allowed are sqlite:/// and postgresql"),
+        ("just a name", "the database URL is none"),
+    ],
+)
+def test_a_database_that_is_not_there_is_one_clear_line(url: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said) as error:
+        Store.open(url)
+    assert "secret" not in str(error.value)
+
+
+def test_a_file_that_is_no_database_is_left_as_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "notes.db"
+    file.write_text("notes")
+    with pytest.raises(ValueError, match="file is not a database"):
+        Store.open(f"sqlite:///{file}")
+    assert file.read_text() == "notes"

@@ -1,0 +1,247 @@
+"""Accounts, invites, passwords and sessions on both databases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy import select, update
+
+from annotate_app.access import AccessError, Actor
+from annotate_app.store.base import tables
+from annotate_app.store.people import sign_in
+from annotate_app.store.people.sign_in import RateLimitError
+from annotate_app.store.projects.projects import Project
+from annotate_app.store.store import Store
+
+ADMIN = Actor.command_line()
+PASSWORD = "a long enough password"
+
+
+@pytest.fixture(autouse=True)
+def _cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Argon2 with little memory: the cost of one hash is not what is tested here."""
+    from argon2 import PasswordHasher
+
+    from annotate_app.store.people import accounts
+
+    hasher = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+    monkeypatch.setattr(accounts, "_hasher", lambda: hasher)
+    accounts._nobodys_hash.cache_clear()
+
+
+def test_accounts_are_made_found_and_listed(store: Store) -> None:
+    zoe = store.people.add(ADMIN, " zoe ", role="lead", password=PASSWORD)
+    anna = store.people.add(ADMIN, "anna", role="annotator")
+    assert (zoe.name, zoe.role, zoe.origin, zoe.active, zoe.has_password) == ("zoe", "lead", "local", True, True)
+    assert not anna.has_password
+    assert store.people.list(ADMIN) == [anna, zoe]
+    assert store.people.get(ADMIN, zoe.id) == store.people.by_name(ADMIN, "zoe") == zoe
+    assert store.people.by_name(ADMIN, "nobody") is None
+    with pytest.raises(ValueError, match="there is a user named 'anna' already"):
+        store.people.add(ADMIN, "anna", role="annotator")
+    with pytest.raises(ValueError, match="role is 'boss'"):
+        store.people.add(ADMIN, "ben", role="boss")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="the password has 5 characters, allowed are 8 to 1024"):
+        store.people.add(ADMIN, "ben", role="annotator", password="short")
+
+
+def test_the_password_itself_is_not_stored(store: Store) -> None:
+    user = store.people.add(ADMIN, "zoe", role="lead", password=PASSWORD)
+    token = store.people.start_session(user)
+    invite = store.people.create_invite(ADMIN, role="annotator")
+    with store.database.read() as connection:
+        stored = [str(row) for table in tables.metadata.sorted_tables for row in connection.execute(select(table))]
+    assert not [row for row in stored for secret in (PASSWORD, token, invite) if secret in row]
+
+
+def test_a_password_opens_only_its_own_account(store: Store) -> None:
+    zoe = store.people.add(ADMIN, "zoe", role="lead", password=PASSWORD)
+    store.people.add(ADMIN, "anna", role="annotator")
+    assert store.people.check_password("zoe", PASSWORD, "1.1.1.1") == zoe
+    assert store.people.check_password("zoe", PASSWORD + "!", "1.1.1.1") is None
+    assert store.people.check_password("anna", PASSWORD, "1.1.1.1") is None
+    assert store.people.check_password("anna", "", "1.1.1.1") is None
+    assert store.people.check_password("nobody", "nobody signs in with this", "1.1.1.1") is None
+    assert store.people.check_password("z\x00oe" * 100, PASSWORD, "\x00" * 500) is None
+    store.people.set_active(ADMIN, zoe.id, False)
+    assert store.people.check_password("zoe", PASSWORD, "1.1.1.1") is None
+
+
+def test_simulated_and_imported_people_cannot_sign_in(store: Store, make_actor: Callable[..., Actor]) -> None:
+    for origin in ("simulated", "imported"):
+        with pytest.raises(ValueError, match="never signs in"):
+            store.people.add(ADMIN, "robot", role="annotator", password=PASSWORD, origin=origin)
+        robot = store.people.add(ADMIN, origin, role="annotator", origin=origin)
+        with pytest.raises(ValueError, match="never signs in"):
+            store.people.set_password(ADMIN, robot.id, PASSWORD)
+        with pytest.raises(ValueError, match="cannot sign in"):
+            store.people.start_session(robot)
+        with pytest.raises(ValueError, match="there is a user named"):
+            store.people.create_invite(ADMIN, role="annotator", name=origin)
+        assert store.people.check_password(origin, "", "1.1.1.1") is None
+
+
+def test_failures_slow_down_and_success_forgets_them(store: Store) -> None:
+    store.people.add(ADMIN, "zoe", role="lead", password=PASSWORD)
+    for _ in range(5):
+        assert store.people.check_password("zoe", "wrong password", "1.1.1.1") is None
+    for _ in range(3):
+        with pytest.raises(RateLimitError) as limited:
+            store.people.check_password("zoe", PASSWORD, "1.1.1.1")
+        assert 0 < limited.value.seconds <= 15 * 60
+    assert store.people.check_password("zoe", PASSWORD, "2.2.2.2") is not None
+    with store.database.write() as connection:  # a quarter of an hour later
+        connection.execute(update(tables.sign_in_attempt).values(at=tables.sign_in_attempt.c.at - 15 * 60))
+    assert store.people.check_password("zoe", "wrong password", "1.1.1.1") is None
+    assert store.people.check_password("zoe", PASSWORD, "1.1.1.1") is not None
+    for _ in range(4):
+        assert store.people.check_password("zoe", "wrong password", "1.1.1.1") is None
+    assert store.people.check_password("zoe", PASSWORD, "1.1.1.1") is not None
+
+
+def test_an_account_is_guarded_against_many_addresses_and_an_address_against_many_accounts(store: Store) -> None:
+    limits = sign_in.LIMITS
+    for number in range(limits["account"]):
+        store.people.check_password("zoe", "wrong", f"1.1.1.{number}")
+    with pytest.raises(RateLimitError):
+        store.people.check_password("zoe", "wrong", "9.9.9.9")
+    for number in range(limits["address"]):
+        store.people.check_password(f"user {number}", "wrong", "8.8.8.8")
+    with pytest.raises(RateLimitError):
+        store.people.check_password("another", "wrong", "8.8.8.8")
+
+
+def test_attempts_made_at_once_all_count(store: Store) -> None:
+    store.people.add(ADMIN, "zoe", role="lead", password=PASSWORD)
+
+    def attempt(_: int) -> bool:
+        try:
+            store.people.check_password("zoe", "wrong password", "1.1.1.1")
+        except RateLimitError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(attempt, range(24))) <= sign_in.LIMITS["account and address"]
+
+
+def test_a_session_lasts_until_it_ends(store: Store) -> None:
+    user = store.people.add(ADMIN, "zoe", role="lead", password=PASSWORD)
+    first, second = store.people.start_session(user), store.people.start_session(user)
+    assert store.people.session_user(first) == user
+    store.people.end_session(first)
+    assert store.people.session_user(first) is None
+    assert store.people.session_user(second) == user
+    assert store.people.session_user("made up") is None
+    with store.database.write() as connection:
+        connection.execute(update(tables.session).values(expires_at=1.0))
+    assert store.people.session_user(second) is None
+
+
+def test_a_session_knows_the_role_of_now(store: Store) -> None:
+    user = store.people.add(ADMIN, "zoe", role="lead", password=PASSWORD)
+    token = store.people.start_session(user)
+    store.people.set_role(ADMIN, user.id, "annotator")
+    now = store.people.session_user(token)
+    assert now is not None
+    assert store.people.actor_of(now) == Actor(user_id=user.id, name="zoe", role="annotator")
+
+
+@pytest.mark.parametrize("ending", ["closed", "revoked", "new password", "reset"])
+def test_sessions_end_with_what_ends_them(store: Store, ending: str) -> None:
+    user = store.people.add(ADMIN, "zoe", role="lead", password=PASSWORD)
+    other = store.people.start_session(store.people.add(ADMIN, "ben", role="lead"))
+    token = store.people.start_session(user)
+    match ending:
+        case "closed":
+            store.people.set_active(ADMIN, user.id, False)
+        case "revoked":
+            assert store.people.revoke_sessions(ADMIN, user.id) == 1
+        case "new password":
+            store.people.set_password(store.people.actor_of(user), user.id, "another long password")
+        case "reset":
+            invite = store.people.create_invite(ADMIN, role="annotator", name="zoe")
+            assert store.people.redeem_invite(invite, "", "another long password").role == "lead"
+    assert store.people.session_user(token) is None
+    assert store.people.session_user(other) is not None
+
+
+def test_an_invite_works_once(store: Store, project: Project, lead: Actor) -> None:
+    token = store.people.create_invite(lead, role="annotator", project_id=project.id, group="expert")
+    user = store.people.redeem_invite(token, "anna", PASSWORD)
+    assert (user.name, user.role) == ("anna", "annotator")
+    assert [(m.name, m.group) for m in store.projects.members(lead, project.id)] == [("anna", "expert"), ("lea", "")]
+    for name in ("anna", "berta"):
+        with pytest.raises(ValueError, match="used already"):
+            store.people.redeem_invite(token, name, PASSWORD)
+    assert store.people.check_password("anna", PASSWORD, "1.1.1.1") == user
+
+
+def test_a_failed_redemption_leaves_the_invite_good(store: Store) -> None:
+    store.people.add(ADMIN, "anna", role="admin", password=PASSWORD)
+    token = store.people.create_invite(ADMIN, role="annotator")
+    with pytest.raises(ValueError, match="there is a user named 'anna' already"):
+        store.people.redeem_invite(token, "anna", "another long password")
+    with pytest.raises(ValueError, match="allowed are 8 to 1024"):
+        store.people.redeem_invite(token, "berta", "short")
+    assert store.people.redeem_invite(token, "berta", PASSWORD).name == "berta"
+    assert store.people.check_password("anna", PASSWORD, "1.1.1.1") is not None
+
+
+def test_an_invite_is_for_the_name_it_says_and_for_three_days(store: Store) -> None:
+    token = store.people.create_invite(ADMIN, role="lead", name="zoe")
+    with pytest.raises(ValueError, match="this invite is for 'zoe', not for 'eve'"):
+        store.people.redeem_invite(token, "eve", PASSWORD)
+    with store.database.write() as connection:
+        connection.execute(update(tables.invite).values(expires_at=tables.invite.c.expires_at - 72 * 3600))
+    with pytest.raises(ValueError, match="older than three days"):
+        store.people.redeem_invite(token, "zoe", PASSWORD)
+
+
+def test_two_who_redeem_at_once_are_not_both_let_in(store: Store) -> None:
+    token = store.people.create_invite(ADMIN, role="annotator")
+
+    def redeem(name: str) -> bool:
+        try:
+            store.people.redeem_invite(token, name, PASSWORD)
+        except ValueError:
+            return False
+        return True
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(redeem, ["a", "b", "c", "d"])) == 1
+    assert len(store.people.list(ADMIN)) == 1
+
+
+def test_a_lead_cannot_take_over_an_account(store: Store, project: Project, lead: Actor) -> None:
+    store.people.add(ADMIN, "boss", role="admin", password=PASSWORD)
+    with pytest.raises(ValueError, match="there is a user named 'boss' already"):
+        store.people.create_invite(lead, role="annotator", name="boss", project_id=project.id)
+    early = store.people.create_invite(lead, role="annotator", name="later", project_id=project.id)
+    store.people.add(ADMIN, "later", role="admin", password=PASSWORD)
+    with pytest.raises(ValueError, match="there is a user named 'later' already"):
+        store.people.redeem_invite(early, "later", "another long password")
+
+
+def test_leads_invite_only_below_themselves_and_into_their_projects(
+    store: Store, project: Project, lead: Actor, make_project: Callable[..., Project]
+) -> None:
+    elsewhere = make_project(store, "elsewhere")
+    for role in ("lead", "admin"):
+        with pytest.raises(AccessError):
+            store.people.create_invite(lead, role=role, project_id=project.id)
+    with pytest.raises(AccessError):
+        store.people.create_invite(lead, role="annotator")
+    with pytest.raises(AccessError, match="not a member"):
+        store.people.create_invite(lead, role="annotator", project_id=elsewhere.id)
+
+
+def test_nobody_closes_or_demotes_themselves(store: Store) -> None:
+    boss = store.people.actor_of(store.people.add(ADMIN, "boss", role="admin"))
+    assert boss.user_id is not None
+    with pytest.raises(AccessError, match="ask another admin"):
+        store.people.set_role(boss, boss.user_id, "annotator")
+    with pytest.raises(AccessError, match="ask another admin"):
+        store.people.set_active(boss, boss.user_id, False)

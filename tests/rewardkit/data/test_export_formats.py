@@ -1,0 +1,102 @@
+import csv
+import io
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rewardkit.data.export_formats import parse_splits, plain_prompt, preference_row, read_preference, split_of
+from rewardkit.data.records import Message, Preference
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), min_size=1, max_size=12)
+WORDS = TEXTS.filter(lambda text: text.strip() and "Human:" not in text and "Assistant:" not in text)
+PREFERENCES = st.builds(
+    Preference,
+    prompt=st.lists(WORDS, min_size=1, max_size=3).map(
+        lambda texts: tuple(Message(role="user" if n % 2 == 0 else "assistant", content=t) for n, t in enumerate(texts))
+    ),
+    chosen=WORDS,
+    rejected=WORDS,
+    p_chosen=st.floats(0.5, 1),
+    weight=st.floats(0, 3),
+    margin=st.floats(-3, 3),
+    criteria=st.dictionaries(st.sampled_from(["helpful", "tone"]), st.floats(-3, 3)),
+    votes=st.dictionaries(st.sampled_from(["chosen", "rejected", "tie", "both_bad"]), st.integers(1, 5)),
+    num_judgments=st.integers(0, 9),
+    comparison_id=WORDS,
+    source_chosen=WORDS,
+    source_rejected=WORDS,
+)
+
+
+def through_csv(row):
+    """What a CSV file does to a row: everything that is no string becomes its JSON."""
+    out = io.StringIO(newline="")
+    writer = csv.writer(out)
+    writer.writerow(row)
+    writer.writerow([value if isinstance(value, str) else json.dumps(value) for value in row.values()])
+    return next(csv.DictReader(io.StringIO(out.getvalue(), newline="")))
+
+
+@pytest.mark.parametrize("layout", ["conversational", "implicit"])
+@given(preference=PREFERENCES)
+def test_lists_of_turns_lose_nothing(layout, preference):
+    row = preference_row(preference, layout, criteria=("helpful", "tone"), sources=True)
+    assert read_preference(json.loads(json.dumps(row))) == preference
+    assert read_preference(through_csv(row)) == preference
+
+
+@given(text=WORDS, chosen=WORDS, rejected=WORDS)
+def test_plain_texts_lose_nothing_of_a_single_turn(text, chosen, rejected):
+    preference = Preference(prompt=(Message(role="user", content=text),), chosen=chosen, rejected=rejected)
+    row = preference_row(preference, "plain")
+    assert (row["prompt"], row["chosen"], row["rejected"]) == (text, chosen, rejected)
+
+
+def test_plain_prompt_of_several_turns_is_a_dialogue_and_reads_back():
+    prompt = tuple(Message(role=r, content=c) for r, c in (("user", "One"), ("assistant", "two"), ("user", "Three")))
+    assert plain_prompt(prompt) == "Human: One\n\nAssistant: two\n\nHuman: Three\n\nAssistant:"
+    preference = Preference(prompt=prompt, chosen="x", rejected="y")
+    assert read_preference(preference_row(preference, "plain")) == preference
+
+
+def test_columns_of_criteria_and_votes_are_the_same_in_every_row():
+    preference = Preference(prompt=(Message(role="user", content="p"),), chosen="x", rejected="y", votes={"chosen": 2})
+    row = preference_row(preference, criteria=("helpful", "tone"))
+    assert row["criteria"] == {"helpful": None, "tone": None}
+    assert row["votes"] == {"chosen": 2, "rejected": 0, "tie": 0, "both_bad": 0}
+    assert "source_chosen" not in row
+    assert "criteria" not in preference_row(preference)
+
+
+def prompt(text):
+    return (Message(role="user", content=text),)
+
+
+def test_split_depends_on_the_prompt_and_the_seed_alone():
+    splits = {"train": 0.5, "test": 0.5}
+    assert split_of(prompt("How  are\nyou?"), splits, 1) == split_of(prompt(" how are you? "), splits, 1)
+    found = [split_of(prompt(str(number)), splits, 0) for number in range(200)]
+    other = [split_of(prompt(str(number)), splits, 1) for number in range(200)]
+    assert found != other
+
+
+def test_shares_of_splits_are_kept():
+    splits = {"train": 0.8, "valid": 0.1, "test": 0.1}
+    found = [split_of(prompt(f"prompt {number}"), splits, 0) for number in range(5000)]
+    for name, share in splits.items():
+        assert found.count(name) / 5000 == pytest.approx(share, abs=0.025)  # over 4 standard deviations
+
+
+def test_growing_train_keeps_what_was_in_it():
+    small, large = {"train": 0.5, "test": 0.5}, {"train": 0.7, "test": 0.3}
+    prompts = [prompt(str(number)) for number in range(300)]
+    assert all(split_of(p, large, 0) == "train" for p in prompts if split_of(p, small, 0) == "train")
+
+
+def test_splits_are_read_and_checked():
+    assert parse_splits("train=0.9,test=0.1") == {"train": 0.9, "test": 0.1}
+    for text in ("train=0.9", "train=0.5,train=0.5", "train=1.5", "a/b=1", "train", "train=0.7,test=0.7"):
+        with pytest.raises(ValueError, match="split"):
+            parse_splits(text)

@@ -1,0 +1,57 @@
+"""What a launcher may ask for about weights in parts. That the parts compute as the whole is alignment's test."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+
+from rewardkit.distributed.sharding import is_asked, is_part, kept, part_of, whole
+
+FSDP2 = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "WORLD_SIZE": "2"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "asked"),
+    [
+        ({}, False),
+        ({"WORLD_SIZE": "2"}, False),
+        ({"ACCELERATE_USE_FSDP": "false", "WORLD_SIZE": "2"}, False),
+        (FSDP2, True),
+        (FSDP2 | {"WORLD_SIZE": "1"}, False),  # the one process holds all of them
+        (FSDP2 | {"FSDP_OFFLOAD_PARAMS": "false"}, True),
+    ],
+)
+def test_weights_are_in_parts_where_a_launcher_asks(
+    environment: dict[str, str], asked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert is_asked() is asked
+
+
+@pytest.mark.parametrize(
+    ("environment", "says"),
+    [
+        ({"ACCELERATE_USE_DEEPSPEED": "true"}, "DeepSpeed, which is not known here"),
+        ({"FSDP_VERSION": "1"}, "fsdp_version of the launcher is 1, allowed is 2"),
+        ({"FSDP_OFFLOAD_PARAMS": "true"}, "fsdp_offload_params of the launcher is true, allowed is false"),
+        ({"FSDP_ACTIVATION_CHECKPOINTING": "true"}, "fsdp_activation_checkpointing of the launcher is true"),
+        ({"FSDP_CPU_RAM_EFFICIENT_LOADING": "true"}, "fsdp_cpu_ram_efficient_loading of the launcher is true"),
+    ],
+)
+def test_what_is_not_known_is_refused(environment: dict[str, str], says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (FSDP2 | environment).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match=says):
+        is_asked()
+
+
+def test_a_whole_tensor_stays_what_it_is() -> None:
+    tensor = torch.arange(3.0)
+    assert not is_part(tensor)
+    assert whole(tensor) is tensor
+    assert kept(tensor) is tensor
+    assert part_of(tensor, torch.zeros(3)) is tensor

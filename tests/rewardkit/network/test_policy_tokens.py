@@ -1,0 +1,70 @@
+"""Where a prompt ends and a completion begins, for training, sampling and scoring alike."""
+
+from __future__ import annotations
+
+import pytest
+
+from rewardkit.data.records import Message
+from rewardkit.network.policy_tokens import completion_text, policy_prompts, policy_rows, prompt_text, turn_end_id
+from rewardkit.network.tokens import train_tokenizer
+
+PROMPT = (Message(role="user", content="My kettle is broken."),)
+TEXTS = ["My kettle is broken. We send a new one today, please keep the old one."] * 3
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_tokenizer(TEXTS, vocab_size=320)
+
+
+def test_the_default_template_is_cut_behind_its_end_token(tokenizer) -> None:
+    # the template writes <|user|>\n...<|eos|>\n<|assistant|>\n before, and a line break behind the end token
+    assert prompt_text(PROMPT, tokenizer) == "<|user|>\nMy kettle is broken.<|eos|>\n<|assistant|>\n"
+    assert completion_text(PROMPT, "We send a new one.", tokenizer) == "We send a new one.<|eos|>"
+
+
+def test_rows_are_prompt_and_completions_tokenised_apart(tokenizer) -> None:
+    (row,), num_cut = policy_rows([PROMPT], [("We send a new one.", "")], tokenizer, max_length=100)
+    assert [row.prompt] == policy_prompts([PROMPT], tokenizer)
+    assert tokenizer.decode(row.branches[0]) == "We send a new one.<|eos|>"
+    assert row.branches[1] == (tokenizer.eos_token_id,)
+    assert num_cut == 0
+
+
+TURN = "{% for m in messages %}[{{ m['role'] }}]{{ m['content'] }}END{% endfor %}"
+START = "{% if add_generation_prompt %}[assistant]{% endif %}"
+
+
+@pytest.mark.parametrize(
+    ("template", "end"),
+    [
+        (TURN.replace("END", "<|eos|>\n") + START, "<|eos|>"),
+        (TURN.replace("END", "<|tool|>\n") + START, "<|tool|>"),  # a special token of the template's own
+        (TURN.replace("END", "\n") + START, "<|eos|>"),  # no end token
+        (TURN.replace("END", "<|eos|>").replace("content'] ", "content'].strip() ") + START, "<|eos|>"),
+        (TURN.replace("END", "<|eos|>") + START.replace("]{%", "]<think>{%"), "<|eos|>"),  # no part of whole turns
+    ],
+)
+def test_every_template_ends_a_completion_with_one_end_token(template: str, end: str) -> None:
+    own = train_tokenizer(TEXTS, vocab_size=320)
+    own.chat_template = template
+    assert completion_text(PROMPT, " Yes", own) == f" Yes{end}"
+    assert turn_end_id(own) == own.convert_tokens_to_ids(end)
+
+
+def test_too_long_rows_lose_the_start_of_the_prompt_then_the_end_of_the_completion(tokenizer) -> None:
+    (whole,), _ = policy_rows([PROMPT], [("We send a new one.", "No.")], tokenizer, max_length=1000)
+    longest = max(map(len, whole.branches))
+    (cut,), num_cut = policy_rows([PROMPT], [("We send a new one.", "No.")], tokenizer, max_length=longest + 3)
+    assert cut.prompt == whole.prompt[-3:]
+    assert cut.branches == whole.branches
+    assert num_cut == 1
+    (short,), num_cut = policy_rows([PROMPT], [("We send a new one.", "No.")], tokenizer, max_length=3)
+    assert short.prompt == whole.prompt[-1:]
+    assert short.branches == (whole.branches[0][:2], whole.branches[1][:2])
+    assert num_cut == 1
+
+
+def test_a_length_without_room_is_refused(tokenizer) -> None:
+    with pytest.raises(ValueError, match="max_length is 1"):
+        policy_rows([PROMPT], [("Yes",)], tokenizer, max_length=1)

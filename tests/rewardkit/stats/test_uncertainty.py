@@ -1,0 +1,112 @@
+"""Uncertainty of K members, by hand-worked numbers, limits, symmetry and quadrature."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy.special import expit
+
+from rewardkit.stats.uncertainty import (
+    binary_entropy,
+    epistemic_std,
+    gaussian_probability,
+    integrated_probability,
+    mutual_information,
+    sigmoid,
+)
+
+members = st.tuples(st.integers(1, 6), st.integers(1, 8)).flatmap(
+    lambda shape: arrays(float, shape, elements=st.floats(0, 1))
+)
+
+
+def test_sigmoid_is_scipys_and_never_overflows() -> None:
+    margins = np.array([-1000.0, -40.0, -1.5, 0.0, 2.0, 1000.0])
+    np.testing.assert_allclose(sigmoid(margins), expit(margins), rtol=1e-14)
+
+
+def test_std_of_margins_by_hand() -> None:
+    # Members say 1, 2, 6: mean 3, squared gaps 4 + 1 + 9 = 14, over 2 is 7.
+    margins = np.array([[1.0, 0.5], [2.0, 0.5], [6.0, 0.5]])
+    np.testing.assert_allclose(epistemic_std(margins), [math.sqrt(7), 0.0])
+    np.testing.assert_array_equal(epistemic_std(margins[:1]), [0.0, 0.0])
+
+
+def test_integrated_probability_by_hand() -> None:
+    # sigma(ln 3) = 3/4 and sigma(-ln 9) = 1/10: their mean is 0.425; the mean margin says 0.366.
+    margins = np.array([[math.log(3)], [-math.log(9)]])
+    np.testing.assert_allclose(integrated_probability(margins), [0.425])
+
+
+def test_entropy_by_hand() -> None:
+    # H(1/4) = ln 4 - (3/4) ln 3
+    expected = [0.0, math.log(4) - 0.75 * math.log(3), math.log(2), 0.0]
+    np.testing.assert_allclose(binary_entropy(np.array([0.0, 0.25, 0.5, 1.0])), expected, atol=1e-15)
+
+
+def test_mutual_information_by_hand() -> None:
+    # Members 1/4 and 3/4: H[1/2] = ln 2, each H = ln 4 - (3/4) ln 3, so I = (3/4) ln 3 - ln 2 = 0.130812.
+    assert mutual_information(np.array([[0.25], [0.75]]))[0] == pytest.approx(0.75 * math.log(3) - math.log(2))
+    assert mutual_information(np.array([[0.25], [0.75]]))[0] == pytest.approx(0.130812, abs=1e-6)
+
+
+def test_members_that_agree_leave_nothing_to_learn_and_total_disagreement_ln_2() -> None:
+    agreed = np.full((4, 3), 1.0) * np.array([0.5, 0.9, 1.0])
+    np.testing.assert_allclose(mutual_information(agreed), 0.0, atol=1e-15)
+    assert mutual_information(np.array([[0.0], [1.0]]))[0] == pytest.approx(math.log(2))
+    # Three to one: H(1/4), less than the even split
+    assert mutual_information(np.array([[0.0], [1.0], [1.0], [1.0]]))[0] == pytest.approx(0.5623351446)
+
+
+def test_sure_disagreement_teaches_more_than_a_shared_toss_up() -> None:
+    disagree, toss_up = mutual_information(np.array([[0.1, 0.5], [0.9, 0.5]]))
+    assert disagree > 0.3
+    assert toss_up == 0.0
+
+
+@given(members)
+def test_mutual_information_is_bounded_and_blind_to_sides_and_to_the_members_order(probabilities: np.ndarray) -> None:
+    information = mutual_information(probabilities)
+    assert (information >= 0).all()
+    assert (information <= math.log(2) + 1e-12).all()
+    np.testing.assert_allclose(mutual_information(1.0 - probabilities), information, atol=1e-12)
+    np.testing.assert_allclose(mutual_information(probabilities[::-1]), information, atol=1e-12)
+
+
+@given(members)
+def test_mutual_information_is_the_mean_divergence_of_members_from_their_mean(probabilities: np.ndarray) -> None:
+    for column, information in zip(probabilities.T, mutual_information(probabilities), strict=True):
+        mean, divergences = column.mean(), []
+        for p in column:
+            parts = [(p, mean), (1 - p, 1 - mean)]
+            divergences.append(sum(a * math.log(a / b) for a, b in parts if a > 0 and b > 0))
+        assert information == pytest.approx(np.mean(divergences), abs=1e-9)
+
+
+@pytest.mark.parametrize(("mean", "std"), [(0.3, 0.1), (1.0, 1.0), (-2.0, 1.5), (4.0, 3.0), (10.0, 10.0), (-0.7, 8.0)])
+def test_the_probit_approximation_is_near_the_integral(mean: float, std: float) -> None:
+    z = np.linspace(-12, 12, 40001)
+    density = np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
+    exact = np.trapezoid(density * expit(mean + std * z), z)
+    assert gaussian_probability(np.array(mean), np.array(std)) == pytest.approx(exact, abs=0.02)
+
+
+def test_gaussian_probability_by_hand_and_at_its_limits() -> None:
+    # std^2 = 24 / pi makes the root sqrt(1 + 3) = 2: sigma(2 ln 3 / 2) = 3/4
+    std = math.sqrt(24 / math.pi)
+    mean = np.array([2 * math.log(3), -2 * math.log(3)])
+    np.testing.assert_allclose(gaussian_probability(mean, np.array([std, std])), [0.75, 0.25])
+    np.testing.assert_allclose(gaussian_probability(mean, np.zeros(2)), expit(mean))
+    np.testing.assert_allclose(gaussian_probability(mean, np.full(2, 1e9)), 0.5, atol=1e-6)
+
+
+def test_values_without_rows_of_members_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"\(3,\)"):
+        mutual_information(np.array([0.1, 0.2, 0.3]))
+    with pytest.raises(ValueError, match=r"\(0, 3\)"):
+        epistemic_std(np.zeros((0, 3)))

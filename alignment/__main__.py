@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from rewardkit.run.command_line import CommandLine
+from rewardkit.run.command import CommandLine
 
 COMMAND_LINE = CommandLine(
     package="alignment",

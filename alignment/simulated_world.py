@@ -21,11 +21,11 @@ import numpy as np
 
 from alignment.config.training import SftConfig
 from rewardkit.data.export_formats import turn, turns
+from rewardkit.data.files import write_rows
 from rewardkit.data.records import Message
-from rewardkit.data.writing import write_rows
 from rewardkit.run.directory import Run, read_status
-from rewardkit.run.interruption import Interruption
 from rewardkit.run.progress import Progress
+from rewardkit.run.training_command import Interruption
 from rewardkit.simulation.annotators import SimulatedAnnotator, simulate_judgments
 from rewardkit.simulation.support_desk_world import World
 

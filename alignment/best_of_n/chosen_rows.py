@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from alignment.config.bon_config import BonConfig
+from alignment.config.sampling import BonConfig
 from rewardkit.data.conversations import read_messages
 from rewardkit.data.export_formats import turn, turns
 from rewardkit.data.records import Message

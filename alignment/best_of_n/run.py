@@ -12,19 +12,19 @@ import numpy as np
 
 from alignment.best_of_n.chosen_rows import ScoredCompletion, ScoredGroup, chosen_rows
 from alignment.best_of_n.value import BestOfK, best_of_k
-from alignment.config.bon_config import BonConfig
 from alignment.config.rewards import RewardOptions
+from alignment.config.sampling import BonConfig
 from alignment.generation.completion_sampler import Sampler, Told
 from alignment.generation.unfinished_rows import UnfinishedRows
 from alignment.rewards.rewards import Rewards, load_rewards
 from alignment.rewards.source import RewardBatch
 from alignment.simulated_world import GOLD, MAX_NEW_TOKENS, make_world
 from rewardkit.data.export_formats import turns
+from rewardkit.data.files import open_rows
 from rewardkit.data.prompts import PromptRow, distinct_rows, read_prompt_rows
 from rewardkit.data.records import content_id
-from rewardkit.data.writing import open_rows
-from rewardkit.run.interruption import Interruption
 from rewardkit.run.progress import Progress
+from rewardkit.run.training_command import Interruption
 
 # What may change when a run goes on: it does not decide what is drawn and how that is rewarded.
 _NO_MATTER = ("out", "resume", "json", "window", "token_budget", "keep", "threshold", "threshold_of", "soft_labels")

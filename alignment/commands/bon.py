@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alignment.commands.sample import say_bad_rows
-from alignment.config.bon_config import BonConfig
+from alignment.config.sampling import BonConfig
 from rewardkit.report.wording import number_text
 from rewardkit.run.command import Command
-from rewardkit.run.interruption import Interruption
 from rewardkit.run.progress import Count, Progress
+from rewardkit.run.training_command import Interruption
 
 if TYPE_CHECKING:
     from alignment.best_of_n.run import BonResult
@@ -24,7 +24,7 @@ def _bon(config: BonConfig) -> int:
     from alignment.best_of_n.run import choose_best, in_world, read_bon_prompts
     from alignment.generation.completion_sampler import load_samplers
     from alignment.generation.unfinished_rows import check_output
-    from rewardkit.network.policy_model import check_policy_folder
+    from rewardkit.network.models import check_policy_folder
 
     if config.resume and Path(config.out).exists():
         print(f"{config.out}: complete already")

@@ -11,9 +11,8 @@ from typing import Any
 from alignment.config.lab import CompareConfig, LabConfig
 from rewardkit.run.command import Command
 from rewardkit.run.directory import Run, write_text
-from rewardkit.run.interruption import Interruption
 from rewardkit.run.progress import Progress
-from rewardkit.run.training_command import execute
+from rewardkit.run.training_command import Interruption, execute
 
 TABLE = "table.txt"
 
@@ -43,8 +42,7 @@ def run_experiment(
 
 def _compare(config: CompareConfig) -> int:
     def experiment(progress: Progress, out_dir: Path) -> tuple[Sequence[Any], Sequence[str]]:
-        from alignment.lab.compare import compare, write_comparison
-        from alignment.lab.compare_report import screen_lines
+        from alignment.lab.compare import compare, screen_lines, write_comparison
 
         rows = compare(config, progress.say)
         write_comparison(rows, out_dir)

@@ -20,7 +20,7 @@ def _evaluate(config: EvaluatePolicyConfig) -> int:
     from alignment.evaluation.report import screen_lines
     from alignment.generation.completion_sampler import load_samplers
     from alignment.generation.sample_to_file import read_different_prompts
-    from rewardkit.network.policy_model import check_policy_folder
+    from rewardkit.network.models import check_policy_folder
     from rewardkit.reward.load import load_reward_fn
 
     for folder in (config.base, config.model):

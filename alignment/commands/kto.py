@@ -9,9 +9,8 @@ from typing import Any
 from alignment.config.training import KtoConfig
 from rewardkit.run.command import Command
 from rewardkit.run.directory import Run
-from rewardkit.run.interruption import Interruption
 from rewardkit.run.progress import Progress
-from rewardkit.run.training_command import execute
+from rewardkit.run.training_command import Interruption, execute
 
 
 def _kto(config: KtoConfig) -> int:

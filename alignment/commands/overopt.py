@@ -14,8 +14,7 @@ from rewardkit.run.progress import Progress
 
 def _overopt(config: OveroptConfig) -> int:
     def experiment(progress: Progress, out_dir: Path) -> tuple[Sequence[Any], Sequence[str]]:
-        from alignment.lab.overopt import overopt, write_overopt
-        from alignment.lab.overopt_report import screen_lines
+        from alignment.lab.overopt import overopt, screen_lines, write_overopt
 
         curves = overopt(config, progress.say)
         write_overopt(curves, out_dir)

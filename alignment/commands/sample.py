@@ -23,7 +23,7 @@ def _sample(config: SampleConfig) -> int:
     from alignment.generation.completion_sampler import load_samplers
     from alignment.generation.sample_to_file import read_different_prompts, sample_file
     from alignment.generation.unfinished_rows import check_output
-    from rewardkit.network.policy_model import check_policy_folder
+    from rewardkit.network.models import check_policy_folder
 
     if config.resume and Path(config.out).exists():
         print(f"{config.out}: complete already")

@@ -1,7 +1,7 @@
 """Names of the losses that train a policy on rewards of its own samples, and what each reads: for configurations.
 
 Light on purpose. The losses themselves are in `alignment.losses.policy_gradient`, the advantages in
-`alignment.losses.group_advantages`, the estimators of the KL in `alignment.losses.kl`.
+`alignment.losses.advantages`, the estimators of the KL in `alignment.losses.kl`.
 """
 
 from __future__ import annotations

@@ -20,8 +20,8 @@ from alignment.generation.completion_sampler import Completion, Sampler, Told
 from alignment.generation.sample_to_file import Prompts
 from alignment.watch.text_metrics import Kl, WinRate, distinct_n, estimate_kl, repetition, win_rate
 from rewardkit.data.export_formats import normal_prompt, turns
+from rewardkit.data.files import write_rows
 from rewardkit.data.prompts import Prompt, read_trained_prompts
-from rewardkit.data.writing import write_rows
 from rewardkit.evaluation.evaluation_text import finite
 from rewardkit.evaluation.scored_preferences import score_completions
 from rewardkit.reward.reward import Reward

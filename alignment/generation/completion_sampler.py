@@ -12,7 +12,7 @@ import numpy as np
 from alignment.config.sampling import DrawConfig
 from rewardkit.data.conversations import UNSTORABLE
 from rewardkit.data.records import Message
-from rewardkit.network.policy_tokens import policy_prompts
+from rewardkit.network.tokens import policy_prompts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -122,7 +122,7 @@ def load_samplers(paths: Sequence[str]) -> list[Sampler]:
     """The policies in folders, on a GPU in bf16 if there is one, else on the CPU in fp32."""
     import torch
 
-    from rewardkit.network.policy_model import load_policy
+    from rewardkit.network.models import load_policy
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = torch.bfloat16 if device == "cuda" else torch.float32

@@ -15,9 +15,9 @@ from alignment.config.sampling import DrawConfig, SampleConfig
 from alignment.generation.completion_sampler import Completion, Sampler, Told
 from alignment.generation.unfinished_rows import UnfinishedRows, check_output
 from rewardkit.data.export_formats import turn, turns
+from rewardkit.data.files import open_rows
 from rewardkit.data.prompts import Prompt, distinct, read_prompts
 from rewardkit.data.records import content_id
-from rewardkit.data.writing import open_rows
 
 _NO_MATTER = ("out", "resume", "json", "window", "token_budget")  # what may change when a run goes on
 

@@ -15,7 +15,7 @@ over samples of the policy itself, the tokens before each one given:
 
 `weighted_kl` multiplies them by the ratio to the policy that drew the samples; then the gradient of all three is that
 of KL(policy || other), also when the samples are of an older policy. None of these counts that a token changes which
-tokens come later: for that, k1 belongs into the rewards (`alignment.losses.token_rewards`).
+tokens come later: for that, k1 belongs into the rewards (`alignment.losses.advantages`).
 """
 
 from __future__ import annotations

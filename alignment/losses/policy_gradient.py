@@ -32,7 +32,7 @@ from alignment.config.policy_gradient_names import (
     PolicyLossOptions,
     RatioName,
 )
-from alignment.losses.branches import branch_sums
+from alignment.losses.importance import branch_sums
 from alignment.losses.kl import token_kl, weighted_kl
 from alignment.losses.pair import exact
 
@@ -188,7 +188,7 @@ def policy_loss(tokens: CompletionTokens, advantages: Tensor, options: PolicyLos
     2507.18071) or of the sum of its tokens' log-ratios; a completion's surrogate counts once, not once per token.
 
     Args:
-        advantages: (S,) float, of each completion, as `alignment.losses.group_advantages.group_advantages`, flat.
+        advantages: (S,) float, of each completion, as `alignment.losses.advantages.group_advantages`, flat.
 
     Raises:
         ValueError: if a KL is asked for without the reference's log-probabilities.

@@ -3,7 +3,7 @@
 The network of a configuration is built of torch's fake tensors and run once or twice, so that every architecture counts
 as it is. Attention is a stand-in that keeps what fused kernels keep: queries, keys, values, its output, and a sum for
 each query. What the vocabulary head keeps is in `alignment.memory.plan`: it works in blocks of its own. Llama-shaped
-models run by steps of our own (`rewardkit.network.llama_trunk`), which keep up to a quarter less: what is counted is on
+models run by steps of our own (`rewardkit.network.llama`), which keep up to a quarter less: what is counted is on
 the safe side there.
 """
 
@@ -20,9 +20,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from alignment.generation.llama_weights import is_packed, read_weights
 from rewardkit.network import attention
-from rewardkit.network.adapters import linear_layers
 from rewardkit.network.attention import has_sliding_window
-from rewardkit.network.models import recompute_activations, switch_off_dropout
+from rewardkit.network.models import linear_layers, recompute_activations, switch_off_dropout
 from rewardkit.network.packed_rows import Branched, pack
 
 if TYPE_CHECKING:
@@ -172,7 +171,7 @@ class _Adapted(torch.nn.Module):
 
 
 def _adapt(network: PreTrainedModel, rank: int, num_layers: int) -> None:
-    """What `rewardkit.network.adapters.adapt` does; peft cannot put its adapters into fake tensors."""
+    """What `rewardkit.network.models.adapt` does; peft cannot put its adapters into fake tensors."""
     network.requires_grad_(False)
     for name in linear_layers(network, num_layers=num_layers):
         parent, _, own = name.rpartition(".")

@@ -167,7 +167,7 @@ def read_shape(model: str, config: PlanConfig) -> Any:
         return preset_shape(model, vocab_size=PRESET_VOCABULARY, max_length=length)
     from transformers import AutoConfig
 
-    from rewardkit.network.policy_model import adapter_base
+    from rewardkit.network.models import adapter_base
 
     try:
         return AutoConfig.from_pretrained(adapter_base(model) or model)

@@ -26,16 +26,15 @@ from alignment.losses.by_name import PairLogps, pair_loss
 from alignment.losses.pair import PairLoss
 from alignment.losses.reference_free import sft_term
 from alignment.offline.run import LearningRates, Recipe, train_policy
-from alignment.policy.objective import Part, weighted
-from alignment.policy.policy_forward import Forward
+from alignment.policy.policy_forward import Forward, Part, weighted
 from alignment.policy.reference import LiveReference
 from alignment.policy.rows import PolicyRows, preference_rows
 from rewardkit.data.records import Preference
 from rewardkit.data.training_data import LoadedRows
 from rewardkit.network.logps import CompletionLogps
 from rewardkit.run.directory import Run
-from rewardkit.run.interruption import Interruption
 from rewardkit.run.progress import Progress
+from rewardkit.run.training_command import Interruption
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

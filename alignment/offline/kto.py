@@ -21,15 +21,14 @@ from alignment.config.training import KtoConfig
 from alignment.losses.anchored import kto_loss
 from alignment.offline.run import LearningRates, Recipe, train_policy
 from alignment.policy.data import Labelled
-from alignment.policy.objective import Part, weighted
-from alignment.policy.policy_forward import Forward
+from alignment.policy.policy_forward import Forward, Part, weighted
 from alignment.policy.reference import LiveReference
 from alignment.policy.rows import PolicyRows, labelled_rows
 from rewardkit.data.training_data import LoadedRows
 from rewardkit.network.logps import CompletionLogps
 from rewardkit.run.directory import Run
-from rewardkit.run.interruption import Interruption
 from rewardkit.run.progress import Progress
+from rewardkit.run.training_command import Interruption
 
 
 class KtoObjective:

@@ -1,4 +1,4 @@
-"""The loop that every training of a policy here runs, given its loss (`alignment.policy.objective`).
+"""The loop that every training of a policy here runs, given its loss (`alignment.policy.policy_forward`).
 
 1. A step is normalised by its whole batch, so micro-batches and processes never change it.
 2. Nothing in it is random but the order of rows, which seed and epoch decide: a resumed run takes the same steps.
@@ -17,8 +17,7 @@ import torch
 from torch import Tensor
 
 from alignment.config.training import TrainingConfig
-from alignment.policy.objective import Objective
-from alignment.policy.policy_forward import Forward
+from alignment.policy.policy_forward import Forward, Objective
 from alignment.policy.rows import PolicyRows
 from rewardkit.distributed import collectives
 from rewardkit.distributed.checkpoint import Checkpoint, write_aside

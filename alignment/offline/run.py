@@ -14,21 +14,19 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from alignment.config.training import PolicyConfig, PreferenceConfig, TrainingConfig
 from alignment.offline.loop import Trained, evaluate, train
-from alignment.policy.objective import Objective
 from alignment.policy.policy import Policy, build_policy, check_model, prepare_tokenizer
-from alignment.policy.policy_forward import Forward
-from alignment.policy.publishing import write_model_card
+from alignment.policy.policy_forward import Forward, Objective
+from alignment.policy.publishing import open_tracker, push_to_hub, write_model_card
 from alignment.policy.reference import LiveReference, with_reference
 from alignment.policy.rows import PolicyRows
-from alignment.policy.tracking import open_tracker, push_to_hub
 from alignment.rollouts.training_samples import draw_samples, write_samples
 from rewardkit.data.splitting import Row
 from rewardkit.data.training_data import LoadedRows
 from rewardkit.distributed import collectives, sharding
 from rewardkit.distributed.checkpoint import Checkpoint, load_trained_weights, trained_weights
 from rewardkit.run.directory import Run
-from rewardkit.run.interruption import Interruption
 from rewardkit.run.progress import Progress
+from rewardkit.run.training_command import Interruption
 
 if TYPE_CHECKING:
     import torch

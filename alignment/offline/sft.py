@@ -18,13 +18,13 @@ from torch import Tensor
 from alignment.config.training import SftConfig
 from alignment.offline.run import LearningRates, Recipe, train_policy
 from alignment.policy.data import Demonstration
-from alignment.policy.objective import Part
+from alignment.policy.policy_forward import Part
 from alignment.policy.rows import PolicyRows, demonstration_rows
 from rewardkit.data.training_data import LoadedRows
 from rewardkit.network.logps import CompletionLogps
 from rewardkit.run.directory import Run
-from rewardkit.run.interruption import Interruption
 from rewardkit.run.progress import Progress
+from rewardkit.run.training_command import Interruption
 
 
 class SftObjective:

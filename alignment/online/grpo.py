@@ -3,7 +3,7 @@
 Shao et al. 2024 (DeepSeekMath, arXiv 2402.03300); the other losses are in `alignment.losses.policy_gradient`, each with
 its paper. A step:
 1. G completions of each of P prompts are drawn from the policy and rewarded.
-2. Advantages compare rewards, mostly within the group (`alignment.losses.group_advantages`).
+2. Advantages compare rewards, mostly within the group (`alignment.losses.advantages`).
 3. One or more optimizer steps on the clipped surrogate, groups never split.
 Where we differ:
 1. A group shares its prompt in packed rows; loss and gradient equal the padded form.
@@ -25,21 +25,21 @@ from torch import Tensor
 
 from alignment.config.online import GrpoConfig
 from alignment.config.policy_gradient_names import POLICY_LOSSES
-from alignment.losses.group_advantages import RunningMean, group_advantages, without_signal
+from alignment.losses.advantages import RunningMean, group_advantages, without_signal
 from alignment.losses.importance import importance_weights
 from alignment.losses.policy_gradient import CompletionTokens, loss_total, policy_loss
 from alignment.online.algorithm import Carried, Draw, Learned, kl_metrics, means, minibatches, reference_logps
 from alignment.online.run import Parts, train_online
 from alignment.online.update import PolicyUpdate
-from alignment.policy.objective import Part, weighted
+from alignment.policy.policy_forward import Part, weighted
 from alignment.policy.reference import LiveReference
 from alignment.rewards.rewards import joined_scores
 from alignment.rollouts.collector import Collected
 from alignment.rollouts.rollouts import Micro, Rollouts, joined
 from rewardkit.network.logps import CompletionLogps
 from rewardkit.run.directory import Run
-from rewardkit.run.interruption import Interruption
 from rewardkit.run.progress import Progress
+from rewardkit.run.training_command import Interruption
 
 NAMES = (
     "entropy",

@@ -15,7 +15,7 @@ from alignment.config.online import OnlineConfig
 from alignment.online.algorithm import Algorithm, Learned
 from alignment.online.audit import Audit
 from alignment.online.update import PolicyUpdate
-from alignment.policy.tracking import Tracker
+from alignment.policy.publishing import Tracker
 from alignment.rollouts.collector import Collected, Collector, score
 from alignment.rollouts.file import FILE, Replay, append_rollouts, truncate_rollouts
 from alignment.rollouts.source import RolloutError

@@ -28,14 +28,14 @@ from alignment.losses.by_name import PairLogps, pair_loss
 from alignment.online.algorithm import Carried, Draw, Learned, kl_metrics, means, minibatches, reference_logps
 from alignment.online.run import Parts, train_online
 from alignment.online.update import PolicyUpdate
-from alignment.policy.objective import Part, weighted
+from alignment.policy.policy_forward import Part, weighted
 from alignment.policy.reference import LiveReference
 from alignment.rewards.rewards import ScoredBatch
 from alignment.rollouts.rollouts import Micro, Rollouts
 from rewardkit.network.logps import CompletionLogps
 from rewardkit.run.directory import Run
-from rewardkit.run.interruption import Interruption
 from rewardkit.run.progress import Progress
+from rewardkit.run.training_command import Interruption
 
 NAMES = (
     "rewards/chosen",

@@ -27,24 +27,22 @@ import torch
 from torch import Tensor
 
 from alignment.config.online import PpoConfig
-from alignment.losses.advantages import Advantages, generalised_advantages
+from alignment.losses.advantages import Advantages, generalised_advantages, token_rewards
 from alignment.losses.importance import ImportanceWeights, importance_weights
 from alignment.losses.kl import AdaptiveKl, exceeds_target, token_kl
 from alignment.losses.policy_gradient import CompletionTokens, ppo_loss
-from alignment.losses.token_rewards import token_rewards
-from alignment.losses.value import explained_variance, value_loss
-from alignment.losses.whitening import moment_sums, whiten
+from alignment.losses.value import explained_variance, moment_sums, value_loss, whiten
 from alignment.online.algorithm import Carried, Draw, Learned, kl_metrics, means, minibatches, reference_logps
 from alignment.online.run import Parts, train_online
 from alignment.online.update import PolicyUpdate
-from alignment.policy.objective import Part, weighted
+from alignment.policy.policy_forward import Part, weighted
 from alignment.policy.reference import LiveReference
 from alignment.policy.value_model import ValueModel, build_value
 from alignment.rollouts.rollouts import Micro, Rollouts
 from rewardkit.network.logps import CompletionLogps
 from rewardkit.run.directory import Run
-from rewardkit.run.interruption import Interruption
 from rewardkit.run.progress import Progress
+from rewardkit.run.training_command import Interruption
 
 NAMES = (
     "loss/policy",

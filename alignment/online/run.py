@@ -3,6 +3,8 @@
 The tie between an algorithm (`alignment.online.grpo`, `alignment.online.ppo`), what it draws
 (`alignment.rollouts.collector`) and the files. A run that is continued takes the steps it would have taken: what is
 drawn depends on seed, step and prompt alone.
+
+The prompts of a run that learns from its own samples: to train on, and held out.
 """
 
 from __future__ import annotations
@@ -22,22 +24,54 @@ from alignment.offline.run import LearningRates
 from alignment.online.algorithm import Algorithm
 from alignment.online.audit import Audit
 from alignment.online.loop import OnlineLoop
-from alignment.online.prompt_sides import PromptSides, read_prompt_sides
 from alignment.online.update import PolicyUpdate
 from alignment.policy.policy import Policy, build_policy, check_model, prepare_tokenizer
 from alignment.policy.policy_forward import Forward
-from alignment.policy.publishing import write_model_card
+from alignment.policy.publishing import open_tracker, push_to_hub, write_model_card
 from alignment.policy.reference import LiveReference
-from alignment.policy.tracking import open_tracker, push_to_hub
 from alignment.rewards.rewards import load_rewards
 from alignment.rollouts.collector import Collector
 from alignment.rollouts.source import check_rollouts, open_rollouts
 from alignment.simulated_world import GOLD, MAX_NEW_TOKENS, make_world
+from rewardkit.data.prompts import PromptRow, distinct_rows, read_prompt_rows
+from rewardkit.data.splitting import split_by_prompt
 from rewardkit.distributed import collectives, sharding
 from rewardkit.distributed.optimization import adamw
 from rewardkit.run.directory import Run
-from rewardkit.run.interruption import Interruption
 from rewardkit.run.progress import Progress
+from rewardkit.run.training_command import Interruption
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptSides:
+    """Prompts to train on and held out."""
+
+    train: list[PromptRow]
+    held_out: list[PromptRow]
+    bad: list[str]
+
+
+def read_prompt_sides(config: OnlineConfig) -> PromptSides:
+    """The prompts that a configuration names, each once.
+
+    Raises:
+        ValueError: naming file and line, if a row is bad; if a side has no prompt.
+        FileNotFoundError: if there is no such source.
+    """
+    read = read_prompt_rows(config.prompts, on_bad_row=config.on_bad_row)
+    bad = [f"{each.place}: {each.problem}" for each in read.bad_rows]
+    rows = distinct_rows(read.rows)
+    if config.eval_prompts:
+        others = read_prompt_rows(config.eval_prompts, on_bad_row=config.on_bad_row)
+        bad += [f"{each.place}: {each.problem}" for each in others.bad_rows]
+        train, held_out = rows, distinct_rows(others.rows)
+    else:
+        train, held_out = split_by_prompt(rows, eval_share=config.eval_share, seed=config.seed)
+    for name, side in (("to train on", train), ("held out", held_out)):
+        if not side:
+            raise ValueError(f"{config.prompts}: {len(rows)} different prompts, none of them {name}")
+    return PromptSides(train=train, held_out=held_out, bad=bad)
+
 
 logger = logging.getLogger(__name__)
 Config = TypeVar("Config", bound=OnlineConfig)

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from alignment.policy.objective import Part
-from alignment.policy.policy_forward import Forward
+from alignment.policy.policy_forward import Forward, Part
 from alignment.rollouts.rollouts import Micro, Rollouts
 from rewardkit.distributed import collectives
 from rewardkit.distributed.optimization import add_up_step

@@ -24,8 +24,16 @@ from rewardkit.data.conversations import (
     read_text,
 )
 from rewardkit.data.export_formats import turns
-from rewardkit.data.preference_columns import is_absent, read_weight
-from rewardkit.data.preferences import OnBadRow, ReadRow, ReadRows, Refuse, preference_reader, read_each
+from rewardkit.data.preferences import (
+    OnBadRow,
+    ReadRow,
+    ReadRows,
+    Refuse,
+    is_absent,
+    preference_reader,
+    read_each,
+    read_weight,
+)
 from rewardkit.data.records import Message, Preference
 from rewardkit.data.sources import Part
 from rewardkit.data.splitting import Row

@@ -18,10 +18,16 @@ from safetensors import SafetensorError
 
 from alignment.config.training import PolicyConfig
 from rewardkit.network import attention
-from rewardkit.network.adapters import adapt
 from rewardkit.network.logps import can_pack_policy
-from rewardkit.network.models import PRESETS, four_bits, preset_config, recompute_activations, switch_off_dropout
-from rewardkit.network.policy_model import adapter_base
+from rewardkit.network.models import (
+    PRESETS,
+    adapt,
+    adapter_base,
+    four_bits,
+    preset_config,
+    recompute_activations,
+    switch_off_dropout,
+)
 from rewardkit.network.tokens import load_tokenizer, train_tokenizer
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """From what people wrote and preferred to the token rows a policy is trained on, tokenised once.
 
-Where a prompt ends and a completion begins, and how a completion ends, is `rewardkit.network.policy_tokens`'s.
+Where a prompt ends and a completion begins, and how a completion ends, is `rewardkit.network.tokens`'s.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 from alignment.policy.data import Demonstration, Labelled
 from rewardkit.data.records import Message, Preference
 from rewardkit.network.packed_rows import Branched
-from rewardkit.network.policy_tokens import completion_text, policy_rows, prompt_text
+from rewardkit.network.tokens import completion_text, policy_rows, prompt_text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

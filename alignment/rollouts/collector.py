@@ -25,7 +25,7 @@ from alignment.rollouts.source import RolloutError, RolloutSource
 from rewardkit.data.prompts import PromptRow
 from rewardkit.distributed import collectives
 from rewardkit.network.packed_rows import Branched, divide
-from rewardkit.network.policy_tokens import policy_prompts
+from rewardkit.network.tokens import policy_prompts
 
 
 @dataclass(frozen=True, kw_only=True)

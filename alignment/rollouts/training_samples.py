@@ -14,7 +14,7 @@ from alignment.policy.policy import Policy
 from alignment.rollouts.rollouts import Rollouts
 from rewardkit.data.export_formats import turns
 from rewardkit.data.records import Message
-from rewardkit.network.policy_tokens import policy_prompts
+from rewardkit.network.tokens import policy_prompts
 from rewardkit.run.directory import write_text
 
 FILE = "samples.jsonl"

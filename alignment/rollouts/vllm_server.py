@@ -29,7 +29,7 @@ from alignment.policy.policy import Policy
 from alignment.rewards.http_client import RefusedError, UnansweredError, ask, head, patiently, read_json
 from alignment.rollouts.merged_weights import write_merged
 from alignment.rollouts.source import RolloutError
-from alignment.rollouts.vllm_samples import LOGPROBS_MODE, check_count, read_sample, sampling_options
+from alignment.rollouts.vllm_engine import LOGPROBS_MODE, check_count, read_sample, sampling_options
 from rewardkit.distributed import collectives
 
 logger = logging.getLogger(__name__)

@@ -11,8 +11,7 @@ import math
 
 import numpy as np
 
-from alignment.watch.history import History, Sign, Window
-from alignment.watch.trends import LIKELY, SURE, VERY_SURE, step_noise
+from alignment.watch.history import LIKELY, SURE, VERY_SURE, History, Sign, Window, step_noise
 
 AUDITS_LEAST, AUDITS_FALL, AUDITS_STALL = 6, 8, 12
 """Audits that are needed, that a fall is looked for in, and a standstill."""

@@ -18,16 +18,17 @@ from annotate_app.agreement.annotator_bootstrap import conger_estimate, draw_blo
 from annotate_app.agreement.annotators import AnnotatorAgreement, PairAgreement, annotator_agreements, pair_agreement
 from annotate_app.agreement.bootstrap import Coefficient, Estimate, Part, estimate
 from annotate_app.agreement.coefficients import (
+    IntraclassCorrelations,
     agreement_weights,
     brennan_prediger,
     fleiss_kappa,
     fleiss_z,
     gwet_ac,
+    intraclass_correlations,
     krippendorff_alpha,
     percent_agreement,
     pooled_agreement,
 )
-from annotate_app.agreement.intraclass import IntraclassCorrelations, intraclass_correlations
 from annotate_app.agreement.vote_categories import NOMINAL, NOMINAL_CODES, Ballots, criterion_ballots, overall_ballots
 from annotate_app.votes import Votes
 

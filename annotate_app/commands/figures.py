@@ -151,7 +151,7 @@ def _aggregate(options: argparse.Namespace) -> int:
         divided = splits(votes)
         say("")
     if options.out:
-        from rewardkit.data.writing import write_rows
+        from rewardkit.data.files import write_rows
 
         write_rows(options.out, (consensus.row(index) for index in range(len(consensus.items))), "jsonl")
     if options.json:

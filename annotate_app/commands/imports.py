@@ -102,7 +102,7 @@ def _import_project(options: argparse.Namespace) -> int:
 
 def _import_judgments(options: argparse.Namespace) -> int:
     from annotate_app.exchange.judgments_in import BallotOptions, import_judgments
-    from rewardkit.data.choices import parse_choice_map
+    from rewardkit.data.judgments import parse_choice_map
 
     chosen = BallotOptions(
         layout=None if options.layout == "auto" else options.layout,
@@ -159,7 +159,7 @@ def describe_reading(reading: dict[str, object]) -> str:
 
 
 def _list_bad(path: str | None, bad: Sequence[BadRow]) -> None:
-    from rewardkit.data.writing import write_rows
+    from rewardkit.data.files import write_rows
 
     if path:
         write_rows(path, (asdict(row) for row in bad), "jsonl")

@@ -19,8 +19,7 @@ from annotate_app.agreement.report import agreement_report
 from annotate_app.consensus.release import Consensus
 from annotate_app.exchange.options import ExportOptions
 from annotate_app.protocol.rubric import Rubric
-from annotate_app.store.projects.projects import Project
-from annotate_app.store.projects.rubrics import RubricVersion
+from annotate_app.store.projects.projects import Project, RubricVersion
 from annotate_app.votes import KINDS, Votes
 
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))

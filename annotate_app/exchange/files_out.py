@@ -21,8 +21,7 @@ from annotate_app.exchange.dataset_card import CardFacts, write_card
 from annotate_app.exchange.options import ExportOptions
 from annotate_app.exchange.rows_out import Row, judgment_rows, training_rows
 from annotate_app.store.store import Store
-from rewardkit.data.files import SUFFIXES
-from rewardkit.data.writing import Write, open_rows
+from rewardkit.data.files import SUFFIXES, Write, open_rows
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,10 +12,18 @@ from typing import IO, Any, Literal
 from annotate_app.access import Actor
 from annotate_app.exchange.comparisons_in import DETECT_ROWS, TELL_EVERY, BadRow, BadRowsError, Imported, Tell, unspool
 from annotate_app.store.store import Store
-from rewardkit.data.choices import Answer, Vocabulary, detect_vocabulary
 from rewardkit.data.conversations import RowError
 from rewardkit.data.files import Format, Source, detect_format, file_name, place, read_rows
-from rewardkit.data.judgments import BallotReading, Layout, detect_ballots, parse_ballots, read_judgment
+from rewardkit.data.judgments import (
+    Answer,
+    BallotReading,
+    Layout,
+    Vocabulary,
+    detect_ballots,
+    detect_vocabulary,
+    parse_ballots,
+    read_judgment,
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,12 +19,11 @@ from typing import Any
 from annotate_app.access import Actor
 from annotate_app.exchange.comparisons_in import Tell
 from annotate_app.exchange.files_out import Exported, new_folder
-from annotate_app.exchange.pseudonyms import Pseudonyms
-from annotate_app.exchange.rows_out import judgment_rows
+from annotate_app.exchange.rows_out import Pseudonyms, judgment_rows
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
 from rewardkit.data.export_formats import turns
-from rewardkit.data.writing import write_rows
+from rewardkit.data.files import write_rows
 
 VERSION = 1
 PARTS = ("project.json", "comparisons.jsonl", "judgments.jsonl", "adjudications.jsonl", "members.jsonl")

@@ -1,22 +1,43 @@
-"""The rows of an export: which comparisons give some and which, and the judgments as they were given."""
+"""The rows of an export: which comparisons give some and which, and the judgments as they were given.
+
+Names that stand for annotators outside: the same at every export, different in every project.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import hmac
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 from annotate_app.access import Actor
 from annotate_app.consensus.release import Consensus, preferences
 from annotate_app.exchange.options import ExportOptions
-from annotate_app.exchange.pseudonyms import Pseudonyms
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
 from annotate_app.votes import KINDS, Votes
 from rewardkit.data.export_formats import demonstration_row, preference_row, split_of, unpaired_row
 from rewardkit.data.records import Comparison, Preference
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pseudonyms:
+    """Pseudonyms of one project: a keyed hash, so that nobody can try names without the project's key."""
+
+    key: bytes
+
+    @classmethod
+    def of(cls, store: Store, actor: Actor, project_id: int) -> Pseudonyms:
+        """Those of a project, made with the key that the database keeps for it. Adjudicator or above."""
+        return cls(key=store.projects.pseudonym_key(actor, project_id))
+
+    def of_name(self, name: str) -> str:
+        """The pseudonym of an annotator, for example `annotator-3f09ac81d2`."""
+        return f"annotator-{hmac.new(self.key, name.encode(), 'sha256').hexdigest()[:10]}"
+
 
 Row = dict[str, Any]
 CHUNK = 1024

@@ -15,8 +15,15 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from annotate_app.access import AccessError, Actor
-from annotate_app.labeling.pair_payload import excerpt, show_pair, show_rubric
-from annotate_app.labeling.screen_answers import describe_choice, read_answer, read_seconds, screen_answer
+from annotate_app.labeling.pair_payload import (
+    describe_choice,
+    excerpt,
+    read_answer,
+    read_seconds,
+    screen_answer,
+    show_pair,
+    show_rubric,
+)
 from annotate_app.protocol.assignment import Side
 from annotate_app.protocol.leases import Lease, LeaseError, OwnProgress, Submission
 from annotate_app.protocol.rubric import Rubric

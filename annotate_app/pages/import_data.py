@@ -12,8 +12,14 @@ from typing import Any
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-from annotate_app.exchange.comparisons_in import BadRow, BadRowsError, Imported, ImportOptions, import_comparisons
-from annotate_app.exchange.import_preview import preview
+from annotate_app.exchange.comparisons_in import (
+    BadRow,
+    BadRowsError,
+    Imported,
+    ImportOptions,
+    import_comparisons,
+    preview,
+)
 from annotate_app.exchange.judgments_in import BallotOptions, import_judgments, preview_ballots
 from annotate_app.exchange.projects_in import import_project
 from annotate_app.installation import data_folder
@@ -22,9 +28,9 @@ from annotate_app.pages.kit.button_feedback import act, plainly
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
 from annotate_app.pages.views.comparison_view import draw_comparison
 from annotate_app.store.projects.projects import Project
-from rewardkit.data.choices import parse_choice_map
 from rewardkit.data.columns import FIELDS, FORMS
 from rewardkit.data.judgments import FIELDS as JUDGMENT_FIELDS
+from rewardkit.data.judgments import parse_choice_map
 from rewardkit.data.records import content_id
 
 SUFFIXES = ["jsonl", "ndjson", "json", "csv", "tsv", "parquet", "gz", "zip"]

@@ -7,8 +7,7 @@ from datetime import datetime
 import streamlit as st
 
 from annotate_app.access import AccessError, Actor
-from annotate_app.labeling.pair_payload import excerpt
-from annotate_app.labeling.screen_answers import describe_choice
+from annotate_app.labeling.pair_payload import describe_choice, excerpt
 from annotate_app.pages import navigation
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
 from annotate_app.protocol.leases import OwnJudgment, OwnProgress

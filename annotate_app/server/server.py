@@ -3,6 +3,10 @@
 The socket is bound here and with its protocol named: only then does asyncio set TCP_NODELAY on what it accepts (6 ms a
 click; 47 ms without). Streamlit collects garbage after every rerun unless told not to, which costs a tenth of a second
 of everybody's time (`runner.postScriptGC`). Neither shows from the outside, so both are tested.
+
+The look, as Streamlit options: ink on paper by day, paper on ink by night, one accent, no decoration.
+
+The accent is a deep teal: unlike red and green it says nothing about which response is better.
 """
 
 from __future__ import annotations
@@ -35,11 +39,53 @@ from streamlit.web.server.starlette.starlette_websocket import (
 from annotate_app.access import Actor
 from annotate_app.installation import cookie_secret
 from annotate_app.server.authentication import Door
-from annotate_app.server.leaving import leaving_route
-from annotate_app.server.routes import run_routes
+from annotate_app.server.routes import leaving_route, run_routes
 from annotate_app.server.sessions import open_sessions
-from annotate_app.server.theme import THEME
 from annotate_app.trainings.scorer import scorers
+
+_LIGHT = {
+    "primaryColor": "#0f6b66",
+    "backgroundColor": "#fbfaf7",
+    "secondaryBackgroundColor": "#f1efe9",
+    "textColor": "#1f2421",
+    "linkColor": "#0f6b66",
+    "borderColor": "#dcd8ce",
+    "codeBackgroundColor": "#f1efe9",
+    "codeTextColor": "#1f2421",
+    "sidebar.backgroundColor": "#f1efe9",
+    "sidebar.secondaryBackgroundColor": "#e6e3da",
+    "sidebar.borderColor": "#dcd8ce",
+}
+_DARK = {
+    "primaryColor": "#5cc0b6",
+    "backgroundColor": "#15191a",
+    "secondaryBackgroundColor": "#1f2526",
+    "textColor": "#e9e7e1",
+    "linkColor": "#7fd1c8",
+    "borderColor": "#343c3d",
+    "codeBackgroundColor": "#1f2526",
+    "codeTextColor": "#e9e7e1",
+    "sidebar.backgroundColor": "#1a1f20",
+    "sidebar.secondaryBackgroundColor": "#262d2e",
+    "sidebar.borderColor": "#343c3d",
+}
+_SERIES = ["#0f6b66", "#c8702a", "#5a6acf", "#a23b72", "#6b8e23", "#8a6d3b", "#4b8bbe", "#7a7a7a"]
+_SERIES_BY_NIGHT = ["#5cc0b6", "#e8975a", "#8f9bea", "#d678a9", "#a3c45a", "#c5a36a", "#7db8e0", "#a8a8a8"]
+
+THEME: dict[str, object] = {
+    "theme.paddingTop": "2.5rem",
+    "theme.baseRadius": "0.4rem",
+    "theme.buttonRadius": "0.4rem",
+    "theme.baseFontSize": 15,
+    "theme.headingFontWeights": [650, 600, 600, 600, 600, 600],
+    "theme.headingFontSizes": ["1.75rem", "1.35rem", "1.15rem", "1rem", "0.95rem", "0.9rem"],
+    "theme.showWidgetBorder": True,
+    "theme.light.chartCategoricalColors": _SERIES,
+    "theme.dark.chartCategoricalColors": _SERIES_BY_NIGHT,
+    **{f"theme.light.{name}": value for name, value in _LIGHT.items()},
+    **{f"theme.dark.{name}": value for name, value in _DARK.items()},
+}
+
 
 logger = logging.getLogger(__name__)
 

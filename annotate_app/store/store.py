@@ -21,8 +21,7 @@ from annotate_app.store.projects.comparisons import Comparisons
 from annotate_app.store.projects.projects import Projects
 
 if TYPE_CHECKING:
-    from annotate_app.store.jobs import Jobs
-    from annotate_app.store.refreshes import Refreshes
+    from annotate_app.store.jobs import Jobs, Refreshes
     from annotate_app.store.work.work import Work
 
 
@@ -87,7 +86,7 @@ class Store:
     @cached_property
     def refreshes(self) -> Refreshes:
         """Which projects want new priorities from a model."""
-        from annotate_app.store.refreshes import Refreshes
+        from annotate_app.store.jobs import Refreshes
 
         return Refreshes(self.database)
 

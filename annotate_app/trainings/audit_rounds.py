@@ -16,8 +16,7 @@ from annotate_app.access import Actor
 from annotate_app.exchange.comparisons_in import ImportOptions, import_comparisons
 from annotate_app.store.store import Store
 from annotate_app.trainings.runs import ModelRun, get_run
-from rewardkit.data.files import read_rows
-from rewardkit.data.writing import write_rows
+from rewardkit.data.files import read_rows, write_rows
 
 FILE = "rounds.jsonl"
 _ROUND = re.compile(r"step-(\d+)\.jsonl")

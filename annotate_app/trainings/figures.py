@@ -6,9 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from annotate_app.trainings.options import WORDS_OF
-from annotate_app.trainings.planning import rewards_of
 from annotate_app.trainings.runs import Metrics, ModelRun
-from annotate_app.trainings.sampling_plans import reward_words
+from annotate_app.trainings.sampling_plans import reward_words, rewards_of
 
 MOST_POINTS = 400
 """Of one curve on a page."""

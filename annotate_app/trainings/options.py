@@ -12,10 +12,10 @@ from typing import Any, Literal, get_args, get_type_hints
 import jsonargparse
 import yaml
 
-from alignment.config.bon_config import BonConfig
 from alignment.config.loss_names import PAIR_LOSSES
 from alignment.config.online import GrpoConfig, OnlineDpoConfig, PpoConfig
 from alignment.config.policy_gradient_names import POLICY_LOSSES
+from alignment.config.sampling import BonConfig
 from alignment.config.training import DpoConfig, SftConfig
 from rewardkit.config import RewardConfig
 from rewardkit.run.command import add_config, field_meanings

@@ -23,11 +23,10 @@ from annotate_app.access import Actor
 from annotate_app.exchange.priorities_in import import_priorities
 from annotate_app.jobs import jobs
 from annotate_app.jobs.jobs import report_progress
-from annotate_app.store.jobs import Job
+from annotate_app.store.jobs import KIND, Job
 from annotate_app.store.projects.projects import Project
-from annotate_app.store.refreshes import KIND
 from annotate_app.store.store import Store
-from rewardkit.data.writing import write_rows
+from rewardkit.data.files import write_rows
 
 logger = logging.getLogger(__name__)
 STEPS = ("export", "fit", "rank", "set priorities")

@@ -1,7 +1,17 @@
 """What is common to all that draws answers of a policy and has them rewarded: which policy, prompts and rewards.
 
-`annotate_app.trainings.online_plan` learns from them, `annotate_app.trainings.best_plan` keeps the best. Nothing here
+`annotate_app.trainings.sampling_plans` learns from them, `annotate_app.trainings.sampling_plans` keeps the best. Nothing here
 imports torch.
+
+What a training on samples of the policy is to do: which policy, prompts and rewards, how far it may move.
+
+Nothing here trains or imports torch.
+
+What best of n is to do: which policy answers, how often, what answers are rewarded by, and which become rows.
+
+Nothing here draws or imports torch.
+
+Plans of every kind, read back from what a page wrote.
 """
 
 from __future__ import annotations
@@ -9,11 +19,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import yaml
+
+from alignment.config.loss_names import PairLossName
+from alignment.config.online import OnlineConfig
+from alignment.config.policy_gradient_names import PolicyLossName
 from alignment.config.rewards import RewardSpec, read_reward, read_rewards
-from annotate_app.trainings.options import Trains, check_advanced
-from annotate_app.trainings.plans import model_name, write_plan
+from alignment.config.sampling import BonConfig
+from annotate_app.trainings.options import (
+    DRAWS,
+    ONLINE,
+    WORDS_OF,
+    OnlineTrains,
+    Trains,
+    check_advanced,
+    config_of,
+    default_of,
+    losses_of,
+)
+from annotate_app.trainings.plans import TrainingPlan, model_name, read_fields, write_plan
+from rewardkit.config import Mode
 from rewardkit.data.files import SUFFIXES
 from rewardkit.reward.reward import Penalty
 
@@ -128,3 +155,134 @@ def uploaded_name(name: str) -> str:
     if suffix not in SUFFIXES:
         raise ValueError(f"{name} ends in {suffix!r}, allowed are {', '.join(SUFFIXES)}, and .gz behind them")
     return f"prompts{suffix}{packed}"
+
+
+OWN = ("loss", "beta", "prompts_per_step", "completions_per_prompt")
+"""Fields that are None for what the command of the training takes by itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnlinePlan(SamplingPlan):
+    """One training by PPO, GRPO or online DPO; None is the command's own.
+
+    Attributes:
+        trains: by which.
+        model: the policy to begin with.
+        mode: `full` or `lora`.
+        loss: of GRPO and of online DPO.
+        beta: weight of the KL to the policy it begins with; of online DPO, beta of its loss.
+        max_steps, prompts_per_step, completions_per_prompt: how long, and how much a step draws.
+        learning_rate: 0 chooses by the size of the policy.
+        audit_samples: pairs of an audit kept as a blind round for people.
+        on_alarm: continue, or stop.
+    """
+
+    trains: OnlineTrains
+    mode: Mode = "full"
+    loss: PolicyLossName | PairLossName | None = None
+    beta: float | None = None
+    max_steps: int = 100
+    prompts_per_step: int | None = None
+    completions_per_prompt: int | None = None
+    learning_rate: float = 0.0
+    audit_samples: int = 20
+    on_alarm: Literal["continue", "stop"] = "continue"
+
+    def __post_init__(self) -> None:
+        if self.trains not in ONLINE:
+            raise ValueError(f"trains is {self.trains!r}, allowed are {', '.join(ONLINE)}")
+        super().__post_init__()
+        if self.mode == "head":
+            raise ValueError("a policy is trained whole or by adapters, not with mode head")
+        if not 0.02 <= self.held_out <= 0.4:
+            raise ValueError(f"held_out is {self.held_out}, allowed is 0.02 to 0.4")
+        if self.loss is not None and self.loss not in losses_of(self.trains):
+            allowed = ", ".join(losses_of(self.trains)) or "none to choose"
+            raise ValueError(f"loss is {self.loss!r} with {self.trains}, allowed is {allowed}")
+        self.config(Path("model"), Path("data"))
+
+    def title(self, runs: Mapping[str, str]) -> str:
+        """For people: what is trained, how, and by what it is rewarded; `runs` names models by their folders."""
+        loss = self.loss if self.loss and self.loss != default_of(self.trains, "loss") else ""
+        model = runs.get(self.model) or model_name(self.model)
+        by = " + ".join(reward_words(each, runs) for each in self.reward)
+        words = WORDS_OF[self.trains]
+        return ", ".join(filter(None, (words[:1].upper() + words[1:], model, self.mode, loss, f"by {by}")))
+
+    def config(self, out: Path, data: Path) -> OnlineConfig:
+        """The configuration that the training's command reads; ValueError from its own checks."""
+        values: dict[str, Any] = self.values(data) | {"out": str(out), "lora": self.mode == "lora"}
+        values["eval_prompts"] = str(data / TEST_PROMPTS)
+        same = ("max_steps", "learning_rate", "audit_samples", "on_alarm")
+        values |= {name: getattr(self, name) for name in same}
+        values |= {name: value for name in OWN if (value := getattr(self, name)) is not None}
+        return config_of(self.trains)(**values)
+
+
+Keep = Literal["best", "above", "pairs"]
+KEPT: dict[Keep, str] = {"best": "the best", "above": "those above a threshold", "pairs": "best and worst"}
+WINDOW = 16
+"""Prompts answered, rewarded and saved at a time: how finely progress is told, and what a cancel loses at most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BestPlan(SamplingPlan):
+    """Rows to train on, made of a policy's best answers. All prompts are answered: who trains on the rows holds out.
+
+    Attributes:
+        n: answers to each prompt.
+        keep: what becomes rows, as of `alignment bon`.
+        threshold, threshold_of: with keep above, the least that an answer has to have.
+        soft_labels: pairs say how sure the members of the reward are.
+    """
+
+    trains: Literal["bon"] = "bon"
+    held_out: float = 0.0
+    n: int = 16
+    keep: Keep = "best"
+    threshold: float | None = None
+    threshold_of: Literal["reward", "quantile"] = "reward"
+    soft_labels: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.held_out:
+            raise ValueError(f"held_out is {self.held_out}, allowed is 0: who trains on the rows holds out")
+        if self.keep not in KEPT:
+            raise ValueError(f"keep is {self.keep!r}, allowed are {', '.join(KEPT)}")
+        self.config(Path("rows.jsonl"), Path("data"))
+
+    def title(self, runs: Mapping[str, str]) -> str:
+        """For people: whose answers, how many, what is kept, and by what; `runs` names models by their folders."""
+        model = runs.get(self.model) or model_name(self.model)
+        by = " + ".join(reward_words(each, runs) for each in self.reward)
+        return f"Best of {self.n}, {model}, {KEPT[self.keep]}, by {by}"
+
+    def config(self, out: Path, data: Path) -> BonConfig:
+        """The configuration that the command reads; ValueError from its own checks."""
+        same = ("n", "keep", "threshold", "threshold_of", "soft_labels")
+        own = {name: getattr(self, name) for name in same}
+        return BonConfig(**self.values(data), **own, out=str(out), window=WINDOW, json=True)
+
+
+Plan = TrainingPlan | OnlinePlan | BestPlan
+
+
+def read_plan(text: str) -> Plan:
+    """The plan that `Plan.text` wrote.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    values: Any = yaml.safe_load(text)
+    trains = values.get("trains") if isinstance(values, dict) else ""
+    if trains not in DRAWS:
+        return read_fields(TrainingPlan, values)
+    values["reward"] = tuple(rewards_of(values))
+    return read_fields(BestPlan, values) if trains == "bon" else read_fields(OnlinePlan, values)
+
+
+def rewards_of(values: Mapping[str, Any]) -> list[str]:
+    """The rewards that a plan names; one alone may stand there as a text."""
+    given = values.get("reward") or []
+    return [given] if isinstance(given, str) else [str(each) for each in given]

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import yaml
 
-from alignment.config.bon_config import BonConfig
+from alignment.config.sampling import BonConfig
 from alignment.config.training import PolicyConfig
 from annotate_app.access import Actor
 from annotate_app.jobs import jobs
@@ -28,15 +28,11 @@ from annotate_app.jobs.jobs import report_progress
 from annotate_app.jobs.processes import run_module
 from annotate_app.store.jobs import ENDED, Job
 from annotate_app.store.store import Store
-from annotate_app.trainings.best_plan import BestPlan
 from annotate_app.trainings.best_rows import ROWS, make_rows, rows_of
-from annotate_app.trainings.online_plan import OnlinePlan
 from annotate_app.trainings.options import command_of
-from annotate_app.trainings.planning import Plan, read_plan
 from annotate_app.trainings.plans import INSTALL, PRESETS, TrainingPlan, missing_packages
-from annotate_app.trainings.prompt_snapshot import take_prompts
-from annotate_app.trainings.sampling_plans import SamplingPlan
-from annotate_app.trainings.snapshot import take_rows, take_snapshot
+from annotate_app.trainings.sampling_plans import BestPlan, OnlinePlan, Plan, SamplingPlan, read_plan
+from annotate_app.trainings.snapshot import take_prompts, take_rows, take_snapshot
 from rewardkit.config import RewardConfig
 from rewardkit.run.directory import read_status, write_text
 

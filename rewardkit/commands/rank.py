@@ -12,8 +12,7 @@ from rewardkit.run.command import Command
 
 
 def _rank(config: RankConfig) -> int:
-    from rewardkit.data.files import SUFFIXES
-    from rewardkit.data.writing import write_rows
+    from rewardkit.data.files import SUFFIXES, write_rows
     from rewardkit.scoring.ranking import rank_comparisons, read_comparisons
 
     out = Path(config.out)

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 from rewardkit.config import RewardConfig
 from rewardkit.run.command import Command
 from rewardkit.run.directory import Run
-from rewardkit.run.interruption import Interruption
 from rewardkit.run.progress import Progress
-from rewardkit.run.training_command import execute
+from rewardkit.run.training_command import Interruption, execute
 
 if TYPE_CHECKING:
     from rewardkit.data.training_data import Loaded

@@ -14,7 +14,7 @@ from rewardkit.data.export_formats import turns
 from rewardkit.data.preferences import OnBadRow, ReadRow, ReadRows, Refuse, read_each
 from rewardkit.data.records import Message
 from rewardkit.data.sources import Part, choose_split, open_source, training_splits
-from rewardkit.data.trained_on import find_run
+from rewardkit.data.training_data import find_run
 
 Prompt = tuple[Message, ...]
 _MORE = ("input", "system")

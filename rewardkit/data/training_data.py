@@ -3,6 +3,8 @@
 data/preferences.jsonl    the snapshot of a project of the app, where one is trained on
 data.json                 sources with their SHA-256, counts, and the hash of all rows
 bad_rows.jsonl            rows left out, with place and reason
+
+What a model was trained on, as the run directory around it records it: to check for leakage and to fit baselines.
 """
 
 from __future__ import annotations
@@ -18,12 +20,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Generic, Protocol
 
+import yaml
+
+from rewardkit.config import RewardConfig
 from rewardkit.data.export_formats import turns
+from rewardkit.data.files import open_rows
 from rewardkit.data.preferences import BadRow, OnBadRow, ReadRows, count_reasons, read_parts
 from rewardkit.data.records import Preference
 from rewardkit.data.sources import Part, choose_split, open_source, training_splits
 from rewardkit.data.splitting import Prompted, Row, find_leakage, num_prompts, split_by_prompt
-from rewardkit.data.writing import open_rows
 from rewardkit.run.directory import write_text
 
 logger = logging.getLogger(__name__)
@@ -271,3 +276,42 @@ def _record(
     values = {"data_hash": data_hash, "sources": sources, **counts, "num_shared_prompts": num_shared}
     run_dir.mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps(values, ensure_ascii=False, indent=1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedOn:
+    """Training and held-out rows of a run.
+
+    Attributes:
+        place: the run directory.
+    """
+
+    place: Path
+    train: list[Preference]
+    held_out: list[Preference]
+
+
+def find_run(model: str) -> Path | None:
+    """The run directory that a model lies in: its folder or the one above; None for a model from elsewhere."""
+    folder = Path(model)
+    candidates = (folder, folder.parent) if folder.is_dir() else ()
+    return next(
+        (each for each in candidates if (each / "config.yaml").exists() and (each / "data.json").exists()), None
+    )
+
+
+def read_trained_on(model: str) -> TrainedOn | None:
+    """The rows of the model's run, read again from their sources and split as then; None for a model without a run.
+
+    Raises:
+        ValueError: if the data has changed since.
+        FileNotFoundError: if a source is no longer there.
+    """
+    run_dir = find_run(model)
+    if run_dir is None:
+        return None
+    values = yaml.safe_load((run_dir / "config.yaml").read_text(encoding="utf-8"))
+    options = {name: values[name] for name in vars(DataOptions) if name in values}  # whatever was trained on them
+    config = RewardConfig(model=model, out=str(run_dir), **options)
+    loaded = load_training_data(config, run_dir)
+    return TrainedOn(place=run_dir, train=loaded.train, held_out=loaded.held_out)

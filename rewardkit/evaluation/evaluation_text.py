@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rewardkit.evaluation.baselines import Baseline
-from rewardkit.evaluation.evaluation import Evaluation, Group, UncertaintyMeasure
+from rewardkit.evaluation.evaluate import Evaluation, Group, UncertaintyMeasure
 from rewardkit.evaluation.out_of_domain import OutOfDomain
 from rewardkit.evaluation.rewardbench import BenchmarkResult
 from rewardkit.report.wording import interval_text, number_text, points_text

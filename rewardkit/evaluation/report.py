@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
-from rewardkit.evaluation.evaluation import Evaluation, Group, HumanAgreement, LengthBias, UncertaintyMeasure
+from rewardkit.evaluation.evaluate import Evaluation, Group, HumanAgreement, LengthBias, UncertaintyMeasure
 from rewardkit.evaluation.evaluation_text import MEASURES, RULES, Findings, sentences
 from rewardkit.evaluation.out_of_domain import OutOfDomain
 from rewardkit.evaluation.rewardbench import BenchmarkResult

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from rewardkit.data.conversations import RowError, decode_list, read_prompt, read_text
-from rewardkit.data.preference_columns import read_number
+from rewardkit.data.preferences import read_number
 from rewardkit.data.records import Message
 from rewardkit.data.sources import choose_split, open_source
-from rewardkit.evaluation.evaluation import Group
+from rewardkit.evaluation.evaluate import Group
 from rewardkit.evaluation.scored_preferences import score_completions
 from rewardkit.reward.reward import RewardFn
 from rewardkit.stats.metrics import Interval, mean_interval

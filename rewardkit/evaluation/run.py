@@ -16,7 +16,7 @@ from rewardkit.data.export_formats import normal_prompt
 from rewardkit.data.preferences import count_reasons, read_preferences
 from rewardkit.data.records import Preference
 from rewardkit.data.splitting import find_leakage
-from rewardkit.data.trained_on import TrainedOn, read_trained_on
+from rewardkit.data.training_data import TrainedOn, read_trained_on
 from rewardkit.evaluation.baselines import compare
 from rewardkit.evaluation.evaluate import evaluate
 from rewardkit.evaluation.evaluation_text import Findings

@@ -20,10 +20,10 @@ from rewardkit.heads.fit import (
     Pairs,
     fit_head,
     head_objective,
+    minimise,
     vote_log_probabilities,
     with_reliability,
 )
-from rewardkit.heads.lbfgs import minimise
 
 PRIOR_MEAN, PRIOR_STD = 2.0, 1.5  # log-odds: q = 0.88 at the mean, 0.62 to 0.97 within one std
 

@@ -3,19 +3,34 @@
 Llama-shaped: RMS norm, rotary attention, RMS norm, gated MLP, each half added to its input; biases, grouped key heads
 and norms of queries and keys as they come (Llama, Mistral, Qwen2, Qwen3). It is recognised by its modules; whether it
 really computes that is to be tried.
+
+Last hidden states of packed rows: Llama-shaped decoders by steps of our own, all others by their own modules.
+
+The steps (`rewardkit.network.fused`) read the model's own parameters, so gradients arrive where they would, and LoRA
+adapters of peft as they are at the moment. Whether they give the model's own states is tried on small rows before they
+are used (`try_steps`); at every call modules are looked through again, and whatever is unusual runs as transformers
+runs it.
 """
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from torch import nn
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from rewardkit.distributed.sharding import is_part
+from rewardkit.network import attention
 from rewardkit.network.attention import has_sliding_window
+from rewardkit.network.fused import Matrix, added_norm, gated, products, rotated
+from rewardkit.network.packed_rows import PackedBatch
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
 
 PARTS = {
     "layer": {"self_attn", "mlp", "input_layernorm", "post_attention_layernorm"},
@@ -90,3 +105,163 @@ def base_and_adapters(module: Any) -> tuple[nn.Linear, list[str]]:
     if any(name in module.lora_variant or module.lora_bias.get(name) for name in names):
         raise ValueError("its adapters are no plain LoRA")
     return base, names
+
+
+logger = logging.getLogger(__name__)
+
+# How far states may be from the model's own, as a share of their norm: what rounding does, several times over.
+TOLERANCE = {torch.float64: 1e-5, torch.float32: 1e-4, torch.bfloat16: 0.05, torch.float16: 0.01}
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+def packed_states(model: PreTrainedModel, batch: PackedBatch, index: Tensor) -> Tensor:
+    """(C, h) last hidden states of packed rows at some places.
+
+    Args:
+        model: a decoder of transformers with the attention of `rewardkit.network.attention`, of any task.
+        index: (C,) int64, places in T, also more than once. What nobody reads the steps do not compute: in the last
+            layer all but keys and values.
+    """
+    assert model.config._attn_implementation == attention.NAME, "rows would see each other"
+    if getattr(model, "takes_own_steps", False):
+        try:
+            check(model)
+        except ValueError as reason:
+            logger.debug("%s runs by its own modules: %s", type(model).__name__, reason)
+        else:
+            return _states_by_steps(model, batch, index)
+    states = _states_by_modules(model, batch)
+    return states[index.to(states.device)]
+
+
+@torch.no_grad()
+def try_steps(model: PreTrainedModel, batch: PackedBatch) -> None:
+    """Notes at the model, as `takes_own_steps`, whether the steps give its own states of a small batch."""
+    model.takes_own_steps = False  # pyright: ignore
+    try:
+        check(model)
+        expected = _states_by_modules(model, batch)
+        found = _states_by_steps(model, batch, torch.arange(batch.num_tokens))
+        difference = (found.double() - expected.double()).norm() / expected.double().norm()
+        # Not above, said as not below: NaN is refused too.
+        model.takes_own_steps = bool(difference <= TOLERANCE.get(model.dtype, 0.0))  # pyright: ignore
+        if not model.takes_own_steps:
+            raise ValueError(f"its states differ by {float(difference):.2g}")
+    except (ValueError, TypeError, LookupError, AttributeError, RuntimeError) as reason:
+        said = str(reason).partition("\n")[0]
+        logger.info("%s runs by its own modules, which is slower: %s", type(model).__name__, said)
+
+
+def check(model: PreTrainedModel) -> None:
+    """Whether the steps may stand in for the modules as these are now.
+
+    Raises:
+        ValueError: with the reason, if not.
+    """
+    check_shape(model)
+    trunk: Any = model.base_model
+    for module in trunk.modules():
+        if any(getattr(module, name) for name in HOOKS) or "forward" in vars(module):
+            raise ValueError("it has hooks")
+        if getattr(module, "gradient_checkpointing", False):
+            raise ValueError("it computes activations again in backward")
+    if getattr(model.config, "output_hidden_states", False):
+        raise ValueError("it is asked for all hidden states")
+    norm_eps(trunk.norm)
+    for layer in trunk.layers:
+        norms = [layer.input_layernorm, layer.post_attention_layernorm]
+        for module in norms + [part for name, part in layer.self_attn.named_children() if name in ("q_norm", "k_norm")]:
+            norm_eps(module)
+        for name, module in (*layer.self_attn.named_children(), *layer.mlp.named_children()):
+            if name.endswith("_proj"):
+                _check_matrix(module, trunk.embed_tokens.weight.dtype)
+
+
+def _check_matrix(module: Any, dtype: torch.dtype) -> None:
+    base, adapters = base_and_adapters(module)
+    if len(adapters) > 1:
+        raise ValueError("it has several adapters at once")
+    parts = [base]
+    for name in adapters:
+        dropout = module.lora_dropout[name]
+        if module.training and getattr(dropout, "p", 0.0):
+            raise ValueError("its adapters have dropout")
+        parts += [module.lora_A[name], module.lora_B[name]]
+    if any(type(part) is not nn.Linear or part.weight.dtype != dtype for part in parts):
+        raise ValueError("its matrices have different number formats")
+
+
+def _states_by_modules(model: PreTrainedModel, batch: PackedBatch) -> Tensor:
+    ids, positions = _inputs(model, batch)
+    with attention.packed_rows(batch):
+        return model.base_model(input_ids=ids, position_ids=positions, use_cache=False).last_hidden_state[0]
+
+
+def _inputs(model: PreTrainedModel, batch: PackedBatch) -> tuple[Tensor, Tensor]:
+    device = next(model.get_input_embeddings().parameters()).device
+    return batch.input_ids.to(device), batch.position_ids.to(device)
+
+
+def _states_by_steps(model: PreTrainedModel, batch: PackedBatch, index: Tensor) -> Tensor:
+    """(C, h); in autocast products are in its number format, all else in the model's, as transformers does it."""
+    trunk: Any = model.base_model
+    ids, positions = _inputs(model, batch)
+    embedding = trunk.embed_tokens
+    states = F.embedding(ids[0], embedding.weight, embedding.padding_idx)
+    cos, sin = trunk.rotary_emb(states[None], position_ids=positions)
+    turn = (cos[0, :, None], sin[0, :, None, : sin.shape[-1] // 2])
+    kind = states.device.type
+    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else states.dtype
+    added: Tensor | None = None
+    with attention.packed_rows(batch), torch.autocast(kind, enabled=False):
+        for layer in trunk.layers:
+            states, normed = _normed(states, added, layer.input_layernorm, dtype)
+            attended = _attended(layer.self_attn, normed, turn)
+            if layer is trunk.layers[-1]:
+                places = index.to(states.device)
+                states, attended = states.index_select(0, places), attended.index_select(0, places)
+            (added,) = _products(attended, (layer.self_attn.o_proj,))
+            states, normed = _normed(states, added, layer.post_attention_layernorm, dtype)
+            gate, up = _products(normed, (layer.mlp.gate_proj, layer.mlp.up_proj))
+            (added,) = _products(_gated(layer.mlp.act_fn, gate, up), (layer.mlp.down_proj,))
+        return _normed(states, added, trunk.norm, states.dtype)[1]
+
+
+def _attended(module: Any, normed: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
+    """(T, H D), what the heads found."""
+    parts = _products(normed, (module.q_proj, module.k_proj, module.v_proj))
+    query, key, value = (part.unflatten(-1, (-1, module.head_dim)) for part in parts)
+    if hasattr(module, "q_norm"):
+        query = _normed(query, None, module.q_norm, query.dtype)[1]
+        key = _normed(key, None, module.k_norm, key.dtype)[1]
+    query, key, value = (part.transpose(0, 1)[None] for part in (rotated(query, *turn), rotated(key, *turn), value))
+    scale = getattr(module, "scaling", module.head_dim**-0.5)
+    return attention.attend_rows(query, key, value, scale)[0].flatten(1)
+
+
+def _gated(act_fn: nn.Module, gate: Tensor, up: Tensor) -> Tensor:
+    is_silu = type(act_fn).__name__ in ("SiLU", "SiLUActivation")  # torch's and transformers' own
+    return gated(gate, up) if is_silu else act_fn(gate) * up
+
+
+def _normed(x: Tensor, added: Tensor | None, module: Any, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    return added_norm(x, added, module.weight, norm_eps(module), dtype)
+
+
+def _products(x: Tensor, modules: Sequence[Any]) -> tuple[Tensor, ...]:
+    """(T, out) of every linear layer, in the number format of (T, in) x."""
+    return products(x, [_matrix(module).to(x.dtype) for module in modules])
+
+
+def _matrix(module: Any) -> Matrix:
+    base, adapters = base_and_adapters(module)
+    if not adapters:
+        return Matrix(weight=base.weight, bias=base.bias)
+    (name,) = adapters
+    return Matrix(
+        weight=base.weight,
+        bias=base.bias,
+        down=module.lora_A[name].weight,
+        up=module.lora_B[name].weight,
+        scale=module.scaling[name],
+    )

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from rewardkit.network import attention
-from rewardkit.network.llama_trunk import packed_states, try_steps
+from rewardkit.network.llama import packed_states, try_steps
 from rewardkit.network.packed_rows import Branched, pack, pad
 from rewardkit.network.vocabulary_head import BLOCK, LogitForm, token_logps
 

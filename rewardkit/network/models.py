@@ -3,26 +3,37 @@
 Decoders run packed rows with shared prompts (`rewardkit.network.attention`); a model whose packed scores do not equal
 its padded ones (encoders, sliding windows) runs padded, and says so once. On disk it stays an ordinary
 `AutoModelForSequenceClassification` beside a small `rewardkit.json`.
+
+A policy from its folder: an ordinary causal language model of transformers, or a PEFT adapter on one.
+
+LoRA: low-rank adapters on the linear layers of a trunk (Hu et al. 2022, arXiv 2106.09685), through peft.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import json
 import logging
 import math
+import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from transformers.pytorch_utils import Conv1D
 
 from rewardkit.network import attention
-from rewardkit.network.llama_trunk import packed_states, try_steps
+from rewardkit.network.llama import packed_states, try_steps
 from rewardkit.network.packed_rows import Branched, pack, pad
+from rewardkit.network.tokens import load_tokenizer
 
 if TYPE_CHECKING:
+    from peft import PeftModel
     from transformers import BitsAndBytesConfig, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
 
 logger = logging.getLogger(__name__)
 PRESETS: dict[str, dict[str, Any]] = {
@@ -213,3 +224,132 @@ def can_pack(classifier: PreTrainedModel, tolerance: float = 1e-3) -> bool:
         classifier.set_attn_implementation("sdpa")
         return False
     return True
+
+
+ADAPTER_FILE = "adapter_config.json"
+
+
+def load_policy(
+    path: str | Path, *, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu"
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The policy in a folder (or of a hub id) and its tokenizer, in evaluation mode; an adapter is merged.
+
+    Raises:
+        FileNotFoundError: if a path is given and there is no such folder.
+        ValueError: if the folder holds no model.
+    """
+    from transformers import AutoModelForCausalLM
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()  # of loading weights, which is short
+    folder = check_policy_folder(path)
+    base = adapter_base(folder)
+    policy = AutoModelForCausalLM.from_pretrained(base or folder, dtype=dtype, attn_implementation="sdpa")
+    has_own = not base or (Path(folder) / "tokenizer_config.json").exists()
+    tokenizer = load_tokenizer(folder if has_own else base, own_pad=False)
+    if len(tokenizer) > policy.get_input_embeddings().num_embeddings:  # pyright: ignore[reportOperatorIssue]
+        policy.resize_token_embeddings(len(tokenizer))
+    if base:
+        from peft import PeftModel
+
+        policy = PeftModel.from_pretrained(policy, str(folder)).merge_and_unload()  # pyright: ignore[reportCallIssue]
+    policy.config.pad_token_id = tokenizer.pad_token_id
+    switch_off_dropout(policy)
+    policy.to(torch.device(device))  # type: ignore[arg-type]
+    return policy.eval(), tokenizer
+
+
+def check_policy_folder(path: str | Path) -> str:
+    """The path, once it is known to hold a model; a hub id as it is.
+
+    Raises:
+        FileNotFoundError, ValueError: see `load_policy`.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        if folder.is_absolute() or len(folder.parts) != 2:
+            raise FileNotFoundError(f"{path}: there is no such folder")
+        return str(path)
+    if not (folder / "config.json").exists() and not (folder / ADAPTER_FILE).exists():
+        raise ValueError(f"{path}: no model, it holds neither config.json nor {ADAPTER_FILE}")
+    return str(path)
+
+
+def adapter_base(path: str | Path) -> str:
+    """What the adapter in a folder was trained on; empty for a whole model."""
+    file = Path(path) / ADAPTER_FILE
+    if not file.exists() or (Path(path) / "config.json").exists():
+        return ""
+    return str(json.loads(file.read_text(encoding="utf-8"))["base_model_name_or_path"])
+
+
+LAYER = re.compile(r"\.(\d+)\.")
+
+
+def add_adapters(classifier: PreTrainedModel, *, rank: int, num_layers: int, seed: int) -> PeftModel:
+    """Adapts a classifier, see `adapt`; what stands between trunk and head (as in some encoders) is trained whole."""
+    trunk = {id(parameter) for parameter in classifier.base_model.parameters()}
+    between = [p for p in classifier.parameters() if id(p) not in trunk]
+    adapted = adapt(classifier, rank=rank, num_layers=num_layers, seed=seed)
+    for parameter in between:
+        parameter.requires_grad_(True)
+    head_of(classifier).requires_grad_(False)
+    return adapted
+
+
+def adapt(network: PreTrainedModel, *, rank: int, num_layers: int, seed: int, task: str | None = None) -> PeftModel:
+    """Puts adapters into a network's trunk, in place, and freezes all its own weights.
+
+    Scale alpha / rank = 2, no dropout.
+
+    Args:
+        rank: of the adapters.
+        num_layers: adapt only this many top layers; 0 adapts all.
+        task: peft's name of what the network does, noted in the adapter's file.
+
+    Raises:
+        ValueError: if the trunk has fewer layers.
+        ImportError: if peft is missing.
+    """
+    try:
+        from peft import LoraConfig, get_peft_model
+    except ImportError as error:
+        raise ImportError('LoRA needs peft: pip install "tiebreak[train]"') from error
+    names = linear_layers(network, num_layers=num_layers)
+    lora = LoraConfig(
+        r=rank,
+        lora_alpha=2 * rank,
+        lora_dropout=0.0,
+        target_modules=names,
+        task_type=task,  # pyright: ignore[reportArgumentType]
+        fan_in_fan_out=isinstance(network.get_submodule(names[0]), Conv1D),
+    )
+    with torch.random.fork_rng(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by a name that goes with version 6
+        torch.manual_seed(seed)
+        return get_peft_model(network, lora)  # pyright: ignore[reportReturnType]
+
+
+def linear_layers(network: PreTrainedModel, *, num_layers: int) -> list[str]:
+    """Names of the linear layers in the trunk's top layers; 0 takes all.
+
+    Raises:
+        ValueError: if there are fewer layers.
+    """
+    prefix = f"{network.base_model_prefix}."
+    names = [
+        prefix + name
+        for name, module in network.base_model.named_modules()
+        if isinstance(module, torch.nn.Linear | Conv1D)
+    ]
+    numbered = [(name, int(found[1])) for name in names if (found := LAYER.search(name))]
+    depth = 1 + max((number for _, number in numbered), default=-1)
+    if num_layers > depth:
+        raise ValueError(f"lora_layers is {num_layers}, the model has {depth} layers")
+    return [name for name, number in numbered if not num_layers or number >= depth - num_layers]
+
+
+def merge_adapters(adapted: PeftModel, adapter_dir: Path) -> None:
+    """Writes the adapters by themselves, then adds them to the weights of the network they were put into."""
+    adapted.save_pretrained(str(adapter_dir))
+    adapted.merge_and_unload()  # pyright: ignore[reportCallIssue]

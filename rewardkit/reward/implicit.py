@@ -16,11 +16,11 @@ import torch
 import yaml
 
 from rewardkit.data.records import Message
-from rewardkit.data.trained_on import find_run
+from rewardkit.data.training_data import find_run
 from rewardkit.network.logps import can_pack_policy, completion_logps
+from rewardkit.network.models import adapter_base, check_policy_folder, load_policy
 from rewardkit.network.packed_rows import Branched, branches_within, token_budget_batches
-from rewardkit.network.policy_model import adapter_base, check_policy_folder, load_policy
-from rewardkit.network.policy_tokens import policy_rows
+from rewardkit.network.tokens import policy_rows
 from rewardkit.reward.reward import Reward
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class ImplicitReward:
 
     Attributes:
         beta: multiplies the log-ratio, > 0; it scales rewards and changes no order.
-        max_length: tokens kept of a conversation, see `rewardkit.network.policy_tokens.policy_rows`.
+        max_length: tokens kept of a conversation, see `rewardkit.network.tokens.policy_rows`.
         about: by name, what a report says of it.
     """
 

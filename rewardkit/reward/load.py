@@ -14,7 +14,7 @@ def load_reward_fn(path: str, *, criterion_weights: Mapping[str, float] | None =
 
     Args:
         path: the folder.
-        criterion_weights: what the heads weigh in the reward, see `rewardkit.reward.criteria`; None is the overall
+        criterion_weights: what the heads weigh in the reward, see `rewardkit.reward.reward`; None is the overall
         head.
 
     Raises:

@@ -26,10 +26,9 @@ from rewardkit.distributed.collectives import own_device
 from rewardkit.network.models import RewardScorer, head_of, load_classifier
 from rewardkit.network.packed_rows import Branched, branches_within, token_budget_batches
 from rewardkit.network.tokens import load_tokenizer, tokenise
-from rewardkit.reward.criteria import check_criterion_weights, combine
 from rewardkit.reward.lora_ensemble import LoraEnsemble, read_ensemble
 from rewardkit.reward.metadata import Card, read_card
-from rewardkit.reward.reward import Reward
+from rewardkit.reward.reward import Reward, check_criterion_weights, combine
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -86,7 +85,7 @@ class RewardModel:
 
         Args:
             device: None is the GPU where there is one.
-            criterion_weights: what the heads weigh in the reward, see `rewardkit.reward.criteria`; None is the overall
+            criterion_weights: what the heads weigh in the reward, see `rewardkit.reward.reward`; None is the overall
             head.
 
         Raises:

@@ -20,9 +20,8 @@ import numpy as np
 from scipy.sparse import csr_array, hstack
 
 from rewardkit.data.records import Message
-from rewardkit.reward.criteria import check_criterion_weights, combine
 from rewardkit.reward.metadata import Card, read_card
-from rewardkit.reward.reward import Reward
+from rewardkit.reward.reward import Reward, check_criterion_weights, combine
 from rewardkit.run.directory import write_text
 
 if TYPE_CHECKING:

@@ -17,12 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from rewardkit.config import ScoreConfig
+from rewardkit.data.comparison_rows import plain
 from rewardkit.data.conversations import RowError
-from rewardkit.data.files import SUFFIXES
+from rewardkit.data.files import SUFFIXES, open_rows
 from rewardkit.data.preferences import FIRST_ROWS, BadRow
-from rewardkit.data.responses import plain
 from rewardkit.data.sources import Part, choose_split, open_source
-from rewardkit.data.writing import open_rows
 from rewardkit.reward.metadata import CARD_FILE
 from rewardkit.reward.reward import RewardFn
 from rewardkit.scoring.rows import PROBLEM, Scorable, check_row, detect_scorable, score_rows

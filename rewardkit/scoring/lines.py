@@ -18,7 +18,7 @@ from typing import TextIO
 
 from rewardkit.data.records import Message
 from rewardkit.reward.reward import RewardFn
-from rewardkit.run.threads import sleep_between_products
+from rewardkit.run.training_command import sleep_between_products
 
 
 def answer(line: str, reward_fn: RewardFn) -> dict[str, object]:

@@ -19,10 +19,9 @@ from typing import Any
 import numpy as np
 
 from rewardkit.data.columns import ALIASES, ANSWERS, Reading, detect_reading
-from rewardkit.data.comparison_rows import read_row_prompt, read_two
+from rewardkit.data.comparison_rows import plain, read_answers, read_row_prompt, read_two
 from rewardkit.data.conversations import RowError, decode_list, is_messages, read_messages, read_text
 from rewardkit.data.records import Message
-from rewardkit.data.responses import plain, read_answers
 from rewardkit.reward.reward import Reward, RewardFn
 
 SINGLE = ("completion", *ANSWERS, "messages")

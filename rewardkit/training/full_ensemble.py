@@ -20,17 +20,16 @@ from rewardkit.config import RewardConfig
 from rewardkit.data.records import Message
 from rewardkit.distributed import collectives
 from rewardkit.distributed.checkpoint import Checkpoint
-from rewardkit.network.adapters import add_adapters, merge_adapters
+from rewardkit.network.models import add_adapters, merge_adapters
 from rewardkit.reward.metadata import CARD_FILE, Card, member_offsets, read_card
 from rewardkit.reward.reward import Reward
 from rewardkit.reward.reward_model import RewardModel
 from rewardkit.run.directory import Run, read_status
-from rewardkit.run.interruption import Interruption
+from rewardkit.run.training_command import Interruption
 from rewardkit.stats.calibration import fit_calibration
 from rewardkit.training.merging import merge, write_merged_card
 from rewardkit.training.reward_run import HeldOut, Prepared, build_classifier, build_scorer, finish, prepare, results
-from rewardkit.training.train import Trained, score_rows, train
-from rewardkit.training.training import TieParameter, member_weights
+from rewardkit.training.train import TieParameter, Trained, member_weights, score_rows, train
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -20,24 +20,25 @@ from rewardkit.config import RewardConfig
 from rewardkit.data.training_data import Loaded
 from rewardkit.distributed import collectives
 from rewardkit.distributed.checkpoint import Checkpoint
-from rewardkit.network.adapters import add_adapters, merge_adapters
 from rewardkit.network.models import (
     PRESETS,
     RewardScorer,
+    add_adapters,
     head_of,
     load_classifier,
     make_classifier,
+    merge_adapters,
     preset_config,
     recompute_activations,
 )
 from rewardkit.network.tokens import load_tokenizer, train_tokenizer
-from rewardkit.reward.criteria import criterion_names
 from rewardkit.reward.lora_ensemble import LoraEnsemble
 from rewardkit.reward.metadata import Card, member_offsets
+from rewardkit.reward.reward import criterion_names
 from rewardkit.reward.reward_model import save
 from rewardkit.run.directory import Run
-from rewardkit.run.interruption import Interruption
 from rewardkit.run.progress import Progress
+from rewardkit.run.training_command import Interruption
 from rewardkit.stats.calibration import CalibrationFit, fit_calibration
 from rewardkit.stats.metrics import correctness, mean_interval
 from rewardkit.training.rows import TrainingRows, training_rows

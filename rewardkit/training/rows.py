@@ -13,7 +13,7 @@ from torch import Tensor
 from rewardkit.data.records import Preference
 from rewardkit.network.packed_rows import Branched
 from rewardkit.network.tokens import tokenise
-from rewardkit.reward.criteria import criterion_targets
+from rewardkit.reward.reward import criterion_targets
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

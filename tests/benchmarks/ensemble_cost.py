@@ -22,7 +22,7 @@ from rewardkit.network.models import RewardScorer, make_classifier, preset_confi
 from rewardkit.network.tokens import train_tokenizer
 from rewardkit.reward.lora_ensemble import LoraEnsemble
 from rewardkit.training.rows import TrainingRows, training_rows
-from rewardkit.training.training import TieParameter, backward, head_weights, make_optimizer
+from rewardkit.training.train import TieParameter, backward, head_weights, make_optimizer
 
 
 def stepper(scorer: RewardScorer, rows: TrainingRows, config: RewardConfig) -> Callable[[int], float]:

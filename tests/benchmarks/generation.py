@@ -32,8 +32,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rewardkit.run.allocator import keep_large_buffers
-from rewardkit.run.threads import sleep_between_products
+from rewardkit.run.training_command import keep_large_buffers, sleep_between_products
 
 TASKS = {"batch": (64, 1), "groups": (8, 8)}
 SIDES = {"fp32": ("ours", "transformers"), "bf16": ("ours", "transformers", "autocast")}
@@ -81,8 +80,7 @@ def prepare(options: argparse.Namespace, work: Path) -> None:
 
     from alignment.policy.policy import make_network
     from rewardkit.network.models import preset_config
-    from rewardkit.network.policy_tokens import policy_prompts
-    from rewardkit.network.tokens import train_tokenizer
+    from rewardkit.network.tokens import policy_prompts, train_tokenizer
 
     disable_progress_bar()  # of writing weights
     prompts, texts = read_prompts(options.data)

@@ -28,8 +28,7 @@ def write_work(options: argparse.Namespace, work: Path) -> PreTrainedTokenizerBa
     from rewardkit.data.export_formats import turns
     from rewardkit.data.prompts import distinct, read_prompts
     from rewardkit.network.models import preset_config
-    from rewardkit.network.policy_tokens import policy_prompts
-    from rewardkit.network.tokens import train_tokenizer
+    from rewardkit.network.tokens import policy_prompts, train_tokenizer
 
     prompts = distinct(read_prompts(options.data, on_bad_row="skip").rows)
     tokenizer = train_tokenizer(turn.content for prompt in prompts for turn in prompt)
@@ -47,7 +46,7 @@ def write_work(options: argparse.Namespace, work: Path) -> PreTrainedTokenizerBa
 
 def run_command(command: str, options: argparse.Namespace, work: Path, **more: Any) -> Figures:
     """A command of `alignment`, as a user gives it; `more` are its flags."""
-    from rewardkit.run.allocator import keep_large_buffers
+    from rewardkit.run.training_command import keep_large_buffers
 
     keep_large_buffers()  # as a command does before torch
     from alignment.__main__ import main as alignment

@@ -39,7 +39,7 @@ from trl_race import (
 from alignment.config.training import DpoConfig, SftConfig, TrainingConfig
 
 if TYPE_CHECKING:
-    from alignment.policy.objective import Objective
+    from alignment.policy.policy_forward import Objective
     from alignment.policy.rows import PolicyRows
     from rewardkit.data.records import Preference
 
@@ -72,8 +72,7 @@ def prepare(options: argparse.Namespace, work: Path) -> list[float]:
 
     from alignment.policy.policy import make_network
     from rewardkit.data.preferences import read_preferences
-    from rewardkit.network.adapters import adapt
-    from rewardkit.network.models import preset_config
+    from rewardkit.network.models import adapt, preset_config
     from rewardkit.network.tokens import train_tokenizer
 
     preferences = read_preferences(options.data, on_bad_row="skip").rows
@@ -106,7 +105,7 @@ def prepare(options: argparse.Namespace, work: Path) -> list[float]:
 
 def measured(preferences: list[Preference], tokenizer: Any) -> list[tuple[Preference, int]]:
     """Pairs of different completions whose tokens do not depend on where they are joined, with their longer length."""
-    from rewardkit.network.policy_tokens import completion_text, policy_rows, prompt_text
+    from rewardkit.network.tokens import completion_text, policy_rows, prompt_text
 
     answers = [(row.chosen, row.rejected) for row in preferences]
     rows, _ = policy_rows([row.prompt for row in preferences], answers, tokenizer, max_length=10**6)
@@ -147,7 +146,7 @@ def token_rows(task: str, preferences: list[Preference], tokenizer: Any, max_len
 
 def run_ours(options: argparse.Namespace, work: Path) -> Figures:
     """The training loop of `alignment dpo` and `alignment sft`."""
-    from rewardkit.run.allocator import keep_large_buffers
+    from rewardkit.run.training_command import keep_large_buffers
 
     keep_large_buffers()
     import torch

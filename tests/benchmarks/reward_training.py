@@ -61,7 +61,7 @@ def prepare(options: argparse.Namespace, work: Path) -> list[float]:
 
 def run_ours(options: argparse.Namespace, work: Path) -> Figures:
     """The training loop of `rewardkit train`."""
-    from rewardkit.run.allocator import keep_large_buffers
+    from rewardkit.run.training_command import keep_large_buffers
 
     keep_large_buffers()
     import torch

@@ -22,8 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rewardkit.run.allocator import peak_mb
-from rewardkit.run.threads import sleep_between_products
+from rewardkit.run.training_command import peak_mb, sleep_between_products
 
 LEARNING_RATE = 1e-4
 SIDES = ("ours", "trl")

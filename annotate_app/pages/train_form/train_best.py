@@ -11,8 +11,8 @@ from annotate_app.pages.train_form.train_policy import draw_policy
 from annotate_app.pages.train_form.train_prompts import draw_prompts
 from annotate_app.pages.train_form.train_rewards import draw_audit, draw_rewards
 from annotate_app.store.projects.projects import Project
-from annotate_app.trainings.best_plan import BestPlan, Keep
 from annotate_app.trainings.runs import ModelRun
+from annotate_app.trainings.sampling_plans import BestPlan, Keep
 
 KEEPS: dict[Keep, str] = {
     "best": "The best answer to each prompt, for SFT",

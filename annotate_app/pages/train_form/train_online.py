@@ -11,9 +11,9 @@ from annotate_app.pages.train_form.train_policy import draw_pair_beta, draw_poli
 from annotate_app.pages.train_form.train_prompts import draw_prompts
 from annotate_app.pages.train_form.train_rewards import draw_audit, draw_rewards
 from annotate_app.store.projects.projects import Project
-from annotate_app.trainings.online_plan import OnlinePlan
 from annotate_app.trainings.options import OnlineTrains, default_of, losses_of
 from annotate_app.trainings.runs import ModelRun
+from annotate_app.trainings.sampling_plans import OnlinePlan
 
 
 def draw_online(project: Project, runs: list[ModelRun], trains: OnlineTrains) -> tuple[OnlinePlan | None, bytes]:

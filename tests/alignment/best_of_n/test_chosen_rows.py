@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from alignment.best_of_n.chosen_rows import ScoredCompletion, ScoredGroup, chosen_rows, soft_labels
-from alignment.config.bon_config import BonConfig
+from alignment.config.sampling import BonConfig
 from alignment.policy.data import read_demonstrations
+from rewardkit.data.files import write_rows
 from rewardkit.data.preferences import read_preferences
 from rewardkit.data.records import Message
 from rewardkit.data.sources import open_source
-from rewardkit.data.writing import write_rows
 
 PROMPT = (Message(role="system", content="Be kind."), Message(role="user", content="Hello?"))
 

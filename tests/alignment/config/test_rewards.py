@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from alignment.config.rewards import RewardOptions, RewardSpec, read_reward, read_rewards
-from rewardkit.run.command import Command, add_config, read_config, with_repeated
-from rewardkit.run.command_line import with_underscores
+from rewardkit.run.command import Command, add_config, read_config, with_repeated, with_underscores
 
 
 @pytest.fixture

@@ -21,10 +21,9 @@ from transformers import (
 )
 
 from alignment.generation import engine
-from alignment.generation.engine import engine_of
+from alignment.generation.engine import PlainDecoding, engine_of
 from alignment.generation.generate import Sampling, generate
 from alignment.generation.llama_decoding import LlamaDecoding
-from alignment.generation.plain_decoding import PlainDecoding
 
 HEADS = {"num_attention_heads": 4, "num_key_value_heads": 2}
 SMALL = {"vocab_size": 60, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "initializer_range": 0.3}

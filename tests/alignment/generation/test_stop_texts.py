@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from alignment.generation.stop_texts import StopTexts
+from alignment.generation.generate import StopTexts
 from rewardkit.network.tokens import train_tokenizer
 
 TEXTS = ["So der Käse, naïve café – the end.\n\nUser: what now? ", "A kettle arrived broken. Ünd so weiter é ö\n"] * 3

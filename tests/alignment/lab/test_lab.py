@@ -14,8 +14,7 @@ pytest.importorskip("transformers")
 
 from alignment.__main__ import main
 from alignment.config.lab import CompareConfig, OveroptConfig
-from alignment.lab.compare import Row, row_of
-from alignment.lab.compare_report import report_page, screen_lines, summary
+from alignment.lab.compare import Row, report_page, row_of, screen_lines, summary
 from alignment.lab.gold_evaluation import Worth
 from alignment.lab.overopt import best_of_n_curve, grpo_curve
 from alignment.lab.steps import Spent

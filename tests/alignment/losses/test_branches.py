@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from alignment.losses.branches import branch_sums, later_tokens
+from alignment.losses.importance import branch_sums, later_tokens
 
 
 def test_by_hand() -> None:

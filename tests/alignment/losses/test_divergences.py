@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from alignment.config.loss_names import DivergenceName
-from alignment.losses.divergences import divergence_scores
+from alignment.losses.by_name import divergence_scores
 
 NAMES = get_args(DivergenceName)
 

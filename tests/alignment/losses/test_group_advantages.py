@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alignment.config.policy_gradient_names import BASELINES, BaselineName, ScaleName
-from alignment.losses.group_advantages import RunningMean, group_advantages, without_signal
+from alignment.losses.advantages import RunningMean, group_advantages, without_signal
 
 # Two groups of three. First: mean 3, squared distances 4 + 1 + 9 = 14, variance 7 with ddof 1. Second: mean 1, 0.
 # All six: mean 2, squared distances 1 + 0 + 16 + 3 x 1 = 20, variance 4 with ddof 1.

@@ -12,10 +12,9 @@ import torch
 from torch import Tensor
 
 from alignment.config.policy_gradient_names import KlEstimatorName
-from alignment.losses.advantages import generalised_advantages
+from alignment.losses.advantages import generalised_advantages, token_rewards
 from alignment.losses.kl import AdaptiveKl, exceeds_target, token_kl, weighted_kl
 from alignment.losses.policy_gradient import CompletionTokens, ppo_loss
-from alignment.losses.token_rewards import token_rewards
 from alignment.watch.text_metrics import kl_tokens
 
 ESTIMATORS = get_args(KlEstimatorName)

@@ -23,6 +23,8 @@ from alignment.losses.anchored import (
 from alignment.losses.by_name import PairLogps, pair_loss
 from alignment.losses.pair import (
     PairLoss,
+    aot_loss,
+    aot_unpaired_loss,
     discopop_loss,
     exo_pair_loss,
     hinge_loss,
@@ -32,7 +34,6 @@ from alignment.losses.pair import (
     sigmoid_norm_loss,
 )
 from alignment.losses.reference_free import cpo_loss, orpo_loss, sft_term, simpo_loss
-from alignment.losses.sorted_losses import aot_loss, aot_unpaired_loss
 
 LN2, LN3 = math.log(2.0), math.log(3.0)
 NAMES = tuple(PAIR_LOSSES)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from alignment.config.policy_gradient_names import POLICY_LOSSES, PolicyLossName, PolicyLossOptions
-from alignment.losses.group_advantages import group_advantages, without_signal
+from alignment.losses.advantages import group_advantages, without_signal
 from alignment.losses.policy_gradient import (
     CompletionTokens,
     PolicyLoss,

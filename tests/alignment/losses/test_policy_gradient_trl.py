@@ -24,7 +24,7 @@ from trl.rewards import get_soft_overlong_punishment
 from trl.trainer.utils import nanstd
 
 from alignment.config.policy_gradient_names import PolicyLossName, PolicyLossOptions, ScaleName
-from alignment.losses.group_advantages import group_advantages
+from alignment.losses.advantages import group_advantages
 from alignment.losses.importance import ImportanceLevel, importance_weights
 from alignment.losses.policy_gradient import CompletionTokens, PolicyLoss, loss_total, policy_loss
 from alignment.rewards.rewards import Terms

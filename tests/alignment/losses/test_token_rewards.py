@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from alignment.losses.advantages import generalised_advantages
-from alignment.losses.token_rewards import token_rewards
+from alignment.losses.advantages import generalised_advantages, token_rewards
 
 
 def test_the_score_is_on_the_last_token_and_the_kl_on_all() -> None:

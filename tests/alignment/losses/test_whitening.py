@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alignment.losses.whitening import moment_sums, moments, whiten
+from alignment.losses.value import moment_sums, moments, whiten
 
 
 def test_by_hand() -> None:

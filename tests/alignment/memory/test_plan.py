@@ -36,9 +36,8 @@ from alignment.policy.policy import Policy, build_policy, make_network
 from alignment.policy.policy_forward import Forward
 from rewardkit.distributed.optimization import adamw
 from rewardkit.network import attention
-from rewardkit.network.adapters import adapt
 from rewardkit.network.logps import can_pack_policy
-from rewardkit.network.models import recompute_activations
+from rewardkit.network.models import adapt, recompute_activations
 from rewardkit.network.packed_rows import Branched
 from rewardkit.network.tokens import load_tokenizer
 

@@ -23,9 +23,8 @@ from alignment.offline.dpo import DpoObjective, rows_for
 from alignment.offline.kto import KtoObjective
 from alignment.offline.loop import backward, batches_of, evaluate, read_metrics, train
 from alignment.offline.sft import SftObjective
-from alignment.policy.objective import Objective
 from alignment.policy.policy import make_network
-from alignment.policy.policy_forward import Forward
+from alignment.policy.policy_forward import Forward, Objective
 from alignment.policy.reference import with_reference
 from alignment.policy.rows import PolicyRows
 from rewardkit.data.records import Preference

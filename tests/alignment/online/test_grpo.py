@@ -20,7 +20,7 @@ from alignment.config.online import GrpoConfig
 from alignment.config.policy_gradient_names import POLICY_LOSSES, PolicyLossName
 from alignment.online.grpo import Grpo
 from alignment.online.update import PolicyUpdate
-from alignment.policy.objective import Part
+from alignment.policy.policy_forward import Part
 from alignment.rollouts.collector import Collected
 from alignment.rollouts.rollouts import Micro
 from rewardkit.network.logps import CompletionLogps

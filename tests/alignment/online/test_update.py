@@ -13,8 +13,7 @@ import torch
 from online_toys import TEMPERATURE, toy_rollouts, toy_rows, toy_update, weights_of
 
 from alignment.online.update import PolicyUpdate, is_out_of_memory
-from alignment.policy.objective import Part
-from alignment.policy.policy_forward import Forward
+from alignment.policy.policy_forward import Forward, Part
 from alignment.rollouts.rollouts import Micro
 from rewardkit.network.logps import CompletionLogps
 

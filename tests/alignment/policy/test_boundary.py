@@ -5,7 +5,7 @@ from __future__ import annotations
 from alignment.generation.completion_sampler import load_samplers
 from alignment.policy.rows import preference_rows
 from rewardkit.data.records import Message, Preference
-from rewardkit.network.policy_tokens import policy_prompts, policy_rows
+from rewardkit.network.tokens import policy_prompts, policy_rows
 
 
 def test_training_scoring_and_sampling_agree_on_tokens(policy_folders) -> None:

@@ -19,8 +19,8 @@ from alignment.policy.policy import Policy, make_network
 from alignment.policy.policy_forward import Forward
 from alignment.policy.reference import LiveReference, hash_of_model, hash_of_rows, with_reference
 from alignment.policy.rows import PolicyRows
-from rewardkit.network.adapters import adapt
 from rewardkit.network.logps import can_pack_policy
+from rewardkit.network.models import adapt
 from rewardkit.network.packed_rows import Branched
 from rewardkit.network.tokens import train_tokenizer
 
@@ -146,7 +146,7 @@ from transformers import LlamaConfig
 from alignment.policy.policy_forward import Forward
 from alignment.policy.policy import Policy, make_network
 from alignment.policy.reference import LiveReference
-from rewardkit.network.adapters import adapt
+from rewardkit.network.models import adapt
 from rewardkit.network.packed_rows import Branched
 from rewardkit.network.logps import can_pack_policy
 

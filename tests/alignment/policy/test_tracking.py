@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from alignment.config.training import SftConfig
-from alignment.policy.tracking import Tracker, open_tracker, push_to_hub
+from alignment.policy.publishing import Tracker, open_tracker, push_to_hub
 from rewardkit.run.directory import Run
 
 

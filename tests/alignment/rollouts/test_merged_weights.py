@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig
 
 from alignment.policy.policy import make_network
 from alignment.rollouts.merged_weights import merged_weights, write_merged
-from rewardkit.network.adapters import adapt
+from rewardkit.network.models import adapt
 
 SMALL = {"vocab_size": 60, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
 LLAMA = LlamaConfig(**SMALL)

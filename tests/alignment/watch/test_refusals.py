@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from alignment.watch.refusals import is_refusal, refusal_share
+from alignment.watch.completion_metrics import is_refusal, refusal_share
 
 REFUSALS = [
     "I'm sorry, but I can't help with that.",

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alignment.watch.trends import LIKELY, SURE, step_noise, trend
+from alignment.watch.history import LIKELY, SURE, step_noise, trend
 
 VALUES = st.lists(st.integers(-5, 5).map(float), min_size=2, max_size=14)
 

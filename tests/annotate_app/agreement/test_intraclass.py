@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from annotate_app.agreement.intraclass import intraclass_correlations
+from annotate_app.agreement.coefficients import intraclass_correlations
 from annotate_app.agreement.report import agreement_report
 from annotate_app.votes import Votes
 

@@ -14,8 +14,8 @@ from playwright.sync_api import Browser, Page, expect
 from alignment.watch.watcher import Watcher
 from annotate_app.access import Actor
 from annotate_app.store.store import Store
-from annotate_app.trainings.online_plan import OnlinePlan
 from annotate_app.trainings.plans import TrainingPlan
+from annotate_app.trainings.sampling_plans import OnlinePlan
 from annotate_app.trainings.training_jobs import start
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]

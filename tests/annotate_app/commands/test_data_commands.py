@@ -7,8 +7,7 @@ import pytest
 from annotate_app.__main__ import main
 from annotate_app.access import Actor
 from annotate_app.store.store import Store
-from rewardkit.data.files import read_rows
-from rewardkit.data.writing import write_rows
+from rewardkit.data.files import read_rows, write_rows
 
 ADMIN = Actor.command_line()
 

@@ -6,9 +6,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from annotate_app.access import AccessError, Actor
-from annotate_app.exchange.comparisons_in import BadRowsError, ImportOptions, import_comparisons
-from annotate_app.exchange.import_preview import preview
-from rewardkit.data.writing import write_rows
+from annotate_app.exchange.comparisons_in import BadRowsError, ImportOptions, import_comparisons, preview
+from rewardkit.data.files import write_rows
 
 ADMIN = Actor.command_line()
 

@@ -4,8 +4,8 @@ from annotate_app.access import AccessError, Actor
 from annotate_app.agreement.report import agreement_report
 from annotate_app.exchange.comparisons_in import BadRowsError, import_comparisons
 from annotate_app.exchange.judgments_in import BallotOptions, import_judgments, preview_ballots
-from rewardkit.data.choices import parse_choice_map
-from rewardkit.data.writing import write_rows
+from rewardkit.data.files import write_rows
+from rewardkit.data.judgments import parse_choice_map
 
 ADMIN = Actor.command_line()
 

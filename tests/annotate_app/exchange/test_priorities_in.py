@@ -13,7 +13,7 @@ from annotate_app.exchange.priorities_in import import_priorities
 from annotate_app.protocol.collection_design import Design
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
-from rewardkit.data.writing import write_rows
+from rewardkit.data.files import write_rows
 
 ADMIN = Actor.command_line()
 ROWS = [{"comparison_id": f"c{number}", "priority": priority} for number, priority in enumerate([0.1, 0.5, -1, 0.9])]

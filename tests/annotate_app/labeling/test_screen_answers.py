@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from annotate_app.labeling.screen_answers import (
+from annotate_app.labeling.pair_payload import (
     LONGEST_TASK_S,
     describe_choice,
     read_answer,

@@ -19,10 +19,10 @@ from annotate_app.pages import playground
 from annotate_app.store.jobs import Job
 from annotate_app.store.store import Store
 from annotate_app.trainings import scorer
-from annotate_app.trainings.online_plan import OnlinePlan
 from annotate_app.trainings.options import advanced_text
 from annotate_app.trainings.plans import TrainingPlan
 from annotate_app.trainings.runs import list_runs
+from annotate_app.trainings.sampling_plans import OnlinePlan
 from annotate_app.trainings.scorer import Verdict
 from annotate_app.trainings.training_jobs import start
 

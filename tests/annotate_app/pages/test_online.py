@@ -13,10 +13,9 @@ from train_page import demo_of, start_button, texts
 from annotate_app.access import AccessError, Actor
 from annotate_app.store.jobs import Job
 from annotate_app.store.store import Store
-from annotate_app.trainings.online_plan import OnlinePlan
-from annotate_app.trainings.planning import read_plan
 from annotate_app.trainings.plans import TrainingPlan
 from annotate_app.trainings.runs import list_runs
+from annotate_app.trainings.sampling_plans import OnlinePlan, read_plan
 from annotate_app.trainings.training_jobs import start
 
 OpenPage = Callable[..., AppTest]

@@ -11,8 +11,8 @@ from annotate_app.access import AccessError, Actor
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
 from annotate_app.trainings.audit_rounds import list_rounds, list_sent, send_round
-from annotate_app.trainings.online_plan import OnlinePlan
 from annotate_app.trainings.runs import get_run
+from annotate_app.trainings.sampling_plans import OnlinePlan
 from annotate_app.trainings.training_jobs import KIND
 
 ADMIN = Actor.command_line()

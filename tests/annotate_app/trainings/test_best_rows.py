@@ -20,13 +20,11 @@ from annotate_app.pages.projects import OWN_RUBRIC
 from annotate_app.protocol.collection_design import Design
 from annotate_app.store.jobs import Job
 from annotate_app.store.store import Store
-from annotate_app.trainings.best_plan import BestPlan
 from annotate_app.trainings.best_rows import ROWS, SUMMARY, best_curve, first_rows, read_choosing, rows_of
 from annotate_app.trainings.figures import summary_row
-from annotate_app.trainings.online_plan import OnlinePlan
-from annotate_app.trainings.planning import Plan, read_plan
 from annotate_app.trainings.plans import TrainingPlan
 from annotate_app.trainings.runs import get_run
+from annotate_app.trainings.sampling_plans import BestPlan, OnlinePlan, Plan, read_plan
 from annotate_app.trainings.snapshot import SPLITS, take_rows
 from annotate_app.trainings.training_jobs import go_on, start
 from rewardkit.data.files import read_rows

@@ -7,11 +7,9 @@ from pathlib import Path
 import pytest
 
 from alignment.config.online import GrpoConfig, OnlineDpoConfig, PpoConfig
-from annotate_app.trainings.online_plan import OnlinePlan
 from annotate_app.trainings.options import default_of
-from annotate_app.trainings.planning import read_plan
 from annotate_app.trainings.plans import TrainingPlan
-from annotate_app.trainings.sampling_plans import uploaded_name
+from annotate_app.trainings.sampling_plans import OnlinePlan, read_plan, uploaded_name
 
 
 def plan_of(**values: object) -> OnlinePlan:

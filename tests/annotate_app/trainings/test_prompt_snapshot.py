@@ -9,9 +9,8 @@ import pytest
 
 from annotate_app.access import Actor
 from annotate_app.store.store import Store
-from annotate_app.trainings.best_plan import BestPlan
-from annotate_app.trainings.online_plan import OnlinePlan
-from annotate_app.trainings.prompt_snapshot import take_prompts
+from annotate_app.trainings.sampling_plans import BestPlan, OnlinePlan
+from annotate_app.trainings.snapshot import take_prompts
 from rewardkit.data.prompts import PromptRow, read_prompt_rows
 from rewardkit.data.records import Comparison, Message
 

@@ -20,9 +20,9 @@ from annotate_app.store.jobs import Job
 from annotate_app.store.store import Store
 from annotate_app.trainings.audit_rounds import list_rounds, send_round
 from annotate_app.trainings.figures import calibration_rows, curve, differences, summary_row
-from annotate_app.trainings.online_plan import OnlinePlan
 from annotate_app.trainings.plans import TrainingPlan
 from annotate_app.trainings.runs import get_run, list_runs, model_files
+from annotate_app.trainings.sampling_plans import OnlinePlan
 from annotate_app.trainings.snapshot import criterion_rows, take_snapshot
 from annotate_app.trainings.training_jobs import carry_out, go_on, start
 from rewardkit.data.files import read_rows

@@ -14,8 +14,7 @@ import pytest
 
 from rewardkit import config as configs
 from rewardkit.__main__ import COMMAND_LINE, main
-from rewardkit.run.command import add_config, field_meanings, read_config
-from rewardkit.run.command_line import with_underscores
+from rewardkit.run.command import add_config, field_meanings, read_config, with_underscores
 
 ROOT = Path(__file__).parents[3]
 

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 from rewardkit.__main__ import main
-from rewardkit.data.files import read_rows
-from rewardkit.data.writing import write_rows
+from rewardkit.data.files import read_rows, write_rows
 from rewardkit.simulation.support_desk_world import World
 
 pytest.importorskip("sklearn", reason="SCIKIT-LEARN IS NOT INSTALLED: there is no TF-IDF model")

@@ -1,7 +1,7 @@
 import pytest
 
-from rewardkit.data.choices import detect_vocabulary, parse_choice_map, read_choice
 from rewardkit.data.conversations import RowError
+from rewardkit.data.judgments import detect_vocabulary, parse_choice_map, read_choice
 
 
 def read(value, values=None, mapping=None):

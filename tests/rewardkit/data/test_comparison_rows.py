@@ -5,11 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rewardkit.data.columns import Reading, detect_reading
-from rewardkit.data.comparison_rows import parse_row
+from rewardkit.data.comparison_rows import choose_pairs, parse_row
 from rewardkit.data.conversations import RowError
 from rewardkit.data.files import read_rows
 from rewardkit.data.records import Message
-from rewardkit.data.responses import choose_pairs
 
 USER, ASSISTANT = "user", "assistant"
 

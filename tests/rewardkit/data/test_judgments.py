@@ -1,8 +1,7 @@
 import pytest
 
-from rewardkit.data.choices import detect_vocabulary
 from rewardkit.data.conversations import RowError
-from rewardkit.data.judgments import detect_ballots, flip, parse_ballots, read_judgment
+from rewardkit.data.judgments import detect_ballots, detect_vocabulary, flip, parse_ballots, read_judgment
 from rewardkit.data.records import Judgment
 
 

@@ -7,9 +7,9 @@ from itertools import combinations
 import pytest
 
 from rewardkit.data.export_formats import LAYOUTS, preference_row
+from rewardkit.data.files import write_rows
 from rewardkit.data.preferences import count_reasons, read_preferences
 from rewardkit.data.records import Message
-from rewardkit.data.writing import write_rows
 
 PROMPT = (
     Message(role="user", content="Where is my parcel?"),

@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from rewardkit.data.files import write_rows
 from rewardkit.data.preferences import read_preferences
 from rewardkit.data.sources import open_source, training_splits
-from rewardkit.data.writing import write_rows
 
 ROOT = Path(__file__).parents[3]
 

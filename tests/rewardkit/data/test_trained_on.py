@@ -8,8 +8,7 @@ from pathlib import Path
 import yaml
 
 from rewardkit.config import RewardConfig
-from rewardkit.data.trained_on import read_trained_on
-from rewardkit.data.training_data import load_training_data
+from rewardkit.data.training_data import load_training_data, read_trained_on
 
 
 def test_a_run_of_a_policy_tells_its_rows_like_one_of_a_reward_model(tmp_path: Path) -> None:

@@ -5,8 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rewardkit.data.files import read_rows
-from rewardkit.data.writing import open_rows, write_rows
+from rewardkit.data.files import open_rows, read_rows, write_rows
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=20)
 NAMES = ["prompt", "number", "real", "flag", "turns", "more"]
@@ -60,7 +59,7 @@ def test_parquet_comes_back_with_mappings_as_json(tmp_path, suffix, rows):
 
 
 def test_parquet_finds_one_schema_for_batches_that_differ(tmp_path, monkeypatch):
-    monkeypatch.setattr("rewardkit.data.writing.BATCH", 2)
+    monkeypatch.setattr("rewardkit.data.files.BATCH", 2)
     rows = [{"a": None, "b": 1}, {"a": None, "b": 2}, {"a": "x", "b": 2.5}, {"a": None, "b": 3}, {"a": "y", "c": [1]}]
     write_rows(tmp_path / "rows.parquet", rows)
     back = [row for _, row in read_rows(tmp_path / "rows.parquet")]

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from rewardkit.__main__ import main
-from rewardkit.evaluation.evaluation import Group
+from rewardkit.evaluation.evaluate import Group
 from rewardkit.evaluation.evaluation_text import Findings, sentences
 from rewardkit.evaluation.report import html_report
 from rewardkit.evaluation.rewardbench import BenchmarkResult

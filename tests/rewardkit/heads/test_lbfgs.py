@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize, rosen, rosen_der
 
-from rewardkit.heads.lbfgs import minimise
+from rewardkit.heads.fit import minimise
 
 
 def test_quadratic_of_uneven_curvature() -> None:

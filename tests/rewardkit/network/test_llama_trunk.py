@@ -24,8 +24,8 @@ from transformers import (
     Qwen3Config,
 )
 
-from rewardkit.network import attention, llama_trunk
-from rewardkit.network.llama_trunk import check, packed_states, try_steps
+from rewardkit.network import attention, llama
+from rewardkit.network.llama import check, packed_states, try_steps
 from rewardkit.network.logps import can_pack_policy
 from rewardkit.network.models import can_pack, recompute_activations
 from rewardkit.network.packed_rows import Branched, pack
@@ -213,6 +213,6 @@ def test_what_is_unusual_runs_by_the_modules(reason: str, monkeypatch: pytest.Mo
     with pytest.raises(ValueError, match=reason):
         check(policy)
     asked = []
-    monkeypatch.setattr(llama_trunk, "_states_by_modules", lambda *_: asked.append(1) or torch.zeros(99, 1))
+    monkeypatch.setattr(llama, "_states_by_modules", lambda *_: asked.append(1) or torch.zeros(99, 1))
     packed_states(policy, BATCH, INDEX)
     assert asked

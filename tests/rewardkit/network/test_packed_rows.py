@@ -14,7 +14,7 @@ from rewardkit.network import attention
 from rewardkit.network.models import RewardScorer, head_of, make_classifier
 from rewardkit.network.packed_rows import Branched, divide, epoch_order, pack, pad, token_budget_batches
 from rewardkit.training.rows import TrainingRows
-from rewardkit.training.training import TieParameter, backward, member_weights
+from rewardkit.training.train import TieParameter, backward, member_weights
 
 SMALL = {"vocab_size": 300, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
 CONFIGS = {

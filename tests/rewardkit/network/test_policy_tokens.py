@@ -5,8 +5,14 @@ from __future__ import annotations
 import pytest
 
 from rewardkit.data.records import Message
-from rewardkit.network.policy_tokens import completion_text, policy_prompts, policy_rows, prompt_text, turn_end_id
-from rewardkit.network.tokens import train_tokenizer
+from rewardkit.network.tokens import (
+    completion_text,
+    policy_prompts,
+    policy_rows,
+    prompt_text,
+    train_tokenizer,
+    turn_end_id,
+)
 
 PROMPT = (Message(role="user", content="My kettle is broken."),)
 TEXTS = ["My kettle is broken. We send a new one today, please keep the old one."] * 3

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rewardkit.data.records import Message, Preference
-from rewardkit.reward.criteria import combine, criterion_names, criterion_targets, parse_criterion_weights
+from rewardkit.reward.reward import combine, criterion_names, criterion_targets, parse_criterion_weights
 
 SCORES = np.array([[1.0, 2.0], [3.0, 6.0], [10.0, 20.0], [-1.0, 0.5]])  # two members, helpful, correct
 

@@ -14,8 +14,7 @@ from rewardkit.__main__ import main
 from rewardkit.config import EvaluateConfig
 from rewardkit.data.records import Message
 from rewardkit.network.models import preset_config
-from rewardkit.network.policy_tokens import completion_text, prompt_text
-from rewardkit.network.tokens import train_tokenizer
+from rewardkit.network.tokens import completion_text, prompt_text, train_tokenizer
 from rewardkit.reward.implicit import ImplicitReward
 
 PROMPTS = [

@@ -8,8 +8,8 @@ import signal
 
 import pytest
 
-from rewardkit.run.interruption import Interruption
 from rewardkit.run.progress import Progress, duration
+from rewardkit.run.training_command import Interruption
 
 
 class Terminal(io.StringIO):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rewardkit.run.threads import SPINS, sleep_between_products
+from rewardkit.run.training_command import SPINS, sleep_between_products
 
 
 def test_what_the_environment_says_already_stays() -> None:

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from rewardkit.config import ScoreConfig
-from rewardkit.data.files import read_rows
-from rewardkit.data.writing import write_rows
+from rewardkit.data.files import read_rows, write_rows
 from rewardkit.reward.reward import Reward
 from rewardkit.scoring.file import check_output, read_input, score_file
 

@@ -7,8 +7,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from rewardkit.data.files import write_rows
 from rewardkit.data.records import Comparison, Message
-from rewardkit.data.writing import write_rows
 from rewardkit.reward.reward import Reward
 from rewardkit.scoring.acquisition import RULES
 from rewardkit.scoring.ranking import (

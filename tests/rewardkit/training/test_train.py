@@ -19,13 +19,18 @@ from rewardkit.config import RewardConfig
 from rewardkit.distributed import checkpoint
 from rewardkit.distributed.checkpoint import Checkpoint, TrainingState
 from rewardkit.distributed.optimization import schedule
-from rewardkit.network.adapters import add_adapters, linear_layers, merge_adapters
-from rewardkit.network.models import RewardScorer, make_classifier, recompute_activations
+from rewardkit.network.models import (
+    RewardScorer,
+    add_adapters,
+    linear_layers,
+    make_classifier,
+    merge_adapters,
+    recompute_activations,
+)
 from rewardkit.network.packed_rows import Branched
 from rewardkit.run.directory import Run, read_metrics
 from rewardkit.training.rows import TrainingRows
-from rewardkit.training.train import evaluate_rows, score_rows, train
-from rewardkit.training.training import TieParameter, backward, head_weights
+from rewardkit.training.train import TieParameter, backward, evaluate_rows, head_weights, score_rows, train
 
 LLAMA = LlamaConfig(
     vocab_size=60,

@@ -22,7 +22,7 @@ from rewardkit.data.records import Message, Preference
 from rewardkit.network.models import RewardScorer, head_of, make_classifier
 from rewardkit.network.tokens import train_tokenizer
 from rewardkit.training.rows import training_rows
-from rewardkit.training.training import TieParameter, backward, member_weights
+from rewardkit.training.train import TieParameter, backward, member_weights
 
 pytestmark = [pytest.mark.bench, pytest.mark.filterwarnings("default")]  # their warnings are not ours to mend
 

@@ -16,7 +16,7 @@ from sqlalchemy import delete, insert, inspect, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from annotate_app.access import Actor
-from annotate_app.exchange.pseudonyms import Pseudonyms
+from annotate_app.exchange.rows_out import Pseudonyms
 from annotate_app.store.base import audit, tables
 from annotate_app.store.base.database import Database
 from annotate_app.store.base.migrate import MIGRATIONS, head_revision, revisions, schema_revision, upgrade

@@ -12,7 +12,7 @@ from rewardkit.run.directory import Run
 from rewardkit.run.progress import Count
 
 if TYPE_CHECKING:
-    from alignment.evaluation.evaluation import PolicyEvaluation
+    from alignment.evaluation.results import PolicyEvaluation
 
 
 def _evaluate(config: EvaluatePolicyConfig) -> int:

@@ -8,21 +8,20 @@ completions.jsonl   prompts with both policies' completions and rewards, as `ann
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from alignment.config.sampling import EvaluatePolicyConfig
+from alignment.evaluation.results import Answered, PolicyEvaluation, PolicyFigures
 from alignment.generation.completion_sampler import Completion, Sampler, Told
 from alignment.generation.sample_to_file import Prompts
-from alignment.watch.text_metrics import Kl, WinRate, distinct_n, estimate_kl, repetition, win_rate
+from alignment.watch.text_metrics import Kl, distinct_n, estimate_kl, repetition, win_rate
 from rewardkit.data.export_formats import normal_prompt, turns
 from rewardkit.data.files import write_rows
 from rewardkit.data.prompts import Prompt, read_trained_prompts
-from rewardkit.evaluation.evaluation_text import finite
 from rewardkit.evaluation.scored_preferences import score_completions
 from rewardkit.reward.reward import Reward
 from rewardkit.run.directory import write_text
@@ -33,74 +32,6 @@ if TYPE_CHECKING:
 
 ESTIMATORS = ("k1", "k3")
 NUM_SHOWN = 12  # prompts whose completions stand in the report
-
-
-@dataclass(frozen=True, kw_only=True)
-class PolicyFigures:
-    """What one policy's completions are like; intervals are over prompts.
-
-    Attributes:
-        reward: mean over completions of the mean over members; None without a reward model.
-        reward_std: mean over completions of the members' standard deviation (ddof = 1).
-        length: tokens of a completion.
-        cut: share of completions that did not end by themselves.
-        distinct_1, distinct_2: different words and pairs of words by all.
-        repetition: mean share of repeated 4-grams of words.
-    """
-
-    name: str
-    reward: Interval | None
-    reward_std: float | None
-    length: Interval
-    cut: Interval
-    distinct_1: float
-    distinct_2: float
-    repetition: Interval
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answered:
-    """What both policies wrote to one prompt, for people to read; rewards are None without a reward model."""
-
-    prompt: Prompt
-    base: str
-    trained: str
-    base_reward: float | None
-    trained_reward: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class PolicyEvaluation:
-    """All figures.
-
-    Attributes:
-        about: by name, how it was made.
-        notes: what a reader has to know before believing a figure.
-        reward_gain: trained minus base, of the same prompts.
-        win_rate: of trained against base by the reward model.
-        member_win_rates: the same by each member alone, where there are several.
-        kl: of trained to base by estimator; empty where their tokens differ.
-    """
-
-    base: PolicyFigures
-    trained: PolicyFigures
-    num_prompts: int
-    num_samples: int
-    about: Mapping[str, str]
-    notes: list[str] = field(default_factory=list)
-    reward_gain: Interval | None = None
-    win_rate: WinRate | None = None
-    member_win_rates: list[float] = field(default_factory=list)
-    kl: list[Kl] = field(default_factory=list)
-    shown: list[Answered] = field(default_factory=list)
-
-    def values(self) -> dict[str, Any]:
-        """Plain values for JSON; what is not known is None. The completions are in their own file."""
-        values = asdict(self)
-        del values["shown"]
-        if self.win_rate:
-            values["win_rate"] |= {"tie_share": self.win_rate.tie_share}
-        return finite(values)
 
 
 def evaluate_policies(

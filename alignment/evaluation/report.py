@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from html import escape
 
-from alignment.evaluation.evaluation import Answered, PolicyEvaluation, PolicyFigures
+from alignment.evaluation.results import Answered, PolicyEvaluation, PolicyFigures
 from alignment.watch.text_metrics import WinRate
 from rewardkit.data.export_formats import SPEAKER
 from rewardkit.report.charts import interval_chart

@@ -31,7 +31,7 @@ from alignment.policy.publishing import open_tracker, push_to_hub, write_model_c
 from alignment.policy.reference import LiveReference
 from alignment.rewards.rewards import load_rewards
 from alignment.rollouts.collector import Collector
-from alignment.rollouts.source import check_rollouts, open_rollouts
+from alignment.rollouts.source import OwnRollouts, RolloutSource, check_rollouts
 from alignment.simulated_world import GOLD, MAX_NEW_TOKENS, make_world
 from rewardkit.data.prompts import PromptRow, distinct_rows, read_prompt_rows
 from rewardkit.data.splitting import split_by_prompt
@@ -229,3 +229,20 @@ def _tell(progress: Progress, sides: PromptSides) -> None:
     progress.say(f"{len(sides.train):,} prompts to train on, {len(sides.held_out):,} held out")
     for bad in sides.bad[:20]:
         logger.warning("left out %s", bad)
+
+
+def open_rollouts(policy: Policy, config: OnlineConfig) -> RolloutSource:
+    """The source that a configuration names.
+
+    Raises:
+        RolloutError: if vLLM does not start.
+    """
+    if config.rollouts == "own":
+        return OwnRollouts(policy, config)
+    if config.rollouts == "vllm":
+        from alignment.rollouts.vllm_engine import VllmEngine
+
+        return VllmEngine(policy, config)
+    from alignment.rollouts.vllm_server import VllmServer
+
+    return VllmServer(config.rollouts, policy, config.out)

@@ -85,20 +85,3 @@ def check_rollouts(config: OnlineConfig) -> None:
         raise ValueError("rollouts by vLLM in this process are for one process: start a vLLM server, give its address")
     if not importlib.util.find_spec("vllm"):
         raise ImportError(INSTALL)
-
-
-def open_rollouts(policy: Policy, config: OnlineConfig) -> RolloutSource:
-    """The source that a configuration names.
-
-    Raises:
-        RolloutError: if vLLM does not start.
-    """
-    if config.rollouts == "own":
-        return OwnRollouts(policy, config)
-    if config.rollouts == "vllm":
-        from alignment.rollouts.vllm_engine import VllmEngine
-
-        return VllmEngine(policy, config)
-    from alignment.rollouts.vllm_server import VllmServer
-
-    return VllmServer(config.rollouts, policy, config.out)

@@ -52,8 +52,9 @@ def _worker_arguments(parser: argparse.ArgumentParser) -> None:
 def _worker(options: argparse.Namespace) -> int:
     from annotate_app.jobs.worker import work
     from annotate_app.store.store import Store
+    from annotate_app.trainings.refresh import start_due
 
-    return work(Store.open(options.db), limit=options.limit, parent=options.parent)
+    return work(Store.open(options.db), start_due=start_due, limit=options.limit, parent=options.parent)
 
 
 COMMANDS = (

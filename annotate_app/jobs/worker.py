@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,6 @@ from annotate_app.access import Actor
 from annotate_app.jobs.processes import die_with_parent, is_running, signal_group, started_at
 from annotate_app.store.jobs import Job
 from annotate_app.store.store import Store
-from annotate_app.trainings.refresh import start_due
 
 POLL_S = 0.5
 HEARTBEAT_S = 1.0
@@ -34,10 +34,14 @@ SILENCE_S = 60.0
 """Without a heartbeat, a job on another machine counts as lost."""
 
 
-def work(store: Store, *, limit: int = 1, parent: int = 0) -> int:
-    """Runs jobs until told to stop, or until the process `parent` has ended; the exit code.
+def work(store: Store, *, start_due: Callable[[Store], object], limit: int = 1, parent: int = 0) -> int:
+    """Runs jobs until told to stop, or until the process `parent` has ended; returns the exit code.
 
     Jobs already running go on.
+
+    Args:
+        start_due: called every few seconds, to queue what is due.
+        limit: jobs that run at the same time.
     """
     if limit < 1:
         raise ValueError(f"--limit is {limit}, allowed is 1 or more")

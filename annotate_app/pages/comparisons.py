@@ -7,7 +7,7 @@ import streamlit as st
 from annotate_app.pages.charts import charts
 from annotate_app.pages.kit.button_feedback import act, plainly
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
-from annotate_app.pages.navigation import page_at
+from annotate_app.pages.kit.page_list import page_at
 from annotate_app.pages.views.comparison_view import draw_comparison, draw_judgments, position_rows
 from annotate_app.protocol.rubric import Rubric
 from annotate_app.store.projects.browsing import STATES, Listed

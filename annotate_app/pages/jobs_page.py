@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import streamlit as st
 
 from annotate_app.jobs.jobs import read_log, read_progress
 from annotate_app.pages.kit.button_feedback import act, plainly
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
+from annotate_app.pages.views.training_view import STATE_LOOK
 from annotate_app.store.jobs import Job
 from annotate_app.times import ago, duration
 
 UNDER_WAY = ("queued", "running")
-LOOK: dict[str, tuple[str, Literal["gray", "blue", "green", "red", "orange"], str]] = {
-    "queued": ("Waiting", "gray", "hourglass_empty"),
-    "running": ("Running", "blue", "sync"),
-    "done": ("Done", "green", "check"),
-    "failed": ("Failed", "red", "error"),
-    "cancelled": ("Cancelled", "gray", "block"),
-    "lost": ("Lost", "orange", "help"),
-}
 POLL_S = 2.0
 
 
@@ -52,7 +43,7 @@ def draw_jobs(busy: bool) -> None:
 
 def draw_job(job: Job) -> None:
     """One job: how it stands, how far it is, its last words."""
-    word, color, icon = LOOK[job.state]
+    word, color, icon = STATE_LOOK[job.state]
     with st.container(border=True, key=f"job-{job.id}"):
         left, right = st.columns([5, 2], vertical_alignment="center")
         with left.container(horizontal=True, vertical_alignment="center"):

@@ -8,8 +8,8 @@ import streamlit as st
 
 from annotate_app.access import AccessError, Actor
 from annotate_app.labeling.pair_payload import describe_choice, excerpt
-from annotate_app.pages import navigation
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
+from annotate_app.pages.kit.page_list import page_at
 from annotate_app.protocol.leases import OwnJudgment, OwnProgress
 from annotate_app.protocol.rubric import Rubric
 
@@ -67,4 +67,4 @@ def draw_judgment(actor: Actor, own: OwnJudgment, rubric: Rubric) -> None:
             right.caption("stands")
         elif right.button("Change", key=f"change-{own.judgment_id}", width="stretch"):
             st.session_state["reopen"] = own.judgment_id
-            st.switch_page(navigation.page_at("label"))
+            st.switch_page(page_at("label"))

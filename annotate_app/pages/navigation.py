@@ -2,38 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 
 import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
-from annotate_app.access import Actor, UserRole
+from annotate_app.access import Actor
+from annotate_app.pages import projects
 from annotate_app.pages.kit.context import choose_project, current_actor, current_store
+from annotate_app.pages.kit.page_list import LISTED, page_at
 from annotate_app.store.projects.projects import Project
 
-# Section, least role, module under annotate_app.pages, title, icon. A role begins at the first page it may open.
-LISTED: tuple[tuple[str, UserRole, str, str, str], ...] = (
-    ("", "lead", "overview", "Overview", "dashboard"),
-    ("", "annotator", "label", "Label", "balance"),
-    ("", "annotator", "my_work", "My work", "history"),
-    ("Results", "adjudicator", "adjudicate", "Adjudicate", "gavel"),
-    ("Results", "lead", "agreement", "Agreement", "handshake"),
-    ("Results", "lead", "quality", "Quality", "fact_check"),
-    ("Results", "lead", "leaderboard", "Leaderboard", "leaderboard"),
-    ("Project", "lead", "rubric", "Rubric", "rule"),
-    ("Project", "lead", "comparisons", "Comparisons", "compare"),
-    ("Project", "lead", "import_data", "Import", "upload_file"),
-    ("Project", "lead", "export", "Export", "download"),
-    ("Models", "lead", "train", "Train", "model_training"),
-    ("Models", "lead", "runs", "Runs", "stacked_line_chart"),
-    ("Models", "lead", "playground", "Playground", "experiment"),
-    ("Workspace", "lead", "projects", "Projects", "folder"),
-    ("Workspace", "lead", "people", "People", "group"),
-    ("Workspace", "lead", "jobs_page", "Jobs", "pending_actions"),
-    ("Workspace", "lead", "audit", "Audit log", "receipt_long"),
-    ("Workspace", "annotator", "account", "Account", "account_circle"),
-)
 MARK = str(Path(__file__).with_name("mark.svg"))
 OWN_SURFACE = ("Label",)
 """Pages that need the whole height: there the banner is in the sidebar."""
@@ -73,16 +52,6 @@ def show_front() -> None:
     st.switch_page(page_at(next(module for _, role, module, _, _ in LISTED if actor.is_at_least(role))))
 
 
-def page_at(module: str) -> StreamlitPage:
-    """The page of a module under `annotate_app.pages`, as `st.switch_page` and `st.page_link` take it."""
-    title, icon = next((title, icon) for _, _, name, title, icon in LISTED if name == module)
-
-    def draw() -> None:
-        importlib.import_module(f"annotate_app.pages.{module}").page()
-
-    return st.Page(draw, title=title, icon=f":material/{icon}:", url_path=module)
-
-
 def draw_notices(actor: Actor, project: Project | None) -> None:
     """Unread notices of the project, for its leads."""
     if project is None or not actor.is_at_least("lead"):
@@ -106,4 +75,4 @@ def draw_simulation_banner(actor: Actor) -> None:
     with st.container(border=True, key="simulated", horizontal=True, vertical_alignment="center"):
         st.markdown(":material/science: **Demo project.** Its annotators and their judgments are simulated.")
         if actor.is_at_least("lead"):
-            importlib.import_module("annotate_app.pages.projects").draw_start_empty("start-empty")
+            projects.draw_start_empty("start-empty")

@@ -11,7 +11,7 @@ from annotate_app.pages.charts import charts
 from annotate_app.pages.design_form import draw_design, read_design
 from annotate_app.pages.kit.button_feedback import act, plainly
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
-from annotate_app.pages.navigation import page_at
+from annotate_app.pages.kit.page_list import page_at
 from annotate_app.store.people.members import Member
 from annotate_app.store.projects.progress import Progress
 from annotate_app.store.projects.projects import Project

@@ -7,7 +7,7 @@ import streamlit as st
 from annotate_app.pages.charts import curves
 from annotate_app.pages.kit.button_feedback import plainly
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
-from annotate_app.pages.navigation import page_at
+from annotate_app.pages.kit.page_list import page_at
 from annotate_app.trainings.runs import ModelRun, list_runs
 from annotate_app.trainings.scorer import LONGEST_TEXT, Verdict, scorers
 

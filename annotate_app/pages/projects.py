@@ -6,10 +6,10 @@ import html
 
 import streamlit as st
 
-from annotate_app.pages import navigation
 from annotate_app.pages.design_form import draw_design, read_design
 from annotate_app.pages.kit.button_feedback import act, plainly
 from annotate_app.pages.kit.context import current_actor, current_store
+from annotate_app.pages.kit.page_list import page_at
 from annotate_app.protocol.collection_design import Design
 from annotate_app.protocol.protocol import Protocol, list_protocols, load_protocol
 from annotate_app.protocol.rubric import Rubric
@@ -51,7 +51,7 @@ def draw_start_empty(key: str) -> None:
     """The button that makes an empty project at once and opens it."""
     help_text = "A general rubric and three judgments per comparison; everything can be changed later."
     if st.button("Start an empty project", icon=":material/bolt:", key=key, help=help_text, on_click=start_empty):
-        st.switch_page(navigation.page_at("overview"))
+        st.switch_page(page_at("overview"))
 
 
 def start_empty() -> None:
@@ -91,7 +91,7 @@ def draw_project(project: Project) -> None:
             numbers.caption("Nothing imported yet")
         with buttons, st.container(horizontal=True, horizontal_alignment="right"):
             if not project.archived and st.button("Open", key=f"open-{project.id}", on_click=choose, args=(project,)):
-                st.switch_page(navigation.page_at("overview"))
+                st.switch_page(page_at("overview"))
             st.button(
                 "Restore" if project.archived else "Archive",
                 key=f"archive-{project.id}",

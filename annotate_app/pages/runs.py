@@ -10,7 +10,7 @@ import streamlit as st
 from annotate_app.pages.charts import curves
 from annotate_app.pages.kit.button_feedback import plainly
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
-from annotate_app.pages.navigation import page_at
+from annotate_app.pages.kit.page_list import page_at
 from annotate_app.pages.views.best_view import draw_best_figures
 from annotate_app.pages.views.online_view import draw_online_figures
 from annotate_app.pages.views.training_view import watch

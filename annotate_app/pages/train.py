@@ -8,7 +8,7 @@ import streamlit as st
 
 from annotate_app.pages.kit.button_feedback import act, plainly
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
-from annotate_app.pages.navigation import page_at
+from annotate_app.pages.kit.page_list import page_at
 from annotate_app.pages.train_form.train_best import draw_best
 from annotate_app.pages.train_form.train_fields import (
     MODELS,

@@ -1,17 +1,6 @@
-"""What is common to all that draws answers of a policy and has them rewarded: which policy, prompts and rewards.
+"""What a training on samples of a policy, or a choice of the best of them, is to do: policy, prompts, rewards, budgets.
 
-`annotate_app.trainings.sampling_plans` learns from them, `annotate_app.trainings.sampling_plans` keeps the best. Nothing here
-imports torch.
-
-What a training on samples of the policy is to do: which policy, prompts and rewards, how far it may move.
-
-Nothing here trains or imports torch.
-
-What best of n is to do: which policy answers, how often, what answers are rewarded by, and which become rows.
-
-Nothing here draws or imports torch.
-
-Plans of every kind, read back from what a page wrote.
+`OnlinePlan` learns from samples, `BestPlan` keeps the best of n. Nothing here trains or imports torch.
 """
 
 from __future__ import annotations

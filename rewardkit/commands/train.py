@@ -38,9 +38,14 @@ def _fit(
     if config.model == "tfidf" or config.mode == "head":
         assert run is not None
         assert loaded is not None
-        from rewardkit.training.frozen_head import train_head
+        from rewardkit.training.frozen_head import check_options, train_tfidf_head
 
-        return train_head(config, run, loaded, progress)
+        check_options(config, loaded.train)
+        if config.model == "tfidf":
+            return train_tfidf_head(config, run, loaded, progress)
+        from rewardkit.training.trunk_head import train_trunk_head
+
+        return train_trunk_head(config, run, loaded, progress)
     if config.members == "full" and config.ensemble > 1:
         from rewardkit.training.full_ensemble import train_members
 

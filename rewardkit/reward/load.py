@@ -38,6 +38,6 @@ def load_reward_fn(path: str, *, criterion_weights: Mapping[str, float] | None =
 
             return RewardModel.load(path, criterion_weights=criterion_weights)
         case "full":
-            from rewardkit.training.full_ensemble import MembersReward
+            from rewardkit.reward.members_reward import MembersReward
 
             return MembersReward.load(path, criterion_weights=criterion_weights)

@@ -79,22 +79,6 @@ class FittedHeads:
         return values | ({"reliability": dict(self.reliability)} if self.reliability else {})
 
 
-def train_head(config: RewardConfig, run: Run, loaded: Loaded, progress: Progress) -> Mapping[str, Any]:
-    """Features, fit, calibration, model folder; returns the run's results.
-
-    Raises:
-        ValueError: if the configuration asks for what a head on fixed features does not do.
-    """
-    check_options(config, loaded.train)
-    if config.model == "tfidf":
-        from rewardkit.training.frozen_head import train_tfidf_head
-
-        return train_tfidf_head(config, run, loaded, progress)
-    from rewardkit.training.trunk_head import train_trunk_head
-
-    return train_trunk_head(config, run, loaded, progress)
-
-
 def check_options(config: RewardConfig, rows: Sequence[Preference]) -> None:
     """Raises ValueError for options that would be without effect, and for likelihoods that lack their columns."""
     if config.likelihood not in ("bradley_terry", "crowd"):

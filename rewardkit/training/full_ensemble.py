@@ -17,12 +17,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rewardkit.config import RewardConfig
-from rewardkit.data.records import Message
 from rewardkit.distributed import collectives
 from rewardkit.distributed.checkpoint import Checkpoint
 from rewardkit.network.models import add_adapters, merge_adapters
-from rewardkit.reward.metadata import CARD_FILE, Card, member_offsets, read_card
-from rewardkit.reward.reward import Reward
+from rewardkit.reward.metadata import CARD_FILE, member_offsets, read_card
 from rewardkit.reward.reward_model import RewardModel
 from rewardkit.run.directory import Run, read_status
 from rewardkit.run.training_command import Interruption
@@ -32,55 +30,9 @@ from rewardkit.training.reward_run import HeldOut, Prepared, build_classifier, b
 from rewardkit.training.train import TieParameter, Trained, member_weights, score_rows, train
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
     from rewardkit.data.training_data import Loaded
-    from rewardkit.network.packed_rows import Branched
     from rewardkit.run.progress import Progress
     from rewardkit.training.rows import TrainingRows
-
-
-class MembersReward:
-    """A saved ensemble of whole models ready to score; a `RewardFn`."""
-
-    def __init__(self, members: Sequence[RewardModel], card: Card) -> None:
-        self.members = members
-        self.card = card
-
-    @classmethod
-    def load(cls, path: str | Path, *, criterion_weights: Mapping[str, float] | None = None) -> MembersReward:
-        """Loads what `train_members` wrote.
-
-        Raises:
-            ValueError: if it is no such ensemble or a member is missing.
-        """
-        card = read_card(path)
-        folders = [Path(path) / "members" / str(number) for number in range(card.num_members)]
-        if card.kind != "full":
-            raise ValueError(f"{path}: a model of kind {card.kind!r}, not full")
-        if missing := [each for each in folders if not (each / CARD_FILE).exists()]:
-            raise ValueError(f"{missing[0]} is missing")
-        members = [RewardModel.load(each, criterion_weights=criterion_weights) for each in folders]
-        return cls(members, card)
-
-    def __call__(self, prompts: Sequence[Sequence[Message]], completions: Sequence[str]) -> Reward:
-        """Rewards of B completions, one prompt each, by every member."""
-        return Reward(members=np.concatenate([member(prompts, completions).members for member in self.members]))
-
-    @property
-    def tokenizer(self) -> PreTrainedTokenizerBase:
-        """The one of all members."""
-        return self.members[0].tokenizer
-
-    @property
-    def packed(self) -> bool:
-        """Whether the branches of a row share its prompt."""
-        return self.members[0].packed
-
-    def score_rows(self, rows: Sequence[Branched], *, token_budget: int = 0) -> Reward:
-        """As `RewardModel.score_rows`, by every member."""
-        found = [member.score_rows(rows, token_budget=token_budget).members for member in self.members]
-        return Reward(members=np.concatenate(found))
 
 
 def train_members(

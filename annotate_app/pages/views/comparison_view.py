@@ -10,7 +10,7 @@ import streamlit as st
 from streamlit.components.v2 import component
 
 from annotate_app.labeling.rendering import render
-from annotate_app.pages.label import mount_labeler
+from annotate_app.pages.kit.labeler_component import mount_labeler
 from annotate_app.protocol.rubric import Criterion, Rubric, Scale
 from rewardkit.data.records import Comparison, Judgment
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import streamlit as st
 
 from annotate_app.jobs.jobs import read_log, read_progress
 from annotate_app.pages.charts import curves
-from annotate_app.pages.jobs_page import LOOK
 from annotate_app.pages.kit.button_feedback import act
 from annotate_app.pages.kit.context import current_actor, current_store
 from annotate_app.pages.views.best_view import draw_best, draw_best_figures
@@ -16,6 +17,15 @@ from annotate_app.times import ago, duration
 from annotate_app.trainings.figures import calibration_rows, curve, seconds_left
 from annotate_app.trainings.runs import Metrics, ModelRun, get_run
 from annotate_app.trainings.training_jobs import go_on
+
+STATE_LOOK: dict[str, tuple[str, Literal["gray", "blue", "green", "red", "orange"], str]] = {
+    "queued": ("Waiting", "gray", "hourglass_empty"),
+    "running": ("Running", "blue", "sync"),
+    "done": ("Done", "green", "check"),
+    "failed": ("Failed", "red", "error"),
+    "cancelled": ("Cancelled", "gray", "block"),
+    "lost": ("Lost", "orange", "help"),
+}
 
 POLL_S = 2.5
 
@@ -36,7 +46,7 @@ def draw_again(job_id: int, busy: bool, place: str, log: bool) -> None:
 def draw_run(run: ModelRun, place: str, log: bool = True) -> None:
     """State, progress, figures, curves, buttons and the log's end."""
     with st.container(border=True, key=f"{place}-run-{run.job.id}"):
-        word, color, icon = LOOK[run.job.state]
+        word, color, icon = STATE_LOOK[run.job.state]
         left, right = st.columns([5, 2], vertical_alignment="center")
         with left.container(horizontal=True, vertical_alignment="center"):
             st.badge(word, color=color, icon=f":material/{icon}:")

@@ -7,7 +7,7 @@ import streamlit as st
 
 from annotate_app.pages.kit.button_feedback import act, say
 from annotate_app.pages.kit.context import current_actor, current_store
-from annotate_app.pages.navigation import page_at
+from annotate_app.pages.kit.page_list import page_at
 from annotate_app.times import ago
 from annotate_app.trainings.audit_rounds import list_rounds, list_sent, send_round
 from annotate_app.trainings.runs import ModelRun

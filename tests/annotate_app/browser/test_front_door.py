@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from annotate_app.access import Actor
 from annotate_app.demo import create_demo
-from annotate_app.pages.navigation import LISTED
+from annotate_app.pages.kit.page_list import LISTED
 from annotate_app.store.store import Store
 
 PASSWORD = "correct horse battery"

@@ -16,7 +16,7 @@ from rewardkit.reward.metadata import Card, read_card
 from rewardkit.reward.tfidf import RECIPES, TfidfFeatures, TfidfReward
 from rewardkit.run.directory import Run, read_metrics
 from rewardkit.run.progress import Progress
-from rewardkit.training.frozen_head import check_options, fit_heads, train_head
+from rewardkit.training.frozen_head import check_options, fit_heads, train_tfidf_head
 
 TEXTS = ["the cat sat", "the dog", "a cat and a dog and a cat", "nobody"]
 GOOD, BAD = ("clear", "correct", "kind", "thorough"), ("vague", "wrong", "rude", "hasty")
@@ -58,7 +58,9 @@ def loaded(count: int = 120, **options: bool) -> Loaded:
 
 def trained(out: Path, **options: object) -> TfidfReward:
     settings = config(out, **options)
-    train_head(settings, Run(out, settings), loaded(criteria=bool(options.get("criteria"))), Progress())
+    data = loaded(criteria=bool(options.get("criteria")))
+    check_options(settings, data.train)
+    train_tfidf_head(settings, Run(out, settings), data, Progress())
     return TfidfReward.load(out)
 
 

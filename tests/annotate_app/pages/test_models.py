@@ -339,7 +339,7 @@ def test_the_playground_asks_once_and_says_who_wins_and_how_surely(open_page, pa
 def test_the_server_and_all_pages_load_without_torch() -> None:
     code = (
         "import sys, annotate_app.server.server, annotate_app.trainings.scorer, annotate_app.trainings.training_jobs\n"
-        "from annotate_app.pages import train, runs, playground, training_view\n"
+        "from annotate_app.pages import train, runs, playground\nfrom annotate_app.pages.views import training_view\n"
         "train.missing_packages('tiny')\n"
         "print(*sorted({'torch', 'transformers', 'sklearn'} & set(sys.modules)))"
     )

@@ -37,11 +37,12 @@ for line in sys.stdin:
 @pytest.fixture
 def processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scorers]:
     """Scorers whose processes are PROCESS."""
-    package = tmp_path / "code" / "rewardkit"
-    package.mkdir(parents=True)
-    (package / "__init__.py").write_text("")
-    (package / "score_lines.py").write_text(PROCESS)
-    monkeypatch.setenv("PYTHONPATH", str(package.parent))
+    folder = tmp_path / "code" / "rewardkit" / "scoring"
+    folder.mkdir(parents=True)
+    for package in (folder.parent, folder):
+        (package / "__init__.py").write_text("")
+    (folder / "lines.py").write_text(PROCESS)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "code"))
     monkeypatch.chdir(tmp_path)
     table = Scorers(idle_s=0.5)
     yield table

@@ -262,7 +262,7 @@ def test_bf16_moves_rewards_only_a_little(tmp_path, model_dir):
     ("words", "said"),
     [
         (("--input", "missing.jsonl"), "missing.jsonl: there is no such file or folder"),
-        (("--input", __file__), "test_score_file.py"),
+        (("--input", __file__), Path(__file__).name),
         (("--output", "out.txt"), "the name's end says the format"),
     ],
 )

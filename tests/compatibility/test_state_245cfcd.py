@@ -1,8 +1,8 @@
-"""What was written by commit 245cfcd, before the packages had sub-packages, is still read, scored, resumed and exported.
+"""What commit 245cfcd wrote, when the packages had no sub-packages, is still read, scored, resumed and exported.
 
-state-245cfcd.tar.xz holds a database with a project, its exports in every form, reward models of every kind, policies, runs
-that were cancelled half way beside the same runs to the end, trainings started from the app, and what that commit's commands
-answered. All of it is opened through the command lines of today.
+state-245cfcd.tar.xz holds a database with a project, its exports in every form, reward models of every kind, policies,
+runs that were cancelled half way beside the same runs to the end, trainings started from the app, and what the commands
+of that commit answered. All of it is opened through the command lines of today.
 """
 
 from __future__ import annotations

@@ -19,13 +19,14 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("rewardkit", "alignment", "annotate_app")  # from the ground floor up
 HEAVY = {"torch", "transformers", "peft", "accelerate", "datasets"}
+LIGHT_FOLDERS = {
+    "rewardkit": ("data", "run", "stats", "heads", "evaluation", "scoring", "simulation", "report", "commands"),
+    "alignment": ("config", "verifiers", "watch", "commands"),
+}
 LIGHT = (
-    *(
-        f"rewardkit.{folder}"
-        for folder in ["data", "run", "stats", "heads", "evaluation", "scoring", "simulation", "report", "commands"]
-    ),
-    *(f"alignment.{folder}" for folder in ["config", "verifiers", "watch", "commands"]),
-    *(f"{package}.__main__" for package in PACKAGES),
+    *(f"{package}.{folder}" for package, folders in LIGHT_FOLDERS.items() for folder in folders),
+    "rewardkit.__main__",
+    "alignment.__main__",
     "annotate_app",
 )
 MIGRATIONS = ROOT / "annotate_app" / "store" / "migrations"
@@ -127,10 +128,12 @@ def test_no_upward_arrow_hides_in_a_string() -> None:
             for node in ast.iter_child_nodes(parent)
             if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
         }
-        for node in ast.walk(tree_of(path)):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings and above:
-                if re.search(rf"\b({above})\b", node.value):
-                    offenders.append(f"{place(path)}:{node.lineno} {node.value[:60]!r}")
+        offenders += [
+            f"{place(path)}:{node.lineno} {node.value[:60]!r}"
+            for node in ast.walk(tree_of(path))
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings
+            if above and re.search(rf"\b({above})\b", node.value)
+        ]
     assert not offenders
 
 

@@ -59,6 +59,19 @@ _BY_FORM: dict[Form, tuple[str, ...]] = {
 _OF_ALL = ("id", "prompt", "input", "system", "meta")
 
 
+class ColumnError(ValueError):
+    """The columns of a file do not give a field that is needed.
+
+    Attributes:
+        field: the field, one of `FIELDS` or of `rewardkit.data.judgments.FIELDS`; `FIELD` where it may be any of
+            several, so that a caller with an option that names columns can say how to name this one.
+    """
+
+    def __init__(self, field: str, problem: str) -> None:
+        self.field = field
+        super().__init__(f"{problem}; rename the column in the file")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Reading:
     """How the rows of a file are read.
@@ -101,7 +114,8 @@ def detect_reading(
         empty: None keeps an empty answer of pairs and responses, and refuses one of chosen and rejected.
 
     Raises:
-        ValueError: if no form fits, or a field or column is unknown.
+        ColumnError: if no form fits.
+        ValueError: if a field or column that was given is unknown.
     """
     rows = list(rows)
     names = list(dict.fromkeys(name for row in rows for name in row))
@@ -109,16 +123,12 @@ def detect_reading(
     found = {name: column for name, column in _find_columns(names, given).items() if column}
     chosen_form = form or _find_form(found, rows, names)
     if missing := [name for name in NEEDED[chosen_form] if name not in found]:
-        raise ValueError(
-            f"the form {chosen_form} needs {' and '.join(missing)}, the columns are {', '.join(names)}; "
-            f"name them with --map {missing[0]}=COLUMN"
-        )
+        problem = f"the form {chosen_form} needs {' and '.join(missing)}, the columns are {', '.join(names)}"
+        raise ColumnError(missing[0], problem)
     used = {name: found[name] for name in (*_OF_ALL, *_BY_FORM[chosen_form]) if name in found}
     answer = used[NEEDED[chosen_form][0]]
     if "prompt" not in used and not any(is_whole(row.get(answer)) for row in rows):
-        raise ValueError(
-            f"no column is the prompt, the columns are {', '.join(names)}; name it with --map prompt=COLUMN"
-        )
+        raise ColumnError("prompt", f"no column is the prompt, the columns are {', '.join(names)}")
     keep = empty or ("keep" if chosen_form in ("pairs", "responses", "ranked") else "bad")
     return Reading(form=chosen_form, columns=used, pairs=pairs, empty=keep)
 
@@ -172,7 +182,8 @@ def _find_form(found: Mapping[str, str], rows: Sequence[Mapping[str, Any]], name
         chosen = [row.get(found["chosen"]) for row in rows]
         raw = "prompt" not in found and any(is_dialogue(value) for value in chosen)
         return "dialogues" if raw else "chosen_rejected"
-    raise ValueError(
+    raise ColumnError(
+        "FIELD",
         f"no form fits the columns {', '.join(names) or '(none)'}; needed are a prompt with response_a and response_b, "
-        "with a list of responses, or with chosen and rejected (name them with --map FIELD=COLUMN)"
+        "with a list of responses, or with chosen and rejected",
     )

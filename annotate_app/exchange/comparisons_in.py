@@ -168,18 +168,18 @@ class _Stage:
 
     def read(self, source: Source, spool: IO[bytes], tell: Tell | None) -> None:
         """Stages all rows of a file."""
-        found = self.options.format or detect_format(source)
+        format = self.options.format or detect_format(source)
 
         def on_bad(number: int, message: str) -> None:
-            self.bad.append(BadRow.unreadable(place(source, number, found), message))
+            self.bad.append(BadRow.unreadable(place(source, number, format), message))
 
-        reading, rows = open_form(source, found, self.options, on_bad)
+        reading, rows = open_form(source, format, self.options, on_bad)
         self.readings[file_name(source)] = reading
         for number, row in rows:
             self.num_rows += 1
             if tell is not None and self.num_rows % TELL_EVERY == 0:
                 tell(self.num_rows)
-            where = place(source, number, found)
+            where = place(source, number, format)
             try:
                 parsed = parse_row(row, reading)
             except RowError as error:
@@ -299,22 +299,22 @@ def preview(source: Source, options: ImportOptions | None = None, limit: int = 2
         ValueError: if it is no file of rows at all.
     """
     options = options or ImportOptions()
-    found = options.format or detect_format(source)
+    format = options.format or detect_format(source)
     bad: list[BadRow] = []
 
     def on_bad(number: int, message: str) -> None:
-        bad.append(BadRow.unreadable(place(source, number, found), message))
+        bad.append(BadRow.unreadable(place(source, number, format), message))
 
-    first = list(islice(read_rows(source, found, on_bad), limit))
+    first = list(islice(read_rows(source, format, on_bad), limit))
     columns = tuple(dict.fromkeys(name for _, row in first for name in row))
     shown = tuple(row for _, row in first)
     try:
-        reading, _ = open_form(source, found, options, on_bad=lambda _number, _message: None)
+        reading, _ = open_form(source, format, options, on_bad=lambda _number, _message: None)
     except ValueError as error:
         return Preview(columns=columns, rows=shown, reading=None, bad=tuple(bad), problem=str(error))
     comparisons: list[Comparison] = []
     for number, row in first:
-        where = place(source, number, found)
+        where = place(source, number, format)
         try:
             parsed = parse_row(row, reading)
         except RowError as error:

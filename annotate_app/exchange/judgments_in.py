@@ -117,8 +117,8 @@ def preview_ballots(source: Source, options: BallotOptions | None = None, limit:
         ValueError: if it is no file of rows at all.
     """
     options = options or BallotOptions()
-    found = options.format or detect_format(source)
-    rows = [row for _, row in islice(read_rows(source, found, lambda _number, _message: None), limit)]
+    format = options.format or detect_format(source)
+    rows = [row for _, row in islice(read_rows(source, format, lambda _number, _message: None), limit)]
     columns = tuple(dict.fromkeys(name for row in rows for name in row))
     try:
         reading = _detect(rows, options)
@@ -149,12 +149,12 @@ def _collect(
     source: Source, options: BallotOptions, spool: IO[bytes], bad: list[BadRow], tell: Tell | None
 ) -> tuple[BallotReading, int, set[str]]:
     """Spools the ballots of a file; how it was read, its number of rows, and the distinct values of its choices."""
-    found = options.format or detect_format(source)
+    format = options.format or detect_format(source)
 
     def on_bad(number: int, message: str) -> None:
-        bad.append(BadRow.unreadable(place(source, number, found), message))
+        bad.append(BadRow.unreadable(place(source, number, format), message))
 
-    rows = read_rows(source, found, on_bad)
+    rows = read_rows(source, format, on_bad)
     first = list(islice(rows, DETECT_ROWS))
     if not first:
         raise ValueError(f"{file_name(source)}: the file holds no rows")
@@ -168,7 +168,7 @@ def _collect(
         count += 1
         if tell is not None and count % TELL_EVERY == 0:
             tell(count)
-        where = place(source, number, found)
+        where = place(source, number, format)
         try:
             cast = parse_ballots(row, reading)
         except RowError as error:

@@ -180,28 +180,28 @@ def detect_ballots(
         if column not in names:
             raise ValueError(f"no column {column!r} of an annotator, the columns are {', '.join(names)}")
     wide = list(annotators) or [name for name in names if WIDE.fullmatch(name) and name not in given.values()]
-    found = _find(names, given, wide if annotators or layout == "wide" else ())
-    is_long = "annotator" in found and "choice" in found
+    recognised = _find(names, given, wide if annotators or layout == "wide" else ())
+    is_long = "annotator" in recognised and "choice" in recognised
     chosen: Layout = layout or ("wide" if annotators or (wide and not is_long) else "long")
     if chosen == "wide":
-        found = {name: found[name] for name in ("comparison", "source_a", "source_b") if name in found}
+        recognised = {name: recognised[name] for name in ("comparison", "source_a", "source_b") if name in recognised}
         if not wide:
             raise ColumnError("annotators", f"no columns of annotators in {', '.join(names)}")
     for name in ("comparison",) if chosen == "wide" else ("comparison", "annotator", "choice"):
-        if name not in found:
+        if name not in recognised:
             raise ColumnError(name, f"no column of {', '.join(names)} is the {name}")
-    return BallotReading(layout=chosen, columns=found, annotators=tuple(wide) if chosen == "wide" else ())
+    return BallotReading(layout=chosen, columns=recognised, annotators=tuple(wide) if chosen == "wide" else ())
 
 
 def _find(names: Sequence[str], given: Mapping[str, str], taken: Iterable[str]) -> dict[str, str]:
     spelled = {name.strip().lower().replace(" ", "_").replace("-", "_"): name for name in reversed(names)}
-    found, used = dict(given), {*given.values(), *taken}
+    recognised, used = dict(given), {*given.values(), *taken}
     for name, aliases in ALIASES.items():
         column = next((spelled[alias] for alias in aliases if alias in spelled and spelled[alias] not in used), None)
-        if name not in found and column is not None:
-            found[name] = column
+        if name not in recognised and column is not None:
+            recognised[name] = column
             used.add(column)
-    return found
+    return recognised
 
 
 def parse_ballots(row: Mapping[str, Any], reading: BallotReading) -> list[Ballot]:
@@ -351,16 +351,16 @@ def _int(value: object, field: str) -> int:
 def _time(value: object, field: str) -> float:
     """Unix seconds, from a number or an ISO 8601 date (UTC where it names no zone)."""
     if isinstance(value, datetime):
-        found = value
+        time = value
     else:
         try:
             return _float(value, field)
         except RowError:
             try:
-                found = datetime.fromisoformat(str(value))
+                time = datetime.fromisoformat(str(value))
             except ValueError as error:
                 raise RowError("bad_number", field, value, "allowed are unix seconds or an ISO 8601 date") from error
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
 
 
 def _side(value: object, field: str) -> str:

@@ -48,7 +48,7 @@ def test_unknown_comparison_and_choice_change_nothing_and_are_named(sqlite_store
 def test_ambiguous_numbers_ask_for_a_map(sqlite_store, project, tmp_path):
     path = tmp_path / "votes.csv"
     path.write_text("comparison_id,annotator,choice\nc0,w,0\nc1,w,1\n")
-    with pytest.raises(ValueError, match=r"votes\.csv: the choices are 0, 1: .*; say what .* with --choice-map, for ex"):
+    with pytest.raises(ValueError, match=r"votes\.csv: the choices are 0, 1: .*; say .* --choice-map, for ex"):
         import_judgments(sqlite_store, ADMIN, project.id, [path])
     options = BallotOptions(choice_map=parse_choice_map(["0=a:2", "1=b"]))
     import_judgments(sqlite_store, ADMIN, project.id, [path], options)

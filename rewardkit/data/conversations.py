@@ -35,7 +35,8 @@ class RowError(ValueError):
 
     Attributes:
         reason: in one word: missing_field, wrong_type, empty_response, identical_responses, different_prefix,
-            bad_character, bad_id, duplicate_id, unknown_comparison, unknown_choice, bad_number.
+            bad_character, bad_id, duplicate_id, unknown_id, unknown_comparison, unknown_choice, no_preference,
+            bad_number.
         field: where in the row.
         value: what stands there, shortened.
     """

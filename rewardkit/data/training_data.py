@@ -310,7 +310,7 @@ def find_run(model: str) -> Path | None:
     folder = Path(model)
     candidates = (folder, folder.parent) if folder.is_dir() else ()
     return next(
-        (each for each in candidates if (each / "config.yaml").exists() and (each / "data.json").exists()), None
+        (path for path in candidates if (path / "config.yaml").exists() and (path / "data.json").exists()), None
     )
 
 

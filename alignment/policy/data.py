@@ -79,9 +79,7 @@ class Labelled:
     weight: float = 1.0
 
 
-def read_demonstrations(
-    parts: Sequence[Part], source: str, *, on_bad_row: OnBadRow = "error"
-) -> ReadRows[Demonstration]:
+def read_demonstrations(parts: Sequence[Part], source: str, on_bad_row: OnBadRow = "error") -> ReadRows[Demonstration]:
     """Reads demonstrations of any form.
 
     Forms: `messages` (or `conversations`), whole; `prompt` with `completion`, `response`, `output` or `answer`; `text`,
@@ -96,7 +94,7 @@ def read_demonstrations(
     return found
 
 
-def read_labelled(parts: Sequence[Part], source: str, *, on_bad_row: OnBadRow = "error") -> ReadRows[Labelled]:
+def read_labelled(parts: Sequence[Part], source: str, on_bad_row: OnBadRow = "error") -> ReadRows[Labelled]:
     """Reads `prompt`, `completion` and `label`, or preferences, each of which becomes two rows.
 
     A row of a pair weighs what the pair does times 2 p_chosen - 1: nothing for a tie, which says of neither completion
@@ -232,11 +230,11 @@ DEMONSTRATIONS = RowKind(
     noun="demonstration",
     read=read_demonstrations,
     content=lambda row: [turns(row.turns), row.weight],
-    export=("--form=sft",),
+    exported="sft",
 )
 LABELLED = RowKind(
     noun="completion",
     read=read_labelled,
     content=lambda row: [turns(row.prompt), row.completion, row.desirable, row.weight],
-    export=("--form=unpaired",),
+    exported="unpaired",
 )

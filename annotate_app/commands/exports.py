@@ -12,6 +12,7 @@ from annotate_app.commands.command import ACTOR, Command, print_json
 if TYPE_CHECKING:
     from annotate_app.exchange.comparisons_in import Tell
     from annotate_app.exchange.files_out import Exported
+    from annotate_app.exchange.options import ExportForm
     from annotate_app.store.store import Store
 
 
@@ -108,6 +109,16 @@ def _write(store: Store, options: argparse.Namespace, tell: Tell) -> Exported:
             return export_to_hub(store, ACTOR, project.id, options.out, chosen, public=options.public, tell=tell)
         case _:
             return export_rows(store, ACTOR, project.id, out, chosen, tell)
+
+
+def export_command(project: str, rows: ExportForm, out: Path, db: str) -> list[str]:
+    """The words of a process that exports what a training reads, see `rewardkit.data.training_data.ExportCommand`.
+
+    This is the entry point that pyproject.toml names in the group `tiebreak.projects`.
+    """
+    words = [f"--out={out}", f"--form={rows}", *(["--ties=keep", "--sources"] if rows == "preference" else [])]
+    database = [f"--db={db}"] if db else []
+    return [sys.executable, "-m", "annotate_app", "export", *words, *database, "--", project]
 
 
 COMMANDS = (

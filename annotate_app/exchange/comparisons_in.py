@@ -1,9 +1,8 @@
 """Comparisons from files into a project: read and checked as a whole first, then added in one transaction.
 
 The first pass parses every row into a spool on disk, so that memory stays bounded, all bad rows are found at once, and
-the database is locked only while rows are written. Judgments are imported by `annotate_app.exchange.judgments_in`.
-
-The start of a file as an import would read it, for people to look at before they import it.
+the database is locked only while rows are written. `preview` shows people the start of a file as an import would read
+it. Judgments are imported by `annotate_app.exchange.judgments_in`.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from annotate_app.access import Actor
 from annotate_app.store.judgments.staged import stage_judgments
 from annotate_app.store.projects.contents import stage_contents
 from annotate_app.store.store import Store
-from rewardkit.data.columns import Form, Reading, detect_reading
+from rewardkit.data.columns import ColumnError, Form, Reading, detect_reading
 from rewardkit.data.comparison_rows import parse_row
 from rewardkit.data.conversations import RowError
 from rewardkit.data.files import Format, Source, detect_format, file_name, place, read_rows
@@ -70,9 +69,10 @@ class BadRow:
     message: str
 
     @classmethod
-    def of(cls, place: str, error: RowError) -> BadRow:
-        """From what the parser says."""
-        return cls(place=place, reason=error.reason, field=error.field, value=error.value, message=str(error))
+    def of(cls, place: str, error: RowError, advice: str = "") -> BadRow:
+        """From an error of the parser; `advice` is appended to its message."""
+        message = f"{error}{advice}"
+        return cls(place=place, reason=error.reason, field=error.field, value=error.value, message=message)
 
     @classmethod
     def unreadable(cls, place: str, message: str) -> BadRow:
@@ -168,18 +168,18 @@ class _Stage:
 
     def read(self, source: Source, spool: IO[bytes], tell: Tell | None) -> None:
         """Stages all rows of a file."""
-        found = self.options.format or detect_format(source)
+        format = self.options.format or detect_format(source)
 
         def on_bad(number: int, message: str) -> None:
-            self.bad.append(BadRow.unreadable(place(source, number, found), message))
+            self.bad.append(BadRow.unreadable(place(source, number, format), message))
 
-        reading, rows = open_form(source, found, self.options, on_bad)
+        reading, rows = open_form(source, format, self.options, on_bad)
         self.readings[file_name(source)] = reading
         for number, row in rows:
             self.num_rows += 1
             if tell is not None and self.num_rows % TELL_EVERY == 0:
                 tell(self.num_rows)
-            where = place(source, number, found)
+            where = place(source, number, format)
             try:
                 parsed = parse_row(row, reading)
             except RowError as error:
@@ -226,6 +226,8 @@ def open_form(
         )
         if options.labels and reading.form not in LABELED_FORMS:
             raise ValueError(f"rows of the form {reading.form} bring no labels; import them with `judgments import`")
+    except ColumnError as error:
+        raise ValueError(f"{file_name(source)}: {error}, or name it with --map {error.field}=COLUMN") from error
     except ValueError as error:
         raise ValueError(f"{file_name(source)}: {error}") from error
     return reading, chain(first, rows)
@@ -297,22 +299,22 @@ def preview(source: Source, options: ImportOptions | None = None, limit: int = 2
         ValueError: if it is no file of rows at all.
     """
     options = options or ImportOptions()
-    found = options.format or detect_format(source)
+    format = options.format or detect_format(source)
     bad: list[BadRow] = []
 
     def on_bad(number: int, message: str) -> None:
-        bad.append(BadRow.unreadable(place(source, number, found), message))
+        bad.append(BadRow.unreadable(place(source, number, format), message))
 
-    first = list(islice(read_rows(source, found, on_bad), limit))
+    first = list(islice(read_rows(source, format, on_bad), limit))
     columns = tuple(dict.fromkeys(name for _, row in first for name in row))
     shown = tuple(row for _, row in first)
     try:
-        reading, _ = open_form(source, found, options, on_bad=lambda _number, _message: None)
+        reading, _ = open_form(source, format, options, on_bad=lambda _number, _message: None)
     except ValueError as error:
         return Preview(columns=columns, rows=shown, reading=None, bad=tuple(bad), problem=str(error))
     comparisons: list[Comparison] = []
     for number, row in first:
-        where = place(source, number, found)
+        where = place(source, number, format)
         try:
             parsed = parse_row(row, reading)
         except RowError as error:

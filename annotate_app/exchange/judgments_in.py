@@ -12,6 +12,7 @@ from typing import IO, Any, Literal
 from annotate_app.access import Actor
 from annotate_app.exchange.comparisons_in import DETECT_ROWS, TELL_EVERY, BadRow, BadRowsError, Imported, Tell, unspool
 from annotate_app.store.store import Store
+from rewardkit.data.columns import ColumnError
 from rewardkit.data.conversations import RowError
 from rewardkit.data.files import Format, Source, detect_format, file_name, place, read_rows
 from rewardkit.data.judgments import (
@@ -24,6 +25,8 @@ from rewardkit.data.judgments import (
     parse_ballots,
     read_judgment,
 )
+
+SAY_CHOICES = "; say what choices mean with --choice-map"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +103,7 @@ def stage_judgments(
             try:
                 vocabulary = detect_vocabulary(values, options.choice_map)
             except ValueError as error:
-                raise ValueError(f"{file_name(source)}: {error}") from error
+                raise ValueError(f"{file_name(source)}: {error}{SAY_CHOICES}, for example 0=a 1=b") from error
             _judge(ballots, spool, vocabulary, options.choice_map, written, bad)
     if bad and options.on_bad_row == "error":
         raise BadRowsError(bad)
@@ -114,8 +117,8 @@ def preview_ballots(source: Source, options: BallotOptions | None = None, limit:
         ValueError: if it is no file of rows at all.
     """
     options = options or BallotOptions()
-    found = options.format or detect_format(source)
-    rows = [row for _, row in islice(read_rows(source, found, lambda _number, _message: None), limit)]
+    format = options.format or detect_format(source)
+    rows = [row for _, row in islice(read_rows(source, format, lambda _number, _message: None), limit)]
     columns = tuple(dict.fromkeys(name for row in rows for name in row))
     try:
         reading = _detect(rows, options)
@@ -135,19 +138,23 @@ class BallotPreview:
 
 
 def _detect(rows: Sequence[Mapping[str, Any]], options: BallotOptions) -> BallotReading:
-    return detect_ballots(rows, layout=options.layout, columns=options.columns, annotators=options.annotators)
+    try:
+        return detect_ballots(rows, layout=options.layout, columns=options.columns, annotators=options.annotators)
+    except ColumnError as error:
+        option = "--annotators COLUMN,..." if error.field == "annotators" else f"--map {error.field}=COLUMN"
+        raise ValueError(f"{error}, or name it with {option}") from error
 
 
 def _collect(
     source: Source, options: BallotOptions, spool: IO[bytes], bad: list[BadRow], tell: Tell | None
 ) -> tuple[BallotReading, int, set[str]]:
     """Spools the ballots of a file; how it was read, its number of rows, and the distinct values of its choices."""
-    found = options.format or detect_format(source)
+    format = options.format or detect_format(source)
 
     def on_bad(number: int, message: str) -> None:
-        bad.append(BadRow.unreadable(place(source, number, found), message))
+        bad.append(BadRow.unreadable(place(source, number, format), message))
 
-    rows = read_rows(source, found, on_bad)
+    rows = read_rows(source, format, on_bad)
     first = list(islice(rows, DETECT_ROWS))
     if not first:
         raise ValueError(f"{file_name(source)}: the file holds no rows")
@@ -161,7 +168,7 @@ def _collect(
         count += 1
         if tell is not None and count % TELL_EVERY == 0:
             tell(count)
-        where = place(source, number, found)
+        where = place(source, number, format)
         try:
             cast = parse_ballots(row, reading)
         except RowError as error:
@@ -189,6 +196,6 @@ def _judge(
                     raise RowError("unknown_comparison", "comparison", ballot.comparison_id, allowed)
                 judgment = read_judgment(ballot, vocabulary, mapping, written[ballot.comparison_id])
             except RowError as error:
-                bad.append(BadRow.of(where, error))
+                bad.append(BadRow.of(where, error, SAY_CHOICES if error.reason == "unknown_choice" else ""))
                 continue
             pickle.dump(judgment, judgments, protocol=pickle.HIGHEST_PROTOCOL)

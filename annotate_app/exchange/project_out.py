@@ -109,10 +109,10 @@ def _write_parts(
         "adjudications": iter(decisions),
         "members": iter(members),
     }
-    counts = {name: write_rows(folder / f"{name}.jsonl", each) for name, each in rows.items()}
+    counts = {name: write_rows(folder / f"{name}.jsonl", part) for name, part in rows.items()}
     rubrics = [
-        {"version": each.version, "text": each.text, "created_at": each.created_at}
-        for each in store.projects.rubrics(actor, project.id)
+        {"version": rubric.version, "text": rubric.text, "created_at": rubric.created_at}
+        for rubric in store.projects.rubrics(actor, project.id)
     ]
     about = {
         "tiebreak_project": VERSION,

@@ -162,8 +162,8 @@ def _read_about(folder: Path, path: str | Path) -> dict[str, Any]:
     except ValueError as error:
         raise ValueError(f"{path}: project.json: {error}") from error
     if not isinstance(about, dict) or about.get("tiebreak_project") != VERSION or not about.get("rubrics"):
-        found = about.get("tiebreak_project") if isinstance(about, dict) else about
-        raise ValueError(f"{path}: project.json is of version {found!r}, allowed is {VERSION}")
+        version = about.get("tiebreak_project") if isinstance(about, dict) else about
+        raise ValueError(f"{path}: project.json is of version {version!r}, allowed is {VERSION}")
     return about
 
 

@@ -1,6 +1,6 @@
 """The rows of an export: which comparisons give some and which, and the judgments as they were given.
 
-Names that stand for annotators outside: the same at every export, different in every project.
+Annotators go out under pseudonyms: the same at every export of a project, different in every project.
 """
 
 from __future__ import annotations
@@ -61,18 +61,18 @@ def training_rows(
     written: set[bytes] = set()
     stream = store.comparisons.iterate(actor, project.id)
     while chunk := list(islice(stream, CHUNK)):
-        kept = []
+        released = []
         for comparison in chunk:
             number = index.get(comparison.id)
             why = "added during the export" if number is None else why_not(consensus, number, options)
             if why:
                 left_out[why] += 1
             else:
-                kept.append(comparison)
-        found = {preference.comparison_id: preference for preference in preferences(consensus, kept)}
-        for comparison in kept:
+                released.append(comparison)
+        preference_by_id = {preference.comparison_id: preference for preference in preferences(consensus, released)}
+        for comparison in released:
             split = split_of(comparison.prompt, options.splits, options.seed) if options.splits else ""
-            for row in rows_of(comparison, found.get(comparison.id), options, criteria):
+            for row in rows_of(comparison, preference_by_id.get(comparison.id), options, criteria):
                 if options.form == "sft" and _repeats(row, written):
                     left_out["the same demonstration again"] += 1
                     continue

@@ -17,8 +17,9 @@ from annotate_app.store.store import Store
 from annotate_app.trainings.plans import TrainingPlan
 from annotate_app.trainings.sampling_plans import TEST_PROMPTS, TRAIN_PROMPTS, SamplingPlan
 from rewardkit.data.conversations import read_messages
-from rewardkit.data.export_formats import preference_row, read_preference, split_of
+from rewardkit.data.export_formats import preference_row, split_of
 from rewardkit.data.files import read_rows, write_rows
+from rewardkit.data.preferences import read_preferences
 from rewardkit.data.prompts import PromptRow, distinct_rows, prompt_row, read_prompt_rows
 from rewardkit.data.records import Preference
 from rewardkit.data.splitting import split_by_prompt
@@ -50,7 +51,8 @@ def take_snapshot(store: Store, actor: Actor, plan: TrainingPlan, folder: Path) 
     for split in SPLITS:
         if plan.teaches == "criterion":
             file = draft / f"{split}.jsonl"
-            rows = list(criterion_rows((read_preference(row) for _, row in read_rows(str(file))), plan.criterion))
+            released = read_preferences(str(file), empty="keep").rows if file.stat().st_size else []
+            rows = list(criterion_rows(released, plan.criterion))
             file.unlink()
             write_rows(file, (preference_row(row, sources=True) for row in rows))
             print(f"{len(rows):,} {split} judged by {plan.criterion}")

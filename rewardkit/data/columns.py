@@ -59,6 +59,19 @@ _BY_FORM: dict[Form, tuple[str, ...]] = {
 _OF_ALL = ("id", "prompt", "input", "system", "meta")
 
 
+class ColumnError(ValueError):
+    """The columns of a file do not give a field that is needed.
+
+    Attributes:
+        field: the field, one of `FIELDS` or of `rewardkit.data.judgments.FIELDS`; `FIELD` where it may be any of
+            several, so that a caller with an option that names columns can say how to name this one.
+    """
+
+    def __init__(self, field: str, problem: str) -> None:
+        self.field = field
+        super().__init__(f"{problem}; rename the column in the file")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Reading:
     """How the rows of a file are read.
@@ -101,24 +114,21 @@ def detect_reading(
         empty: None keeps an empty answer of pairs and responses, and refuses one of chosen and rejected.
 
     Raises:
-        ValueError: if no form fits, or a field or column is unknown.
+        ColumnError: if no form fits.
+        ValueError: if a field or column that was given is unknown.
     """
     rows = list(rows)
     names = list(dict.fromkeys(name for row in rows for name in row))
     given = _checked(columns or {}, names)
-    found = {name: column for name, column in _find_columns(names, given).items() if column}
-    chosen_form = form or _find_form(found, rows, names)
-    if missing := [name for name in NEEDED[chosen_form] if name not in found]:
-        raise ValueError(
-            f"the form {chosen_form} needs {' and '.join(missing)}, the columns are {', '.join(names)}; "
-            f"name them with --map {missing[0]}=COLUMN"
-        )
-    used = {name: found[name] for name in (*_OF_ALL, *_BY_FORM[chosen_form]) if name in found}
+    recognised = {name: column for name, column in _find_columns(names, given).items() if column}
+    chosen_form = form or _find_form(recognised, rows, names)
+    if missing := [name for name in NEEDED[chosen_form] if name not in recognised]:
+        problem = f"the form {chosen_form} needs {' and '.join(missing)}, the columns are {', '.join(names)}"
+        raise ColumnError(missing[0], problem)
+    used = {name: recognised[name] for name in (*_OF_ALL, *_BY_FORM[chosen_form]) if name in recognised}
     answer = used[NEEDED[chosen_form][0]]
     if "prompt" not in used and not any(is_whole(row.get(answer)) for row in rows):
-        raise ValueError(
-            f"no column is the prompt, the columns are {', '.join(names)}; name it with --map prompt=COLUMN"
-        )
+        raise ColumnError("prompt", f"no column is the prompt, the columns are {', '.join(names)}")
     keep = empty or ("keep" if chosen_form in ("pairs", "responses", "ranked") else "bad")
     return Reading(form=chosen_form, columns=used, pairs=pairs, empty=keep)
 
@@ -139,7 +149,7 @@ def _checked(columns: Mapping[str, str], names: Sequence[str]) -> dict[str, str]
 
 def _find_columns(names: Sequence[str], given: Mapping[str, str]) -> dict[str, str]:
     spelled = {name.strip().lower().replace(" ", "_").replace("-", "_"): name for name in reversed(names)}
-    found = dict(given)
+    recognised = dict(given)
     taken = set(given.values())
 
     def free(alias: str) -> str | None:
@@ -148,31 +158,32 @@ def _find_columns(names: Sequence[str], given: Mapping[str, str]) -> dict[str, s
 
     for first, second in _PAIRED:  # of two sides both have to be there, spelled alike
         for alias_first, alias_second in zip(ALIASES[first], ALIASES[second], strict=True):
-            sides = (found.get(first) or free(alias_first), found.get(second) or free(alias_second))
+            sides = (recognised.get(first) or free(alias_first), recognised.get(second) or free(alias_second))
             if all(sides) and not (first in given and second in given):
-                found[first], found[second] = str(sides[0]), str(sides[1])
-                taken.update(found[side] for side in (first, second))
+                recognised[first], recognised[second] = str(sides[0]), str(sides[1])
+                taken.update(recognised[side] for side in (first, second))
                 break
     for name in FIELDS:
-        if name in found or name in ("response_a", "response_b", "source_a", "source_b"):
+        if name in recognised or name in ("response_a", "response_b", "source_a", "source_b"):
             continue
         column = next((column for alias in ALIASES[name] if (column := free(alias))), None)
         if column:
-            found[name] = column
+            recognised[name] = column
             taken.add(column)
-    return found
+    return recognised
 
 
-def _find_form(found: Mapping[str, str], rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Form:
-    if "response_a" in found and "response_b" in found:
+def _find_form(recognised: Mapping[str, str], rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Form:
+    if "response_a" in recognised and "response_b" in recognised:
         return "pairs"
-    if "responses" in found:
+    if "responses" in recognised:
         return "responses"
-    if "chosen" in found and "rejected" in found:
-        chosen = [row.get(found["chosen"]) for row in rows]
-        raw = "prompt" not in found and any(is_dialogue(value) for value in chosen)
+    if "chosen" in recognised and "rejected" in recognised:
+        chosen = [row.get(recognised["chosen"]) for row in rows]
+        raw = "prompt" not in recognised and any(is_dialogue(value) for value in chosen)
         return "dialogues" if raw else "chosen_rejected"
-    raise ValueError(
+    raise ColumnError(
+        "FIELD",
         f"no form fits the columns {', '.join(names) or '(none)'}; needed are a prompt with response_a and response_b, "
-        "with a list of responses, or with chosen and rejected (name them with --map FIELD=COLUMN)"
+        "with a list of responses, or with chosen and rejected",
     )

@@ -1,9 +1,8 @@
 """Rows of a file as comparisons: pairs, lists of responses, chosen and rejected, raw dialogues.
 
 `rewardkit.data.columns` finds which of these forms a file has; here one row is read at a time, and a row that cannot be
-used says why (`RowError`).
-
-The responses of one prompt as files list them: texts, objects with a model and a text, or text by model.
+used says why (`RowError`). The responses of one prompt are a list of texts, a list of objects with a model and a text,
+or a mapping from model to text. Rows as preferences are `rewardkit.data.preferences`.
 """
 
 from __future__ import annotations
@@ -34,6 +33,9 @@ MAX_KEY = 200  # characters of an id, and of a source's name
 ITEM_TEXTS = ("text", "response", "content", "completion", "output", "answer", "value")
 ITEM_SOURCES = ("model", "source", "name", "generator", "model_name")
 ITEM_SCORES = ("score", "rating", "reward", "overall_score")
+# Of a row with two completions, the fields of the completions and of what wrote them.
+_PAIR_FIELDS = (("response_a", "response_b"), ("source_a", "source_b"))
+_CHOSEN_FIELDS = (("chosen", "rejected"), ("source_chosen", "source_rejected"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,18 +163,47 @@ class Parsed:
 
 
 def parse_row(row: Mapping[str, Any], reading: Reading) -> Parsed:
-    """Reads one row.
+    """Reads one row as comparisons whose sides do not say which completion is better.
+
+    A chosen and a rejected completion become a and b in an order that a hash of the content decides.
 
     Raises:
         RowError: naming field and value, if the row cannot be used.
     """
     match reading.form:
         case "pairs":
-            return _parse_two(row, reading, ("response_a", "response_b"), ("source_a", "source_b"))
+            return Parsed(comparisons=(read_pair(row, reading),))
         case "chosen_rejected" | "dialogues":
-            return _parse_chosen(row, reading)
+            return _hide_chosen(read_pair(row, reading))
         case "responses" | "ranked":
             return _parse_responses(row, reading)
+
+
+def read_pair(row: Mapping[str, Any], reading: Reading) -> Comparison:
+    """The two completions of a row of pairs, of chosen and rejected, or of dialogues, in the order of their columns.
+
+    Of chosen and rejected a is the chosen one: a caller that shows the comparison to people takes `parse_row` instead.
+
+    Raises:
+        RowError: naming field and value, if the row cannot be used.
+    """
+    answers, sources = _PAIR_FIELDS if reading.form == "pairs" else _CHOSEN_FIELDS
+    fields = (_column(reading, answers[0]), _column(reading, answers[1]))
+    prompt, text_a, text_b = _read_answers(row, reading, answers, fields)
+    source_a, source_b = (read_source(_value(row, reading, name), _column(reading, name)) for name in sources)
+    pair = _split_pair(_value(row, reading, "source_pair"))
+    if pair and not (source_a or source_b):
+        source_a, source_b = pair
+    _check_answers(text_a, text_b, fields, reading)
+    return Comparison(
+        id=_read_id(row, reading) or content_id(_plain_prompt(prompt), text_a, text_b, source_a, source_b),
+        prompt=prompt,
+        completion_a=text_a,
+        completion_b=text_b,
+        source_a=source_a,
+        source_b=source_b,
+        meta=_read_meta(row, reading),
+    )
 
 
 def read_two(row: Mapping[str, Any], reading: Reading) -> tuple[tuple[Message, ...], str, str]:
@@ -181,7 +212,7 @@ def read_two(row: Mapping[str, Any], reading: Reading) -> tuple[tuple[Message, .
     Raises:
         RowError: if one of them cannot be read, or the prompts differ; empty or identical completions are no error.
     """
-    names = ("response_a", "response_b") if reading.form == "pairs" else ("chosen", "rejected")
+    names, _ = _PAIR_FIELDS if reading.form == "pairs" else _CHOSEN_FIELDS
     return _read_answers(row, reading, names, (_column(reading, names[0]), _column(reading, names[1])))
 
 
@@ -194,32 +225,10 @@ def _value(row: Mapping[str, Any], reading: Reading, name: str) -> Any:
     return row.get(column) if column else None
 
 
-def _parse_two(row: Mapping[str, Any], reading: Reading, answers: tuple[str, str], sources: tuple[str, str]) -> Parsed:
-    fields = (_column(reading, answers[0]), _column(reading, answers[1]))
-    prompt, text_a, text_b = _read_answers(row, reading, answers, fields)
-    source_a, source_b = (read_source(_value(row, reading, name), _column(reading, name)) for name in sources)
-    pair = _split_pair(_value(row, reading, "source_pair"))
-    if pair and not (source_a or source_b):
-        source_a, source_b = pair
-    _check_answers(text_a, text_b, fields, reading)
-    comparison = Comparison(
-        id=_read_id(row, reading) or content_id(_plain_prompt(prompt), text_a, text_b, source_a, source_b),
-        prompt=prompt,
-        completion_a=text_a,
-        completion_b=text_b,
-        source_a=source_a,
-        source_b=source_b,
-        meta=_read_meta(row, reading),
-    )
-    return Parsed(comparisons=(comparison,))
-
-
-def _parse_chosen(row: Mapping[str, Any], reading: Reading) -> Parsed:
-    """The side of the chosen answer follows from a hash of the content, so that a and b say nothing about it."""
-    (first,) = _parse_two(row, reading, ("chosen", "rejected"), ("source_chosen", "source_rejected")).comparisons
-    digest = content_id(_plain_prompt(first.prompt), first.completion_a, first.completion_b)
+def _hide_chosen(pair: Comparison) -> Parsed:
+    digest = content_id(_plain_prompt(pair.prompt), pair.completion_a, pair.completion_b)
     swapped = int(digest, 16) % 2 == 1
-    return Parsed(comparisons=(first.swap() if swapped else first,), labels={first.id: "b" if swapped else "a"})
+    return Parsed(comparisons=(pair.swap() if swapped else pair,), labels={pair.id: "b" if swapped else "a"})
 
 
 def _parse_responses(row: Mapping[str, Any], reading: Reading) -> Parsed:

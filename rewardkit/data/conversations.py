@@ -35,7 +35,8 @@ class RowError(ValueError):
 
     Attributes:
         reason: in one word: missing_field, wrong_type, empty_response, identical_responses, different_prefix,
-            bad_character, bad_id, duplicate_id, unknown_comparison, unknown_choice, bad_number.
+            bad_character, bad_id, duplicate_id, unknown_id, unknown_comparison, unknown_choice, no_preference,
+            bad_number.
         field: where in the row.
         value: what stands there, shortened.
     """
@@ -55,9 +56,10 @@ def read_text(value: object, field: str) -> str:
     """
     if not isinstance(value, str):
         raise RowError("wrong_type", field, value, f"allowed is text, found {type(value).__name__}")
-    if found := UNSTORABLE.search(value):
-        allowed = f"character {found.start() + 1} is U+{ord(found[0]):04X}, which no UTF-8 text may hold"
-        raise RowError("bad_character", field, value[max(0, found.start() - 20) :][:40], allowed)
+    if unstorable := UNSTORABLE.search(value):
+        start = unstorable.start()
+        allowed = f"character {start + 1} is U+{ord(value[start]):04X}, which no UTF-8 text may hold"
+        raise RowError("bad_character", field, value[max(0, start - 20) :][:40], allowed)
     return value
 
 
@@ -179,9 +181,9 @@ def split_conversations(
             raise RowError("wrong_type", field, messages[-1].content, "the last turn has to be the assistant's")
     if first[:-1] != second[:-1]:
         turn = first_difference(first[:-1], second[:-1])
-        said = second[turn].content if turn < len(second) else ""
+        other = second[turn].content if turn < len(second) else ""
         allowed = f"the prompts differ from turn {turn + 1} on, allowed are conversations that differ in the last one"
-        raise RowError("different_prefix", f"{fields[1]}[{turn}]", said, allowed)
+        raise RowError("different_prefix", f"{fields[1]}[{turn}]", other, allowed)
     return first[:-1], first[-1].content, second[-1].content
 
 

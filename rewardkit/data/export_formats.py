@@ -1,27 +1,19 @@
-"""Preferences as the rows trainers read: preference pairs, unpaired examples (KTO), demonstrations (SFT); and back.
+"""Preferences as the rows trainers read: preference pairs, unpaired examples (KTO), demonstrations (SFT); their splits.
 
 Three layouts. `conversational`: prompt and completions are lists of turns, and nothing is lost. `plain`: texts; a
 prompt of one user turn is that text, a longer one is written as a dialogue of `Human:` and `Assistant:` turns as in
-HH-RLHF. `implicit`: no prompt column; chosen and rejected are whole conversations that share it.
+HH-RLHF. `implicit`: no prompt column; chosen and rejected are whole conversations that share it. Rows of every layout
+are read back by `rewardkit.data.preferences`. Which split a row goes to depends on its prompt alone.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, get_args
 
-from rewardkit.data.conversations import (
-    decode_list,
-    is_dialogue,
-    is_messages,
-    read_dialogue,
-    read_messages,
-    read_prompt,
-)
 from rewardkit.data.records import Message, Preference
 
 Layout = Literal["conversational", "plain", "implicit"]
@@ -91,52 +83,6 @@ def plain_prompt(prompt: Sequence[Message]) -> str:
     if len(prompt) == 1 and prompt[0].role == "user":
         return prompt[0].content
     return "\n\n".join(f"{SPEAKER[message.role]}: {message.content}" for message in prompt) + "\n\nAssistant:"
-
-
-def read_preference(row: Mapping[str, Any]) -> Preference:
-    """A row of any layout as a Preference; columns that are absent keep their defaults.
-
-    Raises:
-        RowError, ValueError: if the row is none.
-    """
-    chosen, rejected = decode_list(row.get("chosen")), decode_list(row.get("rejected"))
-    if row.get("prompt") is not None:
-        prompt = read_prompt(row["prompt"], "prompt")
-        chosen, rejected = _answer(chosen, "chosen"), _answer(rejected, "rejected")
-    else:
-        whole, other = _conversation(chosen, "chosen"), _conversation(rejected, "rejected")
-        prompt, chosen, rejected = whole[:-1], whole[-1].content, other[-1].content
-    criteria, votes = _mapping(row.get("criteria")), _mapping(row.get("votes"))
-    return Preference(
-        prompt=prompt,
-        chosen=chosen,
-        rejected=rejected,
-        p_chosen=_number(row.get("p_chosen"), 1.0),
-        weight=_number(row.get("weight"), 1.0),
-        margin=_number(row.get("margin"), 0.0),
-        criteria={name: float(value) for name, value in criteria.items() if value is not None},
-        votes={name: int(value) for name, value in votes.items() if value},
-        num_judgments=int(row.get("num_judgments") or 0),
-        comparison_id=str(row.get("comparison_id") or ""),
-        source_chosen=str(row.get("source_chosen") or ""),
-        source_rejected=str(row.get("source_rejected") or ""),
-    )
-
-
-def _answer(value: Any, column: str) -> str:
-    return read_messages(value, column)[-1].content if is_messages(value) else str(value)
-
-
-def _conversation(value: Any, column: str) -> tuple[Message, ...]:
-    return read_dialogue(value, column) if is_dialogue(value) else read_messages(value, column)
-
-
-def _number(value: Any, default: float) -> float:
-    return default if value is None or value == "" else float(value)
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return json.loads(value) if isinstance(value, str) and value else value or {}
 
 
 def normal_prompt(prompt: Sequence[Message]) -> str:

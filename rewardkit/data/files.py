@@ -1,10 +1,6 @@
-"""Reading rows from files: JSONL, JSON, CSV and Parquet, plain or gzipped, a row at a time.
+"""Rows in files: JSONL, JSON, CSV and Parquet, plain or gzipped, read and written a row at a time.
 
-What the rows mean is not known here (see `rewardkit.data.comparison_rows`), and they are written by
-`rewardkit.data.files`.
-
-Writing rows to files: JSONL, JSON, CSV and Parquet, gzipped too; a row at a time, and all or nothing.
-
+A file is written whole or not at all. What the rows mean is not known here (see `rewardkit.data.comparison_rows`).
 CSV knows only text: a value that is not a string is written as JSON, None as an empty cell. Parquet keeps lists;
 mappings (whose keys differ from row to row) are written as JSON text. `rewardkit.data.comparison_rows` reads both back.
 """
@@ -96,9 +92,8 @@ def read_rows(source: Source, format: Format | None = None, on_bad: OnBad | None
         ValueError: naming the file and the line or record, where it is not what it says it is.
     """
     name = file_name(source)
-    found = format or detect_format(source)
     with open_bytes(source) as stream:
-        match found:
+        match format or detect_format(source):
             case "jsonl":
                 yield from _read_jsonl(stream, name, on_bad)
             case "json":
@@ -171,10 +166,10 @@ def _decode_json(text: str) -> object:
 
 
 def _refuse(number: int, error: ValueError, where: str, on_bad: OnBad | None) -> None:
-    said = _not_utf8(error) if isinstance(error, UnicodeDecodeError) else str(error)
+    problem = _not_utf8(error) if isinstance(error, UnicodeDecodeError) else str(error)
     if on_bad is None:
-        raise ValueError(f"{where}: {said}") from error
-    on_bad(number, said)
+        raise ValueError(f"{where}: {problem}") from error
+    on_bad(number, problem)
 
 
 def _read_jsonl(stream: BinaryIO, name: str, on_bad: OnBad | None) -> Rows:
@@ -413,8 +408,8 @@ def _parquet(stream: BinaryIO, path: Path) -> Iterator[Write]:
     def flush() -> None:
         nonlocal schema
         try:
-            found = pa.table(_columns(batch, list(dict.fromkeys(key for row in batch for key in row)))).schema
-            schema = pa.unify_schemas([schema, found], promote_options="permissive")
+            batch_schema = pa.table(_columns(batch, list(dict.fromkeys(key for row in batch for key in row)))).schema
+            schema = pa.unify_schemas([schema, batch_schema], promote_options="permissive")
         except pa.ArrowException as error:
             raise ValueError(f"{path}: a column mixes types that Parquet cannot hold ({error})") from error
         spool.writelines(to_json(row).encode() + b"\n" for row in batch)

@@ -1,8 +1,7 @@
-"""Rows of a file as judgments: one a row (long), or a column per annotator (wide).
+"""Rows of a file as judgments: one a row (long), or a column per annotator (wide), and what their choices mean.
 
-A `Ballot` is a vote as the file has it; what its choice means is told only once all choices of the file are known.
-
-What files write for a choice, and which of our choices they mean by it.
+Files write choices as words, as numbers of the responses, or as degrees on a signed scale. Which of these a column
+means can be told only from all of its values, so a row is first read as a `Ballot`, whose choice stands as written.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from rewardkit.data.columns import ALIASES as COMPARISON_ALIASES
+from rewardkit.data.columns import ColumnError
 from rewardkit.data.conversations import RowError, read_text
 from rewardkit.data.records import CHOICES, Choice, Judgment
 
@@ -71,10 +71,7 @@ def detect_vocabulary(values: Iterable[object], mapping: Mapping[str, Answer]) -
     if numbers <= {0, 1, 2} and 2 in numbers:
         return "numbered"
     shown = ", ".join(str(number) for number in sorted(numbers)[:9])
-    raise ValueError(
-        f"the choices are {shown}: that does not say which response each prefers; "
-        "say it with --choice-map, for example --choice-map 0=a 1=b"
-    )
+    raise ValueError(f"the choices are {shown}: that does not say which response each prefers")
 
 
 def read_choice(value: object, vocabulary: Vocabulary, mapping: Mapping[str, Answer], field: str) -> Answer:
@@ -99,8 +96,7 @@ def read_choice(value: object, vocabulary: Vocabulary, mapping: Mapping[str, Ans
         choice = WORDS[word]
         return choice, int(choice in ("a", "b"))
     hint = "; left and right are places on a screen, not responses" if word in ("left", "right") else ""
-    allowed = f"allowed are {', '.join(CHOICES)} and their usual spellings, or say it with --choice-map{hint}"
-    raise RowError("unknown_choice", field, value, allowed)
+    raise RowError("unknown_choice", field, value, f"allowed are {', '.join(CHOICES)} and their usual spellings{hint}")
 
 
 def _whole(value: object) -> int | None:
@@ -170,7 +166,8 @@ def detect_ballots(
     """Finds layout and columns from the first rows; what is given is taken as given.
 
     Raises:
-        ValueError: if a column is missing.
+        ColumnError: if a column is missing.
+        ValueError: if a field or column that was given is unknown.
     """
     names = list(dict.fromkeys(name for row in rows for name in row))
     given = dict(columns or {})
@@ -183,28 +180,28 @@ def detect_ballots(
         if column not in names:
             raise ValueError(f"no column {column!r} of an annotator, the columns are {', '.join(names)}")
     wide = list(annotators) or [name for name in names if WIDE.fullmatch(name) and name not in given.values()]
-    found = _find(names, given, wide if annotators or layout == "wide" else ())
-    is_long = "annotator" in found and "choice" in found
+    recognised = _find(names, given, wide if annotators or layout == "wide" else ())
+    is_long = "annotator" in recognised and "choice" in recognised
     chosen: Layout = layout or ("wide" if annotators or (wide and not is_long) else "long")
     if chosen == "wide":
-        found = {name: found[name] for name in ("comparison", "source_a", "source_b") if name in found}
+        recognised = {name: recognised[name] for name in ("comparison", "source_a", "source_b") if name in recognised}
         if not wide:
-            raise ValueError(f"no columns of annotators in {', '.join(names)}; name them with --annotators COLUMN,...")
+            raise ColumnError("annotators", f"no columns of annotators in {', '.join(names)}")
     for name in ("comparison",) if chosen == "wide" else ("comparison", "annotator", "choice"):
-        if name not in found:
-            raise ValueError(f"no column of {', '.join(names)} is the {name}; name it with --map {name}=COLUMN")
-    return BallotReading(layout=chosen, columns=found, annotators=tuple(wide) if chosen == "wide" else ())
+        if name not in recognised:
+            raise ColumnError(name, f"no column of {', '.join(names)} is the {name}")
+    return BallotReading(layout=chosen, columns=recognised, annotators=tuple(wide) if chosen == "wide" else ())
 
 
 def _find(names: Sequence[str], given: Mapping[str, str], taken: Iterable[str]) -> dict[str, str]:
     spelled = {name.strip().lower().replace(" ", "_").replace("-", "_"): name for name in reversed(names)}
-    found, used = dict(given), {*given.values(), *taken}
+    recognised, used = dict(given), {*given.values(), *taken}
     for name, aliases in ALIASES.items():
         column = next((spelled[alias] for alias in aliases if alias in spelled and spelled[alias] not in used), None)
-        if name not in found and column is not None:
-            found[name] = column
+        if name not in recognised and column is not None:
+            recognised[name] = column
             used.add(column)
-    return found
+    return recognised
 
 
 def parse_ballots(row: Mapping[str, Any], reading: BallotReading) -> list[Ballot]:
@@ -354,16 +351,16 @@ def _int(value: object, field: str) -> int:
 def _time(value: object, field: str) -> float:
     """Unix seconds, from a number or an ISO 8601 date (UTC where it names no zone)."""
     if isinstance(value, datetime):
-        found = value
+        time = value
     else:
         try:
             return _float(value, field)
         except RowError:
             try:
-                found = datetime.fromisoformat(str(value))
+                time = datetime.fromisoformat(str(value))
             except ValueError as error:
                 raise RowError("bad_number", field, value, "allowed are unix seconds or an ISO 8601 date") from error
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
 
 
 def _side(value: object, field: str) -> str:

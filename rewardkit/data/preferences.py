@@ -2,10 +2,12 @@
 
 Forms: chosen and rejected (with a prompt, or sharing one as their common start; texts or lists of turns), raw
 dialogues, two responses with a choice (one row a vote, where there are several annotators), and responses with ranks or
-scores.
-Where the data lies is `rewardkit.data.sources`, what a training makes of it `rewardkit.data.training_data`.
+scores. The rows that the app exports (`rewardkit.data.export_formats`) are chosen and rejected in one of three layouts,
+and are read here like any others. Optional columns of a row say p_chosen, weight, margin, criteria, votes, who judged
+and how reliably.
 
-The optional columns of preference rows: numbers, degrees by criterion, votes, who judged and how reliably.
+First come `read_preferences` and the reading of rows of any kind (`read_each`), then the forms, then the optional
+columns. Where the data lies is `rewardkit.data.sources`, what a training makes of it `rewardkit.data.training_data`.
 """
 
 from __future__ import annotations
@@ -20,132 +22,21 @@ from itertools import islice
 from typing import Any, Generic, Literal, TypeVar
 
 from rewardkit.data.columns import Reading, detect_reading
-from rewardkit.data.comparison_rows import parse_row, read_source
+from rewardkit.data.comparison_rows import parse_row, read_pair, read_source
 from rewardkit.data.conversations import RowError, decode_list, read_text
 from rewardkit.data.export_formats import VOTES
 from rewardkit.data.judgments import ALIASES, Vocabulary, detect_vocabulary, read_choice
 from rewardkit.data.records import Choice, Comparison, Preference
 from rewardkit.data.sources import Part, choose_split, open_source
 
-SOFT = ("p_chosen", "margin", "criteria", "votes", "num_judgments")  # what only a row of one pair can say
-OPTIONAL = frozenset({*SOFT, "weight", "reliability", *ALIASES["annotator"]})
-DEGREES = {"chosen": 1.0, "rejected": -1.0, "tie": 0.0}
-
-
-def is_absent(value: object) -> bool:
-    """Whether a cell holds nothing: null, or an empty text."""
-    return value is None or value == ""
-
-
-def read_number(value: object, field: str, low: float = -math.inf, high: float = math.inf, more: str = "") -> float:
-    """A finite number within bounds, also written as text.
-
-    Raises:
-        RowError: bad_number, otherwise.
-    """
-    try:
-        number = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        number = math.nan
-    if math.isfinite(number) and low <= number <= high:
-        return number
-    bounds = {(-math.inf, math.inf): "a number", (0.0, math.inf): "a number of 0 or more"}
-    raise RowError("bad_number", field, value, f"allowed is {bounds.get((low, high), f'{low:g} to {high:g}')}{more}")
-
-
-def read_soft(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a Preference that the row gives: p_chosen, margin, criteria, votes, num_judgments.
-
-    Raises:
-        RowError: naming the field that is out of its range.
-    """
-    found: dict[str, Any] = {}
-    if not is_absent(value := row.get("p_chosen")):
-        hint = "; below 0.5 the other completion is the chosen one" if _is_below_half(value) else ""
-        found["p_chosen"] = read_number(value, "p_chosen", 0.5, 1.0, hint)
-    if not is_absent(value := row.get("margin")):
-        found["margin"] = read_number(value, "margin")
-    if not is_absent(value := row.get("num_judgments")):
-        found["num_judgments"] = _read_count(value, "num_judgments")
-    if not is_absent(value := row.get("criteria")):
-        degrees = _mapping(value, "criteria").items()
-        found["criteria"] = {name: _degree(each, f"criteria.{name}") for name, each in degrees if not is_absent(each)}
-    if not is_absent(value := row.get("votes")):
-        counts = _mapping(value, "votes")
-        if unknown := next((name for name in counts if name not in VOTES), ""):
-            raise RowError("wrong_type", "votes", unknown, f"allowed are {', '.join(VOTES)}")
-        numbers = {name: _read_count(each or 0, f"votes.{name}") for name, each in counts.items()}
-        found["votes"] = {name: number for name, number in numbers.items() if number}
-    return found
-
-
-def read_weight(row: Mapping[str, Any]) -> float:
-    """The row's weight, 1 if it gives none."""
-    value = row.get("weight")
-    return 1.0 if is_absent(value) else read_number(value, "weight", 0.0)
-
-
-def read_annotator(row: Mapping[str, Any]) -> dict[str, object]:
-    """`annotator` and `reliability`, where the row names them."""
-    found: dict[str, object] = {}
-    column = next((name for name in ALIASES["annotator"] if not is_absent(row.get(name))), "")
-    if column:
-        found["annotator"] = read_source(row[column], column)
-    if not is_absent(value := row.get("reliability")):
-        found["reliability"] = read_number(value, "reliability", 0.0, 1.0)
-    return found
-
-
-def read_ranks(value: object, field: str) -> list[float]:
-    """A list of numbers, which CSV carries as JSON text."""
-    ranks = _decoded(value, field)
-    if not isinstance(ranks, Sequence) or isinstance(ranks, str):
-        raise RowError("wrong_type", field, value, "allowed is a list of ranks, the best one lowest")
-    return [read_number(rank, f"{field}[{index}]") for index, rank in enumerate(ranks)]
-
-
-def _is_below_half(value: object) -> bool:
-    try:
-        return 0 <= float(value) < 0.5  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return False
-
-
-def _read_count(value: object, field: str) -> int:
-    number = read_number(value, field, 0.0)
-    if not number.is_integer():
-        raise RowError("bad_number", field, value, "allowed is a whole number")
-    return int(number)
-
-
-def _degree(value: object, field: str) -> float:
-    if isinstance(value, str) and value in DEGREES:
-        return DEGREES[value]
-    return read_number(value, field, more=f", or {', '.join(DEGREES)}")
-
-
-def _mapping(value: object, field: str) -> Mapping[str, Any]:
-    found = _decoded(value, field)
-    if not isinstance(found, Mapping):
-        raise RowError("wrong_type", field, value, "allowed is a mapping, as JSON text in a CSV file")
-    for name in found:
-        read_text(name, field)
-    return found
-
-
-def _decoded(value: object, field: str) -> object:
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value)
-    except json.JSONDecodeError as error:
-        raise RowError("wrong_type", field, value, "the text is no JSON") from error
-
-
 OnBadRow = Literal["error", "skip"]
+Empty = Literal["keep", "bad"]
 FIRST_ROWS = 200  # from which form and columns are found
 CHOICES = (*ALIASES["choice"], "preferred", "better", "chosen")  # columns that say which of two is better
 RANKS = ("ranks", "rank", "ranking")  # a list beside the responses
+SOFT = ("p_chosen", "margin", "criteria", "votes", "num_judgments")  # what only a row of one pair can say
+OPTIONAL = frozenset({*SOFT, "weight", "reliability", *ALIASES["annotator"]})
+DEGREES = {"chosen": 1.0, "rejected": -1.0, "tie": 0.0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,8 +45,8 @@ class BadRow:
 
     Attributes:
         place: `file:line`, or file and record number.
-        reason: in one word, see `rewardkit.data.conversations.RowError`; `unreadable` where the file itself is broken
-        there. problem: what is wrong, with field and value.
+        reason: in one word, see `rewardkit.data.conversations.RowError`; `unreadable` where the file itself is broken.
+        problem: what is wrong, with field and value.
     """
 
     place: str
@@ -183,7 +74,7 @@ MakeReader = Callable[[Sequence[Part], Sequence[Mapping[str, Any]], str], tuple[
 """From parts, their first rows and the source's name: what reads a row, and the form it found."""
 
 
-def read_preferences(source: str, *, on_bad_row: OnBadRow = "error") -> Preferences:
+def read_preferences(source: str, *, on_bad_row: OnBadRow = "error", empty: Empty = "bad") -> Preferences:
     """Reads JSONL, JSON, CSV or Parquet (gzipped too), a folder with one split, a saved `datasets` folder or a hub id.
 
     Rows of one pair may say `p_chosen` (0.5 to 1), `margin`, `criteria` (by name, the signed degree in favour of
@@ -198,6 +89,8 @@ def read_preferences(source: str, *, on_bad_row: OnBadRow = "error") -> Preferen
     Args:
         source: a path or hub id; `SOURCE:SPLIT` names one split of several.
         on_bad_row: stop with an error that names the first bad row and counts the others, or list them and go on.
+        empty: whether a row with one empty completion is kept or bad. A project may hold such comparisons (a model may
+            say nothing, and be judged for it), so that its exports may hold such rows.
 
     Raises:
         ValueError: naming file and line, if a row is bad or no form fits.
@@ -205,12 +98,14 @@ def read_preferences(source: str, *, on_bad_row: OnBadRow = "error") -> Preferen
         ImportError: if the source takes the `datasets` library and that is not installed.
     """
     splits = open_source(source)
-    return read_parts(splits[choose_split(splits, source)], source, on_bad_row=on_bad_row)
+    return read_parts(splits[choose_split(splits, source)], source, on_bad_row, empty=empty)
 
 
-def read_parts(parts: Sequence[Part], source: str, *, on_bad_row: OnBadRow = "error") -> Preferences:
+def read_parts(
+    parts: Sequence[Part], source: str, on_bad_row: OnBadRow = "error", *, empty: Empty = "bad"
+) -> Preferences:
     """Reads the parts of one split, see `read_preferences`."""
-    return read_each(parts, source, preference_reader, on_bad_row=on_bad_row)
+    return read_each(parts, source, partial(preference_reader, empty=empty), on_bad_row=on_bad_row)
 
 
 def read_each(
@@ -226,8 +121,8 @@ def read_each(
     if not first:
         for _ in _rows(parts, bad_rows):
             raise AssertionError("rows appeared")
-        said = f": {bad_rows[0].place}: {bad_rows[0].problem}" if bad_rows else ""
-        raise ValueError(f"{source} holds no rows{said}")
+        reason = f": {bad_rows[0].place}: {bad_rows[0].problem}" if bad_rows else ""
+        raise ValueError(f"{source} holds no rows{reason}")
     read, form = make_reader(parts, first, source)
     rows: list[R] = []
     for part, number, row in _rows(parts, bad_rows):
@@ -264,14 +159,14 @@ def _refuse(bad_rows: list[BadRow], part: Part, number: int, error: RowError) ->
 
 
 def preference_reader(
-    parts: Sequence[Part], first: Sequence[Mapping[str, Any]], source: str
+    parts: Sequence[Part], first: Sequence[Mapping[str, Any]], source: str, *, empty: Empty = "bad"
 ) -> tuple[ReadRow[Preference], str]:
-    """A function that reads one row of the form that the first ones have."""
+    """A function that reads one row of the form that the first ones have; see `read_preferences`."""
     names = {name for row in first for name in row}
     try:
-        reading = detect_reading(first, empty="bad")
+        reading = detect_reading(first, empty=empty)
         if {"chosen", "rejected"} <= names and reading.form not in ("chosen_rejected", "dialogues"):
-            reading = detect_reading(first, form="chosen_rejected", empty="bad")  # the other columns are metadata
+            reading = detect_reading(first, form="chosen_rejected", empty=empty)  # the other columns are metadata
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
     match reading.form:
@@ -283,26 +178,24 @@ def preference_reader(
             column = next((name for name in CHOICES if name in names), "")
             if not column:
                 columns = ", ".join(sorted(names))
-                raise ValueError(f"{source}: no column says which response is better, the columns are {columns}")
+                problem = f"no column says which response is better, the columns are {columns}"
+                raise ValueError(f"{source}: {problem}; call the one that does {CHOICES[0]}")
             values = (row.get(column) for _, _, row in _rows(parts, []))
             try:
                 vocabulary = detect_vocabulary((value for value in values if not is_absent(value)), {})
             except ValueError as error:
-                said = str(error).partition(";")[0]
-                raise ValueError(f"{source}: column {column}: {said}; write a, b or tie") from error
+                raise ValueError(f"{source}: column {column}: {error}; write a, b or tie") from error
             return partial(_read_vote, reading, column, vocabulary), reading.form
 
 
 def _read_pair(reading: Reading, row: Mapping[str, Any], _refuse: Refuse) -> list[Preference]:
-    parsed = parse_row(row, reading)
-    (comparison,) = parsed.comparisons
-    return [_preference(comparison, parsed.labels[comparison.id], row, read_soft(row))]
+    return [_preference(read_pair(row, reading), "a", row, read_soft(row))]
 
 
 def _read_vote(
     reading: Reading, column: str, vocabulary: Vocabulary, row: Mapping[str, Any], _refuse: Refuse
 ) -> list[Preference]:
-    (comparison,) = parse_row(row, reading).comparisons
+    comparison = read_pair(row, reading)
     value = row.get(column)
     if is_absent(value):
         raise RowError("missing_field", column, value, "a choice is needed")
@@ -311,8 +204,8 @@ def _read_vote(
 
 
 def _read_ranking(reading: Reading, row: Mapping[str, Any], refuse: Refuse) -> list[Preference]:
-    if given := next((name for name in SOFT if not is_absent(row.get(name))), ""):
-        raise RowError("wrong_type", given, row[given], "a ranked row says nothing of single pairs, allowed is weight")
+    if soft := next((name for name in SOFT if not is_absent(row.get(name))), ""):
+        raise RowError("wrong_type", soft, row[soft], "a ranked row says nothing of single pairs, allowed is weight")
     column = reading.columns["responses"]
     parsed = parse_row(_with_ranks(row, column), reading)
     if not parsed.labels:
@@ -320,8 +213,8 @@ def _read_ranking(reading: Reading, row: Mapping[str, Any], refuse: Refuse) -> l
     for problem in parsed.problems:
         refuse(problem)
     weight = read_weight(row) / len(parsed.comparisons)
-    rows = [_preference(each, parsed.labels.get(each.id), row, {}, column) for each in parsed.comparisons]
-    return [replace(each, weight=weight) for each in rows]
+    rows = [_preference(pair, parsed.labels.get(pair.id), row, {}, column) for pair in parsed.comparisons]
+    return [replace(preference, weight=weight) for preference in rows]
 
 
 def _with_ranks(row: Mapping[str, Any], column: str) -> Mapping[str, Any]:
@@ -344,25 +237,134 @@ def _preference(
 ) -> Preference:
     """The preference that a choice makes of a comparison; what `soft` says goes before what the choice says."""
     match choice:
-        case "a":
-            pair, p_chosen = comparison, 1.0
+        case "a" | "tie":
+            chosen_first = comparison
         case "b":
-            pair, p_chosen = comparison.swap(), 1.0
-        case "tie":
-            pair, p_chosen = comparison, 0.5
+            chosen_first = comparison.swap()
         case "both_bad" | "skip":
             raise RowError("no_preference", column, choice, "neither response is preferred")
         case None:
             raise RowError("missing_field", column, choice, "each response needs a rank or a score")
     meta = {key: value for key, value in comparison.meta.items() if key not in OPTIONAL and key != column}
     return Preference(
-        prompt=pair.prompt,
-        chosen=pair.completion_a,
-        rejected=pair.completion_b,
+        prompt=chosen_first.prompt,
+        chosen=chosen_first.completion_a,
+        rejected=chosen_first.completion_b,
         weight=read_weight(row),
-        comparison_id=pair.id,
-        source_chosen=pair.source_a,
-        source_rejected=pair.source_b,
+        comparison_id=chosen_first.id,
+        source_chosen=chosen_first.source_a,
+        source_rejected=chosen_first.source_b,
         meta=meta | read_annotator(row),
-        **{"p_chosen": p_chosen, **soft},
+        **{"p_chosen": 0.5 if choice == "tie" else 1.0, **soft},
     )
+
+
+def is_absent(value: object) -> bool:
+    """Whether a cell holds nothing: null, or an empty text."""
+    return value is None or value == ""
+
+
+def read_number(value: object, field: str, low: float = -math.inf, high: float = math.inf, more: str = "") -> float:
+    """A finite number within bounds, also written as text.
+
+    Raises:
+        RowError: bad_number, otherwise.
+    """
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        number = math.nan
+    if math.isfinite(number) and low <= number <= high:
+        return number
+    bounds = {(-math.inf, math.inf): "a number", (0.0, math.inf): "a number of 0 or more"}
+    raise RowError("bad_number", field, value, f"allowed is {bounds.get((low, high), f'{low:g} to {high:g}')}{more}")
+
+
+def read_soft(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a Preference that the row gives: p_chosen, margin, criteria, votes, num_judgments.
+
+    Raises:
+        RowError: naming the field that is out of its range.
+    """
+    soft: dict[str, Any] = {}
+    if not is_absent(value := row.get("p_chosen")):
+        hint = "; below 0.5 the other completion is the chosen one" if _is_below_half(value) else ""
+        soft["p_chosen"] = read_number(value, "p_chosen", 0.5, 1.0, hint)
+    if not is_absent(value := row.get("margin")):
+        soft["margin"] = read_number(value, "margin")
+    if not is_absent(value := row.get("num_judgments")):
+        soft["num_judgments"] = _read_count(value, "num_judgments")
+    if not is_absent(value := row.get("criteria")):
+        degrees = _mapping(value, "criteria").items()
+        judged = [(name, degree) for name, degree in degrees if not is_absent(degree)]
+        soft["criteria"] = {name: _degree(degree, f"criteria.{name}") for name, degree in judged}
+    if not is_absent(value := row.get("votes")):
+        counts = _mapping(value, "votes")
+        if unknown := next((name for name in counts if name not in VOTES), ""):
+            raise RowError("wrong_type", "votes", unknown, f"allowed are {', '.join(VOTES)}")
+        numbers = {name: _read_count(count or 0, f"votes.{name}") for name, count in counts.items()}
+        soft["votes"] = {name: number for name, number in numbers.items() if number}
+    return soft
+
+
+def read_weight(row: Mapping[str, Any]) -> float:
+    """The row's weight, 1 if it gives none."""
+    value = row.get("weight")
+    return 1.0 if is_absent(value) else read_number(value, "weight", 0.0)
+
+
+def read_annotator(row: Mapping[str, Any]) -> dict[str, object]:
+    """`annotator` and `reliability`, where the row names them."""
+    annotator: dict[str, object] = {}
+    column = next((name for name in ALIASES["annotator"] if not is_absent(row.get(name))), "")
+    if column:
+        annotator["annotator"] = read_source(row[column], column)
+    if not is_absent(value := row.get("reliability")):
+        annotator["reliability"] = read_number(value, "reliability", 0.0, 1.0)
+    return annotator
+
+
+def read_ranks(value: object, field: str) -> list[float]:
+    """A list of numbers, which CSV carries as JSON text."""
+    ranks = _decoded(value, field)
+    if not isinstance(ranks, Sequence) or isinstance(ranks, str):
+        raise RowError("wrong_type", field, value, "allowed is a list of ranks, the best one lowest")
+    return [read_number(rank, f"{field}[{index}]") for index, rank in enumerate(ranks)]
+
+
+def _is_below_half(value: object) -> bool:
+    try:
+        return 0 <= float(value) < 0.5  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return False
+
+
+def _read_count(value: object, field: str) -> int:
+    number = read_number(value, field, 0.0)
+    if not number.is_integer():
+        raise RowError("bad_number", field, value, "allowed is a whole number")
+    return int(number)
+
+
+def _degree(value: object, field: str) -> float:
+    if isinstance(value, str) and value in DEGREES:
+        return DEGREES[value]
+    return read_number(value, field, more=f", or {', '.join(DEGREES)}")
+
+
+def _mapping(value: object, field: str) -> Mapping[str, Any]:
+    mapping = _decoded(value, field)
+    if not isinstance(mapping, Mapping):
+        raise RowError("wrong_type", field, value, "allowed is a mapping, as JSON text in a CSV file")
+    for name in mapping:
+        read_text(name, field)
+    return mapping
+
+
+def _decoded(value: object, field: str) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError as error:
+        raise RowError("wrong_type", field, value, "the text is no JSON") from error

@@ -97,10 +97,10 @@ def distinct(prompts: Sequence[Prompt]) -> list[Prompt]:
 
 def distinct_rows(rows: Sequence[PromptRow]) -> list[PromptRow]:
     """The first row of each prompt, in the order of their first occurrence."""
-    found: dict[Prompt, PromptRow] = {}
+    first_rows: dict[Prompt, PromptRow] = {}
     for row in rows:
-        found.setdefault(row.prompt, row)
-    return list(found.values())
+        first_rows.setdefault(row.prompt, row)
+    return list(first_rows.values())
 
 
 def _reader(_parts: Sequence[Part], first: Sequence[Mapping[str, Any]], source: str) -> tuple[ReadRow[Prompt], str]:

@@ -113,8 +113,8 @@ def _load_from_hub(name: str) -> Any:
     try:
         return datasets.load_dataset(name)
     except (OSError, ValueError, RuntimeError) as error:
-        said = " ".join(str(error).split())
-        raise ValueError(f"{name}: no such file or folder here, and the hub does not give it: {said}") from error
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{name}: no such file or folder here, and the hub does not give it: {reason}") from error
 
 
 def _datasets(why: str) -> Any:

@@ -1,24 +1,29 @@
-"""What a model is trained on: rows read or exported, held-out prompts, and a record of both in the run.
+"""What a model is trained on: rows read or exported, held-out prompts, and a record of both in the run directory.
 
-data/preferences.jsonl    the snapshot of a project of the app, where one is trained on
+data/preferences.jsonl    the exported rows of a project, where one is trained on
 data.json                 sources with their SHA-256, counts, and the hash of all rows
 bad_rows.jsonl            rows left out, with place and reason
 
-What a model was trained on, as the run directory around it records it: to check for leakage and to fit baselines.
+`read_trained_on` reads the rows of a model's run again, to check for leakage and to fit baselines.
+
+Projects are kept by a program above this package, which is not named here. It offers its export as an entry point of
+the group `tiebreak.projects`: a function of the project's name, the kind of rows, the file to write and the database
+URL, that returns the words of a command which writes them (`ExportCommand`). The command runs as a process of its own,
+so that its memory and its locks end with it. An entry point is found wherever the program is installed, also where its
+scripts are not on PATH.
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import logging
 import subprocess
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Generic, Protocol
+from typing import Generic, Literal, Protocol
 
 import yaml
 
@@ -33,6 +38,11 @@ from rewardkit.run.directory import write_text
 
 logger = logging.getLogger(__name__)
 LEAST_ROWS = 2  # of each side
+PROJECTS = "tiebreak.projects"  # the group of entry points
+ExportedRows = Literal["preference", "unpaired", "sft"]
+ExportCommand = Callable[[str, ExportedRows, Path, str], list[str]]
+"""From a project's name, the kind of rows, the file to write and the database URL (empty for the program's default):
+the words of a command that writes all released rows of the project, ties and sources among them."""
 
 
 class DataOptions(Protocol):
@@ -56,29 +66,21 @@ class DataOptions(Protocol):
     def seed(self) -> int: ...
 
 
-class ReadParts(Protocol[Row]):
-    """Reads the parts of one split of a source, as `rewardkit.data.preferences.read_parts` does."""
-
-    def __call__(self, parts: Sequence[Part], source: str, *, on_bad_row: OnBadRow) -> ReadRows[Row]:
-        """See there."""
-        ...
-
-
 @dataclass(frozen=True, kw_only=True)
 class RowKind(Generic[Row]):
     """What the rows of a training are.
 
     Attributes:
         noun: one of them, for people.
-        read: reads a source.
+        read: reads the parts of one split of a source, as `rewardkit.data.preferences.read_parts` does.
         content: what training sees of a row, as JSON takes it.
-        export: options of `annotate-app export` that give such rows.
+        exported: the rows of a project's export that it reads.
     """
 
     noun: str
-    read: ReadParts[Row]
+    read: Callable[[Sequence[Part], str, OnBadRow], ReadRows[Row]]
     content: Callable[[Row], list[object]]
-    export: tuple[str, ...]
+    exported: ExportedRows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,10 +105,12 @@ Loaded = LoadedRows[Preference]
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Read(Generic[Row]):
+class _ReadSource(Generic[Row]):
+    """One source as it was read; `content` holds its rows."""
+
     source: str
     parts: tuple[Part, ...]
-    found: ReadRows[Row]
+    content: ReadRows[Row]
 
 
 def load_training_data(config: DataOptions, run_dir: Path) -> Loaded:
@@ -136,12 +140,12 @@ def load_rows(config: DataOptions, run_dir: Path, kind: RowKind[Row]) -> LoadedR
         read.append(_read(config.eval_data, others[choose_split(others, config.eval_data)], config, kind))
     elif evaluation:
         read.append(_read(f"{source}:{evaluation}", splits[evaluation], config, kind))
-    bad_rows = [bad for each in read for bad in each.found.bad_rows]
+    bad_rows = [bad for one in read for bad in one.content.bad_rows]
     _write_bad_rows(run_dir, bad_rows)
     if len(read) == 2:
-        train, held_out = (each.found.rows for each in read)
+        train, held_out = (one.content.rows for one in read)
     else:
-        train, held_out = split_by_prompt(read[0].found.rows, eval_share=config.eval_share, seed=config.seed)
+        train, held_out = split_by_prompt(read[0].content.rows, eval_share=config.eval_share, seed=config.seed)
     shared = find_leakage(train, held_out)
     if shared and not config.allow_leakage:
         raise ValueError(_leakage(shared))
@@ -164,7 +168,7 @@ def preference_content(row: Preference) -> list[object]:
     return [turns(row.prompt), row.chosen, row.rejected, *judged, *annotator]
 
 
-PREFERENCES = RowKind(noun="pair", read=read_parts, content=preference_content, export=("--ties=keep", "--sources"))
+PREFERENCES = RowKind(noun="pair", read=read_parts, content=preference_content, exported="preference")
 
 
 def hash_rows(
@@ -181,24 +185,34 @@ def hash_rows(
 
 
 def _export_snapshot(config: DataOptions, run_dir: Path, kind: RowKind[Row]) -> Path:
-    """The project's released rows as a file of the run; the app runs as a process of its own."""
+    """The project's released rows as a file of the run, exported unless they were before."""
     snapshot = run_dir / "data" / "preferences.jsonl"
     if snapshot.exists():
         return snapshot
-    if importlib.util.find_spec("annotate_app") is None:
-        raise ImportError('project needs the package annotate_app: pip install "tiebreak[app]"')
+    export_command = _export_command()
     snapshot.parent.mkdir(parents=True, exist_ok=True)
-    words = [f"--out={snapshot}", *kind.export, *([f"--db={config.db}"] if config.db else [])]
-    command = [sys.executable, "-m", "annotate_app", "export", *words, "--", config.project]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise ValueError(f"project {config.project!r} cannot be exported: {said}")
+    command = export_command(config.project, kind.exported, snapshot, config.db)
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    if finished.returncode:
+        reason = (finished.stderr.strip().splitlines() or [f"exit code {finished.returncode}"])[-1]
+        raise ValueError(f"project {config.project!r} cannot be exported: {reason}")
     return snapshot
 
 
-def _read(source: str, parts: Sequence[Part], config: DataOptions, kind: RowKind[Row]) -> _Read[Row]:
-    return _Read(source=source, parts=tuple(parts), found=kind.read(parts, source, on_bad_row=config.on_bad_row))
+def _export_command() -> ExportCommand:
+    """The function that the installed program offers.
+
+    Raises:
+        ImportError: with the line that installs it, if none is installed.
+    """
+    program = next(iter(entry_points(group=PROJECTS)), None)
+    if program is None:
+        raise ImportError('project needs the program that keeps projects: pip install "tiebreak[app]"')
+    return program.load()
+
+
+def _read(source: str, parts: Sequence[Part], config: DataOptions, kind: RowKind[Row]) -> _ReadSource[Row]:
+    return _ReadSource(source=source, parts=tuple(parts), content=kind.read(parts, source, config.on_bad_row))
 
 
 def _write_bad_rows(run_dir: Path, bad_rows: Sequence[BadRow]) -> None:
@@ -209,14 +223,14 @@ def _write_bad_rows(run_dir: Path, bad_rows: Sequence[BadRow]) -> None:
 
 
 def _leakage(shared: Sequence[str]) -> str:
-    said = " ".join(shared[0].split())
-    shown = said if len(said) <= 80 else f"{said[:77]}..."
+    prompt = " ".join(shared[0].split())
+    shown = prompt if len(prompt) <= 80 else f"{prompt[:77]}..."
     count = "1 prompt stands" if len(shared) == 1 else f"{len(shared)} prompts stand"
     return f"{count} in both training and evaluation data, for example {shown!r}; --allow-leakage accepts that"
 
 
-def _too_few(name: str, number: int, read: Sequence[_Read[Row]], config: DataOptions, kind: RowKind[Row]) -> str:
-    total = f"{read[0].source} has {_count(read[0].found.rows, kind.noun)}"
+def _too_few(name: str, number: int, read: Sequence[_ReadSource[Row]], config: DataOptions, kind: RowKind[Row]) -> str:
+    total = f"{read[0].source} has {_count(read[0].content.rows, kind.noun)}"
     if len(read) == 1:
         total += f", of whose prompts eval_share {config.eval_share:g} is held out: change it, or give eval_data"
     return f"{number} {kind.noun}s {name}, at least {LEAST_ROWS} are needed; {total}"
@@ -228,7 +242,7 @@ def _count(rows: Sequence[Prompted], noun: str) -> str:
 
 
 def _describe(
-    read: Sequence[_Read[Row]],
+    read: Sequence[_ReadSource[Row]],
     train: Sequence[Row],
     held_out: Sequence[Row],
     bad_rows: Sequence[BadRow],
@@ -246,7 +260,7 @@ def _describe(
 
 def _record(
     run_dir: Path,
-    read: Sequence[_Read[Row]],
+    read: Sequence[_ReadSource[Row]],
     train: Sequence[Row],
     held_out: Sequence[Row],
     data_hash: str,
@@ -261,13 +275,13 @@ def _record(
         return
     sources = [
         {
-            "source": each.source,
-            "form": each.found.form,
-            "sha256": {part.name: part.sha256() for part in each.parts},
-            "num_rows": len(each.found.rows),
-            "num_bad_rows": len(each.found.bad_rows),
+            "source": one.source,
+            "form": one.content.form,
+            "sha256": {part.name: part.sha256() for part in one.parts},
+            "num_rows": len(one.content.rows),
+            "num_bad_rows": len(one.content.bad_rows),
         }
-        for each in read
+        for one in read
     ]
     counts = {
         name: {"num_rows": len(rows), "num_prompts": num_prompts(rows)}
@@ -296,7 +310,7 @@ def find_run(model: str) -> Path | None:
     folder = Path(model)
     candidates = (folder, folder.parent) if folder.is_dir() else ()
     return next(
-        (each for each in candidates if (each / "config.yaml").exists() and (each / "data.json").exists()), None
+        (path for path in candidates if (path / "config.yaml").exists() and (path / "data.json").exists()), None
     )
 
 

@@ -128,6 +128,34 @@ def test_labels_of_chosen_and_rejected_become_judgments_in_content_space(sqlite_
     assert (again.num_added, again.num_labels) == (0, 0)
 
 
+def test_a_file_imported_before_adds_nothing_because_its_ids_and_sides_never_change(sqlite_store, project, tmp_path):
+    files = [tmp_path / "rows.jsonl", tmp_path / "named.jsonl"]
+    write_rows(files[0], [{"prompt": f"p{number}", "chosen": "x", "rejected": "y"} for number in (2, 3)])
+    write_rows(files[1], [{"id": key, "prompt": key, "chosen": "x", "rejected": "y"} for key in ("k1", "p4")])
+    import_comparisons(sqlite_store, ADMIN, project.id, files, ImportOptions(labels=True))
+    stored = [(each.id, each.completion_a) for each in sqlite_store.comparisons.iterate(ADMIN, project.id)]
+    assert stored == [("f76bfdb792688da6", "y"), ("f7ccba96748f4634", "y"), ("k1", "x"), ("p4", "x")]
+    judged = {each.comparison_id: each.choice for each in sqlite_store.judgments.iterate(ADMIN, project.id)}
+    assert judged == {"f76bfdb792688da6": "b", "f7ccba96748f4634": "b", "k1": "a", "p4": "a"}
+    again = import_comparisons(sqlite_store, ADMIN, project.id, files, ImportOptions(labels=True))
+    assert (again.num_added, again.num_labels) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("rows", "advice"),
+    [
+        ([{"q": "p", "one": "x", "two": "y"}], r"rename the column in the file, or name it with --map FIELD=COLUMN"),
+        ([{"q": "p", "response_a": "x", "response_b": "y"}], r"or name it with --map prompt=COLUMN"),
+    ],
+)
+def test_columns_that_are_not_recognised_are_named_by_an_option_of_the_import(
+    sqlite_store, project, tmp_path, rows, advice
+):
+    write_rows(tmp_path / "rows.jsonl", rows)
+    with pytest.raises(ValueError, match=rf"rows\.jsonl: .*{advice}$"):
+        import_comparisons(sqlite_store, ADMIN, project.id, [tmp_path / "rows.jsonl"])
+
+
 def test_labels_of_a_form_without_any_are_refused(sqlite_store, project, tmp_path):
     write_rows(tmp_path / "rows.jsonl", rows(1))
     with pytest.raises(ValueError, match="rows of the form pairs bring no labels"):

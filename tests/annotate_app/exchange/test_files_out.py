@@ -10,8 +10,8 @@ from annotate_app.exchange.judgments_in import import_judgments
 from annotate_app.exchange.options import ExportOptions
 from annotate_app.protocol.collection_design import Design
 from annotate_app.store.judgments.judgments import Decision
-from rewardkit.data.export_formats import read_preference
 from rewardkit.data.files import read_rows
+from rewardkit.data.preferences import read_preferences
 from rewardkit.data.records import Comparison, Judgment, Message
 
 ADMIN = Actor.command_line()
@@ -91,9 +91,9 @@ def test_preferences_are_those_of_the_consensus(sqlite_store, project, tmp_path)
 @pytest.mark.parametrize("suffix", ["jsonl", "json", "csv", "parquet", "csv.gz"])
 @pytest.mark.parametrize("layout", ["conversational", "plain", "implicit"])
 def test_every_format_and_layout_reads_back_the_same(sqlite_store, project, tmp_path, suffix, layout):
-    _, rows = export(sqlite_store, project, tmp_path / f"out.{suffix}", layout=layout, sources=True)
+    done, rows = export(sqlite_store, project, tmp_path / f"out.{suffix}", layout=layout, sources=True)
     assert ("prompt" in rows[0]) == (layout != "implicit")
-    read = [read_preference(row) for row in rows]
+    read = read_preferences(str(done.files[0])).rows
     assert [(each.comparison_id, each.chosen, each.rejected, each.source_chosen) for each in read] == [
         ("win", "the best", "win a", "m2"),
         ("sure", "the best", "sure b", "m1"),

@@ -39,6 +39,7 @@ def test_unknown_comparison_and_choice_change_nothing_and_are_named(sqlite_store
         (f"{path}:3", "unknown_comparison", "c9"),
         (f"{path}:4", "unknown_choice", "left"),
     ]
+    assert caught.value.bad[1].message.endswith("not responses; say what choices mean with --choice-map")
     assert list(sqlite_store.judgments.iterate(ADMIN, project.id)) == []
     done = import_judgments(sqlite_store, ADMIN, project.id, [path], BallotOptions(on_bad_row="skip"))
     assert (done.num_added, len(done.bad)) == (1, 2)
@@ -47,7 +48,7 @@ def test_unknown_comparison_and_choice_change_nothing_and_are_named(sqlite_store
 def test_ambiguous_numbers_ask_for_a_map(sqlite_store, project, tmp_path):
     path = tmp_path / "votes.csv"
     path.write_text("comparison_id,annotator,choice\nc0,w,0\nc1,w,1\n")
-    with pytest.raises(ValueError, match=r"votes\.csv: the choices are 0, 1: .*--choice-map"):
+    with pytest.raises(ValueError, match=r"votes\.csv: the choices are 0, 1: .*; say .* --choice-map, for ex"):
         import_judgments(sqlite_store, ADMIN, project.id, [path])
     options = BallotOptions(choice_map=parse_choice_map(["0=a:2", "1=b"]))
     import_judgments(sqlite_store, ADMIN, project.id, [path], options)
@@ -66,7 +67,11 @@ def test_preview_finds_the_layout(tmp_path):
     assert reading is not None
     assert (reading.layout, reading.annotators) == ("wide", ("rater a", "rater b"))
     write_rows(tmp_path / "odd.csv", [{"x": "c0"}])
-    assert "no column of x is the comparison" in preview_ballots(tmp_path / "odd.csv").problem
+    problem = preview_ballots(tmp_path / "odd.csv").problem
+    assert problem.startswith("no column of x is the comparison; ")
+    assert problem.endswith("or name it with --map comparison=COLUMN")
+    problem = preview_ballots(tmp_path / "odd.csv", BallotOptions(layout="wide")).problem
+    assert problem.endswith("or name it with --annotators COLUMN,...")
 
 
 def test_pandalm_agrees_as_published(sqlite_store, make_project, shared_data):

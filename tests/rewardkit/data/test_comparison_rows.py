@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rewardkit.data.columns import Reading, detect_reading
-from rewardkit.data.comparison_rows import choose_pairs, parse_row
+from rewardkit.data.comparison_rows import choose_pairs, parse_row, read_pair
 from rewardkit.data.conversations import RowError
 from rewardkit.data.files import read_rows
 from rewardkit.data.records import Message
@@ -174,6 +174,39 @@ def test_chosen_side_follows_the_content_and_the_label_knows_it(pairs):
         assert parse({"prompt": "p", "chosen": chosen, "rejected": rejected}) == parsed
 
 
+@pytest.mark.parametrize(
+    ("row", "comparison"),
+    [
+        (
+            {"prompt": "p1", "chosen": "x", "rejected": "y", "source_chosen": "anna", "source_rejected": "bert"},
+            ("2cc5eddb6aff83f0", "y", "x", "bert", "anna"),
+        ),
+        ({"prompt": "p2", "chosen": "x", "rejected": "y"}, ("f76bfdb792688da6", "y", "x", "", "")),
+        ({"id": "k7", "prompt": "Where?", "chosen": "Here.", "rejected": "There."}, ("k7", "Here.", "There.", "", "")),
+        (
+            {"chosen": "\n\nHuman: Hey\n\nAssistant: x", "rejected": "\n\nHuman: Hey\n\nAssistant: y"},
+            ("8d9aad5256cfa383", "y", "x", "", ""),
+        ),
+        (
+            {
+                "chosen": [turn(USER, "Hi"), turn(ASSISTANT, "Hello!")],
+                "rejected": [turn(USER, "Hi"), turn(ASSISTANT, "No.")],
+            },
+            ("c22f9369db2e9262", "Hello!", "No.", "", ""),
+        ),
+    ],
+)
+def test_ids_and_sides_stay_what_databases_hold(row, comparison):
+    """A file that is imported a second time adds nothing: these values may never change."""
+    parsed = parse(row)
+    (read,) = parsed.comparisons
+    assert (read.id, read.completion_a, read.completion_b, read.source_a, read.source_b) == comparison
+    pair = read_pair(row, detect_reading([row]))
+    side = parsed.labels[read.id]
+    assert getattr(read, f"completion_{side}") == pair.completion_a  # the chosen one
+    assert pair == (read if side == "a" else read.swap())
+
+
 def test_chosen_stands_on_either_side_about_equally_often():
     rows = [{"prompt": f"p{number}", "chosen": "x", "rejected": "y"} for number in range(1000)]
     sides = [next(iter(parse(row).labels.values())) for row in rows]
@@ -293,7 +326,7 @@ def test_one_empty_answer_is_kept_in_pairs_and_refused_as_chosen_unless_told_oth
 def test_forms_that_cannot_be_told_name_the_columns():
     with pytest.raises(ValueError, match="no form fits the columns prompt, text; needed are"):
         detect_reading([{"prompt": "p", "text": "x"}])
-    with pytest.raises(ValueError, match="no column is the prompt, the columns are chosen, rejected; name it"):
+    with pytest.raises(ValueError, match="no column is the prompt, the columns are chosen, rejected; rename"):
         detect_reading([{"chosen": "x", "rejected": "y"}])
     with pytest.raises(ValueError, match="the form pairs needs response_b, the columns are q, one"):
         detect_reading([{"q": "p", "one": "x"}], form="pairs", columns={"response_a": "one", "prompt": "q"})

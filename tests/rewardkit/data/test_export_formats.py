@@ -1,12 +1,10 @@
-import csv
-import io
-import json
-
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from rewardkit.data.export_formats import parse_splits, plain_prompt, preference_row, read_preference, split_of
+from rewardkit.data.export_formats import parse_splits, plain_prompt, preference_row, split_of
+from rewardkit.data.files import write_rows
+from rewardkit.data.preferences import read_preferences
 from rewardkit.data.records import Message, Preference
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), min_size=1, max_size=12)
@@ -24,27 +22,44 @@ PREFERENCES = st.builds(
     criteria=st.dictionaries(st.sampled_from(["helpful", "tone"]), st.floats(-3, 3)),
     votes=st.dictionaries(st.sampled_from(["chosen", "rejected", "tie", "both_bad"]), st.integers(1, 5)),
     num_judgments=st.integers(0, 9),
-    comparison_id=WORDS,
-    source_chosen=WORDS,
-    source_rejected=WORDS,
+    comparison_id=WORDS.map(str.strip),  # as imports store ids and names
+    source_chosen=WORDS.map(str.strip),
+    source_rejected=WORDS.map(str.strip),
 )
 
 
-def through_csv(row):
-    """What a CSV file does to a row: everything that is no string becomes its JSON."""
-    out = io.StringIO(newline="")
-    writer = csv.writer(out)
-    writer.writerow(row)
-    writer.writerow([value if isinstance(value, str) else json.dumps(value) for value in row.values()])
-    return next(csv.DictReader(io.StringIO(out.getvalue(), newline="")))
+@pytest.fixture(scope="module")
+def read_back(tmp_path_factory):
+    """Writes a row to a file of a suffix and reads it."""
+    folder = tmp_path_factory.mktemp("rows")
+
+    def read_back(row, suffix="jsonl", **options):
+        write_rows(folder / f"rows.{suffix}", [row])
+        (preference,) = read_preferences(str(folder / f"rows.{suffix}"), **options).rows
+        return preference
+
+    return read_back
 
 
 @pytest.mark.parametrize("layout", ["conversational", "implicit"])
 @given(preference=PREFERENCES)
-def test_lists_of_turns_lose_nothing(layout, preference):
+def test_lists_of_turns_lose_nothing(read_back, layout, preference):
+    assume(preference.chosen.strip() != preference.rejected.strip())
     row = preference_row(preference, layout, criteria=("helpful", "tone"), sources=True)
-    assert read_preference(json.loads(json.dumps(row))) == preference
-    assert read_preference(through_csv(row)) == preference
+    assert read_back(row) == preference
+    assert read_back(row, "csv") == preference
+
+
+@pytest.mark.parametrize("layout", ["conversational", "plain", "implicit"])
+@pytest.mark.parametrize("answers", [("", "An answer."), ("An answer.", " ")])
+def test_an_exported_empty_answer_is_read_where_it_is_to_be_kept(read_back, layout, answers):
+    """A project may hold a comparison with one empty answer, and a model be judged for it."""
+    prompt = (Message(role="user", content="Well?"),)
+    preference = Preference(prompt=prompt, chosen=answers[0], rejected=answers[1], comparison_id="c1")
+    row = preference_row(preference, layout)
+    assert read_back(row, empty="keep") == preference
+    with pytest.raises(ValueError, match=r"rows\.jsonl:1: field (chosen|rejected) .*an answer with a text is needed"):
+        read_back(row)
 
 
 @given(text=WORDS, chosen=WORDS, rejected=WORDS)
@@ -54,11 +69,11 @@ def test_plain_texts_lose_nothing_of_a_single_turn(text, chosen, rejected):
     assert (row["prompt"], row["chosen"], row["rejected"]) == (text, chosen, rejected)
 
 
-def test_plain_prompt_of_several_turns_is_a_dialogue_and_reads_back():
+def test_plain_prompt_of_several_turns_is_a_dialogue_and_reads_back(read_back):
     prompt = tuple(Message(role=r, content=c) for r, c in (("user", "One"), ("assistant", "two"), ("user", "Three")))
     assert plain_prompt(prompt) == "Human: One\n\nAssistant: two\n\nHuman: Three\n\nAssistant:"
-    preference = Preference(prompt=prompt, chosen="x", rejected="y")
-    assert read_preference(preference_row(preference, "plain")) == preference
+    preference = Preference(prompt=prompt, chosen="x", rejected="y", comparison_id="c1")
+    assert read_back(preference_row(preference, "plain")) == preference
 
 
 def test_columns_of_criteria_and_votes_are_the_same_in_every_row():

@@ -165,7 +165,7 @@ def test_a_file_without_rows_is_refused(tmp_path):
 
 
 def test_a_file_of_no_known_form_is_refused_with_its_columns(tmp_path):
-    with pytest.raises(ValueError, match=r"rows\.jsonl: no form fits the columns question, good"):
+    with pytest.raises(ValueError, match=r"rows\.jsonl: no form fits the columns question, good; .*; rename"):
         read(tmp_path, {"question": "q", "good": "x"})
 
 

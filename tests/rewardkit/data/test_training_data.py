@@ -2,6 +2,8 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.metadata import entry_points
+from pathlib import Path
 
 import pytest
 
@@ -182,8 +184,23 @@ def test_a_project_that_is_not_there_is_said_so(load, demo_url):
         load(project="--out=x", db=demo_url)
 
 
-def test_the_app_is_asked_for_where_it_is_not_installed(load, monkeypatch):
-    monkeypatch.setitem(sys.modules, "annotate_app", None)
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ImportError, match=r'pip install "tiebreak\[app\]"'):
+def test_the_program_that_keeps_projects_is_asked_for_where_it_is_not_installed(load, monkeypatch):
+    monkeypatch.setattr("rewardkit.data.training_data.entry_points", lambda group: ())
+    with pytest.raises(ImportError, match=r'project needs .*: pip install "tiebreak\[app\]"'):
         load(project="p")
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("preference", ["--form=preference", "--ties=keep", "--sources"]),
+        ("unpaired", ["--form=unpaired"]),
+        ("sft", ["--form=sft"]),
+    ],
+)
+def test_the_installed_app_offers_the_command_that_exports_a_project(kind, options):
+    (program,) = entry_points(group="tiebreak.projects")
+    words = program.load()("--out=x", kind, Path("rows.jsonl"), "sqlite:///a.db")
+    start = [sys.executable, "-m", "annotate_app", "export", "--out=rows.jsonl"]
+    assert words == [*start, *options, "--db=sqlite:///a.db", "--", "--out=x"]
+    assert not [word for word in program.load()("p", kind, Path("rows.jsonl"), "") if word.startswith("--db")]

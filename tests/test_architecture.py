@@ -95,12 +95,7 @@ def test_files_and_functions_stay_small(path: Path) -> None:
             assert size <= limit, f"{node.name} has {size} lines"
 
 
-@pytest.mark.parametrize(
-    "package",
-    # The packages' own files offer their public names, see tests/docs/test_public_api.py.
-    [p for p in SOURCES if p.name == "__init__.py" and p.parent.parent != ROOT],
-    ids=place,
-)
+@pytest.mark.parametrize("package", [p for p in SOURCES if p.name == "__init__.py"], ids=place)
 def test_package_files_hold_a_docstring_and_nothing_else(package: Path) -> None:
     body = ast.parse(package.read_text()).body
     assert len(body) == 1

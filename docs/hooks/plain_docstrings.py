@@ -17,8 +17,8 @@ SHARED_ITEM = re.compile(r"    (\w+(?:, \w+)+): (.*)")
 def to_markdown(text: str) -> str:
     """The same text, read by Markdown as people read it in the code.
 
-    Lists get the blank line they need, lines of equations stay lines, `<`, `*` and `|` stay themselves, and an entry that
-    documents several arguments at once becomes one for each. Blocks that are indented outside of sections are code.
+    Lists get the blank line they need, lines of equations stay lines, `<`, `*` and `|` stay themselves, and an entry
+    that documents several arguments at once becomes one for each. Blocks indented outside of sections are code.
     """
     lines: list[str] = []
     is_section = False

@@ -11,21 +11,20 @@ import ast
 import dataclasses
 import importlib
 import re
-import sys
 import typing
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT))  # mkdocs runs as a program of its own: the packages are those beside this file
+from jsonargparse import ActionYesNo
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
 
 from alignment.__main__ import COMMAND_LINE as ALIGNMENT
 from annotate_app.__main__ import ROOMS, build_parser
-from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.structure.files import File, Files
 from rewardkit.__main__ import COMMAND_LINE as REWARDKIT
 
+ROOT = Path(__file__).parents[2]
 MARK = re.compile(r"^\[\[(\w+) ([\w-]+)\]\]$", flags=re.MULTILINE)
 SHARED = ("help", "config", "print_config")
 
@@ -61,23 +60,22 @@ def commands(program: str) -> str:
     parts = []
     for name, parser, line in leaves(parser_of(program), program):
         parts.append(f"## {name}\n\n{sentence(line)}\n")
-        rows = [option_row(action, hyphens=True) for action in options_of(parser)]
+        rows = [option_row(action) for action in options_of(parser)]
         if rows:
             parts.append("| option | what it says | default |\n|---|---|---|\n" + "\n".join(rows) + "\n")
     return "\n".join(parts)
 
 
-def option_row(action: argparse.Action, *, hyphens: bool) -> str:
-    """A line of a table of options."""
+def option_row(action: argparse.Action) -> str:
+    """A line of a table of options; where one is on by default, also how it is switched off."""
     flags = [flag for flag in action.option_strings if flag.startswith("--")]
     if not flags:
         return f"| `{action.dest.upper()}` | {cell(action.help)} | {'' if action.required else 'may be left out'} |"
-    flag = flags[0]
-    if hyphens:
-        flag = "--" + flag[2:].replace("_", "-")
+    shown_flags = flags if isinstance(action, ActionYesNo) and action.default is True else flags[:1]
+    names = ", ".join(f"`--{flag[2:].replace('_', '-')}`" for flag in shown_flags)
     default = action.default
     shown = "required" if action.required else "" if default in (None, "", [], argparse.SUPPRESS) else f"`{default}`"
-    return f"| `{flag}` | {cell(action.help)}{choices_of(action)} | {shown} |"
+    return f"| {names} | {cell(action.help)}{choices_of(action)} | {shown} |"
 
 
 def choices_of(action: argparse.Action) -> str:

@@ -21,13 +21,14 @@ def to_markdown(text: str) -> str:
     that documents several arguments at once becomes one for each. Blocks indented outside of sections are code.
     """
     lines: list[str] = []
-    is_section = False
+    is_section = is_list = False
     for line in split_shared(text.splitlines()):
         before = lines[-1] if lines else ""
         if line and not line.startswith(" "):
             is_section = bool(SECTION.match(line))
-        if ITEM.match(line) and before.strip() and not ITEM.match(before) and not before.startswith(" "):
-            lines.append("")
+            if is_list != bool(ITEM.match(line)) and before.strip():
+                lines.append("")
+            is_list = bool(ITEM.match(line))
         if not is_section and before.strip() and (EQUATION.match(line) or EQUATION.match(before)):
             lines[-1] = before.rstrip() + "  "  # a line break
         lines.append(escape(line) if is_section or not line.startswith("    ") else line)

@@ -105,9 +105,7 @@ def api(package: str) -> str:
     parts = []
     for name, home in homes.items():
         module, _, attribute = home.partition(":")
-        if attribute:
-            parts.append(f"`{package}.{name}` is `{module}.{attribute}`:\n")
-        parts.append(f"::: {module}.{attribute or name}\n")
+        parts.append(f"::: {module}.{attribute or name}\n    options: {{heading: {name}, toc_label: {name}}}\n")
     return "\n".join(parts)
 
 

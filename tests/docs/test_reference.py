@@ -75,6 +75,8 @@ def test_docstrings_keep_what_they_say() -> None:
 A step:
 1. one
 2. two
+Where we differ:
+1. three
 
 r = a * b < c
 Smith 2020.
@@ -85,7 +87,7 @@ Args:
     z: `a * b`.
 """
     assert plain.to_markdown(text).splitlines() == [
-        *("Sum.", "", "A step:", "", "1. one", "2. two", ""),
+        *("Sum.", "", "A step:", "", "1. one", "2. two", "", "Where we differ:", "", "1. three", ""),
         *("r = a \\* b &lt; c  ", "Smith 2020.", "", "Args:"),
         *("    x: floats,", "        0 to 1.", "    y: floats,", "        0 to 1.", "    z: `a * b`."),
     ]

@@ -12,7 +12,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 # Compiled modules are kept: the tests start many processes.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: start test slow lint bench clean
+.PHONY: start test slow lint docs bench clean
 
 start: $(VENV)/app.stamp
 	$(BIN)/annotate-app serve --demo --port $(PORT)
@@ -30,6 +30,10 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+# The documentation as a site in build/docs; a warning ends it.
+docs: $(VENV)/dev.stamp
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # Exports read by TRL's own loaders, figures beside the peers' libraries. Installs torch (CPU) and TRL into .venv-bench.
 bench: .venv-bench/stamp

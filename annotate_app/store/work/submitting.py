@@ -13,6 +13,7 @@ from annotate_app.store.base.slots import JUDGED, OPEN
 from annotate_app.store.base.tables import comparison, judgment, slot
 from annotate_app.store.work import gold_checks, leasing, queue_cursor
 from annotate_app.store.work.member_at_work import Seat
+from rewardkit.data.records import Judgment
 
 CHECKS = ("gold", "qualification")
 GONE = (
@@ -122,17 +123,17 @@ def write_judgment(connection: Connection, seat: Seat, found: FoundSlot, submiss
     """
     if not seat.may_work:
         raise LeaseError(NOT_WORKING.format(state=seat.state))
-    keys = {"of_comparison": found.comparison_id, "of_user": seat.user_id}
+    choice, keys = submission.judgment.choice, {"of_comparison": found.comparison_id, "of_user": seat.user_id}
     if found.state == OPEN and connection.execute(_TOUCHED, keys).first() is not None:
         raise LeaseError(ANSWERED)
     if found.state == JUDGED:
         before = connection.execute(_CHOICE, {"of_slot": found.slot_id, "of_user": seat.user_id}).scalar()
         seat.place.num_judged -= before not in (None, "skip", "withdrawn")
     connection.execute(_OUTDATE, keys | {"of_kind": found.kind})
-    append(connection, seat, found, submission.event_id, submission.choice, now, submission)
+    append(connection, seat, found, submission.event_id, choice, now, submission.judgment)
     connection.execute(_JUDGED, {"of_slot": found.slot_id, "by_user": seat.user_id})
-    seat.place.num_judged += submission.choice != "skip"
-    if found.kind == "work" and submission.choice == "skip":
+    seat.place.num_judged += choice != "skip"
+    if found.kind == "work" and choice == "skip":
         pass_on(connection, seat, found)
     if found.kind not in CHECKS:
         return Outcome(duplicate=False, feedback=None)
@@ -140,7 +141,7 @@ def write_judgment(connection: Connection, seat: Seat, found: FoundSlot, submiss
     gold_checks.judge_the_judge(connection, seat, found.kind)
     if not seat.may_work:
         leasing.release(connection, seat)
-    return Outcome(duplicate=False, feedback=_feedback(seat, found.kind, submission.choice, gold, found.shown_left))
+    return Outcome(duplicate=False, feedback=_feedback(seat, found.kind, choice, gold, found.shown_left))
 
 
 def append(
@@ -150,9 +151,9 @@ def append(
     event_id: str,
     choice: str,
     now: float,
-    submission: Submission | None = None,
+    answer: Judgment | None = None,
 ) -> None:
-    """Appends the newest row of a slot: a submission, or without one a tombstone."""
+    """Appends the newest row of a slot: an answer, or without one a tombstone."""
     connection.execute(
         insert(judgment),
         {
@@ -163,12 +164,12 @@ def append(
             "kind": found.kind,
             "event_id": event_id,
             "choice": choice,
-            "strength": submission.strength if submission else 0,
-            "criteria": plain_criteria(submission.criteria) if submission else {},
-            "flags": {side: list(names) for side, names in submission.flags.items()} if submission else {},
-            "rationale": submission.rationale if submission else "",
-            "reason": submission.reason if submission else "",
-            "seconds": submission.seconds if submission else 0.0,
+            "strength": answer.strength if answer else 0,
+            "criteria": plain_criteria(answer.criteria) if answer else {},
+            "flags": {side: list(names) for side, names in answer.flags.items()} if answer else {},
+            "rationale": answer.rationale if answer else "",
+            "reason": answer.reason if answer else "",
+            "seconds": answer.seconds if answer else 0.0,
             "shown_left": found.shown_left,
             "rubric_version": seat.rubric_version,
             "newest": True,

@@ -14,7 +14,6 @@ from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from annotate_app.access import Actor
-from annotate_app.protocol.assignment import Side
 from annotate_app.protocol.leases import (
     Lease,
     LeaseError,
@@ -97,12 +96,22 @@ class Work:
 
         return self._write(release)
 
-    def shown_left(self, actor: Actor, project_id: int, token: str) -> Side | None:
-        """What stood left in one of the actor's leases, also when it has been answered; None for any other token."""
+    def find_lease(self, actor: Actor, project_id: int, token: str) -> Lease | None:
+        """One of the actor's leases, also when it has been answered; None for any other token."""
         with self._database.read() as connection:
             seat = take_seat(connection, actor, project_id, "working", writing=False)
-            found = submitting.find_slot(connection, seat, token)
-        return None if found is None else found.shown_left
+            slot = submitting.find_slot(connection, seat, token)
+        if slot is None:
+            return None
+        held = leasing.Held(
+            slot_id=slot.slot_id,
+            comparison_id=slot.comparison_id,
+            kind=slot.kind,
+            token=token,
+            shown_left=slot.shown_left,
+            leased_until=slot.leased_until or 0.0,
+        )
+        return self._with_texts(project_id, [held])[0]
 
     def submit(self, actor: Actor, project_id: int, submission: Submission, *, lease_count: int = 2) -> Receipt:
         """Writes a judgment and hands out what comes next; both are on disk when this returns.

@@ -63,7 +63,7 @@ def read_plan_values(text: str) -> dict[str, Any]:
     values = _read_values(text)
     try:
         return plan_values(_make_plan(values))
-    except ValueError:  # a reward's folder is gone, for example
+    except (ValueError, TypeError):  # a reward's folder is gone, or an option has another type by now
         return values
 
 

@@ -207,7 +207,7 @@ def model_files(run: ModelRun) -> Iterator[tuple[Path, str]]:
 def _plan(path: Path) -> Mapping[str, Any]:
     try:
         return read_plan_values(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, TypeError):
         return {}
 
 

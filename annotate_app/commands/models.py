@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import signal
+import sys
 
 from annotate_app.commands.command import ACTOR, Command
 
@@ -23,6 +25,8 @@ def _train(options: argparse.Namespace) -> int:
     if not folder or not (Path(folder) / PLAN).is_file():
         raise ValueError(f"--dir is {folder!r}, allowed is a folder with a {PLAN}")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what runs within hears of it, and is waited for
+    logging.basicConfig(format="%(message)s", stream=sys.stdout)  # the job's log
+    logging.getLogger("annotate_app").setLevel(logging.INFO)
     store = Store.open(options.db)
     try:
         return carry_out(store, ACTOR, Path(folder))

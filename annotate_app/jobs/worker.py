@@ -52,7 +52,7 @@ def work(store: Store, *, start_due: Callable[[Store], object], limit: int = 1, 
     looked_at = -REFRESH_S
     while not stop.is_set() and parent in (0, os.getppid()):
         keepers = [keeper for keeper in keepers if keeper.poll() is None]  # reaps those that ended
-        bury_lost(store)
+        mark_lost_jobs(store)
         if time.monotonic() - looked_at >= REFRESH_S:
             looked_at = time.monotonic()
             start_due(store)
@@ -84,7 +84,7 @@ def identity(keeper: int, command: int | None = None) -> dict[str, object]:
     return process
 
 
-def bury_lost(store: Store) -> None:
+def mark_lost_jobs(store: Store) -> None:
     """Marks jobs whose keeper is gone as lost, and ends what their command left running."""
     for job in store.jobs.running():
         process: dict[str, Any] = dict(job.process or {})
@@ -110,7 +110,7 @@ def end_command(group: int, started: str) -> None:
 
 
 def keep(store: Store, job_id: int) -> None:
-    """Carries out one job: starts its command, watches, obeys a cancel, says how it ended."""
+    """Carries out one job: starts its command, watches it, obeys a cancel, records how it ended."""
     job = store.jobs.get(Actor.command_line(), job_id)
     run_dir = Path(job.run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)

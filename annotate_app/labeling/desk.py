@@ -19,12 +19,10 @@ from annotate_app.labeling.pair_payload import (
     describe_choice,
     excerpt,
     read_answer,
-    read_seconds,
     screen_answer,
     show_pair,
     show_rubric,
 )
-from annotate_app.protocol.assignment import Side
 from annotate_app.protocol.leases import Lease, LeaseError, OwnProgress, Submission
 from annotate_app.protocol.rubric import Rubric
 from annotate_app.store.store import Store
@@ -149,18 +147,8 @@ class Desk:
         token = event.get("token")
         if not isinstance(token, str) or not 0 < len(token) <= 64:
             raise ValueError("the event names no pair")
-        answer = read_answer(event.get("answer"), self._shown_left(store, token), skip=event["kind"] == "skip")
-        submission = Submission(
-            token=token,
-            event_id=event_id,
-            choice=answer.choice,
-            strength=answer.strength,
-            criteria=answer.criteria,
-            flags=answer.flags,
-            rationale=answer.rationale,
-            reason=answer.reason,
-            seconds=read_seconds(event.get("seconds", 0)),
-        )
+        judgment = read_answer(event, self._find_lease(store, token), self.actor.name)
+        submission = Submission(token=token, event_id=event_id, judgment=judgment)
         receipt = store.work.submit(self.actor, self.project_id, submission, lease_count=PAIRS_AHEAD)
         self.leases, self.progress = list(receipt.leases), receipt.progress
         self.feedback = receipt.feedback or self.feedback
@@ -168,15 +156,15 @@ class Desk:
             self.edit = None
         return receipt.duplicate
 
-    def _shown_left(self, store: Store, token: str) -> Side:
-        """Which completion stood left, by the lease; the store is asked where this session did not hand it out."""
+    def _find_lease(self, store: Store, token: str) -> Lease:
+        """The lease of a token; the store is asked where this session did not hand it out."""
         for lease in self._in_hand():
             if lease.token == token:
-                return lease.shown_left
-        shown_left = store.work.shown_left(self.actor, self.project_id, token)
-        if shown_left is None:
+                return lease
+        lease = store.work.find_lease(self.actor, self.project_id, token)
+        if lease is None:
             raise LeaseError(GONE)
-        return shown_left
+        return lease
 
     def _in_hand(self) -> list[Lease]:
         """What the page may show, in order: an edit, a pair that came back, then the queue."""

@@ -1,17 +1,16 @@
-"""What a labeling browser is given to show: pairs and rubrics as plain values, texts rendered, no source named.
+"""What passes between the store's nouns and a labeling browser: pairs and rubrics out, answers in.
 
-Answers between the screen (left and right) and content (a and b).
-
-A score on the screen is negative where the left response is better. Which completion stood left comes from the lease,
-never from the browser. What a browser says is checked here for its form; whether the rubric allows it is checked by the
-store, in the transaction that writes it (`annotate_app.protocol.leases.check_submission`).
+Out go plain values with rendered texts; nothing names a source. The browser speaks of left and right, the store of a
+and b: sides are turned here and nowhere else. A score on the screen is negative where the left response is better.
+Which completion stood left comes from the lease, never from the browser. The form of an answer is checked here; whether
+the rubric allows it is checked by the store, in the transaction that writes it
+(`annotate_app.protocol.leases.check_submission`).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from annotate_app.labeling.rendering import Rendered, render
@@ -21,6 +20,8 @@ from annotate_app.protocol.rubric import Rubric, Scale
 from rewardkit.data.records import Choice, Judgment, Message, content_id
 
 LONGEST_EXCERPT = 160
+LONGEST_TASK_S = 4 * 3600.0
+Degrees = int | tuple[int, int]  # of a criterion: signed, or the ratings of the two responses
 
 
 def show_pair(lease: Lease) -> dict[str, object]:
@@ -77,52 +78,42 @@ def excerpt(prompt: tuple[Message, ...]) -> str:
     return text if len(text) <= LONGEST_EXCERPT else text[: LONGEST_EXCERPT - 1].rstrip() + "…"
 
 
-Given = int | tuple[int, int]
-LONGEST_TASK_S = 4 * 3600.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """What was answered, in content space."""
-
-    choice: Choice
-    strength: int = 0
-    criteria: Mapping[str, Given] = field(default_factory=dict)
-    flags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    rationale: str = ""
-    reason: str = ""
-
-
-def read_answer(said: object, shown_left: Side, *, skip: bool) -> Answer:
-    """A browser's answer in content space.
+def read_answer(event: Mapping[str, Any], lease: Lease, annotator: str) -> Judgment:
+    """Reads a browser's `submit` or `skip` event as a judgment of the lease's comparison, in content space.
 
     Args:
-        said: {"overall": score | "tie" | "both_bad", "criteria": {name: score | [left, right]},
+        event: {"kind": "submit" | "skip", "answer": answer, "seconds": active seconds}, where the answer is
+            {"overall": score | "tie" | "both_bad", "criteria": {name: score | [left, right]},
             "flags": {"left": [name], "right": [name]}, "rationale": text}; a skip has "reason" and no overall.
 
     Raises:
         ValueError: naming the field, its value and the form it must have.
     """
-    answer = _mapping(said, "answer")
-    choice, strength = ("skip", 0) if skip else _read_overall(answer.get("overall"), shown_left)
+    skip, left = event["kind"] == "skip", lease.shown_left
+    answer = _mapping(event.get("answer"), "answer")
+    choice, strength = ("skip", 0) if skip else _read_overall(answer.get("overall"), left)
     criteria = _mapping(answer.get("criteria", {}), "criteria")
     flags = _mapping(answer.get("flags", {}), "flags")
-    return Answer(
+    return Judgment(
+        comparison_id=lease.comparison.id,
+        annotator=annotator,
         choice=choice,
         strength=strength,
-        criteria={str(name): _read_criterion(str(name), value, shown_left) for name, value in criteria.items()},
+        criteria={str(name): _read_criterion(str(name), value, left) for name, value in criteria.items()},
         flags={
             side: names
-            for place, side in (("left", shown_left), ("right", other_side(shown_left)))
-            if (names := _read_names(flags.get(place, []), f"flags.{place}"))
+            for position, side in (("left", left), ("right", other_side(left)))
+            if (names := _read_names(flags.get(position, []), f"flags.{position}"))
         },
         rationale=_read_text(answer.get("rationale", ""), "rationale"),
         reason=_read_text(answer.get("reason", ""), "reason") if skip else "",
+        seconds=read_seconds(event.get("seconds", 0)),
+        shown_left=left,
     )
 
 
 def screen_answer(judgment: Judgment, shown_left: Side) -> dict[str, object]:
-    """A judgment as the browser would say it, with `shown_left` on the left: what `read_answer` reads back."""
+    """Writes a judgment as the browser would send it, with `shown_left` on the left; `read_answer` reads it back."""
     overall: object
     match judgment.choice:
         case "a" | "b":
@@ -132,8 +123,8 @@ def screen_answer(judgment: Judgment, shown_left: Side) -> dict[str, object]:
         case "skip":
             overall = None
     criteria: dict[str, object] = {}
-    for name, given in judgment.criteria.items():
-        turned = _turn_given(given, shown_left)
+    for name, degrees in judgment.criteria.items():
+        turned = _turn_degrees(degrees, shown_left)
         criteria[name] = turned if isinstance(turned, int) else list(turned)
     return {
         "overall": overall,
@@ -160,21 +151,21 @@ def describe_choice(judgment: Judgment, shown_left: Side, scale: Scale) -> str:
             return f"Skipped: {judgment.reason}" if judgment.reason else "Skipped"
 
 
-def read_seconds(said: object) -> float:
-    """Active seconds as the browser counted them, brought into 0 to four hours."""
-    if isinstance(said, bool) or not isinstance(said, int | float) or not math.isfinite(said):
-        raise ValueError(f"seconds is {str(said)[:40]!r}, allowed is a number")
-    return min(max(float(said), 0.0), LONGEST_TASK_S)
+def read_seconds(value: object) -> float:
+    """Reads the active seconds that the browser counted, clipped to 0 to four hours."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"seconds is {str(value)[:40]!r}, allowed is a number")
+    return min(max(float(value), 0.0), LONGEST_TASK_S)
 
 
 def _turn(score: int, shown_left: Side) -> int:
     return score if shown_left == "a" else -score
 
 
-def _turn_given(given: Given, shown_left: Side) -> Given:
-    if isinstance(given, int):
-        return _turn(given, shown_left)
-    first, second = given
+def _turn_degrees(degrees: Degrees, shown_left: Side) -> Degrees:
+    if isinstance(degrees, int):
+        return _turn(degrees, shown_left)
+    first, second = degrees
     return (first, second) if shown_left == "a" else (second, first)
 
 
@@ -191,34 +182,34 @@ def _read_overall(value: object, shown_left: Side) -> tuple[Choice, int]:
             raise ValueError(f"overall is {str(value)[:40]!r}, allowed are a whole number, 'tie' and 'both_bad'")
 
 
-def _read_criterion(name: str, value: object, shown_left: Side) -> Given:
+def _read_criterion(name: str, value: object, shown_left: Side) -> Degrees:
     match value:
         case bool():
             pass
         case int():
             return _turn(value, shown_left)
         case [int() as left, int() as right] if not isinstance(left, bool) and not isinstance(right, bool):
-            return _turn_given((left, right), shown_left)
+            return _turn_degrees((left, right), shown_left)
         case _:
             pass
     raise ValueError(f"criteria.{name[:40]} is {str(value)[:40]!r}, allowed are a whole number or two in a list")
 
 
-def _read_names(value: object, place: str) -> tuple[str, ...]:
+def _read_names(value: object, field: str) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
-        raise ValueError(f"{place} is {str(value)[:40]!r}, allowed is a list of names")
+        raise ValueError(f"{field} is {str(value)[:40]!r}, allowed is a list of names")
     return tuple(dict.fromkeys(value))
 
 
-def _read_text(value: object, place: str) -> str:
+def _read_text(value: object, field: str) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"{place} is {str(value)[:40]!r}, allowed is text")
+        raise ValueError(f"{field} is {str(value)[:40]!r}, allowed is text")
     # What no column takes, NUL and half of a surrogate pair, is replaced and not refused: nobody types it on purpose.
     whole = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return whole.replace("\0", "\N{REPLACEMENT CHARACTER}").strip()
 
 
-def _mapping(value: object, place: str) -> Mapping[str, Any]:
+def _mapping(value: object, field: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
-        raise ValueError(f"{place} is {str(value)[:40]!r}, allowed is an object")
+        raise ValueError(f"{field} is {str(value)[:40]!r}, allowed is an object")
     return value

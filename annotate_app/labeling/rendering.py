@@ -110,7 +110,6 @@ ATTRIBUTES: dict[str, set[str]] = {
     "mtable": {"columnalign", "rowspacing", "columnspacing"},
     "mtd": {"columnalign"},
 }
-ALIGNMENTS = {"left", "center", "right"}
 
 
 @dataclass(frozen=True, kw_only=True)

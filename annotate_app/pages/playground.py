@@ -58,36 +58,36 @@ def draw_answer(run: ModelRun) -> None:
     if asked is None:
         return
     question = (run.job.id, run.job.run_dir, *asked)
-    known = st.session_state.get(ANSWERED)
-    if known is None or known[0] != question:
+    answered = st.session_state.get(ANSWERED)
+    if answered is None or answered[0] != question:
         loaded = scorers().is_loaded(run.model)
         waiting = "Scoring" if loaded else "Loading the model into a process of its own; the next answers come at once"
         try:
             with st.spinner(waiting, show_time=True):
-                known = (question, scorers().judge(run.model, *asked))
+                answered = (question, scorers().judge(run.model, *asked))
         except ValueError as error:
             st.error("The model gave no answer:", icon=":material/error:")
             st.text(str(error))
             return
-        st.session_state[ANSWERED] = known
+        st.session_state[ANSWERED] = answered
     if asked != tuple(st.session_state[name] for name in (PROMPT, FIRST, SECOND)):
         st.caption("The texts have changed since; Score asks again.")
-    draw_verdict(known[1])
+    draw_verdict(answered[1])
 
 
-def draw_verdict(found: Verdict) -> None:
+def draw_verdict(verdict: Verdict) -> None:
     """Who wins, how surely, and what each answer is worth."""
-    better = "A" if found.probability >= 0.5 else "B"
-    share = max(found.probability, 1 - found.probability)
+    better = "A" if verdict.probability >= 0.5 else "B"
+    share = max(verdict.probability, 1 - verdict.probability)
     with st.container(border=True, key="playground-verdict"):
         left, middle, right = st.columns(3)
         left.metric(f"Prefers {better}", f"{share:.1%}", help="Calibrated probability, the members averaged out.")
-        low, high = (found.low, found.high) if better == "A" else (1 - found.high, 1 - found.low)
-        left.caption(f"nine of ten members: {low:.0%} to {high:.0%}" if len(found.members) > 1 else "a single member")
-        for place, name, number in ((middle, "A", 0), (right, "B", 1)):
-            place.metric(f"Reward of {name}", f"{found.rewards[number]:+.2f}")
-            spread = f"± {found.stds[number]:.2f} between members, " if len(found.members) > 1 else ""
-            place.caption(f"{spread}{found.normalised[number]:+.1f} sd from a chosen answer")
-        st.altair_chart(curves.members(found.members, found.probability), key="playground-members")
-        information = f", a vote here would tell {found.information:.3f} nats" if len(found.members) > 1 else ""
-        st.caption(f"answered in {found.seconds:.1f} s{information}")
+        low, high = (verdict.low, verdict.high) if better == "A" else (1 - verdict.high, 1 - verdict.low)
+        left.caption(f"nine of ten members: {low:.0%} to {high:.0%}" if len(verdict.members) > 1 else "a single member")
+        for column, name, number in ((middle, "A", 0), (right, "B", 1)):
+            column.metric(f"Reward of {name}", f"{verdict.rewards[number]:+.2f}")
+            spread = f"± {verdict.stds[number]:.2f} between members, " if len(verdict.members) > 1 else ""
+            column.caption(f"{spread}{verdict.normalised[number]:+.1f} sd from a chosen answer")
+        st.altair_chart(curves.members(verdict.members, verdict.probability), key="playground-members")
+        information = f", a vote here would tell {verdict.information:.3f} nats" if len(verdict.members) > 1 else ""
+        st.caption(f"answered in {verdict.seconds:.1f} s{information}")

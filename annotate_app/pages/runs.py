@@ -129,7 +129,7 @@ def has_curve(run: ModelRun, name: str) -> bool:
         return False
     if run.is_online:
         return name not in ONLINE_WITHOUT
-    return "prior" not in run.results and run.plan.get("mode") != "head"
+    return "prior" not in run.results and run.option("mode") != "head"
 
 
 def draw_figures(run: ModelRun) -> None:

@@ -18,12 +18,13 @@ from annotate_app.pages.train_form.train_fields import (
     checked_model,
     draw_advanced,
     draw_error,
+    is_complete,
 )
 from annotate_app.pages.train_form.train_online import draw_online
-from annotate_app.pages.train_form.train_policy import draw_policy, pair_beta_key
+from annotate_app.pages.train_form.train_policy import draw_policy
 from annotate_app.pages.views.training_view import watch
 from annotate_app.store.projects.projects import Project
-from annotate_app.trainings.options import ONLINE, Trains
+from annotate_app.trainings.options import ONLINE, Trains, default_of, make_config
 from annotate_app.trainings.plans import INSTALL, TrainingPlan, missing_packages, modes_of
 from annotate_app.trainings.runs import ModelRun, list_runs
 from annotate_app.trainings.training_jobs import start
@@ -69,7 +70,7 @@ def page() -> None:
                 plan, prompts = draw_online(project, runs, trains)
             else:
                 plan = draw_form(project, runs, trains)
-        missing = missing_packages(plan.model) if plan else []
+        missing = missing_packages(plan.config.model) if plan else []
         if missing:
             draw_missing(missing)
         asked = st.button(
@@ -116,62 +117,56 @@ def draw_choice() -> Trains:
 
 def draw_form(project: Project, runs: list[ModelRun], trains: Trains) -> TrainingPlan | None:
     """All choices of a training on judgments; None while they do not go together, with the reason in a line."""
-    model = draw_model() if trains == "reward" else draw_policy(trains, runs)
+    chosen = draw_model() if trains == "reward" else draw_policy(trains, runs)
     rows_of = draw_source_of_rows(trains, runs)
-    teaches, criterion = (OVERALL, "") if rows_of else draw_data(project, trains)
-    advanced = draw_advanced(trains)
-    if model is None or advanced is None:
+    taught = OVERALL if rows_of else draw_data(project, trains)
+    if trains == "reward":
+        chosen["criteria"] = taught == ALL
+    advanced = draw_advanced(trains, chosen)
+    if advanced is None or not is_complete(chosen):
         return None
     fields = st.session_state
-    kind = "policy" if trains != "reward" else "tfidf" if model == "tfidf" else "weights"
     try:
         return TrainingPlan(
             project=project.name,
-            trains=trains,
-            teaches=teaches,  # type: ignore[arg-type]
-            criterion=criterion,
+            config=make_config(trains, chosen | advanced),
+            criterion=taught.partition(":")[2],
             min_votes=1 if rows_of else int(fields["train-votes"]),
             min_agreement=0.0 if rows_of else float(fields["train-agreement"]),
             adjudicated_only=not rows_of and bool(fields["train-adjudicated"]),
             held_out=float(fields["train-held-out"]),
-            model=model,
-            mode=fields.get(f"train-mode-{kind}") or "full",
-            ensemble=int(fields["train-ensemble"]) if trains == "reward" else 1,
-            members=fields.get("train-members") or "heads" if trains == "reward" else "heads",
-            loss=fields["train-dpo-loss"] if trains == "dpo" else "sigmoid",
-            beta=float(fields[pair_beta_key(trains)]) if trains == "dpo" else 0.0,
             rows_of=rows_of,
-            advanced=advanced,
         )
     except ValueError as error:
         draw_error("These do not go together:", error)
         return None
 
 
-def draw_model() -> str | None:
-    """Model, mode and ensemble; the model's name, None while it is none."""
+def draw_model() -> dict[str, Any]:
+    """Draws model, mode and ensemble, as options; model is None while it is none."""
     left, middle, right = st.columns([4, 3, 2])
     names = list(MODELS)
     first = names.index("tfidf" if missing_packages("tiny") else "tiny")
     chosen = left.selectbox("Model", names, first, format_func=MODELS.__getitem__, key="train-model")
-    given: str = str(chosen)
-    if given == OTHER:
-        given = left.text_input(
-            "Folder or hub id", key="train-model-path", placeholder="/models/my-model or owner/name"
-        )
+    name: str = str(chosen)
+    if name == OTHER:
+        name = left.text_input("Folder or hub id", key="train-model-path", placeholder="/models/my-model or owner/name")
     left.caption(SAYS[str(chosen)])
     kind = "tfidf" if chosen == "tfidf" else "weights"
-    middle.selectbox("Trains", modes_of(str(chosen)), format_func=MODES.__getitem__, key=f"train-mode-{kind}")
-    right.number_input(
+    mode = middle.selectbox(
+        "Trains", modes_of(str(chosen), "reward"), format_func=MODES.__getitem__, key=f"train-mode-{kind}"
+    )
+    ensemble = right.number_input(
         "Members", 1, 32, 1, key="train-ensemble", help="An ensemble knows how sure it is: where members differ."
     )
-    mode = st.session_state[f"train-mode-{kind}"]
-    if st.session_state["train-ensemble"] > 1 and mode != "head":
-        kinds = [name for name in MEMBERS if name == "heads" or name == mode]
-        right.selectbox("Each member is", kinds, format_func=MEMBERS.__getitem__, key="train-members")
+    members = default_of("reward", "members")
+    if ensemble > 1 and mode != "head":
+        kinds = [kind for kind in MEMBERS if kind == "heads" or kind == mode]
+        members = right.selectbox("Each member is", kinds, format_func=MEMBERS.__getitem__, key="train-members")
     if mode == "head":
         middle.caption("Members are draws from the posterior of the head; 1 draws 32, since they cost nothing.")
-    return checked_model(given) if chosen == OTHER else given
+    model = checked_model(name) if chosen == OTHER else name
+    return {"model": model, "mode": mode or "full", "ensemble": int(ensemble), "members": members or "heads"}
 
 
 def draw_source_of_rows(trains: Trains, runs: list[ModelRun]) -> int:
@@ -179,7 +174,7 @@ def draw_source_of_rows(trains: Trains, runs: list[ModelRun]) -> int:
 
     Nothing is asked while there are none that fit. Of rows without votes only the share held out is asked beside it.
     """
-    made = [run for run in runs if run.rows and (trains == "sft" or run.plan.get("keep") == "pairs")]
+    made = [run for run in runs if run.rows and (trains == "sft" or run.option("keep") == "pairs")]
     if trains == "reward" or not made:
         return 0
     names = {0: "The project's judgments"} | {run.job.id: f"Rows of run {run.name}" for run in made}
@@ -198,13 +193,13 @@ def draw_share(place: Any) -> None:
     place.number_input("Held out", 0.02, 0.4, 0.1, 0.05, key="train-held-out", help=said)
 
 
-def draw_data(project: Project, trains: Trains) -> tuple[str, str]:
-    """Whose votes count, and what is learned from them: overall, all or criterion, and which."""
+def draw_data(project: Project, trains: Trains) -> str:
+    """Draws whose votes count, and what is learned from them: OVERALL, ALL, or `criterion:` and its name."""
     rubric = current_store().projects.rubric(current_actor(), project.id).rubric
     names = {OVERALL: "The overall choice"}
     if rubric.criteria and trains == "reward":
         names[ALL] = "The overall choice, and each criterion with a head of its own"
-    names |= {f"criterion:{each.name}": f"Only: {each.name}" for each in rubric.criteria}
+    names |= {f"criterion:{criterion.name}": f"Only: {criterion.name}" for criterion in rubric.criteria}
     left, middle, right = st.columns([4, 3, 2])
     key = f"train-learns-{project.id}" if trains == "reward" else f"train-learns-{project.id}-policy"
     learns = str(left.selectbox("Learns", list(names), format_func=names.__getitem__, key=key))
@@ -216,8 +211,7 @@ def draw_data(project: Project, trains: Trains) -> tuple[str, str]:
         f"Votes are summed by the project's rule: {project.design.rule}. A snapshot of them goes into the run, "
         "so that the model can be traced to what it was taught."
     )
-    teaches, _, criterion = learns.partition(":")
-    return teaches, criterion
+    return learns
 
 
 def draw_missing(missing: list[str]) -> None:

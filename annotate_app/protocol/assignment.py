@@ -1,7 +1,8 @@
 """Who gets which pair next, on which side, and when it is a check: pure functions, no database.
 
 Everything that looks random here is a hash of what it is about, so that a reload, a restart or another process
-decides the same. What an answer must hold is in `annotate_app.answers`, the SQL that applies it all in `store.work`.
+decides the same. What an answer must hold is in `annotate_app.protocol.leases`, the SQL that applies it all in
+`annotate_app.store.work`.
 """
 
 from __future__ import annotations

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from annotate_app.protocol.assignment import Side
 from annotate_app.protocol.rubric import Criterion, Rubric, Scale
-from rewardkit.data.records import CHOICES, Comparison, Judgment
+from rewardkit.data.records import Comparison, Judgment
 
 MAX_RATIONALE = 20_000
 MAX_REASON = 200
@@ -43,22 +43,18 @@ class Lease:
 
 @dataclass(frozen=True, kw_only=True)
 class Submission:
-    """One answer, as `rewardkit.data.records.Judgment` describes its fields.
+    """An answer to a lease.
 
     Attributes:
         token: of the lease.
         event_id: made by the browser, at most 64 characters; the same one sent again counts once.
+        judgment: what was answered. The store knows by the token who judged what and which side stood left, sets the
+            time and the rubric's version itself, and believes the judgment about none of these.
     """
 
     token: str
     event_id: str
-    choice: str
-    strength: int = 0
-    criteria: Mapping[str, int | tuple[int, int]] = field(default_factory=dict)
-    flags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    rationale: str = ""
-    reason: str = ""
-    seconds: float = 0.0
+    judgment: Judgment
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,19 +108,20 @@ class OwnJudgment:
 
 
 def check_submission(submission: Submission, rubric: Rubric) -> None:
-    """Lets through what the rubric asks for.
+    """Checks that an answer is one the rubric asks for.
 
     Raises:
         ValueError: naming the field, its value and what is allowed.
     """
+    judgment = submission.judgment
     if not 0 < len(submission.event_id) <= 64:
         raise ValueError(f"event_id has {len(submission.event_id)} characters, allowed are 1 to 64")
-    if not (math.isfinite(submission.seconds) and submission.seconds >= 0):
-        raise ValueError(f"seconds is {submission.seconds}, allowed is 0 or more")
-    _check_choice(submission, rubric)
-    _check_criteria(submission, rubric)
-    _check_flags(submission, rubric)
-    _check_words(submission, rubric)
+    if not (math.isfinite(judgment.seconds) and judgment.seconds >= 0):
+        raise ValueError(f"seconds is {judgment.seconds}, allowed is 0 or more")
+    _check_choice(judgment, rubric)
+    _check_criteria(judgment, rubric)
+    _check_flags(judgment, rubric)
+    _check_words(judgment, rubric)
 
 
 def feedback_text(choice: str, gold: Mapping[str, object], left: Side) -> str:
@@ -144,82 +141,79 @@ def feedback_text(choice: str, gold: Mapping[str, object], left: Side) -> str:
     return f"{opening}: {wanted}." + (f" {explanation}" if explanation else "")
 
 
-def _check_choice(submission: Submission, rubric: Rubric) -> None:
-    choice, strength, scale = submission.choice, submission.strength, rubric.scale
-    if choice not in CHOICES:
-        raise ValueError(f"choice is {choice!r}, allowed are {', '.join(CHOICES)}")
-    if choice in ("a", "b"):
-        if not _is_whole(strength) or not 1 <= strength <= scale.degrees:
-            raise ValueError(f"strength is {strength!r} with choice {choice!r}, allowed is 1 to {scale.degrees}")
-    elif strength != 0:
-        raise ValueError(f"strength is {strength!r} with choice {choice!r}, allowed is 0")
+def _check_choice(judgment: Judgment, rubric: Rubric) -> None:
+    """Checks what `Judgment` itself cannot know: the scale's degrees, ties, both_bad."""
+    choice, strength, scale = judgment.choice, judgment.strength, rubric.scale
+    if not _is_whole(strength) or strength > scale.degrees:
+        raise ValueError(f"strength is {strength!r} with choice {choice!r}, allowed is 1 to {scale.degrees}")
     if choice == "tie" and not _allows_tie(scale):
         raise ValueError("choice is 'tie', this rubric takes no ties")
     if choice == "both_bad" and not rubric.both_bad:
         raise ValueError("choice is 'both_bad', this rubric does not take it")
 
 
-def _check_criteria(submission: Submission, rubric: Rubric) -> None:
-    known = {criterion.name: criterion for criterion in rubric.criteria}
-    for name, value in submission.criteria.items():
-        if name not in known:
-            raise ValueError(f"criteria.{name} is not in the rubric, allowed are {', '.join(known) or 'none'}")
-        _check_criterion(known[name], value)
-    if submission.choice == "skip":
+def _check_criteria(judgment: Judgment, rubric: Rubric) -> None:
+    criteria_by_name = {criterion.name: criterion for criterion in rubric.criteria}
+    for name, value in judgment.criteria.items():
+        if name not in criteria_by_name:
+            allowed = ", ".join(criteria_by_name) or "none"
+            raise ValueError(f"criteria.{name} is not in the rubric, allowed are {allowed}")
+        _check_criterion(criteria_by_name[name], value)
+    if judgment.choice == "skip":
         return
     for criterion in rubric.criteria:
-        if criterion.required and criterion.name not in submission.criteria:
+        if criterion.required and criterion.name not in judgment.criteria:
             raise ValueError(f"criteria.{criterion.name} is missing, the rubric requires it")
 
 
 def _check_criterion(criterion: Criterion, value: object) -> None:
-    place = f"criteria.{criterion.name}"
+    field = f"criteria.{criterion.name}"
     match criterion.kind:
         case "compare":
             degrees = criterion.scale.degrees
             least = 0 if _allows_tie(criterion.scale) else 1
             if not (isinstance(value, int) and _is_whole(value) and least <= abs(value) <= degrees):
-                raise ValueError(f"{place} is {value!r}, allowed is {least} to {degrees}, negative where a is better")
+                raise ValueError(f"{field} is {value!r}, allowed is {least} to {degrees}, negative where a is better")
         case "rate":
             allowed = f"two ratings (a, b) from {criterion.low} to {criterion.high}"
             if not isinstance(value, tuple | list) or len(value) != 2:
-                raise ValueError(f"{place} is {value!r}, allowed are {allowed}")
+                raise ValueError(f"{field} is {value!r}, allowed are {allowed}")
             for rating in value:
                 if not _is_whole(rating) or not criterion.low <= rating <= criterion.high:
-                    raise ValueError(f"{place} is {value!r}, allowed are {allowed}")
+                    raise ValueError(f"{field} is {value!r}, allowed are {allowed}")
 
 
-def _check_flags(submission: Submission, rubric: Rubric) -> None:
-    known = [flag.name for flag in rubric.flags]
-    for side, names in submission.flags.items():
+def _check_flags(judgment: Judgment, rubric: Rubric) -> None:
+    allowed = [flag.name for flag in rubric.flags]
+    for side, names in judgment.flags.items():
         if side not in ("a", "b"):
             raise ValueError(f"flags.{side} names no response, allowed are a and b")
         for name in names:
-            if name not in known:
-                raise ValueError(f"flags.{side} holds {name!r}, allowed are {', '.join(known) or 'none'}")
+            if name not in allowed:
+                raise ValueError(f"flags.{side} holds {name!r}, allowed are {', '.join(allowed) or 'none'}")
 
 
-def _check_words(submission: Submission, rubric: Rubric) -> None:
-    for place, text, limit in (
-        ("rationale", submission.rationale, MAX_RATIONALE),
-        ("reason", submission.reason, MAX_REASON),
+def _check_words(judgment: Judgment, rubric: Rubric) -> None:
+    for field, text, limit in (
+        ("rationale", judgment.rationale, MAX_RATIONALE),
+        ("reason", judgment.reason, MAX_REASON),
     ):
         if len(text) > limit:
-            raise ValueError(f"{place} has {len(text)} characters, allowed are {limit}")
+            raise ValueError(f"{field} has {len(text)} characters, allowed are {limit}")
         if "\x00" in text or any("\ud800" <= character <= "\udfff" for character in text):
-            raise ValueError(f"{place} holds a character that cannot be stored (NUL or half a surrogate pair)")
-    if submission.choice == "skip":
-        if rubric.skip_reasons and not submission.reason.strip():
+            raise ValueError(f"{field} holds a character that cannot be stored (NUL or half a surrogate pair)")
+    if judgment.choice == "skip":
+        if rubric.skip_reasons and not judgment.reason.strip():
             raise ValueError(f"reason is empty, for example: {', '.join(rubric.skip_reasons)}")
         return
-    if submission.reason:
-        raise ValueError(f"reason is {submission.reason!r} with choice {submission.choice!r}, allowed only for a skip")
+    if judgment.reason:
+        raise ValueError(f"reason is {judgment.reason!r} with choice {judgment.choice!r}, allowed only for a skip")
     match rubric.rationale:
         case "off":
-            if submission.rationale:
+            if judgment.rationale:
                 raise ValueError("rationale is given, this rubric asks for none")
         case "required":
-            if not submission.rationale.strip():
+            if not judgment.rationale.strip():
                 raise ValueError("rationale is empty, this rubric requires one")
         case "optional":
             pass

@@ -121,32 +121,32 @@ def read_rubric(entry: Entry) -> Rubric:
     """Reads a rubric from a node, which may be part of a larger document."""
     keys = tuple(Rubric.__dataclass_fields__)
     values = entry.named("").fields(keys, required=("title", "guidelines"))
-    found: dict[str, object] = {}
+    fields: dict[str, object] = {}
     for key, value in values.items():
         match key:
             case "title" | "guidelines" | "question":
-                found[key] = value.text()
+                fields[key] = value.text()
             case "protocol":
-                found[key] = _name(value)
+                fields[key] = _name(value)
             case "scale":
-                found[key] = _scale(value)
+                fields[key] = _scale(value)
             case "both_bad":
-                found[key] = value.boolean()
+                fields[key] = value.boolean()
             case "criteria":
-                found[key] = tuple(_criterion(item) for item in value.items())
+                fields[key] = tuple(_criterion(item) for item in value.items())
                 _refuse_duplicates(value)
             case "flags":
-                found[key] = tuple(_flag(item) for item in value.items())
+                fields[key] = tuple(_flag(item) for item in value.items())
                 _refuse_duplicates(value)
             case "rationale":
-                found[key] = value.word(RATIONALES)
+                fields[key] = value.word(RATIONALES)
             case "skip_reasons":
-                found[key] = value.texts()
-                if not found[key]:
+                fields[key] = value.texts()
+                if not fields[key]:
                     raise value.error("skip_reasons is an empty list, allowed is one reason or more")
             case _:
                 raise AssertionError(key)
-    return Rubric(**found)  # type: ignore[arg-type]
+    return Rubric(**fields)  # type: ignore[arg-type]
 
 
 def _scale(entry: Entry) -> Scale:
@@ -279,7 +279,7 @@ class _Dumper(yaml.SafeDumper):
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     # Only double quotes keep the rarer line breaks as they are.
-    style = '"' if any(each in text for each in _RARE_BREAKS) else "|" if "\n" in text else None
+    style = '"' if any(character in text for character in _RARE_BREAKS) else "|" if "\n" in text else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 

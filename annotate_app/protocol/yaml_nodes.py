@@ -57,23 +57,23 @@ class Entry:
 
     def fields(self, allowed: Sequence[str], required: Sequence[str] = ()) -> dict[str, Entry]:
         """The values of a mapping with known keys; unknown, duplicate and missing keys are errors."""
-        found: dict[str, Entry] = {}
+        entries: dict[str, Entry] = {}
         for key, value in self.pairs():
             name = key.node.value
             if name not in allowed:
                 raise key.error(f"unknown key {name!r}{self._where()}{_did_you_mean(name, allowed)}")
-            found[name] = value.named(f"{self.path}.{name}" if self.path else name)
+            entries[name] = value.named(f"{self.path}.{name}" if self.path else name)
         for name in required:
-            if name not in found:
+            if name not in entries:
                 raise self.error(f"{name} is missing{self._where()}")
-        return found
+        return entries
 
     def pairs(self) -> list[tuple[Entry, Entry]]:
         """The keys and values of a mapping, in order; a key that stands twice is an error at the second."""
         if not isinstance(self.node, yaml.MappingNode):
             raise self.unlike("a mapping of key: value")
         first: dict[str, int] = {}
-        found = []
+        pairs = []
         for key_node, value_node in self.node.value:
             key = Entry(place=self.place, path=f"key of {self.path}" if self.path else "key", node=key_node)
             if not isinstance(key_node, yaml.ScalarNode):
@@ -82,8 +82,8 @@ class Entry:
                 raise key.error(f"duplicate key {key_node.value!r}, first at line {first[key_node.value]}")
             first[key_node.value] = key.line
             path = f"{self.path}.{key_node.value}" if self.path else key_node.value
-            found.append((key, Entry(place=self.place, path=path, node=value_node)))
-        return found
+            pairs.append((key, Entry(place=self.place, path=path, node=value_node)))
+        return pairs
 
     def items(self) -> list[Entry]:
         """The values of a list."""
@@ -104,13 +104,13 @@ class Entry:
 
     def texts(self) -> tuple[str, ...]:
         """A list of different texts."""
-        found: dict[str, int] = {}
+        line_of: dict[str, int] = {}
         for item in self.items():
             text = item.text()
-            if text in found:
-                raise item.error(f"{self.path} holds {text!r} twice, first at line {found[text]}")
-            found[text] = item.line
-        return tuple(found)
+            if text in line_of:
+                raise item.error(f"{self.path} holds {text!r} twice, first at line {line_of[text]}")
+            line_of[text] = item.line
+        return tuple(line_of)
 
     def word(self, allowed: Sequence[str]) -> str:
         """One of some words."""

@@ -1,6 +1,7 @@
 """Jobs: commands that wait, run as processes of a worker, and end; the table is how pages and worker meet.
 
-Which projects want new priorities: enough judgments have come since a model last set them.
+`Jobs` queues, lists, claims and ends them. `Refreshes` tells the worker which jobs are due though nobody asked: new
+priorities for projects in which enough judgments have come since a model last set them.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from annotate_app.votes import COLLECTED_KINDS
 
 JobState = Literal["queued", "running", "done", "failed", "cancelled", "lost"]
 ENDED: tuple[JobState, ...] = ("done", "failed", "cancelled", "lost")
+UNDER_WAY: tuple[JobState, ...] = ("queued", "running")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,13 +184,12 @@ class Jobs:
 
 def _under_way(kind: str, project_id: int | None) -> Select:
     columns = tables.job.c
-    waits = (columns.kind == kind, columns.state.in_(("queued", "running")))
+    waits = (columns.kind == kind, columns.state.in_(UNDER_WAY))
     return select(columns.id).where(*waits, columns.project_id.is_not_distinct_from(project_id)).limit(1)
 
 
 KIND = "rank"
 """Of the jobs that set priorities."""
-UNDER_WAY = ("queued", "running")
 
 
 class Refreshes:

@@ -44,7 +44,7 @@ class SentRound:
 def list_rounds(run: ModelRun) -> dict[int, int]:
     """By the step of each audit that was kept for people, its number of pairs."""
     files = (run.model / "audit").glob("step-*.jsonl")
-    steps = {int(found[1]): path for path in files if (found := _ROUND.fullmatch(path.name))}
+    steps = {int(match[1]): path for path in files if (match := _ROUND.fullmatch(path.name))}
     return {step: path.read_bytes().count(b"\n") for step, path in sorted(steps.items())}
 
 
@@ -89,5 +89,5 @@ def send_round(store: Store, actor: Actor, job_id: int, step: int, project_id: i
 
 def _named(row: dict, job_id: int) -> dict:
     """The row with the run's number before the name of each model."""
-    responses = [each | {"model": f"run-{job_id}-{each['model']}"} for each in row["responses"]]
+    responses = [response | {"model": f"run-{job_id}-{response['model']}"} for response in row["responses"]]
     return row | {"responses": responses}

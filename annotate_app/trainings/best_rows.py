@@ -18,12 +18,11 @@ from alignment.generation.unfinished_rows import count_unfinished
 from annotate_app.access import Actor
 from annotate_app.jobs.processes import run_module
 from annotate_app.store.store import Store
-from annotate_app.trainings.sampling_plans import TRAIN_PROMPTS
+from annotate_app.trainings.options import DATA, ROWS, TRAIN_PROMPTS
 from rewardkit.data.files import read_rows
 from rewardkit.run.directory import write_text
 
-ROWS, SUMMARY = "chosen.jsonl", "chosen.summary.json"
-DATA = "data"
+SUMMARY = "chosen.summary.json"
 
 
 def make_rows(run_dir: Path, config: Path) -> int:
@@ -58,10 +57,10 @@ def read_choosing(run_dir: Path, *, most_prompts: int = 0) -> dict[str, Any]:
         most_prompts: what was asked for at most; 0 for all there are.
     """
     try:
-        there = (run_dir / DATA / TRAIN_PROMPTS).read_bytes().count(b"\n")
+        num_prompts = (run_dir / DATA / TRAIN_PROMPTS).read_bytes().count(b"\n")
     except FileNotFoundError:
         return {}
-    total = min(there, most_prompts) if most_prompts else there
+    total = min(num_prompts, most_prompts) if most_prompts else num_prompts
     if (run_dir / ROWS).is_file():
         return {"state": "done", "step": total, "num_steps": total, "results": read_summary(run_dir)}
     return {"state": "running", "step": count_unfinished(run_dir / ROWS), "num_steps": total}
@@ -70,10 +69,10 @@ def read_choosing(run_dir: Path, *, most_prompts: int = 0) -> dict[str, Any]:
 def read_summary(run_dir: Path) -> dict[str, Any]:
     """How it ended: num_prompts, num_rows, num_without, num_cut and the curve over k; empty where that is not known."""
     try:
-        found = json.loads((run_dir / SUMMARY).read_text(encoding="utf-8"))
+        summary = json.loads((run_dir / SUMMARY).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return summary if isinstance(summary, dict) else {}
 
 
 def first_rows(run_dir: Path, count: int) -> list[Mapping[str, Any]]:
@@ -84,4 +83,4 @@ def first_rows(run_dir: Path, count: int) -> list[Mapping[str, Any]]:
 def best_curve(results: Mapping[str, Any], name: str, series: str) -> list[dict[str, object]]:
     """What the best of k is worth as chart rows: `at` is k; `name` is reward or audit."""
     points = results.get("curve") or []
-    return [{"at": each["k"], "value": each[name]["value"], "series": series} for each in points if each.get(name)]
+    return [{"at": point["k"], "value": point[name]["value"], "series": series} for point in points if point.get(name)]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from annotate_app.trainings.options import WORDS_OF
+from annotate_app.trainings.options import TRAININGS
 from annotate_app.trainings.runs import Metrics, ModelRun
-from annotate_app.trainings.sampling_plans import reward_words, rewards_of
+from annotate_app.trainings.sampling_plans import reward_words
 
 MOST_POINTS = 400
 """Of one curve on a page."""
@@ -30,8 +30,8 @@ def curve(metrics: Metrics, name: str, series: str, *, over: str = "step") -> li
     """One figure of the metrics as chart rows: `at`, `value`, `series`; long ones thinned to 400 points."""
     rows = [row for row in metrics if row.get(name) is not None and row.get(over) is not None]
     every = -(-len(rows) // MOST_POINTS) or 1
-    kept = [row for number, row in enumerate(rows) if number % every == 0 or number == len(rows) - 1]
-    return [{"at": row[over], "value": row[name], "series": series} for row in kept]
+    thinned = [row for number, row in enumerate(rows) if number % every == 0 or number == len(rows) - 1]
+    return [{"at": row[over], "value": row[name], "series": series} for row in thinned]
 
 
 def overlaid(runs: Iterable[ModelRun], name: str, *, over: str = "step") -> list[dict[str, object]]:
@@ -45,8 +45,8 @@ def calibration_rows(run: ModelRun) -> list[dict[str, object]]:
     before, after = fitted.get("before") or {}, fitted.get("after") or {}
     names = {"nll": "NLL", "brier": "Brier score", "ece": "Calibration error (ECE)"}
     return [
-        {"figure": said, "when": when, "value": values[name]}
-        for name, said in names.items()
+        {"figure": figure, "when": when, "value": values[name]}
+        for name, figure in names.items()
         for when, values in (("before", before), ("after", after))
         if values.get(name) is not None
     ]
@@ -54,21 +54,20 @@ def calibration_rows(run: ModelRun) -> list[dict[str, object]]:
 
 def summary_row(run: ModelRun) -> dict[str, object]:
     """One line of a table of runs."""
-    plan = run.plan
     test = ((run.evaluation.get("overall") or {}).get("accuracy") or {}).get("value")
     open_alarms = [alarm.title for alarm in run.alarms if alarm.is_open]
     best = (run.results.get("curve") or [{}])[-1]  # of best of n: the best of all that were drawn
     return {
         "run": run.name,
-        "trains": WORDS_OF.get(run.trains, run.trains),
+        "trains": TRAININGS[run.trains].words if run.trains in TRAININGS else run.trains,
         "state": run.job.state,
         "alarms": "cannot be read" if run.has_unreadable_alarms else ", ".join(dict.fromkeys(open_alarms)),
         "started": run.job.created_at,
         "took": (run.job.ended_at or 0) - (run.job.started_at or 0)
         if run.job.ended_at and run.job.started_at
         else None,
-        "teaches": _teaches(plan),
-        "members": run.results.get("num_members") or plan.get("ensemble"),
+        "teaches": _taught_by(run),
+        "members": run.results.get("num_members") or run.option("ensemble"),
         "rows": run.results.get("num_train", run.results.get("num_rows")),
         "validation accuracy": run.results.get("accuracy", run.results.get("eval/rewards/accuracies")),
         "validation NLL": run.results.get("nll"),
@@ -79,15 +78,14 @@ def summary_row(run: ModelRun) -> dict[str, object]:
     }
 
 
-def _teaches(plan: Mapping[str, Any]) -> str:
+def _taught_by(run: ModelRun) -> str:
     """What it learns from, short: a criterion, the overall choice, rows of another run, or what rewards answers."""
-    if plan.get("rows_of"):
-        return f"rows of run {plan['rows_of']}"
-    rewards = rewards_of(plan)
-    models = {text: "a reward model" for text in rewards for text in [text.rpartition("*")[2]]}
-    return str(
-        plan.get("criterion") or plan.get("teaches") or " + ".join(reward_words(each, models) for each in rewards)
-    )
+    if run.plan.get("rows_of"):
+        return f"rows of run {run.plan['rows_of']}"
+    if rewards := run.option("reward"):
+        models = {reward.rpartition("*")[2]: "a reward model" for reward in rewards}
+        return " + ".join(reward_words(reward, models) for reward in rewards)
+    return str(run.plan.get("criterion") or ("all" if run.option("criteria") else "overall" if run.plan else ""))
 
 
 def differences(runs: Sequence[ModelRun]) -> list[dict[str, str]]:
@@ -108,5 +106,5 @@ def _shown(value: object) -> str:
 
 
 def _flat(plan: Mapping[str, Any]) -> dict[str, Any]:
-    values = {name: value for name, value in plan.items() if name not in ("advanced", "project")}
-    return values | dict(plan.get("advanced") or {})
+    values = {name: value for name, value in plan.items() if name not in ("config", "project")}
+    return values | dict(plan.get("config") or {})

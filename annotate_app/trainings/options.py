@@ -1,132 +1,189 @@
-"""Every option of a training's command as YAML that is checked: what a page offers beside the choices it draws.
+"""What the app can train: each training's command and configuration, and which options are the app's.
 
-Where a training reads and writes is the app's to say, so those options are refused. Nothing here imports torch.
+The app says where a training reads and writes, so a page refuses those options. All others a page offers as fields of
+its form or as YAML that is checked here. Nothing here imports torch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import MISSING, Field, fields
-from typing import Any, Literal, get_args, get_type_hints
+from collections.abc import Collection, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
 import jsonargparse
 import yaml
 
 from alignment.config.loss_names import PAIR_LOSSES
-from alignment.config.online import GrpoConfig, OnlineDpoConfig, PpoConfig
+from alignment.config.online import GrpoConfig, OnlineConfig, OnlineDpoConfig, PpoConfig
 from alignment.config.policy_gradient_names import POLICY_LOSSES
 from alignment.config.sampling import BonConfig
-from alignment.config.training import DpoConfig, SftConfig
+from alignment.config.training import DpoConfig, SftConfig, TrainingConfig
 from rewardkit.config import RewardConfig
 from rewardkit.run.command import add_config, field_meanings
 
 OnlineTrains = Literal["ppo", "grpo", "online-dpo"]
 Trains = Literal["reward", "sft", "dpo", "ppo", "grpo", "online-dpo", "bon"]
 """A reward model (`rewardkit train`), or else a command of `alignment`."""
+Config = RewardConfig | TrainingConfig | OnlineConfig | BonConfig
 ONLINE: tuple[OnlineTrains, ...] = get_args(OnlineTrains)
 """Those that learn from rewarded samples of the policy; bon draws and rewards them too, and learns nothing."""
 DRAWS: tuple[Trains, ...] = (*ONLINE, "bon")
-WORDS_OF: dict[str, str] = {
-    "reward": "reward model",
-    "sft": "SFT",
-    "dpo": "DPO",
-    "ppo": "PPO",
-    "grpo": "GRPO",
-    "online-dpo": "online DPO",
-    "bon": "best of n",
-}
-"""What people call each."""
-CONFIGS: dict[Trains, type] = {
-    "reward": RewardConfig,
-    "sft": SftConfig,
-    "dpo": DpoConfig,
-    "ppo": PpoConfig,
-    "grpo": GrpoConfig,
-    "online-dpo": OnlineDpoConfig,
-    "bon": BonConfig,
-}
 
-PLACES = ("out", "data", "eval_data", "project", "db", "resume", "eval_share", "allow_leakage")
-"""Options that say what is read and written; the app sets them."""
-POLICY_PLACES = (*PLACES, "reference_cache", "push_to_hub")
-ONLINE_PLACES = ("out", "resume", "prompts", "eval_prompts", "eval_share", "replay", "rollouts", "push_to_hub")
-BEST_PLACES = ("out", "resume", "prompts", "json", "window")
-CHOSEN = ("model", "mode", "ensemble", "members", "criteria")
-"""Options with a field of their own on the page."""
-POLICY_CHOSEN = ("model", "lora", "loss", "beta")
-ONLINE_CHOSEN = (
-    *("model", "lora", "loss", "beta", "learning_rate", "epochs", "max_steps", "prompts_per_step"),
-    *(
-        "completions_per_prompt",
-        "max_new_tokens",
-        "reward",
-        "penalty",
-        "penalty_strength",
-        "audit_reward",
-        "audit_samples",
-        "on_alarm",
-    ),
-)
-BEST_CHOSEN = (
-    *("model", "n", "keep", "threshold", "threshold_of", "soft_labels", "max_new_tokens"),
-    *("reward", "penalty", "penalty_strength", "audit_reward"),
-)
+MODEL, DATA, ROWS = "model", "data", "chosen.jsonl"
+TRAIN_PROMPTS, TEST_PROMPTS = "train.jsonl", "test.jsonl"
+"""Files of the snapshot in DATA: prompts to answer, and held out for audits and the report."""
+ON_ROWS = {"out": MODEL, "data": DATA}
+ON_PROMPTS = {"out": MODEL, "prompts": f"{DATA}/{TRAIN_PROMPTS}", "eval_prompts": f"{DATA}/{TEST_PROMPTS}"}
+ROWS_LEFT = ("eval_data", "project", "db", "resume", "eval_share", "allow_leakage")
+POLICY_LEFT = (*ROWS_LEFT, "push_to_hub")
+ONLINE_LEFT = ("resume", "eval_share", "replay", "rollouts", "push_to_hub", "epochs")
+WINDOW = 16
+"""Prompts of best of n answered, rewarded and saved at a time: how finely progress is told, what a cancel loses."""
+
 LONGEST_TEXT = 20_000
-WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", list[str]: "a list of texts"}
+TYPE_NAMES = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a text",
+    list[str]: "a list of texts",
+}
+AnyConfig = TypeVar("AnyConfig", bound=Config)
 
 
-def config_of(trains: Trains) -> type:
-    """The class of a training's configuration."""
-    return CONFIGS[trains]
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """What the app can start.
+
+    Attributes:
+        words: what people call it.
+        config: the class of its configuration, whose fields are its options.
+        command: the package and the command.
+        paths: options that name what is read and written, relative to the run directory.
+        fixed: options that the app sets to other values than the command's.
+        left: options that stay the command's defaults.
+        losses: the losses to choose from; none where there is nothing to choose.
+    """
+
+    words: str
+    config: type
+    command: tuple[str, str]
+    paths: Mapping[str, str]
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    left: tuple[str, ...]
+    losses: tuple[str, ...] = ()
+
+    @property
+    def app_options(self) -> frozenset[str]:
+        """The options that are the app's and nobody else's to set."""
+        return frozenset((*self.paths, *self.fixed, *self.left))
 
 
-def command_of(trains: Trains) -> tuple[str, str]:
-    """The package and the command of a training."""
-    return ("rewardkit", "train") if trains == "reward" else ("alignment", trains)
+TRAININGS: dict[Trains, Training] = {
+    "reward": Training(
+        words="reward model", config=RewardConfig, command=("rewardkit", "train"), paths=ON_ROWS, left=ROWS_LEFT
+    ),
+    "sft": Training(words="SFT", config=SftConfig, command=("alignment", "sft"), paths=ON_ROWS, left=POLICY_LEFT),
+    "dpo": Training(
+        words="DPO",
+        config=DpoConfig,
+        command=("alignment", "dpo"),
+        paths=ON_ROWS,
+        left=(*POLICY_LEFT, "reference_cache"),
+        losses=tuple(PAIR_LOSSES),
+    ),
+    "ppo": Training(words="PPO", config=PpoConfig, command=("alignment", "ppo"), paths=ON_PROMPTS, left=ONLINE_LEFT),
+    "grpo": Training(
+        words="GRPO",
+        config=GrpoConfig,
+        command=("alignment", "grpo"),
+        paths=ON_PROMPTS,
+        left=ONLINE_LEFT,
+        losses=tuple(POLICY_LOSSES),
+    ),
+    "online-dpo": Training(
+        words="online DPO",
+        config=OnlineDpoConfig,
+        command=("alignment", "online-dpo"),
+        paths=ON_PROMPTS,
+        left=ONLINE_LEFT,
+        losses=tuple(name for name, traits in PAIR_LOSSES.items() if not traits.whole_batch),
+    ),
+    "bon": Training(
+        words="best of n",
+        config=BonConfig,
+        command=("alignment", "bon"),
+        paths={"out": ROWS, "prompts": f"{DATA}/{TRAIN_PROMPTS}"},
+        fixed={"window": WINDOW, "json": True},
+        left=("resume",),
+    ),
+}
+
+
+def trains_of(config: Config) -> Trains:
+    """The training that a configuration is of."""
+    return next(name for name, training in TRAININGS.items() if type(config) is training.config)
+
+
+def make_config(trains: Trains, options: Mapping[str, Any]) -> Any:
+    """Makes the configuration of a training from everybody's options and the app's; paths are relative to the run's.
+
+    Raises:
+        ValueError: if an option is the app's or unknown, or the configuration's own checks refuse it.
+    """
+    training = TRAININGS[trains]
+    check_options(options, trains)
+    if not options.get("model"):
+        raise ValueError("model is missing: name the model to begin with")
+    return training.config(**options, **training.paths, **training.fixed)
+
+
+def place_config(config: AnyConfig, run_dir: Path) -> AnyConfig:
+    """The configuration with whole paths, as the command of a run reads it."""
+    paths = TRAININGS[trains_of(config)].paths
+    return replace(config, **{name: str(run_dir / path) for name, path in paths.items()})
 
 
 def default_of(trains: Trains, name: str) -> Any:
     """What an option is where nobody chooses: the command's own, so that form, plan and command line agree."""
-    return next(_default(each) for each in fields(config_of(trains)) if each.name == name)
+    return next(_default(option) for option in fields(TRAININGS[trains].config) if option.name == name)
 
 
-def losses_of(trains: Trains) -> tuple[str, ...]:
-    """The losses that a training of a policy may choose from; none where there is nothing to choose."""
-    if trains == "grpo":
-        return tuple(POLICY_LOSSES)
-    if trains == "online-dpo":
-        return tuple(name for name, each in PAIR_LOSSES.items() if not each.whole_batch)
-    return tuple(PAIR_LOSSES) if trains == "dpo" else ()
+def check_options(options: Collection[str], trains: Trains, chosen: Collection[str] = ()) -> None:
+    """Checks that each option exists and is neither the app's nor `chosen` elsewhere.
+
+    Raises:
+        ValueError: for the first one that is not allowed.
+    """
+    training = TRAININGS[trains]
+    names = [option.name for option in fields(training.config)]
+    for name in options:
+        if name in training.app_options:
+            raise ValueError(f"{name} is set by the app: a training reads and writes in its own folder only")
+        if name in chosen:
+            raise ValueError(f"{name} is chosen above, not in this text")
+        if name not in names:
+            allowed = [known for known in names if known not in training.app_options and known not in chosen]
+            raise ValueError(f"{name} is no option, allowed are {', '.join(allowed)}")
 
 
-def kept_options(trains: Trains) -> tuple[str, ...]:
-    """The options that are not for the text: set by the app, or chosen on the page."""
-    if trains == "bon":
-        return (*BEST_PLACES, *BEST_CHOSEN)
-    chosen = CHOSEN if trains == "reward" else ONLINE_CHOSEN if trains in ONLINE else POLICY_CHOSEN
-    return (*_places(trains), *chosen)
-
-
-def check_advanced(names: Iterable[str], trains: Trains) -> None:
-    """Raises ValueError for the first option that is not for the text."""
-    for name in names:
-        if name in kept_options(trains):
-            raise ValueError(_refusal(name, trains))
-
-
-def advanced_text(trains: Trains = "reward") -> str:
-    """All other options with their defaults and what they mean, as YAML to edit."""
-    config, lines = config_of(trains), []
-    meanings = field_meanings(config)
-    for each in fields(config):
-        if each.name not in kept_options(trains):
-            value = yaml.safe_dump(_default(each)).splitlines()[0]
-            lines.append(f"# {meanings[each.name]}\n{each.name}: {value}\n")
+def advanced_text(trains: Trains, chosen: Collection[str]) -> str:
+    """All options but those chosen elsewhere, with their defaults and what they mean, as YAML to edit."""
+    training, lines = TRAININGS[trains], []
+    meanings = field_meanings(training.config)
+    for option in fields(training.config):
+        if option.name not in training.app_options and option.name not in chosen:
+            value = yaml.safe_dump(_default(option)).splitlines()[0]
+            lines.append(f"# {meanings[option.name]}\n{option.name}: {value}\n")
     return "\n".join(lines)
 
 
-def read_advanced(text: str, trains: Trains = "reward") -> dict[str, Any]:
-    """The options of a YAML text that differ from their defaults, with their types.
+def read_advanced(text: str, trains: Trains, chosen: Collection[str]) -> dict[str, Any]:
+    """Reads the options of a YAML text that differ from their defaults, with their types.
+
+    Args:
+        chosen: options that the form has a field for.
 
     Raises:
         ValueError: naming line or option, if it is no YAML, an option is unknown, the app's own, or of another type.
@@ -134,13 +191,10 @@ def read_advanced(text: str, trains: Trains = "reward") -> dict[str, Any]:
     if len(text) > LONGEST_TEXT:
         raise ValueError(f"the text has {len(text):,} characters, allowed are {LONGEST_TEXT:,}")
     values = _read_yaml(text)
-    check_advanced(values, trains)
-    config = config_of(trains)
-    defaults = {each.name: _default(each) for each in fields(config)}
+    check_options(values, trains, chosen)
+    config = TRAININGS[trains].config
+    defaults = {option.name: _default(option) for option in fields(config)}
     for name, value in values.items():
-        if name not in defaults:
-            allowed = [known for known in defaults if known not in kept_options(trains)]
-            raise ValueError(f"{name} is no option, allowed are {', '.join(allowed)}")
         is_list = isinstance(value, list) and not isinstance(defaults[name], list)
         if isinstance(value, dict) or is_list or (value is None and defaults[name] is not None):
             raise ValueError(f"{name} is {value!r}, allowed is a single value")
@@ -150,9 +204,9 @@ def read_advanced(text: str, trains: Trains = "reward") -> dict[str, Any]:
     return {name: value for name, value in parsed.items() if value != defaults[name]}
 
 
-def _default(each: Field) -> Any:
+def _default(option: Field) -> Any:
     """The default of an option; MISSING where it has none."""
-    return each.default if each.default_factory is MISSING else each.default_factory()
+    return option.default if option.default_factory is MISSING else option.default_factory()
 
 
 def _read_yaml(text: str) -> dict[str, Any]:
@@ -174,18 +228,7 @@ def _parse(parser: jsonargparse.ArgumentParser, config: type, name: str, value: 
         return parser.parse_object({"model": "tiny", "out": "model", name: value})[name]
     except (jsonargparse.ArgumentError, TypeError) as error:
         kind = get_type_hints(config)[name]
-        kind = next((each for each in get_args(kind) if each in WORDS), kind)  # of one that may also be none
+        kind = next((member for member in get_args(kind) if member in TYPE_NAMES), kind)  # of one that may be none
         kind = list[str] if isinstance(value, list) else kind
-        allowed = WORDS.get(kind) or ", ".join(map(str, get_args(kind)))
+        allowed = TYPE_NAMES.get(kind) or ", ".join(map(str, get_args(kind)))
         raise ValueError(f"{name} is {value!r}, allowed is {allowed}") from error
-
-
-def _places(trains: Trains) -> tuple[str, ...]:
-    if trains == "bon":
-        return BEST_PLACES
-    return PLACES if trains == "reward" else ONLINE_PLACES if trains in ONLINE else POLICY_PLACES
-
-
-def _refusal(name: str, trains: Trains) -> str:
-    where = "is set by the app: a training reads and writes in its own folder only"
-    return f"{name} {where}" if name in _places(trains) else f"{name} is chosen above, not in this text"

@@ -1,7 +1,7 @@
-"""What a training on judgments from the app is to do: whose votes count, which model, every other option.
+"""What a training on judgments, or on rows that best of n made, is to do: its configuration and whose votes count.
 
-What draws samples of a policy is planned in `annotate_app.trainings.sampling_plans` and its neighbours. Nothing here
-trains or imports torch.
+What draws samples of a policy is planned in `annotate_app.trainings.sampling_plans`, how plans lie in files is in
+`annotate_app.trainings.plan_files`. Nothing here trains or imports torch.
 """
 
 from __future__ import annotations
@@ -9,25 +9,18 @@ from __future__ import annotations
 import importlib.util
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import get_args
 
-import yaml
+from alignment.config.training import DpoConfig, PolicyConfig, TrainingConfig
+from annotate_app.trainings.options import TRAININGS, Trains, trains_of
+from rewardkit.config import Mode, RewardConfig
 
-from alignment.config.loss_names import PairLossName
-from alignment.config.training import TrainingConfig
-from annotate_app.trainings.options import WORDS_OF, Trains, check_advanced, config_of
-from rewardkit.config import Members, Mode, RewardConfig
-
-ON_JUDGMENTS: tuple[Trains, ...] = ("reward", "sft", "dpo")
 PRESETS = ("tiny", "small", "tfidf")
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 NEEDED = {"torch": "torch", "transformers": "transformers", "scikit-learn": "sklearn"}
 INSTALL = 'pip install "tiebreak[train]"'
-
-Teaches = Literal["overall", "all", "criterion"]
-Plan = TypeVar("Plan")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,110 +29,56 @@ class TrainingPlan:
 
     Attributes:
         project: its name.
-        teaches: the overall choice; that and each criterion, a head each; or one `criterion` in place of the choice.
-        criterion: its name, where one is taught.
+        config: of the command, as `annotate_app.trainings.options.make_config` makes it.
+        criterion: taught in place of the overall choice; empty for that, and with `config.criteria` for both.
         min_votes, min_agreement, adjudicated_only: which items go out, see `ExportOptions`.
         held_out: share of prompts for early stopping and calibration, and the same again for the report.
-        trains: a reward model, or a policy by supervised fine-tuning or direct preference optimisation.
-        model: `tiny`, `small`, `tfidf` (reward models alone), the whole path of a folder, or a hub id.
-        mode: a policy knows `full` and `lora`.
-        ensemble, members: of a reward model.
-        loss, beta: of DPO; a beta of 0 is the loss's own.
         rows_of: number of a run of best of n whose rows a policy learns from in place of judgments; 0 for judgments.
-        advanced: any other options of the configuration, checked.
     """
 
     project: str
-    trains: Trains = "reward"
-    teaches: Teaches = "overall"
+    config: RewardConfig | TrainingConfig
     criterion: str = ""
     min_votes: int = 1
     min_agreement: float = 0.0
     adjudicated_only: bool = False
     held_out: float = 0.1
-    model: str = "tiny"
-    mode: Mode = "full"
-    ensemble: int = 1
-    members: Members = "heads"
-    loss: PairLossName = "sigmoid"
-    beta: float = 0.0
     rows_of: int = 0
-    advanced: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if (self.teaches == "criterion") != bool(self.criterion):
-            raise ValueError(f"criterion is {self.criterion!r} with teaches {self.teaches!r}: one goes with the other")
         if not 0.02 <= self.held_out <= 0.4:
             raise ValueError(f"held_out is {self.held_out}, allowed is 0.02 to 0.4")
-        if self.trains not in ON_JUDGMENTS:
-            raise ValueError(f"trains is {self.trains!r}, allowed are {', '.join(ON_JUDGMENTS)}")
-        if self.trains != "reward":
-            self._check_policy()
-        if self.rows_of:
-            self._check_rows()
-        check_advanced(self.advanced, self.trains)
-        self.config(Path("model"), Path("data"))
+        if isinstance(self.config, RewardConfig):
+            if self.criterion and self.config.criteria:
+                raise ValueError(f"criterion is {self.criterion!r} with criteria: teach one, or all with the choice")
+            if self.rows_of:
+                raise ValueError("rows_of is for policies: reward models learn from people's judgments")
+        elif self.config.model == "tfidf":
+            raise ValueError("a policy is trained whole or by adapters, tfidf is for reward models")
+        votes = (self.criterion, self.min_votes, self.min_agreement, self.adjudicated_only)
+        if self.rows_of and votes != ("", 1, 0.0, False):
+            raise ValueError("rows of best of n carry no votes: criterion, votes and agreement are for judgments")
 
-    def _check_policy(self) -> None:
-        if self.model == "tfidf" or self.mode == "head":
-            raise ValueError(f"a policy is trained whole or by adapters, not as {self.model} with mode {self.mode}")
-        if self.teaches == "all" or self.ensemble > 1:
-            raise ValueError("criteria with heads of their own, and several members, are for reward models")
-
-    def _check_rows(self) -> None:
-        if self.trains == "reward":
-            raise ValueError("rows_of is for policies: reward models learn from people's judgments")
-        asked = (self.teaches, self.min_votes, self.min_agreement, self.adjudicated_only)
-        if asked != ("overall", 1, 0.0, False):
-            raise ValueError("rows of best of n carry no votes: teaches, votes and agreement are for judgments")
-
-    def config(self, out: Path, data: Path) -> RewardConfig | TrainingConfig:
-        """The configuration that the training's command reads; ValueError from its own checks."""
-        values: dict[str, Any] = {**self.advanced, "model": self.model, "out": str(out), "data": str(data)}
-        if self.trains == "reward":
-            values |= {"mode": self.mode, "ensemble": self.ensemble, "members": self.members}
-            values["criteria"] = self.teaches == "all"
-        else:
-            values["lora"] = self.mode == "lora"
-        if self.trains == "dpo":
-            values |= {"loss": self.loss, "beta": self.beta or None}
-        return config_of(self.trains)(**values)
+    @property
+    def trains(self) -> Trains:
+        """What is trained, and how."""
+        return trains_of(self.config)
 
     def title(self, runs: Mapping[str, str]) -> str:
         """For people: what is trained, how, and on what; `runs` names models by their folders."""
-        what = self.criterion if self.teaches == "criterion" else {"overall": "", "all": "all criteria"}[self.teaches]
-        what = f"rows of run {self.rows_of}" if self.rows_of else what
-        kind = "" if self.trains == "reward" else WORDS_OF[self.trains]
-        loss = self.loss if self.trains == "dpo" and self.loss != "sigmoid" else ""
-        title = ", ".join(filter(None, (kind, runs.get(self.model) or model_name(self.model), self.mode, loss, what)))
-        return f"{title} x{self.ensemble}" if self.ensemble > 1 else title
-
-    def text(self) -> str:
-        """As YAML."""
-        return write_plan(self)
-
-    @classmethod
-    def read(cls, text: str) -> TrainingPlan:
-        """What `text` wrote; ValueError where it is not that."""
-        return read_fields(cls, yaml.safe_load(text))
+        config = self.config
+        taught = f"rows of run {self.rows_of}" if self.rows_of else self.criterion
+        model = runs.get(config.model) or model_name(config.model)
+        if isinstance(config, RewardConfig):
+            title = ", ".join(filter(None, (model, config.mode, "all criteria" if config.criteria else taught)))
+            return f"{title} x{config.ensemble}" if config.ensemble > 1 else title
+        loss = config.loss if isinstance(config, DpoConfig) and config.loss != "sigmoid" else ""
+        return ", ".join(filter(None, (TRAININGS[self.trains].words, model, mode_of(config), loss, taught)))
 
 
-def write_plan(plan: Any) -> str:
-    """The fields of a plan as YAML."""
-    values = {each.name: getattr(plan, each.name) for each in fields(plan)}
-    return yaml.safe_dump(values | {"advanced": dict(plan.advanced)}, sort_keys=False, allow_unicode=True)
-
-
-def read_fields(cls: type[Plan], values: Any) -> Plan:
-    """The plan of the values that `write_plan` wrote.
-
-    Raises:
-        ValueError: if it is none.
-    """
-    known = {each.name for each in fields(cls)}  # type: ignore[arg-type]
-    if not isinstance(values, dict) or set(values) - known:
-        raise ValueError(f"a training plan has the fields {', '.join(sorted(known))}")
-    return cls(**values)
+def mode_of(config: PolicyConfig) -> Mode:
+    """How a policy is trained, in the words of reward models."""
+    return "lora" if config.lora else "full"
 
 
 def model_name(model: str) -> str:
@@ -148,23 +87,23 @@ def model_name(model: str) -> str:
     return (f"{path.parent.name}/{path.name}" if path.name == "model" else path.name)[:80]
 
 
-def check_model(given: str) -> str:
-    """The model that somebody names: a preset, the whole path of a folder that holds a model, or a hub id.
+def check_model(model: str) -> str:
+    """Reads the model that somebody names: a preset, the whole path of a folder that holds a model, or a hub id.
 
     Raises:
         ValueError: if it is none of these.
     """
-    given = given.strip()
-    if given in PRESETS:
-        return given
-    if given.startswith(("/", "~")):
-        folder = Path(given).expanduser().resolve()
+    model = model.strip()
+    if model in PRESETS:
+        return model
+    if model.startswith(("/", "~")):
+        folder = Path(model).expanduser().resolve()
         if not (folder / "config.json").is_file():
             raise ValueError(f"{folder} is no folder with a model: it has no config.json")
         return str(folder)
-    if not HUB_ID.fullmatch(given):
-        raise ValueError(f"model is {given!r}, allowed are the whole path of a folder (/...) and a hub id (owner/name)")
-    return given
+    if not HUB_ID.fullmatch(model):
+        raise ValueError(f"model is {model!r}, allowed are the whole path of a folder (/...) and a hub id (owner/name)")
+    return model
 
 
 def missing_packages(model: str) -> list[str]:
@@ -173,7 +112,7 @@ def missing_packages(model: str) -> list[str]:
     return [name for name in needed if importlib.util.find_spec(NEEDED[name]) is None]
 
 
-def modes_of(model: str, trains: Trains = "reward") -> tuple[Mode, ...]:
+def modes_of(model: str, trains: Trains) -> tuple[Mode, ...]:
     """The ways a model can be trained."""
     if trains != "reward":
         return "full", "lora"

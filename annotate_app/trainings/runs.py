@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from alignment.watch.alarms import Alarm, read_alarms
 from annotate_app.access import Actor
 from annotate_app.store.jobs import ENDED, Job
 from annotate_app.store.store import Store
-from annotate_app.trainings.best_rows import ROWS, read_choosing
-from annotate_app.trainings.options import ONLINE
-from annotate_app.trainings.training_jobs import EVALUATION, KIND, MODEL, PLAN
+from annotate_app.trainings.best_rows import read_choosing
+from annotate_app.trainings.options import MODEL, ONLINE, ROWS
+from annotate_app.trainings.plan_files import read_plan_values
+from annotate_app.trainings.training_jobs import EVALUATION, KIND, PLAN
 from rewardkit.reward.metadata import CARD_FILE
 from rewardkit.run.directory import read_metrics, read_status
 
@@ -29,7 +28,7 @@ class ModelRun:
 
     Attributes:
         job: the newest of its run directory.
-        plan: what was asked for, plain values; empty where it cannot be read.
+        plan: what was asked for, as `plan_values` writes it; empty where it cannot be read.
         status: of the training's command, of best of n in the same words; empty before it began.
         evaluation: what `rewardkit evaluate`, of a policy `alignment evaluate`, found; empty before.
     """
@@ -63,6 +62,10 @@ class ModelRun:
     def trains(self) -> str:
         """One of `annotate_app.trainings.options.Trains`."""
         return str(self.plan.get("trains") or "reward")
+
+    def option(self, name: str) -> Any:
+        """What was asked for as an option of the command; None where that is not known."""
+        return (self.plan.get("config") or {}).get(name)
 
     @property
     def is_reward_model(self) -> bool:
@@ -175,9 +178,9 @@ def list_policies(runs: Iterable[ModelRun]) -> list[ModelRun]:
 def read_run(job: Job) -> ModelRun:
     """What the run directory of a job says."""
     folder = Path(job.run_dir)
-    plan = _yaml(folder / PLAN)
-    most = int((plan.get("advanced") or {}).get("max_prompts") or 0)
+    plan = _plan(folder / PLAN)
     chooses = plan.get("trains") == "bon"
+    most = int(plan["config"].get("max_prompts") or 0) if chooses else 0
     return ModelRun(
         job=job,
         plan=plan,
@@ -201,12 +204,11 @@ def model_files(run: ModelRun) -> Iterator[tuple[Path, str]]:
             yield path, str(inside)
 
 
-def _yaml(path: Path) -> Mapping[str, Any]:
+def _plan(path: Path) -> Mapping[str, Any]:
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError):
+        return read_plan_values(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
         return {}
-    return values if isinstance(values, dict) else {}
 
 
 def _json(path: Path) -> Mapping[str, Any]:

@@ -1,10 +1,12 @@
-"""What a training learns from, as files of its run: the project's released preferences, or rows of best of n.
+"""What a training reads, written as files of its run so that it can be traced to what it was taught.
 
-The prompts of a run that draws answers, as files of it: the project's, or those of a file; some held out.
+That is the project's released preferences or rows of best of n, split by prompt, and for what draws answers the
+project's prompts or those of a file, some held out.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +16,9 @@ from annotate_app.access import Actor
 from annotate_app.exchange.files_out import export_rows
 from annotate_app.exchange.options import ExportOptions
 from annotate_app.store.store import Store
+from annotate_app.trainings.options import TEST_PROMPTS, TRAIN_PROMPTS
 from annotate_app.trainings.plans import TrainingPlan
-from annotate_app.trainings.sampling_plans import TEST_PROMPTS, TRAIN_PROMPTS, SamplingPlan
+from annotate_app.trainings.sampling_plans import SamplingPlan
 from rewardkit.data.conversations import read_messages
 from rewardkit.data.export_formats import preference_row, split_of
 from rewardkit.data.files import read_rows, write_rows
@@ -25,6 +28,7 @@ from rewardkit.data.records import Preference
 from rewardkit.data.splitting import split_by_prompt
 from rewardkit.reward.reward import criterion_targets
 
+logger = logging.getLogger(__name__)
 SPLITS = ("train", "validation", "test")
 
 
@@ -45,17 +49,17 @@ def take_snapshot(store: Store, actor: Actor, plan: TrainingPlan, folder: Path) 
     draft = folder.with_name(f"{folder.name}.draft")
     project = store.projects.get(actor, plan.project)
     exported = export_rows(store, actor, project.id, draft, replace(options, overwrite=True))
-    print(", ".join(f"{count:,} {split}" for split, count in exported.num_rows.items()))
+    logger.info(", ".join(f"{count:,} {split}" for split, count in exported.num_rows.items()))
     for why, count in sorted(exported.left_out.items(), key=lambda item: -item[1]):
-        print(f"left out {count:,}: {why}")
+        logger.info(f"left out {count:,}: {why}")
     for split in SPLITS:
-        if plan.teaches == "criterion":
+        if plan.criterion:
             file = draft / f"{split}.jsonl"
             released = read_preferences(str(file), empty="keep").rows if file.stat().st_size else []
             rows = list(criterion_rows(released, plan.criterion))
             file.unlink()
             write_rows(file, (preference_row(row, sources=True) for row in rows))
-            print(f"{len(rows):,} {split} judged by {plan.criterion}")
+            logger.info(f"{len(rows):,} {split} judged by {plan.criterion}")
         if not (draft / f"{split}.jsonl").stat().st_size:
             raise ValueError(f"there is nothing for {split}: too few items have been judged, or the rule is too strict")
     draft.rename(folder)
@@ -90,12 +94,11 @@ def take_rows(file: Path, plan: TrainingPlan, folder: Path) -> None:
         ValueError: if they are no pairs and DPO is to learn from them, or a split stays empty.
     """
     by_split: dict[str, list[Mapping[str, Any]]] = {split: [] for split in SPLITS}
-    seed = int(plan.advanced.get("seed", 0))
     for _, row in read_rows(str(file)):
         if plan.trains == "dpo" and "rejected" not in row:
             raise ValueError(f"{file}: DPO learns from pairs, these rows are single answers: they are for SFT")
-        by_split[split_of(read_messages(row["prompt"], "prompt"), shares_of(plan), seed)].append(row)
-    print(", ".join(f"{len(rows):,} {split}" for split, rows in by_split.items()))
+        by_split[split_of(read_messages(row["prompt"], "prompt"), shares_of(plan), plan.config.seed)].append(row)
+    logger.info(", ".join(f"{len(rows):,} {split}" for split, rows in by_split.items()))
     if empty := next((split for split, rows in by_split.items() if not rows), ""):
         total = sum(map(len, by_split.values()))
         raise ValueError(f"there is nothing for {empty}: best of n gave {total:,} rows, too few to hold some out")
@@ -121,22 +124,21 @@ def take_prompts(store: Store, actor: Actor, plan: SamplingPlan, run_dir: Path, 
         ValueError: if a row of the file is bad, or a side stays empty.
     """
     if plan.prompts:
-        on_bad_row = plan.advanced.get("on_bad_row", "error")
-        read = read_prompt_rows(str(run_dir / plan.prompts), on_bad_row=on_bad_row)
+        read = read_prompt_rows(str(run_dir / plan.prompts), on_bad_row=plan.config.on_bad_row)
         for bad in read.bad_rows[:20]:
-            print(f"left out {bad.place}: {bad.problem}")
+            logger.info(f"left out {bad.place}: {bad.problem}")
         if read.bad_rows:
-            print(f"{len(read.bad_rows):,} rows left out")
+            logger.info(f"{len(read.bad_rows):,} rows left out")
         rows, where = read.rows, "the file"
     else:
         project = store.projects.get(actor, plan.project)
-        found = store.comparisons.iterate(actor, project.id)
-        rows, where = [PromptRow(prompt=each.prompt, columns=each.meta) for each in found], project.name
+        comparisons = store.comparisons.iterate(actor, project.id)
+        rows, where = [PromptRow(prompt=one.prompt, columns=one.meta) for one in comparisons], project.name
     different = distinct_rows(rows)
     train, test = different, []
     if plan.held_out:
-        train, test = split_by_prompt(different, eval_share=plan.held_out, seed=int(plan.advanced.get("seed", 0)))
-    print(f"{len(train):,} prompts to answer, {len(test):,} held out, of {len(rows):,} rows")
+        train, test = split_by_prompt(different, eval_share=plan.held_out, seed=plan.config.seed)
+    logger.info(f"{len(train):,} prompts to answer, {len(test):,} held out, of {len(rows):,} rows")
     if not train or (plan.held_out and not test):
         what = "held out" if train else "to answer"
         raise ValueError(f"{where} has {len(different):,} different prompts, none of them {what}")

@@ -1,6 +1,6 @@
 """Trainings of reward models and policies, and best of n: queued from a page, carried out by a job, its run directory.
 
-training.yaml   what was asked for (`TrainingPlan`, `OnlinePlan`, `BestPlan`)
+training.yaml   what was asked for, see `annotate_app.trainings.plan_files`
 prompts.*       prompts that were uploaded for what draws answers
 data/           the snapshot: train, validation and test rows of the project or of best of n, split by prompt; for what
                 draws answers prompts alone, train and test
@@ -20,24 +20,22 @@ from pathlib import Path
 
 import yaml
 
-from alignment.config.sampling import BonConfig
-from alignment.config.training import PolicyConfig
 from annotate_app.access import Actor
 from annotate_app.jobs import jobs
 from annotate_app.jobs.jobs import report_progress
 from annotate_app.jobs.processes import run_module
 from annotate_app.store.jobs import ENDED, Job
 from annotate_app.store.store import Store
-from annotate_app.trainings.best_rows import ROWS, make_rows, rows_of
-from annotate_app.trainings.options import command_of
+from annotate_app.trainings.best_rows import make_rows, rows_of
+from annotate_app.trainings.options import DATA, MODEL, TRAININGS, Config, place_config
+from annotate_app.trainings.plan_files import Plan, read_plan, write_plan
 from annotate_app.trainings.plans import INSTALL, PRESETS, TrainingPlan, missing_packages
-from annotate_app.trainings.sampling_plans import BestPlan, OnlinePlan, Plan, SamplingPlan, read_plan
+from annotate_app.trainings.sampling_plans import SamplingPlan
 from annotate_app.trainings.snapshot import take_prompts, take_rows, take_snapshot
-from rewardkit.config import RewardConfig
 from rewardkit.run.directory import read_status, write_text
 
 KIND = "train"
-PLAN, DATA, CONFIG, MODEL, EVALUATION = "training.yaml", "data", "train.yaml", "model", "evaluation"
+PLAN, CONFIG, EVALUATION = "training.yaml", "train.yaml", "evaluation"
 STEPS = ("exporting", "training", "evaluating")
 NUM_EVALUATED, EVALUATED_TOKENS = 50, 128  # prompts that a policy answers for its report, and tokens of an answer
 
@@ -53,14 +51,14 @@ def start(store: Store, actor: Actor, plan: Plan, *, prompts: bytes = b"") -> Jo
     """
     if isinstance(plan, SamplingPlan) and plan.needs_admin:
         actor.require("admin", "a reward by a function or a server, or prompts of a file on the server,")
-    if missing := missing_packages(plan.model):
-        raise ValueError(f"{plan.model} needs {' and '.join(missing)}: {INSTALL}")
+    if missing := missing_packages(plan.config.model):
+        raise ValueError(f"{plan.config.model} needs {' and '.join(missing)}: {INSTALL}")
     project = store.projects.get(actor, plan.project)
     if isinstance(plan, TrainingPlan) and plan.rows_of:
         rows_of(store, actor, plan.project, plan.rows_of)
     trained = (job for job in store.jobs.list(actor, project.id, limit=1000) if job.kind == KIND)
     runs = {str(Path(job.run_dir) / MODEL): f"run {job.id}" for job in trained}
-    files: dict[str, str | bytes] = {PLAN: plan.text()}
+    files: dict[str, str | bytes] = {PLAN: write_plan(plan)}
     if isinstance(plan, SamplingPlan) and plan.prompts and not plan.names_server_file:
         files[plan.prompts] = prompts
     return jobs.start(
@@ -114,13 +112,13 @@ def carry_out(store: Store, actor: Actor, run_dir: Path) -> int:
         else:
             take_snapshot(store, actor, plan, run_dir / DATA)
     report_progress(1, len(STEPS), STEPS[1])
-    if isinstance(plan, BestPlan):
-        return make_rows(run_dir, _write_config(run_dir, plan.config(run_dir / ROWS, run_dir / DATA)))
+    if plan.trains == "bon":
+        return make_rows(run_dir, _write_config(run_dir, plan.config))
     model = run_dir / MODEL
     state = read_status(model).get("state")
     if state != "done":
-        config = _write_config(run_dir, plan.config(model, run_dir / DATA))
-        code = run_module(*command_of(plan.trains), f"--config={config}", *(["--resume"] if state else []))
+        config = _write_config(run_dir, plan.config)
+        code = run_module(*TRAININGS[plan.trains].command, f"--config={config}", *(["--resume"] if state else []))
         if code:
             return code
     report_progress(2, len(STEPS), STEPS[2])
@@ -134,24 +132,31 @@ def carry_out(store: Store, actor: Actor, run_dir: Path) -> int:
     return 0
 
 
-def _write_config(run_dir: Path, config: RewardConfig | PolicyConfig | BonConfig) -> Path:
-    """The file that the command is given."""
+def _write_config(run_dir: Path, config: Config) -> Path:
+    """Writes the file that the command is given."""
     path = run_dir / CONFIG
-    write_text(path, yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True))
+    write_text(path, yaml.safe_dump(asdict(place_config(config, run_dir)), sort_keys=False, allow_unicode=True))
     return path
 
 
-def _evaluation(plan: TrainingPlan | OnlinePlan, model: Path, data: Path) -> list[str]:
+def _evaluation(plan: Plan, model: Path, data: Path) -> list[str]:
     """The command that writes the report; empty for a policy made here, which has nothing to be held against."""
     if plan.trains == "reward":
         return ["rewardkit", "evaluate", f"--model={model}", f"--data={data}:test"]
-    if plan.model in PRESETS:
+    if plan.config.model in PRESETS:
         return []
     longest, judge = EVALUATED_TOKENS, ""
-    if isinstance(plan, OnlinePlan):
-        longest, judge = min(longest, plan.max_new_tokens), plan.reward_model
+    if isinstance(plan, SamplingPlan):
+        longest, judge = min(longest, plan.config.max_new_tokens), plan.reward_model
     words = [f"--max_prompts={NUM_EVALUATED}", f"--max_new_tokens={longest}", *([f"--reward={judge}"] if judge else [])]
-    return ["alignment", "evaluate", f"--model={model}", f"--base={plan.model}", f"--prompts={data}:test", *words]
+    return [
+        "alignment",
+        "evaluate",
+        f"--model={model}",
+        f"--base={plan.config.model}",
+        f"--prompts={data}:test",
+        *words,
+    ]
 
 
 def _unused(folder: Path) -> Path:

@@ -6,13 +6,14 @@ from typing import Any
 
 import streamlit as st
 
-from annotate_app.pages.train_form.train_fields import draw_advanced, draw_error
+from annotate_app.pages.train_form.train_fields import LONGEST_ANSWER, draw_advanced, draw_error, is_complete
 from annotate_app.pages.train_form.train_policy import draw_policy
 from annotate_app.pages.train_form.train_prompts import draw_prompts
 from annotate_app.pages.train_form.train_rewards import draw_audit, draw_rewards
 from annotate_app.store.projects.projects import Project
+from annotate_app.trainings.options import default_of, make_config
 from annotate_app.trainings.runs import ModelRun
-from annotate_app.trainings.sampling_plans import BestPlan, Keep
+from annotate_app.trainings.sampling_plans import Keep, SamplingPlan
 
 KEEPS: dict[Keep, str] = {
     "best": "The best answer to each prompt, for SFT",
@@ -22,20 +23,18 @@ KEEPS: dict[Keep, str] = {
 MEASURES = {"reward": "a reward", "quantile": "a share of the prompt's answers"}
 
 
-def draw_best(project: Project, runs: list[ModelRun]) -> tuple[BestPlan | None, bytes]:
+def draw_best(project: Project, runs: list[ModelRun]) -> tuple[SamplingPlan | None, bytes]:
     """All choices, None while they do not go together, with the reason in a line; and prompts that were uploaded."""
-    model = draw_policy("bon", runs)
+    chosen = draw_policy("bon", runs)
     prompts = draw_prompts(project)
-    rewards = draw_rewards(runs)
-    choice = draw_choice()
-    audit = draw_audit(runs, trained=False)
-    advanced = draw_advanced("bon")
-    if model is None or prompts is None or rewards is None or audit is None or advanced is None:
+    chosen |= draw_rewards("bon", runs) | draw_choice()
+    chosen["audit_reward"] = draw_audit(runs, trained=False)
+    advanced = draw_advanced("bon", chosen)
+    if prompts is None or advanced is None or not is_complete(chosen):
         return None, b""
     try:
-        plan = BestPlan(
-            project=project.name, model=model, prompts=prompts[0], advanced=advanced, **rewards, **audit, **choice
-        )
+        config = make_config("bon", chosen | advanced)
+        plan = SamplingPlan(project=project.name, config=config, prompts=prompts[0], held_out=0.0)
     except ValueError as error:
         draw_error("These do not go together:", error)
         return None, b""
@@ -47,12 +46,13 @@ def draw_choice() -> dict[str, Any]:
     left, middle, right = st.columns([4, 3, 2])
     keep = left.selectbox("Keep", list(KEEPS), format_func=KEEPS.__getitem__, key="train-bon-keep") or "best"
     said = "More of them: better ones, and the more the reward is pushed to where it errs. 4 to 64 are usual."
-    n = middle.number_input("Answers a prompt", 2, 1024, BestPlan.n, key="train-bon-n", help=said)
+    n = middle.number_input("Answers a prompt", 2, 1024, default_of("bon", "n"), key="train-bon-n", help=said)
     longest = "In tokens; an answer that has not ended by then is cut."
     tokens = right.number_input(
-        "Longest answer", 1, 32_768, BestPlan.max_new_tokens, 16, key="train-bon-max_new_tokens", help=longest
+        "Longest answer", 1, 32_768, LONGEST_ANSWER, 16, key="train-bon-max_new_tokens", help=longest
     )
-    values: dict[str, Any] = {"keep": keep, "n": int(n), "max_new_tokens": int(tokens)}
+    values = {name: default_of("bon", name) for name in ("threshold", "threshold_of", "soft_labels")}
+    values |= {"keep": keep, "n": int(n), "max_new_tokens": int(tokens)}
     if keep == "above":
         names = MEASURES.__getitem__
         measure = left.selectbox("The threshold is", list(MEASURES), format_func=names, key="train-bon-measure")

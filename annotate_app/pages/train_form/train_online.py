@@ -6,63 +6,53 @@ from typing import Any
 
 import streamlit as st
 
-from annotate_app.pages.train_form.train_fields import draw_advanced, draw_error
-from annotate_app.pages.train_form.train_policy import draw_pair_beta, draw_policy, pair_beta_key
+from annotate_app.pages.train_form.train_fields import LONGEST_ANSWER, draw_advanced, draw_error, is_complete
+from annotate_app.pages.train_form.train_policy import draw_pair_beta, draw_policy
 from annotate_app.pages.train_form.train_prompts import draw_prompts
 from annotate_app.pages.train_form.train_rewards import draw_audit, draw_rewards
 from annotate_app.store.projects.projects import Project
-from annotate_app.trainings.options import OnlineTrains, default_of, losses_of
+from annotate_app.trainings.options import OnlineTrains, default_of, make_config
 from annotate_app.trainings.runs import ModelRun
-from annotate_app.trainings.sampling_plans import OnlinePlan
+from annotate_app.trainings.sampling_plans import SamplingPlan
 
 
-def draw_online(project: Project, runs: list[ModelRun], trains: OnlineTrains) -> tuple[OnlinePlan | None, bytes]:
+def draw_online(project: Project, runs: list[ModelRun], trains: OnlineTrains) -> tuple[SamplingPlan | None, bytes]:
     """All choices, None while they do not go together, with the reason in a line; and prompts that were uploaded."""
-    model = draw_policy(trains, runs)
+    chosen = draw_policy(trains, runs)
     prompts = draw_prompts(project)
-    rewards = draw_rewards(runs)
-    draw_strength(trains)
-    audit = draw_audit(runs)
-    draw_more(trains)
-    advanced = draw_advanced(trains)
-    if model is None or prompts is None or rewards is None or audit is None or advanced is None:
+    chosen |= draw_rewards(trains, runs)
+    chosen |= draw_strength(trains, chosen.get("loss"))
+    chosen["audit_reward"] = draw_audit(runs)
+    chosen["on_alarm"] = "stop" if st.session_state["train-on-alarm"] else "continue"
+    more, held_out = draw_more(trains)
+    chosen |= more
+    advanced = draw_advanced(trains, chosen)
+    if prompts is None or advanced is None or not is_complete(chosen):
         return None, b""
-    fields = st.session_state
-    values: dict[str, Any] = {name: fields[f"train-{trains}-{name}"] for name in NUMBERS}
-    values["beta"] = fields[pair_beta_key(trains) if trains == "online-dpo" else f"train-{trains}-beta"]
-    if losses_of(trains):
-        values["loss"] = fields[f"train-{trains}-loss"]
     try:
-        plan = OnlinePlan(
-            project=project.name,
-            trains=trains,
-            model=model,
-            mode=fields["train-mode-online"],
-            prompts=prompts[0],
-            held_out=fields["train-held-out-online"],
-            on_alarm="stop" if fields["train-on-alarm"] else "continue",
-            advanced=advanced,
-            **rewards,
-            **audit,
-            **values,
-        )
+        config = make_config(trains, chosen | advanced)
+        plan = SamplingPlan(project=project.name, config=config, prompts=prompts[0], held_out=held_out)
     except ValueError as error:
         draw_error("These do not go together:", error)
         return None, b""
     return plan, prompts[1]
 
 
-def draw_strength(trains: OnlineTrains) -> None:
-    """How far the policy may move, for how long, and by how much at once."""
-    places = st.columns(4)
-    if trains == "online-dpo":
-        draw_pair_beta(places[0], trains)
-    else:
-        number(places[0], trains, "beta", "KL weight", (0.0, 10.0, 0.01), KL_HELP)
-    number(places[1], trains, "max_steps", "Steps", (1, 1_000_000, 10), "Each draws answers, scores them and learns.")
-    number(places[2], trains, "completions_per_prompt", "Answers a prompt", (1, 256, 1), ANSWERS_HELP[trains])
+def draw_strength(trains: OnlineTrains, loss: Any) -> dict[str, Any]:
+    """Draws how far the policy may move, for how long, and by how much at once, as options."""
+    columns = st.columns(4)
     rate = "0 chooses one by the size of the policy. Too high, and the KL jumps in the first steps."
-    number(places[3], trains, "learning_rate", "Learning rate", (0.0, 1.0, 1e-6), rate)
+    steps = "Each draws answers, scores them and learns."
+    return {
+        "beta": draw_pair_beta(columns[0], trains, loss)
+        if trains == "online-dpo"
+        else number(columns[0], trains, "beta", "KL weight", (0.0, 10.0, 0.01), KL_HELP),
+        "max_steps": number(columns[1], trains, "max_steps", "Steps", (1, 1_000_000, 10), steps),
+        "completions_per_prompt": number(
+            columns[2], trains, "completions_per_prompt", "Answers a prompt", (1, 256, 1), ANSWERS_HELP[trains]
+        ),
+        "learning_rate": number(columns[3], trains, "learning_rate", "Learning rate", (0.0, 1.0, 1e-6), rate),
+    }
 
 
 KL_HELP = (
@@ -74,46 +64,41 @@ ANSWERS_HELP: dict[OnlineTrains, str] = {
     "ppo": "1 is usual for PPO.",
     "online-dpo": "The best and the worst of them are a pair: 2 or more.",
 }
-NUMBERS = (
-    "max_steps",
-    "completions_per_prompt",
-    "learning_rate",
-    "prompts_per_step",
-    "max_new_tokens",
-    "audit_samples",
-)
-"""Fields of every plan that hold a number."""
+STARTS = {"max_steps": 100, "max_new_tokens": LONGEST_ANSWER, "audit_samples": 20}
+"""Where fields begin that the commands leave open or off, and people who look at a page should not."""
 
 
-def draw_more(trains: OnlineTrains) -> None:
-    """What people rarely change."""
+def draw_more(trains: OnlineTrains) -> tuple[dict[str, Any], float]:
+    """Draws what people rarely change, as options; and the share of prompts held out."""
     with st.expander("How much a step draws, and audits", icon=":material/more_horiz:"):
-        places = st.columns(4)
-        number(places[0], trains, "prompts_per_step", "Prompts a step", (1, 4096, 1), "More of them: slower, steadier.")
+        columns = st.columns(4)
+        size = number(
+            columns[0], trains, "prompts_per_step", "Prompts a step", (1, 4096, 1), "More of them: slower, steadier."
+        )
         longest = "In tokens; an answer that has not ended by then is cut."
-        number(places[1], trains, "max_new_tokens", "Longest answer", (1, 32_768, 16), longest)
+        tokens = number(columns[1], trains, "max_new_tokens", "Longest answer", (1, 32_768, 16), longest)
         held = "Share of prompts that it never trains on: audits and the report use them."
-        places[2].number_input("Held out", 0.02, 0.4, 0.1, 0.05, key="train-held-out-online", help=held)
+        held_out = columns[2].number_input("Held out", 0.02, 0.4, 0.1, 0.05, key="train-held-out-online", help=held)
         people = (
             "Pairs of each audit, its answer beside the one it began with, that you can send to people. 0 for none."
         )
-        number(places[3], trains, "audit_samples", "Pairs for people", (0, 1000, 5), people)
+        pairs = number(columns[3], trains, "audit_samples", "Pairs for people", (0, 1000, 5), people)
+    return {"prompts_per_step": size, "max_new_tokens": tokens, "audit_samples": pairs}, held_out
 
 
 def number(
-    place: Any,
+    column: Any,
     trains: OnlineTrains,
     name: str,
     label: str,
     limits: tuple[float, float, float],
-    said: str,
-) -> None:
-    """A field for a number of the plan: lowest, highest, step; whole where those are. It begins with the plan's own, or
-    with the command's where the plan leaves it open.
+    meaning: str,
+) -> float:
+    """Draws the field of an option that is a number: lowest, highest, step; whole where those are. It begins with the
+    command's own, or with that of `STARTS`.
     """
-    default = getattr(OnlinePlan, name)
-    default = default_of(trains, name) if default is None else default
+    default = STARTS.get(name, default_of(trains, name))
     shown = "%.3g" if name == "learning_rate" else None
-    place.number_input(
-        label, limits[0], limits[1], default, limits[2], key=f"train-{trains}-{name}", help=said, format=shown
+    return column.number_input(
+        label, limits[0], limits[1], default, limits[2], key=f"train-{trains}-{name}", help=meaning, format=shown
     )

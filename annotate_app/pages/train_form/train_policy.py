@@ -8,7 +8,7 @@ import streamlit as st
 
 from alignment.config.loss_names import PAIR_LOSSES, PairLossName
 from annotate_app.pages.train_form.train_fields import MODELS, MODES, OTHER, SAYS, checked_model
-from annotate_app.trainings.options import DRAWS, Trains, default_of, losses_of
+from annotate_app.trainings.options import DRAWS, TRAININGS, Trains, default_of
 from annotate_app.trainings.plans import modes_of
 from annotate_app.trainings.runs import ModelRun, list_policies
 
@@ -19,8 +19,8 @@ LOSS_HELP: dict[Trains, str] = {
 }
 
 
-def draw_policy(trains: Trains, runs: list[ModelRun]) -> str | None:
-    """The policy to begin from, how it is trained and by which loss; its name, None while it is none.
+def draw_policy(trains: Trains, runs: list[ModelRun]) -> dict[str, Any]:
+    """Draws the policy to begin from, how it is trained and by which loss, as options; model is None while it is none.
 
     What is drawn needs a policy that can write: only SFT and DPO may begin from one made here.
     """
@@ -30,15 +30,18 @@ def draw_policy(trains: Trains, runs: list[ModelRun]) -> str | None:
     key = f"train-policy-{'online' if draws else trains}"
     label = "Answers by" if trains == "bon" else "Begins from"
     chosen = str(left.selectbox(label, list(names), format_func=names.__getitem__, key=key))
+    options: dict[str, Any] = {"model": chosen}
     if trains != "bon":
         mode = f"train-mode-{'online' if draws else 'policy'}"
-        middle.selectbox("Trains", modes_of(chosen, trains), format_func=MODES.__getitem__, key=mode)
-    if losses := losses_of(trains):
-        place = middle if trains == "dpo" else right
+        chosen_mode = middle.selectbox("Trains", modes_of(chosen, trains), format_func=MODES.__getitem__, key=mode)
+        options["lora"] = chosen_mode == "lora"
+    if losses := TRAININGS[trains].losses:
+        column = middle if trains == "dpo" else right
         first = losses.index(default_of(trains, "loss"))
-        place.selectbox("Loss", losses, first, key=f"train-{trains}-loss", help=LOSS_HELP[trains])
+        loss: Any = column.selectbox("Loss", losses, first, key=f"train-{trains}-loss", help=LOSS_HELP[trains])
+        options["loss"] = loss
     if trains == "dpo":
-        draw_pair_beta(right, trains)
+        options["beta"] = draw_pair_beta(right, trains, options["loss"])
         if chosen in ("tiny", "small"):
             left.caption("A new policy has not learned to write: begin from one that SFT has trained.")
     if draws and len(names) == 1:
@@ -46,9 +49,9 @@ def draw_policy(trains: Trains, runs: list[ModelRun]) -> str | None:
     if chosen != OTHER:
         if chosen in MODELS and trains == "sft":
             left.caption(SAYS[chosen])
-        return chosen
-    given = left.text_input("Folder or hub id", key=f"{key}-path", placeholder="/models/mine or owner/name")
-    return checked_model(given)
+        return options
+    name = left.text_input("Folder or hub id", key=f"{key}-path", placeholder="/models/mine or owner/name")
+    return options | {"model": checked_model(name)}
 
 
 def offered(trains: Trains, runs: list[ModelRun]) -> dict[str, str]:
@@ -61,21 +64,15 @@ def offered(trains: Trains, runs: list[ModelRun]) -> dict[str, str]:
     return policies | made if trains == "dpo" else made | policies
 
 
-def pair_beta_key(trains: Trains) -> str:
-    """Where the beta of the chosen loss is kept: each loss has its own, and its own usual one."""
-    return f"train-{trains}-beta-{st.session_state[f'train-{trains}-loss']}"
-
-
-def draw_pair_beta(place: Any, trains: Trains) -> None:
-    """Beta of a loss of pairs, beginning with the loss's own."""
-    loss: PairLossName = st.session_state[f"train-{trains}-loss"]
-    place.number_input(
+def draw_pair_beta(column: Any, trains: Trains, loss: PairLossName) -> float:
+    """Draws beta of a loss of pairs, beginning with the loss's own; each loss has a field of its own."""
+    return column.number_input(
         "Beta",
         0.001,
         100.0,
         PAIR_LOSSES[loss].beta,
         0.05,
         format="%.3g",
-        key=pair_beta_key(trains),
+        key=f"train-{trains}-beta-{loss}",
         help="Small lets the policy move far from where it began, large holds it close.",
     )

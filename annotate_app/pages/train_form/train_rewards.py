@@ -9,6 +9,7 @@ import streamlit as st
 
 from annotate_app.pages.kit.context import current_actor
 from annotate_app.pages.train_form.train_fields import draw_error
+from annotate_app.trainings.options import Trains, default_of
 from annotate_app.trainings.runs import ModelRun
 from rewardkit.reward.metadata import CARD_FILE
 
@@ -54,12 +55,12 @@ RULES = {
 MOST_REWARDS = 8
 
 
-def draw_rewards(runs: list[ModelRun]) -> dict[str, Any] | None:
-    """What the plan calls the rewards, and the rule for members of ensembles; None while one of them is incomplete."""
+def draw_rewards(trains: Trains, runs: list[ModelRun]) -> dict[str, Any]:
+    """Draws the rewards and the rule for members of ensembles, as options; reward is None while one is incomplete."""
     shown: list[int] = st.session_state.setdefault(SHOWN, [1])
     if reward_key(shown[0]) not in st.session_state:  # another form was drawn between: its fields are gone
         shown[:] = [1]
-    found = [draw_reward(number, runs) or "" for number in shown]
+    sources = [draw_reward(number, runs) or "" for number in shown]
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(
             "Add a reward",
@@ -73,17 +74,18 @@ def draw_rewards(runs: list[ModelRun]) -> dict[str, Any] | None:
                 "Each is multiplied by its weight, and all are added. Scores of a reward model are brought to mean 0 "
                 "and standard deviation 1 before; checks give 0 to 1."
             )
-    if not all(found):
-        return None
-    rewards: dict[str, Any] = {"reward": tuple(map(weighted, found, shown))}
-    sizes = [num_members(run) for run in runs if str(run.model) in found]
+    options = {name: default_of(trains, name) for name in ("penalty", "penalty_strength")}
+    if not all(sources):
+        return options | {"reward": None}
+    options["reward"] = list(map(weighted, sources, shown))
+    sizes = [num_members(run) for run in runs if str(run.model) in sources]
     folders = [st.session_state[reward_key(number)] == FOLDER for number in shown]
     if any(size > 1 for size in sizes) or any(folders):
-        return rewards | draw_caution()
+        return options | draw_caution()
     if sizes:
         one = "This reward model has" if len(sizes) == 1 else "These reward models have"
         st.caption(f"{one} one member: it cannot say where it is unsure. An ensemble can.")
-    return rewards
+    return options
 
 
 def draw_reward(number: int, runs: list[ModelRun]) -> str | None:
@@ -145,8 +147,8 @@ def draw_caution() -> dict[str, Any]:
     return {"penalty": rule, "penalty_strength": float(strength)}
 
 
-def draw_audit(runs: list[ModelRun], *, trained: bool = True) -> dict[str, Any] | None:
-    """What the plan calls the audit reward, empty for none; None while it is not said.
+def draw_audit(runs: list[ModelRun], *, trained: bool = True) -> list[str] | None:
+    """Draws the audit reward, empty for none; None while it is incomplete.
 
     Args:
         trained: whether something is trained, which alarms may stop.
@@ -161,7 +163,7 @@ def draw_audit(runs: list[ModelRun], *, trained: bool = True) -> dict[str, Any] 
             help="A run is watched as it goes, and says in plain words when it looks as if it games its reward, "
             "repeats itself or falls apart. Otherwise it says so and goes on.",
         )
-    return None if audit is None else {"audit_reward": audit}
+    return None if audit is None else [audit] if audit else []
 
 
 def draw_source(label: str, runs: list[ModelRun], key: str, *, audits: str = "") -> str | None:
@@ -216,10 +218,10 @@ def draw_check(name: str, key: str) -> str | None:
 
 def draw_folder(key: str) -> str | None:
     """The whole path of a folder that holds a reward model."""
-    given = st.text_input("Whole path", key=f"{key}-folder", placeholder="/models/reward").strip()
-    if not given:
+    path = st.text_input("Whole path", key=f"{key}-folder", placeholder="/models/reward").strip()
+    if not path:
         return None
-    folder = Path(given).expanduser().resolve()
+    folder = Path(path).expanduser().resolve()
     if not any((folder / name).is_file() for name in (CARD_FILE, "config.json")):
         draw_error("That reward model cannot be used:", ValueError(f"{folder} is no folder with a model"))
         return None
@@ -228,4 +230,4 @@ def draw_folder(key: str) -> str | None:
 
 def num_members(run: ModelRun) -> int:
     """Of a reward model."""
-    return int(run.results.get("num_members") or run.plan.get("ensemble") or 1)
+    return int(run.results.get("num_members") or run.option("ensemble") or 1)

@@ -41,7 +41,7 @@ def draw_best(run: ModelRun, place: str) -> None:
     """The curve over k, the first rows, and what to do with them."""
     if run.rows is None:
         return
-    kinds = "SFT or DPO" if run.plan.get("keep") == "pairs" else "SFT"
+    kinds = "SFT or DPO" if run.option("keep") == "pairs" else "SFT"
     st.caption(f"To train on these rows: choose {kinds} on the Train page, and there this run under Data.")
     rows = [*best_curve(run.results, "reward", "reward"), *best_curve(run.results, "audit", "audit reward")]
     if rows:

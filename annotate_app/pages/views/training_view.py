@@ -89,8 +89,8 @@ def draw_progress(run: ModelRun, metrics: Metrics) -> None:
     if run.job.state == "queued":
         st.progress(0.0, "Waits until the worker is free")
     elif run.job.cancel:
-        kept = "Stopping; what was drawn is kept" if run.is_best_of_n else "Stopping after this step, with a checkpoint"
-        st.progress(step / num_steps if num_steps else 0.0, kept)
+        text = "Stopping; what was drawn is kept" if run.is_best_of_n else "Stopping after this step, with a checkpoint"
+        st.progress(step / num_steps if num_steps else 0.0, text)
     elif num_steps and 0 < step < num_steps and run.status.get("state") == "running":
         text = f"{'Prompt' if run.is_best_of_n else 'Step'} {step:,} of {num_steps:,}"
         st.progress(step / num_steps, f"{text}, {duration(left)} left" if left is not None else text)
@@ -106,7 +106,7 @@ def draw_progress(run: ModelRun, metrics: Metrics) -> None:
 def stage(what: str) -> str:
     """What the job is at, in words."""
     words = {"exporting": "taking the snapshot", "training": "reading the data", "evaluating": "writing the report"}
-    return next((said for name, said in words.items() if name in what), "starting")
+    return next((text for name, text in words.items() if name in what), "starting")
 
 
 def draw_figures(run: ModelRun) -> None:
@@ -128,7 +128,7 @@ def draw_figures(run: ModelRun) -> None:
     if results.get("nll") is not None:
         columns[2].metric("Validation NLL", f"{results['nll']:.3f}", help="Nats a pair; a coin has 0.693.")
     columns[3].metric("Trained on", f"{results.get('num_train', 0):,}", help="Pairs of the snapshot.")
-    members = results.get("num_members") or run.plan.get("ensemble") or 1
+    members = results.get("num_members") or run.option("ensemble") or 1
     spread = f", margins differ by {results['margin_std']:.2f}" if results.get("margin_std") is not None else ""
     columns[3].caption(f"pairs; {members} member{'' if members == 1 else 's'}{spread}")
 
@@ -143,14 +143,14 @@ def draw_policy_figures(run: ModelRun) -> None:
         unit = "Nats a token." if run.trains == "sft" else "Of a pair; DPO begins at 0.693."
         columns[0].metric("Validation loss", f"{loss:.3f}", help=unit)
     if (accuracy := results.get("eval/rewards/accuracies")) is not None:
-        said = "Pairs in which training made the chosen answer the likelier one."
-        columns[1].metric("Validation accuracy", f"{accuracy:.1%}", help=said)
+        meaning = "Pairs in which training made the chosen answer the likelier one."
+        columns[1].metric("Validation accuracy", f"{accuracy:.1%}", help=meaning)
     elif (accuracy := results.get("eval/mean_token_accuracy")) is not None:
         columns[1].metric("Token accuracy", f"{accuracy:.1%}", help="Tokens of held-out answers it puts first.")
     for kl in run.evaluation.get("kl") or []:
         if kl["estimator"] == "k1" and kl["per_sequence"]["value"] is not None:
-            said = "How far it moved from where it began, on its own answers, estimator k1."
-            columns[2].metric("KL, nats an answer", f"{kl['per_sequence']['value']:.2f}", help=said)
+            meaning = "How far it moved from where it began, on its own answers, estimator k1."
+            columns[2].metric("KL, nats an answer", f"{kl['per_sequence']['value']:.2f}", help=meaning)
     columns[3].metric("Trained on", f"{results.get('num_train', 0):,}", help="Rows of the snapshot.")
 
 
@@ -222,7 +222,7 @@ def draw_curves(run: ModelRun, metrics: Metrics, place: str) -> None:
         *curve(metrics, "eval/rewards/accuracies", "validation"),
         *(
             row
-            for name in dict.fromkeys(name for each in metrics for name in each if name.startswith("eval/accuracy/"))
+            for name in dict.fromkeys(name for row in metrics for name in row if name.startswith("eval/accuracy/"))
             for row in curve(metrics, name, f"validation, {name.removeprefix('eval/accuracy/')}")
         ),
     ]
@@ -246,9 +246,9 @@ def draw_calibration(run: ModelRun, place: str) -> None:
     """Before and after calibration, and how sure the model is beside how often it is right."""
     rows = calibration_rows(run)
     bins = [
-        {"predicted": each["predicted"], "observed": each["observed"], "num": each["count"]}
-        for each in run.evaluation.get("bins") or []
-        if each.get("count")
+        {"predicted": bin_["predicted"], "observed": bin_["observed"], "num": bin_["count"]}
+        for bin_ in run.evaluation.get("bins") or []
+        if bin_.get("count")
     ]
     if not rows and not bins:
         return

@@ -68,7 +68,7 @@ class StagedContents:
         """
         batch = _Batch(prompts=[], responses=[], comparisons=[])
         for item in items:
-            hashes = b"".join(bytes.fromhex(each) for each in _hashes(item))
+            hashes = b"".join(bytes.fromhex(content_hash) for content_hash in _hashes(item))
             self.num_seen += 1
             if self.hashes.setdefault(item.id, hashes) is not hashes:
                 if self.hashes[item.id] != hashes:
@@ -153,16 +153,18 @@ def find_known(connection: Connection, project_id: int, staged: StagedContents) 
             known.keys.add(key)
     prompts = select(prompt.c.id, prompt.c.content_hash).where(prompt.c.project_id == project_id)
     responses = select(response.c.id, response.c.prompt_id, response.c.content_hash)
-    for hashes in batches([each.hex() for each in staged.prompts]):
-        found = {
+    for hashes in batches([content_hash.hex() for content_hash in staged.prompts]):
+        hash_by_id = {
             row[0]: bytes.fromhex(row[1])
             for row in connection.execute(prompts.where(prompt.c.content_hash.in_(hashes)))
         }
-        known.prompts.update((staged.prompts[content_hash], prompt_id) for prompt_id, content_hash in found.items())
-        for each in connection.execute(responses.where(response.c.prompt_id.in_(found))):
-            number = staged.responses.get(found[each.prompt_id] + bytes.fromhex(each.content_hash))
+        known.prompts.update(
+            (staged.prompts[content_hash], prompt_id) for prompt_id, content_hash in hash_by_id.items()
+        )
+        for row in connection.execute(responses.where(response.c.prompt_id.in_(hash_by_id))):
+            number = staged.responses.get(hash_by_id[row.prompt_id] + bytes.fromhex(row.content_hash))
             if number is not None:
-                known.responses[number] = each.id
+                known.responses[number] = row.id
     return known
 
 

@@ -1,7 +1,4 @@
-"""Projects: their design, their rubric's versions, their members and how far they are.
-
-Versions of a project's rubric; who may ask is checked by `projects`.
-"""
+"""Projects: their design, the versions of their rubric, their members and how far they are."""
 
 from __future__ import annotations
 

@@ -82,11 +82,11 @@ def next_gold(connection: Connection, seat: Seat, use: Literal["gold", "qualific
     low, high = connection.execute(_GOLD_RANGE, keys).one()
     if low is None:
         return None
-    drawn = fraction(use, seat.design.seed, seat.user, seat.place.num_leased)
-    for pivot in (low + int(drawn * (high - low + 1)), low):
-        found = connection.execute(_NEXT_GOLD, keys | {"pivot": pivot}).scalar()
-        if found is not None:
-            return found
+    share = fraction(use, seat.design.seed, seat.user, seat.place.num_leased)
+    for pivot in (low + int(share * (high - low + 1)), low):
+        comparison_id = connection.execute(_NEXT_GOLD, keys | {"pivot": pivot}).scalar()
+        if comparison_id is not None:
+            return comparison_id
     return None
 
 
@@ -106,16 +106,16 @@ def next_repeat(connection: Connection, seat: Seat) -> tuple[int, Side] | None:
     if latest is None:
         return None
     oldest = connection.execute(_OLDEST, keys).scalar_one()
-    drawn = fraction("repeat", seat.design.seed, seat.user, seat.place.num_leased)
-    for pivot in (oldest + int(drawn * (latest - oldest + 1)), oldest):
-        found = connection.execute(_NEXT_REPEAT, keys | {"pivot": pivot, "latest": latest}).first()
-        if found is not None:
-            return found.comparison_id, found.shown_left
+    share = fraction("repeat", seat.design.seed, seat.user, seat.place.num_leased)
+    for pivot in (oldest + int(share * (latest - oldest + 1)), oldest):
+        row = connection.execute(_NEXT_REPEAT, keys | {"pivot": pivot, "latest": latest}).first()
+        if row is not None:
+            return row.comparison_id, row.shown_left
     return None
 
 
-def judge_the_judge(connection: Connection, seat: Seat, kind: str) -> None:
-    """Draws the consequence of a check that was just answered: passed, failed, paused or nothing.
+def update_member_state(connection: Connection, seat: Seat, kind: str) -> None:
+    """Sets the state that follows from a check that was just answered: active, failed, paused or as it was.
 
     The state is changed in `seat` too. Checks answered before the state was last set do not count.
     """

@@ -12,7 +12,7 @@ from annotate_app.store.base.slots import LEASED
 from annotate_app.store.base.tables import OPEN_WORK, comparison, judgment, slot, user
 from annotate_app.store.work import leasing
 from annotate_app.store.work.member_at_work import Seat
-from annotate_app.store.work.submitting import CHECKS, NOT_WORKING, FoundSlot, append, outdate
+from annotate_app.store.work.submitting import CHECKS, NOT_WORKING, OwnSlot, append, outdate
 from rewardkit.data.records import Judgment
 
 SHOWN = "This one was a check and its answer has been shown, so it stands."
@@ -79,9 +79,9 @@ def reopen(connection: Connection, seat: Seat, judgment_id: int, now: float) -> 
     if row.kind == "work" and row.choice == "skip":
         return _withdraw(connection, seat, row, "", now)
     _refuse_what_stands(seat, row)
-    found = _found(row)
-    opened = _held(seat, found, now)
-    values = {"of_slot": found.slot_id, "new_token": opened.token, "until": opened.leased_until}
+    own_slot = _own_slot(row)
+    opened = _held(seat, own_slot, now)
+    values = {"of_slot": own_slot.slot_id, "new_token": opened.token, "until": opened.leased_until}
     connection.execute(_REOPEN, values)
     return opened, read_judgment(row)
 
@@ -110,23 +110,25 @@ def _own(seat: Seat) -> Select:
 def _withdraw(connection: Connection, seat: Seat, row: Row, event_id: str, now: float) -> tuple[leasing.Held, Judgment]:
     """Appends a tombstone and leases the pair again, a skipped one in any slot that is still open."""
     _refuse_what_stands(seat, row)
-    found = _found(row)
+    own_slot = _own_slot(row)
     skipped = row.kind == "work" and row.choice == "skip"
-    free = _open_slot(connection, seat, found) if skipped else None
-    outdate(connection, seat, found)
-    append(connection, seat, found, event_id or f"undo-{secrets.token_hex(16)}", "withdrawn", now)
+    free = _open_slot(connection, seat, own_slot) if skipped else None
+    outdate(connection, seat, own_slot)
+    append(connection, seat, own_slot, event_id or f"undo-{secrets.token_hex(16)}", "withdrawn", now)
     seat.place.num_judged -= row.choice != "skip"
     if free is not None:
-        keys = {"of_comparison": found.comparison_id, "of_user": seat.user_id}
+        keys = {"of_comparison": own_slot.comparison_id, "of_user": seat.user_id}
         connection.execute(_UNMARK, keys)
-        return leasing.lease_open(connection, seat, free, found.comparison_id, now), read_judgment(row)
-    again = _held(seat, found, now)
-    connection.execute(_TAKE_AGAIN, {"of_slot": found.slot_id, "new_token": again.token, "until": again.leased_until})
+        return leasing.lease_open(connection, seat, free, own_slot.comparison_id, now), read_judgment(row)
+    again = _held(seat, own_slot, now)
+    connection.execute(
+        _TAKE_AGAIN, {"of_slot": own_slot.slot_id, "new_token": again.token, "until": again.leased_until}
+    )
     return again, read_judgment(row)
 
 
-def _open_slot(connection: Connection, seat: Seat, found: FoundSlot) -> int:
-    for row in connection.execute(_OPEN_SLOTS, {"of_comparison": found.comparison_id}):
+def _open_slot(connection: Connection, seat: Seat, own_slot: OwnSlot) -> int:
+    for row in connection.execute(_OPEN_SLOTS, {"of_comparison": own_slot.comparison_id}):
         if row.group_name in seat.place.groups:
             return row.id
     raise LeaseError(TAKEN)
@@ -138,7 +140,7 @@ def _undone(connection: Connection, seat: Seat, tombstone: Row) -> tuple[leasing
         raise LeaseError(NOT_YOURS)
     keys = {"of_slot": tombstone.slot_id, "of_user": seat.user_id, "before": tombstone.id}
     before = connection.execute(_BEFORE, keys).scalar()
-    held = [each for each in leasing.held(connection, seat) if each.slot_id == tombstone.slot_id]
+    held = [lease for lease in leasing.held(connection, seat) if lease.slot_id == tombstone.slot_id]
     if before is None or not held:
         return None
     return held[0], read_judgment(connection.execute(_ANY, {"of_judgment": before}).one())
@@ -161,8 +163,8 @@ def _standing(seat: Seat, row: Row) -> str | None:
     return None
 
 
-def _found(row: Row) -> FoundSlot:
-    return FoundSlot(
+def _own_slot(row: Row) -> OwnSlot:
+    return OwnSlot(
         slot_id=row.slot_id,
         comparison_id=row.comparison_id,
         kind=row.kind,
@@ -172,12 +174,12 @@ def _found(row: Row) -> FoundSlot:
     )
 
 
-def _held(seat: Seat, found: FoundSlot, now: float) -> leasing.Held:
+def _held(seat: Seat, own_slot: OwnSlot, now: float) -> leasing.Held:
     return leasing.Held(
-        slot_id=found.slot_id,
-        comparison_id=found.comparison_id,
-        kind=found.kind,
+        slot_id=own_slot.slot_id,
+        comparison_id=own_slot.comparison_id,
+        kind=own_slot.kind,
         token=leasing.new_token(seat.user_id),
-        shown_left=found.shown_left,
+        shown_left=own_slot.shown_left,
         leased_until=now + seat.design.lease_s,
     )

@@ -117,17 +117,17 @@ def fill(connection: Connection, seat: Seat, count: int, now: float) -> list[Hel
     if not seat.may_work:
         return []
     holding = held(connection, seat)
-    if any(each.leased_until < now + seat.design.lease_s / 2 for each in holding):
+    if any(held.leased_until < now + seat.design.lease_s / 2 for held in holding):
         renew(connection, seat, now)
     if len(holding) >= count:
         return holding[:count]
     queue_cursor.take_back_expired(connection, seat.place, now)
     while len(holding) < count:
-        found = _next(connection, seat, now)
-        if found is None:
+        picked = _next(connection, seat, now)
+        if picked is None:
             break
         seat.place.num_leased += 1
-        holding.append(found)
+        holding.append(picked)
     return holding
 
 
@@ -186,8 +186,8 @@ def _next(connection: Connection, seat: Seat, now: float) -> Held | None:
                 return _lease_check(connection, seat, again[0], "repeat", now, other_side(again[1]))
         case None:
             pass
-    found = queue_cursor.next_work_slot(connection, seat.place)
-    return None if found is None else lease_open(connection, seat, *found, now)
+    picked = queue_cursor.next_work_slot(connection, seat.place)
+    return None if picked is None else lease_open(connection, seat, *picked, now)
 
 
 def _lease_check(

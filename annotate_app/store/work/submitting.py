@@ -13,6 +13,7 @@ from annotate_app.store.base.slots import JUDGED, OPEN
 from annotate_app.store.base.tables import comparison, judgment, slot
 from annotate_app.store.work import gold_checks, leasing, queue_cursor
 from annotate_app.store.work.member_at_work import Seat
+from rewardkit.data.records import Judgment
 
 CHECKS = ("gold", "qualification")
 GONE = (
@@ -24,7 +25,7 @@ NOT_WORKING = "Your work on this project is {state}, so this answer was not save
 
 
 @dataclass(frozen=True, kw_only=True)
-class FoundSlot:
+class OwnSlot:
     """A slot that is somebody's by its token."""
 
     slot_id: int
@@ -83,7 +84,7 @@ _JUDGED = (
 _FORGET_TOKEN = update(slot).where(slot.c.id == bindparam("of_slot")).values(token=None)
 
 
-def find_slot(connection: Connection, seat: Seat, token: str, *, lock: bool = False) -> FoundSlot | None:
+def find_slot(connection: Connection, seat: Seat, token: str, *, lock: bool = False) -> OwnSlot | None:
     """The slot that a token names, if it is this person's: held, judged, or run out and not taken yet."""
     keys = {"of_token": token, "of_project": seat.project_id}
     row = connection.execute(_FIND_LOCKED if lock else _FIND, keys).first()
@@ -91,7 +92,7 @@ def find_slot(connection: Connection, seat: Seat, token: str, *, lock: bool = Fa
         return None
     if row.user_id != seat.user_id and not (row.user_id is None and token.startswith(f"{seat.user_id}-")):
         return None
-    return FoundSlot(
+    return OwnSlot(
         slot_id=row.id,
         comparison_id=row.comparison_id,
         kind=row.kind,
@@ -114,7 +115,9 @@ def find_earlier(connection: Connection, seat: Seat, submission: Submission) -> 
     return Outcome(duplicate=True, feedback=_feedback(seat, row.kind, row.choice, row.gold, row.shown_left))
 
 
-def write_judgment(connection: Connection, seat: Seat, found: FoundSlot, submission: Submission, now: float) -> Outcome:
+def write_judgment(
+    connection: Connection, seat: Seat, own_slot: OwnSlot, submission: Submission, now: float
+) -> Outcome:
     """Appends a checked submission and closes its slot; a skipped work slot opens for others instead.
 
     Raises:
@@ -122,54 +125,54 @@ def write_judgment(connection: Connection, seat: Seat, found: FoundSlot, submiss
     """
     if not seat.may_work:
         raise LeaseError(NOT_WORKING.format(state=seat.state))
-    keys = {"of_comparison": found.comparison_id, "of_user": seat.user_id}
-    if found.state == OPEN and connection.execute(_TOUCHED, keys).first() is not None:
+    choice, keys = submission.judgment.choice, {"of_comparison": own_slot.comparison_id, "of_user": seat.user_id}
+    if own_slot.state == OPEN and connection.execute(_TOUCHED, keys).first() is not None:
         raise LeaseError(ANSWERED)
-    if found.state == JUDGED:
-        before = connection.execute(_CHOICE, {"of_slot": found.slot_id, "of_user": seat.user_id}).scalar()
+    if own_slot.state == JUDGED:
+        before = connection.execute(_CHOICE, {"of_slot": own_slot.slot_id, "of_user": seat.user_id}).scalar()
         seat.place.num_judged -= before not in (None, "skip", "withdrawn")
-    connection.execute(_OUTDATE, keys | {"of_kind": found.kind})
-    append(connection, seat, found, submission.event_id, submission.choice, now, submission)
-    connection.execute(_JUDGED, {"of_slot": found.slot_id, "by_user": seat.user_id})
-    seat.place.num_judged += submission.choice != "skip"
-    if found.kind == "work" and submission.choice == "skip":
-        pass_on(connection, seat, found)
-    if found.kind not in CHECKS:
+    connection.execute(_OUTDATE, keys | {"of_kind": own_slot.kind})
+    append(connection, seat, own_slot, submission.event_id, choice, now, submission.judgment)
+    connection.execute(_JUDGED, {"of_slot": own_slot.slot_id, "by_user": seat.user_id})
+    seat.place.num_judged += choice != "skip"
+    if own_slot.kind == "work" and choice == "skip":
+        pass_on(connection, seat, own_slot)
+    if own_slot.kind not in CHECKS:
         return Outcome(duplicate=False, feedback=None)
-    gold = connection.execute(_GOLD, {"of_comparison": found.comparison_id}).scalar()
-    gold_checks.judge_the_judge(connection, seat, found.kind)
+    gold = connection.execute(_GOLD, {"of_comparison": own_slot.comparison_id}).scalar()
+    gold_checks.update_member_state(connection, seat, own_slot.kind)
     if not seat.may_work:
         leasing.release(connection, seat)
-    return Outcome(duplicate=False, feedback=_feedback(seat, found.kind, submission.choice, gold, found.shown_left))
+    return Outcome(duplicate=False, feedback=_feedback(seat, own_slot.kind, choice, gold, own_slot.shown_left))
 
 
 def append(
     connection: Connection,
     seat: Seat,
-    found: FoundSlot,
+    own_slot: OwnSlot,
     event_id: str,
     choice: str,
     now: float,
-    submission: Submission | None = None,
+    answer: Judgment | None = None,
 ) -> None:
-    """Appends the newest row of a slot: a submission, or without one a tombstone."""
+    """Appends the newest row of a slot: an answer, or without one a tombstone."""
     connection.execute(
         insert(judgment),
         {
             "project_id": seat.project_id,
-            "comparison_id": found.comparison_id,
+            "comparison_id": own_slot.comparison_id,
             "user_id": seat.user_id,
-            "slot_id": found.slot_id,
-            "kind": found.kind,
+            "slot_id": own_slot.slot_id,
+            "kind": own_slot.kind,
             "event_id": event_id,
             "choice": choice,
-            "strength": submission.strength if submission else 0,
-            "criteria": plain_criteria(submission.criteria) if submission else {},
-            "flags": {side: list(names) for side, names in submission.flags.items()} if submission else {},
-            "rationale": submission.rationale if submission else "",
-            "reason": submission.reason if submission else "",
-            "seconds": submission.seconds if submission else 0.0,
-            "shown_left": found.shown_left,
+            "strength": answer.strength if answer else 0,
+            "criteria": plain_criteria(answer.criteria) if answer else {},
+            "flags": {side: list(names) for side, names in answer.flags.items()} if answer else {},
+            "rationale": answer.rationale if answer else "",
+            "reason": answer.reason if answer else "",
+            "seconds": answer.seconds if answer else 0.0,
+            "shown_left": own_slot.shown_left,
             "rubric_version": seat.rubric_version,
             "newest": True,
             "created_at": now,
@@ -177,28 +180,30 @@ def append(
     )
 
 
-def pass_on(connection: Connection, seat: Seat, found: FoundSlot) -> None:
+def pass_on(connection: Connection, seat: Seat, own_slot: OwnSlot) -> None:
     """Opens a skipped slot for others, and marks the comparison so that it does not come to this person again."""
-    connection.execute(_FORGET_TOKEN, {"of_slot": found.slot_id})
-    seat.place.num_returns = queue_cursor.give_back(connection, seat.project_id, [(found.slot_id, found.comparison_id)])
+    connection.execute(_FORGET_TOKEN, {"of_slot": own_slot.slot_id})
+    seat.place.num_returns = queue_cursor.give_back(
+        connection, seat.project_id, [(own_slot.slot_id, own_slot.comparison_id)]
+    )
     connection.execute(
         insert(slot),
         {
             "project_id": seat.project_id,
-            "comparison_id": found.comparison_id,
+            "comparison_id": own_slot.comparison_id,
             "kind": "skipped",
             "group_name": "",
             "state": JUDGED,
             "user_id": seat.user_id,
-            "shown_left": found.shown_left,
+            "shown_left": own_slot.shown_left,
             "rank": 0.0,
         },
     )
 
 
-def outdate(connection: Connection, seat: Seat, found: FoundSlot) -> None:
+def outdate(connection: Connection, seat: Seat, own_slot: OwnSlot) -> None:
     """Takes the mark `newest` from what this person said of a slot's comparison."""
-    keys = {"of_comparison": found.comparison_id, "of_user": seat.user_id, "of_kind": found.kind}
+    keys = {"of_comparison": own_slot.comparison_id, "of_user": seat.user_id, "of_kind": own_slot.kind}
     connection.execute(_OUTDATE, keys)
 
 

@@ -1,7 +1,7 @@
 """Work: handing out pairs and taking judgments in, each call one transaction.
 
-Who may have what is decided in three rooms: `picking` (the queue), `checks` (gold, qualification, repeats) and `hands`
-(what somebody holds). Undo, edits and the own history are in `own_work`.
+Who may have what is decided in `queue_cursor` (the queue), `gold_checks` (gold, qualification, repeats) and `leasing`
+(what somebody holds). `submitting` writes an answer; undo, edits and the own history are in `history`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,8 @@ from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from annotate_app.access import Actor
-from annotate_app.protocol.assignment import Side
 from annotate_app.protocol.leases import (
     Lease,
-    LeaseError,
     OwnJudgment,
     OwnProgress,
     Receipt,
@@ -30,8 +28,6 @@ from annotate_app.store.base.database import Database
 from annotate_app.store.work import history, leasing, submitting
 from annotate_app.store.work.member_at_work import Seat, save_place, take_seat
 from rewardkit.data.records import Comparison, Judgment
-
-__all__ = ["Lease", "LeaseError", "OwnJudgment", "OwnProgress", "Receipt", "Submission", "Work"]
 
 ATTEMPTS = 5  # of a transaction that met another one on PostgreSQL
 RETRIED = ("40001", "40P01", "23505")  # serialization failure, deadlock, the same row made at the same time
@@ -97,12 +93,22 @@ class Work:
 
         return self._write(release)
 
-    def shown_left(self, actor: Actor, project_id: int, token: str) -> Side | None:
-        """What stood left in one of the actor's leases, also when it has been answered; None for any other token."""
+    def find_lease(self, actor: Actor, project_id: int, token: str) -> Lease | None:
+        """One of the actor's leases, also when it has been answered; None for any other token."""
         with self._database.read() as connection:
             seat = take_seat(connection, actor, project_id, "working", writing=False)
-            found = submitting.find_slot(connection, seat, token)
-        return None if found is None else found.shown_left
+            slot = submitting.find_slot(connection, seat, token)
+        if slot is None:
+            return None
+        held = leasing.Held(
+            slot_id=slot.slot_id,
+            comparison_id=slot.comparison_id,
+            kind=slot.kind,
+            token=token,
+            shown_left=slot.shown_left,
+            leased_until=slot.leased_until or 0.0,
+        )
+        return self._with_texts(project_id, [held])[0]
 
     def submit(self, actor: Actor, project_id: int, submission: Submission, *, lease_count: int = 2) -> Receipt:
         """Writes a judgment and hands out what comes next; both are on disk when this returns.
@@ -116,12 +122,12 @@ class Work:
         def take_in(connection: Connection) -> tuple[Seat, submitting.Outcome, list[leasing.Held]]:
             seat = take_seat(connection, actor, project_id, "working")
             now = time.time()
-            found = submitting.find_slot(connection, seat, submission.token, lock=True)
-            if found is None or not found.open_to_answers:
+            slot = submitting.find_slot(connection, seat, submission.token, lock=True)
+            if slot is None or not slot.open_to_answers:
                 outcome = submitting.find_earlier(connection, seat, submission)
             else:
                 check_submission(submission, self._rubric(connection, seat))
-                outcome = submitting.write_judgment(connection, seat, found, submission, now)
+                outcome = submitting.write_judgment(connection, seat, slot, submission, now)
             holding = leasing.fill(connection, seat, lease_count, now)
             save_place(connection, seat.place)
             return seat, outcome, holding
@@ -148,12 +154,12 @@ class Work:
 
         def undo(connection: Connection) -> tuple[leasing.Held, Judgment] | None:
             seat = take_seat(connection, actor, project_id, "undoing")
-            found = history.undo(connection, seat, event_id, time.time())
+            undone = history.undo(connection, seat, event_id, time.time())
             save_place(connection, seat.place)
-            return found
+            return undone
 
-        found = self._write(undo)
-        return None if found is None else self._with_texts(project_id, [found[0]], found[1])[0]
+        undone = self._write(undo)
+        return None if undone is None else self._with_texts(project_id, [undone[0]], undone[1])[0]
 
     def reopen(self, actor: Actor, project_id: int, judgment_id: int) -> tuple[Lease, Judgment]:
         """Lets the actor edit an own earlier judgment: the lease to submit under, and the answer as it stands.
@@ -166,9 +172,9 @@ class Work:
 
         def reopen(connection: Connection) -> tuple[leasing.Held, Judgment]:
             seat = take_seat(connection, actor, project_id, "editing")
-            found = history.reopen(connection, seat, judgment_id, time.time())
+            reopened = history.reopen(connection, seat, judgment_id, time.time())
             save_place(connection, seat.place)
-            return found
+            return reopened
 
         opened, judgment = self._write(reopen)
         return self._with_texts(project_id, [opened], judgment)[0], judgment
@@ -211,20 +217,20 @@ class Work:
     ) -> list[Lease]:
         """Leases with what they show. Texts never change, so they are read after the transaction, and kept a while."""
         texts = self._texts
-        missing = {each.comparison_id for each in holding} - texts.keys()
+        missing = {held.comparison_id for held in holding} - texts.keys()
         if missing:
             with self._database.read() as connection:
                 texts = texts | leasing.read_texts(connection, project_id, missing)
             self._texts = dict(list(texts.items())[-TEXTS_KEPT:])
         return [
             Lease(
-                token=each.token,
-                comparison=texts[each.comparison_id],
-                shown_left=each.shown_left,
-                leased_until=each.leased_until,
+                token=held.token,
+                comparison=texts[held.comparison_id],
+                shown_left=held.shown_left,
+                leased_until=held.leased_until,
                 previous=previous,
             )
-            for each in holding
+            for held in holding
         ]
 
     def _progress(self, seat: Seat, available: bool) -> OwnProgress:

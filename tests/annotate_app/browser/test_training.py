@@ -10,12 +10,11 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
+from toy_plans import sampling_plan, training_plan
 
 from alignment.watch.watcher import Watcher
 from annotate_app.access import Actor
 from annotate_app.store.store import Store
-from annotate_app.trainings.plans import TrainingPlan
-from annotate_app.trainings.sampling_plans import OnlinePlan
 from annotate_app.trainings.training_jobs import start
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -152,7 +151,7 @@ def start_sft(sqlite_url: str) -> None:
     """Queues a short fine-tuning in the demo project."""
     store, admin = Store.open(sqlite_url), Actor.command_line()
     [project] = store.projects.list(admin)
-    start(store, admin, TrainingPlan(project=project.name, trains="sft", advanced={"max_steps": 2}))
+    start(store, admin, training_plan("sft", project=project.name, max_steps=2))
     store.close()
 
 
@@ -257,7 +256,7 @@ def hacked_run(url: str, pace: float = 1.0) -> Path:
     """A training that ended, whose reward rose while its audit reward fell and its answers grew; watched as it went."""
     store, admin = Store.open(url), Actor.command_line()
     [project] = store.projects.list(admin)
-    job = start(store, admin, OnlinePlan(project=project.name, trains="grpo", model="/m", reward=("json",)))
+    job = start(store, admin, sampling_plan("grpo", project=project.name))
     store.jobs.claim()
     store.jobs.finish(job.id, "done")
     store.close()

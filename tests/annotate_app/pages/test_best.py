@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
+from toy_plans import sampling_plan, training_plan
 from train_page import demo_of, start_button, texts
 
+from alignment.config.online import OnlineDpoConfig
 from annotate_app.access import Actor
 from annotate_app.store.jobs import Job
 from annotate_app.store.store import Store
 from annotate_app.trainings.options import default_of
-from annotate_app.trainings.plans import TrainingPlan
+from annotate_app.trainings.plan_files import Plan, read_plan
 from annotate_app.trainings.runs import list_runs
-from annotate_app.trainings.sampling_plans import BestPlan, OnlinePlan, Plan, read_plan
 from annotate_app.trainings.training_jobs import start
 
 OpenPage = Callable[..., AppTest]
@@ -44,12 +45,12 @@ def trained(store: Store, plan: Plan, num_members: int = 1) -> str:
 @pytest.fixture
 def policy(pages_store: Store) -> str:
     """The folder of a policy that SFT made."""
-    return trained(pages_store, TrainingPlan(project=demo_of(pages_store).name, trains="sft"))
+    return trained(pages_store, training_plan("sft", project=demo_of(pages_store).name))
 
 
 def best_run(store: Store, policy: str, keep: str = "pairs", best: float = 0.9) -> Job:
     """A best of n that is done, with the files that one leaves."""
-    plan = BestPlan(project=demo_of(store).name, model=policy, reward=("length:9",), keep=keep, n=2)  # type: ignore[arg-type]
+    plan = sampling_plan("bon", project=demo_of(store).name, model=policy, reward=["length:9"], keep=keep, n=2)
     job = ended(store, plan)
     folder = Path(job.run_dir)
     (folder / "data").mkdir()
@@ -72,7 +73,7 @@ def newest_plan(store: Store) -> Plan:
 
 
 def test_several_rewards_are_added_with_their_weights_and_one_is_taken_out(open_page, pages_store, policy) -> None:
-    reward = trained(pages_store, TrainingPlan(project=demo_of(pages_store).name, model="tfidf", mode="head"), 5)
+    reward = trained(pages_store, training_plan(project=demo_of(pages_store).name, model="tfidf", mode="head"), 5)
     test = open_page("train")
     test.segmented_control(key="train-trains").set_value("online-dpo").run()
     assert not [item for item in test.number_input if "weight" in str(item.key)]  # one reward needs no weight
@@ -90,15 +91,15 @@ def test_several_rewards_are_added_with_their_weights_and_one_is_taken_out(open_
     assert not test.exception
     start_button(test).click().run()
     plan = newest_plan(pages_store)
-    assert isinstance(plan, OnlinePlan)
-    assert (plan.trains, plan.model, plan.penalty) == ("online-dpo", policy, "wco")
-    assert plan.reward == (f"2*{reward}", "0.5*length:40")
+    assert isinstance(plan.config, OnlineDpoConfig)
+    assert (plan.config.model, plan.config.penalty) == (policy, "wco")
+    assert plan.config.reward == [f"2*{reward}", "0.5*length:40"]
     assert plan.title({reward: "run 2", policy: "run 1"}) == "Online DPO, run 1, full, by 2 run 2 + 0.5 length:40"
     test.button(key="train-reward-2-remove").click().run()
     start_button(test).click().run()
     plan = newest_plan(pages_store)
-    assert isinstance(plan, OnlinePlan)
-    assert plan.reward == (reward,)
+    assert isinstance(plan.config, OnlineDpoConfig)
+    assert plan.config.reward == [reward]
     test.button(key="train-reward-add").click().run()
     test.segmented_control(key="train-trains").set_value("sft").run()
     test.segmented_control(key="train-trains").set_value("grpo").run()
@@ -112,12 +113,12 @@ def test_the_form_begins_with_the_commands_own_numbers(open_page, pages_store, p
     test.selectbox(key="train-reward").set_value("json").run()
     start_button(test).click().run()
     plan = newest_plan(pages_store)
-    assert isinstance(plan, OnlinePlan)
+    assert plan.trains == trains
     own = {name: default_of(trains, name) for name in ("beta", "prompts_per_step", "completions_per_prompt")}
     if trains == "online-dpo":
         assert own["beta"] is None
         own["beta"] = 0.1  # the loss's own
-    assert {name: getattr(plan, name) for name in own} == own
+    assert {name: getattr(plan.config, name) for name in own} == own
 
 
 def test_each_loss_of_pairs_begins_with_its_own_beta(open_page: OpenPage, policy: str) -> None:
@@ -145,13 +146,14 @@ def test_best_of_n_is_queued_as_it_was_chosen(open_page: OpenPage, pages_store: 
     test.text_area(key="train-advanced-bon").set_value("temperature: 0.7").run()
     start_button(test).click().run()
     assert not test.exception
-    kept = {"keep": "above", "threshold": 0.75, "threshold_of": "quantile", "n": 8, "audit_reward": "ifeval"}
-    assert newest_plan(pages_store) == BestPlan(
+    kept = {"keep": "above", "threshold": 0.75, "threshold_of": "quantile", "n": 8, "audit_reward": ["ifeval"]}
+    assert newest_plan(pages_store) == sampling_plan(
+        "bon",
         project=demo_of(pages_store).name,
         model=policy,
-        reward=("json",),
-        advanced={"temperature": 0.7},
-        **kept,  # type: ignore[arg-type]
+        max_new_tokens=128,
+        temperature=0.7,
+        **kept,
     )
 
 
@@ -173,7 +175,7 @@ def test_rows_of_best_of_n_are_shown_and_offered_as_data(open_page: OpenPage, pa
     start_button(test).click().run()
     assert not test.exception
     plan = newest_plan(pages_store)
-    assert plan == TrainingPlan(project=demo_of(pages_store).name, trains="dpo", model=policy, rows_of=job.id, beta=0.1)
+    assert plan == training_plan("dpo", project=demo_of(pages_store).name, model=policy, rows_of=job.id, beta=0.1)
 
 
 def test_single_answers_are_offered_for_sft_alone(open_page: OpenPage, pages_store: Store, policy: str) -> None:
@@ -198,7 +200,7 @@ def test_several_best_of_n_are_compared_over_how_many_answers_there_are(open_pag
 
 
 def test_a_best_of_n_under_way_says_how_many_prompts_are_done(open_page, pages_store, policy) -> None:
-    plan = BestPlan(project=demo_of(pages_store).name, model=policy, reward=("json",))
+    plan = sampling_plan("bon", project=demo_of(pages_store).name, model=policy)
     job = start(pages_store, ADMIN, plan)
     pages_store.jobs.claim(10)
     folder = Path(job.run_dir)

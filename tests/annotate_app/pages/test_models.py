@@ -11,18 +11,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from streamlit.testing.v1 import AppTest
+from toy_plans import sampling_plan, training_plan
 from train_page import demo_of, start_button, texts
 
+from alignment.config.training import DpoConfig
 from annotate_app.access import Actor
 from annotate_app.pages import playground
 from annotate_app.store.jobs import Job
 from annotate_app.store.store import Store
 from annotate_app.trainings import scorer
-from annotate_app.trainings.options import advanced_text
-from annotate_app.trainings.plans import TrainingPlan
+from annotate_app.trainings.plan_files import read_plan
 from annotate_app.trainings.runs import list_runs
-from annotate_app.trainings.sampling_plans import OnlinePlan
 from annotate_app.trainings.scorer import Verdict
 from annotate_app.trainings.training_jobs import start
 
@@ -31,7 +32,7 @@ ADMIN = Actor.command_line()
 
 
 def queued(store: Store, **values: object) -> Job:
-    return start(store, ADMIN, TrainingPlan(project=demo_of(store).name, model="tfidf", mode="head", **values))  # type: ignore[arg-type]
+    return start(store, ADMIN, training_plan(project=demo_of(store).name, model="tfidf", mode="head", **values))  # type: ignore[arg-type]
 
 
 def finished(store: Store, **values: object) -> Job:
@@ -70,16 +71,15 @@ def test_train_queues_what_was_chosen(open_page: OpenPage, pages_store: Store) -
     assert not test.exception
     [run] = list_runs(pages_store, ADMIN, demo_of(pages_store).id)
     assert run.job.command == ["annotate_app", "train"]
-    plan = TrainingPlan.read((run.folder / "training.yaml").read_text())
-    assert plan == TrainingPlan(
+    plan = read_plan((run.folder / "training.yaml").read_text())
+    assert plan == training_plan(
         project=demo_of(pages_store).name,
-        teaches="criterion",
         criterion="tone",
         min_votes=2,
         min_agreement=0.7,
         model="tfidf",
         mode="head",
-        advanced={"seed": 7},
+        seed=7,
     )
     assert "Under way" in [item.value for item in test.subheader]
     assert test.button(key=f"train-cancel-{run.job.id}")
@@ -88,7 +88,9 @@ def test_train_queues_what_was_chosen(open_page: OpenPage, pages_store: Store) -
 def test_a_mistake_in_the_advanced_settings_is_said_at_once_and_nothing_can_start(open_page: OpenPage) -> None:
     test = open_page("train")
     assert not start_button(test).disabled
-    test.text_area(key="train-advanced").set_value(advanced_text() + "\nout: /etc\n").run()
+    text = test.text_area(key="train-advanced")
+    assert not {"model", "mode", "ensemble", "members", "criteria", "out", "data"} & {*yaml.safe_load(text.value)}
+    text.set_value(text.value + "\nout: /etc\n").run()
     assert "out is set by the app" in texts(test)
     assert start_button(test).disabled
     test.text_area(key="train-advanced").set_value("label_smoothing: 0.9").run()
@@ -142,7 +144,7 @@ def test_runs_show_one_in_full_and_several_side_by_side(open_page: OpenPage, pag
 
 def sft_done(store: Store) -> Job:
     """An SFT that ended well, with the files that one leaves."""
-    job = start(store, ADMIN, TrainingPlan(project=demo_of(store).name, trains="sft"))
+    job = start(store, ADMIN, training_plan("sft", project=demo_of(store).name))
     store.jobs.claim(10)
     store.jobs.finish(job.id, "done")
     model = Path(job.run_dir) / "model"
@@ -170,9 +172,8 @@ def test_sft_is_queued_as_it_was_chosen(open_page: OpenPage, pages_store: Store)
     assert not test.exception
     [run] = list_runs(pages_store, ADMIN, demo_of(pages_store).id)
     assert (run.job.title, run.trains) == ("SFT, tiny, lora", "sft")
-    plan = TrainingPlan.read((run.folder / "training.yaml").read_text())
-    expected = {"trains": "sft", "model": "tiny", "mode": "lora", "advanced": {"max_steps": 5}}
-    assert plan == TrainingPlan(project=demo_of(pages_store).name, **expected)  # type: ignore[arg-type]
+    plan = read_plan((run.folder / "training.yaml").read_text())
+    assert plan == training_plan("sft", project=demo_of(pages_store).name, lora=True, max_steps=5)
 
 
 def test_dpo_begins_from_the_policy_of_an_earlier_run(open_page: OpenPage, pages_store: Store) -> None:
@@ -188,9 +189,10 @@ def test_dpo_begins_from_the_policy_of_an_earlier_run(open_page: OpenPage, pages
     start_button(test).click().run()
     assert not test.exception
     run = list_runs(pages_store, ADMIN, demo_of(pages_store).id)[0]
-    plan = TrainingPlan.read((run.folder / "training.yaml").read_text())
-    assert (plan.trains, plan.loss, plan.beta) == ("dpo", "ipo", 0.25)
-    assert plan.model == str(Path(sft.run_dir) / "model")
+    plan = read_plan((run.folder / "training.yaml").read_text())
+    assert isinstance(plan.config, DpoConfig)
+    assert (plan.config.loss, plan.config.beta) == ("ipo", 0.25)
+    assert plan.config.model == str(Path(sft.run_dir) / "model")
 
 
 def test_a_policys_run_shows_its_figures_and_what_it_writes(open_page: OpenPage, pages_store: Store) -> None:
@@ -206,7 +208,7 @@ def test_a_policys_run_shows_its_figures_and_what_it_writes(open_page: OpenPage,
 
 def online_run(store: Store, *alarms: dict[str, object]) -> Job:
     """An online training under way that left metrics and these lines of alarms."""
-    plan = OnlinePlan(project=demo_of(store).name, trains="grpo", model="/m", reward=("json",))
+    plan = sampling_plan("grpo", project=demo_of(store).name)
     job = start(store, ADMIN, plan)
     store.jobs.claim(10)
     model = Path(job.run_dir) / "model"

@@ -8,21 +8,22 @@ from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
+from toy_plans import sampling_plan, training_plan
 from train_page import demo_of, start_button, texts
 
+from alignment.config.online import PpoConfig
 from annotate_app.access import AccessError, Actor
 from annotate_app.store.jobs import Job
 from annotate_app.store.store import Store
-from annotate_app.trainings.plans import TrainingPlan
+from annotate_app.trainings.plan_files import Plan, read_plan
 from annotate_app.trainings.runs import list_runs
-from annotate_app.trainings.sampling_plans import OnlinePlan, read_plan
 from annotate_app.trainings.training_jobs import start
 
 OpenPage = Callable[..., AppTest]
 ADMIN = Actor.command_line()
 
 
-def ended(store: Store, plan: TrainingPlan | OnlinePlan, results: dict[str, object]) -> tuple[Job, Path]:
+def ended(store: Store, plan: Plan, results: dict[str, object]) -> tuple[Job, Path]:
     """A training that is done, and the folder of its model."""
     job = start(store, ADMIN, plan)
     store.jobs.claim(10)
@@ -38,19 +39,19 @@ def ended(store: Store, plan: TrainingPlan | OnlinePlan, results: dict[str, obje
 @pytest.fixture
 def policy(pages_store: Store) -> Path:
     """The folder of a policy that SFT made."""
-    return ended(pages_store, TrainingPlan(project=demo_of(pages_store).name, trains="sft"), {})[1]
+    return ended(pages_store, training_plan("sft", project=demo_of(pages_store).name), {})[1]
 
 
 def reward_model(store: Store, num_members: int) -> Path:
     """The folder of a reward model with so many members."""
-    plan = TrainingPlan(project=demo_of(store).name, model="tfidf", mode="head")
+    plan = training_plan(project=demo_of(store).name, model="tfidf", mode="head")
     return ended(store, plan, {"num_members": num_members})[1]
 
 
 def online_run(store: Store, policy: Path, **values: object) -> Job:
     """A GRPO run that is done, with the files that one leaves; its audits kept pairs for people."""
-    values = {"model": str(policy), "reward": ("length:9",)} | values
-    plan = OnlinePlan(project=demo_of(store).name, trains="grpo", **values)  # type: ignore[arg-type]
+    values = {"model": str(policy), "reward": ["length:9"]} | values
+    plan = sampling_plan("grpo", project=demo_of(store).name, **values)  # type: ignore[arg-type]
     results = {"eval/raw": 0.75, "eval/reward": 0.5, "eval/kl": 1.25, "num_train": 90, "num_steps": 2}
     job, model = ended(store, plan, results | {"stopped": "alarm: KL jumps: from 0 to 5"})
     names = ("reward/mean", "reward/raw", "reward/penalised", "kl", "entropy", "ratio/clipfrac", "loss", "reward/std")
@@ -92,11 +93,11 @@ def test_grpo_is_queued_as_it_was_chosen(open_page: OpenPage, pages_store: Store
     start_button(test).click().run()
     assert not test.exception
     run = list_runs(pages_store, ADMIN, demo_of(pages_store).id)[0]
-    assert read_plan((run.folder / "training.yaml").read_text()) == OnlinePlan(
+    assert read_plan((run.folder / "training.yaml").read_text()) == sampling_plan(
+        "grpo",
         project=demo_of(pages_store).name,
-        trains="grpo",
         model=str(policy),
-        reward=(str(reward),),
+        reward=[str(reward)],
         penalty="uwo",
         penalty_strength=0.5,
         loss="dr_grpo",
@@ -105,9 +106,12 @@ def test_grpo_is_queued_as_it_was_chosen(open_page: OpenPage, pages_store: Store
         prompts_per_step=16,
         completions_per_prompt=4,
         learning_rate=2e-5,
-        audit_reward="length:30",
+        audit_reward=["length:30"],
+        audit_samples=20,
+        max_new_tokens=128,
         on_alarm="stop",
-        advanced={"temperature": 0.9, "stop": ["END"]},
+        temperature=0.9,
+        stop=["END"],
     )
     assert run.job.command == ["annotate_app", "train"]
     assert test.button(key=f"train-cancel-{run.job.id}")
@@ -124,9 +128,9 @@ def test_ppo_has_its_own_defaults_and_no_choice_of_losses(open_page: OpenPage, p
     start_button(test).click().run()
     run = list_runs(pages_store, ADMIN, demo_of(pages_store).id)[0]
     plan = read_plan((run.folder / "training.yaml").read_text())
-    assert isinstance(plan, OnlinePlan)
-    assert (plan.trains, plan.reward, plan.model) == ("ppo", ("json",), str(policy))
-    assert (plan.completions_per_prompt, plan.prompts_per_step, plan.beta) == (1, 64, 0.05)
+    assert isinstance(plan.config, PpoConfig)
+    assert (plan.config.reward, plan.config.model) == (["json"], str(policy))
+    assert (plan.config.completions_per_prompt, plan.config.prompts_per_step, plan.config.beta) == (1, 64, 0.05)
 
 
 def test_without_policy_or_reward_nothing_starts_and_what_to_do_is_said(open_page: OpenPage) -> None:
@@ -172,7 +176,7 @@ def test_code_servers_and_files_of_the_server_are_for_admins_in_form_and_start(
     test.text_input(key="train-reward-own").set_value("my_rewards:politeness").run()
     start_button(test).click().run()
     run = list_runs(pages_store, ADMIN, demo_of(pages_store).id)[0]
-    assert run.plan["reward"] == ["my_rewards:politeness"]
+    assert run.option("reward") == ["my_rewards:politeness"]
     lead = next(each for each in pages_store.people.list(ADMIN) if each.name == "lea")
     plan = read_plan((run.folder / "training.yaml").read_text())
     with pytest.raises(AccessError, match="asks for the role admin"):

@@ -13,7 +13,7 @@ from annotate_app.labeling.desk import Desk
 from annotate_app.pages import label, my_work
 from annotate_app.protocol.leases import Submission
 from annotate_app.store.store import Store
-from rewardkit.data.records import Comparison, Message
+from rewardkit.data.records import Comparison, Judgment, Message
 
 ADMIN = Actor.command_line()
 EMPTY = "Empty project"
@@ -33,11 +33,9 @@ def start_work(store: Store, name: str, count: int) -> tuple[Actor, int]:
     )
     for number in range(count):
         lease = store.work.lease(actor, project.id)[0]
-        store.work.submit(
-            actor,
-            project.id,
-            Submission(token=lease.token, event_id=f"{name}-{number}", choice="skip", reason=f"reason {number}"),
-        )
+        judgment = Judgment(comparison_id=lease.comparison.id, annotator=name, choice="skip", reason=f"reason {number}")
+        submission = Submission(token=lease.token, event_id=f"{name}-{number}", judgment=judgment)
+        store.work.submit(actor, project.id, submission)
     return actor, project.id
 
 
@@ -78,9 +76,8 @@ def test_nothing_judged_yet_is_said(open_page: OpenPage) -> None:
 def test_a_judgment_that_another_page_asked_to_change_is_on_the_desk(open_page: OpenPage, pages_store: Store) -> None:
     actor, project_id = start_work(pages_store, "anna", 0)
     lease = pages_store.work.lease(actor, project_id)[0]
-    pages_store.work.submit(
-        actor, project_id, Submission(token=lease.token, event_id="event-1", choice="a", strength=1)
-    )
+    judgment = Judgment(comparison_id=lease.comparison.id, annotator="anna", choice="a", strength=1)
+    pages_store.work.submit(actor, project_id, Submission(token=lease.token, event_id="event-1", judgment=judgment))
     [own] = pages_store.work.history(actor, project_id)
     test = open_page("label", "anna", project=EMPTY, reopen=own.judgment_id)
     told = test.session_state["desk"].data(None)

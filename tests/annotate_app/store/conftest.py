@@ -14,6 +14,7 @@ from annotate_app.protocol.leases import Lease, Receipt, Submission
 from annotate_app.store.base import tables
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
+from rewardkit.data.records import Judgment
 
 
 @pytest.fixture
@@ -24,11 +25,11 @@ def answer() -> Callable[..., Receipt]:
         store: Store, actor: Actor, project: Project, lease: Lease | str, choice: str = "a", **fields
     ) -> Receipt:
         lease_count = fields.pop("lease_count", 2)
-        values = {"event_id": uuid.uuid4().hex, "strength": int(choice in ("a", "b")), "choice": choice}
-        if choice == "skip":
-            values["reason"] = "other"
-        token = lease if isinstance(lease, str) else lease.token
-        submission = Submission(**(values | {"token": token} | fields))
+        token, comparison_id = (lease, "") if isinstance(lease, str) else (lease.token, lease.comparison.id)
+        event_id = fields.pop("event_id", uuid.uuid4().hex)
+        values = {"strength": int(choice in ("a", "b")), "reason": "other" if choice == "skip" else ""}
+        judgment = Judgment(comparison_id=comparison_id, annotator=actor.name, choice=choice, **(values | fields))  # type: ignore[arg-type]
+        submission = Submission(token=token, event_id=event_id, judgment=judgment)
         return store.work.submit(actor, project.id, submission, lease_count=lease_count)
 
     return answer

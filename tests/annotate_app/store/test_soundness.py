@@ -139,13 +139,14 @@ class Project(RuleBasedStateMachine):
     def submission(self, lease: Lease, answer: tuple[str, int]) -> Submission:
         choice, strength = answer
         reason = "other" if choice == "skip" else ""
-        return Submission(
-            token=lease.token,
-            event_id=uuid.uuid4().hex,
+        judgment = Judgment(
+            comparison_id=lease.comparison.id,
+            annotator="",
             choice=choice,  # type: ignore[arg-type]
             strength=strength,
             reason=reason,
         )
+        return Submission(token=lease.token, event_id=uuid.uuid4().hex, judgment=judgment)
 
     def teardown(self) -> None:
         self.store.close()
@@ -163,11 +164,13 @@ def test_an_edit_of_a_pair_that_somebody_skipped_before_counts_once(store: Store
     ben, anna = (make_actor(store, "annotator", name, project) for name in ("ben", "anna"))
     for actor, choice, reason in ((ben, "skip", "other"), (anna, "tie", "")):
         (lease,) = store.work.lease(actor, project.id)
-        submission = Submission(token=lease.token, event_id=uuid.uuid4().hex, choice=choice, reason=reason)
+        judgment = Judgment(comparison_id="c0", annotator=actor.name, choice=choice, reason=reason)
+        submission = Submission(token=lease.token, event_id=uuid.uuid4().hex, judgment=judgment)
         store.work.submit(actor, project.id, submission)
     (own,) = store.work.history(anna, project.id)
     lease, _ = store.work.reopen(anna, project.id, own.judgment_id)
-    submission = Submission(token=lease.token, event_id=uuid.uuid4().hex, choice="a", strength=1)
+    judgment = Judgment(comparison_id="c0", annotator="anna", choice="a", strength=1)
+    submission = Submission(token=lease.token, event_id=uuid.uuid4().hex, judgment=judgment)
     assert store.work.submit(anna, project.id, submission).progress.done == 1
     assert store.check() == []
 
@@ -177,12 +180,14 @@ import sys, uuid
 from annotate_app.access import Actor
 from annotate_app.protocol.leases import Submission
 from annotate_app.store.store import Store
+from rewardkit.data.records import Judgment
 store = Store.open(sys.argv[1], migrate=False)
 actor = store.people.actor_of(store.people.list(Actor.command_line())[0])
 leases = store.work.lease(actor, 1)
 while leases:
     event_id = uuid.uuid4().hex
-    submission = Submission(token=leases[0].token, event_id=event_id, choice="a", strength=1)
+    judgment = Judgment(comparison_id=leases[0].comparison.id, annotator="anna", choice="a", strength=1)
+    submission = Submission(token=leases[0].token, event_id=event_id, judgment=judgment)
     leases = store.work.submit(actor, 1, submission).leases
     sys.stdout.write(event_id + "\\n")
     sys.stdout.flush()

@@ -6,13 +6,14 @@ import json
 from pathlib import Path
 
 import pytest
+from toy_plans import sampling_plan
 
 from annotate_app.access import AccessError, Actor
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
 from annotate_app.trainings.audit_rounds import list_rounds, list_sent, send_round
+from annotate_app.trainings.plan_files import write_plan
 from annotate_app.trainings.runs import get_run
-from annotate_app.trainings.sampling_plans import OnlinePlan
 from annotate_app.trainings.training_jobs import KIND
 
 ADMIN = Actor.command_line()
@@ -27,10 +28,10 @@ def pair(number: int, reference: str, text: str) -> dict[str, object]:
 def run_of(sqlite_store: Store, make_project, tmp_path: Path):
     """A training of a project that left two rounds; its job's id and its project."""
     project = make_project(sqlite_store, "desk")
-    plan = OnlinePlan(project=project.name, trains="grpo", model="/m", reward=("json",))
+    plan = sampling_plan("grpo", project=project.name)
     folder = tmp_path / "run"
     (folder / "model" / "audit").mkdir(parents=True)
-    (folder / "training.yaml").write_text(plan.text())
+    (folder / "training.yaml").write_text(write_plan(plan))
     for step, rows in ((10, [pair(1, "a", "b")]), (20, [pair(1, "a", "c"), pair(2, "d", "e"), pair(3, "", "")])):
         text = "".join(json.dumps(row) + "\n" for row in rows)
         (folder / "model" / "audit" / f"step-{step:06}.jsonl").write_text(text)

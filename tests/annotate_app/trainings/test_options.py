@@ -8,33 +8,33 @@ from typing import get_args
 import pytest
 import yaml
 
-from annotate_app.trainings.options import ONLINE, PLACES, Trains, advanced_text, config_of, kept_options, read_advanced
-from annotate_app.trainings.plans import TrainingPlan
+from annotate_app.trainings.options import ONLINE, TRAININGS, Trains, advanced_text, make_config, read_advanced
+
+CHOSEN = ("model", "reward", "penalty")
 
 
 @pytest.mark.parametrize("trains", get_args(Trains))
 def test_the_text_offered_holds_every_other_option_once_and_changes_nothing(trains):
-    values = yaml.safe_load(advanced_text(trains))
-    kept = {*kept_options(trains)}
-    known = {each.name for each in fields(config_of(trains))}
-    assert {*values} == known - kept
-    absent = {"sft": {"loss", "beta", "reference_cache"}, "ppo": {"loss"}}  # which these do not have
-    assert kept - known == absent.get(trains, set())
-    assert read_advanced(advanced_text(trains), trains) == {}
+    text = advanced_text(trains, CHOSEN)
+    options = {option.name for option in fields(TRAININGS[trains].config)}
+    assert TRAININGS[trains].app_options <= options
+    assert {*yaml.safe_load(text)} == options - TRAININGS[trains].app_options - {*CHOSEN}
+    assert read_advanced(text, trains, CHOSEN) == {}
 
 
 def test_values_get_the_types_of_their_options():
-    found = read_advanced("learning_rate: 5e-4\nepochs: 3\nprecision: bf16\nbootstrap: false\nseed: 0\n")
-    assert found == {"learning_rate": 5e-4, "epochs": 3, "precision": "bf16", "bootstrap": False}
-    assert type(found["epochs"]) is int
+    text = "learning_rate: 5e-4\nepochs: 3\nprecision: bf16\nbootstrap: false\nseed: 0\n"
+    options = read_advanced(text, "reward", CHOSEN)
+    assert options == {"learning_rate": 5e-4, "epochs": 3, "precision": "bf16", "bootstrap": False}
+    assert type(options["epochs"]) is int
 
 
-@pytest.mark.parametrize("name", PLACES)
-def test_what_the_app_sets_is_refused_in_text_and_plan(name):
+@pytest.mark.parametrize("name", ["out", "data", "eval_data", "project", "db", "resume", "eval_share", "allow_leakage"])
+def test_what_the_app_sets_is_refused_in_text_and_configuration(name):
     with pytest.raises(ValueError, match=f"{name} is set by the app"):
-        read_advanced(f"{name}: /etc")
+        read_advanced(f"{name}: /etc", "reward", CHOSEN)
     with pytest.raises(ValueError, match=f"{name} is set by the app"):
-        TrainingPlan(project="p", advanced={name: "/etc"})
+        make_config("reward", {"model": "tiny", name: "/etc"})
 
 
 @pytest.mark.parametrize(
@@ -57,27 +57,27 @@ def test_what_the_app_sets_is_refused_in_text_and_plan(name):
 )
 def test_a_bad_text_is_refused_with_place_and_what_is_allowed(text, reason):
     with pytest.raises(ValueError, match=reason):
-        read_advanced(text)
+        read_advanced(text, "reward", CHOSEN)
 
 
 def test_options_of_a_policy_are_read_with_their_types():
-    assert read_advanced("max_steps: 7\nlearning_rate: 1e-4", "sft") == {"max_steps": 7, "learning_rate": 1e-4}
-    assert read_advanced("label_smoothing: 0.1", "dpo") == {"label_smoothing": 0.1}
+    assert read_advanced("max_steps: 7\nlearning_rate: 1e-4", "sft", CHOSEN) == {"max_steps": 7, "learning_rate": 1e-4}
+    assert read_advanced("label_smoothing: 0.1", "dpo", CHOSEN) == {"label_smoothing": 0.1}
     with pytest.raises(ValueError, match="label_smoothing is 'much', allowed is a number"):
-        read_advanced("label_smoothing: much", "dpo")
+        read_advanced("label_smoothing: much", "dpo", CHOSEN)
     with pytest.raises(ValueError, match="reference_cache is set by the app"):
-        read_advanced("reference_cache: /etc", "dpo")
+        read_advanced("reference_cache: /etc", "dpo", CHOSEN)
     with pytest.raises(ValueError, match="patience is no option"):
-        read_advanced("patience: 3", "sft")
+        read_advanced("patience: 3", "sft", CHOSEN)
 
 
 @pytest.mark.parametrize("trains", ONLINE)
 def test_options_of_trainings_on_samples_are_read_with_their_types(trains):
-    assert read_advanced("temperature: 1\nstop: [END, stop]", trains)["stop"] == ["END", "stop"]
-    assert read_advanced("stop: []", trains) == {}
+    assert read_advanced("temperature: 1\nstop: [END, stop]", trains, CHOSEN)["stop"] == ["END", "stop"]
+    assert read_advanced("stop: []", trains, CHOSEN) == {}
     with pytest.raises(ValueError, match=r"stop is \[\[1\]\], allowed is a list of texts"):
-        read_advanced("stop: [[1]]", trains)
+        read_advanced("stop: [[1]]", trains, CHOSEN)
     with pytest.raises(ValueError, match="eval_prompts is set by the app"):
-        read_advanced("eval_prompts: /etc", trains)
+        read_advanced("eval_prompts: /etc", trains, CHOSEN)
     with pytest.raises(ValueError, match="reward is chosen above"):
-        read_advanced("reward: json", trains)
+        read_advanced("reward: json", trains, CHOSEN)

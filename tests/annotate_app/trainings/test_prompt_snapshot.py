@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+from toy_plans import sampling_plan
 
 from annotate_app.access import Actor
 from annotate_app.store.store import Store
-from annotate_app.trainings.sampling_plans import BestPlan, OnlinePlan
 from annotate_app.trainings.snapshot import take_prompts
 from rewardkit.data.prompts import PromptRow, read_prompt_rows
 from rewardkit.data.records import Comparison, Message
@@ -19,10 +19,6 @@ ADMIN = Actor.command_line()
 
 def read(folder: Path) -> list[list[PromptRow]]:
     return [read_prompt_rows(str(folder / f"{side}.jsonl")).rows for side in ("train", "test")]
-
-
-def plan_of(**values: object) -> OnlinePlan:
-    return OnlinePlan(**({"project": "desk", "trains": "ppo", "model": "/m", "reward": ("json",)} | values))  # type: ignore[arg-type]
 
 
 def test_a_projects_prompts_come_once_each_with_what_was_kept_beside_them(sqlite_store: Store, make_project, tmp_path):
@@ -38,7 +34,9 @@ def test_a_projects_prompts_come_once_each_with_what_was_kept_beside_them(sqlite
         for number in range(80)
     ]
     sqlite_store.comparisons.add(ADMIN, project.id, items)
-    take_prompts(sqlite_store, ADMIN, plan_of(project=project.name, held_out=0.3), tmp_path, tmp_path / "data")
+    take_prompts(
+        sqlite_store, ADMIN, sampling_plan("ppo", project=project.name, held_out=0.3), tmp_path, tmp_path / "data"
+    )
     train, test = read(tmp_path / "data")
     assert len(train) + len(test) == 40
     assert 4 <= len(test) <= 20
@@ -51,7 +49,7 @@ def test_a_files_columns_stay_for_rewards_and_those_in_the_prompt_are_not_read_t
     rows = [{"question": f"What is {n}?", "system": "Be short.", "answer": str(n)} for n in range(40)]
     rows += [{"question": "", "system": "", "answer": "1"}]
     (tmp_path / "prompts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    plan = plan_of(prompts="prompts.jsonl", held_out=0.2, advanced={"on_bad_row": "skip"})
+    plan = sampling_plan("ppo", prompts="prompts.jsonl", held_out=0.2, on_bad_row="skip")
     take_prompts(sqlite_store, ADMIN, plan, tmp_path, tmp_path / "data")
     train, test = read(tmp_path / "data")
     assert len({row.prompt for row in [*train, *test]}) == 40
@@ -66,13 +64,13 @@ def test_a_files_columns_stay_for_rewards_and_those_in_the_prompt_are_not_read_t
 def test_a_side_without_prompts_is_refused_and_leaves_no_snapshot(sqlite_store: Store, tmp_path: Path) -> None:
     (tmp_path / "prompts.jsonl").write_text('{"prompt": "Hi"}\n')
     with pytest.raises(ValueError, match="the file has 1 different prompts, none of them "):
-        take_prompts(sqlite_store, ADMIN, plan_of(prompts="prompts.jsonl"), tmp_path, tmp_path / "data")
+        take_prompts(sqlite_store, ADMIN, sampling_plan("ppo", prompts="prompts.jsonl"), tmp_path, tmp_path / "data")
     assert not (tmp_path / "data").exists()
 
 
 def test_best_of_n_answers_all_prompts(sqlite_store: Store, tmp_path: Path) -> None:
     (tmp_path / "prompts.jsonl").write_text('{"prompt": "Hi"}\n{"prompt": "Ho"}\n')
-    plan = BestPlan(project="desk", model="/m", reward=("json",), prompts="prompts.jsonl")
+    plan = sampling_plan("bon", prompts="prompts.jsonl")
     take_prompts(sqlite_store, ADMIN, plan, tmp_path, tmp_path / "data")
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["train.jsonl"]
     assert len(read_prompt_rows(str(tmp_path / "data" / "train.jsonl")).rows) == 2

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from toy_plans import sampling_plan, training_plan
 
 from annotate_app.access import AccessError, Actor
 from annotate_app.demo import create_demo
@@ -20,9 +21,9 @@ from annotate_app.store.jobs import Job
 from annotate_app.store.store import Store
 from annotate_app.trainings.audit_rounds import list_rounds, send_round
 from annotate_app.trainings.figures import calibration_rows, curve, differences, summary_row
+from annotate_app.trainings.plan_files import Plan, read_plan
 from annotate_app.trainings.plans import TrainingPlan
 from annotate_app.trainings.runs import get_run, list_runs, model_files
-from annotate_app.trainings.sampling_plans import OnlinePlan
 from annotate_app.trainings.snapshot import criterion_rows, take_snapshot
 from annotate_app.trainings.training_jobs import carry_out, go_on, start
 from rewardkit.data.files import read_rows
@@ -33,7 +34,8 @@ ADMIN = Actor.command_line()
 
 def plan_of(store: Store, **values: object) -> TrainingPlan:
     [project] = store.projects.list(ADMIN)
-    return TrainingPlan(**({"project": project.name, "model": "tfidf", "mode": "head"} | values))  # type: ignore[arg-type]
+    model = {} if values.get("trains") or values.get("model") else {"model": "tfidf", "mode": "head"}
+    return training_plan(**({"project": project.name} | model | values))  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -92,14 +94,14 @@ def test_the_snapshot_splits_by_prompt_and_follows_the_export_flags(demo_store, 
     assert not (sides[0] | sides[1]) & sides[2]
     take_snapshot(demo_store, ADMIN, plan_of(demo_store, min_agreement=0.9), tmp_path / "sure")
     assert 0 < len(prompts(tmp_path / "sure", "train")) < len(prompts(tmp_path / "all", "train"))
-    take_snapshot(demo_store, ADMIN, plan_of(demo_store, teaches="criterion", criterion="tone"), tmp_path / "tone")
+    take_snapshot(demo_store, ADMIN, plan_of(demo_store, criterion="tone"), tmp_path / "tone")
     rows = [row for _, row in read_rows(str(tmp_path / "tone" / "train.jsonl"))]
     assert rows
     assert not any(row.get("criteria") for row in rows)
 
 
 def test_a_snapshot_without_rows_is_refused_and_leaves_none(demo_store, tmp_path):
-    plan = plan_of(demo_store, teaches="criterion", criterion="nobody judged this")
+    plan = plan_of(demo_store, criterion="nobody judged this")
     with pytest.raises(ValueError, match="there is nothing for train"):
         take_snapshot(demo_store, ADMIN, plan, tmp_path / "data")
     assert not (tmp_path / "data").exists()
@@ -109,7 +111,7 @@ def test_a_training_is_queued_as_words_without_any_path_and_by_leads_only(demo_s
     job = start(demo_store, ADMIN, plan_of(demo_store))
     assert job.command == ["annotate_app", "train"]
     assert Path(job.run_dir).parent.name == "jobs"
-    assert TrainingPlan.read((Path(job.run_dir) / "training.yaml").read_text()) == plan_of(demo_store)
+    assert read_plan((Path(job.run_dir) / "training.yaml").read_text()) == plan_of(demo_store)
     user = demo_store.people.add(ADMIN, "anna", role="annotator")
     with pytest.raises(AccessError):
         start(demo_store, demo_store.people.actor_of(user), plan_of(demo_store))
@@ -151,7 +153,7 @@ def test_tfidf_from_the_demo_ends_with_model_and_report_and_is_continued_only_if
 @pytest.mark.slow
 def test_dpo_goes_on_from_what_sft_wrote_and_is_held_against_it(demo_store, carried_out):
     pytest.importorskip("transformers")
-    policy = {"mode": "full", "advanced": {"max_steps": 3}}
+    policy = {"max_steps": 3}
     sft = carried_out(start(demo_store, ADMIN, plan_of(demo_store, trains="sft", model="tiny", **policy)))
     assert (sft.state, sft.message) == ("done", "")
     run = get_run(demo_store, ADMIN, sft.id)
@@ -175,21 +177,23 @@ def test_dpo_goes_on_from_what_sft_wrote_and_is_held_against_it(demo_store, carr
 @pytest.mark.slow
 def test_grpo_learns_from_a_check_and_its_audit_is_sent_to_people(demo_store, carried_out):
     pytest.importorskip("transformers")
-    policy = {"model": "tiny", "mode": "full", "advanced": {"max_steps": 2}}
+    policy = {"model": "tiny", "max_steps": 2}
     sft = carried_out(start(demo_store, ADMIN, plan_of(demo_store, trains="sft", **policy)))
     [project] = demo_store.projects.list(ADMIN)
-    plan = OnlinePlan(
+    plan = sampling_plan(
+        "grpo",
         project=project.name,
-        trains="grpo",
         model=str(Path(sft.run_dir) / "model"),
-        reward=("length:8",),
-        audit_reward="regex:e",
+        reward=["length:8"],
+        audit_reward=["regex:e"],
         max_steps=3,
         prompts_per_step=2,
         completions_per_prompt=2,
         max_new_tokens=8,
         audit_samples=2,
-        advanced={"audit_every": 3, "audit_prompts": 2, "sample_every": 2},
+        audit_every=3,
+        audit_prompts=2,
+        sample_every=2,
     )
     job = carried_out(start(demo_store, ADMIN, plan))
     assert (job.state, job.message) == ("done", "")
@@ -209,12 +213,12 @@ def test_grpo_learns_from_a_check_and_its_audit_is_sent_to_people(demo_store, ca
 @pytest.mark.parametrize("trains", ["reward", "grpo"])
 def test_a_cancelled_training_leaves_a_checkpoint_and_goes_on_from_it(demo_store, carried_out, trains):
     pytest.importorskip("transformers")
-    plan: TrainingPlan | OnlinePlan = plan_of(demo_store, model="tiny", mode="full", advanced={"epochs": 30})
+    plan: Plan = plan_of(demo_store, model="tiny", epochs=30)
     if trains == "grpo":
-        first = plan_of(demo_store, trains="sft", model="tiny", mode="full", advanced={"max_steps": 1})
+        first = plan_of(demo_store, trains="sft", model="tiny", max_steps=1)
         model = Path(carried_out(start(demo_store, ADMIN, first)).run_dir) / "model"
         few = {"max_steps": 5000, "prompts_per_step": 2, "completions_per_prompt": 2, "max_new_tokens": 8}
-        plan = OnlinePlan(project=plan.project, trains="grpo", model=str(model), reward=("json",), **few)
+        plan = sampling_plan("grpo", project=plan.project, model=str(model), **few)
     job = start(demo_store, ADMIN, plan)
     demo_store.jobs.claim()
     keeper = subprocess.Popen([sys.executable, "-m", "annotate_app.jobs.worker", str(job.id)], env=dict(os.environ))
@@ -247,12 +251,12 @@ def test_a_cancelled_training_leaves_a_checkpoint_and_goes_on_from_it(demo_store
 
 def test_runs_are_compared_by_what_was_asked_differently(demo_store):
     first = start(demo_store, ADMIN, plan_of(demo_store))
-    second = start(demo_store, ADMIN, plan_of(demo_store, min_votes=3, advanced={"seed": 5}))
+    second = start(demo_store, ADMIN, plan_of(demo_store, min_votes=3, seed=5))
     runs = [get_run(demo_store, ADMIN, job.id) for job in (first, second)]
     columns = [run.name for run in runs]
     assert [tuple(row[name] for name in ("option", *columns)) for row in differences(runs)] == [
         ("min_votes", "1", "3"),
-        ("seed", "default", "5"),
+        ("seed", "0", "5"),
     ]
     assert runs[0].under_way
     assert not runs[0].has_model

@@ -8,6 +8,7 @@ from annotate_app.access import AccessError, Actor
 from annotate_app.protocol.collection_design import Design
 from annotate_app.protocol.leases import LeaseError, Submission
 from annotate_app.store.base import tables
+from rewardkit.data.records import Judgment
 
 ADMIN = Actor.command_line()
 
@@ -61,7 +62,8 @@ def test_a_resent_event_counts_once_and_gets_the_same_receipt(store, make_projec
     project = make_project(store)
     anna = make_actor(store, "annotator", "anna", project)
     lease = store.work.lease(anna, project.id)[0]
-    submission = Submission(token=lease.token, event_id="event-1", choice="a", strength=1)
+    judgment = Judgment(comparison_id=lease.comparison.id, annotator="anna", choice="a", strength=1)
+    submission = Submission(token=lease.token, event_id="event-1", judgment=judgment)
     first = store.work.submit(anna, project.id, submission)
     for _ in range(3):
         again = store.work.submit(anna, project.id, submission)
@@ -87,8 +89,8 @@ def test_somebody_elses_lease_is_refused(store, make_project, make_actor, answer
     for token in (lease.token, "1-nonsense", ""):
         with pytest.raises(LeaseError, match="not yours"):
             answer(store, ben, project, token)
-        assert store.work.shown_left(ben, project.id, token) is None
-    assert store.work.shown_left(anna, project.id, lease.token) == lease.shown_left
+        assert store.work.find_lease(ben, project.id, token) is None
+    assert store.work.find_lease(anna, project.id, lease.token) == lease
     assert rows(store, tables.judgment) == 0
 
 

@@ -19,7 +19,7 @@ from annotate_app.access import AccessError, Actor
 from annotate_app.protocol.collection_design import Design
 from annotate_app.protocol.leases import LeaseError, Submission
 from annotate_app.store.base import tables
-from rewardkit.data.records import Comparison, Message
+from rewardkit.data.records import Comparison, Judgment, Message
 
 ADMIN = Actor.command_line()
 
@@ -103,6 +103,7 @@ import sys, threading, uuid
 from annotate_app.access import Actor
 from annotate_app.protocol.leases import Submission
 from annotate_app.store.store import Store
+from rewardkit.data.records import Judgment
 
 store = Store.open(sys.argv[1], migrate=False)
 people = [Actor(user_id=int(number), name=number, role="annotator") for number in sys.argv[3:]]
@@ -113,7 +114,8 @@ def work(person):
     try:
         leases = store.work.lease(person, project_id)
         while leases:
-            submission = Submission(token=leases[0].token, event_id=uuid.uuid4().hex, choice="a", strength=1)
+            judgment = Judgment(comparison_id=leases[0].comparison.id, annotator="", choice="a", strength=1)
+            submission = Submission(token=leases[0].token, event_id=uuid.uuid4().hex, judgment=judgment)
             leases = store.work.submit(person, project_id, submission).leases
     except Exception as error:
         failed.append(error)
@@ -184,13 +186,14 @@ class Office(RuleBasedStateMachine):
             return
         token = self.tokens[who][-1 - which % len(self.tokens[who])]
         held = self.is_held(who, token)
-        submission = Submission(
-            token=token,
-            event_id=uuid.uuid4().hex,
+        judgment = Judgment(
+            comparison_id="",
+            annotator=who,
             choice=choice,
             strength=int(choice == "a"),
             reason="other" if choice == "skip" else "",
         )
+        submission = Submission(token=token, event_id=uuid.uuid4().hex, judgment=judgment)
         try:
             receipt = self.store.work.submit(self.people[who], self.project.id, submission, lease_count=count)
         except LeaseError:
@@ -285,7 +288,8 @@ class Office(RuleBasedStateMachine):
             for person in self.people:
                 leases = self.store.work.lease(person, self.project.id)
                 while leases:
-                    submission = Submission(token=leases[0].token, event_id=uuid.uuid4().hex, choice="tie")
+                    judgment = Judgment(comparison_id=leases[0].comparison.id, annotator="", choice="tie")
+                    submission = Submission(token=leases[0].token, event_id=uuid.uuid4().hex, judgment=judgment)
                     leases = self.store.work.submit(person, self.project.id, submission).leases
         self.strict_overlap_holds()
         touched = select(tables.comparison.c.key, func.count(tables.slot.c.user_id.distinct()))

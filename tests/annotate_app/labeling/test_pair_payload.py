@@ -13,8 +13,10 @@ from annotate_app.labeling.pair_payload import (
     read_seconds,
     screen_answer,
 )
+from annotate_app.protocol.assignment import Side
+from annotate_app.protocol.leases import Lease
 from annotate_app.protocol.rubric import Scale
-from rewardkit.data.records import Judgment
+from rewardkit.data.records import Comparison, Judgment
 
 SAID = {
     "overall": -2,
@@ -24,16 +26,24 @@ SAID = {
 }
 
 
+def answer_of(answer: object, shown_left: Side, *, skip: bool = False) -> Judgment:
+    """The judgment that an event with this answer is read as."""
+    comparison = Comparison(id="c", prompt=(), completion_a="A", completion_b="B")
+    lease = Lease(token="1-x", comparison=comparison, shown_left=shown_left, leased_until=0.0)
+    return read_answer({"kind": "skip" if skip else "submit", "answer": answer, "seconds": 3}, lease, "anna")
+
+
 def test_left_is_a_where_a_stood_left() -> None:
-    answer = read_answer(SAID, "a", skip=False)
+    answer = answer_of(SAID, "a")
     assert (answer.choice, answer.strength) == ("a", 2)
     assert answer.criteria == {"helpful": 1, "tone": (4, 2)}
     assert answer.flags == {"a": ("unsafe",)}
     assert answer.rationale == "left wins"
+    assert (answer.comparison_id, answer.annotator, answer.seconds, answer.shown_left) == ("c", "anna", 3.0, "a")
 
 
 def test_left_is_b_where_b_stood_left() -> None:
-    answer = read_answer(SAID, "b", skip=False)
+    answer = answer_of(SAID, "b")
     assert (answer.choice, answer.strength) == ("b", 2)
     assert answer.criteria == {"helpful": -1, "tone": (2, 4)}
     assert answer.flags == {"b": ("unsafe",)}
@@ -42,14 +52,14 @@ def test_left_is_b_where_b_stood_left() -> None:
 @pytest.mark.parametrize(("overall", "expected"), [("tie", ("tie", 0)), (0, ("tie", 0)), ("both_bad", ("both_bad", 0))])
 def test_answers_without_a_side_are_the_same_on_both(overall: object, expected: tuple[str, int]) -> None:
     for side in ("a", "b"):
-        answer = read_answer({"overall": overall}, side, skip=False)
+        answer = answer_of({"overall": overall}, side)
         assert (answer.choice, answer.strength) == expected
 
 
 def test_a_skip_keeps_its_reason_and_nothing_else_does() -> None:
-    assert read_answer({"reason": "other", "overall": 3}, "a", skip=True).choice == "skip"
-    assert read_answer({"reason": "other"}, "a", skip=True).reason == "other"
-    assert read_answer({"overall": 1, "reason": "other"}, "a", skip=False).reason == ""
+    assert answer_of({"reason": "other", "overall": 3}, "a", skip=True).choice == "skip"
+    assert answer_of({"reason": "other"}, "a", skip=True).reason == "other"
+    assert answer_of({"overall": 1, "reason": "other"}, "a").reason == ""
 
 
 @given(
@@ -59,15 +69,7 @@ def test_a_skip_keeps_its_reason_and_nothing_else_does() -> None:
 )
 def test_what_is_stored_shows_again_as_it_was_said(overall: int, criteria: dict, side: str) -> None:
     said = {"overall": overall or "tie", "criteria": criteria, "flags": {"left": ["u"], "right": ["v", "w"]}}
-    answer = read_answer(said, side, skip=False)  # type: ignore[arg-type]
-    judgment = Judgment(
-        comparison_id="c",
-        annotator="anna",
-        choice=answer.choice,
-        strength=answer.strength,
-        criteria=answer.criteria,
-        flags=answer.flags,
-    )
+    judgment = answer_of(said, side)  # type: ignore[arg-type]
     assert screen_answer(judgment, side) == {**said, "rationale": ""}  # type: ignore[arg-type]
 
 
@@ -96,14 +98,11 @@ def test_what_is_stored_shows_again_as_it_was_said(overall: int, criteria: dict,
 )
 def test_what_no_page_of_ours_says_is_refused_in_words(said: object) -> None:
     with pytest.raises(ValueError, match="allowed"):
-        read_answer(said, "a", skip=False)
+        answer_of(said, "a")
 
 
 def test_characters_that_no_column_takes_are_replaced() -> None:
-    assert (
-        read_answer({"overall": 1, "rationale": "a\0b\ud83dc\U0001f600"}, "a", skip=False).rationale
-        == "a�b�c\U0001f600"
-    )
+    assert answer_of({"overall": 1, "rationale": "a\0b\ud83dc\U0001f600"}, "a").rationale == "a�b�c\U0001f600"
 
 
 def test_seconds_are_brought_into_bounds() -> None:

@@ -132,13 +132,14 @@ def test_all_models_are_trained_and_reported(store, demo, monkeypatch):
 
 def test_words_say_which_of_how_many_and_what_came_of_them(store, demo):
     jobs = queue_models(store, demo)
-    assert "waiting for the worker to train model 1 of 4" in say_under_way(jobs, jobs[0])
+    assert "Waiting for the worker to train model 1 of 4 from these judgments: reward model tfidf, head" in say_under_way(jobs, jobs[0])
     assert share_of(jobs) == 0
     store.jobs.claim()
     store.jobs.finish(jobs[0].id, "failed")
     store.jobs.claim()
     jobs = demo_jobs(store, DEMO, demo.id)
-    assert "1 did not get done; training model 2 of 4" in say_under_way(jobs, jobs[1])
+    assert "Training model 2 of 4" in say_under_way(jobs, jobs[1])
+    assert say_under_way(jobs, jobs[1]).endswith("1 did not get done")
     assert share_of(jobs) == 0.25
     for job in jobs[1:]:
         store.jobs.finish(job.id, "done")

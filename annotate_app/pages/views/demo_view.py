@@ -45,12 +45,12 @@ def share_of(jobs: list[Job]) -> float:
 
 def say_under_way(jobs: list[Job], job: Job) -> str:
     """What is being trained, and which of how many."""
-    doing = "waiting for the worker to train" if job.state == "queued" else "training"
+    doing = "Waiting for the worker to train" if job.state == "queued" else "Training"
     ended = [each for each in jobs if each.state in ENDED]
-    failed = sum(each.state != "done" for each in ended)
-    words = f"{failed} did not get done; " if failed else ""
-    number = len(ended) + 1
-    return f":material/model_training: {words}{doing} model {number} of {len(jobs)} from these judgments: {job.title}"
+    undone = sum(each.state != "done" for each in ended)
+    what = f"reward model {job.title}" if read_run(job).is_reward_model else job.title
+    words = f"{doing} model {len(ended) + 1} of {len(jobs)} from these judgments: {what}"
+    return f":material/model_training: {words}{f'; {undone} did not get done' if undone else ''}"
 
 
 def say_ended(jobs: list[Job]) -> str:

@@ -32,8 +32,11 @@ def demo_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def store(demo_file: Path, tmp_path: Path) -> Iterator[Store]:
-    with Store.open(f"sqlite:///{shutil.copy(demo_file, tmp_path / 'demo.db')}", migrate=False) as store:
+def store(demo_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    """In the working directory, as the database of `make start` is: run directories are relative then."""
+    shutil.copy(demo_file, tmp_path / "demo.db")
+    monkeypatch.chdir(tmp_path)
+    with Store.open("sqlite:///demo.db", migrate=False) as store:
         yield store
 
 
@@ -49,9 +52,10 @@ def test_two_reward_models_and_two_policies_are_queued_in_the_order_in_which_the
     assert [job.id for job in jobs] == sorted(job.id for job in jobs)
     aligned = read_plan((Path(jobs[3].run_dir) / PLAN).read_text())
     assert isinstance(aligned, OnlinePlan)
-    tfidf, tiny, taught = (str(Path(job.run_dir).resolve() / "model") for job in jobs[:3])
+    tfidf, tiny, taught = (str(read_run(job).model) for job in jobs[:3])
     assert (aligned.model, aligned.reward, aligned.audit_reward) == (taught, (tiny,), tfidf)
-    assert "by run " in jobs[3].title
+    assert f"run {jobs[2].id}," in jobs[3].title
+    assert jobs[3].title.endswith(f"by run {jobs[1].id}")
 
 
 def test_a_second_start_queues_nothing_whatever_became_of_the_first(store, demo):

@@ -22,7 +22,7 @@ from annotate_app.trainings.training_jobs import KIND, MODEL, start
 DEMO = Actor(user_id=None, name="the demo", role="admin")
 """Who starts these trainings, so that they are told from people's."""
 NUM_MODELS = 4
-MOST_JOBS = 1_000_000
+MOST_JOBS = 1_000_000  # more than a project has: the demo's are the oldest
 
 
 def plan_model(number: int, project: str, models: Sequence[str]) -> TrainingPlan | OnlinePlan:
@@ -35,9 +35,9 @@ def plan_model(number: int, project: str, models: Sequence[str]) -> TrainingPlan
         case 0:
             return TrainingPlan(project=project, model="tfidf", mode="head")
         case 1:
-            return TrainingPlan(project=project, model="tiny", ensemble=4, advanced={"epochs": 2})
+            return TrainingPlan(project=project, model="tiny", ensemble=4, advanced={"epochs": 2, "eval_every": 4})
         case 2:
-            advanced = {"epochs": 3, "batch_size": 8, "learning_rate": 3e-3, "sample_every": 2}
+            advanced = {"epochs": 2, "batch_size": 8, "learning_rate": 3e-3, "eval_every": 11, "sample_every": 4}
             return TrainingPlan(project=project, trains="sft", model="tiny", advanced=advanced)
         case 3:
             return OnlinePlan(
@@ -47,11 +47,11 @@ def plan_model(number: int, project: str, models: Sequence[str]) -> TrainingPlan
                 reward=(models[1],),
                 penalty="uwo",
                 audit_reward=models[0],
-                max_steps=10,
+                max_steps=8,
                 prompts_per_step=4,
                 completions_per_prompt=4,
                 max_new_tokens=48,
-                advanced={"audit_every": 5, "audit_prompts": 8},
+                advanced={"audit_every": 4, "audit_prompts": 8},
             )
         case _:
             raise ValueError(f"number is {number}, allowed are 0 to {NUM_MODELS - 1}")

@@ -42,7 +42,7 @@ $(VENV)/bin/python:
 		echo "Python's venv module is missing: on Debian and Ubuntu install it with  apt-get install python3-venv"; exit 1; }
 
 $(VENV)/app.stamp: $(VENV)/bin/python pyproject.toml constraints.txt
-	@echo "Installing Tiebreak into $(VENV): about 150 MB, a minute the first time"
+	@echo "Installing Tiebreak into $(VENV): about 150 MB to fetch, 0.7 GB on disk"
 	$(INSTALL) -e '.[app]'
 	@touch $@
 
@@ -51,7 +51,7 @@ $(VENV)/torch.stamp: $(VENV)/bin/python constraints.txt install_torch.py
 	@touch $@
 
 $(VENV)/train.stamp: $(VENV)/torch.stamp pyproject.toml constraints.txt
-	@echo "Installing Tiebreak and what it trains with into $(VENV): about 250 MB, two minutes the first time"
+	@echo "Installing Tiebreak and what it trains with into $(VENV): about 250 MB to fetch, with torch 1.8 GB on disk"
 	$(INSTALL) -e '.[app,train]'
 	@touch $@ $(VENV)/app.stamp
 

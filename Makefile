@@ -1,5 +1,6 @@
-# make start   installs into .venv, opens the app with an embedded database and a demo project
-# make test    installs what tests need, runs them all
+# make start              installs into .venv, opens the app with an embedded database and a demo project
+# make start APP_ONLY=1   the same without torch: a server to label on, which trains nothing
+# make test               installs what tests need, runs them all
 SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
@@ -14,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: start test slow lint docs bench clean
 
-start: $(VENV)/app.stamp
+start: $(VENV)/$(if $(APP_ONLY),app,train).stamp
 	$(BIN)/annotate-app serve --demo --port $(PORT)
 
 test: $(VENV)/dev.stamp
@@ -45,19 +46,28 @@ $(VENV)/bin/python:
 		echo "Python's venv module is missing: on Debian and Ubuntu install it with  apt-get install python3-venv"; exit 1; }
 
 $(VENV)/app.stamp: $(VENV)/bin/python pyproject.toml constraints.txt
-	@echo "Installing Tiebreak into $(VENV) (about a minute the first time)"
+	@echo "Installing Tiebreak into $(VENV): about 150 MB to fetch, 0.7 GB on disk"
 	$(INSTALL) -e '.[app]'
 	@touch $@
 
-$(VENV)/dev.stamp: $(VENV)/bin/python pyproject.toml constraints.txt
-	@echo "Installing Tiebreak and what its tests need into $(VENV)"
-	$(INSTALL) -e '.[app,postgres,train,dev]'
+$(VENV)/torch.stamp: $(VENV)/bin/python constraints.txt install_torch.py
+	@$(BIN)/python install_torch.py
+	@touch $@
+
+$(VENV)/train.stamp: $(VENV)/torch.stamp pyproject.toml constraints.txt
+	@echo "Installing Tiebreak and what it trains with into $(VENV): about 250 MB to fetch, with torch 1.8 GB on disk"
+	$(INSTALL) -e '.[app,train]'
 	@touch $@ $(VENV)/app.stamp
 
-.venv-bench/stamp: pyproject.toml constraints.txt
+$(VENV)/dev.stamp: $(VENV)/torch.stamp pyproject.toml constraints.txt
+	@echo "Installing Tiebreak and what its tests need into $(VENV)"
+	$(INSTALL) -e '.[app,postgres,train,dev]'
+	@touch $@ $(VENV)/app.stamp $(VENV)/train.stamp
+
+.venv-bench/stamp: pyproject.toml constraints.txt install_torch.py
 	@[ -n "$(PYTHON)" ] || { echo "Tiebreak needs Python 3.11 or later"; exit 1; }
 	$(PYTHON) -m venv .venv-bench
-	.venv-bench/bin/python -m pip install --quiet --constraint constraints.txt torch
+	.venv-bench/bin/python install_torch.py
 	.venv-bench/bin/python -m pip install --quiet --constraint constraints.txt -e '.[app,postgres,dev,bench]'
 	.venv-bench/bin/python -m pip install --quiet --no-deps --target .venv-bench/trl-1.12 trl==1.12.0  # the last with PPO
 	@touch $@

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import os
 
 from annotate_app.commands.command import ACTOR, Command
 
 SINGLE_USER = "you"
 """The account behind an app without sign-in."""
+BESIDE_SERVER = 10
+"""Niceness of a worker that shares its machine with a server: what people click goes before what jobs compute."""
 
 
 def _serve_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on, 0.0.0.0 for all")
     parser.add_argument("--port", type=int, default=8501, help="port to listen on")
-    parser.add_argument("--demo", action="store_true", help="make the demo project and open without sign-in, localhost")
+    parser.add_argument(
+        "--demo",
+        action="store_true",
+        help="make the demo project, open without sign-in, localhost",
+    )
     parser.add_argument("--single-user", action="store_true", help="open without sign-in, localhost only")
     parser.add_argument("--no-worker", action="store_true", help="start no worker: jobs wait for `annotate-app worker`")
     parser.add_argument("--no-browser", action="store_true", help="do not open the browser")
@@ -54,6 +61,8 @@ def _worker(options: argparse.Namespace) -> int:
     from annotate_app.store.store import Store
     from annotate_app.trainings.refresh import start_due
 
+    if options.parent:
+        os.nice(BESIDE_SERVER)  # jobs inherit it
     return work(Store.open(options.db), start_due=start_due, limit=options.limit, parent=options.parent)
 
 

@@ -12,6 +12,7 @@ from annotate_app.pages.design_form import draw_design, read_design
 from annotate_app.pages.kit.button_feedback import act, plainly
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
 from annotate_app.pages.kit.page_list import page_at
+from annotate_app.pages.views.demo_view import draw_demo_models
 from annotate_app.store.people.members import Member
 from annotate_app.store.projects.progress import Progress
 from annotate_app.store.projects.projects import Project
@@ -34,6 +35,7 @@ def page() -> None:
         st.title("Overview")
         if project.description:
             st.text(project.description)
+        draw_demo_models(project)
         draw_first_steps(progress, members)
         if progress.num_comparisons:
             draw_figures(progress)

@@ -186,17 +186,20 @@ def streamlit_options(serving: Serving) -> dict[str, object]:
 
 def prepare(serving: Serving, actor: Actor) -> list[str]:
     """Makes what must be there before anybody comes in; lines to print."""
-    store = open_sessions(serving.url).store
+    sessions = open_sessions(serving.url)
+    sessions.single_user = serving.open_as
+    store = sessions.store
     lines = [f"Tiebreak is at {serving.address}"]
     if serving.open_as:
         host = store.people.by_name(actor, serving.open_as) or store.people.add(actor, serving.open_as, role="admin")
         lines.append(f"without sign-in, for this machine only: everybody here is {host.name!r}")
         if serving.demo:
             from annotate_app.demo import create_demo
+            from annotate_app.demo_models import queue_models
 
-            project = create_demo(store)
-            if host.id not in {member.user_id for member in store.projects.members(actor, project.id)}:
-                store.projects.add_member(actor, project.id, host.id)
+            queued = queue_models(store, create_demo(store))
+            if queued and serving.worker:
+                lines.append(f"training {len(queued)} models from the demo's judgments meanwhile; see the page Runs")
     elif not any(user.role == "admin" and user.active for user in store.people.list(actor)):
         token = store.people.create_invite(actor, role="admin")
         lines.append("No admin yet. Create the account within three days, by a link that works once:\n")

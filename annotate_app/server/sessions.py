@@ -33,7 +33,9 @@ class Sessions:
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        self.single_user = ""  # name of the account that everybody is, in an app without sign-in
         self._answers: dict[str, Answer] = {}
+        self._let_in: set[int] = set()  # projects that the single user was made a member of, or was found to be
 
     def known(self, token: str) -> Answer | None:
         """An answer recent enough to trust, without asking the database."""
@@ -57,6 +59,20 @@ class Sessions:
         people = self.store.people
         user = people.by_name(Actor.command_line(), name)
         return people.start_session(user) if user is not None and user.active else ""
+
+    def let_in(self, user: User, project_id: int) -> None:
+        """Makes the user of an app without sign-in an active member of a project that they open.
+
+        There is nobody else to do it: a project made on the command line has no members. Everybody else is let in by a
+        lead, on the page People.
+        """
+        if user.name != self.single_user or project_id in self._let_in:
+            return
+        projects, actor = self.store.projects, self.store.people.actor_of(user)
+        if user.id not in {member.user_id for member in projects.members(actor, project_id)}:
+            projects.add_member(actor, project_id, user.id)
+            projects.set_member_state(actor, project_id, user.id, "active")
+        self._let_in.add(project_id)
 
     def forget(self) -> None:
         """Asks the database again from now on: after a role, an account or a session changed."""

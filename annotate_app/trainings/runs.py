@@ -50,8 +50,8 @@ class ModelRun:
 
     @property
     def folder(self) -> Path:
-        """The run directory."""
-        return Path(self.job.run_dir)
+        """The run directory, as a whole path: plans name models by it, and a job's own may be relative."""
+        return Path(self.job.run_dir).resolve()
 
     @property
     def model(self) -> Path:

@@ -57,7 +57,7 @@ def start(store: Store, actor: Actor, plan: Plan, *, prompts: bytes = b"") -> Jo
     if isinstance(plan, TrainingPlan) and plan.rows_of:
         rows_of(store, actor, plan.project, plan.rows_of)
     trained = (job for job in store.jobs.list(actor, project.id, limit=1000) if job.kind == KIND)
-    runs = {str(Path(job.run_dir) / MODEL): f"run {job.id}" for job in trained}
+    runs = {str(Path(job.run_dir).resolve() / MODEL): f"run {job.id}" for job in trained}
     files: dict[str, str | bytes] = {PLAN: write_plan(plan)}
     if isinstance(plan, SamplingPlan) and plan.prompts and not plan.names_server_file:
         files[plan.prompts] = prompts

@@ -61,7 +61,9 @@ def choose_project() -> Project | None:
     if st.session_state.get("project") not in names:
         st.session_state.pop("project", None)
     name = st.selectbox("Project", names, key="project", bind="query-params")
-    return next(project for project in projects if project.name == name)
+    chosen = next(project for project in projects if project.name == name)
+    open_sessions(database_url()).let_in(current_user(), chosen.id)
+    return chosen
 
 
 def current_project() -> Project:

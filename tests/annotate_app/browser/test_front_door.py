@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from annotate_app.__main__ import main
 from annotate_app.access import Actor
 from annotate_app.demo import create_demo
 from annotate_app.pages.kit.page_list import LISTED
@@ -104,3 +106,26 @@ def test_the_entrance_follows_a_dark_screen(start_server: Callable, sqlite_url: 
         shades[scheme] = page.evaluate("getComputedStyle(document.body).backgroundColor")
         page.context.close()
     assert shades == {"light": "rgb(251, 250, 247)", "dark": "rgb(21, 25, 26)"}
+
+
+def test_without_sign_in_a_project_of_the_command_line_is_labeled_watched_and_trained_on(
+    start_server: Callable, sqlite_url: str, page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TIEBREAK_DB", sqlite_url)
+    assert main(["project", "create", "desk"]) == 0
+    assert main(["import", "desk", str(Path(__file__).parents[3] / "data" / "samples" / "comparisons.jsonl")]) == 0
+    server = start_server(sqlite_url, "--no-worker", "--single-user")
+    page.goto(f"{server.url}/label")
+    expect(page.locator(".layer.shown")).to_be_visible(timeout=60_000)
+    page.keyboard.press("Enter")  # the guidelines open by themselves
+    expect(page.locator("dialog[open]")).to_have_count(0)
+    page.keyboard.press("1")
+    page.keyboard.press("Enter")
+    expect(page.locator(".status")).to_have_text("Saved", timeout=30_000)
+    for module, title in (("overview", "Overview"), ("train", "Train")):
+        page.goto(f"{server.url}/{module}")
+        expect(page.get_by_role("heading", name=title, exact=True)).to_be_visible(timeout=60_000)
+        expect(page.get_by_text("This page cannot be drawn")).to_have_count(0)
+    with Store.open(sqlite_url, migrate=False) as store:
+        [judgment] = store.judgments.iterate(Actor.command_line(), 1)
+    assert judgment.annotator == "you"

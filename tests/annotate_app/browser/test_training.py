@@ -14,6 +14,7 @@ from toy_plans import sampling_plan, training_plan
 
 from alignment.watch.watcher import Watcher
 from annotate_app.access import Actor
+from annotate_app.demo import create_demo
 from annotate_app.store.store import Store
 from annotate_app.trainings.training_jobs import start
 
@@ -24,7 +25,8 @@ A_TRAINING = 300_000  # ms; the demo's takes under two minutes on two idle cores
 @pytest.fixture
 def train_page(chromium: Browser, start_server: Callable, sqlite_url: str) -> Iterator[Page]:
     """The page to train on, in the demo project, without sign-in; the test fails on an uncaught error in it."""
-    server = start_server(sqlite_url, "--demo")
+    make_demo(sqlite_url)
+    server = start_server(sqlite_url, "--single-user")
     context = chromium.new_context(viewport={"width": 1400, "height": 1000})
     page = context.new_page()
     errors: list[str] = []
@@ -34,6 +36,12 @@ def train_page(chromium: Browser, start_server: Callable, sqlite_url: str) -> It
     yield page
     context.close()
     assert not errors
+
+
+def make_demo(url: str) -> None:
+    """The demo project without the models that `serve --demo` trains: the trainings of a test are the only ones."""
+    with Store.open(url) as store:
+        create_demo(store)
 
 
 def train_button(page: Page):
@@ -287,7 +295,8 @@ def hacked_run(url: str, pace: float = 1.0) -> Path:
 def test_a_hacked_run_says_so_beside_its_curves(
     chromium: Browser, start_server: Callable, sqlite_url: str, screenshots: Path
 ) -> None:
-    server = start_server(sqlite_url, "--demo", "--no-worker")
+    make_demo(sqlite_url)
+    server = start_server(sqlite_url, "--single-user", "--no-worker")
     hacked_run(sqlite_url)
     page = chromium.new_page(viewport={"width": 1400, "height": 1000})
     page.goto(f"{server.url}/runs")

@@ -266,10 +266,11 @@ def _load(spec: RewardSpec, options: RewardOptions, policy_tokenizer: PreTrained
             from rewardkit.reward.metadata import read_card
 
             return ModelReward(
-                load_reward_fn(spec.target),
+                load_reward_fn(spec.target, criterion_weights=spec.criterion_weights),
                 read_card(spec.target),
                 name=spec.name,
                 normalise=options.normalise_rewards,
+                criterion_weights=spec.criterion_weights,
                 policy_tokenizer=policy_tokenizer,
             )
 

@@ -101,8 +101,8 @@ class SamplingPlan:
 
     @property
     def reward_model(self) -> str:
-        """The folder of a reward model for the report, that of audits first; empty for none."""
-        found = (spec.target for spec in (*self.audit_sources, *self.sources) if spec.kind == "model")
+        """The reward model for the report, that of audits first; empty for none."""
+        found = (spec.model_source for spec in (*self.audit_sources, *self.sources) if spec.kind == "model")
         return next(found, "")
 
     def values(self, data: Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from alignment.rewards.http_client import RefusedError, UnansweredError, ask, head, patiently, read_json
+from alignment.rewards.http_client import RefusedError, UnansweredError, ask, head, read_json, with_retries
 from alignment.rewards.source import RewardBatch, RewardError
 from rewardkit.data.export_formats import turns
 from rewardkit.reward.reward import Reward
@@ -42,7 +42,7 @@ class RemoteReward:
         """
         body = self._body(batch)
         try:
-            answer = patiently(
+            answer = with_retries(
                 lambda: ask(self.url, body, timeout_s=self.timeout_s),
                 about=f"reward {self.about}",
                 waits_s=self.waits_s,

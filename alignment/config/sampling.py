@@ -1,7 +1,4 @@
-"""The configuration of the commands that draw completions and judge policies; nothing heavy imported.
-
-The configuration of choosing the best of several completions; nothing heavy imported.
-"""
+"""The configuration of drawing completions, judging policies, and choosing the best of several. Nothing heavy."""
 
 from __future__ import annotations
 

@@ -4,10 +4,9 @@ Pure functions of log-probabilities: per-pair losses and detached rewards out, t
 policy's log-probability of a completion minus the reference's, summed over its tokens. beta multiplies it: the smaller
 beta, the further the policy moves before a pair counts as learned.
 
-Losses that compare sorted batches: each quantile of one distribution is asked to lie above that of another.
-
-A pair's loss depends on the whole batch, so all pairs of a step belong into one call. Losses come in the order of
-quantiles, not of pairs: only their mean means something.
+The AOT losses compare sorted batches instead of pairs: each quantile of one distribution is asked to lie above that of
+another. Such a loss depends on the whole batch, so all pairs of a step belong into one call; its values come in the
+order of quantiles, not of pairs, and only their mean means something.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A Python reward function in a process of its own: `python -P reward_worker.py FD PARENT`, until its socket closes.
+"""A Python reward function in a process of its own: `python -P worker.py FD PARENT`, until its socket closes.
 
 Frames of pickle both ways, each behind its length. The first one in says what to load and from which `sys.path`; the
 answer is `("ready", names, needed, place)`: the keyword names that the function takes (None for all), those it cannot

@@ -101,15 +101,15 @@ def read_rewards(texts: Sequence[str]) -> tuple[RewardSpec, ...]:
     """
     if not texts:
         raise ValueError(f"reward is missing: name one source or more; allowed is {FORMS}")
-    found: list[RewardSpec] = []
+    specs: list[RewardSpec] = []
     for text in texts:
         spec = read_reward(text)
-        taken, number, name = {each.name for each in found}, 1, spec.name
+        taken, number, name = {other.name for other in specs}, 1, spec.name
         while name in taken:
             number += 1
             name = f"{spec.name}_{number}"
-        found.append(RewardSpec(**{**vars(spec), "name": name}))
-    return tuple(found)
+        specs.append(RewardSpec(**{**vars(spec), "name": name}))
+    return tuple(specs)
 
 
 def read_reward_model(text: str) -> RewardSpec:

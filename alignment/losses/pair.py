@@ -104,8 +104,8 @@ def robust_loss(
         raise ValueError(f"label_smoothing is {label_smoothing}, allowed is 0 up to 0.5")
     chosen, rejected = exact(chosen_logratios), exact(rejected_logratios)
     scaled = beta * (chosen - rejected)
-    kept, flipped = (1.0 - label_smoothing) * F.logsigmoid(scaled), label_smoothing * F.logsigmoid(-scaled)
-    return paired((flipped - kept) / (1.0 - 2.0 * label_smoothing), chosen, rejected, beta)
+    as_labelled, flipped = (1.0 - label_smoothing) * F.logsigmoid(scaled), label_smoothing * F.logsigmoid(-scaled)
+    return paired((flipped - as_labelled) / (1.0 - 2.0 * label_smoothing), chosen, rejected, beta)
 
 
 def ipo_loss(
@@ -166,9 +166,9 @@ def exo_pair_loss(
         raise ValueError(f"label_smoothing is {label_smoothing}, allowed is between 0 and 0.5")
     chosen, rejected = exact(chosen_logratios), exact(rejected_logratios)
     scaled = beta * (chosen - rejected)
-    kept = torch.sigmoid(scaled) * (F.logsigmoid(scaled) - math.log1p(-label_smoothing))
+    as_labelled = torch.sigmoid(scaled) * (F.logsigmoid(scaled) - math.log1p(-label_smoothing))
     flipped = torch.sigmoid(-scaled) * (F.logsigmoid(-scaled) - math.log(label_smoothing))
-    return paired(kept + flipped, chosen, rejected, beta)
+    return paired(as_labelled + flipped, chosen, rejected, beta)
 
 
 def discopop_loss(chosen_logratios: Tensor, rejected_logratios: Tensor, *, beta: float, tau: float = 0.05) -> PairLoss:

@@ -62,9 +62,9 @@ def whiten(values: Tensor, sums: Tensor, *, shift_mean: bool = True) -> Tensor:
         sums: (3,) of `moment_sums` of all tokens of the step.
         shift_mean: whether the mean becomes 0.
     """
-    found = moments(sums)
-    whitened = (values.double() - found.mean) * (found.variance + EPSILON).rsqrt()
-    return (whitened if shift_mean else whitened + found.mean).to(values.dtype)
+    moments_of_all = moments(sums)
+    whitened = (values.double() - moments_of_all.mean) * (moments_of_all.variance + EPSILON).rsqrt()
+    return (whitened if shift_mean else whitened + moments_of_all.mean).to(values.dtype)
 
 
 @dataclass(frozen=True, kw_only=True)

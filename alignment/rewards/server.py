@@ -47,10 +47,10 @@ class RemoteReward:
                 about=f"reward {self.about}",
                 waits_s=self.waits_s,
             )
-            found = read_json(answer)
+            content = read_json(answer)
         except (UnansweredError, RefusedError, ValueError) as error:
             raise RewardError(self.about, str(error), batch) from error
-        members = found.get("members", [found.get("rewards")]) if isinstance(found, dict) else None
+        members = content.get("members", [content.get("rewards")]) if isinstance(content, dict) else None
         if not isinstance(members, list) or not members or not all(isinstance(row, list) for row in members):
             raise RewardError(self.about, f"the answer has neither rewards nor members: {head(answer)}", batch)
         for row in members:

@@ -82,12 +82,12 @@ def place_of(function: Callable[..., Any]) -> str:
 def call(function: Callable[..., Any], keywords: Mapping[str, Any], count: int) -> tuple[Any, ...]:
     """The answer to one batch of `count` completions."""
     try:
-        found = function(**keywords)
+        returned = function(**keywords)
     except BaseException as error:  # a reward function may even call sys.exit
         return "problem", None, f"{type(error).__name__}: {error}{_raised_at(error, function)}"
-    values = found.tolist() if hasattr(found, "tolist") else found
+    values = returned.tolist() if hasattr(returned, "tolist") else returned
     if not isinstance(values, list | tuple):
-        return "problem", None, f"it returned {type(found).__name__}, allowed is a list of numbers"
+        return "problem", None, f"it returned {type(returned).__name__}, allowed is a list of numbers"
     if len(values) != count:
         return "problem", None, f"it returned {len(values)} rewards for {count} completions"
     rewards: list[float] = []

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from alignment.commands.sample import say_bad_rows
+from alignment.config.rewards import read_reward_model
 from alignment.config.sampling import EvaluatePolicyConfig
 from rewardkit.run.command import Command
 from rewardkit.run.directory import Run
@@ -27,7 +28,10 @@ def _evaluate(config: EvaluatePolicyConfig) -> int:
         check_policy_folder(folder)
     given = read_different_prompts(config)
     say_bad_rows("alignment evaluate", given.bad)
-    reward_fn = load_reward_fn(config.reward) if config.reward else None
+    reward_fn = None
+    if config.reward:
+        spec = read_reward_model(config.reward)
+        reward_fn = load_reward_fn(spec.target, criterion_weights=spec.criterion_weights)
     samplers = load_samplers([config.base, config.model])
     run = Run(config.out, config)  # now that the input is good
     try:

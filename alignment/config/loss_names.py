@@ -114,11 +114,6 @@ PAIR_LOSSES: dict[PairLossName, LossTraits] = {
 }
 assert tuple(PAIR_LOSSES) == get_args(PairLossName)
 
-UNPAIRED_LOSSES: dict[UnpairedLossName, str] = {
-    "kto": "against an estimate of the KL (Ethayarajh et al. 2024)",
-    "apo_zero_unpaired": "anchored at the reference itself (D'Oosterlinck et al. 2024)",
-}
-
 
 @dataclass(frozen=True, kw_only=True)
 class PairLossOptions:

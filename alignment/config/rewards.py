@@ -12,11 +12,13 @@ from urllib.parse import urlsplit
 
 from alignment.config.training import check_least
 from alignment.verifiers.verifiers import VERIFIERS
-from rewardkit.reward.reward import Penalty
+from rewardkit.reward.metadata import read_card
+from rewardkit.reward.reward import Penalty, check_criterion_weights, parse_criterion_weights
 
 Kind = Literal["model", "function", "verifier", "server"]
 FORMS = (
-    "[WEIGHT*] and then the folder of a reward model, module:function, path/file.py:function, "
+    "[WEIGHT*] and then the folder of a reward model, FOLDER#CRITERION=WEIGHT,..., module:function, "
+    "path/file.py:function, "
     f"http://..., https://..., or a verifier: {', '.join(each.form for each in VERIFIERS.values())}"
 )
 _WEIGHTED = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\*(.+)", re.DOTALL)
@@ -31,7 +33,8 @@ class RewardSpec:
     Attributes:
         kind: what it is.
         target: the folder, `module:function`, the name of the verifier, or the URL.
-        argument: of a verifier: what stands behind its colon.
+        argument: of a verifier, the text after its colon; of a reward model, the text after `#`: the weights of its
+            criteria, empty for the overall head alone.
         weight: what its rewards are multiplied by, not 0.
         name: what metrics and errors call it by.
     """
@@ -41,6 +44,16 @@ class RewardSpec:
     argument: str = ""
     weight: float = 1.0
     name: str
+
+    @property
+    def criterion_weights(self) -> dict[str, float]:
+        """What the heads of a reward model weigh, see `rewardkit.reward.reward`; empty for its overall head."""
+        return parse_criterion_weights(self.argument) if self.kind == "model" else {}
+
+    @property
+    def model_source(self) -> str:
+        """A reward model with its criteria and without its weight, as `--reward` takes it."""
+        return f"{self.target}#{self.argument}" if self.argument else self.target
 
 
 def read_reward(text: str) -> RewardSpec:
@@ -69,8 +82,12 @@ def read_reward(text: str) -> RewardSpec:
         if not Path(path).is_file():
             raise ValueError(f"--reward {text}: there is no file {path}")
         return RewardSpec(kind="function", target=what, weight=weight, name=function)
-    if what and Path(what).is_dir():
-        return RewardSpec(kind="model", target=what, weight=weight, name=_metric_name(Path(what).resolve().name))
+    folder, mark, criteria = _split_criteria(what)
+    if folder and Path(folder).is_dir():
+        if mark:
+            _check_criteria(text, folder, criteria)
+        name = _metric_name(Path(folder).resolve().name)
+        return RewardSpec(kind="model", target=folder, argument=criteria, weight=weight, name=name)
     if _FUNCTION.fullmatch(what):
         return RewardSpec(kind="function", target=what, weight=weight, name=what.rpartition(":")[2])
     raise ValueError(f"--reward {text}: neither a folder nor any other source of rewards; allowed is {FORMS}")
@@ -84,15 +101,52 @@ def read_rewards(texts: Sequence[str]) -> tuple[RewardSpec, ...]:
     """
     if not texts:
         raise ValueError(f"reward is missing: name one source or more; allowed is {FORMS}")
-    found: list[RewardSpec] = []
+    specs: list[RewardSpec] = []
     for text in texts:
         spec = read_reward(text)
-        taken, number, name = {each.name for each in found}, 1, spec.name
+        taken, number, name = {other.name for other in specs}, 1, spec.name
         while name in taken:
             number += 1
             name = f"{spec.name}_{number}"
-        found.append(RewardSpec(**{**vars(spec), "name": name}))
-    return tuple(found)
+        specs.append(RewardSpec(**{**vars(spec), "name": name}))
+    return tuple(specs)
+
+
+def read_reward_model(text: str) -> RewardSpec:
+    """Reads a `--reward` that takes nothing but a reward model: its folder, or FOLDER#CRITERION=WEIGHT,...
+
+    Whether there is such a folder is left to whoever loads it.
+
+    Raises:
+        ValueError: if the weights of its criteria are not allowed.
+    """
+    folder, mark, criteria = _split_criteria(text)
+    if mark:
+        _check_criteria(text, folder, criteria)
+    return RewardSpec(kind="model", target=folder, argument=criteria, name=_metric_name(Path(folder).name))
+
+
+def _split_criteria(text: str) -> tuple[str, str, str]:
+    """Folder, `#` and weights of criteria. A `#` belongs to the folder's name unless a folder ends right before it."""
+    if not Path(text).is_dir():
+        for mark in reversed([match.start() for match in re.finditer("#", text)]):
+            if mark and Path(text[:mark]).is_dir():
+                return text[:mark], "#", text[mark + 1 :]
+    return text, "", ""
+
+
+def _check_criteria(text: str, folder: str, weights: str) -> None:
+    """Raises ValueError, naming the option and its value, if a reward model cannot be used with these weights."""
+    try:
+        criteria = read_card(folder).criteria
+        if not criteria:
+            raise ValueError(f"{folder} has no heads of criteria, which `rewardkit train --criteria` trains")
+        parsed = parse_criterion_weights(weights)
+        if not parsed:
+            raise ValueError(f"no weight after the #, allowed is NAME=NUMBER,... of overall, {', '.join(criteria)}")
+        check_criterion_weights(parsed, criteria)
+    except ValueError as error:
+        raise ValueError(f"--reward {text}: {error}") from error
 
 
 def _host(url: str) -> str:

@@ -1,14 +1,11 @@
-"""The configuration of the commands that draw completions and judge policies; nothing heavy imported.
-
-The configuration of choosing the best of several completions; nothing heavy imported.
-"""
+"""The configuration of drawing completions, judging policies, and choosing the best of several. Nothing heavy."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Literal
 
-from alignment.config.rewards import RewardOptions, read_rewards
+from alignment.config.rewards import RewardOptions, read_reward_model, read_rewards
 from alignment.config.training import OnBadRow, check_least
 
 
@@ -87,7 +84,8 @@ class EvaluatePolicyConfig(DrawConfig):
         model: folder of the trained policy, or a hub id.
         base: folder of the policy it is held against, also the reference of the KL.
         out: the run directory: evaluation.json, report.html and completions.jsonl.
-        reward: folder of a reward model; without it there is no reward and no win rate.
+        reward: folder of a reward model, or FOLDER#CRITERION=WEIGHT,... with weights of its criteria; without it
+            there is no reward and no win rate.
         n: completions per prompt and policy.
         json: print the figures as JSON instead of the table.
     """
@@ -102,6 +100,8 @@ class EvaluatePolicyConfig(DrawConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_least(self, n=1)
+        if self.reward:
+            read_reward_model(self.reward)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from alignment.watch.text_metrics import Kl, WinRate
 from rewardkit.data.prompts import Prompt
 from rewardkit.evaluation.evaluation_text import finite
 from rewardkit.stats.metrics import Interval
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, kw_only=True)

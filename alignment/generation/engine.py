@@ -1,6 +1,7 @@
-"""Which loop decodes: the one for Llama-shaped models where it gives the model's own logits, else transformers'.
+"""The decode loop of a policy: which one is used, and the one that any causal language model of transformers has.
 
-The decode loop of any causal language model of transformers, by the model's own forward pass and cache.
+Llama-shaped models are decoded by `alignment.generation.llama_decoding`, if that gives the model's own logits when it
+is tried; all others, and those where it does not, by the model's own forward pass and cache (`PlainDecoding`).
 """
 
 from __future__ import annotations

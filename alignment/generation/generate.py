@@ -3,9 +3,8 @@
 A prompt is computed once for all its samples; rows that have ended leave the batch. What a sample is depends on the
 seed, its prompt's key and its number alone, so that the split into batches does not change it (up to rounding: a
 different batch adds up in a different order). Who computes logits is `alignment.generation.engine`'s choice; texts,
-files and models in folders are `alignment.generation.sample_to_file`'s.
-
-Whether the newest token of a row completes a text that ends it.
+files and models in folders are `alignment.generation.sample_to_file`'s. A row ends at an end token, or at the token
+that completes a stop text.
 """
 
 from __future__ import annotations

@@ -1,11 +1,9 @@
-"""Generalised advantage estimation: how much better each token was than the value head expected.
+"""Advantages: how much better a completion or a token was than expected.
 
-Advantages without a value head: rewards of completions compared with one another.
-
-Rewards come as (P, G), G completions of each of P prompts, and must be those of the whole step, gathered over
-micro-batches and processes, where something is computed over more than a group.
-
-From one score per completion to one reward per token.
+Without a value head, rewards of completions are compared with one another (`group_advantages`). They come as (P, G), G
+completions of each of P prompts, and must be those of the whole step, gathered over micro-batches and processes, where
+something is computed over more than a group. With a value head, a completion's score becomes a reward per token
+(`token_rewards`), and generalised advantage estimation holds these against the values (`generalised_advantages`).
 """
 
 from __future__ import annotations
@@ -18,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from alignment.config.policy_gradient_names import BaselineName, ScaleName
-from alignment.losses.importance import later_tokens
 from alignment.losses.pair import exact
+from alignment.losses.segment_sums import later_tokens
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -112,13 +112,14 @@ def kto_loss(
     """Kahneman-Tversky optimisation: single completions that are desirable or not.
 
     losses = w_D (1 - sigma(beta (r - z))) if desirable, else w_U (1 - sigma(beta (z - r))),  r log-ratio.
-    Ethayarajh et al. 2024, eq. 8 (arXiv 2402.01306); z estimates the KL from policy to reference.
+    Ethayarajh et al. 2024, eq. 8 (arXiv 2402.01306); z estimates the KL from policy to reference. With z = 0 these are
+    the halves of `apo_zero_loss`, the loss `apo_zero_unpaired` (D'Oosterlinck et al. 2024, eq. 7, arXiv 2408.06266).
 
     Args:
         logratios: (B,) float, nats.
         is_desirable: (B,) bool.
         kl: scalar z, nats, 0 or more, without gradient: usually the mean log-ratio of completions behind other
-            prompts than their own (estimator k1), not below 0.
+            prompts than their own (estimator k1), not below 0; 0 for `apo_zero_unpaired`.
         beta: > 0.
         desirable_weight, undesirable_weight: w_D and w_U, 0 or more.
     """
@@ -126,32 +127,3 @@ def kto_loss(
     lead = beta * (ratios - kl.detach())
     desirable, undesirable = desirable_weight * torch.sigmoid(-lead), undesirable_weight * torch.sigmoid(lead)
     return UnpairedLoss(losses=torch.where(is_desirable, desirable, undesirable), rewards=beta * ratios.detach())
-
-
-def apo_zero_unpaired_loss(
-    logratios: Tensor,
-    is_desirable: Tensor,
-    *,
-    beta: float,
-    desirable_weight: float = 1.0,
-    undesirable_weight: float = 1.0,
-) -> UnpairedLoss:
-    """`apo_zero_loss` for single completions, which is KTO with z = 0 and needs no estimate of the KL.
-
-    losses = w_D (1 - sigma(beta r)) if desirable, else w_U sigma(beta r),  r log-ratio.
-    D'Oosterlinck et al. 2024, eq. 7, its halves (arXiv 2408.06266).
-
-    Args:
-        logratios: (B,) float, nats.
-        is_desirable: (B,) bool.
-        beta: > 0.
-        desirable_weight, undesirable_weight: w_D and w_U, 0 or more.
-    """
-    return kto_loss(
-        logratios,
-        is_desirable,
-        kl=logratios.new_zeros(()),
-        beta=beta,
-        desirable_weight=desirable_weight,
-        undesirable_weight=undesirable_weight,
-    )

@@ -1,6 +1,7 @@
-"""From the name of a loss of pairs to its values: what a trainer calls.
+"""The loss of pairs that a name says, which is what a trainer calls.
 
-f-divergences from the reference, as what they make of a log-ratio before a loss compares chosen with rejected.
+Before a loss compares chosen with rejected, log-ratios pass through the f-divergence that holds the policy near the
+reference; reverse KL leaves them as they are.
 """
 
 from __future__ import annotations

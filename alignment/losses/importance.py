@@ -2,11 +2,6 @@
 
 An engine of its own kernels and precision draws from a slightly other policy than the one that is trained, which biases
 the gradient. Each token is weighted by how much likelier it is under the trainer, up to a cap.
-
-Sums over completions of a flat row of tokens: S completions, their C tokens one after another, nothing padded.
-
-The layout of `rewardkit.network.logps.CompletionLogps`: the tokens of a completion stand together and in order,
-completions in the order of their numbers, 0 to S - 1.
 """
 
 from __future__ import annotations
@@ -14,31 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, assert_never
 
-import torch
 from torch import Tensor
 
 from alignment.losses.pair import exact
-
-
-def branch_sums(values: Tensor, branch: Tensor, num_branches: int) -> Tensor:
-    """(S,) sums over each completion's tokens.
-
-    Args:
-        values: (C,) float.
-        branch: (C,) int64, the completion of each token.
-    """
-    return values.new_zeros(num_branches).index_add(0, branch, values)
-
-
-def later_tokens(lengths: Tensor) -> Tensor:
-    """(C,) int64, how many tokens follow in the same completion: 0 on its last one.
-
-    Args:
-        lengths: (S,) int64, tokens of each completion.
-    """
-    ends = lengths.cumsum(0).repeat_interleave(lengths)
-    return ends - 1 - torch.arange(len(ends), device=lengths.device)
-
+from alignment.losses.segment_sums import segment_sums
 
 ImportanceLevel = Literal["token", "sequence"]
 
@@ -92,7 +66,7 @@ def importance_weights(
         case "token":
             pass
         case "sequence":
-            log_ratio = branch_sums(log_ratio, branch, len(lengths))[branch]
+            log_ratio = segment_sums(log_ratio, branch, len(lengths))[branch]
         case _:
             assert_never(level)
     ratio = log_ratio.exp()

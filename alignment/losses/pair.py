@@ -4,10 +4,9 @@ Pure functions of log-probabilities: per-pair losses and detached rewards out, t
 policy's log-probability of a completion minus the reference's, summed over its tokens. beta multiplies it: the smaller
 beta, the further the policy moves before a pair counts as learned.
 
-Losses that compare sorted batches: each quantile of one distribution is asked to lie above that of another.
-
-A pair's loss depends on the whole batch, so all pairs of a step belong into one call. Losses come in the order of
-quantiles, not of pairs: only their mean means something.
+The AOT losses compare sorted batches instead of pairs: each quantile of one distribution is asked to lie above that of
+another. Such a loss depends on the whole batch, so all pairs of a step belong into one call; its values come in the
+order of quantiles, not of pairs, and only their mean means something.
 """
 
 from __future__ import annotations
@@ -105,8 +104,8 @@ def robust_loss(
         raise ValueError(f"label_smoothing is {label_smoothing}, allowed is 0 up to 0.5")
     chosen, rejected = exact(chosen_logratios), exact(rejected_logratios)
     scaled = beta * (chosen - rejected)
-    kept, flipped = (1.0 - label_smoothing) * F.logsigmoid(scaled), label_smoothing * F.logsigmoid(-scaled)
-    return paired((flipped - kept) / (1.0 - 2.0 * label_smoothing), chosen, rejected, beta)
+    as_labelled, flipped = (1.0 - label_smoothing) * F.logsigmoid(scaled), label_smoothing * F.logsigmoid(-scaled)
+    return paired((flipped - as_labelled) / (1.0 - 2.0 * label_smoothing), chosen, rejected, beta)
 
 
 def ipo_loss(
@@ -167,9 +166,9 @@ def exo_pair_loss(
         raise ValueError(f"label_smoothing is {label_smoothing}, allowed is between 0 and 0.5")
     chosen, rejected = exact(chosen_logratios), exact(rejected_logratios)
     scaled = beta * (chosen - rejected)
-    kept = torch.sigmoid(scaled) * (F.logsigmoid(scaled) - math.log1p(-label_smoothing))
+    as_labelled = torch.sigmoid(scaled) * (F.logsigmoid(scaled) - math.log1p(-label_smoothing))
     flipped = torch.sigmoid(-scaled) * (F.logsigmoid(-scaled) - math.log(label_smoothing))
-    return paired(kept + flipped, chosen, rejected, beta)
+    return paired(as_labelled + flipped, chosen, rejected, beta)
 
 
 def discopop_loss(chosen_logratios: Tensor, rejected_logratios: Tensor, *, beta: float, tau: float = 0.05) -> PairLoss:

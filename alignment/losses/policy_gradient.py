@@ -32,9 +32,9 @@ from alignment.config.policy_gradient_names import (
     PolicyLossOptions,
     RatioName,
 )
-from alignment.losses.importance import branch_sums
 from alignment.losses.kl import token_kl, weighted_kl
 from alignment.losses.pair import exact
+from alignment.losses.segment_sums import segment_sums
 
 LARGEST_LOG_RATIO = 20.0
 
@@ -256,7 +256,7 @@ def _acting_log_ratio(tokens: CompletionTokens, log_ratio: Tensor, kind: RatioNa
     """(C,) log of the ratio that acts on each token."""
     if kind == "token":
         return log_ratio
-    sums = branch_sums(log_ratio, tokens.branch, len(tokens.lengths))
+    sums = segment_sums(log_ratio, tokens.branch, len(tokens.lengths))
     match kind:
         case "sequence_mean":
             return (sums / tokens.lengths.clamp_min(1))[tokens.branch]
@@ -291,7 +291,7 @@ def _summed(
             losses = losses + beta * term
     elif beta > 0.0:
         raise ValueError(f"beta is {beta}: the loss needs log-probabilities under a reference")
-    sums = branch_sums(losses, tokens.branch, len(tokens.lengths))
+    sums = segment_sums(losses, tokens.branch, len(tokens.lengths))
     if normaliser == "branch_means":
         sums = sums / tokens.lengths.clamp_min(1)
     return PolicyLoss(

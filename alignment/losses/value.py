@@ -1,8 +1,7 @@
-"""The loss of a value head that predicts returns, and how well it does.
+"""The value head's loss, how well it predicts, and whitening by the moments of a whole step.
 
-Mean and variance of values spread over micro-batches and processes, and values brought to mean 0 and variance 1.
-
-What is passed around are sums, which add up: however the tokens of a step are split, they are whitened alike.
+Moments are passed around as sums, which add up: however the tokens of a step are split into micro-batches and
+processes, they have the same mean and variance and are whitened alike.
 """
 
 from __future__ import annotations
@@ -63,9 +62,9 @@ def whiten(values: Tensor, sums: Tensor, *, shift_mean: bool = True) -> Tensor:
         sums: (3,) of `moment_sums` of all tokens of the step.
         shift_mean: whether the mean becomes 0.
     """
-    found = moments(sums)
-    whitened = (values.double() - found.mean) * (found.variance + EPSILON).rsqrt()
-    return (whitened if shift_mean else whitened + found.mean).to(values.dtype)
+    moments_of_all = moments(sums)
+    whitened = (values.double() - moments_of_all.mean) * (moments_of_all.variance + EPSILON).rsqrt()
+    return (whitened if shift_mean else whitened + moments_of_all.mean).to(values.dtype)
 
 
 @dataclass(frozen=True, kw_only=True)

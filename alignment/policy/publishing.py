@@ -1,6 +1,7 @@
-"""README.md of a trained policy: how it was made, of what, and what held-out rows say.
+"""What a training tells the outside: a model card, metrics to a tracker, the model to the hub.
 
-Where else a run goes: metrics to TensorBoard or Weights & Biases, the model to the hub; only when asked.
+README.md in the run directory says how the policy was made, of what, and what held-out rows say. Metrics go to
+TensorBoard or Weights & Biases and the model to the hub only when the configuration asks for it.
 """
 
 from __future__ import annotations

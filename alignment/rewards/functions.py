@@ -148,8 +148,8 @@ class FunctionReward:
             problem = self._worker.ready[2]
             self.close()
             raise RewardError(self.name, f"{self.target} cannot be loaded: {problem}")
-        _, self._names, self._needed, place = self._worker.ready
-        self.about = f"{self.name} ({place})"
+        _, self._names, self._needed, location = self._worker.ready
+        self.about = f"{self.name} ({location})"
 
     def __call__(self, batch: RewardBatch) -> Reward:
         """Rewards of the B completions, by one member.
@@ -192,14 +192,17 @@ class FunctionReward:
         raise AssertionError
 
     def _keywords(self, batch: RewardBatch) -> dict[str, Any]:
-        known: dict[str, Any] = dict(batch.columns)
+        available: dict[str, Any] = dict(batch.columns)
         if len(batch.completion_ids):
-            known["completion_ids"] = [list(ids) for ids in batch.completion_ids]
-        known |= {"prompts": [plain_prompt(prompt) for prompt in batch.prompts], "completions": list(batch.completions)}
-        if missing := [name for name in self._needed if name not in known]:
-            raise RewardError(self.about, f"it takes {', '.join(missing)}, there are {', '.join(sorted(known))}")
-        names = known if self._names is None else self._names
-        return {name: known[name] for name in names if name in known}
+            available["completion_ids"] = [list(ids) for ids in batch.completion_ids]
+        available |= {
+            "prompts": [plain_prompt(prompt) for prompt in batch.prompts],
+            "completions": list(batch.completions),
+        }
+        if missing := [name for name in self._needed if name not in available]:
+            raise RewardError(self.about, f"it takes {', '.join(missing)}, there are {', '.join(sorted(available))}")
+        names = available if self._names is None else self._names
+        return {name: available[name] for name in names if name in available}
 
     def _locate(self, batch: RewardBatch, text: str) -> tuple[int | None, str]:
         """The first sample that the function fails at when asked for it alone, and how; None where there is none."""

@@ -1,20 +1,27 @@
-"""A server asked by HTTP, JSON out and JSON in: one try, and what is worth another one."""
+"""A server asked by HTTP, JSON out and JSON in: one try, and which failures are worth another one.
+
+httpx and tenacity are imported when a server is asked. Redirects are not followed: a POST that is redirected would
+arrive without its body or at a machine that nobody named, so they are refusals that name the new address.
+"""
 
 from __future__ import annotations
 
-import http.client
 import json
 import logging
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    import httpx
+    import tenacity
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
-TOO_MANY = 429  # the one answer of 4xx that is worth asking again
+TOO_MANY_REQUESTS = 429  # the one status of 4xx that is worth asking again
 SHOWN = 200  # characters of a server's answer in an error
+INSTALL = 'asking a server needs httpx and tenacity: pip install "tiebreak[train]"'
 
 
 class UnansweredError(OSError):
@@ -22,7 +29,7 @@ class UnansweredError(OSError):
 
 
 class RefusedError(OSError):
-    """A server that says 4xx: the same question gets the same answer."""
+    """A server that answers 3xx or 4xx: the same question gets the same answer."""
 
 
 def ask(url: str, body: bytes | None, *, timeout_s: float) -> bytes:
@@ -32,19 +39,31 @@ def ask(url: str, body: bytes | None, *, timeout_s: float) -> bytes:
         timeout_s: from the first byte sent to the last one read.
 
     Raises:
-        UnansweredError: see there.
-        RefusedError: see there.
+        UnansweredError: if another try may succeed.
+        RefusedError: if it would not.
+        ImportError: if httpx is missing.
     """
+    client = _client()
+    import httpx
+
+    deadline = time.monotonic() + timeout_s
+    content = bytearray()
+    method, headers = "GET" if body is None else "POST", {"Content-Type": "application/json"}
     try:
-        return _ask(urllib.request.Request(url, data=body, headers={"Content-Type": "application/json"}), timeout_s)
-    except (UnansweredError, RefusedError):
-        raise
-    except (OSError, http.client.HTTPException) as error:
-        reason = error.reason if isinstance(error, urllib.error.URLError) else error
-        raise UnansweredError(f"{reason}" if str(reason) else type(reason).__name__) from error
+        with client.stream(method, url, content=body, headers=headers, timeout=timeout_s) as response:
+            for part in response.iter_bytes():
+                content += part
+                if time.monotonic() > deadline:  # httpx's timeout is for a single read
+                    raise UnansweredError(f"no whole answer within {timeout_s:g} s")
+    except httpx.InvalidURL as error:
+        raise RefusedError(f"{url} is no address: {error}") from error
+    except httpx.HTTPError as error:
+        raise UnansweredError(str(error) or type(error).__name__) from error
+    _check_status(response, bytes(content))
+    return bytes(content)
 
 
-def patiently(work: Callable[[], T], *, about: str, waits_s: Sequence[float]) -> T:
+def with_retries(work: Callable[[], T], *, about: str, waits_s: Sequence[float]) -> T:
     """The result of work that asks a server, begun again while the server does not answer.
 
     Args:
@@ -53,15 +72,29 @@ def patiently(work: Callable[[], T], *, about: str, waits_s: Sequence[float]) ->
 
     Raises:
         UnansweredError: if the last try is not answered either.
+        ImportError: if tenacity is missing.
     """
-    for wait_s in waits_s:
-        try:
-            return work()
-        except UnansweredError as error:
-            logger.warning("%s: %s; asking again in %g s", about, error, wait_s)
-        time.sleep(wait_s)
     try:
-        return work()
+        import tenacity
+    except ImportError as error:
+        raise ImportError(INSTALL) from error
+
+    def wait_s(state: tenacity.RetryCallState) -> float:
+        return (*waits_s, 0.0)[state.attempt_number - 1]
+
+    def warn(state: tenacity.RetryCallState) -> None:
+        cause = state.outcome.exception() if state.outcome else None
+        logger.warning("%s: %s; asking again in %g s", about, cause, wait_s(state))
+
+    retrying = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(UnansweredError),
+        wait=wait_s,
+        stop=tenacity.stop_after_attempt(len(waits_s) + 1),
+        before_sleep=warn,
+        reraise=True,
+    )
+    try:
+        return retrying(work)
     except UnansweredError as error:
         raise UnansweredError(f"no answer after {len(waits_s) + 1} tries, the last: {error}") from error
 
@@ -84,22 +117,22 @@ def head(answer: bytes) -> str:
     return repr(text) + ("..." if len(answer) > SHOWN else "")
 
 
-def _ask(request: urllib.request.Request, timeout_s: float) -> bytes:
-    deadline = time.monotonic() + timeout_s
-    parts = bytearray()
+@cache
+def _client() -> httpx.Client:
+    """One for all threads. Every request has a connection of its own, so that a server may be started anew between."""
     try:
-        opened = urllib.request.urlopen(request, timeout=timeout_s)
-    except urllib.error.HTTPError as error:
-        with error:
-            cause = f"HTTP status {error.code}: {head(error.read())}"
-        if error.code < 500 and error.code != TOO_MANY:
-            raise RefusedError(cause) from error
-        raise UnansweredError(cause) from error
-    with opened as response:
-        while part := response.read1(1 << 16):
-            parts += part
-            if time.monotonic() > deadline:  # the socket's own timeout is for a single read
-                raise TimeoutError(f"no whole answer within {timeout_s:g} s")
-        if response.length:
-            raise http.client.IncompleteRead(bytes(parts), response.length)
-    return bytes(parts)
+        import httpx
+    except ImportError as error:
+        raise ImportError(INSTALL) from error
+    return httpx.Client(limits=httpx.Limits(max_connections=None, max_keepalive_connections=0))
+
+
+def _check_status(response: httpx.Response, content: bytes) -> None:
+    if response.is_success:
+        return
+    cause = f"HTTP status {response.status_code}: {head(content)}"
+    if response.has_redirect_location:
+        raise RefusedError(f"{cause}; it redirects to {response.headers['Location']}, which is not followed")
+    if response.status_code < 500 and response.status_code != TOO_MANY_REQUESTS:
+        raise RefusedError(cause)
+    raise UnansweredError(cause)

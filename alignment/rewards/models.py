@@ -1,14 +1,20 @@
-"""Reward models and ensembles of rewardkit as sources of rewards: on the scale of their own statistics, by tokens where
-those are the policy's too.
+"""Reward models and ensembles of rewardkit as sources of rewards. torch is imported when a model is loaded.
 
-torch is imported when a model is loaded.
+Scale: a model's card holds mean and standard deviation of its overall reward on held-out chosen completions, and with
+`normalise` rewards are given as (r - mean) / std. A reward made of criteria by weights (`FOLDER#helpful=1,safe=2`) is
+another quantity: its spread depends on how the heads move together, which no card records, and the overall head's
+statistics would shift and stretch it by numbers of something else. Such a reward stays on its own scale, the sum that
+the weights say, and one warning tells so; the source's weight (`0.5*FOLDER#...`) sets its share among other sources.
+
+Tokens: where the policy has the reward model's tokens and template, its completions are scored as the tokens that were
+drawn, without rendering and tokenising their text again.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
@@ -65,8 +71,9 @@ class ModelReward:
         reward_fn: the loaded model.
         card: what it says of itself.
         name: what errors call it.
-        normalise: give rewards on the scale of its saved statistics, (r - mean) / std; a model without any keeps its
-            own scale, and one warning says so.
+        normalise: give rewards on the scale of its saved statistics, (r - mean) / std; a model without any, and one
+            whose criteria are weighed, keeps its own scale, and one warning says so.
+        criterion_weights: those that the model was loaded with; empty for its overall head.
         policy_tokenizer: of the policy that writes the completions; where template and tokens are the model's own,
             tokens are scored as they were written, and no text is rendered and tokenised again. None scores texts.
     """
@@ -78,13 +85,15 @@ class ModelReward:
         *,
         name: str,
         normalise: bool = True,
+        criterion_weights: Mapping[str, float] | None = None,
         policy_tokenizer: PreTrainedTokenizerBase | None = None,
     ) -> None:
         self.reward_fn, self.card = reward_fn, card
         self.about = name
-        self.normalise = normalise and card.has_statistics
-        if normalise and not card.has_statistics:
-            logger.warning("reward %s has no saved statistics: its rewards stay on their own scale", name)
+        self.normalise = normalise and card.has_statistics and not criterion_weights
+        if normalise and not self.normalise:
+            kind = "saved statistics of its weighted criteria" if criterion_weights else "saved statistics"
+            logger.warning("reward %s has no %s: its rewards stay on their own scale", name, kind)
         self.end: tuple[int, ...] | None = None  # what follows a completion, where its tokens can be scored
         if policy_tokenizer is not None and isinstance(reward_fn, ReadsTokens):
             self.end = shared_end(reward_fn.tokenizer, policy_tokenizer)

@@ -97,7 +97,7 @@ class ScoredBatch:
         """Some of the completions."""
         picked = list(indices)
         return ScoredBatch(
-            by_source={name: Reward(members=each.members[:, picked]) for name, each in self.by_source.items()},
+            by_source={name: Reward(members=reward.members[:, picked]) for name, reward in self.by_source.items()},
             raw=Reward(members=self.raw.members[:, picked]),
             penalised=self.penalised[picked],
             terms={name: term[picked] for name, term in self.terms.items()},
@@ -109,17 +109,17 @@ class ScoredBatch:
 
         reward/std is the mean over completions of the standard deviation over members.
         """
-        found = {
+        metrics = {
             "reward/mean": float(self.total.mean()),
             "reward/spread": _std(self.total),
             "reward/raw": float(self.raw.mean.mean()),
             "reward/std": float(self.raw.std.mean()),
             "reward/penalised": float(self.penalised.mean()),
         }
-        found |= {f"penalty/{name}": float(term.mean()) for name, term in self.terms.items()}
+        metrics |= {f"penalty/{name}": float(term.mean()) for name, term in self.terms.items()}
         for name, reward in self.by_source.items():
-            found |= {f"rewards/{name}/mean": float(reward.mean.mean()), f"rewards/{name}/std": _std(reward.mean)}
-        return found
+            metrics |= {f"rewards/{name}/mean": float(reward.mean.mean()), f"rewards/{name}/std": _std(reward.mean)}
+        return metrics
 
 
 class Rewards:
@@ -154,8 +154,8 @@ class Rewards:
         Raises:
             RewardError: naming source, sample and cause, if a source gives no finite number for each.
         """
-        by_source = {each.name: ask(each.source, batch) for each in self.sources}
-        weighted = [Reward(members=each.weight * by_source[each.name].members) for each in self.sources]
+        by_source = {one.name: ask(one.source, batch) for one in self.sources}
+        weighted = [Reward(members=one.weight * by_source[one.name].members) for one in self.sources]
         penalised = sum(
             (conservative(reward, self.penalty, strength=self.penalty_strength) for reward in weighted),
             start=np.zeros(len(batch)),
@@ -266,10 +266,11 @@ def _load(spec: RewardSpec, options: RewardOptions, policy_tokenizer: PreTrained
             from rewardkit.reward.metadata import read_card
 
             return ModelReward(
-                load_reward_fn(spec.target),
+                load_reward_fn(spec.target, criterion_weights=spec.criterion_weights),
                 read_card(spec.target),
                 name=spec.name,
                 normalise=options.normalise_rewards,
+                criterion_weights=spec.criterion_weights,
                 policy_tokenizer=policy_tokenizer,
             )
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from alignment.rewards.http_client import RefusedError, UnansweredError, ask, head, patiently, read_json
+from alignment.rewards.http_client import RefusedError, UnansweredError, ask, head, read_json, with_retries
 from alignment.rewards.source import RewardBatch, RewardError
 from rewardkit.data.export_formats import turns
 from rewardkit.reward.reward import Reward
@@ -42,15 +42,15 @@ class RemoteReward:
         """
         body = self._body(batch)
         try:
-            answer = patiently(
+            answer = with_retries(
                 lambda: ask(self.url, body, timeout_s=self.timeout_s),
                 about=f"reward {self.about}",
                 waits_s=self.waits_s,
             )
-            found = read_json(answer)
+            content = read_json(answer)
         except (UnansweredError, RefusedError, ValueError) as error:
             raise RewardError(self.about, str(error), batch) from error
-        members = found.get("members", [found.get("rewards")]) if isinstance(found, dict) else None
+        members = content.get("members", [content.get("rewards")]) if isinstance(content, dict) else None
         if not isinstance(members, list) or not members or not all(isinstance(row, list) for row in members):
             raise RewardError(self.about, f"the answer has neither rewards nor members: {head(answer)}", batch)
         for row in members:

@@ -1,6 +1,7 @@
-"""What a source of rewards is given and gives: a batch of completions in, a `Reward` out, or an error with its sample.
+"""A source of rewards: a batch of completions in, a `Reward` out, or an error that names its sample.
 
-No torch. The sources themselves: `alignment.rewards.models`, `reward_function`, `remote_reward`; their sum: `rewards`.
+No torch. The sources are `ModelReward`, `FunctionReward` and `RemoteReward` in the modules beside this one; `Rewards`
+in `alignment.rewards.rewards` is their weighted sum.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from rewardkit.data.records import Message
-from rewardkit.reward.reward import Reward, RewardFn
+from rewardkit.reward.reward import Reward
 
 if TYPE_CHECKING:
     from alignment.generation.completion_sampler import Completion
@@ -55,15 +56,15 @@ class RewardBatch:
     @classmethod
     def of_groups(cls, rows: Sequence[PromptRow], groups: Sequence[Sequence[Completion]]) -> RewardBatch:
         """What a policy answered to the prompts of rows, a group for each; completions in order of groups."""
-        drawn = [(row, one) for row, group in zip(rows, groups, strict=True) for one in group]
+        answers = [(row, completion) for row, group in zip(rows, groups, strict=True) for completion in group]
         names = {name for row in rows for name in row.columns}
         return cls(
-            prompts=[row.prompt for row, _ in drawn],
-            completions=[one.text for _, one in drawn],
-            prompt_ids=[one.sampled.prompt for _, one in drawn],
-            completion_ids=[one.sampled.completion for _, one in drawn],
-            finished=[one.sampled.finished for _, one in drawn],
-            columns={name: [row.columns.get(name) for row, _ in drawn] for name in sorted(names)},
+            prompts=[row.prompt for row, _ in answers],
+            completions=[completion.text for _, completion in answers],
+            prompt_ids=[completion.sampled.prompt for _, completion in answers],
+            completion_ids=[completion.sampled.completion for _, completion in answers],
+            finished=[completion.sampled.finished for _, completion in answers],
+            columns={name: [row.columns.get(name) for row, _ in answers] for name in sorted(names)},
         )
 
     def __len__(self) -> int:
@@ -132,23 +133,8 @@ class RewardSource(Protocol):
         ...
 
     def close(self) -> None:
-        """Lets go of what it holds (a process); it may be called again after that, and starts anew."""
+        """Ends what it holds, a process; a call after that starts it anew."""
         ...
-
-
-class FromRewardFn:
-    """A `RewardFn` of rewardkit, or any function like it, as a source."""
-
-    def __init__(self, reward_fn: RewardFn, *, about: str) -> None:
-        self.reward_fn = reward_fn
-        self.about = about
-
-    def __call__(self, batch: RewardBatch) -> Reward:
-        """Asks for the rewards by prompts and texts."""
-        return self.reward_fn(batch.prompts, batch.completions)
-
-    def close(self) -> None:
-        """Holds nothing."""
 
 
 def ask(source: RewardSource, batch: RewardBatch) -> Reward:

@@ -1,4 +1,4 @@
-"""A Python reward function in a process of its own: `python -P reward_worker.py FD PARENT`, until its socket closes.
+"""A Python reward function in a process of its own: `python -P worker.py FD PARENT`, until its socket closes.
 
 Frames of pickle both ways, each behind its length. The first one in says what to load and from which `sys.path`; the
 answer is `("ready", names, needed, place)`: the keyword names that the function takes (None for all), those it cannot
@@ -82,12 +82,12 @@ def place_of(function: Callable[..., Any]) -> str:
 def call(function: Callable[..., Any], keywords: Mapping[str, Any], count: int) -> tuple[Any, ...]:
     """The answer to one batch of `count` completions."""
     try:
-        found = function(**keywords)
+        returned = function(**keywords)
     except BaseException as error:  # a reward function may even call sys.exit
         return "problem", None, f"{type(error).__name__}: {error}{_raised_at(error, function)}"
-    values = found.tolist() if hasattr(found, "tolist") else found
+    values = returned.tolist() if hasattr(returned, "tolist") else returned
     if not isinstance(values, list | tuple):
-        return "problem", None, f"it returned {type(found).__name__}, allowed is a list of numbers"
+        return "problem", None, f"it returned {type(returned).__name__}, allowed is a list of numbers"
     if len(values) != count:
         return "problem", None, f"it returned {len(values)} rewards for {count} completions"
     rewards: list[float] = []

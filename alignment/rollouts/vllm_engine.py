@@ -4,8 +4,7 @@ Written by the source of vLLM 0.33 and tested with a stand-in; it has not been r
 Weights go from memory to memory by its workers' `reload_weights`, which its server offers too (`vllm_server`). An
 engine that fails in this process cannot be started anew there: the run ends, and goes on with --resume.
 
-What vLLM is asked for and what is made of its answers, the same in this process and by its server.
-
+What vLLM is asked for and how its answers are read is the same in this process and by its server, and lives here.
 Log-probabilities are vLLM's "processed" ones, of the logits that it draws from, which it divides by the temperature
 first. They come from other kernels than the trainer's: how far apart the two are is measured, and weighed up to a cap
 (`alignment.losses.importance`).

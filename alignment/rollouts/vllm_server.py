@@ -26,7 +26,7 @@ from typing import Any, TypeVar
 
 from alignment.generation.generate import Sampled, Sampling
 from alignment.policy.policy import Policy
-from alignment.rewards.http_client import RefusedError, UnansweredError, ask, head, patiently, read_json
+from alignment.rewards.http_client import RefusedError, UnansweredError, ask, head, read_json, with_retries
 from alignment.rollouts.merged_weights import write_merged
 from alignment.rollouts.source import RolloutError
 from alignment.rollouts.vllm_engine import LOGPROBS_MODE, check_count, read_sample, sampling_options
@@ -102,7 +102,7 @@ class VllmServer:
             for future in asked.values():
                 future.result()
 
-        self._patiently(draw_missing)
+        self._with_weights_sent(draw_missing)
         return [found[place] for place in range(len(prompts))]
 
     def close(self) -> None:
@@ -118,10 +118,10 @@ class VllmServer:
         self.num_loads += 1
         self.is_sent = False
         write_merged(self.policy.network, self.dir / self.version)
-        self._patiently(lambda: None)
+        self._with_weights_sent(lambda: None)
         shutil.rmtree(former, ignore_errors=True)
 
-    def _patiently(self, work: Callable[[], T]) -> T:
+    def _with_weights_sent(self, work: Callable[[], T]) -> T:
         """The result of work with the weights sent, and sent again after the server failed.
 
         Raises:
@@ -139,7 +139,7 @@ class VllmServer:
 
         about = f"vLLM server {self.url}"
         try:
-            return patiently(try_once, about=about, waits_s=self.waits_s)
+            return with_retries(try_once, about=about, waits_s=self.waits_s)
         except (RolloutError, UnansweredError) as error:
             raise RolloutError(f"{about}: {error}") from error
         except RefusedError as error:

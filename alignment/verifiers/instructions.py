@@ -33,16 +33,16 @@ def followed(text: str, ids: Sequence[str], options: Sequence[Options | None]) -
     """
     if not ids or len(ids) != len(options):
         raise ValueError(f"{len(ids)} instruction ids with {len(options)} kwargs, allowed is one each, at least one")
-    kept = []
+    followed = []
     for name, given in zip(ids, options, strict=True):
         if name not in INSTRUCTIONS:
             raise ValueError(f"instruction {name!r} is unknown, allowed are {', '.join(INSTRUCTIONS)}")
         stated = {key: value for key, value in (given or {}).items() if value is not None}
         try:
-            kept.append(INSTRUCTIONS[name](text, stated) and bool(text.strip()))
+            followed.append(INSTRUCTIONS[name](text, stated) and bool(text.strip()))
         except KeyError as error:
             raise ValueError(f"instruction {name} needs {error} in its kwargs") from error
-    return kept
+    return followed
 
 
 def _related(count: int, relation: str, limit: int) -> bool:
@@ -125,8 +125,8 @@ def _bullets(text: str, options: Options) -> bool:
 
 
 def _highlights(text: str, options: Options) -> bool:
-    single = [found for found in re.findall(r"\*[^\n*]*\*", text) if found.strip("*").strip()]
-    double = [found for found in re.findall(r"\*\*[^\n*]*\*\*", text) if found[2:-2].strip()]
+    single = [span for span in re.findall(r"\*[^\n*]*\*", text) if span.strip("*").strip()]
+    double = [span for span in re.findall(r"\*\*[^\n*]*\*\*", text) if span[2:-2].strip()]
     return len(single) + len(double) >= options["num_highlights"]
 
 
@@ -147,7 +147,7 @@ def _json(text: str, _options: Options) -> bool:
 
 
 def _title(text: str, _options: Options) -> bool:
-    return any(found.lstrip("<").rstrip(">").strip() for found in re.findall(r"<<[^\n]+>>", text))
+    return any(title.lstrip("<").rstrip(">").strip() for title in re.findall(r"<<[^\n]+>>", text))
 
 
 def _two_responses(text: str, _options: Options) -> bool:

@@ -66,9 +66,9 @@ def is_in_language(text: str, language: str) -> bool:
         return False
     if not words:
         return True
-    said = Counter(_words(text))
+    occurrences = Counter(_words(text))
     counts = {
-        other: sum(said[word] for word in set(spelled.split()))
+        other: sum(occurrences[word] for word in set(spelled.split()))
         for other, (script, spelled) in _LANGUAGES.items()
         if script == scripts
     }

@@ -53,10 +53,10 @@ def read_numbers(text: str) -> Iterator[frozenset[Fraction]]:
     0.5 or, where percents are counted, 50. A hyphen after a word or digit or before a blank is no sign; digits inside a
     word are no number.
     """
-    for found in _NUMBER.finditer(text.replace("{,}", ",").replace("\\,", "")):
-        value = _value(found)
+    for match in _NUMBER.finditer(text.replace("{,}", ",").replace("\\,", "")):
+        value = _value(match)
         if value is not None:
-            yield frozenset((value, value / 100)) if found["percent"] else frozenset((value,))
+            yield frozenset((value, value / 100)) if match["percent"] else frozenset((value,))
 
 
 def read_target(value: object) -> frozenset[Fraction] | None:
@@ -73,17 +73,17 @@ def agree(one: frozenset[Fraction], other: frozenset[Fraction]) -> bool:
     return any(abs(a - b) <= TOLERANCE * max(abs(a), abs(b)) for a in one for b in other)
 
 
-def _value(found: re.Match[str]) -> Fraction | None:
+def _value(match: re.Match[str]) -> Fraction | None:
     """The number without its percent sign; None for a division by 0 or more digits than anybody means."""
-    if sum(map(str.isdigit, found[0])) > MOST_DIGITS:
+    if sum(map(str.isdigit, match[0])) > MOST_DIGITS:
         return None
-    negative = bool(found["sign"] and found["sign"] != "+") != bool(found["inner"])
-    if found["top"] is not None:
-        top, bottom, whole = found["top"], found["bottom"], "0"
-    elif found["over"] is not None:
-        top, bottom, whole = found["over"], found["under"], found["whole"] or "0"
+    negative = bool(match["sign"] and match["sign"] != "+") != bool(match["inner"])
+    if match["top"] is not None:
+        top, bottom, whole = match["top"], match["bottom"], "0"
+    elif match["over"] is not None:
+        top, bottom, whole = match["over"], match["under"], match["whole"] or "0"
     else:
-        value = Fraction(found["plain"].replace(",", "")) * Fraction(10) ** int(found["exponent"] or 0)
+        value = Fraction(match["plain"].replace(",", "")) * Fraction(10) ** int(match["exponent"] or 0)
         return -value if negative else value
     top, bottom, whole = (int(part.replace(",", "")) for part in (top, bottom, whole))
     if bottom == 0:

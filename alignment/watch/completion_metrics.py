@@ -3,14 +3,13 @@
 completions/length, min_length, max_length   tokens
 completions/truncated_share                  completions that reached the limit of tokens
 completions/distinct_2, repetition           see `alignment.watch.text_metrics`; repetition is the mean over completions
-completions/refusal_share                    completions that decline, see `alignment.watch.completion_metrics`
+completions/refusal_share                    completions that decline, see below
 groups/unique_share                          different texts of a group by its size, mean over groups
 
-Whether a reply declines to answer, by how it begins; English wordings. No torch.
-
-A count for monitors, not a judge: it sees a reply that opens by declining ("I'm sorry, but I can't ...", "As an AI
-language model ..."), in its first sentences after politeness. It does not see a refusal further down, one in other
-words or another language, or an answer that says nothing; a reply that quotes a refusal at its start counts as one.
+A refusal is told by how a reply begins, in English wordings ("I'm sorry, but I can't ...", "As an AI language model
+..."), in its first sentences after politeness. That is a count for monitors, not a judge: it does not see a refusal
+further down, one in other words or another language, or an answer that says nothing; a reply that quotes a refusal at
+its start counts as one.
 """
 
 from __future__ import annotations

@@ -65,18 +65,18 @@ def gamed_reward(history: History) -> Sign | None:
     tokens, tokens_before = _level_and_start(history, "completions/length")
     if repeated - repeated_before > REPETITION_RISE and _window_z(history, "completions/repetition") > SURE:
         name = "completions/repetition"
-        said = f"the share of repeated phrases went from {repeated_before:.2f} to {repeated:.2f}"
+        change = f"the share of repeated phrases went from {repeated_before:.2f} to {repeated:.2f}"
     elif distinct < DISTINCT_SHARE * distinct_before:
         name = "completions/distinct_2"
-        said = f"the share of different word pairs went from {distinct_before:.2f} to {distinct:.2f}"
+        change = f"the share of different word pairs went from {distinct_before:.2f} to {distinct:.2f}"
     elif tokens > max(LENGTH_EXPLODES * tokens_before, tokens_before + LEAST_TOKENS):
-        name, said = "completions/length", f"answers went from {tokens_before:.0f} to {tokens:.0f} tokens"
+        name, change = "completions/length", f"answers went from {tokens_before:.0f} to {tokens:.0f} tokens"
     else:
         return None
     if (reward := _rising_reward(history)) is None:
         return None
     rose = _reward_name(history)
-    figure = f"{rose} rose over the last {RISE_WINDOW} steps ({_change(reward)}) while {said}"
+    figure = f"{rose} rose over the last {RISE_WINDOW} steps ({_change(reward)}) while {change}"
     return Sign(figure=figure, metrics=(rose, name))
 
 
@@ -203,9 +203,9 @@ def _rising_reward(history: History) -> Window | None:
 
 
 def _rises(history: History, window: Window, z: float = SURE, spreads: float = LEAST_RISE) -> bool:
-    found = window.trend
+    trend = window.trend
     spread = history.start("reward/spread", LEVEL) or 0.0
-    return found.z > z and found.rise > spreads * spread
+    return trend.z > z and trend.rise > spreads * spread
 
 
 def _window_z(history: History, name: str) -> float:

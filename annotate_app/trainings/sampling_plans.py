@@ -78,8 +78,8 @@ class SamplingPlan:
 
     @property
     def reward_model(self) -> str:
-        """The folder of a reward model for the report, that of audits first; empty for none."""
-        return next((spec.target for spec in self.reward_specs if spec.kind == "model"), "")
+        """The reward model for the report, that of audits first; empty for none."""
+        return next((spec.model_source for spec in self.reward_specs if spec.kind == "model"), "")
 
     def title(self, runs: Mapping[str, str]) -> str:
         """For people: what is done with whose answers, rewarded by what; `runs` names models by their folders."""

@@ -14,7 +14,6 @@ from alignment.config.loss_names import PAIR_LOSSES, PairLossName, PairLossOptio
 from alignment.losses.anchored import (
     apo_down_loss,
     apo_zero_loss,
-    apo_zero_unpaired_loss,
     bco_pair_loss,
     kto_loss,
     nca_pair_loss,
@@ -325,12 +324,12 @@ def test_kto_gives_the_kl_no_gradient_and_desirable_ones_a_push_up() -> None:
     assert ratios.grad.tolist() == pytest.approx([-slope, slope], abs=1e-6)
 
 
-def test_apo_zero_unpaired_is_each_half_of_the_paired_loss() -> None:
+def test_kto_without_a_kl_is_each_half_of_apo_zero() -> None:
     chosen, rejected = torch.randn(2, 8, generator=torch.Generator().manual_seed(0))
     paired = apo_zero_loss(chosen, rejected, beta=0.4).losses
     halves: list[Callable[[Tensor], Tensor]] = [torch.ones_like, torch.zeros_like]
     apart = [
-        apo_zero_unpaired_loss(side, make(side).bool(), beta=0.4).losses
+        kto_loss(side, make(side).bool(), kl=torch.zeros(()), beta=0.4).losses
         for side, make in zip((chosen, rejected), halves, strict=True)
     ]
     torch.testing.assert_close(apart[0] + apart[1], paired)

@@ -39,7 +39,10 @@ GROUP = 4
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Holds `heads` and `full`, trained reward models of three members, and `policy`, with the same tokens."""
+    """Trained reward models of three members, and `policy`, with the same tokens.
+
+    `heads` and `full` by what their members have of their own, `criteria` as `heads` with the criteria brief and kind.
+    """
     folder = tmp_path_factory.mktemp("rewards")
     rng = np.random.default_rng(0)
     filling = ["answer", "about", "the", "harbour", "and", "its", "boats", "today"]
@@ -49,7 +52,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             " ".join(rng.permutation([*rng.choice(filling, 4), word])) for word in rng.permutation(["clear", "vague"])
         )
         chosen, rejected = (good, bad) if "clear" in good else (bad, good)
-        rows.append({"prompt": f"question {number} about boats", "chosen": chosen, "rejected": rejected})
+        degrees = {"brief": 1.0 if number % 2 else -1.0, "kind": -1.0 if number % 3 else 1.0}
+        row = {"prompt": f"question {number} about boats", "chosen": chosen, "rejected": rejected}
+        rows.append(row | {"criteria": degrees})
     (folder / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     texts = [row[side] for row in rows for side in ("prompt", "chosen", "rejected")]
     tokenizer = train_tokenizer(texts, vocab_size=400)
@@ -66,6 +71,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     given += ["--eval_share", "0.2", "--precision", "fp32"]  # as the model scores afterwards
     for members in ("heads", "full"):
         assert main(["train", *given, "--members", members, "--out", str(folder / members)]) == 0
+    assert main(["train", *given, "--criteria", "--out", str(folder / "criteria")]) == 0
     return folder
 
 
@@ -235,6 +241,23 @@ def test_held_out_chosen_completions_have_mean_zero_and_std_one(folder: Path) ->
     found = source(folder, "heads", None, normalise=True)(batch).mean
     assert found.mean() == pytest.approx(0, abs=1e-4)
     assert found.std(ddof=1) == pytest.approx(1, abs=1e-4)
+
+
+def test_criteria_are_weighed_by_tokens_as_by_texts(
+    folder: Path, drawn: RewardBatch, policy_tokenizer: PreTrainedTokenizerBase
+) -> None:
+    def members(**weights: float) -> np.ndarray:
+        model = load_reward_fn(str(folder / "criteria"), criterion_weights=weights)
+        return model(batch.prompts, batch.completions).members
+
+    batch = as_canonical(drawn, policy_tokenizer)
+    options = RewardOptions(reward=[f"{folder / 'criteria'}#brief=2,kind=-0.5,overall=1.5"])
+    with load_rewards(options, policy_tokenizer=policy_tokenizer) as rewards:
+        found = rewards.score(batch).by_source["criteria"].members
+    expected = 2 * members(brief=1) - 0.5 * members(kind=1) + 1.5 * members()
+    assert found.shape == (3, 2 * GROUP)
+    assert np.abs(members(brief=1) - members(kind=1)).max() > 1e-2
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def held_out_prompts(folder: Path) -> set[str]:

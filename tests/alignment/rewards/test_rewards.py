@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from reward_toys import ToySource
 
 from alignment.config.rewards import RewardOptions
 from alignment.rewards.rewards import Rewards, Terms, WeightedSource, add, load_rewards
-from alignment.rewards.source import FromRewardFn, RewardBatch, RewardError
+from alignment.rewards.source import RewardBatch, RewardError
 from rewardkit.data.records import Message
 from rewardkit.reward.reward import Reward, conservative
 
@@ -29,7 +30,7 @@ def batch(**given) -> RewardBatch:
 
 def fixed(name: str, values, weight: float = 1.0) -> WeightedSource:
     reward = Reward(members=np.array(values, dtype=float))
-    return WeightedSource(name=name, weight=weight, source=FromRewardFn(lambda *_: reward, about=name))
+    return WeightedSource(name=name, weight=weight, source=ToySource(lambda _batch: reward, about=name))
 
 
 @pytest.mark.parametrize(
@@ -125,7 +126,7 @@ def test_metrics_by_hand() -> None:
 
 def test_one_completion_has_no_spread() -> None:
     reward = Reward(members=np.array([[2.0]]))
-    source = WeightedSource(name="one", source=FromRewardFn(lambda *_: reward, about="one"))
+    source = WeightedSource(name="one", source=ToySource(lambda _batch: reward, about="one"))
     found = Rewards([source]).score(RewardBatch(prompts=[PROMPT], completions=["a"])).metrics()
     assert (found["reward/mean"], found["reward/spread"]) == (2.0, 0.0)
 

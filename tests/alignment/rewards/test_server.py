@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -36,6 +38,7 @@ class RewardServer(ThreadingHTTPServer):
             rewards=[len(text) for text in asked["completions"]]
         )
         self.asked: list[dict] = []
+        self.location = ""
 
     def handle_error(self, request, client_address) -> None:
         """A client that went away is what some tests are about."""
@@ -53,6 +56,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.asked.append(asked)
         status, body = self.server.answer(asked)
         self.send_response(status)
+        if self.server.location:
+            self.send_header("Location", self.server.location)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -125,6 +130,20 @@ def test_a_refusal_is_not_asked_again(server: RewardServer) -> None:
     assert len(server.asked) == 1
 
 
+@pytest.mark.parametrize("status", [301, 307])
+def test_a_redirect_is_refused_with_the_address_it_names(server: RewardServer, status: int) -> None:
+    """A POST that is redirected would come as a GET without its batch, or tell a stranger what people wrote."""
+    server.location = "http://127.0.0.1:9/elsewhere"
+    server.answer = lambda _asked: (status, b"moved")
+    said = str(failure(RemoteReward(server.url, name="far", waits_s=WAITS)))
+    assert f"HTTP status {status}: 'moved'; it redirects to http://127.0.0.1:9/elsewhere, which is not followed" in said
+    assert len(server.asked) == 1
+
+
+def test_what_is_no_address_is_one_error() -> None:
+    assert "http://host:1x/ is no address: Invalid port" in str(failure(RemoteReward("http://host:1x/", name="far")))
+
+
 def test_nobody_listening_is_one_error() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -185,7 +204,7 @@ def test_an_answer_that_breaks_off_is_one_error() -> None:
         url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
         error = failure(RemoteReward(url, name="far", waits_s=()))
         thread.join(10)
-    assert "IncompleteRead" in str(error)
+    assert "without sending complete message body (received 19 bytes, expected 1000)" in str(error)
 
 
 @pytest.mark.parametrize(
@@ -218,3 +237,9 @@ def test_a_column_that_json_cannot_carry_is_named() -> None:
     batch = RewardBatch(prompts=BATCH.prompts, completions=BATCH.completions, columns={"image": [b"x", b"y"]})
     with pytest.raises(RewardError, match="a column cannot be sent as JSON: bytes is none of JSON's types"):
         RemoteReward("http://localhost:1/", name="far")(batch)
+
+
+def test_the_client_is_imported_when_a_server_is_asked() -> None:
+    code = "import sys, alignment.rewards.rewards; print(*sorted({'httpx', 'tenacity', 'torch'} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == ""

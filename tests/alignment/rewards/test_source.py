@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from reward_toys import ToySource
 
-from alignment.rewards.source import FromRewardFn, RewardBatch, RewardError, ask
+from alignment.rewards.source import RewardBatch, RewardError, ask
 from rewardkit.data.prompts import PromptRow
 from rewardkit.data.records import Message
 from rewardkit.reward.reward import Reward
@@ -72,12 +73,12 @@ def test_groups_repeat_their_rows() -> None:
     assert found.columns == {"answer": [7, 7, None, None], "hint": [None, None, "x", "x"]}
 
 
-def test_a_reward_fn_is_a_source_unchanged() -> None:
-    def lengths(prompts, completions) -> Reward:
-        assert list(prompts) == PROMPTS
-        return Reward(members=np.array([[len(text) for text in completions], [0, 0, 0]]))
+def test_good_rewards_are_passed_on_unchanged() -> None:
+    def lengths(asked: RewardBatch) -> Reward:
+        assert list(asked.prompts) == PROMPTS
+        return Reward(members=np.array([[len(text) for text in asked.completions], [0, 0, 0]]))
 
-    np.testing.assert_array_equal(ask(FromRewardFn(lengths, about="lengths"), batch()).members, [[1, 3, 0], [0, 0, 0]])
+    np.testing.assert_array_equal(ask(ToySource(lengths, about="lengths"), batch()).members, [[1, 3, 0], [0, 0, 0]])
 
 
 @pytest.mark.parametrize(
@@ -96,7 +97,7 @@ def test_a_reward_fn_is_a_source_unchanged() -> None:
     ],
 )
 def test_bad_rewards_are_never_passed_on(members, index: int | None, message: str) -> None:
-    source = FromRewardFn(lambda _prompts, _completions: Reward(members=np.asarray(members)), about="mine")
+    source = ToySource(lambda _batch: Reward(members=np.asarray(members)), about="mine")
     with pytest.raises(RewardError) as caught:
         ask(source, batch())
     assert message in str(caught.value)

@@ -116,7 +116,10 @@ def dropped() -> None:
 
 @pytest.mark.parametrize(
     ("answer", "said"),
-    [(dropped, "closed connection"), (lambda: (500, {"error": {"message": "EngineCore died"}}), "EngineCore died")],
+    [
+        (dropped, "disconnected without sending a response"),
+        (lambda: (500, {"error": {"message": "EngineCore died"}}), "EngineCore died"),
+    ],
 )
 def test_a_server_that_is_started_anew_is_sent_the_weights_again(
     source: VllmServer, server: VllmStandIn, answer: Callable[[], Any], said: str, caplog: pytest.LogCaptureFixture

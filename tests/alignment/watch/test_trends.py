@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import kendalltau, theilslopes
 
 from alignment.watch.history import LIKELY, SURE, step_noise, trend
 
@@ -48,6 +49,17 @@ def test_fast_equals_slow(values: list[float], every: int) -> None:
     at = [float(every * k * k + k) for k in range(len(values))]
     found = trend(np.array(at), np.array(values))
     assert (found.z, found.rise) == pytest.approx(slow(at, values))
+
+
+@given(VALUES.filter(lambda values: len(set(values)) > 1), st.integers(1, 7))
+def test_scipy_finds_the_same_slope_and_the_same_order(values: list[float], every: int) -> None:
+    at = np.arange(len(values)) * float(every)
+    found = trend(at, np.array(values))
+    assert found.rise == pytest.approx(theilslopes(values, at).slope * (at[-1] - at[0]))
+    num_pairs = math.comb(len(values), 2)
+    num_untied = num_pairs - sum(math.comb(values.count(each), 2) for each in set(values))
+    s = round(kendalltau(at, values).statistic * math.sqrt(num_pairs * num_untied))  # tau-b
+    assert np.sign(found.z) == (np.sign(s) if abs(s) > 1 else 0)
 
 
 @given(VALUES)

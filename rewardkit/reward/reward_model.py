@@ -85,8 +85,7 @@ class RewardModel:
 
         Args:
             device: None is the GPU where there is one.
-            criterion_weights: what the heads weigh in the reward, see `rewardkit.reward.reward`; None is the overall
-            head.
+            criterion_weights: of the heads in the reward, see `rewardkit.reward.reward`; None is the overall head.
 
         Raises:
             ValueError: if the tokenizer's chat template is not the one the model was trained with.

@@ -87,13 +87,13 @@ def fit_crowd_head(votes: Pairs, annotator: np.ndarray, *, prior_precision: floa
         value, gradient = crowd_objective(parameters, votes, annotator, prior_precision)
         return value / total, gradient / total
 
-    found = minimise(per_weight, start, tolerance=TOLERANCE, max_iterations=MAX_ITERATIONS)
+    minimum = minimise(per_weight, start, tolerance=TOLERANCE, max_iterations=MAX_ITERATIONS)
     num_features = votes.differences.shape[1]
     head = HeadFit(
-        weights=found.x[:num_features],
+        weights=minimum.x[:num_features],
         prior_precision=prior_precision,
-        objective=found.value * total,
-        converged=found.converged,
-        num_iterations=found.num_iterations,
+        objective=minimum.value * total,
+        converged=minimum.converged,
+        num_iterations=minimum.num_iterations,
     )
-    return CrowdFit(head=head, reliability=expit(found.x[num_features:]))
+    return CrowdFit(head=head, reliability=expit(minimum.x[num_features:]))

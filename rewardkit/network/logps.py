@@ -55,16 +55,6 @@ class CompletionLogps:
         """(S,) float32, mean over each branch's kept tokens; 0 for a branch of which nothing is kept."""
         return self.sums() / self.lengths.clamp_min(1)
 
-    def entropy_means(self) -> Tensor:
-        """(S,) float32, detached, mean entropy over each branch's kept tokens; 0 where nothing is kept.
-
-        Raises:
-            ValueError: if the entropy was not asked for.
-        """
-        if self.entropy is None:
-            raise ValueError("the entropy was not computed: ask for it with with_entropy")
-        return self._summed(self.entropy) / self.lengths.clamp_min(1)
-
     def _summed(self, values: Tensor) -> Tensor:
         return values.new_zeros(len(self.lengths)).index_add(0, self.branch, values)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from annotate_app.agreement.annotator_bootstrap import Blocks, mean_kappa_estimate
-from annotate_app.agreement.bootstrap import Estimate, percentile_interval, resample_sums
+from annotate_app.agreement.bootstrap import Estimate, resample_sums
 from annotate_app.agreement.coefficients import agreement_weights, corrected, divide
 from annotate_app.agreement.pairs import CohenKappa, cohen_kappa, pair_tables
 from annotate_app.agreement.vote_categories import Ballots
@@ -151,12 +151,8 @@ def _against_rest(
     if num_resamples == 0 or counts.sum() < 2:
         return Estimate(value=values[0]), Estimate(value=values[1])
     samples = _percent_and_kappa(resample_sums([statistics], counts, num_resamples, rng)[0], width)
-    estimates: list[Estimate] = []
-    for value, sample in zip(values, samples, strict=True):
-        low, high = percentile_interval(sample)
-        spread = float(np.std(sample[~np.isnan(sample)], ddof=1)) if (~np.isnan(sample)).sum() > 1 else float("nan")
-        estimates.append(Estimate(value=value, low=low, high=high, standard_error=spread))
-    return estimates[0], estimates[1]
+    percent, kappa = map(Estimate.of_samples, values, samples)
+    return percent, kappa
 
 
 def _percent_and_kappa(sums: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:

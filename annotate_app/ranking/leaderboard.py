@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from annotate_app.agreement.bootstrap import percentile_interval
 from annotate_app.agreement.pairs import Z_95
 from annotate_app.ranking.bradley_terry import TIES, Strengths, Ties, components, fit_bradley_terry, is_finite
 from annotate_app.votes import CHOICE_CODES, Votes
+from rewardkit.stats.metrics import percentile_interval
 
 NUDGE = 0.5  # of a comparison, half won by each, lent to every pair that met where no finite strengths fit
 

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from annotate_app.agreement.bootstrap import Estimate, percentile_interval, resample_sums
+from annotate_app.agreement.bootstrap import Estimate, resample_sums
 from annotate_app.votes import CHOICE_CODES, Votes
-
-ALPHA = 0.05
+from rewardkit.stats.metrics import Interval, exact_at_bounds, percentile_interval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,16 +150,9 @@ def _shares(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _estimate(value: float, samples: np.ndarray | None, num_items: int) -> Estimate:
-    """With the percentile interval; at a bound, where no resample differs, the free side is the exact binomial limit.
-
-    (alpha / 2)^(1 / n) for n items: Clopper and Pearson 1934.
-    """
+    """A share with the percentile interval of its resamples (B,), exact where it is 0 or 1."""
     if samples is None:
         return Estimate(value=value)
     low, high = percentile_interval(samples)
-    reach = (ALPHA / 2) ** (1 / num_items)
-    if value == 1.0:
-        low, high = reach, 1.0
-    elif value == 0.0:
-        low, high = 0.0, 1.0 - reach
-    return Estimate(value=value, low=low, high=high)
+    interval = exact_at_bounds(Interval(value=value, low=low, high=high), num_items)
+    return Estimate(value=value, low=interval.low, high=interval.high)

@@ -8,7 +8,7 @@ The results of an evaluation as plain dataclasses; `evaluate` computes them, `re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,12 +20,12 @@ from rewardkit.stats.metrics import (
     CalibrationBin,
     Interval,
     auroc,
-    bootstrap_interval,
     calibration_bins,
     correctness,
     mean_interval,
     quantile_groups,
     risk_coverage,
+    weighted_interval,
 )
 from rewardkit.stats.uncertainty import binary_entropy, epistemic_std, mutual_information, sigmoid
 from rewardkit.stats.vote_agreement import (
@@ -149,7 +149,6 @@ class Evaluation:
 MAX_GROUPS = 50  # of one column
 NUM_QUANTILES = 5
 CURVE_POINTS = 200
-NUM_RESAMPLES = 500  # of figures that sort all pairs
 
 
 def evaluate(scored: Scored, *, columns: Sequence[str] = (), seed: int = 0) -> Evaluation:
@@ -259,15 +258,6 @@ def _share(values: np.ndarray, weight: np.ndarray, mask: np.ndarray) -> float:
 
 def _measure(name: str, uncertainty: np.ndarray, decided: Scored, seed: int) -> UncertaintyMeasure:
     errors, weight = 1.0 - correctness(decided.margins), decided.weight
-    _, group = np.unique(decided.prompt, return_inverse=True)
-
-    def resampled(statistic: Callable[[np.ndarray], float]) -> Interval:
-        return bootstrap_interval(
-            lambda counts: np.array([statistic(weight * drawn[group]) for drawn in counts]),
-            group,
-            num_resamples=NUM_RESAMPLES,
-            seed=seed,
-        )
 
     def gain(weights: np.ndarray) -> float:
         curve = risk_coverage(uncertainty, errors, weights)
@@ -278,13 +268,13 @@ def _measure(name: str, uncertainty: np.ndarray, decided: Scored, seed: int) -> 
     parts = quantile_groups(uncertainty, NUM_QUANTILES)
     return UncertaintyMeasure(
         name=name,
-        auroc=resampled(lambda weights: auroc(uncertainty, errors, weights)),
+        auroc=weighted_interval(lambda weights: auroc(uncertainty, errors, weights), decided.prompt, weight, seed=seed),
         coverage=curve.coverage[shown].tolist(),
         risk=curve.risk[shown].tolist(),
         area=curve.area,
         random=curve.random,
         oracle=curve.oracle,
-        gain=resampled(gain),
+        gain=weighted_interval(gain, decided.prompt, weight, seed=seed),
         quantiles=[
             group_of(f"{rank} of {len(parts)}", decided.take(part), seed=seed) for rank, part in enumerate(parts, 1)
         ],

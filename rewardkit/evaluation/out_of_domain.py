@@ -13,7 +13,7 @@ from rewardkit.data.preferences import read_preferences
 from rewardkit.data.sources import choose_split, open_source
 from rewardkit.evaluation.scored_preferences import Completion, Scored, score_completions
 from rewardkit.reward.reward import Reward, RewardFn
-from rewardkit.stats.metrics import Interval, auroc, bootstrap_interval
+from rewardkit.stats.metrics import Interval, auroc, weighted_interval
 
 PROMPTS = ("prompt", "instruction", "question", "query", "input")
 TEXTS = ("completion", "response", "answer", "output", "text", "content", "final")
@@ -94,12 +94,6 @@ def compare_domains(scored: Scored, reward_fn: RewardFn, source: str, *, seed: i
     values = np.concatenate((here, there))
     is_away = np.concatenate((np.zeros(len(here)), np.ones(len(there))))
     prompts = np.concatenate((scored.prompt, scored.prompt, scored.prompt.max() + 1 + np.arange(len(there))))
-    _, group = np.unique(prompts, return_inverse=True)
-
-    def resampled(statistic: Any) -> Interval:
-        return bootstrap_interval(
-            lambda counts: np.array([statistic(drawn[group]) for drawn in counts]), group, num_resamples=500, seed=seed
-        )
 
     def ratio(weight: np.ndarray) -> float:
         inside, outside = weight * (1 - is_away), weight * is_away
@@ -112,6 +106,6 @@ def compare_domains(scored: Scored, reward_fn: RewardFn, source: str, *, seed: i
         num_texts=len(there),
         std_in_domain=float(here.mean()),
         std_out_of_domain=float(there.mean()),
-        ratio=resampled(ratio),
-        auroc=resampled(lambda weight: auroc(values, is_away, weight)),
+        ratio=weighted_interval(ratio, prompts, seed=seed),
+        auroc=weighted_interval(lambda weight: auroc(values, is_away, weight), prompts, seed=seed),
     )

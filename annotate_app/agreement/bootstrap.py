@@ -119,7 +119,7 @@ def estimate(
     resampled: list[np.ndarray] = []
     if num_resamples and weights.sum() >= 2:
         resampled = resample_sums(statistics, weights, num_resamples, rng)
-    found: dict[str, Estimate] = {}
+    estimates: dict[str, Estimate] = {}
     for k, part in enumerate(parts):
         width = part.patterns.shape[1]
         sums = Totals.unpack(weights @ statistics[k], width)
@@ -127,12 +127,12 @@ def estimate(
         for name, formula in part.coefficients.items():
             value = float(formula(sums))
             if samples is None:
-                found[name] = Estimate(value=value)
+                estimates[name] = Estimate(value=value)
                 continue
             low, high = percentile_interval(formula(samples))
             error = standard_error(formula, statistics[k], weights, width)
-            found[name] = Estimate(value=value, low=low, high=high, standard_error=error)
-    return found
+            estimates[name] = Estimate(value=value, low=low, high=high, standard_error=error)
+    return estimates
 
 
 def resample_sums(
@@ -151,14 +151,14 @@ def resample_sums(
     for start in range(0, num_resamples, step):
         size = min(step, num_resamples - start)
         if num_items < MANY_ITEMS:
-            drawn = rng.multinomial(num_items, shares, size=size).astype(np.float64)
+            counts = rng.multinomial(num_items, shares, size=size).astype(np.float64)
         else:
-            drawn = rng.standard_normal((size, len(shares))) * np.sqrt(multiplicity) + multiplicity
+            counts = rng.standard_normal((size, len(shares))) * np.sqrt(multiplicity) + multiplicity
             few = np.flatnonzero(multiplicity < LARGE)
-            drawn[:, few] = rng.poisson(multiplicity[few], size=(size, len(few)))
-        for rows, kept in zip(statistics, parts, strict=True):
-            kept.append(drawn @ rows)
-    return [np.concatenate(kept) for kept in parts]
+            counts[:, few] = rng.poisson(multiplicity[few], size=(size, len(few)))
+        for rows, chunks in zip(statistics, parts, strict=True):
+            chunks.append(counts @ rows)
+    return [np.concatenate(chunks) for chunks in parts]
 
 
 def standard_error(formula: Coefficient, statistics: np.ndarray, multiplicity: np.ndarray, width: int) -> float:

@@ -173,10 +173,10 @@ def _repeats(votes: Votes) -> tuple[np.ndarray, np.ndarray]:
     firsts = firsts[np.argsort(key[firsts], kind="stable")]
     answer = np.full(len(votes), -1)
     if len(firsts):
-        at = np.minimum(np.searchsorted(key[firsts], key), len(firsts) - 1)
-        answer = np.where(key[firsts][at] == key, votes.choice[firsts[at]], -1)
-    known = (answer >= 0) & (answer < NUM_CHOICES)
-    return answer, repeat & known & (votes.choice < NUM_CHOICES)
+        position = np.minimum(np.searchsorted(key[firsts], key), len(firsts) - 1)
+        answer = np.where(key[firsts][position] == key, votes.choice[firsts[position]], -1)
+    answered = (answer >= 0) & (answer < NUM_CHOICES)
+    return answer, repeat & answered & (votes.choice < NUM_CHOICES)
 
 
 def _others_majority(votes: Votes) -> tuple[np.ndarray, np.ndarray]:

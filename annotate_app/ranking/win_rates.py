@@ -38,7 +38,7 @@ class WinRate:
 
     @property
     def num_votes(self) -> int:
-        """All of them."""
+        """Votes on this pair of models, ties and both-bad ones among them."""
         return self.wins + self.losses + self.ties + self.both_bad
 
     @property
@@ -97,21 +97,21 @@ def fit_win_rates(votes: Votes, *, num_resamples: int = 2000, seed: int = 0) -> 
     other = np.maximum(votes.item_source_a, votes.item_source_b)[voted]
     met, pair = np.unique(np.column_stack([one, other]), axis=0, return_inverse=True)
     rng = np.random.default_rng(seed)
-    found = [
+    pairs = [
         _win_rate(
             votes.sources[first], votes.sources[second], counts[voted[pair.reshape(-1) == number]], num_resamples, rng
         )
         for number, (first, second) in enumerate(met)
     ]
-    found.sort(key=lambda each: (-each.num_votes, each.one, each.other))
-    return WinRates(pairs=tuple(found), num_votes=len(played), num_left_out=len(counted) - len(played))
+    pairs.sort(key=lambda win_rate: (-win_rate.num_votes, win_rate.one, win_rate.other))
+    return WinRates(pairs=tuple(pairs), num_votes=len(played), num_left_out=len(counted) - len(played))
 
 
 def _by_item(played: Votes) -> np.ndarray:
     """(I, 4) wins, losses, ties and both-bad votes by item, seen from the model that comes first among the sources."""
     column = np.zeros(len(CHOICE_CODES), dtype=np.int64)
-    for place, name in enumerate(("a", "b", "tie", "both_bad")):
-        column[CHOICE_CODES[name]] = place
+    for number, name in enumerate(("a", "b", "tie", "both_bad")):
+        column[CHOICE_CODES[name]] = number
     counts = np.zeros((len(played.items), 4), dtype=np.int64)
     np.add.at(counts, (played.item, column[played.choice]), 1)
     turned = played.item_source_a > played.item_source_b
@@ -126,8 +126,8 @@ def _win_rate(one: str, other: str, counts: np.ndarray, num_resamples: int, rng:
     rate, ties = _shares(sums[None])
     samples = None
     if num_resamples and len(counts) >= 2:
-        (drawn,) = resample_sums([patterns.astype(float)], multiplicity, num_resamples, rng)
-        samples = _shares(drawn)
+        (resampled,) = resample_sums([patterns.astype(float)], multiplicity, num_resamples, rng)
+        samples = _shares(resampled)
     wins, losses, tied, both_bad = (int(value) for value in sums)
     return WinRate(
         one=one,

@@ -54,16 +54,16 @@ def read_completions(source: str) -> list[Completion]:
     if {"chosen", "rejected"} <= set(first):
         rows = read_preferences(source).rows
         return list(dict.fromkeys((row.prompt, text) for row in rows for text in (row.chosen, row.rejected)))
-    found = []
+    completions = []
     for part in parts:
         for number, row in part.rows():
             try:
-                found.append(_read_completion(row))
+                completions.append(_read_completion(row))
             except RowError as error:
                 raise ValueError(f"{part.place(number)}: {error}") from error
-    if not found:
+    if not completions:
         raise ValueError(f"{source} holds no rows")
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(completions))
 
 
 def _read_completion(row: Mapping[str, Any]) -> Completion:

@@ -92,21 +92,21 @@ def read_inputs(config: EvaluateConfig) -> Inputs:
 
 def _trained_on(config: EvaluateConfig, notes: list[str]) -> TrainedOn | None:
     try:
-        found = read_trained_on(config.model)
+        trained_on = read_trained_on(config.model)
     except (ValueError, FileNotFoundError, ImportError) as error:
         if not config.data:
             raise
         notes.append(f"Whether prompts were trained on is not known: {error}.")
         return None
-    if found is None and config.data:
+    if trained_on is None and config.data:
         notes.append("Whether prompts were trained on is not known: the model's folder records no training.")
-    return found
+    return trained_on
 
 
 def _without_prompts(rows: Sequence[Preference], others: Sequence[Preference]) -> list[Preference]:
     """The rows whose prompts do not occur in others."""
-    known = {normal_prompt(row.prompt) for row in others}
-    return [row for row in rows if normal_prompt(row.prompt) not in known]
+    prompts = {normal_prompt(row.prompt) for row in others}
+    return [row for row in rows if normal_prompt(row.prompt) not in prompts]
 
 
 def evaluate_model(config: EvaluateConfig, reward_fn: RewardFn, inputs: Inputs, *, told: Told) -> Findings:

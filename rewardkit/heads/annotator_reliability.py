@@ -55,10 +55,10 @@ def crowd_objective(
     num_features = votes.differences.shape[1]
     theta, rho = parameters[:num_features], parameters[num_features:]
     reliability = expit(rho)
-    seen = with_reliability(votes, reliability[annotator])
-    value, theta_gradient = head_objective(theta, seen, prior_precision)
+    reliable_votes = with_reliability(votes, reliability[annotator])
+    value, theta_gradient = head_objective(theta, reliable_votes, prior_precision)
     margins = votes.differences @ theta
-    log_chosen, log_rejected, _ = vote_log_probabilities(margins, seen.reliability)
+    log_chosen, log_rejected, _ = vote_log_probabilities(margins, reliable_votes.reliability)
     log_better, log_worse = -np.logaddexp(0.0, -margins), -np.logaddexp(0.0, margins)
     # dP/dq = sigma(d) - sigma(-d), and the opposite for the other vote
     lead_chosen = np.exp(log_better - log_chosen) - np.exp(log_worse - log_chosen)

@@ -243,8 +243,7 @@ def choose_prior_precision(
         ValueError: if there are fewer than two prompts.
     """
     parts = [
-        (pairs.take(kept), pairs.take(left_out))
-        for kept, left_out in folds(pairs.prompt, num_folds=num_folds, seed=seed)
+        (pairs.take(train), pairs.take(test)) for train, test in folds(pairs.prompt, num_folds=num_folds, seed=seed)
     ]
     starts = [np.zeros(pairs.differences.shape[1]) for _ in parts]
     nll: dict[float, float] = {}

@@ -268,9 +268,9 @@ def auroc(scores: np.ndarray, positive: np.ndarray, weight: np.ndarray | None = 
         weight: (N,) 0 or more; None weighs all alike.
     """
     weight = np.ones(len(scores)) if weight is None else weight
-    values, place = np.unique(scores, return_inverse=True)
-    up = np.bincount(place, weight * positive, minlength=len(values))
-    down = np.bincount(place, weight * (1.0 - positive), minlength=len(values))
+    values, rank = np.unique(scores, return_inverse=True)
+    up = np.bincount(rank, weight * positive, minlength=len(values))
+    down = np.bincount(rank, weight * (1.0 - positive), minlength=len(values))
     if up.sum() <= 0 or down.sum() <= 0:
         return float("nan")
     below = np.cumsum(down) - 0.5 * down
@@ -301,12 +301,12 @@ def risk_coverage(uncertainty: np.ndarray, errors: np.ndarray, weight: np.ndarra
 
 
 def _risks(uncertainty: np.ndarray, errors: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    _, place = np.unique(uncertainty, return_inverse=True)
-    mass = np.bincount(place, weight)
-    means = np.bincount(place, weight * errors) / np.where(mass > 0, mass, 1.0)
+    _, rank = np.unique(uncertainty, return_inverse=True)
+    mass = np.bincount(rank, weight)
+    means = np.bincount(rank, weight * errors) / np.where(mass > 0, mass, 1.0)
     order = np.argsort(uncertainty, kind="stable")
     covered = np.cumsum(weight[order])
-    wrong = np.cumsum(weight[order] * means[place][order])
+    wrong = np.cumsum(weight[order] * means[rank][order])
     return covered / covered[-1], wrong / np.where(covered > 0, covered, 1.0)
 
 

@@ -110,7 +110,7 @@ def annotator_quality(votes: Votes) -> tuple[AnnotatorQuality, ...]:
     }
     order = np.argsort(votes.annotator, kind="stable")
     bounds = np.searchsorted(votes.annotator[order], np.arange(size + 1))
-    found: list[AnnotatorQuality] = []
+    qualities: list[AnnotatorQuality] = []
     for index, name in enumerate(votes.annotators):
         mine = order[bounds[index] : bounds[index + 1]]
         if not len(mine):
@@ -124,7 +124,7 @@ def annotator_quality(votes: Votes) -> tuple[AnnotatorQuality, ...]:
         timed = votes.seconds[mine]
         timed = timed[timed > 0]
         left_p = sign_test(shares["left"].hits, shares["left"].total)
-        found.append(
+        qualities.append(
             AnnotatorQuality(
                 name=name,
                 num_judgments=len(mine),
@@ -137,7 +137,7 @@ def annotator_quality(votes: Votes) -> tuple[AnnotatorQuality, ...]:
                 **shares,
             )
         )
-    return tuple(found)
+    return tuple(qualities)
 
 
 def mark(votes: Votes) -> Marks:

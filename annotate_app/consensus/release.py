@@ -147,9 +147,9 @@ def _settle(consensus: Consensus, adjudications: Mapping[str, Settled]) -> Conse
 
 def _p_b(p: np.ndarray) -> np.ndarray:
     """P(b better) of posteriors (..., 4), both-bad mass left out and tie mass halved; 0.5 where nothing is left."""
-    placed = p[..., CHOICE_CODES["a"]] + p[..., CHOICE_CODES["b"]] + p[..., CHOICE_CODES["tie"]]
+    decided = p[..., CHOICE_CODES["a"]] + p[..., CHOICE_CODES["b"]] + p[..., CHOICE_CODES["tie"]]
     better = p[..., CHOICE_CODES["b"]] + p[..., CHOICE_CODES["tie"]] / 2
-    return np.clip(np.where(placed > EQUAL, better / np.maximum(placed, EQUAL), 0.5), 0.0, 1.0)
+    return np.clip(np.where(decided > EQUAL, better / np.maximum(decided, EQUAL), 0.5), 0.0, 1.0)
 
 
 def _mean(item: np.ndarray, values: np.ndarray, weights: np.ndarray, num_items: int, default: float) -> np.ndarray:

@@ -147,7 +147,7 @@ class Matrix:
 
 def products(x: Tensor, matrices: Sequence[Matrix]) -> tuple[Tensor, ...]:
     """(T, out) of each matrix, of the same (T, in) x."""
-    return _Products.apply(x, [each.scale for each in matrices], *_tensors(matrices))
+    return _Products.apply(x, [matrix.scale for matrix in matrices], *_tensors(matrices))
 
 
 class _Products(torch.autograd.Function):

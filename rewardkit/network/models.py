@@ -107,15 +107,15 @@ def padded_features(classifier: PreTrainedModel, rows: Sequence[Branched]) -> Te
     """(S, h) features of the full sequences, right-padded: the input of the classifier's last linear layer."""
     padded = pad(rows, classifier.config.pad_token_id or 0)
     device = classifier.device
-    seen: list[Tensor] = []
-    hook = head_of(classifier).register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
+    head_inputs: list[Tensor] = []
+    hook = head_of(classifier).register_forward_pre_hook(lambda _module, inputs: head_inputs.append(inputs[0]))
     try:
         classifier(input_ids=padded.input_ids.to(device), attention_mask=padded.attention_mask.to(device))
     finally:
         hook.remove()
-    if seen[0].dim() == 2:
-        return seen[0]
-    return seen[0][torch.arange(len(seen[0]), device=device), padded.last_index.to(device)]
+    if head_inputs[0].dim() == 2:
+        return head_inputs[0]
+    return head_inputs[0][torch.arange(len(head_inputs[0]), device=device), padded.last_index.to(device)]
 
 
 def head_of(classifier: PreTrainedModel) -> torch.nn.Linear:

@@ -76,7 +76,9 @@ def read_comparisons(path: str, *, on_bad_row: OnBadRow = "error") -> ReadCompar
         except RowError as error:
             bad_rows.append(BadRow(place=where, reason=error.reason, problem=str(error)))
             continue
-        bad_rows.extend(BadRow(place=where, reason=each.reason, problem=str(each)) for each in parsed.problems)
+        bad_rows.extend(
+            BadRow(place=where, reason=row_error.reason, problem=str(row_error)) for row_error in parsed.problems
+        )
         for comparison in parsed.comparisons:
             first_with_id = by_id.setdefault(comparison.id, comparison)
             if _content(first_with_id) != _content(comparison):

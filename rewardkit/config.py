@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,6 +11,28 @@ Members = Literal["heads", "lora", "full"]
 Likelihood = Literal["bradley_terry", "rao_kupper", "davidson", "crowd"]
 Precision = Literal["auto", "fp32", "bf16"]
 Rule = Literal["mutual_information", "std", "margin", "bal_pm", "random"]
+
+
+def parse_criterion_weights(text: str) -> dict[str, float]:
+    """Reads `helpful=1,correct=2`; empty for an empty text.
+
+    Raises:
+        ValueError: if a part is not NAME=NUMBER, a name occurs twice or no weight differs from 0.
+    """
+    weights: dict[str, float] = {}
+    for part in filter(None, map(str.strip, text.split(","))):
+        name, equals, number = part.rpartition("=")
+        name = name.strip()
+        try:
+            weight = float(number)
+        except ValueError:
+            weight = math.nan
+        if not equals or not name or name in weights or not math.isfinite(weight):
+            raise ValueError(f"criterion_weights is {text!r}: {part!r} is not NAME=NUMBER, each name once")
+        weights[name] = weight
+    if text.strip() and not any(weights.values()):
+        raise ValueError(f"criterion_weights is {text!r}, allowed is one weight or more that is not 0")
+    return weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +148,8 @@ class RankConfig:
         out: file of priorities to write, which `annotate-app priorities import` takes; its name says the format.
         rule: mutual_information (members are sure and disagree), std of the members' margins, margin (nearest to a
             toss-up), bal_pm (information and prompts unlike those chosen before), random.
+        criterion_weights: weights of the model's heads in the reward, NAME=NUMBER separated by commas; `overall` is the
+            overall head, which is the reward where no weights are given.
         labelled: comparisons or preferences that have a label already; bal_pm keeps away from their prompts.
         top: write only this many, the most informative ones; 0 writes all.
         on_bad_row: stop at a bad row, or leave it out and say so.
@@ -136,6 +161,7 @@ class RankConfig:
     input: str
     out: str
     rule: Rule = "mutual_information"
+    criterion_weights: str = ""
     labelled: str = ""
     top: int = 0
     on_bad_row: Literal["error", "skip"] = "error"
@@ -145,6 +171,7 @@ class RankConfig:
     def __post_init__(self) -> None:
         if self.top < 0:
             raise ValueError(f"top is {self.top}, allowed is 0 (all) or more")
+        parse_criterion_weights(self.criterion_weights)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,6 +183,8 @@ class ScoreConfig:
         input: rows of prompt and completion, prompt and responses, chosen and rejected, or two responses: JSONL, JSON,
             CSV or Parquet, a saved `datasets` folder or a hub id.
         output: file to write, in the order of the input; its name says the format.
+        criterion_weights: weights of the model's heads in the reward, NAME=NUMBER separated by commas; `overall` is the
+            overall head, which is the reward where no weights are given.
         resume: continue an unfinished run into the same output.
         window: rows read, scored and saved at a time.
         precision: of matrix products; fp32 gives the numbers of plain transformers, bf16 is faster on hardware that has
@@ -167,6 +196,7 @@ class ScoreConfig:
     model: str
     input: str
     output: str
+    criterion_weights: str = ""
     resume: bool = False
     window: int = 1024
     precision: Precision = "fp32"
@@ -176,6 +206,7 @@ class ScoreConfig:
     def __post_init__(self) -> None:
         if self.window < 1:
             raise ValueError(f"window is {self.window}, allowed is 1 or more")
+        parse_criterion_weights(self.criterion_weights)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,6 +219,8 @@ class EvaluateConfig:
         implicit: the model is a policy: its reward is beta times its log-probability ratio to a reference.
         reference: folder of that reference; without it what the policy's run says it was trained from.
         beta: of the implicit reward; 0 takes that of the policy's run, or 0.1.
+        criterion_weights: weights of the model's heads in the reward, NAME=NUMBER separated by commas; `overall` is the
+            overall head, which is the reward where no weights are given.
         data: preferences it has not seen, as for `train`; without it the pairs that its training held out.
         subset: columns of the data to report accuracy by, separated by commas; sources and criteria are always.
         train_data: preferences to fit the TF-IDF baseline on; without it what the model was trained on.
@@ -204,6 +237,7 @@ class EvaluateConfig:
     implicit: bool = False
     reference: str = ""
     beta: float = 0.0
+    criterion_weights: str = ""
     data: str = ""
     subset: str = ""
     train_data: str = ""
@@ -219,6 +253,11 @@ class EvaluateConfig:
             raise ValueError("reference and beta belong to an implicit reward: give implicit too")
         if not 0 <= self.beta < float("inf"):
             raise ValueError(f"beta is {self.beta}, allowed is more than 0, or 0 for that of the run")
+        if parse_criterion_weights(self.criterion_weights) and self.implicit:
+            raise ValueError(
+                f"criterion_weights is {self.criterion_weights!r}, but an implicit reward has no criterion heads: "
+                "leave one of the two out"
+            )
         if self.benchmark != "none":
             if not self.data:
                 raise ValueError(f"benchmark {self.benchmark} is read from a file: name it with data")

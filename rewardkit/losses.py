@@ -59,8 +59,8 @@ def bradley_terry_loss(
     margins = chosen_rewards.float() - rejected_rewards.float()
     p = torch.ones_like(margins) if p_chosen is None else p_chosen.float()
     p = (1.0 - label_smoothing) * p + label_smoothing * (1.0 - p)
-    asked = torch.zeros_like(margins) if margin is None else margin.float()
-    losses = -(p * F.logsigmoid(margins - asked) + (1.0 - p) * F.logsigmoid(-margins - asked))
+    required_margin = torch.zeros_like(margins) if margin is None else margin.float()
+    losses = -(p * F.logsigmoid(margins - required_margin) + (1.0 - p) * F.logsigmoid(-margins - required_margin))
     return PreferenceLoss(losses=losses, margins=margins.detach())
 
 

@@ -25,7 +25,7 @@ from rewardkit.data.prompts import Prompt, read_trained_prompts
 from rewardkit.evaluation.scored_preferences import score_completions
 from rewardkit.reward.reward import Reward
 from rewardkit.run.directory import write_text
-from rewardkit.stats.metrics import Interval, difference_interval, mean_interval
+from rewardkit.stats.metrics import Interval, average_interval, difference_interval, mean_interval
 
 if TYPE_CHECKING:
     from rewardkit.reward.reward import RewardFn
@@ -132,10 +132,9 @@ def _figures(
     name: str, completions: Sequence[Completion], numbers: np.ndarray, reward: Reward | None, seed: int
 ) -> PolicyFigures:
     texts = [one.text for one in completions]
-    zeros = np.zeros(len(texts))
 
     def mean(values: Sequence[float] | np.ndarray) -> Interval:
-        return difference_interval(np.asarray(values, dtype=float), zeros, numbers, seed=seed)
+        return average_interval(np.asarray(values, dtype=float), numbers, seed=seed)
 
     cut = np.array([not one.sampled.finished for one in completions], dtype=float)
     return PolicyFigures(

@@ -32,7 +32,7 @@ from rewardkit.report.page import table as html_table
 from rewardkit.report.wording import aligned
 from rewardkit.reward.reward import Reward, conservative
 from rewardkit.run.directory import write_text
-from rewardkit.stats.metrics import Interval, difference_interval
+from rewardkit.stats.metrics import Interval, average_interval, difference_interval
 
 NAMES = {"sft": "SFT", "best_of_n": "best of n", "dpo": "DPO", "ppo": "PPO", "grpo": "GRPO"}
 SERIES = {"sft": 0, "dpo": 1, "ppo": 2, "grpo": 3}
@@ -217,7 +217,7 @@ def row_of(method: Method, seed: int, worth: Worth, base: Worth, spent: Spent) -
     return Row(
         seed=seed,
         method=method,
-        gold=difference_interval(own, np.zeros(len(own)), numbers),
+        gold=average_interval(own, numbers),
         gain=gain,
         proxy=float(worth.proxy_mean[:, :NUM_SAMPLES].mean()),
         kl=float(worth.kl[:, :NUM_SAMPLES].mean()),
@@ -240,7 +240,7 @@ def best_of_n_row(config: CompareConfig, seed: int, base: Worth, sft: Row) -> Ro
     return Row(
         seed=seed,
         method="best_of_n",
-        gold=difference_interval(gold, np.zeros(len(gold)), numbers),
+        gold=average_interval(gold, numbers),
         gain=difference_interval(gold, base.gold[:, :NUM_SAMPLES].mean(1), numbers),
         proxy=float(proxy.mean()),
         kl=kl_bound(config.n),

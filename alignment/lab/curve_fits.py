@@ -14,6 +14,8 @@ from typing import Literal
 
 import numpy as np
 
+from rewardkit.stats.metrics import percentile_interval
+
 Form = Literal["best_of_n", "reinforcement"]
 LEAST_POINTS = 4  # of which a fit of two numbers still says something
 DRAWS = 500
@@ -84,8 +86,8 @@ def _fit(form: Form, distance: np.ndarray, gold: np.ndarray, draws: Iterable[np.
         return None
     columns = _columns(form, distance)
     a, b = np.linalg.lstsq(columns, gold, rcond=None)[0]
-    found = np.array([np.linalg.lstsq(columns, drawn, rcond=None)[0] for drawn in draws])
-    (a_low, b_low), (a_high, b_high) = np.quantile(found, (0.025, 0.975), axis=0)
+    samples = np.array([np.linalg.lstsq(columns, drawn, rcond=None)[0] for drawn in draws])
+    (a_low, a_high), (b_low, b_high) = (percentile_interval(column) for column in samples.T)
     residual = gold - columns @ np.array([a, b])
     spread = float(((gold - gold.mean()) ** 2).sum())
     r2 = 1 - float((residual**2).sum()) / spread if spread else float("nan")
@@ -93,10 +95,10 @@ def _fit(form: Form, distance: np.ndarray, gold: np.ndarray, draws: Iterable[np.
         form=form,
         a=float(a),
         b=float(b),
-        a_low=float(a_low),
-        a_high=float(a_high),
-        b_low=float(b_low),
-        b_high=float(b_high),
+        a_low=a_low,
+        a_high=a_high,
+        b_low=b_low,
+        b_high=b_high,
         r2=r2,
     )
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rewardkit.stats.metrics import Interval, difference_interval, mean_interval
+from rewardkit.stats.metrics import Interval, average_interval, mean_interval
 
 REPEATED_N = 4
 
@@ -93,11 +93,10 @@ def estimate_kl(
     pairs = zip(policy_logps, reference_logps, strict=True)
     sums = np.array([kl_tokens(policy, reference, estimator).sum() for policy, reference in pairs])
     lengths = np.array([len(each) for each in policy_logps], dtype=float)
-    zeros = np.zeros(len(sums))
     return Kl(
         estimator=estimator,
-        per_sequence=difference_interval(sums, zeros, prompt, seed=seed),
-        per_token=difference_interval(sums / lengths, zeros, prompt, lengths, seed=seed),
+        per_sequence=average_interval(sums, prompt, seed=seed),
+        per_token=average_interval(sums / lengths, prompt, lengths, seed=seed),
     )
 
 

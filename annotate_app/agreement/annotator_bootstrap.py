@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from annotate_app.agreement.bootstrap import Estimate, percentile_interval
+from annotate_app.agreement.bootstrap import Estimate
 from annotate_app.agreement.coefficients import divide, item_statistics
 from annotate_app.agreement.pairs import PairTables, cohen_influence, conger_kappa, kappa_values
 from annotate_app.agreement.vote_categories import Ballots
@@ -77,7 +77,7 @@ def conger_estimate(ballots: Ballots, percent: float, blocks: Blocks) -> Estimat
     cell = blocks.of_item[ballots.item] * per_block + ballots.annotator * width + ballots.answer
     counts = np.bincount(cell, minlength=size * per_block).reshape(size, per_block)
     resampled = (blocks.weights @ counts).reshape(-1, ballots.num_annotators, width)
-    return _estimate(value, conger_kappa(resampled, observed))
+    return Estimate.of_samples(value, conger_kappa(resampled, observed))
 
 
 def mean_kappa_estimate(ballots: Ballots, pairs: PairTables, blocks: Blocks) -> Estimate:
@@ -97,14 +97,14 @@ def mean_kappa_estimate(ballots: Ballots, pairs: PairTables, blocks: Blocks) -> 
         sums = np.zeros(size)
         for item, cell in shared_answers(ballots, pairs):
             sums += np.bincount(blocks.of_item[item], influence.reshape(-1)[cell], size)
-        return _estimate(value, value + blocks.weights @ sums - sums.sum())
+        return Estimate.of_samples(value, value + blocks.weights @ sums - sums.sum())
     counts = np.zeros(size * len(values) * cells)
     for item, cell in shared_answers(ballots, pairs):
         counts += np.bincount(blocks.of_item[item] * len(values) * cells + cell, minlength=len(counts))
     resampled = blocks.weights @ counts.reshape(size, -1)
     kappas = kappa_values(resampled.reshape(len(resampled), *pairs.tables.shape))
-    found = ~np.isnan(kappas)
-    return _estimate(value, divide(np.where(found, kappas, 0.0).sum(axis=1), found.sum(axis=1)))
+    defined = ~np.isnan(kappas)
+    return Estimate.of_samples(value, divide(np.where(defined, kappas, 0.0).sum(axis=1), defined.sum(axis=1)))
 
 
 def shared_answers(ballots: Ballots, pairs: PairTables) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -128,10 +128,3 @@ def shared_answers(ballots: Ballots, pairs: PairTables) -> Iterator[tuple[np.nda
             rows = position[np.minimum(one, two), np.maximum(one, two)]
             cell = (rows * width + np.where(ordered, x, y)) * width + np.where(ordered, y, x)
             yield np.repeat(chunk, len(left)), cell.reshape(-1)
-
-
-def _estimate(value: float, samples: np.ndarray) -> Estimate:
-    low, high = percentile_interval(samples)
-    defined = samples[~np.isnan(samples)]
-    spread = float(np.std(defined, ddof=1)) if len(defined) > 1 else float("nan")
-    return Estimate(value=value, low=low, high=high, standard_error=spread)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from annotate_app.agreement.annotator_bootstrap import Blocks, mean_kappa_estimate
-from annotate_app.agreement.bootstrap import Estimate, percentile_interval, resample_sums
+from annotate_app.agreement.bootstrap import Estimate, resample_sums
 from annotate_app.agreement.coefficients import agreement_weights, corrected, divide
 from annotate_app.agreement.pairs import CohenKappa, cohen_kappa, pair_tables
 from annotate_app.agreement.vote_categories import Ballots
@@ -90,15 +90,19 @@ def pair_agreement(ballots: Ballots, names: tuple[str, ...], blocks: Blocks) -> 
     """Percent and Cohen's kappas of all pairs of annotators; a pair without shared degrees has NaN weighted kappas."""
     sizes = {"num_items": ballots.num_items, "num_annotators": ballots.num_annotators}
     answers = pair_tables(ballots.item, ballots.annotator, ballots.answer, num_codes=len(ballots.categories), **sizes)
-    placed = ballots.degree >= 0
+    has_degree = ballots.degree >= 0
     num_levels = max(len(ballots.levels), 1)
     degrees = pair_tables(
-        ballots.item[placed], ballots.annotator[placed], ballots.degree[placed], num_codes=num_levels, **sizes
+        ballots.item[has_degree],
+        ballots.annotator[has_degree],
+        ballots.degree[has_degree],
+        num_codes=num_levels,
+        **sizes,
     )
     keys = answers.first * ballots.num_annotators + answers.second
-    found = np.searchsorted(keys, degrees.first * ballots.num_annotators + degrees.second)
+    rows = np.searchsorted(keys, degrees.first * ballots.num_annotators + degrees.second)
     tables = np.zeros((len(keys), num_levels, num_levels))
-    tables[found] = degrees.tables
+    tables[rows] = degrees.tables
     levels = ballots.levels if len(ballots.levels) else np.zeros(1)
     return PairAgreement(
         annotators=names,
@@ -134,14 +138,14 @@ def annotator_agreements(
     size = others.sum(axis=1)
     shares = others / np.maximum(size, 1)[:, None]
     statistics = np.hstack([np.ones((len(keys), 1)), (shares * own).sum(axis=1, keepdims=True), own, shares])
-    found: list[AnnotatorAgreement] = []
+    agreements: list[AnnotatorAgreement] = []
     for index, name in enumerate(names):
         mine = (owner == index) & (size > 0)
         if mine.any():
             figures = _against_rest(statistics[mine], counts[mine], width, num_resamples, rng)
             num_items = int(counts[mine].sum())
-            found.append(AnnotatorAgreement(name=name, num_items=num_items, percent=figures[0], kappa=figures[1]))
-    return tuple(found)
+            agreements.append(AnnotatorAgreement(name=name, num_items=num_items, percent=figures[0], kappa=figures[1]))
+    return tuple(agreements)
 
 
 def _against_rest(
@@ -151,12 +155,8 @@ def _against_rest(
     if num_resamples == 0 or counts.sum() < 2:
         return Estimate(value=values[0]), Estimate(value=values[1])
     samples = _percent_and_kappa(resample_sums([statistics], counts, num_resamples, rng)[0], width)
-    estimates: list[Estimate] = []
-    for value, sample in zip(values, samples, strict=True):
-        low, high = percentile_interval(sample)
-        spread = float(np.std(sample[~np.isnan(sample)], ddof=1)) if (~np.isnan(sample)).sum() > 1 else float("nan")
-        estimates.append(Estimate(value=value, low=low, high=high, standard_error=spread))
-    return estimates[0], estimates[1]
+    percent, kappa = map(Estimate.of_samples, values, samples)
+    return percent, kappa
 
 
 def _percent_and_kappa(sums: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,9 @@
 """Items tallied by distinct pattern of votes, and intervals over items from them.
 
 A million judgments show only a few hundred distinct count vectors. Resampling I items with replacement is drawing the
-patterns' multiplicities, at a cost that is independent of I.
+patterns' multiplicities, at a cost that is independent of I: one matrix product of resampled multiplicities with what
+each pattern adds to a coefficient's sums. `rewardkit.stats.metrics.bootstrap_intervals` resamples units that each stand
+for themselves, and would draw as many numbers as there are items; type and percentiles of intervals are the same.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from functools import cached_property
 import numpy as np
 
 from annotate_app.agreement.coefficients import Totals, item_statistics
+from rewardkit.stats.metrics import Interval, percentile_interval
 
 Coefficient = Callable[[Totals], np.ndarray]
 CHUNK_CELLS = 4_000_000
@@ -21,16 +24,21 @@ LARGE = 100  # from here on a Poisson count is drawn as a normal number
 
 
 @dataclass(frozen=True, kw_only=True)
-class Estimate:
-    """A figure with its 95 % percentile interval over resampled items and its linearised standard error.
+class Estimate(Interval):
+    """A figure with its 95 % percentile interval over resampled items and its standard error.
 
     NaN stands for undefined: too few items, or no variation to correct chance with.
     """
 
-    value: float
-    low: float = float("nan")
-    high: float = float("nan")
     standard_error: float = float("nan")
+
+    @classmethod
+    def of_samples(cls, value: float, samples: np.ndarray) -> Estimate:
+        """The figure of all items with the interval and the standard error (ddof = 1) of its resamples (B,)."""
+        low, high = percentile_interval(samples)
+        defined = samples[~np.isnan(samples)]
+        spread = float(np.std(defined, ddof=1)) if len(defined) > 1 else float("nan")
+        return cls(value=value, low=low, high=high, standard_error=spread)
 
     def as_dict(self) -> dict[str, float]:
         """Plain values for JSON."""
@@ -111,7 +119,7 @@ def estimate(
     resampled: list[np.ndarray] = []
     if num_resamples and weights.sum() >= 2:
         resampled = resample_sums(statistics, weights, num_resamples, rng)
-    found: dict[str, Estimate] = {}
+    estimates: dict[str, Estimate] = {}
     for k, part in enumerate(parts):
         width = part.patterns.shape[1]
         sums = Totals.unpack(weights @ statistics[k], width)
@@ -119,12 +127,12 @@ def estimate(
         for name, formula in part.coefficients.items():
             value = float(formula(sums))
             if samples is None:
-                found[name] = Estimate(value=value)
+                estimates[name] = Estimate(value=value)
                 continue
             low, high = percentile_interval(formula(samples))
             error = standard_error(formula, statistics[k], weights, width)
-            found[name] = Estimate(value=value, low=low, high=high, standard_error=error)
-    return found
+            estimates[name] = Estimate(value=value, low=low, high=high, standard_error=error)
+    return estimates
 
 
 def resample_sums(
@@ -143,23 +151,14 @@ def resample_sums(
     for start in range(0, num_resamples, step):
         size = min(step, num_resamples - start)
         if num_items < MANY_ITEMS:
-            drawn = rng.multinomial(num_items, shares, size=size).astype(np.float64)
+            counts = rng.multinomial(num_items, shares, size=size).astype(np.float64)
         else:
-            drawn = rng.standard_normal((size, len(shares))) * np.sqrt(multiplicity) + multiplicity
+            counts = rng.standard_normal((size, len(shares))) * np.sqrt(multiplicity) + multiplicity
             few = np.flatnonzero(multiplicity < LARGE)
-            drawn[:, few] = rng.poisson(multiplicity[few], size=(size, len(few)))
-        for rows, kept in zip(statistics, parts, strict=True):
-            kept.append(drawn @ rows)
-    return [np.concatenate(kept) for kept in parts]
-
-
-def percentile_interval(samples: np.ndarray) -> tuple[float, float]:
-    """The 2.5 and 97.5 percentiles of the defined samples (B,); NaN when most of them are undefined."""
-    defined = samples[~np.isnan(samples)]
-    if len(defined) * 2 < len(samples):
-        return float("nan"), float("nan")
-    low, high = np.percentile(defined, [2.5, 97.5])
-    return float(low), float(high)
+            counts[:, few] = rng.poisson(multiplicity[few], size=(size, len(few)))
+        for rows, chunks in zip(statistics, parts, strict=True):
+            chunks.append(counts @ rows)
+    return [np.concatenate(chunks) for chunks in parts]
 
 
 def standard_error(formula: Coefficient, statistics: np.ndarray, multiplicity: np.ndarray, width: int) -> float:

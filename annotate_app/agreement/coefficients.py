@@ -3,9 +3,7 @@
 Every item with votes contributes a fixed row of statistics (`item_statistics`); a coefficient is a function of the
 rows' sum (`Totals`), with a leading axis for resamples. Coefficients of two named annotators live in
 `annotate_app.agreement.pairs`. An undefined coefficient (0/0, for example when every vote is the same) is NaN, never 0
-or 1.
-
-Intraclass correlations of degrees that the same people gave on the same items.
+or 1. `intraclass_correlations` are of degrees that the same people gave on the same items, and take the table of them.
 """
 
 from __future__ import annotations

@@ -123,13 +123,13 @@ def references(measure: Measure, protocol_name: str) -> tuple[list[dict[str, obj
 
     The project's own protocol where it reports this measure, else all shipped protocols that do.
     """
-    known = {name: load_protocol(name) for name in list_protocols()}
-    own = known.get(protocol_name)
-    rows = [] if own is None else _rows(measure, own)
-    if own is not None and rows:
-        return rows, f"Diamonds: what this project's protocol reports ({own.source})."
-    elsewhere = [row for protocol in known.values() for row in _rows(measure, protocol)]
-    why = "This project follows no published protocol" if own is None else _instead(own)
+    protocols = {name: load_protocol(name) for name in list_protocols()}
+    own_protocol = protocols.get(protocol_name)
+    rows = [] if own_protocol is None else _rows(measure, own_protocol)
+    if own_protocol is not None and rows:
+        return rows, f"Diamonds: what this project's protocol reports ({own_protocol.source})."
+    elsewhere = [row for protocol in protocols.values() for row in _rows(measure, protocol)]
+    why = "This project follows no published protocol" if own_protocol is None else _instead(own_protocol)
     if not elsewhere:
         return [], f"{why}; none of the shipped protocols reports this measure."
     return elsewhere, f"{why}; diamonds show what others report. Theirs were other texts and other people."

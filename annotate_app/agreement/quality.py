@@ -110,7 +110,7 @@ def annotator_quality(votes: Votes) -> tuple[AnnotatorQuality, ...]:
     }
     order = np.argsort(votes.annotator, kind="stable")
     bounds = np.searchsorted(votes.annotator[order], np.arange(size + 1))
-    found: list[AnnotatorQuality] = []
+    qualities: list[AnnotatorQuality] = []
     for index, name in enumerate(votes.annotators):
         mine = order[bounds[index] : bounds[index + 1]]
         if not len(mine):
@@ -124,7 +124,7 @@ def annotator_quality(votes: Votes) -> tuple[AnnotatorQuality, ...]:
         timed = votes.seconds[mine]
         timed = timed[timed > 0]
         left_p = sign_test(shares["left"].hits, shares["left"].total)
-        found.append(
+        qualities.append(
             AnnotatorQuality(
                 name=name,
                 num_judgments=len(mine),
@@ -137,7 +137,7 @@ def annotator_quality(votes: Votes) -> tuple[AnnotatorQuality, ...]:
                 **shares,
             )
         )
-    return tuple(found)
+    return tuple(qualities)
 
 
 def mark(votes: Votes) -> Marks:
@@ -173,10 +173,10 @@ def _repeats(votes: Votes) -> tuple[np.ndarray, np.ndarray]:
     firsts = firsts[np.argsort(key[firsts], kind="stable")]
     answer = np.full(len(votes), -1)
     if len(firsts):
-        at = np.minimum(np.searchsorted(key[firsts], key), len(firsts) - 1)
-        answer = np.where(key[firsts][at] == key, votes.choice[firsts[at]], -1)
-    known = (answer >= 0) & (answer < NUM_CHOICES)
-    return answer, repeat & known & (votes.choice < NUM_CHOICES)
+        position = np.minimum(np.searchsorted(key[firsts], key), len(firsts) - 1)
+        answer = np.where(key[firsts][position] == key, votes.choice[firsts[position]], -1)
+    answered = (answer >= 0) & (answer < NUM_CHOICES)
+    return answer, repeat & answered & (votes.choice < NUM_CHOICES)
 
 
 def _others_majority(votes: Votes) -> tuple[np.ndarray, np.ndarray]:

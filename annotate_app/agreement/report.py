@@ -187,14 +187,14 @@ class QuestionFigures:
         """The figures of all items, or of the items at indices `members`."""
         multiplicity = self.nominal.multiplicity(members)
         draws = {"num_resamples": self.num_resamples, "rng": self.rng}
-        found = estimate(self.nominal_parts, multiplicity, **draws)
-        found |= estimate([self.degree_part], self.degrees.multiplicity(members), **draws)
+        estimates = estimate(self.nominal_parts, multiplicity, **draws)
+        estimates |= estimate([self.degree_part], self.degrees.multiplicity(members), **draws)
         votes = self.nominal.patterns.sum(axis=1)
         return Agreement(
             name=name,
             num_items=int(multiplicity[votes >= 2].sum()),
             num_votes=int(multiplicity @ votes),
-            estimates={figure: found[figure] for figure in FIGURES},
+            estimates={figure: estimates[figure] for figure in FIGURES},
         )
 
 
@@ -233,15 +233,15 @@ def _degree_figures(levels: np.ndarray) -> dict[str, Coefficient]:
 
 def _intraclass(ballots: Ballots) -> IntraclassCorrelations | None:
     """Of the items and annotators with a degree, if the table of both has no gap."""
-    placed = ballots.degree >= 0
-    item, annotator = ballots.item[placed], ballots.annotator[placed]
+    has_degree = ballots.degree >= 0
+    item, annotator = ballots.item[has_degree], ballots.annotator[has_degree]
     items = np.bincount(item, minlength=ballots.num_items) > 0
     people = np.bincount(annotator, minlength=ballots.num_annotators) > 0
     shape = int(items.sum()), int(people.sum())
     if min(shape) < 2 or len(item) != shape[0] * shape[1]:
         return None
     ratings = np.empty(shape)
-    ratings[np.cumsum(items)[item] - 1, np.cumsum(people)[annotator] - 1] = ballots.levels[ballots.degree[placed]]
+    ratings[np.cumsum(items)[item] - 1, np.cumsum(people)[annotator] - 1] = ballots.levels[ballots.degree[has_degree]]
     return intraclass_correlations(ratings)
 
 

@@ -48,23 +48,23 @@ def _lines(report: AgreementReport) -> Iterator[Sequence[object]]:
     }
     for view, parts in views.items():
         for part in parts:
-            for figure, found in part.estimates.items():
-                yield (view, part.name, "", figure, *_cells(found), part.num_items)
+            for figure, estimate in part.estimates.items():
+                yield (view, part.name, "", figure, *_cells(estimate), part.num_items)
     named = {"conger_kappa": report.conger_kappa, "mean_cohen_kappa": report.pairs.mean_kappa}
-    for figure, found in named.items():
-        yield ("overall", report.overall.name, "", figure, *_cells(found), report.overall.num_items)
+    for figure, estimate in named.items():
+        yield ("overall", report.overall.name, "", figure, *_cells(estimate), report.overall.num_items)
     for person in report.annotators:
-        for figure, found in (("percent", person.percent), ("kappa", person.kappa)):
-            yield ("annotator", person.name, "the rest", figure, *_cells(found), person.num_items)
+        for figure, estimate in (("percent", person.percent), ("kappa", person.kappa)):
+            yield ("annotator", person.name, "the rest", figure, *_cells(estimate), person.num_items)
     pairs = report.pairs
-    for place, (one, other) in enumerate(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True)):
+    for number, (one, other) in enumerate(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True)):
         names = ("pair", pairs.annotators[one], pairs.annotators[other])
-        num_items = int(pairs.num_items[place])
-        yield (*names, "percent", float(pairs.percent[place]), "", "", "", num_items)
+        num_items = int(pairs.num_items[number])
+        yield (*names, "percent", float(pairs.percent[number]), "", "", "", num_items)
         kappas = {"kappa": pairs.kappa, "kappa_linear": pairs.kappa_linear, "kappa_quadratic": pairs.kappa_quadratic}
-        for figure, found in kappas.items():
-            ends = (found.value, found.low, found.high, found.standard_error)
-            yield (*names, figure, *(float(end[place]) for end in ends), num_items)
+        for figure, estimate in kappas.items():
+            ends = (estimate.value, estimate.low, estimate.high, estimate.standard_error)
+            yield (*names, figure, *(float(end[number]) for end in ends), num_items)
 
 
 def _cells(figure: Estimate) -> tuple[float, float, float, float]:

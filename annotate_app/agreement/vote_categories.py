@@ -80,18 +80,18 @@ def overall_ballots(votes: Votes) -> Ballots:
 def criterion_ballots(votes: Votes, name: str) -> Ballots:
     """The answers on one criterion, of the counted votes that gave one."""
     answered = ~np.isnan(votes.criteria[name])
-    kept = votes.where(answered)
-    values = kept.criteria[name]
+    answers = votes.where(answered)
+    values = answers.criteria[name]
     nominal = np.sign(values).astype(np.int64) + 1
-    return _ballots(kept, nominal, values, np.ones(len(values), dtype=bool))
+    return _ballots(answers, nominal, values, np.ones(len(values), dtype=bool))
 
 
-def _ballots(votes: Votes, nominal: np.ndarray, values: np.ndarray, placed: np.ndarray) -> Ballots:
+def _ballots(votes: Votes, nominal: np.ndarray, values: np.ndarray, has_degree: np.ndarray) -> Ballots:
     values = values.astype(np.int64)
     reach = int(np.abs(values).max(initial=0))
-    seen = np.bincount(values[placed] + reach, minlength=2 * reach + 1) > 0
-    position = np.where(seen | seen[::-1], np.cumsum(seen | seen[::-1]) - 1, -1)
-    degree = np.where(placed, position[values + reach], -1)
+    is_used = np.bincount(values[has_degree] + reach, minlength=2 * reach + 1) > 0
+    position = np.where(is_used | is_used[::-1], np.cumsum(is_used | is_used[::-1]) - 1, -1)
+    degree = np.where(has_degree, position[values + reach], -1)
     always = {NOMINAL_CODES["a"], NOMINAL_CODES["b"]}
     used = np.flatnonzero(np.bincount(nominal, minlength=len(NOMINAL)))
     return Ballots(

@@ -62,8 +62,8 @@ class Triples:
 
     def vote_shares(self) -> np.ndarray:
         """(I, C) shares of the categories among an item's votes; uniform for items without votes."""
-        said = np.tile(np.eye(self.num_codes), (self.num_annotators, 1))
-        counts = np.asarray(self.matrix @ said)
+        code_of_column = np.tile(np.eye(self.num_codes), (self.num_annotators, 1))
+        counts = np.asarray(self.matrix @ code_of_column)
         totals = counts.sum(axis=1, keepdims=True)
         return np.where(totals > 0, counts / np.maximum(totals, 1), 1 / self.num_codes)
 
@@ -88,8 +88,10 @@ def dawid_skene(
     transposed = votes.matrix.T.tocsr()
     objective: list[float] = []
     while True:
-        said = (transposed @ p).reshape(votes.num_annotators, num_codes, num_codes).swapaxes(1, 2)  # (R, truth, said)
-        weights = said + prior
+        votes_by_truth = (
+            (transposed @ p).reshape(votes.num_annotators, num_codes, num_codes).swapaxes(1, 2)
+        )  # (R, truth, said)
+        weights = votes_by_truth + prior
         rows = weights.sum(axis=2, keepdims=True)
         confusion = np.where(rows > 0, weights / np.where(rows > 0, rows, 1.0), 1 / num_codes)
         prevalence = p[voted].mean(axis=0) if voted.any() else np.full(num_codes, 1 / num_codes)
@@ -124,7 +126,7 @@ def mace(votes: Triples, *, smoothing: float = 1.0, max_iterations: int = 500, t
     priors worth `smoothing` votes on theta and on xi (maximum a posteriori) in place of variational Bayes.
     """
     num_codes, num_annotators = votes.num_codes, votes.num_annotators
-    said = np.asarray(votes.matrix.sum(axis=0)).reshape(num_annotators, num_codes)
+    votes_by_code = np.asarray(votes.matrix.sum(axis=0)).reshape(num_annotators, num_codes)
     voted = np.diff(votes.matrix.indptr) > 0
     transposed = votes.matrix.T.tocsr()
     theta = np.full(num_annotators, 0.8)
@@ -147,8 +149,10 @@ def mace(votes: Triples, *, smoothing: float = 1.0, max_iterations: int = 500, t
         agreed = np.einsum("rcc->rc", (transposed @ p).reshape(num_annotators, num_codes, num_codes))
         knowing = theta[:, None] + (1 - theta)[:, None] * habit
         truthful = agreed * theta[:, None] / np.where(knowing > 0, knowing, 1.0)
-        guessed = np.maximum(said - truthful, 0) + smoothing / num_codes  # rounding may leave -1e-16
-        theta = np.minimum(_share(truthful.sum(axis=1) + smoothing / 2, said.sum(axis=1) + smoothing, 0.5), 1.0)
+        guessed = np.maximum(votes_by_code - truthful, 0) + smoothing / num_codes  # rounding may leave -1e-16
+        theta = np.minimum(
+            _share(truthful.sum(axis=1) + smoothing / 2, votes_by_code.sum(axis=1) + smoothing, 0.5), 1.0
+        )
         habit = _share(guessed, guessed.sum(axis=1, keepdims=True), 1 / num_codes)
     return LatentTruth(
         p=p,

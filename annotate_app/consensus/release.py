@@ -47,23 +47,23 @@ def release(votes: Votes, design: Design, adjudications: Mapping[str, Settled] |
         adjudications: decisions by comparison id; those on unknown ids are a ValueError.
     """
     counted = votes.counted()
-    found = apply_rule(votes, counted, design.rule)
+    result = apply_rule(votes, counted, design.rule)
     counts, num_skips = choice_counts(counted), _skips(votes)
-    weight = found.vote_weight
-    leaders = found.p >= found.p.max(axis=1, keepdims=True) - EQUAL
-    confidence = found.p.max(axis=1)
+    weight = result.vote_weight
+    leaders = result.p >= result.p.max(axis=1, keepdims=True) - EQUAL
+    confidence = result.p.max(axis=1)
     single = (leaders.sum(axis=1) == 1) & (confidence > 0)
-    choice = np.where(single, found.p.argmax(axis=1), -1)
+    choice = np.where(single, result.p.argmax(axis=1), -1)
     state, reason = _states(votes, design, counts.sum(axis=1), num_skips, choice, confidence)
     placed = weight * (counted.choice != CHOICE_CODES["both_bad"])
     consensus = Consensus(
         items=votes.items,
         annotators=votes.annotators,
         rule=design.rule,
-        p=found.p,
+        p=result.p,
         choice=choice.astype(np.int8),
         confidence=confidence,
-        p_b=_p_b(found.p),
+        p_b=_p_b(result.p),
         margin=_mean(counted.item, counted.score, placed, len(votes.items), 0.0),
         criteria={
             name: _mean(counted.item, values, weight, len(votes.items), np.nan)
@@ -75,11 +75,11 @@ def release(votes: Votes, design: Design, adjudications: Mapping[str, Settled] |
         state=state,
         reason=reason,
         adjudicated=np.zeros(len(votes.items), dtype=bool),
-        reliability=found.reliability,
-        converged=found.converged,
-        num_iterations=found.num_iterations,
-        log_likelihood=found.log_likelihood,
-        notes=found.notes,
+        reliability=result.reliability,
+        converged=result.converged,
+        num_iterations=result.num_iterations,
+        log_likelihood=result.log_likelihood,
+        notes=result.notes,
     )
     consensus = _settle(consensus, adjudications or {})
     return replace(consensus, reliability=_reliability(consensus, counted))
@@ -147,9 +147,9 @@ def _settle(consensus: Consensus, adjudications: Mapping[str, Settled]) -> Conse
 
 def _p_b(p: np.ndarray) -> np.ndarray:
     """P(b better) of posteriors (..., 4), both-bad mass left out and tie mass halved; 0.5 where nothing is left."""
-    placed = p[..., CHOICE_CODES["a"]] + p[..., CHOICE_CODES["b"]] + p[..., CHOICE_CODES["tie"]]
+    decided = p[..., CHOICE_CODES["a"]] + p[..., CHOICE_CODES["b"]] + p[..., CHOICE_CODES["tie"]]
     better = p[..., CHOICE_CODES["b"]] + p[..., CHOICE_CODES["tie"]] / 2
-    return np.clip(np.where(placed > EQUAL, better / np.maximum(placed, EQUAL), 0.5), 0.0, 1.0)
+    return np.clip(np.where(decided > EQUAL, better / np.maximum(decided, EQUAL), 0.5), 0.0, 1.0)
 
 
 def _mean(item: np.ndarray, values: np.ndarray, weights: np.ndarray, num_items: int, default: float) -> np.ndarray:

@@ -74,10 +74,10 @@ def majority(counted: Votes) -> RuleResult:
 
 def gold_accuracy(votes: Votes) -> tuple[np.ndarray, np.ndarray]:
     """(R,) right answers and (R,) answers of each annotator on gold items; skips and repeats are left out."""
-    known = (votes.item_gold[votes.item] >= 0) & (votes.choice < NUM_CHOICES) & (votes.kind != KIND_CODES["repeat"])
-    right = known & (votes.choice == votes.item_gold[votes.item])
+    answered = (votes.item_gold[votes.item] >= 0) & (votes.choice < NUM_CHOICES) & (votes.kind != KIND_CODES["repeat"])
+    right = answered & (votes.choice == votes.item_gold[votes.item])
     size = len(votes.annotators)
-    return np.bincount(votes.annotator[right], minlength=size), np.bincount(votes.annotator[known], minlength=size)
+    return np.bincount(votes.annotator[right], minlength=size), np.bincount(votes.annotator[answered], minlength=size)
 
 
 def gold_weighted(votes: Votes, counted: Votes) -> RuleResult:

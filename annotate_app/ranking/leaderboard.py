@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from annotate_app.agreement.bootstrap import percentile_interval
 from annotate_app.agreement.pairs import Z_95
 from annotate_app.ranking.bradley_terry import TIES, Strengths, Ties, components, fit_bradley_terry, is_finite
 from annotate_app.votes import CHOICE_CODES, Votes
+from rewardkit.stats.metrics import percentile_interval
 
 NUDGE = 0.5  # of a comparison, half won by each, lent to every pair that met where no finite strengths fit
 
@@ -120,12 +120,12 @@ class Games:
         """The games among models at indices `members`, renumbered."""
         position = np.full(max(int(self.rows.max(initial=0)), int(self.columns.max(initial=0)), *members) + 1, -1)
         position[members] = np.arange(len(members))
-        kept = (position[self.rows] >= 0) & (position[self.columns] >= 0)
+        inside = (position[self.rows] >= 0) & (position[self.columns] >= 0)
         return Games(
-            rows=position[self.rows[kept]],
-            columns=position[self.columns[kept]],
-            results=self.results[kept],
-            multiplicity=self.multiplicity[kept],
+            rows=position[self.rows[inside]],
+            columns=position[self.columns[inside]],
+            results=self.results[inside],
+            multiplicity=self.multiplicity[inside],
         )
 
 
@@ -159,10 +159,10 @@ def fit_leaderboard(votes: Votes, *, ties: Ties = "half", num_resamples: int = 5
     notes: list[str] = []
     for number, group in enumerate(groups):
         names = [votes.sources[model] for model in group]
-        fitted, rows, said = _fit_group(games.of(group), names, number, ties, num_resamples, rng)
+        fitted, rows, group_notes = _fit_group(games.of(group), names, number, ties, num_resamples, rng)
         fits.append(fitted)
         standings += rows
-        notes += said
+        notes += group_notes
     if len(groups) > 1:
         notes.insert(0, f"the models fall into {len(groups)} groups without a comparison between them: compare within")
     return Leaderboard(
@@ -249,11 +249,11 @@ def _resample(
 ) -> np.ndarray:
     """(B', M) log strengths over resampled items; resamples without a finite fit are left out."""
     total = int(games.multiplicity.sum())
-    found: list[np.ndarray] = []
+    samples: list[np.ndarray] = []
     for _ in range(num_resamples):
         weights = rng.multinomial(total, games.multiplicity / total)
         wins, tied = games.tables(weights, len(start))
         if not is_finite(wins + nudge, tied, ties):
             continue
-        found.append(fit_bradley_terry(wins + nudge, tied, rule=ties, start=start, tolerance=1e-5).log_strength)
-    return np.array(found).reshape(-1, len(start))
+        samples.append(fit_bradley_terry(wins + nudge, tied, rule=ties, start=start, tolerance=1e-5).log_strength)
+    return np.array(samples).reshape(-1, len(start))

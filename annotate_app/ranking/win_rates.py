@@ -10,10 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from annotate_app.agreement.bootstrap import Estimate, percentile_interval, resample_sums
+from annotate_app.agreement.bootstrap import Estimate, resample_sums
 from annotate_app.votes import CHOICE_CODES, Votes
-
-ALPHA = 0.05
+from rewardkit.stats.metrics import Interval, exact_at_bounds, percentile_interval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +38,7 @@ class WinRate:
 
     @property
     def num_votes(self) -> int:
-        """All of them."""
+        """Votes on this pair of models, ties and both-bad ones among them."""
         return self.wins + self.losses + self.ties + self.both_bad
 
     @property
@@ -98,21 +97,21 @@ def fit_win_rates(votes: Votes, *, num_resamples: int = 2000, seed: int = 0) -> 
     other = np.maximum(votes.item_source_a, votes.item_source_b)[voted]
     met, pair = np.unique(np.column_stack([one, other]), axis=0, return_inverse=True)
     rng = np.random.default_rng(seed)
-    found = [
+    pairs = [
         _win_rate(
             votes.sources[first], votes.sources[second], counts[voted[pair.reshape(-1) == number]], num_resamples, rng
         )
         for number, (first, second) in enumerate(met)
     ]
-    found.sort(key=lambda each: (-each.num_votes, each.one, each.other))
-    return WinRates(pairs=tuple(found), num_votes=len(played), num_left_out=len(counted) - len(played))
+    pairs.sort(key=lambda win_rate: (-win_rate.num_votes, win_rate.one, win_rate.other))
+    return WinRates(pairs=tuple(pairs), num_votes=len(played), num_left_out=len(counted) - len(played))
 
 
 def _by_item(played: Votes) -> np.ndarray:
     """(I, 4) wins, losses, ties and both-bad votes by item, seen from the model that comes first among the sources."""
     column = np.zeros(len(CHOICE_CODES), dtype=np.int64)
-    for place, name in enumerate(("a", "b", "tie", "both_bad")):
-        column[CHOICE_CODES[name]] = place
+    for number, name in enumerate(("a", "b", "tie", "both_bad")):
+        column[CHOICE_CODES[name]] = number
     counts = np.zeros((len(played.items), 4), dtype=np.int64)
     np.add.at(counts, (played.item, column[played.choice]), 1)
     turned = played.item_source_a > played.item_source_b
@@ -127,8 +126,8 @@ def _win_rate(one: str, other: str, counts: np.ndarray, num_resamples: int, rng:
     rate, ties = _shares(sums[None])
     samples = None
     if num_resamples and len(counts) >= 2:
-        (drawn,) = resample_sums([patterns.astype(float)], multiplicity, num_resamples, rng)
-        samples = _shares(drawn)
+        (resampled,) = resample_sums([patterns.astype(float)], multiplicity, num_resamples, rng)
+        samples = _shares(resampled)
     wins, losses, tied, both_bad = (int(value) for value in sums)
     return WinRate(
         one=one,
@@ -151,16 +150,9 @@ def _shares(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _estimate(value: float, samples: np.ndarray | None, num_items: int) -> Estimate:
-    """With the percentile interval; at a bound, where no resample differs, the free side is the exact binomial limit.
-
-    (alpha / 2)^(1 / n) for n items: Clopper and Pearson 1934.
-    """
+    """A share with the percentile interval of its resamples (B,), exact where it is 0 or 1."""
     if samples is None:
         return Estimate(value=value)
     low, high = percentile_interval(samples)
-    reach = (ALPHA / 2) ** (1 / num_items)
-    if value == 1.0:
-        low, high = reach, 1.0
-    elif value == 0.0:
-        low, high = 0.0, 1.0 - reach
-    return Estimate(value=value, low=low, high=high)
+    interval = exact_at_bounds(Interval(value=value, low=low, high=high), num_items)
+    return Estimate(value=value, low=interval.low, high=interval.high)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rewardkit.config import EvaluateConfig
+from rewardkit.config import EvaluateConfig, parse_criterion_weights
 from rewardkit.run.command import Command
 from rewardkit.run.directory import Run
 
@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 def _evaluate(config: EvaluateConfig) -> int:
     from rewardkit.evaluation.evaluation_text import screen_lines
     from rewardkit.evaluation.run import read_inputs, write_findings
+    from rewardkit.reward.load import read_criterion_weights
 
     if not config.implicit and not Path(config.model).is_dir():
         raise FileNotFoundError(f"--model {config.model}: there is no such folder")
+    read_criterion_weights(config.criterion_weights, config.model)  # before anything is read or scored
     inputs = read_inputs(config) if config.benchmark == "none" else None
     run = Run(config.out, config)  # now that the input is good
     try:
@@ -60,7 +62,7 @@ def _reward_fn(config: EvaluateConfig) -> RewardFn:
         return ImplicitReward.load(config.model, reference=config.reference, beta=config.beta)
     from rewardkit.reward.load import load_reward_fn
 
-    return load_reward_fn(config.model)
+    return load_reward_fn(config.model, criterion_weights=parse_criterion_weights(config.criterion_weights))
 
 
 def _progress() -> Callable[[int, int], None]:

@@ -13,6 +13,7 @@ from rewardkit.run.command import Command
 
 def _rank(config: RankConfig) -> int:
     from rewardkit.data.files import SUFFIXES, write_rows
+    from rewardkit.reward.load import load_reward_fn, read_criterion_weights
     from rewardkit.scoring.ranking import rank_comparisons, read_comparisons
 
     out = Path(config.out)
@@ -20,13 +21,12 @@ def _rank(config: RankConfig) -> int:
         raise ValueError(f"--out {out}: the name's end says the format, allowed are {', '.join(SUFFIXES)}")
     if out.exists():
         raise ValueError(f"--out {out} is there already")
+    criterion_weights = read_criterion_weights(config.criterion_weights, config.model)
     read = read_comparisons(config.input, on_bad_row=config.on_bad_row)
     labelled = read_comparisons(config.labelled, on_bad_row=config.on_bad_row) if config.labelled else None
-    from rewardkit.reward.load import load_reward_fn  # heavy, so after the input has been read
-
     ranked = rank_comparisons(
         read.comparisons,
-        load_reward_fn(config.model),
+        load_reward_fn(config.model, criterion_weights=criterion_weights),  # heavy, so after the input has been read
         config.rule,
         seed=config.seed,
         labelled=labelled.comparisons if labelled else (),

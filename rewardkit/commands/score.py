@@ -30,14 +30,15 @@ def _score(config: ScoreConfig) -> int:
         print(f"{config.output}: complete already")
         return 0
     check_output(config)
+    from rewardkit.reward.load import load_reward_fn, read_criterion_weights
+
+    criterion_weights = read_criterion_weights(config.criterion_weights, config.model)
     given = read_input(config)
     for bad in given.bad_rows[:SHOWN_BAD_ROWS]:
         print(f"rewardkit score: no reward for {bad.place}: {bad.problem}", file=sys.stderr)
     if len(given.bad_rows) > SHOWN_BAD_ROWS:
         print(f"rewardkit score: no reward for {len(given.bad_rows) - SHOWN_BAD_ROWS} more", file=sys.stderr)
-    from rewardkit.reward.load import load_reward_fn  # heavy, so after the input has been read
-
-    reward_fn = load_reward_fn(config.model)
+    reward_fn = load_reward_fn(config.model, criterion_weights=criterion_weights)  # heavy, so after the input
     with _precision(config):
         scored = score_file(config, given, reward_fn, tell=Count("rows scored"))
     if config.json:

@@ -1,4 +1,4 @@
-"""What a reward model is compared with: the longer answer, and TF-IDF with a Bradley-Terry head. No torch."""
+"""Baselines of a reward model: choosing the longer answer, and TF-IDF with a Bradley-Terry head. No torch."""
 
 from __future__ import annotations
 
@@ -47,8 +47,10 @@ def tfidf_margins(train: Sequence[Preference], rows: Sequence[Preference], *, se
     """
     features = TfidfFeatures.fit("words", [text for row in train for text in (row.chosen, row.rejected)])
 
-    def differences(some: Sequence[Preference]) -> np.ndarray:
-        return features.transform([row.chosen for row in some]) - features.transform([row.rejected for row in some])
+    def differences(preferences: Sequence[Preference]) -> np.ndarray:
+        return features.transform([row.chosen for row in preferences]) - features.transform(
+            [row.rejected for row in preferences]
+        )
 
     prompts: dict[str, int] = {}
     pairs = make_pairs(
@@ -72,10 +74,10 @@ def compare(scored: Scored, train: Sequence[Preference], *, seed: int = 0) -> li
     if train:
         margins["TF-IDF"] = (len(train), tfidf_margins(train, decided.rows, seed=seed))
     model = correctness(decided.margins)
-    found = []
+    baselines = []
     for name, (num_train, of_baseline) in margins.items():
         right = correctness(of_baseline)
-        found.append(
+        baselines.append(
             Baseline(
                 name=name,
                 num_train=num_train,
@@ -83,4 +85,4 @@ def compare(scored: Scored, train: Sequence[Preference], *, seed: int = 0) -> li
                 difference=difference_interval(model, right, decided.prompt, decided.weight, seed=seed),
             )
         )
-    return found
+    return baselines

@@ -1,14 +1,12 @@
 """Evaluation of a reward model on preferences: how often it is right, how sure it is, whether it knows when it errs.
 
-Rewards come in (`rewardkit.evaluation.scored_preferences`), figures go out (`rewardkit.evaluation.evaluate`). No
-torch.
-
-The results of an evaluation as plain dataclasses; `evaluate` computes them, `report` shows them.
+`evaluate` takes preferences with their rewards (`rewardkit.evaluation.scored_preferences`) and returns an `Evaluation`
+of plain dataclasses, which `rewardkit.evaluation.report` shows. No torch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,12 +18,12 @@ from rewardkit.stats.metrics import (
     CalibrationBin,
     Interval,
     auroc,
-    bootstrap_interval,
     calibration_bins,
     correctness,
     mean_interval,
     quantile_groups,
     risk_coverage,
+    weighted_interval,
 )
 from rewardkit.stats.uncertainty import binary_entropy, epistemic_std, mutual_information, sigmoid
 from rewardkit.stats.vote_agreement import (
@@ -35,6 +33,10 @@ from rewardkit.stats.vote_agreement import (
     share_correlation,
     vote_agreement,
 )
+
+MAX_GROUPS = 50  # of one column
+NUM_QUANTILES = 5
+CURVE_POINTS = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,12 +148,6 @@ class Evaluation:
     subsets: list[Subset]
 
 
-MAX_GROUPS = 50  # of one column
-NUM_QUANTILES = 5
-CURVE_POINTS = 200
-NUM_RESAMPLES = 500  # of figures that sort all pairs
-
-
 def evaluate(scored: Scored, *, columns: Sequence[str] = (), seed: int = 0) -> Evaluation:
     """Computes the figures; see `Evaluation`.
 
@@ -193,11 +189,11 @@ def group_of(name: str, scored: Scored, *, seed: int = 0) -> Group:
 
 def uncertainties(scored: Scored) -> dict[str, np.ndarray]:
     """(N,) each: what the model can say of how uncertain it is of a pair, higher is less sure."""
-    found = {"probability": binary_entropy(scored.probabilities)}
+    by_name = {"probability": binary_entropy(scored.probabilities)}
     if scored.num_members > 1:
-        found["std"] = epistemic_std(scored.member_margins)
-        found["mutual_information"] = mutual_information(scored.member_probabilities)
-    return found
+        by_name["std"] = epistemic_std(scored.member_margins)
+        by_name["mutual_information"] = mutual_information(scored.member_probabilities)
+    return by_name
 
 
 def _calibration(scored: Scored) -> dict[str, CalibrationFigures]:
@@ -213,22 +209,22 @@ def _human(scored: Scored, seed: int) -> HumanAgreement | None:
     votes = np.array([[row.votes.get(name, 0) for name in ("chosen", "tie", "rejected")] for row in scored.rows])
     counted = votes.sum(1) >= 2
     if counted.any():
-        kept, votes = scored.take(counted), votes[counted]
-        model, ceiling = vote_agreement(kept.margins, votes), human_ceiling(votes)
+        voted, votes = scored.take(counted), votes[counted]
+        model, ceiling = vote_agreement(voted.margins, votes), human_ceiling(votes)
     elif (scored.p_chosen < 1.0).any():
-        kept, right = scored, correctness(scored.margins)
-        model, ceiling = right * kept.p_chosen + (1 - right) * (1 - kept.p_chosen), majority_agreement(kept.p_chosen)
+        voted, right = scored, correctness(scored.margins)
+        model, ceiling = right * voted.p_chosen + (1 - right) * (1 - voted.p_chosen), majority_agreement(voted.p_chosen)
     else:
         return None
-    figures = calibration_figures(kept.probabilities, kept.p_chosen, kept.weight)
+    figures = calibration_figures(voted.probabilities, voted.p_chosen, voted.weight)
     return HumanAgreement(
         counted=bool(counted.any()),
-        num_pairs=len(kept.rows),
-        model=mean_interval(model, kept.prompt, kept.weight, seed=seed),
-        ceiling=mean_interval(ceiling, kept.prompt, kept.weight, seed=seed),
-        correlation=share_correlation(kept.probabilities, kept.p_chosen, kept.weight),
+        num_pairs=len(voted.rows),
+        model=mean_interval(model, voted.prompt, voted.weight, seed=seed),
+        ceiling=mean_interval(ceiling, voted.prompt, voted.weight, seed=seed),
+        correlation=share_correlation(voted.probabilities, voted.p_chosen, voted.weight),
         nll=figures.nll,
-        entropy_floor=entropy_floor(kept.p_chosen, kept.weight),
+        entropy_floor=entropy_floor(voted.p_chosen, voted.weight),
     )
 
 
@@ -259,32 +255,23 @@ def _share(values: np.ndarray, weight: np.ndarray, mask: np.ndarray) -> float:
 
 def _measure(name: str, uncertainty: np.ndarray, decided: Scored, seed: int) -> UncertaintyMeasure:
     errors, weight = 1.0 - correctness(decided.margins), decided.weight
-    _, group = np.unique(decided.prompt, return_inverse=True)
-
-    def resampled(statistic: Callable[[np.ndarray], float]) -> Interval:
-        return bootstrap_interval(
-            lambda counts: np.array([statistic(weight * drawn[group]) for drawn in counts]),
-            group,
-            num_resamples=NUM_RESAMPLES,
-            seed=seed,
-        )
 
     def gain(weights: np.ndarray) -> float:
         curve = risk_coverage(uncertainty, errors, weights)
         return curve.random - curve.area
 
     curve = risk_coverage(uncertainty, errors, weight)
-    shown = np.unique(np.linspace(0, len(errors) - 1, min(CURVE_POINTS, len(errors))).round().astype(int))
+    curve_points = np.unique(np.linspace(0, len(errors) - 1, min(CURVE_POINTS, len(errors))).round().astype(int))
     parts = quantile_groups(uncertainty, NUM_QUANTILES)
     return UncertaintyMeasure(
         name=name,
-        auroc=resampled(lambda weights: auroc(uncertainty, errors, weights)),
-        coverage=curve.coverage[shown].tolist(),
-        risk=curve.risk[shown].tolist(),
+        auroc=weighted_interval(lambda weights: auroc(uncertainty, errors, weights), decided.prompt, weight, seed=seed),
+        coverage=curve.coverage[curve_points].tolist(),
+        risk=curve.risk[curve_points].tolist(),
         area=curve.area,
         random=curve.random,
         oracle=curve.oracle,
-        gain=resampled(gain),
+        gain=weighted_interval(gain, decided.prompt, weight, seed=seed),
         quantiles=[
             group_of(f"{rank} of {len(parts)}", decided.take(part), seed=seed) for rank, part in enumerate(parts, 1)
         ],
@@ -294,31 +281,33 @@ def _measure(name: str, uncertainty: np.ndarray, decided: Scored, seed: int) -> 
 def subsets_of(scored: Scored, columns: Sequence[str], *, seed: int = 0) -> list[Subset]:
     """Accuracy by sources and by criteria, where they are known, and by the given columns.
 
-    By criterion, the overall reward is held against what people said of that criterion.
+    By criterion, the reward is compared with what people said of that criterion.
     """
-    found = []
+    subsets = []
     decided = scored.decided()
     sources = [" / ".join(sorted({row.source_chosen, row.source_rejected})) for row in decided.rows]
     if 1 < len(set(sources)) <= MAX_GROUPS:
-        found.append(_grouped("sources", sources, decided, seed))
+        subsets.append(_grouped("sources", sources, decided, seed))
     if names := sorted({name for row in scored.rows for name in row.criteria}):
         groups = [group for name in names if (group := _criterion(name, scored, seed))]
-        found.append(Subset(column="criterion", groups=groups))
+        subsets.append(Subset(column="criterion", groups=groups))
     for column in columns:
         if not any(column in row.meta for row in scored.rows):
-            known = sorted({name for row in scored.rows for name in row.meta}) or ["(none)"]
-            raise ValueError(f"subset column {column!r} is not in the data, the columns are {', '.join(known)}")
+            columns_there = sorted({name for row in scored.rows for name in row.meta}) or ["(none)"]
+            raise ValueError(f"subset column {column!r} is not in the data, the columns are {', '.join(columns_there)}")
         values = [str(row.meta.get(column, "(none)")) for row in decided.rows]
         if (count := len(set(values))) > MAX_GROUPS:
             raise ValueError(f"subset column {column!r} has {count} values, at most {MAX_GROUPS} are allowed")
-        found.append(_grouped(column, values, decided, seed))
-    return found
+        subsets.append(_grouped(column, values, decided, seed))
+    return subsets
 
 
 def _grouped(column: str, values: Sequence[str], decided: Scored, seed: int) -> Subset:
-    at = np.array(values)
+    value_of_row = np.array(values)
     names = sorted(set(values), key=_number_first)
-    return Subset(column=column, groups=[group_of(name, decided.take(at == name), seed=seed) for name in names])
+    return Subset(
+        column=column, groups=[group_of(name, decided.take(value_of_row == name), seed=seed) for name in names]
+    )
 
 
 def _number_first(name: str) -> tuple[float, str]:
@@ -332,13 +321,13 @@ def _number_first(name: str) -> tuple[float, str]:
 def _criterion(name: str, scored: Scored, seed: int) -> Group | None:
     """Accuracy against the criterion's own preference, which may go to the completion rejected overall."""
     degrees = np.array([row.criteria.get(name, 0.0) for row in scored.rows])
-    kept = scored.take((degrees != 0) & (scored.weight > 0))
-    if not kept.rows:
+    judged = scored.take((degrees != 0) & (scored.weight > 0))
+    if not judged.rows:
         return None
-    right = correctness(kept.margins * np.sign(degrees[(degrees != 0) & (scored.weight > 0)]))
+    right = correctness(judged.margins * np.sign(degrees[(degrees != 0) & (scored.weight > 0)]))
     return Group(
         name=name,
-        num_pairs=len(kept.rows),
-        num_prompts=len(np.unique(kept.prompt)),
-        accuracy=mean_interval(right, kept.prompt, kept.weight, seed=seed),
+        num_pairs=len(judged.rows),
+        num_prompts=len(np.unique(judged.prompt)),
+        accuracy=mean_interval(right, judged.prompt, judged.weight, seed=seed),
     )

@@ -24,7 +24,7 @@ BASELINES = {"longer answer": "choosing the longer answer", "TF-IDF": "TF-IDF"}
 RULES = {
     "sigmoid": "as the rewards say",
     "calibrated": "calibrated",
-    "integrated": "calibrated, members averaged out",
+    "integrated": "members averaged out",
 }
 
 

@@ -13,7 +13,7 @@ from rewardkit.data.preferences import read_preferences
 from rewardkit.data.sources import choose_split, open_source
 from rewardkit.evaluation.scored_preferences import Completion, Scored, score_completions
 from rewardkit.reward.reward import Reward, RewardFn
-from rewardkit.stats.metrics import Interval, auroc, bootstrap_interval
+from rewardkit.stats.metrics import Interval, auroc, weighted_interval
 
 PROMPTS = ("prompt", "instruction", "question", "query", "input")
 TEXTS = ("completion", "response", "answer", "output", "text", "content", "final")
@@ -54,16 +54,16 @@ def read_completions(source: str) -> list[Completion]:
     if {"chosen", "rejected"} <= set(first):
         rows = read_preferences(source).rows
         return list(dict.fromkeys((row.prompt, text) for row in rows for text in (row.chosen, row.rejected)))
-    found = []
+    completions = []
     for part in parts:
         for number, row in part.rows():
             try:
-                found.append(_read_completion(row))
+                completions.append(_read_completion(row))
             except RowError as error:
                 raise ValueError(f"{part.place(number)}: {error}") from error
-    if not found:
+    if not completions:
         raise ValueError(f"{source} holds no rows")
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(completions))
 
 
 def _read_completion(row: Mapping[str, Any]) -> Completion:
@@ -94,12 +94,6 @@ def compare_domains(scored: Scored, reward_fn: RewardFn, source: str, *, seed: i
     values = np.concatenate((here, there))
     is_away = np.concatenate((np.zeros(len(here)), np.ones(len(there))))
     prompts = np.concatenate((scored.prompt, scored.prompt, scored.prompt.max() + 1 + np.arange(len(there))))
-    _, group = np.unique(prompts, return_inverse=True)
-
-    def resampled(statistic: Any) -> Interval:
-        return bootstrap_interval(
-            lambda counts: np.array([statistic(drawn[group]) for drawn in counts]), group, num_resamples=500, seed=seed
-        )
 
     def ratio(weight: np.ndarray) -> float:
         inside, outside = weight * (1 - is_away), weight * is_away
@@ -112,6 +106,6 @@ def compare_domains(scored: Scored, reward_fn: RewardFn, source: str, *, seed: i
         num_texts=len(there),
         std_in_domain=float(here.mean()),
         std_out_of_domain=float(there.mean()),
-        ratio=resampled(ratio),
-        auroc=resampled(lambda weight: auroc(values, is_away, weight)),
+        ratio=weighted_interval(ratio, prompts, seed=seed),
+        auroc=weighted_interval(lambda weight: auroc(values, is_away, weight), prompts, seed=seed),
     )

@@ -119,14 +119,14 @@ def _read_item(row: Mapping[str, object], version: int) -> Item:
             raise RowError("wrong_type", column, value, "allowed is a list of completions")
         answers[column] = [read_text(text, f"{column}[{index}]") for index, text in enumerate(texts)]
     subset = read_text(row.get("subset"), "subset")
-    known = [name for section in SECTIONS.values() for name in section] if version == 1 else list(SUBSETS_V2)
-    if subset.lower() not in (name.lower() for name in known):
-        raise RowError("wrong_type", "subset", subset, f"allowed are {', '.join(known)}")
+    allowed = [name for section in SECTIONS.values() for name in section] if version == 1 else list(SUBSETS_V2)
+    if subset.lower() not in (name.lower() for name in allowed):
+        raise RowError("wrong_type", "subset", subset, f"allowed are {', '.join(allowed)}")
     num_correct = len(answers["chosen"])
     if version == 2 and row.get("num_correct") is not None:
-        given = read_number(row["num_correct"], "num_correct", 1)
-        if given != num_correct:
-            raise RowError("bad_number", "num_correct", given, f"chosen holds {num_correct} completions")
+        stated = read_number(row["num_correct"], "num_correct", 1)
+        if stated != num_correct:
+            raise RowError("bad_number", "num_correct", stated, f"chosen holds {num_correct} completions")
     if subset.lower() == TIES:
         kind, _, number = str(row.get("id")).partition(":")
         if kind not in ("ref", "tied") or not number.isdigit():
@@ -195,13 +195,13 @@ def best_right(scores: np.ndarray) -> float:
 
 def section_scores(subsets: Mapping[str, float]) -> dict[str, float]:
     """By section of v1, the mean of its subsets that are present, weighted by their published counts."""
-    found = {}
+    scores = {}
     for section, counts in SECTIONS.items():
         present = {name: count for name, count in counts.items() if name in subsets}
         if present:
             total = sum(count * subsets[name] for name, count in present.items())
-            found[section] = total / sum(present.values())
-    return found
+            scores[section] = total / sum(present.values())
+    return scores
 
 
 def ties_score(scored: Mapping[str, tuple[np.ndarray, int]]) -> float:

@@ -7,11 +7,11 @@ report.html       the same for people, in one file
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rewardkit.config import EvaluateConfig
+from rewardkit.config import EvaluateConfig, parse_criterion_weights
 from rewardkit.data.export_formats import normal_prompt
 from rewardkit.data.preferences import count_reasons, read_preferences
 from rewardkit.data.records import Preference
@@ -25,7 +25,7 @@ from rewardkit.evaluation.report import html_report
 from rewardkit.evaluation.rewardbench import read_rewardbench, score_rewardbench
 from rewardkit.evaluation.scored_preferences import score_preferences
 from rewardkit.reward.metadata import Card, read_card
-from rewardkit.reward.reward import RewardFn
+from rewardkit.reward.reward import OVERALL, RewardFn, criterion_weights_text, is_overall_reward
 from rewardkit.run.directory import write_text
 
 Told = Callable[[int, int], None]
@@ -92,31 +92,36 @@ def read_inputs(config: EvaluateConfig) -> Inputs:
 
 def _trained_on(config: EvaluateConfig, notes: list[str]) -> TrainedOn | None:
     try:
-        found = read_trained_on(config.model)
+        trained_on = read_trained_on(config.model)
     except (ValueError, FileNotFoundError, ImportError) as error:
         if not config.data:
             raise
         notes.append(f"Whether prompts were trained on is not known: {error}.")
         return None
-    if found is None and config.data:
+    if trained_on is None and config.data:
         notes.append("Whether prompts were trained on is not known: the model's folder records no training.")
-    return found
+    return trained_on
 
 
 def _without_prompts(rows: Sequence[Preference], others: Sequence[Preference]) -> list[Preference]:
     """The rows whose prompts do not occur in others."""
-    known = {normal_prompt(row.prompt) for row in others}
-    return [row for row in rows if normal_prompt(row.prompt) not in known]
+    prompts = {normal_prompt(row.prompt) for row in others}
+    return [row for row in rows if normal_prompt(row.prompt) not in prompts]
 
 
 def evaluate_model(config: EvaluateConfig, reward_fn: RewardFn, inputs: Inputs, *, told: Told) -> Findings:
     """Scores and computes everything that the configuration asks for on preferences.
 
+    Probabilities are by the model's own calibration, but of a reward with criterion weights, for which it was not
+    fitted, sigma(margin); a note says so.
+
     Raises:
         ValueError: if no pair is decided, a subset column is unknown, or a reward is not finite.
     """
     card = read_card(config.model)
-    scored = score_preferences(inputs.rows, reward_fn, calibration=card.calibration, told=told)
+    weights = parse_criterion_weights(config.criterion_weights)
+    calibration = card.calibration if is_overall_reward(weights) else {}
+    scored = score_preferences(inputs.rows, reward_fn, calibration=calibration, told=told)
     columns = [name.strip() for name in config.subset.split(",") if name.strip()]
     evaluation = evaluate(scored, columns=columns, seed=config.seed)
     sources = [name.strip() for name in config.ood.split(",") if name.strip()]
@@ -124,7 +129,7 @@ def evaluate_model(config: EvaluateConfig, reward_fn: RewardFn, inputs: Inputs, 
         model=config.model,
         data=inputs.source,
         about=_about(card, config, reward_fn),
-        notes=inputs.notes,
+        notes=[*inputs.notes, *_weights_notes(weights, card)],
         evaluation=evaluation,
         baselines=compare(scored, inputs.train, seed=config.seed),
         out_of_domain=[compare_domains(scored, reward_fn, source, seed=config.seed) for source in sources],
@@ -141,17 +146,33 @@ def run_benchmark(config: EvaluateConfig, reward_fn: RewardFn) -> Findings:
     )
 
 
+def _weights_notes(weights: Mapping[str, float], card: Card) -> Iterator[str]:
+    """What a reader has to know of a reward that is not the overall head's alone."""
+    if is_overall_reward(weights):
+        return
+    yield (
+        f"The reward is {criterion_weights_text(weights)}. The model's calibration was fitted to its overall head and "
+        "is not used: probabilities are the logistic function of the margin."
+    )
+    if not weights.get(OVERALL) and card.kind != "full":
+        yield "Without a weight of overall the reward has one member: a criterion has one head."
+
+
 def _about(card: Card, config: EvaluateConfig, reward_fn: RewardFn) -> dict[str, str]:
     if config.implicit:
         data = config.data or "held out in training"
         return {"model": config.model, "data": data, **getattr(reward_fn, "about", {}), "seed": str(config.seed)}
     calibration = card.calibration.get("kind", "none")
     temperature = card.calibration.get("temperature")
+    weights = parse_criterion_weights(config.criterion_weights)
+    if not is_overall_reward(weights):
+        calibration, temperature = "none for a reward with criterion weights", None
     return {
         "model": config.model,
         "data": config.data or "held out in training",
         "kind": card.kind,
         "members": str(card.num_members),
+        "criterion weights": criterion_weights_text(weights) or "none: the overall head",
         "calibration": f"{calibration}, T = {temperature:.3g}" if temperature else str(calibration),
         "likelihood": str(card.likelihood.get("name", "not recorded")),
         "trained on data with hash": card.data_hash[:16] or "not recorded",

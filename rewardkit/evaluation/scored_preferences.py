@@ -12,7 +12,7 @@ from rewardkit.data.records import Message, Preference
 from rewardkit.reward.reward import RewardFn
 from rewardkit.stats.calibration import Calibration, apply
 
-CHUNK = 256  # completions between two tellings of progress
+CHUNK = 256  # completions between two reports of progress
 Completion = tuple[tuple[Message, ...], str]
 
 
@@ -34,7 +34,7 @@ class Scored:
 
     @property
     def num_members(self) -> int:
-        """K."""
+        """K, of the reward, which may have fewer than the model (`rewardkit.reward.reward`)."""
         return len(self.chosen)
 
     @property
@@ -90,7 +90,7 @@ def score_preferences(
     calibration: Calibration | None = None,
     told: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Scored:
-    """Asks a model for the rewards of all completions; one that stands in several rows is scored once.
+    """Scores all completions by a model; a completion that is in several rows is scored once.
 
     Args:
         told: called with how many completions are scored, and how many there are.

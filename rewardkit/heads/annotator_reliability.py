@@ -55,10 +55,10 @@ def crowd_objective(
     num_features = votes.differences.shape[1]
     theta, rho = parameters[:num_features], parameters[num_features:]
     reliability = expit(rho)
-    seen = with_reliability(votes, reliability[annotator])
-    value, theta_gradient = head_objective(theta, seen, prior_precision)
+    reliable_votes = with_reliability(votes, reliability[annotator])
+    value, theta_gradient = head_objective(theta, reliable_votes, prior_precision)
     margins = votes.differences @ theta
-    log_chosen, log_rejected, _ = vote_log_probabilities(margins, seen.reliability)
+    log_chosen, log_rejected, _ = vote_log_probabilities(margins, reliable_votes.reliability)
     log_better, log_worse = -np.logaddexp(0.0, -margins), -np.logaddexp(0.0, margins)
     # dP/dq = sigma(d) - sigma(-d), and the opposite for the other vote
     lead_chosen = np.exp(log_better - log_chosen) - np.exp(log_worse - log_chosen)
@@ -87,13 +87,13 @@ def fit_crowd_head(votes: Pairs, annotator: np.ndarray, *, prior_precision: floa
         value, gradient = crowd_objective(parameters, votes, annotator, prior_precision)
         return value / total, gradient / total
 
-    found = minimise(per_weight, start, tolerance=TOLERANCE, max_iterations=MAX_ITERATIONS)
+    minimum = minimise(per_weight, start, tolerance=TOLERANCE, max_iterations=MAX_ITERATIONS)
     num_features = votes.differences.shape[1]
     head = HeadFit(
-        weights=found.x[:num_features],
+        weights=minimum.x[:num_features],
         prior_precision=prior_precision,
-        objective=found.value * total,
-        converged=found.converged,
-        num_iterations=found.num_iterations,
+        objective=minimum.value * total,
+        converged=minimum.converged,
+        num_iterations=minimum.num_iterations,
     )
-    return CrowdFit(head=head, reliability=expit(found.x[num_features:]))
+    return CrowdFit(head=head, reliability=expit(minimum.x[num_features:]))

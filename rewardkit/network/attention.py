@@ -40,10 +40,10 @@ class _Layout:
 
     def mask(self, index: int, dtype: torch.dtype) -> Tensor:
         """(L, L) of a row: 0 where a query may look, else -inf."""
-        found = self._masks.get((index, dtype))
-        if found is None:
-            found = self._masks[index, dtype] = additive(tree_mask(self.batch.rows[index]), dtype)
-        return found
+        mask_of_row = self._masks.get((index, dtype))
+        if mask_of_row is None:
+            mask_of_row = self._masks[index, dtype] = additive(tree_mask(self.batch.rows[index]), dtype)
+        return mask_of_row
 
     def block_mask(self, device: torch.device) -> BlockMask:
         """Of the whole sequence, for FlexAttention."""

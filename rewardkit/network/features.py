@@ -1,7 +1,7 @@
-"""Features of a frozen trunk, computed once and kept.
+"""Features of a frozen trunk, computed once and saved.
 
-The pass over the trunk is the whole cost of a head-only training, so what it gave is kept, by conversation: a refit
-after some more judgments computes the new conversations alone. `features-TRUNK.npz` holds `keys`, (M, 16) bytes of
+The pass over the trunk is the whole cost of a head-only training, so features are saved by conversation: a refit after
+more judgments computes the features of new conversations alone. `features-TRUNK.npz` holds `keys`, (M, 16) bytes of
 SHA-256 over a conversation's tokens, and `values`, (M, h) float32; TRUNK is a hash of weights, configuration and
 precision.
 """
@@ -51,23 +51,23 @@ def trunk_features(
         (S, h) float32.
     """
     file = cache_dir / f"features-{trunk_hash(scorer, precision)}.npz"
-    known = _read(file)
+    saved = _read(file)
     keys = [[_key(row.prompt + branch) for branch in row.branches] for row in rows]
-    missing = [index for index, row_keys in enumerate(keys) if not all(key in known for key in row_keys)]
+    missing = [index for index, row_keys in enumerate(keys) if not all(key in saved for key in row_keys)]
     if len(missing) < len(rows):
         logger.info("features of %d of %d rows come from %s", len(rows) - len(missing), len(rows), file)
     progress(len(rows) - len(missing), len(rows))
     if missing:
-        found = compute_features(
+        new_features = compute_features(
             scorer,
             [rows[index] for index in missing],
             token_budget=token_budget,
             precision=precision,
             progress=lambda done, total: progress(len(rows) - total + done, len(rows)),
         )
-        known |= dict(zip((key for index in missing for key in keys[index]), found, strict=True))
-        _write(file, known)
-    return np.stack([known[key] for row_keys in keys for key in row_keys])
+        saved |= dict(zip((key for index in missing for key in keys[index]), new_features, strict=True))
+        _write(file, saved)
+    return np.stack([saved[key] for row_keys in keys for key in row_keys])
 
 
 @torch.inference_mode()
@@ -84,11 +84,11 @@ def compute_features(
     starts = np.cumsum([0, *(len(row.branches) for row in rows)])
     features = np.zeros((int(starts[-1]), scorer.heads.shape[1]), dtype=np.float32)
     done = 0
-    for micro in token_budget_batches([row.num_tokens for row in rows], token_budget=token_budget):
+    for batch in token_budget_batches([row.num_tokens for row in rows], token_budget=token_budget):
         with precision():
-            found = scorer.features([rows[index] for index in micro]).float().cpu().numpy()
-        features[np.concatenate([np.arange(starts[index], starts[index + 1]) for index in micro])] = found
-        done += len(micro)
+            batch_features = scorer.features([rows[index] for index in batch]).float().cpu().numpy()
+        features[np.concatenate([np.arange(starts[index], starts[index + 1]) for index in batch])] = batch_features
+        done += len(batch)
         progress(done, len(rows))
     return features
 
@@ -126,9 +126,9 @@ def _read(file: Path) -> dict[bytes, np.ndarray]:
     return {key.tobytes(): value for key, value in zip(keys, values, strict=True)}
 
 
-def _write(file: Path, known: dict[bytes, np.ndarray]) -> None:
+def _write(file: Path, saved: dict[bytes, np.ndarray]) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_suffix(".writing.npz")
-    keys = np.frombuffer(b"".join(known), dtype=np.uint8).reshape(len(known), -1)
-    np.savez(temporary, keys=keys, values=np.stack(list(known.values())))
+    keys = np.frombuffer(b"".join(saved), dtype=np.uint8).reshape(len(saved), -1)
+    np.savez(temporary, keys=keys, values=np.stack(list(saved.values())))
     temporary.replace(file)

@@ -147,7 +147,7 @@ class Matrix:
 
 def products(x: Tensor, matrices: Sequence[Matrix]) -> tuple[Tensor, ...]:
     """(T, out) of each matrix, of the same (T, in) x."""
-    return _Products.apply(x, [each.scale for each in matrices], *_tensors(matrices))
+    return _Products.apply(x, [matrix.scale for matrix in matrices], *_tensors(matrices))
 
 
 class _Products(torch.autograd.Function):
@@ -157,7 +157,7 @@ class _Products(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, scales: Sequence[float], *tensors: Tensor | None) -> tuple[Tensor, ...]:
         ctx.save_for_backward(x, *tensors)
         ctx.scales = scales
-        return tuple(_Linear(each).of(x) for each in _matrices(tensors, scales))
+        return tuple(_Linear(matrix).of(x) for matrix in _matrices(tensors, scales))
 
     @staticmethod
     @once_differentiable
@@ -165,14 +165,14 @@ class _Products(torch.autograd.Function):
         x, *tensors = ctx.saved_tensors
         wants_x, _, *wants = ctx.needs_input_grad
         x_gradient: Tensor | None = None
-        found: list[Tensor | None] = []
+        parameter_gradients: list[Tensor | None] = []
         for number, (matrix, pulls) in enumerate(zip(_matrices(tensors, ctx.scales), gradients, strict=True)):
             linear = _Linear(matrix, wants[4 * number : 4 * number + 4])
             linear.learn(pulls, x)
             if wants_x:
                 x_gradient = linear.back(pulls, x_gradient)
-            found.extend(linear.gradients)
-        return x_gradient, None, *found
+            parameter_gradients.extend(linear.gradients)
+        return x_gradient, None, *parameter_gradients
 
 
 class _Linear:
@@ -194,18 +194,18 @@ class _Linear:
     def of(self, x: Tensor) -> Tensor:
         """(T, out) of (T, in)."""
         matrix = self.matrix
-        found = x @ self.weight.t() if matrix.bias is None else torch.addmm(matrix.bias, x, self.weight.t())
+        result = x @ self.weight.t() if matrix.bias is None else torch.addmm(matrix.bias, x, self.weight.t())
         if self.apart and matrix.down is not None and matrix.up is not None:
-            found.addmm_(x @ matrix.down.t(), matrix.up.t(), alpha=matrix.scale)
-        return found
+            result.addmm_(x @ matrix.down.t(), matrix.up.t(), alpha=matrix.scale)
+        return result
 
     def back(self, pulls: Tensor, to: Tensor | None = None) -> Tensor:
         """(T, in) gradient of x by (T, out) gradient of the result, added to what is given."""
         matrix = self.matrix
-        found = pulls @ self.weight if to is None else to.addmm_(pulls, self.weight)
+        x_gradient = pulls @ self.weight if to is None else to.addmm_(pulls, self.weight)
         if self.apart and matrix.down is not None and matrix.up is not None:
-            found.addmm_(pulls @ matrix.up, matrix.down, alpha=matrix.scale)
-        return found
+            x_gradient.addmm_(pulls @ matrix.up, matrix.down, alpha=matrix.scale)
+        return x_gradient
 
     def learn(self, pulls: Tensor, x: Tensor) -> None:
         """The gradients by (T, out) gradient of the result."""
@@ -222,13 +222,13 @@ class _Linear:
 
 
 def _tensors(matrices: Sequence[Matrix]) -> list[Tensor | None]:
-    return [part for each in matrices for part in (each.weight, each.bias, each.down, each.up)]
+    return [part for matrix in matrices for part in (matrix.weight, matrix.bias, matrix.down, matrix.up)]
 
 
 def _matrices(tensors: Sequence[Tensor | None], scales: Sequence[float]) -> list[Matrix]:
-    found = []
+    matrices = []
     for number, scale in enumerate(scales):
         weight, bias, down, up = tensors[4 * number : 4 * number + 4]
         assert weight is not None, "every matrix has a weight"
-        found.append(Matrix(weight=weight, bias=bias, down=down, up=up, scale=scale))
-    return found
+        matrices.append(Matrix(weight=weight, bias=bias, down=down, up=up, scale=scale))
+    return matrices

@@ -1,15 +1,12 @@
-"""What a Llama-shaped decoder of transformers looks like from outside, for those who compute it themselves.
+"""Last hidden states of packed rows: Llama-shaped decoders run by steps of our own, all others by their own modules.
 
-Llama-shaped: RMS norm, rotary attention, RMS norm, gated MLP, each half added to its input; biases, grouped key heads
-and norms of queries and keys as they come (Llama, Mistral, Qwen2, Qwen3). It is recognised by its modules; whether it
-really computes that is to be tried.
+Llama-shaped means RMS norm, rotary attention, RMS norm and gated MLP, each half added to its input; biases, grouped key
+heads and norms of queries and keys are allowed (Llama, Mistral, Qwen2, Qwen3). A decoder is recognised by its modules.
+Whether the steps give its own states is tried on small rows before they are used (`try_steps`). Every call looks
+through the modules again, and runs a decoder with an unusual one as transformers does.
 
-Last hidden states of packed rows: Llama-shaped decoders by steps of our own, all others by their own modules.
-
-The steps (`rewardkit.network.fused`) read the model's own parameters, so gradients arrive where they would, and LoRA
-adapters of peft as they are at the moment. Whether they give the model's own states is tried on small rows before they
-are used (`try_steps`); at every call modules are looked through again, and whatever is unusual runs as transformers
-runs it.
+The steps (`rewardkit.network.fused`) read the model's own parameters and peft's LoRA adapters as they are at the call,
+so gradients arrive where autograd would put them.
 """
 
 from __future__ import annotations
@@ -141,15 +138,15 @@ def try_steps(model: PreTrainedModel, batch: PackedBatch) -> None:
     try:
         check(model)
         expected = _states_by_modules(model, batch)
-        found = _states_by_steps(model, batch, torch.arange(batch.num_tokens))
-        difference = (found.double() - expected.double()).norm() / expected.double().norm()
+        states = _states_by_steps(model, batch, torch.arange(batch.num_tokens))
+        difference = (states.double() - expected.double()).norm() / expected.double().norm()
         # Not above, said as not below: NaN is refused too.
         model.takes_own_steps = bool(difference <= TOLERANCE.get(model.dtype, 0.0))  # pyright: ignore
         if not model.takes_own_steps:
             raise ValueError(f"its states differ by {float(difference):.2g}")
     except (ValueError, TypeError, LookupError, AttributeError, RuntimeError) as reason:
-        said = str(reason).partition("\n")[0]
-        logger.info("%s runs by its own modules, which is slower: %s", type(model).__name__, said)
+        first_line = str(reason).partition("\n")[0]
+        logger.info("%s runs by its own modules, which is slower: %s", type(model).__name__, first_line)
 
 
 def check(model: PreTrainedModel) -> None:
@@ -228,7 +225,7 @@ def _states_by_steps(model: PreTrainedModel, batch: PackedBatch, index: Tensor) 
 
 
 def _attended(module: Any, normed: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
-    """(T, H D), what the heads found."""
+    """(T, H D), the output of the heads."""
     parts = _products(normed, (module.q_proj, module.k_proj, module.v_proj))
     query, key, value = (part.unflatten(-1, (-1, module.head_dim)) for part in parts)
     if hasattr(module, "q_norm"):

@@ -1,7 +1,7 @@
 """Log-probabilities of completions under a causal language model: the one place where they are computed.
 
-Hidden states of the places that predict a completion token are gathered before the vocabulary head, which then works in
-blocks (`rewardkit.network.vocabulary_head`). Prompts are computed once per row and nothing is padded where the model
+Hidden states at the positions that predict a completion token are gathered before the vocabulary head, which then works
+in blocks (`rewardkit.network.vocabulary_head`). Prompts are computed once per row and nothing is padded where the model
 takes packed rows; where it does not, full sequences run right-padded with the same result.
 """
 
@@ -55,16 +55,6 @@ class CompletionLogps:
         """(S,) float32, mean over each branch's kept tokens; 0 for a branch of which nothing is kept."""
         return self.sums() / self.lengths.clamp_min(1)
 
-    def entropy_means(self) -> Tensor:
-        """(S,) float32, detached, mean entropy over each branch's kept tokens; 0 where nothing is kept.
-
-        Raises:
-            ValueError: if the entropy was not asked for.
-        """
-        if self.entropy is None:
-            raise ValueError("the entropy was not computed: ask for it with with_entropy")
-        return self._summed(self.entropy) / self.lengths.clamp_min(1)
-
     def _summed(self, values: Tensor) -> Tensor:
         return values.new_zeros(len(self.lengths)).index_add(0, self.branch, values)
 
@@ -110,7 +100,7 @@ def completion_logps(
         index, targets, branch = index[keep], targets[keep], branch[keep]
     lengths = torch.bincount(branch, minlength=sum(len(row.branches) for row in rows))
     states = packed_states(model, batch, index) if packed else _padded_states(model, rows, index)
-    found = token_logps(
+    tokens = token_logps(
         states,
         _head_of(model),
         targets.to(states.device),
@@ -119,12 +109,12 @@ def completion_logps(
         block=chunk_size,
     )
     return CompletionLogps(
-        token_logps=found.logps,
+        token_logps=tokens.logps,
         branch=branch.to(states.device),
         lengths=lengths.to(states.device),
-        entropy=found.entropy,
+        entropy=tokens.entropy,
         states=states,
-        is_top=found.is_top,
+        is_top=tokens.is_top,
     )
 
 
@@ -219,9 +209,9 @@ def can_pack_policy(policy: PreTrainedModel | PeftModel) -> bool:
     ]
     _attend_plainly(model)
     expected = completion_logps(policy, rows, packed=False).token_logps
-    own = _logps_of_logits(model, rows)
+    of_model = _logps_of_logits(model, rows)
     tolerance = 0.25 if model.dtype.itemsize < 4 else 1e-3  # half precision rounds logits of 20 to 1/8
-    if not _close(expected, own, tolerance):
+    if not _close(expected, of_model, tolerance):
         raise ValueError(f"{type(model).__name__} changes its logits in a way that is not known here")
     try:
         if attention.has_sliding_window(model.config):
@@ -252,9 +242,9 @@ def _logps_of_logits(model: PreTrainedModel, rows: Sequence[Branched]) -> Tensor
     logits = model(
         input_ids=padded.input_ids.to(device), attention_mask=padded.attention_mask.to(device), use_cache=False
     ).logits
-    found = logits.float().log_softmax(-1).flatten(0, 1)[_padded_index(rows).to(device)]
-    return found.gather(-1, pack(rows).completion_ids.to(device)[:, None])[:, 0]
+    logps = logits.float().log_softmax(-1).flatten(0, 1)[_padded_index(rows).to(device)]
+    return logps.gather(-1, pack(rows).completion_ids.to(device)[:, None])[:, 0]
 
 
-def _close(one: Tensor, other: Tensor, tolerance: float) -> bool:
-    return bool((one - other).abs().max() <= tolerance)
+def _close(logps: Tensor, other_logps: Tensor, tolerance: float) -> bool:
+    return bool((logps - other_logps).abs().max() <= tolerance)

@@ -1,12 +1,10 @@
-"""A reward model: a transformers sequence classifier with one label, scored at the last attended token.
+"""Neural models. A reward model is a transformers sequence classifier with one label, read at the last attended token.
 
 Decoders run packed rows with shared prompts (`rewardkit.network.attention`); a model whose packed scores do not equal
 its padded ones (encoders, sliding windows) runs padded, and says so once. On disk it stays an ordinary
-`AutoModelForSequenceClassification` beside a small `rewardkit.json`.
-
-A policy from its folder: an ordinary causal language model of transformers, or a PEFT adapter on one.
-
-LoRA: low-rank adapters on the linear layers of a trunk (Hu et al. 2022, arXiv 2106.09685), through peft.
+`AutoModelForSequenceClassification` beside a small `rewardkit.json`. A policy is loaded from its folder: an ordinary
+causal language model of transformers, or a PEFT adapter on one. Either can get LoRA adapters, low-rank updates of the
+linear layers of its trunk (Hu et al. 2022, arXiv 2106.09685), through peft.
 """
 
 from __future__ import annotations
@@ -109,15 +107,15 @@ def padded_features(classifier: PreTrainedModel, rows: Sequence[Branched]) -> Te
     """(S, h) features of the full sequences, right-padded: the input of the classifier's last linear layer."""
     padded = pad(rows, classifier.config.pad_token_id or 0)
     device = classifier.device
-    seen: list[Tensor] = []
-    hook = head_of(classifier).register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
+    head_inputs: list[Tensor] = []
+    hook = head_of(classifier).register_forward_pre_hook(lambda _module, inputs: head_inputs.append(inputs[0]))
     try:
         classifier(input_ids=padded.input_ids.to(device), attention_mask=padded.attention_mask.to(device))
     finally:
         hook.remove()
-    if seen[0].dim() == 2:
-        return seen[0]
-    return seen[0][torch.arange(len(seen[0]), device=device), padded.last_index.to(device)]
+    if head_inputs[0].dim() == 2:
+        return head_inputs[0]
+    return head_inputs[0][torch.arange(len(head_inputs[0]), device=device), padded.last_index.to(device)]
 
 
 def head_of(classifier: PreTrainedModel) -> torch.nn.Linear:
@@ -342,7 +340,7 @@ def linear_layers(network: PreTrainedModel, *, num_layers: int) -> list[str]:
         for name, module in network.base_model.named_modules()
         if isinstance(module, torch.nn.Linear | Conv1D)
     ]
-    numbered = [(name, int(found[1])) for name in names if (found := LAYER.search(name))]
+    numbered = [(name, int(match[1])) for name in names if (match := LAYER.search(name))]
     depth = 1 + max((number for _, number in numbered), default=-1)
     if num_layers > depth:
         raise ValueError(f"lora_layers is {num_layers}, the model has {depth} layers")

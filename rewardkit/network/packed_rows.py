@@ -113,13 +113,11 @@ class PaddedBatch:
     Attributes:
         input_ids, attention_mask: (S, L) int64, one row per branch, branches in order of rows.
         last_index: (S,) int64, index in L of the last attended token.
-        prompt_lengths: (S,) int64.
     """
 
     input_ids: Tensor
     attention_mask: Tensor
     last_index: Tensor
-    prompt_lengths: Tensor
 
 
 def pad(rows: Sequence[Branched], pad_token_id: int) -> PaddedBatch:
@@ -133,7 +131,6 @@ def pad(rows: Sequence[Branched], pad_token_id: int) -> PaddedBatch:
         input_ids=input_ids,
         attention_mask=(torch.arange(input_ids.shape[1])[None] < lengths[:, None]).long(),
         last_index=lengths - 1,
-        prompt_lengths=torch.tensor([len(row.prompt) for row in rows for _ in row.branches]),
     )
 
 

@@ -1,9 +1,8 @@
-"""From conversations to token ids, once: the same template, BOS and EOS in training and in scoring.
+"""From conversations to token ids: one template, BOS and EOS for training, sampling and scoring.
 
-Conversations as a policy reads and writes them: a prompt up to where its turn starts, then a completion and its end.
-
-One place for the boundary between the two: what is trained on, sampled from, and scored as an implicit reward are the
-same tokens. The prompt and the completion are tokenised apart, as they are when the policy writes.
+A reward model reads a conversation whole (`tokenise`). A policy reads a prompt up to where its turn starts, then writes
+a completion and its end (`policy_rows`); the two are tokenised apart, as they are when the policy writes, so that what
+is trained on, sampled and scored as an implicit reward are the same tokens.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ class ImplicitReward:
             raise ValueError(f"beta is {beta}, allowed is more than 0")
         self.policy, self.reference, self.tokenizer = policy, reference, tokenizer
         self.beta, self.max_length, self.about = beta, max_length, about or {}
-        self.packed = [can_pack_policy(each) for each in (policy, reference)]
+        self.packed = [can_pack_policy(model) for model in (policy, reference)]
 
     @classmethod
     def load(cls, path: str, *, reference: str = "", beta: float = 0.0) -> ImplicitReward:
@@ -68,13 +68,13 @@ class ImplicitReward:
             FileNotFoundError: if there is no such folder.
         """
         run = _run_config(path)
-        found = reference or adapter_base(check_policy_folder(path)) or _reference_of(path, run)
+        reference_dir = reference or adapter_base(check_policy_folder(path)) or _reference_of(path, run)
         policy, tokenizer = load_policy(path)
-        base, its_tokenizer = load_policy(found)
+        base, its_tokenizer = load_policy(reference_dir)
         if tokenizer.get_vocab() != its_tokenizer.get_vocab():
-            raise ValueError(f"the policy {path} and the reference {found} have different tokens")
+            raise ValueError(f"the policy {path} and the reference {reference_dir} have different tokens")
         factor = beta or float(run.get("beta") or BETA)
-        about = {"kind": "implicit reward of a policy", "reference": found, "beta": f"{factor:g}"}
+        about = {"kind": "implicit reward of a policy", "reference": reference_dir, "beta": f"{factor:g}"}
         max_length = int(run.get("max_length") or MAX_LENGTH)
         return cls(policy, base, tokenizer, beta=factor, max_length=max_length, about=about)
 
@@ -97,8 +97,8 @@ class ImplicitReward:
         rewards = np.zeros(len(completions))
         for batch in token_budget_batches([row.num_tokens for row in rows], token_budget=token_budget):
             of_policy, of_reference = (
-                completion_logps(each, [rows[number] for number in batch], packed=packed).sums().double().cpu()
-                for each, packed in zip((self.policy, self.reference), self.packed, strict=True)
+                completion_logps(model, [rows[number] for number in batch], packed=packed).sums().double().cpu()
+                for model, packed in zip((self.policy, self.reference), self.packed, strict=True)
             )
             places = [index for number in batch for index in indices[number]]
             rewards[places] = self.beta * (of_policy - of_reference).numpy()

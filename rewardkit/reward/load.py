@@ -1,12 +1,13 @@
-"""A reward model from its folder, of whatever kind: the one way in for commands that only want rewards."""
+"""A reward model from its folder, of whatever kind: the one way in for commands that only want rewards. No torch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 
-from rewardkit.reward.metadata import CARD_FILE, read_card
-from rewardkit.reward.reward import RewardFn
+from rewardkit.config import parse_criterion_weights
+from rewardkit.reward.metadata import CARD_FILE, Card, read_card
+from rewardkit.reward.reward import RewardFn, check_criterion_weights
 
 
 def load_reward_fn(path: str, *, criterion_weights: Mapping[str, float] | None = None) -> RewardFn:
@@ -14,20 +15,15 @@ def load_reward_fn(path: str, *, criterion_weights: Mapping[str, float] | None =
 
     Args:
         path: the folder.
-        criterion_weights: what the heads weigh in the reward, see `rewardkit.reward.reward`; None is the overall
-        head.
+        criterion_weights: of the heads in the reward, see `rewardkit.reward.reward`; None is the overall head.
 
     Raises:
-        ValueError: if it is no reward model, or was written by a newer version.
+        ValueError: if it is no reward model, was written by a newer version, or has no head for a weight.
         FileNotFoundError: if there is no such folder.
         ImportError: if a package is missing that this kind of model takes.
     """
-    folder = Path(path)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{path}: there is no such folder")
-    if not (folder / CARD_FILE).exists() and not (folder / "config.json").exists():
-        raise ValueError(f"{path}: no reward model, it holds neither {CARD_FILE} nor config.json")
-    card = read_card(path)
+    card = _card(path)
+    check_criterion_weights(criterion_weights or {}, card.criteria)
     match card.kind:
         case "tfidf":
             from rewardkit.reward.tfidf import TfidfReward
@@ -41,3 +37,25 @@ def load_reward_fn(path: str, *, criterion_weights: Mapping[str, float] | None =
             from rewardkit.reward.members_reward import MembersReward
 
             return MembersReward.load(path, criterion_weights=criterion_weights)
+
+
+def read_criterion_weights(text: str, path: str) -> dict[str, float]:
+    """The weights that an option spells, checked against the model in a folder; reads its card alone.
+
+    Raises:
+        ValueError: if the text is malformed, or names a criterion of which the model has no head.
+        FileNotFoundError: if there is no such folder.
+    """
+    weights = parse_criterion_weights(text)
+    if weights:
+        check_criterion_weights(weights, _card(path).criteria)
+    return weights
+
+
+def _card(path: str) -> Card:
+    folder = Path(path)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{path}: there is no such folder")
+    if not (folder / CARD_FILE).exists() and not (folder / "config.json").exists():
+        raise ValueError(f"{path}: no reward model, it holds neither {CARD_FILE} nor config.json")
+    return read_card(path)

@@ -120,14 +120,14 @@ class LoraEnsemble(RewardScorer):
         """Writes the adapters, and turns the classifier into the members' weight average for good."""
         wrapped = _wrapped(self.classifier)
         tensors = {
-            f"{name}.{part}": getattr(each, part).detach().cpu() for name, each in wrapped.items() for part in PARTS
+            f"{name}.{part}": getattr(linear, part).detach().cpu() for name, linear in wrapped.items() for part in PARTS
         }
         save_file(tensors, folder / MEMBERS_FILE)
         self._hook.remove()
-        for name, each in wrapped.items():
+        for name, linear in wrapped.items():
             with torch.no_grad():
-                each.base.weight += each.mean_update().to(each.base.weight.dtype)
-            self.classifier.set_submodule(name, each.base)
+                linear.base.weight += linear.mean_update().to(linear.base.weight.dtype)
+            self.classifier.set_submodule(name, linear.base)
 
 
 PARTS = ("down", "up")
@@ -141,21 +141,21 @@ def read_ensemble(classifier: PreTrainedModel, heads: Tensor, num_members: int, 
     """
     tensors = load_file(folder / MEMBERS_FILE)
     names = sorted({name.rpartition(".")[0] for name in tensors})
-    known = dict(classifier.named_modules())
-    if not names or any(name not in known for name in names):
+    modules = dict(classifier.named_modules())
+    if not names or any(name not in modules for name in names):
         raise ValueError(f"{folder / MEMBERS_FILE}: the adapters are of another model")
     layers = base_layers(classifier)
-    adapted = sum(any(known[name] in layer.modules() for name in names) for layer in layers)
+    adapted = sum(any(modules[name] in layer.modules() for name in names) for layer in layers)
     rank = tensors[f"{names[0]}.down"].shape[2]
     ensemble = LoraEnsemble(classifier, num_members=num_members, rank=rank, num_layers=adapted)
     wrapped = _wrapped(classifier)
     if sorted(wrapped) != names:
         raise ValueError(f"{folder / MEMBERS_FILE}: the adapters are of another model")
-    for name, each in wrapped.items():
+    for name, linear in wrapped.items():
         with torch.no_grad():
             for part in PARTS:
-                getattr(each, part).copy_(tensors[f"{name}.{part}"])
-            each.base.weight -= each.mean_update().to(each.base.weight.dtype)
+                getattr(linear, part).copy_(tensors[f"{name}.{part}"])
+            linear.base.weight -= linear.mean_update().to(linear.base.weight.dtype)
     ensemble.heads = torch.nn.Parameter(heads.to(ensemble.heads.device))
     return ensemble
 

@@ -37,9 +37,9 @@ class MembersReward:
         folders = [Path(path) / "members" / str(number) for number in range(card.num_members)]
         if card.kind != "full":
             raise ValueError(f"{path}: a model of kind {card.kind!r}, not full")
-        if missing := [each for each in folders if not (each / CARD_FILE).exists()]:
+        if missing := [folder for folder in folders if not (folder / CARD_FILE).exists()]:
             raise ValueError(f"{missing[0]} is missing")
-        members = [RewardModel.load(each, criterion_weights=criterion_weights) for each in folders]
+        members = [RewardModel.load(folder, criterion_weights=criterion_weights) for folder in folders]
         return cls(members, card)
 
     def __call__(self, prompts: Sequence[Sequence[Message]], completions: Sequence[str]) -> Reward:
@@ -58,5 +58,5 @@ class MembersReward:
 
     def score_rows(self, rows: Sequence[Branched], *, token_budget: int = 0) -> Reward:
         """As `RewardModel.score_rows`, by every member."""
-        found = [member.score_rows(rows, token_budget=token_budget).members for member in self.members]
-        return Reward(members=np.concatenate(found))
+        rewards = [member.score_rows(rows, token_budget=token_budget).members for member in self.members]
+        return Reward(members=np.concatenate(rewards))

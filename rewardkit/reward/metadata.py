@@ -86,7 +86,7 @@ def read_card(folder: str | Path) -> Card:
         raise ValueError(f"{path}: not readable as JSON ({error})") from error
     if not isinstance(values, dict):
         raise ValueError(f"{path}: holds {type(values).__name__}, allowed is an object")
-    if unknown := sorted(set(values) - {each.name for each in fields(Card)}):
+    if unknown := sorted(set(values) - {attribute.name for attribute in fields(Card)}):
         raise ValueError(f"{path}: unknown fields {', '.join(unknown)}; it may be of a newer version")
     if (kind := values.get("kind", "heads")) not in get_args(Kind):
         raise ValueError(f"{path}: a model of kind {kind!r}, allowed are {', '.join(get_args(Kind))}")
@@ -102,10 +102,10 @@ def member_offsets(rewards: np.ndarray) -> tuple[float, ...]:
 
 def versions() -> dict[str, str]:
     """Of what decides the numbers, as far as it is installed; a source tree that is not counts as `uninstalled`."""
-    found = {"tiebreak": "uninstalled"}
+    by_package = {"tiebreak": "uninstalled"}
     for name in ("tiebreak", "torch", "transformers", "scikit-learn"):
         try:
-            found[name] = importlib.metadata.version(name)
+            by_package[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return by_package

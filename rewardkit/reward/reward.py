@@ -1,9 +1,18 @@
-"""`Reward`, what a reward function returns, and the rules that turn K members into one number.
+"""`Reward`, what a reward function returns: K members' rewards, how they become one number, how criteria add to them.
 
-Rewards by criterion, combined at scoring time. Arrays in, arrays out; no torch.
+A model trained with criteria has, beside the K members of its overall head, one head per criterion. Criterion weights
+such as `helpful=1,correct=2` make one reward of all heads (`combine`); `overall` names the overall head, and a head
+without a weight weighs 0. What was measured on the overall head holds for it alone (`is_overall_reward`):
 
-A model with criterion heads gives K scores of the overall head's members and one score per criterion. Weights such as
-`helpful=1,correct=2` make one reward of them; `overall` names the overall head.
+    calibration              not used for a weighted reward, whose unit the weights choose
+    score_mean, score_std,   are the overall head's too; nothing that takes weights reads them
+      member_offsets
+    members                  K where `overall` has a weight; a criterion's head adds the same to each. Otherwise one, so
+                             that std and mutual information are 0. In an ensemble of whole models K either way: each
+                             has criterion heads of its own
+    intervals over prompts   hold for any reward: prompts are resampled, not members
+
+Arrays in, arrays out; no torch.
 """
 
 from __future__ import annotations
@@ -82,32 +91,25 @@ def conservative(reward: Reward, rule: Penalty, *, strength: float = 1.0) -> np.
 OVERALL = "overall"
 
 
-def parse_criterion_weights(text: str) -> dict[str, float]:
-    """Reads `helpful=1,correct=2`; empty for an empty text.
+def check_criterion_weights(weights: Mapping[str, float], criteria: Sequence[str]) -> None:
+    """Checks that a model has a head for every weight.
 
     Raises:
-        ValueError: if a part is not NAME=NUMBER, a name occurs twice or no weight differs from 0.
+        ValueError: if a weight names none of `criteria`, listing the heads there are.
     """
-    weights: dict[str, float] = {}
-    for part in filter(None, map(str.strip, text.split(","))):
-        name, mark, number = part.rpartition("=")
-        try:
-            value = float(number)
-        except ValueError:
-            value = math.nan
-        if not mark or not name.strip() or name.strip() in weights or not math.isfinite(value):
-            raise ValueError(f"criterion weight {part!r}, allowed is NAME=NUMBER, each name once")
-        weights[name.strip()] = value
-    if weights and not any(weights.values()):
-        raise ValueError(f"criterion weights {text!r} are all 0")
-    return weights
-
-
-def check_criterion_weights(weights: Mapping[str, float], criteria: Sequence[str]) -> None:
-    """Raises ValueError if a weight names no criterion of the model."""
     if unknown := [name for name in weights if name not in (OVERALL, *criteria)]:
-        known = ", ".join((OVERALL, *criteria))
-        raise ValueError(f"criterion {unknown[0]!r} is not one of the model's, which are {known}")
+        heads = f"its heads are {', '.join((OVERALL, *criteria))}" if criteria else "it has the overall head alone"
+        raise ValueError(f"criterion_weights names {unknown[0]!r}, of which the model has no head: {heads}")
+
+
+def is_overall_reward(weights: Mapping[str, float]) -> bool:
+    """Whether the weights give the overall head's reward as it is, for which alone a model's calibration was fitted."""
+    return {name: weight for name, weight in weights.items() if weight} in ({}, {OVERALL: 1.0})
+
+
+def criterion_weights_text(weights: Mapping[str, float]) -> str:
+    """Exact and in one order, so that equal weights read alike: `correct=2.0, helpful=1.0`."""
+    return ", ".join(f"{name}={weight!r}" for name, weight in sorted(weights.items()))
 
 
 def combine(scores: np.ndarray, *, criteria: Sequence[str], weights: Mapping[str, float]) -> np.ndarray:

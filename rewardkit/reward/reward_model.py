@@ -85,8 +85,7 @@ class RewardModel:
 
         Args:
             device: None is the GPU where there is one.
-            criterion_weights: what the heads weigh in the reward, see `rewardkit.reward.reward`; None is the overall
-            head.
+            criterion_weights: of the heads in the reward, see `rewardkit.reward.reward`; None is the overall head.
 
         Raises:
             ValueError: if the tokenizer's chat template is not the one the model was trained with.
@@ -142,15 +141,15 @@ class RewardModel:
         """
         token_budget = token_budget or (TOKENS_ON_CPU if self.scorer.heads.device.type == "cpu" else TOKENS_ON_GPU)
         parts: list[Branched] = []
-        places: list[range] = []  # of the branches, by part
+        columns: list[range] = []  # of the branches, by part
         start = 0
         for row in rows:
             for branches in branches_within(row, token_budget):
                 parts.append(Branched(prompt=row.prompt, branches=row.branches[branches]))
-                places.append(range(start + branches.start, start + branches.stop))
+                columns.append(range(start + branches.start, start + branches.stop))
             start += len(row.branches)
         scores = np.zeros((len(self.scorer.heads), start))
-        for micro in token_budget_batches([part.num_tokens for part in parts], token_budget=token_budget):
-            found = self.scorer([parts[number] for number in micro]).double().cpu().numpy()
-            scores[:, [place for number in micro for place in places[number]]] = found
+        for batch in token_budget_batches([part.num_tokens for part in parts], token_budget=token_budget):
+            batch_scores = self.scorer([parts[number] for number in batch]).double().cpu().numpy()
+            scores[:, [column for number in batch for column in columns[number]]] = batch_scores
         return Reward(members=combine(scores, criteria=self.card.criteria, weights=self.criterion_weights))

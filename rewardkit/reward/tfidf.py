@@ -61,18 +61,22 @@ class TfidfFeatures:
     def transform(self, texts: Sequence[str]) -> csr_array:
         """(B, h) features, float64."""
         lengths = np.log1p([len(text.split()) for text in texts])[:, None]
-        return csr_array(hstack([*(each.transform(texts) for each in self.vectorizers), csr_array(lengths)]))
+        return csr_array(
+            hstack([*(vectorizer.transform(texts) for vectorizer in self.vectorizers), csr_array(lengths)])
+        )
 
     @property
     def num_features(self) -> int:
-        """h."""
-        return sum(len(each.vocabulary_) for each in self.vectorizers) + 1
+        """h, one per term and one for the length."""
+        return sum(len(vectorizer.vocabulary_) for vectorizer in self.vectorizers) + 1
 
     def write(self, folder: Path) -> np.ndarray:
         """Writes terms.json; the inverse document frequencies, which it leaves out, are returned."""
-        terms = [sorted(each.vocabulary_, key=each.vocabulary_.__getitem__) for each in self.vectorizers]
+        terms = [
+            sorted(vectorizer.vocabulary_, key=vectorizer.vocabulary_.__getitem__) for vectorizer in self.vectorizers
+        ]
         write_text(folder / "terms.json", json.dumps({"recipe": self.recipe, "terms": terms}, ensure_ascii=False))
-        return np.concatenate([each.idf_ for each in self.vectorizers])
+        return np.concatenate([vectorizer.idf_ for vectorizer in self.vectorizers])
 
     @classmethod
     def read(cls, folder: Path, idf: np.ndarray) -> TfidfFeatures:

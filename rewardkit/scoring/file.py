@@ -16,14 +16,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from rewardkit.config import ScoreConfig
+from rewardkit.config import ScoreConfig, parse_criterion_weights
 from rewardkit.data.comparison_rows import plain
 from rewardkit.data.conversations import RowError
 from rewardkit.data.files import SUFFIXES, open_rows
 from rewardkit.data.preferences import FIRST_ROWS, BadRow
 from rewardkit.data.sources import Part, choose_split, open_source
 from rewardkit.reward.metadata import CARD_FILE
-from rewardkit.reward.reward import RewardFn
+from rewardkit.reward.reward import RewardFn, criterion_weights_text
 from rewardkit.scoring.rows import PROBLEM, Scorable, check_row, detect_scorable, score_rows
 
 Tell = Callable[[int, int], None]
@@ -152,8 +152,11 @@ def check_output(config: ScoreConfig) -> Path:
 
 def _header(config: ScoreConfig) -> dict[str, Any]:
     card = Path(config.model) / CARD_FILE
+    model = str(Path(config.model).resolve()) if Path(config.model).exists() else config.model
+    if weights := parse_criterion_weights(config.criterion_weights):
+        model += f" with criterion_weights {criterion_weights_text(weights)}"  # one field: older runs have no other
     return {
-        "model": str(Path(config.model).resolve()) if Path(config.model).exists() else config.model,
+        "model": model,
         "card": hashlib.sha256(card.read_bytes()).hexdigest() if card.exists() else "",
         "input": str(Path(config.input).resolve()) if Path(config.input).exists() else config.input,
         "window": config.window,

@@ -22,21 +22,21 @@ from rewardkit.run.training_command import sleep_between_products
 
 
 def answer(line: str, reward_fn: RewardFn) -> dict[str, object]:
-    """What to say to one line."""
+    """The answer to one line."""
     try:
-        asked = json.loads(line)
+        request = json.loads(line)
     except ValueError as error:
         return {"error": f"not readable as JSON ({error})"}
     try:
-        prompt = tuple(Message(role=turn["role"], content=turn["content"]) for turn in asked["prompt"])
-        completions = [str(text) for text in asked["completions"]]
+        prompt = tuple(Message(role=turn["role"], content=turn["content"]) for turn in request["prompt"])
+        completions = [str(text) for text in request["completions"]]
     except (KeyError, TypeError) as error:
         return {"error": f"a line takes id, prompt and completions: {error!r}"}
     try:
         reward = reward_fn([prompt] * len(completions), completions)
     except (ValueError, RuntimeError) as error:
-        return {"id": asked.get("id"), "error": " ".join(str(error).split())}
-    return {"id": asked.get("id"), "members": reward.members.tolist()}
+        return {"id": request.get("id"), "error": " ".join(str(error).split())}
+    return {"id": request.get("id"), "members": reward.members.tolist()}
 
 
 def serve(lines: Iterable[str], out: TextIO, reward_fn: RewardFn) -> None:

@@ -68,7 +68,7 @@ def read_comparisons(path: str, *, on_bad_row: OnBadRow = "error") -> ReadCompar
         reading = detect_reading(row for _, row in first)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    found: dict[str, Comparison] = {}
+    by_id: dict[str, Comparison] = {}
     for number, row in chain(first, rows):
         where = place(path, number, format)
         try:
@@ -76,17 +76,19 @@ def read_comparisons(path: str, *, on_bad_row: OnBadRow = "error") -> ReadCompar
         except RowError as error:
             bad_rows.append(BadRow(place=where, reason=error.reason, problem=str(error)))
             continue
-        bad_rows.extend(BadRow(place=where, reason=each.reason, problem=str(each)) for each in parsed.problems)
+        bad_rows.extend(
+            BadRow(place=where, reason=row_error.reason, problem=str(row_error)) for row_error in parsed.problems
+        )
         for comparison in parsed.comparisons:
-            known = found.setdefault(comparison.id, comparison)
-            if _content(known) != _content(comparison):
+            first_with_id = by_id.setdefault(comparison.id, comparison)
+            if _content(first_with_id) != _content(comparison):
                 error = RowError("duplicate_id", "id", comparison.id, "an earlier row has it with other texts")
                 bad_rows.append(BadRow(place=where, reason=error.reason, problem=str(error)))
     if bad_rows and on_bad_row == "error":
         others = f" (and {len(bad_rows) - 1} more bad rows)" if len(bad_rows) > 1 else ""
         hint = "; --on-bad-row skip leaves them out and lists them"
         raise ValueError(f"{bad_rows[0].place}: {bad_rows[0].problem}{others}{hint}")
-    return ReadComparisons(comparisons=list(found.values()), bad_rows=bad_rows)
+    return ReadComparisons(comparisons=list(by_id.values()), bad_rows=bad_rows)
 
 
 def rank_comparisons(
@@ -112,25 +114,27 @@ def rank_comparisons(
         raise ValueError(f"top is {top}, allowed is 0 (all) or more")
     if not comparisons:
         return []
-    found = score_comparisons(comparisons, reward_fn)
+    informativeness = score_comparisons(comparisons, reward_fn)
     prompts = None
     if rule == "bal_pm":
-        prompts = prompt_space([each.prompt for each in comparisons], [each.prompt for each in labelled], seed=seed)
-    if rule in NEEDS_MEMBERS and not found.std.any():
+        prompts = prompt_space(
+            [comparison.prompt for comparison in comparisons], [comparison.prompt for comparison in labelled], seed=seed
+        )
+    if rule in NEEDS_MEMBERS and not informativeness.std.any():
         raise ValueError(
             f"rule {rule} measures how much the members of a model differ, and those of this one do not: "
             "train an ensemble, or use the rule margin"
         )
-    priorities = prioritise(found, rule, seed=seed, prompts=prompts)
+    priorities = prioritise(informativeness, rule, seed=seed, prompts=prompts)
     chosen = order(priorities)[: top or len(comparisons)]
     return [
         Ranked(
             comparison_id=comparisons[number].id,
             priority=float(priorities[number]),
             rule=rule,
-            mutual_information=float(found.mutual_information[number]),
-            std=float(found.std[number]),
-            margin=float(found.margin[number]),
+            mutual_information=float(informativeness.mutual_information[number]),
+            std=float(informativeness.std[number]),
+            margin=float(informativeness.margin[number]),
         )
         for number in chosen
     ]
@@ -144,8 +148,8 @@ def score_comparisons(comparisons: Sequence[Comparison], reward_fn: RewardFn) ->
             rows.setdefault((comparison.prompt, text), len(rows))
     members = reward_fn([prompt for prompt, _ in rows], [text for _, text in rows]).members
     sides = (
-        [rows[each.prompt, each.completion_a] for each in comparisons],
-        [rows[each.prompt, each.completion_b] for each in comparisons],
+        [rows[item.prompt, item.completion_a] for item in comparisons],
+        [rows[item.prompt, item.completion_b] for item in comparisons],
     )
     return measure(Reward(members=members[:, sides[0]]), Reward(members=members[:, sides[1]]))
 

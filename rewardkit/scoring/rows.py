@@ -1,6 +1,6 @@
-"""Rewards for the rows of a file: read in windows, scored, written in the order of the input, continued after a kill.
+"""Rewards for the rows of a file: which completions of a row are scored, and which columns it gets.
 
-What is scored, and the columns that a row gets for it (a completion's column is called as the file calls it):
+What is scored, and the columns added for it (a completion's column keeps the name it has in the file):
 
     prompt and completion           reward, reward_std
     prompt and responses (a list)   reward, reward_std, as lists
@@ -60,10 +60,10 @@ def detect_scorable(rows: Sequence[Row], source: str) -> Scorable:
         ValueError: if nothing is, or a column that would be added is there already.
     """
     names = list(dict.fromkeys(name for row in rows for name in row))
-    found = _find(rows, names, source)
-    if taken := next((name for name in (*found.added, PROBLEM) if name in names), ""):
+    scorable = _find(rows, names, source)
+    if taken := next((name for name in (*scorable.added, PROBLEM) if name in names), ""):
         raise ValueError(f"{source}: a column {taken} is there already, and would be added")
-    return found
+    return scorable
 
 
 def _find(rows: Sequence[Row], names: Sequence[str], source: str) -> Scorable:
@@ -137,24 +137,24 @@ def score_rows(rows: Sequence[Row], how: Scorable, reward_fn: RewardFn) -> list[
         FloatingPointError: if a reward is not finite.
     """
     numbers: dict[Completion, int] = {}
-    kept: list[dict[str, Any]] = []
-    wanted: list[list[int]] = []
+    plain_rows: list[dict[str, Any]] = []
+    numbers_of_rows: list[list[int]] = []
     for row in rows:
         try:
-            found = check_row(row, how)
-            kept.append({name: plain(value) for name, value in row.items()})
+            completions = check_row(row, how)
+            plain_rows.append({name: plain(value) for name, value in row.items()})
         except RowError as error:
-            found = []
-            kept.append({name: _printable(value) for name, value in row.items()} | {PROBLEM: str(error)})
-        wanted.append([numbers.setdefault(each, len(numbers)) for each in found])
+            completions = []
+            plain_rows.append({name: _printable(value) for name, value in row.items()} | {PROBLEM: str(error)})
+        numbers_of_rows.append([numbers.setdefault(completion, len(numbers)) for completion in completions])
     if not numbers:
-        return [row | dict.fromkeys(how.added) for row in kept]
+        return [row | dict.fromkeys(how.added) for row in plain_rows]
     reward = reward_fn([prompt for prompt, _ in numbers], [text for _, text in numbers])
     if bad := int((~np.isfinite(reward.members)).any(0).sum()):
         raise FloatingPointError(f"the model gives {bad} of {len(numbers)} completions a reward that is not finite")
     return [
         row | (_columns(reward, places, how) if places else dict.fromkeys(how.added))
-        for row, places in zip(kept, wanted, strict=True)
+        for row, places in zip(plain_rows, numbers_of_rows, strict=True)
     ]
 
 

@@ -100,14 +100,14 @@ class SimulatedAnnotator:
     def probabilities(self, item: GoldComparison, shown_left: Side, *, tie: bool = True) -> dict[Choice, float]:
         """P(a), P(tie) and P(b) of a judgment that is neither a skip nor both_bad, careless answers mixed in."""
         width = self.tie_width if tie else 0.0
-        found: dict[Choice, float] = {"a": 0.0, "tie": 0.0, "b": 0.0}
+        by_choice: dict[Choice, float] = {"a": 0.0, "tie": 0.0, "b": 0.0}
         for share, attentive in ((self.reliability, True), (1 - self.reliability, False)):
             pull = self._pull(item, shown_left, attentive=attentive)
             p_a, p_b = _sigmoid(-pull - width), _sigmoid(pull - width)
-            found["a"] += share * p_a
-            found["b"] += share * p_b
-            found["tie"] += share * (1 - p_a - p_b)
-        return found
+            by_choice["a"] += share * p_a
+            by_choice["b"] += share * p_b
+            by_choice["tie"] += share * (1 - p_a - p_b)
+        return by_choice
 
     def judge(
         self,

@@ -214,25 +214,25 @@ def read_traits(prompt: Sequence[Message], reply: str) -> dict[str, int]:
     Raises:
         ValueError: if the message is none of the world's.
     """
-    asked = prompt[-1].content
-    problem = next((name for name, (complaint, _) in _PROBLEMS.items() if complaint in asked), None)
-    amount = _AMOUNT.search(asked)
+    message = prompt[-1].content
+    problem = next((name for name, (complaint, _) in _PROBLEMS.items() if complaint in message), None)
+    amount = _AMOUNT.search(message)
     if problem is None or amount is None:
-        raise ValueError(f"prompt {asked[:80]!r} is no message of the world")
-    known = {
+        raise ValueError(f"prompt {message[:80]!r} is no message of the world")
+    trait_of = {
         _normal(f"{step}."): "right_step" if name == problem else "wrong_step" for name, (_, step) in _PROBLEMS.items()
     }
-    known |= {_normal(text): "polite" for text in _POLITE} | {_normal(text): "blames" for text in _BLAME}
-    known[_normal(_NEUTRAL)] = ""
+    trait_of |= {_normal(text): "polite" for text in _POLITE} | {_normal(text): "blames" for text in _BLAME}
+    trait_of[_normal(_NEUTRAL)] = ""
     traits = dict.fromkeys(WEIGHTS, 0)
     for sentence in map(_normal, re.split(r"(?<=[.!?])\s+", reply.strip())):
         named = _AMOUNT.search(sentence)
         if named and sentence == _normal(_SAFE.format(named[1])):
-            found = "right_amount" if named[1] == amount[1] else "wrong_amount"
+            trait = "right_amount" if named[1] == amount[1] else "wrong_amount"
         else:
-            found = known.get(sentence, "padding" if sentence else "")
-        if found:
-            traits[found] += 1
+            trait = trait_of.get(sentence, "padding" if sentence else "")
+        if trait:
+            traits[trait] += 1
     return {name: min(value, 1) if WEIGHTS[name] > 0 else value for name, value in traits.items()}
 
 

@@ -188,9 +188,9 @@ def _fit_isotonic(margins: np.ndarray, p_chosen: np.ndarray, weight: np.ndarray)
 
     labels = _smoothed(p_chosen, weight)
     both = np.concatenate((margins, -margins)), np.concatenate((labels, 1.0 - labels))
-    kept = np.concatenate((weight, weight)) > 0
+    has_weight = np.concatenate((weight, weight)) > 0
     curve = IsotonicRegression(out_of_bounds="clip", y_min=0.0, y_max=1.0)
-    curve.fit(both[0][kept], both[1][kept], np.concatenate((weight, weight))[kept])
+    curve.fit(both[0][has_weight], both[1][has_weight], np.concatenate((weight, weight))[has_weight])
     x = np.union1d(curve.X_thresholds_, -curve.X_thresholds_)
     y = 0.5 + 0.5 * (curve.predict(x) - curve.predict(-x))  # exact symmetry, beyond rounding
     return {"kind": "isotonic", "x": x.tolist(), "y": y.tolist()}, True, 0
@@ -207,8 +207,8 @@ def _out_of_fold(
     fold = np.random.default_rng(0).permutation(num_prompts)[group] % min(NUM_FOLDS, num_prompts)
     unseen = np.empty(len(margins))
     for number in range(int(fold.max()) + 1):
-        held, rest = fold == number, fold != number
-        known = weight[rest].sum() > 0
-        calibration = fit(margins[rest], p_chosen[rest], weight[rest])[0] if known else {}
-        unseen[held] = apply(calibration, margins[held])
+        in_fold, rest = fold == number, fold != number
+        can_fit = weight[rest].sum() > 0
+        calibration = fit(margins[rest], p_chosen[rest], weight[rest])[0] if can_fit else {}
+        unseen[in_fold] = apply(calibration, margins[in_fold])
     return unseen

@@ -1,10 +1,14 @@
 """Figures of a reward model on preferences: likelihood, accuracy, calibration, and whether it knows where it errs.
 
-Arrays in, numbers out; no torch. How it agrees with votes is `rewardkit.stats.vote_agreement`.
+Every interval over prompts in the house is made here: `mean_interval` of shares, `average_interval` of any other mean,
+`difference_interval` of two paired quantities, `weighted_interval` of a figure that is no mean, and below them
+`bootstrap_intervals`. Arrays in, numbers out; no torch. How a model agrees with votes is
+`rewardkit.stats.vote_agreement`.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,11 +17,11 @@ import numpy as np
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """A figure with the bounds of its confidence interval."""
+    """A figure with the bounds of its confidence interval, nan where there are none."""
 
     value: float
-    low: float
-    high: float
+    low: float = math.nan
+    high: float = math.nan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,10 +113,10 @@ def bootstrap_interval(
     Args:
         statistic: from counts of how often each prompt was drawn, (R, P), to R values.
     """
-    (found,) = bootstrap_intervals(
+    (interval,) = bootstrap_intervals(
         lambda counts: statistic(counts)[:, None], prompt, num_resamples=num_resamples, level=level, seed=seed
     )
-    return found
+    return interval
 
 
 def bootstrap_intervals(
@@ -143,19 +147,35 @@ def bootstrap_intervals(
         )
         for at in range(0, num_resamples, chunk)
     ]
-    of_all = statistics(np.ones((1, num_prompts)))[0]
-    return [
-        _interval(float(value), drawn, level) for value, drawn in zip(of_all, np.concatenate(values).T, strict=True)
-    ]
+    estimates = statistics(np.ones((1, num_prompts)))[0]
+    intervals = []
+    for estimate, samples in zip(estimates, np.concatenate(values).T, strict=True):
+        low, high = percentile_interval(samples, level=level)
+        intervals.append(Interval(value=float(estimate), low=low, high=high))
+    return intervals
 
 
-def _interval(value: float, drawn: np.ndarray, level: float) -> Interval:
-    """Percentiles of the finite values among those drawn."""
-    drawn = drawn[np.isfinite(drawn)]
-    if not len(drawn):
-        return Interval(value=value, low=float("nan"), high=float("nan"))
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(value=value, low=float(low), high=float(high))
+def percentile_interval(samples: np.ndarray, *, level: float = 0.95) -> tuple[float, float]:
+    """The percentiles of the finite samples (R,) that leave (1 - level) / 2 on each side; nan where most are not."""
+    finite = samples[np.isfinite(samples)]
+    if not len(finite) or len(finite) * 2 < len(samples):
+        return math.nan, math.nan
+    low, high = np.quantile(finite, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def exact_at_bounds(share: Interval, num_units: int, *, level: float = 0.95) -> Interval:
+    """The interval of a share that is 0 or 1, where no resample differs and the bootstrap sees no spread.
+
+    The free side is then the exact binomial limit for as many independent units, (alpha / 2)^(1 / n) (Clopper and
+    Pearson 1934). The interval of any other share stays as it is.
+    """
+    reach = ((1 - level) / 2) ** (1 / max(1, num_units))
+    if share.value == 1.0:
+        return Interval(value=1.0, low=reach, high=1.0)
+    if share.value == 0.0:
+        return Interval(value=0.0, low=0.0, high=1.0 - reach)
+    return share
 
 
 def mean_interval(
@@ -163,21 +183,15 @@ def mean_interval(
 ) -> Interval:
     """Weighted mean of shares with its bootstrap interval by prompt; for accuracy, `values` are `correctness`.
 
-    Where every value is the same bound (all right, or all wrong) the bootstrap sees no spread; the free side is then
-    the exact binomial limit for as many prompts, (alpha / 2)^(1 / P) (Clopper and Pearson 1934).
+    Where the mean is 0 or 1, by `exact_at_bounds` over prompts. nan where there are no pairs.
 
     Args:
         values: (N,) 0 to 1.
         prompt: (N,) number of each pair's prompt.
         weight: (N,) 0 or more; None weighs all alike.
     """
-    interval = difference_interval(values, np.zeros(len(values)), prompt, weight, level=level, seed=seed)
-    reach = ((1 - level) / 2) ** (1 / max(1, len(np.unique(prompt))))
-    if len(values) and (values == 1.0).all():
-        return Interval(value=1.0, low=reach, high=1.0)
-    if len(values) and (values == 0.0).all():
-        return Interval(value=0.0, low=0.0, high=1.0 - reach)
-    return interval
+    interval = average_interval(values, prompt, weight, level=level, seed=seed)
+    return exact_at_bounds(interval, len(np.unique(prompt)), level=level)
 
 
 def difference_interval(
@@ -189,21 +203,58 @@ def difference_interval(
     level: float = 0.95,
     seed: int = 0,
 ) -> Interval:
-    """Weighted mean of values minus others, paired: of the same pairs, with its bootstrap interval by prompt.
+    """Weighted mean of values minus others, paired: of the same pairs. Otherwise as `average_interval`."""
+    return average_interval(values - others, prompt, weight, level=level, seed=seed)
 
-    nan where there are no pairs. Arguments as of `mean_interval`.
+
+def average_interval(
+    values: np.ndarray, prompt: np.ndarray, weight: np.ndarray | None = None, *, level: float = 0.95, seed: int = 0
+) -> Interval:
+    """Weighted mean of values of any size with its bootstrap interval by prompt; nan where there are none.
+
+    Args:
+        values: (N,).
+        prompt: (N,) number of the prompt of each value.
+        weight: (N,) 0 or more; None weighs all alike.
     """
     if not len(values):
-        return Interval(value=float("nan"), low=float("nan"), high=float("nan"))
+        return Interval(value=math.nan)
     weight = np.ones(len(values)) if weight is None else weight
     _, group = np.unique(prompt, return_inverse=True)
-    sums, totals = np.bincount(group, weight * (values - others)), np.bincount(group, weight)
+    sums, totals = np.bincount(group, weight * values), np.bincount(group, weight)
 
     def mean(counts: np.ndarray) -> np.ndarray:
         with np.errstate(invalid="ignore"):
             return (counts @ sums) / (counts @ totals)
 
     return bootstrap_interval(mean, group, level=level, seed=seed)
+
+
+def weighted_interval(
+    statistic: Callable[[np.ndarray], float],
+    prompt: np.ndarray,
+    weight: np.ndarray | None = None,
+    *,
+    num_resamples: int = 500,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """Bootstrap interval by prompt of a figure that is no mean, an AUROC for example: computed anew for each resample.
+
+    Args:
+        statistic: from weights of the pairs, (N,), to the figure; nan where it is not defined.
+        prompt: (N,) number of each pair's prompt.
+        weight: (N,) 0 or more; None weighs all alike.
+    """
+    weight = np.ones(len(prompt)) if weight is None else weight
+    _, group = np.unique(prompt, return_inverse=True)
+    return bootstrap_interval(
+        lambda counts: np.array([statistic(weight * times[group]) for times in counts]),
+        group,
+        num_resamples=num_resamples,
+        level=level,
+        seed=seed,
+    )
 
 
 def auroc(scores: np.ndarray, positive: np.ndarray, weight: np.ndarray | None = None) -> float:
@@ -217,9 +268,9 @@ def auroc(scores: np.ndarray, positive: np.ndarray, weight: np.ndarray | None = 
         weight: (N,) 0 or more; None weighs all alike.
     """
     weight = np.ones(len(scores)) if weight is None else weight
-    values, place = np.unique(scores, return_inverse=True)
-    up = np.bincount(place, weight * positive, minlength=len(values))
-    down = np.bincount(place, weight * (1.0 - positive), minlength=len(values))
+    values, rank = np.unique(scores, return_inverse=True)
+    up = np.bincount(rank, weight * positive, minlength=len(values))
+    down = np.bincount(rank, weight * (1.0 - positive), minlength=len(values))
     if up.sum() <= 0 or down.sum() <= 0:
         return float("nan")
     below = np.cumsum(down) - 0.5 * down
@@ -250,12 +301,12 @@ def risk_coverage(uncertainty: np.ndarray, errors: np.ndarray, weight: np.ndarra
 
 
 def _risks(uncertainty: np.ndarray, errors: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    _, place = np.unique(uncertainty, return_inverse=True)
-    mass = np.bincount(place, weight)
-    means = np.bincount(place, weight * errors) / np.where(mass > 0, mass, 1.0)
+    _, rank = np.unique(uncertainty, return_inverse=True)
+    mass = np.bincount(rank, weight)
+    means = np.bincount(rank, weight * errors) / np.where(mass > 0, mass, 1.0)
     order = np.argsort(uncertainty, kind="stable")
     covered = np.cumsum(weight[order])
-    wrong = np.cumsum(weight[order] * means[place][order])
+    wrong = np.cumsum(weight[order] * means[rank][order])
     return covered / covered[-1], wrong / np.where(covered > 0, covered, 1.0)
 
 

@@ -36,15 +36,6 @@ def integrated_probability(margins: np.ndarray) -> np.ndarray:
     return sigmoid(margins).mean(0)
 
 
-def gaussian_probability(mean: np.ndarray, std: np.ndarray) -> np.ndarray:
-    """(N,) E[sigma(d)] for d ~ N(mean, std^2), by the probit approximation.
-
-    sigma(mean / sqrt(1 + pi std^2 / 8)).  MacKay 1992, The evidence framework applied to classification networks;
-    Bishop 2006, eqs. 4.153-4.154. Within 0.02 of the integral wherever |mean| and std are 10 or less.
-    """
-    return sigmoid(np.asarray(mean) / np.sqrt(1.0 + np.pi * np.asarray(std) ** 2 / 8.0))
-
-
 def binary_entropy(probabilities: np.ndarray) -> np.ndarray:
     """-p log p - (1 - p) log(1 - p), nats; 0 at 0 and 1. Any shape."""
     p = np.asarray(probabilities, dtype=float)

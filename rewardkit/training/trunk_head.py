@@ -105,9 +105,3 @@ def write_posterior(posterior: Posterior, folder: Path) -> None:
     temporary = folder / "posterior.writing.npz"
     np.savez(temporary, mean=posterior.mean, factor=posterior.factor)
     temporary.replace(folder / "posterior.npz")
-
-
-def read_posterior(folder: str | Path) -> Posterior:
-    """The posterior of a saved head; plain arrays, nothing is executed."""
-    with np.load(Path(folder) / "posterior.npz", allow_pickle=False) as arrays:
-        return Posterior(mean=arrays["mean"], factor=arrays["factor"])

@@ -32,7 +32,7 @@ from rewardkit.data.prompts import read_prompts
 from rewardkit.report.charts import Line, line_chart, number_axis
 from rewardkit.report.page import page
 from rewardkit.report.page import table as html_table
-from rewardkit.stats.metrics import Interval, difference_interval
+from rewardkit.stats.metrics import Interval, average_interval, difference_interval
 
 NUM_SAMPLES = 2  # replies to a held-out message
 
@@ -92,7 +92,7 @@ def result_of(seed: int, beta: float, worth: Worth, base: Worth, training_s: flo
     return Result(
         seed=seed,
         beta=beta,
-        gold=difference_interval(gold, np.zeros(len(gold)), numbers),
+        gold=average_interval(gold, numbers),
         gain=difference_interval(gold, base.gold.ravel(), numbers) if beta else None,
         kl=float(worth.kl.mean()),
         words=float(worth.words.mean()),

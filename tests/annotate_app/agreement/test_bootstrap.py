@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from annotate_app.agreement.bootstrap import (
     Part,
     estimate,
-    percentile_interval,
     resample_sums,
     tally,
     tally_counts,
@@ -104,8 +103,3 @@ def test_resamples_in_chunks_have_the_right_mean() -> None:
     assert sums.shape == (5000, 2)
     assert (sums[:, 0] == 40).all()  # every resample holds 40 items
     assert sums[:, 1].mean() == pytest.approx(30 * 2 + 10 * 5, rel=0.01)
-
-
-def test_interval_of_mostly_undefined_samples_is_undefined() -> None:
-    assert np.isnan(percentile_interval(np.array([np.nan, np.nan, 0.5]))).all()
-    assert percentile_interval(np.array([np.nan, 0.5, 0.5])) == (0.5, 0.5)

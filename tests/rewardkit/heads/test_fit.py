@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from scipy.optimize import approx_fprime
+from scipy.optimize import approx_fprime, rosen, rosen_der
 from scipy.sparse import csr_array
 from sklearn.linear_model import LogisticRegression
 
@@ -18,6 +18,7 @@ from rewardkit.heads.fit import (
     head_objective,
     held_out_nll,
     make_pairs,
+    minimise,
     vote_log_probabilities,
 )
 
@@ -148,6 +149,26 @@ def test_nothing_to_fit_is_refused() -> None:
         fit_head(make_pairs(np.ones((2, 1)), np.ones(2), weight=np.zeros(2)), prior_precision=1.0)
     with pytest.raises(ValueError, match="weight has shape"):
         make_pairs(np.ones((2, 1)), np.ones(2), weight=np.zeros(3))
+
+
+def test_a_minimisation_cut_short_is_not_converged() -> None:
+    start = np.array([-1.2, 1.0])
+    minimum = minimise(lambda x: (float(rosen(x)), rosen_der(x)), start, tolerance=1e-8, max_iterations=3)
+    assert (minimum.converged, minimum.num_iterations) == (False, 3)
+    assert minimum.value < rosen(start)
+
+
+def test_a_minimum_to_start_from_takes_no_step() -> None:
+    minimum = minimise(lambda x: (float(x @ x), 2 * x), np.zeros(2), tolerance=1e-8, max_iterations=3)
+    assert (minimum.converged, minimum.num_iterations) == (True, 0)
+
+
+def test_a_converged_head_has_a_gradient_below_the_tolerance() -> None:
+    pairs, _ = simulated(300, 12, scale=2.0)
+    fit = fit_head(pairs, prior_precision=4.0, tolerance=1e-6)
+    _, gradient = head_objective(fit.weights, pairs, 4.0)
+    assert fit.converged
+    assert np.abs(gradient).max() / pairs.weight.sum() <= 1e-6
 
 
 @pytest.mark.slow

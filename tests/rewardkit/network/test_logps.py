@@ -143,8 +143,6 @@ def test_branches_lengths_and_means() -> None:
     assert found.branch.tolist() == [number for number, logps in enumerate(expected) for _ in logps]
     torch.testing.assert_close(found.means(), torch.stack([logps.mean() for logps in expected]), atol=1e-5, rtol=1e-5)
     assert found.entropy is None
-    with pytest.raises(ValueError, match="with_entropy"):
-        found.entropy_means()
 
 
 def test_temperature_divides_the_logits() -> None:
@@ -171,7 +169,7 @@ def test_only_kept_tokens_are_computed(packed: bool) -> None:
     torch.testing.assert_close(found.entropy, full.entropy[keep])
     assert found.branch.tolist() == full.branch[keep].tolist()
     assert found.lengths.tolist() == [int(keep[full.branch == branch].sum()) for branch in range(10)]
-    for of_branch in (found.sums(), found.means(), found.entropy_means()):
+    for of_branch in (found.sums(), found.means()):
         assert of_branch.tolist()[0] == 0.0
     with pytest.raises(ValueError, match=r"keep has shape \(5,\), the batch has 51 completion tokens"):
         completion_logps(policy, PAIRS, packed=packed, keep=keep[:5])
@@ -186,7 +184,6 @@ def test_entropy_is_that_of_the_models_own_distribution() -> None:
     found = completion_logps(policy, PAIRS, packed=True, with_entropy=True, temperature=1.3)
     assert found.entropy is not None
     torch.testing.assert_close(found.entropy[found.branch == 1], expected.detach(), atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(found.entropy_means()[1], expected.mean().detach(), atol=1e-5, rtol=1e-5)
     assert not found.entropy.requires_grad
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from rewardkit.config import parse_criterion_weights
 from rewardkit.data.records import Message, Preference
-from rewardkit.reward.reward import combine, criterion_names, criterion_targets, parse_criterion_weights
+from rewardkit.reward.reward import combine, criterion_names, criterion_targets, is_overall_reward
 
 SCORES = np.array([[1.0, 2.0], [3.0, 6.0], [10.0, 20.0], [-1.0, 0.5]])  # two members, helpful, correct
 
@@ -32,7 +33,9 @@ def test_overall_keeps_its_members() -> None:
 
 
 def test_a_criterion_the_model_does_not_know_is_refused() -> None:
-    with pytest.raises(ValueError, match="criterion 'kind' is not one of the model's, which are overall, helpful"):
+    with pytest.raises(
+        ValueError, match="names 'kind', of which the model has no head: its heads are overall, helpful"
+    ):
         combine(SCORES, criteria=("helpful", "correct"), weights={"kind": 1})
 
 
@@ -40,10 +43,18 @@ def test_weights_are_read_and_refused() -> None:
     assert parse_criterion_weights("helpful=1, correct=-2.5") == {"helpful": 1.0, "correct": -2.5}
     assert parse_criterion_weights("") == {}
     for text in ("helpful", "helpful=x", "=1", "a=1,a=2", "a=inf"):
-        with pytest.raises(ValueError, match="allowed is NAME=NUMBER"):
+        with pytest.raises(ValueError, match="is not NAME=NUMBER"):
             parse_criterion_weights(text)
-    with pytest.raises(ValueError, match="are all 0"):
-        parse_criterion_weights("a=0")
+    for text in ("a=0", ","):
+        with pytest.raises(ValueError, match="allowed is one weight or more that is not 0"):
+            parse_criterion_weights(text)
+
+
+def test_the_overall_head_at_weight_one_is_the_reward_as_it_is() -> None:
+    for weights in ({}, {"overall": 1.0}, {"overall": 1.0, "helpful": 0.0}):
+        assert is_overall_reward(weights)
+    for weights in ({"overall": 2.0}, {"helpful": 1.0}, {"overall": 1.0, "helpful": 0.1}):
+        assert not is_overall_reward(weights)
 
 
 def test_targets_by_hand() -> None:

@@ -114,13 +114,28 @@ def test_a_last_window_that_is_whole_is_not_scored_again(make, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("changes", "problem"), [({"model": "other"}, "model was .* and is"), ({"window": 5}, "window was 4 and is 5")]
+    ("changes", "problem"),
+    [
+        ({"model": "other"}, "model was .* and is"),
+        ({"window": 5}, "window was 4 and is 5"),
+        ({"criterion_weights": "safe=2,kind=1"}, "model was 'm' and is 'm with criterion_weights kind=1.0, safe=2.0'"),
+    ],
 )
 def test_an_unfinished_run_of_something_else_is_not_continued(make, changes, problem):
     with pytest.raises(KeyboardInterrupt):
         run(make(), Stopping(1))
     with pytest.raises(ValueError, match=f"{problem}.*; remove it to start anew"):
         run(make(resume=True, **changes))
+
+
+def test_criterion_weights_of_an_unfinished_run_have_to_be_the_same(make):
+    with pytest.raises(KeyboardInterrupt):
+        run(make(criterion_weights="kind=1,safe=2"), Stopping(1))
+    for weights, now in (("", "'m'"), ("kind=1", "'m with criterion_weights kind=1.0'")):
+        problem = f"model was 'm with criterion_weights kind=1.0, safe=2.0' and is {now}; remove it to start anew"
+        with pytest.raises(ValueError, match=problem):
+            run(make(resume=True, criterion_weights=weights))
+    assert run(make(resume=True, criterion_weights="safe=2.0, kind=1")).num_continued == 4
 
 
 def test_an_input_that_changed_is_not_continued(make):

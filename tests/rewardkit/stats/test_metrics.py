@@ -11,18 +11,23 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from rewardkit.stats.metrics import (
+    Interval,
     auroc,
+    average_interval,
     bootstrap_interval,
     bootstrap_intervals,
     brier_score,
     calibration_bins,
     correctness,
     difference_interval,
+    exact_at_bounds,
     expected_calibration_error,
     mean_interval,
     negative_log_likelihood,
+    percentile_interval,
     quantile_groups,
     risk_coverage,
+    weighted_interval,
 )
 
 graded = st.lists(
@@ -191,6 +196,46 @@ def test_a_difference_is_paired() -> None:
 
 def test_no_pairs_have_no_mean() -> None:
     assert math.isnan(mean_interval(np.zeros(0), np.zeros(0)).value)
+    assert math.isnan(average_interval(np.zeros(0), np.zeros(0)).value)
+
+
+def test_percentiles_by_hand() -> None:
+    # 41 samples 0 to 40: 95 % leave 2.5 % of the 40 gaps, one gap, on each side
+    assert percentile_interval(np.arange(41.0)[::-1]) == pytest.approx((1.0, 39.0))
+    assert percentile_interval(np.arange(41.0), level=0.5) == pytest.approx((10.0, 30.0))
+
+
+def test_interval_of_mostly_undefined_samples_is_undefined() -> None:
+    assert np.isnan(percentile_interval(np.array([np.nan, np.inf, 0.5]))).all()
+    assert percentile_interval(np.array([np.nan, 0.5, 0.5])) == (0.5, 0.5)
+    assert np.isnan(percentile_interval(np.zeros(0))).all()
+
+
+def test_only_a_share_at_a_bound_gets_the_exact_limit() -> None:
+    inside = Interval(value=0.5, low=0.4, high=0.6)
+    assert exact_at_bounds(inside, 10) is inside
+    # 0.05 ** (1 / 4) = 0.4729 at 90 %
+    assert exact_at_bounds(Interval(value=1.0), 4, level=0.9).low == pytest.approx(0.4729, abs=1e-4)
+    assert exact_at_bounds(Interval(value=0.0), 4, level=0.9).high == pytest.approx(0.5271, abs=1e-4)
+
+
+def test_an_average_is_the_difference_to_nothing_and_has_no_bounds_of_its_own() -> None:
+    values, prompt, weight = np.array([7.0, -3.0, 7.0, 2.0]), np.array([5, 5, 8, 2]), np.array([1.0, 2.0, 0.5, 3.0])
+    average = average_interval(values, prompt, weight, seed=3)
+    assert average == difference_interval(values, np.zeros(4), prompt, weight, seed=3)
+    assert average.value == pytest.approx((7 - 6 + 3.5 + 6) / 6.5)
+    ones = average_interval(np.ones(10), np.arange(10))
+    assert (ones.value, ones.low, ones.high) == (1.0, 1.0, 1.0)
+
+
+def test_a_figure_of_weights_that_is_a_mean_has_the_interval_of_the_mean() -> None:
+    rng = np.random.default_rng(0)
+    values, prompt, weight = rng.normal(size=60), rng.integers(20, size=60), rng.uniform(0.5, 2, 60)
+    slow = weighted_interval(
+        lambda weights: float(np.average(values, weights=weights)), prompt, weight, num_resamples=2000, seed=1
+    )
+    fast = average_interval(values, prompt, weight, seed=1)
+    assert (slow.value, slow.low, slow.high) == pytest.approx((fast.value, fast.low, fast.high))
 
 
 def test_bootstrap_covers_the_truth_as_often_as_it_says() -> None:

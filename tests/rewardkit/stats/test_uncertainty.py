@@ -14,7 +14,6 @@ from scipy.special import expit
 from rewardkit.stats.uncertainty import (
     binary_entropy,
     epistemic_std,
-    gaussian_probability,
     integrated_probability,
     mutual_information,
     sigmoid,
@@ -86,23 +85,6 @@ def test_mutual_information_is_the_mean_divergence_of_members_from_their_mean(pr
             parts = [(p, mean), (1 - p, 1 - mean)]
             divergences.append(sum(a * math.log(a / b) for a, b in parts if a > 0 and b > 0))
         assert information == pytest.approx(np.mean(divergences), abs=1e-9)
-
-
-@pytest.mark.parametrize(("mean", "std"), [(0.3, 0.1), (1.0, 1.0), (-2.0, 1.5), (4.0, 3.0), (10.0, 10.0), (-0.7, 8.0)])
-def test_the_probit_approximation_is_near_the_integral(mean: float, std: float) -> None:
-    z = np.linspace(-12, 12, 40001)
-    density = np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
-    exact = np.trapezoid(density * expit(mean + std * z), z)
-    assert gaussian_probability(np.array(mean), np.array(std)) == pytest.approx(exact, abs=0.02)
-
-
-def test_gaussian_probability_by_hand_and_at_its_limits() -> None:
-    # std^2 = 24 / pi makes the root sqrt(1 + 3) = 2: sigma(2 ln 3 / 2) = 3/4
-    std = math.sqrt(24 / math.pi)
-    mean = np.array([2 * math.log(3), -2 * math.log(3)])
-    np.testing.assert_allclose(gaussian_probability(mean, np.array([std, std])), [0.75, 0.25])
-    np.testing.assert_allclose(gaussian_probability(mean, np.zeros(2)), expit(mean))
-    np.testing.assert_allclose(gaussian_probability(mean, np.full(2, 1e9)), 0.5, atol=1e-6)
 
 
 def test_values_without_rows_of_members_are_refused() -> None:

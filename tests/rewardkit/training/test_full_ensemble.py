@@ -12,6 +12,7 @@ from transformers import AutoModelForSequenceClassification
 
 from rewardkit.__main__ import main
 from rewardkit.data.records import Message
+from rewardkit.heads.posterior import Posterior
 from rewardkit.network.models import make_classifier, preset_config
 from rewardkit.network.tokens import train_tokenizer
 from rewardkit.reward.load import load_reward_fn
@@ -19,7 +20,7 @@ from rewardkit.reward.members_reward import MembersReward
 from rewardkit.reward.metadata import read_card
 from rewardkit.reward.reward_model import RewardModel
 from rewardkit.run.directory import read_status
-from rewardkit.training.trunk_head import feature_scale, read_posterior
+from rewardkit.training.trunk_head import feature_scale
 
 PROMPT = (Message(role="user", content="question 3 about boats"),)
 TEXTS = ["a clear and correct answer", "a vague and wrong answer", "something else"]
@@ -85,7 +86,9 @@ def test_head_on_a_frozen_trunk(folder: Path) -> None:
 
 def test_the_saved_posterior_is_that_of_the_members(folder: Path) -> None:
     out = run_train(folder, "many", "--mode", "head", "--ensemble", "4000")
-    posterior, heads = read_posterior(out), RewardModel.load(out).scorer.heads.detach().double().numpy()
+    with np.load(out / "posterior.npz", allow_pickle=False) as arrays:
+        posterior = Posterior(mean=arrays["mean"], factor=arrays["factor"])
+    heads = RewardModel.load(out).scorer.heads.detach().double().numpy()
     np.testing.assert_allclose(heads.mean(0), posterior.mean, atol=1e-4)
     directions = np.random.default_rng(0).standard_normal((5, heads.shape[1]))
     _, std = posterior.margins(directions)

@@ -23,13 +23,13 @@ SHOWN = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)  # k of the table, and n; 
 def _bon(config: BonConfig) -> int:
     from alignment.best_of_n.run import choose_best, in_world, read_bon_prompts
     from alignment.generation.completion_sampler import load_samplers
-    from alignment.generation.unfinished_rows import check_output
+    from rewardkit.data.resumable_file import check_output
     from rewardkit.network.models import check_policy_folder
 
     if config.resume and Path(config.out).exists():
         print(f"{config.out}: complete already")
         return 0
-    check_output(config.out, resume=config.resume)
+    check_output("--out", config.out, resume=config.resume)
     with Interruption().listening() as interruption:
         config = in_world(config, interruption, Progress())
     check_policy_folder(config.model)

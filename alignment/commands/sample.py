@@ -22,13 +22,13 @@ SHOWN_BAD_ROWS = 20
 def _sample(config: SampleConfig) -> int:
     from alignment.generation.completion_sampler import load_samplers
     from alignment.generation.sample_to_file import read_different_prompts, sample_file
-    from alignment.generation.unfinished_rows import check_output
+    from rewardkit.data.resumable_file import check_output
     from rewardkit.network.models import check_policy_folder
 
     if config.resume and Path(config.out).exists():
         print(f"{config.out}: complete already")
         return 0
-    check_output(config.out, resume=config.resume)
+    check_output("--out", config.out, resume=config.resume)
     for model in config.model:
         check_policy_folder(model)
     given = read_different_prompts(config)

@@ -24,12 +24,13 @@ def _precision(config: ScoreConfig) -> AbstractContextManager[object]:
 
 
 def _score(config: ScoreConfig) -> int:
-    from rewardkit.scoring.file import check_output, read_input, score_file
+    from rewardkit.data.resumable_file import check_output
+    from rewardkit.scoring.file import read_input, score_file
 
     if config.resume and Path(config.output).exists():
         print(f"{config.output}: complete already")
         return 0
-    check_output(config)
+    check_output("--output", config.output, resume=config.resume)
     given = read_input(config)
     for bad in given.bad_rows[:SHOWN_BAD_ROWS]:
         print(f"rewardkit score: no reward for {bad.place}: {bad.problem}", file=sys.stderr)

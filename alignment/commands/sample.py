@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from alignment.config.sampling import SampleConfig
 from rewardkit.run.command import Command
-from rewardkit.run.progress import Count
+from rewardkit.run.progress import Progress
 
 if TYPE_CHECKING:
     from alignment.generation.sample_to_file import Prompts, SampledFile
@@ -33,7 +33,7 @@ def _sample(config: SampleConfig) -> int:
         check_policy_folder(model)
     given = read_different_prompts(config)
     say_bad_rows("alignment sample", given.bad)
-    done = sample_file(config, given.prompts, load_samplers(config.model), told=Count("completions drawn"))
+    done = sample_file(config, given.prompts, load_samplers(config.model), told=Progress("completions drawn").count)
     if config.json:
         summary = {"out": config.out, **asdict(done), "num_bad_rows": len(given.bad)}
         print(json.dumps(summary, ensure_ascii=False, indent=2))

@@ -10,6 +10,7 @@ from alignment.watch.text_metrics import WinRate
 from rewardkit.data.export_formats import SPEAKER
 from rewardkit.report.charts import interval_chart
 from rewardkit.report.page import definitions, page, table
+from rewardkit.report.table import text_table
 from rewardkit.report.wording import interval_text, number_text, percent
 from rewardkit.stats.metrics import Interval
 
@@ -49,9 +50,7 @@ def screen_lines(evaluation: PolicyEvaluation) -> Iterator[str]:
     for note in evaluation.notes:
         yield f"NOTE: {note}"
     yield ""
-    yield f"  {'':<26} {_short(base.name):>24} {_short(trained.name):>24}"
-    for name, of_base, of_trained in _figures(base, trained):
-        yield f"  {name:<26} {of_base:>24} {of_trained:>24}"
+    yield text_table(("", base.name, trained.name), list(_figures(base, trained)))
     yield ""
     yield from sentences(evaluation)
 
@@ -137,7 +136,3 @@ def _prompt(answered: Answered) -> str:
 
 def _signed(figure: Interval) -> str:
     return f"{figure.value:+.2f} ({figure.low:+.2f} to {figure.high:+.2f})"
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= 24 else f"{name[:23]}…"

@@ -29,7 +29,7 @@ from rewardkit.evaluation.evaluation_text import finite
 from rewardkit.report.charts import Line, interval_chart, line_chart, number_axis
 from rewardkit.report.page import page
 from rewardkit.report.page import table as html_table
-from rewardkit.report.wording import aligned
+from rewardkit.report.table import text_table
 from rewardkit.reward.reward import Reward, conservative
 from rewardkit.run.directory import write_text
 from rewardkit.stats.metrics import Interval, difference_interval
@@ -66,8 +66,10 @@ def screen_lines(rows: Sequence[Row]) -> list[str]:
     """The table for a terminal."""
     seeds = len({row.seed for row in rows})
     over = f"{seeds} seed" if seeds == 1 else f"{seeds} seeds"
-    shown = aligned([HEADER, *summary(rows)], num_left=1)
-    return [*shown, f"means over {over}; gold in logits, proxy in spreads of chosen replies, KL in nats a reply"]
+    return [
+        text_table(HEADER, summary(rows)),
+        f"means over {over}; gold in logits, proxy in spreads of chosen replies, KL in nats a reply",
+    ]
 
 
 def report_page(rows: Sequence[Row]) -> str:

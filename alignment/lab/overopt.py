@@ -33,7 +33,8 @@ from rewardkit.evaluation.evaluation_text import finite
 from rewardkit.report.charts import Line, line_chart, number_axis
 from rewardkit.report.page import page
 from rewardkit.report.page import table as html_table
-from rewardkit.report.wording import aligned, number_text
+from rewardkit.report.table import text_table
+from rewardkit.report.wording import number_text
 from rewardkit.reward.reward import Penalty, Reward, conservative
 from rewardkit.run.directory import read_metrics, write_text
 from rewardkit.stats.metrics import Interval
@@ -77,7 +78,7 @@ def summary(curves: Sequence[Curve]) -> list[list[str]]:
 
 def screen_lines(curves: Sequence[Curve]) -> list[str]:
     """The table for a terminal."""
-    return aligned([HEADER, *summary(curves)])
+    return [text_table(HEADER, summary(curves))]
 
 
 def report_page(curves: Sequence[Curve]) -> str:

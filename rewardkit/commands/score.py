@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rewardkit.config import ScoreConfig
 from rewardkit.run.command import Command
-from rewardkit.run.progress import Count
+from rewardkit.run.progress import Progress
 
 SHOWN_BAD_ROWS = 20
 
@@ -40,7 +40,7 @@ def _score(config: ScoreConfig) -> int:
 
     reward_fn = load_reward_fn(config.model)
     with _precision(config):
-        scored = score_file(config, given, reward_fn, tell=Count("rows scored"))
+        scored = score_file(config, given, reward_fn, tell=Progress("rows scored").count)
     if config.json:
         summary = {
             "output": config.output,

@@ -15,14 +15,13 @@ from alignment.best_of_n.value import BestOfK, best_of_k
 from alignment.config.rewards import RewardOptions
 from alignment.config.sampling import BonConfig
 from alignment.generation.completion_sampler import Sampler, Told
-from alignment.generation.unfinished_rows import UnfinishedRows
 from alignment.rewards.rewards import Rewards, load_rewards
 from alignment.rewards.source import RewardBatch
 from alignment.simulated_world import GOLD, MAX_NEW_TOKENS, make_world
 from rewardkit.data.export_formats import turns
-from rewardkit.data.files import open_rows
 from rewardkit.data.prompts import PromptRow, distinct_rows, read_prompt_rows
 from rewardkit.data.records import content_id
+from rewardkit.data.resumable_file import ResumableFile
 from rewardkit.run.progress import Progress
 from rewardkit.run.training_command import Interruption
 
@@ -105,7 +104,7 @@ def choose_best(config: BonConfig, rows: Sequence[PromptRow], sampler: Sampler, 
         ValueError: if an unfinished run was drawn otherwise, or a prompt is too long.
         RewardError: if a completion gets no reward.
     """
-    unfinished = UnfinishedRows(config.out, _how(config, rows))
+    file = ResumableFile(config.out, _header(config, rows))
     total = len(rows) * config.n
     with ExitStack() as stack:
         rewards = stack.enter_context(load_rewards(config, policy_tokenizer=sampler.tokenizer))
@@ -113,15 +112,15 @@ def choose_best(config: BonConfig, rows: Sequence[PromptRow], sampler: Sampler, 
         if config.audit_reward:
             options = RewardOptions(reward=config.audit_reward, reward_timeout_s=config.reward_timeout_s)
             audit = stack.enter_context(load_rewards(options, policy_tokenizer=sampler.tokenizer))
-        for start in range(unfinished.num_done, len(rows), config.window):
+        for start in range(file.num_rows, len(rows), config.window):
             window = rows[start : start + config.window]
 
             def tell(part: int, _of: int, start: int = start) -> None:
                 told((start + part) * config.n, total)
 
             groups = _scored(config, window, sampler, rewards, audit, start, tell)
-            unfinished.append([group.to_json() for group in groups])
-    return _finish(config, unfinished, model=sampler.name)
+            file.append([group.to_json() for group in groups])
+    return _finish(config, file, model=sampler.name)
 
 
 def _scored(
@@ -159,30 +158,29 @@ def _scored(
     ]
 
 
-def _how(config: BonConfig, rows: Sequence[PromptRow]) -> dict[str, Any]:
-    how = {name: value for name, value in asdict(config).items() if name not in _NO_MATTER}
-    return {**how, "prompts_hash": content_id([turns(row.prompt) for row in rows])}
+def _header(config: BonConfig, rows: Sequence[PromptRow]) -> dict[str, Any]:
+    values = {name: value for name, value in asdict(config).items() if name not in _NO_MATTER}
+    return {**values, "prompts_hash": content_id([turns(row.prompt) for row in rows])}
 
 
-def _finish(config: BonConfig, unfinished: UnfinishedRows, *, model: str) -> BonResult:
+def _finish(config: BonConfig, file: ResumableFile, *, model: str) -> BonResult:
     num_rows = num_without = num_cut = 0
     rewards: list[list[float]] = []
     audits: list[list[float]] = []
-    with open_rows(config.out) as write:
-        for line in unfinished:
-            group = ScoredGroup.from_json(line)
+    with file.finish() as write:
+        for row in file:
+            group = ScoredGroup.from_json(row)
             chosen = chosen_rows(group, config, model=model)
-            for row in chosen:
-                write(row)
+            for chosen_row in chosen:
+                write(chosen_row)
             num_rows += len(chosen)
             num_without += not chosen
             num_cut += sum(not one.finished for one in group.completions)
             rewards.append([one.reward for one in group.completions])
             audits.append([one.audit for one in group.completions if one.audit is not None])
-    unfinished.remove()
     return BonResult(
         num_prompts=len(rewards),
-        num_continued=unfinished.num_done,
+        num_continued=file.num_rows,
         num_rows=num_rows,
         num_without=num_without,
         num_cut=num_cut,

@@ -10,7 +10,7 @@ from alignment.config.rewards import read_reward_model
 from alignment.config.sampling import EvaluatePolicyConfig
 from rewardkit.run.command import Command
 from rewardkit.run.directory import Run
-from rewardkit.run.progress import Count
+from rewardkit.run.progress import Progress
 
 if TYPE_CHECKING:
     from alignment.evaluation.results import PolicyEvaluation
@@ -36,7 +36,7 @@ def _evaluate(config: EvaluatePolicyConfig) -> int:
     run = Run(config.out, config)  # now that the input is good
     try:
         evaluation = evaluate_policies(
-            config, given, samplers, reward_fn, told=Count("completions drawn"), out_dir=run.dir
+            config, given, samplers, reward_fn, told=Progress("completions drawn").count, out_dir=run.dir
         )
         write_evaluation(evaluation, run.dir)
     except KeyboardInterrupt:

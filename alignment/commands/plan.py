@@ -8,12 +8,11 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from alignment.config.plan import PlanConfig
+from rewardkit.report.table import text_table
 from rewardkit.run.command import Command
 
 if TYPE_CHECKING:
     from alignment.memory.plan import MemoryPart, MemoryPlan
-
-NAME_WIDTH = 38
 
 
 def _plan(config: PlanConfig) -> int:
@@ -29,31 +28,32 @@ def _plan(config: PlanConfig) -> int:
 
 
 def _lines(config: PlanConfig, plan: MemoryPlan) -> Iterator[str]:
-    each = "each holding all weights" if config.split == "none" else "weights in parts (FSDP2)"
-    gpus = "1 GPU" if config.gpus == 1 else f"{config.gpus} GPUs, {each},"
+    split = "each holding all weights" if config.split == "none" else "weights in parts (FSDP2)"
+    gpus = "1 GPU" if config.gpus == 1 else f"{config.gpus} GPUs, {split},"
     yield f"{config.method} of {config.model} on {gpus} of {config.memory:g} GiB"
     trained = "" if plan.num_trained == plan.num_parameters else f", {plan.num_trained:,} of them trained"
     yield f"{plan.num_parameters:,} parameters{trained}"
     yield from (f"  {model}" for model in plan.models)
     learned, drawn = plan.token_budget or plan.least, plan.draw_budget or plan.least_drawn
-    yield from _table("GiB on each GPU, all the time", plan.standing)
-    yield from _table(f"besides, learning from {learned:,} tokens at once", plan.training)
-    if plan.drawing:
-        yield from _table(f"or drawing {drawn:,} tokens at once, gradients freed", plan.drawing)
-    yield ""
-    usable = f"of {_gib(plan.limit)} that may be used ({config.margin:.0%} left free)"
-    yield f"{'peak':<{NAME_WIDTH}}{_gib(plan.peak):>9}  {usable}"
+    rows = [
+        *_rows("GiB on each GPU, all the time", plan.standing),
+        *_rows(f"besides, learning from {learned:,} tokens at once", plan.training),
+        *(_rows(f"or drawing {drawn:,} tokens at once, gradients freed", plan.drawing) if plan.drawing else ()),
+        [],
+        ["peak", _gib(plan.peak), ""],
+    ]
+    yield text_table((), rows)
+    yield f"{_gib(plan.limit)} GiB may be used ({config.margin:.0%} left free)"
     yield "~ is an estimate, all else is counted; what the driver takes and gaps between buffers are not in it"
     yield from _conclusion(config, plan)
 
 
-def _table(title: str, parts: Sequence[MemoryPart]) -> Iterator[str]:
-    yield ""
-    yield title
+def _rows(title: str, parts: Sequence[MemoryPart]) -> Iterator[Sequence[str]]:
+    yield []
+    yield [title]
     for part in parts:
-        if not part.num_bytes:
-            continue
-        yield f"  {part.name:<{NAME_WIDTH - 2}}{_gib(part.num_bytes):>9}{'' if part.exact else ' ~'}"
+        if part.num_bytes:
+            yield [f"  {part.name}", _gib(part.num_bytes), "" if part.exact else "~"]
 
 
 def _conclusion(config: PlanConfig, plan: MemoryPlan) -> Iterator[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from alignment.config.sampling import SampleConfig
 from rewardkit.run.command import Command
-from rewardkit.run.progress import Count
+from rewardkit.run.progress import Progress
 
 if TYPE_CHECKING:
     from alignment.generation.sample_to_file import Prompts, SampledFile
@@ -22,18 +22,18 @@ SHOWN_BAD_ROWS = 20
 def _sample(config: SampleConfig) -> int:
     from alignment.generation.completion_sampler import load_samplers
     from alignment.generation.sample_to_file import read_different_prompts, sample_file
-    from alignment.generation.unfinished_rows import check_output
+    from rewardkit.data.resumable_file import check_output
     from rewardkit.network.models import check_policy_folder
 
     if config.resume and Path(config.out).exists():
         print(f"{config.out}: complete already")
         return 0
-    check_output(config.out, resume=config.resume)
+    check_output("--out", config.out, resume=config.resume)
     for model in config.model:
         check_policy_folder(model)
     given = read_different_prompts(config)
     say_bad_rows("alignment sample", given.bad)
-    done = sample_file(config, given.prompts, load_samplers(config.model), told=Count("completions drawn"))
+    done = sample_file(config, given.prompts, load_samplers(config.model), told=Progress("completions drawn").count)
     if config.json:
         summary = {"out": config.out, **asdict(done), "num_bad_rows": len(given.bad)}
         print(json.dumps(summary, ensure_ascii=False, indent=2))

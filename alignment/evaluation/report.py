@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from html import escape
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 from alignment.evaluation.results import Answered, PolicyEvaluation, PolicyFigures
 from alignment.watch.text_metrics import WinRate
 from rewardkit.data.export_formats import SPEAKER
 from rewardkit.report.charts import interval_chart
-from rewardkit.report.page import definitions, page, table
+from rewardkit.report.page import render_page
+from rewardkit.report.table import text_table
 from rewardkit.report.wording import interval_text, number_text, percent
 from rewardkit.stats.metrics import Interval
 
+TEMPLATES = Path(__file__).parent / "templates"
 LONG_CUT = 0.2  # share of cut completions from which on they deserve a sentence
 LENGTH_RATIO = 1.2
 
@@ -49,37 +52,25 @@ def screen_lines(evaluation: PolicyEvaluation) -> Iterator[str]:
     for note in evaluation.notes:
         yield f"NOTE: {note}"
     yield ""
-    yield f"  {'':<26} {_short(base.name):>24} {_short(trained.name):>24}"
-    for name, of_base, of_trained in _figures(base, trained):
-        yield f"  {name:<26} {of_base:>24} {of_trained:>24}"
+    yield text_table(("", base.name, trained.name), list(_figures(base, trained)))
     yield ""
     yield from sentences(evaluation)
 
 
 def html_report(evaluation: PolicyEvaluation) -> str:
-    """The whole page."""
+    """The whole page (template `policy.html`)."""
     base, trained = evaluation.base, evaluation.trained
-    title = f"{trained.name} beside {base.name}"
-    parts = [f"<h1>{escape(title)}</h1>"]
-    parts += [f'<p class="note">{escape(note)}</p>' for note in evaluation.notes]
-    if wins := evaluation.win_rate:
-        parts.append(f'<p class="headline">{percent(wins.rate.value)}</p>')
-        parts.append('<p class="quiet">of pairs of completions, the reward model prefers the trained policy’s</p>')
-    parts.append(f'<ul class="says">{"".join(f"<li>{escape(each)}</li>" for each in sentences(evaluation))}</ul>')
-    if wins:
-        parts += _wins(evaluation, wins)
-    parts.append("<h2>What they write</h2>")
-    parts.append(table(["", base.name, trained.name], [list(row) for row in _figures(base, trained)]))
-    if evaluation.kl:
-        parts += _kl(evaluation)
-    parts += _completions(evaluation)
-    parts.append(f"<h2>How this was made</h2>{definitions(evaluation.about)}")
-    parts.append(
-        '<p class="quiet">Intervals: percentile bootstrap over prompts, 95 percent. Distinct-n: different n-grams of '
-        "words by all. Repetition: share of a completion’s 4-grams of words that stood in it before. Both policies "
-        "answer the same prompts by chance of their own.</p>"
+    return render_page(
+        "policy.html",
+        folder=TEMPLATES,
+        title=f"{trained.name} beside {base.name}",
+        evaluation=evaluation,
+        sentences=list(sentences(evaluation)),
+        figure_rows=list(_figures(base, trained)),
+        kl_rows=[[kl.estimator, number_text(kl.per_sequence), number_text(kl.per_token, 4)] for kl in evaluation.kl],
+        prompt_text=_prompt,
+        **(_wins(evaluation, evaluation.win_rate) if evaluation.win_rate else {}),
     )
-    return page(title, parts)
 
 
 def _figures(base: PolicyFigures, trained: PolicyFigures) -> Iterator[tuple[str, str, str]]:
@@ -93,51 +84,21 @@ def _figures(base: PolicyFigures, trained: PolicyFigures) -> Iterator[tuple[str,
     yield "repetition", number_text(base.repetition, 3), number_text(trained.repetition, 3)
 
 
-def _wins(evaluation: PolicyEvaluation, wins: WinRate) -> Iterable[str]:
-    yield "<h2>Who wins</h2>"
-    yield "<p>By the reward model; ties count half. The line is a 95 percent interval, the dashed line a coin.</p>"
-    yield interval_chart("Win rate by the reward model", [(evaluation.trained.name, wins.rate)], 0.5)
+def _wins(evaluation: PolicyEvaluation, wins: WinRate) -> dict[str, Any]:
     rows = [["wins", f"{wins.wins:,}"], ["ties", f"{wins.ties:,}"], ["losses", f"{wins.losses:,}"]]
     rows += [
-        [f"win rate by member {number}", percent(each)] for number, each in enumerate(evaluation.member_win_rates, 1)
+        [f"win rate by member {number}", percent(rate)] for number, rate in enumerate(evaluation.member_win_rates, 1)
     ]
-    yield table(["", ""], rows)
-
-
-def _kl(evaluation: PolicyEvaluation) -> Iterable[str]:
-    yield "<h2>How far it moved</h2>"
-    yield (
-        f"<p>KL of the trained policy to {escape(evaluation.base.name)}, estimated on its own completions at the "
-        "sampling temperature. k1 is the mean log-ratio, k3 adds what makes every term positive; both are unbiased, "
-        "and far apart where there are too few completions.</p>"
-    )
-    rows = [[kl.estimator, number_text(kl.per_sequence), number_text(kl.per_token, 4)] for kl in evaluation.kl]
-    yield table(["estimator", "nats a completion", "nats a token"], rows)
-
-
-def _completions(evaluation: PolicyEvaluation) -> Iterable[str]:
-    yield "<h2>What it looks like</h2>"
-    for each in evaluation.shown:
-        yield f"<h3>{escape(_prompt(each))}</h3>"
-        sides = (
-            (evaluation.base.name, each.base, each.base_reward),
-            (evaluation.trained.name, each.trained, each.trained_reward),
-        )
-        for name, text, reward in sides:
-            worth = "" if reward is None else f" · {reward:.2f}"
-            yield f'<p><span class="quiet">{escape(name)}{worth}</span><br>{escape(text) or "(nothing)"}</p>'
+    chart = interval_chart("Win rate by the reward model", [(evaluation.trained.name, wins.rate)], 0.5)
+    return {"win_chart": chart, "win_rows": rows}
 
 
 def _prompt(answered: Answered) -> str:
     turns = answered.prompt
     if len(turns) == 1:
         return turns[0].content
-    return " · ".join(f"{SPEAKER[each.role]}: {each.content}" for each in turns)
+    return " · ".join(f"{SPEAKER[turn.role]}: {turn.content}" for turn in turns)
 
 
 def _signed(figure: Interval) -> str:
     return f"{figure.value:+.2f} ({figure.low:+.2f} to {figure.high:+.2f})"
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= 24 else f"{name[:23]}…"

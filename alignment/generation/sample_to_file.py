@@ -13,11 +13,10 @@ from typing import Any
 
 from alignment.config.sampling import DrawConfig, SampleConfig
 from alignment.generation.completion_sampler import Completion, Sampler, Told
-from alignment.generation.unfinished_rows import UnfinishedRows, check_output
 from rewardkit.data.export_formats import turn, turns
-from rewardkit.data.files import open_rows
 from rewardkit.data.prompts import Prompt, distinct, read_prompts
 from rewardkit.data.records import content_id
+from rewardkit.data.resumable_file import ResumableFile, check_output
 
 _NO_MATTER = ("out", "resume", "json", "window", "token_budget")  # what may change when a run goes on
 
@@ -76,11 +75,13 @@ def sample_file(
     Raises:
         ValueError: if an unfinished run is there that is not to go on, or was drawn otherwise; if a prompt is too long.
     """
-    check_output(config.out, resume=config.resume)
+    check_output("--out", config.out, resume=config.resume)
     kind = "completions" if len(samplers) == 1 and config.n == 1 else "comparisons"
-    unfinished = UnfinishedRows(config.out, _how(config, prompts), per_prompt=config.n if len(samplers) > 1 else 1)
+    rows_per_prompt = config.n if len(samplers) > 1 else 1
+    file = ResumableFile(config.out, _header(config, prompts), block=rows_per_prompt)
+    num_continued = file.num_rows // rows_per_prompt
     total = len(prompts) * len(samplers) * config.n
-    for start in range(unfinished.num_done, len(prompts), config.window):
+    for start in range(num_continued, len(prompts), config.window):
         window = prompts[start : start + config.window]
         drawn = []
         for place, sampler in enumerate(samplers):
@@ -92,8 +93,8 @@ def sample_file(
             keys = range(start, start + len(window))
             drawn.append(sampler.draw(window, config, n=config.n, keys=keys, told=tell))
         answered = zip(window, zip(*drawn, strict=True), strict=True)
-        unfinished.append([row for prompt, answers in answered for row in _rows(prompt, answers, samplers)])
-    return _finish(config.out, unfinished, kind=kind, num_prompts=len(prompts))
+        file.append([row for prompt, answers in answered for row in _rows(prompt, answers, samplers)])
+    return _finish(file, kind=kind, num_prompts=len(prompts), num_continued=num_continued)
 
 
 def _rows(
@@ -113,25 +114,24 @@ def _rows(
         }
 
 
-def _how(config: SampleConfig, prompts: Sequence[Prompt]) -> dict[str, Any]:
-    how = {name: value for name, value in asdict(config).items() if name not in _NO_MATTER}
-    return {**how, "prompts_hash": content_id([turns(prompt) for prompt in prompts])}
+def _header(config: SampleConfig, prompts: Sequence[Prompt]) -> dict[str, Any]:
+    values = {name: value for name, value in asdict(config).items() if name not in _NO_MATTER}
+    return {**values, "prompts_hash": content_id([turns(prompt) for prompt in prompts])}
 
 
-def _finish(out: str, unfinished: UnfinishedRows, *, kind: str, num_prompts: int) -> SampledFile:
+def _finish(file: ResumableFile, *, kind: str, num_prompts: int, num_continued: int) -> SampledFile:
     num_rows = num_cut = num_identical = 0
-    with open_rows(out) as write:
-        for row in unfinished:
+    with file.finish() as write:
+        for row in file:
             write(row)
             answers = row.get("responses", [row])
             num_rows += 1
             num_cut += sum(not answer["finished"] for answer in answers)
             texts = [answer["text"].strip() for answer in row.get("responses", [])]
             num_identical += len(set(texts)) < len(texts)
-    unfinished.remove()
     return SampledFile(
         num_prompts=num_prompts,
-        num_continued=unfinished.num_done,
+        num_continued=num_continued,
         num_rows=num_rows,
         num_cut=num_cut,
         num_identical=num_identical,

@@ -27,9 +27,8 @@ from alignment.simulated_world import MAX_NEW_TOKENS, WorldFiles, write_world
 from rewardkit.data.prompts import read_prompts
 from rewardkit.evaluation.evaluation_text import finite
 from rewardkit.report.charts import Line, interval_chart, line_chart, number_axis
-from rewardkit.report.page import page
-from rewardkit.report.page import table as html_table
-from rewardkit.report.wording import aligned
+from rewardkit.report.page import experiment_page
+from rewardkit.report.table import text_table
 from rewardkit.reward.reward import Reward, conservative
 from rewardkit.run.directory import write_text
 from rewardkit.stats.metrics import Interval, average_interval, difference_interval
@@ -66,8 +65,10 @@ def screen_lines(rows: Sequence[Row]) -> list[str]:
     """The table for a terminal."""
     seeds = len({row.seed for row in rows})
     over = f"{seeds} seed" if seeds == 1 else f"{seeds} seeds"
-    shown = aligned([HEADER, *summary(rows)], num_left=1)
-    return [*shown, f"means over {over}; gold in logits, proxy in spreads of chosen replies, KL in nats a reply"]
+    return [
+        text_table(HEADER, summary(rows)),
+        f"means over {over}; gold in logits, proxy in spreads of chosen replies, KL in nats a reply",
+    ]
 
 
 def report_page(rows: Sequence[Row]) -> str:
@@ -84,17 +85,20 @@ def report_page(rows: Sequence[Row]) -> str:
             lines.append(Line(name=NAMES[method], x=x, y=y, series=series, dots=5, joined=False))
     kl = number_axis("KL to SFT, nats a reply", [value for line in lines for value in line.x])
     gold = number_axis("gold reward", [value for line in lines for value in line.y])
-    parts = [
-        "<h1>Ways of aligning a policy, side by side</h1>",
-        '<p class="quiet">In a world of known worth: the same messages, replies and votes for all. Gold is what '
-        "replies are worth, which no training sees; the proxy is the reward model that was trained on the votes.</p>",
-        html_table(HEADER, summary(rows)),
-        "<h2>Gold reward of each seed, with 95 % intervals over messages</h2>",
-        interval_chart("Gold reward", intervals, _mean(sft), shares=False),
-        "<h2>How far each policy moved, a dot a seed</h2>",
-        line_chart("Gold reward against KL", kl, gold, lines),
-    ]
-    return page("Comparison", parts)
+    return experiment_page(
+        "Ways of aligning a policy, side by side",
+        summary="In a world of known worth: the same messages, replies and votes for all. Gold is what replies are "
+        "worth, which no training sees; the proxy is the reward model that was trained on the votes.",
+        header=HEADER,
+        rows=summary(rows),
+        charts=[
+            (
+                "Gold reward of each seed, with 95 % intervals over messages",
+                interval_chart("Gold reward", intervals, _mean(sft), shares=False),
+            ),
+            ("How far each policy moved, a dot a seed", line_chart("Gold reward against KL", kl, gold, lines)),
+        ],
+    )
 
 
 def _place(row: Row, rows: Sequence[Row]) -> int:

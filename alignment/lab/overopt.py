@@ -31,9 +31,9 @@ from alignment.simulated_world import GOLD, MAX_NEW_TOKENS, WorldFiles, write_wo
 from rewardkit.data.prompts import read_prompts
 from rewardkit.evaluation.evaluation_text import finite
 from rewardkit.report.charts import Line, line_chart, number_axis
-from rewardkit.report.page import page
-from rewardkit.report.page import table as html_table
-from rewardkit.report.wording import aligned, number_text
+from rewardkit.report.page import experiment_page
+from rewardkit.report.table import text_table
+from rewardkit.report.wording import number_text
 from rewardkit.reward.reward import Penalty, Reward, conservative
 from rewardkit.run.directory import read_metrics, write_text
 from rewardkit.stats.metrics import Interval
@@ -77,26 +77,28 @@ def summary(curves: Sequence[Curve]) -> list[list[str]]:
 
 def screen_lines(curves: Sequence[Curve]) -> list[str]:
     """The table for a terminal."""
-    return aligned([HEADER, *summary(curves)])
+    return [text_table(HEADER, summary(curves))]
 
 
 def report_page(curves: Sequence[Curve]) -> str:
     """The table, and a chart for each proxy and way of pushing: gold and its fit under every rule, and the proxy."""
-    parts = [
-        "<h1>How far a proxy can be pushed</h1>",
-        '<p class="quiet">Gold reward and the reward model that stands for it (proxy), above the SFT policy, against '
-        "the distance the policy has moved: the square root of its KL. Dashed: the fitted curve d (a - b d) of "
-        "best-of-n, d (a - b log d) of reinforcement learning. Grey: the proxy under the mean.</p>",
-        html_table(HEADER, summary(curves)),
-    ]
 
     def key(curve: Curve) -> tuple[int, int, float, str]:
         return curve.seed, curve.pairs, curve.noise, curve.push
 
-    for (seed, pairs, noise, push), group in groupby(sorted(curves, key=key), key=key):
-        parts.append(f"<h2>{PUSHES[push]}, {pairs:,} pairs, {noise:.0%} careless, seed {seed}</h2>")
-        parts.append(_chart(list(group)))
-    return page("Over-optimisation", parts)
+    charts = [
+        (f"{PUSHES[push]}, {pairs:,} pairs, {noise:.0%} careless, seed {seed}", _chart(list(group)))
+        for (seed, pairs, noise, push), group in groupby(sorted(curves, key=key), key=key)
+    ]
+    return experiment_page(
+        "How far a proxy can be pushed",
+        summary="Gold reward and the reward model that stands for it (proxy), above the SFT policy, against the "
+        "distance the policy has moved: the square root of its KL. Dashed: the fitted curve d (a - b d) of best-of-n, "
+        "d (a - b log d) of reinforcement learning. Grey: the proxy under the mean.",
+        header=HEADER,
+        rows=summary(curves),
+        charts=charts,
+    )
 
 
 def _chart(curves: Sequence[Curve]) -> str:

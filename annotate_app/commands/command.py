@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from annotate_app.access import Actor
+from rewardkit.run.progress import REDRAW_S, Progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +34,27 @@ class Command:
 
 
 ACTOR = Actor.command_line()
+
+
+@contextmanager
+def progress_line(things: str) -> Iterator[Callable[[int], None]]:
+    """A function that shows how many things are done; where the command runs as a job, its page shows it as well."""
+    from annotate_app.jobs.jobs import report_progress
+
+    progress = Progress(things, delay_s=0.5)
+    reported_at = time.monotonic()
+
+    def tell(done: int) -> None:
+        nonlocal reported_at
+        progress.count(done)
+        if time.monotonic() - reported_at >= REDRAW_S:
+            reported_at = time.monotonic()
+            report_progress(done, what=things)
+
+    try:
+        yield tell
+    finally:
+        progress.close()
 
 
 def print_json(value: object) -> None:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from annotate_app.commands.command import ACTOR, Command, print_json
+from annotate_app.commands.command import ACTOR, Command, print_json, progress_line
 
 if TYPE_CHECKING:
     from annotate_app.exchange.comparisons_in import Tell
@@ -41,7 +41,6 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from annotate_app.commands.progress_line import progress_line
     from annotate_app.store.store import Store
 
     store = Store.open(options.db)

@@ -6,7 +6,9 @@ import argparse
 from typing import TYPE_CHECKING
 
 from annotate_app.commands.command import ACTOR, Command, print_json
-from annotate_app.commands.project_votes import opened_votes, project_arguments, say
+from annotate_app.commands.project_votes import figure, interval, opened_votes, project_arguments
+from rewardkit.report.table import text_table
+from rewardkit.run.progress import show_briefly
 
 if TYPE_CHECKING:
     from annotate_app.agreement.report import Agreement, AgreementReport
@@ -52,10 +54,10 @@ def _agreement(options: argparse.Namespace) -> int:
         if view not in VIEWS:
             raise ValueError(f"--by is {view!r}, allowed are {', '.join(VIEWS)}")
     with opened_votes(options) as (store, project, votes):
-        say("computing agreement")
+        show_briefly("computing agreement")
         report = agreement_report(votes, num_resamples=options.bootstrap, seed=options.seed, by=by)
         reported = _reported(store, project)
-        say("")
+        show_briefly("")
     if options.json:
         print_json({"project": project.name, **report.as_dict(), "reported": [_plain(item) for item in reported]})
         return 0
@@ -77,7 +79,6 @@ def _plain(item: Reported) -> dict[str, object]:
 
 def _print_agreement(name: str, report: AgreementReport, reported: tuple[Reported, ...]) -> None:
     from annotate_app.agreement.report import FIGURES, reading
-    from annotate_app.commands.plain_table import figure, interval, plain_table
 
     overall = report.overall
     print(f"{name}: {overall.num_votes:,} votes, {overall.num_items:,} comparisons with two votes or more")
@@ -88,10 +89,10 @@ def _print_agreement(name: str, report: AgreementReport, reported: tuple[Reporte
         rows.append([FIGURES[key], figure(found.value, percent=percent), interval(found, percent=percent)])
     named = {"Conger's kappa": report.conger_kappa, "Cohen's kappa, mean over pairs of people": report.pairs.mean_kappa}
     rows.extend([title, figure(found.value), interval(found)] for title, found in named.items())
-    print(plain_table(("overall", "figure", "95% interval"), rows))
+    print(text_table(("overall", "figure", "95% interval"), rows))
     for title, parts in (("criterion", report.criteria), ("source", report.sources), ("time", report.periods)):
         if parts:
-            print("\n" + plain_table((title, "items", "percent", "alpha", "AC1", "AC2 quad."), _group_rows(parts)))
+            print("\n" + text_table((title, "items", "percent", "alpha", "AC1", "AC2 quad."), _group_rows(parts)))
     if report.annotators:
         rows = [
             [
@@ -105,15 +106,14 @@ def _print_agreement(name: str, report: AgreementReport, reported: tuple[Reporte
             for person in sorted(report.annotators, key=lambda person: person.percent.value)
         ]
         header = ("against the rest", "items", "percent", "95% interval", "kappa", "95% interval")
-        print("\n" + plain_table(header, rows[:MOST_ROWS]))
+        print("\n" + text_table(header, rows[:MOST_ROWS]))
         _more(len(rows), "people")
     if reported:
         rows = [[item.population, item.measure, _reported_value(item), item.source] for item in reported]
-        print("\n" + plain_table(("the protocol's own report", "measure", "figure", "source"), rows, num_texts=4))
+        print("\n" + text_table(("the protocol's own report", "measure", "figure", "source"), rows, num_left=4))
 
 
 def _group_rows(parts: tuple[Agreement, ...]) -> list[list[str]]:
-    from annotate_app.commands.plain_table import figure
 
     return [
         [
@@ -145,11 +145,11 @@ def _aggregate(options: argparse.Namespace) -> int:
     from annotate_app.consensus.release import release
 
     with opened_votes(options) as (store, project, votes):
-        say("computing the consensus")
+        show_briefly("computing the consensus")
         design = replace(project.design, rule=options.rule) if options.rule else project.design
         consensus = release(votes, design, store.judgments.adjudications(ACTOR, project.id))
         divided = splits(votes)
-        say("")
+        show_briefly("")
     if options.out:
         from rewardkit.data.files import write_rows
 
@@ -158,17 +158,15 @@ def _aggregate(options: argparse.Namespace) -> int:
         print_json({"project": project.name, **consensus.as_dict()})
         return 0
     _print_consensus(project.name, consensus)
-    from annotate_app.commands.plain_table import figure, plain_table
 
     rows = [[split.name, f"{split.num_items:,}", figure(split.share_opposed, percent=True)] for split in divided]
-    print("\n" + plain_table(("what splits people", "items", "opposed"), rows))
+    print("\n" + text_table(("what splits people", "items", "opposed"), rows))
     if options.out:
         print(f"\n{options.out}: {len(consensus.items):,} comparisons")
     return 0
 
 
 def _print_consensus(name: str, consensus: Consensus) -> None:
-    from annotate_app.commands.plain_table import figure, plain_table
     from annotate_app.consensus.consensus import REASONS, STATES
     from rewardkit.data.records import CHOICES
 
@@ -181,28 +179,27 @@ def _print_consensus(name: str, consensus: Consensus) -> None:
         [STATES[state], REASONS[why], f"{((consensus.state == state) & (consensus.reason == why)).sum():,}"]
         for state, why in pairs
     ]
-    print("\n" + plain_table(("state", "why", "comparisons"), rows, num_texts=2))
+    print("\n" + text_table(("state", "why", "comparisons"), rows, num_left=2))
     released = consensus.choice[consensus.indices("released")]
     counts = [[CHOICES[code], f"{(released == code).sum():,}"] for code in range(4)]
-    print("\n" + plain_table(("released answer", "comparisons"), counts))
+    print("\n" + text_table(("released answer", "comparisons"), counts))
     people = sorted(
         (pair for pair in zip(consensus.annotators, consensus.reliability.tolist(), strict=True) if pair[1] == pair[1]),
         key=lambda pair: pair[1],
     )
     if people:
         table = [[person, figure(value)] for person, value in people[:MOST_ROWS]]
-        print("\n" + plain_table(("annotator, least reliable first", "reliability"), table))
+        print("\n" + text_table(("annotator, least reliable first", "reliability"), table))
         _more(len(people), "people")
 
 
 def _leaderboard(options: argparse.Namespace) -> int:
-    from annotate_app.commands.plain_table import figure, plain_table
     from annotate_app.ranking.leaderboard import fit_leaderboard
 
     with opened_votes(options) as (_, project, votes):
-        say("fitting the leaderboard")
+        show_briefly("fitting the leaderboard")
         board = fit_leaderboard(votes, ties=options.ties, num_resamples=options.bootstrap)
-        say("")
+        show_briefly("")
     if options.json:
         print_json({"project": project.name, **board.as_dict()})
         return 0
@@ -223,18 +220,17 @@ def _leaderboard(options: argparse.Namespace) -> int:
             for standing in board.standings
             if standing.group == group
         ]
-        print("\n" + plain_table(("model", "rank", "log strength", "95% interval", "win rate", "votes"), rows))
+        print("\n" + text_table(("model", "rank", "log strength", "95% interval", "win rate", "votes"), rows))
     return 0
 
 
 def _quality(options: argparse.Namespace) -> int:
     from annotate_app.agreement.quality import annotator_quality
-    from annotate_app.commands.plain_table import figure, plain_table
 
     with opened_votes(options) as (_, project, votes):
-        say("measuring annotators")
+        show_briefly("measuring annotators")
         people = annotator_quality(votes)
-        say("")
+        show_briefly("")
     if options.json:
         print_json({"project": project.name, "annotators": [person.as_dict() for person in people]})
         return 0
@@ -245,7 +241,7 @@ def _quality(options: argparse.Namespace) -> int:
         parts = [figure(getattr(person, name).value, percent=True) for name in shares]
         rows.append([person.name, f"{person.num_judgments:,}", seconds, *parts])
     header = ("annotator", "judgments", "median", "left", "longer", "tie", "skip", "same again", "gold", "with others")
-    print(plain_table(header, rows))
+    print(text_table(header, rows))
     for person in people:
         for flag in person.flags:
             print(f"\n{person.name}: {flag}", end="")

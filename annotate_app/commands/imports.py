@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from annotate_app.commands.command import ACTOR, Command, print_json
+from annotate_app.commands.command import ACTOR, Command, print_json, progress_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,7 +81,6 @@ def _import(options: argparse.Namespace) -> int:
 
 def _import_project(options: argparse.Namespace) -> int:
     """A folder or zip of `export --form everything` becomes a new project of the name given."""
-    from annotate_app.commands.progress_line import progress_line
     from annotate_app.exchange.projects_in import import_project
     from annotate_app.store.store import Store
 
@@ -116,7 +115,6 @@ def _import_judgments(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace, function, chosen: object, noun: str) -> int:  # noqa: ANN001 (either import)
-    from annotate_app.commands.progress_line import progress_line
     from annotate_app.exchange.comparisons_in import BadRowsError
     from annotate_app.store.store import Store
 

@@ -1,17 +1,19 @@
-"""What commands that print figures of a project have in common: its votes, and how they are asked for."""
+"""What commands that print figures of a project share: its votes, their options, how figures are written."""
 
 from __future__ import annotations
 
 import argparse
-import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from annotate_app.commands.command import ACTOR
+from rewardkit.run.progress import show_briefly
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from annotate_app.agreement.bootstrap import Estimate
+    from annotate_app.agreement.proportions import Share
     from annotate_app.store.projects.projects import Project
     from annotate_app.store.store import Store
     from annotate_app.votes import Votes
@@ -33,13 +35,21 @@ def opened_votes(options: argparse.Namespace) -> Iterator[tuple[Store, Project, 
     store = Store.open(options.db)
     try:
         project = store.projects.get(ACTOR, options.project)
-        say("reading votes")
+        show_briefly("reading votes")
         yield store, project, store.judgments.votes(ACTOR, project.id)
     finally:
         store.close()
 
 
-def say(what: str) -> None:
-    """One passing line on a terminal; the next one takes its place."""
-    if sys.stderr.isatty():
-        print(f"\r\033[K{what} ..." if what else "\r\033[K", end="", file=sys.stderr, flush=True)
+def figure(value: float, *, percent: bool = False) -> str:
+    """Three decimals or a percentage; a dash for undefined."""
+    if value != value:
+        return "-"
+    return f"{value:.1%}" if percent else f"{value:.3f}"
+
+
+def interval(estimate: Estimate | Share, *, percent: bool = False) -> str:
+    """`[low, high]`, empty where there is none."""
+    if estimate.low != estimate.low or estimate.high != estimate.high:
+        return ""
+    return f"[{figure(estimate.low, percent=percent)}, {figure(estimate.high, percent=percent)}]"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 
 from annotate_app.commands.command import Command, print_json
-from annotate_app.commands.project_votes import opened_votes, project_arguments, say
+from annotate_app.commands.project_votes import figure, interval, opened_votes, project_arguments
+from rewardkit.report.table import text_table
+from rewardkit.run.progress import show_briefly
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,12 +19,11 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _win_rates(options: argparse.Namespace) -> int:
-    from annotate_app.commands.plain_table import figure, interval, plain_table
     from annotate_app.ranking.win_rates import fit_win_rates
 
     with opened_votes(options) as (_, project, votes):
         found = fit_win_rates(votes, num_resamples=options.bootstrap, seed=options.seed)
-        say("")
+        show_briefly("")
     if options.json:
         print_json({"project": project.name, **found.as_dict()})
         return 0
@@ -42,7 +43,7 @@ def _win_rates(options: argparse.Namespace) -> int:
     ]
     header = ("model", "against", "win rate", "95% interval", "ties", "won / tied / lost", "comparisons")
     if rows:
-        print("\n" + plain_table(header, rows, num_texts=2))
+        print("\n" + text_table(header, rows, num_left=2))
         print("\nA tie, or both bad, is half a win. Intervals are over comparisons.")
     for pair in found.pairs:
         if options.bootstrap:

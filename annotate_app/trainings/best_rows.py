@@ -14,12 +14,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from alignment.generation.unfinished_rows import count_unfinished
 from annotate_app.access import Actor
 from annotate_app.jobs.processes import run_module
 from annotate_app.store.store import Store
 from annotate_app.trainings.options import DATA, ROWS, TRAIN_PROMPTS
 from rewardkit.data.files import read_rows
+from rewardkit.data.resumable_file import count_partial_rows
 from rewardkit.run.directory import write_text
 
 SUMMARY = "chosen.summary.json"
@@ -63,7 +63,7 @@ def read_choosing(run_dir: Path, *, most_prompts: int = 0) -> dict[str, Any]:
     total = min(num_prompts, most_prompts) if most_prompts else num_prompts
     if (run_dir / ROWS).is_file():
         return {"state": "done", "step": total, "num_steps": total, "results": read_summary(run_dir)}
-    return {"state": "running", "step": count_unfinished(run_dir / ROWS), "num_steps": total}
+    return {"state": "running", "step": count_partial_rows(run_dir / ROWS), "num_steps": total}
 
 
 def read_summary(run_dir: Path) -> dict[str, Any]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rewardkit.config import EvaluateConfig, parse_criterion_weights
 from rewardkit.run.command import Command
 from rewardkit.run.directory import Run
+from rewardkit.run.progress import Progress
 
 if TYPE_CHECKING:
     from rewardkit.evaluation.evaluation_text import Findings
@@ -52,7 +51,7 @@ def _findings(config: EvaluateConfig, inputs: Inputs | None) -> Findings:
     reward_fn = _reward_fn(config)  # heavy, so after the input has been read
     if inputs is None:
         return run_benchmark(config, reward_fn)
-    return evaluate_model(config, reward_fn, inputs, told=_progress())
+    return evaluate_model(config, reward_fn, inputs, told=Progress("answers scored").count)
 
 
 def _reward_fn(config: EvaluateConfig) -> RewardFn:
@@ -63,18 +62,6 @@ def _reward_fn(config: EvaluateConfig) -> RewardFn:
     from rewardkit.reward.load import load_reward_fn
 
     return load_reward_fn(config.model, criterion_weights=parse_criterion_weights(config.criterion_weights))
-
-
-def _progress() -> Callable[[int, int], None]:
-    """A line that redraws itself on a terminal; nothing in a log, where scoring is short."""
-    if not sys.stderr.isatty():
-        return lambda _done, _total: None
-
-    def told(done: int, total: int) -> None:
-        end = "\n" if done == total else ""
-        print(f"\r\x1b[Kscored {done:,} of {total:,} answers", end=end, file=sys.stderr, flush=True)
-
-    return told
 
 
 def _results(findings: Findings) -> dict[str, float]:

@@ -12,15 +12,13 @@ from rewardkit.run.command import Command
 
 
 def _rank(config: RankConfig) -> int:
-    from rewardkit.data.files import SUFFIXES, write_rows
+    from rewardkit.data.files import write_rows
+    from rewardkit.data.resumable_file import check_new_file
     from rewardkit.reward.load import load_reward_fn, read_criterion_weights
     from rewardkit.scoring.ranking import rank_comparisons, read_comparisons
 
     out = Path(config.out)
-    if Path(out.name.removesuffix(".gz")).suffix not in SUFFIXES:
-        raise ValueError(f"--out {out}: the name's end says the format, allowed are {', '.join(SUFFIXES)}")
-    if out.exists():
-        raise ValueError(f"--out {out} is there already")
+    check_new_file("--out", out)
     criterion_weights = read_criterion_weights(config.criterion_weights, config.model)
     read = read_comparisons(config.input, on_bad_row=config.on_bad_row)
     labelled = read_comparisons(config.labelled, on_bad_row=config.on_bad_row) if config.labelled else None

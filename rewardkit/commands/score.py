@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rewardkit.config import ScoreConfig
 from rewardkit.run.command import Command
-from rewardkit.run.progress import Count
+from rewardkit.run.progress import Progress
 
 SHOWN_BAD_ROWS = 20
 
@@ -24,12 +24,13 @@ def _precision(config: ScoreConfig) -> AbstractContextManager[object]:
 
 
 def _score(config: ScoreConfig) -> int:
-    from rewardkit.scoring.file import check_output, read_input, score_file
+    from rewardkit.data.resumable_file import check_output
+    from rewardkit.scoring.file import read_input, score_file
 
     if config.resume and Path(config.output).exists():
         print(f"{config.output}: complete already")
         return 0
-    check_output(config)
+    check_output("--output", config.output, resume=config.resume)
     from rewardkit.reward.load import load_reward_fn, read_criterion_weights
 
     criterion_weights = read_criterion_weights(config.criterion_weights, config.model)
@@ -40,7 +41,7 @@ def _score(config: ScoreConfig) -> int:
         print(f"rewardkit score: no reward for {len(given.bad_rows) - SHOWN_BAD_ROWS} more", file=sys.stderr)
     reward_fn = load_reward_fn(config.model, criterion_weights=criterion_weights)  # heavy, so after the input
     with _precision(config):
-        scored = score_file(config, given, reward_fn, tell=Count("rows scored"))
+        scored = score_file(config, given, reward_fn, tell=Progress("rows scored").count)
     if config.json:
         summary = {
             "output": config.output,

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from rewardkit.evaluation.baselines import Baseline
-from rewardkit.evaluation.evaluate import Evaluation, Group, UncertaintyMeasure
+from rewardkit.evaluation.evaluate import Evaluation, UncertaintyMeasure
 from rewardkit.evaluation.out_of_domain import OutOfDomain
 from rewardkit.evaluation.rewardbench import BenchmarkResult
+from rewardkit.report.table import text_table
 from rewardkit.report.wording import interval_text, number_text, points_text
 from rewardkit.stats.metrics import Interval
 
@@ -143,46 +144,40 @@ def _benchmark_sentences(benchmark: BenchmarkResult) -> Iterator[str]:
 
 
 def screen_lines(findings: Findings) -> Iterator[str]:
-    """The table for a terminal."""
+    """The tables for a terminal, then the sentences."""
     yield f"{findings.model} on {findings.data}"
     for note in findings.notes:
         yield f"NOTE: {note}"
-    if findings.benchmark:
-        yield ""
-        yield from _rows("subset", [(each.name, each.accuracy, each.num_pairs) for each in findings.benchmark.subsets])
-        for section, score in findings.benchmark.sections.items():
-            yield f"  {section:<34} {100 * score:5.1f}%"
+    if benchmark := findings.benchmark:
+        rows: list[list[str]] = [_row(group.name, group.accuracy, group.num_pairs) for group in benchmark.subsets]
+        rows += [[section, f"{100 * score:.1f}%", ""] for section, score in benchmark.sections.items()]
+        yield "\n" + text_table(("subset", "accuracy", "pairs"), rows)
     if evaluation := findings.evaluation:
-        yield ""
-        whole: list[tuple[str, Interval, int]] = [
-            ("accuracy", evaluation.overall.accuracy, evaluation.overall.num_pairs)
+        yield "\n" + text_table(("", "share, 95% interval", "pairs"), _share_rows(findings, evaluation))
+        calibration = [
+            [RULES[name], f"{figures.nll:.4f}", f"{figures.brier:.4f}", f"{figures.ece:.4f}"]
+            for name, figures in evaluation.calibration.items()
         ]
-        whole += [(each.name, each.accuracy, evaluation.overall.num_pairs) for each in findings.baselines]
-        if human := evaluation.human:
-            whole += [
-                ("agreement with a vote", human.model, human.num_pairs),
-                ("human ceiling", human.ceiling, human.num_pairs),
-            ]
-        yield from _rows("", whole)
-        yield from _group_rows("length", evaluation.length.groups)
-        yield from _group_rows("certainty, the surest first", evaluation.uncertainty[0].quantiles)
-        for subset in evaluation.subsets:
-            yield from _group_rows(subset.column, subset.groups)
-        yield ""
-        yield f"  {'probabilities':<34} {'NLL':>7} {'Brier':>7} {'ECE':>7}"
-        for name, figures in evaluation.calibration.items():
-            yield f"  {RULES[name]:<34} {figures.nll:7.4f} {figures.brier:7.4f} {figures.ece:7.4f}"
+        yield "\n" + text_table(("probabilities", "NLL", "Brier", "ECE"), calibration)
     yield ""
     yield from sentences(findings)
 
 
-def _group_rows(title: str, groups: list[Group]) -> Iterator[str]:
-    yield from _rows(title, [(group.name, group.accuracy, group.num_pairs) for group in groups])
+def _share_rows(findings: Findings, evaluation: Evaluation) -> list[list[str]]:
+    """Accuracy, of baselines and people as well, then by groups of pairs under a heading each."""
+    overall = evaluation.overall
+    rows = [_row("accuracy", overall.accuracy, overall.num_pairs)]
+    rows += [_row(baseline.name, baseline.accuracy, overall.num_pairs) for baseline in findings.baselines]
+    if human := evaluation.human:
+        rows.append(_row("agreement with a vote", human.model, human.num_pairs))
+        rows.append(_row("human ceiling", human.ceiling, human.num_pairs))
+    by = [("length", evaluation.length.groups), ("certainty, the surest first", evaluation.uncertainty[0].quantiles)]
+    by += [(subset.column, subset.groups) for subset in evaluation.subsets]
+    for column, groups in by:
+        rows.append([f"by {column}"])
+        rows += [_row(f"  {group.name}", group.accuracy, group.num_pairs) for group in groups]
+    return rows
 
 
-def _rows(title: str, rows: list[tuple[str, Interval, int]]) -> Iterator[str]:
-    if title:
-        yield f"  by {title}"
-    for name, figure, count in rows:
-        shown = name if len(name) <= 34 else name[:33] + "…"
-        yield f"  {shown:<34} {interval_text(figure):>24} {count:>8,} pairs"
+def _row(name: str, share: Interval, num_pairs: int) -> list[str]:
+    return [name, interval_text(share), f"{num_pairs:,}"]

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from markupsafe import Markup
+
 from rewardkit.report.wording import interval_text, number_text, percent
 from rewardkit.stats.metrics import Interval
 
@@ -79,7 +81,7 @@ def number_axis(name: str, values: Sequence[float]) -> Axis:
     return Axis(name=name, low=low, high=high, step=step, shares=False)
 
 
-def line_chart(title: str, x: Axis, y: Axis, lines: Sequence[Line]) -> str:
+def line_chart(title: str, x: Axis, y: Axis, lines: Sequence[Line]) -> Markup:
     """Lines over two axes, with a legend underneath."""
     parts = [_grid(x, y)]
     for line in lines:
@@ -97,7 +99,7 @@ def line_chart(title: str, x: Axis, y: Axis, lines: Sequence[Line]) -> str:
         f'x2="22" y1="5" y2="5"{dash_of(line)}/></svg>{escape(line.name)}</span>'
         for line in lines
     )
-    return f'<figure>{_svg(title, WIDTH, HEIGHT, parts)}<figcaption class="keys">{keys}</figcaption></figure>'
+    return Markup(f'<figure>{_svg(title, WIDTH, HEIGHT, parts)}<figcaption class="keys">{keys}</figcaption></figure>')
 
 
 def dash_of(line: Line) -> str:
@@ -107,7 +109,7 @@ def dash_of(line: Line) -> str:
 
 def interval_chart(
     title: str, rows: Sequence[tuple[str, Interval]], reference: float | None = None, *, shares: bool = True
-) -> str:
+) -> Markup:
     """One dot with its interval a row, its name on the left and its figure on the right.
 
     Args:
@@ -148,7 +150,7 @@ def interval_chart(
             parts.append(f'<line class="bar s1" {ends}/>')
         parts.append(f'<circle class="dot s1" cx="{at(row.value):.1f}" cy="{y:.1f}" r="4.5"/>')
         parts.append(f'<text class="figure" x="{width - figures + 16}" y="{y + 4:.1f}">{text(row)}</text>')
-    return f"<figure>{_svg(title, width, height, parts)}</figure>"
+    return Markup(f"<figure>{_svg(title, width, height, parts)}</figure>")
 
 
 def _svg(title: str, width: int, height: int, parts: Sequence[str]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 from rewardkit.stats.metrics import Interval
 
@@ -37,15 +36,3 @@ def number_text(number: Interval, decimals: int = 2) -> str:
         return "–"
     value, low, high = (f"{each:.{decimals}f}" for each in (number.value, number.low, number.high))
     return f"{value} ({low} to {high})"
-
-
-def aligned(lines: Sequence[Sequence[str]], *, num_left: int = 0) -> list[str]:
-    """Lines of a table whose columns stand under one another, the first `num_left` of them flush left."""
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return [
-        "  ".join(
-            cell.ljust(width) if place < num_left else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
-        for line in lines
-    ]

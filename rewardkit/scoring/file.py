@@ -1,15 +1,11 @@
-"""One file scored into another, so that a killed run loses one window at most.
+"""One file scored into another, resumable (`rewardkit.data.resumable_file`).
 
-Finished windows stand in OUTPUT.partial, one JSON object a line behind a first line that says what was scored by what.
-A run that goes on starts at a window's edge: the windows, and so the numbers, are those of an unbroken run. At the end
-the rows are written to OUTPUT in the format of its name, which takes its place whole.
+A run that continues starts at a window's edge: the windows, and so the numbers, are those of an unbroken run.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -19,8 +15,9 @@ from typing import Any
 from rewardkit.config import ScoreConfig, parse_criterion_weights
 from rewardkit.data.comparison_rows import plain
 from rewardkit.data.conversations import RowError
-from rewardkit.data.files import SUFFIXES, open_rows
+from rewardkit.data.files import SUFFIXES
 from rewardkit.data.preferences import FIRST_ROWS, BadRow
+from rewardkit.data.resumable_file import ResumableFile, check_output
 from rewardkit.data.sources import Part, choose_split, open_source
 from rewardkit.reward.metadata import CARD_FILE
 from rewardkit.reward.reward import RewardFn, criterion_weights_text
@@ -106,48 +103,25 @@ def score_file(
     """Scores the input into the output; see the module.
 
     Args:
-        given: the input as `read_input` found it.
+        given: what `read_input` returned.
         tell: called after every window with the rows done and all there are.
 
     Raises:
-        ValueError: if an unfinished run is there that is not to go on, or is of another model or input.
+        ValueError: as `check_output`; if an unfinished run is of another model or input.
     """
-    out = check_output(config)
-    partial = out.with_name(f"{out.name}.partial")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    header = _header(config)
-    done = _continue(partial, header, given, config) if partial.exists() else 0
-    rows = islice(given.rows(), done, None)
-    with partial.open("ab") as file:
-        if not done:
-            file.truncate(0)
-            file.write(_line(header))
-        at = done
-        tell(at, given.num_rows)
-        while window := list(islice(rows, config.window)):
-            file.write(b"".join(map(_line, score_rows(window, given.how, reward_fn))))
-            file.flush()
-            os.fsync(file.fileno())
-            at += len(window)
-            tell(at, given.num_rows)
-    _finish(partial, out, given)
-    return FileScored(num_rows=at, num_continued=done, bad_rows=given.bad_rows)
-
-
-def check_output(config: ScoreConfig) -> Path:
-    """The output's path.
-
-    Raises:
-        ValueError: if its name says no format, it is there already, or an unfinished run is and is not to go on.
-    """
-    out = Path(config.output)
-    if Path(out.name.removesuffix(".gz")).suffix not in SUFFIXES:
-        raise ValueError(f"--output {out}: the name's end says the format, allowed are {', '.join(SUFFIXES)}")
-    if out.exists():
-        raise ValueError(f"--output {out} is there already")
-    if out.with_name(f"{out.name}.partial").exists() and not config.resume:
-        raise ValueError(f"--output {out}: {out.name}.partial is of an unfinished run: --resume continues it")
-    return out
+    check_output("--output", config.output, resume=config.resume)
+    file = ResumableFile(config.output, _header(config), block=config.window, num_total=given.num_rows)
+    input_rows = given.rows()
+    for number, scored in enumerate(file, start=1):
+        _check_same(scored, next(input_rows, None), given.how, f"--resume {file.partial}: row {number}")
+    num_done = file.num_rows
+    tell(num_done, given.num_rows)
+    while window := list(islice(input_rows, config.window)):
+        file.append(score_rows(window, given.how, reward_fn))
+        num_done += len(window)
+        tell(num_done, given.num_rows)
+    _finish(file, given)
+    return FileScored(num_rows=num_done, num_continued=file.num_rows, bad_rows=given.bad_rows)
 
 
 def _header(config: ScoreConfig) -> dict[str, Any]:
@@ -165,34 +139,6 @@ def _header(config: ScoreConfig) -> dict[str, Any]:
     }
 
 
-def _line(row: dict[str, Any]) -> bytes:
-    return json.dumps(row).encode() + b"\n"
-
-
-def _continue(partial: Path, header: dict[str, Any], given: Input, config: ScoreConfig) -> int:
-    """Cuts an unfinished run back to a window's edge and returns how many of its rows remain."""
-    with partial.open("r+b") as file:
-        line = file.readline()
-        if not line.endswith(b"\n"):
-            return 0  # killed before anything was scored
-        before = json.loads(line)
-        if differing := next((name for name in header if before.get(name) != header[name]), ""):
-            was = f"{differing} was {before.get(differing)!r} and is {header[differing]!r}"
-            raise ValueError(f"--resume {partial}: {was}; remove it to start anew")
-        ends = [file.tell()]
-        rows = given.rows()
-        for line in file:
-            if not line.endswith(b"\n"):
-                break
-            _check_same(json.loads(line), next(rows, None), given.how, f"--resume {partial}: row {len(ends)}")
-            ends.append(ends[-1] + len(line))
-        num_rows = len(ends) - 1
-        if num_rows != given.num_rows:
-            num_rows -= num_rows % config.window
-        file.truncate(ends[num_rows])
-    return num_rows
-
-
 def _check_same(scored: dict[str, Any], row: dict[str, Any] | None, how: Scorable, where: str) -> None:
     if scored.get(PROBLEM) is not None and row is not None:
         return  # what cannot be stored stands there otherwise
@@ -201,15 +147,12 @@ def _check_same(scored: dict[str, Any], row: dict[str, Any] | None, how: Scorabl
         raise ValueError(f"{where} is not that of the input any more; remove it to start anew")
 
 
-def _finish(partial: Path, out: Path, given: Input) -> None:
+def _finish(file: ResumableFile, given: Input) -> None:
     columns: Sequence[str] = (*given.columns, *given.how.added)
     if given.bad_rows:
         columns = (*columns, PROBLEM)
-    is_csv = SUFFIXES[Path(out.name.removesuffix(".gz")).suffix] == "csv"
-    with partial.open("rb") as file, open_rows(out) as write:
-        next(file)
-        for line in file:
-            row = json.loads(line)
+    is_csv = SUFFIXES[Path(file.out.name.removesuffix(".gz")).suffix] == "csv"
+    with file.finish() as write:
+        for row in file:
             # A CSV file has the columns of all rows in its first line.
             write({name: row.get(name) for name in columns} if is_csv else row)
-    partial.unlink()

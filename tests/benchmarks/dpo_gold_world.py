@@ -30,9 +30,8 @@ from alignment.lab.steps import Step, run_step, sft_step
 from alignment.simulated_world import write_world
 from rewardkit.data.prompts import read_prompts
 from rewardkit.report.charts import Line, line_chart, number_axis
-from rewardkit.report.page import page
-from rewardkit.report.page import table as html_table
-from rewardkit.stats.metrics import Interval, average_interval, difference_interval
+from rewardkit.report.page import experiment_page
+from rewardkit.stats.metrics import Interval, difference_interval
 
 NUM_SAMPLES = 2  # replies to a held-out message
 
@@ -136,7 +135,12 @@ def curve(results: list[Result]) -> str:
         for each in results
     ]
     chart = line_chart("Gold reward against KL", kl, gold, lines)
-    return page("DPO in a world of known worth", [chart, html_table(["seed", "beta", "gold", "KL"], rows)])
+    return experiment_page(
+        "DPO in a world of known worth",
+        header=["seed", "beta", "gold", "KL"],
+        rows=rows,
+        charts=[("Gold reward against KL", chart)],
+    )
 
 
 def main() -> None:

@@ -12,10 +12,10 @@ from alignment.commands.sample import COMMAND
 from alignment.config.sampling import SampleConfig
 from alignment.generation.completion_sampler import load_samplers, policy_names
 from alignment.generation.sample_to_file import read_different_prompts, sample_file
-from alignment.generation.unfinished_rows import check_output
 from rewardkit.data.columns import detect_reading
 from rewardkit.data.comparison_rows import parse_row
 from rewardkit.data.files import read_rows
+from rewardkit.data.resumable_file import check_output
 from rewardkit.scoring.rows import detect_scorable, read_completions
 
 QUESTIONS = [f"Order {number}: where is my kettle?" for number in range(7)]
@@ -89,7 +89,7 @@ def test_a_continued_run_is_the_unbroken_one(
     assert partial.read_text().count("\n") == 1 + 3
     partial.write_bytes(partial.read_bytes()[:-5])  # killed while it wrote
     with pytest.raises(ValueError, match="--resume continues it"):
-        check_output(config.out, resume=config.resume)
+        check_output("--out", config.out, resume=config.resume)
     with pytest.raises(ValueError, match=r"temperature was 1.0 and is 0.5"):
         COMMAND.run(configured(prompts, broken, policy_folders, resume=True, temperature=0.5))
     assert COMMAND.run(configured(prompts, broken, policy_folders, resume=True)) == 0

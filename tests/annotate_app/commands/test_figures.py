@@ -8,7 +8,7 @@ import pytest
 
 from annotate_app.__main__ import main
 from annotate_app.access import Actor
-from annotate_app.commands.plain_table import figure, plain_table
+from annotate_app.commands.project_votes import figure
 from annotate_app.protocol.collection_design import Design
 from annotate_app.protocol.protocol import load_protocol
 from annotate_app.store.judgments.judgments import Decision
@@ -138,7 +138,5 @@ def test_an_empty_project_prints_no_figures_but_says_why(sqlite_url: str, capsys
     assert "no agreement to measure" in capsys.readouterr().out
 
 
-def test_tables_align_and_keep_control_characters_out() -> None:
-    table = plain_table(("name", "n"), [["m\x1b[31m", "5"], ["模型", "12"]])
-    assert table.splitlines() == ["name     n", "------  --", "m [31m   5", "模型    12"]
+def test_undefined_figures_are_a_dash() -> None:
     assert (figure(float("nan")), figure(0.5), figure(0.5, percent=True)) == ("-", "0.500", "50.0%")

@@ -21,8 +21,8 @@ from alignment.policy.policy_forward import Forward, Objective
 from alignment.policy.rows import PolicyRows
 from rewardkit.distributed import collectives
 from rewardkit.distributed.checkpoint import Checkpoint, write_aside
-from rewardkit.distributed.optimization import adamw, add_up_step, schedule
-from rewardkit.distributed.sharding import whole
+from rewardkit.distributed.optimization import adamw, all_reduce_gradients, schedule
+from rewardkit.distributed.sharding import full_tensor
 from rewardkit.network.packed_rows import epoch_order
 from rewardkit.run.directory import Run
 
@@ -85,8 +85,8 @@ def train(
     state = checkpoint.restore(network, NOTHING, optimizer)
     num_tokens = sum(sizes[index] for batch in batches[: state.step] for index in batch)
     if run:
-        world = collectives.rank_and_size()[1]
-        run.status(num_steps=len(batches), step=state.step, first_step=state.step, num_processes=world)
+        world_size = collectives.world_size()
+        run.status(num_steps=len(batches), step=state.step, first_step=state.step, num_processes=world_size)
         run.truncate_metrics(state.step)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     network.train()
@@ -99,8 +99,8 @@ def train(
             group["lr"] = rate
         measures = bool(config.entropy_every) and (step % config.entropy_every == 0 or step == 1)
         sums = backward(forward, objective, rows, batch, with_entropy=measures)
-        add_up_step(parameters, sums)
-        grad_norm = whole(torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm))
+        all_reduce_gradients(parameters, sums)
+        grad_norm = full_tensor(torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm))
         metrics = read_metrics(sums, objective.names, grad_norm)
         if not math.isfinite(metrics["loss"] + metrics["grad_norm"]):
             noted = f", batch noted in {write_aside(checkpoint.dir, step, batch)}" if run else ""
@@ -123,7 +123,7 @@ def train(
                 evaluated(step, math.ceil(step / eval_every), last)
                 if config.keep == "best" and state.best_step == step:
                     checkpoint.write_best(step, network, NOTHING)
-        asked = collectives.any_says(cancelled(), device) and not last
+        asked = collectives.any_true(cancelled(), device) and not last
         if run:
             run.log(step, metrics)
             run.status(step=step)
@@ -134,7 +134,7 @@ def train(
         if keeps:
             checkpoint.load_best(state, network, NOTHING)
         if forward.sharded is None:
-            collectives.same_weights(network.parameters())
+            collectives.broadcast_parameters(network.parameters())
     kept = found if config.keep == "last" or state.best_step == state.step else {}
     return Trained(num_steps=state.step, best_step=state.best_step, cancelled=asked, held_out=kept)
 
@@ -154,7 +154,7 @@ def backward(
         loss, found = _part(forward, objective, rows, indices, prepared, with_entropy=with_entropy)
         (loss * micro.share / total).backward()
         sums += found * micro.share
-    if collectives.rank_and_size()[0] == 0:
+    if collectives.rank() == 0:
         sums[1, 0] = total
     return sums
 
@@ -172,9 +172,9 @@ def evaluate(forward: Forward, objective: Objective, rows: PolicyRows) -> dict[s
         for micro in forward.micro_batches([rows.rows[index].num_tokens for index in batch]):
             indices = [batch[place] for place in micro.places]
             sums += _part(forward, objective, rows, indices, prepared, with_entropy=True)[1] * micro.share
-        if collectives.rank_and_size()[0] == 0:
+        if collectives.rank() == 0:
             sums[1, 0] += objective.total(rows, batch)
-    collectives.add_up([sums])
+    collectives.all_reduce_sum([sums])
     network.train(was_training)
     found = read_metrics(sums, objective.names, torch.zeros((), device=forward.device))
     del found["grad_norm"]

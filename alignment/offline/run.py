@@ -116,8 +116,8 @@ def train_policy(
     disable_progress_bar()
     shards = shards_weights(config)
     tracker = open_tracker(config, run)
-    device = collectives.join()
-    prepared = collectives.from_first(prepare(config, run, loaded, recipe) if run and loaded else None)
+    device = collectives.init_process_group()
+    prepared = collectives.broadcast_object(prepare(config, run, loaded, recipe) if run and loaded else None)
     assert prepared is not None
     policy = build_policy(config, prepared.tokenizer, max_length=prepared.max_length)
     forward, live = place(policy, config, device, needs_reference=recipe.needs_reference, shards=shards)
@@ -155,7 +155,7 @@ def train_policy(
     if not found and not trained.cancelled:
         found = evaluate(forward, objective, prepared.held_out)
     weights = trained_weights(policy.network) if shards and not trained.cancelled else {}
-    collectives.leave()
+    collectives.destroy_process_group()
     tracker.finish()
     if trained.cancelled or not run or not loaded:
         return None
@@ -179,7 +179,7 @@ def place(
     if not shards:
         if not config.load_in_4bit:
             policy.network.to(device)  # pyright: ignore[reportArgumentType]
-        collectives.same_weights(policy.network.parameters())
+        collectives.broadcast_parameters(policy.network.parameters())
     forward = Forward(
         network=policy.network, packed=policy.packed, token_budget=config.token_budget, precision=config.precision
     )
@@ -250,7 +250,7 @@ def shards_weights(config: TrainingConfig) -> bool:
     Raises:
         ValueError: if it asks for something that is not known, or the weights are quantised.
     """
-    shards = sharding.is_asked()
+    shards = sharding.is_launched_sharded()
     if shards and config.load_in_4bit:
         raise ValueError(
             "load_in_4bit and FSDP do not go together: start without fsdp2.yaml, or give lora without load_in_4bit"

@@ -82,7 +82,7 @@ class OnlineLoop:
                 state = state.after_step()
             except RolloutError as error:
                 self.broken = error
-            asked = collectives.any_says(cancelled(), self.update.forward.device)
+            asked = collectives.any_true(cancelled(), self.update.forward.device)
             if self.run and self._keeps(step, asked or bool(stop) or bool(self.broken)):
                 self.checkpoint.write(state, network, carried, self.update.optimizer)
             if self.broken:
@@ -95,8 +95,8 @@ class OnlineLoop:
 
     def _begin(self, step: int) -> None:
         if self.run:
-            world = collectives.rank_and_size()[1]
-            self.run.status(num_steps=self.num_steps, step=step, first_step=step, num_processes=world)
+            world_size = collectives.world_size()
+            self.run.status(num_steps=self.num_steps, step=step, first_step=step, num_processes=world_size)
             self.run.truncate_metrics(step)
             truncate_rollouts(self.run.dir, step)
             self.watcher = Watcher(self.run.dir)
@@ -145,7 +145,7 @@ class OnlineLoop:
                 write_samples(self.run.dir, lines, step=step)
         self.progress.step(step, self.num_steps, metrics)
         self.tracker.log(metrics, step)
-        return metrics, collectives.from_first(stop)
+        return metrics, collectives.broadcast_object(stop)
 
     def _draw(self, step: int, count: int, number: int) -> Collected:
         """Completions of the next `count` prompts."""

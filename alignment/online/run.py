@@ -130,12 +130,12 @@ def train_online(
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
-    if sharding.is_asked():
+    if sharding.is_launched_sharded():
         raise ValueError("the launcher asks for weights in parts, here every process holds all: start without that")
     check_rollouts(config)
     tracker = open_tracker(config, run)
     config = in_world(config, interruption, progress)
-    device = collectives.join()
+    device = collectives.init_process_group()
     sides = read_prompt_sides(config)
     if run:
         _tell(progress, sides)
@@ -143,7 +143,7 @@ def train_online(
     parts = load_parts(config, device, needs_reference=needs_reference)
     policy = parts.policy
     algorithm, update = build(parts)
-    collectives.same_weights(algorithm.carried.parameters())
+    collectives.broadcast_parameters(algorithm.carried.parameters())
     with ExitStack() as stack:
         rewards = stack.enter_context(load_rewards(config, policy_tokenizer=policy.tokenizer))
         audit_rewards = None
@@ -160,7 +160,7 @@ def train_online(
         loop = OnlineLoop(config, run, collector, audit, algorithm, update, tracker, progress, learning_rate=rate)
         with interruption.patient():
             ended = loop.run_steps(lambda: interruption.asked)
-    collectives.leave()
+    collectives.destroy_process_group()
     tracker.finish()
     if ended is None or not run:
         return None
@@ -192,7 +192,7 @@ def load_parts(config: OnlineConfig, device: torch.device, *, needs_reference: b
     policy = build_policy(config, tokenizer, max_length=config.max_prompt_length + config.max_new_tokens)
     if not config.load_in_4bit:
         policy.network.to(device)  # pyright: ignore[reportArgumentType]
-    collectives.same_weights(policy.network.parameters())
+    collectives.broadcast_parameters(policy.network.parameters())
     forward = Forward(
         network=policy.network, packed=policy.packed, token_budget=config.token_budget, precision=config.precision
     )
@@ -212,7 +212,7 @@ def in_world(config: Config, interruption: Interruption, progress: Progress) -> 
     """
     if config.model:
         return config
-    if collectives.wanted() > 1:
+    if collectives.launched_world_size() > 1:
         raise ValueError("a simulated world is made by one process: name a model for several")
     files = make_world(Path(config.out) / "world", interruption, progress, seed=config.seed)
     return replace(

@@ -16,7 +16,7 @@ from torch import Tensor
 from alignment.policy.policy_forward import Forward, Part
 from alignment.rollouts.rollouts import Micro, Rollouts
 from rewardkit.distributed import collectives
-from rewardkit.distributed.optimization import add_up_step
+from rewardkit.distributed.optimization import all_reduce_gradients
 from rewardkit.network.logps import CompletionLogps
 
 logger = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ class PolicyUpdate:
             return sums
 
         sums = self._within_memory(gradients)
-        add_up_step(self.parameters, sums)
+        all_reduce_gradients(self.parameters, sums)
         grad_norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, self.max_grad_norm))
         if not torch.isfinite(torch.tensor(grad_norm)):
             raise FloatingPointError(f"gradient norm {grad_norm}")
@@ -123,7 +123,7 @@ class PolicyUpdate:
             return found
 
         found = self._within_memory(compute)
-        collectives.add_up([found])
+        collectives.all_reduce_sum([found])
         return found
 
     def token_logps(self, rollouts: Rollouts, *, forward: Forward | None = None) -> Tensor:

@@ -83,8 +83,8 @@ class Forward:
 
     def micro_batches(self, lengths: Sequence[int]) -> list[MicroBatch]:
         """This process's share of rows of the given lengths; equally many in all processes if weights are in parts."""
-        rank, world = collectives.rank_and_size()
-        shares = divide(lengths, world)
+        rank, world_size = collectives.rank(), collectives.world_size()
+        shares = divide(lengths, world_size)
         mine = self._micro_batches(shares[rank], lengths)
         if self.sharded is None:
             return mine
@@ -103,7 +103,7 @@ class Forward:
         for micro in self.micro_batches([row.num_tokens for row in rows]):
             sums = self.logps([rows[place] for place in micro.places]).sums()
             found[micro.places] += sums.view(len(micro.places), -1) * micro.share
-        collectives.add_up([found])
+        collectives.all_reduce_sum([found])
         return found
 
 

@@ -17,10 +17,10 @@ SHOWN_BAD_ROWS = 20
 def _precision(config: ScoreConfig) -> AbstractContextManager[object]:
     if config.precision == "fp32":
         return nullcontext()  # without torch: a TF-IDF model knows nothing of it
-    from rewardkit.distributed.collectives import own_device
+    from rewardkit.distributed.collectives import default_device
     from rewardkit.distributed.optimization import autocast
 
-    return autocast(config.precision, own_device())
+    return autocast(config.precision, default_device())
 
 
 def _score(config: ScoreConfig) -> int:

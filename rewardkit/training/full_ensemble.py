@@ -98,7 +98,9 @@ def _train_member(
     adapted = None
     if config.mode == "lora":
         adapted = add_adapters(classifier, rank=config.lora_rank, num_layers=config.lora_layers, seed=own.seed)
-    scorer = build_scorer(own, classifier, num_criteria=len(prepared.rows.criteria)).to(collectives.join())
+    scorer = build_scorer(own, classifier, num_criteria=len(prepared.rows.criteria)).to(
+        collectives.init_process_group()
+    )
     checkpoint = Checkpoint(folder / "checkpoints")
     own_rows = member_rows(prepared.rows, config, number)
 

@@ -95,15 +95,15 @@ def train_reward_model(
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
-    device = collectives.join()
-    prepared = collectives.from_first(prepare(config, run, loaded) if run and loaded else None)
+    device = collectives.init_process_group()
+    prepared = collectives.broadcast_object(prepare(config, run, loaded) if run and loaded else None)
     assert prepared is not None
     classifier = build_classifier(config, prepared)
     adapted = None
     if config.mode == "lora" and not is_one_pass(config):
         adapted = add_adapters(classifier, rank=config.lora_rank, num_layers=config.lora_layers, seed=config.seed)
     scorer = build_scorer(config, classifier, num_criteria=len(prepared.rows.criteria)).to(device)
-    collectives.same_weights(scorer.parameters())
+    collectives.broadcast_parameters(scorer.parameters())
     checkpoint = Checkpoint(Path(config.out) / "checkpoints")
     with interruption.patient():
         trained = train(
@@ -116,7 +116,7 @@ def train_reward_model(
             cancelled=lambda: interruption.asked,
             show=progress.step,
         )
-    collectives.leave()
+    collectives.destroy_process_group()
     if trained.cancelled or not run or not loaded:
         return None
     if adapted is not None:

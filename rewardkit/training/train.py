@@ -23,7 +23,7 @@ from torch import Tensor
 from rewardkit.config import RewardConfig
 from rewardkit.distributed import collectives
 from rewardkit.distributed.checkpoint import Checkpoint, write_aside
-from rewardkit.distributed.optimization import adamw, add_up_step, autocast, schedule
+from rewardkit.distributed.optimization import adamw, all_reduce_gradients, autocast, schedule
 from rewardkit.losses import (
     PreferenceLoss,
     bradley_terry_loss,
@@ -148,10 +148,10 @@ def backward(
         The loss (a detached scalar, this process's part) and the members' margins, (K, B), zero where another process
         has them.
     """
-    rank, world = share
+    rank, world_size = share
     device = scorer.heads.device
     lengths = [rows.rows[index].num_tokens for index in batch]
-    mine = divide(lengths, world)[rank]
+    mine = divide(lengths, world_size)[rank]
     counts = torch.tensor([config.ensemble] * config.ensemble + [len(rows.criteria)] * len(rows.criteria))
     normalisers = (weights[:, batch].sum(1).clamp_min(1e-12) * counts).to(device)
     loss_sum = torch.zeros((), device=device)
@@ -231,7 +231,7 @@ def train(
         FloatingPointError: if loss or gradient is not finite; the batch is noted beside the checkpoint.
     """
     device = scorer.heads.device
-    rank, world = collectives.rank_and_size()
+    rank, world_size = collectives.rank(), collectives.world_size()
     tie = TieParameter().to(device)
     optimizer = make_optimizer(scorer, tie, config)
     weights = head_weights(rows, config)
@@ -243,7 +243,7 @@ def train(
     eval_every = config.eval_every or max(1, len(batches) // 10)
     state = checkpoint.restore(scorer, tie, optimizer)
     if run:
-        run.status(num_steps=len(batches), step=state.step, first_step=state.step, num_processes=world)
+        run.status(num_steps=len(batches), step=state.step, first_step=state.step, num_processes=world_size)
         run.truncate_metrics(state.step)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     scorer.train()
@@ -256,8 +256,10 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = learning_rate
         precision = autocast(config.precision, device)
-        loss, margins = backward(scorer, rows, batch, weights, config, tie, precision=precision, share=(rank, world))
-        add_up_step(parameters, loss, margins)
+        loss, margins = backward(
+            scorer, rows, batch, weights, config, tie, precision=precision, share=(rank, world_size)
+        )
+        all_reduce_gradients(parameters, loss, margins)
         grad_norm = torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
         if not torch.isfinite(grad_norm + loss):
             noted = f", batch noted in {write_aside(checkpoint.dir, step, batch)}" if run else ""
@@ -276,7 +278,7 @@ def train(
             stopped_early = bool(config.patience) and state.num_without_gain >= config.patience and not last
             if run and state.best_step == step:
                 checkpoint.write_best(step, scorer, tie)
-        asked = collectives.any_says(cancelled(), device) and not last
+        asked = collectives.any_true(cancelled(), device) and not last
         if run:
             run.log(step, metrics)
             run.status(step=step)
@@ -299,15 +301,15 @@ def train(
 def score_rows(scorer: RewardScorer, rows: TrainingRows, config: RewardConfig) -> tuple[Tensor, Tensor]:
     """Rewards of chosen and of rejected by every head, each (K + C, N) float32 on the CPU."""
     was_training, device = scorer.training, scorer.heads.device
-    rank, world = collectives.rank_and_size()
+    rank, world_size = collectives.rank(), collectives.world_size()
     scorer.eval()
     chosen, rejected = torch.zeros(2, len(scorer.heads), len(rows), device=device)
     lengths = [row.num_tokens for row in rows.rows]
-    for micro in token_budget_batches(lengths, token_budget=config.token_budget)[rank::world]:
+    for micro in token_budget_batches(lengths, token_budget=config.token_budget)[rank::world_size]:
         with autocast(config.precision, device):
             rewards = scorer([rows.rows[index] for index in micro])
         chosen[:, micro], rejected[:, micro] = rewards[:, 0::2], rewards[:, 1::2]
-    collectives.add_up([chosen, rejected])
+    collectives.all_reduce_sum([chosen, rejected])
     scorer.train(was_training)
     return chosen.cpu(), rejected.cpu()
 

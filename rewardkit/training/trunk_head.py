@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 def train_trunk_head(config: RewardConfig, run: Run, loaded: Loaded, progress: Progress) -> Mapping[str, Any]:
     """Trains and saves into the run; returns the results."""
     prepared = prepare(config, run, loaded)
-    scorer = RewardScorer(build_classifier(config, prepared)).to(collectives.join())
+    scorer = RewardScorer(build_classifier(config, prepared)).to(collectives.init_process_group())
     started = time.perf_counter()
     chosen, rejected = pair_features(scorer, prepared, config, run, progress)
     feature_s = time.perf_counter() - started

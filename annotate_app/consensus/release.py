@@ -25,13 +25,13 @@ class Settled(Protocol):
     """An adjudicator's decision: choice is a, b, tie, both_bad or discard."""
 
     @property
-    def choice(self) -> str: ...  # noqa: D102
+    def choice(self) -> str: ...
 
     @property
-    def strength(self) -> int: ...  # noqa: D102
+    def strength(self) -> int: ...
 
     @property
-    def criteria(self) -> Mapping[str, int | tuple[int, int]]: ...  # noqa: D102
+    def criteria(self) -> Mapping[str, int | tuple[int, int]]: ...
 
 
 def release(votes: Votes, design: Design, adjudications: Mapping[str, Settled] | None = None) -> Consensus:

@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from rewardkit.config import ScoreConfig
-from rewardkit.run.command import Command
 from rewardkit.run.progress import Count
 
 SHOWN_BAD_ROWS = 20
@@ -23,7 +22,8 @@ def _precision(config: ScoreConfig) -> AbstractContextManager[object]:
     return autocast(config.precision, default_device())
 
 
-def _score(config: ScoreConfig) -> int:
+def score(config: ScoreConfig) -> int:
+    """Runs `rewardkit score`; returns the exit code."""
     from rewardkit.scoring.file import check_output, read_input, score_file
 
     if config.resume and Path(config.output).exists():
@@ -53,6 +53,3 @@ def _score(config: ScoreConfig) -> int:
     bad = f", {len(scored.bad_rows)} bad rows without a reward" if scored.bad_rows else ""
     print(f"{config.output}: {scored.num_rows} rows with {', '.join(given.how.added)}{bad}")
     return 0
-
-
-COMMAND = Command(help="add rewards to the rows of a file", config=ScoreConfig, run=_score)

@@ -39,21 +39,21 @@ class DataOptions(Protocol):
     """The part of a configuration that says which data there is, see `rewardkit.config.RewardConfig`."""
 
     @property
-    def data(self) -> str: ...  # noqa: D102
+    def data(self) -> str: ...
     @property
-    def project(self) -> str: ...  # noqa: D102
+    def project(self) -> str: ...
     @property
-    def db(self) -> str: ...  # noqa: D102
+    def db(self) -> str: ...
     @property
-    def eval_data(self) -> str: ...  # noqa: D102
+    def eval_data(self) -> str: ...
     @property
-    def eval_share(self) -> float: ...  # noqa: D102
+    def eval_share(self) -> float: ...
     @property
-    def on_bad_row(self) -> OnBadRow: ...  # noqa: D102
+    def on_bad_row(self) -> OnBadRow: ...
     @property
-    def allow_leakage(self) -> bool: ...  # noqa: D102
+    def allow_leakage(self) -> bool: ...
     @property
-    def seed(self) -> int: ...  # noqa: D102
+    def seed(self) -> int: ...
 
 
 class ReadParts(Protocol[Row]):

@@ -19,7 +19,7 @@ from rewardkit.reward.members_reward import MembersReward
 from rewardkit.reward.metadata import read_card
 from rewardkit.reward.reward_model import RewardModel
 from rewardkit.run.directory import read_status
-from rewardkit.training.frozen_head import feature_scale, read_posterior
+from rewardkit.training.trunk_head import feature_scale, read_posterior
 
 PROMPT = (Message(role="user", content="question 3 about boats"),)
 TEXTS = ["a clear and correct answer", "a vague and wrong answer", "something else"]

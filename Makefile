@@ -50,8 +50,8 @@ $(VENV)/app.stamp: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(INSTALL) -e '.[app]'
 	@touch $@
 
-$(VENV)/torch.stamp: $(VENV)/bin/python constraints.txt install_torch.py
-	@$(BIN)/python install_torch.py
+$(VENV)/torch.stamp: $(VENV)/bin/python constraints.txt annotate_app/install_torch.py
+	@$(BIN)/python -P annotate_app/install_torch.py
 	@touch $@
 
 $(VENV)/train.stamp: $(VENV)/torch.stamp pyproject.toml constraints.txt
@@ -64,10 +64,10 @@ $(VENV)/dev.stamp: $(VENV)/torch.stamp pyproject.toml constraints.txt
 	$(INSTALL) -e '.[app,postgres,train,dev]'
 	@touch $@ $(VENV)/app.stamp $(VENV)/train.stamp
 
-.venv-bench/stamp: pyproject.toml constraints.txt install_torch.py
+.venv-bench/stamp: pyproject.toml constraints.txt annotate_app/install_torch.py
 	@[ -n "$(PYTHON)" ] || { echo "Tiebreak needs Python 3.11 or later"; exit 1; }
 	$(PYTHON) -m venv .venv-bench
-	.venv-bench/bin/python install_torch.py
+	.venv-bench/bin/python -P annotate_app/install_torch.py
 	.venv-bench/bin/python -m pip install --quiet --constraint constraints.txt -e '.[app,postgres,dev,bench]'
 	.venv-bench/bin/python -m pip install --quiet --no-deps --target .venv-bench/trl-1.12 trl==1.12.0  # the last with PPO
 	@touch $@

@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from alignment.commands.table import COMMANDS
 from rewardkit.run.command import CommandLine
 
 COMMAND_LINE = CommandLine(
     package="alignment",
     description="Language models brought in line with what people prefer.",
-    rooms=("sft", "dpo", "kto", "ppo", "grpo", "online-dpo", "bon", "sample", "evaluate", "compare", "overopt", "plan"),
+    commands=COMMANDS,
 )
 
 

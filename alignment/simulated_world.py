@@ -25,7 +25,7 @@ from rewardkit.data.files import write_rows
 from rewardkit.data.records import Message
 from rewardkit.run.directory import Run, read_status
 from rewardkit.run.progress import Progress
-from rewardkit.run.training_command import Interruption
+from rewardkit.run.training_command import Interruption, RunContext
 from rewardkit.simulation.annotators import SimulatedAnnotator, simulate_judgments
 from rewardkit.simulation.support_desk_world import World
 
@@ -161,7 +161,8 @@ def fine_tune(files: WorldFiles, interruption: Interruption, progress: Progress,
 
     run = Run(files.sft, config, resume=config.resume)
     loaded = load_data(config, run, DEMONSTRATIONS, progress)
-    results = train_sft(config, run, loaded, interruption, progress)
+    context = RunContext(config=config, run=run, interruption=interruption, progress=progress)
+    results = train_sft(context, loaded)
     if results is None:
         run.status("cancelled")
         raise KeyboardInterrupt

@@ -15,8 +15,9 @@ from annotate_app.access import Actor
 from annotate_app.store.jobs import Job
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
+from annotate_app.trainings.options import make_config
 from annotate_app.trainings.plans import TrainingPlan, missing_packages
-from annotate_app.trainings.sampling_plans import OnlinePlan
+from annotate_app.trainings.sampling_plans import SamplingPlan
 from annotate_app.trainings.training_jobs import KIND, MODEL, start
 
 DEMO = Actor(user_id=None, name="the demo", role="admin")
@@ -25,7 +26,7 @@ NUM_MODELS = 4
 MOST_JOBS = 1_000_000  # more than a project has: the demo's are the oldest
 
 
-def plan_model(number: int, project: str, models: Sequence[str]) -> TrainingPlan | OnlinePlan:
+def plan_model(number: int, project: str, models: Sequence[str]) -> TrainingPlan | SamplingPlan:
     """What the model of a number, from 0, is to be; small and short, for all four take two minutes of two cores.
 
     Args:
@@ -33,26 +34,18 @@ def plan_model(number: int, project: str, models: Sequence[str]) -> TrainingPlan
     """
     match number:
         case 0:
-            return TrainingPlan(project=project, model="tfidf", mode="head")
+            return TrainingPlan(project=project, config=make_config("reward", {"model": "tfidf", "mode": "head"}))
         case 1:
-            return TrainingPlan(project=project, model="tiny", ensemble=4, advanced={"epochs": 2, "eval_every": 4})
+            options = {"model": "tiny", "ensemble": 4, "epochs": 2, "eval_every": 4}
+            return TrainingPlan(project=project, config=make_config("reward", options))
         case 2:
-            advanced = {"epochs": 2, "batch_size": 8, "learning_rate": 3e-3, "eval_every": 11, "sample_every": 4}
-            return TrainingPlan(project=project, trains="sft", model="tiny", advanced=advanced)
+            options = {"epochs": 2, "batch_size": 8, "learning_rate": 3e-3, "eval_every": 11, "sample_every": 4}
+            return TrainingPlan(project=project, config=make_config("sft", {"model": "tiny"} | options))
         case 3:
-            return OnlinePlan(
-                project=project,
-                trains="grpo",
-                model=models[2],
-                reward=(models[1],),
-                penalty="uwo",
-                audit_reward=models[0],
-                max_steps=8,
-                prompts_per_step=4,
-                completions_per_prompt=4,
-                max_new_tokens=48,
-                advanced={"audit_every": 4, "audit_prompts": 8},
-            )
+            options = {"model": models[2], "reward": [models[1]], "penalty": "uwo", "audit_reward": [models[0]]}
+            options |= {"max_steps": 8, "prompts_per_step": 4, "completions_per_prompt": 4, "max_new_tokens": 48}
+            options |= {"audit_every": 4, "audit_prompts": 8}
+            return SamplingPlan(project=project, config=make_config("grpo", options))
         case _:
             raise ValueError(f"number is {number}, allowed are 0 to {NUM_MODELS - 1}")
 
@@ -66,7 +59,7 @@ def queue_models(store: Store, project: Project) -> list[Job]:
         models = [_model_folder(job) for job in jobs] if len(jobs) < NUM_MODELS else []
         for number in range(len(jobs), NUM_MODELS):
             plan = plan_model(number, project.name, models)
-            if missing_packages(plan.model):
+            if missing_packages(plan.config.model):
                 break
             queued.append(start(store, DEMO, plan))
             models.append(_model_folder(queued[-1]))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from rewardkit.commands.table import COMMANDS
 from rewardkit.run.command import CommandLine
 
 COMMAND_LINE = CommandLine(
     package="rewardkit",
     description="Reward models that know how sure they are.",
-    rooms=("train", "evaluate", "score", "rank", "merge"),
+    commands=COMMANDS,
 )
 
 

@@ -41,42 +41,43 @@ class RewardConfig:
 
     Attributes:
         model: `tiny` or `small` (made here, from random weights), `tfidf`, a folder or a hub id.
-        data: preference file, saved `datasets` folder or hub id; or give `project`.
-        project: a project of the app; its released preferences are exported into the run directory first.
-        db: database URL of that project; default as in the app.
-        eval_data: held-out preferences; without it `eval_share` of the prompts is held out.
+        data: training preferences: a file, a saved `datasets` folder or a hub id; or give `project`.
+        project: name of a project of the app, whose released preferences are exported into the run directory first.
+        db: URL of the database that holds the project; by default that of the app.
+        eval_data: held-out preferences, in the forms of `data`; without it `eval_share` of the prompts is held out.
         out: the run directory.
-        resume: continue the run in `out` from its last checkpoint.
-        mode: train all weights, LoRA adapters, or only a head on frozen features; left out, a head for tfidf, else all.
-        ensemble: K, number of members.
+        resume: whether the run in `out` continues from its last checkpoint.
+        mode: what is trained: all weights, LoRA adapters, or only a head on frozen features; by default head for tfidf,
+            else full.
+        ensemble: number of members, K.
         members: what a member of its own has: a head, a LoRA adapter and a head, or all weights.
-        bootstrap: members draw their own rows with replacement.
+        bootstrap: whether every member draws its own rows with replacement.
         likelihood: how rewards explain votes; the last two model ties as outcomes, crowd annotators' reliability.
-        criteria: also train one head per rubric criterion.
+        criteria: whether one head per rubric criterion is trained too.
         label_smoothing: share of labels taken to be flipped, 0 up to 0.5.
-        use_margin: ask chosen to lead by the row's margin.
-        centring: weight of the squared sum of a pair's rewards.
+        use_margin: whether chosen has to lead by the row's margin, in reward units.
+        centring: weight of the penalty on the squared sum of a pair's rewards, which keeps rewards near 0.
         batch_size: pairs per optimizer step.
         token_budget: tokens per micro-batch; steps do not depend on it.
-        max_length: tokens kept of a conversation, cut at its start.
-        learning_rate: peak; 0 chooses 5e-4 for tiny and small, 1e-4 for LoRA, 1e-5 for all weights.
-        epochs: passes over the data.
+        max_length: tokens kept of a conversation; a longer one is cut at its start.
+        learning_rate: peak learning rate; 0 chooses 5e-4 for tiny and small, 1e-4 for LoRA, 1e-5 for all weights.
+        epochs: number of passes over the data.
         warmup_share: share of steps in which the learning rate rises; it then falls to 0 as a cosine.
-        weight_decay: of matrices, not of norms, biases and heads.
-        max_grad_norm: gradient norm is clipped to this.
+        weight_decay: AdamW's weight decay of matrices; norms, biases and heads have none.
+        max_grad_norm: largest norm of a step's gradient; a larger one is scaled down to it.
         eval_every: steps between held-out evaluations; 0 chooses ten per run.
         patience: evaluations without a better held-out NLL before training stops; 0 never stops early.
         eval_share: share of prompts held out when no eval_data is given.
-        calibration: fitted on held-out pairs and saved with the model.
-        precision: of matrix products; auto takes bf16 where the hardware multiplies it natively.
-        gradient_checkpointing: recompute activations in backward: less memory, more time.
-        lora_rank: rank of the adapters.
-        lora_layers: adapt only this many top layers; 0 adapts all.
-        load_in_4bit: QLoRA, where bitsandbytes is installed.
+        calibration: kind of calibration that is fitted on held-out pairs and saved with the model.
+        precision: number format of matrix products; auto takes bf16 where the hardware multiplies it natively.
+        gradient_checkpointing: whether activations are computed again in backward: less memory, more time.
+        lora_rank: rank of the LoRA adapters.
+        lora_layers: number of top layers that get LoRA adapters; 0 adapts all layers.
+        load_in_4bit: whether the frozen weights are held in 4 bits (QLoRA); needs bitsandbytes.
         checkpoint_every: steps between checkpoints; 0 writes one at each evaluation.
-        on_bad_row: stop at a bad row, or leave it out and list it in the run.
-        allow_leakage: accept prompts that stand in both training and evaluation data.
-        seed: of everything random.
+        on_bad_row: what a bad row does: stop the training, or be left out and listed in the run.
+        allow_leakage: whether prompts may stand in both training and evaluation data.
+        seed: number that decides everything random: weights, order of rows, bootstraps.
     """
 
     model: str
@@ -144,17 +145,17 @@ class RankConfig:
 
     Attributes:
         model: folder of a trained reward model.
-        input: comparisons without a label, JSONL, JSON, CSV or Parquet; labels that are there are not read.
+        input: file of comparisons without a label, JSONL, JSON, CSV or Parquet; labels that are there are not read.
         out: file of priorities to write, which `annotate-app priorities import` takes; its name says the format.
-        rule: mutual_information (members are sure and disagree), std of the members' margins, margin (nearest to a
-            toss-up), bal_pm (information and prompts unlike those chosen before), random.
+        rule: what puts a comparison first: mutual_information (members are sure and disagree), std of the members'
+            margins, margin (nearest to a toss-up), bal_pm (information and prompts unlike those chosen before), random.
         criterion_weights: weights of the model's heads in the reward, NAME=NUMBER separated by commas; `overall` is the
             overall head, which is the reward where no weights are given.
-        labelled: comparisons or preferences that have a label already; bal_pm keeps away from their prompts.
-        top: write only this many, the most informative ones; 0 writes all.
-        on_bad_row: stop at a bad row, or leave it out and say so.
-        json: print the summary as JSON.
-        seed: of random, and of the prompt features of bal_pm.
+        labelled: file of comparisons or preferences that have a label already; bal_pm keeps away from their prompts.
+        top: number of comparisons to write, the most informative ones; 0 writes all.
+        on_bad_row: what a bad row does: stop the command, or be left out and named.
+        json: whether the summary is printed as JSON.
+        seed: number that decides the order of rule random and the prompt features of bal_pm.
     """
 
     model: str
@@ -180,17 +181,17 @@ class ScoreConfig:
 
     Attributes:
         model: folder of a trained reward model.
-        input: rows of prompt and completion, prompt and responses, chosen and rejected, or two responses: JSONL, JSON,
-            CSV or Parquet, a saved `datasets` folder or a hub id.
+        input: file of rows with prompt and completion, prompt and responses, chosen and rejected, or two responses:
+            JSONL, JSON, CSV or Parquet, a saved `datasets` folder or a hub id.
         output: file to write, in the order of the input; its name says the format.
         criterion_weights: weights of the model's heads in the reward, NAME=NUMBER separated by commas; `overall` is the
             overall head, which is the reward where no weights are given.
-        resume: continue an unfinished run into the same output.
-        window: rows read, scored and saved at a time.
-        precision: of matrix products; fp32 gives the numbers of plain transformers, bf16 is faster on hardware that has
-            it, auto takes bf16 there.
-        on_bad_row: stop at a row that cannot be scored, or give it no reward and say so.
-        json: print the summary as JSON.
+        resume: whether an unfinished run into the same output is continued.
+        window: number of rows read, scored and saved at a time.
+        precision: number format of matrix products; fp32 gives the numbers of plain transformers, bf16 is faster on
+            hardware that has it, auto takes bf16 there.
+        on_bad_row: what a row that cannot be scored does: stop the command, or get no reward and be named.
+        json: whether the summary is printed as JSON.
     """
 
     model: str
@@ -216,20 +217,20 @@ class EvaluateConfig:
     Attributes:
         model: folder of a reward model: what `train` wrote, or any sequence classifier with one label.
         out: the run directory: evaluation.json and report.html.
-        implicit: the model is a policy: its reward is beta times its log-probability ratio to a reference.
-        reference: folder of that reference; without it what the policy's run says it was trained from.
-        beta: of the implicit reward; 0 takes that of the policy's run, or 0.1.
+        implicit: whether the model is a policy, whose reward is beta times its log-probability ratio to a reference.
+        reference: folder of the implicit reward's reference; without it what the policy's run says it was trained from.
+        beta: factor of the implicit reward; 0 takes that of the policy's run, or 0.1.
         criterion_weights: weights of the model's heads in the reward, NAME=NUMBER separated by commas; `overall` is the
             overall head, which is the reward where no weights are given.
-        data: preferences it has not seen, as for `train`; without it the pairs that its training held out.
+        data: preferences the model has not seen, as for `train`; without it the pairs that its training held out.
         subset: columns of the data to report accuracy by, separated by commas; sources and criteria are always.
         train_data: preferences to fit the TF-IDF baseline on; without it what the model was trained on.
-        ood: texts of another kind, separated by commas: is the ensemble less sure of them?
-        benchmark: read `data` as RewardBench (pairs) or RewardBench 2 (best of 4, ties), and score as published.
-        on_bad_row: stop at a bad row, or leave it out and say so.
-        allow_leakage: evaluate on prompts that the model was trained on too, and say so.
-        json: print the figures as JSON instead of the table.
-        seed: of bootstrap and baseline.
+        ood: kinds of out-of-domain texts, separated by commas, of which the ensemble should be less sure.
+        benchmark: benchmark that `data` is read and scored as: RewardBench (pairs) or RewardBench 2 (best of 4, ties).
+        on_bad_row: what a bad row does: stop the command, or be left out and named.
+        allow_leakage: whether prompts that the model was trained on are evaluated too, and named.
+        json: whether figures are printed as JSON instead of the table.
+        seed: number that decides the bootstrap intervals and the baseline.
     """
 
     model: str

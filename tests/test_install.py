@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="module")
 def install_torch() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("install_torch", ROOT / "install_torch.py")
+    spec = importlib.util.spec_from_file_location("install_torch", ROOT / "annotate_app" / "install_torch.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -10,7 +10,6 @@ from alignment.commands.sample import say_bad_rows
 from alignment.config.sampling import BonConfig
 from rewardkit.report.table import text_table
 from rewardkit.report.wording import number_text
-from rewardkit.run.command import Command
 from rewardkit.run.progress import Progress
 from rewardkit.run.training_command import Interruption
 
@@ -20,7 +19,8 @@ if TYPE_CHECKING:
 SHOWN = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)  # k of the table, and n; the summary in JSON has every k
 
 
-def _bon(config: BonConfig) -> int:
+def bon(config: BonConfig) -> int:
+    """Runs `alignment bon`; returns the exit code."""
     from alignment.best_of_n.run import choose_best, in_world, read_bon_prompts
     from alignment.generation.completion_sampler import load_samplers
     from rewardkit.data.resumable_file import check_output
@@ -65,6 +65,3 @@ def _said(config: BonConfig, done: BonResult) -> str:
     if done.num_cut:
         said.append(f"{done.num_cut:,} completions cut at {config.max_new_tokens} tokens")
     return "; ".join(said)
-
-
-COMMAND = Command(help="the best of n completions, as rows to train on", config=BonConfig, run=_bon)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from alignment.commands.sample import say_bad_rows
 from alignment.config.rewards import read_reward_model
 from alignment.config.sampling import EvaluatePolicyConfig
-from rewardkit.run.command import Command
 from rewardkit.run.directory import Run
 from rewardkit.run.progress import Progress
 
@@ -16,7 +15,8 @@ if TYPE_CHECKING:
     from alignment.evaluation.results import PolicyEvaluation
 
 
-def _evaluate(config: EvaluatePolicyConfig) -> int:
+def evaluate(config: EvaluatePolicyConfig) -> int:
+    """Runs `alignment evaluate`; returns the exit code."""
     from alignment.evaluation.evaluation import evaluate_policies, write_evaluation
     from alignment.evaluation.report import screen_lines
     from alignment.generation.completion_sampler import load_samplers
@@ -62,6 +62,3 @@ def _results(evaluation: PolicyEvaluation) -> dict[str, float]:
         found |= {"reward": evaluation.trained.reward.value}
         found |= {"win_rate": rate.value, "win_rate_low": rate.low, "win_rate_high": rate.high}
     return found
-
-
-COMMAND = Command(help="a trained policy beside its base", config=EvaluatePolicyConfig, run=_evaluate)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from alignment.config.plan import PlanConfig
 from rewardkit.report.table import text_table
-from rewardkit.run.command import Command
 
 if TYPE_CHECKING:
     from alignment.memory.plan import MemoryPart, MemoryPlan
 
 
-def _plan(config: PlanConfig) -> int:
+def plan(config: PlanConfig) -> int:
+    """Runs `alignment plan`; returns the exit code."""
     from alignment.memory.plan import plan_memory
 
     plan = plan_memory(config)
@@ -87,6 +87,3 @@ def _advice(config: PlanConfig) -> str:
 
 def _gib(num_bytes: int) -> str:
     return f"{num_bytes / 2**30:,.2f}" if num_bytes >= 2**30 / 100 else f"{num_bytes / 2**30:,.4f}"
-
-
-COMMAND = Command(help="what a training takes in memory, and what fits", config=PlanConfig, run=_plan)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alignment.config.sampling import SampleConfig
-from rewardkit.run.command import Command
 from rewardkit.run.progress import Progress
 
 if TYPE_CHECKING:
@@ -19,7 +18,8 @@ if TYPE_CHECKING:
 SHOWN_BAD_ROWS = 20
 
 
-def _sample(config: SampleConfig) -> int:
+def sample(config: SampleConfig) -> int:
+    """Runs `alignment sample`; returns the exit code."""
     from alignment.generation.completion_sampler import load_samplers
     from alignment.generation.sample_to_file import read_different_prompts, sample_file
     from rewardkit.data.resumable_file import check_output
@@ -60,6 +60,3 @@ def _said(config: SampleConfig, given: Prompts, done: SampledFile) -> str:
     if given.bad:
         said.append(f"{len(given.bad):,} bad rows left out")
     return "; ".join(said)
-
-
-COMMAND = Command(help="let one policy or more answer prompts", config=SampleConfig, run=_sample)

@@ -18,13 +18,13 @@ class LabConfig:
 
     Attributes:
         out: the run directory: tables, a report, and the runs it is made of, by seed.
-        resume: go on with an experiment that was stopped; what is done is not done again.
-        seeds: worlds, each with its own data, policies and rewards.
-        first_seed: number of the first of them.
-        num_prompts: messages of a world to train on, each with a pair of replies that annotators voted on.
-        ensemble: members of the reward model that is trained on their votes.
-        steps: of PPO and GRPO, each of 64 completions.
-        json: print the figures as JSON instead of the table.
+        resume: whether an experiment that was stopped continues; finished parts are not done again.
+        seeds: number of worlds, each with its own data, policies and rewards.
+        first_seed: seed of the first world; the others follow.
+        num_prompts: number of messages of a world to train on, each with a pair of replies that annotators voted on.
+        ensemble: number of members of the reward model that is trained on the votes.
+        steps: number of steps of PPO and GRPO, each of 64 completions.
+        json: whether figures are printed as JSON instead of the table.
     """
 
     out: str
@@ -50,12 +50,13 @@ class CompareConfig(LabConfig):
     """The same data through several ways of aligning a policy, side by side.
 
     Attributes:
-        methods: best_of_n, dpo, ppo, grpo; given repeatedly, only these; all where none is given. SFT is always there.
+        methods: ways to compare: best_of_n, dpo, ppo, grpo; may be given repeatedly; by default all. SFT is always
+            there.
         noise: share of the annotators' answers that are careless, besides the usual few.
-        n: completions that best-of-n chooses from.
+        n: number of completions that best-of-n chooses from.
         penalty: conservative rule of the ensemble's rewards for PPO, GRPO and best-of-n.
-        beta: of DPO.
-        kl_weight: of the KL to the SFT policy for PPO and GRPO.
+        beta: beta of DPO.
+        kl_weight: weight of the KL to the SFT policy for PPO and GRPO.
     """
 
     methods: list[Method] = field(default_factory=list, metadata={"repeated": True})
@@ -88,9 +89,9 @@ class OveroptConfig(LabConfig):
             them where none is given.
         noises: shares of careless answers in their votes; given repeatedly, a proxy for each; 0 and 0.5 where none is
             given.
-        n: completions of a held-out message that best-of-n chooses from, at most.
-        rl: also push by GRPO without a KL, with the mean of the ensemble and with uwo.
-        uwo_strength: factor of the members' variance.
+        n: largest number of completions of a held-out message that best-of-n chooses from.
+        rl: whether GRPO without a KL trains on the proxies too, with the mean of the ensemble and with uwo.
+        uwo_strength: factor of the members' variance that uwo subtracts.
     """
 
     pairs: list[int] = field(default_factory=list, metadata={"repeated": True})

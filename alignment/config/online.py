@@ -26,31 +26,31 @@ class OnlineConfig(PolicyConfig, RewardOptions):
             in the run directory: a tiny policy, fine-tuned there, its prompts and rewards.
         prompts: rows with a prompt, alone or in any form that holds one; their other columns are given to rewards.
         eval_prompts: held-out prompts; without it `eval_share` of the prompts is held out.
-        prompts_per_step: prompts of a step.
-        completions_per_prompt: completions of each of them.
-        temperature: logits are divided by it, when drawing and in every log-probability; above 0.
-        top_p: draw from the smallest set of tokens that has this probability; below 1 the ratios are biased.
-        max_new_tokens: a completion that has not ended by then is cut.
+        prompts_per_step: number of prompts of a step.
+        completions_per_prompt: number of completions drawn of each prompt.
+        temperature: divisor of the logits, when drawing and in every log-probability; above 0.
+        top_p: probability of the smallest set of tokens that is drawn from; below 1 the ratios are biased.
+        max_new_tokens: largest number of tokens of a completion; one that has not ended by then is cut.
         stop: text that ends a completion; may be given repeatedly.
         max_prompt_length: tokens kept of a prompt, which is cut at its start.
         token_budget: tokens of a micro-batch when learning; steps do not depend on it.
-        rollouts: who draws completions: own, the loops of this package; vllm, vLLM in this process; or the address of a
-            vLLM server, http://HOST:PORT, which sees the run directory under the same path. A run may be
-            resumed with another one.
+        rollouts: what draws completions: own, the loops of this package; vllm, vLLM in this process; or the address of
+            a vLLM server, http://HOST:PORT, which sees the run directory under the same path. A run may be resumed with
+            another one.
         draw_budget: tokens of a batch when drawing, prompts counted once per completion; samples do not depend on it.
             Read where rollouts is own.
-        passes: optimisation passes over the completions of a step.
-        minibatches: optimizer steps of a pass; a group is never split.
+        passes: number of optimisation passes over the completions of a step.
+        minibatches: number of optimizer steps of a pass; a group is never split.
         importance_cap: largest weight that makes up for a sampler whose probabilities differ from the trainer's; 0
             leaves tokens unweighted.
         kl_every: steps between measurements of the KL to the reference where the loss needs none; 0 never measures it.
         audit_every: steps between audits on held-out prompts; 0 chooses ten per run.
-        audit_prompts: held-out prompts of an audit, at most.
+        audit_prompts: largest number of held-out prompts of an audit.
         audit_reward: a reward that is never trained on, in the same forms as reward; given repeatedly, they are added.
-        audit_samples: comparisons of an audit with the reference, written as a blind round for people to judge.
-        keep_rollouts: also write what was drawn and how it was rewarded to rollouts.jsonl.
-        replay: take completions from this rollouts.jsonl instead of drawing them.
-        on_alarm: go on, or end the run with its policy saved, at the watcher's first critical alarm.
+        audit_samples: number of comparisons with the reference that an audit writes as a blind round for people.
+        keep_rollouts: whether completions and their rewards are written to rollouts.jsonl.
+        replay: rollouts.jsonl whose completions are taken instead of drawing new ones.
+        on_alarm: what the watcher's first critical alarm does: nothing, or end the run with its policy saved.
         sample_every: steps between samples kept in samples.jsonl, the last one always; 0 keeps none.
     """
 
@@ -126,17 +126,18 @@ class GrpoConfig(OnlineConfig):
     """Group-relative policy optimisation and its critic-free relatives.
 
     Attributes:
-        loss: how completions count: grpo, dr_grpo, dapo, bnpo, gspo, cispo, rloo or reinforce.
+        loss: formula of the loss: grpo, dr_grpo, dapo, bnpo, gspo, cispo, rloo or reinforce.
         beta: weight of the KL to the reference, per token; 0 needs no reference.
-        kl_estimator: of that KL.
-        kl_weighted: multiply its tokens by the ratio, which makes its gradient that of the KL itself.
-        clip_low: the ratio is held above 1 minus this; none takes the loss's own.
-        clip_high: the ratio is held below 1 plus this; none takes the loss's own.
+        kl_estimator: estimator of the KL to the reference.
+        kl_weighted: whether the KL of a token is multiplied by the ratio, which makes its gradient that of the KL
+            itself.
+        clip_low: how far the ratio may fall below 1 before it is clipped; none takes the loss's own.
+        clip_high: how far the ratio may rise above 1 before it is clipped; none takes the loss's own.
         baseline: what is subtracted from a reward; none takes the loss's own.
         scale: what advantages are divided by; none takes the loss's own.
-        mask_truncated: completions that were cut add nothing to the loss.
-        dynamic_sampling: rounds of further prompts drawn in place of groups without signal (DAPO); 0 trains on what
-            there is.
+        mask_truncated: whether completions that were cut add nothing to the loss.
+        dynamic_sampling: number of rounds of further prompts drawn in place of groups without signal (DAPO); 0 trains
+            on what there is.
     """
 
     loss: PolicyLossName = "grpo"
@@ -183,22 +184,22 @@ class PpoConfig(OnlineConfig):
     """Proximal policy optimisation with a value model.
 
     Attributes:
-        clip_range: the ratio is held within 1 plus or minus this.
-        clip_range_value: values are held within this distance of the rollout's, in reward units.
-        value_weight: of the value loss.
+        clip_range: how far the ratio may move from 1 before it is clipped.
+        clip_range_value: how far a value may move from the rollout's before it is clipped, in reward units.
+        value_weight: weight of the value loss.
         gamma: discount of a token's time.
-        lam: how far rewards count beyond the value's own forecast.
+        lam: lambda of GAE, how far rewards count beyond the value's own forecast.
         beta: weight of the KL to the reference.
-        kl_in: the KL is subtracted from the rewards of tokens, or added to the loss.
-        kl_target: nats a completion that beta is adapted to; 0 keeps it fixed.
-        kl_horizon: completions in which beta may change by a fifth.
+        kl_in: where the KL counts: subtracted from the rewards of tokens, or added to the loss.
+        kl_target: KL to the reference that beta is adapted to, nats a completion; 0 keeps beta fixed.
+        kl_horizon: number of completions in which beta may change by a fifth.
         stop_pass_kl: ends the passes of a step once the policy has moved by 1.5 times this many nats a token; 0 never.
         stop_run_kl: ends the run, with its model saved, once the KL to the reference exceeds this many nats a
             completion; 0 never.
-        value: the value head reads the policy's own last hidden states, or a network of its own.
+        value: what the value head reads: the policy's own last hidden states, or a network of its own.
         value_model: folder of a reward model that a network of its own begins from; without it, from the policy.
-        whiten_rewards: divide rewards of tokens by their standard deviation.
-        whiten_advantages: bring advantages to mean 0 and standard deviation 1.
+        whiten_rewards: whether rewards of tokens are divided by their standard deviation.
+        whiten_advantages: whether advantages are brought to mean 0 and standard deviation 1.
     """
 
     completions_per_prompt: int = 1
@@ -241,16 +242,16 @@ class OnlineDpoConfig(OnlineConfig):
     """Direct preference optimisation on pairs of the policy's own samples.
 
     Attributes:
-        loss: how a pair is counted, as of dpo; aot and aot_unpaired, which compare pairs with each other, are not for
-            this.
-        beta: multiplies the log-ratio margin: small lets the policy move far from the reference, large holds it close;
+        loss: formula of a pair's loss, as of dpo; aot and aot_unpaired, which compare pairs with each other, are not
+            for this.
+        beta: factor of the log-ratio margin: small lets the policy move far from the reference, large holds it close;
             none takes the loss's own, 0.1 for most.
         label_smoothing: share of labels taken to be flipped, 0 up to 0.5; none takes the loss's own.
-        soft_labels: give each pair the mean over the reward's members of sigma(difference), at least 0.5, as the
-            probability that chosen is better; rewards count as log-odds then.
-        reference_every: steps after which the policy as it is becomes the reference of the loss; 0 keeps the policy of
-            the start. The KL that is reported stays to that.
-        importance_cap: not for this: there are no ratios of sampler and trainer.
+        soft_labels: whether each pair gets the mean over the reward's members of sigma(difference), at least 0.5, as
+            the probability that chosen is better; rewards count as log-odds then.
+        reference_every: number of steps after which the policy as it is becomes the reference of the loss; 0 keeps the
+            policy of the start. The KL that is reported stays to that.
+        importance_cap: without effect here: there are no ratios of sampler and trainer.
     """
 
     loss: PairLossName = "sigmoid"

@@ -18,22 +18,23 @@ class PlanConfig:
     Attributes:
         model: `tiny` or `small`, a folder or a hub id, of which only the configuration is read.
         method: the training: sft, dpo, online-dpo, ppo or grpo.
-        gpus: how many there are.
-        memory: GiB of each of them.
-        split: every GPU holds all weights, or a part of them (FSDP2; for sft and dpo).
-        lora: train low-rank adapters only.
-        lora_rank: rank of the adapters.
-        lora_layers: adapt only this many top layers; 0 adapts all.
-        gradient_checkpointing: recompute activations in backward.
-        precision: of matrix products.
-        prompt_tokens: of a usual prompt.
-        completion_tokens: of a usual completion.
-        completions_per_prompt: of the trainings that draw; 0 takes their own, 1 for ppo and 8 for the others.
-        reference: of dpo: log-probabilities computed once before the first step, or live in every step.
-        value: of ppo: a head on the policy, or a network of its own.
+        gpus: number of GPUs.
+        memory: memory of each GPU, GiB.
+        split: how weights lie on GPUs: all of them on each, or sharded (FSDP2; for sft and dpo).
+        lora: whether only low-rank adapters are trained.
+        lora_rank: rank of the LoRA adapters.
+        lora_layers: number of top layers that get LoRA adapters; 0 adapts all layers.
+        gradient_checkpointing: whether activations are computed again in backward.
+        precision: number format of matrix products.
+        prompt_tokens: number of tokens of a usual prompt.
+        completion_tokens: number of tokens of a usual completion.
+        completions_per_prompt: completions that online trainings draw of a prompt; 0 takes 1 for ppo, 8 for the others.
+        reference: when dpo computes log-probabilities of the reference: once before the first step, or live in every
+            step.
+        value: value model of ppo: a head on the policy, or a network of its own.
         reward_model: folder or hub id of a reward model that stays in memory, of which only the configuration is read.
         margin: share of the memory that is left free, for what the driver takes and what lies between buffers.
-        json: print the figures as JSON instead of the table.
+        json: whether figures are printed as JSON instead of the table.
     """
 
     model: str = "tiny"

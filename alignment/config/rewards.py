@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 
 from alignment.config.training import check_least
 from alignment.verifiers.verifiers import VERIFIERS
+from rewardkit.config import parse_criterion_weights
 from rewardkit.reward.metadata import read_card
-from rewardkit.reward.reward import Penalty, check_criterion_weights, parse_criterion_weights
+from rewardkit.reward.reward import Penalty, check_criterion_weights
 
 Kind = Literal["model", "function", "verifier", "server"]
 FORMS = (
@@ -178,11 +179,11 @@ class RewardOptions:
         penalty: what stands for the members of an ensemble: their mean, the worst case (wco), the mean less their
             variance (uwo), or the entropic mean.
         penalty_strength: factor of the variance (uwo), or risk aversion (entropic), per unit of reward.
-        normalise_rewards: put reward models on the scale of their saved statistics, mean 0 and standard deviation 1.
-        length_penalty: subtracted for each token of a completion beyond length_free.
-        length_free: tokens of a completion that cost nothing.
-        repetition_penalty: subtracted times the share of repeated 4-grams of words.
-        missing_eos_penalty: subtracted from a completion that was cut before it ended.
+        normalise_rewards: whether reward models are scaled by their saved statistics to mean 0, standard deviation 1.
+        length_penalty: reward subtracted for each token of a completion beyond length_free.
+        length_free: number of tokens of a completion that cost nothing.
+        repetition_penalty: reward subtracted, times the share of repeated 4-grams of words.
+        missing_eos_penalty: reward subtracted from a completion that was cut before it ended.
         reward_timeout_s: seconds that a function or a server has for one batch.
     """
 

@@ -15,14 +15,14 @@ class DrawConfig:
 
     Attributes:
         prompts: rows with a prompt, alone or in any form that holds one: a file, a saved `datasets` folder or a hub id.
-        max_prompts: take only the first so many different prompts; 0 takes all.
-        temperature: logits are divided by it; 0 takes the likeliest token.
-        top_p: draw from the smallest set of tokens that has this probability.
-        max_new_tokens: a completion that has not ended by then is cut.
+        max_prompts: number of different prompts to take, the first ones; 0 takes all.
+        temperature: divisor of the logits; 0 takes the likeliest token.
+        top_p: probability of the smallest set of tokens that is drawn from.
+        max_new_tokens: largest number of tokens of a completion; one that has not ended by then is cut.
         stop: text that ends a completion and is left out of it, besides the end of the turn; may be given repeatedly.
         token_budget: tokens of a batch, prompts and new ones.
-        on_bad_row: stop at a row without a prompt, or leave it out and say so.
-        seed: of the samples.
+        on_bad_row: what a row without a prompt does: stop the command, or be left out and named.
+        seed: number that decides the samples.
     """
 
     prompts: str
@@ -52,10 +52,10 @@ class SampleConfig(DrawConfig):
         out: file to write: of one policy and one completion a prompt, rows of prompt and completion; else rows of
             prompt and responses with their models, which `annotate-app import` takes as a blind round. Its name says
             the format.
-        n: completions per prompt and policy.
-        resume: continue an unfinished run into the same output.
-        window: prompts answered and saved at a time.
-        json: print the summary as JSON.
+        n: number of completions per prompt and policy.
+        resume: whether an unfinished run into the same output is continued.
+        window: number of prompts answered and saved at a time.
+        json: whether the summary is printed as JSON.
     """
 
     model: list[str] = field(metadata={"repeated": True})
@@ -86,8 +86,8 @@ class EvaluatePolicyConfig(DrawConfig):
         out: the run directory: evaluation.json, report.html and completions.jsonl.
         reward: folder of a reward model, or FOLDER#CRITERION=WEIGHT,... with weights of its criteria; without it
             there is no reward and no win rate.
-        n: completions per prompt and policy.
-        json: print the figures as JSON instead of the table.
+        n: number of completions per prompt and policy.
+        json: whether figures are printed as JSON instead of the table.
     """
 
     model: str
@@ -112,18 +112,18 @@ class BonConfig(DrawConfig, RewardOptions):
         model: folder of a policy, or a hub id. Without it a simulated world is made beside the output: a tiny policy,
             fine-tuned there, its prompts and rewards.
         out: file to write; its name says the format.
-        n: completions drawn of each prompt.
+        n: number of completions drawn of each prompt.
         keep: what becomes rows: of each prompt the best completion, or all that reach the threshold (rejection
             sampling), both as sft reads them; or pairs of the best and the worst, as dpo reads them.
-        threshold: with keep above, the least a completion has to have.
+        threshold: least reward or quantile of a completion, where keep is above.
         threshold_of: whether the threshold is a reward, or a quantile, 0 to 1, of the rewards of the same prompt.
-        soft_labels: give pairs a p_chosen, the mean over the reward's members of sigma(difference), at least 0.5;
-            rewards count as log-odds then.
+        soft_labels: whether pairs get a p_chosen, the mean over the reward's members of sigma(difference), at least
+            0.5; rewards count as log-odds then.
         audit_reward: a reward by which nothing is chosen, in the same forms as reward; given repeatedly, they are
             added.
-        resume: continue an unfinished run into the same output.
-        window: prompts answered, rewarded and saved at a time.
-        json: print the summary as JSON.
+        resume: whether an unfinished run into the same output is continued.
+        window: number of prompts answered, rewarded and saved at a time.
+        json: whether the summary is printed as JSON.
     """
 
     prompts: str = ""

@@ -26,27 +26,27 @@ class PolicyConfig:
     Attributes:
         model: the policy to begin with: a folder or a hub id.
         out: the run directory; the model ends up in it, as plain transformers loads it.
-        resume: continue the run in `out` from its last checkpoint.
-        lora: train low-rank adapters and leave the weights as they are; they are merged when the model is saved.
-        lora_rank: rank of the adapters.
-        lora_layers: adapt only this many top layers; 0 adapts all.
-        load_in_4bit: QLoRA, where bitsandbytes is installed; the adapters alone are saved.
+        resume: whether the run in `out` continues from its last checkpoint.
+        lora: whether low-rank adapters are trained and the weights stay; adapters are merged when the model is saved.
+        lora_rank: rank of the LoRA adapters.
+        lora_layers: number of top layers that get LoRA adapters; 0 adapts all layers.
+        load_in_4bit: whether the frozen weights are held in 4 bits (QLoRA); needs bitsandbytes, saves only adapters.
         token_budget: tokens per micro-batch; steps do not depend on it.
-        learning_rate: peak; 0 chooses one for the training, by the size of the model and how it is trained.
-        epochs: passes over the data.
-        max_steps: stop after this many steps; 0 goes through all epochs.
+        learning_rate: peak learning rate; 0 chooses one for the training, by the model's size and how it is trained.
+        epochs: number of passes over the data.
+        max_steps: number of optimizer steps; 0 takes those of all epochs.
         warmup_share: share of steps in which the learning rate rises; it then falls to 0 as a cosine.
-        weight_decay: of matrices, not of norms and biases.
-        max_grad_norm: gradient norm is clipped to this.
+        weight_decay: AdamW's weight decay of matrices; norms and biases have none.
+        max_grad_norm: largest norm of a step's gradient; a larger one is scaled down to it.
         eval_share: share of prompts held out when none are given.
         entropy_every: steps between measurements of the entropy; 0 leaves them out.
-        precision: of matrix products; auto takes bf16 where the hardware multiplies it natively.
-        gradient_checkpointing: recompute activations in backward: less memory, more time.
+        precision: number format of matrix products; auto takes bf16 where the hardware multiplies it natively.
+        gradient_checkpointing: whether activations are computed again in backward: less memory, more time.
         checkpoint_every: steps between checkpoints; 0 writes one at each evaluation.
-        track: also send metrics to TensorBoard or Weights & Biases.
-        push_to_hub: hub repository to upload the model to when it is done.
-        on_bad_row: stop at a bad row, or leave it out and list it in the run.
-        seed: of everything random.
+        track: service that metrics are sent to besides the run: TensorBoard or Weights & Biases.
+        push_to_hub: hub repository that the model is uploaded to when it is done; empty uploads nothing.
+        on_bad_row: what a bad row does: stop the training, or be left out and listed in the run.
+        seed: number that decides everything random: new weights, order of rows, samples.
     """
 
     model: str
@@ -91,17 +91,17 @@ class TrainingConfig(PolicyConfig):
     Attributes:
         model: `tiny` or `small` (made here, from random weights), a folder or a hub id.
         data: training rows: a file, a saved `datasets` folder or a hub id; or give `project`.
-        project: a project of the app; its released rows are exported into the run directory first.
-        db: database URL of that project; default as in the app.
-        eval_data: held-out rows; without it `eval_share` of the prompts is held out.
+        project: name of a project of the app, whose released rows are exported into the run directory first.
+        db: URL of the database that holds the project; by default that of the app.
+        eval_data: held-out rows, in the forms of `data`; without it `eval_share` of the prompts is held out.
         batch_size: rows per optimizer step.
         max_length: tokens kept of a conversation: a prompt is cut at its start, a completion at its end.
         eval_every: steps between held-out evaluations; 0 chooses ten per run.
-        keep: weights to save: the last ones, or those with the lowest held-out loss.
+        keep: which weights are saved: the last ones, or those with the lowest held-out loss.
         entropy_every: steps between measurements of entropy and token accuracy; 0 leaves them to evaluations.
         sample_every: evaluations between sample completions of held-out prompts (samples.jsonl), the last one always;
             0 writes none.
-        allow_leakage: accept prompts that stand in both training and evaluation data.
+        allow_leakage: whether prompts may stand in both training and evaluation data.
     """
 
     data: str = ""
@@ -127,7 +127,7 @@ class SftConfig(TrainingConfig):
     """Supervised fine-tuning: the next token of demonstrations.
 
     Attributes:
-        train_on: the last turn of the assistant, or all of them; prompts are never trained on.
+        train_on: which turns of the assistant are trained on: the last one, or all; prompts never are.
     """
 
     train_on: Literal["last", "all"] = "last"
@@ -138,10 +138,10 @@ class PreferenceConfig(TrainingConfig):
     """What is common to trainings that hold the policy to a reference.
 
     Attributes:
-        reference: log-probabilities of the reference: precomputed once before the first step, or live in every step
-            (from a frozen copy, with lora from the same weights without adapters).
-        reference_cache: folder to keep precomputed ones in, for other runs with the same model and rows; default in
-            the run.
+        reference: when log-probabilities of the reference are computed: once before the first step, or live in every
+            step (from a frozen copy, with lora from the same weights without adapters).
+        reference_cache: folder that keeps precomputed log-probabilities for other runs with the same model and rows; by
+            default in the run.
     """
 
     reference: Literal["precomputed", "live"] = "precomputed"
@@ -153,11 +153,11 @@ class KtoConfig(PreferenceConfig):
     """Learning from single completions that are desirable or not.
 
     Attributes:
-        loss: kto, or apo_zero_unpaired, which takes the KL to be 0.
-        beta: multiplies the log-ratio of policy to reference: small lets the policy move far from the reference, large
+        loss: formula of the loss: kto, or apo_zero_unpaired, which takes the KL to be 0.
+        beta: factor of the log-ratio of policy to reference: small lets the policy move far from the reference, large
             holds it close.
         desirable_weight: weight of the loss of desirable completions.
-        undesirable_weight: weight of the loss of undesirable ones.
+        undesirable_weight: weight of the loss of undesirable completions.
     """
 
     loss: UnpairedLossName = "kto"
@@ -177,17 +177,17 @@ class DpoConfig(PreferenceConfig):
     """Learning from pairs, directly.
 
     Attributes:
-        loss: how a pair is counted; sigmoid is DPO itself, cdpo and robust take flipped labels, simpo, orpo and cpo
+        loss: formula of a pair's loss; sigmoid is DPO itself, cdpo and robust take flipped labels, simpo, orpo and cpo
             need no reference.
-        beta: multiplies the log-ratio margin: small lets the policy move far from the reference, large holds it close;
+        beta: factor of the log-ratio margin: small lets the policy move far from the reference, large holds it close;
             none takes the loss's own, 0.1 for most.
         label_smoothing: share of labels taken to be flipped, 0 up to 0.5; none takes the loss's own.
-        target_margin: simpo's gamma, by how much chosen is asked to lead; none takes the paper's.
+        target_margin: lead that simpo asks of chosen, its gamma; none takes the paper's.
         discopop_tau: temperature of discopop's blend.
-        f_divergence: by which the policy is held to the reference.
-        f_divergence_alpha: of alpha_divergence.
+        f_divergence: divergence that holds the policy to the reference.
+        f_divergence_alpha: order of the alpha_divergence.
         sft_weight: weight of the negative log-likelihood per token of chosen completions, added to the loss.
-        use_margin: ask chosen to lead by the row's margin, in reward units.
+        use_margin: whether chosen has to lead by the row's margin, in reward units.
     """
 
     loss: PairLossName = "sigmoid"

@@ -12,29 +12,29 @@ arXiv 2305.18290); the other losses are in `alignment.losses.pair`, each with it
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from alignment.config.loss_names import PAIR_LOSSES
 from alignment.config.training import DpoConfig
-from alignment.losses.by_name import PairLogps, pair_loss
+from alignment.losses.by_name import pair_loss
 from alignment.losses.pair import PairLoss
 from alignment.losses.reference_free import sft_term
+from alignment.offline.pairs import PAIR_METRICS, pair_columns, pair_logps
 from alignment.offline.run import LearningRates, Recipe, train_policy
-from alignment.policy.policy_forward import Forward, Part, weighted
+from alignment.policy.policy_forward import Forward
 from alignment.policy.reference import LiveReference
 from alignment.policy.rows import PolicyRows, preference_rows
 from rewardkit.data.records import Preference
 from rewardkit.data.training_data import LoadedRows
 from rewardkit.network.logps import CompletionLogps
-from rewardkit.run.directory import Run
-from rewardkit.run.progress import Progress
-from rewardkit.run.training_command import Interruption
+from rewardkit.run.training_command import Results, RunContext
+from rewardkit.training.steps import Part, weighted
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -43,20 +43,14 @@ if TYPE_CHECKING:
 ROW, CHOSEN_SLOPE, REJECTED_SLOPE, LOSS, CHOSEN_REWARD, REJECTED_REWARD = range(6)
 
 
-class DpoObjective:
+class DpoLoss:
     """A loss of pairs, given log-probabilities under policy and reference.
 
     Losses that compare pairs with each other (`whole_batch`) are computed for the batch first, without gradient of the
     policy; their slope by every log-probability is then what the micro-batches pass back.
     """
 
-    names: tuple[str, ...] = (
-        "rewards/chosen",
-        "rewards/rejected",
-        "rewards/accuracies",
-        "logps/chosen",
-        "logps/rejected",
-    )
+    names: tuple[str, ...] = PAIR_METRICS
 
     def __init__(self, config: DpoConfig, forward: Forward, reference: LiveReference | None) -> None:
         self.config, self.forward, self.reference = config, forward, reference
@@ -74,12 +68,12 @@ class DpoObjective:
         pairs = [rows.rows[index] for index in indices]
         lengths = torch.tensor([[len(branch) for branch in pair.branches] for pair in pairs])
         policy = self.forward.sums(pairs)
-        reference = self.reference.all_sums(pairs) if self.reference is not None else self._known(rows, indices)
+        reference = self.reference.all_sums(pairs) if self.reference is not None else self._precomputed(rows, indices)
         with torch.enable_grad():
             policy.requires_grad_()
-            found = self._loss(policy, reference.to(policy), lengths.to(policy.device), rows, indices)
-            (slope,) = torch.autograd.grad(found.losses.sum(), policy)
-        columns = [slope[:, 0], slope[:, 1], found.losses.detach(), found.chosen_rewards, found.rejected_rewards]
+            loss = self._loss(policy, reference.to(policy), lengths.to(policy.device), rows, indices)
+            (slope,) = torch.autograd.grad(loss.losses.sum(), policy)
+        columns = [slope[:, 0], slope[:, 1], loss.losses.detach(), loss.chosen_rewards, loss.rejected_rewards]
         numbers = torch.tensor(indices, dtype=torch.float64, device=policy.device)
         return torch.stack([numbers, *(column.double() for column in columns)], dim=1)
 
@@ -91,45 +85,29 @@ class DpoObjective:
             reference = None
             if self.traits.needs_reference:
                 live = self.reference.sums([rows.rows[index] for index in picked]) if self.reference else None
-                reference = (self._known(rows, picked) if live is None else live).to(policy.device)
-            found = self._loss(policy, reference, logps.lengths.view(-1, 2), rows, picked)
+                reference = (self._precomputed(rows, picked) if live is None else live).to(policy.device)
+            loss = self._loss(policy, reference, logps.lengths.view(-1, 2), rows, picked)
         else:
-            found = _from_whole_batch(policy, picked, prepared)
-        ones = torch.ones_like(found.chosen_rewards)
+            loss = _from_whole_batch(policy, picked, prepared)
         decided = (rows.p_chosen[picked] > 0.5).float().to(policy.device)
-        sums, weights = weighted(
-            [
-                (found.chosen_rewards, ones),
-                (found.rejected_rewards, ones),
-                (found.accuracies, decided),
-                (policy[:, 0], ones),
-                (policy[:, 1], ones),
-            ]
-        )
-        return Part(loss=found.losses.sum(), sums=sums, weights=weights)
+        sums, weights = weighted(pair_columns(loss, policy, decided))
+        return Part(loss=loss.losses.sum(), sums=sums, weights=weights)
 
     def _loss(
         self, policy: Tensor, reference: Tensor | None, lengths: Tensor, rows: PolicyRows, indices: list[int]
     ) -> PairLoss:
         """Losses times the rows' weights, of (B, 2) log-probabilities."""
-        pairs = PairLogps(
-            chosen=policy[:, 0],
-            rejected=policy[:, 1],
-            reference_chosen=None if reference is None else reference[:, 0],
-            reference_rejected=None if reference is None else reference[:, 1],
-            chosen_lengths=lengths[:, 0],
-            rejected_lengths=lengths[:, 1],
-        )
+        pairs = pair_logps(policy, reference, lengths)
         p_chosen = rows.p_chosen[indices]
         margin = rows.margin[indices].to(policy.device) if self.config.use_margin else None
         is_soft = bool((p_chosen < 1.0).any())
-        found = pair_loss(pairs, self.options, p_chosen=p_chosen.to(policy.device) if is_soft else None, margin=margin)
-        losses = found.losses
+        loss = pair_loss(pairs, self.options, p_chosen=p_chosen.to(policy.device) if is_soft else None, margin=margin)
+        losses = loss.losses
         if self.config.sft_weight:
             losses = losses + self.config.sft_weight * sft_term(policy[:, 0], lengths[:, 0])
-        return replace(found, losses=losses * rows.weight[indices].to(policy.device))
+        return replace(loss, losses=losses * rows.weight[indices].to(policy.device))
 
-    def _known(self, rows: PolicyRows, indices: list[int]) -> Tensor:
+    def _precomputed(self, rows: PolicyRows, indices: list[int]) -> Tensor:
         assert rows.reference is not None
         return rows.reference[indices]
 
@@ -160,20 +138,15 @@ def rows_for(
     return preference_rows(preferences, tokenizer, max_length=max_length)
 
 
-def train_dpo(
-    config: DpoConfig,
-    run: Run | None,
-    loaded: LoadedRows[Preference] | None,
-    interruption: Interruption,
-    progress: Progress,
-) -> Mapping[str, Any] | None:
+def train_dpo(context: RunContext[DpoConfig], loaded: LoadedRows[Preference] | None) -> Results | None:
     """Trains and saves; returns the results, or None where it was asked to stop and can be continued."""
+    config = context.config
     recipe = Recipe[Preference](
         method=f"direct preference optimisation, loss {config.loss}: {PAIR_LOSSES[config.loss].summary}",
         texts=lambda row: [*(message.content for message in row.prompt), row.chosen, row.rejected],
         tokenise=partial(rows_for, config),
-        objective=lambda forward, reference: DpoObjective(config, forward, reference),
+        loss=lambda forward, reference: DpoLoss(config, forward, reference),
         learning_rates=LearningRates(small=1e-4, lora=1e-5, full=1e-6),
         needs_reference=PAIR_LOSSES[config.loss].needs_reference,
     )
-    return train_policy(config, run, loaded, interruption, progress, recipe)
+    return train_policy(context, loaded, recipe)

@@ -11,8 +11,7 @@ of policy to reference that carries no gradient (Ethayarajh et al. 2024, eq. 8, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -21,17 +20,16 @@ from alignment.config.training import KtoConfig
 from alignment.losses.anchored import kto_loss
 from alignment.offline.run import LearningRates, Recipe, train_policy
 from alignment.policy.data import Labelled
-from alignment.policy.policy_forward import Forward, Part, weighted
+from alignment.policy.policy_forward import Forward
 from alignment.policy.reference import LiveReference
 from alignment.policy.rows import PolicyRows, labelled_rows
 from rewardkit.data.training_data import LoadedRows
 from rewardkit.network.logps import CompletionLogps
-from rewardkit.run.directory import Run
-from rewardkit.run.progress import Progress
-from rewardkit.run.training_command import Interruption
+from rewardkit.run.training_command import Results, RunContext
+from rewardkit.training.steps import Part, weighted
 
 
-class KtoObjective:
+class KtoLoss:
     """The loss of single completions, given log-probabilities under policy and reference."""
 
     names: tuple[str, ...] = ("rewards/chosen", "rewards/rejected", "logps/chosen", "logps/rejected", "kl")
@@ -86,20 +84,15 @@ class KtoObjective:
         return Part(loss=(found.losses * weight).sum(), sums=sums, weights=weights)
 
 
-def train_kto(
-    config: KtoConfig,
-    run: Run | None,
-    loaded: LoadedRows[Labelled] | None,
-    interruption: Interruption,
-    progress: Progress,
-) -> Mapping[str, Any] | None:
+def train_kto(context: RunContext[KtoConfig], loaded: LoadedRows[Labelled] | None) -> Results | None:
     """Trains and saves; returns the results, or None where it was asked to stop and can be continued."""
+    config = context.config
     recipe = Recipe[Labelled](
         method="Kahneman-Tversky optimisation (KTO)",
         texts=lambda row: [*(message.content for message in row.prompt), row.completion],
         tokenise=labelled_rows,
-        objective=lambda forward, reference: KtoObjective(config, forward, reference),
+        loss=lambda forward, reference: KtoLoss(config, forward, reference),
         learning_rates=LearningRates(small=1e-4, lora=1e-5, full=1e-6),
         needs_reference=True,
     )
-    return train_policy(config, run, loaded, interruption, progress, recipe)
+    return train_policy(context, loaded, recipe)

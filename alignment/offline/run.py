@@ -1,21 +1,21 @@
 """One run from data to a saved policy: tokens, weights, reference, training, samples, model card.
 
-The tie between data (`alignment.policy.data`), the loop (`alignment.offline.loop`) and the files, for every algorithm.
+For every algorithm on fixed rows; the data is read by `alignment.policy.data`, the loop is `rewardkit.training.loop`.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic
 
 from alignment.config.training import PolicyConfig, PreferenceConfig, TrainingConfig
-from alignment.offline.loop import Trained, evaluate, train
+from alignment.offline.objective import PolicyObjective, RowLoss, loop_options
 from alignment.policy.policy import Policy, build_policy, check_model, prepare_tokenizer
-from alignment.policy.policy_forward import Forward, Objective
+from alignment.policy.policy_forward import Forward, place
 from alignment.policy.publishing import open_tracker, push_to_hub, write_model_card
 from alignment.policy.reference import LiveReference, with_reference
 from alignment.policy.rows import PolicyRows
@@ -23,10 +23,17 @@ from alignment.rollouts.training_samples import draw_samples, write_samples
 from rewardkit.data.splitting import Row
 from rewardkit.data.training_data import LoadedRows
 from rewardkit.distributed import collectives, sharding
-from rewardkit.distributed.checkpoint import Checkpoint, load_trained_weights, trained_weights
+from rewardkit.distributed.checkpoint import load_trained_weights, trained_weights
 from rewardkit.run.directory import Run
-from rewardkit.run.progress import Progress
-from rewardkit.run.training_command import Interruption
+from rewardkit.run.training_command import Results, RunContext
+from rewardkit.training.loop import HeldOut, Trained, step_batches
+from rewardkit.training.training_run import (
+    checkpoint_of,
+    join_processes,
+    limited_length,
+    prepare_in_first,
+    train_in_run,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -35,17 +42,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 LEAST_ROWS = 2  # of each side
 SMALL = 100_000_000  # parameters, below which a model takes the learning rate of a small one
-
-
-In = TypeVar("In", contravariant=True)
-
-
-class Tokenise(Protocol[In]):
-    """Rows of token ids from rows of texts."""
-
-    def __call__(self, rows: Sequence[In], tokenizer: PreTrainedTokenizerBase, /, *, max_length: int) -> PolicyRows:
-        """See `alignment.policy.rows`."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,15 +71,15 @@ class Recipe(Generic[Row]):
     Attributes:
         method: for people.
         texts: of a row, for a tokenizer that is trained on them.
-        tokenise: makes token rows.
-        objective: its loss; is given how rows are computed, and the reference where that is live.
+        tokenise: makes token rows; is given rows, tokenizer and `max_length`.
+        loss: its loss; is given the policy's forward, and the reference where that is live.
         needs_reference: whether the loss asks for log-probabilities of a reference.
     """
 
     method: str
     texts: Callable[[Row], Iterable[str]]
-    tokenise: Tokenise[Row]
-    objective: Callable[[Forward, LiveReference | None], Objective]
+    tokenise: Callable[..., PolicyRows]
+    loss: Callable[[Forward, LiveReference | None], RowLoss]
     learning_rates: LearningRates
     needs_reference: bool
 
@@ -99,35 +95,32 @@ class Prepared:
 
 
 def train_policy(
-    config: TrainingConfig,
-    run: Run | None,
-    loaded: LoadedRows[Row] | None,
-    interruption: Interruption,
-    progress: Progress,
-    recipe: Recipe[Row],
-) -> Mapping[str, Any] | None:
+    context: RunContext[TrainingConfig], loaded: LoadedRows[Row] | None, recipe: Recipe[Row]
+) -> Results | None:
     """Trains and saves; returns the results, or None where it was asked to stop and can be continued.
 
     Args:
-        run, loaded: the first process's; None in the others, which only help to compute.
+        loaded: the first process's; None in the others, which only help to compute.
     """
-    from transformers.utils.logging import disable_progress_bar
-
-    disable_progress_bar()
+    config, run = context.config, context.run
     shards = shards_weights(config)
     tracker = open_tracker(config, run)
-    device = collectives.join()
-    prepared = collectives.from_first(prepare(config, run, loaded, recipe) if run and loaded else None)
-    assert prepared is not None
+    device = join_processes()
+    prepared = prepare_in_first(context, lambda: prepare(context, loaded, recipe))
     policy = build_policy(config, prepared.tokenizer, max_length=prepared.max_length)
-    forward, live = place(policy, config, device, needs_reference=recipe.needs_reference, shards=shards)
+    forward, live = policy_and_reference(policy, config, device, needs_reference=recipe.needs_reference, shards=shards)
     if recipe.needs_reference and isinstance(config, PreferenceConfig) and not live:
         prepared = with_precomputed(prepared, config, forward, is_first=run is not None)
-    objective = recipe.objective(forward, live)
-    checkpoint = Checkpoint(Path(config.out) / "checkpoints")
+    objective = PolicyObjective(
+        forward=forward,
+        loss=recipe.loss(forward, live),
+        rows=prepared.rows,
+        held_out=prepared.held_out,
+        weight_decay=config.weight_decay,
+    )
 
     def show(step: int, num_steps: int, metrics: Mapping[str, float]) -> None:
-        progress.step(step, num_steps, metrics)
+        context.progress.step(step, num_steps, metrics)
         tracker.log(metrics, step)
 
     def evaluated(step: int, number: int, last: bool) -> None:
@@ -137,55 +130,50 @@ def train_policy(
             if run:
                 write_samples(run.dir, lines, step=step)
 
-    with interruption.patient():
-        trained = train(
-            forward,
-            objective,
-            prepared.rows,
-            prepared.held_out,
-            config,
-            run,
-            learning_rate=recipe.learning_rates.peak(config, policy.network.num_parameters()),
-            checkpoint=checkpoint,
-            cancelled=lambda: interruption.asked,
-            show=show,
-            evaluated=evaluated,
-        )
-    found = trained.held_out
-    if not found and not trained.cancelled:
-        found = evaluate(forward, objective, prepared.held_out)
+    trained = train_in_run(
+        context,
+        objective,
+        batches_of(len(prepared.rows), config),
+        loop_options(config, learning_rate=recipe.learning_rates.peak(config, policy.network.num_parameters())),
+        show=show,
+        evaluated=evaluated,
+    )
+    held_out = trained.held_out
+    if held_out is None and not trained.cancelled:
+        held_out = objective.evaluate()
     weights = trained_weights(policy.network) if shards and not trained.cancelled else {}
-    collectives.leave()
+    collectives.destroy_process_group()
     tracker.finish()
-    if trained.cancelled or not run or not loaded:
+    if held_out is None or trained.cancelled or not run or not loaded:
         return None
-    results = results_of(trained, found, prepared, policy)
-    if shards:  # the network in parts cannot be saved by one process
+    results = results_of(trained, held_out, prepared, policy)
+    if shards:  # one process cannot save the sharded network
         policy = build_policy(config, prepared.tokenizer, max_length=prepared.max_length)
-        load_trained_weights(weights, policy.network, checkpoint.dir)
+        load_trained_weights(weights, policy.network, checkpoint_of(config).dir)
     finish(config, run, loaded, policy, recipe.method, results)
-    checkpoint.remove()
+    checkpoint_of(config).remove()
     return results
 
 
-def place(
+def batches_of(num_rows: int, config: TrainingConfig) -> list[list[int]]:
+    """The rows of every step."""
+    return step_batches(
+        num_rows, batch_size=config.batch_size, epochs=config.epochs, seed=config.seed, max_steps=config.max_steps
+    )
+
+
+def policy_and_reference(
     policy: Policy, config: TrainingConfig, device: torch.device, *, needs_reference: bool, shards: bool
 ) -> tuple[Forward, LiveReference | None]:
-    """Brings the weights to the device, the same ones in all processes or parts of them; returns how rows are computed.
+    """Brings the weights to the device, sharded where that is asked for.
 
     Returns:
-        The policy's way, and a live reference where the configuration asks for one.
+        The policy's forward, and a live reference where the configuration asks for one.
     """
-    if not shards:
-        if not config.load_in_4bit:
-            policy.network.to(device)  # pyright: ignore[reportArgumentType]
-        collectives.same_weights(policy.network.parameters())
-    forward = Forward(
-        network=policy.network, packed=policy.packed, token_budget=config.token_budget, precision=config.precision
-    )
+    forward = place(policy, config, device, will_be_sharded=shards)
     live = None
     if needs_reference and isinstance(config, PreferenceConfig) and config.reference == "live":
-        live = LiveReference(policy, forward)  # before the weights are in parts, which could not be copied
+        live = LiveReference(policy, forward)  # before the weights are sharded, which could not be copied
     if shards:
         forward = replace(forward, sharded=sharding.Sharded(policy.network, device))
         if live:
@@ -217,18 +205,19 @@ def with_precomputed(prepared: Prepared, config: PreferenceConfig, forward: Forw
     return replace(prepared, rows=rows, held_out=held_out)
 
 
-def prepare(config: TrainingConfig, run: Run, loaded: LoadedRows[Row], recipe: Recipe[Row]) -> Prepared:
+def prepare(context: RunContext[TrainingConfig], loaded: LoadedRows[Row] | None, recipe: Recipe[Row]) -> Prepared:
     """Tokenizer and token rows.
 
     Raises:
         ValueError: if the model cannot be read, or too few rows are left.
     """
+    config, run = context.config, context.run
+    assert run is not None
+    assert loaded is not None
     positions = check_model(config.model)
     texts = (text for row in loaded.train for text in recipe.texts(row))
     tokenizer = prepare_tokenizer(config, run.dir, texts)
-    max_length = min(config.max_length, positions or config.max_length)
-    if max_length < config.max_length:
-        logger.warning("max_length %d is more than the %d tokens the model takes", config.max_length, max_length)
+    max_length = limited_length(config.max_length, positions)
     rows, held_out = (
         recipe.tokenise(side, tokenizer, max_length=max_length) for side in (loaded.train, loaded.held_out)
     )
@@ -245,12 +234,12 @@ def prepare(config: TrainingConfig, run: Run, loaded: LoadedRows[Row], recipe: R
 
 
 def shards_weights(config: TrainingConfig) -> bool:
-    """Whether the launcher asks for weights in parts.
+    """Whether the launcher asks for sharded weights.
 
     Raises:
-        ValueError: if it asks for something that is not known, or the weights are quantised.
+        ValueError: if it asks for something that is not supported, or the weights are quantised.
     """
-    shards = sharding.is_asked()
+    shards = sharding.is_launched_sharded()
     if shards and config.load_in_4bit:
         raise ValueError(
             "load_in_4bit and FSDP do not go together: start without fsdp2.yaml, or give lora without load_in_4bit"
@@ -258,18 +247,18 @@ def shards_weights(config: TrainingConfig) -> bool:
     return shards
 
 
-def results_of(trained: Trained, found: Mapping[str, float], prepared: Prepared, policy: Policy) -> dict[str, Any]:
-    """The run's results, plain values: how it ended, what was cut, and what held-out rows say."""
-    rows, held_out = prepared.rows, prepared.held_out
+def results_of(trained: Trained, held_out: HeldOut, prepared: Prepared, policy: Policy) -> dict[str, Any]:
+    """The run's results, plain values: how it ended, what was cut, and the held-out evaluation."""
+    rows, held_out_rows = prepared.rows, prepared.held_out
     return {
         "num_steps": trained.num_steps,
         "best_step": trained.best_step,
         "num_train": len(rows),
-        "num_held_out": len(held_out),
+        "num_held_out": len(held_out_rows),
         "max_length": prepared.max_length,
-        "num_rows_cut": rows.num_cut + held_out.num_cut,
-        "num_rows_left_out": rows.num_left_out + held_out.num_left_out,
+        "num_rows_cut": rows.num_cut + held_out_rows.num_cut,
+        "num_rows_left_out": rows.num_left_out + held_out_rows.num_left_out,
         "num_parameters": sum(p.numel() for p in policy.network.parameters()),
         "num_trained_parameters": sum(p.numel() for p in policy.network.parameters() if p.requires_grad),
-        **{f"eval/{name}": value for name, value in found.items()},
+        **{f"eval/{name}": value for name, value in held_out.metrics.items()},
     }

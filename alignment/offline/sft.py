@@ -9,25 +9,22 @@ loss = -sum_n w_n sum_t log pi(y_nt | x_n, y_n<t) / sum_n w_n T_n, over completi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 from torch import Tensor
 
 from alignment.config.training import SftConfig
 from alignment.offline.run import LearningRates, Recipe, train_policy
 from alignment.policy.data import Demonstration
-from alignment.policy.policy_forward import Part
 from alignment.policy.rows import PolicyRows, demonstration_rows
 from rewardkit.data.training_data import LoadedRows
 from rewardkit.network.logps import CompletionLogps
-from rewardkit.run.directory import Run
-from rewardkit.run.progress import Progress
-from rewardkit.run.training_command import Interruption
+from rewardkit.run.training_command import Results, RunContext
+from rewardkit.training.steps import Part
 
 
-class SftObjective:
+class SftLoss:
     """Negative log-likelihood of completion tokens."""
 
     names: tuple[str, ...] = ()
@@ -37,7 +34,7 @@ class SftObjective:
         return max(float(rows.weight[list(batch)] @ rows.num_targets[list(batch)]), 1e-12)
 
     def prepare(self, rows: PolicyRows, batch: Sequence[int]) -> Tensor | None:
-        """Nothing."""
+        return None
 
     def part(self, logps: CompletionLogps, rows: PolicyRows, indices: Sequence[int], prepared: Tensor | None) -> Part:
         """The sum over tokens."""
@@ -46,20 +43,14 @@ class SftObjective:
         return Part(loss=loss, sums=loss.new_zeros(0), weights=loss.new_zeros(0))
 
 
-def train_sft(
-    config: SftConfig,
-    run: Run | None,
-    loaded: LoadedRows[Demonstration] | None,
-    interruption: Interruption,
-    progress: Progress,
-) -> Mapping[str, Any] | None:
+def train_sft(context: RunContext[SftConfig], loaded: LoadedRows[Demonstration] | None) -> Results | None:
     """Trains and saves; returns the results, or None where it was asked to stop and can be continued."""
-    recipe = Recipe(
+    recipe = Recipe[Demonstration](
         method="supervised fine-tuning (SFT)",
         texts=lambda row: [turn.content for turn in row.turns],
-        tokenise=partial(demonstration_rows, all_turns=config.train_on == "all"),
-        objective=lambda _forward, _reference: SftObjective(),
+        tokenise=partial(demonstration_rows, all_turns=context.config.train_on == "all"),
+        loss=lambda _forward, _reference: SftLoss(),
         learning_rates=LearningRates(small=1e-3, lora=2e-4, full=2e-5),
         needs_reference=False,
     )
-    return train_policy(config, run, loaded, interruption, progress, recipe)
+    return train_policy(context, loaded, recipe)

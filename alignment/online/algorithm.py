@@ -12,11 +12,13 @@ from torch import Tensor
 
 from alignment.config.online import OnlineConfig
 from alignment.losses.kl import token_kl
+from alignment.losses.policy_gradient import PolicyLoss
 from alignment.online.update import PolicyUpdate
 from alignment.policy.reference import LiveReference
 from alignment.rewards.rewards import ScoredBatch
 from alignment.rollouts.collector import Collected
 from alignment.rollouts.rollouts import Rollouts
+from rewardkit.network.logps import CompletionLogps
 
 Draw = Callable[[int, int], Collected]
 """Completions of so many further prompts, rewarded; the second number is that of the draw within the step."""
@@ -71,9 +73,7 @@ class Algorithm(Protocol):
     """Learns from completions of the policy."""
 
     @property
-    def carried(self) -> Carried:
-        """What it carries from step to step."""
-        ...
+    def carried(self) -> Carried: ...
 
     def step(self, draw: Draw, *, with_entropy: bool, with_kl: bool) -> Learned:
         """Draws completions and learns from them.
@@ -100,10 +100,35 @@ def kl_metrics(policy_logps: Tensor, reference_logps: Tensor, num_completions: i
     return {"kl": k1 / num_completions, "kl/k3": k3 / num_completions}
 
 
-def means(names: tuple[str, ...], sums: Tensor) -> dict[str, float]:
-    """By name, weighted sums by their weights; what nobody weighed is left out."""
-    values, weights = sums.tolist()
-    return {name: value / weight for name, value, weight in zip(names, values, weights, strict=True) if weight}
+RATIO_METRICS = (
+    "entropy",
+    "ratio/mean",
+    "ratio/approx_kl",
+    "ratio/clipfrac",
+    "ratio/clipfrac_low",
+    "ratio/clipfrac_high",
+)
+
+
+def ratio_columns(logps: CompletionLogps, loss: PolicyLoss) -> list[tuple[Tensor, Tensor]]:
+    """Values and weights of RATIO_METRICS, by token."""
+    ones = torch.ones_like(logps.token_logps)
+    return [
+        entropy_column(logps),
+        (loss.ratio, ones),
+        (loss.approx_kl("k3"), ones),
+        (loss.clipped_low + loss.clipped_high, ones),
+        (loss.clipped_low, ones),
+        (loss.clipped_high, ones),
+    ]
+
+
+def entropy_column(logps: CompletionLogps) -> tuple[Tensor, Tensor]:
+    """The entropy of every token and its weight, 0 where it was not measured."""
+    if logps.entropy is None:
+        zeros = torch.zeros_like(logps.token_logps)
+        return zeros, zeros
+    return logps.entropy, torch.ones_like(logps.token_logps)
 
 
 def minibatches(count: int, config: OnlineConfig, carried: Carried) -> list[list[int]]:
@@ -111,8 +136,8 @@ def minibatches(count: int, config: OnlineConfig, carried: Carried) -> list[list
 
     A fresh permutation each pass, which the run's position seeds; parts without any are left out.
     """
-    found = []
+    batches = []
     for number in range(config.passes):
         order = np.random.default_rng((config.seed, int(carried.position), number)).permutation(count)
-        found += [part.tolist() for part in np.array_split(order, config.minibatches) if len(part)]
-    return found
+        batches += [part.tolist() for part in np.array_split(order, config.minibatches) if len(part)]
+    return batches

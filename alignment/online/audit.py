@@ -52,7 +52,7 @@ class Audit:
     def begin(self) -> None:
         """Keeps the answers of the policy that has not moved yet, where people are to compare with them."""
         known = self.run_dir is not None and (self.run_dir / FOLDER / "reference.jsonl").exists()
-        if not self.config.audit_samples or collectives.from_first(known):
+        if not self.config.audit_samples or collectives.broadcast_object(known):
             return
         drawn = self.collector.draw(self.numbers, self.numbers, (DRAWN_FOR, 0), num_samples=1)
         if self.run_dir:

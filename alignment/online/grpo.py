@@ -16,8 +16,7 @@ Where we differ:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -28,29 +27,27 @@ from alignment.config.policy_gradient_names import POLICY_LOSSES
 from alignment.losses.advantages import RunningMean, group_advantages, without_signal
 from alignment.losses.importance import importance_weights
 from alignment.losses.policy_gradient import CompletionTokens, loss_total, policy_loss
-from alignment.online.algorithm import Carried, Draw, Learned, kl_metrics, means, minibatches, reference_logps
+from alignment.online.algorithm import (
+    RATIO_METRICS,
+    Carried,
+    Draw,
+    Learned,
+    kl_metrics,
+    minibatches,
+    ratio_columns,
+    reference_logps,
+)
 from alignment.online.run import Parts, train_online
-from alignment.online.update import PolicyUpdate
-from alignment.policy.policy_forward import Part, weighted
+from alignment.online.update import Minibatch, PolicyUpdate
 from alignment.policy.reference import LiveReference
 from alignment.rewards.rewards import joined_scores
 from alignment.rollouts.collector import Collected
 from alignment.rollouts.rollouts import Micro, Rollouts, joined
 from rewardkit.network.logps import CompletionLogps
-from rewardkit.run.directory import Run
-from rewardkit.run.progress import Progress
-from rewardkit.run.training_command import Interruption
+from rewardkit.run.training_command import Results, RunContext
+from rewardkit.training.steps import Part, weighted
 
-NAMES = (
-    "entropy",
-    "ratio/mean",
-    "ratio/approx_kl",
-    "ratio/clipfrac",
-    "ratio/clipfrac_low",
-    "ratio/clipfrac_high",
-    "sampling/logp_difference",
-    "sampling/capped_share",
-)
+NAMES = (*RATIO_METRICS, "sampling/logp_difference", "sampling/capped_share")
 
 
 class Grpo:
@@ -93,15 +90,15 @@ class Grpo:
         first = draw(wanted, 0)
         if not self.config.dynamic_sampling:
             return first, wanted
-        kept, num_drawn = [self._with_signal(first)], wanted
+        with_signal, num_drawn = [self._with_signal(first)], wanted
         for number in range(1, 1 + self.config.dynamic_sampling):
-            missing = wanted - sum(len(part.rollouts.rows) for part in kept if part)
+            missing = wanted - sum(len(part.rollouts.rows) for part in with_signal if part)
             if not missing:
                 break
-            kept.append(self._with_signal(draw(missing, number)))
+            with_signal.append(self._with_signal(draw(missing, number)))
             num_drawn += missing
-        found = [part for part in kept if part]
-        return (_together(found) if found else first), num_drawn
+        parts = [part for part in with_signal if part]
+        return (_together(parts) if parts else first), num_drawn
 
     def _with_signal(self, collected: Collected) -> Collected | None:
         """The groups whose rewards differ; None where there is none."""
@@ -123,12 +120,12 @@ class Grpo:
         """(P, G)."""
         total, weight = self.carried.baseline.tolist()
         running = RunningMean(total=total, weight=weight)
-        found = group_advantages(
+        advantages = group_advantages(
             rewards, baseline=self.options.subtracted, scale=self.options.divisor, running_mean=running.mean
         )
         after = running.after(float(rewards.mean()))
         self.carried.baseline.copy_(torch.tensor([after.total, after.weight], dtype=torch.float64))
-        return found
+        return advantages
 
     def _learn(
         self,
@@ -147,24 +144,19 @@ class Grpo:
         def part(logps: CompletionLogps, micro: Micro) -> Part:
             return self._part(logps, micro, rollouts, advantages, kept, old, reference)
 
-        sums, losses, norms = torch.zeros(2, len(NAMES)), [], []
-        for groups in minibatches(len(rollouts.rows), self.config, self.carried):
+        def minibatch(groups: Sequence[int]) -> Minibatch:
             whole = [group * size + place for group in groups for place in range(size)]
-            branches = whole if self.config.beta else [branch for branch in whole if not silent[branch // size]]
             total = loss_total(
                 self.config.loss,
                 rollouts.lengths[whole],
                 max_length=self.config.max_new_tokens,
                 kept=None if kept is None else kept[whole],
             )
-            stepped = self.update.step(
-                rollouts, branches, part, total=total, num_metrics=1 + len(NAMES), with_entropy=with_entropy
-            )
-            found = stepped.sums.cpu()
-            sums += found[:, 1:]
-            losses.append(float(found[0, 0]) / (total or 1.0))
-            norms.append(stepped.grad_norm)
-        return {"loss": float(np.mean(losses)), "grad_norm": float(np.mean(norms))} | means(NAMES, sums)
+            branches = whole if self.config.beta else [branch for branch in whole if not silent[branch // size]]
+            return Minibatch(branches=branches, total=total)
+
+        steps = map(minibatch, minibatches(len(rollouts.rows), self.config, self.carried))
+        return self.update.learn(rollouts, steps, part, NAMES, with_entropy=with_entropy)
 
     def _part(
         self,
@@ -185,7 +177,7 @@ class Grpo:
         cap = self.config.importance_cap
         level = "sequence" if POLICY_LOSSES[self.config.loss].ratio == "sequence_sum" else "token"
         weights = importance_weights(before, sampled, logps.branch, logps.lengths, cap=cap or float("inf"), level=level)
-        found = policy_loss(
+        loss = policy_loss(
             CompletionTokens(
                 logps=logps.token_logps,
                 old_logps=before,
@@ -199,22 +191,9 @@ class Grpo:
             self.options,
         )
         ones = torch.ones_like(own)
-        measured = torch.zeros_like(own) if logps.entropy is None else ones
-        loss = found.losses.sum()
-        sums, total_weights = weighted(
-            [
-                (loss, torch.ones_like(loss)),
-                (own if logps.entropy is None else logps.entropy, measured),
-                (found.ratio, ones),
-                (found.approx_kl("k3"), ones),
-                (found.clipped_low + found.clipped_high, ones),
-                (found.clipped_low, ones),
-                (found.clipped_high, ones),
-                ((before - sampled).abs(), ones),
-                (weights.capped, ones),
-            ]
-        )
-        return Part(loss=loss, sums=sums, weights=total_weights)
+        sampling = [((before - sampled).abs(), ones), (weights.capped, ones)]
+        sums, total_weights = weighted([*ratio_columns(logps, loss), *sampling])
+        return Part(loss=loss.losses.sum(), sums=sums, weights=total_weights)
 
 
 def _together(parts: Sequence[Collected]) -> Collected:
@@ -226,14 +205,13 @@ def _together(parts: Sequence[Collected]) -> Collected:
     )
 
 
-def train_grpo(
-    config: GrpoConfig, run: Run | None, interruption: Interruption, progress: Progress
-) -> Mapping[str, Any] | None:
+def train_grpo(context: RunContext[GrpoConfig]) -> Results | None:
     """Trains and saves; returns the results, or None where it was asked to stop and can be continued."""
+    config = context.config
 
     def build(parts: Parts) -> tuple[Grpo, PolicyUpdate]:
         update = parts.update(config)
         return Grpo(config, update, parts.reference), update
 
     method = f"reinforcement learning, loss {config.loss}: {POLICY_LOSSES[config.loss].summary}"
-    return train_online(config, run, interruption, progress, build, method=method, needs_reference=config.beta > 0)
+    return train_online(context, build, method=method, needs_reference=config.beta > 0)

@@ -23,10 +23,10 @@ from alignment.rollouts.training_samples import drawn_samples, write_samples
 from alignment.watch.completion_metrics import completion_metrics
 from alignment.watch.watcher import Watcher
 from rewardkit.distributed import collectives
-from rewardkit.distributed.checkpoint import Checkpoint
-from rewardkit.distributed.optimization import schedule
 from rewardkit.run.directory import Run
 from rewardkit.run.progress import Progress
+from rewardkit.training.steps import begin_run, is_due, set_learning_rate
+from rewardkit.training.training_run import checkpoint_of
 
 TRAINED_ON = 1  # first part of the key of what is drawn to train on, see `alignment.online.audit.DRAWN_FOR`
 
@@ -50,7 +50,7 @@ class OnlineLoop:
         self.config, self.run, self.collector, self.audit = config, run, collector, audit
         self.algorithm, self.update, self.tracker, self.progress = algorithm, update, tracker, progress
         self.learning_rate = learning_rate
-        self.checkpoint = Checkpoint(Path(config.out) / "checkpoints")
+        self.checkpoint = checkpoint_of(config)
         self.replay = Replay(Path(config.replay), collector.rows) if config.replay else None
         num_steps = math.ceil(config.epochs * len(collector.rows) / config.prompts_per_step)
         self.num_steps = config.max_steps or num_steps
@@ -82,7 +82,7 @@ class OnlineLoop:
                 state = state.after_step()
             except RolloutError as error:
                 self.broken = error
-            asked = collectives.any_says(cancelled(), self.update.forward.device)
+            asked = collectives.any_true(cancelled(), self.update.forward.device)
             if self.run and self._keeps(step, asked or bool(stop) or bool(self.broken)):
                 self.checkpoint.write(state, network, carried, self.update.optimizer)
             if self.broken:
@@ -94,10 +94,8 @@ class OnlineLoop:
         return results | {f"eval/{name.removeprefix('audit/')}": v for name, v in final.items() if "audit/" in name}
 
     def _begin(self, step: int) -> None:
+        begin_run(self.run, step=step, num_steps=self.num_steps)
         if self.run:
-            world = collectives.rank_and_size()[1]
-            self.run.status(num_steps=self.num_steps, step=step, first_step=step, num_processes=world)
-            self.run.truncate_metrics(step)
             truncate_rollouts(self.run.dir, step)
             self.watcher = Watcher(self.run.dir)
 
@@ -111,16 +109,20 @@ class OnlineLoop:
             RolloutError: if what it learns from is not drawn; the step can be taken again then.
         """
         started = time.perf_counter()
-        rate = self.learning_rate * schedule(step - 1, self.num_steps, self.config.warmup_share)
-        for group in self.update.optimizer.param_groups:
-            group["lr"] = rate
+        rate = set_learning_rate(
+            self.update.optimizer,
+            self.learning_rate,
+            step=step,
+            num_steps=self.num_steps,
+            warmup_share=self.config.warmup_share,
+        )
         position = int(self.algorithm.carried.position)
         self.drawn = {}
         try:
             learned = self.algorithm.step(
                 lambda count, number: self._draw(step, count, number),
-                with_entropy=_is_due(step, self.config.entropy_every),
-                with_kl=_is_due(step, self.config.kl_every),
+                with_entropy=is_due(step, self.config.entropy_every),
+                with_kl=is_due(step, self.config.kl_every),
             )
         except RolloutError:
             self.algorithm.carried.position.fill_(position)
@@ -140,12 +142,12 @@ class OnlineLoop:
             critical = [alarm for alarm in self.watcher.step(step, metrics) if alarm.severity == "critical"]
             if critical and self.config.on_alarm == "stop":
                 stop = f"alarm: {critical[0].title}: {critical[0].figure}"
-            if _is_due(step, self.config.sample_every) or step == self.num_steps:
+            if is_due(step, self.config.sample_every) or step == self.num_steps:
                 lines = drawn_samples(learned.rollouts, learned.scored.total, step=step)
                 write_samples(self.run.dir, lines, step=step)
         self.progress.step(step, self.num_steps, metrics)
         self.tracker.log(metrics, step)
-        return metrics, collectives.from_first(stop)
+        return metrics, collectives.broadcast_object(stop)
 
     def _draw(self, step: int, count: int, number: int) -> Collected:
         """Completions of the next `count` prompts."""
@@ -205,7 +207,3 @@ def _number(key: int, num_rows: int, seed: int) -> int:
 @lru_cache(maxsize=2)
 def _order(num_rows: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng((seed, epoch)).permutation(num_rows)
-
-
-def _is_due(step: int, every: int) -> bool:
-    return bool(every) and (step == 1 or step % every == 0)

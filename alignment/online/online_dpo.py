@@ -13,9 +13,8 @@ Where we differ:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,29 +23,19 @@ from torch import Tensor
 from alignment.best_of_n.chosen_rows import soft_labels
 from alignment.config.loss_names import PAIR_LOSSES
 from alignment.config.online import OnlineDpoConfig
-from alignment.losses.by_name import PairLogps, pair_loss
-from alignment.online.algorithm import Carried, Draw, Learned, kl_metrics, means, minibatches, reference_logps
+from alignment.losses.by_name import pair_loss
+from alignment.offline.pairs import PAIR_METRICS, pair_columns, pair_logps
+from alignment.online.algorithm import Carried, Draw, Learned, entropy_column, kl_metrics, minibatches, reference_logps
 from alignment.online.run import Parts, train_online
-from alignment.online.update import PolicyUpdate
-from alignment.policy.policy_forward import Part, weighted
+from alignment.online.update import Minibatch, PolicyUpdate
 from alignment.policy.reference import LiveReference
 from alignment.rewards.rewards import ScoredBatch
 from alignment.rollouts.rollouts import Micro, Rollouts
 from rewardkit.network.logps import CompletionLogps
-from rewardkit.run.directory import Run
-from rewardkit.run.progress import Progress
-from rewardkit.run.training_command import Interruption
+from rewardkit.run.training_command import Results, RunContext
+from rewardkit.training.steps import Part, weighted
 
-NAMES = (
-    "rewards/chosen",
-    "rewards/rejected",
-    "rewards/margins",
-    "rewards/accuracies",
-    "logps/chosen",
-    "logps/rejected",
-    "entropy",
-    "sampling/logp_difference",
-)
+NAMES = (*PAIR_METRICS, "entropy", "sampling/logp_difference")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,25 +137,17 @@ class OnlineDpo:
             p_chosen = torch.ones(len(rollouts.rows))
             p_chosen[pairs.groups] = torch.from_numpy(pairs.p_chosen).float()
 
-        def part(logps: CompletionLogps, micro: Micro) -> Part:
-            return self._part(logps, micro, rollouts, reference, p_chosen, has_moved=bool(norms))
+        steps_before = self.update.num_steps
 
-        sums, losses, norms = torch.zeros(2, len(NAMES)), [], []
-        for places in minibatches(len(pairs), self.config, self.carried):
-            stepped = self.update.step(
-                rollouts,
-                pairs.branches(places),
-                part,
-                total=float(len(places)),
-                num_metrics=1 + len(NAMES),
-                with_entropy=with_entropy,
-                together=True,
-            )
-            found = stepped.sums.cpu()
-            sums += found[:, 1:]
-            losses.append(float(found[0, 0]) / len(places))
-            norms.append(stepped.grad_norm)
-        return {"loss": float(np.mean(losses)), "grad_norm": float(np.mean(norms))} | means(NAMES, sums)
+        def part(logps: CompletionLogps, micro: Micro) -> Part:
+            has_moved = self.update.num_steps > steps_before
+            return self._part(logps, micro, rollouts, reference, p_chosen, has_moved=has_moved)
+
+        steps = (
+            Minibatch(branches=pairs.branches(places), total=float(len(places)))
+            for places in minibatches(len(pairs), self.config, self.carried)
+        )
+        return self.update.learn(rollouts, steps, part, NAMES, with_entropy=with_entropy, together=True)
 
     def _part(
         self,
@@ -188,38 +169,21 @@ class OnlineDpo:
         policy = logps.sums().view(-1, 2)
         lengths = logps.lengths.view(-1, 2)
         prompts = micro.branches[::2] // rollouts.group_size
-        known = None if reference is None else reference[micro.branches.to(reference.device)].view(-1, 2)
-        found = pair_loss(
-            PairLogps(
-                chosen=policy[:, 0],
-                rejected=policy[:, 1],
-                reference_chosen=None if known is None else known[:, 0],
-                reference_rejected=None if known is None else known[:, 1],
-                chosen_lengths=lengths[:, 0],
-                rejected_lengths=lengths[:, 1],
-            ),
+        of_reference = None if reference is None else reference[micro.branches.to(reference.device)].view(-1, 2)
+        loss = pair_loss(
+            pair_logps(policy, of_reference, lengths),
             self.options,
             p_chosen=None if p_chosen is None else p_chosen[prompts].to(policy.device),
         )
-        loss = found.losses.sum()
-        ones = torch.ones_like(found.chosen_rewards)
-        tokens = torch.zeros_like(logps.token_logps) if logps.entropy is None else logps.entropy
         own = logps.token_logps.detach()
-        sampled = rollouts.logps[micro.tokens].to(own)
-        sums, weights = weighted(
-            [
-                (loss, torch.ones_like(loss)),
-                (found.chosen_rewards, ones),
-                (found.rejected_rewards, ones),
-                (found.chosen_rewards - found.rejected_rewards, ones),
-                (found.accuracies, ones),
-                (policy[:, 0], ones),
-                (policy[:, 1], ones),
-                (tokens, torch.full_like(tokens, float(logps.entropy is not None))),
-                ((own - sampled).abs(), torch.full_like(own, float(not has_moved))),
-            ]
-        )
-        return Part(loss=loss, sums=sums, weights=weights)
+        difference = (own - rollouts.logps[micro.tokens].to(own)).abs()
+        columns = [
+            *pair_columns(loss, policy, torch.ones_like(loss.chosen_rewards)),
+            entropy_column(logps),
+            (difference, torch.full_like(own, float(not has_moved))),
+        ]
+        sums, weights = weighted(columns)
+        return Part(loss=loss.losses.sum(), sums=sums, weights=weights)
 
     @torch.no_grad()
     def _move_anchor(self) -> None:
@@ -232,10 +196,9 @@ class OnlineDpo:
             kept.copy_(moved)
 
 
-def train_online_dpo(
-    config: OnlineDpoConfig, run: Run | None, interruption: Interruption, progress: Progress
-) -> Mapping[str, Any] | None:
+def train_online_dpo(context: RunContext[OnlineDpoConfig]) -> Results | None:
     """Trains and saves; returns the results, or None where it was asked to stop and can be continued."""
+    config = context.config
     traits = PAIR_LOSSES[config.loss]
 
     def build(parts: Parts) -> tuple[OnlineDpo, PolicyUpdate]:
@@ -245,4 +208,4 @@ def train_online_dpo(
 
     method = f"online direct preference optimisation, loss {config.loss}: {traits.summary}"
     needs_reference = traits.needs_reference and not config.reference_every
-    return train_online(config, run, interruption, progress, build, method=method, needs_reference=needs_reference)
+    return train_online(context, build, method=method, needs_reference=needs_reference)

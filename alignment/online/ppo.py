@@ -20,7 +20,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -32,31 +31,26 @@ from alignment.losses.importance import ImportanceWeights, importance_weights
 from alignment.losses.kl import AdaptiveKl, exceeds_target, token_kl
 from alignment.losses.policy_gradient import CompletionTokens, ppo_loss
 from alignment.losses.value import explained_variance, moment_sums, value_loss, whiten
-from alignment.online.algorithm import Carried, Draw, Learned, kl_metrics, means, minibatches, reference_logps
+from alignment.online.algorithm import (
+    RATIO_METRICS,
+    Carried,
+    Draw,
+    Learned,
+    kl_metrics,
+    minibatches,
+    ratio_columns,
+    reference_logps,
+)
 from alignment.online.run import Parts, train_online
-from alignment.online.update import PolicyUpdate
-from alignment.policy.policy_forward import Part, weighted
+from alignment.online.update import Minibatch, PolicyUpdate
 from alignment.policy.reference import LiveReference
 from alignment.policy.value_model import ValueModel, build_value
 from alignment.rollouts.rollouts import Micro, Rollouts
 from rewardkit.network.logps import CompletionLogps
-from rewardkit.run.directory import Run
-from rewardkit.run.progress import Progress
-from rewardkit.run.training_command import Interruption
+from rewardkit.run.training_command import Results, RunContext
+from rewardkit.training.steps import Part, weighted
 
-NAMES = (
-    "loss/policy",
-    "loss/value",
-    "entropy",
-    "ratio/mean",
-    "ratio/approx_kl",
-    "ratio/clipfrac",
-    "ratio/clipfrac_low",
-    "ratio/clipfrac_high",
-    "value/clipfrac",
-    "value/mean",
-)
-APPROX_KL = NAMES.index("ratio/approx_kl")
+NAMES = ("loss/policy", "loss/value", *RATIO_METRICS, "value/clipfrac", "value/mean")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,31 +157,23 @@ class Ppo:
         def part(logps: CompletionLogps, micro: Micro) -> Part:
             return self._part(logps, micro, before, in_loss)
 
-        sums, norms = torch.zeros(2, len(NAMES)), []
-        for branches in minibatches(len(rollouts), self.config, self.carried):
-            stepped = self.update.step(
-                rollouts,
-                branches,
-                part,
-                total=float(rollouts.lengths[branches].sum()),
-                num_metrics=len(NAMES),
-                with_entropy=with_entropy,
-            )
-            found = stepped.sums.cpu()
-            sums += found
-            norms.append(stepped.grad_norm)
-            approx_kl = float(found[0, APPROX_KL] / found[1, APPROX_KL])
-            if exceeds_target(approx_kl, self.config.stop_pass_kl or None):
-                break
-        metrics = means(NAMES, sums)
+        def is_enough(metrics: Mapping[str, float]) -> bool:
+            return exceeds_target(metrics["ratio/approx_kl"], self.config.stop_pass_kl or None)
+
+        steps = (
+            Minibatch(branches=branches, total=float(rollouts.lengths[branches].sum()))
+            for branches in minibatches(len(rollouts), self.config, self.carried)
+        )
+        steps_before = self.update.num_steps
+        metrics = self.update.learn(rollouts, steps, part, NAMES, with_entropy=with_entropy, is_enough=is_enough)
         metrics["loss"] = metrics["loss/policy"] + self.config.value_weight * metrics["loss/value"]
-        num_passes = math.ceil(len(norms) / self.config.minibatches)
-        return metrics | {"grad_norm": float(np.mean(norms)), "passes": float(num_passes)}
+        num_passes = math.ceil((self.update.num_steps - steps_before) / self.config.minibatches)
+        return metrics | {"passes": float(num_passes)}
 
     def _part(self, logps: CompletionLogps, micro: Micro, before: Before, in_loss: float) -> Part:
         """Losses and metrics of a micro-batch."""
         tokens = micro.tokens.to(logps.token_logps.device)
-        found = ppo_loss(
+        policy = ppo_loss(
             CompletionTokens(
                 logps=logps.token_logps,
                 old_logps=before.logps[tokens],
@@ -202,28 +188,20 @@ class Ppo:
         )
         with self.update.forward.autocast():
             values = self.value(logps, micro.rows)
-        of_values = value_loss(
+        value = value_loss(
             values, before.values[tokens], before.learned.returns[tokens], clip_range=self.config.clip_range_value
         )
-        loss = found.losses.sum() + self.config.value_weight * of_values.losses.sum()
-        ones = torch.ones_like(found.log_ratio)
-        entropy = torch.zeros_like(ones) if logps.entropy is None else logps.entropy
-        measured = torch.zeros_like(ones) if logps.entropy is None else ones
-        per_token = torch.full_like(found.losses, float(len(tokens)) / len(found.losses))
-        sums, weights = weighted(
-            [
-                (found.losses / per_token, per_token),
-                (of_values.losses, ones),
-                (entropy, measured),
-                (found.ratio, ones),
-                (found.approx_kl("k3"), ones),
-                (found.clipped_low + found.clipped_high, ones),
-                (found.clipped_low, ones),
-                (found.clipped_high, ones),
-                (of_values.clipped, ones),
-                (values.detach(), ones),
-            ]
-        )
+        ones = torch.ones_like(logps.token_logps)
+        per_token = torch.full_like(policy.losses, float(len(tokens)) / len(policy.losses))
+        columns = [
+            (policy.losses / per_token, per_token),
+            (value.losses, ones),
+            *ratio_columns(logps, policy),
+            (value.clipped, ones),
+            (values, ones),
+        ]
+        sums, weights = weighted(columns)
+        loss = policy.losses.sum() + self.config.value_weight * value.losses.sum()
         return Part(loss=loss, sums=sums, weights=weights)
 
     def _after(self, metrics: Mapping[str, float], count: int) -> str:
@@ -240,10 +218,9 @@ class Ppo:
         return f"the KL to the reference is {kl:.2f} nats, stop_run_kl is {limit:g}" if limit and kl > limit else ""
 
 
-def train_ppo(
-    config: PpoConfig, run: Run | None, interruption: Interruption, progress: Progress
-) -> Mapping[str, Any] | None:
+def train_ppo(context: RunContext[PpoConfig]) -> Results | None:
     """Trains and saves; returns the results, or None where it was asked to stop and can be continued."""
+    config = context.config
 
     def build(parts: Parts) -> tuple[Ppo, PolicyUpdate]:
         value = build_value(config, parts.policy)
@@ -251,4 +228,4 @@ def train_ppo(
         return Ppo(config, update, parts.reference, Carried(config.beta, value)), update
 
     method = "proximal policy optimisation (Schulman et al. 2017)"
-    return train_online(config, run, interruption, progress, build, method=method, needs_reference=config.beta > 0)
+    return train_online(context, build, method=method, needs_reference=config.beta > 0)

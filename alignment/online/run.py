@@ -1,6 +1,6 @@
 """One run of learning from the policy's own samples: prompts, rewards, steps, audits, checkpoints, the saved policy.
 
-The tie between an algorithm (`alignment.online.grpo`, `alignment.online.ppo`), what it draws
+It connects an algorithm (`alignment.online.grpo`, `ppo`, `online_dpo`) with its completions
 (`alignment.rollouts.collector`) and the files. A run that is continued takes the steps it would have taken: what is
 drawn depends on seed, step and prompt alone.
 
@@ -10,11 +10,11 @@ The prompts of a run that learns from its own samples: to train on, and held out
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 
@@ -26,7 +26,7 @@ from alignment.online.audit import Audit
 from alignment.online.loop import OnlineLoop
 from alignment.online.update import PolicyUpdate
 from alignment.policy.policy import Policy, build_policy, check_model, prepare_tokenizer
-from alignment.policy.policy_forward import Forward
+from alignment.policy.policy_forward import Forward, place
 from alignment.policy.publishing import open_tracker, push_to_hub, write_model_card
 from alignment.policy.reference import LiveReference
 from alignment.rewards.rewards import load_rewards
@@ -37,9 +37,13 @@ from rewardkit.data.prompts import PromptRow, distinct_rows, read_prompt_rows
 from rewardkit.data.splitting import split_by_prompt
 from rewardkit.distributed import collectives, sharding
 from rewardkit.distributed.optimization import adamw
-from rewardkit.run.directory import Run
 from rewardkit.run.progress import Progress
-from rewardkit.run.training_command import Interruption
+from rewardkit.run.training_command import Interruption, Results, RunContext
+from rewardkit.training.training_run import join_processes
+
+logger = logging.getLogger(__name__)
+Config = TypeVar("Config", bound=OnlineConfig)
+LEARNING_RATES = LearningRates(small=1e-4, lora=1e-5, full=1e-6)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,11 +75,6 @@ def read_prompt_sides(config: OnlineConfig) -> PromptSides:
         if not side:
             raise ValueError(f"{config.prompts}: {len(rows)} different prompts, none of them {name}")
     return PromptSides(train=train, held_out=held_out, bad=bad)
-
-
-logger = logging.getLogger(__name__)
-Config = TypeVar("Config", bound=OnlineConfig)
-LEARNING_RATES = LearningRates(small=1e-4, lora=1e-5, full=1e-6)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,31 +110,21 @@ Build = Callable[[Parts], tuple[Algorithm, PolicyUpdate]]
 
 
 def train_online(
-    config: OnlineConfig,
-    run: Run | None,
-    interruption: Interruption,
-    progress: Progress,
-    build: Build,
-    *,
-    method: str,
-    needs_reference: bool,
-) -> Mapping[str, Any] | None:
+    context: RunContext[OnlineConfig], build: Build, *, method: str, needs_reference: bool
+) -> Results | None:
     """Trains and saves; returns the results, or None where it was asked to stop and can be continued.
 
     Args:
-        run: the first process's; None in the others, which only help to compute.
         method: for people.
         needs_reference: whether the loss asks for a KL.
     """
-    from transformers.utils.logging import disable_progress_bar
-
-    disable_progress_bar()
-    if sharding.is_asked():
+    run, progress = context.run, context.progress
+    if sharding.is_launched_sharded():
         raise ValueError("the launcher asks for weights in parts, here every process holds all: start without that")
-    check_rollouts(config)
-    tracker = open_tracker(config, run)
-    config = in_world(config, interruption, progress)
-    device = collectives.join()
+    check_rollouts(context.config)
+    tracker = open_tracker(context.config, run)
+    config = in_world(context.config, context.interruption, progress)
+    device = join_processes()
     sides = read_prompt_sides(config)
     if run:
         _tell(progress, sides)
@@ -143,7 +132,7 @@ def train_online(
     parts = load_parts(config, device, needs_reference=needs_reference)
     policy = parts.policy
     algorithm, update = build(parts)
-    collectives.same_weights(algorithm.carried.parameters())
+    collectives.broadcast_parameters(algorithm.carried.parameters())
     with ExitStack() as stack:
         rewards = stack.enter_context(load_rewards(config, policy_tokenizer=policy.tokenizer))
         audit_rewards = None
@@ -158,9 +147,9 @@ def train_online(
         audit = Audit(config, audited, audit_rewards, update, parts.reference, run.dir if run else None)
         rate = parts.learning_rate
         loop = OnlineLoop(config, run, collector, audit, algorithm, update, tracker, progress, learning_rate=rate)
-        with interruption.patient():
-            ended = loop.run_steps(lambda: interruption.asked)
-    collectives.leave()
+        with context.interruption.patient():
+            ended = loop.run_steps(lambda: context.interruption.asked)
+    collectives.destroy_process_group()
     tracker.finish()
     if ended is None or not run:
         return None
@@ -190,12 +179,7 @@ def load_parts(config: OnlineConfig, device: torch.device, *, needs_reference: b
     """The policy on its device, and what goes with it."""
     tokenizer = prepare_tokenizer(config, Path(config.out), [])
     policy = build_policy(config, tokenizer, max_length=config.max_prompt_length + config.max_new_tokens)
-    if not config.load_in_4bit:
-        policy.network.to(device)  # pyright: ignore[reportArgumentType]
-    collectives.same_weights(policy.network.parameters())
-    forward = Forward(
-        network=policy.network, packed=policy.packed, token_budget=config.token_budget, precision=config.precision
-    )
+    forward = place(policy, config, device)
     return Parts(
         policy=policy,
         forward=forward,
@@ -212,7 +196,7 @@ def in_world(config: Config, interruption: Interruption, progress: Progress) -> 
     """
     if config.model:
         return config
-    if collectives.wanted() > 1:
+    if collectives.launched_world_size() > 1:
         raise ValueError("a simulated world is made by one process: name a model for several")
     files = make_world(Path(config.out) / "world", interruption, progress, seed=config.seed)
     return replace(

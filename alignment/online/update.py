@@ -7,17 +7,18 @@ never change it. A micro-batch that does not fit into memory is halved, and the 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from alignment.policy.policy_forward import Forward, Part
+from alignment.policy.policy_forward import Forward
 from alignment.rollouts.rollouts import Micro, Rollouts
 from rewardkit.distributed import collectives
-from rewardkit.distributed.optimization import add_up_step
 from rewardkit.network.logps import CompletionLogps
+from rewardkit.training.steps import Part, Stepped, means, optimizer_step
 
 logger = logging.getLogger(__name__)
 LEAST_BUDGET = 64  # tokens: a micro-batch this small is not halved again
@@ -27,16 +28,16 @@ PartOf = Callable[[CompletionLogps, Micro], Part]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stepped:
-    """What an optimizer step measured.
+class Minibatch:
+    """The completions of one optimizer step.
 
     Attributes:
-        sums: (2, M) float32, weighted sums and weights of the metrics.
-        grad_norm: of the gradient before it was clipped.
+        branches: numbers of the completions.
+        total: what the sum of their losses is divided by; 0 takes no gradient.
     """
 
-    sums: Tensor
-    grad_norm: float
+    branches: Sequence[int]
+    total: float
 
 
 class PolicyUpdate:
@@ -58,46 +59,76 @@ class PolicyUpdate:
     ) -> None:
         self.forward, self.optimizer, self.temperature = forward, optimizer, temperature
         self.token_budget, self.max_grad_norm = token_budget, max_grad_norm
-        self.parameters: list[torch.nn.Parameter] = [p for group in optimizer.param_groups for p in group["params"]]
+        self.num_steps = 0  # taken by this process
+
+    def learn(
+        self,
+        rollouts: Rollouts,
+        minibatches: Iterable[Minibatch],
+        part: PartOf,
+        names: Sequence[str],
+        *,
+        with_entropy: bool = False,
+        together: bool = False,
+        is_enough: Callable[[Mapping[str, float]], bool] = lambda metrics: False,
+    ) -> dict[str, float]:
+        """Takes an optimizer step for every minibatch.
+
+        Args:
+            names: of the metrics that `part` gives.
+            is_enough: given the metrics of a step, whether it is the last one.
+
+        Returns:
+            The mean loss and gradient norm of the steps, and the metrics, weighted over all of them.
+        """
+        sums, losses, grad_norms = torch.zeros(2, len(names)), [], []
+        for minibatch in minibatches:
+            stepped = self.step(
+                rollouts, minibatch, part, num_metrics=len(names), with_entropy=with_entropy, together=together
+            )
+            sums += stepped.sums[:, 1:]
+            losses.append(float(stepped.sums[0, 0]) / (minibatch.total or 1.0))
+            grad_norms.append(stepped.grad_norm)
+            if is_enough(means(names, stepped.sums[:, 1:])):
+                break
+        return {"loss": float(np.mean(losses)), "grad_norm": float(np.mean(grad_norms))} | means(names, sums)
 
     def step(
         self,
         rollouts: Rollouts,
-        branches: Sequence[int],
+        minibatch: Minibatch,
         part: PartOf,
         *,
-        total: float,
         num_metrics: int,
         with_entropy: bool = False,
         together: bool = False,
     ) -> Stepped:
-        """One optimizer step on some completions.
+        """Takes one optimizer step on some completions.
 
         Args:
             part: its losses are summed over the micro-batches.
-            total: what the sum is divided by; 0 takes no gradient.
             num_metrics: M, how many metrics `part` gives.
             together: see `Rollouts.micro_batches`.
+
+        Raises:
+            FloatingPointError: if loss or gradient is not finite.
         """
 
         def gradients() -> Tensor:
-            sums = torch.zeros(2, num_metrics, device=self.forward.device)
-            for micro in rollouts.micro_batches(branches, token_budget=self.token_budget, together=together):
+            sums = torch.zeros(2, 1 + num_metrics, device=self.forward.device)
+            for micro in rollouts.micro_batches(minibatch.branches, token_budget=self.token_budget, together=together):
                 logps = self.forward.logps(micro.rows, temperature=self.temperature, with_entropy=with_entropy)
-                found = part(logps, micro)
-                if total:
-                    (found.loss / total).backward()
-                sums += torch.stack((found.sums, found.weights))
+                micro_part = part(logps, micro)
+                if minibatch.total:
+                    (micro_part.loss / minibatch.total).backward()
+                sums += micro_part.columns()
+            if collectives.rank() == 0:
+                sums[1, 0] = minibatch.total
             return sums
 
-        sums = self._within_memory(gradients)
-        add_up_step(self.parameters, sums)
-        grad_norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, self.max_grad_norm))
-        if not torch.isfinite(torch.tensor(grad_norm)):
-            raise FloatingPointError(f"gradient norm {grad_norm}")
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        return Stepped(sums=sums, grad_norm=grad_norm)
+        stepped = optimizer_step(self.optimizer, self._within_memory(gradients), max_grad_norm=self.max_grad_norm)
+        self.num_steps += 1
+        return stepped
 
     @torch.no_grad()
     def over_tokens(
@@ -116,15 +147,15 @@ class PolicyUpdate:
         """
 
         def compute() -> Tensor:
-            found = torch.zeros(num_columns, int(rollouts.lengths.sum()), device=self.forward.device)
+            columns = torch.zeros(num_columns, int(rollouts.lengths.sum()), device=self.forward.device)
             for micro in rollouts.micro_batches(range(len(rollouts)), token_budget=self.token_budget):
                 logps = (forward or self.forward).logps(micro.rows, temperature=self.temperature)
-                found[:, micro.tokens.to(found.device)] = values(logps, micro).to(found)
-            return found
+                columns[:, micro.tokens.to(columns.device)] = values(logps, micro).to(columns)
+            return columns
 
-        found = self._within_memory(compute)
-        collectives.add_up([found])
-        return found
+        columns = self._within_memory(compute)
+        collectives.all_reduce_sum([columns])
+        return columns
 
     def token_logps(self, rollouts: Rollouts, *, forward: Forward | None = None) -> Tensor:
         """(C,) float32, nats, of all tokens under the policy, or under another network; the same in every process."""

@@ -28,7 +28,8 @@ from rewardkit.network.models import (
     recompute_activations,
     switch_off_dropout,
 )
-from rewardkit.network.tokens import load_tokenizer, train_tokenizer
+from rewardkit.network.tokens import load_tokenizer
+from rewardkit.training.training_run import preset_tokenizer
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -96,9 +97,7 @@ def prepare_tokenizer(config: PolicyConfig, run_dir: Path, texts: Iterable[str])
         ValueError: if it cannot be read, or has no token that ends a text.
     """
     if config.model in PRESETS:
-        if not (run_dir / "tokenizer.json").exists():
-            train_tokenizer(texts).save_pretrained(run_dir)
-        return load_tokenizer(run_dir)
+        return preset_tokenizer(run_dir, texts)
     try:
         tokenizer = load_tokenizer(config.model, own_pad=False)
     except (OSError, ValueError) as error:

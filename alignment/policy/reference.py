@@ -25,7 +25,7 @@ from alignment.policy.policy import Policy
 from alignment.policy.policy_forward import Forward
 from alignment.policy.rows import PolicyRows
 from rewardkit.distributed import collectives
-from rewardkit.distributed.sharding import Sharded, whole
+from rewardkit.distributed.sharding import Sharded, full_tensor
 from rewardkit.network.packed_rows import Branched
 
 logger = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ def with_reference(*sides: PolicyRows, forward: Forward, cache_dir: Path, is_fir
 
     def look_up(rows: Sequence[Branched]) -> Tensor:
         file = cache_dir / f"{hash_of_rows(rows, model)}.safetensors" if model and is_first else None
-        values = collectives.from_first(_read(file) if file else None)
+        values = collectives.broadcast_object(_read(file) if file else None)
         if values is None:
             values = forward.sums(rows).cpu()
             if file:
@@ -114,7 +114,7 @@ def hash_of_model(forward: Forward) -> bytes:
         if "lora_" in name:
             continue
         digest.update(f"\n{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(whole(tensor.detach()).cpu().reshape(-1).view(torch.uint8).numpy().data)
+        digest.update(full_tensor(tensor.detach()).cpu().reshape(-1).view(torch.uint8).numpy().data)
     return digest.digest()
 
 

@@ -113,8 +113,8 @@ class Collector:
         """
         seed = int(np.random.SeedSequence((self.config.seed, *draw_key)).generate_state(1)[0])
         sampling = replace(self.sampling, seed=seed)
-        rank, world = collectives.rank_and_size()
-        shares = divide([len(self.ids[number]) for number in numbers], world)
+        rank, world_size = collectives.rank(), collectives.world_size()
+        shares = divide([len(self.ids[number]) for number in numbers], world_size)
         mine = shares[rank]
         own = [numbers[place] for place in mine], [keys[place] for place in mine]
         self.source.load()
@@ -123,7 +123,7 @@ class Collector:
             drawn = self._draw(*own, sampling, num_samples) if mine else None
         except RolloutError as error:
             failure = str(error)
-        parts = collectives.gathered((drawn, failure))
+        parts = collectives.all_gather_object((drawn, failure))
         if failures := [said for _, said in parts if said]:
             raise RolloutError(failures[0])
         together = joined([part for part, _ in parts if part is not None])
@@ -149,12 +149,12 @@ class Collector:
 
 def score(rollouts: Rollouts, rewards: Rewards) -> ScoredBatch:
     """Rewards of all completions, each process asking for its share of the groups."""
-    rank, world = collectives.rank_and_size()
+    rank, world_size = collectives.rank(), collectives.world_size()
     groups = len(rollouts.rows)
-    bounds = [groups * number // world for number in range(world + 1)]
+    bounds = [groups * number // world_size for number in range(world_size + 1)]
     own = range(bounds[rank], bounds[rank + 1])
-    mine = rollouts if world == 1 else rollouts.take(own) if len(own) else None
-    parts = collectives.gathered(rewards.score(reward_batch(mine)) if mine else None)
+    mine = rollouts if world_size == 1 else rollouts.take(own) if len(own) else None
+    parts = collectives.all_gather_object(rewards.score(reward_batch(mine)) if mine else None)
     return joined_scores([part for part in parts if part is not None])
 
 

@@ -120,8 +120,8 @@ class Rollouts:
             row = Branched(prompt=whole.prompt, branches=tuple(whole.branches[number % size] for number in numbers))
             for part in [slice(None)] if together else branches_within(row, token_budget):
                 parts.append((Branched(prompt=row.prompt, branches=row.branches[part]), numbers[part]))
-        rank, world = collectives.rank_and_size()
-        mine = [parts[place] for place in divide([row.num_tokens for row, _ in parts], world)[rank]]
+        rank, world_size = collectives.rank(), collectives.world_size()
+        mine = [parts[place] for place in divide([row.num_tokens for row, _ in parts], world_size)[rank]]
         return [
             self._micro([mine[place] for place in places])
             for places in token_budget_batches([row.num_tokens for row, _ in mine], token_budget=token_budget)

@@ -81,7 +81,7 @@ def check_rollouts(config: OnlineConfig) -> None:
     """
     if config.rollouts != "vllm":
         return
-    if collectives.wanted() > 1:
+    if collectives.launched_world_size() > 1:
         raise ValueError("rollouts by vLLM in this process are for one process: start a vLLM server, give its address")
     if not importlib.util.find_spec("vllm"):
         raise ImportError(INSTALL)

@@ -73,12 +73,12 @@ class VllmServer:
     def load(self) -> None:
         """The first process writes the weights and has them reloaded; the others wait for that."""
         failure = ""
-        if collectives.rank_and_size()[0] == 0:
+        if collectives.rank() == 0:
             try:
                 self._load()
             except OSError as error:
                 failure = str(error)
-        self.label, self.num_loads, failure = collectives.from_first((self.label, self.num_loads, failure))
+        self.label, self.num_loads, failure = collectives.broadcast_object((self.label, self.num_loads, failure))
         if failure:
             raise RolloutError(failure)
         self.is_sent = True
@@ -107,7 +107,7 @@ class VllmServer:
 
     def close(self) -> None:
         """Removes the folders of weights."""
-        if collectives.rank_and_size()[0] == 0:
+        if collectives.rank() == 0:
             shutil.rmtree(self.dir, ignore_errors=True)
 
     def _load(self) -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rewardkit.config import EvaluateConfig, parse_criterion_weights
-from rewardkit.run.command import Command
 from rewardkit.run.directory import Run
 from rewardkit.run.progress import Progress
 
@@ -17,7 +16,8 @@ if TYPE_CHECKING:
     from rewardkit.reward.reward import RewardFn
 
 
-def _evaluate(config: EvaluateConfig) -> int:
+def evaluate(config: EvaluateConfig) -> int:
+    """Runs `rewardkit evaluate`; returns the exit code."""
     from rewardkit.evaluation.evaluation_text import screen_lines
     from rewardkit.evaluation.run import read_inputs, write_findings
     from rewardkit.reward.load import read_criterion_weights
@@ -70,6 +70,3 @@ def _results(findings: Findings) -> dict[str, float]:
     assert findings.evaluation is not None
     accuracy = findings.evaluation.overall.accuracy
     return {"accuracy": accuracy.value, "accuracy_low": accuracy.low, "accuracy_high": accuracy.high}
-
-
-COMMAND = Command(help="accuracy, calibration and honesty of a reward model", config=EvaluateConfig, run=_evaluate)

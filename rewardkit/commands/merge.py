@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from rewardkit.config import MergeConfig
-from rewardkit.run.command import Command
 
 
-def _merge(config: MergeConfig) -> int:
+def merge_models(config: MergeConfig) -> int:
+    """Runs `rewardkit merge`; returns the exit code."""
     out = Path(config.out)
     if out.exists() and any(out.iterdir()):
         raise ValueError(f"--out {out} is there already, choose another directory")
@@ -20,10 +20,3 @@ def _merge(config: MergeConfig) -> int:
     merge(config.models, out)
     print(f"{out}: average of {len(config.models)} models, one member, not calibrated")
     return 0
-
-
-COMMAND = Command(
-    help="average the weights of reward models fine-tuned from one initialisation (WARM)",
-    config=MergeConfig,
-    run=_merge,
-)

@@ -8,10 +8,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from rewardkit.config import RankConfig
-from rewardkit.run.command import Command
 
 
-def _rank(config: RankConfig) -> int:
+def rank(config: RankConfig) -> int:
+    """Runs `rewardkit rank`; returns the exit code."""
     from rewardkit.data.files import write_rows
     from rewardkit.data.resumable_file import check_new_file
     from rewardkit.reward.load import load_reward_fn, read_criterion_weights
@@ -50,6 +50,3 @@ def _rank(config: RankConfig) -> int:
     left_out = f", {len(bad_rows)} bad rows left out" if bad_rows else ""
     print(f"{out}: {len(ranked)} of {len(read.comparisons)} comparisons by {config.rule}{left_out}")
     return 0
-
-
-COMMAND = Command(help="order comparisons by what their labels would tell", config=RankConfig, run=_rank)

@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from rewardkit.config import ScoreConfig
-from rewardkit.run.command import Command
 from rewardkit.run.progress import Progress
 
 SHOWN_BAD_ROWS = 20
@@ -17,13 +16,14 @@ SHOWN_BAD_ROWS = 20
 def _precision(config: ScoreConfig) -> AbstractContextManager[object]:
     if config.precision == "fp32":
         return nullcontext()  # without torch: a TF-IDF model knows nothing of it
-    from rewardkit.distributed.collectives import own_device
+    from rewardkit.distributed.collectives import default_device
     from rewardkit.distributed.optimization import autocast
 
-    return autocast(config.precision, own_device())
+    return autocast(config.precision, default_device())
 
 
-def _score(config: ScoreConfig) -> int:
+def score(config: ScoreConfig) -> int:
+    """Runs `rewardkit score`; returns the exit code."""
     from rewardkit.data.resumable_file import check_output
     from rewardkit.scoring.file import read_input, score_file
 
@@ -55,6 +55,3 @@ def _score(config: ScoreConfig) -> int:
     bad = f", {len(scored.bad_rows)} bad rows without a reward" if scored.bad_rows else ""
     print(f"{config.output}: {scored.num_rows} rows with {', '.join(given.how.added)}{bad}")
     return 0
-
-
-COMMAND = Command(help="add rewards to the rows of a file", config=ScoreConfig, run=_score)

@@ -45,44 +45,44 @@ class TrainingState:
 
 
 def trained_weights(module: torch.nn.Module) -> dict[str, Tensor]:
-    """The parameters that training changes, on the CPU, by name; see `sharding.kept` for those in parts."""
+    """The parameters that training changes, on the CPU, by name; see `sharding.full_on_first` for sharded ones."""
     trained = ((name, parameter) for name, parameter in module.named_parameters() if parameter.requires_grad)
-    return {name: sharding.kept(parameter.detach()).cpu() for name, parameter in trained}
+    return {name: sharding.full_on_first(parameter.detach()).cpu() for name, parameter in trained}
 
 
 def load_trained_weights(weights: dict[str, Tensor], module: torch.nn.Module, checkpoint_dir: Path) -> None:
-    """Puts weights back.
+    """Loads weights into a module.
 
     Raises:
-        ValueError: if they are not the ones that training changes there.
+        ValueError: if their names or shapes are not those of the parameters that training changes.
     """
     trained = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
     expected = {name: parameter.shape for name, parameter in trained.items()}
     if {name: weight.shape for name, weight in weights.items()} != expected:
         raise ValueError(f"{checkpoint_dir} holds the state of another model")
-    parts = {name: sharding.part_of(weight, trained[name]) for name, weight in weights.items()}
-    module.load_state_dict(parts, strict=False)
+    shards = {name: sharding.shard_like(weight, trained[name]) for name, weight in weights.items()}
+    module.load_state_dict(shards, strict=False)
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """The state of an optimizer as `load_optimizer_state` takes it; see `sharding.kept` for what is in parts."""
+    """The state of an optimizer as `load_optimizer_state` takes it; sharded tensors by `sharding.full_on_first`."""
     values = optimizer.state_dict()
     state = {
-        number: {name: sharding.kept(value) for name, value in of_one.items()}
-        for number, of_one in values["state"].items()
+        number: {name: sharding.full_on_first(value) for name, value in values_of_parameter.items()}
+        for number, values_of_parameter in values["state"].items()
     }
     return values | {"state": state}
 
 
 def load_optimizer_state(values: dict[str, Any], optimizer: torch.optim.Optimizer) -> None:
-    """Puts the state back; parts of it where the parameters are in parts."""
+    """Loads the state; where parameters are sharded, this process's shards of it."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state = {
         number: {
-            name: sharding.part_of(value, parameters[number]) if value.dim() else value
-            for name, value in of_one.items()
+            name: sharding.shard_like(value, parameters[number]) if value.dim() else value
+            for name, value in values_of_parameter.items()
         }
-        for number, of_one in values["state"].items()
+        for number, values_of_parameter in values["state"].items()
     }
     optimizer.load_state_dict(values | {"state": state})
 
@@ -103,7 +103,7 @@ def write_state(values: dict[str, Any], file: Path) -> None:
 
 
 def write_aside(checkpoint_dir: Path, step: int, batch: Sequence[int]) -> Path:
-    """Notes the training rows of a step whose loss or gradient was not finite; returns the file."""
+    """Writes the training rows of a step whose loss or gradient was not finite; returns the file."""
     file = checkpoint_dir / "not_finite.json"
     file.write_text(json.dumps({"step": step, "rows": list(batch)}))
     return file
@@ -112,8 +112,8 @@ def write_aside(checkpoint_dir: Path, step: int, batch: Sequence[int]) -> Path:
 class Checkpoint:
     """The training state of a run, in a folder of its own.
 
-    `write` and `write_best` belong to the first process; where weights are in parts the others call them too, to give
-    theirs. `extra` is what is trained besides the module, say the parameter of a likelihood with ties.
+    The first process calls `write` and `write_best`; where weights are sharded the others call them too, to contribute
+    their shards. `extra` is what is trained besides the module, say the parameter of a likelihood with ties.
     """
 
     def __init__(self, checkpoint_dir: Path) -> None:
@@ -134,7 +134,7 @@ class Checkpoint:
             "tie": extra.state_dict(),
             "optimizer": optimizer_state(optimizer),
         }
-        if collectives.rank_and_size()[0]:
+        if collectives.rank():
             return
         write_state(values, self.file)
         for old in self.dir.glob("best-*.pt"):
@@ -144,7 +144,7 @@ class Checkpoint:
     def write_best(self, step: int, module: torch.nn.Module, extra: torch.nn.Module) -> None:
         """Keeps the weights of an evaluation; the former best goes when the next state has been written."""
         values = {"weights": trained_weights(module), "tie": extra.state_dict()}
-        if not collectives.rank_and_size()[0]:
+        if not collectives.rank():
             write_state(values, self._best(step))
 
     def restore(
@@ -164,7 +164,7 @@ class Checkpoint:
         return TrainingState(**values["state"])
 
     def load_best(self, state: TrainingState, module: torch.nn.Module, extra: torch.nn.Module) -> None:
-        """Puts the weights of the best evaluation back; leaves them where there was none."""
+        """Loads the weights of the best evaluation; does nothing where there was none."""
         if state.best_step:
             values = torch.load(self._best(state.best_step), weights_only=True)
             load_trained_weights(values["weights"], module, self.dir)

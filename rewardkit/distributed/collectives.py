@@ -1,7 +1,7 @@
 """The processes that train one model together, under `accelerate launch`; without it there is one.
 
-Every process computes its share of each step, and gradients are added up; only the first one writes. Every process
-holds all weights, unless they are taken apart (`rewardkit.distributed.sharding`).
+Every process computes its share of each step, and gradients are summed over processes; only the first one writes.
+Every process holds all weights, unless they are sharded (`rewardkit.distributed.sharding`).
 """
 
 from __future__ import annotations
@@ -15,42 +15,47 @@ import torch.distributed as dist
 from torch import Tensor
 
 T = TypeVar("T")
-BUCKET = 16 * 1024 * 1024  # numbers added up in one message
+BUCKET_SIZE = 16 * 1024 * 1024  # numbers that one all-reduce sums
 
 
-def wanted() -> int:
-    """How many processes the environment names."""
+def launched_world_size() -> int:
+    """How many processes the launcher started, as the environment says."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def join() -> torch.device:
-    """Joins the processes that the environment names, if there are several; returns the device to compute on."""
-    if wanted() > 1:
+def init_process_group() -> torch.device:
+    """Joins the processes that the launcher started, if there are several; returns the device to compute on."""
+    if launched_world_size() > 1:
         from accelerate import PartialState
 
         return torch.device(PartialState().device or "cpu")
-    return own_device()
+    return default_device()
 
 
-def own_device() -> torch.device:
-    """What a process by itself computes on: the GPU where there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def rank_and_size() -> tuple[int, int]:
-    """The number of this process and how many there are."""
-    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-
-
-def leave() -> None:
-    """Waits for the others and ends the group."""
+def destroy_process_group() -> None:
+    """Waits for the other processes and ends the group."""
     if dist.is_initialized():
         dist.barrier()
         dist.destroy_process_group()
 
 
-def from_first(value: T) -> T:
-    """The first process's value, in every process."""
+def default_device() -> torch.device:
+    """The device that a process by itself computes on: the GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def rank() -> int:
+    """The number of this process, from 0."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def world_size() -> int:
+    """The number of processes."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def broadcast_object(value: T) -> T:
+    """Returns the first process's value in every process."""
     if not dist.is_initialized():
         return value
     values = [value]
@@ -58,8 +63,8 @@ def from_first(value: T) -> T:
     return values[0]
 
 
-def gathered(value: T) -> list[T]:
-    """The values of all processes, in every process."""
+def all_gather_object(value: T) -> list[T]:
+    """Returns the values of all processes, by rank, in every process."""
     if not dist.is_initialized():
         return [value]
     values: list[T] = [value] * dist.get_world_size()
@@ -67,33 +72,33 @@ def gathered(value: T) -> list[T]:
     return values
 
 
-def same_weights(parameters: Iterable[Tensor]) -> None:
-    """Gives every process the first one's weights."""
+def broadcast_parameters(parameters: Iterable[Tensor]) -> None:
+    """Overwrites parameters with those of the first process."""
     if dist.is_initialized():
         for parameter in parameters:
             dist.broadcast(parameter.data, src=0)
 
 
-def add_up(tensors: Sequence[Tensor]) -> None:
-    """Replaces tensors of one type by their sums over processes, several in one message."""
+def all_reduce_sum(tensors: Sequence[Tensor]) -> None:
+    """Replaces tensors of one dtype by their sums over processes, in messages of at least BUCKET_SIZE numbers."""
     if not dist.is_initialized():
         return
     bucket: list[Tensor] = []
     for index, tensor in enumerate(tensors):
         bucket.append(tensor)
-        if index + 1 < len(tensors) and sum(part.numel() for part in bucket) < BUCKET:
+        if index + 1 < len(tensors) and sum(part.numel() for part in bucket) < BUCKET_SIZE:
             continue
-        together = torch.cat([part.reshape(-1) for part in bucket])
-        dist.all_reduce(together)
-        for part, summed in zip(bucket, together.split([part.numel() for part in bucket]), strict=True):
+        flat = torch.cat([part.reshape(-1) for part in bucket])
+        dist.all_reduce(flat)
+        for part, summed in zip(bucket, flat.split([part.numel() for part in bucket]), strict=True):
             part.copy_(summed.view_as(part))
         bucket = []
 
 
-def any_says(flag: bool, device: torch.device) -> bool:
-    """Whether any process says so; all of them get the same answer."""
+def any_true(flag: bool, device: torch.device) -> bool:
+    """Returns in every process whether the flag of any process is true."""
     if not dist.is_initialized():
         return flag
-    said = torch.tensor(float(flag), device=device)
-    dist.all_reduce(said, op=dist.ReduceOp.MAX)
-    return bool(said.item())
+    flags = torch.tensor(float(flag), device=device)
+    dist.all_reduce(flags, op=dist.ReduceOp.MAX)
+    return bool(flags.item())

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from rewardkit.distributed import collectives
-from rewardkit.distributed.sharding import is_part
+from rewardkit.distributed.sharding import is_sharded
 
 
 def adamw(groups: Sequence[tuple[Sequence[Tensor], float]], learning_rate: float) -> torch.optim.Optimizer:
     """AdamW over groups of parameters, each with its weight decay; groups without parameters are left out."""
-    kept = [{"params": list(parameters), "weight_decay": decay} for parameters, decay in groups if parameters]
-    return torch.optim.AdamW(kept, lr=learning_rate, fused=True)
+    param_groups = [{"params": list(parameters), "weight_decay": decay} for parameters, decay in groups if parameters]
+    return torch.optim.AdamW(param_groups, lr=learning_rate, fused=True)
 
 
 def schedule(step: int, num_steps: int, warmup_share: float) -> float:
@@ -48,17 +48,17 @@ def multiplies_bf16(device: torch.device) -> bool:
     return torch.cpu._is_amx_tile_supported()
 
 
-def add_up_step(parameters: Sequence[torch.nn.Parameter], *values: Tensor) -> None:
+def all_reduce_gradients(parameters: Sequence[torch.nn.Parameter], *values: Tensor) -> None:
     """Sums gradients and values over processes, each of which computed other rows of the same step.
 
-    Gradients of weights in parts are summed already (`rewardkit.distributed.sharding`).
+    Gradients of sharded weights are summed already (`rewardkit.distributed.sharding`).
     """
-    if collectives.rank_and_size()[1] == 1:
+    if collectives.world_size() == 1:
         return
-    parameters = [parameter for parameter in parameters if not is_part(parameter)]
+    parameters = [parameter for parameter in parameters if not is_sharded(parameter)]
     for parameter in parameters:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
     for dtype in dict.fromkeys(parameter.dtype for parameter in parameters):
-        collectives.add_up([p.grad for p in parameters if p.dtype == dtype and p.grad is not None])
-    collectives.add_up(values)
+        collectives.all_reduce_sum([p.grad for p in parameters if p.dtype == dtype and p.grad is not None])
+    collectives.all_reduce_sum(values)

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rewardkit.distributed.sharding import is_part
+from rewardkit.distributed.sharding import is_sharded
 from rewardkit.network import attention
 from rewardkit.network.attention import has_sliding_window
 from rewardkit.network.fused import Matrix, added_norm, gated, products, rotated
@@ -43,7 +43,7 @@ def check_shape(model: PreTrainedModel) -> None:
         ValueError: with the reason, if it is not Llama-shaped, or its weights are not here as they are.
     """
     trunk: Any = model.base_model
-    if any(is_part(parameter) for parameter in model.parameters()):
+    if any(is_sharded(parameter) for parameter in model.parameters()):
         raise ValueError("its weights lie in parts")
     missing = [name for name in ("embed_tokens", "layers", "norm", "rotary_emb") if not hasattr(trunk, name)]
     if missing:

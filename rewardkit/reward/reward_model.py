@@ -22,7 +22,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from rewardkit.data.records import Message, content_id
-from rewardkit.distributed.collectives import own_device
+from rewardkit.distributed.collectives import default_device
 from rewardkit.network.models import RewardScorer, head_of, load_classifier
 from rewardkit.network.packed_rows import Branched, branches_within, token_budget_batches
 from rewardkit.network.tokens import load_tokenizer, tokenise
@@ -96,7 +96,7 @@ class RewardModel:
         if card.template and card.template != content_id(tokenizer.chat_template):
             raise ValueError(f"{path}: the chat template is not the one this model was trained with")
         classifier = load_classifier(path, tokenizer, dtype=dtype)
-        device = device or own_device()
+        device = device or default_device()
         classifier.to(device)  # type: ignore[arg-type]
         heads = path / "heads.safetensors"
         weights = load_file(heads)["heads"] if heads.exists() else head_of(classifier).weight.detach().float()

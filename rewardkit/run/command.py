@@ -1,12 +1,11 @@
-"""What a command is: a line of help, its configuration, and a function that is only then allowed to import.
+"""The command line of a package: a table of commands, each with a line of help, its configuration and what runs it.
 
-The command line of a package: parses and validates first, imports what a command needs after.
+It parses and validates first, and imports what a command needs after.
 """
 
 from __future__ import annotations
 
 import importlib
-import inspect
 import os
 import re
 import sys
@@ -15,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
+import docstring_parser.google
 import jsonargparse
 
 from rewardkit.run.training_command import sleep_between_products
@@ -22,19 +22,32 @@ from rewardkit.run.training_command import sleep_between_products
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """One subcommand, for example `train`; its room in `<package>.commands` names it COMMAND.
+    """One subcommand, for example `train`.
 
     Attributes:
+        name: as it is typed.
         help: one line.
-        config: a frozen dataclass of `<package>.config`; every field becomes a flag and a key of a YAML file.
+        config: a frozen dataclass; every field becomes a flag and a key of a YAML file.
         run: takes the configuration, returns the exit code (0 done, 1 failed) or raises: ValueError, FileNotFoundError
             and PermissionError end in exit code 2 and one line, other OSErrors, ImportError and FloatingPointError in
             exit code 1 and one line.
     """
 
+    name: str
     help: str
     config: type
     run: Callable[[Any], int]
+
+
+def imported(dotted_name: str) -> Any:
+    """The attribute of a module that a dotted name such as `rewardkit.commands.score.score` stands for."""
+    module, _, attribute = dotted_name.rpartition(".")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def call(dotted_name: str) -> Callable[[Any], int]:
+    """A `Command.run` that imports the named function when it runs."""
+    return lambda config: imported(dotted_name)(config)
 
 
 def add_config(parser: jsonargparse.ArgumentParser, config: type) -> None:
@@ -63,17 +76,10 @@ def add_config(parser: jsonargparse.ArgumentParser, config: type) -> None:
 
 
 def field_meanings(config: type) -> dict[str, str]:
-    """What the Attributes sections of a class and of those it extends say of each field."""
-    sections = [inspect.cleandoc(each.__doc__ or "").partition("Attributes:\n")[2] for each in config.__mro__[::-1]]
-    meanings: dict[str, str] = {}
-    name = ""
-    for line in "\n".join(sections).splitlines():
-        if line.startswith("    ") and not line.startswith("     "):
-            name, _, text = line.strip().partition(": ")
-            meanings[name] = text
-        elif line.strip():
-            meanings[name] += " " + line.strip()
-    return meanings
+    """The descriptions of fields in the Attributes sections of a class and of those it extends."""
+    docstrings = [docstring_parser.google.parse(base.__doc__ or "") for base in config.__mro__[::-1]]
+    attributes = [param for docstring in docstrings for param in docstring.params if param.args[0] == "attribute"]
+    return {attribute.arg_name: " ".join((attribute.description or "").split()) for attribute in attributes}
 
 
 def read_config(config: type, options: jsonargparse.Namespace) -> Any:
@@ -93,31 +99,32 @@ def with_repeated(words: Sequence[str], config: type) -> list[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class CommandLine:
-    """What a package offers.
+    """The commands of a package.
 
     Attributes:
-        package: its name; its commands are the rooms of `<package>.commands`, a hyphen in a name an underscore there.
+        package: its name.
         description: one line.
-        rooms: names of the commands, in the order of a day's work.
+        commands: in the order of a day's work.
     """
 
     package: str
     description: str
-    rooms: tuple[str, ...]
+    commands: tuple[Command, ...]
 
-    def command(self, room: str) -> Command:
-        """The command of a room."""
-        return importlib.import_module(f"{self.package}.commands.{room.replace('-', '_')}").COMMAND
+    def parser(self, name: str = "") -> jsonargparse.ArgumentParser:
+        """The parser of one command, or without a name a parser that only lists them.
 
-    def parser(self, rooms: Sequence[str]) -> jsonargparse.ArgumentParser:
-        """The parser of the given rooms; raises jsonargparse.ArgumentError for bad input."""
+        Parsing raises jsonargparse.ArgumentError for bad input.
+        """
         parser = jsonargparse.ArgumentParser(prog=self.package, description=self.description, exit_on_error=False)
-        commands = parser.add_subcommands(required=True, dest="command")
-        for room in rooms:
-            command = self.command(room)
-            sub = jsonargparse.ArgumentParser(description=command.help, exit_on_error=False)
-            add_config(sub, command.config)
-            commands.add_subcommand(room, sub, help=command.help)
+        subcommands = parser.add_subcommands(required=True, dest="command")
+        for command in self.commands:
+            if name not in ("", command.name):
+                continue
+            subparser = jsonargparse.ArgumentParser(description=command.help, exit_on_error=False)
+            if name:
+                add_config(subparser, command.config)
+            subcommands.add_subcommand(command.name, subparser, help=command.help)
         return parser
 
     def run(self, argv: Sequence[str] | None = None) -> int:
@@ -125,15 +132,14 @@ class CommandLine:
         sleep_between_products()
         os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # a hub that cannot be reached is one line, not one a retry
         words = list(sys.argv[1:] if argv is None else argv)
-        name = words[0] if words and words[0] in self.rooms else ""
-        label = f"{self.package} {name}".strip()
+        command = next((command for command in self.commands if words and command.name == words[0]), None)
+        label = f"{self.package} {command.name}" if command else self.package
         try:
-            spelled = with_underscores(words)
-            if name:
-                spelled = with_repeated(spelled, self.command(name).config)
-            parsed = self.parser([name] if name else self.rooms).parse_args(spelled)
-            command = self.command(parsed.command)
-            return command.run(read_config(command.config, parsed[parsed.command]))
+            if command is None:
+                self.parser().parse_args(words)
+                raise ValueError("a command comes first, then its options")
+            parsed = self.parser(command.name).parse_args(with_repeated(with_underscores(words), command.config))
+            return command.run(read_config(command.config, parsed[command.name]))
         except (ValueError, FileNotFoundError, PermissionError, jsonargparse.ArgumentError) as error:
             print(f"{label}: {one_line(error)}", file=sys.stderr)
             return 2

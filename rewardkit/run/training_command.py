@@ -18,9 +18,10 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from rewardkit.run.directory import Run, read_status
 from rewardkit.run.progress import Progress
@@ -87,37 +88,54 @@ def peak_mb() -> float:
     return peak / (2**20 if sys.platform == "darwin" else 1024)
 
 
-class TrainingOptions(Protocol):
-    """The part of a configuration that names the run; the whole is a dataclass."""
+class RunOptions(Protocol):
+    """The part of every training's configuration that names the run; the whole is a dataclass."""
 
     @property
-    def out(self) -> str:
-        """The run directory."""
-        ...
+    def out(self) -> str: ...
 
     @property
-    def resume(self) -> bool:
-        """Whether the run in it goes on."""
-        ...
+    def resume(self) -> bool: ...
 
 
-Fit = Callable[[Run | None, Interruption, Progress], Mapping[str, Any] | None]
-"""Trains; returns the results, or None where it was asked to stop and can be continued."""
+Config = TypeVar("Config", bound=RunOptions)
+AnyConfig = TypeVar("AnyConfig", bound=RunOptions, covariant=True)
 
 
-def execute(name: str, config: TrainingOptions, fit: Fit) -> int:
+@dataclass(frozen=True, kw_only=True)
+class RunContext(Generic[AnyConfig]):
+    """What a training is given by the command that runs it.
+
+    Attributes:
+        config: of the command.
+        run: the run directory in the first process; None in the others, which write nothing.
+        interruption: whether the training has been asked to stop.
+        progress: what people are shown.
+    """
+
+    config: AnyConfig
+    run: Run | None
+    interruption: Interruption
+    progress: Progress
+
+
+Results = Mapping[str, Any]
+"""Plain values for status.json."""
+
+
+def execute(name: str, config: Config, train: Callable[[RunContext[Config]], Results | None]) -> int:
     """Runs a training; returns the exit code, 1 where it was cancelled.
 
     One of several processes ends here: threads of a group that is gone can abort the interpreter on its way out.
 
     Args:
-        name: of the command, for people.
-        fit: is given the run, None in all processes but the first, which write nothing.
+        name: of the command, for people; its first word is the package.
+        train: returns the results, or None where it was asked to stop and can be continued.
 
     Raises:
-        ValueError: if the run is done, or may not begin or go on; see `rewardkit.run.directory.Run`.
+        ValueError: if the run is done, or may not begin or continue; see `rewardkit.run.directory.Run`.
     """
-    code = _execute(name, config, fit)
+    code = _execute(name, config, train)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -125,18 +143,19 @@ def execute(name: str, config: TrainingOptions, fit: Fit) -> int:
     return code
 
 
-def _execute(name: str, config: TrainingOptions, fit: Fit) -> int:
+def _execute(name: str, config: Config, train: Callable[[RunContext[Config]], Results | None]) -> int:
     if config.resume and read_status(config.out).get("state") == "done":
         raise ValueError(f"--resume {config.out}: this run is done")
     keep_large_buffers()
     progress = Progress()
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr, force=True)
-    for package in ("rewardkit", "alignment"):
+    for package in {__name__.partition(".")[0], name.partition(" ")[0]}:
         logging.getLogger(package).setLevel(logging.INFO)
     run = Run(config.out, config, resume=config.resume) if os.environ.get("RANK", "0") == "0" else None
     with Interruption().listening() as interruption:
+        context = RunContext(config=config, run=run, interruption=interruption, progress=progress)
         try:
-            results = fit(run, interruption, progress)
+            results = train(context)
         except KeyboardInterrupt:
             interruption.asked, results = True, None
         except BaseException as error:

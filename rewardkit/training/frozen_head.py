@@ -31,6 +31,7 @@ from rewardkit.reward.metadata import Card, member_offsets
 from rewardkit.reward.reward import criterion_names, criterion_targets
 from rewardkit.reward.tfidf import RECIPES, TfidfFeatures, TfidfReward
 from rewardkit.run.directory import Run
+from rewardkit.run.training_command import Results, RunContext
 from rewardkit.stats.calibration import fit_calibration
 from rewardkit.stats.metrics import correctness, mean_interval
 
@@ -236,8 +237,10 @@ def finish_head(
 PRIOR_PRECISIONS = (0.3, 1.0, 3.0, 10.0, 30.0)  # rows have length 1, so less range is needed
 
 
-def train_tfidf_head(config: RewardConfig, run: Run, loaded: Loaded, progress: Progress) -> Mapping[str, Any]:
+def train_tfidf_head(context: RunContext[RewardConfig], loaded: Loaded) -> Results:
     """Trains and saves into the run; returns the results."""
+    config, run, progress = context.config, context.run, context.progress
+    assert run is not None
     run.status(num_steps=len(RECIPES) + 1, step=0)
     features, priors = choose_features(loaded.train, config, lambda step: run.status(step=step))
     progress.say(f"TF-IDF of {features.recipe}, {features.num_features:,} features, by cross-validation")

@@ -12,43 +12,42 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rewardkit.config import RewardConfig
-from rewardkit.distributed import collectives
-from rewardkit.distributed.checkpoint import Checkpoint
-from rewardkit.network.models import add_adapters, merge_adapters
 from rewardkit.reward.metadata import CARD_FILE, member_offsets, read_card
 from rewardkit.reward.reward_model import RewardModel
 from rewardkit.run.directory import Run, read_status
-from rewardkit.run.training_command import Interruption
+from rewardkit.run.training_command import Results, RunContext
 from rewardkit.stats.calibration import fit_calibration
+from rewardkit.training.loop import Trained
 from rewardkit.training.merging import merge, write_merged_card
-from rewardkit.training.reward_run import HeldOut, Prepared, build_classifier, build_scorer, finish, prepare, results
-from rewardkit.training.train import TieParameter, Trained, member_weights, score_rows, train
+from rewardkit.training.reward_objective import member_weights, score_rows
+from rewardkit.training.reward_run import HeldOutRewards, Prepared, prepare, results, train_prepared
+from rewardkit.training.training_run import checkpoint_of, join_processes
 
 if TYPE_CHECKING:
+    import torch
+
     from rewardkit.data.training_data import Loaded
-    from rewardkit.run.progress import Progress
     from rewardkit.training.rows import TrainingRows
 
 
-def train_members(
-    config: RewardConfig, run: Run, loaded: Loaded, interruption: Interruption, progress: Progress
-) -> Mapping[str, Any] | None:
+def train_members(context: RunContext[RewardConfig], loaded: Loaded) -> Results | None:
     """Trains, calibrates and saves; returns the results, or None where it was asked to stop and can be continued."""
-    prepared = prepare(config, run, loaded)
+    config, run = context.config, context.run
+    assert run is not None
+    device = join_processes()
+    prepared = prepare(context, loaded)
     folders = [run.dir / "members" / str(number) for number in range(config.ensemble)]
     for number, folder in enumerate(folders):
-        if not (folder / CARD_FILE).exists() and not _train_member(
-            number, folder, prepared, config, run, loaded, interruption, progress
-        ):
+        if not (folder / CARD_FILE).exists() and not _train_member(number, folder, prepared, context, loaded, device):
             return None
-    scores = [score_rows(RewardModel.load(each).scorer, prepared.held_out, config) for each in folders]
+    scores = [score_rows(RewardModel.load(folder).scorer, prepared.held_out, config) for folder in folders]
     chosen, rejected = (np.stack([side[which][0].numpy() for side in scores]).astype(float) for which in (0, 1))
-    held_out = HeldOut(chosen=chosen, rejected=rejected, rows=prepared.held_out)
+    held_out = HeldOutRewards(chosen=chosen, rejected=rejected, rows=prepared.held_out)
     targets = prepared.held_out
     calibration = fit_calibration(
         held_out.margins,
@@ -85,61 +84,42 @@ def _train_member(
     number: int,
     folder: Path,
     prepared: Prepared,
-    config: RewardConfig,
-    run: Run,
+    context: RunContext[RewardConfig],
     loaded: Loaded,
-    interruption: Interruption,
-    progress: Progress,
+    device: torch.device,
 ) -> bool:
     """Trains one member into its folder; False where it was asked to stop."""
+    config, run = context.config, context.run
+    assert run is not None
     own = replace(config, ensemble=1, members="heads", seed=config.seed + number, out=str(folder), resume=False)
-    member_run = Run(folder, own, resume=(folder / "config.yaml").exists())
-    classifier = build_classifier(config, prepared)
-    adapted = None
-    if config.mode == "lora":
-        adapted = add_adapters(classifier, rank=config.lora_rank, num_layers=config.lora_layers, seed=own.seed)
-    scorer = build_scorer(own, classifier, num_criteria=len(prepared.rows.criteria)).to(collectives.join())
-    checkpoint = Checkpoint(folder / "checkpoints")
-    own_rows = member_rows(prepared.rows, config, number)
+    member = replace(context, config=own, run=Run(folder, own, resume=(folder / "config.yaml").exists()))
 
     def show(step: int, num_steps: int, metrics: Mapping[str, float]) -> None:
         done, total = number * num_steps + step, config.ensemble * num_steps
         run.log(done, metrics)
         run.status(step=done, num_steps=total)
-        progress.step(done, total, metrics)
+        context.progress.step(done, total, metrics)
 
     run.status(message=f"member {number + 1} of {config.ensemble}")
-    with interruption.patient():
-        trained = train(
-            scorer,
-            own_rows,
-            prepared.held_out,
-            own,
-            member_run,
-            checkpoint=checkpoint,
-            cancelled=lambda: interruption.asked,
-            show=show,
-        )
-    if trained.cancelled:
-        member_run.status("cancelled")
+    rows = member_rows(prepared.rows, config, number)
+    member_results = train_prepared(member, prepared, rows, loaded, device, trunk=config, show=show)
+    assert member.run is not None
+    if member_results is None:
+        member.run.status("cancelled")
         return False
-    if adapted is not None:
-        merge_adapters(adapted, folder / "adapter")
-    member_results = finish(scorer, prepared, trained, own, member_run, loaded)
-    member_run.status("done", results=dict(member_results))
-    checkpoint.remove()
+    member.run.status("done", results=dict(member_results))
+    checkpoint_of(own).remove()
     return True
 
 
 def _all_trained(folders: Sequence[Path]) -> Trained:
     """How the members' trainings ended, taken together: steps added up, the longest best step."""
-    ended = [read_status(folder)["results"] for folder in folders]
-    values = [each for each in ended if isinstance(each, dict)]
+    statuses = [read_status(folder)["results"] for folder in folders]
+    member_results = [results for results in statuses if isinstance(results, dict)]
     return Trained(
-        num_steps=sum(each["num_steps"] for each in values),
-        best_step=max(each["best_step"] for each in values),
-        best_nll=float("nan"),
-        stopped_early=any(each["stopped_early"] for each in values),
+        num_steps=sum(results["num_steps"] for results in member_results),
+        best_step=max(results["best_step"] for results in member_results),
+        best_loss=float("nan"),
+        stopped_early=any(results["stopped_early"] for results in member_results),
         cancelled=False,
-        tie=TieParameter(),
     )

@@ -1,16 +1,14 @@
 """One run from preferences to a saved reward model: tokens, weights, training, calibration, report.
 
-The tie between data (`rewardkit.data.training_data`), the loop (`rewardkit.training.train`) and the files
-(`rewardkit.reward.reward_model`), for models of weights trained here; a head on fixed features is
+For models whose weights are trained by the loop (`rewardkit.training.loop`); a head on fixed features is
 `rewardkit.training.frozen_head`.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +17,6 @@ import torch
 from rewardkit.config import RewardConfig
 from rewardkit.data.training_data import Loaded
 from rewardkit.distributed import collectives
-from rewardkit.distributed.checkpoint import Checkpoint
 from rewardkit.network.models import (
     PRESETS,
     RewardScorer,
@@ -31,18 +28,26 @@ from rewardkit.network.models import (
     preset_config,
     recompute_activations,
 )
-from rewardkit.network.tokens import load_tokenizer, train_tokenizer
+from rewardkit.network.tokens import load_tokenizer
 from rewardkit.reward.lora_ensemble import LoraEnsemble
 from rewardkit.reward.metadata import Card, member_offsets
 from rewardkit.reward.reward import criterion_names
 from rewardkit.reward.reward_model import save
 from rewardkit.run.directory import Run
-from rewardkit.run.progress import Progress
-from rewardkit.run.training_command import Interruption
+from rewardkit.run.training_command import Results, RunContext
 from rewardkit.stats.calibration import CalibrationFit, fit_calibration
 from rewardkit.stats.metrics import correctness, mean_interval
+from rewardkit.training.loop import Trained, step_batches
+from rewardkit.training.reward_objective import RewardObjective, TieParameter, loop_options, score_rows
 from rewardkit.training.rows import TrainingRows, training_rows
-from rewardkit.training.train import Trained, score_rows, train
+from rewardkit.training.training_run import (
+    checkpoint_of,
+    join_processes,
+    limited_length,
+    prepare_in_first,
+    preset_tokenizer,
+    train_in_run,
+)
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -67,8 +72,8 @@ class Prepared:
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeldOut:
-    """What the trained model makes of the held-out pairs.
+class HeldOutRewards:
+    """Rewards of the held-out pairs by the trained model.
 
     Attributes:
         chosen, rejected: (K, N) rewards by member.
@@ -84,54 +89,64 @@ class HeldOut:
         return (self.chosen - self.rejected).mean(0)
 
 
-def train_reward_model(
-    config: RewardConfig, run: Run | None, loaded: Loaded | None, interruption: Interruption, progress: Progress
-) -> Mapping[str, Any] | None:
+def train_reward_model(context: RunContext[RewardConfig], loaded: Loaded | None) -> Results | None:
     """Trains and saves; returns the results, or None where it was asked to stop and can be continued.
 
     Args:
-        run, loaded: the first process's; None in the others, which only help to compute.
+        loaded: the first process's; None in the others, which only help to compute.
     """
-    from transformers.utils.logging import disable_progress_bar
+    device = join_processes()
+    prepared = prepare_in_first(context, lambda: prepare(context, loaded))
+    results = train_prepared(context, prepared, prepared.rows, loaded, device)
+    if results is not None:
+        checkpoint_of(context.config).remove()
+    return results
 
-    disable_progress_bar()
-    device = collectives.join()
-    prepared = collectives.from_first(prepare(config, run, loaded) if run and loaded else None)
-    assert prepared is not None
-    classifier = build_classifier(config, prepared)
+
+def train_prepared(
+    context: RunContext[RewardConfig],
+    prepared: Prepared,
+    rows: TrainingRows,
+    loaded: Loaded | None,
+    device: torch.device,
+    *,
+    trunk: RewardConfig | None = None,
+    show: Callable[[int, int, Mapping[str, float]], None] | None = None,
+) -> Results | None:
+    """Builds, trains, calibrates and saves one reward model; None where it was asked to stop, or in other processes.
+
+    Args:
+        rows: to train on.
+        trunk: configuration that the trunk begins from, where it is another.
+        show: told of every step; by default steps are shown as progress.
+    """
+    config, run = context.config, context.run
+    classifier = build_classifier(trunk or config, prepared)
     adapted = None
     if config.mode == "lora" and not is_one_pass(config):
         adapted = add_adapters(classifier, rank=config.lora_rank, num_layers=config.lora_layers, seed=config.seed)
     scorer = build_scorer(config, classifier, num_criteria=len(prepared.rows.criteria)).to(device)
-    collectives.same_weights(scorer.parameters())
-    checkpoint = Checkpoint(Path(config.out) / "checkpoints")
-    with interruption.patient():
-        trained = train(
-            scorer,
-            prepared.rows,
-            prepared.held_out,
-            config,
-            run,
-            checkpoint=checkpoint,
-            cancelled=lambda: interruption.asked,
-            show=progress.step,
-        )
-    collectives.leave()
+    collectives.broadcast_parameters(scorer.parameters())
+    objective = RewardObjective(scorer, rows, prepared.held_out, config)
+    batches = step_batches(len(rows), batch_size=config.batch_size, epochs=config.epochs, seed=config.seed)
+    trained = train_in_run(context, objective, batches, loop_options(config), show=show)
+    collectives.destroy_process_group()
     if trained.cancelled or not run or not loaded:
         return None
     if adapted is not None:
         merge_adapters(adapted, run.dir / "adapter")
-    results = finish(scorer, prepared, trained, config, run, loaded)
-    checkpoint.remove()
-    return results
+    return finish(objective, prepared, trained, config, run, loaded)
 
 
-def prepare(config: RewardConfig, run: Run, loaded: Loaded) -> Prepared:
+def prepare(context: RunContext[RewardConfig], loaded: Loaded | None) -> Prepared:
     """Tokenizer and token rows; a tokenizer made here is kept in the run, so that a resumed run has the same.
 
     Raises:
         ValueError: if the model cannot be read, or the likelihood asks for what the data does not say.
     """
+    config, run = context.config, context.run
+    assert run is not None
+    assert loaded is not None
     if (
         config.likelihood == "crowd"
         and config.mode != "head"
@@ -139,22 +154,17 @@ def prepare(config: RewardConfig, run: Run, loaded: Loaded) -> Prepared:
     ):
         raise ValueError("likelihood crowd needs a column reliability; mode head learns it from annotator")
     made_here = config.model in PRESETS
-    if not made_here:
-        tokenizer = _load_tokenizer(config.model)
-    elif (run.dir / "tokenizer.json").exists():
-        tokenizer = load_tokenizer(run.dir)
-    else:
+    if made_here:
         texts = (
             text
             for row in loaded.train
             for text in (*(message.content for message in row.prompt), row.chosen, row.rejected)
         )
-        tokenizer = train_tokenizer(texts)
-        tokenizer.save_pretrained(run.dir)
+        tokenizer = preset_tokenizer(run.dir, texts)
+    else:
+        tokenizer = _load_tokenizer(config.model)
     positions = None if made_here else check_model(config.model)
-    max_length = min(config.max_length, positions or config.max_length)
-    if max_length < config.max_length:
-        logger.warning("max_length %d is more than the %d tokens the model takes", config.max_length, max_length)
+    max_length = limited_length(config.max_length, positions)
     criteria = criterion_names(loaded.train) if config.criteria else ()
     if config.criteria and not criteria:
         raise ValueError("criteria asks for heads, but no row of the training data has judgments by criterion")
@@ -205,11 +215,17 @@ def build_scorer(config: RewardConfig, classifier: PreTrainedModel, *, num_crite
 
 
 def finish(
-    scorer: RewardScorer, prepared: Prepared, trained: Trained, config: RewardConfig, run: Run, loaded: Loaded
-) -> Mapping[str, Any]:
-    """Calibrates on the held-out pairs, saves the model into the run, and says how it went."""
+    objective: RewardObjective,
+    prepared: Prepared,
+    trained: Trained,
+    config: RewardConfig,
+    run: Run,
+    loaded: Loaded,
+) -> Results:
+    """Calibrates on the held-out pairs and saves the model into the run; returns the results."""
+    scorer = objective.network
     chosen, rejected = (side[: config.ensemble].numpy() for side in score_rows(scorer, prepared.held_out, config))
-    held_out = HeldOut(chosen=chosen.astype(float), rejected=rejected.astype(float), rows=prepared.held_out)
+    held_out = HeldOutRewards(chosen=chosen.astype(float), rejected=rejected.astype(float), rows=prepared.held_out)
     calibration = fit_calibration(
         held_out.margins,
         prepared.held_out.p_chosen.numpy(),
@@ -226,7 +242,7 @@ def finish(
         score_std=float(mean_rewards.std(ddof=1)) or 1.0,
         member_offsets=member_offsets(held_out.chosen),
         calibration=calibration.calibration,
-        likelihood=likelihood_values(config, trained),
+        likelihood=likelihood_values(config, objective.extra),
         criteria=prepared.rows.criteria,
         data_hash=loaded.data_hash,
     )
@@ -236,18 +252,20 @@ def finish(
     )
 
 
-def likelihood_values(config: RewardConfig, trained: Trained) -> dict[str, Any]:
+def likelihood_values(config: RewardConfig, tie: TieParameter) -> dict[str, Any]:
     """The likelihood and its learned parameter, for the card."""
     match config.likelihood:
         case "rao_kupper":
-            return {"name": "rao_kupper", "tie_threshold": float(torch.nn.functional.softplus(trained.tie.raw))}
+            return {"name": "rao_kupper", "tie_threshold": float(torch.nn.functional.softplus(tie.raw))}
         case "davidson":
-            return {"name": "davidson", "log_tie": float(trained.tie.raw)}
+            return {"name": "davidson", "log_tie": float(tie.raw)}
         case "bradley_terry" | "crowd":
             return {"name": config.likelihood}
 
 
-def results(held_out: HeldOut, calibration: CalibrationFit, prepared: Prepared, trained: Trained) -> dict[str, Any]:
+def results(
+    held_out: HeldOutRewards, calibration: CalibrationFit, prepared: Prepared, trained: Trained
+) -> dict[str, Any]:
     """The run's results, plain values: how it ended, what was cut, and the held-out report."""
     rows = held_out.rows
     decided = rows.p_chosen.numpy() > 0.5

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -26,6 +25,7 @@ from rewardkit.network.features import trunk_features
 from rewardkit.network.models import RewardScorer
 from rewardkit.reward.reward_model import save
 from rewardkit.run.directory import Run
+from rewardkit.run.training_command import Results, RunContext
 from rewardkit.training.frozen_head import FittedHeads, finish_head, fit_heads, log_prior
 from rewardkit.training.reward_run import Prepared, build_classifier, prepare
 
@@ -34,10 +34,12 @@ if TYPE_CHECKING:
     from rewardkit.run.progress import Progress
 
 
-def train_trunk_head(config: RewardConfig, run: Run, loaded: Loaded, progress: Progress) -> Mapping[str, Any]:
+def train_trunk_head(context: RunContext[RewardConfig], loaded: Loaded) -> Results:
     """Trains and saves into the run; returns the results."""
-    prepared = prepare(config, run, loaded)
-    scorer = RewardScorer(build_classifier(config, prepared)).to(collectives.join())
+    config, run, progress = context.config, context.run, context.progress
+    assert run is not None
+    prepared = prepare(context, loaded)
+    scorer = RewardScorer(build_classifier(config, prepared)).to(collectives.init_process_group())
     started = time.perf_counter()
     chosen, rejected = pair_features(scorer, prepared, config, run, progress)
     feature_s = time.perf_counter() - started
@@ -51,7 +53,7 @@ def train_trunk_head(config: RewardConfig, run: Run, loaded: Loaded, progress: P
     save(scorer, prepared.tokenizer, card, run.dir)
     write_posterior(unscaled(fitted, scale), run.dir)
     cut = prepared.rows.num_cut + prepared.held_out.num_cut
-    return results | {"time/features_s": feature_s, "num_conversations_cut": cut, "max_length": prepared.max_length}
+    return {**results, "time/features_s": feature_s, "num_conversations_cut": cut, "max_length": prepared.max_length}
 
 
 def pair_features(

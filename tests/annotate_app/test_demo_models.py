@@ -16,8 +16,9 @@ from annotate_app.jobs.worker import keep
 from annotate_app.pages.views.demo_view import say_ended, say_under_way, share_of
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
+from annotate_app.trainings.plan_files import read_plan
 from annotate_app.trainings.runs import get_run, read_run
-from annotate_app.trainings.sampling_plans import OnlinePlan, read_plan
+from annotate_app.trainings.sampling_plans import SamplingPlan
 from annotate_app.trainings.training_jobs import PLAN, go_on, start
 
 ADMIN = Actor.command_line()
@@ -51,9 +52,9 @@ def test_two_reward_models_and_two_policies_are_queued_in_the_order_in_which_the
     assert [job.state for job in jobs] == ["queued"] * NUM_MODELS
     assert [job.id for job in jobs] == sorted(job.id for job in jobs)
     aligned = read_plan((Path(jobs[3].run_dir) / PLAN).read_text())
-    assert isinstance(aligned, OnlinePlan)
+    assert isinstance(aligned, SamplingPlan)
     tfidf, tiny, taught = (str(read_run(job).model) for job in jobs[:3])
-    assert (aligned.model, aligned.reward, aligned.audit_reward) == (taught, (tiny,), tfidf)
+    assert (aligned.config.model, aligned.config.reward, aligned.config.audit_reward) == (taught, [tiny], [tfidf])
     assert f"run {jobs[2].id}," in jobs[3].title
     assert jobs[3].title.endswith(f"by run {jobs[1].id}")
 

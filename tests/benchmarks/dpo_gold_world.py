@@ -31,7 +31,7 @@ from alignment.simulated_world import write_world
 from rewardkit.data.prompts import read_prompts
 from rewardkit.report.charts import Line, line_chart, number_axis
 from rewardkit.report.page import experiment_page
-from rewardkit.stats.metrics import Interval, difference_interval
+from rewardkit.stats.metrics import Interval, average_interval, difference_interval
 
 NUM_SAMPLES = 2  # replies to a held-out message
 

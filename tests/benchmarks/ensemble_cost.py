@@ -17,25 +17,25 @@ import torch
 
 from rewardkit.config import RewardConfig
 from rewardkit.data.preferences import read_preferences
-from rewardkit.distributed.optimization import autocast
+from rewardkit.distributed.optimization import adamw
 from rewardkit.network.models import RewardScorer, make_classifier, preset_config
 from rewardkit.network.tokens import train_tokenizer
 from rewardkit.reward.lora_ensemble import LoraEnsemble
+from rewardkit.training.loop import sum_parts
+from rewardkit.training.reward_objective import RewardObjective, peak_learning_rate
 from rewardkit.training.rows import TrainingRows, training_rows
-from rewardkit.training.train import TieParameter, backward, head_weights, make_optimizer
 
 
 def stepper(scorer: RewardScorer, rows: TrainingRows, config: RewardConfig) -> Callable[[int], float]:
     """A function that takes one optimizer step on the n-th batch and returns its seconds."""
-    tie, weights = TieParameter(), head_weights(rows, config)
-    optimizer = make_optimizer(scorer, tie, config)
+    objective = RewardObjective(scorer, rows, rows, config)
+    optimizer = adamw(objective.parameter_groups(), peak_learning_rate(config))
     scorer.train()
 
     def step(number: int) -> float:
         batch = [(number * config.batch_size + index) % len(rows) for index in range(config.batch_size)]
         started = time.perf_counter()
-        precision = autocast(config.precision, scorer.heads.device)
-        backward(scorer, rows, batch, weights, config, tie, precision=precision)
+        sum_parts(objective, batch, measures=False, learns=True)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         return time.perf_counter() - started

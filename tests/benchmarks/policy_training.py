@@ -39,7 +39,7 @@ from trl_race import (
 from alignment.config.training import DpoConfig, SftConfig, TrainingConfig
 
 if TYPE_CHECKING:
-    from alignment.policy.policy_forward import Objective
+    from alignment.offline.objective import RowLoss
     from alignment.policy.rows import PolicyRows
     from rewardkit.data.records import Preference
 
@@ -152,12 +152,14 @@ def run_ours(options: argparse.Namespace, work: Path) -> Figures:
     import torch
 
     torch.set_num_threads(options.threads)
-    from alignment.offline.loop import train
+    from alignment.offline.objective import PolicyObjective, loop_options
+    from alignment.offline.run import batches_of
     from alignment.policy.policy import build_policy
     from alignment.policy.policy_forward import Forward
     from rewardkit.distributed.checkpoint import Checkpoint
     from rewardkit.network.tokens import load_tokenizer
     from rewardkit.run.directory import Run, read_metrics
+    from rewardkit.training.loop import train
 
     config = config_of(options, work)
     tokenizer = load_tokenizer(config.model, own_pad=False)
@@ -166,17 +168,14 @@ def run_ours(options: argparse.Namespace, work: Path) -> Figures:
     forward = Forward(
         network=policy.network, packed=policy.packed, token_budget=config.token_budget, precision=config.precision
     )
-    rows, objective = with_objective(config, rows, forward, policy)
+    rows, loss = with_objective(config, rows, forward, policy)
     run = Run(config.out, config)
     cpu = [time.process_time()]
     train(
-        forward,
-        objective,
-        rows,
-        head_of_rows(rows),
-        config,
+        PolicyObjective(forward=forward, loss=loss, rows=rows, held_out=head_of_rows(rows)),
+        batches_of(len(rows), config),
+        loop_options(config, learning_rate=LEARNING_RATE),
         run,
-        learning_rate=LEARNING_RATE,
         checkpoint=Checkpoint(run.dir / "checkpoints"),
         show=lambda step, num_steps, metrics: cpu.append(time.process_time()),
     )
@@ -224,18 +223,18 @@ def read_rows(file: str) -> list[Preference]:
     return found
 
 
-def with_objective(config: TrainingConfig, rows: PolicyRows, forward: Any, policy: Any) -> tuple[PolicyRows, Objective]:
+def with_objective(config: TrainingConfig, rows: PolicyRows, forward: Any, policy: Any) -> tuple[PolicyRows, RowLoss]:
     """The objective of a task and the rows it reads."""
-    from alignment.offline.dpo import DpoObjective
-    from alignment.offline.sft import SftObjective
+    from alignment.offline.dpo import DpoLoss
+    from alignment.offline.sft import SftLoss
     from alignment.policy.reference import LiveReference, with_reference
 
     if not isinstance(config, DpoConfig):
-        return rows, SftObjective()
+        return rows, SftLoss()
     if config.reference == "live":
-        return rows, DpoObjective(config, forward, LiveReference(policy, forward))
+        return rows, DpoLoss(config, forward, LiveReference(policy, forward))
     (rows,) = with_reference(rows, forward=forward, cache_dir=Path(config.out) / "reference", is_first=True)
-    return rows, DpoObjective(config, forward, None)
+    return rows, DpoLoss(config, forward, None)
 
 
 def head_of_rows(rows: PolicyRows) -> PolicyRows:

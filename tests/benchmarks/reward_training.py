@@ -3,7 +3,7 @@
     python tests/benchmarks/reward_training.py --data ../shared/data/hh_helpful_base_train.jsonl.gz
 
 Needs the [bench] extra. What both sides share and how they are measured is told in `trl_race.py`. Ours is
-`rewardkit.training.train.train`, as the command runs it; TRL's is RewardTrainer.
+`rewardkit.training.loop.train`, as the command runs it; TRL's is RewardTrainer.
 """
 
 from __future__ import annotations
@@ -67,13 +67,15 @@ def run_ours(options: argparse.Namespace, work: Path) -> Figures:
     import torch
 
     torch.set_num_threads(options.threads)
+
     from rewardkit.data.preferences import read_preferences
     from rewardkit.distributed.checkpoint import Checkpoint
     from rewardkit.network.models import RewardScorer, head_of, load_classifier
     from rewardkit.network.tokens import load_tokenizer
     from rewardkit.run.directory import Run, read_metrics
+    from rewardkit.training.loop import step_batches, train
+    from rewardkit.training.reward_objective import RewardObjective, loop_options
     from rewardkit.training.rows import training_rows
-    from rewardkit.training.train import train
 
     config = RewardConfig(
         model=str(work / "model"),
@@ -95,10 +97,9 @@ def run_ours(options: argparse.Namespace, work: Path) -> Figures:
     run = Run(config.out, config)
     cpu = [time.process_time()]
     train(
-        scorer,
-        rows,
-        held_out,
-        config,
+        RewardObjective(scorer, rows, held_out, config),
+        step_batches(len(rows), batch_size=config.batch_size, epochs=config.epochs, seed=config.seed),
+        loop_options(config),
         run,
         checkpoint=Checkpoint(run.dir / "checkpoints"),
         show=lambda step, num_steps, metrics: cpu.append(time.process_time()),

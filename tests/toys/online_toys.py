@@ -86,7 +86,7 @@ def collected(rollouts: Rollouts, totals: np.ndarray) -> Collected:
 
 def weights_of(update: PolicyUpdate) -> torch.Tensor:
     """All parameters in one row."""
-    return torch.cat([p.detach().flatten() for p in update.parameters]).clone()
+    return torch.cat([p.detach().flatten() for group in update.optimizer.param_groups for p in group["params"]]).clone()
 
 
 def metrics_of(run_dir: Path) -> list[dict[str, float | None]]:

@@ -15,16 +15,18 @@ import torch.distributed as dist
 from torch.distributed.tensor import DTensor
 from transformers import GPT2Config, LlamaConfig
 
-from alignment.offline.loop import NOTHING, backward, evaluate, make_optimizer
-from alignment.offline.sft import SftObjective
+from alignment.offline.objective import PolicyObjective
+from alignment.offline.sft import SftLoss
 from alignment.policy.policy import make_network
 from alignment.policy.policy_forward import Forward
 from alignment.policy.rows import PolicyRows
 from rewardkit.distributed import collectives
 from rewardkit.distributed.checkpoint import Checkpoint, TrainingState
-from rewardkit.distributed.sharding import Sharded, whole
+from rewardkit.distributed.optimization import adamw
+from rewardkit.distributed.sharding import Sharded, full_tensor
 from rewardkit.network.logps import can_pack_policy
 from rewardkit.network.packed_rows import Branched
+from rewardkit.training.loop import sum_parts
 
 
 def llama(*, tied: bool) -> LlamaConfig:
@@ -89,7 +91,8 @@ def held_bytes(forward: Forward, optimizer: torch.optim.Optimizer) -> int:
 
 def two_steps(forward: Forward, folder: Path) -> dict:
     """Gradients, norms, losses and weights of two steps, the state between them kept in a folder and read again."""
-    optimizer = make_optimizer(forward.network, 0.01, 0.1)
+    objective = PolicyObjective(forward=forward, loss=SftLoss(), rows=rows(), held_out=rows(), weight_decay=0.1)
+    optimizer = adamw(objective.parameter_groups(), 0.01)
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     checkpoint = Checkpoint(folder)
     found: dict = {"gradients": [], "norms": [], "held": 0, "shares": []}
@@ -98,40 +101,40 @@ def two_steps(forward: Forward, folder: Path) -> dict:
             with torch.no_grad():
                 for parameter in parameters:  # what is not read back would be seen
                     parameter.zero_()
-            checkpoint.restore(forward.network, NOTHING, optimizer)
+            checkpoint.restore(forward.network, objective.extra, optimizer)
         sizes = [rows().rows[index].num_tokens for index in batch]
         found["shares"].append([micro.share for micro in forward.micro_batches(sizes)])
-        sums = backward(forward, SftObjective(), rows(), batch, with_entropy=False)
-        collectives.add_up([sums])
+        sums = sum_parts(objective, batch, measures=False, learns=True)
+        collectives.all_reduce_sum([sums])
         gradients = {name: p.grad for name, p in forward.network.named_parameters() if p.grad is not None}
-        found["gradients"].append({name: whole(gradient).clone() for name, gradient in gradients.items()})
-        found["norms"].append(float(whole(torch.nn.utils.clip_grad_norm_(parameters, MAX_NORM))))
+        found["gradients"].append({name: full_tensor(gradient).clone() for name, gradient in gradients.items()})
+        found["norms"].append(float(full_tensor(torch.nn.utils.clip_grad_norm_(parameters, MAX_NORM))))
         optimizer.step()
         found["held"] = held_bytes(forward, optimizer)
         optimizer.zero_grad(set_to_none=True)
         found[f"loss {step}"] = float(sums[0, 0])
-        found[f"held out {step}"] = evaluate(forward, SftObjective(), rows())["loss"]
+        found[f"held out {step}"] = objective.evaluate().loss
         if not step:
-            checkpoint.write(TrainingState(step=1), forward.network, NOTHING, optimizer)
-            collectives.any_says(False, forward.device)  # nobody reads before it is written
-    found["weights"] = {name: whole(p.detach()) for name, p in forward.network.named_parameters()}
+            checkpoint.write(TrainingState(step=1), forward.network, objective.extra, optimizer)
+            collectives.any_true(False, forward.device)  # nobody reads before it is written
+    found["weights"] = {name: full_tensor(p.detach()) for name, p in forward.network.named_parameters()}
     return found
 
 
 def main(folder: Path) -> None:
     """Writes what two steps give in parts, with the bytes of every process."""
-    device = collectives.join()
-    rank, world = collectives.rank_and_size()
+    device = collectives.init_process_group()
+    rank, world_size = collectives.rank(), collectives.world_size()
     for name in NETWORKS:
         forward = forward_of(name)
         forward = replace(forward, sharded=Sharded(forward.network, device))
         found = two_steps(forward, folder / name)
-        of_each: list = [None] * world
+        of_each: list = [None] * world_size
         dist.all_gather_object(of_each, (found["held"], found["shares"]))
         held, shares = zip(*of_each, strict=True)
         if rank == 0:
             torch.save(found | {"held by process": held, "shares by process": shares}, folder / f"{name}.pt")
-    collectives.leave()
+    collectives.destroy_process_group()
     os._exit(0)  # as `rewardkit.run.training_command` ends one of several processes
 
 

@@ -13,7 +13,7 @@ from accelerate.commands.config.config_args import ClusterConfig, load_config_fr
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 from accelerate.utils.launch import prepare_multi_gpu_env
 
-from rewardkit.distributed.sharding import is_asked
+from rewardkit.distributed.sharding import is_launched_sharded
 
 FOLDER = Path(__file__).parents[3] / "alignment" / "accelerate"
 FILES = sorted(FOLDER.glob("*.yaml"))
@@ -42,7 +42,7 @@ def test_what_fsdp2_asks_for_is_what_the_loop_knows(monkeypatch: pytest.MonkeyPa
     args, *_ = _validate_launch_command(words)
     for name, value in prepare_multi_gpu_env(args).items():
         monkeypatch.setenv(name, value)
-    assert is_asked() is False  # of one process
+    assert is_launched_sharded() is False  # of one process
     monkeypatch.setenv("WORLD_SIZE", "2")
-    assert is_asked() is True
+    assert is_launched_sharded() is True
     assert os.environ["FSDP_RESHARD_AFTER_FORWARD"] == "true"

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from alignment.commands.evaluate import COMMAND
+from alignment.commands.evaluate import evaluate
 from alignment.config.sampling import EvaluatePolicyConfig
 from alignment.evaluation.evaluation import evaluate_policies, seen_in_training, write_evaluation
 from alignment.evaluation.report import screen_lines
@@ -117,7 +117,7 @@ def test_the_command_leaves_figures_and_a_report(
     policy_folders, prompts: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "evaluation"
-    assert COMMAND.run(configured(policy_folders, prompts, out)) == 0
+    assert evaluate(configured(policy_folders, prompts, out)) == 0
     said = capsys.readouterr().out
     assert "KL to base (k1)" in said
     values = json.loads((out / "evaluation.json").read_text())

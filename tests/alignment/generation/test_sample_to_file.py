@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from alignment.commands.sample import COMMAND
+from alignment.commands.sample import sample
 from alignment.config.sampling import SampleConfig
 from alignment.generation.completion_sampler import load_samplers, policy_names
 from alignment.generation.sample_to_file import read_different_prompts, sample_file
@@ -40,7 +40,7 @@ def rows_of(path: Path) -> list[dict]:
 
 def test_one_completion_a_prompt_is_a_row_that_can_be_scored(policy_folders, prompts: str, tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
-    assert COMMAND.run(configured(prompts, out, policy_folders[:1])) == 0
+    assert sample(configured(prompts, out, policy_folders[:1])) == 0
     rows = rows_of(out)
     assert [row["prompt"][0]["content"] for row in rows] == QUESTIONS  # the one that occurs again is answered once
     assert {row["model"] for row in rows} == {"base"}
@@ -52,7 +52,7 @@ def test_one_completion_a_prompt_is_a_row_that_can_be_scored(policy_folders, pro
 
 def test_two_policies_give_a_blind_round(policy_folders, prompts: str, tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
-    assert COMMAND.run(configured(prompts, out, policy_folders, n=2)) == 0
+    assert sample(configured(prompts, out, policy_folders, n=2)) == 0
     rows = rows_of(out)
     assert len(rows) == 2 * len(QUESTIONS)
     reading = detect_reading(rows)
@@ -66,7 +66,7 @@ def test_two_policies_give_a_blind_round(policy_folders, prompts: str, tmp_path:
 
 def test_completions_of_one_policy_stand_in_one_row(policy_folders, prompts: str, tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
-    assert COMMAND.run(configured(prompts, out, policy_folders[:1], n=3)) == 0
+    assert sample(configured(prompts, out, policy_folders[:1], n=3)) == 0
     assert [len(row["responses"]) for row in rows_of(out)] == [3] * len(QUESTIONS)
 
 
@@ -74,7 +74,7 @@ def test_a_continued_run_is_the_unbroken_one(
     policy_folders, prompts: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, broken = tmp_path / "whole.jsonl", tmp_path / "broken.jsonl"
-    COMMAND.run(configured(prompts, whole, policy_folders))
+    sample(configured(prompts, whole, policy_folders))
     config = configured(prompts, broken, policy_folders, window=3)
     samplers = load_samplers(config.model)
     given = read_different_prompts(config)
@@ -91,19 +91,19 @@ def test_a_continued_run_is_the_unbroken_one(
     with pytest.raises(ValueError, match="--resume continues it"):
         check_output("--out", config.out, resume=config.resume)
     with pytest.raises(ValueError, match=r"temperature was 1.0 and is 0.5"):
-        COMMAND.run(configured(prompts, broken, policy_folders, resume=True, temperature=0.5))
-    assert COMMAND.run(configured(prompts, broken, policy_folders, resume=True)) == 0
+        sample(configured(prompts, broken, policy_folders, resume=True, temperature=0.5))
+    assert sample(configured(prompts, broken, policy_folders, resume=True)) == 0
     assert rows_of(broken) == rows_of(whole)
     assert not partial.exists()
 
 
 def test_a_stop_text_is_left_out(policy_folders, prompts: str, tmp_path: Path) -> None:
     free, stopped = tmp_path / "free.jsonl", tmp_path / "stopped.jsonl"
-    COMMAND.run(configured(prompts, free, policy_folders[:1]))
+    sample(configured(prompts, free, policy_folders[:1]))
     texts = [row["completion"][0]["content"] for row in rows_of(free)]
     number, stop = next((number, found[0]) for number, text in enumerate(texts) if (found := re.findall("[a-z]", text)))
     text = texts[number]
-    COMMAND.run(configured(prompts, stopped, policy_folders[:1], stop=[stop]))
+    sample(configured(prompts, stopped, policy_folders[:1], stop=[stop]))
     row = rows_of(stopped)[number]
     assert row["completion"][0]["content"] == text[: text.index(stop)]
     assert row["finished"]
@@ -145,7 +145,7 @@ def test_options_are_checked(options: dict, said: str) -> None:
 
 def test_what_is_no_policy_is_refused(tmp_path: Path, prompts: str) -> None:
     with pytest.raises(FileNotFoundError, match="there is no such folder"):
-        COMMAND.run(configured(prompts, tmp_path / "out.jsonl", (tmp_path / "absent",)))
+        sample(configured(prompts, tmp_path / "out.jsonl", (tmp_path / "absent",)))
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=r"holds neither config.json nor adapter_config.json"):
-        COMMAND.run(configured(prompts, tmp_path / "out.jsonl", (tmp_path / "empty",)))
+        sample(configured(prompts, tmp_path / "out.jsonl", (tmp_path / "empty",)))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,12 +20,13 @@ from transformers import GPT2Config, LlamaConfig, PreTrainedModel
 from alignment.config.loss_names import PAIR_LOSSES, PairLossName
 from alignment.config.training import DpoConfig, KtoConfig, SftConfig, TrainingConfig
 from alignment.losses.by_name import PairLogps, pair_loss
-from alignment.offline.dpo import DpoObjective, rows_for
-from alignment.offline.kto import KtoObjective
-from alignment.offline.loop import backward, batches_of, evaluate, read_metrics, train
-from alignment.offline.sft import SftObjective
+from alignment.offline.dpo import DpoLoss, rows_for
+from alignment.offline.kto import KtoLoss
+from alignment.offline.objective import PolicyObjective, RowLoss, loop_options
+from alignment.offline.run import batches_of
+from alignment.offline.sft import SftLoss
 from alignment.policy.policy import make_network
-from alignment.policy.policy_forward import Forward, Objective
+from alignment.policy.policy_forward import Forward
 from alignment.policy.reference import with_reference
 from alignment.policy.rows import PolicyRows
 from rewardkit.data.records import Preference
@@ -34,6 +36,9 @@ from rewardkit.network.logps import can_pack_policy, completion_logps
 from rewardkit.network.packed_rows import Branched
 from rewardkit.run.directory import Run
 from rewardkit.run.directory import read_metrics as logged_metrics
+from rewardkit.training import loop
+from rewardkit.training.loop import Trained, sum_parts
+from rewardkit.training.steps import means
 
 LLAMA = LlamaConfig(
     vocab_size=60,
@@ -80,31 +85,61 @@ def forward_of(network: PreTrainedModel | None = None, *, token_budget: int = 40
     return Forward(network=network, packed=can_pack_policy(network), token_budget=token_budget, precision="fp32")
 
 
-def sft(forward: Forward, rows: PolicyRows, tmp_path: Path) -> tuple[Objective, PolicyRows]:
-    return SftObjective(), rows
+def objective_of(forward: Forward, loss: RowLoss, rows: PolicyRows, held_out: PolicyRows) -> PolicyObjective:
+    return PolicyObjective(forward=forward, loss=loss, rows=rows, held_out=held_out)
 
 
-def dpo(forward: Forward, rows: PolicyRows, tmp_path: Path) -> tuple[Objective, PolicyRows]:
+def train(
+    forward: Forward,
+    loss: RowLoss,
+    rows: PolicyRows,
+    held_out: PolicyRows,
+    config: TrainingConfig,
+    run: Run,
+    *,
+    learning_rate: float,
+    **options: Any,
+) -> Trained:
+    objective = objective_of(forward, loss, rows, held_out)
+    numbers = loop_options(config, learning_rate=learning_rate)
+    return loop.train(objective, batches_of(len(rows), config), numbers, run, **options)
+
+
+def evaluate(forward: Forward, loss: RowLoss, rows: PolicyRows) -> Mapping[str, float]:
+    return objective_of(forward, loss, rows, rows).evaluate().metrics
+
+
+def backward(forward: Forward, loss: RowLoss, rows: PolicyRows, batch: list[int], *, with_entropy: bool) -> dict:
+    """Adds the gradient of a step; its metrics."""
+    objective = objective_of(forward, loss, rows, rows)
+    return means(("loss", *objective.names), sum_parts(objective, batch, measures=with_entropy, learns=True))
+
+
+def sft(forward: Forward, rows: PolicyRows, tmp_path: Path) -> tuple[RowLoss, PolicyRows]:
+    return SftLoss(), rows
+
+
+def dpo(forward: Forward, rows: PolicyRows, tmp_path: Path) -> tuple[RowLoss, PolicyRows]:
     config = DpoConfig(model="tiny", data="x", out="y")
     (found,) = with_reference(rows, forward=forward, cache_dir=tmp_path / "reference", is_first=True)
-    return DpoObjective(config, forward, None), found
+    return DpoLoss(config, forward, None), found
 
 
-def aot(forward: Forward, rows: PolicyRows, tmp_path: Path) -> tuple[Objective, PolicyRows]:
+def aot(forward: Forward, rows: PolicyRows, tmp_path: Path) -> tuple[RowLoss, PolicyRows]:
     """A loss that sorts the pairs of the whole batch."""
     config = DpoConfig(model="tiny", data="x", out="y", loss="aot", sft_weight=0.3)
     hard = replace(rows, p_chosen=torch.ones(len(rows)))
     (found,) = with_reference(hard, forward=forward, cache_dir=tmp_path / "reference", is_first=True)
-    return DpoObjective(config, forward, None), found
+    return DpoLoss(config, forward, None), found
 
 
-def kto(forward: Forward, rows: PolicyRows, tmp_path: Path) -> tuple[Objective, PolicyRows]:
+def kto(forward: Forward, rows: PolicyRows, tmp_path: Path) -> tuple[RowLoss, PolicyRows]:
     config = KtoConfig(model="tiny", data="x", out="y", beta=0.5)
     (found,) = with_reference(rows, forward=forward, cache_dir=tmp_path / "reference", is_first=True)
-    return KtoObjective(config, forward, None), found
+    return KtoLoss(config, forward, None), found
 
 
-Make = Callable[[Forward, PolicyRows, Path], tuple[Objective, PolicyRows]]
+Make = Callable[[Forward, PolicyRows, Path], tuple[RowLoss, PolicyRows]]
 ALGORITHMS = pytest.mark.parametrize(
     ("make", "num_branches"), [(sft, 1), (dpo, 2), (aot, 2), (kto, 1)], ids=["sft", "dpo", "aot", "kto"]
 )
@@ -117,7 +152,7 @@ def run_of(tmp_path: Path, **options: object) -> tuple[TrainingConfig, Run, Chec
     return config, run, Checkpoint(run.dir / "checkpoints")
 
 
-def fit(forward: Forward, objective: Objective, rows: PolicyRows, tmp_path: Path, **options: object) -> list[dict]:
+def fit(forward: Forward, objective: RowLoss, rows: PolicyRows, tmp_path: Path, **options: object) -> list[dict]:
     """Trains and evaluates on the same rows; returns the logged lines."""
     config, run, kept = run_of(tmp_path, **options)
     train(forward, objective, rows, rows, config, run, learning_rate=0.01, checkpoint=kept)
@@ -159,7 +194,7 @@ def test_micro_batches_change_neither_loss_nor_gradient(
                 parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(number)))
         sums = backward(forward, objective, rows, list(range(12)), with_entropy=True)
         gradients = {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
-        found.append((read_metrics(sums, objective.names, torch.zeros(())), gradients))
+        found.append((sums, gradients))
     assert found[1][0] == pytest.approx(found[0][0], rel=1e-5, abs=1e-6)
     for name, gradient in found[0][1].items():
         torch.testing.assert_close(found[1][1][name], gradient, rtol=1e-4, atol=1e-6, msg=name)
@@ -201,7 +236,7 @@ def test_the_loss_of_sft_is_the_mean_over_kept_tokens() -> None:
     forward, rows = forward_of(), toy_rows(40)
     keep = [torch.arange(row.num_tokens - len(row.prompt)) % 2 == 0 for row in rows.rows]
     rows = replace(rows, keep=keep)
-    found = evaluate(forward, SftObjective(), rows)
+    found = evaluate(forward, SftLoss(), rows)
     total = count = entropy = tokens = right = 0.0
     with torch.no_grad():
         for row, kept, weight in zip(rows.rows, keep, rows.weight.tolist(), strict=True):
@@ -224,8 +259,7 @@ def test_the_loss_of_sft_is_the_mean_over_kept_tokens() -> None:
 def test_the_first_dpo_loss_is_ln_2(config: LlamaConfig, tmp_path: Path) -> None:
     forward = forward_of(make_network(config, seed=0))
     objective, rows = dpo(forward, toy_rows(num_branches=2), tmp_path)
-    sums = backward(forward, objective, rows, list(range(8)), with_entropy=False)
-    found = read_metrics(sums, objective.names, torch.zeros(()))
+    found = backward(forward, objective, rows, list(range(8)), with_entropy=False)
     assert found["loss"] == pytest.approx(math.log(2), abs=1e-6)
     assert abs(found["rewards/margins"]) < 1e-5
     assert "entropy" not in found
@@ -245,8 +279,8 @@ def test_every_loss_gives_the_gradient_of_its_formula(loss: PairLossName, tmp_pa
     with torch.no_grad():
         for number, parameter in enumerate(network.parameters()):
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(number)))
-    objective = DpoObjective(config, forward, None)
-    sums = backward(forward, objective, rows, list(range(6)), with_entropy=False)
+    objective = DpoLoss(config, forward, None)
+    metrics = backward(forward, objective, rows, list(range(6)), with_entropy=False)
     found = {name: p.grad.clone() for name, p in network.named_parameters() if p.grad is not None}
     network.zero_grad()
     logps = completion_logps(network, rows.rows, packed=forward.packed)
@@ -266,7 +300,6 @@ def test_every_loss_gives_the_gradient_of_its_formula(loss: PairLossName, tmp_pa
     expected = (losses * rows.weight).sum() / rows.weight.sum()
     expected.backward()
     expected = expected.detach()
-    metrics = read_metrics(sums, objective.names, torch.zeros(()))
     assert metrics["loss"] == pytest.approx(float(expected), rel=1e-5)
     assert metrics["rewards/margins"] == pytest.approx(float(result.margins.mean()), rel=1e-4, abs=1e-6)
     decided = rows.p_chosen > 0.5
@@ -315,7 +348,7 @@ def test_a_loss_that_is_not_finite_stops_and_notes_the_batch(tmp_path: Path) -> 
     config, run, kept = run_of(tmp_path)
     poisoned = replace(rows, weight=torch.where(torch.arange(24) == 7, float("nan"), 1.0))
     with pytest.raises(FloatingPointError, match=r"step \d: loss nan.*not_finite\.json"):
-        train(forward, SftObjective(), poisoned, rows, config, run, learning_rate=0.01, checkpoint=kept)
+        train(forward, SftLoss(), poisoned, rows, config, run, learning_rate=0.01, checkpoint=kept)
     noted = json.loads((kept.dir / "not_finite.json").read_text())
     assert 7 in noted["rows"]
     assert all(torch.isfinite(parameter).all() for parameter in forward.network.parameters())
@@ -346,7 +379,7 @@ def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(checkpoint.torch, "save", full)
     with pytest.raises(OSError, match=r"last\.pt could not be written: .*No space left"):
-        train(forward, SftObjective(), rows, rows, config, run, learning_rate=0.01, checkpoint=kept)
+        train(forward, SftLoss(), rows, rows, config, run, learning_rate=0.01, checkpoint=kept)
     assert list(kept.dir.iterdir()) == []
 
 

@@ -19,11 +19,11 @@ from online_toys import collected, toy_rollouts, toy_rows, toy_update, weights_o
 from alignment.config.online import GrpoConfig
 from alignment.config.policy_gradient_names import POLICY_LOSSES, PolicyLossName
 from alignment.online.grpo import Grpo
-from alignment.online.update import PolicyUpdate
-from alignment.policy.policy_forward import Part
+from alignment.online.update import Minibatch, PolicyUpdate
 from alignment.rollouts.collector import Collected
 from alignment.rollouts.rollouts import Micro
 from rewardkit.network.logps import CompletionLogps
+from rewardkit.training.steps import Part
 
 ROWS = toy_rows()
 REWARDS = np.random.default_rng(3).normal(size=20)
@@ -86,7 +86,7 @@ def test_under_the_ratio_of_a_completion_its_summed_difference_is_weighed() -> N
         loss = -(logps.sums() * (advantages * weights)[micro.branches]).sum()
         return Part(loss=loss, sums=torch.zeros(1), weights=torch.ones(1))
 
-    naive.step(rollouts, range(20), part, total=20.0, num_metrics=1)
+    naive.step(rollouts, Minibatch(branches=range(20), total=20.0), part, num_metrics=1)
     torch.testing.assert_close(weights_of(weighed), weights_of(naive), atol=2e-6, rtol=1e-4)
 
 
@@ -98,9 +98,9 @@ def test_groups_without_signal_are_skipped_exactly(monkeypatch: pytest.MonkeyPat
     asked: list[int] = []
     step = PolicyUpdate.step
 
-    def counted(self: PolicyUpdate, rollouts: Any, branches: Any, part: Any, **options: Any) -> Any:
-        asked.append(len(branches))
-        everything = list(range(20)) if self is whole else branches
+    def counted(self: PolicyUpdate, rollouts: Any, minibatch: Minibatch, part: Any, **options: Any) -> Any:
+        asked.append(len(minibatch.branches))
+        everything = replace(minibatch, branches=range(20)) if self is whole else minibatch
         return step(self, rollouts, everything, part, **options)
 
     monkeypatch.setattr(PolicyUpdate, "step", counted)
@@ -168,7 +168,7 @@ def test_truncated_completions_add_nothing_when_asked() -> None:
         loss = -(logps.sums() * torch.from_numpy(advantages).float()[micro.branches]).sum()
         return Part(loss=loss, sums=torch.zeros(1), weights=torch.ones(1))
 
-    naive.step(rollouts, kept, part, total=float(rollouts.lengths[kept].sum()), num_metrics=1)
+    naive.step(rollouts, Minibatch(branches=kept, total=float(rollouts.lengths[kept].sum())), part, num_metrics=1)
     torch.testing.assert_close(weights_of(masked), weights_of(naive), atol=1e-6, rtol=1e-5)
 
 

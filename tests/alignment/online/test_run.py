@@ -173,7 +173,9 @@ def test_a_gradient_that_is_not_finite_stops_and_notes_the_batch(
         patch.setattr(torch.nn.utils, "clip_grad_norm_", clip_grad_norm_)
         assert main(given) == 1
     noted = folder / "run" / "checkpoints" / "not_finite.jsonl"
-    assert f"step 3: gradient norm nan, batch noted in {noted}" in capfd.readouterr().err.splitlines()[-1]
+    last_line = capfd.readouterr().err.splitlines()[-1]
+    assert last_line.startswith(f"alignment {command}: step 3: loss ")
+    assert last_line.endswith(f", gradient norm nan, batch noted in {noted}")
     drawn = (folder / "run" / "rollouts.jsonl").read_text().splitlines()
     assert noted.read_text().splitlines() == [line for line in drawn if json.loads(line)["step"] == 3]
     assert [row["step"] for row in metrics_of(folder / "run")] == [1, 2]

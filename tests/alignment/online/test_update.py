@@ -12,10 +12,11 @@ pytest.importorskip("transformers")
 import torch
 from online_toys import TEMPERATURE, toy_rollouts, toy_rows, toy_update, weights_of
 
-from alignment.online.update import PolicyUpdate, is_out_of_memory
-from alignment.policy.policy_forward import Forward, Part
+from alignment.online.update import Minibatch, PolicyUpdate, is_out_of_memory
+from alignment.policy.policy_forward import Forward
 from alignment.rollouts.rollouts import Micro
 from rewardkit.network.logps import CompletionLogps
+from rewardkit.training.steps import Part
 
 ROWS = toy_rows()
 
@@ -29,7 +30,7 @@ def part(logps: CompletionLogps, micro: Micro) -> Part:
 def stepped(token_budget: int) -> tuple[torch.Tensor, torch.Tensor]:
     update = toy_update(token_budget=token_budget)
     rollouts = toy_rollouts(update, ROWS)
-    found = update.step(rollouts, range(len(rollouts)), part, total=7.0, num_metrics=1)
+    found = update.step(rollouts, Minibatch(branches=range(len(rollouts)), total=7.0), part, num_metrics=1)
     return weights_of(update), found.sums
 
 
@@ -43,7 +44,7 @@ def test_micro_batches_do_not_change_a_step() -> None:
 def test_a_step_is_that_of_a_padded_loop() -> None:
     update, naive = toy_update(learning_rate=0.1), toy_update(learning_rate=0.1)
     rollouts = toy_rollouts(update, ROWS)
-    update.step(rollouts, [2, 5], part, total=3.0, num_metrics=1)
+    update.step(rollouts, Minibatch(branches=[2, 5], total=3.0), part, num_metrics=1)
     network = naive.forward.network
     network.set_attn_implementation("sdpa")
     for number in (2, 5):
@@ -71,13 +72,13 @@ def test_memory_that_runs_out_halves_the_micro_batches(
 
     monkeypatch.setattr(Forward, "logps", limited)
     with caplog.at_level(logging.WARNING):
-        update.step(rollouts, range(len(rollouts)), part, total=7.0, num_metrics=1)
+        update.step(rollouts, Minibatch(branches=range(len(rollouts)), total=7.0), part, num_metrics=1)
     assert update.token_budget == 64
     assert "micro-batches have up to 64 tokens" in caplog.text
     torch.testing.assert_close(weights_of(update), expected, atol=1e-6, rtol=1e-5)
     most = 10
     with pytest.raises(torch.OutOfMemoryError):
-        update.step(rollouts, range(len(rollouts)), part, total=7.0, num_metrics=1)
+        update.step(rollouts, Minibatch(branches=range(len(rollouts)), total=7.0), part, num_metrics=1)
 
 
 def test_only_allocations_count_as_memory() -> None:
@@ -106,5 +107,5 @@ def test_a_gradient_that_is_not_finite_stops() -> None:
 
     before = weights_of(update)
     with pytest.raises(FloatingPointError, match="gradient norm nan"):
-        update.step(rollouts, [0], broken, total=1.0, num_metrics=1)
+        update.step(rollouts, Minibatch(branches=[0], total=1.0), broken, num_metrics=1)
     assert torch.equal(weights_of(update), before)

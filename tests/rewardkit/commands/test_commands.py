@@ -113,7 +113,7 @@ def test_every_field_of_a_config_is_documented(config: type) -> None:
 
 
 def test_train_is_a_command() -> None:
-    parsed = COMMAND_LINE.parser(["train"]).parse_args(
+    parsed = COMMAND_LINE.parser("train").parse_args(
         ["train", "--model", "tiny", "--data", "d", "--out", "o", "--resume"]
     )
     assert parsed.train.resume is True

@@ -8,7 +8,7 @@ pytest.importorskip("torch")
 
 import torch
 
-from rewardkit.distributed.sharding import is_asked, is_part, kept, part_of, whole
+from rewardkit.distributed.sharding import full_on_first, full_tensor, is_launched_sharded, is_sharded, shard_like
 
 FSDP2 = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "WORLD_SIZE": "2"}
 
@@ -29,7 +29,7 @@ def test_weights_are_in_parts_where_a_launcher_asks(
 ) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert is_asked() is asked
+    assert is_launched_sharded() is asked
 
 
 @pytest.mark.parametrize(
@@ -46,12 +46,12 @@ def test_what_is_not_known_is_refused(environment: dict[str, str], says: str, mo
     for name, value in (FSDP2 | environment).items():
         monkeypatch.setenv(name, value)
     with pytest.raises(ValueError, match=says):
-        is_asked()
+        is_launched_sharded()
 
 
 def test_a_whole_tensor_stays_what_it_is() -> None:
     tensor = torch.arange(3.0)
-    assert not is_part(tensor)
-    assert whole(tensor) is tensor
-    assert kept(tensor) is tensor
-    assert part_of(tensor, torch.zeros(3)) is tensor
+    assert not is_sharded(tensor)
+    assert full_tensor(tensor) is tensor
+    assert full_on_first(tensor) is tensor
+    assert shard_like(tensor, torch.zeros(3)) is tensor

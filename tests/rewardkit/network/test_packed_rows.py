@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
-from contextlib import AbstractContextManager, nullcontext
+from typing import Literal
 
 import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, BertConfig, GPT2Config, LlamaConfig, Qwen2Config
 
 from rewardkit.config import RewardConfig
+from rewardkit.distributed import collectives
 from rewardkit.network import attention
 from rewardkit.network.models import RewardScorer, head_of, make_classifier
 from rewardkit.network.packed_rows import Branched, divide, epoch_order, pack, pad, token_budget_batches
+from rewardkit.training.loop import sum_parts
+from rewardkit.training.reward_objective import RewardObjective
 from rewardkit.training.rows import TrainingRows
-from rewardkit.training.train import TieParameter, backward, member_weights
 
 SMALL = {"vocab_size": 300, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
 CONFIGS = {
@@ -52,13 +54,12 @@ def training_rows(rows: list[Branched]) -> TrainingRows:
 
 
 def gradients(scorer: RewardScorer, batch: list[int], **options: object) -> tuple[float, dict[str, torch.Tensor]]:
-    config = RewardConfig(model="tiny", data="x", out="y", ensemble=len(scorer.heads), **options)  # type: ignore[arg-type]
+    values = {"model": "tiny", "data": "x", "out": "y", "ensemble": len(scorer.heads), "precision": "fp32"}
+    config = RewardConfig(**(values | options))  # type: ignore[arg-type]
     rows = training_rows(PAIRS)
     scorer.zero_grad(set_to_none=True)
-    loss, _ = backward(
-        scorer, rows, batch, member_weights(rows, config), config, TieParameter(), precision=torch.enable_grad()
-    )
-    return float(loss), {name: p.grad.clone() for name, p in scorer.named_parameters() if p.grad is not None}
+    sums = sum_parts(RewardObjective(scorer, rows, rows, config), batch, measures=False, learns=True)
+    return float(sums[0, 0]), {name: p.grad.clone() for name, p in scorer.named_parameters() if p.grad is not None}
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -171,21 +172,17 @@ def test_packed_and_padded_steps_agree_in_bf16_as_far_as_it_goes(name: str) -> N
     # 8 bits of mantissa: each side is as far from the float32 gradient as the other, and not further than rounding
     scorer = RewardScorer(make_classifier(CONFIGS[name](), seed=0))
 
-    def gradient(*, packed: bool, precision: AbstractContextManager[object]) -> torch.Tensor:
+    def gradient(*, packed: bool, precision: Literal["fp32", "bf16"]) -> torch.Tensor:
         scorer.packed = packed
         scorer.classifier.set_attn_implementation(attention.NAME if packed else "sdpa")
         scorer.zero_grad(set_to_none=True)
-        config = RewardConfig(model="tiny", data="x", out="y")
+        config = RewardConfig(model="tiny", data="x", out="y", precision=precision)
         rows = training_rows(PAIRS)
-        weights = member_weights(rows, config)
-        backward(scorer, rows, list(range(6)), weights, config, TieParameter(), precision=precision)
+        sum_parts(RewardObjective(scorer, rows, rows, config), list(range(6)), measures=False, learns=True)
         return torch.cat([p.grad.flatten() for p in scorer.parameters() if p.grad is not None])
 
-    exact = gradient(packed=True, precision=nullcontext())
-    errors = {
-        packed: float((gradient(packed=packed, precision=torch.autocast("cpu", torch.bfloat16)) - exact).norm())
-        for packed in (True, False)
-    }
+    exact = gradient(packed=True, precision="fp32")
+    errors = {packed: float((gradient(packed=packed, precision="bf16") - exact).norm()) for packed in (True, False)}
     assert errors[True] < 0.03 * float(exact.norm())
     assert errors[True] < 2 * errors[False]
 
@@ -231,19 +228,21 @@ def test_rows_are_dealt_out_evenly() -> None:
 
 
 @pytest.mark.parametrize("world", [2, 3])
-def test_shares_of_processes_add_up_to_the_whole_step(world: int) -> None:
+def test_shares_of_processes_add_up_to_the_whole_step(world: int, monkeypatch: pytest.MonkeyPatch) -> None:
     scorer = RewardScorer(make_classifier(CONFIGS["llama"](), seed=0), num_members=2)
     rows, batch = training_rows(PAIRS), [4, 0, 1, 2]
-    config = RewardConfig(model="tiny", data="x", out="y", ensemble=2)
-    weights = member_weights(rows, config)
+    config = RewardConfig(model="tiny", data="x", out="y", ensemble=2, precision="fp32")
+    objective = RewardObjective(scorer, rows, rows, config)
     whole_loss, whole = gradients(scorer, batch)
     scorer.zero_grad(set_to_none=True)
-    parts = [
-        backward(scorer, rows, batch, weights, config, TieParameter(), precision=nullcontext(), share=(rank, world))
-        for rank in range(world)
-    ]
-    assert float(sum(loss for loss, _ in parts)) == pytest.approx(whole_loss, abs=1e-6)
-    assert (sum((margins != 0).int() for _, margins in parts) == 1).all()
+    monkeypatch.setattr(collectives, "world_size", lambda: world)
+    parts = []
+    for rank in range(world):
+        monkeypatch.setattr(collectives, "rank", lambda rank=rank: rank)
+        parts.append(sum_parts(objective, batch, measures=False, learns=True))
+    sums = torch.stack(parts).sum(0)
+    assert float(sums[0, 0]) == pytest.approx(whole_loss, abs=1e-6)
+    assert sums[1].tolist() == [1.0, 8.0, 8.0]  # every margin of 4 pairs and 2 members in one process
     for name, parameter in scorer.named_parameters():
         if parameter.grad is not None:
             torch.testing.assert_close(parameter.grad, whole[name], atol=1e-6, rtol=1e-4)

@@ -16,6 +16,7 @@ from rewardkit.reward.metadata import Card, read_card
 from rewardkit.reward.tfidf import RECIPES, TfidfFeatures, TfidfReward
 from rewardkit.run.directory import Run, read_metrics
 from rewardkit.run.progress import Progress
+from rewardkit.run.training_command import Interruption, RunContext
 from rewardkit.training.frozen_head import check_options, fit_heads, train_tfidf_head
 
 TEXTS = ["the cat sat", "the dog", "a cat and a dog and a cat", "nobody"]
@@ -60,7 +61,9 @@ def trained(out: Path, **options: object) -> TfidfReward:
     settings = config(out, **options)
     data = loaded(criteria=bool(options.get("criteria")))
     check_options(settings, data.train)
-    train_tfidf_head(settings, Run(out, settings), data, Progress())
+    run = Run(out, settings)
+    context = RunContext(config=settings, run=run, interruption=Interruption(), progress=Progress())
+    train_tfidf_head(context, data)
     return TfidfReward.load(out)
 
 

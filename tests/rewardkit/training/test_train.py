@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,8 +29,17 @@ from rewardkit.network.models import (
 )
 from rewardkit.network.packed_rows import Branched
 from rewardkit.run.directory import Run, read_metrics
+from rewardkit.training import loop
+from rewardkit.training.loop import Trained, step_batches, sum_parts
+from rewardkit.training.reward_objective import (
+    RewardObjective,
+    TieParameter,
+    evaluate_rows,
+    head_weights,
+    loop_options,
+    score_rows,
+)
 from rewardkit.training.rows import TrainingRows
-from rewardkit.training.train import TieParameter, backward, evaluate_rows, head_weights, score_rows, train
 
 LLAMA = LlamaConfig(
     vocab_size=60,
@@ -76,16 +85,23 @@ def setup(
     return scorer, config, run, Checkpoint(run.dir / "checkpoints")
 
 
+def train(
+    scorer: RewardScorer, rows: TrainingRows, held_out: TrainingRows, config: RewardConfig, run: Run, **options: Any
+) -> Trained:
+    batches = step_batches(len(rows), batch_size=config.batch_size, epochs=config.epochs, seed=config.seed)
+    return loop.train(RewardObjective(scorer, rows, held_out, config), batches, loop_options(config), run, **options)
+
+
 def test_a_learnable_rule_is_learned(tmp_path: Path) -> None:
     scorer, config, run, kept = setup(tmp_path, epochs=6, patience=0)
     held_out = toy_rows(16, seed=1)
-    before, _ = evaluate_rows(scorer, held_out, config)
+    before = evaluate_rows(scorer, held_out, config).loss
     trained = train(scorer, toy_rows(), held_out, config, run, checkpoint=kept)
-    after, metrics = evaluate_rows(scorer, held_out, config)
+    after = evaluate_rows(scorer, held_out, config)
     assert trained.num_steps == 18
-    assert after == pytest.approx(trained.best_nll, abs=1e-6)
-    assert after < 0.2 < before
-    assert metrics["eval/accuracy"] == 1.0
+    assert after.loss == pytest.approx(trained.best_loss, abs=1e-6)
+    assert after.loss < 0.2 < before
+    assert after.metrics["accuracy"] == 1.0
 
 
 def test_early_stopping_keeps_the_best_weights(tmp_path: Path) -> None:
@@ -100,7 +116,7 @@ def test_early_stopping_keeps_the_best_weights(tmp_path: Path) -> None:
     assert list(logged) == [2, 4, 6]
     assert (trained.best_step, trained.num_steps) == (2, 6)
     assert logged[2] < logged[4]
-    assert evaluate_rows(scorer, opposite, config)[0] == pytest.approx(logged[2], abs=1e-6)
+    assert evaluate_rows(scorer, opposite, config).loss == pytest.approx(logged[2], abs=1e-6)
     assert [file.name for file in kept.dir.glob("best-*")] == ["best-2.pt"]
 
 
@@ -111,7 +127,7 @@ def test_an_early_stopped_run_that_is_resumed_trains_no_further(tmp_path: Path) 
     first = train(scorer, rows, opposite, config, run, checkpoint=kept)
     again = RewardScorer(make_classifier(LLAMA, seed=5))
     second = train(again, rows, opposite, config, run, checkpoint=kept)
-    assert (second.num_steps, second.best_step, second.best_nll) == (first.num_steps, 2, first.best_nll)
+    assert (second.num_steps, second.best_step, second.best_loss) == (first.num_steps, 2, first.best_loss)
     torch.testing.assert_close(again.heads, scorer.heads, rtol=0, atol=0)
 
 
@@ -191,33 +207,32 @@ def test_criterion_heads_learn_their_own_judgments(tmp_path: Path) -> None:
     chosen, rejected = score_rows(scorer, held_out, config)
     assert (chosen[:2] > rejected[:2]).all()
     assert (chosen[2] < rejected[2]).float().mean() > 0.8
-    _, metrics = evaluate_rows(scorer, held_out, config)
+    metrics = evaluate_rows(scorer, held_out, config).metrics
     judged = held_out.criterion_weight[0] > 0
-    assert metrics["eval/accuracy/odd"] == float((chosen[2] < rejected[2])[judged].float().mean())
+    assert metrics["accuracy/odd"] == float((chosen[2] < rejected[2])[judged].float().mean())
 
 
 def test_a_row_without_a_criterion_s_judgment_does_not_move_its_head() -> None:
-    config = RewardConfig(model="tiny", data="x", out="y")
+    config = RewardConfig(model="tiny", data="x", out="y", precision="fp32")
     rows = toy_rows(4, criteria=True)
     weights = head_weights(rows, config)
     assert weights.tolist() == [[1, 1, 1, 1], [1, 0, 1, 0]]
     scorer = RewardScorer(make_classifier(LLAMA, seed=0), num_members=2)
-    backward(scorer, rows, [1, 3], weights, config, TieParameter(), precision=nullcontext())
+    sum_parts(RewardObjective(scorer, rows, rows, config), [1, 3], measures=False, learns=True)
     assert scorer.heads.grad is not None
     assert scorer.heads.grad[0].abs().max() > 0
     assert scorer.heads.grad[1].abs().max() == 0
 
 
 def test_gradient_checkpointing_changes_nothing() -> None:
-    config = RewardConfig(model="tiny", data="x", out="y")
+    config = RewardConfig(model="tiny", data="x", out="y", precision="fp32")
     found = []
     for recompute in (False, True):
         scorer = RewardScorer(make_classifier(LLAMA, seed=0)).train()
         if recompute:
             recompute_activations(scorer.classifier)
-        loss, _ = backward(
-            scorer, toy_rows(6), [0, 1, 2, 3, 4, 5], torch.ones(1, 6), config, TieParameter(), precision=nullcontext()
-        )
+        objective = RewardObjective(scorer, toy_rows(6), toy_rows(6), config)
+        loss = float(sum_parts(objective, [0, 1, 2, 3, 4, 5], measures=False, learns=True)[0, 0])
         found.append((loss, {name: p.grad for name, p in scorer.named_parameters() if p.grad is not None}))
     assert found[0][0] == found[1][0]
     assert found[0][1].keys() == found[1][1].keys()
@@ -251,9 +266,9 @@ def test_adapters_learn_and_merge_into_the_same_scores(config: LlamaConfig, tmp_
     )
     run = Run(options.out, options)
     held_out = toy_rows(16, seed=1)
-    nll, _ = evaluate_rows(scorer, held_out, options)
+    nll = evaluate_rows(scorer, held_out, options).loss
     trained = train(scorer, toy_rows(64), held_out, options, run, checkpoint=Checkpoint(run.dir / "checkpoints"))
-    assert trained.best_nll < 0.7 * nll
+    assert trained.best_loss < 0.7 * nll
     scores = score_rows(scorer, held_out, options)
     merge_adapters(adapted, tmp_path / "adapter")
     assert (tmp_path / "adapter" / "adapter_model.safetensors").exists()

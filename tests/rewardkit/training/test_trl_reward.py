@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from pathlib import Path
 
@@ -21,8 +20,9 @@ from rewardkit.config import RewardConfig
 from rewardkit.data.records import Message, Preference
 from rewardkit.network.models import RewardScorer, head_of, make_classifier
 from rewardkit.network.tokens import train_tokenizer
+from rewardkit.training.loop import sum_parts
+from rewardkit.training.reward_objective import RewardObjective
 from rewardkit.training.rows import training_rows
-from rewardkit.training.train import TieParameter, backward, member_weights
 
 pytestmark = [pytest.mark.bench, pytest.mark.filterwarnings("default")]  # their warnings are not ours to mend
 
@@ -64,10 +64,10 @@ def test_loss_and_gradient_equal_those_of_trl(options: dict, token_budget: int, 
         token_budget=token_budget,
         use_margin=bool(options.get("margin")),
         centring=options.get("centring", 0.0),
+        precision="fp32",
     )
     rows = training_rows(preferences, tokenizer, max_length=512)
-    weights = member_weights(rows, ours)
-    loss, _ = backward(scorer, rows, [0, 1, 2, 3], weights, ours, TieParameter(), precision=contextlib.nullcontext())
+    loss = sum_parts(RewardObjective(scorer, rows, rows, ours), [0, 1, 2, 3], measures=False, learns=True)[0, 0]
 
     theirs = AutoModelForSequenceClassification.from_pretrained(tmp_path / "model", dtype=torch.float32)
     lines = [

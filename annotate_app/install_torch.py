@@ -4,7 +4,7 @@ On Linux PyPI has the build for NVIDIA GPUs alone, some gigabytes; where there i
 CPU builds is asked, and PyPI only where that does not answer. Everywhere else PyPI's build is the right one. Pip's own
 settings (mirrors, local wheels) count, and pip shows how far it is.
 
-    python install_torch.py           reads constraints.txt beside this file
+    python annotate_app/install_torch.py       reads constraints.txt at the top of the repository
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
-CONSTRAINTS = Path(__file__).with_name("constraints.txt")
+CONSTRAINTS = Path(__file__).parents[1] / "constraints.txt"
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 TIMEOUT_S = 4.0
 

@@ -1,0 +1,61 @@
+"""`compare` puts ways of aligning a policy side by side; `overopt` trains on a proxy of a reward until gold falls."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+from alignment.config.lab import CompareConfig, LabConfig, OveroptConfig
+from rewardkit.run.directory import write_text
+from rewardkit.run.progress import Progress
+from rewardkit.run.training_command import Results, RunContext, execute
+
+TABLE = "table.txt"
+Experiment = Callable[[Progress, Path], tuple[Sequence[Any], Sequence[str]]]
+"""Writes NAME.json and the report into the run directory; returns its results, and the lines of its table."""
+
+
+def run_compare(config: CompareConfig) -> int:
+    """Runs `alignment compare`; returns the exit code."""
+
+    def experiment(progress: Progress, out_dir: Path) -> tuple[Sequence[Any], Sequence[str]]:
+        from alignment.lab.compare import compare, screen_lines, write_comparison
+
+        rows = compare(config, progress.say)
+        write_comparison(rows, out_dir)
+        return rows, screen_lines(rows)
+
+    return _run_experiment("compare", config, experiment)
+
+
+def run_overopt(config: OveroptConfig) -> int:
+    """Runs `alignment overopt`; returns the exit code."""
+
+    def experiment(progress: Progress, out_dir: Path) -> tuple[Sequence[Any], Sequence[str]]:
+        from alignment.lab.overopt import overopt, screen_lines, write_overopt
+
+        curves = overopt(config, progress.say)
+        write_overopt(curves, out_dir)
+        return curves, screen_lines(curves)
+
+    return _run_experiment("overopt", config, experiment)
+
+
+def _run_experiment(name: str, config: LabConfig, experiment: Experiment) -> int:
+    """Runs an experiment in its run directory, then prints its table, or its figures as JSON."""
+
+    def train(context: RunContext[LabConfig]) -> Results:
+        assert context.run is not None
+        results, lines = experiment(context.progress, context.run.dir)
+        write_text(context.run.dir / TABLE, "\n".join(lines) + "\n")
+        return {"num_results": len(results)}
+
+    with redirect_stdout(sys.stderr):
+        code = execute(f"alignment {name}", config, train)
+    if code == 0:
+        text = (Path(config.out) / (f"{name}.json" if config.json else TABLE)).read_text(encoding="utf-8")
+        print(text.rstrip())
+    return code

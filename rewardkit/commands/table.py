@@ -1,0 +1,39 @@
+"""The commands of `rewardkit`, in the order of a day's work; what runs them is imported when they run."""
+
+from __future__ import annotations
+
+from rewardkit.config import EvaluateConfig, MergeConfig, RankConfig, RewardConfig, ScoreConfig
+from rewardkit.run.command import Command, call
+
+COMMANDS = (
+    Command(
+        name="train",
+        help="train a reward model, one member or an ensemble",
+        config=RewardConfig,
+        run=call("rewardkit.commands.train.train"),
+    ),
+    Command(
+        name="evaluate",
+        help="accuracy, calibration and honesty of a reward model",
+        config=EvaluateConfig,
+        run=call("rewardkit.commands.evaluate.evaluate"),
+    ),
+    Command(
+        name="score",
+        help="add rewards to the rows of a file",
+        config=ScoreConfig,
+        run=call("rewardkit.commands.score.score"),
+    ),
+    Command(
+        name="rank",
+        help="order comparisons by what their labels would tell",
+        config=RankConfig,
+        run=call("rewardkit.commands.rank.rank"),
+    ),
+    Command(
+        name="merge",
+        help="average the weights of reward models fine-tuned from one initialisation (WARM)",
+        config=MergeConfig,
+        run=call("rewardkit.commands.merge.merge_models"),
+    ),
+)

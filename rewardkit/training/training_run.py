@@ -1,0 +1,84 @@
+"""A training from the beginning to the end of its run: what reward models and policies share."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import torch
+
+from rewardkit.distributed import collectives
+from rewardkit.distributed.checkpoint import Checkpoint
+from rewardkit.network.tokens import load_tokenizer, train_tokenizer
+from rewardkit.run.training_command import RunContext, RunOptions
+from rewardkit.training.loop import LoopOptions, Objective, Trained, train
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+def join_processes() -> torch.device:
+    """Joins the other processes, if there are any, and silences transformers' progress bars; the device to use."""
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    return collectives.init_process_group()
+
+
+def prepare_in_first(context: RunContext[RunOptions], prepare: Callable[[], T]) -> T:
+    """What the first process prepares, in every process."""
+    prepared = collectives.broadcast_object(prepare() if context.run else None)
+    assert prepared is not None
+    return prepared
+
+
+def checkpoint_of(config: RunOptions) -> Checkpoint:
+    """The training state of a run."""
+    return Checkpoint(Path(config.out) / "checkpoints")
+
+
+def train_in_run(
+    context: RunContext[RunOptions],
+    objective: Objective,
+    batches: Sequence[Sequence[int]],
+    options: LoopOptions,
+    *,
+    show: Callable[[int, int, Mapping[str, float]], None] | None = None,
+    evaluated: Callable[[int, int, bool], None] = lambda step, number, last: None,
+) -> Trained:
+    """Runs the loop with the checkpoints of a run; an interruption ends it after the step.
+
+    Args:
+        show, evaluated: see `rewardkit.training.loop.train`; by default steps are shown as progress.
+    """
+    with context.interruption.patient():
+        return train(
+            objective,
+            batches,
+            options,
+            context.run,
+            checkpoint=checkpoint_of(context.config),
+            cancelled=lambda: context.interruption.asked,
+            show=show or context.progress.step,
+            evaluated=evaluated,
+        )
+
+
+def preset_tokenizer(run_dir: Path, texts: Iterable[str]) -> PreTrainedTokenizerBase:
+    """A tokenizer trained on texts and kept in the run, so that a resumed run has the same."""
+    if not (run_dir / "tokenizer.json").exists():
+        train_tokenizer(texts).save_pretrained(run_dir)
+    return load_tokenizer(run_dir)
+
+
+def limited_length(max_length: int, positions: int | None) -> int:
+    """The configured length in tokens, at most the positions of the model; warns where that is less."""
+    length = min(max_length, positions or max_length)
+    if length < max_length:
+        logger.warning("max_length %d is more than the %d tokens the model takes", max_length, length)
+    return length

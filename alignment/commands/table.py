@@ -74,7 +74,7 @@ COMMANDS = (
         name="bon",
         help="the best of n completions, as rows to train on",
         config=BonConfig,
-        run=call("alignment.commands.bon.bon"),
+        run=call("alignment.commands.sample.bon"),
     ),
     Command(
         name="sample",

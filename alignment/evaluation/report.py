@@ -11,8 +11,7 @@ from alignment.watch.text_metrics import WinRate
 from rewardkit.data.export_formats import SPEAKER
 from rewardkit.report.charts import interval_chart
 from rewardkit.report.page import render_page
-from rewardkit.report.table import text_table
-from rewardkit.report.wording import interval_text, number_text, percent
+from rewardkit.report.table import interval_text, number_text, percent, text_table
 from rewardkit.stats.metrics import Interval
 
 TEMPLATES = Path(__file__).parent / "templates"

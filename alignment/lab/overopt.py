@@ -32,8 +32,7 @@ from rewardkit.data.prompts import read_prompts
 from rewardkit.evaluation.evaluation_text import finite
 from rewardkit.report.charts import Line, line_chart, number_axis
 from rewardkit.report.page import experiment_page
-from rewardkit.report.table import text_table
-from rewardkit.report.wording import number_text
+from rewardkit.report.table import number_text, text_table
 from rewardkit.reward.reward import Penalty, Reward, conservative
 from rewardkit.run.directory import read_metrics, write_text
 from rewardkit.stats.metrics import Interval

@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from alignment.config.policy_gradient_names import BaselineName, ScaleName
+from alignment.losses.importance import later_tokens
 from alignment.losses.pair import exact
-from alignment.losses.segment_sums import later_tokens
 
 
 @dataclass(frozen=True, kw_only=True)

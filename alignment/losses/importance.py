@@ -2,6 +2,11 @@
 
 An engine of its own kernels and precision draws from a slightly other policy than the one that is trained, which biases
 the gradient. Each token is weighted by how much likelier it is under the trainer, up to a cap.
+
+Sums over the segments of a flat row: the C tokens of S completions, one completion after another, nothing padded.
+
+The layout of `rewardkit.network.logps.CompletionLogps`, which calls a completion a branch: the tokens of a completion
+stand together and in order, completions in the order of their numbers, 0 to S - 1.
 """
 
 from __future__ import annotations
@@ -9,10 +14,31 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, assert_never
 
+import torch
 from torch import Tensor
 
 from alignment.losses.pair import exact
-from alignment.losses.segment_sums import segment_sums
+
+
+def segment_sums(values: Tensor, segment: Tensor, num_segments: int) -> Tensor:
+    """(S,) sums over each completion's tokens.
+
+    Args:
+        values: (C,) float.
+        segment: (C,) int64, the completion of each token.
+    """
+    return values.new_zeros(num_segments).index_add(0, segment, values)
+
+
+def later_tokens(lengths: Tensor) -> Tensor:
+    """(C,) int64, how many tokens follow in the same completion: 0 on its last one.
+
+    Args:
+        lengths: (S,) int64, tokens of each completion.
+    """
+    ends = lengths.cumsum(0).repeat_interleave(lengths)
+    return ends - 1 - torch.arange(len(ends), device=lengths.device)
+
 
 ImportanceLevel = Literal["token", "sequence"]
 

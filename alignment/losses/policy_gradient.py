@@ -32,9 +32,9 @@ from alignment.config.policy_gradient_names import (
     PolicyLossOptions,
     RatioName,
 )
+from alignment.losses.importance import segment_sums
 from alignment.losses.kl import token_kl, weighted_kl
 from alignment.losses.pair import exact
-from alignment.losses.segment_sums import segment_sums
 
 LARGEST_LOG_RATIO = 20.0
 

@@ -8,6 +8,8 @@ arXiv 2305.18290); the other losses are in `alignment.losses.pair`, each with it
 4. The reference is computed once, by the policy before its first step; `--reference live` computes it in every step.
 5. beta multiplies the log-ratio margin: a small beta lets the policy move far from the reference before a pair counts
    as learned, a large one holds it close.
+
+What losses of pairs need and measure, on fixed rows (`alignment.offline.dpo`) and online.
 """
 
 from __future__ import annotations
@@ -22,10 +24,9 @@ from torch import Tensor
 
 from alignment.config.loss_names import PAIR_LOSSES
 from alignment.config.training import DpoConfig
-from alignment.losses.by_name import pair_loss
+from alignment.losses.by_name import PairLogps, pair_loss
 from alignment.losses.pair import PairLoss
 from alignment.losses.reference_free import sft_term
-from alignment.offline.pairs import PAIR_METRICS, pair_columns, pair_logps
 from alignment.offline.run import LearningRates, Recipe, train_policy
 from alignment.policy.policy_forward import Forward
 from alignment.policy.reference import LiveReference
@@ -38,6 +39,43 @@ from rewardkit.training.steps import Part, weighted
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+
+PAIR_METRICS = ("rewards/chosen", "rewards/rejected", "rewards/accuracies", "logps/chosen", "logps/rejected")
+
+
+def pair_logps(policy: Tensor, reference: Tensor | None, lengths: Tensor) -> PairLogps:
+    """The log-probabilities of pairs by name.
+
+    Args:
+        policy, reference: (B, 2) summed log-probabilities, nats, chosen before rejected; no reference for some losses.
+        lengths: (B, 2) in tokens.
+    """
+    return PairLogps(
+        chosen=policy[:, 0],
+        rejected=policy[:, 1],
+        reference_chosen=None if reference is None else reference[:, 0],
+        reference_rejected=None if reference is None else reference[:, 1],
+        chosen_lengths=lengths[:, 0],
+        rejected_lengths=lengths[:, 1],
+    )
+
+
+def pair_columns(loss: PairLoss, policy: Tensor, decided: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Values and weights of PAIR_METRICS.
+
+    Args:
+        policy: (B, 2) log-probabilities.
+        decided: (B,) 1.0 where the label says which completion is better, else 0.0.
+    """
+    ones = torch.ones_like(loss.chosen_rewards)
+    return [
+        (loss.chosen_rewards, ones),
+        (loss.rejected_rewards, ones),
+        (loss.accuracies, decided),
+        (policy[:, 0], ones),
+        (policy[:, 1], ones),
+    ]
 
 
 ROW, CHOSEN_SLOPE, REJECTED_SLOPE, LOSS, CHOSEN_REWARD, REJECTED_REWARD = range(6)

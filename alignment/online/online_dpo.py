@@ -24,7 +24,7 @@ from alignment.best_of_n.chosen_rows import soft_labels
 from alignment.config.loss_names import PAIR_LOSSES
 from alignment.config.online import OnlineDpoConfig
 from alignment.losses.by_name import pair_loss
-from alignment.offline.pairs import PAIR_METRICS, pair_columns, pair_logps
+from alignment.offline.dpo import PAIR_METRICS, pair_columns, pair_logps
 from alignment.online.algorithm import Carried, Draw, Learned, entropy_column, kl_metrics, minibatches, reference_logps
 from alignment.online.run import Parts, train_online
 from alignment.online.update import Minibatch, PolicyUpdate

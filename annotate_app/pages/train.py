@@ -9,7 +9,6 @@ import streamlit as st
 from annotate_app.pages.kit.button_feedback import act, plainly
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
 from annotate_app.pages.kit.page_list import page_at
-from annotate_app.pages.train_form.train_best import draw_best
 from annotate_app.pages.train_form.train_fields import (
     MODELS,
     MODES,
@@ -20,7 +19,7 @@ from annotate_app.pages.train_form.train_fields import (
     draw_error,
     is_complete,
 )
-from annotate_app.pages.train_form.train_online import draw_online
+from annotate_app.pages.train_form.train_online import draw_best, draw_online
 from annotate_app.pages.train_form.train_policy import draw_policy
 from annotate_app.pages.views.training_view import watch
 from annotate_app.store.projects.projects import Project

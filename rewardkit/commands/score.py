@@ -1,13 +1,17 @@
-"""`score` adds rewards to the rows of a file."""
+"""`score` adds rewards to the rows of a file.
+
+`rank` orders comparisons by what their labels would tell.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
 from pathlib import Path
 
-from rewardkit.config import ScoreConfig
+from rewardkit.config import RankConfig, ScoreConfig
 from rewardkit.run.progress import Progress
 
 SHOWN_BAD_ROWS = 20
@@ -54,4 +58,46 @@ def score(config: ScoreConfig) -> int:
         return 0
     bad = f", {len(scored.bad_rows)} bad rows without a reward" if scored.bad_rows else ""
     print(f"{config.output}: {scored.num_rows} rows with {', '.join(given.how.added)}{bad}")
+    return 0
+
+
+def rank(config: RankConfig) -> int:
+    """Runs `rewardkit rank`; returns the exit code."""
+    from rewardkit.data.files import write_rows
+    from rewardkit.data.resumable_file import check_new_file
+    from rewardkit.reward.load import load_reward_fn, read_criterion_weights
+    from rewardkit.scoring.ranking import rank_comparisons, read_comparisons
+
+    out = Path(config.out)
+    check_new_file("--out", out)
+    criterion_weights = read_criterion_weights(config.criterion_weights, config.model)
+    read = read_comparisons(config.input, on_bad_row=config.on_bad_row)
+    labelled = read_comparisons(config.labelled, on_bad_row=config.on_bad_row) if config.labelled else None
+    ranked = rank_comparisons(
+        read.comparisons,
+        load_reward_fn(config.model, criterion_weights=criterion_weights),  # heavy, so after the input has been read
+        config.rule,
+        seed=config.seed,
+        labelled=labelled.comparisons if labelled else (),
+        top=config.top,
+    )
+    write_rows(out, (asdict(row) for row in ranked))
+    bad_rows = [*read.bad_rows, *(labelled.bad_rows if labelled else ())]
+    for bad in bad_rows[:20]:
+        print(f"rewardkit rank: left out {bad.place}: {bad.problem}", file=sys.stderr)
+    if len(bad_rows) > 20:
+        print(f"rewardkit rank: left out {len(bad_rows) - 20} more", file=sys.stderr)
+    if config.json:
+        summary = {
+            "out": str(out),
+            "rule": config.rule,
+            "num_comparisons": len(read.comparisons),
+            "num_written": len(ranked),
+            "num_bad_rows": len(bad_rows),
+            "first": [asdict(row) for row in ranked[:10]],
+        }
+        print(json.dumps(summary, ensure_ascii=False, indent=2))
+        return 0
+    left_out = f", {len(bad_rows)} bad rows left out" if bad_rows else ""
+    print(f"{out}: {len(ranked)} of {len(read.comparisons)} comparisons by {config.rule}{left_out}")
     return 0

@@ -28,12 +28,12 @@ COMMANDS = (
         name="rank",
         help="order comparisons by what their labels would tell",
         config=RankConfig,
-        run=call("rewardkit.commands.rank.rank"),
+        run=call("rewardkit.commands.score.rank"),
     ),
     Command(
         name="merge",
         help="average the weights of reward models fine-tuned from one initialisation (WARM)",
         config=MergeConfig,
-        run=call("rewardkit.commands.merge.merge_models"),
+        run=call("rewardkit.commands.train.merge_models"),
     ),
 )

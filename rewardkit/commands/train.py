@@ -1,11 +1,15 @@
-"""`train` makes a reward model out of preferences."""
+"""`train` makes a reward model out of preferences.
+
+`merge` averages the weights of reward models that began alike.
+"""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rewardkit.config import RewardConfig
+from rewardkit.config import MergeConfig, RewardConfig
 from rewardkit.run.directory import Run
 from rewardkit.run.training_command import Results, RunContext, execute
 
@@ -56,3 +60,18 @@ def _load(context: RunContext[RewardConfig], run: Run) -> Loaded:
     loaded = load_training_data(context.config, run.dir)
     context.progress.say(loaded.description)
     return loaded
+
+
+def merge_models(config: MergeConfig) -> int:
+    """Runs `rewardkit merge`; returns the exit code."""
+    out = Path(config.out)
+    if out.exists() and any(out.iterdir()):
+        raise ValueError(f"--out {out} is there already, choose another directory")
+    for model in config.models:
+        if not Path(model).is_dir():
+            raise FileNotFoundError(f"{model}: there is no such folder")
+    from rewardkit.training.merging import merge
+
+    merge(config.models, out)
+    print(f"{out}: average of {len(config.models)} models, one member, not calibrated")
+    return 0

@@ -12,8 +12,7 @@ from rewardkit.evaluation.baselines import Baseline
 from rewardkit.evaluation.evaluate import Evaluation, UncertaintyMeasure
 from rewardkit.evaluation.out_of_domain import OutOfDomain
 from rewardkit.evaluation.rewardbench import BenchmarkResult
-from rewardkit.report.table import text_table
-from rewardkit.report.wording import interval_text, number_text, points_text
+from rewardkit.report.table import interval_text, number_text, points_text, text_table
 from rewardkit.stats.metrics import Interval
 
 MEASURES = {

@@ -12,7 +12,7 @@ from rewardkit.evaluation.out_of_domain import OutOfDomain
 from rewardkit.evaluation.rewardbench import BenchmarkResult
 from rewardkit.report.charts import Axis, Line, axis_of, interval_chart, line_chart
 from rewardkit.report.page import render_page
-from rewardkit.report.wording import interval_text, number_text, points_text
+from rewardkit.report.table import interval_text, number_text, points_text
 from rewardkit.stats.metrics import CalibrationBin
 
 LEAST_ANSWERED = 20  # pairs; with fewer the risk curve is noise

@@ -13,7 +13,7 @@ from html import escape
 
 from markupsafe import Markup
 
-from rewardkit.report.wording import interval_text, number_text, percent
+from rewardkit.report.table import interval_text, number_text, percent
 from rewardkit.stats.metrics import Interval
 
 WIDTH, HEIGHT = 460, 300

@@ -12,7 +12,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from rewardkit.report.wording import percent
+from rewardkit.report.table import percent
 
 TEMPLATES = Path(__file__).parent / "templates"
 

@@ -34,7 +34,7 @@ def load_reward_fn(path: str, *, criterion_weights: Mapping[str, float] | None =
 
             return RewardModel.load(path, criterion_weights=criterion_weights)
         case "full":
-            from rewardkit.reward.members_reward import MembersReward
+            from rewardkit.reward.reward_model import MembersReward
 
             return MembersReward.load(path, criterion_weights=criterion_weights)
 

@@ -8,6 +8,8 @@
 
 With heads as members the ordinary model's head is their mean, so its score is exactly the ensemble's mean reward; with
 adapters its weights are their mean too, and its score is near it.
+
+A saved ensemble of whole models, scored member by member.
 """
 
 from __future__ import annotations
@@ -27,11 +29,14 @@ from rewardkit.network.models import RewardScorer, head_of, load_classifier
 from rewardkit.network.packed_rows import Branched, branches_within, token_budget_batches
 from rewardkit.network.tokens import load_tokenizer, tokenise
 from rewardkit.reward.lora_ensemble import LoraEnsemble, read_ensemble
-from rewardkit.reward.metadata import Card, read_card
+from rewardkit.reward.metadata import CARD_FILE, Card, read_card
 from rewardkit.reward.reward import Reward, check_criterion_weights, combine
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+    from rewardkit.network.packed_rows import Branched
+
 
 # Tokens of a batch when scoring: on a CPU its activations stay in the cache, a GPU has to be filled.
 TOKENS_ON_CPU, TOKENS_ON_GPU = 1024, 16384
@@ -153,3 +158,46 @@ class RewardModel:
             batch_scores = self.scorer([parts[number] for number in batch]).double().cpu().numpy()
             scores[:, [column for number in batch for column in columns[number]]] = batch_scores
         return Reward(members=combine(scores, criteria=self.card.criteria, weights=self.criterion_weights))
+
+
+class MembersReward:
+    """A saved ensemble of whole models ready to score; a `RewardFn`."""
+
+    def __init__(self, members: Sequence[RewardModel], card: Card) -> None:
+        self.members = members
+        self.card = card
+
+    @classmethod
+    def load(cls, path: str | Path, *, criterion_weights: Mapping[str, float] | None = None) -> MembersReward:
+        """Loads what `train_members` wrote.
+
+        Raises:
+            ValueError: if it is no such ensemble or a member is missing.
+        """
+        card = read_card(path)
+        folders = [Path(path) / "members" / str(number) for number in range(card.num_members)]
+        if card.kind != "full":
+            raise ValueError(f"{path}: a model of kind {card.kind!r}, not full")
+        if missing := [folder for folder in folders if not (folder / CARD_FILE).exists()]:
+            raise ValueError(f"{missing[0]} is missing")
+        members = [RewardModel.load(folder, criterion_weights=criterion_weights) for folder in folders]
+        return cls(members, card)
+
+    def __call__(self, prompts: Sequence[Sequence[Message]], completions: Sequence[str]) -> Reward:
+        """Rewards of B completions, one prompt each, by every member."""
+        return Reward(members=np.concatenate([member(prompts, completions).members for member in self.members]))
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The one of all members."""
+        return self.members[0].tokenizer
+
+    @property
+    def packed(self) -> bool:
+        """Whether the branches of a row share its prompt."""
+        return self.members[0].packed
+
+    def score_rows(self, rows: Sequence[Branched], *, token_budget: int = 0) -> Reward:
+        """As `RewardModel.score_rows`, by every member."""
+        rewards = [member.score_rows(rows, token_budget=token_budget).members for member in self.members]
+        return Reward(members=np.concatenate(rewards))

@@ -3,7 +3,7 @@
 Every interval over prompts in the house is made here: `mean_interval` of shares, `average_interval` of any other mean,
 `difference_interval` of two paired quantities, `weighted_interval` of a figure that is no mean, and below them
 `bootstrap_intervals`. Arrays in, numbers out; no torch. How a model agrees with votes is
-`rewardkit.stats.vote_agreement`.
+`rewardkit.evaluation.evaluate`.
 """
 
 from __future__ import annotations

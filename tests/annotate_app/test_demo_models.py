@@ -13,7 +13,7 @@ from annotate_app.access import Actor
 from annotate_app.demo import create_demo
 from annotate_app.demo_models import DEMO, NUM_MODELS, demo_jobs, queue_models
 from annotate_app.jobs.worker import keep
-from annotate_app.pages.views.demo_view import say_ended, say_under_way, share_of
+from annotate_app.pages.overview import say_ended, say_under_way, share_of
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
 from annotate_app.trainings.plan_files import read_plan

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from alignment.losses.segment_sums import later_tokens, segment_sums
+from alignment.losses.importance import later_tokens, segment_sums
 
 
 def test_by_hand() -> None:

@@ -16,9 +16,8 @@ from rewardkit.heads.posterior import Posterior
 from rewardkit.network.models import make_classifier, preset_config
 from rewardkit.network.tokens import train_tokenizer
 from rewardkit.reward.load import load_reward_fn
-from rewardkit.reward.members_reward import MembersReward
 from rewardkit.reward.metadata import read_card
-from rewardkit.reward.reward_model import RewardModel
+from rewardkit.reward.reward_model import MembersReward, RewardModel
 from rewardkit.run.directory import read_status
 from rewardkit.training.trunk_head import feature_scale
 

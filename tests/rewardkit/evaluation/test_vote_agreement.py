@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewardkit.stats.vote_agreement import (
+from rewardkit.evaluation.evaluate import (
     entropy_floor,
     human_ceiling,
     majority_agreement,

@@ -29,7 +29,7 @@ def test_options_named_in_the_texts_of_a_package_exist_there_or_below() -> None:
 
 
 def options(command_line: CommandLine) -> set[str]:
-    configs = (command_line.command(room).config for room in command_line.rooms)
+    configs = (command.config for command in command_line.commands)
     return {field.name.replace("_", "-") for config in configs for field in fields(config)}
 
 

@@ -29,12 +29,18 @@ MARK = re.compile(r"^\[\[(\w+) ([\w-]+)\]\]$", flags=re.MULTILINE)
 SHARED = ("help", "config", "print_config")
 
 
-def parser_of(program: str) -> argparse.ArgumentParser:
-    """The whole command line of a program."""
+def parsers_of(program: str) -> list[argparse.ArgumentParser]:
+    """The whole command line of a program; of one that spells out a command at a time, a parser for each."""
     if program == "annotate-app":
-        return build_parser(list(dict.fromkeys(ROOMS.values())))
+        return [build_parser(list(dict.fromkeys(ROOMS.values())))]
     command_line = {"rewardkit": REWARDKIT, "alignment": ALIGNMENT}[program]
-    return command_line.parser(command_line.rooms)
+    return [command_line.parser(command.name) for command in command_line.commands]
+
+
+def commands_of(program: str) -> Iterator[tuple[str, argparse.ArgumentParser, str]]:
+    """Every command of a program: its words, its own parser and its line of help."""
+    for parser in parsers_of(program):
+        yield from leaves(parser, program)
 
 
 def leaves(parser: argparse.ArgumentParser, name: str) -> Iterator[tuple[str, argparse.ArgumentParser, str]]:
@@ -58,7 +64,7 @@ def options_of(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
 def commands(program: str) -> str:
     """Every command of a program with a table of its arguments and options."""
     parts = []
-    for name, parser, line in leaves(parser_of(program), program):
+    for name, parser, line in commands_of(program):
         parts.append(f"## {name}\n\n{sentence(line)}\n")
         rows = [option_row(action) for action in options_of(parser)]
         if rows:
@@ -92,10 +98,10 @@ def configs(program: str) -> str:
     """The configuration class behind every command of a program."""
     command_line = {"rewardkit": REWARDKIT, "alignment": ALIGNMENT}[program]
     lines = []
-    for room in command_line.rooms:
-        config = command_line.command(room).config
+    for command in command_line.commands:
+        config = command.config
         count = len(dataclasses.fields(config))
-        lines.append(f"| `{program} {room}` | `{config.__module__}.{config.__name__}` | {count} |\n")
+        lines.append(f"| `{program} {command.name}` | `{config.__module__}.{config.__name__}` | {count} |\n")
     return "| command | class | fields |\n|---|---|---|\n" + "".join(lines)
 
 

@@ -38,6 +38,15 @@ def lines(file: Path) -> list[dict]:
     return [json.loads(line) for line in file.read_text().splitlines()]
 
 
+def rounded(value: object) -> object:
+    """A report with its numbers to nine digits: the last bit is the machine's."""
+    if isinstance(value, dict):
+        return {name: rounded(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [rounded(inner) for inner in value]
+    return float(f"{value:.9g}") if isinstance(value, float) else value
+
+
 def without_times(row: dict) -> dict:
     return {name: value for name, value in row.items() if not name.startswith(("time/", "tokens_per_s"))}
 
@@ -46,7 +55,7 @@ def test_a_database_is_opened_and_says_the_same(state: Path, capsys: pytest.Capt
     assert annotate_app(["check"]) == 0
     capsys.readouterr()
     assert annotate_app(["agreement", "desk", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == json.loads((state / "agreement.json").read_text())
+    assert rounded(json.loads(capsys.readouterr().out)) == rounded(json.loads((state / "agreement.json").read_text()))
 
 
 def test_a_backup_and_a_whole_project_are_taken_in(state: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -119,8 +119,8 @@ def test_a_continued_run_is_the_unbroken_one(
 def test_people_see_a_table(folder: Path, policy_folders: tuple[Path, Path], capfd: pytest.CaptureFixture[str]) -> None:
     assert main(words(folder, policy_folders[0], "above.jsonl", keep="above", threshold=1.0)) == 0
     lines = capfd.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines[1:-1]] == ["1", "2", "4", "5"]
-    assert lines[1].split()[1] == "0.000"
+    assert [line.split()[0] for line in lines[2:-1]] == ["1", "2", "4", "5"]
+    assert lines[2].split()[1] == "0.000"
     assert "completions that reach the threshold of 7 prompts, 5 drawn of each" in lines[-1]
     assert all(row["reward"] >= 1.0 for row in rows_of(folder / "above.jsonl"))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from alignment.config.rewards import RewardOptions, RewardSpec, read_reward, read_rewards
-from rewardkit.run.command import Command, add_config, read_config, with_repeated, with_underscores
+from rewardkit.run.command import add_config, read_config, with_repeated, with_underscores
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_the_command_line_takes_several_rewards(places: Path) -> None:
     import jsonargparse
 
     parser = jsonargparse.ArgumentParser(exit_on_error=False)
-    add_config(parser, Command(help="", config=Config, run=lambda _config: 0).config)
+    add_config(parser, Config)
     words = ["--out", "x", "--reward", "numeric", "--reward=0.5*json", "--penalty", "uwo", "--length-penalty", "0.1"]
     config = read_config(Config, parser.parse_args(with_repeated(with_underscores(words), Config)))
     assert [(each.name, each.weight) for each in config.sources] == [("numeric", 1.0), ("json", 0.5)]

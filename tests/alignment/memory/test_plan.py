@@ -340,6 +340,6 @@ def test_bad_configurations(more: dict[str, Any], message: str) -> None:
 
 
 def test_a_model_that_is_not_there_is_one_line(capfd: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # the environment was read before
     assert main(["plan", "--model=nowhere/at-all"]) == 2
     assert "alignment plan: model 'nowhere/at-all', allowed are tiny, small" in capfd.readouterr().err

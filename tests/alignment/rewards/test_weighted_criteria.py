@@ -68,11 +68,11 @@ def test_a_folder_whose_name_holds_the_mark_is_that_folder(folder: Path, name: s
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("judge#kind=1", "criterion 'kind' is not one of the model's, which are overall, helpful, safe"),
-        ("judge#helpful=much", "criterion weight 'helpful=much', allowed is NAME=NUMBER"),
-        ("judge#helpful", "criterion weight 'helpful', allowed is NAME=NUMBER"),
-        ("judge#helpful=1,helpful=2", "criterion weight 'helpful=2', allowed is NAME=NUMBER, each name once"),
-        ("judge#helpful=0", "criterion weights 'helpful=0' are all 0"),
+        ("judge#kind=1", "names 'kind', of which the model has no head: its heads are overall, helpful, safe"),
+        ("judge#helpful=much", "'helpful=much' is not NAME=NUMBER"),
+        ("judge#helpful", "'helpful' is not NAME=NUMBER"),
+        ("judge#helpful=1,helpful=2", "'helpful=2' is not NAME=NUMBER, each name once"),
+        ("judge#helpful=0", "'helpful=0', allowed is one weight or more that is not 0"),
         ("judge#", "no weight after the #, allowed is NAME=NUMBER,... of overall, helpful, safe"),
         ("plain#helpful=1", "plain has no heads of criteria, which `rewardkit train --criteria` trains"),
         ("nowhere#helpful=1", "neither a folder nor any other source of rewards"),
@@ -94,7 +94,7 @@ def test_what_cannot_be_weighed_is_one_line_before_anything_starts(
 def test_evaluation_reads_them_too_and_leaves_a_missing_folder_to_the_loading(folder: Path) -> None:
     assert read_reward_model("judge#safe=2").criterion_weights == {"safe": 2.0}
     assert read_reward_model("nowhere#safe=2").target == "nowhere#safe=2"
-    with pytest.raises(ValueError, match="--reward judge#kind=1: criterion 'kind'"):
+    with pytest.raises(ValueError, match="--reward judge#kind=1: criterion_weights names 'kind'"):
         EvaluatePolicyConfig(model="m", base="b", prompts="p", out="o", reward="judge#kind=1")
 
 

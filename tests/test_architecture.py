@@ -265,3 +265,20 @@ def test_help_answers_within_a_second() -> None:
         subprocess.run([sys.executable, "-m", package, "--help"], capture_output=True, check=True, cwd=ROOT)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.0, package
+
+
+def test_modules_named_in_texts_exist() -> None:
+    """Docstrings and documentation name modules by their dotted names; a move leaves no old one behind."""
+    texts = [*FILES, *(ROOT / "docs").rglob("*.md"), *(ROOT / "tests").rglob("*.py"), ROOT / "README.md"]
+    dotted = re.compile(rf"(?<![\w./-])(?:{'|'.join(PACKAGES)})(?:\.[a-z_0-9]+)+\b(?!\()")
+    offenders = set()
+    for path in texts:
+        for name in dotted.findall(path.read_text(encoding="utf-8")):
+            parts = name.split(".")
+            known = next(n for n in range(len(parts), 0, -1) if ".".join(parts[:n]) in MODULES)
+            is_package = MODULES[".".join(parts[:known])].name == "__init__.py"
+            is_file = parts[1] in ("json", "md", "yaml", "__file__")
+            is_public = known == 1 and re.search(rf"\b{parts[1]}\b", MODULES[parts[0]].read_text())
+            if known < len(parts) and is_package and not is_file and not is_public:
+                offenders.add(f"{place(path)}: {name}")
+    assert not sorted(offenders)

@@ -200,13 +200,20 @@ def read_advanced(text: str, trains: Trains, chosen: Collection[str]) -> dict[st
             raise ValueError(f"{name} is {value!r}, allowed is a single value")
     parser = jsonargparse.ArgumentParser(exit_on_error=False)
     add_config(parser, config)
-    parsed = {name: _parse(parser, config, name, value) for name, value in values.items()}
+    # A form draws itself at every change of a field, and parsing all of its options took half a second each time.
+    changed = {name: value for name, value in values.items() if not _is_default(value, defaults[name])}
+    parsed = {name: _parse(parser, config, name, value) for name, value in changed.items()}
     return {name: value for name, value in parsed.items() if value != defaults[name]}
 
 
 def _default(option: Field) -> Any:
     """The default of an option; MISSING where it has none."""
     return option.default if option.default_factory is MISSING else option.default_factory()
+
+
+def _is_default(value: Any, default: Any) -> bool:
+    """Whether a value is the default and of its type; True and 1 are not the same option."""
+    return type(value) is type(default) and value == default
 
 
 def _read_yaml(text: str) -> dict[str, Any]:

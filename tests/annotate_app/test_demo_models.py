@@ -108,6 +108,7 @@ def test_who_continues_a_model_of_the_demo_s_does_not_make_another(store, demo):
     assert [job.id for job in shown] == [again.id, *(job.id for job in jobs[1:])]
 
 
+@pytest.mark.slow
 def test_the_first_model_is_really_trained_and_reported(store, demo, monkeypatch):
     monkeypatch.setenv("TIEBREAK_DB", store.database.url)
     first = queue_models(store, demo)[0]

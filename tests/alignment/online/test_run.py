@@ -228,6 +228,7 @@ def test_bad_input_is_one_line(
     assert message in capfd.readouterr().err.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_without_a_model_a_world_is_made_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

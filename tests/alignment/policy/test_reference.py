@@ -172,6 +172,7 @@ print((resident_mb() - before) / weights_mb)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lora", [True, False])
 def test_with_adapters_the_weights_are_in_memory_once(lora: bool) -> None:
     """What a live reference of 23 million weights adds, as a share of them: nothing with adapters, all without."""

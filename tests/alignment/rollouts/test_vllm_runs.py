@@ -121,6 +121,7 @@ def test_a_server_that_is_started_anew_leaves_no_trace(
     assert metrics_of(folder / "again") == metrics_of(folder / "whole")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("num_loads", "step"), [(2, 1), (3, 2)])
 def test_a_server_that_dies_ends_the_run_in_one_line_and_it_goes_on(
     folder: Path,

@@ -287,6 +287,7 @@ def false_alarms(num: int, seed: int) -> list[dict[str, int]]:
     return [found for each in range(seed, seed + num) if (found := alarms_of(healthy_run(each)))]
 
 
+@pytest.mark.slow
 def test_healthy_runs_raise_hardly_any_alarm() -> None:
     assert len(false_alarms(30, seed=10_000)) <= 1
 

@@ -86,6 +86,7 @@ def test_the_side_something_was_shown_on_changes_no_figure(
     assert flat(here) == pytest.approx(flat(there), abs=0, nan_ok=True)
 
 
+@pytest.mark.slow
 @given(rows=VOTES, seed=st.integers(0, 1000))
 def test_the_order_of_votes_changes_no_figure(rows: list, seed: int, make_votes: Callable[..., Votes]) -> None:
     votes = build(make_votes, rows)

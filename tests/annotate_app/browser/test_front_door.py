@@ -64,6 +64,7 @@ def test_every_page_comes_from_this_host_alone(
     expect(page.get_by_text("Demo project.").first).to_be_visible()
 
 
+@pytest.mark.slow
 def test_a_session_survives_a_reload_and_ends_with_signing_out(
     start_server: Callable, sqlite_url: str, add_account: Callable[..., Actor], page: Page
 ) -> None:
@@ -97,6 +98,7 @@ def test_an_open_page_says_so_once_its_session_has_ended(
     expect(page.get_by_text("ada, admin")).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_the_entrance_follows_a_dark_screen(start_server: Callable, sqlite_url: str, chromium: Browser) -> None:
     server = start_server(sqlite_url, "--no-worker")
     shades = {}

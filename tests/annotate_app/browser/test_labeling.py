@@ -96,6 +96,7 @@ def test_enter_three_times_submits_once(
     assert len(judgments_of(project)) == 1
 
 
+@pytest.mark.slow
 def test_a_reload_keeps_the_pair_and_what_was_answered_so_far(
     start_server: Callable,
     sqlite_url: str,
@@ -200,6 +201,7 @@ def test_an_answer_given_while_the_server_is_down_arrives_when_it_is_back(
     desk.judge("4", "Enter")
 
 
+@pytest.mark.slow
 def test_an_answer_on_its_way_when_the_browser_is_closed_arrives_with_the_next_visit(
     start_server: Callable,
     sqlite_url: str,

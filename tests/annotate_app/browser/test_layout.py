@@ -97,6 +97,7 @@ def test_a_phone_shows_one_response_under_the_other_and_nothing_sticks_out(
     expect(desk.status).to_have_text("Saved")
 
 
+@pytest.mark.slow
 def test_the_work_fits_the_window_and_each_pair_starts_at_its_top(
     start_server: Callable, sqlite_url: str, labeling_project: Callable, open_desk: Callable, pairs: Callable
 ) -> None:

@@ -39,6 +39,7 @@ def desk_on_a_clock(start_server: Callable, sqlite_url: str, open_desk: Callable
     return open_page
 
 
+@pytest.mark.slow
 def test_idle_time_is_no_time_on_task(
     desk_on_a_clock: Callable, labeling_project: Callable, judgments_of: Callable, pairs: Callable
 ) -> None:
@@ -54,6 +55,7 @@ def test_idle_time_is_no_time_on_task(
     assert 50 <= judgment.seconds < 60
 
 
+@pytest.mark.slow
 def test_a_lease_is_renewed_every_minute_while_somebody_works_and_not_when_nobody_does(
     desk_on_a_clock: Callable, labeling_project: Callable, sqlite_url: str, pairs: Callable
 ) -> None:
@@ -76,6 +78,7 @@ def test_a_lease_is_renewed_every_minute_while_somebody_works_and_not_when_nobod
     assert pass_time(30) > second
 
 
+@pytest.mark.slow
 def test_an_edit_and_what_was_changed_in_it_survive_a_reload(
     start_server: Callable,
     sqlite_url: str,
@@ -115,6 +118,7 @@ def test_an_edit_and_what_was_changed_in_it_survive_a_reload(
     assert desk.checked() == []
 
 
+@pytest.mark.slow
 def test_an_edit_left_by_escape_or_in_another_tab_does_not_come_back(
     start_server: Callable, sqlite_url: str, labeling_project: Callable, open_desk: Callable, pairs: Callable
 ) -> None:

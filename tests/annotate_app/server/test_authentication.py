@@ -115,6 +115,7 @@ def test_wrong_passwords_are_refused_and_then_slowed_down(start_server, sqlite_u
     assert server.ask("/sign-in", form={"name": "anna", "password": "x" * 10_000}).status == 401
 
 
+@pytest.mark.slow
 def test_the_first_start_offers_one_setup_link(start_server, sqlite_url, invite_in):
     server = start_server(sqlite_url, "--no-worker")
     path = invite_in(server.log.read_text())
@@ -131,6 +132,7 @@ def test_the_first_start_offers_one_setup_link(start_server, sqlite_url, invite_
     assert "/invite/" not in start_server(sqlite_url, "--no-worker").log.read_text()
 
 
+@pytest.mark.slow
 def test_sessions_survive_a_restart(start_server, sqlite_url, add_account):
     add_account("anna")
     first = start_server(sqlite_url, "--no-worker")
@@ -142,6 +144,7 @@ def test_sessions_survive_a_restart(start_server, sqlite_url, add_account):
     assert second.ask("/", cookie=cookie).status == 200
 
 
+@pytest.mark.slow
 def test_a_trusted_proxy_names_the_account_and_nobody_else_does(start_server, sqlite_url, add_account):
     add_account("ada", "admin")
     options = ("--no-worker", "--proxy-header", "X-Forwarded-User", "--trusted-proxy")

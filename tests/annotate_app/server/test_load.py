@@ -53,6 +53,7 @@ def kill_in_the_midst(url: str, pid: int) -> None:
     database.close()
 
 
+@pytest.mark.slow
 def test_a_killed_server_has_kept_what_it_acknowledged(sqlite_url):
     names = annotators.prepare(sqlite_url, annotators=5, comparisons=2000)
     with annotators.serve(sqlite_url) as (server, process):

@@ -90,6 +90,7 @@ def test_small_answers_are_sent_at_once():
     assert asyncio.run(nodelay()) != 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_the_worker_ends_with_the_server_however_that_ends(start_server, sqlite_url, number):
     server = start_server(sqlite_url)

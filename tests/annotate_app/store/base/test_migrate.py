@@ -105,6 +105,7 @@ def test_a_database_of_a_newer_version_is_refused(store: Store) -> None:
         upgrade(store.database)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_processes_that_open_a_new_database_together_all_find_it(
     kind: str, tmp_path: Path, request: pytest.FixtureRequest

@@ -198,6 +198,9 @@ def test_an_answer_that_breaks_off_is_one_error() -> None:
             with connection:
                 connection.recv(1 << 16)
                 connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{"rewards": [1, 2]}')
+                connection.shutdown(socket.SHUT_WR)
+                while connection.recv(1 << 16):  # to close before all is read would reset the connection
+                    pass
 
         thread = threading.Thread(target=break_off)
         thread.start()

@@ -91,7 +91,7 @@ def read_bon_prompts(config: BonConfig) -> BonPrompts:
     rows = distinct_rows(read.rows)[: config.max_prompts or None]
     if not rows:
         raise ValueError(f"{config.prompts}: no row has a prompt")
-    return BonPrompts(rows=rows, bad=[f"{each.place}: {each.problem}" for each in read.bad_rows])
+    return BonPrompts(rows=rows, bad=[f"{row.place}: {row.problem}" for row in read.bad_rows])
 
 
 def choose_best(config: BonConfig, rows: Sequence[PromptRow], sampler: Sampler, *, told: Told) -> BonResult:
@@ -138,19 +138,19 @@ def _scored(
         start: number of its first prompt.
     """
     keys = range(start, start + len(window))
-    drawn = sampler.draw([row.prompt for row in window], config, n=config.n, keys=keys, told=told)
-    batch = RewardBatch.of_groups(window, drawn)
+    groups = sampler.draw([row.prompt for row in window], config, n=config.n, keys=keys, told=told)
+    batch = RewardBatch.of_groups(window, groups)
     scored = rewards.score(batch)
     audited = None if audit is None else audit.score(batch).total.tolist()
     completions = [
         ScoredCompletion(
             text=one.text,
             **one.columns,
-            reward=float(scored.total[place]),
-            members=scored.raw.members[:, place].tolist(),
-            audit=None if audited is None else audited[place],
+            reward=float(scored.total[index]),
+            members=scored.raw.members[:, index].tolist(),
+            audit=None if audited is None else audited[index],
         )
-        for place, one in enumerate(one for group in drawn for one in group)
+        for index, one in enumerate(one for group in groups for one in group)
     ]
     return [
         ScoredGroup(prompt=row.prompt, completions=tuple(completions[number * config.n : (number + 1) * config.n]))

@@ -65,11 +65,11 @@ class PlainDecoding:
             logits = logits.repeat_interleave(self.num_samples, 0)
         return logits
 
-    def step(self, drawn: Tensor) -> Tensor:
+    def step(self, tokens: Tensor) -> Tensor:
         """(rows, V) logits after one more token per row."""
         self.used += 1
         self.positions = self.positions + 1
-        return self._forward(drawn[:, None], self.positions)
+        return self._forward(tokens[:, None], self.positions)
 
     def keep(self, places: Tensor) -> None:
         """Only these rows go on."""
@@ -109,7 +109,7 @@ class Decoding(Protocol):
         """(rows, V) logits of the first new token."""
         ...
 
-    def step(self, drawn: Tensor) -> Tensor:
+    def step(self, tokens: Tensor) -> Tensor:
         """(rows, V) logits after one more token per row, (rows,) int64."""
         ...
 
@@ -137,8 +137,8 @@ def engine_of(policy: PreTrainedModel, precision: Precision) -> Engine:
         weights = read_weights(base, torch.bfloat16 if bf16 else base.dtype)
         _check_logits(base, weights)
     except (ValueError, TypeError, LookupError, AttributeError, RuntimeError) as reason:
-        said = str(reason).partition("\n")[0]
-        _tell(f"{type(base).__name__} decodes by transformers, which is slower: {said}")
+        problem = str(reason).partition("\n")[0]
+        _tell(f"{type(base).__name__} decodes by transformers, which is slower: {problem}")
         return lambda prompts, num_samples, max_new_tokens: PlainDecoding(
             policy, base, prompts, num_samples, max_new_tokens, "bf16" if bf16 else "fp32"
         )
@@ -163,16 +163,16 @@ def _check_logits(base: PreTrainedModel, weights: LlamaWeights) -> None:
         ValueError: if the logits are others.
     """
     num_tokens = len(weights.embedding)
-    prompts = [[(7 * place + 3) % num_tokens for place in range(length)] for length in (6, 2)]
+    prompts = [[(7 * index + 3) % num_tokens for index in range(length)] for length in (6, 2)]
     new = [[(5 * row + 11 * step + 1) % num_tokens for step in range(2)] for row in range(4)]
     decoding = LlamaDecoding(weights, prompts, 2, 2)
-    drawn = torch.tensor(new, device=weights.device).unbind(1)
-    found = torch.stack([decoding.start(), *(decoding.step(tokens) for tokens in drawn)], 1)
+    next_tokens = torch.tensor(new, device=weights.device).unbind(1)
+    logits = torch.stack([decoding.start(), *(decoding.step(tokens) for tokens in next_tokens)], 1)
     for number, prompt in enumerate(prompts):
         rows = slice(2 * number, 2 * number + 2)
         whole = torch.tensor([[*prompt, *tokens] for tokens in new[rows]], device=weights.device)
         expected = base(input_ids=whole, use_cache=False).logits[:, len(prompt) - 1 :].float()
-        difference = (found[rows].float() - expected).norm() / (expected - expected.mean(-1, keepdim=True)).norm()
+        difference = (logits[rows].float() - expected).norm() / (expected - expected.mean(-1, keepdim=True)).norm()
         # Not above, said as not below: NaN is refused too.
         if not difference <= TOLERANCE[weights.dtype]:
             raise ValueError("its logits are not those of a Llama")

@@ -124,9 +124,9 @@ class Sampled:
 def end_ids(policy: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
     """The tokens that end a completion: the chat template's, EOS, and what the model's generation config adds."""
     configured = getattr(policy.generation_config, "eos_token_id", None)
-    found = configured if isinstance(configured, list) else [configured]
-    known = (turn_end_id(tokenizer), tokenizer.eos_token_id, *found)
-    return tuple(dict.fromkeys(token for token in known if isinstance(token, int)))
+    generation_ids = configured if isinstance(configured, list) else [configured]
+    candidates = (turn_end_id(tokenizer), tokenizer.eos_token_id, *generation_ids)
+    return tuple(dict.fromkeys(token for token in candidates if isinstance(token, int)))
 
 
 @torch.no_grad()
@@ -160,7 +160,7 @@ def generate(
     numbers = range(len(prompts)) if keys is None else keys
     _check(policy, dict(zip(numbers, prompts, strict=True)), sampling, tokenizer)
     lengths = [num_samples * (len(prompt) + sampling.max_new_tokens) for prompt in prompts]
-    found: dict[int, tuple[Sampled, ...]] = {}
+    samples: dict[int, tuple[Sampled, ...]] = {}
     stops = StopTexts(sampling.stop, tokenizer) if sampling.stop and tokenizer is not None else None
     with plain_attention(policy):
         engine = engine_of(policy, precision)
@@ -168,13 +168,13 @@ def generate(
             noise = [uniforms(sampling, numbers[index], sample) for index in batch for sample in range(num_samples)]
             batch_prompts = [tuple(prompts[index]) for index in batch]
             decoding = engine(batch_prompts, num_samples, sampling.max_new_tokens)
-            drawn = _sample(decoding, np.stack(noise), sampling, stops)
+            batch_rows = _sample(decoding, np.stack(noise), sampling, stops)
             del decoding  # its caches, before those of the next batch
-            for place, (index, prompt) in enumerate(zip(batch, batch_prompts, strict=True)):
-                rows = drawn[place * num_samples : (place + 1) * num_samples]
-                found[index] = tuple(Sampled(prompt=prompt, **row) for row in rows)
-            told(len(found), len(prompts))
-    return [found[index] for index in range(len(prompts))]
+            for position, (index, prompt) in enumerate(zip(batch, batch_prompts, strict=True)):
+                rows = batch_rows[position * num_samples : (position + 1) * num_samples]
+                samples[index] = tuple(Sampled(prompt=prompt, **row) for row in rows)
+            told(len(samples), len(prompts))
+    return [samples[index] for index in range(len(prompts))]
 
 
 def uniforms(sampling: Sampling, key: int, sample: int) -> np.ndarray:
@@ -282,9 +282,11 @@ def _sample(decoding: Decoding, noise: np.ndarray, sampling: Sampling, stops: St
     lengths = torch.full_like(rows, noise.shape[1])
     ended = torch.zeros_like(rows, dtype=torch.bool)
     for step in range(noise.shape[1]):
-        drawn, drawn_logps = draw(logits, chance[rows, step], temperature=sampling.temperature, top_p=sampling.top_p)
-        tokens[rows, step], logps[rows, step] = drawn, drawn_logps
-        now = torch.isin(drawn, ends)
+        next_tokens, next_logps = draw(
+            logits, chance[rows, step], temperature=sampling.temperature, top_p=sampling.top_p
+        )
+        tokens[rows, step], logps[rows, step] = next_tokens, next_logps
+        now = torch.isin(next_tokens, ends)
         if stops is not None:
             now |= torch.tensor(stops.ended(tokens[rows, : step + 1]), device=device)
         now &= ~ended[rows]
@@ -295,9 +297,9 @@ def _sample(decoding: Decoding, noise: np.ndarray, sampling: Sampling, stops: St
         if not num_alive or step + 1 == noise.shape[1]:
             break
         if len(rows) - num_alive >= decoding.ended_share * len(rows):
-            rows, drawn = rows[alive], drawn[alive]
+            rows, next_tokens = rows[alive], next_tokens[alive]
             decoding.keep(alive.nonzero()[:, 0])
-        logits = decoding.step(drawn)
+        logits = decoding.step(next_tokens)
     columns = zip(tokens.tolist(), logps.tolist(), lengths.tolist(), ended.tolist(), strict=True)
     return [
         {"completion": tuple(ids[:length]), "logps": tuple(likelihoods[:length]), "finished": finished}

@@ -54,10 +54,10 @@ class LlamaDecoding:
         self.weights = self.weights.for_rows(len(states))
         return self._logits(states)
 
-    def step(self, drawn: Tensor) -> Tensor:
+    def step(self, tokens: Tensor) -> Tensor:
         """(rows, V) logits after one more token per row."""
         self.num_new += 1
-        self.tokens.copy_(drawn)
+        self.tokens.copy_(tokens)
         self.positions += 1
         self.place += 1
         self.mask[self.num_new - 1] = 0.0
@@ -67,16 +67,16 @@ class LlamaDecoding:
         """Only these rows go on, in this ascending order."""
         self.own = [cache[:, places] for cache in self.own]
         self.positions, self.tokens = self.positions[places], self.tokens[places]
-        kept = places.tolist()
+        row_numbers = places.tolist()
         start, caches = 0, []
         for cache in self.caches:
             end = start + cache.num_rows
-            if inside := [place - start for place in kept if start <= place < end]:
+            if inside := [row - start for row in row_numbers if start <= row < end]:
                 cache.keep(inside)
                 caches.append(cache)
             start = end
         self.caches, self.graph = caches, None
-        self.weights = self.weights.for_rows(len(kept))
+        self.weights = self.weights.for_rows(len(row_numbers))
 
     def _prefill(self, prompts: Sequence[Sequence[int]]) -> Tensor:
         """Caches some prompts; returns (rows, h) last hidden states of their samples before the last norm.
@@ -112,11 +112,11 @@ class LlamaDecoding:
         cos, sin = self.cos[self.positions, None], self.sin[self.positions, None]
         x = weights.embedding[self.tokens].to(weights.dtype)
         sizes = [cache.num_rows for cache in self.caches]
-        mask, place = (self.mask, self.place) if self.on_gpu else (None, slice(length - 1, length))
+        mask, slot = (self.mask, self.place) if self.on_gpu else (None, slice(length - 1, length))
         for number, (layer, (keys, values)) in enumerate(zip(weights.layers, self.own, strict=True)):
             query, key, value = self._project(layer, x, cos, sin)
-            keys[:, :, place] = key[:, :, None]
-            values[:, :, place] = value[:, :, None]
+            keys[:, :, slot] = key[:, :, None]
+            values[:, :, slot] = value[:, :, None]
             rows = (query, keys[:, :, :length], values[:, :, :length])
             split = zip(self.caches, *(part.split(sizes) for part in rows), strict=True)
             attended = [

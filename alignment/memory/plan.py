@@ -128,24 +128,26 @@ def plan_counted(config: PlanConfig, counts: NetworkCounts) -> MemoryPlan:
     learning_room, drawing_room = limit - total(standing), limit - _while_drawing(standing)
     least = _row_tokens(config, counts, 1 if config.method in ("ppo", "grpo") else _in_a_row(config))
     budget = _largest(lambda tokens: total(training_parts(config, counts, tokens)) <= learning_room, least)
-    drawn, draw_budget = 0, 0
+    group_tokens, draw_budget = 0, 0
     if not config.is_offline:
-        drawn = config.group_size * (config.prompt_tokens + config.completion_tokens)
-        draw_budget = _largest(lambda tokens: total(drawing_parts(config, counts, tokens)) <= drawing_room, drawn)
+        group_tokens = config.group_size * (config.prompt_tokens + config.completion_tokens)
+        draw_budget = _largest(
+            lambda tokens: total(drawing_parts(config, counts, tokens)) <= drawing_room, group_tokens
+        )
     return MemoryPlan(
         num_parameters=counts.num_parameters,
         num_trained=counts.num_trained,
         models=models,
         standing=standing,
         training=training_parts(config, counts, budget or least),
-        drawing=drawing_parts(config, counts, draw_budget or drawn),
+        drawing=drawing_parts(config, counts, draw_budget or group_tokens),
         limit=limit,
         least=least,
-        least_drawn=drawn,
+        least_drawn=group_tokens,
         token_budget=budget,
         draw_budget=draw_budget,
         rows=budget // _row_tokens(config, counts, _in_a_row(config)),
-        groups=draw_budget // drawn if drawn else 0,
+        groups=draw_budget // group_tokens if group_tokens else 0,
         own_loop=counts.own_loop,
         packed=counts.packed,
     )
@@ -218,13 +220,13 @@ def training_parts(config: PlanConfig, counts: NetworkCounts, tokens: int) -> tu
     networks = 2 if config.method == "ppo" and config.value == "separate" else 1
     completion = int(tokens * _completion_share(config, counts))
     layer = counts.kept_in_layer * tokens * (LAYER_AGAIN if config.gradient_checkpointing else LAYER)
-    kept, moment = head_bytes(config, counts, completion)
+    head_kept, moment = head_bytes(config, counts, completion)
     return (
         MemoryPart(name="weights in bf16, kept for backward", num_bytes=networks * counts.kept_once),
         MemoryPart(name="activations of layers", num_bytes=round(networks * counts.kept_per_token * tokens)),
-        MemoryPart(name="vocabulary head, kept for backward", num_bytes=kept),
+        MemoryPart(name="vocabulary head, kept for backward", num_bytes=head_kept),
         # The head's backward is over when that of the layers begins.
-        MemoryPart(name="backward, for a moment", num_bytes=round(max(moment, layer - kept)), exact=False),
+        MemoryPart(name="backward, for a moment", num_bytes=round(max(moment, layer - head_kept)), exact=False),
     )
 
 
@@ -237,10 +239,10 @@ def head_bytes(config: PlanConfig, counts: NetworkCounts, completion_tokens: int
     logits = min(KEPT_BYTES, completion_tokens * counts.vocab_size * width)
     # Index, target and branch of a token, two numbers of it, and its share of each block's probability.
     of_token = 3 * 8 + 2 * FLOAT32 + blocks * FLOAT32
-    kept = completion_tokens * (counts.hidden_size * (FLOAT32 + max(casts, scaled)) + of_token) + logits
+    saved = completion_tokens * (counts.hidden_size * (FLOAT32 + max(casts, scaled)) + of_token) + logits
     block = completion_tokens * min(BLOCK, counts.vocab_size) * 2 * FLOAT32
     own_gradient = FLOAT32 * counts.vocab_size * counts.hidden_size if counts.trains_head else 0
-    return kept, block + own_gradient + completion_tokens * counts.hidden_size * FLOAT32
+    return saved, block + own_gradient + completion_tokens * counts.hidden_size * FLOAT32
 
 
 def drawing_parts(config: PlanConfig, counts: NetworkCounts, tokens: int) -> tuple[MemoryPart, ...]:

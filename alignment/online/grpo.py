@@ -108,7 +108,7 @@ class Grpo:
         if not places:
             return None
         size = collected.rollouts.group_size
-        branches = [place * size + number for place in places for number in range(size)]
+        branches = [group * size + number for group in places for number in range(size)]
         return Collected(
             rollouts=collected.rollouts.take(places),
             scored=collected.scored.take(branches),
@@ -145,7 +145,7 @@ class Grpo:
             return self._part(logps, micro, rollouts, advantages, kept, old, reference)
 
         def minibatch(groups: Sequence[int]) -> Minibatch:
-            whole = [group * size + place for group in groups for place in range(size)]
+            whole = [group * size + index for group in groups for index in range(size)]
             total = loss_total(
                 self.config.loss,
                 rollouts.lengths[whole],

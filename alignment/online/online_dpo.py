@@ -74,11 +74,11 @@ def best_and_worst(rollouts: Rollouts, scored: ScoredBatch) -> DrawnPairs:
     chosen, rejected = first + totals.argmax(1), first + totals.argmin(1)
     branches = [branch for row in rollouts.rows for branch in row.branches]
     differ = [branches[one] != branches[other] for one, other in zip(chosen, rejected, strict=True)]
-    kept = (scored.total[chosen] > scored.total[rejected]) & np.array(differ)
-    chosen, rejected = chosen[kept], rejected[kept]
+    differing = (scored.total[chosen] > scored.total[rejected]) & np.array(differ)
+    chosen, rejected = chosen[differing], rejected[differing]
     members = scored.raw.members
     return DrawnPairs(
-        groups=np.flatnonzero(kept),
+        groups=np.flatnonzero(differing),
         chosen=chosen,
         rejected=rejected,
         margin=scored.total[chosen] - scored.total[rejected],
@@ -113,9 +113,9 @@ class OnlineDpo:
         held_to = (self.anchor or self.reference) if self.traits.needs_reference else None
         held = None if held_to is None else reference_logps(self.update, held_to, rollouts)
         if with_kl and self.reference:
-            known = held if held_to is self.reference else None
-            known = reference_logps(self.update, self.reference, rollouts) if known is None else known
-            metrics |= kl_metrics(rollouts.logps.to(known), known, len(rollouts))
+            reference = held if held_to is self.reference else None
+            reference = reference_logps(self.update, self.reference, rollouts) if reference is None else reference
+            metrics |= kl_metrics(rollouts.logps.to(reference), reference, len(rollouts))
         pairs = best_and_worst(rollouts, scored)
         metrics["groups/zero_advantage_share"] = 1.0 - len(pairs) / len(rollouts.rows)
         if len(pairs):
@@ -192,8 +192,8 @@ class OnlineDpo:
         if self.anchor is None or steps % self.config.reference_every:
             return
         held, own = self.anchor.forward.network.parameters(), self.update.forward.network.parameters()
-        for kept, moved in zip(held, own, strict=True):
-            kept.copy_(moved)
+        for anchored, moved in zip(held, own, strict=True):
+            anchored.copy_(moved)
 
 
 def train_online_dpo(context: RunContext[OnlineDpoConfig]) -> Results | None:

@@ -55,7 +55,7 @@ def load(target: str, argument: str | None) -> Function:
         module = importlib.import_module(module_name)
     function: Function | None = getattr(module, name, None)
     if not callable(function):
-        functions = [each for each, value in vars(module).items() if inspect.isfunction(value)]
+        functions = [key for key, value in vars(module).items() if inspect.isfunction(value)]
         raise LookupError(f"{module_name} has no function {name}; it has {', '.join(functions) or 'none'}")
     made: Any = function if argument is None else function(argument)
     return made
@@ -64,13 +64,17 @@ def load(target: str, argument: str | None) -> Function:
 def names_of(function: Callable[..., Any]) -> tuple[list[str] | None, list[str]]:
     """The keyword names that a function takes, None for all; and those that it cannot do without."""
     parameters = inspect.signature(function).parameters.values()
-    if positional := [each.name for each in parameters if each.kind is each.POSITIONAL_ONLY]:
+    if positional := [parameter.name for parameter in parameters if parameter.kind is parameter.POSITIONAL_ONLY]:
         raise TypeError(f"it takes {', '.join(positional)} by position, allowed are keywords")
-    named = [each for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)]
-    needed = [each.name for each in named if each.default is each.empty]
-    if any(each.kind is each.VAR_KEYWORD for each in parameters):
+    named = [
+        parameter
+        for parameter in parameters
+        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+    ]
+    needed = [parameter.name for parameter in named if parameter.default is parameter.empty]
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return None, needed
-    return [each.name for each in named], needed
+    return [parameter.name for parameter in named], needed
 
 
 def place_of(function: Callable[..., Any]) -> str:
@@ -105,7 +109,7 @@ def _raised_at(error: BaseException, function: Callable[..., Any]) -> str:
     frames = traceback.extract_tb(error.__traceback__)[1:]
     if not frames:
         return ""
-    frame = next((each for each in reversed(frames) if each.filename == own_file), frames[-1])
+    frame = next((candidate for candidate in reversed(frames) if candidate.filename == own_file), frames[-1])
     return f", at {frame.filename}:{frame.lineno}"
 
 

@@ -87,23 +87,23 @@ class VllmServer:
         self, prompts: Sequence[Sequence[int]], sampling: Sampling, *, num_samples: int, keys: Sequence[int]
     ) -> list[tuple[Sampled, ...]]:
         """See `alignment.rollouts.source.RolloutSource`; prompts that were answered are not asked again."""
-        found: dict[int, tuple[Sampled, ...]] = {}
+        samples: dict[int, tuple[Sampled, ...]] = {}
 
         def draw_missing() -> None:
-            missing = [place for place in range(len(prompts)) if place not in found]
+            missing = [index for index in range(len(prompts)) if index not in samples]
             with ThreadPoolExecutor(NUM_AT_ONCE) as pool:
                 asked = {
-                    place: pool.submit(self._completions, prompts[place], sampling, keys[place], num_samples)
-                    for place in missing
+                    index: pool.submit(self._completions, prompts[index], sampling, keys[index], num_samples)
+                    for index in missing
                 }
                 wait(asked.values(), return_when=FIRST_EXCEPTION)
                 pool.shutdown(cancel_futures=True)
-            found.update({place: future.result() for place, future in asked.items() if _has_result(future)})
+            samples.update({index: future.result() for index, future in asked.items() if _has_result(future)})
             for future in asked.values():
                 future.result()
 
         self._with_weights_sent(draw_missing)
-        return [found[place] for place in range(len(prompts))]
+        return [samples[index] for index in range(len(prompts))]
 
     def close(self) -> None:
         """Removes the folders of weights."""
@@ -182,8 +182,10 @@ class VllmServer:
             raise RolloutError(f"a prompt of {len(prompt)} tokens was read otherwise than it was given")
         drawn_by = {str(span.get("version")) for span in versions if isinstance(span, dict)}
         if drawn_by != {self.version}:
-            found = ", ".join(sorted(drawn_by)) or "unnamed"
-            raise UnansweredError(f"it drew with weights {found}, not with those that it was sent, {self.version}")
+            versions_used = ", ".join(sorted(drawn_by)) or "unnamed"
+            raise UnansweredError(
+                f"it drew with weights {versions_used}, not with those that it was sent, {self.version}"
+            )
         return read_sample(prompt, ids, logps, choice.get("finish_reason"), sampling)
 
     def _ask(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -191,12 +193,12 @@ class VllmServer:
         sent = None if body is None else json.dumps(body).encode()
         answer = ask(self.url + path, sent, timeout_s=self.timeout_s)
         try:
-            found = read_json(answer) if answer else {}
+            reply = read_json(answer) if answer else {}
         except ValueError as error:
             raise RolloutError(f"{path.partition('?')[0]}: {error}") from error
-        if not isinstance(found, dict):
+        if not isinstance(reply, dict):
             raise RolloutError(f"{path.partition('?')[0]}: the answer is no object: {head(answer)}")
-        return found
+        return reply
 
 
 def _logprobs_mode(info: dict[str, Any]) -> str:

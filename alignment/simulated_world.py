@@ -91,12 +91,12 @@ def write_world(folder: Path, *, seed: int, num_train: int = NUM_TRAIN, noise: f
     write_rows(
         Path(files.demonstrations),
         (
-            {"prompt": turns(each.prompt), "completion": [turn("assistant", each.responses[rng.integers(2)].text)]}
-            for each in train
+            {"prompt": turns(prompt.prompt), "completion": [turn("assistant", prompt.responses[rng.integers(2)].text)]}
+            for prompt in train
         ),
     )
-    write_rows(Path(files.prompts), ({"prompt": turns(each.prompt)} for each in train))
-    write_rows(Path(files.held_out), ({"prompt": turns(each.prompt)} for each in held_out))
+    write_rows(Path(files.prompts), ({"prompt": turns(prompt.prompt)} for prompt in train))
+    write_rows(Path(files.held_out), ({"prompt": turns(prompt.prompt)} for prompt in held_out))
     write_rows(Path(files.preferences), _preferences(world, num_train, seed, noise))
     return files
 

@@ -61,11 +61,11 @@ class ScoredGroup:
 
     def different(self) -> list[ScoredCompletion]:
         """Those with a text, each text once."""
-        found: dict[str, ScoredCompletion] = {}
+        by_text: dict[str, ScoredCompletion] = {}
         for one in self.completions:
             if one.text.strip():
-                found.setdefault(one.text.strip(), one)
-        return list(found.values())
+                by_text.setdefault(one.text.strip(), one)
+        return list(by_text.values())
 
 
 def chosen_rows(group: ScoredGroup, config: BonConfig, *, model: str) -> list[dict[str, Any]]:

@@ -40,7 +40,9 @@ def sample(config: SampleConfig) -> int:
         check_policy_folder(model)
     prompt_set = read_different_prompts(config)
     say_bad_rows("alignment sample", prompt_set.bad)
-    done = sample_file(config, prompt_set.prompts, load_samplers(config.model), told=Progress("completions drawn").count)
+    done = sample_file(
+        config, prompt_set.prompts, load_samplers(config.model), told=Progress("completions drawn").count
+    )
     if config.json:
         summary = {"out": config.out, **asdict(done), "num_bad_rows": len(prompt_set.bad)}
         print(json.dumps(summary, ensure_ascii=False, indent=2))

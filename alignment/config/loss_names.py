@@ -148,7 +148,7 @@ class PairLossOptions:
             raise ValueError(f"beta is {self.beta}, allowed is more than 0")
         for name in ("label_smoothing", "target_margin"):
             if getattr(self, name) is not None and getattr(traits, name) is None:
-                readers = [loss for loss, each in PAIR_LOSSES.items() if getattr(each, name) is not None]
+                readers = [loss for loss, loss_traits in PAIR_LOSSES.items() if getattr(loss_traits, name) is not None]
                 raise ValueError(f"loss {self.loss} has no {name}, it is for {', '.join(readers)}")
         least = 0.0 if traits.label_smoothing == 0.0 or self.loss == "robust" else 1e-9
         if not least <= self.smoothing < 0.5 and traits.label_smoothing is not None:
@@ -161,7 +161,7 @@ class PairLossOptions:
         if self.divergence not in get_args(DivergenceName):
             raise ValueError(f"divergence is {self.divergence!r}, allowed are {', '.join(get_args(DivergenceName))}")
         if self.divergence != "reverse_kl" and not traits.divergence:
-            readers = [loss for loss, each in PAIR_LOSSES.items() if each.divergence]
+            readers = [loss for loss, loss_traits in PAIR_LOSSES.items() if loss_traits.divergence]
             raise ValueError(f"divergence {self.divergence} is for {', '.join(readers)}, not for loss {self.loss}")
 
     @property

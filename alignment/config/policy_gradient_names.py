@@ -158,7 +158,9 @@ class PolicyLossOptions:
             if value is None:
                 continue
             if getattr(POLICY_LOSSES[self.loss], name) is None:
-                readers = [loss for loss, each in POLICY_LOSSES.items() if getattr(each, name) is not None]
+                readers = [
+                    loss for loss, loss_traits in POLICY_LOSSES.items() if getattr(loss_traits, name) is not None
+                ]
                 raise ValueError(f"loss {self.loss} has no {name}, it is for {', '.join(readers)}")
             if not 0.0 < value <= most:
                 raise ValueError(f"{name} is {value}, allowed is more than 0{' up to 1' if most == 1.0 else ''}")

@@ -20,7 +20,7 @@ Kind = Literal["model", "function", "verifier", "server"]
 FORMS = (
     "[WEIGHT*] and then the folder of a reward model, FOLDER#CRITERION=WEIGHT,..., module:function, "
     "path/file.py:function, "
-    f"http://..., https://..., or a verifier: {', '.join(each.form for each in VERIFIERS.values())}"
+    f"http://..., https://..., or a verifier: {', '.join(verifier.form for verifier in VERIFIERS.values())}"
 )
 _WEIGHTED = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\*(.+)", re.DOTALL)
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")

@@ -23,10 +23,10 @@ def sentences(evaluation: PolicyEvaluation) -> Iterator[str]:
     """What the figures say, in words; where an interval includes chance, that nothing is shown."""
     base, trained = evaluation.base, evaluation.trained
     if (wins := evaluation.win_rate) and (gain := evaluation.reward_gain):
-        said = "better" if wins.rate.low > 0.5 else "worse" if wins.rate.high < 0.5 else "not shown to be better"
+        verdict = "better" if wins.rate.low > 0.5 else "worse" if wins.rate.high < 0.5 else "not shown to be better"
         yield (
-            f"By the reward model {trained.name} is {said}: it wins {interval_text(wins.rate)} of {wins.num_pairs:,} "
-            f"pairs, ties ({percent(wins.tie_share)}) counted half."
+            f"By the reward model {trained.name} is {verdict}: it wins {interval_text(wins.rate)} of "
+            f"{wins.num_pairs:,} pairs, ties ({percent(wins.tie_share)}) counted half."
         )
         yield f"Its reward is {_signed(gain)} above that of {base.name}."
     if members := evaluation.member_win_rates:

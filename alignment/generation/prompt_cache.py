@@ -39,9 +39,9 @@ class PromptCache:
 
     def add(self, keys: Tensor, values: Tensor) -> None:
         """The next layer's keys and values, (tokens, key heads, D) of all prompts one after the other."""
-        for found, part in ((self.keys, keys), (self.values, values)):
+        for layers, part in ((self.keys, keys), (self.values, values)):
             padded = pad_sequence(list(part.split(self.lengths)), batch_first=True)
-            found.append(padded.transpose(1, 2).contiguous())
+            layers.append(padded.transpose(1, 2).contiguous())
 
     @property
     def num_rows(self) -> int:
@@ -69,10 +69,10 @@ class PromptCache:
             scores = torch.cat((scores, own_scores if own.mask is None else own_scores + own.mask), -1)
         shares = scores.softmax(-1, dtype=torch.float32).to(values.dtype)
         length = keys.shape[2]
-        found = self._to_rows(self._to_prompts(shares[..., :length]) @ values)
+        values_read = self._to_rows(self._to_prompts(shares[..., :length]) @ values)
         if own is not None:
-            found = found + shares[..., length:] @ own.values
-        return found.flatten(1, 2)
+            values_read = values_read + shares[..., length:] @ own.values
+        return values_read.flatten(1, 2)
 
     def _to_prompts(self, rows: Tensor) -> Tensor:
         """(prompts, key heads, samples x queries of a key head, ...) of (rows, key heads, queries, ...)."""
@@ -111,5 +111,5 @@ class PromptCache:
         if min(map(len, rows_of)) < most:
             filled = [(*rows, *[rows[0]] * (most - len(rows))) for rows in rows_of]
             self.fill = torch.tensor(filled, device=device).flatten()
-            places = [number * most + place for number, rows in enumerate(rows_of) for place in range(len(rows))]
+            places = [number * most + index for number, rows in enumerate(rows_of) for index in range(len(rows))]
             self.back = torch.tensor(places, device=device)

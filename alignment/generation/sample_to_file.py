@@ -42,7 +42,7 @@ def read_different_prompts(config: DrawConfig) -> Prompts:
     if not prompts:
         raise ValueError(f"{config.prompts}: no row has a prompt")
     return Prompts(
-        prompts=prompts, num_rows=len(read.rows), bad=[f"{each.place}: {each.problem}" for each in read.bad_rows]
+        prompts=prompts, num_rows=len(read.rows), bad=[f"{row.place}: {row.problem}" for row in read.bad_rows]
     )
 
 
@@ -83,16 +83,16 @@ def sample_file(
     total = len(prompts) * len(samplers) * config.n
     for start in range(num_continued, len(prompts), config.window):
         window = prompts[start : start + config.window]
-        drawn = []
-        for place, sampler in enumerate(samplers):
-            before = (start * len(samplers) + place * len(window)) * config.n
+        completions = []
+        for index, sampler in enumerate(samplers):
+            before = (start * len(samplers) + index * len(window)) * config.n
 
             def tell(part: int, _of: int, before: int = before) -> None:
                 told(before + part * config.n, total)
 
             keys = range(start, start + len(window))
-            drawn.append(sampler.draw(window, config, n=config.n, keys=keys, told=tell))
-        answered = zip(window, zip(*drawn, strict=True), strict=True)
+            completions.append(sampler.draw(window, config, n=config.n, keys=keys, told=tell))
+        answered = zip(window, zip(*completions, strict=True), strict=True)
         file.append([row for prompt, answers in answered for row in _rows(prompt, answers, samplers)])
     return _finish(file, kind=kind, num_prompts=len(prompts), num_continued=num_continued)
 

@@ -102,7 +102,7 @@ def report_page(rows: Sequence[Row]) -> str:
 
 
 def _place(row: Row, rows: Sequence[Row]) -> int:
-    return list(dict.fromkeys(each.method for each in rows)).index(row.method)
+    return list(dict.fromkeys(other.method for other in rows)).index(row.method)
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -144,7 +144,7 @@ def compare(config: CompareConfig, told: Callable[[str], None]) -> list[Row]:
     rows: list[Row] = []
     for number, seed in enumerate(config.numbers, start=1):
         rows += compare_seed(
-            config, seed, lambda said, number=number: told(f"world {number} of {config.seeds}: {said}")
+            config, seed, lambda message, number=number: told(f"world {number} of {config.seeds}: {message}")
         )
     return rows
 

@@ -71,8 +71,8 @@ def fit_reinforcement(distance: np.ndarray, gold: np.ndarray, *, seed: int = 0) 
         distance: (M,) sqrt of nats, of a run's audits; those at distance 0 say nothing.
         gold: (M,) above the start.
     """
-    kept = distance > 0
-    distance, gold = distance[kept], gold[kept]
+    moved = distance > 0
+    distance, gold = distance[moved], gold[moved]
     if len(distance) < LEAST_POINTS:
         return None
     columns = _columns("reinforcement", distance)
@@ -86,7 +86,7 @@ def _fit(form: Form, distance: np.ndarray, gold: np.ndarray, draws: Iterable[np.
         return None
     columns = _columns(form, distance)
     a, b = np.linalg.lstsq(columns, gold, rcond=None)[0]
-    samples = np.array([np.linalg.lstsq(columns, drawn, rcond=None)[0] for drawn in draws])
+    samples = np.array([np.linalg.lstsq(columns, resampled, rcond=None)[0] for resampled in draws])
     (a_low, a_high), (b_low, b_high) = (percentile_interval(column) for column in samples.T)
     residual = gold - columns @ np.array([a, b])
     spread = float(((gold - gold.mean()) ** 2).sum())

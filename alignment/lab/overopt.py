@@ -164,7 +164,7 @@ def overopt(config: OveroptConfig, told: Callable[[str], None]) -> list[Curve]:
     curves: list[Curve] = []
     for number, seed in enumerate(config.numbers, start=1):
         prefix = f"world {number} of {config.seeds}: "
-        curves += _seed(config, seed, lambda said, prefix=prefix: told(prefix + said))
+        curves += _seed(config, seed, lambda message, prefix=prefix: told(prefix + message))
     return curves
 
 
@@ -247,8 +247,8 @@ def grpo_curve(seed: int, pairs: int, noise: float, rule: Penalty, run_dir: Path
     """
     names = ("audit/kl", "audit/reward", "audit/raw")
     audits = [[row.get(name) for name in names] for row in read_metrics(run_dir)]
-    found = np.array([values for values in audits if None not in values], dtype=float).reshape(-1, 3)
-    distance, gold, proxy = np.sqrt(np.maximum(found[:, 0], 0.0)), found[:, 1] - start[0], found[:, 2] - start[1]
+    figures = np.array([values for values in audits if None not in values], dtype=float).reshape(-1, 3)
+    distance, gold, proxy = np.sqrt(np.maximum(figures[:, 0], 0.0)), figures[:, 1] - start[0], figures[:, 2] - start[1]
     return Curve(
         push="grpo",
         seed=seed,

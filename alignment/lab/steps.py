@@ -86,8 +86,8 @@ def run_step(step: Step, told: Callable[[str], None]) -> Spent:
     if step.out.is_dir():
         write_text(noted, json.dumps(asdict(spent)))
     if code:
-        said = log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:]
-        raise OSError(f"{step.name} ended with {code}: {' | '.join(said)}; its output is in {log}")
+        last_lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:]
+        raise OSError(f"{step.name} ended with {code}: {' | '.join(last_lines)}; its output is in {log}")
     return spent
 
 

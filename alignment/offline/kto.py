@@ -68,7 +68,7 @@ class KtoLoss:
             reference = rows.reference[picked, 0].to(device)
         weight, desirable = rows.weight[picked].to(device), rows.desirable[picked].to(device)
         ratios = policy - reference
-        found = kto_loss(
+        outcome = kto_loss(
             ratios,
             desirable,
             kl=prepared,
@@ -76,12 +76,12 @@ class KtoLoss:
             desirable_weight=self.config.desirable_weight,
             undesirable_weight=self.config.undesirable_weight,
         )
-        rewards, good, bad = found.rewards, desirable.float(), (~desirable).float()
+        rewards, good, bad = outcome.rewards, desirable.float(), (~desirable).float()
         kl = prepared.expand(len(picked))
         sums, weights = weighted(
             [(rewards, good), (rewards, bad), (policy, good), (policy, bad), (kl, torch.ones_like(good))]
         )
-        return Part(loss=(found.losses * weight).sum(), sums=sums, weights=weights)
+        return Part(loss=(outcome.losses * weight).sum(), sums=sums, weights=weights)
 
 
 def train_kto(context: RunContext[KtoConfig], loaded: LoadedRows[Labelled] | None) -> Results | None:

@@ -185,8 +185,8 @@ class OnlineLoop:
         learning_s = max(seconds - learned.metrics["time/generate_s"] - learned.metrics["time/reward_s"], 1e-9)
         size = rollouts.group_size
         groups = [number // size for number in range(len(rollouts))]
-        said = completion_metrics(rollouts.texts, rollouts.lengths.tolist(), rollouts.finished.tolist(), groups)
-        metrics = learned.scored.metrics() | said | dict(learned.metrics)
+        text_metrics = completion_metrics(rollouts.texts, rollouts.lengths.tolist(), rollouts.finished.tolist(), groups)
+        metrics = learned.scored.metrics() | text_metrics | dict(learned.metrics)
         return metrics | {
             "num_tokens": int(carried.num_tokens),
             "num_prompts": int(carried.position),
@@ -200,8 +200,8 @@ class OnlineLoop:
 
 def _number(key: int, num_rows: int, seed: int) -> int:
     """The prompt at a place of the endless order, a fresh permutation for each pass over the prompts."""
-    epoch, place = divmod(key, num_rows)
-    return int(_order(num_rows, seed, epoch)[place])
+    epoch, index = divmod(key, num_rows)
+    return int(_order(num_rows, seed, epoch)[index])
 
 
 @lru_cache(maxsize=2)

@@ -63,11 +63,11 @@ def read_prompt_sides(config: OnlineConfig) -> PromptSides:
         FileNotFoundError: if there is no such source.
     """
     read = read_prompt_rows(config.prompts, on_bad_row=config.on_bad_row)
-    bad = [f"{each.place}: {each.problem}" for each in read.bad_rows]
+    bad = [f"{row.place}: {row.problem}" for row in read.bad_rows]
     rows = distinct_rows(read.rows)
     if config.eval_prompts:
         others = read_prompt_rows(config.eval_prompts, on_bad_row=config.on_bad_row)
-        bad += [f"{each.place}: {each.problem}" for each in others.bad_rows]
+        bad += [f"{row.place}: {row.problem}" for row in others.bad_rows]
         train, held_out = rows, distinct_rows(others.rows)
     else:
         train, held_out = split_by_prompt(rows, eval_share=config.eval_share, seed=config.seed)

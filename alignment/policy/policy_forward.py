@@ -74,7 +74,7 @@ class Forward:
         """(N, S) float32 log-probabilities of the branches, S alike in all rows; in every process all of them."""
         logps = torch.zeros(len(rows), len(rows[0].branches), device=self.device)
         for micro in self.micro_batches([row.num_tokens for row in rows]):
-            sums = self.logps([rows[place] for place in micro.places]).sums()
+            sums = self.logps([rows[index] for index in micro.places]).sums()
             logps[micro.places] += sums.view(len(micro.places), -1) * micro.share
         collectives.all_reduce_sum([logps])
         return logps

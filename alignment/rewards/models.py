@@ -185,10 +185,10 @@ def shared_end(tokenizer: PreTrainedTokenizerBase, policy_tokenizer: PreTrainedT
 
 def _same_tokens(tokenizer: PreTrainedTokenizerBase, policy_tokenizer: PreTrainedTokenizerBase) -> bool:
     """Whether both make the same tokens of a text; the reward model may have a pad token of its own besides."""
-    ours, theirs = (set(each.get_vocab().items()) for each in (tokenizer, policy_tokenizer))
+    ours, theirs = (set(one.get_vocab().items()) for one in (tokenizer, policy_tokenizer))
     if theirs - ours or any(token != tokenizer.pad_token for token, _ in ours - theirs):
         return False
-    backends = [getattr(each, "backend_tokenizer", None) for each in (tokenizer, policy_tokenizer)]
+    backends = [getattr(one, "backend_tokenizer", None) for one in (tokenizer, policy_tokenizer)]
     if any(backend is None for backend in backends):
         return False
     ours, theirs = (json.loads(backend.to_str()) for backend in backends if backend)

@@ -140,7 +140,7 @@ class Rewards:
         penalty_strength: float = 1.0,
         terms: Terms | None = None,
     ) -> None:
-        names = [each.name for each in sources]
+        names = [source.name for source in sources]
         if not names or len(set(names)) < len(names):
             raise ValueError(f"sources of rewards are {names}, allowed is one or more, each of a name of its own")
         self.sources = tuple(sources)
@@ -175,8 +175,8 @@ class Rewards:
 
     def close(self) -> None:
         """Ends the workers; scoring again starts them anew."""
-        for each in self.sources:
-            each.source.close()
+        for weighted in self.sources:
+            weighted.source.close()
 
     def __enter__(self) -> Self:
         return self
@@ -190,7 +190,7 @@ def joined_scores(parts: Sequence[ScoredBatch]) -> ScoredBatch:
     first = parts[0]
 
     def members(of: Sequence[Reward]) -> Reward:
-        return Reward(members=np.concatenate([each.members for each in of], axis=1))
+        return Reward(members=np.concatenate([reward.members for reward in of], axis=1))
 
     return ScoredBatch(
         by_source={name: members([part.by_source[name] for part in parts]) for name in first.by_source},
@@ -233,8 +233,8 @@ def load_rewards(options: RewardOptions, *, policy_tokenizer: PreTrainedTokenize
             if isinstance(source, FunctionReward):
                 source.start()
     except BaseException:
-        for each in sources:
-            each.source.close()
+        for weighted in sources:
+            weighted.source.close()
         raise
     return Rewards(
         sources,

@@ -21,10 +21,10 @@ def merged_weights(network: PreTrainedModel) -> dict[str, Tensor]:
     """
     adapted = {name: module for name, module in network.named_modules() if hasattr(module, "lora_A")}
     prefixes = tuple(f"{name}." for name in adapted)
-    found = {name: weight for name, weight in network.state_dict().items() if not name.startswith(prefixes)}
+    weights = {name: weight for name, weight in network.state_dict().items() if not name.startswith(prefixes)}
     for name, module in adapted.items():
-        found |= {f"{name}.{part}": weight for part, weight in _folded(module).items()}
-    return found
+        weights |= {f"{name}.{part}": weight for part, weight in _folded(module).items()}
+    return weights
 
 
 def write_merged(network: PreTrainedModel, folder: Path) -> None:

@@ -87,7 +87,7 @@ class Rollouts:
     def take(self, groups: Sequence[int]) -> Rollouts:
         """Some of the groups."""
         size = self.group_size
-        branches = [group * size + place for group in groups for place in range(size)]
+        branches = [group * size + index for group in groups for index in range(size)]
         return Rollouts(
             numbers=tuple(self.numbers[group] for group in groups),
             prompts=tuple(self.prompts[group] for group in groups),
@@ -121,9 +121,9 @@ class Rollouts:
             for part in [slice(None)] if together else branches_within(row, token_budget):
                 parts.append((Branched(prompt=row.prompt, branches=row.branches[part]), numbers[part]))
         rank, world_size = collectives.rank(), collectives.world_size()
-        mine = [parts[place] for place in divide([row.num_tokens for row, _ in parts], world_size)[rank]]
+        mine = [parts[index] for index in divide([row.num_tokens for row, _ in parts], world_size)[rank]]
         return [
-            self._micro([mine[place] for place in places])
+            self._micro([mine[index] for index in places])
             for places in token_budget_batches([row.num_tokens for row, _ in mine], token_budget=token_budget)
         ]
 

@@ -97,8 +97,8 @@ def read_alarms(run_dir: str | Path) -> list[Alarm]:
         values = json.loads(line)
         if values.pop("cleared", False):
             alarms = [
-                replace(each, cleared_at=values["step"]) if each.kind == values["kind"] and each.is_open else each
-                for each in alarms
+                replace(alarm, cleared_at=values["step"]) if alarm.kind == values["kind"] and alarm.is_open else alarm
+                for alarm in alarms
             ]
         else:
             alarms.append(Alarm(**(values | {"metrics": tuple(values["metrics"])})))

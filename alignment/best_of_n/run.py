@@ -39,7 +39,7 @@ class BonPrompts:
 
 @dataclass(frozen=True, kw_only=True)
 class BonResult:
-    """How it ended.
+    """Counts and figures of a finished `alignment bon`.
 
     Attributes:
         num_continued: of the prompts, those of an earlier run.
@@ -57,12 +57,11 @@ class BonResult:
     curve: list[BestOfK]
 
     def values(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
         return asdict(self)
 
 
 def in_world(config: BonConfig, interruption: Interruption, progress: Progress) -> BonConfig:
-    """The configuration with policy, prompts and reward of a simulated world, made first, where it names none.
+    """Makes a simulated world where the configuration names no policy, and fills in its policy, prompts and reward.
 
     Raises:
         KeyboardInterrupt: if it was asked to stop while the world's policy is made.
@@ -132,7 +131,7 @@ def _scored(
     start: int,
     told: Told,
 ) -> list[ScoredGroup]:
-    """A window's completions with their rewards.
+    """Draws and rewards the completions of a window of prompts.
 
     Args:
         start: number of its first prompt.

@@ -74,7 +74,7 @@ def _conclusion(config: PlanConfig, plan: MemoryPlan) -> Iterator[str]:
 
 
 def _advice(config: PlanConfig) -> str:
-    """What would take less."""
+    """Names the options that would lower the memory."""
     ways = []
     if not config.lora:
         ways.append("lora")

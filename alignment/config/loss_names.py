@@ -35,7 +35,7 @@ DivergenceName = Literal["reverse_kl", "forward_kl", "js_divergence", "alpha_div
 
 @dataclass(frozen=True, kw_only=True)
 class LossTraits:
-    """What a loss of pairs reads.
+    """Which options a loss of pairs reads, and their defaults.
 
     Attributes:
         summary: one line, with the paper.
@@ -117,7 +117,7 @@ assert tuple(PAIR_LOSSES) == get_args(PairLossName)
 
 @dataclass(frozen=True, kw_only=True)
 class PairLossOptions:
-    """A loss of pairs with its numbers.
+    """The name of a loss of pairs and its options.
 
     Attributes:
         loss: a key of PAIR_LOSSES.
@@ -166,17 +166,17 @@ class PairLossOptions:
 
     @property
     def strength(self) -> float:
-        """beta, given or the loss's own."""
+        """beta as configured, else the loss's default."""
         return PAIR_LOSSES[self.loss].beta if self.beta is None else self.beta
 
     @property
     def smoothing(self) -> float:
-        """label_smoothing, given or the loss's own; 0 where it has none."""
+        """label_smoothing as configured, else the loss's default; 0 where the loss has none."""
         own = PAIR_LOSSES[self.loss].label_smoothing or 0.0
         return own if self.label_smoothing is None else self.label_smoothing
 
     @property
     def target(self) -> float:
-        """target_margin, given or the loss's own; 0 where it has none."""
+        """target_margin as configured, else the loss's default; 0 where the loss has none."""
         own = PAIR_LOSSES[self.loss].target_margin or 0.0
         return own if self.target_margin is None else self.target_margin

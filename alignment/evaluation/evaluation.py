@@ -43,7 +43,7 @@ def evaluate_policies(
     told: Told,
     out_dir: Path,
 ) -> PolicyEvaluation:
-    """Lets both answer, scores the answers, computes the figures, and writes completions.jsonl.
+    """Lets both policies answer, scores the answers, computes the figures, and writes completions.jsonl.
 
     Args:
         samplers: the base, then the trained policy.
@@ -95,7 +95,7 @@ def evaluate_policies(
 
 
 def seen_in_training(model: str, prompts: Sequence[Prompt]) -> list[str]:
-    """What a reader has to know of prompts that the policy may have been trained on."""
+    """Returns notes on prompts that the policy may have been trained on."""
     try:
         trained = read_trained_prompts(model)
     except (ValueError, FileNotFoundError, ImportError) as error:
@@ -119,7 +119,7 @@ def write_evaluation(evaluation: PolicyEvaluation, out_dir: Path) -> None:
 def _rewards(
     reward_fn: RewardFn | None, prompts: Sequence[Prompt], base: Sequence[Completion], trained: Sequence[Completion]
 ) -> tuple[Reward, Reward] | None:
-    """Of base and trained completions; one text of a prompt is scored once."""
+    """Returns the rewards of base and trained completions; equal texts of a prompt are scored once."""
     if reward_fn is None:
         return None
     asked = [(prompt, one.text) for group in (base, trained) for prompt, one in zip(prompts, group, strict=True)]
@@ -205,7 +205,7 @@ def _shown(
     rewards: tuple[Reward, Reward] | None,
     n: int,
 ) -> list[Answered]:
-    """The first completions of prompts spread over all."""
+    """Returns the first completions of NUM_SHOWN prompts spread evenly over all."""
     places = np.unique(np.linspace(0, len(prompts) - 1, min(NUM_SHOWN, len(prompts))).round().astype(int))
     return [
         Answered(

@@ -36,7 +36,7 @@ class Completion:
 
     @property
     def columns(self) -> dict[str, Any]:
-        """What a row says of it besides its text."""
+        """Columns that a row of this completion has besides its text."""
         return {"finished": self.sampled.finished, "num_tokens": len(self.sampled.completion)}
 
 
@@ -91,7 +91,7 @@ class Sampler:
         ]
 
     def logps(self, sampled: Sequence[Sampled], *, temperature: float, token_budget: int = 8192) -> list[np.ndarray]:
-        """Log-probabilities under this policy of the tokens that another drew, nats, an array for each completion."""
+        """Returns this policy's log-probabilities, nats, of tokens that another policy drew, one array a completion."""
         import torch
 
         from rewardkit.network.logps import can_pack_policy, completion_logps
@@ -111,7 +111,7 @@ class Sampler:
 
 
 def text_of(sampled: Sampled, sampling: Sampling, tokenizer: PreTrainedTokenizerBase) -> str:
-    """A completion as text, as `Completion` has it."""
+    """Decodes a completion, cut at its end token or stop text, as `Completion.text` holds it."""
     ids = sampled.completion
     text = str(tokenizer.decode(list(ids[:-1] if ids[-1] in sampling.end_ids else ids)))
     ends = [start for stop in sampling.stop if (start := text.find(stop)) >= 0]
@@ -119,7 +119,7 @@ def text_of(sampled: Sampled, sampling: Sampling, tokenizer: PreTrainedTokenizer
 
 
 def load_samplers(paths: Sequence[str]) -> list[Sampler]:
-    """The policies in folders, on a GPU in bf16 if there is one, else on the CPU in fp32."""
+    """Loads the policies in folders, on a GPU in bf16 if there is one, else on the CPU in fp32."""
     import torch
 
     from rewardkit.network.models import load_policy
@@ -134,7 +134,7 @@ def load_samplers(paths: Sequence[str]) -> list[Sampler]:
 
 
 def policy_names(paths: Sequence[str]) -> list[str]:
-    """The last part of each path, and as many parts before it as tell them apart."""
+    """Returns the last part of each path, with as many parts before it as make the names differ."""
     parts = [Path(path).parts for path in paths]
     for length in range(1, max(map(len, parts)) + 1):
         names = ["/".join(path_parts[-length:]) for path_parts in parts]

@@ -72,7 +72,6 @@ class PlainDecoding:
         return self._forward(tokens[:, None], self.positions)
 
     def keep(self, places: Tensor) -> None:
-        """Only these rows go on."""
         self.cache.batch_select_indices(places)
         self.mask, self.positions = self.mask[places], self.positions[places]
 
@@ -113,9 +112,7 @@ class Decoding(Protocol):
         """(rows, V) logits after one more token per row, (rows,) int64."""
         ...
 
-    def keep(self, places: Tensor) -> None:
-        """Only these rows, (kept,) int64 ascending, go on."""
-        ...
+    def keep(self, places: Tensor) -> None: ...
 
 
 Engine = Callable[[Sequence[Sequence[int]], int, int], Decoding]
@@ -123,7 +120,7 @@ Engine = Callable[[Sequence[Sequence[int]], int, int], Decoding]
 
 
 def engine_of(policy: PreTrainedModel, precision: Precision) -> Engine:
-    """The fastest loop that decodes a policy as it is now; it holds copies of its weights.
+    """Returns the fastest decode loop for a policy as it is now; the loop holds copies of its weights.
 
     Args:
         policy: a causal LM of transformers, or one wrapped by PEFT, in evaluation mode.
@@ -146,13 +143,13 @@ def engine_of(policy: PreTrainedModel, precision: Precision) -> Engine:
 
 
 def base_of(policy: PreTrainedModel) -> PreTrainedModel:
-    """The model that a PEFT wrapper holds, or the policy itself."""
+    """Returns the model that a PEFT wrapper holds, or the policy itself."""
     return policy.get_base_model() if hasattr(policy, "get_base_model") else policy  # pyright: ignore
 
 
 @cache
 def _tell(message: str) -> None:
-    """Says something once, as every rollout would say it again."""
+    """Logs a message once per process, since every rollout would repeat it."""
     logger.info(message)
 
 

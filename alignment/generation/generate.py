@@ -45,7 +45,7 @@ class StopTexts:
         self._may_end: dict[int, bool] = {}
 
     def ended(self, tokens: Tensor) -> list[bool]:
-        """For each row of (rows, new tokens so far) ids, whether one of the texts stands at its end, or just before."""
+        """Returns for each row of (rows, new tokens so far) ids whether its newest token completed a stop text."""
         newest = tokens[:, -1].tolist()
         self._learn([token for token in dict.fromkeys(newest) if token not in self._may_end])
         rows = [row for row, token in enumerate(newest) if self._may_end[token]]
@@ -57,7 +57,7 @@ class StopTexts:
         return ended
 
     def _learn(self, tokens: Sequence[int]) -> None:
-        """Notes of tokens whether they may bring a last character: once for each, whatever the vocabulary."""
+        """Notes for each new token id, once, whether it can complete a stop text."""
         if not tokens:
             return
         last = {text[-1] for text in self.texts} | {BROKEN}
@@ -116,13 +116,12 @@ class Sampled:
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> Sampled:
-        """From what `dataclasses.asdict` and `json` made of one."""
         values = {name: tuple(row[name]) for name in ("prompt", "completion", "logps")}
         return cls(**values, finished=row["finished"])
 
 
 def end_ids(policy: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
-    """The tokens that end a completion: the chat template's, EOS, and what the model's generation config adds."""
+    """Returns the ids that end a completion: the chat template's, EOS, and those of the model's generation config."""
     configured = getattr(policy.generation_config, "eos_token_id", None)
     generation_ids = configured if isinstance(configured, list) else [configured]
     candidates = (turn_end_id(tokenizer), tokenizer.eos_token_id, *generation_ids)
@@ -178,12 +177,12 @@ def generate(
 
 
 def uniforms(sampling: Sampling, key: int, sample: int) -> np.ndarray:
-    """(max_new_tokens,) float64 in [0, 1): what chance gives one sample, whatever batch it is drawn in."""
+    """Returns (max_new_tokens,) float64 in [0, 1), the random numbers of one sample, the same in any batch."""
     return np.random.default_rng((sampling.seed, key, sample)).random(sampling.max_new_tokens)
 
 
 def draw(logits: Tensor, uniform: Tensor, *, temperature: float, top_p: float) -> tuple[Tensor, Tensor]:
-    """Tokens by inversion of the cumulative distribution, and their log-probabilities.
+    """Draws tokens by inversion of the cumulative distribution; returns them and their log-probabilities.
 
     token = min {v : F(v) > u F(V)},  F cumulative over the tokens that top_p keeps, softmax(logits / temperature).
 
@@ -271,7 +270,7 @@ def _check(
 
 
 def _sample(decoding: Decoding, noise: np.ndarray, sampling: Sampling, stops: StopTexts | None) -> list[dict[str, Any]]:
-    """What `Sampled` says beside the prompt, for all rows of a batch in order, given (rows, max_new_tokens) chance."""
+    """Draws all rows of a batch from (rows, max_new_tokens) random numbers; returns `Sampled`'s fields but prompt."""
     logits = decoding.start()
     device = logits.device
     chance = torch.from_numpy(noise).to(device)

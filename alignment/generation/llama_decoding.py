@@ -64,7 +64,6 @@ class LlamaDecoding:
         return self._replayed() if self.on_gpu else self._advance(self.num_new)
 
     def keep(self, places: Tensor) -> None:
-        """Only these rows go on, in this ascending order."""
         self.own = [cache[:, places] for cache in self.own]
         self.positions, self.tokens = self.positions[places], self.tokens[places]
         row_numbers = places.tolist()
@@ -127,7 +126,7 @@ class LlamaDecoding:
         return self._logits(x)
 
     def _replayed(self) -> Tensor:
-        """As `_advance`, by a CUDA graph over the whole own cache; the logits are overwritten by the next step."""
+        """Runs `_advance` as a CUDA graph over the whole own cache; the next step overwrites the returned logits."""
         if self.graph is None:
             side = torch.cuda.Stream()
             side.wait_stream(torch.cuda.current_stream())
@@ -169,14 +168,14 @@ class LlamaDecoding:
 
 
 def _rest(layer: Layer, x: Tensor, attended: Tensor) -> Tensor:
-    """(N, h) states after a layer, given those before it and its (N, heads, D) attention."""
+    """Returns (N, h) states after a layer, from those before it and its (N, heads, D) attention."""
     x = x + layer.out(attended.flatten(1))
     gate, up = layer.gate_up(layer.mlp_norm(x)).chunk(2, -1)
     return x + layer.down(layer.activation(gate) * up)
 
 
 def _similar(prompts: Sequence[Sequence[int]]) -> Iterator[list[Sequence[int]]]:
-    """Runs of prompts of similar length, of at most PREFILL_TOKENS or one prompt."""
+    """Splits prompts into runs of similar length, each of at most PREFILL_TOKENS tokens or one prompt."""
     run: list[Sequence[int]] = []
     for prompt in prompts:
         longest = len(run[0]) if run else 0

@@ -48,7 +48,7 @@ def read_different_prompts(config: DrawConfig) -> Prompts:
 
 @dataclass(frozen=True, kw_only=True)
 class SampledFile:
-    """How it ended.
+    """Counts of a finished `alignment sample`.
 
     Attributes:
         num_continued: of the prompts, those answered by an earlier run.
@@ -100,7 +100,7 @@ def sample_file(
 def _rows(
     prompt: Prompt, answers: Sequence[Sequence[Completion]], samplers: Sequence[Sampler]
 ) -> Iterator[dict[str, Any]]:
-    """What is written of one prompt, given each policy's completions."""
+    """Returns the rows to write for one prompt, from each policy's completions."""
     if len(samplers) == 1 and len(answers[0]) == 1:
         (one,) = answers[0]
         completion = [turn("assistant", one.text)]

@@ -34,7 +34,7 @@ FLOAT32 = 4  # bytes
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkCounts:
-    """What a causal language model takes.
+    """Parameter and byte counts of a causal language model.
 
     Attributes:
         num_parameters, num_trained: of the network with its adapters; those that are trained.
@@ -207,7 +207,7 @@ def _decoding(network: PreTrainedModel, width: torch.dtype) -> tuple[int, bool]:
 
 
 def _kept(network: PreTrainedModel, num_tokens: int, precision: str) -> int:
-    """Bytes of what a forward pass of the trunk keeps for backward, parameters aside, each storage once."""
+    """Returns the bytes that the trunk's forward pass keeps for backward, without parameters, each storage once."""
     ours = {_storage(p) for p in network.parameters()}
     storages: dict[int, Tensor] = {}  # which keeps them, so that no place in memory is taken twice
 
@@ -235,7 +235,7 @@ def _storage(tensor: Tensor) -> int:
 def _stand_in(
     module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: object, **_: Any
 ) -> tuple[Tensor, None]:
-    """In attention's place: (M, H, T, D) in, (M, T, H, D) out."""
+    """Replaces attention: (M, H, T, D) in, (M, T, H, D) out."""
     if torch.is_autocast_enabled("cpu"):
         query, key, value = (part.to(torch.bfloat16) for part in (query, key, value))
     return _Kept.apply(query, key, value).transpose(1, 2), None  # pyright: ignore

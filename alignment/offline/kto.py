@@ -38,12 +38,11 @@ class KtoLoss:
         self.config, self.forward, self.reference = config, forward, reference
 
     def total(self, rows: PolicyRows, batch: Sequence[int]) -> float:
-        """Weights of the batch's rows."""
         return max(float(rows.weight[list(batch)].sum()), 1e-12)
 
     @torch.no_grad()
     def prepare(self, rows: PolicyRows, batch: Sequence[int]) -> Tensor:
-        """The baseline z of the batch, a scalar."""
+        """Computes the baseline z of the batch, a scalar."""
         if self.config.loss == "apo_zero_unpaired":
             return torch.zeros((), device=self.forward.device)
         partners = [rows.partners[index] for index in batch]
@@ -56,7 +55,6 @@ class KtoLoss:
         return (policy - reference).mean().clamp_min(0.0)
 
     def part(self, logps: CompletionLogps, rows: PolicyRows, indices: Sequence[int], prepared: Tensor | None) -> Part:
-        """Weighted sum of the rows' losses."""
         assert prepared is not None
         picked = list(indices)
         policy = logps.sums()

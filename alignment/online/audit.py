@@ -50,7 +50,7 @@ class Audit:
         self.numbers = range(min(len(collector.rows), config.audit_prompts))
 
     def begin(self) -> None:
-        """Keeps the answers of the policy that has not moved yet, where people are to compare with them."""
+        """Writes the untrained policy's answers, if audit samples are kept for people to compare."""
         written = self.run_dir is not None and (self.run_dir / FOLDER / "reference.jsonl").exists()
         if not self.config.audit_samples or collectives.broadcast_object(written):
             return
@@ -61,7 +61,7 @@ class Audit:
             )
 
     def __call__(self, step: int) -> dict[str, float]:
-        """Metrics of an audit."""
+        """Runs an audit and returns its metrics."""
         collected = self.collector.collect(self.numbers, self.numbers, (DRAWN_FOR, step), num_samples=1)
         rollouts = collected.rollouts
         metrics = {
@@ -80,7 +80,7 @@ class Audit:
         return metrics
 
     def _write_round(self, rollouts: Rollouts, step: int) -> None:
-        """The first answers beside the reference's."""
+        """Writes the first answers beside the reference's."""
         assert self.run_dir
         before = [json.loads(line) for line in (self.run_dir / FOLDER / "reference.jsonl").read_text().splitlines()]
         rows = [

@@ -59,7 +59,7 @@ class DrawnPairs:
         return len(self.groups)
 
     def branches(self, places: Sequence[int]) -> list[int]:
-        """Numbers of the completions of some pairs, chosen before rejected."""
+        """Returns the numbers of the pairs' completions, chosen before rejected."""
         return np.stack((self.chosen, self.rejected), 1)[list(places)].flatten().tolist()
 
 
@@ -106,7 +106,6 @@ class OnlineDpo:
         self.carried = Carried(self.options.strength, anchor=anchor.forward.network if anchor else None)
 
     def step(self, draw: Draw, *, with_entropy: bool, with_kl: bool) -> Learned:
-        """Draws completions, pairs them, takes the optimizer steps."""
         collected = draw(self.config.prompts_per_step, 0)
         rollouts, scored = collected.rollouts, collected.scored
         metrics = dict(collected.timed) | {"beta": self.options.strength}
@@ -128,7 +127,7 @@ class OnlineDpo:
     def _learn(
         self, rollouts: Rollouts, pairs: DrawnPairs, held: Tensor | None, *, with_entropy: bool
     ) -> dict[str, float]:
-        """The optimizer steps; their metrics."""
+        """Takes the optimizer steps and returns their metrics."""
         reference = None
         if held is not None:
             reference = held.new_zeros(len(rollouts)).index_add(0, rollouts.branch.to(held.device), held)
@@ -187,7 +186,7 @@ class OnlineDpo:
 
     @torch.no_grad()
     def _move_anchor(self) -> None:
-        """The policy becomes the reference of the loss where that is due; a step takes its prompts in one draw."""
+        """Copies the policy's weights to the loss's reference, if that is due; a step draws its prompts at once."""
         steps = int(self.carried.position) // self.config.prompts_per_step
         if self.anchor is None or steps % self.config.reference_every:
             return

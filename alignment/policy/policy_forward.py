@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Forward:
-    """How rows go through a network.
+    """A network with the options of its forward pass.
 
     Attributes:
         packed: whether they run packed.
@@ -57,7 +57,6 @@ class Forward:
         with_entropy: bool = False,
         temperature: float = 1.0,
     ) -> CompletionLogps:
-        """Log-probabilities of one micro-batch."""
         options: dict[str, Any] = {"packed": self.packed, "with_entropy": with_entropy, "temperature": temperature}
         compute = partial(completion_logps, self.network, rows, keep=keep, **options)
         with self.autocast():

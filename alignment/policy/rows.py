@@ -58,13 +58,13 @@ class PolicyRows:
 
     @cached_property
     def num_targets(self) -> Tensor:
-        """(N,) float32, the completion tokens that are trained on."""
+        """Returns (N,) float32, the number of trained completion tokens of each row."""
         if self.keep is None:
             return torch.tensor([float(row.num_tokens - len(row.prompt)) for row in self.rows])
         return torch.tensor([float(mask.sum()) for mask in self.keep])
 
     def keep_of(self, indices: Sequence[int]) -> Tensor | None:
-        """What `rewardkit.network.logps.completion_logps` takes as `keep` for some of the rows."""
+        """Returns the argument `keep` of `rewardkit.network.logps.completion_logps` for some of the rows."""
         return None if self.keep is None else torch.cat([self.keep[index] for index in indices])
 
 
@@ -110,7 +110,7 @@ def labelled_rows(labelled: Sequence[Labelled], tokenizer: PreTrainedTokenizerBa
 
 
 def partner_numbers(prompts: Sequence[tuple[Message, ...]]) -> list[int]:
-    """For every row the number of the next one with another prompt, the first following the last.
+    """Returns for every row the number of the next row with another prompt, wrapping around.
 
     Raises:
         ValueError: if there are not two different prompts.

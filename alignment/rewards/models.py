@@ -50,14 +50,10 @@ class ReadsTokens(Protocol):
     card: Card
 
     @property
-    def tokenizer(self) -> PreTrainedTokenizerBase:
-        """What its tokens are."""
-        ...
+    def tokenizer(self) -> PreTrainedTokenizerBase: ...
 
     @property
-    def packed(self) -> bool:
-        """Whether the branches of a row share its prompt."""
-        ...
+    def packed(self) -> bool: ...
 
     def score_rows(self, rows: Sequence[Branched], *, token_budget: int = 0) -> Reward:
         """Rewards of the branches, in order of rows."""
@@ -147,7 +143,7 @@ class ModelReward:
 def token_row(
     completions: Sequence[tuple[tuple[int, ...], tuple[int, ...]]], end: tuple[int, ...], card: Card
 ) -> Branched:
-    """The completions of one prompt, each with the prompt's tokens, as the reward model reads them.
+    """Returns the completions of one prompt with the prompt's tokens, as the reward model reads them.
 
     A completion that was cut gets its end too, as the text of it would: the model has seen whole turns only.
     """
@@ -161,7 +157,7 @@ def token_row(
 
 
 def shared_end(tokenizer: PreTrainedTokenizerBase, policy_tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...] | None:
-    """The tokens that end a turn, if what the policy reads and writes is what the reward model reads; else None.
+    """Returns the tokens that end a turn if reward model and policy read the same tokens; else None.
 
     That takes the same tokens and template, and a template that leaves a completion as it is and ends it with a special
     token, so that no token reaches over the border.

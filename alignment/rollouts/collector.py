@@ -43,7 +43,6 @@ class Collected:
 
     @property
     def timed(self) -> dict[str, float]:
-        """Metrics of the two phases."""
         tokens = int(self.rollouts.lengths.sum())
         return {
             "time/generate_s": self.generate_s,

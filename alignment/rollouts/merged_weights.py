@@ -28,7 +28,7 @@ def merged_weights(network: PreTrainedModel) -> dict[str, Tensor]:
 
 
 def write_merged(network: PreTrainedModel, folder: Path) -> None:
-    """Writes them as an ordinary transformers model, which appears whole or not at all.
+    """Writes the merged weights as an ordinary transformers model, renamed into place when complete.
 
     Raises:
         OSError: if the disk is full.
@@ -42,7 +42,7 @@ def write_merged(network: PreTrainedModel, folder: Path) -> None:
 
 
 def _folded(module: Any) -> dict[str, Tensor]:
-    """Weight and bias of a layer with LoRA."""
+    """Returns weight and bias of a layer with its LoRA folded in."""
     base = module.get_base_layer()
     weight = base.weight.detach()
     for name in module.active_adapters:

@@ -61,7 +61,6 @@ class Rollouts:
 
     @property
     def group_size(self) -> int:
-        """G."""
         return len(self.texts) // len(self.rows)
 
     @cached_property
@@ -76,7 +75,7 @@ class Rollouts:
 
     @cached_property
     def starts(self) -> Tensor:
-        """(N,) int64, place of each completion's first token among the C."""
+        """(N,) int64, index of each completion's first token among the C."""
         return self.lengths.cumsum(0) - self.lengths
 
     @property
@@ -85,7 +84,6 @@ class Rollouts:
         return sum(row.num_padded_free_tokens for row in self.rows)
 
     def take(self, groups: Sequence[int]) -> Rollouts:
-        """Some of the groups."""
         size = self.group_size
         branches = [group * size + index for group in groups for index in range(size)]
         return Rollouts(
@@ -99,7 +97,7 @@ class Rollouts:
         )
 
     def places(self, branches: Sequence[int]) -> Tensor:
-        """(M,) int64, places of the tokens of some completions among the C."""
+        """Returns (M,) int64, indices of the completions' tokens among the C."""
         parts = [torch.arange(start, start + length) for start, length in self._spans(branches)]
         return torch.cat(parts) if parts else torch.zeros(0, dtype=torch.int64)
 

@@ -34,7 +34,7 @@ LOGPROBS_MODE = "processed_logprobs"
 
 
 def sampling_options(sampling: Sampling, key: int, num_samples: int) -> dict[str, Any]:
-    """What says how a prompt's completions are drawn, as vLLM's `SamplingParams` and its server name it.
+    """Returns the sampling options of a prompt by the names of vLLM's `SamplingParams` and server.
 
     Every one is named that the model's own generation config could set otherwise.
 
@@ -64,7 +64,7 @@ def sampling_options(sampling: Sampling, key: int, num_samples: int) -> dict[str
 def read_sample(
     prompt: Sequence[int], ids: Sequence[int], logps: Sequence[Any], reason: str | None, sampling: Sampling
 ) -> Sampled:
-    """A completion that vLLM gave.
+    """Reads a completion of vLLM.
 
     Args:
         logps: of the tokens, nats.
@@ -160,7 +160,7 @@ def _read(prompt: Sequence[int], output: Any, sampling: Sampling) -> Sampled:
 
 
 def _ending_in_one_line(work: Callable[[], T]) -> T:
-    """What vLLM gives; whatever it raises is a failure of the outside."""
+    """Runs a call of vLLM; any exception becomes a RolloutError of one line."""
     try:
         return work()
     except Exception as error:

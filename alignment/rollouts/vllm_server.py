@@ -122,7 +122,7 @@ class VllmServer:
         shutil.rmtree(former, ignore_errors=True)
 
     def _with_weights_sent(self, work: Callable[[], T]) -> T:
-        """The result of work with the weights sent, and sent again after the server failed.
+        """Runs work with the weights sent, and sends them again after the server failed; returns its result.
 
         Raises:
             RolloutError: with how to start the server, where it does not offer what is needed.
@@ -162,7 +162,7 @@ class VllmServer:
     def _completions(
         self, prompt: Sequence[int], sampling: Sampling, key: int, num_samples: int
     ) -> tuple[Sampled, ...]:
-        """All completions of one prompt."""
+        """Asks for all completions of one prompt."""
         wanted = {"prompt": list(prompt), "return_token_ids": True, "return_weight_versions": True}
         choices = self._ask("/v1/completions", wanted | sampling_options(sampling, key, num_samples)).get("choices")
         if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
@@ -189,7 +189,7 @@ class VllmServer:
         return read_sample(prompt, ids, logps, choice.get("finish_reason"), sampling)
 
     def _ask(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        """The JSON object that the server answers; a GET where there is no body."""
+        """Returns the JSON object that the server answers; sends a GET where there is no body."""
         sent = None if body is None else json.dumps(body).encode()
         answer = ask(self.url + path, sent, timeout_s=self.timeout_s)
         try:

@@ -52,12 +52,10 @@ class WinRate:
 
     @property
     def num_pairs(self) -> int:
-        """All of them."""
         return self.wins + self.ties + self.losses
 
     @property
     def tie_share(self) -> float:
-        """Ties among all pairs."""
         return self.ties / self.num_pairs
 
 

@@ -104,7 +104,7 @@ def detect_reading(
     pairs: str = "all",
     empty: Literal["keep", "bad"] | None = None,
 ) -> Reading:
-    """Finds the form and the columns from some rows; what is given is taken as given.
+    """Finds the form and the columns from some rows; a given form or column takes precedence.
 
     Args:
         rows: the first ones of the file.

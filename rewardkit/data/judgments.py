@@ -163,7 +163,7 @@ def detect_ballots(
     columns: Mapping[str, str] | None = None,
     annotators: Sequence[str] = (),
 ) -> BallotReading:
-    """Finds layout and columns from the first rows; what is given is taken as given.
+    """Finds layout and columns from the first rows; a given layout or column takes precedence.
 
     Raises:
         ColumnError: if a column is missing.

@@ -50,21 +50,19 @@ class Findings:
 
     @property
     def short_model(self) -> str:
-        """The model's folder without the way to it."""
         return Path(self.model).name or self.model
 
     @property
     def short_data(self) -> str:
-        """The file's name without the way to it."""
         return Path(self.data).name or self.data
 
     def values(self) -> dict[str, Any]:
-        """Plain values for JSON; what is not known is None."""
+        """Returns plain values for JSON; unknown figures are None."""
         return finite(asdict(self))
 
 
 def finite(value: Any) -> Any:
-    """Nested values as JSON takes them: numbers that are not finite are None."""
+    """Replaces numbers that are not finite by None in nested values, for JSON."""
     match value:
         case float():
             return value if math.isfinite(value) else None
@@ -77,7 +75,7 @@ def finite(value: Any) -> Any:
 
 
 def sentences(findings: Findings) -> list[str]:
-    """What the figures say, in words; where an interval includes chance, that nothing is shown."""
+    """Returns the figures as sentences; where an interval includes chance, the sentence says that nothing is shown."""
     lines: list[str] = []
     if findings.benchmark:
         lines += _benchmark_sentences(findings.benchmark)
@@ -144,7 +142,7 @@ def _benchmark_sentences(benchmark: BenchmarkResult) -> Iterator[str]:
 
 
 def screen_lines(findings: Findings) -> Iterator[str]:
-    """The tables for a terminal, then the sentences."""
+    """Returns the tables' lines for a terminal, then the sentences."""
     yield f"{findings.model} on {findings.data}"
     for note in findings.notes:
         yield f"NOTE: {note}"

@@ -51,7 +51,6 @@ class Axis:
     shares: bool = True
 
     def write(self, mark: float) -> str:
-        """A mark as text."""
         return percent(mark) if self.shares else f"{mark:g}"
 
     def marks(self) -> list[float]:

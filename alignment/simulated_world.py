@@ -39,7 +39,7 @@ SFT_OPTIONS = (f"--epochs={SFT_EPOCHS}", f"--learning-rate={SFT_RATE}", f"--batc
 
 @dataclass(frozen=True, kw_only=True)
 class WorldFiles:
-    """Where the parts of a world are."""
+    """Paths of a world's files."""
 
     folder: Path
 
@@ -70,7 +70,7 @@ class WorldFiles:
 
 
 def gold_rewards(prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
-    """The gold reward of replies to messages of the world, whichever seed they are from."""
+    """Returns the gold rewards of replies to a world's messages, of any seed."""
     world = World(seed=0, num_prompts=1)
     messages = [(Message(role="user", content=prompt),) for prompt in prompts]
     return [world.gold(prompt, reply) for prompt, reply in zip(messages, completions, strict=True)]
@@ -91,12 +91,12 @@ def write_world(folder: Path, *, seed: int, num_train: int = NUM_TRAIN, noise: f
     write_rows(
         Path(files.demonstrations),
         (
-            {"prompt": turns(each.prompt), "completion": [turn("assistant", each.responses[rng.integers(2)].text)]}
-            for each in train
+            {"prompt": turns(prompt.prompt), "completion": [turn("assistant", prompt.responses[rng.integers(2)].text)]}
+            for prompt in train
         ),
     )
-    write_rows(Path(files.prompts), ({"prompt": turns(each.prompt)} for each in train))
-    write_rows(Path(files.held_out), ({"prompt": turns(each.prompt)} for each in held_out))
+    write_rows(Path(files.prompts), ({"prompt": turns(prompt.prompt)} for prompt in train))
+    write_rows(Path(files.held_out), ({"prompt": turns(prompt.prompt)} for prompt in held_out))
     write_rows(Path(files.preferences), _preferences(world, num_train, seed, noise))
     return files
 
@@ -127,7 +127,7 @@ def _preferences(world: World, num_train: int, seed: int, noise: float) -> list[
 
 
 def make_world(folder: Path, interruption: Interruption, progress: Progress, *, seed: int) -> WorldFiles:
-    """Writes a world's data and makes its policy, or goes on making it.
+    """Writes a world's data and trains its policy, or continues the training.
 
     Raises:
         KeyboardInterrupt: if it was asked to stop before the policy was done; it can be continued.
@@ -139,7 +139,7 @@ def make_world(folder: Path, interruption: Interruption, progress: Progress, *, 
 
 
 def fine_tune(files: WorldFiles, interruption: Interruption, progress: Progress, *, seed: int) -> None:
-    """Makes the world's policy, or goes on making it.
+    """Trains the world's policy, or continues the training.
 
     Raises:
         KeyboardInterrupt: if it was asked to stop before it was done.

@@ -38,7 +38,6 @@ class ScoredCompletion:
 
     @property
     def std(self) -> float:
-        """Of the members, ddof = 1; 0 for one member."""
         return float(Reward(members=np.array(self.members)[:, None]).std[0])
 
 
@@ -50,26 +49,26 @@ class ScoredGroup:
     completions: tuple[ScoredCompletion, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, which `from_json` reads back."""
+        """Returns plain values, which `from_json` reads back."""
         return {"prompt": turns(self.prompt), "completions": [asdict(one) for one in self.completions]}
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> ScoredGroup:
-        """From what `to_json` gave."""
+        """Reads what `to_json` wrote."""
         completions = tuple(ScoredCompletion(**one) for one in row["completions"])
         return cls(prompt=read_messages(row["prompt"], "prompt"), completions=completions)
 
     def different(self) -> list[ScoredCompletion]:
-        """Those with a text, each text once."""
-        found: dict[str, ScoredCompletion] = {}
+        """Returns the completions that have a text, one of each text."""
+        by_text: dict[str, ScoredCompletion] = {}
         for one in self.completions:
             if one.text.strip():
-                found.setdefault(one.text.strip(), one)
-        return list(found.values())
+                by_text.setdefault(one.text.strip(), one)
+        return list(by_text.values())
 
 
 def chosen_rows(group: ScoredGroup, config: BonConfig, *, model: str) -> list[dict[str, Any]]:
-    """The rows of a prompt; none where nothing is good enough, or no two completions differ in reward.
+    """Returns a prompt's rows: none where no reward is high enough, or no two completions differ in reward.
 
     Args:
         model: name of the policy, for the rows.

@@ -39,7 +39,7 @@ class BonPrompts:
 
 @dataclass(frozen=True, kw_only=True)
 class BonResult:
-    """How it ended.
+    """Counts and figures of a finished `alignment bon`.
 
     Attributes:
         num_continued: of the prompts, those of an earlier run.
@@ -57,12 +57,11 @@ class BonResult:
     curve: list[BestOfK]
 
     def values(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
         return asdict(self)
 
 
 def in_world(config: BonConfig, interruption: Interruption, progress: Progress) -> BonConfig:
-    """The configuration with policy, prompts and reward of a simulated world, made first, where it names none.
+    """Makes a simulated world where the configuration names no policy, and fills in its policy, prompts and reward.
 
     Raises:
         KeyboardInterrupt: if it was asked to stop while the world's policy is made.
@@ -91,7 +90,7 @@ def read_bon_prompts(config: BonConfig) -> BonPrompts:
     rows = distinct_rows(read.rows)[: config.max_prompts or None]
     if not rows:
         raise ValueError(f"{config.prompts}: no row has a prompt")
-    return BonPrompts(rows=rows, bad=[f"{each.place}: {each.problem}" for each in read.bad_rows])
+    return BonPrompts(rows=rows, bad=[f"{row.place}: {row.problem}" for row in read.bad_rows])
 
 
 def choose_best(config: BonConfig, rows: Sequence[PromptRow], sampler: Sampler, *, told: Told) -> BonResult:
@@ -132,25 +131,25 @@ def _scored(
     start: int,
     told: Told,
 ) -> list[ScoredGroup]:
-    """A window's completions with their rewards.
+    """Draws and rewards the completions of a window of prompts.
 
     Args:
         start: number of its first prompt.
     """
     keys = range(start, start + len(window))
-    drawn = sampler.draw([row.prompt for row in window], config, n=config.n, keys=keys, told=told)
-    batch = RewardBatch.of_groups(window, drawn)
+    groups = sampler.draw([row.prompt for row in window], config, n=config.n, keys=keys, told=told)
+    batch = RewardBatch.of_groups(window, groups)
     scored = rewards.score(batch)
     audited = None if audit is None else audit.score(batch).total.tolist()
     completions = [
         ScoredCompletion(
             text=one.text,
             **one.columns,
-            reward=float(scored.total[place]),
-            members=scored.raw.members[:, place].tolist(),
-            audit=None if audited is None else audited[place],
+            reward=float(scored.total[index]),
+            members=scored.raw.members[:, index].tolist(),
+            audit=None if audited is None else audited[index],
         )
-        for place, one in enumerate(one for group in drawn for one in group)
+        for index, one in enumerate(one for group in groups for one in group)
     ]
     return [
         ScoredGroup(prompt=row.prompt, completions=tuple(completions[number * config.n : (number + 1) * config.n]))

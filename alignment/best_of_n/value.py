@@ -75,7 +75,7 @@ def expected_best(rewards: np.ndarray, values: np.ndarray | None = None) -> np.n
 
 
 def _means_of_equal(ordered: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """(P, n) values, each replaced by the mean over those with the same reward in its row."""
+    """Returns (P, n) values, each replaced by the mean over the completions of equal reward in its row."""
     num_prompts, n = ordered.shape
     starts = np.ones((num_prompts, n), dtype=bool)
     starts[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
@@ -120,7 +120,7 @@ def best_of_k(
 
 
 def _intervals(by_prompt: np.ndarray, level: float, seed: int) -> Sequence[Interval]:
-    """Of the mean over prompts of each column."""
+    """Returns percentile intervals of each column's mean over prompts."""
     num_prompts = len(by_prompt)
     return bootstrap_intervals(
         lambda counts: counts @ by_prompt / num_prompts, np.arange(num_prompts), level=level, seed=seed

@@ -26,8 +26,8 @@ def evaluate(config: EvaluatePolicyConfig) -> int:
 
     for folder in (config.base, config.model):
         check_policy_folder(folder)
-    given = read_different_prompts(config)
-    say_bad_rows("alignment evaluate", given.bad)
+    prompt_set = read_different_prompts(config)
+    say_bad_rows("alignment evaluate", prompt_set.bad)
     reward_fn = None
     if config.reward:
         spec = read_reward_model(config.reward)
@@ -36,7 +36,7 @@ def evaluate(config: EvaluatePolicyConfig) -> int:
     run = Run(config.out, config)  # now that the input is good
     try:
         evaluation = evaluate_policies(
-            config, given, samplers, reward_fn, told=Progress("completions drawn").count, out_dir=run.dir
+            config, prompt_set, samplers, reward_fn, told=Progress("completions drawn").count, out_dir=run.dir
         )
         write_evaluation(evaluation, run.dir)
     except KeyboardInterrupt:
@@ -55,10 +55,10 @@ def evaluate(config: EvaluatePolicyConfig) -> int:
 
 
 def _results(evaluation: PolicyEvaluation) -> dict[str, float]:
-    found = {"tokens": evaluation.trained.length.value}
-    found |= {f"kl_{kl.estimator}": kl.per_sequence.value for kl in evaluation.kl}
+    figures = {"tokens": evaluation.trained.length.value}
+    figures |= {f"kl_{kl.estimator}": kl.per_sequence.value for kl in evaluation.kl}
     if evaluation.win_rate and evaluation.trained.reward:
         rate = evaluation.win_rate.rate
-        found |= {"reward": evaluation.trained.reward.value}
-        found |= {"win_rate": rate.value, "win_rate_low": rate.low, "win_rate_high": rate.high}
-    return found
+        figures |= {"reward": evaluation.trained.reward.value}
+        figures |= {"win_rate": rate.value, "win_rate_low": rate.low, "win_rate_high": rate.high}
+    return figures

@@ -20,8 +20,8 @@ def plan(config: PlanConfig) -> int:
 
     plan = plan_memory(config)
     if config.json:
-        found = {**asdict(config), **asdict(plan), "peak": plan.peak, "fits": plan.fits}
-        print(json.dumps(found, ensure_ascii=False, indent=1))
+        values = {**asdict(config), **asdict(plan), "peak": plan.peak, "fits": plan.fits}
+        print(json.dumps(values, ensure_ascii=False, indent=1))
         return 0
     print("\n".join(_lines(config, plan)))
     return 0
@@ -34,11 +34,11 @@ def _lines(config: PlanConfig, plan: MemoryPlan) -> Iterator[str]:
     trained = "" if plan.num_trained == plan.num_parameters else f", {plan.num_trained:,} of them trained"
     yield f"{plan.num_parameters:,} parameters{trained}"
     yield from (f"  {model}" for model in plan.models)
-    learned, drawn = plan.token_budget or plan.least, plan.draw_budget or plan.least_drawn
+    learned, num_drawn = plan.token_budget or plan.least, plan.draw_budget or plan.least_drawn
     rows = [
         *_rows("GiB on each GPU, all the time", plan.standing),
         *_rows(f"besides, learning from {learned:,} tokens at once", plan.training),
-        *(_rows(f"or drawing {drawn:,} tokens at once, gradients freed", plan.drawing) if plan.drawing else ()),
+        *(_rows(f"or drawing {num_drawn:,} tokens at once, gradients freed", plan.drawing) if plan.drawing else ()),
         [],
         ["peak", _gib(plan.peak), ""],
     ]
@@ -60,21 +60,21 @@ def _conclusion(config: PlanConfig, plan: MemoryPlan) -> Iterator[str]:
     if not plan.packed:
         yield "it attends in a sliding window: rows run padded, with the prompt before each completion"
     if not plan.fits:
-        drawn = f", drawing {plan.least_drawn:,}" if plan.least_drawn else ""
-        yield f"does not fit: learning takes {plan.least:,} tokens at once or more{drawn}; {_advice(config)}"
+        drawing = f", drawing {plan.least_drawn:,}" if plan.least_drawn else ""
+        yield f"does not fit: learning takes {plan.least:,} tokens at once or more{drawing}; {_advice(config)}"
         return
     on_each = " on each GPU" if config.gpus > 1 else ""
     learned = f"{plan.rows:,} usual prompts with their completions" if plan.rows else "part of a group"
     yield f"fits: --token-budget {plan.token_budget} ({learned} at once{on_each})"
     if plan.draw_budget:
-        drawn = f"{plan.groups:,} usual prompts with their groups"
-        yield f"      --draw-budget {plan.draw_budget} ({drawn} at once{on_each})"
+        drawing = f"{plan.groups:,} usual prompts with their groups"
+        yield f"      --draw-budget {plan.draw_budget} ({drawing} at once{on_each})"
     step = "batch_size" if config.is_offline else "prompts_per_step"
     yield f"{step} is free: gradients add up over micro-batches, more rows a step cost time, not memory"
 
 
 def _advice(config: PlanConfig) -> str:
-    """What would take less."""
+    """Names the options that would lower the memory."""
     ways = []
     if not config.lora:
         ways.append("lora")

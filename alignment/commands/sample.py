@@ -38,34 +38,36 @@ def sample(config: SampleConfig) -> int:
     check_output("--out", config.out, resume=config.resume)
     for model in config.model:
         check_policy_folder(model)
-    given = read_different_prompts(config)
-    say_bad_rows("alignment sample", given.bad)
-    done = sample_file(config, given.prompts, load_samplers(config.model), told=Progress("completions drawn").count)
+    prompt_set = read_different_prompts(config)
+    say_bad_rows("alignment sample", prompt_set.bad)
+    done = sample_file(
+        config, prompt_set.prompts, load_samplers(config.model), told=Progress("completions drawn").count
+    )
     if config.json:
-        summary = {"out": config.out, **asdict(done), "num_bad_rows": len(given.bad)}
+        summary = {"out": config.out, **asdict(done), "num_bad_rows": len(prompt_set.bad)}
         print(json.dumps(summary, ensure_ascii=False, indent=2))
         return 0
-    print(f"{config.out}: {_summary_of_samples(config, given, done)}")
+    print(f"{config.out}: {_summary_of_samples(config, prompt_set, done)}")
     return 0
 
 
 def say_bad_rows(command: str, bad: Sequence[str]) -> None:
     """One line for each row that is left out, up to a number, then how many more there are."""
-    for each in bad[:SHOWN_BAD_ROWS]:
-        print(f"{command}: left out {each}", file=sys.stderr)
+    for problem in bad[:SHOWN_BAD_ROWS]:
+        print(f"{command}: left out {problem}", file=sys.stderr)
     if len(bad) > SHOWN_BAD_ROWS:
         print(f"{command}: left out {len(bad) - SHOWN_BAD_ROWS} more", file=sys.stderr)
 
 
-def _summary_of_samples(config: SampleConfig, given: Prompts, done: SampledFile) -> str:
+def _summary_of_samples(config: SampleConfig, prompt_set: Prompts, done: SampledFile) -> str:
     total = done.num_prompts * len(config.model) * config.n
-    parts = [f"{total:,} completions of {done.num_prompts:,} different prompts ({given.num_rows:,} rows)"]
+    parts = [f"{total:,} completions of {done.num_prompts:,} different prompts ({prompt_set.num_rows:,} rows)"]
     if done.num_cut:
         parts.append(f"{done.num_cut:,} cut at {config.max_new_tokens} tokens")
     if done.num_identical:
         parts.append(f"{done.num_identical:,} of {done.num_rows:,} rows hold the same response twice, which is a tie")
-    if given.bad:
-        parts.append(f"{len(given.bad):,} bad rows left out")
+    if prompt_set.bad:
+        parts.append(f"{len(prompt_set.bad):,} bad rows left out")
     return "; ".join(parts)
 
 
@@ -86,12 +88,12 @@ def bon(config: BonConfig) -> int:
     with Interruption().listening() as interruption:
         config = in_world(config, interruption, Progress())
     check_policy_folder(config.model)
-    given = read_bon_prompts(config)
-    say_bad_rows("alignment bon", given.bad)
+    prompt_set = read_bon_prompts(config)
+    say_bad_rows("alignment bon", prompt_set.bad)
     (sampler,) = load_samplers([config.model])
-    done = choose_best(config, given.rows, sampler, told=Progress("completions drawn").count)
+    done = choose_best(config, prompt_set.rows, sampler, told=Progress("completions drawn").count)
     if config.json:
-        summary = {"out": config.out, **done.values(), "num_bad_rows": len(given.bad)}
+        summary = {"out": config.out, **done.values(), "num_bad_rows": len(prompt_set.bad)}
         print(json.dumps(summary, ensure_ascii=False, indent=2))
         return 0
     print(_table(done, config.n))

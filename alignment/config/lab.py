@@ -14,7 +14,7 @@ METHODS: tuple[Method, ...] = get_args(Method)
 
 @dataclass(frozen=True, kw_only=True)
 class LabConfig:
-    """What every experiment is told.
+    """Options that every experiment has.
 
     Attributes:
         out: the run directory: tables, a report, and the runs it is made of, by seed.
@@ -41,7 +41,6 @@ class LabConfig:
 
     @property
     def numbers(self) -> range:
-        """The seeds."""
         return range(self.first_seed, self.first_seed + self.seeds)
 
 
@@ -76,7 +75,6 @@ class CompareConfig(LabConfig):
 
     @property
     def chosen(self) -> Sequence[Method]:
-        """The methods, given or all."""
         return self.methods or METHODS
 
 
@@ -113,10 +111,8 @@ class OveroptConfig(LabConfig):
 
     @property
     def pair_counts(self) -> Sequence[int]:
-        """The pairs, given or chosen."""
         return self.pairs or (max(40, self.num_prompts // 10), self.num_prompts)
 
     @property
     def noise_shares(self) -> Sequence[float]:
-        """The noises, given or chosen."""
         return self.noises or (0.0, 0.5)

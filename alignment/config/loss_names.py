@@ -35,7 +35,7 @@ DivergenceName = Literal["reverse_kl", "forward_kl", "js_divergence", "alpha_div
 
 @dataclass(frozen=True, kw_only=True)
 class LossTraits:
-    """What a loss of pairs reads.
+    """Which options a loss of pairs reads, and their defaults.
 
     Attributes:
         summary: one line, with the paper.
@@ -117,7 +117,7 @@ assert tuple(PAIR_LOSSES) == get_args(PairLossName)
 
 @dataclass(frozen=True, kw_only=True)
 class PairLossOptions:
-    """A loss of pairs with its numbers.
+    """The name of a loss of pairs and its options.
 
     Attributes:
         loss: a key of PAIR_LOSSES.
@@ -148,7 +148,7 @@ class PairLossOptions:
             raise ValueError(f"beta is {self.beta}, allowed is more than 0")
         for name in ("label_smoothing", "target_margin"):
             if getattr(self, name) is not None and getattr(traits, name) is None:
-                readers = [loss for loss, each in PAIR_LOSSES.items() if getattr(each, name) is not None]
+                readers = [loss for loss, loss_traits in PAIR_LOSSES.items() if getattr(loss_traits, name) is not None]
                 raise ValueError(f"loss {self.loss} has no {name}, it is for {', '.join(readers)}")
         least = 0.0 if traits.label_smoothing == 0.0 or self.loss == "robust" else 1e-9
         if not least <= self.smoothing < 0.5 and traits.label_smoothing is not None:
@@ -161,22 +161,22 @@ class PairLossOptions:
         if self.divergence not in get_args(DivergenceName):
             raise ValueError(f"divergence is {self.divergence!r}, allowed are {', '.join(get_args(DivergenceName))}")
         if self.divergence != "reverse_kl" and not traits.divergence:
-            readers = [loss for loss, each in PAIR_LOSSES.items() if each.divergence]
+            readers = [loss for loss, loss_traits in PAIR_LOSSES.items() if loss_traits.divergence]
             raise ValueError(f"divergence {self.divergence} is for {', '.join(readers)}, not for loss {self.loss}")
 
     @property
     def strength(self) -> float:
-        """beta, given or the loss's own."""
+        """beta as configured, else the loss's default."""
         return PAIR_LOSSES[self.loss].beta if self.beta is None else self.beta
 
     @property
     def smoothing(self) -> float:
-        """label_smoothing, given or the loss's own; 0 where it has none."""
+        """label_smoothing as configured, else the loss's default; 0 where the loss has none."""
         own = PAIR_LOSSES[self.loss].label_smoothing or 0.0
         return own if self.label_smoothing is None else self.label_smoothing
 
     @property
     def target(self) -> float:
-        """target_margin, given or the loss's own; 0 where it has none."""
+        """target_margin as configured, else the loss's default; 0 where the loss has none."""
         own = PAIR_LOSSES[self.loss].target_margin or 0.0
         return own if self.target_margin is None else self.target_margin

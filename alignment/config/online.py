@@ -19,7 +19,7 @@ from alignment.config.training import PolicyConfig, check_least
 
 @dataclass(frozen=True, kw_only=True)
 class OnlineConfig(PolicyConfig, RewardOptions):
-    """What every training on samples of the policy is told; what completions are rewarded by is `RewardOptions`.
+    """Options of every training on samples of the policy; the options of rewards are in `RewardOptions`.
 
     Attributes:
         model: the policy to begin with, also its reference: a folder or a hub id. Without it a simulated world is made
@@ -109,7 +109,7 @@ class OnlineConfig(PolicyConfig, RewardOptions):
             self._check_vllm()
 
     def _check_vllm(self) -> None:
-        """What vLLM would draw otherwise, or cannot be sent."""
+        """Raises ValueError for options that vLLM does not support."""
         is_server = self.rollouts.startswith(("http://", "https://"))
         if self.rollouts != "vllm" and not is_server:
             raise ValueError(f"rollouts is {self.rollouts!r}, allowed is own, vllm, or http://HOST:PORT")

@@ -78,7 +78,7 @@ class PlanConfig:
 
     @property
     def is_offline(self) -> bool:
-        """Whether it learns from data as they are."""
+        """Whether the method trains on given rows instead of drawing completions."""
         return self.method in OFFLINE
 
     @property

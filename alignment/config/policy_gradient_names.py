@@ -20,7 +20,7 @@ KlEstimatorName = Literal["k1", "k2", "k3"]
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyLossTraits:
-    """What makes a loss of sampled completions.
+    """How a loss of sampled completions is built, and its defaults.
 
     Attributes:
         summary: one line, with the paper.
@@ -93,7 +93,7 @@ assert tuple(POLICY_LOSSES) == get_args(PolicyLossName)
 
 @dataclass(frozen=True, kw_only=True)
 class BaselineTraits:
-    """What is subtracted from a reward.
+    """What a baseline is, and which scales go with it.
 
     Attributes:
         summary: one line.
@@ -117,7 +117,7 @@ assert tuple(BASELINES) == get_args(BaselineName)
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyLossOptions:
-    """A loss of sampled completions with its numbers.
+    """The name of a loss of sampled completions and its options.
 
     Attributes:
         loss: a key of POLICY_LOSSES.
@@ -158,7 +158,9 @@ class PolicyLossOptions:
             if value is None:
                 continue
             if getattr(POLICY_LOSSES[self.loss], name) is None:
-                readers = [loss for loss, each in POLICY_LOSSES.items() if getattr(each, name) is not None]
+                readers = [
+                    loss for loss, loss_traits in POLICY_LOSSES.items() if getattr(loss_traits, name) is not None
+                ]
                 raise ValueError(f"loss {self.loss} has no {name}, it is for {', '.join(readers)}")
             if not 0.0 < value <= most:
                 raise ValueError(f"{name} is {value}, allowed is more than 0{' up to 1' if most == 1.0 else ''}")
@@ -174,24 +176,24 @@ class PolicyLossOptions:
 
     @property
     def below(self) -> float:
-        """clip_low, given or the loss's own; infinite where it has none."""
+        """clip_low as configured, else the loss's default; infinite where the loss has none."""
         own = POLICY_LOSSES[self.loss].clip_low
         return (float("inf") if own is None else own) if self.clip_low is None else self.clip_low
 
     @property
     def above(self) -> float:
-        """clip_high, given or the loss's own; infinite where it has none."""
+        """clip_high as configured, else the loss's default; infinite where the loss has none."""
         own = POLICY_LOSSES[self.loss].clip_high
         return (float("inf") if own is None else own) if self.clip_high is None else self.clip_high
 
     @property
     def subtracted(self) -> BaselineName:
-        """Baseline, given or the loss's own."""
+        """The baseline as configured, else the loss's default."""
         return POLICY_LOSSES[self.loss].baseline if self.baseline is None else self.baseline
 
     @property
     def divisor(self) -> ScaleName:
-        """Scale, given or the loss's own where the baseline goes with it."""
+        """The scale as configured, else the loss's default where that goes with the baseline, else none."""
         own = POLICY_LOSSES[self.loss].scale
         usual: ScaleName = own if own in BASELINES[self.subtracted].scales else "none"
         return usual if self.scale is None else self.scale

@@ -20,7 +20,7 @@ Kind = Literal["model", "function", "verifier", "server"]
 FORMS = (
     "[WEIGHT*] and then the folder of a reward model, FOLDER#CRITERION=WEIGHT,..., module:function, "
     "path/file.py:function, "
-    f"http://..., https://..., or a verifier: {', '.join(each.form for each in VERIFIERS.values())}"
+    f"http://..., https://..., or a verifier: {', '.join(verifier.form for verifier in VERIFIERS.values())}"
 )
 _WEIGHTED = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\*(.+)", re.DOTALL)
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
@@ -48,7 +48,7 @@ class RewardSpec:
 
     @property
     def criterion_weights(self) -> dict[str, float]:
-        """What the heads of a reward model weigh, see `rewardkit.reward.reward`; empty for its overall head."""
+        """Weights of the reward model's criterion heads, see `rewardkit.reward.reward`; empty for its overall head."""
         return parse_criterion_weights(self.argument) if self.kind == "model" else {}
 
     @property
@@ -95,7 +95,7 @@ def read_reward(text: str) -> RewardSpec:
 
 
 def read_rewards(texts: Sequence[str]) -> tuple[RewardSpec, ...]:
-    """Reads all of them; sources of the same name are told apart by `_2`, `_3`, ...
+    """Reads every `--reward`; sources of equal name get the suffixes `_2`, `_3`, ...
 
     Raises:
         ValueError: as `read_reward`, and if there is none.

@@ -21,7 +21,7 @@ def check_least(config: object, **least: float) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyConfig:
-    """What every training of a policy is told of its model, its optimizer and its run.
+    """Options of model, optimizer and run that every training of a policy has.
 
     Attributes:
         model: the policy to begin with: a folder or a hub id.
@@ -86,7 +86,7 @@ class PolicyConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig(PolicyConfig):
-    """What every training of a policy on data is told.
+    """Options that every training of a policy on data has.
 
     Attributes:
         model: `tiny` or `small` (made here, from random weights), a folder or a hub id.

@@ -36,34 +36,34 @@ NUM_SHOWN = 12  # prompts whose completions stand in the report
 
 def evaluate_policies(
     config: EvaluatePolicyConfig,
-    given: Prompts,
+    prompt_set: Prompts,
     samplers: Sequence[Sampler],
     reward_fn: RewardFn | None,
     *,
     told: Told,
     out_dir: Path,
 ) -> PolicyEvaluation:
-    """Lets both answer, scores the answers, computes the figures, and writes completions.jsonl.
+    """Lets both policies answer, scores the answers, computes the figures, and writes completions.jsonl.
 
     Args:
         samplers: the base, then the trained policy.
         told: called with the completions drawn and all there are.
     """
-    prompts = given.prompts
+    prompts = prompt_set.prompts
     total = 2 * config.n * len(prompts)
-    drawn = [
+    completions = [
         sampler.draw(
             prompts,
             config,
             n=config.n,
-            told=lambda done, _of, before=place: told((before * len(prompts) + done) * config.n, total),
+            told=lambda done, _of, before=side: told((before * len(prompts) + done) * config.n, total),
         )
-        for place, sampler in enumerate(samplers)
+        for side, sampler in enumerate(samplers)
     ]
-    base, trained = ([one for group in groups for one in group] for groups in drawn)
+    base, trained = ([one for group in groups for one in group] for groups in completions)
     numbers = np.repeat(np.arange(len(prompts)), config.n)
     rewards = _rewards(reward_fn, [prompts[number] for number in numbers], base, trained)
-    notes = [f"{len(given.bad):,} bad rows left out."] if given.bad else []
+    notes = [f"{len(prompt_set.bad):,} bad rows left out."] if prompt_set.bad else []
     notes += seen_in_training(config.model, prompts)
     base_figures, trained_figures = (
         _figures(sampler.name, group, numbers, reward, config.seed)
@@ -95,15 +95,15 @@ def evaluate_policies(
 
 
 def seen_in_training(model: str, prompts: Sequence[Prompt]) -> list[str]:
-    """What a reader has to know of prompts that the policy may have been trained on."""
+    """Returns notes on prompts that the policy may have been trained on."""
     try:
         trained = read_trained_prompts(model)
     except (ValueError, FileNotFoundError, ImportError) as error:
         return [f"Whether prompts were trained on is not known: {error}."]
     if trained is None:
         return ["Whether prompts were trained on is not known: the policy's folder records no training."]
-    known = {normal_prompt(prompt) for prompt in trained}
-    if not (shared := sum(normal_prompt(prompt) in known for prompt in prompts)):
+    trained_texts = {normal_prompt(prompt) for prompt in trained}
+    if not (shared := sum(normal_prompt(prompt) in trained_texts for prompt in prompts)):
         return []
     return [f"{shared:,} of {len(prompts):,} prompts stand in the data that the policy was trained from: not held out."]
 
@@ -119,12 +119,12 @@ def write_evaluation(evaluation: PolicyEvaluation, out_dir: Path) -> None:
 def _rewards(
     reward_fn: RewardFn | None, prompts: Sequence[Prompt], base: Sequence[Completion], trained: Sequence[Completion]
 ) -> tuple[Reward, Reward] | None:
-    """Of base and trained completions; one text of a prompt is scored once."""
+    """Returns the rewards of base and trained completions; equal texts of a prompt are scored once."""
     if reward_fn is None:
         return None
     asked = [(prompt, one.text) for group in (base, trained) for prompt, one in zip(prompts, group, strict=True)]
-    places = {each: place for place, each in enumerate(dict.fromkeys(asked))}
-    members = score_completions(list(places), reward_fn)[:, [places[each] for each in asked]]
+    indices = {pair: index for index, pair in enumerate(dict.fromkeys(asked))}
+    members = score_completions(list(indices), reward_fn)[:, [indices[pair] for pair in asked]]
     return Reward(members=members[:, : len(base)]), Reward(members=members[:, len(base) :])
 
 
@@ -178,22 +178,22 @@ def _write_completions(
     completions: tuple[Sequence[Completion], Sequence[Completion]],
     rewards: tuple[Reward, Reward] | None,
 ) -> None:
-    def response(place: int, side: int) -> dict[str, Any]:
-        one = completions[side][place]
+    def response(index: int, side: int) -> dict[str, Any]:
+        one = completions[side][index]
         row = {"model": samplers[side].name, "text": one.text, **one.columns}
         if rewards:
             # Not called a reward or score, which an import would read as a label that is there already.
             row |= {
-                "model_reward": float(rewards[side].mean[place]),
-                "model_reward_std": float(rewards[side].std[place]),
+                "model_reward": float(rewards[side].mean[index]),
+                "model_reward_std": float(rewards[side].std[index]),
             }
         return row
 
     write_rows(
         path,
         (
-            {"prompt": turns(prompts[number]), "responses": [response(place, side) for side in (0, 1)]}
-            for place, number in enumerate(numbers)
+            {"prompt": turns(prompts[number]), "responses": [response(index, side) for side in (0, 1)]}
+            for index, number in enumerate(numbers)
         ),
     )
 
@@ -205,17 +205,17 @@ def _shown(
     rewards: tuple[Reward, Reward] | None,
     n: int,
 ) -> list[Answered]:
-    """The first completions of prompts spread over all."""
+    """Returns the first completions of NUM_SHOWN prompts spread evenly over all."""
     places = np.unique(np.linspace(0, len(prompts) - 1, min(NUM_SHOWN, len(prompts))).round().astype(int))
     return [
         Answered(
-            prompt=prompts[place],
-            base=base[place * n].text,
-            trained=trained[place * n].text,
-            base_reward=float(rewards[0].mean[place * n]) if rewards else None,
-            trained_reward=float(rewards[1].mean[place * n]) if rewards else None,
+            prompt=prompts[index],
+            base=base[index * n].text,
+            trained=trained[index * n].text,
+            base_reward=float(rewards[0].mean[index * n]) if rewards else None,
+            trained_reward=float(rewards[1].mean[index * n]) if rewards else None,
         )
-        for place in places
+        for index in places
     ]
 
 

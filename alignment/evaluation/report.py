@@ -20,13 +20,13 @@ LENGTH_RATIO = 1.2
 
 
 def sentences(evaluation: PolicyEvaluation) -> Iterator[str]:
-    """What the figures say, in words; where an interval includes chance, that nothing is shown."""
+    """Yields the figures as sentences; where an interval includes chance, the sentence says that nothing is shown."""
     base, trained = evaluation.base, evaluation.trained
     if (wins := evaluation.win_rate) and (gain := evaluation.reward_gain):
-        said = "better" if wins.rate.low > 0.5 else "worse" if wins.rate.high < 0.5 else "not shown to be better"
+        verdict = "better" if wins.rate.low > 0.5 else "worse" if wins.rate.high < 0.5 else "not shown to be better"
         yield (
-            f"By the reward model {trained.name} is {said}: it wins {interval_text(wins.rate)} of {wins.num_pairs:,} "
-            f"pairs, ties ({percent(wins.tie_share)}) counted half."
+            f"By the reward model {trained.name} is {verdict}: it wins {interval_text(wins.rate)} of "
+            f"{wins.num_pairs:,} pairs, ties ({percent(wins.tie_share)}) counted half."
         )
         yield f"Its reward is {_signed(gain)} above that of {base.name}."
     if members := evaluation.member_win_rates:
@@ -45,7 +45,7 @@ def sentences(evaluation: PolicyEvaluation) -> Iterator[str]:
 
 
 def screen_lines(evaluation: PolicyEvaluation) -> Iterator[str]:
-    """The table for a terminal."""
+    """Returns the table's lines for a terminal."""
     base, trained = evaluation.base, evaluation.trained
     yield f"{trained.name} beside {base.name}, {evaluation.num_prompts:,} prompts x {evaluation.num_samples}"
     for note in evaluation.notes:
@@ -57,7 +57,7 @@ def screen_lines(evaluation: PolicyEvaluation) -> Iterator[str]:
 
 
 def html_report(evaluation: PolicyEvaluation) -> str:
-    """The whole page (template `policy.html`)."""
+    """Returns the whole page (template `policy.html`)."""
     base, trained = evaluation.base, evaluation.trained
     return render_page(
         "policy.html",

@@ -72,7 +72,7 @@ class PolicyEvaluation:
     shown: list[Answered] = field(default_factory=list)
 
     def values(self) -> dict[str, Any]:
-        """Plain values for JSON; what is not known is None. The completions are in their own file."""
+        """Returns plain values for JSON; unknown figures are None. The completions are in their own file."""
         values = asdict(self)
         del values["shown"]
         if self.win_rate:

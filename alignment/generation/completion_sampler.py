@@ -36,7 +36,7 @@ class Completion:
 
     @property
     def columns(self) -> dict[str, Any]:
-        """What a row says of it besides its text."""
+        """Columns that a row of this completion has besides its text."""
         return {"finished": self.sampled.finished, "num_tokens": len(self.sampled.completion)}
 
 
@@ -75,7 +75,7 @@ class Sampler:
             stop=tuple(config.stop),
             seed=seed,
         )
-        drawn = generate(
+        groups = generate(
             self.policy,
             policy_prompts(prompts, self.tokenizer),
             sampling,
@@ -87,11 +87,11 @@ class Sampler:
         )
         return [
             tuple(Completion(text=text_of(one, sampling, self.tokenizer), sampled=one) for one in group)
-            for group in drawn
+            for group in groups
         ]
 
     def logps(self, sampled: Sequence[Sampled], *, temperature: float, token_budget: int = 8192) -> list[np.ndarray]:
-        """Log-probabilities under this policy of the tokens that another drew, nats, an array for each completion."""
+        """Returns this policy's log-probabilities, nats, of tokens that another policy drew, one array a completion."""
         import torch
 
         from rewardkit.network.logps import can_pack_policy, completion_logps
@@ -99,45 +99,45 @@ class Sampler:
 
         packed = can_pack_policy(self.policy)
         rows = [Branched(prompt=one.prompt, branches=(one.completion,)) for one in sampled]
-        found: dict[int, np.ndarray] = {}
+        token_logps: dict[int, np.ndarray] = {}
         for batch in token_budget_batches([row.num_tokens for row in rows], token_budget=token_budget):
             with torch.no_grad():
                 logps = completion_logps(
                     self.policy, [rows[index] for index in batch], temperature=temperature, packed=packed
                 ).token_logps
             parts = logps.double().cpu().split([len(rows[index].branches[0]) for index in batch])
-            found |= {index: part.numpy() for index, part in zip(batch, parts, strict=True)}
-        return [found[index] for index in range(len(rows))]
+            token_logps |= {index: part.numpy() for index, part in zip(batch, parts, strict=True)}
+        return [token_logps[index] for index in range(len(rows))]
 
 
 def text_of(sampled: Sampled, sampling: Sampling, tokenizer: PreTrainedTokenizerBase) -> str:
-    """A completion as text, as `Completion` has it."""
+    """Decodes a completion, cut at its end token or stop text, as `Completion.text` holds it."""
     ids = sampled.completion
     text = str(tokenizer.decode(list(ids[:-1] if ids[-1] in sampling.end_ids else ids)))
-    ends = [place for stop in sampling.stop if (place := text.find(stop)) >= 0]
+    ends = [start for stop in sampling.stop if (start := text.find(stop)) >= 0]
     return UNSTORABLE.sub("\ufffd", text[: min(ends)] if ends else text)
 
 
 def load_samplers(paths: Sequence[str]) -> list[Sampler]:
-    """The policies in folders, on a GPU in bf16 if there is one, else on the CPU in fp32."""
+    """Loads the policies in folders, on a GPU in bf16 if there is one, else on the CPU in fp32."""
     import torch
 
     from rewardkit.network.models import load_policy
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
-    found = []
+    samplers = []
     for number, (name, path) in enumerate(zip(policy_names(paths), paths, strict=True)):
         policy, tokenizer = load_policy(path, dtype=dtype, device=device)
-        found.append(Sampler(name=name, number=number, policy=policy, tokenizer=tokenizer))
-    return found
+        samplers.append(Sampler(name=name, number=number, policy=policy, tokenizer=tokenizer))
+    return samplers
 
 
 def policy_names(paths: Sequence[str]) -> list[str]:
-    """The last part of each path, and as many parts before it as tell them apart."""
+    """Returns the last part of each path, with as many parts before it as make the names differ."""
     parts = [Path(path).parts for path in paths]
     for length in range(1, max(map(len, parts)) + 1):
-        names = ["/".join(each[-length:]) for each in parts]
+        names = ["/".join(path_parts[-length:]) for path_parts in parts]
         if len(set(names)) == len(names):
             return names
     return list(paths)

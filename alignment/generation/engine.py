@@ -65,14 +65,13 @@ class PlainDecoding:
             logits = logits.repeat_interleave(self.num_samples, 0)
         return logits
 
-    def step(self, drawn: Tensor) -> Tensor:
+    def step(self, tokens: Tensor) -> Tensor:
         """(rows, V) logits after one more token per row."""
         self.used += 1
         self.positions = self.positions + 1
-        return self._forward(drawn[:, None], self.positions)
+        return self._forward(tokens[:, None], self.positions)
 
     def keep(self, places: Tensor) -> None:
-        """Only these rows go on."""
         self.cache.batch_select_indices(places)
         self.mask, self.positions = self.mask[places], self.positions[places]
 
@@ -109,13 +108,11 @@ class Decoding(Protocol):
         """(rows, V) logits of the first new token."""
         ...
 
-    def step(self, drawn: Tensor) -> Tensor:
+    def step(self, tokens: Tensor) -> Tensor:
         """(rows, V) logits after one more token per row, (rows,) int64."""
         ...
 
-    def keep(self, places: Tensor) -> None:
-        """Only these rows, (kept,) int64 ascending, go on."""
-        ...
+    def keep(self, places: Tensor) -> None: ...
 
 
 Engine = Callable[[Sequence[Sequence[int]], int, int], Decoding]
@@ -123,7 +120,7 @@ Engine = Callable[[Sequence[Sequence[int]], int, int], Decoding]
 
 
 def engine_of(policy: PreTrainedModel, precision: Precision) -> Engine:
-    """The fastest loop that decodes a policy as it is now; it holds copies of its weights.
+    """Returns the fastest decode loop for a policy as it is now; the loop holds copies of its weights.
 
     Args:
         policy: a causal LM of transformers, or one wrapped by PEFT, in evaluation mode.
@@ -137,8 +134,8 @@ def engine_of(policy: PreTrainedModel, precision: Precision) -> Engine:
         weights = read_weights(base, torch.bfloat16 if bf16 else base.dtype)
         _check_logits(base, weights)
     except (ValueError, TypeError, LookupError, AttributeError, RuntimeError) as reason:
-        said = str(reason).partition("\n")[0]
-        _tell(f"{type(base).__name__} decodes by transformers, which is slower: {said}")
+        problem = str(reason).partition("\n")[0]
+        _tell(f"{type(base).__name__} decodes by transformers, which is slower: {problem}")
         return lambda prompts, num_samples, max_new_tokens: PlainDecoding(
             policy, base, prompts, num_samples, max_new_tokens, "bf16" if bf16 else "fp32"
         )
@@ -146,13 +143,13 @@ def engine_of(policy: PreTrainedModel, precision: Precision) -> Engine:
 
 
 def base_of(policy: PreTrainedModel) -> PreTrainedModel:
-    """The model that a PEFT wrapper holds, or the policy itself."""
+    """Returns the model that a PEFT wrapper holds, or the policy itself."""
     return policy.get_base_model() if hasattr(policy, "get_base_model") else policy  # pyright: ignore
 
 
 @cache
 def _tell(message: str) -> None:
-    """Says something once, as every rollout would say it again."""
+    """Logs a message once per process, since every rollout would repeat it."""
     logger.info(message)
 
 
@@ -163,16 +160,16 @@ def _check_logits(base: PreTrainedModel, weights: LlamaWeights) -> None:
         ValueError: if the logits are others.
     """
     num_tokens = len(weights.embedding)
-    prompts = [[(7 * place + 3) % num_tokens for place in range(length)] for length in (6, 2)]
+    prompts = [[(7 * index + 3) % num_tokens for index in range(length)] for length in (6, 2)]
     new = [[(5 * row + 11 * step + 1) % num_tokens for step in range(2)] for row in range(4)]
     decoding = LlamaDecoding(weights, prompts, 2, 2)
-    drawn = torch.tensor(new, device=weights.device).unbind(1)
-    found = torch.stack([decoding.start(), *(decoding.step(tokens) for tokens in drawn)], 1)
+    next_tokens = torch.tensor(new, device=weights.device).unbind(1)
+    logits = torch.stack([decoding.start(), *(decoding.step(tokens) for tokens in next_tokens)], 1)
     for number, prompt in enumerate(prompts):
         rows = slice(2 * number, 2 * number + 2)
         whole = torch.tensor([[*prompt, *tokens] for tokens in new[rows]], device=weights.device)
         expected = base(input_ids=whole, use_cache=False).logits[:, len(prompt) - 1 :].float()
-        difference = (found[rows].float() - expected).norm() / (expected - expected.mean(-1, keepdim=True)).norm()
+        difference = (logits[rows].float() - expected).norm() / (expected - expected.mean(-1, keepdim=True)).norm()
         # Not above, said as not below: NaN is refused too.
         if not difference <= TOLERANCE[weights.dtype]:
             raise ValueError("its logits are not those of a Llama")

@@ -45,7 +45,7 @@ class StopTexts:
         self._may_end: dict[int, bool] = {}
 
     def ended(self, tokens: Tensor) -> list[bool]:
-        """For each row of (rows, new tokens so far) ids, whether one of the texts stands at its end, or just before."""
+        """Returns for each row of (rows, new tokens so far) ids whether its newest token completed a stop text."""
         newest = tokens[:, -1].tolist()
         self._learn([token for token in dict.fromkeys(newest) if token not in self._may_end])
         rows = [row for row, token in enumerate(newest) if self._may_end[token]]
@@ -57,7 +57,7 @@ class StopTexts:
         return ended
 
     def _learn(self, tokens: Sequence[int]) -> None:
-        """Notes of tokens whether they may bring a last character: once for each, whatever the vocabulary."""
+        """Notes for each new token id, once, whether it can complete a stop text."""
         if not tokens:
             return
         last = {text[-1] for text in self.texts} | {BROKEN}
@@ -116,17 +116,16 @@ class Sampled:
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> Sampled:
-        """From what `dataclasses.asdict` and `json` made of one."""
         values = {name: tuple(row[name]) for name in ("prompt", "completion", "logps")}
         return cls(**values, finished=row["finished"])
 
 
 def end_ids(policy: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
-    """The tokens that end a completion: the chat template's, EOS, and what the model's generation config adds."""
+    """Returns the ids that end a completion: the chat template's, EOS, and those of the model's generation config."""
     configured = getattr(policy.generation_config, "eos_token_id", None)
-    found = configured if isinstance(configured, list) else [configured]
-    known = (turn_end_id(tokenizer), tokenizer.eos_token_id, *found)
-    return tuple(dict.fromkeys(token for token in known if isinstance(token, int)))
+    generation_ids = configured if isinstance(configured, list) else [configured]
+    candidates = (turn_end_id(tokenizer), tokenizer.eos_token_id, *generation_ids)
+    return tuple(dict.fromkeys(token for token in candidates if isinstance(token, int)))
 
 
 @torch.no_grad()
@@ -160,7 +159,7 @@ def generate(
     numbers = range(len(prompts)) if keys is None else keys
     _check(policy, dict(zip(numbers, prompts, strict=True)), sampling, tokenizer)
     lengths = [num_samples * (len(prompt) + sampling.max_new_tokens) for prompt in prompts]
-    found: dict[int, tuple[Sampled, ...]] = {}
+    samples: dict[int, tuple[Sampled, ...]] = {}
     stops = StopTexts(sampling.stop, tokenizer) if sampling.stop and tokenizer is not None else None
     with plain_attention(policy):
         engine = engine_of(policy, precision)
@@ -168,22 +167,22 @@ def generate(
             noise = [uniforms(sampling, numbers[index], sample) for index in batch for sample in range(num_samples)]
             batch_prompts = [tuple(prompts[index]) for index in batch]
             decoding = engine(batch_prompts, num_samples, sampling.max_new_tokens)
-            drawn = _sample(decoding, np.stack(noise), sampling, stops)
+            batch_rows = _sample(decoding, np.stack(noise), sampling, stops)
             del decoding  # its caches, before those of the next batch
-            for place, (index, prompt) in enumerate(zip(batch, batch_prompts, strict=True)):
-                rows = drawn[place * num_samples : (place + 1) * num_samples]
-                found[index] = tuple(Sampled(prompt=prompt, **row) for row in rows)
-            told(len(found), len(prompts))
-    return [found[index] for index in range(len(prompts))]
+            for position, (index, prompt) in enumerate(zip(batch, batch_prompts, strict=True)):
+                rows = batch_rows[position * num_samples : (position + 1) * num_samples]
+                samples[index] = tuple(Sampled(prompt=prompt, **row) for row in rows)
+            told(len(samples), len(prompts))
+    return [samples[index] for index in range(len(prompts))]
 
 
 def uniforms(sampling: Sampling, key: int, sample: int) -> np.ndarray:
-    """(max_new_tokens,) float64 in [0, 1): what chance gives one sample, whatever batch it is drawn in."""
+    """Returns (max_new_tokens,) float64 in [0, 1), the random numbers of one sample, the same in any batch."""
     return np.random.default_rng((sampling.seed, key, sample)).random(sampling.max_new_tokens)
 
 
 def draw(logits: Tensor, uniform: Tensor, *, temperature: float, top_p: float) -> tuple[Tensor, Tensor]:
-    """Tokens by inversion of the cumulative distribution, and their log-probabilities.
+    """Draws tokens by inversion of the cumulative distribution; returns them and their log-probabilities.
 
     token = min {v : F(v) > u F(V)},  F cumulative over the tokens that top_p keeps, softmax(logits / temperature).
 
@@ -271,7 +270,7 @@ def _check(
 
 
 def _sample(decoding: Decoding, noise: np.ndarray, sampling: Sampling, stops: StopTexts | None) -> list[dict[str, Any]]:
-    """What `Sampled` says beside the prompt, for all rows of a batch in order, given (rows, max_new_tokens) chance."""
+    """Draws all rows of a batch from (rows, max_new_tokens) random numbers; returns `Sampled`'s fields but prompt."""
     logits = decoding.start()
     device = logits.device
     chance = torch.from_numpy(noise).to(device)
@@ -282,9 +281,11 @@ def _sample(decoding: Decoding, noise: np.ndarray, sampling: Sampling, stops: St
     lengths = torch.full_like(rows, noise.shape[1])
     ended = torch.zeros_like(rows, dtype=torch.bool)
     for step in range(noise.shape[1]):
-        drawn, drawn_logps = draw(logits, chance[rows, step], temperature=sampling.temperature, top_p=sampling.top_p)
-        tokens[rows, step], logps[rows, step] = drawn, drawn_logps
-        now = torch.isin(drawn, ends)
+        next_tokens, next_logps = draw(
+            logits, chance[rows, step], temperature=sampling.temperature, top_p=sampling.top_p
+        )
+        tokens[rows, step], logps[rows, step] = next_tokens, next_logps
+        now = torch.isin(next_tokens, ends)
         if stops is not None:
             now |= torch.tensor(stops.ended(tokens[rows, : step + 1]), device=device)
         now &= ~ended[rows]
@@ -295,9 +296,9 @@ def _sample(decoding: Decoding, noise: np.ndarray, sampling: Sampling, stops: St
         if not num_alive or step + 1 == noise.shape[1]:
             break
         if len(rows) - num_alive >= decoding.ended_share * len(rows):
-            rows, drawn = rows[alive], drawn[alive]
+            rows, next_tokens = rows[alive], next_tokens[alive]
             decoding.keep(alive.nonzero()[:, 0])
-        logits = decoding.step(drawn)
+        logits = decoding.step(next_tokens)
     columns = zip(tokens.tolist(), logps.tolist(), lengths.tolist(), ended.tolist(), strict=True)
     return [
         {"completion": tuple(ids[:length]), "logps": tuple(likelihoods[:length]), "finished": finished}

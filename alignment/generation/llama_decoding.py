@@ -54,29 +54,28 @@ class LlamaDecoding:
         self.weights = self.weights.for_rows(len(states))
         return self._logits(states)
 
-    def step(self, drawn: Tensor) -> Tensor:
+    def step(self, tokens: Tensor) -> Tensor:
         """(rows, V) logits after one more token per row."""
         self.num_new += 1
-        self.tokens.copy_(drawn)
+        self.tokens.copy_(tokens)
         self.positions += 1
         self.place += 1
         self.mask[self.num_new - 1] = 0.0
         return self._replayed() if self.on_gpu else self._advance(self.num_new)
 
     def keep(self, places: Tensor) -> None:
-        """Only these rows go on, in this ascending order."""
         self.own = [cache[:, places] for cache in self.own]
         self.positions, self.tokens = self.positions[places], self.tokens[places]
-        kept = places.tolist()
+        row_numbers = places.tolist()
         start, caches = 0, []
         for cache in self.caches:
             end = start + cache.num_rows
-            if inside := [place - start for place in kept if start <= place < end]:
+            if inside := [row - start for row in row_numbers if start <= row < end]:
                 cache.keep(inside)
                 caches.append(cache)
             start = end
         self.caches, self.graph = caches, None
-        self.weights = self.weights.for_rows(len(kept))
+        self.weights = self.weights.for_rows(len(row_numbers))
 
     def _prefill(self, prompts: Sequence[Sequence[int]]) -> Tensor:
         """Caches some prompts; returns (rows, h) last hidden states of their samples before the last norm.
@@ -112,11 +111,11 @@ class LlamaDecoding:
         cos, sin = self.cos[self.positions, None], self.sin[self.positions, None]
         x = weights.embedding[self.tokens].to(weights.dtype)
         sizes = [cache.num_rows for cache in self.caches]
-        mask, place = (self.mask, self.place) if self.on_gpu else (None, slice(length - 1, length))
+        mask, slot = (self.mask, self.place) if self.on_gpu else (None, slice(length - 1, length))
         for number, (layer, (keys, values)) in enumerate(zip(weights.layers, self.own, strict=True)):
             query, key, value = self._project(layer, x, cos, sin)
-            keys[:, :, place] = key[:, :, None]
-            values[:, :, place] = value[:, :, None]
+            keys[:, :, slot] = key[:, :, None]
+            values[:, :, slot] = value[:, :, None]
             rows = (query, keys[:, :, :length], values[:, :, :length])
             split = zip(self.caches, *(part.split(sizes) for part in rows), strict=True)
             attended = [
@@ -127,7 +126,7 @@ class LlamaDecoding:
         return self._logits(x)
 
     def _replayed(self) -> Tensor:
-        """As `_advance`, by a CUDA graph over the whole own cache; the logits are overwritten by the next step."""
+        """Runs `_advance` as a CUDA graph over the whole own cache; the next step overwrites the returned logits."""
         if self.graph is None:
             side = torch.cuda.Stream()
             side.wait_stream(torch.cuda.current_stream())
@@ -169,14 +168,14 @@ class LlamaDecoding:
 
 
 def _rest(layer: Layer, x: Tensor, attended: Tensor) -> Tensor:
-    """(N, h) states after a layer, given those before it and its (N, heads, D) attention."""
+    """Returns (N, h) states after a layer, from those before it and its (N, heads, D) attention."""
     x = x + layer.out(attended.flatten(1))
     gate, up = layer.gate_up(layer.mlp_norm(x)).chunk(2, -1)
     return x + layer.down(layer.activation(gate) * up)
 
 
 def _similar(prompts: Sequence[Sequence[int]]) -> Iterator[list[Sequence[int]]]:
-    """Runs of prompts of similar length, of at most PREFILL_TOKENS or one prompt."""
+    """Splits prompts into runs of similar length, each of at most PREFILL_TOKENS tokens or one prompt."""
     run: list[Sequence[int]] = []
     for prompt in prompts:
         longest = len(run[0]) if run else 0

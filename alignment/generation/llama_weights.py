@@ -48,7 +48,7 @@ class Map:
         return torch.ops.mkl._mkl_linear(x, self.packed, self.weight, self.bias, self.num_rows)
 
     def for_rows(self, num_rows: int) -> Map:
-        """The same map, fastest for this many rows."""
+        """Returns the same map in the layout that is fastest for this many rows."""
         if not is_packed(self.weight):
             return self
         # What torch.compile makes of a linear layer whose weight does not change.
@@ -116,7 +116,6 @@ class LlamaWeights:
 
     @property
     def device(self) -> torch.device:
-        """Where it computes."""
         return self.embedding.device
 
 
@@ -180,7 +179,7 @@ def _norm(module: nn.Module, dtype: torch.dtype) -> Norm:
 
 
 def _map(modules: Sequence[Any], dtype: torch.dtype) -> Map:
-    """Linear layers of one input side by side."""
+    """Joins linear layers that read the same input into one map."""
     parts = [weight_and_bias(module) for module in modules]
     weights = [weight.detach().to(dtype) for weight, _ in parts]
     biases = [weight.new_zeros(len(weight)) if bias is None else bias.detach() for weight, bias in parts]
@@ -191,7 +190,7 @@ def _map(modules: Sequence[Any], dtype: torch.dtype) -> Map:
 
 
 def weight_and_bias(module: Any) -> tuple[Tensor, Tensor | None]:
-    """Of a linear layer; of one with LoRA adapters, those that are active folded in, out of place."""
+    """Returns a linear layer's weight and bias, with its active LoRA adapters added out of place."""
     base, adapters = base_and_adapters(module)
     weight = base.weight
     for name in adapters:

@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 
 class Own(NamedTuple):
-    """What rows have said so far: (rows, key heads, new tokens, D) keys and values; mask: (new tokens,), additive."""
+    """Keys and values of the rows' own new tokens, (rows, key heads, new tokens, D); mask: (new tokens,), additive."""
 
     keys: Tensor
     values: Tensor
@@ -38,14 +38,14 @@ class PromptCache:
         self._set_owners([number for number in range(len(lengths)) for _ in range(num_samples)], device)
 
     def add(self, keys: Tensor, values: Tensor) -> None:
-        """The next layer's keys and values, (tokens, key heads, D) of all prompts one after the other."""
-        for found, part in ((self.keys, keys), (self.values, values)):
+        """Adds the next layer's keys and values, (tokens, key heads, D), the prompts one after another."""
+        for layers, part in ((self.keys, keys), (self.values, values)):
             padded = pad_sequence(list(part.split(self.lengths)), batch_first=True)
-            found.append(padded.transpose(1, 2).contiguous())
+            layers.append(padded.transpose(1, 2).contiguous())
 
     @property
     def num_rows(self) -> int:
-        """Samples that go on."""
+        """Number of samples that are not finished."""
         return len(self.owners)
 
     def attend(self, layer: int, query: Tensor, own: Own | None, scale: float) -> Tensor:
@@ -69,25 +69,25 @@ class PromptCache:
             scores = torch.cat((scores, own_scores if own.mask is None else own_scores + own.mask), -1)
         shares = scores.softmax(-1, dtype=torch.float32).to(values.dtype)
         length = keys.shape[2]
-        found = self._to_rows(self._to_prompts(shares[..., :length]) @ values)
+        values_read = self._to_rows(self._to_prompts(shares[..., :length]) @ values)
         if own is not None:
-            found = found + shares[..., length:] @ own.values
-        return found.flatten(1, 2)
+            values_read = values_read + shares[..., length:] @ own.values
+        return values_read.flatten(1, 2)
 
     def _to_prompts(self, rows: Tensor) -> Tensor:
-        """(prompts, key heads, samples x queries of a key head, ...) of (rows, key heads, queries, ...)."""
+        """Reshapes (rows, key heads, queries, ...) to (prompts, key heads, samples x queries of a key head, ...)."""
         if self.fill is not None:
             rows = rows[self.fill]
         return rows.unflatten(0, (len(self.lengths), -1)).transpose(1, 2).flatten(2, 3)
 
     def _to_rows(self, prompts: Tensor) -> Tensor:
-        """The other way."""
+        """Inverts `_to_prompts`."""
         num_samples = (self.num_rows if self.fill is None else len(self.fill)) // len(prompts)
         rows = prompts.unflatten(2, (num_samples, -1)).transpose(1, 2).flatten(0, 1)
         return rows if self.back is None else rows[self.back]
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Only these rows go on; prompts without any leave too."""
+        """Drops all rows but these, and prompts that have no rows left."""
         owners = [self.owners[row] for row in rows]
         alive = sorted(set(owners))
         device = self.keys[0].device
@@ -111,5 +111,5 @@ class PromptCache:
         if min(map(len, rows_of)) < most:
             filled = [(*rows, *[rows[0]] * (most - len(rows))) for rows in rows_of]
             self.fill = torch.tensor(filled, device=device).flatten()
-            places = [number * most + place for number, rows in enumerate(rows_of) for place in range(len(rows))]
+            places = [number * most + index for number, rows in enumerate(rows_of) for index in range(len(rows))]
             self.back = torch.tensor(places, device=device)

@@ -42,13 +42,13 @@ def read_different_prompts(config: DrawConfig) -> Prompts:
     if not prompts:
         raise ValueError(f"{config.prompts}: no row has a prompt")
     return Prompts(
-        prompts=prompts, num_rows=len(read.rows), bad=[f"{each.place}: {each.problem}" for each in read.bad_rows]
+        prompts=prompts, num_rows=len(read.rows), bad=[f"{row.place}: {row.problem}" for row in read.bad_rows]
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class SampledFile:
-    """How it ended.
+    """Counts of a finished `alignment sample`.
 
     Attributes:
         num_continued: of the prompts, those answered by an earlier run.
@@ -83,16 +83,16 @@ def sample_file(
     total = len(prompts) * len(samplers) * config.n
     for start in range(num_continued, len(prompts), config.window):
         window = prompts[start : start + config.window]
-        drawn = []
-        for place, sampler in enumerate(samplers):
-            before = (start * len(samplers) + place * len(window)) * config.n
+        completions = []
+        for index, sampler in enumerate(samplers):
+            before = (start * len(samplers) + index * len(window)) * config.n
 
             def tell(part: int, _of: int, before: int = before) -> None:
                 told(before + part * config.n, total)
 
             keys = range(start, start + len(window))
-            drawn.append(sampler.draw(window, config, n=config.n, keys=keys, told=tell))
-        answered = zip(window, zip(*drawn, strict=True), strict=True)
+            completions.append(sampler.draw(window, config, n=config.n, keys=keys, told=tell))
+        answered = zip(window, zip(*completions, strict=True), strict=True)
         file.append([row for prompt, answers in answered for row in _rows(prompt, answers, samplers)])
     return _finish(file, kind=kind, num_prompts=len(prompts), num_continued=num_continued)
 
@@ -100,7 +100,7 @@ def sample_file(
 def _rows(
     prompt: Prompt, answers: Sequence[Sequence[Completion]], samplers: Sequence[Sampler]
 ) -> Iterator[dict[str, Any]]:
-    """What is written of one prompt, given each policy's completions."""
+    """Returns the rows to write for one prompt, from each policy's completions."""
     if len(samplers) == 1 and len(answers[0]) == 1:
         (one,) = answers[0]
         completion = [turn("assistant", one.text)]

@@ -39,7 +39,7 @@ HEADER = ("method", "gold", "above SFT", "lowest seed", "proxy", "KL", "words", 
 
 
 def summary(rows: Sequence[Row]) -> list[list[str]]:
-    """A line per method, means over seeds."""
+    """Returns one line per method, means over seeds."""
     lines = []
     for method in dict.fromkeys(row.method for row in rows):
         mine = [row for row in rows if row.method == method]
@@ -62,7 +62,7 @@ def summary(rows: Sequence[Row]) -> list[list[str]]:
 
 
 def screen_lines(rows: Sequence[Row]) -> list[str]:
-    """The table for a terminal."""
+    """Returns the table's lines for a terminal."""
     seeds = len({row.seed for row in rows})
     over = f"{seeds} seed" if seeds == 1 else f"{seeds} seeds"
     return [
@@ -102,7 +102,7 @@ def report_page(rows: Sequence[Row]) -> str:
 
 
 def _place(row: Row, rows: Sequence[Row]) -> int:
-    return list(dict.fromkeys(each.method for each in rows)).index(row.method)
+    return list(dict.fromkeys(other.method for other in rows)).index(row.method)
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -140,17 +140,17 @@ class Row:
 
 
 def compare(config: CompareConfig, told: Callable[[str], None]) -> list[Row]:
-    """All methods on all seeds."""
+    """Runs all methods on all seeds."""
     rows: list[Row] = []
     for number, seed in enumerate(config.numbers, start=1):
         rows += compare_seed(
-            config, seed, lambda said, number=number: told(f"world {number} of {config.seeds}: {said}")
+            config, seed, lambda message, number=number: told(f"world {number} of {config.seeds}: {message}")
         )
     return rows
 
 
 def compare_seed(config: CompareConfig, seed: int, told: Callable[[str], None]) -> list[Row]:
-    """All methods in one world."""
+    """Runs all methods in one world."""
     folder = Path(config.out) / f"seed-{seed}"
     files = write_world(folder / "world", seed=seed, num_train=config.num_prompts, noise=config.noise)
     spent = {
@@ -212,7 +212,7 @@ def steps_of(config: CompareConfig, seed: int, folder: Path, files: WorldFiles) 
 
 
 def row_of(method: Method, seed: int, worth: Worth, base: Worth, spent: Spent) -> Row:
-    """Figures of a policy beside SFT's."""
+    """Computes a policy's row, compared with SFT."""
     count = len(worth.gold)
     first = base.gold[:, :NUM_SAMPLES]
     numbers = np.repeat(np.arange(count), NUM_SAMPLES)
@@ -231,7 +231,7 @@ def row_of(method: Method, seed: int, worth: Worth, base: Worth, spent: Spent) -
 
 
 def best_of_n_row(config: CompareConfig, seed: int, base: Worth, sft: Row) -> Row:
-    """The best of n of SFT's replies by the ensemble; it trains nothing, and draws n replies for one."""
+    """Computes the row of the best of n SFT replies by the ensemble's reward; nothing is trained."""
     assert base.proxy is not None
     shape = base.gold.shape
     chosen_by = conservative(Reward(members=base.proxy.reshape(len(base.proxy), -1)), config.penalty).reshape(shape)

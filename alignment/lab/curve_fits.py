@@ -42,19 +42,19 @@ class Fit:
     r2: float
 
     def at(self, distance: np.ndarray) -> np.ndarray:
-        """(M,) fitted gold; 0 at distance 0."""
+        """Returns (M,) fitted gold at the distances; 0 at distance 0."""
         return _columns(self.form, distance) @ np.array([self.a, self.b])
 
     @property
     def peak(self) -> float:
-        """The distance at which it is highest; infinite where it never turns."""
+        """Distance at which the fit is highest; infinite where it never turns down."""
         if self.b <= 0:
             return float("inf")
         return self.a / (2 * self.b) if self.form == "best_of_n" else float(np.exp(self.a / self.b - 1))
 
 
 def fit_best_of_n(distance: np.ndarray, gold: np.ndarray, *, seed: int = 0) -> Fit | None:
-    """d (a - b d), its bands from prompts drawn with replacement; None for fewer than four points, or one distance.
+    """Fits d (a - b d), bands from prompts resampled; None for fewer than four points or one distance.
 
     Args:
         distance: (M,) sqrt of nats.
@@ -65,14 +65,14 @@ def fit_best_of_n(distance: np.ndarray, gold: np.ndarray, *, seed: int = 0) -> F
 
 
 def fit_reinforcement(distance: np.ndarray, gold: np.ndarray, *, seed: int = 0) -> Fit | None:
-    """d (a - b log d), its bands from residuals drawn with replacement; None for fewer than four points.
+    """Fits d (a - b log d), bands from resampled residuals; None for fewer than four points.
 
     Args:
         distance: (M,) sqrt of nats, of a run's audits; those at distance 0 say nothing.
         gold: (M,) above the start.
     """
-    kept = distance > 0
-    distance, gold = distance[kept], gold[kept]
+    moved = distance > 0
+    distance, gold = distance[moved], gold[moved]
     if len(distance) < LEAST_POINTS:
         return None
     columns = _columns("reinforcement", distance)
@@ -86,7 +86,7 @@ def _fit(form: Form, distance: np.ndarray, gold: np.ndarray, draws: Iterable[np.
         return None
     columns = _columns(form, distance)
     a, b = np.linalg.lstsq(columns, gold, rcond=None)[0]
-    samples = np.array([np.linalg.lstsq(columns, drawn, rcond=None)[0] for drawn in draws])
+    samples = np.array([np.linalg.lstsq(columns, resampled, rcond=None)[0] for resampled in draws])
     (a_low, a_high), (b_low, b_high) = (percentile_interval(column) for column in samples.T)
     residual = gold - columns @ np.array([a, b])
     spread = float(((gold - gold.mean()) ** 2).sum())
@@ -104,7 +104,7 @@ def _fit(form: Form, distance: np.ndarray, gold: np.ndarray, draws: Iterable[np.
 
 
 def _columns(form: Form, distance: np.ndarray) -> np.ndarray:
-    """(M, 2) what a and b are multiplied by."""
+    """Returns (M, 2) regressors of a and b."""
     if form == "best_of_n":
         return np.stack([distance, -(distance**2)], 1)
     logs = np.log(np.maximum(distance, 1e-12))

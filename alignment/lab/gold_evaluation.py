@@ -48,7 +48,6 @@ class Replies:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """P and n."""
         return len(self.prompts), len(self.drawn) // len(self.prompts)
 
     def worth(self, reference: Sampler | None, reward_fn: RewardFn | None) -> Worth:

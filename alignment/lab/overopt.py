@@ -55,7 +55,7 @@ SERIES = {"mean": 1, "uwo": 2, "wco": 3}
 
 
 def summary(curves: Sequence[Curve]) -> list[list[str]]:
-    """A line per curve."""
+    """Returns one line per curve."""
     return [
         [
             PUSHES[curve.push],
@@ -75,7 +75,7 @@ def summary(curves: Sequence[Curve]) -> list[list[str]]:
 
 
 def screen_lines(curves: Sequence[Curve]) -> list[str]:
-    """The table for a terminal."""
+    """Returns the table's lines for a terminal."""
     return [text_table(HEADER, summary(curves))]
 
 
@@ -150,21 +150,21 @@ class Curve:
 
     @property
     def best(self) -> float:
-        """The highest gold on the way."""
+        """Highest gold along the curve."""
         return max(self.gold, default=float("nan"))
 
     @property
     def lost(self) -> float:
-        """How far gold fell from there to the end."""
+        """Fall of gold from its highest point to the end of the curve."""
         return self.best - self.gold[-1] if self.gold else float("nan")
 
 
 def overopt(config: OveroptConfig, told: Callable[[str], None]) -> list[Curve]:
-    """All proxies on all seeds."""
+    """Runs all proxies on all seeds."""
     curves: list[Curve] = []
     for number, seed in enumerate(config.numbers, start=1):
         prefix = f"world {number} of {config.seeds}: "
-        curves += _seed(config, seed, lambda said, prefix=prefix: told(prefix + said))
+        curves += _seed(config, seed, lambda message, prefix=prefix: told(prefix + message))
     return curves
 
 
@@ -199,7 +199,7 @@ def _seed(config: OveroptConfig, seed: int, told: Callable[[str], None]) -> Iter
 
 
 def _first_rows(files: WorldFiles, count: int) -> str:
-    """The first pairs of a world as a file of their own."""
+    """Writes the first pairs of a world to a file of their own."""
     source = Path(files.preferences)
     target = source.with_name(f"preferences-{count}.jsonl")
     with source.open(encoding="utf-8") as lines:
@@ -247,8 +247,8 @@ def grpo_curve(seed: int, pairs: int, noise: float, rule: Penalty, run_dir: Path
     """
     names = ("audit/kl", "audit/reward", "audit/raw")
     audits = [[row.get(name) for name in names] for row in read_metrics(run_dir)]
-    found = np.array([values for values in audits if None not in values], dtype=float).reshape(-1, 3)
-    distance, gold, proxy = np.sqrt(np.maximum(found[:, 0], 0.0)), found[:, 1] - start[0], found[:, 2] - start[1]
+    figures = np.array([values for values in audits if None not in values], dtype=float).reshape(-1, 3)
+    distance, gold, proxy = np.sqrt(np.maximum(figures[:, 0], 0.0)), figures[:, 1] - start[0], figures[:, 2] - start[1]
     return Curve(
         push="grpo",
         seed=seed,

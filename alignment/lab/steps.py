@@ -41,7 +41,7 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class Spent:
-    """What a step took.
+    """Time and tokens that a step took.
 
     Attributes:
         seconds: wall clock, over all its processes where it was stopped in between.
@@ -55,7 +55,7 @@ class Spent:
 
 
 def run_step(step: Step, told: Callable[[str], None]) -> Spent:
-    """Runs a step to its end, or reads what it took where it is done.
+    """Runs a step to its end, or reads its `Spent` if it is done.
 
     Args:
         told: given a line for people.
@@ -86,13 +86,13 @@ def run_step(step: Step, told: Callable[[str], None]) -> Spent:
     if step.out.is_dir():
         write_text(noted, json.dumps(asdict(spent)))
     if code:
-        said = log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:]
-        raise OSError(f"{step.name} ended with {code}: {' | '.join(said)}; its output is in {log}")
+        last_lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:]
+        raise OSError(f"{step.name} ended with {code}: {' | '.join(last_lines)}; its output is in {log}")
     return spent
 
 
 def _wait(process: subprocess.Popen[bytes]) -> int:
-    """Exit code; a process that is stopped with this one is waited for."""
+    """Waits for a process, returns its exit code; if interrupted, interrupts the process, waits, and raises again."""
     try:
         return process.wait()
     except KeyboardInterrupt:
@@ -102,7 +102,7 @@ def _wait(process: subprocess.Popen[bytes]) -> int:
 
 
 def _num_tokens(run_dir: Path) -> int:
-    """Of the last step that says so."""
+    """Returns the token count of the last line of the metrics that has one; 0 where none has."""
     counts = [row["num_tokens"] for row in read_metrics(run_dir) if row.get("num_tokens")]
     return int(counts[-1] or 0) if counts else 0
 

@@ -22,7 +22,7 @@ from alignment.losses.pair import exact
 
 @dataclass(frozen=True, kw_only=True)
 class Advantages:
-    """What tokens were worth.
+    """Advantages and returns of tokens.
 
     Attributes:
         advantages: (C,) float32, detached, reward units.
@@ -158,19 +158,19 @@ class RunningMean:
         return self.total / self.weight if self.weight else 0.0
 
     def after(self, mean: float) -> RunningMean:
-        """The state after a step with this mean reward."""
+        """Returns the state after a step with this mean reward."""
         return replace(self, total=self.decay * self.total + mean, weight=self.decay * self.weight + 1.0)
 
 
 def _std(rewards: Tensor) -> Tensor:
-    """Over the last dimension, kept, ddof 1; 0 of a single value."""
+    """Standard deviation over the last dimension, which is kept, ddof 1; 0 for a single value."""
     if rewards.shape[-1] == 1:
         return torch.zeros_like(rewards)
     return rewards.std(-1, keepdim=True)
 
 
 def token_rewards(scores: Tensor, kl: Tensor, lengths: Tensor, *, beta: float) -> Tensor:
-    """(C,) float32, detached: what each token earns.
+    """Returns (C,) float32 rewards of the tokens, detached.
 
     r_t = -beta kl_t, plus the score on the completion's last token.
     Ziegler et al. 2019, eq. 2 (arXiv 1909.08593), by token as in Stiennon et al. 2020. The last token is the last one

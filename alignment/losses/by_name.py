@@ -83,7 +83,7 @@ class PairLogps:
     rejected_lengths: Tensor
 
     def exchanged(self) -> PairLogps:
-        """Chosen as rejected, rejected as chosen."""
+        """Swaps chosen and rejected."""
         return PairLogps(
             chosen=self.rejected,
             rejected=self.chosen,
@@ -130,7 +130,7 @@ def pair_loss(
 
 
 def _hard_loss(pairs: PairLogps, options: PairLossOptions, margin: Tensor | None) -> PairLoss:
-    """Losses if chosen is better in every pair."""
+    """Computes the losses for labels that say chosen is better in every pair."""
     beta, smoothing = options.strength, options.smoothing
     lengths = (pairs.chosen_lengths, pairs.rejected_lengths)
     own = (pairs.chosen, pairs.rejected)

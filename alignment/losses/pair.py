@@ -47,12 +47,12 @@ class PairLoss:
 
 
 def exact(tensor: Tensor) -> Tensor:
-    """In float32 at least, for sums and exponentials."""
+    """Converts to float32 at least, for sums and exponentials."""
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 def paired(losses: Tensor, chosen: Tensor, rejected: Tensor, beta: float) -> PairLoss:
-    """The result of a loss, rewards being beta times the given terms."""
+    """Builds the result of a loss whose rewards are beta times the given terms."""
     return PairLoss(losses=losses, chosen_rewards=beta * chosen.detach(), rejected_rewards=beta * rejected.detach())
 
 

@@ -34,7 +34,7 @@ FLOAT32 = 4  # bytes
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkCounts:
-    """What a causal language model takes.
+    """Parameter and byte counts of a causal language model.
 
     Attributes:
         num_parameters, num_trained: of the network with its adapters; those that are trained.
@@ -181,10 +181,10 @@ def _adapt(network: PreTrainedModel, rank: int, num_layers: int) -> None:
 def _layers(network: PreTrainedModel) -> Sequence[torch.nn.Module]:
     from transformers.modeling_layers import GradientCheckpointingLayer
 
-    found = [module for module in network.modules() if isinstance(module, GradientCheckpointingLayer)]
-    if not found:
+    layers = [module for module in network.modules() if isinstance(module, GradientCheckpointingLayer)]
+    if not layers:
         raise ValueError(f"{type(network).__name__} cannot be planned: its layers are not told apart")
-    return found
+    return layers
 
 
 def _count(module: torch.nn.Module, *, trained: bool = False) -> int:
@@ -207,13 +207,13 @@ def _decoding(network: PreTrainedModel, width: torch.dtype) -> tuple[int, bool]:
 
 
 def _kept(network: PreTrainedModel, num_tokens: int, precision: str) -> int:
-    """Bytes of what a forward pass of the trunk keeps for backward, parameters aside, each storage once."""
+    """Returns the bytes that the trunk's forward pass keeps for backward, without parameters, each storage once."""
     ours = {_storage(p) for p in network.parameters()}
-    found: dict[int, Tensor] = {}  # which keeps them, so that no place in memory is taken twice
+    storages: dict[int, Tensor] = {}  # which keeps them, so that no place in memory is taken twice
 
     def keep(tensor: Tensor) -> Tensor:
         if _storage(tensor) not in ours:
-            found[_storage(tensor)] = tensor
+            storages[_storage(tensor)] = tensor
         return tensor
 
     row = Branched(prompt=(0,), branches=((0,) * (num_tokens - 1),))
@@ -225,7 +225,7 @@ def _kept(network: PreTrainedModel, num_tokens: int, precision: str) -> int:
         places = torch.arange(num_tokens)[None]
         result = network.base_model(input_ids=places * 0, position_ids=places, use_cache=False)
     del result
-    return sum(tensor.untyped_storage().nbytes() for tensor in found.values())
+    return sum(tensor.untyped_storage().nbytes() for tensor in storages.values())
 
 
 def _storage(tensor: Tensor) -> int:
@@ -235,7 +235,7 @@ def _storage(tensor: Tensor) -> int:
 def _stand_in(
     module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: object, **_: Any
 ) -> tuple[Tensor, None]:
-    """In attention's place: (M, H, T, D) in, (M, T, H, D) out."""
+    """Replaces attention: (M, H, T, D) in, (M, T, H, D) out."""
     if torch.is_autocast_enabled("cpu"):
         query, key, value = (part.to(torch.bfloat16) for part in (query, key, value))
     return _Kept.apply(query, key, value).transpose(1, 2), None  # pyright: ignore

@@ -90,12 +90,11 @@ class MemoryPlan:
 
     @property
     def fits(self) -> bool:
-        """Whether it can run at all."""
         return bool(self.token_budget and (self.draw_budget or not self.least_drawn))
 
     @property
     def peak(self) -> int:
-        """Bytes at the budgets, or at what is smallest where that does not fit."""
+        """Bytes at the token budgets, or at the smallest sizes where nothing fits."""
         learned = total(self.standing) + total(self.training)
         return max(learned, _while_drawing(self.standing) + total(self.drawing))
 
@@ -106,7 +105,7 @@ def total(parts: Sequence[MemoryPart]) -> int:
 
 
 def plan_memory(config: PlanConfig) -> MemoryPlan:
-    """The plan of a configuration.
+    """Plans the memory of a configuration.
 
     Raises:
         ValueError: if a model's configuration cannot be read, or none of its architecture can be counted.
@@ -122,42 +121,44 @@ def plan_memory(config: PlanConfig) -> MemoryPlan:
 
 
 def plan_counted(config: PlanConfig, counts: NetworkCounts) -> MemoryPlan:
-    """The plan of a network that is counted already."""
+    """Plans the memory of a network whose counts are given."""
     standing, models = _standing(config, counts)
     limit = int(config.memory * GIB * (1 - config.margin))
     learning_room, drawing_room = limit - total(standing), limit - _while_drawing(standing)
     least = _row_tokens(config, counts, 1 if config.method in ("ppo", "grpo") else _in_a_row(config))
     budget = _largest(lambda tokens: total(training_parts(config, counts, tokens)) <= learning_room, least)
-    drawn, draw_budget = 0, 0
+    group_tokens, draw_budget = 0, 0
     if not config.is_offline:
-        drawn = config.group_size * (config.prompt_tokens + config.completion_tokens)
-        draw_budget = _largest(lambda tokens: total(drawing_parts(config, counts, tokens)) <= drawing_room, drawn)
+        group_tokens = config.group_size * (config.prompt_tokens + config.completion_tokens)
+        draw_budget = _largest(
+            lambda tokens: total(drawing_parts(config, counts, tokens)) <= drawing_room, group_tokens
+        )
     return MemoryPlan(
         num_parameters=counts.num_parameters,
         num_trained=counts.num_trained,
         models=models,
         standing=standing,
         training=training_parts(config, counts, budget or least),
-        drawing=drawing_parts(config, counts, draw_budget or drawn),
+        drawing=drawing_parts(config, counts, draw_budget or group_tokens),
         limit=limit,
         least=least,
-        least_drawn=drawn,
+        least_drawn=group_tokens,
         token_budget=budget,
         draw_budget=draw_budget,
         rows=budget // _row_tokens(config, counts, _in_a_row(config)),
-        groups=draw_budget // drawn if drawn else 0,
+        groups=draw_budget // group_tokens if group_tokens else 0,
         own_loop=counts.own_loop,
         packed=counts.packed,
     )
 
 
 def _while_drawing(standing: Sequence[MemoryPart]) -> int:
-    """Bytes of what stands while completions are drawn: gradients are freed after each step."""
+    """Bytes of the standing parts while completions are drawn, when gradients are freed."""
     return sum(part.num_bytes for part in standing if part.name != GRADIENTS)
 
 
 def read_shape(model: str, config: PlanConfig) -> Any:
-    """The transformers configuration of a preset, a folder or a hub id.
+    """Loads the transformers configuration of a preset, a folder or a hub id.
 
     Raises:
         ValueError: if it cannot be read.
@@ -176,7 +177,7 @@ def read_shape(model: str, config: PlanConfig) -> Any:
 
 
 def _standing(config: PlanConfig, counts: NetworkCounts) -> tuple[tuple[MemoryPart, ...], tuple[str, ...]]:
-    """What is there all the time on each GPU, and the models that are held."""
+    """Returns the parts that each GPU always holds, and descriptions of the models."""
     shares = config.gpus if config.split == "fsdp2" else 1
     weights, trained = (-(-FLOAT32 * number // shares) for number in (counts.num_parameters, counts.num_trained))
     how = "its adapters are trained" if config.lora else "all weights are trained"
@@ -214,17 +215,17 @@ def _standing(config: PlanConfig, counts: NetworkCounts) -> tuple[tuple[MemoryPa
 
 
 def training_parts(config: PlanConfig, counts: NetworkCounts, tokens: int) -> tuple[MemoryPart, ...]:
-    """What a micro-batch takes while it is learned from, besides what stands."""
+    """Returns the memory of one micro-batch in training, besides the standing parts."""
     networks = 2 if config.method == "ppo" and config.value == "separate" else 1
     completion = int(tokens * _completion_share(config, counts))
     layer = counts.kept_in_layer * tokens * (LAYER_AGAIN if config.gradient_checkpointing else LAYER)
-    kept, moment = head_bytes(config, counts, completion)
+    head_kept, moment = head_bytes(config, counts, completion)
     return (
         MemoryPart(name="weights in bf16, kept for backward", num_bytes=networks * counts.kept_once),
         MemoryPart(name="activations of layers", num_bytes=round(networks * counts.kept_per_token * tokens)),
-        MemoryPart(name="vocabulary head, kept for backward", num_bytes=kept),
+        MemoryPart(name="vocabulary head, kept for backward", num_bytes=head_kept),
         # The head's backward is over when that of the layers begins.
-        MemoryPart(name="backward, for a moment", num_bytes=round(max(moment, layer - kept)), exact=False),
+        MemoryPart(name="backward, for a moment", num_bytes=round(max(moment, layer - head_kept)), exact=False),
     )
 
 
@@ -237,14 +238,14 @@ def head_bytes(config: PlanConfig, counts: NetworkCounts, completion_tokens: int
     logits = min(KEPT_BYTES, completion_tokens * counts.vocab_size * width)
     # Index, target and branch of a token, two numbers of it, and its share of each block's probability.
     of_token = 3 * 8 + 2 * FLOAT32 + blocks * FLOAT32
-    kept = completion_tokens * (counts.hidden_size * (FLOAT32 + max(casts, scaled)) + of_token) + logits
+    saved = completion_tokens * (counts.hidden_size * (FLOAT32 + max(casts, scaled)) + of_token) + logits
     block = completion_tokens * min(BLOCK, counts.vocab_size) * 2 * FLOAT32
     own_gradient = FLOAT32 * counts.vocab_size * counts.hidden_size if counts.trains_head else 0
-    return kept, block + own_gradient + completion_tokens * counts.hidden_size * FLOAT32
+    return saved, block + own_gradient + completion_tokens * counts.hidden_size * FLOAT32
 
 
 def drawing_parts(config: PlanConfig, counts: NetworkCounts, tokens: int) -> tuple[MemoryPart, ...]:
-    """What drawing a batch of completions takes, besides what stands; nothing where nothing is drawn."""
+    """Returns the memory of drawing a batch of completions, besides the standing parts; empty for offline methods."""
     if config.is_offline:
         return ()
     size, whole = config.group_size, config.prompt_tokens + config.completion_tokens
@@ -261,7 +262,7 @@ def drawing_parts(config: PlanConfig, counts: NetworkCounts, tokens: int) -> tup
 
 
 def _in_a_row(config: PlanConfig) -> int:
-    """Completions of a prompt that learn together: of online-dpo a pair of the group."""
+    """Returns the completions of a prompt that share a row in training: two of the group for online-dpo."""
     return 2 if config.method == "online-dpo" else config.group_size
 
 

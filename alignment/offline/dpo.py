@@ -45,7 +45,7 @@ PAIR_METRICS = ("rewards/chosen", "rewards/rejected", "rewards/accuracies", "log
 
 
 def pair_logps(policy: Tensor, reference: Tensor | None, lengths: Tensor) -> PairLogps:
-    """The log-probabilities of pairs by name.
+    """Names the columns of pair log-probabilities as `PairLogps`.
 
     Args:
         policy, reference: (B, 2) summed log-probabilities, nats, chosen before rejected; no reference for some losses.
@@ -62,7 +62,7 @@ def pair_logps(policy: Tensor, reference: Tensor | None, lengths: Tensor) -> Pai
 
 
 def pair_columns(loss: PairLoss, policy: Tensor, decided: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Values and weights of PAIR_METRICS.
+    """Returns values and weights of PAIR_METRICS.
 
     Args:
         policy: (B, 2) log-probabilities.
@@ -95,11 +95,10 @@ class DpoLoss:
         self.options, self.traits = config.options, PAIR_LOSSES[config.loss]
 
     def total(self, rows: PolicyRows, batch: Sequence[int]) -> float:
-        """Weights of the batch's pairs."""
         return max(float(rows.weight[list(batch)].sum()), 1e-12)
 
     def prepare(self, rows: PolicyRows, batch: Sequence[int]) -> Tensor | None:
-        """(B, 6) float64 of a loss of whole batches: row, slopes, loss and rewards; None for other losses."""
+        """Computes (B, 6) float64 for a loss of whole batches: row, slopes, loss and rewards; None for other losses."""
         if not self.traits.whole_batch:
             return None
         indices = list(batch)
@@ -116,7 +115,6 @@ class DpoLoss:
         return torch.stack([numbers, *(column.double() for column in columns)], dim=1)
 
     def part(self, logps: CompletionLogps, rows: PolicyRows, indices: Sequence[int], prepared: Tensor | None) -> Part:
-        """Weighted sum of the pairs' losses."""
         picked = list(indices)
         policy = logps.sums().view(-1, 2)
         if prepared is None:
@@ -134,7 +132,7 @@ class DpoLoss:
     def _loss(
         self, policy: Tensor, reference: Tensor | None, lengths: Tensor, rows: PolicyRows, indices: list[int]
     ) -> PairLoss:
-        """Losses times the rows' weights, of (B, 2) log-probabilities."""
+        """Computes weighted losses from (B, 2) log-probabilities."""
         pairs = pair_logps(policy, reference, lengths)
         p_chosen = rows.p_chosen[indices]
         margin = rows.margin[indices].to(policy.device) if self.config.use_margin else None
@@ -151,7 +149,7 @@ class DpoLoss:
 
 
 def _from_whole_batch(policy: Tensor, indices: list[int], prepared: Tensor) -> PairLoss:
-    """Losses of some pairs with the slopes that the whole batch gave them."""
+    """Builds the losses of some pairs from the slopes computed over the whole batch."""
     places = (prepared[None, :, ROW] == torch.tensor(indices, device=policy.device)[:, None]).int().argmax(1)
     mine = prepared[places].to(policy.dtype)
     slid = (mine[:, [CHOSEN_SLOPE, REJECTED_SLOPE]] * policy).sum(1)
@@ -165,7 +163,7 @@ def _from_whole_batch(policy: Tensor, indices: list[int], prepared: Tensor) -> P
 def rows_for(
     config: DpoConfig, preferences: Sequence[Preference], tokenizer: PreTrainedTokenizerBase, *, max_length: int
 ) -> PolicyRows:
-    """Token rows of pairs.
+    """Tokenises pairs.
 
     Raises:
         ValueError: if the loss takes no soft labels and a row has one.

@@ -38,12 +38,11 @@ class KtoLoss:
         self.config, self.forward, self.reference = config, forward, reference
 
     def total(self, rows: PolicyRows, batch: Sequence[int]) -> float:
-        """Weights of the batch's rows."""
         return max(float(rows.weight[list(batch)].sum()), 1e-12)
 
     @torch.no_grad()
     def prepare(self, rows: PolicyRows, batch: Sequence[int]) -> Tensor:
-        """The baseline z of the batch, a scalar."""
+        """Computes the baseline z of the batch, a scalar."""
         if self.config.loss == "apo_zero_unpaired":
             return torch.zeros((), device=self.forward.device)
         partners = [rows.partners[index] for index in batch]
@@ -56,7 +55,6 @@ class KtoLoss:
         return (policy - reference).mean().clamp_min(0.0)
 
     def part(self, logps: CompletionLogps, rows: PolicyRows, indices: Sequence[int], prepared: Tensor | None) -> Part:
-        """Weighted sum of the rows' losses."""
         assert prepared is not None
         picked = list(indices)
         policy = logps.sums()
@@ -68,7 +66,7 @@ class KtoLoss:
             reference = rows.reference[picked, 0].to(device)
         weight, desirable = rows.weight[picked].to(device), rows.desirable[picked].to(device)
         ratios = policy - reference
-        found = kto_loss(
+        outcome = kto_loss(
             ratios,
             desirable,
             kl=prepared,
@@ -76,12 +74,12 @@ class KtoLoss:
             desirable_weight=self.config.desirable_weight,
             undesirable_weight=self.config.undesirable_weight,
         )
-        rewards, good, bad = found.rewards, desirable.float(), (~desirable).float()
+        rewards, good, bad = outcome.rewards, desirable.float(), (~desirable).float()
         kl = prepared.expand(len(picked))
         sums, weights = weighted(
             [(rewards, good), (rewards, bad), (policy, good), (policy, bad), (kl, torch.ones_like(good))]
         )
-        return Part(loss=(found.losses * weight).sum(), sums=sums, weights=weights)
+        return Part(loss=(outcome.losses * weight).sum(), sums=sums, weights=weights)
 
 
 def train_kto(context: RunContext[KtoConfig], loaded: LoadedRows[Labelled] | None) -> Results | None:

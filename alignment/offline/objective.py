@@ -76,12 +76,12 @@ class PolicyObjective:
         return self.forward.sharded is not None
 
     def parameter_groups(self) -> list[tuple[list[torch.nn.Parameter], float]]:
-        """Weight decay on matrices only."""
+        """Returns the parameter groups: weight decay applies to matrices only."""
         trained = [p for p in self.network.parameters() if p.requires_grad]
         return [([p for p in trained if p.dim() >= 2], self.weight_decay), ([p for p in trained if p.dim() < 2], 0.0)]
 
     def num_tokens(self, batch: Sequence[int]) -> int:
-        """Tokens of the full sequences."""
+        """Tokens of the full sequences, the prompt counted once per branch."""
         return sum(self.rows.rows[index].num_padded_free_tokens for index in batch)
 
     def micro_batches(self, batch: Sequence[int]) -> list[MicroBatch]:
@@ -106,7 +106,7 @@ class PolicyObjective:
 
     @torch.no_grad()
     def evaluate(self) -> HeldOut:
-        """The loss and all metrics over the held-out rows."""
+        """Computes the loss and all metrics over the held-out rows."""
         was_training = self.network.training
         self.network.eval()
         on_held_out = replace(self, rows=self.held_out)
@@ -121,7 +121,7 @@ class PolicyObjective:
 
 
 def loop_options(config: TrainingConfig, *, learning_rate: float) -> LoopOptions:
-    """The numbers of the loop.
+    """Returns the options of the training loop.
 
     Args:
         learning_rate: the peak.

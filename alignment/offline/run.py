@@ -46,7 +46,7 @@ SMALL = 100_000_000  # parameters, below which a model takes the learning rate o
 
 @dataclass(frozen=True, kw_only=True)
 class LearningRates:
-    """Peaks that are chosen where none is configured: of a small model, of a larger one's adapters, of all its weights.
+    """Default peak learning rates: for a small model, a larger one's adapters, and all weights of a larger one.
 
     The rates of papers are for models of billions of weights; one of a few millions would hardly move by them.
     """
@@ -56,7 +56,7 @@ class LearningRates:
     full: float
 
     def peak(self, config: PolicyConfig, num_parameters: int) -> float:
-        """The configured one, or the one for the model's size and how it is trained."""
+        """Returns the configured learning rate, or the default for the model's size and whether it trains adapters."""
         if config.learning_rate:
             return config.learning_rate
         if num_parameters < SMALL:
@@ -66,7 +66,7 @@ class LearningRates:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(Generic[Row]):
-    """What an algorithm is to a run.
+    """What one algorithm contributes to a run.
 
     Attributes:
         method: for people.
@@ -156,7 +156,7 @@ def train_policy(
 
 
 def batches_of(num_rows: int, config: TrainingConfig) -> list[list[int]]:
-    """The rows of every step."""
+    """Returns the row numbers of every step."""
     return step_batches(
         num_rows, batch_size=config.batch_size, epochs=config.epochs, seed=config.seed, max_steps=config.max_steps
     )
@@ -197,7 +197,7 @@ def finish(
 
 
 def with_precomputed(prepared: Prepared, config: PreferenceConfig, forward: Forward, *, is_first: bool) -> Prepared:
-    """The same with log-probabilities of the reference in its rows."""
+    """Adds the reference's log-probabilities to the rows."""
     cache_dir = Path(config.reference_cache or Path(config.out) / "reference")
     rows, held_out = with_reference(
         prepared.rows, prepared.held_out, forward=forward, cache_dir=cache_dir, is_first=is_first
@@ -206,7 +206,7 @@ def with_precomputed(prepared: Prepared, config: PreferenceConfig, forward: Forw
 
 
 def prepare(context: RunContext[TrainingConfig], loaded: LoadedRows[Row] | None, recipe: Recipe[Row]) -> Prepared:
-    """Tokenizer and token rows.
+    """Builds the tokenizer and the token rows.
 
     Raises:
         ValueError: if the model cannot be read, or too few rows are left.
@@ -248,7 +248,7 @@ def shards_weights(config: TrainingConfig) -> bool:
 
 
 def results_of(trained: Trained, held_out: HeldOut, prepared: Prepared, policy: Policy) -> dict[str, Any]:
-    """The run's results, plain values: how it ended, what was cut, and the held-out evaluation."""
+    """Collects the run's results as plain values: how it ended, what was cut, and the held-out evaluation."""
     rows, held_out_rows = prepared.rows, prepared.held_out
     return {
         "num_steps": trained.num_steps,

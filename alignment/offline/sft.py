@@ -30,14 +30,12 @@ class SftLoss:
     names: tuple[str, ...] = ()
 
     def total(self, rows: PolicyRows, batch: Sequence[int]) -> float:
-        """Weighted completion tokens of the batch."""
         return max(float(rows.weight[list(batch)] @ rows.num_targets[list(batch)]), 1e-12)
 
     def prepare(self, rows: PolicyRows, batch: Sequence[int]) -> Tensor | None:
         return None
 
     def part(self, logps: CompletionLogps, rows: PolicyRows, indices: Sequence[int], prepared: Tensor | None) -> Part:
-        """The sum over tokens."""
         weight = rows.weight[list(indices)].to(logps.token_logps.device)
         loss = -(logps.sums() * weight).sum()
         return Part(loss=loss, sums=loss.new_zeros(0), weights=loss.new_zeros(0))

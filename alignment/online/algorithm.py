@@ -25,7 +25,7 @@ Draw = Callable[[int, int], Collected]
 
 
 class Carried(torch.nn.Module):
-    """What a run carries from step to step besides the policy: checkpoints hold it.
+    """State that a run carries from step to step besides the policy; checkpoints hold it.
 
     Attributes:
         position: () int64, prompts taken so far.
@@ -55,7 +55,7 @@ class Carried(torch.nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class Learned:
-    """What a step did.
+    """Results of one step.
 
     Attributes:
         rollouts, scored: what was trained on.
@@ -85,13 +85,13 @@ class Algorithm(Protocol):
 
 
 def reference_logps(update: PolicyUpdate, reference: LiveReference, rollouts: Rollouts) -> Tensor:
-    """(C,) float32, nats, of all tokens under the reference."""
+    """Returns (C,) float32, nats, log-probabilities of all tokens under the reference."""
     with reference.computing() as forward:
         return update.token_logps(rollouts, forward=forward)
 
 
 def kl_metrics(policy_logps: Tensor, reference_logps: Tensor, num_completions: int) -> dict[str, float]:
-    """KL of the policy that drew completions to the reference, nats a completion, by k1 and by k3.
+    """Returns the KL from the sampling policy to the reference, nats per completion, by k1 and by k3.
 
     Args:
         policy_logps, reference_logps: (C,) float of all their tokens.
@@ -111,7 +111,7 @@ RATIO_METRICS = (
 
 
 def ratio_columns(logps: CompletionLogps, loss: PolicyLoss) -> list[tuple[Tensor, Tensor]]:
-    """Values and weights of RATIO_METRICS, by token."""
+    """Returns values and weights of RATIO_METRICS, by token."""
     ones = torch.ones_like(logps.token_logps)
     return [
         entropy_column(logps),
@@ -124,7 +124,7 @@ def ratio_columns(logps: CompletionLogps, loss: PolicyLoss) -> list[tuple[Tensor
 
 
 def entropy_column(logps: CompletionLogps) -> tuple[Tensor, Tensor]:
-    """The entropy of every token and its weight, 0 where it was not measured."""
+    """Returns the entropy of every token and its weight, which is 0 where it was not measured."""
     if logps.entropy is None:
         zeros = torch.zeros_like(logps.token_logps)
         return zeros, zeros
@@ -132,7 +132,7 @@ def entropy_column(logps: CompletionLogps) -> tuple[Tensor, Tensor]:
 
 
 def minibatches(count: int, config: OnlineConfig, carried: Carried) -> list[list[int]]:
-    """Which of the step's groups, completions or pairs every optimizer step takes, about equally many.
+    """Deals the step's groups, completions or pairs to the optimizer steps, about equally many to each.
 
     A fresh permutation each pass, which the run's position seeds; parts without any are left out.
     """

@@ -50,16 +50,18 @@ class Audit:
         self.numbers = range(min(len(collector.rows), config.audit_prompts))
 
     def begin(self) -> None:
-        """Keeps the answers of the policy that has not moved yet, where people are to compare with them."""
-        known = self.run_dir is not None and (self.run_dir / FOLDER / "reference.jsonl").exists()
-        if not self.config.audit_samples or collectives.broadcast_object(known):
+        """Writes the untrained policy's answers, if audit samples are kept for people to compare."""
+        written = self.run_dir is not None and (self.run_dir / FOLDER / "reference.jsonl").exists()
+        if not self.config.audit_samples or collectives.broadcast_object(written):
             return
-        drawn = self.collector.draw(self.numbers, self.numbers, (DRAWN_FOR, 0), num_samples=1)
+        rollouts = self.collector.draw(self.numbers, self.numbers, (DRAWN_FOR, 0), num_samples=1)
         if self.run_dir:
-            _write(self.run_dir / FOLDER / "reference.jsonl", [_answer(drawn, place) for place in range(len(drawn))])
+            _write(
+                self.run_dir / FOLDER / "reference.jsonl", [_answer(rollouts, index) for index in range(len(rollouts))]
+            )
 
     def __call__(self, step: int) -> dict[str, float]:
-        """Metrics of an audit."""
+        """Runs an audit and returns its metrics."""
         collected = self.collector.collect(self.numbers, self.numbers, (DRAWN_FOR, step), num_samples=1)
         rollouts = collected.rollouts
         metrics = {
@@ -71,31 +73,31 @@ class Audit:
             metrics["audit/reward"] = float(score(rollouts, self.rewards).total.mean())
         if self.reference:
             policy = self.update.token_logps(rollouts)
-            known = reference_logps(self.update, self.reference, rollouts)
-            metrics["audit/kl"] = float(token_kl(policy, known, "k1").sum()) / len(rollouts)
+            reference = reference_logps(self.update, self.reference, rollouts)
+            metrics["audit/kl"] = float(token_kl(policy, reference, "k1").sum()) / len(rollouts)
         if self.config.audit_samples and self.run_dir:
             self._write_round(rollouts, step)
         return metrics
 
     def _write_round(self, rollouts: Rollouts, step: int) -> None:
-        """The first answers beside the reference's."""
+        """Writes the first answers beside the reference's."""
         assert self.run_dir
         before = [json.loads(line) for line in (self.run_dir / FOLDER / "reference.jsonl").read_text().splitlines()]
         rows = [
-            {"prompt": one["prompt"], "responses": [one["response"], _answer(rollouts, place, step)["response"]]}
-            for place, one in enumerate(before[: self.config.audit_samples])
+            {"prompt": one["prompt"], "responses": [one["response"], _answer(rollouts, index, step)["response"]]}
+            for index, one in enumerate(before[: self.config.audit_samples])
         ]
         _write(self.run_dir / FOLDER / f"step-{step:06}.jsonl", rows)
 
 
-def _answer(rollouts: Rollouts, place: int, step: int = 0) -> dict[str, Any]:
+def _answer(rollouts: Rollouts, index: int, step: int = 0) -> dict[str, Any]:
     response = {
         "model": f"step-{step}" if step else "reference",
-        "text": rollouts.texts[place],
-        "finished": bool(rollouts.finished[place]),
-        "num_tokens": int(rollouts.lengths[place]),
+        "text": rollouts.texts[index],
+        "finished": bool(rollouts.finished[index]),
+        "num_tokens": int(rollouts.lengths[index]),
     }
-    return {"prompt": turns(rollouts.prompts[place]), "response": response}
+    return {"prompt": turns(rollouts.prompts[index]), "response": response}
 
 
 def _write(file: Path, rows: Sequence[dict[str, Any]]) -> None:

@@ -63,7 +63,6 @@ class Grpo:
         self.carried = Carried(config.beta)
 
     def step(self, draw: Draw, *, with_entropy: bool, with_kl: bool) -> Learned:
-        """Draws groups, compares, takes the optimizer steps."""
         collected, num_drawn = self._collect(draw)
         rollouts, scored = collected.rollouts, collected.scored
         rewards = torch.from_numpy(scored.total).float().view(len(rollouts.rows), -1)
@@ -85,7 +84,7 @@ class Grpo:
         return Learned(rollouts=rollouts, scored=scored, metrics=metrics)
 
     def _collect(self, draw: Draw) -> tuple[Collected, int]:
-        """A step's groups and how many were drawn; with dynamic sampling, groups without signal are drawn anew."""
+        """Returns a step's groups and how many were drawn; dynamic sampling redraws groups without signal."""
         wanted = self.config.prompts_per_step
         first = draw(wanted, 0)
         if not self.config.dynamic_sampling:
@@ -101,14 +100,14 @@ class Grpo:
         return (_together(parts) if parts else first), num_drawn
 
     def _with_signal(self, collected: Collected) -> Collected | None:
-        """The groups whose rewards differ; None where there is none."""
+        """Returns the groups whose rewards differ; None where there is none."""
         groups = len(collected.rollouts.rows)
         rewards = collected.scored.total.reshape(groups, -1)
         places = np.flatnonzero(rewards.max(1) > rewards.min(1)).tolist()
         if not places:
             return None
         size = collected.rollouts.group_size
-        branches = [place * size + number for place in places for number in range(size)]
+        branches = [group * size + number for group in places for number in range(size)]
         return Collected(
             rollouts=collected.rollouts.take(places),
             scored=collected.scored.take(branches),
@@ -117,7 +116,7 @@ class Grpo:
         )
 
     def _advantages(self, rewards: Tensor) -> Tensor:
-        """(P, G)."""
+        """Returns (P, G) advantages."""
         total, weight = self.carried.baseline.tolist()
         running = RunningMean(total=total, weight=weight)
         advantages = group_advantages(
@@ -137,7 +136,7 @@ class Grpo:
         *,
         with_entropy: bool,
     ) -> dict[str, float]:
-        """The optimizer steps; their metrics."""
+        """Takes the optimizer steps and returns their metrics."""
         kept = rollouts.finished if self.config.mask_truncated else None
         size = rollouts.group_size
 
@@ -145,7 +144,7 @@ class Grpo:
             return self._part(logps, micro, rollouts, advantages, kept, old, reference)
 
         def minibatch(groups: Sequence[int]) -> Minibatch:
-            whole = [group * size + place for group in groups for place in range(size)]
+            whole = [group * size + index for group in groups for index in range(size)]
             total = loss_total(
                 self.config.loss,
                 rollouts.lengths[whole],
@@ -168,7 +167,7 @@ class Grpo:
         old: Tensor | None,
         reference: Tensor | None,
     ) -> Part:
-        """Losses and metrics of a micro-batch."""
+        """Computes losses and metrics of a micro-batch."""
         device = logps.token_logps.device
         tokens = micro.tokens.to(device)
         own = logps.token_logps.detach()

@@ -60,7 +60,7 @@ class OnlineLoop:
         self.audit_every = config.audit_every or max(1, self.num_steps // 10)
 
     def run_steps(self, cancelled: Callable[[], bool]) -> dict[str, Any] | None:
-        """Takes the steps that are left; the results, or None where it was asked to stop.
+        """Runs the remaining steps; returns the results, or None where it was asked to stop.
 
         Raises:
             RolloutError: if completions are not drawn; the steps before that are kept.
@@ -103,7 +103,7 @@ class OnlineLoop:
         return ends or step == self.num_steps or step % (self.config.checkpoint_every or self.audit_every) == 0
 
     def _step(self, step: int) -> tuple[dict[str, float], str]:
-        """One step and its record; its metrics, and why the run should end.
+        """Runs one step and records it; returns its metrics and the reason to end the run.
 
         Raises:
             RolloutError: if what it learns from is not drawn; the step can be taken again then.
@@ -150,7 +150,7 @@ class OnlineLoop:
         return metrics, collectives.broadcast_object(stop)
 
     def _draw(self, step: int, count: int, number: int) -> Collected:
-        """Completions of the next `count` prompts."""
+        """Draws completions of the next `count` prompts."""
         carried, rows = self.algorithm.carried, self.collector.rows
         keys = range(int(carried.position), int(carried.position) + count)
         numbers = [_number(key, len(rows), self.config.seed) for key in keys]
@@ -178,15 +178,15 @@ class OnlineLoop:
         return f", batch noted in {file}"
 
     def _metrics(self, learned: Learned, started: float) -> dict[str, float]:
-        """Of a step: rewards, completions, what the algorithm measured, and time."""
+        """Collects the metrics of a step: rewards, completions, the algorithm's own, and time."""
         rollouts, carried = learned.rollouts, self.algorithm.carried
         carried.num_tokens += rollouts.num_tokens
         seconds = time.perf_counter() - started
         learning_s = max(seconds - learned.metrics["time/generate_s"] - learned.metrics["time/reward_s"], 1e-9)
         size = rollouts.group_size
         groups = [number // size for number in range(len(rollouts))]
-        said = completion_metrics(rollouts.texts, rollouts.lengths.tolist(), rollouts.finished.tolist(), groups)
-        metrics = learned.scored.metrics() | said | dict(learned.metrics)
+        text_metrics = completion_metrics(rollouts.texts, rollouts.lengths.tolist(), rollouts.finished.tolist(), groups)
+        metrics = learned.scored.metrics() | text_metrics | dict(learned.metrics)
         return metrics | {
             "num_tokens": int(carried.num_tokens),
             "num_prompts": int(carried.position),
@@ -199,9 +199,9 @@ class OnlineLoop:
 
 
 def _number(key: int, num_rows: int, seed: int) -> int:
-    """The prompt at a place of the endless order, a fresh permutation for each pass over the prompts."""
-    epoch, place = divmod(key, num_rows)
-    return int(_order(num_rows, seed, epoch)[place])
+    """Returns the prompt at an index of the endless order: a fresh permutation for each pass over the prompts."""
+    epoch, index = divmod(key, num_rows)
+    return int(_order(num_rows, seed, epoch)[index])
 
 
 @lru_cache(maxsize=2)

@@ -59,7 +59,7 @@ class DrawnPairs:
         return len(self.groups)
 
     def branches(self, places: Sequence[int]) -> list[int]:
-        """Numbers of the completions of some pairs, chosen before rejected."""
+        """Returns the numbers of the pairs' completions, chosen before rejected."""
         return np.stack((self.chosen, self.rejected), 1)[list(places)].flatten().tolist()
 
 
@@ -74,11 +74,11 @@ def best_and_worst(rollouts: Rollouts, scored: ScoredBatch) -> DrawnPairs:
     chosen, rejected = first + totals.argmax(1), first + totals.argmin(1)
     branches = [branch for row in rollouts.rows for branch in row.branches]
     differ = [branches[one] != branches[other] for one, other in zip(chosen, rejected, strict=True)]
-    kept = (scored.total[chosen] > scored.total[rejected]) & np.array(differ)
-    chosen, rejected = chosen[kept], rejected[kept]
+    differing = (scored.total[chosen] > scored.total[rejected]) & np.array(differ)
+    chosen, rejected = chosen[differing], rejected[differing]
     members = scored.raw.members
     return DrawnPairs(
-        groups=np.flatnonzero(kept),
+        groups=np.flatnonzero(differing),
         chosen=chosen,
         rejected=rejected,
         margin=scored.total[chosen] - scored.total[rejected],
@@ -106,16 +106,15 @@ class OnlineDpo:
         self.carried = Carried(self.options.strength, anchor=anchor.forward.network if anchor else None)
 
     def step(self, draw: Draw, *, with_entropy: bool, with_kl: bool) -> Learned:
-        """Draws completions, pairs them, takes the optimizer steps."""
         collected = draw(self.config.prompts_per_step, 0)
         rollouts, scored = collected.rollouts, collected.scored
         metrics = dict(collected.timed) | {"beta": self.options.strength}
         held_to = (self.anchor or self.reference) if self.traits.needs_reference else None
         held = None if held_to is None else reference_logps(self.update, held_to, rollouts)
         if with_kl and self.reference:
-            known = held if held_to is self.reference else None
-            known = reference_logps(self.update, self.reference, rollouts) if known is None else known
-            metrics |= kl_metrics(rollouts.logps.to(known), known, len(rollouts))
+            reference = held if held_to is self.reference else None
+            reference = reference_logps(self.update, self.reference, rollouts) if reference is None else reference
+            metrics |= kl_metrics(rollouts.logps.to(reference), reference, len(rollouts))
         pairs = best_and_worst(rollouts, scored)
         metrics["groups/zero_advantage_share"] = 1.0 - len(pairs) / len(rollouts.rows)
         if len(pairs):
@@ -128,7 +127,7 @@ class OnlineDpo:
     def _learn(
         self, rollouts: Rollouts, pairs: DrawnPairs, held: Tensor | None, *, with_entropy: bool
     ) -> dict[str, float]:
-        """The optimizer steps; their metrics."""
+        """Takes the optimizer steps and returns their metrics."""
         reference = None
         if held is not None:
             reference = held.new_zeros(len(rollouts)).index_add(0, rollouts.branch.to(held.device), held)
@@ -187,13 +186,13 @@ class OnlineDpo:
 
     @torch.no_grad()
     def _move_anchor(self) -> None:
-        """The policy becomes the reference of the loss where that is due; a step takes its prompts in one draw."""
+        """Copies the policy's weights to the loss's reference, if that is due; a step draws its prompts at once."""
         steps = int(self.carried.position) // self.config.prompts_per_step
         if self.anchor is None or steps % self.config.reference_every:
             return
         held, own = self.anchor.forward.network.parameters(), self.update.forward.network.parameters()
-        for kept, moved in zip(held, own, strict=True):
-            kept.copy_(moved)
+        for anchored, moved in zip(held, own, strict=True):
+            anchored.copy_(moved)
 
 
 def train_online_dpo(context: RunContext[OnlineDpoConfig]) -> Results | None:

@@ -55,7 +55,7 @@ NAMES = ("loss/policy", "loss/value", *RATIO_METRICS, "value/clipfrac", "value/m
 
 @dataclass(frozen=True, kw_only=True)
 class Before:
-    """What is known of the step's tokens before it learns, all (C,) float32.
+    """Quantities of the step's tokens before any optimizer step, all (C,) float32.
 
     Attributes:
         logps: under the policy, nats.
@@ -121,7 +121,7 @@ class Ppo:
         return Learned(rollouts=rollouts, scored=scored, metrics=metrics, stop=self._after(metrics, len(rollouts)))
 
     def _logps_and_values(self, logps: CompletionLogps, micro: Micro) -> Tensor:
-        """(2, M)."""
+        """Returns (2, M) log-probabilities and values."""
         with self.update.forward.autocast():
             return torch.stack((logps.token_logps, self.value(logps, micro.rows)))
 
@@ -134,7 +134,7 @@ class Ppo:
         reference: Tensor | None,
         beta: float,
     ) -> Advantages:
-        """By GAE, from rewards of tokens that may hold the KL."""
+        """Computes GAE from token rewards, which may include the KL."""
         in_reward = beta if self.config.kl_in == "reward" else 0.0
         kl = torch.zeros_like(logps) if reference is None else token_kl(logps, reference, "k1")
         lengths = rollouts.lengths.to(logps.device)
@@ -145,13 +145,13 @@ class Ppo:
         return generalised_advantages(rewards, values, lengths, gamma=self.config.gamma, lam=self.config.lam)
 
     def _weights(self, rollouts: Rollouts, logps: Tensor, sampled: Tensor) -> ImportanceWeights:
-        """Of tokens, for what the sampler differs by."""
+        """Returns the importance weights of tokens."""
         cap = self.config.importance_cap or float("inf")
         branch, lengths = rollouts.branch.to(logps.device), rollouts.lengths.to(logps.device)
         return importance_weights(logps, sampled, branch, lengths, cap=cap, level="token")
 
     def _learn(self, rollouts: Rollouts, before: Before, beta: float, *, with_entropy: bool) -> dict[str, float]:
-        """The passes; their metrics."""
+        """Runs the passes and returns their metrics."""
         in_loss = beta if self.config.kl_in == "loss" else 0.0
 
         def part(logps: CompletionLogps, micro: Micro) -> Part:
@@ -171,7 +171,7 @@ class Ppo:
         return metrics | {"passes": float(num_passes)}
 
     def _part(self, logps: CompletionLogps, micro: Micro, before: Before, in_loss: float) -> Part:
-        """Losses and metrics of a micro-batch."""
+        """Computes losses and metrics of a micro-batch."""
         tokens = micro.tokens.to(logps.token_logps.device)
         policy = ppo_loss(
             CompletionTokens(
@@ -205,7 +205,7 @@ class Ppo:
         return Part(loss=loss, sums=sums, weights=weights)
 
     def _after(self, metrics: Mapping[str, float], count: int) -> str:
-        """Adapts beta; why the run should end, if it should."""
+        """Adapts beta; returns the reason to end the run, if there is one."""
         kl = metrics.get("kl")
         if kl is None:
             return ""

@@ -56,18 +56,18 @@ class PromptSides:
 
 
 def read_prompt_sides(config: OnlineConfig) -> PromptSides:
-    """The prompts that a configuration names, each once.
+    """Reads the prompts that a configuration names, each once.
 
     Raises:
         ValueError: naming file and line, if a row is bad; if a side has no prompt.
         FileNotFoundError: if there is no such source.
     """
     read = read_prompt_rows(config.prompts, on_bad_row=config.on_bad_row)
-    bad = [f"{each.place}: {each.problem}" for each in read.bad_rows]
+    bad = [f"{row.place}: {row.problem}" for row in read.bad_rows]
     rows = distinct_rows(read.rows)
     if config.eval_prompts:
         others = read_prompt_rows(config.eval_prompts, on_bad_row=config.on_bad_row)
-        bad += [f"{each.place}: {each.problem}" for each in others.bad_rows]
+        bad += [f"{row.place}: {row.problem}" for row in others.bad_rows]
         train, held_out = rows, distinct_rows(others.rows)
     else:
         train, held_out = split_by_prompt(rows, eval_share=config.eval_share, seed=config.seed)
@@ -92,7 +92,7 @@ class Parts:
     learning_rate: float
 
     def update(self, config: OnlineConfig, value: torch.nn.Module | None = None) -> PolicyUpdate:
-        """Optimizer steps of the policy, and of what is trained with it."""
+        """Builds the optimizer steps of the policy, and of what is trained with it."""
         modules = [self.policy.network, *([value] if value else [])]
         trained = [p for module in modules for p in module.parameters() if p.requires_grad]
         decayed, others = [p for p in trained if p.dim() >= 2], [p for p in trained if p.dim() < 2]
@@ -163,7 +163,7 @@ def train_online(
 
 
 def within_positions(config: Config) -> Config:
-    """The configuration with prompts short enough for the model's positions.
+    """Shortens the prompts' length in the configuration so that the model's positions suffice.
 
     Raises:
         ValueError: if the model cannot be read, or its positions leave no room for a prompt.
@@ -176,7 +176,7 @@ def within_positions(config: Config) -> Config:
 
 
 def load_parts(config: OnlineConfig, device: torch.device, *, needs_reference: bool) -> Parts:
-    """The policy on its device, and what goes with it."""
+    """Loads the policy onto its device, with its reference and learning rate."""
     tokenizer = prepare_tokenizer(config, Path(config.out), [])
     policy = build_policy(config, tokenizer, max_length=config.max_prompt_length + config.max_new_tokens)
     forward = place(policy, config, device)
@@ -216,7 +216,7 @@ def _tell(progress: Progress, sides: PromptSides) -> None:
 
 
 def open_rollouts(policy: Policy, config: OnlineConfig) -> RolloutSource:
-    """The source that a configuration names.
+    """Opens the source of rollouts that a configuration names.
 
     Raises:
         RolloutError: if vLLM does not start.

@@ -162,7 +162,7 @@ class PolicyUpdate:
         return self.over_tokens(rollouts, lambda logps, _: logps.token_logps[None], forward=forward)[0]
 
     def _within_memory(self, work: Callable[[], Tensor]) -> Tensor:
-        """The result of work that is tried again with smaller micro-batches while memory does not suffice."""
+        """Runs work again with smaller micro-batches while memory does not suffice; returns its result."""
         while True:
             try:
                 return work()

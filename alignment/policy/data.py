@@ -88,10 +88,12 @@ def read_demonstrations(parts: Sequence[Part], source: str, on_bad_row: OnBadRow
     Raises:
         ValueError: naming file and line, if a row is bad or no form fits.
     """
-    found = read_each(parts, source, _demonstration_reader, on_bad_row=on_bad_row)
-    if found.form not in ("messages", "completion", "text"):
-        return ReadRows(rows=list(dict.fromkeys(found.rows)), bad_rows=found.bad_rows, form=found.form)
-    return found
+    demonstrations = read_each(parts, source, _demonstration_reader, on_bad_row=on_bad_row)
+    if demonstrations.form not in ("messages", "completion", "text"):
+        return ReadRows(
+            rows=list(dict.fromkeys(demonstrations.rows)), bad_rows=demonstrations.bad_rows, form=demonstrations.form
+        )
+    return demonstrations
 
 
 def read_labelled(parts: Sequence[Part], source: str, on_bad_row: OnBadRow = "error") -> ReadRows[Labelled]:
@@ -131,8 +133,8 @@ def _demonstration_reader(
         read, form = preference_reader(parts, first, source)
     except ValueError as error:
         needed = "needed are messages, prompt and completion (or response), text, or the columns of preferences"
-        found = ", ".join(sorted(names))
-        raise ValueError(f"{source}: no demonstrations, the columns are {found}; {needed}") from error
+        columns = ", ".join(sorted(names))
+        raise ValueError(f"{source}: no demonstrations, the columns are {columns}; {needed}") from error
     return partial(_chosen_only, read), form
 
 
@@ -140,18 +142,18 @@ def _read_conversation(column: str, row: Mapping[str, Any], _refuse: Refuse) -> 
     value = decode_list(row.get(column))
     if is_absent(value):
         raise RowError("missing_field", column, value, "a conversation is needed")
-    said = read_dialogue(str(value), column) if is_dialogue(value) else read_messages(value, column)
-    return [Demonstration(turns=_checked(said, column), weight=read_weight(row))]
+    messages = read_dialogue(str(value), column) if is_dialogue(value) else read_messages(value, column)
+    return [Demonstration(turns=_checked(messages, column), weight=read_weight(row))]
 
 
 def _read_demonstration(prompt: str, completion: str, row: Mapping[str, Any], _refuse: Refuse) -> list[Demonstration]:
     more = row.get("input") if prompt != "input" else None
-    said = read_prompt(row.get(prompt), prompt, "" if is_absent(more) else read_text(more, "input"))
+    messages = read_prompt(row.get(prompt), prompt, "" if is_absent(more) else read_text(more, "input"))
     system = row.get("system")
-    if not is_absent(system) and said[0].role != "system":
-        said = (Message(role="system", content=read_text(system, "system")), *said)
+    if not is_absent(system) and messages[0].role != "system":
+        messages = (Message(role="system", content=read_text(system, "system")), *messages)
     written = _answer(row.get(completion), completion)
-    return [Demonstration(turns=_checked((*said, written), completion), weight=read_weight(row))]
+    return [Demonstration(turns=_checked((*messages, written), completion), weight=read_weight(row))]
 
 
 def _read_text(row: Mapping[str, Any], _refuse: Refuse) -> list[Demonstration]:
@@ -161,22 +163,22 @@ def _read_text(row: Mapping[str, Any], _refuse: Refuse) -> list[Demonstration]:
 
 def _answer(value: object, column: str) -> Message:
     """The assistant's turn, given as a text or as a list of this one turn."""
-    said = decode_list(value)
-    if not is_messages(said):
+    decoded = decode_list(value)
+    if not is_messages(decoded):
         return Message(role="assistant", content=read_text(value, column))
-    messages = read_messages(said, column)
+    messages = read_messages(decoded, column)
     if len(messages) != 1:
-        raise RowError("wrong_type", column, said, "allowed is one turn; a whole conversation goes into messages")
+        raise RowError("wrong_type", column, decoded, "allowed is one turn; a whole conversation goes into messages")
     return messages[0]
 
 
-def _checked(said: tuple[Message, ...], column: str) -> tuple[Message, ...]:
-    last = said[-1]  # pyright: ignore[reportGeneralTypeIssues]
+def _checked(messages: tuple[Message, ...], column: str) -> tuple[Message, ...]:
+    last = messages[-1]  # pyright: ignore[reportGeneralTypeIssues]
     if last.role != "assistant":
         raise RowError("wrong_type", column, last.content, "the last turn has to be the assistant's")
     if not last.content.strip():
         raise RowError("empty_response", column, last.content, "an answer with a text is needed")
-    return said
+    return messages
 
 
 def _chosen_only(read: ReadRow[Preference], row: Mapping[str, Any], refuse: Refuse) -> list[Demonstration]:
@@ -197,8 +199,8 @@ def _labelled_reader(
         read, form = preference_reader(parts, first, source)
     except ValueError as error:
         needed = "needed are prompt, completion and label, or the columns of preferences"
-        found = ", ".join(sorted(names))
-        raise ValueError(f"{source}: no labelled completions, the columns are {found}; {needed}") from error
+        columns = ", ".join(sorted(names))
+        raise ValueError(f"{source}: no labelled completions, the columns are {columns}; {needed}") from error
     return partial(_taken_apart, read), form
 
 
@@ -210,8 +212,8 @@ def _read_labelled(prompt: str, completion: str, row: Mapping[str, Any], _refuse
     written = _answer(row.get(completion), completion).content
     if not written.strip():
         raise RowError("empty_response", completion, written, "an answer with a text is needed")
-    said = read_prompt(row.get(prompt), prompt)
-    return [Labelled(prompt=said, completion=written, desirable=LABELS[key], weight=read_weight(row))]
+    messages = read_prompt(row.get(prompt), prompt)
+    return [Labelled(prompt=messages, completion=written, desirable=LABELS[key], weight=read_weight(row))]
 
 
 def _taken_apart(read: ReadRow[Preference], row: Mapping[str, Any], refuse: Refuse) -> list[Labelled]:

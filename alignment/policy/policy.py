@@ -55,12 +55,11 @@ class Policy:
 
     @property
     def device(self) -> torch.device:
-        """Where it computes."""
         return self.network.get_input_embeddings().weight.device  # pyright: ignore[reportReturnType]
 
     @contextmanager
     def without_adapters(self) -> Iterator[None]:
-        """Within the block the adapters are off: the policy is the reference it began from."""
+        """Switches the adapters off within the block: the policy is then its own reference."""
         assert self.adapted is not None, "without adapters a reference has weights of its own"
         with self.adapted.disable_adapter():
             yield
@@ -108,7 +107,7 @@ def prepare_tokenizer(config: PolicyConfig, run_dir: Path, texts: Iterable[str])
 
 
 def check_model(model: str) -> int | None:
-    """How many tokens a saved model takes, where its configuration says so.
+    """Returns how many tokens a saved model takes, where its configuration says so.
 
     Raises:
         ValueError: if it is no preset and has no configuration that can be read.
@@ -153,7 +152,7 @@ def load_network(
     dtype: torch.dtype = torch.float32,
     load_in_4bit: bool = False,
 ) -> PreTrainedModel:
-    """A causal language model from a folder or hub id, ready for packed rows, dropout off; an adapter is merged.
+    """Loads a causal LM from a folder or hub id, ready for packed rows, dropout off, its adapter merged.
 
     Raises:
         ImportError: if 4 bits are asked for and bitsandbytes is missing.
@@ -178,7 +177,7 @@ def load_network(
 
 
 def make_network(config: PretrainedConfig, *, seed: int) -> PreTrainedModel:
-    """A causal language model with random weights from a configuration."""
+    """Makes a causal language model with random weights from a configuration."""
     from transformers import AutoModelForCausalLM
 
     attention.register()

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Forward:
-    """How rows go through a network.
+    """A network with the options of its forward pass.
 
     Attributes:
         packed: whether they run packed.
@@ -57,7 +57,6 @@ class Forward:
         with_entropy: bool = False,
         temperature: float = 1.0,
     ) -> CompletionLogps:
-        """Log-probabilities of one micro-batch."""
         options: dict[str, Any] = {"packed": self.packed, "with_entropy": with_entropy, "temperature": temperature}
         compute = partial(completion_logps, self.network, rows, keep=keep, **options)
         with self.autocast():
@@ -74,7 +73,7 @@ class Forward:
         """(N, S) float32 log-probabilities of the branches, S alike in all rows; in every process all of them."""
         logps = torch.zeros(len(rows), len(rows[0].branches), device=self.device)
         for micro in self.micro_batches([row.num_tokens for row in rows]):
-            sums = self.logps([rows[place] for place in micro.places]).sums()
+            sums = self.logps([rows[index] for index in micro.places]).sums()
             logps[micro.places] += sums.view(len(micro.places), -1) * micro.share
         collectives.all_reduce_sum([logps])
         return logps

@@ -55,7 +55,7 @@ def _table(values: Mapping[str, Any]) -> str:
 
 
 class Tracker:
-    """Sends metrics to one of accelerate's trackers; to none by itself."""
+    """Sends metrics to one of accelerate's trackers; without one it sends nothing."""
 
     def __init__(self, tracker: Any = None) -> None:
         self.tracker = tracker

@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 
 class LiveReference:
-    """The reference, computed when it is asked for; without adapters it holds a copy of the weights."""
+    """Computes the reference's log-probabilities on demand; without adapters it holds a copy of the weights."""
 
     def __init__(self, policy: Policy, forward: Forward) -> None:
         self.policy, self.forward = policy, forward
@@ -41,7 +41,7 @@ class LiveReference:
             self.forward = replace(forward, network=network)
 
     def shard(self, forward: Forward) -> None:
-        """Takes the copy's weights apart as the policy's now are, of which `forward` is; adapters need no copy."""
+        """Shards the copy's weights as `forward`, the policy's, is sharded; adapters need no copy."""
         if self.policy.adapted is None:
             forward = replace(self.forward, sharded=Sharded(self.forward.network, forward.device))
         self.forward = forward
@@ -51,7 +51,7 @@ class LiveReference:
 
     @contextmanager
     def computing(self) -> Iterator[Forward]:
-        """Within the block, how rows go through the reference."""
+        """Yields the reference's `Forward` within the block."""
         with self._mode():
             yield self.forward
 
@@ -62,7 +62,7 @@ class LiveReference:
             return forward.logps(rows).sums().view(len(rows), -1)
 
     def all_sums(self, rows: Sequence[Branched]) -> Tensor:
-        """(N, S) float32 of many rows, shared out to processes."""
+        """Returns (N, S) float32 of many rows, divided among the processes."""
         with self.computing() as forward:
             return forward.sums(rows)
 

@@ -58,13 +58,13 @@ class PolicyRows:
 
     @cached_property
     def num_targets(self) -> Tensor:
-        """(N,) float32, the completion tokens that are trained on."""
+        """Returns (N,) float32, the number of trained completion tokens of each row."""
         if self.keep is None:
             return torch.tensor([float(row.num_tokens - len(row.prompt)) for row in self.rows])
-        return torch.tensor([float(kept.sum()) for kept in self.keep])
+        return torch.tensor([float(mask.sum()) for mask in self.keep])
 
     def keep_of(self, indices: Sequence[int]) -> Tensor | None:
-        """What `rewardkit.network.logps.completion_logps` takes as `keep` for some of the rows."""
+        """Returns the argument `keep` of `rewardkit.network.logps.completion_logps` for some of the rows."""
         return None if self.keep is None else torch.cat([self.keep[index] for index in indices])
 
 
@@ -73,22 +73,22 @@ def preference_rows(
 ) -> PolicyRows:
     """Rows of two branches; a pair whose completions are the same tokens, once cut, is left out."""
     rows, num_cut = policy_rows(
-        [each.prompt for each in preferences],
-        [(each.chosen, each.rejected) for each in preferences],
+        [preference.prompt for preference in preferences],
+        [(preference.chosen, preference.rejected) for preference in preferences],
         tokenizer,
         max_length=max_length,
     )
-    kept = [number for number, row in enumerate(rows) if row.branches[0] != row.branches[1]]
+    different = [number for number, row in enumerate(rows) if row.branches[0] != row.branches[1]]
     return PolicyRows(
-        rows=[rows[number] for number in kept],
+        rows=[rows[number] for number in different],
         keep=None,
-        weight=torch.tensor([preferences[number].weight for number in kept]),
-        p_chosen=torch.tensor([preferences[number].p_chosen for number in kept]),
-        margin=torch.tensor([preferences[number].margin for number in kept]),
-        desirable=torch.ones(len(kept), dtype=torch.bool),
-        prompts=[preferences[number].prompt for number in kept],
+        weight=torch.tensor([preferences[number].weight for number in different]),
+        p_chosen=torch.tensor([preferences[number].p_chosen for number in different]),
+        margin=torch.tensor([preferences[number].margin for number in different]),
+        desirable=torch.ones(len(different), dtype=torch.bool),
+        prompts=[preferences[number].prompt for number in different],
         num_cut=num_cut,
-        num_left_out=len(rows) - len(kept),
+        num_left_out=len(rows) - len(different),
     )
 
 
@@ -99,32 +99,32 @@ def labelled_rows(labelled: Sequence[Labelled], tokenizer: PreTrainedTokenizerBa
         ValueError: if there are not two different prompts.
     """
     rows, num_cut = policy_rows(
-        [each.prompt for each in labelled], [(each.completion,) for each in labelled], tokenizer, max_length=max_length
+        [row.prompt for row in labelled], [(row.completion,) for row in labelled], tokenizer, max_length=max_length
     )
-    found = _single(rows, [each.weight for each in labelled], [each.prompt for each in labelled], num_cut)
+    policy_data = _single(rows, [row.weight for row in labelled], [row.prompt for row in labelled], num_cut)
     partners = [
         with_completion_of(rows[number], rows[other], max_length)
-        for number, other in enumerate(partner_numbers([each.prompt for each in labelled]))
+        for number, other in enumerate(partner_numbers([row.prompt for row in labelled]))
     ]
-    return replace(found, desirable=torch.tensor([each.desirable for each in labelled]), partners=partners)
+    return replace(policy_data, desirable=torch.tensor([row.desirable for row in labelled]), partners=partners)
 
 
 def partner_numbers(prompts: Sequence[tuple[Message, ...]]) -> list[int]:
-    """For every row the number of the next one with another prompt, the first following the last.
+    """Returns for every row the number of the next row with another prompt, wrapping around.
 
     Raises:
         ValueError: if there are not two different prompts.
     """
     if len(set(prompts)) < 2:
         raise ValueError(f"{len(prompts)} completions of {len(set(prompts))} prompt, two prompts or more are needed")
-    found: list[int] = [0] * len(prompts)
+    partners: list[int] = [0] * len(prompts)
     other = next(number for number, prompt in enumerate(prompts) if prompt != prompts[-1])
     for number in range(len(prompts) - 1, -1, -1):
         following = (number + 1) % len(prompts)
         if prompts[following] != prompts[number]:
             other = following
-        found[number] = other
-    return found
+        partners[number] = other
+    return partners
 
 
 def with_completion_of(row: Branched, other: Branched, max_length: int) -> Branched:
@@ -148,16 +148,19 @@ def demonstration_rows(
     Raises:
         ValueError: if a chat template does not write earlier turns as they were, which all_turns takes.
     """
-    weights = [each.weight for each in demonstrations]
-    prompts = [each.prompt for each in demonstrations]
-    if not all_turns and not any(each.is_text for each in demonstrations):
+    weights = [row.weight for row in demonstrations]
+    prompts = [row.prompt for row in demonstrations]
+    if not all_turns and not any(row.is_text for row in demonstrations):
         rows, num_cut = policy_rows(
-            prompts, [(each.turns[-1].content,) for each in demonstrations], tokenizer, max_length=max_length
+            prompts, [(row.turns[-1].content,) for row in demonstrations], tokenizer, max_length=max_length
         )
         return _single(rows, weights, prompts, num_cut)
     rows, keep, num_cut = [], [], 0
-    for each in demonstrations:
-        pieces = _text_pieces(each, tokenizer) if each.is_text else _pieces(each.turns, tokenizer, all_turns)
+    for demonstration in demonstrations:
+        if demonstration.is_text:
+            pieces = _text_pieces(demonstration, tokenizer)
+        else:
+            pieces = _pieces(demonstration.turns, tokenizer, all_turns)
         row, mask, cut = _row_of_pieces(pieces, tokenizer, max_length)
         rows.append(row)
         keep.append(mask)
@@ -192,18 +195,18 @@ def _text_pieces(demonstration: Demonstration, tokenizer: PreTrainedTokenizerBas
 def _pieces(turns: tuple[Message, ...], tokenizer: PreTrainedTokenizerBase, all_turns: bool) -> list[Piece]:
     """The conversation as the policy meets it: prompt, its turn, what follows up to its next turn, and so on."""
     pieces: list[Piece] = []
-    said = ""
+    written_so_far = ""
     for number, turn in enumerate(turns):
         if turn.role != "assistant" or (not all_turns and number < len(turns) - 1):
             continue
         before = prompt_text(turns[:number], tokenizer) if number else str(tokenizer.bos_token or tokenizer.eos_token)
-        if not before.startswith(said):
+        if not before.startswith(written_so_far):
             raise ValueError(
                 "the tokenizer's chat template rewrites earlier turns of a conversation: train on the last turn only"
             )
         written = completion_text(turns[:number], turn.content, tokenizer, start=before)
-        pieces += [(before[len(said) :], False), (written, True)]
-        said = before + written
+        pieces += [(before[len(written_so_far) :], False), (written, True)]
+        written_so_far = before + written
     return pieces
 
 

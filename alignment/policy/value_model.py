@@ -54,7 +54,7 @@ ValueModel = TrunkValue | SeparateValue
 
 
 def build_value(config: PpoConfig, policy: Policy) -> ValueModel:
-    """The value model that a configuration names.
+    """Builds the value model that a configuration names.
 
     Raises:
         ValueError: if the folder holds no reward model, or one with other tokens than the policy's.

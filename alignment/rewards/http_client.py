@@ -33,7 +33,7 @@ class RefusedError(OSError):
 
 
 def ask(url: str, body: bytes | None, *, timeout_s: float) -> bytes:
-    """The whole answer to a POST of JSON, or to a GET where there is no body.
+    """Sends a POST of JSON, or a GET where there is no body; returns the whole answer.
 
     Args:
         timeout_s: from the first byte sent to the last one read.
@@ -64,7 +64,7 @@ def ask(url: str, body: bytes | None, *, timeout_s: float) -> bytes:
 
 
 def with_retries(work: Callable[[], T], *, about: str, waits_s: Sequence[float]) -> T:
-    """The result of work that asks a server, begun again while the server does not answer.
+    """Runs work that asks a server, again while the server does not answer; returns its result.
 
     Args:
         about: what the log calls the server.
@@ -100,7 +100,7 @@ def with_retries(work: Callable[[], T], *, about: str, waits_s: Sequence[float])
 
 
 def read_json(answer: bytes) -> Any:
-    """What an answer holds.
+    """Parses the JSON of an answer.
 
     Raises:
         ValueError: if it is no JSON.
@@ -112,14 +112,14 @@ def read_json(answer: bytes) -> Any:
 
 
 def head(answer: bytes) -> str:
-    """The beginning of an answer, in one line."""
+    """Returns the beginning of an answer, in one line."""
     text = " ".join(answer[:SHOWN].decode(errors="replace").split())
     return repr(text) + ("..." if len(answer) > SHOWN else "")
 
 
 @cache
 def _client() -> httpx.Client:
-    """One for all threads. Every request has a connection of its own, so that a server may be started anew between."""
+    """Returns one client for all threads; each request opens its own connection, so a server may restart in between."""
     try:
         import httpx
     except ImportError as error:

@@ -50,14 +50,10 @@ class ReadsTokens(Protocol):
     card: Card
 
     @property
-    def tokenizer(self) -> PreTrainedTokenizerBase:
-        """What its tokens are."""
-        ...
+    def tokenizer(self) -> PreTrainedTokenizerBase: ...
 
     @property
-    def packed(self) -> bool:
-        """Whether the branches of a row share its prompt."""
-        ...
+    def packed(self) -> bool: ...
 
     def score_rows(self, rows: Sequence[Branched], *, token_budget: int = 0) -> Reward:
         """Rewards of the branches, in order of rows."""
@@ -147,7 +143,7 @@ class ModelReward:
 def token_row(
     completions: Sequence[tuple[tuple[int, ...], tuple[int, ...]]], end: tuple[int, ...], card: Card
 ) -> Branched:
-    """The completions of one prompt, each with the prompt's tokens, as the reward model reads them.
+    """Returns the completions of one prompt with the prompt's tokens, as the reward model reads them.
 
     A completion that was cut gets its end too, as the text of it would: the model has seen whole turns only.
     """
@@ -161,7 +157,7 @@ def token_row(
 
 
 def shared_end(tokenizer: PreTrainedTokenizerBase, policy_tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...] | None:
-    """The tokens that end a turn, if what the policy reads and writes is what the reward model reads; else None.
+    """Returns the tokens that end a turn if reward model and policy read the same tokens; else None.
 
     That takes the same tokens and template, and a template that leaves a completion as it is and ends it with a special
     token, so that no token reaches over the border.
@@ -185,10 +181,10 @@ def shared_end(tokenizer: PreTrainedTokenizerBase, policy_tokenizer: PreTrainedT
 
 def _same_tokens(tokenizer: PreTrainedTokenizerBase, policy_tokenizer: PreTrainedTokenizerBase) -> bool:
     """Whether both make the same tokens of a text; the reward model may have a pad token of its own besides."""
-    ours, theirs = (set(each.get_vocab().items()) for each in (tokenizer, policy_tokenizer))
+    ours, theirs = (set(one.get_vocab().items()) for one in (tokenizer, policy_tokenizer))
     if theirs - ours or any(token != tokenizer.pad_token for token, _ in ours - theirs):
         return False
-    backends = [getattr(each, "backend_tokenizer", None) for each in (tokenizer, policy_tokenizer)]
+    backends = [getattr(one, "backend_tokenizer", None) for one in (tokenizer, policy_tokenizer)]
     if any(backend is None for backend in backends):
         return False
     ours, theirs = (json.loads(backend.to_str()) for backend in backends if backend)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class WeightedSource:
-    """A source with its name in metrics and what its rewards are multiplied by."""
+    """A source with its name in metrics and its weight."""
 
     name: str
     weight: float = 1.0
@@ -41,7 +41,7 @@ class WeightedSource:
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
-    """What is subtracted from rewards for what anybody can count.
+    """Penalties that are subtracted from rewards for countable faults.
 
         length_term = length_penalty max(0, L - length_free)
         repetition_term = repetition_penalty * share of repeated 4-grams of words
@@ -123,7 +123,7 @@ class ScoredBatch:
 
 
 class Rewards:
-    """The sources of a training and how they come to one number; a context manager that ends their workers.
+    """The weighted sources of a training, combined into one number; a context manager that ends their workers.
 
     Args:
         sources: one or more, of different names.
@@ -140,7 +140,7 @@ class Rewards:
         penalty_strength: float = 1.0,
         terms: Terms | None = None,
     ) -> None:
-        names = [each.name for each in sources]
+        names = [source.name for source in sources]
         if not names or len(set(names)) < len(names):
             raise ValueError(f"sources of rewards are {names}, allowed is one or more, each of a name of its own")
         self.sources = tuple(sources)
@@ -170,13 +170,13 @@ class Rewards:
         )
 
     def __call__(self, batch: RewardBatch) -> Reward:
-        """The total as one member: the sum is a source itself."""
+        """Returns the total as the reward of one member, so that the sum is itself a source."""
         return Reward(members=self.score(batch).total[None])
 
     def close(self) -> None:
         """Ends the workers; scoring again starts them anew."""
-        for each in self.sources:
-            each.source.close()
+        for weighted in self.sources:
+            weighted.source.close()
 
     def __enter__(self) -> Self:
         return self
@@ -186,11 +186,11 @@ class Rewards:
 
 
 def joined_scores(parts: Sequence[ScoredBatch]) -> ScoredBatch:
-    """Scores of several batches from the same sources, one after another."""
+    """Joins the scores of several batches from the same sources, in order."""
     first = parts[0]
 
     def members(of: Sequence[Reward]) -> Reward:
-        return Reward(members=np.concatenate([each.members for each in of], axis=1))
+        return Reward(members=np.concatenate([reward.members for reward in of], axis=1))
 
     return ScoredBatch(
         by_source={name: members([part.by_source[name] for part in parts]) for name in first.by_source},
@@ -202,7 +202,7 @@ def joined_scores(parts: Sequence[ScoredBatch]) -> ScoredBatch:
 
 
 def add(rewards: Sequence[Reward]) -> Reward:
-    """The sum of independent rewards: every combination of their members, (K_1 K_2 ..., B).
+    """Adds independent rewards: every combination of their members, (K_1 K_2 ..., B).
 
     Its mean is the sum of the means, its minimum the sum of the minima, and its variance with ddof = 0 the sum of the
     variances, as those of independent uncertainties are.
@@ -214,7 +214,7 @@ def add(rewards: Sequence[Reward]) -> Reward:
 
 
 def load_rewards(options: RewardOptions, *, policy_tokenizer: PreTrainedTokenizerBase | None = None) -> Rewards:
-    """The sources that a configuration names, ready to score: models loaded, functions in their workers.
+    """Loads the sources that a configuration names: models into memory, functions into their workers.
 
     Args:
         policy_tokenizer: of the policy that writes the completions; reward models with the same tokens and template
@@ -233,8 +233,8 @@ def load_rewards(options: RewardOptions, *, policy_tokenizer: PreTrainedTokenize
             if isinstance(source, FunctionReward):
                 source.start()
     except BaseException:
-        for each in sources:
-            each.source.close()
+        for weighted in sources:
+            weighted.source.close()
         raise
     return Rewards(
         sources,

@@ -125,7 +125,7 @@ class RewardSource(Protocol):
 
     @property
     def about(self) -> str:
-        """What errors call it: its name, and where it is from."""
+        """Name and origin of the source, for errors."""
         ...
 
     def __call__(self, batch: RewardBatch) -> Reward:
@@ -138,7 +138,7 @@ class RewardSource(Protocol):
 
 
 def ask(source: RewardSource, batch: RewardBatch) -> Reward:
-    """The rewards of a batch, checked.
+    """Returns the rewards of a batch, checked.
 
     Raises:
         RewardError: if they are not (K, B) numbers, or one of them is not finite, naming its sample.

@@ -41,7 +41,7 @@ Function = Callable[..., Any]
 
 
 def load(target: str, argument: str | None) -> Function:
-    """The function that `module:function` or `path/file.py:function` names; with an argument, what it makes of that."""
+    """Returns the function that `module:function` or `file.py:function` names; with an argument, its result for it."""
     module_name, _, name = target.rpartition(":")
     if module_name.endswith(".py"):
         spec = importlib.util.spec_from_file_location(Path(module_name).stem, module_name)
@@ -55,32 +55,36 @@ def load(target: str, argument: str | None) -> Function:
         module = importlib.import_module(module_name)
     function: Function | None = getattr(module, name, None)
     if not callable(function):
-        functions = [each for each, value in vars(module).items() if inspect.isfunction(value)]
+        functions = [key for key, value in vars(module).items() if inspect.isfunction(value)]
         raise LookupError(f"{module_name} has no function {name}; it has {', '.join(functions) or 'none'}")
     made: Any = function if argument is None else function(argument)
     return made
 
 
 def names_of(function: Callable[..., Any]) -> tuple[list[str] | None, list[str]]:
-    """The keyword names that a function takes, None for all; and those that it cannot do without."""
+    """Returns the keyword names that a function takes (None for any), and those that are required."""
     parameters = inspect.signature(function).parameters.values()
-    if positional := [each.name for each in parameters if each.kind is each.POSITIONAL_ONLY]:
+    if positional := [parameter.name for parameter in parameters if parameter.kind is parameter.POSITIONAL_ONLY]:
         raise TypeError(f"it takes {', '.join(positional)} by position, allowed are keywords")
-    named = [each for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)]
-    needed = [each.name for each in named if each.default is each.empty]
-    if any(each.kind is each.VAR_KEYWORD for each in parameters):
+    named = [
+        parameter
+        for parameter in parameters
+        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+    ]
+    needed = [parameter.name for parameter in named if parameter.default is parameter.empty]
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return None, needed
-    return [each.name for each in named], needed
+    return [parameter.name for parameter in named], needed
 
 
 def place_of(function: Callable[..., Any]) -> str:
-    """File and line of a function, as far as it has them."""
+    """Returns file and line of a function, as far as it has them."""
     code = getattr(inspect.unwrap(function), "__code__", None)
     return f"{code.co_filename}:{code.co_firstlineno}" if code else repr(function)
 
 
 def call(function: Callable[..., Any], keywords: Mapping[str, Any], count: int) -> tuple[Any, ...]:
-    """The answer to one batch of `count` completions."""
+    """Answers one batch of `count` completions."""
     try:
         returned = function(**keywords)
     except BaseException as error:  # a reward function may even call sys.exit
@@ -100,12 +104,12 @@ def call(function: Callable[..., Any], keywords: Mapping[str, Any], count: int) 
 
 
 def _raised_at(error: BaseException, function: Callable[..., Any]) -> str:
-    """Where the function's own file was last, or the innermost place."""
+    """Returns the last line of the function's own file in the traceback, or the innermost line."""
     own_file = place_of(function).rpartition(":")[0]
     frames = traceback.extract_tb(error.__traceback__)[1:]
     if not frames:
         return ""
-    frame = next((each for each in reversed(frames) if each.filename == own_file), frames[-1])
+    frame = next((candidate for candidate in reversed(frames) if candidate.filename == own_file), frames[-1])
     return f", at {frame.filename}:{frame.lineno}"
 
 

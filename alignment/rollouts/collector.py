@@ -43,7 +43,6 @@ class Collected:
 
     @property
     def timed(self) -> dict[str, float]:
-        """Metrics of the two phases."""
         tokens = int(self.rollouts.lengths.sum())
         return {
             "time/generate_s": self.generate_s,
@@ -92,10 +91,10 @@ class Collector:
         """
         start = time.perf_counter()
         rollouts = self.draw(numbers, keys, draw_key, num_samples=num_samples)
-        drawn = time.perf_counter()
+        drawn_at = time.perf_counter()
         scored = score(rollouts, self.rewards)
         return Collected(
-            rollouts=rollouts, scored=scored, generate_s=drawn - start, reward_s=time.perf_counter() - drawn
+            rollouts=rollouts, scored=scored, generate_s=drawn_at - start, reward_s=time.perf_counter() - drawn_at
         )
 
     def draw(
@@ -116,24 +115,24 @@ class Collector:
         rank, world_size = collectives.rank(), collectives.world_size()
         shares = divide([len(self.ids[number]) for number in numbers], world_size)
         mine = shares[rank]
-        own = [numbers[place] for place in mine], [keys[place] for place in mine]
+        own = [numbers[index] for index in mine], [keys[index] for index in mine]
         self.source.load()
-        drawn, failure = None, ""
+        own_rollouts, failure = None, ""
         try:
-            drawn = self._draw(*own, sampling, num_samples) if mine else None
+            own_rollouts = self._draw(*own, sampling, num_samples) if mine else None
         except RolloutError as error:
             failure = str(error)
-        parts = collectives.all_gather_object((drawn, failure))
-        if failures := [said for _, said in parts if said]:
+        parts = collectives.all_gather_object((own_rollouts, failure))
+        if failures := [message for _, message in parts if message]:
             raise RolloutError(failures[0])
         together = joined([part for part, _ in parts if part is not None])
-        places = [place for share in shares for place in share]
+        places = [index for share in shares for index in share]
         return together.take(np.argsort(places).tolist())
 
     def _draw(self, numbers: Sequence[int], keys: Sequence[int], sampling: Sampling, num_samples: int) -> Rollouts:
         prompts = [self.ids[number] for number in numbers]
         groups = self.source.draw(prompts, sampling, num_samples=num_samples, keys=keys)
-        drawn = [one for group in groups for one in group]
+        samples = [one for group in groups for one in group]
         return Rollouts(
             numbers=tuple(numbers),
             prompts=tuple(self.rows[number].prompt for number in numbers),
@@ -141,9 +140,9 @@ class Collector:
             rows=tuple(
                 Branched(prompt=group[0].prompt, branches=tuple(one.completion for one in group)) for group in groups
             ),
-            texts=tuple(text_of(one, sampling, self.policy.tokenizer) for one in drawn),
-            finished=torch.tensor([one.finished for one in drawn]),
-            logps=torch.tensor([logp for one in drawn for logp in one.logps]),
+            texts=tuple(text_of(one, sampling, self.policy.tokenizer) for one in samples),
+            finished=torch.tensor([one.finished for one in samples]),
+            logps=torch.tensor([logp for one in samples for logp in one.logps]),
         )
 
 

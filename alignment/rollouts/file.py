@@ -28,9 +28,9 @@ def append_rollouts(file: Path, step: int, draw: int, collected: Collected) -> N
     rollouts, scored = collected.rollouts, collected.scored
     size = rollouts.group_size
     lines = []
-    for place, row in enumerate(rollouts.rows):
+    for index, row in enumerate(rollouts.rows):
         completions = []
-        for number, ids in enumerate(row.branches, start=place * size):
+        for number, ids in enumerate(row.branches, start=index * size):
             logps = rollouts.logps[rollouts.places([number])]
             completions.append(
                 {
@@ -42,7 +42,7 @@ def append_rollouts(file: Path, step: int, draw: int, collected: Collected) -> N
                     "raw": float(scored.raw.mean[number]),
                 }
             )
-        line = {"step": step, "draw": draw, "number": rollouts.numbers[place], "prompt": turns(rollouts.prompts[place])}
+        line = {"step": step, "draw": draw, "number": rollouts.numbers[index], "prompt": turns(rollouts.prompts[index])}
         lines.append(json.dumps(line | {"prompt_ids": list(row.prompt), "completions": completions}))
     with file.open("a", encoding="utf-8") as rollouts_file:
         rollouts_file.write("".join(f"{line}\n" for line in lines))
@@ -53,8 +53,8 @@ def truncate_rollouts(run_dir: Path, step: int) -> None:
     file = run_dir / FILE
     if file.exists():
         lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
-        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
-        write_text(file, "".join(kept))
+        remaining = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+        write_text(file, "".join(remaining))
 
 
 class Replay:

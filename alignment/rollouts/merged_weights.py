@@ -21,14 +21,14 @@ def merged_weights(network: PreTrainedModel) -> dict[str, Tensor]:
     """
     adapted = {name: module for name, module in network.named_modules() if hasattr(module, "lora_A")}
     prefixes = tuple(f"{name}." for name in adapted)
-    found = {name: weight for name, weight in network.state_dict().items() if not name.startswith(prefixes)}
+    weights = {name: weight for name, weight in network.state_dict().items() if not name.startswith(prefixes)}
     for name, module in adapted.items():
-        found |= {f"{name}.{part}": weight for part, weight in _folded(module).items()}
-    return found
+        weights |= {f"{name}.{part}": weight for part, weight in _folded(module).items()}
+    return weights
 
 
 def write_merged(network: PreTrainedModel, folder: Path) -> None:
-    """Writes them as an ordinary transformers model, which appears whole or not at all.
+    """Writes the merged weights as an ordinary transformers model, renamed into place when complete.
 
     Raises:
         OSError: if the disk is full.
@@ -42,7 +42,7 @@ def write_merged(network: PreTrainedModel, folder: Path) -> None:
 
 
 def _folded(module: Any) -> dict[str, Tensor]:
-    """Weight and bias of a layer with LoRA."""
+    """Returns weight and bias of a layer with its LoRA folded in."""
     base = module.get_base_layer()
     weight = base.weight.detach()
     for name in module.active_adapters:

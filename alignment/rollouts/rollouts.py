@@ -61,7 +61,6 @@ class Rollouts:
 
     @property
     def group_size(self) -> int:
-        """G."""
         return len(self.texts) // len(self.rows)
 
     @cached_property
@@ -76,7 +75,7 @@ class Rollouts:
 
     @cached_property
     def starts(self) -> Tensor:
-        """(N,) int64, place of each completion's first token among the C."""
+        """(N,) int64, index of each completion's first token among the C."""
         return self.lengths.cumsum(0) - self.lengths
 
     @property
@@ -85,9 +84,8 @@ class Rollouts:
         return sum(row.num_padded_free_tokens for row in self.rows)
 
     def take(self, groups: Sequence[int]) -> Rollouts:
-        """Some of the groups."""
         size = self.group_size
-        branches = [group * size + place for group in groups for place in range(size)]
+        branches = [group * size + index for group in groups for index in range(size)]
         return Rollouts(
             numbers=tuple(self.numbers[group] for group in groups),
             prompts=tuple(self.prompts[group] for group in groups),
@@ -99,7 +97,7 @@ class Rollouts:
         )
 
     def places(self, branches: Sequence[int]) -> Tensor:
-        """(M,) int64, places of the tokens of some completions among the C."""
+        """Returns (M,) int64, indices of the completions' tokens among the C."""
         parts = [torch.arange(start, start + length) for start, length in self._spans(branches)]
         return torch.cat(parts) if parts else torch.zeros(0, dtype=torch.int64)
 
@@ -121,9 +119,9 @@ class Rollouts:
             for part in [slice(None)] if together else branches_within(row, token_budget):
                 parts.append((Branched(prompt=row.prompt, branches=row.branches[part]), numbers[part]))
         rank, world_size = collectives.rank(), collectives.world_size()
-        mine = [parts[place] for place in divide([row.num_tokens for row, _ in parts], world_size)[rank]]
+        mine = [parts[index] for index in divide([row.num_tokens for row, _ in parts], world_size)[rank]]
         return [
-            self._micro([mine[place] for place in places])
+            self._micro([mine[index] for index in places])
             for places in token_budget_batches([row.num_tokens for row, _ in mine], token_budget=token_budget)
         ]
 

@@ -39,9 +39,7 @@ class RolloutSource(Protocol):
         """
         ...
 
-    def close(self) -> None:
-        """Lets go of what it holds."""
-        ...
+    def close(self) -> None: ...
 
 
 class OwnRollouts:

@@ -32,9 +32,9 @@ def draw_samples(policy: Policy, prompts: Sequence[tuple[Message, ...]], *, step
         max_new_tokens=min(LENGTH, positions // 2), end_ids=end_ids(policy.network, policy.tokenizer), seed=seed
     )
     cut = [prompt[-(positions - sampling.max_new_tokens) :] for prompt in ids]
-    drawn = generate(policy.network, cut, sampling)
+    samples = generate(policy.network, cut, sampling)
     lines = []
-    for prompt, (sample,) in zip(different, drawn, strict=True):
+    for prompt, (sample,) in zip(different, samples, strict=True):
         text = policy.tokenizer.decode(list(sample.completion), skip_special_tokens=True)
         lines.append({"step": step, "prompt": turns(prompt), "completion": text, "finished": sample.finished})
     return lines
@@ -44,10 +44,10 @@ def drawn_samples(rollouts: Rollouts, totals: np.ndarray, *, step: int) -> list[
     """Of what a step drew for its first prompts the best and the worst completion of each, with their rewards."""
     size = rollouts.group_size
     lines = []
-    for place in range(min(len(rollouts.rows), NUM_PROMPTS)):
-        order = place * size + np.argsort(totals[place * size : (place + 1) * size], kind="stable")
+    for group in range(min(len(rollouts.rows), NUM_PROMPTS)):
+        order = group * size + np.argsort(totals[group * size : (group + 1) * size], kind="stable")
         for number in dict.fromkeys((int(order[-1]), int(order[0]))):
-            line = {"step": step, "prompt": turns(rollouts.prompts[place]), "completion": rollouts.texts[number]}
+            line = {"step": step, "prompt": turns(rollouts.prompts[group]), "completion": rollouts.texts[number]}
             lines.append(line | {"finished": bool(rollouts.finished[number]), "reward": float(totals[number])})
     return lines
 

@@ -34,7 +34,7 @@ LOGPROBS_MODE = "processed_logprobs"
 
 
 def sampling_options(sampling: Sampling, key: int, num_samples: int) -> dict[str, Any]:
-    """What says how a prompt's completions are drawn, as vLLM's `SamplingParams` and its server name it.
+    """Returns the sampling options of a prompt by the names of vLLM's `SamplingParams` and server.
 
     Every one is named that the model's own generation config could set otherwise.
 
@@ -64,7 +64,7 @@ def sampling_options(sampling: Sampling, key: int, num_samples: int) -> dict[str
 def read_sample(
     prompt: Sequence[int], ids: Sequence[int], logps: Sequence[Any], reason: str | None, sampling: Sampling
 ) -> Sampled:
-    """A completion that vLLM gave.
+    """Reads a completion of vLLM.
 
     Args:
         logps: of the tokens, nats.
@@ -77,9 +77,9 @@ def read_sample(
         raise RolloutError(f"a completion of {len(ids)} tokens, allowed is 1 to {sampling.max_new_tokens}")
     if len(logps) != len(ids):
         raise RolloutError(f"{len(logps)} log-probabilities for {len(ids)} tokens")
-    for place, logp in enumerate(logps):
+    for index, logp in enumerate(logps):
         if not isinstance(logp, int | float) or not math.isfinite(logp):
-            raise RolloutError(f"the log-probability of token {place} is {logp!r:.40}, allowed is a finite number")
+            raise RolloutError(f"the log-probability of token {index} is {logp!r:.40}, allowed is a finite number")
     if reason not in ("stop", "length"):
         raise RolloutError(f"a completion ended by {reason!r}, allowed is stop or length")
     return Sampled(
@@ -87,10 +87,10 @@ def read_sample(
     )
 
 
-def check_count(found: int, wanted: int) -> None:
+def check_count(count: int, wanted: int) -> None:
     """Raises RolloutError if a prompt got other than so many completions."""
-    if found != wanted:
-        raise RolloutError(f"{found} completions of a prompt, {wanted} were asked for")
+    if count != wanted:
+        raise RolloutError(f"{count} completions of a prompt, {wanted} were asked for")
 
 
 T = TypeVar("T")
@@ -140,13 +140,13 @@ class VllmEngine:
         from vllm import SamplingParams  # pyright: ignore[reportMissingImports]
 
         asked = [SamplingParams(**sampling_options(sampling, key, num_samples)) for key in keys]
-        given = [{"prompt_token_ids": list(prompt)} for prompt in prompts]
-        answers = _ending_in_one_line(lambda: self.llm.generate(given, sampling_params=asked, use_tqdm=False))
-        found = []
+        token_prompts = [{"prompt_token_ids": list(prompt)} for prompt in prompts]
+        answers = _ending_in_one_line(lambda: self.llm.generate(token_prompts, sampling_params=asked, use_tqdm=False))
+        samples = []
         for prompt, answer in zip(prompts, answers, strict=True):
             check_count(len(answer.outputs), num_samples)
-            found.append(tuple(_read(prompt, output, sampling) for output in answer.outputs))
-        return found
+            samples.append(tuple(_read(prompt, output, sampling) for output in answer.outputs))
+        return samples
 
     def close(self) -> None:
         """Ends the engine, which holds memory of the GPU."""
@@ -160,7 +160,7 @@ def _read(prompt: Sequence[int], output: Any, sampling: Sampling) -> Sampled:
 
 
 def _ending_in_one_line(work: Callable[[], T]) -> T:
-    """What vLLM gives; whatever it raises is a failure of the outside."""
+    """Runs a call of vLLM; any exception becomes a RolloutError of one line."""
     try:
         return work()
     except Exception as error:

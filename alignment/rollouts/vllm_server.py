@@ -87,23 +87,23 @@ class VllmServer:
         self, prompts: Sequence[Sequence[int]], sampling: Sampling, *, num_samples: int, keys: Sequence[int]
     ) -> list[tuple[Sampled, ...]]:
         """See `alignment.rollouts.source.RolloutSource`; prompts that were answered are not asked again."""
-        found: dict[int, tuple[Sampled, ...]] = {}
+        samples: dict[int, tuple[Sampled, ...]] = {}
 
         def draw_missing() -> None:
-            missing = [place for place in range(len(prompts)) if place not in found]
+            missing = [index for index in range(len(prompts)) if index not in samples]
             with ThreadPoolExecutor(NUM_AT_ONCE) as pool:
                 asked = {
-                    place: pool.submit(self._completions, prompts[place], sampling, keys[place], num_samples)
-                    for place in missing
+                    index: pool.submit(self._completions, prompts[index], sampling, keys[index], num_samples)
+                    for index in missing
                 }
                 wait(asked.values(), return_when=FIRST_EXCEPTION)
                 pool.shutdown(cancel_futures=True)
-            found.update({place: future.result() for place, future in asked.items() if _has_result(future)})
+            samples.update({index: future.result() for index, future in asked.items() if _has_result(future)})
             for future in asked.values():
                 future.result()
 
         self._with_weights_sent(draw_missing)
-        return [found[place] for place in range(len(prompts))]
+        return [samples[index] for index in range(len(prompts))]
 
     def close(self) -> None:
         """Removes the folders of weights."""
@@ -122,7 +122,7 @@ class VllmServer:
         shutil.rmtree(former, ignore_errors=True)
 
     def _with_weights_sent(self, work: Callable[[], T]) -> T:
-        """The result of work with the weights sent, and sent again after the server failed.
+        """Runs work with the weights sent, and sends them again after the server failed; returns its result.
 
         Raises:
             RolloutError: with how to start the server, where it does not offer what is needed.
@@ -162,7 +162,7 @@ class VllmServer:
     def _completions(
         self, prompt: Sequence[int], sampling: Sampling, key: int, num_samples: int
     ) -> tuple[Sampled, ...]:
-        """All completions of one prompt."""
+        """Asks for all completions of one prompt."""
         wanted = {"prompt": list(prompt), "return_token_ids": True, "return_weight_versions": True}
         choices = self._ask("/v1/completions", wanted | sampling_options(sampling, key, num_samples)).get("choices")
         if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
@@ -182,21 +182,23 @@ class VllmServer:
             raise RolloutError(f"a prompt of {len(prompt)} tokens was read otherwise than it was given")
         drawn_by = {str(span.get("version")) for span in versions if isinstance(span, dict)}
         if drawn_by != {self.version}:
-            found = ", ".join(sorted(drawn_by)) or "unnamed"
-            raise UnansweredError(f"it drew with weights {found}, not with those that it was sent, {self.version}")
+            versions_used = ", ".join(sorted(drawn_by)) or "unnamed"
+            raise UnansweredError(
+                f"it drew with weights {versions_used}, not with those that it was sent, {self.version}"
+            )
         return read_sample(prompt, ids, logps, choice.get("finish_reason"), sampling)
 
     def _ask(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        """The JSON object that the server answers; a GET where there is no body."""
+        """Returns the JSON object that the server answers; sends a GET where there is no body."""
         sent = None if body is None else json.dumps(body).encode()
         answer = ask(self.url + path, sent, timeout_s=self.timeout_s)
         try:
-            found = read_json(answer) if answer else {}
+            reply = read_json(answer) if answer else {}
         except ValueError as error:
             raise RolloutError(f"{path.partition('?')[0]}: {error}") from error
-        if not isinstance(found, dict):
+        if not isinstance(reply, dict):
             raise RolloutError(f"{path.partition('?')[0]}: the answer is no object: {head(answer)}")
-        return found
+        return reply
 
 
 def _logprobs_mode(info: dict[str, Any]) -> str:

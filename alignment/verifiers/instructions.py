@@ -34,10 +34,10 @@ def followed(text: str, ids: Sequence[str], options: Sequence[Options | None]) -
     if not ids or len(ids) != len(options):
         raise ValueError(f"{len(ids)} instruction ids with {len(options)} kwargs, allowed is one each, at least one")
     followed = []
-    for name, given in zip(ids, options, strict=True):
+    for name, kwargs in zip(ids, options, strict=True):
         if name not in INSTRUCTIONS:
             raise ValueError(f"instruction {name!r} is unknown, allowed are {', '.join(INSTRUCTIONS)}")
-        stated = {key: value for key, value in (given or {}).items() if value is not None}
+        stated = {key: value for key, value in (kwargs or {}).items() if value is not None}
         try:
             followed.append(INSTRUCTIONS[name](text, stated) and bool(text.strip()))
         except KeyError as error:

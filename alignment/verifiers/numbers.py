@@ -40,10 +40,10 @@ def read_answer(text: str) -> frozenset[Fraction] | None:
         return next(read_numbers(text[mark.end() :].partition("\n")[0]), None)
     if boxes := list(_BOXED.finditer(text)):
         return next(read_numbers(_braced(text, boxes[-1].end())), None)
-    for said in reversed(list(_SAID.finditer(text))):
-        if (found := next(read_numbers(text[said.end() :]), None)) is not None:
-            return found
-    return max(enumerate(read_numbers(text)), default=(0, None), key=lambda each: each[0])[1]
+    for mention in reversed(list(_SAID.finditer(text))):
+        if (number := next(read_numbers(text[mention.end() :]), None)) is not None:
+            return number
+    return max(enumerate(read_numbers(text)), default=(0, None), key=lambda numbered: numbered[0])[1]
 
 
 def read_numbers(text: str) -> Iterator[frozenset[Fraction]]:
@@ -95,8 +95,8 @@ def _value(match: re.Match[str]) -> Fraction | None:
 def _braced(text: str, start: int) -> str:
     """What stands between an open brace and the one that closes it, or the end."""
     depth = 1
-    for place in range(start, len(text)):
-        depth += {"{": 1, "}": -1}.get(text[place], 0)
+    for index in range(start, len(text)):
+        depth += {"{": 1, "}": -1}.get(text[index], 0)
         if not depth:
-            return text[start:place]
+            return text[start:index]
     return text[start:]

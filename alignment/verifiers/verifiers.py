@@ -45,10 +45,10 @@ def make_numeric(argument: str) -> Verify:
         if column is None:
             raise ValueError(f"no column {' or '.join(allowed)} holds the right number; numeric:COLUMN names another")
         rewards = []
-        for completion, given in zip(completions, columns[column], strict=True):
-            target = read_target(given)
+        for completion, value in zip(completions, columns[column], strict=True):
+            target = read_target(value)
             if target is None:
-                raise ValueError(f"column {column} holds {str(given)[:80]!r}, which has no number")
+                raise ValueError(f"column {column} holds {str(value)[:80]!r}, which has no number")
             answer = read_answer(completion)
             rewards.append(float(answer is not None and agree(answer, target)))
         return rewards
@@ -105,8 +105,8 @@ def make_ifeval(argument: str) -> Verify:
     def ifeval(completions: Sequence[str], instruction_id_list: Sequence[Any], kwargs: Sequence[Any]) -> list[float]:
         rewards = []
         for text, ids, options in zip(completions, instruction_id_list, kwargs, strict=True):
-            kept = followed(text, _decoded(ids), _decoded(options))
-            rewards.append(float(all(kept)) if argument else sum(kept) / len(kept))
+            results = followed(text, _decoded(ids), _decoded(options))
+            rewards.append(float(all(results)) if argument else sum(results) / len(results))
         return rewards
 
     return ifeval

@@ -51,7 +51,7 @@ class Alarm:
 
     @property
     def is_open(self) -> bool:
-        """Whether it still holds, as far as the run went."""
+        """Whether the alarm was not cleared by the last step."""
         return self.cleared_at is None
 
 
@@ -63,7 +63,7 @@ def alarm_line(alarm: Alarm) -> str:
 
 
 def cleared_line(step: int, kind: str) -> str:
-    """That an alarm is over, as a line of the file."""
+    """Returns the line that clears an alarm."""
     return json.dumps({"step": step, "kind": kind, "cleared": True}) + "\n"
 
 
@@ -74,7 +74,7 @@ def append_lines(run_dir: str | Path, lines: Iterable[str]) -> None:
 
 
 def replace_lines(run_dir: str | Path, lines: Iterable[str]) -> None:
-    """Makes these lines the run's alarms; without any there is no file."""
+    """Replaces the run's alarms by these lines; without lines it removes the file."""
     path, text = Path(run_dir) / FILE, "".join(lines)
     if text:
         write_text(path, text)
@@ -97,8 +97,8 @@ def read_alarms(run_dir: str | Path) -> list[Alarm]:
         values = json.loads(line)
         if values.pop("cleared", False):
             alarms = [
-                replace(each, cleared_at=values["step"]) if each.kind == values["kind"] and each.is_open else each
-                for each in alarms
+                replace(alarm, cleared_at=values["step"]) if alarm.kind == values["kind"] and alarm.is_open else alarm
+                for alarm in alarms
             ]
         else:
             alarms.append(Alarm(**(values | {"metrics": tuple(values["metrics"])})))

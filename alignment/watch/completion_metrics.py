@@ -66,7 +66,7 @@ def _declines(rest: str, polite_left: int) -> bool:
     if polite is None or not polite_left:
         return False
     after = rest[polite.end() :]
-    ends = [found.end() for pattern in (_JOINED, _CLAUSE) if (found := pattern.match(after))]
+    ends = [match.end() for pattern in (_JOINED, _CLAUSE) if (match := pattern.match(after))]
     return any(_declines(after[end:], polite_left - 1) for end in ends)
 
 
@@ -112,4 +112,6 @@ def unique_share(texts: Sequence[str], group: Sequence[int]) -> float:
     members: dict[int, list[str]] = {}
     for text, number in zip(texts, group, strict=True):
         members.setdefault(number, []).append(text)
-    return float(np.mean([len(set(each)) / len(each) for each in members.values()])) if members else float("nan")
+    if not members:
+        return float("nan")
+    return float(np.mean([len(set(group_texts)) / len(group_texts) for group_texts in members.values()]))

@@ -135,7 +135,6 @@ class Window:
 
     @property
     def trend(self) -> Trend:
-        """Its Mann-Kendall test and Theil-Sen rise."""
         return trend(self.at, self.values)
 
 
@@ -173,7 +172,7 @@ class History:
         return _window(list(self.series[name].last)[-num:], num)
 
     def upto(self, name: str, num: int) -> Window:
-        """Its last points, `num` at most."""
+        """Returns its last points, `num` at most."""
         points = list(self.series[name].last)[-num:]
         return _points(points)
 
@@ -190,7 +189,6 @@ class History:
         return _median(self.series[name].first[:num], num)
 
     def newest(self, name: str) -> float | None:
-        """Its last point."""
         last = self.series[name].last
         return last[-1][1] if last else None
 

@@ -52,12 +52,10 @@ class WinRate:
 
     @property
     def num_pairs(self) -> int:
-        """All of them."""
         return self.wins + self.ties + self.losses
 
     @property
     def tie_share(self) -> float:
-        """Ties among all pairs."""
         return self.ties / self.num_pairs
 
 
@@ -92,7 +90,7 @@ def estimate_kl(
     """KL from B completions, each given by the log-probabilities of its tokens; `prompt` (B,) numbers their prompts."""
     pairs = zip(policy_logps, reference_logps, strict=True)
     sums = np.array([kl_tokens(policy, reference, estimator).sum() for policy, reference in pairs])
-    lengths = np.array([len(each) for each in policy_logps], dtype=float)
+    lengths = np.array([len(logps) for logps in policy_logps], dtype=float)
     return Kl(
         estimator=estimator,
         per_sequence=average_interval(sums, prompt, seed=seed),
@@ -142,4 +140,4 @@ def win_rate(
 
 def _grams(text: str, n: int) -> list[tuple[str, ...]]:
     words = text.split()
-    return [tuple(words[place : place + n]) for place in range(len(words) - n + 1)]
+    return [tuple(words[start : start + n]) for start in range(len(words) - n + 1)]

@@ -38,26 +38,26 @@ def score(config: ScoreConfig) -> int:
     from rewardkit.reward.load import load_reward_fn, read_criterion_weights
 
     criterion_weights = read_criterion_weights(config.criterion_weights, config.model)
-    given = read_input(config)
-    for bad in given.bad_rows[:SHOWN_BAD_ROWS]:
+    source = read_input(config)
+    for bad in source.bad_rows[:SHOWN_BAD_ROWS]:
         print(f"rewardkit score: no reward for {bad.place}: {bad.problem}", file=sys.stderr)
-    if len(given.bad_rows) > SHOWN_BAD_ROWS:
-        print(f"rewardkit score: no reward for {len(given.bad_rows) - SHOWN_BAD_ROWS} more", file=sys.stderr)
+    if len(source.bad_rows) > SHOWN_BAD_ROWS:
+        print(f"rewardkit score: no reward for {len(source.bad_rows) - SHOWN_BAD_ROWS} more", file=sys.stderr)
     reward_fn = load_reward_fn(config.model, criterion_weights=criterion_weights)  # heavy, so after the input
     with _precision(config):
-        scored = score_file(config, given, reward_fn, tell=Progress("rows scored").count)
+        scored = score_file(config, source, reward_fn, tell=Progress("rows scored").count)
     if config.json:
         summary = {
             "output": config.output,
             "num_rows": scored.num_rows,
             "num_continued": scored.num_continued,
             "num_bad_rows": len(scored.bad_rows),
-            "columns": given.how.added,
+            "columns": source.how.added,
         }
         print(json.dumps(summary, ensure_ascii=False, indent=2))
         return 0
     bad = f", {len(scored.bad_rows)} bad rows without a reward" if scored.bad_rows else ""
-    print(f"{config.output}: {scored.num_rows} rows with {', '.join(given.how.added)}{bad}")
+    print(f"{config.output}: {scored.num_rows} rows with {', '.join(source.how.added)}{bad}")
     return 0
 
 

@@ -104,7 +104,7 @@ def detect_reading(
     pairs: str = "all",
     empty: Literal["keep", "bad"] | None = None,
 ) -> Reading:
-    """Finds the form and the columns from some rows; what is given is taken as given.
+    """Finds the form and the columns from some rows; a given form or column takes precedence.
 
     Args:
         rows: the first ones of the file.
@@ -119,8 +119,8 @@ def detect_reading(
     """
     rows = list(rows)
     names = list(dict.fromkeys(name for row in rows for name in row))
-    given = _checked(columns or {}, names)
-    recognised = {name: column for name, column in _find_columns(names, given).items() if column}
+    mapping = _checked(columns or {}, names)
+    recognised = {name: column for name, column in _find_columns(names, mapping).items() if column}
     chosen_form = form or _find_form(recognised, rows, names)
     if missing := [name for name in NEEDED[chosen_form] if name not in recognised]:
         problem = f"the form {chosen_form} needs {' and '.join(missing)}, the columns are {', '.join(names)}"
@@ -147,10 +147,10 @@ def _checked(columns: Mapping[str, str], names: Sequence[str]) -> dict[str, str]
     return dict(columns)
 
 
-def _find_columns(names: Sequence[str], given: Mapping[str, str]) -> dict[str, str]:
+def _find_columns(names: Sequence[str], mapping: Mapping[str, str]) -> dict[str, str]:
     spelled = {name.strip().lower().replace(" ", "_").replace("-", "_"): name for name in reversed(names)}
-    recognised = dict(given)
-    taken = set(given.values())
+    recognised = dict(mapping)
+    taken = set(mapping.values())
 
     def free(alias: str) -> str | None:
         column = spelled.get(alias)
@@ -159,7 +159,7 @@ def _find_columns(names: Sequence[str], given: Mapping[str, str]) -> dict[str, s
     for first, second in _PAIRED:  # of two sides both have to be there, spelled alike
         for alias_first, alias_second in zip(ALIASES[first], ALIASES[second], strict=True):
             sides = (recognised.get(first) or free(alias_first), recognised.get(second) or free(alias_second))
-            if all(sides) and not (first in given and second in given):
+            if all(sides) and not (first in mapping and second in mapping):
                 recognised[first], recognised[second] = str(sides[0]), str(sides[1])
                 taken.update(recognised[side] for side in (first, second))
                 break

@@ -238,11 +238,11 @@ def _parse_responses(row: Mapping[str, Any], reading: Reading) -> Parsed:
         raise RowError("missing_field", column, f"a list of {len(answers)}", "two responses or more are needed")
     if reading.form == "ranked" and all(answer.rank is None for answer in answers):
         answers = [
-            Answer(text=answer.text, source=answer.source, rank=float(place), meta=answer.meta)
-            for place, answer in enumerate(answers)
+            Answer(text=answer.text, source=answer.source, rank=float(position), meta=answer.meta)
+            for position, answer in enumerate(answers)
         ]
     prompt = read_row_prompt(row, reading)
-    given, meta = _read_id(row, reading), _read_meta(row, reading)
+    row_id, meta = _read_id(row, reading), _read_meta(row, reading)
     comparisons, labels, problems = [], {}, []
     for first, second in choose_pairs(len(answers), reading.pairs, seed=content_id(_plain_prompt(prompt))):
         a, b = answers[first], answers[second]
@@ -252,7 +252,7 @@ def _parse_responses(row: Mapping[str, Any], reading: Reading) -> Parsed:
             problems.append(error)
             continue
         suffix = f":{first + 1}-{second + 1}" if len(answers) > 2 else ""
-        key = given + suffix if given else content_id(_plain_prompt(prompt), a.text, b.text, a.source, b.source)
+        key = row_id + suffix if row_id else content_id(_plain_prompt(prompt), a.text, b.text, a.source, b.source)
         if len(key) > MAX_KEY:
             raise RowError("bad_id", _column(reading, "id"), key, f"allowed are {MAX_KEY} characters at most")
         of_answers = {f"response_{side}": dict(one.meta) for side, one in (("a", a), ("b", b)) if one.meta}
@@ -281,14 +281,14 @@ def _read_answers(
     for value, column in zip(values, fields, strict=True):
         if value is None:
             raise RowError("missing_field", column, value, "an answer is needed")
-    given = _value(row, reading, "prompt")
-    if given is None and "prompt" not in reading.columns:
+    prompt_value = _value(row, reading, "prompt")
+    if prompt_value is None and "prompt" not in reading.columns:
         whole = [_whole(value, column) for value, column in zip(values, fields, strict=True)]
         return split_conversations(whole[0], whole[1], fields)
     prompt = read_row_prompt(row, reading)
     texts = []
     for value, column in zip(values, fields, strict=True):
-        if not is_messages(value) and not _repeats(value, given):
+        if not is_messages(value) and not _repeats(value, prompt_value):
             texts.append(read_text(value, column))
             continue
         messages = _whole(value, column)
@@ -357,18 +357,18 @@ def _read_id(row: Mapping[str, Any], reading: Reading) -> str:
 
 
 def _read_meta(row: Mapping[str, Any], reading: Reading) -> dict[str, object]:
-    given = _value(row, reading, "meta")
-    if isinstance(given, str):
+    column_meta = _value(row, reading, "meta")
+    if isinstance(column_meta, str):
         try:
-            given = json.loads(given)
+            column_meta = json.loads(column_meta)
         except json.JSONDecodeError:
-            given = None
+            column_meta = None
     used = set(reading.columns.values())
-    if not isinstance(given, Mapping):  # a column of that name that is no mapping is metadata like any other
+    if not isinstance(column_meta, Mapping):  # a column of that name that is no mapping is metadata like any other
         used.discard(_column(reading, "meta"))
-        given = {}
+        column_meta = {}
     own = {name: plain(value) for name, value in row.items() if name not in used}
-    return {**own, **{str(name): plain(value) for name, value in given.items()}}
+    return {**own, **{str(name): plain(value) for name, value in column_meta.items()}}
 
 
 def _plain_prompt(prompt: Sequence[Message]) -> list[list[str]]:

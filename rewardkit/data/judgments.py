@@ -163,15 +163,15 @@ def detect_ballots(
     columns: Mapping[str, str] | None = None,
     annotators: Sequence[str] = (),
 ) -> BallotReading:
-    """Finds layout and columns from the first rows; what is given is taken as given.
+    """Finds layout and columns from the first rows; a given layout or column takes precedence.
 
     Raises:
         ColumnError: if a column is missing.
         ValueError: if a field or column that was given is unknown.
     """
     names = list(dict.fromkeys(name for row in rows for name in row))
-    given = dict(columns or {})
-    for name, column in given.items():
+    mapping = dict(columns or {})
+    for name, column in mapping.items():
         if name not in FIELDS:
             raise ValueError(f"unknown field {name!r} in the mapping, allowed are {', '.join(FIELDS)}")
         if column not in names:
@@ -179,8 +179,8 @@ def detect_ballots(
     for column in annotators:
         if column not in names:
             raise ValueError(f"no column {column!r} of an annotator, the columns are {', '.join(names)}")
-    wide = list(annotators) or [name for name in names if WIDE.fullmatch(name) and name not in given.values()]
-    recognised = _find(names, given, wide if annotators or layout == "wide" else ())
+    wide = list(annotators) or [name for name in names if WIDE.fullmatch(name) and name not in mapping.values()]
+    recognised = _find(names, mapping, wide if annotators or layout == "wide" else ())
     is_long = "annotator" in recognised and "choice" in recognised
     chosen: Layout = layout or ("wide" if annotators or (wide and not is_long) else "long")
     if chosen == "wide":
@@ -193,9 +193,9 @@ def detect_ballots(
     return BallotReading(layout=chosen, columns=recognised, annotators=tuple(wide) if chosen == "wide" else ())
 
 
-def _find(names: Sequence[str], given: Mapping[str, str], taken: Iterable[str]) -> dict[str, str]:
+def _find(names: Sequence[str], mapping: Mapping[str, str], taken: Iterable[str]) -> dict[str, str]:
     spelled = {name.strip().lower().replace(" ", "_").replace("-", "_"): name for name in reversed(names)}
-    recognised, used = dict(given), {*given.values(), *taken}
+    recognised, used = dict(mapping), {*mapping.values(), *taken}
     for name, aliases in ALIASES.items():
         column = next((spelled[alias] for alias in aliases if alias in spelled and spelled[alias] not in used), None)
         if name not in recognised and column is not None:

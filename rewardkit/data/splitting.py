@@ -48,11 +48,11 @@ def split_by_prompt(rows: Sequence[Row], *, eval_share: float, seed: int) -> tup
 
 def find_leakage(train: Iterable[Prompted], held_out: Iterable[Prompted]) -> list[str]:
     """The held-out prompts that are training prompts too, each once, as texts; case and white space do not count."""
-    known = {normal_prompt(row.prompt) for row in train}
+    train_prompts = {normal_prompt(row.prompt) for row in train}
     shared = {}
     for row in held_out:
         normal = normal_prompt(row.prompt)
-        if normal in known:
+        if normal in train_prompts:
             shared.setdefault(normal, plain_prompt(row.prompt))
     return list(shared.values())
 

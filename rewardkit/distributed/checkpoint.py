@@ -20,7 +20,7 @@ from rewardkit.distributed import collectives, sharding
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingState:
-    """Where a training stands.
+    """Progress of a training.
 
     Attributes:
         step: optimizer steps taken.

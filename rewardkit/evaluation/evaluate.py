@@ -110,7 +110,7 @@ class Subset:
 
 @dataclass(frozen=True, kw_only=True)
 class HumanAgreement:
-    """The model beside people.
+    """The model's agreement with people's votes, beside people's own.
 
     Attributes:
         counted: whether single votes are known; otherwise only their shares, and `ceiling` is the expected agreement of
@@ -229,7 +229,7 @@ def evaluate(scored: Scored, *, columns: Sequence[str] = (), seed: int = 0) -> E
 
 
 def group_of(name: str, scored: Scored, *, seed: int = 0) -> Group:
-    """Accuracy on decided pairs."""
+    """Computes the accuracy on decided pairs."""
     return Group(
         name=name,
         num_pairs=len(scored.rows),
@@ -280,7 +280,7 @@ def _human(scored: Scored, seed: int) -> HumanAgreement | None:
 
 
 def lengths(rows: Sequence[Preference]) -> tuple[np.ndarray, np.ndarray]:
-    """(N,) characters of chosen and of rejected."""
+    """Returns (N,) characters of chosen and of rejected."""
     return np.array([len(row.chosen) for row in rows]), np.array([len(row.rejected) for row in rows])
 
 

@@ -50,63 +50,63 @@ class Findings:
 
     @property
     def short_model(self) -> str:
-        """The model's folder without the way to it."""
         return Path(self.model).name or self.model
 
     @property
     def short_data(self) -> str:
-        """The file's name without the way to it."""
         return Path(self.data).name or self.data
 
     def values(self) -> dict[str, Any]:
-        """Plain values for JSON; what is not known is None."""
+        """Returns plain values for JSON; unknown figures are None."""
         return finite(asdict(self))
 
 
 def finite(value: Any) -> Any:
-    """Nested values as JSON takes them: numbers that are not finite are None."""
+    """Replaces numbers that are not finite by None in nested values, for JSON."""
     match value:
         case float():
             return value if math.isfinite(value) else None
         case dict():
-            return {name: finite(each) for name, each in value.items()}
+            return {name: finite(item) for name, item in value.items()}
         case list() | tuple():
-            return [finite(each) for each in value]
+            return [finite(item) for item in value]
         case _:
             return value
 
 
 def sentences(findings: Findings) -> list[str]:
-    """What the figures say, in words; where an interval includes chance, that nothing is shown."""
-    found: list[str] = []
+    """Returns the figures as sentences; where an interval includes chance, the sentence says that nothing is shown."""
+    lines: list[str] = []
     if findings.benchmark:
-        found += _benchmark_sentences(findings.benchmark)
+        lines += _benchmark_sentences(findings.benchmark)
     if (evaluation := findings.evaluation) is None:
-        return found
+        return lines
     overall = evaluation.overall
     chance = "" if overall.accuracy.low > 0.5 else ": not shown to be better than chance"
     counts = f"{overall.num_pairs:,} pairs of {overall.num_prompts:,} prompts"
-    found.append(f"Right on {interval_text(overall.accuracy)} of {counts}{chance}.")
-    found += [_baseline_sentence(baseline) for baseline in findings.baselines]
+    lines.append(f"Right on {interval_text(overall.accuracy)} of {counts}{chance}.")
+    lines += [_baseline_sentence(baseline) for baseline in findings.baselines]
     if human := evaluation.human:
         other = "the majority of the others does" if human.counted else "at most to expect is"
         agreed = f"It agrees with a person's vote in {interval_text(human.model)} of cases"
-        found.append(f"{agreed}; {other} {interval_text(human.ceiling)}.")
-    found += [_uncertainty_sentence(measure) for measure in evaluation.uncertainty]
+        lines.append(f"{agreed}; {other} {interval_text(human.ceiling)}.")
+    lines += [_uncertainty_sentence(measure) for measure in evaluation.uncertainty]
     if len(evaluation.length.groups) == 2:
         shorter, longer = evaluation.length.groups
-        found.append(
+        lines.append(
             f"Where people chose the shorter answer it is right on {interval_text(shorter.accuracy)}, where they chose "
             f"the longer one on {interval_text(longer.accuracy)}."
         )
-    found += [_domain_sentence(domain) for domain in findings.out_of_domain]
-    return found
+    lines += [_domain_sentence(domain) for domain in findings.out_of_domain]
+    return lines
 
 
 def _baseline_sentence(baseline: Baseline) -> str:
     difference = baseline.difference
-    said = "better than" if difference.low > 0 else "worse than" if difference.high < 0 else "not shown to differ from"
-    return f"On the same pairs it is {said} {_named(baseline)}; points: {points_text(difference)}."
+    verdict = (
+        "better than" if difference.low > 0 else "worse than" if difference.high < 0 else "not shown to differ from"
+    )
+    return f"On the same pairs it is {verdict} {_named(baseline)}; points: {points_text(difference)}."
 
 
 def _named(baseline: Baseline) -> str:
@@ -125,11 +125,10 @@ def _uncertainty_sentence(measure: UncertaintyMeasure) -> str:
 
 
 def _domain_sentence(domain: OutOfDomain) -> str:
-    said = "less sure" if domain.ratio.low > 1 else "surer" if domain.ratio.high < 1 else "not shown to be less sure"
+    verdict = "less sure" if domain.ratio.low > 1 else "surer" if domain.ratio.high < 1 else "not shown to be less sure"
     ratio = number_text(domain.ratio)
-    return (
-        f"On {Path(domain.source).name} it is {said}: members differ {ratio} times as much as on the evaluation data."
-    )
+    name = Path(domain.source).name
+    return f"On {name} it is {verdict}: members differ {ratio} times as much as on the evaluation data."
 
 
 def _benchmark_sentences(benchmark: BenchmarkResult) -> Iterator[str]:
@@ -143,7 +142,7 @@ def _benchmark_sentences(benchmark: BenchmarkResult) -> Iterator[str]:
 
 
 def screen_lines(findings: Findings) -> Iterator[str]:
-    """The tables for a terminal, then the sentences."""
+    """Returns the tables' lines for a terminal, then the sentences."""
     yield f"{findings.model} on {findings.data}"
     for note in findings.notes:
         yield f"NOTE: {note}"

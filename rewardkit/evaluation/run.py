@@ -147,7 +147,7 @@ def run_benchmark(config: EvaluateConfig, reward_fn: RewardFn) -> Findings:
 
 
 def _weights_notes(weights: Mapping[str, float], card: Card) -> Iterator[str]:
-    """What a reader has to know of a reward that is not the overall head's alone."""
+    """Returns notes on a reward that is not the overall head's alone."""
     if is_overall_reward(weights):
         return
     yield (

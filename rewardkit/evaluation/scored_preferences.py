@@ -59,16 +59,14 @@ class Scored:
 
     @property
     def p_chosen(self) -> np.ndarray:
-        """(N,) observed."""
         return np.array([row.p_chosen for row in self.rows])
 
     @property
     def weight(self) -> np.ndarray:
-        """(N,) of the rows."""
         return np.array([row.weight for row in self.rows])
 
     def take(self, indices: np.ndarray) -> Scored:
-        """Some of the rows, by their numbers or by a mask."""
+        """Returns some of the rows, by their numbers or by a mask."""
         numbers = np.arange(len(self.rows))[indices]
         return replace(
             self,

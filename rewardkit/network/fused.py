@@ -138,7 +138,6 @@ class Matrix:
     scale: float = 1.0
 
     def to(self, dtype: torch.dtype) -> Matrix:
-        """The same in another number format."""
         parts = (self.weight, self.bias, self.down, self.up)
         weight, bias, down, up = (None if part is None else part.to(dtype) for part in parts)
         assert weight is not None, "every matrix has a weight"
@@ -200,7 +199,7 @@ class _Linear:
         return result
 
     def back(self, pulls: Tensor, to: Tensor | None = None) -> Tensor:
-        """(T, in) gradient of x by (T, out) gradient of the result, added to what is given."""
+        """Returns the (T, in) gradient of x from the (T, out) gradient of the result, added to a given gradient."""
         matrix = self.matrix
         x_gradient = pulls @ self.weight if to is None else to.addmm_(pulls, self.weight)
         if self.apart and matrix.down is not None and matrix.up is not None:
@@ -208,7 +207,7 @@ class _Linear:
         return x_gradient
 
     def learn(self, pulls: Tensor, x: Tensor) -> None:
-        """The gradients by (T, out) gradient of the result."""
+        """Computes the parameters' gradients from the (T, out) gradient of the result."""
         matrix = self.matrix
         wants_weight, wants_bias, wants_down, wants_up = self.wants
         if wants_weight:

@@ -55,7 +55,6 @@ class PackedBatch:
 
     @property
     def num_tokens(self) -> int:
-        """T."""
         return self.input_ids.shape[1]
 
     @cached_property

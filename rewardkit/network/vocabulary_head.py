@@ -167,7 +167,7 @@ class _BlockwiseLogps(torch.autograd.Function):
         exact = torch.promote_types(dtype, torch.float32)
         states = _scaled(hidden, form).to(dtype)
         target_logits = torch.empty(len(targets), dtype=exact, device=hidden.device)
-        log_masses, expected, highest, kept = [], [], [], []
+        log_masses, expected, highest, kept_logits = [], [], [], []
         kept_bytes = 0
         with torch.autocast(hidden.device.type, enabled=False):
             for block in _blocks(targets, len(weight), block_size):
@@ -180,13 +180,13 @@ class _BlockwiseLogps(torch.autograd.Function):
                     highest.append(exact_logits.amax(-1))
                 kept_bytes += logits.nbytes
                 if kept_bytes <= most_kept_bytes:
-                    kept.append(logits)
+                    kept_logits.append(logits)
         log_mass = torch.stack(log_masses)  # (blocks, C)
         log_total = log_mass.logsumexp(0)
         log_shares = log_mass - log_total
         logps = target_logits - log_total
         entropy = log_total - (log_shares.exp() * torch.stack(expected)).sum(0) if with_entropy else logps.detach()
-        ctx.save_for_backward(states, weight, bias, targets, log_shares, logps, target_logits, *kept)
+        ctx.save_for_backward(states, weight, bias, targets, log_shares, logps, target_logits, *kept_logits)
         ctx.form, ctx.block_size, ctx.hidden_dtype = form, block_size, hidden.dtype
         is_top = target_logits >= (torch.stack(highest).amax(0) if with_entropy else torch.inf)
         ctx.mark_non_differentiable(entropy, is_top)
@@ -195,7 +195,7 @@ class _BlockwiseLogps(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor, *_: Tensor | None) -> tuple[Tensor | None, ...]:  # pyright: ignore
-        states, weight, bias, targets, log_shares, logps, target_logits, *kept = ctx.saved_tensors
+        states, weight, bias, targets, log_shares, logps, target_logits, *kept_logits = ctx.saved_tensors
         form: LogitForm = ctx.form
         wants_hidden, wants_weight, wants_bias = ctx.needs_input_grad[:3]
         hidden_gradient = torch.zeros(states.shape, dtype=logps.dtype, device=states.device)
@@ -206,7 +206,9 @@ class _BlockwiseLogps(torch.autograd.Function):
         with torch.autocast(states.device.type, enabled=False):
             for number, block in enumerate(_blocks(targets, len(weight), ctx.block_size)):
                 part = slice(block.start, block.stop)
-                logits = kept[number] if number < len(kept) else _logits(states, weight, bias, block, form)
+                logits = (
+                    kept_logits[number] if number < len(kept_logits) else _logits(states, weight, bias, block, form)
+                )
                 pulls = logits.softmax(-1).mul_((log_shares[number].exp() * -gradient).to(logits.dtype)[:, None])
                 if form.softcap:
                     pulls.mul_(form.slope(logits))

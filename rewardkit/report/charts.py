@@ -51,7 +51,6 @@ class Axis:
     shares: bool = True
 
     def write(self, mark: float) -> str:
-        """A mark as text."""
         return percent(mark) if self.shares else f"{mark:g}"
 
     def marks(self) -> list[float]:
@@ -62,8 +61,8 @@ class Axis:
 
 def axis_of(name: str, values: Sequence[float]) -> Axis:
     """An axis of shares with three to six marks that holds all values."""
-    known = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
-    low, high = min(known), max(known)
+    finite = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
+    low, high = min(finite), max(finite)
     step = next((step for step in (0.01, 0.02, 0.05, 0.1, 0.2) if (high - low) / step <= 5), 0.25)
     low = min(max(-1.0, math.floor(low / step + 1e-9) * step), 1.0 - step)
     return Axis(name=name, low=low, high=max(min(1.0, math.ceil(high / step - 1e-9) * step), low + step), step=step)
@@ -71,8 +70,8 @@ def axis_of(name: str, values: Sequence[float]) -> Axis:
 
 def number_axis(name: str, values: Sequence[float]) -> Axis:
     """An axis of numbers of any size with three to seven marks (steps of 1, 2 or 5 tens) that holds all values."""
-    known = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
-    low, high = min(known), max(known)
+    finite = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
+    low, high = min(finite), max(finite)
     span = (high - low) or abs(high) or 1.0
     ten = 10.0 ** math.floor(math.log10(span / 5))
     step = next(step * ten for step in (1, 2, 5, 10) if span / (step * ten) <= 5)
@@ -136,8 +135,8 @@ def interval_chart(
             f'<text class="mark" x="{at(mark):.1f}" y="{bottom + 18}" text-anchor="middle">{axis.write(mark)}</text>'
         )
     if reference is not None:
-        place = f'x1="{at(reference):.1f}" x2="{at(reference):.1f}" y1="{TOP}" y2="{bottom}"'
-        parts.append(f'<line class="line s0" stroke-dasharray="5 4" {place}/>')
+        coordinates = f'x1="{at(reference):.1f}" x2="{at(reference):.1f}" y1="{TOP}" y2="{bottom}"'
+        parts.append(f'<line class="line s0" stroke-dasharray="5 4" {coordinates}/>')
     for number, (name, row) in enumerate(rows):
         y = TOP + ROW * (number + 0.5)
         shown = name if len(name) <= 28 else name[:27] + "…"
@@ -176,8 +175,8 @@ def _grid(x: Axis, y: Axis) -> str:
             f'<text class="mark" x="{LEFT - 8}" y="{_up(y, mark) + 4:.1f}" text-anchor="end">{y.write(mark)}</text>'
         )
     for mark in x.marks():
-        place = f'x="{_along(x, mark):.1f}" y="{HEIGHT - BOTTOM + 18}"'
-        parts.append(f'<text class="mark" {place} text-anchor="middle">{x.write(mark)}</text>')
+        coordinates = f'x="{_along(x, mark):.1f}" y="{HEIGHT - BOTTOM + 18}"'
+        parts.append(f'<text class="mark" {coordinates} text-anchor="middle">{x.write(mark)}</text>')
     middle = (LEFT + WIDTH - RIGHT) / 2
     parts.append(f'<text x="{middle}" y="{HEIGHT - 6}" text-anchor="middle">{escape(x.name)}</text>')
     turned = f'transform="translate(12 {(TOP + HEIGHT - BOTTOM) / 2}) rotate(-90)"'

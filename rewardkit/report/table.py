@@ -85,5 +85,5 @@ def number_text(number: Interval, decimals: int = 2) -> str:
     """A figure that is no share: `0.61 (0.55 to 0.67)`."""
     if not math.isfinite(number.value):
         return "–"
-    value, low, high = (f"{each:.{decimals}f}" for each in (number.value, number.low, number.high))
+    value, low, high = (f"{part:.{decimals}f}" for part in (number.value, number.low, number.high))
     return f"{value} ({low} to {high})"

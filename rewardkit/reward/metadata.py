@@ -95,13 +95,13 @@ def read_card(folder: str | Path) -> Card:
 
 
 def member_offsets(rewards: np.ndarray) -> tuple[float, ...]:
-    """For `Card.member_offsets`, given (K, N) rewards of the held-out chosen completions by the members."""
+    """Computes `Card.member_offsets` from (K, N) member rewards of the held-out chosen completions."""
     means = rewards.mean(1)
     return tuple((means - means.mean()).tolist())
 
 
 def versions() -> dict[str, str]:
-    """Of what decides the numbers, as far as it is installed; a source tree that is not counts as `uninstalled`."""
+    """Returns the versions of installed packages that affect the numbers; a source tree counts as `uninstalled`."""
     by_package = {"tiebreak": "uninstalled"}
     for name in ("tiebreak", "torch", "transformers", "scikit-learn"):
         try:

@@ -134,7 +134,6 @@ class RewardModel:
 
     @property
     def packed(self) -> bool:
-        """Whether the branches of a row share its prompt, so that long rows save time."""
         return self.scorer.packed
 
     @torch.inference_mode()
@@ -189,12 +188,10 @@ class MembersReward:
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
-        """The one of all members."""
         return self.members[0].tokenizer
 
     @property
     def packed(self) -> bool:
-        """Whether the branches of a row share its prompt."""
         return self.members[0].packed
 
     def score_rows(self, rows: Sequence[Branched], *, token_budget: int = 0) -> Reward:

@@ -67,7 +67,7 @@ class TfidfFeatures:
 
     @property
     def num_features(self) -> int:
-        """h, one per term and one for the length."""
+        """Number of features h: one per term and one for the length."""
         return sum(len(vectorizer.vocabulary_) for vectorizer in self.vectorizers) + 1
 
     def write(self, folder: Path) -> np.ndarray:

@@ -46,7 +46,7 @@ def imported(dotted_name: str) -> Any:
 
 
 def call(dotted_name: str) -> Callable[[Any], int]:
-    """A `Command.run` that imports the named function when it runs."""
+    """Returns a `Command.run` that imports the named function when it runs."""
     return lambda config: imported(dotted_name)(config)
 
 
@@ -83,7 +83,7 @@ def field_meanings(config: type) -> dict[str, str]:
 
 
 def read_config(config: type, options: jsonargparse.Namespace) -> Any:
-    """The configuration that the parsed options spell, validated by its class."""
+    """Builds the configuration from the parsed options, validated by its class."""
     return config(**{field.name: options[field.name] for field in fields(config)})
 
 

@@ -69,8 +69,8 @@ class Run:
         """Drops the metrics after `step`, which a resumed run writes again."""
         file = self.dir / "metrics.jsonl"
         if file.exists():
-            kept = [line for line in file.read_text().splitlines() if json.loads(line)["step"] <= step]
-            write_text(file, "".join(line + "\n" for line in kept))
+            remaining = [line for line in file.read_text().splitlines() if json.loads(line)["step"] <= step]
+            write_text(file, "".join(line + "\n" for line in remaining))
 
 
 def read_metrics(run_dir: str | Path) -> Iterator[dict[str, float | None]]:

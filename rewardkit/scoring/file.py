@@ -95,7 +95,7 @@ def read_input(config: ScoreConfig) -> Input:
 
 def score_file(
     config: ScoreConfig,
-    given: Input,
+    source: Input,
     reward_fn: RewardFn,
     *,
     tell: Tell = lambda _done, _total: None,
@@ -103,25 +103,25 @@ def score_file(
     """Scores the input into the output; see the module.
 
     Args:
-        given: what `read_input` returned.
+        source: what `read_input` returned.
         tell: called after every window with the rows done and all there are.
 
     Raises:
         ValueError: as `check_output`; if an unfinished run is of another model or input.
     """
     check_output("--output", config.output, resume=config.resume)
-    file = ResumableFile(config.output, _header(config), block=config.window, num_total=given.num_rows)
-    input_rows = given.rows()
+    file = ResumableFile(config.output, _header(config), block=config.window, num_total=source.num_rows)
+    input_rows = source.rows()
     for number, scored in enumerate(file, start=1):
-        _check_same(scored, next(input_rows, None), given.how, f"--resume {file.partial}: row {number}")
+        _check_same(scored, next(input_rows, None), source.how, f"--resume {file.partial}: row {number}")
     num_done = file.num_rows
-    tell(num_done, given.num_rows)
+    tell(num_done, source.num_rows)
     while window := list(islice(input_rows, config.window)):
-        file.append(score_rows(window, given.how, reward_fn))
+        file.append(score_rows(window, source.how, reward_fn))
         num_done += len(window)
-        tell(num_done, given.num_rows)
-    _finish(file, given)
-    return FileScored(num_rows=num_done, num_continued=file.num_rows, bad_rows=given.bad_rows)
+        tell(num_done, source.num_rows)
+    _finish(file, source)
+    return FileScored(num_rows=num_done, num_continued=file.num_rows, bad_rows=source.bad_rows)
 
 
 def _header(config: ScoreConfig) -> dict[str, Any]:
@@ -147,9 +147,9 @@ def _check_same(scored: dict[str, Any], row: dict[str, Any] | None, how: Scorabl
         raise ValueError(f"{where} is not that of the input any more; remove it to start anew")
 
 
-def _finish(file: ResumableFile, given: Input) -> None:
-    columns: Sequence[str] = (*given.columns, *given.how.added)
-    if given.bad_rows:
+def _finish(file: ResumableFile, source: Input) -> None:
+    columns: Sequence[str] = (*source.columns, *source.how.added)
+    if source.bad_rows:
         columns = (*columns, PROBLEM)
     is_csv = SUFFIXES[Path(file.out.name.removesuffix(".gz")).suffix] == "csv"
     with file.finish() as write:

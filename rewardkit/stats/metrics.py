@@ -76,7 +76,7 @@ def expected_calibration_error(probabilities: np.ndarray, p_chosen: np.ndarray, 
     equal count.
     """
     bins = calibration_bins(probabilities, p_chosen, num_bins=num_bins)
-    return sum(each.count * abs(each.predicted - each.observed) for each in bins) / (2 * len(probabilities))
+    return sum(b.count * abs(b.predicted - b.observed) for b in bins) / (2 * len(probabilities))
 
 
 def calibration_bins(probabilities: np.ndarray, p_chosen: np.ndarray, *, num_bins: int = 10) -> list[CalibrationBin]:

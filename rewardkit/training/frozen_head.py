@@ -90,8 +90,8 @@ def check_options(config: RewardConfig, rows: Sequence[Preference]) -> None:
         raise ValueError(f"{ignored[0]} is {getattr(config, ignored[0])}, mode head has no use for it")
     if config.criteria and not criterion_names(rows):
         raise ValueError("criteria asks for heads, but no row of the training data has judgments by criterion")
-    known = [any(row.meta.get(name) is not None for row in rows) for name in ("reliability", "annotator")]
-    if config.likelihood == "crowd" and not any(known):
+    has_column = [any(row.meta.get(name) is not None for row in rows) for name in ("reliability", "annotator")]
+    if config.likelihood == "crowd" and not any(has_column):
         raise ValueError("likelihood crowd needs a column annotator or reliability, the training data has neither")
 
 
@@ -157,8 +157,8 @@ def fit_overall(
     if config.likelihood == "bradley_terry":
         return fit_head(pairs, prior_precision=prior_precision), None, {}
     if any(row.meta.get("reliability") is not None for row in rows):
-        given = [row.meta.get("reliability") for row in rows]
-        reliability = np.array([1.0 if value is None else float(str(value)) for value in given])
+        values = [row.meta.get("reliability") for row in rows]
+        reliability = np.array([1.0 if value is None else float(str(value)) for value in values])
         return fit_head(seen_through(pairs, reliability), prior_precision=prior_precision), reliability, {}
     names = [str(row.meta.get("annotator") or "") for row in rows]
     numbers = {name: number for number, name in enumerate(sorted(set(names)))}
@@ -264,15 +264,15 @@ def choose_features(
     Vocabulary and document frequencies come from all training completions, judgments only from the other folds.
     """
     texts = [text for row in rows for text in (row.chosen, row.rejected)]
-    found: dict[str, TfidfFeatures] = {}
+    features: dict[str, TfidfFeatures] = {}
     priors: dict[str, PriorChoice] = {}
     for step, recipe in enumerate(RECIPES, start=1):
-        found[recipe] = TfidfFeatures.fit(recipe, texts)
-        pairs = pairs_of(_differences(found[recipe], rows), rows)
+        features[recipe] = TfidfFeatures.fit(recipe, texts)
+        pairs = pairs_of(_differences(features[recipe], rows), rows)
         priors[recipe] = choose_prior_precision(pairs, seed=config.seed, candidates=PRIOR_PRECISIONS)
         done(step)
     best = min(priors, key=lambda recipe: min(priors[recipe].nll.values()))
-    return found[best], priors
+    return features[best], priors
 
 
 def _differences(features: TfidfFeatures, rows: Sequence[Preference]) -> csr_array:

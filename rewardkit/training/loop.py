@@ -50,8 +50,8 @@ def micro_batches(lengths: Sequence[int], *, token_budget: int, equally_many: bo
     shares = divide(lengths, collectives.world_size())
 
     def batches(share: Sequence[int]) -> list[MicroBatch]:
-        micros = token_budget_batches([lengths[place] for place in share], token_budget=token_budget)
-        return [MicroBatch(places=[share[place] for place in micro]) for micro in micros]
+        micros = token_budget_batches([lengths[index] for index in share], token_budget=token_budget)
+        return [MicroBatch(places=[share[index] for index in micro]) for micro in micros]
 
     own = batches(shares[collectives.rank()])
     if not equally_many:
@@ -286,7 +286,7 @@ def sum_parts(objective: Objective, batch: Sequence[int], *, measures: bool, lea
     total, prepared = objective.total(batch), objective.prepare(batch)
     sums = torch.zeros(2, 1 + len(objective.names), device=objective.device)
     for micro in objective.micro_batches(batch):
-        part = objective.part([batch[place] for place in micro.places], prepared, measures=measures)
+        part = objective.part([batch[index] for index in micro.places], prepared, measures=measures)
         if learns:
             (part.loss * micro.share / total).backward()
         sums += part.columns() * micro.share

@@ -91,8 +91,8 @@ def member_weights(rows: TrainingRows, config: RewardConfig) -> Tensor:
     if config.bootstrap and config.ensemble > 1:
         for member in range(config.ensemble):
             rng = np.random.default_rng((config.seed, 1, member))
-            drawn = rng.integers(0, len(rows), len(rows))
-            counts[member] = torch.from_numpy(np.bincount(drawn, minlength=len(rows))).float()
+            row_numbers = rng.integers(0, len(rows), len(rows))
+            counts[member] = torch.from_numpy(np.bincount(row_numbers, minlength=len(rows))).float()
     return counts * rows.weight
 
 

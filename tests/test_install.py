@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.server
-import importlib.util
 import shutil
 import subprocess
 import sys
@@ -14,19 +13,14 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from module_files import load_module
 
 ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
 def install_torch() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("install_torch", ROOT / "annotate_app" / "install_torch.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["install_torch"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+    return load_module("install_torch", ROOT / "annotate_app" / "install_torch.py")
 
 
 @pytest.fixture

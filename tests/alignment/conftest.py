@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from toy_models import config_for, save_policy
 
 from rewardkit.network.tokens import train_tokenizer
 
@@ -16,23 +15,10 @@ TEXTS = ["My kettle arrived broken. What now?", "We are sorry. A new kettle leav
 def make_policy_folder(folder: Path, *, seed: int, spread: float = 0.3) -> Path:
     """A policy of two layers, its weights drawn with the given standard deviation, so that it prefers some tokens."""
     tokenizer = train_tokenizer(TEXTS, vocab_size=300)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        max_position_embeddings=256,
-        initializer_range=spread,
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        bos_token_id=None,
+    config = config_for(
+        tokenizer, num_key_value_heads=4, max_position_embeddings=256, initializer_range=spread, bos_token_id=None
     )
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        LlamaForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    return save_policy(folder, config, tokenizer, seed=seed)
 
 
 @pytest.fixture(scope="session")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
+from module_files import load_module
 
 pytest.importorskip("sklearn", reason="SCIKIT-LEARN IS NOT INSTALLED: nothing to fit with")
 BENCHMARK = Path(__file__).parents[1] / "benchmarks" / "active_learning.py"
@@ -16,13 +15,7 @@ BENCHMARK = Path(__file__).parents[1] / "benchmarks" / "active_learning.py"
 
 @pytest.fixture(scope="module")
 def benchmark() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("active_learning_benchmark", BENCHMARK)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+    return load_module("active_learning_benchmark", BENCHMARK)
 
 
 def test_prompts_are_on_one_side_only_and_rules_share_their_start(benchmark):

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
+from module_files import load_module
 
 BENCHMARK = Path(__file__).parents[1] / "benchmarks" / "annotator_aware.py"
 
 
 @pytest.fixture(scope="module")
 def benchmark() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("annotator_aware_benchmark", BENCHMARK)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+    return load_module("annotator_aware_benchmark", BENCHMARK)
 
 
 def test_votes_come_with_the_reliability_they_are_said_to_have(benchmark):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import subprocess
@@ -11,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from module_files import load_module
 
 pytest.importorskip("mkdocs")
 ROOT = Path(__file__).parents[2]
@@ -18,12 +18,7 @@ PROGRAMS = ("annotate-app", "rewardkit", "alignment")
 
 
 def load_hook(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"docs_{name}", ROOT / "docs" / "hooks" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_module(f"docs_{name}", ROOT / "docs" / "hooks" / f"{name}.py")
 
 
 reference = load_hook("reference")

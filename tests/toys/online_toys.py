@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import LlamaConfig
+from toy_models import NARROW, llama_config
 
 from alignment.online.update import PolicyUpdate
 from alignment.policy.policy import make_network
@@ -22,17 +22,6 @@ from rewardkit.run.directory import read_metrics
 
 TEMPERATURE = 0.8
 CLOCKED = ("time/", "tokens_per_s")
-CONFIG = {
-    "vocab_size": 60,
-    "hidden_size": 16,
-    "intermediate_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 1,
-    "pad_token_id": 0,
-    "tie_word_embeddings": True,
-    "initializer_range": 0.3,
-}
 
 
 def toy_rows(num_groups: int = 5, group_size: int = 4, *, seed: int = 0) -> tuple[Branched, ...]:
@@ -49,7 +38,7 @@ def toy_rows(num_groups: int = 5, group_size: int = 4, *, seed: int = 0) -> tupl
 
 def toy_update(*, token_budget: int = 4096, learning_rate: float = 1e-2) -> PolicyUpdate:
     """Optimizer steps of a policy of random weights."""
-    network = make_network(LlamaConfig(**CONFIG), seed=0)
+    network = make_network(llama_config(**NARROW, tie_word_embeddings=True, initializer_range=0.3), seed=0)
     forward = Forward(network=network, packed=can_pack_policy(network), token_budget=token_budget, precision="fp32")
     return PolicyUpdate(
         forward,

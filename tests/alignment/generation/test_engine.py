@@ -6,28 +6,15 @@ import logging
 
 import pytest
 import torch
-from transformers import (
-    AutoModelForCausalLM,
-    GemmaConfig,
-    GPT2Config,
-    GraniteConfig,
-    LlamaConfig,
-    MistralConfig,
-    Olmo2Config,
-    Phi3Config,
-    Qwen2Config,
-    Qwen3Config,
-    SmolLM3Config,
-)
+from toy_models import config_of, gpt2_config, llama_config
+from transformers import AutoModelForCausalLM
 
 from alignment.generation import engine
 from alignment.generation.engine import PlainDecoding, engine_of
 from alignment.generation.generate import Sampling, generate
 from alignment.generation.llama_decoding import LlamaDecoding
 
-HEADS = {"num_attention_heads": 4, "num_key_value_heads": 2}
-SMALL = {"vocab_size": 60, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "initializer_range": 0.3}
-SHAPE = {**SMALL, **HEADS, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+SMALL = {"num_hidden_layers": 3, "initializer_range": 0.3, "bos_token_id": 1, "eos_token_id": 2}
 LLAMA_3 = {
     "rope_type": "llama3",
     "rope_theta": 1e4,
@@ -38,29 +25,29 @@ LLAMA_3 = {
 }
 YARN = {"rope_type": "yarn", "rope_theta": 1e4, "factor": 4.0, "original_max_position_embeddings": 64}
 OURS = {
-    "llama": lambda: LlamaConfig(**SHAPE),
-    "llama with biases": lambda: LlamaConfig(**SHAPE, attention_bias=True, mlp_bias=True),
-    "llama 3": lambda: LlamaConfig(**SHAPE, rope_parameters=LLAMA_3),
-    "llama, yarn": lambda: LlamaConfig(**SHAPE, rope_parameters=YARN),
-    "llama, tied": lambda: LlamaConfig(**SHAPE, tie_word_embeddings=True),
-    "mistral": lambda: MistralConfig(**SHAPE, sliding_window=None, head_dim=16),
-    "qwen2": lambda: Qwen2Config(**SHAPE),
-    "qwen3": lambda: Qwen3Config(**SHAPE, head_dim=16),
-    "granite, nothing multiplied": lambda: GraniteConfig(**SHAPE, attention_multiplier=8**-0.5),
+    "llama": lambda: llama_config(**SMALL),
+    "llama with biases": lambda: llama_config(**SMALL, attention_bias=True, mlp_bias=True),
+    "llama 3": lambda: llama_config(**SMALL, rope_parameters=LLAMA_3),
+    "llama, yarn": lambda: llama_config(**SMALL, rope_parameters=YARN),
+    "llama, tied": lambda: llama_config(**SMALL, tie_word_embeddings=True),
+    "mistral": lambda: config_of("mistral", **SMALL, sliding_window=None, head_dim=16),
+    "qwen2": lambda: config_of("qwen2", **SMALL),
+    "qwen3": lambda: config_of("qwen3", **SMALL, head_dim=16),
+    "granite, nothing multiplied": lambda: config_of("granite", **SMALL, attention_multiplier=8**-0.5),
 }
 OTHERS = {
     "gpt2": (
-        lambda: GPT2Config(vocab_size=60, n_embd=32, n_layer=2, n_head=4, bos_token_id=1, eos_token_id=2),
+        gpt2_config,
         "it has no embed_tokens",
     ),
-    "gemma": (lambda: GemmaConfig(**SHAPE, head_dim=8), "its embedding is a GemmaTextScaledWordEmbedding"),
-    "mistral": (lambda: MistralConfig(**SHAPE, sliding_window=64), "sliding window"),
-    "olmo2": (lambda: Olmo2Config(**SHAPE), "its layer has a part post_feedforward_layernorm"),
-    "phi3": (lambda: Phi3Config(**SHAPE), "its layer has a part resid_attn_dropout"),
-    "granite": (lambda: GraniteConfig(**SHAPE, residual_multiplier=0.5), "its logits are not those of a Llama"),
-    "smollm3": (lambda: SmolLM3Config(**SHAPE, no_rope_layer_interval=2), "its logits are not those of a Llama"),
+    "gemma": (lambda: config_of("gemma", **SMALL, head_dim=8), "its embedding is a GemmaTextScaledWordEmbedding"),
+    "mistral": (lambda: config_of("mistral", **SMALL, sliding_window=64), "sliding window"),
+    "olmo2": (lambda: config_of("olmo2", **SMALL), "its layer has a part post_feedforward_layernorm"),
+    "phi3": (lambda: config_of("phi3", **SMALL), "its layer has a part resid_attn_dropout"),
+    "granite": (lambda: config_of("granite", **SMALL, residual_multiplier=0.5), "its logits are not those of a Llama"),
+    "smollm3": (lambda: config_of("smollm3", **SMALL, no_rope_layer_interval=2), "its logits are not those of a Llama"),
     "dynamic rotation": (
-        lambda: LlamaConfig(**SHAPE, rope_parameters={"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}),
+        lambda: llama_config(**SMALL, rope_parameters={"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}),
         "its rotary frequencies are dynamic",
     ),
 }
@@ -95,7 +82,7 @@ def test_llama_shaped_models_are_decoded_here(name: str, precision) -> None:
 
 
 def test_a_policy_in_bf16_is_decoded_in_bf16() -> None:
-    decoding = decoding_of(make_policy(LlamaConfig(**SHAPE), torch.bfloat16))
+    decoding = decoding_of(make_policy(llama_config(**SMALL), torch.bfloat16))
     assert isinstance(decoding, LlamaDecoding)
     assert decoding.weights.dtype == torch.bfloat16
 
@@ -125,14 +112,14 @@ def test_bf16_is_autocast_where_transformers_decodes() -> None:
 
 
 def test_a_weight_that_is_not_a_number_is_left_to_transformers() -> None:
-    policy = make_policy(LlamaConfig(**SHAPE))
+    policy = make_policy(llama_config(**SMALL))
     with torch.no_grad():
         policy.lm_head.weight[3, 3] = float("nan")
     assert isinstance(decoding_of(policy), PlainDecoding)
 
 
 def test_each_rollout_reads_the_weights_as_they_are() -> None:
-    policy = make_policy(LlamaConfig(**SHAPE))
+    policy = make_policy(llama_config(**SMALL))
     sampling = Sampling(temperature=0, max_new_tokens=6)
     before = generate(policy, [(5, 6, 7)], sampling)
     with torch.no_grad():
@@ -149,7 +136,7 @@ def adapted(**options):
 
     lora = LoraConfig(r=2, lora_alpha=6, target_modules="all-linear", init_lora_weights=False, **options)
     torch.manual_seed(1)
-    return get_peft_model(make_policy(LlamaConfig(**SHAPE)), lora).eval()
+    return get_peft_model(make_policy(llama_config(**SMALL)), lora).eval()
 
 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # of PEFT's own making
@@ -189,4 +176,4 @@ def test_adapters_of_other_kinds_are_left_to_transformers() -> None:
 
     assert isinstance(decoding_of(adapted(use_dora=True)), PlainDecoding)
     prompt = PromptTuningConfig(task_type=TaskType.CAUSAL_LM, num_virtual_tokens=3)
-    assert isinstance(decoding_of(get_peft_model(make_policy(LlamaConfig(**SHAPE)), prompt)), PlainDecoding)
+    assert isinstance(decoding_of(get_peft_model(make_policy(llama_config(**SMALL)), prompt)), PlainDecoding)

@@ -11,7 +11,8 @@ from itertools import chain
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, BloomConfig, GPT2Config, LlamaConfig, Qwen2Config
+from toy_models import config_of, gpt2_config, llama_config
+from transformers import AutoModelForCausalLM, BloomConfig
 
 from alignment.generation.generate import Sampled, Sampling, draw, generate, plain_attention, uniforms
 from rewardkit.network import attention
@@ -19,13 +20,11 @@ from rewardkit.network.logps import can_pack_policy, completion_logps
 from rewardkit.network.packed_rows import Branched
 
 END = 2
-SMALL = {"vocab_size": 60, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "initializer_range": 0.3}
+SMALL = {"initializer_range": 0.3, "pad_token_id": None, "eos_token_id": END}
 CONFIGS = {
-    "llama": lambda: LlamaConfig(**SMALL, num_attention_heads=4, num_key_value_heads=2, eos_token_id=END),
-    "qwen2": lambda: Qwen2Config(**SMALL, num_attention_heads=4, num_key_value_heads=2, eos_token_id=END),
-    "gpt2": lambda: GPT2Config(
-        vocab_size=60, n_embd=32, n_layer=2, n_head=4, initializer_range=0.3, bos_token_id=1, eos_token_id=END
-    ),
+    "llama": lambda: llama_config(**SMALL),
+    "qwen2": lambda: config_of("qwen2", **SMALL),
+    "gpt2": lambda: gpt2_config(**SMALL),
     "bloom": lambda: BloomConfig(
         vocab_size=60, hidden_size=32, n_layer=2, n_head=4, initializer_range=0.3, bos_token_id=1, eos_token_id=END
     ),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, LlamaConfig, Qwen3Config
+from toy_models import config_of, llama_config
+from transformers import AutoModelForCausalLM
 
 from alignment.generation import generate as generation
 from alignment.generation.engine import PlainDecoding
@@ -13,10 +14,10 @@ from alignment.generation.llama_decoding import PREFILL_TOKENS, LlamaDecoding, _
 from alignment.generation.llama_weights import Map, read_weights
 
 END = 2
-SMALL = {"vocab_size": 60, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "initializer_range": 0.3}
+SMALL = {"initializer_range": 0.3, "pad_token_id": None}
 CONFIGS = {
-    "llama": lambda: LlamaConfig(**SMALL, num_attention_heads=4, num_key_value_heads=2),
-    "qwen3": lambda: Qwen3Config(**SMALL, num_attention_heads=4, num_key_value_heads=2, head_dim=16),
+    "llama": lambda: llama_config(**SMALL),
+    "qwen3": lambda: config_of("qwen3", **SMALL, head_dim=16),
 }
 # Three caches: lengths 11 and 9, then 4 and 3, then 1.
 PROMPTS = [tuple(range(5, 16)), tuple(range(20, 29)), (30, 31, 32, 33), (40, 41, 42), (50,)]

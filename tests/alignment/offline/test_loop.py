@@ -15,7 +15,8 @@ pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 import torch
-from transformers import GPT2Config, LlamaConfig, PreTrainedModel
+from toy_models import NARROW, gpt2_config, llama_config
+from transformers import PretrainedConfig, PreTrainedModel
 
 from alignment.config.loss_names import PAIR_LOSSES, PairLossName
 from alignment.config.training import DpoConfig, KtoConfig, SftConfig, TrainingConfig
@@ -40,17 +41,8 @@ from rewardkit.training import loop
 from rewardkit.training.loop import Trained, sum_parts
 from rewardkit.training.steps import means
 
-LLAMA = LlamaConfig(
-    vocab_size=60,
-    hidden_size=16,
-    intermediate_size=32,
-    num_hidden_layers=2,
-    num_attention_heads=2,
-    num_key_value_heads=1,
-    pad_token_id=0,
-    tie_word_embeddings=True,
-)
-GPT2 = GPT2Config(vocab_size=60, n_embd=16, n_layer=2, n_head=2, pad_token_id=0, bos_token_id=1, eos_token_id=2)
+LLAMA = llama_config(**NARROW, tie_word_embeddings=True)
+GPT2 = gpt2_config(n_embd=16, n_head=2)
 
 
 def toy_rows(count: int = 24, *, num_branches: int = 1, seed: int = 0) -> PolicyRows:
@@ -256,7 +248,7 @@ def test_the_loss_of_sft_is_the_mean_over_kept_tokens() -> None:
 
 
 @pytest.mark.parametrize("config", [LLAMA, GPT2], ids=["llama", "gpt2"])
-def test_the_first_dpo_loss_is_ln_2(config: LlamaConfig, tmp_path: Path) -> None:
+def test_the_first_dpo_loss_is_ln_2(config: PretrainedConfig, tmp_path: Path) -> None:
     forward = forward_of(make_network(config, seed=0))
     objective, rows = dpo(forward, toy_rows(num_branches=2), tmp_path)
     found = backward(forward, objective, rows, list(range(8)), with_entropy=False)

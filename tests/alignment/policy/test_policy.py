@@ -12,7 +12,8 @@ pytest.importorskip("transformers")
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, LlamaConfig
+from toy_models import gpt2_config, llama_config, save_model
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from alignment.config.training import SftConfig
 from alignment.policy.policy import Policy, build_policy, check_model, load_network, make_network, prepare_tokenizer
@@ -29,20 +30,11 @@ def base_model(folder: Path, kind: str, *, pad: str = "own") -> None:
     if pad == "eos":
         tokenizer.pad_token = tokenizer.eos_token
     if kind == "gpt2":
-        config = GPT2Config(vocab_size=len(tokenizer), n_embd=32, n_layer=2, n_head=4, n_positions=256)
+        config = gpt2_config(vocab_size=len(tokenizer), n_positions=256)
     else:
-        config = LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=32,
-            intermediate_size=64,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            tie_word_embeddings=kind == "tied",
-        )
+        config = llama_config(vocab_size=len(tokenizer), tie_word_embeddings=kind == "tied")
     config.eos_token_id, config.bos_token_id, config.pad_token_id = tokenizer.eos_token_id, None, tokenizer.pad_token_id
-    make_network(config, seed=1).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    save_model(folder, make_network(config, seed=1), tokenizer)
 
 
 def plain_logps(folder: Path) -> torch.Tensor:

@@ -13,7 +13,7 @@ pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 import torch
-from transformers import LlamaConfig
+from toy_models import NARROW, llama_config
 
 from alignment.policy.policy import Policy, make_network
 from alignment.policy.policy_forward import Forward
@@ -24,9 +24,7 @@ from rewardkit.network.models import adapt
 from rewardkit.network.packed_rows import Branched
 from rewardkit.network.tokens import train_tokenizer
 
-LLAMA = LlamaConfig(
-    vocab_size=60, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2, pad_token_id=0
-)
+LLAMA = llama_config(**NARROW | {"num_key_value_heads": 2})
 ROWS = [
     Branched(prompt=(11, 12, 13), branches=((14, 15, 9), (16, 9))),
     Branched(prompt=(21,), branches=((22, 9), (23, 24, 25, 9))),

@@ -10,6 +10,7 @@ pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 import torch
+from toy_models import save_model
 from transformers import AutoModelForSequenceClassification, LlamaConfig
 
 from alignment.config.online import PpoConfig
@@ -38,10 +39,8 @@ def value_of(policy_folder: Path, value_model: str = "") -> tuple[SeparateValue,
 
 
 def write_reward_model(policy_folder: Path, folder: Path) -> Path:
-    config = LlamaConfig.from_pretrained(policy_folder)
-    make_classifier(config, seed=3).save_pretrained(folder)
-    load_tokenizer(policy_folder).save_pretrained(folder)
-    return folder
+    classifier = make_classifier(LlamaConfig.from_pretrained(policy_folder), seed=3)
+    return save_model(folder, classifier, load_tokenizer(policy_folder))
 
 
 def values_of(value: SeparateValue, policy: Policy) -> torch.Tensor:

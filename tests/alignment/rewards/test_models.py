@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer, pre_tokenizers
+from toy_models import save_model, save_policy, tiny_config
 from transformers import (
     AutoModelForSequenceClassification,
-    LlamaForCausalLM,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
 )
@@ -29,7 +29,7 @@ from rewardkit.data.preferences import read_preferences
 from rewardkit.data.prompts import PromptRow
 from rewardkit.data.records import Message
 from rewardkit.data.splitting import split_by_prompt
-from rewardkit.network.models import make_classifier, preset_config
+from rewardkit.network.models import make_classifier
 from rewardkit.network.tokens import load_tokenizer, tokenise, train_tokenizer
 from rewardkit.reward.load import load_reward_fn
 from rewardkit.reward.metadata import Card, read_card
@@ -58,15 +58,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     texts = [row[side] for row in rows for side in ("prompt", "chosen", "rejected")]
     tokenizer = train_tokenizer(texts, vocab_size=400)
-    config = preset_config("tiny", tokenizer, max_length=128)
-    config.num_hidden_layers, config.hidden_size, config.intermediate_size, config.head_dim = 2, 32, 64, 8
+    config = tiny_config(tokenizer, max_length=128)
     config.initializer_range = 0.3
-    with torch.random.fork_rng():
-        torch.manual_seed(1)
-        LlamaForCausalLM(config).save_pretrained(folder / "policy")
-    make_classifier(config, seed=0).save_pretrained(folder / "trunk")
-    for each in ("policy", "trunk"):
-        tokenizer.save_pretrained(folder / each)
+    save_policy(folder / "policy", config, tokenizer, seed=1)
+    save_model(folder / "trunk", make_classifier(config, seed=0), tokenizer)
     given = ["--data", str(folder / "data.jsonl"), "--model", str(folder / "trunk"), "--ensemble", "3"]
     given += ["--eval_share", "0.2", "--precision", "fp32"]  # as the model scores afterwards
     for members in ("heads", "full"):

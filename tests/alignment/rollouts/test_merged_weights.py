@@ -12,16 +12,16 @@ pytest.importorskip("transformers")
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig
+from toy_models import gpt2_config, llama_config
+from transformers import AutoModelForCausalLM
 
 from alignment.policy.policy import make_network
 from alignment.rollouts.merged_weights import merged_weights, write_merged
 from rewardkit.network.models import adapt
 
-SMALL = {"vocab_size": 60, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
-LLAMA = LlamaConfig(**SMALL)
-TIED = LlamaConfig(**SMALL, tie_word_embeddings=True)
-GPT2 = GPT2Config(vocab_size=60, n_embd=32, n_layer=2, n_head=4)  # its layers are Conv1D, transposed
+LLAMA = llama_config(num_key_value_heads=4)
+TIED = llama_config(num_key_value_heads=4, tie_word_embeddings=True)
+GPT2 = gpt2_config()  # its layers are Conv1D, transposed
 
 
 def adapted(config: Any) -> Any:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from pathlib import Path
 
 import pytest
+from module_files import load_module
 
 from annotate_app.__main__ import main
 from annotate_app.access import Actor
@@ -20,12 +20,7 @@ ADMIN = Actor.command_line()
 
 
 def test_samples_are_up_to_date(tmp_path: Path) -> None:
-    spec = importlib.util.spec_from_file_location("make_samples", ROOT / "data" / "make_samples.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.write_samples(tmp_path)
+    load_module("make_samples", ROOT / "data" / "make_samples.py").write_samples(tmp_path)
     names = {"rubric.yaml", "comparisons.jsonl", "responses.jsonl", "judgments.jsonl"}
     assert {path.name for path in tmp_path.iterdir()} == {path.name for path in SAMPLES.iterdir()} == names
     for name in names:

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from toy_models import tiny_config
 
 from rewardkit.__main__ import main
 from rewardkit.data.files import read_rows, write_rows
 from rewardkit.data.records import Message
-from rewardkit.network.models import RewardScorer, make_classifier, preset_config
+from rewardkit.network.models import RewardScorer, make_classifier
 from rewardkit.network.tokens import tokenise, train_tokenizer
 from rewardkit.reward.load import load_reward_fn
 from rewardkit.reward.lora_ensemble import LoraEnsemble, MemberLinear
@@ -42,9 +43,7 @@ def tfidf_model(folder: Path, *, criteria: tuple[str, ...] = CRITERIA) -> np.nda
 def neural_model(folder: Path, kind: str, *, seed: int = 0, num_members: int = 2) -> np.ndarray:
     """As `tfidf_model`, with a small trunk of random weights."""
     tokenizer = train_tokenizer(TEXTS, vocab_size=300)
-    config = preset_config("tiny", tokenizer, max_length=64)
-    config.num_hidden_layers, config.hidden_size, config.intermediate_size, config.head_dim = 2, 32, 64, 8
-    classifier = make_classifier(config, seed=seed)
+    classifier = make_classifier(tiny_config(tokenizer, max_length=64), seed=seed)
     if kind == "lora":
         scorer: RewardScorer = LoraEnsemble(classifier, num_members=num_members, num_criteria=2, rank=2, num_layers=1)
         for module in scorer.modules():

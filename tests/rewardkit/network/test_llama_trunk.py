@@ -12,17 +12,8 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from torch import Tensor
-from transformers import (
-    AutoModelForCausalLM,
-    AutoModelForSequenceClassification,
-    GPT2Config,
-    LlamaConfig,
-    MistralConfig,
-    PretrainedConfig,
-    PreTrainedModel,
-    Qwen2Config,
-    Qwen3Config,
-)
+from toy_models import config_of, gpt2_config, llama_config
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, PretrainedConfig, PreTrainedModel
 
 from rewardkit.network import attention, llama
 from rewardkit.network.llama import check, packed_states, try_steps
@@ -30,25 +21,16 @@ from rewardkit.network.logps import can_pack_policy
 from rewardkit.network.models import can_pack, recompute_activations
 from rewardkit.network.packed_rows import Branched, pack
 
-SMALL: dict[str, Any] = {
-    "vocab_size": 60,
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "initializer_range": 0.3,
-    "pad_token_id": 0,
-}
+SMALL = {"intermediate_size": 48, "initializer_range": 0.3}
 YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16, "rope_theta": 100.0}
 CONFIGS = {
-    "llama": lambda: LlamaConfig(**SMALL),
-    "llama, tied": lambda: LlamaConfig(**SMALL, tie_word_embeddings=True),
-    "llama, biases": lambda: LlamaConfig(**SMALL, attention_bias=True, mlp_bias=True, hidden_act="gelu"),
-    "llama, yarn": lambda: LlamaConfig(**SMALL, rope_parameters=YARN, max_position_embeddings=64),
-    "qwen2": lambda: Qwen2Config(**SMALL),
-    "qwen3": lambda: Qwen3Config(**SMALL, head_dim=16),
-    "mistral": lambda: MistralConfig(**SMALL, sliding_window=None),
+    "llama": lambda: llama_config(**SMALL),
+    "llama, tied": lambda: llama_config(**SMALL, tie_word_embeddings=True),
+    "llama, biases": lambda: llama_config(**SMALL, attention_bias=True, mlp_bias=True, hidden_act="gelu"),
+    "llama, yarn": lambda: llama_config(**SMALL, rope_parameters=YARN, max_position_embeddings=64),
+    "qwen2": lambda: config_of("qwen2", **SMALL),
+    "qwen3": lambda: config_of("qwen3", **SMALL, head_dim=16),
+    "mistral": lambda: config_of("mistral", **SMALL, sliding_window=None),
 }
 BATCH = pack(
     [
@@ -154,13 +136,11 @@ def test_the_trial_accepts_what_is_llama_shaped_and_only_that() -> None:
     assert can_pack_policy(policy)
     assert policy.takes_own_steps
     assert copy.deepcopy(policy).takes_own_steps  # a reference is a copy
-    config = LlamaConfig(**SMALL, num_labels=1)  # pyright: ignore
+    config = llama_config(**SMALL, num_labels=1)
     classifier = AutoModelForSequenceClassification.from_config(config)
     assert can_pack(classifier)
     assert classifier.takes_own_steps
-    other = make_policy(
-        GPT2Config(vocab_size=60, n_embd=32, n_layer=2, n_head=4, pad_token_id=0, bos_token_id=1, eos_token_id=2)
-    ).eval()
+    other = make_policy(gpt2_config()).eval()
     assert can_pack_policy(other)
     assert not other.takes_own_steps
 

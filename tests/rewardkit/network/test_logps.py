@@ -4,48 +4,26 @@ from __future__ import annotations
 
 import logging
 import warnings
-from typing import Any
 
 import pytest
 import torch
 from peft import LoraConfig, PeftConfig, PeftModel, PromptTuningConfig, get_peft_model
 from torch import Tensor
-from transformers import (
-    AutoModelForCausalLM,
-    CohereConfig,
-    Gemma2Config,
-    GPT2Config,
-    GraniteConfig,
-    LlamaConfig,
-    MistralConfig,
-    PretrainedConfig,
-    PreTrainedModel,
-    Qwen2Config,
-    Qwen3Config,
-)
+from toy_models import config_of, gpt2_config, llama_config
+from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 
 from rewardkit.network.logps import CompletionLogps, can_pack_policy, completion_logps
 from rewardkit.network.models import switch_off_dropout
 from rewardkit.network.packed_rows import Branched
 
-SMALL: dict[str, Any] = {
-    "vocab_size": 300,
-    "hidden_size": 32,
-    "intermediate_size": 64,
-    "num_hidden_layers": 2,
-    "pad_token_id": 0,
-}
-HEADS: dict[str, Any] = {"num_attention_heads": 4, "num_key_value_heads": 2}
 CONFIGS = {
-    "llama": lambda: LlamaConfig(**SMALL, **HEADS),
-    "llama, tied": lambda: LlamaConfig(**SMALL, **HEADS, tie_word_embeddings=True),
-    "qwen2": lambda: Qwen2Config(**SMALL, **HEADS),
-    "qwen3": lambda: Qwen3Config(**SMALL, **HEADS, head_dim=8),
-    "gpt2": lambda: GPT2Config(
-        vocab_size=300, n_embd=32, n_layer=2, n_head=4, pad_token_id=0, bos_token_id=1, eos_token_id=2
-    ),
-    "cohere": lambda: CohereConfig(**SMALL, **HEADS, logit_scale=3.0),
-    "granite": lambda: GraniteConfig(**SMALL, **HEADS, logits_scaling=0.3),
+    "llama": lambda: llama_config(vocab_size=300),
+    "llama, tied": lambda: llama_config(vocab_size=300, tie_word_embeddings=True),
+    "qwen2": lambda: config_of("qwen2", vocab_size=300),
+    "qwen3": lambda: config_of("qwen3", vocab_size=300, head_dim=8),
+    "gpt2": lambda: gpt2_config(vocab_size=300),
+    "cohere": lambda: config_of("cohere", vocab_size=300, logit_scale=3.0),
+    "granite": lambda: config_of("granite", vocab_size=300, logits_scaling=0.3),
 }
 
 
@@ -242,8 +220,8 @@ def test_an_empty_prompt_is_refused() -> None:
 @pytest.mark.parametrize(
     "config",
     [
-        MistralConfig(**SMALL, **HEADS, sliding_window=4),
-        Gemma2Config(**SMALL, **HEADS, head_dim=8, final_logit_softcapping=3.0, attn_logit_softcapping=None),
+        config_of("mistral", vocab_size=300, sliding_window=4),
+        config_of("gemma2", vocab_size=300, head_dim=8, final_logit_softcapping=3.0, attn_logit_softcapping=None),
     ],
     ids=["mistral", "gemma2"],  # gemma2 also bounds its logits and has no fused attention
 )

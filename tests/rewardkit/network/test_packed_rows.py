@@ -7,7 +7,8 @@ from typing import Literal
 
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification, BertConfig, GPT2Config, LlamaConfig, Qwen2Config
+from toy_models import config_of, gpt2_config, llama_config
+from transformers import AutoModelForSequenceClassification
 
 from rewardkit.config import RewardConfig
 from rewardkit.distributed import collectives
@@ -18,13 +19,10 @@ from rewardkit.training.loop import sum_parts
 from rewardkit.training.reward_objective import RewardObjective
 from rewardkit.training.rows import TrainingRows
 
-SMALL = {"vocab_size": 300, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
 CONFIGS = {
-    "llama": lambda: LlamaConfig(**SMALL, num_attention_heads=4, num_key_value_heads=2, pad_token_id=0),
-    "qwen2": lambda: Qwen2Config(**SMALL, num_attention_heads=4, num_key_value_heads=2, pad_token_id=0),
-    "gpt2": lambda: GPT2Config(
-        vocab_size=300, n_embd=32, n_layer=2, n_head=4, pad_token_id=0, bos_token_id=1, eos_token_id=2
-    ),
+    "llama": lambda: llama_config(vocab_size=300),
+    "qwen2": lambda: config_of("qwen2", vocab_size=300),
+    "gpt2": lambda: gpt2_config(vocab_size=300),
 }
 
 
@@ -141,9 +139,7 @@ def test_packing_by_hand() -> None:
 
 def test_an_encoder_falls_back_with_one_warning(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        scorer = RewardScorer(
-            make_classifier(BertConfig(**SMALL, num_attention_heads=4, pad_token_id=0), seed=0)
-        ).eval()
+        scorer = RewardScorer(make_classifier(config_of("bert", vocab_size=300), seed=0)).eval()
     assert not scorer.packed
     assert [record.message for record in caplog.records if "runs padded" in record.message] != []
     assert len(caplog.records) == 1

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from transformers import AutoModelForCausalLM, LlamaForCausalLM
+from toy_models import save_policy
+from transformers import AutoModelForCausalLM
 
 from rewardkit.__main__ import main
 from rewardkit.config import EvaluateConfig
@@ -31,10 +32,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     config = preset_config("tiny", tokenizer)
     config.initializer_range = 0.2
     for seed, name in enumerate(("policy", "reference")):
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            LlamaForCausalLM(config).save_pretrained(root / name)
-        tokenizer.save_pretrained(root / name)
+        save_policy(root / name, config, tokenizer, seed=seed)
     return root / "policy", root / "reference"
 
 
@@ -98,8 +96,7 @@ def test_a_policy_from_elsewhere_needs_its_reference(folders: tuple[Path, Path])
 
 def test_other_tokens_are_refused(folders: tuple[Path, Path], tmp_path: Path) -> None:
     tokenizer = train_tokenizer(["other words altogether"], vocab_size=290)
-    LlamaForCausalLM(preset_config("tiny", tokenizer)).save_pretrained(tmp_path)
-    tokenizer.save_pretrained(tmp_path)
+    save_policy(tmp_path, preset_config("tiny", tokenizer), tokenizer, seed=0)
     with pytest.raises(ValueError, match="have different tokens"):
         ImplicitReward.load(str(folders[0]), reference=str(tmp_path))
 

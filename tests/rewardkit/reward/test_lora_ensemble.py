@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import BertConfig, LlamaConfig, Qwen2Config
+from toy_models import config_of, llama_config
 
 from rewardkit.network.models import RewardScorer, make_classifier
 from rewardkit.network.packed_rows import Branched
 from rewardkit.reward.lora_ensemble import SCALE, LoraEnsemble, MemberLinear, read_ensemble
 
-SMALL = {"vocab_size": 300, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3}
+SMALL = {"vocab_size": 300, "num_hidden_layers": 3}
 CONFIGS = {
-    "llama": lambda: LlamaConfig(**SMALL, num_attention_heads=4, num_key_value_heads=2, pad_token_id=0),
-    "qwen2": lambda: Qwen2Config(**SMALL, num_attention_heads=4, num_key_value_heads=2, pad_token_id=0),
+    "llama": lambda: llama_config(**SMALL),
+    "qwen2": lambda: config_of("qwen2", **SMALL),
 }
 ROWS = [
     Branched(prompt=(5, 6, 7, 8), branches=((9, 10), (11, 12, 13))),
@@ -130,7 +130,7 @@ def test_written_and_read_members_score_the_same(tmp_path: Path) -> None:
 def test_models_that_cannot_are_refused(caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(ValueError, match="lora_layers is 9, the model has 3 layers"):
         ensemble("llama", num_layers=9)
-    bert = make_classifier(BertConfig(**SMALL, num_attention_heads=4, pad_token_id=0), seed=0)
+    bert = make_classifier(config_of("bert", **SMALL), seed=0)
     with pytest.raises(ValueError, match="needs a decoder that runs packed rows, not Bert"):
         LoraEnsemble(bert, num_members=2, rank=4, num_layers=1)
 

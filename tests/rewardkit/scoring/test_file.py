@@ -187,7 +187,7 @@ def test_outputs_that_cannot_be_written_are_refused_at_once(make):
 def model_dir(tmp_path_factory):
     """A tiny reward model with random weights and two heads."""
     pytest.importorskip("transformers", reason="needs the [train] extra")
-    from transformers import LlamaConfig
+    from toy_models import config_for
 
     from rewardkit.network.models import RewardScorer, make_classifier
     from rewardkit.network.tokens import train_tokenizer
@@ -195,10 +195,7 @@ def model_dir(tmp_path_factory):
     from rewardkit.reward.reward_model import save
 
     tokenizer = train_tokenizer(["where is my parcel"] * 3, vocab_size=300)
-    config = LlamaConfig(
-        hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, vocab_size=len(tokenizer),
-        pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id, max_position_embeddings=512,
-    )  # fmt: skip
+    config = config_for(tokenizer, num_attention_heads=2, max_position_embeddings=512)
     scorer = RewardScorer(make_classifier(config, seed=0), num_members=2, seed=1)
     folder = tmp_path_factory.mktemp("model")
     save(scorer, tokenizer, Card(num_members=2, max_length=256), folder)

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from toy_models import save_model, tiny_config
 from transformers import AutoModelForSequenceClassification
 
 from rewardkit.__main__ import main
 from rewardkit.data.records import Message
 from rewardkit.heads.posterior import Posterior
-from rewardkit.network.models import make_classifier, preset_config
+from rewardkit.network.models import make_classifier
 from rewardkit.network.tokens import train_tokenizer
 from rewardkit.reward.load import load_reward_fn
 from rewardkit.reward.metadata import read_card
@@ -43,10 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer = train_tokenizer(
         [row[side] for row in rows for side in ("prompt", "chosen", "rejected")], vocab_size=400
     )
-    config = preset_config("tiny", tokenizer, max_length=128)
-    config.num_hidden_layers, config.hidden_size, config.intermediate_size, config.head_dim = 2, 32, 64, 8
-    make_classifier(config, seed=0).save_pretrained(folder / "trunk")
-    tokenizer.save_pretrained(folder / "trunk")
+    save_model(folder / "trunk", make_classifier(tiny_config(tokenizer, max_length=128), seed=0), tokenizer)
     return folder
 
 

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from toy_models import tiny_config
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from rewardkit.__main__ import main
 from rewardkit.data.records import Message
-from rewardkit.network.models import RewardScorer, make_classifier, preset_config
+from rewardkit.network.models import RewardScorer, make_classifier
 from rewardkit.network.tokens import train_tokenizer
 from rewardkit.reward.metadata import Card, read_card
 from rewardkit.reward.reward_model import RewardModel, save
@@ -24,9 +25,7 @@ def saved(
     folder: Path, *, seed: int = 0, num_members: int = 1, criteria: tuple[str, ...] = (), layers: int = 2
 ) -> Path:
     tokenizer = train_tokenizer(TEXTS, vocab_size=300)
-    config = preset_config("tiny", tokenizer, max_length=64)
-    config.num_hidden_layers, config.hidden_size, config.intermediate_size = layers, 32, 64
-    config.head_dim = 8
+    config = tiny_config(tokenizer, max_length=64, num_layers=layers)
     scorer = RewardScorer(make_classifier(config, seed=seed), num_members=num_members + len(criteria), seed=seed)
     save(scorer, tokenizer, Card(num_members=num_members, criteria=criteria, max_length=64), folder)
     return folder

@@ -11,7 +11,8 @@ pytest.importorskip("transformers")
 
 import numpy as np
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, GPT2Config, LlamaConfig
+from toy_models import config_for, gpt2_config, save_model
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from rewardkit.data.records import Message
 from rewardkit.network.models import RewardScorer, load_classifier, make_classifier
@@ -34,19 +35,11 @@ def base_model(folder: Path, kind: str, model: str) -> None:
         case "left":
             tokenizer.padding_side = "left"
     if model == "gpt2":
-        config = GPT2Config(vocab_size=len(tokenizer), n_embd=32, n_layer=2, n_head=4, n_positions=256)
+        config = gpt2_config(vocab_size=len(tokenizer), n_positions=256)
     else:
-        config = LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=32,
-            intermediate_size=64,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-        )
+        config = config_for(tokenizer)
     config.eos_token_id = config.pad_token_id = tokenizer.eos_token_id
-    make_classifier(config, seed=1).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    save_model(folder, make_classifier(config, seed=1), tokenizer)
 
 
 @pytest.mark.parametrize("model", ["llama", "gpt2"])
@@ -96,12 +89,5 @@ def test_a_classifier_with_a_head_of_its_own_says_so(tmp_path: Path) -> None:
     base_model(tmp_path / "base", "own pad", "llama")
     tokenizer = load_tokenizer(tmp_path / "base")
     assert load_classifier(tmp_path / "base", tokenizer, dtype=torch.float32).has_own_head is True
-    weights = make_classifier(
-        LlamaConfig(
-            vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4
-        ),
-        seed=1,
-    )
-    weights.base_model.save_pretrained(tmp_path / "trunk")
-    tokenizer.save_pretrained(tmp_path / "trunk")
+    save_model(tmp_path / "trunk", make_classifier(config_for(tokenizer), seed=1).base_model, tokenizer)
     assert load_classifier(tmp_path / "trunk", tokenizer, dtype=torch.float32).has_own_head is False

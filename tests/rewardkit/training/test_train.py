@@ -13,7 +13,8 @@ pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 import torch
-from transformers import BertConfig, GPT2Config, LlamaConfig
+from toy_models import NARROW, config_of, gpt2_config, llama_config
+from transformers import PretrainedConfig
 
 from rewardkit.config import RewardConfig
 from rewardkit.distributed import checkpoint
@@ -41,15 +42,7 @@ from rewardkit.training.reward_objective import (
 )
 from rewardkit.training.rows import TrainingRows
 
-LLAMA = LlamaConfig(
-    vocab_size=60,
-    hidden_size=16,
-    intermediate_size=32,
-    num_hidden_layers=2,
-    num_attention_heads=2,
-    num_key_value_heads=1,
-    pad_token_id=0,
-)
+LLAMA = llama_config(**NARROW)
 
 
 def toy_rows(count: int = 24, *, seed: int = 0, criteria: bool = False) -> TrainingRows:
@@ -242,10 +235,10 @@ def test_gradient_checkpointing_changes_nothing() -> None:
 
 @pytest.mark.parametrize(
     "config",
-    [LLAMA, GPT2Config(vocab_size=60, n_embd=16, n_layer=2, n_head=2, pad_token_id=0, bos_token_id=1, eos_token_id=2)],
+    [LLAMA, gpt2_config(n_embd=16, n_head=2)],
     ids=["llama", "gpt2"],
 )
-def test_adapters_learn_and_merge_into_the_same_scores(config: LlamaConfig, tmp_path: Path) -> None:
+def test_adapters_learn_and_merge_into_the_same_scores(config: PretrainedConfig, tmp_path: Path) -> None:
     classifier = make_classifier(config, seed=0)
     before = {name: p.detach().clone() for name, p in classifier.named_parameters()}
     adapted = add_adapters(classifier, rank=4, num_layers=0, seed=0)
@@ -290,14 +283,7 @@ def test_adapters_of_the_top_layer_only() -> None:
 
 
 def test_an_encoder_s_adapters_leave_its_pooling_trainable() -> None:
-    config = BertConfig(
-        vocab_size=60,
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        pad_token_id=0,
-    )
+    config = config_of("bert", **NARROW)
     classifier = make_classifier(config, seed=0)
     add_adapters(classifier, rank=2, num_layers=1, seed=0)
     trained = {name for name, p in classifier.named_parameters() if p.requires_grad}

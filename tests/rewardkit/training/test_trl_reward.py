@@ -12,7 +12,8 @@ pytest.importorskip("datasets", reason="needs the [bench] extra")
 
 import datasets
 import torch
-from transformers import AutoModelForSequenceClassification, LlamaConfig
+from toy_models import config_for
+from transformers import AutoModelForSequenceClassification
 from trl import RewardConfig as TrlConfig
 from trl import RewardTrainer
 
@@ -43,16 +44,7 @@ def test_loss_and_gradient_equal_those_of_trl(options: dict, token_budget: int, 
         for (prompt, chosen, rejected), margin in zip(PAIRS, margins, strict=True)
     ]
     tokenizer = train_tokenizer([text for pair in PAIRS for text in pair], vocab_size=400)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=48,
-        intermediate_size=96,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-    )
+    config = config_for(tokenizer, hidden_size=48, intermediate_size=96, num_hidden_layers=3)
     scorer = RewardScorer(make_classifier(config, seed=0))
     head_of(scorer.classifier).weight.data.copy_(scorer.heads.data)
     scorer.classifier.save_pretrained(tmp_path / "model")

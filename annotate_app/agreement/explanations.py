@@ -159,10 +159,15 @@ def _row(protocol: Protocol, item: Reported) -> dict[str, object]:
 
 def interval_row(label: str, figure: Estimate, num_items: int) -> dict[str, object]:
     """A row for `charts.intervals`; what is undefined is None."""
-    ends = {"value": known(figure.value), "low": known(figure.low), "high": known(figure.high)}
-    return {"label": label, **ends, "num": num_items}
+    return {
+        "label": label,
+        "value": none_if_nan(figure.value),
+        "low": none_if_nan(figure.low),
+        "high": none_if_nan(figure.high),
+        "num": num_items,
+    }
 
 
-def known(value: float) -> float | None:
-    """The value, None for NaN."""
+def none_if_nan(value: float) -> float | None:
+    """Turns NaN into None."""
     return None if math.isnan(value) else value

@@ -200,7 +200,7 @@ class Calendar:
     agreed: np.ndarray
     compared: np.ndarray
     right: np.ndarray
-    known: np.ndarray
+    on_gold: np.ndarray
     judged: np.ndarray
 
     @classmethod
@@ -215,13 +215,13 @@ class Calendar:
             cells = votes.annotator[mask].astype(np.int64) * width + week[mask]
             return np.bincount(cells, minlength=size * width).reshape(size, width)
 
-        (compared, agreed), (known, right) = marks.majority, marks.gold
+        (compared, agreed), (on_gold, right) = marks.majority, marks.gold
         return cls(
             start=start,
             agreed=table(timed & compared & agreed),
             compared=table(timed & compared),
-            right=table(timed & known & right),
-            known=table(timed & known),
+            right=table(timed & on_gold & right),
+            on_gold=table(timed & on_gold),
             judged=table(timed),
         )
 
@@ -231,7 +231,7 @@ class Calendar:
             Week(
                 start=self.start + number * WEEK_S,
                 agreement=share(int(self.agreed[index, number]), int(self.compared[index, number])),
-                gold=share(int(self.right[index, number]), int(self.known[index, number])),
+                gold=share(int(self.right[index, number]), int(self.on_gold[index, number])),
             )
             for number in np.flatnonzero(self.judged[index]).tolist()
         )

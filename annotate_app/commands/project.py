@@ -84,8 +84,8 @@ def _boolean(text: str | bool) -> bool:
 
 def _design(options: argparse.Namespace, start: Design) -> Design:
     """The design with what the options change of it."""
-    given = {each.name: getattr(options, each.name) for each in fields(Design)}
-    changes = {name: value for name, value in given.items() if value is not None}
+    values = {field.name: getattr(options, field.name) for field in fields(Design)}
+    changes = {name: value for name, value in values.items() if value is not None}
     if "groups" in changes:
         changes["groups"] = _groups(changes["groups"])
     return replace(start, **changes)

@@ -129,7 +129,7 @@ def import_comparisons(
     """
     options = options or ImportOptions()
     actor.require("lead", "importing comparisons")
-    stage = _Stage(options=options, known=_known_contents(store, actor, project_id))
+    stage = _Stage(options=options, digests=_known_contents(store, actor, project_id))
     with tempfile.TemporaryFile() as spool:
         for source in sources:
             stage.read(source, spool, tell)
@@ -158,7 +158,7 @@ class _Stage:
     """The first pass: rows into a spool, what is bad into a list."""
 
     options: ImportOptions
-    known: dict[str, str]
+    digests: dict[str, str]
     num_rows: int = 0
     num_repeated: int = 0
     num_empty: int = 0
@@ -191,7 +191,7 @@ class _Stage:
 
     def _take(self, comparison: Comparison, label: Choice | None, where: str, spool: IO[bytes]) -> None:
         digest = content_of(comparison)
-        earlier, first_place = self.seen.get(comparison.id, (self.known.get(comparison.id, digest), "the project"))
+        earlier, first_place = self.seen.get(comparison.id, (self.digests.get(comparison.id, digest), "the project"))
         if earlier != digest:
             allowed = f"{first_place} has it with another prompt, completion or source"
             self.bad.append(BadRow.of(where, RowError("duplicate_id", "id", comparison.id, allowed)))

@@ -171,7 +171,7 @@ def _read_members(folder: Path, path: str | Path) -> list[FormerMember]:
     members = []
     for number, row in read_rows(folder / "members.jsonl"):
         try:
-            members.append(FormerMember(**{each.name: row[each.name] for each in fields(FormerMember)}))
+            members.append(FormerMember(**{field.name: row[field.name] for field in fields(FormerMember)}))
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             raise ValueError(f"{path}: members.jsonl:{number}: {_reason(error)}") from error
     return members

@@ -220,9 +220,9 @@ class Desk:
 
     def data(self, message: object) -> dict[str, object]:
         """The component's data. Texts the browser says it has (`known` in its message) are not sent again."""
-        known = message.get("known") if isinstance(message, Mapping) else None
-        known = known if isinstance(known, Mapping) else {}
-        held = known.get("pairs")
+        held_by_page = message.get("known") if isinstance(message, Mapping) else None
+        held_by_page = held_by_page if isinstance(held_by_page, Mapping) else {}
+        held = held_by_page.get("pairs")
         held = held if isinstance(held, list) else []
         leases = self._in_hand()[: PAIRS_AHEAD + 1]
         shown = show_rubric(self.rubric, self.rubric_version)
@@ -239,7 +239,7 @@ class Desk:
             },
             "edit": "" if self.edit is None else self.edit.token,
             "edit_of": 0 if self.edit is None else self.edit_of,
-            "rubric": shown if known.get("rubric") != shown["id"] else {"id": shown["id"]},
+            "rubric": shown if held_by_page.get("rubric") != shown["id"] else {"id": shown["id"]},
             "idle_s": self.idle_s,
             "progress": {"done": self.progress.done, "target": self.progress.target},
             "acks": [{"event_id": ack.event_id, "status": ack.status, "message": ack.message} for ack in self.acks],

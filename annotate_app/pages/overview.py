@@ -57,8 +57,8 @@ def share_of(jobs: list[Job]) -> float:
 def say_under_way(jobs: list[Job], job: Job) -> str:
     """What is being trained, and which of how many."""
     doing = "Waiting for the worker to train" if job.state == "queued" else "Training"
-    ended = [each for each in jobs if each.state in ENDED]
-    undone = sum(each.state != "done" for each in ended)
+    ended = [job for job in jobs if job.state in ENDED]
+    undone = sum(job.state != "done" for job in ended)
     what = f"reward model {job.title}" if read_run(job).is_reward_model else job.title
     words = f"{doing} model {len(ended) + 1} of {len(jobs)} from these judgments: {what}"
     return f":material/model_training: {words}{f'; {undone} did not get done' if undone else ''}"

@@ -55,10 +55,10 @@ def find(people: list[Named], key: str) -> list[Named]:
     if len(people) <= SHOWN:
         return people
     wanted = st.text_input(f"Find among {len(people)}", key=key, placeholder="part of a name").casefold()
-    found = [person for person in people if wanted in person.name.casefold()]
-    if len(found) > SHOWN:
-        st.caption(f"The first {SHOWN} of {len(found)}.")
-    return found[:SHOWN]
+    matches = [person for person in people if wanted in person.name.casefold()]
+    if len(matches) > SHOWN:
+        st.caption(f"The first {SHOWN} of {len(matches)}.")
+    return matches[:SHOWN]
 
 
 def draw_invite(actor: Actor, projects: list[Project]) -> None:

@@ -78,10 +78,10 @@ def check_at(design: Design, user: str, position: int) -> Check | None:
         user: the person's name.
         position: number of pairs handed to this person before, 0 or more.
     """
-    drawn = fraction("check", design.seed, user, position)
-    if drawn < design.gold_rate:
+    fraction_drawn = fraction("check", design.seed, user, position)
+    if fraction_drawn < design.gold_rate:
         return "gold"
-    if drawn < design.gold_rate + design.repeat_rate:
+    if fraction_drawn < design.gold_rate + design.repeat_rate:
         return "repeat"
     return None
 

@@ -328,8 +328,8 @@ class Door:
 
     async def user(self, token: str) -> User | None:
         """The user behind a token; the database is asked in a thread where it must be."""
-        known = self.sessions.known(token)
-        return known.user if known is not None else await asyncio.to_thread(self.sessions.user, token)
+        answer = self.sessions.known(token)
+        return answer.user if answer is not None else await asyncio.to_thread(self.sessions.user, token)
 
     def sign(self, token: str) -> str:
         """The cookie that carries a session token."""

@@ -54,8 +54,8 @@ def _broken(rule: str, ids: list[str]) -> list[str]:
 
 
 def _damaged_file(connection: Connection) -> list[str]:
-    found = [row[0] for row in connection.execute(text("PRAGMA integrity_check"))]
-    problems = [f"database file: {line}" for line in found if line != "ok"]
+    lines = [row[0] for row in connection.execute(text("PRAGMA integrity_check"))]
+    problems = [f"database file: {line}" for line in lines if line != "ok"]
     orphans = [f"{row[0]} {row[1]} -> {row[2]}" for row in connection.execute(text("PRAGMA foreign_key_check"))]
     return problems + _broken("rows that refer to nothing", orphans)
 

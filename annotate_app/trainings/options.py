@@ -164,7 +164,7 @@ def check_options(options: Collection[str], trains: Trains, chosen: Collection[s
         if name in chosen:
             raise ValueError(f"{name} is chosen above, not in this text")
         if name not in names:
-            allowed = [known for known in names if known not in training.app_options and known not in chosen]
+            allowed = [name for name in names if name not in training.app_options and name not in chosen]
             raise ValueError(f"{name} is no option, allowed are {', '.join(allowed)}")
 
 

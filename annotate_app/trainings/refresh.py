@@ -78,12 +78,12 @@ def refresh_priorities(store: Store, actor: Actor, project: Project, rule: str) 
         report_progress(0, len(STEPS), STEPS[0])
         rows = (
             {
-                "comparison_id": each.id,
-                "prompt": [{"role": turn.role, "content": turn.content} for turn in each.prompt],
-                "response_a": each.completion_a,
-                "response_b": each.completion_b,
+                "comparison_id": comparison.id,
+                "prompt": [{"role": turn.role, "content": turn.content} for turn in comparison.prompt],
+                "response_a": comparison.completion_a,
+                "response_b": comparison.completion_b,
             }
-            for each in store.browsing.iterate(actor, project.id, "open")
+            for comparison in store.browsing.iterate(actor, project.id, "open")
         )
         num_open = write_rows(run_dir / "open.jsonl", rows)
         if not num_open:

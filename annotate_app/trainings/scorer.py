@@ -189,7 +189,7 @@ class Scorers:
         with self._lock:
             if model not in self._scorers:
                 while len(self._scorers) >= MOST_MODELS:
-                    free = [each for each in self._scorers.values() if not each.lock.locked()]
+                    free = [scorer for scorer in self._scorers.values() if not scorer.lock.locked()]
                     if not free:
                         raise ValueError("other models are being asked at the moment; try again shortly")
                     oldest = min(free, key=lambda scorer: scorer.asked_at)

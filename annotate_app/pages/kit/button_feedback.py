@@ -32,9 +32,9 @@ def say() -> None:
     if refused is not None:
         st.error("That was not done:", icon=":material/block:")
         st.text(refused)
-    said = st.session_state.pop(_SAID, None)
-    if said:
-        st.toast(said, icon=":material/check:")
+    message = st.session_state.pop(_SAID, None)
+    if message:
+        st.toast(message, icon=":material/check:")
 
 
 @contextmanager

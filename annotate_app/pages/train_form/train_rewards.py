@@ -131,13 +131,16 @@ def weighted(source: str, number: int) -> str:
 def draw_caution() -> dict[str, Any]:
     """The rule for what unsure members of a reward model are worth."""
     left, right, _ = st.columns([4, 3, 2])
-    said = "Members disagree where the reward is guesswork. A cautious rule pays less there, so that it pays less to "
+    help_text = (
+        "Members disagree where the reward is guesswork. A cautious rule pays less there, so that it pays less to "
+        "game it."
+    )
     rule = left.selectbox(
         "Where members disagree",
         list(RULES),
         format_func=RULES.__getitem__,
         key="train-penalty",
-        help=said + "game it.",
+        help=help_text,
     )
     strength = 1.0
     if rule in ("uwo", "entropic"):

@@ -101,8 +101,8 @@ def _staged(judgment: Judgment) -> StagedJudgment:
 
 def check_texts(judgment: Judgment) -> None:
     """Raises ValueError for a judgment made elsewhere whose texts or seconds cannot be stored."""
-    place = f"judgment of {judgment.comparison_id!r} by {judgment.annotator!r}"
-    checked_content(judgment.rationale, f"{place}, rationale")
-    checked_text(judgment.reason, f"{place}, reason", 200, empty=True)
+    label = f"judgment of {judgment.comparison_id!r} by {judgment.annotator!r}"
+    checked_content(judgment.rationale, f"{label}, rationale")
+    checked_text(judgment.reason, f"{label}, reason", 200, empty=True)
     if not 0 <= judgment.seconds < float("inf"):
-        raise ValueError(f"{place}: seconds is {judgment.seconds}, allowed is 0 or more")
+        raise ValueError(f"{label}: seconds is {judgment.seconds}, allowed is 0 or more")

@@ -32,7 +32,7 @@ ROOMS = {
 
 
 def build_parser(rooms: list[str]) -> jsonargparse.ArgumentParser:
-    """The parser of the given rooms of `annotate_app.commands`."""
+    """Builds the parser of the given modules of `annotate_app.commands`."""
     parser = jsonargparse.ArgumentParser(
         prog="annotate-app", description="Collect human preferences, settle disagreements, export training data."
     )

@@ -60,7 +60,7 @@ SHARE_OF_REMARKS = {"sim-ada": 0.6, "sim-ben": 0.3, "sim-cleo": 0.15, "sim-dov":
 
 @dataclass(frozen=True, kw_only=True)
 class DeskComparison:
-    """A comparison of the desk with its known worth, and the flags that its replies deserve."""
+    """A comparison of the support desk with its gold rewards and the flags that its replies deserve."""
 
     gold: GoldComparison
     flags: Mapping[Literal["a", "b"], tuple[str, ...]]
@@ -178,7 +178,7 @@ def simulate_answers(
 def _plan(
     desk: Sequence[DeskComparison], checks: Sequence[DeskComparison], rng: np.random.Generator
 ) -> Iterator[tuple[DeskComparison, Literal["work", "gold"], SimulatedAnnotator, float]]:
-    """Who answers what, and when as a share of the three weeks; the last comparisons are left open."""
+    """Chooses who answers what, and when as a share of the three weeks; the last comparisons are left open."""
     chosen = {item.gold.comparison.id for item in checks}
     work = [item for item in desk if item.gold.comparison.id not in chosen]
     overlap = load_protocol("support_desk").design.overlap
@@ -204,7 +204,7 @@ def _with_words(judgment: Judgment, item: DeskComparison, rng: np.random.Generat
 
 
 def _subject(judgment: Judgment) -> str:
-    """What a remark would be about: the criterion that speaks most for the choice."""
+    """Chooses the subject of a remark: the criterion that favours the chosen reply most."""
     match judgment.choice:
         case "a" | "b":
             sign = -1 if judgment.choice == "a" else 1
@@ -224,7 +224,7 @@ def remarks() -> dict[str, list[str]]:
 
 
 def decide(desk: Sequence[DeskComparison], answers: Sequence[SimulatedAnswer]) -> dict[str, Decision]:
-    """The adjudicator's decisions, by comparison: the first few that three people split on, as the gold rewards say."""
+    """Makes the adjudicator's decisions by comparison: the first few with split votes, decided by the gold rewards."""
     votes: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for answer in answers:
         if answer.kind == "work" and answer.judgment.choice != "skip":

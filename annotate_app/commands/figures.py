@@ -66,7 +66,7 @@ def _agreement(options: argparse.Namespace) -> int:
 
 
 def _reported(store: Store, project: Project) -> tuple[Reported, ...]:
-    """What the protocol of the project's rubric reports; empty where it follows none."""
+    """Reads what the protocol of the project's rubric reports; empty if the rubric follows none."""
     from annotate_app.protocol.protocol import list_protocols, load_protocol
 
     name = store.projects.rubric(ACTOR, project.id).rubric.protocol

@@ -35,7 +35,7 @@ from rewardkit.data.records import Comparison
 
 @dataclass(frozen=True, kw_only=True)
 class ImportedProject:
-    """What reading a project back did; `num_accounts` were made for members (and are among them)."""
+    """The result of importing a project; `num_accounts` counts the members' accounts that were created."""
 
     project: Project
     num_comparisons: int
@@ -74,7 +74,7 @@ def import_project(
 
 @dataclass(frozen=True, kw_only=True)
 class _Parts:
-    """What an export says beside its judgments; overlaps and priorities by comparison id, only those that are set."""
+    """An export without its judgments; overlaps and priorities by comparison id, only those that are set."""
 
     about: Mapping[str, Any]
     design: Design

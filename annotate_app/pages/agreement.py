@@ -57,7 +57,7 @@ def draw_pairs(report: AgreementReport, measure: Measure) -> None:
 
 
 def pair_rows(pairs: PairAgreement, measure: Measure) -> tuple[list[dict[str, object]], str, int]:
-    """Cells of the matrix, what they show, and how many people it leaves out."""
+    """Makes the cells of the matrix, their caption, and the number of annotators left out."""
     if measure.percent:
         values, words = pairs.percent, "Share of shared comparisons with the same answer"
     elif measure.graded:
@@ -152,7 +152,7 @@ def draw_headline(report: AgreementReport, measure: Measure, protocol: str, peop
 
 
 def same_twice(people: Sequence[AnnotatorQuality]) -> list[dict[str, object]]:
-    """How often people answer a repeated pair as the first time, the ceiling of agreement, as a row of the chart."""
+    """Makes a row of how often people repeat their own answer to a repeated pair: a ceiling for agreement."""
     shares = [person.consistency for person in people]
     repeats = share(sum(one.hits for one in shares), sum(one.total for one in shares))
     if not repeats.total:
@@ -207,7 +207,7 @@ def draw_all(report: AgreementReport) -> None:
 
 
 def named_rows(report: AgreementReport) -> list[dict[str, str]]:
-    """The two figures that look at who answered, as rows of that table."""
+    """Makes table rows of the two measures that depend on who answered."""
     named = (
         ("Conger's kappa", report.conger_kappa, "As Fleiss' kappa, with each person's own habits as chance."),
         ("Cohen's kappa, mean", report.pairs.mean_kappa, "Two people beyond chance, mean over all pairs of people."),

@@ -53,7 +53,7 @@ def page() -> None:
 
 
 def draw_nothing(*, filtered: bool) -> None:
-    """Why the list is empty."""
+    """Says why the list is empty."""
     if filtered:
         st.info("No comparison is like that.", icon=":material/search_off:")
         return
@@ -96,7 +96,7 @@ def draw_list(listed: list[Listed]) -> Listed | None:
 
 
 def say_state(item: Listed) -> str:
-    """The state of a comparison in a word or two."""
+    """The state of a comparison in one or two words."""
     if item.decided:
         return "adjudicated"
     if item.gold is not None:

@@ -128,7 +128,7 @@ def file_stem(project: Project, options: ExportOptions | None) -> str:
 
 
 def draw_ready(project: Project) -> None:
-    """The download that was prepared last, if it is of this project."""
+    """Draws the download prepared last if it belongs to this project."""
     owner, name, data, exported = st.session_state.get("export-ready", (None, "", b"", None))
     if owner != project.id or exported is None:
         return

@@ -51,7 +51,7 @@ def page() -> None:
 
 
 def draw_nothing(board: Leaderboard) -> None:
-    """Why there is no leaderboard."""
+    """Says why there is no leaderboard."""
     words = "No two named models have been compared yet. Import responses with the names of their models."
     st.info(words, icon=":material/leaderboard:")
     if board.num_left_out:

@@ -46,7 +46,7 @@ def page() -> None:
 
 
 def draw_progress(progress: OwnProgress) -> None:
-    """How many judgments stand, of how many."""
+    """Draws the number of judgments that stand, and of how many."""
     share = min(1.0, progress.done / progress.target) if progress.target else 0.0
     st.progress(share, text=f"{progress.done} of {progress.target} judged")
     if progress.state in STATES:

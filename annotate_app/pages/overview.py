@@ -50,7 +50,7 @@ def draw_line(project_id: int) -> None:
 
 
 def share_of(jobs: list[Job]) -> float:
-    """How much is trained: a model that is under way counts by its steps."""
+    """Computes the trained share of the demo's models; a running one counts by its steps."""
     return sum(1.0 if job.state in ENDED else _steps_done(job) for job in jobs) / len(jobs)
 
 
@@ -65,7 +65,7 @@ def say_under_way(jobs: list[Job], job: Job) -> str:
 
 
 def say_ended(jobs: list[Job]) -> str:
-    """What came of them."""
+    """Summarises how the demo's trainings ended."""
     done = sum(job.state == "done" for job in jobs)
     if done == len(jobs):
         plural = f"{done} models have" if done > 1 else "A model has"

@@ -51,7 +51,7 @@ def page() -> None:
 
 
 def find(people: list[Named], key: str) -> list[Named]:
-    """The people to draw: all of a few; of many those that the field above them asks for, as far as they fit."""
+    """Finds the people to draw: all if at most SHOWN, else those that a search field asks for, up to SHOWN."""
     if len(people) <= SHOWN:
         return people
     wanted = st.text_input(f"Find among {len(people)}", key=key, placeholder="part of a name").casefold()

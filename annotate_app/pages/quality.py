@@ -53,7 +53,7 @@ def page() -> None:
 
 
 def draw_flagged(project: Project, people: tuple[AnnotatorQuality, ...], members: dict[str, Member]) -> None:
-    """Who stands out, and in what; a reason to look, not a verdict."""
+    """Draws the flagged annotators with the reasons; a prompt to look, not a verdict."""
     flagged = sorted((person for person in people if person.flags), key=lambda person: -len(person.flags))
     st.subheader("Worth a look", anchor=False)
     if not flagged:
@@ -111,7 +111,7 @@ def draw_figure(people: tuple[AnnotatorQuality, ...]) -> None:
 
 
 def draw_table(people: tuple[AnnotatorQuality, ...], members: dict[str, Member]) -> AnnotatorQuality | None:
-    """Everybody in figures; the one that is chosen."""
+    """Draws all annotators' figures in a table; returns the selected one."""
     st.subheader("Everybody", anchor=False)
     rows = []
     for person in people:

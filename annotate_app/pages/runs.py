@@ -124,7 +124,7 @@ def draw_comparison(runs: list[ModelRun]) -> None:
 
 
 def has_curve(run: ModelRun, name: str) -> bool:
-    """Whether a figure over steps says something of a run."""
+    """Whether a metric is worth a curve for this run."""
     if run.is_best_of_n:
         return False
     if run.is_online:

@@ -1,4 +1,4 @@
-"""What a lead looks at while writing a rubric: the answers and their keys, what changed, where a mistake stands."""
+"""The preview of a rubric in the editor: answers with their keys, differences, and the line of a mistake."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""YAML values that know their line, so that a mistake in a rubric or a protocol is named where it stands.
+"""YAML values with their line numbers, so that an error names the line in a rubric or protocol.
 
 Texts are composed into PyYAML's node tree and never constructed, so no tag can make an object.
 """

@@ -61,7 +61,7 @@ def _damaged_file(connection: Connection) -> list[str]:
 
 
 def _rules() -> dict[str, Select]:
-    """By what it would be called if broken, a query for the ids that break it."""
+    """Queries for ids that break a rule, by the problem's name."""
     slot, judgment, comparison = tables.slot.c, tables.judgment.c, tables.comparison.c
     counts = and_(judgment.newest, judgment.choice != "withdrawn")
     of_slot = and_(
@@ -108,7 +108,7 @@ def _rules() -> dict[str, Select]:
 
 
 def _stranded() -> Select:
-    """Open slots behind both cursors of somebody who may take them; see `picking`."""
+    """Selects open slots behind both cursors of a member who may take them; see `queue_cursor`."""
     slot, place, member = tables.slot.c, tables.place.c, tables.membership.c
     other = tables.slot.alias("other")
     touched = select(other.c.id).where(other.c.comparison_id == slot.comparison_id, other.c.user_id == place.user_id)

@@ -1,4 +1,4 @@
-"""What best of n came to: how many rows, what the best of ever more answers is worth, the first rows, where they go."""
+"""Results of best of n: number of rows, reward of the best by number of answers, and the first rows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LEFT_OUT = {"num_without": "prompts gave no row", "num_cut": "answers were cut a
 
 
 def draw_best_figures(run: ModelRun, *, columns: int = 4) -> None:
-    """Rows and prompts, and what the best of all answers is worth beside a single one."""
+    """Draws the number of rows and prompts, and the mean reward of the best answer beside that of a single one."""
     results = run.results
     if not results:
         return
@@ -40,7 +40,7 @@ def draw_best_figures(run: ModelRun, *, columns: int = 4) -> None:
 
 
 def draw_best(run: ModelRun, key_prefix: str) -> None:
-    """The curve over k, the first rows, and what to do with them."""
+    """Draws the curve over k and the first rows, and says how to train on them."""
     if run.rows is None:
         return
     kinds = "SFT or DPO" if run.option("keep") == "pairs" else "SFT"

@@ -1,4 +1,4 @@
-"""How a comparison looks to those who may see both sides: the conversation above, the two responses side by side.
+"""Draws a comparison for those who may see both sides: the conversation above two columns of responses.
 
 Texts of people and models pass `rendering` first and are drawn by a component; they never reach Streamlit's markdown,
 which alters them, nor `st.html`, which drops formulas.
@@ -53,7 +53,7 @@ def text_data(text: str) -> dict[str, object]:
 
 
 def describe_choice(choice: str, strength: int, scale: Scale) -> str:
-    """An overall answer in words: `A much better`, `tie`."""
+    """Formats an overall answer: `A much better`, `tie`."""
     match choice:
         case "a" | "b":
             return f"{choice.upper()} {scale.wordings[min(strength, scale.degrees) - 1]}"
@@ -66,7 +66,7 @@ def describe_choice(choice: str, strength: int, scale: Scale) -> str:
 
 
 def describe_criterion(answer: int | tuple[int, int], criterion: Criterion) -> str:
-    """A criterion's answer in words: `B better`, `even`, `A 4, B 2`."""
+    """Formats an answer on a criterion: `B better`, `even`, `A 4, B 2`."""
     if not isinstance(answer, int):
         return f"A {answer[0]}, B {answer[1]}"
     if answer == 0:

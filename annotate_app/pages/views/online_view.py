@@ -1,4 +1,4 @@
-"""What a training on samples of the policy shows beside the others: its alarms in plain words, and its own curves."""
+"""Draws what online training has beside other trainings: its alarms and its own curves."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def draw_alarms(run: ModelRun, key_prefix: str) -> None:
 
 
 def draw_alarm(alarm: Alarm) -> None:
-    """What it is and since when, what shows it, what is likely wrong, what to change; all of it as plain text."""
+    """Draws an alarm as plain text: its name and step, the evidence, the likely cause and the remedy."""
     word, color, icon = LOOK[alarm.severity]
     with st.container(horizontal=True, vertical_alignment="center"):
         if alarm.is_open:
@@ -122,7 +122,7 @@ def draw_alarm(alarm: Alarm) -> None:
 
 
 def draw_online_figures(run: ModelRun, *, columns: int = 4) -> None:
-    """What the last audit says, on held-out prompts, and what it rests on."""
+    """Draws the metrics of the last audit on held-out prompts, and the number of prompts."""
     results = run.results
     if not results:
         return
@@ -158,7 +158,7 @@ def draw_online_curves(run: ModelRun, metrics: Metrics, key_prefix: str) -> None
 
 
 def different(lines: list[list[dict[str, object]]]) -> list[dict[str, object]]:
-    """The rows of all lines but those that repeat an earlier one point by point, and would lie upon it."""
+    """Drops lines that equal an earlier one at every point, which would hide each other; returns the rows."""
     distinct: list[list[dict[str, object]]] = []
     for line in lines:
         points = [(row["at"], row["value"]) for row in line]

@@ -1,4 +1,4 @@
-"""One training on a page: how it stands, its curves while they grow, what came of it, and the way out of it.
+"""Draws one training: its state, curves while they grow, results, and buttons.
 
 What a policy wrote while it learned from its own samples, by step, and the way of an audit's pairs to people.
 """
@@ -117,12 +117,12 @@ POLL_S = 2.5
 
 
 def watch(run: ModelRun, *, key_prefix: str, log: bool = True) -> None:
-    """Draws a training, again and again while it is under way; then the page once more."""
+    """Draws a training, again every few seconds while it is under way, and the whole page once it ended."""
     st.fragment(draw_again, run_every=POLL_S if run.under_way else None)(run.job.id, run.under_way, key_prefix, log)
 
 
 def draw_again(job_id: int, busy: bool, key_prefix: str, log: bool) -> None:
-    """The training as it is now; `busy` is what the page knew when it was drawn."""
+    """Draws the training as it is now; `busy` says whether it was under way when the page was drawn."""
     run = get_run(current_store(), current_actor(), job_id)
     if busy and not run.under_way:
         st.rerun()
@@ -190,7 +190,7 @@ def draw_progress(run: ModelRun, metrics: Metrics) -> None:
 
 
 def stage(what: str) -> str:
-    """What the job is at, in words."""
+    """Says at which step of its work the job is."""
     words = {"exporting": "taking the snapshot", "training": "reading the data", "evaluating": "writing the report"}
     return next((text for name, text in words.items() if name in what), "starting")
 

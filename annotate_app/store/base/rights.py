@@ -1,4 +1,4 @@
-"""Who may touch which project: the question every room of the store asks inside its own transaction."""
+"""Checks rights on a project inside the store's own transactions, and texts before they are stored."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def lock_design(connection: Connection, project_id: int) -> Design:
 
 
 def checked_text(value: str, name: str, limit: int, *, empty: bool = False) -> str:
-    """The text, if it fits its column on every database.
+    """Returns a text unchanged if it fits its column on every database.
 
     Raises:
         ValueError: if it is empty (unless allowed), longer than `limit` characters, or holds what no database stores.

@@ -168,7 +168,7 @@ def give_back(connection: Connection, project_id: int, slots: Sequence[tuple[int
 
 
 def _settle(connection: Connection, project_id: int, comparison_ids: Sequence[int]) -> None:
-    """Fits what was just given back to a design that may have changed meanwhile.
+    """Adjusts slots that were just given back to a design that has changed since.
 
     A slot that is not wanted any more goes to a group that misses one, else it is dropped. It moves to no other place
     in the queue, so nobody has to look through it again.
@@ -185,7 +185,7 @@ def _settle(connection: Connection, project_id: int, comparison_ids: Sequence[in
 
 
 def _weigh(row: Row, slots: Sequence[Row], design: Design) -> tuple[list[int], dict[str, int]]:
-    """The open slots of a comparison that a design has no use for, and by group how many it misses."""
+    """Splits open slots of a comparison: ids the design no longer needs, and missing slots by group."""
     taken = [slot_row.group_name for slot_row in slots if slot_row.state != OPEN]
     missing = {} if row.gold else dict(wanted_groups(design, row.overlap))
     for group, count in missing.items():
@@ -200,7 +200,7 @@ def _weigh(row: Row, slots: Sequence[Row], design: Design) -> tuple[list[int], d
 
 
 def rewind(connection: Connection, project_id: int) -> None:
-    """Makes everybody look through the queue from its start: it holds new slots, or is in a new order.
+    """Resets the queue cursors of all members: new slots or a new order must be seen from the start.
 
     To be the last statement of a transaction that changes slots: on PostgreSQL it waits for picks in progress, and
     picks wait for it.

@@ -36,7 +36,7 @@ class StagedJudgment(NamedTuple):
     created_at: float
 
     def answer(self) -> tuple[object, ...]:
-        """What of it is the answer, as `_answer` gives it of a row."""
+        """The part that is the answer, in the form of `_answer` of a row."""
         criteria, flags = json.loads(self.criteria), json.loads(self.flags)
         return self.choice, self.strength, criteria, flags, self.rationale, self.reason
 

@@ -20,7 +20,7 @@ INVITE_S = 72 * 3600.0
 
 @dataclass(frozen=True, kw_only=True)
 class Invite:
-    """What somebody is invited as; `name` is None where they choose it."""
+    """The role and project of an invite; `name` is None if the invited choose it."""
 
     name: str | None
     role: UserRole

@@ -40,7 +40,7 @@ class Listed:
 
 
 class Browsing:
-    """The room of lists for leads."""
+    """Lists comparisons with their progress; leads and above."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -26,7 +26,7 @@ from rewardkit.data.records import CHOICES, Choice, Comparison, Message
 
 @dataclass(frozen=True, kw_only=True)
 class Added:
-    """What an import did: new rows, and rows that were there already."""
+    """The result of adding comparisons: new rows, and rows that were there already."""
 
     num_added: int
     num_existing: int
@@ -48,7 +48,7 @@ class Gold:
 
 
 class Comparisons:
-    """The room of comparisons. Whoever is below lead gets them without sources and meta."""
+    """Stores comparisons. Roles below lead get them without sources and meta."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

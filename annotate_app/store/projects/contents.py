@@ -115,7 +115,7 @@ def stage_contents(comparisons: Iterable[Comparison]) -> Iterator[StagedContents
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """What a project of `num_comparisons` has of a staged import: keys, and ids by the numbers of the import."""
+    """The part of an import that a project of `num_comparisons` has: keys, and ids by the import's numbers."""
 
     num_comparisons: int
     keys: set[str] = field(default_factory=set)
@@ -130,7 +130,7 @@ def count_comparisons(connection: Connection, project_id: int) -> int:
 
 
 def find_known(connection: Connection, project_id: int, staged: StagedContents) -> Known:
-    """Looks up what is there already.
+    """Finds which contents of a staged import the project has already.
 
     Raises:
         ValueError: if an id is there with other content.

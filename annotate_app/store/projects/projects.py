@@ -95,7 +95,7 @@ class Project:
 
 
 class Projects:
-    """The room of projects."""
+    """Stores projects, their rubrics and members."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -315,5 +315,5 @@ def _project(row: Row) -> Project:
 
 
 def _queue(design: Design) -> tuple[object, ...]:
-    """What of a design decides on the open slots and their order."""
+    """The fields of a design that decide on the open slots and their order."""
     return design.overlap, dict(design.groups), design.policy, design.seed

@@ -100,7 +100,7 @@ def next_work_slot(connection: Connection, who: Place) -> tuple[int, int] | None
 
 
 def has_next(connection: Connection, who: Place) -> bool:
-    """Whether the queue has anything for somebody; changes nothing."""
+    """Whether the queue holds a slot for a member; changes nothing."""
     for row in _returned(connection, who):
         if not row.touched and row.group_name in who.groups:
             return True

@@ -32,7 +32,7 @@ ROOMS = {
 
 
 def build_parser(rooms: list[str]) -> jsonargparse.ArgumentParser:
-    """The parser of the given rooms of `annotate_app.commands`."""
+    """Builds the parser of the given modules of `annotate_app.commands`."""
     parser = jsonargparse.ArgumentParser(
         prog="annotate-app", description="Collect human preferences, settle disagreements, export training data."
     )
@@ -68,8 +68,8 @@ def main(argv: list[str] | None = None) -> int:
     # Before numpy loads: our products are many and small, which threads of their own slow down up to three times.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     words = list(sys.argv[1:] if argv is None else argv)
-    known = words and words[0] in ROOMS
-    rooms = [ROOMS[words[0]]] if known else sorted(set(ROOMS.values()))
+    room_named = words and words[0] in ROOMS
+    rooms = [ROOMS[words[0]]] if room_named else sorted(set(ROOMS.values()))
     parsed = build_parser(rooms).parse_args(words)
     options = parsed[parsed.command]
     name = [parsed.command]

@@ -23,11 +23,11 @@ class Actor:
 
     @classmethod
     def command_line(cls) -> Actor:
-        """Who may run commands beside the database may do everything with it."""
+        """The actor of a shell command: whoever may run commands beside the database may do everything with it."""
         return cls(user_id=None, name="command line", role="admin")
 
     def is_at_least(self, role: UserRole) -> bool:
-        """Roles are ordered: annotator, adjudicator, lead, admin; each may do what those before it may."""
+        """Whether a role includes another: annotator < adjudicator < lead < admin."""
         return ROLES.index(self.role) >= ROLES.index(role)
 
     def require(self, role: UserRole, action: str) -> None:

@@ -60,7 +60,7 @@ SHARE_OF_REMARKS = {"sim-ada": 0.6, "sim-ben": 0.3, "sim-cleo": 0.15, "sim-dov":
 
 @dataclass(frozen=True, kw_only=True)
 class DeskComparison:
-    """A comparison of the desk with its known worth, and the flags that its replies deserve."""
+    """A comparison of the support desk with its gold rewards and the flags that its replies deserve."""
 
     gold: GoldComparison
     flags: Mapping[Literal["a", "b"], tuple[str, ...]]
@@ -76,7 +76,7 @@ def create_demo(store: Store, *, now: float | None = None) -> Project:
     """
     actor = Actor.command_line()
     moment = time.time() if now is None else now
-    project = next((each for each in store.projects.list(actor) if each.name == NAME), None)
+    project = next((project for project in store.projects.list(actor) if project.name == NAME), None)
     if project is None:
         protocol = load_protocol("support_desk")
         project = store.projects.create(
@@ -115,7 +115,7 @@ def desk_comparisons() -> tuple[DeskComparison, ...]:
     """All pairs of replies to each message; which reply is a is drawn from the seed."""
     rng = np.random.default_rng(SEED)
     text = resources.files("annotate_app").joinpath("demo_project", "desk.jsonl").read_text(encoding="utf-8")
-    found = []
+    comparisons = []
     for line in text.splitlines():
         row = json.loads(line)
         for pair in combinations(row["responses"], 2):
@@ -132,8 +132,8 @@ def desk_comparisons() -> tuple[DeskComparison, ...]:
             aspects = tuple((mark, float(a[mark] - 2), float(b[mark] - 2)) for mark in MARKS)
             gold = GoldComparison(comparison=comparison, gold_a=_gold(a), gold_b=_gold(b), aspects=aspects)
             flags = {"a": tuple(a.get("flags", ())), "b": tuple(b.get("flags", ()))}
-            found.append(DeskComparison(gold=gold, flags=flags))  # type: ignore[arg-type]
-    return tuple(found)
+            comparisons.append(DeskComparison(gold=gold, flags=flags))  # type: ignore[arg-type]
+    return tuple(comparisons)
 
 
 def _gold(reply: Mapping[str, int]) -> float:
@@ -152,7 +152,10 @@ def simulate_answers(
     """What the annotators answered: work on most comparisons, every check, and some pairs a second time."""
     rubric = load_protocol("support_desk").rubric
     scale = ScaleOf(degrees=rubric.scale.degrees, tie=rubric.scale.tie)
-    criteria = [(each.name, ScaleOf(degrees=each.scale.degrees, tie=each.scale.tie)) for each in rubric.criteria]
+    criteria = [
+        (criterion.name, ScaleOf(degrees=criterion.scale.degrees, tie=criterion.scale.tie))
+        for criterion in rubric.criteria
+    ]
     rng = np.random.default_rng([SEED, 1])
     answers = []
     for item, kind, annotator, share in _plan(desk, checks, rng):
@@ -175,7 +178,7 @@ def simulate_answers(
 def _plan(
     desk: Sequence[DeskComparison], checks: Sequence[DeskComparison], rng: np.random.Generator
 ) -> Iterator[tuple[DeskComparison, Literal["work", "gold"], SimulatedAnnotator, float]]:
-    """Who answers what, and when as a share of the three weeks; the last comparisons are left open."""
+    """Chooses who answers what, and when as a share of the three weeks; the last comparisons are left open."""
     chosen = {item.gold.comparison.id for item in checks}
     work = [item for item in desk if item.gold.comparison.id not in chosen]
     overlap = load_protocol("support_desk").design.overlap
@@ -201,7 +204,7 @@ def _with_words(judgment: Judgment, item: DeskComparison, rng: np.random.Generat
 
 
 def _subject(judgment: Judgment) -> str:
-    """What a remark would be about: the criterion that speaks most for the choice."""
+    """Chooses the subject of a remark: the criterion that favours the chosen reply most."""
     match judgment.choice:
         case "a" | "b":
             sign = -1 if judgment.choice == "a" else 1
@@ -221,19 +224,19 @@ def remarks() -> dict[str, list[str]]:
 
 
 def decide(desk: Sequence[DeskComparison], answers: Sequence[SimulatedAnswer]) -> dict[str, Decision]:
-    """The adjudicator's decisions, by comparison: the first few that three people split on, as the gold rewards say."""
+    """Makes the adjudicator's decisions by comparison: the first few with split votes, decided by the gold rewards."""
     votes: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for answer in answers:
         if answer.kind == "work" and answer.judgment.choice != "skip":
             votes[answer.judgment.comparison_id][answer.judgment.choice] += 1
     rng = np.random.default_rng([SEED, 2])
-    found: dict[str, Decision] = {}
+    decisions: dict[str, Decision] = {}
     for item in desk:
         counted = votes[item.gold.comparison.id]
         split = counted.total() >= 3 and max(counted.values()) * 2 <= counted.total()
         if split and item.gold.choice in ("a", "b"):
             remark = str(rng.choice(remarks()["decision"]))
-            found[item.gold.comparison.id] = Decision(choice=item.gold.choice, strength=1, rationale=remark)
-        if len(found) == NUM_DECISIONS:
+            decisions[item.gold.comparison.id] = Decision(choice=item.gold.choice, strength=1, rationale=remark)
+        if len(decisions) == NUM_DECISIONS:
             break
-    return found
+    return decisions

@@ -27,7 +27,7 @@ MOST_JOBS = 1_000_000  # more than a project has: the demo's are the oldest
 
 
 def plan_model(number: int, project: str, models: Sequence[str]) -> TrainingPlan | SamplingPlan:
-    """What the model of a number, from 0, is to be; small and short, for all four take two minutes of two cores.
+    """Plans the demo model `number` (from 0): small and short, so that all four take two minutes on two cores.
 
     Args:
         models: folders of the models before it.

@@ -15,11 +15,11 @@ def cookie_secret(url: str) -> str:
     Raises:
         ValueError: if TIEBREAK_SECRET is shorter than 32 characters.
     """
-    given = os.environ.get("TIEBREAK_SECRET")
-    if given is not None:
-        if len(given) < MIN_LENGTH:
-            raise ValueError(f"TIEBREAK_SECRET has {len(given)} characters, allowed is {MIN_LENGTH} or more")
-        return given
+    secret = os.environ.get("TIEBREAK_SECRET")
+    if secret is not None:
+        if len(secret) < MIN_LENGTH:
+            raise ValueError(f"TIEBREAK_SECRET has {len(secret)} characters, allowed is {MIN_LENGTH} or more")
+        return secret
     path = data_folder(url) / "cookie.secret"
     if not path.exists():
         draft = path.with_name(f"cookie.secret.{os.getpid()}")
@@ -36,7 +36,7 @@ def cookie_secret(url: str) -> str:
 
 def data_folder(url: str) -> Path:
     """Where an installation keeps files: beside a SQLite file; for a database elsewhere, the folder `data`."""
-    before, found, path = url.partition("sqlite:///")
-    folder = Path(path.partition("?")[0]).parent if found and not before and path else Path("data")
+    before, separator, path = url.partition("sqlite:///")
+    folder = Path(path.partition("?")[0]).parent if separator and not before and path else Path("data")
     folder.mkdir(parents=True, exist_ok=True)
     return folder

@@ -1,4 +1,4 @@
-"""Times as people say them."""
+"""Formats times and durations for people."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 
 def ago(at: float) -> str:
-    """How long ago a unix time was, in one unit."""
+    """Formats how long ago a unix time was, in one unit."""
     return "just now" if time.time() - at < 5 else f"{duration(time.time() - at)} ago"
 
 

@@ -1,4 +1,4 @@
-"""Judgments as columns: what agreement, aggregation and annotator quality compute on.
+"""Judgments as columns: the input of agreement, consensus and annotator quality.
 
 Content space throughout: a score below 0 prefers completion a, above 0 prefers b, whichever side either was shown on.
 """

@@ -29,7 +29,6 @@ class AnnotatorAgreement:
     kappa: Estimate
 
     def as_dict(self) -> dict[str, object]:
-        """Plain values for JSON."""
         return {
             "name": self.name,
             "num_items": self.num_items,
@@ -68,7 +67,6 @@ class PairAgreement:
         return dense
 
     def as_dict(self) -> dict[str, object]:
-        """Plain values for JSON: one row a pair."""
         rows = [
             {
                 "first": self.annotators[first],

@@ -41,7 +41,6 @@ class Estimate(Interval):
         return cls(value=value, low=low, high=high, standard_error=spread)
 
     def as_dict(self) -> dict[str, float]:
-        """Plain values for JSON."""
         return {"value": self.value, "low": self.low, "high": self.high, "standard_error": self.standard_error}
 
 

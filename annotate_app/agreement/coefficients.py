@@ -240,7 +240,6 @@ class IntraclassCorrelations:
     fixed_mean: float
 
     def as_dict(self) -> dict[str, float]:
-        """Plain values for JSON."""
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 

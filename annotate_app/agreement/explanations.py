@@ -31,7 +31,7 @@ class Measure:
     reported: str = ""
 
     def say(self, value: float) -> str:
-        """A figure as people read it."""
+        """Formats a value for the page."""
         if math.isnan(value):
             return "–"
         return f"{value:.1%}" if self.percent else f"{value:.2f}"
@@ -119,7 +119,7 @@ MEASURES: dict[str, Measure] = {measure.name: measure for measure in _LISTED}
 
 
 def references(measure: Measure, protocol_name: str) -> tuple[list[dict[str, object]], str]:
-    """What published work reports of a measure, as rows for `charts.intervals`, and a sentence on whose they are.
+    """Lists published values of a measure as rows for `charts.intervals`, with a sentence that names their sources.
 
     The project's own protocol where it reports this measure, else all shipped protocols that do.
     """
@@ -158,11 +158,16 @@ def _row(protocol: Protocol, item: Reported) -> dict[str, object]:
 
 
 def interval_row(label: str, figure: Estimate, num_items: int) -> dict[str, object]:
-    """A row for `charts.intervals`; what is undefined is None."""
-    ends = {"value": known(figure.value), "low": known(figure.low), "high": known(figure.high)}
-    return {"label": label, **ends, "num": num_items}
+    """Makes a row for `charts.intervals`; undefined values are None."""
+    return {
+        "label": label,
+        "value": none_if_nan(figure.value),
+        "low": none_if_nan(figure.low),
+        "high": none_if_nan(figure.high),
+        "num": num_items,
+    }
 
 
-def known(value: float) -> float | None:
-    """The value, None for NaN."""
+def none_if_nan(value: float) -> float | None:
+    """Turns NaN into None."""
     return None if math.isnan(value) else value

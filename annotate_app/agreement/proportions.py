@@ -21,7 +21,6 @@ class Share:
     high: float
 
     def as_dict(self) -> dict[str, float]:
-        """Plain values for JSON."""
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
     def __str__(self) -> str:

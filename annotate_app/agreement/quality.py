@@ -68,7 +68,6 @@ class AnnotatorQuality:
     flags: tuple[str, ...]
 
     def as_dict(self) -> dict[str, object]:
-        """Plain values for JSON."""
         plain: dict[str, object] = {}
         for name in self.__dataclass_fields__:
             value = getattr(self, name)
@@ -83,7 +82,7 @@ class AnnotatorQuality:
 
 @dataclass(frozen=True, kw_only=True)
 class Marks:
-    """Per judgment (N,): what it is counted in and whether it is a hit; each pair is (counted, hit)."""
+    """For each judgment (N,): a pair of arrays per figure, (is counted, is a hit)."""
 
     left: tuple[np.ndarray, np.ndarray]
     longer: tuple[np.ndarray, np.ndarray]
@@ -141,7 +140,7 @@ def annotator_quality(votes: Votes) -> tuple[AnnotatorQuality, ...]:
 
 
 def mark(votes: Votes) -> Marks:
-    """What each judgment counts in."""
+    """Says for each judgment which figures count it and whether it is a hit in each."""
     choice, item = votes.choice, votes.item
     is_a, is_b = choice == CHOICE_CODES["a"], choice == CHOICE_CODES["b"]
     decided, judged = is_a | is_b, choice < NUM_CHOICES
@@ -200,7 +199,7 @@ class Calendar:
     agreed: np.ndarray
     compared: np.ndarray
     right: np.ndarray
-    known: np.ndarray
+    on_gold: np.ndarray
     judged: np.ndarray
 
     @classmethod
@@ -215,13 +214,13 @@ class Calendar:
             cells = votes.annotator[mask].astype(np.int64) * width + week[mask]
             return np.bincount(cells, minlength=size * width).reshape(size, width)
 
-        (compared, agreed), (known, right) = marks.majority, marks.gold
+        (compared, agreed), (on_gold, right) = marks.majority, marks.gold
         return cls(
             start=start,
             agreed=table(timed & compared & agreed),
             compared=table(timed & compared),
-            right=table(timed & known & right),
-            known=table(timed & known),
+            right=table(timed & on_gold & right),
+            on_gold=table(timed & on_gold),
             judged=table(timed),
         )
 
@@ -231,13 +230,13 @@ class Calendar:
             Week(
                 start=self.start + number * WEEK_S,
                 agreement=share(int(self.agreed[index, number]), int(self.compared[index, number])),
-                gold=share(int(self.right[index, number]), int(self.known[index, number])),
+                gold=share(int(self.right[index, number]), int(self.on_gold[index, number])),
             )
             for number in np.flatnonzero(self.judged[index]).tolist()
         )
 
     def drift(self, index: int) -> tuple[float, float]:
-        """Trend of the own agreement over the others' of the same weeks, and its p value."""
+        """Computes the trend of an annotator's agreement over the others' in the same weeks, and its p value."""
         others = self.compared.sum(axis=0) - self.compared[index]
         shared = np.flatnonzero((others > 0) & (self.compared[index] > 0))
         rate = (self.agreed.sum(axis=0) - self.agreed[index])[shared] / others[shared]

@@ -53,7 +53,6 @@ class Agreement:
     estimates: Mapping[str, Estimate]
 
     def as_dict(self) -> dict[str, object]:
-        """Plain values for JSON."""
         figures = {name: figure.as_dict() for name, figure in self.estimates.items()}
         return {"name": self.name, "num_items": self.num_items, "num_votes": self.num_votes, "estimates": figures}
 
@@ -102,7 +101,6 @@ class AgreementReport:
     num_resamples: int
 
     def as_dict(self) -> dict[str, object]:
-        """Plain values for JSON."""
         return {
             "overall": self.overall.as_dict(),
             "reading": reading(self.overall),
@@ -232,7 +230,7 @@ def _degree_figures(levels: np.ndarray) -> dict[str, Coefficient]:
 
 
 def _intraclass(ballots: Ballots) -> IntraclassCorrelations | None:
-    """Of the items and annotators with a degree, if the table of both has no gap."""
+    """Computes the intraclass correlations of items and annotators with a degree; None if the table has a gap."""
     has_degree = ballots.degree >= 0
     item, annotator = ballots.item[has_degree], ballots.annotator[has_degree]
     items = np.bincount(item, minlength=ballots.num_items) > 0

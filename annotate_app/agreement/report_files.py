@@ -16,7 +16,7 @@ FIGURE_COLUMNS = ("view", "name", "with", "figure", "value", "low", "high", "sta
 
 
 class Report(Protocol):
-    """What can be given as plain values."""
+    """A report that converts to plain values."""
 
     def as_dict(self) -> dict[str, object]:
         """Plain values for JSON."""

@@ -1,1 +1,1 @@
-"""One room a file: the command line does everything that the pages do."""
+"""One module for each group of commands; the command line does everything that the pages do."""

@@ -1,4 +1,4 @@
-"""What a command is: a name, a line of help, its arguments, and a function that is only then allowed to import."""
+"""The type of a command: name, help, arguments, and a function that does the imports only when it is run."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ ACTOR = Actor.command_line()
 
 @contextmanager
 def progress_line(things: str) -> Iterator[Callable[[int], None]]:
-    """A function that shows how many things are done; where the command runs as a job, its page shows it as well."""
+    """Makes a function that shows how many items are done; in a job, the job's page shows it as well."""
     from annotate_app.jobs.jobs import report_progress
 
     progress = Progress(things, delay_s=0.5)

@@ -111,7 +111,7 @@ def _write(store: Store, options: argparse.Namespace, tell: Tell) -> Exported:
 
 
 def export_command(project: str, rows: ExportForm, out: Path, db: str) -> list[str]:
-    """The words of a process that exports what a training reads, see `rewardkit.data.training_data.ExportCommand`.
+    """Builds the command line that exports a training's data, see `rewardkit.data.training_data.ExportCommand`.
 
     This is the entry point that pyproject.toml names in the group `tiebreak.projects`.
     """

@@ -66,7 +66,7 @@ def _agreement(options: argparse.Namespace) -> int:
 
 
 def _reported(store: Store, project: Project) -> tuple[Reported, ...]:
-    """What the protocol of the project's rubric reports; empty where it follows none."""
+    """Reads what the protocol of the project's rubric reports; empty if the rubric follows none."""
     from annotate_app.protocol.protocol import list_protocols, load_protocol
 
     name = store.projects.rubric(ACTOR, project.id).rubric.protocol
@@ -84,11 +84,11 @@ def _print_agreement(name: str, report: AgreementReport, reported: tuple[Reporte
     print(f"{name}: {overall.num_votes:,} votes, {overall.num_items:,} comparisons with two votes or more")
     print(reading(overall) + "\n")
     rows = []
-    for key, found in overall.estimates.items():
+    for key, estimate in overall.estimates.items():
         percent = key.startswith(PERCENT_FIGURES)
-        rows.append([FIGURES[key], figure(found.value, percent=percent), interval(found, percent=percent)])
+        rows.append([FIGURES[key], figure(estimate.value, percent=percent), interval(estimate, percent=percent)])
     named = {"Conger's kappa": report.conger_kappa, "Cohen's kappa, mean over pairs of people": report.pairs.mean_kappa}
-    rows.extend([title, figure(found.value), interval(found)] for title, found in named.items())
+    rows.extend([title, figure(estimate.value), interval(estimate)] for title, estimate in named.items())
     print(text_table(("overall", "figure", "95% interval"), rows))
     for title, parts in (("criterion", report.criteria), ("source", report.sources), ("time", report.periods)):
         if parts:

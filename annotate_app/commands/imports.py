@@ -148,7 +148,7 @@ def _run(options: argparse.Namespace, function, chosen: object, noun: str) -> in
 
 
 def describe_reading(reading: dict[str, object]) -> str:
-    """How a file was read, on one line: its form, and which column was taken for what."""
+    """Describes on one line how a file was read: its format, and which column was read as which field."""
     columns = reading["columns"]
     assert isinstance(columns, dict)
     named = [name if name == column else f"{name} from {column!r}" for name, column in columns.items()]
@@ -164,7 +164,7 @@ def _list_bad(path: str | None, bad: Sequence[BadRow]) -> None:
 
 
 def summary(done: Imported) -> dict[str, object]:
-    """An import's figures as plain values; of the rows left out the first hundred."""
+    """Converts an import's result to plain values, with the first hundred rejected rows."""
     values = asdict(done)
     return {**values, "num_bad": len(done.bad), "bad": values["bad"][:100]}
 

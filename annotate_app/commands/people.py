@@ -21,7 +21,7 @@ def _password_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _read_password(options: argparse.Namespace) -> str:
-    """The first line of standard input, or what is typed twice at the prompt."""
+    """Reads the first line of standard input, or a password typed twice at the prompt."""
     if options.password_stdin:
         return sys.stdin.readline().rstrip("\r\n")
     if not sys.stdin.isatty():

@@ -83,9 +83,9 @@ def _boolean(text: str | bool) -> bool:
 
 
 def _design(options: argparse.Namespace, start: Design) -> Design:
-    """The design with what the options change of it."""
-    given = {each.name: getattr(options, each.name) for each in fields(Design)}
-    changes = {name: value for name, value in given.items() if value is not None}
+    """Applies the options to a design."""
+    values = {field.name: getattr(options, field.name) for field in fields(Design)}
+    changes = {name: value for name, value in values.items() if value is not None}
     if "groups" in changes:
         changes["groups"] = _groups(changes["groups"])
     return replace(start, **changes)
@@ -144,7 +144,7 @@ def _change(options: argparse.Namespace) -> int:
 
 
 def _parsed_rubric(file: str) -> str:
-    """The file's text, after its mistakes would have been named with their lines."""
+    """Reads a rubric file and returns its text; a mistake raises an error with its line."""
     from annotate_app.protocol.rubric import parse_rubric
 
     text = Path(file).read_text(encoding="utf-8")

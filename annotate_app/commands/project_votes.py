@@ -1,4 +1,4 @@
-"""What commands that print figures of a project share: its votes, their options, how figures are written."""
+"""Shared by commands that print a project's figures: its votes, their options, and number formatting."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def opened_votes(options: argparse.Namespace) -> Iterator[tuple[Store, Project, 
 
 
 def figure(value: float, *, percent: bool = False) -> str:
-    """Three decimals or a percentage; a dash for undefined."""
+    """Formats a value with three decimals or as a percentage; a dash if undefined."""
     if value != value:
         return "-"
     return f"{value:.1%}" if percent else f"{value:.3f}"
 
 
 def interval(estimate: Estimate | Share, *, percent: bool = False) -> str:
-    """`[low, high]`, empty where there is none."""
+    """Formats `[low, high]`; empty if undefined."""
     if estimate.low != estimate.low or estimate.high != estimate.high:
         return ""
     return f"[{figure(estimate.low, percent=percent)}, {figure(estimate.high, percent=percent)}]"

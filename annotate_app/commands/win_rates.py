@@ -22,13 +22,13 @@ def _win_rates(options: argparse.Namespace) -> int:
     from annotate_app.ranking.win_rates import fit_win_rates
 
     with opened_votes(options) as (_, project, votes):
-        found = fit_win_rates(votes, num_resamples=options.bootstrap, seed=options.seed)
+        win_rates = fit_win_rates(votes, num_resamples=options.bootstrap, seed=options.seed)
         show_briefly("")
     if options.json:
-        print_json({"project": project.name, **found.as_dict()})
+        print_json({"project": project.name, **win_rates.as_dict()})
         return 0
-    left_out = f", {found.num_left_out:,} without two named models left out" if found.num_left_out else ""
-    print(f"{project.name}: {found.num_votes:,} votes{left_out}")
+    left_out = f", {win_rates.num_left_out:,} without two named models left out" if win_rates.num_left_out else ""
+    print(f"{project.name}: {win_rates.num_votes:,} votes{left_out}")
     rows = [
         [
             pair.one,
@@ -39,13 +39,13 @@ def _win_rates(options: argparse.Namespace) -> int:
             f"{pair.wins:,} / {pair.ties + pair.both_bad:,} / {pair.losses:,}",
             f"{pair.num_items:,}",
         ]
-        for pair in found.pairs
+        for pair in win_rates.pairs
     ]
     header = ("model", "against", "win rate", "95% interval", "ties", "won / tied / lost", "comparisons")
     if rows:
         print("\n" + text_table(header, rows, num_left=2))
         print("\nA tie, or both bad, is half a win. Intervals are over comparisons.")
-    for pair in found.pairs:
+    for pair in win_rates.pairs:
         if options.bootstrap:
             print(pair.sentence())
     return 0

@@ -71,7 +71,6 @@ class Consensus:
 
     @property
     def num_by_state(self) -> dict[str, int]:
-        """Number of items by state."""
         counts = np.bincount(self.state, minlength=len(STATES))
         return dict(zip(STATES, counts.tolist(), strict=True))
 
@@ -98,7 +97,6 @@ class Consensus:
         }
 
     def as_dict(self) -> dict[str, object]:
-        """Everything in plain values."""
         reliability = dict(zip(self.annotators, self.reliability.tolist(), strict=True))
         return {
             "rule": self.rule,

@@ -1,4 +1,4 @@
-"""Consensus by models of who errs how: Dawid-Skene and a MACE-like model, fitted by EM.
+"""Consensus by annotator error models: Dawid-Skene and a MACE-like model, fitted by EM.
 
 Both see votes as (item, annotator, category) triples and return a posterior over categories by item. Choosing a rule,
 ties and what is released live in `annotate_app.consensus.release`.
@@ -38,7 +38,7 @@ class LatentTruth:
 
 @dataclass(frozen=True, kw_only=True)
 class Triples:
-    """N votes, ready for EM: a sparse (I, R * C) matrix of who said what of which item."""
+    """N votes prepared for EM: a sparse (I, R * C) matrix of which annotator gave which answer to which item."""
 
     matrix: sparse.csr_array
     num_annotators: int

@@ -1,4 +1,4 @@
-"""What people disagree on: which comparisons an adjudicator should see first, and which questions split people."""
+"""Disagreement: which comparisons an adjudicator should see first, and which questions divide annotators most."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from annotate_app.votes import CHOICE_CODES, Votes
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """How people part on one question.
+    """How annotators disagree on one question.
 
     Attributes:
         name: overall, or a criterion.

@@ -1,4 +1,4 @@
-"""From votes to a consensus: what is released, what an expert has to settle, what still waits for votes.
+"""Turns votes into a consensus: which items are released, which need an adjudicator, which wait for votes.
 
 The rules live in `annotate_app.consensus.rules`, the result in `annotate_app.consensus.consensus`. Nothing is rounded
 on the way: the posterior goes on into training data as `p_chosen`.
@@ -35,7 +35,7 @@ class Settled(Protocol):
 
 
 def release(votes: Votes, design: Design, adjudications: Mapping[str, Settled] | None = None) -> Consensus:
-    """The consensus of a project: by its rule, then its thresholds, then what adjudicators decided.
+    """Computes the consensus of a project: its rule, then its thresholds, then the adjudicators' decisions.
 
     An item waits while it has no votes, fewer than `min_votes`, or no clear winner with votes still to come (skips
     count as come). It is queued for adjudication when all wanted votes are in and there is still no single winner, the
@@ -98,7 +98,7 @@ def _states(
     choice: np.ndarray,
     confidence: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(I,) state and (I,) reason by votes alone; later lines of the list win."""
+    """Decides the state (I,) and reason (I,) of each item from votes alone; later rules override earlier ones."""
     all_in = num_votes + num_skips >= design.votes_wanted
     undecided, weak, few = choice < 0, confidence < design.min_agreement - EQUAL, num_votes < design.min_votes
     state = np.full(len(votes.items), STATE_CODES["released"], dtype=np.int8)
@@ -114,7 +114,7 @@ def _states(
 
 
 def _settle(consensus: Consensus, adjudications: Mapping[str, Settled]) -> Consensus:
-    """Puts the adjudicators' decisions over what the votes say."""
+    """Applies the adjudicators' decisions to the consensus of the votes."""
     if not adjudications:
         return consensus
     columns = {
@@ -146,7 +146,7 @@ def _settle(consensus: Consensus, adjudications: Mapping[str, Settled]) -> Conse
 
 
 def _p_b(p: np.ndarray) -> np.ndarray:
-    """P(b better) of posteriors (..., 4), both-bad mass left out and tie mass halved; 0.5 where nothing is left."""
+    """P(b better) of posteriors (..., 4): both-bad mass left out, tie mass halved; 0.5 if nothing is left."""
     decided = p[..., CHOICE_CODES["a"]] + p[..., CHOICE_CODES["b"]] + p[..., CHOICE_CODES["tie"]]
     better = p[..., CHOICE_CODES["b"]] + p[..., CHOICE_CODES["tie"]] / 2
     return np.clip(np.where(decided > EQUAL, better / np.maximum(decided, EQUAL), 0.5), 0.0, 1.0)

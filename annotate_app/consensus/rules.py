@@ -22,7 +22,7 @@ ASSUMED_ACCURACY = 0.75
 
 @dataclass(frozen=True, kw_only=True)
 class RuleResult:
-    """What a rule says.
+    """The result of a release rule.
 
     Attributes:
         p: (I, 4) probability of a, b, tie, both_bad; zeros for items without counted votes.

@@ -60,7 +60,7 @@ class ImportOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class BadRow:
-    """A row, or one pair of it, that cannot be used: where it stands and why."""
+    """A row, or one pair of a row, that cannot be used: its place (file and line) and the reason."""
 
     place: str
     reason: str
@@ -76,7 +76,7 @@ class BadRow:
 
     @classmethod
     def unreadable(cls, place: str, message: str) -> BadRow:
-        """A line that is not even a row."""
+        """A row that could not be parsed at all."""
         return cls(place=place, reason="unreadable", field="", value="", message=message)
 
 
@@ -92,7 +92,7 @@ class BadRowsError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Imported:
-    """What an import did.
+    """The result of an import.
 
     Attributes:
         num_rows: rows read.
@@ -129,7 +129,7 @@ def import_comparisons(
     """
     options = options or ImportOptions()
     actor.require("lead", "importing comparisons")
-    stage = _Stage(options=options, known=_known_contents(store, actor, project_id))
+    stage = _Stage(options=options, digests=_known_contents(store, actor, project_id))
     with tempfile.TemporaryFile() as spool:
         for source in sources:
             stage.read(source, spool, tell)
@@ -158,7 +158,7 @@ class _Stage:
     """The first pass: rows into a spool, what is bad into a list."""
 
     options: ImportOptions
-    known: dict[str, str]
+    digests: dict[str, str]
     num_rows: int = 0
     num_repeated: int = 0
     num_empty: int = 0
@@ -191,7 +191,7 @@ class _Stage:
 
     def _take(self, comparison: Comparison, label: Choice | None, where: str, spool: IO[bytes]) -> None:
         digest = content_of(comparison)
-        earlier, first_place = self.seen.get(comparison.id, (self.known.get(comparison.id, digest), "the project"))
+        earlier, first_place = self.seen.get(comparison.id, (self.digests.get(comparison.id, digest), "the project"))
         if earlier != digest:
             allowed = f"{first_place} has it with another prompt, completion or source"
             self.bad.append(BadRow.of(where, RowError("duplicate_id", "id", comparison.id, allowed)))
@@ -207,7 +207,7 @@ class _Stage:
 def open_form(
     source: Source, format: Format, options: ImportOptions, on_bad: Callable[[int, str], None] | None = None
 ) -> tuple[Reading, Iterator[tuple[int, dict[str, Any]]]]:
-    """How a file is read, told from its first rows, and its rows from the first on.
+    """Detects how to read a file from its first rows; returns this with all of its rows.
 
     Raises:
         ValueError: naming the file, if its form cannot be told.
@@ -253,7 +253,7 @@ def read_comparisons(rows: Sequence[Mapping[str, Any]], name: str) -> list[Compa
 
 
 def content_of(comparison: Comparison) -> str:
-    """A hash of what two comparisons of one id have to share: prompt, completions and sources."""
+    """Hashes what two comparisons with one id must share: prompt, completions and sources."""
     prompt = [[message.role, message.content] for message in comparison.prompt]
     answers = (comparison.completion_a, comparison.completion_b, comparison.source_a, comparison.source_b)
     return content_id(prompt, *answers)
@@ -264,7 +264,7 @@ def _known_contents(store: Store, actor: Actor, project_id: int) -> dict[str, st
 
 
 def unspool(spool: IO[bytes]) -> Iterator[Any]:
-    """What this very process pickled into a file without a name, from its start."""
+    """Reads back what this process pickled into an unnamed temporary file, from its start."""
     spool.seek(0)
     while True:
         try:

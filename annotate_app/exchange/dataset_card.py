@@ -70,7 +70,7 @@ CRITERIA_OF_JUDGMENT = "by criterion, the signed degree (below 0 prefers a) or t
 
 @dataclass(frozen=True, kw_only=True)
 class CardFacts:
-    """What a card is written from: the project as it was exported, and what became of its items."""
+    """The contents of a card: the exported project and how many items are in which state."""
 
     project: Project
     rubric: RubricVersion

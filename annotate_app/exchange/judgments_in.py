@@ -187,7 +187,7 @@ def _judge(
     written: Mapping[str, tuple[str, str]],
     bad: list[BadRow],
 ) -> None:
-    """Spools what the ballots mean for the comparisons of the project."""
+    """Spools the judgments that the ballots give for the project's comparisons."""
     for where, cast in unspool(ballots):
         for ballot in cast:
             try:

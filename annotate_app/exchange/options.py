@@ -1,4 +1,4 @@
-"""What of a project goes out, and how."""
+"""The options of an export."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FORMS: tuple[ExportForm, ...] = get_args(ExportForm)
 
 @dataclass(frozen=True, kw_only=True)
 class ExportOptions:
-    """What goes out, and how.
+    """The options of an export.
 
     Attributes:
         form: preference pairs, unpaired examples (KTO), demonstrations (SFT), or the judgments as they were given.

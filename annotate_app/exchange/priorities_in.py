@@ -39,7 +39,7 @@ def import_priorities(
         AccessError: for anybody below lead.
     """
     actor.require("lead", "setting priorities")
-    known = {comparison.id for comparison in store.comparisons.iterate(actor, project_id)}
+    comparison_ids = {comparison.id for comparison in store.comparisons.iterate(actor, project_id)}
     format = detect_format(source)
     bad: list[BadRow] = []
     priorities: dict[str, float] = {}
@@ -51,7 +51,7 @@ def import_priorities(
     for number, row in read_rows(source, format, on_bad):
         num_rows += 1
         try:
-            key, priority = _read(row, known)
+            key, priority = _read(row, comparison_ids)
             if key in priorities:
                 raise RowError("duplicate_id", "comparison_id", key, "an earlier row has it")
         except RowError as error:
@@ -66,12 +66,12 @@ def import_priorities(
     return Prioritised(num_set=len(priorities), num_rows=num_rows, bad=tuple(bad))
 
 
-def _read(row: Mapping[str, Any], known: set[str]) -> tuple[str, float]:
+def _read(row: Mapping[str, Any], comparison_ids: set[str]) -> tuple[str, float]:
     for name in COLUMNS:
         if row.get(name) in (None, ""):
             raise RowError("missing_field", name, row.get(name), "it is needed")
     key, value = str(row["comparison_id"]), row["priority"]
-    if key not in known:
+    if key not in comparison_ids:
         raise RowError("unknown_id", "comparison_id", key, "the project has no such comparison")
     try:
         priority = float(value) if not isinstance(value, bool) else math.nan

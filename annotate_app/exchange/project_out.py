@@ -133,8 +133,8 @@ def _write_parts(
 def _comparison_rows(store: Store, actor: Actor, project: Project, tell: Tell | None) -> Iterator[Row]:
     done = 0
     while listed := store.browsing.find(actor, project.id, offset=done, limit=CHUNK):
-        for each in listed:
-            comparison = each.comparison
+        for entry in listed:
+            comparison = entry.comparison
             yield {
                 "id": comparison.id,
                 "prompt": turns(comparison.prompt),
@@ -142,9 +142,9 @@ def _comparison_rows(store: Store, actor: Actor, project: Project, tell: Tell | 
                 "response_b": comparison.completion_b,
                 "source_a": comparison.source_a,
                 "source_b": comparison.source_b,
-                "overlap": each.overlap,
-                "priority": each.priority,
-                "gold": None if each.gold is None else asdict(each.gold),
+                "overlap": entry.overlap,
+                "priority": entry.priority,
+                "gold": None if entry.gold is None else asdict(entry.gold),
                 "meta": dict(comparison.meta),
             }
         done += len(listed)

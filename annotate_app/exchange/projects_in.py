@@ -35,7 +35,7 @@ from rewardkit.data.records import Comparison
 
 @dataclass(frozen=True, kw_only=True)
 class ImportedProject:
-    """What reading a project back did; `num_accounts` were made for members (and are among them)."""
+    """The result of importing a project; `num_accounts` counts the members' accounts that were created."""
 
     project: Project
     num_comparisons: int
@@ -74,7 +74,7 @@ def import_project(
 
 @dataclass(frozen=True, kw_only=True)
 class _Parts:
-    """What an export says beside its judgments; overlaps and priorities by comparison id, only those that are set."""
+    """An export without its judgments; overlaps and priorities by comparison id, only those that are set."""
 
     about: Mapping[str, Any]
     design: Design
@@ -171,7 +171,7 @@ def _read_members(folder: Path, path: str | Path) -> list[FormerMember]:
     members = []
     for number, row in read_rows(folder / "members.jsonl"):
         try:
-            members.append(FormerMember(**{each.name: row[each.name] for each in fields(FormerMember)}))
+            members.append(FormerMember(**{field.name: row[field.name] for field in fields(FormerMember)}))
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             raise ValueError(f"{path}: members.jsonl:{number}: {_reason(error)}") from error
     return members

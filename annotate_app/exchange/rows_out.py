@@ -31,7 +31,7 @@ class Pseudonyms:
 
     @classmethod
     def of(cls, store: Store, actor: Actor, project_id: int) -> Pseudonyms:
-        """Those of a project, made with the key that the database keeps for it. Adjudicator or above."""
+        """Makes the pseudonyms of a project with the key in its database row. Adjudicator or above."""
         return cls(key=store.projects.pseudonym_key(actor, project_id))
 
     def of_name(self, name: str) -> str:
@@ -88,7 +88,7 @@ def _repeats(row: Row, written: set[bytes]) -> bool:
 
 
 def why_not(consensus: Consensus, number: int, options: ExportOptions) -> str:
-    """Why an item does not go out; empty if it does."""
+    """Says why an item is left out of the export; empty if it is included."""
     row = consensus.row(number)
     choice, votes = row["choice"], int(consensus.counts[number].sum())
     if row["state"] != "released":

@@ -1,4 +1,4 @@
-"""Jobs as pages see them: start one, how far is it, what did it write last. Running them is the worker's.
+"""Jobs as pages see them: starting one, its progress and its log. The worker runs them.
 
 A command that knows how far it is writes `progress.json` into the directory named by TIEBREAK_RUN_DIR; a training
 writes `metrics.jsonl` there. Neither has to import anything of ours.

@@ -1,4 +1,4 @@
-"""Processes of the operating system: are they still the ones we started, and how to end what they started."""
+"""Operating system processes: checks that one is still the one that was started, and ends process groups."""
 
 from __future__ import annotations
 

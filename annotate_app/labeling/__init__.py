@@ -1,1 +1,1 @@
-"""The desk behind the browser: what a pair looks like, and what comes back."""
+"""The server's side of labeling: what is sent to the browser and how its messages are read."""

@@ -39,7 +39,7 @@ GONE = "This pair is no longer yours: it was judged in another tab, or given to 
 
 @dataclass(frozen=True, kw_only=True)
 class Acknowledgement:
-    """What became of an event.
+    """The result of an event.
 
     `saved` and `repeated` are on disk (a repeated one from an earlier delivery), `refused` never will be (`message`
     says why), `failed` may be sent again.
@@ -71,7 +71,7 @@ class Desk:
 
     @classmethod
     def open(cls, store: Store, actor: Actor, project_id: int) -> Desk:
-        """Sits down: takes up the person's own live leases, and new ones where there are none."""
+        """Opens the session: takes up the person's live leases, and new ones if there are none."""
         version = store.projects.rubric(actor, project_id)
         desk = cls(
             actor=actor,
@@ -86,7 +86,7 @@ class Desk:
         return desk
 
     def refresh(self, store: Store) -> None:
-        """Asks the store again what is leased and how far the person is."""
+        """Reads the person's leases and progress from the store again."""
         version = store.projects.rubric(self.actor, self.project_id)
         self.rubric, self.rubric_version = version.rubric, version.version
         self.leases = list(store.work.lease(self.actor, self.project_id, count=PAIRS_AHEAD))
@@ -121,7 +121,7 @@ class Desk:
         return Acknowledgement(event_id=event_id, status="repeated" if duplicate else "saved")
 
     def _act(self, store: Store, event_id: str, event: Mapping[str, Any]) -> bool:
-        """Does what an event asks; True where an earlier delivery had done it."""
+        """Carries out an event; returns True if an earlier delivery had done it."""
         match event.get("kind"):
             case "submit" | "skip":
                 return self._submit(store, event_id, event)
@@ -167,7 +167,7 @@ class Desk:
         return lease
 
     def _in_hand(self) -> list[Lease]:
-        """What the page may show, in order: an edit, a pair that came back, then the queue."""
+        """The pairs that the page may show, in order: an edit, a pair that was put back, then the queue."""
         leases = sorted(self.leases, key=lambda lease: lease.token != self.returned)
         return leases if self.edit is None else [self.edit, *leases]
 
@@ -182,7 +182,7 @@ class Desk:
         self.leases = [lease, *(other for other in self.leases if other.token != lease.token)]
 
     def reopen(self, store: Store, judgment_id: object) -> None:
-        """Takes up an own earlier judgment to change it; a skip is withdrawn instead, its pair is open again."""
+        """Reopens an own earlier judgment for a change; a skip is withdrawn instead, and its pair is leased again."""
         if isinstance(judgment_id, bool) or not isinstance(judgment_id, int):
             raise ValueError(f"judgment_id is {str(judgment_id)[:40]!r}, allowed is a number")
         lease, _ = store.work.reopen(self.actor, self.project_id, judgment_id)
@@ -200,7 +200,7 @@ class Desk:
         self.refresh(store)
 
     def _try_refresh(self, store: Store) -> None:
-        """After a refusal the page shows what is true now; if that cannot be read either, what it showed."""
+        """Refreshes after a refused event; if the store cannot be read, the page keeps what it showed."""
         try:
             self.refresh(store)
         except Exception:
@@ -220,9 +220,9 @@ class Desk:
 
     def data(self, message: object) -> dict[str, object]:
         """The component's data. Texts the browser says it has (`known` in its message) are not sent again."""
-        known = message.get("known") if isinstance(message, Mapping) else None
-        known = known if isinstance(known, Mapping) else {}
-        held = known.get("pairs")
+        held_by_page = message.get("known") if isinstance(message, Mapping) else None
+        held_by_page = held_by_page if isinstance(held_by_page, Mapping) else {}
+        held = held_by_page.get("pairs")
         held = held if isinstance(held, list) else []
         leases = self._in_hand()[: PAIRS_AHEAD + 1]
         shown = show_rubric(self.rubric, self.rubric_version)
@@ -239,7 +239,7 @@ class Desk:
             },
             "edit": "" if self.edit is None else self.edit.token,
             "edit_of": 0 if self.edit is None else self.edit_of,
-            "rubric": shown if known.get("rubric") != shown["id"] else {"id": shown["id"]},
+            "rubric": shown if held_by_page.get("rubric") != shown["id"] else {"id": shown["id"]},
             "idle_s": self.idle_s,
             "progress": {"done": self.progress.done, "target": self.progress.target},
             "acks": [{"event_id": ack.event_id, "status": ack.status, "message": ack.message} for ack in self.acks],

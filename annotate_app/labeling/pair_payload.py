@@ -1,4 +1,4 @@
-"""What passes between the store's nouns and a labeling browser: pairs and rubrics out, answers in.
+"""Converts between the store's types and the browser's messages: pairs and rubrics out, answers in.
 
 Out go plain values with rendered texts; nothing names a source. The browser speaks of left and right, the store of a
 and b: sides are turned here and nowhere else. A score on the screen is negative where the left response is better.

@@ -170,8 +170,8 @@ def _filter_attribute(tag: str, name: str, value: str) -> str | None:
         case "code":
             return value if value == "formula" else None
         case "span":
-            known = value in ("image", "image-address") or (len(value) <= 3 and value.isalnum())
-            return value if known else None
+            allowed = value in ("image", "image-address") or (len(value) <= 3 and value.isalnum())
+            return value if allowed else None
         case _:
             return None
 

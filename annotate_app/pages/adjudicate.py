@@ -71,7 +71,7 @@ def choose_item(keys: list[str]) -> str:
 
 
 def go(at: int) -> None:
-    """Looks at another place of the list."""
+    """Moves to another index of the list."""
     st.session_state["adjudicate-at"] = at
 
 
@@ -92,7 +92,7 @@ def draw_item(project: Project, rubric: Rubric, key: str, decided: Mapping[str, 
 
 
 def named(project: Project, judgments: list[Judgment]) -> list[tuple[str, Judgment]]:
-    """Judgments with names to show: pseudonyms unless the reader asks for names."""
+    """Pairs judgments with names: pseudonyms unless the reader asks for names."""
     if st.toggle("Show names", key="adjudicate-names", help="Off, so that a decision looks at reasons, not at people."):
         return [(judgment.annotator, judgment) for judgment in judgments]
     pseudonyms = Pseudonyms.of(current_store(), current_actor(), project.id)

@@ -12,7 +12,7 @@ import numpy as np
 import streamlit as st
 
 from annotate_app.agreement.annotators import PairAgreement
-from annotate_app.agreement.explanations import MEASURES, Measure, interval_row, known, references
+from annotate_app.agreement.explanations import MEASURES, Measure, interval_row, none_if_nan, references
 from annotate_app.agreement.proportions import share
 from annotate_app.agreement.quality import AnnotatorQuality
 from annotate_app.agreement.report import FIGURES, Agreement, AgreementReport, landis_koch, reading
@@ -57,7 +57,7 @@ def draw_pairs(report: AgreementReport, measure: Measure) -> None:
 
 
 def pair_rows(pairs: PairAgreement, measure: Measure) -> tuple[list[dict[str, object]], str, int]:
-    """Cells of the matrix, what they show, and how many people it leaves out."""
+    """Makes the cells of the matrix, their caption, and the number of annotators left out."""
     if measure.percent:
         values, words = pairs.percent, "Share of shared comparisons with the same answer"
     elif measure.graded:
@@ -66,19 +66,19 @@ def pair_rows(pairs: PairAgreement, measure: Measure) -> tuple[list[dict[str, ob
         values, words = pairs.kappa.value, "Cohen's kappa"
     shared = pairs.matrix(pairs.num_items.astype(float))
     most = np.argsort(-np.nansum(shared, axis=1), kind="stable")[:MOST_PEOPLE]
-    kept = sorted(most.tolist(), key=lambda index: pairs.annotators[index])
+    indices = sorted(most.tolist(), key=lambda index: pairs.annotators[index])
     matrix = pairs.matrix(values)
     rows = [
         {
             "row": pairs.annotators[one],
             "column": pairs.annotators[other],
-            "value": known(float(matrix[one, other])),
-            "num": known(float(shared[one, other])),
+            "value": none_if_nan(float(matrix[one, other])),
+            "num": none_if_nan(float(shared[one, other])),
         }
-        for one in kept
-        for other in kept
+        for one in indices
+        for other in indices
     ]
-    return rows, words, len(pairs.annotators) - len(kept)
+    return rows, words, len(pairs.annotators) - len(indices)
 
 
 def draw_intervals(rows: list[dict[str, object]], measure: Measure, missing: str, *, key: str) -> None:
@@ -152,11 +152,12 @@ def draw_headline(report: AgreementReport, measure: Measure, protocol: str, peop
 
 
 def same_twice(people: Sequence[AnnotatorQuality]) -> list[dict[str, object]]:
-    """How often people answer a repeated pair as the first time, the ceiling of agreement, as a row of the chart."""
-    found = share(sum(person.consistency.hits for person in people), sum(person.consistency.total for person in people))
-    if not found.total:
+    """Makes a row of how often people repeat their own answer to a repeated pair: a ceiling for agreement."""
+    shares = [person.consistency for person in people]
+    repeats = share(sum(one.hits for one in shares), sum(one.total for one in shares))
+    if not repeats.total:
         return []
-    figures = {"value": found.value, "low": found.low, "high": found.high, "num": found.total}
+    figures = {"value": repeats.value, "low": repeats.low, "high": repeats.high, "num": repeats.total}
     return [{"label": "Each person: with themselves", **figures, "kind": "published"}]
 
 
@@ -206,7 +207,7 @@ def draw_all(report: AgreementReport) -> None:
 
 
 def named_rows(report: AgreementReport) -> list[dict[str, str]]:
-    """The two figures that look at who answered, as rows of that table."""
+    """Makes table rows of the two measures that depend on who answered."""
     named = (
         ("Conger's kappa", report.conger_kappa, "As Fleiss' kappa, with each person's own habits as chance."),
         ("Cohen's kappa, mean", report.pairs.mean_kappa, "Two people beyond chance, mean over all pairs of people."),
@@ -215,11 +216,11 @@ def named_rows(report: AgreementReport) -> list[dict[str, str]]:
     return [
         {
             "measure": title,
-            "value": say(found.value),
-            "95% interval": f"{say(found.low)} to {say(found.high)}",
+            "value": say(estimate.value),
+            "95% interval": f"{say(estimate.low)} to {say(estimate.high)}",
             "meaning": meaning,
         }
-        for title, found, meaning in named
+        for title, estimate, meaning in named
     ]
 
 

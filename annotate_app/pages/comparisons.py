@@ -38,13 +38,13 @@ def page() -> None:
         )
         chosen = state.selectbox("State", STATES, format_func=STATE_WORDS.__getitem__, key="comparisons-state")
         start = (st.session_state.get("comparisons-page", 1) - 1) * AT_ONCE
-        found = store.browsing.find(actor, project.id, text=text, state=chosen, offset=start, limit=AT_ONCE + 1)
-        if not found and start == 0:
+        listed = store.browsing.find(actor, project.id, text=text, state=chosen, offset=start, limit=AT_ONCE + 1)
+        if not listed and start == 0:
             draw_nothing(filtered=bool(text) or chosen != "any")
             return
-        picked = draw_list(found[:AT_ONCE])
-        if start or len(found) > AT_ONCE:
-            label = f"Page, {AT_ONCE} comparisons each" + ("" if len(found) > AT_ONCE else ": this is the last")
+        picked = draw_list(listed[:AT_ONCE])
+        if start or len(listed) > AT_ONCE:
+            label = f"Page, {AT_ONCE} comparisons each" + ("" if len(listed) > AT_ONCE else ": this is the last")
             st.number_input(label, min_value=1, step=1, key="comparisons-page", width=260)
         if picked is None:
             st.caption("Choose a row to see the comparison, its votes and its settings.")
@@ -53,7 +53,7 @@ def page() -> None:
 
 
 def draw_nothing(*, filtered: bool) -> None:
-    """Why the list is empty."""
+    """Says why the list is empty."""
     if filtered:
         st.info("No comparison is like that.", icon=":material/search_off:")
         return
@@ -61,7 +61,7 @@ def draw_nothing(*, filtered: bool) -> None:
     st.page_link(page_at("import_data"))
 
 
-def draw_list(found: list[Listed]) -> Listed | None:
+def draw_list(listed: list[Listed]) -> Listed | None:
     """The list as a table; the row that is chosen."""
     rows = [
         {
@@ -73,12 +73,12 @@ def draw_list(found: list[Listed]) -> Listed | None:
             "priority": item.priority,
             "id": item.comparison.id,
         }
-        for item in found
+        for item in listed
     ]
     columns = {
         "prompt": st.column_config.TextColumn("last turn of the prompt", width="large"),
         "votes": st.column_config.TextColumn("votes", width="small"),
-        "priority": st.column_config.NumberColumn("priority") if any(item.priority for item in found) else None,
+        "priority": st.column_config.NumberColumn("priority") if any(item.priority for item in listed) else None,
         "A": st.column_config.TextColumn("A") if any(row["A"] for row in rows) else None,
         "B": st.column_config.TextColumn("B") if any(row["B"] for row in rows) else None,
     }
@@ -92,11 +92,11 @@ def draw_list(found: list[Listed]) -> Listed | None:
         key="comparisons-list",
     )
     picked = event.selection.rows
-    return found[picked[0]] if picked and picked[0] < len(found) else None
+    return listed[picked[0]] if picked and picked[0] < len(listed) else None
 
 
 def say_state(item: Listed) -> str:
-    """The state of a comparison in a word or two."""
+    """The state of a comparison in one or two words."""
     if item.decided:
         return "adjudicated"
     if item.gold is not None:

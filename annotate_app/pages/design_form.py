@@ -166,8 +166,8 @@ def _draw_timing(design: Design, key: str) -> None:
     )
 
 
-def _share(place: Any, label: str, value: float, key: str, help_text: str) -> None:
-    place.slider(label, 0.0, 1.0, value, 0.01, format="percent", key=key, help=help_text or None)
+def _share(container: Any, label: str, value: float, key: str, help_text: str) -> None:
+    container.slider(label, 0.0, 1.0, value, 0.01, format="percent", key=key, help=help_text or None)
 
 
 def read_design(key: str) -> Design:

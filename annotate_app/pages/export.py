@@ -128,7 +128,7 @@ def file_stem(project: Project, options: ExportOptions | None) -> str:
 
 
 def draw_ready(project: Project) -> None:
-    """The download that was prepared last, if it is of this project."""
+    """Draws the download prepared last if it belongs to this project."""
     owner, name, data, exported = st.session_state.get("export-ready", (None, "", b"", None))
     if owner != project.id or exported is None:
         return
@@ -169,7 +169,7 @@ def draw_finished(project: Project) -> None:
         if folder.is_dir()
         else []
     )
-    for path in sorted(files, key=lambda each: -each.stat().st_mtime)[:20]:
+    for path in sorted(files, key=lambda path: -path.stat().st_mtime)[:20]:
         name = str(path.relative_to(folder))
         st.download_button(
             f"{name} ({path.stat().st_size / 1e6:,.1f} MB)", path.read_bytes, path.name, key=f"export-file-{name}"

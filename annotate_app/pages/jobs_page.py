@@ -1,4 +1,4 @@
-"""Jobs: what runs, what waits, what came of the rest. Looks again by itself only while something runs."""
+"""Jobs: running, waiting and ended. Refreshes itself only while one runs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def visible_jobs() -> list[Job]:
 
 
 def draw_jobs(busy: bool) -> None:
-    """The list; `busy` is what the page knew when it was drawn, and once that is over it is drawn again."""
+    """Draws the list; `busy` says whether a job ran when the page was drawn; when none does, the page is redrawn."""
     jobs = visible_jobs()
     if busy and not any(job.state in UNDER_WAY for job in jobs):
         st.rerun()
@@ -42,7 +42,7 @@ def draw_jobs(busy: bool) -> None:
 
 
 def draw_job(job: Job) -> None:
-    """One job: how it stands, how far it is, its last words."""
+    """Draws one job: its state, progress and the end of its log."""
     word, color, icon = STATE_LOOK[job.state]
     with st.container(border=True, key=f"job-{job.id}"):
         left, right = st.columns([5, 2], vertical_alignment="center")

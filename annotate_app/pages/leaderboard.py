@@ -51,7 +51,7 @@ def page() -> None:
 
 
 def draw_nothing(board: Leaderboard) -> None:
-    """Why there is no leaderboard."""
+    """Says why there is no leaderboard."""
     words = "No two named models have been compared yet. Import responses with the names of their models."
     st.info(words, icon=":material/leaderboard:")
     if board.num_left_out:
@@ -113,24 +113,24 @@ def draw_table(board: Leaderboard) -> None:
 def draw_win_rates(board: Leaderboard) -> None:
     """Who beats whom, as a matrix."""
     st.subheader("Who beats whom", anchor=False)
-    place = {name: index for index, name in enumerate(board.sources)}
+    index_of = {name: index for index, name in enumerate(board.sources)}
     shown = [row.name for row in board.standings[:MOST_MODELS]]
     rates, games = board.win_rates, board.wins + board.wins.T + board.tied
     rows = []
     for one in shown:
         for other in shown:
-            rate = float(rates[place[one], place[other]])
-            num = int(games[place[one], place[other]])
+            rate = float(rates[index_of[one], index_of[other]])
+            num = int(games[index_of[one], index_of[other]])
             rows.append({"row": one, "column": other, "value": None if math.isnan(rate) else rate, "num": num})
     chart = charts.heatmap(rows, value="win rate", percent=True, row_title="model", column_title="against")
     st.altair_chart(chart, key="leaderboard-win-rates")
     st.caption("Share of votes that the model of the row wins against that of the column; a tie is half a win.")
 
 
-def draw_pairs(found: WinRates) -> None:
+def draw_pairs(win_rates: WinRates) -> None:
     """Each pair of models that met: the win rate with its interval, and how many votes were ties."""
     st.subheader("Win rates", anchor=False)
-    shown = found.pairs[:MOST_PAIRS]
+    shown = win_rates.pairs[:MOST_PAIRS]
     rows = [
         {
             "label": f"{pair.one} against {pair.other}",
@@ -162,5 +162,6 @@ def draw_pairs(found: WinRates) -> None:
     ]
     columns = {name: st.column_config.NumberColumn(name, format="%.1f%%") for name in ("win rate", "ties")}
     st.dataframe(table, column_config=columns, hide_index=True, key="leaderboard-pairs-table")
-    more = f" The {MOST_PAIRS} pairs with most votes of {len(found.pairs)}." if len(found.pairs) > MOST_PAIRS else ""
+    num_pairs = len(win_rates.pairs)
+    more = f" The {MOST_PAIRS} pairs with most votes of {num_pairs}." if num_pairs > MOST_PAIRS else ""
     st.caption(f"Ties and both-bad votes are half a win; intervals are over comparisons.{more}")

@@ -37,16 +37,16 @@ def page() -> None:
         st.info("You have not judged anything here yet.", icon=":material/history:")
         return
     number = st.number_input("Page", min_value=1, step=1, key=f"my-work-page-{project.id}", width=140)
-    found = store.work.history(actor, project.id, offset=(number - 1) * PER_PAGE, limit=PER_PAGE)
+    history = store.work.history(actor, project.id, offset=(number - 1) * PER_PAGE, limit=PER_PAGE)
     rubric = store.projects.rubric(actor, project.id).rubric
-    for own in found:
+    for own in history:
         draw_judgment(actor, own, rubric)
-    if not found:
+    if not history:
         st.caption("Nothing on this page.")
 
 
 def draw_progress(progress: OwnProgress) -> None:
-    """How many judgments stand, of how many."""
+    """Draws the number of judgments that stand, and of how many."""
     share = min(1.0, progress.done / progress.target) if progress.target else 0.0
     st.progress(share, text=f"{progress.done} of {progress.target} judged")
     if progress.state in STATES:
@@ -58,8 +58,8 @@ def draw_judgment(actor: Actor, own: OwnJudgment, rubric: Rubric) -> None:
     judgment = own.judgment
     with st.container(border=True, key=f"own-{own.judgment_id}"):
         left, right = st.columns([5, 1], vertical_alignment="center")
-        said = describe_choice(judgment, own.shown_left or "a", rubric.scale)
-        left.text(f"{said} · {datetime.fromtimestamp(judgment.created_at):%Y-%m-%d %H:%M}")
+        words = describe_choice(judgment, own.shown_left or "a", rubric.scale)
+        left.text(f"{words} · {datetime.fromtimestamp(judgment.created_at):%Y-%m-%d %H:%M}")
         left.text(excerpt(own.comparison.prompt) or "(no prompt)")
         if judgment.rationale:
             left.text(f"“{judgment.rationale}”")

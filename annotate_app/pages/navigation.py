@@ -37,7 +37,7 @@ def show() -> None:
 
 
 def pages_of(actor: Actor) -> dict[str, list[StreamlitPage]]:
-    """By section, the pages this role may open."""
+    """The pages this role may open, by section."""
     front = st.Page(show_front, title="Tiebreak", url_path="home", default=True, visibility="hidden")
     sections: dict[str, list[StreamlitPage]] = {"": [front]}
     for section, role, module, _, _ in LISTED:
@@ -47,7 +47,7 @@ def pages_of(actor: Actor) -> dict[str, list[StreamlitPage]]:
 
 
 def show_front() -> None:
-    """The bare address leads to the first page that the role may open, under that page's own address."""
+    """Redirects the bare address to the first page that the role may open."""
     actor = current_actor()
     st.switch_page(page_at(next(module for _, role, module, _, _ in LISTED if actor.is_at_least(role))))
 
@@ -71,7 +71,7 @@ def mark_read(notice_id: int) -> None:
 
 
 def draw_simulation_banner(actor: Actor) -> None:
-    """Says what in this project nobody wrote, and offers a way to an empty one."""
+    """Says what in this project is simulated, and offers a way to an empty project."""
     with st.container(border=True, key="simulated", horizontal=True, vertical_alignment="center"):
         st.markdown(":material/science: **Demo project.** Its annotators and their judgments are simulated.")
         if actor.is_at_least("lead"):

@@ -50,22 +50,22 @@ def draw_line(project_id: int) -> None:
 
 
 def share_of(jobs: list[Job]) -> float:
-    """How much is trained: a model that is under way counts by its steps."""
+    """Computes the trained share of the demo's models; a running one counts by its steps."""
     return sum(1.0 if job.state in ENDED else _steps_done(job) for job in jobs) / len(jobs)
 
 
 def say_under_way(jobs: list[Job], job: Job) -> str:
     """What is being trained, and which of how many."""
     doing = "Waiting for the worker to train" if job.state == "queued" else "Training"
-    ended = [each for each in jobs if each.state in ENDED]
-    undone = sum(each.state != "done" for each in ended)
+    ended = [job for job in jobs if job.state in ENDED]
+    undone = sum(job.state != "done" for job in ended)
     what = f"reward model {job.title}" if read_run(job).is_reward_model else job.title
     words = f"{doing} model {len(ended) + 1} of {len(jobs)} from these judgments: {what}"
     return f":material/model_training: {words}{f'; {undone} did not get done' if undone else ''}"
 
 
 def say_ended(jobs: list[Job]) -> str:
-    """What came of them."""
+    """Summarises how the demo's trainings ended."""
     done = sum(job.state == "done" for job in jobs)
     if done == len(jobs):
         plural = f"{done} models have" if done > 1 else "A model has"

@@ -51,14 +51,14 @@ def page() -> None:
 
 
 def find(people: list[Named], key: str) -> list[Named]:
-    """The people to draw: all of a few; of many those that the field above them asks for, as far as they fit."""
+    """Finds the people to draw: all if at most SHOWN, else those that a search field asks for, up to SHOWN."""
     if len(people) <= SHOWN:
         return people
     wanted = st.text_input(f"Find among {len(people)}", key=key, placeholder="part of a name").casefold()
-    found = [person for person in people if wanted in person.name.casefold()]
-    if len(found) > SHOWN:
-        st.caption(f"The first {SHOWN} of {len(found)}.")
-    return found[:SHOWN]
+    matches = [person for person in people if wanted in person.name.casefold()]
+    if len(matches) > SHOWN:
+        st.caption(f"The first {SHOWN} of {len(matches)}.")
+    return matches[:SHOWN]
 
 
 def draw_invite(actor: Actor, projects: list[Project]) -> None:

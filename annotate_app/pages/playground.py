@@ -41,7 +41,7 @@ def page() -> None:
 
 
 def ask() -> None:
-    """Notes what is asked; the page asks the model while it draws, so that it can say that it waits."""
+    """Stores the question; the page asks the model while it draws, so that it can show that it waits."""
     fields = st.session_state
     st.session_state[ASKED] = tuple(fields[name] for name in (PROMPT, FIRST, SECOND))
 

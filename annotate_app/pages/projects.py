@@ -103,7 +103,7 @@ def draw_project(project: Project) -> None:
 
 
 def choose(project: Project) -> None:
-    """Makes a project the one all pages show."""
+    """Selects a project for all pages."""
     st.session_state["project"] = project.name
 
 

@@ -53,7 +53,7 @@ def page() -> None:
 
 
 def draw_flagged(project: Project, people: tuple[AnnotatorQuality, ...], members: dict[str, Member]) -> None:
-    """Who stands out, and in what; a reason to look, not a verdict."""
+    """Draws the flagged annotators with the reasons; a prompt to look, not a verdict."""
     flagged = sorted((person for person in people if person.flags), key=lambda person: -len(person.flags))
     st.subheader("Worth a look", anchor=False)
     if not flagged:
@@ -68,7 +68,7 @@ def draw_flagged(project: Project, people: tuple[AnnotatorQuality, ...], members
         st.caption(f"and {len(flagged) - 8} more, marked in the table")
 
 
-def draw_pause(project: Project, member: Member | None, place: str) -> None:
+def draw_pause(project: Project, member: Member | None, key_part: str) -> None:
     """The button that pauses a member, or lets them work again."""
     if member is None:
         return
@@ -76,7 +76,7 @@ def draw_pause(project: Project, member: Member | None, place: str) -> None:
     st.button(
         "Pause" if working else "Resume",
         icon=":material/pause:" if working else ":material/play_arrow:",
-        key=f"pause-{place}-{member.user_id}",
+        key=f"pause-{key_part}-{member.user_id}",
         on_click=act,
         args=(
             f"{'Paused' if working else 'At work again'}.",
@@ -103,15 +103,15 @@ def draw_figure(people: tuple[AnnotatorQuality, ...]) -> None:
     title, meaning, even = FIGURES[name]
     rows = [share_row(person.name, getattr(person, name)) for person in people if getattr(person, name).total]
     rows.sort(key=lambda row: float(str(row["value"])))
-    kept = rows if len(rows) <= MOST_PEOPLE else rows[: MOST_PEOPLE // 2] + rows[-MOST_PEOPLE // 2 :]
+    rows_shown = rows if len(rows) <= MOST_PEOPLE else rows[: MOST_PEOPLE // 2] + rows[-MOST_PEOPLE // 2 :]
     reference = {} if even is None else {"reference": even, "reference_label": "no habit"}
-    st.altair_chart(charts.intervals(kept, axis=title.lower(), percent=True, **reference), key=f"quality-{name}")
+    st.altair_chart(charts.intervals(rows_shown, axis=title.lower(), percent=True, **reference), key=f"quality-{name}")
     more = f" The {MOST_PEOPLE // 2} lowest and highest of {len(rows)}." if len(rows) > MOST_PEOPLE else ""
     st.caption(f"{meaning} Whiskers are 95% intervals.{more}")
 
 
 def draw_table(people: tuple[AnnotatorQuality, ...], members: dict[str, Member]) -> AnnotatorQuality | None:
-    """Everybody in figures; the one that is chosen."""
+    """Draws all annotators' figures in a table; returns the selected one."""
     st.subheader("Everybody", anchor=False)
     rows = []
     for person in people:

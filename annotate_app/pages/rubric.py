@@ -58,7 +58,7 @@ def draw_protocols(key: str) -> None:
             "Protocol",
             list(protocols),
             key=f"{key}-protocol",
-            format_func=lambda each: protocols[each].title,
+            format_func=lambda name: protocols[name].title,
             width=320,
         )
         st.button(
@@ -164,7 +164,7 @@ def draw_versions(key: str, versions: list[RubricVersion]) -> None:
                 "by": item.created_by,
                 "title": item.rubric.title,
                 "steps": item.rubric.scale.steps,
-                "criteria": ", ".join(each.name for each in item.rubric.criteria),
+                "criteria": ", ".join(criterion.name for criterion in item.rubric.criteria),
             }
             for item in reversed(versions)
         ],

@@ -58,7 +58,7 @@ def page() -> None:
         names = st.multiselect("Show; choose several to compare them", list(by_name), [runs[0].name], key=key)
         chosen = [by_name[name] for name in names if name in by_name]
         if len(chosen) == 1:
-            watch(chosen[0], place="runs")
+            watch(chosen[0], key_prefix="runs")
         elif chosen:
             draw_comparison(chosen)
 
@@ -75,7 +75,7 @@ def draw_table(runs: list[ModelRun]) -> None:
     of_one_kind = ("members", *FIGURES, *SHARES)  # what only some trainings have
     rows = rows.drop(columns=[name for name in of_one_kind if bool(rows[name].isna().all())])
     percent = {}
-    for name in (each for each in SHARES if each in rows):
+    for name in (share for share in SHARES if share in rows):
         rows[name] = 100 * rows[name].astype(float)
         percent[name] = st.column_config.NumberColumn(name, format="%.1f %%")
     columns = {
@@ -97,34 +97,34 @@ def draw_comparison(runs: list[ModelRun]) -> None:
     else:
         st.caption("Nothing in what was asked for; the project's judgments may have changed between.")
     st.subheader("Figures", anchor=False)
-    for place, run in zip(st.columns(min(4, len(runs))) * len(runs), runs, strict=False):
-        with place.container(border=True, key=f"runs-figures-{run.job.id}"):
+    for column, run in zip(st.columns(min(4, len(runs))) * len(runs), runs, strict=False):
+        with column.container(border=True, key=f"runs-figures-{run.job.id}"):
             draw_figures(run)
     st.subheader("Curves", anchor=False)
-    drawn = 0
+    num_charts = 0
     halves = st.columns(2)
     for name, (axis, percent) in CURVES.items():
         rows = overlaid([run for run in runs if has_curve(run, name)], name)
         if rows:
             chart = curves.curves(rows, axis=axis, percent=percent)
-            halves[drawn % 2].altair_chart(chart, key=f"runs-{name}")
-            drawn += 1
+            halves[num_charts % 2].altair_chart(chart, key=f"runs-{name}")
+            num_charts += 1
     if rows := overlaid([run for run in runs if run.is_online], "audit/reward", over="audit/kl"):
         chart = curves.curves(rows, axis="audit reward", across="KL of held-out answers, nats")
-        halves[drawn % 2].altair_chart(chart, key="runs-over-kl")
-        drawn += 1
+        halves[num_charts % 2].altair_chart(chart, key="runs-over-kl")
+        num_charts += 1
     for name, axis in BEST.items():
         rows = [row for run in runs for row in best_curve(run.results, name, run.name)]
         if rows:
             chart = curves.curves(rows, axis=axis, across="answers to choose from")
-            halves[drawn % 2].altair_chart(chart, key=f"runs-best-{name}")
-            drawn += 1
-    if not drawn and any(run.is_reward_model for run in runs):
+            halves[num_charts % 2].altair_chart(chart, key=f"runs-best-{name}")
+            num_charts += 1
+    if not num_charts and any(run.is_reward_model for run in runs):
         st.caption("Heads on fixed features are fitted in one go: they have no curve over steps.")
 
 
 def has_curve(run: ModelRun, name: str) -> bool:
-    """Whether a figure over steps says something of a run."""
+    """Whether a metric is worth a curve for this run."""
     if run.is_best_of_n:
         return False
     if run.is_online:

@@ -91,7 +91,7 @@ def draw_trainings(runs: list[ModelRun]) -> None:
     if runs:
         st.subheader("Under way" if busy else "Last training", anchor=False)
     for run in busy[:MOST_UNDER_WAY] or runs[:1]:
-        watch(run, place="train")
+        watch(run, key_prefix="train")
     if len(busy) > MOST_UNDER_WAY:
         st.caption(f"and {len(busy) - MOST_UNDER_WAY} more that wait")
     if runs:
@@ -177,19 +177,19 @@ def draw_source_of_rows(trains: Trains, runs: list[ModelRun]) -> int:
     if trains == "reward" or not made:
         return 0
     names = {0: "The project's judgments"} | {run.job.id: f"Rows of run {run.name}" for run in made}
-    said = "What best of n wrote here: the policy's own answers, chosen by a reward and not by people."
+    help_text = "What best of n wrote here: the policy's own answers, chosen by a reward and not by people."
     key = f"train-rows-{trains}"
     left, right = st.columns([7, 2])
-    chosen = left.selectbox("Data", list(names), format_func=names.__getitem__, key=key, help=said) or 0
+    chosen = left.selectbox("Data", list(names), format_func=names.__getitem__, key=key, help=help_text) or 0
     if chosen:
         draw_share(right)
     return chosen
 
 
-def draw_share(place: Any) -> None:
+def draw_share(column: Any) -> None:
     """The share of prompts that are held out."""
-    said = "Share of prompts for stopping and calibration, and the same again for the report."
-    place.number_input("Held out", 0.02, 0.4, 0.1, 0.05, key="train-held-out", help=said)
+    help_text = "Share of prompts for stopping and calibration, and the same again for the report."
+    column.number_input("Held out", 0.02, 0.4, 0.1, 0.05, key="train-held-out", help=help_text)
 
 
 def draw_data(project: Project, trains: Trains) -> str:

@@ -1,1 +1,1 @@
-"""What people are asked: rubrics, shipped protocols, assignment and leases."""
+"""Rubrics, shipped protocols, assignment, and the types of leases."""

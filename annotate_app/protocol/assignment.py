@@ -1,4 +1,4 @@
-"""Who gets which pair next, on which side, and when it is a check: pure functions, no database.
+"""Decides who gets which pair next, on which side, and when a check comes; pure functions without a database.
 
 Everything that looks random here is a hash of what it is about, so that a reload, a restart or another process
 decides the same. What an answer must hold is in `annotate_app.protocol.leases`, the SQL that applies it all in
@@ -30,7 +30,7 @@ def fraction(*parts: object) -> float:
 
 
 def slot_rank(policy: Policy, seed: int, position: int, priority: float, judged: int) -> float:
-    """The place of an open slot in its project's queue, lower first; equal ranks go by slot id.
+    """Computes the rank of an open slot in its project's queue, lower first; ties go by slot id.
 
     A rank does not change while people work: with `fewest` the second slot of a comparison lies behind the first slots
     of all others, which is the order of fewest judgments first, because the slots of one comparison fill in order.
@@ -78,10 +78,10 @@ def check_at(design: Design, user: str, position: int) -> Check | None:
         user: the person's name.
         position: number of pairs handed to this person before, 0 or more.
     """
-    drawn = fraction("check", design.seed, user, position)
-    if drawn < design.gold_rate:
+    fraction_drawn = fraction("check", design.seed, user, position)
+    if fraction_drawn < design.gold_rate:
         return "gold"
-    if drawn < design.gold_rate + design.repeat_rate:
+    if fraction_drawn < design.gold_rate + design.repeat_rate:
         return "repeat"
     return None
 

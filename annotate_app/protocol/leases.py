@@ -1,4 +1,4 @@
-"""What passes between an annotator and the store: leases out, submissions in, receipts back.
+"""The types between an annotator and the store: leases, submissions and receipts.
 
 Content space throughout: the page turns left and right into a and b by a lease's `shown_left`.
 """

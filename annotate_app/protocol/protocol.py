@@ -73,10 +73,10 @@ def load_protocol(name: str) -> Protocol:
     return parse_protocol(text, name, f"{name}.yaml")
 
 
-def parse_protocol(text: str, name: str, place: str) -> Protocol:
+def parse_protocol(text: str, name: str, source: str) -> Protocol:
     """Reads a protocol's YAML: title, source, summary, rubric, design and reported."""
     keys = ("title", "source", "summary", "rubric", "design", "reported")
-    values = read_yaml(text, place).fields(keys, required=keys)
+    values = read_yaml(text, source).fields(keys, required=keys)
     rubric = read_rubric(values["rubric"])
     if rubric.protocol != name:
         raise values["rubric"].error(f"rubric.protocol is {rubric.protocol!r}, allowed is {name!r}")
@@ -100,23 +100,23 @@ def _section(text: str, entry: Entry) -> str:
 
 def read_design(entry: Entry) -> Design:
     """The settings of a collection, from a mapping in YAML; what is left out stands at its default."""
-    found: dict[str, object] = {}
+    settings: dict[str, object] = {}
     for key, value in entry.fields(tuple(Design.__dataclass_fields__)).items():
         match key:
             case "policy":
-                found[key] = cast(Policy, value.word(POLICIES))
+                settings[key] = cast(Policy, value.word(POLICIES))
             case "rule":
-                found[key] = cast(Rule, value.word(RULES))
+                settings[key] = cast(Rule, value.word(RULES))
             case "groups":
-                found[key] = {group.text(): count.integer(1, 100) for group, count in value.pairs()}
+                settings[key] = {group.text(): count.integer(1, 100) for group, count in value.pairs()}
             case "gold_feedback":
-                found[key] = value.boolean()
+                settings[key] = value.boolean()
             case "gold_rate" | "repeat_rate" | "qualification_pass" | "pause_below" | "min_agreement":
-                found[key] = value.number()
+                settings[key] = value.number()
             case _:
-                found[key] = value.integer(0, 1_000_000)
+                settings[key] = value.integer(0, 1_000_000)
     try:
-        return Design(**found)  # type: ignore[arg-type]
+        return Design(**settings)  # type: ignore[arg-type]
     except ValueError as error:
         raise entry.error(f"design: {error}") from error
 

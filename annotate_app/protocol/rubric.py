@@ -104,17 +104,17 @@ class Rubric:
     protocol: str = ""
 
 
-def parse_rubric(text: str, place: str = "rubric") -> Rubric:
+def parse_rubric(text: str, source: str = "rubric") -> Rubric:
     """Reads a rubric's YAML.
 
     Args:
         text: the YAML.
-        place: what to call the text in errors, for example a file's name.
+        source: what to call the text in errors, for example a file's name.
 
     Raises:
-        YamlError: a ValueError `place:line: problem` at the first mistake.
+        YamlError: a ValueError `source:line: problem` at the first mistake.
     """
-    return read_rubric(read_yaml(text, place))
+    return read_rubric(read_yaml(text, source))
 
 
 def read_rubric(entry: Entry) -> Rubric:

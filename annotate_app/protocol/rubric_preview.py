@@ -1,4 +1,4 @@
-"""What a lead looks at while writing a rubric: the answers and their keys, what changed, where a mistake stands."""
+"""The preview of a rubric in the editor: answers with their keys, differences, and the line of a mistake."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _scale_answers(scale: Scale) -> Iterator[tuple[str, str]]:
     words = [f"left {wording}" for wording in reversed(scale.wordings)]
     words += ["tie"] if scale.steps % 2 else []
     words += [f"right {wording}" for wording in scale.wordings]
-    yield from ((str(number), each) for number, each in enumerate(words, start=1))
+    yield from ((str(number), word) for number, word in enumerate(words, start=1))
     if scale.tie and scale.steps % 2 == 0:
         yield "T", "tie"
 

@@ -1,4 +1,4 @@
-"""YAML values that know their line, so that a mistake in a rubric or a protocol is named where it stands.
+"""YAML values with their line numbers, so that an error names the line in a rubric or protocol.
 
 Texts are composed into PyYAML's node tree and never constructed, so no tag can make an object.
 """
@@ -20,10 +20,10 @@ _NUMBER = re.compile(r"[-+]?[0-9]{1,9}(\.[0-9]{1,12})?")
 
 
 class YamlError(ValueError):
-    """A mistake in a YAML text: `place:line: problem`."""
+    """A mistake in a YAML text: `source:line: problem`."""
 
-    def __init__(self, place: str, line: int, problem: str) -> None:
-        super().__init__(f"{place}:{line}: {problem}")
+    def __init__(self, source: str, line: int, problem: str) -> None:
+        super().__init__(f"{source}:{line}: {problem}")
         self.line = line
         self.problem = problem
 
@@ -33,12 +33,12 @@ class Entry:
     """One value of a YAML text.
 
     Attributes:
-        place: the file's name, for messages.
+        source: the name of the file, for messages.
         path: where in the document, for example `scale.steps`; empty for the whole.
         node: PyYAML's node.
     """
 
-    place: str
+    source: str
     path: str
     node: yaml.Node
 
@@ -49,7 +49,7 @@ class Entry:
 
     def error(self, problem: str) -> YamlError:
         """An error at this value."""
-        return YamlError(self.place, self.line, problem)
+        return YamlError(self.source, self.line, problem)
 
     def named(self, path: str) -> Entry:
         """The same value under a better path."""
@@ -75,14 +75,14 @@ class Entry:
         first: dict[str, int] = {}
         pairs = []
         for key_node, value_node in self.node.value:
-            key = Entry(place=self.place, path=f"key of {self.path}" if self.path else "key", node=key_node)
+            key = Entry(source=self.source, path=f"key of {self.path}" if self.path else "key", node=key_node)
             if not isinstance(key_node, yaml.ScalarNode):
                 raise key.unlike("a plain word")
             if key_node.value in first:
                 raise key.error(f"duplicate key {key_node.value!r}, first at line {first[key_node.value]}")
             first[key_node.value] = key.line
             path = f"{self.path}.{key_node.value}" if self.path else key_node.value
-            pairs.append((key, Entry(place=self.place, path=path, node=value_node)))
+            pairs.append((key, Entry(source=self.source, path=path, node=value_node)))
         return pairs
 
     def items(self) -> list[Entry]:
@@ -90,7 +90,7 @@ class Entry:
         if not isinstance(self.node, yaml.SequenceNode):
             raise self.unlike("a list")
         return [
-            Entry(place=self.place, path=f"{self.path}[{number}]", node=node)
+            Entry(source=self.source, path=f"{self.path}[{number}]", node=node)
             for number, node in enumerate(self.node.value, start=1)
         ]
 
@@ -158,22 +158,22 @@ class Entry:
         return f" in {self.path}" if self.path else ""
 
 
-def read_yaml(text: str, place: str) -> Entry:
+def read_yaml(text: str, source: str) -> Entry:
     """The document in `text`; raises YamlError with the line where it is no YAML."""
     if len(text) > MAX_CHARACTERS:
-        raise YamlError(place, 1, f"the text has {len(text)} characters, allowed are {MAX_CHARACTERS}")
+        raise YamlError(source, 1, f"the text has {len(text)} characters, allowed are {MAX_CHARACTERS}")
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
-        raise YamlError(place, *_explain(error, text)) from error
+        raise YamlError(source, *_explain(error, text)) from error
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise YamlError(place, line, f"the character {text[error.position]!r} is not allowed in YAML") from error
+        raise YamlError(source, line, f"the character {text[error.position]!r} is not allowed in YAML") from error
     except RecursionError as error:
-        raise YamlError(place, 1, "the text is nested too deeply") from error
+        raise YamlError(source, 1, "the text is nested too deeply") from error
     if node is None:
-        raise YamlError(place, 1, "the text is empty")
-    return Entry(place=place, path="", node=node)
+        raise YamlError(source, 1, "the text is empty")
+    return Entry(source=source, path="", node=node)
 
 
 def _explain(error: yaml.MarkedYAMLError, text: str) -> tuple[int, str]:

@@ -42,7 +42,6 @@ class Standing:
     num_items: int
 
     def as_dict(self) -> dict[str, object]:
-        """Plain values for JSON."""
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
@@ -80,7 +79,6 @@ class Leaderboard:
         return np.where(games > 0, (self.wins + self.tied / 2) / np.maximum(games, 1), np.nan)
 
     def as_dict(self) -> dict[str, object]:
-        """Plain values for JSON."""
         return {
             "ties": self.ties,
             "connected": self.connected,
@@ -233,7 +231,7 @@ def _fit_group(
 
 
 def _lent(beats: np.ndarray, names: list[str]) -> str:
-    """The note that says why, and what, was lent to the pairs."""
+    """Writes the note on the wins that were lent to every pair, and why."""
     circles = components(beats, strong=True)
     outside = [name for name, circle in zip(names, circles, strict=True) if circle != np.bincount(circles).argmax()]
     why = (

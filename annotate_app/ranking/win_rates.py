@@ -43,7 +43,7 @@ class WinRate:
 
     @property
     def is_decided(self) -> bool:
-        """Whether the interval leaves one half out."""
+        """Whether the interval excludes one half."""
         return self.rate.low > 0.5 or self.rate.high < 0.5
 
     def sentence(self) -> str:
@@ -54,7 +54,6 @@ class WinRate:
         return f"People prefer {winner} to {self.other if winner == self.one else self.one}."
 
     def as_dict(self) -> dict[str, object]:
-        """Plain values for JSON."""
         counts = {
             name: getattr(self, name) for name in ("wins", "losses", "ties", "both_bad", "num_votes", "num_items")
         }
@@ -75,7 +74,6 @@ class WinRates:
     num_left_out: int
 
     def as_dict(self) -> dict[str, object]:
-        """Plain values for JSON."""
         pairs = [pair.as_dict() for pair in self.pairs]
         return {"pairs": pairs, "num_votes": self.num_votes, "num_left_out": self.num_left_out}
 

@@ -58,7 +58,7 @@ class OpenIdSignIn(Protocol):
 
 
 class Entrance:
-    """What somebody unknown may reach, for one door."""
+    """The pages that somebody without a session may open."""
 
     def __init__(self, door: Door) -> None:
         self.door = door
@@ -75,11 +75,10 @@ class Entrance:
         )
 
     def is_open(self, path: str) -> bool:
-        """Whether a path is answered here."""
+        """Whether this object answers the path."""
         return path.startswith(OPEN_PATHS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serves one request."""
         await self._app(scope, receive, send)
 
     async def health(self, request: Request) -> Response:
@@ -213,7 +212,7 @@ SECURITY_HEADERS = {
 
 
 class Door:
-    """Lets known people in, everybody else to the entrance.
+    """Passes on requests with a session and sends all others to the entrance.
 
     Args:
         app: what stands behind the door.
@@ -255,7 +254,6 @@ class Door:
         self._tokens: dict[str, str] = {}  # by account name, sessions of people who need no sign-in here
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serves one connection."""
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
@@ -282,7 +280,7 @@ class Door:
             await self.app(scope, self._watched(receive, token) if scope["type"] == "websocket" else receive, send)
 
     def _arrive(self, scope: Scope) -> Scope:
-        """The scope without headers that only we may set, and with what a trusted proxy says of the real client."""
+        """Cleans the scope: removes headers that only the server may set, and reads the client from a trusted proxy."""
         scope = dict(scope)
         peer = (scope.get("client") or ("", 0))[0]
         trusted = peer in self.trusted_proxies
@@ -310,7 +308,7 @@ class Door:
         return None
 
     def _turn_away(self, scope: Scope) -> Response:
-        """An answer to somebody unknown."""
+        """Answers a request without a session: redirects to sign-in or refuses."""
         if scope["type"] == "http" and scope["method"] == "GET" and _wants_page(scope):
             if self.proxy_header:
                 return PlainTextResponse("There is no account for you here. Ask a lead to add you.", 403)
@@ -328,8 +326,8 @@ class Door:
 
     async def user(self, token: str) -> User | None:
         """The user behind a token; the database is asked in a thread where it must be."""
-        known = self.sessions.known(token)
-        return known.user if known is not None else await asyncio.to_thread(self.sessions.user, token)
+        answer = self.sessions.known(token)
+        return answer.user if answer is not None else await asyncio.to_thread(self.sessions.user, token)
 
     def sign(self, token: str) -> str:
         """The cookie that carries a session token."""
@@ -365,7 +363,7 @@ class Door:
         return send_with_headers
 
     def _watched(self, receive: Receive, token: str) -> Receive:
-        """Messages of a WebSocket, made harmless as soon as the session behind it has ended."""
+        """Wraps the messages of a WebSocket: once its session has ended, each is replaced by a harmless one."""
 
         async def receive_watched() -> Message:
             message = await receive()

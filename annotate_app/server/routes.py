@@ -38,7 +38,7 @@ def run_routes(sessions: Sessions) -> list[Route]:
             raise AccessError("sign in first")
         return get_run(sessions.store, sessions.store.people.actor_of(user), job_id)
 
-    async def found(request: Request) -> ModelRun | Response:
+    async def find_run(request: Request) -> ModelRun | Response:
         if request.path_params["job_id"] >= 2**31:
             return PlainTextResponse("there is no such training", 404)
         try:
@@ -50,7 +50,7 @@ def run_routes(sessions: Sessions) -> list[Route]:
             return PlainTextResponse(str(error), 404)
 
     async def report(request: Request) -> Response:
-        run = await found(request)
+        run = await find_run(request)
         if isinstance(run, Response):
             return run
         if run.report is None:
@@ -60,7 +60,7 @@ def run_routes(sessions: Sessions) -> list[Route]:
         return Response(text, media_type="text/html", headers=headers)
 
     async def model(request: Request) -> Response:
-        run = await found(request)
+        run = await find_run(request)
         if isinstance(run, Response):
             return run
         if not run.has_model:
@@ -70,7 +70,7 @@ def run_routes(sessions: Sessions) -> list[Route]:
         return StreamingResponse(zipped(list(model_files(run))), media_type="application/zip", headers=headers)
 
     async def rows(request: Request) -> Response:
-        run = await found(request)
+        run = await find_run(request)
         if isinstance(run, Response):
             return run
         if run.rows is None:

@@ -22,7 +22,7 @@ SESSION_HEADER = "x-tiebreak-session"
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What the database said of a session, and when (monotonic seconds)."""
+    """A cached database answer on a session, with its time (monotonic seconds)."""
 
     user: User | None
     at: float
@@ -38,7 +38,7 @@ class Sessions:
         self._let_in: set[int] = set()  # projects that the single user was made a member of, or was found to be
 
     def known(self, token: str) -> Answer | None:
-        """An answer recent enough to trust, without asking the database."""
+        """A cached answer that is recent enough to trust; None if there is none."""
         answer = self._answers.get(token)
         return answer if answer is not None and time.monotonic() - answer.at < SECONDS_TRUSTED else None
 

@@ -54,14 +54,14 @@ def _broken(rule: str, ids: list[str]) -> list[str]:
 
 
 def _damaged_file(connection: Connection) -> list[str]:
-    found = [row[0] for row in connection.execute(text("PRAGMA integrity_check"))]
-    problems = [f"database file: {line}" for line in found if line != "ok"]
+    lines = [row[0] for row in connection.execute(text("PRAGMA integrity_check"))]
+    problems = [f"database file: {line}" for line in lines if line != "ok"]
     orphans = [f"{row[0]} {row[1]} -> {row[2]}" for row in connection.execute(text("PRAGMA foreign_key_check"))]
     return problems + _broken("rows that refer to nothing", orphans)
 
 
 def _rules() -> dict[str, Select]:
-    """By what it would be called if broken, a query for the ids that break it."""
+    """Queries for ids that break a rule, by the problem's name."""
     slot, judgment, comparison = tables.slot.c, tables.judgment.c, tables.comparison.c
     counts = and_(judgment.newest, judgment.choice != "withdrawn")
     of_slot = and_(
@@ -108,7 +108,7 @@ def _rules() -> dict[str, Select]:
 
 
 def _stranded() -> Select:
-    """Open slots behind both cursors of somebody who may take them; see `picking`."""
+    """Selects open slots behind both cursors of a member who may take them; see `queue_cursor`."""
     slot, place, member = tables.slot.c, tables.place.c, tables.membership.c
     other = tables.slot.alias("other")
     touched = select(other.c.id).where(other.c.comparison_id == slot.comparison_id, other.c.user_id == place.user_id)

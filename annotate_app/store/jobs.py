@@ -55,7 +55,7 @@ class Job:
 
 
 class Jobs:
-    """The room of jobs: `add`, `list`, `get`, `cancel` for people; `claim`, `heartbeat`, `finish` for the worker."""
+    """Stores jobs: `add`, `list`, `get`, `cancel` for people; `claim`, `heartbeat`, `finish` for the worker."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -193,7 +193,7 @@ KIND = "rank"
 
 
 class Refreshes:
-    """The room of due refreshes, for the worker."""
+    """Finds projects that are due for a refresh; for the worker."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

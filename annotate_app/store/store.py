@@ -1,4 +1,4 @@
-"""The store: one facade over the rooms, each of which holds its own statements and checks who asks."""
+"""The store: one facade over its parts, each with its own statements and checks of rights."""
 
 from __future__ import annotations
 
@@ -114,13 +114,12 @@ class Store:
         return store
 
     def check(self) -> list[str]:
-        """Problems found in the data, none when it is sound; see `check.find_problems`."""
+        """Lists problems in the data, empty if it is sound; see `integrity.find_problems`."""
         from annotate_app.store.integrity import find_problems
 
         return find_problems(self.database)
 
     def close(self) -> None:
-        """Closes the database's connections."""
         self.database.close()
 
     def __enter__(self) -> Store:

@@ -1,4 +1,4 @@
-"""Rounds of an audit for people: a policy's answers beside those it began with, sent into a project as blind pairs.
+"""Audit rounds for people: a policy's answers beside those of its base, sent into a project as blind pairs.
 
 rounds.jsonl   in the run directory: which round went into which project, when and by whom
 """
@@ -24,7 +24,7 @@ _ROUND = re.compile(r"step-(\d+)\.jsonl")
 
 @dataclass(frozen=True, kw_only=True)
 class SentRound:
-    """A round that went into a project.
+    """An audit round that was sent into a project.
 
     Attributes:
         step: of the audit.

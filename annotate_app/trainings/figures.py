@@ -79,7 +79,7 @@ def summary_row(run: ModelRun) -> dict[str, object]:
 
 
 def _taught_by(run: ModelRun) -> str:
-    """What it learns from, short: a criterion, the overall choice, rows of another run, or what rewards answers."""
+    """Names the data of a training: a criterion, the overall choice, rows of another run, or its rewards."""
     if run.plan.get("rows_of"):
         return f"rows of run {run.plan['rows_of']}"
     if rewards := run.option("reward"):

@@ -54,7 +54,7 @@ AnyConfig = TypeVar("AnyConfig", bound=Config)
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """What the app can start.
+    """A training that the app can start.
 
     Attributes:
         words: what people call it.
@@ -122,7 +122,7 @@ TRAININGS: dict[Trains, Training] = {
 
 
 def trains_of(config: Config) -> Trains:
-    """The training that a configuration is of."""
+    """Names the training of a configuration."""
     return next(name for name, training in TRAININGS.items() if type(config) is training.config)
 
 
@@ -146,7 +146,7 @@ def place_config(config: AnyConfig, run_dir: Path) -> AnyConfig:
 
 
 def default_of(trains: Trains, name: str) -> Any:
-    """What an option is where nobody chooses: the command's own, so that form, plan and command line agree."""
+    """Returns the command's default for an option, so that form, plan and command line agree."""
     return next(_default(option) for option in fields(TRAININGS[trains].config) if option.name == name)
 
 
@@ -164,7 +164,7 @@ def check_options(options: Collection[str], trains: Trains, chosen: Collection[s
         if name in chosen:
             raise ValueError(f"{name} is chosen above, not in this text")
         if name not in names:
-            allowed = [known for known in names if known not in training.app_options and known not in chosen]
+            allowed = [name for name in names if name not in training.app_options and name not in chosen]
             raise ValueError(f"{name} is no option, allowed are {', '.join(allowed)}")
 
 

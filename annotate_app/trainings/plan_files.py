@@ -109,8 +109,8 @@ def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
         beside["audit_reward"] = [audits] if isinstance(audits, str) else audits
         beside["reward"] = [rewards] if isinstance(rewards, str) else rewards
     if trains in TRAININGS:
-        known = {field.name for field in fields(TRAININGS[trains].config)}
-        for name in {"ensemble", "members", "loss", "beta"} - known:  # every plan had them, whatever it trained
+        field_names = {field.name for field in fields(TRAININGS[trains].config)}
+        for name in {"ensemble", "members", "loss", "beta"} - field_names:  # every plan had them, whatever it trained
             beside.pop(name, None)
     options = {name: value for name, value in beside.items() if value is not None}
     return own | {"config": dict(flat.get("advanced") or {}) | options}

@@ -1,4 +1,4 @@
-"""What a training on judgments, or on rows that best of n made, is to do: its configuration and whose votes count.
+"""The plan of a training on judgments, or on rows of best of n: its configuration and whose votes count.
 
 What draws samples of a policy is planned in `annotate_app.trainings.sampling_plans`, how plans lie in files is in
 `annotate_app.trainings.plan_files`. Nothing here trains or imports torch.
@@ -107,7 +107,7 @@ def check_model(model: str) -> str:
 
 
 def missing_packages(model: str) -> list[str]:
-    """What has to be installed before this kind of model can be trained; asked without importing any of it."""
+    """Lists packages to install before this kind of model can be trained; imports none of them."""
     needed = ("scikit-learn",) if model == "tfidf" else ("torch", "transformers")
     return [name for name in needed if importlib.util.find_spec(NEEDED[name]) is None]
 

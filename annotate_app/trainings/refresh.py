@@ -1,4 +1,4 @@
-"""New priorities from a model fitted to a project's judgments: as a job, so that labeling goes on meanwhile.
+"""New priorities from a model fitted to a project's judgments, computed in a job.
 
     project --> released preferences --> rewardkit train (TF-IDF, head only) --> model
        |                                                                           |
@@ -34,14 +34,14 @@ STEPS = ("export", "fit", "rank", "set priorities")
 
 @dataclass(frozen=True, kw_only=True)
 class Refreshed:
-    """What a refresh did: the number of comparisons that miss judgments, which it ordered, and the rule it took."""
+    """The result of a refresh: the number of comparisons that still need judgments, and the rule used."""
 
     num_open: int
     rule: str
 
 
 def start_due(store: Store) -> list[Job]:
-    """Queues a refresh of every project that is due; the jobs."""
+    """Queues a refresh of every project that is due; returns the jobs."""
     actor = Actor.command_line()
     started = []
     for project_id in store.refreshes.due():
@@ -78,12 +78,12 @@ def refresh_priorities(store: Store, actor: Actor, project: Project, rule: str) 
         report_progress(0, len(STEPS), STEPS[0])
         rows = (
             {
-                "comparison_id": each.id,
-                "prompt": [{"role": turn.role, "content": turn.content} for turn in each.prompt],
-                "response_a": each.completion_a,
-                "response_b": each.completion_b,
+                "comparison_id": comparison.id,
+                "prompt": [{"role": turn.role, "content": turn.content} for turn in comparison.prompt],
+                "response_a": comparison.completion_a,
+                "response_b": comparison.completion_b,
             }
-            for each in store.browsing.iterate(actor, project.id, "open")
+            for comparison in store.browsing.iterate(actor, project.id, "open")
         )
         num_open = write_rows(run_dir / "open.jsonl", rows)
         if not num_open:

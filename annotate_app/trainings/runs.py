@@ -1,4 +1,4 @@
-"""Trainings as pages see them: a job and its run directory read together; what is under way, what came of the rest."""
+"""Trainings as pages see them: a job and its run directory read together."""
 
 from __future__ import annotations
 
@@ -69,7 +69,6 @@ class ModelRun:
 
     @property
     def is_reward_model(self) -> bool:
-        """Whether it trains a model that rewards answers."""
         return self.trains == "reward"
 
     @property
@@ -89,7 +88,6 @@ class ModelRun:
 
     @property
     def has_model(self) -> bool:
-        """Whether a whole model is there."""
         files = (CARD_FILE,) if self.is_reward_model else ("config.json", "adapter_config.json")
         return self.status.get("state") == "done" and any((self.model / name).is_file() for name in files)
 

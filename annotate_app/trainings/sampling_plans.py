@@ -56,7 +56,6 @@ class SamplingPlan:
 
     @property
     def trains(self) -> Trains:
-        """What the answers are for."""
         return trains_of(self.config)
 
     @property
@@ -82,7 +81,7 @@ class SamplingPlan:
         return next((spec.model_source for spec in self.reward_specs if spec.kind == "model"), "")
 
     def title(self, runs: Mapping[str, str]) -> str:
-        """For people: what is done with whose answers, rewarded by what; `runs` names models by their folders."""
+        """Title for people: what is done, the policy, its loss, the rewards; `runs` names models by their folders."""
         config = self.config
         model = runs.get(config.model) or model_name(config.model)
         by = "by " + " + ".join(reward_words(reward, runs) for reward in config.reward)

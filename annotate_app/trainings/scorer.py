@@ -33,7 +33,7 @@ LONGEST_TEXT = 50_000
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What a model says of two answers to a prompt.
+    """A model's comparison of two answers to a prompt.
 
     Attributes:
         rewards: of the two, mean over members; `stds` over members, ddof 1, 0 for one member.
@@ -56,7 +56,7 @@ class Verdict:
 
 
 class Scorer:
-    """One process with one model. Questions are answered one at a time."""
+    """One process with one model; answers one question at a time."""
 
     def __init__(self, model: Path) -> None:
         self.model = model
@@ -75,7 +75,6 @@ class Scorer:
 
     @property
     def alive(self) -> bool:
-        """Whether the process runs."""
         return self._process.poll() is None
 
     def ask(self, prompt: str, completions: Sequence[str], *, timeout_s: float = ANSWER_S) -> np.ndarray:
@@ -98,7 +97,6 @@ class Scorer:
             return np.array(answer["members"], dtype=float)
 
     def close(self) -> None:
-        """Ends the process."""
         self._end()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
@@ -155,7 +153,7 @@ class Scorers:
         return scorer is not None and scorer.alive
 
     def judge(self, model: Path, prompt: str, first: str, second: str) -> Verdict:
-        """What a model says of two answers; the first question to a model waits until it is loaded.
+        """Scores two answers with a model; the first question to a model waits until it is loaded.
 
         Raises:
             ValueError: if a text is empty or too long, or the model cannot be loaded or does not answer.
@@ -170,7 +168,6 @@ class Scorers:
         return verdict(model, members, time.monotonic() - started)
 
     def close(self) -> None:
-        """Ends all processes."""
         with self._lock:
             for scorer in self._scorers.values():
                 scorer.close()
@@ -189,7 +186,7 @@ class Scorers:
         with self._lock:
             if model not in self._scorers:
                 while len(self._scorers) >= MOST_MODELS:
-                    free = [each for each in self._scorers.values() if not each.lock.locked()]
+                    free = [scorer for scorer in self._scorers.values() if not scorer.lock.locked()]
                     if not free:
                         raise ValueError("other models are being asked at the moment; try again shortly")
                     oldest = min(free, key=lambda scorer: scorer.asked_at)
@@ -211,7 +208,7 @@ class Scorers:
 
 
 def verdict(model: Path, members: np.ndarray, seconds: float) -> Verdict:
-    """What (K, 2) rewards come to, by the model's own calibration."""
+    """Converts (K, 2) rewards to a verdict with the model's own calibration."""
     card = read_card(model)
     probabilities = apply(card.calibration, members[:, 0] - members[:, 1])
     means = members.mean(0)

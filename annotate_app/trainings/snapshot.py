@@ -1,4 +1,4 @@
-"""What a training reads, written as files of its run so that it can be traced to what it was taught.
+"""Writes the data of a training as files of its run, so that a model can be traced to its data.
 
 That is the project's released preferences or rows of best of n, split by prompt, and for what draws answers the
 project's prompts or those of a file, some held out.

@@ -1,4 +1,4 @@
-"""Altair charts for the pages: rows in, chart out; nothing here reads a store or knows of a page.
+"""Altair charts for the pages, made from rows; no function here reads the store.
 
 Rows are plain mappings so that a chart can be tested and exported without the app. Colours of marks come from the
 app's theme; what is fixed here is legible on light and on dark. Times are UTC, as the store writes them.
@@ -226,7 +226,7 @@ def per_day(rows: Rows, *, axis: str = "judgments") -> Drawing:
 
 
 def positions(rows: Rows) -> Drawing:
-    """Where people stand between response A and response B, one line per question, one dot per person and answer.
+    """Draws positions between response A and response B: one line per question, one dot per person and answer.
 
     Equal answers stand side by side, centred on their place.
 

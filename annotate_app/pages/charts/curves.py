@@ -1,4 +1,4 @@
-"""Charts of trainings, beside `charts`: rows in, chart out; nothing here reads a run or knows of a page."""
+"""Charts of trainings, made from rows; no function here reads a run."""
 
 from __future__ import annotations
 

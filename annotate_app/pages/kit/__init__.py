@@ -1,1 +1,1 @@
-"""What every page uses."""
+"""Shared by all pages: the session, feedback on buttons, and links."""

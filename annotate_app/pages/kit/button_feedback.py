@@ -1,4 +1,4 @@
-"""What a page says about a click: done, or why not; one line each, never a traceback."""
+"""Feedback on a click: done or the reason why not, in one line and never as a traceback."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _REFUSED = "outcome-refused"
 
 
 def act(done: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """For callbacks of buttons: calls the one function of the button and keeps what to say of it for `say`.
+    """Calls the one function of a button and keeps its message for `say`; for callbacks of buttons.
 
     Returns what the function returned, None where it refused.
     """
@@ -27,19 +27,19 @@ def act(done: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> A
 
 
 def say() -> None:
-    """Draws what the last click came to, once."""
+    """Draws the message of the last click, once."""
     refused = st.session_state.pop(_REFUSED, None)
     if refused is not None:
         st.error("That was not done:", icon=":material/block:")
         st.text(refused)
-    said = st.session_state.pop(_SAID, None)
-    if said:
-        st.toast(said, icon=":material/check:")
+    message = st.session_state.pop(_SAID, None)
+    if message:
+        st.toast(message, icon=":material/check:")
 
 
 @contextmanager
 def plainly() -> Iterator[None]:
-    """Around a page: what the store refuses is said in one line."""
+    """Context of a page: shows an error of the store as one line."""
     try:
         say()
         yield

@@ -1,4 +1,4 @@
-"""What every page asks first: which store, who is acting, on which project.
+"""The context of a page: the store, the acting user and the chosen project.
 
 A page module `annotate_app/pages/<name>.py` has a function `page()` that draws it; `annotate_app/app.py` lists them.
 Tests under AppTest put a session token in the place of `session_token`.
@@ -32,7 +32,7 @@ def client_address() -> str:
 
 
 def current_user() -> User:
-    """Who is signed in, checked against the database at most ten seconds ago; ends the run if that is nobody."""
+    """The signed-in user, checked against the database at most ten seconds ago; stops the run if there is none."""
     user = open_sessions(database_url()).user(session_token())
     if user is None:
         st.warning("You are signed out.", icon=":material/lock:")
@@ -47,7 +47,7 @@ def current_actor() -> Actor:
 
 
 def forget_sessions() -> None:
-    """To call after a role, an account or a session was changed: no answer about sessions is reused."""
+    """Drops all cached sessions; to be called after a role, an account or a session has changed."""
     open_sessions(database_url()).forget()
 
 
@@ -67,7 +67,7 @@ def choose_project() -> Project | None:
 
 
 def current_project() -> Project:
-    """The chosen project; ends the run with a hint where there is none."""
+    """The chosen project; stops the run with a hint if there is none."""
     name = st.session_state.get("project")
     if name is None:
         st.info("You are in no project yet. A lead can add you to one.", icon=":material/folder_off:")

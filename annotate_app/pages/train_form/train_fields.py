@@ -1,4 +1,4 @@
-"""What the forms of all trainings share: a model that somebody names, other options as YAML, how a mistake is said."""
+"""Fields shared by the forms of all trainings: a named model, other options as YAML, and their errors."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def draw_advanced(trains: Trains, chosen: Collection[str]) -> dict[str, Any] | N
 
 
 def is_complete(chosen: Mapping[str, Any]) -> bool:
-    """Whether the fields that may be left empty, which are None then, have been filled in."""
+    """Whether neither `model` nor `reward` nor `audit_reward` is None, which stands for an incomplete field."""
     return all(chosen.get(name, "") is not None for name in ("model", "reward", "audit_reward"))
 
 

@@ -137,8 +137,8 @@ def draw_choice() -> dict[str, Any]:
     """What is kept, of how many answers of which length."""
     left, middle, right = st.columns([4, 3, 2])
     keep = left.selectbox("Keep", list(KEEPS), format_func=KEEPS.__getitem__, key="train-bon-keep") or "best"
-    said = "More of them: better ones, and the more the reward is pushed to where it errs. 4 to 64 are usual."
-    n = middle.number_input("Answers a prompt", 2, 1024, default_of("bon", "n"), key="train-bon-n", help=said)
+    help_text = "More of them: better ones, and the more the reward is pushed to where it errs. 4 to 64 are usual."
+    n = middle.number_input("Answers a prompt", 2, 1024, default_of("bon", "n"), key="train-bon-n", help=help_text)
     longest = "In tokens; an answer that has not ended by then is cut."
     tokens = right.number_input(
         "Longest answer", 1, 32_768, LONGEST_ANSWER, 16, key="train-bon-max_new_tokens", help=longest
@@ -149,9 +149,11 @@ def draw_choice() -> dict[str, Any]:
         names = MEASURES.__getitem__
         measure = left.selectbox("The threshold is", list(MEASURES), format_func=names, key="train-bon-measure")
         quantile = measure == "quantile"
-        said = "0.75 keeps the best quarter of a prompt's answers." if quantile else "Answers with less are left out."
+        help_text = "Answers with less are left out."
+        if quantile:
+            help_text = "0.75 keeps the best quarter of a prompt's answers."
         limits = (0.0, 1.0, 0.75, 0.05) if quantile else (-1e6, 1e6, 0.0, 0.1)
-        least = middle.number_input("At least", *limits, key=f"train-bon-threshold-{measure}", help=said)
+        least = middle.number_input("At least", *limits, key=f"train-bon-threshold-{measure}", help=help_text)
         values |= {"threshold": float(least), "threshold_of": measure}
     if keep == "pairs":
         values["soft_labels"] = left.toggle(

@@ -55,10 +55,10 @@ def count_prompts(file: UploadedFile) -> int:
     Raises:
         ValueError: if it cannot be read.
     """
-    known = st.session_state.setdefault("train-prompts-known", {})
-    if file.file_id not in known:
+    counts = st.session_state.setdefault("train-prompts-known", {})
+    if file.file_id not in counts:
         with tempfile.TemporaryDirectory() as scratch:
             path = Path(scratch) / uploaded_name(file.name)
             path.write_bytes(file.getbuffer())
-            known[file.file_id] = len({row.prompt for row in read_prompt_rows(str(path), on_bad_row="skip").rows})
-    return known[file.file_id]
+            counts[file.file_id] = len({row.prompt for row in read_prompt_rows(str(path), on_bad_row="skip").rows})
+    return counts[file.file_id]

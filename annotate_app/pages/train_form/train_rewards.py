@@ -110,7 +110,7 @@ def draw_reward(number: int, runs: list[ModelRun]) -> str | None:
 
 
 def take_out(number: int) -> None:
-    """Removes a row; one always stays, also where the button is hit twice."""
+    """Removes a row; the last row always stays, even if the button is hit twice."""
     shown: list[int] = st.session_state[SHOWN]
     if number in shown and len(shown) > 1:
         shown.remove(number)
@@ -129,15 +129,18 @@ def weighted(source: str, number: int) -> str:
 
 
 def draw_caution() -> dict[str, Any]:
-    """The rule for what unsure members of a reward model are worth."""
+    """Draws the rule that discounts rewards where the members of an ensemble disagree."""
     left, right, _ = st.columns([4, 3, 2])
-    said = "Members disagree where the reward is guesswork. A cautious rule pays less there, so that it pays less to "
+    help_text = (
+        "Members disagree where the reward is guesswork. A cautious rule pays less there, so that it pays less to "
+        "game it."
+    )
     rule = left.selectbox(
         "Where members disagree",
         list(RULES),
         format_func=RULES.__getitem__,
         key="train-penalty",
-        help=said + "game it.",
+        help=help_text,
     )
     strength = 1.0
     if rule in ("uwo", "entropic"):
@@ -229,5 +232,5 @@ def draw_folder(key: str) -> str | None:
 
 
 def num_members(run: ModelRun) -> int:
-    """Of a reward model."""
+    """Reads the number of members of a reward model."""
     return int(run.results.get("num_members") or run.option("ensemble") or 1)

@@ -1,4 +1,4 @@
-"""What best of n came to: how many rows, what the best of ever more answers is worth, the first rows, where they go."""
+"""Results of best of n: number of rows, reward of the best by number of answers, and the first rows."""
 
 from __future__ import annotations
 
@@ -19,26 +19,28 @@ LEFT_OUT = {"num_without": "prompts gave no row", "num_cut": "answers were cut a
 
 
 def draw_best_figures(run: ModelRun, *, columns: int = 4) -> None:
-    """Rows and prompts, and what the best of all answers is worth beside a single one."""
+    """Draws the number of rows and prompts, and the mean reward of the best answer beside that of a single one."""
     results = run.results
     if not results:
         return
-    places = st.columns(columns)
-    places[0].metric("Rows", f"{results.get('num_rows', 0):,}", help="Written, to learn from.")
-    places[1 % columns].metric("Prompts", f"{results.get('num_prompts', 0):,}", help="Each answered as often as asked.")
+    metric_columns = st.columns(columns)
+    metric_columns[0].metric("Rows", f"{results.get('num_rows', 0):,}", help="Written, to learn from.")
+    metric_columns[1 % columns].metric(
+        "Prompts", f"{results.get('num_prompts', 0):,}", help="Each answered as often as asked."
+    )
     points = results.get("curve") or []
     for number, (name, label) in enumerate((("reward", "Reward of the best"), ("audit", "Audit reward of the best"))):
         if points and points[-1].get(name):
-            place, first, last = places[(2 + number) % columns], points[0][name], points[-1][name]
-            said = f"Mean over prompts; of a single answer {first['value']:.3f}."
-            place.metric(label, f"{last['value']:.3f}", help=said)
+            column, first, last = metric_columns[(2 + number) % columns], points[0][name], points[-1][name]
+            help_text = f"Mean over prompts; of a single answer {first['value']:.3f}."
+            column.metric(label, f"{last['value']:.3f}", help=help_text)
     left_out = [f"{results[name]:,} {words}" for name, words in LEFT_OUT.items() if results.get(name)]
     if left_out:
         st.caption("; ".join(left_out))
 
 
-def draw_best(run: ModelRun, place: str) -> None:
-    """The curve over k, the first rows, and what to do with them."""
+def draw_best(run: ModelRun, key_prefix: str) -> None:
+    """Draws the curve over k and the first rows, and says how to train on them."""
     if run.rows is None:
         return
     kinds = "SFT or DPO" if run.option("keep") == "pairs" else "SFT"
@@ -46,7 +48,7 @@ def draw_best(run: ModelRun, place: str) -> None:
     rows = [*best_curve(run.results, "reward", "reward"), *best_curve(run.results, "audit", "audit reward")]
     if rows:
         chart = curves.curves(rows, axis="reward of the best", across="answers to choose from")
-        st.altair_chart(chart, key=f"{place}-{run.job.id}-best")
+        st.altair_chart(chart, key=f"{key_prefix}-{run.job.id}-best")
         audited = any(row["series"] != "reward" for row in rows)
         errs = " Where the audit reward falls while the reward rises, the reward errs on the answers it likes most."
         st.caption(f"What the best of ever more answers to a prompt earns, mean over prompts.{errs if audited else ''}")
@@ -63,7 +65,7 @@ def draw_best(run: ModelRun, place: str) -> None:
             row_height=ROW_HEIGHT,
             column_config=widths | numbers,
             height=36 + ROW_HEIGHT * min(len(shown), 4) + 2,
-            key=f"{place}-{run.job.id}-rows",
+            key=f"{key_prefix}-{run.job.id}-rows",
         )
 
 

@@ -1,4 +1,4 @@
-"""How a comparison looks to those who may see both sides: the conversation above, the two responses side by side.
+"""Draws a comparison for those who may see both sides: the conversation above two columns of responses.
 
 Texts of people and models pass `rendering` first and are drawn by a component; they never reach Streamlit's markdown,
 which alters them, nor `st.html`, which drops formulas.
@@ -53,7 +53,7 @@ def text_data(text: str) -> dict[str, object]:
 
 
 def describe_choice(choice: str, strength: int, scale: Scale) -> str:
-    """An overall answer in words: `A much better`, `tie`."""
+    """Formats an overall answer: `A much better`, `tie`."""
     match choice:
         case "a" | "b":
             return f"{choice.upper()} {scale.wordings[min(strength, scale.degrees) - 1]}"
@@ -65,14 +65,14 @@ def describe_choice(choice: str, strength: int, scale: Scale) -> str:
             return choice
 
 
-def describe_criterion(given: int | tuple[int, int], criterion: Criterion) -> str:
-    """A criterion's answer in words: `B better`, `even`, `A 4, B 2`."""
-    if not isinstance(given, int):
-        return f"A {given[0]}, B {given[1]}"
-    if given == 0:
+def describe_criterion(answer: int | tuple[int, int], criterion: Criterion) -> str:
+    """Formats an answer on a criterion: `B better`, `even`, `A 4, B 2`."""
+    if not isinstance(answer, int):
+        return f"A {answer[0]}, B {answer[1]}"
+    if answer == 0:
         return "even"
-    wording = criterion.scale.wordings[min(abs(given), criterion.scale.degrees) - 1]
-    return f"{'A' if given < 0 else 'B'} {wording}"
+    wording = criterion.scale.wordings[min(abs(answer), criterion.scale.degrees) - 1]
+    return f"{'A' if answer < 0 else 'B'} {wording}"
 
 
 def position_rows(judgments: list[tuple[str, Judgment]], rubric: Rubric) -> list[dict[str, object]]:
@@ -80,25 +80,25 @@ def position_rows(judgments: list[tuple[str, Judgment]], rubric: Rubric) -> list
     rows: list[dict[str, object]] = []
     for name, judgment in judgments:
         if judgment.choice in ("a", "b", "tie"):
-            place = judgment.score / rubric.scale.degrees
+            position = judgment.score / rubric.scale.degrees
             rows.append(
                 {
                     "aspect": "overall",
                     "name": name,
-                    "position": place,
+                    "position": position,
                     "words": describe_choice(judgment.choice, judgment.strength, rubric.scale),
                 }
             )
     for criterion in rubric.criteria:
         for name, judgment in judgments:
-            given = judgment.criteria.get(criterion.name)
-            if given is None:
+            answer = judgment.criteria.get(criterion.name)
+            if answer is None:
                 continue
             reach = criterion.scale.degrees if criterion.kind == "compare" else criterion.high - criterion.low
-            signed = given if isinstance(given, int) else given[1] - given[0]
-            words = describe_criterion(given, criterion)
-            place = max(-1.0, min(1.0, signed / reach))
-            rows.append({"aspect": criterion.name, "name": name, "position": place, "words": words})
+            signed = answer if isinstance(answer, int) else answer[1] - answer[0]
+            words = describe_criterion(answer, criterion)
+            position = max(-1.0, min(1.0, signed / reach))
+            rows.append({"aspect": criterion.name, "name": name, "position": position, "words": words})
     return rows
 
 

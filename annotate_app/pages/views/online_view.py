@@ -1,4 +1,4 @@
-"""What a training on samples of the policy shows beside the others: its alarms in plain words, and its own curves."""
+"""Draws what online training has beside other trainings: its alarms and its own curves."""
 
 from __future__ import annotations
 
@@ -86,15 +86,15 @@ CURVES: tuple[tuple[str, str, dict[str, str]], ...] = (
 SHARES = ("share of answers", "share of pairs", "share of prompts", "share of tokens")
 
 
-def draw_alarms(run: ModelRun, place: str) -> None:
+def draw_alarms(run: ModelRun, key_prefix: str) -> None:
     """Open alarms newest first, then those that are over; or that they cannot be read."""
     if run.has_unreadable_alarms:
-        said = "Whether this run raised alarms is not known: its file of alarms cannot be read."
-        st.warning(said, icon=":material/help:")
+        warning = "Whether this run raised alarms is not known: its file of alarms cannot be read."
+        st.warning(warning, icon=":material/help:")
     alarms = run.alarms
     is_open = [alarm for alarm in alarms if alarm.is_open]
     for number, alarm in enumerate(is_open[:SHOWN]):
-        with st.container(border=True, key=f"{place}-alarm-{run.job.id}-{number}"):
+        with st.container(border=True, key=f"{key_prefix}-alarm-{run.job.id}-{number}"):
             draw_alarm(alarm)
     if earlier := is_open[SHOWN:]:
         with st.expander(f"Earlier alarms: {len(earlier)}"):
@@ -107,7 +107,7 @@ def draw_alarms(run: ModelRun, place: str) -> None:
 
 
 def draw_alarm(alarm: Alarm) -> None:
-    """What it is and since when, what shows it, what is likely wrong, what to change; all of it as plain text."""
+    """Draws an alarm as plain text: its name and step, the evidence, the likely cause and the remedy."""
     word, color, icon = LOOK[alarm.severity]
     with st.container(horizontal=True, vertical_alignment="center"):
         if alarm.is_open:
@@ -122,25 +122,25 @@ def draw_alarm(alarm: Alarm) -> None:
 
 
 def draw_online_figures(run: ModelRun, *, columns: int = 4) -> None:
-    """What the last audit says, on held-out prompts, and what it rests on."""
+    """Draws the metrics of the last audit on held-out prompts, and the number of prompts."""
     results = run.results
     if not results:
         return
     if stopped := str(results.get("stopped") or ""):
         st.text(f"Ended early, at step {results.get('num_steps', 0):,}: {stopped}.")
-    places = st.columns(columns)
+    metric_columns = st.columns(columns)
     shown = (
         ("eval/raw", "Reward", "{:.3f}", "The reward it was trained on, before costs, of answers to held-out prompts."),
         ("eval/reward", "Audit reward", "{:.3f}", "A judge it was never trained on, of the same answers."),
         ("eval/kl", "KL, nats an answer", "{:.2f}", "How far its answers moved from the policy it began with."),
         ("num_train", "Prompts", "{:,}", "Different prompts to train on."),
     )
-    known = [each for each in shown if isinstance(results.get(each[0]), int | float)]
-    for number, (name, label, form, said) in enumerate(known):
-        places[number % columns].metric(label, form.format(results[name]), help=said)
+    figures = [figure for figure in shown if isinstance(results.get(figure[0]), int | float)]
+    for number, (name, label, form, help_text) in enumerate(figures):
+        metric_columns[number % columns].metric(label, form.format(results[name]), help=help_text)
 
 
-def draw_online_curves(run: ModelRun, metrics: Metrics, place: str) -> None:
+def draw_online_curves(run: ModelRun, metrics: Metrics, key_prefix: str) -> None:
     """Reward, KL, length and what else was logged over steps; a dashed line where an alarm was raised."""
     marks = [{"at": alarm.step, "words": f"{alarm.title}, step {alarm.step:,}"} for alarm in run.alarms]
     charts = []
@@ -153,15 +153,15 @@ def draw_online_curves(run: ModelRun, metrics: Metrics, place: str) -> None:
     for first in range(0, len(charts), 2):  # two columns a row: charts with a legend are higher
         for column, number in zip(st.columns(2), range(first, len(charts)), strict=False):
             words, chart = charts[number]
-            column.altair_chart(chart, key=f"{place}-{run.job.id}-online-{number}")
+            column.altair_chart(chart, key=f"{key_prefix}-{run.job.id}-online-{number}")
             column.caption(words)
 
 
 def different(lines: list[list[dict[str, object]]]) -> list[dict[str, object]]:
-    """The rows of all lines but those that repeat an earlier one point by point, and would lie upon it."""
-    kept: list[list[dict[str, object]]] = []
+    """Drops lines that equal an earlier one at every point, which would hide each other; returns the rows."""
+    distinct: list[list[dict[str, object]]] = []
     for line in lines:
         points = [(row["at"], row["value"]) for row in line]
-        if all(points != [(row["at"], row["value"]) for row in other] for other in kept):
-            kept.append(line)
-    return [row for line in kept for row in line]
+        if all(points != [(row["at"], row["value"]) for row in other] for other in distinct):
+            distinct.append(line)
+    return [row for line in distinct for row in line]

@@ -1,4 +1,4 @@
-"""One training on a page: how it stands, its curves while they grow, what came of it, and the way out of it.
+"""Draws one training: its state, curves while they grow, results, and buttons.
 
 What a policy wrote while it learned from its own samples, by step, and the way of an audit's pairs to people.
 """
@@ -26,7 +26,7 @@ from annotate_app.trainings.training_jobs import go_on
 ROW_HEIGHT = 104  # about four lines of an answer
 
 
-def draw_written(run: ModelRun, place: str) -> None:
+def draw_written(run: ModelRun, key_prefix: str) -> None:
     """Prompts, answers and their rewards of a step that is picked."""
     by_step = run.samples
     if not by_step:
@@ -34,7 +34,8 @@ def draw_written(run: ModelRun, place: str) -> None:
     with st.expander("What it writes", icon=":material/edit_note:", expanded=True):
         steps = list(by_step)[::-1]
         left, right = st.columns([2, 7], vertical_alignment="bottom")
-        step = left.selectbox("Step", steps, format_func=lambda step: f"{step:,}", key=f"{place}-{run.job.id}-step")
+        key = f"{key_prefix}-{run.job.id}-step"
+        step = left.selectbox("Step", steps, format_func=lambda step: f"{step:,}", key=key)
         right.caption(
             "Answers that this step drew to a few prompts, and what each was paid; of several to a prompt the best "
             "and the worst."
@@ -62,16 +63,16 @@ def draw_written(run: ModelRun, place: str) -> None:
             column_config=columns,
             row_height=ROW_HEIGHT,
             height=36 + ROW_HEIGHT * min(len(rows), 4) + 2,
-            key=f"{place}-{run.job.id}-written",
+            key=f"{key_prefix}-{run.job.id}-written",
         )
 
 
-def draw_rounds(run: ModelRun, place: str) -> None:
+def draw_rounds(run: ModelRun, key_prefix: str) -> None:
     """A round of an audit, a project to send it to, the button, and where rounds went."""
     rounds = list_rounds(run)
     if not rounds:
         return
-    key = f"{place}-{run.job.id}-round"
+    key = f"{key_prefix}-{run.job.id}-round"
     with st.expander("Ask people: blind rounds", icon=":material/balance:"):
         say()  # the outcome of a click, which draws this part alone again
         st.caption(
@@ -115,22 +116,22 @@ STATE_LOOK: dict[str, tuple[str, Literal["gray", "blue", "green", "red", "orange
 POLL_S = 2.5
 
 
-def watch(run: ModelRun, *, place: str, log: bool = True) -> None:
-    """Draws a training, again and again while it is under way; then the page once more."""
-    st.fragment(draw_again, run_every=POLL_S if run.under_way else None)(run.job.id, run.under_way, place, log)
+def watch(run: ModelRun, *, key_prefix: str, log: bool = True) -> None:
+    """Draws a training, again every few seconds while it is under way, and the whole page once it ended."""
+    st.fragment(draw_again, run_every=POLL_S if run.under_way else None)(run.job.id, run.under_way, key_prefix, log)
 
 
-def draw_again(job_id: int, busy: bool, place: str, log: bool) -> None:
-    """The training as it is now; `busy` is what the page knew when it was drawn."""
+def draw_again(job_id: int, busy: bool, key_prefix: str, log: bool) -> None:
+    """Draws the training as it is now; `busy` says whether it was under way when the page was drawn."""
     run = get_run(current_store(), current_actor(), job_id)
     if busy and not run.under_way:
         st.rerun()
-    draw_run(run, place, log)
+    draw_run(run, key_prefix, log)
 
 
-def draw_run(run: ModelRun, place: str, log: bool = True) -> None:
+def draw_run(run: ModelRun, key_prefix: str, log: bool = True) -> None:
     """State, progress, figures, curves, buttons and the log's end."""
-    with st.container(border=True, key=f"{place}-run-{run.job.id}"):
+    with st.container(border=True, key=f"{key_prefix}-run-{run.job.id}"):
         word, color, icon = STATE_LOOK[run.job.state]
         left, right = st.columns([5, 2], vertical_alignment="center")
         with left.container(horizontal=True, vertical_alignment="center"):
@@ -150,15 +151,15 @@ def draw_run(run: ModelRun, place: str, log: bool = True) -> None:
             draw_figures(run)
         else:
             draw_policy_figures(run)
-        draw_buttons(run, place)
-        draw_alarms(run, place)
-        draw_curves(run, metrics, place)
-        draw_calibration(run, place)
+        draw_buttons(run, key_prefix)
+        draw_alarms(run, key_prefix)
+        draw_curves(run, metrics, key_prefix)
+        draw_calibration(run, key_prefix)
         if run.is_best_of_n:
-            draw_best(run, place)
+            draw_best(run, key_prefix)
         elif run.is_online:
-            draw_written(run, place)
-            draw_rounds(run, place)
+            draw_written(run, key_prefix)
+            draw_rounds(run, key_prefix)
         else:
             draw_samples(run)
         text = read_log(run.job) if log else ""
@@ -189,7 +190,7 @@ def draw_progress(run: ModelRun, metrics: Metrics) -> None:
 
 
 def stage(what: str) -> str:
-    """What the job is at, in words."""
+    """Says at which step of its work the job is."""
     words = {"exporting": "taking the snapshot", "training": "reading the data", "evaluating": "writing the report"}
     return next((text for name, text in words.items() if name in what), "starting")
 
@@ -253,7 +254,7 @@ def draw_samples(run: ModelRun) -> None:
             st.text(sample["completion"] or "(nothing)")
 
 
-def draw_buttons(run: ModelRun, place: str) -> None:
+def draw_buttons(run: ModelRun, key_prefix: str) -> None:
     """Cancel, go on, report, download."""
     with st.container(horizontal=True):
         if run.under_way:
@@ -261,7 +262,7 @@ def draw_buttons(run: ModelRun, place: str) -> None:
             arguments = ("Asked to stop.", current_store().jobs.cancel, current_actor(), run.job.id)
             st.button(
                 words,
-                key=f"{place}-cancel-{run.job.id}",
+                key=f"{key_prefix}-cancel-{run.job.id}",
                 icon=":material/stop_circle:",
                 disabled=run.job.cancel,
                 on_click=act,
@@ -277,7 +278,7 @@ def draw_buttons(run: ModelRun, place: str) -> None:
             arguments = ("Queued.", go_on, current_store(), current_actor(), run.job.id)
             st.button(
                 "Continue",
-                key=f"{place}-continue-{run.job.id}",
+                key=f"{key_prefix}-continue-{run.job.id}",
                 icon=":material/play_arrow:",
                 help="From its last checkpoint, or from what was done before.",
                 on_click=act,
@@ -285,16 +286,16 @@ def draw_buttons(run: ModelRun, place: str) -> None:
             )
 
 
-def draw_curves(run: ModelRun, metrics: Metrics, place: str) -> None:
+def draw_curves(run: ModelRun, metrics: Metrics, key_prefix: str) -> None:
     """Loss, accuracy and the spread of members over steps; for a head its validation by strength of the prior."""
-    key = f"{place}-{run.job.id}"
+    key = f"{key_prefix}-{run.job.id}"
     if any("prior_precision" in row for row in metrics):
         rows = curve(metrics, "eval/nll", "cross-validated", over="prior_precision")
         chart = curves.curves(rows, axis="NLL", across="prior precision: how far weights are held at 0", log=True)
         st.altair_chart(chart, key=f"{key}-prior")
         return
     if run.is_online:
-        draw_online_curves(run, metrics, place)
+        draw_online_curves(run, metrics, key_prefix)
         return
     losses = [
         *curve(metrics, "loss", "training loss"),
@@ -327,7 +328,7 @@ def draw_curves(run: ModelRun, metrics: Metrics, place: str) -> None:
         st.altair_chart(curves.curves(spread, axis="reward, std and mean margin"), key=f"{key}-std")
 
 
-def draw_calibration(run: ModelRun, place: str) -> None:
+def draw_calibration(run: ModelRun, key_prefix: str) -> None:
     """Before and after calibration, and how sure the model is beside how often it is right."""
     rows = calibration_rows(run)
     bins = [
@@ -340,7 +341,7 @@ def draw_calibration(run: ModelRun, place: str) -> None:
     left, right = st.columns(2)
     if rows:
         left.caption("Calibration on validation rows, before and after")
-        left.altair_chart(curves.before_and_after(rows), key=f"{place}-{run.job.id}-calibration")
+        left.altair_chart(curves.before_and_after(rows), key=f"{key_prefix}-{run.job.id}-calibration")
     if bins:
         right.caption("How sure it is, and how often people agree (test rows)")
-        right.altair_chart(curves.reliability(bins), key=f"{place}-{run.job.id}-reliability")
+        right.altair_chart(curves.reliability(bins), key=f"{key_prefix}-{run.job.id}-reliability")

@@ -36,7 +36,7 @@ def record(
     subject: str = "",
     detail: Mapping[str, object] | None = None,
 ) -> None:
-    """Appends a line inside the transaction of the change it tells of, so that there is neither without the other."""
+    """Appends a line in the transaction of the change, so that neither is stored without the other."""
     connection.execute(
         insert(tables.audit).values(
             at=time.time(),
@@ -50,7 +50,7 @@ def record(
 
 
 class Audit:
-    """Reading the log."""
+    """Reads the audit log."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

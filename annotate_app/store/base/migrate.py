@@ -38,12 +38,12 @@ def upgrade_within(connection: Connection, revision: str = "head") -> None:
     """As `upgrade`, inside a write transaction of the caller."""
     if connection.dialect.name != "sqlite":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK_KEY})
-    known = revisions()
-    found = schema_revision(connection)
-    for each in (found, revision):
-        if each not in (None, "head", *known):
-            raise ValueError(f"schema {each} is newer than this version, which knows up to {head_revision()}")
-    if found == (head_revision() if revision == "head" else revision):
+    known_revisions = revisions()
+    current = schema_revision(connection)
+    for revision_id in (current, revision):
+        if revision_id not in (None, "head", *known_revisions):
+            raise ValueError(f"schema {revision_id} is newer than this version, which knows up to {head_revision()}")
+    if current == (head_revision() if revision == "head" else revision):
         return
     # Here and not at the top: it takes longer to load than most commands take to run.
     from alembic import command

@@ -30,7 +30,7 @@ def add(connection: Connection, project_id: int, text: str) -> None:
 
 
 class Notices:
-    """Reading notices and marking them read."""
+    """Lists notices and marks them read."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

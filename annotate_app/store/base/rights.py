@@ -1,4 +1,4 @@
-"""Who may touch which project: the question every room of the store asks inside its own transaction."""
+"""Checks rights on a project inside the store's own transactions, and texts before they are stored."""
 
 from __future__ import annotations
 
@@ -36,25 +36,25 @@ def lock_design(connection: Connection, project_id: int) -> Design:
     return Design.from_dict(connection.execute(query).scalar_one())
 
 
-def checked_text(value: str, place: str, limit: int, *, empty: bool = False) -> str:
-    """The text, if it fits its column on every database.
+def checked_text(value: str, name: str, limit: int, *, empty: bool = False) -> str:
+    """Returns a text unchanged if it fits its column on every database.
 
     Raises:
         ValueError: if it is empty (unless allowed), longer than `limit` characters, or holds what no database stores.
     """
     if not empty and not value.strip():
-        raise ValueError(f"{place} is empty")
+        raise ValueError(f"{name} is empty")
     if len(value) > limit:
-        raise ValueError(f"{place} has {len(value)} characters, allowed are {limit}: {value[:40]!r}...")
-    checked_content(value, place)
+        raise ValueError(f"{name} has {len(value)} characters, allowed are {limit}: {value[:40]!r}...")
+    checked_content(value, name)
     return value
 
 
-def checked_content(value: str, place: str) -> None:
+def checked_content(value: str, name: str) -> None:
     """Raises ValueError for NUL characters and lone surrogates, which no database stores."""
     if "\x00" in value:
-        raise ValueError(f"{place} holds a NUL character at position {value.index(chr(0))}")
+        raise ValueError(f"{name} holds a NUL character at position {value.index(chr(0))}")
     try:
         value.encode()
     except UnicodeEncodeError as error:
-        raise ValueError(f"{place} is not valid Unicode at position {error.start}") from error
+        raise ValueError(f"{name} is not valid Unicode at position {error.start}") from error

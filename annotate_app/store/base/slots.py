@@ -94,14 +94,14 @@ def rank_slots(
     """Puts the open work slots into the order of the design's policy."""
     ranks: list[dict[str, object]] = []
     for row, slots in _slots_by_comparison(connection, project_id, comparison_ids):
-        before: Counter[str] = Counter(each.group_name for each in slots if each.state != OPEN)
-        for each in slots:
-            if each.state != OPEN:
+        before: Counter[str] = Counter(slot_row.group_name for slot_row in slots if slot_row.state != OPEN)
+        for slot_row in slots:
+            if slot_row.state != OPEN:
                 continue
-            rank = slot_rank(design.policy, design.seed, row.id, row.priority, before[each.group_name])
-            before[each.group_name] += 1
-            if rank != each.rank:
-                ranks.append({"of_slot": each.slot_id, "new_rank": rank})
+            rank = slot_rank(design.policy, design.seed, row.id, row.priority, before[slot_row.group_name])
+            before[slot_row.group_name] += 1
+            if rank != slot_row.rank:
+                ranks.append({"of_slot": slot_row.slot_id, "new_rank": rank})
     change = update(slot).where(slot.c.id == bindparam("of_slot")).values(rank=bindparam("new_rank"))
     for rows in batches(ranks):
         connection.execute(change, list(rows))
@@ -168,7 +168,7 @@ def give_back(connection: Connection, project_id: int, slots: Sequence[tuple[int
 
 
 def _settle(connection: Connection, project_id: int, comparison_ids: Sequence[int]) -> None:
-    """Fits what was just given back to a design that may have changed meanwhile.
+    """Adjusts slots that were just given back to a design that has changed since.
 
     A slot that is not wanted any more goes to a group that misses one, else it is dropped. It moves to no other place
     in the queue, so nobody has to look through it again.
@@ -185,22 +185,22 @@ def _settle(connection: Connection, project_id: int, comparison_ids: Sequence[in
 
 
 def _weigh(row: Row, slots: Sequence[Row], design: Design) -> tuple[list[int], dict[str, int]]:
-    """The open slots of a comparison that a design has no use for, and by group how many it misses."""
-    taken = [each.group_name for each in slots if each.state != OPEN]
+    """Splits open slots of a comparison: ids the design no longer needs, and missing slots by group."""
+    taken = [slot_row.group_name for slot_row in slots if slot_row.state != OPEN]
     missing = {} if row.gold else dict(wanted_groups(design, row.overlap))
     for group, count in missing.items():
         missing[group] = max(0, count - (taken.count(group) if group else len(taken)))
     surplus: list[int] = []
-    for each in slots:
-        if each.state == OPEN and missing.get(each.group_name, 0) > 0:
-            missing[each.group_name] -= 1
-        elif each.state == OPEN:
-            surplus.append(each.slot_id)
+    for slot_row in slots:
+        if slot_row.state == OPEN and missing.get(slot_row.group_name, 0) > 0:
+            missing[slot_row.group_name] -= 1
+        elif slot_row.state == OPEN:
+            surplus.append(slot_row.slot_id)
     return surplus, missing
 
 
 def rewind(connection: Connection, project_id: int) -> None:
-    """Makes everybody look through the queue from its start: it holds new slots, or is in a new order.
+    """Resets the queue cursors of all members: new slots or a new order must be seen from the start.
 
     To be the last statement of a transaction that changes slots: on PostgreSQL it waits for picks in progress, and
     picks wait for it.

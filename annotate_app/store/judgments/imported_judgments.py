@@ -44,16 +44,16 @@ def import_batch(connection: Connection, project_id: int, batch: Sequence[Staged
     standing = _standing(connection, comparison_ids.values(), user_ids.values())
     event_ids = [f"import-{project_id}-{judgment.digest}" for judgment in batch]
     column = tables.judgment.c.event_id
-    known = set(connection.execute(select(column).where(column.in_(event_ids))).scalars())
+    seen = set(connection.execute(select(column).where(column.in_(event_ids))).scalars())
     superseded: list[int] = []
     rows: list[_New] = []
     newest: dict[Pair, _New] = {}
     for event_id, judgment in zip(event_ids, batch, strict=True):
         if judgment.comparison_id not in comparison_ids:
             raise ValueError(f"there is no comparison {judgment.comparison_id!r} in the project")
-        if event_id in known:
+        if event_id in seen:
             continue
-        known.add(event_id)
+        seen.add(event_id)
         pair = (comparison_ids[judgment.comparison_id], user_ids[judgment.annotator])
         row = _New(pair, event_id, judgment)
         before = standing.get(pair)
@@ -102,11 +102,11 @@ def _answer(row: Mapping[Any, Any]) -> tuple[object, ...]:
 
 def _user_ids(connection: Connection, names: set[str]) -> dict[str, int]:
     columns = tables.user.c
-    found = read_pairs(connection, select(columns.name, columns.id).where(columns.name.in_(names)))
-    for name in sorted(names - found.keys()):
+    user_ids = read_pairs(connection, select(columns.name, columns.id).where(columns.name.in_(names)))
+    for name in sorted(names - user_ids.keys()):
         user = insert_user(connection, name, role="annotator", origin="imported")
-        found[name] = user.id
-    return found
+        user_ids[name] = user.id
+    return user_ids
 
 
 def _append(connection: Connection, project_id: int, rows: Sequence[_New], superseded: list[int]) -> int:
@@ -160,14 +160,14 @@ def _fill_slots(connection: Connection, project_id: int, rows: Sequence[_New]) -
     for pair in sides:
         if pair in skipped:
             continue
-        found = held.get(pair)
-        if found is None:
-            fitting = [each for each in free[pair[0]] if each[0] in ("", groups.get(pair[1], ""))]
+        slot_id = held.get(pair)
+        if slot_id is None:
+            fitting = [open_slot for open_slot in free[pair[0]] if open_slot[0] in ("", groups.get(pair[1], ""))]
             if not fitting:
                 continue
             free[pair[0]].remove(fitting[0])
-            found = fitting[0][1]
-        filled[pair] = found
+            slot_id = fitting[0][1]
+        filled[pair] = slot_id
     bulk_execute(connection, _TAKE, [(pair[1], sides[pair], slot_id) for pair, slot_id in filled.items()])
     return filled | _extra_slots(connection, project_id, [pair for pair in sides if pair not in filled], sides)
 

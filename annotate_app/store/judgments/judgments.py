@@ -56,7 +56,7 @@ class Decision:
 
 
 class Judgments:
-    """The room of judgments."""
+    """Stores judgments and decisions."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -89,7 +89,7 @@ class Judgments:
             return read_votes(connection, project_id, since, until, with_sources=actor.is_at_least("lead"))
 
     def import_many(self, actor: Actor, project_id: int, judgments: Iterable[Judgment]) -> Added:
-        """Takes in judgments made elsewhere, all or none; see `foreign.import_batch`. Lead or above.
+        """Imports judgments made elsewhere, all or none; see `imported_judgments.import_batch`. Lead or above.
 
         Annotators without an account get one that never signs in (origin `imported`). A judgment fills an open slot of
         its comparison where there is one.
@@ -101,7 +101,7 @@ class Judgments:
             return self.import_staged(actor, project_id, staged)
 
     def import_staged(self, actor: Actor, project_id: int, staged: IO[bytes]) -> Added:
-        """As `import_many`, of judgments that were made ready before (`staged_judgments`). Lead or above."""
+        """Imports judgments staged by `staged.stage_judgments`, as `import_many` does. Lead or above."""
         num_added = num_seen = 0
         with self._database.write() as connection:
             require_member(connection, actor, project_id, "importing judgments", "lead")

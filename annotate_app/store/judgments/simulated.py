@@ -44,14 +44,14 @@ def insert_simulated(connection: Connection, project_id: int, answers: Sequence[
     comparison_ids = keys_to_ids(connection, project_id, {answer.judgment.comparison_id for answer in answers})
     rows: list[dict[str, object]] = []
     for answer in answers:
-        given = answer.judgment
-        if given.comparison_id not in comparison_ids:
-            raise ValueError(f"there is no comparison {given.comparison_id!r} in the project")
-        if given.annotator not in user_ids:
-            raise ValueError(f"{given.annotator!r} is not a simulated member of the project")
-        pair = (comparison_ids[given.comparison_id], user_ids[given.annotator])
+        judgment = answer.judgment
+        if judgment.comparison_id not in comparison_ids:
+            raise ValueError(f"there is no comparison {judgment.comparison_id!r} in the project")
+        if judgment.annotator not in user_ids:
+            raise ValueError(f"{judgment.annotator!r} is not a simulated member of the project")
+        pair = (comparison_ids[judgment.comparison_id], user_ids[judgment.annotator])
         event_id = f"simulated-{project_id}-{pair[0]}-{pair[1]}-{answer.kind}"
-        rows.append(_judgment_row(project_id, pair, event_id, given) | {"kind": answer.kind})
+        rows.append(_judgment_row(project_id, pair, event_id, judgment) | {"kind": answer.kind})
     _take_open_slots(connection, [row for row in rows if row["kind"] == "work" and row["choice"] != "skip"])
     _make_slots(connection, [row for row in rows if row["kind"] != "work" or row["choice"] == "skip"])
     for part in batches(rows):
@@ -62,8 +62,8 @@ def insert_simulated(connection: Connection, project_id: int, answers: Sequence[
 def _simulated_members(connection: Connection, project_id: int) -> dict[str, int]:
     account, member = tables.user.c, tables.membership.c
     query = select(account.name, account.id).join(tables.membership, member.user_id == account.id)
-    found = connection.execute(query.where(member.project_id == project_id, account.origin == "simulated"))
-    return {row.name: row.id for row in found}
+    rows = connection.execute(query.where(member.project_id == project_id, account.origin == "simulated"))
+    return {row.name: row.id for row in rows}
 
 
 def _take_open_slots(connection: Connection, rows: list[dict[str, object]]) -> None:
@@ -73,8 +73,8 @@ def _take_open_slots(connection: Connection, rows: list[dict[str, object]]) -> N
         query = select(slot.id, slot.comparison_id).where(
             slot.comparison_id.in_(part), slot.kind == "work", slot.state == OPEN, slot.group_name == ""
         )
-        for found in connection.execute(query.order_by(slot.rank.desc(), slot.id.desc()).with_for_update()):
-            free[found.comparison_id].append(found.id)
+        for open_slot in connection.execute(query.order_by(slot.rank.desc(), slot.id.desc()).with_for_update()):
+            free[open_slot.comparison_id].append(open_slot.id)
     taken = []
     for row in rows:
         if not free[row["comparison_id"]]:
@@ -106,10 +106,10 @@ def _make_slots(connection: Connection, rows: list[dict[str, object]]) -> None:
         connection.execute(insert(tables.slot), list(part))
     users = {row["user_id"] for row in rows}
     query = select(slot.id, slot.comparison_id, slot.user_id, slot.kind).where(slot.user_id.in_(users))
-    found = {(each.comparison_id, each.user_id, each.kind): each.id for each in connection.execute(query)}
+    slot_ids = {(row.comparison_id, row.user_id, row.kind): row.id for row in connection.execute(query)}
     for row in rows:
         if row["choice"] != "skip":
-            row["slot_id"] = found[row["comparison_id"], row["user_id"], row["kind"]]  # type: ignore[index]
+            row["slot_id"] = slot_ids[row["comparison_id"], row["user_id"], row["kind"]]  # type: ignore[index]
 
 
 def _judgment_row(project_id: int, pair: tuple[int, int], event_id: str, judgment: Judgment) -> dict[str, object]:

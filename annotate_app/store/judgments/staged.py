@@ -36,7 +36,7 @@ class StagedJudgment(NamedTuple):
     created_at: float
 
     def answer(self) -> tuple[object, ...]:
-        """What of it is the answer, as `_answer` gives it of a row."""
+        """The part that is the answer, in the form of `_answer` of a row."""
         criteria, flags = json.loads(self.criteria), json.loads(self.flags)
         return self.choice, self.strength, criteria, flags, self.rationale, self.reason
 
@@ -101,8 +101,8 @@ def _staged(judgment: Judgment) -> StagedJudgment:
 
 def check_texts(judgment: Judgment) -> None:
     """Raises ValueError for a judgment made elsewhere whose texts or seconds cannot be stored."""
-    place = f"judgment of {judgment.comparison_id!r} by {judgment.annotator!r}"
-    checked_content(judgment.rationale, f"{place}, rationale")
-    checked_text(judgment.reason, f"{place}, reason", 200, empty=True)
+    label = f"judgment of {judgment.comparison_id!r} by {judgment.annotator!r}"
+    checked_content(judgment.rationale, f"{label}, rationale")
+    checked_text(judgment.reason, f"{label}, reason", 200, empty=True)
     if not 0 <= judgment.seconds < float("inf"):
-        raise ValueError(f"{place}: seconds is {judgment.seconds}, allowed is 0 or more")
+        raise ValueError(f"{label}: seconds is {judgment.seconds}, allowed is 0 or more")

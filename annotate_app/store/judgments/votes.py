@@ -75,19 +75,19 @@ def _numbers(connection: Connection, query: Select) -> np.ndarray:
 
 def _read_criteria(connection: Connection, query: Select, judgment_ids: np.ndarray) -> dict[str, np.ndarray]:
     """By criterion, the signed degree of each judgment, b minus a for ratings, NaN where there is none."""
-    found: dict[str, tuple[list[int], list[float]]] = {}
+    by_criterion: dict[str, tuple[list[int], list[float]]] = {}
     parsed: dict[str, dict[str, float]] = {}  # few distinct answers, so each is parsed once
     for judgment_id, text in connection.execute(query.execution_options(yield_per=CHUNK)):
         if text not in parsed:
             answers = json.loads(text).items()
             parsed[text] = {name: value[1] - value[0] if isinstance(value, list) else value for name, value in answers}
         for name, value in parsed[text].items():
-            ids, values = found.setdefault(name, ([], []))
+            ids, values = by_criterion.setdefault(name, ([], []))
             ids.append(judgment_id)
             values.append(value)
     columns = {}
-    for name in sorted(found):
-        ids, values = found[name]
+    for name in sorted(by_criterion):
+        ids, values = by_criterion[name]
         columns[name] = np.full(len(judgment_ids), np.nan, dtype=np.float32)
         columns[name][np.searchsorted(judgment_ids, ids)] = values
     return columns

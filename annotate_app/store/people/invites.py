@@ -20,7 +20,7 @@ INVITE_S = 72 * 3600.0
 
 @dataclass(frozen=True, kw_only=True)
 class Invite:
-    """What somebody is invited as; `name` is None where they choose it."""
+    """The role and project of an invite; `name` is None if the invited choose it."""
 
     name: str | None
     role: UserRole
@@ -42,8 +42,8 @@ def insert_invite(
     """
     if name is not None:
         name = checked_text(name.strip(), "user name", 120)
-        known = find_user(connection, name)
-        if known is not None and (actor.role != "admin" or known.origin in WITHOUT_SIGN_IN):
+        user = find_user(connection, name)
+        if user is not None and (actor.role != "admin" or user.origin in WITHOUT_SIGN_IN):
             raise ValueError(f"there is a user named {name!r} already")
     now = time.time()
     token = secrets.token_urlsafe(32)
@@ -75,15 +75,15 @@ def redeem(connection: Connection, token: str, name: str, password_hash: str) ->
     name = name.strip()
     if invite.name is not None and name not in ("", invite.name):
         raise ValueError(f"this invite is for {invite.name!r}, not for {name!r}")
-    known = find_user(connection, invite.name or name)
-    if known is None:
+    user = find_user(connection, invite.name or name)
+    if user is None:
         user = insert_user(connection, invite.name or name, role=invite.role, password_hash=password_hash)
-    elif invite.name is not None and _made_by_admin(connection, invite.created_by) and known.active:
-        if known.origin in WITHOUT_SIGN_IN:
-            raise ValueError(f"{known.name} is {known.origin} and never signs in")
-        connection.execute(update(tables.user).where(tables.user.c.id == known.id).values(password_hash=password_hash))
-        revoke(connection, tables.session.c.user_id == known.id)
-        user = require_user(connection, known.id)
+    elif invite.name is not None and _made_by_admin(connection, invite.created_by) and user.active:
+        if user.origin in WITHOUT_SIGN_IN:
+            raise ValueError(f"{user.name} is {user.origin} and never signs in")
+        connection.execute(update(tables.user).where(tables.user.c.id == user.id).values(password_hash=password_hash))
+        revoke(connection, tables.session.c.user_id == user.id)
+        user = require_user(connection, user.id)
     else:
         raise ValueError(f"there is a user named {name or invite.name!r} already")
     if invite.project_id is not None:

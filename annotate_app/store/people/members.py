@@ -118,17 +118,17 @@ def insert_former(connection: Connection, project_id: int, former: Sequence[Form
     """
     num_made = 0
     members = {member.user_id for member in read_members(connection, project_id)}
-    for each in former:
-        user = find_user(connection, each.name.strip())
+    for person in former:
+        user = find_user(connection, person.name.strip())
         if user is None:
-            role = "annotator" if each.role == "annotator" else "adjudicator"
+            role = "annotator" if person.role == "annotator" else "adjudicator"
             origin = "imported" if pseudonyms else "local"
-            user = insert_user(connection, each.name, role=role, origin=origin, active=pseudonyms)
+            user = insert_user(connection, person.name, role=role, origin=origin, active=pseudonyms)
             num_made += 1
         if user.id in members:
             continue
         members.add(user.id)
-        row = {"group_name": each.group, "state": each.state, "joined_at": each.joined_at}
+        row = {"group_name": person.group, "state": person.state, "joined_at": person.joined_at}
         connection.execute(insert(tables.membership).values(project_id=project_id, user_id=user.id, **row))
     return num_made
 

@@ -24,7 +24,7 @@ from annotate_app.store.people.invites import Invite, find_invite, insert_invite
 
 
 class People:
-    """The room of people."""
+    """Stores accounts, invites and sessions."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

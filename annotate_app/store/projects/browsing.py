@@ -40,7 +40,7 @@ class Listed:
 
 
 class Browsing:
-    """The room of lists for leads."""
+    """Lists comparisons with their progress; leads and above."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -118,7 +118,7 @@ def _holds(text: str) -> list[ColumnElement[bool]]:
     if not text:
         return []
     places = (tables.comparison.c.key, cast(tables.prompt.c.messages, Text), ANSWER_A.c.text, ANSWER_B.c.text)
-    return [or_(*(place.icontains(text, autoescape=True) for place in places))]
+    return [or_(*(column.icontains(text, autoescape=True) for column in places))]
 
 
 def _is_in(state: State) -> list[ColumnElement[bool]]:
@@ -144,11 +144,11 @@ def _count_slots(connection: Connection, ids: Sequence[int]) -> dict[int, tuple[
     """Judged and wanted work slots by comparison."""
     slot = tables.slot.c
     query = select(slot.comparison_id, slot.state, func.count()).where(slot.comparison_id.in_(ids), slot.kind == "work")
-    found: dict[int, tuple[int, int]] = {}
+    counts: dict[int, tuple[int, int]] = {}
     for key, state, count in connection.execute(query.group_by(slot.comparison_id, slot.state)):
-        judged, wanted = found.get(key, (0, 0))
-        found[key] = (judged + (count if state == JUDGED else 0), wanted + count)
-    return found
+        judged, wanted = counts.get(key, (0, 0))
+        counts[key] = (judged + (count if state == JUDGED else 0), wanted + count)
+    return counts
 
 
 def _decided(connection: Connection, ids: Sequence[int]) -> set[int]:

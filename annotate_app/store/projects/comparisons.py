@@ -26,7 +26,7 @@ from rewardkit.data.records import CHOICES, Choice, Comparison, Message
 
 @dataclass(frozen=True, kw_only=True)
 class Added:
-    """What an import did: new rows, and rows that were there already."""
+    """The result of adding comparisons: new rows, and rows that were there already."""
 
     num_added: int
     num_existing: int
@@ -48,7 +48,7 @@ class Gold:
 
 
 class Comparisons:
-    """The room of comparisons. Whoever is below lead gets them without sources and meta."""
+    """Stores comparisons. Roles below lead get them without sources and meta."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -80,17 +80,17 @@ class Comparisons:
         overlaps: Mapping[str, int] | None = None,
     ) -> Added:
         """As `add`, of comparisons that were made ready before; `overlaps` go by comparison id, before `overlap`."""
-        for each in (overlap, *(overlaps or {}).values()):
-            _check_overlap(each)
+        for count in (overlap, *(overlaps or {}).values()):
+            _check_overlap(count)
         with self._database.read() as connection:
             require_member(connection, actor, project_id, "adding comparisons", "lead")
-            known = find_known(connection, project_id, staged)
+            present = find_known(connection, project_id, staged)
         with self._database.write() as connection:
             require_member(connection, actor, project_id, "adding comparisons", "lead")
             design = lock_design(connection, project_id)
-            if count_comparisons(connection, project_id) != known.num_comparisons:  # somebody else was faster
-                known = find_known(connection, project_id, staged)
-            num_added = insert_staged(connection, project_id, design, staged, known, overlap, overlaps or {})
+            if count_comparisons(connection, project_id) != present.num_comparisons:  # somebody else was faster
+                present = find_known(connection, project_id, staged)
+            num_added = insert_staged(connection, project_id, design, staged, present, overlap, overlaps or {})
             added = Added(num_added=num_added, num_existing=staged.num_seen - num_added)
             if num_added:
                 rewind(connection, project_id)

@@ -115,7 +115,7 @@ def stage_contents(comparisons: Iterable[Comparison]) -> Iterator[StagedContents
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """What a project of `num_comparisons` has of a staged import: keys, and ids by the numbers of the import."""
+    """The part of an import that a project of `num_comparisons` has: keys, and ids by the import's numbers."""
 
     num_comparisons: int
     keys: set[str] = field(default_factory=set)
@@ -130,14 +130,14 @@ def count_comparisons(connection: Connection, project_id: int) -> int:
 
 
 def find_known(connection: Connection, project_id: int, staged: StagedContents) -> Known:
-    """Looks up what is there already.
+    """Finds which contents of a staged import the project has already.
 
     Raises:
         ValueError: if an id is there with other content.
     """
-    known = Known(num_comparisons=count_comparisons(connection, project_id))
-    if not known.num_comparisons:
-        return known
+    present = Known(num_comparisons=count_comparisons(connection, project_id))
+    if not present.num_comparisons:
+        return present
     a, b = response.alias("a"), response.alias("b")
     stored = (
         select(comparison.c.key, prompt.c.content_hash, a.c.content_hash, b.c.content_hash)
@@ -150,7 +150,7 @@ def find_known(connection: Connection, project_id: int, staged: StagedContents) 
         for key, *hashes in connection.execute(stored.where(comparison.c.key.in_(keys))):
             if staged.hashes[key] != bytes.fromhex("".join(hashes)):
                 raise ValueError(_differs(key))
-            known.keys.add(key)
+            present.keys.add(key)
     prompts = select(prompt.c.id, prompt.c.content_hash).where(prompt.c.project_id == project_id)
     responses = select(response.c.id, response.c.prompt_id, response.c.content_hash)
     for hashes in batches([content_hash.hex() for content_hash in staged.prompts]):
@@ -158,14 +158,14 @@ def find_known(connection: Connection, project_id: int, staged: StagedContents) 
             row[0]: bytes.fromhex(row[1])
             for row in connection.execute(prompts.where(prompt.c.content_hash.in_(hashes)))
         }
-        known.prompts.update(
+        present.prompts.update(
             (staged.prompts[content_hash], prompt_id) for prompt_id, content_hash in hash_by_id.items()
         )
         for row in connection.execute(responses.where(response.c.prompt_id.in_(hash_by_id))):
             number = staged.responses.get(hash_by_id[row.prompt_id] + bytes.fromhex(row.content_hash))
             if number is not None:
-                known.responses[number] = row.id
-    return known
+                present.responses[number] = row.id
+    return present
 
 
 def insert_staged(
@@ -173,7 +173,7 @@ def insert_staged(
     project_id: int,
     design: Design,
     staged: StagedContents,
-    known: Known,
+    present: Known,
     overlap: int | None,
     overlaps: Mapping[str, int],
 ) -> int:
@@ -183,25 +183,25 @@ def insert_staged(
         overlap: judgments wanted of each new comparison, where it is not the design's.
         overlaps: the same by comparison id, for single ones.
     """
-    num_new = len(staged.hashes) - len(known.keys)
+    num_new = len(staged.hashes) - len(present.keys)
     if not num_new:
         return 0
-    prompt_ids = _all_ids(connection, prompt, len(staged.prompts), known.prompts)
-    response_ids = _all_ids(connection, response, len(staged.responses), known.responses)
+    prompt_ids = _all_ids(connection, prompt, len(staged.prompts), present.prompts)
+    response_ids = _all_ids(connection, response, len(staged.responses), present.responses)
     comparison_ids = iter(new_ids(connection, comparison, num_new))
     prompt_number = response_number = 0
     for batch in staged.batches():
         prompts, responses, comparisons, slots = [], [], [], []
         for content_hash, messages in batch.prompts:
-            if prompt_number not in known.prompts:
+            if prompt_number not in present.prompts:
                 prompts.append((prompt_ids[prompt_number], project_id, content_hash, messages))
             prompt_number += 1
         for of_prompt, *content in batch.responses:
-            if response_number not in known.responses:
+            if response_number not in present.responses:
                 responses.append((response_ids[response_number], prompt_ids[of_prompt], *content))
             response_number += 1
         for key, of_prompt, a, b, meta in batch.comparisons:
-            if key in known.keys:
+            if key in present.keys:
                 continue
             comparison_id, wanted = next(comparison_ids), overlaps.get(key, overlap)
             contents = (prompt_ids[of_prompt], response_ids[a], response_ids[b])
@@ -215,10 +215,10 @@ def insert_staged(
     return num_new
 
 
-def _all_ids(connection: Connection, table: Table, count: int, known: Mapping[int, int]) -> list[int]:
+def _all_ids(connection: Connection, table: Table, count: int, known_ids: Mapping[int, int]) -> list[int]:
     """Ids by number: those that are known, and new ones."""
-    new = iter(new_ids(connection, table, count - len(known)))
-    return [known[number] if number in known else next(new) for number in range(count)]
+    new = iter(new_ids(connection, table, count - len(known_ids)))
+    return [known_ids[number] if number in known_ids else next(new) for number in range(count)]
 
 
 PROMPT_COLUMNS = ("id", "project_id", "content_hash", "messages")
@@ -232,13 +232,13 @@ SLOT_COLUMNS = ("project_id", "comparison_id", "kind", "group_name", "state", "s
 
 def _hashes(item: Comparison) -> tuple[str, str, str]:
     """Of the prompt and of the two responses (text and source); a ValueError for what cannot be stored."""
-    place = f"comparison {item.id[:200]!r}"
+    label = f"comparison {item.id[:200]!r}"
     checked_text(item.id, "comparison id", 200)
     for message in item.prompt:
-        checked_content(message.content, f"{place}, prompt")
+        checked_content(message.content, f"{label}, prompt")
     for name in ("a", "b"):
-        checked_content(getattr(item, f"completion_{name}"), f"{place}, completion {name}")
-        checked_text(getattr(item, f"source_{name}"), f"{place}, source {name}", 200, empty=True)
+        checked_content(getattr(item, f"completion_{name}"), f"{label}, completion {name}")
+        checked_text(getattr(item, f"source_{name}"), f"{label}, source {name}", 200, empty=True)
     return (
         content_id([[message.role, message.content] for message in item.prompt]),
         content_id(item.completion_a, item.source_a),

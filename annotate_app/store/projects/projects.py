@@ -95,7 +95,7 @@ class Project:
 
 
 class Projects:
-    """The room of projects."""
+    """Stores projects, their rubrics and members."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -203,10 +203,10 @@ class Projects:
         with self._database.read() as connection:
             require_member(connection, actor, project_id, "reading the rubric")
             wanted = newest_version(connection, project_id)[0] if version is None else version
-            found = read_rubrics(connection, project_id, wanted)
-        if not found:
+            rubrics = read_rubrics(connection, project_id, wanted)
+        if not rubrics:
             raise ValueError(f"the rubric has no version {version}")
-        return found[0]
+        return rubrics[0]
 
     def rubrics(self, actor: Actor, project_id: int) -> list[RubricVersion]:
         """All versions of the rubric, oldest first."""
@@ -292,8 +292,8 @@ def _row(connection: Connection, project_id: int) -> Row:
 def _free_name(connection: Connection, name: str, project_id: int | None = None) -> str:
     """The name without blanks around it; ValueError where another project has it."""
     name = checked_text(name.strip(), "project name", 120)
-    found = _by_name(connection, name)
-    if found is not None and found.id != project_id:
+    holder = _by_name(connection, name)
+    if holder is not None and holder.id != project_id:
         raise ValueError(f"there is a project named {name!r} already")
     return name
 
@@ -315,5 +315,5 @@ def _project(row: Row) -> Project:
 
 
 def _queue(design: Design) -> tuple[object, ...]:
-    """What of a design decides on the open slots and their order."""
+    """The fields of a design that decide on the open slots and their order."""
     return design.overlap, dict(design.groups), design.policy, design.seed

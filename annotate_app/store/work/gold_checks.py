@@ -1,4 +1,4 @@
-"""Gold items, qualification rounds and repeats: which one comes next, and what follows from how they were answered."""
+"""Gold items, qualification rounds and repeats: which comes next, and how its answer changes a member's state."""
 
 from __future__ import annotations
 

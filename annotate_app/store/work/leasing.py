@@ -1,4 +1,4 @@
-"""The pairs in somebody's hands: what they hold, and handing them the next."""
+"""The leases of a member: which there are, renewing, releasing and handing out the next."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def fill(connection: Connection, seat: Seat, count: int, now: float) -> list[Hel
 
 
 def release(connection: Connection, seat: Seat, tokens: Sequence[str] | None = None) -> int:
-    """Gives back work, and ends edits that are named; returns how many pairs were let go."""
+    """Releases work leases, and ends edits that are named; returns the number of pairs released."""
     keys = {"of_user": seat.user_id, "of_project": seat.project_id}
     rows = [row for row in connection.execute(_HELD, keys) if tokens is None or row.token in tokens]
     work = [(row.id, row.comparison_id) for row in rows if row.kind == "work"]
@@ -145,7 +145,7 @@ def release(connection: Connection, seat: Seat, tokens: Sequence[str] | None = N
 
 
 def anything_left(connection: Connection, seat: Seat) -> bool:
-    """Whether there is a pair for somebody now; changes nothing."""
+    """Whether a pair is available for a member now; changes nothing."""
     if not seat.may_work:
         return False
     if held(connection, seat):
@@ -171,7 +171,7 @@ def read_texts(connection: Connection, project_id: int, comparison_ids: Iterable
 
 
 def _next(connection: Connection, seat: Seat, now: float) -> Held | None:
-    """The next pair for somebody: a check where one falls due and is to be had, else work."""
+    """Picks the next pair for a member: a check if one is due and available, else work."""
     if seat.state == "qualifying":
         item = gold_checks.next_qualification(connection, seat)
         return None if item is None else _lease_check(connection, seat, item, "qualification", now)

@@ -1,4 +1,4 @@
-"""Who is at work on which project: read, and on PostgreSQL locked, at the start of every transaction of work."""
+"""Reads the member at work on a project, and locks the row on PostgreSQL, at the start of each transaction."""
 
 from __future__ import annotations
 
@@ -81,12 +81,10 @@ class Seat:
 
     @property
     def project_id(self) -> int:
-        """The project's id."""
         return self.place.project_id
 
     @property
     def user_id(self) -> int:
-        """The member's id."""
         return self.place.user_id
 
     @property

@@ -100,7 +100,7 @@ def next_work_slot(connection: Connection, who: Place) -> tuple[int, int] | None
 
 
 def has_next(connection: Connection, who: Place) -> bool:
-    """Whether the queue has anything for somebody; changes nothing."""
+    """Whether the queue holds a slot for a member; changes nothing."""
     for row in _returned(connection, who):
         if not row.touched and row.group_name in who.groups:
             return True
@@ -109,10 +109,10 @@ def has_next(connection: Connection, who: Place) -> bool:
 
 def take_back_expired(connection: Connection, who: Place, now: float) -> int:
     """Gives back leases of other people that have run out; returns how many."""
-    found = connection.execute(_EXPIRED, {"project_id": who.project_id, "user_id": who.user_id, "now": now}).all()
-    if found:
-        who.num_returns = give_back(connection, who.project_id, [(row.id, row.comparison_id) for row in found])
-    return len(found)
+    expired = connection.execute(_EXPIRED, {"project_id": who.project_id, "user_id": who.user_id, "now": now}).all()
+    if expired:
+        who.num_returns = give_back(connection, who.project_id, [(row.id, row.comparison_id) for row in expired])
+    return len(expired)
 
 
 def _returned(connection: Connection, who: Place) -> Sequence[Row]:
@@ -136,11 +136,11 @@ def _next_returned(connection: Connection, who: Place) -> tuple[int, int] | None
 
 
 def _next_in_order(connection: Connection, who: Place) -> tuple[int, int] | None:
-    found = [row for group in who.groups if (row := _first(connection, who, group)) is not None]
-    if not found:
+    heads = [row for group in who.groups if (row := _first(connection, who, group)) is not None]
+    if not heads:
         who.cursor_rank, who.cursor_slot = QUEUE_END, 0
         return None
-    first = min(found, key=lambda row: (row.rank, row.id))
+    first = min(heads, key=lambda row: (row.rank, row.id))
     who.cursor_rank, who.cursor_slot = first.rank, first.id - 1
     if connection.dialect.name == "sqlite":
         return first.id, first.comparison_id

@@ -1,4 +1,4 @@
-"""Writing one judgment: whose the slot is, the row, the slot, and what follows from a check or a skip."""
+"""Stores one judgment: its row, its slot, and the consequences of a check or a skip."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class OwnSlot:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What became of a submission."""
+    """The result of a submission."""
 
     duplicate: bool
     feedback: str | None
@@ -103,7 +103,7 @@ def find_slot(connection: Connection, seat: Seat, token: str, *, lock: bool = Fa
 
 
 def find_earlier(connection: Connection, seat: Seat, submission: Submission) -> Outcome:
-    """What became of a submission that comes again, under the event id it had.
+    """Finds the result of an earlier submission with the same event id.
 
     Raises:
         LeaseError: if it comes for the first time, and its token is no longer good.

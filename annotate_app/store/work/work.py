@@ -37,7 +37,7 @@ Result = TypeVar("Result")
 
 
 class Work:
-    """The room of work. Everything here concerns the actor's own work, and asks for membership of the project."""
+    """Leases pairs to the actor and stores their judgments; requires membership of the project."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -54,7 +54,7 @@ def test_a_step_is_that_of_a_padded_loop() -> None:
         picked = logps[len(row.prompt) - 1 :].gather(1, ids[0, len(row.prompt) :, None])
         (-number * picked.sum() / 3.0).backward()
     naive.optimizer.step()
-    torch.testing.assert_close(weights_of(update), weights_of(naive), atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(weights_of(update), weights_of(naive), atol=4e-6, rtol=1e-5)
 
 
 def test_memory_that_runs_out_halves_the_micro_batches(
@@ -75,7 +75,7 @@ def test_memory_that_runs_out_halves_the_micro_batches(
         update.step(rollouts, Minibatch(branches=range(len(rollouts)), total=7.0), part, num_metrics=1)
     assert update.token_budget == 64
     assert "micro-batches have up to 64 tokens" in caplog.text
-    torch.testing.assert_close(weights_of(update), expected, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(weights_of(update), expected, atol=4e-6, rtol=1e-5)
     most = 10
     with pytest.raises(torch.OutOfMemoryError):
         update.step(rollouts, Minibatch(branches=range(len(rollouts)), total=7.0), part, num_metrics=1)

@@ -88,9 +88,9 @@ def test_trainings_of_people_do_not_count_as_the_demo_s(store, demo):
 
 def test_without_torch_the_tfidf_model_alone_and_the_rest_once_it_is_there(store, demo, monkeypatch):
     installed = {"tfidf"}
-    monkeypatch.setattr(demo_models, "missing_packages", lambda model: [] if model in installed else ["torch"])
-    assert [job.title for job in queue_models(store, demo)] == ["tfidf, head"]
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(demo_models, "missing_packages", lambda model: [] if model in installed else ["torch"])
+        assert [job.title for job in queue_models(store, demo)] == ["tfidf, head"]
     assert [read_run(job).trains for job in queue_models(store, demo)] == ["reward", "sft", "grpo"]
     assert queue_models(store, demo) == []
 

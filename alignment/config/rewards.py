@@ -173,9 +173,10 @@ class RewardOptions:
         total = conservative(sum_i weight_i reward_i) - length term - repetition term - missing-EOS term
 
     Attributes:
-        reward: a source of rewards: the folder of a reward model or ensemble, module:function, path/file.py:function,
-            the URL of a reward server, or a verifier (numeric, regex:PATTERN, json, length:WORDS, ifeval); a weight may
-            stand before it, as in 0.5*numeric; given repeatedly, the weighted rewards are added.
+        reward: a source of rewards: the folder of a reward model or ensemble, perhaps with weights of its criteria
+            (FOLDER#helpful=1,safe=2), module:function, path/file.py:function, the URL of a reward server, or a verifier
+            (numeric, regex:PATTERN, json, length:WORDS, ifeval); a weight may stand before it, as in 0.5*numeric; given
+            repeatedly, the weighted rewards are added.
         penalty: what stands for the members of an ensemble: their mean, the worst case (wco), the mean less their
             variance (uwo), or the entropic mean.
         penalty_strength: factor of the variance (uwo), or risk aversion (entropic), per unit of reward.

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -270,8 +271,18 @@ def test_two_processes_equal_one(
             assert together[name] == pytest.approx(alone[name], rel=1e-4, abs=2e-4), name
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As many threads as the processes of `start` have: another number adds up in another order."""
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(num_threads)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_process_that_is_killed_goes_on(
     folder: Path, policy_folders: tuple[Path, Path], number: signal.Signals

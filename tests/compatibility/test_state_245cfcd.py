@@ -107,9 +107,8 @@ def test_a_run_that_was_cancelled_goes_on_as_it_would_have(state: Path, run: str
     resumed = [without_times(row) for row in lines(state / "runs" / f"{run}-part" / "metrics.jsonl")]
     whole = [without_times(row) for row in lines(state / "runs" / f"{run}-full" / "metrics.jsonl")]
     assert 0 < steps_before < len(whole)
-    assert [row.keys() for row in resumed] == [row.keys() for row in whole]
-    for mine, theirs in zip(resumed, whole, strict=True):
-        assert mine == pytest.approx(theirs, rel=2e-3, abs=2e-3, nan_ok=True)
+    for now, then in zip(resumed, whole, strict=True):  # today there may be more metrics, never fewer
+        assert {name: now[name] for name in then} == pytest.approx(then, rel=2e-3, abs=2e-3, nan_ok=True)
 
 
 @pytest.mark.slow

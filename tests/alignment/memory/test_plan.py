@@ -152,6 +152,7 @@ def peak_of(work: Callable[[], object]) -> int:
     return highest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("vocab_size", [300, 5000])
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_the_peak_of_a_micro_batch_is_that_of_the_plan(
@@ -217,6 +218,7 @@ def test_keys_and_values_of_drawing_are_those_of_the_loop(policy_folders: tuple[
     assert parts[0].num_bytes == sum(weight.nbytes for weight in (*copies, *packed))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("vocab_size", [300, 5000])
 def test_the_peak_of_drawing_is_that_of_the_plan(vocab_size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Within a quarter, and not below by more than a tenth: logits and prompts in a layer are estimates.

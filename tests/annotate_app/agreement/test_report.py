@@ -69,6 +69,7 @@ def flat(value: object, path: str = "") -> dict[str, float]:
             return {}
 
 
+@pytest.mark.slow
 @given(rows=VOTES)
 def test_exchanging_a_and_b_changes_no_figure(rows: list, make_votes: Callable[..., Votes]) -> None:
     votes = build(make_votes, rows)

@@ -110,6 +110,7 @@ def test_the_entrance_follows_a_dark_screen(start_server: Callable, sqlite_url: 
     assert shades == {"light": "rgb(251, 250, 247)", "dark": "rgb(21, 25, 26)"}
 
 
+@pytest.mark.slow
 def test_without_sign_in_a_project_of_the_command_line_is_labeled_watched_and_trained_on(
     start_server: Callable, sqlite_url: str, page: Page, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -37,6 +37,7 @@ sys.exit(code)
 """
 
 
+@pytest.mark.slow
 def test_no_garbage_is_collected_after_a_rerun_and_torch_stays_out(sqlite_url, tmp_path, monkeypatch):
     names = annotators.prepare(sqlite_url, annotators=1, comparisons=40, size=200)
     notes = tmp_path / "notes.json"

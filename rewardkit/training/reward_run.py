@@ -256,9 +256,9 @@ def likelihood_values(config: RewardConfig, tie: TieParameter) -> dict[str, Any]
     """The likelihood and its learned parameter, for the card."""
     match config.likelihood:
         case "rao_kupper":
-            return {"name": "rao_kupper", "tie_threshold": float(torch.nn.functional.softplus(tie.raw))}
+            return {"name": "rao_kupper", "tie_threshold": float(torch.nn.functional.softplus(tie.raw.detach()))}
         case "davidson":
-            return {"name": "davidson", "log_tie": float(tie.raw)}
+            return {"name": "davidson", "log_tie": float(tie.raw.detach())}
         case "bradley_terry" | "crowd":
             return {"name": config.likelihood}
 

@@ -86,7 +86,7 @@ def roots(names: Iterable[str]) -> set[str]:
 
 @cache
 def modules_used(path: Path, *, at_import: bool = False) -> frozenset[str]:
-    """Our own modules that a file imports; a package alone counts by its `__init__.py` only where that is not empty."""
+    """Our own modules and packages that a file imports."""
     return frozenset(name for name in imports(path, at_import=at_import) if name in MODULES and name != name_of(path))
 
 

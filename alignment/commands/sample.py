@@ -1,6 +1,6 @@
-"""`sample` lets policies answer prompts.
+"""`sample` lets policies answer prompts; `bon` makes a dataset of a policy's best completions.
 
-`bon` makes a dataset of a policy's best completions: best-of-n, rejection sampling, or pairs of best and worst.
+`bon` keeps the best of n, all above a threshold (rejection sampling), or pairs of best and worst.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from alignment.best_of_n.run import BonResult
     from alignment.generation.sample_to_file import Prompts, SampledFile
 
-
 SHOWN_BAD_ROWS = 20
+TABLE_KS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)  # k of the table, and n; the summary in JSON has every k
 
 
 def sample(config: SampleConfig) -> int:
@@ -69,9 +69,6 @@ def _summary_of_samples(config: SampleConfig, prompt_set: Prompts, done: Sampled
     if prompt_set.bad:
         parts.append(f"{len(prompt_set.bad):,} bad rows left out")
     return "; ".join(parts)
-
-
-TABLE_KS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)  # k of the table, and n; the summary in JSON has every k
 
 
 def bon(config: BonConfig) -> int:

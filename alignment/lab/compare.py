@@ -2,12 +2,11 @@
 
 Each seed is a world of its own: demonstrations for SFT, votes of simulated annotators on pairs, an ensemble trained on
 the votes. DPO learns from the votes, best-of-n, PPO and GRPO from the ensemble. Gold is only looked at afterwards.
+People get a table for a terminal (`screen_lines`) and a page with a chart (`report_page`).
 
 compare.json    all figures
 report.html     the same for people, with a chart
 seed-0/         the runs: world/, sft/, reward/, dpo/, ppo/, grpo/
-
-The comparison of methods for people: a table for a terminal, and one HTML file with a chart. No torch.
 """
 
 from __future__ import annotations

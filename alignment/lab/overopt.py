@@ -2,13 +2,12 @@
 
 Gao et al. 2022 (arXiv 2210.10760), in a small world: gold and proxy reward of best-of-n (by the exact order-statistics
 estimator) and of GRPO without a KL, against d = sqrt(KL), with and without a penalty for the ensemble's disagreement.
-Gold above the start is fitted by d (a - b d) for best-of-n and d (a - b log d) for reinforcement learning.
+Gold above the start is fitted by d (a - b d) for best-of-n and d (a - b log d) for reinforcement learning. People get a
+table for a terminal (`screen_lines`) and a page with charts (`report_page`).
 
 overopt.json    curves and fits
 report.html     the same for people
 seed-0/         the runs: world/, sft/, reward-200-0.5/, grpo-200-0.5-mean/, ...
-
-The over-optimisation experiment for people: a table for a terminal, and one HTML file with charts. No torch.
 """
 
 from __future__ import annotations

@@ -3,10 +3,8 @@
 An engine of its own kernels and precision draws from a slightly other policy than the one that is trained, which biases
 the gradient. Each token is weighted by how much likelier it is under the trainer, up to a cap.
 
-Sums over the segments of a flat row: the C tokens of S completions, one completion after another, nothing padded.
-
-The layout of `rewardkit.network.logps.CompletionLogps`, which calls a completion a branch: the tokens of a completion
-stand together and in order, completions in the order of their numbers, 0 to S - 1.
+Tokens lie flat, as in `rewardkit.network.logps.CompletionLogps`, which calls a completion a branch: the C tokens of S
+completions, one completion after another in the order of their numbers, 0 to S - 1. `segment_sums` adds them up.
 """
 
 from __future__ import annotations

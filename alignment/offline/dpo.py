@@ -8,8 +8,7 @@ arXiv 2305.18290); the other losses are in `alignment.losses.pair`, each with it
 4. The reference is computed once, by the policy before its first step; `--reference live` computes it in every step.
 5. beta multiplies the log-ratio margin: a small beta lets the policy move far from the reference before a pair counts
    as learned, a large one holds it close.
-
-What losses of pairs need and measure, on fixed rows (`alignment.offline.dpo`) and online.
+Online DPO puts its pairs together by the same functions.
 """
 
 from __future__ import annotations

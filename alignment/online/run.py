@@ -1,10 +1,8 @@
 """One run of learning from the policy's own samples: prompts, rewards, steps, audits, checkpoints, the saved policy.
 
 It connects an algorithm (`alignment.online.grpo`, `ppo`, `online_dpo`) with its completions
-(`alignment.rollouts.collector`) and the files. A run that is continued takes the steps it would have taken: what is
-drawn depends on seed, step and prompt alone.
-
-The prompts of a run that learns from its own samples: to train on, and held out.
+(`alignment.rollouts.collector`) and the files. Prompts are split into those to train on and those held out. A run that
+is continued takes the steps it would have taken: what is drawn depends on seed, step and prompt alone.
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
 """The door: an ASGI application in front of everything, so that pages, media, metrics and WebSockets have one guard.
 
-Three ways lead in: the cookie that the entrance gives (`Entrance`), a header set by a trusted proxy, and none at all
-for an app that serves only its own machine. Whoever comes in carries a session of the database; its token travels to
-the pages in a header that nobody outside can set.
-
-The entrance: signing in and out, and accepting an invitation. Plain forms from the server, without any script.
+Three ways lead in: the cookie that the entrance gives (`Entrance`: plain forms from the server, without any script, for
+signing in and out and for accepting an invitation), a header set by a trusted proxy, and none at all for an app that
+serves only its own machine. Whoever comes in carries a session of the database; its token travels to the pages in a
+header that nobody outside can set.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""What a finished run hands out: its report as a page of its own, its model as a zip made while it is sent, its rows.
+"""Routes beside the pages: what a finished run hands out, and how a browser says that it leaves.
 
-The report is a file of our own making, but it quotes texts of the project: it is served as a sandboxed page without an
-origin, in which nothing runs and nothing is fetched.
-
-The route by which a browser that closes the labeling page says so, the one thing it can still send then.
+A run hands out its report as a page, its model as a zip made while it is sent, and its rows. The report is a file of
+our own making, but it quotes texts of the project: it is served as a sandboxed page without an origin, in which nothing
+runs and nothing is fetched. A browser that closes the labeling page can still send one request, which is taken here.
 """
 
 from __future__ import annotations

@@ -4,9 +4,8 @@ The socket is bound here and with its protocol named: only then does asyncio set
 click; 47 ms without). Streamlit collects garbage after every rerun unless told not to, which costs a tenth of a second
 of everybody's time (`runner.postScriptGC`). Neither shows from the outside, so both are tested.
 
-The look, as Streamlit options: ink on paper by day, paper on ink by night, one accent, no decoration.
-
-The accent is a deep teal: unlike red and green it says nothing about which response is better.
+The theme is ink on paper by day and paper on ink by night, with one accent: a deep teal, which unlike red and green
+says nothing about which response is better.
 """
 
 from __future__ import annotations

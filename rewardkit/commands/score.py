@@ -1,7 +1,4 @@
-"""`score` adds rewards to the rows of a file.
-
-`rank` orders comparisons by what their labels would tell.
-"""
+"""`score` adds rewards to the rows of a file; `rank` orders comparisons by how much their labels would tell."""
 
 from __future__ import annotations
 

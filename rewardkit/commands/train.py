@@ -1,7 +1,4 @@
-"""`train` makes a reward model out of preferences.
-
-`merge` averages the weights of reward models that began alike.
-"""
+"""`train` makes a reward model out of preferences; `merge` averages the weights of models that began alike."""
 
 from __future__ import annotations
 

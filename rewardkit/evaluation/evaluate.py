@@ -1,11 +1,8 @@
 """Evaluation of a reward model on preferences: how often it is right, how sure it is, whether it knows when it errs.
 
 `evaluate` takes preferences with their rewards (`rewardkit.evaluation.scored_preferences`) and returns an `Evaluation`
-of plain dataclasses, which `rewardkit.evaluation.report` shows. No torch.
-
-A model beside people: how it agrees with single votes, how people agree with each other, and how near it could get.
-
-Arrays in, numbers out; no torch.
+of plain dataclasses, which `rewardkit.evaluation.report` shows. Where rows keep single votes, the model is held beside
+people too: how it agrees with a vote, how people agree with each other, and how near it could get. No torch.
 """
 
 from __future__ import annotations
@@ -30,6 +27,10 @@ from rewardkit.stats.metrics import (
     weighted_interval,
 )
 from rewardkit.stats.uncertainty import binary_entropy, epistemic_std, mutual_information, sigmoid
+
+MAX_GROUPS = 50  # of one column
+NUM_QUANTILES = 5
+CURVE_POINTS = 200
 
 
 def vote_agreement(margins: np.ndarray, votes: np.ndarray) -> np.ndarray:
@@ -83,11 +84,6 @@ def share_correlation(probabilities: np.ndarray, p_chosen: np.ndarray, weight: n
 def entropy_floor(p_chosen: np.ndarray, weight: np.ndarray | None = None) -> float:
     """Weighted mean entropy of the vote shares, nats: the NLL of a model that predicts every share exactly."""
     return float(np.average(binary_entropy(p_chosen), weights=weight))
-
-
-MAX_GROUPS = 50  # of one column
-NUM_QUANTILES = 5
-CURVE_POINTS = 200
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,8 +1,6 @@
-"""A table for a terminal or a log: columns aligned, nothing wrapped, so that it can be piped and compared.
+"""Tables and figures as text: columns aligned, nothing wrapped, so that a table can be piped and compared.
 
 Own code, as tabulate measures wide characters (East Asian) only with another package and passes control characters on.
-
-Figures as people read them.
 """
 
 from __future__ import annotations

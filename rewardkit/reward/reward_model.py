@@ -1,15 +1,14 @@
-"""A reward model on disk and ready to score.
+"""A reward model on disk and ready to score, and an ensemble of whole ones (`MembersReward`).
 
     config.json, model.safetensors, tokenizer files    an ordinary AutoModelForSequenceClassification with one label
     rewardkit.json                                     what plain transformers does not keep (`Card`)
     heads.safetensors                                  (K + C, h) member heads, then criterion heads
     members.safetensors                                with adapters as members, each of them
-    (`rewardkit.reward.lora_ensemble`)
+                                                       (`rewardkit.reward.lora_ensemble`)
+    members/0, members/1, ...                          with whole models as members, each of them as above
 
 With heads as members the ordinary model's head is their mean, so its score is exactly the ensemble's mean reward; with
 adapters its weights are their mean too, and its score is near it.
-
-A saved ensemble of whole models, scored member by member.
 """
 
 from __future__ import annotations

@@ -1,10 +1,8 @@
 """The frame of a training command: its run directory, how it may be interrupted, what it says and how it ends.
 
-Ctrl-C and SIGTERM: at once while nothing is lost, after the step and its checkpoint while training.
-
-The memory of a process: the C library's allocator told what training does, and how much there was at most.
-
-How the threads of matrix products wait for each other.
+Ctrl-C and SIGTERM end it at once while nothing is lost, and after the step and its checkpoint while it trains. Before
+torch is imported, the command sets what belongs to the whole process: how the C library's allocator keeps freed memory
+(`keep_large_buffers`) and how threads of matrix products wait for each other (`sleep_between_products`).
 """
 
 from __future__ import annotations

@@ -6,9 +6,8 @@ the members are drawn (`rewardkit.heads.posterior`). Numbered differences from t
 2. Members are draws from the posterior, moved so that their mean is the fitted head; `bootstrap` has no part in it, and
    `ensemble` 1 draws NUM_MEMBERS, since they cost nothing.
 3. `crowd` learns the annotators' reliabilities with the head where rows name annotators and not how reliable they are.
-What the features are is `rewardkit.training.trunk_head` and `rewardkit.training.frozen_head`.
-
-Training of the TF-IDF reward model: recipe by cross-validation, head with posterior, calibration, folder.
+Features are TF-IDF's here (the recipe by cross-validation), or the states of a neural trunk, for which
+`rewardkit.training.trunk_head` needs torch.
 """
 
 from __future__ import annotations

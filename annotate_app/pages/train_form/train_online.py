@@ -1,6 +1,6 @@
-"""The form of a training on samples of the policy (PPO, GRPO, online DPO): how far it may move, how much it draws.
+"""The forms of what draws a policy's answers and rewards them: PPO, GRPO and online DPO, and best of n.
 
-The form of best of n: which policy answers, how often, what is kept, and by which rewards.
+The first three ask how far the policy may move and how much it draws, best of n how often it answers and what is kept.
 """
 
 from __future__ import annotations
@@ -17,6 +17,24 @@ from annotate_app.store.projects.projects import Project
 from annotate_app.trainings.options import OnlineTrains, default_of, make_config
 from annotate_app.trainings.runs import ModelRun
 from annotate_app.trainings.sampling_plans import Keep, SamplingPlan
+
+KL_HELP = (
+    "How firmly it is held to the policy it begins with. 0 lets it go wherever the reward leads, which suits a check "
+    "that cannot be fooled; against a reward model, which can, 0.01 to 0.1 is usual."
+)
+ANSWERS_HELP: dict[OnlineTrains, str] = {
+    "grpo": "They are compared with each other: 4 or more.",
+    "ppo": "1 is usual for PPO.",
+    "online-dpo": "The best and the worst of them are a pair: 2 or more.",
+}
+STARTS = {"max_steps": 100, "max_new_tokens": LONGEST_ANSWER, "audit_samples": 20}
+"""Where fields begin that the commands leave open or off, and people who look at a page should not."""
+KEEPS: dict[Keep, str] = {
+    "best": "The best answer to each prompt, for SFT",
+    "above": "All answers that reach a threshold, for SFT",
+    "pairs": "The best and the worst as a pair, for DPO",
+}
+MEASURES = {"reward": "a reward", "quantile": "a share of the prompt's answers"}
 
 
 def draw_online(project: Project, runs: list[ModelRun], trains: OnlineTrains) -> tuple[SamplingPlan | None, bytes]:
@@ -58,19 +76,6 @@ def draw_strength(trains: OnlineTrains, loss: Any) -> dict[str, Any]:
     }
 
 
-KL_HELP = (
-    "How firmly it is held to the policy it begins with. 0 lets it go wherever the reward leads, which suits a check "
-    "that cannot be fooled; against a reward model, which can, 0.01 to 0.1 is usual."
-)
-ANSWERS_HELP: dict[OnlineTrains, str] = {
-    "grpo": "They are compared with each other: 4 or more.",
-    "ppo": "1 is usual for PPO.",
-    "online-dpo": "The best and the worst of them are a pair: 2 or more.",
-}
-STARTS = {"max_steps": 100, "max_new_tokens": LONGEST_ANSWER, "audit_samples": 20}
-"""Where fields begin that the commands leave open or off, and people who look at a page should not."""
-
-
 def draw_more(trains: OnlineTrains) -> tuple[dict[str, Any], float]:
     """Draws what people rarely change, as options; and the share of prompts held out."""
     with st.expander("How much a step draws, and audits", icon=":material/more_horiz:"):
@@ -105,14 +110,6 @@ def number(
     return column.number_input(
         label, limits[0], limits[1], default, limits[2], key=f"train-{trains}-{name}", help=meaning, format=shown
     )
-
-
-KEEPS: dict[Keep, str] = {
-    "best": "The best answer to each prompt, for SFT",
-    "above": "All answers that reach a threshold, for SFT",
-    "pairs": "The best and the worst as a pair, for DPO",
-}
-MEASURES = {"reward": "a reward", "quantile": "a share of the prompt's answers"}
 
 
 def draw_best(project: Project, runs: list[ModelRun]) -> tuple[SamplingPlan | None, bytes]:

@@ -1,6 +1,6 @@
 """Draws one training: its state, curves while they grow, results, and buttons.
 
-What a policy wrote while it learned from its own samples, by step, and the way of an audit's pairs to people.
+Of a policy that learns from its own samples it shows what it wrote, by step, and sends an audit's pairs to people.
 """
 
 from __future__ import annotations
@@ -24,6 +24,15 @@ from annotate_app.trainings.runs import Metrics, ModelRun, get_run
 from annotate_app.trainings.training_jobs import go_on
 
 ROW_HEIGHT = 104  # about four lines of an answer
+STATE_LOOK: dict[str, tuple[str, Literal["gray", "blue", "green", "red", "orange"], str]] = {
+    "queued": ("Waiting", "gray", "hourglass_empty"),
+    "running": ("Running", "blue", "sync"),
+    "done": ("Done", "green", "check"),
+    "failed": ("Failed", "red", "error"),
+    "cancelled": ("Cancelled", "gray", "block"),
+    "lost": ("Lost", "orange", "help"),
+}
+POLL_S = 2.5
 
 
 def draw_written(run: ModelRun, key_prefix: str) -> None:
@@ -102,18 +111,6 @@ def draw_rounds(run: ModelRun, key_prefix: str) -> None:
                 f"Step {sent.step:,} went into {sent.project}: {sent.num_added:,} pairs added{there}{out}; "
                 f"{sent.by}, {ago(sent.at)}."
             )
-
-
-STATE_LOOK: dict[str, tuple[str, Literal["gray", "blue", "green", "red", "orange"], str]] = {
-    "queued": ("Waiting", "gray", "hourglass_empty"),
-    "running": ("Running", "blue", "sync"),
-    "done": ("Done", "green", "check"),
-    "failed": ("Failed", "red", "error"),
-    "cancelled": ("Cancelled", "gray", "block"),
-    "lost": ("Lost", "orange", "help"),
-}
-
-POLL_S = 2.5
 
 
 def watch(run: ModelRun, *, key_prefix: str, log: bool = True) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import torch
@@ -57,7 +57,7 @@ class PolicyObjective:
     rows: PolicyRows
     held_out: PolicyRows
     weight_decay: float = 0.0
-    extra: torch.nn.Module = torch.nn.Module()  # noqa: RUF009
+    extra: torch.nn.Module = field(default_factory=torch.nn.Module)
 
     @property
     def names(self) -> tuple[str, ...]:

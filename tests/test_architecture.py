@@ -16,6 +16,8 @@ from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
+from source_trees import tree_of
+
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("rewardkit", "alignment", "annotate_app")  # from the ground floor up
 HEAVY = {"torch", "transformers", "peft", "accelerate", "datasets"}
@@ -46,11 +48,6 @@ def name_of(path: Path) -> str:
 
 
 MODULES = {name_of(path): path for path in FILES}
-
-
-@cache
-def tree_of(path: Path) -> ast.Module:
-    return ast.parse(path.read_text())
 
 
 def place(path: Path) -> str:

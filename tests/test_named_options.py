@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 
+from source_trees import tree_of
+
 import alignment.__main__
 import rewardkit.__main__
 from rewardkit.run.command import CommandLine
@@ -35,7 +37,7 @@ def options(command_line: CommandLine) -> set[str]:
 
 def named_options(package: str) -> Iterator[tuple[str, str]]:
     for path in sorted((ROOT / package).rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and not OTHER_PROGRAMS.search(node.value):
                 for name in OPTION.findall(STYLE.sub("", node.value)):
                     yield f"{path.relative_to(ROOT)}:{node.lineno}", name.strip("-").replace("_", "-")

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from source_trees import tree_of
 
 from rewardkit import read_rows, write_rows
 
@@ -38,7 +39,7 @@ def without_a_line(names: set[str]) -> list[str]:
 def names_in_code() -> Iterator[str]:
     """Texts of the source that are spelled like metrics and begin as metrics do."""
     for path in [path for package in ("rewardkit", "alignment") for path in (ROOT / package).rglob("*.py")]:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(tree_of(path)):
             text = node.value if isinstance(node, ast.Constant) else None
             if isinstance(text, str) and NAME.fullmatch(text) and text.partition("/")[0] in PREFIXES:
                 yield text

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from alignment.config.training import Precision
 from alignment.generation.engine import Decoding, base_of, engine_of
-from rewardkit.network import attention
+from rewardkit.network.layout import attended_plainly
 from rewardkit.network.packed_rows import token_budget_batches
 from rewardkit.network.tokens import turn_end_id
 
@@ -236,17 +236,13 @@ def _invert_rows(cumulative: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
 
 @contextmanager
 def plain_attention(policy: PreTrainedModel) -> Iterator[None]:
-    """Within the block the policy attends by plain `sdpa` and without dropout; what it had before is restored."""
-    base = base_of(policy)
-    before, training = base.config._attn_implementation, policy.training
+    """Within the block the policy attends as transformers does and without dropout; what it had before is restored."""
+    training = policy.training
     policy.eval()
-    if before == attention.NAME:
-        base.set_attn_implementation("sdpa")
     try:
-        yield
+        with attended_plainly(base_of(policy)):
+            yield
     finally:
-        if before == attention.NAME:
-            base.set_attn_implementation(before)
         policy.train(training)
 
 

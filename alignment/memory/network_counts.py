@@ -20,7 +20,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from alignment.generation.llama_weights import is_packed, read_weights
 from rewardkit.network import attention
-from rewardkit.network.attention import has_sliding_window
+from rewardkit.network.attention import local_layers
 from rewardkit.network.models import linear_layers, recompute_activations, switch_off_dropout
 from rewardkit.network.packed_rows import Branched, pack
 
@@ -119,7 +119,7 @@ def count_network(
             decoding=decoding,
             cache_per_token=2 * len(layers) * key_heads * head_dim * width.itemsize,
             own_loop=own_loop,
-            packed=not has_sliding_window(config),
+            packed=not local_layers(config),
         )
 
 

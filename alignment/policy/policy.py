@@ -6,7 +6,6 @@ the same weights without them, so that they are in memory once.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from rewardkit.network.models import (
     PRESETS,
     adapt,
     adapter_base,
-    four_bits,
+    load_network,
     preset_config,
     recompute_activations,
     switch_off_dropout,
@@ -145,37 +144,6 @@ def build_policy(config: PolicyConfig, tokenizer: PreTrainedTokenizerBase, *, ma
     )
 
 
-def load_network(
-    path: str | Path,
-    tokenizer: PreTrainedTokenizerBase,
-    *,
-    dtype: torch.dtype = torch.float32,
-    load_in_4bit: bool = False,
-) -> PreTrainedModel:
-    """Loads a causal LM from a folder or hub id, ready for packed rows, dropout off, its adapter merged.
-
-    Raises:
-        ImportError: if 4 bits are asked for and bitsandbytes is missing.
-    """
-    from transformers import AutoModelForCausalLM
-
-    attention.register()
-    base = adapter_base(path)
-    network = AutoModelForCausalLM.from_pretrained(
-        base or path, dtype=dtype, quantization_config=four_bits() if load_in_4bit else None
-    )
-    if len(tokenizer) > network.get_input_embeddings().weight.shape[0]:  # pyright: ignore
-        network.resize_token_embeddings(len(tokenizer))
-    if base:
-        from peft import PeftModel
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by a name that goes with version 6
-            network = PeftModel.from_pretrained(network, str(path)).merge_and_unload()  # pyright: ignore
-    switch_off_dropout(network)
-    return network
-
-
 def make_network(config: PretrainedConfig, *, seed: int) -> PreTrainedModel:
     """Makes a causal language model with random weights from a configuration."""
     from transformers import AutoModelForCausalLM
@@ -183,6 +151,6 @@ def make_network(config: PretrainedConfig, *, seed: int) -> PreTrainedModel:
     attention.register()
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        network = AutoModelForCausalLM.from_config(config, attn_implementation=attention.NAME)
+        network = AutoModelForCausalLM.from_config(config)
     switch_off_dropout(network)
     return network

@@ -12,9 +12,15 @@ import torch
 from torch import Tensor
 
 from alignment.config.online import PpoConfig
-from alignment.policy.policy import Policy, load_network
+from alignment.policy.policy import Policy
 from rewardkit.network.logps import CompletionLogps, can_pack_policy, completion_states
-from rewardkit.network.models import can_pack, head_of, load_classifier, recompute_activations
+from rewardkit.network.models import (
+    classifier_layout,
+    head_of,
+    load_classifier,
+    load_network,
+    recompute_activations,
+)
 from rewardkit.network.packed_rows import Branched
 
 if TYPE_CHECKING:
@@ -64,7 +70,10 @@ def build_value(config: PpoConfig, policy: Policy) -> ValueModel:
         return TrunkValue(hidden_size).to(policy.device)
     if config.value_model:
         network = _load_reward_model(config.value_model, policy)
-        head, packed = head_of(network), can_pack(network)
+        head, layout = head_of(network), classifier_layout(network)
+        if layout == "alone":
+            raise ValueError(f"value_model {config.value_model!r} gives other values in a batch than alone")
+        packed = layout == "packed"
     else:
         network = load_network(config.model, policy.tokenizer)
         head, packed = TrunkValue(hidden_size).head, can_pack_policy(network)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
 NAME = "tiebreak_packed"
+# What some architectures give their attention beside queries, keys and values: packed rows do not know it.
+MORE = ("softcap", "s_aux", "sinks", "sliding_window", "position_bias", "indices", "block_indices", "head_mask")
 # Longest row of a CPU that is attended by explicit bf16 products, which keep (heads, L, L) probabilities for backward.
 LONGEST_PRODUCT = 1024
 
@@ -63,8 +65,12 @@ def packed_rows(batch: PackedBatch) -> Iterator[None]:
 
 
 def recomputing() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-    """For gradient checkpointing: contexts of a forward pass and of its later recomputation, which needs its rows."""
-    return nullcontext(), _with_layout(_current.get())
+    """For gradient checkpointing: contexts of a forward pass and of its later recomputation, which needs its rows.
+
+    Padded sequences have none.
+    """
+    layout = _current.get(None)
+    return nullcontext(), nullcontext() if layout is None else _with_layout(layout)
 
 
 @contextmanager
@@ -100,12 +106,14 @@ def register() -> None:
     ALL_MASK_ATTENTION_FUNCTIONS.register(NAME, no_mask)
 
 
-def has_sliding_window(config: PretrainedConfig) -> bool:
-    """Whether any layer attends in a sliding window, which packed rows do not know."""
-    layers = getattr(config, "layer_types", None)
+def local_layers(config: PretrainedConfig) -> str:
+    """Kinds of layers that attend in windows or chunks or keep a state, which packed rows do not know; empty for none."""
+    text = config.get_text_config()
+    layers = getattr(text, "layer_types", None)
     if layers is not None:
-        return "sliding_attention" in layers
-    return bool(getattr(config, "sliding_window", None)) and getattr(config, "use_sliding_window", True)
+        return ", ".join(sorted(set(layers) - {"full_attention"}))
+    windowed = bool(getattr(text, "sliding_window", None)) and getattr(text, "use_sliding_window", True)
+    return "sliding_attention" if windowed else ""
 
 
 def no_mask(*args: object, **kwargs: object) -> None:
@@ -122,7 +130,16 @@ def _packed_attention(
     dropout: float = 0.0,
     **kwargs: object,
 ) -> tuple[Tensor, None]:
-    """What transformers calls: (M, H, T, D) in, (M, T, H, D) out."""
+    """What transformers calls: (M, H, T, D) in, (M, T, H, D) out.
+
+    Raises:
+        ValueError: if the architecture asks for more than plain causal attention.
+    """
+    more = [name for name in MORE if kwargs.get(name) is not None]
+    if attention_mask is not None or kwargs.get("is_causal") is False or not getattr(module, "is_causal", True):
+        more.append("a mask of its own")
+    if more:
+        raise ValueError(f"its attention has {', '.join(more)}")
     return attend_rows(query, key, value, query.shape[-1] ** -0.5 if scaling is None else scaling), None
 
 

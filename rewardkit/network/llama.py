@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from rewardkit.distributed.sharding import is_sharded
 from rewardkit.network import attention
-from rewardkit.network.attention import has_sliding_window
+from rewardkit.network.attention import local_layers
 from rewardkit.network.fused import Matrix, added_norm, gated, products, rotated
 from rewardkit.network.packed_rows import PackedBatch
 
@@ -50,8 +50,8 @@ def check_shape(model: PreTrainedModel) -> None:
         raise ValueError(f"it has no {missing[0]}")
     if type(trunk.embed_tokens) is not nn.Embedding:
         raise ValueError(f"its embedding is a {type(trunk.embed_tokens).__name__}")
-    if has_sliding_window(model.config):
-        raise ValueError("it attends in a sliding window")
+    if local := local_layers(model.config):
+        raise ValueError(f"it has layers of type {local}")
     devices = {parameter.device for parameter in model.parameters()}
     if len(devices) > 1 or next(iter(devices)).type == "meta":
         raise ValueError("its weights are not on one device")

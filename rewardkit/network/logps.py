@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from rewardkit.network import attention
-from rewardkit.network.llama import packed_states, try_steps
+from rewardkit.network.layout import choose_layout, attended_plainly, trial_rows
+from rewardkit.network.llama import packed_states
 from rewardkit.network.packed_rows import Branched, pack, pad
 from rewardkit.network.vocabulary_head import BLOCK, LogitForm, token_logps
 
@@ -193,46 +193,39 @@ def _logit_form(config: PretrainedConfig, temperature: float) -> LogitForm:
 
 @torch.no_grad()
 def can_pack_policy(policy: PreTrainedModel | PeftModel) -> bool:
-    """Whether packed rows give the padded log-probabilities, tried on small rows; where not, one warning.
+    """Whether packed rows give the log-probabilities of each row alone, tried on small rows; where not, one warning.
 
     Sets the attention implementation accordingly.
 
     Raises:
-        ValueError: if even the padded ones are not those of the model's own logits, because it does something to them
-            that is not known here.
+        ValueError: if even those of padded rows do not, or are not those of the model's own logits, because it does
+            something to them that is not known here; or if it looks at tokens that it is to predict.
     """
-    attention.register()
     model = _without_wrapper(policy)
-    rows = [
-        Branched(prompt=(5, 6, 7), branches=((8, 9), (10, 11, 12))),
-        Branched(prompt=(9, 8), branches=((7,), (6, 5))),
-    ]
-    _attend_plainly(model)
-    expected = completion_logps(policy, rows, packed=False).token_logps
-    of_model = _logps_of_logits(model, rows)
+    rows = trial_rows(model.config)
     tolerance = 0.25 if model.dtype.itemsize < 4 else 1e-3  # half precision rounds logits of 20 to 1/8
-    if not _close(expected, of_model, tolerance):
-        raise ValueError(f"{type(model).__name__} changes its logits in a way that is not known here")
-    try:
-        if attention.has_sliding_window(model.config):
-            raise ValueError("it attends in a sliding window")
-        model.set_attn_implementation(attention.NAME)
-        try_steps(model, pack(rows))
-        if not _close(completion_logps(policy, rows, packed=True).token_logps, expected, tolerance):
-            raise ValueError("packed log-probabilities differ from padded ones")
-    except (ValueError, TypeError, LookupError, AttributeError) as reason:
-        logger.warning("%s runs padded, which is slower: %s", type(model).__name__, reason)
-        _attend_plainly(model)
-        return False
-    return True
+
+    def logps(rows: Sequence[Branched], packed: bool) -> Tensor:
+        return completion_logps(policy, rows, packed=packed).token_logps
+
+    layout = choose_layout(model, logps, rows, tolerance=tolerance)
+    if layout == "alone":
+        raise ValueError(f"{type(model).__name__} cannot run as a policy: its rows depend on padding")
+    with attended_plainly(model):
+        if not _close(logps(rows, False), _logps_of_logits(model, rows), tolerance):
+            raise ValueError(f"{type(model).__name__} changes its logits in a way that is not known here")
+        if _looks_ahead(model, rows[-1], tolerance):
+            raise ValueError(f"{type(model).__name__} sees the tokens that it is to predict: it is no causal model")
+    return layout == "packed"
 
 
-def _attend_plainly(model: PreTrainedModel) -> None:
-    """Sets attention that takes padded sequences: the fused one, or where the architecture has none, the explicit."""
-    try:
-        model.set_attn_implementation("sdpa")
-    except ValueError:
-        model.set_attn_implementation("eager")
+def _looks_ahead(model: PreTrainedModel, row: Branched, tolerance: float) -> bool:
+    """Whether states before the last token change with it."""
+    (branch,) = row.branches
+    other = Branched(prompt=row.prompt, branches=((*branch[:-1], row.prompt[0]),))
+    before = torch.arange(len(row.prompt) + len(branch) - 1)
+    states, others = (_padded_states(model, [each], before).float() for each in (row, other))
+    return not bool((states - others).abs().max() <= tolerance * max(1.0, float(states.abs().max())))
 
 
 def _logps_of_logits(model: PreTrainedModel, rows: Sequence[Branched]) -> Tensor:

@@ -1,7 +1,7 @@
 """Neural models. A reward model is a transformers sequence classifier with one label, read at the last attended token.
 
-Decoders run packed rows with shared prompts (`rewardkit.network.attention`); a model whose packed scores do not equal
-its padded ones (encoders, sliding windows) runs padded, and says so once. On disk it stays an ordinary
+Decoders run packed rows with shared prompts (`rewardkit.network.attention`); a model whose packed scores are not those
+of one row alone (encoders, sliding windows) runs padded, and says so once (`rewardkit.network.layout`). On disk it stays an ordinary
 `AutoModelForSequenceClassification` beside a small `rewardkit.json`. A policy is loaded from its folder: an ordinary
 causal language model of transformers, or a PEFT adapter on one. Either can get LoRA adapters, low-rank updates of the
 linear layers of its trunk (Hu et al. 2022, arXiv 2106.09685), through peft.
@@ -24,7 +24,8 @@ from torch import Tensor
 from transformers.pytorch_utils import Conv1D
 
 from rewardkit.network import attention
-from rewardkit.network.llama import packed_states, try_steps
+from rewardkit.network.layout import Layout, attend_plainly, attended_plainly, choose_layout, trial_rows
+from rewardkit.network.llama import packed_states
 from rewardkit.network.packed_rows import Branched, pack, pad
 from rewardkit.network.tokens import load_tokenizer
 
@@ -68,44 +69,74 @@ class RewardScorer(torch.nn.Module):
     Attributes:
         classifier: the transformers model, num_labels = 1; its own head is written when it is saved.
         heads: (K, h) float32 parameter, one row per ensemble member.
-        packed: whether rows run packed with shared prompts.
+        bias: (K,) float32 added to the scores: 0, or what the head of a classifier that came with one has.
+        layout: how rows run.
+        skipped: the token behind which features are not read, where the model comes from elsewhere: plain transformers
+            reads a decoder at its last token that is not this one (its pad token, and for many also EOS). None reads
+            the last token.
     """
 
-    def __init__(self, classifier: PreTrainedModel, *, num_members: int = 1, seed: int = 0) -> None:
+    def __init__(
+        self, classifier: PreTrainedModel, *, num_members: int = 1, seed: int = 0, skipped: int | None = None
+    ) -> None:
         super().__init__()
         self.classifier = classifier
+        self.skipped = skipped
         head_of(classifier).requires_grad_(False)  # it is written when the model is saved
         hidden = head_of(classifier).weight.shape[1]
         generator = torch.Generator().manual_seed(seed)
         heads = torch.empty(num_members, hidden).normal_(0.0, 1.0 / math.sqrt(hidden + 1), generator=generator)
-        self.heads = torch.nn.Parameter(heads.to(next(classifier.parameters()).device))
-        self.packed = can_pack(classifier)
+        device = next(classifier.parameters()).device
+        self.heads = torch.nn.Parameter(heads.to(device))
+        self.register_buffer("bias", torch.zeros(num_members, device=device), persistent=False)
+        self.layout = classifier_layout(classifier)
+
+    @property
+    def packed(self) -> bool:
+        """Whether rows run packed with shared prompts."""
+        return self.layout == "packed"
+
+    @torch.no_grad()
+    def take_own_head(self) -> None:
+        """Gives the first member the head that the classifier came with."""
+        weight, bias = own_head(self.classifier)
+        self.heads[:1], self.bias[:1] = weight.to(self.heads.device), bias.to(self.heads.device)
 
     def features(self, rows: Sequence[Branched]) -> Tensor:
         """(S, h) what the score head reads, one per branch, branches in order of rows.
 
-        For a decoder the hidden state at the last attended token; for an encoder whatever its classifier pools.
+        For a decoder the hidden state at the last token; for an encoder whatever its classifier pools.
         """
-        if self.packed:
-            return packed_features(self.classifier, rows)
-        return padded_features(self.classifier, rows)
+        if self.layout == "packed":
+            return packed_features(self.classifier, rows, skipped=self.skipped)
+        if self.layout == "padded":
+            return padded_features(self.classifier, rows, skipped=self.skipped)
+        single = [Branched(prompt=row.prompt, branches=(branch,)) for row in rows for branch in row.branches]
+        return torch.cat([padded_features(self.classifier, [row], skipped=self.skipped) for row in single])
 
     def forward(self, rows: Sequence[Branched]) -> Tensor:
         """(K, S) float32 scores of the branches by each member."""
         features = self.features(rows).float()
         with torch.autocast(self.heads.device.type, enabled=False):
-            return self.heads.float() @ features.T
+            return self.heads.float() @ features.T + self.bias[:, None]
 
 
-def packed_features(classifier: PreTrainedModel, rows: Sequence[Branched]) -> Tensor:
-    """(S, h) features with every prompt computed once and no padding."""
+def own_head(classifier: PreTrainedModel) -> tuple[Tensor, Tensor]:
+    """Weight (1, h) and bias (1,) of a classifier's head, float32; a bias of 0 where it has none."""
+    head = head_of(classifier)
+    bias = torch.zeros(1) if head.bias is None else head.bias.detach().float()
+    return head.weight.detach().float(), bias
+
+
+def packed_features(classifier: PreTrainedModel, rows: Sequence[Branched], *, skipped: int | None = None) -> Tensor:
+    """(S, h) features with every prompt computed once and no padding; see `RewardScorer.skipped`."""
     batch = pack(rows)
-    return packed_states(classifier, batch, batch.last_index)
+    return packed_states(classifier, batch, batch.read_index(skipped))
 
 
-def padded_features(classifier: PreTrainedModel, rows: Sequence[Branched]) -> Tensor:
+def padded_features(classifier: PreTrainedModel, rows: Sequence[Branched], *, skipped: int | None = None) -> Tensor:
     """(S, h) features of the full sequences, right-padded: the input of the classifier's last linear layer."""
-    padded = pad(rows, classifier.config.pad_token_id or 0)
+    padded = pad(rows, classifier.config.get_text_config().pad_token_id or 0, skipped=skipped)
     device = classifier.device
     head_inputs: list[Tensor] = []
     hook = head_of(classifier).register_forward_pre_hook(lambda _module, inputs: head_inputs.append(inputs[0]))
@@ -115,7 +146,55 @@ def padded_features(classifier: PreTrainedModel, rows: Sequence[Branched]) -> Te
         hook.remove()
     if head_inputs[0].dim() == 2:
         return head_inputs[0]
-    return head_inputs[0][torch.arange(len(head_inputs[0]), device=device), padded.last_index.to(device)]
+    return head_inputs[0][torch.arange(len(head_inputs[0]), device=device), padded.read_index.to(device)]
+
+
+def classifier_layout(classifier: PreTrainedModel) -> Layout:
+    """How the classifier's rows run, see `rewardkit.network.layout.choose_layout`; sets its attention."""
+
+    def features(rows: Sequence[Branched], packed: bool) -> Tensor:
+        return packed_features(classifier, rows) if packed else padded_features(classifier, rows)
+
+    tolerance = 1e-3 if classifier.dtype.itemsize == 4 else 0.05
+    return choose_layout(classifier, features, trial_rows(classifier.config), tolerance=tolerance)
+
+
+@torch.no_grad()
+def check_scores(scorer: RewardScorer) -> None:
+    """Holds the scores of a classifier with its own head, on small rows, against its own forward pass on each alone.
+
+    Raises:
+        ValueError: if they differ, because it does more than its last linear layer.
+    """
+    classifier = scorer.classifier
+    scores = scorer(trial_rows(classifier.config))[0]
+    config, own = classifier.config.get_text_config(), []
+    pad_token_id, config.pad_token_id = config.pad_token_id, scorer.skipped
+    with attended_plainly(classifier):
+        for row in trial_rows(classifier.config):
+            for branch in row.branches:
+                ids = torch.tensor([row.prompt + branch], device=classifier.device)
+                own.append(classifier(input_ids=ids, attention_mask=torch.ones_like(ids)).logits.float()[0, 0])
+    config.pad_token_id = pad_token_id
+    expected = torch.stack(own)
+    tolerance = 1e-3 if classifier.dtype.itemsize == 4 else 0.05
+    if not (scores - expected).abs().max() <= tolerance * max(1.0, float(expected.abs().max())):
+        raise ValueError(f"{type(classifier).__name__} scores by more than a linear layer, which is not known here")
+
+
+def num_positions(network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None = None) -> int | None:
+    """How many tokens a model takes: the rows of its position table, its configuration's or its tokenizer's limit.
+
+    None where nothing says so. Tables of RoBERTa's kind begin behind their padding index, OPT's have two rows more.
+    """
+    limits = [getattr(network.config.get_text_config(), "max_position_embeddings", None)]
+    for name, module in network.named_modules():
+        if isinstance(module, torch.nn.Embedding) and name.rpartition(".")[2] == "position_embeddings":
+            limits.append(module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1))
+    if tokenizer is not None and tokenizer.model_max_length < 1_000_000:  # what says nothing is 1e30
+        limits.append(tokenizer.model_max_length)
+    known = [limit for limit in limits if isinstance(limit, int) and limit > 0]
+    return min(known, default=None)
 
 
 def head_of(classifier: PreTrainedModel) -> torch.nn.Linear:
@@ -131,32 +210,57 @@ def head_of(classifier: PreTrainedModel) -> torch.nn.Linear:
 def load_classifier(
     path: str | Path, tokenizer: PreTrainedTokenizerBase, *, dtype: torch.dtype, load_in_4bit: bool = False
 ) -> PreTrainedModel:
-    """A sequence classifier with one label from a folder or hub id, ready for packed rows, dropout off.
+    """A sequence classifier with one label from a folder or hub id, or an adapter on one, merged; dropout off.
 
-    Its attribute `has_own_head` says whether the head was in the file, or is new and random.
+    What the file does not hold is new and random: its attribute `new_weights` names it, `has_own_head` says whether it
+    is nothing. `pooled_pad` is the pad token that the file names, or None.
 
     Raises:
+        ValueError: if transformers has no sequence classifier for the architecture.
         ImportError: if 4 bits are asked for and bitsandbytes is missing.
     """
-    from transformers import AutoModelForSequenceClassification
+    from transformers import AutoConfig, AutoModelForSequenceClassification
 
     attention.register()
+    base = adapter_base(path)
+    config = AutoConfig.from_pretrained(base or path)
+    if type(config) not in AutoModelForSequenceClassification._model_mapping:
+        raise ValueError(f"{path}: transformers has no sequence classifier for models of type {config.model_type}")
+    num_labels, config.num_labels = config.num_labels, 1
     classifier, report = AutoModelForSequenceClassification.from_pretrained(
-        path,
-        num_labels=1,
+        base or path,
+        config=config,
         dtype=dtype,
-        attn_implementation=attention.NAME,
         quantization_config=four_bits() if load_in_4bit else None,
+        ignore_mismatched_sizes=num_labels != 1,
         output_loading_info=True,
     )
-    head = head_of(classifier)
-    names = {name for name, module in classifier.named_modules() if module is head}
-    classifier.has_own_head = f"{names.pop()}.weight" not in report["missing_keys"]
+    missing = {*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])}
+    if base:
+        classifier, read = _with_adapter(classifier, path)
+        missing -= read
+    if num_labels != 1:
+        missing.add(f"head with one label (it has {num_labels})")
+    classifier.has_own_head, classifier.new_weights = not missing, sorted(missing)
+    classifier.pooled_pad = config.get_text_config().pad_token_id
+    if missing and not base:
+        logger.info("%s has no %s: these weights are new", path, ", ".join(sorted(missing)[:4]))
     if len(tokenizer) > classifier.get_input_embeddings().weight.shape[0]:
         classifier.resize_token_embeddings(len(tokenizer))
-    classifier.config.pad_token_id = tokenizer.pad_token_id
+    if tokenizer.pad_token_id is not None:
+        classifier.config.get_text_config().pad_token_id = tokenizer.pad_token_id
     switch_off_dropout(classifier)
     return classifier
+
+
+def _with_adapter(classifier: PreTrainedModel, path: str | Path) -> tuple[PreTrainedModel, set[str]]:
+    """A classifier with the adapter of a folder merged, and the names of the weights that the adapter holds whole."""
+    from peft import PeftModel
+    from peft.utils import load_peft_weights
+
+    names = {name.removeprefix("base_model.model.") for name in load_peft_weights(str(path), device="cpu")}
+    adapted = PeftModel.from_pretrained(classifier, str(path))
+    return adapted.merge_and_unload(), names  # pyright: ignore[reportCallIssue, reportReturnType]
 
 
 def four_bits() -> BitsAndBytesConfig:
@@ -176,7 +280,7 @@ def make_classifier(config: PretrainedConfig, *, seed: int) -> PreTrainedModel:
     config.num_labels = 1
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        classifier = AutoModelForSequenceClassification.from_config(config, attn_implementation=attention.NAME)
+        classifier = AutoModelForSequenceClassification.from_config(config)
     switch_off_dropout(classifier)
     return classifier
 
@@ -200,30 +304,6 @@ def switch_off_dropout(module: torch.nn.Module) -> None:
                 setattr(child, name, 0.0)
 
 
-@torch.no_grad()
-def can_pack(classifier: PreTrainedModel, tolerance: float = 1e-3) -> bool:
-    """Whether packed rows give the padded features, tried on small rows; where not, one warning and plain attention."""
-    rows = [
-        Branched(prompt=(5, 6, 7), branches=((8, 9), (10, 11, 12))),
-        Branched(prompt=(9, 8), branches=((7,), (6, 5))),
-    ]
-    try:
-        if attention.has_sliding_window(classifier.config):
-            raise ValueError("it attends in a sliding window")
-        classifier.set_attn_implementation("sdpa")
-        expected = padded_features(classifier, rows).float()
-        classifier.set_attn_implementation(attention.NAME)
-        try_steps(classifier, pack(rows))
-        difference = (packed_features(classifier, rows).float() - expected).abs().max()
-        if difference > tolerance * max(1.0, float(expected.abs().max())):
-            raise ValueError(f"packed features differ from padded ones by {float(difference):.2g}")
-    except (ValueError, TypeError, LookupError, AttributeError) as reason:
-        logger.warning("%s runs padded, which is slower: %s", type(classifier).__name__, reason)
-        classifier.set_attn_implementation("sdpa")
-        return False
-    return True
-
-
 ADAPTER_FILE = "adapter_config.json"
 
 
@@ -234,27 +314,55 @@ def load_policy(
 
     Raises:
         FileNotFoundError: if a path is given and there is no such folder.
-        ValueError: if the folder holds no model.
+        ValueError: if the folder holds no causal language model.
     """
-    from transformers import AutoModelForCausalLM
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()  # of loading weights, which is short
     folder = check_policy_folder(path)
     base = adapter_base(folder)
-    policy = AutoModelForCausalLM.from_pretrained(base or folder, dtype=dtype, attn_implementation="sdpa")
     has_own = not base or (Path(folder) / "tokenizer_config.json").exists()
     tokenizer = load_tokenizer(folder if has_own else base, own_pad=False)
-    if len(tokenizer) > policy.get_input_embeddings().num_embeddings:  # pyright: ignore[reportOperatorIssue]
-        policy.resize_token_embeddings(len(tokenizer))
+    policy = load_network(folder, tokenizer, dtype=dtype)
+    attend_plainly(policy)
+    policy.config.pad_token_id = tokenizer.pad_token_id
+    policy.to(torch.device(device))  # type: ignore[arg-type]
+    return policy.eval(), tokenizer
+
+
+def load_network(
+    path: str | Path,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    dtype: torch.dtype = torch.float32,
+    load_in_4bit: bool = False,
+) -> PreTrainedModel:
+    """Loads a causal language model from a folder or hub id, dropout off, its adapter merged.
+
+    Raises:
+        ValueError: if the architecture is no causal language model.
+        ImportError: if 4 bits are asked for and bitsandbytes is missing.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    attention.register()
+    base = adapter_base(path)
+    config = AutoConfig.from_pretrained(base or path)
+    if type(config) not in AutoModelForCausalLM._model_mapping:
+        raise ValueError(f"{path}: a model of type {config.model_type} is no causal language model")
+    network = AutoModelForCausalLM.from_pretrained(
+        base or path, config=config, dtype=dtype, quantization_config=four_bits() if load_in_4bit else None
+    )
+    if len(tokenizer) > network.get_input_embeddings().weight.shape[0]:
+        network.resize_token_embeddings(len(tokenizer))
     if base:
         from peft import PeftModel
 
-        policy = PeftModel.from_pretrained(policy, str(folder)).merge_and_unload()  # pyright: ignore[reportCallIssue]
-    policy.config.pad_token_id = tokenizer.pad_token_id
-    switch_off_dropout(policy)
-    policy.to(torch.device(device))  # type: ignore[arg-type]
-    return policy.eval(), tokenizer
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by a name that goes with version 6
+            network = PeftModel.from_pretrained(network, str(path)).merge_and_unload()  # pyright: ignore
+    switch_off_dropout(network)
+    return network
 
 
 def check_policy_folder(path: str | Path) -> str:

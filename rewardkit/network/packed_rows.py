@@ -57,6 +57,20 @@ class PackedBatch:
     def num_tokens(self) -> int:
         return self.input_ids.shape[1]
 
+    def read_index(self, skipped: int | None) -> Tensor:
+        """(S,) int64, as `last_index` but of the last token of prompt and branch that is not the skipped one."""
+        if skipped is None:
+            return self.last_index
+        index, offset = [], 0
+        for row in self.rows:
+            start = offset + len(row.prompt)
+            for branch in row.branches:
+                places = (*range(offset, offset + len(row.prompt)), *range(start, start + len(branch)))
+                index.append(places[_last_place(row.prompt + branch, skipped)])
+                start += len(branch)
+            offset += row.num_tokens
+        return torch.tensor(index)
+
     @cached_property
     def completion_index(self) -> Tensor:
         """(C,) int64: for every completion token, the index in T of the token that predicts it."""
@@ -111,15 +125,20 @@ class PaddedBatch:
 
     Attributes:
         input_ids, attention_mask: (S, L) int64, one row per branch, branches in order of rows.
-        last_index: (S,) int64, index in L of the last attended token.
+        read_index: (S,) int64, index in L of the last token, or of the last one that is not skipped.
     """
 
     input_ids: Tensor
     attention_mask: Tensor
-    last_index: Tensor
+    read_index: Tensor
 
 
-def pad(rows: Sequence[Branched], pad_token_id: int) -> PaddedBatch:
+def _last_place(sequence: Sequence[int], skipped: int) -> int:
+    """The place of the last token that is not the skipped one; 0 where all are, as in transformers."""
+    return next((place for place in range(len(sequence) - 1, 0, -1) if sequence[place] != skipped), 0)
+
+
+def pad(rows: Sequence[Branched], pad_token_id: int, *, skipped: int | None = None) -> PaddedBatch:
     """Writes every branch out with its prompt and pads on the right; the mask, not the pad token, says what counts."""
     sequences = [row.prompt + branch for row in rows for branch in row.branches]
     lengths = torch.tensor([len(sequence) for sequence in sequences])
@@ -129,7 +148,9 @@ def pad(rows: Sequence[Branched], pad_token_id: int) -> PaddedBatch:
     return PaddedBatch(
         input_ids=input_ids,
         attention_mask=(torch.arange(input_ids.shape[1])[None] < lengths[:, None]).long(),
-        last_index=lengths - 1,
+        read_index=lengths - 1
+        if skipped is None
+        else torch.tensor([_last_place(sequence, skipped) for sequence in sequences]),
     )
 
 

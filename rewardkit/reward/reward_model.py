@@ -2,10 +2,13 @@
 
     config.json, model.safetensors, tokenizer files    an ordinary AutoModelForSequenceClassification with one label
     rewardkit.json                                     what plain transformers does not keep (`Card`)
-    heads.safetensors                                  (K + C, h) member heads, then criterion heads
+    heads.safetensors                                  (K + C, h) member heads, then criterion heads; (K + C,) biases
     members.safetensors                                with adapters as members, each of them
                                                        (`rewardkit.reward.lora_ensemble`)
     members/0, members/1, ...                          with whole models as members, each of them as above
+
+A folder without `rewardkit.json` is somebody else's model and scores as plain transformers scores it: at its last token
+that is not its pad token, with its head's bias, up to the length that its positions allow.
 
 With heads as members the ordinary model's head is their mean, so its score is exactly the ensemble's mean reward; with
 adapters its weights are their mean too, and its score is near it.
@@ -13,6 +16,7 @@ adapters its weights are their mean too, and its score is near it.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +28,7 @@ from safetensors.torch import load_file, save_file
 
 from rewardkit.data.records import Message, content_id
 from rewardkit.distributed.collectives import default_device
-from rewardkit.network.models import RewardScorer, head_of, load_classifier
+from rewardkit.network.models import RewardScorer, check_scores, head_of, load_classifier, num_positions, own_head
 from rewardkit.network.packed_rows import Branched, branches_within, token_budget_batches
 from rewardkit.network.tokens import load_tokenizer, tokenise
 from rewardkit.reward.lora_ensemble import LoraEnsemble, read_ensemble
@@ -37,6 +41,9 @@ if TYPE_CHECKING:
     from rewardkit.network.packed_rows import Branched
 
 
+logger = logging.getLogger(__name__)
+# Tokens of a conversation for a model from elsewhere whose positions know no end.
+LONGEST_OF_OTHERS = 4096
 # Tokens of a batch when scoring: on a CPU its activations stay in the cache, a GPU has to be filled.
 TOKENS_ON_CPU, TOKENS_ON_GPU = 1024, 16384
 
@@ -51,11 +58,12 @@ def save(scorer: RewardScorer, tokenizer: PreTrainedTokenizerBase, card: Card, o
     with torch.no_grad():
         head.weight.copy_(scorer.heads[: card.num_members].mean(0, keepdim=True).to(head.weight.dtype))
         if head.bias is not None:
-            head.bias.zero_()
+            head.bias.copy_(scorer.bias[: card.num_members].mean(0, keepdim=True))
     scorer.classifier.config.pad_token_id = tokenizer.pad_token_id
     scorer.classifier.save_pretrained(out_dir)
     tokenizer.save_pretrained(out_dir)
-    save_file({"heads": scorer.heads.detach().cpu().contiguous()}, out_dir / "heads.safetensors")
+    heads = {"heads": scorer.heads.detach(), "bias": scorer.bias}
+    save_file({name: tensor.cpu().contiguous() for name, tensor in heads.items()}, out_dir / "heads.safetensors")
     replace(card, template=content_id(tokenizer.chat_template)).write(out_dir)
 
 
@@ -75,6 +83,7 @@ class RewardModel:
         self.tokenizer = tokenizer
         self.card = card
         self.criterion_weights = criterion_weights or {}
+        self.num_cut = 0  # conversations that were cut so far
 
     @classmethod
     def load(
@@ -92,23 +101,43 @@ class RewardModel:
             criterion_weights: of the heads in the reward, see `rewardkit.reward.reward`; None is the overall head.
 
         Raises:
-            ValueError: if the tokenizer's chat template is not the one the model was trained with.
+            ValueError: if the tokenizer's chat template is not the one the model was trained with, or the folder holds
+                no reward head.
         """
         path = Path(path)
+        device = device or default_device()
+        if not (path / CARD_FILE).exists():
+            return cls._load_other(path, device=device, dtype=dtype, criterion_weights=criterion_weights)
         tokenizer = load_tokenizer(path)
         card = read_card(path)
         if card.template and card.template != content_id(tokenizer.chat_template):
             raise ValueError(f"{path}: the chat template is not the one this model was trained with")
         classifier = load_classifier(path, tokenizer, dtype=dtype)
-        device = device or default_device()
         classifier.to(device)  # type: ignore[arg-type]
-        heads = path / "heads.safetensors"
-        weights = load_file(heads)["heads"] if heads.exists() else head_of(classifier).weight.detach().float()
+        file = path / "heads.safetensors"
+        heads = load_file(file) if file.exists() else dict(zip(("heads", "bias"), own_head(classifier), strict=True))
         if card.kind == "lora":
-            scorer = read_ensemble(classifier, weights, card.num_members, path)
+            scorer = read_ensemble(classifier, heads["heads"], card.num_members, path)
         else:
             scorer = RewardScorer(classifier)
-            scorer.heads = torch.nn.Parameter(weights.to(device))
+            scorer.heads = torch.nn.Parameter(heads["heads"].to(device))
+            scorer.bias = heads.get("bias", torch.zeros(len(scorer.heads))).to(device)
+        return cls(scorer, tokenizer, card, criterion_weights=criterion_weights)
+
+    @classmethod
+    def _load_other(
+        cls, path: Path, *, device: torch.device, dtype: torch.dtype, criterion_weights: Mapping[str, float] | None
+    ) -> RewardModel:
+        """Loads a classifier that was not trained here; see the module's docstring."""
+        tokenizer = load_tokenizer(path, own_pad=False)
+        classifier = load_classifier(path, tokenizer, dtype=dtype)
+        if not classifier.has_own_head:
+            raise ValueError(f"{path}: no reward model, its file has no {', '.join(classifier.new_weights)}")
+        classifier.to(device)  # type: ignore[arg-type]
+        scorer = RewardScorer(classifier, skipped=classifier.pooled_pad)
+        scorer.take_own_head()
+        check_scores(scorer)
+        card = Card(max_length=num_positions(classifier, tokenizer) or LONGEST_OF_OTHERS)
         return cls(scorer, tokenizer, card, criterion_weights=criterion_weights)
 
     def __call__(
@@ -126,10 +155,21 @@ class RewardModel:
             groups.setdefault(tuple(prompt) if self.packed else index, []).append(index)
         texts = [[completions[index] for index in group] for group in groups.values()]
         firsts = [prompts[group[0]] for group in groups.values()]
-        rows, _ = tokenise(firsts, texts, self.tokenizer, max_length=self.card.max_length)
+        rows, num_cut = tokenise(firsts, texts, self.tokenizer, max_length=self.card.max_length)
+        self._tell_cut(num_cut)
         order = [index for group in groups.values() for index in group]
         members = self.score_rows(rows, token_budget=token_budget).members
         return Reward(members=members[:, np.argsort(order)])
+
+    def _tell_cut(self, num_cut: int) -> None:
+        """Warns of the first conversations that are longer than the model takes, then each time their number doubles."""
+        before, self.num_cut = self.num_cut, self.num_cut + num_cut
+        if self.num_cut.bit_length() > before.bit_length():
+            logger.warning(
+                "conversations longer than the %d tokens that the reward model takes, so far: %d; they are scored cut",
+                self.card.max_length,
+                self.num_cut,
+            )
 
     @property
     def packed(self) -> bool:

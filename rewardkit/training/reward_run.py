@@ -21,7 +21,6 @@ from rewardkit.network.models import (
     PRESETS,
     RewardScorer,
     add_adapters,
-    head_of,
     load_classifier,
     make_classifier,
     merge_adapters,
@@ -209,7 +208,7 @@ def build_scorer(config: RewardConfig, classifier: PreTrainedModel, *, num_crite
         )
     scorer = RewardScorer(classifier, num_members=config.ensemble + num_criteria, seed=config.seed)
     if config.ensemble == 1 and getattr(classifier, "has_own_head", False):
-        scorer.heads.data[:1] = head_of(classifier).weight.detach().float()
+        scorer.take_own_head()
         logger.info("the reward head of %s is trained further", config.model)
     return scorer
 

@@ -41,7 +41,7 @@ OTHERS = {
         "it has no embed_tokens",
     ),
     "gemma": (lambda: config_of("gemma", **SMALL, head_dim=8), "its embedding is a GemmaTextScaledWordEmbedding"),
-    "mistral": (lambda: config_of("mistral", **SMALL, sliding_window=64), "sliding window"),
+    "mistral": (lambda: config_of("mistral", **SMALL, sliding_window=64), "sliding_attention"),
     "olmo2": (lambda: config_of("olmo2", **SMALL), "its layer has a part post_feedforward_layernorm"),
     "phi3": (lambda: config_of("phi3", **SMALL), "its layer has a part resid_attn_dropout"),
     "granite": (lambda: config_of("granite", **SMALL, residual_multiplier=0.5), "its logits are not those of a Llama"),

@@ -16,7 +16,8 @@ from toy_models import gpt2_config, llama_config, save_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from alignment.config.training import SftConfig
-from alignment.policy.policy import Policy, build_policy, check_model, load_network, make_network, prepare_tokenizer
+from alignment.policy.policy import Policy, build_policy, check_model, make_network, prepare_tokenizer
+from rewardkit.network.models import load_network
 from rewardkit.network.logps import completion_logps
 from rewardkit.network.packed_rows import Branched
 from rewardkit.network.tokens import train_tokenizer

@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from rewardkit.network import attention, llama
 from rewardkit.network.llama import check, packed_states, try_steps
 from rewardkit.network.logps import can_pack_policy
-from rewardkit.network.models import can_pack, recompute_activations
+from rewardkit.network.models import classifier_layout, recompute_activations
 from rewardkit.network.packed_rows import Branched, pack
 
 SMALL = {"intermediate_size": 48, "initializer_range": 0.3}
@@ -138,7 +138,7 @@ def test_the_trial_accepts_what_is_llama_shaped_and_only_that() -> None:
     assert copy.deepcopy(policy).takes_own_steps  # a reference is a copy
     config = llama_config(**SMALL, num_labels=1)
     classifier = AutoModelForSequenceClassification.from_config(config)
-    assert can_pack(classifier)
+    assert classifier_layout(classifier) == "packed"
     assert classifier.takes_own_steps
     other = make_policy(gpt2_config()).eval()
     assert can_pack_policy(other)
@@ -173,7 +173,7 @@ UNUSUAL = {
     "hooks": lambda policy: policy.base_model.layers[0].mlp.register_forward_hook(lambda *_: None),
     "again in backward": recompute_activations,
     "all hidden states": lambda policy: setattr(policy.config, "output_hidden_states", True),
-    "sliding window": lambda policy: setattr(policy.config, "layer_types", ["sliding_attention"] * 2),
+    "sliding_attention": lambda policy: setattr(policy.config, "layer_types", ["sliding_attention"] * 2),
     "dropout": lambda policy: adapted(policy, lora_dropout=0.1),
     "no plain LoRA": lambda policy: adapted(policy, use_dora=True),
     "several adapters": several,

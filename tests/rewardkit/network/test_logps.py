@@ -233,7 +233,7 @@ def test_sliding_windows_run_padded_with_one_warning(
     with caplog.at_level(logging.WARNING):
         assert not can_pack_policy(policy)
     assert [record.message for record in caplog.records] == [
-        f"{type(policy).__name__} runs padded, which is slower: it attends in a sliding window"
+        f"{type(policy).__name__} runs padded, which is slower: it has layers of type sliding_attention"
     ]
     found = completion_logps(policy, PAIRS, packed=False)
     torch.testing.assert_close(found.token_logps, expected, atol=1e-5, rtol=1e-5)

@@ -80,7 +80,7 @@ def test_scores_equal_those_of_plain_transformers(name: str) -> None:
 def test_packed_and_padded_steps_have_one_loss_and_gradient(name: str, likelihood: str) -> None:
     scorer = RewardScorer(make_classifier(CONFIGS[name](), seed=0), num_members=2)
     packed_loss, packed = gradients(scorer, [0, 1, 2, 3, 4, 5], likelihood=likelihood)
-    scorer.packed = False
+    scorer.layout = "padded"
     scorer.classifier.set_attn_implementation("sdpa")
     padded_loss, padded = gradients(scorer, [0, 1, 2, 3, 4, 5], likelihood=likelihood)
     assert packed_loss == pytest.approx(padded_loss, abs=1e-5)
@@ -169,7 +169,7 @@ def test_packed_and_padded_steps_agree_in_bf16_as_far_as_it_goes(name: str) -> N
     scorer = RewardScorer(make_classifier(CONFIGS[name](), seed=0))
 
     def gradient(*, packed: bool, precision: Literal["fp32", "bf16"]) -> torch.Tensor:
-        scorer.packed = packed
+        scorer.layout = "packed" if packed else "padded"
         scorer.classifier.set_attn_implementation(attention.NAME if packed else "sdpa")
         scorer.zero_grad(set_to_none=True)
         config = RewardConfig(model="tiny", data="x", out="y", precision=precision)

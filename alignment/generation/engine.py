@@ -1,7 +1,8 @@
 """The decode loop of a policy: which one is used, and the one that any causal language model of transformers has.
 
-Llama-shaped models are decoded by `alignment.generation.llama_decoding`, if that gives the model's own logits when it
-is tried; all others, and those where it does not, by the model's own forward pass and cache (`PlainDecoding`).
+Llama-shaped models are decoded by `alignment.generation.llama_decoding`, all others by the model's own forward pass and
+cache (`PlainDecoding`), and what keeps no cache of keys and values, or another than it says, by whole forward passes
+(`WholeDecoding`). Each is used only if it gives the model's own logits when it is tried.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from alignment.config.training import Precision
 from alignment.generation.llama_decoding import LlamaDecoding
-from alignment.generation.llama_weights import LlamaWeights, read_weights
+from alignment.generation.llama_weights import read_weights
 from rewardkit.distributed.optimization import autocast, wants_bf16
 
 if TYPE_CHECKING:
@@ -81,6 +82,8 @@ class PlainDecoding:
             inputs["position_ids"] = positions
         if "logits_to_keep" in self.takes:
             inputs["logits_to_keep"] = 1
+        if "output_router_logits" in self.takes:  # a mixture of experts is not balanced while it samples
+            inputs["output_router_logits"] = False
         if self.cache is not None:
             inputs["past_key_values"] = self.cache
         with autocast(self.precision, self.device):
@@ -89,9 +92,48 @@ class PlainDecoding:
         return answer.logits[:, -1]
 
 
+class WholeDecoding:
+    """One batch, computed whole for every token and padded on the right, so that nothing but the mask is relied on."""
+
+    ended_share = 0.0
+
+    def __init__(
+        self,
+        policy: PreTrainedModel,
+        base: PreTrainedModel,
+        prompts: Sequence[Sequence[int]],
+        num_samples: int,
+        precision: Precision,
+    ) -> None:
+        self.policy, self.device = policy, base.device
+        self.precision: Precision = precision
+        self.rows = [list(prompt) for prompt in prompts for _ in range(num_samples)]
+
+    def start(self) -> Tensor:
+        lengths = torch.tensor([len(row) for row in self.rows])
+        ids = torch.zeros(len(self.rows), int(lengths.max()), dtype=torch.int64)
+        for place, row in enumerate(self.rows):
+            ids[place, : len(row)] = torch.tensor(row)
+        mask = (torch.arange(ids.shape[1])[None] < lengths[:, None]).long()
+        with autocast(self.precision, self.device):
+            logits = self.policy(
+                input_ids=ids.to(self.device), attention_mask=mask.to(self.device), use_cache=False
+            ).logits
+        return logits[torch.arange(len(ids), device=logits.device), (lengths - 1).to(logits.device)]
+
+    def step(self, tokens: Tensor) -> Tensor:
+        for row, token in zip(self.rows, tokens.tolist(), strict=True):
+            row.append(token)
+        return self.start()
+
+    def keep(self, places: Tensor) -> None:
+        self.rows = [self.rows[place] for place in places.tolist()]
+
+
 logger = logging.getLogger(__name__)
 
 # How far logits may be from the model's own, as a share of their spread: what rounding does, several times over.
+REASONS = (ValueError, TypeError, LookupError, AttributeError, RuntimeError)
 TOLERANCE = {torch.float64: 1e-3, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.02}
 
 
@@ -128,18 +170,48 @@ def engine_of(policy: PreTrainedModel, precision: Precision) -> Engine:
     """
     base = base_of(policy)
     bf16 = wants_bf16(precision, base.device)
+    number_format: Precision = "bf16" if bf16 else "fp32"
     try:
         if any(config.is_prompt_learning for config in getattr(policy, "peft_config", {}).values()):
             raise ValueError("its adapter puts tokens before the prompt")
         weights = read_weights(base, torch.bfloat16 if bf16 else base.dtype)
-        _check_logits(base, weights)
-    except (ValueError, TypeError, LookupError, AttributeError, RuntimeError) as reason:
-        problem = str(reason).partition("\n")[0]
-        _tell(f"{type(base).__name__} decodes by transformers, which is slower: {problem}")
-        return lambda prompts, num_samples, max_new_tokens: PlainDecoding(
-            policy, base, prompts, num_samples, max_new_tokens, "bf16" if bf16 else "fp32"
+        _check_logits(
+            base, partial(LlamaDecoding, weights), num_tokens=len(weights.embedding), tolerance=TOLERANCE[weights.dtype]
         )
-    return lambda prompts, num_samples, max_new_tokens: LlamaDecoding(weights, prompts, num_samples, max_new_tokens)
+    except (*REASONS, ArithmeticError) as reason:
+        _tell(f"{type(base).__name__} decodes by transformers, which is slower: {_first_line(reason)}")
+    else:
+        return partial(LlamaDecoding, weights)
+    if _has_right_cache(base):
+        return lambda prompts, num_samples, max_new_tokens: PlainDecoding(
+            policy, base, prompts, num_samples, max_new_tokens, number_format
+        )
+    return lambda prompts, num_samples, max_new_tokens: WholeDecoding(policy, base, prompts, num_samples, number_format)
+
+
+def _has_right_cache(base: PreTrainedModel) -> bool:
+    """Whether a model's cache gives its own logits, tried once."""
+    tried = getattr(base, "has_right_cache", None)
+    if tried is None:
+        try:
+            _check_logits(
+                base,
+                lambda prompts, num_samples, num_new: PlainDecoding(base, base, prompts, num_samples, num_new, "fp32"),
+                num_tokens=base.get_input_embeddings().weight.shape[0],  # pyright: ignore
+                tolerance=TOLERANCE[base.dtype],
+            )
+            tried = True
+        except ArithmeticError:
+            return True
+        except REASONS as reason:
+            tried = False
+            _tell(f"{type(base).__name__} computes every token anew, which is slow: {_first_line(reason)}")
+        base.has_right_cache = tried  # pyright: ignore
+    return tried
+
+
+def _first_line(reason: BaseException) -> str:
+    return str(reason).partition("\n")[0]
 
 
 def base_of(policy: PreTrainedModel) -> PreTrainedModel:
@@ -153,23 +225,29 @@ def _tell(message: str) -> None:
     logger.info(message)
 
 
-def _check_logits(base: PreTrainedModel, weights: LlamaWeights) -> None:
+def _check_logits(base: PreTrainedModel, engine: Engine, *, num_tokens: int, tolerance: float) -> None:
     """Decodes two small prompts with two samples each and compares with the model's own whole forward passes.
+
+    Args:
+        num_tokens: V.
+        tolerance: as a share of the logits' spread.
 
     Raises:
         ValueError: if the logits are others.
+        ArithmeticError: if the model's own are not finite, so that nothing can be tried.
     """
-    num_tokens = len(weights.embedding)
     prompts = [[(7 * index + 3) % num_tokens for index in range(length)] for length in (6, 2)]
     new = [[(5 * row + 11 * step + 1) % num_tokens for step in range(2)] for row in range(4)]
-    decoding = LlamaDecoding(weights, prompts, 2, 2)
-    next_tokens = torch.tensor(new, device=weights.device).unbind(1)
+    decoding = engine(prompts, 2, 2)
+    next_tokens = torch.tensor(new, device=base.device).unbind(1)
     logits = torch.stack([decoding.start(), *(decoding.step(tokens) for tokens in next_tokens)], 1)
     for number, prompt in enumerate(prompts):
         rows = slice(2 * number, 2 * number + 2)
-        whole = torch.tensor([[*prompt, *tokens] for tokens in new[rows]], device=weights.device)
-        expected = base(input_ids=whole, use_cache=False).logits[:, len(prompt) - 1 :].float()
+        whole = torch.tensor([[*prompt, *tokens] for tokens in new[rows]], device=base.device)
+        mask = torch.ones_like(whole)
+        expected = base(input_ids=whole, attention_mask=mask, use_cache=False).logits[:, len(prompt) - 1 :].float()
+        if not expected.isfinite().all():
+            raise ArithmeticError("its logits are not finite")
         difference = (logits[rows].float() - expected).norm() / (expected - expected.mean(-1, keepdim=True)).norm()
-        # Not above, said as not below: NaN is refused too.
-        if not difference <= TOLERANCE[weights.dtype]:
-            raise ValueError("its logits are not those of a Llama")
+        if not difference <= tolerance:
+            raise ValueError("its logits are not those of whole forward passes")

@@ -17,6 +17,7 @@ from torch import Tensor
 from alignment.policy.policy_forward import Forward
 from alignment.rollouts.rollouts import Micro, Rollouts
 from rewardkit.distributed import collectives
+from rewardkit.network import router_loss
 from rewardkit.network.logps import CompletionLogps
 from rewardkit.training.steps import Part, Stepped, means, optimizer_step
 
@@ -60,6 +61,7 @@ class PolicyUpdate:
         self.forward, self.optimizer, self.temperature = forward, optimizer, temperature
         self.token_budget, self.max_grad_norm = token_budget, max_grad_norm
         self.num_steps = 0  # taken by this process
+        self.balances = router_loss.has_router_loss(forward.network)
 
     def learn(
         self,
@@ -81,6 +83,7 @@ class PolicyUpdate:
         Returns:
             The mean loss and gradient norm of the steps, and the metrics, weighted over all of them.
         """
+        names = (*names, *((router_loss.METRIC,) if self.balances else ()))
         sums, losses, grad_norms = torch.zeros(2, len(names)), [], []
         for minibatch in minibatches:
             stepped = self.step(
@@ -107,7 +110,7 @@ class PolicyUpdate:
 
         Args:
             part: its losses are summed over the micro-batches.
-            num_metrics: M, how many metrics `part` gives.
+            num_metrics: M, how many metrics `part` gives, and one more where the network balances its experts.
             together: see `Rollouts.micro_batches`.
 
         Raises:
@@ -117,8 +120,13 @@ class PolicyUpdate:
         def gradients() -> Tensor:
             sums = torch.zeros(2, 1 + num_metrics, device=self.forward.device)
             for micro in rollouts.micro_batches(minibatch.branches, token_budget=self.token_budget, together=together):
-                logps = self.forward.logps(micro.rows, temperature=self.temperature, with_entropy=with_entropy)
-                micro_part = part(logps, micro)
+                with router_loss.router_losses() as auxiliary:
+                    logps = self.forward.logps(micro.rows, temperature=self.temperature, with_entropy=with_entropy)
+                    micro_part = part(logps, micro)
+                if self.balances:
+                    num_rows = len(micro.branches)
+                    share = minibatch.total * num_rows / len(minibatch.branches)
+                    micro_part = micro_part.with_router_loss(auxiliary, num_rows=num_rows, share=share)
                 if minibatch.total:
                     (micro_part.loss / minibatch.total).backward()
                 sums += micro_part.columns()

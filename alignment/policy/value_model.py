@@ -13,14 +13,9 @@ from torch import Tensor
 
 from alignment.config.online import PpoConfig
 from alignment.policy.policy import Policy
+from rewardkit.network.classifier import classifier_layout, load_classifier
 from rewardkit.network.logps import CompletionLogps, can_pack_policy, completion_states
-from rewardkit.network.models import (
-    classifier_layout,
-    head_of,
-    load_classifier,
-    load_network,
-    recompute_activations,
-)
+from rewardkit.network.models import head_of, load_network, recompute_activations
 from rewardkit.network.packed_rows import Branched
 
 if TYPE_CHECKING:

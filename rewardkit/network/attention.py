@@ -107,7 +107,7 @@ def register() -> None:
 
 
 def local_layers(config: PretrainedConfig) -> str:
-    """Kinds of layers that attend in windows or chunks or keep a state, which packed rows do not know; empty for none."""
+    """Kinds of layers that attend in windows or chunks or keep a state, which packed rows cannot; empty for none."""
     text = config.get_text_config()
     layers = getattr(text, "layer_types", None)
     if layers is not None:

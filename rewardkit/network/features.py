@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from rewardkit.network.models import RewardScorer, head_of
+from rewardkit.network.classifier import RewardScorer
+from rewardkit.network.models import head_of
 from rewardkit.network.packed_rows import Branched, token_budget_batches
 
 if TYPE_CHECKING:

@@ -71,7 +71,7 @@ def attended_plainly(model: PreTrainedModel) -> Iterator[None]:
 
 
 def trial_rows(config: PretrainedConfig) -> list[Branched]:
-    """Small rows of tokens without a meaning of their own, of different lengths; each branch ends with EOS if there is one."""
+    """Small rows of different lengths, of tokens without meaning; branches end with EOS if there is one."""
     text = config.get_text_config()
     special = {getattr(text, f"{name}_token_id", None) for name in ("pad", "bos", "sep", "decoder_start")}
     eos = getattr(text, "eos_token_id", None)
@@ -97,7 +97,7 @@ def choose_layout(
     *,
     tolerance: float,
 ) -> Layout:
-    """The fastest way in which rows give what each gives alone; sets the attention that it takes, and warns of a slow one.
+    """The fastest way in which rows give what each gives alone; sets the attention it takes, and warns of a slow one.
 
     Args:
         run: from rows, and whether they run packed, to results by branch or token, first dimension in order of rows.

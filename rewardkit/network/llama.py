@@ -24,6 +24,7 @@ from rewardkit.network import attention
 from rewardkit.network.attention import local_layers
 from rewardkit.network.fused import Matrix, added_norm, gated, products, rotated
 from rewardkit.network.packed_rows import PackedBatch
+from rewardkit.network.router_loss import trunk_states
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -191,7 +192,7 @@ def _check_matrix(module: Any, dtype: torch.dtype) -> None:
 def _states_by_modules(model: PreTrainedModel, batch: PackedBatch) -> Tensor:
     ids, positions = _inputs(model, batch)
     with attention.packed_rows(batch):
-        return model.base_model(input_ids=ids, position_ids=positions, use_cache=False).last_hidden_state[0]
+        return trunk_states(model, input_ids=ids, position_ids=positions)[0]
 
 
 def _inputs(model: PreTrainedModel, batch: PackedBatch) -> tuple[Tensor, Tensor]:

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from rewardkit.network.layout import choose_layout, attended_plainly, trial_rows
+from rewardkit.network.layout import attended_plainly, choose_layout, trial_rows
 from rewardkit.network.llama import packed_states
 from rewardkit.network.packed_rows import Branched, pack, pad
+from rewardkit.network.router_loss import trunk_states
 from rewardkit.network.vocabulary_head import BLOCK, LogitForm, token_logps
 
 if TYPE_CHECKING:
@@ -167,10 +168,8 @@ def _padded_states(model: PreTrainedModel, rows: Sequence[Branched], index: Tens
     """(C, h) last hidden states of the full sequences, right-padded to L, at places in S L."""
     padded = pad(rows, model.config.pad_token_id or 0)
     device = _input_device(model)
-    states = model.base_model(
-        input_ids=padded.input_ids.to(device), attention_mask=padded.attention_mask.to(device), use_cache=False
-    ).last_hidden_state.flatten(0, 1)
-    return states[index.to(device)]
+    states = trunk_states(model, input_ids=padded.input_ids.to(device), attention_mask=padded.attention_mask.to(device))
+    return states.flatten(0, 1)[index.to(device)]
 
 
 def _padded_index(rows: Sequence[Branched]) -> Tensor:
@@ -212,19 +211,21 @@ def can_pack_policy(policy: PreTrainedModel | PeftModel) -> bool:
     if layout == "alone":
         raise ValueError(f"{type(model).__name__} cannot run as a policy: its rows depend on padding")
     with attended_plainly(model):
+        if _looks_ahead(model, rows[0]):
+            raise ValueError(f"{type(model).__name__} sees the tokens that it is to predict: it is no causal model")
         if not _close(logps(rows, False), _logps_of_logits(model, rows), tolerance):
             raise ValueError(f"{type(model).__name__} changes its logits in a way that is not known here")
-        if _looks_ahead(model, rows[-1], tolerance):
-            raise ValueError(f"{type(model).__name__} sees the tokens that it is to predict: it is no causal model")
     return layout == "packed"
 
 
-def _looks_ahead(model: PreTrainedModel, row: Branched, tolerance: float) -> bool:
+def _looks_ahead(model: PreTrainedModel, row: Branched) -> bool:
     """Whether states before the last token change with it."""
-    (branch,) = row.branches
+    branch = row.branches[0]
+    row = Branched(prompt=row.prompt, branches=(branch,))
     other = Branched(prompt=row.prompt, branches=((*branch[:-1], row.prompt[0]),))
     before = torch.arange(len(row.prompt) + len(branch) - 1)
     states, others = (_padded_states(model, [each], before).float() for each in (row, other))
+    tolerance = 0.05 if model.dtype.itemsize < 4 else 1e-4
     return not bool((states - others).abs().max() <= tolerance * max(1.0, float(states.abs().max())))
 
 

@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from rewardkit.network import attention
-from rewardkit.network.models import RewardScorer
+from rewardkit.network.classifier import RewardScorer
 from rewardkit.network.packed_rows import Branched, pack
 
 if TYPE_CHECKING:

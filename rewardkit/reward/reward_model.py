@@ -20,7 +20,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -28,7 +28,8 @@ from safetensors.torch import load_file, save_file
 
 from rewardkit.data.records import Message, content_id
 from rewardkit.distributed.collectives import default_device
-from rewardkit.network.models import RewardScorer, check_scores, head_of, load_classifier, num_positions, own_head
+from rewardkit.network.classifier import RewardScorer, check_scores, load_classifier, own_head
+from rewardkit.network.models import head_of, num_positions
 from rewardkit.network.packed_rows import Branched, branches_within, token_budget_batches
 from rewardkit.network.tokens import load_tokenizer, tokenise
 from rewardkit.reward.lora_ensemble import LoraEnsemble, read_ensemble
@@ -132,9 +133,10 @@ class RewardModel:
         tokenizer = load_tokenizer(path, own_pad=False)
         classifier = load_classifier(path, tokenizer, dtype=dtype)
         if not classifier.has_own_head:
-            raise ValueError(f"{path}: no reward model, its file has no {', '.join(classifier.new_weights)}")
+            missing: Any = classifier.new_weights
+            raise ValueError(f"{path}: no reward model, its file has no {', '.join(missing)}")
         classifier.to(device)  # type: ignore[arg-type]
-        scorer = RewardScorer(classifier, skipped=classifier.pooled_pad)
+        scorer = RewardScorer(classifier, skipped=classifier.pooled_pad)  # pyright: ignore[reportArgumentType]
         scorer.take_own_head()
         check_scores(scorer)
         card = Card(max_length=num_positions(classifier, tokenizer) or LONGEST_OF_OTHERS)
@@ -162,7 +164,7 @@ class RewardModel:
         return Reward(members=members[:, np.argsort(order)])
 
     def _tell_cut(self, num_cut: int) -> None:
-        """Warns of the first conversations that are longer than the model takes, then each time their number doubles."""
+        """Warns of conversations that are longer than the model takes: of the first, then when their number doubles."""
         before, self.num_cut = self.num_cut, self.num_cut + num_cut
         if self.num_cut.bit_length() > before.bit_length():
             logger.warning(

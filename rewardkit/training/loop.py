@@ -23,6 +23,7 @@ from torch import Tensor
 from rewardkit.distributed import collectives
 from rewardkit.distributed.checkpoint import Checkpoint, TrainingState, write_aside
 from rewardkit.distributed.optimization import adamw
+from rewardkit.network import router_loss
 from rewardkit.network.packed_rows import divide, epoch_order, token_budget_batches
 from rewardkit.run.directory import Run
 from rewardkit.training.steps import Part, begin_run, is_due, means, optimizer_step, set_learning_rate
@@ -273,7 +274,8 @@ def _take_step(
     except FloatingPointError as error:
         noted = f", batch noted in {write_aside(checkpoint_dir, step, batch)}" if checkpoint_dir else ""
         raise FloatingPointError(f"step {step}: {error}{noted}") from error
-    metrics = means(("loss", *objective.names), stepped.sums)
+    extra_names = (router_loss.METRIC,) if router_loss.has_router_loss(objective.network) else ()
+    metrics = means(("loss", *objective.names, *extra_names), stepped.sums)
     return metrics | {"grad_norm": stepped.grad_norm, "learning_rate": rate}
 
 
@@ -281,12 +283,18 @@ def sum_parts(objective: Objective, batch: Sequence[int], *, measures: bool, lea
     """Computes this process's part of a batch, micro-batch by micro-batch; with `learns` adds its gradient.
 
     Returns:
-        (2, 1 + M): weighted sums and weights of the loss and the objective's metrics.
+        (2, 1 + M): weighted sums and weights of the loss and the objective's metrics; with `learns` and a network that
+        balances its experts also of that loss.
     """
     total, prepared = objective.total(batch), objective.prepare(batch)
-    sums = torch.zeros(2, 1 + len(objective.names), device=objective.device)
+    balances = learns and router_loss.has_router_loss(objective.network)
+    sums = torch.zeros(2, 1 + len(objective.names) + balances, device=objective.device)
     for micro in objective.micro_batches(batch):
-        part = objective.part([batch[index] for index in micro.places], prepared, measures=measures)
+        with router_loss.router_losses() as auxiliary:
+            part = objective.part([batch[index] for index in micro.places], prepared, measures=measures)
+        if balances:
+            num_rows = len(micro.places)
+            part = part.with_router_loss(auxiliary, num_rows=num_rows, share=total * num_rows / len(batch))
         if learns:
             (part.loss * micro.share / total).backward()
         sums += part.columns() * micro.share

@@ -16,7 +16,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from rewardkit.network.models import RewardScorer, head_of, load_classifier
+from rewardkit.network.classifier import RewardScorer, load_classifier
+from rewardkit.network.models import head_of
 from rewardkit.network.tokens import load_tokenizer
 from rewardkit.reward.metadata import CARD_FILE, Card, read_card
 from rewardkit.reward.reward_model import save

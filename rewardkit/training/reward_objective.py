@@ -28,7 +28,8 @@ from rewardkit.losses import (
     davidson_loss,
     rao_kupper_loss,
 )
-from rewardkit.network.models import PRESETS, RewardScorer
+from rewardkit.network.classifier import RewardScorer
+from rewardkit.network.models import PRESETS
 from rewardkit.network.packed_rows import token_budget_batches
 from rewardkit.stats.metrics import negative_log_likelihood
 from rewardkit.training.loop import HeldOut, LoopOptions, MicroBatch, micro_batches

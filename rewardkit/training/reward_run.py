@@ -17,16 +17,8 @@ import torch
 from rewardkit.config import RewardConfig
 from rewardkit.data.training_data import Loaded
 from rewardkit.distributed import collectives
-from rewardkit.network.models import (
-    PRESETS,
-    RewardScorer,
-    add_adapters,
-    load_classifier,
-    make_classifier,
-    merge_adapters,
-    preset_config,
-    recompute_activations,
-)
+from rewardkit.network.classifier import RewardScorer, load_classifier, make_classifier
+from rewardkit.network.models import PRESETS, add_adapters, merge_adapters, preset_config, recompute_activations
 from rewardkit.network.tokens import load_tokenizer
 from rewardkit.reward.lora_ensemble import LoraEnsemble
 from rewardkit.reward.metadata import Card, member_offsets

@@ -33,6 +33,22 @@ class Part:
         loss = self.loss.detach().reshape(1)
         return torch.stack((torch.cat((loss, self.sums)), torch.cat((torch.zeros_like(loss), self.weights))))
 
+    def with_router_loss(self, losses: Sequence[Tensor], *, num_rows: int, share: float) -> Part:
+        """Adds the load-balancing losses of a micro-batch, and their sum as one more metric.
+
+        Args:
+            losses: of its forward passes, see `rewardkit.network.router_loss`.
+            num_rows: of the micro-batch, the metric's weight.
+            share: what they are multiplied by to be part of the sum.
+        """
+        loss = torch.stack(list(losses)).sum()
+        metric, weight = loss.detach().reshape(1) * num_rows, torch.full_like(self.sums[:1], num_rows)
+        return Part(
+            loss=self.loss + loss * share,
+            sums=torch.cat((self.sums, metric.to(self.sums))),
+            weights=torch.cat((self.weights, weight)),
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Stepped:

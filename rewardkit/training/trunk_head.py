@@ -21,8 +21,8 @@ from rewardkit.config import RewardConfig
 from rewardkit.distributed import collectives
 from rewardkit.distributed.optimization import autocast
 from rewardkit.heads.posterior import Posterior
+from rewardkit.network.classifier import RewardScorer
 from rewardkit.network.features import trunk_features
-from rewardkit.network.models import RewardScorer
 from rewardkit.reward.reward_model import save
 from rewardkit.run.directory import Run
 from rewardkit.run.training_command import Results, RunContext

@@ -18,7 +18,8 @@ import torch
 from rewardkit.config import RewardConfig
 from rewardkit.data.preferences import read_preferences
 from rewardkit.distributed.optimization import adamw
-from rewardkit.network.models import RewardScorer, make_classifier, preset_config
+from rewardkit.network.classifier import RewardScorer, make_classifier
+from rewardkit.network.models import preset_config
 from rewardkit.network.tokens import train_tokenizer
 from rewardkit.reward.lora_ensemble import LoraEnsemble
 from rewardkit.training.loop import sum_parts

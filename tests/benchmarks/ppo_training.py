@@ -51,7 +51,8 @@ def main() -> None:
 
 def prepare(options: argparse.Namespace, work: Path) -> list[float]:
     """Writes weights, tokenizer, prompts and the reward model."""
-    from rewardkit.network.models import make_classifier, preset_config
+    from rewardkit.network.classifier import make_classifier
+    from rewardkit.network.models import preset_config
 
     tokenizer = write_work(options, work)
     make_classifier(preset_config(options.model, tokenizer), seed=1).save_pretrained(work / "reward")

@@ -38,7 +38,8 @@ def main() -> None:
 def prepare(options: argparse.Namespace, work: Path) -> list[float]:
     """Writes tokenizer, weights and pairs in the order in which both sides take them."""
     from rewardkit.data.preferences import read_preferences
-    from rewardkit.network.models import RewardScorer, head_of, make_classifier, preset_config
+    from rewardkit.network.classifier import RewardScorer, make_classifier
+    from rewardkit.network.models import head_of, preset_config
     from rewardkit.network.tokens import tokenise, train_tokenizer
 
     rows = read_preferences(options.data, on_bad_row="skip").rows
@@ -70,7 +71,8 @@ def run_ours(options: argparse.Namespace, work: Path) -> Figures:
 
     from rewardkit.data.preferences import read_preferences
     from rewardkit.distributed.checkpoint import Checkpoint
-    from rewardkit.network.models import RewardScorer, head_of, load_classifier
+    from rewardkit.network.classifier import RewardScorer, load_classifier
+    from rewardkit.network.models import head_of
     from rewardkit.network.tokens import load_tokenizer
     from rewardkit.run.directory import Run, read_metrics
     from rewardkit.training.loop import step_batches, train

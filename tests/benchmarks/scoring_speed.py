@@ -58,7 +58,8 @@ def prepare(options: argparse.Namespace, folder: Path) -> dict[str, Callable[[sl
     from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
     from rewardkit.data.preferences import read_preferences
-    from rewardkit.network.models import RewardScorer, make_classifier, preset_config
+    from rewardkit.network.classifier import RewardScorer, make_classifier
+    from rewardkit.network.models import preset_config
     from rewardkit.network.tokens import conversation_texts, train_tokenizer
     from rewardkit.reward.metadata import Card
     from rewardkit.reward.reward_model import RewardModel, save

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
+from pathlib import Path
 
 import pytest
 import torch
+from toy_architectures import make_folder
 from toy_models import config_of, gpt2_config, llama_config
 from transformers import AutoModelForCausalLM
 
 from alignment.generation import engine
-from alignment.generation.engine import PlainDecoding, engine_of
+from alignment.generation.engine import PlainDecoding, WholeDecoding, engine_of
 from alignment.generation.generate import Sampling, generate
 from alignment.generation.llama_decoding import LlamaDecoding
+from rewardkit.network.models import load_policy
 
 SMALL = {"num_hidden_layers": 3, "initializer_range": 0.3, "bos_token_id": 1, "eos_token_id": 2}
 LLAMA_3 = {
@@ -44,8 +48,14 @@ OTHERS = {
     "mistral": (lambda: config_of("mistral", **SMALL, sliding_window=64), "sliding_attention"),
     "olmo2": (lambda: config_of("olmo2", **SMALL), "its layer has a part post_feedforward_layernorm"),
     "phi3": (lambda: config_of("phi3", **SMALL), "its layer has a part resid_attn_dropout"),
-    "granite": (lambda: config_of("granite", **SMALL, residual_multiplier=0.5), "its logits are not those of a Llama"),
-    "smollm3": (lambda: config_of("smollm3", **SMALL, no_rope_layer_interval=2), "its logits are not those of a Llama"),
+    "granite": (
+        lambda: config_of("granite", **SMALL, residual_multiplier=0.5),
+        "its logits are not those of whole forward passes",
+    ),
+    "smollm3": (
+        lambda: config_of("smollm3", **SMALL, no_rope_layer_interval=2),
+        "its logits are not those of whole forward passes",
+    ),
     "dynamic rotation": (
         lambda: llama_config(**SMALL, rope_parameters={"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}),
         "its rotary frequencies are dynamic",
@@ -101,6 +111,40 @@ def test_others_are_decoded_by_transformers_and_the_reason_is_told_once(
     (line,) = [record.getMessage() for record in caplog.records if record.name == "alignment.generation.engine"]
     assert line.startswith(f"{type(policy).__name__} decodes by transformers, which is slower: ")
     assert reason in line
+
+
+@pytest.mark.parametrize("name", ["Falcon (ALiBi)", "MPT", "Bloom", "GPT-Neo", "Mixtral", "Mamba"])
+def test_samples_have_the_log_probabilities_of_whole_forward_passes(name: str, tmp_path: Path) -> None:
+    policy, _ = load_policy(make_folder(name, tmp_path, classifier=False))
+    prompts = [(15, 16, 17, 18, 19), (20,), (21, 22, 23)]
+    for prompt, samples in zip(
+        prompts, generate(policy, prompts, Sampling(max_new_tokens=4), num_samples=2), strict=True
+    ):
+        for sample in samples:
+            ids = torch.tensor([[*prompt, *sample.completion]])
+            with torch.no_grad():
+                logits = policy(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0].log_softmax(-1)
+            places = torch.arange(len(prompt) - 1, ids.shape[1] - 1)
+            expected = logits[places, ids[0, places + 1]]
+            assert torch.allclose(torch.tensor(sample.logps), expected, atol=1e-4)
+    with torch.no_grad():
+        decoding = engine_of(policy, "fp32")(prompts, 2, 4)
+    assert isinstance(decoding, WholeDecoding if name == "Mamba" else PlainDecoding)
+
+
+def test_a_cache_that_gives_other_logits_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = make_policy(OTHERS["gpt2"][0]())
+    forward = type(policy).forward
+
+    def forgetful(self, *args, past_key_values=None, use_cache=None, **kwargs):
+        answer = forward(self, *args, use_cache=use_cache, past_key_values=past_key_values, **kwargs)
+        if past_key_values is not None:
+            answer.logits = answer.logits.roll(1, -1)
+        return answer
+
+    forgetful.__signature__ = inspect.signature(forward)
+    monkeypatch.setattr(type(policy), "forward", forgetful)
+    assert isinstance(decoding_of(policy), WholeDecoding)
 
 
 def test_bf16_is_autocast_where_transformers_decodes() -> None:

@@ -17,8 +17,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from alignment.config.training import SftConfig
 from alignment.policy.policy import Policy, build_policy, check_model, make_network, prepare_tokenizer
-from rewardkit.network.models import load_network
 from rewardkit.network.logps import completion_logps
+from rewardkit.network.models import load_network
 from rewardkit.network.packed_rows import Branched
 from rewardkit.network.tokens import train_tokenizer
 

@@ -16,8 +16,8 @@ from transformers import AutoModelForSequenceClassification, LlamaConfig
 from alignment.config.online import PpoConfig
 from alignment.policy.policy import Policy, build_policy
 from alignment.policy.value_model import SeparateValue, build_value
+from rewardkit.network.classifier import make_classifier
 from rewardkit.network.logps import completion_logps
-from rewardkit.network.models import make_classifier
 from rewardkit.network.packed_rows import Branched
 from rewardkit.network.tokens import load_tokenizer, train_tokenizer
 

@@ -29,7 +29,7 @@ from rewardkit.data.preferences import read_preferences
 from rewardkit.data.prompts import PromptRow
 from rewardkit.data.records import Message
 from rewardkit.data.splitting import split_by_prompt
-from rewardkit.network.models import make_classifier
+from rewardkit.network.classifier import make_classifier
 from rewardkit.network.tokens import load_tokenizer, tokenise, train_tokenizer
 from rewardkit.reward.load import load_reward_fn
 from rewardkit.reward.metadata import Card, read_card

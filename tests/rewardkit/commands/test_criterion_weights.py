@@ -13,7 +13,7 @@ from toy_models import tiny_config
 from rewardkit.__main__ import main
 from rewardkit.data.files import read_rows, write_rows
 from rewardkit.data.records import Message
-from rewardkit.network.models import RewardScorer, make_classifier
+from rewardkit.network.classifier import RewardScorer, make_classifier
 from rewardkit.network.tokens import tokenise, train_tokenizer
 from rewardkit.reward.load import load_reward_fn
 from rewardkit.reward.lora_ensemble import LoraEnsemble, MemberLinear

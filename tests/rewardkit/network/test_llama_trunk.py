@@ -16,9 +16,10 @@ from toy_models import config_of, gpt2_config, llama_config
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, PretrainedConfig, PreTrainedModel
 
 from rewardkit.network import attention, llama
+from rewardkit.network.classifier import classifier_layout
 from rewardkit.network.llama import check, packed_states, try_steps
 from rewardkit.network.logps import can_pack_policy
-from rewardkit.network.models import classifier_layout, recompute_activations
+from rewardkit.network.models import recompute_activations
 from rewardkit.network.packed_rows import Branched, pack
 
 SMALL = {"intermediate_size": 48, "initializer_range": 0.3}

@@ -13,7 +13,8 @@ from transformers import AutoModelForSequenceClassification
 from rewardkit.config import RewardConfig
 from rewardkit.distributed import collectives
 from rewardkit.network import attention
-from rewardkit.network.models import RewardScorer, head_of, make_classifier
+from rewardkit.network.classifier import RewardScorer, make_classifier
+from rewardkit.network.models import head_of
 from rewardkit.network.packed_rows import Branched, divide, epoch_order, pack, pad, token_budget_batches
 from rewardkit.training.loop import sum_parts
 from rewardkit.training.reward_objective import RewardObjective

@@ -8,7 +8,7 @@ import pytest
 import torch
 from toy_models import config_of, llama_config
 
-from rewardkit.network.models import RewardScorer, make_classifier
+from rewardkit.network.classifier import RewardScorer, make_classifier
 from rewardkit.network.packed_rows import Branched
 from rewardkit.reward.lora_ensemble import SCALE, LoraEnsemble, MemberLinear, read_ensemble
 

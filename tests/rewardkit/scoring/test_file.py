@@ -189,7 +189,7 @@ def model_dir(tmp_path_factory):
     pytest.importorskip("transformers", reason="needs the [train] extra")
     from toy_models import config_for
 
-    from rewardkit.network.models import RewardScorer, make_classifier
+    from rewardkit.network.classifier import RewardScorer, make_classifier
     from rewardkit.network.tokens import train_tokenizer
     from rewardkit.reward.metadata import Card
     from rewardkit.reward.reward_model import save

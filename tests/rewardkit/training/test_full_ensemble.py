@@ -14,7 +14,7 @@ from transformers import AutoModelForSequenceClassification
 from rewardkit.__main__ import main
 from rewardkit.data.records import Message
 from rewardkit.heads.posterior import Posterior
-from rewardkit.network.models import make_classifier
+from rewardkit.network.classifier import make_classifier
 from rewardkit.network.tokens import train_tokenizer
 from rewardkit.reward.load import load_reward_fn
 from rewardkit.reward.metadata import read_card

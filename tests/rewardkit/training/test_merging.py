@@ -11,7 +11,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from rewardkit.__main__ import main
 from rewardkit.data.records import Message
-from rewardkit.network.models import RewardScorer, make_classifier
+from rewardkit.network.classifier import RewardScorer, make_classifier
 from rewardkit.network.tokens import train_tokenizer
 from rewardkit.reward.metadata import Card, read_card
 from rewardkit.reward.reward_model import RewardModel, save

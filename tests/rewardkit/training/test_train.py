@@ -20,14 +20,8 @@ from rewardkit.config import RewardConfig
 from rewardkit.distributed import checkpoint
 from rewardkit.distributed.checkpoint import Checkpoint, TrainingState
 from rewardkit.distributed.optimization import schedule
-from rewardkit.network.models import (
-    RewardScorer,
-    add_adapters,
-    linear_layers,
-    make_classifier,
-    merge_adapters,
-    recompute_activations,
-)
+from rewardkit.network.classifier import RewardScorer, make_classifier
+from rewardkit.network.models import add_adapters, linear_layers, merge_adapters, recompute_activations
 from rewardkit.network.packed_rows import Branched
 from rewardkit.run.directory import Run, read_metrics
 from rewardkit.training import loop

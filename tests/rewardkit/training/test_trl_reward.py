@@ -19,7 +19,8 @@ from trl import RewardTrainer
 
 from rewardkit.config import RewardConfig
 from rewardkit.data.records import Message, Preference
-from rewardkit.network.models import RewardScorer, head_of, make_classifier
+from rewardkit.network.classifier import RewardScorer, make_classifier
+from rewardkit.network.models import head_of
 from rewardkit.network.tokens import train_tokenizer
 from rewardkit.training.loop import sum_parts
 from rewardkit.training.reward_objective import RewardObjective

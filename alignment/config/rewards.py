@@ -15,10 +15,11 @@ from alignment.verifiers.verifiers import VERIFIERS
 from rewardkit.config import parse_criterion_weights
 from rewardkit.reward.metadata import read_card
 from rewardkit.reward.reward import Penalty, check_criterion_weights
+from rewardkit.run.model_folder import HUB_ID, model_folder
 
 Kind = Literal["model", "function", "verifier", "server"]
 FORMS = (
-    "[WEIGHT*] and then the folder of a reward model, FOLDER#CRITERION=WEIGHT,..., module:function, "
+    "[WEIGHT*] and then the folder or hub id of a reward model, FOLDER#CRITERION=WEIGHT,..., module:function, "
     "path/file.py:function, "
     f"http://..., https://..., or a verifier: {', '.join(verifier.form for verifier in VERIFIERS.values())}"
 )
@@ -84,7 +85,11 @@ def read_reward(text: str) -> RewardSpec:
             raise ValueError(f"--reward {text}: there is no file {path}")
         return RewardSpec(kind="function", target=what, weight=weight, name=function)
     folder, mark, criteria = _split_criteria(what)
-    if folder and Path(folder).is_dir():
+    if folder and (Path(folder).is_dir() or HUB_ID.fullmatch(folder)):
+        try:
+            model_folder(folder)
+        except FileNotFoundError as error:
+            raise ValueError(f"--reward {text}: {error}; allowed is {FORMS}") from error
         if mark:
             _check_criteria(text, folder, criteria)
         name = _metric_name(Path(folder).resolve().name)
@@ -129,6 +134,9 @@ def read_reward_model(text: str) -> RewardSpec:
 
 def _split_criteria(text: str) -> tuple[str, str, str]:
     """Folder, `#` and weights of criteria. A `#` belongs to the folder's name unless a folder ends right before it."""
+    name, mark, weights = text.partition("#")
+    if mark and HUB_ID.fullmatch(name) and not Path(text).is_dir():
+        return name, mark, weights
     if not Path(text).is_dir():
         for mark in reversed([match.start() for match in re.finditer("#", text)]):
             if mark and Path(text[:mark]).is_dir():

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rewardkit.config import EvaluateConfig, parse_criterion_weights
 from rewardkit.run.directory import Run
+from rewardkit.run.model_folder import model_folder
 from rewardkit.run.progress import Progress
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ def evaluate(config: EvaluateConfig) -> int:
     from rewardkit.evaluation.run import read_inputs, write_findings
     from rewardkit.reward.load import read_criterion_weights
 
-    if not config.implicit and not Path(config.model).is_dir():
-        raise FileNotFoundError(f"--model {config.model}: there is no such folder")
+    if not config.implicit:
+        model_folder(config.model)
     read_criterion_weights(config.criterion_weights, config.model)  # before anything is read or scored
     inputs = read_inputs(config) if config.benchmark == "none" else None
     run = Run(config.out, config)  # now that the input is good

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rewardkit.config import MergeConfig, RewardConfig
 from rewardkit.run.directory import Run
+from rewardkit.run.model_folder import model_folder
 from rewardkit.run.training_command import Results, RunContext, execute
 
 if TYPE_CHECKING:
@@ -64,11 +65,9 @@ def merge_models(config: MergeConfig) -> int:
     out = Path(config.out)
     if out.exists() and any(out.iterdir()):
         raise ValueError(f"--out {out} is there already, choose another directory")
-    for model in config.models:
-        if not Path(model).is_dir():
-            raise FileNotFoundError(f"{model}: there is no such folder")
+    folders = [str(model_folder(model)) for model in config.models]
     from rewardkit.training.merging import merge
 
-    merge(config.models, out)
+    merge(folders, out)
     print(f"{out}: average of {len(config.models)} models, one member, not calibrated")
     return 0

@@ -21,6 +21,7 @@ from transformers.pytorch_utils import Conv1D
 from rewardkit.network import attention
 from rewardkit.network.layout import attend_plainly
 from rewardkit.network.tokens import load_tokenizer, turn_end_id
+from rewardkit.run.model_folder import ADAPTER_FILE, HUB_ID
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -118,9 +119,6 @@ def switch_off_dropout(module: torch.nn.Module) -> None:
                 setattr(child, name, 0.0)
 
 
-ADAPTER_FILE = "adapter_config.json"
-
-
 def load_policy(
     path: str | Path, *, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu"
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -194,7 +192,7 @@ def check_policy_folder(path: str | Path) -> str:
     """
     folder = Path(path)
     if not folder.is_dir():
-        if folder.is_absolute() or len(folder.parts) != 2:
+        if folder.exists() or not HUB_ID.fullmatch(str(path)):
             raise FileNotFoundError(f"{path}: there is no such folder")
         return str(path)
     if not (folder / "config.json").exists() and not (folder / ADAPTER_FILE).exists():

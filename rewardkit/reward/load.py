@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from rewardkit.config import parse_criterion_weights
 from rewardkit.reward.metadata import CARD_FILE, Card, read_card
 from rewardkit.reward.reward import RewardFn, check_criterion_weights
+from rewardkit.run.model_folder import ADAPTER_FILE, model_folder
 
 
 def load_reward_fn(path: str, *, criterion_weights: Mapping[str, float] | None = None) -> RewardFn:
     """Loads what `rewardkit train` wrote, a run directory or the model in it, or a sequence classifier with one label.
 
     Args:
-        path: the folder.
+        path: the folder, or a hub id.
         criterion_weights: of the heads in the reward, see `rewardkit.reward.reward`; None is the overall head.
 
     Raises:
@@ -22,6 +22,7 @@ def load_reward_fn(path: str, *, criterion_weights: Mapping[str, float] | None =
         FileNotFoundError: if there is no such folder.
         ImportError: if a package is missing that this kind of model takes.
     """
+    path = str(model_folder(path))
     card = _card(path)
     check_criterion_weights(criterion_weights or {}, card.criteria)
     match card.kind:
@@ -53,9 +54,7 @@ def read_criterion_weights(text: str, path: str) -> dict[str, float]:
 
 
 def _card(path: str) -> Card:
-    folder = Path(path)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{path}: there is no such folder")
-    if not (folder / CARD_FILE).exists() and not (folder / "config.json").exists():
-        raise ValueError(f"{path}: no reward model, it holds neither {CARD_FILE} nor config.json")
-    return read_card(path)
+    folder = model_folder(path)
+    if not any((folder / name).exists() for name in (CARD_FILE, "config.json", ADAPTER_FILE)):
+        raise ValueError(f"{path}: no reward model, it holds neither {CARD_FILE} nor config.json nor {ADAPTER_FILE}")
+    return read_card(folder)

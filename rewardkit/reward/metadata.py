@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from rewardkit.run.directory import write_text
+from rewardkit.run.model_folder import HUB_ID, model_folder
 
 Kind = Literal["heads", "head", "lora", "full", "tfidf"]
 CARD_FILE = "rewardkit.json"
@@ -77,7 +78,7 @@ def read_card(folder: str | Path) -> Card:
     Raises:
         ValueError: if it is not readable, or says what this version does not know.
     """
-    path = Path(folder) / CARD_FILE
+    path = (model_folder(folder) if HUB_ID.fullmatch(str(folder)) else Path(folder)) / CARD_FILE
     if not path.exists():
         return Card()
     try:

@@ -75,8 +75,10 @@ def heads_of(folder: Path) -> Tensor:
 def check_alike(first: Path, other: Path) -> None:
     """Raises ValueError if two saved models cannot be averaged."""
     for folder in (first, other):
-        if not (folder / "config.json").exists():
-            raise ValueError(f"{folder} holds no neural reward model to merge, no config.json")
+        if not all((folder / name).exists() for name in ("config.json", CARD_FILE)):
+            raise ValueError(
+                f"{folder} holds no neural reward model made here, with config.json and {CARD_FILE}"
+            )
     configs = [json.loads((folder / "config.json").read_text(encoding="utf-8")) for folder in (first, other)]
     ignored = {"_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache"}
     for name in sorted(set(configs[0]) | set(configs[1]) - ignored):

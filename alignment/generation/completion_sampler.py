@@ -12,7 +12,7 @@ import numpy as np
 from alignment.config.sampling import DrawConfig
 from rewardkit.data.conversations import UNSTORABLE
 from rewardkit.data.records import Message
-from rewardkit.network.tokens import policy_prompts
+from rewardkit.network.tokens import end_ids, policy_prompts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -64,7 +64,7 @@ class Sampler:
         told: Told = lambda _done, _total: None,
     ) -> list[tuple[Completion, ...]]:
         """`n` completions of each prompt; see `alignment.generation.generate.generate`."""
-        from alignment.generation.generate import Sampling, end_ids, generate
+        from alignment.generation.generate import Sampling, generate
 
         seed = int(np.random.SeedSequence((config.seed, self.number)).generate_state(1)[0])
         sampling = Sampling(

@@ -39,6 +39,15 @@ def load_reward_fn(path: str, *, criterion_weights: Mapping[str, float] | None =
             return MembersReward.load(path, criterion_weights=criterion_weights)
 
 
+def cut_warning(reward_fn: RewardFn) -> str:
+    """What people are told of conversations that were too long for a model; empty where none was."""
+    num_cut = getattr(reward_fn, "num_cut", 0)
+    if not num_cut:
+        return ""
+    max_length = getattr(reward_fn, "max_length", 0) or reward_fn.card.max_length  # type: ignore[attr-defined]
+    return f"{num_cut:,} conversations are longer than {max_length} tokens and were cut"
+
+
 def read_criterion_weights(text: str, path: str) -> dict[str, float]:
     """The weights that an option spells, checked against the model in a folder; reads its card alone.
 

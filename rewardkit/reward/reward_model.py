@@ -75,6 +75,7 @@ class RewardModel:
         self.tokenizer = tokenizer
         self.card = card
         self.criterion_weights = criterion_weights or {}
+        self.num_cut = 0  # conversations scored so far that were longer than the card says
 
     @classmethod
     def load(
@@ -126,7 +127,9 @@ class RewardModel:
             groups.setdefault(tuple(prompt) if self.packed else index, []).append(index)
         texts = [[completions[index] for index in group] for group in groups.values()]
         firsts = [prompts[group[0]] for group in groups.values()]
-        rows, _ = tokenise(firsts, texts, self.tokenizer, max_length=self.card.max_length)
+        limit = {"max_length": self.card.max_length, "keeps_marks": self.card.keeps_marks}
+        rows, num_cut = tokenise(firsts, texts, self.tokenizer, **limit)
+        self.num_cut += num_cut
         order = [index for group in groups.values() for index in group]
         members = self.score_rows(rows, token_budget=token_budget).members
         return Reward(members=members[:, np.argsort(order)])
@@ -188,6 +191,11 @@ class MembersReward:
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         return self.members[0].tokenizer
+
+    @property
+    def num_cut(self) -> int:
+        """Conversations scored so far that were longer than the card says."""
+        return self.members[0].num_cut
 
     @property
     def packed(self) -> bool:

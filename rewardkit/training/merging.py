@@ -54,7 +54,12 @@ def merge(folders: Sequence[str | Path], out_dir: str | Path) -> Card:
     scorer = RewardScorer(average)
     scorer.heads = torch.nn.Parameter((heads / len(folders)).float())
     card = read_card(first)
-    merged = Card(max_length=card.max_length, criteria=card.criteria, likelihood={"name": "merged"})
+    merged = Card(
+        max_length=card.max_length,
+        keeps_marks=card.keeps_marks,
+        criteria=card.criteria,
+        likelihood={"name": "merged"},
+    )
     save(scorer, tokenizer, merged, out_dir)
     return merged
 
@@ -88,6 +93,8 @@ def check_alike(first: Path, other: Path) -> None:
     if tokenizers[0].chat_template != tokenizers[1].chat_template:
         raise ValueError(f"{first} and {other} cannot be merged: their chat templates differ")
     criteria = [read_card(folder).criteria for folder in (first, other)]
+    if read_card(first).keeps_marks != read_card(other).keeps_marks:
+        raise ValueError(f"{first} and {other} cannot be merged: they shorten long conversations differently")
     if criteria[0] != criteria[1]:
         raise ValueError(f"{first} and {other} cannot be merged: their criteria are {criteria[0]} and {criteria[1]}")
 

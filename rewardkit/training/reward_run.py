@@ -41,6 +41,7 @@ from rewardkit.training.loop import Trained, step_batches
 from rewardkit.training.reward_objective import RewardObjective, TieParameter, loop_options, score_rows
 from rewardkit.training.rows import TrainingRows, training_rows
 from rewardkit.training.training_run import (
+    check_lengths,
     checkpoint_of,
     join_processes,
     limited_length,
@@ -172,6 +173,16 @@ def prepare(context: RunContext[RewardConfig], loaded: Loaded | None) -> Prepare
         training_rows(side, tokenizer, max_length=max_length, criteria=criteria)
         for side in (loaded.train, loaded.held_out)
     )
+    for name, side in (("to train on", rows), ("held out", held_out)):
+        check_lengths(
+            name,
+            num_rows=len(side),
+            num_cut=side.num_cut,
+            num_left_out=side.num_identical,
+            max_length=max_length,
+            noun="conversations",
+            num_in_all=2 * (len(side) + side.num_identical),
+        )
     made = preset_config(config.model, tokenizer, max_length=max(2048, max_length)) if made_here else None
     return Prepared(tokenizer=tokenizer, rows=rows, held_out=held_out, model_config=made, max_length=max_length)
 
@@ -245,6 +256,7 @@ def finish(
         likelihood=likelihood_values(config, objective.extra),
         criteria=prepared.rows.criteria,
         data_hash=loaded.data_hash,
+        keeps_marks=True,
     )
     save(scorer, prepared.tokenizer, card, run.dir)
     return {"num_parameters": sum(p.numel() for p in scorer.classifier.parameters())} | results(
@@ -268,7 +280,7 @@ def results(
 ) -> dict[str, Any]:
     """The run's results, plain values: how it ended, what was cut, and the held-out report."""
     rows = held_out.rows
-    decided = rows.p_chosen.numpy() > 0.5
+    decided = (rows.p_chosen.numpy() > 0.5) & (rows.weight.numpy() > 0)
     right = correctness(held_out.margins)[decided]
     interval = mean_interval(right, rows.prompt.numpy()[decided], rows.weight.numpy()[decided])
     values: dict[str, Any] = {

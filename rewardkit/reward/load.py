@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rewardkit.config import parse_criterion_weights
 from rewardkit.reward.metadata import CARD_FILE, Card, read_card
 from rewardkit.reward.reward import RewardFn, check_criterion_weights
+
+if TYPE_CHECKING:
+    from rewardkit.network.template_check import TemplateCheck
 
 
 def load_reward_fn(path: str, *, criterion_weights: Mapping[str, float] | None = None) -> RewardFn:
@@ -37,6 +41,19 @@ def load_reward_fn(path: str, *, criterion_weights: Mapping[str, float] | None =
             from rewardkit.reward.reward_model import MembersReward
 
             return MembersReward.load(path, criterion_weights=criterion_weights)
+
+
+def template_check(path: str, *, implicit: bool = False) -> TemplateCheck | None:
+    """Asks whether the chat template of a model takes a conversation; None for a model that reads words alone.
+
+    Args:
+        implicit: the model is a policy.
+    """
+    if not implicit and _card(path).kind == "tfidf":
+        return None
+    from rewardkit.network.template_check import TemplateCheck
+
+    return TemplateCheck([path], writes=implicit)
 
 
 def cut_warning(reward_fn: RewardFn) -> str:

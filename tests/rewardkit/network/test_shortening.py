@@ -14,7 +14,8 @@ TALK = tuple(
 )
 ALTERNATING = (
     "{{ '<|tool|>' }}{% for m in messages %}"
-    "{% if m['role'] == 'system' or (m['role'] == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('no') }}{% endif %}"
+    "{% if m['role'] == 'system' or (m['role'] == 'user') != (loop.index0 % 2 == 0) %}"
+    "{{ raise_exception('no') }}{% endif %}"
     "<|{{ m['role'] }}|>{{ m['content'] | trim }}<|eos|>{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )

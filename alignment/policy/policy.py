@@ -28,6 +28,7 @@ from rewardkit.network.models import (
     recompute_activations,
     switch_off_dropout,
 )
+from rewardkit.network.positions import saved_positions
 from rewardkit.network.tokens import end_ids, load_tokenizer
 from rewardkit.training.training_run import preset_tokenizer
 
@@ -133,10 +134,8 @@ def check_model(model: str) -> int | None:
     """
     if model in PRESETS:
         return None
-    from transformers import AutoConfig
-
     try:
-        return getattr(AutoConfig.from_pretrained(adapter_base(model) or model), "max_position_embeddings", None)
+        return saved_positions(adapter_base(model) or model)
     except (OSError, ValueError) as error:
         raise ValueError(f"model {model!r}, allowed are {', '.join(PRESETS)}, a folder, a hub id: {error}") from error
 

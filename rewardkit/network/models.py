@@ -351,3 +351,25 @@ def merge_adapters(adapted: PeftModel, adapter_dir: Path) -> None:
     """Writes the adapters by themselves, then adds them to the weights of the network they were put into."""
     adapted.save_pretrained(str(adapter_dir))
     adapted.merge_and_unload()  # pyright: ignore[reportCallIssue]
+
+
+def complete_adapters(classifier: PreTrainedModel, adapter_dir: Path) -> None:
+    """Adds to written adapters what plain PEFT needs to score as the classifier does: all that stands after its trunk.
+
+    Those modules, the head among them, go into the adapters' file as they are now, and their names into its
+    `modules_to_save`; the task is sequence classification.
+    """
+    from peft.utils import SAFETENSORS_WEIGHTS_NAME
+    from safetensors.torch import load_file, save_file
+
+    trunk = classifier.base_model
+    after = {name: module for name, module in classifier.named_children() if module is not trunk}
+    weights = load_file(adapter_dir / SAFETENSORS_WEIGHTS_NAME)
+    for name, module in after.items():
+        for key, tensor in module.state_dict().items():
+            weights[f"base_model.model.{name}.{key}"] = tensor.detach().cpu().contiguous()
+    save_file(weights, adapter_dir / SAFETENSORS_WEIGHTS_NAME, metadata={"format": "pt"})
+    names = sorted(name for name, module in after.items() if module.state_dict())
+    file = adapter_dir / ADAPTER_FILE
+    values = json.loads(file.read_text(encoding="utf-8")) | {"task_type": "SEQ_CLS", "modules_to_save": names}
+    file.write_text(json.dumps(values, indent=2, sort_keys=True), encoding="utf-8")

@@ -72,7 +72,7 @@ def load_tokenizer(path: str | Path, *, own_pad: bool = True) -> PreTrainedToken
 
     tokenizer = AutoTokenizer.from_pretrained(path)
     if tokenizer.chat_template is None:
-        template = default_template(tokenizer)
+        template = default_template(tokenizer, ends_once=_is_encoder_decoder(path))
         if template is None:
             raise ValueError(
                 f"{path}: the tokenizer has neither a chat template nor an EOS or separator token to end a turn with"
@@ -86,16 +86,32 @@ def load_tokenizer(path: str | Path, *, own_pad: bool = True) -> PreTrainedToken
     return tokenizer
 
 
-def default_template(tokenizer: PreTrainedTokenizerBase) -> str | None:
+def _is_encoder_decoder(path: str | Path) -> bool:
+    from transformers import AutoConfig
+
+    try:
+        return bool(getattr(AutoConfig.from_pretrained(path), "is_encoder_decoder", False))
+    except (OSError, ValueError):  # a tokenizer by itself
+        return False
+
+
+def default_template(tokenizer: PreTrainedTokenizerBase, *, ends_once: bool = False) -> str | None:
     """DEFAULT_TEMPLATE with the special tokens that the tokenizer puts around a text, each where it puts them.
 
     BERT reads [CLS] turn [SEP] turn [SEP], a decoder with a BOS has it once at the start; both stand in the template,
     because texts are tokenised without adding any. None if there is no token to end a turn with.
+
+    Args:
+        ends_once: turns end with a line break, and only the last one with EOS: classifiers on T5 and BART read the
+            state at EOS, and take it once.
     """
     before, after = special_tokens_around(tokenizer)
     start = "".join(before)
     if after:  # its first token ends every turn: [SEP] of BERT, <sep> of XLNet, </s> of T5 and RoBERTa
-        template = DEFAULT_TEMPLATE.replace("eos_token + '\n'", _quoted(after[0]) + " + ('' if loop.last else '\n')")
+        turn_end = f"({_quoted(after[0])} if loop.last else '\n')"
+        if not ends_once:
+            turn_end = f"{_quoted(after[0])} + ('' if loop.last else '\n')"
+        template = DEFAULT_TEMPLATE.replace("eos_token + '\n'", turn_end)
         end = _quoted("".join(after[1:]))
         template = template.replace("{{ '<|assistant|>", "{{ '\n<|assistant|>")
         template = template.replace("{% endif %}", f"{{% else %}}{{{{ {end} }}}}{{% endif %}}")

@@ -21,6 +21,7 @@ from rewardkit.network.models import (
     PRESETS,
     RewardScorer,
     add_adapters,
+    complete_adapters,
     head_of,
     load_classifier,
     make_classifier,
@@ -28,6 +29,7 @@ from rewardkit.network.models import (
     preset_config,
     recompute_activations,
 )
+from rewardkit.network.positions import saved_positions
 from rewardkit.network.tokens import load_tokenizer
 from rewardkit.reward.lora_ensemble import LoraEnsemble
 from rewardkit.reward.metadata import Card, member_offsets
@@ -134,9 +136,12 @@ def train_prepared(
     collectives.destroy_process_group()
     if trained.cancelled or not run or not loaded:
         return None
-    if adapted is not None:
-        merge_adapters(adapted, run.dir / "adapter")
-    return finish(objective, prepared, trained, config, run, loaded)
+    if adapted is None:
+        return finish(objective, prepared, trained, config, run, loaded)
+    merge_adapters(adapted, run.dir / "adapter")
+    results = finish(objective, prepared, trained, config, run, loaded)
+    complete_adapters(classifier, run.dir / "adapter")  # now that the classifier has the trained head
+    return results
 
 
 def prepare(context: RunContext[RewardConfig], loaded: Loaded | None) -> Prepared:
@@ -317,10 +322,8 @@ def check_model(model: str) -> int | None:
     Raises:
         ValueError: if it has no configuration that can be read.
     """
-    from transformers import AutoConfig
-
     try:
-        return getattr(AutoConfig.from_pretrained(model), "max_position_embeddings", None)
+        return saved_positions(model)
     except (OSError, ValueError) as error:
         raise ValueError(
             f"model {model!r}, allowed are {', '.join(PRESETS)}, tfidf, a folder, a hub id: {error}"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast, T5Config
 
 from rewardkit.data.records import Message
 from rewardkit.network.tokens import DEFAULT_TEMPLATE, load_tokenizer, prompt_text, tokenise, turn_end_id
@@ -64,6 +64,15 @@ def test_special_tokens_stand_once_where_the_tokenizer_puts_them(
     tokenizer.save_pretrained(tmp_path / "again")
     assert load_tokenizer(tmp_path / "again").chat_template == tokenizer.chat_template
     assert (tokenizer.chat_template == DEFAULT_TEMPLATE) == (pattern == "")
+
+
+def test_a_model_that_is_read_at_eos_gets_it_once(tmp_path: Path) -> None:
+    save_tokenizer(tmp_path, "$A </s>", eos_token="</s>")
+    T5Config().save_pretrained(tmp_path)
+    tokenizer = load_tokenizer(tmp_path)
+    (row,), _ = tokenise([PROMPT], [("Because.",)], tokenizer, max_length=1000)
+    text = "<|user|>\nWhy?\n<|assistant|>\nSo.\n<|user|>\n?\n<|assistant|>\nBecause.</s>"
+    assert tokenizer.decode(row.prompt + row.branches[0]) == text
 
 
 def test_shortened_conversations_keep_them(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from rewardkit.data.export_formats import turns
 from rewardkit.data.prompts import PromptRow, distinct_rows, read_prompt_rows
 from rewardkit.data.records import content_id
 from rewardkit.data.resumable_file import ResumableFile
+from rewardkit.network.template_check import TemplateCheck
 from rewardkit.run.progress import Progress
 from rewardkit.run.training_command import Interruption
 
@@ -79,14 +80,19 @@ def in_world(config: BonConfig, interruption: Interruption, progress: Progress) 
     )
 
 
-def read_bon_prompts(config: BonConfig) -> BonPrompts:
+def read_bon_prompts(config: BonConfig, check: TemplateCheck | None = None) -> BonPrompts:
     """Reads the prompts that a configuration names, each once, with the first row that holds it.
+
+    Args:
+        check: asked for every prompt.
 
     Raises:
         ValueError: naming file and line, if a row is bad or there is no prompt.
         FileNotFoundError: if there is no such source.
     """
-    read = read_prompt_rows(config.prompts, on_bad_row=config.on_bad_row)
+    read = read_prompt_rows(
+        config.prompts, on_bad_row=config.on_bad_row, check=check and (lambda row, _place: check(row.prompt, ()))
+    )
     rows = distinct_rows(read.rows)[: config.max_prompts or None]
     if not rows:
         raise ValueError(f"{config.prompts}: no row has a prompt")

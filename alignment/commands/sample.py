@@ -27,7 +27,7 @@ TABLE_KS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)  # k of the table, and 
 
 def sample(config: SampleConfig) -> int:
     """Runs `alignment sample`; returns the exit code."""
-    from alignment.generation.completion_sampler import load_samplers
+    from alignment.generation.completion_sampler import load_samplers, template_check
     from alignment.generation.sample_to_file import read_different_prompts, sample_file
     from rewardkit.data.resumable_file import check_output
     from rewardkit.network.models import check_policy_folder
@@ -38,7 +38,7 @@ def sample(config: SampleConfig) -> int:
     check_output("--out", config.out, resume=config.resume)
     for model in config.model:
         check_policy_folder(model)
-    prompt_set = read_different_prompts(config)
+    prompt_set = read_different_prompts(config, template_check(config.model))
     say_bad_rows("alignment sample", prompt_set.bad)
     done = sample_file(
         config, prompt_set.prompts, load_samplers(config.model), told=Progress("completions drawn").count
@@ -74,7 +74,7 @@ def _summary_of_samples(config: SampleConfig, prompt_set: Prompts, done: Sampled
 def bon(config: BonConfig) -> int:
     """Runs `alignment bon`; returns the exit code."""
     from alignment.best_of_n.run import choose_best, in_world, read_bon_prompts
-    from alignment.generation.completion_sampler import load_samplers
+    from alignment.generation.completion_sampler import load_samplers, template_check
     from rewardkit.data.resumable_file import check_output
     from rewardkit.network.models import check_policy_folder
 
@@ -85,7 +85,7 @@ def bon(config: BonConfig) -> int:
     with Interruption().listening() as interruption:
         config = in_world(config, interruption, Progress())
     check_policy_folder(config.model)
-    prompt_set = read_bon_prompts(config)
+    prompt_set = read_bon_prompts(config, template_check([config.model]))
     say_bad_rows("alignment bon", prompt_set.bad)
     (sampler,) = load_samplers([config.model])
     done = choose_best(config, prompt_set.rows, sampler, told=Progress("completions drawn").count)

@@ -12,12 +12,13 @@ import numpy as np
 from alignment.config.sampling import DrawConfig
 from rewardkit.data.conversations import UNSTORABLE
 from rewardkit.data.records import Message
-from rewardkit.network.tokens import policy_prompts
+from rewardkit.network.tokens import end_ids, policy_prompts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from alignment.generation.generate import Sampled, Sampling
+    from rewardkit.network.template_check import TemplateCheck
 
 Told = Callable[[int, int], None]
 
@@ -64,7 +65,7 @@ class Sampler:
         told: Told = lambda _done, _total: None,
     ) -> list[tuple[Completion, ...]]:
         """`n` completions of each prompt; see `alignment.generation.generate.generate`."""
-        from alignment.generation.generate import Sampling, end_ids, generate
+        from alignment.generation.generate import Sampling, generate
 
         seed = int(np.random.SeedSequence((config.seed, self.number)).generate_state(1)[0])
         sampling = Sampling(
@@ -131,6 +132,18 @@ def load_samplers(paths: Sequence[str]) -> list[Sampler]:
         policy, tokenizer = load_policy(path, dtype=dtype, device=device)
         samplers.append(Sampler(name=name, number=number, policy=policy, tokenizer=tokenizer))
     return samplers
+
+
+def template_check(paths: Sequence[str]) -> TemplateCheck:
+    """Asks whether the chat templates of policies take a prompt; an adapter may have that of what it was trained on."""
+    from rewardkit.network.models import adapter_base
+    from rewardkit.network.template_check import TemplateCheck
+
+    folders = []
+    for path in paths:
+        has_own = (Path(path) / "tokenizer_config.json").exists()
+        folders.append(path if has_own else adapter_base(path) or path)
+    return TemplateCheck(folders, writes=True)
 
 
 def policy_names(paths: Sequence[str]) -> list[str]:

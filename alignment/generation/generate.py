@@ -24,7 +24,6 @@ from alignment.config.training import Precision
 from alignment.generation.engine import Decoding, base_of, engine_of
 from rewardkit.network.layout import attended_plainly
 from rewardkit.network.packed_rows import token_budget_batches
-from rewardkit.network.tokens import turn_end_id
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -118,14 +117,6 @@ class Sampled:
     def from_json(cls, row: Mapping[str, Any]) -> Sampled:
         values = {name: tuple(row[name]) for name in ("prompt", "completion", "logps")}
         return cls(**values, finished=row["finished"])
-
-
-def end_ids(policy: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
-    """Returns the ids that end a completion: the chat template's, EOS, and those of the model's generation config."""
-    configured = getattr(policy.generation_config, "eos_token_id", None)
-    generation_ids = configured if isinstance(configured, list) else [configured]
-    candidates = (turn_end_id(tokenizer), tokenizer.eos_token_id, *generation_ids)
-    return tuple(dict.fromkeys(token for token in candidates if isinstance(token, int)))
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from alignment.config.sampling import DrawConfig, SampleConfig
 from alignment.generation.completion_sampler import Completion, Sampler, Told
@@ -17,6 +17,9 @@ from rewardkit.data.export_formats import turn, turns
 from rewardkit.data.prompts import Prompt, distinct, read_prompts
 from rewardkit.data.records import content_id
 from rewardkit.data.resumable_file import ResumableFile, check_output
+
+if TYPE_CHECKING:
+    from rewardkit.network.template_check import TemplateCheck
 
 _NO_MATTER = ("out", "resume", "json", "window", "token_budget")  # what may change when a run goes on
 
@@ -30,14 +33,19 @@ class Prompts:
     bad: list[str]
 
 
-def read_different_prompts(config: DrawConfig) -> Prompts:
+def read_different_prompts(config: DrawConfig, check: TemplateCheck | None = None) -> Prompts:
     """Reads the prompts that a configuration names.
+
+    Args:
+        check: asked for every prompt.
 
     Raises:
         ValueError: naming file and line, if a row is bad or there is no prompt.
         FileNotFoundError: if there is no such source.
     """
-    read = read_prompts(config.prompts, on_bad_row=config.on_bad_row)
+    read = read_prompts(
+        config.prompts, on_bad_row=config.on_bad_row, check=check and (lambda prompt, _place: check(prompt, ()))
+    )
     prompts = distinct(read.rows)[: config.max_prompts or None]
     if not prompts:
         raise ValueError(f"{config.prompts}: no row has a prompt")

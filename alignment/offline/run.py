@@ -5,7 +5,6 @@ For every algorithm on fixed rows; the data is read by `alignment.policy.data`, 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -28,6 +27,7 @@ from rewardkit.run.directory import Run
 from rewardkit.run.training_command import Results, RunContext
 from rewardkit.training.loop import HeldOut, Trained, step_batches
 from rewardkit.training.training_run import (
+    check_lengths,
     checkpoint_of,
     join_processes,
     limited_length,
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerBase
 
-logger = logging.getLogger(__name__)
-LEAST_ROWS = 2  # of each side
 SMALL = 100_000_000  # parameters, below which a model takes the learning rate of a small one
 
 
@@ -222,14 +220,14 @@ def prepare(context: RunContext[TrainingConfig], loaded: LoadedRows[Row] | None,
         recipe.tokenise(side, tokenizer, max_length=max_length) for side in (loaded.train, loaded.held_out)
     )
     for name, side in (("to train on", rows), ("held out", held_out)):
-        if side.num_cut:
-            logger.warning(
-                "%d of %d rows %s are longer than %d tokens and were cut", side.num_cut, len(side), name, max_length
-            )
-        if side.num_left_out:
-            logger.warning("%d rows %s left out: cut, nothing is left to learn from", side.num_left_out, name)
-        if len(side) < LEAST_ROWS:
-            raise ValueError(f"{len(side)} rows {name}, at least {LEAST_ROWS} are needed")
+        check_lengths(
+            name,
+            num_rows=len(side),
+            num_cut=side.num_cut,
+            num_left_out=side.num_left_out,
+            max_length=max_length,
+            num_in_all=len(side) + side.num_left_out,
+        )
     return Prepared(tokenizer=tokenizer, rows=rows, held_out=held_out, max_length=max_length)
 
 

@@ -35,6 +35,8 @@ from rewardkit.data.prompts import PromptRow, distinct_rows, read_prompt_rows
 from rewardkit.data.splitting import split_by_prompt
 from rewardkit.distributed import collectives, sharding
 from rewardkit.distributed.optimization import adamw
+from rewardkit.network.models import PRESETS
+from rewardkit.network.template_check import TemplateCheck
 from rewardkit.run.progress import Progress
 from rewardkit.run.training_command import Interruption, Results, RunContext
 from rewardkit.training.training_run import join_processes
@@ -60,11 +62,16 @@ def read_prompt_sides(config: OnlineConfig) -> PromptSides:
         ValueError: naming file and line, if a row is bad; if a side has no prompt.
         FileNotFoundError: if there is no such source.
     """
-    read = read_prompt_rows(config.prompts, on_bad_row=config.on_bad_row)
+    asked = TemplateCheck([] if config.model in PRESETS else [config.model], writes=True)
+
+    def check(row: PromptRow, _place: str) -> None:
+        asked(row.prompt, ())
+
+    read = read_prompt_rows(config.prompts, on_bad_row=config.on_bad_row, check=check)
     bad = [f"{row.place}: {row.problem}" for row in read.bad_rows]
     rows = distinct_rows(read.rows)
     if config.eval_prompts:
-        others = read_prompt_rows(config.eval_prompts, on_bad_row=config.on_bad_row)
+        others = read_prompt_rows(config.eval_prompts, on_bad_row=config.on_bad_row, check=check)
         bad += [f"{row.place}: {row.problem}" for row in others.bad_rows]
         train, held_out = rows, distinct_rows(others.rows)
     else:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from rewardkit.data.columns import ALIASES
 from rewardkit.data.conversations import (
@@ -25,6 +25,7 @@ from rewardkit.data.conversations import (
 )
 from rewardkit.data.export_formats import turns
 from rewardkit.data.preferences import (
+    Check,
     OnBadRow,
     ReadRow,
     ReadRows,
@@ -43,6 +44,7 @@ from rewardkit.run.progress import Progress
 
 COMPLETIONS = ("completion", "response", "output", "answer", "demonstration")
 CONVERSATIONS = ("messages", "conversations", "conversation")
+MADE_HERE = ("tiny", "small")  # with a chat template that takes any conversation
 LABELS = {True: True, False: False, "true": True, "false": False, "1": True, "0": False}
 
 
@@ -79,7 +81,9 @@ class Labelled:
     weight: float = 1.0
 
 
-def read_demonstrations(parts: Sequence[Part], source: str, on_bad_row: OnBadRow = "error") -> ReadRows[Demonstration]:
+def read_demonstrations(
+    parts: Sequence[Part], source: str, on_bad_row: OnBadRow = "error", check: Check[Demonstration] | None = None
+) -> ReadRows[Demonstration]:
     """Reads demonstrations of any form.
 
     Forms: `messages` (or `conversations`), whole; `prompt` with `completion`, `response`, `output` or `answer`; `text`,
@@ -88,7 +92,7 @@ def read_demonstrations(parts: Sequence[Part], source: str, on_bad_row: OnBadRow
     Raises:
         ValueError: naming file and line, if a row is bad or no form fits.
     """
-    demonstrations = read_each(parts, source, _demonstration_reader, on_bad_row=on_bad_row)
+    demonstrations = read_each(parts, source, _demonstration_reader, on_bad_row=on_bad_row, check=check)
     if demonstrations.form not in ("messages", "completion", "text"):
         return ReadRows(
             rows=list(dict.fromkeys(demonstrations.rows)), bad_rows=demonstrations.bad_rows, form=demonstrations.form
@@ -96,7 +100,9 @@ def read_demonstrations(parts: Sequence[Part], source: str, on_bad_row: OnBadRow
     return demonstrations
 
 
-def read_labelled(parts: Sequence[Part], source: str, on_bad_row: OnBadRow = "error") -> ReadRows[Labelled]:
+def read_labelled(
+    parts: Sequence[Part], source: str, on_bad_row: OnBadRow = "error", check: Check[Labelled] | None = None
+) -> ReadRows[Labelled]:
     """Reads `prompt`, `completion` and `label`, or preferences, each of which becomes two rows.
 
     A row of a pair weighs what the pair does times 2 p_chosen - 1: nothing for a tie, which says of neither completion
@@ -105,16 +111,45 @@ def read_labelled(parts: Sequence[Part], source: str, on_bad_row: OnBadRow = "er
     Raises:
         ValueError: naming file and line, if a row is bad or no form fits.
     """
-    return read_each(parts, source, _labelled_reader, on_bad_row=on_bad_row)
+    return read_each(parts, source, _labelled_reader, on_bad_row=on_bad_row, check=check)
 
 
-def load_data(config: DataOptions, run: Run | None, kind: RowKind[Row], progress: Progress) -> LoadedRows[Row] | None:
+class PolicyDataOptions(DataOptions, Protocol):
+    """The part of a configuration that says which data there is, and for which policy."""
+
+    @property
+    def model(self) -> str: ...
+
+
+def load_data(
+    config: PolicyDataOptions, run: Run | None, kind: RowKind[Row], progress: Progress
+) -> LoadedRows[Row] | None:
     """The data of a run, told of; None in all processes but the first."""
     if run is None:
         return None
-    loaded = load_rows(config, Path(run.dir), kind)
+    loaded = load_rows(config, Path(run.dir), kind, _template_check(config))
     progress.say(loaded.description)
     return loaded
+
+
+def _template_check(config: PolicyDataOptions) -> Check[Any] | None:
+    """Asks the policy's chat template for every prompt, or for all turns where all are trained on."""
+    if config.model in MADE_HERE:
+        return None
+    from rewardkit.network.template_check import TemplateCheck
+
+    asked = TemplateCheck([config.model], writes=True)
+    every_turn = getattr(config, "train_on", "") == "all"
+
+    def check(row: Demonstration | Labelled | Preference, _place: str) -> None:
+        if not isinstance(row, Demonstration):
+            asked(row.prompt, ())
+        elif not row.is_text:
+            answers = [number for number, turn in enumerate(row.turns) if turn.role == "assistant" and number]
+            for number in answers if every_turn else answers[-1:]:
+                asked(row.turns[:number], ())
+
+    return check
 
 
 def _demonstration_reader(
@@ -232,11 +267,13 @@ DEMONSTRATIONS = RowKind(
     noun="demonstration",
     read=read_demonstrations,
     content=lambda row: [turns(row.turns), row.weight],
+    weight=lambda row: row.weight,
     exported="sft",
 )
 LABELLED = RowKind(
     noun="completion",
     read=read_labelled,
     content=lambda row: [turns(row.prompt), row.completion, row.desirable, row.weight],
+    weight=lambda row: row.weight,
     exported="unpaired",
 )

@@ -27,12 +27,16 @@ from rewardkit.network.models import (
     recompute_activations,
     switch_off_dropout,
 )
-from rewardkit.network.tokens import load_tokenizer
+from rewardkit.network.positions import saved_positions
+from rewardkit.network.tokens import end_ids, load_tokenizer
 from rewardkit.training.training_run import preset_tokenizer
 
 if TYPE_CHECKING:
     from peft import PeftModel
-    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import GenerationConfig, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+# Without effect on greedy decoding.
+SAMPLING_OPTIONS = ("temperature", "top_p", "top_k", "min_p", "typical_p", "epsilon_cutoff", "eta_cutoff")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,16 +80,32 @@ class Policy:
 
     def _write(self, out_dir: Path) -> None:
         self.network.config.pad_token_id = self.tokenizer.pad_token_id
-        self.network.generation_config.pad_token_id = self.tokenizer.pad_token_id  # pyright: ignore
-        self.network.generation_config.eos_token_id = self.tokenizer.eos_token_id  # pyright: ignore
+        generation_config = self._generation_config()
+        self.network.generation_config = generation_config
         if self.adapted is not None and not self.only_adapters:
             self.adapted.save_pretrained(str(out_dir / "adapter"))
             self.adapted.merge_and_unload()  # pyright: ignore[reportCallIssue]
         if self.only_adapters and self.adapted is not None:
             self.adapted.save_pretrained(str(out_dir))
+            generation_config.save_pretrained(out_dir)
         else:
             self.network.save_pretrained(out_dir)
         self.tokenizer.save_pretrained(out_dir)
+
+    def _generation_config(self) -> GenerationConfig:
+        """What the model came with, ending at all its end tokens and at those that were trained."""
+        from transformers import GenerationConfig
+
+        config = self.network.generation_config or GenerationConfig.from_model_config(self.network.config)
+        before = config.eos_token_id
+        first = before if isinstance(before, list) else [before]
+        ends = [token for token in dict.fromkeys((*first, *end_ids(self.network, self.tokenizer))) if token is not None]
+        config.eos_token_id = ends if len(ends) > 1 else ends[0]
+        config.pad_token_id = self.tokenizer.pad_token_id
+        if not config.do_sample:  # transformers reads such a file, but writes none
+            for name in SAMPLING_OPTIONS:
+                setattr(config, name, None)
+        return config
 
 
 def prepare_tokenizer(config: PolicyConfig, run_dir: Path, texts: Iterable[str]) -> PreTrainedTokenizerBase:
@@ -113,10 +133,8 @@ def check_model(model: str) -> int | None:
     """
     if model in PRESETS:
         return None
-    from transformers import AutoConfig
-
     try:
-        return getattr(AutoConfig.from_pretrained(adapter_base(model) or model), "max_position_embeddings", None)
+        return saved_positions(adapter_base(model) or model)
     except (OSError, ValueError) as error:
         raise ValueError(f"model {model!r}, allowed are {', '.join(PRESETS)}, a folder, a hub id: {error}") from error
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from alignment.policy.data import Demonstration, Labelled
 from rewardkit.data.records import Message, Preference
 from rewardkit.network.packed_rows import Branched
-from rewardkit.network.tokens import completion_text, policy_rows, prompt_text
+from rewardkit.network.tokens import completion_text, cut_prompt, policy_rows, prompt_text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -102,10 +102,19 @@ def labelled_rows(labelled: Sequence[Labelled], tokenizer: PreTrainedTokenizerBa
         [row.prompt for row in labelled], [(row.completion,) for row in labelled], tokenizer, max_length=max_length
     )
     policy_data = _single(rows, [row.weight for row in labelled], [row.prompt for row in labelled], num_cut)
+    others = partner_numbers([row.prompt for row in labelled])
     partners = [
-        with_completion_of(rows[number], rows[other], max_length)
-        for number, other in enumerate(partner_numbers([row.prompt for row in labelled]))
+        Branched(prompt=rows[number].prompt, branches=rows[other].branches) for number, other in enumerate(others)
     ]
+    too_long = [number for number, row in enumerate(partners) if row.num_tokens > max_length]
+    cut, _ = policy_rows(
+        [labelled[number].prompt for number in too_long],
+        [(labelled[others[number]].completion,) for number in too_long],
+        tokenizer,
+        max_length=max_length,
+    )
+    for number, row in zip(too_long, cut, strict=True):
+        partners[number] = row
     return replace(policy_data, desirable=torch.tensor([row.desirable for row in labelled]), partners=partners)
 
 
@@ -125,12 +134,6 @@ def partner_numbers(prompts: Sequence[tuple[Message, ...]]) -> list[int]:
             other = following
         partners[number] = other
     return partners
-
-
-def with_completion_of(row: Branched, other: Branched, max_length: int) -> Branched:
-    """The prompt of one row, cut at its start where it has to be, with the completion of another."""
-    room = max_length - len(other.branches[0])
-    return Branched(prompt=row.prompt[-room:], branches=other.branches)
 
 
 def demonstration_rows(
@@ -161,7 +164,7 @@ def demonstration_rows(
             pieces = _text_pieces(demonstration, tokenizer)
         else:
             pieces = _pieces(demonstration.turns, tokenizer, all_turns)
-        row, mask, cut = _row_of_pieces(pieces, tokenizer, max_length)
+        row, mask, cut = _row_of_pieces(pieces, _before_first_answer(demonstration, all_turns), tokenizer, max_length)
         rows.append(row)
         keep.append(mask)
         num_cut += cut
@@ -204,21 +207,31 @@ def _pieces(turns: tuple[Message, ...], tokenizer: PreTrainedTokenizerBase, all_
             raise ValueError(
                 "the tokenizer's chat template rewrites earlier turns of a conversation: train on the last turn only"
             )
-        written = completion_text(turns[:number], turn.content, tokenizer, start=before)
+        written = completion_text(turns[:number], turn.content, tokenizer)
         pieces += [(before[len(written_so_far) :], False), (written, True)]
         written_so_far = before + written
     return pieces
 
 
+def _before_first_answer(demonstration: Demonstration, all_turns: bool) -> tuple[Message, ...]:
+    """The turns before the first one that is trained on; none of a bare text."""
+    roles = [turn.role for turn in demonstration.turns]
+    return demonstration.turns[: roles.index("assistant") if all_turns else len(roles) - 1]
+
+
 def _row_of_pieces(
-    pieces: Sequence[Piece], tokenizer: PreTrainedTokenizerBase, max_length: int
+    pieces: Sequence[Piece], before: Sequence[Message], tokenizer: PreTrainedTokenizerBase, max_length: int
 ) -> tuple[Branched, Tensor, bool]:
-    """A row whose branch begins with the first piece that is trained on, its mask, and whether it was cut."""
+    """A row whose branch begins with the first piece that is trained on, its mask, and whether it was cut.
+
+    Args:
+        before: the turns that the first piece is the text of, which is cut as theirs.
+    """
     ids = tokenizer([text for text, _ in pieces], add_special_tokens=False)["input_ids"]
-    prompt, branch = list(ids[0]), [token for piece in ids[1:] for token in piece]
+    prompt, branch = tuple(ids[0]), [token for piece in ids[1:] for token in piece]
     keep = [trained for piece, (_, trained) in zip(ids[1:], pieces[1:], strict=True) for _ in piece]
     is_cut = len(prompt) + len(branch) > max_length
-    branch = branch[: max_length - 1]
-    room = max_length - len(branch)
-    row = Branched(prompt=tuple(prompt[-room:]), branches=(tuple(branch),))
-    return row, torch.tensor(keep[: len(branch)]), is_cut
+    if is_cut and before:
+        prompt = cut_prompt(before, prompt, tokenizer, max_length=max_length, num_answer_tokens=len(branch))
+    branch = branch[: max_length - len(prompt)]
+    return Branched(prompt=prompt, branches=(tuple(branch),)), torch.tensor(keep[: len(branch)]), is_cut

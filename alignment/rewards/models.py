@@ -113,17 +113,26 @@ class ModelReward:
     def _scored_by_token(self, batch: RewardBatch) -> list[int]:
         """The completions whose tokens are what the model would read.
 
-        One that a stop text ended holds tokens of that text; one with a token beyond the vocabulary has no such text.
+        One that a stop text ended holds tokens of that text; one with a token beyond the vocabulary has no such text;
+        one that is too long is cut as a text.
         """
         if self.end is None or not len(batch.prompt_ids) or not len(batch.completion_ids):
             return []
         assert isinstance(self.reward_fn, ReadsTokens)
         num_tokens, last = len(self.reward_fn.tokenizer), self.end[0]
         cut = [not finished for finished in batch.finished] if len(batch.finished) else [False] * len(batch)
+        num_end, longest = len(self.end), self.card.max_length if self.card.keeps_marks else 2**62
+        too_long = {  # all completions of such a prompt are cut alike, as texts
+            prompt
+            for prompt, ids in zip(batch.prompt_ids, batch.completion_ids, strict=True)
+            if len(prompt) + len(ids) + num_end > longest
+        }
         return [
             index
             for index, ids in enumerate(batch.completion_ids)
-            if (cut[index] or (ids and ids[-1] == last)) and max(ids, default=0) < num_tokens
+            if (cut[index] or (ids and ids[-1] == last))
+            and max(ids, default=0) < num_tokens
+            and batch.prompt_ids[index] not in too_long
         ]
 
     def _token_members(self, batch: RewardBatch) -> np.ndarray:

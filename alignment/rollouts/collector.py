@@ -16,7 +16,7 @@ import torch
 
 from alignment.config.online import OnlineConfig
 from alignment.generation.completion_sampler import text_of
-from alignment.generation.generate import Sampling, end_ids
+from alignment.generation.generate import Sampling
 from alignment.policy.policy import Policy
 from alignment.rewards.rewards import Rewards, ScoredBatch, joined_scores
 from alignment.rewards.source import RewardBatch
@@ -25,7 +25,7 @@ from alignment.rollouts.source import RolloutError, RolloutSource
 from rewardkit.data.prompts import PromptRow
 from rewardkit.distributed import collectives
 from rewardkit.network.packed_rows import Branched, divide
-from rewardkit.network.tokens import policy_prompts
+from rewardkit.network.tokens import cut_prompt, end_ids, policy_prompts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +70,10 @@ class Collector:
         self.policy, self.rows, self.rewards, self.config = policy, rows, rewards, config
         self.source = source
         whole = policy_prompts([row.prompt for row in rows], policy.tokenizer)
-        self.ids = [ids[-config.max_prompt_length :] for ids in whole]
+        self.ids = [
+            cut_prompt(row.prompt, ids, policy.tokenizer, max_length=config.max_prompt_length)
+            for row, ids in zip(rows, whole, strict=True)
+        ]
         self.num_cut = sum(len(ids) > config.max_prompt_length for ids in whole)
         self.sampling = Sampling(
             temperature=config.temperature,

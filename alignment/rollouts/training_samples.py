@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from alignment.generation.generate import Sampling, end_ids, generate
+from alignment.generation.generate import Sampling, generate
 from alignment.policy.policy import Policy
 from alignment.rollouts.rollouts import Rollouts
 from rewardkit.data.export_formats import turns
 from rewardkit.data.records import Message
-from rewardkit.network.tokens import policy_prompts
+from rewardkit.network.tokens import cut_prompt, end_ids, policy_prompts
 from rewardkit.run.directory import write_text
 
 FILE = "samples.jsonl"
@@ -31,7 +31,8 @@ def draw_samples(policy: Policy, prompts: Sequence[tuple[Message, ...]], *, step
     sampling = Sampling(
         max_new_tokens=min(LENGTH, positions // 2), end_ids=end_ids(policy.network, policy.tokenizer), seed=seed
     )
-    cut = [prompt[-(positions - sampling.max_new_tokens) :] for prompt in ids]
+    room = positions - sampling.max_new_tokens
+    cut = [cut_prompt(one, own, policy.tokenizer, max_length=room) for one, own in zip(different, ids, strict=True)]
     samples = generate(policy.network, cut, sampling)
     lines = []
     for prompt, (sample,) in zip(different, samples, strict=True):

@@ -23,6 +23,11 @@ def _precision(config: ScoreConfig) -> AbstractContextManager[object]:
     return autocast(config.precision, default_device())
 
 
+def _say(command: str, warning: str) -> None:
+    if warning:
+        print(f"{command}: {warning}", file=sys.stderr)
+
+
 def score(config: ScoreConfig) -> int:
     """Runs `rewardkit score`; returns the exit code."""
     from rewardkit.data.resumable_file import check_output
@@ -32,10 +37,10 @@ def score(config: ScoreConfig) -> int:
         print(f"{config.output}: complete already")
         return 0
     check_output("--output", config.output, resume=config.resume)
-    from rewardkit.reward.load import load_reward_fn, read_criterion_weights
+    from rewardkit.reward.load import cut_warning, load_reward_fn, read_criterion_weights, template_check
 
     criterion_weights = read_criterion_weights(config.criterion_weights, config.model)
-    source = read_input(config)
+    source = read_input(config, template_check(config.model))
     for bad in source.bad_rows[:SHOWN_BAD_ROWS]:
         print(f"rewardkit score: no reward for {bad.place}: {bad.problem}", file=sys.stderr)
     if len(source.bad_rows) > SHOWN_BAD_ROWS:
@@ -43,6 +48,7 @@ def score(config: ScoreConfig) -> int:
     reward_fn = load_reward_fn(config.model, criterion_weights=criterion_weights)  # heavy, so after the input
     with _precision(config):
         scored = score_file(config, source, reward_fn, tell=Progress("rows scored").count)
+    _say("rewardkit score", cut_warning(reward_fn))
     if config.json:
         summary = {
             "output": config.output,
@@ -62,22 +68,25 @@ def rank(config: RankConfig) -> int:
     """Runs `rewardkit rank`; returns the exit code."""
     from rewardkit.data.files import write_rows
     from rewardkit.data.resumable_file import check_new_file
-    from rewardkit.reward.load import load_reward_fn, read_criterion_weights
+    from rewardkit.reward.load import cut_warning, load_reward_fn, read_criterion_weights, template_check
     from rewardkit.scoring.ranking import rank_comparisons, read_comparisons
 
     out = Path(config.out)
     check_new_file("--out", out)
     criterion_weights = read_criterion_weights(config.criterion_weights, config.model)
-    read = read_comparisons(config.input, on_bad_row=config.on_bad_row)
+    check = template_check(config.model)
+    read = read_comparisons(config.input, on_bad_row=config.on_bad_row, check=check)
     labelled = read_comparisons(config.labelled, on_bad_row=config.on_bad_row) if config.labelled else None
+    reward_fn = load_reward_fn(config.model, criterion_weights=criterion_weights)  # heavy, so after the input
     ranked = rank_comparisons(
         read.comparisons,
-        load_reward_fn(config.model, criterion_weights=criterion_weights),  # heavy, so after the input has been read
+        reward_fn,
         config.rule,
         seed=config.seed,
         labelled=labelled.comparisons if labelled else (),
         top=config.top,
     )
+    _say("rewardkit rank", cut_warning(reward_fn))
     write_rows(out, (asdict(row) for row in ranked))
     bad_rows = [*read.bad_rows, *(labelled.bad_rows if labelled else ())]
     for bad in bad_rows[:20]:

@@ -12,7 +12,11 @@ from rewardkit.run.model_folder import model_folder
 from rewardkit.run.training_command import Results, RunContext, execute
 
 if TYPE_CHECKING:
+    from rewardkit.data.preferences import Check
+    from rewardkit.data.records import Preference
     from rewardkit.data.training_data import Loaded
+
+MADE_HERE = ("tiny", "small", "tfidf")
 
 
 def train(config: RewardConfig) -> int:
@@ -27,7 +31,7 @@ def train(config: RewardConfig) -> int:
 def _train(context: RunContext[RewardConfig]) -> Results | None:
     """Loads the data and trains the configured kind of model."""
     config = context.config
-    if config.model not in ("tiny", "small", "tfidf"):
+    if config.model not in MADE_HERE:
         from rewardkit.training.reward_run import check_model
 
         check_model(config.model)
@@ -55,9 +59,19 @@ def _train(context: RunContext[RewardConfig]) -> Results | None:
 def _load(context: RunContext[RewardConfig], run: Run) -> Loaded:
     from rewardkit.data.training_data import load_training_data
 
-    loaded = load_training_data(context.config, run.dir)
+    loaded = load_training_data(context.config, run.dir, _template_check(context.config.model))
     context.progress.say(loaded.description)
     return loaded
+
+
+def _template_check(model: str) -> Check[Preference] | None:
+    """Asks the model's chat template for every pair; a model that is made here takes any."""
+    if model in MADE_HERE:
+        return None
+    from rewardkit.network.template_check import TemplateCheck
+
+    asked = TemplateCheck([model], writes=False)
+    return lambda row, _place: asked(row.prompt, (row.chosen, row.rejected))
 
 
 def merge_models(config: MergeConfig) -> int:

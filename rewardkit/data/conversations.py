@@ -36,7 +36,7 @@ class RowError(ValueError):
     Attributes:
         reason: in one word: missing_field, wrong_type, empty_response, identical_responses, different_prefix,
             bad_character, bad_id, duplicate_id, unknown_id, unknown_comparison, unknown_choice, no_preference,
-            bad_number.
+            bad_number, template.
         field: where in the row.
         value: what stands there, shortened.
     """

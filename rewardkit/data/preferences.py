@@ -70,11 +70,15 @@ Preferences = ReadRows[Preference]
 Refuse = Callable[[RowError], None]
 ReadRow = Callable[[Mapping[str, Any], Refuse], list[R]]
 """Reads one row of a file; raises RowError where it gives nothing, or refuses part of it."""
+Check = Callable[[R, str], None]
+"""Takes a row and its place (`file:line`) and raises RowError if it cannot be used all the same."""
 MakeReader = Callable[[Sequence[Part], Sequence[Mapping[str, Any]], str], tuple[ReadRow[R], str]]
 """From parts, their first rows and the source's name: what reads a row, and the form it found."""
 
 
-def read_preferences(source: str, *, on_bad_row: OnBadRow = "error", empty: Empty = "bad") -> Preferences:
+def read_preferences(
+    source: str, *, on_bad_row: OnBadRow = "error", empty: Empty = "bad", check: Check[Preference] | None = None
+) -> Preferences:
     """Reads JSONL, JSON, CSV or Parquet (gzipped too), a folder with one split, a saved `datasets` folder or a hub id.
 
     Rows of one pair may say `p_chosen` (0.5 to 1), `margin`, `criteria` (by name, the signed degree in favour of
@@ -91,6 +95,7 @@ def read_preferences(source: str, *, on_bad_row: OnBadRow = "error", empty: Empt
         on_bad_row: stop with an error that names the first bad row and counts the others, or list them and go on.
         empty: whether a row with one empty completion is kept or bad. A project may hold such comparisons (a model may
             say nothing, and be judged for it), so that its exports may hold such rows.
+        check: asked for every row.
 
     Raises:
         ValueError: naming file and line, if a row is bad or no form fits.
@@ -98,20 +103,33 @@ def read_preferences(source: str, *, on_bad_row: OnBadRow = "error", empty: Empt
         ImportError: if the source takes the `datasets` library and that is not installed.
     """
     splits = open_source(source)
-    return read_parts(splits[choose_split(splits, source)], source, on_bad_row, empty=empty)
+    return read_parts(splits[choose_split(splits, source)], source, on_bad_row, check, empty=empty)
 
 
 def read_parts(
-    parts: Sequence[Part], source: str, on_bad_row: OnBadRow = "error", *, empty: Empty = "bad"
+    parts: Sequence[Part],
+    source: str,
+    on_bad_row: OnBadRow = "error",
+    check: Check[Preference] | None = None,
+    *,
+    empty: Empty = "bad",
 ) -> Preferences:
     """Reads the parts of one split, see `read_preferences`."""
-    return read_each(parts, source, partial(preference_reader, empty=empty), on_bad_row=on_bad_row)
+    return read_each(parts, source, partial(preference_reader, empty=empty), on_bad_row=on_bad_row, check=check)
 
 
 def read_each(
-    parts: Sequence[Part], source: str, make_reader: MakeReader[R], *, on_bad_row: OnBadRow = "error"
+    parts: Sequence[Part],
+    source: str,
+    make_reader: MakeReader[R],
+    *,
+    on_bad_row: OnBadRow = "error",
+    check: Check[R] | None = None,
 ) -> ReadRows[R]:
     """Reads every row of the parts of one split by a reader made for their form.
+
+    Args:
+        check: asked for everything that a row gives; what it refuses makes the row bad.
 
     Raises:
         ValueError: naming file and line, if a row is bad or no form fits.
@@ -128,7 +146,10 @@ def read_each(
     for part, number, row in _rows(parts, bad_rows):
         refuse = partial(_refuse, bad_rows, part, number)
         try:
-            rows.extend(read(row, refuse))
+            from_row = read(row, refuse)
+            for one in from_row if check else ():
+                check(one, part.place(number))
+            rows.extend(from_row)
         except RowError as error:
             refuse(error)
     if bad_rows and on_bad_row == "error":

@@ -11,7 +11,7 @@ import yaml
 from rewardkit.data.columns import ALIASES, Reading, detect_reading
 from rewardkit.data.comparison_rows import read_row_prompt, read_two
 from rewardkit.data.export_formats import turns
-from rewardkit.data.preferences import OnBadRow, ReadRow, ReadRows, Refuse, read_each
+from rewardkit.data.preferences import Check, OnBadRow, ReadRow, ReadRows, Refuse, read_each
 from rewardkit.data.records import Message
 from rewardkit.data.sources import Part, choose_split, open_source, training_splits
 from rewardkit.data.training_data import find_run
@@ -20,7 +20,9 @@ Prompt = tuple[Message, ...]
 _MORE = ("input", "system")
 
 
-def read_prompts(source: str, *, on_bad_row: OnBadRow = "error") -> ReadRows[Prompt]:
+def read_prompts(
+    source: str, *, on_bad_row: OnBadRow = "error", check: Check[Prompt] | None = None
+) -> ReadRows[Prompt]:
     """Reads JSONL, JSON, CSV or Parquet, a folder with one split, a saved `datasets` folder or a hub id, row by row.
 
     The prompt of a row is its own column, or what chosen and rejected (or two dialogues) have in common; of a column
@@ -29,13 +31,14 @@ def read_prompts(source: str, *, on_bad_row: OnBadRow = "error") -> ReadRows[Pro
     Args:
         source: a path or hub id; `SOURCE:SPLIT` names one split of several.
         on_bad_row: stop with an error that names the first bad row, or list them and go on.
+        check: asked for every row.
 
     Raises:
         ValueError: naming file and line, if a row is bad or there is no prompt.
         FileNotFoundError: if there is no such source.
     """
     splits = open_source(source)
-    return read_each(splits[choose_split(splits, source)], source, _reader, on_bad_row=on_bad_row)
+    return read_each(splits[choose_split(splits, source)], source, _reader, on_bad_row=on_bad_row, check=check)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +49,9 @@ class PromptRow:
     columns: Mapping[str, Any]
 
 
-def read_prompt_rows(source: str, *, on_bad_row: OnBadRow = "error") -> ReadRows[PromptRow]:
+def read_prompt_rows(
+    source: str, *, on_bad_row: OnBadRow = "error", check: Check[PromptRow] | None = None
+) -> ReadRows[PromptRow]:
     """Reads what `read_prompts` reads, each prompt with its row.
 
     Raises:
@@ -62,7 +67,7 @@ def read_prompt_rows(source: str, *, on_bad_row: OnBadRow = "error") -> ReadRows
         return read_row, form
 
     splits = open_source(source)
-    return read_each(splits[choose_split(splits, source)], source, reader, on_bad_row=on_bad_row)
+    return read_each(splits[choose_split(splits, source)], source, reader, on_bad_row=on_bad_row, check=check)
 
 
 def prompt_row(row: PromptRow) -> dict[str, Any]:

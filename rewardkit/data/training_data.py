@@ -28,9 +28,10 @@ from typing import Generic, Literal, Protocol
 import yaml
 
 from rewardkit.config import RewardConfig
+from rewardkit.data.conversations import RowError
 from rewardkit.data.export_formats import turns
 from rewardkit.data.files import open_rows
-from rewardkit.data.preferences import BadRow, OnBadRow, ReadRows, count_reasons, read_parts
+from rewardkit.data.preferences import BadRow, Check, OnBadRow, ReadRows, count_reasons, read_parts
 from rewardkit.data.records import Preference
 from rewardkit.data.sources import Part, choose_split, open_source, training_splits
 from rewardkit.data.splitting import Prompted, Row, find_leakage, num_prompts, split_by_prompt
@@ -74,12 +75,14 @@ class RowKind(Generic[Row]):
         noun: one of them, for people.
         read: reads the parts of one split of a source, as `rewardkit.data.preferences.read_parts` does.
         content: what training sees of a row, as JSON takes it.
+        weight: of a row in the loss.
         exported: the rows of a project's export that it reads.
     """
 
     noun: str
-    read: Callable[[Sequence[Part], str, OnBadRow], ReadRows[Row]]
+    read: Callable[[Sequence[Part], str, OnBadRow, Check[Row] | None], ReadRows[Row]]
     content: Callable[[Row], list[object]]
+    weight: Callable[[Row], float]
     exported: ExportedRows
 
 
@@ -113,33 +116,38 @@ class _ReadSource(Generic[Row]):
     content: ReadRows[Row]
 
 
-def load_training_data(config: DataOptions, run_dir: Path) -> Loaded:
+def load_training_data(config: DataOptions, run_dir: Path, check: Check[Preference] | None = None) -> Loaded:
     """Reads or exports preferences, see `load_rows`."""
-    return load_rows(config, run_dir, PREFERENCES)
+    return load_rows(config, run_dir, PREFERENCES, check)
 
 
-def load_rows(config: DataOptions, run_dir: Path, kind: RowKind[Row]) -> LoadedRows[Row]:
+def load_rows(
+    config: DataOptions, run_dir: Path, kind: RowKind[Row], check: Check[Row] | None = None
+) -> LoadedRows[Row]:
     """Reads or exports the rows that a configuration names, and writes down in the run what they were.
 
     Held out are the rows of `eval_data`, else those of the source's evaluation split (of a folder with train and test,
     say), else `eval_share` of the prompts. A project is exported once; a resumed run reads its snapshot again. Of
     several processes one has to do this before the others.
 
+    Args:
+        check: asked for every row; one that it refuses is bad.
+
     Raises:
-        ValueError: naming file and line of a bad row; if prompts stand on both sides, rows are too few, the project
-            cannot be exported, or the data of a run that goes on has changed.
+        ValueError: naming file and line of a bad row; if prompts stand on both sides, rows are too few or weigh
+            nothing, the project cannot be exported, or the data of a run that goes on has changed.
         FileNotFoundError: if there is no such source.
         ImportError: if a package is missing that the source takes, with the line that installs it.
     """
     source = str(_export_snapshot(config, run_dir, kind)) if config.project else config.data
     splits = open_source(source)
     training, evaluation = training_splits(splits, source)
-    read = [_read(source, splits[training], config, kind)]
+    read = [_read(source, splits[training], config, kind, check)]
     if config.eval_data:
         others = open_source(config.eval_data)
-        read.append(_read(config.eval_data, others[choose_split(others, config.eval_data)], config, kind))
+        read.append(_read(config.eval_data, others[choose_split(others, config.eval_data)], config, kind, check))
     elif evaluation:
-        read.append(_read(f"{source}:{evaluation}", splits[evaluation], config, kind))
+        read.append(_read(f"{source}:{evaluation}", splits[evaluation], config, kind, check))
     bad_rows = [bad for one in read for bad in one.content.bad_rows]
     _write_bad_rows(run_dir, bad_rows)
     if len(read) == 2:
@@ -152,6 +160,8 @@ def load_rows(config: DataOptions, run_dir: Path, kind: RowKind[Row]) -> LoadedR
     for name, rows in (("to train on", train), ("held out", held_out)):
         if len(rows) < LEAST_ROWS:
             raise ValueError(_too_few(name, len(rows), read, config, kind))
+        if not any(kind.weight(row) > 0 for row in rows):
+            raise ValueError(f"all {_count(rows, kind.noun)} {name} weigh 0, at least one has to weigh more")
     data_hash = hash_rows(train, held_out, content=kind.content)
     description = _describe(read, train, held_out, bad_rows, shared, kind.noun)
     _record(run_dir, read, train, held_out, data_hash, len(shared))
@@ -168,7 +178,13 @@ def preference_content(row: Preference) -> list[object]:
     return [turns(row.prompt), row.chosen, row.rejected, *judged, *annotator]
 
 
-PREFERENCES = RowKind(noun="pair", read=read_parts, content=preference_content, exported="preference")
+PREFERENCES = RowKind(
+    noun="pair",
+    read=read_parts,
+    content=preference_content,
+    weight=lambda row: row.weight,
+    exported="preference",
+)
 
 
 def hash_rows(
@@ -211,8 +227,10 @@ def _export_command() -> ExportCommand:
     return program.load()
 
 
-def _read(source: str, parts: Sequence[Part], config: DataOptions, kind: RowKind[Row]) -> _ReadSource[Row]:
-    return _ReadSource(source=source, parts=tuple(parts), content=kind.read(parts, source, config.on_bad_row))
+def _read(
+    source: str, parts: Sequence[Part], config: DataOptions, kind: RowKind[Row], check: Check[Row] | None
+) -> _ReadSource[Row]:
+    return _ReadSource(source=source, parts=tuple(parts), content=kind.read(parts, source, config.on_bad_row, check))
 
 
 def _write_bad_rows(run_dir: Path, bad_rows: Sequence[BadRow]) -> None:
@@ -327,5 +345,22 @@ def read_trained_on(model: str) -> TrainedOn | None:
     values = yaml.safe_load((run_dir / "config.yaml").read_text(encoding="utf-8"))
     options = {name: values[name] for name in vars(DataOptions) if name in values}  # whatever was trained on them
     config = RewardConfig(model=model, out=str(run_dir), **options)
-    loaded = load_training_data(config, run_dir)
+    loaded = load_training_data(config, run_dir, _refused_before(run_dir))
     return TrainedOn(place=run_dir, train=loaded.train, held_out=loaded.held_out)
+
+
+def _refused_before(run_dir: Path) -> Check[Preference] | None:
+    """Refuses the rows that the chat template of the run's model refused: only the run knows them without it."""
+    listed = run_dir / "bad_rows.jsonl"
+    if not listed.exists():
+        return None
+    bad_rows = [BadRow(**json.loads(line)) for line in listed.read_text(encoding="utf-8").splitlines()]
+    problems = {bad.place: bad.problem for bad in bad_rows if bad.reason == "template"}
+
+    def check(row: Preference, place: str) -> None:
+        if place in problems:
+            error = RowError("template", "prompt", "", "")
+            error.args = (problems[place],)  # as it was written then
+            raise error
+
+    return check

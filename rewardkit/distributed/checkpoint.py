@@ -7,6 +7,7 @@ best-STEP.pt    the weights of the best evaluation so far
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,8 @@ import torch
 from torch import Tensor
 
 from rewardkit.distributed import collectives, sharding
+
+NUM_SAMPLES = 16  # of a tensor, about
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +90,54 @@ def load_optimizer_state(values: dict[str, Any], optimizer: torch.optim.Optimize
     optimizer.load_state_dict(values | {"state": state})
 
 
+def read_state(file: Path) -> dict[str, Any]:
+    """Reads what `write_state` wrote.
+
+    Raises:
+        ValueError: naming the file, if it is missing, torn, or something else.
+    """
+    try:
+        values = torch.load(file, weights_only=True)
+    except (OSError, EOFError, RuntimeError, LookupError, ValueError, pickle.UnpicklingError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0].partition(". ")[0]
+        raise ValueError(f"{file} is missing or torn ({reason}); remove {file.parent} to begin anew") from error
+    if not isinstance(values, dict) or not {"weights", "tie"} <= values.keys():
+        raise ValueError(f"{file} holds no training state; remove {file.parent} to begin anew")
+    return values
+
+
+def weight_samples(module: torch.nn.Module) -> dict[str, Tensor]:
+    """By name, a few values of every parameter in float32, to know weights again; none where they are sharded."""
+    samples = {}
+    for name, parameter in module.named_parameters():
+        if hasattr(parameter, "to_local"):
+            return {}
+        values = parameter.detach().flatten()
+        samples[name] = (
+            values[:: max(1, len(values) // NUM_SAMPLES)].float().cpu().clone()
+        )  # no view of what is trained
+    return samples
+
+
+def check_same_weights(before: dict[str, Tensor], now: dict[str, Tensor], file: Path) -> None:
+    """Raises ValueError if a state was trained from other weights than a model has now.
+
+    Rounding is no difference: rows of new tokens are drawn around a mean that a processor computes.
+    """
+    if not before or not now:
+        return
+    changed = [name for name, values in now.items() if name in before and not _is_close(before[name], values)]
+    if changed or before.keys() != now.keys():
+        raise ValueError(
+            f"{file} was trained from other weights than the model has now ({len(changed)} of {len(now)} tensors "
+            "differ): restore the model, or begin anew in another directory"
+        )
+
+
+def _is_close(before: Tensor, now: Tensor) -> bool:
+    return before.shape == now.shape and torch.allclose(before, now, rtol=1e-4, atol=1e-6, equal_nan=True)
+
+
 def write_state(values: dict[str, Any], file: Path) -> None:
     """Writes values under a temporary name and renames.
 
@@ -119,6 +170,7 @@ class Checkpoint:
     def __init__(self, checkpoint_dir: Path) -> None:
         self.dir = checkpoint_dir
         self.file = checkpoint_dir / "last.pt"
+        self.began_from: dict[str, Tensor] = {}  # samples of the weights before training
 
     def write(
         self,
@@ -133,6 +185,7 @@ class Checkpoint:
             "weights": trained_weights(module),
             "tie": extra.state_dict(),
             "optimizer": optimizer_state(optimizer),
+            "began_from": self.began_from,
         }
         if collectives.rank():
             return
@@ -148,16 +201,29 @@ class Checkpoint:
             write_state(values, self._best(step))
 
     def restore(
-        self, module: torch.nn.Module, extra: torch.nn.Module, optimizer: torch.optim.Optimizer
+        self,
+        module: torch.nn.Module,
+        extra: torch.nn.Module,
+        optimizer: torch.optim.Optimizer,
+        *,
+        needs_best: bool = False,
     ) -> TrainingState:
         """Loads the newest state into the arguments, or leaves them and returns the state of a beginning.
 
+        Args:
+            module: with the weights that training begins from.
+            needs_best: whether the weights of the best evaluation are asked for in the end.
+
         Raises:
-            ValueError: if the state is of another model.
+            ValueError: if the state is torn, of another model, or of other weights of it.
         """
+        self.began_from = weight_samples(module)
         if not self.file.exists():
             return TrainingState()
-        values = torch.load(self.file, weights_only=True)
+        values = read_state(self.file)
+        check_same_weights(values.get("began_from", {}), self.began_from, self.file)
+        if needs_best and (best_step := values["state"]["best_step"]):
+            read_state(self._best(best_step))
         load_trained_weights(values["weights"], module, self.dir)
         extra.load_state_dict(values["tie"])
         load_optimizer_state(values["optimizer"], optimizer)
@@ -166,7 +232,7 @@ class Checkpoint:
     def load_best(self, state: TrainingState, module: torch.nn.Module, extra: torch.nn.Module) -> None:
         """Loads the weights of the best evaluation; does nothing where there was none."""
         if state.best_step:
-            values = torch.load(self._best(state.best_step), weights_only=True)
+            values = read_state(self._best(state.best_step))
             load_trained_weights(values["weights"], module, self.dir)
             extra.load_state_dict(values["tie"])
 

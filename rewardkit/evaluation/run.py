@@ -24,6 +24,7 @@ from rewardkit.evaluation.out_of_domain import compare_domains
 from rewardkit.evaluation.report import html_report
 from rewardkit.evaluation.rewardbench import read_rewardbench, score_rewardbench
 from rewardkit.evaluation.scored_preferences import score_preferences
+from rewardkit.reward.load import cut_warning, template_check
 from rewardkit.reward.metadata import Card, read_card
 from rewardkit.reward.reward import OVERALL, RewardFn, criterion_weights_text, is_overall_reward
 from rewardkit.run.directory import write_text
@@ -57,7 +58,12 @@ def read_inputs(config: EvaluateConfig) -> Inputs:
     notes: list[str] = []
     trained_on = _trained_on(config, notes)
     if config.data:
-        read = read_preferences(config.data, on_bad_row=config.on_bad_row)
+        asked = template_check(config.model, implicit=config.implicit)
+        read = read_preferences(
+            config.data,
+            on_bad_row=config.on_bad_row,
+            check=asked and (lambda row, _place: asked(row.prompt, (row.chosen, row.rejected))),
+        )
         rows, source = read.rows, config.data
         if read.bad_rows:
             notes.append(f"{len(read.bad_rows):,} bad rows left out ({count_reasons(read.bad_rows)}).")
@@ -125,14 +131,16 @@ def evaluate_model(config: EvaluateConfig, reward_fn: RewardFn, inputs: Inputs, 
     columns = [name.strip() for name in config.subset.split(",") if name.strip()]
     evaluation = evaluate(scored, columns=columns, seed=config.seed)
     sources = [name.strip() for name in config.ood.split(",") if name.strip()]
+    out_of_domain = [compare_domains(scored, reward_fn, source, seed=config.seed) for source in sources]
+    cut = cut_warning(reward_fn)
     return Findings(
         model=config.model,
         data=inputs.source,
         about=_about(card, config, reward_fn),
-        notes=[*inputs.notes, *_weights_notes(weights, card)],
+        notes=[*inputs.notes, *_weights_notes(weights, card), *([f"{cut}."] if cut else [])],
         evaluation=evaluation,
         baselines=compare(scored, inputs.train, seed=config.seed),
-        out_of_domain=[compare_domains(scored, reward_fn, source, seed=config.seed) for source in sources],
+        out_of_domain=out_of_domain,
     )
 
 

@@ -57,21 +57,6 @@ def preset_shape(name: str, *, vocab_size: int, max_length: int = 2048, **ids: A
     )
 
 
-def num_positions(network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None = None) -> int | None:
-    """How many tokens a model takes: the rows of its position table, its configuration's or its tokenizer's limit.
-
-    None where nothing says so. Tables of RoBERTa's kind begin behind their padding index, OPT's have two rows more.
-    """
-    limits = [getattr(network.config.get_text_config(), "max_position_embeddings", None)]
-    for name, module in network.named_modules():
-        if isinstance(module, torch.nn.Embedding) and name.rpartition(".")[2] == "position_embeddings":
-            limits.append(module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1))
-    if tokenizer is not None and tokenizer.model_max_length < 1_000_000:  # what says nothing is 1e30
-        limits.append(tokenizer.model_max_length)
-    known = [limit for limit in limits if isinstance(limit, int) and limit > 0]
-    return min(known, default=None)
-
-
 def head_of(classifier: PreTrainedModel) -> torch.nn.Linear:
     """The last linear layer with one output: what turns features into the score."""
     heads = [
@@ -278,3 +263,25 @@ def merge_adapters(adapted: PeftModel, adapter_dir: Path) -> None:
     """Writes the adapters by themselves, then adds them to the weights of the network they were put into."""
     adapted.save_pretrained(str(adapter_dir))
     adapted.merge_and_unload()  # pyright: ignore[reportCallIssue]
+
+
+def complete_adapters(classifier: PreTrainedModel, adapter_dir: Path) -> None:
+    """Adds to written adapters what plain PEFT needs to score as the classifier does: all that stands after its trunk.
+
+    Those modules, the head among them, go into the adapters' file as they are now, and their names into its
+    `modules_to_save`; the task is sequence classification.
+    """
+    from peft.utils import SAFETENSORS_WEIGHTS_NAME
+    from safetensors.torch import load_file, save_file
+
+    trunk = classifier.base_model
+    after = {name: module for name, module in classifier.named_children() if module is not trunk}
+    weights = load_file(adapter_dir / SAFETENSORS_WEIGHTS_NAME)
+    for name, module in after.items():
+        for key, tensor in module.state_dict().items():
+            weights[f"base_model.model.{name}.{key}"] = tensor.detach().cpu().contiguous()
+    save_file(weights, adapter_dir / SAFETENSORS_WEIGHTS_NAME, metadata={"format": "pt"})
+    names = sorted(name for name, module in after.items() if module.state_dict())
+    file = adapter_dir / ADAPTER_FILE
+    values = json.loads(file.read_text(encoding="utf-8")) | {"task_type": "SEQ_CLS", "modules_to_save": names}
+    file.write_text(json.dumps(values, indent=2, sort_keys=True), encoding="utf-8")

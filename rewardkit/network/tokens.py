@@ -7,17 +7,22 @@ is trained on, sampled and scored as an implicit reward are the same tokens.
 
 from __future__ import annotations
 
+import json
 import logging
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jinja2 import TemplateError
+
 from rewardkit.data.export_formats import turns
 from rewardkit.data.records import Message
 from rewardkit.network.packed_rows import Branched
+from rewardkit.network.shortening import cut_tokens, shortened_prompt, shortened_text
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 logger = logging.getLogger(__name__)
@@ -27,6 +32,8 @@ DEFAULT_TEMPLATE = (
     "{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"
 )
 PAD_TOKEN = "<|pad|>"
+PROBE = "probe"  # an answer that no template changes
+BRACKETED = re.compile(r"<[^<>\s]{2,}>|\[[^\[\]\s]{2,}\]")
 
 
 def train_tokenizer(texts: Iterable[str], *, vocab_size: int = 8192) -> PreTrainedTokenizerBase:
@@ -65,10 +72,13 @@ def load_tokenizer(path: str | Path, *, own_pad: bool = True) -> PreTrainedToken
 
     tokenizer = AutoTokenizer.from_pretrained(path)
     if tokenizer.chat_template is None:
-        if tokenizer.eos_token is None:
-            raise ValueError(f"{path}: the tokenizer has neither a chat template nor an EOS token to end a turn with")
+        template = default_template(tokenizer, ends_once=_is_encoder_decoder(path))
+        if template is None:
+            raise ValueError(
+                f"{path}: the tokenizer has neither a chat template nor an EOS or separator token to end a turn with"
+            )
         logger.info("%s comes without a chat template and gets the default one, <|role|> before each turn", path)
-        tokenizer.chat_template = DEFAULT_TEMPLATE
+        tokenizer.chat_template = template
     if not own_pad:
         tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     elif tokenizer.pad_token is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
@@ -76,17 +86,81 @@ def load_tokenizer(path: str | Path, *, own_pad: bool = True) -> PreTrainedToken
     return tokenizer
 
 
+def _is_encoder_decoder(path: str | Path) -> bool:
+    from transformers import AutoConfig
+
+    try:
+        return bool(getattr(AutoConfig.from_pretrained(path), "is_encoder_decoder", False))
+    except (OSError, ValueError):  # a tokenizer by itself
+        return False
+
+
+def default_template(tokenizer: PreTrainedTokenizerBase, *, ends_once: bool = False) -> str | None:
+    """DEFAULT_TEMPLATE with the special tokens that the tokenizer puts around a text, each where it puts them.
+
+    BERT reads [CLS] turn [SEP] turn [SEP], a decoder with a BOS has it once at the start; both stand in the template,
+    because texts are tokenised without adding any. None if there is no token to end a turn with.
+
+    Args:
+        ends_once: turns end with a line break, and only the last one with EOS: classifiers on T5 and BART read the
+            state at EOS, and take it once.
+    """
+    before, after = special_tokens_around(tokenizer)
+    start = "".join(before)
+    if after:  # its first token ends every turn: [SEP] of BERT, <sep> of XLNet, </s> of T5 and RoBERTa
+        turn_end = f"({_quoted(after[0])} if loop.last else '\n')"
+        if not ends_once:
+            turn_end = f"{_quoted(after[0])} + ('' if loop.last else '\n')"
+        template = DEFAULT_TEMPLATE.replace("eos_token + '\n'", turn_end)
+        end = _quoted("".join(after[1:]))
+        template = template.replace("{{ '<|assistant|>", "{{ '\n<|assistant|>")
+        template = template.replace("{% endif %}", f"{{% else %}}{{{{ {end} }}}}{{% endif %}}")
+    elif tokenizer.eos_token is not None:
+        template = DEFAULT_TEMPLATE
+    elif tokenizer.sep_token is not None:
+        template = DEFAULT_TEMPLATE.replace("eos_token", _quoted(str(tokenizer.sep_token)))
+    else:
+        return None
+    return f"{{{{ {_quoted(start)} }}}}{template}" if start else template
+
+
+def special_tokens_around(tokenizer: PreTrainedTokenizerBase) -> tuple[list[str], list[str]]:
+    """The special tokens that the tokenizer puts before and after a text that is tokenised alone."""
+    bare = tokenizer("a", add_special_tokens=False)["input_ids"]
+    whole = tokenizer("a")["input_ids"]
+    for start in range(len(whole) - len(bare) + 1):
+        if whole[start : start + len(bare)] == bare:
+            around = whole[:start], whole[start + len(bare) :]
+            return tuple([str(token) for token in tokenizer.convert_ids_to_tokens(ids)] for ids in around)  # type: ignore
+    return [], []
+
+
+def _quoted(text: str) -> str:
+    """The text as a string of a template."""
+    return json.dumps(text)
+
+
+def render(messages: Sequence[Message], tokenizer: PreTrainedTokenizerBase, *, starts_turn: bool = False) -> str:
+    """A conversation as text, by the tokenizer's chat template.
+
+    Args:
+        starts_turn: the text goes on to where the assistant's turn starts.
+
+    Raises:
+        ValueError: with the template's reason, if it refuses the conversation: no system role, say.
+    """
+    try:
+        return str(tokenizer.apply_chat_template(turns(messages), add_generation_prompt=starts_turn, tokenize=False))
+    except (TemplateError, TypeError, LookupError, AttributeError) as error:
+        roles = ", ".join(message.role for message in messages)
+        raise ValueError(f"the chat template refuses a conversation of {roles}: {error}") from error
+
+
 def conversation_texts(
     prompt: Sequence[Message], completions: Sequence[str], tokenizer: PreTrainedTokenizerBase
 ) -> list[str]:
     """The whole conversation as text, once per completion, by the tokenizer's chat template."""
-    turns = [{"role": message.role, "content": message.content} for message in prompt]
-    return [
-        str(
-            tokenizer.apply_chat_template([*turns, {"role": "assistant", "content": completion}], tokenize=False),
-        )
-        for completion in completions
-    ]
+    return [render([*prompt, Message(role="assistant", content=text)], tokenizer) for text in completions]
 
 
 def tokenise(
@@ -95,29 +169,75 @@ def tokenise(
     tokenizer: PreTrainedTokenizerBase,
     *,
     max_length: int,
+    keeps_marks: bool = True,
 ) -> tuple[list[Branched], int]:
-    """Rows of token ids, and how many conversations were cut to `max_length`.
+    """Rows of token ids, and how many conversations lost tokens to `max_length`.
 
     Each conversation is tokenised whole, exactly as plain transformers would, and what the completions of a prompt
-    have in common at the start becomes the shared prompt. A conversation that is too long loses tokens at its start.
+    have in common at the start becomes the shared prompt. Where one of a row is too long, all of the row get the prompt
+    shortened alike (`rewardkit.network.shortening`).
 
     Args:
         prompts: one conversation per row.
         completions: for each row, its completions; every one becomes a branch.
         max_length: tokens kept of each conversation.
+        keeps_marks: False keeps the last tokens of each conversation, whatever they are, as models that were trained
+            so read them.
+
+    Raises:
+        ValueError: if the chat template refuses a conversation.
     """
     texts = [
         text
         for prompt, row in zip(prompts, completions, strict=True)
         for text in conversation_texts(prompt, row, tokenizer)
     ]
-    ids = tokenizer(texts, add_special_tokens=False, return_attention_mask=False)["input_ids"]
-    num_cut = sum(len(sequence) > max_length for sequence in ids)
-    rows, start = [], 0
-    for row in completions:
-        rows.append(branch_at_common_prefix([sequence[-max_length:] for sequence in ids[start : start + len(row)]]))
+    ids = _tokenise(texts, tokenizer)
+    rows, num_cut, start = [], 0, 0
+    for prompt, row in zip(prompts, completions, strict=True):
+        sequences = ids[start : start + len(row)]
         start += len(row)
+        if max(map(len, sequences)) > max_length:
+            whole = sequences
+            if keeps_marks:
+                sequences = _cut_conversations(prompt, row, whole, tokenizer, max_length)
+            else:
+                sequences = [sequence[-max_length:] for sequence in whole]
+            num_cut += sum(len(cut) < len(uncut) for cut, uncut in zip(sequences, whole, strict=True))
+        rows.append(branch_at_common_prefix(sequences))
     return rows, num_cut
+
+
+def _cut_conversations(
+    prompt: Sequence[Message],
+    completions: Sequence[str],
+    whole: Sequence[tuple[int, ...]],
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+) -> list[tuple[int, ...]]:
+    """Token ids of the conversations of one prompt, shortened."""
+
+    def ids_of(messages: Sequence[Message], completion: str) -> tuple[int, ...]:
+        return _tokenise(conversation_texts(messages, [completion], tokenizer), tokenizer)[0]
+
+    longest = completions[max(range(len(whole)), key=lambda number: len(whole[number]))]
+    (answer,) = _tokenise([longest], tokenizer)
+    try:
+        short = shortened_prompt(
+            prompt,
+            lambda messages: len(ids_of(messages, longest)),
+            max_length,
+            tokenizer,
+            frame_room=max_length + max(0, len(answer) - max_length // 2),
+        )
+        answers = [
+            shortened_text(text, lambda cut: len(ids_of(short, cut)) - max_length, tokenizer, keeps="start")
+            for text in completions
+        ]
+        sequences = [ids_of(short, text) for text in answers]
+    except ValueError:  # the template takes no conversation without its first turns, or with an empty one
+        sequences = whole
+    return [cut_tokens(sequence, max_length, tokenizer) for sequence in sequences]
 
 
 def branch_at_common_prefix(sequences: Sequence[Sequence[int]]) -> Branched:
@@ -135,33 +255,65 @@ def branch_at_common_prefix(sequences: Sequence[Sequence[int]]) -> Branched:
 
 def prompt_text(prompt: Sequence[Message], tokenizer: PreTrainedTokenizerBase) -> str:
     """The conversation up to where the assistant's turn starts, by the tokenizer's chat template."""
-    return str(tokenizer.apply_chat_template(turns(prompt), add_generation_prompt=True, tokenize=False))
+    return render(prompt, tokenizer, starts_turn=True)
 
 
-def completion_text(
-    prompt: Sequence[Message], completion: str, tokenizer: PreTrainedTokenizerBase, *, start: str | None = None
-) -> str:
-    """What the policy has to write after `prompt_text`: the completion and the end token of its turn.
+def completion_text(prompt: Sequence[Message], completion: str, tokenizer: PreTrainedTokenizerBase) -> str:
+    """What the policy has to write after `prompt_text`: the completion as it stands, and the end token of its turn."""
+    return ended(completion, turn_end(prompt, tokenizer))
 
-    What a template puts behind the end token is left out. Where a template rewrites what stands before the completion
-    (it drops earlier thoughts, say), or ends a turn without a special token, the completion is followed by EOS.
 
-    Args:
-        start: the `prompt_text`, where it is known already.
+def ended(completion: str, end: str) -> str:
+    """The completion with its end token, which some data hold already."""
+    written = completion.rstrip()
+    return written if written.endswith(end) else completion + end
+
+
+def turn_end(prompt: Sequence[Message], tokenizer: PreTrainedTokenizerBase) -> str:
+    """The token that the chat template writes behind the assistant's answer to a prompt; EOS where it writes none.
+
+    It is read behind a short answer in place of the real one, so that what templates do to an answer (they trim it, or
+    drop its thoughts) does not hide it. What a template writes behind the end token is left out.
     """
-    start = prompt_text(prompt, tokenizer) if start is None else start
-    (whole,) = conversation_texts(prompt, [completion], tokenizer)
-    if whole.startswith(start + completion):
-        end = whole[len(start + completion) :].rstrip()
-        if end in tokenizer.all_special_tokens:
-            return completion + end
-    return completion + str(tokenizer.eos_token)
+    (end,) = _turn_ends([prompt], tokenizer)
+    return end
 
 
-def turn_end_id(tokenizer: PreTrainedTokenizerBase) -> int:
+def _turn_ends(prompts: Sequence[Sequence[Message]], tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    tails = []
+    for prompt in prompts:
+        try:
+            _, _, tail = render([*prompt, Message(role="assistant", content=PROBE)], tokenizer).rpartition(PROBE)
+        except ValueError:
+            tail = ""
+        tails.append(tail)
+    ends = {tail: _end_token(tail, tokenizer) or str(tokenizer.eos_token) for tail in dict.fromkeys(tails)}
+    return [ends[tail] for tail in tails]
+
+
+def _end_token(tail: str, tokenizer: PreTrainedTokenizerBase) -> str:
+    """The first token of a text that no ordinary text has: an added one, special or not, or a bracketed one."""
+    ids = tokenizer(tail, add_special_tokens=False)["input_ids"] if tail.strip() else []
+    added, special = tokenizer.added_tokens_decoder, set(tokenizer.all_special_ids)
+    for token in ids:
+        text = str(added[token]) if token in added else str(tokenizer.convert_ids_to_tokens(token))
+        if (token in added and text.strip()) or token in special or BRACKETED.fullmatch(text):
+            return text
+    return ""
+
+
+def turn_end_id(tokenizer: PreTrainedTokenizerBase) -> int | None:
     """The token that ends a turn of the assistant: EOS, unless the chat template has another."""
-    text = completion_text([Message(role="user", content="a")], "b", tokenizer)
-    return tokenizer.get_vocab()[text.removeprefix("b")]
+    token_id = tokenizer.convert_tokens_to_ids(turn_end([Message(role="user", content="a")], tokenizer))
+    return token_id if isinstance(token_id, int) else None
+
+
+def end_ids(network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
+    """The tokens that end a completion: the chat template's, EOS, and those of the model's generation config."""
+    configured = getattr(network.generation_config, "eos_token_id", None)
+    generation_ids = configured if isinstance(configured, list) else [configured]
+    candidates = (turn_end_id(tokenizer), tokenizer.eos_token_id, *generation_ids)
+    return tuple(dict.fromkeys(token for token in candidates if isinstance(token, int)))
 
 
 def policy_prompts(prompts: Sequence[Sequence[Message]], tokenizer: PreTrainedTokenizerBase) -> list[tuple[int, ...]]:
@@ -178,33 +330,66 @@ def policy_rows(
 ) -> tuple[list[Branched], int]:
     """One row per prompt, a branch per completion with its end token; and how many rows were cut to `max_length`.
 
-    A prompt loses tokens at its start until it fits with the longest of its completions; a completion that leaves no
-    room for one token of the prompt loses its end.
+    A prompt is shortened (`rewardkit.network.shortening`) until it fits with the longest of its completions; a
+    completion that leaves no room for the marks of a prompt loses its end.
 
     Raises:
-        ValueError: if the tokenizer has no end token, or max_length leaves no room for a prompt and a completion.
+        ValueError: if the tokenizer has no end token, max_length leaves no room for a prompt and a completion, or the
+            chat template refuses a prompt.
     """
     if max_length < 2:
         raise ValueError(f"max_length is {max_length}, allowed is 2 or more: a token of the prompt and one after it")
     if tokenizer.eos_token is None:
         raise ValueError("the tokenizer has no EOS token to end a completion with")
-    start_texts = [prompt_text(prompt, tokenizer) for prompt in prompts]
-    starts = _tokenise(start_texts, tokenizer)
+    starts = policy_prompts(prompts, tokenizer)
     texts = [
-        completion_text(prompt, completion, tokenizer, start=start)
-        for prompt, row, start in zip(prompts, completions, start_texts, strict=True)
+        ended(completion, end)
+        for end, row in zip(_turn_ends(prompts, tokenizer), completions, strict=True)
         for completion in row
     ]
     ids = iter(_tokenise(texts, tokenizer))
     rows, num_cut = [], 0
-    for start, row in zip(starts, completions, strict=True):
+    for prompt, start, row in zip(prompts, starts, completions, strict=True):
         branches = [next(ids) for _ in row]
         longest = max(map(len, branches))
-        num_cut += len(start) + longest > max_length
-        branches = [branch[: max_length - 1] for branch in branches]
-        room = max_length - min(longest, max_length - 1)
-        rows.append(Branched(prompt=start[-room:], branches=tuple(branches)))
+        if len(start) + longest > max_length:
+            num_cut += 1
+            start = cut_prompt(prompt, start, tokenizer, max_length=max_length, num_answer_tokens=longest)
+            branches = [branch[: max_length - len(start)] for branch in branches]
+        rows.append(Branched(prompt=start, branches=tuple(branches)))
     return rows, num_cut
+
+
+def cut_prompt(
+    prompt: Sequence[Message],
+    ids: tuple[int, ...],
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    max_length: int,
+    num_answer_tokens: int = 0,
+) -> tuple[int, ...]:
+    """Token ids of a prompt that leave room for an answer, or for half of `max_length` where that is less.
+
+    Args:
+        ids: of the whole prompt, as `policy_prompts` gives them.
+        max_length: tokens of prompt and answer.
+    """
+    room = max_length - num_answer_tokens
+    if len(ids) <= room:
+        return ids
+    frame_room = max_length - min(num_answer_tokens, max_length // 2)
+    try:
+        short = shortened_prompt(
+            prompt,
+            lambda messages: len(policy_prompts([messages], tokenizer)[0]),
+            room,
+            tokenizer,
+            frame_room=frame_room,
+        )
+        (ids,) = policy_prompts([short], tokenizer)
+    except ValueError:  # the template takes no conversation without its first turns, or with an empty one
+        pass
+    return cut_tokens(ids, frame_room, tokenizer)
 
 
 def _tokenise(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> list[tuple[int, ...]]:

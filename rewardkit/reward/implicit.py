@@ -53,6 +53,7 @@ class ImplicitReward:
             raise ValueError(f"beta is {beta}, allowed is more than 0")
         self.policy, self.reference, self.tokenizer = policy, reference, tokenizer
         self.beta, self.max_length, self.about = beta, max_length, about or {}
+        self.num_cut = 0  # prompts so far that were too long with a completion
         self.packed = [can_pack_policy(model) for model in (policy, reference)]
 
     @classmethod
@@ -87,7 +88,8 @@ class ImplicitReward:
         for index, prompt in enumerate(prompts):
             groups.setdefault(tuple(prompt), []).append(index)
         texts = [[completions[index] for index in group] for group in groups.values()]
-        whole, _ = policy_rows(list(groups), texts, self.tokenizer, max_length=self.max_length)
+        whole, num_cut = policy_rows(list(groups), texts, self.tokenizer, max_length=self.max_length)
+        self.num_cut += num_cut
         rows: list[Branched] = []
         indices: list[list[int]] = []  # of the completions, by row
         for row, group in zip(whole, groups.values(), strict=True):

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from rewardkit.config import parse_criterion_weights
 from rewardkit.reward.metadata import CARD_FILE, Card, read_card
 from rewardkit.reward.reward import RewardFn, check_criterion_weights
 from rewardkit.run.model_folder import ADAPTER_FILE, model_folder
+
+if TYPE_CHECKING:
+    from rewardkit.network.template_check import TemplateCheck
 
 
 def load_reward_fn(path: str, *, criterion_weights: Mapping[str, float] | None = None) -> RewardFn:
@@ -38,6 +42,28 @@ def load_reward_fn(path: str, *, criterion_weights: Mapping[str, float] | None =
             from rewardkit.reward.reward_model import MembersReward
 
             return MembersReward.load(path, criterion_weights=criterion_weights)
+
+
+def template_check(path: str, *, implicit: bool = False) -> TemplateCheck | None:
+    """Asks whether the chat template of a model takes a conversation; None for a model that reads words alone.
+
+    Args:
+        implicit: the model is a policy.
+    """
+    if not implicit and _card(path).kind == "tfidf":
+        return None
+    from rewardkit.network.template_check import TemplateCheck
+
+    return TemplateCheck([path], writes=implicit)
+
+
+def cut_warning(reward_fn: RewardFn) -> str:
+    """What people are told of conversations that were too long for a model; empty where none was."""
+    num_cut = getattr(reward_fn, "num_cut", 0)
+    if not num_cut:
+        return ""
+    max_length = getattr(reward_fn, "max_length", 0) or reward_fn.card.max_length  # type: ignore[attr-defined]
+    return f"{num_cut:,} conversations are longer than {max_length} tokens and were cut"
 
 
 def read_criterion_weights(text: str, path: str) -> dict[str, float]:

@@ -28,6 +28,8 @@ class Card:
             features drawn from its posterior.
         num_members: K.
         max_length: tokens kept of a conversation.
+        keeps_marks: whether a longer one keeps BOS, system prompt and role marks (`rewardkit.network.shortening`);
+            models of before keep its last tokens, whatever they are.
         template: hash of the chat template it was trained with.
         score_mean, score_std: of the mean reward on held-out chosen completions; normalised = (r - mean) / std.
         member_offsets: (K,) by how much each member rewards these more than the members' mean; a likelihood of pairs
@@ -42,6 +44,7 @@ class Card:
     kind: Kind = "heads"
     num_members: int = 1
     max_length: int = 1024
+    keeps_marks: bool = False
     template: str = ""
     score_mean: float = 0.0
     score_std: float = 1.0
@@ -80,7 +83,7 @@ def read_card(folder: str | Path) -> Card:
     """
     path = (model_folder(folder) if HUB_ID.fullmatch(str(folder)) else Path(folder)) / CARD_FILE
     if not path.exists():
-        return Card()
+        return Card(keeps_marks=True)
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

@@ -16,7 +16,6 @@ adapters its weights are their mean too, and its score is near it.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,8 +28,9 @@ from safetensors.torch import load_file, save_file
 from rewardkit.data.records import Message, content_id
 from rewardkit.distributed.collectives import default_device
 from rewardkit.network.classifier import RewardScorer, check_scores, load_classifier, own_head
-from rewardkit.network.models import head_of, num_positions
+from rewardkit.network.models import head_of
 from rewardkit.network.packed_rows import Branched, branches_within, token_budget_batches
+from rewardkit.network.positions import num_positions
 from rewardkit.network.tokens import load_tokenizer, tokenise
 from rewardkit.reward.lora_ensemble import LoraEnsemble, read_ensemble
 from rewardkit.reward.metadata import CARD_FILE, Card, read_card
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from rewardkit.network.packed_rows import Branched
 
 
-logger = logging.getLogger(__name__)
 # Tokens of a conversation for a model from elsewhere whose positions know no end.
 LONGEST_OF_OTHERS = 4096
 # Tokens of a batch when scoring: on a CPU its activations stay in the cache, a GPU has to be filled.
@@ -84,7 +83,7 @@ class RewardModel:
         self.tokenizer = tokenizer
         self.card = card
         self.criterion_weights = criterion_weights or {}
-        self.num_cut = 0  # conversations that were cut so far
+        self.num_cut = 0  # conversations scored so far that were longer than the card says
 
     @classmethod
     def load(
@@ -139,7 +138,9 @@ class RewardModel:
         scorer = RewardScorer(classifier, skipped=classifier.pooled_pad)  # pyright: ignore[reportArgumentType]
         scorer.take_own_head()
         check_scores(scorer)
-        card = Card(max_length=num_positions(classifier, tokenizer) or LONGEST_OF_OTHERS)
+        limits = [num_positions(classifier.config), tokenizer.model_max_length, LONGEST_OF_OTHERS]
+        limits = limits[:2] if limits[0] else limits[1:]
+        card = Card(max_length=min(limit for limit in limits if limit), keeps_marks=True)
         return cls(scorer, tokenizer, card, criterion_weights=criterion_weights)
 
     def __call__(
@@ -157,21 +158,12 @@ class RewardModel:
             groups.setdefault(tuple(prompt) if self.packed else index, []).append(index)
         texts = [[completions[index] for index in group] for group in groups.values()]
         firsts = [prompts[group[0]] for group in groups.values()]
-        rows, num_cut = tokenise(firsts, texts, self.tokenizer, max_length=self.card.max_length)
-        self._tell_cut(num_cut)
+        limit = {"max_length": self.card.max_length, "keeps_marks": self.card.keeps_marks}
+        rows, num_cut = tokenise(firsts, texts, self.tokenizer, **limit)
+        self.num_cut += num_cut
         order = [index for group in groups.values() for index in group]
         members = self.score_rows(rows, token_budget=token_budget).members
         return Reward(members=members[:, np.argsort(order)])
-
-    def _tell_cut(self, num_cut: int) -> None:
-        """Warns of conversations that are longer than the model takes: of the first, then when their number doubles."""
-        before, self.num_cut = self.num_cut, self.num_cut + num_cut
-        if self.num_cut.bit_length() > before.bit_length():
-            logger.warning(
-                "conversations longer than the %d tokens that the reward model takes, so far: %d; they are scored cut",
-                self.card.max_length,
-                self.num_cut,
-            )
 
     @property
     def packed(self) -> bool:
@@ -230,6 +222,11 @@ class MembersReward:
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         return self.members[0].tokenizer
+
+    @property
+    def num_cut(self) -> int:
+        """Conversations scored so far that were longer than the card says."""
+        return self.members[0].num_cut
 
     @property
     def packed(self) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from rewardkit.data.comparison_rows import plain
 from rewardkit.data.conversations import RowError
 from rewardkit.data.files import SUFFIXES
 from rewardkit.data.preferences import FIRST_ROWS, BadRow
+from rewardkit.data.records import Message
 from rewardkit.data.resumable_file import ResumableFile, check_output
 from rewardkit.data.sources import Part, choose_split, open_source
 from rewardkit.reward.metadata import CARD_FILE
@@ -58,8 +59,11 @@ class FileScored:
     bad_rows: list[BadRow]
 
 
-def read_input(config: ScoreConfig) -> Input:
+def read_input(config: ScoreConfig, check: Callable[[Sequence[Message], Sequence[str]], None] | None = None) -> Input:
     """Reads the whole input once and checks its rows, before anything is scored.
+
+    Args:
+        check: see `Scorable`.
 
     Raises:
         ValueError: naming file and line of a bad row, if `on_bad_row` is error; if nothing can be scored.
@@ -71,7 +75,7 @@ def read_input(config: ScoreConfig) -> Input:
     first = [row for part in parts for _, row in islice(part.rows(lambda _number, _problem: None), FIRST_ROWS)]
     if not first:
         raise ValueError(f"{config.input} holds no rows")
-    how = detect_scorable(first, config.input)
+    how = replace(detect_scorable(first, config.input), check=check)
     columns: dict[str, None] = {}
     num_rows = 0
     for part in parts:

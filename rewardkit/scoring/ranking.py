@@ -5,7 +5,7 @@ The rules are `rewardkit.scoring.acquisition`'s. No torch here: the reward model
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 
@@ -47,8 +47,16 @@ class Ranked:
     margin: float
 
 
-def read_comparisons(path: str, *, on_bad_row: OnBadRow = "error") -> ReadComparisons:
+def read_comparisons(
+    path: str,
+    *,
+    on_bad_row: OnBadRow = "error",
+    check: Callable[[Sequence[Message], Sequence[str]], None] | None = None,
+) -> ReadComparisons:
     """Reads the comparisons of a file of any form; what the file says of which is better is not read.
+
+    Args:
+        check: raises RowError for a prompt and completions that the model cannot read; None takes all.
 
     Raises:
         ValueError: naming file and line, if a row is bad and `on_bad_row` is error, or the form cannot be told.
@@ -73,6 +81,8 @@ def read_comparisons(path: str, *, on_bad_row: OnBadRow = "error") -> ReadCompar
         where = place(path, number, format)
         try:
             parsed = parse_row(row, reading)
+            for comparison in parsed.comparisons if check else ():
+                check(comparison.prompt, (comparison.completion_a, comparison.completion_b))
         except RowError as error:
             bad_rows.append(BadRow(place=where, reason=error.reason, problem=str(error)))
             continue

@@ -12,7 +12,7 @@ Standard deviations are over members, ddof = 1, and 0 for one member. No torch: 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,11 +38,13 @@ class Scorable:
         reading: how prompt and completions are found.
         columns: of the completions: two, or one that holds a list, or one that holds a completion.
         single: whether it holds a completion, or a whole conversation that ends in one.
+        check: raises RowError for a prompt and completions that the model cannot read; None takes all.
     """
 
     reading: Reading
     columns: tuple[str, ...]
     single: bool = False
+    check: Callable[[Sequence[Message], Sequence[str]], None] | None = None
 
     @property
     def added(self) -> tuple[str, ...]:
@@ -159,7 +161,7 @@ def score_rows(rows: Sequence[Row], how: Scorable, reward_fn: RewardFn) -> list[
 
 
 def check_row(row: Row, how: Scorable) -> list[Completion]:
-    """What of a row is scored, once all of the row is known to be storable.
+    """What of a row is scored, once all of the row is known to be storable, and readable for the model.
 
     Raises:
         RowError: naming the field that cannot be read or stored.
@@ -169,7 +171,11 @@ def check_row(row: Row, how: Scorable) -> list[Completion]:
             plain(value)
         except RowError as error:
             raise RowError(error.reason, name, value, "it holds a character that no UTF-8 text may hold") from error
-    return read_completions(row, how)
+    completions = read_completions(row, how)
+    if how.check:
+        for prompt in dict.fromkeys(prompt for prompt, _ in completions):
+            how.check(prompt, [text for other, text in completions if other == prompt])
+    return completions
 
 
 def _printable(value: object) -> object:

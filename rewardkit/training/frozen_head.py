@@ -216,6 +216,7 @@ def finish_head(
         likelihood=fitted.likelihood(config),
         criteria=fitted.names,
         data_hash=loaded.data_hash,
+        keeps_marks=config.model != "tfidf",
     )
     decided = (pairs.p_chosen > 0.5) & (pairs.weight > 0)
     interval = mean_interval(correctness(margins)[decided], pairs.prompt[decided], pairs.weight[decided])

@@ -202,7 +202,7 @@ def train(
     writes = run is not None or objective.is_sharded
     optimizer = adamw(objective.parameter_groups(), options.learning_rate)
     eval_every = options.eval_every or max(1, num_steps // 10)
-    state = checkpoint.restore(network, extra, optimizer)
+    state = checkpoint.restore(network, extra, optimizer, needs_best=options.keep == "best")
     begin_run(run, step=state.step, num_steps=num_steps)
     num_tokens = sum(objective.num_tokens(batch) for batch in batches[: state.step])
     network.train()

@@ -55,7 +55,12 @@ def merge(folders: Sequence[str | Path], out_dir: str | Path) -> Card:
     scorer = RewardScorer(average)
     scorer.heads = torch.nn.Parameter((heads / len(folders)).float())
     card = read_card(first)
-    merged = Card(max_length=card.max_length, criteria=card.criteria, likelihood={"name": "merged"})
+    merged = Card(
+        max_length=card.max_length,
+        keeps_marks=card.keeps_marks,
+        criteria=card.criteria,
+        likelihood={"name": "merged"},
+    )
     save(scorer, tokenizer, merged, out_dir)
     return merged
 
@@ -76,9 +81,7 @@ def check_alike(first: Path, other: Path) -> None:
     """Raises ValueError if two saved models cannot be averaged."""
     for folder in (first, other):
         if not all((folder / name).exists() for name in ("config.json", CARD_FILE)):
-            raise ValueError(
-                f"{folder} holds no neural reward model made here, with config.json and {CARD_FILE}"
-            )
+            raise ValueError(f"{folder} holds no neural reward model made here, with config.json and {CARD_FILE}")
     configs = [json.loads((folder / "config.json").read_text(encoding="utf-8")) for folder in (first, other)]
     ignored = {"_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache"}
     for name in sorted(set(configs[0]) | set(configs[1]) - ignored):
@@ -91,6 +94,8 @@ def check_alike(first: Path, other: Path) -> None:
     if tokenizers[0].chat_template != tokenizers[1].chat_template:
         raise ValueError(f"{first} and {other} cannot be merged: their chat templates differ")
     criteria = [read_card(folder).criteria for folder in (first, other)]
+    if read_card(first).keeps_marks != read_card(other).keeps_marks:
+        raise ValueError(f"{first} and {other} cannot be merged: they shorten long conversations differently")
     if criteria[0] != criteria[1]:
         raise ValueError(f"{first} and {other} cannot be merged: their criteria are {criteria[0]} and {criteria[1]}")
 

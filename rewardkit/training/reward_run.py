@@ -18,7 +18,15 @@ from rewardkit.config import RewardConfig
 from rewardkit.data.training_data import Loaded
 from rewardkit.distributed import collectives
 from rewardkit.network.classifier import RewardScorer, load_classifier, make_classifier
-from rewardkit.network.models import PRESETS, add_adapters, merge_adapters, preset_config, recompute_activations
+from rewardkit.network.models import (
+    PRESETS,
+    add_adapters,
+    complete_adapters,
+    merge_adapters,
+    preset_config,
+    recompute_activations,
+)
+from rewardkit.network.positions import saved_positions
 from rewardkit.network.tokens import load_tokenizer
 from rewardkit.reward.lora_ensemble import LoraEnsemble
 from rewardkit.reward.metadata import Card, member_offsets
@@ -32,6 +40,7 @@ from rewardkit.training.loop import Trained, step_batches
 from rewardkit.training.reward_objective import RewardObjective, TieParameter, loop_options, score_rows
 from rewardkit.training.rows import TrainingRows, training_rows
 from rewardkit.training.training_run import (
+    check_lengths,
     checkpoint_of,
     join_processes,
     limited_length,
@@ -124,9 +133,12 @@ def train_prepared(
     collectives.destroy_process_group()
     if trained.cancelled or not run or not loaded:
         return None
-    if adapted is not None:
-        merge_adapters(adapted, run.dir / "adapter")
-    return finish(objective, prepared, trained, config, run, loaded)
+    if adapted is None:
+        return finish(objective, prepared, trained, config, run, loaded)
+    merge_adapters(adapted, run.dir / "adapter")
+    results = finish(objective, prepared, trained, config, run, loaded)
+    complete_adapters(classifier, run.dir / "adapter")  # now that the classifier has the trained head
+    return results
 
 
 def prepare(context: RunContext[RewardConfig], loaded: Loaded | None) -> Prepared:
@@ -163,6 +175,16 @@ def prepare(context: RunContext[RewardConfig], loaded: Loaded | None) -> Prepare
         training_rows(side, tokenizer, max_length=max_length, criteria=criteria)
         for side in (loaded.train, loaded.held_out)
     )
+    for name, side in (("to train on", rows), ("held out", held_out)):
+        check_lengths(
+            name,
+            num_rows=len(side),
+            num_cut=side.num_cut,
+            num_left_out=side.num_identical,
+            max_length=max_length,
+            noun="conversations",
+            num_in_all=2 * (len(side) + side.num_identical),
+        )
     made = preset_config(config.model, tokenizer, max_length=max(2048, max_length)) if made_here else None
     return Prepared(tokenizer=tokenizer, rows=rows, held_out=held_out, model_config=made, max_length=max_length)
 
@@ -236,6 +258,7 @@ def finish(
         likelihood=likelihood_values(config, objective.extra),
         criteria=prepared.rows.criteria,
         data_hash=loaded.data_hash,
+        keeps_marks=True,
     )
     save(scorer, prepared.tokenizer, card, run.dir)
     return {"num_parameters": sum(p.numel() for p in scorer.classifier.parameters())} | results(
@@ -259,7 +282,7 @@ def results(
 ) -> dict[str, Any]:
     """The run's results, plain values: how it ended, what was cut, and the held-out report."""
     rows = held_out.rows
-    decided = rows.p_chosen.numpy() > 0.5
+    decided = (rows.p_chosen.numpy() > 0.5) & (rows.weight.numpy() > 0)
     right = correctness(held_out.margins)[decided]
     interval = mean_interval(right, rows.prompt.numpy()[decided], rows.weight.numpy()[decided])
     values: dict[str, Any] = {
@@ -296,10 +319,8 @@ def check_model(model: str) -> int | None:
     Raises:
         ValueError: if it has no configuration that can be read.
     """
-    from transformers import AutoConfig
-
     try:
-        return getattr(AutoConfig.from_pretrained(model), "max_position_embeddings", None)
+        return saved_positions(model)
     except (OSError, ValueError) as error:
         raise ValueError(
             f"model {model!r}, allowed are {', '.join(PRESETS)}, tfidf, a folder, a hub id: {error}"

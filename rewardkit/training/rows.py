@@ -34,8 +34,9 @@ class TrainingRows:
         criteria: names of the rubric criteria that have heads of their own.
         criterion_p, criterion_weight: (C, N) float32, probability that chosen is better by each criterion, and the
             row's weight, 0 where nobody judged it.
-        num_cut: conversations that lost tokens at their start, of 2N.
-        num_identical: pairs whose two conversations are the same tokens, and teach nothing.
+        numbers: (N,) of the preferences that the rows were made of.
+        num_cut: conversations that lost tokens to `max_length`.
+        num_identical: pairs left out, because their two conversations are the same tokens and teach nothing.
     """
 
     rows: Sequence[Branched]
@@ -48,6 +49,7 @@ class TrainingRows:
     criteria: tuple[str, ...] = ()
     criterion_p: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
     criterion_weight: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
+    numbers: Sequence[int] = ()
     num_cut: int = 0
     num_identical: int = 0
 
@@ -62,29 +64,33 @@ def training_rows(
     max_length: int,
     criteria: Sequence[str] = (),
 ) -> TrainingRows:
-    """Tokenises preferences and lays out their targets."""
+    """Tokenises preferences and lays out their targets; pairs that are the same tokens, once cut, are left out."""
     rows, num_cut = tokenise(
         [row.prompt for row in preferences],
         [(row.chosen, row.rejected) for row in preferences],
         tokenizer,
         max_length=max_length,
     )
-    numbers: dict[object, int] = {}
-    prompts = [numbers.setdefault(row.prompt, len(numbers)) for row in preferences]
+    different = [number for number, row in enumerate(rows) if row.branches[0] != row.branches[1]]
+    num_identical = len(rows) - len(different)
+    rows, preferences = [rows[number] for number in different], [preferences[number] for number in different]
+    prompt_numbers: dict[object, int] = {}
+    prompts = [prompt_numbers.setdefault(row.prompt, len(prompt_numbers)) for row in preferences]
     criterion_p, criterion_weight = criterion_targets(preferences, criteria)
     return TrainingRows(
         rows=rows,
         p_chosen=torch.tensor([row.p_chosen for row in preferences]),
         weight=torch.tensor([row.weight for row in preferences]),
         margin=torch.tensor([row.margin for row in preferences]),
-        outcome_shares=torch.tensor([outcome_shares(row) for row in preferences]),
+        outcome_shares=torch.tensor([outcome_shares(row) for row in preferences]).reshape(-1, 3),
         reliability_logits=torch.tensor([reliability_logit(row) for row in preferences]),
         prompt=torch.tensor(prompts),
         criteria=tuple(criteria),
         criterion_p=torch.from_numpy(criterion_p).float(),
         criterion_weight=torch.from_numpy(criterion_weight).float(),
+        numbers=different,
         num_cut=num_cut,
-        num_identical=sum(row.branches[0] == row.branches[1] for row in rows),
+        num_identical=num_identical,
     )
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
+LEAST_ROWS = 2  # of each side
 
 
 def join_processes() -> torch.device:
@@ -74,6 +75,36 @@ def preset_tokenizer(run_dir: Path, texts: Iterable[str]) -> PreTrainedTokenizer
     if not (run_dir / "tokenizer.json").exists():
         train_tokenizer(texts).save_pretrained(run_dir)
     return load_tokenizer(run_dir)
+
+
+def check_lengths(
+    name: str,
+    *,
+    num_rows: int,
+    num_cut: int,
+    num_left_out: int,
+    max_length: int,
+    noun: str = "rows",
+    num_in_all: int = 0,
+) -> None:
+    """Warns of rows that `max_length` cut or emptied.
+
+    Args:
+        name: what the rows are for.
+        num_rows: that are left.
+        noun: of what was cut.
+        num_in_all: of these there are; 0 is as many as rows.
+
+    Raises:
+        ValueError: if too few rows are left.
+    """
+    if num_cut:
+        total = num_in_all or num_rows
+        logger.warning("%d of %d %s %s are longer than %d tokens and were cut", num_cut, total, noun, name, max_length)
+    if num_left_out:
+        logger.warning("%d rows %s left out: cut, nothing is left to learn from", num_left_out, name)
+    if num_rows < LEAST_ROWS:
+        raise ValueError(f"{num_rows} rows {name}, at least {LEAST_ROWS} are needed")
 
 
 def limited_length(max_length: int, positions: int | None) -> int:

@@ -39,6 +39,9 @@ def train_trunk_head(context: RunContext[RewardConfig], loaded: Loaded) -> Resul
     config, run, progress = context.config, context.run, context.progress
     assert run is not None
     prepared = prepare(context, loaded)
+    sides = (loaded.train, prepared.rows), (loaded.held_out, prepared.held_out)
+    train, held_out = ([side[number] for number in rows.numbers] for side, rows in sides)
+    loaded = replace(loaded, train=train, held_out=held_out)  # without pairs that are the same tokens
     scorer = RewardScorer(build_classifier(config, prepared)).to(collectives.init_process_group())
     started = time.perf_counter()
     chosen, rejected = pair_features(scorer, prepared, config, run, progress)
@@ -52,8 +55,13 @@ def train_trunk_head(context: RunContext[RewardConfig], loaded: Loaded) -> Resul
     scorer.heads = torch.nn.Parameter(torch.from_numpy(fitted.heads / scale).float())
     save(scorer, prepared.tokenizer, card, run.dir)
     write_posterior(unscaled(fitted, scale), run.dir)
-    cut = prepared.rows.num_cut + prepared.held_out.num_cut
-    return {**results, "time/features_s": feature_s, "num_conversations_cut": cut, "max_length": prepared.max_length}
+    return {
+        **results,
+        "time/features_s": feature_s,
+        "max_length": prepared.max_length,
+        "num_conversations_cut": prepared.rows.num_cut + prepared.held_out.num_cut,
+        "num_identical_pairs": prepared.rows.num_identical + prepared.held_out.num_identical,
+    }
 
 
 def pair_features(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,14 +15,14 @@ pytest.importorskip("transformers")
 import torch
 from safetensors import SafetensorError
 from toy_models import gpt2_config, llama_config, save_model
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from alignment.config.training import SftConfig
 from alignment.policy.policy import Policy, build_policy, check_model, make_network, prepare_tokenizer
 from rewardkit.network.logps import completion_logps
 from rewardkit.network.models import load_network
 from rewardkit.network.packed_rows import Branched
-from rewardkit.network.tokens import train_tokenizer
+from rewardkit.network.tokens import end_ids, train_tokenizer
 
 TEXTS = ["Mix flour and water, then wait.", "The river is long; the river is wide.", "Ask someone else, please!"]
 ROWS = [Branched(prompt=(11, 12, 13), branches=((14, 15, 9), (16, 9))), Branched(prompt=(21,), branches=((22, 9),))]
@@ -76,6 +78,30 @@ def test_a_saved_policy_says_the_same_in_plain_transformers(kind: str, lora: boo
     again = load_network(tmp_path / "saved", theirs)
     assert again.generation_config is not None
     assert again.generation_config.eos_token_id == theirs.eos_token_id
+
+
+@pytest.mark.parametrize("lora", [False, True], ids=["all weights", "adapters"])
+def test_a_saved_policy_ends_where_it_ended_before_and_where_it_was_trained_to(lora: bool, tmp_path: Path) -> None:
+    base_model(tmp_path / "base", "llama")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "base")
+    tokenizer.chat_template = tokenizer.chat_template.replace("+ eos_token", "+ '<|tool|>'")
+    tokenizer.save_pretrained(tmp_path / "base")
+    theirs = GenerationConfig(eos_token_id=[7, 9], do_sample=False, repetition_penalty=1.1)
+    theirs.save_pretrained(tmp_path / "base")
+    values = json.loads((tmp_path / "base" / "generation_config.json").read_text())
+    (tmp_path / "base" / "generation_config.json").write_text(json.dumps(values | {"temperature": 0.6, "top_p": 0.9}))
+    turn_end, eos = tokenizer.convert_tokens_to_ids("<|tool|>"), tokenizer.eos_token_id
+    policy = build(tmp_path / "base", lora=lora, lora_rank=4)
+    policy.save(tmp_path / "saved")
+    again = build(tmp_path / "saved")
+    again.save(tmp_path / "twice")
+    only = replace(build(tmp_path / "base", lora=True, lora_rank=4), only_adapters=True)
+    only.save(tmp_path / "adapters")
+    for folder in ("saved", "twice", "adapters"):
+        saved = GenerationConfig.from_pretrained(tmp_path / folder)
+        assert saved.eos_token_id == [7, 9, turn_end, eos]
+        assert saved.repetition_penalty == 1.1
+    assert set(end_ids(again.network, again.tokenizer)) == {7, 9, turn_end, eos}
 
 
 def test_an_adapter_by_itself_gives_the_trained_policy(tmp_path: Path) -> None:

@@ -65,9 +65,12 @@ def test_a_prompt_is_cut_at_its_start_and_a_pair_that_is_cut_to_the_same_is_left
         Preference(prompt=turns(TEXTS[0]), chosen=TEXTS[1], rejected=TEXTS[2]),
         Preference(prompt=turns(TEXTS[0]), chosen=same + "1", rejected=same + "2"),
     ]
-    rows = preference_rows(pairs, tokenizer, max_length=longest + 5)
+    rows = preference_rows(pairs, tokenizer, max_length=longest + 9)
     assert (len(rows), rows.num_cut, rows.num_left_out) == (1, 2, 1)
-    assert rows.rows[0] == Branched(prompt=whole.prompt[-5:], branches=whole.branches)
+    assert decoded(tokenizer, rows.rows[0].prompt).startswith("<|user|>\n")
+    assert decoded(tokenizer, rows.rows[0].prompt).endswith("?<|eos|>\n<|assistant|>\n")
+    assert len(rows.rows[0].prompt) == 9
+    assert rows.rows[0].branches == whole.branches
 
 
 def test_the_last_turn_alone_is_trained_on(tokenizer: PreTrainedTokenizerBase) -> None:
@@ -127,11 +130,11 @@ def test_a_long_conversation_is_cut_at_the_end_of_what_is_trained_on(tokenizer: 
     whole = demonstration_rows([said], tokenizer, max_length=500, all_turns=True)
     cut = demonstration_rows([said], tokenizer, max_length=12, all_turns=True)
     assert cut.num_cut == 1
-    assert cut.rows[0].branches[0] == whole.rows[0].branches[0][:11]
-    assert cut.rows[0].prompt == whole.rows[0].prompt[-1:]
+    assert cut.rows[0].branches[0] == whole.rows[0].branches[0][:6]
+    assert decoded(tokenizer, cut.rows[0].prompt) == "<|user|>\n<|eos|>\n<|assistant|>\n"
     assert cut.keep is not None
     assert whole.keep is not None
-    assert cut.keep[0].tolist() == whole.keep[0][:11].tolist()
+    assert cut.keep[0].tolist() == whole.keep[0][:6].tolist()
 
 
 def test_partners_have_another_prompt() -> None:

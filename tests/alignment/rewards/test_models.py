@@ -160,10 +160,24 @@ def test_a_stop_text_is_scored_without_its_tokens(
     np.testing.assert_allclose(source(folder, "heads", policy_tokenizer)(batch).members, expected, atol=1e-5)
 
 
-def test_rows_that_are_too_long_lose_their_start_as_texts_do(policy_tokenizer: PreTrainedTokenizerBase) -> None:
+def test_a_prompt_with_a_completion_that_is_too_long_is_scored_as_texts(
+    folder: Path, drawn: RewardBatch, policy_tokenizer: PreTrainedTokenizerBase
+) -> None:
+    batch = as_canonical(drawn, policy_tokenizer)
+    sources = source(folder, "heads", policy_tokenizer), source(folder, "heads", None)
+    for each in sources:
+        each.card = each.reward_fn.card = replace(each.card, max_length=24)  # type: ignore[attr-defined]
+        assert each.card.keeps_marks
+    by_token, by_text = sources
+    rewards = by_token(batch).members
+    np.testing.assert_allclose(rewards, by_text(batch).members, atol=1e-5)
+    assert by_token.reward_fn.num_cut > 0  # type: ignore[attr-defined]
+
+
+def test_rows_of_models_of_before_lose_their_start_as_texts_do(policy_tokenizer: PreTrainedTokenizerBase) -> None:
     prompt = (Message(role="user", content="question 3 about boats " * 5),)
     texts = ["a clear answer", "the harbour"]
-    (expected,), num_cut = tokenise([prompt], [texts], policy_tokenizer, max_length=12)
+    (expected,), num_cut = tokenise([prompt], [texts], policy_tokenizer, max_length=12, keeps_marks=False)
     assert num_cut == 2
     start = tuple(
         policy_tokenizer.apply_chat_template(

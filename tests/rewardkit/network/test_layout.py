@@ -15,7 +15,7 @@ from rewardkit.network import attention
 from rewardkit.network.classifier import RewardScorer, load_classifier, own_head
 from rewardkit.network.layout import attend_plainly, attended_plainly, choose_layout, set_attention, trial_rows
 from rewardkit.network.logps import can_pack_policy, completion_logps
-from rewardkit.network.models import load_network, num_positions, recompute_activations
+from rewardkit.network.models import load_network, recompute_activations
 from rewardkit.network.packed_rows import Branched, pack, pad
 from rewardkit.network.tokens import load_tokenizer
 
@@ -127,21 +127,6 @@ def test_the_place_that_is_read_is_the_last_token_that_is_not_skipped(skipped: i
     assert packed == [ids[place] for ids, place in zip(sequences, expected, strict=True)]
     # By hand: the first row is 15 16 17 | 18 1 | 19 20 1, the second begins at 8.
     assert batch.read_index(1).tolist() == [3, 6, 8 + 40 + 1]
-
-
-@pytest.mark.parametrize(
-    ("name", "positions"),
-    [("Llama 2", 256), ("GPT-2", 256), ("OPT", 256), ("RoBERTa", 256), ("BERT, MiniLM", 256), ("Bloom", None)],
-)
-def test_a_model_says_how_many_tokens_it_takes(name: str, positions: int | None, tmp_path: Path) -> None:
-    """RoBERTa's table has 260 rows here and begins behind its padding index, which is 3."""
-    folder = make_folder(name, tmp_path, classifier=True)
-    tokenizer = make_tokenizer((DECODERS | ENCODERS)[name][0])
-    classifier = load_classifier(folder, tokenizer, dtype=torch.float32).eval()
-    assert num_positions(classifier) == positions
-    if positions:
-        ids = torch.full((1, positions), 20)
-        assert torch.isfinite(classifier(input_ids=ids, attention_mask=torch.ones_like(ids)).logits).all()
 
 
 def test_a_head_keeps_its_bias(tmp_path: Path) -> None:

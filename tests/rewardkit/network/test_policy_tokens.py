@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from transformers import AddedToken
 
 from rewardkit.data.records import Message
 from rewardkit.network.tokens import (
@@ -49,6 +50,9 @@ START = "{% if add_generation_prompt %}[assistant]{% endif %}"
         (TURN.replace("END", "\n") + START, "<|eos|>"),  # no end token
         (TURN.replace("END", "<|eos|>").replace("content'] ", "content'].strip() ") + START, "<|eos|>"),
         (TURN.replace("END", "<|eos|>") + START.replace("]{%", "]<think>{%"), "<|eos|>"),  # no part of whole turns
+        (TURN.replace("END", "<|tool|>").replace("content']", "content'] | trim") + START, "<|tool|>"),  # as Gemma's
+        (TURN.replace("END", "<|tool|>\n<|eos|>") + START, "<|tool|>"),  # as Phi's
+        (TURN.replace("END", " <|eos|>") + START, "<|eos|>"),  # as Llama 2's
     ],
 )
 def test_every_template_ends_a_completion_with_one_end_token(template: str, end: str) -> None:
@@ -58,16 +62,50 @@ def test_every_template_ends_a_completion_with_one_end_token(template: str, end:
     assert turn_end_id(own) == own.convert_tokens_to_ids(end)
 
 
+@pytest.mark.parametrize("completion", ["Yes", " Yes", "Yes\n", "", " \n", "probe", "<think>a</think>Yes"])
+@pytest.mark.parametrize("is_special", [True, False])
+def test_a_trimming_template_s_own_end_token_is_trained_whatever_stands_around_the_completion(
+    completion: str, is_special: bool
+) -> None:
+    own = train_tokenizer(TEXTS, vocab_size=320)
+    own.add_tokens([AddedToken("<end_of_turn>", special=is_special, normalized=False)])
+    own.chat_template = (
+        TURN.replace("END", "<end_of_turn>\n").replace("content']", "content'].split('</think>')[-1] | trim") + START
+    )
+    assert completion_text(PROMPT, completion, own) == f"{completion}<end_of_turn>"
+    end = own.convert_tokens_to_ids("<end_of_turn>")
+    assert turn_end_id(own) == end
+    (row,), _ = policy_rows([PROMPT], [(completion,)], own, max_length=100)
+    assert row.branches[0][-1] == end
+
+
+def test_an_end_token_that_a_completion_holds_already_is_not_written_twice(tokenizer) -> None:
+    assert completion_text(PROMPT, "Yes<|eos|>\n", tokenizer) == "Yes<|eos|>"
+
+
+def test_a_conversation_that_the_template_refuses_is_told_in_one_line() -> None:
+    own = train_tokenizer(TEXTS, vocab_size=320)
+    own.chat_template = "{{ raise_exception('System role not supported') }}"
+    with pytest.raises(ValueError, match="refuses a conversation of user: System role not supported"):
+        prompt_text(PROMPT, own)
+    own.chat_template = "{{ messages[3]['content'] + 1 }}"
+    with pytest.raises(ValueError, match="refuses a conversation of user"):
+        policy_rows([PROMPT], [("Yes",)], own, max_length=100)
+
+
 def test_too_long_rows_lose_the_start_of_the_prompt_then_the_end_of_the_completion(tokenizer) -> None:
     (whole,), _ = policy_rows([PROMPT], [("We send a new one.", "No.")], tokenizer, max_length=1000)
     longest = max(map(len, whole.branches))
-    (cut,), num_cut = policy_rows([PROMPT], [("We send a new one.", "No.")], tokenizer, max_length=longest + 3)
-    assert cut.prompt == whole.prompt[-3:]
+    (cut,), num_cut = policy_rows([PROMPT], [("We send a new one.", "No.")], tokenizer, max_length=longest + 8)
+    # the marks <|user|> \n <|eos|> \n <|assistant|> \n are six tokens, two are left of the user's words
+    assert len(cut.prompt) == 8
+    assert cut.prompt[:2] + cut.prompt[-4:] == whole.prompt[:2] + whole.prompt[-4:]
+    assert cut.prompt[2:4] == whole.prompt[-6:-4]
     assert cut.branches == whole.branches
     assert num_cut == 1
     (short,), num_cut = policy_rows([PROMPT], [("We send a new one.", "No.")], tokenizer, max_length=3)
-    assert short.prompt == whole.prompt[-1:]
-    assert short.branches == (whole.branches[0][:2], whole.branches[1][:2])
+    assert short.prompt == whole.prompt[-2:]
+    assert short.branches == (whole.branches[0][:1], whole.branches[1][:1])
     assert num_cut == 1
 
 

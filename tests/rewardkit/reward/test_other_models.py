@@ -17,6 +17,7 @@ from alignment.__main__ import main as alignment_main
 from rewardkit.__main__ import main
 from rewardkit.data.records import Message
 from rewardkit.network.tokens import conversation_texts
+from rewardkit.reward.load import cut_warning
 from rewardkit.reward.reward_model import RewardModel
 
 TEXTS = sentences(12)
@@ -55,13 +56,13 @@ def test_a_model_without_a_pad_token_is_read_at_its_last_token(tmp_path: Path) -
 
 
 def test_long_conversations_are_read_up_to_the_models_own_length_and_told(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path,
 ) -> None:
     model = RewardModel.load(make_folder("GPT-2", tmp_path, classifier=True))
     assert model.card.max_length == 256
     rewards = model([[Message(role="user", content="word " * 400)]] * 2, ["yes", "no"])
     assert np.isfinite(rewards.members).all()
-    assert "longer than the 256 tokens that the reward model takes, so far: 2" in caplog.text
+    assert cut_warning(model) == "2 conversations are longer than 256 tokens and were cut"
 
 
 def score(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> str:

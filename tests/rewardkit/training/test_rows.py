@@ -61,17 +61,23 @@ def test_long_conversations_lose_their_start_and_are_counted(tokenizer) -> None:
     short, long = preference(), preference("Why not? " * 50)
     rows = training_rows([short, long], tokenizer, max_length=24)
     assert rows.num_cut == 2
-    whole = training_rows([long], tokenizer, max_length=4096).rows[0]
-    for branch, uncut in zip(rows.rows[1].branches, whole.branches, strict=True):
-        assert rows.rows[1].prompt + branch == (whole.prompt + uncut)[-24:]
+    chosen, rejected = (tokenizer.decode(rows.rows[1].prompt + branch) for branch in rows.rows[1].branches)
+    start, end = chosen.split("Because.")
+    assert start.startswith("<|user|>\n")
+    assert start.endswith("hy not? <|eos|>\n<|assistant|>\n")
+    assert end == "<|eos|>\n"
+    assert rejected == f"{start}No.{end}"  # both lose the same of the prompt
+    assert max(len(rows.rows[1].prompt + branch) for branch in rows.rows[1].branches) == 24
 
 
-def test_pairs_that_are_the_same_tokens_are_counted_and_kept(tokenizer) -> None:
-    same_end = " it is so, and no other way." * 4
-    rows = training_rows([preference(chosen="Yes," + same_end, rejected="No," + same_end)], tokenizer, max_length=12)
-    assert rows.num_identical == 1
-    assert len(rows) == 1
-    assert len(rows.rows[0].branches[0]) == 1
+def test_pairs_that_are_the_same_tokens_are_counted_and_left_out(tokenizer) -> None:
+    same = "Because it is so, and no other way. " * 4
+    same_pair = preference(chosen=same + "Yes", rejected=same + "No", weight=3.0)
+    rows = training_rows([preference(weight=2.0), same_pair, preference()], tokenizer, max_length=24)
+    assert (len(rows), rows.num_identical, rows.num_cut) == (2, 1, 2)
+    assert rows.weight.tolist() == [2.0, 1.0]
+    assert list(rows.numbers) == [0, 2]
+    assert len(training_rows([same_pair], tokenizer, max_length=24)) == 0
 
 
 def test_criteria_that_nobody_judged_weigh_nothing(tokenizer) -> None:

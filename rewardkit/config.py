@@ -59,7 +59,7 @@ class RewardConfig:
         centring: weight of the penalty on the squared sum of a pair's rewards, which keeps rewards near 0.
         batch_size: pairs per optimizer step.
         token_budget: tokens per micro-batch; steps do not depend on it.
-        max_length: tokens kept of a conversation; a longer one is cut at its start.
+        max_length: tokens kept of a conversation; a longer one loses its oldest turns, then the start of its prompt.
         learning_rate: peak learning rate; 0 chooses 5e-4 for tiny and small, 1e-4 for LoRA, 1e-5 for all weights.
         epochs: number of passes over the data.
         warmup_share: share of steps in which the learning rate rises; it then falls to 0 as a cosine.

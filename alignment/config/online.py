@@ -32,7 +32,7 @@ class OnlineConfig(PolicyConfig, RewardOptions):
         top_p: probability of the smallest set of tokens that is drawn from; below 1 the ratios are biased.
         max_new_tokens: largest number of tokens of a completion; one that has not ended by then is cut.
         stop: text that ends a completion; may be given repeatedly.
-        max_prompt_length: tokens kept of a prompt, which is cut at its start.
+        max_prompt_length: tokens kept of a prompt, which loses its oldest turns, then its start.
         token_budget: tokens of a micro-batch when learning; steps do not depend on it.
         rollouts: what draws completions: own, the loops of this package; vllm, vLLM in this process; or the address of
             a vLLM server, http://HOST:PORT, which sees the run directory under the same path. A run may be resumed with

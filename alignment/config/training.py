@@ -95,7 +95,7 @@ class TrainingConfig(PolicyConfig):
         db: URL of the database that holds the project; by default that of the app.
         eval_data: held-out rows, in the forms of `data`; without it `eval_share` of the prompts is held out.
         batch_size: rows per optimizer step.
-        max_length: tokens kept of a conversation: a prompt is cut at its start, a completion at its end.
+        max_length: tokens kept of a conversation: its oldest turns go, the start of a prompt, the end of a completion.
         eval_every: steps between held-out evaluations; 0 chooses ten per run.
         keep: which weights are saved: the last ones, or those with the lowest held-out loss.
         entropy_every: steps between measurements of entropy and token accuracy; 0 leaves them to evaluations.

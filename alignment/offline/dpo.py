@@ -160,7 +160,12 @@ def _from_whole_batch(policy: Tensor, indices: list[int], prepared: Tensor) -> P
 
 
 def rows_for(
-    config: DpoConfig, preferences: Sequence[Preference], tokenizer: PreTrainedTokenizerBase, *, max_length: int
+    config: DpoConfig,
+    preferences: Sequence[Preference],
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    max_length: int,
+    keeps_marks: bool = True,
 ) -> PolicyRows:
     """Tokenises pairs.
 
@@ -170,7 +175,7 @@ def rows_for(
     soft = sum(row.p_chosen < 1.0 for row in preferences)
     if soft and not PAIR_LOSSES[config.loss].soft_labels:
         raise ValueError(f"loss {config.loss} takes no soft labels, {soft} rows have a p_chosen below 1")
-    return preference_rows(preferences, tokenizer, max_length=max_length)
+    return preference_rows(preferences, tokenizer, max_length=max_length, keeps_marks=keeps_marks)
 
 
 def train_dpo(context: RunContext[DpoConfig], loaded: LoadedRows[Preference] | None) -> Results | None:

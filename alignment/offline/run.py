@@ -20,7 +20,7 @@ from alignment.policy.reference import LiveReference, with_reference
 from alignment.policy.rows import PolicyRows
 from alignment.rollouts.training_samples import draw_samples, write_samples
 from rewardkit.data.splitting import Row
-from rewardkit.data.training_data import LoadedRows
+from rewardkit.data.training_data import LoadedRows, keeps_marks
 from rewardkit.distributed import collectives, sharding
 from rewardkit.distributed.checkpoint import load_trained_weights, trained_weights
 from rewardkit.run.directory import Run
@@ -69,7 +69,7 @@ class Recipe(Generic[Row]):
     Attributes:
         method: for people.
         texts: of a row, for a tokenizer that is trained on them.
-        tokenise: makes token rows; is given rows, tokenizer and `max_length`.
+        tokenise: makes token rows; is given rows, tokenizer, `max_length` and `keeps_marks`.
         loss: its loss; is given the policy's forward, and the reference where that is live.
         needs_reference: whether the loss asks for log-probabilities of a reference.
     """
@@ -216,8 +216,10 @@ def prepare(context: RunContext[TrainingConfig], loaded: LoadedRows[Row] | None,
     texts = (text for row in loaded.train for text in recipe.texts(row))
     tokenizer = prepare_tokenizer(config, run.dir, texts)
     max_length = limited_length(config.max_length, positions)
+    marks = keeps_marks(run.dir)
     rows, held_out = (
-        recipe.tokenise(side, tokenizer, max_length=max_length) for side in (loaded.train, loaded.held_out)
+        recipe.tokenise(side, tokenizer, max_length=max_length, keeps_marks=marks)
+        for side in (loaded.train, loaded.held_out)
     )
     for name, side in (("to train on", rows), ("held out", held_out)):
         check_lengths(

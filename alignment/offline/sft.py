@@ -4,7 +4,8 @@ loss = -sum_n w_n sum_t log pi(y_nt | x_n, y_n<t) / sum_n w_n T_n, over completi
 1. The mean is over the tokens of the whole batch, so micro-batches, processes and packing never change a step.
 2. Rows stand one after another in a batch and do not see each other; there is no padding and no truncated packing.
 3. Every completion ends with one end token, also of the last of several turns.
-4. A conversation that is too long loses the start of its prompt, then the end of what is trained on; both are counted.
+4. A conversation that is too long loses its oldest turns and the start of its prompt, then the end of what is trained
+   on; BOS, system prompt and role marks stay. What is cut is counted.
 """
 
 from __future__ import annotations

@@ -67,6 +67,7 @@ class OnlineLoop:
             FloatingPointError: if a gradient is not finite; what the step drew is noted beside the checkpoint.
         """
         network, carried = self.update.forward.network, self.algorithm.carried
+        self.checkpoint.check_base(network)
         state = self.checkpoint.restore(network, carried, self.update.optimizer)
         self._begin(state.step)
         network.train()

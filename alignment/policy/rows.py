@@ -69,7 +69,7 @@ class PolicyRows:
 
 
 def preference_rows(
-    preferences: Sequence[Preference], tokenizer: PreTrainedTokenizerBase, *, max_length: int
+    preferences: Sequence[Preference], tokenizer: PreTrainedTokenizerBase, *, max_length: int, keeps_marks: bool = True
 ) -> PolicyRows:
     """Rows of two branches; a pair whose completions are the same tokens, once cut, is left out."""
     rows, num_cut = policy_rows(
@@ -77,6 +77,7 @@ def preference_rows(
         [(preference.chosen, preference.rejected) for preference in preferences],
         tokenizer,
         max_length=max_length,
+        keeps_marks=keeps_marks,
     )
     different = [number for number, row in enumerate(rows) if row.branches[0] != row.branches[1]]
     return PolicyRows(
@@ -92,14 +93,20 @@ def preference_rows(
     )
 
 
-def labelled_rows(labelled: Sequence[Labelled], tokenizer: PreTrainedTokenizerBase, *, max_length: int) -> PolicyRows:
+def labelled_rows(
+    labelled: Sequence[Labelled], tokenizer: PreTrainedTokenizerBase, *, max_length: int, keeps_marks: bool = True
+) -> PolicyRows:
     """Rows of one branch that is desirable or not, each with a partner.
 
     Raises:
         ValueError: if there are not two different prompts.
     """
     rows, num_cut = policy_rows(
-        [row.prompt for row in labelled], [(row.completion,) for row in labelled], tokenizer, max_length=max_length
+        [row.prompt for row in labelled],
+        [(row.completion,) for row in labelled],
+        tokenizer,
+        max_length=max_length,
+        keeps_marks=keeps_marks,
     )
     policy_data = _single(rows, [row.weight for row in labelled], [row.prompt for row in labelled], num_cut)
     others = partner_numbers([row.prompt for row in labelled])
@@ -112,6 +119,7 @@ def labelled_rows(labelled: Sequence[Labelled], tokenizer: PreTrainedTokenizerBa
         [(labelled[others[number]].completion,) for number in too_long],
         tokenizer,
         max_length=max_length,
+        keeps_marks=keeps_marks,
     )
     for number, row in zip(too_long, cut, strict=True):
         partners[number] = row
@@ -142,6 +150,7 @@ def demonstration_rows(
     *,
     max_length: int,
     all_turns: bool = False,
+    keeps_marks: bool = True,
 ) -> PolicyRows:
     """Rows of one branch: the last turn of the assistant, or everything from its first turn on.
 
@@ -155,7 +164,11 @@ def demonstration_rows(
     prompts = [row.prompt for row in demonstrations]
     if not all_turns and not any(row.is_text for row in demonstrations):
         rows, num_cut = policy_rows(
-            prompts, [(row.turns[-1].content,) for row in demonstrations], tokenizer, max_length=max_length
+            prompts,
+            [(row.turns[-1].content,) for row in demonstrations],
+            tokenizer,
+            max_length=max_length,
+            keeps_marks=keeps_marks,
         )
         return _single(rows, weights, prompts, num_cut)
     rows, keep, num_cut = [], [], 0
@@ -164,7 +177,8 @@ def demonstration_rows(
             pieces = _text_pieces(demonstration, tokenizer)
         else:
             pieces = _pieces(demonstration.turns, tokenizer, all_turns)
-        row, mask, cut = _row_of_pieces(pieces, _before_first_answer(demonstration, all_turns), tokenizer, max_length)
+        before = _before_first_answer(demonstration, all_turns) if keeps_marks else ()
+        row, mask, cut = _row_of_pieces(pieces, before, tokenizer, max_length)
         rows.append(row)
         keep.append(mask)
         num_cut += cut
@@ -225,7 +239,7 @@ def _row_of_pieces(
     """A row whose branch begins with the first piece that is trained on, its mask, and whether it was cut.
 
     Args:
-        before: the turns that the first piece is the text of, which is cut as theirs.
+        before: the turns that the first piece is the text of, which is cut as theirs; none cuts its start.
     """
     ids = tokenizer([text for text, _ in pieces], add_special_tokens=False)["input_ids"]
     prompt, branch = tuple(ids[0]), [token for piece in ids[1:] for token in piece]
@@ -233,5 +247,7 @@ def _row_of_pieces(
     is_cut = len(prompt) + len(branch) > max_length
     if is_cut and before:
         prompt = cut_prompt(before, prompt, tokenizer, max_length=max_length, num_answer_tokens=len(branch))
+    elif is_cut:
+        prompt = prompt[-(max_length - min(len(branch), max_length - 1)) :]
     branch = branch[: max_length - len(prompt)]
     return Branched(prompt=prompt, branches=(tuple(branch),)), torch.tensor(keep[: len(branch)]), is_cut

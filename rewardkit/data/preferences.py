@@ -147,8 +147,9 @@ def read_each(
         refuse = partial(_refuse, bad_rows, part, number)
         try:
             from_row = read(row, refuse)
-            for one in from_row if check else ():
-                check(one, part.place(number))
+            if check:
+                for one in from_row:
+                    check(one, part.place(number))
             rows.extend(from_row)
         except RowError as error:
             refuse(error)

@@ -306,8 +306,18 @@ def _record(
         for name, rows in (("train", train), ("held_out", held_out))
     }
     values = {"data_hash": data_hash, "sources": sources, **counts, "num_shared_prompts": num_shared}
+    values["keeps_marks"] = True
     run_dir.mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps(values, ensure_ascii=False, indent=1))
+
+
+def keeps_marks(run_dir: Path) -> bool:
+    """Whether a run shortens long conversations as `rewardkit.network.shortening` does.
+
+    One that began before that was so keeps their last tokens to its end, and so does what it trained.
+    """
+    path = run_dir / "data.json"
+    return not path.exists() or bool(json.loads(path.read_text(encoding="utf-8")).get("keeps_marks", False))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 last.pt         where the training stands, and its weights
 best-STEP.pt    the weights of the best evaluation so far
+base.pt         a few values of every weight that training began from
 """
 
 from __future__ import annotations
@@ -170,7 +171,6 @@ class Checkpoint:
     def __init__(self, checkpoint_dir: Path) -> None:
         self.dir = checkpoint_dir
         self.file = checkpoint_dir / "last.pt"
-        self.began_from: dict[str, Tensor] = {}  # samples of the weights before training
 
     def write(
         self,
@@ -185,7 +185,6 @@ class Checkpoint:
             "weights": trained_weights(module),
             "tie": extra.state_dict(),
             "optimizer": optimizer_state(optimizer),
-            "began_from": self.began_from,
         }
         if collectives.rank():
             return
@@ -211,23 +210,34 @@ class Checkpoint:
         """Loads the newest state into the arguments, or leaves them and returns the state of a beginning.
 
         Args:
-            module: with the weights that training begins from.
             needs_best: whether the weights of the best evaluation are asked for in the end.
 
         Raises:
-            ValueError: if the state is torn, of another model, or of other weights of it.
+            ValueError: if the state is torn or of another model.
         """
-        self.began_from = weight_samples(module)
         if not self.file.exists():
             return TrainingState()
         values = read_state(self.file)
-        check_same_weights(values.get("began_from", {}), self.began_from, self.file)
         if needs_best and (best_step := values["state"]["best_step"]):
             read_state(self._best(best_step))
         load_trained_weights(values["weights"], module, self.dir)
         extra.load_state_dict(values["tie"])
         load_optimizer_state(values["optimizer"], optimizer)
         return TrainingState(**values["state"])
+
+    def check_base(self, module: torch.nn.Module) -> None:
+        """Notes the weights that a training begins from, or compares those that it goes on from with the note.
+
+        Raises:
+            ValueError: if they are others; a state of before notes none.
+        """
+        noted, now = self.dir / "base.pt", weight_samples(module)
+        if not self.file.exists():
+            if not collectives.rank():
+                self.dir.mkdir(parents=True, exist_ok=True)
+                write_state({"weights": now, "tie": {}}, noted)
+        elif noted.exists():
+            check_same_weights(read_state(noted)["weights"], now, self.file)
 
     def load_best(self, state: TrainingState, module: torch.nn.Module, extra: torch.nn.Module) -> None:
         """Loads the weights of the best evaluation; does nothing where there was none."""

@@ -327,11 +327,15 @@ def policy_rows(
     tokenizer: PreTrainedTokenizerBase,
     *,
     max_length: int,
+    keeps_marks: bool = True,
 ) -> tuple[list[Branched], int]:
     """One row per prompt, a branch per completion with its end token; and how many rows were cut to `max_length`.
 
     A prompt is shortened (`rewardkit.network.shortening`) until it fits with the longest of its completions; a
     completion that leaves no room for the marks of a prompt loses its end.
+
+    Args:
+        keeps_marks: False cuts the start of a prompt, whatever stands there, as runs of before read it.
 
     Raises:
         ValueError: if the tokenizer has no end token, max_length leaves no room for a prompt and a completion, or the
@@ -354,7 +358,10 @@ def policy_rows(
         longest = max(map(len, branches))
         if len(start) + longest > max_length:
             num_cut += 1
-            start = cut_prompt(prompt, start, tokenizer, max_length=max_length, num_answer_tokens=longest)
+            if not keeps_marks:
+                start = start[-(max_length - min(longest, max_length - 1)) :]
+            else:
+                start = cut_prompt(prompt, start, tokenizer, max_length=max_length, num_answer_tokens=longest)
             branches = [branch[: max_length - len(start)] for branch in branches]
         rows.append(Branched(prompt=start, branches=tuple(branches)))
     return rows, num_cut

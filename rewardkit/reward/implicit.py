@@ -16,7 +16,7 @@ import torch
 import yaml
 
 from rewardkit.data.records import Message
-from rewardkit.data.training_data import find_run
+from rewardkit.data.training_data import find_run, keeps_marks
 from rewardkit.network.logps import can_pack_policy, completion_logps
 from rewardkit.network.models import adapter_base, check_policy_folder, load_policy
 from rewardkit.network.packed_rows import Branched, branches_within, token_budget_batches
@@ -35,7 +35,7 @@ class ImplicitReward:
 
     Attributes:
         beta: multiplies the log-ratio, > 0; it scales rewards and changes no order.
-        max_length: tokens kept of a conversation, see `rewardkit.network.tokens.policy_rows`.
+        max_length, keeps_marks: tokens kept of a conversation, see `rewardkit.network.tokens.policy_rows`.
         about: by name, what a report says of it.
     """
 
@@ -47,12 +47,14 @@ class ImplicitReward:
         *,
         beta: float,
         max_length: int,
+        keeps_marks: bool = True,
         about: dict[str, str] | None = None,
     ) -> None:
         if not 0 < beta < float("inf"):
             raise ValueError(f"beta is {beta}, allowed is more than 0")
         self.policy, self.reference, self.tokenizer = policy, reference, tokenizer
         self.beta, self.max_length, self.about = beta, max_length, about or {}
+        self.keeps_marks = keeps_marks
         self.num_cut = 0  # prompts so far that were too long with a completion
         self.packed = [can_pack_policy(model) for model in (policy, reference)]
 
@@ -77,7 +79,9 @@ class ImplicitReward:
         factor = beta or float(run.get("beta") or BETA)
         about = {"kind": "implicit reward of a policy", "reference": reference_dir, "beta": f"{factor:g}"}
         max_length = int(run.get("max_length") or MAX_LENGTH)
-        return cls(policy, base, tokenizer, beta=factor, max_length=max_length, about=about)
+        run_dir = find_run(path)
+        marks = keeps_marks(run_dir) if run_dir else True
+        return cls(policy, base, tokenizer, beta=factor, max_length=max_length, keeps_marks=marks, about=about)
 
     @torch.no_grad()
     def __call__(
@@ -88,7 +92,9 @@ class ImplicitReward:
         for index, prompt in enumerate(prompts):
             groups.setdefault(tuple(prompt), []).append(index)
         texts = [[completions[index] for index in group] for group in groups.values()]
-        whole, num_cut = policy_rows(list(groups), texts, self.tokenizer, max_length=self.max_length)
+        whole, num_cut = policy_rows(
+            list(groups), texts, self.tokenizer, max_length=self.max_length, keeps_marks=self.keeps_marks
+        )
         self.num_cut += num_cut
         rows: list[Branched] = []
         indices: list[list[int]] = []  # of the completions, by row

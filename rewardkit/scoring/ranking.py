@@ -81,8 +81,9 @@ def read_comparisons(
         where = place(path, number, format)
         try:
             parsed = parse_row(row, reading)
-            for comparison in parsed.comparisons if check else ():
-                check(comparison.prompt, (comparison.completion_a, comparison.completion_b))
+            if check:
+                for comparison in parsed.comparisons:
+                    check(comparison.prompt, (comparison.completion_a, comparison.completion_b))
         except RowError as error:
             bad_rows.append(BadRow(place=where, reason=error.reason, problem=str(error)))
             continue

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from rewardkit.config import RewardConfig
-from rewardkit.data.training_data import Loaded
+from rewardkit.data.training_data import Loaded, keeps_marks
 from rewardkit.distributed import collectives
 from rewardkit.network.classifier import RewardScorer, load_classifier, make_classifier
 from rewardkit.network.models import (
@@ -62,6 +62,7 @@ class Prepared:
     Attributes:
         model_config: of a model made here; None for one that is loaded.
         max_length: tokens kept of a conversation, at most what the model takes.
+        keeps_marks: see `rewardkit.data.training_data.keeps_marks`.
     """
 
     tokenizer: PreTrainedTokenizerBase
@@ -69,6 +70,7 @@ class Prepared:
     held_out: TrainingRows
     model_config: PretrainedConfig | None
     max_length: int
+    keeps_marks: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,8 +173,9 @@ def prepare(context: RunContext[RewardConfig], loaded: Loaded | None) -> Prepare
     criteria = criterion_names(loaded.train) if config.criteria else ()
     if config.criteria and not criteria:
         raise ValueError("criteria asks for heads, but no row of the training data has judgments by criterion")
+    marks = keeps_marks(run.dir)
     rows, held_out = (
-        training_rows(side, tokenizer, max_length=max_length, criteria=criteria)
+        training_rows(side, tokenizer, max_length=max_length, criteria=criteria, keeps_marks=marks)
         for side in (loaded.train, loaded.held_out)
     )
     for name, side in (("to train on", rows), ("held out", held_out)):
@@ -186,7 +189,14 @@ def prepare(context: RunContext[RewardConfig], loaded: Loaded | None) -> Prepare
             num_in_all=2 * (len(side) + side.num_identical),
         )
     made = preset_config(config.model, tokenizer, max_length=max(2048, max_length)) if made_here else None
-    return Prepared(tokenizer=tokenizer, rows=rows, held_out=held_out, model_config=made, max_length=max_length)
+    return Prepared(
+        tokenizer=tokenizer,
+        rows=rows,
+        held_out=held_out,
+        model_config=made,
+        max_length=max_length,
+        keeps_marks=marks,
+    )
 
 
 def build_classifier(config: RewardConfig, prepared: Prepared) -> PreTrainedModel:
@@ -258,7 +268,7 @@ def finish(
         likelihood=likelihood_values(config, objective.extra),
         criteria=prepared.rows.criteria,
         data_hash=loaded.data_hash,
-        keeps_marks=True,
+        keeps_marks=prepared.keeps_marks,
     )
     save(scorer, prepared.tokenizer, card, run.dir)
     return {"num_parameters": sum(p.numel() for p in scorer.classifier.parameters())} | results(

@@ -63,15 +63,21 @@ def training_rows(
     *,
     max_length: int,
     criteria: Sequence[str] = (),
+    keeps_marks: bool = True,
 ) -> TrainingRows:
-    """Tokenises preferences and lays out their targets; pairs that are the same tokens, once cut, are left out."""
+    """Tokenises preferences and lays out their targets; pairs that are the same tokens, once cut, are left out.
+
+    Args:
+        keeps_marks: see `rewardkit.network.tokens.tokenise`; with False such pairs stay, as in runs of before.
+    """
     rows, num_cut = tokenise(
         [row.prompt for row in preferences],
         [(row.chosen, row.rejected) for row in preferences],
         tokenizer,
         max_length=max_length,
+        keeps_marks=keeps_marks,
     )
-    different = [number for number, row in enumerate(rows) if row.branches[0] != row.branches[1]]
+    different = [number for number, row in enumerate(rows) if not keeps_marks or row.branches[0] != row.branches[1]]
     num_identical = len(rows) - len(different)
     rows, preferences = [rows[number] for number in different], [preferences[number] for number in different]
     prompt_numbers: dict[object, int] = {}

@@ -57,13 +57,15 @@ def train_in_run(
     Args:
         show, evaluated: see `rewardkit.training.loop.train`; by default steps are shown as progress.
     """
+    checkpoint = checkpoint_of(context.config)
+    checkpoint.check_base(objective.network)
     with context.interruption.patient():
         return train(
             objective,
             batches,
             options,
             context.run,
-            checkpoint=checkpoint_of(context.config),
+            checkpoint=checkpoint,
             cancelled=lambda: context.interruption.asked,
             show=show or context.progress.step,
             evaluated=evaluated,

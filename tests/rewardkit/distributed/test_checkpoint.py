@@ -26,6 +26,7 @@ def checkpoint(tmp_path: Path) -> Checkpoint:
     """One step and a best evaluation on the disk."""
     network, extra, optimizer = make()
     written = Checkpoint(tmp_path)
+    written.check_base(network)
     assert written.restore(network, extra, optimizer) == TrainingState()
     network(torch.ones(2, 40)).sum().backward()
     optimizer.step()
@@ -36,6 +37,7 @@ def checkpoint(tmp_path: Path) -> Checkpoint:
 
 def test_a_whole_state_is_continued(checkpoint: Checkpoint, tmp_path: Path) -> None:
     network, extra, optimizer = make()
+    Checkpoint(tmp_path).check_base(network)
     state = Checkpoint(tmp_path).restore(network, extra, optimizer, needs_best=True)
     assert state == TrainingState(step=1, best_step=1, best_nll=0.5)
 
@@ -58,15 +60,14 @@ def test_a_best_file_that_is_gone_is_named_where_it_is_asked_for(checkpoint: Che
 
 @pytest.mark.parametrize("layer", [0, 1])
 def test_other_weights_than_it_began_from_are_refused(checkpoint: Checkpoint, tmp_path: Path, layer: int) -> None:
-    network, extra, optimizer = make()
+    network, _, _ = make()
     network[layer].weight.data *= 1.01  # type: ignore[index]
     with pytest.raises(ValueError, match=r"trained from other weights than the model has now \(1 of 4 tensors"):
-        Checkpoint(tmp_path).restore(network, extra, optimizer)
+        Checkpoint(tmp_path).check_base(network)
 
 
 def test_a_state_of_before_says_nothing_of_the_weights_it_began_from(checkpoint: Checkpoint, tmp_path: Path) -> None:
-    values = torch.load(tmp_path / "last.pt", weights_only=True)
-    del values["began_from"]
-    torch.save(values, tmp_path / "last.pt")
+    (tmp_path / "base.pt").unlink()
     network, extra, optimizer = make(seed=1)
+    Checkpoint(tmp_path).check_base(network)
     assert Checkpoint(tmp_path).restore(network, extra, optimizer).step == 1

@@ -50,11 +50,17 @@ def template_check(path: str, *, implicit: bool = False) -> TemplateCheck | None
     Args:
         implicit: the model is a policy.
     """
-    if not implicit and _card(path).kind == "tfidf":
-        return None
     from rewardkit.network.template_check import TemplateCheck
 
-    return TemplateCheck([path], writes=implicit)
+    if implicit:
+        return TemplateCheck([path], writes=True)
+    match _card(path).kind:
+        case "tfidf":
+            return None
+        case "full":
+            return TemplateCheck([str(model_folder(path) / "members" / "0")], writes=False)
+        case "heads" | "head" | "lora":
+            return TemplateCheck([str(model_folder(path))], writes=False)
 
 
 def cut_warning(reward_fn: RewardFn) -> str:

@@ -279,10 +279,10 @@ def test_bf16_moves_rewards_only_a_little(tmp_path, model_dir):
         (("--output", "out.txt"), "the name's end says the format"),
     ],
 )
-def test_bad_input_ends_in_one_line_and_code_2(tmp_path, words, said):
+def test_bad_input_ends_in_one_line_and_code_2(tmp_path, model_dir, words, said):
     source = tmp_path / "in.jsonl"
     write_rows(source, [{"prompt": "p", "completion": "x"}])
-    base = ("--model", "m", "--input", source, "--output", tmp_path / "out.jsonl")
+    base = ("--model", model_dir, "--input", source, "--output", tmp_path / "out.jsonl")
     done = subprocess.run(command(*base, *words), cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2
     assert said in done.stderr

@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, selec
 
 from annotate_app.protocol.collection_design import Design
 from annotate_app.store.base import tables
+from annotate_app.store.base.answers import MADE_AT, SPENT_S
 from annotate_app.store.base.database import Database, read_pairs
 from annotate_app.store.base.slots import JUDGED, LEASED, OPEN
 from rewardkit.data.records import content_id
@@ -102,6 +103,10 @@ def _rules() -> dict[str, Select]:
         "comparisons of responses to another prompt": select(comparison.id)
         .join(tables.response, answers.id.in_((comparison.response_a, comparison.response_b)))
         .where(answers.prompt_id != comparison.prompt_id),
+        "judgments whose time is none (they count as of an unknown time)": select(judgment.id).where(
+            judgment.created_at != MADE_AT
+        ),
+        "judgments whose duration is none (it counts as 0)": select(judgment.id).where(judgment.seconds != SPENT_S),
         "open slots that a member would never be handed": _stranded(),
         "members whose count of judgments is wrong": _miscounted(),
     }

@@ -31,7 +31,7 @@ def project(sqlite_store, make_project):
             criteria={"tone": item % 3 - 1, "detail": (1, person + 1)},
             flags={"a": ("unsafe",)} if item == 2 else {},
             rationale=f"because {item}",
-            created_at=100.0 + item,
+            created_at=1.7e9 + item,
         )
         for item in range(7)
         for person in range(3)

@@ -123,9 +123,10 @@ class Work:
             seat = take_seat(connection, actor, project_id, "working")
             now = time.time()
             slot = submitting.find_slot(connection, seat, submission.token, lock=True)
-            if slot is None or not slot.open_to_answers:
-                outcome = submitting.find_earlier(connection, seat, submission)
-            else:
+            outcome = submitting.find_earlier(connection, seat, submission)
+            if outcome is None:
+                if slot is None or not slot.open_to_answers:
+                    raise submitting.refuse_token(connection, seat, submission.token)
                 check_submission(submission, self._rubric(connection, seat))
                 outcome = submitting.write_judgment(connection, seat, slot, submission, now)
             holding = leasing.fill(connection, seat, lease_count, now)

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from annotate_app.store.base.audit import Audit
 from annotate_app.store.base.database import Database, database_url
@@ -59,11 +59,14 @@ class Store:
         try:
             if migrate:
                 upgrade(database)
-        except (OperationalError, sqlite3.DatabaseError) as error:
+        except (DBAPIError, sqlite3.DatabaseError) as error:
             database.close()
             reason = str(getattr(error, "orig", error)).splitlines()[0]
             shown = database.engine.url.render_as_string(hide_password=True)
             raise ValueError(f"database {shown} cannot be opened: {reason}") from error
+        except ValueError as error:
+            database.close()
+            raise ValueError(f"{database.engine.url.render_as_string(hide_password=True)}: {error}") from error
         except BaseException:
             database.close()
             raise

@@ -10,6 +10,7 @@ from typing import Literal
 from sqlalchemy import Connection, Row, Select, bindparam, select, update
 
 from annotate_app.access import Actor
+from annotate_app.protocol.collection_design import MOST_OVERLAP
 from annotate_app.store.base import audit, tables
 from annotate_app.store.base.database import Database, read_pairs
 from annotate_app.store.base.rights import checked_content, lock_design, require_member
@@ -254,8 +255,9 @@ def keys_to_ids(connection: Connection, project_id: int, keys: Iterable[str]) ->
 
 
 def _check_overlap(overlap: int | None) -> None:
-    if overlap is not None and not 1 <= overlap <= 1000:
-        raise ValueError(f"overlap is {overlap}, allowed is 1 to 1000")
+    whole = isinstance(overlap, int) and not isinstance(overlap, bool)
+    if overlap is not None and not (whole and 1 <= overlap <= MOST_OVERLAP):
+        raise ValueError(f"overlap is {overlap!r}, allowed is 1 to {MOST_OVERLAP}")
 
 
 def _for_reader(comparison: Comparison, actor: Actor) -> Comparison:

@@ -225,7 +225,7 @@ def _read_about(folder: Path, path: str | Path) -> dict[str, Any]:
         raise ValueError(f"{path}: project.json: {error}") from error
     version = about.get("tiebreak_project") if isinstance(about, dict) else about
     if not isinstance(about, dict) or version != VERSION:
-        raise ValueError(f"{path}: project.json is of version {str(version)[:40]!r}, allowed is {VERSION}")
+        raise ValueError(f"{path}: project.json is of version {repr(version)[:40]}, allowed is {VERSION}")
     with _named(f"{path}: project.json"):
         for name, kind, word in _ABOUT:
             if not isinstance(about[name], kind):

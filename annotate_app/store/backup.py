@@ -134,11 +134,11 @@ def _read_manifest(archive: zipfile.ZipFile, path: Path) -> dict:
 
 
 def _check_tables(rows: Mapping[str, int], stored: MetaData, path: Path) -> None:
-    """Raises ValueError unless the manifest counts the rows of every table of its schema, and of no other."""
+    """Raises ValueError unless the manifest counts the rows of every table of its schema, and rows of no other."""
     names = {table.name for table in stored.sorted_tables} - {"alembic_version"}
     for table in sorted(names - rows.keys()):
         raise ValueError(f"{path} is damaged: its manifest does not have the table {table}")
-    for table in sorted(rows.keys() - names):
+    for table in sorted(name for name in rows.keys() - names if rows[name]):
         raise ValueError(f"{path}: the manifest has the table {table[:60]!r}, which its schema does not have")
 
 

@@ -18,6 +18,7 @@ from annotate_app.protocol.collection_design import Design
 from annotate_app.store.base import tables
 from annotate_app.store.base.answers import MADE_AT, SPENT_S
 from annotate_app.store.base.database import Database, failure, read_pairs
+from annotate_app.store.base.pending import JUDGMENT_SHOWN, SLOT_SHOWN, SLOT_WAITS
 from annotate_app.store.base.slots import JUDGED, LEASED, OPEN
 from rewardkit.data.records import content_id
 
@@ -105,7 +106,8 @@ def _rules() -> dict[str, Select]:
         judgment.comparison_id == slot.comparison_id,
         or_(judgment.choice != "skip", slot.kind != "work", judgment.kind == "import"),
     )
-    judged = select(slot.id).outerjoin(tables.judgment, of_slot).where(slot.state == JUDGED, slot.kind != "skipped")
+    judged = select(slot.id).outerjoin(tables.judgment, and_(of_slot, JUDGMENT_SHOWN))
+    judged = judged.where(slot.state == JUDGED, slot.kind != "skipped", ~SLOT_WAITS)
     answered = select(judgment.id).outerjoin(tables.slot, and_(of_slot, slot.state == JUDGED))
     prompts, answers = tables.prompt.c, tables.response.c
     return {
@@ -116,7 +118,7 @@ def _rules() -> dict[str, Select]:
             counts, judgment.choice != "skip", slot.id.is_(None)
         ),
         "judgments that count twice for one person and comparison": select(func.max(judgment.id))
-        .where(judgment.newest)
+        .where(judgment.newest, JUDGMENT_SHOWN)
         .group_by(judgment.comparison_id, judgment.user_id, judgment.kind)
         .having(func.count() > 1),
         "leased slots without a holder, a token or an end": select(slot.id).where(
@@ -158,6 +160,7 @@ def _stranded() -> Select:
         .where(
             slot.state == OPEN,
             slot.kind == "work",
+            SLOT_SHOWN,
             slot.group_name.in_(("", place.group_name)),
             tuple_(slot.rank, slot.id) <= tuple_(place.cursor_rank, place.cursor_slot),
             or_(slot.returned.is_(None), slot.returned <= place.cursor_returned),

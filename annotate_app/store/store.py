@@ -14,6 +14,7 @@ from annotate_app.store.base.audit import Audit
 from annotate_app.store.base.database import Database, database_url
 from annotate_app.store.base.migrate import upgrade
 from annotate_app.store.base.notices import Notices
+from annotate_app.store.base.pending import take_back_stale
 from annotate_app.store.judgments.judgments import Judgments
 from annotate_app.store.people.people import People
 from annotate_app.store.projects.browsing import Browsing
@@ -59,6 +60,7 @@ class Store:
         try:
             if migrate:
                 upgrade(database)
+                take_back_stale(database)
         except (DBAPIError, sqlite3.DatabaseError) as error:
             database.close()
             reason = str(getattr(error, "orig", error)).splitlines()[0]

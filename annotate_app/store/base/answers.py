@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from sqlalchemy import ColumnElement, Float, Row, Select, case, select, type_coerce
 
 from annotate_app.store.base import tables
+from annotate_app.store.base.pending import JUDGMENT_SHOWN
 from rewardkit.data.records import Judgment
 from rewardkit.data.times import LAST_TIME, LONGEST_STORED_S
 
@@ -24,7 +25,7 @@ def select_judgments(project_id: int) -> Select:
         select(tables.judgment, tables.comparison.c.key, tables.user.c.name)
         .join(tables.comparison, tables.comparison.c.id == columns.comparison_id)
         .join(tables.user, tables.user.c.id == columns.user_id)
-        .where(columns.project_id == project_id, columns.newest, columns.choice != "withdrawn")
+        .where(columns.project_id == project_id, columns.newest, columns.choice != "withdrawn", JUDGMENT_SHOWN)
         .order_by(columns.id)
     )
 

@@ -56,6 +56,16 @@ class Database:
         """Whether the embedded database is used."""
         return self.engine.dialect.name == "sqlite"
 
+    @property
+    def is_joined(self) -> bool:
+        """Whether this thread is in a block of `together`."""
+        return self._joined() is not None
+
+    @property
+    def divides(self) -> bool:
+        """Whether a long write is better divided, so that others get their turn: all of SQLite has one writer."""
+        return self.is_sqlite and not self.is_joined
+
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that sees one consistent state and writes nothing."""

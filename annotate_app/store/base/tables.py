@@ -197,6 +197,7 @@ comparison = Table(
     Column("gold", JSON(none_as_null=True)),  # {"choice", "explanation", "use": gold | qualification}
     Column("gold_use", String(16), nullable=False, default=""),  # the use in `gold`, so that checks are found fast
     Column("meta", JSON, nullable=False),
+    Column("import_id", BigKey),  # while there is a `pending_import` of this id, the row is not shown
     UniqueConstraint("project_id", "key"),
     Index("ix_comparison_gold", "project_id", "gold_use", "id", **_where("gold_use <> ''")),
 )
@@ -268,10 +269,21 @@ judgment = Table(
     Column("rubric_version", Integer, nullable=False, default=0),
     Column("newest", Boolean, nullable=False, default=True),  # false once a later row of the same slot exists
     Column("created_at", UnixTime, nullable=False),
+    Column("import_id", BigKey),  # as of a comparison
     Index("ix_judgment_newest", "project_id", "newest", "comparison_id"),
     Index("ix_judgment_user", "user_id", "project_id", "id"),
     Index("ix_judgment_own", "comparison_id", "user_id"),
     Index("ix_judgment_check", "user_id", "project_id", "kind", "id", **_where(CHECK_KINDS)),
+)
+
+# Imports under way that are more than one transaction; see `pending`.
+pending_import = Table(
+    "pending_import",
+    metadata,
+    Column("id", BigKey, primary_key=True, autoincrement=False),  # drawn at random, none comes twice
+    Column("project_id", ForeignKey("project.id"), nullable=False),
+    Column("started_at", UnixTime, nullable=False),
+    Column("heartbeat_at", Float, nullable=False),
 )
 
 adjudication = Table(

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, or_, select, update
 
 from annotate_app.store.base import tables
 from annotate_app.store.base.database import bulk_execute, bulk_insert, read_pairs
-from annotate_app.store.base.slots import JUDGED, OPEN
+from annotate_app.store.base.slots import JUDGED, OPEN, batches
 from annotate_app.store.judgments.staged import StagedJudgment
 from annotate_app.store.people.accounts import insert_user
 from annotate_app.store.projects.comparisons import keys_to_ids
@@ -30,12 +30,25 @@ class _New:
     newest: bool = True
 
 
-def import_batch(connection: Connection, project_id: int, batch: Sequence[StagedJudgment]) -> int:
+def import_batch(
+    connection: Connection,
+    project_id: int,
+    batch: Sequence[StagedJudgment],
+    import_id: int | None = None,
+    later: list[int] | None = None,
+) -> int:
     """Appends what is new; returns the number of rows appended.
 
     Not new is a judgment that was imported before, or whose annotator has judged the comparison in this project
     already: what people did here stands. Of several answers of an imported annotator the one with the latest time
     counts, of equal times the one that came last; the others are kept as earlier ones.
+
+    Args:
+        connection: in a write transaction.
+        project_id: of the project.
+        batch: what comes.
+        import_id: of an import in parts, which shows its judgments at its end.
+        later: gets the ids of the judgments that the import supersedes then (`supersede`).
 
     Raises:
         ValueError: if a comparison is not in the project.
@@ -66,12 +79,21 @@ def import_batch(connection: Connection, project_id: int, batch: Sequence[Staged
                 continue
             row.slot_id = before.slot_id
             row.newest = judgment.created_at >= before.created_at
-            if row.newest:
+            if row.newest and (later is None or before.import_id == import_id):
                 superseded.append(before.judgment_id)
+            elif row.newest:
+                later.append(before.judgment_id)
         if row.newest:
             newest[pair] = row
         rows.append(row)
-    return _append(connection, project_id, rows, superseded)
+    supersede(connection, superseded)
+    return _append(connection, project_id, rows, import_id)
+
+
+def supersede(connection: Connection, judgment_ids: Sequence[int]) -> None:
+    """Takes the mark of the newest from judgments."""
+    for ids in batches(judgment_ids):
+        connection.execute(update(tables.judgment).where(tables.judgment.c.id.in_(ids)).values(newest=False))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +105,7 @@ class _Standing:
     kind: str
     answer: tuple[object, ...]
     created_at: float
+    import_id: int | None
 
     def says(self, judgment: StagedJudgment) -> bool:
         """Whether it says the same already: the same answer, given no later than this one (exports round times)."""
@@ -101,9 +124,9 @@ def _standing(connection: Connection, comparison_ids: Iterable[int], user_ids: I
     )
     return {
         (row["comparison_id"], row["user_id"]): _Standing(
-            row["id"], row["slot_id"], row["kind"], _answer(dict(row)), row["created_at"]
+            row["id"], row["slot_id"], row["kind"], _answer(dict(row)), row["created_at"], row["import_id"]
         )
-        for row in connection.execute(query).mappings()
+        for row in connection.execute(query.order_by(columns.id)).mappings()
     }
 
 
@@ -120,21 +143,20 @@ def _user_ids(connection: Connection, names: set[str]) -> dict[str, int]:
     return user_ids
 
 
-def _append(connection: Connection, project_id: int, rows: Sequence[_New], superseded: list[int]) -> int:
+def _append(connection: Connection, project_id: int, rows: Sequence[_New], import_id: int | None) -> int:
     if not rows:
         return 0
     slots = _fill_slots(connection, project_id, [row for row in rows if row.slot_id is None])
-    connection.execute(update(tables.judgment).where(tables.judgment.c.id.in_(superseded)).values(newest=False))
     values = []
     for row in rows:
         slot_id = slots[row.pair] if row.slot_id is None else row.slot_id
-        values.append((project_id, *row.pair, slot_id, "import", row.event_id, row.newest, *row.staged[4:]))
+        values.append((project_id, *row.pair, slot_id, "import", row.event_id, row.newest, import_id, *row.staged[4:]))
     bulk_insert(connection, tables.judgment, JUDGMENT_COLUMNS, values)
     return len(rows)
 
 
 JUDGMENT_COLUMNS = (
-    *("project_id", "comparison_id", "user_id", "slot_id", "kind", "event_id", "newest"),
+    *("project_id", "comparison_id", "user_id", "slot_id", "kind", "event_id", "newest", "import_id"),
     *StagedJudgment._fields[4:],
 )
 _TAKE = (

@@ -13,8 +13,8 @@ from typing import IO, NamedTuple
 
 from annotate_app.store.base.answers import plain_criteria
 from annotate_app.store.base.database import to_json
+from annotate_app.store.base.pending import IMPORTED_AT_ONCE
 from annotate_app.store.base.rights import checked_content, checked_text
-from annotate_app.store.base.slots import BATCH
 from rewardkit.data.records import Judgment, content_id
 from rewardkit.data.times import LAST_TIME, LONGEST_STORED_S
 
@@ -58,7 +58,7 @@ def stage_judgments(judgments: Iterable[Judgment]) -> Iterator[IO[bytes]]:
     """
     stream = iter(judgments)
     with tempfile.TemporaryFile() as file:
-        while batch := list(islice(stream, BATCH)):
+        while batch := list(islice(stream, IMPORTED_AT_ONCE)):
             pickle.dump([_staged(judgment) for judgment in batch], file, protocol=pickle.HIGHEST_PROTOCOL)
         yield file
 

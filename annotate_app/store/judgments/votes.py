@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Select, Text, case, cast, func, select
 from annotate_app.store.base import tables
 from annotate_app.store.base.answers import MADE_AT, SPENT_S
 from annotate_app.store.base.database import read_pairs
+from annotate_app.store.base.pending import COMPARISON_SHOWN, JUDGMENT_SHOWN
 from annotate_app.votes import CHOICE_CODES, KIND_CODES, Votes
 
 CHUNK = 50_000
@@ -25,7 +26,7 @@ def read_votes(connection: Connection, project_id: int, since: float, until: flo
         with_sources: False leaves out who wrote the completions.
     """
     columns = tables.judgment.c
-    chosen = [columns.project_id == project_id, columns.newest, columns.choice != "withdrawn"]
+    chosen = [columns.project_id == project_id, columns.newest, columns.choice != "withdrawn", JUDGMENT_SHOWN]
     if since > 0:
         chosen.append(since <= MADE_AT)
     if math.isfinite(until):
@@ -102,7 +103,7 @@ def _read_items(connection: Connection, project_id: int, with_sources: bool) -> 
         select(columns.id, columns.key, a.c.source, b.c.source, func.length(a.c.text), func.length(b.c.text))
         .join(a, a.c.id == columns.response_a)
         .join(b, b.c.id == columns.response_b)
-        .where(columns.project_id == project_id)
+        .where(columns.project_id == project_id, COMPARISON_SHOWN)
         .order_by(columns.id)
     )
     rows = connection.execute(query).all()

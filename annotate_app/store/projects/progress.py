@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Integer, case, cast, func, select
 from annotate_app.store.base import tables
 from annotate_app.store.base.answers import MADE_AT, SPENT_S
 from annotate_app.store.base.database import read_pairs
+from annotate_app.store.base.pending import COMPARISON_SHOWN, JUDGMENT_SHOWN, SLOT_SHOWN, SLOT_STATE
 from annotate_app.store.base.slots import JUDGED, LEASED
 
 
@@ -51,19 +52,19 @@ class Progress:
 def read_progress(connection: Connection, project_id: int) -> Progress:
     """Counts in one consistent state."""
     slot = tables.slot.c
-    work = (slot.project_id == project_id, slot.kind == "work")
-    states = read_pairs(connection, select(slot.state, func.count()).where(*work).group_by(slot.state))
+    work = (slot.project_id == project_id, slot.kind == "work", SLOT_SHOWN)
+    states = read_pairs(connection, select(SLOT_STATE, func.count()).where(*work).group_by(SLOT_STATE))
     complete = (
         select(slot.comparison_id)
         .where(*work)
         .group_by(slot.comparison_id)
-        .having(func.sum(case((slot.state == JUDGED, 0), else_=1)) == 0)
+        .having(func.sum(case((SLOT_STATE == JUDGED, 0), else_=1)) == 0)
         .subquery()
     )
-    chosen = tables.comparison.c.project_id == project_id
+    chosen = (tables.comparison.c.project_id == project_id, COMPARISON_SHOWN)
     return Progress(
         num_comparisons=connection.execute(
-            select(func.count()).select_from(tables.comparison).where(chosen)
+            select(func.count()).select_from(tables.comparison).where(*chosen)
         ).scalar_one(),
         num_complete=connection.execute(select(func.count()).select_from(complete)).scalar_one(),
         slots_wanted=sum(states.values()),
@@ -84,7 +85,7 @@ def _at_work(connection: Connection, project_id: int) -> list[str]:
 
 def _counted(project_id: int):  # noqa: ANN202 (SQL conditions)
     columns = tables.judgment.c
-    return (columns.project_id == project_id, columns.newest, columns.choice != "withdrawn")
+    return (columns.project_id == project_id, columns.newest, columns.choice != "withdrawn", JUDGMENT_SHOWN)
 
 
 def _by_day(connection: Connection, project_id: int) -> list[tuple[date, int]]:

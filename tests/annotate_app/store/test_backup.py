@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
 from annotate_app.access import Actor
 from annotate_app.protocol.collection_design import Design
@@ -50,6 +51,8 @@ def full(store: Store, make_project: Callable[..., Project], make_actor: Callabl
 
     with store.database.write() as connection:
         notices.add(connection, project.id, "änna was paused.")
+        row = {"id": 7, "project_id": project.id, "started_at": 1.0, "heartbeat_at": time.time()}
+        connection.execute(insert(tables.pending_import).values(row))
     return store
 
 

@@ -18,7 +18,7 @@ from annotate_app.protocol.collection_design import Design
 from annotate_app.store.base import tables
 from annotate_app.store.base.answers import MADE_AT, SPENT_S
 from annotate_app.store.base.database import Database, failure, read_pairs
-from annotate_app.store.base.pending import JUDGMENT_SHOWN, SLOT_SHOWN, SLOT_WAITS
+from annotate_app.store.base.pending import JUDGMENT_SHOWN, SLOT_SHOWN_OF_MANY, SLOT_WAITS
 from annotate_app.store.base.slots import JUDGED, LEASED, OPEN
 from rewardkit.data.records import content_id
 
@@ -160,7 +160,7 @@ def _stranded() -> Select:
         .where(
             slot.state == OPEN,
             slot.kind == "work",
-            SLOT_SHOWN,
+            SLOT_SHOWN_OF_MANY,
             slot.group_name.in_(("", place.group_name)),
             tuple_(slot.rank, slot.id) <= tuple_(place.cursor_rank, place.cursor_slot),
             or_(slot.returned.is_(None), slot.returned <= place.cursor_returned),

@@ -49,11 +49,15 @@ SLOT_WAITS: ColumnElement[bool] = and_(
 """Whether a slot is filled by a judgment that is not shown yet."""
 SLOT_STATE: ColumnElement[int] = case((and_(_slot.state == JUDGED, SLOT_WAITS), OPEN), else_=_slot.state)
 _hidden = tables.comparison.alias("hidden")
-SLOT_SHOWN: ColumnElement[bool] = ~and_(
-    exists(_running),
-    exists(select(_hidden.c.id).where(_hidden.c.id == _slot.comparison_id, _hidden.c.import_id.in_(_running))),
+_of_hidden = exists(
+    select(_hidden.c.id)
+    .join(tables.pending_import, _import.id == _hidden.c.import_id)
+    .where(_hidden.c.id == _slot.comparison_id)
 )
-"""Whether a slot is of a comparison that is shown."""
+SLOT_SHOWN: ColumnElement[bool] = ~_of_hidden
+"""Whether a slot is of a comparison that is shown; two steps down indexes, for queries of few slots."""
+SLOT_SHOWN_OF_MANY: ColumnElement[bool] = ~and_(exists(_running), _of_hidden)
+"""The same, for queries that go through all slots of a project."""
 
 
 class PartedImport:

@@ -79,10 +79,9 @@ def import_batch(
                 continue
             row.slot_id = before.slot_id
             row.newest = judgment.created_at >= before.created_at
-            if row.newest and (later is None or before.import_id == import_id):
-                superseded.append(before.judgment_id)
-            elif row.newest:
-                later.append(before.judgment_id)
+            if row.newest:
+                shown = superseded if later is None else later
+                (superseded if before.import_id == import_id else shown).append(before.judgment_id)
         if row.newest:
             newest[pair] = row
         rows.append(row)

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Integer, case, cast, func, select
 from annotate_app.store.base import tables
 from annotate_app.store.base.answers import MADE_AT, SPENT_S
 from annotate_app.store.base.database import read_pairs
-from annotate_app.store.base.pending import COMPARISON_SHOWN, JUDGMENT_SHOWN, SLOT_SHOWN, SLOT_STATE
+from annotate_app.store.base.pending import COMPARISON_SHOWN, JUDGMENT_SHOWN, SLOT_SHOWN_OF_MANY, SLOT_STATE
 from annotate_app.store.base.slots import JUDGED, LEASED
 
 
@@ -52,7 +52,7 @@ class Progress:
 def read_progress(connection: Connection, project_id: int) -> Progress:
     """Counts in one consistent state."""
     slot = tables.slot.c
-    work = (slot.project_id == project_id, slot.kind == "work", SLOT_SHOWN)
+    work = (slot.project_id == project_id, slot.kind == "work", SLOT_SHOWN_OF_MANY)
     states = read_pairs(connection, select(SLOT_STATE, func.count()).where(*work).group_by(SLOT_STATE))
     complete = (
         select(slot.comparison_id)

@@ -9,6 +9,7 @@ long transaction, so an import is one.
 
 from __future__ import annotations
 
+import logging
 import secrets
 import time
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,8 @@ from sqlalchemy import ColumnElement, Connection, and_, case, delete, exists, in
 from annotate_app.store.base import tables
 from annotate_app.store.base.database import Database
 from annotate_app.store.base.slots import JUDGED, OPEN, drop_slots, give_back
+
+logger = logging.getLogger(__name__)
 
 STALE_S = 120.0  # an import that has not written for so long has ended; a part waits for the lock 30 s at most
 PAUSE_S = 0.05  # between two parts, so that those who wait for the lock, and poll for it, get it
@@ -108,6 +111,7 @@ def write_alone(database: Database, project_id: int) -> Iterator[Connection]:
     Raises:
         ValueError: if one is, and the caller has a transaction of its own, for the end of which that one waits.
     """
+    told = False
     while True:
         take_back_stale(database)
         with database.write() as connection:
@@ -117,6 +121,11 @@ def write_alone(database: Database, project_id: int) -> Iterator[Connection]:
                 return
             if database.is_joined:
                 raise ValueError("another import into the project is under way; try again when it has ended")
+        if not told:
+            told = True
+            logger.warning(
+                "waiting: an import into the project is under way, or was cut off less than %.0f s ago", STALE_S
+            )
         time.sleep(WAIT_S)
 
 

@@ -87,6 +87,24 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 1
+    except Exception as error:
+        reason = _outside_reason(error)
+        if not reason:
+            raise
+        print(f"annotate-app {' '.join(name)}: {reason}", file=sys.stderr)
+        return 1
+
+
+def _outside_reason(error: Exception) -> str:
+    """One line for what is no mistake of ours: a full disk, a database that is gone or damaged; empty for others."""
+    if isinstance(error, OSError):
+        return str(error)
+    if "sqlalchemy" not in sys.modules:
+        return ""
+    from annotate_app.store.base.database import failure
+
+    reason = failure(error)
+    return f"the database failed: {reason}; annotate-app check looks for damage" if reason else ""
 
 
 if __name__ == "__main__":

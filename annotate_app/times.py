@@ -7,7 +7,9 @@ from datetime import UTC, datetime
 
 
 def ago(at: float) -> str:
-    """Formats how long ago a unix time was, in one unit."""
+    """Formats how long ago a unix time was, in one unit; 0 is an unknown time."""
+    if not at:
+        return "at an unknown time"
     return "just now" if time.time() - at < 5 else f"{duration(time.time() - at)} ago"
 
 
@@ -20,5 +22,5 @@ def duration(seconds: float) -> str:
 
 
 def stamp(at: float) -> str:
-    """A unix time as date and time, UTC."""
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    """A unix time as date and time, UTC; 0 is an unknown time."""
+    return "unknown" if not at else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S")

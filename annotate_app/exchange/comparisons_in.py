@@ -10,6 +10,7 @@ from __future__ import annotations
 import pickle
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import IO, Any, Literal
@@ -138,7 +139,9 @@ def import_comparisons(
         staged = (comparison for comparison, _ in unspool(spool))
         num_labels = 0
         labels = _labels(spool) if options.labels else ()
-        with stage_contents(staged) as contents, stage_judgments(labels) as judgments, store.together():
+        # With labels it is one transaction; without, one in parts where others would have to wait for it.
+        whole = store.together() if options.labels else nullcontext()
+        with stage_contents(staged) as contents, stage_judgments(labels) as judgments, whole:
             added = store.comparisons.add_staged(actor, project_id, contents, overlap=options.overlap)
             if options.labels:
                 num_labels = store.judgments.import_staged(actor, project_id, judgments).num_added

@@ -61,7 +61,7 @@ COLUMNS = {
     "reason": "why it was skipped",
     "seconds": "active seconds on task, idle time taken out",
     "shown_left": "which completion stood on the left; empty when unknown",
-    "created_at": "unix time in seconds",
+    "created_at": "unix time in seconds, null where unknown",
     "rubric_version": "version of the rubric it was made under",
     "kind": "work, import, or a check (gold, repeat, qualification)",
 }

@@ -159,5 +159,8 @@ def is_project(path: str | Path) -> bool:
         return (path / "project.json").is_file()
     if not path.is_file() or not zipfile.is_zipfile(path):
         return False
-    with zipfile.ZipFile(path) as packed:
-        return any(name.rpartition("/")[2] == "project.json" for name in packed.namelist())
+    try:
+        with zipfile.ZipFile(path) as packed:
+            return any(name.rpartition("/")[2] == "project.json" for name in packed.namelist())
+    except zipfile.BadZipFile:  # the end of a file may look like a zip's
+        return False

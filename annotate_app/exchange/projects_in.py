@@ -14,13 +14,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from annotate_app.access import Actor
 from annotate_app.exchange.comparisons_in import Tell, read_comparisons, unspool
 from annotate_app.exchange.judgments_in import BallotOptions, stage_judgments
 from annotate_app.exchange.project_out import PARTS, VERSION, Row, is_project
-from annotate_app.protocol.collection_design import Design
+from annotate_app.protocol.collection_design import MOST_OVERLAP, Design
+from annotate_app.protocol.rubric import parse_rubric
+from annotate_app.store.backup import ZIP_ERRORS
 from annotate_app.store.judgments import staged as staged_judgments
 from annotate_app.store.judgments.judgments import Decision
 from annotate_app.store.people.members import FormerMember
@@ -29,8 +31,12 @@ from annotate_app.store.projects.contents import StagedContents, stage_contents
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
 from rewardkit.data.files import read_rows
-from rewardkit.data.judgments import read_criteria
+from rewardkit.data.judgments import MOST_WHOLE, read_criteria
 from rewardkit.data.records import Comparison
+from rewardkit.data.times import LAST_TIME
+
+MOST_PRIORITY = 1e15
+Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,16 +96,69 @@ def _read_parts(folder: Path, path: str | Path) -> _Parts:
     about = _read_about(folder, path)
     rows = [row for _, row in read_rows(folder / "comparisons.jsonl")]
     comparisons = read_comparisons(rows, f"{path}: comparisons.jsonl")
+    with _named(f"{path}: project.json"):
+        design = Design.from_dict(about["design"])
+        design.check_size()
+        for number, version in enumerate(about["rubrics"], start=1):
+            parse_rubric(version["text"], f"rubric version {number}")
+    overlaps: dict[str, int] = {}
+    priorities: dict[str, float] = {}
+    golds: dict[str, Gold] = {}
+    for number, row in enumerate(rows, start=1):
+        with _named(f"{path}: comparisons.jsonl:{number}"):
+            if row.get("overlap") is not None:
+                overlaps[str(row["id"])] = _number(row, "overlap", int, 1, MOST_OVERLAP)
+            if row.get("priority") is not None:
+                priorities[str(row["id"])] = _number(row, "priority", float, -MOST_PRIORITY, MOST_PRIORITY)
+            if row.get("gold") is not None:
+                golds[str(row["id"])] = _read_gold(row["gold"])
+    ids = {comparison.id for comparison in comparisons}
+    decisions: dict[str, Decision] = {}
+    for number, row in read_rows(folder / "adjudications.jsonl"):
+        with _named(f"{path}: adjudications.jsonl:{number}"):
+            if str(row["comparison_id"]) not in ids:
+                raise ValueError(f"comparison_id is {row['comparison_id']!r}, which is in comparisons.jsonl of no row")
+            decisions[str(row["comparison_id"])] = _decision(row)
     return _Parts(
         about=about,
-        design=Design.from_dict(about["design"]),
+        design=design,
         comparisons=comparisons,
-        overlaps={str(row["id"]): row["overlap"] for row in rows if row.get("overlap")},
-        priorities={str(row["id"]): row["priority"] for row in rows if row.get("priority")},
-        golds={str(row["id"]): Gold(**row["gold"]) for row in rows if row.get("gold")},
-        decisions={str(row["comparison_id"]): _decision(row) for _, row in read_rows(folder / "adjudications.jsonl")},
+        overlaps=overlaps,
+        priorities={key: priority for key, priority in priorities.items() if priority},
+        golds=golds,
+        decisions=decisions,
         members=_read_members(folder, path),
     )
+
+
+@contextmanager
+def _named(where: str) -> Iterator[None]:
+    """Says where in the export something stands that cannot be read."""
+    try:
+        yield
+    except KeyError as error:
+        raise ValueError(f"{where}: {error.args[0]} is missing") from error
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"{where}: {error}") from error
+
+
+def _number(row: Row, name: str, kind: type[Number], least: float, most: float) -> Number:
+    value = row[name]
+    fits = isinstance(value, int if kind is int else int | float) and not isinstance(value, bool)
+    if not fits or not least <= value <= most:
+        word = "a whole number" if kind is int else "a number"
+        raise ValueError(f"{name} is {str(value)[:40]!r}, allowed is {word} from {least:g} to {most:g}")
+    return kind(value)
+
+
+def _read_gold(value: object) -> Gold:
+    names = [item.name for item in fields(Gold)]
+    if not isinstance(value, dict) or not value.keys() <= set(names):
+        raise ValueError(f"gold is {str(value)[:60]!r}, allowed is a mapping with {', '.join(names)}")
+    gold = Gold(**value)
+    if not isinstance(gold.explanation, str):
+        raise ValueError(f"gold.explanation is {str(gold.explanation)[:40]!r}, allowed is text")
+    return gold
 
 
 def _write_parts(
@@ -110,7 +169,7 @@ def _write_parts(
         name or parts.about["name"],
         rubric_text=parts.about["rubrics"][0]["text"],
         design=parts.design,
-        description=parts.about.get("description", ""),
+        description=str(parts.about.get("description") or ""),
         simulated=bool(parts.about.get("simulated")),
     )
     for version in parts.about["rubrics"][1:]:
@@ -148,8 +207,11 @@ def _opened(path: Path) -> Iterator[Path]:
         for member in packed.namelist():  # only the parts we know, by their last name: nothing lands elsewhere
             name = member.rpartition("/")[2]
             if name in PARTS:
-                with packed.open(member) as source, (Path(scratch) / name).open("wb") as target:
-                    shutil.copyfileobj(source, target)
+                try:
+                    with packed.open(member) as source, (Path(scratch) / name).open("wb") as target:
+                        shutil.copyfileobj(source, target)
+                except ZIP_ERRORS as error:
+                    raise ValueError(f"{path}: {member} cannot be unpacked: {error}") from error
         yield Path(scratch)
 
 
@@ -159,32 +221,44 @@ def _read_about(folder: Path, path: str | Path) -> dict[str, Any]:
         raise ValueError(f"{path}: {missing[0]} is missing")
     try:
         about = json.loads((folder / "project.json").read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: project.json: {error}") from error
-    if not isinstance(about, dict) or about.get("tiebreak_project") != VERSION or not about.get("rubrics"):
-        version = about.get("tiebreak_project") if isinstance(about, dict) else about
-        raise ValueError(f"{path}: project.json is of version {version!r}, allowed is {VERSION}")
+    version = about.get("tiebreak_project") if isinstance(about, dict) else about
+    if not isinstance(about, dict) or version != VERSION:
+        raise ValueError(f"{path}: project.json is of version {repr(version)[:40]}, allowed is {VERSION}")
+    with _named(f"{path}: project.json"):
+        for name, kind, word in _ABOUT:
+            if not isinstance(about[name], kind):
+                raise ValueError(f"{name} is {str(about[name])[:40]!r}, allowed is {word}")
+        texts = [isinstance(version, dict) and isinstance(version.get("text"), str) for version in about["rubrics"]]
+        if not texts or not all(texts):
+            raise ValueError(f"rubrics is {str(about['rubrics'])[:40]!r}, allowed is a list of versions with a text")
     return about
+
+
+_ABOUT = (
+    ("name", str, "text"),
+    ("design", dict, "a mapping"),
+    ("rubrics", list, "a list of versions with a text"),
+)
 
 
 def _read_members(folder: Path, path: str | Path) -> list[FormerMember]:
     members = []
     for number, row in read_rows(folder / "members.jsonl"):
-        try:
+        with _named(f"{path}: members.jsonl:{number}"):
+            _number(row, "joined_at", float, 0, LAST_TIME)
             members.append(FormerMember(**{field.name: row[field.name] for field in fields(FormerMember)}))
-        except (KeyError, ValueError, TypeError, AttributeError) as error:
-            raise ValueError(f"{path}: members.jsonl:{number}: {_reason(error)}") from error
     return members
 
 
-def _reason(error: Exception) -> str:
-    return f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
-
-
 def _decision(row: Row) -> Decision:
+    rationale = row.get("rationale") or ""
+    if not isinstance(rationale, str):
+        raise ValueError(f"rationale is {str(rationale)[:40]!r}, allowed is text")
     return Decision(
         choice=row["choice"],
-        strength=row["strength"],
+        strength=_number(row, "strength", int, 0, MOST_WHOLE),
         criteria=read_criteria(row.get("criteria") or {}, "criteria"),
-        rationale=row.get("rationale") or "",
+        rationale=rationale,
     )

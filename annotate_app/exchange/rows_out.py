@@ -150,7 +150,7 @@ def judgment_rows(store: Store, actor: Actor, project: Project, votes: Votes, *,
             "reason": judgment.reason,
             "seconds": judgment.seconds,
             "shown_left": judgment.shown_left,
-            "created_at": judgment.created_at,
+            "created_at": judgment.created_at or None,
             "rubric_version": judgment.rubric_version,
             "kind": KINDS[votes.kind[at]] if at < len(votes) else "work",
         }

@@ -122,7 +122,7 @@ export function openDialogs(root) {
         onItem(item);
       };
       const describe = (item) =>
-        element("span", {}, element("b", {}, item.choice), element("span", { class: "small" }, ` ${new Date(item.at * 1000).toLocaleString()}`), element("br"), item.prompt || "(no prompt)");
+        element("span", {}, element("b", {}, item.choice), element("span", { class: "small" }, ` ${item.at ? new Date(item.at * 1000).toLocaleString() : "time unknown"}`), element("br"), item.prompt || "(no prompt)");
       open("Your judgments, newest first", element("div", {}, element("p", { class: "small" }, "Choose one to change it; the earlier answer is kept beside the new one."), choices(items, choose, describe)), byDigit(items, choose));
     },
   };

@@ -25,6 +25,7 @@ from annotate_app.labeling.pair_payload import (
 )
 from annotate_app.protocol.leases import Lease, LeaseError, OwnProgress, Submission
 from annotate_app.protocol.rubric import Rubric
+from annotate_app.store.base.database import failure
 from annotate_app.store.store import Store
 from rewardkit.data.records import content_id
 
@@ -112,11 +113,11 @@ class Desk:
     def _handle(self, store: Store, event_id: str, event: Mapping[str, Any]) -> Acknowledgement:
         try:
             duplicate = self._act(store, event_id, event)
-        except (ValueError, AccessError) as error:
+        except (ValueError, OverflowError, AccessError) as error:  # of these, OverflowError: a number nothing takes
             self._try_refresh(store)
             return Acknowledgement(event_id=event_id, status="refused", message=str(error))
-        except Exception:
-            logger.exception("labeling event %s of %s failed", event.get("kind"), self.actor.name)
+        except Exception as error:
+            _log(error, f"labeling event {str(event.get('kind'))[:40]} of {self.actor.name} failed")
             return Acknowledgement(event_id=event_id, status="failed")
         return Acknowledgement(event_id=event_id, status="repeated" if duplicate else "saved")
 
@@ -203,8 +204,8 @@ class Desk:
         """Refreshes after a refused event; if the store cannot be read, the page keeps what it showed."""
         try:
             self.refresh(store)
-        except Exception:
-            logger.exception("leases of %s could not be read", self.actor.name)
+        except Exception as error:
+            _log(error, f"leases of {self.actor.name} could not be read")
 
     def _list_history(self, store: Store) -> list[dict[str, object]]:
         return [
@@ -247,3 +248,12 @@ class Desk:
             "notice": self.notice,
             "history": self.history,
         }
+
+
+def _log(error: Exception, what: str) -> None:
+    """One line where the database failed, which happens to the best; the traceback of what is a mistake of ours."""
+    reason = failure(error)
+    if reason:
+        logger.error("%s: %s", what, reason)
+    else:
+        logger.error(what, exc_info=error)

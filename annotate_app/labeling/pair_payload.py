@@ -153,9 +153,9 @@ def describe_choice(judgment: Judgment, shown_left: Side, scale: Scale) -> str:
 
 def read_seconds(value: object) -> float:
     """Reads the active seconds that the browser counted, clipped to 0 to four hours."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < math.inf:
         raise ValueError(f"seconds is {str(value)[:40]!r}, allowed is a number")
-    return min(max(float(value), 0.0), LONGEST_TASK_S)
+    return float(min(max(value, 0.0), LONGEST_TASK_S))
 
 
 def _turn(score: int, shown_left: Side) -> int:

@@ -59,7 +59,8 @@ def draw_judgment(actor: Actor, own: OwnJudgment, rubric: Rubric) -> None:
     with st.container(border=True, key=f"own-{own.judgment_id}"):
         left, right = st.columns([5, 1], vertical_alignment="center")
         words = describe_choice(judgment, own.shown_left or "a", rubric.scale)
-        left.text(f"{words} · {datetime.fromtimestamp(judgment.created_at):%Y-%m-%d %H:%M}")
+        made = datetime.fromtimestamp(judgment.created_at)
+        left.text(f"{words} · {made:%Y-%m-%d %H:%M}" if judgment.created_at else f"{words} · time unknown")
         left.text(excerpt(own.comparison.prompt) or "(no prompt)")
         if judgment.rationale:
             left.text(f"“{judgment.rationale}”")

@@ -11,6 +11,11 @@ POLICIES: tuple[Policy, ...] = ("sequential", "random", "fewest", "priority")
 Rule = Literal["majority", "gold_weighted", "dawid_skene", "mace", "most_agreeing_3"]
 RULES: tuple[Rule, ...] = ("majority", "gold_weighted", "dawid_skene", "mace", "most_agreeing_3")
 
+MOST_OVERLAP = 1000
+"""Most judgments that can be wanted of one comparison."""
+LONGEST_GROUP = 64
+_MOST = 2**63
+
 
 @dataclass(frozen=True, kw_only=True)
 class Design:
@@ -58,6 +63,8 @@ class Design:
     refresh_every: int = 0
 
     def __post_init__(self) -> None:
+        for item in fields(self):
+            _check_type(item.name, getattr(self, item.name), item.default)
         for name in ("gold_rate", "repeat_rate", "qualification_pass", "pause_below", "min_agreement"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, allowed is 0 to 1")
@@ -80,8 +87,28 @@ class Design:
                 "choose the policy priority, or 0"
             )
         for group, count in self.groups.items():
+            _check_type(f"groups.{group}", count, 1)
             if count < 1:
                 raise ValueError(f"groups.{group} is {count}, allowed is 1 or more")
+
+    def check_size(self) -> None:
+        """Checks that a project can hold what is wanted: a row is made for each judgment to come.
+
+        Not a rule of every design, so that a project from before the bound still opens.
+
+        Raises:
+            ValueError: if more judgments of one comparison are wanted than `MOST_OVERLAP`, or a group's name is too
+                long.
+        """
+        if self.overlap > MOST_OVERLAP:
+            raise ValueError(f"overlap is {self.overlap}, allowed is 1 to {MOST_OVERLAP}")
+        for group, count in self.groups.items():
+            if count > MOST_OVERLAP:
+                raise ValueError(f"groups.{group} is {count}, allowed is 1 to {MOST_OVERLAP}")
+            if not 0 < len(group) <= LONGEST_GROUP:
+                raise ValueError(f"group {group[:40]!r} has {len(group)} characters, allowed are 1 to {LONGEST_GROUP}")
+        if self.votes_wanted > MOST_OVERLAP:
+            raise ValueError(f"groups ask for {self.votes_wanted} judgments together, allowed are {MOST_OVERLAP}")
 
     @property
     def votes_wanted(self) -> int:
@@ -95,8 +122,27 @@ class Design:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, object]) -> Design:
-        """Reads `as_dict`; an unknown key is a ValueError."""
+        """Reads `as_dict`; an unknown key, or a value of another type, is a ValueError."""
         unknown = set(values) - {item.name for item in fields(cls)}
         if unknown:
             raise ValueError(f"unknown design setting {sorted(unknown)[0]!r}")
         return cls(**values)  # type: ignore[arg-type]
+
+
+def _check_type(name: str, value: object, default: object) -> None:
+    """Raises ValueError for a value of another type than a setting's default; a mapping has none."""
+    match default:
+        case bool():
+            right, allowed = isinstance(value, bool), "true or false"
+        case str():
+            right, allowed = isinstance(value, str), "a word"
+        case int():
+            whole = isinstance(value, int) and not isinstance(value, bool) and abs(value) < _MOST
+            right, allowed = whole, f"a whole number below {_MOST}"
+        case float():
+            right, allowed = isinstance(value, int | float) and not isinstance(value, bool), "a number"
+        case _:
+            right = isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
+            allowed = "a mapping from group to number"
+    if not right:
+        raise ValueError(f"{name} is {str(value)[:40]!r}, allowed is {allowed}")

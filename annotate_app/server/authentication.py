@@ -9,6 +9,7 @@ header that nobody outside can set.
 from __future__ import annotations
 
 import asyncio
+import logging
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
@@ -26,11 +27,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from annotate_app.server import sign_in_pages as pages
 from annotate_app.server.sessions import SESSION_HEADER, Sessions
+from annotate_app.store.base.database import failure
 from annotate_app.store.people.accounts import User
 from annotate_app.store.people.sign_in import RateLimitError
 
+logger = logging.getLogger(__name__)
+
 COOKIE = "tiebreak_session"
 COOKIE_SECONDS = 7 * 86400
+PATIENCE_S, RETRY_S = 60.0, 0.5
+"""For how long, and how often, a message of a tab asks for a database that is away."""
 MAX_FORM = 8192
 """Largest form accepted from somebody unknown, in bytes."""
 
@@ -362,11 +368,29 @@ class Door:
         return send_with_headers
 
     def _watched(self, receive: Receive, token: str) -> Receive:
-        """Wraps the messages of a WebSocket: once its session has ended, each is replaced by a harmless one."""
+        """Wraps the messages of a WebSocket: once its session has ended, each is replaced by a harmless one.
+
+        While the database is away a message waits, and the tab with it, for as long as `PATIENCE_S`; after it the
+        message counts as lost, which the labeling page notices and sends again.
+        """
+
+        async def is_live() -> bool:
+            patience = asyncio.get_running_loop().time() + PATIENCE_S
+            while True:
+                try:
+                    return await self.user(token) is not None
+                except Exception as error:
+                    reason = failure(error)
+                    if not reason:
+                        raise
+                    if asyncio.get_running_loop().time() > patience:
+                        logger.error("a message of a tab was dropped, the database is away: %s", reason)
+                        return False
+                await asyncio.sleep(RETRY_S)
 
         async def receive_watched() -> Message:
             message = await receive()
-            if message["type"] == "websocket.receive" and await self.user(token) is None:
+            if message["type"] == "websocket.receive" and not await is_live():
                 return {"type": "websocket.receive", "bytes": self.harmless_message}
             return message
 

@@ -10,18 +10,36 @@ import json
 import os
 import time
 import zipfile
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
+from typing import IO
 
-from sqlalchemy import JSON, Connection, MetaData, Table, func, insert, select, text
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Connection,
+    Float,
+    Integer,
+    MetaData,
+    Table,
+    func,
+    insert,
+    select,
+    text,
+)
+from sqlalchemy.exc import DBAPIError, StatementError
+from sqlalchemy.types import TypeEngine
 
 from annotate_app.store.base import tables
-from annotate_app.store.base.database import Database
+from annotate_app.store.base.database import Database, failure
 from annotate_app.store.base.migrate import schema_revision, upgrade_within
 
 FORMAT = "tiebreak backup 1"
 BATCH = 1000
+ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
+"""What reading a zip raises where it is damaged, encrypted, or packed in a way that is not known here."""
 
 
 def write_backup(database: Database, path: Path) -> Path:
@@ -34,23 +52,31 @@ def write_backup(database: Database, path: Path) -> Path:
         raise ValueError(f"{path} is there already; a backup is never overwritten")
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(path.name + ".part")
-    with open(unfinished, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-        with (
-            zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=5) as archive,
-            database.read() as connection,
-        ):
-            counts = {table.name: _write_table(archive, connection, table) for table in tables.metadata.sorted_tables}
-            manifest = {
-                "format": FORMAT,
-                "schema": schema_revision(connection),
-                "created_at": time.time(),
-                "rows": counts,
-            }
-            archive.writestr("manifest.json", json.dumps(manifest, indent=2))
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.rename(path)
+    try:
+        with open(unfinished, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            _write_archive(database, file)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.rename(path)
+    except BaseException as error:
+        unfinished.unlink(missing_ok=True)
+        origin: BaseException = error
+        while origin.__context__ is not None:  # a zip that cannot be written cannot be closed either
+            origin = origin.__context__
+        if isinstance(origin, OSError):
+            raise OSError(origin.errno, origin.strerror, str(path)) from error
+        raise
     return path
+
+
+def _write_archive(database: Database, file: IO[bytes]) -> None:
+    with (
+        zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=5) as archive,
+        database.read() as connection,
+    ):
+        counts = {table.name: _write_table(archive, connection, table) for table in tables.metadata.sorted_tables}
+        manifest = {"format": FORMAT, "schema": schema_revision(connection), "created_at": time.time(), "rows": counts}
+        archive.writestr("manifest.json", json.dumps(manifest, indent=2))
 
 
 def read_backup(database: Database, path: Path, *, force: bool = False) -> dict[str, int]:
@@ -69,6 +95,7 @@ def read_backup(database: Database, path: Path, *, force: bool = False) -> dict[
             upgrade_within(connection, manifest["schema"])
             stored = MetaData()
             stored.reflect(connection)
+            _check_tables(manifest["rows"], stored, path)
             for table in stored.sorted_tables:
                 if table.name in manifest["rows"]:
                     _read_table(archive, connection, table, manifest["rows"][table.name], path)
@@ -76,7 +103,7 @@ def read_backup(database: Database, path: Path, *, force: bool = False) -> dict[
                 _set_sequences(connection, stored)
             upgrade_within(connection)
             return manifest["rows"]
-    except zipfile.BadZipFile as error:
+    except ZIP_ERRORS as error:
         raise ValueError(f"{path} is not a backup, or damaged: {error}") from error
 
 
@@ -95,9 +122,24 @@ def _read_manifest(archive: zipfile.ZipFile, path: Path) -> dict:
         manifest = json.loads(archive.read("manifest.json"))
     except (KeyError, ValueError) as error:
         raise ValueError(f"{path} is not a backup: it has no manifest") from error
-    if manifest.get("format") != FORMAT:
-        raise ValueError(f"{path} is of format {manifest.get('format')!r}, this version reads {FORMAT!r}")
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        format = manifest.get("format") if isinstance(manifest, dict) else manifest
+        raise ValueError(f"{path} is of format {str(format)[:40]!r}, this version reads {FORMAT!r}")
+    rows = manifest.get("rows")
+    if not isinstance(rows, dict) or not all(type(count) is int and count >= 0 for count in rows.values()):
+        raise ValueError(f"{path}: rows of the manifest is {str(rows)[:40]!r}, allowed is a number of rows by table")
+    if not isinstance(manifest.get("schema"), str):
+        raise ValueError(f"{path}: schema of the manifest is {str(manifest.get('schema'))[:40]!r}, allowed is a text")
     return manifest
+
+
+def _check_tables(rows: Mapping[str, int], stored: MetaData, path: Path) -> None:
+    """Raises ValueError unless the manifest counts the rows of every table of its schema, and rows of no other."""
+    names = {table.name for table in stored.sorted_tables} - {"alembic_version"}
+    for table in sorted(names - rows.keys()):
+        raise ValueError(f"{path} is damaged: its manifest does not have the table {table}")
+    for table in sorted(name for name in rows.keys() - names if rows[name]):
+        raise ValueError(f"{path}: the manifest has the table {table[:60]!r}, which its schema does not have")
 
 
 def _clear(connection: Connection, *, force: bool) -> None:
@@ -116,13 +158,52 @@ def _read_table(archive: zipfile.ZipFile, connection: Connection, table: Table, 
     for column in table.columns:
         if isinstance(column.type, JSON):
             column.type.none_as_null = True
-    count = 0
-    with archive.open(f"{table.name}.jsonl") as raw:
-        for rows in _batches(json.loads(line) for line in io.TextIOWrapper(raw, "utf-8")):
-            connection.execute(insert(table), rows)
+    name, count = f"{table.name}.jsonl", 0
+    if name not in archive.namelist():
+        raise ValueError(f"{path} is damaged: {name} is missing")
+    with archive.open(name) as raw:
+        lines = enumerate(raw, start=1)
+        for rows in _batches(_read_row(line, table, f"{path}: {name}:{number}") for number, line in lines):
+            try:
+                connection.execute(insert(table), rows)
+            except (DBAPIError, StatementError, OverflowError) as error:
+                reason = failure(error) or str(error).splitlines()[0]
+                where = f"{count + 1}-{count + len(rows)}"
+                raise ValueError(f"{path}: {name}:{where} cannot be stored: {reason}") from error
             count += len(rows)
     if count != expected:
         raise ValueError(f"{path}: table {table.name} has {count} rows, the manifest says {expected}")
+
+
+def _read_row(line: bytes, table: Table, where: str) -> dict:
+    """A row, checked to have the table's columns, each with a value of its type: SQLite itself takes any."""
+    try:
+        row = json.loads(line.decode())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{where}: {error}") from error
+    names = set(table.columns.keys())
+    if not isinstance(row, dict) or row.keys() != names:
+        strange = sorted(names ^ row.keys()) if isinstance(row, dict) else ["no row at all"]
+        raise ValueError(f"{where} does not have the columns of the table: {', '.join(strange)[:80]}")
+    for column in table.columns:
+        value = row[column.name]
+        if not (column.nullable if value is None else _fits(value, column.type)):
+            raise ValueError(f"{where}: {column.name} is {str(value)[:40]!r}, allowed is {column.type}")
+    return row
+
+
+def _fits(value: object, of_type: TypeEngine) -> bool:
+    match of_type:
+        case JSON():
+            return True
+        case Boolean():
+            return value in (0, 1)
+        case Integer():
+            return isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
+        case Float():
+            return isinstance(value, int | float) and not isinstance(value, bool)
+        case _:
+            return isinstance(value, str)
 
 
 def _batches(rows: Iterator[dict]) -> Iterator[list[dict]]:

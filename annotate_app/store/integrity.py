@@ -6,47 +6,78 @@ Written apart from the code that keeps the rules, so that a mistake there shows 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from functools import partial
 from itertools import groupby
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select, text, tuple_
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, inspect, or_, select, text, tuple_
+from sqlalchemy.exc import DBAPIError
 
 from annotate_app.protocol.collection_design import Design
 from annotate_app.store.base import tables
-from annotate_app.store.base.database import Database, read_pairs
+from annotate_app.store.base.answers import MADE_AT, SPENT_S
+from annotate_app.store.base.database import Database, failure, read_pairs
+from annotate_app.store.base.pending import JUDGMENT_SHOWN, SLOT_SHOWN_OF_MANY, SLOT_WAITS
 from annotate_app.store.base.slots import JUDGED, LEASED, OPEN
 from rewardkit.data.records import content_id
 
 EXAMPLES = 5
+MOST_LINES = 20
 CHUNK = 1000
 
 
 def find_problems(database: Database) -> list[str]:
     """One line for each rule that is broken, with the first ids that break it; empty when all is sound."""
+    checks: dict[str, Callable[[Connection], Iterable[str]]] = {
+        rule: partial(_select_ids, query=query) for rule, query in _rules().items()
+    }
+    checks |= {
+        "comparisons with too many or too few open work slots": _wrong_overlap,
+        "texts that do not match their hash": _changed_texts,
+        "projects whose rubric versions have gaps": _rubric_gaps,
+        "projects whose design cannot be read": _bad_designs,
+        "tables that are missing": _missing_tables,
+    }
     problems: list[str] = []
-    with database.read() as connection:
-        if database.is_sqlite:
-            problems += _damaged_file(connection)
-        for rule, query in _rules().items():
-            problems += _broken(rule, [str(row[0]) for row in connection.execute(query)])
-        problems += _broken("comparisons with too many or too few open work slots", list(_wrong_overlap(connection)))
-        problems += _broken("texts that do not match their hash", list(_changed_texts(connection)))
-        problems += _broken("projects whose rubric versions have gaps", list(_rubric_gaps(connection)))
-        if database.is_sqlite:  # on PostgreSQL a transaction that is rolled back leaves a gap in the numbers
-            problems += _audit_gaps(connection)
+    if database.is_sqlite:
+        problems += _tried("damage of the file", _damaged_file, database)
+        checks["rows that refer to nothing"] = _orphans
+    for rule, check in checks.items():
+        problems += _tried(rule, partial(_broken, rule, check), database)
+    if database.is_sqlite:  # on PostgreSQL a transaction that is rolled back leaves a gap in the numbers
+        problems += _tried("lines of the audit log that are missing", _audit_gaps, database)
     return problems
 
 
+def _tried(what: str, check: Callable[[Connection], list[str]], database: Database) -> list[str]:
+    """The problems that a check finds; or that it cannot look, so damaged is what it looks at.
+
+    Each in a transaction of its own: where a damaged page was read, SQLite fails to end it.
+    """
+    try:
+        with database.read() as connection:
+            return check(connection)
+    except (DBAPIError, ValueError, TypeError, LookupError, AttributeError) as error:
+        reason = failure(error) or f"{type(error).__name__}: {error}".splitlines()[0]
+        return [f"cannot look for {what}: {reason[:200]}"]
+
+
 def count_rows(database: Database) -> dict[str, int]:
-    """The number of rows by table."""
-    with database.read() as connection:
-        return {
-            table.name: connection.execute(select(func.count()).select_from(table)).scalar_one()
-            for table in tables.metadata.sorted_tables
-        }
+    """The number of rows by table, without the tables that cannot be read."""
+    counts: dict[str, int] = {}
+    for table in tables.metadata.sorted_tables:
+        with suppress(DBAPIError), database.read() as connection:
+            counts[table.name] = connection.execute(select(func.count()).select_from(table)).scalar_one()
+    return counts
 
 
-def _broken(rule: str, ids: list[str]) -> list[str]:
+def _select_ids(connection: Connection, query: Select) -> list[str]:
+    return [str(row[0]) for row in connection.execute(query)]
+
+
+def _broken(rule: str, check: Callable[[Connection], Iterable[str]], connection: Connection) -> list[str]:
+    ids = list(check(connection))
     if not ids:
         return []
     more = ", ..." if len(ids) > EXAMPLES else ""
@@ -56,8 +87,12 @@ def _broken(rule: str, ids: list[str]) -> list[str]:
 def _damaged_file(connection: Connection) -> list[str]:
     lines = [row[0] for row in connection.execute(text("PRAGMA integrity_check"))]
     problems = [f"database file: {line}" for line in lines if line != "ok"]
-    orphans = [f"{row[0]} {row[1]} -> {row[2]}" for row in connection.execute(text("PRAGMA foreign_key_check"))]
-    return problems + _broken("rows that refer to nothing", orphans)
+    more = [f"database file: {len(problems) - MOST_LINES} more such lines"] if len(problems) > MOST_LINES else []
+    return problems[:MOST_LINES] + more
+
+
+def _orphans(connection: Connection) -> list[str]:
+    return [f"{row[0]} {row[1]} -> {row[2]}" for row in connection.execute(text("PRAGMA foreign_key_check"))]
 
 
 def _rules() -> dict[str, Select]:
@@ -71,7 +106,8 @@ def _rules() -> dict[str, Select]:
         judgment.comparison_id == slot.comparison_id,
         or_(judgment.choice != "skip", slot.kind != "work", judgment.kind == "import"),
     )
-    judged = select(slot.id).outerjoin(tables.judgment, of_slot).where(slot.state == JUDGED, slot.kind != "skipped")
+    judged = select(slot.id).outerjoin(tables.judgment, and_(of_slot, JUDGMENT_SHOWN))
+    judged = judged.where(slot.state == JUDGED, slot.kind != "skipped", ~SLOT_WAITS)
     answered = select(judgment.id).outerjoin(tables.slot, and_(of_slot, slot.state == JUDGED))
     prompts, answers = tables.prompt.c, tables.response.c
     return {
@@ -82,7 +118,7 @@ def _rules() -> dict[str, Select]:
             counts, judgment.choice != "skip", slot.id.is_(None)
         ),
         "judgments that count twice for one person and comparison": select(func.max(judgment.id))
-        .where(judgment.newest)
+        .where(judgment.newest, JUDGMENT_SHOWN)
         .group_by(judgment.comparison_id, judgment.user_id, judgment.kind)
         .having(func.count() > 1),
         "leased slots without a holder, a token or an end": select(slot.id).where(
@@ -102,6 +138,10 @@ def _rules() -> dict[str, Select]:
         "comparisons of responses to another prompt": select(comparison.id)
         .join(tables.response, answers.id.in_((comparison.response_a, comparison.response_b)))
         .where(answers.prompt_id != comparison.prompt_id),
+        "judgments whose time is none (they count as of an unknown time)": select(judgment.id).where(
+            judgment.created_at != MADE_AT
+        ),
+        "judgments whose duration is none (it counts as 0)": select(judgment.id).where(judgment.seconds != SPENT_S),
         "open slots that a member would never be handed": _stranded(),
         "members whose count of judgments is wrong": _miscounted(),
     }
@@ -120,6 +160,7 @@ def _stranded() -> Select:
         .where(
             slot.state == OPEN,
             slot.kind == "work",
+            SLOT_SHOWN_OF_MANY,
             slot.group_name.in_(("", place.group_name)),
             tuple_(slot.rank, slot.id) <= tuple_(place.cursor_rank, place.cursor_slot),
             or_(slot.returned.is_(None), slot.returned <= place.cursor_returned),
@@ -181,6 +222,18 @@ def _changed_texts(connection: Connection) -> Iterator[str]:
     for row in connection.execute(select(response).execution_options(yield_per=CHUNK)):
         if content_id(row.text, row.source) != row.content_hash:
             yield f"response {row.id}"
+
+
+def _missing_tables(connection: Connection) -> list[str]:
+    return sorted(set(tables.metadata.tables) - set(inspect(connection).get_table_names()))
+
+
+def _bad_designs(connection: Connection) -> Iterator[str]:
+    for name, design in read_pairs(connection, select(tables.project.c.name, tables.project.c.design)).items():
+        try:
+            Design.from_dict(design)
+        except (ValueError, TypeError) as error:
+            yield f"{name!r} ({error})"
 
 
 def _rubric_gaps(connection: Connection) -> Iterator[str]:

@@ -8,12 +8,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from annotate_app.store.base.audit import Audit
 from annotate_app.store.base.database import Database, database_url
 from annotate_app.store.base.migrate import upgrade
 from annotate_app.store.base.notices import Notices
+from annotate_app.store.base.pending import take_back_stale
 from annotate_app.store.judgments.judgments import Judgments
 from annotate_app.store.people.people import People
 from annotate_app.store.projects.browsing import Browsing
@@ -59,11 +60,15 @@ class Store:
         try:
             if migrate:
                 upgrade(database)
-        except (OperationalError, sqlite3.DatabaseError) as error:
+                take_back_stale(database)
+        except (DBAPIError, sqlite3.DatabaseError) as error:
             database.close()
             reason = str(getattr(error, "orig", error)).splitlines()[0]
             shown = database.engine.url.render_as_string(hide_password=True)
             raise ValueError(f"database {shown} cannot be opened: {reason}") from error
+        except ValueError as error:
+            database.close()
+            raise ValueError(f"{database.engine.url.render_as_string(hide_password=True)}: {error}") from error
         except BaseException:
             database.close()
             raise

@@ -7,17 +7,16 @@ means can be told only from all of its values, so a row is first read as a `Ball
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Any, Literal
 
 from rewardkit.data.columns import ALIASES as COMPARISON_ALIASES
 from rewardkit.data.columns import ColumnError
 from rewardkit.data.conversations import RowError, read_text
 from rewardkit.data.records import CHOICES, Choice, Judgment
+from rewardkit.data.times import read_duration, read_time
 
 Vocabulary = Literal["words", "numbered", "signed"]
 Answer = tuple[Choice, int]
@@ -131,6 +130,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
 FIELDS = tuple(ALIASES)
 WIDE = re.compile(r"(annotator|rater|worker|judge|labeler|labeller|vote|expert|crowd)[ _-]?(\d+|[a-z])", re.IGNORECASE)
 LONGEST_NAME = 120
+MOST_WHOLE = 32_767  # what every database stores as a degree
 CHECKS = ("gold", "repeat", "qualification")
 """Kinds of our own judgments that check people; they are no votes on the comparison, so they are not read."""
 
@@ -331,36 +331,11 @@ def _flags(value: object, field: str) -> dict[str, tuple[str, ...]]:
     return {side: tuple(read_text(name, field) for name in names) for side, names in flags.items()}
 
 
-def _float(value: object, field: str) -> float:
-    try:
-        number = float(str(value))
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number) or number < 0 or isinstance(value, bool):
-        raise RowError("bad_number", field, value, "allowed is a number of 0 or more")
-    return number
-
-
 def _int(value: object, field: str) -> int:
-    number = _float(value, field)
-    if not number.is_integer():
-        raise RowError("bad_number", field, value, "allowed is a whole number")
-    return int(number)
-
-
-def _time(value: object, field: str) -> float:
-    """Unix seconds, from a number or an ISO 8601 date (UTC where it names no zone)."""
-    if isinstance(value, datetime):
-        time = value
-    else:
-        try:
-            return _float(value, field)
-        except RowError:
-            try:
-                time = datetime.fromisoformat(str(value))
-            except ValueError as error:
-                raise RowError("bad_number", field, value, "allowed are unix seconds or an ISO 8601 date") from error
-    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+    number = _whole(value)
+    if number is None or not 0 <= number <= MOST_WHOLE:
+        raise RowError("bad_number", field, value, f"allowed is a whole number of 0 to {MOST_WHOLE}")
+    return number
 
 
 def _side(value: object, field: str) -> str:
@@ -379,8 +354,8 @@ _READERS = {
     "flags": _flags,
     "rationale": _text,
     "reason": _text,
-    "seconds": _float,
+    "seconds": read_duration,
     "shown_left": _side,
-    "created_at": _time,
+    "created_at": read_time,
     "rubric_version": _int,
 }

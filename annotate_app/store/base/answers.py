@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sqlalchemy import Row, Select, select
+from sqlalchemy import ColumnElement, Float, Row, Select, case, select, type_coerce
 
 from annotate_app.store.base import tables
+from annotate_app.store.base.pending import JUDGMENT_SHOWN
 from rewardkit.data.records import Judgment
+from rewardkit.data.times import LAST_TIME, LONGEST_STORED_S
+
+# The same in SQL as the columns' types do in Python: what is no time, or no duration, is 0.
+_made_at = type_coerce(tables.judgment.c.created_at, Float)
+_spent = type_coerce(tables.judgment.c.seconds, Float)
+MADE_AT: ColumnElement[float] = case(((_made_at > 0) & (_made_at < LAST_TIME), _made_at), else_=0.0)
+SPENT_S: ColumnElement[float] = case(((_spent > 0) & (_spent <= LONGEST_STORED_S), _spent), else_=0.0)
 
 
 def select_judgments(project_id: int) -> Select:
@@ -17,7 +25,7 @@ def select_judgments(project_id: int) -> Select:
         select(tables.judgment, tables.comparison.c.key, tables.user.c.name)
         .join(tables.comparison, tables.comparison.c.id == columns.comparison_id)
         .join(tables.user, tables.user.c.id == columns.user_id)
-        .where(columns.project_id == project_id, columns.newest, columns.choice != "withdrawn")
+        .where(columns.project_id == project_id, columns.newest, columns.choice != "withdrawn", JUDGMENT_SHOWN)
         .order_by(columns.id)
     )
 

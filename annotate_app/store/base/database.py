@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -13,10 +14,19 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Select, Table, create_engine, event, func, insert, select, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DBAPIError, TimeoutError
 
 DEFAULT_URL = "sqlite:///data/tiebreak.db"
 _ENCODER = json.JSONEncoder(ensure_ascii=False)
+
+
+def to_json(value: object) -> str:
+    """JSON as it is stored: with its letters as they are, so that a search finds them."""
+    return _ENCODER.encode(value)
+
+
+# Errors name no parameters: they are people's words, and errors end in logs.
+_QUIET: dict[str, Any] = {"json_serializer": to_json, "hide_parameters": True}
 
 
 def database_url(url: str | None = None) -> str:
@@ -45,6 +55,16 @@ class Database:
     def is_sqlite(self) -> bool:
         """Whether the embedded database is used."""
         return self.engine.dialect.name == "sqlite"
+
+    @property
+    def is_joined(self) -> bool:
+        """Whether this thread is in a block of `together`."""
+        return self._joined() is not None
+
+    @property
+    def divides(self) -> bool:
+        """Whether a long write is better divided, so that others get their turn: all of SQLite has one writer."""
+        return self.is_sqlite and not self.is_joined
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -166,18 +186,31 @@ def read_pairs(connection: Connection, query: Select) -> dict[Any, Any]:
     return {row[0]: row[1] for row in connection.execute(query)}
 
 
+def failure(error: BaseException) -> str:
+    """The driver's reason on one line if the database failed: gone, locked, full, damaged; empty for other errors.
+
+    Nothing of what was to be stored is in it.
+    """
+    if isinstance(error, TimeoutError):  # no connection became free
+        return str(error).partition(" (Background")[0]
+    if not isinstance(error, DBAPIError | sqlite3.DatabaseError):
+        return ""
+    lines = str(getattr(error, "orig", error)).splitlines() or [type(error).__name__]
+    return lines[0]
+
+
 def _create_engine(url: str) -> Engine:
     try:
         parsed = make_url(url)
     except ArgumentError:
         raise ValueError("the database URL is none: allowed are sqlite:///PATH and postgresql+psycopg://...") from None
     if parsed.get_backend_name() == "postgresql":
-        return create_engine(parsed, pool_size=20, max_overflow=40, pool_pre_ping=True, json_serializer=to_json)
+        return create_engine(parsed, pool_size=20, max_overflow=40, pool_pre_ping=True, **_QUIET)
     if parsed.get_backend_name() != "sqlite":
         raise ValueError(f"database URL {url!r}: allowed are sqlite:/// and postgresql+psycopg://")
     if parsed.database and parsed.database != ":memory:":
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(parsed, pool_size=10, max_overflow=30, connect_args={"timeout": 30}, json_serializer=to_json)
+    engine = create_engine(parsed, pool_size=10, max_overflow=30, connect_args={"timeout": 30}, **_QUIET)
 
     @event.listens_for(engine, "connect")
     def _configure(connection, _record) -> None:  # noqa: ANN001 (driver types)
@@ -191,8 +224,3 @@ def _create_engine(url: str) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
     return engine
-
-
-def to_json(value: object) -> str:
-    """JSON as it is stored: with its letters as they are, so that a search finds them."""
-    return _ENCODER.encode(value)

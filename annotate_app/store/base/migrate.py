@@ -17,14 +17,17 @@ from annotate_app.store.base.database import Database
 MIGRATIONS = Path(__file__).parents[1] / "migrations"
 LOCK_KEY = 7_215_110_403  # any number, the same in every process
 WAL_TIMEOUT_S = 30.0
+EXTENSION_TABLES = {"spatial_ref_sys"}  # what PostgreSQL's extensions put into an empty database
 
 
 def upgrade(database: Database, revision: str = "head") -> None:
     """Applies the revisions that are missing; does nothing to a database that has them all.
 
     Raises:
-        ValueError: if the database was written by a newer version than this one.
+        ValueError: if the database was written by a newer version than this one, or by another program.
     """
+    with database.read() as connection:
+        _refuse_strangers(connection)
     if database.is_sqlite:
         _switch_to_wal(database)
     with database.read() as connection:
@@ -38,6 +41,7 @@ def upgrade_within(connection: Connection, revision: str = "head") -> None:
     """As `upgrade`, inside a write transaction of the caller."""
     if connection.dialect.name != "sqlite":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK_KEY})
+    _refuse_strangers(connection)
     known_revisions = revisions()
     current = schema_revision(connection)
     for revision_id in (current, revision):
@@ -60,6 +64,19 @@ def schema_revision(connection: Connection) -> str | None:
     if not inspect(connection).has_table("alembic_version"):
         return None
     return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def _refuse_strangers(connection: Connection) -> None:
+    """Raises ValueError where tables are, and not ours: nothing is added to the database of another program."""
+    names = set(inspect(connection).get_table_names()) - EXTENSION_TABLES
+    ours = "alembic_version" in names and "user_account" in names
+    strange = sorted(names - {"alembic_version"})
+    if strange and not ours:
+        more = ", ..." if len(strange) > 3 else ""
+        raise ValueError(
+            f"the database is another program's, it has the tables {', '.join(strange[:3])}{more} and none of ours: "
+            "name a file that is not there yet, or an empty database"
+        )
 
 
 def revisions() -> list[str]:

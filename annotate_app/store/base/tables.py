@@ -1,7 +1,7 @@
 """The schema as SQLAlchemy Core tables. A change here needs a new Alembic revision under `migrations/versions`.
 
-Times are unix seconds (float). JSON columns hold what no query filters on. Texts live in `prompt` and `response`; what
-the queue scans (`comparison`, `slot`) stays narrow.
+Times are unix seconds (float), 0 where unknown. JSON columns hold what no query filters on. Texts live in `prompt` and
+`response`; what the queue scans (`comparison`, `slot`) stays narrow.
 """
 
 from __future__ import annotations
@@ -22,9 +22,12 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    TypeDecorator,
     UniqueConstraint,
     text,
 )
+
+from rewardkit.data.times import stored_duration, stored_time
 
 metadata = MetaData(
     naming_convention={
@@ -41,6 +44,26 @@ QUEUE_START = -1e300  # below every rank
 OPEN_WORK = "state = 0 AND kind = 'work'"
 LEASED_WORK = "state = 1 AND kind = 'work'"
 CHECK_KINDS = "kind IN ('gold', 'qualification')"
+
+
+class UnixTime(TypeDecorator[float]):
+    """Unix seconds; what is no time (a page could not draw it) is read as 0.0, which means unknown."""
+
+    impl = Float
+    cache_ok = True
+
+    def process_result_value(self, value: object, dialect: object) -> float | None:
+        return None if value is None else stored_time(value)
+
+
+class Seconds(TypeDecorator[float]):
+    """A duration; what is none is read as 0.0."""
+
+    impl = Float
+    cache_ok = True
+
+    def process_result_value(self, value: object, dialect: object) -> float | None:
+        return None if value is None else stored_duration(value)
 
 
 def _where(condition: str) -> dict[str, Any]:
@@ -60,7 +83,7 @@ user = Table(
     Column("role", String(16), nullable=False),
     Column("origin", String(16), nullable=False),  # local, oidc, proxy, simulated, imported
     Column("active", Boolean, nullable=False, default=True),
-    Column("created_at", Float, nullable=False),
+    Column("created_at", UnixTime, nullable=False),
 )
 
 session = Table(
@@ -68,9 +91,9 @@ session = Table(
     metadata,
     Column("token_hash", String(64), primary_key=True),
     Column("user_id", ForeignKey("user_account.id"), nullable=False, index=True),
-    Column("created_at", Float, nullable=False),
+    Column("created_at", UnixTime, nullable=False),
     Column("expires_at", Float, nullable=False),
-    Column("revoked_at", Float),
+    Column("revoked_at", UnixTime),
 )
 
 invite = Table(
@@ -82,9 +105,9 @@ invite = Table(
     Column("project_id", ForeignKey("project.id")),
     Column("group_name", String(64), nullable=False, default=""),
     Column("created_by", ForeignKey("user_account.id")),
-    Column("created_at", Float, nullable=False),
+    Column("created_at", UnixTime, nullable=False),
     Column("expires_at", Float, nullable=False),
-    Column("used_at", Float),
+    Column("used_at", UnixTime),
 )
 
 sign_in_attempt = Table(
@@ -93,7 +116,7 @@ sign_in_attempt = Table(
     _key(),
     Column("account", String(120), nullable=False),
     Column("address", String(64), nullable=False),
-    Column("at", Float, nullable=False, index=True),
+    Column("at", UnixTime, nullable=False, index=True),
 )
 
 project = Table(
@@ -105,7 +128,7 @@ project = Table(
     Column("design", JSON, nullable=False),
     Column("simulated", Boolean, nullable=False, default=False),
     Column("archived", Boolean, nullable=False, default=False),
-    Column("created_at", Float, nullable=False),
+    Column("created_at", UnixTime, nullable=False),
 )
 
 membership = Table(
@@ -115,8 +138,8 @@ membership = Table(
     Column("user_id", ForeignKey("user_account.id"), primary_key=True, index=True),
     Column("group_name", String(64), nullable=False, default=""),
     Column("state", String(16), nullable=False, default="active"),  # qualifying, active, paused, failed
-    Column("state_since", Float, nullable=False, default=0.0),  # checks judged before it do not count any more
-    Column("joined_at", Float, nullable=False),
+    Column("state_since", UnixTime, nullable=False, default=0.0),  # checks judged before it do not count any more
+    Column("joined_at", UnixTime, nullable=False),
 )
 
 # Hashes annotators' names for files that leave the house; its own, so that no other secret's change changes them.
@@ -135,7 +158,7 @@ rubric = Table(
     Column("version", Integer, nullable=False),
     Column("text", Text, nullable=False),  # YAML as written
     Column("created_by", ForeignKey("user_account.id")),
-    Column("created_at", Float, nullable=False),
+    Column("created_at", UnixTime, nullable=False),
     UniqueConstraint("project_id", "version"),
 )
 
@@ -174,6 +197,7 @@ comparison = Table(
     Column("gold", JSON(none_as_null=True)),  # {"choice", "explanation", "use": gold | qualification}
     Column("gold_use", String(16), nullable=False, default=""),  # the use in `gold`, so that checks are found fast
     Column("meta", JSON, nullable=False),
+    Column("import_id", BigKey),  # while there is a `pending_import` of this id, the row is not shown
     UniqueConstraint("project_id", "key"),
     Index("ix_comparison_gold", "project_id", "gold_use", "id", **_where("gold_use <> ''")),
 )
@@ -240,15 +264,26 @@ judgment = Table(
     Column("flags", JSON, nullable=False),
     Column("rationale", Text, nullable=False, default=""),
     Column("reason", String(200), nullable=False, default=""),
-    Column("seconds", Float, nullable=False, default=0.0),
+    Column("seconds", Seconds, nullable=False, default=0.0),
     Column("shown_left", String(1), nullable=False, default=""),
     Column("rubric_version", Integer, nullable=False, default=0),
     Column("newest", Boolean, nullable=False, default=True),  # false once a later row of the same slot exists
-    Column("created_at", Float, nullable=False),
+    Column("created_at", UnixTime, nullable=False),
+    Column("import_id", BigKey),  # as of a comparison
     Index("ix_judgment_newest", "project_id", "newest", "comparison_id"),
     Index("ix_judgment_user", "user_id", "project_id", "id"),
     Index("ix_judgment_own", "comparison_id", "user_id"),
     Index("ix_judgment_check", "user_id", "project_id", "kind", "id", **_where(CHECK_KINDS)),
+)
+
+# Imports under way that are more than one transaction; see `pending`.
+pending_import = Table(
+    "pending_import",
+    metadata,
+    Column("id", BigKey, primary_key=True, autoincrement=False),  # drawn at random, none comes twice
+    Column("project_id", ForeignKey("project.id"), nullable=False),
+    Column("started_at", UnixTime, nullable=False),
+    Column("heartbeat_at", Float, nullable=False),
 )
 
 adjudication = Table(
@@ -262,7 +297,7 @@ adjudication = Table(
     Column("strength", SmallInteger, nullable=False, default=0),
     Column("criteria", JSON, nullable=False),
     Column("rationale", Text, nullable=False, default=""),
-    Column("created_at", Float, nullable=False),
+    Column("created_at", UnixTime, nullable=False),
 )
 
 notice = Table(
@@ -271,15 +306,15 @@ notice = Table(
     _key(),
     Column("project_id", ForeignKey("project.id"), nullable=False, index=True),
     Column("text", Text, nullable=False),
-    Column("created_at", Float, nullable=False),
-    Column("read_at", Float),
+    Column("created_at", UnixTime, nullable=False),
+    Column("read_at", UnixTime),
 )
 
 audit = Table(
     "audit",
     metadata,
     _key(),
-    Column("at", Float, nullable=False),
+    Column("at", UnixTime, nullable=False),
     Column("actor", String(120), nullable=False),
     Column("action", String(64), nullable=False),
     Column("project_id", BigKey),
@@ -298,9 +333,9 @@ job = Table(
     Column("run_dir", Text, nullable=False),
     Column("state", String(16), nullable=False, index=True),  # queued running done failed cancelled lost
     Column("created_by", String(120), nullable=False),
-    Column("created_at", Float, nullable=False),
-    Column("started_at", Float),
-    Column("ended_at", Float),
+    Column("created_at", UnixTime, nullable=False),
+    Column("started_at", UnixTime),
+    Column("ended_at", UnixTime),
     Column("heartbeat_at", Float),
     Column("process", JSON(none_as_null=True)),  # {"pid", "started", "group"} of the wrapper and of the command
     Column("cancel", Boolean, nullable=False, default=False),

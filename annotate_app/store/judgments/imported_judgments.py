@@ -11,7 +11,7 @@ from sqlalchemy import Connection, or_, select, update
 
 from annotate_app.store.base import tables
 from annotate_app.store.base.database import bulk_execute, bulk_insert, read_pairs
-from annotate_app.store.base.slots import JUDGED, OPEN
+from annotate_app.store.base.slots import JUDGED, OPEN, batches
 from annotate_app.store.judgments.staged import StagedJudgment
 from annotate_app.store.people.accounts import insert_user
 from annotate_app.store.projects.comparisons import keys_to_ids
@@ -30,11 +30,25 @@ class _New:
     newest: bool = True
 
 
-def import_batch(connection: Connection, project_id: int, batch: Sequence[StagedJudgment]) -> int:
+def import_batch(
+    connection: Connection,
+    project_id: int,
+    batch: Sequence[StagedJudgment],
+    import_id: int | None = None,
+    later: list[int] | None = None,
+) -> int:
     """Appends what is new; returns the number of rows appended.
 
     Not new is a judgment that was imported before, or whose annotator has judged the comparison in this project
-    already: what people did here stands. Another answer by the same imported annotator supersedes the earlier one.
+    already: what people did here stands. Of several answers of an imported annotator the one with the latest time
+    counts, of equal times the one that came last; the others are kept as earlier ones.
+
+    Args:
+        connection: in a write transaction.
+        project_id: of the project.
+        batch: what comes.
+        import_id: of an import in parts, which shows its judgments at its end.
+        later: gets the ids of the judgments that the import supersedes then (`supersede`).
 
     Raises:
         ValueError: if a comparison is not in the project.
@@ -55,30 +69,47 @@ def import_batch(connection: Connection, project_id: int, batch: Sequence[Staged
             continue
         seen.add(event_id)
         pair = (comparison_ids[judgment.comparison_id], user_ids[judgment.annotator])
-        row = _New(pair, event_id, judgment)
-        before = standing.get(pair)
-        if before is not None and (before.kind != "import" or before.answer == judgment.answer()):
-            continue
-        if before is not None:
-            superseded.append(before.judgment_id)
+        row, before, rival = _New(pair, event_id, judgment), standing.get(pair), newest.get(pair)
+        if rival is not None:
+            row.slot_id = rival.slot_id
+            row.newest = judgment.created_at >= rival.staged.created_at
+            rival.newest = not row.newest
+        elif before is not None:
+            if before.kind != "import" or before.says(judgment):
+                continue
             row.slot_id = before.slot_id
-            del standing[pair]
-        if pair in newest:
-            newest[pair].newest = False
-            row.slot_id = newest[pair].slot_id
-        newest[pair] = row
+            row.newest = judgment.created_at >= before.created_at
+            if row.newest:
+                shown = superseded if later is None else later
+                (superseded if before.import_id == import_id else shown).append(before.judgment_id)
+        if row.newest:
+            newest[pair] = row
         rows.append(row)
-    return _append(connection, project_id, rows, superseded)
+    supersede(connection, superseded)
+    return _append(connection, project_id, rows, import_id)
+
+
+def supersede(connection: Connection, judgment_ids: Sequence[int]) -> None:
+    """Takes the mark of the newest from judgments."""
+    for ids in batches(judgment_ids):
+        connection.execute(update(tables.judgment).where(tables.judgment.c.id.in_(ids)).values(newest=False))
 
 
 @dataclass(frozen=True, slots=True)
 class _Standing:
-    """The judgment that counts now for a pair."""
+    """The judgment that counts now for a pair; `created_at` is 0 where its time is unknown."""
 
     judgment_id: int
     slot_id: int | None
     kind: str
     answer: tuple[object, ...]
+    created_at: float
+    import_id: int | None
+
+    def says(self, judgment: StagedJudgment) -> bool:
+        """Whether it says the same already: the same answer, given no later than this one (exports round times)."""
+        later = judgment.timed and judgment.created_at >= self.created_at + 1
+        return not later and self.answer == judgment.answer()
 
 
 def _standing(connection: Connection, comparison_ids: Iterable[int], user_ids: Iterable[int]) -> dict[Pair, _Standing]:
@@ -91,8 +122,10 @@ def _standing(connection: Connection, comparison_ids: Iterable[int], user_ids: I
         columns.kind != "repeat",
     )
     return {
-        (row["comparison_id"], row["user_id"]): _Standing(row["id"], row["slot_id"], row["kind"], _answer(dict(row)))
-        for row in connection.execute(query).mappings()
+        (row["comparison_id"], row["user_id"]): _Standing(
+            row["id"], row["slot_id"], row["kind"], _answer(dict(row)), row["created_at"], row["import_id"]
+        )
+        for row in connection.execute(query.order_by(columns.id)).mappings()
     }
 
 
@@ -109,22 +142,21 @@ def _user_ids(connection: Connection, names: set[str]) -> dict[str, int]:
     return user_ids
 
 
-def _append(connection: Connection, project_id: int, rows: Sequence[_New], superseded: list[int]) -> int:
+def _append(connection: Connection, project_id: int, rows: Sequence[_New], import_id: int | None) -> int:
     if not rows:
         return 0
     slots = _fill_slots(connection, project_id, [row for row in rows if row.slot_id is None])
-    connection.execute(update(tables.judgment).where(tables.judgment.c.id.in_(superseded)).values(newest=False))
     values = []
     for row in rows:
         slot_id = slots[row.pair] if row.slot_id is None else row.slot_id
-        values.append((project_id, *row.pair, slot_id, "import", row.event_id, row.newest, *row.staged[3:]))
+        values.append((project_id, *row.pair, slot_id, "import", row.event_id, row.newest, import_id, *row.staged[4:]))
     bulk_insert(connection, tables.judgment, JUDGMENT_COLUMNS, values)
     return len(rows)
 
 
 JUDGMENT_COLUMNS = (
-    *("project_id", "comparison_id", "user_id", "slot_id", "kind", "event_id", "newest"),
-    *StagedJudgment._fields[3:],
+    *("project_id", "comparison_id", "user_id", "slot_id", "kind", "event_id", "newest", "import_id"),
+    *StagedJudgment._fields[4:],
 )
 _TAKE = (
     f"UPDATE slot SET state = {JUDGED}, token = NULL, leased_at = NULL, leased_until = NULL, user_id = ?, "
@@ -137,7 +169,7 @@ def _fill_slots(connection: Connection, project_id: int, rows: Sequence[_New]) -
 
     A skip fills no slot that others wait for: it gets an extra one.
     """
-    sides = {row.pair: row.staged.shown_left for row in rows}
+    sides = {row.pair: row.staged.shown_left for row in sorted(rows, key=lambda row: row.newest)}
     slot = tables.slot.c
     users = {user_id for _, user_id in sides}
     query = select(slot.id, slot.comparison_id, slot.user_id, slot.group_name).where(

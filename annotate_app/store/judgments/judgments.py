@@ -9,17 +9,19 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from typing import IO, Literal, get_args
 
-from sqlalchemy import insert, select
+from sqlalchemy import Connection, insert, select
 
 from annotate_app.access import AccessError, Actor
 from annotate_app.store.base import audit, tables
 from annotate_app.store.base.answers import plain_criteria, read_criteria, read_judgment, select_judgments
 from annotate_app.store.base.database import Database
+from annotate_app.store.base.pending import import_in_parts, write_alone
 from annotate_app.store.base.rights import checked_content, lock_design, require_member
 from annotate_app.store.base.slots import BATCH
-from annotate_app.store.judgments.imported_judgments import import_batch
+from annotate_app.store.judgments.imported_judgments import import_batch, supersede
 from annotate_app.store.judgments.simulated import SimulatedAnswer, insert_simulated
 from annotate_app.store.judgments.staged import stage_judgments, staged_batches
 from annotate_app.store.judgments.votes import read_votes
@@ -102,18 +104,30 @@ class Judgments:
 
     def import_staged(self, actor: Actor, project_id: int, staged: IO[bytes]) -> Added:
         """Imports judgments staged by `staged.stage_judgments`, as `import_many` does. Lead or above."""
+        batches = staged_batches(staged)
+        first = list(islice(batches, 2))
+        batches = chain(first, batches)
         num_added = num_seen = 0
-        with self._database.write() as connection:
+        if not self._database.divides or len(first) < 2:
+            with write_alone(self._database, project_id) as connection:
+                require_member(connection, actor, project_id, "importing judgments", "lead")
+                lock_design(connection, project_id)
+                for batch in batches:
+                    num_added += import_batch(connection, project_id, batch)
+                    num_seen += len(batch)
+                return _end_import(connection, actor, project_id, num_added, num_seen)
+        superseded: list[int] = []
+        with self._database.read() as connection:
             require_member(connection, actor, project_id, "importing judgments", "lead")
-            lock_design(connection, project_id)
-            for batch in staged_batches(staged):
-                num_added += import_batch(connection, project_id, batch)
-                num_seen += len(batch)
-            added = Added(num_added=num_added, num_existing=num_seen - num_added)
-            if num_added:
-                detail = {"num_added": num_added, "num_existing": added.num_existing}
-                audit.record(connection, actor, "judgments import", project_id=project_id, detail=detail)
-        return added
+        with import_in_parts(self._database, project_id) as parts:
+            for batch in batches:
+                with parts.part() as connection:
+                    num_added += import_batch(connection, project_id, batch, parts.id, superseded)
+                    num_seen += len(batch)
+            with parts.part(last=True) as connection:
+                require_member(connection, actor, project_id, "importing judgments", "lead")
+                supersede(connection, superseded)
+                return _end_import(connection, actor, project_id, num_added, num_seen)
 
     def add_simulated(self, actor: Actor, project_id: int, answers: Sequence[SimulatedAnswer]) -> int:
         """Stores what simulated members answered, all or none; see `simulated.insert_simulated`. Lead or above.
@@ -177,3 +191,11 @@ class Judgments:
             )
             for row in rows
         }
+
+
+def _end_import(connection: Connection, actor: Actor, project_id: int, num_added: int, num_seen: int) -> Added:
+    added = Added(num_added=num_added, num_existing=num_seen - num_added)
+    if num_added:
+        detail = {"num_added": num_added, "num_existing": added.num_existing}
+        audit.record(connection, actor, "judgments import", project_id=project_id, detail=detail)
+    return added

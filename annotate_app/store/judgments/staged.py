@@ -13,17 +13,23 @@ from typing import IO, NamedTuple
 
 from annotate_app.store.base.answers import plain_criteria
 from annotate_app.store.base.database import to_json
+from annotate_app.store.base.pending import IMPORTED_AT_ONCE
 from annotate_app.store.base.rights import checked_content, checked_text
-from annotate_app.store.base.slots import BATCH
 from rewardkit.data.records import Judgment, content_id
+from rewardkit.data.times import LAST_TIME, LONGEST_STORED_S
 
 
 class StagedJudgment(NamedTuple):
-    """A judgment ready to be stored; `digest` is a hash of all it says, `criteria` and `flags` are JSON."""
+    """A judgment ready to be stored.
+
+    `digest` is a hash of all it says, `criteria` and `flags` are JSON. One that is not `timed` said no time: it counts
+    as made when it was imported.
+    """
 
     comparison_id: str
     annotator: str
     digest: str
+    timed: bool
     choice: str
     strength: int
     criteria: str
@@ -52,7 +58,7 @@ def stage_judgments(judgments: Iterable[Judgment]) -> Iterator[IO[bytes]]:
     """
     stream = iter(judgments)
     with tempfile.TemporaryFile() as file:
-        while batch := list(islice(stream, BATCH)):
+        while batch := list(islice(stream, IMPORTED_AT_ONCE)):
             pickle.dump([_staged(judgment) for judgment in batch], file, protocol=pickle.HIGHEST_PROTOCOL)
         yield file
 
@@ -86,6 +92,7 @@ def _staged(judgment: Judgment) -> StagedJudgment:
         comparison_id=judgment.comparison_id,
         annotator=judgment.annotator,
         digest=digest,
+        timed=judgment.created_at > 0,
         choice=judgment.choice,
         strength=judgment.strength,
         criteria=to_json(criteria),
@@ -100,9 +107,11 @@ def _staged(judgment: Judgment) -> StagedJudgment:
 
 
 def check_texts(judgment: Judgment) -> None:
-    """Raises ValueError for a judgment made elsewhere whose texts or seconds cannot be stored."""
+    """Raises ValueError for a judgment made elsewhere whose texts or times cannot be stored."""
     label = f"judgment of {judgment.comparison_id!r} by {judgment.annotator!r}"
     checked_content(judgment.rationale, f"{label}, rationale")
     checked_text(judgment.reason, f"{label}, reason", 200, empty=True)
-    if not 0 <= judgment.seconds < float("inf"):
-        raise ValueError(f"{label}: seconds is {judgment.seconds}, allowed is 0 or more")
+    if not 0 <= judgment.seconds <= LONGEST_STORED_S:
+        raise ValueError(f"{label}: seconds is {judgment.seconds}, allowed is 0 to {LONGEST_STORED_S:.0f}")
+    if not 0 <= judgment.created_at < LAST_TIME:
+        raise ValueError(f"{label}: created_at is {judgment.created_at}, allowed are unix seconds up to the year 2099")

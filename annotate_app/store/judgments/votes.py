@@ -11,7 +11,9 @@ import numpy as np
 from sqlalchemy import Connection, Select, Text, case, cast, func, select
 
 from annotate_app.store.base import tables
+from annotate_app.store.base.answers import MADE_AT, SPENT_S
 from annotate_app.store.base.database import read_pairs
+from annotate_app.store.base.pending import COMPARISON_SHOWN, JUDGMENT_SHOWN
 from annotate_app.votes import CHOICE_CODES, KIND_CODES, Votes
 
 CHUNK = 50_000
@@ -24,11 +26,11 @@ def read_votes(connection: Connection, project_id: int, since: float, until: flo
         with_sources: False leaves out who wrote the completions.
     """
     columns = tables.judgment.c
-    chosen = [columns.project_id == project_id, columns.newest, columns.choice != "withdrawn"]
+    chosen = [columns.project_id == project_id, columns.newest, columns.choice != "withdrawn", JUDGMENT_SHOWN]
     if since > 0:
-        chosen.append(columns.created_at >= since)
+        chosen.append(since <= MADE_AT)
     if math.isfinite(until):
-        chosen.append(columns.created_at < until)
+        chosen.append(until > MADE_AT)
     query = select(
         columns.id,
         columns.comparison_id,
@@ -37,8 +39,8 @@ def read_votes(connection: Connection, project_id: int, since: float, until: flo
         case({"a": -columns.strength, "b": columns.strength}, value=columns.choice, else_=0),
         case(KIND_CODES, value=columns.kind),
         case({"a": 0, "b": 1}, value=columns.shown_left, else_=-1),
-        columns.seconds,
-        columns.created_at,
+        SPENT_S,
+        MADE_AT,
     ).where(*chosen)
     numbers = _numbers(connection, query)
     numbers = numbers[np.argsort(numbers[:, 0])]
@@ -101,7 +103,7 @@ def _read_items(connection: Connection, project_id: int, with_sources: bool) -> 
         select(columns.id, columns.key, a.c.source, b.c.source, func.length(a.c.text), func.length(b.c.text))
         .join(a, a.c.id == columns.response_a)
         .join(b, b.c.id == columns.response_b)
-        .where(columns.project_id == project_id)
+        .where(columns.project_id == project_id, COMPARISON_SHOWN)
         .order_by(columns.id)
     )
     rows = connection.execute(query).all()

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Text, cast, func, or_, select
 from annotate_app.access import Actor
 from annotate_app.store.base import tables
 from annotate_app.store.base.database import Database
+from annotate_app.store.base.pending import SLOT_STATE
 from annotate_app.store.base.rights import require_member
 from annotate_app.store.base.slots import BATCH, JUDGED
 from annotate_app.store.projects.comparisons import ANSWER_A, ANSWER_B, Gold, read_comparison, select_comparisons
@@ -124,7 +125,7 @@ def _holds(text: str) -> list[ColumnElement[bool]]:
 def _is_in(state: State) -> list[ColumnElement[bool]]:
     slot, key = tables.slot.c, tables.comparison.c.id
     work = select(slot.id).where(slot.comparison_id == key, slot.kind == "work")
-    judged, missing = work.where(slot.state == JUDGED).exists(), work.where(slot.state != JUDGED).exists()
+    judged, missing = work.where(SLOT_STATE == JUDGED).exists(), work.where(SLOT_STATE != JUDGED).exists()
     match state:
         case "any":
             return []
@@ -143,9 +144,9 @@ def _is_in(state: State) -> list[ColumnElement[bool]]:
 def _count_slots(connection: Connection, ids: Sequence[int]) -> dict[int, tuple[int, int]]:
     """Judged and wanted work slots by comparison."""
     slot = tables.slot.c
-    query = select(slot.comparison_id, slot.state, func.count()).where(slot.comparison_id.in_(ids), slot.kind == "work")
+    query = select(slot.comparison_id, SLOT_STATE, func.count()).where(slot.comparison_id.in_(ids), slot.kind == "work")
     counts: dict[int, tuple[int, int]] = {}
-    for key, state, count in connection.execute(query.group_by(slot.comparison_id, slot.state)):
+    for key, state, count in connection.execute(query.group_by(slot.comparison_id, SLOT_STATE)):
         judged, wanted = counts.get(key, (0, 0))
         counts[key] = (judged + (count if state == JUDGED else 0), wanted + count)
     return counts

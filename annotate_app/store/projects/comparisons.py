@@ -10,15 +10,17 @@ from typing import Literal
 from sqlalchemy import Connection, Row, Select, bindparam, select, update
 
 from annotate_app.access import Actor
+from annotate_app.protocol.collection_design import MOST_OVERLAP
 from annotate_app.store.base import audit, tables
 from annotate_app.store.base.database import Database, read_pairs
+from annotate_app.store.base.pending import COMPARISON_SHOWN, IMPORTED_AT_ONCE, import_in_parts, write_alone
 from annotate_app.store.base.rights import checked_content, lock_design, require_member
 from annotate_app.store.base.slots import BATCH, batches, rank_slots, remake_slots, rewind
 from annotate_app.store.projects.contents import (
     StagedContents,
     count_comparisons,
     find_known,
-    insert_staged,
+    insert_batch,
     stage_contents,
 )
 from rewardkit.data.records import CHOICES, Choice, Comparison, Message
@@ -85,17 +87,41 @@ class Comparisons:
         with self._database.read() as connection:
             require_member(connection, actor, project_id, "adding comparisons", "lead")
             present = find_known(connection, project_id, staged)
-        with self._database.write() as connection:
+        if self._database.divides and len(staged.hashes) > IMPORTED_AT_ONCE:
+            return self._add_in_parts(actor, project_id, staged, overlap, overlaps or {})
+        with write_alone(self._database, project_id) as connection:
             require_member(connection, actor, project_id, "adding comparisons", "lead")
             design = lock_design(connection, project_id)
             if count_comparisons(connection, project_id) != present.num_comparisons:  # somebody else was faster
                 present = find_known(connection, project_id, staged)
-            num_added = insert_staged(connection, project_id, design, staged, present, overlap, overlaps or {})
-            added = Added(num_added=num_added, num_existing=staged.num_seen - num_added)
-            if num_added:
-                rewind(connection, project_id)
-                audit.record(connection, actor, "comparisons add", project_id=project_id, detail=asdict(added))
-        return added
+            num_added = sum(
+                insert_batch(connection, project_id, design, batch, present, overlap, overlaps or {})
+                for batch in staged.batches()
+            )
+            return _end_adding(connection, actor, project_id, staged, num_added)
+
+    def _add_in_parts(
+        self,
+        actor: Actor,
+        project_id: int,
+        staged: StagedContents,
+        overlap: int | None,
+        overlaps: Mapping[str, int],
+    ) -> Added:
+        """As `add_staged`, in many short transactions; see `pending`."""
+        num_added = 0
+        with import_in_parts(self._database, project_id) as parts:
+            with self._database.read() as connection:
+                present = find_known(connection, project_id, staged)
+            for batch in staged.batches():
+                with parts.part() as connection:
+                    design = lock_design(connection, project_id)
+                    num_added += insert_batch(
+                        connection, project_id, design, batch, present, overlap, overlaps, import_id=parts.id
+                    )
+            with parts.part(last=True) as connection:
+                require_member(connection, actor, project_id, "adding comparisons", "lead")
+                return _end_adding(connection, actor, project_id, staged, num_added)
 
     def set_priorities(self, actor: Actor, project_id: int, priorities: Mapping[str, float]) -> int:
         """Sets priorities by comparison id, higher goes first; the number of comparisons. Lead or above."""
@@ -190,7 +216,7 @@ class Comparisons:
             select(tables.comparison.c.key, ANSWER_A.c.source, ANSWER_B.c.source)
             .join(ANSWER_A, ANSWER_A.c.id == tables.comparison.c.response_a)
             .join(ANSWER_B, ANSWER_B.c.id == tables.comparison.c.response_b)
-            .where(tables.comparison.c.project_id == project_id)
+            .where(tables.comparison.c.project_id == project_id, COMPARISON_SHOWN)
         )
         with self._database.read() as connection:
             require_member(connection, actor, project_id, "reading sources", "lead")
@@ -223,7 +249,7 @@ def select_comparisons(project_id: int) -> Select:
         .join(tables.prompt, tables.prompt.c.id == tables.comparison.c.prompt_id)
         .join(ANSWER_A, ANSWER_A.c.id == tables.comparison.c.response_a)
         .join(ANSWER_B, ANSWER_B.c.id == tables.comparison.c.response_b)
-        .where(tables.comparison.c.project_id == project_id)
+        .where(tables.comparison.c.project_id == project_id, COMPARISON_SHOWN)
         .order_by(tables.comparison.c.id)
     )
 
@@ -249,13 +275,23 @@ def blind(comparison: Comparison) -> Comparison:
 def keys_to_ids(connection: Connection, project_id: int, keys: Iterable[str]) -> dict[str, int]:
     """Database ids by comparison id, without those that are not there."""
     columns = tables.comparison.c
-    query = select(columns.key, columns.id).where(columns.project_id == project_id, columns.key.in_(list(keys)))
+    chosen = (columns.project_id == project_id, columns.key.in_(list(keys)), COMPARISON_SHOWN)
+    query = select(columns.key, columns.id).where(*chosen)
     return read_pairs(connection, query)
 
 
+def _end_adding(connection: Connection, actor: Actor, project_id: int, staged: StagedContents, num_added: int) -> Added:
+    added = Added(num_added=num_added, num_existing=staged.num_seen - num_added)
+    if num_added:
+        rewind(connection, project_id)
+        audit.record(connection, actor, "comparisons add", project_id=project_id, detail=asdict(added))
+    return added
+
+
 def _check_overlap(overlap: int | None) -> None:
-    if overlap is not None and not 1 <= overlap <= 1000:
-        raise ValueError(f"overlap is {overlap}, allowed is 1 to 1000")
+    whole = isinstance(overlap, int) and not isinstance(overlap, bool)
+    if overlap is not None and not (whole and 1 <= overlap <= MOST_OVERLAP):
+        raise ValueError(f"overlap is {overlap!r}, allowed is 1 to {MOST_OVERLAP}")
 
 
 def _for_reader(comparison: Comparison, actor: Actor) -> Comparison:

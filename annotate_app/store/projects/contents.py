@@ -2,7 +2,7 @@
 
 Everything that takes time is done before the write lock is taken: comparisons are checked, hashed and laid down in a
 temporary file (`stage_contents`), and what the project has of them is looked up (`find_known`). Under the lock rows are
-only handed to the driver (`insert_staged`).
+only handed to the driver (`insert_batch`).
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import IO
 
-from sqlalchemy import Connection, Table, func, select
+from sqlalchemy import Connection, func, select
 
 from annotate_app.protocol.collection_design import Design
 from annotate_app.store.base.database import bulk_insert, new_ids, to_json
+from annotate_app.store.base.pending import COMPARISON_SHOWN, IMPORTED_AT_ONCE
 from annotate_app.store.base.rights import checked_content, checked_text
-from annotate_app.store.base.slots import BATCH, OPEN, batches, slot_places, wanted_groups
+from annotate_app.store.base.slots import OPEN, batches, slot_places, wanted_groups
 from annotate_app.store.base.tables import comparison, prompt, response, slot
 from rewardkit.data.records import Comparison, content_id
 
@@ -28,15 +29,18 @@ HASH_BYTES = 8  # of `content_id`
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Batch:
+class StagedBatch:
     """Rows of a staged import but for their ids; contents go by their number in it, in the order they came.
 
     Attributes:
+        first_prompt, first_response: numbers of the first prompt and response in it.
         prompts: hash and messages of those that no earlier batch has.
         responses: number of the prompt, hash, text and source, likewise.
         comparisons: key, numbers of prompt and responses, meta.
     """
 
+    first_prompt: int
+    first_response: int
     prompts: list[tuple[str, str]]
     responses: list[tuple[int, str, str, str]]
     comparisons: list[tuple[str, int, int, int, str]]
@@ -66,7 +70,9 @@ class StagedContents:
         Raises:
             ValueError: if an id has come with other content, or a text cannot be stored.
         """
-        batch = _Batch(prompts=[], responses=[], comparisons=[])
+        batch = StagedBatch(
+            first_prompt=len(self.prompts), first_response=len(self.responses), prompts=[], responses=[], comparisons=[]
+        )
         for item in items:
             hashes = b"".join(bytes.fromhex(content_hash) for content_hash in _hashes(item))
             self.num_seen += 1
@@ -92,7 +98,7 @@ class StagedContents:
             batch.comparisons.append((item.id, prompt_number, *numbers, to_json(dict(item.meta))))
         pickle.dump(batch, self.file, protocol=pickle.HIGHEST_PROTOCOL)
 
-    def batches(self) -> Iterator[_Batch]:
+    def batches(self) -> Iterator[StagedBatch]:
         """What was laid down."""
         self.file.seek(0)
         while True:
@@ -108,14 +114,17 @@ def stage_contents(comparisons: Iterable[Comparison]) -> Iterator[StagedContents
     stream = iter(comparisons)
     with tempfile.TemporaryFile() as file:
         staged = StagedContents(file=file)
-        while batch := list(islice(stream, BATCH)):
+        while batch := list(islice(stream, IMPORTED_AT_ONCE)):
             staged.take(batch)
         yield staged
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Known:
-    """The part of an import that a project of `num_comparisons` has: keys, and ids by the import's numbers."""
+    """The part of an import that a project of `num_comparisons` has: keys, and ids by the import's numbers.
+
+    Mutable: `insert_batch` adds the ids of what it inserts.
+    """
 
     num_comparisons: int
     keys: set[str] = field(default_factory=set)
@@ -125,7 +134,8 @@ class Known:
 
 def count_comparisons(connection: Connection, project_id: int) -> int:
     """The number of a project's comparisons: they are only ever added, so what was known of as many still holds."""
-    query = select(func.count()).select_from(comparison).where(comparison.c.project_id == project_id)
+    chosen = (comparison.c.project_id == project_id, COMPARISON_SHOWN)
+    query = select(func.count()).select_from(comparison).where(*chosen)
     return connection.execute(query).scalar_one()
 
 
@@ -168,64 +178,56 @@ def find_known(connection: Connection, project_id: int, staged: StagedContents) 
     return present
 
 
-def insert_staged(
+def insert_batch(
     connection: Connection,
     project_id: int,
     design: Design,
-    staged: StagedContents,
+    batch: StagedBatch,
     present: Known,
     overlap: int | None,
     overlaps: Mapping[str, int],
+    *,
+    import_id: int | None = None,
 ) -> int:
-    """Inserts what is not known, with work slots; returns the number of new comparisons.
+    """Inserts what is not known of the next batch, with work slots; returns the number of new comparisons.
 
     Args:
+        present: what is known; knows afterwards what was inserted.
         overlap: judgments wanted of each new comparison, where it is not the design's.
         overlaps: the same by comparison id, for single ones.
+        import_id: of an import in parts, which shows its comparisons at its end.
     """
-    num_new = len(staged.hashes) - len(present.keys)
-    if not num_new:
-        return 0
-    prompt_ids = _all_ids(connection, prompt, len(staged.prompts), present.prompts)
-    response_ids = _all_ids(connection, response, len(staged.responses), present.responses)
-    comparison_ids = iter(new_ids(connection, comparison, num_new))
-    prompt_number = response_number = 0
-    for batch in staged.batches():
-        prompts, responses, comparisons, slots = [], [], [], []
-        for content_hash, messages in batch.prompts:
-            if prompt_number not in present.prompts:
-                prompts.append((prompt_ids[prompt_number], project_id, content_hash, messages))
-            prompt_number += 1
-        for of_prompt, *content in batch.responses:
-            if response_number not in present.responses:
-                responses.append((response_ids[response_number], prompt_ids[of_prompt], *content))
-            response_number += 1
-        for key, of_prompt, a, b, meta in batch.comparisons:
-            if key in present.keys:
-                continue
-            comparison_id, wanted = next(comparison_ids), overlaps.get(key, overlap)
-            contents = (prompt_ids[of_prompt], response_ids[a], response_ids[b])
-            comparisons.append((comparison_id, project_id, key, *contents, wanted, 0.0, "", meta))
-            for group, rank in slot_places(comparison_id, wanted_groups(design, wanted), design, 0.0):
-                slots.append((project_id, comparison_id, "work", group, OPEN, "", rank))
-        bulk_insert(connection, prompt, PROMPT_COLUMNS, prompts)
-        bulk_insert(connection, response, RESPONSE_COLUMNS, responses)
-        bulk_insert(connection, comparison, COMPARISON_COLUMNS, comparisons)
-        bulk_insert(connection, slot, SLOT_COLUMNS, slots)
-    return num_new
-
-
-def _all_ids(connection: Connection, table: Table, count: int, known_ids: Mapping[int, int]) -> list[int]:
-    """Ids by number: those that are known, and new ones."""
-    new = iter(new_ids(connection, table, count - len(known_ids)))
-    return [known_ids[number] if number in known_ids else next(new) for number in range(count)]
+    prompts, responses, comparisons, slots = [], [], [], []
+    asked = enumerate(batch.prompts, batch.first_prompt)
+    new = [(number, row) for number, row in asked if number not in present.prompts]
+    for key, (number, row) in zip(new_ids(connection, prompt, len(new)), new, strict=True):
+        present.prompts[number] = key
+        prompts.append((key, project_id, *row))
+    answers = enumerate(batch.responses, batch.first_response)
+    fresh = [(number, row) for number, row in answers if number not in present.responses]
+    for key, (number, (of_prompt, *content)) in zip(new_ids(connection, response, len(fresh)), fresh, strict=True):
+        present.responses[number] = key
+        responses.append((key, present.prompts[of_prompt], *content))
+    missing = [row for row in batch.comparisons if row[0] not in present.keys]
+    for comparison_id, row in zip(new_ids(connection, comparison, len(missing)), missing, strict=True):
+        key, of_prompt, a, b, meta = row
+        wanted = overlaps.get(key, overlap)
+        contents = (present.prompts[of_prompt], present.responses[a], present.responses[b])
+        comparisons.append((comparison_id, project_id, key, *contents, wanted, 0.0, "", meta, import_id))
+        for group, rank in slot_places(comparison_id, wanted_groups(design, wanted), design, 0.0):
+            slots.append((project_id, comparison_id, "work", group, OPEN, "", rank))
+    bulk_insert(connection, prompt, PROMPT_COLUMNS, prompts)
+    bulk_insert(connection, response, RESPONSE_COLUMNS, responses)
+    bulk_insert(connection, comparison, COMPARISON_COLUMNS, comparisons)
+    bulk_insert(connection, slot, SLOT_COLUMNS, slots)
+    return len(missing)
 
 
 PROMPT_COLUMNS = ("id", "project_id", "content_hash", "messages")
 RESPONSE_COLUMNS = ("id", "prompt_id", "content_hash", "text", "source")
 COMPARISON_COLUMNS = (
     *("id", "project_id", "key", "prompt_id", "response_a", "response_b"),
-    *("overlap", "priority", "gold_use", "meta"),
+    *("overlap", "priority", "gold_use", "meta", "import_id"),
 )
 SLOT_COLUMNS = ("project_id", "comparison_id", "kind", "group_name", "state", "shown_left", "rank")
 

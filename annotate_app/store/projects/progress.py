@@ -9,13 +9,15 @@ from datetime import UTC, date, datetime
 from sqlalchemy import Connection, Integer, case, cast, func, select
 
 from annotate_app.store.base import tables
+from annotate_app.store.base.answers import MADE_AT, SPENT_S
 from annotate_app.store.base.database import read_pairs
+from annotate_app.store.base.pending import COMPARISON_SHOWN, JUDGMENT_SHOWN, SLOT_SHOWN_OF_MANY, SLOT_STATE
 from annotate_app.store.base.slots import JUDGED, LEASED
 
 
 @dataclass(frozen=True, kw_only=True)
 class MemberProgress:
-    """One annotator's newest judgments: their number, the active seconds in them, the unix time of the last."""
+    """One annotator's newest judgments: their number, the active seconds in them, the unix time of the last (or 0)."""
 
     user_id: int
     name: str
@@ -33,7 +35,8 @@ class Progress:
         num_complete: those with all judgments that the design asks for.
         slots_wanted, slots_judged, slots_leased: work slots; checks are not counted.
         at_work: names of those who hold a pair that has not run out, in order.
-        judgments_by_day: (day in UTC, number of judgments that count today), oldest first.
+        judgments_by_day: (day in UTC, number of judgments that count today), oldest first; those of an unknown time are
+            in none.
     """
 
     num_comparisons: int
@@ -49,19 +52,19 @@ class Progress:
 def read_progress(connection: Connection, project_id: int) -> Progress:
     """Counts in one consistent state."""
     slot = tables.slot.c
-    work = (slot.project_id == project_id, slot.kind == "work")
-    states = read_pairs(connection, select(slot.state, func.count()).where(*work).group_by(slot.state))
+    work = (slot.project_id == project_id, slot.kind == "work", SLOT_SHOWN_OF_MANY)
+    states = read_pairs(connection, select(SLOT_STATE, func.count()).where(*work).group_by(SLOT_STATE))
     complete = (
         select(slot.comparison_id)
         .where(*work)
         .group_by(slot.comparison_id)
-        .having(func.sum(case((slot.state == JUDGED, 0), else_=1)) == 0)
+        .having(func.sum(case((SLOT_STATE == JUDGED, 0), else_=1)) == 0)
         .subquery()
     )
-    chosen = tables.comparison.c.project_id == project_id
+    chosen = (tables.comparison.c.project_id == project_id, COMPARISON_SHOWN)
     return Progress(
         num_comparisons=connection.execute(
-            select(func.count()).select_from(tables.comparison).where(chosen)
+            select(func.count()).select_from(tables.comparison).where(*chosen)
         ).scalar_one(),
         num_complete=connection.execute(select(func.count()).select_from(complete)).scalar_one(),
         slots_wanted=sum(states.values()),
@@ -82,14 +85,14 @@ def _at_work(connection: Connection, project_id: int) -> list[str]:
 
 def _counted(project_id: int):  # noqa: ANN202 (SQL conditions)
     columns = tables.judgment.c
-    return (columns.project_id == project_id, columns.newest, columns.choice != "withdrawn")
+    return (columns.project_id == project_id, columns.newest, columns.choice != "withdrawn", JUDGMENT_SHOWN)
 
 
 def _by_day(connection: Connection, project_id: int) -> list[tuple[date, int]]:
-    days = tables.judgment.c.created_at / 86_400.0
+    days = MADE_AT / 86_400.0
     # SQLite's CAST cuts the fraction off, PostgreSQL's rounds; floor is not in every SQLite.
     day = cast(days, Integer) if connection.dialect.name == "sqlite" else cast(func.floor(days), Integer)
-    query = select(day.label("day"), func.count()).where(*_counted(project_id)).group_by(day).order_by(day)
+    query = select(day.label("day"), func.count()).where(*_counted(project_id), MADE_AT > 0).group_by(day).order_by(day)
     return [(datetime.fromtimestamp(number * 86_400, UTC).date(), count) for number, count in connection.execute(query)]
 
 
@@ -100,8 +103,8 @@ def _by_member(connection: Connection, project_id: int) -> list[MemberProgress]:
             account.id.label("user_id"),
             account.name,
             func.count().label("num_judgments"),
-            func.sum(columns.seconds).label("seconds"),
-            func.max(columns.created_at).label("last_at"),
+            func.sum(SPENT_S).label("seconds"),
+            func.max(MADE_AT).label("last_at"),
         )
         .join(tables.user, account.id == columns.user_id)
         .where(*_counted(project_id))

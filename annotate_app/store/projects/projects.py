@@ -116,6 +116,7 @@ class Projects:
             ValueError: if the name is taken, or the rubric has a mistake.
         """
         actor.require("lead", "creating a project")
+        design.check_size()
         checked_content(description, "description")
         rubric_language.parse_rubric(rubric_text, f"rubric of {name}")
         with self._database.write() as connection:
@@ -164,6 +165,8 @@ class Projects:
         with self._database.write() as connection:
             require_member(connection, actor, project_id, "changing the project", "lead")
             before = lock_design(connection, project_id)
+            if design is not None and _queue(design) != _queue(before):
+                design.check_size()
             values: dict[str, object] = {}
             if name is not None:
                 values["name"] = _free_name(connection, name, project_id)

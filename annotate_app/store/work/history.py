@@ -18,6 +18,7 @@ from rewardkit.data.records import Judgment
 SHOWN = "This one was a check and its answer has been shown, so it stands."
 ROUND_OVER = "This one belongs to the qualification, which is over, so it stands."
 TAKEN = "You skipped this pair, and someone else has taken it since."
+MOST_ID = 2**63 - 1
 NOT_YOURS = "There is no such judgment of yours that still stands."
 
 _BY_EVENT = select(judgment.c.id, judgment.c.slot_id, judgment.c.user_id).where(
@@ -73,7 +74,8 @@ def undo(connection: Connection, seat: Seat, event_id: str, now: float) -> tuple
 
 def reopen(connection: Connection, seat: Seat, judgment_id: int, now: float) -> tuple[leasing.Held, Judgment]:
     """Opens an own judgment for an edit; see `Work.reopen`."""
-    row = connection.execute(_own(seat).where(judgment.c.id == judgment_id)).first()
+    known = 0 < judgment_id <= MOST_ID  # no database takes a larger number
+    row = connection.execute(_own(seat).where(judgment.c.id == judgment_id)).first() if known else None
     if row is None:
         raise LeaseError(NOT_YOURS)
     if row.kind == "work" and row.choice == "skip":

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, Row, bindparam, exists, select, text, tuple_
 
+from annotate_app.store.base.pending import SLOT_SHOWN
 from annotate_app.store.base.slots import give_back
 from annotate_app.store.base.tables import LEASED_WORK, OPEN_WORK, QUEUE_START, slot
 
@@ -58,6 +59,7 @@ _NEXT_OPEN = (
         slot.c.group_name == bindparam("group_name"),
         tuple_(slot.c.rank, slot.c.id) > tuple_(bindparam("cursor_rank"), bindparam("cursor_slot")),
         ~_touched,
+        SLOT_SHOWN,
     )
     .order_by(slot.c.rank, slot.c.id)
     .limit(1)
@@ -70,6 +72,7 @@ _NEXT_RETURNED = (
         text(OPEN_WORK),
         slot.c.returned.is_not(None),
         slot.c.returned > bindparam("cursor_returned"),
+        SLOT_SHOWN,
     )
     .order_by(slot.c.returned)
     .limit(RETURNS_READ)

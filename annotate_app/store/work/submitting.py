@@ -21,6 +21,7 @@ GONE = (
     "Your answer was not saved; the next pair is waiting."
 )
 ANSWERED = "This pair was answered already, perhaps in another tab. Use undo or your earlier judgments to change it."
+NOT_YOUR_EVENT = "This answer came under a number that is another answer's, so it was not saved. Reload the page."
 NOT_WORKING = "Your work on this project is {state}, so this answer was not saved. Please ask the project's lead."
 
 
@@ -102,17 +103,23 @@ def find_slot(connection: Connection, seat: Seat, token: str, *, lock: bool = Fa
     )
 
 
-def find_earlier(connection: Connection, seat: Seat, submission: Submission) -> Outcome:
-    """Finds the result of an earlier submission with the same event id.
+def find_earlier(connection: Connection, seat: Seat, submission: Submission) -> Outcome | None:
+    """Finds the result of an earlier submission with the same event id, None if it comes for the first time.
 
     Raises:
-        LeaseError: if it comes for the first time, and its token is no longer good.
+        LeaseError: if the event id is somebody else's, or of another project.
     """
     row = connection.execute(_EARLIER, {"of_event": submission.event_id}).first()
-    if row is None or row.user_id != seat.user_id or row.project_id != seat.project_id:
-        named = find_slot(connection, seat, submission.token)
-        raise LeaseError(GONE if named is None else ANSWERED)
+    if row is None:
+        return None
+    if row.user_id != seat.user_id or row.project_id != seat.project_id:
+        raise LeaseError(NOT_YOUR_EVENT)
     return Outcome(duplicate=True, feedback=_feedback(seat, row.kind, row.choice, row.gold, row.shown_left))
+
+
+def refuse_token(connection: Connection, seat: Seat, token: str) -> LeaseError:
+    """Why a new answer under this token is not taken."""
+    return LeaseError(GONE if find_slot(connection, seat, token) is None else ANSWERED)
 
 
 def write_judgment(

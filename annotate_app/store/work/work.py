@@ -25,6 +25,7 @@ from annotate_app.protocol.leases import (
 from annotate_app.protocol.rubric import Rubric, parse_rubric
 from annotate_app.store.base import tables
 from annotate_app.store.base.database import Database
+from annotate_app.store.base.pending import COMPARISON_SHOWN
 from annotate_app.store.work import history, leasing, submitting
 from annotate_app.store.work.member_at_work import Seat, save_place, take_seat
 from rewardkit.data.records import Comparison, Judgment
@@ -123,9 +124,10 @@ class Work:
             seat = take_seat(connection, actor, project_id, "working")
             now = time.time()
             slot = submitting.find_slot(connection, seat, submission.token, lock=True)
-            if slot is None or not slot.open_to_answers:
-                outcome = submitting.find_earlier(connection, seat, submission)
-            else:
+            outcome = submitting.find_earlier(connection, seat, submission)
+            if outcome is None:
+                if slot is None or not slot.open_to_answers:
+                    raise submitting.refuse_token(connection, seat, submission.token)
                 check_submission(submission, self._rubric(connection, seat))
                 outcome = submitting.write_judgment(connection, seat, slot, submission, now)
             holding = leasing.fill(connection, seat, lease_count, now)
@@ -242,7 +244,8 @@ class Work:
         counted_at, count = self._targets.get(project_id, (float("-inf"), 0))
         if time.monotonic() - counted_at > TARGET_KEPT_S:
             columns = tables.comparison.c
-            query = select(func.count()).where(columns.project_id == project_id, columns.gold_use == "")
+            chosen = (columns.project_id == project_id, columns.gold_use == "", COMPARISON_SHOWN)
+            query = select(func.count()).where(*chosen)
             with self._database.read() as connection:
                 count = connection.execute(query).scalar_one()
             self._targets[project_id] = (time.monotonic(), count)

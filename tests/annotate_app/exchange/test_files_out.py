@@ -48,7 +48,7 @@ def project(sqlite_store, make_project):
             annotator=f"person {number}",
             choice=choice,
             strength=2 if choice in ("a", "b") else 0,
-            created_at=1.0 + number,
+            created_at=1.7e9 + number,
             shown_left="b",
         )
         for key, choices in VOTES.items()

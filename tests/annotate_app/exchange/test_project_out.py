@@ -31,7 +31,7 @@ def project(sqlite_store, make_project):
             criteria={"tone": item % 3 - 1, "detail": (1, person + 1)},
             flags={"a": ("unsafe",)} if item == 2 else {},
             rationale=f"because {item}",
-            created_at=100.0 + item,
+            created_at=1.7e9 + item,
         )
         for item in range(7)
         for person in range(3)
@@ -121,6 +121,77 @@ def test_damaged_exports_make_no_project(sqlite_store, project, tmp_path):
     with pytest.raises(ValueError, match=r"comparisons\.jsonl is missing"):
         import_project(sqlite_store, ADMIN, folder, "copy")
     assert [each.name for each in sqlite_store.projects.list(ADMIN)] == ["support desk"]
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "message"),
+    [
+        ("project.json", {"rubrics": "abc"}, r"project\.json: rubrics is 'abc', allowed is a list of versions"),
+        ("project.json", {"rubrics": []}, r"rubrics is '\[\]'"),
+        ("project.json", {"rubrics": [{"version": 1}]}, "rubrics is"),
+        ("project.json", {"rubrics": [{"text": "title: ["}]}, r"project\.json: rubric version 1"),
+        ("project.json", {"design": None}, "design is 'None', allowed is a mapping"),
+        ("project.json", {"design": {"overlap": "many"}}, "overlap is 'many', allowed is a whole number"),
+        ("project.json", {"design": {"overlap": 10**9}}, "overlap is 1000000000, allowed is 1 to 1000"),
+        ("project.json", {"design": {"overlap": True}}, "overlap is 'True'"),
+        (
+            "project.json",
+            {"design": {"groups": {"crowd": 10**9}}},
+            r"groups\.crowd is 1000000000, allowed is 1 to 1000",
+        ),
+        ("project.json", {"design": {"groups": {"a": 600, "b": 600}}}, "groups ask for 1200 judgments together"),
+        ("project.json", {"design": {"groups": [1]}}, "groups is"),
+        ("project.json", {"design": {"groups": {"crowd": "x"}}}, r"groups\.crowd is 'x', allowed is a whole number"),
+        ("project.json", {"design": {"gold_rate": "often"}}, "gold_rate is 'often', allowed is a number"),
+        ("project.json", {"design": {"spy": 1}}, "unknown design setting 'spy'"),
+        ("project.json", {"name": 5}, "name is '5', allowed is text"),
+        (
+            "comparisons.jsonl",
+            {"overlap": "many"},
+            r"comparisons\.jsonl:1: overlap is 'many', allowed is a whole number",
+        ),
+        ("comparisons.jsonl", {"overlap": 10**9}, "overlap is '1000000000', allowed is a whole number from 1 to 1000"),
+        ("comparisons.jsonl", {"overlap": 2.5}, r"overlap is '2\.5'"),
+        ("comparisons.jsonl", {"priority": "x"}, r"comparisons\.jsonl:1: priority is 'x', allowed is a number"),
+        ("comparisons.jsonl", {"priority": -1e30}, r"priority is '-1e\+30'"),
+        (
+            "comparisons.jsonl",
+            {"gold": {"choice": "a", "spy": 1}},
+            r"comparisons\.jsonl:1: gold is .*allowed is a mapping",
+        ),
+        ("comparisons.jsonl", {"gold": "a"}, "gold is 'a', allowed is a mapping with choice, explanation, use"),
+        ("comparisons.jsonl", {"gold": {}}, "choice"),
+        ("comparisons.jsonl", {"gold": {"choice": ["a"]}}, "choice"),
+        ("adjudications.jsonl", {"comparison_id": None}, r"adjudications\.jsonl:1: comparison_id is None"),
+        ("adjudications.jsonl", {"choice": None}, r"adjudications\.jsonl:1: choice is None"),
+        ("adjudications.jsonl", {"strength": "very"}, "strength is 'very', allowed is a whole number"),
+        ("adjudications.jsonl", {"rationale": 5}, "rationale is '5', allowed is text"),
+        ("members.jsonl", {"joined_at": "x"}, r"members\.jsonl:1: joined_at is 'x', allowed is a number"),
+        ("members.jsonl", {"name": 5}, r"members\.jsonl:1: "),
+    ],
+)
+def test_odd_parts_are_refused_by_name_and_make_no_project(sqlite_store, project, tmp_path, part, change, message):
+    export_project(sqlite_store, ADMIN, project.id, tmp_path / "whole")
+    path = tmp_path / "whole" / part
+    if part == "project.json":
+        path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    else:
+        first, _, rest = path.read_text().partition("\n")
+        path.write_text(json.dumps({**json.loads(first or "{}"), **change}) + "\n" + rest)
+    with pytest.raises(ValueError, match=message) as caught:
+        import_project(sqlite_store, ADMIN, tmp_path / "whole", "copy")
+    assert "whole: " in str(caught.value)
+    assert [each.name for each in sqlite_store.projects.list(ADMIN)] == ["support desk"]
+
+
+@pytest.mark.parametrize("name", ["comparison_id", "choice", "strength"])
+def test_a_decision_that_lacks_a_field_is_named(sqlite_store, project, tmp_path, name):
+    export_project(sqlite_store, ADMIN, project.id, tmp_path / "whole")
+    path = tmp_path / "whole" / "adjudications.jsonl"
+    row = {"comparison_id": "c0", "choice": "a", "strength": 1}
+    path.write_text(json.dumps({key: value for key, value in row.items() if key != name}) + "\n")
+    with pytest.raises(ValueError, match=rf"adjudications\.jsonl:1: {name} is missing"):
+        import_project(sqlite_store, ADMIN, tmp_path / "whole", "copy")
 
 
 def test_zip_writes_nothing_outside_its_place(sqlite_store, tmp_path):

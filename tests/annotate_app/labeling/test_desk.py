@@ -6,12 +6,15 @@ import json
 from collections.abc import Callable
 
 import pytest
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 
 from annotate_app.access import Actor
 from annotate_app.labeling.desk import Desk
 from annotate_app.protocol.collection_design import Design
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
+from annotate_app.store.work import submitting
 
 ADMIN = Actor.command_line()
 
@@ -171,6 +174,52 @@ def test_an_edit_counts_when_it_is_submitted_and_not_before(store: Store, projec
     assert statuses(desk) == ["saved"]
     assert desk.data(None)["edit"] == ""
     assert [judgment.strength for judgment in store.judgments.iterate(ADMIN, project.id)] == [2]
+
+
+def test_an_event_under_somebody_elses_id_is_refused_and_not_tried_for_ever(
+    store: Store, project: Project, desk: Desk, make_actor: Callable[..., Actor]
+) -> None:
+    other = Desk.open(store, make_actor(store, "annotator", "ben", project), project.id)
+    desk.receive(store, {"events": [submit(desk, 1)]})
+    for kind in ("submit", "undo"):
+        sent = submit(other, 1) if kind == "submit" else event("undo", 1)
+        other.receive(store, {"events": [sent, submit(other, 2)]})
+        assert statuses(other)[0] == "refused"
+        assert other.acks[0].message
+    assert [each.annotator for each in store.judgments.iterate(ADMIN, project.id)] == ["anna", "ben"]
+
+
+@pytest.mark.parametrize("number", [10**30, 10**400, 2**63, -1, 0])
+def test_numbers_that_nothing_takes_are_refused(store: Store, desk: Desk, number: int) -> None:
+    answer = {"overall": 1, "criteria": {"tone": number}}
+    events = [
+        event("reopen", 1, judgment_id=number),
+        submit(desk, 2, overall=number if number > 0 else 99),
+        event("submit", 3, token=desk.leases[0].token, answer=answer, seconds=1),
+    ]
+    desk.receive(store, {"events": events})
+    assert statuses(desk) == ["refused"] * 3
+    desk.receive(store, {"events": [{**submit(desk, 4), "seconds": number}]})
+    assert statuses(desk) == ["saved"]  # seconds are clipped
+
+
+def test_what_people_wrote_is_in_no_log(
+    store: Store, desk: Desk, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose(connection: Connection, *_: object, **__: object) -> None:
+        connection.execute(text("INSERT INTO nowhere VALUES (:words)"), {"words": "my secret words"})
+
+    monkeypatch.setattr(submitting, "append", lose)
+    desk.receive(store, {"events": [submit(desk, 1)]})
+    assert statuses(desk) == ["failed"]
+    (record,) = caplog.records
+    assert record.getMessage().startswith("labeling event submit of anna failed: ")
+    assert "nowhere" in record.getMessage()
+    assert record.exc_info is None
+    assert "secret" not in caplog.text
+    with pytest.raises(DBAPIError) as caught, store.database.write() as connection:
+        lose(connection)
+    assert "secret" not in str(caught.value)
 
 
 def test_a_store_that_fails_keeps_the_event_for_later_and_those_after_it(

@@ -9,11 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import OperationalError
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from annotate_app.__main__ import main
 from annotate_app.access import Actor
+from annotate_app.server import authentication
 from annotate_app.server.authentication import Door
 from annotate_app.server.sessions import Sessions
 from annotate_app.store.store import Store
@@ -262,6 +264,38 @@ def test_an_open_websocket_carries_nothing_out_once_its_session_is_revoked(sqlit
     messages = [{"type": "websocket.receive", "bytes": text} for text in (b"first", b"second")]
     asyncio.run(call(door, scope, messages))
     assert seen == [b"first", HARMLESS]
+
+
+@pytest.mark.parametrize(("failures", "arrives"), [(3, b"first"), (10**6, HARMLESS)])
+def test_a_message_waits_for_a_database_that_is_away_and_the_socket_stays(
+    sqlite_store, monkeypatch, caplog, failures, arrives
+):
+    seen: list[bytes] = []
+    asked = 0
+
+    async def app(scope, receive, send) -> None:
+        door.sessions.forget()
+        monkeypatch.setattr(sqlite_store.people, "session_user", session_user)
+        seen.append((await receive())["bytes"])
+
+    def session_user(token: str) -> object:
+        nonlocal asked
+        asked += 1
+        if asked <= failures:
+            raise OperationalError("SELECT secret", {}, Exception("the server closed the connection"))
+        return user
+
+    user = sqlite_store.people.add(ADMIN, "anna", role="annotator", password="correct horse battery")
+    door = make_door(sqlite_store, app)
+    monkeypatch.setattr(authentication, "RETRY_S", 0.01)
+    monkeypatch.setattr(authentication, "PATIENCE_S", 0.2)
+    cookie = f"tiebreak_session={door.sign(sqlite_store.people.start_session(user))}"
+    headers = [(b"host", b"localhost"), (b"origin", b"http://localhost"), (b"cookie", cookie.encode())]
+    scope = {"type": "websocket", "path": "/_stcore/stream", "headers": headers, "client": ("127.0.0.1", 1)}
+    asyncio.run(call(door, scope, [{"type": "websocket.receive", "bytes": b"first"}]))
+    assert seen == [arrives]
+    assert asked > 3
+    assert "secret" not in caplog.text
 
 
 def test_a_revoked_session_is_forgotten_within_ten_seconds(sqlite_store, monkeypatch):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
 from annotate_app.access import Actor
 from annotate_app.protocol.collection_design import Design
@@ -50,6 +51,8 @@ def full(store: Store, make_project: Callable[..., Project], make_actor: Callabl
 
     with store.database.write() as connection:
         notices.add(connection, project.id, "änna was paused.")
+        row = {"id": 7, "project_id": project.id, "started_at": 1.0, "heartbeat_at": time.time()}
+        connection.execute(insert(tables.pending_import).values(row))
     return store
 
 
@@ -134,6 +137,59 @@ def test_a_damaged_backup_changes_nothing(
     assert full.check() == []
 
 
+def rows_of(table: str, change: Callable[[dict], object]) -> Callable[[str, bytes], bytes]:
+    """Changes the first row of a table."""
+
+    def changed(name: str, content: bytes) -> bytes:
+        if name != f"{table}.jsonl":
+            return content
+        first, _, rest = content.partition(b"\n")
+        row = json.loads(first)
+        return json.dumps(change(row) or row).encode() + b"\n" + rest
+
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (manifest(rows=None), "rows of the manifest is 'None', allowed is a number of rows by table"),
+        (manifest(rows=[1]), "rows of the manifest is"),
+        (manifest(rows={"project": "many"}), "rows of the manifest is"),
+        (manifest(rows={}), "its manifest does not have the table adjudication"),
+        (manifest(schema=None), "schema of the manifest is 'None'"),
+        (manifest(schema=3), "schema of the manifest is '3'"),
+        (manifest(schema="drop"), "schema drop is newer than this version"),
+        (lambda name, content: b"[]" if name == "manifest.json" else content, "is of format '\\[\\]'"),
+        (lambda name, content: None if name == "slot.jsonl" else content, "slot.jsonl is missing"),
+        (lambda name, content: b"{" + content if name == "slot.jsonl" else content, "slot.jsonl:1: "),
+        (lambda name, content: b"\xff" + content if name == "slot.jsonl" else content, "codec can't decode"),
+        (
+            rows_of("project", lambda row: row.pop("design") and None),
+            "project.jsonl:1 does not have the columns .*: desi",
+        ),
+        (rows_of("project", lambda row: row.update(spy=1)), "project.jsonl:1 does not have the columns .*: spy"),
+        (rows_of("project", lambda row: [row]), "project.jsonl:1 does not have the columns"),
+        (rows_of("slot", lambda row: row.update(comparison_id=99)), "slot.jsonl:.* cannot be stored: "),
+        (rows_of("slot", lambda row: row.update(id=2)), "slot.jsonl:.* cannot be stored: "),
+        (rows_of("slot", lambda row: row.update(rank="first")), "slot.jsonl:1: rank is 'first', allowed is "),
+        (rows_of("slot", lambda row: row.update(state=None)), "slot.jsonl:1: state is 'None', allowed is "),
+        (rows_of("slot", lambda row: row.update(state=10**30)), "slot.jsonl:1: state is '10000"),
+        (rows_of("project", lambda row: row.update(name=5)), "project.jsonl:1: name is '5', allowed is VARCHAR"),
+    ],
+)
+def test_a_backup_with_an_odd_part_is_refused_by_name_and_changes_nothing(
+    full: Store, tmp_path: Path, change: Callable[[str, bytes], bytes | None], message: str
+) -> None:
+    path = damage(full.backup(tmp_path / "all.zip"), change)
+    before = everything(full)
+    with pytest.raises(ValueError, match=message) as caught:
+        Store.restore(path, full.database.url, force=True)
+    assert "damaged.zip" in str(caught.value) or "schema drop" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert everything(full) == before
+
+
 def test_a_file_that_is_no_zip_is_refused(tmp_path: Path, sqlite_url: str) -> None:
     path = tmp_path / "all.zip"
     path.write_text("no zip")
@@ -170,12 +226,14 @@ def test_an_older_schema_is_restored_and_brought_up(
     project = make_project(sqlite_store)
 
     def first_schema(name: str, content: bytes) -> bytes | None:
-        """What the first version wrote: it had no keys of pseudonyms."""
-        if name == "pseudonym_key.jsonl":
+        """What the first version wrote: it had no keys of pseudonyms, and no imports in parts."""
+        if name in ("pseudonym_key.jsonl", "pending_import.jsonl"):
             return None
+        if name in ("comparison.jsonl", "judgment.jsonl"):
+            return content.replace(b',"import_id":null', b"")
         rows = json.loads(content)["rows"] if name == "manifest.json" else {}
-        rows.pop("pseudonym_key", None)
-        return manifest(schema="0001", rows=rows)(name, content)
+        kept = {table: count for table, count in rows.items() if table not in ("pseudonym_key", "pending_import")}
+        return manifest(schema="0001", rows=kept)(name, content)
 
     path = damage(sqlite_store.backup(tmp_path / "all.zip"), first_schema)
     restored = Store.restore(path, f"sqlite:///{tmp_path}/restored.db")

@@ -12,7 +12,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import delete, insert, inspect, select, text, update
+from sqlalchemy import Float, delete, insert, inspect, select, text, type_coerce, update
 from sqlalchemy.exc import DBAPIError
 
 from annotate_app.access import Actor
@@ -90,6 +90,47 @@ def test_projects_keep_their_pseudonyms_when_they_get_keys(database_url: str, mo
         monkeypatch.setenv("TIEBREAK_SECRET", "t" * 40)
         assert Pseudonyms.of(store, ADMIN, 1).key == key
     database.close()
+
+
+def test_times_imported_in_finer_units_become_seconds_and_the_others_unknown(database_url: str) -> None:
+    """Before revision 0003 a time in milliseconds was stored as seconds, and no page could draw its project."""
+    database = Database(database_url)
+    with database.write() as connection:
+        tables.metadata.drop_all(connection)
+        connection.execute(text("DROP TABLE alembic_version"))
+    upgrade(database, "0002")
+    at = 1_719_863_342.0  # 2024-07-01 19:49:02 UTC
+    stored = [at, 77.0, at * 1e3, at * 1e6, at * 1e9, 1e30, float("inf"), 32_503_680_000.0, -5.0]
+    with database.write() as connection:
+        for table in (tables.user, tables.project, tables.prompt, tables.response, tables.comparison):
+            connection.execute(insert(table).values(**FIRST_ROWS[table.name]))
+        for number, moment in enumerate(stored):
+            row = {"project_id": 1, "comparison_id": 1, "user_id": 1, "choice": "tie", "criteria": {}, "flags": {}}
+            connection.execute(insert(tables.judgment).values(**row, event_id=str(number), created_at=moment))
+    upgrade(database)
+    with database.read() as connection:
+        columns = tables.judgment.c
+        times = connection.execute(select(type_coerce(columns.created_at, Float)).order_by(columns.id)).scalars().all()
+        assert times == [at, 77.0, at, at, at, 0.0, 0.0, 0.0, 0.0]
+        (entry,) = connection.execute(select(tables.audit)).all()
+        assert (entry.actor, entry.action, entry.detail) == ("upgrade", "times repaired", {"num_judgments": 7})
+    database.close()
+
+
+FIRST_ROWS = {
+    "user_account": {
+        "id": 1,
+        "name": "anna",
+        "role": "annotator",
+        "origin": "local",
+        "active": True,
+        "created_at": 1.0,
+    },
+    "project": {"id": 1, "name": "old", "description": "", "design": {}, "created_at": 1.0},
+    "prompt": {"id": 1, "project_id": 1, "content_hash": "p", "messages": []},
+    "response": {"id": 1, "prompt_id": 1, "content_hash": "r", "text": "t", "source": ""},
+    "comparison": {"id": 1, "project_id": 1, "key": "c", "prompt_id": 1, "response_a": 1, "response_b": 1, "meta": {}},
+}
 
 
 def test_every_new_project_has_a_key_of_its_own(store: Store, make_project: Callable[..., Project]) -> None:

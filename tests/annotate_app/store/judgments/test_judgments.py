@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import date
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from annotate_app.access import Actor
 from annotate_app.protocol.collection_design import Design
@@ -86,6 +87,64 @@ def test_another_answer_of_an_imported_annotator_supersedes(store: Store, projec
     assert store.check() == []
 
 
+def test_the_latest_answer_of_an_imported_annotator_counts_in_whatever_order_they_come(
+    store: Store, project: Project
+) -> None:
+    """Two files and one, the later answer first: the earlier one is kept, but does not count."""
+    late, early = vote("c0", "anna", "b", 3, created_at=9.0), vote("c0", "anna", "a", 1, created_at=5.0)
+    store.judgments.import_many(ADMIN, project.id, [late])
+    assert store.judgments.import_many(ADMIN, project.id, [early]).num_added == 1
+    both = [vote("c1", "ben", "skip", created_at=9.0), vote("c1", "ben", "a", 1, created_at=5.0)]
+    store.judgments.import_many(ADMIN, project.id, both)
+    assert list(store.judgments.iterate(ADMIN, project.id)) == [late, both[0]]
+    tied = vote("c0", "anna", "tie", created_at=9.0)
+    store.judgments.import_many(ADMIN, project.id, [tied])
+    assert list(store.judgments.iterate(ADMIN, project.id)) == [both[0], tied]
+    assert store.projects.progress(ADMIN, project.id).slots_judged == 1
+    assert store.judgments.import_many(ADMIN, project.id, [late, early, *both, tied]).num_added == 0
+    assert store.check() == []
+
+
+def test_the_same_answer_at_a_later_time_is_the_latest(store: Store, project: Project) -> None:
+    for at, choice in ((5.0, "tie"), (9.0, "tie"), (7.0, "skip")):
+        store.judgments.import_many(ADMIN, project.id, [vote("c0", "anna", choice, created_at=at)])
+    (counted,) = store.judgments.iterate(ADMIN, project.id)
+    assert (counted.choice, counted.created_at) == ("tie", 9.0)
+
+
+BAD_TIMES = (1719863342000.0, 1e30, -5.0, float("inf"))
+
+
+def test_what_is_no_time_in_a_database_is_unknown_everywhere_and_a_real_time_replaces_it(
+    store: Store, project: Project
+) -> None:
+    votes = [vote(f"c{n}", "anna", "tie", seconds=2.5, created_at=86_400.0) for n in range(len(BAD_TIMES))]
+    store.judgments.import_many(ADMIN, project.id, votes)
+    columns = tables.judgment.c
+    with store.database.write() as connection:
+        for number, at in enumerate(BAD_TIMES):
+            bad = update(tables.judgment).where(columns.id == number + 1)
+            connection.execute(bad.values(created_at=at, seconds=1e308 if number else 2.5))
+    assert [(each.created_at, each.seconds) for each in store.judgments.iterate(ADMIN, project.id)] == [
+        (0.0, 2.5),
+        *[(0.0, 0.0)] * 3,
+    ]
+    found = store.judgments.votes(ADMIN, project.id)
+    assert (found.created_at.tolist(), found.seconds.tolist()) == ([0.0] * 4, [2.5, 0.0, 0.0, 0.0])
+    assert len(store.judgments.votes(ADMIN, project.id, since=1.0)) == 0
+    progress = store.projects.progress(ADMIN, project.id)
+    assert progress.judgments_by_day == []
+    assert [(row.num_judgments, row.seconds, row.last_at) for row in progress.by_member] == [(4, 2.5, 0.0)]
+    assert [line.partition(":")[0] for line in store.check()] == [
+        "4 judgments whose time is none (they count as of an unknown time)",
+        "3 judgments whose duration is none (it counts as 0)",
+    ]
+    repaired = [vote(each.comparison_id, "anna", "tie", created_at=1_719_863_342.0) for each in votes]
+    assert store.judgments.import_many(ADMIN, project.id, repaired).num_added == 4
+    assert list(store.judgments.iterate(ADMIN, project.id)) == repaired
+    assert store.projects.progress(ADMIN, project.id).judgments_by_day == [(date(2024, 7, 1), 4)]
+
+
 def test_imported_judgments_fill_slots_and_more_make_extra_ones(
     store: Store, make_project: Callable[..., Project]
 ) -> None:
@@ -125,6 +184,9 @@ def test_groups_are_filled_by_their_members(
         (vote("c0", "", "tie"), "user name is empty"),
         (vote("c0", "u", "tie", rationale="\x00"), "rationale holds a NUL"),
         (vote("c0", "u", "tie", seconds=float("nan")), "seconds is nan"),
+        (vote("c0", "u", "tie", seconds=1e300), "seconds is 1e\\+300"),
+        (vote("c0", "u", "tie", created_at=1719863342000.0), "created_at is 1719863342000.0"),
+        (vote("c0", "u", "tie", created_at=float("nan")), "created_at is nan"),
     ],
 )
 def test_a_bad_judgment_changes_nothing(store: Store, project: Project, bad: Judgment, message: str) -> None:
@@ -202,7 +264,7 @@ VOTE = st.builds(
 def test_votes_are_what_iterate_tells(
     sqlite_store: Store, make_project: Callable[..., Project], batches: list[list[Judgment]]
 ) -> None:
-    """The fast columns against a slow loop over judgments, and both against a dict of the last word of each."""
+    """The fast columns against a slow loop over judgments, and both against a dict of the latest word of each."""
     store = sqlite_store
     project = make_project(store, f"project {len(store.projects.list(ADMIN))}")
     last: dict[tuple[str, str], Judgment] = {}
@@ -213,12 +275,8 @@ def test_votes_are_what_iterate_tells(
             if repr(each) not in seen:
                 seen.add(repr(each))
                 before = last.get((each.comparison_id, each.annotator))
-                same = before and (before.choice, before.strength, before.criteria) == (
-                    each.choice,
-                    each.strength,
-                    each.criteria,
-                )
-                last[each.comparison_id, each.annotator] = before if same and before else each
+                if before is None or each.created_at >= before.created_at:
+                    last[each.comparison_id, each.annotator] = each
     listed = list(store.judgments.iterate(ADMIN, project.id))
     answers = {key: (each.choice, each.strength, each.criteria) for key, each in last.items()}
     assert {(e.comparison_id, e.annotator): (e.choice, e.strength, e.criteria) for e in listed} == answers

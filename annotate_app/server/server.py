@@ -40,6 +40,7 @@ from annotate_app.installation import cookie_secret
 from annotate_app.server.authentication import Door
 from annotate_app.server.routes import leaving_route, run_routes
 from annotate_app.server.sessions import open_sessions
+from annotate_app.server.sign_in_pages import invite_address
 from annotate_app.trainings.scorer import scorers
 
 _LIGHT = {
@@ -202,7 +203,7 @@ def prepare(serving: Serving, actor: Actor) -> list[str]:
     elif not any(user.role == "admin" and user.active for user in store.people.list(actor)):
         token = store.people.create_invite(actor, role="admin")
         lines.append("No admin yet. Create the account within three days, by a link that works once:\n")
-        lines.append(f"    {serving.address}/invite/{token}\n")
+        lines.append(f"    {invite_address(serving.address, token)}\n")
     return lines
 
 

@@ -17,6 +17,7 @@ from annotate_app.store.base import audit, tables
 from annotate_app.store.base.database import Database, insert_row
 from annotate_app.store.base.rights import checked_content, checked_text, lock_design, require_member
 from annotate_app.store.base.slots import remake_slots
+from annotate_app.store.people.invites import end_lapsed
 from annotate_app.store.people.members import (
     FormerMember,
     Member,
@@ -255,10 +256,11 @@ class Projects:
             audit.record(connection, actor, "member state", project_id=project_id, detail=detail)
 
     def remove_member(self, actor: Actor, project_id: int, user_id: int) -> None:
-        """Ends somebody's part in the project; their judgments stay. Lead or above."""
+        """Ends somebody's part in the project and their invites to it; their judgments stay. Lead or above."""
         with self._database.write() as connection:
             require_member(connection, actor, project_id, "removing a member", "lead")
             end_membership(connection, project_id, user_id)
+            end_lapsed(connection, user_id)
             audit.record(connection, actor, "member remove", project_id=project_id, detail={"user_id": user_id})
 
     def pseudonym_key(self, actor: Actor, project_id: int) -> bytes:

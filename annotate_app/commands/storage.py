@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from annotate_app.commands.command import Command, print_json
+from annotate_app.commands.command import ACTOR, Command, print_json
 
 
 def _backup_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,6 +37,9 @@ def _restore(options: argparse.Namespace) -> int:
         problems = store.check()
         for problem in problems:
             print(problem, file=sys.stderr)
+        admins = [user.name for user in store.people.list(ACTOR) if user.role == "admin" and user.active]
+        print("sessions, invitations and jobs under way have ended: everybody signs in again", file=sys.stderr)
+        print(f"admins from now on: {', '.join(map(repr, admins)) or 'none'}", file=sys.stderr)
         print(store.database.engine.url.render_as_string(hide_password=True))
         return 1 if problems else 0
 

@@ -19,6 +19,7 @@ from sqlalchemy import JSON, Connection, MetaData, Table, func, insert, select, 
 from annotate_app.store.base import tables
 from annotate_app.store.base.database import Database
 from annotate_app.store.base.migrate import schema_revision, upgrade_within
+from annotate_app.store.disarm import disarm
 
 FORMAT = "tiebreak backup 1"
 BATCH = 1000
@@ -56,6 +57,8 @@ def write_backup(database: Database, path: Path) -> Path:
 def read_backup(database: Database, path: Path, *, force: bool = False) -> dict[str, int]:
     """Fills a database from a backup and brings it to this version's schema; returns the rows by table.
 
+    What would act or let somebody in by itself is ended; see `disarm`.
+
     Args:
         force: replaces what the database holds; without it, only an empty one is filled.
 
@@ -75,6 +78,7 @@ def read_backup(database: Database, path: Path, *, force: bool = False) -> dict[
             if connection.dialect.name == "postgresql":
                 _set_sequences(connection, stored)
             upgrade_within(connection)
+            disarm(connection, database.url)
             return manifest["rows"]
     except zipfile.BadZipFile as error:
         raise ValueError(f"{path} is not a backup, or damaged: {error}") from error

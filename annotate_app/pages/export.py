@@ -15,6 +15,7 @@ from annotate_app.exchange.project_out import export_project
 from annotate_app.installation import data_folder
 from annotate_app.jobs.jobs import start
 from annotate_app.pages.kit.button_feedback import act, plainly
+from annotate_app.pages.kit.chosen_names import as_markdown, key_of
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
 from annotate_app.store.projects.projects import Project
 from rewardkit.data.export_formats import LAYOUTS, parse_splits
@@ -172,7 +173,10 @@ def draw_finished(project: Project) -> None:
     for path in sorted(files, key=lambda path: -path.stat().st_mtime)[:20]:
         name = str(path.relative_to(folder))
         st.download_button(
-            f"{name} ({path.stat().st_size / 1e6:,.1f} MB)", path.read_bytes, path.name, key=f"export-file-{name}"
+            f"{as_markdown(name)} ({path.stat().st_size / 1e6:,.1f} MB)",
+            path.read_bytes,
+            path.name,
+            key=f"export-file-{key_of(name)}",
         )
 
 

@@ -9,6 +9,7 @@ import streamlit as st
 
 from annotate_app.access import ROLES, Actor, UserRole
 from annotate_app.pages.kit.button_feedback import act, plainly
+from annotate_app.pages.kit.chosen_names import as_markdown
 from annotate_app.pages.kit.context import current_actor, current_store, forget_sessions
 from annotate_app.server.sign_in_pages import invite_address
 from annotate_app.store.people.accounts import User
@@ -149,7 +150,7 @@ def add_member(project_id: int) -> None:
     fields = st.session_state
     projects = current_store().projects
     user, group = fields["add-user"], fields["add-group"].strip()
-    act(f"{user.name} added.", projects.add_member, current_actor(), project_id, user.id, group)
+    act(f"{as_markdown(user.name)} added.", projects.add_member, current_actor(), project_id, user.id, group)
 
 
 def draw_member(project: Project, member: Member) -> None:
@@ -161,7 +162,7 @@ def draw_member(project: Project, member: Member) -> None:
         with name.container(horizontal=True, vertical_alignment="center"):
             st.text(member.name)
             st.badge(member.state, color=STATE_LOOK.get(member.state, "gray"))
-        group.caption(f"{member.role}, {f'group {member.group}' if member.group else 'no group'}")
+        group.caption(f"{member.role}, {f'group {as_markdown(member.group)}' if member.group else 'no group'}")
         with buttons.container(horizontal=True, horizontal_alignment="right"):
             st.button(
                 "Resume" if paused else "Pause",
@@ -179,7 +180,7 @@ def set_state(project_id: int, user_id: int, state: str) -> None:
 
 def remove(project_id: int, member: Member) -> None:
     """Takes a member out; what they judged stays."""
-    done = f"{member.name} removed; their judgments stay."
+    done = f"{as_markdown(member.name)} removed; their judgments stay."
     act(done, current_store().projects.remove_member, current_actor(), project_id, member.user_id)
 
 

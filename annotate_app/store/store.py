@@ -8,9 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from annotate_app.store.base.audit import Audit
+from annotate_app.store.base.connection_url import shown_url, without_secrets
 from annotate_app.store.base.database import Database, database_url
 from annotate_app.store.base.migrate import upgrade
 from annotate_app.store.base.notices import Notices
@@ -47,7 +48,7 @@ class Store:
         """Opens a database and brings its schema up to date.
 
         Args:
-            url: `sqlite:///path` (relative to the working directory) or `postgresql+psycopg://...`; None takes
+            url: `sqlite:///path` (relative to the working directory) or `postgresql://...`; None takes
                 TIEBREAK_DB, else the default file.
             migrate: False where another process of the same version has already done it.
 
@@ -59,11 +60,11 @@ class Store:
         try:
             if migrate:
                 upgrade(database)
-        except (OperationalError, sqlite3.DatabaseError) as error:
+        except (OperationalError, ProgrammingError, sqlite3.DatabaseError) as error:
             database.close()
-            reason = str(getattr(error, "orig", error)).splitlines()[0]
-            shown = database.engine.url.render_as_string(hide_password=True)
-            raise ValueError(f"database {shown} cannot be opened: {reason}") from error
+            address = database.engine.url
+            reason = without_secrets(str(getattr(error, "orig", error)).splitlines()[0], address)
+            raise ValueError(f"database {shown_url(address)} cannot be opened: {reason}") from error
         except BaseException:
             database.close()
             raise

@@ -15,7 +15,16 @@ from sqlalchemy import ColumnElement, Connection, Row, insert, select, update
 from annotate_app.access import AccessError, Actor, UserRole
 from annotate_app.store.base import tables
 from annotate_app.store.base.rights import checked_text, require_member
-from annotate_app.store.people.accounts import WITHOUT_SIGN_IN, User, find_user, insert_user, require_user
+from annotate_app.store.people.account_names import stored_name
+from annotate_app.store.people.accounts import (
+    WITHOUT_SIGN_IN,
+    User,
+    find_typed,
+    find_user,
+    free_name,
+    insert_user,
+    require_user,
+)
 from annotate_app.store.people.members import join_project
 from annotate_app.store.people.sign_in import revoke, token_hash
 
@@ -143,8 +152,9 @@ def insert_invite(
     connection: Connection, actor: Actor, *, role: UserRole, name: str | None, project_id: int | None, group: str
 ) -> str:
     """A new invite's token; the errors are those of `require_right`."""
-    if name is not None:
-        name = checked_text(name.strip(), "user name", 120)
+    if name is not None and find_user(connection, name := name.strip()) is None:
+        existing = find_typed(connection, name)
+        name = free_name(connection, name, role) if existing is None else existing.name
     require_right(connection, actor, role=role, name=name, project_id=project_id)
     now = time.time()
     token = secrets.token_urlsafe(32)
@@ -176,7 +186,7 @@ def redeem(connection: Connection, token: str, name: str, password_hash: str) ->
     invite = connection.execute(select(tables.invite).where(chosen)).one()
     _require_held(connection, invite)
     name = name.strip()
-    if invite.name is not None and name not in ("", invite.name):
+    if invite.name is not None and name != invite.name and stored_name(name) not in ("", invite.name):
         raise ValueError(f"this invite is for {invite.name!r}, not for {name!r}")
     user = find_user(connection, invite.name or name)
     if user is None:

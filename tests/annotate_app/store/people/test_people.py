@@ -19,18 +19,6 @@ ADMIN = Actor.command_line()
 PASSWORD = "a long enough password"
 
 
-@pytest.fixture(autouse=True)
-def _cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Argon2 with little memory: the cost of one hash is not what is tested here."""
-    from argon2 import PasswordHasher
-
-    from annotate_app.store.people import accounts
-
-    hasher = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
-    monkeypatch.setattr(accounts, "_hasher", lambda: hasher)
-    accounts._nobodys_hash.cache_clear()
-
-
 def test_accounts_are_made_found_and_listed(store: Store) -> None:
     zoe = store.people.add(ADMIN, " zoe ", role="lead", password=PASSWORD)
     anna = store.people.add(ADMIN, "anna", role="annotator")

@@ -147,7 +147,7 @@ def start_job(project: Project, options: ExportOptions | None, names: bool) -> N
     folder = exports_folder(project)
     folder.mkdir(parents=True, exist_ok=True)
     out = folder / f"{file_stem(project, options)}-{time.strftime('%Y%m%d-%H%M%S')}"
-    command = ["annotate_app", "export", project.name]
+    command = ["annotate_app", "export", project.number]
     if options is None:
         command += ["--out", f"{out}.zip", "--form", EVERYTHING]
     else:
@@ -190,7 +190,7 @@ def _words(options: ExportOptions) -> list[str]:
         "--ties",
         options.ties,
     ]
-    words += ["--license", options.license] if options.license else []
+    words += [f"--license={options.license}"] if options.license else []
     words += (
         ["--split", ",".join(f"{name}={share}" for name, share in options.splits.items())] if options.splits else []
     )

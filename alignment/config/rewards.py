@@ -159,14 +159,15 @@ def _check_criteria(text: str, folder: str, weights: str) -> None:
 
 
 def _host(url: str) -> str:
-    """Host and port of a reward server."""
+    """Host and port of a reward server. Errors show no name and no password before an @."""
+    shown = f"{url[: url.index('//') + 2]}***@{url.rpartition('@')[2]}" if "@" in url else url
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError as error:
-        raise ValueError(f"--reward {url}: {error}") from error
+        raise ValueError(f"--reward {shown}: {error}") from error
     if not host or parts.username is not None:
-        raise ValueError(f"--reward {url}: the address has to name a host, and no user")
+        raise ValueError(f"--reward {shown}: the address has to name a host, and no user")
     return f"{host}:{port}" if port else host
 
 

@@ -1,4 +1,7 @@
-"""`user add|list|role|invite|password|join`: accounts, and who works on which project. Passwords never in arguments."""
+"""`user add|list|role|invite|invites|revoke|password|join`: accounts, and who works on which project.
+
+Passwords never stand in arguments.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from annotate_app.access import ROLES
 from annotate_app.commands.command import ACTOR, Command, print_json
+from annotate_app.times import stamp
 
 if TYPE_CHECKING:
     from annotate_app.store.people.accounts import User
@@ -126,6 +130,7 @@ def _invite_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _invite(options: argparse.Namespace) -> int:
+    from annotate_app.server.sign_in_pages import invite_address
     from annotate_app.store.store import Store
 
     with Store.open(options.db) as store:
@@ -133,7 +138,42 @@ def _invite(options: argparse.Namespace) -> int:
         token = store.people.create_invite(
             ACTOR, role=options.role, name=options.name, project_id=project_id, group=options.group
         )
-        print(f"{options.url.rstrip('/')}/auth/invite/{token}")
+        print(invite_address(options.url, token))
+        return 0
+
+
+def _invites_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print the invites as JSON")
+
+
+def _invites(options: argparse.Namespace) -> int:
+    from annotate_app.store.store import Store
+
+    with Store.open(options.db) as store:
+        invites = store.people.invites(ACTOR)
+    if options.json:
+        print_json([asdict(invite) for invite in invites])
+        return 0
+    for invite in invites:
+        purpose = "new password" if invite.resets else invite.role
+        place = f"  {invite.project}" if invite.project else ""
+        print(
+            f"{invite.id}  {invite.name or '(any name)'}  {purpose}{place}"
+            f"  by {invite.created_by}  until {stamp(invite.expires_at)} UTC"
+        )
+    return 0
+
+
+def _revoke_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("id", type=str, help="the invite's id, as `annotate-app user invites` lists it")
+
+
+def _revoke(options: argparse.Namespace) -> int:
+    from annotate_app.store.store import Store
+
+    with Store.open(options.db) as store:
+        store.people.revoke_invite(ACTOR, options.id)
+        print(f"invite {options.id} has ended")
         return 0
 
 
@@ -149,6 +189,8 @@ COMMANDS = (
     Command(name="user list", help="all accounts", arguments=_list_arguments, run=_list),
     Command(name="user role", help="change what an account may do", arguments=_role_arguments, run=_role),
     Command(name="user invite", help="print a link that works once", arguments=_invite_arguments, run=_invite),
+    Command(name="user invites", help="the links that work now", arguments=_invites_arguments, run=_invites),
+    Command(name="user revoke", help="end a link of an invitation", arguments=_revoke_arguments, run=_revoke),
     Command(name="user password", help="set a password", arguments=_named_password_arguments, run=_password),
     Command(name="user join", help="make an account a member of a project", arguments=_join_arguments, run=_join),
 )

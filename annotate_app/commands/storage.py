@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from annotate_app.commands.command import Command, print_json
+from annotate_app.commands.command import ACTOR, Command, print_json
 
 
 def _backup_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,6 +29,7 @@ def _restore_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _restore(options: argparse.Namespace) -> int:
+    from annotate_app.store.base.connection_url import shown_url
     from annotate_app.store.store import Store
 
     if not Path(options.file).is_file():
@@ -37,7 +38,10 @@ def _restore(options: argparse.Namespace) -> int:
         problems = store.check()
         for problem in problems:
             print(problem, file=sys.stderr)
-        print(store.database.engine.url.render_as_string(hide_password=True))
+        admins = [user.name for user in store.people.list(ACTOR) if user.role == "admin" and user.active]
+        print("sessions, invitations and jobs under way have ended: everybody signs in again", file=sys.stderr)
+        print(f"admins from now on: {', '.join(map(repr, admins)) or 'none'}", file=sys.stderr)
+        print(shown_url(store.database.engine.url))
         return 1 if problems else 0
 
 

@@ -31,6 +31,16 @@ class JobProgress:
     text: str = ""
 
 
+def check_command(command: object) -> None:
+    """Raises ValueError unless these are words for one of our own commands: what is queued, and what is started.
+
+    Asked twice, since rows of jobs also come from backups and from whoever can write into the database.
+    """
+    words = command if isinstance(command, list) and all(isinstance(word, str) for word in command) else []
+    if not words or words[0].partition(".")[0] not in COMMANDS:
+        raise ValueError(f"command is {str(command)[:200]}, allowed are {', '.join(COMMANDS)}")
+
+
 def start(
     store: Store,
     actor: Actor,
@@ -53,8 +63,7 @@ def start(
     Raises:
         ValueError: if the command is none of ours, or the job would not be alone.
     """
-    if not command or command[0].partition(".")[0] not in COMMANDS:
-        raise ValueError(f"command is {command[:1]}, allowed are {', '.join(COMMANDS)}")
+    check_command(command)
     if run_dir is None:
         stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(4)}"
         run_dir = data_folder(store.database.url) / "jobs" / stamp

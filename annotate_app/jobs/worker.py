@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from annotate_app.access import Actor
+from annotate_app.jobs.jobs import check_command
 from annotate_app.jobs.processes import die_with_parent, is_running, signal_group, started_at
 from annotate_app.store.jobs import Job
 from annotate_app.store.store import Store
@@ -110,8 +111,16 @@ def end_command(group: int, started: str) -> None:
 
 
 def keep(store: Store, job_id: int) -> None:
-    """Carries out one job: starts its command, watches it, obeys a cancel, records how it ended."""
+    """Carries out one job: starts its command, watches it, obeys a cancel, records how it ended.
+
+    A job whose command is none of ours fails before anything is started.
+    """
     job = store.jobs.get(Actor.command_line(), job_id)
+    try:
+        check_command(job.command)
+    except ValueError as error:
+        store.jobs.finish(job_id, "failed", str(error))
+        return
     run_dir = Path(job.run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
     with (run_dir / "log.txt").open("ab", buffering=0) as log:

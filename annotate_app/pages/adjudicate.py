@@ -10,6 +10,7 @@ from annotate_app.consensus.disputes import disputed_items, splits
 from annotate_app.exchange.rows_out import Pseudonyms
 from annotate_app.pages.charts import charts
 from annotate_app.pages.kit.button_feedback import act, plainly
+from annotate_app.pages.kit.chosen_names import as_markdown, key_of
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
 from annotate_app.pages.kit.page_list import page_at
 from annotate_app.pages.views.comparison_view import (
@@ -79,15 +80,15 @@ def draw_item(project: Project, rubric: Rubric, key: str, decided: Mapping[str, 
     """One comparison: the texts, what people said, the decision."""
     store, actor = current_store(), current_actor()
     comparison = store.comparisons.get(actor, project.id, key)
-    draw_comparison(comparison, key=f"adjudicate-{key}")
+    draw_comparison(comparison, key=f"adjudicate-{key_of(key)}")
     if key in decided:
         draw_decision(decided[key], rubric.scale)
     judgments = named(project, store.judgments.of_comparison(actor, project.id, key))
     positions = position_rows(judgments, rubric)
     st.subheader("What people said", anchor=False)
     if positions:
-        st.altair_chart(charts.positions(positions), key=f"adjudicate-positions-{key}")
-    draw_judgments(judgments, rubric, key=f"adjudicate-judgments-{key}")
+        st.altair_chart(charts.positions(positions), key=f"adjudicate-positions-{key_of(key)}")
+    draw_judgments(judgments, rubric, key=f"adjudicate-judgments-{key_of(key)}")
     draw_form(project, rubric.scale, key)
 
 
@@ -111,13 +112,14 @@ def draw_decision(decision: Decision, scale: Scale) -> None:
 def draw_form(project: Project, scale: Scale, key: str) -> None:
     """The decision: a reason, then one button or key per answer."""
     st.subheader("Your decision", anchor=False)
-    with st.form(f"decide-{key}", border=True, enter_to_submit=False):
-        st.text_area("Why", key=f"why-{key}", height=80, placeholder="Optional; kept with the decision.")
+    name = key_of(key)
+    with st.form(f"decide-{name}", border=True, enter_to_submit=False):
+        st.text_area("Why", key=f"why-{name}", height=80, placeholder="Optional; kept with the decision.")
         with st.container(horizontal=True):
             for shortcut, choice, strength in answers(scale):
                 st.form_submit_button(
-                    describe_choice(choice, strength, scale),
-                    key=f"decide-{key}-{choice}-{strength}",
+                    as_markdown(describe_choice(choice, strength, scale)),
+                    key=f"decide-{name}-{choice}-{strength}",
                     shortcut=shortcut,
                     on_click=decide,
                     args=(project.id, key, choice, strength),
@@ -135,7 +137,7 @@ def answers(scale: Scale) -> list[tuple[str, str, int]]:
 
 def decide(project_id: int, key: str, choice: str, strength: int) -> None:
     """Stores the decision; the list moves up by one."""
-    decision = act("", make_decision, choice, strength, st.session_state[f"why-{key}"])
+    decision = act("", make_decision, choice, strength, st.session_state[f"why-{key_of(key)}"])
     if decision is not None:
         act("Decided.", current_store().judgments.adjudicate, current_actor(), project_id, key, decision)
 

@@ -15,6 +15,7 @@ from annotate_app.exchange.project_out import export_project
 from annotate_app.installation import data_folder
 from annotate_app.jobs.jobs import start
 from annotate_app.pages.kit.button_feedback import act, plainly
+from annotate_app.pages.kit.chosen_names import as_markdown, key_of
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
 from annotate_app.store.projects.projects import Project
 from rewardkit.data.export_formats import LAYOUTS, parse_splits
@@ -146,7 +147,7 @@ def start_job(project: Project, options: ExportOptions | None, names: bool) -> N
     folder = exports_folder(project)
     folder.mkdir(parents=True, exist_ok=True)
     out = folder / f"{file_stem(project, options)}-{time.strftime('%Y%m%d-%H%M%S')}"
-    command = ["annotate_app", "export", project.name]
+    command = ["annotate_app", "export", project.number]
     if options is None:
         command += ["--out", f"{out}.zip", "--form", EVERYTHING]
     else:
@@ -172,7 +173,10 @@ def draw_finished(project: Project) -> None:
     for path in sorted(files, key=lambda path: -path.stat().st_mtime)[:20]:
         name = str(path.relative_to(folder))
         st.download_button(
-            f"{name} ({path.stat().st_size / 1e6:,.1f} MB)", path.read_bytes, path.name, key=f"export-file-{name}"
+            f"{as_markdown(name)} ({path.stat().st_size / 1e6:,.1f} MB)",
+            path.read_bytes,
+            path.name,
+            key=f"export-file-{key_of(name)}",
         )
 
 
@@ -186,7 +190,7 @@ def _words(options: ExportOptions) -> list[str]:
         "--ties",
         options.ties,
     ]
-    words += ["--license", options.license] if options.license else []
+    words += [f"--license={options.license}"] if options.license else []
     words += (
         ["--split", ",".join(f"{name}={share}" for name, share in options.splits.items())] if options.splits else []
     )

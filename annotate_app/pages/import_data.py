@@ -58,21 +58,31 @@ def page() -> None:
         file = st.file_uploader(
             "JSONL, JSON, CSV or Parquet, gzipped or not; or the zip of a whole project",
             type=SUFFIXES,
-            key=f"import-file-{project.id}-{what}",
+            key=upload_key(project),
         )
         if file is None:
             st.caption(
                 "Rows that are there already are not added again. A bad row stops the import before anything changes."
             )
         elif file.name.endswith(".zip"):
-            draw_whole_project(file)
+            draw_whole_project(file, project)
         elif what == JUDGMENTS:
             draw_judgments(file, project)
         else:
             draw_comparisons(file, project)
 
 
-def draw_whole_project(file: UploadedFile) -> None:
+def upload_key(project: Project) -> str:
+    """The key of the uploader: one for each project and kind of rows."""
+    return f"import-file-{project.id}-{st.session_state['import-what']}"
+
+
+def uploaded(project: Project) -> UploadedFile:
+    """The file that is chosen now; asked by callbacks, whose arguments Streamlit keeps in memory for good."""
+    return st.session_state[upload_key(project)]
+
+
+def draw_whole_project(file: UploadedFile, project: Project) -> None:
     """The form that makes a new project from an export of one."""
     st.text("This makes a new project with everything that was exported, all of it or nothing.")
     st.caption(
@@ -80,11 +90,14 @@ def draw_whole_project(file: UploadedFile) -> None:
         "or as new ones that cannot sign in."
     )
     name = st.text_input("Name of the new project", Path(file.name).stem, key=f"import-name-{file.file_id}")
-    st.button("Make the project", type="primary", key=f"import-whole-{file.file_id}", on_click=make, args=(file, name))
+    st.button(
+        "Make the project", type="primary", key=f"import-whole-{file.file_id}", on_click=make, args=(project, name)
+    )
 
 
-def make(file: UploadedFile, name: str) -> None:
+def make(project: Project, name: str) -> None:
     """Reads the upload as a project and opens it."""
+    file = uploaded(project)
     with tempfile.NamedTemporaryFile(suffix=".zip") as copy:
         copy.write(file.getbuffer())
         copy.flush()
@@ -170,7 +183,7 @@ def draw_judgments(file: UploadedFile, project: Project) -> None:
     layout = "A judgment a row" if seen.reading.layout == "long" else f"Annotators {', '.join(seen.reading.annotators)}"
     st.text(f"{layout}: {describe(seen.reading.columns)}")
     command = ["judgments", "import", *_map_options(columns)]
-    command += ["--annotators", ",".join(annotators)] if annotators else []
+    command += [f"--annotators={','.join(annotators)}"] if annotators else []
     command += ["--choice-map", *mapping.split()] if choice_map else []
     command += ["--on-bad-row", options.on_bad_row]
     draw_run(file, key, project, command, import_judgments, options, "judgments")
@@ -227,8 +240,7 @@ def draw_run(
     """The button, and below it what the last press came to."""
     if file.size > AS_JOB:
         st.text(f"{file.size / 1e6:,.0f} MB: this will run as a job; the page need not stay open.")
-        arguments = (file, project, command)
-        st.button("Import as a job", type="primary", key=f"{key}-job", on_click=start_job, args=arguments)
+        st.button("Import as a job", type="primary", key=f"{key}-job", on_click=start_job, args=(project, command))
         return
     if st.button(f"Import {noun}", type="primary", key=f"{key}-run", icon=":material/upload:"):
         with st.spinner("Reading and checking every row"):
@@ -260,16 +272,16 @@ def run(
         return error
 
 
-def start_job(file: UploadedFile, project: Project, command: list[str]) -> None:
+def start_job(project: Project, command: list[str]) -> None:
     """Keeps the upload beside the database and queues its import."""
-    store, actor = current_store(), current_actor()
+    store, actor, file = current_store(), current_actor(), uploaded(project)
     actor.require("lead", "importing")
     folder = data_folder(store.database.url) / "uploads"
     folder.mkdir(exist_ok=True)
     path = folder / f"{content_id(file.file_id, project.id)}-{Path(file.name).name}"
     path.write_bytes(file.getbuffer())
     words, options = (command[:1], command[1:]) if command[0] == "import" else (command[:2], command[2:])
-    whole = ["annotate_app", *words, project.name, str(path), *options]
+    whole = ["annotate_app", *words, project.number, str(path), *options]
     act(
         "Queued; see Jobs.",
         start,

@@ -6,6 +6,7 @@ import streamlit as st
 
 from annotate_app.jobs.jobs import read_log, read_progress
 from annotate_app.pages.kit.button_feedback import act, plainly
+from annotate_app.pages.kit.chosen_names import as_markdown
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
 from annotate_app.pages.views.training_view import STATE_LOOK
 from annotate_app.store.jobs import Job
@@ -49,7 +50,7 @@ def draw_job(job: Job) -> None:
         with left.container(horizontal=True, vertical_alignment="center"):
             st.badge(word, color=color, icon=f":material/{icon}:")
             st.text(job.title)
-        right.caption(f"{job.kind}, {job.created_by}, {ago(job.created_at)}", text_alignment="right")
+        right.caption(f"{job.kind}, {as_markdown(job.created_by)}, {ago(job.created_at)}", text_alignment="right")
         if job.state == "running":
             draw_progress(job)
         if job.message:

@@ -6,6 +6,7 @@ import streamlit as st
 
 from annotate_app.access import AccessError, Actor
 from annotate_app.labeling.desk import Desk
+from annotate_app.pages.kit.chosen_names import as_markdown
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
 from annotate_app.pages.kit.labeler_component import mount_labeler
 from annotate_app.protocol.leases import LeaseError
@@ -26,7 +27,7 @@ def page() -> None:
     try:
         desk = take_desk(project.id, actor)
     except AccessError as error:
-        st.info(f"{error}.", icon=":material/lock:")
+        st.info(as_markdown(f"{error}."), icon=":material/lock:")
         return
     st.session_state["desk"] = desk
     st.session_state.pop("labeler_message", None)

@@ -8,6 +8,7 @@ import streamlit as st
 
 from annotate_app.access import AccessError, Actor
 from annotate_app.labeling.pair_payload import describe_choice, excerpt
+from annotate_app.pages.kit.chosen_names import as_markdown
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
 from annotate_app.pages.kit.page_list import page_at
 from annotate_app.protocol.leases import OwnJudgment, OwnProgress
@@ -30,7 +31,7 @@ def page() -> None:
     try:
         progress = store.work.own_progress(actor, project.id)
     except AccessError as error:
-        st.info(f"{error}.", icon=":material/lock:")
+        st.info(as_markdown(f"{error}."), icon=":material/lock:")
         return
     draw_progress(progress)
     if progress.done == 0 and not store.work.history(actor, project.id, limit=1):

@@ -14,6 +14,7 @@ from annotate_app.demo_models import demo_jobs
 from annotate_app.pages.charts import charts
 from annotate_app.pages.design_form import draw_design, read_design
 from annotate_app.pages.kit.button_feedback import act, plainly
+from annotate_app.pages.kit.chosen_names import as_markdown
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
 from annotate_app.pages.kit.page_list import page_at
 from annotate_app.store.jobs import ENDED, Job
@@ -233,7 +234,7 @@ def say_under_way(jobs: list[Job], job: Job) -> str:
     doing = "Waiting for the worker to train" if job.state == "queued" else "Training"
     ended = [job for job in jobs if job.state in ENDED]
     undone = sum(job.state != "done" for job in ended)
-    what = f"reward model {job.title}" if read_run(job).is_reward_model else job.title
+    what = as_markdown(f"reward model {job.title}" if read_run(job).is_reward_model else job.title)
     words = f"{doing} model {len(ended) + 1} of {len(jobs)} from these judgments: {what}"
     return f":material/model_training: {words}{f'; {undone} did not get done' if undone else ''}"
 

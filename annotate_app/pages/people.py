@@ -9,7 +9,9 @@ import streamlit as st
 
 from annotate_app.access import ROLES, Actor, UserRole
 from annotate_app.pages.kit.button_feedback import act, plainly
+from annotate_app.pages.kit.chosen_names import as_markdown
 from annotate_app.pages.kit.context import current_actor, current_store, forget_sessions
+from annotate_app.server.sign_in_pages import invite_address
 from annotate_app.store.people.accounts import User
 from annotate_app.store.people.members import Member
 from annotate_app.store.projects.projects import Project
@@ -39,10 +41,12 @@ def page() -> None:
         store, actor = current_store(), current_actor()
         projects = [project for project in store.projects.list(actor) if not project.archived]
         draw_invite(actor, projects)
+        draw_open_invites(actor)
         people = store.people.list(actor)
         chosen = next((item for item in projects if item.name == st.session_state.get("project")), None)
         if chosen is not None:
-            st.subheader(f"Members of {chosen.name}")
+            st.subheader("Members")
+            st.text(chosen.name)
             draw_members(actor, chosen, people)
         if actor.is_at_least("admin"):
             st.subheader("Accounts")
@@ -102,7 +106,28 @@ def invite() -> None:
 def keep_link(token: str) -> None:
     """Shows an invitation's link on the next drawing, with the address this browser came by."""
     parts = urlsplit(st.context.url or "")
-    st.session_state["invite-link"] = f"{parts.scheme}://{parts.netloc}/invite/{token}"
+    st.session_state["invite-link"] = invite_address(f"{parts.scheme}://{parts.netloc}", token)
+
+
+def draw_open_invites(actor: Actor) -> None:
+    """The links that work now, each with a button that ends it."""
+    invites = current_store().people.invites(actor)
+    if not invites:
+        return
+    with st.expander(f"Open invitations: {len(invites)}", icon=":material/mail:", key="open-invites"):
+        for item in invites:
+            with st.container(border=True, key=f"open-invite-{item.id}"):
+                words, button = st.columns([6, 2], vertical_alignment="center")
+                purpose = "a new password" if item.resets else f"the role {item.role}"
+                parts = [item.name or "whoever opens it", purpose, *([item.project] if item.project else [])]
+                words.text(", ".join([*parts, *([f"group {item.group}"] if item.group else [])]))
+                words.text(f"made by {item.created_by}, works until {stamp(item.expires_at)} UTC")
+                button.button("End", key=f"end-invite-{item.id}", on_click=end_invite, args=(item.id,), width="stretch")
+
+
+def end_invite(invite_id: str) -> None:
+    """Ends an invitation, so that its link leads nowhere."""
+    act("Invitation ended.", current_store().people.revoke_invite, current_actor(), invite_id)
 
 
 def draw_members(actor: Actor, project: Project, people: list[User]) -> None:
@@ -125,7 +150,7 @@ def add_member(project_id: int) -> None:
     fields = st.session_state
     projects = current_store().projects
     user, group = fields["add-user"], fields["add-group"].strip()
-    act(f"{user.name} added.", projects.add_member, current_actor(), project_id, user.id, group)
+    act(f"{as_markdown(user.name)} added.", projects.add_member, current_actor(), project_id, user.id, group)
 
 
 def draw_member(project: Project, member: Member) -> None:
@@ -137,7 +162,7 @@ def draw_member(project: Project, member: Member) -> None:
         with name.container(horizontal=True, vertical_alignment="center"):
             st.text(member.name)
             st.badge(member.state, color=STATE_LOOK.get(member.state, "gray"))
-        group.caption(f"{member.role}, {f'group {member.group}' if member.group else 'no group'}")
+        group.caption(f"{member.role}, {f'group {as_markdown(member.group)}' if member.group else 'no group'}")
         with buttons.container(horizontal=True, horizontal_alignment="right"):
             st.button(
                 "Resume" if paused else "Pause",
@@ -155,7 +180,7 @@ def set_state(project_id: int, user_id: int, state: str) -> None:
 
 def remove(project_id: int, member: Member) -> None:
     """Takes a member out; what they judged stays."""
-    done = f"{member.name} removed; their judgments stay."
+    done = f"{as_markdown(member.name)} removed; their judgments stay."
     act(done, current_store().projects.remove_member, current_actor(), project_id, member.user_id)
 
 

@@ -11,6 +11,7 @@ from annotate_app.agreement.proportions import Share
 from annotate_app.agreement.quality import AnnotatorQuality
 from annotate_app.pages.charts import charts
 from annotate_app.pages.kit.button_feedback import act, plainly
+from annotate_app.pages.kit.chosen_names import key_of
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
 from annotate_app.pages.views.figures import quality_of
 from annotate_app.store.people.members import Member
@@ -59,7 +60,7 @@ def draw_flagged(project: Project, people: tuple[AnnotatorQuality, ...], members
     if not flagged:
         st.caption("Nobody stands out.")
     for person in flagged[:8]:
-        with st.container(border=True, key=f"flagged-{person.name}"):
+        with st.container(border=True, key=f"flagged-{key_of(person.name)}"):
             words, button = st.columns([5, 1], vertical_alignment="center")
             words.text(f"{person.name}: {'; '.join(person.flags)}")
             with button.container(horizontal=True, horizontal_alignment="right"):
@@ -165,7 +166,8 @@ def draw_person(project: Project, person: AnnotatorQuality, member: Member | Non
         shares = [share_row(title, getattr(person, name)) for name, (title, _, _) in FIGURES.items()]
         rows = [row for row in shares if row["num"]]
         st.altair_chart(
-            charts.intervals(rows, axis="share", percent=True, domain=(0, 1)), key=f"quality-person-{person.name}"
+            charts.intervals(rows, axis="share", percent=True, domain=(0, 1)),
+            key=f"quality-person-{key_of(person.name)}",
         )
         weeks = [
             {"at": day(week.start), "value": figure.value, "num": figure.total, "series": words}
@@ -175,7 +177,7 @@ def draw_person(project: Project, person: AnnotatorQuality, member: Member | Non
         ]
         if len({row["at"] for row in weeks}) > 1:
             chart = charts.over_time(weeks, axis="share", percent=True, domain=(0, 1))
-            st.altair_chart(chart, key=f"quality-weeks-{person.name}")
+            st.altair_chart(chart, key=f"quality-weeks-{key_of(person.name)}")
 
 
 def share_row(label: str, figure: Share) -> dict[str, object]:

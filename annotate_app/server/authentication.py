@@ -11,11 +11,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from base64 import b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from http.cookies import CookieError, SimpleCookie
 from typing import Protocol
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from itsdangerous import BadSignature, TimestampSigner
 from starlette.applications import Starlette
@@ -26,6 +26,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from annotate_app.server import sign_in_pages as pages
+from annotate_app.server.arrival import arrive, is_secure, refuse, refuse_twice_named
+from annotate_app.server.crowding import UPLOAD_PATH, Tabs, UploadedFiles, Uploads
 from annotate_app.server.sessions import SESSION_HEADER, Sessions
 from annotate_app.store.base.database import failure
 from annotate_app.store.people.accounts import User
@@ -201,8 +203,6 @@ async def _form(request: Request) -> dict[str, str]:
     return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
 
 
-SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
-OUR_HEADERS = b"x-tiebreak-"
 SECURITY_HEADERS = {
     "content-security-policy": "default-src 'self'; script-src 'self' blob: {hashes}; "
     "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; "
@@ -214,6 +214,10 @@ SECURITY_HEADERS = {
     "referrer-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
 }
+ONLY_TLS = "max-age=15552000"
+"""Half a year in which a browser that came by https asks for nothing else."""
+KEPT_BY_NOBODY = ("text/html", "application/zip", "application/x-ndjson")
+"""Kinds of answers with people's words in them: no browser and no proxy keeps them, unless they say otherwise."""
 
 
 class Door:
@@ -226,6 +230,7 @@ class Door:
         inline_scripts: the scripts written into the app's first page; no other inline script runs.
         open_as: the account that everybody is, without sign-in; empty asks everybody to sign in.
         allowed_hosts: Host names answered to, without port; empty answers to any.
+        uploaded_files: the files that are in memory; see `crowding`.
         harmless_message: what a WebSocket message is replaced by once its session has ended: it makes the page draw
             itself again, which then says so, and carries out nothing.
     """
@@ -239,6 +244,7 @@ class Door:
         openid: OpenIdSignIn,
         inline_scripts: list[str],
         harmless_message: bytes,
+        uploaded_files: Callable[[], UploadedFiles],
         open_as: str = "",
         allowed_hosts: tuple[str, ...] = (),
         proxy_header: str = "",
@@ -256,15 +262,18 @@ class Door:
         hashes = " ".join(f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'" for text in inline_scripts)
         self.security_headers = {name: value.format(hashes=hashes) for name, value in SECURITY_HEADERS.items()}
         self.entrance = Entrance(self)
+        self.uploads = Uploads(app, uploaded_files)
+        self.tabs = Tabs()
         self._tokens: dict[str, str] = {}  # by account name, sessions of people who need no sign-in here
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
-        scope = self._arrive(scope)
-        send = self._with_security_headers(send)
-        refusal = self._refuse(scope)
+        refusal = refuse_twice_named(scope, self.proxy_header)
+        scope = arrive(scope, self.proxy_header, self.trusted_proxies)
+        send = self._with_security_headers(send, is_secure(scope))
+        refusal = refusal or refuse(scope, self.allowed_hosts)
         if refusal is not None:
             await _answer(refusal, scope, receive, send)
             return
@@ -282,35 +291,20 @@ class Door:
             await _answer(PlainTextResponse("for admins only", 403), scope, receive, send)
         else:
             scope["headers"].append((SESSION_HEADER.encode(), token.encode()))
-            await self.app(scope, self._watched(receive, token) if scope["type"] == "websocket" else receive, send)
+            await self._let_in(scope, receive, send, token, user)
 
-    def _arrive(self, scope: Scope) -> Scope:
-        """Cleans the scope: removes headers that only the server may set, and reads the client from a trusted proxy."""
-        scope = dict(scope)
-        peer = (scope.get("client") or ("", 0))[0]
-        trusted = peer in self.trusted_proxies
-        sent = Headers(raw=scope["headers"])
-        scope["proxied_user"] = sent.get(self.proxy_header, "") if trusted and self.proxy_header else ""
-        if trusted:
-            scope["client"] = (_last_hop(sent.get("x-forwarded-for", peer), self.trusted_proxies), 0)
-            if sent.get("x-forwarded-proto") == "https":
-                scope["scheme"] = "wss" if scope["type"] == "websocket" else "https"
-        ours = {self.proxy_header.encode()} if self.proxy_header else set()
-        scope["headers"] = [
-            (name, value) for name, value in scope["headers"] if not name.startswith(OUR_HEADERS) and name not in ours
-        ]
-        return scope
-
-    def _refuse(self, scope: Scope) -> Response | None:
-        """An answer to what none of our pages sends: a strange Host, a write or a WebSocket from elsewhere."""
-        headers = Headers(scope=scope)
-        host = headers.get("host", "")
-        if self.allowed_hosts and (urlsplit(f"//{host}").hostname or "") not in self.allowed_hosts:
-            return PlainTextResponse(f"this server does not answer to the host name {host!r}", 400)
-        writes = scope["type"] == "websocket" or scope["method"] not in SAFE_METHODS
-        if writes and urlsplit(headers.get("origin", "")).netloc != host:
-            return PlainTextResponse("refused: the request does not come from a page of this server", 403)
-        return None
+    async def _let_in(self, scope: Scope, receive: Receive, send: Send, token: str, user: User) -> None:
+        """Passes on what somebody with a session asks for, as far as there is room for it."""
+        if scope["type"] == "websocket":
+            if self.tabs.is_full(user):
+                await _answer(PlainTextResponse("too many open tabs", 429), scope, receive, send)
+                return
+            with self.tabs.opened(user):
+                await self.app(scope, self._watched(receive, token), send)
+        elif scope["path"].startswith(UPLOAD_PATH):
+            await self.uploads(scope, receive, send, user)
+        else:
+            await self.app(scope, receive, send)
 
     def _turn_away(self, scope: Scope) -> Response:
         """Answers a request without a session: redirects to sign-in or refuses."""
@@ -353,13 +347,17 @@ class Door:
         self._tokens[name] = token = await asyncio.to_thread(self.sessions.start, name)
         return token
 
-    def _with_security_headers(self, send: Send) -> Send:
+    def _with_security_headers(self, send: Send, secure: bool) -> Send:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(raw=list(message["headers"]))
                 own_policy = headers.get("content-security-policy")
                 for name, value in self.security_headers.items():
                     headers[name] = value
+                if secure:
+                    headers["strict-transport-security"] = ONLY_TLS
+                if headers.get("content-type", "").startswith(KEPT_BY_NOBODY):
+                    headers.setdefault("cache-control", "no-store")
                 if own_policy:  # of a route of ours that allows less: a browser obeys both
                     headers.append("content-security-policy", own_policy)
                 message = {**message, "headers": headers.raw}
@@ -406,12 +404,6 @@ def cookies(scope: Scope) -> dict[str, str]:
         except CookieError:
             return {}
     return {name: morsel.value for name, morsel in jar.items()}
-
-
-def _last_hop(forwarded: str, trusted: Iterable[str]) -> str:
-    """The nearest address in X-Forwarded-For that is not one of our proxies: the others are hearsay."""
-    hops = [hop.strip() for hop in forwarded.split(",")]
-    return next((hop for hop in reversed(hops) if hop not in trusted), hops[0])
 
 
 def _wants_page(scope: Scope) -> bool:

@@ -28,6 +28,7 @@ import uvicorn
 from streamlit import config
 from streamlit.auth_util import encode_provider_token, get_secrets_auth_section
 from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.runtime import Runtime
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.web.server.starlette.starlette_server_config import USER_COOKIE_NAME
 from streamlit.web.server.starlette.starlette_websocket import (
@@ -38,8 +39,10 @@ from streamlit.web.server.starlette.starlette_websocket import (
 from annotate_app.access import Actor
 from annotate_app.installation import cookie_secret
 from annotate_app.server.authentication import Door
+from annotate_app.server.crowding import MAX_FILE_MB, UploadedFiles
 from annotate_app.server.routes import leaving_route, run_routes
 from annotate_app.server.sessions import open_sessions
+from annotate_app.server.sign_in_pages import invite_address
 from annotate_app.trainings.scorer import scorers
 
 _LIGHT = {
@@ -89,8 +92,8 @@ THEME: dict[str, object] = {
 logger = logging.getLogger(__name__)
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-MAX_MESSAGE = 64 * 2**20
-"""Largest WebSocket message in bytes, either way."""
+MAX_MESSAGE = 4 * 2**20
+"""Largest WebSocket message from a browser, in bytes; files come another way."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,7 +180,7 @@ def streamlit_options(serving: Serving) -> dict[str, object]:
         "server.enableAgentApi": False,
         "server.fileWatcherType": "none",
         "server.headless": True,
-        "server.maxUploadSize": 200,
+        "server.maxUploadSize": MAX_FILE_MB,
         "server.port": serving.port,
         **THEME,
     }
@@ -202,7 +205,7 @@ def prepare(serving: Serving, actor: Actor) -> list[str]:
     elif not any(user.role == "admin" and user.active for user in store.people.list(actor)):
         token = store.people.create_invite(actor, role="admin")
         lines.append("No admin yet. Create the account within three days, by a link that works once:\n")
-        lines.append(f"    {serving.address}/invite/{token}\n")
+        lines.append(f"    {invite_address(serving.address, token)}\n")
     return lines
 
 
@@ -226,8 +229,13 @@ def build(serving: Serving) -> Door:
         proxy_header=serving.proxy_header,
         trusted_proxies=serving.trusted_proxies,
         inline_scripts=re.findall(r"<script>(.*?)</script>", page, re.DOTALL),
+        uploaded_files=_uploaded_files,
         harmless_message=plain_rerun.SerializeToString(),
     )
+
+
+def _uploaded_files() -> UploadedFiles:
+    return Runtime.instance().uploaded_file_mgr  # type: ignore[return-value]  # st.App makes the one that holds them in memory
 
 
 def bind(host: str, port: int) -> socket.socket:

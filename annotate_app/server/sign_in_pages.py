@@ -50,6 +50,11 @@ def _problem(error: str) -> str:
     return f'<p class="bad" role="alert" id="problem">{escape(error)}</p>' if error else ""
 
 
+def invite_address(app: str, token: str) -> str:
+    """The whole address that an invite's token opens at; `app` is the address of the app, as a browser knows it."""
+    return f"{app.rstrip('/')}/invite/{token}"
+
+
 def sign_in(*, name: str = "", error: str = "", providers: tuple[str, ...] = ()) -> str:
     """The sign-in form; `providers` are the names of OIDC providers to offer."""
     focus_name, focus_password = ("", " autofocus") if name else (" autofocus", "")

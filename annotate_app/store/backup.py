@@ -35,6 +35,7 @@ from sqlalchemy.types import TypeEngine
 from annotate_app.store.base import tables
 from annotate_app.store.base.database import Database, failure
 from annotate_app.store.base.migrate import schema_revision, upgrade_within
+from annotate_app.store.disarm import disarm
 
 FORMAT = "tiebreak backup 1"
 BATCH = 1000
@@ -82,6 +83,8 @@ def _write_archive(database: Database, file: IO[bytes]) -> None:
 def read_backup(database: Database, path: Path, *, force: bool = False) -> dict[str, int]:
     """Fills a database from a backup and brings it to this version's schema; returns the rows by table.
 
+    What would act or let somebody in by itself is ended; see `disarm`.
+
     Args:
         force: replaces what the database holds; without it, only an empty one is filled.
 
@@ -102,6 +105,7 @@ def read_backup(database: Database, path: Path, *, force: bool = False) -> dict[
             if connection.dialect.name == "postgresql":
                 _set_sequences(connection, stored)
             upgrade_within(connection)
+            disarm(connection, database.url)
             return manifest["rows"]
     except ZIP_ERRORS as error:
         raise ValueError(f"{path} is not a backup, or damaged: {error}") from error

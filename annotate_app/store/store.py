@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy.exc import DBAPIError
 
 from annotate_app.store.base.audit import Audit
+from annotate_app.store.base.connection_url import shown_url, without_secrets
 from annotate_app.store.base.database import Database, database_url
 from annotate_app.store.base.migrate import upgrade
 from annotate_app.store.base.notices import Notices
@@ -48,7 +49,7 @@ class Store:
         """Opens a database and brings its schema up to date.
 
         Args:
-            url: `sqlite:///path` (relative to the working directory) or `postgresql+psycopg://...`; None takes
+            url: `sqlite:///path` (relative to the working directory) or `postgresql://...`; None takes
                 TIEBREAK_DB, else the default file.
             migrate: False where another process of the same version has already done it.
 
@@ -63,12 +64,12 @@ class Store:
                 take_back_stale(database)
         except (DBAPIError, sqlite3.DatabaseError) as error:
             database.close()
-            reason = str(getattr(error, "orig", error)).splitlines()[0]
-            shown = database.engine.url.render_as_string(hide_password=True)
-            raise ValueError(f"database {shown} cannot be opened: {reason}") from error
+            address = database.engine.url
+            reason = without_secrets(str(getattr(error, "orig", error)).splitlines()[0], address)
+            raise ValueError(f"database {shown_url(address)} cannot be opened: {reason}") from error
         except ValueError as error:
             database.close()
-            raise ValueError(f"{database.engine.url.render_as_string(hide_password=True)}: {error}") from error
+            raise ValueError(f"{shown_url(database.engine.url)}: {error}") from error
         except BaseException:
             database.close()
             raise

@@ -59,7 +59,7 @@ def start(store: Store, actor: Actor, project: Project) -> Job:
     Raises:
         ValueError: if one waits or runs already.
     """
-    command = ["annotate_app", "priorities", "refresh", "--", project.name]
+    command = ["annotate_app", "priorities", "refresh", project.number]
     return jobs.start(
         store, actor, kind=KIND, title="New priorities", command=command, project_id=project.id, alone=True
     )

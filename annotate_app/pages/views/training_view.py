@@ -13,6 +13,7 @@ import streamlit as st
 from annotate_app.jobs.jobs import read_log, read_progress
 from annotate_app.pages.charts import curves
 from annotate_app.pages.kit.button_feedback import act, say
+from annotate_app.pages.kit.chosen_names import as_markdown
 from annotate_app.pages.kit.context import current_actor, current_store
 from annotate_app.pages.kit.page_list import page_at
 from annotate_app.pages.views.best_view import draw_best, draw_best_figures
@@ -134,7 +135,7 @@ def draw_run(run: ModelRun, key_prefix: str, log: bool = True) -> None:
         with left.container(horizontal=True, vertical_alignment="center"):
             st.badge(word, color=color, icon=f":material/{icon}:")
             st.text(run.name)
-        right.caption(f"{run.job.created_by}, {ago(run.job.created_at)}", text_alignment="right")
+        right.caption(f"{as_markdown(run.job.created_by)}, {ago(run.job.created_at)}", text_alignment="right")
         metrics = run.metrics()
         if run.under_way:
             draw_progress(run, metrics)

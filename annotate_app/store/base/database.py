@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Select, Table, create_engine, event, func, insert, select, text
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, TimeoutError
+from sqlalchemy.exc import DBAPIError, TimeoutError
+
+from annotate_app.store.base.connection_url import parse_url
 
 DEFAULT_URL = "sqlite:///data/tiebreak.db"
 _ENCODER = json.JSONEncoder(ensure_ascii=False)
@@ -200,14 +201,9 @@ def failure(error: BaseException) -> str:
 
 
 def _create_engine(url: str) -> Engine:
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        raise ValueError("the database URL is none: allowed are sqlite:///PATH and postgresql+psycopg://...") from None
+    parsed = parse_url(url)
     if parsed.get_backend_name() == "postgresql":
         return create_engine(parsed, pool_size=20, max_overflow=40, pool_pre_ping=True, **_QUIET)
-    if parsed.get_backend_name() != "sqlite":
-        raise ValueError(f"database URL {url!r}: allowed are sqlite:/// and postgresql+psycopg://")
     if parsed.database and parsed.database != ":memory:":
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(parsed, pool_size=10, max_overflow=30, connect_args={"timeout": 30}, **_QUIET)

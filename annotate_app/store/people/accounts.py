@@ -15,6 +15,7 @@ from annotate_app.access import ROLES, UserRole
 from annotate_app.store.base import tables
 from annotate_app.store.base.database import insert_row
 from annotate_app.store.base.rights import checked_text
+from annotate_app.store.people.account_names import MAX_LENGTH, checked_name, stored_name
 
 Origin = Literal["local", "oidc", "proxy", "simulated", "imported"]
 ORIGINS: tuple[Origin, ...] = get_args(Origin)
@@ -54,6 +55,11 @@ def read_user(row: Row) -> User:
     )
 
 
+def find_typed(connection: Connection, name: str) -> User | None:
+    """The account of a name as somebody types it: of this very name, else of its stored form; None for none."""
+    return find_user(connection, name) or find_user(connection, stored_name(name))
+
+
 def find_user(connection: Connection, name: str) -> User | None:
     """The account of a name, None where there is none."""
     row = connection.execute(select(tables.user).where(tables.user.c.name == name)).first()
@@ -79,11 +85,13 @@ def insert_user(
 ) -> User:
     """Makes an account, closed where it is not `active`.
 
+    The name of one that may sign in is held against `account_names`; those that files name stay as they are.
+
     Raises:
         ValueError: if the name is taken or cannot be stored, for an unknown role or origin, and for a password on an
             account that never signs in.
     """
-    name = checked_text(name.strip(), "user name", 120)
+    name = checked_text(name.strip(), "user name", MAX_LENGTH)
     check_role(role)
     if origin not in ORIGINS:
         raise ValueError(f"origin is {origin!r}, allowed are {', '.join(ORIGINS)}")
@@ -91,9 +99,25 @@ def insert_user(
         raise ValueError(f"{name} is {origin}: such an account never signs in and takes no password")
     if find_user(connection, name) is not None:
         raise ValueError(f"there is a user named {name!r} already")
+    if active and origin not in WITHOUT_SIGN_IN:
+        name = free_name(connection, name, role)
     values = {"password_hash": password_hash, "role": role, "origin": origin, "active": active}
     user_id = insert_row(connection, tables.user, name=name, created_at=time.time(), **values)
     return require_user(connection, user_id)
+
+
+def free_name(connection: Connection, typed: str, role: UserRole) -> str:
+    """The name that a new account of somebody who signs in gets; see `account_names.checked_name` for what is refused.
+
+    Raises:
+        ValueError: if the name cannot be had.
+    """
+    name = stored_name(typed)
+    if find_user(connection, name) is not None:
+        raise ValueError(f"there is a user named {name!r} already")
+    columns = tables.user.c
+    taken = select(columns.name).where(columns.origin.not_in(WITHOUT_SIGN_IN))
+    return checked_name(typed, role, connection.execute(taken).scalars())
 
 
 def check_role(role: str) -> None:

@@ -7,7 +7,6 @@ from sqlalchemy import select, update
 from annotate_app.access import AccessError, Actor, UserRole
 from annotate_app.store.base import audit, tables
 from annotate_app.store.base.database import Database
-from annotate_app.store.base.rights import require_member
 from annotate_app.store.people import sign_in
 from annotate_app.store.people.accounts import (
     WITHOUT_SIGN_IN,
@@ -20,7 +19,17 @@ from annotate_app.store.people.accounts import (
     read_user,
     require_user,
 )
-from annotate_app.store.people.invites import Invite, find_invite, insert_invite, redeem
+from annotate_app.store.people.invites import (
+    Invite,
+    OpenInvite,
+    end_invite,
+    end_invites_for,
+    end_lapsed,
+    find_invite,
+    insert_invite,
+    read_invites,
+    redeem,
+)
 
 
 class People:
@@ -62,12 +71,18 @@ class People:
             return find_user(connection, name)
 
     def set_role(self, actor: Actor, user_id: int, role: UserRole) -> None:
-        """Changes a role; it holds from the user's next action on. Admins only, and not their own."""
+        """Changes a role; it holds from the user's next action on. Admins only, and not their own.
+
+        Invites that the user made and may not make in the new role end.
+        """
         check_role(role)
         self._change(actor, user_id, "user role", {"role": role})
 
     def set_active(self, actor: Actor, user_id: int, active: bool) -> None:
-        """Closes an account, which ends its sessions, or opens it again. Admins only, and not their own."""
+        """Closes an account, or opens it again. Admins only, and not their own.
+
+        Closing ends its sessions, the invites it made and the links that set its password.
+        """
         self._change(actor, user_id, "user active", {"active": active})
 
     def _change(self, actor: Actor, user_id: int, action: str, values: dict[str, object]) -> None:
@@ -79,6 +94,8 @@ class People:
             connection.execute(update(tables.user).where(tables.user.c.id == user_id).values(**values))
             if values.get("active") is False:
                 sign_in.revoke(connection, tables.session.c.user_id == user_id)
+                end_invites_for(connection, name)
+            end_lapsed(connection, user_id)
             audit.record(connection, actor, action, subject=name, detail=values)
 
     def set_password(self, actor: Actor, user_id: int, password: str) -> None:
@@ -93,6 +110,7 @@ class People:
             chosen = tables.user.c.id == user_id
             connection.execute(update(tables.user).where(chosen).values(password_hash=password_hash))
             sign_in.revoke(connection, tables.session.c.user_id == user_id)
+            end_invites_for(connection, user.name)
             audit.record(connection, actor, "user password", subject=user.name)
 
     def create_invite(
@@ -107,15 +125,10 @@ class People:
         """The token of a link that works once, within three days.
 
         Leads invite annotators and adjudicators to projects of their own; admins anybody anywhere, also to set a new
-        password for the account `name`.
+        password for the account `name`. The link ends with the actor's right to make it; see `invites`.
         """
         check_role(role)
-        actor.require(
-            "lead" if role in ("annotator", "adjudicator") and project_id is not None else "admin", "inviting"
-        )
         with self._database.write() as connection:
-            if project_id is not None:
-                require_member(connection, actor, project_id, "inviting", "lead")
             token = insert_invite(connection, actor, role=role, name=name, project_id=project_id, group=group)
             detail = {"role": role, "group": group}
             audit.record(connection, actor, "invite", project_id=project_id, subject=name or "", detail=detail)
@@ -125,6 +138,26 @@ class People:
         """What the invite of a token is for, None once it was used or is over. Whoever holds the token may ask."""
         with self._database.read() as connection:
             return find_invite(connection, token)
+
+    def invites(self, actor: Actor) -> list[OpenInvite]:
+        """The invites that work now, newest first: all for admins, for leads those they could have made themselves."""
+        actor.require("lead", "listing invites")
+        with self._database.read() as connection:
+            return read_invites(connection, actor)
+
+    def revoke_invite(self, actor: Actor, invite_id: str) -> None:
+        """Ends an invite, by its id in `invites`; who could make it may end it.
+
+        Raises:
+            ValueError: if there is none that works, or it is not the actor's to end.
+        """
+        actor.require("lead", "ending an invite")
+        with self._database.write() as connection:
+            row = end_invite(connection, actor, invite_id)
+            detail = {"role": row.role, "group": row.group_name}
+            audit.record(
+                connection, actor, "invite revoke", project_id=row.project_id, subject=row.name or "", detail=detail
+            )
 
     def redeem_invite(self, token: str, name: str, password: str) -> User:
         """Uses an invite up; see `invites.redeem`. Whoever holds the token may."""

@@ -11,7 +11,8 @@ from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, 
 
 from annotate_app.store.base import tables
 from annotate_app.store.base.database import Database, insert_row
-from annotate_app.store.people.accounts import WITHOUT_SIGN_IN, User, password_matches, read_user
+from annotate_app.store.people.account_names import MAX_LENGTH, stored_name
+from annotate_app.store.people.accounts import WITHOUT_SIGN_IN, User, find_typed, password_matches, read_user
 
 SESSION_S = 7 * 86_400.0
 WINDOW_S = 15 * 60.0
@@ -40,7 +41,10 @@ def check_password(database: Database, name: str, password: str, address: str) -
     Raises:
         RateLimitError: after too many failed attempts on the account or from the address.
     """
-    account, address = name.strip()[:120].replace("\x00", ""), address[:64].replace("\x00", "")
+    account, address = name.strip()[:MAX_LENGTH].replace("\x00", ""), address[:64].replace("\x00", "")
+    with database.read() as connection:
+        user = find_typed(connection, account)
+    account = user.name if user is not None else stored_name(account)[:MAX_LENGTH]
     with database.write() as connection:
         attempt = _count_attempt(connection, account, address)
     with database.read() as connection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from annotate_app.store.base import audit, tables
 from annotate_app.store.base.database import Database, insert_row
 from annotate_app.store.base.rights import checked_content, checked_text, lock_design, require_member
 from annotate_app.store.base.slots import remake_slots
+from annotate_app.store.people.invites import end_lapsed
 from annotate_app.store.people.members import (
     FormerMember,
     Member,
@@ -81,6 +83,11 @@ def newest_version(connection: Connection, project_id: int) -> tuple[int, str]:
     return row.version, row.text
 
 
+MOST_DIGITS = 18
+"""Of an id that every database can look for."""
+_NUMBERED = re.compile("#[0-9]+")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Project:
     """A project as its members see it; `simulated` projects hold made-up judgments and say so."""
@@ -92,6 +99,11 @@ class Project:
     simulated: bool
     archived: bool
     created_at: float
+
+    @property
+    def number(self) -> str:
+        """What commands call it by when it must be this one, whatever it or another is named by then."""
+        return f"#{self.id}"
 
 
 class Projects:
@@ -132,16 +144,18 @@ class Projects:
             return _project(_row(connection, project_id))
 
     def get(self, actor: Actor, name_or_id: str | int) -> Project:
-        """The project of a name, or of an id (also as digits) where no name matches.
+        """The project of a name, or of an id (also as digits) where no name matches; `#7` is the id 7, never a name.
 
         Raises:
             ValueError: if there is none.
             AccessError: if the actor is not a member of it.
         """
         with self._database.read() as connection:
-            row = _by_name(connection, name_or_id) if isinstance(name_or_id, str) else None
-            if row is None and str(name_or_id).isdecimal():
-                row = connection.execute(select(tables.project).where(tables.project.c.id == int(name_or_id))).first()
+            numbered = isinstance(name_or_id, str) and _NUMBERED.fullmatch(name_or_id)
+            row = _by_name(connection, name_or_id) if isinstance(name_or_id, str) and not numbered else None
+            digits = str(name_or_id).removeprefix("#") if numbered else str(name_or_id)
+            if row is None and digits.isdecimal() and len(digits) <= MOST_DIGITS:
+                row = connection.execute(select(tables.project).where(tables.project.c.id == int(digits))).first()
             if row is None:
                 raise ValueError(f"there is no project {name_or_id!r}")
             require_member(connection, actor, row.id, "opening the project")
@@ -258,10 +272,11 @@ class Projects:
             audit.record(connection, actor, "member state", project_id=project_id, detail=detail)
 
     def remove_member(self, actor: Actor, project_id: int, user_id: int) -> None:
-        """Ends somebody's part in the project; their judgments stay. Lead or above."""
+        """Ends somebody's part in the project and their invites to it; their judgments stay. Lead or above."""
         with self._database.write() as connection:
             require_member(connection, actor, project_id, "removing a member", "lead")
             end_membership(connection, project_id, user_id)
+            end_lapsed(connection, user_id)
             audit.record(connection, actor, "member remove", project_id=project_id, detail={"user_id": user_id})
 
     def pseudonym_key(self, actor: Actor, project_id: int) -> bytes:
@@ -293,11 +308,13 @@ def _row(connection: Connection, project_id: int) -> Row:
 
 
 def _free_name(connection: Connection, name: str, project_id: int | None = None) -> str:
-    """The name without blanks around it; ValueError where another project has it."""
+    """The name without blanks around it; ValueError where another project has it, or where it stands for a number."""
     name = checked_text(name.strip(), "project name", 120)
     holder = _by_name(connection, name)
     if holder is not None and holder.id != project_id:
         raise ValueError(f"there is a project named {name!r} already")
+    if holder is None and _NUMBERED.fullmatch(name):
+        raise ValueError(f"project name is {name!r}, allowed is any but # and a number: projects go by number so")
     return name
 
 

@@ -52,9 +52,31 @@ def test_an_invite_link_works(run, sqlite_store: Store) -> None:
     code, out, _ = run("user", "invite", "--project", "desk", "--url", "https://label.example.org/")
     assert code == 0
     address, _, token = out.strip().rpartition("/")
-    assert address == "https://label.example.org/auth/invite"
+    assert address == "https://label.example.org/invite"
     user = sqlite_store.people.redeem_invite(token, "anna", "a long password")
     assert [project.name for project in sqlite_store.projects.list(sqlite_store.people.actor_of(user))] == ["desk"]
+
+
+def test_open_invites_are_listed_and_ended(run, sqlite_store: Store) -> None:
+    run("project", "create", "desk", "--protocol", "instructgpt")
+    run("user", "add", "ben", "--no-password")
+    tokens = [
+        run("user", "invite", *words)[1].strip().rpartition("/")[2]
+        for words in (("--project", "desk", "--group", "expert"), ("--name", "ben"))
+    ]
+    reset, invite = json.loads(run("user", "invites", "--json")[1])
+    assert (reset["name"], reset["resets"], reset["project"]) == ("ben", True, None)
+    assert (invite["name"], invite["role"], invite["project"], invite["group"]) == (None, "annotator", "desk", "expert")
+    assert not [secret for secret in tokens if secret in json.dumps([reset, invite])]
+    first, second = run("user", "invites")[1].splitlines()
+    assert first.startswith(f"{reset['id']}  ben  new password  by command line  until 20")
+    assert second.startswith(f"{invite['id']}  (any name)  annotator  desk  by command line  until 20")
+    assert run("user", "revoke", invite["id"])[:2] == (0, f"invite {invite['id']} has ended\n")
+    assert [item["id"] for item in json.loads(run("user", "invites", "--json")[1])] == [reset["id"]]
+    assert [sqlite_store.people.invite(token) is None for token in tokens] == [True, False]
+    for wrong in (invite["id"], "", "%", reset["id"][:4], "nonsense"):
+        code, _, err = run("user", "revoke", wrong)
+        assert (code, f"there is no open invite {wrong!r}" in err) == (2, True)
 
 
 def test_a_user_joins_a_project(run, sqlite_store: Store) -> None:

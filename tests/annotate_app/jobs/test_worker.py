@@ -13,10 +13,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from annotate_app.access import Actor
 from annotate_app.jobs import jobs
 from annotate_app.jobs.processes import is_running, started_at
+from annotate_app.jobs.worker import keep
+from annotate_app.store.base import tables
 from annotate_app.store.jobs import Job
 from annotate_app.store.store import Store
 
@@ -42,10 +45,19 @@ print("ends"); sys.exit(int(code))
 """
 
 
+ALLOW = """
+import os, sys
+sys.path.insert(0, os.getcwd())
+from annotate_app.jobs import jobs
+jobs.COMMANDS = ("rewardkit_steps",)
+"""
+
+
 @pytest.fixture
 def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes `rewardkit_steps` a module that jobs may run."""
+    """Makes `rewardkit_steps` a module that jobs may run, here and in the processes of the worker."""
     (tmp_path / "rewardkit_steps.py").write_text(COMMAND)
+    (tmp_path / "sitecustomize.py").write_text(ALLOW)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setattr(jobs, "COMMANDS", ("rewardkit_steps",))
 
@@ -202,6 +214,38 @@ def test_a_job_runs_nothing_but_our_own_commands(sqlite_store):
     for command in ([], ["http.server"], ["os"], ["-c", "print()"], ["annotate_appx"]):
         with pytest.raises(ValueError, match="allowed are"):
             jobs.start(sqlite_store, ADMIN, kind="test", title="no", command=command)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["timeit", "-n1", "-r1", "-s", "import os; os.system('touch {mark}')"],
+        ["-c", "open('{mark}', 'w')"],
+        ["", "x"],
+        "annotate_app",
+        {"annotate_app": 1},
+        ["annotate_app", 1],
+        ["rewardkit_steps", "1"],
+        [],
+        None,
+    ],
+)
+def test_a_row_with_a_command_that_is_none_of_ours_starts_nothing(sqlite_store, tmp_path, command):
+    """The row comes from elsewhere: no function of ours queued it."""
+    mark = tmp_path / "mark"
+    filled = command
+    if isinstance(command, list):
+        filled = [word.format(mark=mark) if isinstance(word, str) else word for word in command]
+    job = sqlite_store.jobs.add(ADMIN, "test", "strange", ["annotate_app"], run_dir=str(tmp_path / "run"))
+    with sqlite_store.database.write() as connection:
+        connection.execute(update(tables.job).where(tables.job.c.id == job.id).values(command=filled))
+    assert sqlite_store.jobs.claim().id == job.id
+    keep(sqlite_store, job.id)
+    ended = sqlite_store.jobs.get(ADMIN, job.id)
+    assert ended.state == "failed"
+    assert ended.message.endswith("allowed are annotate_app, rewardkit, alignment")
+    assert not mark.exists()
+    assert not (tmp_path / "run").exists()
 
 
 def test_progress_is_read_from_metrics_where_there_is_no_share(tmp_path):

@@ -99,7 +99,7 @@ def test_a_large_file_becomes_a_job(open_page: OpenPage, pages_store: Store, mon
     test = upload(open_page("import_data", project=EMPTY), "rows.jsonl", lines(ROWS))
     press(test, "Import as a job")
     (job,) = pages_store.jobs.list(ADMIN)
-    assert job.command[:3] == ["annotate_app", "import", EMPTY]
+    assert job.command[:3] == ["annotate_app", "import", f"#{pages_store.projects.get(ADMIN, EMPTY).id}"]
     assert job.command[4:] == ["--form", "auto", "--pairs", "all", "--on-bad-row", "error"]
     with open(job.command[3], "rb") as kept:
         assert kept.read() == lines(ROWS)
@@ -177,5 +177,5 @@ def test_a_large_project_is_exported_by_a_job(open_page: OpenPage, pages_store: 
     test.text_input(key="export-split").input("train=0.5,test=0.5").run()
     press(test, "Prepare")
     (job,) = pages_store.jobs.list(ADMIN)
-    assert job.command[:3] == ["annotate_app", "export", DEMO]
+    assert job.command[:3] == ["annotate_app", "export", f"#{pages_store.projects.get(ADMIN, DEMO).id}"]
     assert "train=0.5,test=0.5" in job.command

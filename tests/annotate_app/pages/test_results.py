@@ -11,6 +11,7 @@ from annotate_app.access import Actor
 from annotate_app.agreement.quality import annotator_quality
 from annotate_app.agreement.report import agreement_report
 from annotate_app.demo import NAME as DEMO
+from annotate_app.pages.kit.chosen_names import key_of
 from annotate_app.protocol.collection_design import Design
 from annotate_app.ranking.win_rates import fit_win_rates
 from annotate_app.store.store import Store
@@ -67,8 +68,8 @@ def test_an_adjudicator_decides_and_the_next_comparison_comes(open_page: OpenPag
     test = open_page("adjudicate", "addy")
     first = shown_comparison(test)
     assert first not in before
-    test.text_area(key=f"why-{first}").input("B says when the parcel comes.")
-    test.button(key=f"decide-{first}-b-2").click().run()
+    test.text_area(key=f"why-{key_of(first)}").input("B says when the parcel comes.")
+    test.button(key=f"decide-{key_of(first)}-b-2").click().run()
     decision = pages_store.judgments.adjudications(ADMIN, project.id)[first]
     assert (decision.choice, decision.strength, decision.user) == ("b", 2, "addy")
     assert decision.rationale == "B says when the parcel comes."
@@ -141,6 +142,52 @@ def test_the_quality_table_shows_what_was_computed(open_page: OpenPage, pages_st
     assert [len(weeks) for weeks in table["weeks"]] == [len(person.weeks) for person in people]
 
 
+STRANGE_IDS = [
+    "mmlu__12",
+    "__",
+    'a/b\\c d\te "it\'s" {x} $y$ `z` 😀 \u202ené',
+    "None",
+    "\u00a0x\u3000",
+    "x" * 200,
+]
+
+
+@pytest.mark.parametrize("strange", STRANGE_IDS)
+def test_a_comparison_of_any_id_is_settled_looked_at_and_set(
+    open_page: OpenPage, pages_store: Store, strange: str
+) -> None:
+    project = pages_store.projects.get(ADMIN, EMPTY)
+    pages_store.projects.update(ADMIN, project.id, design=Design(overlap=2))
+    pair = Comparison(id=strange, prompt=(Message(role="user", content="x"),), completion_a="a", completion_b="b")
+    pages_store.comparisons.add(ADMIN, project.id, [pair])
+    for name, choice in (("one__two", "a"), (strange[:120].strip() or "three", "b")):
+        vote = Judgment(comparison_id=strange, annotator=name, choice=choice, strength=1)
+        pages_store.judgments.import_many(ADMIN, project.id, [vote])
+    test = open_page("adjudicate", project=EMPTY)
+    assert any(element.value == f"1 of 1: {strange}".strip() for element in test.text)
+    test.text_area[0].set_value("because")
+    next(item for item in test.button if item.label == "tie").click().run()
+    assert not test.exception, test.exception
+    decision = pages_store.judgments.adjudications(ADMIN, project.id)[strange]
+    assert (decision.choice, decision.rationale) == ("tie", "because")
+    test = AppTest.from_string(ONE_COMPARISON, default_timeout=30).run()
+    assert not test.exception, test.exception
+    next(item for item in test.number_input if item.label == "Priority").set_value(2.5)
+    next(item for item in test.button if item.label == "Save priority").click().run()
+    assert not test.exception, test.exception
+    assert pages_store.browsing.find(ADMIN, project.id)[0].priority == 2.5
+
+
+ONE_COMPARISON = f"""
+from annotate_app.access import Actor
+from annotate_app.pages import comparisons
+from annotate_app.pages.kit.context import current_store
+store = current_store()
+project = store.projects.get(Actor.command_line(), "{EMPTY}")
+comparisons.draw_one(project, store.browsing.find(Actor.command_line(), project.id)[0])
+"""
+
+
 def test_no_text_of_people_reaches_markdown(open_page: OpenPage, pages_store: Store) -> None:
     """Streamlit's markdown loads remote images; names, ids and rationales are shown as text only."""
     project = pages_store.projects.get(ADMIN, EMPTY)
@@ -151,9 +198,38 @@ def test_no_text_of_people_reaches_markdown(open_page: OpenPage, pages_store: St
         vote = Judgment(comparison_id=image, annotator=f"{image}{number}", choice=choice, strength=1, rationale=image)
         pages_store.judgments.import_many(ADMIN, project.id, [vote])
     pages_store.projects.update(ADMIN, project.id, design=Design(overlap=2), description=image)
-    for module in ("projects", "overview", "agreement", "quality", "leaderboard", "adjudicate", "comparisons"):
+    member = pages_store.people.add(ADMIN, image, role="annotator")
+    pages_store.projects.add_member(ADMIN, project.id, member.id, image)
+    pages_store.people.create_invite(ADMIN, role="annotator", name=f"{image}?", project_id=project.id, group=image)
+    for module in (
+        "people",
+        "projects",
+        "overview",
+        "agreement",
+        "quality",
+        "leaderboard",
+        "adjudicate",
+        "comparisons",
+    ):
         test = open_page(module, project=EMPTY)
         if module == "adjudicate":
             assert any(image in element.value for element in test.text)
             test.toggle(key="adjudicate-names").set_value(True).run()
-        assert not any(image in str(element.value) for kind in (test.markdown, test.caption) for element in kind)
+        kinds = (test.markdown, test.caption, test.header, test.subheader, test.info, test.success, test.toast)
+        assert not any(image in str(element.value) for kind in kinds for element in kind)
+        assert not any(image in item.label for kind in (test.button, test.expander) for item in kind)
+
+
+def test_a_project_and_an_action_on_people_are_named_as_text(open_page: OpenPage, pages_store: Store) -> None:
+    image = "![x](http://elsewhere.example/x.png)"
+    project = pages_store.projects.get(ADMIN, EMPTY)
+    pages_store.projects.update(ADMIN, project.id, name=image)
+    pages_store.people.add(ADMIN, image, role="annotator")
+    test = open_page("people", project=image)
+    assert any(element.value == image for element in test.text)
+    assert not any(image in element.value for element in test.subheader)
+    test.selectbox(key="add-user").select_index(test.selectbox(key="add-user").options.index(image))
+    next(item for item in test.button if item.label == "Add to project").click().run()
+    assert [element.value for element in test.toast] == [
+        "\\!\\[x\\]\\(http\\:\\/\\/elsewhere\\.example\\/x\\.png\\) added."
+    ]

@@ -112,6 +112,19 @@ def test_a_lead_invites_to_the_project_only(open_page: OpenPage, pages_store):
     assert not [item for item in test.subheader if item.value == "Accounts"]
 
 
+def test_open_invitations_are_listed_and_ended(open_page: OpenPage, pages_store):
+    project = pages_store.projects.get(ADMIN, DEMO)
+    token = pages_store.people.create_invite(ADMIN, role="adjudicator", name="paul", project_id=project.id, group="g")
+    pages_store.people.create_invite(ADMIN, role="admin")
+    test = open_page("people", "lea")
+    (expander,) = [item for item in test.expander if item.label.startswith("Open invitations")]
+    assert expander.label == "Open invitations: 1"  # an admin's is not a lead's to see
+    assert f"paul, the role adjudicator, {DEMO}, group g" in texts(test)
+    button(test, "End").click().run()
+    assert pages_store.people.invite(token) is None
+    assert not [item for item in test.expander if item.label.startswith("Open invitations")]
+
+
 def test_a_member_is_paused_resumed_and_removed(open_page: OpenPage, pages_store):
     project = pages_store.projects.get(ADMIN, DEMO)
     anna = pages_store.people.by_name(ADMIN, "anna").id

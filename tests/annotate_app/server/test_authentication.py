@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import stat
 import time
 from collections.abc import Callable
@@ -103,6 +104,42 @@ def test_a_strange_host_name_is_refused(start_server, sqlite_url):
     assert server.ask("/", headers={"Host": "rebound.example"}).status == 400
 
 
+@pytest.mark.parametrize(
+    "host", ["[::1", "[", "[]", "a@localhost", "localhost/x", "localhost:x", "local host", "é", "]"]
+)
+def test_a_host_or_origin_that_is_none_is_refused_without_a_trace(shared_server, host):
+    before = shared_server.log.read_text()
+    answer = shared_server.ask("/sign-in", headers={"Host": host.encode().decode("latin-1")})
+    assert answer.status == 400
+    form = {"name": "anna", "password": "correct horse battery"}
+    for origin in ("http://[", "http://[::1", "http://127.0.0.1:x", "http://127.0.0.1:99999", host):
+        answer = shared_server.ask("/sign-in", form=form, headers={"Origin": origin.encode().decode("latin-1")})
+        assert answer.status in (400, 403)
+    assert shared_server.log.read_text() == before
+
+
+def test_a_page_of_another_scheme_is_another_page(shared_server):
+    form = {"name": "anna", "password": "correct horse battery"}
+    secure = shared_server.url.replace("http", "https")
+    assert shared_server.ask("/sign-in", form=form, headers={"Origin": secure}).status == 403
+    assert websocket_status(shared_server, {"Cookie": shared_server.sign_in("anna")}, origin=secure) == 403
+
+
+def test_pages_with_words_of_people_are_kept_by_nobody(shared_server):
+    cookie = shared_server.sign_in("anna")
+    for path in ("/sign-in", "/invite/x", "/sign-out"):
+        assert shared_server.ask(path, cookie=cookie).headers["cache-control"] == "no-store"
+    assert shared_server.ask("/", cookie=cookie).headers["cache-control"] == "no-cache"
+    assert "strict-transport-security" not in shared_server.ask("/", cookie=cookie).headers
+
+
+def test_an_annotator_uploads_nothing(shared_server):
+    anna, ada = shared_server.sign_in("anna"), shared_server.sign_in("ada")
+    assert shared_server.ask("/_stcore/upload_file/tab/file", cookie=anna, form={"x": "y"}).status == 403
+    assert shared_server.ask("/_stcore/upload_file/tab/file", cookie=anna).text == "uploading asks for the role lead"
+    assert shared_server.ask("/_stcore/upload_file/tab/file", cookie=ada).status != 403
+
+
 def test_wrong_passwords_are_refused_and_then_slowed_down(start_server, sqlite_url, add_account):
     add_account("anna")
     server = start_server(sqlite_url, "--no-worker")
@@ -146,6 +183,40 @@ def test_sessions_survive_a_restart(start_server, sqlite_url, add_account):
     assert second.ask("/", cookie=cookie).status == 200
 
 
+def test_a_header_that_names_the_account_twice_is_refused(sqlite_store):
+    sqlite_store.people.add(ADMIN, "ada", role="admin", origin="proxy")
+    sqlite_store.people.add(ADMIN, "eve", role="annotator", origin="proxy")
+    door = make_door(sqlite_store, proxy_header="X-Forwarded-User", trusted_proxies=("127.0.0.1",))
+    for names in ((b"ada", b"eve"), (b"eve", b"ada"), (b"", b"eve"), (b"eve", b"eve")):
+        scope = get("/")
+        scope["headers"] += [(b"x-forwarded-user", name) for name in names]
+        sent = asyncio.run(call(door, scope, [{"type": "http.request", "body": b""}]))
+        assert sent[0]["status"] == 400
+        assert sent[1]["body"] == b"refused: the header x-forwarded-user is there more than once"
+
+
+def test_tries_count_for_the_address_that_the_proxy_adds_at_the_end(start_server, sqlite_url, add_account):
+    """By a line of its own as HAProxy does, which urllib cannot send: the two lines are joined by the server."""
+    add_account("anna")
+    server = start_server(sqlite_url, "--no-worker", "--trusted-proxy", "127.0.0.1")
+    port = int(server.url.rpartition(":")[2])
+    statuses = []
+    for number in range(6):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        connection.putrequest("POST", "/sign-in")
+        for name, value in (
+            ("Origin", server.url),
+            ("X-Forwarded-For", f"10.9.9.{number}"),
+            ("X-Forwarded-For", "203.0.113.7"),
+            ("Content-Length", "20"),
+        ):
+            connection.putheader(name, value)
+        connection.endheaders(b"name=anna&password=x")
+        statuses.append(connection.getresponse().status)
+        connection.close()
+    assert statuses == [401] * 5 + [429]
+
+
 @pytest.mark.slow
 def test_a_trusted_proxy_names_the_account_and_nobody_else_does(start_server, sqlite_url, add_account):
     add_account("ada", "admin")
@@ -162,8 +233,12 @@ def test_cookies_are_secure_behind_a_proxy_that_speaks_https(start_server, sqlit
     add_account("anna")
     server = start_server(sqlite_url, "--no-worker", "--trusted-proxy", "127.0.0.1")
     form = {"name": "anna", "password": "correct horse battery"}
-    answer = server.ask("/sign-in", form=form, headers={"X-Forwarded-Proto": "https"})
+    https = {"X-Forwarded-Proto": "https", "Origin": server.url.replace("http", "https")}
+    answer = server.ask("/sign-in", form=form, headers=https)
     assert "secure" in answer.headers["set-cookie"].lower()
+    assert answer.headers["strict-transport-security"] == "max-age=15552000"
+    plain = {"X-Forwarded-Proto": "https"}  # a page of http cannot write to one of https
+    assert server.ask("/sign-in", form=form, headers=plain).status == 403
 
 
 @pytest.mark.parametrize(
@@ -218,6 +293,16 @@ class OneOpenId(NoOpenId):
         return cookies.get("_streamlit_user", "")
 
 
+class UploadedInMemory:
+    """No file yet."""
+
+    def __init__(self) -> None:
+        self.file_storage: dict = {}
+
+    def remove_file(self, session_id: str, file_id: str) -> None:
+        raise AssertionError
+
+
 async def call(door: Door, scope: dict, incoming: list[dict]) -> list[dict]:
     """What an ASGI application sends on one connection."""
     sent: list[dict] = []
@@ -232,7 +317,7 @@ async def call(door: Door, scope: dict, incoming: list[dict]) -> list[dict]:
     return sent
 
 
-def make_door(store: Store, app: Callable | None = None, openid: NoOpenId | None = None) -> Door:
+def make_door(store: Store, app: Callable | None = None, openid: NoOpenId | None = None, **options) -> Door:
     async def nothing(scope, receive, send) -> None:
         raise AssertionError("nobody gets here")
 
@@ -242,7 +327,9 @@ def make_door(store: Store, app: Callable | None = None, openid: NoOpenId | None
         secret="x" * 32,
         openid=openid or NoOpenId(),
         inline_scripts=[],
+        uploaded_files=UploadedInMemory,
         harmless_message=HARMLESS,
+        **options,
     )
 
 

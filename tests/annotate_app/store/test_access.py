@@ -92,6 +92,7 @@ TABLE: dict[str, tuple[str, bool, Callable[[Store, Actor, Project], object]]] = 
         True,
         lambda s, a, p: s.people.create_invite(a, role="annotator", project_id=p.id),
     ),
+    "people.invites": ("lead", False, lambda s, a, p: s.people.invites(a)),
     "people.revoke_sessions": ("admin", False, lambda s, a, p: s.people.revoke_sessions(a, 1)),
     "people.list": ("lead", False, lambda s, a, p: s.people.list(a)),
     "audit.list": ("lead", True, lambda s, a, p: s.audit.list(a, p.id)),
@@ -105,6 +106,7 @@ APART = {
     "notices.mark_read",
     "jobs.get",
     "jobs.cancel",
+    "people.revoke_invite",  # who could make it; in `people/test_people.py`
     # no actor: a password, a token or a worker beside the database speaks for itself
     "people.invite",
     "people.redeem_invite",

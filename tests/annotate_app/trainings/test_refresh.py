@@ -131,7 +131,7 @@ def test_only_what_is_due_is_queued_and_once(sqlite_store, make_project, make_ac
     sqlite_store.judgments.import_many(ADMIN, project.id, votes)
     (job,) = refresh.start_due(sqlite_store)
     assert (job.kind, job.project_id, job.state) == ("rank", project.id, "queued")
-    assert job.command == ["annotate_app", "priorities", "refresh", "--", project.name]
+    assert job.command == ["annotate_app", "priorities", "refresh", f"#{project.id}"]
     assert refresh.start_due(sqlite_store) == []
     with pytest.raises(ValueError, match="waits or runs already"):
         refresh.start(sqlite_store, ADMIN, project)

@@ -19,18 +19,6 @@ ADMIN = Actor.command_line()
 PASSWORD = "a long enough password"
 
 
-@pytest.fixture(autouse=True)
-def _cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Argon2 with little memory: the cost of one hash is not what is tested here."""
-    from argon2 import PasswordHasher
-
-    from annotate_app.store.people import accounts
-
-    hasher = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
-    monkeypatch.setattr(accounts, "_hasher", lambda: hasher)
-    accounts._nobodys_hash.cache_clear()
-
-
 def test_accounts_are_made_found_and_listed(store: Store) -> None:
     zoe = store.people.add(ADMIN, " zoe ", role="lead", password=PASSWORD)
     anna = store.people.add(ADMIN, "anna", role="annotator")
@@ -236,6 +224,116 @@ def test_leads_invite_only_below_themselves_and_into_their_projects(
         store.people.create_invite(lead, role="annotator")
     with pytest.raises(AccessError, match="not a member"):
         store.people.create_invite(lead, role="annotator", project_id=elsewhere.id)
+
+
+LAPSES = {
+    "closed": lambda store, project, maker: store.people.set_active(ADMIN, maker.user_id, False),
+    "closed and opened again": lambda store, project, maker: [
+        store.people.set_active(ADMIN, maker.user_id, active) for active in (False, True)
+    ],
+    "demoted": lambda store, project, maker: store.people.set_role(ADMIN, maker.user_id, "annotator"),
+    "demoted and promoted again": lambda store, project, maker: [
+        store.people.set_role(ADMIN, maker.user_id, role) for role in ("annotator", "admin")
+    ],
+}
+
+
+@pytest.mark.parametrize("lapse", LAPSES)
+def test_invites_of_an_admin_end_with_the_rights_that_made_them(
+    store: Store, project: Project, make_actor: Callable[..., Actor], lapse: str
+) -> None:
+    maker = make_actor(store, "admin", "ada")
+    store.people.add(ADMIN, "root", role="admin", password=PASSWORD)
+    tokens = [
+        store.people.create_invite(maker, role="admin"),
+        store.people.create_invite(maker, role="admin", name="root"),
+        store.people.create_invite(maker, role="annotator", project_id=project.id),
+    ]
+    kept = store.people.create_invite(ADMIN, role="annotator")
+    LAPSES[lapse](store, project, maker)
+    for token in tokens:
+        assert store.people.invite(token) is None
+        with pytest.raises(ValueError, match="ended, or older than three days: ask for a new one"):
+            store.people.redeem_invite(token, "", PASSWORD)
+    assert [item.created_by for item in store.people.invites(ADMIN)] == ["command line"]
+    assert store.people.redeem_invite(kept, "anna", PASSWORD).role == "annotator"
+    assert store.people.check_password("root", PASSWORD, "1.1.1.1") is not None
+
+
+@pytest.mark.parametrize("lapse", ["removed", "demoted", "closed", "removed and added again"])
+def test_invites_of_a_lead_end_with_the_project_and_the_role(
+    store: Store, project: Project, lead: Actor, make_project: Callable[..., Project], lapse: str
+) -> None:
+    other = make_project(store, "other")
+    store.projects.add_member(ADMIN, other.id, lead.user_id or 0)
+    here = store.people.create_invite(lead, role="adjudicator", project_id=project.id)
+    elsewhere = store.people.create_invite(lead, role="annotator", project_id=other.id)
+    match lapse:
+        case "demoted":
+            store.people.set_role(ADMIN, lead.user_id or 0, "adjudicator")
+        case "closed":
+            store.people.set_active(ADMIN, lead.user_id or 0, False)
+        case _:
+            store.projects.remove_member(ADMIN, project.id, lead.user_id or 0)
+            if lapse == "removed and added again":
+                store.projects.add_member(ADMIN, project.id, lead.user_id or 0)
+    with pytest.raises(ValueError, match="ended"):
+        store.people.redeem_invite(here, "anna", PASSWORD)
+    assert (store.people.invite(elsewhere) is None) == (lapse in ("demoted", "closed"))
+
+
+def test_a_right_lost_without_a_word_is_missed_when_the_invite_is_used(store: Store, make_actor) -> None:
+    """As by a restored database or another version: nothing ended the invite, and it is worth nothing."""
+    maker = make_actor(store, "admin", "ada")
+    token = store.people.create_invite(maker, role="admin")
+    with store.database.write() as connection:
+        connection.execute(update(tables.user).where(tables.user.c.name == "ada").values(role="lead"))
+    assert store.people.invite(token) is None
+    assert store.people.invites(ADMIN) == []
+    with pytest.raises(ValueError, match="ended"):
+        store.people.redeem_invite(token, "eve", PASSWORD)
+    assert [user.name for user in store.people.list(ADMIN)] == ["ada"]
+
+
+@pytest.mark.parametrize("ending", ["closed", "new password", "reset"])
+def test_links_for_a_password_end_with_the_account_or_the_next_password(store: Store, ending: str) -> None:
+    user = store.people.add(ADMIN, "zoe", role="lead", password=PASSWORD)
+    token, last = (store.people.create_invite(ADMIN, role="lead", name="zoe") for _ in range(2))
+    match ending:
+        case "closed":
+            store.people.set_active(ADMIN, user.id, False)
+            store.people.set_active(ADMIN, user.id, True)
+        case "new password":
+            store.people.set_password(store.people.actor_of(user), user.id, "another long password")
+        case "reset":
+            store.people.redeem_invite(last, "", "another long password")
+    assert store.people.invite(token) is None
+    with pytest.raises(ValueError, match="ended"):
+        store.people.redeem_invite(token, "", "a third long password")
+
+
+def test_invites_are_seen_and_ended_by_those_who_could_make_them(
+    store: Store, project: Project, lead: Actor, make_project: Callable[..., Project], make_actor
+) -> None:
+    elsewhere = make_project(store, "elsewhere")
+    mine = store.people.create_invite(lead, role="annotator", project_id=project.id, group="expert")
+    for role, place in (("annotator", elsewhere.id), ("lead", project.id), ("admin", None)):
+        store.people.create_invite(ADMIN, role=role, project_id=place)
+    assert [item.group for item in store.people.invites(lead)] == ["expert"]
+    everything = store.people.invites(ADMIN)
+    assert [item.role for item in everything] == ["admin", "lead", "annotator", "annotator"]
+    for item in everything[:3]:
+        with pytest.raises(ValueError, match=f"there is no open invite '{item.id}'"):
+            store.people.revoke_invite(lead, item.id)
+    assert len(store.people.invites(ADMIN)) == 4
+    store.people.revoke_invite(lead, everything[3].id)
+    assert store.people.invite(mine) is None
+    assert store.audit.list(lead, project.id)[0].action == "invite revoke"
+    anna = make_actor(store, "annotator", "anna", project)
+    with pytest.raises(AccessError):
+        store.people.invites(anna)
+    with pytest.raises(AccessError):
+        store.people.revoke_invite(anna, everything[0].id)
 
 
 def test_nobody_closes_or_demotes_themselves(store: Store) -> None:

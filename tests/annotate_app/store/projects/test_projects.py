@@ -59,6 +59,25 @@ def test_a_name_of_digits_goes_before_an_id(store: Store, make_project: Callable
     assert store.projects.get(ADMIN, first.id).id == first.id
 
 
+def test_a_number_after_a_sign_is_never_a_name(store: Store, make_project: Callable[..., Project], lead: Actor) -> None:
+    """As jobs name their project: whoever renames one while a job waits does not send it elsewhere."""
+    first, second = make_project(store, "first"), make_project(store, "second")
+    store.projects.update(ADMIN, second.id, name=str(first.id))
+    assert store.projects.get(ADMIN, first.number) == first
+    assert store.projects.get(ADMIN, second.number).id == second.id
+    with pytest.raises(ValueError, match=f"project name is '{first.number}', allowed is any but # and a number"):
+        store.projects.update(ADMIN, second.id, name=first.number)
+    with store.database.write() as connection:  # of an earlier version
+        connection.execute(update(tables.project).where(tables.project.c.id == second.id).values(name=first.number))
+    assert store.projects.get(ADMIN, first.number) == first
+    assert store.projects.update(ADMIN, second.id, name=first.number, description="kept").description == "kept"
+    for unknown in ("#", "#x", "##1", "#999", "9" * 30, f"#{'9' * 30}"):
+        with pytest.raises(ValueError, match=f"there is no project '{unknown}'"):
+            store.projects.get(ADMIN, unknown)
+    with pytest.raises(AccessError):
+        store.projects.get(lead, first.number)
+
+
 def test_a_name_is_given_once(store: Store, project: Project, make_project: Callable[..., Project]) -> None:
     with pytest.raises(ValueError, match="there is a project named 'support desk' already"):
         make_project(store, " support desk ")

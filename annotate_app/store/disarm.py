@@ -1,0 +1,55 @@
+"""What a restored backup may do by itself: nothing. It is data until somebody signs in and asks.
+
+A backup comes from another time, often from another machine, and sometimes from another hand. Its rows that would act
+or let somebody in without a password are ended in the transaction that restores them: jobs that wait or run, sessions
+(which may have been revoked since), invitations and links for a password. Accounts, roles and passwords stay: they are
+what is restored.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+
+from sqlalchemy import Connection, select, update
+
+from annotate_app.access import Actor
+from annotate_app.installation import data_folder
+from annotate_app.store.base import audit, tables
+from annotate_app.store.jobs import UNDER_WAY
+
+_FOLDER_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+
+
+def disarm(connection: Connection, url: str) -> None:
+    """Ends what a restored database would do or grant by itself, and notes it in the audit log.
+
+    Run directories are looked for where this installation keeps its own, under the name they had: a backup never points
+    to another place of the machine, and runs that were copied along are found again.
+
+    Args:
+        url: of the database.
+    """
+    now = time.time()
+    session, invite, job = tables.session.c, tables.invite.c, tables.job.c
+    ended = {
+        "sessions": update(tables.session).where(session.revoked_at.is_(None)).values(revoked_at=now),
+        "invites": update(tables.invite)
+        .where(invite.used_at.is_(None), invite.expires_at > now)
+        .values(expires_at=now),
+        "jobs": update(tables.job)
+        .where(job.state.in_(UNDER_WAY))
+        .values(state="lost", ended_at=now, process=None, message="it waited or ran when the backup was made"),
+    }
+    detail = {name: connection.execute(statement).rowcount for name, statement in ended.items()}
+    for row in connection.execute(select(job.id, job.run_dir)).all():
+        run_dir = str(_own_place(row.run_dir, row.id, data_folder(url) / "jobs"))
+        if run_dir != row.run_dir:
+            connection.execute(update(tables.job).where(job.id == row.id).values(run_dir=run_dir))
+    audit.record(connection, Actor.command_line(), "restore", detail=detail)
+
+
+def _own_place(run_dir: str, job_id: int, folder: Path) -> Path:
+    name = Path(run_dir).name
+    return folder / (name if _FOLDER_NAME.fullmatch(name) else f"restored-{job_id}")

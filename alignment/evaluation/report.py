@@ -11,8 +11,7 @@ from alignment.watch.text_metrics import WinRate
 from rewardkit.data.export_formats import SPEAKER
 from rewardkit.report.charts import interval_chart
 from rewardkit.report.page import render_page
-from rewardkit.report.table import interval_text, number_text, percent, text_table
-from rewardkit.stats.metrics import Interval
+from rewardkit.report.table import interval_text, number_text, percent, signed_text, text_table
 
 TEMPLATES = Path(__file__).parent / "templates"
 LONG_CUT = 0.2  # share of cut completions from which on they deserve a sentence
@@ -23,12 +22,12 @@ def sentences(evaluation: PolicyEvaluation) -> Iterator[str]:
     """Yields the figures as sentences; where an interval includes chance, the sentence says that nothing is shown."""
     base, trained = evaluation.base, evaluation.trained
     if (wins := evaluation.win_rate) and (gain := evaluation.reward_gain):
-        verdict = "better" if wins.rate.low > 0.5 else "worse" if wins.rate.high < 0.5 else "not shown to be better"
+        verdict = {1: "better", 0: "not shown to be better", -1: "worse"}[wins.rate.against(0.5)]
         yield (
             f"By the reward model {trained.name} is {verdict}: it wins {interval_text(wins.rate)} of "
             f"{wins.num_pairs:,} pairs, ties ({percent(wins.tie_share)}) counted half."
         )
-        yield f"Its reward is {_signed(gain)} above that of {base.name}."
+        yield f"Its reward is {signed_text(gain)} above that of {base.name}."
     if members := evaluation.member_win_rates:
         yield f"Members of the reward model, one by one, say {percent(min(members))} to {percent(max(members))}."
     for kl in evaluation.kl:
@@ -97,7 +96,3 @@ def _prompt(answered: Answered) -> str:
     if len(turns) == 1:
         return turns[0].content
     return " · ".join(f"{SPEAKER[turn.role]}: {turn.content}" for turn in turns)
-
-
-def _signed(figure: Interval) -> str:
-    return f"{figure.value:+.2f} ({figure.low:+.2f} to {figure.high:+.2f})"

@@ -18,14 +18,17 @@ from rewardkit.stats.calibration import CalibrationFigures, apply, calibration_f
 from rewardkit.stats.metrics import (
     CalibrationBin,
     Interval,
-    auroc,
+    auroc_interval,
+    bootstrap_interval,
     calibration_bins,
     correctness,
     mean_interval,
     quantile_groups,
+    rarer_kind,
     risk_coverage,
     weighted_interval,
 )
+from rewardkit.stats.small_samples import effective_number, is_enough
 from rewardkit.stats.uncertainty import binary_entropy, epistemic_std, mutual_information, sigmoid
 
 MAX_GROUPS = 50  # of one column
@@ -133,11 +136,14 @@ class LengthBias:
 
     Attributes:
         groups: accuracy where the chosen completion was the shorter one, and where it was the longer one.
+        controlled: the mean of both, length-controlled accuracy: what follows length alone has 0.5. None where one of
+            them is absent.
         people_choose_longer, model_chooses_longer: shares, among pairs whose lengths differ.
         correlation: of the margin with the difference of log lengths.
     """
 
     groups: list[Group]
+    controlled: Interval | None
     people_choose_longer: float
     model_chooses_longer: float
     correlation: float
@@ -290,10 +296,39 @@ def _length(decided: Scored, seed: int) -> LengthBias:
     groups = {"chosen is shorter": chosen < rejected, "chosen is longer": chosen > rejected}
     return LengthBias(
         groups=[group_of(name, decided.take(mask), seed=seed) for name, mask in groups.items() if mask.any()],
+        controlled=balanced_interval(decided, *groups.values(), seed=seed),
         people_choose_longer=_share(chosen > rejected, weight, apart),
         model_chooses_longer=_share(longer, weight, apart),
         correlation=float(np.corrcoef(margins, difference)[0, 1]) if spread > 0 else float("nan"),
     )
+
+
+def balanced_interval(decided: Scored, one: np.ndarray, other: np.ndarray, *, seed: int = 0) -> Interval | None:
+    """Mean of the accuracies on two parts of the pairs, with its bootstrap interval by prompt; None without one part.
+
+    Where the interval of either part is an exact one, its bounds are the means of both parts' bounds.
+
+    Args:
+        one, other: (N,) bool.
+    """
+    if not one.any() or not other.any():
+        return None
+    right, weight = correctness(decided.margins), decided.weight
+    _, prompt = np.unique(decided.prompt, return_inverse=True)
+    sums, totals = (
+        np.array([np.bincount(prompt, weight * part * values) for part in (one, other)])
+        for values in (right, np.ones(len(right)))
+    )
+
+    def mean(counts: np.ndarray) -> np.ndarray:
+        with np.errstate(invalid="ignore"):
+            return ((counts @ sums.T) / (counts @ totals.T)).mean(-1)
+
+    parts = [mean_interval(right[part], decided.prompt[part], weight[part], seed=seed) for part in (one, other)]
+    value = sum(part.value for part in parts) / 2
+    if all(is_enough(part.value, effective_number(units)) for part, units in zip(parts, totals, strict=True)):
+        return bootstrap_interval(mean, prompt, seed=seed)
+    return Interval(value=value, low=sum(part.low for part in parts) / 2, high=sum(part.high for part in parts) / 2)
 
 
 def _share(values: np.ndarray, weight: np.ndarray, mask: np.ndarray) -> float:
@@ -312,13 +347,15 @@ def _measure(name: str, uncertainty: np.ndarray, decided: Scored, seed: int) -> 
     parts = quantile_groups(uncertainty, NUM_QUANTILES)
     return UncertaintyMeasure(
         name=name,
-        auroc=weighted_interval(lambda weights: auroc(uncertainty, errors, weights), decided.prompt, weight, seed=seed),
+        auroc=auroc_interval(uncertainty, errors, decided.prompt, weight, seed=seed),
         coverage=curve.coverage[curve_points].tolist(),
         risk=curve.risk[curve_points].tolist(),
         area=curve.area,
         random=curve.random,
         oracle=curve.oracle,
-        gain=weighted_interval(gain, decided.prompt, weight, seed=seed),
+        gain=weighted_interval(
+            gain, decided.prompt, weight, num_units=rarer_kind(errors, decided.prompt, weight), seed=seed
+        ),
         quantiles=[
             group_of(f"{rank} of {len(parts)}", decided.take(part), seed=seed) for rank, part in enumerate(parts, 1)
         ],

@@ -82,9 +82,9 @@ def sentences(findings: Findings) -> list[str]:
     if (evaluation := findings.evaluation) is None:
         return lines
     overall = evaluation.overall
-    chance = "" if overall.accuracy.low > 0.5 else ": not shown to be better than chance"
-    counts = f"{overall.num_pairs:,} pairs of {overall.num_prompts:,} prompts"
-    lines.append(f"Right on {interval_text(overall.accuracy)} of {counts}{chance}.")
+    prompts = "1 prompt" if overall.num_prompts == 1 else f"{overall.num_prompts:,} prompts"
+    counts = f"{overall.num_pairs:,} pairs of {prompts}"
+    lines.append(f"Right on {interval_text(overall.accuracy)} of {counts}{_against_chance(overall.accuracy)}.")
     lines += [_baseline_sentence(baseline) for baseline in findings.baselines]
     if human := evaluation.human:
         other = "the majority of the others does" if human.counted else "at most to expect is"
@@ -97,15 +97,20 @@ def sentences(findings: Findings) -> list[str]:
             f"Where people chose the shorter answer it is right on {interval_text(shorter.accuracy)}, where they chose "
             f"the longer one on {interval_text(longer.accuracy)}."
         )
+    if controlled := evaluation.length.controlled:
+        chance = _against_chance(controlled)
+        lines.append(f"Length-controlled accuracy, the mean of both, is {interval_text(controlled)}{chance}.")
     lines += [_domain_sentence(domain) for domain in findings.out_of_domain]
     return lines
 
 
+def _against_chance(share: Interval) -> str:
+    return {1: "", 0: ": not shown to be better than chance", -1: ": worse than chance"}[share.against(0.5)]
+
+
 def _baseline_sentence(baseline: Baseline) -> str:
     difference = baseline.difference
-    verdict = (
-        "better than" if difference.low > 0 else "worse than" if difference.high < 0 else "not shown to differ from"
-    )
+    verdict = {1: "better than", 0: "not shown to differ from", -1: "worse than"}[difference.against(0)]
     return f"On the same pairs it is {verdict} {_named(baseline)}; points: {points_text(difference)}."
 
 
@@ -117,15 +122,17 @@ def _named(baseline: Baseline) -> str:
 def _uncertainty_sentence(measure: UncertaintyMeasure) -> str:
     auroc = number_text(measure.auroc)
     name = MEASURES[measure.name]
-    if measure.auroc.low > 0.5 and measure.gain.low > 0:
-        return f"It knows where it errs: {name} tells errors from hits with AUROC {auroc}."
-    if measure.auroc.high < 0.5:
-        return f"It is surer where it errs: {name} tells errors from hits with AUROC {auroc}, worse than chance."
-    return f"Not shown: that {name} tells errors from hits, AUROC {auroc}."
+    match measure.auroc.against(0.5):
+        case 1:
+            return f"It knows where it errs: {name} tells errors from hits with AUROC {auroc}."
+        case -1:
+            return f"It is surer where it errs: {name} tells errors from hits with AUROC {auroc}, worse than chance."
+        case _:
+            return f"Not shown: that {name} tells errors from hits, AUROC {auroc}."
 
 
 def _domain_sentence(domain: OutOfDomain) -> str:
-    verdict = "less sure" if domain.ratio.low > 1 else "surer" if domain.ratio.high < 1 else "not shown to be less sure"
+    verdict = {1: "less sure", 0: "not shown to be less sure", -1: "surer"}[domain.ratio.against(1)]
     ratio = number_text(domain.ratio)
     name = Path(domain.source).name
     return f"On {name} it is {verdict}: members differ {ratio} times as much as on the evaluation data."

@@ -12,7 +12,7 @@ from rewardkit.evaluation.out_of_domain import OutOfDomain
 from rewardkit.evaluation.rewardbench import BenchmarkResult
 from rewardkit.report.charts import Axis, Line, axis_of, interval_chart, line_chart
 from rewardkit.report.page import render_page
-from rewardkit.report.table import interval_text, number_text, points_text
+from rewardkit.report.table import interval_text, number_text, points_text, signed_text
 from rewardkit.stats.metrics import CalibrationBin
 
 LEAST_ANSWERED = 20  # pairs; with fewer the risk curve is noise
@@ -34,6 +34,7 @@ def html_report(findings: Findings) -> str:
         sentences=sentences(findings),
         domain_rows=[_domain_row(domain) for domain in findings.out_of_domain],
         group_rows=_group_rows,
+        interval_text=interval_text,
         **values,
     )
 
@@ -111,14 +112,13 @@ def _risk_chart(measures: Sequence[UncertaintyMeasure]) -> str:
 
 
 def _uncertainty_row(measure: UncertaintyMeasure) -> list[str]:
-    gain = measure.gain
     return [
         MEASURES[measure.name],
         number_text(measure.auroc, 3),
         f"{measure.area:.3f}",
         f"{measure.random:.3f}",
         f"{measure.oracle:.3f}",
-        f"{gain.value:+.3f} ({gain.low:+.3f} to {gain.high:+.3f})",
+        signed_text(measure.gain, 3),
     ]
 
 

@@ -136,8 +136,8 @@ def fit_leaderboard(votes: Votes, *, ties: Ties = "half", num_resamples: int = 5
         ties: `half` counts a tie as half a win for both, `davidson` models ties by a parameter of their own.
         num_resamples: bootstrap resamples of items behind the intervals (votes on one item hang together); 0 takes
             normal intervals from the Fisher information, which treat every vote as independent. Of models with fewer
-            than LEAST comparisons, or whose strength no resample changes, intervals are of the Fisher information of
-            comparisons, each counted as one vote.
+            than LEAST comparisons, or whose strength no resample changes, intervals are from a fit and its Fisher
+            information in which each comparison counts as one vote.
 
     Raises:
         ValueError: on an unknown treatment of ties.
@@ -218,9 +218,10 @@ def _fit_group(
         else:
             is_unsure[:] = True
     if is_unsure.any():
-        error_of_items = _error_of_items(games, nudge, ties)
-        low = np.where(is_unsure, fitted.log_strength - Z_95 * error_of_items, low)
-        high = np.where(is_unsure, fitted.log_strength + Z_95 * error_of_items, high)
+        by_item = _fit_items(games, nudge, ties)
+        reach = Z_95 * by_item.standard_errors()
+        low = np.where(is_unsure, np.minimum(by_item.log_strength - reach, fitted.log_strength), low)
+        high = np.where(is_unsure, np.maximum(by_item.log_strength + reach, fitted.log_strength), high)
         notes.append(_unsure(np.array(names), is_few, is_unsure))
     num_votes = (wins + wins.T + tied).sum(axis=1)
     rates = (wins + tied / 2).sum(axis=1) / num_votes
@@ -242,11 +243,11 @@ def _fit_group(
     return fitted, standings, notes
 
 
-def _error_of_items(games: Games, nudge: np.ndarray, ties: Ties) -> np.ndarray:
-    """(M,) standard errors from the Fisher information where the votes on an item together count as one."""
+def _fit_items(games: Games, nudge: np.ndarray, ties: Ties) -> Strengths:
+    """The fit in which the votes on an item together count as one: what is known if they all say the same."""
     results = games.results / games.results.sum(axis=1, keepdims=True)
     wins, tied = replace(games, results=results).tables(games.multiplicity, len(nudge))
-    return fit_bradley_terry(wins + nudge, tied, rule=ties).standard_errors()
+    return fit_bradley_terry(wins + nudge, tied, rule=ties)
 
 
 def _unsure(names: np.ndarray, is_few: np.ndarray, is_unsure: np.ndarray) -> str:

@@ -123,15 +123,17 @@ def _win_rate(one: str, other: str, counts: np.ndarray, num_resamples: int, rng:
     patterns, multiplicity = np.unique(counts, axis=0, return_counts=True)
     sums = counts.sum(axis=0)
     rate, ties = _shares(sums[None])
-    (resampled,) = resample_sums([patterns.astype(float)], multiplicity, num_resamples, rng)
-    samples = _shares(resampled)
+    samples = None
+    if num_resamples:
+        (resampled,) = resample_sums([patterns.astype(float)], multiplicity, num_resamples, rng)
+        samples = _shares(resampled)
     num_units = effective_number(counts.sum(axis=1))
     wins, losses, tied, both_bad = (int(value) for value in sums)
     return WinRate(
         one=one,
         other=other,
-        rate=_estimate(float(rate[0]), samples[0], num_units),
-        tie_share=_estimate(float(ties[0]), samples[1], num_units),
+        rate=_estimate(float(rate[0]), samples[0] if samples else None, num_units),
+        tie_share=_estimate(float(ties[0]), samples[1] if samples else None, num_units),
         wins=wins,
         losses=losses,
         ties=tied,
@@ -147,13 +149,13 @@ def _shares(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return sums[:, 0] / sums.sum(axis=1) + tied / 2, tied
 
 
-def _estimate(value: float, samples: np.ndarray, num_units: float) -> Estimate:
-    """A share with the percentile interval of its resamples (B,), of which there may be none to make.
+def _estimate(value: float, samples: np.ndarray | None, num_units: float) -> Estimate:
+    """A share with the percentile interval of its resamples (B,).
 
     Where comparisons, wins or losses are too few for a bootstrap, by `share_bounds`; comparisons of unequal numbers of
     votes count as their effective number.
     """
-    if not len(samples):
+    if samples is None:
         return Estimate(value=value)
     low, high = percentile_interval(samples) if is_enough(value, num_units) else UNKNOWN
     if np.isnan(low):

@@ -10,7 +10,7 @@ Mode = Literal["full", "lora", "head"]
 Members = Literal["heads", "lora", "full"]
 Likelihood = Literal["bradley_terry", "rao_kupper", "davidson", "crowd"]
 Precision = Literal["auto", "fp32", "bf16"]
-Rule = Literal["mutual_information", "std", "margin", "bal_pm", "random"]
+Rule = Literal["probability", "mutual_information", "std", "margin", "bal_pm", "random"]
 
 
 def parse_criterion_weights(text: str) -> dict[str, float]:
@@ -147,8 +147,9 @@ class RankConfig:
         model: folder of a trained reward model.
         input: file of comparisons without a label, JSONL, JSON, CSV or Parquet; labels that are there are not read.
         out: file of priorities to write, which `annotate-app priorities import` takes; its name says the format.
-        rule: what puts a comparison first: mutual_information (members are sure and disagree), std of the members'
-            margins, margin (nearest to a toss-up), bal_pm (information and prompts unlike those chosen before), random.
+        rule: what puts a comparison first: probability (nearest to a toss-up with the members averaged out),
+            mutual_information (members are sure and disagree), std of the members' margins, margin (nearest to a toss-up
+            by the mean reward), bal_pm (information and prompts unlike those chosen before), random.
         criterion_weights: weights of the model's heads in the reward, NAME=NUMBER separated by commas; `overall` is the
             overall head, which is the reward where no weights are given.
         labelled: file of comparisons or preferences that have a label already; bal_pm keeps away from their prompts.
@@ -161,7 +162,7 @@ class RankConfig:
     model: str
     input: str
     out: str
-    rule: Rule = "mutual_information"
+    rule: Rule = "probability"
     criterion_weights: str = ""
     labelled: str = ""
     top: int = 0

@@ -29,7 +29,14 @@ from rewardkit.stats.metrics import (
     weighted_interval,
 )
 from rewardkit.stats.small_samples import effective_number, is_enough
-from rewardkit.stats.uncertainty import binary_entropy, epistemic_std, mutual_information, sigmoid
+from rewardkit.stats.uncertainty import (
+    binary_entropy,
+    epistemic_std,
+    mutual_information,
+    relative_std,
+    sigmoid,
+    vote_entropy,
+)
 
 MAX_GROUPS = 50  # of one column
 NUM_QUANTILES = 5
@@ -183,8 +190,9 @@ class Evaluation:
             model's own calibration, `integrated` over members after it.
         bins: of the integrated probabilities.
         human: None where every pair has one vote, or says none.
-        uncertainty: `probability` (nearness of the integrated probability to a half), and with several members `std` of
-            the margin and `mutual_information`.
+        uncertainty: `probability` (nearness of the integrated probability to a half), and with several members
+            `relative_std` of the margin, `vote_entropy`, and `std` and `mutual_information`, which measure how far the
+            members differ, not whether they differ about the answer.
     """
 
     num_members: int
@@ -244,6 +252,8 @@ def uncertainties(scored: Scored) -> dict[str, np.ndarray]:
     """(N,) each: what the model can say of how uncertain it is of a pair, higher is less sure."""
     by_name = {"probability": binary_entropy(scored.probabilities)}
     if scored.num_members > 1:
+        by_name["relative_std"] = relative_std(scored.member_margins)
+        by_name["vote_entropy"] = vote_entropy(scored.member_margins)
         by_name["std"] = epistemic_std(scored.member_margins)
         by_name["mutual_information"] = mutual_information(scored.member_probabilities)
     return by_name

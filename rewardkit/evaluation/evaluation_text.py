@@ -17,6 +17,8 @@ from rewardkit.stats.metrics import Interval
 
 MEASURES = {
     "probability": "closeness to a toss-up",
+    "relative_std": "spread of its members over the margin",
+    "vote_entropy": "votes of its members",
     "std": "spread of its members",
     "mutual_information": "mutual information",
 }

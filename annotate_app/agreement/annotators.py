@@ -161,7 +161,7 @@ def _against_rest(
     habits = sums[2:].reshape(2, width).sum(axis=0) + 1 / width
     habits = np.tile(habits / habits.sum(), 2)
     imagined = np.array([[1.0, agrees, *habits] for agrees in (1.0, 0.0)])
-    weights = draw_posterior(counts, num_resamples, rng)
+    weights = draw_posterior(counts, num_resamples, rng.spawn(1)[0])
     samples = _percent_and_kappa(weights @ np.vstack([statistics, imagined]), width)
     if np.isnan(kappa):
         return Estimate.of_posterior(percent, samples[0]), Estimate(value=kappa)

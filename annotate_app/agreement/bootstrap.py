@@ -120,13 +120,13 @@ def estimate(
         parts: what to compute, over the same P distinct items.
         multiplicity: (P,) number of items like each of them.
         num_resamples: 0 gives no intervals.
-        rng: source of the resamples.
+        rng: source of the resamples; those of the posterior are of its own child.
     """
     present = (multiplicity > 0) & np.any([part.patterns.any(axis=1) for part in parts], axis=0)
     weights = multiplicity[present]
     statistics = [part.statistics[present] for part in parts]
     resampled: list[np.ndarray] = []
-    if num_resamples and weights.sum():
+    if num_resamples and weights.sum() >= 2:
         resampled = resample_sums(statistics, weights, num_resamples, rng)
     posterior: np.ndarray | None = None
     estimates: dict[str, Estimate] = {}
@@ -134,12 +134,11 @@ def estimate(
         width = part.patterns.shape[1]
         sums = Totals.unpack(weights @ statistics[k], width)
         samples = Totals.unpack(resampled[k], width) if resampled else None
-        enough = is_enough(float(percent_agreement(sums)), float(sums.paired))
-        if enough and samples is not None:
-            enough = not np.isnan(percentile_interval(percent_agreement(samples))[0])
+        enough = samples is not None and is_enough(float(percent_agreement(sums)), float(sums.paired))
+        enough = enough and not np.isnan(percentile_interval(percent_agreement(samples))[0])
         for name, formula in part.coefficients.items():
             value = float(formula(sums))
-            if samples is None or np.isnan(value):
+            if not num_resamples or np.isnan(value):
                 estimates[name] = Estimate(value=value)
                 continue
             low, high = percentile_interval(formula(samples)) if enough else UNKNOWN
@@ -148,7 +147,7 @@ def estimate(
                 estimates[name] = Estimate(value=value, low=low, high=high, standard_error=error)
                 continue
             if posterior is None:
-                posterior = draw_posterior(weights, num_resamples, rng)
+                posterior = draw_posterior(weights, num_resamples, rng.spawn(1)[0])
             rows = np.vstack([statistics[k], imagined_items(sums)])
             estimates[name] = Estimate.of_posterior(value, formula(Totals.unpack(posterior @ rows, width)))
     return estimates

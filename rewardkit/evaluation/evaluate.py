@@ -230,7 +230,7 @@ def evaluate(scored: Scored, *, columns: Sequence[str] = (), seed: int = 0) -> E
         overall=group_of("all", decided, seed=seed),
         mean_margin=float(np.average(decided.margins, weights=decided.weight)),
         calibration=_calibration(scored),
-        bins=calibration_bins(scored.probabilities, scored.p_chosen),
+        bins=calibration_bins(scored.probabilities, scored.p_chosen, scored.weight),
         human=_human(scored, seed),
         length=_length(decided, seed),
         uncertainty=[_measure(name, values, decided, seed) for name, values in uncertainties(decided).items()],
@@ -265,7 +265,24 @@ def _calibration(scored: Scored) -> dict[str, CalibrationFigures]:
         by_rule["calibrated"] = apply(scored.calibration, scored.margins)
     if scored.num_members > 1:
         by_rule["integrated"] = scored.probabilities
-    return {name: calibration_figures(q, scored.p_chosen, scored.weight) for name, q in by_rule.items()}
+    votes = num_votes(scored)
+    return {
+        name: calibration_figures(q, scored.p_chosen, scored.weight, num_votes=votes) for name, q in by_rule.items()
+    }
+
+
+def num_votes(scored: Scored) -> np.ndarray | None:
+    """(N,) votes behind each p_chosen, one where a row without votes is sure; None where any is no share of votes."""
+    counts = []
+    for row in scored.rows:
+        ties = row.votes.get("tie", 0) + row.votes.get("both_bad", 0)
+        chosen, total = row.votes.get("chosen", 0) + ties / 2, sum(row.votes.values())
+        if total == 0 and row.p_chosen == 1.0:
+            chosen, total = 1.0, 1
+        if row.weight > 0 and (total == 0 or abs(chosen / total - row.p_chosen) > 1e-6):
+            return None
+        counts.append(max(total, 1))
+    return np.array(counts, dtype=np.int64)
 
 
 def _human(scored: Scored, seed: int) -> HumanAgreement | None:

@@ -13,7 +13,9 @@ from rewardkit.evaluation.evaluate import Evaluation, UncertaintyMeasure
 from rewardkit.evaluation.out_of_domain import OutOfDomain
 from rewardkit.evaluation.rewardbench import BenchmarkResult
 from rewardkit.report.table import interval_text, number_text, points_text, text_table
+from rewardkit.stats.calibration import CalibrationFigures
 from rewardkit.stats.metrics import Interval
+from rewardkit.stats.small_samples import LEAST
 
 MEASURES = {
     "probability": "closeness to a toss-up",
@@ -92,6 +94,9 @@ def sentences(findings: Findings) -> list[str]:
         other = "the majority of the others does" if human.counted else "at most to expect is"
         agreed = f"It agrees with a person's vote in {interval_text(human.model)} of cases"
         lines.append(f"{agreed}; {other} {interval_text(human.ceiling)}.")
+    told = list(evaluation.calibration.values())[-1]
+    if told.is_off is not None and evaluation.num_prompts >= LEAST:
+        lines.append(_calibration_sentence(told, is_apart=evaluation.num_pairs == evaluation.num_prompts))
     lines += [_uncertainty_sentence(measure) for measure in evaluation.uncertainty]
     if len(evaluation.length.groups) == 2:
         shorter, longer = evaluation.length.groups
@@ -161,13 +166,33 @@ def screen_lines(findings: Findings) -> Iterator[str]:
         yield "\n" + text_table(("subset", "accuracy", "pairs"), rows)
     if evaluation := findings.evaluation:
         yield "\n" + text_table(("", "share, 95% interval", "pairs"), _share_rows(findings, evaluation))
-        calibration = [
-            [RULES[name], f"{figures.nll:.4f}", f"{figures.brier:.4f}", f"{figures.ece:.4f}"]
-            for name, figures in evaluation.calibration.items()
-        ]
-        yield "\n" + text_table(("probabilities", "NLL", "Brier", "ECE"), calibration)
+        yield "\n" + text_table(CALIBRATION_HEADER, calibration_rows(evaluation))
     yield ""
     yield from sentences(findings)
+
+
+CALIBRATION_HEADER = ("probabilities", "NLL", "Brier", "ECE", "ECE if they were right")
+
+
+def calibration_rows(evaluation: Evaluation) -> list[list[str]]:
+    """Returns figures by how probabilities are made; the last is what chance alone leaves of ECE."""
+    return [
+        [
+            RULES[name],
+            *(f"{value:.4f}" for value in (figures.nll, figures.brier, figures.ece)),
+            "–" if figures.ece_floor is None else f"{figures.ece_floor:.4f} (up to {figures.ece_floor_high:.4f})",
+        ]
+        for name, figures in evaluation.calibration.items()
+    ]
+
+
+def _calibration_sentence(figures: CalibrationFigures, *, is_apart: bool) -> str:
+    """Of the probabilities that the model tells; is_apart says whether each pair has a prompt of its own."""
+    chance = f"{figures.ece_floor:.3f}, up to {figures.ece_floor_high:.3f} in 95 of 100 cases"
+    if not is_apart:
+        chance += ", if pairs of one prompt were independent"
+    verdict = "are off" if figures.is_off else "are not shown to be off"
+    return f"Its probabilities {verdict}: ECE {figures.ece:.3f}, where right ones would have {chance}."
 
 
 def _share_rows(findings: Findings, evaluation: Evaluation) -> list[list[str]]:

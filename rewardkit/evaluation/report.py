@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rewardkit.evaluation.evaluate import Evaluation, Group, HumanAgreement, UncertaintyMeasure
-from rewardkit.evaluation.evaluation_text import MEASURES, RULES, Findings, sentences
+from rewardkit.evaluation.evaluation_text import CALIBRATION_HEADER, MEASURES, Findings, calibration_rows, sentences
 from rewardkit.evaluation.out_of_domain import OutOfDomain
 from rewardkit.evaluation.rewardbench import BenchmarkResult
 from rewardkit.report.charts import Axis, Line, axis_of, interval_chart, line_chart
@@ -71,10 +71,8 @@ def _evaluation(findings: Findings, evaluation: Evaluation) -> dict[str, Any]:
         "quantile_chart": interval_chart("Accuracy by uncertainty", quantiles, 0.5),
         "uncertainty_rows": [_uncertainty_row(measure) for measure in measures],
         "reliability_chart": _reliability_chart(evaluation.bins),
-        "calibration_rows": [
-            [RULES[name], f"{figures.nll:.4f}", f"{figures.brier:.4f}", f"{figures.ece:.4f}"]
-            for name, figures in evaluation.calibration.items()
-        ],
+        "calibration_header": CALIBRATION_HEADER,
+        "calibration_rows": calibration_rows(evaluation),
         "length_chart": _group_chart("Accuracy by which answer people chose", evaluation.length.groups),
         "subset_charts": [
             (subset, _group_chart(f"Accuracy by {subset.column}", subset.groups)) for subset in evaluation.subsets

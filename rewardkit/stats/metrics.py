@@ -46,11 +46,12 @@ class Interval:
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrationBin:
-    """Pairs of similar predicted probability: means of what was predicted and observed, and how many they are."""
+    """Pairs of similar predicted probability: weighted means of what was predicted and observed, and their number."""
 
     predicted: float
     observed: float
     count: int
+    weight: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,29 +90,42 @@ def brier_score(probabilities: np.ndarray, p_chosen: np.ndarray, weight: np.ndar
     return float(np.average((probabilities - p_chosen) ** 2, weights=weight))
 
 
-def expected_calibration_error(probabilities: np.ndarray, p_chosen: np.ndarray, *, num_bins: int = 10) -> float:
-    """Mean over equal-count bins of |mean predicted - mean observed|, weighted by the bins' counts.
+def expected_calibration_error(
+    probabilities: np.ndarray, p_chosen: np.ndarray, weight: np.ndarray | None = None, *, num_bins: int = 10
+) -> float:
+    """Mean over equal-count bins of |mean predicted - mean observed|, weighted by the bins' weights.
 
     Every pair is counted in both directions, see `calibration_bins`. Guo et al. 2017 (arXiv 1706.04599), with bins of
-    equal count.
+    equal count. What chance alone makes of it is `rewardkit.stats.calibration.calibration_floor`.
     """
-    bins = calibration_bins(probabilities, p_chosen, num_bins=num_bins)
-    return sum(b.count * abs(b.predicted - b.observed) for b in bins) / (2 * len(probabilities))
+    bins = calibration_bins(probabilities, p_chosen, weight, num_bins=num_bins)
+    total = sum(b.weight for b in bins)
+    return sum(b.weight * abs(b.predicted - b.observed) for b in bins) / total
 
 
-def calibration_bins(probabilities: np.ndarray, p_chosen: np.ndarray, *, num_bins: int = 10) -> list[CalibrationBin]:
-    """Bins of equal count by predicted probability, lowest first.
+def calibration_bins(
+    probabilities: np.ndarray, p_chosen: np.ndarray, weight: np.ndarray | None = None, *, num_bins: int = 10
+) -> list[CalibrationBin]:
+    """Bins of equal count by predicted probability, lowest first; pairs of weight 0 are in none.
 
     Every pair is counted in both directions (q, p) and (1 - q, 1 - p), so that no figure depends on which completion is
     called chosen; the counts add up to twice the pairs.
     """
-    predicted = np.concatenate((probabilities, 1.0 - probabilities))
-    observed = np.concatenate((p_chosen, 1.0 - p_chosen))
-    order = np.argsort(predicted, kind="stable")
-    parts = [part for part in np.array_split(order, min(num_bins, len(order))) if len(part)]
+    weight = np.ones(len(probabilities)) if weight is None else weight
+    both = [
+        np.concatenate((one[weight > 0], other[weight > 0]))
+        for one, other in ((probabilities, 1.0 - probabilities), (p_chosen, 1.0 - p_chosen), (weight, weight))
+    ]
     return [
-        CalibrationBin(predicted=float(predicted[part].mean()), observed=float(observed[part].mean()), count=len(part))
-        for part in parts
+        CalibrationBin(
+            predicted=float(np.average(predicted, weights=weights)),
+            observed=float(np.average(observed, weights=weights)),
+            count=len(predicted),
+            weight=float(weights.sum()),
+        )
+        for predicted, observed, weights in (
+            [values[part] for values in both] for part in quantile_groups(both[0], num_bins)
+        )
     ]
 
 

@@ -80,6 +80,22 @@ def test_the_verdict_on_uncertainty_is_its_interval(auroc: Interval, words: str)
     assert line.startswith(words)
 
 
+def test_probabilities_are_held_against_what_chance_leaves_of_right_ones() -> None:
+    rng = np.random.default_rng(1)
+    margins = rng.normal(size=400)
+    right = rng.random(400) < 1 / (1 + np.exp(-np.abs(margins)))
+    honest = np.where(right, np.abs(margins), -np.abs(margins))
+    for factor, verdict in ((1.0, "are not shown to be off"), (5.0, "are off")):
+        findings = findings_of(scored_of(factor * honest, np.arange(400)))
+        line = next(line for line in sentences(findings) if line.startswith("Its probabilities"))
+        assert verdict in line
+        assert line.endswith("in 95 of 100 cases.")
+    findings = findings_of(scored_of(honest, np.arange(400) % 200))
+    line = next(line for line in sentences(findings) if line.startswith("Its probabilities"))
+    assert line.endswith("if pairs of one prompt were independent.")
+    assert "(up to 0." in "\n".join(screen_lines(findings))
+
+
 def test_length_control_weighs_both_groups_alike() -> None:
     # right on 55 of 60 where the longer answer won, on 10 of 40 where the shorter: 65 %, controlled 58.3 %
     longer = np.arange(100) < 60

@@ -72,7 +72,7 @@ def interval_text(share: Interval) -> str:
     return f"{value} ({100 * share.low:.1f} to {100 * share.high:.1f})" if share.is_known else value
 
 
-NO_INTERVAL = "too few for an interval"
+NO_INTERVAL = "too few or too alike to say"
 
 
 def points_text(difference: Interval) -> str:
@@ -83,7 +83,7 @@ def points_text(difference: Interval) -> str:
 
 
 def number_text(number: Interval, decimals: int = 2) -> str:
-    """A figure that is no share: `0.61 (0.55 to 0.67)`, or `0.61 (too few for an interval)`."""
+    """A figure that is no share: `0.61 (0.55 to 0.67)`, or `0.61 (too few or too alike to say)` where it has none."""
     return _with_interval(number, f".{decimals}f")
 
 

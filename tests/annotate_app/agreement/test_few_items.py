@@ -19,7 +19,7 @@ from annotate_app.agreement.coefficients import (
     pooled_agreement,
 )
 from annotate_app.agreement.pairs import cohen_kappa
-from annotate_app.agreement.report import agreement_report
+from annotate_app.agreement.report import agreement_report, reading
 from annotate_app.votes import Votes
 
 FORMULAS = {
@@ -100,6 +100,7 @@ def test_a_report_of_three_comparisons_has_no_interval_of_width_nothing(make_vot
         if figure.is_known:
             assert figure.high - figure.low > 0.1
         assert not figure.standard_error < 1e-6
+    assert reading(report.overall) == "alpha 1.000 of 3 comparisons with two votes: too few to say how reliable"
     percent = report.overall.estimates["percent"]
     assert (percent.value, percent.high) == (1.0, 1.0)
     assert 0.3 < percent.low < 0.6

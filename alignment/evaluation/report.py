@@ -12,6 +12,7 @@ from rewardkit.data.export_formats import SPEAKER
 from rewardkit.report.charts import interval_chart
 from rewardkit.report.page import render_page
 from rewardkit.report.table import interval_text, number_text, percent, signed_text, text_table
+from rewardkit.stats.small_samples import LEAST
 
 TEMPLATES = Path(__file__).parent / "templates"
 LONG_CUT = 0.2  # share of cut completions from which on they deserve a sentence
@@ -35,7 +36,10 @@ def sentences(evaluation: PolicyEvaluation) -> Iterator[str]:
             f"KL to {base.name} ({kl.estimator}): {number_text(kl.per_sequence)} nats a completion, "
             f"{number_text(kl.per_token, 4)} a token."
         )
-    if trained.length.low > LENGTH_RATIO * base.length.value and evaluation.win_rate:
+    # lengths that are all alike (cut at the limit) have no interval: of enough prompts the value itself says it
+    is_alike = evaluation.num_prompts >= LEAST and not trained.length.is_known
+    shortest = trained.length.value if is_alike else trained.length.low
+    if shortest > LENGTH_RATIO * base.length.value and evaluation.win_rate:
         yield "Its completions are longer: check that the reward does not pay for length."
     if trained.cut.value > LONG_CUT:
         yield f"{percent(trained.cut.value)} of its completions were cut: allow more tokens before judging them."

@@ -145,14 +145,14 @@ def draw_caution() -> dict[str, Any]:
     )
     strength = 1.0
     if rule in ("uwo", "uwo_scaled", "entropic"):
-        usual = 0.1 if rule == "uwo_scaled" else 1.0
+        usual, unit = (0.1, "-scaled") if rule == "uwo_scaled" else (1.0, "")
         strength = right.number_input(
             "Caution",
             0.01,
             100.0,
             usual,
             0.1,
-            key="train-penalty-strength",
+            key=f"train-penalty-strength{unit}",
             help=f"0.01 is nearly the mean; {usual:g} is usual.",
         )
     return {"penalty": rule, "penalty_strength": float(strength)}

@@ -25,6 +25,7 @@ Kind = Literal["temperature", "isotonic", "none"]
 Calibration = Mapping[str, Any]
 BOUNDS = (1e-3, 1e3)  # of the inverse temperature, in units of the margins' root mean square
 NUM_FOLDS = 5
+ENOUGH_FOR_ISOTONIC = 500  # pairs; of fewer its held-out NLL was above the temperature's in simulations of both
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +130,12 @@ def fit_calibration(
         return CalibrationFit(calibration={}, before=before, after=before)
     fit = _fit_temperature if kind == "temperature" else _fit_isotonic
     calibration, converged, num_iterations = fit(margins, p_chosen, weight)
+    if kind == "isotonic" and effective_number(weight) < ENOUGH_FOR_ISOTONIC:
+        logger.warning(
+            "isotonic calibration on %d held-out pairs, fewer than %d: a temperature is usually nearer to the truth",
+            len(p_chosen),
+            ENOUGH_FOR_ISOTONIC,
+        )
     if not converged:
         logger.warning("temperature: no minimum of the held-out NLL between its bounds, %s kept", calibration)
     unseen = _out_of_fold(fit, margins, p_chosen, weight, np.arange(len(p_chosen)) if prompt is None else prompt)

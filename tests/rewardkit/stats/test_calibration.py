@@ -152,6 +152,14 @@ def test_isotonic_of_a_hundred_right_pairs_is_not_certain_at_its_ends() -> None:
     assert np.mean(losses) < calibration_figures(truth, truth).nll + 0.02  # 0.026 with all pairs' smoothing
 
 
+def test_isotonic_on_few_pairs_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    fit_calibration(*overconfident(600, 2.0), kind="isotonic")
+    fit_calibration(*overconfident(60, 2.0))
+    assert not caplog.records
+    fit_calibration(*overconfident(60, 2.0), kind="isotonic")
+    assert "isotonic calibration on 60 held-out pairs, fewer than 500" in caplog.text
+
+
 def test_temperature_is_that_of_the_probability_which_members_average_to() -> None:
     rng = np.random.default_rng(0)
     shared = rng.normal(size=3000)

@@ -133,15 +133,16 @@ def estimate(
     for k, part in enumerate(parts):
         width = part.patterns.shape[1]
         sums = Totals.unpack(weights @ statistics[k], width)
-        samples = Totals.unpack(resampled[k], width) if resampled else None
-        enough = samples is not None and is_enough(float(percent_agreement(sums)), float(sums.paired))
-        enough = enough and not np.isnan(percentile_interval(percent_agreement(samples))[0])
+        samples: Totals | None = None  # where a bootstrap over them is believed
+        if resampled and is_enough(float(percent_agreement(sums)), float(sums.paired)):
+            samples = Totals.unpack(resampled[k], width)
+            samples = None if np.isnan(percentile_interval(percent_agreement(samples))[0]) else samples
         for name, formula in part.coefficients.items():
             value = float(formula(sums))
             if not num_resamples or np.isnan(value):
                 estimates[name] = Estimate(value=value)
                 continue
-            low, high = percentile_interval(formula(samples)) if enough else UNKNOWN
+            low, high = UNKNOWN if samples is None else percentile_interval(formula(samples))
             if not np.isnan(low):
                 error = standard_error(formula, statistics[k], weights, width)
                 estimates[name] = Estimate(value=value, low=low, high=high, standard_error=error)

@@ -10,7 +10,7 @@ Mode = Literal["full", "lora", "head"]
 Members = Literal["heads", "lora", "full"]
 Likelihood = Literal["bradley_terry", "rao_kupper", "davidson", "crowd"]
 Precision = Literal["auto", "fp32", "bf16"]
-Rule = Literal["mutual_information", "std", "margin", "bal_pm", "random"]
+Rule = Literal["probability", "mutual_information", "std", "margin", "bal_pm", "random"]
 
 
 def parse_criterion_weights(text: str) -> dict[str, float]:
@@ -77,6 +77,7 @@ class RewardConfig:
         checkpoint_every: steps between checkpoints; 0 writes one at each evaluation.
         on_bad_row: what a bad row does: stop the training, or be left out and listed in the run.
         allow_leakage: whether prompts may stand in both training and evaluation data.
+        length_feature: whether tfidf counts the words of a completion too, beside which words they are.
         seed: number that decides everything random: weights, order of rows, bootstraps.
     """
 
@@ -116,6 +117,7 @@ class RewardConfig:
     checkpoint_every: int = 0
     on_bad_row: Literal["error", "skip"] = "error"
     allow_leakage: bool = False
+    length_feature: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -137,6 +139,8 @@ class RewardConfig:
             raise ValueError(f"members lora needs mode lora, it is {self.mode}")
         if self.model == "tfidf" and self.mode != "head":
             raise ValueError("model tfidf has no weights to train but its head: use mode head")
+        if self.length_feature and self.model != "tfidf":
+            raise ValueError(f"length_feature is a column of tfidf, the model is {self.model!r}: leave it out")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,8 +151,9 @@ class RankConfig:
         model: folder of a trained reward model.
         input: file of comparisons without a label, JSONL, JSON, CSV or Parquet; labels that are there are not read.
         out: file of priorities to write, which `annotate-app priorities import` takes; its name says the format.
-        rule: what puts a comparison first: mutual_information (members are sure and disagree), std of the members'
-            margins, margin (nearest to a toss-up), bal_pm (information and prompts unlike those chosen before), random.
+        rule: what puts a comparison first: probability (nearest to a toss-up with the members averaged out),
+            mutual_information (members are sure and disagree), std of the members' margins, margin (nearest to one by
+            the mean reward), bal_pm (information and prompts unlike those chosen before), random.
         criterion_weights: weights of the model's heads in the reward, NAME=NUMBER separated by commas; `overall` is the
             overall head, which is the reward where no weights are given.
         labelled: file of comparisons or preferences that have a label already; bal_pm keeps away from their prompts.
@@ -161,7 +166,7 @@ class RankConfig:
     model: str
     input: str
     out: str
-    rule: Rule = "mutual_information"
+    rule: Rule = "probability"
     criterion_weights: str = ""
     labelled: str = ""
     top: int = 0

@@ -187,8 +187,10 @@ class RewardOptions:
             (numeric, regex:PATTERN, json, length:WORDS, ifeval); a weight may stand before it, as in 0.5*numeric; given
             repeatedly, the weighted rewards are added.
         penalty: what stands for the members of an ensemble: their mean, the worst case (wco), the mean less their
-            variance (uwo), or the entropic mean.
-        penalty_strength: factor of the variance (uwo), or risk aversion (entropic), per unit of reward.
+            variance (uwo), the mean less their variance over the reward's own spread among the completions of a prompt
+            (uwo_scaled), or the entropic mean.
+        penalty_strength: factor of the variance (uwo) or risk aversion (entropic), per unit of reward; of uwo_scaled a
+            number without a unit, 0.1 to begin with.
         normalise_rewards: whether reward models are scaled by their saved statistics to mean 0, standard deviation 1.
         length_penalty: reward subtracted for each token of a completion beyond length_free.
         length_free: number of tokens of a completion that cost nothing.

@@ -145,7 +145,7 @@ def _figures(
         cut=mean_interval(cut, numbers, seed=seed),
         distinct_1=distinct_n(texts, 1),
         distinct_2=distinct_n(texts, 2),
-        repetition=mean([repetition(text) for text in texts]),
+        repetition=mean_interval(np.array([repetition(text) for text in texts]), numbers, seed=seed),
     )
 
 

@@ -11,8 +11,8 @@ from alignment.watch.text_metrics import WinRate
 from rewardkit.data.export_formats import SPEAKER
 from rewardkit.report.charts import interval_chart
 from rewardkit.report.page import render_page
-from rewardkit.report.table import interval_text, number_text, percent, text_table
-from rewardkit.stats.metrics import Interval
+from rewardkit.report.table import interval_text, number_text, percent, signed_text, text_table
+from rewardkit.stats.small_samples import LEAST
 
 TEMPLATES = Path(__file__).parent / "templates"
 LONG_CUT = 0.2  # share of cut completions from which on they deserve a sentence
@@ -23,12 +23,12 @@ def sentences(evaluation: PolicyEvaluation) -> Iterator[str]:
     """Yields the figures as sentences; where an interval includes chance, the sentence says that nothing is shown."""
     base, trained = evaluation.base, evaluation.trained
     if (wins := evaluation.win_rate) and (gain := evaluation.reward_gain):
-        verdict = "better" if wins.rate.low > 0.5 else "worse" if wins.rate.high < 0.5 else "not shown to be better"
+        verdict = {1: "better", 0: "not shown to be better", -1: "worse"}[wins.rate.against(0.5)]
         yield (
             f"By the reward model {trained.name} is {verdict}: it wins {interval_text(wins.rate)} of "
             f"{wins.num_pairs:,} pairs, ties ({percent(wins.tie_share)}) counted half."
         )
-        yield f"Its reward is {_signed(gain)} above that of {base.name}."
+        yield f"Its reward is {signed_text(gain)} above that of {base.name}."
     if members := evaluation.member_win_rates:
         yield f"Members of the reward model, one by one, say {percent(min(members))} to {percent(max(members))}."
     for kl in evaluation.kl:
@@ -36,7 +36,10 @@ def sentences(evaluation: PolicyEvaluation) -> Iterator[str]:
             f"KL to {base.name} ({kl.estimator}): {number_text(kl.per_sequence)} nats a completion, "
             f"{number_text(kl.per_token, 4)} a token."
         )
-    if trained.length.low > LENGTH_RATIO * base.length.value and evaluation.win_rate:
+    # lengths that are all alike (cut at the limit) have no interval: of enough prompts the value itself says it
+    is_alike = evaluation.num_prompts >= LEAST and not trained.length.is_known
+    shortest = trained.length.value if is_alike else trained.length.low
+    if shortest > LENGTH_RATIO * base.length.value and evaluation.win_rate:
         yield "Its completions are longer: check that the reward does not pay for length."
     if trained.cut.value > LONG_CUT:
         yield f"{percent(trained.cut.value)} of its completions were cut: allow more tokens before judging them."
@@ -97,7 +100,3 @@ def _prompt(answered: Answered) -> str:
     if len(turns) == 1:
         return turns[0].content
     return " · ".join(f"{SPEAKER[turn.role]}: {turn.content}" for turn in turns)
-
-
-def _signed(figure: Interval) -> str:
-    return f"{figure.value:+.2f} ({figure.low:+.2f} to {figure.high:+.2f})"

@@ -12,6 +12,7 @@ No torch, until a reward model is loaded.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
@@ -24,10 +25,14 @@ from alignment.rewards.server import RemoteReward
 from alignment.rewards.source import RewardBatch, RewardSource, ask
 from alignment.verifiers.verifiers import VERIFIERS
 from alignment.watch.text_metrics import repetition
-from rewardkit.reward.reward import Penalty, Reward, conservative
+from rewardkit.reward.reward import Penalty, Reward, conservative, spread_within
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+    from rewardkit.data.records import Message
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +152,7 @@ class Rewards:
         self.penalty: Penalty = penalty
         self.penalty_strength = penalty_strength
         self.terms = terms or Terms()
+        self._warned = False
 
     def score(self, batch: RewardBatch) -> ScoredBatch:
         """Rewards of the B completions.
@@ -156,10 +162,13 @@ class Rewards:
         """
         by_source = {one.name: ask(one.source, batch) for one in self.sources}
         weighted = [Reward(members=one.weight * by_source[one.name].members) for one in self.sources]
+        numbers: dict[tuple[Message, ...], int] = {}
+        group = np.array([numbers.setdefault(tuple(prompt), len(numbers)) for prompt in batch.prompts])
         penalised = sum(
-            (conservative(reward, self.penalty, strength=self.penalty_strength) for reward in weighted),
+            (conservative(reward, self.penalty, strength=self.penalty_strength, group=group) for reward in weighted),
             start=np.zeros(len(batch)),
         )
+        self._warn_of_penalty(add(weighted).mean, penalised, group)
         terms = self.terms.of(batch)
         return ScoredBatch(
             by_source=by_source,
@@ -168,6 +177,17 @@ class Rewards:
             terms=terms,
             total=penalised - sum(terms.values(), start=np.zeros(len(batch))),
         )
+
+    def _warn_of_penalty(self, raw: np.ndarray, penalised: np.ndarray, group: np.ndarray) -> None:
+        """Says once where the penalty, not the reward, decides which completion of a prompt is the better one."""
+        signal, penalty = spread_within(raw, group), spread_within(raw - penalised, group)
+        if penalty > signal and not self._warned:
+            self._warned = True
+            logger.warning(
+                "penalty %s of strength %g varies by %.3g among a prompt's completions, the reward itself by %.3g: the "
+                "members' disagreement decides more than the reward; lower penalty_strength",
+                *(self.penalty, self.penalty_strength, penalty, signal),
+            )
 
     def __call__(self, batch: RewardBatch) -> Reward:
         """Returns the total as the reward of one member, so that the sum is itself a source."""

@@ -77,8 +77,8 @@ FAILURE_MODES = (
         title="Reward hacking",
         severity="critical",
         cause="The policy finds what the training reward errs on: it scores higher there and is no better",
-        advice="Go back to a checkpoint from before the two parted; raise beta, punish uncertain rewards "
-        "(--penalty uwo with an ensemble), or label samples of now and train the reward again",
+        advice="Go back to a checkpoint from before the two parted; raise beta, or label samples of now and train the "
+        "reward again. A penalty on disagreement (--penalty) helps only where members do not share the error",
         sign=reward_rules.reward_hacking,
     ),
     FailureMode(
@@ -102,7 +102,8 @@ FAILURE_MODES = (
         title="The ensemble disagrees more",
         severity="warning",
         cause="Answers leave what the reward models were trained on: the reward rises where its members guess",
-        advice="Punish uncertainty (--penalty uwo or wco), raise beta, or label samples of now and train again",
+        advice="Label samples of now and train the reward again, or raise beta; as its members do disagree here, "
+        "--penalty wco or uwo_scaled pays less for it",
         sign=reward_rules.disagreement,
     ),
     FailureMode(

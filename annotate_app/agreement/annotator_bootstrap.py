@@ -1,5 +1,7 @@
 """Intervals over items for figures in which it matters who answered: Conger's kappa and the mean of Cohen's kappas.
 
+Neither has an interval where items are too few to resample, or where no resample differs.
+
 Hardly two items have the same people with the same answers, so there are no patterns to tally as in
 `annotate_app.agreement.bootstrap`. Of up to BLOCKS items each is resampled by itself; of more, random blocks of them
 are, whose sums vary as those of items do: the spread is then known to 1 / sqrt(2 BLOCKS), about 2 %, which is less than
@@ -17,9 +19,10 @@ from annotate_app.agreement.bootstrap import Estimate
 from annotate_app.agreement.coefficients import divide, item_statistics
 from annotate_app.agreement.pairs import PairTables, cohen_influence, conger_kappa, kappa_values
 from annotate_app.agreement.vote_categories import Ballots
+from rewardkit.stats.small_samples import LEAST
 
 BLOCKS = 1000
-MAX_CELLS = 10_000_000  # of resampled tables of pairs; the means of more are linearised
+LEAST_SHARED = 5  # items of a pair of people whose kappa says something
 CHUNK_VOTES = 1_000_000
 
 
@@ -42,10 +45,11 @@ class Blocks:
 
 
 def draw_blocks(ballots: Ballots, num_resamples: int, rng: np.random.Generator) -> Blocks:
-    """Blocks of a question's items, and the resamples of them: none of fewer than two items."""
-    rated = np.flatnonzero(np.bincount(ballots.item, minlength=ballots.num_items))
+    """Blocks of a question's items, and the resamples of them: none where fewer than LEAST items have two votes."""
+    votes = np.bincount(ballots.item, minlength=ballots.num_items)
+    rated = np.flatnonzero(votes)
     of_item = np.zeros(ballots.num_items, dtype=np.int64)
-    if not num_resamples or len(rated) < 2:
+    if not num_resamples or (votes >= 2).sum() < LEAST:
         return Blocks(of_item=of_item, weights=np.zeros((0, 0)))
     size = min(len(rated), BLOCKS)
     of_item[rated] = np.arange(len(rated)) if size == len(rated) else rng.permutation(len(rated)) % size
@@ -81,30 +85,29 @@ def conger_estimate(ballots: Ballots, percent: float, blocks: Blocks) -> Estimat
 
 
 def mean_kappa_estimate(ballots: Ballots, pairs: PairTables, blocks: Blocks) -> Estimate:
-    """The mean of Cohen's kappa over the pairs where it is defined, every pair the same, with its interval.
+    """The mean of Cohen's kappa over the pairs where it is defined, weighted by their shared items, with its interval.
 
-    A pair that a resample leaves without a kappa is not in that resample's mean. Where there are more tables than
-    MAX_CELLS the mean is linearised: each item adds its influence on it.
+    sum n_p kappa_p / sum n_p. Pairs who share fewer than LEAST_SHARED items are left out where others share more: a
+    pair with one item has a kappa only if it disagrees, and then 0. The interval is of the linearised mean, to which
+    each item adds its influence, (n_p dkappa_p + kappa_p - mean) / sum n_p: resampled tables of few items would repeat
+    items, which moves their kappas to one side.
     """
-    values = kappa_values(pairs.tables)
-    defined = ~np.isnan(values)
-    value = float(values[defined].mean()) if defined.any() else float("nan")
-    if not blocks.num_blocks or not defined.any():
+    values, shared = kappa_values(pairs.tables), pairs.num_items.astype(np.float64)
+    counts = ~np.isnan(values)
+    if (counts & (shared >= LEAST_SHARED)).any():
+        counts &= shared >= LEAST_SHARED
+    if not counts.any():
+        return Estimate(value=float("nan"))
+    weights = np.where(counts, shared, 0.0) / shared[counts].sum()
+    value = float(weights[counts] @ values[counts])
+    if not blocks.num_blocks:
         return Estimate(value=value)
-    size, cells = blocks.num_blocks, pairs.tables[0].size
-    if len(blocks.weights) * len(values) * cells > MAX_CELLS:
-        influence = np.where(defined[:, None, None], cohen_influence(pairs.tables), 0.0) / defined.sum()
-        sums = np.zeros(size)
-        for item, cell in shared_answers(ballots, pairs):
-            sums += np.bincount(blocks.of_item[item], influence.reshape(-1)[cell], size)
-        return Estimate.of_samples(value, value + blocks.weights @ sums - sums.sum())
-    counts = np.zeros(size * len(values) * cells)
+    per_item = shared[:, None, None] * cohen_influence(pairs.tables) + (values - value)[:, None, None]
+    influence = np.where(counts[:, None, None], per_item, 0.0) * (weights / np.maximum(shared, 1))[:, None, None]
+    sums = np.zeros(blocks.num_blocks)
     for item, cell in shared_answers(ballots, pairs):
-        counts += np.bincount(blocks.of_item[item] * len(values) * cells + cell, minlength=len(counts))
-    resampled = blocks.weights @ counts.reshape(size, -1)
-    kappas = kappa_values(resampled.reshape(len(resampled), *pairs.tables.shape))
-    defined = ~np.isnan(kappas)
-    return Estimate.of_samples(value, divide(np.where(defined, kappas, 0.0).sum(axis=1), defined.sum(axis=1)))
+        sums += np.bincount(blocks.of_item[item], influence.reshape(-1)[cell], blocks.num_blocks)
+    return Estimate.of_samples(value, value + blocks.weights @ sums - sums.sum())
 
 
 def shared_answers(ballots: Ballots, pairs: PairTables) -> Iterator[tuple[np.ndarray, np.ndarray]]:

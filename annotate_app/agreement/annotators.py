@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from annotate_app.agreement.annotator_bootstrap import Blocks, mean_kappa_estimate
-from annotate_app.agreement.bootstrap import Estimate, resample_sums
+from annotate_app.agreement.bootstrap import Estimate, draw_posterior, resample_sums
 from annotate_app.agreement.coefficients import agreement_weights, corrected, divide
 from annotate_app.agreement.pairs import CohenKappa, cohen_kappa, pair_tables
 from annotate_app.agreement.vote_categories import Ballots
+from rewardkit.stats.small_samples import is_enough
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +46,7 @@ class PairAgreement:
         annotators: (R,) names; first and second (P,) index them.
         num_items: (P,) shared items.
         percent: (P,) share of them with the same answer.
-        mean_kappa: Cohen's kappa, mean over the pairs where it is defined.
+        mean_kappa: Cohen's kappa, mean over pairs weighted by their shared items (`mean_kappa_estimate`).
         kappa: Cohen's kappa on the answers; kappa_linear and kappa_quadratic weighted, on the degrees.
     """
 
@@ -149,12 +150,22 @@ def annotator_agreements(
 def _against_rest(
     statistics: np.ndarray, counts: np.ndarray, width: int, num_resamples: int, rng: np.random.Generator
 ) -> tuple[Estimate, Estimate]:
-    values = [float(value) for value in _percent_and_kappa(counts @ statistics, width)]
-    if num_resamples == 0 or counts.sum() < 2:
-        return Estimate(value=values[0]), Estimate(value=values[1])
-    samples = _percent_and_kappa(resample_sums([statistics], counts, num_resamples, rng)[0], width)
-    percent, kappa = map(Estimate.of_samples, values, samples)
-    return percent, kappa
+    """Percent and kappa with intervals over items: of resamples, or where these are too few, of `draw_posterior`."""
+    sums = counts @ statistics
+    percent, kappa = (float(value) for value in _percent_and_kappa(sums, width))
+    if num_resamples == 0:
+        return Estimate(value=percent), Estimate(value=kappa)
+    if is_enough(percent, float(counts.sum())):
+        samples = _percent_and_kappa(resample_sums([statistics], counts, num_resamples, rng)[0], width)
+        return Estimate.of_samples(percent, samples[0]), Estimate.of_samples(kappa, samples[1])
+    habits = sums[2:].reshape(2, width).sum(axis=0) + 1 / width
+    habits = np.tile(habits / habits.sum(), 2)
+    imagined = np.array([[1.0, agrees, *habits] for agrees in (1.0, 0.0)])
+    weights = draw_posterior(counts, num_resamples, rng.spawn(1)[0])
+    samples = _percent_and_kappa(weights @ np.vstack([statistics, imagined]), width)
+    if np.isnan(kappa):
+        return Estimate.of_posterior(percent, samples[0]), Estimate(value=kappa)
+    return Estimate.of_posterior(percent, samples[0]), Estimate.of_posterior(kappa, samples[1])
 
 
 def _percent_and_kappa(sums: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:

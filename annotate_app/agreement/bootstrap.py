@@ -9,13 +9,14 @@ for themselves, and would draw as many numbers as there are items; type and perc
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
-from annotate_app.agreement.coefficients import Totals, item_statistics
+from annotate_app.agreement.coefficients import Totals, item_statistics, percent_agreement
 from rewardkit.stats.metrics import Interval, percentile_interval
+from rewardkit.stats.small_samples import UNKNOWN, is_enough
 
 Coefficient = Callable[[Totals], np.ndarray]
 CHUNK_CELLS = 4_000_000
@@ -27,7 +28,7 @@ LARGE = 100  # from here on a Poisson count is drawn as a normal number
 class Estimate(Interval):
     """A figure with its 95 % percentile interval over resampled items and its standard error.
 
-    NaN stands for undefined: too few items, or no variation to correct chance with.
+    NaN stands for undefined: no variation to correct chance with, or too little to say how sure the figure is.
     """
 
     standard_error: float = float("nan")
@@ -37,8 +38,14 @@ class Estimate(Interval):
         """The figure of all items with the interval and the standard error (ddof = 1) of its resamples (B,)."""
         low, high = percentile_interval(samples)
         defined = samples[~np.isnan(samples)]
-        spread = float(np.std(defined, ddof=1)) if len(defined) > 1 else float("nan")
+        spread = float(np.std(defined, ddof=1)) if low < high else float("nan")
         return cls(value=value, low=low, high=high, standard_error=spread)
+
+    @classmethod
+    def of_posterior(cls, value: float, samples: np.ndarray) -> Estimate:
+        """The same from draws of the figure's posterior (B,), with an interval that reaches to the figure itself."""
+        estimate = cls.of_samples(value, samples)
+        return replace(estimate, low=min(estimate.low, value), high=max(estimate.high, value))
 
     def as_dict(self) -> dict[str, float]:
         return {"value": self.value, "low": self.low, "high": self.high, "standard_error": self.standard_error}
@@ -106,11 +113,14 @@ def estimate(
 ) -> dict[str, Estimate]:
     """Coefficients with percentile intervals over items; all parts see the same resamples.
 
+    Where items are too few for a bootstrap, or agree nearly all or nearly never (`is_enough` of those with two votes),
+    or no resample differs, intervals are the Bayesian ones of `draw_posterior`.
+
     Args:
         parts: what to compute, over the same P distinct items.
         multiplicity: (P,) number of items like each of them.
         num_resamples: 0 gives no intervals.
-        rng: source of the resamples.
+        rng: source of the resamples; those of the posterior are of its own child.
     """
     present = (multiplicity > 0) & np.any([part.patterns.any(axis=1) for part in parts], axis=0)
     weights = multiplicity[present]
@@ -118,20 +128,59 @@ def estimate(
     resampled: list[np.ndarray] = []
     if num_resamples and weights.sum() >= 2:
         resampled = resample_sums(statistics, weights, num_resamples, rng)
+    posterior: np.ndarray | None = None
     estimates: dict[str, Estimate] = {}
     for k, part in enumerate(parts):
         width = part.patterns.shape[1]
         sums = Totals.unpack(weights @ statistics[k], width)
-        samples = Totals.unpack(resampled[k], width) if resampled else None
+        samples: Totals | None = None  # where a bootstrap over them is believed
+        if resampled and is_enough(float(percent_agreement(sums)), float(sums.paired)):
+            samples = Totals.unpack(resampled[k], width)
+            samples = None if np.isnan(percentile_interval(percent_agreement(samples))[0]) else samples
         for name, formula in part.coefficients.items():
             value = float(formula(sums))
-            if samples is None:
+            if not num_resamples or np.isnan(value):
                 estimates[name] = Estimate(value=value)
                 continue
-            low, high = percentile_interval(formula(samples))
-            error = standard_error(formula, statistics[k], weights, width)
-            estimates[name] = Estimate(value=value, low=low, high=high, standard_error=error)
+            low, high = UNKNOWN if samples is None else percentile_interval(formula(samples))
+            if not np.isnan(low):
+                error = standard_error(formula, statistics[k], weights, width)
+                estimates[name] = Estimate(value=value, low=low, high=high, standard_error=error)
+                continue
+            if posterior is None:
+                posterior = draw_posterior(weights, num_resamples, rng.spawn(1)[0])
+            rows = np.vstack([statistics[k], imagined_items(sums)])
+            estimates[name] = Estimate.of_posterior(value, formula(Totals.unpack(posterior @ rows, width)))
     return estimates
+
+
+def draw_posterior(multiplicity: np.ndarray, num_resamples: int, rng: np.random.Generator) -> np.ndarray:
+    """(B, P + 2) weights of items drawn from their posterior, with two more items imagined at the end. Rubin 1981.
+
+    Dirichlet(multiplicity, 1/2, 1/2) times the number of items, the halves for an item on which all votes agree and one
+    on which none does. The share of items that agree is then Beta(x + 1/2, n - x + 1/2), as after Jeffreys' prior, so
+    that one item, or equal ones, do not prove that all others are like them.
+    """
+    shape = np.append(multiplicity, [0.5, 0.5])
+    return rng.dirichlet(shape, num_resamples) * shape.sum()
+
+
+def imagined_items(sums: Totals) -> np.ndarray:
+    """(2, K) rows as of `item_statistics`: an item whose votes agree and one of which no two do, of the average size.
+
+    Categories have the shares of all votes, with one vote more that is spread over all.
+    """
+    num_categories = sums.shares.shape[-1]
+    shares = (sums.shares + 1 / num_categories) / (sums.shares.sum() + 1)
+    apart = np.outer(shares, shares) * (1 - np.eye(num_categories))
+    paired = max(float(sums.paired), 1.0)
+    sizes = sums.coincidences.sum() / paired, 1.0, sums.pairs.sum() / paired
+    return np.array(
+        [
+            np.concatenate([[1.0, 1.0], together.sum(axis=1), *(size * together.ravel() for size in sizes)])
+            for together in (np.diag(shares), apart / max(float(apart.sum()), 1e-300))
+        ]
+    )
 
 
 def resample_sums(

@@ -11,6 +11,7 @@ import numpy as np
 from scipy import sparse
 
 from annotate_app.agreement.coefficients import corrected, divide
+from rewardkit.stats.small_samples import LEAST
 
 Z_95 = 1.959963984540054
 
@@ -23,21 +24,28 @@ class CohenKappa:
         value: (...) kappa, NaN where chance agreement is 1.
         standard_error: (...) large-sample error.
         z: (...) kappa over its error under chance.
+        num_items: (...) items of each table.
     """
 
     value: np.ndarray
     standard_error: np.ndarray
     z: np.ndarray
+    num_items: np.ndarray
 
     @property
     def low(self) -> np.ndarray:
-        """Lower end of the 95 % interval."""
-        return self.value - Z_95 * self.standard_error
+        """Lower end of the 95 % interval; NaN where fewer than LEAST items, or none that differs, allow none."""
+        return self.value - self._reach
 
     @property
     def high(self) -> np.ndarray:
-        """Upper end of the 95 % interval."""
-        return self.value + Z_95 * self.standard_error
+        """Upper end of it."""
+        return self.value + self._reach
+
+    @property
+    def _reach(self) -> np.ndarray:
+        is_known = (self.num_items >= LEAST) & (self.standard_error > 1e-9)
+        return np.where(is_known, Z_95 * self.standard_error, np.nan)
 
 
 def cohen_kappa(tables: np.ndarray, weights: np.ndarray | None = None) -> CohenKappa:
@@ -66,7 +74,7 @@ def cohen_kappa(tables: np.ndarray, weights: np.ndarray | None = None) -> CohenK
     scale = np.sqrt(num_items) * (1 - expected)
     error = divide(np.sqrt(np.maximum(spread, 0)), scale)
     null_error = divide(np.sqrt(np.maximum(null, 0)), scale)
-    return CohenKappa(value=kappa, standard_error=error, z=divide(kappa, null_error))
+    return CohenKappa(value=kappa, standard_error=error, z=divide(kappa, null_error), num_items=num_items)
 
 
 def kappa_values(tables: np.ndarray) -> np.ndarray:

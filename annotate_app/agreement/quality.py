@@ -13,6 +13,7 @@ import numpy as np
 from annotate_app.agreement.proportions import Share, difference_test, share, sign_test, trend_test
 from annotate_app.consensus.rules import NUM_CHOICES, choice_counts
 from annotate_app.votes import CHOICE_CODES, KIND_CODES, Votes
+from rewardkit.stats.small_samples import share_bounds
 
 WEEK_S = 7 * 86_400.0
 TOO_FAST_CHARACTERS_PER_S = 100.0  # some 1,200 words a minute: nobody reads both responses at that rate
@@ -244,6 +245,11 @@ class Calendar:
         return trend_test(shared.astype(np.float64), self.agreed[index][shared], totals, totals * rate)
 
 
+def _is_below(share: Share, least: float) -> bool:
+    """Whether a share is shown to be below, exactly: checks are few, and two misses of two are no proof."""
+    return share.total > 0 and share_bounds(share.value, share.total)[1] < least
+
+
 def _flags(
     shares: dict[str, Share], rest: dict[str, tuple[int, int]], left_p: float, drift: float, drift_p: float
 ) -> list[str]:
@@ -271,9 +277,9 @@ def _flags(
     for name, words in (("ties", "ties"), ("both_bad", "both bad"), ("skips", "skips")):
         if stands_out(name, 0.2):
             flags.append(f"{words} {shares[name]}, {others(name)}")
-    if shares["consistency"].high < 0.75:
+    if _is_below(shares["consistency"], 0.75):
         flags.append(f"answered repeated pairs the same way {shares['consistency']}")
-    if shares["gold"].high < 0.75:
+    if _is_below(shares["gold"], 0.75):
         flags.append(f"right on gold items {shares['gold']}")
     if stands_out("majority", 0.1) and shares["majority"].value * rest["majority"][1] < rest["majority"][0]:
         flags.append(f"agrees with the others' majority {shares['majority']}, {others('majority')}")

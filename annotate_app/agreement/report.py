@@ -31,6 +31,7 @@ from annotate_app.agreement.coefficients import (
 )
 from annotate_app.agreement.vote_categories import NOMINAL, NOMINAL_CODES, Ballots, criterion_ballots, overall_ballots
 from annotate_app.votes import Votes
+from rewardkit.stats.small_samples import LEAST
 
 VIEWS = ("criterion", "annotator", "source", "time")
 DAY_S = 86_400.0
@@ -297,4 +298,7 @@ def reading(agreement: Agreement) -> str:
     alpha = agreement.estimates["alpha_nominal"].value
     if alpha != alpha:
         return "Every vote is the same answer: agreement is total, agreement beyond chance is undefined."
+    if agreement.num_items < LEAST:
+        count = "1 comparison" if agreement.num_items == 1 else f"{agreement.num_items} comparisons"
+        return f"alpha {alpha:.3f} of {count} with two votes: too few to say how reliable"
     return f"alpha {alpha:.3f}: {landis_koch(alpha)} (Landis-Koch), {krippendorff_rule(alpha)} (Krippendorff)"

@@ -87,7 +87,10 @@ def _print_agreement(name: str, report: AgreementReport, reported: tuple[Reporte
     for key, estimate in overall.estimates.items():
         percent = key.startswith(PERCENT_FIGURES)
         rows.append([FIGURES[key], figure(estimate.value, percent=percent), interval(estimate, percent=percent)])
-    named = {"Conger's kappa": report.conger_kappa, "Cohen's kappa, mean over pairs of people": report.pairs.mean_kappa}
+    named = {
+        "Conger's kappa": report.conger_kappa,
+        "Cohen's kappa, mean over pairs of people by shared items": report.pairs.mean_kappa,
+    }
     rows.extend([title, figure(estimate.value), interval(estimate)] for title, estimate in named.items())
     print(text_table(("overall", "figure", "95% interval"), rows))
     for title, parts in (("criterion", report.criteria), ("source", report.sources), ("time", report.periods)):

@@ -5,7 +5,6 @@ Of people it shows each with the rest, and every two of them.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -21,6 +20,7 @@ from annotate_app.pages.charts import charts
 from annotate_app.pages.kit.button_feedback import plainly
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
 from annotate_app.pages.views.figures import agreement_of, quality_of
+from rewardkit.stats.small_samples import LEAST
 
 SPREAD = 0.25  # distance from the mean at which the matrix is fully coloured
 MOST_PEOPLE = 16  # drawn at once; the rest is in the download
@@ -67,12 +67,12 @@ def draw_headline(report: AgreementReport, measure: Measure, protocol: str, peop
     figure, chart = st.columns([1, 2])
     with figure:
         st.metric(measure.title, measure.say(own.value), border=True, help=FIGURES[measure.name])
-        if not math.isnan(own.low):
+        if own.is_known:
             st.caption(f"95% interval {measure.say(own.low)} to {measure.say(own.high)}")
         st.caption(
             f"{report.overall.num_items:,} comparisons with two votes or more, {report.overall.num_votes:,} votes"
         )
-        word = "" if measure.percent else landis_koch(own.value)
+        word = "" if measure.percent or report.overall.num_items < LEAST else landis_koch(own.value)
         if word:
             st.caption(f"Landis and Koch (1977) would call it **{word}**.")
     published, whose = references(measure, protocol)
@@ -130,7 +130,9 @@ def draw_all(report: AgreementReport) -> None:
             {
                 "measure": measure.title,
                 "value": measure.say(estimate.value),
-                "95% interval": f"{measure.say(estimate.low)} to {measure.say(estimate.high)}",
+                "95% interval": f"{measure.say(estimate.low)} to {measure.say(estimate.high)}"
+                if estimate.is_known
+                else "",
                 "meaning": measure.meaning,
             }
             for measure in MEASURES.values()
@@ -144,14 +146,14 @@ def named_rows(report: AgreementReport) -> list[dict[str, str]]:
     """Makes table rows of the two measures that depend on who answered."""
     named = (
         ("Conger's kappa", report.conger_kappa, "As Fleiss' kappa, with each person's own habits as chance."),
-        ("Cohen's kappa, mean", report.pairs.mean_kappa, "Two people beyond chance, mean over all pairs of people."),
+        ("Cohen's kappa, mean", report.pairs.mean_kappa, "Two people beyond chance; pairs weigh by what they share."),
     )
     say = MEASURES["fleiss_kappa"].say
     return [
         {
             "measure": title,
             "value": say(estimate.value),
-            "95% interval": f"{say(estimate.low)} to {say(estimate.high)}",
+            "95% interval": f"{say(estimate.low)} to {say(estimate.high)}" if estimate.is_known else "",
             "meaning": meaning,
         }
         for title, estimate, meaning in named

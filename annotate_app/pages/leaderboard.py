@@ -17,6 +17,7 @@ from annotate_app.ranking.win_rates import WinRates
 
 MOST_MODELS = 20  # drawn at once
 MOST_PAIRS = 30
+RANK_HELP = "Overlapping intervals share a rank, and so does a model with fewer than ten comparisons."
 TIE_WORDS = {"half": "Ties count as half a win", "davidson": "Ties are modelled (Davidson)"}
 
 
@@ -102,7 +103,7 @@ def draw_table(board: Leaderboard) -> None:
         for row in board.standings
     ]
     columns = {
-        "rank": st.column_config.NumberColumn("rank", width="small", help="Overlapping intervals share a rank."),
+        "rank": st.column_config.NumberColumn("rank", width="small", help=RANK_HELP),
         "win rate": st.column_config.ProgressColumn("win rate", format="%.0f%%", min_value=0, max_value=100),
         "strength": st.column_config.NumberColumn("strength", format="%.2f"),
         "group": None if board.connected else st.column_config.NumberColumn("group"),
@@ -150,7 +151,7 @@ def draw_pairs(win_rates: WinRates) -> None:
             "model": pair.one,
             "against": pair.other,
             "win rate": 100 * pair.rate.value,
-            "95% interval": f"{pair.rate.low:.1%} to {pair.rate.high:.1%}",
+            "95% interval": f"{pair.rate.low:.1%} to {pair.rate.high:.1%}" if pair.rate.is_known else "",
             "ties": 100 * pair.tie_share.value,
             "won": pair.wins,
             "tied": pair.ties,

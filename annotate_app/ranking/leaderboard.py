@@ -5,7 +5,7 @@ The fit itself lives in `annotate_app.ranking.bradley_terry`. Both-bad votes cou
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from annotate_app.agreement.pairs import Z_95
 from annotate_app.ranking.bradley_terry import TIES, Strengths, Ties, components, fit_bradley_terry, is_finite
 from annotate_app.votes import CHOICE_CODES, Votes
 from rewardkit.stats.metrics import percentile_interval
+from rewardkit.stats.small_samples import LEAST
 
 NUDGE = 0.5  # of a comparison, half won by each, lent to every pair that met where no finite strengths fit
 
@@ -23,7 +24,8 @@ class Standing:
 
     Attributes:
         group: models of one group are connected by votes; strengths of different groups cannot be compared.
-        rank: 1 + the number of models of the group whose interval lies wholly above this one's.
+        rank: 1 + the number of models of the group whose interval lies wholly above this one's; a model with fewer than
+            LEAST comparisons is ranked below none, and none below it.
         log_strength: mean zero within the group; low and high its 95 % interval.
         standard_error: from the Fisher information.
         win_rate: wins plus half the ties over its votes.
@@ -133,7 +135,9 @@ def fit_leaderboard(votes: Votes, *, ties: Ties = "half", num_resamples: int = 5
     Args:
         ties: `half` counts a tie as half a win for both, `davidson` models ties by a parameter of their own.
         num_resamples: bootstrap resamples of items behind the intervals (votes on one item hang together); 0 takes
-            normal intervals from the Fisher information, which treat every vote as independent.
+            normal intervals from the Fisher information, which treat every vote as independent. Of models with fewer
+            than LEAST comparisons, or whose strength no resample changes, intervals are from a fit and its Fisher
+            information in which each comparison counts as one vote.
 
     Raises:
         ValueError: on an unknown treatment of ties.
@@ -203,20 +207,29 @@ def _fit_group(
     fitted = fit_bradley_terry(wins + nudge, tied, rule=ties)
     error = fitted.standard_errors()
     low, high = fitted.log_strength - Z_95 * error, fitted.log_strength + Z_95 * error
+    num_items = np.bincount(games.rows, games.multiplicity, size) + np.bincount(games.columns, games.multiplicity, size)
+    is_few = num_items < LEAST
+    is_unsure = is_few.copy()
     if num_resamples:
         samples = _resample(games, nudge, fitted.log_strength, ties, num_resamples, rng)
         if len(samples) * 2 > num_resamples:
             low, high = np.array([percentile_interval(column) for column in samples.T]).T
+            is_unsure |= np.isnan(low)
         else:
-            notes.append("too few comparisons to resample: intervals are from the Fisher information")
+            is_unsure[:] = True
+    if is_unsure.any():
+        by_item = _fit_items(games, nudge, ties)
+        reach = Z_95 * by_item.standard_errors()
+        low = np.where(is_unsure, np.minimum(by_item.log_strength - reach, fitted.log_strength), low)
+        high = np.where(is_unsure, np.maximum(by_item.log_strength + reach, fitted.log_strength), high)
+        notes.append(_unsure(np.array(names), is_few, is_unsure))
     num_votes = (wins + wins.T + tied).sum(axis=1)
     rates = (wins + tied / 2).sum(axis=1) / num_votes
-    num_items = np.bincount(games.rows, games.multiplicity, size) + np.bincount(games.columns, games.multiplicity, size)
     standings = [
         Standing(
             name=names[k],
             group=number,
-            rank=1 + int((low > high[k]).sum()),
+            rank=1 if is_few[k] else 1 + int(((low > high[k]) & ~is_few).sum()),
             log_strength=float(fitted.log_strength[k]),
             low=float(low[k]),
             high=float(high[k]),
@@ -228,6 +241,21 @@ def _fit_group(
         for k in np.argsort(-fitted.log_strength, kind="stable")
     ]
     return fitted, standings, notes
+
+
+def _fit_items(games: Games, nudge: np.ndarray, ties: Ties) -> Strengths:
+    """The fit in which the votes on an item together count as one: what is known if they all say the same."""
+    results = games.results / games.results.sum(axis=1, keepdims=True)
+    wins, tied = replace(games, results=results).tables(games.multiplicity, len(nudge))
+    return fit_bradley_terry(wins + nudge, tied, rule=ties)
+
+
+def _unsure(names: np.ndarray, is_few: np.ndarray, is_unsure: np.ndarray) -> str:
+    """Writes the note on intervals that are no bootstrap, and why."""
+    why = f"fewer than {LEAST} comparisons of {', '.join(names[is_few])}: ranked with the rest" if is_few.any() else ""
+    if (is_unsure & ~is_few).any():
+        why += f"{'; ' if why else ''}no spread among resamples of {', '.join(names[is_unsure & ~is_few])}"
+    return f"{why}; intervals are from the Fisher information, each comparison counted as one vote"
 
 
 def _lent(beats: np.ndarray, names: list[str]) -> str:

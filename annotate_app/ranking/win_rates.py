@@ -12,7 +12,8 @@ import numpy as np
 
 from annotate_app.agreement.bootstrap import Estimate, resample_sums
 from annotate_app.votes import CHOICE_CODES, Votes
-from rewardkit.stats.metrics import Interval, exact_at_bounds, percentile_interval
+from rewardkit.stats.metrics import percentile_interval
+from rewardkit.stats.small_samples import UNKNOWN, effective_number, is_enough, share_bounds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,15 +124,16 @@ def _win_rate(one: str, other: str, counts: np.ndarray, num_resamples: int, rng:
     sums = counts.sum(axis=0)
     rate, ties = _shares(sums[None])
     samples = None
-    if num_resamples and len(counts) >= 2:
+    if num_resamples:
         (resampled,) = resample_sums([patterns.astype(float)], multiplicity, num_resamples, rng)
         samples = _shares(resampled)
+    num_units = effective_number(counts.sum(axis=1))
     wins, losses, tied, both_bad = (int(value) for value in sums)
     return WinRate(
         one=one,
         other=other,
-        rate=_estimate(float(rate[0]), samples[0] if samples else None, len(counts)),
-        tie_share=_estimate(float(ties[0]), samples[1] if samples else None, len(counts)),
+        rate=_estimate(float(rate[0]), samples[0] if samples else None, num_units),
+        tie_share=_estimate(float(ties[0]), samples[1] if samples else None, num_units),
         wins=wins,
         losses=losses,
         ties=tied,
@@ -147,10 +149,15 @@ def _shares(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return sums[:, 0] / sums.sum(axis=1) + tied / 2, tied
 
 
-def _estimate(value: float, samples: np.ndarray | None, num_items: int) -> Estimate:
-    """A share with the percentile interval of its resamples (B,), exact where it is 0 or 1."""
+def _estimate(value: float, samples: np.ndarray | None, num_units: float) -> Estimate:
+    """A share with the percentile interval of its resamples (B,).
+
+    Where comparisons, wins or losses are too few for a bootstrap, by `share_bounds`; comparisons of unequal numbers of
+    votes count as their effective number.
+    """
     if samples is None:
         return Estimate(value=value)
-    low, high = percentile_interval(samples)
-    interval = exact_at_bounds(Interval(value=value, low=low, high=high), num_items)
-    return Estimate(value=value, low=interval.low, high=interval.high)
+    low, high = percentile_interval(samples) if is_enough(value, num_units) else UNKNOWN
+    if np.isnan(low):
+        low, high = share_bounds(value, num_units)
+    return Estimate(value=value, low=low, high=high)

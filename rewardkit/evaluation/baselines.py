@@ -13,7 +13,7 @@ from rewardkit.evaluation.evaluate import lengths
 from rewardkit.evaluation.scored_preferences import Scored
 from rewardkit.heads.fit import choose_prior_precision, fit_head, make_pairs
 from rewardkit.reward.tfidf import TfidfFeatures
-from rewardkit.stats.metrics import Interval, correctness, difference_interval, mean_interval
+from rewardkit.stats.metrics import Interval, correctness, mean_interval, share_difference_interval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +82,7 @@ def compare(scored: Scored, train: Sequence[Preference], *, seed: int = 0) -> li
                 name=name,
                 num_train=num_train,
                 accuracy=mean_interval(right, decided.prompt, decided.weight, seed=seed),
-                difference=difference_interval(model, right, decided.prompt, decided.weight, seed=seed),
+                difference=share_difference_interval(model, right, decided.prompt, decided.weight, seed=seed),
             )
         )
     return baselines

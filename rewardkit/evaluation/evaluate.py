@@ -18,15 +18,25 @@ from rewardkit.stats.calibration import CalibrationFigures, apply, calibration_f
 from rewardkit.stats.metrics import (
     CalibrationBin,
     Interval,
-    auroc,
+    auroc_interval,
+    bootstrap_interval,
     calibration_bins,
     correctness,
     mean_interval,
     quantile_groups,
+    rarer_kind,
     risk_coverage,
     weighted_interval,
 )
-from rewardkit.stats.uncertainty import binary_entropy, epistemic_std, mutual_information, sigmoid
+from rewardkit.stats.small_samples import effective_number, is_enough
+from rewardkit.stats.uncertainty import (
+    binary_entropy,
+    epistemic_std,
+    mutual_information,
+    relative_std,
+    sigmoid,
+    vote_entropy,
+)
 
 MAX_GROUPS = 50  # of one column
 NUM_QUANTILES = 5
@@ -133,11 +143,14 @@ class LengthBias:
 
     Attributes:
         groups: accuracy where the chosen completion was the shorter one, and where it was the longer one.
+        controlled: the mean of both, length-controlled accuracy: what follows length alone has 0.5. None where one of
+            them is absent.
         people_choose_longer, model_chooses_longer: shares, among pairs whose lengths differ.
         correlation: of the margin with the difference of log lengths.
     """
 
     groups: list[Group]
+    controlled: Interval | None
     people_choose_longer: float
     model_chooses_longer: float
     correlation: float
@@ -177,8 +190,9 @@ class Evaluation:
             model's own calibration, `integrated` over members after it.
         bins: of the integrated probabilities.
         human: None where every pair has one vote, or says none.
-        uncertainty: `probability` (nearness of the integrated probability to a half), and with several members `std` of
-            the margin and `mutual_information`.
+        uncertainty: `probability` (nearness of the integrated probability to a half), and with several members
+            `relative_std` of the margin, `vote_entropy`, and `std` and `mutual_information`, which measure how far the
+            members differ, not whether they differ about the answer.
     """
 
     num_members: int
@@ -216,7 +230,7 @@ def evaluate(scored: Scored, *, columns: Sequence[str] = (), seed: int = 0) -> E
         overall=group_of("all", decided, seed=seed),
         mean_margin=float(np.average(decided.margins, weights=decided.weight)),
         calibration=_calibration(scored),
-        bins=calibration_bins(scored.probabilities, scored.p_chosen),
+        bins=calibration_bins(scored.probabilities, scored.p_chosen, scored.weight),
         human=_human(scored, seed),
         length=_length(decided, seed),
         uncertainty=[_measure(name, values, decided, seed) for name, values in uncertainties(decided).items()],
@@ -238,6 +252,8 @@ def uncertainties(scored: Scored) -> dict[str, np.ndarray]:
     """(N,) each: what the model can say of how uncertain it is of a pair, higher is less sure."""
     by_name = {"probability": binary_entropy(scored.probabilities)}
     if scored.num_members > 1:
+        by_name["relative_std"] = relative_std(scored.member_margins)
+        by_name["vote_entropy"] = vote_entropy(scored.member_margins)
         by_name["std"] = epistemic_std(scored.member_margins)
         by_name["mutual_information"] = mutual_information(scored.member_probabilities)
     return by_name
@@ -249,7 +265,24 @@ def _calibration(scored: Scored) -> dict[str, CalibrationFigures]:
         by_rule["calibrated"] = apply(scored.calibration, scored.margins)
     if scored.num_members > 1:
         by_rule["integrated"] = scored.probabilities
-    return {name: calibration_figures(q, scored.p_chosen, scored.weight) for name, q in by_rule.items()}
+    votes = num_votes(scored)
+    return {
+        name: calibration_figures(q, scored.p_chosen, scored.weight, num_votes=votes) for name, q in by_rule.items()
+    }
+
+
+def num_votes(scored: Scored) -> np.ndarray | None:
+    """(N,) votes behind each p_chosen, one where a row without votes is sure; None where any is no share of votes."""
+    counts = []
+    for row in scored.rows:
+        ties = row.votes.get("tie", 0) + row.votes.get("both_bad", 0)
+        chosen, total = row.votes.get("chosen", 0) + ties / 2, sum(row.votes.values())
+        if total == 0 and row.p_chosen == 1.0:
+            chosen, total = 1.0, 1
+        if row.weight > 0 and (total == 0 or abs(chosen / total - row.p_chosen) > 1e-6):
+            return None
+        counts.append(max(total, 1))
+    return np.array(counts, dtype=np.int64)
 
 
 def _human(scored: Scored, seed: int) -> HumanAgreement | None:
@@ -290,10 +323,39 @@ def _length(decided: Scored, seed: int) -> LengthBias:
     groups = {"chosen is shorter": chosen < rejected, "chosen is longer": chosen > rejected}
     return LengthBias(
         groups=[group_of(name, decided.take(mask), seed=seed) for name, mask in groups.items() if mask.any()],
+        controlled=balanced_interval(decided, *groups.values(), seed=seed),
         people_choose_longer=_share(chosen > rejected, weight, apart),
         model_chooses_longer=_share(longer, weight, apart),
         correlation=float(np.corrcoef(margins, difference)[0, 1]) if spread > 0 else float("nan"),
     )
+
+
+def balanced_interval(decided: Scored, one: np.ndarray, other: np.ndarray, *, seed: int = 0) -> Interval | None:
+    """Mean of the accuracies on two parts of the pairs, with its bootstrap interval by prompt; None without one part.
+
+    Where the interval of either part is an exact one, its bounds are the means of both parts' bounds.
+
+    Args:
+        one, other: (N,) bool.
+    """
+    if not one.any() or not other.any():
+        return None
+    right, weight = correctness(decided.margins), decided.weight
+    _, prompt = np.unique(decided.prompt, return_inverse=True)
+    sums, totals = (
+        np.array([np.bincount(prompt, weight * part * values) for part in (one, other)])
+        for values in (right, np.ones(len(right)))
+    )
+
+    def mean(counts: np.ndarray) -> np.ndarray:
+        with np.errstate(invalid="ignore"):
+            return ((counts @ sums.T) / (counts @ totals.T)).mean(-1)
+
+    parts = [mean_interval(right[part], decided.prompt[part], weight[part], seed=seed) for part in (one, other)]
+    value = sum(part.value for part in parts) / 2
+    if all(is_enough(part.value, effective_number(units)) for part, units in zip(parts, totals, strict=True)):
+        return bootstrap_interval(mean, prompt, seed=seed)
+    return Interval(value=value, low=sum(part.low for part in parts) / 2, high=sum(part.high for part in parts) / 2)
 
 
 def _share(values: np.ndarray, weight: np.ndarray, mask: np.ndarray) -> float:
@@ -312,13 +374,15 @@ def _measure(name: str, uncertainty: np.ndarray, decided: Scored, seed: int) -> 
     parts = quantile_groups(uncertainty, NUM_QUANTILES)
     return UncertaintyMeasure(
         name=name,
-        auroc=weighted_interval(lambda weights: auroc(uncertainty, errors, weights), decided.prompt, weight, seed=seed),
+        auroc=auroc_interval(uncertainty, errors, decided.prompt, weight, seed=seed),
         coverage=curve.coverage[curve_points].tolist(),
         risk=curve.risk[curve_points].tolist(),
         area=curve.area,
         random=curve.random,
         oracle=curve.oracle,
-        gain=weighted_interval(gain, decided.prompt, weight, seed=seed),
+        gain=weighted_interval(
+            gain, decided.prompt, weight, num_units=rarer_kind(errors, decided.prompt, weight), seed=seed
+        ),
         quantiles=[
             group_of(f"{rank} of {len(parts)}", decided.take(part), seed=seed) for rank, part in enumerate(parts, 1)
         ],

@@ -13,10 +13,14 @@ from rewardkit.evaluation.evaluate import Evaluation, UncertaintyMeasure
 from rewardkit.evaluation.out_of_domain import OutOfDomain
 from rewardkit.evaluation.rewardbench import BenchmarkResult
 from rewardkit.report.table import interval_text, number_text, points_text, text_table
+from rewardkit.stats.calibration import CalibrationFigures
 from rewardkit.stats.metrics import Interval
+from rewardkit.stats.small_samples import LEAST
 
 MEASURES = {
     "probability": "closeness to a toss-up",
+    "relative_std": "spread of its members over the margin",
+    "vote_entropy": "votes of its members",
     "std": "spread of its members",
     "mutual_information": "mutual information",
 }
@@ -82,14 +86,17 @@ def sentences(findings: Findings) -> list[str]:
     if (evaluation := findings.evaluation) is None:
         return lines
     overall = evaluation.overall
-    chance = "" if overall.accuracy.low > 0.5 else ": not shown to be better than chance"
-    counts = f"{overall.num_pairs:,} pairs of {overall.num_prompts:,} prompts"
-    lines.append(f"Right on {interval_text(overall.accuracy)} of {counts}{chance}.")
+    prompts = "1 prompt" if overall.num_prompts == 1 else f"{overall.num_prompts:,} prompts"
+    counts = f"{overall.num_pairs:,} pairs of {prompts}"
+    lines.append(f"Right on {interval_text(overall.accuracy)} of {counts}{_against_chance(overall.accuracy)}.")
     lines += [_baseline_sentence(baseline) for baseline in findings.baselines]
     if human := evaluation.human:
         other = "the majority of the others does" if human.counted else "at most to expect is"
         agreed = f"It agrees with a person's vote in {interval_text(human.model)} of cases"
         lines.append(f"{agreed}; {other} {interval_text(human.ceiling)}.")
+    told = list(evaluation.calibration.values())[-1]
+    if told.is_off is not None and evaluation.num_prompts >= LEAST:
+        lines.append(_calibration_sentence(told, is_apart=evaluation.num_pairs == evaluation.num_prompts))
     lines += [_uncertainty_sentence(measure) for measure in evaluation.uncertainty]
     if len(evaluation.length.groups) == 2:
         shorter, longer = evaluation.length.groups
@@ -97,15 +104,20 @@ def sentences(findings: Findings) -> list[str]:
             f"Where people chose the shorter answer it is right on {interval_text(shorter.accuracy)}, where they chose "
             f"the longer one on {interval_text(longer.accuracy)}."
         )
+    if controlled := evaluation.length.controlled:
+        chance = _against_chance(controlled)
+        lines.append(f"Length-controlled accuracy, the mean of both, is {interval_text(controlled)}{chance}.")
     lines += [_domain_sentence(domain) for domain in findings.out_of_domain]
     return lines
 
 
+def _against_chance(share: Interval) -> str:
+    return {1: "", 0: ": not shown to be better than chance", -1: ": worse than chance"}[share.against(0.5)]
+
+
 def _baseline_sentence(baseline: Baseline) -> str:
     difference = baseline.difference
-    verdict = (
-        "better than" if difference.low > 0 else "worse than" if difference.high < 0 else "not shown to differ from"
-    )
+    verdict = {1: "better than", 0: "not shown to differ from", -1: "worse than"}[difference.against(0)]
     return f"On the same pairs it is {verdict} {_named(baseline)}; points: {points_text(difference)}."
 
 
@@ -117,15 +129,17 @@ def _named(baseline: Baseline) -> str:
 def _uncertainty_sentence(measure: UncertaintyMeasure) -> str:
     auroc = number_text(measure.auroc)
     name = MEASURES[measure.name]
-    if measure.auroc.low > 0.5 and measure.gain.low > 0:
-        return f"It knows where it errs: {name} tells errors from hits with AUROC {auroc}."
-    if measure.auroc.high < 0.5:
-        return f"It is surer where it errs: {name} tells errors from hits with AUROC {auroc}, worse than chance."
-    return f"Not shown: that {name} tells errors from hits, AUROC {auroc}."
+    match measure.auroc.against(0.5):
+        case 1:
+            return f"It knows where it errs: {name} tells errors from hits with AUROC {auroc}."
+        case -1:
+            return f"It is surer where it errs: {name} tells errors from hits with AUROC {auroc}, worse than chance."
+        case _:
+            return f"Not shown: that {name} tells errors from hits, AUROC {auroc}."
 
 
 def _domain_sentence(domain: OutOfDomain) -> str:
-    verdict = "less sure" if domain.ratio.low > 1 else "surer" if domain.ratio.high < 1 else "not shown to be less sure"
+    verdict = {1: "less sure", 0: "not shown to be less sure", -1: "surer"}[domain.ratio.against(1)]
     ratio = number_text(domain.ratio)
     name = Path(domain.source).name
     return f"On {name} it is {verdict}: members differ {ratio} times as much as on the evaluation data."
@@ -152,13 +166,33 @@ def screen_lines(findings: Findings) -> Iterator[str]:
         yield "\n" + text_table(("subset", "accuracy", "pairs"), rows)
     if evaluation := findings.evaluation:
         yield "\n" + text_table(("", "share, 95% interval", "pairs"), _share_rows(findings, evaluation))
-        calibration = [
-            [RULES[name], f"{figures.nll:.4f}", f"{figures.brier:.4f}", f"{figures.ece:.4f}"]
-            for name, figures in evaluation.calibration.items()
-        ]
-        yield "\n" + text_table(("probabilities", "NLL", "Brier", "ECE"), calibration)
+        yield "\n" + text_table(CALIBRATION_HEADER, calibration_rows(evaluation))
     yield ""
     yield from sentences(findings)
+
+
+CALIBRATION_HEADER = ("probabilities", "NLL", "Brier", "ECE", "ECE if they were right")
+
+
+def calibration_rows(evaluation: Evaluation) -> list[list[str]]:
+    """Returns figures by how probabilities are made; the last is what chance alone leaves of ECE."""
+    return [
+        [
+            RULES[name],
+            *(f"{value:.4f}" for value in (figures.nll, figures.brier, figures.ece)),
+            "–" if figures.ece_floor is None else f"{figures.ece_floor:.4f} (up to {figures.ece_floor_high:.4f})",
+        ]
+        for name, figures in evaluation.calibration.items()
+    ]
+
+
+def _calibration_sentence(figures: CalibrationFigures, *, is_apart: bool) -> str:
+    """Of the probabilities that the model tells; is_apart says whether each pair has a prompt of its own."""
+    chance = f"{figures.ece_floor:.3f}, up to {figures.ece_floor_high:.3f} in 95 of 100 cases"
+    if not is_apart:
+        chance += ", if pairs of one prompt were independent"
+    verdict = "are off" if figures.is_off else "are not shown to be off"
+    return f"Its probabilities {verdict}: ECE {figures.ece:.3f}, where right ones would have {chance}."
 
 
 def _share_rows(findings: Findings, evaluation: Evaluation) -> list[list[str]]:

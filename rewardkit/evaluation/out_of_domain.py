@@ -13,7 +13,7 @@ from rewardkit.data.preferences import read_preferences
 from rewardkit.data.sources import choose_split, open_source
 from rewardkit.evaluation.scored_preferences import Completion, Scored, score_completions
 from rewardkit.reward.reward import Reward, RewardFn
-from rewardkit.stats.metrics import Interval, auroc, weighted_interval
+from rewardkit.stats.metrics import Interval, auroc_interval, rarer_kind, weighted_interval
 
 PROMPTS = ("prompt", "instruction", "question", "query", "input")
 TEXTS = ("completion", "response", "answer", "output", "text", "content", "final")
@@ -106,6 +106,6 @@ def compare_domains(scored: Scored, reward_fn: RewardFn, source: str, *, seed: i
         num_texts=len(there),
         std_in_domain=float(here.mean()),
         std_out_of_domain=float(there.mean()),
-        ratio=weighted_interval(ratio, prompts, seed=seed),
-        auroc=weighted_interval(lambda weight: auroc(values, is_away, weight), prompts, seed=seed),
+        ratio=weighted_interval(ratio, prompts, num_units=rarer_kind(is_away, prompts), seed=seed),
+        auroc=auroc_interval(values, is_away, prompts, seed=seed),
     )

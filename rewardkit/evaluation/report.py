@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from rewardkit.evaluation.evaluate import Evaluation, Group, HumanAgreement, UncertaintyMeasure
-from rewardkit.evaluation.evaluation_text import MEASURES, RULES, Findings, sentences
+from rewardkit.evaluation.evaluation_text import CALIBRATION_HEADER, MEASURES, Findings, calibration_rows, sentences
 from rewardkit.evaluation.out_of_domain import OutOfDomain
 from rewardkit.evaluation.rewardbench import BenchmarkResult
 from rewardkit.report.charts import Axis, Line, axis_of, interval_chart, line_chart
 from rewardkit.report.page import render_page
-from rewardkit.report.table import interval_text, number_text, points_text
+from rewardkit.report.table import interval_text, number_text, points_text, signed_text
 from rewardkit.stats.metrics import CalibrationBin
 
 LEAST_ANSWERED = 20  # pairs; with fewer the risk curve is noise
@@ -34,6 +34,7 @@ def html_report(findings: Findings) -> str:
         sentences=sentences(findings),
         domain_rows=[_domain_row(domain) for domain in findings.out_of_domain],
         group_rows=_group_rows,
+        interval_text=interval_text,
         **values,
     )
 
@@ -70,10 +71,8 @@ def _evaluation(findings: Findings, evaluation: Evaluation) -> dict[str, Any]:
         "quantile_chart": interval_chart("Accuracy by uncertainty", quantiles, 0.5),
         "uncertainty_rows": [_uncertainty_row(measure) for measure in measures],
         "reliability_chart": _reliability_chart(evaluation.bins),
-        "calibration_rows": [
-            [RULES[name], f"{figures.nll:.4f}", f"{figures.brier:.4f}", f"{figures.ece:.4f}"]
-            for name, figures in evaluation.calibration.items()
-        ],
+        "calibration_header": CALIBRATION_HEADER,
+        "calibration_rows": calibration_rows(evaluation),
         "length_chart": _group_chart("Accuracy by which answer people chose", evaluation.length.groups),
         "subset_charts": [
             (subset, _group_chart(f"Accuracy by {subset.column}", subset.groups)) for subset in evaluation.subsets
@@ -111,14 +110,13 @@ def _risk_chart(measures: Sequence[UncertaintyMeasure]) -> str:
 
 
 def _uncertainty_row(measure: UncertaintyMeasure) -> list[str]:
-    gain = measure.gain
     return [
         MEASURES[measure.name],
         number_text(measure.auroc, 3),
         f"{measure.area:.3f}",
         f"{measure.random:.3f}",
         f"{measure.oracle:.3f}",
-        f"{gain.value:+.3f} ({gain.low:+.3f} to {gain.high:+.3f})",
+        signed_text(measure.gain, 3),
     ]
 
 

@@ -178,7 +178,7 @@ def _about(card: Card, config: EvaluateConfig, reward_fn: RewardFn) -> dict[str,
     return {
         "model": config.model,
         "data": config.data or "held out in training",
-        "kind": card.kind,
+        "kind": f"{card.kind}: {card.features}" if card.features else card.kind,
         "members": str(card.num_members),
         "criterion weights": criterion_weights_text(weights) or "none: the overall head",
         "calibration": f"{calibration}, T = {temperature:.3g}" if temperature else str(calibration),

@@ -65,23 +65,35 @@ def percent(value: float) -> str:
 
 
 def interval_text(share: Interval) -> str:
-    """A share with its interval: `61.3% (56.1 to 66.5)`."""
+    """A share with its interval: `61.3% (56.1 to 66.5)`; alone where it has none."""
     if not math.isfinite(share.value):
         return "–"
     value = f"{100 * share.value:.1f}%"
-    return f"{value} ({100 * share.low:.1f} to {100 * share.high:.1f})" if math.isfinite(share.low) else value
+    return f"{value} ({100 * share.low:.1f} to {100 * share.high:.1f})" if share.is_known else value
+
+
+NO_INTERVAL = "too few or too alike to say"
 
 
 def points_text(difference: Interval) -> str:
     """A difference of shares in points: `+2.5 (-1.0 to +6.1)`."""
-    if not math.isfinite(difference.value):
-        return "–"
-    return f"{100 * difference.value:+.1f} ({100 * difference.low:+.1f} to {100 * difference.high:+.1f})"
+    return signed_text(
+        Interval(value=100 * difference.value, low=100 * difference.low, high=100 * difference.high), decimals=1
+    )
 
 
 def number_text(number: Interval, decimals: int = 2) -> str:
-    """A figure that is no share: `0.61 (0.55 to 0.67)`."""
+    """A figure that is no share: `0.61 (0.55 to 0.67)`, or `0.61 (too few or too alike to say)` where it has none."""
+    return _with_interval(number, f".{decimals}f")
+
+
+def signed_text(number: Interval, decimals: int = 2) -> str:
+    """The same of a difference: `+0.61 (-0.05 to +1.27)`."""
+    return _with_interval(number, f"+.{decimals}f")
+
+
+def _with_interval(number: Interval, form: str) -> str:
     if not math.isfinite(number.value):
         return "–"
-    value, low, high = (f"{part:.{decimals}f}" for part in (number.value, number.low, number.high))
-    return f"{value} ({low} to {high})"
+    interval = f"{number.low:{form}} to {number.high:{form}}" if number.is_known else NO_INTERVAL
+    return f"{number.value:{form}} ({interval})"

@@ -36,6 +36,8 @@ class Card:
             leaves that open, so it says nothing of a single completion. Empty where it was not measured.
         calibration: {"kind": "temperature", "temperature": T}, {"kind": "isotonic", "x": [...], "y": [...]} or {}.
         likelihood: the likelihood it was trained with, its tie parameter where it has one, its fit where it has one.
+        features: what a TF-IDF model counts, `words` or `words, length` for example; empty for other kinds and where it
+            was not recorded, when the length was always counted.
         criteria: names of the criterion heads, in the order of their rows after the K members.
         data_hash: of the preferences it was trained on.
         versions: of what decides the numbers.
@@ -51,6 +53,7 @@ class Card:
     member_offsets: Sequence[float] = ()
     calibration: Mapping[str, Any] = field(default_factory=dict)
     likelihood: Mapping[str, Any] = field(default_factory=dict)
+    features: str = ""
     criteria: Sequence[str] = ()
     data_hash: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)

@@ -26,7 +26,7 @@ import numpy as np
 
 from rewardkit.data.records import Message, Preference
 
-Penalty = Literal["mean", "wco", "uwo", "entropic"]
+Penalty = Literal["mean", "wco", "uwo", "uwo_scaled", "entropic"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,15 +60,23 @@ class RewardFn(Protocol):
         ...
 
 
-def conservative(reward: Reward, rule: Penalty, *, strength: float = 1.0) -> np.ndarray:
+def conservative(
+    reward: Reward, rule: Penalty, *, strength: float = 1.0, group: np.ndarray | None = None
+) -> np.ndarray:
     """(B,) one reward per completion under uncertainty.
 
     mean: mean_k r_k.   wco: min_k r_k, worst case.   uwo: mean_k r_k - strength var_k r_k, variance with ddof = 1.
+    uwo_scaled: mean_k r_k - strength var_k r_k / s, s = `spread_within` groups of the mean reward; if s = 0 the mean.
     entropic: -(1 / strength) log mean_k exp(-strength r_k), which goes from the mean (strength 0) to the minimum.
     Coste et al. 2024, eqs. 3-5 (arXiv 2310.02743); the entropic form is the risk-averse certainty equivalent.
 
+    Their variance has 1 / K: a strength here is as theirs K / (K - 1) times as large, 1.25 of 5 members. A variance has
+    the square of the reward's unit, so that rewards twice as large are punished four times as much by uwo, and twice by
+    uwo_scaled: there strength is a number without a unit, the same for every reward model.
+
     Args:
-        strength: lambda of uwo and risk aversion of entropic, above 0, per reward unit.
+        strength: above 0; lambda of uwo and risk aversion of entropic, per reward unit; of uwo_scaled without a unit.
+        group: (B,) number of each completion's prompt, for uwo_scaled; None takes all for one group.
 
     Raises:
         ValueError: if strength is not positive.
@@ -82,10 +90,32 @@ def conservative(reward: Reward, rule: Penalty, *, strength: float = 1.0) -> np.
             return reward.members.min(0)
         case "uwo":
             return reward.mean - strength * reward.std**2
+        case "uwo_scaled":
+            scale = spread_within(reward.mean, group)
+            return reward.mean - strength * reward.std**2 / scale if scale > 0 else reward.mean
         case "entropic":
             scaled = -strength * reward.members
             top = scaled.max(0)
             return -(top + np.log(np.exp(scaled - top).mean(0))) / strength
+
+
+def spread_within(values: np.ndarray, group: np.ndarray | None = None) -> float:
+    """Pooled standard deviation within groups: sqrt(sum (v - mean of its group)^2 / (B - G)); what an advantage sees.
+
+    Where no group holds two values, all are one group; 0 for a single value.
+
+    Args:
+        values: (B,).
+        group: (B,) number of each value's group; None takes all for one group.
+    """
+    _, number = np.unique(np.zeros(len(values)) if group is None else group, return_inverse=True)
+    if int(number.max(initial=0)) + 1 == len(values):
+        number = np.zeros_like(number)
+    counts = np.bincount(number)
+    if len(values) == len(counts):
+        return 0.0
+    residuals = values - (np.bincount(number, values) / counts)[number]
+    return float(np.sqrt((residuals**2).sum() / (len(values) - len(counts))))
 
 
 OVERALL = "overall"

@@ -5,8 +5,9 @@
     tfidf.npz         `idf` (one per term) and `heads`, (K + C, h) members drawn from the posterior, then criteria
 
 Plain JSON and arrays: loading executes nothing, as a pickle would. Features are of the completion alone: the prompt is
-the same on both sides of a pair. Terms are weighed by (1 + log tf) idf and scaled to length 1 per vocabulary; the last
-column is log(1 + words), because longer answers are often preferred and a scaled row does not say how long it is.
+the same on both sides of a pair. Terms are weighed by (1 + log tf) idf and scaled to length 1 per vocabulary. The last
+column may be log(1 + words): longer answers are often preferred, and a scaled row does not say how long it is. With it
+the model mostly measures length, so that it is there only where it is asked for.
 """
 
 from __future__ import annotations
@@ -40,14 +41,21 @@ class TfidfFeatures:
     Attributes:
         recipe: a key of RECIPES.
         vectorizers: one per vocabulary.
+        has_length: whether the last column is the length.
     """
 
-    def __init__(self, recipe: str, vectorizers: Sequence[TfidfVectorizer]) -> None:
+    def __init__(self, recipe: str, vectorizers: Sequence[TfidfVectorizer], *, has_length: bool = True) -> None:
         self.recipe = recipe
         self.vectorizers = vectorizers
+        self.has_length = has_length
+
+    @property
+    def name(self) -> str:
+        """What is counted, for people and the card: `words`, `words and characters, length`."""
+        return f"{self.recipe}, length" if self.has_length else self.recipe
 
     @classmethod
-    def fit(cls, recipe: str, texts: Sequence[str]) -> TfidfFeatures:
+    def fit(cls, recipe: str, texts: Sequence[str], *, has_length: bool = True) -> TfidfFeatures:
         """Finds the vocabularies and the inverse document frequencies of texts."""
         least = 3 if len(texts) >= COMMON else 1
         vectorizers = [_vectorizer(part, min_df=least, max_features=MAX_TERMS) for part in RECIPES[recipe]]
@@ -56,31 +64,32 @@ class TfidfFeatures:
                 vectorizer.fit(texts)
             except ValueError as error:
                 raise ValueError(f"{len(texts)} completions make no TF-IDF vocabulary: {error}") from error
-        return cls(recipe, vectorizers)
+        return cls(recipe, vectorizers, has_length=has_length)
 
     def transform(self, texts: Sequence[str]) -> csr_array:
         """(B, h) features, float64."""
-        lengths = np.log1p([len(text.split()) for text in texts])[:, None]
-        return csr_array(
-            hstack([*(vectorizer.transform(texts) for vectorizer in self.vectorizers), csr_array(lengths)])
-        )
+        parts = [vectorizer.transform(texts) for vectorizer in self.vectorizers]
+        if self.has_length:
+            parts.append(csr_array(np.log1p([len(text.split()) for text in texts])[:, None]))
+        return csr_array(hstack(parts))
 
     @property
     def num_features(self) -> int:
-        """Number of features h: one per term and one for the length."""
-        return sum(len(vectorizer.vocabulary_) for vectorizer in self.vectorizers) + 1
+        """Number of features h: one per term, and one for the length where it is there."""
+        return sum(len(vectorizer.vocabulary_) for vectorizer in self.vectorizers) + self.has_length
 
     def write(self, folder: Path) -> np.ndarray:
         """Writes terms.json; the inverse document frequencies, which it leaves out, are returned."""
         terms = [
             sorted(vectorizer.vocabulary_, key=vectorizer.vocabulary_.__getitem__) for vectorizer in self.vectorizers
         ]
-        write_text(folder / "terms.json", json.dumps({"recipe": self.recipe, "terms": terms}, ensure_ascii=False))
+        values = {"recipe": self.recipe, "length": self.has_length, "terms": terms}
+        write_text(folder / "terms.json", json.dumps(values, ensure_ascii=False))
         return np.concatenate([vectorizer.idf_ for vectorizer in self.vectorizers])
 
     @classmethod
     def read(cls, folder: Path, idf: np.ndarray) -> TfidfFeatures:
-        """What `write` wrote.
+        """What `write` wrote; a file that does not say so is of a model with a length.
 
         Raises:
             ValueError: if terms.json names an unknown recipe or does not fit to `idf`.
@@ -97,7 +106,7 @@ class TfidfFeatures:
             vectorizer.idf_ = idf[start : start + len(names)]
             vectorizers.append(vectorizer)
             start += len(names)
-        return cls(recipe, vectorizers)
+        return cls(recipe, vectorizers, has_length=bool(values.get("length", True)))
 
 
 class TfidfReward:

@@ -13,7 +13,7 @@ import math
 import os
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import MISSING, asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -42,8 +42,10 @@ class Run:
                 if resume
                 else f"--out {self.dir} already holds a run: continue it with --resume, or choose another directory"
             )
-        if resume and (differing := _differing(yaml.safe_load(config_file.read_text()), values, free)):
-            raise ValueError(f"--resume {self.dir}: {differing} differs from the run's config.yaml")
+        if resume:
+            before = _defaults(config) | yaml.safe_load(config_file.read_text())
+            if differing := _differing(before, values, free):
+                raise ValueError(f"--resume {self.dir}: {differing} differs from the run's config.yaml")
         (self.dir / "checkpoints").mkdir(parents=True, exist_ok=True)
         if not resume:
             write_text(config_file, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
@@ -118,6 +120,12 @@ def _free(config: object) -> set[str]:
     """Fields in which a configuration may differ from that of the run it continues."""
     assert is_dataclass(config)
     return {"out", "resume"} | {field.name for field in fields(config) if field.metadata.get("may_change")}
+
+
+def _defaults(config: object) -> dict[str, object]:
+    """What a run of a version that did not have a field yet did: its default."""
+    assert is_dataclass(config)
+    return {field.name: field.default for field in fields(config) if field.default is not MISSING}
 
 
 def _differing(before: Mapping[str, object], now: Mapping[str, object], free: set[str]) -> str:

@@ -74,8 +74,10 @@ def prioritise(
 ) -> np.ndarray:
     """(N,) priorities.
 
-    mutual_information, std: the value itself.  margin: -|margin|, the closest first (uncertainty sampling, Lewis and
-    Gale 1994).  bal_pm: see `bal_pm_priorities`.  random: uniform in [0, 1).
+    probability: -|d| / sqrt(1 + pi std^2 / 8), d the mean margin: nearest first to a toss-up with the members averaged
+    out, by the approximation of the integrated logistic function (MacKay 1992; uncertainty sampling, Lewis and Gale
+    1994).  mutual_information, std: the value itself.  margin: -|d|.  bal_pm: see `bal_pm_priorities`.  random:
+    uniform in [0, 1).
 
     Args:
         seed: of `random`; the others draw nothing.
@@ -85,6 +87,8 @@ def prioritise(
         ValueError: if bal_pm has no prompts.
     """
     match rule:
+        case "probability":
+            return -np.abs(informativeness.margin) / np.sqrt(1.0 + np.pi / 8.0 * informativeness.std**2)
         case "mutual_information":
             return informativeness.mutual_information
         case "std":

@@ -1,9 +1,10 @@
 """Figures of a reward model on preferences: likelihood, accuracy, calibration, and whether it knows where it errs.
 
-Every interval over prompts in the house is made here: `mean_interval` of shares, `average_interval` of any other mean,
-`difference_interval` of two paired quantities, `weighted_interval` of a figure that is no mean, and below them
-`bootstrap_intervals`. Arrays in, numbers out; no torch. How a model agrees with votes is
-`rewardkit.evaluation.evaluate`.
+Every interval over prompts in the house is made here: `mean_interval` of shares, `share_difference_interval` of two
+paired shares, `average_interval` of any other mean, `difference_interval` of two paired quantities, `auroc_interval`,
+`weighted_interval` of another figure that is no mean, and below them `bootstrap_intervals`. None is of width 0: where
+prompts are too few, or all alike, bounds are those of `rewardkit.stats.small_samples`, or nan. Arrays in, numbers out;
+no torch. How a model agrees with votes is `rewardkit.evaluation.evaluate`.
 """
 
 from __future__ import annotations
@@ -14,23 +15,43 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rewardkit.stats.small_samples import (
+    LEAST,
+    Bounds,
+    difference_bounds,
+    effective_number,
+    is_enough,
+    mean_bounds,
+    share_bounds,
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """A figure with the bounds of its confidence interval, nan where there are none."""
+    """A figure with the bounds of its confidence interval, nan where there is too little to say."""
 
     value: float
     low: float = math.nan
     high: float = math.nan
 
+    @property
+    def is_known(self) -> bool:
+        """Whether there are bounds."""
+        return math.isfinite(self.low) and math.isfinite(self.high)
+
+    def against(self, reference: float) -> int:
+        """1 where the interval lies above the reference, -1 where below; 0 where it holds it, or is not known."""
+        return int(self.low > reference) - int(self.high < reference)
+
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrationBin:
-    """Pairs of similar predicted probability: means of what was predicted and observed, and how many they are."""
+    """Pairs of similar predicted probability: weighted means of what was predicted and observed, and their number."""
 
     predicted: float
     observed: float
     count: int
+    weight: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,29 +90,42 @@ def brier_score(probabilities: np.ndarray, p_chosen: np.ndarray, weight: np.ndar
     return float(np.average((probabilities - p_chosen) ** 2, weights=weight))
 
 
-def expected_calibration_error(probabilities: np.ndarray, p_chosen: np.ndarray, *, num_bins: int = 10) -> float:
-    """Mean over equal-count bins of |mean predicted - mean observed|, weighted by the bins' counts.
+def expected_calibration_error(
+    probabilities: np.ndarray, p_chosen: np.ndarray, weight: np.ndarray | None = None, *, num_bins: int = 10
+) -> float:
+    """Mean over equal-count bins of |mean predicted - mean observed|, weighted by the bins' weights.
 
     Every pair is counted in both directions, see `calibration_bins`. Guo et al. 2017 (arXiv 1706.04599), with bins of
-    equal count.
+    equal count. What chance alone makes of it is `rewardkit.stats.calibration.calibration_floor`.
     """
-    bins = calibration_bins(probabilities, p_chosen, num_bins=num_bins)
-    return sum(b.count * abs(b.predicted - b.observed) for b in bins) / (2 * len(probabilities))
+    bins = calibration_bins(probabilities, p_chosen, weight, num_bins=num_bins)
+    total = sum(b.weight for b in bins)
+    return sum(b.weight * abs(b.predicted - b.observed) for b in bins) / total
 
 
-def calibration_bins(probabilities: np.ndarray, p_chosen: np.ndarray, *, num_bins: int = 10) -> list[CalibrationBin]:
-    """Bins of equal count by predicted probability, lowest first.
+def calibration_bins(
+    probabilities: np.ndarray, p_chosen: np.ndarray, weight: np.ndarray | None = None, *, num_bins: int = 10
+) -> list[CalibrationBin]:
+    """Bins of equal count by predicted probability, lowest first; pairs of weight 0 are in none.
 
     Every pair is counted in both directions (q, p) and (1 - q, 1 - p), so that no figure depends on which completion is
     called chosen; the counts add up to twice the pairs.
     """
-    predicted = np.concatenate((probabilities, 1.0 - probabilities))
-    observed = np.concatenate((p_chosen, 1.0 - p_chosen))
-    order = np.argsort(predicted, kind="stable")
-    parts = [part for part in np.array_split(order, min(num_bins, len(order))) if len(part)]
+    weight = np.ones(len(probabilities)) if weight is None else weight
+    both = [
+        np.concatenate((one[weight > 0], other[weight > 0]))
+        for one, other in ((probabilities, 1.0 - probabilities), (p_chosen, 1.0 - p_chosen), (weight, weight))
+    ]
     return [
-        CalibrationBin(predicted=float(predicted[part].mean()), observed=float(observed[part].mean()), count=len(part))
-        for part in parts
+        CalibrationBin(
+            predicted=float(np.average(predicted, weights=weights)),
+            observed=float(np.average(observed, weights=weights)),
+            count=len(predicted),
+            weight=float(weights.sum()),
+        )
+        for predicted, observed, weights in (
+            [values[part] for values in both] for part in quantile_groups(both[0], num_bins)
+        )
     ]
 
 
@@ -129,7 +163,8 @@ def bootstrap_intervals(
 ) -> list[Interval]:
     """Percentile intervals of statistics over prompts drawn with replacement, the same draws for all. Efron 1979.
 
-    Pairs of one prompt are drawn together, as they are not independent (Field and Welsh 2007).
+    Pairs of one prompt are drawn together, as they are not independent (Field and Welsh 2007). Fewer than LEAST prompts
+    have no bounds, and a statistic that no resample changes has none.
 
     Args:
         statistics: from counts of how often each prompt was drawn, (R, P), to (R, M) values.
@@ -139,6 +174,9 @@ def bootstrap_intervals(
         M intervals.
     """
     num_prompts = len(np.unique(prompt))
+    estimates = statistics(np.ones((1, num_prompts)))[0]
+    if num_prompts < LEAST:
+        return [Interval(value=float(estimate)) for estimate in estimates]
     rng = np.random.default_rng(seed)
     chunk = max(1, 2_000_000 // num_prompts)
     values = [
@@ -147,7 +185,6 @@ def bootstrap_intervals(
         )
         for at in range(0, num_resamples, chunk)
     ]
-    estimates = statistics(np.ones((1, num_prompts)))[0]
     intervals = []
     for estimate, samples in zip(estimates, np.concatenate(values).T, strict=True):
         low, high = percentile_interval(samples, level=level)
@@ -155,27 +192,19 @@ def bootstrap_intervals(
     return intervals
 
 
-def percentile_interval(samples: np.ndarray, *, level: float = 0.95) -> tuple[float, float]:
-    """The percentiles of the finite samples (R,) that leave (1 - level) / 2 on each side; nan where most are not."""
+def percentile_interval(samples: np.ndarray, *, level: float = 0.95) -> Bounds:
+    """The percentiles of the finite samples (R,) that leave (1 - level) / 2 on each side.
+
+    nan where most samples are not finite, and where they do not differ: that nothing varied is no knowledge of how far
+    it could.
+    """
     finite = samples[np.isfinite(samples)]
     if not len(finite) or len(finite) * 2 < len(samples):
         return math.nan, math.nan
     low, high = np.quantile(finite, [(1 - level) / 2, (1 + level) / 2])
+    if high - low <= 1e-9 * max(abs(low), abs(high)):
+        return math.nan, math.nan
     return float(low), float(high)
-
-
-def exact_at_bounds(share: Interval, num_units: int, *, level: float = 0.95) -> Interval:
-    """The interval of a share that is 0 or 1, where no resample differs and the bootstrap sees no spread.
-
-    The free side is then the exact binomial limit for as many independent units, (alpha / 2)^(1 / n) (Clopper and
-    Pearson 1934). The interval of any other share stays as it is.
-    """
-    reach = ((1 - level) / 2) ** (1 / max(1, num_units))
-    if share.value == 1.0:
-        return Interval(value=1.0, low=reach, high=1.0)
-    if share.value == 0.0:
-        return Interval(value=0.0, low=0.0, high=1.0 - reach)
-    return share
 
 
 def mean_interval(
@@ -183,15 +212,53 @@ def mean_interval(
 ) -> Interval:
     """Weighted mean of shares with its bootstrap interval by prompt; for accuracy, `values` are `correctness`.
 
-    Where the mean is 0 or 1, by `exact_at_bounds` over prompts. nan where there are no pairs.
+    With fewer than LEAST prompts, or LEAST_HITS hits or misses, by `share_bounds`; prompts of unequal weight count as
+    their effective number. nan where there are no pairs.
 
     Args:
         values: (N,) 0 to 1.
         prompt: (N,) number of each pair's prompt.
         weight: (N,) 0 or more; None weighs all alike.
     """
-    interval = average_interval(values, prompt, weight, level=level, seed=seed)
-    return exact_at_bounds(interval, len(np.unique(prompt)), level=level)
+    sums, totals = _by_prompt(values, prompt, weight)
+    if not totals.sum() > 0:
+        return Interval(value=math.nan)
+    value, num_units = min(max(float(sums.sum() / totals.sum()), 0.0), 1.0), effective_number(totals)
+    if is_enough(value, num_units):
+        interval = _mean_bootstrap(sums, totals, level, seed)
+        if interval.is_known:
+            return interval
+    low, high = share_bounds(value, num_units, level=level)
+    return Interval(value=value, low=low, high=high)
+
+
+def share_difference_interval(
+    values: np.ndarray,
+    others: np.ndarray,
+    prompt: np.ndarray,
+    weight: np.ndarray | None = None,
+    *,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """Weighted mean of shares minus others, paired: of the same pairs, with its bootstrap interval by prompt.
+
+    With fewer than LEAST prompts, or differences on fewer, by `difference_bounds`. nan where there are no pairs.
+
+    Args:
+        values, others: (N,) 0 to 1.
+    """
+    sums, totals = _by_prompt(values - others, prompt, weight)
+    if not totals.sum() > 0:
+        return Interval(value=math.nan)
+    num_units = effective_number(totals)
+    above, below = (float(np.maximum(side, 0.0).sum() / totals.sum()) for side in (sums, -sums))
+    if num_units * (above + below) >= LEAST:
+        interval = _mean_bootstrap(sums, totals, level, seed)
+        if interval.is_known:
+            return interval
+    low, high = difference_bounds(min(above, 1.0), min(below, 1.0), num_units, level=level)
+    return Interval(value=above - below, low=low, high=high)
 
 
 def difference_interval(
@@ -212,22 +279,39 @@ def average_interval(
 ) -> Interval:
     """Weighted mean of values of any size with its bootstrap interval by prompt; nan where there are none.
 
+    With fewer than LEAST prompts, by `mean_bounds` of the linearised mean; without bounds where all prompts are alike.
+
     Args:
         values: (N,).
         prompt: (N,) number of the prompt of each value.
         weight: (N,) 0 or more; None weighs all alike.
     """
-    if not len(values):
+    sums, totals = _by_prompt(values, prompt, weight)
+    if not totals.sum() > 0:
         return Interval(value=math.nan)
+    if effective_number(totals) >= LEAST:
+        return _mean_bootstrap(sums, totals, level, seed)
+    num_units, value = len(totals), float(sums.sum() / totals.sum())
+    residuals = (sums - value * totals) / totals.sum()
+    if np.abs(residuals).max() <= 1e-9 * abs(value):
+        return Interval(value=value)
+    error = math.sqrt(float((residuals**2).sum()) * num_units / max(1, num_units - 1))
+    low, high = mean_bounds(value, error, num_units, level=level)
+    return Interval(value=value, low=low, high=high)
+
+
+def _by_prompt(values: np.ndarray, prompt: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """(P,) weighted sums and total weights of the prompts that weigh anything."""
     weight = np.ones(len(values)) if weight is None else weight
     _, group = np.unique(prompt, return_inverse=True)
     sums, totals = np.bincount(group, weight * values), np.bincount(group, weight)
+    return sums[totals > 0], totals[totals > 0]
 
-    def mean(counts: np.ndarray) -> np.ndarray:
-        with np.errstate(invalid="ignore"):
-            return (counts @ sums) / (counts @ totals)
 
-    return bootstrap_interval(mean, group, level=level, seed=seed)
+def _mean_bootstrap(sums: np.ndarray, totals: np.ndarray, level: float, seed: int) -> Interval:
+    return bootstrap_interval(
+        lambda counts: (counts @ sums) / (counts @ totals), np.arange(len(sums)), level=level, seed=seed
+    )
 
 
 def weighted_interval(
@@ -235,18 +319,22 @@ def weighted_interval(
     prompt: np.ndarray,
     weight: np.ndarray | None = None,
     *,
+    num_units: float = math.inf,
     num_resamples: int = 500,
     level: float = 0.95,
     seed: int = 0,
 ) -> Interval:
-    """Bootstrap interval by prompt of a figure that is no mean, an AUROC for example: computed anew for each resample.
+    """Bootstrap interval by prompt of a figure that is no mean: computed anew for each resample.
 
     Args:
         statistic: from weights of the pairs, (N,), to the figure; nan where it is not defined.
         prompt: (N,) number of each pair's prompt.
         weight: (N,) 0 or more; None weighs all alike.
+        num_units: where the figure rests on fewer units than prompts, their number; below LEAST there are no bounds.
     """
     weight = np.ones(len(prompt)) if weight is None else weight
+    if num_units < LEAST:
+        return Interval(value=float(statistic(weight)))
     _, group = np.unique(prompt, return_inverse=True)
     return bootstrap_interval(
         lambda counts: np.array([statistic(weight * times[group]) for times in counts]),
@@ -255,6 +343,43 @@ def weighted_interval(
         level=level,
         seed=seed,
     )
+
+
+def auroc_interval(
+    scores: np.ndarray,
+    positive: np.ndarray,
+    prompt: np.ndarray,
+    weight: np.ndarray | None = None,
+    *,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """`auroc` with its bootstrap interval by prompt; nan where one kind is absent.
+
+    With fewer than LEAST prompts of either kind, by `share_bounds` of as many units as the rarer kind has prompts:
+    the variance is at most A (1 - A) / min(m, n), van Dantzig 1951 (Birnbaum and McCarty 1958).
+    """
+    value, num_units = auroc(scores, positive, weight), rarer_kind(positive, prompt, weight)
+    if math.isnan(value):
+        return Interval(value=value)
+    interval = weighted_interval(
+        lambda weights: auroc(scores, positive, weights), prompt, weight, num_units=num_units, level=level, seed=seed
+    )
+    if interval.is_known:
+        return interval
+    low, high = share_bounds(value, num_units, level=level)
+    return Interval(value=value, low=low, high=high)
+
+
+def rarer_kind(positive: np.ndarray, prompt: np.ndarray, weight: np.ndarray | None = None) -> float:
+    """Effective number of prompts of positives or of negatives, whichever are fewer; 0 where one kind is absent.
+
+    Args:
+        positive: (N,) 0 to 1, as for `auroc`.
+    """
+    weight = np.ones(len(positive)) if weight is None else weight
+    _, group = np.unique(prompt, return_inverse=True)
+    return min(effective_number(np.bincount(group, weight * part)) for part in (positive, 1.0 - positive))
 
 
 def auroc(scores: np.ndarray, positive: np.ndarray, weight: np.ndarray | None = None) -> float:

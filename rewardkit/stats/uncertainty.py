@@ -26,6 +26,30 @@ def epistemic_std(margins: np.ndarray) -> np.ndarray:
     return margins.std(0, ddof=1) if len(margins) > 1 else np.zeros(margins.shape[1])
 
 
+def relative_std(margins: np.ndarray) -> np.ndarray:
+    """(N,) `epistemic_std` over |mean margin|: by how little the members agree on the sign; inf where the mean is 0.
+
+    The plain std grows with the margin, so that members differ most about the pairs that are plainest.
+
+    Args:
+        margins: (K, N).
+    """
+    size = np.abs(margins.mean(0))
+    return np.where(size > 0, epistemic_std(margins) / np.where(size > 0, size, 1.0), np.inf)
+
+
+def vote_entropy(margins: np.ndarray) -> np.ndarray:
+    """(N,) entropy of the share of members that prefer the first, nats; a margin of 0 is half a vote.
+
+    Dagan and Engelson 1995 (committee-based sampling).
+
+    Args:
+        margins: (K, N).
+    """
+    _check_members(margins)
+    return binary_entropy((0.5 + 0.5 * np.sign(margins)).mean(0))
+
+
 def integrated_probability(margins: np.ndarray) -> np.ndarray:
     """(N,) probability of chosen with the members averaged out: mean_k sigma(d_k).
 

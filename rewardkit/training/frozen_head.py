@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -204,7 +204,9 @@ def finish_head(
     pairs = pairs_of(chosen - rejected, rows)
     mean_rewards, member_margins = chosen @ fitted.fit.weights, (pairs.differences @ fitted.members.T).T
     margins = pairs.differences @ fitted.fit.weights
-    calibration = fit_calibration(margins, pairs.p_chosen, pairs.weight, kind=config.calibration, prompt=pairs.prompt)
+    calibration = fit_calibration(
+        member_margins, pairs.p_chosen, pairs.weight, kind=config.calibration, prompt=pairs.prompt
+    )
     card = Card(
         kind="tfidf" if config.model == "tfidf" else "head",
         num_members=len(fitted.members),
@@ -250,7 +252,7 @@ def train_tfidf_head(context: RunContext[RewardConfig], loaded: Loaded) -> Resul
     chosen = features.transform([row.chosen for row in loaded.held_out])
     rejected = features.transform([row.rejected for row in loaded.held_out])
     card, results = finish_head(fitted, chosen, rejected, loaded, config, config.max_length)
-    TfidfReward(features, fitted.heads, card).save(run.dir)
+    TfidfReward(features, fitted.heads, replace(card, features=features.name)).save(run.dir)
     run.status(step=len(RECIPES) + 1)
     nll = {recipe: min(prior.nll.values()) for recipe, prior in priors.items()}
     return results | {"recipe": features.recipe, "recipe_nll": nll}
@@ -267,7 +269,7 @@ def choose_features(
     features: dict[str, TfidfFeatures] = {}
     priors: dict[str, PriorChoice] = {}
     for step, recipe in enumerate(RECIPES, start=1):
-        features[recipe] = TfidfFeatures.fit(recipe, texts)
+        features[recipe] = TfidfFeatures.fit(recipe, texts, has_length=config.length_feature)
         pairs = pairs_of(_differences(features[recipe], rows), rows)
         priors[recipe] = choose_prior_precision(pairs, seed=config.seed, candidates=PRIOR_PRECISIONS)
         done(step)

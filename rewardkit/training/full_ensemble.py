@@ -50,7 +50,7 @@ def train_members(context: RunContext[RewardConfig], loaded: Loaded) -> Results 
     held_out = HeldOutRewards(chosen=chosen, rejected=rejected, rows=prepared.held_out)
     targets = prepared.held_out
     calibration = fit_calibration(
-        held_out.margins,
+        chosen - rejected,
         targets.p_chosen.numpy(),
         targets.weight.numpy(),
         kind=config.calibration,

@@ -250,7 +250,7 @@ def finish(
     chosen, rejected = (side[: config.ensemble].numpy() for side in score_rows(scorer, prepared.held_out, config))
     held_out = HeldOutRewards(chosen=chosen.astype(float), rejected=rejected.astype(float), rows=prepared.held_out)
     calibration = fit_calibration(
-        held_out.margins,
+        held_out.chosen - held_out.rejected,
         prepared.held_out.p_chosen.numpy(),
         prepared.held_out.weight.numpy(),
         kind=config.calibration,

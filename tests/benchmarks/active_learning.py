@@ -48,6 +48,7 @@ PRECISIONS = (0.1, 0.3, 1.0, 3.0, 10.0)
 TEST_SHARE = 0.35
 COLOURS = {
     "random": "#6b7280",
+    "probability": "#dc2626",
     "mutual_information": "#2563eb",
     "std": "#7c3aed",
     "margin": "#d97706",

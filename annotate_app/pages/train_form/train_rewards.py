@@ -47,6 +47,7 @@ SHOWN = "train-rewards-shown"
 RULES = {
     "mean": "The members' mean",
     "uwo": "Mean less variance (UWO)",
+    "uwo_scaled": "Mean less variance over its spread",
     "wco": "The lowest member (WCO)",
     "entropic": "Between mean and lowest (entropic)",
 }
@@ -143,9 +144,16 @@ def draw_caution() -> dict[str, Any]:
         help=help_text,
     )
     strength = 1.0
-    if rule in ("uwo", "entropic"):
+    if rule in ("uwo", "uwo_scaled", "entropic"):
+        usual, unit = (0.1, "-scaled") if rule == "uwo_scaled" else (1.0, "")
         strength = right.number_input(
-            "Caution", 0.01, 100.0, 1.0, 0.1, key="train-penalty-strength", help="0.01 is nearly the mean; 1 is usual."
+            "Caution",
+            0.01,
+            100.0,
+            usual,
+            0.1,
+            key=f"train-penalty-strength{unit}",
+            help=f"0.01 is nearly the mean; {usual:g} is usual.",
         )
     return {"penalty": rule, "penalty_strength": float(strength)}
 

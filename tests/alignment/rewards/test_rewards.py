@@ -75,6 +75,42 @@ def test_penalties_of_independent_sources_add_up(one, other, rule, weight: float
     np.testing.assert_allclose(scored.penalised, expected, atol=1e-9)
 
 
+def test_a_scaled_penalty_has_no_unit() -> None:
+    # means 2, 2, 4 of one prompt: spread sqrt(8 / 3 / 2) = 1.1547; variances (ddof 1) 2, 0, 32
+    values = np.array([[1.0, 2, 0], [3.0, 2, 8]])
+    scored = Rewards([fixed("a", values)], penalty="uwo_scaled", penalty_strength=0.1).score(batch())
+    np.testing.assert_allclose(scored.penalised, np.array([2, 2, 4]) - 0.1 * np.array([2, 0, 32]) / 1.154701, atol=1e-6)
+    twice = Rewards([fixed("a", values, 2.0)], penalty="uwo_scaled", penalty_strength=0.1).score(batch())
+    np.testing.assert_allclose(twice.penalised, 2 * scored.penalised)
+    plain = [Rewards([fixed("a", values, weight)], penalty="uwo").score(batch()) for weight in (1.0, 2.0)]
+    assert not np.allclose(plain[1].penalised, 2 * plain[0].penalised)  # uwo has one
+
+
+def test_the_scale_is_that_of_a_prompts_completions() -> None:
+    other = [Message(role="user", content="another prompt")]
+    # means 2, 4 and 102, 106: spread within prompts sqrt((2 + 8) / 2) = 2.2361; a prompt's offset is no signal
+    values = np.array([[1.0, 4, 102, 106], [3.0, 4, 102, 106]])
+    both = RewardBatch(prompts=[PROMPT, PROMPT, other, other], completions=["a", "b", "c", "d"])
+    scored = Rewards([fixed("a", values)], penalty="uwo_scaled").score(both)
+    assert scored.penalised[0] == pytest.approx(2 - 2 / np.sqrt(5))
+    np.testing.assert_array_equal(scored.penalised[1:], [4, 102, 106])
+
+
+def test_a_penalty_that_outweighs_the_reward_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    mild = Rewards([fixed("a", [[1.0, 2, 3], [1.1, 2, 3]])], penalty="uwo")
+    mild.score(batch())
+    assert not caplog.records
+    fierce = Rewards([fixed("a", [[1.0, 2, 0], [3.0, 2, 8]])], penalty="uwo")
+    fierce.score(batch())
+    fierce.score(batch())
+    (record,) = caplog.records
+    assert (
+        "penalty uwo of strength 1 varies by 17.9 among a prompt's completions, the reward itself by 1.15"
+        in record.message
+    )
+    assert "lower penalty_strength" in record.message
+
+
 def test_terms_by_hand() -> None:
     given = batch(
         completions=["a b c d a b c d", "a b c d", ""],  # 5 4-grams, 4 different; one; none

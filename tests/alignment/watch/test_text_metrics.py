@@ -38,8 +38,9 @@ def test_sequences_are_sums_and_tokens_weigh_alike() -> None:
     kl = estimate_kl(policy, reference, np.array([0, 1]), estimator="k1")
     assert kl.per_sequence.value == pytest.approx((2 * LN2 - LN2) / 2)
     assert kl.per_token.value == pytest.approx((2 * LN2 - LN2) / 3)
-    assert kl.per_sequence.low == pytest.approx(-LN2)
-    assert kl.per_sequence.high == pytest.approx(2 * LN2)
+    # two prompts: Student's interval of one degree, mean +- 12.706 times its standard error 1.5 ln 2
+    assert kl.per_sequence.low == pytest.approx(LN2 / 2 - 12.7062 * 1.5 * LN2, rel=1e-5)
+    assert kl.per_sequence.high == pytest.approx(LN2 / 2 + 12.7062 * 1.5 * LN2, rel=1e-5)
 
 
 def test_a_policy_equal_to_its_reference_has_no_kl() -> None:

@@ -10,7 +10,7 @@ import pytest
 from annotate_app.agreement import annotator_bootstrap
 from annotate_app.agreement.annotator_bootstrap import conger_estimate, draw_blocks, mean_kappa_estimate, shared_answers
 from annotate_app.agreement.bootstrap import Estimate
-from annotate_app.agreement.coefficients import Totals, percent_agreement
+from annotate_app.agreement.coefficients import Totals, fleiss_kappa, percent_agreement
 from annotate_app.agreement.pairs import (
     PairTables,
     cohen_influence,
@@ -77,26 +77,63 @@ def naive(votes: Votes, num_resamples: int, seed: int = 1) -> np.ndarray:
 def test_intervals_are_those_of_items_drawn_again(make_votes: Callable[..., Votes]) -> None:
     votes = random_votes(make_votes, 60)
     samples = naive(votes, 40)
-    for estimate, column in zip(both(overall_ballots(votes), 40), samples.T, strict=True):
-        assert (estimate.low, estimate.high) == pytest.approx(tuple(np.percentile(column, [2.5, 97.5])), abs=1e-12)
-        assert estimate.standard_error == pytest.approx(np.std(column, ddof=1), abs=1e-12)
-        assert estimate.low < estimate.value < estimate.high
+    conger, mean = both(overall_ballots(votes), 40)
+    column = samples[:, 0]
+    assert (conger.low, conger.high) == pytest.approx(tuple(np.percentile(column, [2.5, 97.5])), abs=1e-12)
+    assert conger.standard_error == pytest.approx(np.std(column, ddof=1), abs=1e-12)
+    assert conger.low < conger.value < conger.high
+    # the mean of kappas is linearised, of like spread; tables of few items that repeat some spread more
+    assert 0.6 < mean.standard_error / np.std(samples[:, 1], ddof=1) < 1
 
 
-def test_blocks_of_items_and_linearised_means_give_the_same_spread(
+def test_blocks_of_items_give_the_spread_of_all_items(
     make_votes: Callable[..., Votes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ballots = overall_ballots(random_votes(make_votes, 900))
     exact = both(ballots, 2000)
-    monkeypatch.setattr(annotator_bootstrap, "MAX_CELLS", 0)
-    (_, linear) = both(ballots, 2000)
-    assert linear.standard_error == pytest.approx(exact[1].standard_error, rel=0.03)
-    assert (linear.low, linear.high) == pytest.approx((exact[1].low, exact[1].high), abs=0.1 * exact[1].standard_error)
     monkeypatch.setattr(annotator_bootstrap, "BLOCKS", 300)
     for few, all_items in zip(both(ballots, 2000), exact, strict=True):
         # 300 blocks know the spread to 1 / sqrt(600), 4 %.
         assert few.standard_error == pytest.approx(all_items.standard_error, rel=0.13)
         assert few.value == all_items.value
+
+
+def sparse_ballots(make_votes: Callable[..., Votes], num_items: int, seed: int = 0) -> Ballots:
+    """Three of forty people an item, so that most pairs of people share one item or two."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for item in range(num_items):
+        truth = rng.integers(3)
+        for person in rng.choice(40, 3, replace=False).tolist():
+            answer = truth if rng.random() < 0.7 else rng.integers(3)
+            rows.append((f"i{item:05d}", f"p{person:02d}", CHOICES[answer]))
+    return overall_ballots(make_votes(*zip(*rows, strict=True)))
+
+
+def test_pairs_who_share_little_do_not_pull_the_mean_of_kappas_down(make_votes: Callable[..., Votes]) -> None:
+    ballots = sparse_ballots(make_votes, 500)
+    fleiss = float(fleiss_kappa(Totals.of(ballots.nominal_tally.counts)))
+    tables = tables_of(ballots).tables
+    plain = float(np.nanmean(kappa_values(tables)))
+    _, mean = both(ballots, 500)
+    assert plain < fleiss - 0.1  # pairs with one item have a kappa only where they disagree, 0
+    assert mean.value == pytest.approx(fleiss, abs=0.08)
+    assert mean.low < mean.value < mean.high
+    assert (mean.low + mean.high) / 2 == pytest.approx(mean.value, abs=0.15 * (mean.high - mean.low))
+
+
+def test_the_mean_of_kappas_weighs_pairs_by_shared_items(make_votes: Callable[..., Votes]) -> None:
+    # p and q share 8 items, all alike but one; p and r share 6 of these, where r says the opposite once more
+    one, two, three = "aabbabab", "aabbabaa", "aabbbb"
+    rows = [(f"i{k}", name, answer) for name, said in (("p", one), ("q", two)) for k, answer in enumerate(said)]
+    rows += [(f"i{k}", "r", answer) for k, answer in enumerate(three)]
+    ballots = overall_ballots(make_votes(*zip(*rows, strict=True)))
+    pairs = tables_of(ballots)
+    kappas = cohen_kappa(pairs.tables).value
+    assert pairs.num_items.tolist() == [8, 6, 6]
+    assert kappas.max() - kappas.min() > 0.05
+    _, mean = both(ballots, 0)
+    assert mean.value == pytest.approx(float(kappas @ [8, 6, 6]) / 20)
 
 
 def test_what_two_votes_on_an_item_say_adds_up_to_the_tables(make_votes: Callable[..., Votes]) -> None:

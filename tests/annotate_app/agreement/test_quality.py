@@ -62,6 +62,21 @@ def test_repeats_are_compared_with_the_first_answer(make_votes: Callable[..., Vo
     assert one(votes, "y").consistency.total == 0  # repeats something never judged first
 
 
+@pytest.mark.parametrize(("num_wrong", "is_flagged"), [(2, False), (3, True)])
+def test_two_wrong_answers_of_two_are_no_proof(
+    num_wrong: int, is_flagged: bool, make_votes: Callable[..., Votes]
+) -> None:
+    # who is right three times of four is wrong twice of twice with 6 %, three times with 2 %
+    votes = make_votes(
+        "pqr"[:num_wrong],
+        "x" * num_wrong,
+        ("b",) * num_wrong,
+        kind=kinds(*["gold"] * num_wrong),
+        item_gold=np.zeros(num_wrong, dtype=np.int8),
+    )
+    assert [flag.startswith("right on gold items") for flag in one(votes).flags] == [True] * is_flagged
+
+
 def test_gold_accuracy_leaves_out_repeats_and_skips(make_votes: Callable[..., Votes]) -> None:
     votes = make_votes(
         "pqrpr",

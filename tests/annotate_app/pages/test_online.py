@@ -79,6 +79,8 @@ def test_grpo_is_queued_as_it_was_chosen(open_page: OpenPage, pages_store: Store
     test = open_page("train")
     test.segmented_control(key="train-trains").set_value("grpo").run()
     assert test.selectbox(key="train-reward").value == str(reward)
+    test.selectbox(key="train-penalty").set_value("uwo_scaled").run()
+    assert test.number_input(key="train-penalty-strength-scaled").value == 0.1
     test.selectbox(key="train-penalty").set_value("uwo").run()
     test.number_input(key="train-penalty-strength").set_value(0.5)
     test.selectbox(key="train-grpo-loss").set_value("dr_grpo")

@@ -131,6 +131,28 @@ def test_figures_are_those_of_the_newest_votes(open_page: OpenPage, pages_store:
     pages_store.judgments.import_many(ADMIN, project.id, votes)
     test.run()
     assert test.metric[0].value == "100.0%"
+    assert "95% interval 14." in texts(test)  # Jeffreys: Beta(1.5, 0.5) at 2.5 % is 0.147
+
+
+def test_one_vote_is_no_ranking_on_the_leaderboard(open_page: OpenPage, pages_store: Store) -> None:
+    project = pages_store.projects.get(ADMIN, EMPTY)
+    pair = Comparison(
+        id="p",
+        prompt=(Message(role="user", content="?"),),
+        completion_a="x",
+        completion_b="y",
+        source_a="m",
+        source_b="n",
+    )
+    pages_store.comparisons.add(ADMIN, project.id, [pair])
+    vote = Judgment(comparison_id="p", annotator="one", choice="a", strength=1)
+    pages_store.judgments.import_many(ADMIN, project.id, [vote])
+    test = open_page("leaderboard", project=EMPTY)
+    strengths, pairs = (test.dataframe[number].value for number in (0, 1))
+    assert strengths["rank"].tolist() == [1, 1]
+    assert strengths["95% interval"].tolist() == ["-1.34 to 2.95", "-2.95 to 1.34"]
+    assert pairs["95% interval"].tolist() == ["2.5% to 100.0%"]
+    assert "fewer than 10 comparisons of m, n" in texts(test)
 
 
 def test_the_quality_table_shows_what_was_computed(open_page: OpenPage, pages_store: Store) -> None:

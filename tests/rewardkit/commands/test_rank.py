@@ -61,7 +61,7 @@ def ranked(files: Path, out: Path, *options: str) -> list[dict]:
     return [row for _, row in read_rows(out)]
 
 
-@pytest.mark.parametrize("rule", ["mutual_information", "std", "margin", "bal_pm", "random"])
+@pytest.mark.parametrize("rule", ["probability", "mutual_information", "std", "margin", "bal_pm", "random"])
 def test_every_rule_orders_the_whole_file(files, tmp_path, capsys, rule):
     rows = ranked(files, tmp_path / "p.jsonl", "--rule", rule, "--labelled", str(files / "labelled.jsonl"))
     assert [list(row) for row in rows] == [COLUMNS] * 30
@@ -110,4 +110,4 @@ def test_bad_rows_are_left_out_and_said_when_told_to(files, tmp_path, capsys):
     assert main(["rank", *words, "--on-bad-row", "skip"]) == 0
     captured = capsys.readouterr()
     assert "some.jsonl:4: " in captured.err
-    assert "3 of 3 comparisons by mutual_information, 1 bad rows left out" in captured.out
+    assert "3 of 3 comparisons by probability, 1 bad rows left out" in captured.out

@@ -140,11 +140,15 @@ def test_shares_without_votes_give_a_ceiling_that_says_so_and_single_votes_none(
     assert evaluate(score_preferences([pair("good", "bad")], count_good)).human is None
 
 
-def test_one_member_has_one_uncertainty_and_several_have_three() -> None:
+def test_one_member_has_one_uncertainty_and_several_have_five() -> None:
     rows = [pair("good", "x", "one"), pair("fine", "x", "two"), pair("good good fine", "x", "three")]
     assert list(uncertainties(score_preferences(rows, count_good))) == ["probability"]
     found = uncertainties(score_preferences(rows, two_members))
     np.testing.assert_allclose(found["std"], [math.sqrt(0.5), math.sqrt(2), 0.0])  # (1, 0), (0, 2), (2, 2)
+    # mean margins 1/2, 1, 2
+    np.testing.assert_allclose(found["relative_std"], [math.sqrt(2), math.sqrt(2), 0.0])
+    # votes 1 and 1/2, 1/2 and 1, 1 and 1: the entropy of three quarters twice
+    np.testing.assert_allclose(found["vote_entropy"], [0.562335, 0.562335, 0.0], atol=1e-6)
     assert found["mutual_information"][2] == pytest.approx(0.0, abs=1e-12)
     assert found["mutual_information"][1] > found["mutual_information"][0] > 0
 

@@ -122,7 +122,9 @@ def test_evaluate_says_it_on_screen_in_json_and_in_a_page(
     assert 0.7 < right <= 1.0  # nine in ten pairs follow the words
     assert f"{100 * right:.1f}%" in screen
     assert figures["num_members"] == 4
-    assert [each["name"] for each in figures["uncertainty"]] == ["probability", "std", "mutual_information"]
+    assert [each["name"] for each in figures["uncertainty"]] == [
+        *("probability", "relative_std", "vote_entropy", "std", "mutual_information")
+    ]
     assert {each["column"]: len(each["groups"]) for each in figures["subsets"]} == {"sources": 2, "topic": 2}
     assert [each["name"] for each in found["baselines"]] == ["longer answer", "TF-IDF"]
     # Both train on the same words; the model held out a tenth of the pairs, the baseline is fitted on the same rows.

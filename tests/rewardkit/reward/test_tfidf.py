@@ -96,6 +96,40 @@ def test_saved_and_loaded_scores_the_same_without_pickle(recipe: str, tmp_path: 
     np.testing.assert_allclose(kind(prompts, texts).members[0], 2.0 * (features.transform(texts) @ heads[2]))
 
 
+def test_without_a_length_a_text_said_twice_is_worth_the_same(tmp_path: Path) -> None:
+    counted, bare = (TfidfFeatures.fit("words", TEXTS, has_length=has_length) for has_length in (True, False))
+    assert counted.num_features == bare.num_features + 1
+    assert (counted.name, bare.name) == ("words, length", "words")
+    once, twice = bare.transform(["cat", "cat cat"]).toarray()
+    np.testing.assert_allclose(once, twice)
+    heads = np.arange(1.0, bare.num_features + 1)[None]
+    TfidfReward(bare, heads, Card(kind="tfidf", features=bare.name)).save(tmp_path)
+    again = TfidfReward.load(tmp_path)
+    assert not again.features.has_length
+    assert read_card(tmp_path).features == "words"
+    np.testing.assert_allclose(again([()], ["a cat"]).members, (bare.transform(["a cat"]) @ heads.T).T)
+
+
+def test_a_model_saved_before_the_length_was_a_choice_counts_it(tmp_path: Path) -> None:
+    features = TfidfFeatures.fit("words", TEXTS)
+    heads = np.ones((1, features.num_features))
+    TfidfReward(features, heads, Card(kind="tfidf")).save(tmp_path)
+    for name, key in (("terms.json", "length"), ("rewardkit.json", "features")):
+        values = json.loads((tmp_path / name).read_text())
+        del values[key]
+        (tmp_path / name).write_text(json.dumps(values))
+    again = TfidfReward.load(tmp_path)
+    assert again.features.has_length
+    np.testing.assert_allclose(again([()], ["a cat"]).members, (features.transform(["a cat"]) @ heads.T).T)
+
+
+def test_the_length_is_there_where_it_is_asked_for(tmp_path: Path) -> None:
+    names = [trained(tmp_path / str(asked), length_feature=asked).card.features for asked in (False, True)]
+    assert [name.endswith(", length") for name in names] == [False, True]
+    with pytest.raises(ValueError, match="length_feature is a column of tfidf, the model is 'tiny'"):
+        RewardConfig(model="tiny", data="x", out="y", length_feature=True)
+
+
 def test_folders_that_do_not_fit_together_are_refused(tmp_path: Path) -> None:
     features = TfidfFeatures.fit("words", TEXTS)
     TfidfReward(features, np.zeros((1, features.num_features)), Card(kind="tfidf")).save(tmp_path)

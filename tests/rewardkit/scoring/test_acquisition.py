@@ -57,13 +57,17 @@ def test_each_rule_puts_its_own_first():
     assert list(order(prioritise(found, "mutual_information"))) == [1, 2, 0]
     assert list(order(prioritise(found, "std"))) == [0, 2, 1]
     assert list(order(prioritise(found, "margin"))) == [2, 1, 0]
+    # 2 / sqrt(1 + 9 pi / 8) = 0.939, 1 / sqrt(1 + pi / 8) = 0.847, 0.5 / sqrt(1 + 4 pi / 8) = 0.312
+    assert prioritise(found, "probability") == pytest.approx([-0.9392, -0.8474, -0.3118], abs=1e-4)
+    one_member = Informativeness(mutual_information=np.zeros(3), std=np.zeros(3), margin=np.array([-2.0, 1.0, 0.5]))
+    assert (prioritise(one_member, "probability") == prioritise(one_member, "margin")).all()
 
 
 def test_equal_priorities_keep_their_order():
     assert list(order(np.array([1.0, 2.0, 1.0, 2.0]))) == [1, 3, 0, 2]
     flat = Informativeness(mutual_information=np.zeros(5), std=np.zeros(5), margin=np.zeros(5))
     one_place = space(np.zeros((1, 2)), np.zeros(5, dtype=int))
-    for rule in ("mutual_information", "std", "margin", "bal_pm"):
+    for rule in ("probability", "mutual_information", "std", "margin", "bal_pm"):
         assert list(order(prioritise(flat, rule, prompts=one_place))) == [0, 1, 2, 3, 4]
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 from scipy.special import expit
 
-from rewardkit.stats.calibration import Kind, apply, calibration_figures, fit_calibration
+from rewardkit.stats.calibration import Kind, apply, calibration_figures, calibration_floor, fit_calibration
 
 KINDS: tuple[Kind, ...] = ("temperature", "isotonic", "none")
 
@@ -134,6 +134,77 @@ def test_swapping_chosen_and_rejected_changes_nothing() -> None:
             fit_calibration(-margins, 1.0 - labels, kind=kind),
         )
         np.testing.assert_allclose(apply(one.calibration, margins), apply(other.calibration, margins), atol=1e-12)
+
+
+def test_isotonic_of_a_hundred_right_pairs_is_not_certain_at_its_ends() -> None:
+    """Median over draws; the truth tops at sigma(3.1), about 0.93, for the largest of a hundred margins."""
+    tops, losses = [], []
+    fresh = 1.2 * np.random.default_rng(99).normal(size=4000)
+    truth = expit(fresh)
+    for seed in range(25):
+        rng = np.random.default_rng(seed)
+        margins = 1.2 * rng.normal(size=100)
+        labels = (rng.random(100) < expit(margins)).astype(float)
+        fit = fit_calibration(margins, labels, kind="isotonic")
+        tops.append(max(fit.calibration["y"]))
+        losses.append(calibration_figures(apply(fit.calibration, fresh), truth).nll)
+    assert np.median(tops) < 0.95
+    assert np.mean(losses) < calibration_figures(truth, truth).nll + 0.02  # 0.026 with all pairs' smoothing
+
+
+def test_isotonic_on_few_pairs_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    fit_calibration(*overconfident(600, 2.0), kind="isotonic")
+    fit_calibration(*overconfident(60, 2.0))
+    assert not caplog.records
+    fit_calibration(*overconfident(60, 2.0), kind="isotonic")
+    assert "isotonic calibration on 60 held-out pairs, fewer than 500" in caplog.text
+
+
+def test_temperature_is_that_of_the_probability_which_members_average_to() -> None:
+    rng = np.random.default_rng(0)
+    shared = rng.normal(size=3000)
+    members = shared + 1.5 * rng.normal(size=(5, 3000))
+    labels = (rng.random(3000) < expit(shared)).astype(float)
+    temperature = fit_calibration(members, labels).calibration["temperature"]
+
+    def nll(log_temperature: float) -> float:
+        return calibration_figures(expit(members / math.exp(log_temperature)).mean(0), labels).nll
+
+    best = minimize_scalar(nll, bounds=(-2, 3), method="bounded", options={"xatol": 1e-10})
+    assert temperature == pytest.approx(math.exp(best.x), rel=0.005)  # but for the smoothing by one vote in 3,000
+    of_mean = fit_calibration(members.mean(0), labels).calibration["temperature"]
+    assert of_mean > 1.05 * temperature  # shrunk by the mean, and again by the average
+    fit = fit_calibration(members, labels)
+    assert fit.before.nll == pytest.approx(nll(0.0))
+
+
+def test_ece_floor_is_what_right_probabilities_have() -> None:
+    rng = np.random.default_rng(0)
+    q = expit(rng.normal(size=315))
+    floor, high = calibration_floor(q, np.ones(315, dtype=int))
+    drawn = [calibration_figures(q, (rng.random(315) < q).astype(float)).ece for _ in range(200)]
+    assert floor == pytest.approx(np.mean(drawn), abs=0.002)
+    assert high == pytest.approx(np.quantile(drawn, 0.95), abs=0.006)
+    more, _ = calibration_floor(q, np.full(315, 25))
+    assert more == pytest.approx(floor / 5, rel=0.1)  # noise falls with the root of the votes
+
+
+def test_figures_say_whether_ece_is_more_than_chance() -> None:
+    drawn = [overconfident(1000, 1.0, seed) for seed in range(20)]
+    assert sum(bool(calibration_figures(expit(margins), labels).is_off) for margins, labels in drawn) <= 4  # 1 expected
+    margins, labels = drawn[0]
+    assert calibration_figures(expit(3 * margins), labels).is_off is True
+    soft = calibration_figures(expit(margins), 0.8 * labels + 0.1)
+    assert (soft.is_off, soft.ece_floor) == (None, None)  # of how many votes these are shares is not said
+
+
+def test_ece_weighs_pairs_as_the_other_figures_do() -> None:
+    # two pairs, one bin a side: |0.8 - 1| and |0.6 - 0|, the first three times as heavy
+    q, labels = np.array([0.8, 0.6]), np.array([1.0, 0.0])
+    figures = calibration_figures(q, labels, np.array([3.0, 1.0]))
+    assert figures.ece == pytest.approx((3 * 0.2 + 0.6) / 4)
+    nothing = calibration_figures(np.append(q, 0.1), np.append(labels, 1.0), np.array([3.0, 1.0, 0.0]))
+    assert (nothing.ece, nothing.ece_floor) == pytest.approx((figures.ece, figures.ece_floor))
 
 
 def test_figures_by_hand() -> None:

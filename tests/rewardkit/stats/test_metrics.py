@@ -13,6 +13,7 @@ from sklearn.metrics import roc_auc_score
 from rewardkit.stats.metrics import (
     Interval,
     auroc,
+    auroc_interval,
     average_interval,
     bootstrap_interval,
     bootstrap_intervals,
@@ -20,13 +21,14 @@ from rewardkit.stats.metrics import (
     calibration_bins,
     correctness,
     difference_interval,
-    exact_at_bounds,
     expected_calibration_error,
     mean_interval,
     negative_log_likelihood,
     percentile_interval,
     quantile_groups,
+    rarer_kind,
     risk_coverage,
+    share_difference_interval,
     weighted_interval,
 )
 
@@ -168,9 +170,14 @@ def test_pairs_of_one_prompt_are_drawn_together() -> None:
 
 
 def test_weights_move_the_mean_and_its_interval() -> None:
-    interval = mean_interval(np.array([1.0, 0.0, 1.0]), np.arange(3), np.array([2.0, 1.0, 1.0]))
-    assert interval.value == 0.75
-    assert (interval.low, interval.high) == (0.0, 1.0)
+    # 30 prompts, every third wrong; doubling the weight of the right ones moves 2/3 to 4/5 and the interval with it
+    values = (np.arange(30) % 3 > 0).astype(float)
+    plain, heavy = (mean_interval(values, np.arange(30), 1 + times * values) for times in (0, 1))
+    assert heavy.value == pytest.approx(0.8)
+    assert heavy.low > plain.low
+    # what weighs nothing is no prompt: three left, an interval by three
+    few = mean_interval(values, np.arange(30), (np.arange(30) < 3).astype(float))
+    assert few == mean_interval(values[:3], np.arange(3))
 
 
 @pytest.mark.parametrize(("value", "low", "high"), [(1.0, 0.6915, 1.0), (0.0, 0.0, 0.3085)])
@@ -186,12 +193,14 @@ def test_a_difference_is_paired() -> None:
     one = (np.arange(300) % 3 > 0).astype(float)
     other = one.copy()
     other[1] = 0.0
-    paired = difference_interval(one, other, np.arange(300))
+    paired = share_difference_interval(one, other, np.arange(300))
     assert paired.value == pytest.approx(1 / 300)
-    assert paired.high < 0.02
-    assert difference_interval(other, one, np.arange(300)).value == pytest.approx(-1 / 300)
-    same = difference_interval(one, one, np.arange(300))
-    assert (same.value, same.low, same.high) == (0.0, 0.0, 0.0)
+    assert -0.02 < paired.low < 0 < paired.high < 0.025
+    turned = share_difference_interval(other, one, np.arange(300))
+    assert (turned.value, turned.low, turned.high) == pytest.approx((-paired.value, -paired.high, -paired.low))
+    # 0 of 300 differ: at most 1 - 0.0125 ** (1 / 300) = 0.0145 of all do, either way
+    same = share_difference_interval(one, one, np.arange(300))
+    assert (same.value, same.low, same.high) == pytest.approx((0.0, -0.0145, 0.0145), abs=1e-4)
 
 
 def test_no_pairs_have_no_mean() -> None:
@@ -207,16 +216,89 @@ def test_percentiles_by_hand() -> None:
 
 def test_interval_of_mostly_undefined_samples_is_undefined() -> None:
     assert np.isnan(percentile_interval(np.array([np.nan, np.inf, 0.5]))).all()
-    assert percentile_interval(np.array([np.nan, 0.5, 0.5])) == (0.5, 0.5)
+    assert percentile_interval(np.array([np.nan, 0.5, 0.7]), level=1.0) == (0.5, 0.7)
     assert np.isnan(percentile_interval(np.zeros(0))).all()
 
 
-def test_only_a_share_at_a_bound_gets_the_exact_limit() -> None:
-    inside = Interval(value=0.5, low=0.4, high=0.6)
-    assert exact_at_bounds(inside, 10) is inside
-    # 0.05 ** (1 / 4) = 0.4729 at 90 %
-    assert exact_at_bounds(Interval(value=1.0), 4, level=0.9).low == pytest.approx(0.4729, abs=1e-4)
-    assert exact_at_bounds(Interval(value=0.0), 4, level=0.9).high == pytest.approx(0.5271, abs=1e-4)
+def test_resamples_without_a_difference_are_no_interval() -> None:
+    assert np.isnan(percentile_interval(np.full(500, 0.5))).all()
+    assert np.isnan(percentile_interval(np.append(np.full(999, 1 / 3), 1.0))).all()  # one of a thousand is no spread
+
+
+def test_pairs_of_one_prompt_are_one_thing_known() -> None:
+    # three pairs, two right, of one prompt: Beta quantiles of (2/3, 4/3) and (5/3, 1/3) by scipy
+    interval = mean_interval(np.array([1.0, 0.0, 1.0]), np.zeros(3))
+    assert (interval.value, interval.low, interval.high) == pytest.approx((2 / 3, 0.0029, 0.9999), abs=1e-4)
+    # one is right on one of three where the other is on two: nobody is better
+    difference = share_difference_interval(np.array([1.0, 0, 0]), np.array([1.0, 1, 0]), np.zeros(3))
+    assert difference.value == pytest.approx(-1 / 3)
+    assert difference.low < -0.95
+    assert difference.high > 0.9
+    assert difference.against(0) == 0
+
+
+def test_a_share_that_no_prompt_differs_from_has_width() -> None:
+    # a model that rewards all alike is half right on each of 40 prompts: 20 of 40, Clopper and Pearson
+    interval = mean_interval(np.full(40, 0.5), np.arange(40))
+    assert (interval.low, interval.high) == pytest.approx((0.3380, 0.6620), abs=1e-4)
+
+
+def test_few_misses_among_many_are_counted_exactly() -> None:
+    # 147 of 150: Clopper and Pearson .9427 to .9959, where resamples would reach 1
+    interval = mean_interval((np.arange(150) > 2).astype(float), np.arange(150))
+    assert (interval.low, interval.high) == pytest.approx((0.9427, 0.9959), abs=1e-4)
+
+
+def test_one_prompt_that_outweighs_all_others_is_one_prompt() -> None:
+    prompt = np.concatenate((np.zeros(500), np.arange(1, 21)))
+    interval = mean_interval(np.concatenate((np.ones(500), np.zeros(20))), prompt)
+    assert interval.value == pytest.approx(500 / 520)
+    assert interval.low < 0.1
+
+
+def test_few_differences_among_many_pairs_name_no_winner() -> None:
+    one = np.ones(200)
+    other = np.where(np.arange(200) < 4, 0.0, 1.0)  # better on all 4 on which they differ: sign test p = 0.125
+    assert share_difference_interval(one, other, np.arange(200)).against(0) == 0
+    other = np.where(np.arange(200) < 12, 0.0, 1.0)
+    assert share_difference_interval(one, other, np.arange(200)).against(0) == 1
+    assert share_difference_interval(other, one, np.arange(200)).against(0) == -1
+
+
+def test_few_prompts_have_students_interval_of_a_mean() -> None:
+    # 1, 2, 3, 4: mean 2.5, standard error sqrt(5 / 3 / 4) = 0.6455, t of 3 degrees 3.1824
+    interval = average_interval(np.array([1.0, 2.0, 3.0, 4.0]), np.arange(4))
+    assert (interval.value, interval.low, interval.high) == pytest.approx((2.5, 0.4457, 4.5543), abs=1e-4)
+    one = average_interval(np.array([1.0, 2.0, 3.0]), np.zeros(3))
+    assert one.value == 2.0
+    assert not one.is_known
+
+
+def test_three_pairs_say_little_of_an_auroc() -> None:
+    scores, positive = np.array([0.1, 0.2, 0.3]), np.array([1.0, 0.0, 0.0])
+    # one error: at most 1 - 0.025 of what one unit can show
+    interval = auroc_interval(scores, positive, np.arange(3))
+    assert (interval.value, interval.low, interval.high) == pytest.approx((0.0, 0.0, 0.975))
+    together = auroc_interval(scores, positive, np.zeros(3))
+    assert together.against(0.5) == 0
+    assert np.isnan(auroc_interval(scores, np.ones(3), np.arange(3)).value)
+    assert rarer_kind(positive, np.arange(3)) == 1.0
+    assert rarer_kind(np.array([1.0, 0, 0, 1]), np.array([0, 1, 2, 0])) == 1.0  # both errors are of one prompt
+
+
+def test_a_perfect_auroc_of_many_pairs_has_a_lower_bound() -> None:
+    scores = np.arange(60.0)
+    interval = auroc_interval(scores, (scores >= 40).astype(float), np.arange(60))
+    assert (interval.value, interval.high) == (1.0, 1.0)
+    assert interval.low == pytest.approx(0.025 ** (1 / 20))
+
+
+def test_an_interval_says_on_which_side_it_lies() -> None:
+    assert Interval(value=0.6, low=0.55, high=0.65).against(0.5) == 1
+    assert Interval(value=0.4, low=0.385, high=0.424).against(0.5) == -1
+    assert Interval(value=0.4, low=0.385, high=0.524).against(0.5) == 0
+    assert Interval(value=0.9).against(0.5) == 0
+    assert not Interval(value=0.9).is_known
 
 
 def test_an_average_is_the_difference_to_nothing_and_has_no_bounds_of_its_own() -> None:
@@ -224,8 +306,10 @@ def test_an_average_is_the_difference_to_nothing_and_has_no_bounds_of_its_own() 
     average = average_interval(values, prompt, weight, seed=3)
     assert average == difference_interval(values, np.zeros(4), prompt, weight, seed=3)
     assert average.value == pytest.approx((7 - 6 + 3.5 + 6) / 6.5)
-    ones = average_interval(np.ones(10), np.arange(10))
-    assert (ones.value, ones.low, ones.high) == (1.0, 1.0, 1.0)
+    for num_prompts in (3, 10):  # nothing varied: how far it could is not known
+        ones = average_interval(np.ones(num_prompts), np.arange(num_prompts))
+        assert ones.value == 1.0
+        assert not ones.is_known
 
 
 def test_a_figure_of_weights_that_is_a_mean_has_the_interval_of_the_mean() -> None:
@@ -250,12 +334,20 @@ def test_bootstrap_covers_the_truth_as_often_as_it_says() -> None:
 
 
 def test_bootstrap_takes_any_statistic_and_the_seed_decides() -> None:
-    sums = np.array([1.0, 5.0, 2.0])
-    one, two, other = (bootstrap_interval(lambda c: (c @ sums) ** 2, np.arange(3), seed=s) for s in (1, 1, 2))
+    sums = np.arange(12.0)
+    one, two, other = (bootstrap_interval(lambda c: (c @ sums) ** 2, np.arange(12), seed=s) for s in (1, 1, 2))
     assert one == two
-    assert one.value == 64.0
-    assert one.low >= 9.0
-    assert other.value == 64.0
+    assert one.value == 66.0**2
+    assert one.low < 66.0**2 < one.high
+    assert other.value == 66.0**2
+    assert other != one
+
+
+def test_fewer_than_ten_prompts_have_no_bootstrap() -> None:
+    sums = np.array([1.0, 5.0, 2.0])
+    interval = bootstrap_interval(lambda counts: counts @ sums, np.arange(3))
+    assert interval.value == 8.0
+    assert not interval.is_known
 
 
 def test_quantile_groups_are_equal_in_count() -> None:

@@ -16,7 +16,9 @@ from rewardkit.stats.uncertainty import (
     epistemic_std,
     integrated_probability,
     mutual_information,
+    relative_std,
     sigmoid,
+    vote_entropy,
 )
 
 members = st.tuples(st.integers(1, 6), st.integers(1, 8)).flatmap(
@@ -34,6 +36,16 @@ def test_std_of_margins_by_hand() -> None:
     margins = np.array([[1.0, 0.5], [2.0, 0.5], [6.0, 0.5]])
     np.testing.assert_allclose(epistemic_std(margins), [math.sqrt(7), 0.0])
     np.testing.assert_array_equal(epistemic_std(margins[:1]), [0.0, 0.0])
+
+
+def test_relative_std_and_vote_entropy_by_hand() -> None:
+    # margins 1, 3: std sqrt 2 over mean 2; 1, -1: mean 0; 0, 2: half a vote and one, entropy of 3/4
+    margins = np.array([[1.0, 1.0, 0.0], [3.0, -1.0, 2.0]])
+    np.testing.assert_allclose(relative_std(margins), [math.sqrt(2) / 2, math.inf, math.sqrt(2)])
+    np.testing.assert_allclose(vote_entropy(margins), [0.0, math.log(2), 0.562335], atol=1e-6)
+    for measure in (relative_std, vote_entropy):  # which of the two is called the first decides nothing
+        np.testing.assert_allclose(measure(-margins), measure(margins))
+        np.testing.assert_allclose(measure(10 * margins), measure(margins))  # nor the unit of the reward
 
 
 def test_integrated_probability_by_hand() -> None:

@@ -35,7 +35,8 @@ def run_overopt(config: OveroptConfig) -> int:
     """Runs `alignment overopt`; returns the exit code."""
 
     def experiment(progress: Progress, out_dir: Path) -> tuple[Sequence[Any], Sequence[str]]:
-        from alignment.lab.overopt import overopt, screen_lines, write_overopt
+        from alignment.lab.overopt import overopt, write_overopt
+        from alignment.lab.overopt_report import screen_lines
 
         curves = overopt(config, progress.say)
         write_overopt(curves, out_dir)

@@ -22,7 +22,8 @@ def run_compare(config: CompareConfig) -> int:
     """Runs `alignment compare`; returns the exit code."""
 
     def experiment(progress: Progress, out_dir: Path) -> tuple[Sequence[Any], Sequence[str]]:
-        from alignment.lab.compare import compare, screen_lines, write_comparison
+        from alignment.lab.compare import compare, write_comparison
+        from alignment.lab.compare_report import screen_lines
 
         rows = compare(config, progress.say)
         write_comparison(rows, out_dir)

@@ -10,7 +10,7 @@ import numpy as np
 from alignment.lab.pushed_curves import Curve
 from rewardkit.report.charts import Line, line_chart, number_axis
 from rewardkit.report.page import Table, experiment_page
-from rewardkit.report.table import number_text, text_table
+from rewardkit.report.table import number_text, signed_text, text_table
 from rewardkit.stats.metrics import Interval
 
 HEADER = ("proxy, and what pushes it", "rule", "at KL", "gold above SFT", "beside the mean's")
@@ -103,14 +103,6 @@ def report_page(curves: Sequence[Curve]) -> str:
             Table(heading="Fitted curves", header=FIT_HEADER, rows=fits(curves)),
         ],
     )
-
-
-def signed_text(difference: Interval) -> str:
-    """A difference with its interval: `+0.16 (+0.00 to +0.32)`."""
-    if not np.isfinite(difference.value):
-        return ""
-    ends = f" ({difference.low:+.2f} to {difference.high:+.2f})" if np.isfinite(difference.low) else ""
-    return f"{difference.value:+.2f}{ends}"
 
 
 def _names(curve: Curve) -> list[str]:

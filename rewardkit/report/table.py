@@ -85,3 +85,11 @@ def number_text(number: Interval, decimals: int = 2) -> str:
         return "–"
     value, low, high = (f"{part:.{decimals}f}" for part in (number.value, number.low, number.high))
     return f"{value} ({low} to {high})"
+
+
+def signed_text(difference: Interval) -> str:
+    """A difference that is no share, with its sign: `+0.16 (+0.00 to +0.32)`."""
+    if not math.isfinite(difference.value):
+        return "–"
+    ends = f" ({difference.low:+.2f} to {difference.high:+.2f})" if math.isfinite(difference.low) else ""
+    return f"{difference.value:+.2f}{ends}"

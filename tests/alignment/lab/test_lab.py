@@ -14,9 +14,10 @@ pytest.importorskip("transformers")
 
 from alignment.__main__ import main
 from alignment.config.lab import CompareConfig, OveroptConfig
-from alignment.lab.compare import Row, report_page, row_of, screen_lines, summary
+from alignment.lab.compare_report import gain_lines, report_page, screen_lines, summary, work
 from alignment.lab.curve_fits import FALLS
 from alignment.lab.gold_evaluation import Worth
+from alignment.lab.method_rows import BY_REWARD, Row, best_of_n_row, row_of, yardstick_rows
 from alignment.lab.overopt import best_of_n_push, grpo_push
 from alignment.lab.overopt_report import report_page as overopt_page
 from alignment.lab.overopt_report import screen_lines as overopt_lines
@@ -24,7 +25,7 @@ from alignment.lab.pushed_curves import Proxy, Push, Rule, curves_of
 from alignment.lab.steps import Spent
 from rewardkit.stats.metrics import Interval
 
-SPENT = Spent(seconds=3.0, peak_mb=100.0, num_tokens=1000)
+SPENT = Spent(seconds=3.0, peak_mb=100.0, num_tokens=1000, num_updates=240)
 
 
 def worth(gold: np.ndarray, proxy: np.ndarray | None = None, kl: float = 0.0) -> Worth:
@@ -39,6 +40,32 @@ def test_gains_are_paired_by_message() -> None:
     assert (row.gain.value, row.gain.low, row.gain.high) == (1.0, 1.0, 1.0)
     assert (row.gold.value, row.kl, row.num_tokens) == (3.0, 2.0, 1000)
     assert row_of("sft", 7, base, base, SPENT).gain is None
+
+
+def test_a_reward_model_counts_for_those_that_need_one() -> None:
+    both = worth(np.array([[0.0, 0.0]]), np.zeros((1, 1, 2)))
+    reward = Spent(seconds=7.0, peak_mb=1.0, num_tokens=70, num_updates=10)
+    costs = {
+        name: (row.reward_seconds, row.reward_tokens)
+        for name in ("dpo", "ppo", "grpo")
+        for row in [row_of(name, 0, both, both, SPENT, reward)]
+    }
+    assert costs == {"dpo": (0.0, 0), "ppo": (7.0, 70), "grpo": (7.0, 70)}
+    drawn = Spent(seconds=5.0, peak_mb=1.0, num_tokens=160, num_updates=0)
+    best = best_of_n_row(CompareConfig(out="o", n=2), 0, both, drawn, reward)
+    assert (best.seconds, best.num_tokens, best.reward_tokens, best.num_updates) == (5.0, 160, 70, 0)
+
+
+def test_yardsticks_are_what_demonstrations_are_worth() -> None:
+    """Two messages: SFT is worth 0 and 1; the two replies to each that demonstrations come from 1, 3 and 2, 0."""
+    base = worth(np.array([[0.0, 0.0], [1.0, 1.0]]))
+    demonstrated = worth(np.array([[1.0, 3.0], [2.0, 0.0]]), np.array([[[5.0, 1.0], [5.0, 1.0]]]))
+    one, better = yardstick_rows(3, demonstrated, base)
+    assert one.gain is not None
+    assert better.gain is not None
+    assert (one.method, one.gold.value, one.gain.value, one.proxy) == ("demonstrations", 1.5, 1.0, 3.0)
+    assert (better.method, better.gold.value, better.gain.value, better.proxy) == ("best_of_two", 2.5, 2.0, 3.0)
+    assert not np.isfinite(one.kl)
 
 
 def push_of(rule: Rule, gold: list[float], proxy: np.ndarray, strength: float = 1.0) -> Push:
@@ -127,22 +154,46 @@ def test_a_run_without_scores_of_its_audits_is_named(tmp_path: Path) -> None:
         grpo_push(Proxy(seed=0, pairs=200, noise=0.5), "uwo", tmp_path / "run")
 
 
-def test_the_table_says_what_each_method_is_worth() -> None:
-    def row(seed: int, method: Any, gold: float, gain: float | None, kl: float) -> Row:
-        interval = Interval(value=gold, low=gold - 1, high=gold + 1)
-        gains = None if gain is None else Interval(value=gain, low=gain - 1, high=gain + 1)
-        return Row(
-            seed=seed, method=method, gold=interval, gain=gains, proxy=0.5, kl=kl, words=30, **vars(SPENT)
-        )  # fmt: skip
+def row(seed: int, method: Any, gold: float, gain: float | None, kl: float) -> Row:
+    def around(value: float) -> Interval:
+        return Interval(value=value, low=value - 1, high=value + 1)
 
-    rows = [row(0, "sft", 0.0, None, 0.0), row(1, "sft", 1.0, None, 0.0)]
+    gains = None if gain is None else around(gain)
+    cost = (
+        {"reward_seconds": 2.0, "reward_tokens": 50}
+        if method in BY_REWARD
+        else {"reward_seconds": 0.0, "reward_tokens": 0}
+    )
+    return Row(
+        seed=seed, method=method, gold=around(gold), gain=gains, proxy=0.5, kl=kl, words=30, **vars(SPENT), **cost
+    )
+
+
+def test_the_table_says_what_each_method_is_worth_and_took() -> None:
+    rows = [row(0, "demonstrations", 0.75, 0.75, float("nan"))]
+    rows += [row(0, "sft", 0.0, None, 0.0), row(1, "sft", 1.0, None, 0.0)]
     rows += [row(0, "dpo", 0.5, 0.5, 1.0), row(1, "dpo", 0.75, -0.25, 2.0), row(0, "best_of_n", 1.0, 1.0, 1.8)]
-    assert summary(rows)[1][:6] == ["DPO", "+0.62", "+0.12", "-0.25", "+0.50", "1.50"]
-    assert summary(rows)[2][5] == "up to 1.80"
-    assert screen_lines(rows)[-1].startswith("means over 2 seeds")
-    shown = report_page(rows)
-    assert shown.count('class="dot s1"') >= 5
-    assert "DPO, seed 1" in shown
+    assert summary(rows)[0] == ["a demonstration", "+0.75", "+0.75", "+0.75", "+0.50", "", "30.0"]
+    assert summary(rows)[2][:6] == ["DPO", "+0.62", "+0.12", "-0.25", "+0.50", "1.50"]
+    assert summary(rows)[3][5] == "up to 1.80"
+    shown = "\n".join(screen_lines(rows))
+    assert "means over 2 seeds" in shown
+    assert gain_lines(rows) == (
+        ["gold above SFT", "seed 0", "seed 1"],
+        [
+            ["a demonstration", "+0.75 (-0.25 to +1.75)", ""],
+            ["DPO", "+0.50 (-0.50 to +1.50)", "-0.25 (-1.25 to +0.75)"],
+            ["best of n", "+1.00 (+0.00 to +2.00)", ""],
+        ],
+    )
+    assert work(rows)[2:] == [
+        ["DPO", "240", "1,000", "3", "", "", "100"],
+        ["best of n", "240", "1,050", "5", "50", "2", "100"],
+    ]
+    page = report_page(rows)
+    assert page.count('class="dot s4"') == 1  # best of n stands in the chart of KL too
+    assert "DPO, seed 1" in page
+    assert "+0.50 (-0.50 to +1.50)" in page
 
 
 @pytest.mark.slow
@@ -150,8 +201,15 @@ def test_experiments_run_from_nothing(tmp_path: Path, capsys: pytest.CaptureFixt
     common = ["--seeds=1", "--num-prompts=60", "--steps=2", "--ensemble=2", "--json"]
     assert main(["compare", f"--out={tmp_path}/compare", "--n=4", *common]) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert [row["method"] for row in rows] == ["sft", "best_of_n", "dpo", "ppo", "grpo"]
-    assert all(row["seconds"] > 0 for row in rows if row["method"] != "best_of_n")
+    methods = ["demonstrations", "best_of_two", "sft", "best_of_n", "dpo", "ppo", "grpo"]
+    assert [row["method"] for row in rows] == methods
+    assert all(row["seconds"] > 0 and row["num_tokens"] > 0 for row in rows[2:])
+    updates = {row["method"]: row["num_updates"] for row in rows}
+    assert (updates["ppo"], updates["grpo"], updates["best_of_n"]) == (
+        8,
+        2,
+        0,
+    )  # PPO passes over its samples four times
     assert (tmp_path / "compare" / "report.html").exists()
     some = ["--pairs=40", "--noises=0.5", "--n=4"]
     assert main(["overopt", f"--out={tmp_path}/overopt", *some, *common]) == 0

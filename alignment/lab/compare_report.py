@@ -22,10 +22,10 @@ NAMES = {
 }
 SERIES = {"sft": 0, "dpo": 1, "ppo": 2, "grpo": 3, "best_of_n": 4}
 HEADER = ("method", "gold", "above SFT", "lowest seed", "proxy", "KL", "words")
-WORK_HEADER = ("method", "updates", "tokens", "seconds", "of these, reward model: tokens", "seconds", "peak MiB")
+WORK_HEADER = ("method", "updates", "tokens", "seconds", "reward model: tokens", "its seconds", "peak MiB")
 WORK_NOTE = (
-    "SFT and the world are apart, as all begin there; PPO, GRPO and best of n count the reward model, which DPO does "
-    "not need; best of n takes its tokens again for every message that it answers"
+    "SFT is apart, as all begin there; tokens and seconds of PPO, GRPO and best of n count the reward model, which DPO "
+    "does not need; best of n takes its tokens again for every message that it answers"
 )
 
 
@@ -129,7 +129,7 @@ def report_page(rows: Sequence[Row]) -> str:
         rows=summary(rows),
         tables=[
             Table(heading="Gold above SFT, paired by message", header=gain_header, rows=gain_rows),
-            Table(heading="What it took", header=WORK_HEADER, rows=work(rows)),
+            Table(heading="What it took", note=f"{WORK_NOTE}.", header=WORK_HEADER, rows=work(rows)),
         ],
         charts=[
             (

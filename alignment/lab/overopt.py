@@ -24,7 +24,7 @@ from alignment.best_of_n.value import expected_best, kl_bound
 from alignment.config.lab import OveroptConfig
 from alignment.lab.gold_evaluation import Worth, draw_replies, load_proxy, load_sampler
 from alignment.lab.overopt_report import report_page
-from alignment.lab.pushed_curves import RL_RULES, RULES, Curve, Proxy, Push, Rule, curves_of
+from alignment.lab.pushed_curves import RL_RULES, RULES, Curve, Proxy, Push, Rule, curves_of, following
 from alignment.lab.steps import COMPLETIONS, GROUP, Step, reward_step, run_step, sft_step
 from alignment.online.audit import read_scores
 from alignment.simulated_world import GOLD, MAX_NEW_TOKENS, WorldFiles, write_world
@@ -67,15 +67,14 @@ def _seed(config: OveroptConfig, seed: int, told: Callable[[str], None]) -> Iter
             run_step(replace(step, name=f"{step.name}, {pairs} pairs, {noise:.0%} careless"), told)
             scored = replies.worth(None, load_proxy(str(reward)))
             proxy = Proxy(seed=seed, pairs=pairs, noise=noise)
-            yield from curves_of(
-                [best_of_n_push(proxy, rule, scored, strength=config.uwo_strength) for rule in arms(RULES, config)]
-            )
+            pushes = {
+                rule: best_of_n_push(proxy, rule, scored, strength=config.uwo_strength) for rule in arms(RULES, config)
+            }
+            yield from curves_of(list(pushes.values()))
             if config.rl:
+                runs = {rule: _trained(config, folder, files, reward, rule, told) for rule in arms(RL_RULES, config)}
                 yield from curves_of(
-                    [
-                        grpo_push(proxy, rule, _trained(config, folder, files, reward, rule, told))
-                        for rule in arms(RL_RULES, config)
-                    ]
+                    [grpo_push(proxy, rule, out, follows=pushes[rule].follows) for rule, out in runs.items()]
                 )
 
 
@@ -129,14 +128,18 @@ def best_of_n_push(proxy: Proxy, rule: Rule, worth: Worth, *, strength: float) -
         distance=distance,
         gold=gold - gold[:, :1],
         reward=by_proxy - by_proxy[:, :1],
+        follows=following(chosen_by, worth.gold),
     )
 
 
-def grpo_push(proxy: Proxy, rule: Rule, run_dir: Path) -> Push:
+def grpo_push(proxy: Proxy, rule: Rule, run_dir: Path, *, follows: float) -> Push:
     """Gold and proxy of a run's audits above the first, which is of the policy that it began from.
 
     All audits draw with the same keys, so that the difference is paired by message and by luck. Those with a number
     that was not finite are left out.
+
+    Args:
+        follows: see `Push`.
 
     Raises:
         ValueError: if the run did not audit the policy that it began from, as runs of earlier versions did not.
@@ -156,6 +159,7 @@ def grpo_push(proxy: Proxy, rule: Rule, run_dir: Path) -> Push:
         distance=np.sqrt(np.maximum(kl.mean(1), 0.0)),
         gold=(gold - gold[:1]).T,
         reward=(reward - reward[:1]).T,
+        follows=follows,
     )
 
 

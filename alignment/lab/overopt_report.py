@@ -14,7 +14,16 @@ from rewardkit.report.table import number_text, signed_text, text_table
 from rewardkit.stats.metrics import Interval
 
 HEADER = ("proxy, and what pushes it", "rule", "at KL", "gold above SFT", "beside the mean's")
-WAY_HEADER = ("proxy, and what pushes it", "rule", "best gold", "rose", "at the end", "KL there", "proxy there")
+WAY_HEADER = (
+    "proxy, and what pushes it",
+    "rule",
+    "follows gold",
+    "best",
+    "rose",
+    "at the end",
+    "KL there",
+    "proxy there",
+)
 FIT_HEADER = ("proxy, and what pushes it", "rule", "a", "b", "r2", "turns at")
 PUSHES = {"best_of_n": "best of n", "grpo": "GRPO"}
 RULES = {"one": "one member", "mean": "mean", "uwo": "uwo", "wco": "wco"}
@@ -23,7 +32,10 @@ NOTE = (
     "gold in logits above SFT, with 95 % intervals over messages; arms of a proxy are compared at the KL that all of "
     "them reached, in nats a reply, and paired by message"
 )
-WAY_NOTE = "gold rose: whether the interval of the curve's best point, chosen for being that, lies above 0"
+WAY_NOTE = (
+    "follows gold: correlation of what the rule rewards with gold among SFT replies to one message, before any push; "
+    "rose: whether the interval of the curve's best point, chosen for being that, lies above 0"
+)
 FIT_NOTE = "a, b and where gold turns are of distances: the square root of KL"
 
 
@@ -45,6 +57,7 @@ def ways(curves: Sequence[Curve]) -> list[list[str]]:
     return [
         [
             *_names(curve),
+            f"{curve.follows:+.2f}" if np.isfinite(curve.follows) else "",
             f"{curve.best.value:+.2f}",
             curve.rose,
             f"{curve.end.value:+.2f}",
@@ -94,13 +107,18 @@ def report_page(curves: Sequence[Curve]) -> str:
         summary="Gold reward and the reward model that stands for it (proxy), above the SFT policy, against the "
         "distance the policy has moved: the square root of its KL. Bands: 95 % intervals over messages. Dashed: the "
         "fitted curve d (a - b d) of best-of-n, d (a - b log d) of reinforcement learning. Grey: the proxy under the "
-        f"mean. First table: {NOTE}. Second: {WAY_NOTE}.",
+        f"mean. In the table {NOTE}.",
         header=HEADER,
         rows=summary(curves),
         charts=charts,
         tables=[
-            Table(heading="Where gold went", header=WAY_HEADER, rows=ways(curves)),
-            Table(heading="Fitted curves", header=FIT_HEADER, rows=fits(curves)),
+            Table(
+                heading="Where gold went",
+                note=f"{WAY_NOTE[0].upper()}{WAY_NOTE[1:]}.",
+                header=WAY_HEADER,
+                rows=ways(curves),
+            ),
+            Table(heading="Fitted curves", note=f"{FIT_NOTE}.", header=FIT_HEADER, rows=fits(curves)),
         ],
     )
 

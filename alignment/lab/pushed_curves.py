@@ -45,6 +45,7 @@ class Push:
         rule: what stands for the ensemble's members; `one` is its first member alone.
         distance: (M,) sqrt of the KL to the SFT policy, nats a reply; of best-of-n of its bound.
         gold, reward: (P, M) gold and proxy reward of each held-out message, above the start.
+        follows: correlation of what the rule rewards with gold among SFT replies to one message; see `following`.
     """
 
     by: By
@@ -53,6 +54,7 @@ class Push:
     distance: np.ndarray
     gold: np.ndarray
     reward: np.ndarray
+    follows: float
 
     def gold_at(self, distance: float) -> np.ndarray:
         """(P,) gold at a distance, linear between the points; the start is 0 at distance 0."""
@@ -69,6 +71,7 @@ class Curve:
         distance: (M,) sqrt of nats a reply.
         gold, proxy: (M,) means over held-out messages, above the start.
         gold_low, gold_high: (M,) 95 % intervals of gold, messages resampled.
+        follows: correlation of what the rule rewards with gold among SFT replies to one message, before any push.
         best: the highest gold of the curve with its interval, which knows nothing of having been chosen.
         end: gold at the furthest point.
         common: the distance at which arms are compared, which all of them reached.
@@ -88,6 +91,7 @@ class Curve:
     gold_low: tuple[float, ...]
     gold_high: tuple[float, ...]
     proxy: tuple[float, ...]
+    follows: float
     best: Interval
     end: Interval
     common: float
@@ -101,6 +105,17 @@ class Curve:
         if self.best.low > 0:
             return "yes"
         return "not shown" if self.best.value > 0 else "no"
+
+
+def following(scores: np.ndarray, gold: np.ndarray) -> float:
+    """Correlation of scores with gold, both (P, n), within messages: each message's mean is taken out first.
+
+    A proxy that does not follow gold there has nothing to lose by being pushed, and nothing to give; nan where one of
+    the two is the same for all replies to every message.
+    """
+    one, other = (values - values.mean(1, keepdims=True) for values in (scores, gold))
+    spread = float(np.sqrt((one**2).sum() * (other**2).sum()))
+    return float((one * other).sum()) / spread if spread else float("nan")
 
 
 def curves_of(pushes: Sequence[Push]) -> list[Curve]:
@@ -126,6 +141,7 @@ def _curve(push: Push, common: float, plain: Push | None) -> Curve:
         gold_low=tuple(point.low for point in points),
         gold_high=tuple(point.high for point in points),
         proxy=tuple(push.reward.mean(0)[order].tolist()),
+        follows=push.follows,
         best=max(points, key=lambda point: point.value),
         end=points[-1],
         common=common,

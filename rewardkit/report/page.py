@@ -41,9 +41,10 @@ def render_page(template: str, *, folder: Path = TEMPLATES, **values: Any) -> st
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A table under a heading."""
+    """A table under a heading; `note` stands between them."""
 
     heading: str
+    note: str = ""
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
 

@@ -21,7 +21,7 @@ from alignment.lab.method_rows import BY_REWARD, Row, best_of_n_row, row_of, yar
 from alignment.lab.overopt import best_of_n_push, grpo_push
 from alignment.lab.overopt_report import report_page as overopt_page
 from alignment.lab.overopt_report import screen_lines as overopt_lines
-from alignment.lab.pushed_curves import Proxy, Push, Rule, curves_of
+from alignment.lab.pushed_curves import Proxy, Push, Rule, curves_of, following
 from alignment.lab.steps import Spent
 from rewardkit.stats.metrics import Interval
 
@@ -106,6 +106,14 @@ def test_members_that_disagree_save_gold_under_uwo() -> None:
     assert "Where gold went" in page
 
 
+def test_a_proxy_follows_gold_within_messages_or_not_at_all() -> None:
+    """It knows which message is worth more (0 or 10), and among the replies to one it is the wrong way round."""
+    gold = np.array([[0.0, 1.0], [10.0, 11.0]])
+    assert following(np.array([[1.0, 0.0], [11.0, 10.0]]), gold) == -1.0
+    assert following(2 * gold, gold) == 1.0
+    assert np.isnan(following(np.array([[1.0, 1.0], [2.0, 2.0]]), gold))
+
+
 def test_arms_are_compared_at_the_distance_that_all_reached() -> None:
     """Both lose one gold a unit of distance; one goes to 4, the other to 1: at their ends the slow one would win."""
 
@@ -113,7 +121,13 @@ def test_arms_are_compared_at_the_distance_that_all_reached() -> None:
         distance = np.array([0.0, furthest / 2, furthest])
         gold = -np.tile(distance, (5, 1))
         return Push(
-            by="grpo", proxy=Proxy(seed=0, pairs=200, noise=0.0), rule=rule, distance=distance, gold=gold, reward=gold
+            by="grpo",
+            proxy=Proxy(seed=0, pairs=200, noise=0.0),
+            rule=rule,
+            distance=distance,
+            gold=gold,
+            reward=gold,
+            follows=0.5,
         )
 
     fast, slow = curves_of([push("mean", 4.0), push("uwo", 1.0)])
@@ -138,7 +152,7 @@ def test_audits_of_a_run_are_its_curve_from_the_nearest_to_the_furthest(tmp_path
         {"step": 15, "kl": [None, 1.0], "reward": [9.0, 9.0], "raw": [9.0, 9.0]},
     ]
     run_dir = write_audits(tmp_path / "run", audits)
-    push = grpo_push(Proxy(seed=0, pairs=200, noise=0.5), "uwo", run_dir)
+    push = grpo_push(Proxy(seed=0, pairs=200, noise=0.5), "uwo", run_dir, follows=0.25)
     assert push.gold_at(1.5).tolist() == [0.75, 0.25]
     (curve,) = curves_of([push])
     assert curve.distance == (0.0, 1.0, 2.0)
@@ -146,12 +160,13 @@ def test_audits_of_a_run_are_its_curve_from_the_nearest_to_the_furthest(tmp_path
     assert curve.proxy == (0.0, 1.0, 3.0)
     assert (curve.gold_low[2], curve.gold_high[2]) == (0.5, 0.5)
     assert (curve.gold_low[1], curve.gold_high[1]) == (0.0, 1.0)
+    assert curve.follows == 0.25
     assert (curve.best.value, curve.rose, curve.gain_at_common) == (0.5, "not shown", None)
 
 
 def test_a_run_without_scores_of_its_audits_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="run keeps no scores of its audits: remove it"):
-        grpo_push(Proxy(seed=0, pairs=200, noise=0.5), "uwo", tmp_path / "run")
+        grpo_push(Proxy(seed=0, pairs=200, noise=0.5), "uwo", tmp_path / "run", follows=0.25)
 
 
 def row(seed: int, method: Any, gold: float, gain: float | None, kl: float) -> Row:

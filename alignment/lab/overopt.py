@@ -67,14 +67,16 @@ def _seed(config: OveroptConfig, seed: int, told: Callable[[str], None]) -> Iter
             run_step(replace(step, name=f"{step.name}, {pairs} pairs, {noise:.0%} careless"), told)
             scored = replies.worth(None, load_proxy(str(reward)))
             proxy = Proxy(seed=seed, pairs=pairs, noise=noise)
-            pushes = {
-                rule: best_of_n_push(proxy, rule, scored, strength=config.uwo_strength) for rule in arms(RULES, config)
-            }
-            yield from curves_of(list(pushes.values()))
+            chosen = [best_of_n_push(proxy, rule, scored, strength=config.uwo_strength) for rule in arms(RULES, config)]
+            yield from curves_of(chosen)
             if config.rl:
-                runs = {rule: _trained(config, folder, files, reward, rule, told) for rule in arms(RL_RULES, config)}
+                trained = [push for push in chosen if push.rule in RL_RULES]
+                runs = [_trained(config, folder, files, reward, push.rule, told) for push in trained]
                 yield from curves_of(
-                    [grpo_push(proxy, rule, out, follows=pushes[rule].follows) for rule, out in runs.items()]
+                    [
+                        grpo_push(proxy, push.rule, out, follows=push.follows)
+                        for push, out in zip(trained, runs, strict=True)
+                    ]
                 )
 
 

@@ -88,7 +88,7 @@ class OveroptConfig(LabConfig):
         noises: shares of careless answers in their votes; given repeatedly, a proxy for each; 0 and 0.5 where none is
             given.
         n: largest number of completions of a held-out message that best-of-n chooses from.
-        rl: whether GRPO without a KL trains on the proxies too, with the mean of the ensemble and with uwo.
+        rl: whether GRPO without a KL trains on the proxies too, by one member, the mean of all, and uwo.
         uwo_strength: factor of the members' variance that uwo subtracts.
     """
 

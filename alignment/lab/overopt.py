@@ -146,14 +146,11 @@ def grpo_push(proxy: Proxy, rule: Rule, run_dir: Path, *, follows: float) -> Pus
     Raises:
         ValueError: if the run did not audit the policy that it began from, as runs of earlier versions did not.
     """
-    audits = [
-        [audit.get(name, [None]) for name in ("kl", "reward", "raw")]
-        for audit in read_scores(run_dir)
-        if not any(None in audit.get(name, [None]) for name in ("kl", "reward", "raw"))
-    ]
-    if not audits:
-        raise ValueError(f"{run_dir} keeps no scores of its audits: remove it, and it is trained again")
-    kl, gold, reward = np.moveaxis(np.array(audits, dtype=float), 1, 0)  # each (M, P)
+    names = ("kl", "reward", "raw")
+    audits = [audit for audit in read_scores(run_dir) if not any(None in audit.get(name, [None]) for name in names)]
+    if not audits or audits[0]["step"]:
+        raise ValueError(f"{run_dir} keeps no scores of the policy it began from: remove it, and it is trained again")
+    kl, gold, reward = (np.array([audit[name] for audit in audits]) for name in names)  # each (M, P)
     return Push(
         by="grpo",
         proxy=proxy,

@@ -164,9 +164,13 @@ def test_audits_of_a_run_are_its_curve_from_the_nearest_to_the_furthest(tmp_path
     assert (curve.best.value, curve.rose, curve.gain_at_common) == (0.5, "not shown", None)
 
 
-def test_a_run_without_scores_of_its_audits_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="run keeps no scores of its audits: remove it"):
+def test_a_run_without_scores_of_its_start_is_named(tmp_path: Path) -> None:
+    """A run of an earlier version has no scores, and one that was resumed since then none of its start."""
+    with pytest.raises(ValueError, match="run keeps no scores of the policy it began from: remove it"):
         grpo_push(Proxy(seed=0, pairs=200, noise=0.5), "uwo", tmp_path / "run", follows=0.25)
+    run_dir = write_audits(tmp_path / "resumed", [{"step": 15, "kl": [1.0], "reward": [1.0], "raw": [1.0]}])
+    with pytest.raises(ValueError, match="resumed keeps no scores of the policy it began from"):
+        grpo_push(Proxy(seed=0, pairs=200, noise=0.5), "uwo", run_dir, follows=0.25)
 
 
 def row(seed: int, method: Any, gold: float, gain: float | None, kl: float) -> Row:

@@ -76,6 +76,12 @@ def gold_rewards(prompts: Sequence[str], completions: Sequence[str]) -> list[flo
     return [world.gold(prompt, reply) for prompt, reply in zip(messages, completions, strict=True)]
 
 
+def held_out_replies(*, seed: int, num_train: int) -> list[list[str]]:
+    """Two replies to each of a world's held-out messages, as good and bad as the demonstrations that are trained on."""
+    world = World(seed=seed, num_prompts=num_train + NUM_HELD_OUT)
+    return [[reply.text for reply in prompt.responses] for prompt in list(world.prompts())[num_train:]]
+
+
 def write_world(folder: Path, *, seed: int, num_train: int = NUM_TRAIN, noise: float = 0.0) -> WorldFiles:
     """Writes the world's data; the same arguments give the same bytes.
 

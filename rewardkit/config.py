@@ -8,7 +8,7 @@ from typing import Literal
 
 Mode = Literal["full", "lora", "head"]
 Members = Literal["heads", "lora", "full"]
-Likelihood = Literal["bradley_terry", "rao_kupper", "davidson", "crowd"]
+Likelihood = Literal["auto", "bradley_terry", "rao_kupper", "davidson", "crowd"]
 Precision = Literal["auto", "fp32", "bf16"]
 Rule = Literal["probability", "mutual_information", "std", "margin", "bal_pm", "random"]
 
@@ -52,7 +52,9 @@ class RewardConfig:
         ensemble: number of members, K.
         members: what a member of its own has: a head, a LoRA adapter and a head, or all weights.
         bootstrap: whether every member draws its own rows with replacement.
-        likelihood: how rewards explain votes; the last two model ties as outcomes, crowd annotators' reliability.
+        likelihood: how rewards explain votes: bradley_terry takes shares of votes, rao_kupper and davidson model ties
+            as outcomes, crowd annotators' reliability; auto takes crowd where every row says how reliable its annotator
+            is or, in mode head, who judged, else bradley_terry.
         criteria: whether one head per rubric criterion is trained too.
         label_smoothing: share of labels taken to be flipped, 0 up to 0.5.
         use_margin: whether chosen has to lead by the row's margin, in reward units.
@@ -92,7 +94,7 @@ class RewardConfig:
     ensemble: int = 1
     members: Members = "heads"
     bootstrap: bool = True
-    likelihood: Likelihood = "bradley_terry"
+    likelihood: Likelihood = "auto"
     criteria: bool = False
     label_smoothing: float = 0.0
     use_margin: bool = False

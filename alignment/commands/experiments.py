@@ -22,7 +22,8 @@ def run_compare(config: CompareConfig) -> int:
     """Runs `alignment compare`; returns the exit code."""
 
     def experiment(progress: Progress, out_dir: Path) -> tuple[Sequence[Any], Sequence[str]]:
-        from alignment.lab.compare import compare, screen_lines, write_comparison
+        from alignment.lab.compare import compare, write_comparison
+        from alignment.lab.compare_report import screen_lines
 
         rows = compare(config, progress.say)
         write_comparison(rows, out_dir)
@@ -35,7 +36,8 @@ def run_overopt(config: OveroptConfig) -> int:
     """Runs `alignment overopt`; returns the exit code."""
 
     def experiment(progress: Progress, out_dir: Path) -> tuple[Sequence[Any], Sequence[str]]:
-        from alignment.lab.overopt import overopt, screen_lines, write_overopt
+        from alignment.lab.overopt import overopt, write_overopt
+        from alignment.lab.overopt_report import screen_lines
 
         curves = overopt(config, progress.say)
         write_overopt(curves, out_dir)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -57,20 +57,30 @@ class Replies:
             reference: that the KL is taken to; None for replies of the reference itself.
             reward_fn: the proxy.
         """
-        repeated = [prompt for prompt in self.prompts for _ in range(self.shape[1])]
         texts = [one.text for one in self.drawn]
         kl = np.zeros(len(texts))
         if reference:
             logps = reference.logps([one.sampled for one in self.drawn], temperature=1.0)
             own = [np.array(one.sampled.logps) for one in self.drawn]
             kl = np.array([kl_tokens(mine, other, "k1").sum() for mine, other in zip(own, logps, strict=True)])
-        members = reward_fn(repeated, texts).members if reward_fn else None
-        return Worth(
-            gold=np.array(gold_rewards([prompt[-1].content for prompt in repeated], texts)).reshape(self.shape),
-            proxy=None if members is None else members.reshape(-1, *self.shape),
-            kl=kl.reshape(self.shape),
-            words=np.array([len(text.split()) for text in texts]).reshape(self.shape),
-        )
+        worth = worth_of_texts(self.prompts, np.array(texts, dtype=object).reshape(self.shape).tolist(), reward_fn)
+        return replace(worth, kl=kl.reshape(self.shape))
+
+
+def worth_of_texts(
+    prompts: Sequence[tuple[Message, ...]], replies: Sequence[Sequence[str]], reward_fn: RewardFn | None
+) -> Worth:
+    """What n replies to each of P messages are worth, whoever wrote them; the KL is 0."""
+    shape = len(prompts), len(replies[0])
+    repeated = [prompt for prompt in prompts for _ in range(shape[1])]
+    texts = [text for group in replies for text in group]
+    members = reward_fn(repeated, texts).members if reward_fn else None
+    return Worth(
+        gold=np.array(gold_rewards([prompt[-1].content for prompt in repeated], texts)).reshape(shape),
+        proxy=None if members is None else members.reshape(-1, *shape),
+        kl=np.zeros(shape),
+        words=np.array([len(text.split()) for text in texts]).reshape(shape),
+    )
 
 
 def load_proxy(folder: str) -> RewardFn:

@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import yaml
+
 from alignment.simulated_world import SFT_OPTIONS, WorldFiles
 from rewardkit.config import Members
 from rewardkit.run.directory import read_metrics, read_status, write_text
@@ -47,11 +49,13 @@ class Spent:
         seconds: wall clock, over all its processes where it was stopped in between.
         peak_mb: largest resident memory of the process, MiB, as its run says.
         num_tokens: trained on or drawn, as its metrics count them.
+        num_updates: of its weights.
     """
 
     seconds: float
     peak_mb: float
     num_tokens: int
+    num_updates: int
 
 
 def run_step(step: Step, told: Callable[[str], None]) -> Spent:
@@ -66,7 +70,7 @@ def run_step(step: Step, told: Callable[[str], None]) -> Spent:
     """
     noted = step.out / SPENT
     if read_status(step.out).get("state") == "done" and noted.exists():
-        return Spent(**json.loads(noted.read_text()))
+        return Spent(**(json.loads(noted.read_text()) | {"num_updates": _num_updates(step.out)}))
     told(step.name)
     resumed = (step.out / "config.yaml").exists()
     before = json.loads(noted.read_text())["seconds"] if noted.exists() else 0.0
@@ -82,6 +86,7 @@ def run_step(step: Step, told: Callable[[str], None]) -> Spent:
         seconds=before + time.perf_counter() - start,
         peak_mb=float(peak_mb) if isinstance(peak_mb, float | int) else 0.0,
         num_tokens=_num_tokens(step.out),
+        num_updates=_num_updates(step.out),
     )
     if step.out.is_dir():
         write_text(noted, json.dumps(asdict(spent)))
@@ -105,6 +110,14 @@ def _num_tokens(run_dir: Path) -> int:
     """Returns the token count of the last line of the metrics that has one; 0 where none has."""
     counts = [row["num_tokens"] for row in read_metrics(run_dir) if row.get("num_tokens")]
     return int(counts[-1] or 0) if counts else 0
+
+
+def _num_updates(run_dir: Path) -> int:
+    """Returns the optimizer steps of a run so far: a step of PPO is `passes` times `minibatches` of them."""
+    file = run_dir / "config.yaml"
+    config = yaml.safe_load(file.read_text(encoding="utf-8")) if file.exists() else {}
+    steps = read_status(run_dir).get("step")
+    return int(config.get("passes", 1) * config.get("minibatches", 1) * steps) if isinstance(steps, int) else 0
 
 
 def sft_step(seed: int, folder: Path, files: WorldFiles) -> Step:

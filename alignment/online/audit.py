@@ -2,14 +2,22 @@
 
 audit/reference.jsonl     what the policy answered before its first step, once
 audit/step-000120.jsonl   its answers at a step beside those, as a blind round that `annotate-app import` takes
+audit/scores.jsonl        by audit, from before the first step on: rewards and KL of each held-out prompt's answer
+
+All audits draw with the same keys: a policy that has not moved answers the same again, so that the difference of two
+audits by prompt holds what was learned and little luck.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from torch import Tensor
 
 from alignment.config.online import OnlineConfig
 from alignment.losses.kl import token_kl
@@ -24,7 +32,8 @@ from rewardkit.distributed import collectives
 from rewardkit.run.directory import write_text
 
 DRAWN_FOR = 2  # first part of the key of what audits draw, so that it differs from what is trained on
-FOLDER = "audit"
+REFERENCE_KEY, AUDIT_KEY = (DRAWN_FOR, 0), (DRAWN_FOR, 1)  # people do not compare an answer with its own twin
+FOLDER, SCORES = "audit", "scores.jsonl"
 
 
 class Audit:
@@ -50,11 +59,12 @@ class Audit:
         self.numbers = range(min(len(collector.rows), config.audit_prompts))
 
     def begin(self) -> None:
-        """Writes the untrained policy's answers, if audit samples are kept for people to compare."""
+        """Audits the untrained policy and writes its answers, if audit samples are kept for people to compare."""
+        self(0)
         written = self.run_dir is not None and (self.run_dir / FOLDER / "reference.jsonl").exists()
         if not self.config.audit_samples or collectives.broadcast_object(written):
             return
-        rollouts = self.collector.draw(self.numbers, self.numbers, (DRAWN_FOR, 0), num_samples=1)
+        rollouts = self.collector.draw(self.numbers, self.numbers, REFERENCE_KEY, num_samples=1)
         if self.run_dir:
             _write(
                 self.run_dir / FOLDER / "reference.jsonl", [_answer(rollouts, index) for index in range(len(rollouts))]
@@ -62,22 +72,32 @@ class Audit:
 
     def __call__(self, step: int) -> dict[str, float]:
         """Runs an audit and returns its metrics."""
-        collected = self.collector.collect(self.numbers, self.numbers, (DRAWN_FOR, step), num_samples=1)
+        collected = self.collector.collect(self.numbers, self.numbers, AUDIT_KEY, num_samples=1)
         rollouts = collected.rollouts
-        metrics = {
-            "audit/raw": float(collected.scored.raw.mean.mean()),
-            "audit/length": float(rollouts.lengths.float().mean()),
-            "audit/truncated_share": float((~rollouts.finished).float().mean()),
-        }
+        by_prompt = {"raw": collected.scored.raw.mean.tolist()}
         if self.rewards:
-            metrics["audit/reward"] = float(score(rollouts, self.rewards).total.mean())
+            by_prompt["reward"] = score(rollouts, self.rewards).total.tolist()
         if self.reference:
             policy = self.update.token_logps(rollouts)
             reference = reference_logps(self.update, self.reference, rollouts)
-            metrics["audit/kl"] = float(token_kl(policy, reference, "k1").sum()) / len(rollouts)
-        if self.config.audit_samples and self.run_dir:
-            self._write_round(rollouts, step)
-        return metrics
+            by_prompt["kl"] = _sums(token_kl(policy, reference, "k1"), rollouts.lengths)
+        if self.run_dir:
+            self._write_scores(step, by_prompt)
+            if self.config.audit_samples and step:
+                self._write_round(rollouts, step)
+        metrics = {
+            "audit/length": float(rollouts.lengths.float().mean()),
+            "audit/truncated_share": float((~rollouts.finished).float().mean()),
+        }
+        return metrics | {f"audit/{name}": float(np.mean(values)) for name, values in by_prompt.items()}
+
+    def _write_scores(self, step: int, by_prompt: Mapping[str, list[float]]) -> None:
+        """Appends an audit; one that a resumed run takes again replaces that of before, and what came later."""
+        assert self.run_dir
+        file = self.run_dir / FOLDER / SCORES
+        lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+        earlier = [row for row in map(json.loads, lines) if row["step"] < step]
+        _write(file, [*earlier, {"step": step, **{name: _finite(values) for name, values in by_prompt.items()}}])
 
     def _write_round(self, rollouts: Rollouts, step: int) -> None:
         """Writes the first answers beside the reference's."""
@@ -103,3 +123,21 @@ def _answer(rollouts: Rollouts, index: int, step: int = 0) -> dict[str, Any]:
 def _write(file: Path, rows: Sequence[dict[str, Any]]) -> None:
     file.parent.mkdir(exist_ok=True)
     write_text(file, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def _sums(values: Tensor, lengths: Tensor) -> list[float]:
+    """Sums of (tokens,) values over each completion."""
+    return [float(part.sum()) for part in values.split(lengths.tolist())]
+
+
+def _finite(values: Sequence[float]) -> list[float | None]:
+    return [value if math.isfinite(value) else None for value in values]
+
+
+def read_scores(run_dir: Path) -> list[Mapping[str, Any]]:
+    """The audits of a run in their order: `step`, and by prompt `raw`, and `reward` and `kl` where they were taken.
+
+    A number that was not finite is None. Empty for a run that kept none.
+    """
+    file = run_dir / FOLDER / SCORES
+    return list(map(json.loads, file.read_text(encoding="utf-8").splitlines())) if file.exists() else []

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import yaml
 
 from rewardkit.config import MergeConfig, RewardConfig
 from rewardkit.run.directory import Run
@@ -25,7 +28,18 @@ def train(config: RewardConfig) -> int:
         config.mode == "head" or (config.members == "full" and config.ensemble > 1)
     ):
         raise ValueError("several processes train modes full and lora, members in one pass; start this one by itself")
-    return execute("rewardkit train", config, _train)
+    return execute("rewardkit train", as_begun(config), _train)
+
+
+def as_begun(config: RewardConfig) -> RewardConfig:
+    """The configuration with the likelihood of the run that it continues, where it names none.
+
+    Runs were begun with `bradley_terry` before `auto` was the default; they go on so.
+    """
+    file = Path(config.out) / "config.yaml"
+    if not config.resume or config.likelihood != "auto" or not file.exists():
+        return config
+    return replace(config, likelihood=yaml.safe_load(file.read_text(encoding="utf-8"))["likelihood"])
 
 
 def _train(context: RunContext[RewardConfig]) -> Results | None:
@@ -38,9 +52,11 @@ def _train(context: RunContext[RewardConfig]) -> Results | None:
     loaded = _load(context, context.run) if context.run else None
     if config.model == "tfidf" or config.mode == "head":
         assert loaded is not None
+        from rewardkit.training.chosen_likelihood import with_likelihood
         from rewardkit.training.frozen_head import check_options, train_tfidf_head
 
-        check_options(config, loaded.train)
+        context = replace(context, config=with_likelihood(config, loaded.train, context.progress))
+        check_options(context.config, loaded.train)
         if config.model == "tfidf":
             return train_tfidf_head(context, loaded)
         from rewardkit.training.trunk_head import train_trunk_head

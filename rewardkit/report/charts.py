@@ -29,6 +29,7 @@ class Line:
         series: its colour, numbered from 1; 0 is the grey of what is only there to compare with.
         dots: also draw the points; the number is their radius.
         joined: draw the line itself; without it the points stand alone.
+        band: low and high ends of the points' intervals, shaded; none where it is empty.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Line:
     dashed: bool = False
     dots: float = 0
     joined: bool = True
+    band: tuple[Sequence[float], Sequence[float]] | tuple[()] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +84,7 @@ def number_axis(name: str, values: Sequence[float]) -> Axis:
 
 def line_chart(title: str, x: Axis, y: Axis, lines: Sequence[Line]) -> Markup:
     """Lines over two axes, with a legend underneath."""
-    parts = [_grid(x, y)]
+    parts = [_grid(x, y), *(_band(x, y, line) for line in lines if line.band)]
     for line in lines:
         points = [(_along(x, a), _up(y, b)) for a, b in zip(line.x, line.y, strict=True) if math.isfinite(b)]
         path = " ".join(f"{a:.1f},{b:.1f}" for a, b in points)
@@ -99,6 +101,14 @@ def line_chart(title: str, x: Axis, y: Axis, lines: Sequence[Line]) -> Markup:
         for line in lines
     )
     return Markup(f'<figure>{_svg(title, WIDTH, HEIGHT, parts)}<figcaption class="keys">{keys}</figcaption></figure>')
+
+
+def _band(x: Axis, y: Axis, line: Line) -> str:
+    low, high = line.band or ((), ())
+    ends = [(a, b, c) for a, b, c in zip(line.x, low, high, strict=True) if math.isfinite(b) and math.isfinite(c)]
+    around = [*((a, b) for a, b, _ in ends), *((a, c) for a, _, c in reversed(ends))]
+    points = " ".join(f"{_along(x, a):.1f},{_up(y, b):.1f}" for a, b in around)
+    return f'<polygon class="band s{line.series}" points="{points}"/>'
 
 
 def dash_of(line: Line) -> str:

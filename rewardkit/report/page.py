@@ -7,6 +7,7 @@ holds the style, and import `parts.html` for tables and lists.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,16 @@ def render_page(template: str, *, folder: Path = TEMPLATES, **values: Any) -> st
     return environment.get_template(template).render(values) + "\n"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table under a heading; `note` stands between them."""
+
+    heading: str
+    note: str = ""
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
 def experiment_page(
     title: str,
     *,
@@ -45,6 +56,8 @@ def experiment_page(
     header: Sequence[str],
     rows: Sequence[Sequence[str]],
     charts: Sequence[tuple[str, str]],
+    tables: Sequence[Table] = (),
 ) -> str:
-    """The page of an experiment: what it is, its table, and charts with a heading each."""
-    return render_page("experiment.html", title=title, summary=summary, header=header, rows=rows, charts=charts)
+    """The page of an experiment: what it is, its table, charts with a heading each, and further tables."""
+    values = {"header": header, "rows": rows, "charts": charts, "tables": tables}
+    return render_page("experiment.html", title=title, summary=summary, **values)

@@ -81,7 +81,7 @@ class FittedHeads:
 
 def check_options(config: RewardConfig, rows: Sequence[Preference]) -> None:
     """Raises ValueError for options that would be without effect, and for likelihoods that lack their columns."""
-    if config.likelihood not in ("bradley_terry", "crowd"):
+    if config.likelihood not in ("auto", "bradley_terry", "crowd"):
         raise ValueError(f"likelihood is {config.likelihood!r}, mode head allows bradley_terry and crowd")
     if config.model == "tfidf" and config.load_in_4bit:
         raise ValueError("load_in_4bit has no meaning for model tfidf")
@@ -153,7 +153,7 @@ def fit_overall(
     Given reliabilities are believed; a row without one counts as certain. Where no row gives one they are learned, and
     rows that name no annotator share one.
     """
-    if config.likelihood == "bradley_terry":
+    if config.likelihood != "crowd":
         return fit_head(pairs, prior_precision=prior_precision), None, {}
     if any(row.meta.get("reliability") is not None for row in rows):
         values = [row.meta.get("reliability") for row in rows]

@@ -58,7 +58,7 @@ def pair_losses(
     device = rewards.device
     p_chosen = rows.p_chosen[indices].to(device)
     match config.likelihood:
-        case "bradley_terry":
+        case "auto" | "bradley_terry":  # auto is resolved before, and means this where rows name nobody
             result = bradley_terry_loss(
                 chosen,
                 rejected,

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from rewardkit.config import RewardConfig
+from rewardkit.config import Likelihood, RewardConfig
 from rewardkit.data.training_data import Loaded, keeps_marks
 from rewardkit.distributed import collectives
 from rewardkit.network.classifier import RewardScorer, load_classifier, make_classifier
@@ -36,6 +36,7 @@ from rewardkit.run.directory import Run
 from rewardkit.run.training_command import Results, RunContext
 from rewardkit.stats.calibration import CalibrationFit, fit_calibration
 from rewardkit.stats.metrics import correctness, mean_interval
+from rewardkit.training.chosen_likelihood import with_likelihood
 from rewardkit.training.loop import Trained, step_batches
 from rewardkit.training.reward_objective import RewardObjective, TieParameter, loop_options, score_rows
 from rewardkit.training.rows import TrainingRows, training_rows
@@ -63,6 +64,7 @@ class Prepared:
         model_config: of a model made here; None for one that is loaded.
         max_length: tokens kept of a conversation, at most what the model takes.
         keeps_marks: see `rewardkit.data.training_data.keeps_marks`.
+        likelihood: that of the configuration, or what its `auto` stands for with these rows.
     """
 
     tokenizer: PreTrainedTokenizerBase
@@ -70,6 +72,7 @@ class Prepared:
     held_out: TrainingRows
     model_config: PretrainedConfig | None
     max_length: int
+    likelihood: Likelihood
     keeps_marks: bool = True
 
 
@@ -122,7 +125,7 @@ def train_prepared(
         trunk: configuration that the trunk begins from, where it is another.
         show: told of every step; by default steps are shown as progress.
     """
-    config, run = context.config, context.run
+    config, run = replace(context.config, likelihood=prepared.likelihood), context.run
     classifier = build_classifier(trunk or config, prepared)
     adapted = None
     if config.mode == "lora" and not is_one_pass(config):
@@ -196,6 +199,7 @@ def prepare(context: RunContext[RewardConfig], loaded: Loaded | None) -> Prepare
         model_config=made,
         max_length=max_length,
         keeps_marks=marks,
+        likelihood=with_likelihood(config, loaded.train, context.progress).likelihood,
     )
 
 
@@ -283,7 +287,7 @@ def likelihood_values(config: RewardConfig, tie: TieParameter) -> dict[str, Any]
             return {"name": "rao_kupper", "tie_threshold": float(torch.nn.functional.softplus(tie.raw.detach()))}
         case "davidson":
             return {"name": "davidson", "log_tie": float(tie.raw.detach())}
-        case "bradley_terry" | "crowd":
+        case "auto" | "bradley_terry" | "crowd":
             return {"name": config.likelihood}
 
 

@@ -1,20 +1,24 @@
 """Does it pay to know who voted? Recovers a known reward from votes of people of different reliability.
 
-    python tests/benchmarks/annotator_aware.py [--seeds 10] [--json FILE]
+    python tests/benchmarks/annotator_aware.py [--seeds 10] [--first-seed 0] [--people mixed] [--json FILE]
 
-The world of `rewardkit.simulation.support_desk_world` gives messages with two replies each, twelve simulated annotators
-vote (a third attentive, a third now and then, a third careless), three on a pair. A vote of somebody attentive in a
-share r of votes says what the reward prefers with q = (1 + r) / 2 in the sense of Crowd-BT (Chen et al. 2013), so the
-true q is known. From the same votes five heads are fitted on the same features (the replies' traits, and as many
-numbers that mean nothing):
+The world of `rewardkit.simulation.support_desk_world` gives messages with two replies each, simulated annotators vote,
+three on a pair: `mixed` is twelve people (a third attentive, a third now and then, a third careless), `attentive`
+twelve who all are, `many` the mixed ones five times over, with some twenty votes each. A vote of somebody attentive in
+a share r of votes says what the reward prefers with q = (1 + r) / 2 in the sense of Crowd-BT (Chen et al. 2013), so the
+true q is known. From the same votes heads are fitted on the same features (the replies' traits, and as many numbers
+that mean nothing); every prior is chosen by cross-validation on the votes:
 
     majority    Bradley-Terry on the winner of each pair, pairs without one left out
     dawid-skene Bradley-Terry on the winner by votes weighted with annotators' reliability, learned from agreement alone
+    posterior   Bradley-Terry on the probability that Dawid-Skene gives the winner
     shares      Bradley-Terry on vote shares
+    one         Crowd-BT on vote shares, one reliability for all, as nobody is named
     crowd       Crowd-BT, reliabilities learned jointly
     known       Crowd-BT with the true reliabilities
 
-and judged on replies they have not seen: cross-entropy against the gold probability, Kendall's tau of the margins.
+and judged on replies they have not seen: cross-entropy against the gold probability, the same after the best scale of
+the margins (what is left once somebody tells how sure to be), Kendall's tau of the margins.
 """
 
 from __future__ import annotations
@@ -22,20 +26,24 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from scipy.optimize import minimize_scalar
 from scipy.stats import kendalltau
+from scipy.stats import t as student
 
-from rewardkit.heads.annotator_reliability import fit_crowd_head
+from rewardkit.heads.annotator_reliability import CrowdFit, fit_crowd_head
 from rewardkit.heads.fit import Pairs, choose_prior_precision, fit_head, make_pairs, with_reliability
 from rewardkit.simulation.annotators import SimulatedAnnotator, simulate_judgments
 from rewardkit.simulation.support_desk_world import WEIGHTS, World
 from rewardkit.stats.metrics import negative_log_likelihood
 from rewardkit.stats.uncertainty import binary_entropy, sigmoid
 
-ATTENTIVE = (0.95, 0.9, 0.9, 0.85, 0.6, 0.5, 0.5, 0.4, 0.1, 0.1, 0.05, 0.0)  # shares of attentive answers
+MIXED = (0.95, 0.9, 0.9, 0.85, 0.6, 0.5, 0.5, 0.4, 0.1, 0.1, 0.05, 0.0)  # shares of attentive answers
+PEOPLE = {"mixed": MIXED, "attentive": (1.0, 0.95, 0.95, 0.95, 0.9, 0.9) * 2, "many": MIXED * 5}
 OVERLAP = 3
 NUM_TRAIN, NUM_TEST = 400, 1000
 
@@ -60,17 +68,24 @@ class Setting:
 
 @dataclass(frozen=True, kw_only=True)
 class Recovered:
-    """What a method makes of the votes: held-out cross-entropy in nats over its lowest value, and rank correlation."""
+    """What a method makes of the votes.
+
+    Attributes:
+        excess_nll: held-out cross-entropy against the gold probability, nats over its lowest value.
+        scaled: the same after the best scale of the margins.
+        tau: rank correlation of the margins.
+    """
 
     excess_nll: float
+    scaled: float
     tau: float
 
 
-def draw_setting(seed: int, num_train: int = NUM_TRAIN) -> Setting:
+def draw_setting(seed: int, num_train: int = NUM_TRAIN, people: str = "mixed") -> Setting:
     """Votes to learn from, and unseen replies to judge by."""
     annotators = [
         SimulatedAnnotator(name=f"sim-{number}", reliability=share, tie_width=0.0)
-        for number, share in enumerate(ATTENTIVE)
+        for number, share in enumerate(PEOPLE[people])
     ]
     train = World(seed=2 * seed, num_prompts=num_train)
     differences, _ = _pairs(train, np.random.default_rng([seed, 0]))
@@ -82,7 +97,7 @@ def draw_setting(seed: int, num_train: int = NUM_TRAIN) -> Setting:
     return Setting(
         votes=make_pairs(differences[pair], np.array([float(vote.choice == "a") for vote in votes]), prompt=pair),
         annotator=np.array([who_is[vote.annotator] for vote in votes]),
-        reliability=(1.0 + np.array(ATTENTIVE)) / 2.0,
+        reliability=(1.0 + np.array(PEOPLE[people])) / 2.0,
         test=test,
         test_margins=test_margins,
     )
@@ -110,17 +125,19 @@ def recover(setting: Setting, seed: int) -> tuple[Mapping[str, Recovered], np.nd
     weights = {
         "majority": _fit(_winners(by_pair, shares), seed),
         "dawid-skene": _fit(_winners(by_pair, skilled), seed),
+        "posterior": _fit(replace(by_pair, p_chosen=skilled), seed),
         "shares": _fit(by_pair, seed),
+        "one": _crowd(by_pair, np.zeros(len(by_pair), dtype=int), seed).head.weights,
         "known": _fit(with_reliability(votes, setting.reliability[setting.annotator]), seed),
     }
-    precision = choose_prior_precision(votes, seed=seed).prior_precision
-    crowd = fit_crowd_head(votes, setting.annotator, prior_precision=precision)
+    crowd = _crowd(votes, setting.annotator, seed)
     weights["crowd"] = crowd.head.weights
     truth = sigmoid(setting.test_margins)
     lowest = float(binary_entropy(truth).mean())
     return {
         name: Recovered(
             excess_nll=negative_log_likelihood(setting.test @ head, truth) - lowest,
+            scaled=best_scale_nll(setting.test @ head, truth) - lowest,
             tau=float(kendalltau(setting.test @ head, setting.test_margins).statistic),
         )
         for name, head in weights.items()
@@ -144,40 +161,60 @@ def _dawid_skene(votes: Pairs, annotator: np.ndarray, num_pairs: int) -> np.ndar
     return posterior
 
 
+def _crowd(votes: Pairs, annotator: np.ndarray, seed: int) -> CrowdFit:
+    precision = choose_prior_precision(votes, seed=seed).prior_precision
+    return fit_crowd_head(votes, annotator, prior_precision=precision)
+
+
+def best_scale_nll(margins: np.ndarray, truth: np.ndarray) -> float:
+    """Cross-entropy of margins times the factor, 0.02 to 50, that makes it lowest."""
+    logs = np.log([0.02, 50.0])
+    found = minimize_scalar(lambda log: negative_log_likelihood(margins * np.exp(log), truth), bounds=logs)
+    return float(found.fun)
+
+
 def _fit(pairs: Pairs, seed: int) -> np.ndarray:
     precision = choose_prior_precision(pairs, seed=seed).prior_precision
     return fit_head(pairs, prior_precision=precision).weights
 
 
-def run(seeds: Sequence[int]) -> dict[str, object]:
-    """All methods over seeds: means, standard errors of their difference from majority, wins, and reliabilities."""
+def run(seeds: Sequence[int], people: str = "mixed") -> dict[str, Any]:
+    """All methods over seeds: means, 95 % intervals of their difference from majority, wins, and reliabilities."""
     results, correlations, errors = [], [], []
     for seed in seeds:
-        setting = draw_setting(seed)
-        found, learned = recover(setting, seed)
-        results.append(found)
+        setting = draw_setting(seed, people=people)
+        recovered, learned = recover(setting, seed)
+        results.append(recovered)
         correlations.append(float(np.corrcoef(learned, setting.reliability)[0, 1]))
         errors.append(float(np.abs(learned - setting.reliability).mean()))
-    rows = []
-    for name in results[0]:
-        excess, taus = (np.array([getattr(each[name], field) for each in results]) for field in ("excess_nll", "tau"))
-        gains = np.array([each["majority"].excess_nll for each in results]) - excess
-        rows.append(
-            {
-                "method": name,
-                "excess_nll": float(excess.mean()),
-                "gain": float(gains.mean()),
-                "gain_standard_error": float(gains.std(ddof=1) / np.sqrt(len(gains))) if len(gains) > 1 else 0.0,
-                "seeds_better": int((gains > 0).sum()),
-                "tau": float(taus.mean()),
-            }
-        )
+    rows = [_row(name, results) for name in results[0]]
     rows.sort(key=lambda row: -row["excess_nll"])
     return {
         "num_seeds": len(results),
+        "people": people,
         "methods": rows,
         "reliability_correlation": {"mean": float(np.mean(correlations)), "least": float(np.min(correlations))},
         "reliability_mean_error": float(np.mean(errors)),
+    }
+
+
+def _row(name: str, results: Sequence[Mapping[str, Recovered]]) -> dict[str, Any]:
+    """A method's means over seeds, and its gains over majority paired by seed."""
+    values = {
+        field: np.array([getattr(each[name], field) for each in results]) for field in ("excess_nll", "scaled", "tau")
+    }
+    gains = np.array([each["majority"].excess_nll for each in results]) - values["excess_nll"]
+    taus = values["tau"] - np.array([each["majority"].tau for each in results])
+    error = float(gains.std(ddof=1) / np.sqrt(len(gains))) if len(gains) > 1 else 0.0
+    half = error * float(student.ppf(0.975, len(gains) - 1)) if len(gains) > 1 else 0.0
+    return {
+        "method": name,
+        **{field: float(column.mean()) for field, column in values.items()},
+        "gain": float(gains.mean()),
+        "gain_interval": [float(gains.mean()) - half, float(gains.mean()) + half],
+        "gain_standard_error": error,
+        "seeds_better": int((gains > 0).sum()),
+        "seeds_ordering_better": int((taus > 0).sum()),
     }
 
 
@@ -185,20 +222,25 @@ def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--people", choices=list(PEOPLE), default="mixed")
     parser.add_argument("--json", help="file to write the figures to")
     options = parser.parse_args()
-    report = run(range(options.seeds))
-    print("| method | held-out NLL above its lowest value, nats | gain over majority (± standard error) | ", end="")
-    print(f"seeds better, of {options.seeds} | Kendall's tau |\n|---|---:|---:|---:|---:|")
-    for row in report["methods"]:  # type: ignore[attr-defined]
+    report = run(range(options.first_seed, options.first_seed + options.seeds), options.people)
+    print("| method | held-out NLL above its lowest value, nats | gain over majority (95 %) | ", end="")
+    print(f"seeds better, of {options.seeds} | at the best scale | Kendall's tau | seeds ordering better |")
+    print("|---|---:|---:|---:|---:|---:|---:|")
+    for row in report["methods"]:
         same = row["method"] == "majority"
-        gain = "" if same else f"{row['gain']:+.4f} ± {row['gain_standard_error']:.4f}"
-        better = "" if same else row["seeds_better"]
-        print(f"| {row['method']} | {row['excess_nll']:.4f} | {gain} | {better} | {row['tau']:.3f} |")
+        low, high = row["gain_interval"]
+        gain = "" if same else f"{row['gain']:+.4f} ({low:+.4f} to {high:+.4f})"
+        better, ordering = ("", "") if same else (row["seeds_better"], row["seeds_ordering_better"])
+        figures = f"{row['scaled']:.4f} | {row['tau']:.3f} | {ordering}"
+        print(f"| {row['method']} | {row['excess_nll']:.4f} | {gain} | {better} | {figures} |")
     correlation = report["reliability_correlation"]
     print(
-        f"\nlearned against true reliabilities: correlation {correlation['mean']:.3f} "  # type: ignore[index]
-        f"(least {correlation['least']:.3f}), mean error {report['reliability_mean_error']:.3f}"  # type: ignore[index]
+        f"\nlearned against true reliabilities: correlation {correlation['mean']:.3f} "
+        f"(least {correlation['least']:.3f}), mean error {report['reliability_mean_error']:.3f}"
     )
     if options.json:
         Path(options.json).write_text(json.dumps(report, indent=1))

@@ -20,14 +20,14 @@ import argparse
 import json
 import sys
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from alignment.lab.gold_evaluation import Worth, draw_replies, load_sampler
+from alignment.lab.gold_evaluation import Worth, draw_replies, load_sampler, worth_of_texts
 from alignment.lab.steps import Step, run_step, sft_step
-from alignment.simulated_world import write_world
+from alignment.simulated_world import NUM_TRAIN, held_out_replies, write_world
 from rewardkit.data.prompts import read_prompts
 from rewardkit.report.charts import Line, line_chart, number_axis
 from rewardkit.report.page import experiment_page
@@ -41,7 +41,7 @@ class Result:
     """One policy of one seed on the held-out messages.
 
     Attributes:
-        beta: 0 is SFT alone.
+        beta: 0 is SFT alone, None a demonstration, which SFT imitates.
         gold: mean gold reward of its replies.
         gain: gold minus that of SFT, paired by message; None for SFT.
         kl: nats a reply.
@@ -50,7 +50,7 @@ class Result:
     """
 
     seed: int
-    beta: float
+    beta: float | None
     gold: Interval
     gain: Interval | None
     kl: float
@@ -66,7 +66,9 @@ def run_seed(seed: int, betas: list[float], folder: Path) -> list[Result]:
     took = run_step(sft_step(seed, folder, files), tell).seconds
     reference = load_sampler(str(folder / "sft"))
     base = draw_replies(reference, prompts, n=NUM_SAMPLES, seed=seed).worth(None, None)
-    found = [result_of(seed, 0.0, base, base, took)]
+    texts = held_out_replies(seed=seed, num_train=NUM_TRAIN)
+    shown = worth_of_texts(prompts, texts, None)
+    found = [replace(result_of(seed, None, shown, base, 0.0), kl=float("nan")), result_of(seed, 0.0, base, base, took)]
     for beta in betas:
         out = folder / f"dpo-{beta:g}"
         words = [
@@ -84,7 +86,7 @@ def tell(said: str) -> None:
     print(said, file=sys.stderr, flush=True)
 
 
-def result_of(seed: int, beta: float, worth: Worth, base: Worth, training_s: float) -> Result:
+def result_of(seed: int, beta: float | None, worth: Worth, base: Worth, training_s: float) -> Result:
     """Figures of a policy."""
     gold = worth.gold.ravel()
     numbers = np.repeat(np.arange(len(worth.gold)), NUM_SAMPLES)
@@ -92,22 +94,29 @@ def result_of(seed: int, beta: float, worth: Worth, base: Worth, training_s: flo
         seed=seed,
         beta=beta,
         gold=average_interval(gold, numbers),
-        gain=difference_interval(gold, base.gold.ravel(), numbers) if beta else None,
+        gain=None if beta == 0 else difference_interval(gold, base.gold.ravel(), numbers),
         kl=float(worth.kl.mean()),
         words=float(worth.words.mean()),
         training_s=training_s,
     )
 
 
+def name_of(result: Result) -> str:
+    """What stands behind a result."""
+    if result.beta is None:
+        return "demonstration"
+    return f"DPO {result.beta:g}" if result.beta else "SFT"
+
+
 def table(results: list[Result]) -> str:
     """For people."""
-    lines = [f"{'seed':>4} {'policy':<10} {'gold (95 %)':>24} {'above SFT (95 %)':>26} {'KL':>7} {'words':>6} {'s':>5}"]
+    lines = [f"{'seed':>4} {'policy':<13} {'gold (95 %)':>24} {'above SFT (95 %)':>26} {'KL':>7} {'words':>6} {'s':>5}"]
     for each in results:
-        name = f"DPO {each.beta:g}" if each.beta else "SFT"
+        name = name_of(each)
         gold = f"{each.gold.value:+.2f} ({each.gold.low:+.2f} to {each.gold.high:+.2f})"
         gain = f"{each.gain.value:+.2f} ({each.gain.low:+.2f} to {each.gain.high:+.2f})" if each.gain else ""
         lines.append(
-            f"{each.seed:>4} {name:<10} {gold:>24} {gain:>26} {each.kl:>7.2f} {each.words:>6.1f} "
+            f"{each.seed:>4} {name:<13} {gold:>24} {gain:>26} {each.kl:>7.2f} {each.words:>6.1f} "
             f"{each.training_s:>5.0f}"
         )
     for beta in sorted({each.beta for each in results if each.beta}):
@@ -125,19 +134,17 @@ def curve(results: list[Result]) -> str:
     seeds = sorted({each.seed for each in results})
     lines = []
     for number, seed in enumerate(seeds):
-        points = sorted((each for each in results if each.seed == seed), key=lambda each: each.kl)
+        moved = (each for each in results if each.seed == seed and each.beta is not None)
+        points = sorted(moved, key=lambda each: each.kl)
         x, y = [each.kl for each in points], [each.gold.value for each in points]
         lines.append(Line(name=f"seed {seed}", x=x, y=y, series=1 + number % 3, dots=4))
     kl = number_axis("KL to SFT, nats a reply", [value for line in lines for value in line.x])
     gold = number_axis("gold reward", [value for line in lines for value in line.y])
-    rows = [
-        [str(each.seed), f"{each.beta:g}" if each.beta else "SFT", f"{each.gold.value:+.2f}", f"{each.kl:.2f}"]
-        for each in results
-    ]
+    rows = [[str(each.seed), name_of(each), f"{each.gold.value:+.2f}", f"{each.kl:.2f}"] for each in results]
     chart = line_chart("Gold reward against KL", kl, gold, lines)
     return experiment_page(
         "DPO in a world of known worth",
-        header=["seed", "beta", "gold", "KL"],
+        header=["seed", "policy", "gold", "KL"],
         rows=rows,
         charts=[("Gold reward against KL", chart)],
     )

@@ -41,5 +41,27 @@ def test_annotator_aware_likelihood_recovers_the_reward_better_than_majority_vot
         assert rows[name]["seeds_better"] >= 4, rows
         assert rows[name]["gain"] > 2 * rows[name]["gain_standard_error"], rows
         assert rows[name]["tau"] > rows["majority"]["tau"]
+    # Shares order replies better and are less sure than an attentive annotator would be.
+    assert rows["shares"]["excess_nll"] > rows["majority"]["excess_nll"]
+    assert rows["shares"]["tau"] > rows["majority"]["tau"]
+    assert rows["crowd"]["scaled"] < rows["shares"]["scaled"] < rows["majority"]["scaled"]
     assert rows["known"]["excess_nll"] < rows["crowd"]["excess_nll"] < rows["dawid-skene"]["excess_nll"]
     assert report["reliability_correlation"]["least"] > 0.6
+
+
+@pytest.mark.slow
+def test_among_attentive_people_shares_beat_the_winner_and_crowd_costs_nothing(benchmark):
+    rows = {row["method"]: row for row in benchmark.run(range(5), "attentive")["methods"]}
+    for name in ("shares", "crowd"):
+        assert rows[name]["seeds_better"] == 5, rows
+        assert rows[name]["tau"] > rows["majority"]["tau"]
+    assert rows["crowd"]["excess_nll"] < 1.1 * rows["shares"]["excess_nll"]
+
+
+def test_the_best_scale_takes_out_how_sure_margins_are(benchmark):
+    """Margins a third as large as the gold ones order everything rightly: at the best scale nothing is left."""
+    gold = np.linspace(-3.0, 3.0, 41)
+    truth = benchmark.sigmoid(gold)
+    lowest = float(benchmark.binary_entropy(truth).mean())
+    assert benchmark.negative_log_likelihood(gold / 3, truth) > lowest + 0.01
+    assert benchmark.best_scale_nll(gold / 3, truth) == pytest.approx(lowest, abs=1e-6)

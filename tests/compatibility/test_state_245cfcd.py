@@ -156,6 +156,9 @@ def test_a_training_asked_for_in_the_app_has_the_configuration_it_had(state: Pat
     plan = read_plan((state / "plans" / f"{trains}.yaml").read_text())
     then = yaml.safe_load((state / "plans" / f"{trains}.config.yaml").read_text())
     now = json.loads(json.dumps(asdict(plan.config)))
+    if trains == "reward":  # rows of a project are shares, for which it stands for what was written out then
+        assert (then["likelihood"], now["likelihood"]) == ("bradley_terry", "auto")
+        now["likelihood"] = "bradley_terry"
     compared = then.keys() - TRAININGS[trains].paths.keys()
     assert {name: now[name] for name in compared} == {name: then[name] for name in compared}
 

@@ -14,14 +14,18 @@ pytest.importorskip("transformers")
 
 from alignment.__main__ import main
 from alignment.config.lab import CompareConfig, OveroptConfig
-from alignment.lab.compare import Row, report_page, row_of, screen_lines, summary
+from alignment.lab.compare_report import gain_lines, report_page, screen_lines, summary, work
+from alignment.lab.curve_fits import FALLS
 from alignment.lab.gold_evaluation import Worth
-from alignment.lab.overopt import best_of_n_curve, grpo_curve
+from alignment.lab.method_rows import BY_REWARD, Row, best_of_n_row, row_of, yardstick_rows
+from alignment.lab.overopt import best_of_n_push, grpo_push
+from alignment.lab.overopt_report import report_page as overopt_page
+from alignment.lab.overopt_report import screen_lines as overopt_lines
+from alignment.lab.pushed_curves import Proxy, Push, Rule, curves_of, following
 from alignment.lab.steps import Spent
-from rewardkit.run.directory import Run
 from rewardkit.stats.metrics import Interval
 
-SPENT = Spent(seconds=3.0, peak_mb=100.0, num_tokens=1000)
+SPENT = Spent(seconds=3.0, peak_mb=100.0, num_tokens=1000, num_updates=240)
 
 
 def worth(gold: np.ndarray, proxy: np.ndarray | None = None, kl: float = 0.0) -> Worth:
@@ -39,59 +43,177 @@ def test_gains_are_paired_by_message() -> None:
     assert row_of("sft", 7, base, base, SPENT).gain is None
 
 
+def test_a_reward_model_counts_for_those_that_need_one() -> None:
+    both = worth(np.array([[0.0, 0.0]]), np.zeros((1, 1, 2)))
+    reward = Spent(seconds=7.0, peak_mb=1.0, num_tokens=70, num_updates=10)
+    costs = {
+        name: (row.reward_seconds, row.reward_tokens)
+        for name in ("dpo", "ppo", "grpo")
+        for row in [row_of(name, 0, both, both, SPENT, reward)]
+    }
+    assert costs == {"dpo": (0.0, 0), "ppo": (7.0, 70), "grpo": (7.0, 70)}
+    drawn = Spent(seconds=5.0, peak_mb=1.0, num_tokens=160, num_updates=0)
+    best = best_of_n_row(CompareConfig(out="o", n=2), 0, both, drawn, reward)
+    assert (best.seconds, best.num_tokens, best.reward_tokens, best.num_updates) == (5.0, 160, 70, 0)
+
+
+def test_yardsticks_are_what_demonstrations_are_worth() -> None:
+    """Two messages: SFT is worth 0 and 1; the two replies to each that demonstrations come from 1, 3 and 2, 0."""
+    base = worth(np.array([[0.0, 0.0], [1.0, 1.0]]))
+    demonstrated = worth(np.array([[1.0, 3.0], [2.0, 0.0]]), np.array([[[5.0, 1.0], [5.0, 1.0]]]))
+    one, better = yardstick_rows(3, demonstrated, base)
+    assert one.gain is not None
+    assert better.gain is not None
+    assert (one.method, one.gold.value, one.gain.value, one.proxy) == ("demonstrations", 1.5, 1.0, 3.0)
+    assert (better.method, better.gold.value, better.gain.value, better.proxy) == ("best_of_two", 2.5, 2.0, 3.0)
+    assert not np.isfinite(one.kl)
+
+
+def push_of(rule: Rule, gold: list[float], proxy: np.ndarray, strength: float = 1.0) -> Push:
+    """Best of 4 draws for each of 50 messages."""
+    base = worth(np.tile(np.array(gold), (50, 1)), proxy)
+    return best_of_n_push(Proxy(seed=0, pairs=200, noise=0.0), rule, base, strength=strength)
+
+
 def test_a_proxy_that_is_wrong_at_the_top_is_seen_to_turn() -> None:
     """4 draws a message; gold is the proxy's rank, but for the best, which is worst."""
-    proxy = np.tile(np.array([0.0, 1.0, 2.0, 3.0]), (1, 50, 1))
-    gold = np.tile(np.array([0.0, 1.0, 2.0, -6.0]), (50, 1))
-    config = OveroptConfig(out="o", n=4)
-    curve = best_of_n_curve(config, 0, 200, 0.0, "mean", worth(gold, proxy))
+    push = push_of("mean", [0.0, 1.0, 2.0, -6.0], np.tile(np.array([0.0, 1.0, 2.0, 3.0]), (1, 50, 1)))
+    (curve,) = curves_of([push])
     # best of 1: -3 / 4; best of 2: pairs 1 2 2 -6 -6 -6 over 6; best of 4: -6
     assert curve.gold == pytest.approx((0.0, -13 / 6 + 0.75, (2 - 6 * 3) / 4 + 0.75, -6 + 0.75))
     assert curve.proxy[-1] == pytest.approx(1.5)
     assert curve.distance[0] == 0.0
-    assert curve.lost == pytest.approx(5.25)
+    assert (curve.best.value, curve.end.value, curve.rose) == (0.0, pytest.approx(-5.25), "no")
     assert curve.fit is not None
+    assert curve.fit.turning == FALLS
 
 
 def test_members_that_disagree_save_gold_under_uwo() -> None:
-    """The same, and the members disagree about the best: uwo does not choose it."""
+    """The same, and the members disagree about the best: uwo does not choose it, one member alone does."""
     one, other = np.array([0.0, 1.0, 2.0, 6.0]), np.array([0.0, 1.0, 2.0, 0.0])
     proxy = np.stack([np.tile(one, (50, 1)), np.tile(other, (50, 1))])
-    gold = np.tile(np.array([0.0, 1.0, 2.0, -6.0]), (50, 1))
-    config = OveroptConfig(out="o", n=4)
-    plain, careful = (best_of_n_curve(config, 0, 200, 0.0, rule, worth(gold, proxy)) for rule in ("mean", "uwo"))
+    single, plain, careful = curves_of([push_of(rule, [0.0, 1.0, 2.0, -6.0], proxy) for rule in ("one", "mean", "uwo")])
     assert plain.gold[-1] == pytest.approx(-6 + 0.75)
     assert careful.gold[-1] == pytest.approx(2 + 0.75)
+    assert single.proxy[-1] == pytest.approx(6 - 9 / 4)
+    assert plain.gain_at_common is None
+    assert careful.gain_at_common is not None
+    assert careful.gain_at_common.value == pytest.approx(8.0)
+    assert careful.rose == "yes"
+    shown = overopt_lines([single, plain, careful])[0]
+    assert "+8.00 (+8.00 to +8.00)" in shown
+    page = overopt_page([single, plain, careful])
+    assert page.count('class="band s') == 3
+    assert "Where gold went" in page
 
 
-def test_audits_of_a_run_are_its_curve(tmp_path: Path) -> None:
-    run = Run(tmp_path / "run", CompareConfig(out="o"))
-    for step, (kl, gold, proxy) in enumerate([(0.0, 1.0, 2.0), (1.0, 1.5, 3.0), (4.0, 1.25, 5.0)], start=1):
-        run.log(step, {"audit/kl": kl, "audit/reward": gold, "audit/raw": proxy})
-        run.log(step, {"reward/mean": 0.0})
-    curve = grpo_curve(0, 200, 0.5, "uwo", tmp_path / "run", (1.0, 2.0))
+def test_a_proxy_follows_gold_within_messages_or_not_at_all() -> None:
+    """It knows which message is worth more (0 or 10), and among the replies to one it is the wrong way round."""
+    gold = np.array([[0.0, 1.0], [10.0, 11.0]])
+    assert following(np.array([[1.0, 0.0], [11.0, 10.0]]), gold) == -1.0
+    assert following(2 * gold, gold) == 1.0
+    assert np.isnan(following(np.array([[1.0, 1.0], [2.0, 2.0]]), gold))
+
+
+def test_arms_are_compared_at_the_distance_that_all_reached() -> None:
+    """Both lose one gold a unit of distance; one goes to 4, the other to 1: at their ends the slow one would win."""
+
+    def push(rule: Rule, furthest: float) -> Push:
+        distance = np.array([0.0, furthest / 2, furthest])
+        gold = -np.tile(distance, (5, 1))
+        return Push(
+            by="grpo",
+            proxy=Proxy(seed=0, pairs=200, noise=0.0),
+            rule=rule,
+            distance=distance,
+            gold=gold,
+            reward=gold,
+            follows=0.5,
+        )
+
+    fast, slow = curves_of([push("mean", 4.0), push("uwo", 1.0)])
+    assert (fast.end.value, slow.end.value) == (-4.0, -1.0)
+    assert (fast.common, fast.gold_at_common.value, slow.gold_at_common.value) == (1.0, -1.0, -1.0)
+    assert slow.gain_at_common is not None
+    assert slow.gain_at_common.value == 0.0
+
+
+def write_audits(run_dir: Path, audits: list[dict[str, Any]]) -> Path:
+    (run_dir / "audit").mkdir(parents=True)
+    (run_dir / "audit" / "scores.jsonl").write_text("".join(json.dumps(audit) + "\n" for audit in audits))
+    return run_dir
+
+
+def test_audits_of_a_run_are_its_curve_from_the_nearest_to_the_furthest(tmp_path: Path) -> None:
+    """Two messages, whose gold begins at 1 and 3; the KL of the third audit is less than that of the second."""
+    audits: list[dict[str, Any]] = [
+        {"step": 0, "kl": [0.0, 0.0], "reward": [1.0, 3.0], "raw": [2.0, 2.0]},
+        {"step": 5, "kl": [3.0, 5.0], "reward": [1.5, 3.5], "raw": [5.0, 5.0]},
+        {"step": 10, "kl": [1.0, 1.0], "reward": [2.0, 3.0], "raw": [3.0, 3.0]},
+        {"step": 15, "kl": [None, 1.0], "reward": [9.0, 9.0], "raw": [9.0, 9.0]},
+    ]
+    run_dir = write_audits(tmp_path / "run", audits)
+    push = grpo_push(Proxy(seed=0, pairs=200, noise=0.5), "uwo", run_dir, follows=0.25)
+    assert push.gold_at(1.5).tolist() == [0.75, 0.25]
+    (curve,) = curves_of([push])
     assert curve.distance == (0.0, 1.0, 2.0)
-    assert curve.gold == (0.0, 0.5, 0.25)
+    assert curve.gold == (0.0, 0.5, 0.5)
     assert curve.proxy == (0.0, 1.0, 3.0)
-    assert (curve.best, curve.lost) == (0.5, 0.25)
+    assert (curve.gold_low[2], curve.gold_high[2]) == (0.5, 0.5)
+    assert (curve.gold_low[1], curve.gold_high[1]) == (0.0, 1.0)
+    assert curve.follows == 0.25
+    assert (curve.best.value, curve.rose, curve.gain_at_common) == (0.5, "not shown", None)
 
 
-def test_the_table_says_what_each_method_is_worth() -> None:
-    def row(seed: int, method: Any, gold: float, gain: float | None, kl: float) -> Row:
-        interval = Interval(value=gold, low=gold - 1, high=gold + 1)
-        gains = None if gain is None else Interval(value=gain, low=gain - 1, high=gain + 1)
-        return Row(
-            seed=seed, method=method, gold=interval, gain=gains, proxy=0.5, kl=kl, words=30, **vars(SPENT)
-        )  # fmt: skip
+def test_a_run_without_scores_of_its_start_is_named(tmp_path: Path) -> None:
+    """A run of an earlier version has no scores, and one that was resumed since then none of its start."""
+    with pytest.raises(ValueError, match="run keeps no scores of the policy it began from: remove it"):
+        grpo_push(Proxy(seed=0, pairs=200, noise=0.5), "uwo", tmp_path / "run", follows=0.25)
+    run_dir = write_audits(tmp_path / "resumed", [{"step": 15, "kl": [1.0], "reward": [1.0], "raw": [1.0]}])
+    with pytest.raises(ValueError, match="resumed keeps no scores of the policy it began from"):
+        grpo_push(Proxy(seed=0, pairs=200, noise=0.5), "uwo", run_dir, follows=0.25)
 
-    rows = [row(0, "sft", 0.0, None, 0.0), row(1, "sft", 1.0, None, 0.0)]
+
+def row(seed: int, method: Any, gold: float, gain: float | None, kl: float) -> Row:
+    def around(value: float) -> Interval:
+        return Interval(value=value, low=value - 1, high=value + 1)
+
+    gains = None if gain is None else around(gain)
+    cost = (
+        {"reward_seconds": 2.0, "reward_tokens": 50}
+        if method in BY_REWARD
+        else {"reward_seconds": 0.0, "reward_tokens": 0}
+    )
+    return Row(
+        seed=seed, method=method, gold=around(gold), gain=gains, proxy=0.5, kl=kl, words=30, **vars(SPENT), **cost
+    )
+
+
+def test_the_table_says_what_each_method_is_worth_and_took() -> None:
+    rows = [row(0, "demonstrations", 0.75, 0.75, float("nan"))]
+    rows += [row(0, "sft", 0.0, None, 0.0), row(1, "sft", 1.0, None, 0.0)]
     rows += [row(0, "dpo", 0.5, 0.5, 1.0), row(1, "dpo", 0.75, -0.25, 2.0), row(0, "best_of_n", 1.0, 1.0, 1.8)]
-    assert summary(rows)[1][:6] == ["DPO", "+0.62", "+0.12", "-0.25", "+0.50", "1.50"]
-    assert summary(rows)[2][5] == "up to 1.80"
-    assert screen_lines(rows)[-1].startswith("means over 2 seeds")
-    shown = report_page(rows)
-    assert shown.count('class="dot s1"') >= 5
-    assert "DPO, seed 1" in shown
+    assert summary(rows)[0] == ["a demonstration", "+0.75", "+0.75", "+0.75", "+0.50", "", "30.0"]
+    assert summary(rows)[2][:6] == ["DPO", "+0.62", "+0.12", "-0.25", "+0.50", "1.50"]
+    assert summary(rows)[3][5] == "up to 1.80"
+    shown = "\n".join(screen_lines(rows))
+    assert "means over 2 seeds" in shown
+    assert gain_lines(rows) == (
+        ["gold above SFT", "seed 0", "seed 1"],
+        [
+            ["a demonstration", "+0.75 (-0.25 to +1.75)", ""],
+            ["DPO", "+0.50 (-0.50 to +1.50)", "-0.25 (-1.25 to +0.75)"],
+            ["best of n", "+1.00 (+0.00 to +2.00)", ""],
+        ],
+    )
+    assert work(rows)[2:] == [
+        ["DPO", "240", "1,000", "3", "", "", "100"],
+        ["best of n", "240", "1,050", "5", "50", "2", "100"],
+    ]
+    page = report_page(rows)
+    assert page.count('class="dot s4"') == 1  # best of n stands in the chart of KL too
+    assert "DPO, seed 1" in page
+    assert "+0.50 (-0.50 to +1.50)" in page
 
 
 @pytest.mark.slow
@@ -99,15 +221,22 @@ def test_experiments_run_from_nothing(tmp_path: Path, capsys: pytest.CaptureFixt
     common = ["--seeds=1", "--num-prompts=60", "--steps=2", "--ensemble=2", "--json"]
     assert main(["compare", f"--out={tmp_path}/compare", "--n=4", *common]) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert [row["method"] for row in rows] == ["sft", "best_of_n", "dpo", "ppo", "grpo"]
-    assert all(row["seconds"] > 0 for row in rows if row["method"] != "best_of_n")
+    methods = ["demonstrations", "best_of_two", "sft", "best_of_n", "dpo", "ppo", "grpo"]
+    assert [row["method"] for row in rows] == methods
+    assert all(row["seconds"] > 0 and row["num_tokens"] > 0 for row in rows[2:])
+    updates = {row["method"]: row["num_updates"] for row in rows}
+    assert (updates["ppo"], updates["grpo"], updates["best_of_n"]) == (
+        8,
+        2,
+        0,
+    )  # PPO passes over its samples four times
     assert (tmp_path / "compare" / "report.html").exists()
     some = ["--pairs=40", "--noises=0.5", "--n=4"]
     assert main(["overopt", f"--out={tmp_path}/overopt", *some, *common]) == 0
     curves = json.loads(capsys.readouterr().out)
     assert [(curve["push"], curve["rule"]) for curve in curves] == [
-        *(("best_of_n", rule) for rule in ("mean", "uwo", "wco")),
-        *(("grpo", rule) for rule in ("mean", "uwo")),
+        *(("best_of_n", rule) for rule in ("one", "mean", "uwo", "wco")),
+        *(("grpo", rule) for rule in ("one", "mean", "uwo")),
     ]
     assert main(["compare", f"--out={tmp_path}/compare", "--n=4", *common, "--resume"]) == 2
 

@@ -13,13 +13,13 @@ TOY = """
 import json, pathlib, sys
 out = pathlib.Path(next(word for word in sys.argv if word.startswith("--out="))[6:])
 out.mkdir(exist_ok=True)
-(out / "config.yaml").write_text("{}")
+(out / "config.yaml").write_text("{passes: 4, minibatches: 2}")
 with (out / "calls").open("a") as calls:
     calls.write(" ".join(sys.argv[1:]) + "\\n")
 (out / "metrics.jsonl").write_text(json.dumps({"step": 1, "num_tokens": 120}) + "\\n")
 if "fail" in sys.argv and not "--resume" in sys.argv:
     sys.exit("the toy is broken")
-(out / "status.json").write_text(json.dumps({"state": "done", "peak_mb": 12.5}))
+(out / "status.json").write_text(json.dumps({"state": "done", "step": 3, "peak_mb": 12.5}))
 """
 
 
@@ -39,6 +39,7 @@ def test_a_step_is_done_once(folder: Path) -> None:
     assert first.num_tokens == 120
     assert first.seconds > 0
     assert first.peak_mb == 12.5
+    assert first.num_updates == 4 * 2 * 3
     assert (folder / "run" / "calls").read_text() == f"--x=1 --out={folder}/run\n"
 
 

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("torch")
@@ -26,6 +27,7 @@ from transformers import AutoModelForCausalLM
 from alignment import simulated_world
 from alignment.__main__ import main
 from alignment.online.algorithm import Learned
+from alignment.online.audit import read_scores
 from alignment.online.grpo import Grpo
 from alignment.simulated_world import write_world
 from rewardkit.run.directory import read_status
@@ -92,11 +94,27 @@ def test_a_run_leaves_a_policy_and_its_record(
     AutoModelForCausalLM.from_pretrained(run_dir)
     card = (run_dir / "README.md").read_text()
     assert any(word in card for word in ("reinforcement", "proximal", "online direct preference"))
+    audits = read_scores(run_dir)
+    assert [audit["step"] for audit in audits] == [0, 2, 4]
+    assert {len(audit[name]) for audit in audits for name in ("raw", "reward", "kl")} == {7}
+    for name in ("raw", "reward", "kl"):
+        assert np.mean(audits[2][name]) == pytest.approx(rows[3][f"audit/{name}"], rel=1e-6)
     rounds = [json.loads(line) for line in (run_dir / "audit" / "step-000004.jsonl").read_text().splitlines()]
     assert [[one["model"] for one in row["responses"]] for row in rounds] == [["reference", "step-4"]] * 2
     samples = [json.loads(line) for line in (run_dir / "samples.jsonl").read_text().splitlines()]
     assert {row["step"] for row in samples} == {1, 2, 4}
     assert not list((run_dir / "checkpoints").glob("*.pt"))
+
+
+def test_audits_of_a_policy_that_stands_still_are_all_the_same(folder: Path, policy_folders: tuple[Path, Path]) -> None:
+    """What differs between audits is what was learned: each prompt's answer is drawn with the same luck."""
+    more: dict[str, Any] = {"learning-rate": 1e-12, "audit-reward": f"{folder}/rewards.py:total"}
+    assert main(words(folder, policy_folders[0], "grpo", "still", **GRPO, **more)) == 0
+    audits = read_scores(folder / "still")
+    assert len({tuple(audit["raw"]) for audit in audits}) == 1
+    assert len({tuple(audit["reward"]) for audit in audits}) == 1
+    assert np.abs([audit["kl"] for audit in audits]).max() < 1e-4
+    assert np.ptp(audits[0]["raw"]) > 0
 
 
 @pytest.mark.parametrize(
@@ -128,6 +146,7 @@ def test_a_run_that_is_stopped_goes_on_bit_for_bit(
         patch.setattr(online_loop.OnlineLoop, "_step", killed)
         assert main(words(folder, policy_folders[0], command, "stopped", **options)) == 1
     assert main([*words(folder, policy_folders[0], command, "stopped", **options), "--resume"]) == 0
+    assert read_scores(folder / "stopped") == read_scores(folder / "whole")
     assert metrics_of(folder / "stopped") == metrics_of(folder / "whole")
     whole, stopped = (AutoModelForCausalLM.from_pretrained(folder / name).state_dict() for name in ("whole", "stopped"))
     assert all(torch.equal(whole[name], stopped[name]) for name in whole)

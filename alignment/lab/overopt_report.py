@@ -1,0 +1,161 @@
+"""The over-optimisation experiment for people: tables for a terminal, a page with charts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+
+import numpy as np
+
+from alignment.lab.pushed_curves import Curve
+from rewardkit.report.charts import Line, line_chart, number_axis
+from rewardkit.report.page import Table, experiment_page
+from rewardkit.report.table import number_text, signed_text, text_table
+from rewardkit.stats.metrics import Interval
+
+HEADER = ("proxy, and what pushes it", "rule", "at KL", "gold above SFT", "beside the mean's")
+WAY_HEADER = (
+    "proxy, and what pushes it",
+    "rule",
+    "follows gold",
+    "best",
+    "rose",
+    "at the end",
+    "KL there",
+    "proxy there",
+)
+FIT_HEADER = ("proxy, and what pushes it", "rule", "a", "b", "r2", "turns at")
+PUSHES = {"best_of_n": "best of n", "grpo": "GRPO"}
+RULES = {"one": "one member", "mean": "mean", "uwo": "uwo", "wco": "wco"}
+SERIES = {"one": 4, "mean": 1, "uwo": 2, "wco": 3}
+NOTE = (
+    "gold in logits above SFT, with 95 % intervals over messages; arms of a proxy are compared at the KL that all of "
+    "them reached, in nats a reply, and paired by message"
+)
+WAY_NOTE = (
+    "follows gold: correlation of what the rule rewards with gold among SFT replies to one message, before any push; "
+    "rose: whether the interval of the curve's best point, chosen for being that, lies above 0"
+)
+FIT_NOTE = "a, b and where gold turns are of distances: the square root of KL"
+
+
+def summary(curves: Sequence[Curve]) -> list[list[str]]:
+    """Returns one line per curve: gold at the KL that all arms of its proxy reached."""
+    return [
+        [
+            *_names(curve),
+            f"{curve.common**2:.1f}",
+            signed_text(curve.gold_at_common),
+            signed_text(curve.gain_at_common) if curve.gain_at_common else "",
+        ]
+        for curve in curves
+    ]
+
+
+def ways(curves: Sequence[Curve]) -> list[list[str]]:
+    """Returns one line per curve: where gold went, and how far."""
+    return [
+        [
+            *_names(curve),
+            f"{curve.follows:+.2f}" if np.isfinite(curve.follows) else "",
+            f"{curve.best.value:+.2f}",
+            curve.rose,
+            f"{curve.end.value:+.2f}",
+            f"{curve.distance[-1] ** 2:.1f}",
+            f"{curve.proxy[-1]:+.2f}",
+        ]
+        for curve in curves
+    ]
+
+
+def fits(curves: Sequence[Curve]) -> list[list[str]]:
+    """Returns one line per curve that has a fit."""
+    return [
+        [
+            *_names(curve),
+            number_text(Interval(value=curve.fit.a, low=curve.fit.a_low, high=curve.fit.a_high)),
+            number_text(Interval(value=curve.fit.b, low=curve.fit.b_low, high=curve.fit.b_high)),
+            f"{curve.fit.r2:.2f}" if np.isfinite(curve.fit.r2) else "",
+            curve.fit.turning,
+        ]
+        for curve in curves
+        if curve.fit
+    ]
+
+
+def screen_lines(curves: Sequence[Curve]) -> list[str]:
+    """Returns the tables' lines for a terminal."""
+    lines = [text_table(HEADER, summary(curves), num_left=2), NOTE, ""]
+    lines += [text_table(WAY_HEADER, ways(curves), num_left=2), WAY_NOTE]
+    if fitted := fits(curves):
+        lines += ["", text_table(FIT_HEADER, fitted, num_left=2), FIT_NOTE]
+    return lines
+
+
+def report_page(curves: Sequence[Curve]) -> str:
+    """The tables, and a chart for each proxy and way of pushing: gold and its fit under every rule, and the proxy."""
+
+    def key(curve: Curve) -> tuple[int, int, float, str]:
+        return curve.seed, curve.pairs, curve.noise, curve.push
+
+    charts = [
+        (f"{PUSHES[push]}, {pairs:,} pairs, {noise:.0%} careless, seed {seed}", _chart(list(group)))
+        for (seed, pairs, noise, push), group in groupby(sorted(curves, key=key), key=key)
+    ]
+    return experiment_page(
+        "How far a proxy can be pushed",
+        summary="Gold reward and the reward model that stands for it (proxy), above the SFT policy, against the "
+        "distance the policy has moved: the square root of its KL. Bands: 95 % intervals over messages. Dashed: the "
+        "fitted curve d (a - b d) of best-of-n, d (a - b log d) of reinforcement learning. Grey: the proxy under the "
+        f"mean. In the table {NOTE}.",
+        header=HEADER,
+        rows=summary(curves),
+        charts=charts,
+        tables=[
+            Table(
+                heading="Where gold went",
+                note=f"{WAY_NOTE[0].upper()}{WAY_NOTE[1:]}.",
+                header=WAY_HEADER,
+                rows=ways(curves),
+            ),
+            Table(heading="Fitted curves", note=f"{FIT_NOTE}.", header=FIT_HEADER, rows=fits(curves)),
+        ],
+    )
+
+
+def _names(curve: Curve) -> list[str]:
+    proxy = f"{PUSHES[curve.push]}, seed {curve.seed}, {curve.pairs:,} pairs, {curve.noise:.0%} careless"
+    return [proxy, RULES[curve.rule]]
+
+
+def _chart(curves: Sequence[Curve]) -> str:
+    lines = []
+    for curve in curves:
+        series = SERIES[curve.rule]
+        lines.append(
+            Line(
+                name=f"gold, {RULES[curve.rule]}",
+                x=curve.distance,
+                y=curve.gold,
+                series=series,
+                dots=2.5,
+                band=(curve.gold_low, curve.gold_high),
+            )
+        )
+        if curve.fit:
+            x = np.linspace(min(curve.distance), max(curve.distance), 60)
+            lines.append(
+                Line(
+                    name=f"fit, {RULES[curve.rule]}",
+                    x=x.tolist(),
+                    y=curve.fit.at(x).tolist(),
+                    series=series,
+                    dashed=True,
+                )
+            )
+    plain = next((curve for curve in curves if curve.rule == "mean"), curves[0])
+    lines.append(Line(name="proxy", x=plain.distance, y=plain.proxy, series=0))
+    bounds = [end for line in lines if line.band for end in (*line.band[0], *line.band[1])]
+    distance = number_axis("sqrt of KL, nats", [0.0, *(value for line in lines for value in line.x)])
+    above = number_axis("above SFT", [0.0, *bounds, *(value for line in lines for value in line.y)])
+    return line_chart("Gold and proxy against the distance", distance, above, lines)

@@ -1,0 +1,160 @@
+"""A proxy pushed further and further: gold by message and distance, its curve, and arms side by side at equal distance.
+
+Arms that push at different speed are not comparable at their ends: a penalty that only slows a policy would win there.
+They are compared at the distance that all of them reached, d = sqrt(KL), where each one's gold is read off its own
+curve, linear between its points, and the difference from the mean of the ensemble is paired by message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from alignment.lab.curve_fits import Fit, fit_best_of_n, fit_reinforcement
+from rewardkit.stats.metrics import Interval, average_interval
+
+By = Literal["best_of_n", "grpo"]
+Rule = Literal["one", "mean", "uwo", "wco"]
+RULES: tuple[Rule, ...] = ("one", "mean", "uwo", "wco")
+RL_RULES: tuple[Rule, ...] = ("one", "mean", "uwo")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proxy:
+    """What stands for gold.
+
+    Attributes:
+        seed: of the world.
+        pairs, noise: what it learned from: how many pairs, and the share of careless answers in their votes.
+    """
+
+    seed: int
+    pairs: int
+    noise: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Push:
+    """A proxy pushed under a rule.
+
+    Attributes:
+        by: what pushes.
+        rule: what stands for the ensemble's members; `one` is its first member alone.
+        distance: (M,) sqrt of the KL to the SFT policy, nats a reply; of best-of-n of its bound.
+        gold, reward: (P, M) gold and proxy reward of each held-out message, above the start.
+        follows: correlation of what the rule rewards with gold among SFT replies to one message; see `following`.
+    """
+
+    by: By
+    proxy: Proxy
+    rule: Rule
+    distance: np.ndarray
+    gold: np.ndarray
+    reward: np.ndarray
+    follows: float
+
+    def gold_at(self, distance: float) -> np.ndarray:
+        """(P,) gold at a distance, linear between the points; the start is 0 at distance 0."""
+        order = np.argsort(self.distance, kind="stable")
+        x = np.concatenate(([0.0], self.distance[order]))
+        return np.array([np.interp(distance, x, np.concatenate(([0.0], gold))) for gold in self.gold[:, order]])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """A push in figures, its points from the nearest to the furthest.
+
+    Attributes:
+        distance: (M,) sqrt of nats a reply.
+        gold, proxy: (M,) means over held-out messages, above the start.
+        gold_low, gold_high: (M,) 95 % intervals of gold, messages resampled.
+        follows: correlation of what the rule rewards with gold among SFT replies to one message, before any push.
+        best: the highest gold of the curve with its interval, which knows nothing of having been chosen.
+        end: gold at the furthest point.
+        common: the distance at which arms are compared, which all of them reached.
+        gold_at_common: gold there.
+        gain_at_common: that minus gold by the ensemble's mean, paired by message; None for the mean itself, and where
+            there is none.
+        fit: of gold; None for fewer points than it takes.
+    """
+
+    push: By
+    seed: int
+    pairs: int
+    noise: float
+    rule: Rule
+    distance: tuple[float, ...]
+    gold: tuple[float, ...]
+    gold_low: tuple[float, ...]
+    gold_high: tuple[float, ...]
+    proxy: tuple[float, ...]
+    follows: float
+    best: Interval
+    end: Interval
+    common: float
+    gold_at_common: Interval
+    gain_at_common: Interval | None
+    fit: Fit | None
+
+    @property
+    def rose(self) -> str:
+        """Whether gold was ever above the start: yes, not shown, or no."""
+        if self.best.low > 0:
+            return "yes"
+        return "not shown" if self.best.value > 0 else "no"
+
+
+def following(scores: np.ndarray, gold: np.ndarray) -> float:
+    """Correlation of scores with gold, both (P, n), within messages: each message's mean is taken out first.
+
+    A proxy that does not follow gold there has nothing to lose by being pushed, and nothing to give; nan where one of
+    the two is the same for all replies to every message.
+    """
+    one, other = (values - values.mean(1, keepdims=True) for values in (scores, gold))
+    spread = float(np.sqrt((one**2).sum() * (other**2).sum()))
+    return float((one * other).sum()) / spread if spread else float("nan")
+
+
+def curves_of(pushes: Sequence[Push]) -> list[Curve]:
+    """The curves of one proxy under several rules, compared at the distance that all of them reached."""
+    common = min(float(push.distance.max(initial=0.0)) for push in pushes)
+    plain = next((push for push in pushes if push.rule == "mean"), None)
+    return [_curve(push, common, plain) for push in pushes]
+
+
+def _curve(push: Push, common: float, plain: Push | None) -> Curve:
+    order = np.argsort(push.distance, kind="stable")
+    distance, gold = push.distance[order], push.gold[:, order]
+    points = [_interval(column) for column in gold.T]
+    there = push.gold_at(common)
+    return Curve(
+        push=push.by,
+        seed=push.proxy.seed,
+        pairs=push.proxy.pairs,
+        noise=push.proxy.noise,
+        rule=push.rule,
+        distance=tuple(distance.tolist()),
+        gold=tuple(point.value for point in points),
+        gold_low=tuple(point.low for point in points),
+        gold_high=tuple(point.high for point in points),
+        proxy=tuple(push.reward.mean(0)[order].tolist()),
+        follows=push.follows,
+        best=max(points, key=lambda point: point.value),
+        end=points[-1],
+        common=common,
+        gold_at_common=_interval(there),
+        gain_at_common=None if plain in (None, push) else _interval(there - plain.gold_at(common)),
+        fit=_fit(push, distance, gold),
+    )
+
+
+def _fit(push: Push, distance: np.ndarray, gold: np.ndarray) -> Fit | None:
+    fit = fit_best_of_n if push.by == "best_of_n" else fit_reinforcement
+    return fit(distance, gold, seed=push.proxy.seed)
+
+
+def _interval(values: np.ndarray) -> Interval:
+    return average_interval(values, np.arange(len(values)))

@@ -14,9 +14,9 @@ from typing import Any
 from alignment.config.sampling import DrawConfig, SampleConfig
 from alignment.generation.completion_sampler import Completion, Sampler, Told
 from rewardkit.data.export_formats import turn, turns
+from rewardkit.data.files import ResumableFile, check_output
 from rewardkit.data.prompts import Prompt, distinct, read_prompts
 from rewardkit.data.records import content_id
-from rewardkit.data.resumable_file import ResumableFile, check_output
 
 _NO_MATTER = ("out", "resume", "json", "window", "token_budget")  # what may change when a run goes on
 

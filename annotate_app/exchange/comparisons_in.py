@@ -22,7 +22,7 @@ from rewardkit.data.columns import ColumnError, Form, Reading, detect_reading
 from rewardkit.data.comparison_rows import parse_row
 from rewardkit.data.conversations import RowError
 from rewardkit.data.files import Format, Source, detect_format, file_name, place, read_rows
-from rewardkit.data.records import Choice, Comparison, Judgment, content_id
+from rewardkit.data.records import Choice, Comparison, Judgment, content_id, message_lists
 
 DETECT_ROWS = 100
 DATASET_ANNOTATOR = "dataset"
@@ -101,6 +101,7 @@ class Imported:
         num_empty: comparisons with one empty answer, which were kept.
         bad: rows that were left out.
         readings: by file, how it was read.
+        choices: by file of judgments, what each of its choices was read as.
     """
 
     num_rows: int
@@ -110,6 +111,7 @@ class Imported:
     num_empty: int = 0
     bad: tuple[BadRow, ...] = ()
     readings: Mapping[str, Any] = field(default_factory=dict)
+    choices: Mapping[str, str] = field(default_factory=dict)
 
 
 def import_comparisons(
@@ -234,7 +236,7 @@ def open_form(
 
 
 def read_comparisons(rows: Sequence[Mapping[str, Any]], name: str) -> list[Comparison]:
-    """Comparisons as a whole project's export holds them.
+    """Comparisons as a whole project's export holds them: an answer that is a text stands there as it is.
 
     Raises:
         BadRowsError: if one cannot be read.
@@ -244,7 +246,8 @@ def read_comparisons(rows: Sequence[Mapping[str, Any]], name: str) -> list[Compa
     comparisons, bad = [], []
     for number, row in enumerate(rows, start=1):
         try:
-            comparisons.extend(parse_row({name: row.get(name) for name in names}, reading).comparisons)
+            answers = {name: _as_turn(row.get(name)) for name in ("response_a", "response_b")}
+            comparisons.extend(parse_row({name: row.get(name) for name in names} | answers, reading).comparisons)
         except RowError as error:
             bad.append(BadRow.of(f"{name}:{number}", error))
     if bad:
@@ -252,11 +255,15 @@ def read_comparisons(rows: Sequence[Mapping[str, Any]], name: str) -> list[Compa
     return comparisons
 
 
+def _as_turn(answer: object) -> object:
+    return [{"role": "assistant", "content": answer}] if isinstance(answer, str) else answer
+
+
 def content_of(comparison: Comparison) -> str:
     """Hashes what two comparisons with one id must share: prompt, completions and sources."""
-    prompt = [[message.role, message.content] for message in comparison.prompt]
+    turns = [message_lists(part) for part in (comparison.prompt, comparison.turns_a, comparison.turns_b)]
     answers = (comparison.completion_a, comparison.completion_b, comparison.source_a, comparison.source_b)
-    return content_id(prompt, *answers)
+    return content_id(turns, *answers)
 
 
 def _known_contents(store: Store, actor: Actor, project_id: int) -> dict[str, str]:

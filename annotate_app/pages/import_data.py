@@ -28,9 +28,9 @@ from annotate_app.pages.kit.button_feedback import act, plainly
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
 from annotate_app.pages.views.comparison_view import draw_comparison
 from annotate_app.store.projects.projects import Project
+from rewardkit.data.choices import parse_choice_map
 from rewardkit.data.columns import FIELDS, FORMS
 from rewardkit.data.judgments import FIELDS as JUDGMENT_FIELDS
-from rewardkit.data.judgments import parse_choice_map
 from rewardkit.data.records import content_id
 
 SUFFIXES = ["jsonl", "ndjson", "json", "csv", "tsv", "parquet", "gz", "zip"]

@@ -10,9 +10,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from rewardkit.data.export_formats import turns
+from rewardkit.data.conversations import call_names, decode_literal
+from rewardkit.data.export_formats import turn, turns
 from rewardkit.data.records import Message
 from rewardkit.network.packed_rows import Branched
 
@@ -80,13 +81,33 @@ def conversation_texts(
     prompt: Sequence[Message], completions: Sequence[str], tokenizer: PreTrainedTokenizerBase
 ) -> list[str]:
     """The whole conversation as text, once per completion, by the tokenizer's chat template."""
-    turns = [{"role": message.role, "content": message.content} for message in prompt]
+    before = template_turns(prompt, tokenizer)
     return [
-        str(
-            tokenizer.apply_chat_template([*turns, {"role": "assistant", "content": completion}], tokenize=False),
-        )
+        str(tokenizer.apply_chat_template([*before, turn("assistant", completion)], tokenize=False))
         for completion in completions
     ]
+
+
+def template_turns(prompt: Sequence[Message], tokenizer: PreTrainedTokenizerBase) -> list[dict[str, Any]]:
+    """The turns of a prompt as chat templates take them: the arguments of a call as an object, not as its JSON.
+
+    Raises:
+        ValueError: if the prompt calls tools and the tokenizer's template does not write the calls.
+    """
+    shown = turns(prompt)
+    names = call_names(prompt)
+    if not names:
+        return shown
+    for one in shown:
+        calls = one.get("tool_calls", [])
+        for call in [*(calls if isinstance(calls, list) else [calls]), one.get("function_call")]:
+            function = call.get("function", call) if isinstance(call, dict) else None
+            if isinstance(function, dict) and isinstance(function.get("arguments"), str):
+                function["arguments"] = decode_literal(function["arguments"])
+    text = str(tokenizer.apply_chat_template(shown, tokenize=False))
+    if lost := next((name for name in names if text.count(name) < names.count(name)), ""):
+        raise ValueError(f"a prompt calls the tool {lost!r}, which the tokenizer's chat template does not write")
+    return shown
 
 
 def tokenise(
@@ -135,7 +156,8 @@ def branch_at_common_prefix(sequences: Sequence[Sequence[int]]) -> Branched:
 
 def prompt_text(prompt: Sequence[Message], tokenizer: PreTrainedTokenizerBase) -> str:
     """The conversation up to where the assistant's turn starts, by the tokenizer's chat template."""
-    return str(tokenizer.apply_chat_template(turns(prompt), add_generation_prompt=True, tokenize=False))
+    before = template_turns(prompt, tokenizer)
+    return str(tokenizer.apply_chat_template(before, add_generation_prompt=True, tokenize=False))
 
 
 def completion_text(

@@ -16,12 +16,15 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 DEFAULT_URL = "sqlite:///data/tiebreak.db"
+SQLITE_SUFFIXES = (".db", ".sqlite", ".sqlite3")
 _ENCODER = json.JSONEncoder(ensure_ascii=False)
 
 
 def database_url(url: str | None = None) -> str:
-    """The URL given, else the TIEBREAK_DB variable, else SQLite in the folder `data`."""
-    return url or os.environ.get("TIEBREAK_DB") or DEFAULT_URL
+    """The URL given, else the TIEBREAK_DB variable, else SQLite in the folder `data`; a path stands for its SQLite file."""
+    named = url or os.environ.get("TIEBREAK_DB") or DEFAULT_URL
+    is_path = "://" not in named and (os.sep in named or Path(named).suffix in SQLITE_SUFFIXES or Path(named).exists())
+    return f"sqlite:///{Path(named).expanduser()}" if is_path else named
 
 
 class Database:
@@ -170,7 +173,8 @@ def _create_engine(url: str) -> Engine:
     try:
         parsed = make_url(url)
     except ArgumentError:
-        raise ValueError("the database URL is none: allowed are sqlite:///PATH and postgresql+psycopg://...") from None
+        allowed = "allowed are a path such as data/tiebreak.db, sqlite:///PATH and postgresql+psycopg://..."
+        raise ValueError(f"the database is neither a URL nor a path of a file: {allowed}") from None
     if parsed.get_backend_name() == "postgresql":
         return create_engine(parsed, pool_size=20, max_overflow=40, pool_pre_ping=True, json_serializer=to_json)
     if parsed.get_backend_name() != "sqlite":

@@ -90,7 +90,7 @@ def write_card(path: Path, facts: CardFacts) -> None:
 
 
 def front_matter(facts: CardFacts) -> str:
-    """YAML as the Hugging Face hub reads it: licence, sizes, which file is which split, and the types of all columns."""
+    """YAML as the Hugging Face hub reads it: licence, sizes, which file is which split, types of columns."""
     total = sum(facts.num_rows.values())
     size = next((name for limit, name in SIZES if total < limit), "n>1M")
     files = [{"split": name or "train", "path": path} for name, path in facts.files.items()]

@@ -17,6 +17,7 @@ from rewardkit.data.columns import ColumnError
 from rewardkit.data.conversations import RowError
 from rewardkit.data.files import Format, Source, detect_format, file_name, place, read_rows
 from rewardkit.data.judgments import (
+    Ballot,
     BallotReading,
     Layout,
     detect_ballots,
@@ -131,17 +132,38 @@ def preview_ballots(source: Source, options: BallotOptions | None = None, limit:
         reading = _detect(rows, options)
     except ValueError as error:
         return BallotPreview(columns=columns, rows=tuple(rows), reading=None, problem=str(error))
-    return BallotPreview(columns=columns, rows=tuple(rows), reading=reading)
+    choices, unclear = "", ""
+    try:
+        values = [ballot.value for row in rows for ballot in _readable(row, reading)]
+        choices = describe_choices(values, options.scale or find_scale(values, options.choice_map), options.choice_map)
+    except ValueError as error:
+        unclear = str(error)
+    return BallotPreview(columns=columns, rows=tuple(rows), reading=reading, choices=choices, unclear=unclear)
+
+
+def _readable(row: Mapping[str, Any], reading: BallotReading) -> list[Ballot]:
+    try:
+        return parse_ballots(row, reading)
+    except RowError:
+        return []
 
 
 @dataclass(frozen=True, kw_only=True)
 class BallotPreview:
-    """The start of a file as an import would read it; `problem` says why it cannot be read at all."""
+    """The start of a file as an import would read it.
+
+    Attributes:
+        problem: why it cannot be read at all.
+        choices: what the choices in these rows are read as.
+        unclear: why that cannot be told from these rows.
+    """
 
     columns: tuple[str, ...]
     rows: tuple[dict[str, Any], ...]
     reading: BallotReading | None
     problem: str = ""
+    choices: str = ""
+    unclear: str = ""
 
 
 def _detect(rows: Sequence[Mapping[str, Any]], options: BallotOptions) -> BallotReading:

@@ -21,7 +21,7 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False)
 
 
 def database_url(url: str | None = None) -> str:
-    """The URL given, else the TIEBREAK_DB variable, else SQLite in the folder `data`; a path stands for its SQLite file."""
+    """The URL given, else the TIEBREAK_DB variable, else SQLite in the folder `data`; a path means a SQLite file."""
     named = url or os.environ.get("TIEBREAK_DB") or DEFAULT_URL
     is_path = "://" not in named and (os.sep in named or Path(named).suffix in SQLITE_SUFFIXES or Path(named).exists())
     return f"sqlite:///{Path(named).expanduser()}" if is_path else named

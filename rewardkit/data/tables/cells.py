@@ -7,7 +7,7 @@ import io
 import re
 import tokenize
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rewardkit.data.tables.json_rows import decode_json
@@ -41,6 +41,29 @@ def _inside(value: object, path: str) -> Any:
         item = value[int(key)]
         return _inside(item, rest) if rest else item
     return None
+
+
+def places_within(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The places in objects of some rows that `read_cell` reaches, at most `MOST_PLACES`; none within turns."""
+    places = dict.fromkeys(
+        place for row in rows for name, value in row.items() for place in _places(value, str(name), DEEPEST_PLACE)
+    )
+    return list(places)[:MOST_PLACES]
+
+
+MOST_PLACES, DEEPEST_PLACE = 60, 4
+
+
+def _places(value: object, path: str, depth: int) -> Iterator[str]:
+    inner: Iterable[tuple[object, object]] = ()
+    if isinstance(value, Mapping) and not {"role", "from"} & value.keys():
+        inner = value.items()
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        inner = [(number, item) for number, item in enumerate(value[:2]) if isinstance(item, Mapping)]
+    for key, item in inner if depth else ():
+        if isinstance(key, str):
+            yield f"{path}.{key}"
+        yield from _places(item, f"{path}.{key}", depth - 1)
 
 
 def decode_literal(text: str) -> object:

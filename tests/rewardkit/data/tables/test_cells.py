@@ -5,7 +5,7 @@ import pytest
 from rewardkit.data.columns import detect_reading
 from rewardkit.data.comparison_rows import parse_row
 from rewardkit.data.judgments import detect_ballots, parse_ballots
-from rewardkit.data.tables.cells import read_cell
+from rewardkit.data.tables.cells import places_within, read_cell
 
 ROW = {
     "question": {"full_text": "Why?", "tags": [{"name": "x"}, "y"]},
@@ -36,6 +36,16 @@ ROW = {
 )
 def test_a_path_leads_into_objects_and_lists_and_a_literal_name_wins(column, value):
     assert read_cell(ROW, column) == value
+
+
+def test_the_places_within_objects_are_listed_and_none_within_turns():
+    row = {**ROW, "turns": [{"role": "user", "content": "x"}], "answers": [{"text": "a"}, {"text": "b"}, {"text": "c"}]}
+    places = places_within([row, {"question": {"id": 1}}])
+    assert places == [
+        *("question.full_text", "question.tags", "question.tags.0.name", "a.b", "x.y.z"),
+        *("answers.0.text", "answers.1.text", "question.id"),
+    ]
+    assert all(read_cell(row, place) is not None for place in places[:-1])
 
 
 def test_comparisons_are_read_from_places_in_columns():

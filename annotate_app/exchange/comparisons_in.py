@@ -175,7 +175,7 @@ class _Stage:
         def on_bad(number: int, message: str) -> None:
             self.bad.append(BadRow.unreadable(place(source, number, format), message))
 
-        reading, rows = open_form(source, format, self.options, on_bad)
+        reading, rows = open_form(source, format, self.options, on_bad, self.bad)
         self.readings[file_name(source)] = reading
         for number, row in rows:
             self.num_rows += 1
@@ -206,10 +206,27 @@ class _Stage:
         pickle.dump((comparison, label), spool, protocol=pickle.HIGHEST_PROTOCOL)
 
 
+def no_rows(source: Source, bad: Sequence[BadRow]) -> ValueError:
+    """The error of a file without a row that can be read; it names the first one that cannot."""
+    bad = [row for row in bad if row.place.startswith(file_name(source))]
+    others = f" (and {len(bad) - 1} more bad rows)" if len(bad) > 1 else ""
+    reason = f": {bad[0].place}: {bad[0].message}{others}" if bad else ""
+    return ValueError(f"{file_name(source)}: the file holds no rows{reason}")
+
+
 def open_form(
-    source: Source, format: Format, options: ImportOptions, on_bad: Callable[[int, str], None] | None = None
+    source: Source,
+    format: Format,
+    options: ImportOptions,
+    on_bad: Callable[[int, str], None] | None = None,
+    bad: Sequence[BadRow] | None = None,
 ) -> tuple[Reading, Iterator[tuple[int, dict[str, Any]]]]:
     """Detects how to read a file from its first rows; returns this with all of its rows.
+
+    Args:
+        source, format, options: the file and how it is read.
+        on_bad: as of `read_rows`.
+        bad: where `on_bad` lists what it is told of.
 
     Raises:
         ValueError: naming the file, if its form cannot be told.
@@ -217,7 +234,7 @@ def open_form(
     rows = read_rows(source, format, on_bad)
     first = list(islice(rows, DETECT_ROWS))
     if not first:
-        raise ValueError(f"{file_name(source)}: the file holds no rows")
+        raise no_rows(source, bad or ())
     try:
         reading = detect_reading(
             (row for _, row in first),

@@ -10,7 +10,16 @@ from itertools import chain, islice
 from typing import IO, Any, Literal
 
 from annotate_app.access import Actor
-from annotate_app.exchange.comparisons_in import DETECT_ROWS, TELL_EVERY, BadRow, BadRowsError, Imported, Tell, unspool
+from annotate_app.exchange.comparisons_in import (
+    DETECT_ROWS,
+    TELL_EVERY,
+    BadRow,
+    BadRowsError,
+    Imported,
+    Tell,
+    no_rows,
+    unspool,
+)
 from annotate_app.store.store import Store
 from rewardkit.data.choices import Answer, NumberScale, describe_choices, find_scale
 from rewardkit.data.columns import ColumnError
@@ -186,7 +195,7 @@ def _collect(
     rows = read_rows(source, format, on_bad)
     first = list(islice(rows, DETECT_ROWS))
     if not first:
-        raise ValueError(f"{file_name(source)}: the file holds no rows")
+        raise no_rows(source, bad)
     try:
         reading = _detect([row for _, row in first], options)
     except ValueError as error:

@@ -183,7 +183,10 @@ def check_column(column: str, field: str, rows: Sequence[Mapping[str, Any]]) -> 
 def _find_columns(names: Sequence[str], mapping: Mapping[str, str]) -> dict[str, str]:
     spelled = {name.strip().lower().replace(" ", "_").replace("-", "_"): name for name in reversed(names)}
     recognised = dict(mapping)
-    taken = set(mapping.values())
+    taken = {
+        *mapping.values(),
+        *(head for column in mapping.values() for head in names if column.startswith(f"{head}.")),
+    }
 
     def free(alias: str) -> str | None:
         column = spelled.get(alias)

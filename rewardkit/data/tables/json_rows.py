@@ -100,6 +100,8 @@ def read_json(stream: BinaryIO, name: str, on_bad: OnBad | None) -> Rows:
     """An array of objects, an object with such an array under `data`, or an object a line."""
     start = read_bytes(stream, CHUNK, name).removeprefix(BOM).lstrip()
     stream.seek(0)
+    if not start.strip():
+        return
     if start.startswith(b"["):
         yield from _objects(_read_array(stream, name), name, on_bad)
         return

@@ -13,7 +13,7 @@ UTF16 = (b"\xff\xfe", b"\xfe\xff")
 BROKEN_GZIP = (EOFError, gzip.BadGzipFile, zlib.error)
 CHUNK = 1 << 20
 LONGEST_ROW = 32 * 2**20  # bytes of one line or record: longer than any conversation, shorter than what fills memory
-MOST_UNPACKED = 256 * 2**20  # bytes from an archive that is more than MOST_RATIO times smaller
+MOST_UNPACKED = 64 * 2**20  # bytes from an archive that is more than MOST_RATIO times smaller
 MOST_RATIO = 100  # texts of people and models pack to a third up to a twentieth
 
 
@@ -48,8 +48,8 @@ def check_unpacked(size: int, packed_size: int, name: str) -> None:
         ValueError: naming the file.
     """
     if size > max(MOST_UNPACKED, MOST_RATIO * packed_size):
-        allowed = f"allowed are {MOST_UNPACKED >> 20} MiB, or {MOST_RATIO} times its {packed_size:,} bytes"
-        raise ValueError(f"{name}: the archive unpacks to more than {allowed}")
+        bounds = f"{MOST_UNPACKED >> 20} MiB and than {MOST_RATIO} times its {packed_size:,} bytes"
+        raise ValueError(f"{name}: the archive unpacks to more than {bounds}, which no texts do")
 
 
 def read_bytes(stream: BinaryIO, size: int, name: str) -> bytes:

@@ -59,6 +59,12 @@ def test_comparisons_are_read_from_places_in_columns():
         detect_reading([row], columns={"prompt": "info.title"})
 
 
+def test_a_column_of_which_a_place_is_read_is_no_other_field():
+    row = {"input": {"messages": [{"role": "user", "content": "Why?"}], "tools": []}, "chosen": "a", "rejected": "b"}
+    (pair,) = parse_row(row, detect_reading([row], columns={"prompt": "input.messages"})).comparisons
+    assert (pair.prompt[0].content, pair.meta) == ("Why?", {"input": row["input"]})
+
+
 def test_judgments_are_read_from_places_in_columns():
     row = {"id": 1, "annotations": [{"completed_by": 3, "result": [{"value": {"selected": "a"}}]}]}
     columns = {"annotator": "annotations.0.completed_by", "choice": "annotations.0.result.0.value.selected"}

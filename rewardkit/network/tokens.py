@@ -104,7 +104,12 @@ def template_turns(prompt: Sequence[Message], tokenizer: PreTrainedTokenizerBase
             function = call.get("function", call) if isinstance(call, dict) else None
             if isinstance(function, dict) and isinstance(function.get("arguments"), str):
                 function["arguments"] = decode_literal(function["arguments"])
-    text = str(tokenizer.apply_chat_template(shown, tokenize=False))
+    from jinja2 import TemplateError
+
+    try:
+        text = str(tokenizer.apply_chat_template(shown, tokenize=False))
+    except (TemplateError, TypeError, KeyError) as error:  # a template may ask for ids or roles of its own form
+        raise ValueError(f"the tokenizer's chat template does not take the call of {names[0]!r}: {error}") from error
     if lost := next((name for name in names if text.count(name) < names.count(name)), ""):
         raise ValueError(f"a prompt calls the tool {lost!r}, which the tokenizer's chat template does not write")
     return shown

@@ -16,12 +16,13 @@ from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any
 
-from rewardkit.data.columns import Reading, is_whole
+from rewardkit.data.columns import Reading
 from rewardkit.data.conversations import (
     Completion,
     RowError,
     answers_in_turn,
     behind_prompt,
+    decode_answer,
     decode_list,
     is_dialogue,
     is_messages,
@@ -30,7 +31,6 @@ from rewardkit.data.conversations import (
     read_prompt,
     read_text,
     read_whole,
-    refuse_turns_as_text,
     split_conversations,
     text_list,
 )
@@ -340,14 +340,7 @@ def _own_ways(
 def _read_answers(
     row: Mapping[str, Any], reading: Reading, names: tuple[str, str], fields: tuple[str, str]
 ) -> tuple[tuple[Message, ...], Completion, Completion]:
-    values = []
-    for value, column in zip((_value(row, reading, name) for name in names), fields, strict=True):
-        if value is None:
-            raise RowError("missing_field", column, value, "an answer is needed")
-        if isinstance(value, str) and not is_whole(value):
-            refuse_turns_as_text(value, column)
-        decoded = decode_list(value) if is_whole(value) or is_turn(value) else value
-        values.append([decoded] if is_turn(decoded) else decoded)
+    values = [decode_answer(_value(row, reading, name), column) for name, column in zip(names, fields, strict=True)]
     prompt_value = _value(row, reading, "prompt")
     if prompt_value is None and "prompt" not in reading.columns:
         whole = [read_whole(value, column) for value, column in zip(values, fields, strict=True)]

@@ -37,6 +37,7 @@ SPEAKER: dict[Role, str] = {"system": "System", "user": "User", "assistant": "As
 THOUGHTS = ("reasoning_content", "reasoning", "thinking", "tool_plan")
 MORE = ("name", "tool_call_id", *THOUGHTS, "tool_calls", "function_call", "tool_responses", "refusal")
 MEDIA = ("audio", "image", "images", "video", "videos", "files", "attachments", "parts")
+PLAIN = {"role", "content"}
 TEXT_PARTS = (None, "text", "input_text", "output_text")
 NO_CONTENT = (None, "", [], {})
 # A turn of HH-RLHF's dialogues, as in "\n\nHuman: Hello\n\nAssistant: Hi".
@@ -132,12 +133,9 @@ def is_turn(value: object) -> bool:
 
 def is_messages(value: object) -> bool:
     """Whether a value is a list of turns with who speaks."""
-    return (
-        isinstance(value, Sequence)
-        and not isinstance(value, str)
-        and len(value) > 0
-        and all(isinstance(turn, Mapping) and ("role" in turn or "from" in turn) for turn in value)
-    )
+    if isinstance(value, str) or not isinstance(value, list | tuple | Sequence) or not value:
+        return False
+    return all(isinstance(turn, dict | Mapping) and ("role" in turn or "from" in turn) for turn in value)
 
 
 def read_messages(value: object, field: str) -> tuple[Message, ...]:
@@ -161,6 +159,8 @@ def read_turn(turn: Mapping[str, Any], field: str) -> Message:
     role = SPEAKERS.get(str(speaker).lower())
     if role is None:
         raise RowError("wrong_type", f"{field}.role", speaker, f"allowed are {', '.join(SPEAKERS)}")
+    if turn.keys() == PLAIN and isinstance(turn["content"], str):  # nearly all of them
+        return Message(role=role, content=read_text(turn["content"], f"{field}.content"))
     if media := next((name for name in MEDIA if turn.get(name) not in NO_CONTENT), ""):
         raise RowError("wrong_type", f"{field}.{media}", turn[media], "allowed is text; it cannot be shown")
     more = {name: turn[name] for name in MORE if turn.get(name) not in NO_CONTENT}
@@ -412,3 +412,25 @@ def behind_prompt(prompt: tuple[Message, ...], turns: tuple[Message, ...], colum
 def read_whole(value: object, column: str) -> tuple[Message, ...]:
     """Reads a whole conversation, as turns or as a dialogue."""
     return read_messages(value, column) if is_messages(value) else read_dialogue(read_text(value, column), column)
+
+
+# The beginnings of a text that may hold turns: lists, objects, and dialogues of HH-RLHF.
+STRUCTURED = re.compile(r"\s*(?:[\[{]|Human:|array\()")
+
+
+def decode_answer(value: Any, column: str) -> Any:
+    """An answer as it is compared: a text, or turns, which a cell may hold as text."""
+    if value is None:
+        raise RowError("missing_field", column, value, "an answer is needed")
+    if isinstance(value, str):
+        if not STRUCTURED.match(value):
+            return value
+        decoded = decode_list(value)
+        if is_turn(decoded):
+            return [decoded]
+        if is_messages(decoded):
+            return decoded
+        if not is_dialogue(value):
+            refuse_turns_as_text(value, column)
+        return value
+    return [value] if is_turn(value) else value

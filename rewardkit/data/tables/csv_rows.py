@@ -29,7 +29,7 @@ def guard(text: str) -> str:
 
 def unguard(cell: str) -> str:
     """The text of a cell."""
-    return cell[1:] if GUARDED.match(cell) and not NUMBER.fullmatch(cell) else cell
+    return cell[1:] if cell.startswith("'") and GUARDED.match(cell) and not NUMBER.fullmatch(cell) else cell
 
 
 def read_csv(stream: BinaryIO, name: str, on_bad: OnBad | None) -> Rows:

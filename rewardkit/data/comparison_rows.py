@@ -349,7 +349,8 @@ def _read_answers(
             refuse_turns(split[1].turns or split[2].turns, f"{fields[1]}[{len(split[0])}]")
         return split
     asked = text_list(prompt_value)
-    if asked is not None and (isinstance(prompt_value, str) or len(asked) > 1):
+    listed = any(isinstance(value, list) and text_list(value) is not None for value in values)
+    if asked is not None and (isinstance(prompt_value, str) or len(asked) > 1 or listed):
         system = _read_optional(row, reading, "system")
         start = (Message(role="system", content=system),) if system.strip() else ()
         told = [(*start, *answers_in_turn(asked, value, column)) for value, column in zip(values, fields, strict=True)]

@@ -66,7 +66,8 @@ def _records(reader, skipped: int, name: str) -> Iterator[tuple[int, list[str]]]
         try:
             cells = next(reader, None)
         except csv.Error as error:
-            raise ValueError(f"{name}:{number}: invalid CSV ({error})") from error
+            problem = "a carriage return outside quotes" if "new-line character" in str(error) else error
+            raise ValueError(f"{name}:{number}: invalid CSV ({problem})") from error
         if cells is None:
             return
         if cells:

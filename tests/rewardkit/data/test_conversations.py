@@ -168,6 +168,7 @@ def test_a_text_that_is_no_list_stays_a_text(text):
 
 
 ROWS = {
+    "list": lambda value: value,
     "json": lambda value: json.dumps(value),
     "python": repr,
     "numpy": lambda value: "[" + "\n ".join(map(repr, value)) + "]",

@@ -34,7 +34,7 @@ def test_the_first_line_may_name_the_delimiter():
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"id,b\n1,x\ry\n", r"^x\.csv:2: invalid CSV"),
+        (b"id,b\n1,x\ry\n", r"^x\.csv:2: invalid CSV \(a carriage return outside quotes\)$"),
         (b'id,b\n1,"x\n', r"^x\.csv:2: invalid CSV \(unexpected end of data"),
         (b'"id,b\n1,x\n', r"^x\.csv:1: invalid CSV"),
         (b"id,b,id\n", r"^x\.csv:1: a column name occurs twice: 'id'$"),

@@ -185,9 +185,7 @@ def preference_reader(
             try:
                 scale = find_scale((value for value in values if not is_absent(value)), {})
             except ValueError as error:
-                raise ValueError(
-                    f"{source}: column {column}: {error}; write a, b or tie, or import it into a project with --scale"
-                ) from error
+                raise ValueError(f"{source}: column {column}: {error}; write a, b or tie") from error
             return partial(_read_vote, reading, column, scale), reading.form
 
 

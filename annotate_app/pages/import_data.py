@@ -161,7 +161,7 @@ def draw_judgments(file: UploadedFile, project: Project) -> None:
         scale = right.selectbox(
             "Choices that are numbers",
             [TOLD, *SCALES],
-            format_func=lambda name: SCALES.get(name, name),
+            format_func=lambda name: SCALES.get(str(name), str(name)),
             key=f"{key}-scale",
             accept_new_options=True,
             help="Numbers below 0 prefer a and those above 0 prefer b, unless another scale is chosen here or typed, "
@@ -174,7 +174,7 @@ def draw_judgments(file: UploadedFile, project: Project) -> None:
         columns = {name: column for name, column in draw_mapper(names, JUDGMENT_FIELDS, key).items() if column}
     try:
         choice_map = parse_choice_map(mapping.split())
-        number_scale = None if scale == TOLD else parse_scale(scale)
+        number_scale = None if scale == TOLD else parse_scale(str(scale))
     except ValueError as error:
         st.error("What choices mean:", icon=":material/error:")
         st.text(str(error))

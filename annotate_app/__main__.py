@@ -42,7 +42,9 @@ def build_parser(rooms: list[str]) -> jsonargparse.ArgumentParser:
         for command in importlib.import_module(f"annotate_app.commands.{room}").COMMANDS:
             sub = jsonargparse.ArgumentParser(description=command.help)
             sub.add_argument("--config", action="config", help="YAML file with any of the options below")
-            sub.add_argument("--db", help="database URL (default: TIEBREAK_DB, else sqlite:///data/tiebreak.db)")
+            sub.add_argument(
+                "--db", help="path or URL of the database (default: TIEBREAK_DB, else sqlite:///data/tiebreak.db)"
+            )
             command.arguments(sub)
             first, _, second = command.name.partition(" ")
             if not second:

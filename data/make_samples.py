@@ -9,6 +9,7 @@ from pathlib import Path
 
 from annotate_app.demo import choose_checks, desk_comparisons, simulate_answers
 from annotate_app.protocol.protocol import load_protocol
+from rewardkit.data.export_formats import turns
 
 FOLDER = Path(__file__).parent / "samples"
 LAST_MESSAGE = "desk-020"
@@ -25,7 +26,7 @@ def write_samples(folder: Path) -> None:
         (
             {
                 "id": comparison.id,
-                "prompt": [asdict(message) for message in comparison.prompt],
+                "prompt": turns(comparison.prompt),
                 "response_a": comparison.completion_a,
                 "response_b": comparison.completion_b,
                 "source_a": comparison.source_a,
@@ -39,7 +40,7 @@ def write_samples(folder: Path) -> None:
     for comparison in chosen:
         row = replies.setdefault(
             comparison.id[:8],
-            {"id": comparison.id[:8], "prompt": [asdict(message) for message in comparison.prompt], "responses": {}},
+            {"id": comparison.id[:8], "prompt": turns(comparison.prompt), "responses": {}},
         )
         row["responses"] |= {  # type: ignore[operator]
             comparison.source_a: comparison.completion_a,

@@ -19,9 +19,9 @@ from alignment.rewards.rewards import Rewards, load_rewards
 from alignment.rewards.source import RewardBatch
 from alignment.simulated_world import GOLD, MAX_NEW_TOKENS, make_world
 from rewardkit.data.export_formats import turns
+from rewardkit.data.files import ResumableFile
 from rewardkit.data.prompts import PromptRow, distinct_rows, read_prompt_rows
 from rewardkit.data.records import content_id
-from rewardkit.data.resumable_file import ResumableFile
 from rewardkit.network.template_check import TemplateCheck
 from rewardkit.run.progress import Progress
 from rewardkit.run.training_command import Interruption

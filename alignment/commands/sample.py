@@ -29,7 +29,7 @@ def sample(config: SampleConfig) -> int:
     """Runs `alignment sample`; returns the exit code."""
     from alignment.generation.completion_sampler import load_samplers, template_check
     from alignment.generation.sample_to_file import read_different_prompts, sample_file
-    from rewardkit.data.resumable_file import check_output
+    from rewardkit.data.files import check_output
     from rewardkit.network.models import check_policy_folder
 
     if config.resume and Path(config.out).exists():
@@ -75,7 +75,7 @@ def bon(config: BonConfig) -> int:
     """Runs `alignment bon`; returns the exit code."""
     from alignment.best_of_n.run import choose_best, in_world, read_bon_prompts
     from alignment.generation.completion_sampler import load_samplers, template_check
-    from rewardkit.data.resumable_file import check_output
+    from rewardkit.data.files import check_output
     from rewardkit.network.models import check_policy_folder
 
     if config.resume and Path(config.out).exists():

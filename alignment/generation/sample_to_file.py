@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from alignment.config.sampling import DrawConfig, SampleConfig
 from alignment.generation.completion_sampler import Completion, Sampler, Told
 from rewardkit.data.export_formats import turn, turns
+from rewardkit.data.files import ResumableFile, check_output
 from rewardkit.data.prompts import Prompt, distinct, read_prompts
 from rewardkit.data.records import content_id
-from rewardkit.data.resumable_file import ResumableFile, check_output
 
 if TYPE_CHECKING:
     from rewardkit.network.template_check import TemplateCheck

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from rewardkit.data.columns import ALIASES
+from rewardkit.data.comparison_rows import refuse_turns
 from rewardkit.data.conversations import (
     RowError,
     decode_list,
@@ -204,6 +205,7 @@ def _answer(value: object, column: str) -> Message:
     messages = read_messages(decoded, column)
     if len(messages) != 1:
         raise RowError("wrong_type", column, decoded, "allowed is one turn; a whole conversation goes into messages")
+    refuse_turns(messages, column)
     return messages[0]
 
 
@@ -211,6 +213,7 @@ def _checked(messages: tuple[Message, ...], column: str) -> tuple[Message, ...]:
     last = messages[-1]  # pyright: ignore[reportGeneralTypeIssues]
     if last.role != "assistant":
         raise RowError("wrong_type", column, last.content, "the last turn has to be the assistant's")
+    refuse_turns([last], column)
     if not last.content.strip():
         raise RowError("empty_response", column, last.content, "an answer with a text is needed")
     return messages

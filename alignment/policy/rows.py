@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from alignment.policy.data import Demonstration, Labelled
+from rewardkit.data.conversations import call_names
 from rewardkit.data.records import Message, Preference
 from rewardkit.network.packed_rows import Branched
 from rewardkit.network.tokens import completion_text, cut_prompt, policy_rows, prompt_text
@@ -216,6 +217,8 @@ def _pieces(turns: tuple[Message, ...], tokenizer: PreTrainedTokenizerBase, all_
     for number, turn in enumerate(turns):
         if turn.role != "assistant" or (not all_turns and number < len(turns) - 1):
             continue
+        if turn.more and call_names([turn]):
+            raise ValueError(f"{', '.join(call_names([turn]))} is called in an answer: train on the last turn only")
         before = prompt_text(turns[:number], tokenizer) if number else str(tokenizer.bos_token or tokenizer.eos_token)
         if not before.startswith(written_so_far):
             raise ValueError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from annotate_app.exchange.comparisons_in import BadRow, Imported
 
+NEGATIVE = re.compile(r"-\d+(?:\.\d+)?(?:\.\.-?\d+|=\S*)?$")
 FORMATS = ("auto", "jsonl", "json", "csv", "parquet")
 
 
@@ -45,6 +47,8 @@ def _judgments_arguments(parser: argparse.ArgumentParser) -> None:
         "--layout", choices=("auto", "long", "wide"), default="auto", help="row or column per annotator"
     )
     parser.add_argument("--annotators", default="", help="columns of the wide layout, with commas between them")
+    parser._negative_number_matcher = NEGATIVE  # or -3..3 and -1=a would be taken for options
+    parser.add_argument("--scale", help="of choices that are numbers, LOW..HIGH: the low end prefers a, the high end b")
     parser.add_argument("--choice-map", type=str, nargs="*", default=[], help="VALUE=CHOICE[:STRENGTH]")
 
 
@@ -101,12 +105,13 @@ def _import_project(options: argparse.Namespace) -> int:
 
 def _import_judgments(options: argparse.Namespace) -> int:
     from annotate_app.exchange.judgments_in import BallotOptions, import_judgments
-    from rewardkit.data.judgments import parse_choice_map
+    from rewardkit.data.choices import parse_choice_map, parse_scale
 
     chosen = BallotOptions(
         layout=None if options.layout == "auto" else options.layout,
         columns=parse_map(options.map),
         annotators=tuple(name.strip() for name in options.annotators.split(",") if name.strip()),
+        scale=parse_scale(options.scale) if options.scale else None,
         choice_map=parse_choice_map(options.choice_map),
         format=None if options.format == "auto" else options.format,
         on_bad_row=options.on_bad_row,
@@ -134,6 +139,9 @@ def _run(options: argparse.Namespace, function, chosen: object, noun: str) -> in
         return 0
     for file, reading in done.readings.items():
         print(f"{file} read as {describe_reading(asdict(reading))}")
+        if done.choices.get(file):
+            columns = reading.annotators or [reading.columns["choice"]]
+            print(f"{file} choices in {', '.join(map(repr, columns))}: {done.choices[file]}")
     for row in done.bad[:20]:
         print(f"left out {row.place}: {row.message}")
     if len(done.bad) > 20:

@@ -204,6 +204,8 @@ def preferences(consensus: Consensus, comparisons: Iterable[Comparison]) -> Iter
             source_chosen=shown.source_a,
             source_rejected=shown.source_b,
             meta=shown.meta,
+            turns_chosen=shown.turns_a,
+            turns_rejected=shown.turns_b,
         )
 
 

@@ -23,7 +23,7 @@ from rewardkit.data.columns import ColumnError, Form, Reading, detect_reading
 from rewardkit.data.comparison_rows import parse_row
 from rewardkit.data.conversations import RowError
 from rewardkit.data.files import Format, Source, detect_format, file_name, place, read_rows
-from rewardkit.data.records import Choice, Comparison, Judgment, content_id
+from rewardkit.data.records import Choice, Comparison, Judgment, content_id, message_lists
 
 DETECT_ROWS = 100
 DATASET_ANNOTATOR = "dataset"
@@ -102,6 +102,7 @@ class Imported:
         num_empty: comparisons with one empty answer, which were kept.
         bad: rows that were left out.
         readings: by file, how it was read.
+        choices: by file of judgments, what each of its choices was read as.
     """
 
     num_rows: int
@@ -111,6 +112,7 @@ class Imported:
     num_empty: int = 0
     bad: tuple[BadRow, ...] = ()
     readings: Mapping[str, Any] = field(default_factory=dict)
+    choices: Mapping[str, str] = field(default_factory=dict)
 
 
 def import_comparisons(
@@ -176,7 +178,7 @@ class _Stage:
         def on_bad(number: int, message: str) -> None:
             self.bad.append(BadRow.unreadable(place(source, number, format), message))
 
-        reading, rows = open_form(source, format, self.options, on_bad)
+        reading, rows = open_form(source, format, self.options, on_bad, self.bad)
         self.readings[file_name(source)] = reading
         for number, row in rows:
             self.num_rows += 1
@@ -207,10 +209,27 @@ class _Stage:
         pickle.dump((comparison, label), spool, protocol=pickle.HIGHEST_PROTOCOL)
 
 
+def no_rows(source: Source, bad: Sequence[BadRow]) -> ValueError:
+    """The error of a file without a row that can be read; it names the first one that cannot."""
+    bad = [row for row in bad if row.place.startswith(file_name(source))]
+    others = f" (and {len(bad) - 1} more bad rows)" if len(bad) > 1 else ""
+    reason = f": {bad[0].place}: {bad[0].message}{others}" if bad else ""
+    return ValueError(f"{file_name(source)}: the file holds no rows{reason}")
+
+
 def open_form(
-    source: Source, format: Format, options: ImportOptions, on_bad: Callable[[int, str], None] | None = None
+    source: Source,
+    format: Format,
+    options: ImportOptions,
+    on_bad: Callable[[int, str], None] | None = None,
+    bad: Sequence[BadRow] | None = None,
 ) -> tuple[Reading, Iterator[tuple[int, dict[str, Any]]]]:
     """Detects how to read a file from its first rows; returns this with all of its rows.
+
+    Args:
+        source, format, options: the file and how it is read.
+        on_bad: as of `read_rows`.
+        bad: where `on_bad` lists what it is told of.
 
     Raises:
         ValueError: naming the file, if its form cannot be told.
@@ -218,7 +237,7 @@ def open_form(
     rows = read_rows(source, format, on_bad)
     first = list(islice(rows, DETECT_ROWS))
     if not first:
-        raise ValueError(f"{file_name(source)}: the file holds no rows")
+        raise no_rows(source, bad or ())
     try:
         reading = detect_reading(
             (row for _, row in first),
@@ -237,7 +256,7 @@ def open_form(
 
 
 def read_comparisons(rows: Sequence[Mapping[str, Any]], name: str) -> list[Comparison]:
-    """Comparisons as a whole project's export holds them.
+    """Comparisons as a whole project's export holds them: an answer that is a text stands there as it is.
 
     Raises:
         BadRowsError: if one cannot be read.
@@ -247,7 +266,8 @@ def read_comparisons(rows: Sequence[Mapping[str, Any]], name: str) -> list[Compa
     comparisons, bad = [], []
     for number, row in enumerate(rows, start=1):
         try:
-            comparisons.extend(parse_row({name: row.get(name) for name in names}, reading).comparisons)
+            answers = {name: _as_turn(row.get(name)) for name in ("response_a", "response_b")}
+            comparisons.extend(parse_row({name: row.get(name) for name in names} | answers, reading).comparisons)
         except RowError as error:
             bad.append(BadRow.of(f"{name}:{number}", error))
     if bad:
@@ -255,11 +275,15 @@ def read_comparisons(rows: Sequence[Mapping[str, Any]], name: str) -> list[Compa
     return comparisons
 
 
+def _as_turn(answer: object) -> object:
+    return [{"role": "assistant", "content": answer}] if isinstance(answer, str) else answer
+
+
 def content_of(comparison: Comparison) -> str:
     """Hashes what two comparisons with one id must share: prompt, completions and sources."""
-    prompt = [[message.role, message.content] for message in comparison.prompt]
+    turns = [message_lists(part) for part in (comparison.prompt, comparison.turns_a, comparison.turns_b)]
     answers = (comparison.completion_a, comparison.completion_b, comparison.source_a, comparison.source_b)
-    return content_id(prompt, *answers)
+    return content_id(turns, *answers)
 
 
 def _known_contents(store: Store, actor: Actor, project_id: int) -> dict[str, str]:

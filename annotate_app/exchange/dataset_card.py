@@ -81,6 +81,7 @@ class CardFacts:
     left_out: Mapping[str, int]
     columns: Sequence[str]
     files: Mapping[str, str]
+    features: Sequence[Mapping[str, Any]] = ()
 
 
 def write_card(path: Path, facts: CardFacts) -> None:
@@ -89,7 +90,7 @@ def write_card(path: Path, facts: CardFacts) -> None:
 
 
 def front_matter(facts: CardFacts) -> str:
-    """YAML as the Hugging Face hub reads it: licence, sizes, and which file is which split."""
+    """YAML as the Hugging Face hub reads it: licence, sizes, which file is which split, types of columns."""
     total = sum(facts.num_rows.values())
     size = next((name for limit, name in SIZES if total < limit), "n>1M")
     files = [{"split": name or "train", "path": path} for name, path in facts.files.items()]
@@ -102,6 +103,8 @@ def front_matter(facts: CardFacts) -> str:
         "size_categories": [size],
         "configs": [{"config_name": "default", "data_files": files}],
     }
+    if facts.features:
+        values["dataset_info"] = {"features": [dict(feature) for feature in facts.features]}
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 

@@ -19,9 +19,10 @@ from annotate_app.consensus.release import release
 from annotate_app.exchange.comparisons_in import TELL_EVERY, Tell
 from annotate_app.exchange.dataset_card import CardFacts, write_card
 from annotate_app.exchange.options import ExportOptions
+from annotate_app.exchange.row_features import RowFeatures
 from annotate_app.exchange.rows_out import Row, judgment_rows, training_rows
 from annotate_app.store.store import Store
-from rewardkit.data.files import SUFFIXES, Write, open_rows
+from rewardkit.data.files import SUFFIXES, Write, detect_format, open_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +62,8 @@ def export_rows(
         labeled = training_rows(store, actor, project, consensus, options, left_out)
     out = Path(out)
     with _target(out, options) as (folder, files):
-        num_rows, columns = _write(labeled, files, options, tell)
+        features = RowFeatures(options.format or detect_format(next(iter(files.values()))))
+        num_rows, columns = _write(labeled, files, options, features, tell)
         facts = CardFacts(
             project=project,
             rubric=store.projects.rubric(actor, project_id),
@@ -71,6 +73,7 @@ def export_rows(
             num_rows=num_rows,
             left_out=left_out,
             columns=tuple(columns),
+            features=features.listed(),
             files={name: path.name for name, path in files.items()},
         )
         card = _card_path(out, folder)
@@ -124,7 +127,11 @@ def new_folder(out: Path) -> Iterator[Path]:
 
 
 def _write(
-    rows: Iterator[tuple[str, Row]], files: Mapping[str, Path], options: ExportOptions, tell: Tell | None
+    rows: Iterator[tuple[str, Row]],
+    files: Mapping[str, Path],
+    options: ExportOptions,
+    features: RowFeatures,
+    tell: Tell | None,
 ) -> tuple[dict[str, int], dict[str, None]]:
     """The number of rows by split, and the columns in their order."""
     counts = {name or options.form: 0 for name in files}
@@ -135,6 +142,7 @@ def _write(
         }
         for number, (name, row) in enumerate(rows, start=1):
             writers[name](row)
+            features.take(row)
             counts[name or options.form] += 1
             columns.update(dict.fromkeys(row))
             if tell is not None and number % TELL_EVERY == 0:

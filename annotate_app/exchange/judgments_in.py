@@ -10,23 +10,35 @@ from itertools import chain, islice
 from typing import IO, Any, Literal
 
 from annotate_app.access import Actor
-from annotate_app.exchange.comparisons_in import DETECT_ROWS, TELL_EVERY, BadRow, BadRowsError, Imported, Tell, unspool
+from annotate_app.exchange.comparisons_in import (
+    DETECT_ROWS,
+    TELL_EVERY,
+    BadRow,
+    BadRowsError,
+    Imported,
+    Tell,
+    no_rows,
+    unspool,
+)
 from annotate_app.store.store import Store
+from rewardkit.data.choices import Answer, NumberScale, describe_choices, find_scale
 from rewardkit.data.columns import ColumnError
 from rewardkit.data.conversations import RowError
 from rewardkit.data.files import Format, Source, detect_format, file_name, place, read_rows
 from rewardkit.data.judgments import (
-    Answer,
+    Ballot,
     BallotReading,
     Layout,
-    Vocabulary,
     detect_ballots,
-    detect_vocabulary,
     parse_ballots,
     read_judgment,
 )
 
 SAY_CHOICES = "; say what choices mean with --choice-map"
+SAY_NUMBERS = (
+    "; say what numbers mean, with --scale=-3..3 (the low end prefers the first), --scale=1..4 or the like, "
+    "or with --choice-map 0=tie 1=a 2=b"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +49,7 @@ class BallotOptions:
         layout: a judgment a row (`long`) or a column per annotator (`wide`).
         columns: by field of `rewardkit.data.judgments.FIELDS`, its column.
         annotators: the columns of the wide layout.
+        scale: of choices that are numbers.
         choice_map: by value, the choice it means.
         format: of the files.
         on_bad_row: `error` changes nothing when a row is bad, `skip` leaves bad rows out.
@@ -45,6 +58,7 @@ class BallotOptions:
     layout: Layout | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
     annotators: tuple[str, ...] = ()
+    scale: NumberScale | None = None
     choice_map: Mapping[str, Answer] = field(default_factory=dict)
     format: Format | None = None
     on_bad_row: Literal["error", "skip"] = "error"
@@ -94,6 +108,7 @@ def stage_judgments(
     """
     bad: list[BadRow] = []
     readings: dict[str, BallotReading] = {}
+    choices: dict[str, str] = {}
     num_rows = 0
     for source in sources:
         with tempfile.TemporaryFile() as ballots:
@@ -101,13 +116,15 @@ def stage_judgments(
             num_rows += count
             readings[file_name(source)] = reading
             try:
-                vocabulary = detect_vocabulary(values, options.choice_map)
+                scale = options.scale or find_scale(values, options.choice_map)
             except ValueError as error:
-                raise ValueError(f"{file_name(source)}: {error}{SAY_CHOICES}, for example 0=a 1=b") from error
-            _judge(ballots, spool, vocabulary, options.choice_map, written, bad)
+                columns = ", ".join(reading.annotators or (reading.columns["choice"],))
+                raise ValueError(f"{file_name(source)}: column {columns}: {error}{SAY_NUMBERS}") from error
+            choices[file_name(source)] = describe_choices(values, scale, options.choice_map)
+            _judge(ballots, spool, scale, options.choice_map, written, bad)
     if bad and options.on_bad_row == "error":
         raise BadRowsError(bad)
-    return Imported(num_rows=num_rows, num_added=0, num_existing=0, bad=tuple(bad), readings=readings)
+    return Imported(num_rows=num_rows, num_added=0, num_existing=0, bad=tuple(bad), readings=readings, choices=choices)
 
 
 def preview_ballots(source: Source, options: BallotOptions | None = None, limit: int = 20) -> BallotPreview:
@@ -124,17 +141,38 @@ def preview_ballots(source: Source, options: BallotOptions | None = None, limit:
         reading = _detect(rows, options)
     except ValueError as error:
         return BallotPreview(columns=columns, rows=tuple(rows), reading=None, problem=str(error))
-    return BallotPreview(columns=columns, rows=tuple(rows), reading=reading)
+    choices, unclear = "", ""
+    try:
+        values = [ballot.value for row in rows for ballot in _readable(row, reading)]
+        choices = describe_choices(values, options.scale or find_scale(values, options.choice_map), options.choice_map)
+    except ValueError as error:
+        unclear = str(error)
+    return BallotPreview(columns=columns, rows=tuple(rows), reading=reading, choices=choices, unclear=unclear)
+
+
+def _readable(row: Mapping[str, Any], reading: BallotReading) -> list[Ballot]:
+    try:
+        return parse_ballots(row, reading)
+    except RowError:
+        return []
 
 
 @dataclass(frozen=True, kw_only=True)
 class BallotPreview:
-    """The start of a file as an import would read it; `problem` says why it cannot be read at all."""
+    """The start of a file as an import would read it.
+
+    Attributes:
+        problem: why it cannot be read at all.
+        choices: what the choices in these rows are read as.
+        unclear: why that cannot be told from these rows.
+    """
 
     columns: tuple[str, ...]
     rows: tuple[dict[str, Any], ...]
     reading: BallotReading | None
     problem: str = ""
+    choices: str = ""
+    unclear: str = ""
 
 
 def _detect(rows: Sequence[Mapping[str, Any]], options: BallotOptions) -> BallotReading:
@@ -157,7 +195,7 @@ def _collect(
     rows = read_rows(source, format, on_bad)
     first = list(islice(rows, DETECT_ROWS))
     if not first:
-        raise ValueError(f"{file_name(source)}: the file holds no rows")
+        raise no_rows(source, bad)
     try:
         reading = _detect([row for _, row in first], options)
     except ValueError as error:
@@ -182,7 +220,7 @@ def _collect(
 def _judge(
     ballots: IO[bytes],
     judgments: IO[bytes],
-    vocabulary: Vocabulary,
+    scale: NumberScale | None,
     mapping: Mapping[str, Answer],
     written: Mapping[str, tuple[str, str]],
     bad: list[BadRow],
@@ -194,7 +232,7 @@ def _judge(
                 if ballot.comparison_id not in written:
                     allowed = "the project has no such comparison"
                     raise RowError("unknown_comparison", "comparison", ballot.comparison_id, allowed)
-                judgment = read_judgment(ballot, vocabulary, mapping, written[ballot.comparison_id])
+                judgment = read_judgment(ballot, scale, mapping, written[ballot.comparison_id])
             except RowError as error:
                 bad.append(BadRow.of(where, error, SAY_CHOICES if error.reason == "unknown_choice" else ""))
                 continue

@@ -10,6 +10,7 @@ from typing import Any
 from annotate_app.access import Actor
 from annotate_app.exchange.comparisons_in import BadRow, BadRowsError
 from annotate_app.store.store import Store
+from rewardkit.data.comparison_rows import plain_key
 from rewardkit.data.conversations import RowError
 from rewardkit.data.files import Source, detect_format, place, read_rows
 
@@ -70,7 +71,7 @@ def _read(row: Mapping[str, Any], comparison_ids: set[str]) -> tuple[str, float]
     for name in COLUMNS:
         if row.get(name) in (None, ""):
             raise RowError("missing_field", name, row.get(name), "it is needed")
-    key, value = str(row["comparison_id"]), row["priority"]
+    key, value = plain_key(row["comparison_id"]), row["priority"]
     if key not in comparison_ids:
         raise RowError("unknown_id", "comparison_id", key, "the project has no such comparison")
     try:

@@ -138,8 +138,8 @@ def _comparison_rows(store: Store, actor: Actor, project: Project, tell: Tell | 
             yield {
                 "id": comparison.id,
                 "prompt": turns(comparison.prompt),
-                "response_a": comparison.completion_a,
-                "response_b": comparison.completion_b,
+                "response_a": turns(comparison.turns_a) or comparison.completion_a,
+                "response_b": turns(comparison.turns_b) or comparison.completion_b,
                 "source_a": comparison.source_a,
                 "source_b": comparison.source_b,
                 "overlap": entry.overlap,

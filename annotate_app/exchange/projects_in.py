@@ -33,6 +33,7 @@ from annotate_app.store.store import Store
 from rewardkit.data.files import read_rows
 from rewardkit.data.judgments import MOST_WHOLE, read_criteria
 from rewardkit.data.records import Comparison
+from rewardkit.data.tables.lines import check_unpacked
 from rewardkit.data.times import LAST_TIME
 
 MOST_PRIORITY = 1e15
@@ -204,6 +205,8 @@ def _opened(path: Path) -> Iterator[Path]:
     if not is_project(path):
         raise ValueError(f"{path} is no export of a whole project: a folder or zip with {', '.join(PARTS)}")
     with tempfile.TemporaryDirectory() as scratch, zipfile.ZipFile(path) as packed:
+        parts = [part for part in packed.infolist() if part.filename.rpartition("/")[2] in PARTS]
+        check_unpacked(sum(part.file_size for part in parts), path.stat().st_size, str(path))
         for member in packed.namelist():  # only the parts we know, by their last name: nothing lands elsewhere
             name = member.rpartition("/")[2]
             if name in PARTS:

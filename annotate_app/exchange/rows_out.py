@@ -19,7 +19,8 @@ from annotate_app.exchange.options import ExportOptions
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
 from annotate_app.votes import KINDS, Votes
-from rewardkit.data.export_formats import demonstration_row, preference_row, split_of, unpaired_row
+from rewardkit.data.conversations import Completion
+from rewardkit.data.export_formats import Layout, demonstration_row, is_plain, preference_row, split_of, unpaired_row
 from rewardkit.data.records import Comparison, Preference
 
 
@@ -65,6 +66,8 @@ def training_rows(
         for comparison in chunk:
             number = index.get(comparison.id)
             why = "added during the export" if number is None else why_not(consensus, number, options)
+            if not why and not _fits(comparison, options.layout):
+                why = "calls of tools or several turns, which the layout plain cannot hold"
             if why:
                 left_out[why] += 1
             else:
@@ -113,17 +116,30 @@ def rows_of(
     prompt, layout, key = comparison.prompt, options.layout, comparison.id
     match options.form:
         case "unpaired" if preference is None:
-            texts = (comparison.completion_a, comparison.completion_b)
-            return [unpaired_row(prompt, text, False, layout, key) for text in texts]
+            a = Completion(text=comparison.completion_a, turns=comparison.turns_a)
+            b = Completion(text=comparison.completion_b, turns=comparison.turns_b)
+            return [unpaired_row(prompt, one, False, layout, key) for one in (a, b)]
         case "unpaired" if preference is not None:
-            answers = ((preference.chosen, True), (preference.rejected, False))
-            return [unpaired_row(prompt, text, label, layout, key) for text, label in answers]
+            rejected = Completion(text=preference.rejected, turns=preference.turns_rejected)
+            answers = ((_chosen(preference), True), (rejected, False))
+            return [unpaired_row(prompt, one, label, layout, key) for one, label in answers]
         case "preference" if preference is not None:
             return [preference_row(preference, layout, criteria=criteria, sources=options.sources)]
         case "sft" if preference is not None:
-            return [demonstration_row(prompt, preference.chosen, layout, key)]
+            return [demonstration_row(prompt, _chosen(preference), layout, key)]
         case _:
             raise ValueError(f"a comparison of which both answers are bad gives no row of the form {options.form}")
+
+
+def _chosen(preference: Preference) -> Completion:
+    return Completion(text=preference.chosen, turns=preference.turns_chosen)
+
+
+def _fits(comparison: Comparison, layout: Layout) -> bool:
+    """Whether a layout can hold a comparison."""
+    a = Completion(text=comparison.completion_a, turns=comparison.turns_a)
+    b = Completion(text=comparison.completion_b, turns=comparison.turns_b)
+    return layout != "plain" or is_plain(comparison.prompt, a, b)
 
 
 def judgment_rows(store: Store, actor: Actor, project: Project, votes: Votes, *, names: bool) -> Iterator[Row]:

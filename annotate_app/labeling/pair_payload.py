@@ -13,10 +13,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from annotate_app.labeling.rendering import Rendered, render
+from annotate_app.labeling.rendering import Rendered, render, render_completion, render_turn
 from annotate_app.protocol.assignment import Side, other_side
 from annotate_app.protocol.leases import Lease
 from annotate_app.protocol.rubric import Rubric, Scale
+from rewardkit.data.conversations import transcript
 from rewardkit.data.records import Choice, Judgment, Message, content_id
 
 LONGEST_EXCERPT = 160
@@ -29,9 +30,9 @@ def show_pair(lease: Lease) -> dict[str, object]:
     comparison = lease.comparison if lease.shown_left == "a" else lease.comparison.swap()
     return {
         "token": lease.token,
-        "messages": [{"role": turn.role, **_show_text(render(turn.content))} for turn in comparison.prompt],
-        "left": _show_text(render(comparison.completion_a)),
-        "right": _show_text(render(comparison.completion_b)),
+        "messages": [{"role": turn.role, **_show_text(render_turn(turn))} for turn in comparison.prompt],
+        "left": _show_text(render_completion(comparison.completion_a, comparison.turns_a)),
+        "right": _show_text(render_completion(comparison.completion_b, comparison.turns_b)),
     }
 
 
@@ -74,7 +75,7 @@ def _show_scale(scale: Scale) -> dict[str, object]:
 
 def excerpt(prompt: tuple[Message, ...]) -> str:
     """The start of the last turn of a conversation, on one line."""
-    text = " ".join(prompt[-1].content[: 4 * LONGEST_EXCERPT].split()) if prompt else ""
+    text = " ".join(transcript(prompt[-1:])[: 4 * LONGEST_EXCERPT].split())
     return text if len(text) <= LONGEST_EXCERPT else text[: LONGEST_EXCERPT - 1].rstrip() + "…"
 
 

@@ -10,8 +10,8 @@ import hashlib
 import html
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import nh3
@@ -22,12 +22,15 @@ from pygments.lexers import get_lexer_by_name
 from pygments.util import ClassNotFound
 
 from annotate_app.labeling.formulas import add_formulas
+from rewardkit.data.conversations import SPEAKER, transcript, turn_parts
+from rewardkit.data.records import Message
 
 LONGEST_MARKDOWN = 50_000  # characters; longer texts are shown as written, without markdown
 LONGEST_SHOWN = 2_000_000  # characters of one text that reach a page at all
 LONGEST_HIGHLIGHTED = 20_000  # characters of one code block
 DEEPEST = 60  # levels of nesting; deeper texts are shown as written, markdown-it would drop what lies below
 CACHE_CHARACTERS = 32 * 2**20
+FENCE = "`" * 40  # of a block of JSON: longer than any that a text will hold
 
 MATHML_TAGS = frozenset(
     [
@@ -140,6 +143,44 @@ def render(text: str) -> Rendered:
         num_characters=len(text),
         digest=digest,
     )
+
+
+def render_turn(message: Message) -> Rendered:
+    """A turn with all that people are to see of it: its text, its thoughts, the tools it calls."""
+    if not message.more:
+        return render(message.content)
+    return _whole(transcript([message]), _part_blocks(message))
+
+
+def render_completion(text: str, turns: Sequence[Message]) -> Rendered:
+    """A completion: a text, or the turns it consists of."""
+    if not turns:
+        return render(text)
+    blocks = []
+    for turn in turns:
+        side = "user" if turn.role == "user" else "other"
+        who = f'<div class="turn {side}"><span class="role">{SPEAKER[turn.role]}</span>'
+        inner = _part_blocks(turn)
+        blocks += [who, *inner, "</div>"] if all(inner) else [""]
+    return _whole(text, blocks if len(turns) > 1 else _part_blocks(turns[0]))
+
+
+def _part_blocks(message: Message) -> list[str]:
+    """The parts of a turn as HTML, each with its name; an empty one is too long or too deep for markdown."""
+    blocks = []
+    for label, text, kind in turn_parts(message):
+        if label:
+            blocks.append(f'<p class="part">{html.escape(label)}</p>')
+        if text.strip() and kind == "json":
+            blocks.append(render(f"{FENCE}json\n{text}\n{FENCE}").html)
+        elif text.strip():
+            blocks.append(render(text).html)
+    return blocks
+
+
+def _whole(text: str, blocks: Sequence[str]) -> Rendered:
+    written = render(text)
+    return replace(written, html="".join(blocks) if written.html and all(blocks) else "")
 
 
 def sanitise(markup: str) -> str:

@@ -28,15 +28,27 @@ from annotate_app.pages.kit.button_feedback import act, plainly
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
 from annotate_app.pages.views.comparison_view import draw_comparison
 from annotate_app.store.projects.projects import Project
+from rewardkit.data.choices import parse_choice_map, parse_scale
 from rewardkit.data.columns import FIELDS, FORMS
 from rewardkit.data.judgments import FIELDS as JUDGMENT_FIELDS
-from rewardkit.data.judgments import parse_choice_map
 from rewardkit.data.records import content_id
+from rewardkit.data.tables.cells import places_within
 
 SUFFIXES = ["jsonl", "ndjson", "json", "csv", "tsv", "parquet", "gz", "zip"]
 COMPARISONS, JUDGMENTS = "Comparisons", "Judgments made elsewhere"
 AS_JOB = 20_000_000  # bytes; larger files are imported by a job
 FOUND, NONE = "(found)", "(none)"
+TOLD = "Told from the values"
+SCALES = {
+    "-3..3": "-3..3: below 0 prefers a, above 0 b",
+    "3..-3": "3..-3: above 0 prefers a, below 0 b",
+    "1..2": "1..2: 1 is a, 2 is b",
+    "0..1": "0..1: 0 is a, 1 is b",
+    "1..0": "1..0: 1 is a, 0 is b",
+    "1..4": "1..4: 1 and 2 prefer a, 3 and 4 b",
+    "1..5": "1..5: 1 and 2 prefer a, 3 is a tie",
+    "1..7": "1..7: 1 to 3 prefer a, 4 is a tie",
+}
 FORM_NAMES = {
     None: "Told from the columns",
     "pairs": "A prompt and two responses",
@@ -121,7 +133,8 @@ def draw_comparisons(file: UploadedFile, project: Project) -> None:
             key=f"{key}-labels",
             help="What chosen and rejected, or ranks, say is stored as judgments of the annotator `dataset`.",
         )
-        columns = draw_mapper(preview(file, limit=5).columns, FIELDS, key)
+        first = preview(file, limit=5)
+        columns = draw_mapper([*first.columns, *places_within(first.rows)], FIELDS, key)
     options = ImportOptions(
         form=form,  # type: ignore[arg-type]
         columns=columns,
@@ -151,19 +164,30 @@ def draw_comparisons(file: UploadedFile, project: Project) -> None:
 def draw_judgments(file: UploadedFile, project: Project) -> None:
     """Preview, column mapper and options of a file of judgments, and the button that imports it."""
     key = f"import-{file.file_id}"
-    names = preview_ballots(file, limit=5).columns
+    first = preview_ballots(file, limit=5)
+    names = [*first.columns, *places_within(first.rows)]
     with st.container(border=True):
         left, right = st.columns(2)
         annotators = left.multiselect(
             "Columns of annotators", names, key=f"{key}-annotators", help="Only where each annotator has a column."
         )
-        mapping = right.text_input(
-            "What choices mean", key=f"{key}-choices", placeholder="0=a 1=b 2=tie", help="Only where it cannot be told."
+        scale = right.selectbox(
+            "Choices that are numbers",
+            [TOLD, *SCALES],
+            format_func=lambda name: SCALES.get(str(name), str(name)),
+            key=f"{key}-scale",
+            accept_new_options=True,
+            help="Numbers below 0 prefer a and those above 0 prefer b, unless another scale is chosen here or typed, "
+            "as LOW..HIGH. Other numbers do not say what they mean.",
+        )
+        mapping = left.text_input(
+            "What choices mean", key=f"{key}-choices", placeholder="0=tie 1=a 2=b", help="Only where it cannot be told."
         )
         skip = left.toggle("Leave bad rows out", key=f"{key}-skip", help="Otherwise a bad row stops the import.")
         columns = {name: column for name, column in draw_mapper(names, JUDGMENT_FIELDS, key).items() if column}
     try:
         choice_map = parse_choice_map(mapping.split())
+        number_scale = None if scale == TOLD else parse_scale(str(scale))
     except ValueError as error:
         st.error("What choices mean:", icon=":material/error:")
         st.text(str(error))
@@ -171,6 +195,7 @@ def draw_judgments(file: UploadedFile, project: Project) -> None:
     options = BallotOptions(
         columns=columns,
         annotators=tuple(annotators),
+        scale=number_scale,
         choice_map=choice_map,
         on_bad_row="skip" if skip else "error",
     )
@@ -182,8 +207,12 @@ def draw_judgments(file: UploadedFile, project: Project) -> None:
         return
     layout = "A judgment a row" if seen.reading.layout == "long" else f"Annotators {', '.join(seen.reading.annotators)}"
     st.text(f"{layout}: {describe(seen.reading.columns)}")
+    if seen.unclear:
+        st.warning("Say above what numbers mean, unless later rows do:", icon=":material/help:")
+    st.text(seen.unclear or f"Choices in the first rows: {seen.choices}")
     command = ["judgments", "import", *_map_options(columns)]
     command += [f"--annotators={','.join(annotators)}"] if annotators else []
+    command += [f"--scale={number_scale}"] if number_scale else []
     command += ["--choice-map", *mapping.split()] if choice_map else []
     command += ["--on-bad-row", options.on_bad_row]
     draw_run(file, key, project, command, import_judgments, options, "judgments")
@@ -200,7 +229,13 @@ def draw_mapper(names: Sequence[str], fields: Sequence[str], key: str) -> dict[s
     with st.expander("Match columns", icon=":material/join:"):
         places = st.columns(3)
         for number, name in enumerate(fields):
-            column = places[number % 3].selectbox(name, [FOUND, NONE, *names], key=f"{key}-map-{name}")
+            column = places[number % 3].selectbox(
+                name,
+                [FOUND, NONE, *names],
+                key=f"{key}-map-{name}",
+                accept_new_options=True,
+                help="A column, or a place in one, as `question.full_text` or `answers.0`",
+            )
             if column != FOUND:
                 chosen[name] = "" if column == NONE else str(column)
     return chosen
@@ -254,6 +289,8 @@ def draw_run(
             f"{len(done.bad):,} of {done.num_rows:,} rows left out.",
             icon=":material/check:",
         )
+        for choices in done.choices.values():
+            st.text(f"Choices were read as: {choices}")
         draw_bad(done.bad, f"{key}-left")
     elif done:
         st.error("Nothing was imported:", icon=":material/block:")

@@ -18,8 +18,7 @@ from annotate_app.access import Actor
 from annotate_app.jobs.processes import run_module
 from annotate_app.store.store import Store
 from annotate_app.trainings.options import DATA, ROWS, TRAIN_PROMPTS
-from rewardkit.data.files import read_rows
-from rewardkit.data.resumable_file import count_partial_rows
+from rewardkit.data.files import count_partial_rows, read_rows
 from rewardkit.run.directory import write_text
 
 SUMMARY = "chosen.summary.json"

@@ -26,6 +26,7 @@ from annotate_app.jobs.jobs import report_progress
 from annotate_app.store.jobs import KIND, Job
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
+from rewardkit.data.export_formats import turns
 from rewardkit.data.files import write_rows
 
 logger = logging.getLogger(__name__)
@@ -79,18 +80,19 @@ def refresh_priorities(store: Store, actor: Actor, project: Project, rule: str) 
         rows = (
             {
                 "comparison_id": comparison.id,
-                "prompt": [{"role": turn.role, "content": turn.content} for turn in comparison.prompt],
+                "prompt": turns(comparison.prompt),
                 "response_a": comparison.completion_a,
                 "response_b": comparison.completion_b,
             }
             for comparison in store.browsing.iterate(actor, project.id, "open")
+            if not (comparison.turns_a or comparison.turns_b)  # models read answers that are texts alone
         )
         num_open = write_rows(run_dir / "open.jsonl", rows)
         if not num_open:
             return Refreshed(num_open=0, rule=rule)
         model = run_dir / "model"
         report_progress(1, len(STEPS), STEPS[1])
-        words = ["--model=tfidf", "--mode=head", f"--project={project.name}"]
+        words = ["--model=tfidf", "--mode=head", "--on_bad_row=skip", f"--project={project.name}"]
         _run(["train", *words, f"--out={model}"], store, run_dir)
         report_progress(2, len(STEPS), STEPS[2])
         files = [f"--input={run_dir / 'open.jsonl'}", f"--labelled={model / 'data' / 'preferences.jsonl'}"]

@@ -30,7 +30,7 @@ def _say(command: str, warning: str) -> None:
 
 def score(config: ScoreConfig) -> int:
     """Runs `rewardkit score`; returns the exit code."""
-    from rewardkit.data.resumable_file import check_output
+    from rewardkit.data.files import check_output
     from rewardkit.scoring.file import read_input, score_file
 
     if config.resume and Path(config.output).exists():
@@ -66,8 +66,7 @@ def score(config: ScoreConfig) -> int:
 
 def rank(config: RankConfig) -> int:
     """Runs `rewardkit rank`; returns the exit code."""
-    from rewardkit.data.files import write_rows
-    from rewardkit.data.resumable_file import check_new_file
+    from rewardkit.data.files import check_new_file, write_rows
     from rewardkit.reward.load import cut_warning, load_reward_fn, read_criterion_weights, template_check
     from rewardkit.scoring.ranking import rank_comparisons, read_comparisons
 

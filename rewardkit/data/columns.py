@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from rewardkit.data.conversations import decode_list, is_dialogue, is_messages
+from rewardkit.data.conversations import decode_list, is_dialogue, is_messages, is_turn
+from rewardkit.data.tables.cells import decode_literal, read_cell
 
 Form = Literal["pairs", "responses", "ranked", "chosen_rejected", "dialogues"]
 FORMS: tuple[Form, ...] = get_args(Form)
@@ -78,7 +79,7 @@ class Reading:
 
     Attributes:
         form: what a row is.
-        columns: by field of `FIELDS`, the column it is read from.
+        columns: by field of `FIELDS`, the column it is read from, or the place in one (`question.full_text`).
         pairs: which pairs N responses become: `all`, `adjacent`, `random:N`, or `star:first` (the first with each).
         empty: whether one empty answer is kept (a model may say nothing, and be judged for it) or makes a bad row.
     """
@@ -119,38 +120,73 @@ def detect_reading(
     """
     rows = list(rows)
     names = list(dict.fromkeys(name for row in rows for name in row))
-    mapping = _checked(columns or {}, names)
+    mapping = _checked(columns or {}, rows)
     recognised = {name: column for name, column in _find_columns(names, mapping).items() if column}
     chosen_form = form or _find_form(recognised, rows, names)
+    if form is None and chosen_form == "responses":
+        _refuse_steps(rows, recognised["responses"])
     if missing := [name for name in NEEDED[chosen_form] if name not in recognised]:
         problem = f"the form {chosen_form} needs {' and '.join(missing)}, the columns are {', '.join(names)}"
         raise ColumnError(missing[0], problem)
     used = {name: recognised[name] for name in (*_OF_ALL, *_BY_FORM[chosen_form]) if name in recognised}
     answer = used[NEEDED[chosen_form][0]]
-    if "prompt" not in used and not any(is_whole(row.get(answer)) for row in rows):
+    if "prompt" not in used and not any(is_whole(read_cell(row, answer)) for row in rows):
         raise ColumnError("prompt", f"no column is the prompt, the columns are {', '.join(names)}")
     keep = empty or ("keep" if chosen_form in ("pairs", "responses", "ranked") else "bad")
     return Reading(form=chosen_form, columns=used, pairs=pairs, empty=keep)
 
 
+def _refuse_steps(rows: Sequence[Mapping[str, Any]], column: str) -> None:
+    """Refuses TRL's stepwise rows: completions are steps of one answer there, and labels say which are right.
+
+    Raises:
+        ValueError: naming both columns.
+    """
+    for row in rows:
+        labels, steps = (
+            decode_literal(value) if isinstance(value, str) else value
+            for value in (row.get("labels"), read_cell(row, column))
+        )
+        if not isinstance(labels, Sequence) or not isinstance(steps, Sequence) or isinstance(labels, str):
+            continue
+        if column == "completions" and len(labels) == len(steps) and set(labels) <= {True, False, None, -1}:
+            raise ValueError(
+                "the columns completions and labels are steps of one answer with a label each (TRL's stepwise rows), "
+                "no answers to be compared: step labels are not taken"
+            )
+
+
 def is_whole(value: object) -> bool:
     """Whether an answer's column holds whole conversations, its prompt included."""
-    return is_dialogue(value) or is_messages(decode_list(value))
+    return is_dialogue(value) or is_messages(decoded := decode_list(value)) or is_turn(decoded)
 
 
-def _checked(columns: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:
+def _checked(columns: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     for name, column in columns.items():
         if name not in FIELDS:
             raise ValueError(f"unknown field {name!r} in the mapping, allowed are {', '.join(FIELDS)}")
-        if column and column not in names:
-            raise ValueError(f"no column {column!r} for {name}, the columns are {', '.join(names)}")
+        check_column(column, name, rows)
     return dict(columns)
+
+
+def check_column(column: str, field: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Refuses a column that no row has, be it a place in another one; the empty name stands for none.
+
+    Raises:
+        ValueError: naming the columns that there are.
+    """
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    if column and column not in names and all(read_cell(row, column) is None for row in rows):
+        raise ValueError(f"no column {column!r} for {field}, the columns are {', '.join(names)}")
 
 
 def _find_columns(names: Sequence[str], mapping: Mapping[str, str]) -> dict[str, str]:
     spelled = {name.strip().lower().replace(" ", "_").replace("-", "_"): name for name in reversed(names)}
     recognised = dict(mapping)
-    taken = set(mapping.values())
+    taken = {
+        *mapping.values(),
+        *(head for column in mapping.values() for head in names if column.startswith(f"{head}.")),
+    }
 
     def free(alias: str) -> str | None:
         column = spelled.get(alias)
@@ -179,7 +215,7 @@ def _find_form(recognised: Mapping[str, str], rows: Sequence[Mapping[str, Any]],
     if "responses" in recognised:
         return "responses"
     if "chosen" in recognised and "rejected" in recognised:
-        chosen = [row.get(recognised["chosen"]) for row in rows]
+        chosen = [read_cell(row, recognised["chosen"]) for row in rows]
         raw = "prompt" not in recognised and any(is_dialogue(value) for value in chosen)
         return "dialogues" if raw else "chosen_rejected"
     raise ColumnError(

@@ -1,8 +1,9 @@
 """Rows of a file as comparisons: pairs, lists of responses, chosen and rejected, raw dialogues.
 
 `rewardkit.data.columns` finds which of these forms a file has; here one row is read at a time, and a row that cannot be
-used says why (`RowError`). The responses of one prompt are a list of texts, a list of objects with a model and a text,
-or a mapping from model to text. Rows as preferences are `rewardkit.data.preferences`.
+used says why (`RowError`). An answer is a text, the turns after the prompt, or a whole conversation. The responses of
+one prompt are a list of these, a list of objects with a model and a text, or a mapping from model to text. Rows as
+preferences are `rewardkit.data.preferences`.
 """
 
 from __future__ import annotations
@@ -11,23 +12,31 @@ import json
 import math
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any
 
-from rewardkit.data.columns import Reading, is_whole
+from rewardkit.data.columns import Reading
 from rewardkit.data.conversations import (
+    Completion,
     RowError,
+    answers_in_turn,
+    behind_prompt,
+    decode_answer,
     decode_list,
     is_dialogue,
     is_messages,
-    read_dialogue,
+    is_turn,
     read_messages,
     read_prompt,
     read_text,
+    read_whole,
     split_conversations,
+    text_list,
 )
-from rewardkit.data.records import Choice, Comparison, Message, content_id
+from rewardkit.data.records import Choice, Comparison, Message, content_id, message_lists
+from rewardkit.data.tables.cells import read_cell
+from rewardkit.data.tables.json_rows import decode_json
 
 MAX_KEY = 200  # characters of an id, and of a source's name
 ITEM_TEXTS = ("text", "response", "content", "completion", "output", "answer", "value")
@@ -40,9 +49,13 @@ _CHOSEN_FIELDS = (("chosen", "rejected"), ("source_chosen", "source_rejected"))
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """One response: its text, what wrote it, and its place in a ranking (lower is better), if the file gives one."""
+    """One response: its text, what wrote it, and its place in a ranking (lower is better), if the file gives one.
+
+    One that is more than a text has its turns, and their transcript as its text.
+    """
 
     text: str
+    turns: tuple[Message, ...] = ()
     source: str = ""
     rank: float | None = None
     meta: Mapping[str, object] = field(default_factory=dict)
@@ -66,13 +79,16 @@ def read_answers(value: Any, column: str, sources: Any) -> list[Answer]:
     answers = [_read_item(item, f"{column}[{index}]") for index, item in enumerate(value)]
     if names is None:
         return answers
-    return [
-        Answer(text=answer.text, source=read_source(name, "sources"), rank=answer.rank, meta=answer.meta)
-        for answer, name in zip(answers, names, strict=True)
-    ]
+    return [replace(answer, source=read_source(name, "sources")) for answer, name in zip(answers, names, strict=True)]
 
 
 def _read_item(item: Any, column: str) -> Answer:
+    if is_messages(item) or (is_turn(item) and not any(name in item for name in ITEM_SOURCES if name != "name")):
+        turns = read_messages(item if is_messages(item) else [item], column)
+        if not all(turn.role in ("assistant", "tool") for turn in turns) or turns[-1].role != "assistant":
+            raise RowError("wrong_type", column, item, "allowed is a response, without the prompt")
+        completion = Completion.of(turns)
+        return Answer(text=completion.text, turns=completion.turns)
     if not isinstance(item, Mapping):
         return Answer(text=read_text(item, column))
     text = next((name for name in ITEM_TEXTS if name in item), None)
@@ -103,10 +119,15 @@ def _number(value: object) -> float | None:
 
 def read_source(value: object, column: str) -> str:
     """The name of what wrote a response; empty for None."""
-    text = "" if value is None else read_text(str(value), column).strip()
+    text = "" if value is None else read_text(plain_key(value), column).strip()
     if len(text) > MAX_KEY:
         raise RowError("wrong_type", column, text, f"allowed are {MAX_KEY} characters at most")
     return text
+
+
+def plain_key(value: object) -> str:
+    """An id or a name as text: a whole number is the same key as 7, as 7.0 (as tables with gaps have it) and as "7"."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def choose_pairs(count: int, pairs: str, *, seed: str) -> list[tuple[int, int]]:
@@ -140,7 +161,7 @@ def plain(value: object) -> object:
         case float():
             return value if math.isfinite(value) else None
         case Mapping():
-            return {str(key): plain(item) for key, item in value.items()}
+            return {read_text(str(key), "meta"): plain(item) for key, item in value.items()}
         case Sequence() if not isinstance(value, bytes | bytearray):
             return [plain(item) for item in value]
         case _:
@@ -189,31 +210,61 @@ def read_pair(row: Mapping[str, Any], reading: Reading) -> Comparison:
     """
     answers, sources = _PAIR_FIELDS if reading.form == "pairs" else _CHOSEN_FIELDS
     fields = (_column(reading, answers[0]), _column(reading, answers[1]))
-    prompt, text_a, text_b = _read_answers(row, reading, answers, fields)
+    prompt, a, b = _read_answers(row, reading, answers, fields)
     source_a, source_b = (read_source(_value(row, reading, name), _column(reading, name)) for name in sources)
     pair = _split_pair(_value(row, reading, "source_pair"))
     if pair and not (source_a or source_b):
         source_a, source_b = pair
-    _check_answers(text_a, text_b, fields, reading)
+    _check_answers(a, b, fields, reading)
     return Comparison(
-        id=_read_id(row, reading) or content_id(_plain_prompt(prompt), text_a, text_b, source_a, source_b),
+        id=_read_id(row, reading) or _content_key(prompt, a, b, source_a, source_b),
         prompt=prompt,
-        completion_a=text_a,
-        completion_b=text_b,
+        completion_a=a.text,
+        completion_b=b.text,
         source_a=source_a,
         source_b=source_b,
         meta=_read_meta(row, reading),
+        turns_a=a.turns,
+        turns_b=b.turns,
     )
+
+
+def _content_key(
+    prompt: Sequence[Message], a: Completion | Answer, b: Completion | Answer, source_a: str = "", source_b: str = ""
+) -> str:
+    turns = [message_lists(one.turns) for one in (a, b)] if a.turns or b.turns else []
+    return content_id(message_lists(prompt), a.text, b.text, source_a, source_b, *turns)
 
 
 def read_two(row: Mapping[str, Any], reading: Reading) -> tuple[tuple[Message, ...], str, str]:
     """The prompt and the two completions of a row of pairs, of chosen and rejected, or of dialogues, as they stand.
 
     Raises:
-        RowError: if one of them cannot be read, or the prompts differ; empty or identical completions are no error.
+        RowError: if one of them cannot be read or is more than a text, or the prompts differ; empty or identical
+            completions are no error.
     """
     names, _ = _PAIR_FIELDS if reading.form == "pairs" else _CHOSEN_FIELDS
-    return _read_answers(row, reading, names, (_column(reading, names[0]), _column(reading, names[1])))
+    fields = (_column(reading, names[0]), _column(reading, names[1]))
+    prompt, first, second = _read_answers(row, reading, names, fields)
+    for one, column in zip((first, second), fields, strict=True):
+        refuse_turns(one.turns, column)
+    return prompt, first.text, second.text
+
+
+def refuse_turns(turns: Sequence[Message], field: str) -> None:
+    """Refuses a completion that is more than a text, where only texts are taken: in training and scoring.
+
+    Raises:
+        RowError: different_prefix for several turns, wrong_type for one that holds more than its text.
+    """
+    if len(turns) > 1:
+        allowed = "allowed here are conversations that differ in their last turn alone: one answer to the same prompt"
+        raise RowError("different_prefix", field, f"a list of {len(turns)} turns after the common start", allowed)
+    for turn in turns:
+        if holds := next((name for name in json.loads(turn.more or "{}") if name != "name"), ""):
+            raise RowError(
+                "wrong_type", f"{field}.{holds}", turn.more, "allowed here is an answer that is a text alone"
+            )
 
 
 def _column(reading: Reading, name: str) -> str:
@@ -222,11 +273,11 @@ def _column(reading: Reading, name: str) -> str:
 
 def _value(row: Mapping[str, Any], reading: Reading, name: str) -> Any:
     column = reading.columns.get(name)
-    return row.get(column) if column else None
+    return read_cell(row, column) if column else None
 
 
 def _hide_chosen(pair: Comparison) -> Parsed:
-    digest = content_id(_plain_prompt(pair.prompt), pair.completion_a, pair.completion_b)
+    digest = content_id(message_lists(pair.prompt), pair.completion_a, pair.completion_b)
     swapped = int(digest, 16) % 2 == 1
     return Parsed(comparisons=(pair.swap() if swapped else pair,), labels={pair.id: "b" if swapped else "a"})
 
@@ -237,34 +288,36 @@ def _parse_responses(row: Mapping[str, Any], reading: Reading) -> Parsed:
     if len(answers) < 2:
         raise RowError("missing_field", column, f"a list of {len(answers)}", "two responses or more are needed")
     if reading.form == "ranked" and all(answer.rank is None for answer in answers):
-        answers = [
-            Answer(text=answer.text, source=answer.source, rank=float(position), meta=answer.meta)
-            for position, answer in enumerate(answers)
-        ]
+        answers = [replace(answer, rank=float(position)) for position, answer in enumerate(answers)]
     prompt = read_row_prompt(row, reading)
     row_id, meta = _read_id(row, reading), _read_meta(row, reading)
     comparisons, labels, problems = [], {}, []
-    for first, second in choose_pairs(len(answers), reading.pairs, seed=content_id(_plain_prompt(prompt))):
+    for first, second in choose_pairs(len(answers), reading.pairs, seed=content_id(message_lists(prompt))):
         a, b = answers[first], answers[second]
+        asked = prompt
+        if a.turns or b.turns:
+            asked, a, b = _own_ways(prompt, a, b, (f"{column}[{first}]", f"{column}[{second}]"))
         try:
-            _check_answers(a.text, b.text, (f"{column}[{first}]", f"{column}[{second}]"), reading)
+            _check_answers(a, b, (f"{column}[{first}]", f"{column}[{second}]"), reading)
         except RowError as error:
             problems.append(error)
             continue
         suffix = f":{first + 1}-{second + 1}" if len(answers) > 2 else ""
-        key = row_id + suffix if row_id else content_id(_plain_prompt(prompt), a.text, b.text, a.source, b.source)
+        key = row_id + suffix if row_id else _content_key(asked, a, b, a.source, b.source)
         if len(key) > MAX_KEY:
             raise RowError("bad_id", _column(reading, "id"), key, f"allowed are {MAX_KEY} characters at most")
         of_answers = {f"response_{side}": dict(one.meta) for side, one in (("a", a), ("b", b)) if one.meta}
         comparisons.append(
             Comparison(
                 id=key,
-                prompt=prompt,
+                prompt=asked,
                 completion_a=a.text,
                 completion_b=b.text,
                 source_a=a.source,
                 source_b=b.source,
                 meta={**meta, **of_answers},
+                turns_a=a.turns,
+                turns_b=b.turns,
             )
         )
         if a.rank is not None and b.rank is not None:
@@ -274,30 +327,45 @@ def _parse_responses(row: Mapping[str, Any], reading: Reading) -> Parsed:
     return Parsed(comparisons=tuple(comparisons), labels=labels, problems=tuple(problems))
 
 
+def _own_ways(
+    prompt: tuple[Message, ...], a: Answer, b: Answer, fields: tuple[str, str]
+) -> tuple[tuple[Message, ...], Answer, Answer]:
+    """Two answers of which one is more than a text: what they begin with in common goes to the prompt."""
+    wholes = [(*prompt, *(one.turns or (Message(role="assistant", content=one.text),))) for one in (a, b)]
+    asked, first, second = split_conversations(wholes[0], wholes[1], fields)
+    a, b = (replace(one, text=rest.text, turns=rest.turns) for one, rest in ((a, first), (b, second)))
+    return asked, a, b
+
+
 def _read_answers(
     row: Mapping[str, Any], reading: Reading, names: tuple[str, str], fields: tuple[str, str]
-) -> tuple[tuple[Message, ...], str, str]:
-    values = [decode_list(value) if is_whole(value) else value for value in (_value(row, reading, n) for n in names)]
-    for value, column in zip(values, fields, strict=True):
-        if value is None:
-            raise RowError("missing_field", column, value, "an answer is needed")
+) -> tuple[tuple[Message, ...], Completion, Completion]:
+    values = [decode_answer(_value(row, reading, name), column) for name, column in zip(names, fields, strict=True)]
     prompt_value = _value(row, reading, "prompt")
     if prompt_value is None and "prompt" not in reading.columns:
-        whole = [_whole(value, column) for value, column in zip(values, fields, strict=True)]
-        return split_conversations(whole[0], whole[1], fields)
+        whole = [read_whole(value, column) for value, column in zip(values, fields, strict=True)]
+        split = split_conversations(whole[0], whole[1], fields)
+        if reading.form == "dialogues":  # whose judges read one answer to the same prompt
+            refuse_turns(split[1].turns or split[2].turns, f"{fields[1]}[{len(split[0])}]")
+        return split
+    asked = text_list(prompt_value)
+    listed = any(isinstance(value, list) and text_list(value) is not None for value in values)
+    if asked is not None and (isinstance(prompt_value, str) or len(asked) > 1 or listed):
+        system = _read_optional(row, reading, "system")
+        start = (Message(role="system", content=system),) if system.strip() else ()
+        told = [(*start, *answers_in_turn(asked, value, column)) for value, column in zip(values, fields, strict=True)]
+        return split_conversations(told[0], told[1], fields)
     prompt = read_row_prompt(row, reading)
-    texts = []
+    conversations = []
     for value, column in zip(values, fields, strict=True):
         if not is_messages(value) and not _repeats(value, prompt_value):
-            texts.append(read_text(value, column))
-            continue
-        messages = _whole(value, column)
-        prefix, text, _ = split_conversations(messages, messages, (column, column))
-        if prefix and prefix != prompt and prefix[-1].content != prompt[-1].content:
-            raise RowError("different_prefix", column, prefix[-1].content, "it does not start with the row's prompt")
-        prompt = prefix if len(prefix) > len(prompt) else prompt
-        texts.append(text)
-    return prompt, texts[0], texts[1]
+            conversations.append((*prompt, Message(role="assistant", content=read_text(value, column))))
+        else:
+            conversations.append(behind_prompt(prompt, read_whole(value, column), column))
+    first, second = conversations
+    if len(first) == len(second) == len(prompt) + 1 and not first[-1].more and not second[-1].more:
+        return prompt, Completion.of(first[-1:]), Completion.of(second[-1:])
+    return split_conversations(first, second, fields)
 
 
 def _repeats(value: object, prompt: object) -> bool:
@@ -305,10 +373,6 @@ def _repeats(value: object, prompt: object) -> bool:
     if not isinstance(value, str) or not isinstance(prompt, str):
         return False
     return is_dialogue(value) and value.strip().startswith(prompt.strip())
-
-
-def _whole(value: object, column: str) -> tuple[Message, ...]:
-    return read_messages(value, column) if is_messages(value) else read_dialogue(read_text(value, column), column)
 
 
 def read_row_prompt(row: Mapping[str, Any], reading: Reading) -> tuple[Message, ...]:
@@ -325,13 +389,13 @@ def _read_optional(row: Mapping[str, Any], reading: Reading, name: str) -> str:
     return "" if value is None else read_text(value, _column(reading, name))
 
 
-def _check_answers(text_a: str, text_b: str, fields: tuple[str, str], reading: Reading) -> None:
-    blank = [not text_a.strip(), not text_b.strip()]
+def _check_answers(a: Completion | Answer, b: Completion | Answer, fields: tuple[str, str], reading: Reading) -> None:
+    blank = [not a.text.strip(), not b.text.strip()]
     if all(blank) or (any(blank) and reading.empty == "bad"):
-        column, text = (fields[0], text_a) if blank[0] else (fields[1], text_b)
+        column, text = (fields[0], a.text) if blank[0] else (fields[1], b.text)
         raise RowError("empty_response", column, text, "an answer with a text is needed")
-    if text_a.strip() == text_b.strip():
-        raise RowError("identical_responses", fields[1], text_b, f"it is the same as {fields[0]}")
+    if a.text.strip() == b.text.strip() and a.turns == b.turns:
+        raise RowError("identical_responses", fields[1], b.text, f"it is the same as {fields[0]}")
 
 
 def _split_pair(value: object) -> tuple[str, str] | None:
@@ -348,9 +412,10 @@ def _read_id(row: Mapping[str, Any], reading: Reading) -> str:
     if "id" not in reading.columns:
         return ""
     value, column = _value(row, reading, "id"), _column(reading, "id")
-    if value is None or isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
+    whole = isinstance(value, str | int) or (isinstance(value, float) and value.is_integer())
+    if not whole or isinstance(value, bool) or not str(value).strip():
         raise RowError("bad_id", column, value, "allowed is a text or a whole number")
-    key = read_text(str(value), column).strip()
+    key = read_text(plain_key(value), column).strip()
     if len(key) > MAX_KEY:
         raise RowError("bad_id", column, key, f"allowed are {MAX_KEY} characters at most")
     return key
@@ -360,16 +425,12 @@ def _read_meta(row: Mapping[str, Any], reading: Reading) -> dict[str, object]:
     column_meta = _value(row, reading, "meta")
     if isinstance(column_meta, str):
         try:
-            column_meta = json.loads(column_meta)
-        except json.JSONDecodeError:
+            column_meta = decode_json(column_meta)
+        except ValueError:
             column_meta = None
     used = set(reading.columns.values())
     if not isinstance(column_meta, Mapping):  # a column of that name that is no mapping is metadata like any other
         used.discard(_column(reading, "meta"))
         column_meta = {}
-    own = {name: plain(value) for name, value in row.items() if name not in used}
-    return {**own, **{str(name): plain(value) for name, value in column_meta.items()}}
-
-
-def _plain_prompt(prompt: Sequence[Message]) -> list[list[str]]:
-    return [[message.role, message.content] for message in prompt]
+    own = {name: value for name, value in row.items() if name not in used}
+    return {read_text(str(name), "meta"): plain(value) for name, value in {**own, **column_meta}.items()}

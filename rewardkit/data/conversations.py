@@ -1,12 +1,19 @@
-"""Conversations as files write them, read into messages: lists of turns, ShareGPT, HH-RLHF's dialogues, plain text."""
+"""Conversations as files write them, read into messages: lists of turns, ShareGPT, HH-RLHF's dialogues, plain text.
+
+A turn may hold more than its text: calls of tools, thoughts, a refusal (`MORE`). They are kept with the turn; what
+people cannot be shown (`MEDIA`) is refused.
+"""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from rewardkit.data.records import Message, Role
+from rewardkit.data.tables.cells import decode_literal
 
 # The names that chat formats give to who speaks.
 SPEAKERS: dict[str, Role] = {
@@ -23,7 +30,16 @@ SPEAKERS: dict[str, Role] = {
     "tool": "tool",
     "function": "tool",
     "observation": "tool",
+    "ipython": "tool",
 }
+SPEAKER: dict[Role, str] = {"system": "System", "user": "User", "assistant": "Assistant", "tool": "Tool"}
+# What a turn holds beside its text, by the names of OpenAI's format and of those that follow it.
+THOUGHTS = ("reasoning_content", "reasoning", "thinking", "tool_plan")
+MORE = ("name", "tool_call_id", *THOUGHTS, "tool_calls", "function_call", "tool_responses", "refusal")
+MEDIA = ("audio", "image", "images", "video", "videos", "files", "attachments", "parts")
+PLAIN = {"role", "content"}
+TEXT_PARTS = (None, "text", "input_text", "output_text")
+NO_CONTENT = (None, "", [], {})
 # A turn of HH-RLHF's dialogues, as in "\n\nHuman: Hello\n\nAssistant: Hi".
 TURN = re.compile(r"(?:\A\s*|\n\n)(Human|Assistant):[ ]?")
 DIALOGUE_PROMPT = re.compile(r"\A\s*Human:.*\n\nAssistant:\s*\Z", re.DOTALL)
@@ -64,12 +80,9 @@ def read_text(value: object, field: str) -> str:
 
 
 def decode_list(value: object) -> object:
-    """A list that CSV carries as JSON text, decoded; anything else as it is."""
+    """A list that a cell carries as JSON, or as Python or NumPy write it, decoded; anything else as it is."""
     if isinstance(value, str) and value.lstrip().startswith(("[", "{")):
-        try:
-            decoded = json.loads(value)
-        except json.JSONDecodeError:
-            return value
+        decoded = decode_literal(value)
         return decoded if _is_nested(decoded) else value
     return value
 
@@ -77,46 +90,184 @@ def decode_list(value: object) -> object:
 def _is_nested(value: object) -> bool:
     """Whether it is a list of turns or answers, or a mapping of texts; a text may also just look like JSON."""
     if isinstance(value, list):
-        return bool(value) and (all(isinstance(item, dict) for item in value) or all(isinstance(i, str) for i in value))
-    return isinstance(value, dict) and bool(value) and all(isinstance(item, str) for item in value.values())
+        kinds = (dict, list, str | None)
+        return bool(value) and any(all(isinstance(item, kind) for item in value) for kind in kinds)
+    return is_turn(value) or (
+        isinstance(value, dict) and bool(value) and all(isinstance(item, str) for item in value.values())
+    )
+
+
+def text_list(value: object) -> list[str] | None:
+    """The texts of a list of texts, one that a cell carries among them; None in it is a text left empty.
+
+    Returns:
+        None where it is something else.
+    """
+    items = decode_list(value)
+    if not isinstance(items, list) or not items or not all(isinstance(item, str | None) for item in items):
+        return None
+    return [item or "" for item in items]
+
+
+def refuse_turns_as_text(value: str, field: str) -> None:
+    """Refuses a list of turns that cannot be decoded, for it would be shown as its source.
+
+    Raises:
+        RowError: wrong_type.
+    """
+    if TURNS_AS_TEXT.match(value):
+        allowed = "it looks like a list of turns, allowed is one as JSON or as Python writes it"
+        raise RowError("wrong_type", field, value, allowed)
+
+
+TURNS_AS_TEXT = re.compile(r"\s*(?:array\()?\[\s*\{\s*['\"](?:role|from|content|value)['\"]\s*:")
+
+
+def is_turn(value: object) -> bool:
+    """Whether a value is one turn with who speaks."""
+    if not isinstance(value, Mapping):
+        return False
+    spoken = any(name in value for name in ("content", "value", *MORE))
+    return spoken and any(str(value.get(name)).lower() in SPEAKERS for name in ("role", "from"))
 
 
 def is_messages(value: object) -> bool:
     """Whether a value is a list of turns with who speaks."""
-    return (
-        isinstance(value, Sequence)
-        and not isinstance(value, str)
-        and len(value) > 0
-        and all(isinstance(turn, Mapping) and ("role" in turn or "from" in turn) for turn in value)
-    )
+    if isinstance(value, str) or not isinstance(value, list | tuple | Sequence) or not value:
+        return False
+    return all(isinstance(turn, dict | Mapping) and ("role" in turn or "from" in turn) for turn in value)
 
 
 def read_messages(value: object, field: str) -> tuple[Message, ...]:
     """Reads `[{"role", "content"}, ...]` or ShareGPT's `[{"from", "value"}, ...]`.
 
     Raises:
-        RowError: naming the turn, if a speaker is unknown or a content is no text.
+        RowError: naming the turn, if a speaker is unknown, a content is no text, or it holds what cannot be shown.
     """
     if not is_messages(value):
         raise RowError("wrong_type", field, value, "allowed is a list of turns with role and content")
-    messages = []
-    for index, turn in enumerate(value):  # type: ignore[arg-type]
-        speaker = turn.get("role", turn.get("from"))
-        content = turn.get("content", turn.get("value"))
-        role = SPEAKERS.get(str(speaker).lower())
-        if role is None:
-            raise RowError("wrong_type", f"{field}[{index}].role", speaker, f"allowed are {', '.join(SPEAKERS)}")
-        messages.append(Message(role=role, content=_read_content(content, f"{field}[{index}].content")))
-    return tuple(messages)
+    return tuple(read_turn(turn, f"{field}[{index}]") for index, turn in enumerate(value))  # type: ignore[arg-type]
 
 
-def _read_content(content: object, field: str) -> str:
+def read_turn(turn: Mapping[str, Any], field: str) -> Message:
+    """Reads one turn.
+
+    Raises:
+        RowError: as `read_messages`.
+    """
+    speaker = turn.get("role", turn.get("from"))
+    role = SPEAKERS.get(str(speaker).lower())
+    if role is None:
+        raise RowError("wrong_type", f"{field}.role", speaker, f"allowed are {', '.join(SPEAKERS)}")
+    if turn.keys() == PLAIN and isinstance(turn["content"], str):  # nearly all of them
+        return Message(role=role, content=read_text(turn["content"], f"{field}.content"))
+    if media := next((name for name in MEDIA if turn.get(name) not in NO_CONTENT), ""):
+        raise RowError("wrong_type", f"{field}.{media}", turn[media], "allowed is text; it cannot be shown")
+    more = {name: turn[name] for name in MORE if turn.get(name) not in NO_CONTENT}
+    content = turn.get("content", turn.get("value"))
     if isinstance(content, list):
-        parts = [part.get("text") if isinstance(part, Mapping) else part for part in content]
-        if not all(isinstance(part, str) for part in parts):
-            raise RowError("wrong_type", field, content, "allowed are parts of text; images and sounds cannot be shown")
-        content = "\n".join(str(part) for part in parts)
-    return read_text(content, field)
+        content = _read_parts(content, more, f"{field}.content")
+    if content is None and more.keys() - {"name", "tool_call_id"}:
+        content = ""  # as OpenAI's answers that call a tool have it
+    text = read_text(content, f"{field}.content")
+    if "refusal" in more and not isinstance(more["refusal"], str):
+        del more["refusal"]  # a flag of some formats, and no words
+    _check_texts(more, field)
+    return Message(role=role, content=text, more=json.dumps(more, ensure_ascii=False, sort_keys=True) if more else "")
+
+
+def _read_parts(parts: Sequence[object], more: dict[str, Any], field: str) -> str:
+    """The text of a content in parts; refusals and thoughts among them go to `more`."""
+    texts = []
+    for index, part in enumerate(parts):
+        if isinstance(part, str):
+            texts.append(part)
+            continue
+        filled = {}
+        if isinstance(part, Mapping):
+            filled = {name: item for name, item in part.items() if item not in NO_CONTENT and name != "cache_control"}
+        kind = filled.pop("type", None)
+        if kind in TEXT_PARTS and filled.keys() <= {"text"} and isinstance(part, Mapping) and "text" in part:
+            texts.append(read_text(part["text"], f"{field}[{index}].text"))
+        elif kind in ("refusal", "thinking") and isinstance(filled.get(str(kind)), str):
+            more[str(kind)] = "\n".join(filter(None, [more.get(str(kind)), filled[str(kind)]]))
+        else:
+            allowed = "allowed are parts of text; images, sounds and calls among parts cannot be shown"
+            raise RowError("wrong_type", f"{field}[{index}]", part, allowed)
+    return "\n".join(texts)
+
+
+def _check_texts(value: object, field: str) -> None:
+    match value:
+        case str():
+            read_text(value, field)
+        case Mapping():
+            for name, item in value.items():
+                _check_texts(name, field)
+                _check_texts(item, f"{field}.{name}")
+        case list():
+            for item in value:
+                _check_texts(item, field)
+
+
+def turn_parts(message: Message) -> list[tuple[str, str, str]]:
+    """What a turn says, in the order in which people read it: what it is (empty for its text), its text, its kind.
+
+    The kind is `text` or `json`. The name of an assistant is left out: it may tell which model wrote an answer.
+    """
+    more: dict[str, Any] = json.loads(message.more) if message.more else {}
+    parts = [("thoughts", _shown(more[name]), "text") for name in THOUGHTS if name in more]
+    answers = [str(more[name]) for name in ("name", "tool_call_id") if name in more and message.role != "assistant"]
+    if answers:
+        parts.append((f"{'answer of' if message.role == 'tool' else 'name'} {' '.join(answers)}", "", "text"))
+    if message.content.strip() or not more.keys() - {"name"}:
+        parts.append(("", message.content, "text"))
+    if "refusal" in more:
+        parts.append(("refusal", more["refusal"], "text"))
+    calls = more.get("tool_calls", [])
+    for call in [*(calls if isinstance(calls, list) else [calls]), *filter(None, [more.get("function_call")])]:
+        parts.append((f"calls {call_name(call)}".strip(), _arguments(call), "json"))
+    if "tool_responses" in more:
+        parts.append(("answers of tools", _shown(more["tool_responses"]), "json"))
+    return parts
+
+
+def call_name(call: object) -> str:
+    """The name of the tool that a call is for; empty where it has none."""
+    function = call.get("function", call) if isinstance(call, Mapping) else call
+    return str(function.get("name", "")) if isinstance(function, Mapping) else ""
+
+
+def call_names(messages: Iterable[Message]) -> list[str]:
+    """The names of the tools that some turns call, in order."""
+    names = []
+    for message in messages:
+        more = json.loads(message.more) if message.more else {}
+        calls = more.get("tool_calls", [])
+        calls = [*(calls if isinstance(calls, list) else [calls]), *filter(None, [more.get("function_call")])]
+        names += [name for name in map(call_name, calls) if name]
+    return names
+
+
+def _arguments(call: object) -> str:
+    function = call.get("function", call) if isinstance(call, Mapping) else call
+    arguments = function.get("arguments", function) if isinstance(function, Mapping) else function
+    decoded = decode_literal(arguments) if isinstance(arguments, str) else arguments
+    return _shown(decoded)
+
+
+def _shown(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=1)
+
+
+def transcript(messages: Sequence[Message]) -> str:
+    """Turns as one text: what each says, behind who speaks where there are several."""
+    blocks = []
+    for message in messages:
+        said = [f"[{label}]\n{text}".rstrip() if label else text for label, text, _ in turn_parts(message)]
+        who = f"{SPEAKER[message.role]}:\n" if len(messages) > 1 else ""
+        blocks.append(who + "\n\n".join(said))
+    return "\n\n".join(blocks)
 
 
 def is_dialogue(value: object) -> bool:
@@ -153,41 +304,133 @@ def read_prompt(value: object, field: str, more: str = "") -> tuple[Message, ...
     """
     if value is None:
         raise RowError("missing_field", field, value, "a prompt is needed")
-    if is_messages(turns := decode_list(value)):
+    turns = [value] if is_turn(value) else decode_list(value)
+    if is_turn(turns):
+        turns = [turns]
+    if is_messages(turns):
         messages = read_messages(turns, field)
+    elif (texts := text_list(value)) is not None:
+        if len(texts) > 1 or isinstance(value, str):
+            raise RowError("wrong_type", field, value, "a list of texts does not say who speaks, allowed are turns")
+        messages = (Message(role="user", content=read_text(texts[0], field)),)
     elif isinstance(value, str) and DIALOGUE_PROMPT.match(value):
         messages = read_dialogue(value, field)[:-1]
     else:
+        if isinstance(value, str):
+            refuse_turns_as_text(value, field)
         messages = (Message(role="user", content=read_text(value, field)),)
     if more.strip():
         last = messages[-1]
         content = f"{last.content}\n\n{more}" if last.content.strip() else more
-        messages = (*messages[:-1], Message(role=last.role, content=content))
-    if not any(message.content.strip() for message in messages):
+        messages = (*messages[:-1], replace(last, content=content))
+    if not any(message.content.strip() or message.more for message in messages):
         raise RowError("missing_field", field, value, "a prompt is needed")
     return messages
 
 
+@dataclass(frozen=True, kw_only=True)
+class Completion:
+    """What follows a prompt: a text; where it is more than that, its turns and their transcript as the text."""
+
+    text: str
+    turns: tuple[Message, ...] = ()
+
+    @classmethod
+    def of(cls, turns: tuple[Message, ...]) -> Completion:
+        """From the turns after the prompt."""
+        if len(turns) == 1 and not turns[0].more:
+            return cls(text=turns[0].content)
+        return cls(text=transcript(turns), turns=turns)
+
+
 def split_conversations(
     first: tuple[Message, ...], second: tuple[Message, ...], fields: tuple[str, str]
-) -> tuple[tuple[Message, ...], str, str]:
-    """Two whole conversations as their common prompt and their two last answers.
+) -> tuple[tuple[Message, ...], Completion, Completion]:
+    """Two whole conversations as their common prompt and what each went on with.
+
+    These are the two last answers, or several turns where the conversations differ before their last turn: from the
+    first answer in which they differ, as the judges of MT-Bench and of Chatbot Arena read them.
 
     Raises:
-        RowError: different_prefix if they differ before the last turn; wrong_type if one does not end in an answer.
+        RowError: different_prefix if they differ first in a turn that is not the assistant's; wrong_type if one does
+            not end in an answer.
     """
     for messages, field in zip((first, second), fields, strict=True):
         if messages[-1].role != "assistant":
             raise RowError("wrong_type", field, messages[-1].content, "the last turn has to be the assistant's")
-    if first[:-1] != second[:-1]:
-        turn = first_difference(first[:-1], second[:-1])
-        other = second[turn].content if turn < len(second) else ""
-        allowed = f"the prompts differ from turn {turn + 1} on, allowed are conversations that differ in the last one"
-        raise RowError("different_prefix", f"{fields[1]}[{turn}]", other, allowed)
-    return first[:-1], first[-1].content, second[-1].content
+    start = first_difference(first, second)
+    shortest = min(len(first), len(second))
+    if start == shortest:  # one of them goes on where the other ends
+        start -= 1
+    if not first[start].role == second[start].role == "assistant":
+        other = second[start].content
+        allowed = (
+            f"the prompts differ from turn {start + 1} on, allowed are conversations that first differ in an answer"
+        )
+        raise RowError("different_prefix", f"{fields[1]}[{start}]", other, allowed)
+    return first[:start], Completion.of(first[start:]), Completion.of(second[start:])
 
 
 def first_difference(first: Sequence[Message], second: Sequence[Message]) -> int:
     """The index of the first message in which two conversations differ."""
     pairs: Iterable[tuple[Message, Message]] = zip(first, second, strict=False)
     return next((index for index, (a, b) in enumerate(pairs) if a != b), min(len(first), len(second)))
+
+
+def answers_in_turn(asked: Sequence[str], value: object, column: str) -> tuple[Message, ...]:
+    """A conversation of which prompt and answer are lists of texts, one a turn, as in Chatbot Arena's files."""
+    answers = text_list(value)
+    if answers is None or len(answers) != len(asked):
+        found = "one text" if answers is None else f"{len(answers)}"
+        allowed = f"the prompt is a list of {len(asked)} texts, allowed is as long a list of answers, found {found}"
+        raise RowError("wrong_type", column, value, allowed)
+    turns = []
+    for question, answer in zip(asked, answers, strict=True):
+        turns.append(Message(role="user", content=read_text(question, "prompt")))
+        turns.append(Message(role="assistant", content=read_text(answer, column)))
+    return tuple(turns)
+
+
+def behind_prompt(prompt: tuple[Message, ...], turns: tuple[Message, ...], column: str) -> tuple[Message, ...]:
+    """The whole conversation: turns that begin with the prompt as they are, those of an answer behind the prompt.
+
+    A conversation may hold more before the row's prompt than the row does; both have to end in the same turn then.
+    """
+    start = turns[0]
+    if start.role in ("assistant", "tool"):
+        return (*prompt, *turns)
+    bare = tuple(turn for turn in prompt if turn.role != "system")
+    if turns[: len(prompt)] == prompt:
+        return turns
+    if bare and turns[: len(bare)] == bare:
+        return (*(turn for turn in prompt if turn.role == "system"), *turns)
+    if len(turns) > 1 and turns[-2].content == prompt[-1].content:
+        return turns if len(turns) > len(prompt) else (*prompt, turns[-1])
+    raise RowError("different_prefix", column, start.content, "it does not start with the row's prompt")
+
+
+def read_whole(value: object, column: str) -> tuple[Message, ...]:
+    """Reads a whole conversation, as turns or as a dialogue."""
+    return read_messages(value, column) if is_messages(value) else read_dialogue(read_text(value, column), column)
+
+
+# The beginnings of a text that may hold turns: lists, objects, and dialogues of HH-RLHF.
+STRUCTURED = re.compile(r"\s*(?:[\[{]|Human:|array\()")
+
+
+def decode_answer(value: Any, column: str) -> Any:
+    """An answer as it is compared: a text, or turns, which a cell may hold as text."""
+    if value is None:
+        raise RowError("missing_field", column, value, "an answer is needed")
+    if isinstance(value, str):
+        if not STRUCTURED.match(value):
+            return value
+        decoded = decode_list(value)
+        if is_turn(decoded):
+            return [decoded]
+        if is_messages(decoded):
+            return decoded
+        if not is_dialogue(value):
+            refuse_turns_as_text(value, column)
+        return value
+    return [value] if is_turn(value) else value

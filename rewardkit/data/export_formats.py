@@ -2,19 +2,22 @@
 
 Three layouts. `conversational`: prompt and completions are lists of turns, and nothing is lost. `plain`: texts; a
 prompt of one user turn is that text, a longer one is written as a dialogue of `Human:` and `Assistant:` turns as in
-HH-RLHF. `implicit`: no prompt column; chosen and rejected are whole conversations that share it. Rows of every layout
-are read back by `rewardkit.data.preferences`. Which split a row goes to depends on its prompt alone.
+HH-RLHF; turns that hold more than a text, and completions of several turns, do not go into it. `implicit`: no prompt
+column; chosen and rejected are whole conversations that share it. Rows of every layout are read back by
+`rewardkit.data.preferences`. Which split a row goes to depends on its prompt alone.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, get_args
 
-from rewardkit.data.records import Message, Preference
+from rewardkit.data.conversations import Completion, transcript
+from rewardkit.data.records import Message, Preference, message_lists
 
 Layout = Literal["conversational", "plain", "implicit"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
@@ -34,7 +37,9 @@ def preference_row(
         criteria: names of the columns under `criteria`, the same in every row; one that was not judged is None.
         sources: also name what wrote chosen and rejected.
     """
-    row = _texts(preference.prompt, {"chosen": preference.chosen, "rejected": preference.rejected}, layout)
+    chosen = Completion(text=preference.chosen, turns=preference.turns_chosen)
+    rejected = Completion(text=preference.rejected, turns=preference.turns_rejected)
+    row = _columns(preference.prompt, {"chosen": chosen, "rejected": rejected}, layout)
     row.update({name: getattr(preference, name) for name in NUMBERS})
     row["votes"] = {name: preference.votes.get(name, 0) for name in VOTES}
     if criteria:
@@ -46,48 +51,64 @@ def preference_row(
 
 
 def unpaired_row(
-    prompt: Sequence[Message], completion: str, label: bool, layout: Layout, comparison_id: str
+    prompt: Sequence[Message], completion: Completion, label: bool, layout: Layout, comparison_id: str
 ) -> dict[str, Any]:
     """A row of prompt, completion and whether it is desirable, as KTO reads it."""
-    return {**_texts(prompt, {"completion": completion}, layout), "label": label, "comparison_id": comparison_id}
+    return {**_columns(prompt, {"completion": completion}, layout), "label": label, "comparison_id": comparison_id}
 
 
-def demonstration_row(prompt: Sequence[Message], completion: str, layout: Layout, comparison_id: str) -> dict[str, Any]:
+def demonstration_row(
+    prompt: Sequence[Message], completion: Completion, layout: Layout, comparison_id: str
+) -> dict[str, Any]:
     """A row of prompt and completion, as SFT reads it."""
-    return {**_texts(prompt, {"completion": completion}, layout), "comparison_id": comparison_id}
+    return {**_columns(prompt, {"completion": completion}, layout), "comparison_id": comparison_id}
 
 
-def _texts(prompt: Sequence[Message], completions: Mapping[str, str], layout: Layout) -> dict[str, Any]:
+def is_plain(prompt: Sequence[Message], *completions: Completion) -> bool:
+    """Whether the layout `plain` can hold them: all are texts alone."""
+    return not any(message.more for message in prompt) and not any(completion.turns for completion in completions)
+
+
+def _columns(prompt: Sequence[Message], completions: Mapping[str, Completion], layout: Layout) -> dict[str, Any]:
     match layout:
         case "conversational":
-            answers = {name: [turn("assistant", text)] for name, text in completions.items()}
-            return {"prompt": turns(prompt), **answers}
+            return {"prompt": turns(prompt), **{name: answer_turns(one) for name, one in completions.items()}}
         case "plain":
-            return {"prompt": plain_prompt(prompt), **completions}
+            if not is_plain(prompt, *completions.values()):
+                raise ValueError("layout is 'plain', allowed for turns that hold more than a text is conversational")
+            return {"prompt": plain_prompt(prompt), **{name: one.text for name, one in completions.items()}}
         case "implicit":
-            return {name: [*turns(prompt), turn("assistant", text)] for name, text in completions.items()}
+            return {name: [*turns(prompt), *answer_turns(one)] for name, one in completions.items()}
 
 
-def turn(role: str, content: str) -> dict[str, str]:
+def turn(role: str, content: str) -> dict[str, Any]:
     """One turn as chat templates take it."""
     return {"role": role, "content": content}
 
 
-def turns(prompt: Sequence[Message]) -> list[dict[str, str]]:
-    """The turns of a prompt."""
-    return [turn(message.role, message.content) for message in prompt]
+def turns(prompt: Sequence[Message]) -> list[dict[str, Any]]:
+    """The turns of a prompt, with all they hold beside their texts."""
+    return [
+        turn(message.role, message.content) | (json.loads(message.more) if message.more else {}) for message in prompt
+    ]
+
+
+def answer_turns(completion: Completion) -> list[dict[str, Any]]:
+    """The turns that follow the prompt: one of a text alone, or those it went on with."""
+    return turns(completion.turns) or [turn("assistant", completion.text)]
 
 
 def plain_prompt(prompt: Sequence[Message]) -> str:
     """One text: the only user turn, or a dialogue that ends in `Assistant:`."""
     if len(prompt) == 1 and prompt[0].role == "user":
         return prompt[0].content
-    return "\n\n".join(f"{SPEAKER[message.role]}: {message.content}" for message in prompt) + "\n\nAssistant:"
+    lines = [f"{SPEAKER[message.role]}: {transcript([message])}" for message in prompt]
+    return "\n\n".join(lines) + "\n\nAssistant:"
 
 
 def normal_prompt(prompt: Sequence[Message]) -> str:
     """What near copies of a prompt have in common: Unicode's NFKC form without case and with single blanks."""
-    text = " ".join(f"{message.role} {message.content}" for message in prompt)
+    text = " ".join(" ".join(part) for part in message_lists(prompt))
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     return " ".join(folded.split())
 

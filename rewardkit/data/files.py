@@ -1,27 +1,33 @@
 """Rows in files: JSONL, JSON, CSV and Parquet, plain or gzipped, read and written a row at a time.
 
 A file is written whole or not at all. What the rows mean is not known here (see `rewardkit.data.comparison_rows`).
-CSV knows only text: a value that is not a string is written as JSON, None as an empty cell. Parquet keeps lists;
-mappings (whose keys differ from row to row) are written as JSON text. `rewardkit.data.comparison_rows` reads both back.
+CSV knows only text: a value that is not a string is written as JSON, None as an empty cell, and a text that a
+spreadsheet would run as a formula behind an apostrophe, which reading takes away. Parquet keeps lists; mappings (whose
+keys differ from row to row) are written as JSON text. `rewardkit.data.comparison_rows` reads both back.
+
+Rows that take long to make stand in OUT.partial, one JSON object a line, until all are there (`ResumableFile`), so that
+a killed run loses one window at most. Its first line, the header, says what they are made from; a run that continues
+must have the same header, so that the rest is made alike. At the end OUT takes its place whole.
 """
 
 from __future__ import annotations
 
-import codecs
 import csv
 import gzip
 import io
 import json
 import os
-import re
 import shutil
 import tempfile
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast, get_args
+
+from rewardkit.data.tables.csv_rows import guard, read_csv
+from rewardkit.data.tables.json_rows import OnBad, Rows, read_json, read_jsonl
+from rewardkit.data.tables.lines import BOM, BROKEN_GZIP, CHUNK, Unpacked, read_bytes
 
 Format = Literal["jsonl", "json", "csv", "parquet"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -35,13 +41,7 @@ SUFFIXES: dict[str, Format] = {
     ".tsv": "csv",
     ".parquet": "parquet",
 }
-DELIMITERS = (",", "\t", ";")
-GZIP_MAGIC, PARQUET_MAGIC, BOM = b"\x1f\x8b", b"PAR1", b"\xef\xbb\xbf"
-BROKEN_GZIP = (EOFError, gzip.BadGzipFile, zlib.error)
-CHUNK = 1 << 20
-_BETWEEN = re.compile(r"[\s,]*")  # of two records of an array
-# NaN and the infinities are not JSON; Python writes them all the same, and means a missing number by them.
-DECODER = json.JSONDecoder(parse_constant=lambda _constant: None)
+GZIP_MAGIC, PARQUET_MAGIC = b"\x1f\x8b", b"PAR1"
 
 
 def file_name(source: Source) -> str:
@@ -61,7 +61,7 @@ def detect_format(source: Source) -> Format:
     if suffixes and suffixes[-1] in SUFFIXES:
         return SUFFIXES[suffixes[-1]]
     with open_bytes(source) as stream:
-        start = _read(stream, 4096, file_name(source)).removeprefix(BOM).lstrip()
+        start = read_bytes(stream, 4096, file_name(source)).removeprefix(BOM).lstrip()
     if not start:
         raise ValueError(f"{file_name(source)}: the file is empty")
     if start.startswith(PARQUET_MAGIC):
@@ -72,11 +72,6 @@ def detect_format(source: Source) -> Format:
 def place(source: Source, number: int, format: Format) -> str:
     """Where a row stands, for errors: `file:line`, or the record's number where records have no lines."""
     return f"{file_name(source)}: record {number}" if format in ("json", "parquet") else f"{file_name(source)}:{number}"
-
-
-Rows = Iterator[tuple[int, dict[str, Any]]]
-OnBad = Callable[[int, str], None]
-"""Takes the line or record number of a row that is not one, and what is wrong with it."""
 
 
 def read_rows(source: Source, format: Format | None = None, on_bad: OnBad | None = None) -> Rows:
@@ -95,11 +90,11 @@ def read_rows(source: Source, format: Format | None = None, on_bad: OnBad | None
     with open_bytes(source) as stream:
         match format or detect_format(source):
             case "jsonl":
-                yield from _read_jsonl(stream, name, on_bad)
+                yield from read_jsonl(stream, name, on_bad)
             case "json":
-                yield from _read_json(stream, name, on_bad)
+                yield from read_json(stream, name, on_bad)
             case "csv":
-                yield from _read_csv(stream, name, on_bad)
+                yield from read_csv(stream, name, on_bad)
             case "parquet":
                 yield from _read_parquet(stream, name)
 
@@ -111,168 +106,8 @@ def open_bytes(source: Source) -> Iterator[BinaryIO]:
         raw.seek(0)
         magic = raw.read(2)
         raw.seek(0)
-        yield cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if magic == GZIP_MAGIC else cast(BinaryIO, raw)
-
-
-def _read(stream: BinaryIO, size: int, name: str) -> bytes:
-    try:
-        return stream.read(size)
-    except BROKEN_GZIP as error:
-        raise ValueError(f"{name}: the gzip data is truncated or damaged ({error})") from error
-
-
-def _byte_lines(stream: BinaryIO, name: str) -> Iterator[tuple[int, bytes]]:
-    number = 0
-    while True:
-        try:
-            line = stream.readline()
-        except BROKEN_GZIP as error:
-            raise ValueError(f"{name}:{number + 1}: the gzip data is truncated or damaged ({error})") from error
-        if not line:
-            return
-        number += 1
-        if number == 1:
-            if line.startswith((b"\xff\xfe", b"\xfe\xff")):
-                raise ValueError(f"{name}:1: the text is UTF-16, allowed is UTF-8")
-            line = line.removeprefix(BOM)
-        yield number, line
-
-
-def _lines(stream: BinaryIO, name: str) -> Iterator[str]:
-    for number, line in _byte_lines(stream, name):
-        try:
-            yield line.decode()
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{name}:{number}: {_not_utf8(error)}") from error
-
-
-def _not_utf8(error: UnicodeDecodeError) -> str:
-    return f"byte 0x{error.object[error.start]:02x} at {error.start} of the line is not UTF-8"
-
-
-def _object(value: object) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise ValueError(f"a row is {str(value)[:60]!r}, allowed is an object with named fields")
-    return value
-
-
-def _decode_json(text: str) -> object:
-    try:
-        return DECODER.decode(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"invalid JSON at character {error.pos + 1} ({error.msg}): {text[:60]!r}") from error
-    except RecursionError as error:
-        raise ValueError(f"JSON is nested too deeply: {text[:60]!r}") from error
-
-
-def _refuse(number: int, error: ValueError, where: str, on_bad: OnBad | None) -> None:
-    problem = _not_utf8(error) if isinstance(error, UnicodeDecodeError) else str(error)
-    if on_bad is None:
-        raise ValueError(f"{where}: {problem}") from error
-    on_bad(number, problem)
-
-
-def _read_jsonl(stream: BinaryIO, name: str, on_bad: OnBad | None) -> Rows:
-    for number, line in _byte_lines(stream, name):
-        if not line.strip():
-            continue
-        try:
-            row = _object(_decode_json(line.decode().strip()))
-        except ValueError as error:
-            _refuse(number, error, f"{name}:{number}", on_bad)
-            continue
-        yield number, row
-
-
-def _read_json(stream: BinaryIO, name: str, on_bad: OnBad | None) -> Rows:
-    first = next((line for line in _lines(stream, name) if line.strip()), "")
-    stream.seek(0)
-    if first.lstrip().startswith("["):
-        yield from _objects(_read_array(stream, name), name, on_bad)
-        return
-    try:
-        one_line = DECODER.decode(first.strip())
-    except json.JSONDecodeError:
-        one_line = None
-    if isinstance(one_line, dict) and not isinstance(one_line.get("data"), list):
-        yield from _read_jsonl(stream, name, on_bad)
-        return
-    text = "".join(_lines(stream, name))
-    try:
-        whole = _object(_decode_json(text))
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from error
-    yield from _objects(whole["data"] if isinstance(whole.get("data"), list) else [whole], name, on_bad)
-
-
-def _objects(values: Iterable[object], name: str, on_bad: OnBad | None) -> Rows:
-    for number, value in enumerate(values, start=1):
-        try:
-            row = _object(value)
-        except ValueError as error:
-            _refuse(number, error, f"{name}: record {number}", on_bad)
-            continue
-        yield number, row
-
-
-def _read_array(stream: BinaryIO, name: str) -> Iterator[object]:
-    decoder = codecs.getincrementaldecoder("utf-8-sig")()
-    buffer, at, number, ended = "", 0, 0, False
-    opened = False
-    while True:
-        at = _BETWEEN.match(buffer, at).end()  # type: ignore[union-attr]  # it matches the empty string too
-        if not opened and buffer.startswith("[", at):
-            at, opened = at + 1, True
-            continue
-        if opened and buffer.startswith("]", at):
-            return
-        try:
-            value, at = DECODER.raw_decode(buffer, at)
-        except json.JSONDecodeError as error:
-            if ended:
-                raise ValueError(f"{name}: record {number + 1}: invalid JSON ({error.msg})") from error
-            # A record may end beyond what was read: reading as much again keeps the work linear.
-            data = _read(stream, max(CHUNK, len(buffer) - at), f"{name}: after record {number}")
-            try:
-                more = decoder.decode(data, final=not data)
-            except UnicodeDecodeError as bad:
-                raise ValueError(f"{name}: after record {number}: the text is not UTF-8 ({bad.reason})") from bad
-            buffer, at, ended = buffer[at:] + more, 0, not data
-            continue
-        number += 1
-        yield value
-
-
-def _delimiter(line: str) -> str:
-    return max(DELIMITERS, key=lambda delimiter: len(next(csv.reader([line], delimiter=delimiter), [])))
-
-
-def _read_csv(stream: BinaryIO, name: str, on_bad: OnBad | None) -> Rows:
-    csv.field_size_limit(2**31 - 1)  # the module's 128 KiB are less than a long answer
-    lines = _lines(stream, name)
-    first = next(lines, "")
-    reader = csv.reader(chain([first], lines), delimiter=_delimiter(first), strict=True)
-    header: list[str] = []
-    while True:
-        number = reader.line_num + 1
-        try:
-            cells = next(reader, None)
-        except csv.Error as error:
-            raise ValueError(f"{name}:{number}: invalid CSV ({error})") from error
-        if cells is None:
-            return
-        if not cells:
-            continue
-        if not header:
-            header = [cell.strip() for cell in cells]
-            if len(set(header)) < len(header):
-                raise ValueError(f"{name}:{number}: a column name occurs twice in {header}")
-            continue
-        if len(cells) != len(header):
-            ragged = ValueError(f"the row has {len(cells)} cells, the header names {len(header)} columns")
-            _refuse(number, ragged, f"{name}:{number}", on_bad)
-            continue
-        yield number, dict(zip(header, cells, strict=True))
+        opened = Unpacked(cast(BinaryIO, raw), file_name(source)) if magic == GZIP_MAGIC else raw
+        yield cast(BinaryIO, opened)
 
 
 def _read_parquet(stream: BinaryIO, name: str) -> Rows:
@@ -379,7 +214,7 @@ def _csv(stream: BinaryIO, path: Path) -> Iterator[Write]:
     def write(row: Row) -> None:
         if not columns:
             columns.extend(row)
-            writer.writerow(columns)
+            writer.writerow(map(guard, columns))
         if more := row.keys() - set(columns):
             raise ValueError(f"{path}: a row has the column {', '.join(sorted(more))}, which the first row lacks")
         writer.writerow([_cell(row.get(column)) for column in columns])
@@ -393,7 +228,7 @@ def _csv(stream: BinaryIO, path: Path) -> Iterator[Write]:
 def _cell(value: object) -> str:
     if value is None:
         return ""
-    return value if isinstance(value, str) else to_json(value)
+    return guard(value) if isinstance(value, str) else to_json(value)
 
 
 @contextmanager
@@ -435,3 +270,115 @@ def _parquet(stream: BinaryIO, path: Path) -> Iterator[Write]:
 
 def _columns(rows: list[dict[str, Any]], names: list[str]) -> dict[str, list[Any]]:
     return {name: [row.get(name) for row in rows] for name in names}
+
+
+def check_new_file(option: str, out: str | Path) -> None:
+    """Checks that rows can be written to a new file.
+
+    Args:
+        option: the option that names the file, for the message.
+
+    Raises:
+        ValueError: if the name says no format, or the file is there already.
+    """
+    out = Path(out)
+    if Path(out.name.removesuffix(".gz")).suffix not in SUFFIXES:
+        raise ValueError(f"{option} {out}: the name's end says the format, allowed are {', '.join(SUFFIXES)}")
+    if out.exists():
+        raise ValueError(f"{option} {out} is there already")
+
+
+def check_output(option: str, out: str | Path, *, resume: bool) -> None:
+    """Checks that a resumable file can be begun, or continued with `resume`.
+
+    Raises:
+        ValueError: as `check_new_file`; if an unfinished run is there and `resume` is false.
+    """
+    check_new_file(option, out)
+    if (partial := partial_path(out)).exists() and not resume:
+        raise ValueError(f"{option} {out}: {partial.name} is of an unfinished run: --resume continues it")
+
+
+def count_partial_rows(out: str | Path) -> int:
+    """Number of rows of an unfinished output, for a process that watches; 0 where there is none."""
+    try:
+        return max(0, partial_path(out).read_bytes().count(b"\n") - 1)
+    except FileNotFoundError:
+        return 0
+
+
+def partial_path(out: str | Path) -> Path:
+    """The file that holds the rows until all are there."""
+    out = Path(out)
+    return out.with_name(f"{out.name}.partial")
+
+
+class ResumableFile:
+    """The rows of an output so far; iterating reads them one at a time.
+
+    Opening it cuts an unfinished run back to its last whole block. A run that wrote no block leaves no file.
+
+    Attributes:
+        num_rows: rows that an earlier run wrote and that remain.
+
+    Args:
+        out: the finished file.
+        header: plain values that decide the rows.
+        block: rows that only count together, such as the completions of a prompt or a window that is scored at once.
+        num_total: rows of the whole output, whose last block may be shorter; None where all blocks are whole.
+
+    Raises:
+        ValueError: if an unfinished run has another header.
+    """
+
+    def __init__(
+        self, out: str | Path, header: Mapping[str, Any], *, block: int = 1, num_total: int | None = None
+    ) -> None:
+        self.out, self.partial = Path(out), partial_path(out)
+        self.header = json.loads(json.dumps(dict(header)))
+        self.num_rows = self._cut_back(block, num_total) if self.partial.exists() else 0
+        if not self.num_rows:
+            self.partial.unlink(missing_ok=True)
+
+    def append(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Writes rows; when this returns they are on the disk."""
+        self.partial.parent.mkdir(parents=True, exist_ok=True)
+        with self.partial.open("ab") as file:
+            for row in rows if file.tell() else (self.header, *rows):
+                file.write(json.dumps(dict(row)).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        if self.partial.exists():
+            with self.partial.open("rb") as file:
+                for line in islice(file, 1, None):
+                    yield json.loads(line)
+
+    @contextmanager
+    def finish(self) -> Iterator[Write]:
+        """A function that writes a row of the output; when the block ends, the output replaces OUT.partial."""
+        with open_rows(self.out) as write:
+            yield write
+        self.partial.unlink(missing_ok=True)
+
+    def _cut_back(self, block: int, num_total: int | None) -> int:
+        """Drops a half-written line and an incomplete block; returns how many rows remain."""
+        with self.partial.open("r+b") as file:
+            line = file.readline()
+            if not line.endswith(b"\n"):
+                return 0  # killed before anything was made
+            before = json.loads(line)
+            if differing := next((name for name in self.header if before.get(name) != self.header[name]), ""):
+                change = f"{differing} was {before.get(differing)!r} and is {self.header[differing]!r}"
+                raise ValueError(f"--resume {self.partial}: {change}; remove it to start anew")
+            ends = [file.tell()]
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break
+                ends.append(ends[-1] + len(line))
+            num_rows = len(ends) - 1
+            if num_rows != num_total:
+                num_rows -= num_rows % block
+            file.truncate(ends[num_rows])
+        return num_rows

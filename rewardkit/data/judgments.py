@@ -1,113 +1,26 @@
 """Rows of a file as judgments: one a row (long), or a column per annotator (wide), and what their choices mean.
 
-Files write choices as words, as numbers of the responses, or as degrees on a signed scale. Which of these a column
-means can be told only from all of its values, so a row is first read as a `Ballot`, whose choice stands as written.
+What a number means can be told only from the choices of a whole file (`rewardkit.data.choices`), so a row is first read
+as a `Ballot`, whose choice stands as written.
 """
 
 from __future__ import annotations
 
-import json
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from rewardkit.data.choices import Answer, NumberScale, choice_key, read_choice
 from rewardkit.data.columns import ALIASES as COMPARISON_ALIASES
-from rewardkit.data.columns import ColumnError
+from rewardkit.data.columns import ColumnError, check_column
+from rewardkit.data.comparison_rows import plain_key
 from rewardkit.data.conversations import RowError, read_text
-from rewardkit.data.records import CHOICES, Choice, Judgment
+from rewardkit.data.records import Judgment
+from rewardkit.data.tables.cells import read_cell
+from rewardkit.data.tables.json_rows import decode_json
 from rewardkit.data.times import read_duration, read_time
-
-Vocabulary = Literal["words", "numbered", "signed"]
-Answer = tuple[Choice, int]
-"""A choice and its strength."""
-
-WORDS: dict[str, Choice] = {
-    **dict.fromkeys(("a", "x", "first"), "a"),
-    **dict.fromkeys(("b", "y", "second"), "b"),
-    **dict.fromkeys(("tie", "draw", "equal", "same", "no preference", "both good"), "tie"),
-    **dict.fromkeys(("both bad", "bothbad", "tie (bothbad)", "tie (both bad)", "neither"), "both_bad"),
-    **dict.fromkeys(("skip", "skipped"), "skip"),
-}
-# "response_a", "Model B", "answer 1", "output2": a noun before the side.
-NOUN = re.compile(r"^(?:response|model|completion|answer|output|assistant|candidate|option|text|summary)\s*([abxy12])$")
-NUMBERED: dict[int, Choice] = {0: "tie", 1: "a", 2: "b"}
-MAX_STRENGTH = 9
-
-
-def parse_choice_map(pairs: Iterable[str]) -> dict[str, Answer]:
-    """Reads `VALUE=CHOICE` or `VALUE=CHOICE:STRENGTH`, for example `5=b:2`.
-
-    Raises:
-        ValueError: if one is not of that form.
-    """
-    mapping: dict[str, Answer] = {}
-    for pair in pairs:
-        value, mark, meant = pair.rpartition("=")
-        choice, _, strength = meant.partition(":")
-        decided = choice in ("a", "b")
-        if not mark or choice not in CHOICES or (strength and not (decided and strength.isdigit() and int(strength))):
-            raise ValueError(f"choice map {pair!r}, allowed is VALUE=CHOICE[:STRENGTH] with {', '.join(CHOICES)}")
-        mapping[value.strip()] = (choice, int(strength or 1) if decided else 0)  # type: ignore[assignment]
-    return mapping
-
-
-def detect_vocabulary(values: Iterable[object], mapping: Mapping[str, Answer]) -> Vocabulary:
-    """Which meaning the numbers of a column have, told from all of its values.
-
-    Negative ones make it a signed scale (below 0 prefers a); a 2 and none beyond it numbers the responses (0 is a tie).
-
-    Raises:
-        ValueError: where the numbers do not say, as 0 and 1 alone.
-    """
-    numbers = {
-        number for value in values if str(value).strip() not in mapping and (number := _whole(value)) is not None
-    }
-    if not numbers:
-        return "words"
-    if min(numbers) < 0:
-        return "signed"
-    if numbers <= {0, 1, 2} and 2 in numbers:
-        return "numbered"
-    shown = ", ".join(str(number) for number in sorted(numbers)[:9])
-    raise ValueError(f"the choices are {shown}: that does not say which response each prefers")
-
-
-def read_choice(value: object, vocabulary: Vocabulary, mapping: Mapping[str, Answer], field: str) -> Answer:
-    """The choice and the strength that a value means.
-
-    Raises:
-        RowError: unknown_choice, also for left and right, which speak of a screen.
-    """
-    text = str(value).strip()
-    if text in mapping:
-        return mapping[text]
-    number = _whole(value)
-    if number is not None and vocabulary == "signed" and abs(number) <= MAX_STRENGTH:
-        return ("a", -number) if number < 0 else ("b", number) if number > 0 else ("tie", 0)
-    if number is not None and vocabulary == "numbered" and number in NUMBERED:
-        choice = NUMBERED[number]
-        return choice, int(choice != "tie")
-    word = re.sub(r"[\s_-]+", " ", text.lower())
-    if noun := NOUN.match(word):
-        word = {"1": "a", "2": "b"}.get(noun[1], noun[1])
-    if word in WORDS:
-        choice = WORDS[word]
-        return choice, int(choice in ("a", "b"))
-    hint = "; left and right are places on a screen, not responses" if word in ("left", "right") else ""
-    raise RowError("unknown_choice", field, value, f"allowed are {', '.join(CHOICES)} and their usual spellings{hint}")
-
-
-def _whole(value: object) -> int | None:
-    """A whole number, also as text or as `2.0`; None otherwise."""
-    if isinstance(value, bool):
-        return None
-    try:
-        number = float(str(value))
-    except ValueError:
-        return None
-    return int(number) if number.is_integer() else None
-
 
 Layout = Literal["long", "wide"]
 ALIASES: dict[str, tuple[str, ...]] = {
@@ -169,16 +82,15 @@ def detect_ballots(
         ColumnError: if a column is missing.
         ValueError: if a field or column that was given is unknown.
     """
+    rows = list(rows)
     names = list(dict.fromkeys(name for row in rows for name in row))
     mapping = dict(columns or {})
     for name, column in mapping.items():
         if name not in FIELDS:
             raise ValueError(f"unknown field {name!r} in the mapping, allowed are {', '.join(FIELDS)}")
-        if column not in names:
-            raise ValueError(f"no column {column!r} for {name}, the columns are {', '.join(names)}")
+        check_column(column, name, rows)
     for column in annotators:
-        if column not in names:
-            raise ValueError(f"no column {column!r} of an annotator, the columns are {', '.join(names)}")
+        check_column(column, "an annotator", rows)
     wide = list(annotators) or [name for name in names if WIDE.fullmatch(name) and name not in mapping.values()]
     recognised = _find(names, mapping, wide if annotators or layout == "wide" else ())
     is_long = "annotator" in recognised and "choice" in recognised
@@ -211,39 +123,46 @@ def parse_ballots(row: Mapping[str, Any], reading: BallotReading) -> list[Ballot
         RowError: naming the field that cannot be read.
     """
     columns = reading.columns
-    if "kind" in columns and row.get(columns["kind"]) in CHECKS:
+    if "kind" in columns and read_cell(row, columns["kind"]) in CHECKS:
         return []
     column = columns["comparison"]
-    key = row.get(column)
-    if key is None or isinstance(key, bool | float) or not str(key).strip():
+    key = read_cell(row, column)
+    broken = isinstance(key, bool) or (isinstance(key, float) and not key.is_integer())
+    if key is None or broken or not str(key).strip():
         raise RowError("missing_field", column, key, "the id of a comparison is needed")
-    key = read_text(str(key), column).strip()
-    sources = tuple(str(row.get(columns.get(name, ""), "") or "").strip() for name in ("source_a", "source_b"))
+    key = read_text(plain_key(key), column).strip()
+    sources = tuple(_source(read_cell(row, columns.get(name, ""))) for name in ("source_a", "source_b"))
     common = {"comparison_id": key, "sources": sources}
     if reading.layout == "wide":
-        cells = [(name, row.get(name)) for name in reading.annotators]
+        cells = [(name, read_cell(row, name)) for name in reading.annotators]
         filled = [(name, value) for name, value in cells if value is not None and str(value).strip()]
         return [Ballot(annotator=name, value=value, column=name, **common) for name, value in filled]
     column = columns["annotator"]
-    name = "" if row.get(column) is None else read_text(str(row[column]), column).strip()
+    person = read_cell(row, column)
+    name = "" if person is None else read_text(plain_key(person), column).strip()
     if not name or len(name) > LONGEST_NAME:
-        raise RowError("missing_field", column, row.get(column), f"a name of 1 to {LONGEST_NAME} characters is needed")
-    value = row.get(columns["choice"])
+        raise RowError("missing_field", column, person, f"a name of 1 to {LONGEST_NAME} characters is needed")
+    value = read_cell(row, columns["choice"])
     if value is None or not str(value).strip():
         raise RowError("missing_field", columns["choice"], value, "a choice is needed")
-    filled = {field: row[column] for field, column in columns.items() if row.get(column) not in (None, "")}
+    cells = {field: read_cell(row, column) for field, column in columns.items()}
+    filled = {field: value for field, value in cells.items() if value not in (None, "")}
     more = {field: value for field, value in filled.items() if field in _READERS}
     return [Ballot(annotator=name, value=value, column=columns["choice"], more=more, **common)]
 
 
+def _source(value: object) -> str:
+    return "" if value is None else plain_key(value).strip()
+
+
 def read_judgment(
-    ballot: Ballot, vocabulary: Vocabulary, mapping: Mapping[str, Answer], sources: tuple[str, str]
+    ballot: Ballot, scale: NumberScale | None, mapping: Mapping[str, Answer], sources: tuple[str, str]
 ) -> Judgment:
     """A ballot as a judgment of the stored comparison.
 
     Args:
         ballot: the vote.
-        vocabulary: what the numbers of its file mean.
+        scale: what the numbers of its file mean.
         mapping: choices spelled out by the user.
         sources: what wrote a and b of the stored comparison. A vote may be for one of these names; and where the file
             names them in the other order, its a is our b.
@@ -251,12 +170,12 @@ def read_judgment(
     Raises:
         RowError: naming the field that cannot be read.
     """
-    text = str(ballot.value).strip()
-    if text not in mapping and sources[0] != sources[1] and text in sources and text:
+    text = plain_key(ballot.value).strip()
+    if choice_key(text) not in mapping and sources[0] != sources[1] and text in sources and text:
         choice, strength = ("a" if text == sources[0] else "b"), 1
         flipped = False
     else:
-        choice, strength = read_choice(ballot.value, vocabulary, mapping, ballot.column)
+        choice, strength = read_choice(ballot.value, scale, mapping, ballot.column)
         flipped = _is_flipped(ballot, sources)
     more = {name: _READERS[name](value, name) for name, value in ballot.more.items()}
     if choice in ("a", "b"):
@@ -301,8 +220,8 @@ def _mapping(value: object, field: str) -> dict[str, Any]:
     decoded = value
     if isinstance(value, str):
         try:
-            decoded = json.loads(value)
-        except json.JSONDecodeError:
+            decoded = decode_json(value)
+        except ValueError:
             decoded = None
     if not isinstance(decoded, Mapping):
         raise RowError("wrong_type", field, value, "allowed is a mapping, in CSV as JSON")
@@ -332,10 +251,13 @@ def _flags(value: object, field: str) -> dict[str, tuple[str, ...]]:
 
 
 def _int(value: object, field: str) -> int:
-    number = _whole(value)
-    if number is None or not 0 <= number <= MOST_WHOLE:
+    try:
+        number = math.nan if isinstance(value, bool) else float(str(value))
+    except ValueError:
+        number = math.nan
+    if not number.is_integer() or not 0 <= number <= MOST_WHOLE:
         raise RowError("bad_number", field, value, f"allowed is a whole number of 0 to {MOST_WHOLE}")
-    return number
+    return int(number)
 
 
 def _side(value: object, field: str) -> str:

@@ -12,7 +12,6 @@ columns. Where the data lies is `rewardkit.data.sources`, what a training makes 
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,13 +20,15 @@ from functools import partial
 from itertools import islice
 from typing import Any, Generic, Literal, TypeVar
 
+from rewardkit.data.choices import NumberScale, find_scale, read_choice
 from rewardkit.data.columns import Reading, detect_reading
-from rewardkit.data.comparison_rows import parse_row, read_pair, read_source
+from rewardkit.data.comparison_rows import parse_row, read_pair, read_source, refuse_turns
 from rewardkit.data.conversations import RowError, decode_list, read_text
 from rewardkit.data.export_formats import VOTES
-from rewardkit.data.judgments import ALIASES, Vocabulary, detect_vocabulary, read_choice
+from rewardkit.data.judgments import ALIASES
 from rewardkit.data.records import Choice, Comparison, Preference
 from rewardkit.data.sources import Part, choose_split, open_source
+from rewardkit.data.tables.json_rows import decode_json
 
 OnBadRow = Literal["error", "skip"]
 Empty = Literal["keep", "bad"]
@@ -204,25 +205,31 @@ def preference_reader(
                 raise ValueError(f"{source}: {problem}; call the one that does {CHOICES[0]}")
             values = (row.get(column) for _, _, row in _rows(parts, []))
             try:
-                vocabulary = detect_vocabulary((value for value in values if not is_absent(value)), {})
+                scale = find_scale((value for value in values if not is_absent(value)), {})
             except ValueError as error:
                 raise ValueError(f"{source}: column {column}: {error}; write a, b or tie") from error
-            return partial(_read_vote, reading, column, vocabulary), reading.form
+            return partial(_read_vote, reading, column, scale), reading.form
 
 
 def _read_pair(reading: Reading, row: Mapping[str, Any], _refuse: Refuse) -> list[Preference]:
-    return [_preference(read_pair(row, reading), "a", row, read_soft(row))]
+    return [_preference(read_pair(row, reading), "a", row, read_soft(row), fields=_fields(reading))]
 
 
 def _read_vote(
-    reading: Reading, column: str, vocabulary: Vocabulary, row: Mapping[str, Any], _refuse: Refuse
+    reading: Reading, column: str, scale: NumberScale | None, row: Mapping[str, Any], _refuse: Refuse
 ) -> list[Preference]:
     comparison = read_pair(row, reading)
     value = row.get(column)
     if is_absent(value):
         raise RowError("missing_field", column, value, "a choice is needed")
-    choice, strength = read_choice(value, vocabulary, {}, column)
-    return [_preference(comparison, choice, row, {"margin": float(strength), **read_soft(row)}, column)]
+    choice, strength = read_choice(value, scale, {}, column)
+    soft = {"margin": float(strength), **read_soft(row)}
+    return [_preference(comparison, choice, row, soft, column, fields=_fields(reading))]
+
+
+def _fields(reading: Reading) -> tuple[str, str]:
+    first, second = ("response_a", "response_b") if reading.form == "pairs" else ("chosen", "rejected")
+    return reading.columns[first], reading.columns[second]
 
 
 def _read_ranking(reading: Reading, row: Mapping[str, Any], refuse: Refuse) -> list[Preference]:
@@ -235,7 +242,10 @@ def _read_ranking(reading: Reading, row: Mapping[str, Any], refuse: Refuse) -> l
     for problem in parsed.problems:
         refuse(problem)
     weight = read_weight(row) / len(parsed.comparisons)
-    rows = [_preference(pair, parsed.labels.get(pair.id), row, {}, column) for pair in parsed.comparisons]
+    rows = [
+        _preference(pair, parsed.labels.get(pair.id), row, {}, column, fields=(column, column))
+        for pair in parsed.comparisons
+    ]
     return [replace(preference, weight=weight) for preference in rows]
 
 
@@ -255,9 +265,18 @@ def _with_ranks(row: Mapping[str, Any], column: str) -> Mapping[str, Any]:
 
 
 def _preference(
-    comparison: Comparison, choice: Choice | None, row: Mapping[str, Any], soft: Mapping[str, Any], column: str = ""
+    comparison: Comparison,
+    choice: Choice | None,
+    row: Mapping[str, Any],
+    soft: Mapping[str, Any],
+    column: str = "",
+    *,
+    fields: tuple[str, str],
 ) -> Preference:
-    """The preference that a choice makes of a comparison; what `soft` says goes before what the choice says."""
+    """The preference that a choice makes of a comparison; what `soft` says goes before what the choice says.
+
+    `column` holds the choice, `fields` the completions.
+    """
     match choice:
         case "a" | "tie":
             chosen_first = comparison
@@ -267,6 +286,8 @@ def _preference(
             raise RowError("no_preference", column, choice, "neither response is preferred")
         case None:
             raise RowError("missing_field", column, choice, "each response needs a rank or a score")
+    for turns, name in zip((comparison.turns_a, comparison.turns_b), fields, strict=True):
+        refuse_turns(turns, name)
     meta = {key: value for key, value in comparison.meta.items() if key not in OPTIONAL and key != column}
     return Preference(
         prompt=chosen_first.prompt,
@@ -387,6 +408,6 @@ def _decoded(value: object, field: str) -> object:
     if not isinstance(value, str):
         return value
     try:
-        return json.loads(value)
-    except json.JSONDecodeError as error:
+        return decode_json(value)
+    except ValueError as error:
         raise RowError("wrong_type", field, value, "the text is no JSON") from error

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -20,10 +20,16 @@ CHOICES: tuple[Choice, ...] = ("a", "b", "tie", "both_bad", "skip")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Message:
-    """One turn of a conversation."""
+    """One turn of a conversation.
+
+    Attributes:
+        more: what a turn holds beside its text (`rewardkit.data.conversations.MORE`: calls of tools, thoughts), as one
+            JSON object with sorted keys, so that equal turns are equal; empty for a turn of text alone.
+    """
 
     role: Role
     content: str
+    more: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,6 +38,10 @@ class Comparison:
 
     `prompt` is the conversation up to the turn that was answered; `source_a` and `source_b` name what wrote the
     completions (a model, a person) or are empty. `id` is stable: given by the file, else a hash of the content.
+
+    A completion is a text. One that is more than a text (it calls tools, or the two conversations went on in their own
+    ways after `prompt`) has its turns in `turns_a` or `turns_b`, and its transcript
+    (`rewardkit.data.conversations.transcript`) as its text.
     """
 
     id: str
@@ -41,6 +51,8 @@ class Comparison:
     source_a: str = ""
     source_b: str = ""
     meta: Mapping[str, object] = field(default_factory=dict)
+    turns_a: tuple[Message, ...] = ()
+    turns_b: tuple[Message, ...] = ()
 
     def swap(self) -> Comparison:
         """The same comparison with its two completions exchanged."""
@@ -50,6 +62,8 @@ class Comparison:
             completion_b=self.completion_a,
             source_a=self.source_b,
             source_b=self.source_a,
+            turns_a=self.turns_b,
+            turns_b=self.turns_a,
         )
 
 
@@ -114,6 +128,7 @@ class Preference:
         margin: mean degree of the preference for chosen, in steps of the rubric's scale.
         criteria: by criterion, the mean signed degree in favour of chosen.
         votes: number of judgments by choice, chosen / rejected / tie / both_bad.
+        turns_chosen, turns_rejected: of a completion that is more than a text, its turns; see `Comparison`.
     """
 
     prompt: tuple[Message, ...]
@@ -129,12 +144,19 @@ class Preference:
     source_chosen: str = ""
     source_rejected: str = ""
     meta: Mapping[str, object] = field(default_factory=dict)
+    turns_chosen: tuple[Message, ...] = ()
+    turns_rejected: tuple[Message, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0.5 <= self.p_chosen <= 1.0:
             raise ValueError(f"p_chosen is {self.p_chosen}, allowed is 0.5 to 1")
         if self.weight < 0:
             raise ValueError(f"weight is {self.weight}, allowed is 0 or more")
+
+
+def message_lists(messages: Iterable[Message]) -> list[list[str]]:
+    """Messages as plain lists of role, content and, where there is any, `more`: what is stored and hashed."""
+    return [[one.role, one.content, *([one.more] if one.more else [])] for one in messages]
 
 
 def content_id(*parts: object) -> str:

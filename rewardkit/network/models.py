@@ -161,7 +161,7 @@ def load_network(
         logger.warning("%s has no weights for %d tokens of its tokenizer: %s", path, len(unknown), unknown[:4])
         if may_grow or base:
             network.resize_token_embeddings(len(tokenizer))
-        elif turn_end_id(tokenizer) >= num_embeddings:
+        elif (turn_end_id(tokenizer) or 0) >= num_embeddings:
             raise ValueError(f"{path}: the model has no weights for the token that ends a turn, {unknown}")
     if base:
         network = merged(network, path)

@@ -12,10 +12,11 @@ import logging
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import TemplateError
 
+from rewardkit.data.conversations import call_names, decode_literal
 from rewardkit.data.export_formats import turns
 from rewardkit.data.records import Message
 from rewardkit.network.packed_rows import Branched
@@ -150,7 +151,8 @@ def render(messages: Sequence[Message], tokenizer: PreTrainedTokenizerBase, *, s
         ValueError: with the template's reason, if it refuses the conversation: no system role, say.
     """
     try:
-        return str(tokenizer.apply_chat_template(turns(messages), add_generation_prompt=starts_turn, tokenize=False))
+        shown = template_turns(messages, tokenizer)
+        return str(tokenizer.apply_chat_template(shown, add_generation_prompt=starts_turn, tokenize=False))
     except (TemplateError, TypeError, LookupError, AttributeError) as error:
         roles = ", ".join(message.role for message in messages)
         raise ValueError(f"the chat template refuses a conversation of {roles}: {error}") from error
@@ -161,6 +163,31 @@ def conversation_texts(
 ) -> list[str]:
     """The whole conversation as text, once per completion, by the tokenizer's chat template."""
     return [render([*prompt, Message(role="assistant", content=text)], tokenizer) for text in completions]
+
+
+def template_turns(prompt: Sequence[Message], tokenizer: PreTrainedTokenizerBase) -> list[dict[str, Any]]:
+    """The turns of a prompt as chat templates take them: the arguments of a call as an object, not as its JSON.
+
+    Raises:
+        ValueError: if the prompt calls tools and the tokenizer's template does not write the calls.
+    """
+    shown = turns(prompt)
+    names = call_names(prompt)
+    if not names:
+        return shown
+    for one in shown:
+        calls = one.get("tool_calls", [])
+        for call in [*(calls if isinstance(calls, list) else [calls]), one.get("function_call")]:
+            function = call.get("function", call) if isinstance(call, dict) else None
+            if isinstance(function, dict) and isinstance(function.get("arguments"), str):
+                function["arguments"] = decode_literal(function["arguments"])
+    try:
+        text = str(tokenizer.apply_chat_template(shown, tokenize=False))
+    except (TemplateError, TypeError, KeyError) as error:  # a template may ask for ids or roles of its own form
+        raise ValueError(f"the tokenizer's chat template does not take the call of {names[0]!r}: {error}") from error
+    if lost := next((name for name in names if text.count(name) < names.count(name)), ""):
+        raise ValueError(f"a prompt calls the tool {lost!r}, which the tokenizer's chat template does not write")
+    return shown
 
 
 def tokenise(

@@ -1,4 +1,4 @@
-"""One file scored into another, resumable (`rewardkit.data.resumable_file`).
+"""One file scored into another, resumable (`rewardkit.data.files`).
 
 A run that continues starts at a window's edge: the windows, and so the numbers, are those of an unbroken run.
 """
@@ -15,10 +15,9 @@ from typing import Any
 from rewardkit.config import ScoreConfig, parse_criterion_weights
 from rewardkit.data.comparison_rows import plain
 from rewardkit.data.conversations import RowError
-from rewardkit.data.files import SUFFIXES
+from rewardkit.data.files import SUFFIXES, ResumableFile, check_output
 from rewardkit.data.preferences import FIRST_ROWS, BadRow
 from rewardkit.data.records import Message
-from rewardkit.data.resumable_file import ResumableFile, check_output
 from rewardkit.data.sources import Part, choose_split, open_source
 from rewardkit.reward.metadata import CARD_FILE
 from rewardkit.reward.reward import RewardFn, criterion_weights_text

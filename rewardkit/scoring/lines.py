@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterable
 from typing import TextIO
 
-from rewardkit.data.records import Message
+from rewardkit.data.conversations import read_messages
 from rewardkit.reward.reward import RewardFn
 from rewardkit.run.training_command import sleep_between_products
 
@@ -28,9 +28,9 @@ def answer(line: str, reward_fn: RewardFn) -> dict[str, object]:
     except ValueError as error:
         return {"error": f"not readable as JSON ({error})"}
     try:
-        prompt = tuple(Message(role=turn["role"], content=turn["content"]) for turn in request["prompt"])
+        prompt = read_messages(request["prompt"], "prompt") if request["prompt"] else ()
         completions = [str(text) for text in request["completions"]]
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         return {"error": f"a line takes id, prompt and completions: {error!r}"}
     try:
         reward = reward_fn([prompt] * len(completions), completions)

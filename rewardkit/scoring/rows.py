@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from rewardkit.data.columns import ALIASES, ANSWERS, Reading, detect_reading
-from rewardkit.data.comparison_rows import plain, read_answers, read_row_prompt, read_two
+from rewardkit.data.comparison_rows import plain, read_answers, read_row_prompt, read_two, refuse_turns
 from rewardkit.data.conversations import RowError, decode_list, is_messages, read_messages, read_text
 from rewardkit.data.records import Message
 from rewardkit.reward.reward import Reward, RewardFn
@@ -111,6 +111,8 @@ def read_completions(row: Row, how: Scorable) -> list[Completion]:
     answers = read_answers(row.get(how.columns[0]), how.columns[0], None)
     if not answers:
         raise RowError("missing_field", how.columns[0], "[]", "one response or more is needed")
+    for index, answer in enumerate(answers):
+        refuse_turns(answer.turns, f"{how.columns[0]}[{index}]")
     prompt = read_row_prompt(row, how.reading)
     return [(prompt, answer.text) for answer in answers]
 
@@ -125,6 +127,7 @@ def _read_single(row: Row, how: Scorable) -> Completion:
     *before, last = read_messages(value, column)
     if last.role != "assistant":
         raise RowError("wrong_type", column, last.content, "the last turn has to be the assistant's")
+    refuse_turns([last], column)
     if not before and "prompt" in how.reading.columns:
         return read_row_prompt(row, how.reading), last.content
     return tuple(before), last.content

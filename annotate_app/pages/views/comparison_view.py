@@ -9,7 +9,7 @@ from __future__ import annotations
 import streamlit as st
 from streamlit.components.v2 import component
 
-from annotate_app.labeling.rendering import render
+from annotate_app.labeling.rendering import Rendered, render, render_completion, render_turn
 from annotate_app.pages.kit.labeler_component import mount_labeler
 from annotate_app.protocol.rubric import Criterion, Rubric, Scale
 from rewardkit.data.records import Comparison, Judgment
@@ -23,13 +23,15 @@ def draw_comparison(comparison: Comparison, *, sources: bool = False, key: str) 
         sources: whether to name what wrote the responses.
         key: unique on the page.
     """
-    sides = (("A", comparison.completion_a, comparison.source_a), ("B", comparison.completion_b, comparison.source_b))
+    a = render_completion(comparison.completion_a, comparison.turns_a)
+    b = render_completion(comparison.completion_b, comparison.turns_b)
+    sides = (("A", a, comparison.source_a), ("B", b, comparison.source_b))
     data = {
         "shown": key,
-        "messages": [{"role": message.role, **text_data(message.content)} for message in comparison.prompt],
+        "messages": [{"role": message.role, **_text_data(render_turn(message))} for message in comparison.prompt],
         "responses": [
-            {"title": f"Response {side}", "source": source if sources else "", "text": text_data(text)}
-            for side, text, source in sides
+            {"title": f"Response {side}", "source": source if sources else "", "text": _text_data(rendered)}
+            for side, rendered, source in sides
         ],
     }
     build_reader()(key=key, data=data, height="content")
@@ -48,7 +50,10 @@ def _reader():  # noqa: ANN202
 
 def text_data(text: str) -> dict[str, object]:
     """A text as the component takes it: sanitised HTML, and as written."""
-    rendered = render(text)
+    return _text_data(render(text))
+
+
+def _text_data(rendered: Rendered) -> dict[str, object]:
     return {"html": rendered.html, "raw": rendered.raw, "length": rendered.num_characters}
 
 

@@ -12,7 +12,7 @@ DRIVERS = {
     "postgresql": "postgresql+psycopg",
     "postgres": "postgresql+psycopg",  # as hosting services hand it out
 }
-ALLOWED = "sqlite:///PATH and postgresql://USER:PASSWORD@HOST/NAME"
+ALLOWED = "a path such as data/tiebreak.db, sqlite:///PATH and postgresql://USER:PASSWORD@HOST/NAME"
 _SECRET_WORDS = ("pass", "pwd", "secret", "token")
 _HIDDEN = "***"
 
@@ -27,7 +27,7 @@ def parse_url(text: str) -> URL:
         url = make_url(text)
         driver = DRIVERS.get(url.drivername.lower())
     except (ArgumentError, ValueError):  # the second for a port that is none; both quote what they do not understand
-        raise ValueError(f"the database URL is none: allowed are {ALLOWED}") from None
+        raise ValueError(f"the database is neither a URL nor a path of a file: allowed are {ALLOWED}") from None
     if "@" in (url.host or ""):
         raise ValueError("the database URL has more than one @: one in a user's name or a password is written %40")
     if driver is None:

@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError, TimeoutError
 from annotate_app.store.base.connection_url import parse_url
 
 DEFAULT_URL = "sqlite:///data/tiebreak.db"
+SQLITE_SUFFIXES = (".db", ".sqlite", ".sqlite3")
 _ENCODER = json.JSONEncoder(ensure_ascii=False)
 
 
@@ -31,8 +32,10 @@ _QUIET: dict[str, Any] = {"json_serializer": to_json, "hide_parameters": True}
 
 
 def database_url(url: str | None = None) -> str:
-    """The URL given, else the TIEBREAK_DB variable, else SQLite in the folder `data`."""
-    return url or os.environ.get("TIEBREAK_DB") or DEFAULT_URL
+    """The URL given, else the TIEBREAK_DB variable, else SQLite in the folder `data`; a path means a SQLite file."""
+    named = url or os.environ.get("TIEBREAK_DB") or DEFAULT_URL
+    is_path = "://" not in named and (os.sep in named or Path(named).suffix in SQLITE_SUFFIXES or Path(named).exists())
+    return f"sqlite:///{Path(named).expanduser()}" if is_path else named
 
 
 class Database:

@@ -21,9 +21,11 @@ from annotate_app.store.projects.contents import (
     count_comparisons,
     find_known,
     insert_batch,
+    read_messages,
     stage_contents,
+    take_turns,
 )
-from rewardkit.data.records import CHOICES, Choice, Comparison, Message
+from rewardkit.data.records import CHOICES, Choice, Comparison
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -256,14 +258,17 @@ def select_comparisons(project_id: int) -> Select:
 
 def read_comparison(row: Row) -> Comparison:
     """A comparison from a row of `select_comparisons`."""
+    meta, turns = take_turns(row.meta)
     return Comparison(
         id=row.key,
-        prompt=tuple(Message(role=role, content=content) for role, content in row.messages),
+        prompt=read_messages(row.messages),
         completion_a=row.completion_a,
         completion_b=row.completion_b,
         source_a=row.source_a,
         source_b=row.source_b,
-        meta=row.meta,
+        meta=meta,
+        turns_a=turns[0],
+        turns_b=turns[1],
     )
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import IO
+from typing import IO, Any
 
 from sqlalchemy import Connection, func, select
 
@@ -23,8 +23,9 @@ from annotate_app.store.base.pending import COMPARISON_SHOWN, IMPORTED_AT_ONCE
 from annotate_app.store.base.rights import checked_content, checked_text
 from annotate_app.store.base.slots import OPEN, batches, slot_places, wanted_groups
 from annotate_app.store.base.tables import comparison, prompt, response, slot
-from rewardkit.data.records import Comparison, content_id
+from rewardkit.data.records import Comparison, Message, content_id, message_lists
 
+TURNS = "tiebreak: turns of the completions"  # where the metadata of a comparison holds them
 HASH_BYTES = 8  # of `content_id`
 
 
@@ -84,8 +85,7 @@ class StagedContents:
             num_prompts = len(self.prompts)
             prompt_number = self.prompts.setdefault(prompt_hash, num_prompts)
             if len(self.prompts) > num_prompts:
-                messages = [[message.role, message.content] for message in item.prompt]
-                batch.prompts.append((prompt_hash.hex(), to_json(messages)))
+                batch.prompts.append((prompt_hash.hex(), to_json(message_lists(item.prompt))))
             numbers = []
             for content_hash, text, source in (
                 (a, item.completion_a, item.source_a),
@@ -95,7 +95,7 @@ class StagedContents:
                 numbers.append(self.responses.setdefault(prompt_hash + content_hash, number))
                 if len(self.responses) > number:
                     batch.responses.append((prompt_number, content_hash.hex(), text, source))
-            batch.comparisons.append((item.id, prompt_number, *numbers, to_json(dict(item.meta))))
+            batch.comparisons.append((item.id, prompt_number, *numbers, to_json(_stored_meta(item))))
         pickle.dump(batch, self.file, protocol=pickle.HIGHEST_PROTOCOL)
 
     def batches(self) -> Iterator[StagedBatch]:
@@ -236,16 +236,36 @@ def _hashes(item: Comparison) -> tuple[str, str, str]:
     """Of the prompt and of the two responses (text and source); a ValueError for what cannot be stored."""
     label = f"comparison {item.id[:200]!r}"
     checked_text(item.id, "comparison id", 200)
-    for message in item.prompt:
+    for message in (*item.prompt, *item.turns_a, *item.turns_b):
         checked_content(message.content, f"{label}, prompt")
+        checked_content(message.more, f"{label}, prompt")
     for name in ("a", "b"):
         checked_content(getattr(item, f"completion_{name}"), f"{label}, completion {name}")
         checked_text(getattr(item, f"source_{name}"), f"{label}, source {name}", 200, empty=True)
     return (
-        content_id([[message.role, message.content] for message in item.prompt]),
+        content_id(message_lists(item.prompt)),
         content_id(item.completion_a, item.source_a),
         content_id(item.completion_b, item.source_b),
     )
+
+
+def _stored_meta(item: Comparison) -> dict[str, object]:
+    """The metadata, and with it the turns of completions that are more than their text."""
+    turns = [message_lists(item.turns_a), message_lists(item.turns_b)]
+    return {**item.meta, TURNS: turns} if any(turns) else dict(item.meta)
+
+
+def take_turns(meta: dict[str, Any]) -> tuple[dict[str, Any], tuple[tuple[Message, ...], tuple[Message, ...]]]:
+    """Stored metadata as the metadata, and the turns of both completions."""
+    if TURNS not in meta:
+        return meta, ((), ())
+    a, b = meta[TURNS]
+    return {name: value for name, value in meta.items() if name != TURNS}, (read_messages(a), read_messages(b))
+
+
+def read_messages(lists: Sequence[Sequence[str]]) -> tuple[Message, ...]:
+    """Messages from how `message_lists` writes them."""
+    return tuple(Message(role=role, content=content, more="".join(more)) for role, content, *more in lists)  # type: ignore[arg-type]
 
 
 def _differs(key: str) -> str:

@@ -14,8 +14,7 @@ from alignment.generation.completion_sampler import load_samplers, policy_names
 from alignment.generation.sample_to_file import read_different_prompts, sample_file
 from rewardkit.data.columns import detect_reading
 from rewardkit.data.comparison_rows import parse_row
-from rewardkit.data.files import read_rows
-from rewardkit.data.resumable_file import check_output
+from rewardkit.data.files import check_output, read_rows
 from rewardkit.scoring.rows import detect_scorable, read_completions
 
 QUESTIONS = [f"Order {number}: where is my kettle?" for number in range(7)]

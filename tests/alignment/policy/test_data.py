@@ -111,3 +111,18 @@ def test_preferences_come_apart_and_weigh_what_they_say(tmp_path: Path) -> None:
         ("one", True, 0.0),
         ("two", False, 0.0),
     ]
+
+
+CALL = {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "function": {"name": "send"}}]}
+
+
+def test_calls_of_tools_are_read_where_they_are_context_and_refused_as_answers(tmp_path: Path) -> None:
+    asked = {"role": "user", "content": "Hi"}
+    whole = {"messages": [asked, CALL, {"role": "tool", "content": "sent"}, {"role": "assistant", "content": "Done."}]}
+    (found,) = read_demonstrations(parts(tmp_path, whole), "rows").rows
+    assert "send" in found.turns[1].more
+    for row in ({"messages": [asked, CALL]}, {"prompt": "Hi", "completion": [CALL]}):
+        with pytest.raises(ValueError, match=r"rows\.jsonl:1: field \S+tool_calls is .*: allowed here is an answer"):
+            read_demonstrations(parts(tmp_path, row), "rows")
+    with pytest.raises(ValueError, match=r"field completion\.tool_calls is"):
+        read_labelled(parts(tmp_path, {"prompt": "Hi", "completion": [CALL], "label": True}), "rows")

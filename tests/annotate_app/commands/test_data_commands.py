@@ -22,7 +22,10 @@ def test_real_data_in_and_out(project, shared_data, tmp_path, capsys):
     file = str(shared_data / "pandalm_dev.jsonl.gz")
     assert main(["import", "p", file]) == 0
     assert "503 comparisons added to p, 36 with an empty answer; 0 were there" in capsys.readouterr().out
-    assert main(["judgments", "import", "p", file, "--json"]) == 0
+    numbered = ["--choice-map", "0=tie", "1=a", "2=b"]
+    assert main(["judgments", "import", "p", file, "--json"]) == 2
+    assert "--choice-map 0=tie 1=a 2=b" in capsys.readouterr().err
+    assert main(["judgments", "import", "p", file, *numbered, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["num_added"] == 1509
     options = ["--split", "train=0.9,test=0.1", "--format", "parquet", "--json"]
     assert main(["export", "p", "--out", str(tmp_path / "out"), *options]) == 0
@@ -46,6 +49,18 @@ def test_bad_rows_end_with_code_2_one_line_and_a_list(project, tmp_path, capsys)
     assert listed == ["identical_responses", "missing_field"]
     assert main([*arguments, "--on-bad-row", "skip"]) == 0
     assert "1 comparisons added to p; 0 were there, 2 left out of 3 rows" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("scale", [["--scale", "-3..3"], ["--scale=-3..3"], ["--choice-map", "-2=a:2", "1=b"]])
+def test_a_scale_is_an_option_and_the_summary_names_what_was_read(project, tmp_path, capsys, sqlite_store, scale):
+    write_rows(tmp_path / "c.jsonl", [{"id": i, "prompt": "q", "response_a": "x", "response_b": "y"} for i in (1, 2)])
+    assert main(["import", "p", str(tmp_path / "c.jsonl")]) == 0
+    write_rows(tmp_path / "v.csv", [{"id": i, "user": 3, "score": number} for i, number in ((1, -2), (2, 1))])
+    assert main(["judgments", "import", "p", str(tmp_path / "v.csv"), *scale]) == 0
+    assert "choices in 'score': -2 = a by 2, 1 = b" in capsys.readouterr().out
+    assert [each.score for each in sqlite_store.judgments.iterate(ADMIN, project.id)] == [-2, 1]
+    assert main(["judgments", "import", "p", str(tmp_path / "v.csv"), "--scale", "3"]) == 2
+    assert "scale '3', allowed is LOW..HIGH" in capsys.readouterr().err
 
 
 def test_columns_and_choices_are_mapped_by_flags(project, tmp_path, capsys, sqlite_store: Store):

@@ -171,6 +171,18 @@ def test_annotators_import_nothing_and_an_empty_file_says_so(sqlite_store, proje
         import_comparisons(sqlite_store, ADMIN, project.id, [tmp_path / "rows.csv"])
 
 
+@pytest.mark.parametrize("text", ['[{"prompt": "q"}]', "nothing", '{"prompt": ' + "[" * 200 + "]" * 200 + "}"])
+def test_a_file_of_bad_rows_alone_names_the_first(sqlite_store, project, tmp_path, text):
+    (tmp_path / "rows.jsonl").write_text(f"{text}\n{text}\n")
+    message = (
+        r"rows\.jsonl: the file holds no rows: \S+rows\.jsonl:1: (a row is|invalid|JSON is).* \(and 1 more bad rows\)"
+    )
+    for on_bad_row in ("error", "skip"):
+        options = ImportOptions(on_bad_row=on_bad_row)
+        with pytest.raises(ValueError, match=message):
+            import_comparisons(sqlite_store, ADMIN, project.id, [tmp_path / "rows.jsonl"], options)
+
+
 def test_preview_reads_the_start_and_says_what_it_cannot(tmp_path):
     write_rows(tmp_path / "rows.csv", [*rows(3), {**rows(4)[3], "response_b": "a3"}])
     seen = preview(tmp_path / "rows.csv", limit=4)

@@ -6,10 +6,11 @@ import yaml
 from annotate_app.access import AccessError, Actor
 from annotate_app.exchange.comparisons_in import import_comparisons
 from annotate_app.exchange.files_out import export_rows
-from annotate_app.exchange.judgments_in import import_judgments
+from annotate_app.exchange.judgments_in import BallotOptions, import_judgments
 from annotate_app.exchange.options import ExportOptions
 from annotate_app.protocol.collection_design import Design
 from annotate_app.store.judgments.judgments import Decision
+from rewardkit.data.choices import parse_choice_map
 from rewardkit.data.files import read_rows
 from rewardkit.data.preferences import read_preferences
 from rewardkit.data.records import Comparison, Judgment, Message
@@ -148,7 +149,8 @@ def test_filters_by_votes_and_agreement(sqlite_store, project, tmp_path):
 def test_splits_keep_a_prompt_together(sqlite_store, make_project, shared_data, tmp_path):
     project = make_project(sqlite_store, "pandalm", num_comparisons=0)
     import_comparisons(sqlite_store, ADMIN, project.id, [shared_data / "pandalm_dev.jsonl.gz"])
-    import_judgments(sqlite_store, ADMIN, project.id, [shared_data / "pandalm_dev.jsonl.gz"])
+    numbered = BallotOptions(choice_map=parse_choice_map(["0=tie", "1=a", "2=b"]))
+    import_judgments(sqlite_store, ADMIN, project.id, [shared_data / "pandalm_dev.jsonl.gz"], numbered)
     options = ExportOptions(splits={"train": 0.7, "test": 0.3}, format="parquet", license="apache-2.0")
     done = export_rows(sqlite_store, ADMIN, project.id, tmp_path / "out", options)
     prompts = {

@@ -4,8 +4,8 @@ from annotate_app.access import AccessError, Actor
 from annotate_app.agreement.report import agreement_report
 from annotate_app.exchange.comparisons_in import BadRowsError, import_comparisons
 from annotate_app.exchange.judgments_in import BallotOptions, import_judgments, preview_ballots
+from rewardkit.data.choices import parse_choice_map, parse_scale
 from rewardkit.data.files import write_rows
-from rewardkit.data.judgments import parse_choice_map
 
 ADMIN = Actor.command_line()
 
@@ -16,7 +16,7 @@ def project(sqlite_store, make_project):
 
 
 def test_long_and_wide_say_the_same(sqlite_store, make_project, tmp_path):
-    wide = [{"id": "c0", "annotator1": "1", "annotator2": "2"}, {"id": "c2", "annotator1": "0"}]
+    wide = [{"id": "c0", "annotator1": "-1", "annotator2": "1"}, {"id": "c2", "annotator1": "0"}]
     write_rows(tmp_path / "wide.csv", wide)
     long = [("c0", "annotator1", "a"), ("c0", "annotator2", "b"), ("c2", "annotator1", "tie")]
     columns = ("comparison", "worker", "winner")
@@ -48,7 +48,7 @@ def test_unknown_comparison_and_choice_change_nothing_and_are_named(sqlite_store
 def test_ambiguous_numbers_ask_for_a_map(sqlite_store, project, tmp_path):
     path = tmp_path / "votes.csv"
     path.write_text("comparison_id,annotator,choice\nc0,w,0\nc1,w,1\n")
-    with pytest.raises(ValueError, match=r"votes\.csv: the choices are 0, 1: .*; say .* --choice-map, for ex"):
+    with pytest.raises(ValueError, match=r"votes\.csv: column choice: the choices are 0, 1: .*--scale.* --choice-map"):
         import_judgments(sqlite_store, ADMIN, project.id, [path])
     options = BallotOptions(choice_map=parse_choice_map(["0=a:2", "1=b"]))
     import_judgments(sqlite_store, ADMIN, project.id, [path], options)
@@ -78,7 +78,11 @@ def test_pandalm_agrees_as_published(sqlite_store, make_project, shared_data):
     project = make_project(sqlite_store, "pandalm", num_comparisons=0)
     file = shared_data / "pandalm_dev.jsonl.gz"
     import_comparisons(sqlite_store, ADMIN, project.id, [file])
-    assert import_judgments(sqlite_store, ADMIN, project.id, [file]).num_added == 1509
+    with pytest.raises(ValueError, match="column annotator1, annotator2, annotator3: the choices are 0, 1, 2"):
+        import_judgments(sqlite_store, ADMIN, project.id, [file])
+    options = BallotOptions(choice_map=parse_choice_map(["0=tie", "1=a", "2=b"]))
+    done = import_judgments(sqlite_store, ADMIN, project.id, [file], options)
+    assert (done.num_added, done.choices) == (1509, {str(file): "0 = tie, 1 = a, 2 = b"})
     votes = sqlite_store.judgments.votes(ADMIN, project.id)
     figures = agreement_report(votes, num_resamples=0, by=()).overall.estimates
     assert (len(votes), len(votes.items), len(votes.annotators)) == (1509, 503, 3)
@@ -95,3 +99,32 @@ def test_llmfao_has_its_124_workers(sqlite_store, make_project, shared_data):
     assert (len(votes.items), len(votes.annotators)) == (2139, 124)
     figures = agreement_report(votes, num_resamples=0, by=()).overall.estimates
     assert figures["alpha_nominal"].value == pytest.approx(0.2906, abs=1e-3)
+
+
+def test_a_scale_reads_a_small_file_as_its_sibling_and_the_summary_says_what_was_read(sqlite_store, project, tmp_path):
+    monday, tuesday = tmp_path / "monday.jsonl", tmp_path / "tuesday.csv"
+    write_rows(monday, [{"comparison_id": "c0", "annotator": 3, "overall_preference": -2}])
+    write_rows(tuesday, [{"comparison_id": f"c{number}", "annotator": "3", "score": number} for number in (1, 2)])
+    with pytest.raises(ValueError, match=r"tuesday\.csv: column score: the choices are 1, 2: that does not say"):
+        import_judgments(sqlite_store, ADMIN, project.id, [monday, tuesday])
+    done = import_judgments(
+        sqlite_store, ADMIN, project.id, [monday, tuesday], BallotOptions(scale=parse_scale("-3..3"))
+    )
+    assert done.choices == {str(monday): "-2 = a by 2", str(tuesday): "1 = b, 2 = b by 2"}
+    stored = [(each.annotator, each.score) for each in sqlite_store.judgments.iterate(ADMIN, project.id)]
+    assert stored == [("3", -2), ("3", 1), ("3", 2)]
+
+
+def test_ids_and_names_that_are_numbers_are_the_same_in_every_type(sqlite_store, make_project, tmp_path):
+    for number, value in enumerate((7, "7", 7.0)):
+        project = make_project(sqlite_store, f"ids {number}", num_comparisons=0)
+        answers = {"prompt": "q", "response_a": "a", "response_b": "b", "source_a": 1.0, "source_b": 2}
+        write_rows(tmp_path / "pairs.jsonl", [{"id": value, **answers}])
+        import_comparisons(sqlite_store, ADMIN, project.id, [tmp_path / "pairs.jsonl"])
+        (comparison,) = sqlite_store.comparisons.iterate(ADMIN, project.id)
+        assert (comparison.id, comparison.source_a, comparison.source_b) == ("7", "1", "2")
+        votes = [{"comparison_id": key, "annotator": name, "choice": "b"} for key, name in (("7", 3), (7.0, 3.0))]
+        write_rows(tmp_path / "votes.jsonl", votes)
+        assert import_judgments(sqlite_store, ADMIN, project.id, [tmp_path / "votes.jsonl"]).num_added == 1
+        (judgment,) = sqlite_store.judgments.iterate(ADMIN, project.id)
+        assert (judgment.comparison_id, judgment.annotator) == ("7", "3")

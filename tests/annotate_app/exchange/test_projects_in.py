@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from annotate_app.store.projects.comparisons import Gold
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
 from rewardkit.data.records import Judgment
+from rewardkit.data.tables import lines
 
 ADMIN = Actor.command_line()
 
@@ -194,3 +196,14 @@ def test_a_bad_member_makes_no_project(
     with pytest.raises(ValueError, match=message):
         import_project(store, ADMIN, tmp_path / "home", "away")
     assert [each.name for each in store.projects.list(ADMIN)] == ["home"]
+
+
+def test_a_zip_that_unpacks_to_much_more_than_texts_do_is_refused(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lines, "MOST_UNPACKED", 1_000_000)
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("p/project.json", "{}")
+        packed.writestr("p/comparisons.jsonl", " " * 2_000_000)
+    with pytest.raises(ValueError, match=r"bomb\.zip: the archive unpacks to more than"):
+        import_project(store, ADMIN, tmp_path / "bomb.zip")

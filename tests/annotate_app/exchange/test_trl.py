@@ -16,8 +16,9 @@ from annotate_app.access import Actor
 from annotate_app.exchange.comparisons_in import import_comparisons
 from annotate_app.exchange.files_out import export_rows
 from annotate_app.exchange.hub import export_datasets
-from annotate_app.exchange.judgments_in import import_judgments
+from annotate_app.exchange.judgments_in import BallotOptions, import_judgments
 from annotate_app.exchange.options import ExportOptions
+from rewardkit.data.choices import parse_choice_map
 
 pytestmark = [pytest.mark.bench, pytest.mark.filterwarnings("default")]  # their warnings are not ours to mend
 ADMIN = Actor.command_line()
@@ -67,7 +68,8 @@ def project(sqlite_store, make_project, shared_data):
     made = make_project(sqlite_store, "pandalm", num_comparisons=0)
     file = shared_data / "pandalm_dev.jsonl.gz"
     import_comparisons(sqlite_store, ADMIN, made.id, [file])
-    import_judgments(sqlite_store, ADMIN, made.id, [file])
+    numbered = BallotOptions(choice_map=parse_choice_map(["0=tie", "1=a", "2=b"]))
+    import_judgments(sqlite_store, ADMIN, made.id, [file], numbered)
     return made
 
 

@@ -94,6 +94,32 @@ def test_judgments_are_imported_with_what_their_choices_mean(open_page: OpenPage
     assert [judgment.choice for judgment in pages_store.judgments.iterate(ADMIN, project.id)] == ["a", "b"]
 
 
+def test_a_scale_is_chosen_for_numbers_and_what_they_mean_is_shown(open_page: OpenPage, pages_store: Store) -> None:
+    project = pages_store.projects.get(ADMIN, EMPTY)
+    test = upload(open_page("import_data", project=EMPTY), "rows.jsonl", lines(ROWS))
+    press(test, "Import comparisons")
+    test.segmented_control(key="import-what").set_value(import_data.JUDGMENTS).run()
+    votes = [{"id": f"r{n}", "worker": 3, "overall_preference": number} for n, number in ((0, 2), (1, 1))]
+    upload(test, "votes.jsonl", lines(votes))
+    assert any(
+        text.value == "the choices are 1, 2: that does not say which response each prefers" for text in test.text
+    )
+    select(test, "Choices that are numbers", import_data.SCALES["1..4"])
+    assert any(text.value == "Choices in the first rows: 1 = a by 2, 2 = a" for text in test.text)
+    press(test, "Import judgments")
+    assert any(text.value == "Choices were read as: 1 = a by 2, 2 = a" for text in test.text)
+    assert [judgment.score for judgment in pages_store.judgments.iterate(ADMIN, project.id)] == [-1, -2]
+
+
+def test_a_place_in_a_column_can_be_chosen(open_page: OpenPage, pages_store: Store) -> None:
+    row = {"question": {"full_text": "Why?"}, "answer_0": "because", "answer_1": "who knows"}
+    test = upload(open_page("import_data", project=EMPTY), "webgpt.jsonl", lines([row]))
+    select(test, "prompt", "question.full_text")
+    press(test, "Import comparisons")
+    (stored,) = pages_store.comparisons.iterate(ADMIN, pages_store.projects.get(ADMIN, EMPTY).id)
+    assert stored.prompt[0].content == "Why?"
+
+
 def test_a_large_file_becomes_a_job(open_page: OpenPage, pages_store: Store, monkeypatch) -> None:
     monkeypatch.setattr(import_data, "AS_JOB", 10)
     test = upload(open_page("import_data", project=EMPTY), "rows.jsonl", lines(ROWS))

@@ -292,7 +292,7 @@ def test_answer_that_only_looks_like_json_stays_text():
         ({"prompt": 5}, "wrong_type", "prompt"),
         ({"prompt": [turn("narrator", "x")]}, "wrong_type", "prompt[0].role"),
         ({"prompt": [turn(USER, 5)]}, "wrong_type", "prompt[0].content"),
-        ({"prompt": [turn(USER, [{"type": "image"}])]}, "wrong_type", "prompt[0].content"),
+        ({"prompt": [turn(USER, [{"type": "image"}])]}, "wrong_type", "prompt[0].content[0]"),
         ({"response_a": None}, "missing_field", "response_a"),
         ({"response_a": 3.5}, "wrong_type", "response_a"),
         ({"response_a": "", "response_b": " "}, "empty_response", "response_a"),

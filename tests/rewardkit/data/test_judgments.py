@@ -1,15 +1,16 @@
 import pytest
 
+from rewardkit.data.choices import find_scale
 from rewardkit.data.conversations import RowError
-from rewardkit.data.judgments import detect_ballots, detect_vocabulary, flip, parse_ballots, read_judgment
+from rewardkit.data.judgments import detect_ballots, flip, parse_ballots, read_judgment
 from rewardkit.data.records import Judgment
 
 
 def judgments(rows, sources=("m", "n"), **options):
     reading = detect_ballots(rows, **options)
     ballots = [ballot for row in rows for ballot in parse_ballots(row, reading)]
-    vocabulary = detect_vocabulary([ballot.value for ballot in ballots], {})
-    return [read_judgment(ballot, vocabulary, {}, sources) for ballot in ballots]
+    scale = find_scale([ballot.value for ballot in ballots], {})
+    return [read_judgment(ballot, scale, {}, sources) for ballot in ballots]
 
 
 def test_long_form_with_everything():
@@ -45,7 +46,7 @@ def test_long_form_with_everything():
 
 
 def test_wide_form_has_a_column_per_annotator_and_empty_cells_are_no_votes():
-    rows = [{"id": "p", "annotator1": 1, "annotator2": 2, "annotator3": None}, {"id": "q", "annotator1": "0"}]
+    rows = [{"id": "p", "annotator1": -1, "annotator2": 1, "annotator3": None}, {"id": "q", "annotator1": "0"}]
     found = [(each.comparison_id, each.annotator, each.choice) for each in judgments(rows)]
     assert found == [("p", "annotator1", "a"), ("p", "annotator2", "b"), ("q", "annotator1", "tie")]
     named = judgments([{"id": "p", "ann": "a", "bob": "b", "annotator1": "tie"}], annotators=["ann", "bob"])
@@ -118,7 +119,7 @@ def test_bad_rows_say_which_field_and_why(change, reason, field):
 def test_missing_columns_are_named():
     with pytest.raises(ValueError, match="no column of id, winner is the annotator"):
         detect_ballots([{"id": 1, "winner": "a"}])
-    with pytest.raises(ValueError, match="no column 'bob' of an annotator"):
+    with pytest.raises(ValueError, match="no column 'bob' for an annotator"):
         detect_ballots([{"id": 1, "winner": "a"}], annotators=["bob"])
     with pytest.raises(ValueError, match="no columns of annotators"):
         detect_ballots([{"id": 1, "winner": "a"}], layout="wide")

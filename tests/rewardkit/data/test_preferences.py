@@ -205,10 +205,13 @@ def test_signed_choices_give_the_margin_unless_the_row_gives_one(tmp_path):
 
 
 def test_the_meaning_of_numbers_is_told_from_the_whole_file(tmp_path):
-    rows = read(tmp_path, *[vote(1)] * 500, vote(2)).rows  # 1 and 2 are the first and the second response
-    assert [rows[0].chosen, rows[-1].chosen] == ["one", "two"]
-    with pytest.raises(ValueError, match=r"column choice: the choices are 0, 1: that does not say .*write a, b or tie"):
-        read(tmp_path, vote(0), vote(1))
+    rows = read(tmp_path, *[vote(1)] * 500, vote(-2)).rows  # below 0 prefers the first response
+    assert [rows[0].chosen, rows[-1].chosen] == ["two", "one"]
+    for numbers in ((0, 1), (1, 2)):
+        with pytest.raises(
+            ValueError, match=r"column choice: the choices are .*: that does not say .*write a, b or tie"
+        ):
+            read(tmp_path, *map(vote, numbers))
 
 
 def test_votes_that_prefer_neither_are_listed(tmp_path):

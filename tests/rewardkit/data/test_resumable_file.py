@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rewardkit.data.files import read_rows
-from rewardkit.data.resumable_file import ResumableFile, check_output, count_partial_rows
+from rewardkit.data.files import ResumableFile, check_output, count_partial_rows, read_rows
 
 
 def test_a_cut_block_is_made_again(tmp_path: Path) -> None:

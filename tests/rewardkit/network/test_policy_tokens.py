@@ -11,6 +11,7 @@ from rewardkit.network.tokens import (
     policy_prompts,
     policy_rows,
     prompt_text,
+    tokenise,
     train_tokenizer,
     turn_end_id,
 )
@@ -112,3 +113,40 @@ def test_too_long_rows_lose_the_start_of_the_prompt_then_the_end_of_the_completi
 def test_a_length_without_room_is_refused(tokenizer) -> None:
     with pytest.raises(ValueError, match="max_length is 1"):
         policy_rows([PROMPT], [("Yes",)], tokenizer, max_length=1)
+
+
+CALLS = (
+    *PROMPT,
+    Message(
+        role="assistant",
+        content="",
+        more='{"tool_calls": [{"id": "1", "function": {"arguments": "{\\"item\\": \\"kettle\\"}", "name": "send"}}]}',
+    ),
+    Message(role="tool", content="sent", more='{"tool_call_id": "1"}'),
+)
+WITH_CALLS = (
+    "{% for m in messages %}[{{ m['role'] }}]{% for call in m.tool_calls or [] %}"
+    "{{ call.function.name }}{{ call.function.arguments | tojson }}{% endfor %}{{ m['content'] }}<|eos|>{% endfor %}"
+    "{% if add_generation_prompt %}[assistant]{% endif %}"
+)
+
+
+def test_calls_of_tools_go_to_the_template_with_their_arguments_as_an_object() -> None:
+    tokenizer = train_tokenizer(TEXTS, vocab_size=320)
+    tokenizer.chat_template = WITH_CALLS
+    before = prompt_text(CALLS, tokenizer)
+    assert before == (
+        '[user]My kettle is broken.<|eos|>[assistant]send{"item": "kettle"}<|eos|>[tool]sent<|eos|>[assistant]'
+    )
+    assert completion_text(CALLS, "Done.", tokenizer) == "Done.<|eos|>"
+
+
+def test_a_template_that_does_not_write_calls_is_refused_by_the_name_of_the_tool(tokenizer) -> None:
+    with pytest.raises(ValueError, match="calls the tool 'send', which the tokenizer's chat template does not write"):
+        policy_rows([CALLS], [("Done.",)], tokenizer, max_length=100)
+    with pytest.raises(ValueError, match="calls the tool 'send'"):
+        tokenise([CALLS], [["Done."]], tokenizer, max_length=100)
+    strict = train_tokenizer(TEXTS, vocab_size=320)
+    strict.chat_template = "{{ raise_exception('ids have nine letters') }}"
+    with pytest.raises(ValueError, match="does not take the call of 'send': ids have nine letters"):
+        prompt_text(CALLS, strict)

@@ -190,7 +190,10 @@ def test_reading_sees_one_state_throughout(store: Store) -> None:
 
 
 def test_other_databases_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"allowed are sqlite:///PATH and postgresql://USER:PASSWORD@HOST/NAME"):
+    with pytest.raises(
+        ValueError,
+        match=r"allowed are a path such as data/tiebreak.db, sqlite:///PATH and postgresql://USER:PASSWORD@HOST/NAME",
+    ):
         Database("mysql://localhost/x")
 
 
@@ -198,14 +201,28 @@ def test_other_databases_are_refused() -> None:
     ("url", "said"),
     [
         ("postgresql+psycopg://nobody:secret@127.0.0.1:1/none", r"nobody:\*\*\*@127\.0\.0\.1:1/none cannot be opened"),
-        ("mysql://host/name", "allowed are sqlite:///PATH and postgresql"),
-        ("just a name", "the database URL is none"),
+        ("mysql://host/name", "allowed are a path such as data/tiebreak.db, sqlite:///PATH and postgresql"),
+        ("just a name", "neither a URL nor a path of a file: allowed are a path such as data/tiebreak.db"),
     ],
 )
 def test_a_database_that_is_not_there_is_one_clear_line(url: str, said: str) -> None:
     with pytest.raises(ValueError, match=said) as error:
         Store.open(url)
     assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["new.db", "kept.sqlite3", "folder/new"])
+def test_a_path_stands_for_its_sqlite_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    for path in (name, str(tmp_path / name)):
+        store = Store.open(path)
+        assert store.database.url == f"sqlite:///{path}"
+        store.close()
+    assert (tmp_path / name).is_file()
+    monkeypatch.setenv("TIEBREAK_DB", str(tmp_path / name))
+    store = Store.open()
+    assert store.database.url == f"sqlite:///{tmp_path / name}"
+    store.close()
 
 
 def test_a_file_that_is_no_database_is_left_as_it_is(tmp_path: Path) -> None:

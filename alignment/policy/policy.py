@@ -25,9 +25,9 @@ from rewardkit.network.models import (
     load_network,
     preset_config,
     recompute_activations,
+    saved_positions,
     switch_off_dropout,
 )
-from rewardkit.network.positions import saved_positions
 from rewardkit.network.tokens import end_ids, load_tokenizer
 from rewardkit.training.training_run import preset_tokenizer
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from rewardkit.data.conversations import RowError
 from rewardkit.data.records import Message
+from rewardkit.network.models import check_policy_folder
 from rewardkit.network.tokens import conversation_texts, load_tokenizer, prompt_text
 
 if TYPE_CHECKING:
@@ -39,7 +40,9 @@ class TemplateCheck:
         tokenizers = []
         for model in self.models:
             try:
-                tokenizers.append(load_tokenizer(model, own_pad=False))
+                tokenizers.append(load_tokenizer(check_policy_folder(model), own_pad=False))
+            except FileNotFoundError as error:
+                raise ValueError(f"model {error}") from error
             except (OSError, ValueError) as error:
                 raise ValueError(f"model {model!r} has no tokenizer that can be read: {error}") from error
         return tokenizers

@@ -28,9 +28,8 @@ from safetensors.torch import load_file, save_file
 from rewardkit.data.records import Message, content_id
 from rewardkit.distributed.collectives import default_device
 from rewardkit.network.classifier import RewardScorer, check_scores, load_classifier, own_head
-from rewardkit.network.models import head_of
+from rewardkit.network.models import head_of, num_positions
 from rewardkit.network.packed_rows import Branched, branches_within, token_budget_batches
-from rewardkit.network.positions import num_positions
 from rewardkit.network.tokens import load_tokenizer, tokenise
 from rewardkit.reward.lora_ensemble import LoraEnsemble, read_ensemble
 from rewardkit.reward.metadata import CARD_FILE, Card, read_card

@@ -25,8 +25,8 @@ from rewardkit.network.models import (
     merge_adapters,
     preset_config,
     recompute_activations,
+    saved_positions,
 )
-from rewardkit.network.positions import saved_positions
 from rewardkit.network.tokens import load_tokenizer
 from rewardkit.reward.lora_ensemble import LoraEnsemble
 from rewardkit.reward.metadata import Card, member_offsets

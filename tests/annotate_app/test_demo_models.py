@@ -139,7 +139,9 @@ def test_all_models_are_trained_and_reported(store, demo, monkeypatch):
 def test_words_say_which_of_how_many_and_what_came_of_them(store, demo):
     jobs = queue_models(store, demo)
     words = say_under_way(jobs, jobs[0])
-    assert words.endswith("Waiting for the worker to train model 1 of 4 from these judgments: reward model tfidf, head")
+    assert words.endswith(
+        "Waiting for the worker to train model 1 of 4 from these judgments: reward model tfidf\\, head"
+    )
     assert share_of(jobs) == 0
     store.jobs.claim()
     store.jobs.finish(jobs[0].id, "failed")

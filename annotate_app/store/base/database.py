@@ -34,8 +34,16 @@ _QUIET: dict[str, Any] = {"json_serializer": to_json, "hide_parameters": True}
 def database_url(url: str | None = None) -> str:
     """The URL given, else the TIEBREAK_DB variable, else SQLite in the folder `data`; a path means a SQLite file."""
     named = url or os.environ.get("TIEBREAK_DB") or DEFAULT_URL
-    is_path = "://" not in named and (os.sep in named or Path(named).suffix in SQLITE_SUFFIXES or Path(named).exists())
-    return f"sqlite:///{Path(named).expanduser()}" if is_path else named
+    return f"sqlite:///{Path(named).expanduser()}" if _is_path(named) else named
+
+
+def _is_path(named: str) -> bool:
+    """Whether an address of the database is a path; one that may hold a password is a URL that was misspelled."""
+    if "://" in named or named.startswith("//"):
+        return False
+    if named.startswith((os.sep, "./", "../", "~")) or Path(named).exists():
+        return True
+    return "@" not in named and (os.sep in named or Path(named).suffix in SQLITE_SUFFIXES)
 
 
 class Database:

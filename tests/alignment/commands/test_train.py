@@ -111,7 +111,7 @@ def test_every_field_of_a_config_is_documented(config: type) -> None:
         ("sft --data {columns} --out {run}", "no demonstrations, the columns are question"),
         ("dpo --data {columns} --out {run}", "no form fits the columns question"),
         ("kto --data {columns} --out {run}", "no labelled completions, the columns are question"),
-        ("dpo --model {empty} --data {pairs} --out {run}", "allowed are tiny, small, a folder, a hub id"),
+        ("dpo --model {empty} --data {pairs} --out {run}", "no model, it holds neither config.json nor"),
         ("dpo --data {few} --out {run}", "at least 2 are needed"),
         ("dpo --data x --out x --beta 0", "beta is 0.0, allowed is more than 0"),
         ("dpo --data x --out x --loss best", "best"),

@@ -70,8 +70,8 @@ def test_yardsticks_are_what_demonstrations_are_worth() -> None:
 
 
 def push_of(rule: Rule, gold: list[float], proxy: np.ndarray, strength: float = 1.0) -> Push:
-    """Best of 4 draws for each of 50 messages."""
-    base = worth(np.tile(np.array(gold), (50, 1)), proxy)
+    """Best of 4 draws for each of 50 messages, whose gold is the given one in the mean and a little more or less."""
+    base = worth(np.linspace(0.99, 1.01, 50)[:, None] * np.array(gold), proxy)
     return best_of_n_push(Proxy(seed=0, pairs=200, noise=0.0), rule, base, strength=strength)
 
 
@@ -101,7 +101,7 @@ def test_members_that_disagree_save_gold_under_uwo() -> None:
     assert careful.gain_at_common.value == pytest.approx(8.0)
     assert careful.rose == "yes"
     shown = overopt_lines([single, plain, careful])[0]
-    assert "+8.00 (+8.00 to +8.00)" in shown
+    assert "+8.00 (+7.99 to +8.01)" in shown or "+8.00 (+7.98 to +8.02)" in shown
     page = overopt_page([single, plain, careful])
     assert page.count('class="band s') == 3
     assert "Where gold went" in page
@@ -159,8 +159,8 @@ def test_audits_of_a_run_are_its_curve_from_the_nearest_to_the_furthest(tmp_path
     assert curve.distance == (0.0, 1.0, 2.0)
     assert curve.gold == (0.0, 0.5, 0.5)
     assert curve.proxy == (0.0, 1.0, 3.0)
-    assert (curve.gold_low[2], curve.gold_high[2]) == (0.5, 0.5)
-    assert (curve.gold_low[1], curve.gold_high[1]) == (0.0, 1.0)
+    assert np.isnan([curve.gold_low[2], curve.gold_high[2]]).all()  # two messages, and both alike
+    assert curve.gold_low[1] < 0.0 < 1.0 < curve.gold_high[1]
     assert curve.follows == 0.25
     assert (curve.best.value, curve.rose, curve.gain_at_common) == (0.5, "not shown", None)
 

@@ -80,7 +80,7 @@ def test_the_server_draws_from_the_policy_as_it_is_at_every_step(
         assert row["grad_norm"] > 0
         assert row.get("sampling/capped_share") == (None if command == "online-dpo" else 0.0)
     assert rows[2]["kl"] > 1e-3  # it moved, and was followed
-    assert server.paths().count("/collective_rpc") == 4  # three steps and an audit
+    assert server.paths().count("/collective_rpc") == 5  # three steps between two audits
     assert not (folder / "run" / "vllm_weights").exists()
     AutoModelForCausalLM.from_pretrained(folder / "run")
 
@@ -122,7 +122,7 @@ def test_a_server_that_is_started_anew_leaves_no_trace(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("num_loads", "step"), [(2, 1), (3, 2)])
+@pytest.mark.parametrize(("num_loads", "step"), [(3, 1), (4, 2)])
 def test_a_server_that_dies_ends_the_run_in_one_line_and_it_goes_on(
     folder: Path,
     policy_folders: tuple[Path, Path],
@@ -189,7 +189,7 @@ def test_vllm_in_this_process(folder: Path, policy_folders: tuple[Path, Path], m
         "logprobs_mode": "processed_logprobs",
         "seed": 0,
     }
-    assert (llm.num_resets, llm.is_open) == (4, False)
+    assert (llm.num_resets, llm.is_open) == (5, False)
 
 
 def test_an_engine_in_this_process_that_fails_is_one_line(
@@ -200,7 +200,7 @@ def test_an_engine_in_this_process_that_fails_is_one_line(
 ) -> None:
     class Failing(StandInLLM):
         def generate(self, prompts: Any, sampling_params: Any, *, use_tqdm: bool) -> Any:
-            if self.num_resets == 2:
+            if self.num_resets == 3:
                 raise RuntimeError("CUDA error:\nan illegal memory access")
             return super().generate(prompts, sampling_params, use_tqdm=use_tqdm)
 
@@ -292,7 +292,7 @@ def test_two_processes_ask_for_their_own_prompts(
     done = in_two_processes(*words(folder, policy_folders[0], "two", rollouts=server.url))
     assert done.returncode == 0, done.stderr
     if num_answered == 1000:
-        assert server.paths().count("/collective_rpc") == 4
+        assert server.paths().count("/collective_rpc") == 5
     one, two = metrics_of(folder / "one")[0], metrics_of(folder / "two")[0]
     for name in ("reward/mean", "loss", "grad_norm", "completions/length"):
         assert two[name] == pytest.approx(one[name], rel=1e-4, abs=2e-4), name
@@ -306,7 +306,7 @@ def test_two_processes_end_together(
     folder: Path, policy_folders: tuple[Path, Path], server: VllmStandIn, refused: str
 ) -> None:
     """Also where only one of them, the first or the other, was not answered."""
-    num_before = {"/collective_rpc": 1, "/v1/completions": 7}[refused]
+    num_before = {"/collective_rpc": 2, "/v1/completions": 10}[refused]
     server.before = lambda path, _body: (
         (400, b"no") if path == refused and server.paths().count(refused) >= num_before else None
     )

@@ -11,7 +11,7 @@ import torch
 from toy_models import NARROW, config_of
 from transformers import AutoModel, DebertaV2Config, GPT2Config, MptConfig, OPTConfig, T5Config, XLNetConfig
 
-from rewardkit.network.positions import num_positions
+from rewardkit.network.models import num_positions
 
 DEBERTA = {
     **NARROW,

@@ -147,19 +147,22 @@ class RewardModel:
     ) -> Reward:
         """Rewards of B completions, one prompt each, by every member; results in the given order.
 
-        Completions of one prompt share its tokens where rows run packed; rows of like length share a batch.
+        Completions of one prompt are shortened alike where one is too long, and share its tokens where rows run packed;
+        rows of like length share a batch.
 
         Args:
             token_budget: tokens of a batch; 0 takes what suits the device.
         """
         groups: dict[object, list[int]] = {}
         for index, prompt in enumerate(prompts):
-            groups.setdefault(tuple(prompt) if self.packed else index, []).append(index)
+            groups.setdefault(tuple(prompt), []).append(index)
         texts = [[completions[index] for index in group] for group in groups.values()]
         firsts = [prompts[group[0]] for group in groups.values()]
         limit = {"max_length": self.card.max_length, "keeps_marks": self.card.keeps_marks}
         rows, num_cut = tokenise(firsts, texts, self.tokenizer, **limit)
         self.num_cut += num_cut
+        if not self.packed:
+            rows = [Branched(prompt=row.prompt, branches=(branch,)) for row in rows for branch in row.branches]
         order = [index for group in groups.values() for index in group]
         members = self.score_rows(rows, token_budget=token_budget).members
         return Reward(members=members[:, np.argsort(order)])

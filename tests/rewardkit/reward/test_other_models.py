@@ -16,7 +16,7 @@ from transformers import AutoModelForSequenceClassification, AutoModelForTokenCl
 from alignment.__main__ import main as alignment_main
 from rewardkit.__main__ import main
 from rewardkit.data.records import Message
-from rewardkit.network.tokens import conversation_texts
+from rewardkit.network.tokens import conversation_texts, tokenise
 from rewardkit.reward.load import cut_warning
 from rewardkit.reward.reward_model import RewardModel
 
@@ -63,6 +63,19 @@ def test_long_conversations_are_read_up_to_the_models_own_length_and_told(
     rewards = model([[Message(role="user", content="word " * 400)]] * 2, ["yes", "no"])
     assert np.isfinite(rewards.members).all()
     assert cut_warning(model) == "2 conversations are longer than 256 tokens and were cut"
+
+
+def test_completions_of_one_prompt_lose_the_same_of_it(tmp_path: Path) -> None:
+    """GPT-Neo runs padded: the short answer is scored after the prompt as it is cut for the long one."""
+    model = RewardModel.load(make_folder("GPT-Neo", tmp_path, classifier=True))
+    assert not model.packed
+    prompt = [Message(role="user", content=" ".join(TEXTS * 3))]
+    long = " ".join(TEXTS[:3])
+    (beside,) = model([prompt, prompt], ["yes", long]).members
+    rows, num_cut = tokenise([prompt], [["yes", long]], model.tokenizer, max_length=model.card.max_length)
+    assert num_cut == 2
+    assert beside == pytest.approx(model.score_rows(rows).members[0], abs=1e-5)
+    assert abs(beside[0] - model([prompt], ["yes"]).members[0, 0]) > 1e-4
 
 
 def score(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> str:

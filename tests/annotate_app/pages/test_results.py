@@ -153,6 +153,7 @@ def test_one_vote_is_no_ranking_on_the_leaderboard(open_page: OpenPage, pages_st
     assert strengths["95% interval"].tolist() == ["-1.34 to 2.95", "-2.95 to 1.34"]
     assert pairs["95% interval"].tolist() == ["2.5% to 100.0%"]
     assert "fewer than 10 comparisons of m, n" in texts(test)
+    assert test.caption[0].value.startswith("Bradley-Terry strengths from 1 vote, on")
 
 
 def test_the_quality_table_shows_what_was_computed(open_page: OpenPage, pages_store: Store) -> None:

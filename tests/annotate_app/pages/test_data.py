@@ -209,6 +209,13 @@ def test_everything_and_judgments_are_prepared_under_pseudonyms(open_page: OpenP
         assert '"annotator-' in text
 
 
+def test_what_csv_does_to_formulas_is_said_where_it_is_chosen(open_page: OpenPage) -> None:
+    test = open_page("export")
+    assert export.CSV_NOTE not in [caption.value for caption in test.caption]
+    select(test, "Format", "csv")
+    assert export.CSV_NOTE in [caption.value for caption in test.caption]
+
+
 def test_a_large_project_is_exported_by_a_job(open_page: OpenPage, pages_store: Store, monkeypatch) -> None:
     monkeypatch.setattr(export, "AS_JOB", 1)
     test = open_page("export")

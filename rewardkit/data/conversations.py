@@ -83,9 +83,10 @@ def _kind(value: object, field: str) -> str:
     """What stands in the place of a text; of a column of objects also how a place in them is named."""
     if not isinstance(value, Mapping):
         return type(value).__name__
-    place = next((key for key, item in value.items() if isinstance(key, str) and isinstance(item, str)), None)
-    if place is None or "[" in field:
+    texts = {key: item for key, item in value.items() if isinstance(key, str) and isinstance(item, str)}
+    if not texts or "[" in field:
         return "an object"
+    place = max(texts, key=lambda key: len(texts[key]))  # most likely the one that is meant
     return f"an object with {', '.join(map(str, value))[:80]}; a place in it is named as {field}.{place}"
 
 

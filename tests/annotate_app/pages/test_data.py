@@ -99,7 +99,7 @@ def test_the_first_bad_row_is_told_in_full_before_anything_is_pressed(open_page:
     test = upload(open_page("import_data", project=EMPTY), "rows.jsonl", lines([row, row]))
     assert [warning.value for warning in test.warning] == ["2 bad rows, the first:"]
     [told] = [text.value for text in test.text if text.value.startswith("rows.jsonl:1: field question")]
-    assert told.endswith("an object with id, full_text; a place in it is named as question.id")
+    assert told.endswith("an object with id, full_text; a place in it is named as question.full_text")
     select(test, "prompt", "question.full_text")
     assert not test.warning
     press(test, "Import comparisons")

@@ -36,12 +36,14 @@ def page() -> None:
         if report.overall.num_items == 0:
             st.info(reading(report.overall), icon=":material/hourglass_empty:")
             return
-        protocol = current_store().projects.rubric(current_actor(), project.id).rubric.protocol
+        rubric = current_store().projects.rubric(current_actor(), project.id).rubric
+        protocol = rubric.protocol
         measure = choose_measure()
         draw_headline(report, measure, protocol, quality_of(project))
         left, right = st.columns(2)
         with left:
-            draw_groups("By criterion", report.criteria, measure, "The rubric asks about no criterion.")
+            none = "No criterion was answered yet." if rubric.criteria else "The rubric asks about no criterion."
+            draw_groups("By criterion", report.criteria, measure, none)
             draw_annotators(report, measure)
         with right:
             draw_groups("By model", report.sources, measure, "The responses name no source.")
@@ -69,8 +71,9 @@ def draw_headline(report: AgreementReport, measure: Measure, protocol: str, peop
         st.metric(measure.title, measure.say(own.value), border=True, help=FIGURES[measure.name])
         if own.is_known:
             st.caption(f"95% interval {measure.say(own.low)} to {measure.say(own.high)}")
+        several = "comparison" if report.overall.num_items == 1 else "comparisons"
         st.caption(
-            f"{report.overall.num_items:,} comparisons with two votes or more, {report.overall.num_votes:,} votes"
+            f"{report.overall.num_items:,} {several} with two votes or more, {report.overall.num_votes:,} votes in all"
         )
         word = "" if measure.percent or report.overall.num_items < LEAST else landis_koch(own.value)
         if word:

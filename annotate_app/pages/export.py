@@ -34,6 +34,10 @@ LAYOUT_NAMES = {
     "implicit": "Implicit prompt: whole conversations",
 }
 FORMATS = ("jsonl", "parquet", "csv", "json")
+CSV_NOTE = (
+    "A text that a spreadsheet would run as a formula (it begins with =, +, - or @) stands behind an apostrophe; "
+    "importing the file here takes it away."
+)
 AS_JOB = 20_000  # comparisons; larger projects are exported by a job
 
 
@@ -60,6 +64,8 @@ def draw_options(form: str, names: bool) -> ExportOptions | None:
     with st.container(border=True):
         left, middle, right = st.columns(3)
         format = left.selectbox("Format", FORMATS, key="export-format", format_func=str.upper)
+        if format == "csv":
+            left.caption(CSV_NOTE)
         license = right.text_input("Licence", key="export-license", placeholder="cc-by-4.0")
         if form == "judgments":
             return ExportOptions(form="judgments", format=format, names=names, license=license)

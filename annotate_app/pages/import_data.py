@@ -208,7 +208,11 @@ def draw_judgments(file: UploadedFile, project: Project) -> None:
     layout = "A judgment a row" if seen.reading.layout == "long" else f"Annotators {', '.join(seen.reading.annotators)}"
     st.text(f"{layout}: {describe(seen.reading.columns)}")
     if seen.unclear:
-        st.warning("Say above what numbers mean, unless later rows do:", icon=":material/help:")
+        st.warning(
+            "Choose what the numbers mean under “Choices that are numbers”. Without that the import is refused, unless "
+            "later rows tell:",
+            icon=":material/help:",
+        )
     st.text(seen.unclear or f"Choices in the first rows: {seen.choices}")
     command = ["judgments", "import", *_map_options(columns)]
     command += [f"--annotators={','.join(annotators)}"] if annotators else []
@@ -257,7 +261,8 @@ def draw_bad(bad: Sequence[BadRow], key: str) -> None:
     """Bad rows as a table, all of them as a file."""
     if not bad:
         return
-    st.warning(f"{len(bad)} bad rows", icon=":material/report:")
+    st.warning("1 bad row:" if len(bad) == 1 else f"{len(bad):,} bad rows, the first:", icon=":material/report:")
+    st.text(f"{bad[0].place}: {bad[0].message}")
     st.dataframe([asdict(row) for row in bad[:BAD_SHOWN]], hide_index=True)
     lines = "\n".join(json.dumps(asdict(row), ensure_ascii=False) for row in bad)
     st.download_button("Download the list", lines, "bad-rows.jsonl", key=f"{key}-bad", icon=":material/download:")
@@ -285,8 +290,8 @@ def draw_run(
         labels = f" and {done.num_labels} of their own choices" if done.num_labels else ""
         empty = f", {done.num_empty} with an empty answer" if done.num_empty else ""
         st.success(
-            f"{done.num_added:,} {noun} added{labels}{empty}; {done.num_existing:,} were there; "
-            f"{len(done.bad):,} of {done.num_rows:,} rows left out.",
+            f"{done.num_added:,} {noun.removesuffix('s') if done.num_added == 1 else noun} added{labels}{empty}; "
+            f"{done.num_existing:,} were there; {len(done.bad):,} of {done.num_rows:,} rows left out.",
             icon=":material/check:",
         )
         for choices in done.choices.values():

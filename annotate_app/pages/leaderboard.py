@@ -61,10 +61,11 @@ def draw_nothing(board: Leaderboard) -> None:
 
 def draw_notes(board: Leaderboard) -> None:
     """Whether all models stand on one scale, and what else a reader has to know."""
+    votes = "vote" if board.num_votes == 1 else "votes"
     if board.connected:
         st.caption(
-            f"Bradley-Terry strengths from {board.num_votes:,} votes, on a log scale with mean zero: a model 1.0 above "
-            "another is preferred in about 73% of their votes. Whiskers are 95% intervals over comparisons."
+            f"Bradley-Terry strengths from {board.num_votes:,} {votes}, on a log scale with mean zero: a model 1.0 "
+            "above another is preferred in about 73% of their votes. Whiskers are 95% intervals over comparisons."
         )
     else:
         words = "Not all models are connected by votes: strengths of different groups cannot be compared."

@@ -119,9 +119,9 @@ def draw_open_invites(actor: Actor) -> None:
             with st.container(border=True, key=f"open-invite-{item.id}"):
                 words, button = st.columns([6, 2], vertical_alignment="center")
                 purpose = "a new password" if item.resets else f"the role {item.role}"
-                parts = [item.name or "whoever opens it", purpose, *([item.project] if item.project else [])]
+                parts = [f"For {item.name or 'whoever opens it'}: {purpose}", *([item.project] if item.project else [])]
                 words.text(", ".join([*parts, *([f"group {item.group}"] if item.group else [])]))
-                words.text(f"made by {item.created_by}, works until {stamp(item.expires_at)} UTC")
+                words.text(f"Made by {item.created_by}, works until {stamp(item.expires_at)} UTC")
                 button.button("End", key=f"end-invite-{item.id}", on_click=end_invite, args=(item.id,), width="stretch")
 
 

@@ -149,6 +149,7 @@ def draw_table(people: tuple[AnnotatorQuality, ...], members: dict[str, Member])
         hide_index=True,
         on_select="rerun",
         selection_mode="single-row",
+        placeholder="–",
         key="quality-table",
     )
     picked = event.selection.rows

@@ -85,7 +85,7 @@ def draw_table(runs: list[ModelRun]) -> None:
         **{name: st.column_config.NumberColumn(name, format="%.3f") for name in FIGURES},
         **percent,
     }
-    st.dataframe(rows, hide_index=True, column_config=columns, key="runs-table")
+    st.dataframe(rows, hide_index=True, column_config=columns, placeholder="–", key="runs-table")
 
 
 def draw_comparison(runs: list[ModelRun]) -> None:

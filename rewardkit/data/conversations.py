@@ -71,12 +71,23 @@ def read_text(value: object, field: str) -> str:
         RowError: if it is no string, or holds a character that cannot be stored.
     """
     if not isinstance(value, str):
-        raise RowError("wrong_type", field, value, f"allowed is text, found {type(value).__name__}")
+        raise RowError("wrong_type", field, value, f"allowed is text, found {_kind(value, field)}")
     if unstorable := UNSTORABLE.search(value):
         start = unstorable.start()
         allowed = f"character {start + 1} is U+{ord(value[start]):04X}, which no UTF-8 text may hold"
         raise RowError("bad_character", field, value[max(0, start - 20) :][:40], allowed)
     return value
+
+
+def _kind(value: object, field: str) -> str:
+    """What stands in the place of a text; of a column of objects also how a place in them is named."""
+    if not isinstance(value, Mapping):
+        return type(value).__name__
+    texts = {key: item for key, item in value.items() if isinstance(key, str) and isinstance(item, str)}
+    if not texts or "[" in field:
+        return "an object"
+    place = max(texts, key=lambda key: len(texts[key]))  # most likely the one that is meant
+    return f"an object with {', '.join(map(str, value))[:80]}; a place in it is named as {field}.{place}"
 
 
 def decode_list(value: object) -> object:

@@ -20,6 +20,7 @@ DIVERGING = ("#b45309", "#6b7280", "#0e7490")  # low, even, high: for the colour
 ROW_HEIGHT = 30
 AXIS_HEIGHT = 62
 LEGEND_HEIGHT = 62
+PERCENT_TICKS = ".3~%"  # as many digits as ticks that lie close together need to differ: 5%, 5.5%
 LINE_BREAK = ": "  # a label such as "InstructGPT: held-out labelers" takes two lines
 
 
@@ -53,6 +54,10 @@ def _format(percent: bool) -> str:
     return ".0%" if percent else ".2f"
 
 
+def _ticks(percent: bool) -> str:
+    return PERCENT_TICKS if percent else ".2f"
+
+
 def intervals(
     rows: Rows,
     *,
@@ -78,7 +83,7 @@ def intervals(
     """
     data = _data([{"kind": "own", "num": None, **row} for row in rows])
     scale = alt.Scale(domain=list(domain), clamp=True) if domain else alt.Scale(zero=False, padding=12)
-    x = alt.X("value:Q", title=axis, scale=scale, axis=alt.Axis(format=_format(percent), tickCount=5))
+    x = alt.X("value:Q", title=axis, scale=scale, axis=alt.Axis(format=_ticks(percent), tickCount=5))
     tooltip = [
         alt.Tooltip("label:N", title=" "),
         alt.Tooltip("value:Q", title=axis, format=".1%" if percent else ".3f"),
@@ -173,7 +178,7 @@ def over_time(rows: Rows, *, axis: str, percent: bool = False, domain: tuple[flo
     """
     series = any("series" in row for row in rows)
     scale = alt.Scale(domain=list(domain), clamp=True) if domain else alt.Scale(zero=False)
-    y = alt.Y("value:Q", title=axis, scale=scale, axis=alt.Axis(format=_format(percent), tickCount=5))
+    y = alt.Y("value:Q", title=axis, scale=scale, axis=alt.Axis(format=_ticks(percent), tickCount=5))
     tooltip = [
         alt.Tooltip("at:T", title="from", format="%e %b %Y"),
         alt.Tooltip("value:Q", title=axis, format=".1%" if percent else ".3f"),

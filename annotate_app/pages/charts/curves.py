@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import altair as alt
 
-from annotate_app.pages.charts.charts import MUTED, WARNING, Drawing, Rows
+from annotate_app.pages.charts.charts import MUTED, PERCENT_TICKS, WARNING, Drawing, Rows
 
 HEIGHT = 230
 
@@ -53,7 +53,7 @@ def curves(
         "value:Q",
         title=axis,
         scale=alt.Scale(zero=False, padding=8),
-        axis=alt.Axis(format=".0%" if percent else ".6~g", tickCount=4),
+        axis=alt.Axis(format=PERCENT_TICKS if percent else ".6~g", tickCount=4),
     )
     tooltip = [
         alt.Tooltip("series:N", title=" "),

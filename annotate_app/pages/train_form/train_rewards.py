@@ -47,7 +47,7 @@ SHOWN = "train-rewards-shown"
 RULES = {
     "mean": "The members' mean",
     "uwo": "Mean less variance (UWO)",
-    "uwo_scaled": "Mean less variance over its spread",
+    "uwo_scaled": "Mean less variance, in units of the spread of rewards (UWO, scaled)",
     "wco": "The lowest member (WCO)",
     "entropic": "Between mean and lowest (entropic)",
 }

@@ -17,7 +17,8 @@ from contextlib import contextmanager
 
 from sqlalchemy import ColumnElement, Connection, and_, case, delete, exists, insert, or_, select, update
 
-from annotate_app.store.base import tables
+from annotate_app.access import Actor
+from annotate_app.store.base import audit, tables
 from annotate_app.store.base.database import Database
 from annotate_app.store.base.slots import JUDGED, OPEN, drop_slots, give_back
 
@@ -152,7 +153,11 @@ def take_back(database: Database, import_id: int) -> None:
             time.sleep(PAUSE_S if more else 0)
     with database.write() as connection:
         _drop_accounts(connection, import_id)
-        connection.execute(delete(tables.pending_import).where(_import.id == import_id))
+        ended = delete(tables.pending_import).where(_import.id == import_id).returning(_import.project_id)
+        project_id = connection.execute(ended).scalar()
+        if project_id is not None:
+            # Also because SQLite uses the ids of deleted rows again, and `Browsing.stamp` tells states apart by them.
+            audit.record(connection, Actor.command_line(), "import taken back", project_id=project_id)
 
 
 def _of_project(import_id: int) -> ColumnElement[int]:

@@ -94,6 +94,18 @@ def test_judgments_are_imported_with_what_their_choices_mean(open_page: OpenPage
     assert [judgment.choice for judgment in pages_store.judgments.iterate(ADMIN, project.id)] == ["a", "b"]
 
 
+def test_the_first_bad_row_is_told_in_full_before_anything_is_pressed(open_page: OpenPage, pages_store: Store) -> None:
+    row = {"question": {"id": "e1", "full_text": "Why?"}, "answer_0": "Because.", "answer_1": "So."}
+    test = upload(open_page("import_data", project=EMPTY), "rows.jsonl", lines([row, row]))
+    assert [warning.value for warning in test.warning] == ["2 bad rows, the first:"]
+    [told] = [text.value for text in test.text if text.value.startswith("rows.jsonl:1: field question")]
+    assert told.endswith("an object with id, full_text; a place in it is named as question.full_text")
+    select(test, "prompt", "question.full_text")
+    assert not test.warning
+    press(test, "Import comparisons")
+    assert test.success[0].value.startswith("1 comparison added; 1 were there")
+
+
 def test_a_scale_is_chosen_for_numbers_and_what_they_mean_is_shown(open_page: OpenPage, pages_store: Store) -> None:
     project = pages_store.projects.get(ADMIN, EMPTY)
     test = upload(open_page("import_data", project=EMPTY), "rows.jsonl", lines(ROWS))
@@ -195,6 +207,13 @@ def test_everything_and_judgments_are_prepared_under_pseudonyms(open_page: OpenP
         text = packed.read(next(name for name in packed.namelist() if name.endswith(part))).decode()
         assert not any(f'"{name}"' in text for name in names)
         assert '"annotator-' in text
+
+
+def test_what_csv_does_to_formulas_is_said_where_it_is_chosen(open_page: OpenPage) -> None:
+    test = open_page("export")
+    assert export.CSV_NOTE not in [caption.value for caption in test.caption]
+    select(test, "Format", "csv")
+    assert export.CSV_NOTE in [caption.value for caption in test.caption]
 
 
 def test_a_large_project_is_exported_by_a_job(open_page: OpenPage, pages_store: Store, monkeypatch) -> None:

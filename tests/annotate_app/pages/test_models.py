@@ -133,6 +133,7 @@ def test_runs_show_one_in_full_and_several_side_by_side(open_page: OpenPage, pag
     test = open_page("runs")
     assert "80.0%" in [item.value for item in test.metric]
     assert len(test.dataframe[0].value) == 2
+    assert test.dataframe[0].proto.placeholder == "–"  # where a kind of training has no such figure
     chosen = test.multiselect(key=f"runs-chosen-{demo_of(pages_store).id}")
     assert [name.partition(":")[0] for name in chosen.options] == [str(second.id), str(first.id)]
     chosen.set_value(chosen.options).run()

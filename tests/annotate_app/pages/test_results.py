@@ -13,6 +13,7 @@ from annotate_app.agreement.report import agreement_report
 from annotate_app.demo import NAME as DEMO
 from annotate_app.pages.kit.chosen_names import key_of
 from annotate_app.protocol.collection_design import Design
+from annotate_app.protocol.rubric import Criterion, Rubric, rubric_text
 from annotate_app.ranking.win_rates import fit_win_rates
 from annotate_app.store.store import Store
 from rewardkit.data.records import Comparison, Judgment, Message
@@ -153,12 +154,33 @@ def test_one_vote_is_no_ranking_on_the_leaderboard(open_page: OpenPage, pages_st
     assert strengths["95% interval"].tolist() == ["-1.34 to 2.95", "-2.95 to 1.34"]
     assert pairs["95% interval"].tolist() == ["2.5% to 100.0%"]
     assert "fewer than 10 comparisons of m, n" in texts(test)
+    assert test.caption[0].value.startswith("Bradley-Terry strengths from 1 vote, on")
+
+
+def test_agreement_on_one_comparison_says_what_is_missing(open_page: OpenPage, pages_store: Store) -> None:
+    project = pages_store.projects.get(ADMIN, EMPTY)
+    pair = Comparison(
+        id="p", prompt=(Message(role="user", content="?"),), completion_a="x", completion_b="y", source_a="m"
+    )
+    pages_store.comparisons.add(ADMIN, project.id, [pair])
+    for name in ("one", "two"):
+        vote = Judgment(comparison_id="p", annotator=name, choice="a", strength=1)
+        pages_store.judgments.import_many(ADMIN, project.id, [vote])
+    tone = Criterion(name="tone", question="Which is kinder?", required=False)
+    for criteria, said in (((), "The rubric asks about no criterion."), ((tone,), "No criterion was answered yet.")):
+        rubric = Rubric(title="Which?", guidelines="Read both.", criteria=criteria)
+        pages_store.projects.save_rubric(ADMIN, project.id, rubric_text(rubric))
+        words = texts(open_page("agreement", project=EMPTY))
+        assert said in words
+        assert "1 comparison with two votes or more, 2 votes in all" in words
 
 
 def test_the_quality_table_shows_what_was_computed(open_page: OpenPage, pages_store: Store) -> None:
     project = pages_store.projects.get(ADMIN, DEMO)
     people = annotator_quality(pages_store.judgments.votes(ADMIN, project.id))
-    table = open_page("quality").dataframe[0].value
+    drawn = open_page("quality").dataframe[0]
+    assert drawn.proto.placeholder == "–"  # where nothing is known of somebody
+    table = drawn.value
     assert table["name"].tolist() == [person.name for person in people]
     assert table["gold"].tolist() == pytest.approx([100 * person.gold.value for person in people])
     assert [len(weeks) for weeks in table["weeks"]] == [len(person.weeks) for person in people]

@@ -119,7 +119,7 @@ def test_open_invitations_are_listed_and_ended(open_page: OpenPage, pages_store)
     test = open_page("people", "lea")
     (expander,) = [item for item in test.expander if item.label.startswith("Open invitations")]
     assert expander.label == "Open invitations: 1"  # an admin's is not a lead's to see
-    assert f"paul, the role adjudicator, {DEMO}, group g" in texts(test)
+    assert f"For paul: the role adjudicator, {DEMO}, group g" in texts(test)
     button(test, "End").click().run()
     assert pages_store.people.invite(token) is None
     assert not [item for item in test.expander if item.label.startswith("Open invitations")]

@@ -285,6 +285,20 @@ def test_answer_that_only_looks_like_json_stays_text():
 
 
 @pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"prompt": {"id": 1, "text": "q"}}, "found an object with id, text; a place in it is named as prompt.text"),
+        ({"response_a": {"score": 1.5}}, "found an object"),
+        ({"prompt": [turn(USER, {"text": "q"})]}, "found an object"),
+        ({"response_a": 3.5}, "found float"),
+    ],
+)
+def test_an_object_where_a_text_belongs_says_how_its_places_are_named(change, message):
+    good = {"id": "k", "prompt": "p", "response_a": "x", "response_b": "y"}
+    assert str(problem({**good, **change})).endswith(f"allowed is text, {message}")
+
+
+@pytest.mark.parametrize(
     ("change", "reason", "field"),
     [
         ({"prompt": None}, "missing_field", "prompt"),

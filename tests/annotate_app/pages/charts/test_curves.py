@@ -28,6 +28,11 @@ def test_every_point_of_every_series_is_drawn_in_the_order_given():
     assert line["encoding"]["color"]["sort"] == ["training", "validation"]
 
 
+def test_ticks_of_percents_have_the_digits_that_tell_them_apart():
+    [line], _ = layers(curves.curves(ROWS[:3], axis="tokens put first", percent=True))
+    assert line["encoding"]["y"]["axis"]["format"] == ".3~%"  # of 0.05, 0.055 and 0.06: 5%, 5.5%, 6%
+
+
 def test_one_series_needs_no_legend_and_a_logarithmic_axis_is_one():
     [line], _ = layers(curves.curves(ROWS[:3], axis="NLL", log=True))
     assert line["encoding"]["color"]["legend"] is None

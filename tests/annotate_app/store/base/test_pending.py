@@ -81,12 +81,12 @@ def seen(store: Store, project: Project) -> dict[str, object]:
 
 
 def rows(store: Store) -> dict[str, int]:
-    """Rows by table, but for texts, which stay for the next try, and for the count of returns."""
+    """Rows by table, but for texts, which stay for the next try, the count of returns, and the audit log."""
     with store.database.read() as connection:
         return {
             table.name: connection.execute(select(func.count()).select_from(table)).scalar_one()
             for table in tables.metadata.sorted_tables
-            if table.name not in ("prompt", "response", "slot_return")
+            if table.name not in ("prompt", "response", "slot_return", "audit")
         }
 
 
@@ -224,3 +224,26 @@ def test_an_import_taken_for_dead_stops(sqlite_store: Store, project: Project) -
         pending.take_back(sqlite_store.database, parts.id)
         with pytest.raises(ValueError, match="stood still for so long"), parts.part():
             pytest.fail("a part of an import that was taken back")
+
+
+@pytest.mark.parametrize("what", ["judgments", "comparisons"])
+def test_an_import_taken_back_is_audited_once_and_leaves_another_state(
+    sqlite_store: Store, project: Project, between_parts: Callable, what: str
+) -> None:
+    """SQLite uses ids of deleted rows again, so the newest id alone does not tell states apart."""
+    stamps = [sqlite_store.browsing.stamp(ADMIN, project.id)]
+
+    def look_and_fail(number: int) -> None:
+        stamps.append(sqlite_store.browsing.stamp(ADMIN, project.id))
+        if number == 2:
+            raise KeyboardInterrupt
+
+    between_parts(look_and_fail)
+    with pytest.raises(KeyboardInterrupt):
+        do_import(sqlite_store, project, what)
+    [entry, *earlier] = sqlite_store.audit.list(ADMIN, project.id)
+    assert entry.action == "import taken back"
+    assert "import taken back" not in [line.action for line in earlier]
+    assert sqlite_store.browsing.stamp(ADMIN, project.id)[1] not in [change for _, change in stamps]
+    pending.take_back(sqlite_store.database, 0)  # of no import: another process was faster
+    assert len(sqlite_store.audit.list(ADMIN, project.id)) == 1 + len(earlier)

@@ -20,7 +20,7 @@ from rewardkit.network import attention
 from rewardkit.network.layout import Layout, attended_plainly, choose_layout, trial_rows
 from rewardkit.network.llama import packed_states
 from rewardkit.network.models import LAYER, check_shapes, four_bits, head_of, merged, model_config, switch_off_dropout
-from rewardkit.network.packed_rows import Branched, pack, pad
+from rewardkit.network.packed_rows import Branched, filler, pack, pad
 from rewardkit.run.model_folder import adapter_base, reading
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def packed_features(classifier: PreTrainedModel, rows: Sequence[Branched], *, sk
 
 def padded_features(classifier: PreTrainedModel, rows: Sequence[Branched], *, skipped: int | None = None) -> Tensor:
     """(S, h) features of the full sequences, right-padded: the input of the classifier's last linear layer."""
-    padded = pad(rows, classifier.config.get_text_config().pad_token_id or 0, skipped=skipped)
+    padded = pad(rows, filler(classifier.config), skipped=skipped)
     device = classifier.device
     head_inputs: list[Tensor] = []
     hook = head_of(classifier).register_forward_pre_hook(lambda _module, inputs: head_inputs.append(inputs[0]))

@@ -77,6 +77,7 @@ def merged(network: PreTrainedModel, path: str | Path) -> PreTrainedModel:
     from peft import PeftModel, get_peft_model_state_dict
     from peft.utils import load_peft_weights
 
+    trained = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
     if Path(path).is_dir() and not any(Path(path).glob("adapter_model.*")):
         raise ValueError(f"{path}: no adapter, it holds {ADAPTER_FILE} and no weights")
     with warnings.catch_warnings(), reading(path):
@@ -92,7 +93,10 @@ def merged(network: PreTrainedModel, path: str | Path) -> PreTrainedModel:
             raise ValueError(f"the adapter has no weights for {', '.join(missing[:4])}")
         if strange := sorted(name for name in held - wanted if "lora_" in name):
             raise ValueError(f"the model has no place for the adapter's {', '.join(strange[:4])}")
-        return adapted.merge_and_unload()  # pyright: ignore
+        whole = adapted.merge_and_unload()  # pyright: ignore
+    for name, parameter in whole.named_parameters():
+        parameter.requires_grad_(name in trained)  # peft froze them
+    return whole
 
 
 def four_bits() -> BitsAndBytesConfig:

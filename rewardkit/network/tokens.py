@@ -19,7 +19,7 @@ from jinja2 import TemplateError
 from rewardkit.data.conversations import call_names, decode_literal
 from rewardkit.data.export_formats import turns
 from rewardkit.data.records import Message
-from rewardkit.network.packed_rows import Branched
+from rewardkit.network.packed_rows import Branched, branch_at_common_prefix
 from rewardkit.network.shortening import cut_tokens, shortened_prompt, shortened_text
 from rewardkit.run.model_folder import adapter_base, reading
 
@@ -291,19 +291,6 @@ def _cut_conversations(
     except ValueError:  # the template takes no conversation without its first turns, or with an empty one
         sequences = whole
     return [cut_tokens(sequence, max_length, tokenizer) for sequence in sequences]
-
-
-def branch_at_common_prefix(sequences: Sequence[Sequence[int]]) -> Branched:
-    """One row from full sequences: their longest common prefix as prompt, each rest (never empty) as a branch."""
-    ordered = sorted(map(tuple, sequences))
-    shortest, longest = ordered[0], ordered[-1]  # lexicographic: all others share what these two share
-    limit = min(map(len, sequences)) - 1
-    common = 0
-    while common < limit and shortest[common] == longest[common]:
-        common += 1
-    return Branched(
-        prompt=tuple(sequences[0][:common]), branches=tuple(tuple(sequence[common:]) for sequence in sequences)
-    )
 
 
 def prompt_text(prompt: Sequence[Message], tokenizer: PreTrainedTokenizerBase) -> str:

@@ -59,6 +59,8 @@ def _reason(error: Exception) -> str:
     text = " ".join(str(error).split())[:LONGEST_REASON]
     if "trust_remote_code" in str(error):
         return "it wants code of its own to be run, which is never done here"
+    if text.startswith("Repo id must be"):
+        return "there is no such folder"
     if type(error).__name__ == "UnpicklingError":
         return "its weights hold more than tensors, or are torn"
     return text if isinstance(error, OSError | ValueError) and text else f"{type(error).__name__}: {text}"

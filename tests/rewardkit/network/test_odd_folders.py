@@ -18,7 +18,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from alignment.__main__ import main as alignment_main
 from rewardkit.__main__ import main
 from rewardkit.data.records import Message
+from rewardkit.network.classifier import packed_features, padded_features
+from rewardkit.network.layout import attended_plainly
 from rewardkit.network.models import load_policy
+from rewardkit.network.packed_rows import Branched
 from rewardkit.network.tokens import load_tokenizer, policy_prompts, render
 from rewardkit.reward.reward_model import RewardModel
 
@@ -288,3 +291,25 @@ def test_a_tokenizer_that_states_no_length_sets_no_limit(
     folder = shutil.copytree(classifiers, tmp_path / "model")
     edit(folder / "tokenizer_config.json", model_max_length=length)
     assert RewardModel.load(folder).card.max_length == 256
+
+
+@pytest.mark.parametrize("name", ["q_proj", "lm_head"])
+def test_training_goes_on_from_an_adapter(name: str, policies: Path, tmp_path: Path) -> None:
+    """peft freezes what an adapter stands on, and merged there was nothing left to train."""
+    options = {"modules_to_save": ["lm_head"]} if name == "lm_head" else {}
+    adapter(policies, tmp_path / "adapter", target_modules=["q_proj"], **options)
+    policy, _ = load_policy(tmp_path / "adapter")
+    assert all(parameter.requires_grad for parameter in policy.parameters())
+    assert len(list(policy.parameters())) == len(list(load_policy(policies)[0].parameters()))
+
+
+@pytest.mark.parametrize("pad_token_id", [-1, None, 9999])
+def test_a_pad_token_that_is_none_fills_no_rows(pad_token_id: int | None, tmp_path: Path) -> None:
+    """GPT-2 with one out of range ended in an IndexError where rows run padded."""
+    folder = make_folder("GPT-2", tmp_path, classifier=True)
+    edit(folder / "config.json", pad_token_id=pad_token_id)
+    model = RewardModel.load(folder)
+    rows = [Branched(prompt=(5, 6), branches=((7,), (8, 9)))]
+    with attended_plainly(model.scorer.classifier):
+        padded = padded_features(model.scorer.classifier, rows).detach()
+    assert padded == pytest.approx(packed_features(model.scorer.classifier, rows).detach(), abs=1e-4)

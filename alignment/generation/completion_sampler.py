@@ -135,15 +135,10 @@ def load_samplers(paths: Sequence[str]) -> list[Sampler]:
 
 
 def template_check(paths: Sequence[str]) -> TemplateCheck:
-    """Asks whether the chat templates of policies take a prompt; an adapter may have that of what it was trained on."""
-    from rewardkit.network.models import adapter_base
+    """Asks whether the chat templates of policies take a prompt."""
     from rewardkit.network.template_check import TemplateCheck
 
-    folders = []
-    for path in paths:
-        has_own = (Path(path) / "tokenizer_config.json").exists()
-        folders.append(path if has_own else adapter_base(path) or path)
-    return TemplateCheck(folders, writes=True)
+    return TemplateCheck(paths, writes=True)
 
 
 def policy_names(paths: Sequence[str]) -> list[str]:

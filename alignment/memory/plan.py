@@ -166,12 +166,10 @@ def read_shape(model: str, config: PlanConfig) -> Any:
     if model in PRESETS:
         length = max(2048, config.prompt_tokens + config.completion_tokens)
         return preset_shape(model, vocab_size=PRESET_VOCABULARY, max_length=length)
-    from transformers import AutoConfig
-
-    from rewardkit.network.models import adapter_base
+    from rewardkit.network.models import model_config
 
     try:
-        return AutoConfig.from_pretrained(adapter_base(model) or model)
+        return model_config(model)
     except (OSError, ValueError) as error:
         raise ValueError(f"model {model!r}, allowed are {', '.join(PRESETS)}, a folder, a hub id: {error}") from error
 

@@ -21,7 +21,6 @@ from rewardkit.network.logps import can_pack_policy
 from rewardkit.network.models import (
     PRESETS,
     adapt,
-    adapter_base,
     load_network,
     preset_config,
     recompute_activations,
@@ -134,7 +133,7 @@ def check_model(model: str) -> int | None:
     if model in PRESETS:
         return None
     try:
-        return saved_positions(adapter_base(model) or model)
+        return saved_positions(model)
     except (OSError, ValueError) as error:
         raise ValueError(f"model {model!r}, allowed are {', '.join(PRESETS)}, a folder, a hub id: {error}") from error
 

@@ -84,7 +84,7 @@ def _load_reward_model(path: str, policy: Policy) -> PreTrainedModel:
     try:
         tokenizer = load_tokenizer(path)
         network = load_classifier(path, tokenizer, dtype=torch.float32)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise ValueError(f"value_model {path!r} holds no reward model that can be read: {error}") from error
     if tokenizer.get_vocab() != policy.tokenizer.get_vocab():
         raise ValueError(f"value_model {path!r} has other tokens than the policy {policy.network.name_or_path!r}")

@@ -156,7 +156,7 @@ def token_row(
 
     A completion that was cut gets its end too, as the text of it would: the model has seen whole turns only.
     """
-    from rewardkit.network.tokens import branch_at_common_prefix
+    from rewardkit.network.packed_rows import branch_at_common_prefix
 
     sequences = [
         (*prompt, *(completion[:-1] if completion and completion[-1] == end[0] else completion), *end)

@@ -28,7 +28,7 @@ from alignment.policy.policy import Policy
 from alignment.rollouts.merged_weights import merged_weights
 from alignment.rollouts.source import INSTALL, RolloutError
 from rewardkit.distributed.optimization import wants_bf16
-from rewardkit.network.models import adapter_base
+from rewardkit.run.model_folder import adapter_base
 
 LOGPROBS_MODE = "processed_logprobs"
 

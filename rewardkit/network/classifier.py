@@ -19,8 +19,9 @@ from torch import Tensor
 from rewardkit.network import attention
 from rewardkit.network.layout import Layout, attended_plainly, choose_layout, trial_rows
 from rewardkit.network.llama import packed_states
-from rewardkit.network.models import adapter_base, four_bits, head_of, merged, switch_off_dropout
-from rewardkit.network.packed_rows import Branched, pack, pad
+from rewardkit.network.models import LAYER, check_shapes, four_bits, head_of, merged, model_config, switch_off_dropout
+from rewardkit.network.packed_rows import Branched, filler, pack, pad
+from rewardkit.run.model_folder import adapter_base, reading
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -76,7 +77,7 @@ class RewardScorer(torch.nn.Module):
         """
         if self.layout == "packed":
             return packed_features(self.classifier, rows, skipped=self.skipped)
-        if self.layout == "padded":
+        if self.layout == "padded" and _share_a_batch(self.classifier, rows):
             return padded_features(self.classifier, rows, skipped=self.skipped)
         single = [Branched(prompt=row.prompt, branches=(branch,)) for row in rows for branch in row.branches]
         return torch.cat([padded_features(self.classifier, [row], skipped=self.skipped) for row in single])
@@ -86,6 +87,14 @@ class RewardScorer(torch.nn.Module):
         features = self.features(rows).float()
         with torch.autocast(self.heads.device.type, enabled=False):
             return self.heads.float() @ features.T + self.bias[:, None]
+
+
+def _share_a_batch(classifier: PreTrainedModel, rows: Sequence[Branched]) -> bool:
+    """Whether a classifier takes rows together: encoder-decoders (T5, BART) want as many EOS tokens in each."""
+    if not classifier.config.is_encoder_decoder:
+        return True
+    eos = classifier.config.eos_token_id
+    return len({row.prompt.count(eos) + branch.count(eos) for row in rows for branch in row.branches}) <= 1
 
 
 def own_head(classifier: PreTrainedModel) -> tuple[Tensor, Tensor]:
@@ -103,7 +112,7 @@ def packed_features(classifier: PreTrainedModel, rows: Sequence[Branched], *, sk
 
 def padded_features(classifier: PreTrainedModel, rows: Sequence[Branched], *, skipped: int | None = None) -> Tensor:
     """(S, h) features of the full sequences, right-padded: the input of the classifier's last linear layer."""
-    padded = pad(rows, classifier.config.get_text_config().pad_token_id or 0, skipped=skipped)
+    padded = pad(rows, filler(classifier.config), skipped=skipped)
     device = classifier.device
     head_inputs: list[Tensor] = []
     hook = head_of(classifier).register_forward_pre_hook(lambda _module, inputs: head_inputs.append(inputs[0]))
@@ -144,41 +153,58 @@ def check_scores(scorer: RewardScorer) -> None:
                 own.append(classifier(input_ids=ids, attention_mask=torch.ones_like(ids)).logits.float()[0, 0])
     config.pad_token_id = pad_token_id
     expected = torch.stack(own)
+    if not expected.isfinite().all():
+        raise ValueError(f"{classifier.name_or_path} gives scores that are not finite")
     tolerance = 1e-3 if classifier.dtype.itemsize == 4 else 0.05
     if not (scores - expected).abs().max() <= tolerance * max(1.0, float(expected.abs().max())):
         raise ValueError(f"{type(classifier).__name__} scores by more than a linear layer, which is not known here")
 
 
 def load_classifier(
-    path: str | Path, tokenizer: PreTrainedTokenizerBase, *, dtype: torch.dtype, load_in_4bit: bool = False
+    path: str | Path,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    dtype: torch.dtype,
+    load_in_4bit: bool = False,
+    may_grow: bool = True,
 ) -> PreTrainedModel:
     """A sequence classifier with one label from a folder or hub id, or an adapter on one, merged; dropout off.
 
     What the file does not hold is new and random: its attribute `new_weights` names it, `has_own_head` says whether it
     is nothing. `pooled_pad` is the pad token that the file names, or None.
 
+    Args:
+        may_grow: whether tokens that the tokenizer has and the model has not get new weights, to be trained.
+
     Raises:
-        ValueError: if transformers has no sequence classifier for the architecture.
+        ValueError: if transformers has no sequence classifier for the architecture, or the file lacks layers of it.
         ImportError: if 4 bits are asked for and bitsandbytes is missing.
     """
-    from transformers import AutoConfig, AutoModelForSequenceClassification
+    from transformers import AutoModelForSequenceClassification
 
     attention.register()
     base = adapter_base(path)
-    config = AutoConfig.from_pretrained(base or path)
+    config = model_config(path)
     if type(config) not in AutoModelForSequenceClassification._model_mapping:
         raise ValueError(f"{path}: transformers has no sequence classifier for models of type {config.model_type}")
     num_labels, config.num_labels = config.num_labels, 1
-    classifier, report = AutoModelForSequenceClassification.from_pretrained(
-        base or path,
-        config=config,
-        dtype=dtype,
-        quantization_config=four_bits() if load_in_4bit else None,
-        ignore_mismatched_sizes=num_labels != 1,
-        output_loading_info=True,
-    )
-    missing = set(report["missing_keys"])
-    if report["mismatched_keys"]:
+    four = four_bits() if load_in_4bit else None
+    with reading(base or path):
+        classifier, report = AutoModelForSequenceClassification.from_pretrained(
+            base or path,
+            config=config,
+            dtype=dtype,
+            quantization_config=four,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+            trust_remote_code=False,
+        )
+    missing, mismatched = set(report["missing_keys"]), report["mismatched_keys"]
+    trunk = f"{classifier.base_model_prefix}."
+    if layers := sorted(name for name in missing if name.startswith(trunk) and LAYER.search(name)):
+        raise ValueError(f"{base or path}: no whole model, its file has no {', '.join(layers[:4])}")
+    check_shapes(path, [key for key in mismatched if num_labels == 1 or tuple(key[1])[:1] != (num_labels,)])
+    if mismatched:
         missing.add(f"head with one label (it has {num_labels})")
     if base:
         classifier, read = _with_adapter(classifier, path)
@@ -188,8 +214,11 @@ def load_classifier(
     classifier.pooled_pad = config.get_text_config().pad_token_id
     if missing and not base:
         logger.info("%s has no %s: these weights are new", path, ", ".join(sorted(missing)[:4]))
-    if len(tokenizer) > classifier.get_input_embeddings().weight.shape[0]:  # pyright: ignore[reportIndexIssue]
+    num_embeddings = classifier.get_input_embeddings().weight.shape[0]  # pyright: ignore[reportIndexIssue]
+    if len(tokenizer) > num_embeddings and may_grow:
         classifier.resize_token_embeddings(len(tokenizer))
+    elif len(tokenizer) > num_embeddings:
+        tokenizer.num_known = num_embeddings  # type: ignore[attr-defined]
     if tokenizer.pad_token_id is not None:
         classifier.config.get_text_config().pad_token_id = tokenizer.pad_token_id
     switch_off_dropout(classifier)

@@ -105,7 +105,7 @@ def choose_layout(
         tolerance: as a share of the largest result.
 
     Raises:
-        ValueError: if the model cannot run one row alone.
+        ValueError: if the model cannot run one row alone, or gives no finite numbers for it.
     """
     attention.register()
     attend_plainly(model)
@@ -114,6 +114,8 @@ def choose_layout(
         alone = torch.cat([run([row], False) for row in single]).float()
     except REASONS as reason:
         raise ValueError(f"{type(model).__name__} cannot be run here: {_first_line(reason)}") from reason
+    if not alone.isfinite().all():
+        raise ValueError(f"{model.name_or_path or type(model).__name__} gives numbers that are not finite")
     limit = tolerance * max(1.0, float(alone.abs().max()))
 
     def check(packed: bool) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from rewardkit.network.layout import attended_plainly, choose_layout, trial_rows
 from rewardkit.network.llama import packed_states
-from rewardkit.network.packed_rows import Branched, pack, pad
+from rewardkit.network.packed_rows import Branched, filler, pack, pad
 from rewardkit.network.router_loss import trunk_states
 from rewardkit.network.vocabulary_head import BLOCK, LogitForm, token_logps
 
@@ -166,7 +166,7 @@ def _input_device(model: PreTrainedModel) -> torch.device:
 
 def _padded_states(model: PreTrainedModel, rows: Sequence[Branched], index: Tensor) -> Tensor:
     """(C, h) last hidden states of the full sequences, right-padded to L, at places in S L."""
-    padded = pad(rows, model.config.pad_token_id or 0)
+    padded = pad(rows, filler(model.config))
     device = _input_device(model)
     states = trunk_states(model, input_ids=padded.input_ids.to(device), attention_mask=padded.attention_mask.to(device))
     return states.flatten(0, 1)[index.to(device)]
@@ -231,7 +231,7 @@ def _looks_ahead(model: PreTrainedModel, row: Branched) -> bool:
 
 def _logps_of_logits(model: PreTrainedModel, rows: Sequence[Branched]) -> Tensor:
     """(C,) float32 log-probabilities from the model's own logits, all of them at once."""
-    padded = pad(rows, model.config.pad_token_id or 0)
+    padded = pad(rows, filler(model.config))
     device = _input_device(model)
     logits = model(
         input_ids=padded.input_ids.to(device), attention_mask=padded.attention_mask.to(device), use_cache=False

@@ -12,6 +12,7 @@ import json
 import logging
 import re
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from transformers.pytorch_utils import Conv1D
 from rewardkit.network import attention
 from rewardkit.network.layout import attend_plainly
 from rewardkit.network.tokens import load_tokenizer, turn_end_id
-from rewardkit.run.model_folder import ADAPTER_FILE, HUB_ID
+from rewardkit.run.model_folder import ADAPTER_FILE, HUB_ID, adapter_base, reading
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -68,12 +69,34 @@ def head_of(classifier: PreTrainedModel) -> torch.nn.Linear:
 
 
 def merged(network: PreTrainedModel, path: str | Path) -> PreTrainedModel:
-    """A network with the adapter of a folder added to its weights."""
-    from peft import PeftModel
+    """A network with the adapter of a folder added to its weights.
 
-    with warnings.catch_warnings():
+    Raises:
+        ValueError: if the adapter cannot be read, fits another model or has no weights to add.
+    """
+    from peft import PeftModel, get_peft_model_state_dict
+    from peft.utils import load_peft_weights
+
+    trained = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
+    if Path(path).is_dir() and not any(Path(path).glob("adapter_model.*")):
+        raise ValueError(f"{path}: no adapter, it holds {ADAPTER_FILE} and no weights")
+    with warnings.catch_warnings(), reading(path):
         warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers by a name that goes with version 6
-        return PeftModel.from_pretrained(network, str(path)).merge_and_unload()  # pyright: ignore
+        warnings.filterwarnings("ignore", message="Found missing adapter keys")  # refused below
+        adapted = PeftModel.from_pretrained(network, str(path))
+        if not hasattr(adapted.base_model, "merge_and_unload"):
+            kind = adapted.peft_config["default"].peft_type
+            raise ValueError(f"an adapter of type {getattr(kind, 'value', kind)} adds nothing to weights")
+        wanted = set(get_peft_model_state_dict(adapted, save_embedding_layers=False))
+        held = set(load_peft_weights(str(path), device="cpu"))
+        if missing := sorted(wanted - held):
+            raise ValueError(f"the adapter has no weights for {', '.join(missing[:4])}")
+        if strange := sorted(name for name in held - wanted if "lora_" in name):
+            raise ValueError(f"the model has no place for the adapter's {', '.join(strange[:4])}")
+        whole = adapted.merge_and_unload()  # pyright: ignore
+    for name, parameter in whole.named_parameters():
+        parameter.requires_grad_(name in trained)  # peft froze them
+    return whole
 
 
 def four_bits() -> BitsAndBytesConfig:
@@ -111,20 +134,23 @@ def load_policy(
 
     Raises:
         FileNotFoundError: if a path is given and there is no such folder.
-        ValueError: if the folder holds no causal language model.
+        ValueError: if the folder holds no causal language model, or one that computes no finite numbers.
     """
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()  # of loading weights, which is short
     folder = check_policy_folder(path)
-    base = adapter_base(folder)
-    has_own = not base or (Path(folder) / "tokenizer_config.json").exists()
-    tokenizer = load_tokenizer(folder if has_own else base, own_pad=False)
+    tokenizer = load_tokenizer(folder, own_pad=False)
     policy = load_network(folder, tokenizer, dtype=dtype, may_grow=False)
     attend_plainly(policy)
     policy.config.pad_token_id = tokenizer.pad_token_id
     policy.to(torch.device(device))  # type: ignore[arg-type]
-    return policy.eval(), tokenizer
+    policy.eval()
+    with torch.no_grad():
+        logits = policy(input_ids=torch.tensor([[1, 2]], device=policy.device)).logits
+    if not logits.isfinite().all():
+        raise ValueError(f"{path} gives numbers that are not finite")
+    return policy, tokenizer
 
 
 def load_network(
@@ -142,19 +168,32 @@ def load_network(
             they would take their share of every distribution.
 
     Raises:
-        ValueError: if the architecture is no causal language model, or may not grow and the chat template needs it.
+        ValueError: if the architecture is no causal language model, the file lacks weights of it, or it may not grow
+            and the chat template needs it.
         ImportError: if 4 bits are asked for and bitsandbytes is missing.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
     attention.register()
     base = adapter_base(path)
-    config = AutoConfig.from_pretrained(base or path)
+    config = model_config(path)
     if type(config) not in AutoModelForCausalLM._model_mapping:
         raise ValueError(f"{path}: a model of type {config.model_type} is no causal language model")
-    network = AutoModelForCausalLM.from_pretrained(
-        base or path, config=config, dtype=dtype, quantization_config=four_bits() if load_in_4bit else None
-    )
+    four = four_bits() if load_in_4bit else None
+    with reading(base or path):
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            base or path,
+            config=config,
+            dtype=dtype,
+            quantization_config=four,
+            ignore_mismatched_sizes=True,  # refused below by name
+            output_loading_info=True,
+            trust_remote_code=False,
+        )
+    network, report = loaded
+    check_shapes(base or path, report["mismatched_keys"])
+    if missing := sorted(set(report["missing_keys"])):
+        raise ValueError(f"{base or path}: no causal language model, its file has no {', '.join(missing[:4])}")
     num_embeddings = network.get_input_embeddings().weight.shape[0]  # pyright: ignore[reportIndexIssue]
     if len(tokenizer) > num_embeddings:
         unknown = tokenizer.convert_ids_to_tokens(list(range(num_embeddings, len(tokenizer))))
@@ -163,10 +202,19 @@ def load_network(
             network.resize_token_embeddings(len(tokenizer))
         elif (turn_end_id(tokenizer) or 0) >= num_embeddings:
             raise ValueError(f"{path}: the model has no weights for the token that ends a turn, {unknown}")
+        if not may_grow:
+            tokenizer.num_known = num_embeddings  # type: ignore[attr-defined]
     if base:
         network = merged(network, path)
     switch_off_dropout(network)
     return network
+
+
+def check_shapes(path: str | Path, mismatched: Iterable[tuple[str, Any, Any]]) -> None:
+    """Raises ValueError if weights of a file have other shapes than its configuration says."""
+    for name, held, wanted in mismatched:
+        shapes = f"{tuple(held)}, its config.json wants {tuple(wanted)}"
+        raise ValueError(f"{path}: no whole model, {name} is {shapes}")
 
 
 def check_policy_folder(path: str | Path) -> str:
@@ -185,12 +233,17 @@ def check_policy_folder(path: str | Path) -> str:
     return str(path)
 
 
-def adapter_base(path: str | Path) -> str:
-    """What the adapter in a folder was trained on; empty for a whole model."""
-    file = Path(path) / ADAPTER_FILE
-    if not file.exists() or (Path(path) / "config.json").exists():
-        return ""
-    return str(json.loads(file.read_text(encoding="utf-8"))["base_model_name_or_path"])
+def model_config(path: str | Path) -> PretrainedConfig:
+    """The configuration of a saved model; of an adapter that of what it was trained on.
+
+    Raises:
+        ValueError: if it cannot be read.
+    """
+    from transformers import AutoConfig
+
+    path = adapter_base(path) or path
+    with reading(path):
+        return AutoConfig.from_pretrained(path, trust_remote_code=False)
 
 
 # A table of positions has rows that no token gets: those up to the padding index (RoBERTa: 514 rows, 512 tokens), or an
@@ -216,9 +269,7 @@ def saved_positions(path: str | Path) -> int | None:
     Raises:
         OSError, ValueError: if its configuration cannot be read.
     """
-    from transformers import AutoConfig
-
-    return num_positions(AutoConfig.from_pretrained(path))
+    return num_positions(model_config(path))
 
 
 def _is_count(value: object) -> bool:

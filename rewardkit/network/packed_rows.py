@@ -10,10 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +40,26 @@ class Branched:
     def num_padded_free_tokens(self) -> int:
         """Tokens of the full sequences, the prompt counted once per branch, without padding."""
         return len(self.prompt) * len(self.branches) + sum(map(len, self.branches))
+
+
+def branch_at_common_prefix(sequences: Sequence[Sequence[int]]) -> Branched:
+    """One row from full sequences: their longest common prefix as prompt, each rest (never empty) as a branch."""
+    ordered = sorted(map(tuple, sequences))
+    shortest, longest = ordered[0], ordered[-1]  # lexicographic: all others share what these two share
+    limit = min(map(len, sequences)) - 1
+    common = 0
+    while common < limit and shortest[common] == longest[common]:
+        common += 1
+    return Branched(
+        prompt=tuple(sequences[0][:common]), branches=tuple(tuple(sequence[common:]) for sequence in sequences)
+    )
+
+
+def filler(config: PretrainedConfig) -> int:
+    """The token that fills rows up behind their mask: the model's pad token where it has weights for it, else 0."""
+    text = config.get_text_config()
+    pad_token_id = text.pad_token_id
+    return pad_token_id if isinstance(pad_token_id, int) and 0 <= pad_token_id < text.vocab_size else 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,8 +19,9 @@ from jinja2 import TemplateError
 from rewardkit.data.conversations import call_names, decode_literal
 from rewardkit.data.export_formats import turns
 from rewardkit.data.records import Message
-from rewardkit.network.packed_rows import Branched
+from rewardkit.network.packed_rows import Branched, branch_at_common_prefix
 from rewardkit.network.shortening import cut_tokens, shortened_prompt, shortened_text
+from rewardkit.run.model_folder import adapter_base, reading
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -34,6 +35,11 @@ DEFAULT_TEMPLATE = (
 )
 PAD_TOKEN = "<|pad|>"
 PROBE = "probe"  # an answer that no template changes
+# A template is a small program of somebody else: it divides, calls itself, writes more than there is memory.
+TEMPLATE_ERRORS = (
+    *(TemplateError, TypeError, LookupError, AttributeError, ValueError),
+    *(ArithmeticError, RecursionError, MemoryError),
+)
 BRACKETED = re.compile(r"<[^<>\s]{2,}>|\[[^\[\]\s]{2,}\]")
 
 
@@ -61,7 +67,7 @@ def train_tokenizer(texts: Iterable[str], *, vocab_size: int = 8192) -> PreTrain
 
 
 def load_tokenizer(path: str | Path, *, own_pad: bool = True) -> PreTrainedTokenizerBase:
-    """The tokenizer of a model, with a template and a pad token of its own.
+    """The tokenizer of a model, with a template and a pad token of its own; an adapter may have that of its base.
 
     Plain transformers finds the scored token as the last one that is not pad, so a pad equal to EOS would hide the EOS
     that ends a text; such a tokenizer gets a separate pad token here, and the model one more embedding row.
@@ -71,7 +77,10 @@ def load_tokenizer(path: str | Path, *, own_pad: bool = True) -> PreTrainedToken
     """
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(path)
+    if not (Path(path) / "tokenizer_config.json").exists():
+        path = adapter_base(path) or path
+    with reading(path):
+        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
     if tokenizer.chat_template is None:
         template = default_template(tokenizer, ends_once=_is_encoder_decoder(path))
         if template is None:
@@ -80,6 +89,7 @@ def load_tokenizer(path: str | Path, *, own_pad: bool = True) -> PreTrainedToken
             )
         logger.info("%s comes without a chat template and gets the default one, <|role|> before each turn", path)
         tokenizer.chat_template = template
+    _check_template_writes(path, tokenizer)
     if not own_pad:
         tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     elif tokenizer.pad_token is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
@@ -87,11 +97,27 @@ def load_tokenizer(path: str | Path, *, own_pad: bool = True) -> PreTrainedToken
     return tokenizer
 
 
+def _check_template_writes(path: str | Path, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Raises ValueError if a chat template takes a conversation and leaves out what was said.
+
+    Templates of models that see images read the parts of a list, and write nothing where a turn is a text.
+    """
+    said = {"user": "asked", "assistant": PROBE}
+    try:
+        text = render([Message(role=role, content=content) for role, content in said.items()], tokenizer)  # type: ignore
+    except ValueError:
+        return  # it wants another conversation, which the rows of a file may be
+    if lost := [role for role, content in said.items() if content not in text.lower()]:
+        raise ValueError(f"{path}: the chat template does not write the text of a turn of {' and '.join(lost)}")
+
+
 def _is_encoder_decoder(path: str | Path) -> bool:
     from transformers import AutoConfig
 
     try:
-        return bool(getattr(AutoConfig.from_pretrained(path), "is_encoder_decoder", False))
+        with reading(path):
+            config = AutoConfig.from_pretrained(path, trust_remote_code=False)
+        return bool(getattr(config, "is_encoder_decoder", False))
     except (OSError, ValueError):  # a tokenizer by itself
         return False
 
@@ -150,10 +176,10 @@ def render(messages: Sequence[Message], tokenizer: PreTrainedTokenizerBase, *, s
     Raises:
         ValueError: with the template's reason, if it refuses the conversation: no system role, say.
     """
+    shown = template_turns(messages, tokenizer)
     try:
-        shown = template_turns(messages, tokenizer)
         return str(tokenizer.apply_chat_template(shown, add_generation_prompt=starts_turn, tokenize=False))
-    except (TemplateError, TypeError, LookupError, AttributeError) as error:
+    except TEMPLATE_ERRORS as error:
         roles = ", ".join(message.role for message in messages)
         raise ValueError(f"the chat template refuses a conversation of {roles}: {error}") from error
 
@@ -183,7 +209,7 @@ def template_turns(prompt: Sequence[Message], tokenizer: PreTrainedTokenizerBase
                 function["arguments"] = decode_literal(function["arguments"])
     try:
         text = str(tokenizer.apply_chat_template(shown, tokenize=False))
-    except (TemplateError, TypeError, KeyError) as error:  # a template may ask for ids or roles of its own form
+    except TEMPLATE_ERRORS as error:  # a template may ask for ids or roles of its own form
         raise ValueError(f"the tokenizer's chat template does not take the call of {names[0]!r}: {error}") from error
     if lost := next((name for name in names if text.count(name) < names.count(name)), ""):
         raise ValueError(f"a prompt calls the tool {lost!r}, which the tokenizer's chat template does not write")
@@ -265,19 +291,6 @@ def _cut_conversations(
     except ValueError:  # the template takes no conversation without its first turns, or with an empty one
         sequences = whole
     return [cut_tokens(sequence, max_length, tokenizer) for sequence in sequences]
-
-
-def branch_at_common_prefix(sequences: Sequence[Sequence[int]]) -> Branched:
-    """One row from full sequences: their longest common prefix as prompt, each rest (never empty) as a branch."""
-    ordered = sorted(map(tuple, sequences))
-    shortest, longest = ordered[0], ordered[-1]  # lexicographic: all others share what these two share
-    limit = min(map(len, sequences)) - 1
-    common = 0
-    while common < limit and shortest[common] == longest[common]:
-        common += 1
-    return Branched(
-        prompt=tuple(sequences[0][:common]), branches=tuple(tuple(sequence[common:]) for sequence in sequences)
-    )
 
 
 def prompt_text(prompt: Sequence[Message], tokenizer: PreTrainedTokenizerBase) -> str:
@@ -430,4 +443,8 @@ def _tokenise(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> list[
     if not texts:
         return []
     ids = tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False)["input_ids"]
+    num_known = getattr(tokenizer, "num_known", None)
+    if num_known is not None and (strange := max(max(sequence, default=0) for sequence in ids)) >= num_known:
+        token = tokenizer.convert_ids_to_tokens(strange)
+        raise ValueError(f"{tokenizer.name_or_path}: the model has no weights for {token!r}, a token of a text")
     return [tuple(sequence) for sequence in ids]

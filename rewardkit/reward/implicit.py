@@ -18,10 +18,11 @@ import yaml
 from rewardkit.data.records import Message
 from rewardkit.data.training_data import find_run, keeps_marks
 from rewardkit.network.logps import can_pack_policy, completion_logps
-from rewardkit.network.models import adapter_base, check_policy_folder, load_policy
+from rewardkit.network.models import check_policy_folder, load_policy
 from rewardkit.network.packed_rows import Branched, branches_within, token_budget_batches
 from rewardkit.network.tokens import policy_rows
 from rewardkit.reward.reward import Reward
+from rewardkit.run.model_folder import adapter_base
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

@@ -129,7 +129,7 @@ class RewardModel:
     ) -> RewardModel:
         """Loads a classifier that was not trained here; see the module's docstring."""
         tokenizer = load_tokenizer(path, own_pad=False)
-        classifier = load_classifier(path, tokenizer, dtype=dtype)
+        classifier = load_classifier(path, tokenizer, dtype=dtype, may_grow=False)
         if not classifier.has_own_head:
             missing: Any = classifier.new_weights
             raise ValueError(f"{path}: no reward model, its file has no {', '.join(missing)}")
@@ -139,7 +139,7 @@ class RewardModel:
         check_scores(scorer)
         limits = [num_positions(classifier.config), tokenizer.model_max_length, LONGEST_OF_OTHERS]
         limits = limits[:2] if limits[0] else limits[1:]
-        card = Card(max_length=min(limit for limit in limits if limit), keeps_marks=True)
+        card = Card(max_length=min(limit for limit in limits if limit and limit > 0), keeps_marks=True)
         return cls(scorer, tokenizer, card, criterion_weights=criterion_weights)
 
     def __call__(

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any
 
-from rewardkit.data.columns import Reading
+from rewardkit.data.columns import Reading, behind_system, read_row_prompt
 from rewardkit.data.conversations import (
     Completion,
     RowError,
@@ -28,7 +28,6 @@ from rewardkit.data.conversations import (
     is_messages,
     is_turn,
     read_messages,
-    read_prompt,
     read_text,
     read_whole,
     split_conversations,
@@ -289,7 +288,7 @@ def _parse_responses(row: Mapping[str, Any], reading: Reading) -> Parsed:
         raise RowError("missing_field", column, f"a list of {len(answers)}", "two responses or more are needed")
     if reading.form == "ranked" and all(answer.rank is None for answer in answers):
         answers = [replace(answer, rank=float(position)) for position, answer in enumerate(answers)]
-    prompt = read_row_prompt(row, reading)
+    prompt = read_row_prompt(row, reading.columns)
     row_id, meta = _read_id(row, reading), _read_meta(row, reading)
     comparisons, labels, problems = [], {}, []
     for first, second in choose_pairs(len(answers), reading.pairs, seed=content_id(message_lists(prompt))):
@@ -343,19 +342,29 @@ def _read_answers(
     values = [decode_answer(_value(row, reading, name), column) for name, column in zip(names, fields, strict=True)]
     prompt_value = _value(row, reading, "prompt")
     if prompt_value is None and "prompt" not in reading.columns:
-        whole = [read_whole(value, column) for value, column in zip(values, fields, strict=True)]
+        whole = [
+            behind_system(row, reading.columns, read_whole(value, column))
+            for value, column in zip(values, fields, strict=True)
+        ]
         split = split_conversations(whole[0], whole[1], fields)
+        if not split[0]:
+            raise RowError("missing_field", "prompt", None, f"{fields[0]} and {fields[1]} begin with the answer")
         if reading.form == "dialogues":  # whose judges read one answer to the same prompt
             refuse_turns(split[1].turns or split[2].turns, f"{fields[1]}[{len(split[0])}]")
         return split
     asked = text_list(prompt_value)
     listed = any(isinstance(value, list) and text_list(value) is not None for value in values)
     if asked is not None and (isinstance(prompt_value, str) or len(asked) > 1 or listed):
-        system = _read_optional(row, reading, "system")
-        start = (Message(role="system", content=system),) if system.strip() else ()
-        told = [(*start, *answers_in_turn(asked, value, column)) for value, column in zip(values, fields, strict=True)]
+        told = [
+            behind_system(row, reading.columns, answers_in_turn(asked, value, column))
+            for value, column in zip(values, fields, strict=True)
+        ]
         return split_conversations(told[0], told[1], fields)
-    prompt = read_row_prompt(row, reading)
+    prompt = read_row_prompt(row, reading.columns)
+    if prompt[-1].role == "assistant" and all(is_messages(value) for value in values):
+        whole = [behind_system(row, reading.columns, read_whole(*one)) for one in zip(values, fields, strict=True)]
+        if prompt in whole:  # the column repeats one of the two conversations
+            return split_conversations(whole[0], whole[1], fields)
     conversations = []
     for value, column in zip(values, fields, strict=True):
         if not is_messages(value) and not _repeats(value, prompt_value):
@@ -373,20 +382,6 @@ def _repeats(value: object, prompt: object) -> bool:
     if not isinstance(value, str) or not isinstance(prompt, str):
         return False
     return is_dialogue(value) and value.strip().startswith(prompt.strip())
-
-
-def read_row_prompt(row: Mapping[str, Any], reading: Reading) -> tuple[Message, ...]:
-    """The prompt of a row, with its system prompt and further input, where it has these columns."""
-    more, system = (_read_optional(row, reading, name) for name in ("input", "system"))
-    prompt = read_prompt(_value(row, reading, "prompt"), _column(reading, "prompt"), more)
-    if system.strip() and prompt[0].role != "system":
-        prompt = (Message(role="system", content=system), *prompt)
-    return prompt
-
-
-def _read_optional(row: Mapping[str, Any], reading: Reading, name: str) -> str:
-    value = _value(row, reading, name)
-    return "" if value is None else read_text(value, _column(reading, name))
 
 
 def _check_answers(a: Completion | Answer, b: Completion | Answer, fields: tuple[str, str], reading: Reading) -> None:

@@ -194,7 +194,7 @@ def parse_row(row: Mapping[str, Any], reading: Reading) -> Parsed:
         case "pairs":
             return Parsed(comparisons=(read_pair(row, reading),))
         case "chosen_rejected" | "dialogues":
-            return _hide_chosen(read_pair(row, reading))
+            return _hide_chosen(read_pair(row, reading), _number(row.get("p_chosen")))
         case "responses" | "ranked":
             return _parse_responses(row, reading)
 
@@ -275,10 +275,11 @@ def _value(row: Mapping[str, Any], reading: Reading, name: str) -> Any:
     return read_cell(row, column) if column else None
 
 
-def _hide_chosen(pair: Comparison) -> Parsed:
+def _hide_chosen(pair: Comparison, p_chosen: float | None) -> Parsed:
     digest = content_id(message_lists(pair.prompt), pair.completion_a, pair.completion_b)
     swapped = int(digest, 16) % 2 == 1
-    return Parsed(comparisons=(pair.swap() if swapped else pair,), labels={pair.id: "b" if swapped else "a"})
+    better: Choice = "tie" if p_chosen == 0.5 else "b" if swapped != (p_chosen is not None and p_chosen < 0.5) else "a"
+    return Parsed(comparisons=(pair.swap() if swapped else pair,), labels={pair.id: better})
 
 
 def _parse_responses(row: Mapping[str, Any], reading: Reading) -> Parsed:

@@ -445,3 +445,11 @@ def test_answers_without_anything_asked_are_refused():
     with pytest.raises(RowError, match="chosen and rejected begin with the answer") as caught:
         parse_row(row, detect_reading([whole, row]))
     assert (caught.value.reason, caught.value.field) == ("missing_field", "prompt")
+
+
+@pytest.mark.parametrize(("p_chosen", "better"), [(None, "good"), (0.9, "good"), ("0.5", ""), (0.5, ""), (0.2, "bad")])
+def test_a_row_that_is_a_tie_brings_a_tie(p_chosen, better):
+    for number in range(4):  # whose hashes put either side first
+        parsed = parse({"prompt": f"Why {number}?", "chosen": "good", "rejected": "bad", "p_chosen": p_chosen})
+        (comparison,), (label,) = parsed.comparisons, parsed.labels.values()
+        assert label == ("a" if comparison.completion_a == better else "b" if better else "tie")

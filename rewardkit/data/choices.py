@@ -144,9 +144,10 @@ def read_one_hot(row: Mapping[str, object]) -> Choice:
     Raises:
         RowError: unknown_choice, unless one of them is 1 and the others are 0.
     """
-    marks = {column: _number(int(row[column]) if isinstance(row[column], bool) else row[column]) for column in ONE_HOT}
+    values = {column: row.get(column) for column in ONE_HOT}
+    marks = {column: float(value) if isinstance(value, bool) else _number(value) for column, value in values.items()}
     if sorted(-1.0 if mark is None else mark for mark in marks.values()) != [0.0, 0.0, 1.0]:
-        shown = ", ".join(f"{row[column]!r}" for column in ONE_HOT)
+        shown = ", ".join(f"{value!r}" for value in values.values())
         raise RowError("unknown_choice", ", ".join(ONE_HOT), shown, "allowed is 1 in one of them and 0 in the others")
     return next(choice for column, choice in ONE_HOT.items() if marks[column])
 

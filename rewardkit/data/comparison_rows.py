@@ -40,7 +40,7 @@ from rewardkit.data.tables.json_rows import decode_json
 MAX_KEY = 200  # characters of an id, and of a source's name
 ITEM_TEXTS = ("text", "response", "content", "completion", "output", "answer", "value")
 ITEM_SOURCES = ("model", "source", "name", "generator", "model_name")
-ITEM_SCORES = ("score", "rating", "reward", "overall_score")
+RANKED_BY = ("rank", "score", "rating", "reward", "overall_score")
 # Of a row with two completions, the fields of the completions and of what wrote them.
 _PAIR_FIELDS = (("response_a", "response_b"), ("source_a", "source_b"))
 _CHOSEN_FIELDS = (("chosen", "rejected"), ("source_chosen", "source_rejected"))
@@ -75,7 +75,7 @@ def read_answers(value: Any, column: str, sources: Any) -> list[Answer]:
     names = decode_list(sources)
     if names is not None and (not isinstance(names, Sequence) or isinstance(names, str) or len(names) != len(value)):
         raise RowError("wrong_type", "sources", names, f"allowed is a list of {len(value)} names, one per response")
-    answers = [_read_item(item, f"{column}[{index}]") for index, item in enumerate(value)]
+    answers = _ranked([_read_item(item, f"{column}[{index}]") for index, item in enumerate(value)])
     if names is None:
         return answers
     return [replace(answer, source=read_source(name, "sources")) for answer, name in zip(answers, names, strict=True)]
@@ -96,14 +96,23 @@ def _read_item(item: Any, column: str) -> Answer:
             "missing_field", column, dict(item), f"allowed is a response with one of {', '.join(ITEM_TEXTS)}"
         )
     source = next((name for name in ITEM_SOURCES if name in item), None)
-    rank = _number(item.get("rank"))
-    score = next((number for name in ITEM_SCORES if (number := _number(item.get(name))) is not None), None)
     return Answer(
         text=read_text(item[text], f"{column}.{text}"),
         source=read_source(item[source], f"{column}.{source}") if source else "",
-        rank=rank if rank is not None else -score if score is not None else None,
         meta={key: plain(value) for key, value in item.items() if key not in (text, source)},
     )
+
+
+def _ranked(answers: list[Answer]) -> list[Answer]:
+    """The responses with their ranks, all by one name: the first that all of them have, else the first that one has."""
+    numbers = {name: [_number(answer.meta.get(name)) for answer in answers] for name in RANKED_BY}
+    complete = (name for name in RANKED_BY if answers and None not in numbers[name])
+    partial = (name for name in RANKED_BY if set(numbers[name]) - {None})
+    if not (name := next(complete, None) or next(partial, None)):
+        return answers
+    sign = 1 if name == "rank" else -1
+    ranks = [None if number is None else sign * number for number in numbers[name]]
+    return [replace(answer, rank=rank) for answer, rank in zip(answers, ranks, strict=True)]
 
 
 def _number(value: object) -> float | None:

@@ -453,3 +453,14 @@ def test_a_row_that_is_a_tie_brings_a_tie(p_chosen, better):
         parsed = parse({"prompt": f"Why {number}?", "chosen": "good", "rejected": "bad", "p_chosen": p_chosen})
         (comparison,), (label,) = parsed.comparisons, parsed.labels.values()
         assert label == ("a" if comparison.completion_a == better else "b" if better else "tie")
+
+
+def test_responses_are_ranked_by_numbers_of_one_name():
+    rated = [{"text": "x", "score": 1, "rating": 5}, {"text": "y", "rating": 3}, {"text": "z", "rating": "4"}]
+    parsed = parse({"prompt": "Why?", "responses": rated})
+    assert list(parsed.labels.values()) == ["a", "a", "b"]  # by rating, which all have: x, z, y
+    mixed = [{"text": "x", "score": 4}, {"text": "y", "rank": 1}, {"text": "z", "rank": 2}]
+    parsed = parse({"prompt": "Why?", "responses": mixed})
+    assert [(pair.completion_a, pair.completion_b) for pair in parsed.comparisons if pair.id in parsed.labels] == [
+        ("y", "z")
+    ]

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from rewardkit.data.columns import ALIASES
+from rewardkit.data.columns import behind_system, prompt_columns, read_row_prompt
 from rewardkit.data.comparison_rows import refuse_turns
 from rewardkit.data.conversations import (
     RowError,
@@ -21,7 +21,6 @@ from rewardkit.data.conversations import (
     is_messages,
     read_dialogue,
     read_messages,
-    read_prompt,
     read_text,
 )
 from rewardkit.data.export_formats import turns
@@ -157,12 +156,13 @@ def _demonstration_reader(
     parts: Sequence[Part], first: Sequence[Mapping[str, Any]], source: str
 ) -> tuple[ReadRow[Demonstration], str]:
     names = {name for row in first for name in row}
-    prompt, completion = _first_of(ALIASES["prompt"], names), _first_of(COMPLETIONS, names)
+    completion = _first_of(COMPLETIONS, names)
+    columns = prompt_columns(names - {completion})
     conversation = _first_of(CONVERSATIONS, names)
     if conversation and not completion and not {"chosen", "rejected"} <= names:
-        return partial(_read_conversation, conversation), "messages"
-    if prompt and completion:
-        return partial(_read_demonstration, prompt, completion), "completion"
+        return partial(_read_conversation, conversation, columns), "messages"
+    if "prompt" in columns and completion:
+        return partial(_read_demonstration, columns, completion), "completion"
     if "text" in names and not {"chosen", "rejected"} <= names:
         return _read_text, "text"
     try:
@@ -174,20 +174,21 @@ def _demonstration_reader(
     return partial(_chosen_only, read), form
 
 
-def _read_conversation(column: str, row: Mapping[str, Any], _refuse: Refuse) -> list[Demonstration]:
+def _read_conversation(
+    column: str, columns: Mapping[str, str], row: Mapping[str, Any], _refuse: Refuse
+) -> list[Demonstration]:
     value = decode_list(row.get(column))
     if is_absent(value):
         raise RowError("missing_field", column, value, "a conversation is needed")
     messages = read_dialogue(str(value), column) if is_dialogue(value) else read_messages(value, column)
+    messages = behind_system(row, columns, messages)
     return [Demonstration(turns=_checked(messages, column), weight=read_weight(row))]
 
 
-def _read_demonstration(prompt: str, completion: str, row: Mapping[str, Any], _refuse: Refuse) -> list[Demonstration]:
-    more = row.get("input") if prompt != "input" else None
-    messages = read_prompt(row.get(prompt), prompt, "" if is_absent(more) else read_text(more, "input"))
-    system = row.get("system")
-    if not is_absent(system) and messages[0].role != "system":
-        messages = (Message(role="system", content=read_text(system, "system")), *messages)
+def _read_demonstration(
+    columns: Mapping[str, str], completion: str, row: Mapping[str, Any], _refuse: Refuse
+) -> list[Demonstration]:
+    messages = read_row_prompt(row, columns)
     written = _answer(row.get(completion), completion)
     return [Demonstration(turns=_checked((*messages, written), completion), weight=read_weight(row))]
 
@@ -230,9 +231,10 @@ def _labelled_reader(
     parts: Sequence[Part], first: Sequence[Mapping[str, Any]], source: str
 ) -> tuple[ReadRow[Labelled], str]:
     names = {name for row in first for name in row}
-    prompt, completion = _first_of(ALIASES["prompt"], names), _first_of(COMPLETIONS, names)
-    if prompt and completion and "label" in names:
-        return partial(_read_labelled, prompt, completion), "label"
+    completion = _first_of(COMPLETIONS, names)
+    columns = prompt_columns(names - {completion})
+    if "prompt" in columns and completion and "label" in names:
+        return partial(_read_labelled, columns, completion), "label"
     try:
         read, form = preference_reader(parts, first, source)
     except ValueError as error:
@@ -242,7 +244,9 @@ def _labelled_reader(
     return partial(_taken_apart, read), form
 
 
-def _read_labelled(prompt: str, completion: str, row: Mapping[str, Any], _refuse: Refuse) -> list[Labelled]:
+def _read_labelled(
+    columns: Mapping[str, str], completion: str, row: Mapping[str, Any], _refuse: Refuse
+) -> list[Labelled]:
     label = row.get("label")
     key = label.strip().lower() if isinstance(label, str) else label
     if not isinstance(key, bool | int | str) or key not in LABELS:
@@ -250,7 +254,7 @@ def _read_labelled(prompt: str, completion: str, row: Mapping[str, Any], _refuse
     written = _answer(row.get(completion), completion).content
     if not written.strip():
         raise RowError("empty_response", completion, written, "an answer with a text is needed")
-    messages = read_prompt(row.get(prompt), prompt)
+    messages = read_row_prompt(row, columns)
     return [Labelled(prompt=messages, completion=written, desirable=LABELS[key], weight=read_weight(row))]
 
 

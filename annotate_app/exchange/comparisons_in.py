@@ -138,6 +138,9 @@ def import_comparisons(
             stage.read(source, spool, tell)
         if stage.bad and options.on_bad_row == "error":
             raise BadRowsError(stage.bad)
+        if options.labels and not stage.num_labeled:
+            names = ", ".join(file_name(source) for source in sources)
+            raise ValueError(f"{names}: no row says which of its responses is better, labels need ranks or scores")
         staged = (comparison for comparison, _ in unspool(spool))
         num_labels = 0
         labels = _labels(spool) if options.labels else ()
@@ -167,6 +170,7 @@ class _Stage:
     num_rows: int = 0
     num_repeated: int = 0
     num_empty: int = 0
+    num_labeled: int = 0
     bad: list[BadRow] = field(default_factory=list)
     readings: dict[str, Reading] = field(default_factory=dict)
     seen: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -196,6 +200,7 @@ class _Stage:
 
     def _take(self, comparison: Comparison, label: Choice | None, where: str, spool: IO[bytes]) -> None:
         digest = content_of(comparison)
+        self.num_labeled += label is not None
         earlier, first_place = self.seen.get(comparison.id, (self.digests.get(comparison.id, digest), "the project"))
         if earlier != digest:
             allowed = f"{first_place} has it with another prompt, completion or source"

@@ -136,8 +136,8 @@ def fit_leaderboard(votes: Votes, *, ties: Ties = "half", num_resamples: int = 5
         ties: `half` counts a tie as half a win for both, `davidson` models ties by a parameter of their own.
         num_resamples: bootstrap resamples of items behind the intervals (votes on one item hang together); 0 takes
             normal intervals from the Fisher information, which treat every vote as independent. Of models with fewer
-            than LEAST comparisons, or whose strength no resample changes, intervals are from a fit and its Fisher
-            information in which each comparison counts as one vote.
+            than LEAST comparisons, without a finite strength, or whose strength no resample changes, intervals are from
+            a fit and its Fisher information in which each comparison counts as one vote.
 
     Raises:
         ValueError: on an unknown treatment of ties.
@@ -200,16 +200,18 @@ def _fit_group(
     size = len(names)
     wins, tied = games.tables(games.multiplicity, size)
     notes: list[str] = []
-    nudge = np.zeros((size, size))
+    nudge, is_endless = np.zeros((size, size)), np.zeros(size, dtype=bool)
     if not is_finite(wins, tied, ties):
         nudge = NUDGE / 2 * ((wins + wins.T + tied) > 0)
-        notes.append(_lent(wins + tied / 2, names))
+        is_endless = _endless(wins + tied / 2)
+        notes.append(_lent(np.array(names)[is_endless]))
+        is_endless |= not is_endless.any()
     fitted = fit_bradley_terry(wins + nudge, tied, rule=ties)
     error = fitted.standard_errors()
     low, high = fitted.log_strength - Z_95 * error, fitted.log_strength + Z_95 * error
     num_items = np.bincount(games.rows, games.multiplicity, size) + np.bincount(games.columns, games.multiplicity, size)
     is_few = num_items < LEAST
-    is_unsure = is_few.copy()
+    is_unsure = is_few | is_endless  # games that are all won are won in every resample
     if num_resamples:
         samples = _resample(games, nudge, fitted.log_strength, ties, num_resamples, rng)
         if len(samples) * 2 > num_resamples:
@@ -258,13 +260,18 @@ def _unsure(names: np.ndarray, is_few: np.ndarray, is_unsure: np.ndarray) -> str
     return f"{why}; intervals are from the Fisher information, each comparison counted as one vote"
 
 
-def _lent(beats: np.ndarray, names: list[str]) -> str:
-    """Writes the note on the wins that were lent to every pair, and why."""
+def _endless(beats: np.ndarray) -> np.ndarray:
+    """Which models have no finite strength beside the largest set of models that all beat one another, over others."""
     circles = components(beats, strong=True)
-    outside = [name for name, circle in zip(names, circles, strict=True) if circle != np.bincount(circles).argmax()]
+    sizes = np.bincount(circles)
+    return np.ones(len(beats), dtype=bool) if sizes.max() == 1 else circles != sizes.argmax()
+
+
+def _lent(outside: np.ndarray) -> str:
+    """Writes the note on the wins that were lent to every pair, and why."""
     why = (
         f"only ever better or only ever worse than the rest: {', '.join(outside)}; that has no finite strength"
-        if outside
+        if len(outside)
         else "some models drew but never won, which leaves strengths and ties without finite values"
     )
     return f"{why}, so {NUDGE / 2} wins for each side were lent to every pair that met"

@@ -25,6 +25,10 @@ WORDS: dict[str, Choice] = {
 }
 # "response_a", "Model B", "answer 1", "output2": a noun before the side.
 NOUN = re.compile(r"^(?:response|model|completion|answer|output|assistant|candidate|option|text|summary)\s*([abxy12])$")
+# "A>B", "[[B>>A]]", "A=B": the verdicts of Arena-Hard and of JudgeBench.
+VERDICT = re.compile(r"(?:\[\[)?([ab])(>>?|<<?|=)([ab])(?:\]\])?")
+ONE_HOT: dict[str, Choice] = {"winner_model_a": "a", "winner_model_b": "b", "winner_tie": "tie"}
+"""Columns of which one is 1 and the others are 0, as a file of Chatbot Arena has them."""
 MAX_STRENGTH = 9
 
 
@@ -124,11 +128,35 @@ def read_choice(value: object, scale: NumberScale | None, mapping: Mapping[str, 
     word = re.sub(r"[\s_-]+", " ", key.lower())
     if noun := NOUN.match(word):
         word = {"1": "a", "2": "b"}.get(noun[1], noun[1])
+    if (verdict := VERDICT.fullmatch(word.replace(" ", ""))) and verdict[1] != verdict[3]:
+        better = verdict[1] if verdict[2].startswith(">") else verdict[3]
+        return ("tie", 0) if verdict[2] == "=" else ("a" if better == "a" else "b", len(verdict[2]))
     if word in WORDS:
         choice = WORDS[word]
         return choice, int(choice in ("a", "b"))
     hint = "; left and right are places on a screen, not responses" if word in ("left", "right") else ""
     raise RowError("unknown_choice", field, value, f"allowed are {', '.join(CHOICES)} and their usual spellings{hint}")
+
+
+def read_one_hot(row: Mapping[str, object]) -> Choice:
+    """The choice that a row has in the columns of `ONE_HOT`.
+
+    Raises:
+        RowError: unknown_choice, unless one of them is 1 and the others are 0.
+    """
+    values = {column: row.get(column) for column in ONE_HOT}
+    marks = {column: float(value) if isinstance(value, bool) else _number(value) for column, value in values.items()}
+    if sorted(-1.0 if mark is None else mark for mark in marks.values()) != [0.0, 0.0, 1.0]:
+        shown = ", ".join(f"{value!r}" for value in values.values())
+        raise RowError("unknown_choice", ", ".join(ONE_HOT), shown, "allowed is 1 in one of them and 0 in the others")
+    return next(choice for column, choice in ONE_HOT.items() if marks[column])
+
+
+def named_choice(value: object, sources: tuple[str, str]) -> Choice | None:
+    """The choice of a value that is the name of what wrote a or b; None for any other."""
+    if value == "" or sources[0] == sources[1] or value not in sources:
+        return None
+    return "a" if value == sources[0] else "b"
 
 
 def describe_choices(values: Iterable[object], scale: NumberScale | None, mapping: Mapping[str, Answer]) -> str:

@@ -1,4 +1,7 @@
-"""Which column of a file means which field, and which form its rows have, found from their names and first rows."""
+"""Which column of a file means which field, and which form its rows have, found from their names and first rows.
+
+A prompt may stand in several columns: `read_row_prompt` puts together what they hold, for every reader of rows.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from rewardkit.data.conversations import decode_list, is_dialogue, is_messages, is_turn
+from rewardkit.data.conversations import (
+    NO_CONTENT,
+    SPEAKERS,
+    RowError,
+    decode_list,
+    is_dialogue,
+    is_messages,
+    read_messages,
+    read_prompt,
+    read_text,
+)
+from rewardkit.data.records import Message
 from rewardkit.data.tables.cells import decode_literal, read_cell
 
 Form = Literal["pairs", "responses", "ranked", "chosen_rejected", "dialogues"]
@@ -32,7 +46,11 @@ def _sided(stems: Sequence[str], side: int) -> tuple[str, ...]:
 # By field, the names it goes by, the likelier ones first; lower case, spaces and hyphens as underscores.
 ALIASES: dict[str, tuple[str, ...]] = {
     "id": ("comparison_id", "pair_id", "id", "example_id", "uid", "key"),
-    "prompt": ("prompt", "instruction", "question", "query", "context", "messages", "conversation", "history", "input"),
+    "prompt": (
+        *("prompt", "instruction", "question", "query", "context", "messages", "conversation", "conversations"),
+        *("history", "input"),
+    ),
+    "history": ("history",),
     "input": ("input",),
     "system": ("system", "system_prompt"),
     "response_a": _sided(ANSWERS, 0),
@@ -42,8 +60,8 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "source_pair": ("model_pair", "source_pair", "models_pair"),
     "responses": ("responses", "completions", "answers", "outputs", "candidates", "generations"),
     "sources": ("models", "sources", "model_names", "generators"),
-    "chosen": ("chosen", "chosen_response", "response_chosen", "preferred"),
-    "rejected": ("rejected", "rejected_response", "response_rejected", "dispreferred"),
+    "chosen": ("chosen", "chosen_response", "response_chosen", "preferred", "preferred_output"),
+    "rejected": ("rejected", "rejected_response", "response_rejected", "dispreferred", "non_preferred_output"),
     "source_chosen": ("source_chosen", "chosen_model", "chosen_source", "model_chosen"),
     "source_rejected": ("source_rejected", "rejected_model", "rejected_source", "model_rejected"),
     "meta": ("meta", "metadata"),
@@ -57,7 +75,8 @@ _BY_FORM: dict[Form, tuple[str, ...]] = {
     "chosen_rejected": ("chosen", "rejected", "source_chosen", "source_rejected"),
     "dialogues": ("chosen", "rejected", "source_chosen", "source_rejected"),
 }
-_OF_ALL = ("id", "prompt", "input", "system", "meta")
+_OF_PROMPT = ("prompt", "history", "input", "system")
+_OF_ALL = ("id", *_OF_PROMPT, "meta")
 
 
 class ColumnError(ValueError):
@@ -158,7 +177,77 @@ def _refuse_steps(rows: Sequence[Mapping[str, Any]], column: str) -> None:
 
 def is_whole(value: object) -> bool:
     """Whether an answer's column holds whole conversations, its prompt included."""
-    return is_dialogue(value) or is_messages(decoded := decode_list(value)) or is_turn(decoded)
+    decoded = decode_list(value)
+    speakers = [turn.get("role", turn.get("from")) for turn in decoded] if is_messages(decoded) else []  # type: ignore[union-attr]
+    return is_dialogue(value) or any(SPEAKERS.get(str(one).lower()) not in ("assistant", "tool") for one in speakers)
+
+
+def prompt_columns(names: Iterable[str]) -> dict[str, str]:
+    """The columns that make up the prompt, by field: what is asked, and what stands beside it; none where none do."""
+    recognised = _find_columns(list(names), {})
+    return {name: recognised[name] for name in _OF_PROMPT if name in recognised}
+
+
+def read_row_prompt(row: Mapping[str, Any], columns: Mapping[str, str]) -> tuple[Message, ...]:
+    """The prompt of a row, with its system prompt, earlier turns and further input, where it has these columns.
+
+    Args:
+        row: a row of a file.
+        columns: by field of `FIELDS`, its column.
+
+    Raises:
+        RowError: naming the column that cannot be read.
+    """
+    column = columns.get("prompt", "prompt")
+    prompt = read_prompt(read_cell(row, column), column, _optional_text(row, columns, "input"))
+    if "history" in columns:
+        earlier = _read_history(read_cell(row, columns["history"]), columns["history"])
+        start = sum(message.role == "system" for message in prompt[:1])
+        if prompt[start : start + len(earlier)] != earlier:
+            prompt = (*prompt[:start], *earlier, *prompt[start:])
+    return behind_system(row, columns, prompt)
+
+
+def behind_system(
+    row: Mapping[str, Any], columns: Mapping[str, str], turns: tuple[Message, ...]
+) -> tuple[Message, ...]:
+    """Turns behind the system prompt that the row has in a column of its own, unless they begin with one.
+
+    Raises:
+        RowError: if it is no text.
+    """
+    system = _optional_text(row, columns, "system")
+    if not system.strip() or turns[0].role == "system":
+        return turns
+    return (Message(role="system", content=system), *turns)
+
+
+def _read_history(value: object, field: str) -> tuple[Message, ...]:
+    """The turns before a prompt: a list of turns, or of pairs of what was asked and answered (Alpaca's `history`).
+
+    Raises:
+        RowError: if it is neither; nothing at all is no turns.
+    """
+    items = decode_literal(value) if isinstance(value, str) and value.strip() else value
+    if items in NO_CONTENT:
+        return ()
+    if is_messages(items):
+        return read_messages(items, field)
+    listed = items if isinstance(items, Sequence) and not isinstance(items, str) else [items]
+    pairs = [pair if isinstance(pair, Sequence) and not isinstance(pair, str) else [] for pair in listed]
+    if not all(len(pair) == 2 for pair in pairs):
+        allowed = "allowed is a list of turns, or of pairs of question and answer; rename a column of something else"
+        raise RowError("wrong_type", field, value, allowed)
+    return tuple(
+        Message(role=role, content=read_text(text, f"{field}[{index}]"))
+        for index, pair in enumerate(pairs)
+        for role, text in zip(("user", "assistant"), pair, strict=True)
+    )
+
+
+def _optional_text(row: Mapping[str, Any], columns: Mapping[str, str], name: str) -> str:
+    value = read_cell(row, columns[name]) if name in columns else None
+    return "" if value is None else read_text(value, columns[name])
 
 
 def _checked(columns: Mapping[str, str], rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any
 
-from rewardkit.data.columns import Reading
+from rewardkit.data.columns import Reading, behind_system, read_row_prompt
 from rewardkit.data.conversations import (
     Completion,
     RowError,
@@ -28,7 +28,6 @@ from rewardkit.data.conversations import (
     is_messages,
     is_turn,
     read_messages,
-    read_prompt,
     read_text,
     read_whole,
     split_conversations,
@@ -41,7 +40,7 @@ from rewardkit.data.tables.json_rows import decode_json
 MAX_KEY = 200  # characters of an id, and of a source's name
 ITEM_TEXTS = ("text", "response", "content", "completion", "output", "answer", "value")
 ITEM_SOURCES = ("model", "source", "name", "generator", "model_name")
-ITEM_SCORES = ("score", "rating", "reward", "overall_score")
+RANKED_BY = ("rank", "score", "rating", "reward", "overall_score")
 # Of a row with two completions, the fields of the completions and of what wrote them.
 _PAIR_FIELDS = (("response_a", "response_b"), ("source_a", "source_b"))
 _CHOSEN_FIELDS = (("chosen", "rejected"), ("source_chosen", "source_rejected"))
@@ -76,7 +75,7 @@ def read_answers(value: Any, column: str, sources: Any) -> list[Answer]:
     names = decode_list(sources)
     if names is not None and (not isinstance(names, Sequence) or isinstance(names, str) or len(names) != len(value)):
         raise RowError("wrong_type", "sources", names, f"allowed is a list of {len(value)} names, one per response")
-    answers = [_read_item(item, f"{column}[{index}]") for index, item in enumerate(value)]
+    answers = _ranked([_read_item(item, f"{column}[{index}]") for index, item in enumerate(value)])
     if names is None:
         return answers
     return [replace(answer, source=read_source(name, "sources")) for answer, name in zip(answers, names, strict=True)]
@@ -97,14 +96,23 @@ def _read_item(item: Any, column: str) -> Answer:
             "missing_field", column, dict(item), f"allowed is a response with one of {', '.join(ITEM_TEXTS)}"
         )
     source = next((name for name in ITEM_SOURCES if name in item), None)
-    rank = _number(item.get("rank"))
-    score = next((number for name in ITEM_SCORES if (number := _number(item.get(name))) is not None), None)
     return Answer(
         text=read_text(item[text], f"{column}.{text}"),
         source=read_source(item[source], f"{column}.{source}") if source else "",
-        rank=rank if rank is not None else -score if score is not None else None,
         meta={key: plain(value) for key, value in item.items() if key not in (text, source)},
     )
+
+
+def _ranked(answers: list[Answer]) -> list[Answer]:
+    """The responses with their ranks, all by one name: the first that all of them have, else the first that one has."""
+    numbers = {name: [_number(answer.meta.get(name)) for answer in answers] for name in RANKED_BY}
+    complete = (name for name in RANKED_BY if answers and None not in numbers[name])
+    partial = (name for name in RANKED_BY if set(numbers[name]) - {None})
+    if not (name := next(complete, None) or next(partial, None)):
+        return answers
+    sign = 1 if name == "rank" else -1
+    ranks = [None if number is None else sign * number for number in numbers[name]]
+    return [replace(answer, rank=rank) for answer, rank in zip(answers, ranks, strict=True)]
 
 
 def _number(value: object) -> float | None:
@@ -195,7 +203,7 @@ def parse_row(row: Mapping[str, Any], reading: Reading) -> Parsed:
         case "pairs":
             return Parsed(comparisons=(read_pair(row, reading),))
         case "chosen_rejected" | "dialogues":
-            return _hide_chosen(read_pair(row, reading))
+            return _hide_chosen(read_pair(row, reading), _number(row.get("p_chosen")))
         case "responses" | "ranked":
             return _parse_responses(row, reading)
 
@@ -276,10 +284,11 @@ def _value(row: Mapping[str, Any], reading: Reading, name: str) -> Any:
     return read_cell(row, column) if column else None
 
 
-def _hide_chosen(pair: Comparison) -> Parsed:
+def _hide_chosen(pair: Comparison, p_chosen: float | None) -> Parsed:
     digest = content_id(message_lists(pair.prompt), pair.completion_a, pair.completion_b)
     swapped = int(digest, 16) % 2 == 1
-    return Parsed(comparisons=(pair.swap() if swapped else pair,), labels={pair.id: "b" if swapped else "a"})
+    better: Choice = "tie" if p_chosen == 0.5 else "b" if swapped != (p_chosen is not None and p_chosen < 0.5) else "a"
+    return Parsed(comparisons=(pair.swap() if swapped else pair,), labels={pair.id: better})
 
 
 def _parse_responses(row: Mapping[str, Any], reading: Reading) -> Parsed:
@@ -289,7 +298,7 @@ def _parse_responses(row: Mapping[str, Any], reading: Reading) -> Parsed:
         raise RowError("missing_field", column, f"a list of {len(answers)}", "two responses or more are needed")
     if reading.form == "ranked" and all(answer.rank is None for answer in answers):
         answers = [replace(answer, rank=float(position)) for position, answer in enumerate(answers)]
-    prompt = read_row_prompt(row, reading)
+    prompt = read_row_prompt(row, reading.columns)
     row_id, meta = _read_id(row, reading), _read_meta(row, reading)
     comparisons, labels, problems = [], {}, []
     for first, second in choose_pairs(len(answers), reading.pairs, seed=content_id(message_lists(prompt))):
@@ -343,19 +352,29 @@ def _read_answers(
     values = [decode_answer(_value(row, reading, name), column) for name, column in zip(names, fields, strict=True)]
     prompt_value = _value(row, reading, "prompt")
     if prompt_value is None and "prompt" not in reading.columns:
-        whole = [read_whole(value, column) for value, column in zip(values, fields, strict=True)]
+        whole = [
+            behind_system(row, reading.columns, read_whole(value, column))
+            for value, column in zip(values, fields, strict=True)
+        ]
         split = split_conversations(whole[0], whole[1], fields)
+        if not split[0]:
+            raise RowError("missing_field", "prompt", None, f"{fields[0]} and {fields[1]} begin with the answer")
         if reading.form == "dialogues":  # whose judges read one answer to the same prompt
             refuse_turns(split[1].turns or split[2].turns, f"{fields[1]}[{len(split[0])}]")
         return split
     asked = text_list(prompt_value)
     listed = any(isinstance(value, list) and text_list(value) is not None for value in values)
     if asked is not None and (isinstance(prompt_value, str) or len(asked) > 1 or listed):
-        system = _read_optional(row, reading, "system")
-        start = (Message(role="system", content=system),) if system.strip() else ()
-        told = [(*start, *answers_in_turn(asked, value, column)) for value, column in zip(values, fields, strict=True)]
+        told = [
+            behind_system(row, reading.columns, answers_in_turn(asked, value, column))
+            for value, column in zip(values, fields, strict=True)
+        ]
         return split_conversations(told[0], told[1], fields)
-    prompt = read_row_prompt(row, reading)
+    prompt = read_row_prompt(row, reading.columns)
+    if prompt[-1].role == "assistant" and all(is_messages(value) for value in values):
+        whole = [behind_system(row, reading.columns, read_whole(*one)) for one in zip(values, fields, strict=True)]
+        if prompt in whole:  # the column repeats one of the two conversations
+            return split_conversations(whole[0], whole[1], fields)
     conversations = []
     for value, column in zip(values, fields, strict=True):
         if not is_messages(value) and not _repeats(value, prompt_value):
@@ -373,20 +392,6 @@ def _repeats(value: object, prompt: object) -> bool:
     if not isinstance(value, str) or not isinstance(prompt, str):
         return False
     return is_dialogue(value) and value.strip().startswith(prompt.strip())
-
-
-def read_row_prompt(row: Mapping[str, Any], reading: Reading) -> tuple[Message, ...]:
-    """The prompt of a row, with its system prompt and further input, where it has these columns."""
-    more, system = (_read_optional(row, reading, name) for name in ("input", "system"))
-    prompt = read_prompt(_value(row, reading, "prompt"), _column(reading, "prompt"), more)
-    if system.strip() and prompt[0].role != "system":
-        prompt = (Message(role="system", content=system), *prompt)
-    return prompt
-
-
-def _read_optional(row: Mapping[str, Any], reading: Reading, name: str) -> str:
-    value = _value(row, reading, name)
-    return "" if value is None else read_text(value, _column(reading, name))
 
 
 def _check_answers(a: Completion | Answer, b: Completion | Answer, fields: tuple[str, str], reading: Reading) -> None:

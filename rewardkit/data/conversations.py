@@ -316,6 +316,8 @@ def read_prompt(value: object, field: str, more: str = "") -> tuple[Message, ...
     if value is None:
         raise RowError("missing_field", field, value, "a prompt is needed")
     turns = [value] if is_turn(value) else decode_list(value)
+    if isinstance(turns, Mapping) and "messages" in turns and not is_turn(turns):  # as OpenAI's fine-tuning has it
+        turns = turns["messages"]
     if is_turn(turns):
         turns = [turns]
     if is_messages(turns):

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from rewardkit.data.choices import Answer, NumberScale, choice_key, read_choice
+from rewardkit.data.choices import Answer, NumberScale, choice_key, named_choice, read_choice
 from rewardkit.data.columns import ALIASES as COMPARISON_ALIASES
 from rewardkit.data.columns import ColumnError, check_column
 from rewardkit.data.comparison_rows import plain_key
@@ -171,9 +171,9 @@ def read_judgment(
         RowError: naming the field that cannot be read.
     """
     text = plain_key(ballot.value).strip()
-    if choice_key(text) not in mapping and sources[0] != sources[1] and text in sources and text:
-        choice, strength = ("a" if text == sources[0] else "b"), 1
-        flipped = False
+    named = None if choice_key(text) in mapping else named_choice(text, sources)
+    if named:
+        choice, strength, flipped = named, 1, False
     else:
         choice, strength = read_choice(ballot.value, scale, mapping, ballot.column)
         flipped = _is_flipped(ballot, sources)

@@ -20,7 +20,7 @@ from functools import partial
 from itertools import islice
 from typing import Any, Generic, Literal, TypeVar
 
-from rewardkit.data.choices import NumberScale, find_scale, read_choice
+from rewardkit.data.choices import ONE_HOT, NumberScale, find_scale, named_choice, read_choice, read_one_hot
 from rewardkit.data.columns import Reading, detect_reading
 from rewardkit.data.comparison_rows import parse_row, read_pair, read_source, refuse_turns
 from rewardkit.data.conversations import RowError, decode_list, read_text
@@ -199,6 +199,8 @@ def preference_reader(
             return partial(_read_ranking, reading), "ranked"
         case "pairs":
             column = next((name for name in CHOICES if name in names), "")
+            if not column and names >= ONE_HOT.keys():
+                return partial(_read_one_hot, reading), reading.form
             if not column:
                 columns = ", ".join(sorted(names))
                 problem = f"no column says which response is better, the columns are {columns}"
@@ -222,9 +224,15 @@ def _read_vote(
     value = row.get(column)
     if is_absent(value):
         raise RowError("missing_field", column, value, "a choice is needed")
-    choice, strength = read_choice(value, scale, {}, column)
+    named = named_choice(value, (comparison.source_a, comparison.source_b))
+    choice, strength = (named, 1) if named else read_choice(value, scale, {}, column)
     soft = {"margin": float(strength), **read_soft(row)}
     return [_preference(comparison, choice, row, soft, column, fields=_fields(reading))]
+
+
+def _read_one_hot(reading: Reading, row: Mapping[str, Any], refuse: Refuse) -> list[Preference]:
+    others = {name: value for name, value in row.items() if name not in ONE_HOT}
+    return _read_vote(reading, CHOICES[0], None, {**others, CHOICES[0]: read_one_hot(row)}, refuse)
 
 
 def _fields(reading: Reading) -> tuple[str, str]:

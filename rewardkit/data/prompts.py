@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from rewardkit.data.columns import ALIASES, Reading, detect_reading
-from rewardkit.data.comparison_rows import read_row_prompt, read_two
+from rewardkit.data.columns import ALIASES, detect_reading, prompt_columns, read_row_prompt
+from rewardkit.data.comparison_rows import read_two
 from rewardkit.data.export_formats import turns
 from rewardkit.data.preferences import Check, OnBadRow, ReadRow, ReadRows, Refuse, read_each
 from rewardkit.data.records import Message
@@ -17,7 +17,7 @@ from rewardkit.data.sources import Part, choose_split, open_source, training_spl
 from rewardkit.data.training_data import find_run
 
 Prompt = tuple[Message, ...]
-_MORE = ("input", "system")
+_MORE = ("input", "system", "system_prompt", "history")
 
 
 def read_prompts(
@@ -110,14 +110,11 @@ def distinct_rows(rows: Sequence[PromptRow]) -> list[PromptRow]:
 
 def _reader(_parts: Sequence[Part], first: Sequence[Mapping[str, Any]], source: str) -> tuple[ReadRow[Prompt], str]:
     names = list(dict.fromkeys(name for row in first for name in row))
-    column = next((name for name in ALIASES["prompt"] if name in names), "")
-    if column:
-        reading = Reading(
-            form="responses", columns={"prompt": column, **{n: n for n in _MORE if n in names and n != column}}
-        )
+    columns = prompt_columns(names)
+    if "prompt" in columns:
 
         def read(row: Mapping[str, Any], _refuse: Refuse) -> list[Prompt]:
-            prompt = read_row_prompt(row, reading)
+            prompt = read_row_prompt(row, columns)
             return [prompt[:-1] if prompt[-1].role == "assistant" and len(prompt) > 1 else prompt]
 
         return read, "prompt"

@@ -13,7 +13,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from rewardkit.report.table import percent
+from rewardkit.report.table import percent, plain_number
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -35,7 +35,7 @@ def render_page(template: str, *, folder: Path = TEMPLATES, **values: Any) -> st
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": percent, "count": lambda number: f"{number:,}"}
+    environment.filters |= {"percent": percent, "number": plain_number, "count": lambda number: f"{number:,}"}
     return environment.get_template(template).render(values) + "\n"
 
 

@@ -64,6 +64,11 @@ def percent(value: float) -> str:
     return f"{scaled:.0f}%" if scaled == round(scaled) else f"{scaled:.1f}%"
 
 
+def plain_number(value: float, decimals: int = 2) -> str:
+    """A number without an interval, a dash for none: `0.61`."""
+    return f"{value:.{decimals}f}" if math.isfinite(value) else "–"
+
+
 def interval_text(share: Interval) -> str:
     """A share with its interval: `61.3% (56.1 to 66.5)`; alone where it has none."""
     if not math.isfinite(share.value):

@@ -18,8 +18,16 @@ from typing import Any
 
 import numpy as np
 
-from rewardkit.data.columns import ALIASES, ANSWERS, Reading, detect_reading
-from rewardkit.data.comparison_rows import plain, read_answers, read_row_prompt, read_two, refuse_turns
+from rewardkit.data.columns import (
+    ALIASES,
+    ANSWERS,
+    Reading,
+    behind_system,
+    detect_reading,
+    prompt_columns,
+    read_row_prompt,
+)
+from rewardkit.data.comparison_rows import plain, read_answers, read_two, refuse_turns
 from rewardkit.data.conversations import RowError, decode_list, is_messages, read_messages, read_text
 from rewardkit.data.records import Message
 from rewardkit.reward.reward import Reward, RewardFn
@@ -91,9 +99,9 @@ def _find_single(rows: Sequence[Row], names: Sequence[str], otherwise: str) -> S
     whole = next((name for name in names if any(is_messages(decode_list(row.get(name))) for row in rows)), "")
     if not (prompt and column) and not whole:
         raise ValueError(f"{otherwise}; for one completion a row, name its columns prompt and completion")
-    columns = {name: name for name in ("input", "system") if name in names and name not in (prompt, column)}
-    if prompt and column:
-        columns["prompt"] = prompt
+    columns = {name: place for name, place in prompt_columns(name for name in names if name != column).items()}
+    if not column:
+        columns.pop("prompt", None)
     return Scorable(reading=Reading(form="responses", columns=columns), columns=(column or whole,), single=True)
 
 
@@ -113,7 +121,7 @@ def read_completions(row: Row, how: Scorable) -> list[Completion]:
         raise RowError("missing_field", how.columns[0], "[]", "one response or more is needed")
     for index, answer in enumerate(answers):
         refuse_turns(answer.turns, f"{how.columns[0]}[{index}]")
-    prompt = read_row_prompt(row, how.reading)
+    prompt = read_row_prompt(row, how.reading.columns)
     return [(prompt, answer.text) for answer in answers]
 
 
@@ -123,14 +131,14 @@ def _read_single(row: Row, how: Scorable) -> Completion:
     if value is None:
         raise RowError("missing_field", column, value, "a completion is needed")
     if not is_messages(value):
-        return read_row_prompt(row, how.reading), read_text(row[column], column)
+        return read_row_prompt(row, how.reading.columns), read_text(row[column], column)
     *before, last = read_messages(value, column)
     if last.role != "assistant":
         raise RowError("wrong_type", column, last.content, "the last turn has to be the assistant's")
     refuse_turns([last], column)
     if not before and "prompt" in how.reading.columns:
-        return read_row_prompt(row, how.reading), last.content
-    return tuple(before), last.content
+        return read_row_prompt(row, how.reading.columns), last.content
+    return behind_system(row, how.reading.columns, tuple(before)) if before else (), last.content
 
 
 def score_rows(rows: Sequence[Row], how: Scorable, reward_fn: RewardFn) -> list[dict[str, Any]]:

@@ -126,3 +126,18 @@ def test_calls_of_tools_are_read_where_they_are_context_and_refused_as_answers(t
             read_demonstrations(parts(tmp_path, row), "rows")
     with pytest.raises(ValueError, match=r"field completion\.tool_calls is"):
         read_labelled(parts(tmp_path, {"prompt": "Hi", "completion": [CALL], "label": True}), "rows")
+
+
+def test_every_kind_of_row_has_the_prompt_of_all_its_columns(tmp_path: Path) -> None:
+    row = {"system_prompt": "Be brief", "history": [["Hi", "Hello"]], "instruction": "Shorten", "input": "A text"}
+    asked = (Message(role="system", content="Be brief"), user("Hi"), assistant("Hello"), user("Shorten\n\nA text"))
+    (labelled,) = read_labelled(parts(tmp_path, row | {"output": "Text", "label": True}), "rows").rows
+    assert labelled.prompt == asked
+    (shown,) = read_demonstrations(parts(tmp_path, row | {"output": "Text"}), "rows").rows
+    assert shown.turns == (*asked, assistant("Text"))
+
+
+def test_a_conversation_stands_behind_the_system_prompt_of_its_row(tmp_path: Path) -> None:
+    turns = [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}]
+    (found,) = read_demonstrations(parts(tmp_path, {"system": "Be brief", "conversations": turns}), "rows").rows
+    assert found.turns == (Message(role="system", content="Be brief"), user("Hi"), assistant("Hello"))

@@ -162,6 +162,13 @@ def test_labels_of_a_form_without_any_are_refused(sqlite_store, project, tmp_pat
         import_comparisons(sqlite_store, ADMIN, project.id, [tmp_path / "rows.jsonl"], ImportOptions(labels=True))
 
 
+def test_labels_that_no_row_has_are_refused_and_add_nothing(sqlite_store, project, tmp_path):
+    write_rows(tmp_path / "rows.jsonl", [{"prompt": "p", "generations": ["x", "y"], "chosen": "x", "rejected": "y"}])
+    with pytest.raises(ValueError, match=r"rows\.jsonl: no row says which of its responses is better"):
+        import_comparisons(sqlite_store, ADMIN, project.id, [tmp_path / "rows.jsonl"], ImportOptions(labels=True))
+    assert list(sqlite_store.comparisons.iterate(ADMIN, project.id)) == []
+
+
 def test_annotators_import_nothing_and_an_empty_file_says_so(sqlite_store, project, make_actor, tmp_path):
     (tmp_path / "rows.csv").write_text("prompt,response_a,response_b\n")
     anna = make_actor(sqlite_store, "annotator", "anna", project)

@@ -51,6 +51,23 @@ def test_fifty_votes_on_one_comparison_are_one_comparison(make_votes: Maker) -> 
     assert not pair.is_decided
 
 
+@pytest.mark.parametrize("num_items", [5, 50])
+def test_a_winner_of_every_comparison_has_no_narrow_interval_from_resamples(num_items: int, make_votes: Maker) -> None:
+    games = [("m", "n", "a")] * num_items + [("m", "o", "a")] * num_items
+    first, *_ = fit_leaderboard(played(make_votes, games, ("m", "n", "o")), num_resamples=200).standings
+    assert first.num_items == 2 * num_items
+    # resamples say the same 2 num_items times over; n and o each lost num_items + 0.25 of num_items + 0.5 times
+    weight = (num_items + 0.5) * (odds := 0.25 / (num_items + 0.5)) * (1 - odds)
+    # the covariance of strengths that sum to 0 on a star of two edges of that weight is 2 / (9 weight) at its centre
+    assert first.high - first.low == pytest.approx(2 * 1.96 * np.sqrt(2 / (9 * weight)), rel=1e-3)
+
+
+def test_models_that_all_beat_one_another_keep_their_bootstrap_beside_one_that_only_lost(make_votes: Maker) -> None:
+    games = [("m", "n", "a"), ("m", "n", "b")] * 30 + [("m", "o", "a")] * 20
+    board = fit_leaderboard(played(make_votes, games, ("m", "n", "o")), num_resamples=200)
+    assert board.notes[-1].startswith("no spread among resamples of o;")
+
+
 @pytest.mark.parametrize("num_items", [2, 5, 9])
 def test_fewer_than_ten_comparisons_rank_nobody(num_items: int, make_votes: Maker) -> None:
     board = fit_leaderboard(played(make_votes, [("m", "n", "a")] * num_items, ("m", "n")), num_resamples=100)

@@ -92,3 +92,25 @@ def test_sides_of_a_screen_are_no_choice():
     assert (caught.value.reason, caught.value.field) == ("unknown_choice", "winner")
     with pytest.raises(RowError, match="field winner is 'maybe'"):
         read("maybe")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "meaning"),
+    [
+        ("A>B", ("a", 1)),
+        ("A>>B", ("a", 2)),
+        ("B>A", ("b", 1)),
+        ("[[B>>A]]", ("b", 2)),
+        ("A<B", ("b", 1)),
+        ("b << a", ("a", 2)),
+        ("A=B", ("tie", 0)),
+    ],
+)
+def test_a_verdict_says_who_is_better_and_by_how_much(verdict, meaning):
+    assert read_choice(verdict, None, {}, "label") == meaning
+
+
+@pytest.mark.parametrize("verdict", ["A>A", "A>>>B", "A>C", "[[C]]"])
+def test_what_is_no_verdict_is_refused(verdict):
+    with pytest.raises(RowError, match="field label"):
+        read_choice(verdict, None, {}, "label")

@@ -387,3 +387,94 @@ def test_real_files_are_read_whole_without_a_mapping(shared_data, file, count, f
     if "n_human_turns" in rows[0]:
         asked = [sum(message.role == USER for message in each.prompt) for each in comparisons]
         assert asked == [row["n_human_turns"] for row in rows]
+
+
+ASKED = (Message(role=USER, content="Hi"), Message(role=ASSISTANT, content="Hello"), Message(role=USER, content="Why?"))
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {  # LlamaFactory's rankings of conversations
+            "conversations": [
+                {"from": "human", "value": "Hi"},
+                {"from": "gpt", "value": "Hello"},
+                {"from": "human", "value": "Why?"},
+            ],
+            "chosen": {"from": "gpt", "value": "good"},
+            "rejected": {"from": "gpt", "value": "bad"},
+        },
+        {"instruction": "Why?", "input": "", "history": [["Hi", "Hello"]], "chosen": "good", "rejected": "bad"},
+        {"prompt": "Why?", "history": "[['Hi', 'Hello']]", "chosen": "good", "rejected": "bad"},
+        {
+            "prompt": "Why?",
+            "history": [turn(USER, "Hi"), turn(ASSISTANT, "Hello")],
+            "chosen": "good",
+            "rejected": "bad",
+        },
+        {  # OpenAI's preference fine-tuning
+            "input": {"messages": [turn(USER, "Hi"), turn(ASSISTANT, "Hello"), turn(USER, "Why?")], "tools": []},
+            "preferred_output": [turn(ASSISTANT, "good")],
+            "non_preferred_output": [turn(ASSISTANT, "bad")],
+        },
+    ],
+)
+@pytest.mark.parametrize("system", ["", "Be kind."])
+def test_a_prompt_in_several_columns_is_read_whole(row, system):
+    comparison = read_pair(row | {"system": system}, detect_reading([row | {"system": system}]))
+    assert comparison.prompt == ((Message(role="system", content=system),) if system else ()) + ASKED
+    assert (comparison.completion_a, comparison.completion_b) == ("good", "bad")
+
+
+def test_earlier_turns_that_the_prompt_begins_with_stand_once():
+    turns = [turn(USER, "Hi"), turn(ASSISTANT, "Hello")]
+    row = {"prompt": [*turns, turn(USER, "Why?")], "history": turns, "response_a": "x", "response_b": "y"}
+    assert only(row).prompt == ASKED
+
+
+@pytest.mark.parametrize("history", [None, "", [], "[]"])
+def test_no_earlier_turns_are_none(history):
+    row = {"prompt": "Why?", "history": history, "response_a": "x", "response_b": "y"}
+    assert only(row).prompt == ASKED[2:]
+
+
+@pytest.mark.parametrize("history", ["Hi there", [["Hi"]], ["Hi", "Hello"], {"a": "b"}, 7])
+def test_earlier_turns_without_speakers_are_refused(history):
+    found = problem({"prompt": "Why?", "history": history, "response_a": "x", "response_b": "y"})
+    assert (found.reason, found.field) == ("wrong_type", "history")
+
+
+def test_whole_conversations_take_the_system_prompt_of_their_row():
+    row = {side: [turn(USER, "Why?"), turn(ASSISTANT, side)] for side in ("chosen", "rejected")}
+    prompt = only({"system": "Be kind.", **row}).prompt
+    assert prompt == (Message(role="system", content="Be kind."), *ASKED[2:])
+    assert only({"system": "Be kind.", "conversations": row["chosen"], **row}).prompt == prompt
+
+
+def test_answers_without_anything_asked_are_refused():
+    row = {side: [turn(ASSISTANT, side)] for side in ("chosen", "rejected")}
+    with pytest.raises(ValueError, match="no column is the prompt, the columns are chosen, rejected"):
+        detect_reading([row])
+    whole = {side: [turn(USER, "Why?"), turn(ASSISTANT, side)] for side in ("chosen", "rejected")}
+    with pytest.raises(RowError, match="chosen and rejected begin with the answer") as caught:
+        parse_row(row, detect_reading([whole, row]))
+    assert (caught.value.reason, caught.value.field) == ("missing_field", "prompt")
+
+
+@pytest.mark.parametrize(("p_chosen", "better"), [(None, "good"), (0.9, "good"), ("0.5", ""), (0.5, ""), (0.2, "bad")])
+def test_a_row_that_is_a_tie_brings_a_tie(p_chosen, better):
+    for number in range(4):  # whose hashes put either side first
+        parsed = parse({"prompt": f"Why {number}?", "chosen": "good", "rejected": "bad", "p_chosen": p_chosen})
+        (comparison,), (label,) = parsed.comparisons, parsed.labels.values()
+        assert label == ("a" if comparison.completion_a == better else "b" if better else "tie")
+
+
+def test_responses_are_ranked_by_numbers_of_one_name():
+    rated = [{"text": "x", "score": 1, "rating": 5}, {"text": "y", "rating": 3}, {"text": "z", "rating": "4"}]
+    parsed = parse({"prompt": "Why?", "responses": rated})
+    assert list(parsed.labels.values()) == ["a", "a", "b"]  # by rating, which all have: x, z, y
+    mixed = [{"text": "x", "score": 4}, {"text": "y", "rank": 1}, {"text": "z", "rank": 2}]
+    parsed = parse({"prompt": "Why?", "responses": mixed})
+    assert [(pair.completion_a, pair.completion_b) for pair in parsed.comparisons if pair.id in parsed.labels] == [
+        ("y", "z")
+    ]

@@ -341,3 +341,30 @@ def test_a_hundred_thousand_rows_are_read_in_seconds(tmp_path):
     start = time.process_time()
     assert len(read_preferences(str(file)).rows) == 100_000
     assert time.process_time() - start < 60
+
+
+def test_the_winner_may_be_named_or_marked_in_one_of_three_columns(tmp_path):
+    pair = {"prompt": "Why?", "response_a": "x", "response_b": "y", "model_a": "m", "model_b": "n"}
+    marked = [
+        {**pair, "winner_model_a": a, "winner_model_b": b, "winner_tie": tie}
+        for a, b, tie in ((1, 0, 0), ("0", "1.0", "0"), (False, False, True))
+    ]
+    for number, rows in enumerate((marked, [{**pair, "winner": winner} for winner in ("m", "n", "tie")])):
+        source = tmp_path / f"{number}.jsonl"
+        source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        read = read_preferences(str(source)).rows
+        assert [(row.chosen, row.p_chosen, row.source_chosen) for row in read] == [
+            ("x", 1.0, "m"),
+            ("y", 1.0, "n"),
+            ("x", 0.5, "m"),
+        ]
+
+
+@pytest.mark.parametrize("marks", [(0, 0, 0), (1, 1, 0), (1, 0, None), (2, -1, 0), ("yes", 0, 0)])
+def test_marks_of_no_or_two_winners_are_refused(marks, tmp_path):
+    names = ("winner_model_a", "winner_model_b", "winner_tie")
+    source = tmp_path / "rows.jsonl"
+    row = {"prompt": "Why?", "response_a": "x", "response_b": "y", **dict(zip(names, marks, strict=True))}
+    source.write_text(json.dumps(row) + "\n")
+    with pytest.raises(ValueError, match=r"rows\.jsonl:1: field winner_model_a, .* allowed is 1 in one of them"):
+        read_preferences(str(source))

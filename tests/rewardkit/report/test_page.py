@@ -52,3 +52,8 @@ def test_a_value_that_is_missing_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "own.html").write_text('{% extends "base.html" %}{% block main %}{{ nobody }}{% endblock %}')
     with pytest.raises(UndefinedError, match="nobody"):
         render_page("own.html", folder=tmp_path, title="t")
+
+
+def test_a_number_that_is_none_is_a_dash(tmp_path: Path) -> None:
+    (tmp_path / "page.html").write_text("{{ one | number }} {{ other | number }}")
+    assert render_page("page.html", folder=tmp_path, one=0.256, other=float("nan")) == "0.26 –\n"

@@ -144,3 +144,11 @@ def test_a_conversation_has_to_end_in_an_answer():
     row = {"messages": TURNS}
     with pytest.raises(RowError, match="the last turn has to be the assistant's"):
         read_completions(row, detect_scorable([row], "rows"))
+
+
+def test_a_conversation_is_scored_behind_the_system_prompt_of_its_row():
+    turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
+    row = {"system": "Be brief.", "messages": turns}
+    ((prompt, answer),) = read_completions(row, detect_scorable([row], "rows"))
+    assert prompt == (Message(role="system", content="Be brief."), Message(role="user", content="Hi"))
+    assert answer == "Hello"

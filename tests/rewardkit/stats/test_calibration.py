@@ -223,3 +223,8 @@ def test_figures_by_hand() -> None:
 def test_nothing_to_calibrate_on_is_refused(margins: list[float], weight: list[float], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         fit_calibration(np.array(margins), np.ones(len(margins)), np.array(weight))
+
+
+def test_the_bound_of_the_floor_is_not_below_its_mean():
+    mean, bound = calibration_floor(np.full(3, 0.998), np.ones(3, dtype=int))
+    assert 0.002 < mean == bound  # three of a thousand draws or so err, by 1 / 3 each

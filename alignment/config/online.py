@@ -113,6 +113,8 @@ class OnlineConfig(PolicyConfig, RewardOptions):
         is_server = self.rollouts.startswith(("http://", "https://"))
         if self.rollouts != "vllm" and not is_server:
             raise ValueError(f"rollouts is {self.rollouts!r}, allowed is own, vllm, or http://HOST:PORT")
+        if "@" in self.rollouts:  # it would stand in errors and in the run's configuration
+            raise ValueError("rollouts is an address with a user or a password, allowed is http://HOST:PORT")
         if self.top_p < 1:
             raise ValueError(f"top_p is {self.top_p}, allowed with rollouts by vLLM is 1")
         if self.load_in_4bit:

@@ -233,6 +233,7 @@ def test_without_vllm_the_way_to_it_is_named(
     ("more", "message"),
     [
         ({"rollouts": "vLLM"}, "rollouts is 'vLLM', allowed is own, vllm, or http://HOST:PORT"),
+        ({"rollouts": "http://me:secret@host:8000"}, "rollouts is an address with a user or a password"),
         ({"rollouts": "vllm", "top-p": 0.9}, "top_p is 0.9, allowed with rollouts by vLLM is 1"),
         ({"rollouts": "http://h:1", "load-in-4bit": True, "lora": True}, "which load_in_4bit does not keep whole"),
     ],

@@ -20,6 +20,7 @@ from alignment.config.training import Precision
 from alignment.generation.llama_decoding import LlamaDecoding
 from alignment.generation.llama_weights import read_weights
 from rewardkit.distributed.optimization import autocast, wants_bf16
+from rewardkit.network.layout import REASONS, first_line
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -133,7 +134,6 @@ class WholeDecoding:
 logger = logging.getLogger(__name__)
 
 # How far logits may be from the model's own, as a share of their spread: what rounding does, several times over.
-REASONS = (ValueError, TypeError, LookupError, AttributeError, RuntimeError)
 TOLERANCE = {torch.float64: 1e-3, torch.float32: 1e-3, torch.bfloat16: 0.1, torch.float16: 0.02}
 
 
@@ -179,7 +179,7 @@ def engine_of(policy: PreTrainedModel, precision: Precision) -> Engine:
             base, partial(LlamaDecoding, weights), num_tokens=len(weights.embedding), tolerance=TOLERANCE[weights.dtype]
         )
     except (*REASONS, ArithmeticError) as reason:
-        _tell(f"{type(base).__name__} decodes by transformers, which is slower: {_first_line(reason)}")
+        _tell(f"{type(base).__name__} decodes by transformers, which is slower: {first_line(reason)}")
     else:
         return partial(LlamaDecoding, weights)
     if _has_right_cache(base):
@@ -205,13 +205,9 @@ def _has_right_cache(base: PreTrainedModel) -> bool:
             return True
         except REASONS as reason:
             tried = False
-            _tell(f"{type(base).__name__} computes every token anew, which is slow: {_first_line(reason)}")
+            _tell(f"{type(base).__name__} computes every token anew, which is slow: {first_line(reason)}")
         base.has_right_cache = tried  # pyright: ignore
     return tried
-
-
-def _first_line(reason: BaseException) -> str:
-    return str(reason).partition("\n")[0]
 
 
 def base_of(policy: PreTrainedModel) -> PreTrainedModel:

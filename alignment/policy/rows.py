@@ -16,8 +16,9 @@ from torch import Tensor
 from alignment.policy.data import Demonstration, Labelled
 from rewardkit.data.conversations import call_names
 from rewardkit.data.records import Message, Preference
+from rewardkit.network.chat_template import completion_text, prompt_text
 from rewardkit.network.packed_rows import Branched
-from rewardkit.network.tokens import completion_text, cut_prompt, policy_rows, prompt_text
+from rewardkit.network.tokens import cut_prompt, policy_rows
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

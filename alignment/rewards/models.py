@@ -171,7 +171,7 @@ def shared_end(tokenizer: PreTrainedTokenizerBase, policy_tokenizer: PreTrainedT
     That takes the same tokens and template, and a template that leaves a completion as it is and ends it with a special
     token, so that no token reaches over the border.
     """
-    from rewardkit.network.tokens import conversation_texts, prompt_text
+    from rewardkit.network.chat_template import conversation_texts, prompt_text
 
     if tokenizer.chat_template != policy_tokenizer.chat_template or not _same_tokens(tokenizer, policy_tokenizer):
         return None

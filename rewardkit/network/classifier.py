@@ -131,8 +131,12 @@ def classifier_layout(classifier: PreTrainedModel) -> Layout:
     def features(rows: Sequence[Branched], packed: bool) -> Tensor:
         return packed_features(classifier, rows) if packed else padded_features(classifier, rows)
 
-    tolerance = 1e-3 if classifier.dtype.itemsize == 4 else 0.05
-    return choose_layout(classifier, features, trial_rows(classifier.config), tolerance=tolerance)
+    return choose_layout(classifier, features, trial_rows(classifier.config), tolerance=_rounding(classifier))
+
+
+def _rounding(classifier: PreTrainedModel) -> float:
+    """How far equal results may be apart in the model's number format, as a share of the largest."""
+    return 0.05 if classifier.dtype.itemsize < 4 else 1e-3
 
 
 @torch.no_grad()
@@ -155,8 +159,7 @@ def check_scores(scorer: RewardScorer) -> None:
     expected = torch.stack(own)
     if not expected.isfinite().all():
         raise ValueError(f"{classifier.name_or_path} gives scores that are not finite")
-    tolerance = 1e-3 if classifier.dtype.itemsize == 4 else 0.05
-    if not (scores - expected).abs().max() <= tolerance * max(1.0, float(expected.abs().max())):
+    if not (scores - expected).abs().max() <= _rounding(classifier) * max(1.0, float(expected.abs().max())):
         raise ValueError(f"{type(classifier).__name__} scores by more than a linear layer, which is not known here")
 
 

@@ -113,7 +113,7 @@ def choose_layout(
     try:
         alone = torch.cat([run([row], False) for row in single]).float()
     except REASONS as reason:
-        raise ValueError(f"{type(model).__name__} cannot be run here: {_first_line(reason)}") from reason
+        raise ValueError(f"{type(model).__name__} cannot be run here: {first_line(reason)}") from reason
     if not alone.isfinite().all():
         raise ValueError(f"{model.name_or_path or type(model).__name__} gives numbers that are not finite")
     limit = tolerance * max(1.0, float(alone.abs().max()))
@@ -131,15 +131,16 @@ def choose_layout(
         check(packed=True)
         return "packed"
     except REASONS as reason:
-        logger.warning("%s runs padded, which is slower: %s", type(model).__name__, _first_line(reason))
+        logger.warning("%s runs padded, which is slower: %s", type(model).__name__, first_line(reason))
         attend_plainly(model)
     try:
         check(packed=False)
         return "padded"
     except REASONS as reason:
-        logger.warning("%s runs row by row, which is slow: %s", type(model).__name__, _first_line(reason))
+        logger.warning("%s runs row by row, which is slow: %s", type(model).__name__, first_line(reason))
         return "alone"
 
 
-def _first_line(reason: BaseException) -> str:
+def first_line(reason: BaseException) -> str:
+    """What an error says, on one line; its type where it says nothing."""
     return f"{reason}".partition("\n")[0] or type(reason).__name__

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from rewardkit.data.conversations import RowError
 from rewardkit.data.records import Message
+from rewardkit.network.chat_template import conversation_texts, prompt_text
 from rewardkit.network.models import check_policy_folder
-from rewardkit.network.tokens import conversation_texts, load_tokenizer, prompt_text
+from rewardkit.network.tokens import load_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -137,8 +137,7 @@ class RewardModel:
         scorer = RewardScorer(classifier, skipped=classifier.pooled_pad)  # pyright: ignore[reportArgumentType]
         scorer.take_own_head()
         check_scores(scorer)
-        limits = [num_positions(classifier.config), tokenizer.model_max_length, LONGEST_OF_OTHERS]
-        limits = limits[:2] if limits[0] else limits[1:]
+        limits = [num_positions(classifier.config) or LONGEST_OF_OTHERS, tokenizer.model_max_length]
         card = Card(max_length=min(limit for limit in limits if limit and limit > 0), keeps_marks=True)
         return cls(scorer, tokenizer, card, criterion_weights=criterion_weights)
 

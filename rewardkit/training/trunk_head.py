@@ -22,10 +22,10 @@ from rewardkit.distributed import collectives
 from rewardkit.distributed.optimization import autocast
 from rewardkit.heads.posterior import Posterior
 from rewardkit.network.classifier import RewardScorer
-from rewardkit.network.features import trunk_features
 from rewardkit.reward.reward_model import save
 from rewardkit.run.directory import Run
 from rewardkit.run.training_command import Results, RunContext
+from rewardkit.training.features import trunk_features
 from rewardkit.training.frozen_head import FittedHeads, finish_head, fit_heads, log_prior
 from rewardkit.training.reward_run import Prepared, build_classifier, prepare
 

@@ -105,7 +105,8 @@ def prepare(options: argparse.Namespace, work: Path) -> list[float]:
 
 def measured(preferences: list[Preference], tokenizer: Any) -> list[tuple[Preference, int]]:
     """Pairs of different completions whose tokens do not depend on where they are joined, with their longer length."""
-    from rewardkit.network.tokens import completion_text, policy_rows, prompt_text
+    from rewardkit.network.chat_template import completion_text, prompt_text
+    from rewardkit.network.tokens import policy_rows
 
     answers = [(row.chosen, row.rejected) for row in preferences]
     rows, _ = policy_rows([row.prompt for row in preferences], answers, tokenizer, max_length=10**6)

@@ -58,9 +58,10 @@ def prepare(options: argparse.Namespace, folder: Path) -> dict[str, Callable[[sl
     from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
     from rewardkit.data.preferences import read_preferences
+    from rewardkit.network.chat_template import conversation_texts
     from rewardkit.network.classifier import RewardScorer, make_classifier
     from rewardkit.network.models import preset_config
-    from rewardkit.network.tokens import conversation_texts, train_tokenizer
+    from rewardkit.network.tokens import train_tokenizer
     from rewardkit.reward.metadata import Card
     from rewardkit.reward.reward_model import RewardModel, save
 

@@ -9,7 +9,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import PreTrainedTokenizerFast, T5Config
 
 from rewardkit.data.records import Message
-from rewardkit.network.tokens import DEFAULT_TEMPLATE, load_tokenizer, prompt_text, tokenise, turn_end_id
+from rewardkit.network.chat_template import DEFAULT_TEMPLATE, prompt_text
+from rewardkit.network.tokens import load_tokenizer, tokenise, turn_end_id
 
 SPECIAL = ["<s>", "</s>", "[CLS]", "[SEP]", "<pad>"]
 PROMPT = (

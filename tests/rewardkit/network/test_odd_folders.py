@@ -18,11 +18,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from alignment.__main__ import main as alignment_main
 from rewardkit.__main__ import main
 from rewardkit.data.records import Message
+from rewardkit.network.chat_template import render
 from rewardkit.network.classifier import packed_features, padded_features
 from rewardkit.network.layout import attended_plainly
 from rewardkit.network.models import load_policy
 from rewardkit.network.packed_rows import Branched
-from rewardkit.network.tokens import load_tokenizer, policy_prompts, render
+from rewardkit.network.tokens import load_tokenizer, policy_prompts
 from rewardkit.reward.reward_model import RewardModel
 
 WEIGHTS = "model.safetensors"

@@ -6,15 +6,8 @@ import pytest
 from transformers import AddedToken
 
 from rewardkit.data.records import Message
-from rewardkit.network.tokens import (
-    completion_text,
-    policy_prompts,
-    policy_rows,
-    prompt_text,
-    tokenise,
-    train_tokenizer,
-    turn_end_id,
-)
+from rewardkit.network.chat_template import completion_text, prompt_text
+from rewardkit.network.tokens import policy_prompts, policy_rows, tokenise, train_tokenizer, turn_end_id
 
 PROMPT = (Message(role="user", content="My kettle is broken."),)
 TEXTS = ["My kettle is broken. We send a new one today, please keep the old one."] * 3

@@ -14,8 +14,9 @@ from transformers import AutoModelForCausalLM
 from rewardkit.__main__ import main
 from rewardkit.config import EvaluateConfig
 from rewardkit.data.records import Message
+from rewardkit.network.chat_template import completion_text, prompt_text
 from rewardkit.network.models import preset_config
-from rewardkit.network.tokens import completion_text, prompt_text, train_tokenizer
+from rewardkit.network.tokens import train_tokenizer
 from rewardkit.reward.implicit import ImplicitReward
 
 PROMPTS = [

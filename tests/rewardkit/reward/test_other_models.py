@@ -16,7 +16,8 @@ from transformers import AutoModelForSequenceClassification, AutoModelForTokenCl
 from alignment.__main__ import main as alignment_main
 from rewardkit.__main__ import main
 from rewardkit.data.records import Message
-from rewardkit.network.tokens import conversation_texts, tokenise
+from rewardkit.network.chat_template import conversation_texts
+from rewardkit.network.tokens import tokenise
 from rewardkit.reward.load import cut_warning
 from rewardkit.reward.reward_model import RewardModel
 

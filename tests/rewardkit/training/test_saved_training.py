@@ -15,8 +15,9 @@ from toy_models import config_for, gpt2_config, save_model
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from rewardkit.data.records import Message
+from rewardkit.network.chat_template import conversation_texts
 from rewardkit.network.classifier import RewardScorer, load_classifier, make_classifier
-from rewardkit.network.tokens import conversation_texts, load_tokenizer, tokenise, train_tokenizer
+from rewardkit.network.tokens import load_tokenizer, tokenise, train_tokenizer
 from rewardkit.reward.metadata import Card
 from rewardkit.reward.reward_model import RewardModel, save
 

@@ -6,6 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+PRESET_NAMES = ("tiny", "small")
+"""Neural models that are made here, from random weights; their shapes are `rewardkit.network.models.PRESETS`."""
+
 Mode = Literal["full", "lora", "head"]
 Members = Literal["heads", "lora", "full"]
 Likelihood = Literal["auto", "bradley_terry", "rao_kupper", "davidson", "crowd"]

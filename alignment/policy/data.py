@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+from rewardkit.config import PRESET_NAMES
 from rewardkit.data.columns import behind_system, prompt_columns, read_row_prompt
 from rewardkit.data.comparison_rows import refuse_turns
 from rewardkit.data.conversations import (
@@ -44,7 +45,6 @@ from rewardkit.run.progress import Progress
 
 COMPLETIONS = ("completion", "response", "output", "answer", "demonstration")
 CONVERSATIONS = ("messages", "conversations", "conversation")
-MADE_HERE = ("tiny", "small")  # with a chat template that takes any conversation
 LABELS = {True: True, False: False, "true": True, "false": False, "1": True, "0": False}
 
 
@@ -134,7 +134,7 @@ def load_data(
 
 def _template_check(config: PolicyDataOptions) -> Check[Any] | None:
     """Asks the policy's chat template for every prompt, or for all turns where all are trained on."""
-    if config.model in MADE_HERE:
+    if config.model in PRESET_NAMES:  # their chat template takes any conversation
         return None
     from rewardkit.network.template_check import TemplateCheck
 

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from alignment.config.training import PolicyConfig
+from rewardkit.config import PRESET_NAMES
 from rewardkit.reward.metadata import versions
 from rewardkit.run.directory import Run, write_text
 
@@ -36,7 +37,7 @@ def write_model_card(
     )
     evaluation = {name: value for name, value in results.items() if name.startswith("eval/")}
     others = {name: value for name, value in results.items() if name not in evaluation}
-    made = "random weights" if config.model in ("tiny", "small") else f"`{config.model}`"
+    made = "random weights" if config.model in PRESET_NAMES else f"`{config.model}`"
     lines = [
         f"---\n{header}---",
         f"# {run_dir.name}",

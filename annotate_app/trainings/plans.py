@@ -7,7 +7,6 @@ What draws samples of a policy is planned in `annotate_app.trainings.sampling_pl
 from __future__ import annotations
 
 import importlib.util
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +14,10 @@ from typing import get_args
 
 from alignment.config.training import DpoConfig, PolicyConfig, TrainingConfig
 from annotate_app.trainings.options import TRAININGS, Trains, trains_of
-from rewardkit.config import Mode, RewardConfig
+from rewardkit.config import PRESET_NAMES, Mode, RewardConfig
+from rewardkit.run.model_folder import HUB_ID
 
-PRESETS = ("tiny", "small", "tfidf")
-HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+PRESETS = (*PRESET_NAMES, "tfidf")
 NEEDED = {"torch": "torch", "transformers": "transformers", "scikit-learn": "sklearn"}
 INSTALL = 'pip install "tiebreak[train]"'
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from rewardkit.config import MergeConfig, RewardConfig
+from rewardkit.config import PRESET_NAMES, MergeConfig, RewardConfig
 from rewardkit.run.directory import Run
 from rewardkit.run.model_folder import model_folder
 from rewardkit.run.training_command import Results, RunContext, execute
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rewardkit.data.records import Preference
     from rewardkit.data.training_data import Loaded
 
-MADE_HERE = ("tiny", "small", "tfidf")
+MADE_HERE = (*PRESET_NAMES, "tfidf")
 
 
 def train(config: RewardConfig) -> int:

@@ -11,6 +11,7 @@ from annotate_app.pages.train_form.train_fields import MODELS, MODES, OTHER, SAY
 from annotate_app.trainings.options import DRAWS, TRAININGS, Trains, default_of
 from annotate_app.trainings.plans import modes_of
 from annotate_app.trainings.runs import ModelRun, list_policies
+from rewardkit.config import PRESET_NAMES
 
 LOSS_HELP: dict[Trains, str] = {
     "dpo": "sigmoid is DPO itself.",
@@ -42,7 +43,7 @@ def draw_policy(trains: Trains, runs: list[ModelRun]) -> dict[str, Any]:
         options["loss"] = loss
     if trains == "dpo":
         options["beta"] = draw_pair_beta(right, trains, options["loss"])
-        if chosen in ("tiny", "small"):
+        if chosen in PRESET_NAMES:
             left.caption("A new policy has not learned to write: begin from one that SFT has trained.")
     if draws and len(names) == 1:
         left.caption("No policy has been trained in this project: SFT makes one that can write, to begin from.")

@@ -11,11 +11,12 @@ from toy_architectures import DECODERS, ENCODERS, make_folder, make_tokenizer, s
 from toy_models import config_of, gpt2_config, llama_config
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
+from rewardkit.config import PRESET_NAMES
 from rewardkit.network import attention
 from rewardkit.network.classifier import RewardScorer, load_classifier, own_head
 from rewardkit.network.layout import attend_plainly, attended_plainly, choose_layout, set_attention, trial_rows
 from rewardkit.network.logps import can_pack_policy, completion_logps
-from rewardkit.network.models import load_network, recompute_activations
+from rewardkit.network.models import PRESETS, load_network, recompute_activations
 from rewardkit.network.packed_rows import Branched, pack, pad
 from rewardkit.network.tokens import load_tokenizer
 
@@ -158,3 +159,7 @@ def test_made_sentences_differ() -> None:
 
 def test_gpt2_gets_rows_within_its_positions() -> None:
     assert can_pack_policy(AutoModelForCausalLM.from_config(gpt2_config(n_positions=40)).eval())
+
+
+def test_every_preset_that_is_named_has_a_shape() -> None:
+    assert tuple(PRESETS) == PRESET_NAMES

@@ -37,17 +37,16 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
-# SQLite only counts up by itself for INTEGER keys; PostgreSQL gets 64 bits.
-BigKey = BigInteger().with_variant(Integer, "sqlite")
+BigKey = BigInteger().with_variant(Integer, "sqlite")  # SQLite only counts up by itself for INTEGER keys
 QUEUE_START = -1e300  # below every rank
-# Conditions of partial indexes; a query has to repeat them word for word, without parameters, to use the index.
+# Conditions of partial indexes; a query repeats them word for word, without parameters, to use the index.
 OPEN_WORK = "state = 0 AND kind = 'work'"
 LEASED_WORK = "state = 1 AND kind = 'work'"
 CHECK_KINDS = "kind IN ('gold', 'qualification')"
 
 
 class UnixTime(TypeDecorator[float]):
-    """Unix seconds; what is no time (a page could not draw it) is read as 0.0, which means unknown."""
+    """Unix seconds; what is no time (a page could not draw it) is read as 0.0, unknown."""
 
     impl = Float
     cache_ok = True
@@ -142,7 +141,6 @@ membership = Table(
     Column("joined_at", UnixTime, nullable=False),
 )
 
-# Hashes annotators' names for files that leave the house; its own, so that no other secret's change changes them.
 pseudonym_key = Table(
     "pseudonym_key",
     metadata,
@@ -240,7 +238,7 @@ place = Table(
     Column("cursor_returned", BigInteger, nullable=False, default=0),
 )
 
-# Locked by every return of a slot, so that returns become visible in the order of their numbers.
+# Locked by every return, so that returns become visible in the order of their numbers.
 returns = Table(
     "slot_return",
     metadata,
@@ -327,7 +325,7 @@ job = Table(
     metadata,
     _key(),
     Column("project_id", ForeignKey("project.id")),
-    Column("kind", String(32), nullable=False),  # import, export, later train
+    Column("kind", String(32), nullable=False),  # import, export, train, ...
     Column("title", String(200), nullable=False),
     Column("command", JSON, nullable=False),  # argv after `python -m`
     Column("run_dir", Text, nullable=False),
@@ -340,4 +338,113 @@ job = Table(
     Column("process", JSON(none_as_null=True)),  # {"pid", "started", "group"} of the wrapper and of the command
     Column("cancel", Boolean, nullable=False, default=False),
     Column("message", Text, nullable=False, default=""),
+)
+
+# A judge that is no person. Its votes have a table of their own, so that no figure about people can count them.
+judge = Table(
+    "judge",
+    metadata,
+    _key(),
+    Column("project_id", ForeignKey("project.id"), nullable=False),
+    Column("name", String(120), nullable=False),
+    Column("spec", JSON, nullable=False),  # what answers and how it is asked; a key by the name of its variable only
+    Column("archived", Boolean, nullable=False, default=False),
+    Column("created_by", String(120), nullable=False),
+    Column("created_at", UnixTime, nullable=False),
+    UniqueConstraint("project_id", "name"),
+)
+
+judge_vote = Table(
+    "judge_vote",
+    metadata,
+    _key(),
+    Column("project_id", ForeignKey("project.id"), nullable=False),
+    Column("judge_id", ForeignKey("judge.id"), nullable=False),
+    Column("comparison_id", ForeignKey("comparison.id"), nullable=False),
+    Column("rubric_version", Integer, nullable=False),
+    Column("shown_first", String(1), nullable=False),  # a or b; empty where it saw no order
+    Column("sample", SmallInteger, nullable=False, default=0),  # of several answers to the same question
+    Column("choice", String(12), nullable=False),  # rewardkit.data.records.CHOICES, or refused, unreadable
+    Column("p_a", Float),  # its probability that a is better, a tie as half; null where it names a choice only
+    Column("strength", SmallInteger, nullable=False, default=0),
+    Column("criteria", JSON, nullable=False),
+    Column("raw", Text, nullable=False, default=""),  # what it answered, as it came
+    Column("usage", JSON, nullable=False),  # {"prompt_tokens", "completion_tokens", "tries", "seconds", "cost"}
+    Column("examples", String(16), nullable=False, default=""),  # hash of the few-shot examples that it was shown
+    Column("created_at", UnixTime, nullable=False),
+    UniqueConstraint(
+        *("judge_id", "comparison_id", "rubric_version", "examples", "shown_first", "sample"), name="uq_judge_vote"
+    ),
+    Index("ix_judge_vote_project", "project_id", "judge_id", "comparison_id"),
+)
+
+# One time round the loop; its stages are in `turn_stage`, the pairs it chose in `turn_pair`.
+turn = Table(
+    "turn",
+    metadata,
+    _key(),
+    Column("project_id", ForeignKey("project.id"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("parent_id", ForeignKey("turn.id")),
+    Column("plan", JSON, nullable=False),
+    Column("state", String(16), nullable=False),  # open, done, stopped
+    Column("created_by", String(120), nullable=False),
+    Column("created_at", UnixTime, nullable=False),
+    Column("ended_at", UnixTime),
+    UniqueConstraint("project_id", "number"),
+)
+
+turn_stage = Table(
+    "turn_stage",
+    metadata,
+    Column("turn_id", ForeignKey("turn.id"), primary_key=True),
+    Column("stage", String(16), primary_key=True),  # write, choose, judge, learn, align, check
+    Column("state", String(16), nullable=False),  # waiting, running, people, done, failed, skipped
+    Column("job_id", BigKey),  # the newest that worked on it
+    Column("adopted", Boolean, nullable=False, default=False),  # done by hand, and taken over
+    Column("tries", Integer, nullable=False, default=0),
+    Column("result", JSON, nullable=False),
+    Column("started_at", UnixTime),
+    Column("ended_at", UnixTime),
+)
+
+turn_pair = Table(
+    "turn_pair",
+    metadata,
+    Column("turn_id", ForeignKey("turn.id"), primary_key=True),
+    Column("comparison_id", ForeignKey("comparison.id"), primary_key=True, index=True),
+    Column("rule", String(32), nullable=False),  # that chose it; random pairs measure honestly
+)
+
+# Two policies before people who do not know whose answer is whose.
+blind_round = Table(
+    "blind_round",
+    metadata,
+    _key(),
+    Column("project_id", ForeignKey("project.id"), nullable=False, index=True),
+    Column("one", String(200), nullable=False),  # sources of the answers
+    Column("other", String(200), nullable=False),
+    Column("turn_id", ForeignKey("turn.id")),
+    Column("detail", JSON, nullable=False),  # how the answers were written, by which job, and a note
+    Column("created_by", String(120), nullable=False),
+    Column("created_at", UnixTime, nullable=False),
+)
+
+blind_pair = Table(
+    "blind_pair",
+    metadata,
+    Column("round_id", ForeignKey("blind_round.id"), primary_key=True),
+    Column("comparison_id", ForeignKey("comparison.id"), primary_key=True, index=True),
+)
+
+run_note = Table(
+    "run_note",
+    metadata,
+    _key(),
+    Column("project_id", ForeignKey("project.id"), nullable=False),
+    Column("run_dir", Text, nullable=False, unique=True),  # which is the run, whatever jobs worked on it
+    Column("name", String(120), nullable=False, default=""),
+    Column("note", Text, nullable=False, default=""),
+    Column("tags", JSON, nullable=False),
+    Column("archived", Boolean, nullable=False, default=False),
 )

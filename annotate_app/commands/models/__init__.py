@@ -1,0 +1,1 @@
+"""Commands about models: trainings, and what to label next."""

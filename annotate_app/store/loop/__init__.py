@@ -1,0 +1,1 @@
+"""The SQL of the loop: judges and their votes, turns, blind rounds, names of runs."""

@@ -103,7 +103,7 @@ def _groups(pairs: list[str]) -> dict[str, int]:
 
 def _create(options: argparse.Namespace) -> int:
     from annotate_app.protocol.protocol import load_protocol, read_design
-    from annotate_app.protocol.yaml_nodes import read_yaml
+    from rewardkit.data.tables.yaml_nodes import read_yaml
     from annotate_app.store.store import Store
 
     if options.protocol and options.rubric:

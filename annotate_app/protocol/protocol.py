@@ -12,7 +12,7 @@ from typing import cast
 
 from annotate_app.protocol.collection_design import POLICIES, RULES, Design, Policy, Rule
 from annotate_app.protocol.rubric import Rubric, read_rubric
-from annotate_app.protocol.yaml_nodes import Entry, read_yaml
+from rewardkit.data.tables.yaml_nodes import Entry, read_yaml
 
 # What a reported figure may measure; the names are those of the agreement page.
 MEASURES = (

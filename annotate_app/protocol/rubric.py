@@ -11,7 +11,7 @@ from typing import Literal, cast
 
 import yaml
 
-from annotate_app.protocol.yaml_nodes import Entry, read_yaml
+from rewardkit.data.tables.yaml_nodes import Entry, read_yaml
 
 SCALE_STEPS = (2, 3, 4, 5, 7, 8)
 RATIONALES = ("off", "optional", "required")

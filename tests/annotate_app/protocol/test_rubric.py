@@ -16,7 +16,7 @@ from annotate_app.protocol.rubric import (
     parse_rubric,
     rubric_text,
 )
-from annotate_app.protocol.yaml_nodes import YamlError
+from rewardkit.data.tables.yaml_nodes import YamlError
 
 FULL = """\
 title: Support desk

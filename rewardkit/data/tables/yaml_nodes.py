@@ -1,4 +1,4 @@
-"""YAML values with their line numbers, so that an error names the line in a rubric or protocol.
+"""YAML values with their line numbers, so that an error names the line in a rubric, protocol or constitution.
 
 Texts are composed into PyYAML's node tree and never constructed, so no tag can make an object.
 """

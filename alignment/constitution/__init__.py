@@ -1,0 +1,1 @@
+"""Principles that a judge criticises, revises and compares answers by, and the rows that come of it."""

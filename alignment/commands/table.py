@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from alignment.config.constitution import FeedbackLabConfig
 from alignment.config.lab import CompareConfig, OveroptConfig
 from alignment.config.online import GrpoConfig, OnlineDpoConfig, PpoConfig
 from alignment.config.plan import PlanConfig
@@ -99,6 +100,12 @@ COMMANDS = (
         help="push a proxy of a known reward until it breaks, in a world of known worth",
         config=OveroptConfig,
         run=call("alignment.commands.experiments.run_overopt"),
+    ),
+    Command(
+        name="feedback-lab",
+        help="labels of people and of a judge under a constitution, in a world of known worth",
+        config=FeedbackLabConfig,
+        run=call("alignment.commands.experiments.run_feedback_lab"),
     ),
     Command(
         name="plan",

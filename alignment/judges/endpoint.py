@@ -22,7 +22,6 @@ import queue
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
@@ -103,21 +102,16 @@ class EndpointChat:
             JudgeError: if no question would be answered, or as many in a row as run at once, three or more, were not.
         """
         room = self.spec.concurrency + max(1, self.spec.concurrency // 4)
+        todo: queue.SimpleQueue[ChatRequest | None] = queue.SimpleQueue()
         done: queue.SimpleQueue[tuple[ChatRequest, ChatAnswer | BaseException]] = queue.SimpleQueue()
+        for _ in range(self.spec.concurrency):  # daemons: a command that is interrupted waits for no answer
+            threading.Thread(target=self._work, args=(todo, done), daemon=True).start()
         waiting = iter(requests)
         under_way = num_unanswered = 0
-
-        def work(request: ChatRequest) -> None:
-            try:
-                done.put((request, self._answer(request)))
-            except BaseException as error:
-                done.put((request, error))
-
-        pool = ThreadPoolExecutor(self.spec.concurrency, thread_name_prefix="judge")
         try:
             while True:
                 while under_way < room and (request := next(waiting, None)) is not None:
-                    pool.submit(work, request)
+                    todo.put(request)
                     under_way += 1
                 if not under_way:
                     return
@@ -132,7 +126,19 @@ class EndpointChat:
         finally:
             if under_way:
                 self._ended.set()  # what waits for its turn gives up
-            pool.shutdown(wait=False, cancel_futures=True)
+            for _ in range(self.spec.concurrency):
+                todo.put(None)
+
+    def _work(
+        self,
+        todo: queue.SimpleQueue[ChatRequest | None],
+        done: queue.SimpleQueue[tuple[ChatRequest, ChatAnswer | BaseException]],
+    ) -> None:
+        while (request := todo.get()) is not None and not self._ended.is_set():
+            try:
+                done.put((request, self._answer(request)))
+            except BaseException as error:  # told where the answers are read
+                done.put((request, error))
 
     def close(self) -> None:
         """Gives up what is under way."""
@@ -322,7 +328,10 @@ def _with_usage(
     if body:
         counts = {name: told.get(name) for name in SPEND}
         if not all(isinstance(count, int) and count >= 0 for count in counts.values()):
-            counts = {"prompt_tokens": estimated_tokens(request.messages), "completion_tokens": len(answer.text.encode())}
+            counts = {
+                "prompt_tokens": estimated_tokens(request.messages),
+                "completion_tokens": len(answer.text.encode()),
+            }
             counts["completion_tokens"] = int(counts["completion_tokens"] / BYTES_PER_TOKEN) + 1
             usage["estimated"] = 1
         usage |= counts  # pyright: ignore[reportOperatorIssue]

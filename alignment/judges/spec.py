@@ -134,7 +134,9 @@ class JudgeSpec:
             value = values.get(one.name, "")
             wanted = {"str": str, "JudgeKind": str, "bool": bool}.get(str(one.type))
             if one.name in values and wanted is not None and not isinstance(value, wanted):
-                raise ValueError(f"{one.name} is {value!r:.60}, allowed is {'text' if wanted is str else 'true or false'}")
+                raise ValueError(
+                    f"{one.name} is {value!r:.60}, allowed is {'text' if wanted is str else 'true or false'}"
+                )
         if "kind" not in values:
             raise ValueError(f"kind is missing, allowed are {', '.join(KINDS)}")
         return cls(**values)
@@ -150,7 +152,9 @@ class JudgeSpec:
                     raise ValueError("target is missing: the folder of a model")
             case "function":
                 if not _FUNCTION.fullmatch(self.target):
-                    raise ValueError(f"target is {self.target!r:.200}, allowed is module:function or path/file.py:function")
+                    raise ValueError(
+                        f"target is {self.target!r:.200}, allowed is module:function or path/file.py:function"
+                    )
             case "imported":
                 if self.target:
                     raise ValueError("target is given, but votes made elsewhere have none")

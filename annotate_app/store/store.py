@@ -24,6 +24,7 @@ from annotate_app.store.projects.projects import Projects
 
 if TYPE_CHECKING:
     from annotate_app.store.jobs import Jobs, Refreshes
+    from annotate_app.store.loop.judges import Judges
     from annotate_app.store.work.work import Work
 
 
@@ -88,6 +89,13 @@ class Store:
         from annotate_app.store.jobs import Jobs
 
         return Jobs(self.database)
+
+    @cached_property
+    def judges(self) -> Judges:
+        """Judges that are no people, and their votes."""
+        from annotate_app.store.loop.judges import Judges
+
+        return Judges(self.database)
 
     @cached_property
     def refreshes(self) -> Refreshes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from alignment.config.constitution import FeedbackLabConfig
+from alignment.config.constitution import ConstitutionConfig, FeedbackLabConfig
 from alignment.config.lab import CompareConfig, OveroptConfig
 from alignment.config.online import GrpoConfig, OnlineDpoConfig, PpoConfig
 from alignment.config.plan import PlanConfig
@@ -82,6 +82,12 @@ COMMANDS = (
         help="let one policy or more answer prompts",
         config=SampleConfig,
         run=call("alignment.commands.sample.sample"),
+    ),
+    Command(
+        name="constitution",
+        help="let a judge criticise, revise and compare answers by principles, as rows to train on",
+        config=ConstitutionConfig,
+        run=call("alignment.commands.constitution.constitution"),
     ),
     Command(
         name="evaluate",

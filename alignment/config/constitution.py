@@ -2,9 +2,59 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from alignment.config.sampling import DrawConfig
 from alignment.config.training import check_least
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConstitutionConfig(DrawConfig):
+    """Answers criticised, revised and compared by a judge under the principles of a constitution.
+
+    Attributes:
+        prompts: rows with a prompt that the policy answers; with model.
+        model: folder of the policy that answers, or a hub id.
+        input: rows of a prompt with responses, or with one completion, as `alignment sample` writes them; in place of
+            model and prompts.
+        judge: what criticises, revises and compares: the address of an OpenAI-compatible endpoint up to its version
+            (http://host:8000/v1), the folder of a local model, or a YAML or JSON file with the fields of a judge.
+        judge_model: name of the model at the endpoint.
+        judge_key_variable: name of the environment variable that holds the endpoint's key.
+        constitution: file of principles; the shipped one where it is left out.
+        out: the run directory: steps.jsonl, sft.jsonl, pairs.jsonl, summary.json.
+        rounds: number of critiques and revisions of an answer, each under a principle of its own; 0 for none.
+        feedback: whether the judge says which of a prompt's first two answers is better.
+        n: number of answers drawn of each prompt: the first is revised, the first two are compared.
+        resume: whether a run that was stopped continues.
+        window: number of prompts asked about and saved at a time.
+        json: whether the summary is printed as JSON.
+    """
+
+    prompts: str = ""
+    model: str = ""
+    input: str = ""
+    judge: str
+    judge_model: str = ""
+    judge_key_variable: str = ""
+    constitution: str = ""
+    out: str
+    rounds: int = 1
+    feedback: bool = True
+    n: int = 2
+    resume: bool = False
+    window: int = field(default=32, metadata={"may_change": True})
+    json: bool = field(default=False, metadata={"may_change": True})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_least(self, rounds=0, n=1, window=1)
+        if bool(self.input) == bool(self.model) or bool(self.model) != bool(self.prompts):
+            raise ValueError("give model and prompts together, or input with answers that are there already")
+        if not self.rounds and not self.feedback:
+            raise ValueError("rounds is 0 and feedback off: there is nothing to ask")
+        if self.model and self.n > 1 and self.temperature == 0:
+            raise ValueError(f"n is {self.n} at temperature 0, where all answers to a prompt are the same")
 
 
 @dataclass(frozen=True, kw_only=True)

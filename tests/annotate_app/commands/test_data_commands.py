@@ -91,3 +91,27 @@ def test_mistakes_end_with_code_2_and_say_what_is_allowed(project, tmp_path, cap
     monkeypatch.chdir(tmp_path)
     assert main(arguments) == 2
     assert message in capsys.readouterr().err
+
+
+def test_rows_made_under_a_constitution_come_in_with_their_provenance(project, tmp_path, sqlite_store):
+    """As `alignment constitution` writes pairs.jsonl; which answer is the chosen one is no part of what people see."""
+    provenance = {
+        "made_by": "revision",
+        "constitution": "39e891a4dd76",
+        "principles": ["concise"],
+        "critiques": ["Long."],
+    }
+    row = {
+        "prompt": [{"role": "user", "content": "Where is it?"}],
+        "chosen": [{"role": "assistant", "content": "It left."}],
+        "rejected": [{"role": "assistant", "content": "It left. Do follow us."}],
+        "p_chosen": 1.0,
+        "source_chosen": "policy-7, revised",
+        "source_rejected": "policy-7",
+        "provenance": provenance,
+    }
+    write_rows(tmp_path / "pairs.jsonl", [row])
+    assert main(["import", "p", str(tmp_path / "pairs.jsonl")]) == 0
+    (comparison,) = sqlite_store.comparisons.iterate(ADMIN, project.id)
+    assert comparison.meta["provenance"] == provenance
+    assert {comparison.source_a, comparison.source_b} == {"policy-7, revised", "policy-7"}

@@ -23,7 +23,7 @@ PACKAGES = ("rewardkit", "alignment", "annotate_app")  # from the ground floor u
 HEAVY = {"torch", "transformers", "peft", "accelerate", "datasets"}
 LIGHT_FOLDERS = {
     "rewardkit": ("data", "run", "stats", "heads", "evaluation", "scoring", "simulation", "report", "commands"),
-    "alignment": ("config", "verifiers", "watch", "commands"),
+    "alignment": ("config", "constitution", "verifiers", "watch", "commands"),
 }
 LIGHT = (
     *(f"{package}.{folder}" for package, folders in LIGHT_FOLDERS.items() for folder in folders),

@@ -1,4 +1,7 @@
-"""`constitution` lets a judge criticise, revise and compare a policy's answers by principles, as rows to train on."""
+"""`constitution` lets a judge criticise, revise and compare a policy's answers by principles, as rows to train on.
+
+`feedback-lab` holds labels of people and of such a judge side by side, where gold is known.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,11 @@ import sys
 from contextlib import redirect_stdout
 from pathlib import Path
 
-from alignment.config.constitution import ConstitutionConfig
-from rewardkit.run.training_command import execute
+from alignment.config.constitution import ConstitutionConfig, FeedbackLabConfig
+from rewardkit.run.directory import write_text
+from rewardkit.run.training_command import Results, RunContext, execute
+
+TABLE = "table.txt"
 
 
 def constitution(config: ConstitutionConfig) -> int:
@@ -24,4 +30,25 @@ def constitution(config: ConstitutionConfig) -> int:
     if code == 0:
         summary = json.loads((Path(config.out) / SUMMARY).read_text(encoding="utf-8"))
         print(json.dumps(summary, ensure_ascii=False, indent=2) if config.json else "\n".join(said_of(summary)))
+    return code
+
+
+def feedback_lab(config: FeedbackLabConfig) -> int:
+    """Runs `alignment feedback-lab`; returns the exit code."""
+    from alignment.constitution.principles import DEFAULT, read_constitution
+    from alignment.lab.feedback_report import check_principles, run_seeds, screen_lines
+
+    check_principles(read_constitution(config.constitution or DEFAULT))  # before a folder is made
+
+    def run_lab(context: RunContext[FeedbackLabConfig]) -> Results:
+        assert context.run is not None
+        results = run_seeds(config, context.run.dir, context.progress.say)
+        write_text(context.run.dir / TABLE, "\n".join(screen_lines(results)) + "\n")
+        return {"num_results": len(results)}
+
+    with redirect_stdout(sys.stderr):
+        code = execute("alignment feedback-lab", config, run_lab)
+    if code == 0:
+        name = "feedback-lab.json" if config.json else TABLE
+        print((Path(config.out) / name).read_text(encoding="utf-8").rstrip())
     return code

@@ -1,7 +1,4 @@
-"""`compare` puts ways of aligning a policy side by side; `overopt` trains on a proxy of a reward until gold falls.
-
-`feedback-lab` holds labels of people and of a judge under a constitution side by side.
-"""
+"""`compare` puts ways of aligning a policy side by side; `overopt` trains on a proxy of a reward until gold falls."""
 
 from __future__ import annotations
 
@@ -11,7 +8,6 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from alignment.config.constitution import FeedbackLabConfig
 from alignment.config.lab import CompareConfig, LabConfig, OveroptConfig
 from rewardkit.run.directory import write_text
 from rewardkit.run.progress import Progress
@@ -50,22 +46,10 @@ def run_overopt(config: OveroptConfig) -> int:
     return _run_experiment("overopt", config, experiment)
 
 
-def run_feedback_lab(config: FeedbackLabConfig) -> int:
-    """Runs `alignment feedback-lab`; returns the exit code."""
-
-    def experiment(progress: Progress, out_dir: Path) -> tuple[Sequence[Any], Sequence[str]]:
-        from alignment.lab.feedback_report import feedback_lab, screen_lines
-
-        results = feedback_lab(config, out_dir, progress.say)
-        return results, screen_lines(results)
-
-    return _run_experiment("feedback-lab", config, experiment)
-
-
-def _run_experiment(name: str, config: LabConfig | FeedbackLabConfig, experiment: Experiment) -> int:
+def _run_experiment(name: str, config: LabConfig, experiment: Experiment) -> int:
     """Runs an experiment in its run directory, then prints its table, or its figures as JSON."""
 
-    def train(context: RunContext[Any]) -> Results:
+    def train(context: RunContext[LabConfig]) -> Results:
         assert context.run is not None
         results, lines = experiment(context.progress, context.run.dir)
         write_text(context.run.dir / TABLE, "\n".join(lines) + "\n")

@@ -111,7 +111,7 @@ COMMANDS = (
         name="feedback-lab",
         help="labels of people and of a judge under a constitution, in a world of known worth",
         config=FeedbackLabConfig,
-        run=call("alignment.commands.experiments.run_feedback_lab"),
+        run=call("alignment.commands.constitution.feedback_lab"),
     ),
     Command(
         name="plan",

@@ -18,7 +18,8 @@ class ConstitutionConfig(DrawConfig):
         input: rows of a prompt with responses, or with one completion, as `alignment sample` writes them; in place of
             model and prompts.
         judge: what criticises, revises and compares: the address of an OpenAI-compatible endpoint up to its version
-            (http://host:8000/v1), the folder of a local model, or a YAML or JSON file with the fields of a judge.
+            (http://host:8000/v1), the folder of a local model, or a YAML or JSON file with the fields of a judge;
+            FILE#NAME takes one of a list, such as `judge list --json` of the app prints.
         judge_model: name of the model at the endpoint.
         judge_key_variable: name of the environment variable that holds the endpoint's key.
         constitution: file of principles; the shipped one where it is left out.

@@ -54,23 +54,33 @@ def read_judge(config: ConstitutionConfig) -> JudgeSpec:
         spec = JudgeSpec(kind="endpoint", target=name, model=config.judge_model, key_variable=config.judge_key_variable)
     elif config.judge_model or config.judge_key_variable:
         raise ValueError(f"judge_model and judge_key_variable go with the address of an endpoint, judge is {name}")
-    elif name.endswith(SPEC_SUFFIXES):
-        try:
-            values = yaml.safe_load(Path(name).read_text(encoding="utf-8"))
-        except yaml.YAMLError as error:
-            raise ValueError(f"--judge {name} is no YAML or JSON: {' '.join(str(error).split())}") from error
-        if not isinstance(values, dict):
-            raise ValueError(f"--judge {name} holds no fields of a judge")
-        fields = values.get("spec", values)  # a judge of the app, or its fields alone
-        try:
-            spec = JudgeSpec.from_dict(fields if isinstance(fields, dict) else {})
-        except ValueError as error:
-            raise ValueError(f"--judge {name}: {error}") from error
+    elif name.partition("#")[0].endswith(SPEC_SUFFIXES):
+        spec = _judge_of_file(*name.partition("#")[::2])
     else:
         spec = JudgeSpec(kind="local", target=name)
     if spec.kind not in WRITES:
         raise ValueError(f"a judge of the kind {spec.kind} writes no critiques, allowed are {', '.join(WRITES)}")
     return spec
+
+
+def _judge_of_file(path: str, chosen: str) -> JudgeSpec:
+    """The judge whose fields a file holds, alone or under `spec`, or that a list of judges has by this name."""
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"--judge {path} is no YAML or JSON: {' '.join(str(error).split())}") from error
+    if isinstance(values, list):
+        judges = {str(one["name"]): one for one in values if isinstance(one, dict) and "name" in one}
+        if chosen not in judges:
+            raise ValueError(f"--judge {path}#{chosen}: no judge of this name, there are {', '.join(judges) or 'none'}")
+        values = judges[chosen]
+    if not isinstance(values, dict):
+        raise ValueError(f"--judge {path} holds no fields of a judge")
+    fields = values.get("spec", values)
+    try:
+        return JudgeSpec.from_dict(fields if isinstance(fields, dict) else {})
+    except ValueError as error:
+        raise ValueError(f"--judge {path}: {error}") from error
 
 
 def run_constitution(context: RunContext[ConstitutionConfig]) -> Mapping[str, Any]:

@@ -253,13 +253,11 @@ def test_a_local_model_answers_criticises_and_compares_and_the_same_seed_gives_t
     policy, judge = critic_policy(tmp_path / "policy", seed=1), critic_policy(tmp_path / "judge", seed=2)
     write_rows(tmp_path / "prompts.jsonl", [{"prompt": f"My kettle {word}. What now?"} for word in ("broke", "left")])
     (tmp_path / "brief.yaml").write_text(CONCISE)
-    (tmp_path / "judge.json").write_text(
-        json.dumps(
-            {"name": "ours", "spec": {"kind": "local", "target": str(judge), "max_new_tokens": 12, "temperature": 1.0}}
-        )
-    )
+    spec = {"kind": "local", "target": str(judge), "max_new_tokens": 12, "temperature": 1.0}
+    judges = tmp_path / "judges.json"  # as `judge list --json` of the app prints them
+    judges.write_text(json.dumps([{"name": "other", "spec": {}}, {"name": "ours", "spec": spec}]))
     for name in ("one", "two"):
-        words = [f"--prompts={tmp_path / 'prompts.jsonl'}", f"--model={policy}", f"--judge={tmp_path / 'judge.json'}"]
+        words = [f"--prompts={tmp_path / 'prompts.jsonl'}", f"--model={policy}", f"--judge={judges}#ours"]
         words += [f"--constitution={tmp_path / 'brief.yaml'}", "--max-new-tokens=8", f"--out={tmp_path / name}"]
         assert main(["constitution", *words]) == 0
     records = rows(tmp_path / "one" / "steps.jsonl")
@@ -281,6 +279,7 @@ def test_a_local_model_answers_criticises_and_compares_and_the_same_seed_gives_t
         (["--input=a", "--judge=/nowhere", "--judge-model=m"], "go with the address of an endpoint"),
         (["--input=a", "--judge=j.yaml"], "a judge of the kind reward writes no critiques"),
         (["--input=a", "--judge=bad.yaml"], "--judge bad.yaml: a judge has the field 'colour'"),
+        (["--input=a", "--judge=all.json#other"], "--judge all.json#other: no judge of this name, there are ours, b"),
         (["--input=a", "--judge=/nowhere", "--rounds=0", "--no-feedback"], "there is nothing to ask"),
         (["--input=a", "--judge=/nowhere", "--constitution=c.yaml"], "c.yaml:2: principles is an empty list"),
         (
@@ -295,6 +294,7 @@ def test_bad_input_is_named_in_one_line(
     monkeypatch.chdir(tmp_path)
     Path("j.yaml").write_text("kind: reward\ntarget: folder\n")
     Path("bad.yaml").write_text("kind: local\ntarget: x\ncolour: red\n")
+    Path("all.json").write_text('[{"name": "ours"}, {"name": "b"}]')
     Path("c.yaml").write_text("title: t\nprinciples: []\n")
     Path("no.jsonl").write_text('{"prompt": "What now?"}\n')
     assert main(["constitution", *words, "--out=out"]) == 2

@@ -21,7 +21,7 @@ from alignment.lab.feedback import (
     run_seed,
     trait_gap,
 )
-from alignment.lab.feedback_report import NAMES, above_people, check_principles, feedback_lab, screen_lines
+from alignment.lab.feedback_report import NAMES, above_people, check_principles, run_seeds, screen_lines
 from rewardkit.simulation.support_desk_world import WEIGHTS, World, read_traits
 
 PROMPT = next(iter(World(seed=0, num_prompts=1).prompts())).prompt
@@ -158,11 +158,15 @@ def test_the_command_prints_its_table_and_refuses_a_folder_that_holds_a_run(
     assert "already holds a run" in capsys.readouterr().err
     assert main(["feedback-lab", f"--out={tmp_path / 'other'}", "--judge-price=0"]) == 2
     assert "judge_price is 0.0, allowed is 0.01 to 1" in capsys.readouterr().err
+    (tmp_path / "brave.yaml").write_text("title: t\nprinciples:\n  - {id: brave, critique: c, revision: r}\n")
+    assert main(["feedback-lab", f"--out={tmp_path / 'other'}", f"--constitution={tmp_path / 'brave.yaml'}"]) == 2
+    assert "the principle brave stands for nothing" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_finished_seed_is_not_made_again(tmp_path: Path) -> None:
     (tmp_path / "seed-5.json").write_text(json.dumps(asdict(made_up(5, 3.0))))
     told: list[str] = []
     config = FeedbackLabConfig(out=str(tmp_path), first_seed=5, seeds=1)
-    assert feedback_lab(config, tmp_path, told.append) == [made_up(5, 3.0)]
+    assert run_seeds(config, tmp_path, told.append) == [made_up(5, 3.0)]
     assert told == []

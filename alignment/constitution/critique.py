@@ -30,6 +30,7 @@ from rewardkit.data.records import Message
 CRITIQUE, REVISION = range(2)  # steps, for chance
 NO_PRINCIPLE, EMPTY_ANSWER, UNCHANGED, WORSE = "no_principle", "empty_answer", "unchanged", "worse"
 IDENTICAL, TIE, UNVOTED = "identical", "tie", "unvoted"
+EVEN = 1e-6  # of a probability: as good as even
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,7 +214,7 @@ def _compare(states: Sequence[_State], asking: Asking) -> None:
         for state, principle in asked
     ]
     for (state, principle), vote in zip(asked, asking.voter.vote(questions), strict=True):
-        failure = UNVOTED if vote.p_one is None else TIE if vote.p_one == 0.5 else ""
+        failure = UNVOTED if vote.p_one is None else TIE if abs(vote.p_one - 0.5) < EVEN else ""
         state.feedback = {"principle": principle.id, **vote.values(), "failure": failure}
         _spend(state, vote.usage)
 

@@ -74,12 +74,14 @@ def screen_lines(results: Sequence[SeedResult]) -> list[str]:
     """The tables' lines for a terminal."""
     seeds = f"{len(results)} seed" if len(results) == 1 else f"{len(results)} seeds"
     mean = {name: float(np.mean([one.yardsticks[name] for one in results])) for name in results[0].yardsticks}
+    corrected = above(results, "money_people_correct", "money_judge")
     share = {name: percent(round(mean[name], 3)) for name in ("people_agree", "judge_agrees", "unchanged", "worse")}
     return [
         text_table(HEADER, arm_lines(results)),
         f"means over {seeds}; gold: of the best of {NUM_REPLIES} replies to unseen messages by the trained model",
         f"a reply is worth {mean['reply']:+.2f}, the best of {NUM_REPLIES} by gold {mean['best_of_n']:+.2f}",
         "above people: paired by seed, with the interval over seeds; a price of 1 is one vote of a person",
+        f"people who correct the judge, above the judge alone at equal money: {signed_text(corrected)}",
         f"in the order of gold: {share['people_agree']} of people's votes, {share['judge_agrees']} of the judge's",
         f"of the revisions {share['unchanged']} changed nothing, {share['worse']} lost the judge's own vote: left out",
         f"the others gain {mean['revision_gain']:+.2f} gold and are {mean['revision_growth']:.2f} times as long",
@@ -93,7 +95,6 @@ def arm_lines(results: Sequence[SeedResult]) -> list[list[str]]:
         mine = _arm(results, name)
         if name == "money_judge":
             lines += [[], ["equal money"]]
-        above = above_people(results, name)
         lines.append(
             [
                 f"  {NAMES[name]}",
@@ -102,16 +103,16 @@ def arm_lines(results: Sequence[SeedResult]) -> list[list[str]]:
                 f"{mine[0].price:,.0f}",
                 f"{_mean([one.accuracy for one in mine]):.1%}",
                 f"{_mean([one.gold for one in mine]):+.2f}",
-                signed_text(above) if name != "people" else "",
+                signed_text(above(results, name)) if name != "people" else "",
                 f"{_mean([one.words for one in mine]):.1f}",
             ]
         )
     return lines
 
 
-def above_people(results: Sequence[SeedResult], arm: str) -> Interval:
-    """Gold of a training set's picks minus that of people's, paired by seed."""
-    gains = [one.gold - other.gold for one, other in zip(_arm(results, arm), _arm(results, "people"), strict=True)]
+def above(results: Sequence[SeedResult], arm: str, over: str = "people") -> Interval:
+    """Gold of a training set's picks minus that of another's, paired by seed."""
+    gains = [one.gold - other.gold for one, other in zip(_arm(results, arm), _arm(results, over), strict=True)]
     return average_interval(np.array(gains), np.arange(len(gains)))
 
 

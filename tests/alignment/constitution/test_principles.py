@@ -106,3 +106,10 @@ def test_it_is_read_without_torch_and_without_the_app() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[3]
     )
     assert done.stdout.strip() == "set()"
+
+
+def test_the_example_of_the_docs_reads() -> None:
+    page = Path(__file__).parents[3] / "docs" / "how-to" / "constitution.md"
+    example = page.read_text(encoding="utf-8").partition("```yaml\n")[2].partition("```")[0]
+    concise, money = parse_constitution(example, "docs").principles
+    assert (concise.weight, money.applies_to) == (2.0, ("refund", "invoice"))

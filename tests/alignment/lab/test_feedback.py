@@ -21,7 +21,7 @@ from alignment.lab.feedback import (
     run_seed,
     trait_gap,
 )
-from alignment.lab.feedback_report import NAMES, above_people, check_principles, run_seeds, screen_lines
+from alignment.lab.feedback_report import NAMES, above, check_principles, run_seeds, screen_lines
 from rewardkit.simulation.support_desk_world import WEIGHTS, World, read_traits
 
 PROMPT = next(iter(World(seed=0, num_prompts=1).prompts())).prompt
@@ -124,7 +124,8 @@ def made_up(seed: int, gold: float) -> SeedResult:
 def test_gains_over_people_are_paired_by_seed() -> None:
     """1.5 - 1 and 2.5 - 1: mean 1."""
     results = [made_up(0, 1.5), made_up(1, 2.5)]
-    assert above_people(results, "judge").value == pytest.approx(1.0)
+    assert above(results, "judge").value == pytest.approx(1.0)
+    assert above(results, "people", "judge").value == pytest.approx(-1.0)
     table = "\n".join(screen_lines(results))
     assert "means over 2 seeds" in table
     assert "3 + 4" in table

@@ -23,7 +23,7 @@ from alignment.judges.parsing import declines, option_probabilities, p_first_of,
 from alignment.judges.prompt import letter_conversation, written_conversation
 from alignment.judges.questions import FIRST, SECOND, TIE, Example, JudgeAnswer, JudgeQuestion, JudgeRubric, Verdict
 from alignment.judges.questions import undo_position as content_answer
-from alignment.judges.spec import JudgeSpec
+from alignment.judges.spec import WRITES, JudgeSpec
 from rewardkit.data.records import Message, content_id
 from rewardkit.reward.load import load_reward_fn
 from rewardkit.reward.metadata import read_card
@@ -104,8 +104,7 @@ class WrittenJudge:
 
     def conversations(self, question: JudgeQuestion) -> list[tuple[Message, ...]]:
         """See `Judge.conversations`."""
-        options = {"criteria": self.spec.criteria, "reasoning": self.spec.reasoning}
-        return [written_conversation(self.rubric, question, **options, examples=self.examples)]
+        return conversations_of(self.spec, self.rubric, question, self.examples)
 
     def ask(self, questions: Iterable[JudgeQuestion]) -> Iterator[JudgeAnswer]:
         """See `Judge.ask`. Where probabilities are not told, the share over all samples of a question is one."""
@@ -164,14 +163,14 @@ class LetterJudge:
 
     def conversations(self, question: JudgeQuestion) -> list[tuple[Message, ...]]:
         """See `Judge.conversations`."""
-        return [conversation for conversation, _ in self._asked(question)]
+        return conversations_of(self.spec, self.rubric, question, self.examples)
 
     def ask(self, questions: Iterable[JudgeQuestion]) -> Iterator[JudgeAnswer]:
         """See `Judge.ask`."""
         waiting = iter(questions)
         while batch := list(islice(waiting, AT_ONCE)):
             started_at = time.monotonic()
-            asked = [self._asked(question) for question in batch]
+            asked = [letter_questions(self.spec, self.rubric, question, self.examples) for question in batch]
             flat = [one for row in asked for one in row]
             logps = iter(self.chat.option_logps([one for one, _ in flat], [options for _, options in flat]))
             seconds = round((time.monotonic() - started_at) / len(batch), 4)
@@ -186,23 +185,6 @@ class LetterJudge:
     def close(self) -> None:
         """See `Judge.close`."""
         self.chat.close()
-
-    def _asked(self, question: JudgeQuestion) -> list[tuple[tuple[Message, ...], tuple[str, ...]]]:
-        """Conversations and the answers they may get: the overall question, then each criterion."""
-        overall = letter_conversation(self.rubric, question, examples=self.examples)
-        asked = [(overall, tuple(self.rubric.letters))]
-        for criterion in self.rubric.criteria if self.spec.criteria else ():
-            options: tuple[str, ...] = (FIRST, SECOND, TIE)
-            rated = ("",)
-            if criterion.rating is not None:
-                low, high = criterion.rating
-                options, rated = tuple(str(value) for value in range(low, high + 1)), (FIRST, SECOND)
-            for answer in rated:
-                conversation = letter_conversation(
-                    self.rubric, question, criterion=criterion, rated=answer, examples=self.examples
-                )
-                asked.append((conversation, options))
-        return asked
 
     def _read(
         self,
@@ -284,6 +266,36 @@ class RewardJudge:
 
     def close(self) -> None:
         """See `Judge.close`."""
+
+
+def conversations_of(
+    spec: JudgeSpec, rubric: JudgeRubric, question: JudgeQuestion, examples: Sequence[Example] = ()
+) -> list[tuple[Message, ...]]:
+    """What a judge reads for one answer, without opening it; nothing for one that reads no words of ours."""
+    if spec.kind == "local" and not spec.reasoning:
+        return [conversation for conversation, _ in letter_questions(spec, rubric, question, examples)]
+    if spec.kind in WRITES:
+        options = {"criteria": spec.criteria, "reasoning": spec.reasoning}
+        return [written_conversation(rubric, question, **options, examples=examples)]
+    return []
+
+
+def letter_questions(
+    spec: JudgeSpec, rubric: JudgeRubric, question: JudgeQuestion, examples: Sequence[Example]
+) -> list[tuple[tuple[Message, ...], tuple[str, ...]]]:
+    """Conversations and the answers each may get: the overall question, then each criterion, rated ones twice."""
+    overall = letter_conversation(rubric, question, examples=examples)
+    asked = [(overall, tuple(rubric.letters))]
+    for criterion in rubric.criteria if spec.criteria else ():
+        options: tuple[str, ...] = (FIRST, SECOND, TIE)
+        rated = ("",)
+        if criterion.rating is not None:
+            low, high = criterion.rating
+            options, rated = tuple(str(value) for value in range(low, high + 1)), (FIRST, SECOND)
+        for answer in rated:
+            conversation = letter_conversation(rubric, question, criterion=criterion, rated=answer, examples=examples)
+            asked.append((conversation, options))
+    return asked
 
 
 def with_shares(answers: Sequence[JudgeAnswer]) -> list[JudgeAnswer]:

@@ -26,9 +26,8 @@ def chat_at(url: str, **differing: Any) -> EndpointChat:
 
 
 def answers(behaviour: Behaviour, count: int = 1, **differing: Any) -> tuple[list[ChatAnswer], Any]:
-    with serve(behaviour) as endpoint:
-        with closing(chat_at(endpoint.url, **differing)) as chat:
-            given = chat.complete([TALK] * count, max_new_tokens=64, temperature=0.5, seed=7)
+    with serve(behaviour) as endpoint, closing(chat_at(endpoint.url, **differing)) as chat:
+        given = chat.complete([TALK] * count, max_new_tokens=64, temperature=0.5, seed=7)
     return given, endpoint
 
 
@@ -129,7 +128,10 @@ def test_an_answer_at_its_limit_is_cut_and_a_huge_one_is_shortened() -> None:
     [
         (Reply(status=401, body=f"bad key {KEY}".encode()), r"HTTP status 401: 'bad key \*\*\*'"),
         (Reply(status=404, body=b"no such model"), "HTTP status 404: 'no such model'"),
-        (Reply(status=307, headers={"Location": "http://elsewhere/v1"}), "redirects to http://elsewhere/v1, which is not"),
+        (
+            Reply(status=307, headers={"Location": "http://elsewhere/v1"}),
+            "redirects to http://elsewhere/v1, which",
+        ),
         (Reply(status=400, body=b"what is this"), "does not take the question: HTTP status 400"),
     ],
 )
@@ -208,7 +210,7 @@ def test_one_that_stops_answering_ends_the_run_with_what_came_before() -> None:
             ChatRequest(key=number, messages=TALK, max_new_tokens=9, temperature=0.0, seed=0) for number in range(1000)
         )
         got = []
-        with pytest.raises(JudgeError, match="m at 127.0.0.1:.* stopped answering: no answer after 3 tries"):
+        with pytest.raises(JudgeError, match=r"m at 127.0.0.1:.* stopped answering: no answer after 3 tries"):
             got.extend(answer for _, answer in chat.stream(requests))
     assert len(endpoint.bodies) < 3 + 3 * 5
 

@@ -20,6 +20,8 @@ from alignment.judges.prompt import examples_hash, letter_conversation, written_
 from alignment.judges.questions import Example, JudgeAnswer, JudgeQuestion, JudgeRubric
 from alignment.judges.spec import JudgeSpec
 from rewardkit.network.tokens import train_tokenizer
+from rewardkit.reward.metadata import Card
+from rewardkit.reward.tfidf import TfidfFeatures, TfidfReward
 from rewardkit.stats.calibration import apply
 
 Make = Callable[..., list[JudgeQuestion]]
@@ -95,8 +97,7 @@ def test_answers_that_came_are_given_before_the_end(rubric: JudgeRubric, make_qu
         spec = endpoint_spec(endpoint.url, concurrency=1, samples=2, temperature=1.0)
         given: list[JudgeAnswer] = []
         with closing(open_judge(spec, rubric)) as judge, pytest.raises(JudgeError, match="HTTP status 401"):
-            for answer in judge.ask(make_questions(3, samples=(0, 1), orders="a")):
-                given.append(answer)  # noqa: PERF402 (what came before the error counts)
+            given.extend(judge.ask(make_questions(3, samples=(0, 1), orders="a")))
     assert [one.choice for one in given] == ["a", "a", "a"]
     assert given[0].p_a == given[1].p_a == 1.0
     assert given[2].p_a is None  # half a question
@@ -111,14 +112,22 @@ def test_the_answers_stand_between_marks_that_they_cannot_know(rubric: JudgeRubr
         rubric, JudgeQuestion(comparison=pair, shown_first="b"), criteria=True, reasoning=True
     )
     assert answers_of({"messages": [{"content": message.content}]}) == ("Hello", hostile)
-    for words in ("Prefer the reply that helps.", "unsafe: it does harm", '"kind": "A or B or T"', "1: muddled", '"reason"'):
+    for words in (
+        "Prefer the reply that helps.",
+        "unsafe: it does harm",
+        '"kind": "A or B or T"',
+        "1: muddled",
+        '"reason"',
+    ):
         assert words in message.content
     assert message.content.index("Guidelines") < message.content.index("Hello")
 
 
 def test_examples_are_shown_and_named(rubric: JudgeRubric, make_questions: Make) -> None:
     settled, question = make_questions(2, orders="b")
-    example = Example(comparison=settled.comparison, shown_first="b", choice="b", strength=3, rationale="It says where.")
+    example = Example(
+        comparison=settled.comparison, shown_first="b", choice="b", strength=3, rationale="It says where."
+    )
     (message,) = letter_conversation(rubric, question, examples=[example])
     assert "They say: A (answer A is better), much better. It says where." in message.content
     assert examples_hash([]) == ""
@@ -209,12 +218,15 @@ def make_talk() -> Any:
 def test_a_reward_model_gives_its_calibrated_mean_over_members(
     rubric: JudgeRubric, make_questions: Make, tmp_path: Path
 ) -> None:
-    from reward_toys import train_tfidf
-
-    folder = train_tfidf(tmp_path / "reward", criteria=("kind",))
-    judge = open_judge(JudgeSpec(kind="reward", target=str(folder)), rubric)
+    texts = ["Wait.", "It is at the depot, number 1."]
+    features = TfidfFeatures.fit("words", texts)
+    heads = np.random.default_rng(0).normal(size=(3, features.num_features)) * 0.1
+    card = Card(
+        kind="tfidf", num_members=2, criteria=("kind",), calibration={"kind": "temperature", "temperature": 2.0}
+    )
+    TfidfReward(features, heads, card).save(tmp_path / "reward")
+    judge = open_judge(JudgeSpec(kind="reward", target=str(tmp_path / "reward")), rubric)
     answers = list(judge.ask(make_questions(3, orders=" ")))
-    assert {one.usage["tries"] for one in answers} == {1}
     for answer in answers:
         raw = json.loads(answer.raw)
         margins = np.subtract(raw["rewards_a"], raw["rewards_b"])
@@ -225,7 +237,7 @@ def test_a_reward_model_gives_its_calibrated_mean_over_members(
         assert answer.criteria["kind"] in (-1, 0, 1)
 
 
-FUNCTION = '''
+FUNCTION = """
 import os
 
 def judge(prompts, first, second, criteria):
@@ -243,7 +255,7 @@ def odd(first):
 
 def dies(first):
     os._exit(3)
-'''
+"""
 
 
 def test_a_function_judges_in_a_process_of_its_own(rubric: JudgeRubric, make_questions: Make, tmp_path: Path) -> None:
@@ -258,7 +270,7 @@ def test_a_function_judges_in_a_process_of_its_own(rubric: JudgeRubric, make_que
     assert [(one.choice, one.p_a) for one in unsure] == [("b", 0.25), ("a", 0.75)] * 2
     with pytest.raises(JudgeError, match=r"RuntimeError: no idea, at .*judges_here.py:12"):
         judged("broken")
-    with pytest.raises(JudgeError, match="at comparison c0: the answer is .* nothing that JSON can write"):
+    with pytest.raises(JudgeError, match=r"at comparison c0: the answer is .* nothing that JSON can write"):
         judged("odd")
     with pytest.raises(JudgeError, match="ended with exit code 3, and again after it was started anew"):
         judged("dies")
@@ -280,10 +292,12 @@ def test_a_tiny_policy_of_ours_behind_a_real_endpoint(
         return said(answer.text or " ", usage=dict(answer.usage))
 
     questions = make_questions(2)
-    with serve(behaviour) as endpoint:
-        with closing(open_judge(endpoint_spec(endpoint.url, concurrency=1, max_new_tokens=6), rubric)) as judge:
-            over_http = list(judge.ask(questions))
-            talks = [judge.conversations(question)[0] for question in questions]
+    with (
+        serve(behaviour) as endpoint,
+        closing(open_judge(endpoint_spec(endpoint.url, concurrency=1, max_new_tokens=6), rubric)) as judge,
+    ):
+        over_http = list(judge.ask(questions))
+        talks = [judge.conversations(question)[0] for question in questions]
     here = chat.complete(talks, max_new_tokens=6, temperature=0.0, seed=0)
     assert [one.raw for one in over_http] == [one.text or one.error for one in here]
     assert [one.usage["prompt_tokens"] for one in over_http] == [one.usage["prompt_tokens"] for one in here]

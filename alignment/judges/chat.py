@@ -1,8 +1,8 @@
 """Conversations in, answers in words out: what judges and critics ask, at an endpoint or in this process.
 
-`alignment.judges.opening.open_chat` is the way in. An answer that is none (nothing came, it was refused, it was no text) is an answer with
-a `failure`, so that one bad question does not end a thousand; what no question would survive (a wrong key, a wrong
-address) is a `JudgeError`.
+`alignment.judges.opening.open_chat` is the way in. An answer that is none (nothing came, it was refused, it was no
+text) is an answer with a `failure`, so that one bad question does not end a thousand; what no question would survive (a
+wrong key, a wrong address) is a `JudgeError`.
 """
 
 from __future__ import annotations

@@ -96,7 +96,7 @@ class EndpointChat:
         return complete_all(self, conversations, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed)
 
     def stream(self, requests: Iterable[ChatRequest]) -> Iterator[tuple[ChatRequest, ChatAnswer]]:
-        """Answers as they come. As many requests wait as are under way, so that no place is empty while answers are kept.
+        """Answers as they come. As many requests wait as are under way: no place is empty while answers are kept.
 
         Raises:
             JudgeError: if no question would be answered, or as many in a row as run at once, three or more, were not.

@@ -23,6 +23,7 @@ import httpx
 from alignment.judges.spec import JudgeSpec
 from annotate_app.access import Actor
 from annotate_app.judges.running import RunOptions, plan_run
+from annotate_app.protocol.collection_design import Design
 from annotate_app.store.store import Store
 from rewardkit.data.records import Comparison, Message
 
@@ -79,7 +80,7 @@ def main() -> None:
 
 def measure(url: str, options: argparse.Namespace, database: str) -> None:
     store = Store.open(database)
-    project = store.projects.create(ADMIN, "pairs", rubric_text=RUBRIC)
+    project = store.projects.create(ADMIN, "pairs", rubric_text=RUBRIC, design=Design())
     store.comparisons.add(
         ADMIN,
         project.id,
@@ -120,7 +121,9 @@ def measure(url: str, options: argparse.Namespace, database: str) -> None:
     for name, seconds in (("bare loop", bare_s), ("judge run", said["seconds"]), ("with its start", whole_s)):
         print(f"{name:15} {len(bodies) / seconds:8.1f} answers a second {bare_s / seconds:8.3f} of the bare loop")
     limit = options.places / options.service
-    print(f"{'endpoint':15} {limit:8.1f} answers a second at most ({options.places} at once, {options.service:g} s each)")
+    print(
+        f"{'endpoint':15} {limit:8.1f} answers a second at most ({options.places} at once, {options.service:g} s each)"
+    )
 
 
 if __name__ == "__main__":

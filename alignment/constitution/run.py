@@ -27,7 +27,8 @@ from alignment.constitution.critique import Asking, criticise
 from alignment.constitution.principles import DEFAULT, read_constitution
 from alignment.constitution.training_rows import Origin, Tally, demonstration_of, feedback_pair, revision_pair
 from alignment.constitution.votes import Voter
-from alignment.judges.chat import Chat, open_chat
+from alignment.judges.chat import Chat
+from alignment.judges.opening import open_chat
 from alignment.judges.spec import WRITES, JudgeSpec
 from rewardkit.data.export_formats import turns
 from rewardkit.data.files import ResumableFile, open_rows, partial_path

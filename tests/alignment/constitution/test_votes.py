@@ -13,7 +13,7 @@ from judge_endpoint import serve
 pytest.importorskip("torch")
 
 from alignment.constitution.votes import GUIDELINES, PairQuestion, Voter, vote_of
-from alignment.judges.chat import open_chat
+from alignment.judges.opening import open_chat
 from alignment.judges.questions import JudgeAnswer, JudgeQuestion
 from alignment.judges.spec import JudgeSpec
 from rewardkit.data.records import Comparison, Message

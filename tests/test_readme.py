@@ -27,6 +27,7 @@ BLOCK = re.compile(
     flags=re.MULTILINE | re.DOTALL,
 )
 NOT_RUN = {
+    ("docs/how-to/constitution.md", "needs an endpoint; tests/alignment/constitution runs a local one"),
     (
         "docs/how-to/judges.md",
         "needs an endpoint; tests/alignment/judges and tests/annotate_app/judges run a local one",

@@ -12,7 +12,13 @@ NAN = math.nan
 
 
 def study(
-    rng: np.random.Generator, *, num_people: int, num_judge: int, win: float = 0.6, accuracy: float = 0.85, lean: float = 0
+    rng: np.random.Generator,
+    *,
+    num_people: int,
+    num_judge: int,
+    win: float = 0.6,
+    accuracy: float = 0.85,
+    lean: float = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """People's votes (NaN beyond num_people) and a judge's that repeats them with a probability and leans to 1."""
     size = num_people + num_judge

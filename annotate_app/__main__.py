@@ -24,6 +24,7 @@ ROOMS = {
     "quality": "figures",
     "export": "exports",
     "train": "models.train",
+    "judge": "models.judge_report",
     "user": "people",
     "backup": "storage",
     "restore": "storage",

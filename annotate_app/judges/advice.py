@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from annotate_app.judges.beside_people import Beside, MedianPerson
+from annotate_app.agreement.beside_people import Beside, MedianPerson
 from annotate_app.judges.biases import Leanings, PositionBias
+from rewardkit.report.table import interval_text, number_text, points_text
 from rewardkit.stats.calibration import CalibrationFigures
 from rewardkit.stats.metrics import Interval
 from rewardkit.stats.small_samples import LEAST
@@ -71,6 +72,8 @@ def advise(
 
     Args:
         overall: on all comparisons.
+        surest: on those it is surest of; None where it is not surer of some than of others.
+        surest_share: their share.
         findings: what is wrong with it (`find`).
         surest: on those it is surest of; None where it is not surer of some than of others.
         surest_share: their share.
@@ -81,35 +84,35 @@ def advise(
         return Advice(use="not known", why=why, more_votes=more)
     kappa = overall.kappa
     if kappa.against(0.0) < 0:
-        why = f"It answers against people: kappa {_range(kappa)}, below 0. Is a or b turned round somewhere?"
+        why = f"It answers against people: kappa {number_text(kappa)}, below 0. Is a or b turned round somewhere?"
         return Advice(use="not at all", why=why, more_votes=0)
     if not _beats_chance(kappa):
-        why = f"That it agrees with people beyond chance is not shown: kappa {_range(kappa)}, and 0 is chance."
+        why = f"That it agrees with people beyond chance is not shown: kappa {number_text(kappa)}, and 0 is chance."
         return Advice(use="not at all", why=why, more_votes=more)
     difference = median.difference
     leaning = [finding.sentence for finding in findings if finding.name in ("length", "self")]
     if leaning:
-        why = f"It agrees with people beyond chance (kappa {_range(kappa)}), but it leans. {leaning[0]}"
+        why = f"It agrees with people beyond chance (kappa {number_text(kappa)}), but it leans. {leaning[0]}"
         return Advice(use="tie-breaker", why=why, more_votes=more)
     if difference.low > -MARGIN:
         why = (
-            f"It is not worse than the median person by more than {MARGIN:.0%}: its agreement with the others is "
-            f"{_points(difference)} from theirs."
+            f"It is not worse than the median person by more than {MARGIN:.0%}: its agreement with the others "
+            f"differs from theirs by {points_text(difference)} points."
         )
         return Advice(use="annotator", why=why, more_votes=0)
     if surest is not None and surest.difference.low > -MARGIN:
         why = (
             f"On the {surest_share:.0%} it is surest of it agrees with people as they do with each other "
-            f"({_points(surest.difference)}); over all it is not shown to."
+            f"({points_text(surest.difference)} points); over all it is not shown to."
         )
         return Advice(use="pre-screen", why=why, more_votes=more)
-    why = f"It agrees with people beyond chance (kappa {_range(kappa)}), "
+    why = f"It agrees with people beyond chance (kappa {number_text(kappa)}), "
     if math.isnan(difference.value):
         why += "but nobody shares enough comparisons with others to say how far people agree themselves."
     elif difference.high < 0:
-        why += f"but less than the median person: {_points(difference)}."
+        why += f"but less than the median person: {points_text(difference)} points."
     else:
-        why += f"but that it is as good as the median person is not shown: {_points(difference)}."
+        why += f"but that it is as good as the median person is not shown: {points_text(difference)} points."
     return Advice(use="tie-breaker", why=why, more_votes=more)
 
 
@@ -129,30 +132,31 @@ def find(
         findings.append(Finding(name=name, sentence=sentence))
 
     if overall.num_items >= LEAST and overall.kappa.against(0.0) < 0:
-        add("inverted", f"It says the opposite of people: kappa {_range(overall.kappa)}.")
+        add("inverted", f"It says the opposite of people: kappa {number_text(overall.kappa)}.")
     elif overall.num_items >= LEAST and not _beats_chance(overall.kappa):
-        add("chance", f"Its answers are not shown to be better than chance: kappa {_range(overall.kappa)}.")
+        add("chance", f"Its answers are not shown to be better than chance: kappa {number_text(overall.kappa)}.")
     first = position.first
     if first.against(0.5) and abs(first.value - 0.5) >= NOTABLE:
         side = "first" if first.value > 0.5 else "second"
         add(
             "position",
-            f"It prefers what it is shown {side}: the first one wins {_shares(first)} of the time, and "
-            f"{_shares(position.flips)} of its answers change with the order. Ask both orders, which counts them as one.",
+            f"It prefers what it is shown {side}: the first one wins {interval_text(first)} of the time, and "
+            f"{interval_text(position.flips)} of its answers change with the order. Both orders together count as one.",
         )
     length = lean.length
     if length.against(0.0) and abs(length.value) >= NOTABLE:
         side = "longer" if length.value > 0 else "shorter"
         add(
             "length",
-            f"It prefers the {side} answer beyond what people do: {_points(length)} of probability a doubling of length.",
+            f"It prefers the {side} answer beyond what people do: {points_text(length)} points of "
+            "probability a doubling of length.",
         )
     own = lean.own
     if own.against(0.0) and abs(own.value) >= NOTABLE:
         verb = "favours" if own.value > 0 else "is harder on"
         add(
             "self",
-            f"It {verb} its own model's answers beyond what people think of them: {_points(own)} of probability.",
+            f"It {verb} its own model's answers beyond what people think of them: {points_text(own)} of probability.",
         )
     if calibration is not None and calibration.is_off:
         word = "surer" if confidence > hit_rate else "less sure"
@@ -186,17 +190,3 @@ def _more_votes(median: MedianPerson) -> int | None:
         return None
     more = median.num_votes * ((reach / target) ** 2 - 1)
     return math.ceil(max(more, 1)) if more <= MOST_VOTES else None
-
-
-def _range(figure: Interval) -> str:
-    return f"{figure.value:.2f} [{figure.low:.2f}, {figure.high:.2f}]" if figure.is_known else f"{figure.value:.2f}"
-
-
-def _shares(figure: Interval) -> str:
-    return f"{figure.value:.0%} [{figure.low:.0%}, {figure.high:.0%}]" if figure.is_known else f"{figure.value:.0%}"
-
-
-def _points(figure: Interval) -> str:
-    """A difference of shares, in percent."""
-    value, low, high = (100 * part for part in (figure.value, figure.low, figure.high))
-    return f"{value:+.1f}% [{low:+.1f}%, {high:+.1f}%]" if figure.is_known else f"{value:+.1f}%"

@@ -35,8 +35,8 @@ class Leanings:
     """Slopes of the judge's probability, from comparisons with two people's votes or more.
 
     p_b - 1/2 = alpha u + beta log2(length b / length a) + gamma (own b - own a), u the mean of people's votes (-1/2 for
-    a, 1/2 for b). Votes of few people are a noisy u, which would give to length what is worth; so the sum of u^2 is that
-    of products of two different people's votes (the one an instrument for the other), which noise leaves as it is.
+    a, 1/2 for b). Votes of few people are a noisy u, which would give to length what is worth; so the sum of u^2 is
+    that of products of two different people's votes (the one an instrument for the other), which noise leaves as it is.
 
     Attributes:
         follows: alpha; 1 follows people's shares, 0 does not see them, below 0 is against them.

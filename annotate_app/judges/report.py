@@ -1,6 +1,6 @@
-"""The judge report: how far a judge agrees with people beside people's own agreement, where it errs, what it is good for.
+"""The judge report: a judge's agreement with people beside people's own, where it errs, and what it is good for.
 
-Votes of people and of the judge in, frozen results out. Agreement is `annotate_app.judges.beside_people`, biases
+Votes of people and of the judge in, frozen results out. Agreement is `annotate_app.agreement.beside_people`, biases
 `annotate_app.judges.biases`, the rules behind the advice `annotate_app.judges.advice`. Comparisons that the judge was
 shown with people's answers as examples are left out of everything: nothing is measured on what it was told.
 """
@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
+from typing import TypedDict
 
 import numpy as np
 
+from annotate_app.agreement.beside_people import Beside, MedianPerson, beside_people, median_person
 from annotate_app.agreement.report import source_items
 from annotate_app.agreement.vote_categories import NOMINAL_CODES, criterion_ballots
 from annotate_app.consensus.judge_readings import Readings, read_judge
 from annotate_app.consensus.rules import NUM_CHOICES, choice_counts
 from annotate_app.judges.advice import Advice, Finding, advise, find
-from annotate_app.judges.beside_people import Beside, MedianPerson, beside_people, median_person
 from annotate_app.judges.biases import Leanings, PositionBias, leanings, position_bias
 from annotate_app.store.loop.judge_votes import VoteTable
 from annotate_app.votes import CHOICE_CODES, Votes
@@ -28,6 +29,11 @@ from rewardkit.stats.metrics import CalibrationBin, calibration_bins, quantile_g
 NUM_GROUPS = 3  # of length
 MOST_ERRORS = 500
 SUREST = 0.5
+
+
+class _Draws(TypedDict):
+    num_resamples: int
+    rng: np.random.Generator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +113,8 @@ class JudgeReport:
     num_resamples: int
 
     def as_dict(self) -> dict[str, object]:
-        return asdict(self) | {"advice_words": self.advice.sentence()}
+        """As plain values."""
+        return {**asdict(self), "advice_words": self.advice.sentence()}
 
 
 def judge_report(
@@ -133,33 +140,29 @@ def judge_report(
         ValueError: if the table knows no such judge.
     """
     rng = np.random.default_rng(seed)
+    draws: _Draws = {"num_resamples": num_resamples, "rng": rng}
     readings = read_judge(table, judge, votes.items, leave_out=examples)
     counted = votes.counted()
-    counts = choice_counts(counted)
-    draws = {"num_resamples": num_resamples, "rng": rng}
-    choice = readings.choice
+    counts, choice = choice_counts(counted), readings.choice
     overall = beside_people("all", choice, counts, **draws)
     median = median_person(
         choice, counted.item, counted.annotator, counted.choice, votes.annotators, num_codes=NUM_CHOICES, **draws
     )
-
-    def group(name: str, members: np.ndarray) -> Beside:
-        return beside_people(name, choice[members], counts[members], **draws)
-
     sure = _surest(readings, counts)
-    surest = None if sure is None else group("surest", sure)
+    surest = None if sure is None else beside_people("surest", choice[sure], counts[sure], **draws)
+    surest_share = 0.0 if sure is None else len(sure) / max(overall.num_items, 1)
     log_lengths = np.log2(np.maximum(votes.item_length_b, 1) / np.maximum(votes.item_length_a, 1))
     lean = leanings(readings.p_b, counts, log_lengths, own_sides(votes, own), **draws)
     position = position_bias(readings.by_order)
     calibration, bins, confidence, hit_rate = _calibration(readings, counts)
     errors = _errors(readings, counts)
     rows = table.judge == table.judges.index(judge)
-    num_none = readings.num_refused + readings.num_unreadable
-    num_answers = int(rows.sum())
-    surest_share = (
-        float(len(sure) / max(int(((choice >= 0) & counts.any(axis=1)).sum()), 1)) if sure is not None else 0.0
-    )
+    num_answers, num_none = int(rows.sum()), readings.num_refused + readings.num_unreadable
     findings = find(overall, position, lean, calibration, confidence, hit_rate, num_none / max(num_answers, 1))
+    by_version = {
+        f"version {version}": read_judge(table, judge, votes.items, version=version, leave_out=examples).choice
+        for version in np.unique(table.rubric_version[rows]).tolist()
+    }
     return JudgeReport(
         judge=judge,
         num_items=int(readings.answered.sum()),
@@ -171,21 +174,9 @@ def judge_report(
         median=median,
         surest=surest,
         surest_share=surest_share,
-        criteria=tuple(_criterion(counted, readings, name, num_resamples, rng) for name in sorted(readings.criteria)),
-        sources=tuple(group(name, members) for name, members in source_items(votes).items()),
-        lengths=tuple(
-            _by_length("characters", votes.item_length_a + votes.item_length_b, overall_of(choice, counts), group)
-        ),
-        length_gaps=tuple(_by_length("times", np.exp2(np.abs(log_lengths)), overall_of(choice, counts), group)),
-        versions=tuple(
-            beside_people(
-                f"version {version}",
-                read_judge(table, judge, votes.items, version=version, leave_out=examples).choice,
-                counts,
-                **draws,
-            )
-            for version in np.unique(table.rubric_version[rows]).tolist()
-        ),
+        criteria=tuple(_criterion(counted, readings, name, **draws) for name in sorted(readings.criteria)),
+        **_groups(votes, choice, counts, draws),
+        versions=tuple(beside_people(name, chosen, counts, **draws) for name, chosen in by_version.items()),
         position=position,
         leanings=lean,
         calibration=calibration,
@@ -199,6 +190,21 @@ def judge_report(
         advice=advise(overall, median, surest, surest_share, findings),
         num_resamples=num_resamples,
     )
+
+
+def _groups(votes: Votes, choice: np.ndarray, counts: np.ndarray, draws: _Draws) -> dict[str, tuple[Beside, ...]]:
+    """The groups of items by source and by length."""
+
+    def group(name: str, members: np.ndarray) -> Beside:
+        return beside_people(name, choice[members], counts[members], **draws)
+
+    both = overall_of(choice, counts)
+    ratio = np.maximum(votes.item_length_b, 1) / np.maximum(votes.item_length_a, 1)
+    return {
+        "sources": tuple(group(name, members) for name, members in source_items(votes).items()),
+        "lengths": tuple(_by_length("characters", votes.item_length_a + votes.item_length_b, both, group)),
+        "length_gaps": tuple(_by_length("times as long", np.maximum(ratio, 1 / ratio), both, group)),
+    }
 
 
 def own_sides(votes: Votes, own: Collection[str]) -> np.ndarray:
@@ -236,7 +242,9 @@ def _by_length(
     return parts
 
 
-def _criterion(counted: Votes, readings: Readings, name: str, num_resamples: int, rng: np.random.Generator) -> Beside:
+def _criterion(
+    counted: Votes, readings: Readings, name: str, *, num_resamples: int, rng: np.random.Generator
+) -> Beside:
     """Agreement on one criterion: the sides taken, or even."""
     degrees = readings.criteria[name]
     choice = np.where(np.isnan(degrees), -1, np.sign(np.nan_to_num(degrees)).astype(int) + 1)

@@ -1,10 +1,11 @@
 """Prediction-powered inference: a mean from few values by people and many by a judge, with an interval that holds.
 
-theta = mean people(y) - lambda (mean both(f) - mean judge only(f)).  Angelopoulos et al. 2023 (arXiv 2301.09633, eq. 1);
-lambda as in PPI++ (Angelopoulos, Duchi and Zrnic 2023, arXiv 2311.01453, eq. 5 and 6). The judge may be wrong in any
-way: what it is wrong by is measured where people looked too and taken away, so that a bad judge costs nothing and a good
-one narrows the interval. It holds only if the units that people looked at are like the rest, as a random share of them
-is; where people got the hard ones, no judge mends that. Numbers in, numbers out; numpy alone.
+theta = mean people(y) - lambda (mean both(f) - mean judge only(f)). Angelopoulos et al. 2023 (arXiv 2301.09633);
+lambda, which says how much the judge is worth, is that of PPI++ (Angelopoulos, Duchi and Zrnic 2023, arXiv 2311.01453).
+The judge may be wrong in any way: what it is wrong by is measured where people looked too and taken away, so that a bad
+judge costs nothing and a good one narrows the interval. It holds only if the units that people looked at are like the
+rest, as a random share of them is; where people got the hard ones, no judge mends that. Numbers in,
+numbers out; numpy alone.
 
 Where we differ from the papers: values may hang together in clusters, with weights; the error is that of the linearised
 ratio over clusters. lambda is the slope of that same error and costs a degree of freedom; Student's limits in place of
@@ -66,9 +67,9 @@ def prediction_powered_mean(
 ) -> PoweredMean:
     """The mean of shares by people, by people and judge, and by the judge.
 
-    With a_c the part of cluster c in mean people(y), b_c its part in mean both(f) - mean judge only(f) (linearised, each
-    sums to 0): var = sum (a_c - lambda b_c)^2 n / (n - 2), lambda = sum a b / sum b^2 between 0 and 1. Without weights
-    and with clusters of one unit that is cov(y, f) / ((1 + n / N) var(f)), eq. 6 of PPI++.
+    Of cluster c, a_c is the part in mean people(y) and b_c that in mean both(f) - mean judge only(f), linearised so
+    that each sums to 0: var = sum (a_c - lambda b_c)^2 n / (n - 2), lambda = sum a b / sum b^2 between 0 and 1. Without
+    weights and with clusters of one unit that is cov(y, f) / ((1 + n / N) var(f)), as in PPI++.
 
     Where people and judge differ on fewer than LEAST units, what the others might have shown is bounded by
     `difference_bounds` and added in quadrature: a judge that was right ten times is not known to be perfect. Where

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 import pytest
+from judge_worlds import OWN, World
 
 from annotate_app.judges.report import JudgeReport, judge_report
 from annotate_app.votes import Votes
-from judge_worlds import OWN, World
 
 Make = Callable[..., Votes]
 

@@ -7,13 +7,14 @@ votes, a person's against another of them. What a vote of the judge is: `annotat
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from annotate_app.agreement.bootstrap import resample_sums
 from rewardkit.stats.metrics import Interval, percentile_interval
-from rewardkit.stats.small_samples import LEAST, difference_bounds, is_enough, share_bounds
+from rewardkit.stats.small_samples import LEAST, difference_bounds, is_enough, kappa_at, share_bounds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,7 +205,11 @@ def _shared_figures(sums: np.ndarray) -> np.ndarray:
 
 
 def _intervals(
-    rows: np.ndarray, multiplicity: np.ndarray, figures, num_resamples: int, rng: np.random.Generator
+    rows: np.ndarray,
+    multiplicity: np.ndarray,
+    figures: Callable[[np.ndarray], np.ndarray],
+    num_resamples: int,
+    rng: np.random.Generator,
 ) -> list[Interval]:
     """Figures of summed rows with percentile intervals, or where items are too few, those of the exact shares.
 
@@ -226,16 +231,9 @@ def _intervals(
         low, high = percentile_interval(samples[:, number])
         if number < 4 and not (is_enough(float(percent), num_items) and math.isfinite(low)):
             bounds = share_bounds(float(np.clip(percent, 0, 1)), num_items)
-            low, high = bounds if number % 2 == 0 else (_moved(value, percent, bound) for bound in bounds)
+            low, high = bounds if number % 2 == 0 else (kappa_at(value, percent, bound) for bound in bounds)
         intervals.append(Interval(value=value, low=low, high=high))
     return intervals
-
-
-def _moved(kappa: float, percent: float, bound: float) -> float:
-    """Kappa at another observed agreement and the same chance: 1 - (1 - kappa) (1 - bound) / (1 - percent)."""
-    if percent >= 1 - 1e-12:
-        return kappa if bound >= percent else math.nan
-    return 1 - (1 - kappa) * (1 - bound) / (1 - percent)
 
 
 def _difference(

@@ -24,7 +24,7 @@ ROOMS = {
     "quality": "figures",
     "export": "exports",
     "train": "models.train",
-    "judge": "models.judge_report",
+    "judge": "models.judges",
     "user": "people",
     "backup": "storage",
     "restore": "storage",

@@ -1,4 +1,4 @@
-"""`judge report`: a judge measured against people."""
+"""`judge report`: a judge measured against people; listed with the commands of `annotate_app.commands.models.judges`."""
 
 from __future__ import annotations
 
@@ -55,4 +55,4 @@ def _report(options: argparse.Namespace) -> int:
     return 0
 
 
-COMMANDS = (Command(name="judge report", help="A judge measured against people.", arguments=_arguments, run=_report),)
+REPORT = Command(name="judge report", help="measure a judge against people", arguments=_arguments, run=_report)

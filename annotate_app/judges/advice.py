@@ -92,7 +92,7 @@ def advise(
     difference = median.difference
     leaning = [finding.sentence for finding in findings if finding.name in ("length", "self")]
     if leaning:
-        why = f"It agrees with people beyond chance (kappa {number_text(kappa)}), but it leans. {leaning[0]}"
+        why = f"It agrees with people beyond chance by a kappa of {number_text(kappa)}, but it leans. {leaning[0]}"
         return Advice(use="tie-breaker", why=why, more_votes=more)
     if difference.low > -MARGIN:
         why = (
@@ -106,7 +106,7 @@ def advise(
             f"({points_text(surest.difference)} points); over all it is not shown to."
         )
         return Advice(use="pre-screen", why=why, more_votes=more)
-    why = f"It agrees with people beyond chance (kappa {number_text(kappa)}), "
+    why = f"It agrees with people beyond chance by a kappa of {number_text(kappa)}, "
     if math.isnan(difference.value):
         why += "but nobody shares enough comparisons with others to say how far people agree themselves."
     elif difference.high < 0:

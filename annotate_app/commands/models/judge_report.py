@@ -1,4 +1,4 @@
-"""`judge report`: a judge measured against people; listed with the commands of `annotate_app.commands.models.judges`."""
+"""`judge report`: a judge measured against people. Listed among `annotate_app.commands.models.judges`."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ import numpy as np
 from annotate_app.consensus.judge_readings import Readings
 from annotate_app.consensus.rules import NUM_CHOICES, RuleResult
 from annotate_app.protocol.collection_design import Rule
+from annotate_app.votes import CHOICE_CODES
 from rewardkit.stats.metrics import Interval, percentile_interval
 from rewardkit.stats.small_samples import LEAST, is_enough, kappa_at, share_bounds
 
@@ -67,7 +68,8 @@ def join_judges(result: RuleResult, rule: Rule, judges: Sequence[Readings], *, s
 
     p(k | item) ~ p_people(k) prod_j prod_c C_j[k, c]^(s_jc / J), s_jc the shares of the judge's answers, J the item's
     judges, C_j = t M_j + (1 - t) m_j with M_j its confusion matrix, m_j its answers over all items, t its weight. Items
-    that nobody judged begin at the mean of the others.
+    that nobody judged begin at the mean of the others, a and b alike: that most answers called a won elsewhere is no
+    reason to prefer this one.
 
     Raises:
         ValueError: if the rule is another than dawid_skene.
@@ -78,7 +80,10 @@ def join_judges(result: RuleResult, rule: Rule, judges: Sequence[Readings], *, s
     voted = people.sum(axis=1) > 0
     if not voted.any():
         raise ValueError("people have judged nothing yet, so no judge's reliability can be measured")
-    prior = np.where(voted[:, None], people, people[voted].mean(axis=0))
+    mean = people[voted].mean(axis=0)
+    sides = [CHOICE_CODES["a"], CHOICE_CODES["b"]]
+    mean[sides] = mean[sides].mean()
+    prior = np.where(voted[:, None], people, mean)
     with np.errstate(divide="ignore"):
         scores = np.maximum(np.log(prior), -1e4)
     evidence, shares, used = np.zeros_like(scores), np.zeros_like(scores), np.zeros(len(scores))

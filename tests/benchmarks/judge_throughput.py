@@ -120,7 +120,9 @@ def measure(url: str, options: argparse.Namespace, database: str) -> None:
     for name, seconds in (("bare loop", bare_s), ("judge run", said["seconds"]), ("with its start", whole_s)):
         print(f"{name:15} {len(bodies) / seconds:8.1f} answers a second {bare_s / seconds:8.3f} of the bare loop")
     limit = options.places / options.service
-    print(f"{'endpoint':15} {limit:8.1f} answers a second at most ({options.places} at once, {options.service:g} s each)")
+    print(
+        f"{'endpoint':15} {limit:8.1f} answers a second at most ({options.places} at once, {options.service:g} s each)"
+    )
 
 
 if __name__ == "__main__":

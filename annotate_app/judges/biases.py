@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rewardkit.stats.metrics import Interval, mean_interval, percentile_interval
+from rewardkit.stats.metrics import Interval, percentile_interval
+from rewardkit.stats.prediction_powered import clustered_mean
 from rewardkit.stats.small_samples import LEAST
 
 LONGEST_RATIO = 3.0  # doublings: one answer 8 times the other counts as no more
@@ -71,8 +72,8 @@ def position_bias(by_order: np.ndarray) -> PositionBias:
     opposite = np.abs(b_first[:, 0] - b_first[:, 1]) == 1
     item = np.arange(len(both))
     return PositionBias(
-        first=mean_interval(first, item),
-        flips=mean_interval(flips.astype(float), item),
+        first=clustered_mean(first, item),
+        flips=clustered_mean(flips.astype(float), item),
         num_first=int((opposite & (first == 1)).sum()),
         num_second=int((opposite & (first == 0)).sum()),
         num_items=len(both),
@@ -141,8 +142,8 @@ def leanings(
         judge_length=interval("judge"),
         people_length=interval("people"),
         own=interval("g"),
-        judge_own=mean_interval(0.5 + g[mine] * q[mine], item),
-        people_own=mean_interval(0.5 + g[mine] * u[mine], item),
+        judge_own=clustered_mean(0.5 + g[mine] * q[mine], item),
+        people_own=clustered_mean(0.5 + g[mine] * u[mine], item),
         num_items=size,
         num_own=int(mine.sum()),
     )

@@ -20,8 +20,9 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from rewardkit.stats.metrics import Interval, mean_interval, share_difference_interval
-from rewardkit.stats.small_samples import LEAST, difference_bounds, effective_number, mean_bounds
+from rewardkit.stats.small_samples import LEAST, difference_bounds, effective_number, is_enough, mean_bounds
 
+MANY = 2000  # clusters from which on a bootstrap takes seconds, and says what Student's limits say
 SPENT = 2  # degrees of freedom: the mean and lambda
 
 
@@ -89,15 +90,18 @@ def prediction_powered_mean(
     seen = ~np.isnan(people) & (weight > 0)
     judged = ~np.isnan(judge)
     both = seen & judged
-    own = mean_interval(people[seen], cluster[seen], weight[seen], level=level, seed=seed)
-    bias = share_difference_interval(judge[both], people[both], cluster[both], weight[both], level=level, seed=seed)
+    own = clustered_mean(people[seen], cluster[seen], weight[seen], level=level, seed=seed)
+    if both.sum() < MANY:
+        bias = share_difference_interval(judge[both], people[both], cluster[both], weight[both], level=level, seed=seed)
+    else:
+        bias = clustered_mean(judge[both] - people[both], cluster[both], weight[both], level=level, seed=seed)
     corrected, lam = corrected_mean(people, judge, cluster, weight * seen, lam=lam, level=level)
     powered = corrected or own
     width = powered.high - powered.low
     return PoweredMean(
         people=own,
         powered=powered,
-        judge=mean_interval(judge[judged], cluster[judged], level=level, seed=seed),
+        judge=clustered_mean(judge[judged], cluster[judged], level=level, seed=seed),
         lam=lam,
         bias=bias,
         num_people=int(seen.sum()),
@@ -105,6 +109,31 @@ def prediction_powered_mean(
         num_judge_only=int((judged & ~seen).sum()),
         gain=((own.high - own.low) / width) ** 2 if width > 0 else math.nan,
     )
+
+
+def clustered_mean(
+    values: np.ndarray,
+    cluster: np.ndarray,
+    weight: np.ndarray | None = None,
+    *,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """As `mean_interval`, with Student's limits of the linearised mean from MANY clusters on.
+
+    Shares of which hardly any is a hit, or hardly any none, keep the bounds of `mean_interval`.
+    """
+    weight = np.ones(len(values)) if weight is None else weight
+    num_clusters = len(np.unique(cluster))
+    if num_clusters < MANY:
+        return mean_interval(values, cluster, weight, level=level, seed=seed)
+    value = _mean(values, weight)
+    _, group = np.unique(cluster, return_inverse=True)
+    if values.min() >= 0 and not is_enough(value, effective_number(np.bincount(group, weight))):
+        return mean_interval(values, cluster, weight, level=level, seed=seed)
+    error = math.sqrt(float((_influence(values, weight, cluster) ** 2).sum()) * num_clusters / (num_clusters - 1))
+    low, high = mean_bounds(value, error, num_clusters, level=level)
+    return Interval(value=value, low=low, high=high)
 
 
 def corrected_mean(

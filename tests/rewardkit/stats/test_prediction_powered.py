@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rewardkit.stats.metrics import mean_interval
-from rewardkit.stats.prediction_powered import corrected_mean, prediction_powered_mean
+from rewardkit.stats.prediction_powered import clustered_mean, corrected_mean, prediction_powered_mean
 
 NAN = math.nan
 
@@ -53,6 +53,15 @@ def test_without_weight_of_the_judge_it_is_the_interval_of_people() -> None:
     result = prediction_powered_mean(people, judge, lam=0.0)
     assert result.powered == result.people == mean_interval(people[:80], np.arange(80))
     assert (result.lam, result.gain) == (0.0, 1.0)
+
+
+def test_student_and_bootstrap_meet_where_there_are_many() -> None:
+    rng = np.random.default_rng(11)
+    values, cluster, weight = rng.random(6000), np.repeat(np.arange(2000), 3), rng.integers(1, 4, 6000).astype(float)
+    quick, slow = clustered_mean(values, cluster, weight), mean_interval(values, cluster, weight)
+    assert (quick.value, quick.low, quick.high) == pytest.approx((slow.value, slow.low, slow.high), abs=6e-4)
+    rare = np.where(np.arange(6000) == 0, 1.0, 0.0)
+    assert clustered_mean(rare, cluster, weight) == mean_interval(rare, cluster, weight)
 
 
 def test_judge_that_says_nothing_or_the_opposite_costs_nothing() -> None:

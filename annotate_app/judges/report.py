@@ -7,7 +7,7 @@ shown with people's answers as examples are left out of everything: nothing is m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, dataclass
 from typing import TypedDict
 
@@ -159,10 +159,6 @@ def judge_report(
     rows = table.judge == table.judges.index(judge)
     num_answers, num_none = int(rows.sum()), readings.num_refused + readings.num_unreadable
     findings = find(overall, position, lean, calibration, confidence, hit_rate, num_none / max(num_answers, 1))
-    by_version = {
-        f"version {version}": read_judge(table, judge, votes.items, version=version, leave_out=examples).choice
-        for version in np.unique(table.rubric_version[rows]).tolist()
-    }
     return JudgeReport(
         judge=judge,
         num_items=int(readings.answered.sum()),
@@ -176,7 +172,7 @@ def judge_report(
         surest_share=surest_share,
         criteria=tuple(_criterion(counted, readings, name, **draws) for name in sorted(readings.criteria)),
         **_groups(votes, choice, counts, draws),
-        versions=tuple(beside_people(name, chosen, counts, **draws) for name, chosen in by_version.items()),
+        versions=tuple(_versions(votes, table, judge, examples, counts, draws)),
         position=position,
         leanings=lean,
         calibration=calibration,
@@ -190,6 +186,15 @@ def judge_report(
         advice=advise(overall, median, surest, surest_share, findings),
         num_resamples=num_resamples,
     )
+
+
+def _versions(
+    votes: Votes, table: VoteTable, judge: str, examples: Collection[str], counts: np.ndarray, draws: _Draws
+) -> Iterator[Beside]:
+    """The judge under each version of the rubric that it was asked by."""
+    for version in np.unique(table.rubric_version[table.judge == table.judges.index(judge)]).tolist():
+        readings = read_judge(table, judge, votes.items, version=version, leave_out=examples)
+        yield beside_people(f"version {version}", readings.choice, counts, **draws)
 
 
 def _groups(votes: Votes, choice: np.ndarray, counts: np.ndarray, draws: _Draws) -> dict[str, tuple[Beside, ...]]:

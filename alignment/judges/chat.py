@@ -1,8 +1,8 @@
 """Conversations in, answers in words out: what judges and critics ask, at an endpoint or in this process.
 
-`open_chat` is the one way in. An answer that is none (nothing came, it was refused, it was no text) is an answer with
-a `failure`, so that one bad question does not end a thousand; what no question would survive (a wrong key, a wrong
-address) is a `JudgeError`.
+`alignment.judges.opening.open_chat` is the way in. An answer that is none (nothing came, it was refused, it was no
+text) is an answer with a `failure`, so that one bad question does not end a thousand; what no question would survive (a
+wrong key, a wrong address) is a `JudgeError`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from alignment.judges.spec import WRITES, JudgeSpec
 from rewardkit.data.conversations import UNSTORABLE
 from rewardkit.data.records import Message
 
@@ -95,27 +94,6 @@ class Chat(Protocol):
     def close(self) -> None:
         """Ends what it holds; what is under way is given up."""
         ...
-
-
-def open_chat(spec: JudgeSpec) -> Chat:
-    """Opens an endpoint, or loads a local model.
-
-    Raises:
-        ValueError: if this kind of judge does not answer in words, its key is not in the environment, or its folder
-            holds no policy.
-        ImportError: if a package is missing.
-    """
-    match spec.kind:
-        case "endpoint":
-            from alignment.judges.endpoint import EndpointChat
-
-            return EndpointChat(spec)
-        case "local":
-            from alignment.judges.local import LocalChat
-
-            return LocalChat(spec)
-        case other:
-            raise ValueError(f"a judge of the kind {other} does not answer in words, allowed are {', '.join(WRITES)}")
 
 
 def complete_all(

@@ -96,12 +96,12 @@ class EndpointChat:
         return complete_all(self, conversations, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed)
 
     def stream(self, requests: Iterable[ChatRequest]) -> Iterator[tuple[ChatRequest, ChatAnswer]]:
-        """Answers as they come. A few requests wait beside those under way, so that no place is empty in between.
+        """Answers as they come. As many requests wait as are under way: no place is empty while answers are kept.
 
         Raises:
             JudgeError: if no question would be answered, or as many in a row as run at once, three or more, were not.
         """
-        room = self.spec.concurrency + max(1, self.spec.concurrency // 4)
+        room = 2 * self.spec.concurrency
         todo: queue.SimpleQueue[ChatRequest | None] = queue.SimpleQueue()
         done: queue.SimpleQueue[tuple[ChatRequest, ChatAnswer | BaseException]] = queue.SimpleQueue()
         for _ in range(self.spec.concurrency):  # daemons: a command that is interrupted waits for no answer
@@ -166,7 +166,7 @@ class EndpointChat:
             retry=tenacity.retry_if_exception_type(UnansweredError),
             wait=wait_s,
             stop=tenacity.stop_after_attempt(len(self.waits_s) + 1),
-            sleep=self._ended.wait,
+            sleep=self._sleep,
             reraise=True,
         )
         try:
@@ -184,6 +184,9 @@ class EndpointChat:
                 self._num_answered += 1
             answer = read_body(body, self._clean)
         return _with_usage(answer, body, request, self.spec, tries, time.monotonic() - started_at)
+
+    def _sleep(self, seconds: float) -> None:
+        self._ended.wait(seconds)
 
     def _post(self, request: ChatRequest) -> dict[str, Any]:
         """One try."""
@@ -326,15 +329,15 @@ def _with_usage(
     told = told if isinstance(told, dict) else {}
     usage: dict[str, float] = {"tries": tries, "seconds": round(seconds, 4)}
     if body:
-        counts = {name: told.get(name) for name in SPEND}
-        if not all(isinstance(count, int) and count >= 0 for count in counts.values()):
+        counts = {name: told[name] for name in SPEND if isinstance(told.get(name), int) and told[name] >= 0}
+        if len(counts) < len(SPEND):
             counts = {
                 "prompt_tokens": estimated_tokens(request.messages),
                 "completion_tokens": len(answer.text.encode()),
             }
             counts["completion_tokens"] = int(counts["completion_tokens"] / BYTES_PER_TOKEN) + 1
             usage["estimated"] = 1
-        usage |= counts  # pyright: ignore[reportOperatorIssue]
+        usage |= counts
         usage["cost"] = cost_of(spec, usage["prompt_tokens"], usage["completion_tokens"])
     return ChatAnswer(**{**vars(answer), "usage": usage})
 

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from alignment.judges.chat import Chat, ChatAnswer, ChatRequest, JudgeError, open_chat
+from alignment.judges.chat import Chat, ChatAnswer, ChatRequest, JudgeError
+from alignment.judges.opening import open_chat
 from alignment.judges.parsing import declines, option_probabilities, p_first_of, parse_answer
 from alignment.judges.prompt import letter_conversation, written_conversation
 from alignment.judges.questions import FIRST, SECOND, TIE, Example, JudgeAnswer, JudgeQuestion, JudgeRubric, Verdict

@@ -142,10 +142,10 @@ def _strength(values: Mapping[str, Any], letter: str, degrees: int = 1) -> int:
     if letter not in (FIRST, SECOND):
         return 0
     strength = values.get("strength", 1)
-    if isinstance(strength, str) and strength.strip().isdigit():
+    if isinstance(strength, str) and strength.strip().isdecimal():
         strength = int(strength)
     whole = isinstance(strength, int) and not isinstance(strength, bool)
-    return strength if whole and 1 <= strength <= degrees else 1
+    return int(strength) if whole and 1 <= int(strength) <= degrees else 1
 
 
 def _criteria(values: object, rubric: JudgeRubric) -> dict[str, int | tuple[int, int]]:

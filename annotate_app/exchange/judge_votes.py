@@ -16,7 +16,7 @@ from annotate_app.exchange.judgments_in import BallotOptions, stage_judgments
 from annotate_app.store.loop.judges import JudgeRow, JudgeVote
 from annotate_app.store.store import Store
 from rewardkit.data.files import Source, detect_format, write_rows
-from rewardkit.data.judgments import read_criteria
+from rewardkit.data.judgments import MOST_WHOLE, read_criteria
 from rewardkit.data.times import read_time
 
 Row = dict[str, Any]
@@ -159,12 +159,13 @@ def read_vote_row(row: Mapping[str, Any]) -> JudgeVote:
         values[name] = row[name]
     for name, kind in NUMBERS.items():
         value = row[name]
-        fits = isinstance(value, int if kind is int else int | float) and not isinstance(value, bool)
-        if not fits and not (name == "p_a" and value is None):
-            raise ValueError(f"{name} is {str(value)[:40]!r}, allowed is a number")
-        if fits and not -32_768 <= value <= 32_767:
-            raise ValueError(f"{name} is {value}, allowed is -32768 to 32767")
         values[name] = value
+        if name == "p_a" and value is None:
+            continue
+        if not isinstance(value, int if kind is int else int | float) or isinstance(value, bool):
+            raise ValueError(f"{name} is {str(value)[:40]!r}, allowed is a number")
+        if not -MOST_WHOLE <= value <= MOST_WHOLE:
+            raise ValueError(f"{name} is {value}, allowed is {-MOST_WHOLE} to {MOST_WHOLE}")
     if len(values["examples"]) > 16:
         raise ValueError(f"examples is {values['examples'][:40]!r}, allowed are 16 characters")
     usage = row["usage"]

@@ -13,7 +13,6 @@ import numpy as np
 from alignment.judges.prompt import examples_hash
 from alignment.judges.questions import Example, JudgeRubric
 from annotate_app.access import Actor
-from annotate_app.consensus.release import release
 from annotate_app.protocol.assignment import fraction
 from annotate_app.store.loop.judge_votes import JUDGE_CHOICE_CODES
 from annotate_app.store.loop.judges import ExampleSet, JudgeRow
@@ -36,6 +35,8 @@ def choose_examples(
         raise ValueError(f"examples is {number}, allowed is 0 or more")
     if not number:
         return ()
+    from annotate_app.consensus.release import release  # scipy, which a run without examples need not wait for
+
     if judge.spec.kind not in ("endpoint", "local"):
         raise ValueError(f"examples is {number}, but a judge of the kind {judge.spec.kind} reads none")
     consensus = release(
@@ -83,7 +84,7 @@ def note_examples(store: Store, judge: JudgeRow, examples: Sequence[Example], se
 
 
 def _shown_before(judge: JudgeRow, rubric_version: int, number: int, seed: int) -> list[str]:
-    for one in reversed(judge.example_sets.values()):
+    for one in reversed(list(judge.example_sets.values())):
         if (one.number, one.seed, one.rubric_version) == (number, seed, rubric_version):
             return list(one.keys)
     return []

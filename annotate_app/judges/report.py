@@ -112,6 +112,11 @@ class JudgeReport:
     advice: Advice
     num_resamples: int
 
+    @property
+    def other_findings(self) -> tuple[Finding, ...]:
+        """Findings that the advice does not tell already."""
+        return tuple(finding for finding in self.findings if finding.sentence not in self.advice.why)
+
     def as_dict(self) -> dict[str, object]:
         """As plain values."""
         return {**asdict(self), "advice_words": self.advice.sentence()}

@@ -111,7 +111,7 @@ def power_line(report: JudgeReport) -> str:
 
 def report_text(report: JudgeReport) -> str:
     """The report for a terminal."""
-    parts = [report.advice.sentence(), *(finding.sentence for finding in report.findings)]
+    parts = [report.advice.sentence(), *(finding.sentence for finding in report.other_findings)]
     parts += [line for line in (power_line(report),) if line]
     parts += ["", *about_lines(report)]
     for title, groups in views(report).items():
@@ -173,7 +173,7 @@ def report_html(report: JudgeReport, project: str) -> str:
     lean = Table(
         heading="What leads it", header=("", "figure", "read against"), rows=[list(row) for row in lean_rows(report)]
     )
-    said = [report.advice.sentence(), *(finding.sentence for finding in report.findings), power_line(report)]
+    said = [report.advice.sentence(), *(finding.sentence for finding in report.other_findings), power_line(report)]
     return experiment_page(
         f"The judge {report.judge} on {project}",
         summary=" ".join([*(line for line in said if line), *about_lines(report), calibration_line(report)]),

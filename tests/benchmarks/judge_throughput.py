@@ -23,6 +23,7 @@ import httpx
 from alignment.judges.spec import JudgeSpec
 from annotate_app.access import Actor
 from annotate_app.judges.running import RunOptions, plan_run
+from annotate_app.protocol.collection_design import Design
 from annotate_app.store.store import Store
 from rewardkit.data.records import Comparison, Message
 
@@ -79,7 +80,7 @@ def main() -> None:
 
 def measure(url: str, options: argparse.Namespace, database: str) -> None:
     store = Store.open(database)
-    project = store.projects.create(ADMIN, "pairs", rubric_text=RUBRIC)
+    project = store.projects.create(ADMIN, "pairs", rubric_text=RUBRIC, design=Design())
     store.comparisons.add(
         ADMIN,
         project.id,

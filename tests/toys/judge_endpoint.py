@@ -97,14 +97,14 @@ class Endpoint:
             def do_POST(self) -> None:
                 outer.answer(self)
 
-            def log_message(self, *_: object) -> None:
+            def log_message(self, *_: object) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
                 pass
 
         class Server(ThreadingHTTPServer):
             daemon_threads = True
             request_queue_size = 256
 
-            def handle_error(self, *_: object) -> None:
+            def handle_error(self, *_: object) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
                 """A client that went away is no news."""
 
         self.server = Server(("127.0.0.1", port), Handler)

@@ -84,7 +84,7 @@ def _read_spec(options: argparse.Namespace) -> JudgeSpec:
             raise ValueError(f"--function {target}: there is no file {path}")
         target = f"{Path(path).resolve()}:{function}"
     return JudgeSpec(
-        kind=kind,
+        kind=kind,  # pyright: ignore[reportArgumentType] (one of SOURCES)
         target=target,
         model=options.model,
         key_variable=options.key_variable,

@@ -70,9 +70,8 @@ def draw_advice(report: JudgeReport) -> None:
     with st.container(border=True, key=f"judge-advice-{key_of(report.judge)}"):
         st.badge(word, color=color, icon=f":material/{icon}:")
         st.text(report.advice.sentence())
-        for finding in report.findings:
-            if finding.sentence not in report.advice.why:
-                st.markdown(f":material/warning: **{finding.name.capitalize()}.** {as_markdown(finding.sentence)}")
+        for finding in report.other_findings:
+            st.markdown(f":material/warning: **{finding.name.capitalize()}.** {as_markdown(finding.sentence)}")
         for line in (power_line(report), *about_lines(report)):
             if line:
                 st.caption(as_markdown(line))

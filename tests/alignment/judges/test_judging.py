@@ -14,8 +14,9 @@ import pytest
 from judge_endpoint import Reply, answers_of, by_length, longer, said, serve
 from toy_models import config_for, save_policy
 
-from alignment.judges.chat import JudgeError, open_chat
+from alignment.judges.chat import JudgeError
 from alignment.judges.judging import open_judge
+from alignment.judges.opening import open_chat
 from alignment.judges.prompt import examples_hash, letter_conversation, written_conversation
 from alignment.judges.questions import Example, JudgeAnswer, JudgeQuestion, JudgeRubric
 from alignment.judges.spec import JudgeSpec

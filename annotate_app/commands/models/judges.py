@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from annotate_app.commands.command import ACTOR, Command, print_json
 from annotate_app.commands.imports import FORMATS, NEGATIVE, parse_map
+from annotate_app.commands.models.judge_report import REPORT
 
 if TYPE_CHECKING:
     from alignment.judges.spec import JudgeSpec
@@ -334,6 +335,7 @@ def _from_annotator(options: argparse.Namespace) -> int:
 
 
 COMMANDS = (
+    REPORT,
     Command(name="judge add", help="add an annotator that is no person", arguments=_add_arguments, run=_add),
     Command(name="judge list", help="list the judges of a project", arguments=_list_arguments, run=_list),
     Command(name="judge run", help="let a judge judge", arguments=_run_arguments, run=_run),

@@ -42,7 +42,7 @@ def read_votes(connection: Connection, project_id: int, since: float, until: flo
         SPENT_S,
         MADE_AT,
     ).where(*chosen)
-    numbers = _numbers(connection, query)
+    numbers = read_numbers(connection, query)
     numbers = numbers[np.argsort(numbers[:, 0])]
     judgment_ids, comparison_ids, user_ids = numbers[:, :3].astype(np.int64).T
     item_ids, items = _read_items(connection, project_id, with_sources)
@@ -60,11 +60,11 @@ def read_votes(connection: Connection, project_id: int, since: float, until: flo
         shown_left=numbers[:, 6].astype(np.int8),
         seconds=numbers[:, 7].astype(np.float32),
         created_at=numbers[:, 8].copy(),
-        criteria=_read_criteria(connection, criteria, judgment_ids),
+        criteria=read_criteria_columns(connection, criteria, judgment_ids),
     )
 
 
-def _numbers(connection: Connection, query: Select) -> np.ndarray:
+def read_numbers(connection: Connection, query: Select) -> np.ndarray:
     """The rows of an all-number query as float64 (rows, columns); ids are exact below 2^53."""
     width = len(query.selected_columns)
     result = connection.execute(query.execution_options(yield_per=CHUNK))
@@ -75,7 +75,7 @@ def _numbers(connection: Connection, query: Select) -> np.ndarray:
     return np.concatenate(parts) if parts else np.empty((0, width))
 
 
-def _read_criteria(connection: Connection, query: Select, judgment_ids: np.ndarray) -> dict[str, np.ndarray]:
+def read_criteria_columns(connection: Connection, query: Select, judgment_ids: np.ndarray) -> dict[str, np.ndarray]:
     """By criterion, the signed degree of each judgment, b minus a for ratings, NaN where there is none."""
     by_criterion: dict[str, tuple[list[int], list[float]]] = {}
     parsed: dict[str, dict[str, float]] = {}  # few distinct answers, so each is parsed once

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 import numpy as np
-from sqlalchemy import Connection, Row, Text, cast, func, select
+from sqlalchemy import Connection, Float, Row, Text, case, cast, func, select, type_coerce
 
 from annotate_app.store.base import tables
 from annotate_app.store.base.answers import plain_criteria, read_criteria
@@ -16,6 +16,7 @@ from annotate_app.store.base.database import bulk_execute, read_pairs
 from annotate_app.store.base.pending import COMPARISON_SHOWN
 from annotate_app.store.base.rights import checked_content
 from annotate_app.store.base.slots import batches
+from annotate_app.store.judgments.votes import read_criteria_columns, read_numbers
 from annotate_app.store.projects.comparisons import keys_to_ids
 from rewardkit.data.records import CHOICES
 
@@ -154,69 +155,49 @@ def read_vote(row: Row) -> JudgeVote:
 
 
 def read_vote_table(connection: Connection, project_id: int, judge_id: int | None) -> VoteTable:
-    """The votes of one judge of a project, or of all."""
-    columns = tables.judge_vote.c
-    comparison = tables.comparison.c
+    """The votes of one judge of a project, or of all; only comparisons that are shown are ever judged."""
+    columns, comparison = tables.judge_vote.c, tables.comparison.c
     shown = select(comparison.id, comparison.key).where(comparison.project_id == project_id, COMPARISON_SHOWN)
     listed = connection.execute(shown.order_by(comparison.id)).all()
-    place = {row[0]: index for index, row in enumerate(listed)}
-    names = read_pairs(
+    item_ids = np.array([row[0] for row in listed], dtype=np.int64)
+    judge = tables.judge.c
+    named = select(judge.id, judge.name).where(judge.project_id == project_id).order_by(judge.id)
+    names = read_pairs(connection, named)
+    chosen = [columns.project_id == project_id, *([] if judge_id is None else [columns.judge_id == judge_id])]
+    shown_first = case({"a": 0, "b": 1}, value=columns.shown_first, else_=-1)
+    spent = [func.coalesce(columns.usage[name].as_float(), -1.0) for name in SPENT]
+    numbers = read_numbers(
         connection,
-        select(tables.judge.c.id, tables.judge.c.name)
-        .where(tables.judge.c.project_id == project_id)
-        .order_by(tables.judge.c.id),
+        select(
+            *(columns.id, columns.comparison_id, columns.judge_id),
+            case(JUDGE_CHOICE_CODES, value=columns.choice),
+            case({"a": -columns.strength, "b": columns.strength}, value=columns.choice, else_=0),
+            *(func.coalesce(columns.p_a, -1.0), shown_first, columns.sample, columns.rubric_version),
+            type_coerce(columns.created_at, Float),
+            *spent,
+        ).where(*chosen),
     )
-    number = {key: index for index, key in enumerate(names)}
-    query = select(
-        columns.comparison_id,
-        columns.judge_id,
-        columns.choice,
-        columns.strength,
-        columns.p_a,
-        columns.shown_first,
-        columns.sample,
-        columns.rubric_version,
-        columns.examples,
-        columns.created_at,
-        cast(columns.criteria, Text),
-        cast(columns.usage, Text),
-    ).where(columns.project_id == project_id)
-    if judge_id is not None:
-        query = query.where(columns.judge_id == judge_id)
-    rows = [row for row in connection.execute(query.order_by(columns.id)).all() if row[0] in place]
-    taken = list(zip(*rows, strict=True)) or [()] * 12
-    hashes = tuple(sorted(set(taken[8]) | {""}))
-    code = {examples_hash: index for index, examples_hash in enumerate(hashes)}
-    sign = {"a": -1, "b": 1}
-    usage = [json.loads(text) for text in taken[11]]
+    numbers = numbers[np.argsort(numbers[:, 0])]
+    vote_ids = numbers[:, 0].astype(np.int64)
+    measured = np.where(numbers < 0, np.nan, numbers)
+    hashes = read_pairs(connection, select(columns.id, columns.examples).where(*chosen, columns.examples != ""))
+    example_hashes = ("", *sorted(set(hashes.values())))
+    code = {examples_hash: index for index, examples_hash in enumerate(example_hashes)}
+    criteria = select(columns.id, cast(columns.criteria, Text)).where(*chosen, cast(columns.criteria, Text) != "{}")
     return VoteTable(
         items=tuple(row[1] for row in listed),
         judges=tuple(names.values()),
-        example_hashes=hashes,
-        item=np.array([place[key] for key in taken[0]], dtype=np.int32),
-        judge=np.array([number[key] for key in taken[1]], dtype=np.int32),
-        choice=np.array([JUDGE_CHOICE_CODES[name] for name in taken[2]], dtype=np.int8),
-        score=np.array([sign.get(name, 0) * degree for name, degree in zip(*taken[2:4], strict=True)], dtype=np.int8),
-        p_a=np.array([np.nan if value is None else value for value in taken[4]], dtype=np.float64),
-        shown_first=np.array([{"a": 0, "b": 1}.get(side, -1) for side in taken[5]], dtype=np.int8),
-        sample=np.array(taken[6], dtype=np.int16),
-        rubric_version=np.array(taken[7], dtype=np.int32),
-        examples=np.array([code[examples_hash] for examples_hash in taken[8]], dtype=np.int32),
-        created_at=np.array(taken[9], dtype=np.float64),
-        criteria=_read_criteria(taken[10]),
-        spent={name: np.array([one.get(name, np.nan) for one in usage], dtype=np.float64) for name in SPENT},
+        example_hashes=example_hashes,
+        item=np.searchsorted(item_ids, numbers[:, 1].astype(np.int64)).astype(np.int32),
+        judge=np.searchsorted(np.array([*names], dtype=np.int64), numbers[:, 2].astype(np.int64)).astype(np.int32),
+        choice=numbers[:, 3].astype(np.int8),
+        score=numbers[:, 4].astype(np.int8),
+        p_a=measured[:, 5].copy(),
+        shown_first=numbers[:, 6].astype(np.int8),
+        sample=numbers[:, 7].astype(np.int16),
+        rubric_version=numbers[:, 8].astype(np.int32),
+        examples=np.array([code[hashes.get(vote_id, "")] for vote_id in vote_ids.tolist()], dtype=np.int32),
+        created_at=numbers[:, 9].copy(),
+        criteria=read_criteria_columns(connection, criteria, vote_ids),
+        spent={name: measured[:, 10 + index].copy() for index, name in enumerate(SPENT)},
     )
-
-
-def _read_criteria(texts: tuple[str, ...]) -> dict[str, np.ndarray]:
-    parsed: dict[str, dict[str, float]] = {}  # few distinct answers, so each is parsed once
-    columns: dict[str, np.ndarray] = {}
-    for index, text in enumerate(texts):
-        if text not in parsed:
-            answers = json.loads(text).items()
-            parsed[text] = {name: value[1] - value[0] if isinstance(value, list) else value for name, value in answers}
-        for name, value in parsed[text].items():
-            if name not in columns:
-                columns[name] = np.full(len(texts), np.nan, dtype=np.float32)
-            columns[name][index] = value
-    return dict(sorted(columns.items()))

@@ -24,6 +24,7 @@ ROOMS = {
     "quality": "figures",
     "export": "exports",
     "train": "models.train",
+    "write": "models.write",
     "user": "people",
     "backup": "storage",
     "restore": "storage",

@@ -97,19 +97,19 @@ def choose_pairs(
             errors = sure_errors(judged, reward_fn)
         spare = _Spare(eligible, drawn, per_prompt, count - num_random)
         by_rule, scores = _by_rule(rule, spare, members, judged, errors, seed)
-    rules: list[ChoiceRule] = [*["random"] * num_random, *[rule] * len(by_rule)]
-    chosen = list(zip(map(int, (*drawn, *by_rule)), rules, strict=True))
+    chosen = [*drawn.tolist(), *by_rule.tolist()]
+    places = np.random.default_rng([seed, 2]).permutation(len(chosen))
     margins = members.mean(0) if members is not None else None
     pairs = [
         ChosenPair(
             prompt=eligible.prompts[eligible.prompt_of_pair[index]],
             a=eligible.candidates[eligible.pairs[index, 0]],
             b=eligible.candidates[eligible.pairs[index, 1]],
-            rule=by,
-            score=float(scores[index]) if by != "random" else 0.0,
+            rule="random" if place < num_random else rule,
+            score=0.0 if place < num_random else float(scores[index]),
             margin=None if margins is None else float(margins[index]),
         )
-        for index, by in (chosen[place] for place in np.random.default_rng([seed, 2]).permutation(len(chosen)))
+        for place, index in ((place, chosen[place]) for place in places)
     ]
     return Choice(
         pairs=pairs, num_random=num_random, num_judged=len(judged), num_sure_errors=int(np.count_nonzero(errors))

@@ -24,6 +24,7 @@ LISTED: tuple[tuple[str, UserRole, str, str, str], ...] = (
     ("Project", "lead", "export", "Export", "download"),
     ("Models", "lead", "train", "Train", "model_training"),
     ("Models", "lead", "runs", "Runs", "stacked_line_chart"),
+    ("Models", "lead", "write", "Write", "edit_note"),
     ("Models", "lead", "playground", "Playground", "experiment"),
     ("Workspace", "lead", "projects", "Projects", "folder"),
     ("Workspace", "lead", "people", "People", "group"),

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -75,17 +76,18 @@ class ModelProcess:
         self._end()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
-                pipe.close()
+                with suppress(OSError):  # what could not be written to an ended process
+                    pipe.close()
 
     def _end(self) -> None:
         """From here on it is not alive: its end of a pipe may close before it has ended."""
         self._process.kill()
         self._process.wait()
 
-    def _check(self, answer: dict[str, Any]) -> dict[str, Any]:
+    @staticmethod
+    def _check(answer: dict[str, Any]) -> dict[str, Any]:
         if "error" in answer:
-            name = self.model.parent.name if self.model.name == "model" else self.model.name
-            raise ValueError(f"{name}: {answer['error']}")
+            raise ValueError(answer["error"])
         return answer
 
     def _write(self, values: Mapping[str, object]) -> None:

@@ -13,7 +13,7 @@ from annotate_app.pages.kit.button_feedback import act, plainly
 from annotate_app.pages.kit.chosen_names import key_of
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
 from annotate_app.pages.kit.page_list import page_at
-from annotate_app.pages.views.comparison_view import build_reader, text_data
+from annotate_app.pages.views.comparison_view import build_reader, text_data, turn_data
 from annotate_app.store.projects.projects import Project
 from annotate_app.trainings.scorer import LONGEST_TEXT
 from annotate_app.writing.asking import (
@@ -184,6 +184,9 @@ def draw_answers(project: Project, request: WriteRequest, models: Models) -> Non
     shown = st.session_state.get(ANSWERED)
     writers = models.choose(request.writers)
     st.divider()
+    name = key_of(f"{request.prompt}")
+    data = {"shown": name, "messages": [turn_data(message) for message in request.prompt], "responses": []}
+    build_reader()(key=f"write-asked-{name}", data=data, height="content")
     columns = st.columns(len(writers))
     places = {writer.key: column.empty() for writer, column in zip(writers, columns, strict=True)}
     if shown is None or shown[0] != (project.id, request):
@@ -221,12 +224,13 @@ def draw_written(request: WriteRequest, written: Written, place: DeltaGenerator)
             data = {
                 "shown": f"{name}-{one.source}-{one.number}",
                 "messages": [],
-                "responses": [{"title": title, "source": "", "text": text}],
+                "responses": [{"title": title, "source": written.writer.title, "text": text}],
             }
             key = f"write-answer-{key_of(one.source)}-{one.number}-{name}"
             build_reader()(key=key, data=data, height="content")
             st.caption(figures_of(one))
-        st.caption(f"answered in {written.seconds:.1f} s")
+        if written.answers:
+            st.caption(f"answered in {written.seconds:.1f} s")
 
 
 def figures_of(one: WrittenAnswer) -> str:
@@ -238,9 +242,14 @@ def figures_of(one: WrittenAnswer) -> str:
     end = "ended by itself" if one.finished else "cut at the longest answer"
     per_token = one.logp / max(1, one.num_tokens)
     return (
-        f"{reward}{one.num_words:,} words, {one.num_tokens:,} tokens, {end}; "
+        f"{reward}{counted(one.num_words, 'word')}, {counted(one.num_tokens, 'token')}, {end}; "
         f"log-probability {one.logp:.1f}, {per_token:.2f} a token"
     )
+
+
+def counted(number: int, thing: str) -> str:
+    """`1 word`, `1,200 words`."""
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
 
 
 def draw_send(project: Project, request: WriteRequest, written: Sequence[Written]) -> None:

@@ -61,7 +61,10 @@ class Scorers:
         Raises:
             ValueError: if the model cannot be loaded, cannot read them or does not answer.
         """
-        answer = self.processes.ask(MODULE, model, {"prompt": turns(prompt), "completions": list(completions)})
+        try:
+            answer = self.processes.ask(MODULE, model, {"prompt": turns(prompt), "completions": list(completions)})
+        except ValueError as error:
+            raise ValueError(f"{model.parent.name}: {error}") from error
         return np.array(answer["members"], dtype=float)
 
     def judge(self, model: Path, prompt: str, first: str, second: str) -> Verdict:

@@ -138,11 +138,14 @@ def write(request: WriteRequest, models: Models, *, processes: ModelProcesses | 
 def _as_they_are_ready(
     request: WriteRequest, writers: Sequence[Writer], scorer: ModelRun | None, table: ModelProcesses
 ) -> Iterator[Written]:
-    with ThreadPoolExecutor(max_workers=len(writers)) as pool:
+    pool = ThreadPoolExecutor(max_workers=len(writers))
+    try:
         asked = [pool.submit(_ask, request, writer, table) for writer in writers]
         for future in as_completed(asked):
             written = future.result()
             yield _rewarded(request, written, scorer, table) if scorer and written.answers else written
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)  # whoever stopped listening does not wait for the rest
 
 
 def _ask(request: WriteRequest, writer: Writer, table: ModelProcesses) -> Written:

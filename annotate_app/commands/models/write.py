@@ -60,10 +60,11 @@ def _prompts(store: Store, project_id: int, options: argparse.Namespace) -> list
 
 def _write(options: argparse.Namespace) -> int:
     from annotate_app.jobs.model_processes import ModelProcesses
+    from annotate_app.labeling.pair_payload import excerpt
     from annotate_app.store.store import Store
     from annotate_app.writing.asking import WriteRequest, send_pair, write, written_values
     from annotate_app.writing.writers import list_models
-    from rewardkit.data.export_formats import plain_prompt, turns
+    from rewardkit.data.export_formats import turns
 
     store, processes = Store.open(options.db), ModelProcesses()
     results: list[dict[str, object]] = []
@@ -87,7 +88,7 @@ def _write(options: argparse.Namespace) -> int:
         ]
         for request in requests:
             if not options.json:
-                print(f"> {plain_prompt(request.prompt)}")
+                print(f"> {excerpt(request.prompt)}")
             written: list[Written] = []
             for one in write(request, models, processes=processes):
                 written.append(one)

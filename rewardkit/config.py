@@ -13,7 +13,7 @@ Mode = Literal["full", "lora", "head"]
 Members = Literal["heads", "lora", "full"]
 Likelihood = Literal["auto", "bradley_terry", "rao_kupper", "davidson", "crowd"]
 Precision = Literal["auto", "fp32", "bf16"]
-ChoiceRule = Literal["uncertainty", "epig", "coverage", "disagreement", "random"]
+ChoiceRule = Literal["epig", "uncertainty", "coverage", "disagreement", "random"]
 PairsOf = Literal["any", "between", "within"]
 CutAnswers = Literal["leave_out", "keep"]
 Rule = Literal["probability", "mutual_information", "std", "margin", "bal_pm", "random"]
@@ -197,9 +197,9 @@ class ChooseConfig:
             and a completion a row; may be given repeatedly, one policy's answers in each, say.
         out: file of pairs to write, which `annotate-app import` takes; its name says the format.
         num_pairs: number of pairs to choose.
-        rule: what puts a pair first: uncertainty (nearest to a toss-up for the model, its members averaged out), epig
-            (the vote that would make the model surer of all pairs), coverage (prompts unlike those chosen or judged
-            before), disagreement (near to judged pairs of which the model is surely wrong), random.
+        rule: what puts a pair first: epig (the vote that would make the model, of several members, surer of all pairs),
+            uncertainty (nearest to a toss-up for the model, its members averaged out), coverage (prompts unlike those
+            chosen or judged before), disagreement (near to judged pairs of which the model is surely wrong), random.
         random_share: share of the pairs drawn uniformly from all that may be labelled, without the rule, at least one:
             what is measured on them holds for all.
         model: folder of a trained reward model; needed by uncertainty, epig and disagreement.
@@ -219,7 +219,7 @@ class ChooseConfig:
     input: list[str] = field(metadata={"repeated": True})
     out: str
     num_pairs: int
-    rule: ChoiceRule = "uncertainty"
+    rule: ChoiceRule = "epig"
     random_share: float = 0.2
     model: str = ""
     judged: str = ""

@@ -7,8 +7,9 @@ most `per_prompt` of a prompt with those drawn.
     random         the whole is such a sample
     coverage       prompts first that lie farthest from all chosen and judged ones (greedy k-center, Gonzalez 1985),
                    each prompt once before any has a second; of a prompt's pairs, one by chance
-    uncertainty    nearest to a toss-up with the members averaged out: -|d| / sqrt(1 + pi std^2 / 8)
     epig           the votes that lower the variance of all pairs' probabilities most, one after the other
+    uncertainty    nearest to a toss-up with the members averaged out: -|d| / sqrt(1 + pi std^2 / 8); among them are
+                   pairs that are a toss-up for people too, whose votes teach little
     disagreement   near to judged pairs of which the model was surely wrong (`disagreement_scores`)
 
 The members' std alone is no rule here: it grows with the margin, so that it puts the plainest pairs first.

@@ -79,7 +79,7 @@ def test_the_margin_is_of_a_over_b_and_small_for_uncertain_pairs(files, tmp_path
     from rewardkit.reward.load import load_reward_fn
     from rewardkit.scoring.ranking import rank_comparisons
 
-    assert main(words_for(files, tmp_path / "p.jsonl", "--model", str(files / "model"))) == 0
+    assert main(words_for(files, tmp_path / "p.jsonl", "--rule=uncertainty", "--model", str(files / "model"))) == 0
     rows = {row["id"]: row["metadata"] for _, row in read_rows(tmp_path / "p.jsonl")}
     comparisons = read_comparisons(str(tmp_path / "p.jsonl")).comparisons
     ranked = rank_comparisons(comparisons, load_reward_fn(str(files / "model")), "probability")
@@ -105,7 +105,7 @@ def test_bad_input_ends_with_code_2_and_one_line(files, tmp_path, capsys):
     model, judged = f"--model={files / 'model'}", f"--judged={files / 'judged.jsonl'}"
     (tmp_path / "there.jsonl").write_text("{}\n")
     for words, said in (
-        (words_for(files, tmp_path / "p.jsonl"), "rule uncertainty asks a reward model"),
+        (words_for(files, tmp_path / "p.jsonl"), "rule epig asks a reward model"),
         (words_for(files, tmp_path / "p.jsonl", "--rule=disagreement", model), "judged preferences with judged"),
         (words_for(files, tmp_path / "p.jsonl", "--rule=coverage", "--random-share=0"), "random_share is 0.0"),
         (words_for(files, tmp_path / "p.jsonl", "--rule=coverage", "--per-prompt=0"), "per_prompt is 0"),

@@ -3,10 +3,11 @@
     python tests/benchmarks/choosing_pairs.py --seeds 10
 
 A model is trained on `--start` judged pairs, a rule chooses `--step` pairs of 8 answers to each of 200 messages, one
-simulated annotator (reliability 0.95) judges them, and the model is trained again with both. Printed are the share of
-the chosen pairs of which the model was wrong, and the accuracy on pairs of other messages after, against the random
-rule by seeds. Two models: a TF-IDF head, which sees the words of an answer alone, and a head on the world's traits,
-which can express the gold reward exactly and lacks nothing but labels. Members are drawn from its Laplace posterior.
+simulated annotator (reliability 0.95) judges them, and the model is trained again with both. Printed are, by rule, the
+share of its pairs that are a toss-up (equal in gold), the share of the others of which the model was wrong, and the
+accuracy on pairs of other messages after, against the random rule by seeds, with standard errors. Two models: a TF-IDF
+head, which sees the words of an answer alone, and a head on the world's traits, which can express the gold reward
+exactly and lacks nothing but labels. Members are drawn from its Laplace posterior.
 """
 
 from __future__ import annotations
@@ -167,7 +168,7 @@ def run_seed(seed: int, words: bool, start: int, step: int, num_members: int) ->
                 pool, rule, num_pairs=step, random_share=0.2, per_prompt=3, seed=seed, reward_fn=model, judged=known
             )
         except ValueError:  # the model is right of all that it has seen: there is no disagreement to be near to
-            figures[f"wrong {rule}"] = figures[f"accuracy {rule}"] = np.nan
+            figures |= {f"{name} {rule}": np.nan for name in ("wrong", "toss-ups", "accuracy")}
             continue
         chosen = [
             Comparison(id=str(n), prompt=pair.prompt, completion_a=pair.a.text, completion_b=pair.b.text)
@@ -176,7 +177,9 @@ def run_seed(seed: int, words: bool, start: int, step: int, num_members: int) ->
         places = np.array(
             [number_of[pair.prompt, pair.a.text, pair.b.text] for pair in choice.pairs if pair.rule == rule]
         )
-        figures[f"wrong {rule}"] = float(wrong[places][gold[places] != 0].mean())
+        decided = wrong[places][gold[places] != 0]
+        figures[f"wrong {rule}"] = float(decided.mean()) if len(decided) else np.nan
+        figures[f"toss-ups {rule}"] = float((gold[places] == 0).mean())
         after = fit([*known, *judge(world, chosen, seed)], featurise, seed, num_members)
         figures[f"accuracy {rule}"] = accuracy(after, test, test_gold)[0]
     return figures
@@ -192,12 +195,14 @@ def main() -> None:
     """Prints a table for each model."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--start", type=int, default=200)
     parser.add_argument("--step", type=int, default=100)
     parser.add_argument("--members", type=int, default=8)
     options = parser.parse_args()
-    for words in (True, False):
-        seeds = [run_seed(seed, words, options.start, options.step, options.members) for seed in range(options.seeds)]
+    for words in (False, True):
+        numbers = range(options.first_seed, options.first_seed + options.seeds)
+        seeds = [run_seed(seed, words, options.start, options.step, options.members) for seed in numbers]
         print(f"\n{'TF-IDF' if words else 'traits'}, {options.seeds} seeds; accuracy before "
               f"{mean_and_error([one['accuracy before'] for one in seeds])}")  # fmt: skip
         for name in UNCERTAINTIES:
@@ -207,7 +212,8 @@ def main() -> None:
             better = sum(gain > 0 for gain in gains)
             wrong = mean_and_error([one[f"wrong {rule}"] for one in seeds])
             after = mean_and_error([one[f"accuracy {rule}"] for one in seeds])
-            print(f"| {rule} | {wrong} | {after} | {mean_and_error(gains)} | {better} |")
+            toss_ups = mean_and_error([one[f"toss-ups {rule}"] for one in seeds])
+            print(f"| {rule} | {toss_ups} | {wrong} | {after} | {mean_and_error(gains)} | {better} |")
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ ROOMS = {
     "export": "exports",
     "train": "models.train",
     "judge": "models.judges",
+    "write": "models.write",
     "user": "people",
     "backup": "storage",
     "restore": "storage",

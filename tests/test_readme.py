@@ -38,6 +38,10 @@ NOT_RUN = {
     ("docs/how-to/run-a-team.md", "serves until it is stopped"),
     ("docs/how-to/several-gpus.md", "needs several GPUs; tests/alignment run two processes on a CPU"),
     ("docs/how-to/train-a-policy.md", "takes minutes a seed; tests/alignment/lab runs both on a smaller world"),
+    (
+        "docs/how-to/train-from-the-app.md",
+        "needs finished runs of a project; tests/annotate_app/commands run the command",
+    ),
     ("docs/how-to/vllm.md", "needs vLLM and a GPU"),
     ("docs/operations/postgresql.md", "needs a PostgreSQL server; tests/annotate_app run the store on both databases"),
     ("docs/operations/proxy.md", "serves until it is stopped"),

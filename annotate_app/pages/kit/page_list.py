@@ -25,6 +25,7 @@ LISTED: tuple[tuple[str, UserRole, str, str, str], ...] = (
     ("Models", "lead", "judges", "Judges", "smart_toy"),
     ("Models", "lead", "train", "Train", "model_training"),
     ("Models", "lead", "runs", "Runs", "stacked_line_chart"),
+    ("Models", "lead", "write", "Write", "edit_note"),
     ("Models", "lead", "playground", "Playground", "experiment"),
     ("Workspace", "lead", "projects", "Projects", "folder"),
     ("Workspace", "lead", "people", "People", "group"),

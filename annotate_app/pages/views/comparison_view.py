@@ -12,7 +12,7 @@ from streamlit.components.v2 import component
 from annotate_app.labeling.rendering import Rendered, render, render_completion, render_turn
 from annotate_app.pages.kit.labeler_component import mount_labeler
 from annotate_app.protocol.rubric import Criterion, Rubric, Scale
-from rewardkit.data.records import Comparison, Judgment
+from rewardkit.data.records import Comparison, Judgment, Message
 
 
 def draw_comparison(comparison: Comparison, *, sources: bool = False, key: str) -> None:
@@ -28,7 +28,7 @@ def draw_comparison(comparison: Comparison, *, sources: bool = False, key: str) 
     sides = (("A", a, comparison.source_a), ("B", b, comparison.source_b))
     data = {
         "shown": key,
-        "messages": [{"role": message.role, **_text_data(render_turn(message))} for message in comparison.prompt],
+        "messages": [turn_data(message) for message in comparison.prompt],
         "responses": [
             {"title": f"Response {side}", "source": source if sources else "", "text": _text_data(rendered)}
             for side, rendered, source in sides
@@ -51,6 +51,11 @@ def _reader():  # noqa: ANN202
 def text_data(text: str) -> dict[str, object]:
     """A text as the component takes it: sanitised HTML, and as written."""
     return _text_data(render(text))
+
+
+def turn_data(message: Message) -> dict[str, object]:
+    """A turn as the component takes it: whose it is, and its text."""
+    return {"role": message.role, **_text_data(render_turn(message))}
 
 
 def _text_data(rendered: Rendered) -> dict[str, object]:

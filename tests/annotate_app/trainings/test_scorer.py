@@ -12,10 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from annotate_app.trainings.scorer import LONGEST_TEXT, MOST_MODELS, Scorers, verdict
+from annotate_app.jobs.model_processes import MOST_MODELS, ModelProcesses
+from annotate_app.trainings.scorer import LONGEST_TEXT, MODULE, Scorers, verdict
 from rewardkit.data.records import Message
 from rewardkit.reward.reward import Reward
-from rewardkit.scoring.lines import answer, serve
+from rewardkit.run.line_server import serve
+from rewardkit.scoring.lines import answer
 
 # A process that answers as `rewardkit.scoring.lines` does, without a model: rewards are lengths.
 PROCESS = """
@@ -44,8 +46,8 @@ def processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Score
     (folder / "lines.py").write_text(PROCESS)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "code"))
     monkeypatch.chdir(tmp_path)
-    table = Scorers(idle_s=0.5)
-    yield table
+    table = ModelProcesses(idle_s=0.5)
+    yield Scorers(table)
     table.close()
 
 
@@ -60,15 +62,15 @@ def test_two_questions_are_answered_by_one_process(processes, tmp_path):
     assert not processes.is_loaded(model)
     found = processes.judge(model, "Hi", "abc", "a")
     assert found.rewards == (4.5, 1.5)  # lengths 3 and 1, by members that weigh 1 and 2
-    process = processes._scorers[model]._process.pid
+    process = processes.processes._processes[MODULE, model]._process.pid
     assert processes.judge(model, "Hi", "a", "abc").rewards == (1.5, 4.5)
-    assert processes._scorers[model]._process.pid == process
+    assert processes.processes._processes[MODULE, model]._process.pid == process
 
 
 def test_a_process_nobody_asks_is_ended(processes, tmp_path):
     model = model_at(tmp_path / "model")
     processes.judge(model, "Hi", "abc", "a")
-    process = processes._scorers[model]._process
+    process = processes.processes._processes[MODULE, model]._process
     deadline = time.monotonic() + 20
     while process.poll() is None:
         assert time.monotonic() < deadline
@@ -78,7 +80,7 @@ def test_a_process_nobody_asks_is_ended(processes, tmp_path):
 
 
 def test_what_goes_wrong_is_said_and_the_next_question_is_answered(processes, tmp_path):
-    processes.idle_s = 60
+    processes.processes.idle_s = 60
     model = model_at(tmp_path / "model")
     with pytest.raises(ValueError, match="too long"):
         processes.judge(model, "Hi", "refuse", "a")
@@ -86,14 +88,14 @@ def test_what_goes_wrong_is_said_and_the_next_question_is_answered(processes, tm
         processes.judge(model, "Hi", "die", "a")
     assert processes.judge(model, "Hi", "abc", "a").rewards == (4.5, 1.5)
     with pytest.raises(ValueError, match="did not answer in time"):
-        processes._scorers[model].ask("Hi", ("sleep", "a"), timeout_s=0.3)
+        processes.processes.ask(MODULE, model, {"completions": ["sleep", "a"]}, timeout_s=0.3)
     assert processes.judge(model, "Hi", "abc", "a").rewards == (4.5, 1.5)
     with pytest.raises(ValueError, match="no reward model"):
         processes.judge(model_at(tmp_path / "broken"), "Hi", "abc", "a")
 
 
 def test_only_so_many_models_are_held_the_longest_unasked_goes(processes, tmp_path):
-    processes.idle_s = 60
+    processes.processes.idle_s = 60
     models = [model_at(tmp_path / f"model{number}") for number in range(MOST_MODELS + 1)]
     for model in models:
         processes.judge(model, "Hi", "abc", "a")
@@ -106,7 +108,7 @@ def test_only_so_many_models_are_held_the_longest_unasked_goes(processes, tmp_pa
 def test_empty_and_endless_texts_are_refused_before_a_process_starts(processes, tmp_path, texts):
     with pytest.raises(ValueError, match=r"is empty|50,001 characters"):
         processes.judge(model_at(tmp_path / "model"), *texts)
-    assert not processes._scorers
+    assert not processes.processes._processes
 
 
 def test_the_verdict_is_calibrated_and_turns_with_the_answers(tmp_path):
@@ -144,14 +146,14 @@ def test_lines_are_answered_in_order_and_mistakes_end_nothing():
         json.dumps({"id": 4, "prompt": prompt, "completions": ["é"]}),
     ]
     out = io.StringIO()
-    serve(lines, out, length_reward)
+    serve(lines, out, lambda request: answer(request, length_reward))
     first, second, third, fourth, fifth = map(json.loads, out.getvalue().splitlines())
     assert first == {"id": 1, "members": [[1.0, 3.0]]}
     assert "not readable as JSON" in second["error"]
     assert "prompt" in third["error"]
     assert fourth == {"id": 3, "error": "too long"}
     assert fifth == {"id": 4, "members": [[1.0]]}
-    assert answer(lines[0], length_reward) == first
+    assert answer(json.loads(lines[0]), length_reward) == {"members": first["members"]}
 
 
 @pytest.mark.slow
@@ -164,9 +166,9 @@ def test_a_trained_model_answers_through_a_process_and_this_one_never_imports_to
     words = ["--model=tfidf", "--mode=head", f"--data={tmp_path / 'rows.jsonl'}", f"--out={tmp_path / 'model'}"]
     subprocess.run([sys.executable, "-m", "rewardkit", "train", *words], check=True, capture_output=True)
     before = "torch" in sys.modules
-    table = Scorers()
+    table = ModelProcesses()
     try:
-        found = table.judge(tmp_path / "model", "Question 3", "good answer", "bad reply")
+        found = Scorers(table).judge(tmp_path / "model", "Question 3", "good answer", "bad reply")
     finally:
         table.close()
     assert found.probability > 0.6

@@ -87,18 +87,18 @@ def stop_advice(turns: Sequence[TurnFigures]) -> StopAdvice:
 
 def _two_turns(before: TurnFigures, last: TurnFigures) -> StopAdvice:
     """The rule where the last turn did not gain more than its interval."""
-    numbers, gains = (before.number, last.number), (before.against_previous, last.against_previous)
-    assert gains[0] is not None
-    assert gains[1] is not None
-    shown = ", ".join(_points(gain, unit=not number) for number, gain in enumerate(gains))
-    if gains[0].against(EVEN) > 0:
+    numbers, earlier, late = (before.number, last.number), before.against_previous, last.against_previous
+    assert earlier is not None
+    assert late is not None
+    shown = f"{_points(earlier)}, {_points(late, unit=False)}"
+    if earlier.against(EVEN) > 0:
         return StopAdvice(
             verdict="go on",
             sentence=f"Go on, and watch: turn {before.number} gained, turn {last.number} less than its interval: "
             f"{shown}. One more such turn and the rule stops.",
             turns=numbers,
         )
-    times = max(_times_the_votes(gain) for gain in gains)
+    times = max(_times_the_votes(earlier), _times_the_votes(late))
     if times > 1:
         more = f"about {times:.0f} times as many votes" if times >= 1.5 else "somewhat more votes"
         if math.isinf(times):

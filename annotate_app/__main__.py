@@ -24,6 +24,7 @@ ROOMS = {
     "quality": "figures",
     "export": "exports",
     "train": "models.train",
+    "round": "models.rounds",
     "user": "people",
     "backup": "storage",
     "restore": "storage",

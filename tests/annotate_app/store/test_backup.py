@@ -48,6 +48,9 @@ def full(store: Store, make_project: Callable[..., Project], make_actor: Callabl
     store.people.check_password("zoe", "wrong password", "1.1.1.1")
     store.people.create_invite(lead, role="annotator", project_id=project.id)
     store.jobs.add(lead, "export", "all of it", ["-m", "x"], project.id)
+    turn = store.turns.add(lead, project.id, {"pairs": 2})
+    store.turns.add_pairs(lead, turn.id, {"c1": "random"})
+    store.rounds.add(lead, project.id, one="run-2", other="run-1", comparisons=["c2"], turn_id=turn.id)
     from annotate_app.store.base import notices
 
     with store.database.write() as connection:

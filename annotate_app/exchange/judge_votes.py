@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -176,12 +176,3 @@ def read_vote_row(row: Mapping[str, Any]) -> JudgeVote:
         usage=usage,
         created_at=read_time(row["created_at"], "created_at") if row["created_at"] else 0.0,
     )
-
-
-def votes_by_judge(rows: Iterator[Mapping[str, Any]]) -> dict[str, list[JudgeVote]]:
-    """The votes of an export of a whole project, by the name of their judge."""
-    votes: dict[str, list[JudgeVote]] = {}
-    for row in rows:
-        vote = read_vote_row(row)
-        votes.setdefault(vote.judge, []).append(vote)
-    return votes

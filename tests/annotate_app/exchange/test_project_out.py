@@ -1,5 +1,7 @@
 import json
 import zipfile
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +13,7 @@ from annotate_app.exchange.projects_in import import_project
 from annotate_app.protocol.collection_design import Design
 from annotate_app.store.judgments.judgments import Decision
 from annotate_app.store.projects.comparisons import Gold
+from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
 from rewardkit.data.records import Judgment
 

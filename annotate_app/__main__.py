@@ -24,6 +24,8 @@ ROOMS = {
     "quality": "figures",
     "export": "exports",
     "train": "models.train",
+    "round": "models.rounds",
+    "loop": "models.loop",
     "judge": "models.judges",
     "write": "models.write",
     "user": "people",

@@ -25,6 +25,8 @@ from annotate_app.store.projects.projects import Projects
 if TYPE_CHECKING:
     from annotate_app.store.jobs import Jobs, Refreshes
     from annotate_app.store.loop.judges import Judges
+    from annotate_app.store.loop.rounds import Rounds
+    from annotate_app.store.loop.turns import Turns
     from annotate_app.store.work.work import Work
 
 
@@ -103,6 +105,20 @@ class Store:
         from annotate_app.store.jobs import Refreshes
 
         return Refreshes(self.database)
+
+    @cached_property
+    def turns(self) -> Turns:
+        """Times round the loop."""
+        from annotate_app.store.loop.turns import Turns
+
+        return Turns(self.database)
+
+    @cached_property
+    def rounds(self) -> Rounds:
+        """Blind rounds of two sources."""
+        from annotate_app.store.loop.rounds import Rounds
+
+        return Rounds(self.database)
 
     def together(self) -> AbstractContextManager[None]:
         """Makes all that this thread does in a block one transaction, all or nothing; see `Database.together`."""

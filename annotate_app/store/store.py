@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from annotate_app.store.jobs import Jobs, Refreshes
     from annotate_app.store.loop.rounds import Rounds
     from annotate_app.store.loop.turns import Turns
+    from annotate_app.store.loop.judges import Judges
     from annotate_app.store.work.work import Work
 
 
@@ -90,6 +91,13 @@ class Store:
         from annotate_app.store.jobs import Jobs
 
         return Jobs(self.database)
+
+    @cached_property
+    def judges(self) -> Judges:
+        """Judges that are no people, and their votes."""
+        from annotate_app.store.loop.judges import Judges
+
+        return Judges(self.database)
 
     @cached_property
     def refreshes(self) -> Refreshes:

@@ -8,9 +8,8 @@ from typing import Any
 import streamlit as st
 import yaml
 
-from annotate_app.pages.kit.context import current_actor, current_store
+from annotate_app.pages.kit.context import current_actor
 from annotate_app.pages.train_form.train_fields import OTHER, draw_error
-from annotate_app.store.projects.projects import Project
 from annotate_app.trainings.plans import missing_packages
 from annotate_app.trainings.runs import ModelRun, list_policies
 from annotate_app.turns.plan import PARTS, Rule, TurnPlan, plan_values, read_plan, read_plan_text
@@ -44,8 +43,8 @@ CHOSEN = {
 ON_SERVER = "server"
 
 
-def draw_turn_form(project: Project, runs: list[ModelRun], judges: list[str]) -> dict[str, Any] | None:
-    """All choices of a first turn as values of a plan; None while they do not go together, with the reason in a line."""
+def draw_turn_form(runs: list[ModelRun], judges: list[str]) -> dict[str, Any] | None:
+    """All choices of a turn as values of a plan; None while they do not go together, with the reason in a line."""
     policy = draw_policy(runs)
     values: dict[str, Any] = {"policy": policy or ""}
     left, middle, right = st.columns(3)

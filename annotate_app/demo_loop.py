@@ -1,6 +1,6 @@
 """The demo's loop: two turns whose pairs simulated annotators judge, and a third that waits for people.
 
-Turned by the functions that people's turns are turned by (`annotate_app.turns.wheel`), with real jobs: the policy that
+Turned by the functions that people's turns are turned by (`annotate_app.turns.stages.wheel`), with real jobs: the policy that
 the demo's third model is writes turn 0's answers. What is simulated is who judges; by which rule is said in
 `annotate_app.desk_marks`. The turns are the memory of what was begun: one that failed, or that somebody stopped, set
 back or took over, stays as it is, and nothing comes after it.
@@ -17,10 +17,9 @@ from annotate_app.demo_models import DEMO, NUM_MODELS, demo_jobs
 from annotate_app.store.jobs import ENDED
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
-from annotate_app.turns.simulated_people import judge_open
+from annotate_app.turns.stages.simulated_people import judge_open
 from annotate_app.turns.turn import Turn
-from annotate_app.turns.waiting import waiting_keys
-from annotate_app.turns.wheel import start_turn
+from annotate_app.turns.stages.wheel import start_turn
 
 logger = logging.getLogger(__name__)
 NUM_JUDGED = 2
@@ -78,5 +77,11 @@ def _go_on(store: Store, project: Project) -> None:
 
 def _judge(store: Store, actor: Actor, turn: Turn) -> None:
     for record in turn.stages:
-        if record.state == "people" and (keys := waiting_keys(store, actor, turn, record)):
-            judge_open(store, actor, turn.project_id, keys, seed=turn.number)
+        if record.state != "people":
+            continue
+        if record.stage == "judge":
+            keys = {pair.key for pair in store.turns.pairs(actor, turn.id)}
+        else:
+            rounds = set(record.result.get("rounds", {}).values())
+            keys = {key for number in rounds for key in store.rounds.keys(actor, number)}
+        judge_open(store, actor, turn.project_id, keys, seed=turn.number)

@@ -18,6 +18,8 @@ from annotate_app.ranking.bradley_terry import Ties
 from annotate_app.ranking.leaderboard import Leaderboard, fit_leaderboard
 from annotate_app.ranking.win_rates import WinRates, fit_win_rates
 from annotate_app.store.projects.projects import Project
+from annotate_app.turns.figures import read_figures
+from annotate_app.turns.turn import TurnFigures
 from annotate_app.votes import Votes
 
 NUM_RESAMPLES = 1000
@@ -63,6 +65,11 @@ def win_rates_of(project: Project) -> WinRates:
     return _win_rates(stamp_of(project), current_actor())
 
 
+def turn_figures_of(project: Project) -> tuple[TurnFigures, ...]:
+    """What the turns of the loop are held against each other by, oldest first."""
+    return _turn_figures(stamp_of(project), current_actor())
+
+
 @st.cache_resource(max_entries=2, show_spinner=False)
 def _votes(stamp: Stamp, _actor: Actor) -> Votes:
     return current_store().judgments.votes(_actor, stamp[1])
@@ -91,3 +98,8 @@ def _leaderboard(stamp: Stamp, ties: Ties, _actor: Actor) -> Leaderboard:
 @st.cache_data(max_entries=8, show_spinner=False)
 def _win_rates(stamp: Stamp, _actor: Actor) -> WinRates:
     return fit_win_rates(_votes(stamp, _actor))
+
+
+@st.cache_data(max_entries=8, show_spinner="Computing the figures of turns")
+def _turn_figures(stamp: Stamp, _actor: Actor) -> tuple[TurnFigures, ...]:
+    return tuple(read_figures(current_store(), _actor, stamp[1]))

@@ -18,7 +18,7 @@ from annotate_app.times import ago, duration
 from annotate_app.turns.cost import estimate
 from annotate_app.turns.turn import Stage, StageRecord, Turn, TurnFigures
 from annotate_app.turns.waiting import count_waiting
-from annotate_app.turns.wheel import (
+from annotate_app.turns.stages.wheel import (
     adopt_stage,
     advance,
     begin_stage,

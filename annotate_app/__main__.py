@@ -25,6 +25,7 @@ ROOMS = {
     "export": "exports",
     "train": "models.train",
     "round": "models.rounds",
+    "loop": "models.loop",
     "user": "people",
     "backup": "storage",
     "restore": "storage",

@@ -24,9 +24,9 @@ from annotate_app.store.projects.projects import Projects
 
 if TYPE_CHECKING:
     from annotate_app.store.jobs import Jobs, Refreshes
+    from annotate_app.store.loop.judges import Judges
     from annotate_app.store.loop.rounds import Rounds
     from annotate_app.store.loop.turns import Turns
-    from annotate_app.store.loop.judges import Judges
     from annotate_app.store.work.work import Work
 
 

@@ -267,6 +267,23 @@ class Turns:
             )
             return [TurnPair(**row) for row in connection.execute(query).mappings()]
 
+    def open_slots(self, actor: Actor, project_id: int, keys: Collection[str]) -> dict[str, int]:
+        """By comparison id, the judgments that are still wanted of it, and that nobody is at; without those at 0."""
+        comparison, slot = tables.comparison.c, tables.slot.c
+        counts: dict[str, int] = {}
+        with self._database.read() as connection:
+            require_member(connection, actor, project_id, "reading progress", "lead")
+            for part in batches(sorted(keys)):
+                query = (
+                    select(comparison.key, func.count())
+                    .join(tables.slot, slot.comparison_id == comparison.id)
+                    .where(comparison.project_id == project_id, comparison.key.in_(part))
+                    .where(slot.kind == "work", slot.state == OPEN)
+                    .group_by(comparison.key)
+                )
+                counts |= {key: count for key, count in connection.execute(query)}
+        return counts
+
     def rules(self, actor: Actor, project_id: int) -> dict[int, dict[str, str]]:
         """By number of the turn, its comparisons with the rule that chose each: one query for all turns."""
         turn, pair = tables.turn.c, tables.turn_pair.c

@@ -12,9 +12,10 @@ from annotate_app.pages.kit.context import current_actor
 from annotate_app.pages.train_form.train_fields import OTHER, draw_error
 from annotate_app.trainings.plans import missing_packages
 from annotate_app.trainings.runs import ModelRun, list_policies
-from annotate_app.turns.plan import PARTS, Rule, TurnPlan, plan_values, read_plan, read_plan_text
+from annotate_app.turns.plan import PARTS, TurnPlan, plan_values, read_plan, read_plan_text
+from rewardkit.config import ChoiceRule
 
-RULES: dict[Rule, str] = {
+RULES: dict[ChoiceRule, str] = {
     "uncertainty": "Where the reward model is least sure",
     "epig": "What would teach the reward model most (EPIG)",
     "coverage": "Spread over the prompts",

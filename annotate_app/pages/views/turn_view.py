@@ -15,7 +15,7 @@ from annotate_app.pages.kit.page_list import page_at
 from annotate_app.pages.views.stage_words import found
 from annotate_app.store.jobs import Job
 from annotate_app.times import ago, duration
-from annotate_app.turns.cost import estimate
+from annotate_app.turns.stages.cost import estimate
 from annotate_app.turns.turn import Stage, StageRecord, Turn, TurnFigures
 from annotate_app.turns.waiting import count_waiting
 from annotate_app.turns.stages.wheel import (

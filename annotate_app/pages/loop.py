@@ -18,10 +18,10 @@ from annotate_app.pages.views.turn_view import turn_title, watch_turn
 from annotate_app.store.projects.projects import Project
 from annotate_app.trainings.runs import list_runs
 from annotate_app.turns.curves import turn_curves
+from annotate_app.turns.stages.wheel import start_turn
 from annotate_app.turns.stop_rule import Verdict, stop_advice
 from annotate_app.turns.turn import Turn, TurnFigures
 from annotate_app.turns.watch import turn_alarms
-from annotate_app.turns.stages.wheel import start_turn
 
 CHOSEN = "turn"
 VERDICT_LOOK: dict[Verdict, str] = {"stop": "flag", "go on": "arrow_forward", "cannot say": "hourglass_empty"}

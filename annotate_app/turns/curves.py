@@ -133,7 +133,7 @@ def turn_curves(turns: Sequence[TurnFigures]) -> tuple[TurnCurve, ...]:
                 turns,
                 {"by people": lambda turn: turn.num_people_votes, "by judges": lambda turn: turn.num_judge_votes},
             ),
-            help="Summed over turns, votes of blind rounds included.",
+            help="Of the turns' pairs, summed over turns; those of blind rounds come on top.",
         ),
         TurnCurve(
             name="minutes",

@@ -3,7 +3,8 @@
     python tests/benchmarks/loop_page.py [--turns 20] [--judgments 100000] [--database FILE]
 
 Builds the database (or takes the file, where it is there), then draws the page under AppTest as a lead: the first run
-of a process, which computes every figure, and five reruns, as each click makes one; one of them chooses another turn.
+of a process, which computes every figure, five reruns, as each click makes one, one of which chooses another turn, and
+one after somebody has judged.
 Prints one JSON document, seconds.
 """
 
@@ -29,7 +30,7 @@ from annotate_app.protocol.rubric import Rubric, rubric_text
 from annotate_app.server.sessions import open_sessions
 from annotate_app.store.judgments.simulated import SimulatedAnswer
 from annotate_app.store.store import Store
-from annotate_app.turns.turn import STAGES
+from annotate_app.turns.turn import STAGES, Stage
 from rewardkit.data.records import Choice, Comparison, Judgment, Message
 
 ADMIN = Actor.command_line()
@@ -59,11 +60,29 @@ def fill(store: Store, num_turns: int, num_judgments: int) -> None:
         }
         store.turns.add_pairs(ADMIN, turn.id, chosen)
         keys = [pair.id for pair in pairs[:num_round]]
-        store.rounds.add(ADMIN, project.id, one=one, other=other, comparisons=keys, turn_id=turn.id)
+        made = store.rounds.add(ADMIN, project.id, one=one, other=other, comparisons=keys, turn_id=turn.id)
+        results = _results(number, made.id)
         for stage in STAGES:
             store.turns.update_stage(ADMIN, turn.id, stage, state="running", begins=True)
-            store.turns.update_stage(ADMIN, turn.id, stage, state="done", result={})
+            store.turns.update_stage(ADMIN, turn.id, stage, state="done", result=results.get(stage, {}))
         store.turns.end(ADMIN, turn.id, "done")
+
+
+def _results(number: int, round_id: int) -> dict[Stage, dict[str, Any]]:
+    """What the stages of a turn leave, in the form in which they leave it."""
+    policies = [{"name": f"run-{turn}", "model": f"/runs/{turn}/model"} for turn in (number - 1, number)]
+    bounds = {"value": number / 20, "low": number / 20 - 0.1, "high": number / 20 + 0.1}
+    measured = {"accuracy": {"value": 0.7, "low": 0.6, "high": 0.8}, "ece": 0.05, "num_pairs": 250}
+    return {
+        "write": {"num_prompts": 200, "num_candidates": 800, "policies": policies[:1], "first": policies[0]},
+        "choose": {"num_pairs": 1250, "by_rule": {"random": 312, "uncertainty": 938}},
+        "learn": {"run": 2 * number, "model": f"/runs/{number}/reward", "before": measured, "after": measured},
+        "align": {"run": 2 * number + 1, "policy": policies[1]},
+        "check": {
+            "rounds": {"previous": round_id, "first": round_id},
+            "figures": dict.fromkeys(("kl", "words", "proxy", "gold"), bounds),
+        },
+    }
 
 
 def _comparison(number: int, place: int, one: str, other: str) -> Comparison:
@@ -108,7 +127,22 @@ def measure(store: Store) -> dict[str, Any]:
     chooser = next(box for box in page.selectbox if box.key == "turn")
     chooser.set_value(chooser.options[-1])
     reruns.append(_run(page))
-    return {"first_s": first, "rerun_median_s": statistics.median(reruns), "rerun_worst_s": max(reruns)}
+    _judge_once(store)
+    after = _run(page)
+    return {
+        "first_s": first,
+        "after_a_judgment_s": after,
+        "rerun_median_s": statistics.median(reruns),
+        "rerun_worst_s": max(reruns),
+    }
+
+
+def _judge_once(store: Store) -> None:
+    """One more judgment, so that figures of before are not those of now."""
+    project = store.projects.get(ADMIN, PROJECT)
+    pair = _comparison(0, 0, "one", "other")
+    store.comparisons.add(ADMIN, project.id, [pair])
+    store.judgments.add_simulated(ADMIN, project.id, _answers(pair, np.random.default_rng(0)))
 
 
 def _run(page: AppTest) -> float:

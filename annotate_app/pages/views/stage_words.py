@@ -73,7 +73,7 @@ def _judge(figures: TurnFigures | None) -> list[str]:
     lines = []
     if figures.num_people_votes or figures.num_judge_votes:
         judges = f", {figures.num_judge_votes:,} by judges" if figures.num_judge_votes else ""
-        lines.append(f"{figures.num_people_votes:,} judgments by people{judges}, blind rounds included")
+        lines.append(f"{figures.num_people_votes:,} judgments by people{judges}")
     if figures.agreement is not None:
         lines.append(f"Agreement of people, alpha: {number(figures.agreement)}")
     return lines

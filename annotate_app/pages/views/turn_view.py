@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from typing import Literal
 
 import streamlit as st
 
 from annotate_app.jobs.jobs import read_progress
 from annotate_app.pages.kit.button_feedback import act, say
-from annotate_app.pages.kit.chosen_names import as_markdown
 from annotate_app.pages.kit.context import current_actor, current_store
 from annotate_app.pages.kit.page_list import page_at
 from annotate_app.pages.views.stage_words import found
 from annotate_app.store.jobs import Job
 from annotate_app.times import ago, duration
 from annotate_app.turns.stages.cost import estimate
-from annotate_app.turns.turn import Stage, StageRecord, Turn, TurnFigures
-from annotate_app.turns.waiting import count_waiting
 from annotate_app.turns.stages.wheel import (
     adopt_stage,
     advance,
@@ -28,6 +26,8 @@ from annotate_app.turns.stages.wheel import (
     skip_stage,
     stop_turn,
 )
+from annotate_app.turns.turn import Stage, StageRecord, Turn, TurnFigures
+from annotate_app.turns.waiting import count_waiting
 
 POLL_S = 2.5
 STAGE_LOOK: dict[Stage, tuple[str, str, str]] = {
@@ -47,7 +47,6 @@ STATE_LOOK: dict[str, tuple[str, Literal["gray", "blue", "green", "red", "orange
     "failed": ("Not done", "red", "error"),
     "skipped": ("Skipped", "gray", "skip_next"),
 }
-TURN_LOOK = {"open": "open", "done": "done", "stopped": "stopped"}
 ADOPTS: dict[Stage, str] = {
     "write": "A file of candidates, as `alignment sample` writes them",
     "choose": "A file of pairs, as `rewardkit choose` writes them",
@@ -229,5 +228,5 @@ def draw_by_hand(place: tuple, key: str) -> None:
 
 
 def turn_title(turn: Turn) -> str:
-    """For the chooser: its number, state and age."""
-    return as_markdown(f"Turn {turn.number}: {TURN_LOOK[turn.state]}, begun {ago(turn.created_at)}")
+    """For the chooser: its number, state and day."""
+    return f"Turn {turn.number}: {turn.state}, begun {datetime.fromtimestamp(turn.created_at, UTC):%-d %b %Y}"

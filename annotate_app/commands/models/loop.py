@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from annotate_app.store.loop.turns import Turn
     from annotate_app.store.projects.projects import Project
     from annotate_app.store.store import Store
+    from rewardkit.stats.metrics import Interval
 
 STAGES = ("write", "choose", "judge", "learn", "align", "check")
 
@@ -277,6 +278,63 @@ def _stop(options: argparse.Namespace) -> int:
         return _show(options, store, project, stop_turn(store, ACTOR, project.id, turn.number))
 
 
+def _lineage_arguments(parser: argparse.ArgumentParser) -> None:
+    _project(parser)
+    parser.add_argument("--policy", default="", help="policy to follow back: a run's number, a folder, a hub id")
+    _turn_number(parser)
+
+
+def _lineage(options: argparse.Namespace) -> int:
+    from annotate_app.turns.lineage import read_lineage
+
+    if options.policy and options.turn:
+        raise ValueError("--policy and --turn are given, allowed is one of them")
+    with _opened(options) as (store, project):
+        steps = read_lineage(store, ACTOR, project.id, policy=options.policy, turn=options.turn or None)
+    if options.json:
+        print_json([asdict(step) for step in steps])
+        return 0
+    for step in steps:
+        print(step.sentence())
+    print("turn 0: no votes of the loop behind it" if not steps else f"turn 0: {steps[-1].from_policy.name}")
+    return 0
+
+
+def _figures(options: argparse.Namespace) -> int:
+    from annotate_app.turns.figures import read_figures
+    from rewardkit.report.table import text_table
+
+    with _opened(options) as (store, project):
+        figures = read_figures(store, ACTOR, project.id)
+    if options.json:
+        print_json([asdict(turn) for turn in figures])
+        return 0
+    rows = [
+        [
+            str(turn.number),
+            turn.state,
+            turn.policy,
+            f"{turn.num_people_votes:,} + {turn.num_judge_votes:,}",
+            *(
+                _bounds(value)
+                for value in (turn.accuracy_before, turn.accuracy_after, turn.against_previous, turn.against_first)
+            ),
+            *(_bounds(value) for value in (turn.proxy, turn.kl)),
+        ]
+        for turn in figures
+    ]
+    header = ("turn", "state", "policy", "votes + judges'", "right before", "right after", "against previous")
+    print(text_table((*header, "against turn 0", "proxy", "KL"), rows, num_left=3) if rows else "no turns")
+    return 0
+
+
+def _bounds(value: Interval | None) -> str:
+    """A figure with its interval; a dash where it is not known."""
+    if value is None:
+        return "-"
+    return f"{value.value:.2f} [{value.low:.2f}, {value.high:.2f}]" if value.is_known else f"{value.value:.2f}"
+
+
 COMMANDS = (
     Command(name="loop start", help="begin the next turn of the loop", arguments=_start_arguments, run=_start),
     Command(name="loop next", help="begin the stage, or the turn, that is due", arguments=_next_arguments, run=_next),
@@ -289,5 +347,7 @@ COMMANDS = (
     Command(name="loop adopt", help="take over what was done by hand", arguments=_adopt_arguments, run=_adopt),
     Command(name="loop skip", help="pass a stage over, or end its wait", arguments=_one_stage_arguments, run=_skip),
     Command(name="loop cancel", help="stop what a stage has under way", arguments=_one_stage_arguments, run=_cancel),
+    Command(name="loop lineage", help="follow a policy back to its votes", arguments=_lineage_arguments, run=_lineage),
+    Command(name="loop figures", help="hold turns against each other", arguments=_project, run=_figures),
     Command(name="loop stop", help="end the turn as it stands", arguments=_status_arguments, run=_stop),
 )

@@ -118,6 +118,23 @@ class Rounds:
             raise ValueError(f"there is no round {round_id} in the project")
         return Round(**row)
 
+    def all_keys(self, actor: Actor, project_id: int) -> dict[int, tuple[str, ...]]:
+        """By number of the round, the ids of its comparisons: one query for all rounds of a project."""
+        pair, comparison, round = tables.blind_pair.c, tables.comparison.c, tables.blind_round.c
+        query = (
+            select(pair.round_id, comparison.key)
+            .join(tables.comparison, comparison.id == pair.comparison_id)
+            .join(tables.blind_round, round.id == pair.round_id)
+            .where(round.project_id == project_id)
+            .order_by(pair.round_id, comparison.id)
+        )
+        by_round: dict[int, list[str]] = {}
+        with self._database.read() as connection:
+            require_member(connection, actor, project_id, "reading blind rounds", "lead")
+            for number, key in connection.execute(query):
+                by_round.setdefault(number, []).append(key)
+        return {number: tuple(keys) for number, keys in by_round.items()}
+
     def progress(self, actor: Actor, round_id: int) -> tuple[int, int]:
         """Judgments that a round has, and that are still wanted of its pairs.
 

@@ -18,7 +18,7 @@ from annotate_app.turns.stages.simulated_people import gold_of_project
 from rewardkit.data.conversations import read_messages
 from rewardkit.data.files import read_rows
 from rewardkit.run.directory import read_status
-from rewardkit.stats.metrics import Interval, percentile_interval
+from rewardkit.stats.metrics import percentile_interval
 
 MOST_PROMPTS = 100
 NUM_RESAMPLES = 2000
@@ -81,16 +81,3 @@ def _bounds(values: Mapping[str, float | None]) -> dict[str, float | None]:
     """An interval for JSON: what is not known is None."""
     bounds = {name: values[name] for name in ("value", "low", "high")}
     return {name: value if value is not None and math.isfinite(value) else None for name, value in bounds.items()}
-
-
-def read_interval(values: Mapping[str, float | None] | None) -> Interval | None:
-    """An interval as it stands in a result; None where there is none."""
-    if not values or values.get("value") is None:
-        return None
-    value, low, high = (values.get(name) for name in ("value", "low", "high"))
-    unknown = math.nan
-    return Interval(
-        value=unknown if value is None else value,
-        low=unknown if low is None else low,
-        high=unknown if high is None else high,
-    )

@@ -10,7 +10,7 @@ from annotate_app.pages.charts.turn_charts import over_turns
 from annotate_app.pages.kit.button_feedback import act, plainly
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
 from annotate_app.pages.kit.page_list import page_at
-from annotate_app.pages.views.figures import turn_figures_of
+from annotate_app.pages.views.figures import lineage_of, turn_figures_of
 from annotate_app.pages.views.lineage_view import draw_lineage
 from annotate_app.pages.views.online_view import draw_alarm
 from annotate_app.pages.views.turn_form import draw_turn_form
@@ -46,13 +46,13 @@ def page() -> None:
             st.markdown(EXPLANATION)
             draw_first(project)
             return
-        figures = turn_figures_of(project)
+        figures = turn_figures_of(project, turns)
         draw_advice(project, figures)
         draw_next(project, turns)
         turn = choose_turn(project, turns)
-        watch_turn(turn, next((one for one in figures if one.number == turn.number), None))
+        watch_turn(project, turn, next((one for one in figures if one.number == turn.number), None))
         draw_curves(figures)
-        draw_lineage(turns, turn)
+        draw_lineage(lineage_of(project, turns, turn))
 
 
 def draw_first(project: Project) -> None:

@@ -12,10 +12,11 @@ from annotate_app.jobs.jobs import read_progress
 from annotate_app.pages.kit.button_feedback import act, say
 from annotate_app.pages.kit.context import current_actor, current_store
 from annotate_app.pages.kit.page_list import page_at
+from annotate_app.pages.views.figures import stage_cost_of
 from annotate_app.pages.views.stage_words import found
 from annotate_app.store.jobs import Job
+from annotate_app.store.projects.projects import Project
 from annotate_app.times import ago, duration
-from annotate_app.turns.stages.cost import estimate
 from annotate_app.turns.stages.wheel import (
     adopt_stage,
     advance,
@@ -57,10 +58,10 @@ ADOPTS: dict[Stage, str] = {
 }
 
 
-def watch_turn(turn: Turn, figures: TurnFigures | None) -> None:
+def watch_turn(project: Project, turn: Turn, figures: TurnFigures | None) -> None:
     """Draws a turn, again every few seconds while a job works for it."""
     busy = any(record.state == "running" for record in turn.stages)
-    st.fragment(draw_again, run_every=POLL_S if busy else None)(turn.project_id, turn.number, marks_of(turn), figures)
+    st.fragment(draw_again, run_every=POLL_S if busy else None)(project, turn.number, marks_of(turn), figures)
 
 
 def marks_of(turn: Turn) -> tuple[str, ...]:
@@ -68,19 +69,19 @@ def marks_of(turn: Turn) -> tuple[str, ...]:
     return (turn.state, *(record.state for record in turn.stages))
 
 
-def draw_again(project_id: int, number: int, marks: tuple[str, ...], figures: TurnFigures | None) -> None:
+def draw_again(project: Project, number: int, marks: tuple[str, ...], figures: TurnFigures | None) -> None:
     """Draws the turn as it is now; where a stage went on since the page was drawn, the page."""
     store, actor = current_store(), current_actor()
     if marks[0] == "open":
-        advance(store, actor, project_id)
-    turn = store.turns.get(actor, project_id, number)
+        advance(store, actor, project.id)
+    turn = store.turns.get(actor, project.id, number)
     if marks_of(turn) != marks:
         st.rerun()
     say()  # the outcome of a click, which draws this part alone again
-    draw_turn(turn, figures)
+    draw_turn(project, turn, figures)
 
 
-def draw_turn(turn: Turn, figures: TurnFigures | None) -> None:
+def draw_turn(project: Project, turn: Turn, figures: TurnFigures | None) -> None:
     """The line of stages, and each stage."""
     due = next_stage(turn) if turn.state == "open" else None
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"line-{turn.number}"):
@@ -92,7 +93,7 @@ def draw_turn(turn: Turn, figures: TurnFigures | None) -> None:
                 color = "blue"
             st.badge(STAGE_LOOK[record.stage][0], color=color, icon=f":material/{icon}:")
     for record in turn.stages:
-        draw_stage(turn, record, figures, is_due=record.stage == due)
+        draw_stage(project, turn, record, figures, is_due=record.stage == due)
     if turn.state == "open":
         arguments = ("Stopped.", stop_turn, current_store(), current_actor(), turn.project_id, turn.number)
         with st.popover("Stop this turn", icon=":material/stop_circle:", type="tertiary", key=f"stop-{turn.number}"):
@@ -100,7 +101,7 @@ def draw_turn(turn: Turn, figures: TurnFigures | None) -> None:
             st.button("Stop it", key=f"stop-{turn.number}-sure", on_click=act, args=arguments)
 
 
-def draw_stage(turn: Turn, record: StageRecord, figures: TurnFigures | None, *, is_due: bool) -> None:
+def draw_stage(project: Project, turn: Turn, record: StageRecord, figures: TurnFigures | None, *, is_due: bool) -> None:
     """One stage: name, state, time; what it found or will cost; its button."""
     name, icon, does = STAGE_LOOK[record.stage]
     word, color, state_icon = STATE_LOOK[record.state]
@@ -124,7 +125,7 @@ def draw_stage(turn: Turn, record: StageRecord, figures: TurnFigures | None, *, 
         if record.state == "people":
             draw_waiting(turn, record)
         if is_due and record.state == "waiting":
-            st.text(f"What it will cost: {estimate(current_store(), current_actor(), turn, record.stage).words}")
+            st.text(f"What it will cost: {stage_cost_of(project, turn, record.stage).words}")
         draw_ways(record, job)
         draw_buttons(turn, record, is_due=is_due)
 

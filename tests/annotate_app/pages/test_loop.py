@@ -174,7 +174,11 @@ def test_what_a_stage_found_is_told_with_its_interval():
         "Blind votes won against the turn before: 58% (49% to 66%)",
         "Blind votes won against turn 0: 70% (60% to 80%)",
     ]
-    chosen = {"num_pairs": 30, "by_rule": {"uncertainty": 24, "random": 6}, "left_out": {"near_duplicates": 3, "cut": 0}}
+    chosen = {
+        "num_pairs": 30,
+        "by_rule": {"uncertainty": 24, "random": 6},
+        "left_out": {"near_duplicates": 3, "cut": 0},
+    }
     assert found(StageRecord(stage="choose", state="done", result=chosen), figures) == [
         "30 pairs: 24 by uncertainty, 6 by random",
         "Left out: 3 near duplicates",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import streamlit as st
 
@@ -17,7 +18,7 @@ from annotate_app.pages.views.turn_form import draw_turn_form
 from annotate_app.pages.views.turn_view import turn_title, watch_turn
 from annotate_app.store.projects.projects import Project
 from annotate_app.trainings.runs import list_runs
-from annotate_app.turns.curves import turn_curves
+from annotate_app.turns.curves import TurnCurve, turn_curves
 from annotate_app.turns.stages.wheel import start_turn
 from annotate_app.turns.stop_rule import Verdict, stop_advice
 from annotate_app.turns.turn import Turn, TurnFigures
@@ -140,4 +141,10 @@ def draw_curves(figures: Sequence[TurnFigures]) -> None:
     for first in range(0, len(curves), 2):
         for column, curve in zip(st.columns(2), curves[first : first + 2], strict=False):
             column.markdown(f"**{curve.title}**", help=curve.help)
-            column.altair_chart(over_turns(curve), key=f"loop-{curve.name}")
+            column.vega_lite_chart(chart_of(curve), key=f"loop-{curve.name}")
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def chart_of(curve: TurnCurve) -> dict[str, Any]:
+    """The Vega-Lite document of a curve: to build and to validate ten of them takes longer than all else here."""
+    return over_turns(curve).to_dict()

@@ -81,7 +81,10 @@ def turn_figures_of(project: Project, turns: Sequence[Turn]) -> tuple[TurnFigure
 
 def lineage_of(project: Project, turns: Sequence[Turn], turn: Turn) -> tuple[LineageStep, ...]:
     """Where a turn's policy comes from, newest first; of votes, as of a minute ago."""
-    return _lineage(_turns_stamp(project, turns), turn.number, current_actor())
+    stamp = _turns_stamp(project, turns)
+    steps = _lineage(stamp, turns[-1].number, current_actor())  # holds the way back of most other turns too
+    place = next((place for place, step in enumerate(steps) if step.turn == turn.number), None)
+    return _lineage(stamp, turn.number, current_actor()) if place is None else steps[place:]
 
 
 def stage_cost_of(project: Project, turn: Turn, stage: Stage) -> StageCost:

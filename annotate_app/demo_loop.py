@@ -1,9 +1,9 @@
 """The demo's loop: two turns whose pairs simulated annotators judge, and a third that waits for people.
 
-Turned by the functions that people's turns are turned by (`annotate_app.turns.stages.wheel`), with real jobs: the policy that
-the demo's third model is writes turn 0's answers. What is simulated is who judges; by which rule is said in
-`annotate_app.desk_marks`. The turns are the memory of what was begun: one that failed, or that somebody stopped, set
-back or took over, stays as it is, and nothing comes after it.
+Turned by the functions that turn people's (`annotate_app.turns.stages.wheel`), with real jobs: the policy that the
+demo's third model is writes turn 0's answers. Simulated is who judges, by the rule of `annotate_app.desk_marks`.
+The turns are the memory of what was begun: one that failed, or that somebody stopped, set back or took over, stays as
+it is, and nothing comes after it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from annotate_app.store.jobs import ENDED
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
 from annotate_app.turns.stages.simulated_people import judge_open
-from annotate_app.turns.turn import Turn
 from annotate_app.turns.stages.wheel import start_turn
+from annotate_app.turns.turn import Turn
 
 logger = logging.getLogger(__name__)
 NUM_JUDGED = 2
@@ -38,7 +38,7 @@ def plan_turn(number: int, policy: str) -> dict[str, Any]:
         "policy": policy,
         "auto": True,
         "write": {"num_prompts": 40, "candidates": 4, "max_new_tokens": 48},
-        "choose": {"num_pairs": 40, "random_share": 0.5},
+        "choose": {"num_pairs": 40, "random_share": 0.5, "cut": "keep"},
         "judge": {"overlap": 2},
         "learn": {"config": {"model": "tfidf", "mode": "head"}},
         "align": {"trains": "grpo", "config": {"max_steps": 12, "max_new_tokens": 48, "audit_every": 0}},

@@ -26,6 +26,7 @@ ROOMS = {
     "train": "models.train",
     "round": "models.rounds",
     "loop": "models.loop",
+    "judge": "models.judges",
     "user": "people",
     "backup": "storage",
     "restore": "storage",

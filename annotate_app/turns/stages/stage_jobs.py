@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -255,7 +256,7 @@ def import_pairs(work: StageWork, pairs: Path) -> dict[str, Any]:
     )
     there = store.comparisons.sources(actor, project_id)
     rules = {key: rule for key, rule in rules.items() if key in there}
-    with store.together():
+    with nullcontext() if store.database.is_joined else store.together():
         store.turns.add_pairs(actor, work.turn.id, rules)
         if work.plan.judge.people:
             store.comparisons.set_priorities(actor, project_id, {key: priorities[key] for key in rules})

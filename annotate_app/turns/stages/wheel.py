@@ -47,6 +47,8 @@ def start_turn(
         ValueError: if a turn is open, or the plan is not allowed: a policy, say, that is not there.
     """
     turns = store.turns.list(actor, project_id)
+    if (under_way := open_turn(turns)) is not None:
+        raise ValueError(f"turn {under_way.number} is open: finish or stop it first")
     if parent is None:
         parent = max((turn.number for turn in turns if turn.state == "done"), default=None)
     before = next((turn for turn in turns if turn.number == parent), None)

@@ -37,12 +37,12 @@ def plan_turn(number: int, policy: str) -> dict[str, Any]:
     return {
         "policy": policy,
         "auto": True,
-        "write": {"num_prompts": 40, "candidates": 4, "max_new_tokens": 48},
+        "write": {"num_prompts": 40, "candidates": 4, "temperature": 0.7, "max_new_tokens": 48},
         "choose": {"num_pairs": 40, "random_share": 0.5, "cut": "keep"},
-        "judge": {"overlap": 2},
+        "judge": {"overlap": 3},
         "learn": {"config": {"model": "tfidf", "mode": "head"}},
-        "align": {"trains": "grpo", "config": {"max_steps": 12, "max_new_tokens": 48, "audit_every": 0}},
-        "check": {"num_prompts": 40, "overlap": 2},
+        "align": {"trains": "sft", "config": {"epochs": 3, "batch_size": 8, "learning_rate": 3e-3, "sample_every": 0}},
+        "check": {"num_prompts": 40, "overlap": 3},
     }
 
 

@@ -47,7 +47,13 @@ def turn_curves(turns: Sequence[TurnFigures]) -> tuple[TurnCurve, ...]:
     Args:
         turns: by number, oldest first. A figure that a turn lacks leaves a gap.
     """
-    curves = (
+    curves = (*_quality(turns), *_measures(turns), *_distances(turns), *_costs(turns))
+    return tuple(curve for curve in curves if curve.rows)
+
+
+def _quality(turns: Sequence[TurnFigures]) -> tuple[TurnCurve, ...]:
+    """Whether the policy is better."""
+    return (
         TurnCurve(
             name="win_rate",
             title="Blind win rate",
@@ -80,6 +86,12 @@ def turn_curves(turns: Sequence[TurnFigures]) -> tuple[TurnCurve, ...]:
             reference_label="turn 0's answers",
             help="What the policy was trained to raise. It should rise with the blind win rate, not in its place.",
         ),
+    )
+
+
+def _measures(turns: Sequence[TurnFigures]) -> tuple[TurnCurve, ...]:
+    """How far the reward model and people can be trusted."""
+    return (
         TurnCurve(
             name="accuracy",
             title="Reward model on the turn's own pairs",
@@ -111,6 +123,12 @@ def turn_curves(turns: Sequence[TurnFigures]) -> tuple[TurnCurve, ...]:
             rows=_rows(turns, {"agreement": lambda turn: turn.agreement}),
             help="On the turn's pairs. It falls as answers grow alike: then votes tell less.",
         ),
+    )
+
+
+def _distances(turns: Sequence[TurnFigures]) -> tuple[TurnCurve, ...]:
+    """How far the policy moved."""
+    return (
         TurnCurve(
             name="kl",
             title="Distance from turn 0's policy",
@@ -125,6 +143,12 @@ def turn_curves(turns: Sequence[TurnFigures]) -> tuple[TurnCurve, ...]:
             rows=_rows(turns, {"words": lambda turn: turn.words}),
             help="Longer is no better by itself; a reward model may think it is.",
         ),
+    )
+
+
+def _costs(turns: Sequence[TurnFigures]) -> tuple[TurnCurve, ...]:
+    """What the turns took."""
+    return (
         TurnCurve(
             name="labels",
             title="Judgments bought so far",
@@ -149,7 +173,6 @@ def turn_curves(turns: Sequence[TurnFigures]) -> tuple[TurnCurve, ...]:
             help="People's time on the turn's pairs, and the wall clock of its jobs.",
         ),
     )
-    return tuple(curve for curve in curves if curve.rows)
 
 
 def _rows(turns: Sequence[TurnFigures], series: Mapping[str, Read]) -> Rows:

@@ -64,7 +64,11 @@ def _choose(result: Mapping[str, Any]) -> list[str]:
         lines.append(
             "Left out: " + ", ".join(f"{count:,} {why.replace('_', ' ')}" for why, count in left_out.items() if count)
         )
-    return lines + [str(result[name]) for name in ("why", "note") if result.get(name)]
+    return lines + [_sentence(str(result[name])) for name in ("why", "note") if result.get(name)]
+
+
+def _sentence(words: str) -> str:
+    return f"{words[:1].upper()}{words[1:]}."
 
 
 def _judge(figures: TurnFigures | None) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Literal
 import streamlit as st
 
 from annotate_app.jobs.jobs import read_progress
-from annotate_app.pages.kit.button_feedback import act, say
+from annotate_app.pages.kit.button_feedback import act, plainly
 from annotate_app.pages.kit.context import current_actor, current_store
 from annotate_app.pages.kit.page_list import page_at
 from annotate_app.pages.views.figures import stage_cost_of
@@ -71,14 +71,14 @@ def marks_of(turn: Turn) -> tuple[str, ...]:
 
 def draw_again(project: Project, number: int, marks: tuple[str, ...], figures: TurnFigures | None) -> None:
     """Draws the turn as it is now; where a stage went on since the page was drawn, the page."""
-    store, actor = current_store(), current_actor()
-    if marks[0] == "open":
-        advance(store, actor, project.id)
-    turn = store.turns.get(actor, project.id, number)
-    if marks_of(turn) != marks:
-        st.rerun()
-    say()  # the outcome of a click, which draws this part alone again
-    draw_turn(project, turn, figures)
+    with plainly():
+        store, actor = current_store(), current_actor()
+        if marks[0] == "open":
+            advance(store, actor, project.id)
+        turn = store.turns.get(actor, project.id, number)
+        if marks_of(turn) != marks:
+            st.rerun()
+        draw_turn(project, turn, figures)
 
 
 def draw_turn(project: Project, turn: Turn, figures: TurnFigures | None) -> None:
@@ -116,8 +116,8 @@ def draw_stage(project: Project, turn: Turn, record: StageRecord, figures: TurnF
         right.caption(when(record), text_alignment="right")
         if record.state == "waiting":
             st.caption(does)
-        for line in found(record, figures):
-            st.text(line)
+        if lines := found(record, figures):
+            st.text("\n".join(lines))
         if record.state == "failed":
             st.text(str(record.result.get("message") or "It was cancelled, or its job was lost."))
         if record.state == "running":
@@ -126,8 +126,9 @@ def draw_stage(project: Project, turn: Turn, record: StageRecord, figures: TurnF
             draw_waiting(turn, record)
         if is_due and record.state == "waiting":
             st.text(f"What it will cost: {stage_cost_of(project, turn, record.stage).words}")
-        draw_ways(record, job)
-        draw_buttons(turn, record, is_due=is_due)
+        with st.container(horizontal=True, vertical_alignment="center"):
+            draw_buttons(turn, record, is_due=is_due)
+            draw_ways(record, job)
 
 
 def when(record: StageRecord) -> str:
@@ -164,15 +165,14 @@ def draw_ways(record: StageRecord, job: Job | None) -> None:
     run = record.result.get("run")
     if run is None and record.stage in ("learn", "align"):
         run = record.job_id
-    with st.container(horizontal=True):
-        if run is not None:
-            st.page_link(page_at("runs"), label=f"Run {run}", query_params={"run": str(run)})
-        elif job is not None and record.state in ("running", "failed"):
-            st.page_link(page_at("jobs_page"), label=f"Job {job.id}, {job.state}")
-        if record.stage in ("choose", "judge") and record.state not in ("waiting", "running", "failed"):
-            st.page_link(page_at("comparisons"), label="Pairs")
-        if record.stage == "check" and record.result.get("rounds"):
-            st.page_link(page_at("leaderboard"), label="Leaderboard")
+    if run is not None:
+        st.page_link(page_at("runs"), label=f"Run {run}", query_params={"run": str(run)}, width="content")
+    elif job is not None and record.state in ("running", "failed"):
+        st.page_link(page_at("jobs_page"), label=f"Job {job.id}, {job.state}", width="content")
+    if record.stage in ("choose", "judge") and record.state not in ("waiting", "running", "failed"):
+        st.page_link(page_at("comparisons"), label="Pairs", width="content")
+    if record.stage == "check" and record.result.get("rounds"):
+        st.page_link(page_at("leaderboard"), label="Leaderboard", width="content")
 
 
 def draw_buttons(turn: Turn, record: StageRecord, *, is_due: bool) -> None:
@@ -180,33 +180,32 @@ def draw_buttons(turn: Turn, record: StageRecord, *, is_due: bool) -> None:
     stage, key = record.stage, f"{turn.number}-{record.stage}"
     place = (current_store(), current_actor(), turn.project_id, turn.number, stage)
     name = STAGE_LOOK[stage][0].lower()
-    with st.container(horizontal=True):
-        match record.state:
-            case "waiting" | "failed" if is_due:
-                words = "Begin" if record.state == "waiting" else "Try again"
-                st.button(
-                    f"{words}: {name}",
-                    key=f"begin-{key}",
-                    type="primary",
-                    icon=":material/play_arrow:",
-                    on_click=act,
-                    args=("Begun.", begin_stage, *place),
-                )
-            case "people":
-                if st.button("Go to labeling", key=f"label-{key}", type="primary", icon=":material/balance:"):
-                    st.switch_page(page_at("label"))
-                st.button(
-                    "Go on with the votes that are there",
-                    key=f"enough-{key}",
-                    on_click=act,
-                    args=("The stage ended with the votes that are there.", skip_stage, *place),
-                )
-            case "running":
-                st.button("Cancel", key=f"cancel-{key}", on_click=act, args=("Asked to stop.", cancel_stage, *place))
-            case "done" | "skipped" if turn.state == "open":
-                draw_redo(place, key)
-        if is_due:
-            draw_by_hand(place, key)
+    match record.state:
+        case "waiting" | "failed" if is_due:
+            words = "Begin" if record.state == "waiting" else "Try again"
+            st.button(
+                f"{words}: {name}",
+                key=f"begin-{key}",
+                type="primary",
+                icon=":material/play_arrow:",
+                on_click=act,
+                args=("Begun.", begin_stage, *place),
+            )
+        case "people":
+            if st.button("Go to labeling", key=f"label-{key}", type="primary", icon=":material/balance:"):
+                st.switch_page(page_at("label"))
+            st.button(
+                "Go on with the votes that are there",
+                key=f"enough-{key}",
+                on_click=act,
+                args=("The stage ended with the votes that are there.", skip_stage, *place),
+            )
+        case "running":
+            st.button("Cancel", key=f"cancel-{key}", on_click=act, args=("Asked to stop.", cancel_stage, *place))
+        case "done" | "skipped" if turn.state == "open":
+            draw_redo(place, key)
+    if is_due:
+        draw_by_hand(place, key)
 
 
 def draw_redo(place: tuple, key: str) -> None:
@@ -220,12 +219,17 @@ def draw_by_hand(place: tuple, key: str) -> None:
     """Takes over what was done by hand, or passes the stage over."""
     stage: Stage = place[-1]
     with st.popover("By hand", icon=":material/front_hand:", type="tertiary", key=f"hand-{key}"):
-        what = st.text_input(f"Take over: {ADOPTS[stage]}", key=f"adopt-{key}-what").strip()
-        st.button("Take over", key=f"adopt-{key}", on_click=act, args=("Taken over.", adopt_stage, *place, what))
+        st.text_input(f"Take over: {ADOPTS[stage]}", key=f"adopt-{key}-what")
+        st.button("Take over", key=f"adopt-{key}", on_click=take_over, args=(place, f"adopt-{key}-what"))
         if stage not in ("write", "choose"):
             st.divider()
             st.caption("The turn goes on without this stage.")
             st.button("Skip it", key=f"skip-{key}", on_click=act, args=("Skipped.", skip_stage, *place))
+
+
+def take_over(place: tuple, field: str) -> None:
+    """Adopts what a field names."""
+    act("Taken over.", adopt_stage, *place, str(st.session_state[field]).strip())
 
 
 def turn_title(turn: Turn) -> str:

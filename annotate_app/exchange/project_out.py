@@ -2,6 +2,7 @@
 
 Its parts: `project.json` (design, rubric versions), then comparisons, judgments, adjudications, members, judges and
 their votes as JSONL; exports of before have no judges.
+Turns of the loop and blind rounds stay behind: they name runs of this machine. Their pairs and votes go out.
 Read back, it gives the same comparisons, the same counting judgments and so the same figures, and the same members,
 under the names of the export: pseudonyms unless it was asked for names.
 """
@@ -62,7 +63,8 @@ def export_project(
     if out.suffix != ".zip":
         with new_folder(out) as folder:
             counts = _write_parts(store, actor, project, folder, names, tell)
-        return Exported(path=out, files=tuple(out / name for name in ALL_PARTS), num_rows=counts, left_out={})
+        files = tuple(out / name for name in ALL_PARTS)
+        return Exported(path=out, files=files, num_rows=counts, left_out=_left_out(store, actor, project.id))
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
     try:
@@ -73,7 +75,14 @@ def export_project(
         os.replace(partial, out)
     finally:
         partial.unlink(missing_ok=True)
-    return Exported(path=out, files=(out,), num_rows=counts, left_out={})
+    return Exported(path=out, files=(out,), num_rows=counts, left_out=_left_out(store, actor, project.id))
+
+
+def _left_out(store: Store, actor: Actor, project_id: int) -> dict[str, int]:
+    """What is not carried: turns and rounds name runs, and files, of this machine; a backup holds them."""
+    turns, rounds = len(store.turns.list(actor, project_id)), len(store.rounds.list(actor, project_id))
+    counts = {"turns of the loop (a backup holds them)": turns, "blind rounds (a backup holds them)": rounds}
+    return {why: count for why, count in counts.items() if count}
 
 
 def _write_parts(

@@ -47,6 +47,7 @@ def take_snapshot(store: Store, actor: Actor, plan: TrainingPlan, folder: Path) 
         ties="keep",
         splits=shares_of(plan),
         sources=True,
+        judges=plan.judges,
     )
     draft = folder.with_name(f"{folder.name}.draft")
     project = store.projects.get(actor, plan.project)

@@ -1,4 +1,4 @@
-"""Where a policy comes from: reward model, pairs and votes that taught it, the policy that wrote them, back to turn 0."""
+"""Where a policy comes from: reward model, pairs and votes that taught it, the policy that wrote them, to turn 0."""
 
 from __future__ import annotations
 

@@ -46,18 +46,23 @@ ON_SERVER = "server"
 
 def draw_turn_form(runs: list[ModelRun], judges: list[str]) -> dict[str, Any] | None:
     """All choices of a turn as values of a plan; None while they do not go together, with the reason in a line."""
-    policy = draw_policy(runs)
+    left, right = st.columns(2)
+    policy, prompts = draw_policy(left, runs), draw_file(right)
     values: dict[str, Any] = {"policy": policy or ""}
     left, middle, right = st.columns(3)
-    values["write"] = draw_prompts(left)
-    values["choose"] = draw_pairs(left)
+    help_text = "Different prompts of this project, drawn at random; the policy writes several answers to each."
+    num_prompts = int(left.number_input("Prompts", 1, 100_000, 200, 50, help=help_text, key="loop-prompts"))
+    values["write"] = {"num_prompts": num_prompts, "prompts": prompts}
+    help_text = "One pair in five is always chosen by chance: only these measure the reward model honestly."
+    rule = _pick(middle, "Which pairs", RULES, "loop-rule", help_text)
+    num_pairs = int(left.number_input("Pairs to judge", 1, 100_000, 200, 50, key="loop-pairs"))
+    values["choose"] = {"num_pairs": num_pairs, "rule": rule}
     values["judge"] = draw_judging(middle, judges)
-    values["learn"] = {"config": {"model": _pick(right, "Reward model learns from", LEARNS, "loop-learns")}}
+    values["learn"] = {"config": {"model": _pick(right, "Reward model", LEARNS, "loop-learns")}}
     values["align"] = {"trains": _pick(right, "Policy is aligned by", ALIGNS, "loop-aligns")}
     help_text = "Pairs of each blind round, one a prompt: the new policy beside the one before and beside turn 0's."
-    values["check"] = {
-        "num_prompts": int(middle.number_input("Blind pairs", 1, 5000, 100, 20, help=help_text, key="loop-check"))
-    }
+    num_blind = left.number_input("Blind pairs", 1, 5000, 100, 20, help=help_text, key="loop-check")
+    values["check"] = {"num_prompts": int(num_blind)}
     help_text = "Each stage begins by itself as soon as the one before is done; people are waited for."
     values["auto"] = right.toggle("Go on by itself", value=True, key="loop-auto", help=help_text)
     more = draw_more(values)
@@ -72,49 +77,29 @@ def draw_turn_form(runs: list[ModelRun], judges: list[str]) -> dict[str, Any] | 
     return values
 
 
-def draw_policy(runs: list[ModelRun]) -> str | None:
+def draw_policy(column: Any, runs: list[ModelRun]) -> str | None:
     """Turn 0's policy as a plan names it; None while there is none."""
     names = {str(run.job.id): f"Run {run.name}" for run in list_policies(runs)}
     names |= {name: words for name, words in NEW.items() if not missing_packages(name)}
     if current_actor().is_at_least("admin"):
         names[OTHER] = "A folder or a hub id"
     if not names:
-        st.info("No policy is there yet, and torch is not installed here: nothing could write.")
+        column.info("No policy is there yet, and torch is not installed here: nothing could write.")
         return None
-    left, right = st.columns(2)
-    chosen = left.selectbox(
-        "Turn 0's policy, which writes the first answers", list(names), format_func=names.__getitem__, key="loop-policy"
-    )
+    label = "Turn 0's policy, which writes the first answers"
+    chosen = column.selectbox(label, list(names), format_func=names.__getitem__, key="loop-policy")
     if chosen != OTHER:
         return chosen
-    return (
-        right.text_input("Folder or hub id", key="loop-policy-path", placeholder="/models/mine or owner/name").strip()
-        or None
-    )
+    path = column.text_input("Folder or hub id", key="loop-policy-path", placeholder="/models/mine or owner/name")
+    return path.strip() or None
 
 
-def draw_prompts(column: Any) -> dict[str, Any]:
-    """How many prompts, and for admins of which file."""
-    help_text = "Different prompts of this project, drawn at random; the policy writes several answers to each."
-    values: dict[str, Any] = {
-        "num_prompts": int(column.number_input("Prompts", 1, 100_000, 200, 50, help=help_text, key="loop-prompts"))
-    }
-    if current_actor().is_at_least("admin"):
-        path = column.text_input(
-            "File of prompts on the server", key="loop-prompts-path", placeholder="the project's own"
-        )
-        values["prompts"] = path.strip()
-    return values
-
-
-def draw_pairs(column: Any) -> dict[str, Any]:
-    """How many pairs people are shown, and by which rule they are chosen."""
-    help_text = "One pair in five is always chosen by chance: only these measure the reward model honestly."
-    rule = _pick(column, "Which pairs", RULES, "loop-rule", help_text)
-    return {
-        "num_pairs": int(column.number_input("Pairs to judge", 1, 100_000, 200, 50, key="loop-pairs")),
-        "rule": rule,
-    }
+def draw_file(column: Any) -> str:
+    """For admins a file of prompts; empty for the project's own."""
+    if not current_actor().is_at_least("admin"):
+        return ""
+    label = "File of prompts on the server"
+    return column.text_input(label, key="loop-prompts-path", placeholder="the project's own prompts").strip()
 
 
 def draw_judging(column: Any, judges: list[str]) -> dict[str, Any]:

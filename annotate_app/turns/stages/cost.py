@@ -8,6 +8,8 @@ from statistics import median
 from annotate_app.access import Actor
 from annotate_app.store.loop.turns import Stage, Turn
 from annotate_app.store.store import Store
+from annotate_app.trainings.options import TRAININGS, Trains
+from annotate_app.trainings.runs import list_runs
 from annotate_app.turns.plan import TurnPlan, read_plan
 
 SECONDS_A_JUDGMENT = 30.0
@@ -76,8 +78,8 @@ def estimate(store: Store, actor: Actor, turn: Turn, stage: Stage) -> StageCost:
 
 
 def _seconds(store: Store, actor: Actor, turn: Turn, stage: Stage) -> tuple[float | None, str]:
-    """The median of what the stage's jobs took in the turns before."""
-    took = []
+    """The median of what the stage's jobs took in the turns before, or of trainings of its kind in the project."""
+    took: list[float] = []
     for other in store.turns.list(actor, turn.project_id):
         record = other.stage(stage)
         if record.state not in ("done", "people") or record.adopted or record.job_id is None:
@@ -85,9 +87,18 @@ def _seconds(store: Store, actor: Actor, turn: Turn, stage: Stage) -> tuple[floa
         job = store.jobs.get(actor, record.job_id)
         if job.started_at is not None and job.ended_at is not None:
             took.append(job.ended_at - job.started_at)
-    if not took:
+    if took:
+        return float(median(took)), f"{len(took)} earlier turn{'s' if len(took) > 1 else ''}"
+    by_stage: dict[str, Trains] = {"learn": "reward", "align": read_plan(turn.plan).align.trains}
+    trains = by_stage.get(stage)
+    if trains is None:
         return None, "no turn of this project has done it yet"
-    return float(median(took)), f"{len(took)} earlier turn{'s' if len(took) > 1 else ''}"
+    for run in list_runs(store, actor, turn.project_id):
+        if run.trains == trains and run.has_model and run.job.started_at and run.job.ended_at:
+            took.append(run.job.ended_at - run.job.started_at)
+    if took:
+        return float(median(took)), f"{len(took)} earlier {TRAININGS[trains].words} run{'s' if len(took) > 1 else ''}"
+    return None, "no turn of this project has done it yet"
 
 
 def _pace(store: Store, actor: Actor, project_id: int) -> tuple[float, str]:

@@ -47,7 +47,13 @@ def learn_plan(store: Store, actor: Actor, turn: Turn, plan: TurnPlan) -> Traini
         newest=tuple(pair.key for pair in pairs if pair.key not in measured),
         replay=plan.learn.replay,
         before=before if Path(before).is_dir() else "",
+        **_instead_of_people(plan),
     )
+
+
+def _instead_of_people(plan: TurnPlan) -> dict[str, Any]:
+    """Whose votes a training learns from: people's alone, or where judges stand in for people theirs too."""
+    return {} if plan.judge.people else {"judges": plan.judge.judges, "min_votes": 0}
 
 
 def measured_pairs(rules: Mapping[str, str], random_share: float) -> tuple[str, ...]:
@@ -78,7 +84,8 @@ def align_plan(store: Store, actor: Actor, turn: Turn, plan: TurnPlan) -> Traini
     options: dict[str, Any] = {"seed": plan.seed + turn.number} | dict(plan.align.config)
     options["model"] = need_folder("policy", policy.model)
     if trains not in DRAWS:
-        return TrainingPlan(project=project, config=make_config(trains, options), held_out=HELD_OUT)
+        votes = _instead_of_people(plan)
+        return TrainingPlan(project=project, config=make_config(trains, options), held_out=HELD_OUT, **votes)
     model = model_of(turns, turn)
     if not model:
         raise ValueError(f"{TRAININGS[trains].words} needs a reward model, and no turn has learned one: redo learn")

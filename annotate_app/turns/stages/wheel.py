@@ -21,7 +21,8 @@ from annotate_app.store.jobs import ENDED, Job
 from annotate_app.store.loop.turns import STAGES, Stage, StageRecord, Turn, open_turn
 from annotate_app.store.store import Store
 from annotate_app.trainings import training_jobs
-from annotate_app.trainings.options import MODEL
+from annotate_app.trainings.options import MODEL, default_of
+from annotate_app.trainings.runs import list_policies, list_runs
 from annotate_app.turns.chain import ancestors
 from annotate_app.turns.plan import TurnPlan, plan_values, read_plan
 from annotate_app.turns.policies import find_policy
@@ -54,15 +55,39 @@ def start_turn(
     before = next((turn for turn in turns if turn.number == parent), None)
     if parent is not None and before is None:
         raise ValueError(f"parent is {parent}, turns are {', '.join(str(turn.number) for turn in turns) or 'none'}")
-    plan = read_plan(values or {}, read_plan(before.plan) if before else None)
+    values = values or {}
+    plan = read_plan(values, read_plan(before.plan)) if before else first_plan(store, actor, project_id, values)
     if before and plan.policy != read_plan(before.plan).policy:
         raise ValueError(f"policy is turn 0's, {read_plan(before.plan).policy}: begin anew in another project")
     if before is None:
         plan = replace(plan, policy=_named(store, actor, project_id, plan))
     for name in plan.judge.judges:
         store.judges.get(actor, project_id, name)
+    if not plan.judge.people and (rule := store.projects.get(actor, project_id).design.rule) != "dawid_skene":
+        raise ValueError(
+            f"judge.people is false, and the project's rule is {rule}: judges count under dawid_skene alone"
+        )
     _check_rights(actor, plan, read_plan(before.plan) if before else None)
     return store.turns.add(actor, project_id, plan_values(plan), parent)
+
+
+def first_plan(store: Store, actor: Actor, project_id: int, values: Mapping[str, Any]) -> TurnPlan:
+    """The plan of a project's first turn: what is left out follows from what is there.
+
+    The policy is the newest that the project trained, the reward model is trained as the project's newest was.
+
+    Raises:
+        ValueError: if there is no policy, or the plan is not allowed.
+    """
+    runs = list_runs(store, actor, project_id)
+    found: dict[str, Any] = {}
+    if policies := list_policies(runs):
+        found["policy"] = f"run-{policies[0].job.id}"
+    if models := [run for run in runs if run.is_scorer]:
+        options: Mapping[str, Any] = models[0].plan.get("config") or {}
+        changed = {name: value for name, value in options.items() if value != default_of("reward", name)}
+        found["learn"] = {"config": changed}
+    return read_plan(found | dict(values))
 
 
 def _check_rights(actor: Actor, plan: TurnPlan, before: TurnPlan | None) -> None:

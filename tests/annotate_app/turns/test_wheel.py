@@ -1,4 +1,4 @@
-"""The wheel by value, on both databases: order, jobs that end well and badly, people, redo, adopt, skip, two servers."""
+"""The wheel by value, on both databases: order, jobs that end well and badly, people, redo, adopt, two servers."""
 
 from __future__ import annotations
 
@@ -167,8 +167,8 @@ def test_the_next_turn_begins_from_the_last_with_its_plan(store: Store, project:
     assert second.plan["judge"] == first.plan["judge"]
     with pytest.raises(ValueError, match="turn 2 stands on turn 1"):
         redo_stage(store, ADMIN, project.id, 1, "check")
+    stop_turn(store, ADMIN, project.id, 2)
     with pytest.raises(ValueError, match="policy is turn 0's"):
-        stop_turn(store, ADMIN, project.id, 2)
         start_turn(store, ADMIN, project.id, {"policy": str(Path.cwd())})
 
 
@@ -329,7 +329,12 @@ def test_turns_are_a_leads_and_files_and_code_an_admins(
     with pytest.raises(AccessError, match="prompts of a file"):
         start_turn(store, lead, project.id, plan | {"write": {"prompts": "/etc/passwd"}})
     with pytest.raises(AccessError, match="a function or a server"):
-        start_turn(store, lead, project.id, plan | {"align": {"config": {"audit_reward": ["alignment.simulated_world:gold_rewards"]}}})
+        start_turn(
+            store,
+            lead,
+            project.id,
+            plan | {"align": {"config": {"audit_reward": ["alignment.simulated_world:gold_rewards"]}}},
+        )
     start_turn(store, lead, project.id, plan)
     with pytest.raises(AccessError, match="a file on the server"):
         adopt_stage(store, lead, project.id, 1, "write", "/etc/passwd")

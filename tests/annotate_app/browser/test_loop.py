@@ -147,10 +147,11 @@ def test_a_turn_from_the_form_to_its_blind_win_rate(loop_page: Page, screenshots
     pictures(page, screenshots, "form")
     page.get_by_role("button", name="Start the first turn").click()
     expect(stage(page, "judge").get_by_text("Waits for people")).to_be_visible(timeout=A_STAGE)
-    expect(stage(page, "choose").get_by_text(f"{NUM_PAIRS} pairs: {NUM_PAIRS} by random")).to_be_visible()
+    expect(stage(page, "choose").get_by_text(re.compile(r"^\d pairs: \d by random"))).to_be_visible()
     pictures(page, screenshots, "people")
     stage(page, "judge").get_by_role("button", name="Go to labeling").click()
-    assert judge_all(page) == NUM_PAIRS
+    num_judged = judge_all(page)
+    assert 0 < num_judged <= NUM_PAIRS  # pairs of empty answers are left out
     page.goto(address)
     expect(stage(page, "check").get_by_text("Waits for people")).to_be_visible(timeout=A_STAGE)
     expect(stage(page, "learn").get_by_role("link", name=re.compile("^Run"))).to_be_visible()
@@ -163,7 +164,7 @@ def test_a_turn_from_the_form_to_its_blind_win_rate(loop_page: Page, screenshots
     ).to_be_visible(timeout=60_000)
     expect(page.get_by_role("button", name="Start turn 2")).to_be_visible()
     expect(page.get_by_role("heading", name="Where this policy comes from")).to_be_visible()
-    expect(page.get_by_role("link", name=re.compile(f"{NUM_PAIRS} judgments by you"))).to_be_visible()
+    expect(page.get_by_role("link", name=re.compile(f"{num_judged} judgments by you"))).to_be_visible()
     pictures(page, screenshots, "done")
     with Store.open(sqlite_url, migrate=False) as store:
         (turn,) = store.turns.list(ADMIN, 1)

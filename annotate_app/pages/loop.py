@@ -114,21 +114,24 @@ def start_next(project_id: int) -> None:
     """Opens the next turn and shows it."""
     turn = act("The turn is open.", start_turn, current_store(), current_actor(), project_id)
     if turn is not None:
-        st.session_state[CHOSEN] = turn.number
+        st.session_state[chooser_key(project_id)] = turn.number
+
+
+def chooser_key(project_id: int) -> str:
+    """Names the chooser; each project has its own."""
+    return f"loop-turn-{project_id}"
 
 
 def choose_turn(project: Project, turns: Sequence[Turn]) -> Turn:
-    """The turn to look at, kept in the address bar; the newest where none is asked for."""
+    """The turn to look at, by its number in the address bar; the newest where none is asked for."""
     by_number = {turn.number: turn for turn in reversed(turns)}
-    if st.session_state.get(CHOSEN) not in by_number:
-        st.session_state.pop(CHOSEN, None)
-    number = st.selectbox(
-        "Turn",
-        list(by_number),
-        format_func=lambda number: turn_title(by_number[number]),
-        key=CHOSEN,
-        bind="query-params",
-    )
+    key = chooser_key(project.id)
+    asked = st.query_params.get(CHOSEN, "")
+    if st.session_state.get(key) not in by_number:
+        st.session_state[key] = int(asked) if asked.isdigit() and int(asked) in by_number else turns[-1].number
+    number = st.selectbox("Turn", list(by_number), format_func=lambda number: turn_title(by_number[number]), key=key)
+    if asked != str(number):
+        st.query_params[CHOSEN] = str(number)
     return by_number[number or turns[-1].number]
 
 

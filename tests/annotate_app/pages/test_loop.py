@@ -124,10 +124,25 @@ def test_the_next_turn_is_one_click_and_earlier_ones_are_chosen(open_page: Calla
     assert not page.exception
     second = pages_store.turns.get(ADMIN, demo.id, 2)
     assert (second.parent, second.state) == (1, "open")
-    assert page.selectbox(key="turn").value == 2
-    page.selectbox(key="turn").set_value(1).run()
+    chooser = f"loop-turn-{demo.id}"
+    assert page.selectbox(key=chooser).value == 2
+    page.selectbox(key=chooser).set_value(1).run()
     assert not page.exception
+    assert page.query_params["turn"] == "1"
     assert "Begin: write" not in [one.label for one in page.button]
+
+
+def test_the_address_names_the_turn(open_page: Callable, pages_store: Store, demo):
+    for _ in range(2):
+        number = open_turn(pages_store, demo, done=6)
+        pages_store.turns.end(ADMIN, pages_store.turns.get(ADMIN, demo.id, number).id, "done")
+    page = open_page("loop", "lea")
+    assert page.selectbox(key=f"loop-turn-{demo.id}").value == 2
+    other = AppTest.from_string("from annotate_app.pages import loop\nloop.page()", default_timeout=30)
+    other.session_state["project"] = DEMO
+    other.query_params["turn"] = "1"
+    other.run()
+    assert other.selectbox(key=f"loop-turn-{demo.id}").value == 1
 
 
 def test_a_turn_is_stopped_by_two_clicks(open_page: Callable, pages_store: Store, demo):

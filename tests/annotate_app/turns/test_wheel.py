@@ -15,6 +15,9 @@ from annotate_app.store.jobs import Job, JobState
 from annotate_app.store.loop.turns import Stage
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
+from annotate_app.trainings import training_jobs
+from annotate_app.trainings.options import make_config
+from annotate_app.trainings.plans import TrainingPlan
 from annotate_app.turns.stages.wheel import (
     adopt_stage,
     advance,
@@ -340,3 +343,31 @@ def test_turns_are_a_leads_and_files_and_code_an_admins(
         adopt_stage(store, lead, project.id, 1, "write", "/etc/passwd")
     with pytest.raises(AccessError):
         begin_stage(store, annotator, project.id, 1, "write")
+
+
+def test_the_worker_goes_on_where_a_turn_cannot_be_read(
+    store: Store, project: Project, plan: dict[str, Any], make_project: Callable[..., Project]
+) -> None:
+    broken = make_project(store, "broken")
+    store.turns.add(ADMIN, project.id, {"colour": "blue"})
+    start_turn(store, ADMIN, broken.id, plan | {"auto": True})
+    assert project.id < broken.id
+    advance_all(store)
+    assert states(store, project) == ["waiting"] * 6
+    assert states(store, broken)[0] == "running"
+
+
+def test_the_first_turn_takes_what_the_project_has(
+    store: Store, project: Project, toy_policies: tuple[Path, Path]
+) -> None:
+    with pytest.raises(ValueError, match="policy is missing: name a run"):
+        start_turn(store, ADMIN, project.id)
+    config = make_config("sft", {"model": str(toy_policies[0])})
+    training_jobs.start(store, ADMIN, TrainingPlan(project=project.name, config=config))
+    job = end_job(store)
+    model = Path(job.run_dir) / "model"
+    (model / "config.json").write_text("{}")
+    (model / "status.json").write_text('{"state": "done"}')
+    turn = start_turn(store, ADMIN, project.id)
+    assert turn.plan["policy"] == str(model.resolve())
+    assert turn.plan["learn"]["config"] == {"model": "tfidf"}

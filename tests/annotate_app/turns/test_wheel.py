@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from alignment.judges.spec import JudgeSpec
 from annotate_app.access import AccessError, Actor
 from annotate_app.store.jobs import Job, JobState
+from annotate_app.store.loop.judges import JudgeVote
 from annotate_app.store.loop.turns import Stage
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
 from annotate_app.trainings import training_jobs
 from annotate_app.trainings.options import make_config
+from annotate_app.trainings.plan_files import read_plan as read_training_plan
 from annotate_app.trainings.plans import TrainingPlan
 from annotate_app.turns.stages.wheel import (
     adopt_stage,
@@ -371,3 +375,36 @@ def test_the_first_turn_takes_what_the_project_has(
     turn = start_turn(store, ADMIN, project.id)
     assert turn.plan["policy"] == str(model.resolve())
     assert turn.plan["learn"]["config"] == {"model": "tfidf"}
+
+
+@pytest.mark.parametrize("people", [True, False])
+def test_judges_judge_beside_people_or_instead(
+    store: Store, project: Project, plan: dict[str, Any], people: bool
+) -> None:
+    judged_by = {"overlap": 1, "judges": ["rule"], "people": people}
+    with pytest.raises(ValueError, match="rule"):
+        start_turn(store, ADMIN, project.id, plan | {"judge": judged_by})
+    store.judges.add(ADMIN, project.id, "rule", JudgeSpec(kind="function", target="json:loads"))
+    if not people:
+        with pytest.raises(ValueError, match="judges count under dawid_skene alone"):
+            start_turn(store, ADMIN, project.id, plan | {"judge": judged_by})
+    store.projects.update(ADMIN, project.id, design=replace(project.design, rule="dawid_skene"))
+    start_turn(store, ADMIN, project.id, plan | {"judge": judged_by})
+    turn_until(store, project, plan, "choose")
+    record = begin_stage(store, ADMIN, project.id, 1, "judge")
+    assert (record.state, record.result["num_pairs"]) == ("running", 2)
+    job = end_job(store)
+    assert (job.kind, record.result["jobs"]) == ("judge", [job.id])
+    vote = JudgeVote(comparison_id="p1-0", rubric_version=1, choice="a", strength=1)
+    store.judges.add_votes(store.judges.get(ADMIN, project.id, "rule").id, [vote])
+    advance(store, ADMIN, project.id)
+    record = store.turns.get(ADMIN, project.id, 1).stage("judge")
+    assert (record.state, record.result["num_judge_votes"]) == ("people" if people else "done", 1)
+    if people:
+        judge(store, project, "p1-0", "p1-1")
+        advance(store, ADMIN, project.id)
+    begin_stage(store, ADMIN, project.id, 1, "learn")
+    learn = read_training_plan((Path(end_job(store).run_dir) / "training.yaml").read_text())
+    assert isinstance(learn, TrainingPlan)
+    assert (learn.judges, learn.min_votes) == (((), 1) if people else (("rule",), 0))
+    assert (learn.on_policy, learn.newest) == (("p1-0",), ("p1-1",))

@@ -41,7 +41,7 @@ def plan_turn(number: int, policy: str) -> dict[str, Any]:
         "choose": {"num_pairs": 40, "random_share": 0.5, "cut": "keep"},
         "judge": {"overlap": 3},
         "learn": {"config": {"model": "tfidf", "mode": "head"}},
-        "align": {"trains": "sft", "config": {"epochs": 3, "batch_size": 8, "learning_rate": 3e-3, "sample_every": 0}},
+        "align": {"trains": "sft", "config": {"epochs": 4, "batch_size": 8, "learning_rate": 3e-3, "sample_every": 0}},
         "check": {"num_prompts": 40, "overlap": 3},
     }
 

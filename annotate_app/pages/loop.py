@@ -18,7 +18,7 @@ from annotate_app.pages.views.turn_form import draw_turn_form
 from annotate_app.pages.views.turn_view import turn_title, watch_turn
 from annotate_app.store.projects.projects import Project
 from annotate_app.trainings.runs import list_runs
-from annotate_app.turns.curves import TurnCurve, turn_curves
+from annotate_app.turns.curves import TurnCurve, table_row, turn_curves
 from annotate_app.turns.stages.wheel import start_turn
 from annotate_app.turns.stop_rule import Verdict, stop_advice
 from annotate_app.turns.turn import Turn, TurnFigures
@@ -53,6 +53,7 @@ def page() -> None:
         turn = choose_turn(project, turns)
         watch_turn(project, turn, next((one for one in figures if one.number == turn.number), None))
         draw_curves(figures)
+        draw_table(figures)
         draw_lineage(lineage_of(project, turns, turn))
 
 
@@ -145,6 +146,24 @@ def draw_curves(figures: Sequence[TurnFigures]) -> None:
         for column, curve in zip(st.columns(2), curves[first : first + 2], strict=False):
             column.markdown(f"**{curve.title}**", help=curve.help)
             column.vega_lite_chart(chart_of(curve), key=f"loop-{curve.name}")
+
+
+def draw_table(figures: Sequence[TurnFigures]) -> None:
+    """All turns, a row each, without what no turn has."""
+    rows = [table_row(turn) for turn in reversed(figures)]
+    names = [name for name in rows[0] if any(row[name] not in (None, 0, 0.0, "") for row in rows)]
+    columns = {
+        name: st.column_config.NumberColumn(name, format="%.0f %%")
+        for name in names
+        if name.startswith(("won", "reward model"))
+    }
+    columns |= {
+        name: st.column_config.NumberColumn(name, format="%.2f")
+        for name in ("gold", "proxy", "KL", "agreement", "words", "people, min", "machines, min")
+    }
+    with st.expander("All turns as a table", icon=":material/table:"):
+        shown = [{name: row[name] for name in names} for row in rows]
+        st.dataframe(shown, hide_index=True, column_config=columns, placeholder="–", key="loop-table")
 
 
 @st.cache_data(max_entries=64, show_spinner=False)

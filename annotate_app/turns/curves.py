@@ -175,6 +175,29 @@ def _costs(turns: Sequence[TurnFigures]) -> tuple[TurnCurve, ...]:
     )
 
 
+def table_row(turn: TurnFigures) -> Mapping[str, object]:
+    """A turn as a row of a table; figures without their bounds, None where they are not known."""
+    shares = {
+        "won against the turn before": turn.against_previous,
+        "won against turn 0": turn.against_first,
+        "reward model, before": turn.accuracy_before,
+        "reward model, after": turn.accuracy_after,
+    }
+    plain = {"gold": turn.gold, "proxy": turn.proxy, "KL": turn.kl, "words": turn.words, "agreement": turn.agreement}
+    return {
+        "turn": turn.number,
+        "state": turn.state,
+        "policy": turn.policy,
+        "pairs": turn.num_pairs,
+        "judgments": turn.num_people_votes,
+        "of judges": turn.num_judge_votes,
+        "people, min": turn.people_seconds / 60,
+        "machines, min": turn.seconds / 60,
+        **{name: None if share is None else 100 * share.value for name, share in shares.items()},
+        **{name: None if figure is None else figure.value for name, figure in plain.items()},
+    }
+
+
 def _rows(turns: Sequence[TurnFigures], series: Mapping[str, Read]) -> Rows:
     """Points that are known, series after series."""
     return tuple(

@@ -85,31 +85,25 @@ def stage(page: Page, name: str, number: int = 1):
     return page.locator(f".st-key-stage-{number}-{name}")
 
 
-def judge_all(page: Page) -> int:
-    """Judges by keyboard until there is nothing left; the number of judgments."""
-    shown, nothing = page.locator(".layer.shown"), page.locator(".nothing:visible")
+def judge_all(page: Page, url: str) -> int:
+    """Judges by keyboard what the project wants judged; the number of judgments."""
+    with Store.open(url, migrate=False) as store:
+        progress = store.projects.progress(ADMIN, 1)
+    shown = page.locator(".layer.shown")
     expect(page.locator(".labeler")).to_be_visible(timeout=60_000)
-    expect(page.locator(".layer.shown, .nothing:visible").first).to_be_visible()
+    expect(shown).to_be_visible(timeout=60_000)
     if page.locator("dialog[open]").count():
         page.keyboard.press("Enter")
         expect(page.locator("dialog[open]")).to_have_count(0)
-    num_judged = 0
-    while shown.count() and not nothing.count():
-        token = shown.get_attribute("data-token")
-        page.keyboard.press("1" if num_judged % 2 else "7")
+    num_wanted = progress.slots_wanted - progress.slots_judged
+    for number in range(num_wanted):
+        expect(shown).to_be_visible(timeout=60_000)
+        token = str(shown.get_attribute("data-token"))
+        page.keyboard.press("1" if number % 2 else "7")
         page.keyboard.press("Enter")
-        page.wait_for_function(
-            """token => {
-              const roots = [...document.querySelectorAll('*')].map(e => e.shadowRoot);
-              const shown = (roots.find(r => r?.querySelector('.labeler')) ?? document).querySelector('.layer.shown');
-              return !shown || shown.dataset.token !== token;
-            }""",
-            arg=token,
-        )
-        expect(page.locator(".status")).to_have_text("Saved")
-        num_judged += 1
-        assert num_judged <= 10 * NUM_PAIRS
-    return num_judged
+        expect(page.locator(f".layer.shown[data-token='{token}']")).to_have_count(0, timeout=60_000)
+        expect(page.locator(".status")).to_have_text("Saved", timeout=60_000)
+    return num_wanted
 
 
 def pictures(page: Page, folder: Path, name: str) -> None:
@@ -150,13 +144,13 @@ def test_a_turn_from_the_form_to_its_blind_win_rate(loop_page: Page, screenshots
     expect(stage(page, "choose").get_by_text(re.compile(r"^\d pairs: \d by random"))).to_be_visible()
     pictures(page, screenshots, "people")
     stage(page, "judge").get_by_role("button", name="Go to labeling").click()
-    num_judged = judge_all(page)
+    num_judged = judge_all(page, sqlite_url)
     assert 0 < num_judged <= NUM_PAIRS  # pairs of empty answers are left out
     page.goto(address)
     expect(stage(page, "check").get_by_text("Waits for people")).to_be_visible(timeout=A_STAGE)
     expect(stage(page, "learn").get_by_role("link", name=re.compile("^Run"))).to_be_visible()
     stage(page, "check").get_by_role("button", name="Go to labeling").click()
-    num_blind = judge_all(page)
+    num_blind = judge_all(page, sqlite_url)
     assert 0 < num_blind <= NUM_PAIRS
     page.goto(f"{address.partition('?')[0]}?turn=1")
     expect(

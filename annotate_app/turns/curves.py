@@ -80,7 +80,7 @@ def _quality(turns: Sequence[TurnFigures]) -> tuple[TurnCurve, ...]:
         TurnCurve(
             name="proxy",
             title="Reward by the turn's own model",
-            axis="spreads of turn 0's answers",
+            axis="spreads above turn 0",
             rows=_rows(turns, {"reward": lambda turn: turn.proxy}),
             reference=0.0,
             reference_label="turn 0's answers",
@@ -95,23 +95,24 @@ def _measures(turns: Sequence[TurnFigures]) -> tuple[TurnCurve, ...]:
         TurnCurve(
             name="accuracy",
             title="Reward model on the turn's own pairs",
-            axis="pairs ordered as people do",
+            axis="pairs it is right on",
             rows=_rows(
                 turns,
                 {
-                    "before learning from them": lambda turn: turn.accuracy_before,
-                    "after, on pairs held out": lambda turn: turn.accuracy_after,
+                    "before": lambda turn: turn.accuracy_before,
+                    "after": lambda turn: turn.accuracy_after,
                 },
             ),
             percent=True,
             reference=0.5,
             reference_label="a coin",
-            help="On pairs that were chosen by chance, since chosen ones are harder than the rest.",
+            help="Share of pairs ordered as people do, before the model learned from the turn and after, on pairs chosen by "
+            "chance that it did not learn from: those chosen by a rule are harder than the rest.",
         ),
         TurnCurve(
             name="calibration",
             title="Calibration error on the same pairs",
-            axis="expected calibration error",
+            axis="ECE",
             rows=_rows(turns, {"before": lambda turn: turn.ece_before, "after": lambda turn: turn.ece_after}),
             percent=True,
             help="How far what it predicts lies from how often people agree; 0 is best, few pairs alone raise it.",

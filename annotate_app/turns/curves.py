@@ -106,8 +106,8 @@ def _measures(turns: Sequence[TurnFigures]) -> tuple[TurnCurve, ...]:
             percent=True,
             reference=0.5,
             reference_label="a coin",
-            help="Share of pairs ordered as people do, before the model learned from the turn and after, on pairs chosen by "
-            "chance that it did not learn from: those chosen by a rule are harder than the rest.",
+            help="Share of pairs ordered as people do, before the model learned from the turn and after, on pairs that "
+            "were chosen by chance and that it did not learn from: those chosen by a rule are harder than the rest.",
         ),
         TurnCurve(
             name="calibration",

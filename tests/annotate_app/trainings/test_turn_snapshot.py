@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from toy_plans import training_plan
@@ -34,7 +35,7 @@ def judged(sqlite_store: Store, make_project: Callable[..., Project]) -> Store:
     return sqlite_store
 
 
-def plan_of(**values: object) -> TrainingPlan:
+def plan_of(**values: Any) -> TrainingPlan:
     return training_plan(project="support desk", model="tfidf", **values)
 
 

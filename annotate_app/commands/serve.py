@@ -57,6 +57,7 @@ def _worker_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _worker(options: argparse.Namespace) -> int:
+    from annotate_app.demo_loop import go_on
     from annotate_app.jobs.worker import work
     from annotate_app.store.store import Store
     from annotate_app.trainings.refresh import start_due
@@ -65,6 +66,7 @@ def _worker(options: argparse.Namespace) -> int:
     def look(store: Store) -> None:
         start_due(store)
         advance_all(store)
+        go_on(store)
 
     if options.parent:
         os.nice(BESIDE_SERVER)  # jobs inherit it

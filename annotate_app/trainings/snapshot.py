@@ -7,7 +7,7 @@ project's prompts or those of a file, some held out.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from rewardkit.reward.reward import criterion_targets
 
 logger = logging.getLogger(__name__)
 SPLITS = ("train", "validation", "test")
+ANSWERS = ("chosen", "rejected", "completion")
 ON_POLICY_ROWS = "on_policy.jsonl"
 """Rows of a turn of the loop that its reward model is measured on and does not learn from."""
 
@@ -55,6 +56,8 @@ def take_snapshot(store: Store, actor: Actor, plan: TrainingPlan, folder: Path) 
     logger.info(", ".join(f"{count:,} {split}" for split, count in exported.num_rows.items()))
     for why, count in sorted(exported.left_out.items(), key=lambda item: -item[1]):
         logger.info(f"left out {count:,}: {why}")
+    if num_empty := _drop_empty(draft):
+        logger.info(f"left out {num_empty:,}: an answer without a text, from which nothing is learned")
     if plan.on_policy or plan.replay < 1:
         _set_apart(draft, plan)
     for split in SPLITS:
@@ -68,6 +71,25 @@ def take_snapshot(store: Store, actor: Actor, plan: TrainingPlan, folder: Path) 
         if not (draft / f"{split}.jsonl").stat().st_size:
             raise ValueError(f"there is nothing for {split}: too few items have been judged, or the rule is too strict")
     draft.rename(folder)
+
+
+def _drop_empty(draft: Path) -> int:
+    """Leaves out rows of which an answer says nothing, as a policy's may in a blind round; their number."""
+    num_empty = 0
+    for split in SPLITS:
+        file = draft / f"{split}.jsonl"
+        rows = [row for _, row in read_rows(str(file))] if file.stat().st_size else []
+        full = [row for row in rows if all(_says_something(row[name]) for name in ANSWERS if name in row)]
+        if len(full) < len(rows):
+            num_empty += len(rows) - len(full)
+            file.unlink()
+            write_rows(file, full)
+    return num_empty
+
+
+def _says_something(answer: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the turns of an answer hold more than one without a word."""
+    return len(answer) != 1 or bool(set(answer[0]) - {"role", "content"}) or bool(str(answer[0]["content"]).strip())
 
 
 def _set_apart(draft: Path, plan: TrainingPlan) -> None:

@@ -47,7 +47,13 @@ def turn_curves(turns: Sequence[TurnFigures]) -> tuple[TurnCurve, ...]:
     Args:
         turns: by number, oldest first. A figure that a turn lacks leaves a gap.
     """
-    curves = (
+    curves = (*_quality(turns), *_measures(turns), *_distances(turns), *_costs(turns))
+    return tuple(curve for curve in curves if curve.rows)
+
+
+def _quality(turns: Sequence[TurnFigures]) -> tuple[TurnCurve, ...]:
+    """Whether the policy is better."""
+    return (
         TurnCurve(
             name="win_rate",
             title="Blind win rate",
@@ -74,32 +80,39 @@ def turn_curves(turns: Sequence[TurnFigures]) -> tuple[TurnCurve, ...]:
         TurnCurve(
             name="proxy",
             title="Reward by the turn's own model",
-            axis="spreads of turn 0's answers",
+            axis="spreads above turn 0",
             rows=_rows(turns, {"reward": lambda turn: turn.proxy}),
             reference=0.0,
             reference_label="turn 0's answers",
             help="What the policy was trained to raise. It should rise with the blind win rate, not in its place.",
         ),
+    )
+
+
+def _measures(turns: Sequence[TurnFigures]) -> tuple[TurnCurve, ...]:
+    """How far the reward model and people can be trusted."""
+    return (
         TurnCurve(
             name="accuracy",
             title="Reward model on the turn's own pairs",
-            axis="pairs ordered as people do",
+            axis="pairs it is right on",
             rows=_rows(
                 turns,
                 {
-                    "before learning from them": lambda turn: turn.accuracy_before,
-                    "after, on pairs held out": lambda turn: turn.accuracy_after,
+                    "before": lambda turn: turn.accuracy_before,
+                    "after": lambda turn: turn.accuracy_after,
                 },
             ),
             percent=True,
             reference=0.5,
             reference_label="a coin",
-            help="On pairs that were chosen by chance, since chosen ones are harder than the rest.",
+            help="Share of pairs ordered as people do, before the model learned from the turn and after, on pairs that "
+            "were chosen by chance and that it did not learn from: those chosen by a rule are harder than the rest.",
         ),
         TurnCurve(
             name="calibration",
             title="Calibration error on the same pairs",
-            axis="expected calibration error",
+            axis="ECE",
             rows=_rows(turns, {"before": lambda turn: turn.ece_before, "after": lambda turn: turn.ece_after}),
             percent=True,
             help="How far what it predicts lies from how often people agree; 0 is best, few pairs alone raise it.",
@@ -111,6 +124,12 @@ def turn_curves(turns: Sequence[TurnFigures]) -> tuple[TurnCurve, ...]:
             rows=_rows(turns, {"agreement": lambda turn: turn.agreement}),
             help="On the turn's pairs. It falls as answers grow alike: then votes tell less.",
         ),
+    )
+
+
+def _distances(turns: Sequence[TurnFigures]) -> tuple[TurnCurve, ...]:
+    """How far the policy moved."""
+    return (
         TurnCurve(
             name="kl",
             title="Distance from turn 0's policy",
@@ -125,6 +144,12 @@ def turn_curves(turns: Sequence[TurnFigures]) -> tuple[TurnCurve, ...]:
             rows=_rows(turns, {"words": lambda turn: turn.words}),
             help="Longer is no better by itself; a reward model may think it is.",
         ),
+    )
+
+
+def _costs(turns: Sequence[TurnFigures]) -> tuple[TurnCurve, ...]:
+    """What the turns took."""
+    return (
         TurnCurve(
             name="labels",
             title="Judgments bought so far",
@@ -133,7 +158,7 @@ def turn_curves(turns: Sequence[TurnFigures]) -> tuple[TurnCurve, ...]:
                 turns,
                 {"by people": lambda turn: turn.num_people_votes, "by judges": lambda turn: turn.num_judge_votes},
             ),
-            help="Summed over turns, votes of blind rounds included.",
+            help="Of the turns' pairs, summed over turns; those of blind rounds come on top.",
         ),
         TurnCurve(
             name="minutes",
@@ -149,7 +174,29 @@ def turn_curves(turns: Sequence[TurnFigures]) -> tuple[TurnCurve, ...]:
             help="People's time on the turn's pairs, and the wall clock of its jobs.",
         ),
     )
-    return tuple(curve for curve in curves if curve.rows)
+
+
+def table_row(turn: TurnFigures) -> Mapping[str, object]:
+    """A turn as a row of a table; figures without their bounds, None where they are not known."""
+    shares = {
+        "won against the turn before": turn.against_previous,
+        "won against turn 0": turn.against_first,
+        "reward model, before": turn.accuracy_before,
+        "reward model, after": turn.accuracy_after,
+    }
+    plain = {"gold": turn.gold, "proxy": turn.proxy, "KL": turn.kl, "words": turn.words, "agreement": turn.agreement}
+    return {
+        "turn": turn.number,
+        "state": turn.state,
+        "policy": turn.policy,
+        "pairs": turn.num_pairs,
+        "judgments": turn.num_people_votes,
+        "of judges": turn.num_judge_votes,
+        "people, min": turn.people_seconds / 60,
+        "machines, min": turn.seconds / 60,
+        **{name: None if share is None else 100 * share.value for name, share in shares.items()},
+        **{name: None if figure is None else figure.value for name, figure in plain.items()},
+    }
 
 
 def _rows(turns: Sequence[TurnFigures], series: Mapping[str, Read]) -> Rows:

@@ -14,6 +14,7 @@ Where nothing is said, a turn does as the turn before it did. Nothing here reads
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, get_args
@@ -260,6 +261,15 @@ def read_plan(values: Mapping[str, Any], before: TurnPlan | None = None) -> Turn
     return TurnPlan(**own, **made)
 
 
+class _Numbers(yaml.SafeLoader):
+    """Reads 3e-3 as the number that YAML 1.2 and everybody takes it for; to YAML 1.1 it is a text."""
+
+
+_Numbers.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
 def read_plan_text(text: str) -> dict[str, Any]:
     """The values of a YAML text.
 
@@ -267,7 +277,7 @@ def read_plan_text(text: str) -> dict[str, Any]:
         ValueError: if it is none, or no mapping.
     """
     try:
-        values = yaml.safe_load(text)
+        values = yaml.load(text, _Numbers)
     except yaml.YAMLError as error:
         raise ValueError("plan: " + " ".join(str(error).split())) from error
     if values is not None and not isinstance(values, dict):
@@ -316,3 +326,8 @@ def _options(part: str, config: Mapping[str, Any], trains: Any) -> None:
         check_options(config, trains)
     except ValueError as error:
         raise ValueError(f"{part}.config: {error}") from error
+    for option in fields(TRAININGS[trains].config):
+        value, default = config.get(option.name), option.default
+        is_number = isinstance(default, int | float) and not isinstance(default, bool)
+        if option.name in config and is_number and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise ValueError(f"{part}.config.{option.name} is {value!r}, allowed is a number")

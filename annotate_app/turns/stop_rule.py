@@ -25,6 +25,8 @@ WORTH = 0.1
 """The gain that a turn is worth: a blind win rate of 60 % against the turn before."""
 EVEN = 0.5
 LOOKED_AT = 2
+MANY = 10
+"""Times the votes from which on the number says no more than that it is far off."""
 Z_ONE, Z_BOTH = 1.959964, 2.241403  # standard errors to the bounds of 95 % and of 97.5 %
 LUCK = 0.025  # chance that the interval of a turn without gain lies above even
 
@@ -101,8 +103,8 @@ def _two_turns(before: TurnFigures, last: TurnFigures) -> StopAdvice:
     times = max(_times_the_votes(earlier), _times_the_votes(late))
     if times > 1:
         more = f"about {times:.0f} times as many votes" if times >= 1.5 else "somewhat more votes"
-        if math.isinf(times):
-            more = "more votes"
+        if times >= MANY:
+            more = "many more votes"
         return StopAdvice(
             verdict="cannot say",
             sentence=f"Cannot say yet: the last two turns gained less than their interval ({shown}), but these few "

@@ -6,6 +6,8 @@ who wrote the responses has answers of their own.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from annotate_app.access import Actor
@@ -18,12 +20,21 @@ from annotate_app.ranking.bradley_terry import Ties
 from annotate_app.ranking.leaderboard import Leaderboard, fit_leaderboard
 from annotate_app.ranking.win_rates import WinRates, fit_win_rates
 from annotate_app.store.projects.projects import Project
+from annotate_app.turns.figures import read_figures
+from annotate_app.turns.lineage import LineageStep, read_lineage
+from annotate_app.turns.stages.cost import StageCost, estimate
+from annotate_app.turns.turn import Stage, Turn, TurnFigures
 from annotate_app.votes import Votes
 
 NUM_RESAMPLES = 1000
 
 Stamp = tuple[str, int, bool, int, int]
 """Database, project, whether sources are shown, and the state of what figures rest on."""
+
+
+TurnsStamp = tuple[str, int, bool, tuple[object, ...]]
+"""Database, project, whether sources are shown, and how turns stand."""
+FRESH_S = 60.0
 
 
 def stamp_of(project: Project) -> Stamp:
@@ -63,6 +74,30 @@ def win_rates_of(project: Project) -> WinRates:
     return _win_rates(stamp_of(project), current_actor())
 
 
+def turn_figures_of(project: Project, turns: Sequence[Turn]) -> tuple[TurnFigures, ...]:
+    """What the turns of the loop are held against each other by, oldest first; of votes, as of a minute ago."""
+    return _turn_figures(_turns_stamp(project, turns), current_actor())
+
+
+def lineage_of(project: Project, turns: Sequence[Turn], turn: Turn) -> tuple[LineageStep, ...]:
+    """Where a turn's policy comes from, newest first; of votes, as of a minute ago."""
+    stamp = _turns_stamp(project, turns)
+    steps = _lineage(stamp, turns[-1].number, current_actor())  # holds the way back of most other turns too
+    place = next((place for place, step in enumerate(steps) if step.turn == turn.number), None)
+    return _lineage(stamp, turn.number, current_actor()) if place is None else steps[place:]
+
+
+def stage_cost_of(project: Project, turn: Turn, stage: Stage) -> StageCost:
+    """What a stage of a turn will take."""
+    return _stage_cost(_turns_stamp(project, [turn]), turn, stage, current_actor())
+
+
+def _turns_stamp(project: Project, turns: Sequence[Turn]) -> TurnsStamp:
+    """Names how the turns stand; new votes alone make no new one, since they come all the time while people judge."""
+    states = tuple((turn.state, *((record.state, record.tries) for record in turn.stages)) for turn in turns)
+    return (*stamp_of(project)[:3], states)
+
+
 @st.cache_resource(max_entries=2, show_spinner=False)
 def _votes(stamp: Stamp, _actor: Actor) -> Votes:
     return current_store().judgments.votes(_actor, stamp[1])
@@ -91,3 +126,18 @@ def _leaderboard(stamp: Stamp, ties: Ties, _actor: Actor) -> Leaderboard:
 @st.cache_data(max_entries=8, show_spinner=False)
 def _win_rates(stamp: Stamp, _actor: Actor) -> WinRates:
     return fit_win_rates(_votes(stamp, _actor))
+
+
+@st.cache_data(max_entries=8, ttl=FRESH_S, show_spinner="Computing the figures of turns")
+def _turn_figures(stamp: TurnsStamp, _actor: Actor) -> tuple[TurnFigures, ...]:
+    return tuple(read_figures(current_store(), _actor, stamp[1]))
+
+
+@st.cache_data(max_entries=32, ttl=FRESH_S, show_spinner=False)
+def _lineage(stamp: TurnsStamp, number: int, _actor: Actor) -> tuple[LineageStep, ...]:
+    return tuple(read_lineage(current_store(), _actor, stamp[1], turn=number))
+
+
+@st.cache_data(max_entries=8, ttl=FRESH_S, show_spinner=False)
+def _stage_cost(stamp: TurnsStamp, _turn: Turn, stage: Stage, _actor: Actor) -> StageCost:
+    return estimate(current_store(), _actor, _turn, stage)

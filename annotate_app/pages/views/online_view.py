@@ -106,8 +106,12 @@ def draw_alarms(run: ModelRun, key_prefix: str) -> None:
                 draw_alarm(alarm)
 
 
-def draw_alarm(alarm: Alarm) -> None:
-    """Draws an alarm as plain text: its name and step, the evidence, the likely cause and the remedy."""
+def draw_alarm(alarm: Alarm, *, at: str = "step") -> None:
+    """Draws an alarm as plain text: its name and step, the evidence, the likely cause and the remedy.
+
+    Args:
+        at: what `alarm.step` counts.
+    """
     word, color, icon = LOOK[alarm.severity]
     with st.container(horizontal=True, vertical_alignment="center"):
         if alarm.is_open:
@@ -116,7 +120,7 @@ def draw_alarm(alarm: Alarm) -> None:
             st.badge("Over", color="gray", icon=":material/check:")
         st.text(alarm.title)
         until = "" if alarm.cleared_at is None else f" to {alarm.cleared_at:,}"
-        st.caption(f"step {alarm.step:,}{until}")
+        st.caption(f"{at} {alarm.step:,}{until}")
     st.text(f"{alarm.figure[:1].upper()}{alarm.figure[1:]}.")
     st.text(f"Likely cause: {alarm.cause}.\nWhat to change: {alarm.advice}.")
 

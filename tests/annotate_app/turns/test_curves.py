@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 
-from annotate_app.turns.curves import turn_curves
+import pytest
+
+from annotate_app.turns.curves import table_row, turn_curves
 from annotate_app.turns.turn import TurnFigures
 from rewardkit.stats.metrics import Interval
 
@@ -60,3 +62,11 @@ def test_time_is_told_in_minutes_and_none_is_no_time():
 
 def test_no_turn_has_no_curve():
     assert turn_curves([]) == ()
+
+
+def test_a_turn_is_a_row_of_a_table():
+    rate = Interval(value=0.55, low=0.45, high=0.65)
+    row = table_row(TurnFigures(number=2, state="done", seconds=90.0, num_pairs=40, against_previous=rate))
+    assert (row["turn"], row["pairs"], row["machines, min"]) == (2, 40, 1.5)
+    assert row["won against the turn before"] == pytest.approx(55)
+    assert row["gold"] is None

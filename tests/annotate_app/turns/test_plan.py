@@ -83,3 +83,12 @@ def test_a_text_that_is_no_plan_is_refused() -> None:
         read_plan_text("- a")
     with pytest.raises(ValueError, match="plan: "):
         read_plan_text("a: [")
+
+
+def test_numbers_of_a_plan_may_have_an_exponent_and_have_to_be_numbers():
+    text = "policy: tiny\nalign: {trains: sft, config: {learning_rate: 3e-3}}"
+    assert read_plan(read_plan_text(text)).align.config == {"learning_rate": 0.003}
+    with pytest.raises(ValueError, match=r"align.config.learning_rate is 'much', allowed is a number"):
+        read_plan({"policy": "tiny", "align": {"trains": "sft", "config": {"learning_rate": "much"}}})
+    with pytest.raises(ValueError, match=r"learn.config.epochs is True, allowed is a number"):
+        read_plan({"policy": "tiny", "learn": {"config": {"model": "tiny", "epochs": True}}})

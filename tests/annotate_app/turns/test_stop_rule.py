@@ -92,4 +92,4 @@ def test_an_open_turn_counts_once_its_round_has_an_interval():
 def test_no_votes_can_rule_out_what_was_seen():
     advice = stop_advice(turns((0, -8, 8), (11, -2, 24)))
     assert advice.verdict == "cannot say"
-    assert "It takes more votes" in advice.sentence
+    assert "It takes many more votes" in advice.sentence

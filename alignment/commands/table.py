@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from alignment.config.lab import CompareConfig, OveroptConfig
+from alignment.config.lab import CompareConfig, LoopLabConfig, OveroptConfig
 from alignment.config.online import GrpoConfig, OnlineDpoConfig, PpoConfig
 from alignment.config.plan import PlanConfig
 from alignment.config.sampling import BonConfig, EvaluatePolicyConfig, SampleConfig
@@ -99,6 +99,12 @@ COMMANDS = (
         help="push a proxy of a known reward until it breaks, in a world of known worth",
         config=OveroptConfig,
         run=call("alignment.commands.experiments.run_overopt"),
+    ),
+    Command(
+        name="loop-lab",
+        help="hold turns of the loop against other ways to spend labels, in a world of known worth",
+        config=LoopLabConfig,
+        run=call("alignment.commands.experiments.run_loop_lab"),
     ),
     Command(
         name="plan",

@@ -4,6 +4,7 @@ demonstrations.jsonl     replies to messages as they come, good and bad
 preferences.jsonl        shares of votes of simulated annotators on pairs of replies
 prompts.jsonl            messages to train on
 held_out.jsonl           messages that no training sees
+start/                   a policy of random weights, where `write_start` was asked for one
 sft/                     a policy made here and fine-tuned on the demonstrations
 
 The gold reward is a reward function like any other: `alignment.simulated_world:gold_rewards`. No torch, until a policy
@@ -34,6 +35,7 @@ OVERLAP = 3  # annotators of a pair
 GOLD = "alignment.simulated_world:gold_rewards"
 MAX_NEW_TOKENS = 128  # the longest replies of the world fit
 SFT_EPOCHS, SFT_RATE, SFT_BATCH = 4, 3e-3, 16
+START_LAYERS, START_SPREAD = 2, 0.08
 SFT_OPTIONS = (f"--epochs={SFT_EPOCHS}", f"--learning-rate={SFT_RATE}", f"--batch-size={SFT_BATCH}", "--sample-every=0")
 
 
@@ -64,6 +66,11 @@ class WorldFiles:
         return str(self.folder / "held_out.jsonl")
 
     @property
+    def start(self) -> str:
+        """A policy of random weights that learns to copy; see `write_start`."""
+        return str(self.folder / "start")
+
+    @property
     def sft(self) -> str:
         """The fine-tuned policy."""
         return str(self.folder / "sft")
@@ -76,21 +83,24 @@ def gold_rewards(prompts: Sequence[str], completions: Sequence[str]) -> list[flo
     return [world.gold(prompt, reply) for prompt, reply in zip(messages, completions, strict=True)]
 
 
-def held_out_replies(*, seed: int, num_train: int) -> list[list[str]]:
+def held_out_replies(*, seed: int, num_train: int, num_numbers: int = 0) -> list[list[str]]:
     """Two replies to each of a world's held-out messages, as good and bad as the demonstrations that are trained on."""
-    world = World(seed=seed, num_prompts=num_train + NUM_HELD_OUT)
+    world = World(seed=seed, num_prompts=num_train + NUM_HELD_OUT, num_numbers=num_numbers)
     return [[reply.text for reply in prompt.responses] for prompt in list(world.prompts())[num_train:]]
 
 
-def write_world(folder: Path, *, seed: int, num_train: int = NUM_TRAIN, noise: float = 0.0) -> WorldFiles:
+def write_world(
+    folder: Path, *, seed: int, num_train: int = NUM_TRAIN, noise: float = 0.0, num_numbers: int = 0
+) -> WorldFiles:
     """Writes the world's data; the same arguments give the same bytes.
 
     Args:
         noise: share of the annotators' answers that are careless, besides the usual few.
+        num_numbers: amounts and order numbers that there are; see `World`.
     """
     files = WorldFiles(folder=folder)
     folder.mkdir(parents=True, exist_ok=True)
-    world = World(seed=seed, num_prompts=num_train + NUM_HELD_OUT)
+    world = World(seed=seed, num_prompts=num_train + NUM_HELD_OUT, num_numbers=num_numbers)
     prompts = list(world.prompts())
     train, held_out = prompts[:num_train], prompts[num_train:]
     rng = np.random.default_rng([seed, 7])
@@ -130,6 +140,31 @@ def _preferences(world: World, num_train: int, seed: int, noise: float) -> list[
             }
         )
     return rows
+
+
+def write_start(files: WorldFiles, *, seed: int) -> str:
+    """Writes a policy of random weights that learns to copy an amount from the message, and returns its folder.
+
+    A decoder of two layers whose weights are drawn with a standard deviation of START_SPREAD, about 1 / sqrt(width):
+    queries and keys then differ enough between tokens from the first step on. Drawn with the usual 0.02, heads of this
+    width look at everything alike for as long as an experiment may train them, and no amount is ever copied.
+    """
+    from transformers.utils.logging import disable_progress_bar
+
+    from alignment.policy.policy import make_network
+    from rewardkit.data.files import read_rows
+    from rewardkit.network.models import preset_config
+    from rewardkit.network.tokens import train_tokenizer
+
+    disable_progress_bar()
+    rows = (row for _, row in read_rows(files.demonstrations))
+    texts = [message["content"] for row in rows for message in (*row["prompt"], *row["completion"])]
+    tokenizer = train_tokenizer(texts)
+    config = preset_config("tiny", tokenizer)
+    config.num_hidden_layers, config.initializer_range = START_LAYERS, START_SPREAD
+    make_network(config, seed=seed).save_pretrained(files.start)
+    tokenizer.save_pretrained(files.start)
+    return files.start
 
 
 def make_world(folder: Path, interruption: Interruption, progress: Progress, *, seed: int) -> WorldFiles:

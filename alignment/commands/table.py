@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from alignment.config.constitution import ConstitutionConfig, FeedbackLabConfig
-from alignment.config.lab import CompareConfig, OveroptConfig
+from alignment.config.lab import CompareConfig, LoopLabConfig, OveroptConfig
 from alignment.config.online import GrpoConfig, OnlineDpoConfig, PpoConfig
 from alignment.config.plan import PlanConfig
 from alignment.config.sampling import BonConfig, EvaluatePolicyConfig, SampleConfig
@@ -112,6 +112,12 @@ COMMANDS = (
         help="labels of people and of a judge under a constitution, in a world of known worth",
         config=FeedbackLabConfig,
         run=call("alignment.commands.constitution.feedback_lab"),
+    ),
+    Command(
+        name="loop-lab",
+        help="hold turns of the loop against other ways to spend labels, in a world of known worth",
+        config=LoopLabConfig,
+        run=call("alignment.commands.experiments.run_loop_lab"),
     ),
     Command(
         name="plan",

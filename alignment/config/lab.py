@@ -116,3 +116,61 @@ class OveroptConfig(LabConfig):
     @property
     def noise_shares(self) -> Sequence[float]:
         return self.noises or (0.0, 0.5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopLabConfig:
+    """Turns of choose, label, learn and align, against other ways to spend the same labels, in a world of known worth.
+
+    Attributes:
+        out: the run directory: tables, a report, and the finished parts, by seed, arm and turn.
+        resume: whether an experiment that was stopped continues; finished parts are not done again.
+        seeds: number of worlds, each with its own data, policies and votes.
+        first_seed: seed of the first world; the others follow. The defaults below were chosen on seeds from 100 on.
+        turns: number of turns.
+        labels: labels that people give in a turn.
+        prompts: messages of a turn, of which no other turn and no demonstration is.
+        n: candidates that the present policy writes for each message.
+        steps: optimiser steps of a turn's DPO, each of 16 pairs.
+        beta: beta of DPO.
+        learning_rate: peak learning rate of DPO.
+        judge_reliability: share of the judge's votes that are not careless; people's is 0.95.
+        judge_left_bias: logits by which the judge is drawn to the answer on the left.
+        judge_price: price of a vote of the judge, in votes of people.
+        json: whether figures are printed as JSON instead of the table.
+    """
+
+    out: str
+    resume: bool = False
+    seeds: int = 10
+    first_seed: int = 0
+    turns: int = 3
+    labels: int = 60
+    prompts: int = 80
+    n: int = 4
+    steps: int = 20
+    beta: float = 0.3
+    learning_rate: float = 2e-4
+    judge_reliability: float = 0.6
+    judge_left_bias: float = 1.0
+    judge_price: float = 0.25
+    json: bool = False
+
+    def __post_init__(self) -> None:
+        check_least(self, seeds=1, first_seed=0, turns=2, labels=20, prompts=30, n=2, steps=1, judge_left_bias=0)
+        for name in ("beta", "learning_rate", "judge_price"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} is {getattr(self, name)}, allowed is more than 0")
+        if not 0 <= self.judge_reliability <= 1:
+            raise ValueError(f"judge_reliability is {self.judge_reliability}, allowed is 0 to 1")
+        pairs = self.prompts * self.n * (self.n - 1) // 2
+        most = round(self.labels * max(self.turns, 1 / self.judge_price))
+        if most > pairs * 2 // 3:
+            raise ValueError(
+                f"{self.labels} labels in each of {self.turns} turns are up to {most} on the candidates of one turn, "
+                f"allowed is two thirds of its {pairs} pairs: more prompts or n, or fewer labels"
+            )
+
+    @property
+    def numbers(self) -> range:
+        return range(self.first_seed, self.first_seed + self.seeds)

@@ -110,11 +110,17 @@ class World:
 
     Prompt n comes from a generator seeded by (seed, n): a larger world begins with the smaller one. The gold reward of
     a reply is the sum of `weights` times its traits, in logits.
+
+    Attributes:
+        num_numbers: how many amounts there are, and as many order numbers; 0 draws them from all of a range. With few
+            of them each is one token of a tokenizer that is trained on the messages, and stands there often enough for
+            a small policy to learn to copy it.
     """
 
     seed: int
     num_prompts: int
     num_responses: int = 2
+    num_numbers: int = 0
     weights: Mapping[str, float] = field(default_factory=lambda: dict(WEIGHTS))
 
     def __post_init__(self) -> None:
@@ -122,6 +128,8 @@ class World:
             raise ValueError(f"num_prompts is {self.num_prompts}, allowed is 1 or more")
         if not 2 <= self.num_responses <= 8:
             raise ValueError(f"num_responses is {self.num_responses}, allowed is 2 to 8")
+        if self.num_numbers and not 2 <= self.num_numbers <= 100:
+            raise ValueError(f"num_numbers is {self.num_numbers}, allowed is 0 or 2 to 100")
         if set(self.weights) != set(WEIGHTS):
             raise ValueError(f"weights are of {', '.join(self.weights)}, allowed are {', '.join(WEIGHTS)}")
 
@@ -152,11 +160,22 @@ class World:
         """The gold reward of any reply to a message of the world, made here or by a policy; see `read_traits`."""
         return sum(self.weights[name] * value for name, value in read_traits(prompt, reply).items())
 
+    def numbers(self, low: int, high: int) -> tuple[int, ...]:
+        """The `num_numbers` whole numbers that there are from low to high, evenly spread."""
+        return tuple(int(number) for number in np.linspace(low, high, self.num_numbers).round())
+
+    def _other_amount(self, amount: int, rng: np.random.Generator) -> int:
+        if not self.num_numbers:
+            return amount + int(rng.integers(1, 60))
+        return int(rng.choice([other for other in self.numbers(9, 189) if other != amount]))
+
     def _prompt(self, number: int) -> WorldPrompt:
         rng = np.random.default_rng([self.seed, number])
         problem = str(rng.choice(list(_PROBLEMS)))
-        amount = int(rng.integers(9, 190))
-        what = f"my {rng.choice(_ITEMS)} (order {rng.integers(10_000, 99_999)}, {amount} euros)"
+        amount = int(rng.choice(self.numbers(9, 189)) if self.num_numbers else rng.integers(9, 190))
+        item = rng.choice(_ITEMS)
+        order = rng.choice(self.numbers(10_007, 99_989)) if self.num_numbers else rng.integers(10_000, 99_999)
+        what = f"my {item} (order {order}, {amount} euros)"
         text = f"{rng.choice(_OPENINGS)} {what} {_PROBLEMS[problem][0]}. {rng.choice(_CLOSINGS)}"
         responses: dict[str, WorldResponse] = {}
         while len(responses) < self.num_responses:
@@ -195,7 +214,7 @@ class World:
                 parts.append(_SAFE.format(amount))
             case "wrong_amount":
                 traits["wrong_amount"] = 1
-                parts.append(_SAFE.format(amount + int(rng.integers(1, 60))))
+                parts.append(_SAFE.format(self._other_amount(amount, rng)))
             case _:
                 pass
         traits["padding"] = int(rng.integers(0, 4))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import Counter
 
@@ -44,8 +45,28 @@ def test_traits_can_be_read_off_the_texts() -> None:
     assert set(seen) == set(WEIGHTS), "every trait occurs"
 
 
-def test_gold_of_its_own_replies_is_read_off_exactly() -> None:
-    world = World(seed=7, num_prompts=150, num_responses=4)
+def test_texts_are_those_that_older_tables_were_made_of() -> None:
+    prompts = list(World(seed=3, num_prompts=50, num_responses=3).prompts())
+    texts = [message.content for prompt in prompts for message in prompt.prompt]
+    texts += [reply.text for prompt in prompts for reply in prompt.responses]
+    assert hashlib.sha256("".join(texts).encode()).hexdigest()[:16] == "8d5e17c4592faf5d"
+
+
+def test_a_world_of_few_numbers_names_no_others() -> None:
+    """Four amounts evenly from 9 to 189 euros; right and wrong ones are told apart by the message alone."""
+    prompts = list(World(seed=2, num_prompts=300, num_numbers=4).prompts())
+    paid = {int(re.findall(r"(\d+) euros", prompt.prompt[0].content)[0]) for prompt in prompts}
+    replies = [reply for prompt in prompts for reply in prompt.responses]
+    named = {int(number) for reply in replies for number in re.findall(r"The (\d+) euros", reply.text)}
+    assert paid == named == {9, 69, 129, 189}
+    orders = {re.findall(r"order (\d+)", prompt.prompt[0].content)[0] for prompt in prompts}
+    assert orders == {"10007", "40001", "69995", "99989"}
+    assert sum(reply.traits["wrong_amount"] for reply in replies) == pytest.approx(0.2 * 600, abs=30)
+
+
+@pytest.mark.parametrize("num_numbers", [0, 8])
+def test_gold_of_its_own_replies_is_read_off_exactly(num_numbers: int) -> None:
+    world = World(seed=7, num_prompts=150, num_responses=4, num_numbers=num_numbers)
     for prompt in world.prompts():
         for response in prompt.responses:
             assert read_traits(prompt.prompt, response.text) == response.traits
@@ -107,6 +128,7 @@ def test_a_crowd_finds_the_better_reply_more_often_than_one_of_it() -> None:
     [
         ({"num_prompts": 0}, "num_prompts is 0"),
         ({"num_responses": 1}, "num_responses is 1"),
+        ({"num_numbers": 1}, "num_numbers is 1, allowed is 0 or 2 to 100"),
         ({"weights": {"polite": 1.0}}, "weights are of polite, allowed are right_step"),
     ],
 )

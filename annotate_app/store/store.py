@@ -24,6 +24,7 @@ from annotate_app.store.projects.projects import Projects
 
 if TYPE_CHECKING:
     from annotate_app.store.jobs import Jobs, Refreshes
+    from annotate_app.store.loop.run_notes import RunNotes
     from annotate_app.store.work.work import Work
 
 
@@ -95,6 +96,13 @@ class Store:
         from annotate_app.store.jobs import Refreshes
 
         return Refreshes(self.database)
+
+    @cached_property
+    def run_notes(self) -> RunNotes:
+        """Names, notes and tags of runs."""
+        from annotate_app.store.loop.run_notes import RunNotes
+
+        return RunNotes(self.database)
 
     def together(self) -> AbstractContextManager[None]:
         """Makes all that this thread does in a block one transaction, all or nothing; see `Database.together`."""

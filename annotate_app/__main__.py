@@ -24,6 +24,7 @@ ROOMS = {
     "quality": "figures",
     "export": "exports",
     "train": "models.train",
+    "runs": "models.runs",
     "user": "people",
     "backup": "storage",
     "restore": "storage",

@@ -25,6 +25,7 @@ ROOMS = {
     "export": "exports",
     "train": "models.train",
     "runs": "models.runs",
+    "round": "models.rounds",
     "user": "people",
     "backup": "storage",
     "restore": "storage",

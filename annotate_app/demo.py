@@ -23,6 +23,7 @@ from typing import Literal
 import numpy as np
 
 from annotate_app.access import Actor
+from annotate_app.desk_marks import MARKS, desk_rows, gold_of
 from annotate_app.protocol.protocol import load_protocol
 from annotate_app.store.judgments.judgments import Decision
 from annotate_app.store.judgments.simulated import SimulatedAnswer
@@ -44,7 +45,6 @@ NUM_GOLD = 12
 SHARE_FINISHED, SHARE_BEGUN = 0.82, 0.90  # of the comparisons, in order: judged by all, by at least one
 REPEAT_RATE = 0.06
 NUM_DECISIONS = 5
-MARKS = {"solves": 0.9, "correct": 0.7, "tone": 0.3}  # criteria of the rubric, and their weight in the gold reward
 ANNOTATORS = (
     SimulatedAnnotator(name="sim-ada", reliability=0.98, sharpness=1.6, both_bad_below=0.1, chars_per_s=18),
     SimulatedAnnotator(
@@ -114,10 +114,8 @@ def create_demo(store: Store, *, now: float | None = None) -> Project:
 def desk_comparisons() -> tuple[DeskComparison, ...]:
     """All pairs of replies to each message; which reply is a is drawn from the seed."""
     rng = np.random.default_rng(SEED)
-    text = resources.files("annotate_app").joinpath("demo_project", "desk.jsonl").read_text(encoding="utf-8")
     comparisons = []
-    for line in text.splitlines():
-        row = json.loads(line)
+    for row in desk_rows():
         for pair in combinations(row["responses"], 2):
             a, b = pair if rng.random() < 0.5 else pair[::-1]
             comparison = Comparison(
@@ -130,14 +128,10 @@ def desk_comparisons() -> tuple[DeskComparison, ...]:
                 meta={"topic": row["topic"]},
             )
             aspects = tuple((mark, float(a[mark] - 2), float(b[mark] - 2)) for mark in MARKS)
-            gold = GoldComparison(comparison=comparison, gold_a=_gold(a), gold_b=_gold(b), aspects=aspects)
+            gold = GoldComparison(comparison=comparison, gold_a=gold_of(a), gold_b=gold_of(b), aspects=aspects)
             flags = {"a": tuple(a.get("flags", ())), "b": tuple(b.get("flags", ()))}
             comparisons.append(DeskComparison(gold=gold, flags=flags))  # type: ignore[arg-type]
     return tuple(comparisons)
-
-
-def _gold(reply: Mapping[str, int]) -> float:
-    return sum(weight * (reply[mark] - 2) for mark, weight in MARKS.items())
 
 
 def choose_checks(desk: Sequence[DeskComparison]) -> list[DeskComparison]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 PRESET_NAMES = ("tiny", "small")
@@ -13,6 +13,9 @@ Mode = Literal["full", "lora", "head"]
 Members = Literal["heads", "lora", "full"]
 Likelihood = Literal["auto", "bradley_terry", "rao_kupper", "davidson", "crowd"]
 Precision = Literal["auto", "fp32", "bf16"]
+ChoiceRule = Literal["uncertainty", "epig", "coverage", "disagreement", "random"]
+PairsOf = Literal["any", "between", "within"]
+CutAnswers = Literal["leave_out", "keep"]
 Rule = Literal["probability", "mutual_information", "std", "margin", "bal_pm", "random"]
 
 
@@ -182,6 +185,66 @@ class RankConfig:
     def __post_init__(self) -> None:
         if self.top < 0:
             raise ValueError(f"top is {self.top}, allowed is 0 (all) or more")
+        parse_criterion_weights(self.criterion_weights)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChooseConfig:
+    """Choosing which pairs of candidate answers to label next.
+
+    Attributes:
+        input: file of candidates, as `alignment sample` writes it, or any with responses, two responses, or a prompt
+            and a completion a row; may be given repeatedly, one policy's answers in each, say.
+        out: file of pairs to write, which `annotate-app import` takes; its name says the format.
+        num_pairs: number of pairs to choose.
+        rule: what puts a pair first: uncertainty (nearest to a toss-up for the model, its members averaged out), epig
+            (the vote that would make the model surer of all pairs), coverage (prompts unlike those chosen or judged
+            before), disagreement (near to judged pairs of which the model is surely wrong), random.
+        random_share: share of the pairs drawn uniformly from all that may be labelled, without the rule, at least one:
+            what is measured on them holds for all.
+        model: folder of a trained reward model; needed by uncertainty, epig and disagreement.
+        judged: preferences that people have given already: they are not chosen again, coverage keeps away from their
+            prompts, disagreement compares them with the model.
+        pairs: whether a pair is of two policies (between), of one (within), or of any.
+        per_prompt: largest number of pairs of one prompt that the rule may bring it to.
+        near_duplicate: share of the runs of three words that two answers have in common from which on they are one.
+        cut: what an answer is that did not end by itself: left out, or kept like another.
+        criterion_weights: weights of the model's heads in the reward, NAME=NUMBER separated by commas; `overall` is the
+            overall head, which is the reward where no weights are given.
+        on_bad_row: what a bad row does: stop the command, or be left out and named.
+        json: whether the summary is printed as JSON.
+        seed: number that decides the random share, and between equals.
+    """
+
+    input: list[str] = field(metadata={"repeated": True})
+    out: str
+    num_pairs: int
+    rule: ChoiceRule = "uncertainty"
+    random_share: float = 0.2
+    model: str = ""
+    judged: str = ""
+    pairs: PairsOf = "any"
+    per_prompt: int = 3
+    near_duplicate: float = 0.9
+    cut: CutAnswers = "leave_out"
+    criterion_weights: str = ""
+    on_bad_row: Literal["error", "skip"] = "error"
+    json: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.input:
+            raise ValueError("input is missing: name one file of candidates or more")
+        for name, least in (("num_pairs", 1), ("per_prompt", 1), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} is {getattr(self, name)}, allowed is {least} or more")
+        for name in ("random_share", "near_duplicate"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, allowed is above 0 and up to 1")
+        if self.rule in ("uncertainty", "epig", "disagreement") and not self.model:
+            raise ValueError(f"rule {self.rule} asks a reward model: name its folder with model, or use coverage")
+        if self.rule == "disagreement" and not self.judged:
+            raise ValueError("rule disagreement compares people with the model: name judged preferences with judged")
         parse_criterion_weights(self.criterion_weights)
 
 

@@ -24,7 +24,10 @@ from annotate_app.store.projects.projects import Projects
 
 if TYPE_CHECKING:
     from annotate_app.store.jobs import Jobs, Refreshes
+    from annotate_app.store.loop.judges import Judges
+    from annotate_app.store.loop.rounds import Rounds
     from annotate_app.store.loop.run_notes import RunNotes
+    from annotate_app.store.loop.turns import Turns
     from annotate_app.store.work.work import Work
 
 
@@ -91,6 +94,13 @@ class Store:
         return Jobs(self.database)
 
     @cached_property
+    def judges(self) -> Judges:
+        """Judges that are no people, and their votes."""
+        from annotate_app.store.loop.judges import Judges
+
+        return Judges(self.database)
+
+    @cached_property
     def refreshes(self) -> Refreshes:
         """Which projects want new priorities from a model."""
         from annotate_app.store.jobs import Refreshes
@@ -103,6 +113,20 @@ class Store:
         from annotate_app.store.loop.run_notes import RunNotes
 
         return RunNotes(self.database)
+
+    @cached_property
+    def turns(self) -> Turns:
+        """Times round the loop."""
+        from annotate_app.store.loop.turns import Turns
+
+        return Turns(self.database)
+
+    @cached_property
+    def rounds(self) -> Rounds:
+        """Blind rounds of two sources."""
+        from annotate_app.store.loop.rounds import Rounds
+
+        return Rounds(self.database)
 
     def together(self) -> AbstractContextManager[None]:
         """Makes all that this thread does in a block one transaction, all or nothing; see `Database.together`."""

@@ -41,6 +41,7 @@ def plan_values(plan: Plan) -> dict[str, Any]:
     """A plan as plain values."""
     app_options = TRAININGS[plan.trains].app_options
     own = {field.name: getattr(plan, field.name) for field in fields(plan) if field.name != "config"}
+    own = {name: list(value) if isinstance(value, tuple) else value for name, value in own.items()}
     options = {name: value for name, value in asdict(plan.config).items() if name not in app_options}
     return {"trains": plan.trains, **own, "config": options}
 

@@ -33,6 +33,11 @@ class TrainingPlan:
         min_votes, min_agreement, adjudicated_only: which items go out, see `ExportOptions`.
         held_out: share of prompts for early stopping and calibration, and the same again for the report.
         rows_of: number of a run of best of n whose rows a policy learns from in place of judgments; 0 for judgments.
+        on_policy: comparisons of a turn of the loop that a reward model never learns from: it is measured on them, and
+            so is the one before.
+        newest: comparisons of that turn, which all take part whatever `replay` is.
+        replay: share of all other comparisons that take part, 0 to 1.
+        before: folder of the reward model before; empty for none.
     """
 
     project: str
@@ -43,8 +48,16 @@ class TrainingPlan:
     adjudicated_only: bool = False
     held_out: float = 0.1
     rows_of: int = 0
+    on_policy: tuple[str, ...] = ()
+    newest: tuple[str, ...] = ()
+    replay: float = 1.0
+    before: str = ""
 
     def __post_init__(self) -> None:
+        for name in ("on_policy", "newest"):  # lists, where they come from a file
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if not 0 <= self.replay <= 1:
+            raise ValueError(f"replay is {self.replay}, allowed is 0 to 1")
         if not 0.02 <= self.held_out <= 0.4:
             raise ValueError(f"held_out is {self.held_out}, allowed is 0.02 to 0.4")
         if isinstance(self.config, RewardConfig):

@@ -24,12 +24,14 @@ from rewardkit.data.export_formats import preference_row, split_of
 from rewardkit.data.files import read_rows, write_rows
 from rewardkit.data.preferences import read_preferences
 from rewardkit.data.prompts import PromptRow, distinct_rows, prompt_row, read_prompt_rows
-from rewardkit.data.records import Preference
+from rewardkit.data.records import Preference, content_id
 from rewardkit.data.splitting import split_by_prompt
 from rewardkit.reward.reward import criterion_targets
 
 logger = logging.getLogger(__name__)
 SPLITS = ("train", "validation", "test")
+ON_POLICY_ROWS = "on_policy.jsonl"
+"""Rows of a turn of the loop that its reward model is measured on and does not learn from."""
 
 
 def take_snapshot(store: Store, actor: Actor, plan: TrainingPlan, folder: Path) -> None:
@@ -52,6 +54,8 @@ def take_snapshot(store: Store, actor: Actor, plan: TrainingPlan, folder: Path) 
     logger.info(", ".join(f"{count:,} {split}" for split, count in exported.num_rows.items()))
     for why, count in sorted(exported.left_out.items(), key=lambda item: -item[1]):
         logger.info(f"left out {count:,}: {why}")
+    if plan.on_policy or plan.replay < 1:
+        _set_apart(draft, plan)
     for split in SPLITS:
         if plan.criterion:
             file = draft / f"{split}.jsonl"
@@ -63,6 +67,36 @@ def take_snapshot(store: Store, actor: Actor, plan: TrainingPlan, folder: Path) 
         if not (draft / f"{split}.jsonl").stat().st_size:
             raise ValueError(f"there is nothing for {split}: too few items have been judged, or the rule is too strict")
     draft.rename(folder)
+
+
+def _set_apart(draft: Path, plan: TrainingPlan) -> None:
+    """Moves the rows that a turn measures on into a file of their own, and thins out what is older than the turn.
+
+    Whether an older row takes part depends on its id and the seed alone, and the share: a larger one adds rows.
+    """
+    measured, newest = frozenset(plan.on_policy), frozenset((*plan.newest, *plan.on_policy))
+    apart: list[Mapping[str, Any]] = []
+    num_older = num_kept = 0
+    for split in SPLITS:
+        file, kept = draft / f"{split}.jsonl", []
+        for _, row in read_rows(str(file)) if file.stat().st_size else ():
+            key = row["comparison_id"]
+            if key in measured:
+                apart.append(row)
+                continue
+            is_older = key not in newest
+            stays = not is_older or int(content_id(plan.config.seed, key), 16) < plan.replay * 16**16
+            num_older += is_older
+            num_kept += is_older and stays
+            if stays:
+                kept.append(row)
+        file.unlink()
+        write_rows(file, kept)
+    if apart:
+        write_rows(draft / ON_POLICY_ROWS, apart)
+    logger.info(
+        f"{len(apart):,} pairs of the turn kept apart to measure on, {num_kept:,} of {num_older:,} older ones used"
+    )
 
 
 def criterion_rows(rows: Iterable[Preference], criterion: str) -> Iterator[Preference]:

@@ -5,9 +5,12 @@ prompts.*       prompts that were uploaded for what draws answers
 data/           the snapshot: train, validation and test rows of the project or of best of n, split by prompt; for what
                 draws answers prompts alone, train and test
 train.yaml      the configuration of the command: `rewardkit train`, `alignment sft|dpo|ppo|grpo|online-dpo|bon`
+data/on_policy.jsonl   rows of a turn of the loop that its reward model does not learn from
 model/          the run of that command, the model in it
 evaluation/     report.html of the test rows, which the model has never seen: `rewardkit evaluate` of a reward model,
                 `alignment evaluate` of a policy beside the one it began from, where that one lies in a folder
+
+on-policy-before/, on-policy-after/   reports on the rows of on_policy.jsonl, of the reward model before and of this one
 
 Best of n trains nothing: in place of model/ and evaluation/ it leaves what `annotate_app.trainings.best_rows`
 describes.
@@ -31,10 +34,11 @@ from annotate_app.trainings.options import DATA, MODEL, TRAININGS, Config, place
 from annotate_app.trainings.plan_files import Plan, read_plan, write_plan
 from annotate_app.trainings.plans import INSTALL, PRESETS, TrainingPlan, missing_packages
 from annotate_app.trainings.sampling_plans import SamplingPlan
-from annotate_app.trainings.snapshot import take_prompts, take_rows, take_snapshot
+from annotate_app.trainings.snapshot import ON_POLICY_ROWS, take_prompts, take_rows, take_snapshot
 from rewardkit.run.directory import read_status, write_text
 
 KIND = "train"
+ON_POLICY_BEFORE, ON_POLICY_AFTER = "on-policy-before", "on-policy-after"
 PLAN, CONFIG, EVALUATION = "training.yaml", "train.yaml", "evaluation"
 STEPS = ("exporting", "training", "evaluating")
 NUM_EVALUATED, EVALUATED_TOKENS = 50, 128  # prompts that a policy answers for its report, and tokens of an answer
@@ -128,6 +132,11 @@ def carry_out(store: Store, actor: Actor, run_dir: Path) -> int:
         code = run_module(*words, f"--out={evaluation}")
         if code:
             return code
+    if isinstance(plan, TrainingPlan) and (run_dir / DATA / ON_POLICY_ROWS).is_file():
+        for folder, measured in ((ON_POLICY_BEFORE, plan.before), (ON_POLICY_AFTER, str(model))):
+            code = _measure_on_policy(run_dir, folder, measured) if measured else 0
+            if code:
+                return code
     report_progress(3, len(STEPS), "done")
     return 0
 
@@ -157,6 +166,19 @@ def _evaluation(plan: Plan, model: Path, data: Path) -> list[str]:
         f"--prompts={data}:test",
         *words,
     ]
+
+
+def _measure_on_policy(run_dir: Path, name: str, model: str) -> int:
+    """Evaluates a reward model on the rows that a turn kept apart; the exit code.
+
+    Their prompts may have been trained on with other answers, as prompts come again from turn to turn; the pairs not.
+    """
+    out = run_dir / name
+    if read_status(out).get("state") == "done":
+        return 0
+    data = run_dir / DATA / ON_POLICY_ROWS
+    words = [f"--model={model}", f"--data={data}", "--allow_leakage=true", f"--out={_unused(out)}"]
+    return run_module("rewardkit", "evaluate", *words)
 
 
 def _unused(folder: Path) -> Path:

@@ -1,4 +1,4 @@
-"""The turn: one time round the loop, its stages in order, and the figures that one turn is held against others by.
+"""The figures that one turn of the loop is held against others by; the turn itself is the store's.
 
 A turn adds order and record. What a stage does is a job that exists without it, with that job's own configuration; what
 a stage left (files, runs, pairs, figures) stands in its `result`.
@@ -6,69 +6,12 @@ a stage left (files, runs, pairs, figures) stands in its `result`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from dataclasses import dataclass
 
+from annotate_app.store.loop.turns import STAGES, Stage, StageRecord, StageState, Turn, TurnState
 from rewardkit.stats.metrics import Interval
 
-Stage = Literal["write", "choose", "judge", "learn", "align", "check"]
-STAGES: tuple[Stage, ...] = get_args(Stage)
-"""In order: the policy writes candidates, pairs are chosen from them, people and judges judge, a reward model learns
-from all votes so far, a policy is aligned with it, and people check the policy blindly."""
-
-StageState = Literal["waiting", "running", "people", "done", "failed", "skipped"]
-"""`people` waits for people, for days where it has to; `failed` holds what was cancelled or lost too."""
-TurnState = Literal["open", "done", "stopped"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class StageRecord:
-    """How a stage of a turn stands.
-
-    Attributes:
-        job_id: the newest job that worked on it; None where none did.
-        adopted: whether it was done by hand and taken over.
-        tries: how often it was begun.
-        result: what it left, by name; empty before.
-        started_at, ended_at: unix seconds, None before.
-    """
-
-    stage: Stage
-    state: StageState = "waiting"
-    job_id: int | None = None
-    adopted: bool = False
-    tries: int = 0
-    result: Mapping[str, Any] = field(default_factory=dict)
-    started_at: float | None = None
-    ended_at: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Turn:
-    """One time round the loop.
-
-    Attributes:
-        number: from 1 within the project. The policy that turn 1 writes with is turn 0's.
-        parent: number of the turn whose policy and reward model it begins from; None for the first.
-        plan: what was asked for, see `annotate_app.turns.plan`.
-        stages: in the order of STAGES.
-    """
-
-    id: int
-    project_id: int
-    number: int
-    parent: int | None
-    plan: Mapping[str, Any]
-    state: TurnState
-    created_by: str
-    created_at: float
-    ended_at: float | None
-    stages: tuple[StageRecord, ...]
-
-    def stage(self, name: Stage) -> StageRecord:
-        """One stage."""
-        return self.stages[STAGES.index(name)]
+__all__ = ["STAGES", "Stage", "StageRecord", "StageState", "Turn", "TurnFigures", "TurnState"]
 
 
 @dataclass(frozen=True, kw_only=True)

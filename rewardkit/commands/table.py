@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rewardkit.config import EvaluateConfig, MergeConfig, RankConfig, RewardConfig, ScoreConfig
+from rewardkit.config import ChooseConfig, EvaluateConfig, MergeConfig, RankConfig, RewardConfig, ScoreConfig
 from rewardkit.run.command import Command, call
 
 COMMANDS = (
@@ -29,6 +29,12 @@ COMMANDS = (
         help="order comparisons by what their labels would tell",
         config=RankConfig,
         run=call("rewardkit.commands.score.rank"),
+    ),
+    Command(
+        name="choose",
+        help="choose which pairs of candidate answers to label next",
+        config=ChooseConfig,
+        run=call("rewardkit.commands.choose.choose"),
     ),
     Command(
         name="merge",

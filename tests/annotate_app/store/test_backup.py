@@ -49,6 +49,9 @@ def full(store: Store, make_project: Callable[..., Project], make_actor: Callabl
     store.people.create_invite(lead, role="annotator", project_id=project.id)
     run = store.jobs.add(lead, "export", "all of it", ["-m", "x"], project.id, run_dir="/old/jobs/run-1")
     store.run_notes.change(lead, project.id, run.run_dir, name="Köder", note="*so so*", tags=["b", "a"])
+    turn = store.turns.add(lead, project.id, {"pairs": 2})
+    store.turns.add_pairs(lead, turn.id, {"c1": "random"})
+    store.rounds.add(lead, project.id, one="run-2", other="run-1", comparisons=["c2"], turn_id=turn.id)
     from annotate_app.store.base import notices
 
     with store.database.write() as connection:

@@ -1,0 +1,317 @@
+"""Judges that are no people, and their votes: a table of their own, so that no figure about people counts them.
+
+Adding a judge that runs code or calls another machine asks for an admin; a lead adds models that runs of the project
+made. What a judge is asked is `annotate_app.judges`, what it answers with is `alignment.judges`.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from sqlalchemy import Connection, Row, Select, func, select, update
+
+from alignment.judges.spec import JudgeSpec
+from annotate_app.access import AccessError, Actor
+from annotate_app.store.base import audit, tables
+from annotate_app.store.base.answers import plain_criteria, read_criteria
+from annotate_app.store.base.database import Database, bulk_execute, insert_row
+from annotate_app.store.base.rights import checked_content, checked_text, require_member
+from annotate_app.store.base.slots import batches
+from annotate_app.store.loop.judge_votes import JUDGE_CHOICES, VoteTable, read_vote_table
+from annotate_app.store.projects.comparisons import keys_to_ids
+
+Asked = tuple[str, str, int]  # comparison id, what was shown first, sample
+Shown = Literal["a", "b", ""]
+LONGEST_RAW = 100_000
+_COLUMNS = (
+    *("project_id", "judge_id", "comparison_id", "rubric_version", "shown_first", "sample", "choice", "p_a"),
+    *("strength", "criteria", "raw", "usage", "examples", "created_at"),
+)
+_INSERT = (
+    f"INSERT INTO judge_vote ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))}) ON CONFLICT DO NOTHING"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExampleSet:
+    """Comparisons that a judge was shown as examples: `number` of them asked for, drawn by `seed`."""
+
+    keys: tuple[str, ...]
+    number: int
+    seed: int
+    rubric_version: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgeRow:
+    """A judge of a project.
+
+    Attributes:
+        example_sets: by their hash, the comparisons that it was shown as examples so far.
+        num_votes: answers that are kept, refusals and unreadable ones among them.
+    """
+
+    id: int
+    project_id: int
+    name: str
+    spec: JudgeSpec
+    archived: bool
+    created_by: str
+    created_at: float
+    example_sets: Mapping[str, ExampleSet] = field(default_factory=dict)
+    num_votes: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgeVote:
+    """One answer of a judge, in content space: its position is undone already.
+
+    Attributes:
+        comparison_id: key of the comparison.
+        shown_first: which answer it saw first; empty where it saw no order.
+        sample: number of the answer to the same question.
+        choice: one of `rewardkit.data.records.CHOICES`, or refused, or unreadable.
+        p_a: its probability that a is the better one, a tie as half; None where it names a choice only.
+        strength: degree of the preference, as in `rewardkit.data.records.Judgment`.
+        criteria: by criterion, a signed degree (below 0 prefers a) or the two ratings.
+        raw: what it answered, as it came: text from elsewhere, to be rendered as such.
+        usage: prompt_tokens, completion_tokens, tries, seconds, cost, as far as they are known.
+        examples: hash of the examples that it was shown; empty for none.
+        judge: its name, where votes are read.
+    """
+
+    comparison_id: str
+    rubric_version: int
+    choice: str
+    shown_first: Shown = ""
+    sample: int = 0
+    p_a: float | None = None
+    strength: int = 0
+    criteria: Mapping[str, int | tuple[int, int]] = field(default_factory=dict)
+    raw: str = ""
+    usage: Mapping[str, float] = field(default_factory=dict)
+    examples: str = ""
+    created_at: float = 0.0
+    judge: str = ""
+
+    def __post_init__(self) -> None:
+        if self.choice not in JUDGE_CHOICES:
+            raise ValueError(f"choice is {self.choice!r:.40}, allowed are {', '.join(JUDGE_CHOICES)}")
+        if (self.choice in ("a", "b")) != (self.strength > 0):
+            raise ValueError(f"strength is {self.strength} with choice {self.choice}: a and b take 1 or more, others 0")
+        if self.p_a is not None and not 0 <= self.p_a <= 1:
+            raise ValueError(f"p_a is {self.p_a}, allowed is 0 to 1")
+        if self.shown_first not in get_args(Shown):
+            raise ValueError(f"shown_first is {self.shown_first!r:.40}, allowed are a, b and nothing")
+
+
+class Judges:
+    """Stores judges and their votes."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, actor: Actor, project_id: int, name: str, spec: JudgeSpec) -> JudgeRow:
+        """Adds a judge: by an admin where it is an endpoint or a function, by a lead else.
+
+        Raises:
+            ValueError: if the project has a judge of that name.
+            AccessError: for a lead too, if its model is not in the folder of a run of the project.
+        """
+        checked_text(name, "name of the judge", 120)
+        with self._database.write() as connection:
+            require_member(connection, actor, project_id, "adding a judge", "lead")
+            if spec.needs_admin:
+                actor.require("admin", f"adding a judge of the kind {spec.kind}")
+            elif spec.target and not actor.is_at_least("admin"):
+                _require_run(connection, project_id, spec.target)
+            if _find(connection, project_id, name) is not None:
+                raise ValueError(f"the project has a judge {name!r} already; a changed judge takes another name")
+            judge_id = insert_row(
+                connection,
+                tables.judge,
+                project_id=project_id,
+                name=name,
+                spec=spec.as_dict(),
+                archived=False,
+                created_by=actor.name,
+                created_at=time.time(),
+            )
+            audit.record(connection, actor, "judge add", project_id=project_id, subject=name, detail=spec.as_dict())
+            return _judge(connection.execute(_select().where(tables.judge.c.id == judge_id)).one())
+
+    def list(self, actor: Actor, project_id: int, *, archived: bool = True) -> list[JudgeRow]:
+        """The judges of a project in the order they came, archived ones only where asked for. Lead or above."""
+        query = _select().where(tables.judge.c.project_id == project_id)
+        with self._database.read() as connection:
+            require_member(connection, actor, project_id, "listing judges", "lead")
+            rows = [_judge(row) for row in connection.execute(query)]
+        return [row for row in rows if archived or not row.archived]
+
+    def get(self, actor: Actor, project_id: int, name: str) -> JudgeRow:
+        """One judge by its name. Lead or above.
+
+        Raises:
+            ValueError: if there is none.
+        """
+        with self._database.read() as connection:
+            require_member(connection, actor, project_id, "reading a judge", "lead")
+            row = _find(connection, project_id, name)
+            if row is None:
+                names = connection.execute(
+                    select(tables.judge.c.name)
+                    .where(tables.judge.c.project_id == project_id)
+                    .order_by(tables.judge.c.id)
+                ).scalars()
+                raise ValueError(f"the project has no judge {name!r}; it has {', '.join(names) or 'none'}")
+        return _judge(row)
+
+    def archive(self, actor: Actor, project_id: int, name: str, *, archived: bool = True) -> None:
+        """Puts a judge away, or takes it back; its votes stay. Lead or above."""
+        judge = self.get(actor, project_id, name)
+        with self._database.write() as connection:
+            connection.execute(update(tables.judge).where(tables.judge.c.id == judge.id).values(archived=archived))
+            action = "judge archive" if archived else "judge take back"
+            audit.record(connection, actor, action, project_id=project_id, subject=name)
+
+    def note_examples(self, judge_id: int, examples_hash: str, examples: ExampleSet) -> None:
+        """For a run: keeps which comparisons a judge is shown, so that an interrupted run goes on with the same."""
+        with self._database.write() as connection:
+            chosen = tables.judge.c.id == judge_id
+            stored = connection.execute(select(tables.judge.c.spec).where(chosen).with_for_update()).scalar_one()
+            known = dict(stored.get(_EXAMPLES) or {})
+            known[examples_hash] = {**vars(examples), "keys": list(examples.keys)}
+            connection.execute(update(tables.judge).where(chosen).values(spec={**stored, _EXAMPLES: known}))
+
+    def add_votes(self, judge_id: int, rows: Sequence[JudgeVote]) -> int:
+        """For a run: keeps answers, on disk when this returns; an answer that is kept already is passed over.
+
+        Returns:
+            How many were new.
+
+        Raises:
+            ValueError: if there is no such judge, or a comparison is not in its project; nothing is kept then.
+        """
+        with self._database.write() as connection:
+            return insert_votes(connection, judge_id, rows)
+
+    def asked(self, judge_id: int, rubric_version: int, examples: str = "") -> set[Asked]:
+        """For a run: what needs no asking any more, under a version of the rubric and a set of examples."""
+        columns = tables.judge_vote.c
+        query = (
+            select(tables.comparison.c.key, columns.shown_first, columns.sample)
+            .join(tables.comparison, tables.comparison.c.id == columns.comparison_id)
+            .where(columns.judge_id == judge_id, columns.rubric_version == rubric_version, columns.examples == examples)
+        )
+        with self._database.read() as connection:
+            return {(row[0], row[1], row[2]) for row in connection.execute(query)}
+
+    def votes(self, actor: Actor, project_id: int, judge_id: int | None = None) -> list[JudgeVote]:
+        """All votes of one judge or of all, in the order they came. Lead or above."""
+        return list(self.iterate(actor, project_id, judge_id))
+
+    def iterate(
+        self, actor: Actor, project_id: int, judge_id: int | None = None, *, key: str = ""
+    ) -> Iterator[JudgeVote]:
+        """As `votes`, one after another; `key` takes those of one comparison alone."""
+        columns = tables.judge_vote.c
+        query = (
+            select(tables.judge_vote, tables.comparison.c.key, tables.judge.c.name)
+            .join(tables.comparison, tables.comparison.c.id == columns.comparison_id)
+            .join(tables.judge, tables.judge.c.id == columns.judge_id)
+            .where(columns.project_id == project_id)
+            .order_by(columns.id)
+            .execution_options(yield_per=1000)
+        )
+        if judge_id is not None:
+            query = query.where(columns.judge_id == judge_id)
+        if key:
+            query = query.where(tables.comparison.c.key == key)
+        with self._database.read() as connection:
+            require_member(connection, actor, project_id, "reading the votes of judges", "lead")
+            for row in connection.execute(query):
+                yield _vote(row)
+
+    def vote_table(self, actor: Actor, project_id: int, judge_id: int | None = None) -> VoteTable:
+        """All votes of one judge or of all, as columns: quick at a hundred thousand. Lead or above."""
+        with self._database.read() as connection:
+            require_member(connection, actor, project_id, "reading the votes of judges", "lead")
+            return read_vote_table(connection, project_id, judge_id)
+
+
+def insert_votes(connection: Connection, judge_id: int, rows: Iterable[JudgeVote]) -> int:
+    """Inserts votes within a transaction; see `Judges.add_votes`."""
+    project_id = connection.execute(select(tables.judge.c.project_id).where(tables.judge.c.id == judge_id)).scalar()
+    if project_id is None:
+        raise ValueError(f"there is no judge {judge_id}")
+    rows = list(rows)
+    mine = select(func.count()).where(tables.judge_vote.c.judge_id == judge_id)
+    before = connection.execute(mine).scalar_one()
+    ids: dict[str, int] = {}
+    for keys in batches(sorted({row.comparison_id for row in rows})):
+        ids |= keys_to_ids(connection, project_id, keys)
+    if missing := [row.comparison_id for row in rows if row.comparison_id not in ids]:
+        raise ValueError(f"there is no comparison {missing[0]!r:.80} in the project")
+    values = []
+    for row in rows:
+        checked_content(row.raw[:LONGEST_RAW], "raw answer")
+        values.append(
+            (
+                *(project_id, judge_id, ids[row.comparison_id], row.rubric_version, row.shown_first, row.sample),
+                *(row.choice, row.p_a, row.strength, json.dumps(plain_criteria(row.criteria)), row.raw[:LONGEST_RAW]),
+                *(json.dumps(dict(row.usage)), row.examples, row.created_at or time.time()),
+            )
+        )
+    bulk_execute(connection, _INSERT, values)
+    return connection.execute(mine).scalar_one() - before
+
+
+_EXAMPLES = "example_sets"
+
+
+def _select() -> Select:
+    votes = tables.judge_vote.c
+    num_votes = select(func.count()).where(votes.judge_id == tables.judge.c.id).scalar_subquery()
+    return select(tables.judge, num_votes.label("num_votes")).order_by(tables.judge.c.id)
+
+
+def _find(connection: Connection, project_id: int, name: str) -> Row | None:
+    columns = tables.judge.c
+    return connection.execute(_select().where(columns.project_id == project_id, columns.name == name)).first()
+
+
+def _judge(row: Row) -> JudgeRow:
+    stored = dict(row.spec)
+    sets = stored.pop(_EXAMPLES, None) or {}
+    return JudgeRow(
+        id=row.id,
+        project_id=row.project_id,
+        name=row.name,
+        spec=JudgeSpec.from_dict(stored),
+        archived=row.archived,
+        created_by=row.created_by,
+        created_at=row.created_at,
+        example_sets={key: ExampleSet(**{**one, "keys": tuple(one["keys"])}) for key, one in sets.items()},
+        num_votes=row.num_votes,
+    )
+
+
+def _vote(row: Row) -> JudgeVote:
+    values: dict[str, Any] = {name: getattr(row, name) for name in _COLUMNS[3:]}
+    values["criteria"] = read_criteria(row.criteria)
+    return JudgeVote(comparison_id=row.key, judge=row.name, **values)
+
+
+def _require_run(connection: Connection, project_id: int, target: str) -> None:
+    """Lets a model through that lies in the folder of a run of the project."""
+    folder = Path(target).resolve()
+    jobs = select(tables.job.c.run_dir).where(tables.job.c.project_id == project_id, tables.job.c.run_dir != "")
+    for run_dir in connection.execute(jobs).scalars():
+        if folder.is_relative_to(Path(run_dir).resolve()):
+            return
+    raise AccessError("adding a judge by a folder that no run of this project made asks for the role admin")

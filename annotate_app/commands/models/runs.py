@@ -3,39 +3,19 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from annotate_app.commands.command import ACTOR, Command, print_json
-from annotate_app.commands.project_votes import figure, project_arguments
+from annotate_app.commands.models.run_figures import FIGURE_COMMANDS
+from annotate_app.commands.project_votes import figure, opened_project, project_arguments, run_arguments
 from rewardkit.report.table import text_table
 
 if TYPE_CHECKING:
-    from annotate_app.store.projects.projects import Project
-    from annotate_app.store.store import Store
     from annotate_app.trainings.runs import ModelRun
 
 Change = Callable[["ModelRun", argparse.Namespace], dict[str, Any]]
-
-
-def run_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the project, the run, and --json."""
-    project_arguments(parser)
-    parser.add_argument("run", type=int, help="number of the run, as `runs list` shows it")
-
-
-@contextmanager
-def opened_project(options: argparse.Namespace) -> Iterator[tuple[Store, Project]]:
-    """The store and the project that the options name; the store is closed behind the block."""
-    from annotate_app.store.store import Store
-
-    store = Store.open(options.db)
-    try:
-        yield store, store.projects.get(ACTOR, options.project)
-    finally:
-        store.close()
 
 
 def run_values(run: ModelRun) -> dict[str, Any]:
@@ -208,4 +188,5 @@ COMMANDS = (
         arguments=_archive_arguments,
         run=_change(lambda _, options: {"archived": not options.undo}),
     ),
+    *FIGURE_COMMANDS,
 )

@@ -8,7 +8,7 @@ whose pairs are not independent.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -122,18 +122,18 @@ def compare_models(
     share, weight_of = labels.share[places[held_out]], weight[held_out]
     prompt = taken[0].prompt
     decided = share != 0.5
-    counts = {
-        "num_pairs": len(held_out),
-        "num_prompts": len(np.unique(prompt)),
-        "num_decided": int(decided.sum()),
-        "num_learned": int(((weight > 0) & learned).sum()),
-    }
-    if not decided.any():
-        return PairedComparison(**counts, by=labels.by)
-    told = [_Told.of(run, scores, share) for run, scores in zip(runs, taken, strict=True)]
-    return PairedComparison(
-        **counts,
+    counted = PairedComparison(
+        num_pairs=len(held_out),
+        num_prompts=len(np.unique(prompt)),
+        num_decided=int(decided.sum()),
+        num_learned=int(((weight > 0) & learned).sum()),
         by=labels.by,
+    )
+    if not decided.any():
+        return counted
+    told = [_Told.of(run, scores, share) for run, scores in zip(runs, taken, strict=True)]
+    return replace(
+        counted,
         figures=tuple(one.figures(share, prompt, weight_of, decided, seed) for one in told),
         differences=tuple(_difference(other, told[0], share, prompt, weight_of, decided, seed) for other in told[1:]),
     )

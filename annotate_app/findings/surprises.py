@@ -125,7 +125,7 @@ def where_they_differ(
     order = np.flatnonzero(differs)
     order = order[np.argsort(-surprise[order], kind="stable")]
     return Differing(
-        rows=tuple(_row(scores, labels, members, surprise, place, places[place]) for place in order[:limit].tolist()),
+        rows=tuple(_row(scores, labels, members, surprise, at, int(places[at])) for at in order[:limit].tolist()),
         num_differing=len(order),
         num_pairs=int(through.sum()),
         num_unscored=_num_unscored(scores.keys, labels),

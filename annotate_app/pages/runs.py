@@ -11,6 +11,8 @@ from annotate_app.pages.kit.context import current_actor, current_project, curre
 from annotate_app.pages.kit.page_list import page_at
 from annotate_app.pages.views.compare_view import draw_comparison
 from annotate_app.pages.views.config_view import draw_said, draw_said_form, show_config
+from annotate_app.pages.views.model_pairs_view import draw_differing
+from annotate_app.pages.views.rounds_view import draw_hold_against
 from annotate_app.pages.views.run_list import draw_choice, draw_filters, draw_table, open_runs
 from annotate_app.pages.views.training_view import watch
 from annotate_app.trainings.runs import ModelRun, list_runs
@@ -37,7 +39,7 @@ def page() -> None:
         if len(chosen) == 1:
             draw_one(chosen[0], runs)
         elif chosen:
-            draw_comparison(chosen)
+            draw_comparison(chosen, runs)
 
 
 def draw_one(run: ModelRun, runs: Sequence[ModelRun]) -> None:
@@ -48,3 +50,7 @@ def draw_one(run: ModelRun, runs: Sequence[ModelRun]) -> None:
         if st.button("Configuration", key=f"runs-config-{run.number}", icon=":material/tune:"):
             show_config(run)
     watch(run, key_prefix="runs")
+    if run.is_scorer:
+        draw_differing(run)
+    if run.is_policy:
+        draw_hold_against(run, runs)

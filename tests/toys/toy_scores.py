@@ -63,7 +63,7 @@ def labels_of(share: Sequence[float], *, keys: Sequence[str] = (), weight: Seque
     )
 
 
-def make_words_run(store: Store, project: Project, folder: Path, *, model: str = "tfidf") -> ModelRun:
+def make_words_run(store: Store, project: Project, folder: Path, *, model: str = "tfidf", seed: int = 0) -> ModelRun:
     """A finished run of a reward model of counted words, two members; it learned from the prompt of the first pair.
 
     Args:
@@ -77,7 +77,7 @@ def make_words_run(store: Store, project: Project, folder: Path, *, model: str =
         text for one in store.comparisons.iterate(ADMIN, project.id) for text in (one.completion_a, one.completion_b)
     ]
     features = TfidfFeatures.fit("words", texts, has_length=False)
-    heads = np.random.default_rng(0).normal(size=(2, features.num_features))
+    heads = np.random.default_rng(seed).normal(size=(2, features.num_features))
     card = Card(kind="tfidf", num_members=2, calibration={"kind": "temperature", "temperature": 0.5})
     TfidfReward(features, heads, card).save(folder / "model")
     write_text(folder / "model" / "status.json", json.dumps({"state": "done"}))

@@ -8,7 +8,9 @@ import streamlit as st
 from annotate_app.pages.charts import curves
 from annotate_app.pages.views.best_view import draw_best_figures
 from annotate_app.pages.views.config_view import show_config
+from annotate_app.pages.views.model_pairs_view import draw_paired
 from annotate_app.pages.views.online_view import draw_online_figures
+from annotate_app.pages.views.rounds_view import draw_blind_rounds
 from annotate_app.trainings.best_rows import best_curve
 from annotate_app.trainings.figures import differences, overlaid, summary_row
 from annotate_app.trainings.runs import ModelRun
@@ -33,38 +35,43 @@ ONLINE_WITHOUT = ("loss",)
 """Curves that say nothing of a training on samples: its loss is no measure of how well it does."""
 
 
-def draw_comparison(runs: list[ModelRun]) -> None:
-    """What was asked for that differs, figures beside each other, curves on each other."""
+def draw_comparison(chosen: list[ModelRun], runs: list[ModelRun]) -> None:
+    """What was asked for that differs, the chosen runs held against each other, their figures, their curves."""
     st.subheader("What differs", anchor=False)
-    rows = differences(runs)
+    rows = differences(chosen)
     if rows:
         st.dataframe(pd.DataFrame(rows), hide_index=True, key="runs-differences")
     else:
         st.caption("Nothing in what was asked for; the project's judgments may have changed between.")
+    if all(run.is_reward_model for run in chosen):
+        draw_paired(chosen)
+    elif all(run.is_policy for run in chosen):
+        st.subheader("Before people, blindly", anchor=False)
+        draw_blind_rounds(runs, chosen)
     st.subheader("Figures", anchor=False)
-    for column, run in zip(st.columns(min(4, len(runs))) * len(runs), runs, strict=False):
+    for column, run in zip(st.columns(min(4, len(chosen))) * len(chosen), chosen, strict=False):
         with column.container(border=True, key=f"runs-figures-{run.job.id}"):
             draw_figures(run)
     st.subheader("Curves", anchor=False)
     num_charts = 0
     halves = st.columns(2)
     for name, (axis, percent) in CURVES.items():
-        rows = overlaid([run for run in runs if has_curve(run, name)], name)
+        rows = overlaid([run for run in chosen if has_curve(run, name)], name)
         if rows:
             chart = curves.curves(rows, axis=axis, percent=percent)
             halves[num_charts % 2].altair_chart(chart, key=f"runs-{name}")
             num_charts += 1
-    if rows := overlaid([run for run in runs if run.is_online], "audit/reward", over="audit/kl"):
+    if rows := overlaid([run for run in chosen if run.is_online], "audit/reward", over="audit/kl"):
         chart = curves.curves(rows, axis="audit reward", across="KL of held-out answers, nats")
         halves[num_charts % 2].altair_chart(chart, key="runs-over-kl")
         num_charts += 1
     for name, axis in BEST.items():
-        rows = [row for run in runs for row in best_curve(run.results, name, run.name)]
+        rows = [row for run in chosen for row in best_curve(run.results, name, run.name)]
         if rows:
             chart = curves.curves(rows, axis=axis, across="answers to choose from")
             halves[num_charts % 2].altair_chart(chart, key=f"runs-best-{name}")
             num_charts += 1
-    if not num_charts and any(run.is_reward_model for run in runs):
+    if not num_charts and any(run.is_reward_model for run in chosen):
         st.caption("Heads on fixed features are fitted in one go: they have no curve over steps.")
 
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from finished_runs import finished, queued, sft_done
 from streamlit.testing.v1 import AppTest
+from toy_scores import make_words_run
 from train_page import demo_of, texts
 
 from annotate_app.access import Actor
+from annotate_app.findings.pair_scores import score_pairs
 from annotate_app.pages.views import run_list
 from annotate_app.store.store import Store
 from annotate_app.trainings.runs import find_run, list_runs
+from rewardkit.data.records import Comparison, Judgment, Message
 
 OpenPage = Callable[..., AppTest]
 ADMIN = Actor.command_line()
@@ -119,3 +123,73 @@ def test_the_configuration_behind_a_number_is_one_click_away(open_page: OpenPage
     assert "--seed=7" in command
     assert "seed: 7  # default: 0" in options
     assert folder.endswith(job.run_dir)
+
+
+def test_reward_models_are_held_against_each_other_and_people_and_pairs_open(
+    open_page: OpenPage, pages_store: Store, tmp_path: Path
+) -> None:
+    project = demo_of(pages_store)
+    runs = [make_words_run(pages_store, project, tmp_path / name, seed=n) for n, name in enumerate(("one", "two"))]
+    address = ",".join(str(run.number) for run in runs)
+    test = at_address(open_page("runs"), runs=address)
+    test.button(key="runs-score-paired").click().run()
+    assert not test.exception
+    [job] = [job for job in pages_store.jobs.list(ADMIN, project.id) if job.kind == "score"]
+    assert job.command[:3] == ["annotate_app", "runs", "score"]
+    for run in runs:
+        score_pairs(pages_store, ADMIN, project.id, run.number)
+    pages_store.jobs.claim(10)
+    pages_store.jobs.finish(job.id, "done")
+    test = at_address(open_page("runs"), runs=address)
+    words = texts(test)
+    assert "that none of them learned from" in words
+    assert f"ot shown that run {runs[1].number} or run {runs[0].number}" in words
+    assert "McNemar's exact test p = " in words
+    table = next(item.value for item in test.dataframe if "accuracy" in item.value)
+    assert list(table["run"])[-1] == f"run {runs[1].number} minus run {runs[0].number}"
+    number = runs[0].number
+    test = at_address(open_page("runs", **{f"runs-differ-{number}": True}), run=str(number))
+    assert "They differ on " in texts(test)
+    rows = next(item.value for item in test.dataframe if "surprise" in item.value)
+    assert list(rows["surprise"]) == sorted(rows["surprise"], reverse=True)
+    test = open_page("comparisons")
+    test.query_params["item"] = list(rows["id"][:2])
+    test.run()
+    assert sorted(test.dataframe[0].value["id"]) == sorted(rows["id"][:2])
+    assert "2 comparisons chosen by a link." in texts(test)
+
+
+def test_a_policy_shows_its_blind_rounds_and_makes_one_with_its_cost(open_page: OpenPage, pages_store: Store) -> None:
+    project, one, other = demo_of(pages_store), sft_done(pages_store), sft_done(pages_store)
+    prompt = (Message(role="user", content="Where is it?"),)
+    pairs = [
+        Comparison(
+            id=f"r{n}",
+            prompt=prompt,
+            completion_a=f"a{n}",
+            completion_b=f"b{n}",
+            source_a=f"run-{one.id}",
+            source_b=f"run-{other.id}",
+        )
+        for n in range(3)
+    ]
+    pages_store.comparisons.add(ADMIN, project.id, pairs)
+    pages_store.rounds.add(
+        ADMIN, project.id, one=f"run-{one.id}", other=f"run-{other.id}", comparisons=["r0", "r1", "r2"]
+    )
+    votes = [Judgment(comparison_id="r0", annotator=name, choice="a", strength=1) for name in "uvw"]
+    pages_store.judgments.import_many(ADMIN, project.id, votes)
+    for run in (one, other):
+        test = at_address(open_page("runs"), run=str(run.id))
+        assert f"run-{one.id} wins 100.0%" in texts(test)
+        assert "3 won, 0 tied, 0 lost" in texts(test)
+    key = f"runs-hold-{other.id}"
+    test.number_input(key=f"{key}-num").set_value(50).run()
+    assert f"100 answers of the two, drawn by a job, and {50 * project.design.votes_wanted:,} judgments" in texts(test)
+    test.button(key=f"{key}-make").click().run()
+    assert not test.exception
+    [job] = [job for job in pages_store.jobs.list(ADMIN, project.id) if job.kind == "round"]
+    assert {"round", "make", f"--one={other.id}", f"--other={one.id}", "--num=50"} <= set(job.command)
+    test = at_address(open_page("runs"), runs=f"{one.id},{other.id}")
+    assert "Before people, blindly" in [item.value for item in test.subheader]
+    assert "3 won, 0 tied, 0 lost" in texts(test)

@@ -8,7 +8,7 @@ from annotate_app.pages.charts import charts
 from annotate_app.pages.kit.button_feedback import act, plainly
 from annotate_app.pages.kit.chosen_names import key_of
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
-from annotate_app.pages.kit.page_list import page_at
+from annotate_app.pages.kit.page_list import ITEM, page_at
 from annotate_app.pages.views.comparison_view import draw_comparison, draw_judgments, position_rows
 from annotate_app.protocol.rubric import Rubric
 from annotate_app.store.projects.browsing import STATES, Listed
@@ -16,8 +16,8 @@ from annotate_app.store.projects.comparisons import Gold
 from annotate_app.store.projects.projects import Project
 
 AT_ONCE = 50
-ITEM, MOST_ITEMS = "item", 500
-"""What a link names comparisons by, `?item=ID&item=ID`, and how many of them count."""
+MOST_ITEMS = 500
+"""Comparisons that one link may name."""
 STATE_WORDS = {
     "any": "All",
     "unjudged": "Not judged yet",

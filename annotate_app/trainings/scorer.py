@@ -12,13 +12,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
+from rewardkit.data.export_formats import turns
+from rewardkit.data.records import Message
 from rewardkit.reward.metadata import read_card
 from rewardkit.stats.calibration import apply
 from rewardkit.stats.uncertainty import mutual_information
@@ -55,6 +57,23 @@ class Verdict:
     seconds: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class Answered:
+    """What a process says of B completions.
+
+    Attributes:
+        members: (K, B) rewards.
+        criteria: by criterion head, (B,) rewards.
+        words: of a model that counts words, per completion what each word adds as (start, end, value).
+        length: of such a model, (B,) what the number of words adds.
+    """
+
+    members: np.ndarray
+    criteria: Mapping[str, Sequence[float]]
+    words: Sequence[Sequence[tuple[int, int, float]]] | None
+    length: Sequence[float] | None
+
+
 class Scorer:
     """One process with one model; answers one question at a time."""
 
@@ -77,8 +96,20 @@ class Scorer:
     def alive(self) -> bool:
         return self._process.poll() is None
 
-    def ask(self, prompt: str, completions: Sequence[str], *, timeout_s: float = ANSWER_S) -> np.ndarray:
-        """(K, B) rewards.
+    def ask(
+        self,
+        prompt: str,
+        completions: Sequence[str],
+        *,
+        before: Sequence[Message] = (),
+        parts: bool = False,
+        timeout_s: float = ANSWER_S,
+    ) -> Answered:
+        """Rewards of completions.
+
+        Args:
+            before: turns of the conversation before the prompt.
+            parts: whether to tell what criteria and words say, see `rewardkit.scoring.lines`.
 
         Raises:
             ValueError: with the model's own words, or if no answer came in time, after which the process is ended.
@@ -90,11 +121,17 @@ class Scorer:
                 self._check(self._read(deadline))
                 self._ready = True
             self._number += 1
-            turn = [{"role": "user", "content": prompt}]
-            self._write({"id": self._number, "prompt": turn, "completions": list(completions)})
+            conversation = [*turns(before), {"role": "user", "content": prompt}]
+            question: dict[str, object] = {"id": self._number, "prompt": conversation, "completions": [*completions]}
+            self._write(question | ({"parts": True} if parts else {}))
             answer = self._check(self._read(deadline))
             self.asked_at = time.monotonic()
-            return np.array(answer["members"], dtype=float)
+            return Answered(
+                members=np.array(answer["members"], dtype=float),
+                criteria=answer.get("criteria") or {},
+                words=answer.get("words"),
+                length=answer.get("length"),
+            )
 
     def close(self) -> None:
         self._end()
@@ -152,8 +189,11 @@ class Scorers:
         scorer = self._scorers.get(model)
         return scorer is not None and scorer.alive
 
-    def judge(self, model: Path, prompt: str, first: str, second: str) -> Verdict:
+    def judge(self, model: Path, prompt: str, first: str, second: str, *, before: Sequence[Message] = ()) -> Verdict:
         """Scores two answers with a model; the first question to a model waits until it is loaded.
+
+        Args:
+            before: turns of the conversation before the prompt.
 
         Raises:
             ValueError: if a text is empty or too long, or the model cannot be loaded or does not answer.
@@ -164,8 +204,16 @@ class Scorers:
             if len(text) > LONGEST_TEXT:
                 raise ValueError(f"{name} has {len(text):,} characters, allowed are {LONGEST_TEXT:,}")
         started = time.monotonic()
-        members = self._scorer(model).ask(prompt, (first, second))
+        members = self._scorer(model).ask(prompt, (first, second), before=before).members
         return verdict(model, members, time.monotonic() - started)
+
+    def ask(self, model: Path, prompt: str, completions: Sequence[str], *, before: Sequence[Message] = ()) -> Answered:
+        """Rewards of completions by a model, with what its criteria and words say.
+
+        Raises:
+            ValueError: if the model cannot be loaded or does not answer.
+        """
+        return self._scorer(model).ask(prompt, completions, before=before, parts=True)
 
     def close(self) -> None:
         with self._lock:

@@ -17,7 +17,7 @@ from annotate_app.jobs.jobs import read_progress
 from annotate_app.pages.kit.button_feedback import act
 from annotate_app.pages.kit.chosen_names import as_markdown
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
-from annotate_app.pages.kit.page_list import page_at
+from annotate_app.pages.kit.page_list import ITEM, page_at
 from annotate_app.pages.views.figures import consensus_of, stamp_of, votes_of
 from annotate_app.store.jobs import ENDED
 from annotate_app.store.projects.projects import Project
@@ -164,7 +164,7 @@ def draw_surprises(run: ModelRun, found: Differing) -> None:
 
 def link_to(*keys: str) -> dict[str, str | list[str]]:
     """What an address names comparisons by."""
-    return {"project": current_project().name, "item": list(keys)}
+    return {"project": current_project().name, ITEM: list(keys)}
 
 
 def draw_scores(project: Project, runs: Sequence[ModelRun], key: str) -> list[PairScores] | None:

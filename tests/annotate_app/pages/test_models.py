@@ -266,7 +266,7 @@ def test_the_playground_asks_once_and_says_who_wins_and_how_surely(open_page, pa
     finished(pages_store)
     asked: list[tuple[str, ...]] = []
 
-    def judge(model: Path, *question: str) -> Verdict:
+    def judge(model: Path, *question: str, before: object) -> Verdict:
         asked.append(question)
         return Verdict(
             rewards=(1.0, 2.0),

@@ -13,8 +13,10 @@ from train_page import demo_of, texts
 from annotate_app.access import Actor
 from annotate_app.findings.pair_scores import score_pairs
 from annotate_app.pages.views import run_list
+from annotate_app.pages.views.moved_view import marked
 from annotate_app.store.store import Store
 from annotate_app.trainings.runs import find_run, list_runs
+from annotate_app.trainings.scorer import scorers
 from rewardkit.data.records import Comparison, Judgment, Message
 
 OpenPage = Callable[..., AppTest]
@@ -193,3 +195,34 @@ def test_a_policy_shows_its_blind_rounds_and_makes_one_with_its_cost(open_page: 
     test = at_address(open_page("runs"), runs=f"{one.id},{other.id}")
     assert "Before people, blindly" in [item.value for item in test.subheader]
     assert "3 won, 0 tied, 0 lost" in texts(test)
+
+
+def test_the_playground_takes_a_pair_by_link_and_marks_what_moved_its_score(
+    open_page: OpenPage, pages_store: Store, tmp_path: Path
+) -> None:
+    project = demo_of(pages_store)
+    first = make_words_run(pages_store, project, tmp_path / "one")
+    make_words_run(pages_store, project, tmp_path / "two", seed=1)
+    pair = next(iter(pages_store.comparisons.iterate(ADMIN, project.id)))
+    test = at_address(open_page("playground"), item=pair.id, run=str(first.number))
+    assert test.selectbox(key=f"playground-model-{project.id}").value == first.number
+    assert test.text_area(key="playground-a").value == pair.completion_a
+    assert f"Pair {pair.id.replace('-', chr(92) + '-')}; people: " in texts(test)
+    assert test.metric[0].label in ("Prefers A", "Prefers B")
+    test.button(key="playground-why").click().run()
+    assert not test.exception
+    marks = "".join(block.proto.body for block in test.get("html"))
+    assert marks.count("<span title=") >= 2
+    test.segmented_control(key="playground-mark").set_value("Words").run()
+    assert "exactly: this model is linear" in texts(test)
+    test.button(key="playground-swap").click().run()
+    assert "people: " not in texts(test)
+    scorers().close()
+
+
+def test_texts_are_shown_as_they_are_between_marks() -> None:
+    shown = marked("<b>a</b> &amp; b", [(0, 9, 1.0), (9, 16, -0.5)], 1.0)
+    assert "<b>" not in shown
+    assert "&lt;b&gt;a&lt;/b&gt;</span> <span" in shown
+    assert "&amp;amp; b</span></div>" in shown
+    assert 'title="-0.500"' in shown

@@ -49,8 +49,8 @@ def draw_one(run: ModelRun, runs: Sequence[ModelRun]) -> None:
         draw_said_form(run, sorted({tag for one in runs for tag in one.said.tags}), "runs")
         if st.button("Configuration", key=f"runs-config-{run.number}", icon=":material/tune:"):
             show_config(run)
-    watch(run, key_prefix="runs")
     if run.is_scorer:
         draw_differing(run)
     if run.is_policy:
         draw_hold_against(run, runs)
+    watch(run, key_prefix="runs")

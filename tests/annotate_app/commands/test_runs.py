@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from toy_plans import training_plan
+from toy_scores import make_words_run
 
 from annotate_app.__main__ import main
 from annotate_app.access import Actor
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
 from annotate_app.trainings.training_jobs import start
+from rewardkit.data.records import Judgment
 
 ADMIN = Actor.command_line()
 Run = Callable[..., tuple[int, str, str]]
@@ -79,3 +82,78 @@ def test_a_name_that_is_too_long_changes_nothing(run: Run) -> None:
     code, _, err = run("runs", "name", "p", "1", "x" * 200)
     assert (code, "has 200 characters, allowed are 120" in err) == (2, True)
     assert json.loads(run("runs", "show", "p", "1", "--json")[1])["name"] == ""
+
+
+@pytest.fixture
+def models(sqlite_url: str, make_project: Callable[..., Project], tmp_path: Path, capsys) -> Run:
+    """Runs a command on a project `p` of 60 judged pairs with the reward models 1 and 2, which counted words."""
+    store = Store.open(sqlite_url)
+    project = make_project(store, "p", num_comparisons=60)
+    for seed in (1, 2):
+        make_words_run(store, project, tmp_path / f"run-{seed}", seed=seed)
+    votes = [
+        Judgment(
+            comparison_id=f"c{number}",
+            annotator=name,
+            choice="a" if number % 3 else "b",
+            strength=1,
+            criteria={"tone": -1 if number % 2 else 1},
+        )
+        for number in range(60)
+        for name in "uv"
+    ]
+    store.judgments.import_many(ADMIN, project.id, votes)
+    store.close()
+
+    def run(*words: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = main([*words, "--db", sqlite_url])
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def test_reward_models_are_compared_on_pairs_that_none_learned_from(models: Run) -> None:
+    assert json.loads(models("runs", "score", "p", "1", "--json")[1]) == {"scored": {"1": 60}}
+    code, out, err = models("runs", "compare", "p", "1", "2", "--json")
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    assert (found["num_pairs"], found["num_learned"], found["num_prompts"]) == (58, 2, 29)
+    assert [one["run"] for one in found["figures"]] == [1, 2]
+    [difference] = found["differences"]
+    accuracies = [one["accuracy"]["value"] for one in found["figures"]]
+    assert difference["accuracy"]["value"] == pytest.approx(accuracies[1] - accuracies[0])
+    text = models("runs", "compare", "p", "1", "2", "--by", "tone")[1]
+    assert "58 pairs of 29 prompts that none learned from, 58 decided; 2 that some learned from are left out" in text
+    assert "run 2 minus run 1" in text
+    assert "McNemar p = " in text
+
+
+def test_pairs_on_which_a_model_and_people_differ_are_listed(models: Run) -> None:
+    code, out, _ = models("runs", "differ", "p", "1", "--limit", "3", "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert (found["num_pairs"], found["num_unscored"], len(found["rows"])) == (60, 0, 3)
+    assert all((row["p"] - 0.5) * (row["share"] - 0.5) < 0 for row in found["rows"])
+    held_out = json.loads(models("runs", "differ", "p", "1", "--held-out", "--json")[1])
+    assert held_out["num_pairs"] == 58
+    assert "differs from people on " in models("runs", "differ", "p", "1", "--length", "longer")[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("compare", "p", "1"), "runs are [1], allowed are 2 or more"),
+        (("compare", "p", "1", "9"), "run is 9, the project's are 2, 1"),
+        (("differ", "p", "1", "--by", "speed"), "criterion is 'speed', people judged by tone"),
+        (("differ", "p", "1", "--sure", "2"), "sure is 2.0, allowed is 0.5 to 1"),
+    ],
+)
+def test_what_cannot_be_compared_is_said(models: Run, words: tuple[str, ...], message: str) -> None:
+    code, _, err = models("runs", *words)
+    assert (code, err) == (2, f"annotate-app runs {words[0]}: {message}\n")
+
+
+def test_a_run_without_a_reward_model_is_not_scored(run: Run) -> None:
+    code, _, err = run("runs", "score", "p", "1")
+    assert (code, err) == (2, "annotate-app runs score: run 1 has no reward model: it is a reward run, queued\n")

@@ -26,6 +26,8 @@ ROOMS = {
     "train": "models.train",
     "runs": "models.runs",
     "round": "models.rounds",
+    "loop": "models.loop",
+    "judge": "models.judges",
     "user": "people",
     "backup": "storage",
     "restore": "storage",

@@ -2,12 +2,12 @@
 
 What becomes of an answer, by what comes:
 
-    429, 5xx, no connection, broken off, too slow, no JSON   asked again, after Retry-After where it is given; in the end
-                                                              `unanswered`
-    401, 403, 404, a redirect                                 `JudgeError`: no question would be answered
-    400, 413, 422                                             `rejected`; the first questions, before any answer: `JudgeError`
-    a refusal, the content filter                             `refused`
-    no text                                                   `empty`; with calls of tools `calls`
+    429, 5xx, no connection, broken off, too slow,   asked again, after Retry-After where it is given; in the end
+    no JSON                                          `unanswered`
+    401, 403, 404, a redirect                        `JudgeError`: no question would be answered
+    400, 413, 422                                    `rejected`; before any answer came, `JudgeError`
+    a refusal, the content filter                    `refused`
+    no text                                          `empty`; with calls of tools `calls`
 
 Redirects are not followed, so that the key goes to nobody but the address that was named. The key stands in one header
 and nowhere else: it is taken out of every text that comes back.

@@ -69,9 +69,7 @@ class LocalChat:
             (O,) float64 of each conversation's options, or why it cannot be asked, in one line.
         """
         tokenizer = self._sampler.tokenizer
-        ids = {
-            text: tuple(tokenizer(text, add_special_tokens=False)["input_ids"]) for row in options for text in row
-        }
+        ids = {text: tuple(tokenizer(text, add_special_tokens=False)["input_ids"]) for row in options for text in row}
         starts = policy_prompts(conversations, tokenizer)
         rows = [
             Branched(prompt=start, branches=tuple(ids[text] for text in texts))

@@ -26,8 +26,8 @@ class JudgeSpec:
     """A judge that is no person.
 
     Attributes:
-        kind: `endpoint` (OpenAI-compatible chat completions), `local` (a causal language model in a folder), `reward` (a
-            reward model in a folder), `function` (Python), `imported` (votes made elsewhere; it cannot be asked).
+        kind: `endpoint` (OpenAI-compatible chat completions), `local` (a causal language model in a folder), `reward`
+            (a reward model in a folder), `function` (Python), `imported` (votes made elsewhere; it cannot be asked).
         target: the endpoint's URL up to and with its version (http://host:8000/v1); the folder; module:function or
             path/file.py:function.
         model: the model's name at the endpoint.
@@ -67,8 +67,8 @@ class JudgeSpec:
         if self.key_variable and (self.kind != "endpoint" or not _is_variable(self.key_variable)):
             # Not shown: what stands there may be the key itself.
             raise ValueError(
-                "key_variable is not the name of an environment variable of an endpoint: capital letters, digits and _, "
-                "not TIEBREAK_...; a key itself is never stored"
+                "key_variable is not the name of an environment variable of an endpoint: capital letters, digits "
+                "and _, not TIEBREAK_...; a key itself is never stored"
             )
         for name, least, most in (
             ("samples", 1, MOST_SAMPLES),

@@ -22,7 +22,7 @@ import subprocess
 import sys
 import time
 import weakref
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -40,10 +40,10 @@ class WorkerEndedError(ConnectionError):
     """The worker ended by itself; the text says how."""
 
 
-class _Worker:
+class Worker:
     """One process and its socket. Every wait has a deadline; any way out of a call but a whole answer ends it."""
 
-    def __init__(self, target: str, argument: str | None) -> None:
+    def __init__(self, target: str, argument: str | None, *, returns: Literal["numbers", "json"] = "numbers") -> None:
         ours, theirs = socket.socketpair()
         self.socket = ours
         with theirs:
@@ -55,7 +55,8 @@ class _Worker:
                 start_new_session=True,  # Ctrl-C is for the command, which then ends its workers
             )
         self.end = weakref.finalize(self, _end, self.process, ours)
-        wanted = {"target": target, "argument": argument, "path": [os.getcwd(), *filter(None, sys.path)]}
+        path = [os.getcwd(), *filter(None, sys.path)]
+        wanted = {"target": target, "argument": argument, "path": path, "returns": returns}
         self.ready = self.exchange(wanted, LOADING_S)
 
     def exchange(self, value: object, timeout_s: float) -> tuple[Any, ...]:
@@ -126,7 +127,7 @@ class FunctionReward:
     def __init__(self, target: str, *, name: str, argument: str | None = None, timeout_s: float = 60.0) -> None:
         self.target, self.name, self.argument, self.timeout_s = target, name, argument, timeout_s
         self.about = name
-        self._worker: _Worker | None = None
+        self._worker: Worker | None = None
         self._names: list[str] | None = None
         self._needed: list[str] = []
 
@@ -139,7 +140,7 @@ class FunctionReward:
         if self._worker is not None and self._worker.end.alive:
             return
         try:
-            self._worker = _Worker(self.target, self.argument)
+            self._worker = Worker(self.target, self.argument)
         except TimeoutError as error:
             raise RewardError(self.name, f"{self.target} is not loaded after {LOADING_S:g} s") from error
         except WorkerEndedError as error:

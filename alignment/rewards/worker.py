@@ -1,9 +1,10 @@
 """A Python reward function in a process of its own: `python -P worker.py FD PARENT`, until its socket closes.
 
-Frames of pickle both ways, each behind its length. The first one in says what to load and from which `sys.path`; the
-answer is `("ready", names, needed, place)`: the keyword names that the function takes (None for all), those it cannot
-do without, and where it stands. Then each frame in holds the number of completions and the keywords, each answer is
-`("rewards", values)` or `("problem", index, text)`, the index None where only the batch is known.
+Frames of pickle both ways, each behind its length. The first one in says what to load, from which `sys.path`, and what
+it returns (numbers, or with `returns` "json" values that JSON can write, as judges do); the answer is
+`("ready", names, needed, place)`: the keyword names that the function takes (None for all), those it cannot do without,
+and where it stands. Then each frame in holds the number of completions and the keywords, each answer is
+`("rewards", values)`, `("values", values)` or `("problem", index, text)`, the index None where only the batch is known.
 
 Standard library alone, and imported by path, so that it starts at once whatever the function needs. What the function
 prints goes to the standard error: standard output belongs to the command.
@@ -14,6 +15,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import json
 import os
 import pickle
 import socket
@@ -103,6 +105,32 @@ def call(function: Callable[..., Any], keywords: Mapping[str, Any], count: int) 
     return "rewards", rewards
 
 
+def call_for_values(function: Function, keywords: Mapping[str, Any], count: int) -> tuple[Any, ...]:
+    """Answers one batch with `count` values as JSON writes them: nothing of the function's own types leaves here."""
+    try:
+        returned = function(**keywords)
+    except BaseException as error:
+        return "problem", None, f"{type(error).__name__}: {error}{_raised_at(error, function)}"
+    values = returned.tolist() if hasattr(returned, "tolist") else returned
+    if not isinstance(values, list | tuple):
+        return "problem", None, f"it returned {type(returned).__name__}, allowed is a list"
+    if len(values) != count:
+        return "problem", None, f"it returned {len(values)} answers to {count} questions"
+    for index, value in enumerate(values):
+        try:
+            json.dumps(value, allow_nan=False, default=_plain)
+        except (TypeError, ValueError, RecursionError) as error:
+            return "problem", index, f"the answer is {value!r:.80}: {error}"
+    return "values", json.loads(json.dumps(list(values), default=_plain))
+
+
+def _plain(value: Any) -> Any:
+    """A number or list of numpy or torch as Python's own."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} is nothing that JSON can write")
+
+
 def _raised_at(error: BaseException, function: Callable[..., Any]) -> str:
     """Returns the last line of the function's own file in the traceback, or the innermost line."""
     own_file = place_of(function).rpartition(":")[0]
@@ -153,7 +181,8 @@ def main(descriptor: int, parent: int) -> None:
         send(channel, ("ready", names, needed, place_of(function)))
         while True:
             count, keywords = receive(channel)
-            send(channel, call(function, keywords, count))
+            answer = call_for_values if wanted.get("returns") == "json" else call
+            send(channel, answer(function, keywords, count))
 
 
 if __name__ == "__main__":

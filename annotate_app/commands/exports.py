@@ -32,6 +32,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     add("--ties", choices=("keep", "drop"), default="drop", help="keep writes them with p_chosen 0.5")
     add("--split", default="", help="shares of prompts, for example train=0.9,test=0.1")
     add("--seed", type=int, default=0, help="of the splits")
+    add("--judges", default="", help="judges whose votes count too, as NAME[,NAME], under the rule dawid_skene")
     add("--sources", action="store_true", help="also name what wrote the answers")
     add("--names", action="store_true", help="real names of annotators instead of pseudonyms")
     add("--license", default="", help="of the data, for the card: an id such as cc-by-4.0")
@@ -70,6 +71,7 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _write(store: Store, options: argparse.Namespace, tell: Tell) -> Exported:
+    from annotate_app.consensus.project_judges import judge_names
     from annotate_app.exchange.files_out import export_rows
     from annotate_app.exchange.options import ExportOptions
     from annotate_app.exchange.project_out import export_project
@@ -96,6 +98,7 @@ def _write(store: Store, options: argparse.Namespace, tell: Tell) -> Exported:
         names=options.names,
         license=options.license,
         overwrite=options.overwrite,
+        judges=judge_names(options.judges),
     )
     match options.format:
         case "datasets":

@@ -35,6 +35,9 @@ def _agreement_arguments(parser: argparse.ArgumentParser) -> None:
 def _aggregate_arguments(parser: argparse.ArgumentParser) -> None:
     project_arguments(parser)
     parser.add_argument("--rule", choices=RULES, help="how votes become a consensus (default: the project's own)")
+    parser.add_argument(
+        "--judges", default="", help="judges whose votes count too, as NAME[,NAME], under the rule dawid_skene"
+    )
     parser.add_argument("--out", help="JSONL file to write one line per comparison to")
 
 
@@ -145,12 +148,14 @@ def _aggregate(options: argparse.Namespace) -> int:
     from dataclasses import replace
 
     from annotate_app.consensus.disputes import splits
+    from annotate_app.consensus.project_judges import judge_names, read_judges
     from annotate_app.consensus.release import release
 
     with opened_votes(options) as (store, project, votes):
         show_briefly("computing the consensus")
         design = replace(project.design, rule=options.rule) if options.rule else project.design
-        consensus = release(votes, design, store.judgments.adjudications(ACTOR, project.id))
+        judges = read_judges(store, ACTOR, project.id, votes, judge_names(options.judges))
+        consensus = release(votes, design, store.judgments.adjudications(ACTOR, project.id), judges=judges)
         divided = splits(votes)
         show_briefly("")
     if options.out:

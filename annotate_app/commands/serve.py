@@ -60,10 +60,15 @@ def _worker(options: argparse.Namespace) -> int:
     from annotate_app.jobs.worker import work
     from annotate_app.store.store import Store
     from annotate_app.trainings.refresh import start_due
+    from annotate_app.turns.stages.wheel import advance_all
+
+    def look(store: Store) -> None:
+        start_due(store)
+        advance_all(store)
 
     if options.parent:
         os.nice(BESIDE_SERVER)  # jobs inherit it
-    return work(Store.open(options.db), start_due=start_due, limit=options.limit, parent=options.parent)
+    return work(Store.open(options.db), start_due=look, limit=options.limit, parent=options.parent)
 
 
 COMMANDS = (

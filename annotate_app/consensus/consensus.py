@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from annotate_app.consensus.rules import NUM_CHOICES
+from annotate_app.consensus.with_judges import JudgeWeight
 from rewardkit.data.records import CHOICES
 
 STATES = ("waiting", "queued", "released", "discarded", "check")
@@ -42,6 +43,8 @@ class Consensus:
         adjudicated: (I,) whether an adjudicator decided.
         reliability: (R,) 0 to 1 per annotator: the rule's estimate, else the share of own votes equal to the winner.
         converged, num_iterations, log_likelihood, notes: of the rule (`annotate_app.consensus.rules.RuleResult`).
+        judges: those that are part of it, none unless somebody chose that; judge_shares: (I, 4) their votes by choice,
+            never among `counts`; None without judges.
     """
 
     items: tuple[str, ...]
@@ -64,6 +67,8 @@ class Consensus:
     num_iterations: int
     log_likelihood: float
     notes: tuple[str, ...]
+    judges: tuple[JudgeWeight, ...] = ()
+    judge_shares: np.ndarray | None = None
 
     def indices(self, state: str) -> np.ndarray:
         """Indices of the items in one of STATES."""
@@ -78,7 +83,7 @@ class Consensus:
         """One item in plain values, for JSON and tables."""
         choice = int(self.choice[index])
         p = dict(zip((f"p_{name}" for name in CHOICES[:NUM_CHOICES]), self.p[index].tolist(), strict=True))
-        return {
+        row: dict[str, object] = {
             "comparison_id": self.items[index],
             "state": STATES[self.state[index]],
             "reason": REASONS[self.reason[index]],
@@ -95,11 +100,20 @@ class Consensus:
             "num_used": float(self.num_used[index]),
             "adjudicated": bool(self.adjudicated[index]),
         }
+        return row if self.judge_shares is None else row | {"judge_votes": self.judge_votes(index)}
+
+    def judge_votes(self, index: int) -> dict[str, float]:
+        """The judges' votes on one item by choice; empty without judges."""
+        if self.judge_shares is None:
+            return {}
+        return dict(zip(CHOICES[:NUM_CHOICES], self.judge_shares[index].tolist(), strict=True))
 
     def as_dict(self) -> dict[str, object]:
         reliability = dict(zip(self.annotators, self.reliability.tolist(), strict=True))
+        judges = {"judges": [asdict(judge) for judge in self.judges]} if self.judges else {}
         return {
             "rule": self.rule,
+            **judges,
             "converged": self.converged,
             "num_iterations": self.num_iterations,
             "log_likelihood": self.log_likelihood,

@@ -6,14 +6,16 @@ on the way: the posterior goes on into training data as `p_chosen`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 
 from annotate_app.consensus.consensus import REASON_CODES, STATE_CODES, Consensus
+from annotate_app.consensus.judge_readings import Readings
 from annotate_app.consensus.rules import NUM_CHOICES, apply_rule, choice_counts
+from annotate_app.consensus.with_judges import join_judges
 from annotate_app.protocol.collection_design import Design
 from annotate_app.votes import CHOICE_CODES, Votes
 from rewardkit.data.records import Comparison, Preference
@@ -34,7 +36,13 @@ class Settled(Protocol):
     def criteria(self) -> Mapping[str, int | tuple[int, int]]: ...
 
 
-def release(votes: Votes, design: Design, adjudications: Mapping[str, Settled] | None = None) -> Consensus:
+def release(
+    votes: Votes,
+    design: Design,
+    adjudications: Mapping[str, Settled] | None = None,
+    *,
+    judges: Sequence[Readings] = (),
+) -> Consensus:
     """Computes the consensus of a project: its rule, then its thresholds, then the adjudicators' decisions.
 
     An item waits while it has no votes, fewer than `min_votes`, or no clear winner with votes still to come (skips
@@ -45,16 +53,22 @@ def release(votes: Votes, design: Design, adjudications: Mapping[str, Settled] |
 
     Args:
         adjudications: decisions by comparison id; those on unknown ids are a ValueError.
+        judges: machines whose votes are to count by what they were measured to know, under the rule `dawid_skene`
+            (`annotate_app.consensus.with_judges`). Of an item they are one vote towards `min_votes`; they are never
+            among `counts`, and an item does not wait for them.
     """
     counted = votes.counted()
     result = apply_rule(votes, counted, design.rule)
+    joined = join_judges(result, design.rule, judges) if judges else None
+    result = joined.result if joined else result
     counts, num_skips = choice_counts(counted), _skips(votes)
     weight = result.vote_weight
     leaders = result.p >= result.p.max(axis=1, keepdims=True) - EQUAL
     confidence = result.p.max(axis=1)
     single = (leaders.sum(axis=1) == 1) & (confidence > 0)
     choice = np.where(single, result.p.argmax(axis=1), -1)
-    state, reason = _states(votes, design, counts.sum(axis=1), num_skips, choice, confidence)
+    judged = joined.used > 0 if joined else np.zeros(len(votes.items), dtype=bool)
+    state, reason = _states(votes, design, counts.sum(axis=1), judged, num_skips, choice, confidence)
     placed = weight * (counted.choice != CHOICE_CODES["both_bad"])
     consensus = Consensus(
         items=votes.items,
@@ -71,7 +85,7 @@ def release(votes: Votes, design: Design, adjudications: Mapping[str, Settled] |
         },
         counts=counts,
         num_skips=num_skips,
-        num_used=np.bincount(counted.item, weight, minlength=len(votes.items)),
+        num_used=np.bincount(counted.item, weight, minlength=len(votes.items)) + (joined.used if joined else 0.0),
         state=state,
         reason=reason,
         adjudicated=np.zeros(len(votes.items), dtype=bool),
@@ -80,6 +94,8 @@ def release(votes: Votes, design: Design, adjudications: Mapping[str, Settled] |
         num_iterations=result.num_iterations,
         log_likelihood=result.log_likelihood,
         notes=result.notes,
+        judges=joined.weights if joined else (),
+        judge_shares=joined.shares if joined else None,
     )
     consensus = _settle(consensus, adjudications or {})
     return replace(consensus, reliability=_reliability(consensus, counted))
@@ -94,19 +110,24 @@ def _states(
     votes: Votes,
     design: Design,
     num_votes: np.ndarray,
+    judged: np.ndarray,
     num_skips: np.ndarray,
     choice: np.ndarray,
     confidence: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Decides the state (I,) and reason (I,) of each item from votes alone; later rules override earlier ones."""
+    """Decides the state (I,) and reason (I,) of each item from votes alone; later rules override earlier ones.
+
+    Args:
+        judged: (I,) whether judges count on an item.
+    """
     all_in = num_votes + num_skips >= design.votes_wanted
-    undecided, weak, few = choice < 0, confidence < design.min_agreement - EQUAL, num_votes < design.min_votes
+    undecided, weak, few = choice < 0, confidence < design.min_agreement - EQUAL, num_votes + judged < design.min_votes
     state = np.full(len(votes.items), STATE_CODES["released"], dtype=np.int8)
     reason = np.zeros(len(votes.items), dtype=np.int8)
     for flawed, why in ((weak, "below min_agreement"), (undecided, "no majority"), (few, "fewer votes than min_votes")):
         state[flawed] = np.where(all_in[flawed], STATE_CODES["queued"], STATE_CODES["waiting"])
         reason[flawed] = REASON_CODES[why]
-    empty = (num_votes == 0) & ~all_in
+    empty = (num_votes == 0) & ~judged & ~all_in
     state[empty], reason[empty] = STATE_CODES["waiting"], REASON_CODES["no votes yet"]
     check = (votes.item_gold >= 0) & (num_votes + num_skips == 0)
     state[check], reason[check] = STATE_CODES["check"], REASON_CODES["a check item with a known answer"]

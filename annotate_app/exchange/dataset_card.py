@@ -47,6 +47,7 @@ COLUMNS = {
     "margin": "mean degree of the preference for chosen, in steps of the scale; TRL's reward trainer subtracts it",
     "num_judgments": "number of votes, ties and both bad included",
     "votes": "number of votes by answer, as `{chosen, rejected, tie, both_bad}`",
+    "judge_votes": "votes of machines by answer, as shares; they are part of p_chosen, and not of votes",
     "criteria": "by criterion, the mean degree in favour of chosen; null where nobody judged it",
     "comparison_id": "id of the comparison; rows of one comparison share it",
     "source_chosen": "what wrote chosen",

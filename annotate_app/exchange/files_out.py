@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from annotate_app.access import Actor
+from annotate_app.consensus.project_judges import read_judges
 from annotate_app.consensus.release import release
 from annotate_app.exchange.comparisons_in import TELL_EVERY, Tell
 from annotate_app.exchange.dataset_card import CardFacts, write_card
@@ -53,7 +54,8 @@ def export_rows(
     actor.require("lead", "exporting")
     project = store.projects.get(actor, project_id)
     votes = store.judgments.votes(actor, project_id)
-    consensus = release(votes, project.design, store.judgments.adjudications(actor, project_id))
+    judges = read_judges(store, actor, project_id, votes, options.judges)
+    consensus = release(votes, project.design, store.judgments.adjudications(actor, project_id), judges=judges)
     left_out: Counter[str] = Counter()
     if options.form == "judgments":
         rows = judgment_rows(store, actor, project, votes, names=options.names)

@@ -31,6 +31,8 @@ class ExportOptions:
         names: real names of annotators instead of pseudonyms.
         license: of the data, for the card's license field, for example `cc-by-4.0`.
         overwrite: replace what is there.
+        judges: judges whose votes count too, under the rule `dawid_skene`; rows then name `judge_votes` beside `votes`.
+            `min_votes` and `num_judgments` are of people alone, so that what only judges judged needs `min_votes` 0.
     """
 
     form: ExportForm = "preference"
@@ -46,6 +48,7 @@ class ExportOptions:
     names: bool = False
     license: str = ""
     overwrite: bool = False
+    judges: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_agreement <= 1:

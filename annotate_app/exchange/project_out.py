@@ -1,6 +1,8 @@
 """A whole project as a folder or a zip, for another installation; `annotate_app.exchange.projects_in` reads it back.
 
-Its parts: `project.json` (design, rubric versions), then comparisons, judgments, adjudications and members as JSONL.
+Its parts: `project.json` (design, rubric versions), then comparisons, judgments, adjudications, members, judges and
+their votes as JSONL; exports of before have no judges.
+Turns of the loop and blind rounds stay behind: they name runs of this machine. Their pairs and votes go out.
 Read back, it gives the same comparisons, the same counting judgments and so the same figures, and the same members,
 under the names of the export: pseudonyms unless it was asked for names.
 """
@@ -19,6 +21,7 @@ from typing import Any
 from annotate_app.access import Actor
 from annotate_app.exchange.comparisons_in import Tell
 from annotate_app.exchange.files_out import Exported, new_folder
+from annotate_app.exchange.judge_votes import judge_rows, vote_row
 from annotate_app.exchange.rows_out import Pseudonyms, judgment_rows
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
@@ -27,6 +30,8 @@ from rewardkit.data.files import write_rows
 
 VERSION = 1
 PARTS = ("project.json", "comparisons.jsonl", "judgments.jsonl", "adjudications.jsonl", "members.jsonl")
+JUDGES, JUDGE_VOTES = "judges.jsonl", "judge_votes.jsonl"
+ALL_PARTS = (*PARTS, JUDGES, JUDGE_VOTES)
 CHUNK = 10_000  # comparisons read at once; every read passes over those before it again
 Row = dict[str, Any]
 
@@ -58,18 +63,26 @@ def export_project(
     if out.suffix != ".zip":
         with new_folder(out) as folder:
             counts = _write_parts(store, actor, project, folder, names, tell)
-        return Exported(path=out, files=tuple(out / name for name in PARTS), num_rows=counts, left_out={})
+        files = tuple(out / name for name in ALL_PARTS)
+        return Exported(path=out, files=files, num_rows=counts, left_out=_left_out(store, actor, project.id))
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
     try:
         with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as packed:
             counts = _write_parts(store, actor, project, Path(folder), names, tell)
-            for name in PARTS:
+            for name in ALL_PARTS:
                 packed.write(Path(folder) / name, f"{out.stem}/{name}")
         os.replace(partial, out)
     finally:
         partial.unlink(missing_ok=True)
-    return Exported(path=out, files=(out,), num_rows=counts, left_out={})
+    return Exported(path=out, files=(out,), num_rows=counts, left_out=_left_out(store, actor, project.id))
+
+
+def _left_out(store: Store, actor: Actor, project_id: int) -> dict[str, int]:
+    """What is not carried: turns and rounds name runs, and files, of this machine; a backup holds them."""
+    turns, rounds = len(store.turns.list(actor, project_id)), len(store.rounds.list(actor, project_id))
+    counts = {"turns of the loop (a backup holds them)": turns, "blind rounds (a backup holds them)": rounds}
+    return {why: count for why, count in counts.items() if count}
 
 
 def _write_parts(
@@ -108,6 +121,8 @@ def _write_parts(
         "judgments": judgment_rows(store, actor, project, votes, names=names),
         "adjudications": iter(decisions),
         "members": iter(members),
+        "judges": iter(judge_rows(store, actor, project.id)),
+        "judge_votes": (vote_row(vote) for vote in store.judges.iterate(actor, project.id)),
     }
     counts = {name: write_rows(folder / f"{name}.jsonl", part) for name, part in rows.items()}
     rubrics = [

@@ -10,21 +10,24 @@ import json
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
+from alignment.judges.spec import JudgeSpec
 from annotate_app.access import Actor
 from annotate_app.exchange.comparisons_in import Tell, read_comparisons, unspool
+from annotate_app.exchange.judge_votes import read_judge_row, read_vote_row
 from annotate_app.exchange.judgments_in import BallotOptions, stage_judgments
-from annotate_app.exchange.project_out import PARTS, VERSION, Row, is_project
+from annotate_app.exchange.project_out import ALL_PARTS, JUDGE_VOTES, JUDGES, PARTS, VERSION, Row, is_project
 from annotate_app.protocol.collection_design import MOST_OVERLAP, Design
 from annotate_app.protocol.rubric import parse_rubric
 from annotate_app.store.backup import ZIP_ERRORS
 from annotate_app.store.judgments import staged as staged_judgments
 from annotate_app.store.judgments.judgments import Decision
+from annotate_app.store.loop.judges import JudgeVote
 from annotate_app.store.people.members import FormerMember
 from annotate_app.store.projects.comparisons import Gold
 from annotate_app.store.projects.contents import StagedContents, stage_contents
@@ -51,6 +54,7 @@ class ImportedProject:
     num_golds: int
     num_members: int
     num_accounts: int
+    num_judge_votes: int = 0
 
 
 def import_project(
@@ -91,6 +95,8 @@ class _Parts:
     golds: Mapping[str, Gold]
     decisions: Mapping[str, Decision]
     members: Sequence[FormerMember]
+    judges: Sequence[tuple[str, JudgeSpec, bool]]
+    judge_votes: Mapping[str, Sequence[JudgeVote]]
 
 
 def _read_parts(folder: Path, path: str | Path) -> _Parts:
@@ -120,6 +126,7 @@ def _read_parts(folder: Path, path: str | Path) -> _Parts:
             if str(row["comparison_id"]) not in ids:
                 raise ValueError(f"comparison_id is {row['comparison_id']!r}, which is in comparisons.jsonl of no row")
             decisions[str(row["comparison_id"])] = _decision(row)
+    judges, judge_votes = _read_judges(folder, path, ids)
     return _Parts(
         about=about,
         design=design,
@@ -129,6 +136,8 @@ def _read_parts(folder: Path, path: str | Path) -> _Parts:
         golds=golds,
         decisions=decisions,
         members=_read_members(folder, path),
+        judges=judges,
+        judge_votes=judge_votes,
     )
 
 
@@ -186,6 +195,12 @@ def _write_parts(
     num_judgments = store.judgments.import_staged(actor, project.id, judgments).num_added
     for key, decision in parts.decisions.items():
         store.judgments.adjudicate(actor, project.id, key, decision)
+    num_judge_votes = 0
+    for judge_name, spec, archived in parts.judges:
+        judge = store.judges.add(actor, project.id, judge_name, spec)
+        num_judge_votes += store.judges.add_votes(judge.id, parts.judge_votes.get(judge_name, ()))
+        if archived:
+            store.judges.archive(actor, project.id, judge_name)
     return ImportedProject(
         project=project,
         num_comparisons=added.num_added,
@@ -194,6 +209,7 @@ def _write_parts(
         num_golds=len(parts.golds),
         num_members=len(parts.members),
         num_accounts=num_accounts,
+        num_judge_votes=num_judge_votes,
     )
 
 
@@ -205,11 +221,11 @@ def _opened(path: Path) -> Iterator[Path]:
     if not is_project(path):
         raise ValueError(f"{path} is no export of a whole project: a folder or zip with {', '.join(PARTS)}")
     with tempfile.TemporaryDirectory() as scratch, zipfile.ZipFile(path) as packed:
-        parts = [part for part in packed.infolist() if part.filename.rpartition("/")[2] in PARTS]
+        parts = [part for part in packed.infolist() if part.filename.rpartition("/")[2] in ALL_PARTS]
         check_unpacked(sum(part.file_size for part in parts), path.stat().st_size, str(path))
         for member in packed.namelist():  # only the parts we know, by their last name: nothing lands elsewhere
             name = member.rpartition("/")[2]
-            if name in PARTS:
+            if name in ALL_PARTS:
                 try:
                     with packed.open(member) as source, (Path(scratch) / name).open("wb") as target:
                         shutil.copyfileobj(source, target)
@@ -253,6 +269,29 @@ def _read_members(folder: Path, path: str | Path) -> list[FormerMember]:
             _number(row, "joined_at", float, 0, LAST_TIME)
             members.append(FormerMember(**{field.name: row[field.name] for field in fields(FormerMember)}))
     return members
+
+
+def _read_judges(
+    folder: Path, path: str | Path, ids: Set[str]
+) -> tuple[list[tuple[str, JudgeSpec, bool]], dict[str, list[JudgeVote]]]:
+    """Judges and their votes by their name; none in an export of before."""
+    judges: list[tuple[str, JudgeSpec, bool]] = []
+    votes: dict[str, list[JudgeVote]] = {}
+    if not (folder / JUDGES).is_file() or not (folder / JUDGE_VOTES).is_file():
+        return judges, votes
+    for number, row in read_rows(folder / JUDGES):
+        with _named(f"{path}: {JUDGES}:{number}"):
+            judges.append(read_judge_row(row))
+    names = {name for name, _, _ in judges}
+    for number, row in read_rows(folder / JUDGE_VOTES):
+        with _named(f"{path}: {JUDGE_VOTES}:{number}"):
+            vote = read_vote_row(row)
+            if vote.judge not in names or vote.comparison_id not in ids:
+                raise ValueError(
+                    f"a vote of {vote.judge!r:.60} on {vote.comparison_id!r:.60}, of which one is not there"
+                )
+            votes.setdefault(vote.judge, []).append(vote)
+    return judges, votes
 
 
 def _decision(row: Row) -> Decision:

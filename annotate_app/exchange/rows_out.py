@@ -79,7 +79,16 @@ def training_rows(
                 if options.form == "sft" and _repeats(row, written):
                     left_out["the same demonstration again"] += 1
                     continue
+                if consensus.judges and options.form == "preference":
+                    row["judge_votes"] = judge_votes(consensus, index[comparison.id])
                 yield split, row
+
+
+def judge_votes(consensus: Consensus, number: int) -> dict[str, float]:
+    """The judges' votes on an item as seen from its preference row."""
+    votes = consensus.judge_votes(number)
+    sides = ("b", "a") if consensus.p_b[number] > 0.5 else ("a", "b")
+    return {"chosen": votes[sides[0]], "rejected": votes[sides[1]], "tie": votes["tie"], "both_bad": votes["both_bad"]}
 
 
 def _repeats(row: Row, written: set[bytes]) -> bool:

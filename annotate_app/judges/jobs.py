@@ -52,7 +52,7 @@ def start(
         if bad := [key for key in comparisons if "\n" in key or "\r" in key]:
             raise ValueError(f"the id {bad[0]!r:.80} holds a line break")
         files[KEYS] = "".join(f"{key}\n" for key in comparisons)
-        command += ["--keys", KEYS]
+        command += ["--comparisons", KEYS]
     options = {
         "--samples": samples or 0,
         "--examples": examples,

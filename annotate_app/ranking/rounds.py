@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from annotate_app.agreement.bootstrap import Estimate
-from annotate_app.ranking.win_rates import fit_win_rates
+from annotate_app.ranking.win_rates import WinRate, fit_win_rates
 from annotate_app.votes import Votes
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class RoundResult:
 def round_result(
     votes: Votes, round: Round, keys: Collection[str], *, num_resamples: int = 2000, seed: int = 0
 ) -> RoundResult:
-    """The result of a round from its project's votes.
+    """The result of a round from its project's votes; of many rounds see `round_results`.
 
     Votes on other comparisons take no part, nor do those on a comparison of the round that is not of its two sources.
 
@@ -71,18 +71,48 @@ def round_result(
         keys: ids of the round's comparisons.
         num_resamples: bootstrap resamples of pairs behind the interval, as in `win_rates`; 0 gives none.
     """
-    wanted = set(keys)
-    empty = RoundResult(one=round.one, other=round.other, rate=UNJUDGED, num_pairs=len(wanted))
-    if round.one not in votes.sources or round.other not in votes.sources:
+    (result,) = round_results(votes, [(round, keys)], num_resamples=num_resamples, seed=seed)
+    return result
+
+
+def round_results(
+    votes: Votes, rounds: Sequence[tuple[Round, Collection[str]]], *, num_resamples: int = 2000, seed: int = 0
+) -> list[RoundResult]:
+    """The results of rounds, each with the ids of its comparisons; see `round_result`."""
+    places = {key: number for number, key in enumerate(votes.items)}
+    sources = {name: number for number, name in enumerate(votes.sources)}
+    by_item = np.argsort(votes.item, kind="stable")
+    starts = np.searchsorted(votes.item[by_item], np.arange(len(votes.items) + 1))
+    results = []
+    for round, keys in rounds:
+        both = [sources.get(round.one, -1), sources.get(round.other, -1)]
+        items = np.array(sorted(places[key] for key in set(keys) if key in places), dtype=np.int64)
+        if -1 in both:
+            items = items[:0]
+        of_pair = np.isin(votes.item_source_a[items], both) & np.isin(votes.item_source_b[items], both)
+        parts = [by_item[starts[item] : starts[item + 1]] for item in items[of_pair]]
+        played = votes.where(np.sort(np.concatenate([np.zeros(0, dtype=np.int64), *parts])))
+        rates = fit_win_rates(_of_items(played, items), num_resamples=num_resamples, seed=seed).pairs
+        results.append(_result(round, len(set(keys)), rates[0] if rates else None))
+    return results
+
+
+def _of_items(votes: Votes, items: np.ndarray) -> Votes:
+    """The votes with these items (ascending) alone, on which they all are."""
+    fields = {name: getattr(votes, name) for name in votes.__dataclass_fields__}
+    for name in fields:
+        if name.startswith("item_"):
+            fields[name] = fields[name][items]
+    fields["items"] = tuple(votes.items[item] for item in items)
+    fields["item"] = np.searchsorted(items, votes.item).astype(np.int32)
+    return Votes(**fields)
+
+
+def _result(round: Round, num_pairs: int, rate: WinRate | None) -> RoundResult:
+    """The rate of a round's two sources, seen from `one`."""
+    empty = RoundResult(one=round.one, other=round.other, rate=UNJUDGED, num_pairs=num_pairs)
+    if rate is None:
         return empty
-    places = [votes.sources.index(name) for name in (round.one, round.other)]
-    of_round = np.fromiter((key in wanted for key in votes.items), dtype=bool, count=len(votes.items))
-    of_pair = np.isin(votes.item_source_a, places) & np.isin(votes.item_source_b, places)
-    played = votes.where((of_round & of_pair)[votes.item])
-    rates = fit_win_rates(played, num_resamples=num_resamples, seed=seed).pairs
-    if not rates:
-        return empty
-    (rate,) = rates
     wins, losses, share = rate.wins, rate.losses, rate.rate
     if rate.one != round.one:
         wins, losses = losses, wins

@@ -20,6 +20,7 @@ from annotate_app.store.base.answers import MADE_AT, SPENT_S
 from annotate_app.store.base.database import Database, failure, read_pairs
 from annotate_app.store.base.pending import JUDGMENT_SHOWN, SLOT_SHOWN_OF_MANY, SLOT_WAITS
 from annotate_app.store.base.slots import JUDGED, LEASED, OPEN
+from annotate_app.store.loop.turns import STAGES
 from rewardkit.data.records import content_id
 
 EXAMPLES = 5
@@ -30,7 +31,7 @@ CHUNK = 1000
 def find_problems(database: Database) -> list[str]:
     """One line for each rule that is broken, with the first ids that break it; empty when all is sound."""
     checks: dict[str, Callable[[Connection], Iterable[str]]] = {
-        rule: partial(_select_ids, query=query) for rule, query in _rules().items()
+        rule: partial(_select_ids, query=query) for rule, query in (_rules() | _loop_rules()).items()
     }
     checks |= {
         "comparisons with too many or too few open work slots": _wrong_overlap,
@@ -144,6 +145,30 @@ def _rules() -> dict[str, Select]:
         "judgments whose duration is none (it counts as 0)": select(judgment.id).where(judgment.seconds != SPENT_S),
         "open slots that a member would never be handed": _stranded(),
         "members whose count of judgments is wrong": _miscounted(),
+    }
+
+
+def _loop_rules() -> dict[str, Select]:
+    """The same about turns and blind rounds."""
+    turn, stage, comparison = tables.turn.c, tables.turn_stage.c, tables.comparison.c
+    pair, round, blind = tables.turn_pair.c, tables.blind_round.c, tables.blind_pair.c
+    return {
+        "turns without all of their stages": select(turn.id)
+        .outerjoin(tables.turn_stage, and_(stage.turn_id == turn.id, stage.stage.in_(STAGES)))
+        .group_by(turn.id)
+        .having(func.count(stage.stage) != len(STAGES)),
+        "projects with several open turns": select(turn.project_id)
+        .where(turn.state == "open")
+        .group_by(turn.project_id)
+        .having(func.count() > 1),
+        "pairs of a turn in another project": select(pair.comparison_id)
+        .join(tables.turn, turn.id == pair.turn_id)
+        .join(tables.comparison, comparison.id == pair.comparison_id)
+        .where(comparison.project_id != turn.project_id),
+        "pairs of a blind round in another project": select(blind.comparison_id)
+        .join(tables.blind_round, round.id == blind.round_id)
+        .join(tables.comparison, comparison.id == blind.comparison_id)
+        .where(comparison.project_id != round.project_id),
     }
 
 

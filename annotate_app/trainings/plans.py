@@ -38,6 +38,7 @@ class TrainingPlan:
         newest: comparisons of that turn, which all take part whatever `replay` is.
         replay: share of all other comparisons that take part, 0 to 1.
         before: folder of the reward model before; empty for none.
+        judges: judges that are no people whose votes count too; what they alone judged goes out with `min_votes` 0.
     """
 
     project: str
@@ -52,9 +53,10 @@ class TrainingPlan:
     newest: tuple[str, ...] = ()
     replay: float = 1.0
     before: str = ""
+    judges: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("on_policy", "newest"):  # lists, where they come from a file
+        for name in ("on_policy", "newest", "judges"):  # lists, where they come from a file
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if not 0 <= self.replay <= 1:
             raise ValueError(f"replay is {self.replay}, allowed is 0 to 1")

@@ -47,6 +47,7 @@ def take_snapshot(store: Store, actor: Actor, plan: TrainingPlan, folder: Path) 
         ties="keep",
         splits=shares_of(plan),
         sources=True,
+        judges=plan.judges,
     )
     draft = folder.with_name(f"{folder.name}.draft")
     project = store.projects.get(actor, plan.project)
@@ -94,7 +95,9 @@ def _set_apart(draft: Path, plan: TrainingPlan) -> None:
         write_rows(file, kept)
     if apart:
         write_rows(draft / ON_POLICY_ROWS, apart)
-    logger.info(f"{len(apart):,} pairs of the turn kept apart to measure on, {num_kept:,} of {num_older:,} older ones used")
+    logger.info(
+        f"{len(apart):,} pairs of the turn kept apart to measure on, {num_kept:,} of {num_older:,} older ones used"
+    )
 
 
 def criterion_rows(rows: Iterable[Preference], criterion: str) -> Iterator[Preference]:

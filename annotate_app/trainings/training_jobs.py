@@ -177,7 +177,7 @@ def _measure_on_policy(run_dir: Path, name: str, model: str) -> int:
     if read_status(out).get("state") == "done":
         return 0
     data = run_dir / DATA / ON_POLICY_ROWS
-    words = [f"--model={model}", f"--data={data}", "--allow_leakage=true", f"--out={_unused(out)}"]
+    words = [f"--model={model}", f"--data={data}", "--allow_leakage", f"--out={_unused(out)}"]
     return run_module("rewardkit", "evaluate", *words)
 
 

@@ -33,18 +33,15 @@ TOP = 1_000_000.0
 
 @dataclass(frozen=True, kw_only=True)
 class RoundPlan:
-    """A blind round to make.
+    """How a blind round is made.
 
     Attributes:
-        one, other: policies, as `annotate_app.turns.policies.find_policy` reads them; the rate is that of `one`.
         prompts: file with prompts; empty for the project's.
         num_prompts: pairs to make, one a prompt.
         temperature, max_new_tokens: how both answer.
         overlap: judgments wanted of each pair; 0 for what the project's design asks.
     """
 
-    one: str
-    other: str
     prompts: str = ""
     num_prompts: int = 100
     temperature: float = 0.7
@@ -83,8 +80,8 @@ def hold_against(
     """
     if prompts:
         actor.require("admin", "prompts of a file on the server")
-    plan = RoundPlan(one=one, other=other, prompts=prompts, num_prompts=num_prompts, temperature=temperature, seed=seed)
-    first, second = _both(store, actor, project_id, plan)
+    RoundPlan(prompts=prompts, num_prompts=num_prompts, temperature=temperature, seed=seed)
+    first, second = both_policies(store, actor, project_id, one, other)
     project = store.projects.get(actor, project_id)
     command = ["annotate_app", "round", "make", project.number, f"--one={one}", f"--other={other}"]
     command += [f"--prompts={prompts}", f"--num={num_prompts}"]
@@ -94,7 +91,14 @@ def hold_against(
 
 
 def make_round(
-    store: Store, actor: Actor, project_id: int, plan: RoundPlan, folder: Path, *, turn_id: int | None = None
+    store: Store,
+    actor: Actor,
+    project_id: int,
+    policies: tuple[PolicyRef, PolicyRef],
+    plan: RoundPlan,
+    folder: Path,
+    *,
+    turn_id: int | None = None,
 ) -> Round:
     """Lets both policies answer, imports their pairs and records the round. Goes on where it was cut short.
 
@@ -107,7 +111,7 @@ def make_round(
     done = folder / "round.json"
     if done.is_file():
         return store.rounds.get(actor, project_id, json.loads(done.read_text(encoding="utf-8"))["id"])
-    one, other = _both(store, actor, project_id, plan)
+    one, other = policies
     prompts, answers = folder / "prompts.jsonl", folder / "round.jsonl"
     report_progress(0, 2, "answering")
     if not prompts.is_file():
@@ -138,16 +142,21 @@ def make_round(
     return made
 
 
-def _both(store: Store, actor: Actor, project_id: int, plan: RoundPlan) -> tuple[PolicyRef, PolicyRef]:
-    one, other = (find_policy(store, actor, project_id, text) for text in (plan.one, plan.other))
-    for policy in (one, other):
+def both_policies(store: Store, actor: Actor, project_id: int, one: str, other: str) -> tuple[PolicyRef, PolicyRef]:
+    """The two policies of a round, by the names that people give.
+
+    Raises:
+        ValueError: if one is not there or cannot write, or both are the same.
+    """
+    first, second = (find_policy(store, actor, project_id, text) for text in (one, other))
+    for policy in (first, second):
         if policy.is_preset:
             raise ValueError(f"{policy.name} is random weights and writes no answers: train it first, or name a folder")
-    if one.model == other.model:
-        raise ValueError(f"a round holds {one.name} against itself, allowed are two policies")
-    if one.name == other.name:
-        other = PolicyRef(name=f"{other.name} (2)", model=other.model)
-    return one, other
+    if first.model == second.model:
+        raise ValueError(f"a round holds {first.name} against itself, allowed are two policies")
+    if first.name == second.name:
+        second = PolicyRef(name=f"{second.name} (2)", model=second.model)
+    return first, second
 
 
 def _comparisons(answers: Path, one: PolicyRef, other: PolicyRef, seed: int) -> Iterator[Comparison]:

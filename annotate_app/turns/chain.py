@@ -6,12 +6,14 @@ turn 0's, which its write stage names. All of it is read from results of stages,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from annotate_app.store.loop.turns import Turn
 from annotate_app.turns.policies import PolicyRef
+from rewardkit.stats.metrics import Interval
 
 
 def parent_of(turns: Sequence[Turn], turn: Turn) -> Turn | None:
@@ -73,3 +75,16 @@ def ref_values(policy: PolicyRef) -> dict[str, str]:
 
 def _ref(values: Any) -> PolicyRef | None:
     return PolicyRef(name=values["name"], model=values["model"]) if values else None
+
+
+def read_interval(values: Mapping[str, float | None] | None) -> Interval | None:
+    """An interval as it stands in a result; None where there is none."""
+    if not values or values.get("value") is None:
+        return None
+    value, low, high = (values.get(name) for name in ("value", "low", "high"))
+    unknown = math.nan
+    return Interval(
+        value=unknown if value is None else value,
+        low=unknown if low is None else low,
+        high=unknown if high is None else high,
+    )

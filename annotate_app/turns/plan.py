@@ -22,9 +22,8 @@ import yaml
 
 from annotate_app.protocol.collection_design import MOST_OVERLAP
 from annotate_app.trainings.options import TRAININGS, check_options
+from rewardkit.config import ChoiceRule, CutAnswers
 
-Rule = Literal["uncertainty", "epig", "coverage", "disagreement", "random"]
-"""Of `rewardkit choose`."""
 Align = Literal["sft", "dpo", "grpo", "ppo", "online-dpo"]
 Base = Literal["present", "first"]
 Against = Literal["previous", "first"]
@@ -69,17 +68,21 @@ class ChoosePlan:
     """Pairs of candidates are chosen to be judged.
 
     Attributes:
-        rule: of `rewardkit choose`; random where there is no reward model yet.
+        rule: of `rewardkit choose`; the first turn, which has no reward model yet, chooses by chance where the rule
+            asks one.
         num_pairs: pairs to choose.
         random_share: share of them that is chosen by chance, always above 0: they measure honestly.
+        cut: what an answer is that did not end by itself: left out, or kept like another.
     """
 
-    rule: Rule = "uncertainty"
+    rule: ChoiceRule = "uncertainty"
     num_pairs: int = 200
     random_share: float = 0.2
+    cut: CutAnswers = "leave_out"
 
     def __post_init__(self) -> None:
-        _one_of("choose.rule", self.rule, get_args(Rule))
+        _one_of("choose.cut", self.cut, get_args(CutAnswers))
+        _one_of("choose.rule", self.rule, get_args(ChoiceRule))
         _least("choose", self, num_pairs=1)
         if not 0 < self.random_share <= 1:
             raise ValueError(f"choose.random_share is {self.random_share}, allowed is above 0 and up to 1")

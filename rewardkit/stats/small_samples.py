@@ -67,6 +67,17 @@ def difference_bounds(above: float, below: float, num_units: float, *, level: fl
     return low - other_high, high - other_low
 
 
+def kappa_at(kappa: float, agreement: float, bound: float) -> float:
+    """What a chance-corrected coefficient is at another observed agreement and the same chance.
+
+    kappa = (p - e) / (1 - e), so 1 - (1 - kappa) (1 - bound) / (1 - p). Where p is 1, nothing tells e from it, and that
+    of two even answers is taken: 2 bound - 1.
+    """
+    if agreement >= 1 - 1e-12:
+        return 2 * bound - 1
+    return 1 - (1 - kappa) * (1 - bound) / (1 - agreement)
+
+
 def mean_bounds(value: float, standard_error: float, num_units: int, *, level: float = 0.95) -> Bounds:
     """Student's limits of a mean of any quantity; unknown from one unit, or where units do not differ. Student 1908.
 

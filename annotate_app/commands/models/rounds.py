@@ -27,11 +27,9 @@ def _make(options: argparse.Namespace) -> int:
     from pathlib import Path
 
     from annotate_app.store.store import Store
-    from annotate_app.turns.blind_rounds import RoundPlan, make_round
+    from annotate_app.turns.blind_rounds import RoundPlan, both_policies, make_round
 
     plan = RoundPlan(
-        one=options.one,
-        other=options.other,
         prompts=options.prompts,
         num_prompts=options.num,
         temperature=options.temperature,
@@ -44,7 +42,8 @@ def _make(options: argparse.Namespace) -> int:
         project = store.projects.get(ACTOR, options.project)
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(os.environ.get("TIEBREAK_RUN_DIR") or scratch).resolve()
-            made = make_round(store, ACTOR, project.id, plan, folder)
+            policies = both_policies(store, ACTOR, project.id, options.one, options.other)
+            made = make_round(store, ACTOR, project.id, policies, plan, folder)
     finally:
         store.close()
     if options.json:

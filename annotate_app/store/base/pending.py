@@ -174,11 +174,11 @@ def _take_back_judgments(connection: Connection, import_id: int) -> bool:
     connection.execute(delete(tables.judgment).where(_judgment.id.in_([row.id for row in rows])))
     filled = {row.slot_id for row in rows if row.slot_id is not None}
     still = set(connection.scalars(select(_judgment.slot_id).where(_judgment.slot_id.in_(filled), _judgment.newest)))
-    _reopen(connection, rows[0].project_id, sorted(filled - still))
+    reopen(connection, rows[0].project_id, sorted(filled - still))
     return True
 
 
-def _reopen(connection: Connection, project_id: int, slot_ids: Sequence[int]) -> None:
+def reopen(connection: Connection, project_id: int, slot_ids: Sequence[int]) -> None:
     """Gives back slots of work; those that an import made for itself go."""
     query = select(_slot.id, _slot.comparison_id, _slot.kind).where(_slot.id.in_(slot_ids))
     rows = connection.execute(query).all()

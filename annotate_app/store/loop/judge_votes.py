@@ -1,22 +1,80 @@
-"""Votes of judges as columns, read straight from the driver's tuples: a hundred thousand in about a second."""
+"""Votes of judges: one by one, and as columns, read from the driver's tuples: a hundred thousand in about a second."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
 
 import numpy as np
-from sqlalchemy import Connection, Text, cast, select
+from sqlalchemy import Connection, Row, Text, cast, func, select
 
 from annotate_app.store.base import tables
-from annotate_app.store.base.database import read_pairs
+from annotate_app.store.base.answers import plain_criteria, read_criteria
+from annotate_app.store.base.database import bulk_execute, read_pairs
 from annotate_app.store.base.pending import COMPARISON_SHOWN
+from annotate_app.store.base.rights import checked_content
+from annotate_app.store.base.slots import batches
+from annotate_app.store.projects.comparisons import keys_to_ids
 from rewardkit.data.records import CHOICES
 
 JUDGE_CHOICES = (*CHOICES, "refused", "unreadable")
 JUDGE_CHOICE_CODES: dict[str, int] = {name: code for code, name in enumerate(JUDGE_CHOICES)}
+Shown = Literal["a", "b", ""]
+LONGEST_RAW = 100_000
+_COLUMNS = (
+    *("project_id", "judge_id", "comparison_id", "rubric_version", "shown_first", "sample", "choice", "p_a"),
+    *("strength", "criteria", "raw", "usage", "examples", "created_at"),
+)
+_INSERT = (
+    f"INSERT INTO judge_vote ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))}) ON CONFLICT DO NOTHING"
+)
 SPENT = ("prompt_tokens", "completion_tokens", "seconds", "cost")
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgeVote:
+    """One answer of a judge, in content space: its position is undone already.
+
+    Attributes:
+        comparison_id: key of the comparison.
+        shown_first: which answer it saw first; empty where it saw no order.
+        sample: number of the answer to the same question.
+        choice: one of `rewardkit.data.records.CHOICES`, or refused, or unreadable.
+        p_a: its probability that a is the better one, a tie as half; None where it names a choice only.
+        strength: degree of the preference, as in `rewardkit.data.records.Judgment`.
+        criteria: by criterion, a signed degree (below 0 prefers a) or the two ratings.
+        raw: what it answered, as it came: text from elsewhere, to be rendered as such.
+        created_at: unix seconds, 0 where it is not known.
+        usage: prompt_tokens, completion_tokens, tries, seconds, cost, as far as they are known.
+        examples: hash of the examples that it was shown; empty for none.
+        judge: its name, where votes are read.
+    """
+
+    comparison_id: str
+    rubric_version: int
+    choice: str
+    shown_first: Shown = ""
+    sample: int = 0
+    p_a: float | None = None
+    strength: int = 0
+    criteria: Mapping[str, int | tuple[int, int]] = field(default_factory=dict)
+    raw: str = ""
+    usage: Mapping[str, float] = field(default_factory=dict)
+    examples: str = ""
+    created_at: float = 0.0
+    judge: str = ""
+
+    def __post_init__(self) -> None:
+        if self.choice not in JUDGE_CHOICES:
+            raise ValueError(f"choice is {self.choice!r:.40}, allowed are {', '.join(JUDGE_CHOICES)}")
+        if (self.choice in ("a", "b")) != (self.strength > 0):
+            raise ValueError(f"strength is {self.strength} with choice {self.choice}: a and b take 1 or more, others 0")
+        if self.p_a is not None and not 0 <= self.p_a <= 1:
+            raise ValueError(f"p_a is {self.p_a}, allowed is 0 to 1")
+        if self.shown_first not in get_args(Shown):
+            raise ValueError(f"shown_first is {self.shown_first!r:.40}, allowed are a, b and nothing")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +117,40 @@ class VoteTable:
 
     def __len__(self) -> int:
         return len(self.item)
+
+
+def insert_votes(connection: Connection, judge_id: int, rows: Iterable[JudgeVote]) -> int:
+    """Inserts votes within a transaction; see `Judges.add_votes`."""
+    project_id = connection.execute(select(tables.judge.c.project_id).where(tables.judge.c.id == judge_id)).scalar()
+    if project_id is None:
+        raise ValueError(f"there is no judge {judge_id}")
+    rows = list(rows)
+    mine = select(func.count()).where(tables.judge_vote.c.judge_id == judge_id)
+    before = connection.execute(mine).scalar_one()
+    ids: dict[str, int] = {}
+    for keys in batches(sorted({row.comparison_id for row in rows})):
+        ids |= keys_to_ids(connection, project_id, keys)
+    if missing := [row.comparison_id for row in rows if row.comparison_id not in ids]:
+        raise ValueError(f"there is no comparison {missing[0]!r:.80} in the project")
+    values = []
+    for row in rows:
+        checked_content(row.raw[:LONGEST_RAW], "raw answer")
+        values.append(
+            (
+                *(project_id, judge_id, ids[row.comparison_id], row.rubric_version, row.shown_first, row.sample),
+                *(row.choice, row.p_a, row.strength, json.dumps(plain_criteria(row.criteria)), row.raw[:LONGEST_RAW]),
+                *(json.dumps(dict(row.usage)), row.examples, row.created_at),
+            )
+        )
+    bulk_execute(connection, _INSERT, values)
+    return connection.execute(mine).scalar_one() - before
+
+
+def read_vote(row: Row) -> JudgeVote:
+    """A vote from a row of the table, with the comparison's `key` and the judge's `name`."""
+    values: dict[str, Any] = {name: getattr(row, name) for name in _COLUMNS[3:]}
+    values["criteria"] = read_criteria(row.criteria)
+    return JudgeVote(comparison_id=row.key, judge=row.name, **values)
 
 
 def read_vote_table(connection: Connection, project_id: int, judge_id: int | None) -> VoteTable:

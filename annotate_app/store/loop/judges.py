@@ -6,35 +6,23 @@ made. What a judge is asked is `annotate_app.judges`, what it answers with is `a
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
 
 from sqlalchemy import Connection, Row, Select, func, select, update
 
 from alignment.judges.spec import JudgeSpec
 from annotate_app.access import AccessError, Actor
 from annotate_app.store.base import audit, tables
-from annotate_app.store.base.answers import plain_criteria, read_criteria
-from annotate_app.store.base.database import Database, bulk_execute, insert_row
-from annotate_app.store.base.rights import checked_content, checked_text, require_member
-from annotate_app.store.base.slots import batches
-from annotate_app.store.loop.judge_votes import JUDGE_CHOICES, VoteTable, read_vote_table
-from annotate_app.store.projects.comparisons import keys_to_ids
+from annotate_app.store.base.database import Database, insert_row
+from annotate_app.store.base.pending import write_alone
+from annotate_app.store.base.rights import checked_text, lock_design, require_member
+from annotate_app.store.loop.judge_votes import JudgeVote, VoteTable, insert_votes, read_vote, read_vote_table
+from annotate_app.store.loop.moved_votes import move_votes
 
 Asked = tuple[str, str, int]  # comparison id, what was shown first, sample
-Shown = Literal["a", "b", ""]
-LONGEST_RAW = 100_000
-_COLUMNS = (
-    *("project_id", "judge_id", "comparison_id", "rubric_version", "shown_first", "sample", "choice", "p_a"),
-    *("strength", "criteria", "raw", "usage", "examples", "created_at"),
-)
-_INSERT = (
-    f"INSERT INTO judge_vote ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))}) ON CONFLICT DO NOTHING"
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,49 +53,6 @@ class JudgeRow:
     created_at: float
     example_sets: Mapping[str, ExampleSet] = field(default_factory=dict)
     num_votes: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class JudgeVote:
-    """One answer of a judge, in content space: its position is undone already.
-
-    Attributes:
-        comparison_id: key of the comparison.
-        shown_first: which answer it saw first; empty where it saw no order.
-        sample: number of the answer to the same question.
-        choice: one of `rewardkit.data.records.CHOICES`, or refused, or unreadable.
-        p_a: its probability that a is the better one, a tie as half; None where it names a choice only.
-        strength: degree of the preference, as in `rewardkit.data.records.Judgment`.
-        criteria: by criterion, a signed degree (below 0 prefers a) or the two ratings.
-        raw: what it answered, as it came: text from elsewhere, to be rendered as such.
-        usage: prompt_tokens, completion_tokens, tries, seconds, cost, as far as they are known.
-        examples: hash of the examples that it was shown; empty for none.
-        judge: its name, where votes are read.
-    """
-
-    comparison_id: str
-    rubric_version: int
-    choice: str
-    shown_first: Shown = ""
-    sample: int = 0
-    p_a: float | None = None
-    strength: int = 0
-    criteria: Mapping[str, int | tuple[int, int]] = field(default_factory=dict)
-    raw: str = ""
-    usage: Mapping[str, float] = field(default_factory=dict)
-    examples: str = ""
-    created_at: float = 0.0
-    judge: str = ""
-
-    def __post_init__(self) -> None:
-        if self.choice not in JUDGE_CHOICES:
-            raise ValueError(f"choice is {self.choice!r:.40}, allowed are {', '.join(JUDGE_CHOICES)}")
-        if (self.choice in ("a", "b")) != (self.strength > 0):
-            raise ValueError(f"strength is {self.strength} with choice {self.choice}: a and b take 1 or more, others 0")
-        if self.p_a is not None and not 0 <= self.p_a <= 1:
-            raise ValueError(f"p_a is {self.p_a}, allowed is 0 to 1")
-        if self.shown_first not in get_args(Shown):
-            raise ValueError(f"shown_first is {self.shown_first!r:.40}, allowed are a, b and nothing")
 
 
 class Judges:
@@ -179,6 +124,22 @@ class Judges:
             action = "judge archive" if archived else "judge take back"
             audit.record(connection, actor, action, project_id=project_id, subject=name)
 
+    def from_annotator(self, actor: Actor, project_id: int, annotator: str, name: str) -> JudgeRow:
+        """Moves the judgments of an imported annotator out of people's figures, to a judge of this name. Lead or above.
+
+        Raises:
+            ValueError: if the project has no judgments of such an annotator, or a judge of that name already.
+        """
+        with self._database.together():
+            judge = self.add(actor, project_id, name, JudgeSpec(kind="imported", model=annotator))
+            with write_alone(self._database, project_id) as connection:
+                lock_design(connection, project_id)
+                detail = {"annotator": annotator, "num_moved": move_votes(connection, project_id, annotator, judge.id)}
+                audit.record(
+                    connection, actor, "judge from annotator", project_id=project_id, subject=name, detail=detail
+                )
+            return self.get(actor, project_id, name)
+
     def note_examples(self, judge_id: int, examples_hash: str, examples: ExampleSet) -> None:
         """For a run: keeps which comparisons a judge is shown, so that an interrupted run goes on with the same."""
         with self._database.write() as connection:
@@ -235,40 +196,13 @@ class Judges:
         with self._database.read() as connection:
             require_member(connection, actor, project_id, "reading the votes of judges", "lead")
             for row in connection.execute(query):
-                yield _vote(row)
+                yield read_vote(row)
 
     def vote_table(self, actor: Actor, project_id: int, judge_id: int | None = None) -> VoteTable:
         """All votes of one judge or of all, as columns: quick at a hundred thousand. Lead or above."""
         with self._database.read() as connection:
             require_member(connection, actor, project_id, "reading the votes of judges", "lead")
             return read_vote_table(connection, project_id, judge_id)
-
-
-def insert_votes(connection: Connection, judge_id: int, rows: Iterable[JudgeVote]) -> int:
-    """Inserts votes within a transaction; see `Judges.add_votes`."""
-    project_id = connection.execute(select(tables.judge.c.project_id).where(tables.judge.c.id == judge_id)).scalar()
-    if project_id is None:
-        raise ValueError(f"there is no judge {judge_id}")
-    rows = list(rows)
-    mine = select(func.count()).where(tables.judge_vote.c.judge_id == judge_id)
-    before = connection.execute(mine).scalar_one()
-    ids: dict[str, int] = {}
-    for keys in batches(sorted({row.comparison_id for row in rows})):
-        ids |= keys_to_ids(connection, project_id, keys)
-    if missing := [row.comparison_id for row in rows if row.comparison_id not in ids]:
-        raise ValueError(f"there is no comparison {missing[0]!r:.80} in the project")
-    values = []
-    for row in rows:
-        checked_content(row.raw[:LONGEST_RAW], "raw answer")
-        values.append(
-            (
-                *(project_id, judge_id, ids[row.comparison_id], row.rubric_version, row.shown_first, row.sample),
-                *(row.choice, row.p_a, row.strength, json.dumps(plain_criteria(row.criteria)), row.raw[:LONGEST_RAW]),
-                *(json.dumps(dict(row.usage)), row.examples, row.created_at or time.time()),
-            )
-        )
-    bulk_execute(connection, _INSERT, values)
-    return connection.execute(mine).scalar_one() - before
 
 
 _EXAMPLES = "example_sets"
@@ -299,12 +233,6 @@ def _judge(row: Row) -> JudgeRow:
         example_sets={key: ExampleSet(**{**one, "keys": tuple(one["keys"])}) for key, one in sets.items()},
         num_votes=row.num_votes,
     )
-
-
-def _vote(row: Row) -> JudgeVote:
-    values: dict[str, Any] = {name: getattr(row, name) for name in _COLUMNS[3:]}
-    values["criteria"] = read_criteria(row.criteria)
-    return JudgeVote(comparison_id=row.key, judge=row.name, **values)
 
 
 def _require_run(connection: Connection, project_id: int, target: str) -> None:

@@ -11,9 +11,9 @@ from sqlalchemy import Select, func, insert, select
 
 from annotate_app.access import Actor
 from annotate_app.store.base import audit, tables
-from annotate_app.store.base.database import Database, insert_row
+from annotate_app.store.base.database import Database, insert_row, read_pairs
 from annotate_app.store.base.rights import checked_text, require_member
-from annotate_app.store.base.slots import batches
+from annotate_app.store.base.slots import JUDGED, batches
 from annotate_app.store.projects.comparisons import keys_to_ids
 
 LONGEST_SOURCE = 200
@@ -117,6 +117,42 @@ class Rounds:
         if row is None:
             raise ValueError(f"there is no round {round_id} in the project")
         return Round(**row)
+
+    def all_keys(self, actor: Actor, project_id: int) -> dict[int, tuple[str, ...]]:
+        """By number of the round, the ids of its comparisons: one query for all rounds of a project."""
+        pair, comparison, round = tables.blind_pair.c, tables.comparison.c, tables.blind_round.c
+        query = (
+            select(pair.round_id, comparison.key)
+            .join(tables.comparison, comparison.id == pair.comparison_id)
+            .join(tables.blind_round, round.id == pair.round_id)
+            .where(round.project_id == project_id)
+            .order_by(pair.round_id, comparison.id)
+        )
+        by_round: dict[int, list[str]] = {}
+        with self._database.read() as connection:
+            require_member(connection, actor, project_id, "reading blind rounds", "lead")
+            for number, key in connection.execute(query):
+                by_round.setdefault(number, []).append(key)
+        return {number: tuple(keys) for number, keys in by_round.items()}
+
+    def progress(self, actor: Actor, round_id: int) -> tuple[int, int]:
+        """Judgments that a round has, and that are still wanted of its pairs.
+
+        Raises:
+            ValueError: if there is no such round.
+        """
+        keys = self.keys(actor, round_id)
+        pair, slot = tables.blind_pair.c, tables.slot.c
+        query = (
+            select(slot.state, func.count())
+            .join(tables.blind_pair, pair.comparison_id == slot.comparison_id)
+            .where(pair.round_id == round_id, slot.kind == "work")
+            .group_by(slot.state)
+        )
+        with self._database.read() as connection:
+            counts = read_pairs(connection, query)
+        judged = counts.pop(JUDGED, 0)
+        return (judged, sum(counts.values())) if keys else (0, 0)
 
     def keys(self, actor: Actor, round_id: int) -> tuple[str, ...]:
         """The ids of a round's comparisons, in the order in which they came into the project."""

@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert, select, update
 
+from alignment.judges.spec import JudgeSpec
 from annotate_app.access import Actor
 from annotate_app.installation import data_folder
 from annotate_app.protocol.collection_design import Design
 from annotate_app.store.base import tables
 from annotate_app.store.base.database import Database
 from annotate_app.store.judgments.judgments import Decision
+from annotate_app.store.loop.judges import JudgeVote
 from annotate_app.store.projects.comparisons import Gold
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
@@ -52,6 +54,9 @@ def full(store: Store, make_project: Callable[..., Project], make_actor: Callabl
     turn = store.turns.add(lead, project.id, {"pairs": 2})
     store.turns.add_pairs(lead, turn.id, {"c1": "random"})
     store.rounds.add(lead, project.id, one="run-2", other="run-1", comparisons=["c2"], turn_id=turn.id)
+    judge = store.judges.add(ADMIN, project.id, "judge", JudgeSpec(kind="endpoint", target="http://host/v1", model="m"))
+    vote = JudgeVote(comparison_id="c1", rubric_version=1, choice="a", strength=1, p_a=0.75, raw="né 😀", examples="ff")
+    store.judges.add_votes(judge.id, [vote])
     from annotate_app.store.base import notices
 
     with store.database.write() as connection:

@@ -13,7 +13,7 @@ from annotate_app.access import AccessError, Actor
 from annotate_app.jobs.worker import keep
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
-from annotate_app.turns.blind_rounds import RoundPlan, hold_against, make_round
+from annotate_app.turns.blind_rounds import RoundPlan, both_policies, hold_against, make_round
 from rewardkit.data.records import Judgment
 
 ADMIN = Actor.command_line()
@@ -44,7 +44,8 @@ def test_a_round_is_a_job_whose_pairs_hold_both_policies(
     anna = make_actor(sqlite_store, "annotator", "anna", project)
     assert not any(lease.comparison.source_a for lease in sqlite_store.work.lease(anna, project.id, count=9))
     # The same folder again, as after a restart: the same round, nothing twice.
-    again = make_round(sqlite_store, ADMIN, project.id, RoundPlan(one=one, other=other), Path(job.run_dir).resolve())
+    policies = both_policies(sqlite_store, ADMIN, project.id, one, other)
+    again = make_round(sqlite_store, ADMIN, project.id, policies, RoundPlan(), Path(job.run_dir).resolve())
     assert again == made
     assert sqlite_store.comparisons.count(ADMIN, project.id) == 8
     votes = [

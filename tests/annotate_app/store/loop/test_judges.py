@@ -14,6 +14,7 @@ from annotate_app.store.loop.judge_votes import JUDGE_CHOICES
 from annotate_app.store.loop.judges import ExampleSet, JudgeVote
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
+from rewardkit.data.records import Judgment
 
 ADMIN = Actor.command_line()
 ENDPOINT = JudgeSpec(kind="endpoint", target="http://localhost:1/v1", model="m", key_variable="JUDGE_KEY")
@@ -99,7 +100,7 @@ def test_who_may_add_which_judge(
         store.judges.list(annotator, project.id)
     with pytest.raises(AccessError):
         store.judges.votes(make_actor(store, "lead", "leo"), project.id)
-    assert [entry.action for entry in store.audit.list(lead, project.id)][0] == "judge add"
+    assert store.audit.list(lead, project.id)[0].action == "judge add"
 
 
 def test_a_name_is_one_judge_and_an_archived_one_keeps_its_votes(store: Store, project: Project, lead: Actor) -> None:
@@ -135,3 +136,64 @@ def test_examples_are_remembered_beside_the_spec(store: Store, project: Project,
 def test_a_vote_that_means_nothing_is_refused(values: dict[str, object], problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         votes(1, **values)
+
+
+def imported(annotator: str, choice: str, count: int = 5) -> list[Judgment]:
+    return [
+        Judgment(
+            comparison_id=f"c{number}",
+            annotator=annotator,
+            choice=choice,  # type: ignore[arg-type]
+            strength=0 if choice in ("tie", "skip") else 3,
+            rationale="because",
+            shown_left="b",
+            created_at=1e9,
+            seconds=2.0,
+        )
+        for number in range(count)
+    ]
+
+
+def people(store: Store, project: Project) -> tuple[object, ...]:
+    """What people's figures are made of."""
+    votes = store.judgments.votes(ADMIN, project.id)
+    kept = [
+        (item, votes.annotators[who], code)
+        for item, who, code in zip(votes.item, votes.annotator, votes.choice, strict=True)
+    ]
+    progress = store.projects.progress(ADMIN, project.id)
+    listed = [(one.num_judged, one.num_wanted) for one in store.browsing.find(ADMIN, project.id)]
+    return sorted(kept), progress, listed
+
+
+def test_an_imported_annotator_that_is_no_person_moves_out_of_peoples_figures(
+    store: Store, project: Project, lead: Actor
+) -> None:
+    store.judgments.import_many(ADMIN, project.id, imported("ann", "a"))
+    before = people(store, project)
+    store.judgments.import_many(
+        ADMIN, project.id, [*imported("llm-judge", "b", 3), *imported("llm-judge", "skip", 4)[3:]]
+    )
+    assert people(store, project) != before
+    judge = store.judges.from_annotator(lead, project.id, "llm-judge", "the judge")
+    assert people(store, project) == before
+    assert store.check() == []
+    assert (judge.spec.kind, judge.spec.model, judge.num_votes) == ("imported", "llm-judge", 4)
+    vote = store.judges.votes(lead, project.id)[0]
+    assert (vote.choice, vote.strength, vote.shown_first, vote.raw, vote.usage, vote.created_at) == (
+        *("b", 3, "b", "because", {"seconds": 2.0}, 1e9),
+    )
+    # The file that it came from does not bring it back.
+    assert store.judgments.import_many(ADMIN, project.id, imported("llm-judge", "b", 3)).num_added == 0
+    assert people(store, project) == before
+
+
+def test_people_do_not_become_judges(store: Store, project: Project, lead: Actor, annotator: Actor) -> None:
+    store.judgments.import_many(ADMIN, project.id, [*imported(annotator.name, "a"), *imported("ann", "b", 1)])
+    for name in (annotator.name, "nobody"):
+        with pytest.raises(ValueError, match=f"no judgments of an imported annotator '{name}'; it has those of ann"):
+            store.judges.from_annotator(lead, project.id, name, "judge")
+    assert store.judges.list(lead, project.id) == []  # nothing is left of it
+    assert len(store.judgments.votes(ADMIN, project.id)) == 6
+    with pytest.raises(AccessError):
+        store.judges.from_annotator(annotator, project.id, "ann", "judge")

@@ -75,8 +75,8 @@ def test_a_round_says_what_is_wrong_with_it(
 def test_the_result_counts_the_rounds_own_votes_only(rated: Store, lead: Actor, project: Project) -> None:
     votes = [("r0", "a"), ("r1", "b"), ("r2", "b"), ("r3", "tie"), ("other", "a"), ("foreign", "a")]
     rows = [
-        Judgment(comparison_id=key, annotator="u", choice=choice, strength=int(choice in "ab"))
-        for key, choice in votes  # type: ignore[arg-type]
+        Judgment(comparison_id=key, annotator="u", choice=choice, strength=int(choice in "ab"))  # type: ignore[arg-type]
+        for key, choice in votes
     ]
     rated.judgments.import_many(lead, project.id, rows)
     keys = ["r0", "r1", "r2", "r3"]

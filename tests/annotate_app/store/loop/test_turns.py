@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from sqlalchemy import delete, insert, select
 
 from annotate_app.access import AccessError, Actor
+from annotate_app.store.base import tables
 from annotate_app.store.loop.turns import STAGES
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
@@ -112,3 +115,26 @@ def test_two_servers_open_one_turn_and_begin_a_stage_once(store: Store, lead: Ac
         assert sum(pool.map(add, range(6))) == 1
         assert sum(pool.map(begin, range(12))) == 1
     assert store.turns.get(lead, project.id, 1).stage("write").tries == 1
+
+
+def test_the_check_finds_turns_that_are_broken(
+    store: Store, lead: Actor, project: Project, make_project: Callable[..., Project]
+) -> None:
+    turn = store.turns.add(lead, project.id, {})
+    store.turns.add_pairs(lead, turn.id, {"c0": "random"})
+    made = store.rounds.add(lead, project.id, one="x", other="y", comparisons=["c1"])
+    assert store.check() == []
+    elsewhere = make_project(store, "elsewhere", num_comparisons=1)
+    with store.database.write() as connection:
+        connection.execute(delete(tables.turn_stage).where(tables.turn_stage.c.stage == "learn"))
+        row = {"project_id": project.id, "number": 9, "plan": {}, "created_by": "x", "created_at": 1.0}
+        connection.execute(insert(tables.turn).values(**row, state="open"))
+        foreign = select(tables.comparison.c.id).where(tables.comparison.c.project_id == elsewhere.id)
+        comparison_id = connection.execute(foreign).scalar_one()
+        connection.execute(insert(tables.turn_pair).values(turn_id=turn.id, comparison_id=comparison_id, rule="x"))
+        connection.execute(insert(tables.blind_pair).values(round_id=made.id, comparison_id=comparison_id))
+    problems = "\n".join(store.check())
+    assert "2 turns without all of their stages" in problems
+    assert "1 projects with several open turns" in problems
+    assert "1 pairs of a turn in another project" in problems
+    assert "1 pairs of a blind round in another project" in problems

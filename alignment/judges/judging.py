@@ -1,0 +1,334 @@
+"""`Judge`: questions in, answers about content out. `open_judge` makes one of a spec; each kind says below what it is.
+
+endpoint, local with reasoning   words, read by `alignment.judges.parsing`
+local                            log-probabilities of the letters, one forward for each order
+reward                           sigma(r_a - r_b), calibrated, mean over members; it sees no order
+function                         what a Python function returns
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from alignment.judges.chat import Chat, ChatAnswer, ChatRequest, JudgeError, open_chat
+from alignment.judges.parsing import declines, option_probabilities, p_first_of, parse_answer
+from alignment.judges.prompt import letter_conversation, written_conversation
+from alignment.judges.questions import FIRST, SECOND, TIE, Example, JudgeAnswer, JudgeQuestion, JudgeRubric, Verdict
+from alignment.judges.questions import undo_position as content_answer
+from alignment.judges.spec import WRITES, JudgeSpec
+from rewardkit.data.records import Message, content_id
+from rewardkit.reward.load import load_reward_fn
+from rewardkit.reward.metadata import read_card
+from rewardkit.reward.reward import RewardFn
+from rewardkit.run.model_folder import model_folder
+from rewardkit.stats.calibration import apply
+
+if TYPE_CHECKING:
+    from alignment.judges.local import LocalChat
+
+logger = logging.getLogger(__name__)
+AT_ONCE = 64  # pairs judged together where a judge works in batches
+
+
+class Judge(Protocol):
+    """A judge that is ready to be asked."""
+
+    spec: JudgeSpec
+
+    def ask(self, questions: Iterable[JudgeQuestion]) -> Iterator[JudgeAnswer]:
+        """Answers as they come, those to one question together; a question is taken when there is room for it.
+
+        Raises:
+            JudgeError: if it cannot be asked, or stopped answering; what it had answered has come before.
+        """
+        ...
+
+    def conversations(self, question: JudgeQuestion) -> list[tuple[Message, ...]]:
+        """What it reads for one answer; nothing for a judge that reads no words of ours."""
+        ...
+
+    def close(self) -> None:
+        """Ends what it holds."""
+        ...
+
+
+def open_judge(
+    spec: JudgeSpec, rubric: JudgeRubric, *, examples: Sequence[Example] = (), chat: Chat | None = None
+) -> Judge:
+    """Makes a judge ready: loads its model, starts its process, reads its key from the environment.
+
+    Args:
+        rubric: that it judges by.
+        examples: pairs that people have settled, shown to judges that read words.
+        chat: of an endpoint or local model that is open already.
+
+    Raises:
+        ValueError: if it cannot be asked: it is of imported votes, its key or folder is missing, or examples are given
+            to a judge that reads none.
+        JudgeError: if its function cannot be loaded.
+    """
+    if examples and spec.kind not in ("endpoint", "local"):
+        raise ValueError(f"a judge of the kind {spec.kind} reads no examples")
+    match spec.kind:
+        case "endpoint":
+            return WrittenJudge(spec, rubric, chat or open_chat(spec), examples)
+        case "local" if spec.reasoning:
+            return WrittenJudge(spec, rubric, chat or open_chat(spec), examples)
+        case "local":
+            from alignment.judges.local import LocalChat
+
+            return LetterJudge(spec, rubric, chat if isinstance(chat, LocalChat) else LocalChat(spec), examples)
+        case "reward":
+            return RewardJudge(spec, rubric)
+        case "function":
+            from alignment.judges.function_judge import FunctionJudge
+
+            return FunctionJudge(spec, rubric)
+        case "imported":
+            raise ValueError("the votes of this judge were made elsewhere: it cannot be asked")
+
+
+class WrittenJudge:
+    """Answers in words, asked for as JSON."""
+
+    def __init__(self, spec: JudgeSpec, rubric: JudgeRubric, chat: Chat, examples: Sequence[Example]) -> None:
+        self.spec, self.rubric, self.chat, self.examples = spec, rubric, chat, tuple(examples)
+
+    def conversations(self, question: JudgeQuestion) -> list[tuple[Message, ...]]:
+        """See `Judge.conversations`."""
+        return conversations_of(self.spec, self.rubric, question, self.examples)
+
+    def ask(self, questions: Iterable[JudgeQuestion]) -> Iterator[JudgeAnswer]:
+        """See `Judge.ask`. Where probabilities are not told, the share over all samples of a question is one."""
+        waiting: dict[int, list[JudgeAnswer]] = {}
+        try:
+            for request, answer in self.chat.stream(self._requests(questions)):
+                question, sample, number = request.key  # type: ignore[misc]
+                answers = waiting.setdefault(number, [])
+                answers.append(self._read(question, sample, answer))
+                if len(answers) == len(question.samples):
+                    yield from with_shares(waiting.pop(number))
+        except JudgeError:
+            for answers in waiting.values():
+                yield from answers
+            raise
+
+    def close(self) -> None:
+        """See `Judge.close`."""
+        self.chat.close()
+
+    def _requests(self, questions: Iterable[JudgeQuestion]) -> Iterator[ChatRequest]:
+        for number, question in enumerate(questions):
+            (messages,) = self.conversations(question)
+            for sample in question.samples:
+                yield ChatRequest(
+                    key=(question, sample, number),
+                    messages=messages,
+                    max_new_tokens=self.spec.max_new_tokens,
+                    temperature=self.spec.temperature,
+                    seed=int(content_id(question.comparison.id, question.shown_first, sample)[:8], 16),
+                    logprobs=True,
+                )
+
+    def _read(self, question: JudgeQuestion, sample: int, answer: ChatAnswer) -> JudgeAnswer:
+        common = {"question": question, "sample": sample, "usage": answer.usage}
+        raw = answer.text or answer.error
+        match answer.failure:
+            case "unanswered":
+                return JudgeAnswer(choice="unanswered", raw=raw, **common)  # type: ignore[arg-type]
+            case "refused" | "rejected":
+                return JudgeAnswer(choice="refused", raw=raw, **common)  # type: ignore[arg-type]
+            case "empty" | "calls":
+                return JudgeAnswer(choice="unreadable", raw=raw, **common)  # type: ignore[arg-type]
+            case "":
+                verdict = parse_answer(answer.text, self.rubric, answer.tokens)
+                if not verdict.letter and declines(answer.text):
+                    return JudgeAnswer(choice="refused", raw=raw, **common)  # type: ignore[arg-type]
+                return content_answer(question, sample, verdict, raw=raw, usage=answer.usage)
+
+
+class LetterJudge:
+    """A local model's log-probabilities of the letters, and of the numbers where a criterion is rated."""
+
+    def __init__(self, spec: JudgeSpec, rubric: JudgeRubric, chat: LocalChat, examples: Sequence[Example]) -> None:
+        self.spec, self.rubric, self.chat, self.examples = spec, rubric, chat, tuple(examples)
+
+    def conversations(self, question: JudgeQuestion) -> list[tuple[Message, ...]]:
+        """See `Judge.conversations`."""
+        return conversations_of(self.spec, self.rubric, question, self.examples)
+
+    def ask(self, questions: Iterable[JudgeQuestion]) -> Iterator[JudgeAnswer]:
+        """See `Judge.ask`."""
+        waiting = iter(questions)
+        while batch := list(islice(waiting, AT_ONCE)):
+            started_at = time.monotonic()
+            asked = [letter_questions(self.spec, self.rubric, question, self.examples) for question in batch]
+            flat = [one for row in asked for one in row]
+            logps = iter(self.chat.option_logps([one for one, _ in flat], [options for _, options in flat]))
+            seconds = round((time.monotonic() - started_at) / len(batch), 4)
+            for question, row in zip(batch, asked, strict=True):
+                answers = [next(logps) for _ in row]
+                num_tokens = sum(self.chat.num_tokens(conversation) for conversation, _ in row)
+                usage = {"prompt_tokens": num_tokens, "completion_tokens": 0, "tries": 1, "seconds": seconds}
+                options = [texts for _, texts in row]
+                for sample in question.samples:
+                    yield self._read(question, sample, options, answers, usage)
+
+    def close(self) -> None:
+        """See `Judge.close`."""
+        self.chat.close()
+
+    def _read(
+        self,
+        question: JudgeQuestion,
+        sample: int,
+        options: Sequence[Sequence[str]],
+        answers: Sequence[np.ndarray | str],
+        usage: dict[str, float],
+    ) -> JudgeAnswer:
+        problem = next((answer for answer in answers if isinstance(answer, str)), "")
+        if problem:
+            return JudgeAnswer(question=question, sample=sample, choice="refused", raw=problem, usage=usage)
+        told = [
+            {text: round(float(logp), 5) for text, logp in zip(texts, logps, strict=True)}  # type: ignore[arg-type]
+            for texts, logps in zip(options, answers, strict=True)
+        ]
+        likeliest = [max(row, key=row.__getitem__) for row in told]
+        left = iter(likeliest[1:])
+        criteria: dict[str, int | tuple[int, int]] = {}
+        for criterion in self.rubric.criteria if self.spec.criteria else ():
+            if criterion.rating is None:
+                criteria[criterion.name] = {FIRST: -1, SECOND: 1, TIE: 0}[next(left)]
+            else:
+                criteria[criterion.name] = (int(next(left)), int(next(left)))
+        verdict = Verdict(
+            letter=likeliest[0],
+            p_first=p_first_of(option_probabilities(told[0])),
+            strength=1 if likeliest[0] in (FIRST, SECOND) else 0,
+            criteria=criteria,
+        )
+        return content_answer(question, sample, verdict, raw=json.dumps(told), usage=usage)
+
+
+class RewardJudge:
+    """A reward model: p_a = mean over members of sigma(r_a - r_b), calibrated as the model's card says."""
+
+    def __init__(self, spec: JudgeSpec, rubric: JudgeRubric) -> None:
+        self.spec = spec
+        folder = str(model_folder(spec.target))
+        self.card = read_card(folder)
+        self._reward_fn = load_reward_fn(folder)
+        names = [one.name for one in rubric.criteria if one.name in self.card.criteria] if spec.criteria else []
+        self._criteria = {name: _of_criterion(self._reward_fn, name) for name in names}
+
+    def conversations(self, question: JudgeQuestion) -> list[tuple[Message, ...]]:
+        """See `Judge.conversations`."""
+        return []
+
+    def ask(self, questions: Iterable[JudgeQuestion]) -> Iterator[JudgeAnswer]:
+        """See `Judge.ask`. What each answer is worth to each member is kept as its raw text."""
+        waiting = iter(questions)
+        while batch := list(islice(waiting, AT_ONCE)):
+            started_at = time.monotonic()
+            members = _rewards(self._reward_fn, batch)
+            by_criterion = {name: _rewards(fn, batch).mean(0) for name, fn in self._criteria.items()}
+            difference = members[:, 0] - members[:, 1]
+            p_a = np.clip(apply(self.card.calibration, difference).mean(0), 0.0, 1.0)
+            seconds = round((time.monotonic() - started_at) / len(batch), 4)
+            for place, question in enumerate(batch):
+                choice = "a" if p_a[place] > 0.5 else "b" if p_a[place] < 0.5 else "tie"
+                raw = {
+                    "rewards_a": np.round(members[:, 0, place], 5).tolist(),
+                    "rewards_b": np.round(members[:, 1, place], 5).tolist(),
+                    "std": round(float(difference[:, place].std(ddof=1)), 5) if len(members) > 1 else 0.0,
+                }
+                yield from (
+                    JudgeAnswer(
+                        question=question,
+                        sample=sample,
+                        choice=choice,
+                        p_a=float(p_a[place]),
+                        strength=1 if choice != "tie" else 0,
+                        criteria={name: int(np.sign(of[1, place] - of[0, place])) for name, of in by_criterion.items()},
+                        raw=json.dumps(raw),
+                        usage={"tries": 1, "seconds": seconds},
+                    )
+                    for sample in question.samples
+                )
+
+    def close(self) -> None:
+        """See `Judge.close`."""
+
+
+def conversations_of(
+    spec: JudgeSpec, rubric: JudgeRubric, question: JudgeQuestion, examples: Sequence[Example] = ()
+) -> list[tuple[Message, ...]]:
+    """What a judge reads for one answer, without opening it; nothing for one that reads no words of ours."""
+    if spec.kind == "local" and not spec.reasoning:
+        return [conversation for conversation, _ in letter_questions(spec, rubric, question, examples)]
+    if spec.kind in WRITES:
+        options = {"criteria": spec.criteria, "reasoning": spec.reasoning}
+        return [written_conversation(rubric, question, **options, examples=examples)]
+    return []
+
+
+def letter_questions(
+    spec: JudgeSpec, rubric: JudgeRubric, question: JudgeQuestion, examples: Sequence[Example]
+) -> list[tuple[tuple[Message, ...], tuple[str, ...]]]:
+    """Conversations and the answers each may get: the overall question, then each criterion, rated ones twice."""
+    overall = letter_conversation(rubric, question, examples=examples)
+    asked = [(overall, tuple(rubric.letters))]
+    for criterion in rubric.criteria if spec.criteria else ():
+        options: tuple[str, ...] = (FIRST, SECOND, TIE)
+        rated = ("",)
+        if criterion.rating is not None:
+            low, high = criterion.rating
+            options, rated = tuple(str(value) for value in range(low, high + 1)), (FIRST, SECOND)
+        for answer in rated:
+            conversation = letter_conversation(rubric, question, criterion=criterion, rated=answer, examples=examples)
+            asked.append((conversation, options))
+    return asked
+
+
+def with_shares(answers: Sequence[JudgeAnswer]) -> list[JudgeAnswer]:
+    """Answers to one question, with the share of the samples where no probability was told.
+
+    p_a = (samples for a + samples for a tie / 2) / (samples for a, b or a tie); one sample has no share.
+    """
+    values = {"a": 1.0, "b": 0.0, "tie": 0.5}
+    told = [values[answer.choice] for answer in answers if answer.choice in values]
+    whole = all(answer.choice != "unanswered" for answer in answers)
+    if len(answers) < 2 or not whole or not told or any(answer.p_a is not None for answer in answers):
+        return list(answers)
+    share = sum(told) / len(told)
+    return [JudgeAnswer(**{**vars(answer), "p_a": share}) if answer.choice in values else answer for answer in answers]
+
+
+def _rewards(reward_fn: RewardFn, questions: Sequence[JudgeQuestion]) -> np.ndarray:
+    """(K, 2, B) rewards of a and of b."""
+    prompts = [question.comparison.prompt for question in questions for _ in range(2)]
+    texts = [
+        text for question in questions for text in (question.comparison.completion_a, question.comparison.completion_b)
+    ]
+    members = np.asarray(reward_fn(prompts, texts).members, dtype=float)
+    if not np.isfinite(members).all():
+        raise JudgeError("the reward model gives a reward that is no finite number")
+    return members.reshape(len(members), len(questions), 2).transpose(0, 2, 1)
+
+
+def _of_criterion(reward_fn: RewardFn, name: str) -> RewardFn:
+    """The same model with one criterion's head as its reward; its weights are in memory once."""
+    other = copy.copy(reward_fn)
+    if hasattr(other, "members"):
+        other.members = [_of_criterion(member, name) for member in other.members]  # type: ignore[attr-defined]
+    else:
+        other.criterion_weights = {name: 1.0}  # type: ignore[attr-defined]
+    return other

@@ -1,0 +1,1 @@
+"""The stages of a turn and the wheel that takes them in their order."""

@@ -59,7 +59,7 @@ def send_round(store: Store, actor: Actor, job_id: int, step: int, project_id: i
     """Imports the pairs of an audit into a project. Lead or above, and a member of both projects.
 
     People see two answers and not whose they are; results name them by run and step, so that rounds of several runs
-    stay apart. Pairs without any answer are left out.
+    stay apart. Pairs without any answer are left out. The first time, it is recorded as a blind round of the project.
 
     Raises:
         ValueError: if there is no such round.
@@ -73,6 +73,7 @@ def send_round(store: Store, actor: Actor, job_id: int, step: int, project_id: i
         named = Path(scratch) / path.name
         write_rows(named, (_named(row, job_id) for _, row in read_rows(str(path))))
         done = import_comparisons(store, actor, project.id, [named], ImportOptions(on_bad_row="skip"))
+    _record_round(store, actor, project.id, job_id, step)
     sent = SentRound(
         step=step,
         project=project.name,
@@ -85,6 +86,17 @@ def send_round(store: Store, actor: Actor, job_id: int, step: int, project_id: i
     with (run.folder / FILE).open("a", encoding="utf-8") as file:
         file.write(json.dumps(asdict(sent), ensure_ascii=False) + "\n")
     return sent
+
+
+def _record_round(store: Store, actor: Actor, project_id: int, job_id: int, step: int) -> None:
+    """Makes what was imported a blind round of the step against the reference, once."""
+    one, other = f"run-{job_id}-step-{step}", f"run-{job_id}-reference"
+    if any((round.one, round.other) == (one, other) for round in store.rounds.list(actor, project_id)):
+        return
+    sources = store.comparisons.sources(actor, project_id)
+    if keys := [key for key, both in sources.items() if set(both) == {one, other}]:
+        detail = {"run": job_id, "audit_step": step}
+        store.rounds.add(actor, project_id, one=one, other=other, comparisons=keys, detail=detail)
 
 
 def _named(row: dict, job_id: int) -> dict:

@@ -35,6 +35,7 @@ from annotate_app.trainings.plan_files import Plan, read_plan, write_plan
 from annotate_app.trainings.plans import INSTALL, PRESETS, TrainingPlan, missing_packages
 from annotate_app.trainings.sampling_plans import SamplingPlan
 from annotate_app.trainings.snapshot import ON_POLICY_ROWS, take_prompts, take_rows, take_snapshot
+from rewardkit.data.files import read_rows
 from rewardkit.run.directory import read_status, write_text
 
 KIND = "train"
@@ -177,6 +178,8 @@ def _measure_on_policy(run_dir: Path, name: str, model: str) -> int:
     if read_status(out).get("state") == "done":
         return 0
     data = run_dir / DATA / ON_POLICY_ROWS
+    if not any(row["p_chosen"] > 0.5 for _, row in read_rows(str(data))):
+        return 0  # people are even on all of them, so nothing can be right or wrong
     words = [f"--model={model}", f"--data={data}", "--allow_leakage", f"--out={_unused(out)}"]
     return run_module("rewardkit", "evaluate", *words)
 

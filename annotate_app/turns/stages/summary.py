@@ -32,9 +32,12 @@ def _done_words(record: StageRecord, result: Mapping[str, Any]) -> str:
             return f"{result.get('num_candidates', 0):,} answers to {result.get('num_prompts', 0):,} prompts by {names}"
         case "choose":
             rules = ", ".join(f"{count} {rule}" for rule, count in result.get("by_rule", {}).items())
-            return "; ".join(filter(None, (f"{result.get('num_pairs', 0):,} pairs: {rules}", result.get("why", ""))))
+            pairs = f"{result.get('num_pairs', 0):,} pairs: {rules}"
+            return "; ".join(filter(None, (pairs, result.get("why", ""), result.get("note", ""))))
         case "judge":
-            return f"{result.get('num_judged', 0):,} judgments"
+            people, judges = (result.get(name) for name in ("num_judged", "num_judge_votes"))
+            parts = (f"{people:,} judgments" if people else "", f"{judges:,} answers of judges" if judges else "")
+            return " and ".join(filter(None, parts)) or "no judgments"
         case "learn":
             name = f"run {result['run']}" if "run" in result else str(result.get("model", ""))
             return ", ".join((name, *_accuracies(result)))

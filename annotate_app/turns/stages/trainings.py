@@ -23,7 +23,8 @@ from rewardkit.data.records import content_id
 
 RANDOM = "random"
 """Rule of the pairs that measure honestly."""
-HELD_OUT = 0.1
+HELD_OUT, MOST_HELD_OUT, LEAST_PAIRS = 0.1, 0.3, 15
+"""Share of prompts that a training holds out; more of them, up to a limit, while pairs are few."""
 
 
 def learn_plan(store: Store, actor: Actor, turn: Turn, plan: TurnPlan) -> TrainingPlan:
@@ -42,13 +43,19 @@ def learn_plan(store: Store, actor: Actor, turn: Turn, plan: TurnPlan) -> Traini
     return TrainingPlan(
         project=store.projects.get(actor, turn.project_id).name,
         config=make_config("reward", {"seed": plan.seed + turn.number} | options),
-        held_out=HELD_OUT,
+        held_out=held_out_share(store, actor, turn.project_id),
         on_policy=measured,
         newest=tuple(pair.key for pair in pairs if pair.key not in measured),
         replay=plan.learn.replay,
         before=before if Path(before).is_dir() else "",
         **_instead_of_people(plan),
     )
+
+
+def held_out_share(store: Store, actor: Actor, project_id: int) -> float:
+    """The share of prompts that a training on votes holds out: about `LEAST_PAIRS` pairs, if the project is small."""
+    num_judged = len(set(store.judgments.votes(actor, project_id).counted().item.tolist()))
+    return round(min(MOST_HELD_OUT, max(HELD_OUT, LEAST_PAIRS / max(1, num_judged))), 3)
 
 
 def _instead_of_people(plan: TurnPlan) -> dict[str, Any]:
@@ -84,8 +91,8 @@ def align_plan(store: Store, actor: Actor, turn: Turn, plan: TurnPlan) -> Traini
     options: dict[str, Any] = {"seed": plan.seed + turn.number} | dict(plan.align.config)
     options["model"] = need_folder("policy", policy.model)
     if trains not in DRAWS:
-        votes = _instead_of_people(plan)
-        return TrainingPlan(project=project, config=make_config(trains, options), held_out=HELD_OUT, **votes)
+        share, votes = held_out_share(store, actor, turn.project_id), _instead_of_people(plan)
+        return TrainingPlan(project=project, config=make_config(trains, options), held_out=share, **votes)
     model = model_of(turns, turn)
     if not model:
         raise ValueError(f"{TRAININGS[trains].words} needs a reward model, and no turn has learned one: redo learn")

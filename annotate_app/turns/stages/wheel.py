@@ -262,7 +262,8 @@ def _result_of(store: Store, actor: Actor, turn: Turn, record: StageRecord, job:
                 raise ValueError(f"{folder} has no result")
             return result
         case "judge":
-            return dict(record.result)
+            answers = store.turns.judge_votes(actor, turn.project_id).get(turn.number, 0)
+            return {**record.result, "num_judge_votes": answers}
         case "learn":
             return {"run": job.id, "model": str(folder / MODEL), **on_policy_figures(folder)}
         case "align":

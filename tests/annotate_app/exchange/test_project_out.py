@@ -207,3 +207,15 @@ def test_zip_writes_nothing_outside_its_place(sqlite_store, tmp_path):
     assert not is_project(tmp_path / "plain.txt")
     with pytest.raises(ValueError, match="is no export of a whole project"):
         import_project(sqlite_store, ADMIN, tmp_path / "plain.txt")
+
+
+def test_turns_and_rounds_stay_behind_and_are_counted(
+    sqlite_store: Store, make_project: Callable[..., Project], tmp_path: Path
+) -> None:
+    project = make_project(sqlite_store)
+    assert export_project(sqlite_store, ADMIN, project.id, tmp_path / "before").left_out == {}
+    turn = sqlite_store.turns.add(ADMIN, project.id, {})
+    sqlite_store.rounds.add(ADMIN, project.id, one="x", other="y", comparisons=["c0"], turn_id=turn.id)
+    for name in ("all.zip", "all"):
+        left_out = export_project(sqlite_store, ADMIN, project.id, tmp_path / name).left_out
+        assert left_out == {"turns of the loop (a backup holds them)": 1, "blind rounds (a backup holds them)": 1}

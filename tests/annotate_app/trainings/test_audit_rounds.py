@@ -53,6 +53,8 @@ def test_a_round_is_sent_as_pairs_named_by_run_and_step_and_noted(sqlite_store, 
     again = send_round(sqlite_store, ADMIN, job_id, 20, blind.id)
     assert (again.num_added, again.num_existing) == (0, 2)
     assert list_sent(get_run(sqlite_store, ADMIN, job_id)) == [again, sent]
+    (made,) = sqlite_store.rounds.list(ADMIN, blind.id)  # recorded once
+    assert (made.one, made.other, made.num_pairs) == (f"run-{job_id}-step-20", f"run-{job_id}-reference", 2)
     with pytest.raises(ValueError, match="step 30 has no round, there are 10, 20"):
         send_round(sqlite_store, ADMIN, job_id, 30, blind.id)
 

@@ -5,16 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from alignment.judges.spec import JudgeSpec
 from annotate_app.access import AccessError, Actor
 from annotate_app.store.jobs import Job, JobState
+from annotate_app.store.loop.judges import JudgeVote
 from annotate_app.store.loop.turns import Stage
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
+from annotate_app.trainings import training_jobs
+from annotate_app.trainings.options import make_config
+from annotate_app.trainings.plan_files import read_plan as read_training_plan
+from annotate_app.trainings.plans import TrainingPlan
 from annotate_app.turns.stages.wheel import (
     adopt_stage,
     advance,
@@ -340,3 +347,64 @@ def test_turns_are_a_leads_and_files_and_code_an_admins(
         adopt_stage(store, lead, project.id, 1, "write", "/etc/passwd")
     with pytest.raises(AccessError):
         begin_stage(store, annotator, project.id, 1, "write")
+
+
+def test_the_worker_goes_on_where_a_turn_cannot_be_read(
+    store: Store, project: Project, plan: dict[str, Any], make_project: Callable[..., Project]
+) -> None:
+    broken = make_project(store, "broken")
+    store.turns.add(ADMIN, project.id, {"colour": "blue"})
+    start_turn(store, ADMIN, broken.id, plan | {"auto": True})
+    assert project.id < broken.id
+    advance_all(store)
+    assert states(store, project) == ["waiting"] * 6
+    assert states(store, broken)[0] == "running"
+
+
+def test_the_first_turn_takes_what_the_project_has(
+    store: Store, project: Project, toy_policies: tuple[Path, Path]
+) -> None:
+    with pytest.raises(ValueError, match="policy is missing: name a run"):
+        start_turn(store, ADMIN, project.id)
+    config = make_config("sft", {"model": str(toy_policies[0])})
+    training_jobs.start(store, ADMIN, TrainingPlan(project=project.name, config=config))
+    job = end_job(store)
+    model = Path(job.run_dir) / "model"
+    (model / "config.json").write_text("{}")
+    (model / "status.json").write_text('{"state": "done"}')
+    turn = start_turn(store, ADMIN, project.id)
+    assert turn.plan["policy"] == str(model.resolve())
+    assert turn.plan["learn"]["config"] == {"model": "tfidf"}
+
+
+@pytest.mark.parametrize("people", [True, False])
+def test_judges_judge_beside_people_or_instead(
+    store: Store, project: Project, plan: dict[str, Any], people: bool
+) -> None:
+    judged_by = {"overlap": 1, "judges": ["rule"], "people": people}
+    with pytest.raises(ValueError, match="rule"):
+        start_turn(store, ADMIN, project.id, plan | {"judge": judged_by})
+    store.judges.add(ADMIN, project.id, "rule", JudgeSpec(kind="function", target="json:loads"))
+    if not people:
+        with pytest.raises(ValueError, match="judges count under dawid_skene alone"):
+            start_turn(store, ADMIN, project.id, plan | {"judge": judged_by})
+    store.projects.update(ADMIN, project.id, design=replace(project.design, rule="dawid_skene"))
+    start_turn(store, ADMIN, project.id, plan | {"judge": judged_by})
+    turn_until(store, project, plan, "choose")
+    record = begin_stage(store, ADMIN, project.id, 1, "judge")
+    assert (record.state, record.result["num_pairs"]) == ("running", 2)
+    job = end_job(store)
+    assert (job.kind, record.result["jobs"]) == ("judge", [job.id])
+    vote = JudgeVote(comparison_id="p1-0", rubric_version=1, choice="a", strength=1)
+    store.judges.add_votes(store.judges.get(ADMIN, project.id, "rule").id, [vote])
+    advance(store, ADMIN, project.id)
+    record = store.turns.get(ADMIN, project.id, 1).stage("judge")
+    assert (record.state, record.result["num_judge_votes"]) == ("people" if people else "done", 1)
+    if people:
+        judge(store, project, "p1-0", "p1-1")
+        advance(store, ADMIN, project.id)
+    begin_stage(store, ADMIN, project.id, 1, "learn")
+    learn = read_training_plan((Path(end_job(store).run_dir) / "training.yaml").read_text())
+    assert isinstance(learn, TrainingPlan)
+    assert (learn.judges, learn.min_votes) == (((), 1) if people else (("rule",), 0))
+    assert (learn.on_policy, learn.newest) == (("p1-0",), ("p1-1",))

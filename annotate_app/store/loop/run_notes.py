@@ -6,8 +6,9 @@ A run is its run directory, whatever jobs worked on it; the row is made by the f
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import insert, select, update
 
@@ -87,7 +88,7 @@ class RunNotes:
                 raise ValueError(f"there is no run in {run_dir!r} in the project")
             wanted = select(columns.name, columns.note, columns.tags, columns.archived)
             row = connection.execute(wanted.where(columns.run_dir == run_dir)).mappings().first()
-            old = dict(row) if row else {"name": "", "note": "", "tags": [], "archived": False}
+            old: dict[str, Any] = dict(row) if row else {"name": "", "note": "", "tags": [], "archived": False}
             changed = {field: value for field, value in values.items() if value != old[field]}
             if row is None:
                 row_values = {"project_id": project_id, "run_dir": run_dir, **old, **changed}
@@ -120,10 +121,8 @@ def checked_tags(tags: Sequence[str]) -> tuple[str, ...]:
     return tuple(stripped)
 
 
-def _checked(
-    name: str | None, note: str | None, tags: Sequence[str] | None, archived: bool | None
-) -> Mapping[str, object]:
-    values: dict[str, object] = {}
+def _checked(name: str | None, note: str | None, tags: Sequence[str] | None, archived: bool | None) -> dict[str, Any]:
+    values: dict[str, Any] = {}
     if name is not None:
         values["name"] = checked_text(" ".join(name.split()), "name of the run", LONGEST_NAME, empty=True)
     if note is not None:

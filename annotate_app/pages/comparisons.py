@@ -64,7 +64,12 @@ def draw_chosen(number: int) -> None:
     """Says that a link chose what is listed, and offers all."""
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption(f"{number:,} comparison{'' if number == 1 else 's'} chosen by a link.")
-        st.button("Show all", key="comparisons-all", type="tertiary", on_click=st.query_params.pop, args=(ITEM, None))
+        st.button("Show all", key="comparisons-all", type="tertiary", on_click=show_all)
+
+
+def show_all() -> None:
+    """Takes what a link chose out of the address."""
+    st.query_params.pop(ITEM, None)
 
 
 def draw_nothing(*, filtered: bool) -> None:

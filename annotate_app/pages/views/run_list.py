@@ -30,7 +30,9 @@ def draw_filters(runs: Sequence[ModelRun]) -> list[ModelRun]:
     columns = st.columns([3, 2, 2, 2, 1.4], vertical_alignment="bottom")
     text = columns[0].text_input("Search", placeholder="Name, note, tag or model", key="runs-text")
     chosen_tags = columns[1].multiselect("Tags", tags, key="runs-tags", disabled=not tags, placeholder="Any")
-    trains = columns[2].multiselect("Trains", list(kinds), format_func=kinds.get, key="runs-trains", placeholder="Any")
+    trains = columns[2].multiselect(
+        "Trains", list(kinds), format_func=kinds.__getitem__, key="runs-trains", placeholder="Any"
+    )
     chosen = columns[3].multiselect("State", states, key="runs-states", placeholder="Any")
     archived = columns[4].toggle("Archived", key="runs-archived", disabled=not any(run.said.archived for run in runs))
     return matching(runs, text=text, tags=chosen_tags, trains=trains, states=chosen, archived=archived)

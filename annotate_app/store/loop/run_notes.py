@@ -6,7 +6,7 @@ A run is its run directory, whatever jobs worked on it; the row is made by the f
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,7 +55,7 @@ class RunNotes:
         with self._database.read() as connection:
             require_member(connection, actor, project_id, "reading notes of runs", "lead")
             rows = connection.execute(query.where(columns.project_id == project_id)).mappings()
-            return {row["run_dir"]: RunNote(**dict(row) | {"tags": tuple(row["tags"])}) for row in rows}
+            return {row["run_dir"]: _note(row) for row in rows}
 
     def change(
         self,
@@ -101,8 +101,17 @@ class RunNotes:
                 audit.record(
                     connection, actor, "run note", project_id=project_id, subject=f"run {job_id}", detail=detail
                 )
-        values = old | changed
-        return RunNote(run_dir=run_dir, **values | {"tags": tuple(values["tags"])})
+        return _note({"run_dir": run_dir, **old, **changed})
+
+
+def _note(row: Mapping[Any, Any]) -> RunNote:
+    return RunNote(
+        run_dir=row["run_dir"],
+        name=row["name"],
+        note=row["note"],
+        tags=tuple(row["tags"]),
+        archived=bool(row["archived"]),
+    )
 
 
 def checked_tags(tags: Sequence[str]) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ ROOMS = {
     "quality": "figures",
     "export": "exports",
     "train": "models.train",
+    "runs": "models.runs",
     "round": "models.rounds",
     "loop": "models.loop",
     "judge": "models.judges",

@@ -25,20 +25,32 @@ def project_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print everything as one JSON document")
 
 
+def run_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the project, the run, and --json."""
+    project_arguments(parser)
+    parser.add_argument("run", type=int, help="number of the run, as `runs list` shows it")
+
+
+@contextmanager
+def opened_project(options: argparse.Namespace) -> Iterator[tuple[Store, Project]]:
+    """The store and the project that the options name; the store is closed behind the block."""
+    from annotate_app.store.store import Store
+
+    store = Store.open(options.db)
+    try:
+        yield store, store.projects.get(ACTOR, options.project)
+    finally:
+        store.close()
+
+
 @contextmanager
 def opened_votes(options: argparse.Namespace) -> Iterator[tuple[Store, Project, Votes]]:
     """The store, the project that the options name, and its votes; the store is closed behind the block."""
-    from annotate_app.store.store import Store
-
     if getattr(options, "bootstrap", 0) < 0:
         raise ValueError(f"--bootstrap is {options.bootstrap}, allowed is 0 or more")
-    store = Store.open(options.db)
-    try:
-        project = store.projects.get(ACTOR, options.project)
+    with opened_project(options) as (store, project):
         show_briefly("reading votes")
         yield store, project, store.judgments.votes(ACTOR, project.id)
-    finally:
-        store.close()
 
 
 def figure(value: float, *, percent: bool = False) -> str:

@@ -8,7 +8,7 @@ from annotate_app.pages.charts import charts
 from annotate_app.pages.kit.button_feedback import act, plainly
 from annotate_app.pages.kit.chosen_names import key_of
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
-from annotate_app.pages.kit.page_list import page_at
+from annotate_app.pages.kit.page_list import ITEM, page_at
 from annotate_app.pages.views.comparison_view import draw_comparison, draw_judgments, position_rows
 from annotate_app.protocol.rubric import Rubric
 from annotate_app.store.projects.browsing import STATES, Listed
@@ -16,6 +16,8 @@ from annotate_app.store.projects.comparisons import Gold
 from annotate_app.store.projects.projects import Project
 
 AT_ONCE = 50
+MOST_ITEMS = 500
+"""Comparisons that one link may name."""
 STATE_WORDS = {
     "any": "All",
     "unjudged": "Not judged yet",
@@ -38,12 +40,17 @@ def page() -> None:
             "Search", placeholder="Words of a prompt or a response, or an id", key="comparisons-text"
         )
         chosen = state.selectbox("State", STATES, format_func=STATE_WORDS.__getitem__, key="comparisons-state")
+        keys = st.query_params.get_all(ITEM)[:MOST_ITEMS]
         start = (st.session_state.get("comparisons-page", 1) - 1) * AT_ONCE
-        listed = store.browsing.find(actor, project.id, text=text, state=chosen, offset=start, limit=AT_ONCE + 1)
+        listed = store.browsing.find(
+            actor, project.id, text=text, state=chosen, keys=keys, offset=start, limit=AT_ONCE + 1
+        )
+        if keys:
+            draw_chosen(len(keys))
         if not listed and start == 0:
-            draw_nothing(filtered=bool(text) or chosen != "any")
+            draw_nothing(filtered=bool(text or keys) or chosen != "any")
             return
-        picked = draw_list(listed[:AT_ONCE])
+        picked = draw_list(listed[:AT_ONCE]) or (listed[0] if len(keys) == 1 else None)
         if start or len(listed) > AT_ONCE:
             label = f"Page, {AT_ONCE} comparisons each" + ("" if len(listed) > AT_ONCE else ": this is the last")
             st.number_input(label, min_value=1, step=1, key="comparisons-page", width=260)
@@ -51,6 +58,18 @@ def page() -> None:
             st.caption("Choose a row to see the comparison, its votes and its settings.")
         else:
             draw_one(project, picked)
+
+
+def draw_chosen(number: int) -> None:
+    """Says that a link chose what is listed, and offers all."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(f"{number:,} comparison{'' if number == 1 else 's'} chosen by a link.")
+        st.button("Show all", key="comparisons-all", type="tertiary", on_click=show_all)
+
+
+def show_all() -> None:
+    """Takes what a link chose out of the address."""
+    st.query_params.pop(ITEM, None)
 
 
 def draw_nothing(*, filtered: bool) -> None:

@@ -2,43 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from collections.abc import Sequence
 
-import pandas as pd
 import streamlit as st
 
-from annotate_app.pages.charts import curves
 from annotate_app.pages.kit.button_feedback import plainly
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
 from annotate_app.pages.kit.page_list import page_at
-from annotate_app.pages.views.best_view import draw_best_figures
-from annotate_app.pages.views.online_view import draw_online_figures
+from annotate_app.pages.views.compare_view import draw_comparison
+from annotate_app.pages.views.config_view import draw_said, draw_said_form, show_config
+from annotate_app.pages.views.model_pairs_view import draw_differing
+from annotate_app.pages.views.rounds_view import draw_hold_against
+from annotate_app.pages.views.run_list import draw_choice, draw_filters, draw_table, open_runs
 from annotate_app.pages.views.training_view import watch
-from annotate_app.times import duration
-from annotate_app.trainings.best_rows import best_curve
-from annotate_app.trainings.figures import differences, overlaid, summary_row
 from annotate_app.trainings.runs import ModelRun, list_runs
-
-FIGURES = ("validation NLL", "validation loss", "reward", "audit reward")
-SHARES = ("validation accuracy", "test accuracy")
-CURVES = {
-    "eval/nll": ("validation NLL", False),
-    "eval/loss": ("validation loss", False),
-    "eval/rewards/accuracies": ("validation accuracy of the policy", True),
-    "eval/accuracy": ("validation accuracy", True),
-    "loss": ("training loss", False),
-    "eval/reward/std": ("std between members", False),
-    "reward/raw": ("reward before costs", False),
-    "audit/raw": ("held-out reward", False),
-    "audit/reward": ("audit reward", False),
-    "kl": ("KL, nats an answer", False),
-    "completions/length": ("tokens an answer", False),
-    "entropy": ("entropy, nats a token", False),
-}
-BEST = {"reward": "reward of the best", "audit": "audit reward of the best"}
-"""Curves of best of n, over how many answers there are to choose from."""
-ONLINE_WITHOUT = ("loss",)
-"""Curves that say nothing of a training on samples: its loss is no measure of how well it does."""
 
 
 def page() -> None:
@@ -52,105 +29,28 @@ def page() -> None:
             st.info("Nothing has been trained on this project yet.", icon=":material/model_training:")
             st.page_link(page_at("train"), label="Train a model", icon=":material/arrow_forward:")
             return
-        draw_table(runs)
-        by_name = {run.name: run for run in runs}
-        key = f"runs-chosen-{project.id}"
-        names = st.multiselect("Show; choose several to compare them", list(by_name), [runs[0].name], key=key)
-        chosen = [by_name[name] for name in names if name in by_name]
+        shown = draw_filters(runs)
+        if shown:
+            draw_table(shown)
+        else:
+            st.info("No run is like that.", icon=":material/search_off:")
+        chosen = open_runs(project.id, runs, shown)
+        draw_choice(project.id, shown, chosen)
         if len(chosen) == 1:
-            watch(chosen[0], key_prefix="runs")
+            draw_one(chosen[0], runs)
         elif chosen:
-            draw_comparison(chosen)
+            draw_comparison(chosen, runs)
 
 
-def draw_table(runs: list[ModelRun]) -> None:
-    """One line a run, newest first."""
-    rows = pd.DataFrame([summary_row(run) for run in runs])
-    rows["started"] = [datetime.fromtimestamp(at, UTC) for at in rows["started"]]
-    rows["took"] = [
-        duration(seconds) if seconds == seconds and seconds else "" for seconds in rows["took"].astype(float)
-    ]
-    if not bool((rows["alarms"] != "").any()):
-        rows = rows.drop(columns="alarms")
-    of_one_kind = ("members", *FIGURES, *SHARES)  # what only some trainings have
-    rows = rows.drop(columns=[name for name in of_one_kind if bool(rows[name].isna().all())])
-    percent = {}
-    for name in (share for share in SHARES if share in rows):
-        rows[name] = 100 * rows[name].astype(float)
-        percent[name] = st.column_config.NumberColumn(name, format="%.1f %%")
-    columns = {
-        "run": st.column_config.TextColumn("run", pinned=True),
-        "alarms": st.column_config.TextColumn("open alarms"),
-        "started": st.column_config.DatetimeColumn("started (UTC)", format="D MMM, HH:mm"),
-        **{name: st.column_config.NumberColumn(name, format="%.3f") for name in FIGURES},
-        **percent,
-    }
-    st.dataframe(rows, hide_index=True, column_config=columns, placeholder="–", key="runs-table")
-
-
-def draw_comparison(runs: list[ModelRun]) -> None:
-    """What was asked for that differs, figures beside each other, curves on each other."""
-    st.subheader("What differs", anchor=False)
-    rows = differences(runs)
-    if rows:
-        st.dataframe(pd.DataFrame(rows), hide_index=True, key="runs-differences")
-    else:
-        st.caption("Nothing in what was asked for; the project's judgments may have changed between.")
-    st.subheader("Figures", anchor=False)
-    for column, run in zip(st.columns(min(4, len(runs))) * len(runs), runs, strict=False):
-        with column.container(border=True, key=f"runs-figures-{run.job.id}"):
-            draw_figures(run)
-    st.subheader("Curves", anchor=False)
-    num_charts = 0
-    halves = st.columns(2)
-    for name, (axis, percent) in CURVES.items():
-        rows = overlaid([run for run in runs if has_curve(run, name)], name)
-        if rows:
-            chart = curves.curves(rows, axis=axis, percent=percent)
-            halves[num_charts % 2].altair_chart(chart, key=f"runs-{name}")
-            num_charts += 1
-    if rows := overlaid([run for run in runs if run.is_online], "audit/reward", over="audit/kl"):
-        chart = curves.curves(rows, axis="audit reward", across="KL of held-out answers, nats")
-        halves[num_charts % 2].altair_chart(chart, key="runs-over-kl")
-        num_charts += 1
-    for name, axis in BEST.items():
-        rows = [row for run in runs for row in best_curve(run.results, name, run.name)]
-        if rows:
-            chart = curves.curves(rows, axis=axis, across="answers to choose from")
-            halves[num_charts % 2].altair_chart(chart, key=f"runs-best-{name}")
-            num_charts += 1
-    if not num_charts and any(run.is_reward_model for run in runs):
-        st.caption("Heads on fixed features are fitted in one go: they have no curve over steps.")
-
-
-def has_curve(run: ModelRun, name: str) -> bool:
-    """Whether a metric is worth a curve for this run."""
-    if run.is_best_of_n:
-        return False
-    if run.is_online:
-        return name not in ONLINE_WITHOUT
-    return "prior" not in run.results and run.option("mode") != "head"
-
-
-def draw_figures(run: ModelRun) -> None:
-    """The figures of one run, and the ways to its report and model."""
-    st.text(run.name)
-    row = summary_row(run)
-    test, validation, nll = row["test accuracy"], row["validation accuracy"], row["validation NLL"]
-    if run.is_reward_model:
-        st.metric("Test accuracy", f"{test:.1%}" if isinstance(test, float) else "none yet")
-    elif run.is_best_of_n:
-        draw_best_figures(run, columns=1)
-    elif run.is_online:
-        draw_online_figures(run, columns=1)
-    elif isinstance(loss := row["validation loss"], float):
-        st.metric("Validation loss", f"{loss:.3f}")
-        st.caption(f"validation accuracy {validation:.1%}" if isinstance(validation, float) else "")
-    if isinstance(validation, float) and isinstance(nll, float):
-        st.caption(f"validation {validation:.1%}, NLL {nll:.3f}")
-    if run.report is not None:
-        st.link_button("Report", f"/runs/{run.job.id}/report", icon=":material/summarize:")
-    if run.has_model:
-        st.link_button("Model", f"/runs/{run.job.id}/model.zip", icon=":material/download:")
-    if run.rows is not None:
-        st.link_button("Rows", f"/runs/{run.job.id}/rows.jsonl", icon=":material/download:")
+def draw_one(run: ModelRun, runs: Sequence[ModelRun]) -> None:
+    """One run: what is said of it, what made its numbers, and the training itself."""
+    draw_said(run, "runs")
+    with st.container(horizontal=True):
+        draw_said_form(run, sorted({tag for one in runs for tag in one.said.tags}), "runs")
+        if st.button("Configuration", key=f"runs-config-{run.number}", icon=":material/tune:"):
+            show_config(run)
+    if run.is_scorer:
+        draw_differing(run)
+    if run.is_policy:
+        draw_hold_against(run, runs)
+    watch(run, key_prefix="runs")

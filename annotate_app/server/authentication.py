@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from hashlib import sha256
@@ -37,6 +38,9 @@ logger = logging.getLogger(__name__)
 
 COOKIE = "tiebreak_session"
 COOKIE_SECONDS = 7 * 86400
+ASKED_COOKIE, ASKED_SECONDS = "tiebreak_asked", 1800
+"""Which page somebody asked for who has to sign in first; no secret."""
+_OWN_PAGE = re.compile(r"/(?!/)[A-Za-z0-9_./-]{0,200}(\?[A-Za-z0-9_.~!*()%&=+,:@/-]{0,1000})?")
 PATIENCE_S, RETRY_S = 60.0, 0.5
 """For how long, and how often, a message of a tab asks for a database that is away."""
 MAX_FORM = 8192
@@ -170,8 +174,11 @@ class Entrance:
         return pages.sign_in(name=name, error=error, providers=self.door.openid.providers())
 
     def _welcome(self, request: Request, token: str) -> Response:
-        """Sends the cookie of a new session."""
-        response = RedirectResponse("/", 303)
+        """Sends the cookie of a new session, and on to the page that was asked for before."""
+        asked = request.cookies.get(ASKED_COOKIE, "")
+        response = RedirectResponse(asked if _is_own_page(asked) else "/", 303)
+        if asked:
+            response.delete_cookie(ASKED_COOKIE)
         response.set_cookie(
             COOKIE,
             self.door.sign(token),
@@ -181,6 +188,11 @@ class Entrance:
             secure=request.url.scheme == "https",
         )
         return response
+
+
+def _is_own_page(path: str) -> bool:
+    """Whether this is the address of one of our pages, without a host that a browser could be led to."""
+    return bool(_OWN_PAGE.fullmatch(path))
 
 
 def _forget_cookies(request: Request, response: Response) -> None:
@@ -312,7 +324,11 @@ class Door:
             if self.proxy_header:
                 return PlainTextResponse("There is no account for you here. Ask a lead to add you.", 403)
             returned = self.openid.providers() and OIDC_COOKIE in cookies(scope)
-            return RedirectResponse("/sign-in/returned" if returned else "/sign-in", 303)
+            response = RedirectResponse("/sign-in/returned" if returned else "/sign-in", 303)
+            asked = f"{scope['path']}?{scope['query_string'].decode('latin-1')}".rstrip("?")
+            if "text/html" in Headers(scope=scope).get("accept", "") and _is_own_page(asked):  # no icon of a page
+                response.set_cookie(ASKED_COOKIE, asked, max_age=ASKED_SECONDS, httponly=True, samesite="lax")
+            return response
         return PlainTextResponse("sign in first", 401)
 
     async def token(self, scope: Scope) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from sqlalchemy import Connection, select, update
@@ -43,11 +44,24 @@ def disarm(connection: Connection, url: str) -> None:
         .values(state="lost", ended_at=now, process=None, message="it waited or ran when the backup was made"),
     }
     detail = {name: connection.execute(statement).rowcount for name, statement in ended.items()}
+    moved: dict[str, str] = {}
     for row in connection.execute(select(job.id, job.run_dir)).all():
         run_dir = str(_own_place(row.run_dir, row.id, data_folder(url) / "jobs"))
         if run_dir != row.run_dir:
             connection.execute(update(tables.job).where(job.id == row.id).values(run_dir=run_dir))
+            moved[row.run_dir] = run_dir
+    _move_notes(connection, moved)
     audit.record(connection, Actor.command_line(), "restore", detail=detail)
+
+
+def _move_notes(connection: Connection, moved: Mapping[str, str]) -> None:
+    """Lets what is said of runs follow them; a place of which something is said already keeps that."""
+    note = tables.run_note.c
+    taken = set(connection.execute(select(note.run_dir)).scalars())
+    for run_dir in sorted(taken & moved.keys()):
+        if moved[run_dir] not in taken:
+            taken.add(moved[run_dir])
+            connection.execute(update(tables.run_note).where(note.run_dir == run_dir).values(run_dir=moved[run_dir]))
 
 
 def _own_place(run_dir: str, job_id: int, folder: Path) -> Path:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from annotate_app.store.jobs import Jobs, Refreshes
     from annotate_app.store.loop.judges import Judges
     from annotate_app.store.loop.rounds import Rounds
+    from annotate_app.store.loop.run_notes import RunNotes
     from annotate_app.store.loop.turns import Turns
     from annotate_app.store.work.work import Work
 
@@ -105,6 +106,13 @@ class Store:
         from annotate_app.store.jobs import Refreshes
 
         return Refreshes(self.database)
+
+    @cached_property
+    def run_notes(self) -> RunNotes:
+        """Names, notes and tags of runs."""
+        from annotate_app.store.loop.run_notes import RunNotes
+
+        return RunNotes(self.database)
 
     @cached_property
     def turns(self) -> Turns:

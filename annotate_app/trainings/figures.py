@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from annotate_app.trainings.options import TRAININGS
@@ -52,6 +52,50 @@ def calibration_rows(run: ModelRun) -> list[dict[str, object]]:
     ]
 
 
+def matching(
+    runs: Iterable[ModelRun],
+    *,
+    text: str = "",
+    tags: Collection[str] = (),
+    trains: Collection[str] = (),
+    states: Collection[str] = (),
+    archived: bool = False,
+) -> list[ModelRun]:
+    """The runs that a filter lets through, in their order.
+
+    Args:
+        text: every word of it is in the number, title, name, note, tags or what trains, letters' case aside.
+        tags: all of them stand on a run.
+        trains, states: one of them is a run's; empty for any.
+        archived: whether archived runs are let through too.
+    """
+    words = text.casefold().split()
+    return [
+        run
+        for run in runs
+        if (archived or not run.said.archived)
+        and set(tags) <= set(run.said.tags)
+        and (not trains or run.trains in trains)
+        and (not states or run.job.state in states)
+        and all(word in _told_of(run) for word in words)
+    ]
+
+
+def _told_of(run: ModelRun) -> str:
+    parts = (run.name, run.job.title, run.said.note, *run.said.tags, trains_words(run), run.job.created_by)
+    return "\n".join(parts).casefold()
+
+
+def trains_words(run: ModelRun) -> str:
+    """What a run trains, for people."""
+    return TRAININGS[run.trains].words if run.trains in TRAININGS else run.trains
+
+
+def first_to_show(runs: Sequence[ModelRun]) -> ModelRun | None:
+    """The newest run that has something to show, else the newest; None of none."""
+    return next((run for run in runs if run.has_something_to_show), runs[0] if runs else None)
+
+
 def summary_row(run: ModelRun) -> dict[str, object]:
     """One line of a table of runs."""
     test = ((run.evaluation.get("overall") or {}).get("accuracy") or {}).get("value")
@@ -59,8 +103,9 @@ def summary_row(run: ModelRun) -> dict[str, object]:
     best = (run.results.get("curve") or [{}])[-1]  # of best of n: the best of all that were drawn
     return {
         "run": run.name,
-        "trains": TRAININGS[run.trains].words if run.trains in TRAININGS else run.trains,
+        "trains": trains_words(run),
         "state": run.job.state,
+        "tags": list(run.said.tags),
         "alarms": "cannot be read" if run.has_unreadable_alarms else ", ".join(dict.fromkeys(open_alarms)),
         "started": run.job.created_at,
         "took": (run.job.ended_at or 0) - (run.job.started_at or 0)
@@ -89,9 +134,11 @@ def _taught_by(run: ModelRun) -> str:
 
 
 def differences(runs: Sequence[ModelRun]) -> list[dict[str, str]]:
-    """The options in which runs differ, a row an option, a column a run."""
+    """The options in which runs differ, a row an option, a column a run; of different trainings those that all have."""
     configs = {run.name: _flat(run.plan) for run in runs}
     names = dict.fromkeys(name for values in configs.values() for name in values)
+    if len({run.trains for run in runs}) > 1:
+        names = {name: None for name in names if all(name in values for values in configs.values())}
     rows = [
         {"option": name} | {run: _shown(values.get(name, "default")) for run, values in configs.items()}
         for name in names

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from alignment.watch.alarms import Alarm, read_alarms
 from annotate_app.access import Actor
 from annotate_app.store.jobs import ENDED, Job
+from annotate_app.store.loop.run_notes import RunNote
 from annotate_app.store.store import Store
 from annotate_app.trainings.best_rows import read_choosing
 from annotate_app.trainings.options import MODEL, ONLINE, ROWS
@@ -31,17 +32,34 @@ class ModelRun:
         plan: what was asked for, as `plan_values` writes it; empty where it cannot be read.
         status: of the training's command, of best of n in the same words; empty before it began.
         evaluation: what `rewardkit evaluate`, of a policy `alignment evaluate`, found; empty before.
+        said: its name, note and tags.
     """
 
     job: Job
     plan: Mapping[str, Any]
     status: Mapping[str, Any]
     evaluation: Mapping[str, Any]
+    said: RunNote = field(default_factory=lambda: RunNote(run_dir=""))
+
+    @property
+    def number(self) -> int:
+        """What people call it by: that of its newest job."""
+        return self.job.id
+
+    @property
+    def title(self) -> str:
+        """The name that people gave it, else what it trains."""
+        return self.said.name or (f"Reward model, {self.job.title}" if self.is_reward_model else self.job.title)
 
     @property
     def name(self) -> str:
-        """For people: its number and what it trains."""
-        return f"{self.job.id}: {self.job.title}"
+        """For people: its number and its title."""
+        return f"{self.number}: {self.title}"
+
+    @property
+    def has_something_to_show(self) -> bool:
+        """Whether it began: has figures, steps, or words of how it failed."""
+        return self.job.state != "queued" and bool(self.status or self.job.message)
 
     @property
     def under_way(self) -> bool:
@@ -153,7 +171,26 @@ def list_runs(store: Store, actor: Actor, project_id: int) -> list[ModelRun]:
     for job in store.jobs.list(actor, project_id, limit=1000):
         if job.kind == KIND:
             newest.setdefault(job.run_dir, job)
-    return [read_run(job) for job in newest.values()]
+    said = store.run_notes.list(actor, project_id)
+    return [_with_note(read_run(job), said) for job in newest.values()]
+
+
+def find_run(store: Store, actor: Actor, project_id: int, number: int) -> ModelRun:
+    """The run of a project that has this number, also that of an earlier job of its run directory. Lead or above.
+
+    Raises:
+        ValueError: if there is none, naming those there are.
+    """
+    runs = list_runs(store, actor, project_id)
+    for run in runs:
+        if run.number == number:
+            return run
+    jobs = store.jobs.list(actor, project_id, limit=1000)
+    run_dir = next((job.run_dir for job in jobs if job.id == number and job.kind == KIND), None)
+    if run_dir is not None:
+        return next(run for run in runs if run.job.run_dir == run_dir)
+    there = ", ".join(str(run.number) for run in runs[:20]) or "none"
+    raise ValueError(f"run is {number}, the project's are {there}{' and more' if len(runs) > 20 else ''}")
 
 
 def get_run(store: Store, actor: Actor, job_id: int) -> ModelRun:
@@ -165,7 +202,12 @@ def get_run(store: Store, actor: Actor, job_id: int) -> ModelRun:
     job = store.jobs.get(actor, job_id)
     if job.kind != KIND:
         raise ValueError(f"job {job_id} is no training")
-    return read_run(job)
+    said = store.run_notes.list(actor, job.project_id) if job.project_id is not None else {}
+    return _with_note(read_run(job), said)
+
+
+def _with_note(run: ModelRun, said: Mapping[str, RunNote]) -> ModelRun:
+    return replace(run, said=said[run.job.run_dir]) if run.job.run_dir in said else run
 
 
 def list_policies(runs: Iterable[ModelRun]) -> list[ModelRun]:

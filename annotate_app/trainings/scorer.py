@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -45,6 +46,23 @@ class Verdict:
     seconds: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class Answered:
+    """What a process says of B completions.
+
+    Attributes:
+        members: (K, B) rewards.
+        criteria: by criterion head, (B,) rewards.
+        words: of a model that counts words, per completion what each word adds as (start, end, value).
+        length: of such a model, (B,) what the number of words adds.
+    """
+
+    members: np.ndarray
+    criteria: Mapping[str, Sequence[float]]
+    words: Sequence[Sequence[tuple[int, int, float]]] | None
+    length: Sequence[float] | None
+
+
 class Scorers:
     """Reward models at hand, in the server's table of processes or one of its own."""
 
@@ -61,14 +79,39 @@ class Scorers:
         Raises:
             ValueError: if the model cannot be loaded, cannot read them or does not answer.
         """
+        return np.array(self._answer(model, prompt, completions)["members"], dtype=float)
+
+    def ask(self, model: Path, prompt: str, completions: Sequence[str], *, before: Sequence[Message] = ()) -> Answered:
+        """Rewards of completions by a model, with what its criteria and words say.
+
+        Args:
+            before: turns of the conversation before the prompt.
+
+        Raises:
+            ValueError: as `rewards`.
+        """
+        answer = self._answer(model, (*before, Message(role="user", content=prompt)), completions, parts=True)
+        return Answered(
+            members=np.array(answer["members"], dtype=float),
+            criteria=answer["criteria"],
+            words=answer["words"],
+            length=answer["length"],
+        )
+
+    def _answer(
+        self, model: Path, prompt: Sequence[Message], completions: Sequence[str], *, parts: bool = False
+    ) -> dict[str, Any]:
+        question = {"prompt": turns(prompt), "completions": list(completions), **({"parts": True} if parts else {})}
         try:
-            answer = self.processes.ask(MODULE, model, {"prompt": turns(prompt), "completions": list(completions)})
+            return self.processes.ask(MODULE, model, question)
         except ValueError as error:
             raise ValueError(f"{model.parent.name}: {error}") from error
-        return np.array(answer["members"], dtype=float)
 
-    def judge(self, model: Path, prompt: str, first: str, second: str) -> Verdict:
+    def judge(self, model: Path, prompt: str, first: str, second: str, *, before: Sequence[Message] = ()) -> Verdict:
         """Scores two answers with a model; the first question to a model waits until it is loaded.
+
+        Args:
+            before: turns of the conversation before the prompt.
 
         Raises:
             ValueError: if a text is empty or too long, or the model cannot be loaded or does not answer.
@@ -79,7 +122,7 @@ class Scorers:
             if len(text) > LONGEST_TEXT:
                 raise ValueError(f"{name} has {len(text):,} characters, allowed are {LONGEST_TEXT:,}")
         started = time.monotonic()
-        members = self.rewards(model, (Message(role="user", content=prompt),), (first, second))
+        members = self.rewards(model, (*before, Message(role="user", content=prompt)), (first, second))
         return verdict(model, members, time.monotonic() - started)
 
 

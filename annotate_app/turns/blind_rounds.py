@@ -69,6 +69,7 @@ def hold_against(
     *,
     prompts: str = "",
     num_prompts: int = 100,
+    temperature: float = 0.7,
     seed: int = 0,
 ) -> Job:
     """Queues a blind round of two policies; the round is there when the job is done. Lead or above.
@@ -79,11 +80,12 @@ def hold_against(
     """
     if prompts:
         actor.require("admin", "prompts of a file on the server")
-    RoundPlan(prompts=prompts, num_prompts=num_prompts, seed=seed)
+    RoundPlan(prompts=prompts, num_prompts=num_prompts, temperature=temperature, seed=seed)
     first, second = both_policies(store, actor, project_id, one, other)
     project = store.projects.get(actor, project_id)
     command = ["annotate_app", "round", "make", project.number, f"--one={one}", f"--other={other}"]
-    command += [f"--prompts={prompts}", f"--num={num_prompts}", f"--seed={seed}"]
+    command += [f"--prompts={prompts}", f"--num={num_prompts}"]
+    command += [f"--temperature={temperature}", f"--seed={seed}"]
     title = f"Blind round: {first.name} against {second.name}"
     return jobs.start(store, actor, kind=KIND, title=title[:200], command=command, project_id=project_id)
 

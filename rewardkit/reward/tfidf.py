@@ -13,7 +13,9 @@ the model mostly measures length, so that it is there only where it is asked for
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,6 +111,15 @@ class TfidfFeatures:
         return cls(recipe, vectorizers, has_length=bool(values.get("length", True)))
 
 
+@dataclass(frozen=True, kw_only=True)
+class WordContribution:
+    """What the word at characters [start, end) of a text adds to its reward."""
+
+    start: int
+    end: int
+    value: float
+
+
 class TfidfReward:
     """A saved TF-IDF reward model ready to score; a `RewardFn`."""
 
@@ -154,12 +165,63 @@ class TfidfReward:
         np.savez_compressed(folder / "tfidf.npz", idf=idf, heads=self.heads.astype(np.float32))
         self.card.write(folder)
 
+    def word_contributions(self, completion: str) -> tuple[list[WordContribution], float]:
+        """What each word of a completion adds to its reward, mean over members, and what its length adds.
+
+        Exact, as the reward is linear in its features: all of them add up to it. A term that occurs several times adds
+        alike at each place, one of several words alike to each of them; words are what stands between white space.
+        """
+        words = list(re.finditer(r"\S+", completion))
+        weights = self.heads[: self.card.num_members].mean(0)
+        row = self.features.transform([completion]).toarray()[0]
+        added = np.zeros(len(words))
+        start = 0
+        for vectorizer in self.features.vectorizers:
+            places = _places(vectorizer, [word[0].lower() for word in words])
+            for term, occurrences in places.items():
+                column = vectorizer.vocabulary_.get(term)
+                if column is None:
+                    continue
+                share = weights[start + column] * row[start + column] / len(occurrences)
+                for numbers in occurrences:
+                    for number in numbers:
+                        added[number] += share / len(numbers)
+            start += len(vectorizer.vocabulary_)
+        length = float(weights[-1] * row[-1]) if self.features.has_length else 0.0
+        contributions = [
+            WordContribution(start=word.start(), end=word.end(), value=float(value))
+            for word, value in zip(words, added, strict=True)
+        ]
+        return contributions, length
+
     def __call__(self, prompts: Sequence[Sequence[Message]], completions: Sequence[str]) -> Reward:
         """Rewards of B completions by every member; the prompts, one each, do not change them."""
         if len(prompts) != len(completions):
             raise ValueError(f"{len(prompts)} prompts for {len(completions)} completions, allowed is one each")
         scores = (self.features.transform(completions) @ self.heads.T).T
         return Reward(members=combine(scores, criteria=self.card.criteria, weights=self.criterion_weights))
+
+
+def _places(vectorizer: TfidfVectorizer, words: Sequence[str]) -> dict[str, list[list[int]]]:
+    """By term, for each of its occurrences the numbers of the words that it lies in."""
+    low, high = vectorizer.ngram_range
+    places: dict[str, list[list[int]]] = {}
+    if vectorizer.analyzer == "word":
+        pattern = re.compile(vectorizer.token_pattern)
+        tokens = [(token, number) for number, word in enumerate(words) for token in pattern.findall(word)]
+        for count in range(low, high + 1):
+            for first in range(len(tokens) - count + 1):
+                part = tokens[first : first + count]
+                places.setdefault(" ".join(token for token, _ in part), []).append([number for _, number in part])
+        return places
+    for number, word in enumerate(words):  # as scikit-learn's char_wb cuts them
+        padded = f" {word} "
+        for count in range(low, high + 1):
+            for first in range(max(1, len(padded) - count + 1)):
+                places.setdefault(padded[first : first + count], []).append([number])
+            if len(padded) <= count:
+                break  # a short word counts once
+    return places
 
 
 def _vectorizer(part: Mapping[str, Any], **options: Any) -> TfidfVectorizer:

@@ -9,6 +9,9 @@ from streamlit.navigation.page import StreamlitPage
 
 from annotate_app.access import UserRole
 
+ITEM = "item"
+"""What an address names comparisons by, `?item=ID&item=ID`."""
+
 # Section, least role, module under annotate_app.pages, title, icon. A role begins at the first page it may open.
 LISTED: tuple[tuple[str, UserRole, str, str, str], ...] = (
     ("", "lead", "overview", "Overview", "dashboard"),

@@ -135,6 +135,8 @@ def draw_run(run: ModelRun, key_prefix: str, log: bool = True) -> None:
         with left.container(horizontal=True, vertical_alignment="center"):
             st.badge(word, color=color, icon=f":material/{icon}:")
             st.text(run.name)
+            if run.said.name:
+                st.caption(as_markdown(run.job.title))
         right.caption(f"{as_markdown(run.job.created_by)}, {ago(run.job.created_at)}", text_alignment="right")
         metrics = run.metrics()
         if run.under_way:

@@ -53,12 +53,14 @@ class Browsing:
         *,
         text: str = "",
         state: State = "any",
+        keys: Sequence[str] = (),
         offset: int = 0,
         limit: int = 50,
     ) -> list[Listed]:
         """Comparisons in the order they came. Lead or above.
 
         Args:
+            keys: ids to choose from; empty for all.
             text: what the id, the conversation or a completion holds, letters' case aside; empty for all.
             state: `unjudged` nobody has judged it, `open` a judgment is missing, `complete` none is, `gold` a check,
                 `decided` adjudicated.
@@ -69,7 +71,8 @@ class Browsing:
             raise ValueError(f"state is {state!r}, allowed are {', '.join(STATES)}")
         extra = tables.comparison.c
         query = select_comparisons(project_id).add_columns(extra.priority, extra.overlap, extra.gold)
-        query = query.where(*_holds(text), *_is_in(state)).offset(offset).limit(limit)
+        chosen = [tables.comparison.c.key.in_(keys)] if keys else []
+        query = query.where(*_holds(text), *_is_in(state), *chosen).offset(offset).limit(limit)
         with self._database.read() as connection:
             require_member(connection, actor, project_id, "looking through comparisons", "lead")
             rows = connection.execute(query).all()

@@ -314,7 +314,7 @@ def test_a_hacked_run_says_so_beside_its_curves(
     page.reload()
     expect(page.get_by_text("Whether this run raised alarms is not known")).to_be_visible(timeout=60_000)
     page.screenshot(path=screenshots / "alarms-unreadable.png", full_page=True)
-    choose(page, "Show; choose several to compare them", "^1: GRPO")
+    choose(page, "Open; several are compared", "^1: GRPO")
     page.keyboard.press("Escape")
     expect(page.get_by_role("heading", name="What differs")).to_be_visible()
     # reward, of held-out prompts, audit reward, KL, length, entropy, and the audit reward over the KL

@@ -49,6 +49,30 @@ def test_nothing_but_the_entrance_opens_without_a_session(shared_server):
     assert websocket_status(server, {"Cookie": "tiebreak_session=forged.x.y"}) == 403
 
 
+def asked_of(answer) -> str:
+    cookies = [value.partition(";")[0] for value in answer.headers.get_all("set-cookie") or []]
+    return next((cookie for cookie in cookies if cookie.startswith("tiebreak_asked=")), "")
+
+
+def test_who_has_to_sign_in_comes_to_the_page_that_was_asked_for(shared_server):
+    server, form = shared_server, {"name": "anna", "password": "correct horse battery"}
+    path = "/runs?project=Ottersby%20(demo)&runs=12,14"
+    asked = asked_of(server.ask(path, headers={"Accept": "text/html,*/*"}))
+    answer = server.ask("/sign-in", form=form, headers={"Cookie": asked})
+    assert (answer.status, answer.headers["location"]) == (303, path)
+    assert asked_of(answer) == 'tiebreak_asked=""'  # once
+    assert asked_of(server.ask("/favicon.png", headers={"Accept": "image/*"})) == ""
+    assert server.ask("/sign-in", form=form).headers["location"] == "/"
+
+
+@pytest.mark.parametrize("asked", ["//evil.example/x", "https://evil.example", "/\\\\evil.example", "/x\x01y", "x"])
+def test_nobody_is_led_elsewhere_after_signing_in(shared_server, asked):
+    form = {"name": "anna", "password": "correct horse battery"}
+    answer = shared_server.ask("/sign-in", form=form, headers={"Cookie": f'tiebreak_asked="{asked}"'})
+    assert (answer.status, answer.headers["location"]) == (303, "/")
+    assert asked_of(shared_server.ask("//evil.example/x", headers={"Accept": "text/html"})) == ""
+
+
 def test_every_answer_carries_the_security_headers(shared_server):
     server = shared_server
     cookie = server.sign_in("ada")

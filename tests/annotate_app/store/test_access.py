@@ -32,6 +32,12 @@ def add_staged(store: Store, actor: Actor, project: Project) -> None:
         store.comparisons.add_staged(actor, project.id, staged)
 
 
+def change_note(store: Store, actor: Actor, project: Project) -> None:
+    """Names a run; whoever is let through learns that there is none."""
+    with contextlib.suppress(ValueError):
+        store.run_notes.change(actor, project.id, "nowhere", name="x")
+
+
 def import_staged(store: Store, actor: Actor, project: Project) -> None:
     with stage_judgments([]) as staged:
         store.judgments.import_staged(actor, project.id, staged)
@@ -99,6 +105,8 @@ TABLE: dict[str, tuple[str, bool, Callable[[Store, Actor, Project], object]]] = 
     "notices.list": ("lead", True, lambda s, a, p: s.notices.list(a, p.id)),
     "jobs.add": ("lead", True, lambda s, a, p: s.jobs.add(a, "export", "all", ["x"], p.id)),
     "jobs.list": ("lead", True, lambda s, a, p: s.jobs.list(a, p.id)),
+    "run_notes.list": ("lead", True, lambda s, a, p: s.run_notes.list(a, p.id)),
+    "run_notes.change": ("lead", True, change_note),
 }
 # Checked below by themselves, or elsewhere.
 APART = {
@@ -163,7 +171,7 @@ def expect(
 
 
 def test_the_table_names_every_function_of_the_rooms(sqlite_store: Store) -> None:
-    rooms = ("projects", "comparisons", "browsing", "judgments", "people", "audit", "notices", "jobs")
+    rooms = ("projects", "comparisons", "browsing", "judgments", "people", "audit", "notices", "jobs", "run_notes")
     public = {
         f"{room}.{name}"
         for room in rooms

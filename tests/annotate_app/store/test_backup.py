@@ -49,7 +49,8 @@ def full(store: Store, make_project: Callable[..., Project], make_actor: Callabl
     store.people.start_session(store.people.add(ADMIN, "zoe", role="admin", password="a long password"))
     store.people.check_password("zoe", "wrong password", "1.1.1.1")
     store.people.create_invite(lead, role="annotator", project_id=project.id)
-    store.jobs.add(lead, "export", "all of it", ["-m", "x"], project.id)
+    run = store.jobs.add(lead, "export", "all of it", ["-m", "x"], project.id, run_dir="/old/jobs/run-1")
+    store.run_notes.change(lead, project.id, run.run_dir, name="Köder", note="*so so*", tags=["b", "a"])
     turn = store.turns.add(lead, project.id, {"pairs": 2})
     store.turns.add_pairs(lead, turn.id, {"c1": "random"})
     store.rounds.add(lead, project.id, one="run-2", other="run-1", comparisons=["c2"], turn_id=turn.id)
@@ -74,8 +75,19 @@ def other_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 def untouched(rows: dict[str, list[tuple[object, ...]]]) -> dict[str, list[tuple[object, ...]]]:
-    """The tables in which restoring ends nothing and notes nothing."""
-    return {name: rows for name, rows in rows.items() if name not in ("sign_in_session", "invite", "job", "audit")}
+    """The tables in which restoring ends nothing, moves nothing and notes nothing."""
+    changed = ("sign_in_session", "invite", "job", "run_note", "audit")
+    return {name: rows for name, rows in rows.items() if name not in changed}
+
+
+def test_what_is_said_of_a_run_follows_it(full: Store, other_url: str, tmp_path: Path) -> None:
+    restored = Store.restore(full.backup(tmp_path / "all.zip"), other_url)
+    folder = data_folder(other_url) / "jobs" / "run-1"
+    [project] = restored.projects.list(ADMIN)
+    [(run_dir, note)] = restored.run_notes.list(ADMIN, project.id).items()
+    assert run_dir == str(folder) == next(job.run_dir for job in restored.jobs.list(ADMIN) if job.title == "all of it")
+    assert (note.name, note.note, note.tags, note.archived) == ("Köder", "*so so*", ("a", "b"), False)
+    restored.close()
 
 
 def test_every_row_comes_back_in_either_database(full: Store, other_url: str, tmp_path: Path) -> None:

@@ -216,3 +216,36 @@ def test_crowd_without_annotators_is_refused(tmp_path: Path) -> None:
 def test_features_that_never_differ_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="are the same in all 3 pairs"):
         fit_heads(np.zeros((3, 2)), preferences(3), config(tmp_path))
+
+
+@pytest.mark.parametrize("recipe", list(RECIPES))
+@pytest.mark.parametrize("has_length", [False, True])
+def test_what_words_add_and_the_length_are_the_reward(recipe: str, has_length: bool) -> None:
+    texts = [*TEXTS, "Straße, 3.5 km — gut!", "I I I a"]
+    features = TfidfFeatures.fit(recipe, texts, has_length=has_length)
+    heads = np.random.default_rng(1).normal(size=(3 + 1, features.num_features))
+    model = TfidfReward(features, heads, Card(kind="tfidf", num_members=3, criteria=("brief",)))
+    for text in [*texts, "The CAT\tsat,  again\n\nunknown ", "", "x"]:
+        words, length = model.word_contributions(text)
+        assert [text[word.start : word.end] for word in words] == text.split()
+        reward = model([()], [text]).mean[0]
+        assert sum(word.value for word in words) + length == pytest.approx(reward, abs=1e-9)
+        assert has_length or length == 0.0
+
+
+def test_what_a_word_adds_by_hand() -> None:
+    """One vocabulary of words and pairs of words; "b b c": b is twice as often as c, pairs are shared by their two."""
+    features = TfidfFeatures.fit("words", ["b b c"], has_length=False)
+    terms = features.vectorizers[0].vocabulary_
+    weight = dict.fromkeys(terms, 0.0) | {"b": 1.0, "c": 10.0, "b c": 100.0}
+    heads = np.zeros((1, len(terms)))
+    for term, column in terms.items():
+        heads[0, column] = weight[term]
+    model = TfidfReward(features, heads, Card(kind="tfidf"))
+    twice = 1 + np.log(2)  # of b; c, "b b" and "b c" occur once, and all are as rare as each other
+    norm = np.sqrt(twice**2 + 1 + 1 + 1)
+    words, _ = model.word_contributions("b b c")
+    first, second, third = (word.value for word in words)
+    assert first == pytest.approx(twice / norm / 2)
+    assert second == pytest.approx(twice / norm / 2 + 100 / norm / 2)
+    assert third == pytest.approx(10 / norm + 100 / norm / 2)

@@ -98,3 +98,12 @@ def test_who_holds_a_pair_is_at_work(store: Store, project: Project, annotator: 
     assert store.projects.progress(ADMIN, project.id).at_work == ["anna"]
     store.work.release(annotator, project.id)
     assert store.projects.progress(ADMIN, project.id).at_work == []
+
+
+def test_ids_that_a_link_names_are_found_and_no_others(store: Store, worked: Project) -> None:
+    def chosen(*keys: str, **values) -> list[str]:  # noqa: ANN003
+        return [item.comparison.id for item in store.browsing.find(ADMIN, worked.id, keys=keys, **values)]
+
+    assert chosen("c4", "c1", "not there") == ["c1", "c4"]
+    assert chosen("c4", "c1", state="complete") == ["c4"]
+    assert chosen("not there") == []

@@ -172,11 +172,9 @@ class LetterJudge:
         while batch := list(islice(waiting, AT_ONCE)):
             started_at = time.monotonic()
             asked = [letter_questions(self.spec, self.rubric, question, self.examples) for question in batch]
-            flat = [one for row in asked for one in row]
-            logps = iter(self.chat.option_logps([one for one, _ in flat], [options for _, options in flat]))
+            logps = self.chat.option_logps(asked)
             seconds = round((time.monotonic() - started_at) / len(batch), 4)
-            for question, row in zip(batch, asked, strict=True):
-                answers = [next(logps) for _ in row]
+            for question, row, answers in zip(batch, asked, logps, strict=True):
                 num_tokens = sum(self.chat.num_tokens(conversation) for conversation, _ in row)
                 usage = {"prompt_tokens": num_tokens, "completion_tokens": 0, "tries": 1, "seconds": seconds}
                 options = [texts for _, texts in row]
@@ -192,14 +190,13 @@ class LetterJudge:
         question: JudgeQuestion,
         sample: int,
         options: Sequence[Sequence[str]],
-        answers: Sequence[np.ndarray | str],
+        answers: Sequence[np.ndarray] | str,
         usage: dict[str, float],
     ) -> JudgeAnswer:
-        problem = next((answer for answer in answers if isinstance(answer, str)), "")
-        if problem:
-            return JudgeAnswer(question=question, sample=sample, choice="refused", raw=problem, usage=usage)
+        if isinstance(answers, str):
+            return JudgeAnswer(question=question, sample=sample, choice="refused", raw=answers, usage=usage)
         told = [
-            {text: round(float(logp), 5) for text, logp in zip(texts, logps, strict=True)}  # type: ignore[arg-type]
+            {text: round(float(logp), 5) for text, logp in zip(texts, logps, strict=True)}
             for texts, logps in zip(options, answers, strict=True)
         ]
         likeliest = [max(row, key=row.__getitem__) for row in told]

@@ -20,10 +20,11 @@ from alignment.judges.spec import JudgeSpec
 from rewardkit.data.records import Message
 from rewardkit.network.logps import can_pack_policy, completion_logps
 from rewardkit.network.models import check_policy_folder, num_positions
-from rewardkit.network.packed_rows import Branched, token_budget_batches
+from rewardkit.network.packed_rows import Branched, branch_at_common_prefix, token_budget_batches
 from rewardkit.network.tokens import policy_prompts
 from rewardkit.run.model_folder import model_folder
 
+Asked = tuple[tuple[Message, ...], tuple[str, ...]]  # a conversation and the answers that it may get
 AT_ONCE = 64  # conversations answered together
 TOKEN_BUDGET = 16384
 
@@ -60,34 +61,61 @@ class LocalChat:
             for (max_new_tokens, temperature), alike in by_options.items():
                 yield from self._draw(alike, max_new_tokens, temperature)
 
-    def option_logps(
-        self, conversations: Sequence[tuple[Message, ...]], options: Sequence[Sequence[str]]
-    ) -> list[np.ndarray | str]:
-        """For each conversation the log-probabilities (nats) of the answers it may get; all in one forward a batch.
+    def option_logps(self, groups: Sequence[Sequence[Asked]]) -> list[list[np.ndarray] | str]:
+        """Log-probabilities (nats) of the answers that conversations may get, all of a group in one forward.
+
+        Where rows run packed, what the conversations of a group have in common at the start is computed once.
 
         Returns:
-            (O,) float64 of each conversation's options, or why it cannot be asked, in one line.
+            For each group the (O,) float64 of each conversation's options, or in one line why it cannot be asked.
         """
-        tokenizer = self._sampler.tokenizer
-        ids = {text: tuple(tokenizer(text, add_special_tokens=False)["input_ids"]) for row in options for text in row}
-        starts = policy_prompts(conversations, tokenizer)
-        rows = [
-            Branched(prompt=start, branches=tuple(ids[text] for text in texts))
-            for start, texts in zip(starts, options, strict=True)
-        ]
-        logps: list[np.ndarray | str] = [self._too_long(len(row.prompt), max(map(len, row.branches))) for row in rows]
-        fitting = [index for index, row in enumerate(rows) if not logps[index]]
-        lengths = [rows[index].num_tokens for index in fitting]
-        for batch in token_budget_batches(lengths, token_budget=TOKEN_BUDGET):
-            chosen = [fitting[place] for place in batch]
-            with torch.inference_mode():
-                sums = completion_logps(
-                    self._sampler.policy, [rows[index] for index in chosen], packed=self._packed
-                ).sums()
-            parts = sums.double().cpu().split([len(rows[index].branches) for index in chosen])
-            for index, part in zip(chosen, parts, strict=True):
-                logps[index] = part.numpy()
+        logps: list[list[np.ndarray] | str] = []
+        rows: list[tuple[Branched, list[int]]] = []
+        for group in groups:
+            sequences, counts = self._sequences(group)
+            problem = self._too_long(max(map(len, sequences)), 0)
+            logps.append(problem or [])
+            if not problem:
+                rows.append((branch_at_common_prefix(sequences), counts))
+        sums = iter(self._option_sums(rows))
+        for place, group in enumerate(groups):
+            if not isinstance(logps[place], str):
+                ends = np.cumsum([len(options) for _, options in group])[:-1]
+                logps[place] = list(np.split(next(sums), ends))
         return logps
+
+    def _sequences(self, group: Sequence[Asked]) -> tuple[list[tuple[int, ...]], list[int]]:
+        """Token ids of each conversation with each of its options, and how many of them are the option's."""
+        tokenizer = self._sampler.tokenizer
+        starts = policy_prompts([conversation for conversation, _ in group], tokenizer)
+        sequences, counts = [], []
+        for start, (_, options) in zip(starts, group, strict=True):
+            for text in options:
+                ids = tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+                sequences.append((*start, *ids))
+                counts.append(len(ids))
+        return sequences, counts
+
+    def _option_sums(self, rows: Sequence[tuple[Branched, list[int]]]) -> list[np.ndarray]:
+        """For each row the summed log-probabilities of the last tokens of its branches, as many as its counts say."""
+        sums: list[np.ndarray] = [np.empty(0)] * len(rows)
+        lengths = [row.num_tokens if self._packed else row.num_padded_free_tokens for row, _ in rows]
+        for batch in token_budget_batches(lengths, token_budget=TOKEN_BUDGET):
+            chosen = [rows[index] for index in batch]
+            keep = [
+                place >= len(branch) - count
+                for row, counts in chosen
+                for branch, count in zip(row.branches, counts, strict=True)
+                for place in range(len(branch))
+            ]
+            with torch.inference_mode():
+                logps = completion_logps(
+                    self._sampler.policy, [row for row, _ in chosen], packed=self._packed, keep=torch.tensor(keep)
+                ).sums()
+            parts = logps.double().cpu().split([len(row.branches) for row, _ in chosen])
+            for index, part in zip(batch, parts, strict=True):
+                sums[index] = part.numpy()
+        return sums
 
     def num_tokens(self, conversation: tuple[Message, ...]) -> int:
         """Tokens of a conversation up to where its answer begins."""

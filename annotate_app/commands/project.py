@@ -103,8 +103,8 @@ def _groups(pairs: list[str]) -> dict[str, int]:
 
 def _create(options: argparse.Namespace) -> int:
     from annotate_app.protocol.protocol import load_protocol, read_design
-    from rewardkit.data.tables.yaml_nodes import read_yaml
     from annotate_app.store.store import Store
+    from rewardkit.data.tables.yaml_nodes import read_yaml
 
     if options.protocol and options.rubric:
         raise ValueError("give the rubric by --protocol NAME or by --rubric FILE, not by both")

@@ -12,9 +12,9 @@ from annotate_app.pages.views.comparison_view import build_reader, text_data
 from annotate_app.protocol.protocol import list_protocols, load_protocol
 from annotate_app.protocol.rubric import Rubric, parse_rubric
 from annotate_app.protocol.rubric_preview import answer_rows, around, difference
-from rewardkit.data.tables.yaml_nodes import YamlError
 from annotate_app.store.projects.projects import Project, RubricVersion
 from rewardkit.data.records import content_id
+from rewardkit.data.tables.yaml_nodes import YamlError
 
 SOURCE = "rubric.yaml"
 EDITOR_HEIGHT = 620

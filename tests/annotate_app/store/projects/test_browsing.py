@@ -101,7 +101,7 @@ def test_who_holds_a_pair_is_at_work(store: Store, project: Project, annotator: 
 
 
 def test_ids_that_a_link_names_are_found_and_no_others(store: Store, worked: Project) -> None:
-    def chosen(*keys: str, **values) -> list[str]:  # noqa: ANN003
+    def chosen(*keys: str, **values) -> list[str]:
         return [item.comparison.id for item in store.browsing.find(ADMIN, worked.id, keys=keys, **values)]
 
     assert chosen("c4", "c1", "not there") == ["c1", "c4"]

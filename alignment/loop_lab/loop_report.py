@@ -129,7 +129,7 @@ def markdown(bases: Sequence[Base], rows: Sequence[TurnRow]) -> str:
 
 def report_page(config: LoopLabConfig, bases: Sequence[Base], rows: Sequence[TurnRow]) -> str:
     """The tables, the questions' answers as intervals, and curves over turns with bands over seeds."""
-    answers = contrasts(rows)
+    answers, lines = contrasts(rows), turn_lines(rows)
     titles = {
         "gain": "gold above SFT",
         "accuracy": "reward model's accuracy on-policy",
@@ -147,7 +147,12 @@ def report_page(config: LoopLabConfig, bases: Sequence[Base], rows: Sequence[Tur
         rows=contrast_lines(answers),
         charts=charts,
         tables=[
-            Table(heading="Arms, turn by turn", header=HEADER, rows=turn_lines(rows)),
+            Table(heading="Arms, turn by turn", header=HEADER[:8], rows=[line[:8] for line in lines]),
+            Table(
+                heading="Their reward models and policies",
+                header=(*HEADER[:2], *HEADER[8:]),
+                rows=[[*line[:2], *line[8:]] for line in lines],
+            ),
             Table(heading="What it begins with", header=BASE_HEADER, rows=base_lines(bases)),
         ],
     )

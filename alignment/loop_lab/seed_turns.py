@@ -188,8 +188,8 @@ class SeedLab:
             after = None
             rows = _labelled_rows(known)
         else:
-            keeps = before and (not arm.refreshed or not labels)
-            after = before if keeps else fit_reward(self._features, known, seed=self.seed)
+            after = before if not arm.refreshed or not labels else None
+            after = after or fit_reward(self._features, known, seed=self.seed)
             rows = _best_and_worst(candidates, after)
         self._align(policy, folder, list(rows), num_steps=self.config.steps * (turn if arm.direct else 1))
         replies = draw_replies(load_sampler(str(folder / "policy")), self.held_out, n=NUM_SAMPLES, seed=self.seed)

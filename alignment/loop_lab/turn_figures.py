@@ -80,8 +80,10 @@ class TurnRow:
 
 def row_from(values: Mapping[str, Any]) -> TurnRow:
     """Reads a row from JSON, where null is nan."""
-    names = {field.name for field in fields(TurnRow)}
-    return TurnRow(**{name: math.nan if values[name] is None else values[name] for name in names})
+    known: dict[str, Any] = {
+        field.name: math.nan if values[field.name] is None else values[field.name] for field in fields(TurnRow)
+    }
+    return TurnRow(**known)
 
 
 @dataclass(frozen=True, kw_only=True)

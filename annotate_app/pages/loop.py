@@ -12,10 +12,10 @@ from annotate_app.pages.kit.button_feedback import act, plainly
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
 from annotate_app.pages.kit.page_list import page_at
 from annotate_app.pages.views.figures import lineage_of, turn_figures_of
-from annotate_app.pages.views.lineage_view import draw_lineage
 from annotate_app.pages.views.online_view import draw_alarm
-from annotate_app.pages.views.turn_form import draw_turn_form
-from annotate_app.pages.views.turn_view import turn_title, watch_turn
+from annotate_app.pages.views.turns.lineage_view import draw_lineage
+from annotate_app.pages.views.turns.turn_form import draw_turn_form
+from annotate_app.pages.views.turns.turn_view import turn_title, watch_turn
 from annotate_app.store.projects.projects import Project
 from annotate_app.trainings.runs import list_runs
 from annotate_app.turns.curves import TurnCurve, table_row, turn_curves

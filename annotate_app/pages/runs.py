@@ -9,11 +9,11 @@ import streamlit as st
 from annotate_app.pages.kit.button_feedback import plainly
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
 from annotate_app.pages.kit.page_list import page_at
-from annotate_app.pages.views.compare_view import draw_comparison
-from annotate_app.pages.views.config_view import draw_said, draw_said_form, show_config
-from annotate_app.pages.views.model_pairs_view import draw_differing
-from annotate_app.pages.views.rounds_view import draw_hold_against
-from annotate_app.pages.views.run_list import draw_choice, draw_filters, draw_table, open_runs
+from annotate_app.pages.views.runs.compare_view import draw_comparison
+from annotate_app.pages.views.runs.config_view import draw_said, draw_said_form, show_config
+from annotate_app.pages.views.runs.model_pairs_view import draw_differing
+from annotate_app.pages.views.runs.rounds_view import draw_hold_against
+from annotate_app.pages.views.runs.run_list import draw_choice, draw_filters, draw_table, open_runs
 from annotate_app.pages.views.training_view import watch
 from annotate_app.trainings.runs import ModelRun, list_runs
 

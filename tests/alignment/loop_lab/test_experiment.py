@@ -59,13 +59,9 @@ def test_the_experiment_whole_and_tiny(
     assert part(out, "stale", 2)["labels"] != part(out, "turns", 1)["labels"]
     assert (out / "report.html").exists()
     assert (out / "loop-lab.md").read_text().count("| on-policy turns |") == 2
-    labelled = {
-        row["prompt"][0]["content"]
-        for arm in ARMS
-        for turn in arm.turns(LoopLabConfig(out="o", turns=2, labels=10))
-        for row in part(out, arm.name, turn)["labels"]
-    }
-    lab = SeedLab(LoopLabConfig(out="o", turns=2, labels=20, prompts=30), 0, out / "seed-0", Interruption())
+    rows = [row for arm in ARMS for turn in arm.turns(config) for row in part(out, arm.name, turn)["labels"]]
+    labelled = {row["prompt"][0]["content"] for row in rows}
+    lab = SeedLab(config, 0, out / "seed-0", Interruption())
     assert not labelled & {prompt[-1].content for prompt in lab.held_out}
 
 

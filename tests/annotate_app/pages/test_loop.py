@@ -9,8 +9,8 @@ from streamlit.testing.v1 import AppTest
 
 from annotate_app.access import Actor
 from annotate_app.demo import NAME as DEMO
-from annotate_app.pages.views.stage_words import found
-from annotate_app.pages.views.turn_form import merged, more_text
+from annotate_app.pages.views.turns.stage_words import found
+from annotate_app.pages.views.turns.turn_form import merged, more_text
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
 from annotate_app.turns.plan import TurnPlan, read_plan, read_plan_text

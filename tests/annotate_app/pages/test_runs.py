@@ -12,8 +12,8 @@ from train_page import demo_of, texts
 
 from annotate_app.access import Actor
 from annotate_app.findings.pair_scores import score_pairs
-from annotate_app.pages.views import run_list
 from annotate_app.pages.views.moved_view import marked
+from annotate_app.pages.views.runs import run_list
 from annotate_app.store.store import Store
 from annotate_app.trainings.runs import find_run, list_runs
 from annotate_app.trainings.scorer import scorers

@@ -13,7 +13,7 @@ from annotate_app.pages.kit.chosen_names import as_markdown
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
 from annotate_app.pages.kit.page_list import page_at
 from annotate_app.pages.views.figures import votes_of
-from annotate_app.pages.views.model_pairs_view import interval_text
+from annotate_app.pages.views.runs.model_pairs_view import interval_text
 from annotate_app.store.jobs import ENDED
 from annotate_app.times import ago
 from annotate_app.trainings.plans import PRESETS, model_name

@@ -13,7 +13,7 @@ from annotate_app.pages.kit.button_feedback import act, plainly
 from annotate_app.pages.kit.context import current_actor, current_store
 from annotate_app.pages.kit.page_list import page_at
 from annotate_app.pages.views.figures import stage_cost_of
-from annotate_app.pages.views.stage_words import found
+from annotate_app.pages.views.turns.stage_words import found
 from annotate_app.store.jobs import Job
 from annotate_app.store.projects.projects import Project
 from annotate_app.times import ago, duration

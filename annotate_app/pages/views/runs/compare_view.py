@@ -7,10 +7,10 @@ import streamlit as st
 
 from annotate_app.pages.charts import curves
 from annotate_app.pages.views.best_view import draw_best_figures
-from annotate_app.pages.views.config_view import show_config
-from annotate_app.pages.views.model_pairs_view import draw_paired
 from annotate_app.pages.views.online_view import draw_online_figures
-from annotate_app.pages.views.rounds_view import draw_blind_rounds
+from annotate_app.pages.views.runs.config_view import show_config
+from annotate_app.pages.views.runs.model_pairs_view import draw_paired
+from annotate_app.pages.views.runs.rounds_view import draw_blind_rounds
 from annotate_app.trainings.best_rows import best_curve
 from annotate_app.trainings.figures import differences, overlaid, summary_row
 from annotate_app.trainings.runs import ModelRun

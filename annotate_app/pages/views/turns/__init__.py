@@ -1,0 +1,1 @@
+"""What the page Loop is made of."""

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from annotate_app.findings.moved import MOST_PARTS, split, what_moved
+from annotate_app.jobs.model_processes import ModelProcesses
 from annotate_app.trainings.scorer import Scorers
 from rewardkit.data.records import Message
 from rewardkit.reward.metadata import Card
@@ -65,9 +66,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TfidfReward]:
 
 @pytest.fixture(scope="module")
 def scorers() -> Iterator[Scorers]:
-    table = Scorers()
-    yield table
-    table.close()
+    processes = ModelProcesses()
+    yield Scorers(processes)
+    processes.close()
 
 
 def test_each_part_moves_the_reward_by_what_the_model_says_without_it(scorers: Scorers, model) -> None:

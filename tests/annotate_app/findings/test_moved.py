@@ -66,9 +66,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TfidfReward]:
 
 @pytest.fixture(scope="module")
 def scorers() -> Iterator[Scorers]:
-    processes = ModelProcesses()
-    yield Scorers(processes)
-    processes.close()
+    table = ModelProcesses()
+    yield Scorers(table)
+    table.close()
 
 
 def test_each_part_moves_the_reward_by_what_the_model_says_without_it(scorers: Scorers, model) -> None:

@@ -208,8 +208,8 @@ def _criteria(values: object, rubric: JudgeRubric) -> dict[str, int | tuple[int,
 def _p_first(tokens: Sequence[WrittenToken], place: int, rubric: JudgeRubric) -> float | None:
     """The probability at the token in which a letter stands.
 
-    None where its alternatives are mostly no letters, or where one that is not told may hold more than MOST_UNTOLD: some
-    endpoints tell of the written token alone.
+    None where its alternatives are mostly no letters, or where one that is not told may hold more than MOST_UNTOLD:
+    some endpoints tell of the written token alone.
     """
     start = 0
     for token in tokens:

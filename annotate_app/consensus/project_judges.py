@@ -10,6 +10,7 @@ from annotate_app.consensus.judge_readings import Readings, read_judge
 from annotate_app.store.loop.judges import JudgeRow
 from annotate_app.store.store import Store
 from annotate_app.votes import Votes
+from rewardkit.reward.learned_from import learned_prompts, prompt_hash
 
 
 def read_judges(store: Store, actor: Actor, project_id: int, votes: Votes, judges: Sequence[str]) -> list[Readings]:
@@ -24,7 +25,7 @@ def read_judges(store: Store, actor: Actor, project_id: int, votes: Votes, judge
     for name in judges:
         row = store.judges.get(actor, project_id, name)
         table = store.judges.vote_table(actor, project_id, row.id)
-        readings.append(read_judge(table, name, votes.items, leave_out=shown_examples(row)))
+        readings.append(read_judge(table, name, votes.items, leave_out=told_answers(store, actor, project_id, row)))
     return readings
 
 
@@ -39,6 +40,14 @@ def own_names(row: JudgeRow) -> tuple[str, ...]:
     return tuple(name for name in (row.spec.model, folder) if name)
 
 
-def shown_examples(row: JudgeRow) -> frozenset[str]:
-    """Ids of all comparisons that the judge was ever shown with people's answers."""
-    return frozenset(key for one in row.example_sets.values() for key in one.keys)
+def told_answers(store: Store, actor: Actor, project_id: int, row: JudgeRow) -> frozenset[str]:
+    """Ids of the comparisons to which a judge was told people's answers: nothing can be measured on them.
+
+    All that it was ever shown as examples, and those whose prompts stand among what its own model learned from.
+    """
+    shown = frozenset(key for one in row.example_sets.values() for key in one.keys)
+    prompts = learned_prompts(Path(row.spec.target)) if row.spec.kind in ("local", "reward") else set()
+    if not prompts:
+        return shown
+    comparisons = store.comparisons.iterate(actor, project_id)
+    return shown | {comparison.id for comparison in comparisons if prompt_hash(comparison.prompt) in prompts}

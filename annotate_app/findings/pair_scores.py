@@ -12,29 +12,23 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import time
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
-import yaml
 
 from annotate_app.access import Actor
 from annotate_app.jobs import jobs
 from annotate_app.jobs.jobs import report_progress
 from annotate_app.store.jobs import Job
 from annotate_app.store.store import Store
-from annotate_app.trainings.options import DATA
 from annotate_app.trainings.runs import ModelRun, find_run
-from annotate_app.trainings.training_jobs import CONFIG
-from rewardkit.data.conversations import RowError, read_messages
-from rewardkit.data.export_formats import normal_prompt
-from rewardkit.data.files import read_rows
-from rewardkit.data.records import Comparison, Message, content_id
+from rewardkit.data.conversations import RowError
+from rewardkit.data.records import Comparison
 from rewardkit.evaluation.scored_preferences import Completion, score_completions
+from rewardkit.reward.learned_from import learned_prompts, prompt_hash
 from rewardkit.reward.load import load_reward_fn, template_check
 from rewardkit.reward.metadata import CARD_FILE, read_card
 from rewardkit.reward.reward import RewardFn
@@ -45,7 +39,6 @@ KIND = "score"
 FILE = "scores/pairs.npz"
 WINDOW = 256  # pairs scored together; a completion that is in several of them is scored once
 SAVE_S = 20.0
-LEARNED_FILES = ("train.jsonl", "validation.jsonl")
 Tell = Callable[[int, int], None]
 
 
@@ -146,7 +139,7 @@ def score_pairs(store: Store, actor: Actor, project_id: int, number: int, *, tel
     new = [one for one in store.comparisons.iterate(actor, project_id) if one.id not in there]
     check = template_check(str(run.model)) if new else None
     readable = [one for one in new if _is_readable(one, check)]
-    card, learned = _card_hash(run), learned_prompts(run)
+    card, learned = _card_hash(run), learned_prompts(run.model)
     scores = replace(known or _nothing(card), num_unreadable=len(new) - len(readable))
     if not readable:
         write_scores(run, scores)
@@ -162,29 +155,6 @@ def score_pairs(store: Store, actor: Actor, project_id: int, number: int, *, tel
             write_scores(run, scores)
             saved_at = time.monotonic()
     return len(readable)
-
-
-def learned_prompts(run: ModelRun) -> set[str]:
-    """The prompts that a run, and those that it began from, learned from or were stopped by, as `PairScores.prompt`."""
-    prompts: set[str] = set()
-    folder: Path | None = run.folder
-    seen: set[Path] = set()
-    model = _began_from(run.folder)
-    while folder is not None and folder not in seen:
-        seen.add(folder)
-        for name in LEARNED_FILES:
-            path = folder / DATA / name
-            if path.is_file() and path.stat().st_size:
-                prompts |= {prompt_hash(read_messages(row["prompt"], "prompt")) for _, row in read_rows(str(path))}
-        parent = Path(str(model)) if model and os.path.isabs(str(model)) else None
-        folder = parent.parent if parent is not None else None
-        model = _began_from(folder) if folder is not None else None
-    return prompts
-
-
-def prompt_hash(prompt: Sequence[Message]) -> str:
-    """What stands for a prompt in `PairScores.prompt`."""
-    return content_id(normal_prompt(tuple(prompt)))
 
 
 def write_scores(run: ModelRun, scores: PairScores) -> None:
@@ -215,14 +185,6 @@ def _card_hash(run: ModelRun) -> str:
         return hashlib.sha256((run.model / CARD_FILE).read_bytes()).hexdigest()[:32]
     except OSError:
         return ""
-
-
-def _began_from(folder: Path) -> str | None:
-    try:
-        values = yaml.safe_load((folder / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
-        return None
-    return str(values.get("model") or "") if isinstance(values, dict) else None
 
 
 def _is_readable(comparison: Comparison, check: Callable | None) -> bool:

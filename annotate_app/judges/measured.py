@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from annotate_app.access import Actor
-from annotate_app.consensus.project_judges import own_names, shown_examples
+from annotate_app.consensus.project_judges import own_names, told_answers
 from annotate_app.judges.report import JudgeReport, judge_report
 from annotate_app.store.store import Store
 
@@ -34,7 +34,7 @@ def measure(
         store.judges.vote_table(actor, project_id, row.id),
         judge,
         own=(*own_names(row), *own),
-        examples=shown_examples(row),
+        examples=told_answers(store, actor, project_id, row),
         num_resamples=num_resamples,
         seed=seed,
     )

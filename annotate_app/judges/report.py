@@ -73,7 +73,7 @@ class JudgeReport:
 
     Attributes:
         num_items: comparisons it judged; num_answers: its answers, both orders and samples counted apart.
-        num_examples: comparisons left out because it was shown them as examples.
+        num_examples: comparisons left out: it was told people's answers, as examples or by what its model learned.
         overall: on all comparisons that somebody judged; median: beside the median person.
         surest: on the surest half, None where it is as sure of all; surest_share: its share.
         criteria, sources, lengths, length_gaps, versions: by criterion; by what wrote the answers; by characters of

@@ -79,7 +79,9 @@ def about_lines(report: JudgeReport) -> list[str]:
         answers += f", {none:,} of them none ({report.num_refused:,} refused, {report.num_unreadable:,} unreadable)"
     lines = [f"{answers}; people judged {report.overall.num_items:,} of them by {report.overall.num_votes:,} votes."]
     if report.num_examples:
-        lines.append(f"{report.num_examples:,} comparisons that it was shown as examples are left out.")
+        lines.append(
+            f"{report.num_examples:,} comparisons left out: it was told people's answers, in examples or in training."
+        )
     spent = report.spent
     taken = []
     if spent.cost:

@@ -438,4 +438,4 @@ def _risks(uncertainty: np.ndarray, errors: np.ndarray, weight: np.ndarray) -> t
 def quantile_groups(values: np.ndarray, num_groups: int) -> list[np.ndarray]:
     """Indices of groups of equal count, lowest values first; equal values keep their order."""
     order = np.argsort(values, kind="stable")
-    return [part for part in np.array_split(order, min(num_groups, len(order))) if len(part)]
+    return [part for part in np.array_split(order, min(num_groups, max(1, len(order)))) if len(part)]

@@ -14,9 +14,7 @@ from annotate_app.access import AccessError, Actor
 from annotate_app.findings.labels import read_labels
 from annotate_app.findings.pair_scores import (
     FILE,
-    learned_prompts,
     member_probabilities,
-    prompt_hash,
     read_scores,
     score_pairs,
     start,
@@ -26,6 +24,7 @@ from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
 from annotate_app.trainings.runs import ModelRun, find_run
 from rewardkit.data.records import Comparison, Judgment, Message
+from rewardkit.reward.learned_from import learned_prompts, prompt_hash
 from rewardkit.reward.tfidf import TfidfReward
 
 ADMIN = Actor.command_line()
@@ -95,12 +94,12 @@ def test_what_the_run_before_learned_from_is_learned(sqlite_store: Store, words_
     row = {"prompt": [{"role": "user", "content": "Only the second"}], "chosen": "x", "rejected": "y"}
     (later.folder / "data" / "train.jsonl").write_text(json.dumps(row) + "\n")
     mine = prompt_hash((Message(role="user", content="only the  second"),))
-    assert learned_prompts(words_run) < learned_prompts(later)
-    assert learned_prompts(later) - learned_prompts(words_run) == {mine}
+    assert learned_prompts(words_run.model) < learned_prompts(later.model)
+    assert learned_prompts(later.model) - learned_prompts(words_run.model) == {mine}
     (later.folder / "training.yaml").unlink()  # its command's own file still says where it began
     again = find_run(sqlite_store, ADMIN, project.id, later.number)
     assert again.plan == {}
-    assert learned_prompts(again) == learned_prompts(later)
+    assert learned_prompts(again.model) == learned_prompts(later.model)
 
 
 def test_a_job_scores_several_runs_for_leads(

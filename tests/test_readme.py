@@ -27,6 +27,7 @@ BLOCK = re.compile(
     flags=re.MULTILINE | re.DOTALL,
 )
 NOT_RUN = {
+    ("docs/how-to/compare-runs.md", "needs finished runs of a project; tests/annotate_app/commands run the commands"),
     ("docs/how-to/constitution.md", "needs an endpoint; tests/alignment/constitution runs a local one"),
     (
         "docs/how-to/judges.md",
@@ -44,6 +45,7 @@ NOT_RUN = {
     ),
     ("docs/how-to/vllm.md", "needs vLLM and a GPU"),
     ("docs/operations/postgresql.md", "needs a PostgreSQL server; tests/annotate_app run the store on both databases"),
+    ("docs/science/loop.md", "takes minutes a seed; tests/alignment/loop_lab runs it on a smaller world"),
     ("docs/operations/proxy.md", "serves until it is stopped"),
 }  # fmt: skip
 
@@ -68,7 +70,10 @@ def blocks(page: Path) -> Iterator[Block]:
 
 
 def commands(text: str) -> list[list[str]]:
-    lines = [line.partition("#")[0].strip() if " #" in line else line.strip() for line in text.splitlines()]
+    lines = [
+        line.partition("#")[0].strip() if " #" in line else line.strip()
+        for line in text.replace("\\\n", " ").splitlines()
+    ]
     return [shlex.split(line) for line in lines if line]
 
 

@@ -3,10 +3,11 @@
 What becomes of an answer, by what comes:
 
     429, 5xx, no connection, broken off, too slow,   asked again, after Retry-After where it is given; in the end
-    no JSON                                          `unanswered`
-    401, 403, 404, a redirect                        `JudgeError`: no question would be answered
-    400, 413, 422                                    `rejected`; before any answer came, `JudgeError`
-    a refusal, the content filter                    `refused`
+    no JSON, an error in place of an answer          `unanswered`
+    400, 413, 422                                    `rejected`; before any answer came, and as many in a row as run at
+                                                     once, `JudgeError`
+    any other 4xx (402: no money left), a redirect   `JudgeError`: no question would be answered
+    a refusal, the content filter                    `refused`, whatever the status
     no text                                          `empty`; with calls of tools `calls`
 
 Redirects are not followed, so that the key goes to nobody but the address that was named. The key stands in one header
@@ -17,8 +18,10 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import queue
+import re
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -40,8 +43,15 @@ WAITS_S = (0.5, 1.0, 2.0, 4.0)  # before each further try, where the endpoint na
 LONGEST_WAIT_S = 120.0  # an endpoint that asks for more is one that does not answer
 MOST_BYTES = 4 << 20  # of an answer
 TOP = 20  # alternatives of a token that are asked for; servers that allow fewer say so
-WRONG_EVERYWHERE = (401, 403, 404, 405, 407)
+REJECTED = (400, 413, 422)  # what may be wrong with one question alone
+PASSING = (408, 409, 425, 429)
+OF_THE_QUESTION = re.compile(
+    r"content[ _](?:filter|management|policy)|moderation|flagged|context[ _](?:length|window)|too (?:long|many tokens)",
+    re.IGNORECASE,
+)
 BYTES_PER_TOKEN = 3.0  # where tokens are not told: rather too many than too few
+TEXTS = ("text", "output_text")  # kinds of parts of an answer that are no thoughts
+DECLINED = ("content_filter", "refusal")
 SPEND = ("prompt_tokens", "completion_tokens")
 
 
@@ -54,7 +64,11 @@ class WaitError(UnansweredError):
 
 
 class _RejectedError(OSError):
-    """This question is one that the endpoint does not take."""
+    """This question is one that the endpoint does not take; `of_the_question` where it says that it is to blame."""
+
+    def __init__(self, cause: str, *, of_the_question: bool = False) -> None:
+        super().__init__(cause)
+        self.of_the_question = of_the_question
 
 
 class EndpointChat:
@@ -99,7 +113,9 @@ class EndpointChat:
         """Answers as they come. As many requests wait as are under way: no place is empty while answers are kept.
 
         Raises:
-            JudgeError: if no question would be answered, or as many in a row as run at once, three or more, were not.
+            JudgeError: if no question would be answered, or as many in a row as run at once, three or more, were not
+                or were not taken, for a cause that is not their own. Those not taken are told only when one is
+                answered after them: where something else than the questions is wrong, each of them is asked again.
         """
         room = 2 * self.spec.concurrency
         todo: queue.SimpleQueue[ChatRequest | None] = queue.SimpleQueue()
@@ -108,26 +124,42 @@ class EndpointChat:
             threading.Thread(target=self._work, args=(todo, done), daemon=True).start()
         waiting = iter(requests)
         under_way = num_unanswered = 0
+        rejected: list[tuple[ChatRequest, ChatAnswer]] = []
+        most = max(3, self.spec.concurrency)
         try:
             while True:
                 while under_way < room and (request := next(waiting, None)) is not None:
                     todo.put(request)
                     under_way += 1
                 if not under_way:
+                    if rejected and not self._num_answered:
+                        self._not_taken(rejected)
+                    yield from rejected
                     return
                 request, answer = done.get()
                 under_way -= 1
                 if isinstance(answer, BaseException):
                     raise answer
+                if answer.failure == "rejected":
+                    rejected.append((request, answer))
+                    if len(rejected) >= most:
+                        self._not_taken(rejected)
+                    continue
+                if answer.failure != "unanswered":
+                    yield from rejected
+                    rejected = []
                 num_unanswered = num_unanswered + 1 if answer.failure == "unanswered" else 0
                 yield request, answer
-                if num_unanswered >= max(3, self.spec.concurrency):
+                if num_unanswered >= most:
                     raise JudgeError(f"{self.spec.about} stopped answering: {answer.error}")
         finally:
             if under_way:
                 self._ended.set()  # what waits for its turn gives up
             for _ in range(self.spec.concurrency):
                 todo.put(None)
+
+    def _not_taken(self, rejected: Sequence[tuple[ChatRequest, ChatAnswer]]) -> None:
+        raise JudgeError(f"{self.spec.about} does not take the question: {rejected[-1][1].error}")
 
     def _work(
         self,
@@ -175,9 +207,8 @@ class EndpointChat:
             answer = ChatAnswer(failure="unanswered", error=f"no answer after {tries} tries, the last: {error}")
             body = {}
         except _RejectedError as error:
-            if not self._num_answered:
-                raise JudgeError(f"{self.spec.about} does not take the question: {error}") from error
-            answer = ChatAnswer(failure="rejected", error=str(error), text=str(error))
+            failure = "refused" if error.of_the_question else "rejected"
+            answer = ChatAnswer(failure=failure, error=str(error), text=str(error))
             body = {}
         else:
             with self._lock:
@@ -208,7 +239,7 @@ class EndpointChat:
         except httpx.TimeoutException as error:
             raise WaitError(f"no whole answer within {self.spec.timeout_s:g} s") from error
         except (httpx.HTTPError, httpx.InvalidURL, RuntimeError) as error:  # RuntimeError: the client was closed
-            raise WaitError(self._clean(str(error)) or type(error).__name__) from error
+            raise WaitError(one_line(self._clean(str(error))) or type(error).__name__) from error
         if not response.is_success:
             return self._failed(request, response, bytes(content))
         try:
@@ -218,6 +249,8 @@ class EndpointChat:
             raise WaitError(f"no chat completion: {self._head(bytes(content))}") from error
         if not isinstance(first, dict):
             raise WaitError(f"no chat completion: {self._head(bytes(content))}")
+        if read["choices"][0].get("finish_reason") == "error":  # a provider behind the endpoint broke off
+            raise WaitError(f"it broke off: {self._head(bytes(content))}")
         return read
 
     def _body(self, request: ChatRequest) -> dict[str, Any]:
@@ -226,6 +259,7 @@ class EndpointChat:
             "messages": [{"role": one.role, "content": one.content} for one in request.messages],
             "temperature": request.temperature,
             "seed": request.seed % 2**31,
+            "stream": False,
         }
         values["max_completion_tokens" if "max_tokens" in self._left_out else "max_tokens"] = request.max_new_tokens
         if request.logprobs:
@@ -241,31 +275,40 @@ class EndpointChat:
         status = response.status_code
         cause = f"HTTP status {status}: {self._head(content)}"
         if response.has_redirect_location:
-            address = self._clean(one_line(response.headers["Location"]))
+            address = one_line(self._clean(response.headers["Location"]))
             raise JudgeError(f"{self.spec.about}: {cause}; it redirects to {address}, which is not followed")
-        if status in WRONG_EVERYWHERE:
-            raise JudgeError(f"{self.spec.about}: {cause}")
-        if status == 429 or status >= 500 or status == 408:
+        text = content.decode(errors="replace")
+        of_the_question = OF_THE_QUESTION.search(text[:1000]) is not None  # further on it may quote the question
+        if status == 403 and of_the_question:
+            raise _RejectedError(cause, of_the_question=True)
+        if status in PASSING or status >= 500:
             wait_s = _retry_after_s(response.headers.get("Retry-After"))
             if wait_s is not None and wait_s > LONGEST_WAIT_S:
                 raise JudgeError(f"{self.spec.about} asks to wait {wait_s:.0f} s: {cause}")
             if wait_s is not None:
                 self._pace.pause(wait_s)
             raise WaitError(cause, wait_s)
-        text = content.decode(errors="replace")
+        if status not in REJECTED:
+            raise JudgeError(f"{self.spec.about}: {cause}")
         sent = self._body(request)
         for name in ("top_logprobs", "logprobs", "max_tokens", "seed", "temperature"):
             if status in (400, 422) and name in text and name in sent and name not in self._left_out:
-                logger.warning("%s does not take %s as it is sent: %s", self.spec.about, name, self._head(content))
                 self._left_out.add(name)
-                return self._post(request)
-        raise _RejectedError(cause)
+                try:
+                    body = self._post(request)
+                except _RejectedError:  # an error may quote the whole question, and every field with it
+                    self._left_out.discard(name)
+                    raise
+                logger.warning("%s does not take %s as it is sent: %s", self.spec.about, name, self._head(content))
+                return body
+        raise _RejectedError(cause, of_the_question=of_the_question)
 
     def _clean(self, text: str) -> str:
         return text.replace(self._key, "***") if self._key else text
 
     def _head(self, content: bytes) -> str:
-        return repr(self._clean(one_line(content[:1000].decode(errors="replace"))))
+        # Cleaned before it is cut: of a key at the cut, the beginning would stay.
+        return repr(one_line(self._clean(content.decode(errors="replace"))))
 
 
 def read_key(spec: JudgeSpec) -> str:
@@ -290,10 +333,11 @@ def read_body(body: Mapping[str, Any], clean: Any = str) -> ChatAnswer:
     message, finish = choice["message"], choice.get("finish_reason")
     content = message.get("content")
     if isinstance(content, list):
-        content = "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
+        parts = (part for part in content if isinstance(part, dict) and part.get("type", "text") in TEXTS)
+        content = "".join(text for part in parts if isinstance(text := part.get("text"), str))
     text = storable(clean(content)) if isinstance(content, str) else ""
     refusal = message.get("refusal")
-    if (isinstance(refusal, str) and refusal) or finish == "content_filter":
+    if (isinstance(refusal, str) and refusal) or finish in DECLINED:
         words = storable(clean(refusal)) if isinstance(refusal, str) else text
         return ChatAnswer(text=words, failure="refused", error=one_line(words) or "the content filter took it away")
     if not text.strip():
@@ -318,6 +362,8 @@ def _read_tokens(choice: Mapping[str, Any], text: str) -> tuple[WrittenToken, ..
             logps.setdefault(str(one["token"]), float(one["logprob"]))
             tokens.append(WrittenToken(text=str(one["token"]), logps=logps))
     except (KeyError, TypeError, ValueError, AttributeError):
+        return ()
+    if any(math.isnan(logp) for token in tokens for logp in token.logps.values()):
         return ()
     return tuple(tokens) if "".join(token.text for token in tokens).startswith(text) else ()
 

@@ -1,8 +1,10 @@
 """From a judge's words to a verdict. What cannot be read is unreadable: nothing is guessed.
 
 Read are a JSON object with `overall` (in a code fence, behind thoughts, with prose around it), a line such as
-`Overall: B` or `[[B]]`, or the letter alone. Several that contradict one another are unreadable, and so is a letter
-that the rubric does not allow.
+`Overall: B` or `[[B]]`, or the letter alone. Several that contradict one another are unreadable, and so are a letter
+that the rubric does not allow, a number in place of a letter (a first answer to one judge, a probability to another),
+and a line that goes on (`Overall: a tie`, `Overall: A is worse`). Judges quote what they judge: an object inside one
+that cannot be read may be such a quotation, and is no answer.
 """
 
 from __future__ import annotations
@@ -23,15 +25,22 @@ WORDS = {
     **dict.fromkeys((TIE, "TIE", "EQUAL"), TIE),
     **dict.fromkeys((BOTH_BAD, "BOTH BAD", "BOTH_BAD"), BOTH_BAD),
 }
-_THOUGHT = re.compile(r"<think(?:ing)?>.*?</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
-_OPEN_THOUGHT = re.compile(r"<think(?:ing)?>", re.IGNORECASE)
+_END_OF_THOUGHT = re.compile(r"</(?:think(?:ing)?|thought|reasoning)>|\[/THINK\]", re.IGNORECASE)
+_OPEN_THOUGHT = re.compile(r"<(?:think(?:ing)?|thought|reasoning)>|\[THINK\]", re.IGNORECASE)
 _ALONE = re.compile(r"[\s\W]*([ABTX])[\s\W]*", re.IGNORECASE)
 _NAMED = re.compile(
-    r"(?:\boverall|\bverdict|\banswer)\s*(?:is\s*)?[:=]\s*[\"'*\[]*([ABTX])\b|\[\[([ABTX])\]\]", re.IGNORECASE
+    r"""(?:\boverall|\bverdict|\banswer)\**\s*(?:is\s*)?[:=]["'*(\[`\s]*([ABTX])"""
+    r"""(?:["'*)\]`.!]*(?:[ ]is[ ]better[.!]*)?[ \t]*(?:\n|\Z)|(?-i:(?<=[ABTX]))["'*)\]`]*[.,;][ ](?!\W*[ABTX]\b))"""
+    r"""|\[\[([ABTX])\]\]""",
+    re.IGNORECASE,
 )
+_MENTIONED = re.compile(r"(?i:\boverall|\bverdict|\banswer)\W*(?:is\s*)?[:=]\W*([ABTX])\b")  # perhaps an article
 _OVERALL = re.compile(r'"overall"\s*:\s*"\s*(?:answer |response )?', re.IGNORECASE)
+_OVERALL_LEFT = re.compile(r'"overall\W*:', re.IGNORECASE)
+_TRAILING_COMMA = re.compile(r",(?=\s*[}\]])")
 _JUDGING = re.compile(r"\b(?:compare|judge|evaluate|assess|choose|rate|rank|decide|pick)\b", re.IGNORECASE)
 LEAST_MASS = 0.5  # of the letters among a token's alternatives, for a probability
+MOST_UNTOLD = 0.02  # that a letter which is not among them may hold
 
 
 def parse_answer(text: str, rubric: JudgeRubric, tokens: Sequence[WrittenToken] = ()) -> Verdict:
@@ -40,20 +49,25 @@ def parse_answer(text: str, rubric: JudgeRubric, tokens: Sequence[WrittenToken] 
     Args:
         tokens: of the text; where they are told, the letter's alternatives give the probability.
     """
-    said = _without_thoughts(text)
+    said = _TRAILING_COMMA.sub(" ", _without_thoughts(text))
     objects = [(start, end, value) for start, end, value in _objects(said) if _has_overall(value)]
+    beside = said
+    for start, end, _ in objects:
+        beside = beside[:start] + " " * (end - start) + beside[end:]
     if objects:
-        verdicts = [read_values(value, rubric) for _, _, value in objects]
-        if len({verdict.letter for verdict in verdicts}) > 1 or not verdicts[-1].letter:
+        verdicts = [read_values(value, rubric) if _names_one(value) else Verdict() for _, _, value in objects]
+        letters = {verdict.letter for verdict in verdicts}
+        letters |= _named_letters(beside)
+        if len(letters) > 1 or not verdicts[-1].letter or _OVERALL_LEFT.search(beside):
             return Verdict()
         start, end, _ = objects[-1]
-        letter_at = _OVERALL.search(said, start, end)
-        verdict, place = verdicts[-1], letter_at.end() if letter_at else None
+        places = [match.end() for match in _OVERALL.finditer(said, start, end)]
+        verdict, place = verdicts[-1], places[0] if len(places) == 1 else None
     else:
         alone = _ALONE.fullmatch(said)
         matches = [alone] if alone else list(_NAMED.finditer(said))
-        letters = {match[match.lastindex or 0].upper() for match in matches}
-        if len(letters) != 1 or not letters <= set(rubric.letters):
+        letters = {alone[1].upper()} if alone else _named_letters(said)
+        if not matches or len(letters) != 1 or not letters <= set(rubric.letters):
             return Verdict()
         letter, last = letters.pop(), matches[-1]
         verdict, place = Verdict(letter=letter, strength=_strength({}, letter)), last.start(last.lastindex or 0)
@@ -61,6 +75,12 @@ def parse_answer(text: str, rubric: JudgeRubric, tokens: Sequence[WrittenToken] 
         return verdict
     p_first = _p_first(tokens, place, rubric)
     return Verdict(**{**vars(verdict), "p_first": p_first})
+
+
+def _named_letters(text: str) -> set[str]:
+    """Letters that a text names as its verdict, those of lines that go on among them: a contradiction is one."""
+    matches = (*_NAMED.finditer(text), *_MENTIONED.finditer(text))
+    return {match[match.lastindex or 0].upper() for match in matches}
 
 
 def read_values(values: Mapping[str, Any], rubric: JudgeRubric) -> Verdict:
@@ -110,19 +130,25 @@ def p_first_of(probabilities: Mapping[str, float]) -> float | None:
 
 
 def _without_thoughts(text: str) -> str:
-    """The text with thoughts blanked, so that places in it stay; nothing of one that never stops thinking."""
-    text = _THOUGHT.sub(lambda match: " " * len(match[0]), text)
+    """The text with thoughts blanked, so that places in it stay; nothing of one that never stops thinking.
+
+    Up to their last end: many templates open the thoughts themselves, so that an answer has the end alone.
+    """
+    ends = [match.end() for match in _END_OF_THOUGHT.finditer(text)] or [0]
+    text = " " * ends[-1] + text[ends[-1] :]
     opened = _OPEN_THOUGHT.search(text)
     return text[: opened.start()] if opened else text
 
 
 def _objects(text: str) -> Iterator[tuple[int, int, dict[str, Any]]]:
     """JSON objects in a text, one after another, with their places."""
-    decoder, place = json.JSONDecoder(), 0
+    decoder, place = json.JSONDecoder(object_pairs_hook=_without_doubles), 0
     while (place := text.find("{", place)) >= 0:
         try:
             value, end = decoder.raw_decode(text, place)
-        except (ValueError, RecursionError):
+        except RecursionError:
+            return
+        except ValueError:
             place += 1
             continue
         if isinstance(value, dict):
@@ -130,12 +156,26 @@ def _objects(text: str) -> Iterator[tuple[int, int, dict[str, Any]]]:
         place = end
 
 
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object, in which a name with two values that differ has none."""
+    values: dict[str, Any] = {}
+    for name, value in pairs:
+        values[name] = value if values.get(name, value) == value else None
+    return values
+
+
+def _names_one(values: Mapping[str, Any]) -> bool:
+    """Whether its `overall` stands there once, and is no number."""
+    overall = [value for name, value in values.items() if name.lower() == "overall"]
+    return len(overall) == 1 and not isinstance(overall[0], int | float)
+
+
 def _has_overall(values: Mapping[str, Any]) -> bool:
     return any(str(name).lower() == "overall" for name in values)
 
 
 def _letter(value: object) -> str:
-    return WORDS.get(value.strip(" \t\n\"'*[].").upper(), "") if isinstance(value, str) else ""
+    return WORDS.get(value.strip(" \t\n\"'`*[]().").upper(), "") if isinstance(value, str) else ""
 
 
 def _strength(values: Mapping[str, Any], letter: str, degrees: int = 1) -> int:
@@ -166,7 +206,11 @@ def _criteria(values: object, rubric: JudgeRubric) -> dict[str, int | tuple[int,
 
 
 def _p_first(tokens: Sequence[WrittenToken], place: int, rubric: JudgeRubric) -> float | None:
-    """The probability at the token in which a letter stands; None where its alternatives are mostly no letters."""
+    """The probability at the token in which a letter stands.
+
+    None where its alternatives are mostly no letters, or where one that is not told may hold more than MOST_UNTOLD: some
+    endpoints tell of the written token alone.
+    """
     start = 0
     for token in tokens:
         if start <= place < start + len(token.text):
@@ -179,4 +223,8 @@ def _p_first(tokens: Sequence[WrittenToken], place: int, rubric: JudgeRubric) ->
         letter = text.strip(" \t\n\"'`*[]{},:.").upper()
         if letter in rubric.letters:
             shares[letter] = shares.get(letter, 0.0) + math.exp(min(0.0, logp))
+    told = [math.exp(min(0.0, logp)) for logp in token.logps.values()]
+    untold = min(1.0 - sum(told), min(told))
+    if any(letter in rubric.letters and letter not in shares for letter in (FIRST, SECOND)) and untold > MOST_UNTOLD:
+        return None
     return p_first_of(shares) if sum(shares.values()) >= LEAST_MASS else None

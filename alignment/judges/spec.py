@@ -176,5 +176,7 @@ def _check_url(url: str) -> None:
             "target holds a name, a password or a query, allowed is http(s)://host:port/path; the key goes by the name "
             "of its environment variable"
         )
+    if parts.path.rstrip("/").endswith("/chat/completions"):
+        raise ValueError(f"target is {url!r:.200}, allowed is the address up to its version: without /chat/completions")
     if parts.scheme not in ("http", "https") or not parts.hostname or port == 0 or re.search(r"[\s\x00-\x1f]", url):
         raise ValueError(f"target is {url!r:.200}, allowed is http(s)://host:port/path")

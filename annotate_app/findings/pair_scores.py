@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import time
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -104,7 +105,7 @@ def read_scores(run: ModelRun) -> PairScores | None:
                 card=str(arrays["card"]),
                 num_unreadable=int(arrays["num_unreadable"]),
             )
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
     return scores if scores.card == _card_hash(run) else None
 
@@ -168,7 +169,7 @@ def learned_prompts(run: ModelRun) -> set[str]:
     prompts: set[str] = set()
     folder: Path | None = run.folder
     seen: set[Path] = set()
-    model = run.option("model")
+    model = _began_from(run.folder)
     while folder is not None and folder not in seen:
         seen.add(folder)
         for name in LEARNED_FILES:

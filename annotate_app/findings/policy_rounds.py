@@ -14,7 +14,7 @@ import numpy as np
 
 from annotate_app.access import Actor
 from annotate_app.findings.pair_scores import PairScores, read_scores
-from annotate_app.ranking.rounds import RoundResult, round_result
+from annotate_app.ranking.rounds import RoundResult, round_results
 from annotate_app.store.loop.rounds import Round
 from annotate_app.store.store import Store
 from annotate_app.trainings.runs import ModelRun
@@ -78,26 +78,31 @@ def read_rounds(
         of: runs of which one has to take part, or if there are several both sides; empty for all rounds.
     """
     numbers = {run.number for run in of}
-    found = []
-    source_of = _sources(votes)
-    scored = [(run, scores) for run in runs if run.is_scorer and (scores := read_scores(run)) is not None]
+    wanted = []
     for round_ in store.rounds.list(actor, project_id):
         sides = tuple(_run_of(round_, side, runs) for side in ("one", "other"))
         taking_part = {run.number for run in sides if run is not None}
-        if numbers and not (taking_part >= numbers if len(numbers) < 2 else len(taking_part & numbers) == 2):
-            continue
-        keys = store.rounds.keys(actor, round_.id)
-        rewards = [_rewards(run, scores, round_, keys, source_of, sides) for run, scores in scored]
-        found.append(
-            PolicyRound(
-                round=round_,
-                result=round_result(votes, round_, keys),
-                one=sides[0].number if sides[0] else None,
-                other=sides[1].number if sides[1] else None,
-                rewards=tuple(one for one in rewards if one is not None),
-            )
+        if not numbers or (taking_part >= numbers if len(numbers) < 2 else len(taking_part & numbers) == 2):
+            wanted.append((round_, sides))
+    if not wanted:
+        return []
+    source_of, all_keys = _sources(votes), store.rounds.all_keys(actor, project_id)
+    scored = [(run, scores) for run in runs if run.is_scorer and (scores := read_scores(run)) is not None]
+    results = round_results(votes, [(round_, all_keys[round_.id]) for round_, _ in wanted])
+    return [
+        PolicyRound(
+            round=round_,
+            result=result,
+            one=sides[0].number if sides[0] else None,
+            other=sides[1].number if sides[1] else None,
+            rewards=tuple(
+                one
+                for run, scores in scored
+                if (one := _rewards(run, scores, round_, all_keys[round_.id], source_of, sides)) is not None
+            ),
         )
-    return found
+        for (round_, sides), result in zip(wanted, results, strict=True)
+    ]
 
 
 def _sources(votes: Votes) -> dict[str, str]:
@@ -119,9 +124,9 @@ def _rewards(
     source_of: Mapping[str, str],
     sides: Sequence[ModelRun | None],
 ) -> RewardDifference | None:
-    """None where the model has scored no pair of the round."""
+    """None where the model has scored no pair of the round that is still shown."""
     place = {key: number for number, key in enumerate(scores.keys)}
-    there = [key for key in keys if key in place]
+    there = [key for key in keys if key in place and key in source_of]
     if not there:
         return None
     places = np.array([place[key] for key in there])

@@ -137,14 +137,14 @@ def _data(run: ModelRun, recorded: Mapping[str, Any]) -> dict[str, dict[str, Any
     for source in recorded.get("sources") or []:
         for path, digest in (source.get("sha256") or {}).items():
             hashes[Path(path).name] = {"num_rows": source.get("num_rows"), "sha256": digest}
-    found = {}
+    splits = {}
     for path in sorted((run.folder / DATA).glob("*.jsonl"), key=lambda path: path.name != "train.jsonl"):
         about = hashes.get(path.name) or {"num_rows": path.read_bytes().count(b"\n")}
-        found[path.stem] = about
+        splits[path.stem] = about
     for split, name in (("train", "train"), ("validation", "held_out")):
-        if split in found and (prompts := (recorded.get(name) or {}).get("num_prompts")) is not None:
-            found[split] = found[split] | {"num_prompts": prompts}
-    return found
+        if split in splits and (prompts := (recorded.get(name) or {}).get("num_prompts")) is not None:
+            splits[split] = splits[split] | {"num_prompts": prompts}
+    return splits
 
 
 def _versions(run: ModelRun) -> dict[str, str]:

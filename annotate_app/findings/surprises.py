@@ -46,10 +46,6 @@ class Surprise:
     length_b: int
 
     @property
-    def model_prefers(self) -> str:
-        return "a" if self.p > 0.5 else "b"
-
-    @property
     def low(self) -> float:
         return min(self.members)
 

@@ -57,7 +57,7 @@ def take_from_address(project_id: int, numbers: list[int]) -> None:
     if not wanted or (st.session_state.get(TAKEN) or ())[:2] == (project_id, wanted):
         return
     number = st.query_params.get("run", "")
-    if number.isdigit() and int(number) in numbers:
+    if number.isdecimal() and int(number) in numbers:
         st.session_state[f"playground-model-{project_id}"] = int(number)
     pair = current_store().comparisons.get(current_actor(), project_id, wanted)
     st.session_state[TAKEN] = (project_id, wanted, pair.completion_a, pair.completion_b)

@@ -134,13 +134,16 @@ def _taught_by(run: ModelRun) -> str:
 
 
 def differences(runs: Sequence[ModelRun]) -> list[dict[str, str]]:
-    """The options in which runs differ, a row an option, a column a run; of different trainings those that all have."""
+    """The options in which runs differ, a row an option, a column a run; of different trainings those that all have.
+
+    Of a run whose plan cannot be read no option is known.
+    """
     configs = {run.name: _flat(run.plan) for run in runs}
     names = dict.fromkeys(name for values in configs.values() for name in values)
     if len({run.trains for run in runs}) > 1:
         names = {name: None for name in names if all(name in values for values in configs.values())}
     rows = [
-        {"option": name} | {run: _shown(values.get(name, "default")) for run, values in configs.items()}
+        {"option": name} | {run: _shown(values.get(name)) if values else "not known" for run, values in configs.items()}
         for name in names
     ]
     return [row for row in rows if len({value for name, value in row.items() if name != "option"}) > 1]

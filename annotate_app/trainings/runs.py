@@ -30,7 +30,8 @@ class ModelRun:
     Attributes:
         job: the newest of its run directory.
         plan: what was asked for, as `plan_values` writes it; empty where it cannot be read.
-        status: of the training's command, of best of n in the same words; empty before it began.
+        status: of the training's command, of best of n in the same words; empty before it began, or where it cannot be
+            read.
         evaluation: what `rewardkit evaluate`, of a policy `alignment evaluate`, found; empty before.
         said: its name, note and tags.
     """
@@ -224,9 +225,17 @@ def read_run(job: Job) -> ModelRun:
     return ModelRun(
         job=job,
         plan=plan,
-        status=read_choosing(folder, most_prompts=most) if chooses else read_status(folder / MODEL),
+        status=read_choosing(folder, most_prompts=most) if chooses else _status(folder / MODEL),
         evaluation=_evaluation(folder / EVALUATION / "evaluation.json"),
     )
+
+
+def _status(folder: Path) -> Mapping[str, Any]:
+    """Empty where the file is damaged: one such run does not hide all others."""
+    try:
+        return read_status(folder)
+    except (OSError, ValueError):
+        return {}
 
 
 def _evaluation(path: Path) -> Mapping[str, Any]:

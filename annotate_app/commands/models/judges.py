@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,12 +11,12 @@ from typing import TYPE_CHECKING
 from annotate_app.commands.command import ACTOR, Command, print_json
 from annotate_app.commands.imports import FORMATS, NEGATIVE, parse_map
 from annotate_app.commands.models.judge_report import REPORT
+from annotate_app.commands.project_votes import opened_project
 
 if TYPE_CHECKING:
     from alignment.judges.spec import JudgeSpec
     from annotate_app.judges.running import Estimate, RunOptions, RunPlan, RunResult
     from annotate_app.store.loop.judges import JudgeRow
-    from annotate_app.store.projects.projects import Project
     from annotate_app.store.store import Store
 
 SOURCES = ("endpoint", "local", "reward", "function")
@@ -32,17 +30,6 @@ def _named(parser: argparse.ArgumentParser) -> None:
 
 def _json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
-
-
-@contextmanager
-def _opened(options: argparse.Namespace) -> Iterator[tuple[Store, Project]]:
-    from annotate_app.store.store import Store
-
-    store = Store.open(options.db)
-    try:
-        yield store, store.projects.get(ACTOR, options.project)
-    finally:
-        store.close()
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -104,7 +91,7 @@ def _read_spec(options: argparse.Namespace) -> JudgeSpec:
 
 def _add(options: argparse.Namespace) -> int:
     spec = _read_spec(options)
-    with _opened(options) as (store, project):
+    with opened_project(options) as (store, project):
         judge = store.judges.add(ACTOR, project.id, options.judge, spec)
     if options.json:
         print_json(_values(judge))
@@ -134,7 +121,7 @@ def _list_arguments(parser: argparse.ArgumentParser) -> None:
 def _list(options: argparse.Namespace) -> int:
     from rewardkit.report.table import text_table
 
-    with _opened(options) as (store, project):
+    with opened_project(options) as (store, project):
         judges = store.judges.list(ACTOR, project.id, archived=options.all)
     if options.json:
         print_json([_values(judge) for judge in judges])
@@ -153,7 +140,7 @@ def _remove_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _remove(options: argparse.Namespace) -> int:
-    with _opened(options) as (store, project):
+    with opened_project(options) as (store, project):
         store.judges.archive(ACTOR, project.id, options.judge, archived=not options.undo)
     if options.json:
         print_json({"judge": options.judge, "archived": not options.undo})
@@ -197,7 +184,7 @@ def _run(options: argparse.Namespace) -> int:
     from annotate_app.judges.running import estimate, plan_run
 
     chosen = _run_options(options)
-    with _opened(options) as (store, project):
+    with opened_project(options) as (store, project):
         plan = plan_run(store, ACTOR, project, options.judge, chosen)
         cost = estimate(store, ACTOR, plan)
         if options.dry_run:
@@ -269,7 +256,7 @@ def _votes(options: argparse.Namespace) -> int:
 
     if Path(options.out).exists() and not options.overwrite:
         raise ValueError(f"--out {options.out} is there already; --overwrite replaces it")
-    with _opened(options) as (store, project):
+    with opened_project(options) as (store, project):
         judge = store.judges.get(ACTOR, project.id, options.judge) if options.judge else None
         num_rows = export_votes(store, ACTOR, project.id, options.out, judge)
     if options.json:
@@ -302,7 +289,7 @@ def _import(options: argparse.Namespace) -> int:
         format=None if options.format == "auto" else options.format,
         on_bad_row=options.on_bad_row,
     )
-    with _opened(options) as (store, project):
+    with opened_project(options) as (store, project):
         files = [Path(file) for file in options.files]
         done = import_votes(store, ACTOR, project.id, options.judge, files, chosen)
     if options.json:
@@ -325,7 +312,7 @@ def _from_annotator_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _from_annotator(options: argparse.Namespace) -> int:
-    with _opened(options) as (store, project):
+    with opened_project(options) as (store, project):
         judge = store.judges.from_annotator(ACTOR, project.id, options.annotator, options.name or options.annotator)
     if options.json:
         print_json(_values(judge))

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from annotate_app.commands.command import ACTOR, Command, print_json
+from annotate_app.commands.project_votes import opened_project, project_arguments
 
 if TYPE_CHECKING:
     from annotate_app.store.loop.turns import Turn
@@ -18,22 +17,6 @@ if TYPE_CHECKING:
     from rewardkit.stats.metrics import Interval
 
 STAGES = ("write", "choose", "judge", "learn", "align", "check")
-
-
-@contextmanager
-def _opened(options: argparse.Namespace) -> Iterator[tuple[Store, Project]]:
-    from annotate_app.store.store import Store
-
-    store = Store.open(options.db)
-    try:
-        yield store, store.projects.get(ACTOR, options.project)
-    finally:
-        store.close()
-
-
-def _project(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("project", help="name or number of the project")
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
 def _turn_number(parser: argparse.ArgumentParser) -> None:
@@ -55,7 +38,7 @@ def _newest(store: Store, project: Project, number: int) -> Turn:
 
 
 def _start_arguments(parser: argparse.ArgumentParser) -> None:
-    _project(parser)
+    project_arguments(parser)
     parser.add_argument(
         "--policy", default="", help="policy of turn 0: a run's number, a folder, a hub id, tiny or small"
     )
@@ -78,7 +61,7 @@ def _plan_values(options: argparse.Namespace) -> dict[str, Any]:
 def _start(options: argparse.Namespace) -> int:
     from annotate_app.turns.stages.wheel import begin_stage, start_turn
 
-    with _opened(options) as (store, project):
+    with opened_project(options) as (store, project):
         turn = start_turn(store, ACTOR, project.id, _plan_values(options), parent=options.parent or None)
         if not options.wait:
             begin_stage(store, ACTOR, project.id, turn.number, "write")
@@ -86,13 +69,13 @@ def _start(options: argparse.Namespace) -> int:
 
 
 def _next_arguments(parser: argparse.ArgumentParser) -> None:
-    _project(parser)
+    project_arguments(parser)
 
 
 def _next(options: argparse.Namespace) -> int:
     from annotate_app.turns.stages.wheel import advance, begin_stage, next_stage, start_turn
 
-    with _opened(options) as (store, project):
+    with opened_project(options) as (store, project):
         turn = advance(store, ACTOR, project.id)
         if turn is None or turn.state != "open":
             _newest(store, project, 0)
@@ -107,14 +90,14 @@ def _next(options: argparse.Namespace) -> int:
 
 
 def _status_arguments(parser: argparse.ArgumentParser) -> None:
-    _project(parser)
+    project_arguments(parser)
     _turn_number(parser)
 
 
 def _status(options: argparse.Namespace) -> int:
     from annotate_app.turns.stages.wheel import advance
 
-    with _opened(options) as (store, project):
+    with opened_project(options) as (store, project):
         advance(store, ACTOR, project.id)
         return _show(options, store, project, _newest(store, project, options.turn))
 
@@ -146,7 +129,7 @@ def _show(options: argparse.Namespace, store: Store, project: Project, turn: Tur
 
 
 def _run_arguments(parser: argparse.ArgumentParser) -> None:
-    _project(parser)
+    project_arguments(parser)
     parser.add_argument(
         "--simulate",
         action="store_true",
@@ -203,7 +186,7 @@ def _carry_out(options: argparse.Namespace) -> int:
     folder = options.dir or os.environ.get("TIEBREAK_RUN_DIR", "")
     if not folder:
         raise ValueError("--dir is empty, allowed is a folder to work in; `loop next` begins the stage as a job")
-    with _opened(options) as (store, project):
+    with opened_project(options) as (store, project):
         result = carry_out(store, ACTOR, project.id, options.turn, options.stage, Path(folder).resolve())
     if options.json:
         print_json(result)
@@ -213,7 +196,7 @@ def _carry_out(options: argparse.Namespace) -> int:
 
 
 def _redo_arguments(parser: argparse.ArgumentParser) -> None:
-    _project(parser)
+    project_arguments(parser)
     _stage(parser)
     _turn_number(parser)
     parser.add_argument("--wait", action="store_true", help="set it back only, and leave its begin to `loop next`")
@@ -222,7 +205,7 @@ def _redo_arguments(parser: argparse.ArgumentParser) -> None:
 def _redo(options: argparse.Namespace) -> int:
     from annotate_app.turns.stages.wheel import begin_stage, redo_stage
 
-    with _opened(options) as (store, project):
+    with opened_project(options) as (store, project):
         turn = _newest(store, project, options.turn)
         redo_stage(store, ACTOR, project.id, turn.number, options.stage)
         if not options.wait:
@@ -231,7 +214,7 @@ def _redo(options: argparse.Namespace) -> int:
 
 
 def _adopt_arguments(parser: argparse.ArgumentParser) -> None:
-    _project(parser)
+    project_arguments(parser)
     _stage(parser)
     parser.add_argument("what", nargs="?", default="", help="file, run, folder or round that was made by hand")
     _turn_number(parser)
@@ -240,14 +223,14 @@ def _adopt_arguments(parser: argparse.ArgumentParser) -> None:
 def _adopt(options: argparse.Namespace) -> int:
     from annotate_app.turns.stages.wheel import adopt_stage
 
-    with _opened(options) as (store, project):
+    with opened_project(options) as (store, project):
         turn = _newest(store, project, options.turn)
         adopt_stage(store, ACTOR, project.id, turn.number, options.stage, options.what)
         return _show(options, store, project, store.turns.get(ACTOR, project.id, turn.number))
 
 
 def _one_stage_arguments(parser: argparse.ArgumentParser) -> None:
-    _project(parser)
+    project_arguments(parser)
     _stage(parser)
     _turn_number(parser)
 
@@ -255,7 +238,7 @@ def _one_stage_arguments(parser: argparse.ArgumentParser) -> None:
 def _skip(options: argparse.Namespace) -> int:
     from annotate_app.turns.stages.wheel import skip_stage
 
-    with _opened(options) as (store, project):
+    with opened_project(options) as (store, project):
         turn = _newest(store, project, options.turn)
         skip_stage(store, ACTOR, project.id, turn.number, options.stage)
         return _show(options, store, project, store.turns.get(ACTOR, project.id, turn.number))
@@ -264,7 +247,7 @@ def _skip(options: argparse.Namespace) -> int:
 def _cancel(options: argparse.Namespace) -> int:
     from annotate_app.turns.stages.wheel import cancel_stage
 
-    with _opened(options) as (store, project):
+    with opened_project(options) as (store, project):
         turn = _newest(store, project, options.turn)
         cancel_stage(store, ACTOR, project.id, turn.number, options.stage)
         return _show(options, store, project, store.turns.get(ACTOR, project.id, turn.number))
@@ -273,13 +256,13 @@ def _cancel(options: argparse.Namespace) -> int:
 def _stop(options: argparse.Namespace) -> int:
     from annotate_app.turns.stages.wheel import stop_turn
 
-    with _opened(options) as (store, project):
+    with opened_project(options) as (store, project):
         turn = _newest(store, project, options.turn)
         return _show(options, store, project, stop_turn(store, ACTOR, project.id, turn.number))
 
 
 def _lineage_arguments(parser: argparse.ArgumentParser) -> None:
-    _project(parser)
+    project_arguments(parser)
     parser.add_argument("--policy", default="", help="policy to follow back: a run's number, a folder, a hub id")
     _turn_number(parser)
 
@@ -289,7 +272,7 @@ def _lineage(options: argparse.Namespace) -> int:
 
     if options.policy and options.turn:
         raise ValueError("--policy and --turn are given, allowed is one of them")
-    with _opened(options) as (store, project):
+    with opened_project(options) as (store, project):
         steps = read_lineage(store, ACTOR, project.id, policy=options.policy, turn=options.turn or None)
     if options.json:
         print_json([asdict(step) for step in steps])
@@ -304,7 +287,7 @@ def _figures(options: argparse.Namespace) -> int:
     from annotate_app.turns.figures import read_figures
     from rewardkit.report.table import text_table
 
-    with _opened(options) as (store, project):
+    with opened_project(options) as (store, project):
         figures = read_figures(store, ACTOR, project.id)
     if options.json:
         print_json([asdict(turn) for turn in figures])
@@ -348,6 +331,6 @@ COMMANDS = (
     Command(name="loop skip", help="pass a stage over, or end its wait", arguments=_one_stage_arguments, run=_skip),
     Command(name="loop cancel", help="stop what a stage has under way", arguments=_one_stage_arguments, run=_cancel),
     Command(name="loop lineage", help="follow a policy back to its votes", arguments=_lineage_arguments, run=_lineage),
-    Command(name="loop figures", help="hold turns against each other", arguments=_project, run=_figures),
+    Command(name="loop figures", help="hold turns against each other", arguments=project_arguments, run=_figures),
     Command(name="loop stop", help="end the turn as it stands", arguments=_status_arguments, run=_stop),
 )

@@ -63,26 +63,26 @@ def compare(options: argparse.Namespace) -> int:
         from annotate_app.findings.paired import compare_models
 
         labels, scored = _labels(store, project, options.by), [_scores_of(store, project, run) for run in runs]
-        found = compare_models(runs, scored, labels, seed=options.seed)
+        paired = compare_models(runs, scored, labels, seed=options.seed)
     if options.json:
-        print_json({"project": project.name, "options": differing, **found.values()})
+        print_json({"project": project.name, "options": differing, **paired.values()})
         return 0
     _print_options(differing)
     print(
-        f"{found.num_pairs:,} pairs of {found.num_prompts:,} prompts that none learned from, {found.num_decided:,} "
-        f"decided; {found.num_learned:,} that some learned from are left out"
+        f"{paired.num_pairs:,} pairs of {paired.num_prompts:,} prompts that none learned from, {paired.num_decided:,} "
+        f"decided; {paired.num_learned:,} that some learned from are left out"
     )
     rows = [
         [f"{one.run}: {one.name}"[:60], _percent(one.accuracy), _number(one.nll), _number(one.ece)]
-        for one in found.figures
+        for one in paired.figures
     ]
     rows += [
         [f"run {one.one} minus run {one.other}", _percent(one.accuracy), _number(one.nll), _number(one.ece)]
-        for one in found.differences
+        for one in paired.differences
     ]
     if rows:
         print("\n" + text_table(("run", "accuracy", "NLL", "ECE"), rows, num_left=4) + "\n")
-    for one in found.differences:
+    for one in paired.differences:
         print(
             f"{one.verdict} Right alone: run {one.one} on {one.num_only_one} pairs, run {one.other} on "
             f"{one.num_only_other}; McNemar p = {one.p_pairs:.3g}, sign test over prompts p = {one.p_prompts:.3g}."
@@ -144,7 +144,7 @@ def differ(options: argparse.Namespace) -> int:
     with opened_project(options) as (store, project):
         run = find_run(store, ACTOR, project.id, options.run)
         labels, scores = _labels(store, project, options.by), _scores_of(store, project, run)
-        found = where_they_differ(
+        differing = where_they_differ(
             run,
             scores,
             labels,
@@ -155,10 +155,10 @@ def differ(options: argparse.Namespace) -> int:
             limit=options.limit,
         )
     if options.json:
-        counts = {name: getattr(found, name) for name in ("num_differing", "num_pairs", "num_unscored")}
-        print_json({"run": run.number, **counts, "rows": [row.values() for row in found.rows]})
+        counts = {name: getattr(differing, name) for name in ("num_differing", "num_pairs", "num_unscored")}
+        print_json({"run": run.number, **counts, "rows": [row.values() for row in differing.rows]})
         return 0
-    print(f"{run.name}: differs from people on {found.num_differing:,} of {found.num_pairs:,} pairs")
+    print(f"{run.name}: differs from people on {differing.num_differing:,} of {differing.num_pairs:,} pairs")
     rows = [
         [
             row.key,
@@ -168,7 +168,7 @@ def differ(options: argparse.Namespace) -> int:
             f"{row.surprise:.3f}",
             "learned" if row.learned else "held out",
         ]
-        for row in found.rows
+        for row in differing.rows
     ]
     header = ("pair", "people for A", "model for A", "members", "surprise", "prompt")
     if rows:

@@ -63,10 +63,24 @@ def failing(*replies: Reply) -> Behaviour:
         Reply(body=b'{"choices": []}'),
         Reply(body=b'{"error": {"message": "overloaded"}}'),
         Reply(body=b'{"choices": [{"message": "text"}]}'),
+        said("half an ans", finish_reason="error"),
+        Reply(status=409, body=b"busy"),
         Reply(body=b"[" * 100_000),
         Reply(body=b'{"choices": [{"message": {"content": "cut off', drop=True),
     ],
-    ids=["429", "500", "503 html", "html", "no choice", "error", "no message", "deep", "broken off"],
+    ids=[
+        "429",
+        "500",
+        "503 html",
+        "html",
+        "no choice",
+        "error",
+        "no message",
+        "error behind it",
+        "409",
+        "deep",
+        "broken off",
+    ],
 )
 def test_what_may_pass_is_asked_again(reply: Reply) -> None:
     (answer,), endpoint = answers(failing(reply))
@@ -102,10 +116,19 @@ def test_retry_after_is_waited_for() -> None:
     [
         (said(None, refusal="I won't."), "refused", "I won't."),
         (said("", finish_reason="content_filter"), "refused", ""),
+        (said("", finish_reason="refusal"), "refused", ""),
+        (
+            Reply(status=400, body=b'{"error": {"code": "content_filter"}}'),
+            "refused",
+            """HTTP status 400: '{"error": {"code": "content_filter"}}'""",
+        ),
+        (Reply(status=403, body=b"your input was flagged"), "refused", "HTTP status 403: 'your input was flagged'"),
+        (Reply(status=400, body=b"prompt is too long"), "refused", "HTTP status 400: 'prompt is too long'"),
         (said(None), "empty", ""),
         (said("  \n"), "empty", ""),
         (said(None, tool_calls=[{"function": {"name": "vote"}}]), "calls", '[{"function": {"name": "vote"}}]'),
         (said([{"type": "text", "text": "A"}]), "", "A"),  # type: ignore[arg-type]
+        (said([{"type": "reasoning", "text": "B?"}, {"type": "text", "text": "A"}]), "", "A"),  # type: ignore[arg-type]
         (said("A\x00\ud800".encode("utf-8", "replace").decode()), "", "A\ufffd?"),
     ],
 )
@@ -128,6 +151,8 @@ def test_an_answer_at_its_limit_is_cut_and_a_huge_one_is_shortened() -> None:
     [
         (Reply(status=401, body=f"bad key {KEY}".encode()), r"HTTP status 401: 'bad key \*\*\*'"),
         (Reply(status=404, body=b"no such model"), "HTTP status 404: 'no such model'"),
+        (Reply(status=402, body=b"no credit"), "HTTP status 402: 'no credit'"),
+        (Reply(status=403, body=b"not for you"), "HTTP status 403: 'not for you'"),
         (
             Reply(status=307, headers={"Location": "http://elsewhere/v1"}),
             "redirects to http://elsewhere/v1, which",
@@ -144,14 +169,46 @@ def test_what_no_question_would_survive_ends_at_once(
     assert KEY not in str(error.value)
 
 
-def test_a_question_that_is_not_taken_among_others_that_are() -> None:
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_question_that_is_not_taken_among_others_that_are(place: int) -> None:
     given, _ = answers(
-        lambda body, number: Reply(status=400, body=b"too long") if number == 1 else by_length(body, number),
+        lambda body, number: Reply(status=400, body=b"odd") if number == place else by_length(body, number),
         3,
         concurrency=1,
     )
-    assert [answer.failure for answer in given] == ["", "rejected", ""]
-    assert given[1].text == "HTTP status 400: 'too long'"
+    assert [answer.failure for answer in given] == ["rejected" if number == place else "" for number in range(3)]
+    assert given[place].text == "HTTP status 400: 'odd'"
+
+
+def test_when_nothing_is_taken_any_more_no_question_is_to_blame() -> None:
+    def revoked(body: dict[str, Any], number: int) -> Reply:
+        return by_length(body, number) if number < 2 else Reply(status=400, body=b"API key expired")
+
+    with serve(revoked) as endpoint, closing(chat_at(endpoint.url, concurrency=1)) as chat:
+        requests = (
+            ChatRequest(key=number, messages=TALK, max_new_tokens=9, temperature=0.0, seed=0) for number in range(100)
+        )
+        got = []
+        with pytest.raises(JudgeError, match="does not take the question: HTTP status 400: 'API key expired'"):
+            got.extend(answer for _, answer in chat.stream(requests))
+    assert [answer.failure for answer in got] == ["", ""]  # none that would be kept as refused
+
+
+def test_an_error_that_quotes_the_question_takes_no_field_away() -> None:
+    def echoing(body: dict[str, Any], number: int) -> Reply:
+        return Reply(status=400, body=json.dumps(body).encode()) if number < 4 else by_length(body, number)
+
+    given, endpoint = answers(echoing, 2, concurrency=1)
+    assert [answer.failure for answer in given] == ["rejected", ""]
+    assert {"max_tokens", "seed", "temperature"} <= endpoint.bodies[-1].keys()
+
+
+@pytest.mark.parametrize("offset", range(150, 210, 7))
+def test_a_key_at_the_cut_of_an_error_leaves_nothing(offset: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JUDGE_KEY", KEY)
+    with pytest.raises(JudgeError) as error:
+        answers(lambda *_: Reply(status=401, body=b"x" * offset + KEY.encode()), key_variable="JUDGE_KEY")
+    assert "sk-" not in str(error.value)
 
 
 def test_the_key_goes_in_its_header_and_nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,6 +36,31 @@ from rewardkit.data.records import Comparison
         ("Overall: A ... Overall: B", "", 0),
         ('<think>it is {"overall": "A"}', "", 0),
         ('{"overall": "A"', "", 0),
+        ('{"overall": "A", "strength": 2,}', "A", 2),
+        ('{"overall": "`a`"}', "A", 1),
+        ('thoughts of a template that opens them itself: {"overall": "B"} hm </think>{"overall": "A"}', "A", 1),
+        ('[THINK]Overall: B[/THINK]{"overall": "A"}', "A", 1),
+        ("**Overall**: B, since it is kinder", "B", 1),
+        ("verdict: a", "A", 1),
+        ("Answer: B is better.", "B", 1),
+        # An article is no letter, and a line that goes on may say anything.
+        ("Overall: a tie", "", 0),
+        ("My verdict is: a close call, B", "", 0),
+        ("The best answer: a detailed one", "", 0),
+        ("Overall: A is worse than B", "", 0),
+        ("Overall: A, B are equal", "", 0),
+        ("Overall: A/B", "", 0),
+        ("Overall: A < B", "", 0),
+        ("[[A>B]]", "", 0),
+        # Numbers: 1 for the first would read well and 2 for the second not at all, so that the first one wins.
+        ('{"overall": 1}', "", 0),
+        ('{"overall": 0.3}', "", 0),
+        ('{"overall": "A", "overall": "B"}', "", 0),
+        ('{"overall": "A", "Overall": "B"}', "", 0),
+        ('My verdict: [[A]] {"overall": "B"}', "", 0),
+        # An answer that the judge quotes, in words that break its JSON.
+        ('{"reason": "B says: {"overall": "B"}", "overall": "A"}', "", 0),
+        ('{"overall": "A", "reason": "B says } {"overall": "B"}"}', "", 0),
         ("[" * 100_000, "", 0),
         ('{"a":' * 10_000, "", 0),
     ],
@@ -63,6 +88,7 @@ def test_criteria_that_can_be_read_are_kept(rubric: JudgeRubric) -> None:
 def test_a_probability_is_an_answer_too(rubric: JudgeRubric) -> None:
     assert read_values({"overall": 0.75}, rubric) == Verdict(letter="A", p_first=0.75, strength=1)
     assert read_values({"overall": 0.5}, rubric) == Verdict(letter="T", p_first=0.5)
+    assert parse_answer('{"overall": 0.75}', rubric) == Verdict()  # of words, only a letter
     assert read_values({"overall": 1.5}, rubric) == read_values({"overall": True}, rubric) == Verdict()
 
 
@@ -80,6 +106,20 @@ def test_the_alternatives_of_the_letter_give_the_probability(rubric: JudgeRubric
     rare = [WrittenToken(text="A", logps={"A": math.log(0.3), "It": math.log(0.7)})]
     assert parse_answer("A", rubric, rare).p_first is None  # hardly a choice of letters
     assert p_first_of({"X": 1.0}) is None
+
+
+def test_a_letter_whose_alternatives_are_not_told_gives_no_probability(rubric: JudgeRubric) -> None:
+    # Of the written letter alone 0.6 is told: B may hold 0 to 0.4, and 1.0 would be made up.
+    alone = [WrittenToken(text="A", logps={"A": math.log(0.6)})]
+    assert parse_answer("A", rubric, alone) == Verdict(letter="A", strength=1)
+    sure = [WrittenToken(text="A", logps={"A": math.log(0.99)})]
+    assert parse_answer("A", rubric, sure).p_first == 1.0  # B holds 0.01 at most
+
+
+def test_the_probability_is_that_of_the_overall_letter(rubric: JudgeRubric) -> None:
+    text = '{"criteria": {"overall": "B"}, "overall": "A"}'
+    tokens = [WrittenToken(text=letter, logps={letter: 0.0}) for letter in text]
+    assert parse_answer(text, rubric, tokens) == Verdict(letter="A", strength=1)
 
 
 @pytest.mark.parametrize("first", ["a", "b"])

@@ -40,6 +40,7 @@ def test_an_address_with_a_secret_is_refused_and_not_shown(url: str) -> None:
         ({"target": "host:8000"}, "allowed is http"),
         ({"target": "http://"}, "allowed is http"),
         ({"target": "http://host:99999"}, "no address"),
+        ({"target": "http://host/v1/chat/completions"}, "without /chat/completions"),
         ({"model": " "}, "model is missing"),
         ({"samples": 0}, "samples is 0"),
         ({"samples": 2}, "answers the same each time"),

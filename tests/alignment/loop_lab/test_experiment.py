@@ -65,7 +65,8 @@ def test_the_experiment_whole_and_tiny(
     assert not labelled & {prompt[-1].content for prompt in lab.held_out}
 
 
-def test_parts_of_a_world_share_no_message() -> None:
+def test_parts_of_a_world_share_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seed_turns, "NUM_DEMONSTRATIONS", 1000)
     lab = SeedLab(LoopLabConfig(out="o"), 0, Path("nowhere"), Interruption())
     groups = [lab.held_out, *(lab.prompts(turn) for turn in (1, 2, 3))]
     demonstrations = list(World(seed=0, num_prompts=seed_turns.NUM_DEMONSTRATIONS, num_numbers=8).prompts())

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from annotate_app.findings.moved import MOST_PARTS, split, what_moved
+from annotate_app.jobs.model_processes import ModelProcesses
 from annotate_app.trainings.scorer import Scorers
 from rewardkit.data.records import Message
 from rewardkit.reward.metadata import Card
@@ -65,8 +66,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TfidfReward]:
 
 @pytest.fixture(scope="module")
 def scorers() -> Iterator[Scorers]:
-    table = Scorers()
-    yield table
+    table = ModelProcesses()
+    yield Scorers(table)
     table.close()
 
 

@@ -24,7 +24,7 @@ from annotate_app.findings.pair_scores import (
 from annotate_app.store.judgments.judgments import Decision
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
-from annotate_app.trainings.runs import ModelRun
+from annotate_app.trainings.runs import ModelRun, find_run
 from rewardkit.data.records import Comparison, Judgment, Message
 from rewardkit.reward.tfidf import TfidfReward
 
@@ -97,6 +97,10 @@ def test_what_the_run_before_learned_from_is_learned(sqlite_store: Store, words_
     mine = prompt_hash((Message(role="user", content="only the  second"),))
     assert learned_prompts(words_run) < learned_prompts(later)
     assert learned_prompts(later) - learned_prompts(words_run) == {mine}
+    (later.folder / "training.yaml").unlink()  # its command's own file still says where it began
+    again = find_run(sqlite_store, ADMIN, project.id, later.number)
+    assert again.plan == {}
+    assert learned_prompts(again) == learned_prompts(later)
 
 
 def test_a_job_scores_several_runs_for_leads(

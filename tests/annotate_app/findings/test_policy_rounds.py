@@ -36,6 +36,7 @@ def test_a_round_is_on_both_runs_with_its_rate_and_paired_rewards(
     one = make_run(1, trains="grpo", config={"reward": [f"0.5*{reward.model}"]})
     other, stranger = make_run(2, trains="sft"), make_run(4, trains="sft")
     pairs = [pair("r0", "run-1", "run-2"), pair("r1", "run-2", "run-1"), pair("r2", "run-1", "run-2")]
+    without_pairs = sqlite_store.judgments.votes(ADMIN, project.id)
     sqlite_store.comparisons.add(ADMIN, project.id, pairs)
     models = {"one_model": str(one.model), "other_model": str(other.model)}
     keys = [each.id for each in pairs]
@@ -62,3 +63,5 @@ def test_a_round_is_on_both_runs_with_its_rate_and_paired_rewards(
         assert (rewards.reward_model, rewards.num_pairs, rewards.taught) == (3, 3, True)
         assert found.values()["rewards"][0]["taught"]
     assert rounds_of(stranger) == rounds_of(one, stranger) == []
+    [unseen] = read_rounds(sqlite_store, ADMIN, project.id, runs, without_pairs)
+    assert (unseen.result.num_votes, unseen.rewards) == (0, ())

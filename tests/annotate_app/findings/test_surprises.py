@@ -27,7 +27,7 @@ def test_sure_and_wrong_comes_first_and_what_agrees_or_is_even_is_not_there(make
     assert first.p == pytest.approx(q)
     assert first.surprise == pytest.approx(-log(1 - q))
     assert (first.low, first.high) == (pytest.approx(1 / (1 + np.exp(-3))), pytest.approx(1 / (1 + np.exp(-5))))
-    assert (first.model_prefers, first.num_votes, first.share) == ("a", 3, 0.0)
+    assert (first.num_votes, first.share) == (3, 0.0)
 
 
 def test_surprise_is_the_divergence_of_peoples_share() -> None:

@@ -12,11 +12,11 @@ from train_page import demo_of, texts
 
 from annotate_app.access import Actor
 from annotate_app.findings.pair_scores import score_pairs
+from annotate_app.jobs.model_processes import model_processes
 from annotate_app.pages.views.moved_view import marked
 from annotate_app.pages.views.runs import run_list
 from annotate_app.store.store import Store
 from annotate_app.trainings.runs import find_run, list_runs
-from annotate_app.trainings.scorer import scorers
 from rewardkit.data.records import Comparison, Judgment, Message
 
 OpenPage = Callable[..., AppTest]
@@ -58,7 +58,7 @@ def test_an_address_of_no_run_is_said_and_that_of_an_earlier_job_of_it_opens_it(
 ) -> None:
     job = finished(pages_store)
     test = at_address(open_page("runs"), run="999")
-    assert "There is no run '999' in this project." in [item.value for item in test.warning]
+    assert "There is no run 999 in this project." in [item.value for item in test.warning]
     again = pages_store.jobs.add(ADMIN, "train", job.title, job.command, job.project_id, run_dir=job.run_dir)
     test = at_address(open_page("runs"), run=str(job.id))
     assert opened(test, pages_store) == [again.id]
@@ -217,7 +217,7 @@ def test_the_playground_takes_a_pair_by_link_and_marks_what_moved_its_score(
     assert "exactly: this model is linear" in texts(test)
     test.button(key="playground-swap").click().run()
     assert "people: " not in texts(test)
-    scorers().close()
+    model_processes().close()
 
 
 def test_texts_are_shown_as_they_are_between_marks() -> None:

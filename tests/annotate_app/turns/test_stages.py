@@ -42,6 +42,7 @@ def world(sqlite_store: Store) -> Project:
     return project
 
 
+@pytest.mark.slow
 def test_candidates_become_pairs_votes_and_a_reward_model_measured_on_pairs_that_it_never_saw(
     sqlite_store: Store, world: Project, toy_policies: tuple[Path, Path]
 ) -> None:

@@ -45,23 +45,23 @@ def draw_paired(runs: Sequence[ModelRun]) -> None:
     state = (
         stamp_of(project),
         decisions_now(project),
-        tuple((run.number, len(one)) for run, one in zip(runs, scored, strict=True)),
+        tuple((run.number, one.card, len(one)) for run, one in zip(runs, scored, strict=True)),
     )
-    found = _compared(state, by, runs, scored, labels_now(project, by))
+    paired = _compared(state, by, runs, scored, labels_now(project, by))
     st.caption(
-        f"{found.num_pairs:,} pairs of {found.num_prompts:,} prompts that none of them learned from or was stopped "
-        f"by, {found.num_decided:,} of them decided; {found.num_learned:,} others are left out. Intervals are over "
+        f"{paired.num_pairs:,} pairs of {paired.num_prompts:,} prompts that none of them learned from or was stopped "
+        f"by, {paired.num_decided:,} of them decided; {paired.num_learned:,} others are left out. Intervals are over "
         "prompts, 95 %."
     )
-    if not found.figures:
+    if not paired.figures:
         st.info(
             "There is no pair that all of them scored, people decided and none learned from. Judge pairs of new "
             "prompts, or hold the same prompts out: trainings with the same seed and share do.",
             icon=":material/balance:",
         )
         return
-    draw_figures(found)
-    for one in found.differences:
+    draw_figures(paired)
+    for one in paired.differences:
         st.text(one.verdict)
         st.caption(
             f"Right alone: run {one.one} on {one.num_only_one:,} pairs, run {one.other} on {one.num_only_other:,}; "
@@ -69,11 +69,11 @@ def draw_paired(runs: Sequence[ModelRun]) -> None:
         )
 
 
-def draw_figures(found: PairedComparison) -> None:
+def draw_figures(paired: PairedComparison) -> None:
     """The figures and their differences as a table."""
-    rows = [{"run": f"{one.run}: {one.name}", **_cells(one.accuracy, one.nll, one.ece)} for one in found.figures] + [
+    rows = [{"run": f"{one.run}: {one.name}", **_cells(one.accuracy, one.nll, one.ece)} for one in paired.figures] + [
         {"run": f"run {one.one} minus run {one.other}", **_cells(one.accuracy, one.nll, one.ece, signed=True)}
-        for one in found.differences
+        for one in paired.differences
     ]
     columns = {
         "NLL": st.column_config.TextColumn("NLL", help="Nats a pair; a coin has 0.693. Lower is better."),
@@ -102,7 +102,7 @@ def draw_differing(run: ModelRun) -> None:
         length = columns[2].selectbox("Prefers the", LENGTHS, format_func=LENGTH_WORDS.__getitem__, key=f"{key}-length")
         sure = columns[3].slider("Sure by at least", 0.5, 0.99, 0.5, 0.01, format="percent", key=f"{key}-sure")
         held_out = columns[4].toggle("Held out only", key=f"{key}-held-out")
-        found = where_they_differ(
+        differing = where_they_differ(
             run,
             scored[0],
             labels_now(project, by),
@@ -112,30 +112,30 @@ def draw_differing(run: ModelRun) -> None:
             held_out=held_out,
             limit=MOST_ROWS,
         )
-        draw_surprises(run, found)
+        draw_surprises(run, differing)
 
 
-def draw_surprises(run: ModelRun, found: Differing) -> None:
+def draw_surprises(run: ModelRun, differing: Differing) -> None:
     """The pairs as a table, and the ways to the one that is clicked."""
     st.caption(
-        f"They differ on {found.num_differing:,} of {found.num_pairs:,} pairs that people decided"
-        + (f"; {found.num_unscored:,} more are not scored" if found.num_unscored else "")
+        f"They differ on {differing.num_differing:,} of {differing.num_pairs:,} pairs that people decided"
+        + (f"; {differing.num_unscored:,} more are not scored" if differing.num_unscored else "")
         + ". The most surprising first."
     )
-    if not found.rows:
+    if not differing.rows:
         return
     listed = current_store().browsing.find(
-        current_actor(), current_project().id, keys=[row.key for row in found.rows], limit=MOST_ROWS
+        current_actor(), current_project().id, keys=[row.key for row in differing.rows], limit=MOST_ROWS
     )
     prompts = {one.comparison.id: one.comparison.prompt[-1].content for one in listed if one.comparison.prompt}
-    rows = pd.DataFrame([_surprise_cells(row, prompts) for row in found.rows])
+    rows = pd.DataFrame([_surprise_cells(row, prompts) for row in differing.rows])
     columns = {
         "prompt": st.column_config.TextColumn("last turn of the prompt", width="large"),
         "people for A": st.column_config.NumberColumn("people for A", format="percent", width="small"),
         "model for A": st.column_config.NumberColumn("model for A", format="percent", width="small"),
         "surprise": st.column_config.NumberColumn("surprise", format="%.2f", width="small", help="Nats."),
     }
-    if all(len(row.members) == 1 for row in found.rows):
+    if all(len(row.members) == 1 for row in differing.rows):
         rows = rows.drop(columns="members")
     event = st.dataframe(
         rows,
@@ -148,15 +148,15 @@ def draw_surprises(run: ModelRun, found: Differing) -> None:
     )
     cells = event.selection.get("cells") or []
     with st.container(horizontal=True):
-        if cells and cells[0][0] < len(found.rows):
-            chosen = found.rows[cells[0][0]].key
+        if cells and cells[0][0] < len(differing.rows):
+            chosen = differing.rows[cells[0][0]].key
             words = as_markdown(chosen)
             st.page_link(page_at("comparisons"), label=f"Open {words} and its votes", query_params=link_to(chosen))
             asked = link_to(chosen) | {"run": str(run.number)}
             st.page_link(page_at("playground"), label="What moved the score", query_params=asked)
         else:
             st.caption("Click a row to open its pair.")
-        keys = [row.key for row in found.rows]
+        keys = [row.key for row in differing.rows]
         st.page_link(
             page_at("comparisons"), label=f"Open all {len(keys):,} on Comparisons", query_params=link_to(*keys)
         )

@@ -30,7 +30,7 @@ def draw_blind_rounds(runs: Sequence[ModelRun], of: Sequence[ModelRun]) -> None:
     rounds = read_rounds(current_store(), current_actor(), project.id, runs, votes_of(project), of=of)
     jobs = current_store().jobs.list(current_actor(), project.id, limit=100)
     for job in jobs:
-        if job.kind == KIND and job.state not in ENDED and any(f"run-{run.number}" in job.title for run in of):
+        if job.kind == KIND and job.state not in ENDED and any(f"run-{run.number}" in job.title.split() for run in of):
             st.caption(f":material/hourglass_empty: {as_markdown(job.title)}: being answered, then for people.")
     newest = next((job for job in jobs if job.kind == KIND), None)
     if newest is not None and newest.state in ("failed", "lost") and newest.message:

@@ -9,6 +9,7 @@ from functools import partial
 import pandas as pd
 import streamlit as st
 
+from annotate_app.pages.kit.chosen_names import as_markdown
 from annotate_app.pages.kit.context import current_actor, current_store
 from annotate_app.times import duration
 from annotate_app.trainings.figures import first_to_show, matching, summary_row, trains_words
@@ -109,7 +110,7 @@ def open_runs(project_id: int, runs: Sequence[ModelRun], shown: Sequence[ModelRu
             number = int(word)
             run = by_number.get(number) or find_run(current_store(), current_actor(), project_id, number)
         except ValueError:
-            st.warning(f"There is no run {word[:20]!r} in this project.", icon=":material/search_off:")
+            st.warning(f"There is no run {as_markdown(word[:20])} in this project.", icon=":material/search_off:")
             continue
         asked[run.number] = run
     newest = first_to_show(shown or runs)

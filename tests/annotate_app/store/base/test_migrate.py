@@ -15,11 +15,13 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Float, delete, insert, inspect, select, text, type_coerce, update
 from sqlalchemy.exc import DBAPIError
 
+from alignment.judges.spec import JudgeSpec
 from annotate_app.access import Actor
 from annotate_app.exchange.rows_out import Pseudonyms
 from annotate_app.store.base import audit, tables
 from annotate_app.store.base.database import Database
 from annotate_app.store.base.migrate import MIGRATIONS, head_revision, revisions, schema_revision, upgrade
+from annotate_app.store.loop.judge_votes import JudgeVote
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
 
@@ -114,6 +116,32 @@ def test_times_imported_in_finer_units_become_seconds_and_the_others_unknown(dat
         assert times == [at, 77.0, at, at, at, 0.0, 0.0, 0.0, 0.0]
         (entry,) = connection.execute(select(tables.audit)).all()
         assert (entry.actor, entry.action, entry.detail) == ("upgrade", "times repaired", {"num_judgments": 7})
+    database.close()
+
+
+def test_a_project_with_votes_gets_what_the_loop_takes_and_keeps_its_own(database_url: str) -> None:
+    """Revision 0005 adds tables; what was there before is as it was, and the new ones take rows."""
+    database = Database(database_url)
+    with database.write() as connection:
+        tables.metadata.drop_all(connection)
+        connection.execute(text("DROP TABLE alembic_version"))
+    upgrade(database, "0004")
+    vote = {"project_id": 1, "comparison_id": 1, "user_id": 1, "choice": "tie", "criteria": {}, "flags": {}}
+    with database.write() as connection:
+        for table in (tables.user, tables.project, tables.prompt, tables.response, tables.comparison):
+            connection.execute(insert(table).values(**FIRST_ROWS[table.name]))
+        connection.execute(insert(tables.judgment).values(**vote, event_id="1", created_at=1.0))
+    with Store.open(database_url) as store:
+        assert [len(store.judgments.votes(ADMIN, 1)), store.comparisons.count(ADMIN, 1)] == [1, 1]
+        assert store.turns.list(ADMIN, 1) == store.judges.list(ADMIN, 1) == store.rounds.list(ADMIN, 1) == []
+        turn = store.turns.add(ADMIN, 1, {})
+        assert store.turns.add_pairs(ADMIN, turn.id, {"c": "random"}) == 1
+        made = store.rounds.add(ADMIN, 1, one="x", other="y", comparisons=["c"], turn_id=turn.id)
+        judge = store.judges.add(ADMIN, 1, "j", JudgeSpec(kind="imported"))
+        store.judges.add_votes(judge.id, [JudgeVote(comparison_id="c", rubric_version=1, choice="tie")])
+        assert store.rounds.keys(ADMIN, made.id) == ("c",)
+        assert store.judges.get(ADMIN, 1, "j").num_votes == 1
+        assert len(store.judgments.votes(ADMIN, 1)) == 1
     database.close()
 
 

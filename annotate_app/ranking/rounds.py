@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -63,7 +63,7 @@ class RoundResult:
 def round_result(
     votes: Votes, round: Round, keys: Collection[str], *, num_resamples: int = 2000, seed: int = 0
 ) -> RoundResult:
-    """The result of a round from its project's votes.
+    """The result of a round from its project's votes; of many rounds see `round_results`.
 
     Votes on other comparisons take no part, nor do those on a comparison of the round that is not of its two sources.
 
@@ -71,16 +71,30 @@ def round_result(
         keys: ids of the round's comparisons.
         num_resamples: bootstrap resamples of pairs behind the interval, as in `win_rates`; 0 gives none.
     """
+    (result,) = round_results(votes, [(round, keys)], num_resamples=num_resamples, seed=seed)
+    return result
+
+
+def round_results(
+    votes: Votes, rounds: Sequence[tuple[Round, Collection[str]]], *, num_resamples: int = 2000, seed: int = 0
+) -> list[RoundResult]:
+    """The results of rounds, each with the ids of its comparisons; see `round_result`."""
     places = {key: number for number, key in enumerate(votes.items)}
     sources = {name: number for number, name in enumerate(votes.sources)}
-    both = [sources.get(round.one, -1), sources.get(round.other, -1)]
-    items = np.array(sorted(places[key] for key in set(keys) if key in places), dtype=np.int64)
-    if -1 in both:
-        items = items[:0]
-    items = items[np.isin(votes.item_source_a[items], both) & np.isin(votes.item_source_b[items], both)]
-    played = votes.where(np.isin(votes.item, items))
-    rates = fit_win_rates(_of_items(played, items), num_resamples=num_resamples, seed=seed).pairs
-    return _result(round, len(set(keys)), rates[0] if rates else None)
+    by_item = np.argsort(votes.item, kind="stable")
+    starts = np.searchsorted(votes.item[by_item], np.arange(len(votes.items) + 1))
+    results = []
+    for round, keys in rounds:
+        both = [sources.get(round.one, -1), sources.get(round.other, -1)]
+        items = np.array(sorted(places[key] for key in set(keys) if key in places), dtype=np.int64)
+        if -1 in both:
+            items = items[:0]
+        of_pair = np.isin(votes.item_source_a[items], both) & np.isin(votes.item_source_b[items], both)
+        parts = [by_item[starts[item] : starts[item + 1]] for item in items[of_pair]]
+        played = votes.where(np.sort(np.concatenate([np.zeros(0, dtype=np.int64), *parts])))
+        rates = fit_win_rates(_of_items(played, items), num_resamples=num_resamples, seed=seed).pairs
+        results.append(_result(round, len(set(keys)), rates[0] if rates else None))
+    return results
 
 
 def _of_items(votes: Votes, items: np.ndarray) -> Votes:

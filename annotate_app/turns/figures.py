@@ -29,9 +29,7 @@ _KNOWN: dict[tuple[str, int], tuple[tuple[object, ...], list[TurnFigures]]] = {}
 """By database and project, the figures of a state of turns and votes: a page draws itself at every click."""
 
 
-def read_figures(
-    store: Store, actor: Actor, project_id: int, turns: Sequence[Turn] | None = None
-) -> list[TurnFigures]:
+def read_figures(store: Store, actor: Actor, project_id: int, turns: Sequence[Turn] | None = None) -> list[TurnFigures]:
     """The figures of each turn, in their order. Lead or above.
 
     Votes are those that count now: a turn whose people still judge has the figures of what they said so far.

@@ -284,23 +284,6 @@ class Turns:
                 counts |= {key: count for key, count in connection.execute(query)}
         return counts
 
-    def rules(self, actor: Actor, project_id: int) -> dict[int, dict[str, str]]:
-        """By number of the turn, its comparisons with the rule that chose each: one query for all turns."""
-        turn, pair = tables.turn.c, tables.turn_pair.c
-        query = (
-            select(turn.number, tables.comparison.c.key, pair.rule)
-            .join(tables.turn_pair, pair.turn_id == turn.id)
-            .join(tables.comparison, tables.comparison.c.id == pair.comparison_id)
-            .where(turn.project_id == project_id)
-            .order_by(turn.number, tables.comparison.c.id)
-        )
-        by_turn: dict[int, dict[str, str]] = {}
-        with self._database.read() as connection:
-            require_member(connection, actor, project_id, "reading turns", "lead")
-            for number, key, rule in connection.execute(query):
-                by_turn.setdefault(number, {})[key] = rule
-        return by_turn
-
     def withdraw_pairs(self, actor: Actor, turn_id: int) -> int:
         """Takes the pairs of a turn back; the number of comparisons that are deleted.
 

@@ -21,6 +21,16 @@ from annotate_app.store.base.pending import COMPARISON_SHOWN, JUDGMENT_SHOWN
 from annotate_app.store.base.rights import require_member
 from annotate_app.votes import COLLECTED_KINDS
 
+_judgment = tables.judgment.c
+COUNTED: tuple[ColumnElement[bool], ...] = (
+    _judgment.newest,
+    _judgment.kind.in_(COLLECTED_KINDS),
+    _judgment.choice.not_in(("withdrawn", "skip")),
+    JUDGMENT_SHOWN,
+    COMPARISON_SHOWN,
+)
+"""Votes of people that count: the newest of their slot, collected, no skip, shown. Their comparison says of which
+project, so that a database begins at the pairs, not at all judgments."""
 NEWEST = 1000
 """Judgments from which a project's pace is read."""
 
@@ -59,7 +69,7 @@ class TurnVotes:
             .join(tables.turn, turn.id == pair.turn_id)
             .join(tables.judgment, judgment.comparison_id == pair.comparison_id)
             .join(tables.comparison, tables.comparison.c.id == pair.comparison_id)
-            .where(turn.project_id == project_id, *_counted(project_id))
+            .where(turn.project_id == project_id, *COUNTED)
         )
         return self._patterns(actor, project_id, by_pair)
 
@@ -83,7 +93,7 @@ class TurnVotes:
             .join(tables.comparison, comparison.id == pair.comparison_id)
             .join(a, a.c.id == comparison.response_a)
             .join(b, b.c.id == comparison.response_b)
-            .where(round.project_id == project_id, or_(first, second), *_counted(project_id))
+            .where(round.project_id == project_id, or_(first, second), *COUNTED)
         )
         return self._patterns(actor, project_id, by_pair)
 
@@ -121,7 +131,7 @@ class TurnVotes:
             .join(tables.judgment, judgment.comparison_id == pair.comparison_id)
             .join(tables.comparison, tables.comparison.c.id == pair.comparison_id)
             .join(tables.user, user.id == judgment.user_id)
-            .where(turn.project_id == project_id, *_counted(project_id))
+            .where(turn.project_id == project_id, *COUNTED)
             .group_by(turn.number, user.name)
         )
         return self._counters(actor, project_id, query)
@@ -194,16 +204,3 @@ def _count(number: ColumnElement[int], comparison_id: ColumnElement[int], chose:
     columns = (number.label("number"), *counts, func.sum(SPENT_S).label("seconds"))
     table = comparison_id.table
     return select(*columns).select_from(table).group_by(number, comparison_id)
-
-
-def _counted(project_id: int) -> list[ColumnElement[bool]]:
-    """Votes of people that count: collected, shown, the newest of their slot, and no skip."""
-    columns = tables.judgment.c
-    return [
-        columns.project_id == project_id,
-        columns.newest,
-        columns.kind.in_(COLLECTED_KINDS),
-        columns.choice.not_in(("withdrawn", "skip")),
-        JUDGMENT_SHOWN,
-        COMPARISON_SHOWN,
-    ]

@@ -97,12 +97,12 @@ def fit_win_rates(votes: Votes, *, num_resamples: int = 2000, seed: int = 0) -> 
     met, pair = np.unique(np.column_stack([one, other]), axis=0, return_inverse=True)
     rng = np.random.default_rng(seed)
     pairs = [
-        _win_rate(
+        win_rate(
             votes.sources[first], votes.sources[second], counts[voted[pair.reshape(-1) == number]], num_resamples, rng
         )
         for number, (first, second) in enumerate(met)
     ]
-    pairs.sort(key=lambda win_rate: (-win_rate.num_votes, win_rate.one, win_rate.other))
+    pairs.sort(key=lambda pair: (-pair.num_votes, pair.one, pair.other))
     return WinRates(pairs=tuple(pairs), num_votes=len(played), num_left_out=len(counted) - len(played))
 
 
@@ -118,8 +118,8 @@ def _by_item(played: Votes) -> np.ndarray:
     return counts
 
 
-def _win_rate(one: str, other: str, counts: np.ndarray, num_resamples: int, rng: np.random.Generator) -> WinRate:
-    """Of one pair of models, from the (n, 4) counts of its items."""
+def win_rate(one: str, other: str, counts: np.ndarray, num_resamples: int, rng: np.random.Generator) -> WinRate:
+    """Of one pair of models, from its items' votes (n, 4): wins, losses, ties and both-bad votes, seen from `one`."""
     patterns, multiplicity = np.unique(counts, axis=0, return_counts=True)
     sums = counts.sum(axis=0)
     rate, ties = _shares(sums[None])

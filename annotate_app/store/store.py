@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from annotate_app.store.loop.judges import Judges
     from annotate_app.store.loop.rounds import Rounds
     from annotate_app.store.loop.run_notes import RunNotes
+    from annotate_app.store.loop.turn_votes import TurnVotes
     from annotate_app.store.loop.turns import Turns
     from annotate_app.store.work.work import Work
 
@@ -120,6 +121,13 @@ class Store:
         from annotate_app.store.loop.turns import Turns
 
         return Turns(self.database)
+
+    @cached_property
+    def turn_votes(self) -> TurnVotes:
+        """Counts of votes by turn and by blind round."""
+        from annotate_app.store.loop.turn_votes import TurnVotes
+
+        return TurnVotes(self.database)
 
     @cached_property
     def rounds(self) -> Rounds:

@@ -2,37 +2,45 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
 from annotate_app.access import Actor
-from annotate_app.agreement.bootstrap import Part, estimate, tally
+from annotate_app.agreement.bootstrap import Part, estimate
 from annotate_app.agreement.coefficients import krippendorff_alpha
-from annotate_app.ranking.rounds import round_results
+from annotate_app.ranking.win_rates import win_rate
+from annotate_app.store.loop.turn_votes import Pattern
 from annotate_app.store.loop.turns import Turn
 from annotate_app.store.store import Store
 from annotate_app.turns.chain import policy_of, read_interval
 from annotate_app.turns.turn import TurnFigures
-from annotate_app.votes import CHOICE_CODES, Votes
 from rewardkit.stats.metrics import Interval
 
 NUM_RESAMPLES = 1000
 RANDOM = "random"
+MOST_COMPUTED = 4096
+"""Intervals kept by the counts that they follow from: a vote changes those of its own turn alone."""
 MOST_KNOWN = 16
 _KNOWN: dict[tuple[str, int], tuple[tuple[object, ...], list[TurnFigures]]] = {}
 """By database and project, the figures of a state of turns and votes: a page draws itself at every click."""
 
 
-def read_figures(store: Store, actor: Actor, project_id: int) -> list[TurnFigures]:
+def read_figures(store: Store, actor: Actor, project_id: int, turns: Sequence[Turn] | None = None) -> list[TurnFigures]:
     """The figures of each turn, in their order. Lead or above.
 
     Votes are those that count now: a turn whose people still judge has the figures of what they said so far.
+
+    Args:
+        turns: all of the project, where they are read already.
     """
-    turns = store.turns.list(actor, project_id)
+    turns = store.turns.list(actor, project_id) if turns is None else list(turns)
     if not turns:
         return []
-    key, state = (store.database.url, project_id), (turns, store.turns.state_of_votes(actor, project_id))
+    key, state = (store.database.url, project_id), (turns, store.turn_votes.state(actor, project_id))
     known = _KNOWN.get(key)
     if known is None or known[0] != state:
         if key not in _KNOWN and len(_KNOWN) >= MOST_KNOWN:
@@ -42,42 +50,41 @@ def read_figures(store: Store, actor: Actor, project_id: int) -> list[TurnFigure
 
 
 def _compute(store: Store, actor: Actor, project_id: int, turns: Sequence[Turn]) -> list[TurnFigures]:
-    rules = store.turns.rules(actor, project_id)
-    judge_votes = store.turns.judge_votes(actor, project_id)
-    votes = store.judgments.votes(actor, project_id).counted()
-    places = {key: number for number, key in enumerate(votes.items)}
+    rules = store.turn_votes.num_by_rule(actor, project_id)
+    judges = store.turn_votes.judges(actor, project_id)
+    people, blind = store.turn_votes.of_turns(actor, project_id), store.turn_votes.of_rounds(actor, project_id)
     took = {
         job.id: job.ended_at - job.started_at
         for job in store.jobs.list(actor, project_id, limit=10_000)
         if job.started_at is not None and job.ended_at is not None
     }
-    rates = _rates(store, actor, project_id, turns, votes)
     figures = []
     for turn in turns:
-        chosen = rules.get(turn.number, {})
-        members = np.zeros(len(votes.items), dtype=bool)
-        members[[places[key] for key in chosen if key in places]] = True
-        own = votes.where(members[votes.item]) if len(votes) else votes
+        chosen, own = rules.get(turn.number, {}), people.get(turn.number, [])
         learn, check = turn.stage("learn").result, turn.stage("check").result
         policy, measured = policy_of(turns, turn), check.get("figures", {})
-        against = {name: rates.get(number) for name, number in check.get("rounds", {}).items()}
+        rounds = check.get("rounds", {})
+        against = {name: _rate(blind.get(number, [])) for name, number in rounds.items()}
+        voted = [pattern for number in set(rounds.values()) for pattern in blind.get(number, [])]
+        before, after = learn.get("before", {}), learn.get("after", {})
         figures.append(
             TurnFigures(
                 number=turn.number,
                 state=turn.state,
                 policy=policy.name if policy else "",
                 reward_model=_model_name(learn),
-                num_pairs=len(chosen),
-                num_random=sum(rule == RANDOM for rule in chosen.values()),
-                num_people_votes=len(own),
-                num_judge_votes=judge_votes.get(turn.number, 0),
-                people_seconds=float(own.seconds.sum()),
+                num_pairs=sum(chosen.values()),
+                num_random=chosen.get(RANDOM, 0),
+                num_people_votes=sum(pattern.num_votes for pattern in own),
+                num_blind_votes=sum(pattern.num_votes for pattern in voted),
+                num_judge_votes=sum(judges.get(turn.number, {}).values()),
+                people_seconds=sum(pattern.seconds for pattern in (*own, *voted)),
                 seconds=_seconds(turn, took),
                 agreement=_agreement(own),
-                accuracy_before=read_interval(learn.get("before", {}).get("accuracy")),
-                accuracy_after=read_interval(learn.get("after", {}).get("accuracy")),
-                ece_before=_alone(learn.get("before", {}).get("ece")),
-                ece_after=_alone(learn.get("after", {}).get("ece")),
+                accuracy_before=read_interval(before.get("accuracy")),
+                accuracy_after=read_interval(after.get("accuracy")),
+                ece_before=_calibration(before),
+                ece_after=_calibration(after),
                 against_previous=against.get("previous"),
                 against_first=against.get("first"),
                 gold=read_interval(measured.get("gold")),
@@ -89,25 +96,33 @@ def _compute(store: Store, actor: Actor, project_id: int, turns: Sequence[Turn])
     return figures
 
 
-def _rates(store: Store, actor: Actor, project_id: int, turns: Sequence[Turn], votes: Votes) -> dict[int, Interval]:
-    """By number of the round, the share of blind votes that its turn's policy wins; without unjudged rounds."""
-    numbers = {number for turn in turns for number in turn.stage("check").result.get("rounds", {}).values()}
-    keys = store.rounds.all_keys(actor, project_id) if numbers else {}
-    rounds = [one for one in store.rounds.list(actor, project_id) if one.id in numbers] if numbers else []
-    results = round_results(votes, [(one, keys[one.id]) for one in rounds], num_resamples=NUM_RESAMPLES)
-    return {one.id: result.rate for one, result in zip(rounds, results, strict=True) if result.num_votes}
+def _rate(patterns: Sequence[Pattern]) -> Interval | None:
+    """The share of a round's votes that its first policy wins; None where nobody has judged it."""
+    return _rate_of(*_columns(patterns)) if patterns else None
 
 
-def _agreement(votes: Votes) -> Interval | None:
+def _agreement(patterns: Sequence[Pattern]) -> Interval | None:
     """Krippendorff's alpha of people's answers as names, with its interval over pairs; None where nobody overlaps."""
-    items, item = np.unique(votes.item, return_inverse=True)
-    if len(items) == len(votes):
+    if not any(sum(pattern.counts) > 1 for pattern in patterns):
         return None
-    counts = tally(item, votes.choice, len(items), len(CHOICE_CODES))
-    part = Part(patterns=counts.patterns, coefficients={"alpha": krippendorff_alpha})
-    rng = np.random.default_rng(0)
-    alpha = estimate([part], counts.multiplicity(), num_resamples=NUM_RESAMPLES, rng=rng)["alpha"]
-    return None if alpha.value != alpha.value else alpha
+    alpha = _alpha_of(*_columns(patterns))
+    return alpha if math.isfinite(alpha.value) else None
+
+
+def _columns(patterns: Sequence[Pattern]) -> tuple[tuple[tuple[int, ...], ...], tuple[int, ...]]:
+    return tuple(pattern.counts for pattern in patterns), tuple(pattern.num_pairs for pattern in patterns)
+
+
+@lru_cache(maxsize=MOST_COMPUTED)
+def _rate_of(counts: tuple[tuple[int, ...], ...], num_pairs: tuple[int, ...]) -> Interval:
+    by_pair = np.repeat(np.array(counts), num_pairs, axis=0)
+    return win_rate("one", "other", by_pair, NUM_RESAMPLES, np.random.default_rng(0)).rate
+
+
+@lru_cache(maxsize=MOST_COMPUTED)
+def _alpha_of(counts: tuple[tuple[int, ...], ...], num_pairs: tuple[int, ...]) -> Interval:
+    part = Part(patterns=np.array(counts), coefficients={"alpha": krippendorff_alpha})
+    return estimate([part], np.array(num_pairs), num_resamples=NUM_RESAMPLES, rng=np.random.default_rng(0))["alpha"]
 
 
 def _seconds(turn: Turn, took: Mapping[int, float]) -> float:
@@ -127,6 +142,7 @@ def _model_name(learn: Mapping[str, object]) -> str:
     return f"run-{learn['run']}" if "run" in learn else str(learn.get("model") or "")
 
 
-def _alone(value: float | None) -> Interval | None:
-    """A figure without bounds."""
-    return None if value is None else Interval(value=value)
+def _calibration(measured: Mapping[str, Any]) -> Interval | None:
+    """The calibration error, without bounds where the training measured none."""
+    ece = measured.get("ece")
+    return read_interval(ece) if isinstance(ece, Mapping) else None if ece is None else Interval(value=ece)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -75,10 +74,10 @@ def read_lineage(
         last = turns[-1] if turn is None else store.turns.get(actor, project_id, turn)
     if last is None:  # turn 0's own policy comes from no turn
         return []
-    rules = store.turns.rules(actor, project_id)
-    people, judges = _votes_by_name(store, actor, project_id)
+    votes = store.turn_votes
+    counts = [count(actor, project_id) for count in (votes.num_by_rule, votes.people, votes.judges)]
     return [
-        _step(turns, one, rules.get(one.number, {}), people, judges)
+        _step(turns, one, *(count.get(one.number, {}) for count in counts))
         for one in ancestors(turns, last)
         if first_policy(turns, one) is not None
     ]
@@ -87,9 +86,9 @@ def read_lineage(
 def _step(
     turns: Sequence[Turn],
     turn: Turn,
-    rules: Mapping[str, str],
-    people: Mapping[str, Counter[str]],
-    judges: Mapping[str, Counter[str]],
+    pairs: Mapping[str, int],
+    people_votes: Mapping[str, int],
+    judge_votes: Mapping[str, int],
 ) -> LineageStep:
     policy, before = policy_of(turns, turn), policy_before(turns, turn)
     assert policy is not None
@@ -101,9 +100,9 @@ def _step(
         align_run=turn.stage("align").result.get("run"),
         learn_run=turn.stage("learn").result.get("run"),
         reward_model=str(turn.stage("learn").result.get("model") or model_before(turns, turn)),
-        pairs=dict(Counter(rules.values()).most_common()),
-        people_votes=dict(sum((people.get(key, Counter()) for key in rules), Counter()).most_common()),
-        judge_votes=dict(sum((judges.get(key, Counter()) for key in rules), Counter()).most_common()),
+        pairs=pairs,
+        people_votes=people_votes,
+        judge_votes=judge_votes,
         rounds=dict(turn.stage("check").result.get("rounds", {})),
     )
 
@@ -122,18 +121,3 @@ def _turn_of(store: Store, actor: Actor, project_id: int, turns: Sequence[Turn],
             return None
         model = began_from.get(model, "")
     raise ValueError(f"{policy.name} comes from no turn of this project")
-
-
-def _votes_by_name(
-    store: Store, actor: Actor, project_id: int
-) -> tuple[dict[str, Counter[str]], dict[str, Counter[str]]]:
-    """By comparison id, how often who judged it: people, and judges."""
-    people: dict[str, Counter[str]] = {}
-    votes = store.judgments.votes(actor, project_id).counted()
-    for item, annotator in zip(votes.item, votes.annotator, strict=True):
-        people.setdefault(votes.items[item], Counter())[votes.annotators[annotator]] += 1
-    judges: dict[str, Counter[str]] = {}
-    table = store.judges.vote_table(actor, project_id)
-    for item, judge in zip(table.item, table.judge, strict=True):
-        judges.setdefault(table.items[item], Counter())[table.judges[judge]] += 1
-    return people, judges

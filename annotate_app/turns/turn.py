@@ -21,8 +21,9 @@ class TurnFigures:
     Attributes:
         policy, reward_model: names for people, empty before they are there.
         num_pairs: pairs chosen to be judged; `num_random` of them by chance, which measure honestly.
-        num_people_votes, num_judge_votes: judgments bought in this turn.
-        people_seconds: that people spent on them.
+        num_people_votes, num_judge_votes: judgments bought in this turn, on its pairs.
+        num_blind_votes: judgments of people on the blind rounds that check it, which nothing learns from.
+        people_seconds: that people spent on both.
         seconds: wall clock of its jobs.
         agreement: Krippendorff's alpha of people on this turn's pairs.
         accuracy_before, accuracy_after: share of this turn's random on-policy pairs that the reward model before and
@@ -45,6 +46,7 @@ class TurnFigures:
     num_random: int = 0
     num_people_votes: int = 0
     num_judge_votes: int = 0
+    num_blind_votes: int = 0
     people_seconds: float = 0.0
     seconds: float = 0.0
     agreement: Interval | None = None

@@ -139,10 +139,11 @@ def measure(store: Store) -> dict[str, Any]:
 
 
 def _judge_once(store: Store) -> None:
-    """One more judgment, so that figures of before are not those of now."""
+    """Judges one more pair of the newest turn, so that figures of before are not those of now."""
     project = store.projects.get(ADMIN, PROJECT)
-    pair = _comparison(0, 0, "one", "other")
+    pair = _comparison(0, time.time_ns(), "one", "other")
     store.comparisons.add(ADMIN, project.id, [pair])
+    store.turns.add_pairs(ADMIN, store.turns.list(ADMIN, project.id)[-1].id, {pair.id: "random"})
     store.judgments.add_simulated(ADMIN, project.id, _answers(pair, np.random.default_rng(0)))
 
 

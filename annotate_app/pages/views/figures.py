@@ -32,9 +32,8 @@ Stamp = tuple[str, int, bool, int, int]
 """Database, project, whether sources are shown, and the state of what figures rest on."""
 
 
-TurnsStamp = tuple[str, int, bool, tuple[object, ...]]
-"""Database, project, whether sources are shown, and how turns stand."""
-FRESH_S = 60.0
+TurnsStamp = tuple[str, int, bool, tuple[object, ...], tuple[int, ...]]
+"""Database, project, whether sources are shown, how turns stand, and the state of their votes."""
 
 
 def stamp_of(project: Project) -> Stamp:
@@ -75,12 +74,12 @@ def win_rates_of(project: Project) -> WinRates:
 
 
 def turn_figures_of(project: Project, turns: Sequence[Turn]) -> tuple[TurnFigures, ...]:
-    """What the turns of the loop are held against each other by, oldest first; of votes, as of a minute ago."""
-    return _turn_figures(_turns_stamp(project, turns), current_actor())
+    """What the turns of the loop are held against each other by, oldest first."""
+    return tuple(read_figures(current_store(), current_actor(), project.id, turns))
 
 
 def lineage_of(project: Project, turns: Sequence[Turn], turn: Turn) -> tuple[LineageStep, ...]:
-    """Where a turn's policy comes from, newest first; of votes, as of a minute ago."""
+    """Where a turn's policy comes from, newest first."""
     stamp = _turns_stamp(project, turns)
     steps = _lineage(stamp, turns[-1].number, current_actor())  # holds the way back of most other turns too
     place = next((place for place, step in enumerate(steps) if step.turn == turn.number), None)
@@ -93,9 +92,11 @@ def stage_cost_of(project: Project, turn: Turn, stage: Stage) -> StageCost:
 
 
 def _turns_stamp(project: Project, turns: Sequence[Turn]) -> TurnsStamp:
-    """Names how the turns stand; new votes alone make no new one, since they come all the time while people judge."""
+    """Names how the turns and their votes stand."""
     states = tuple((turn.state, *((record.state, record.tries) for record in turn.stages)) for turn in turns)
-    return (*stamp_of(project)[:3], states)
+    store, actor = current_store(), current_actor()
+    votes = store.turn_votes.state(actor, project.id)
+    return (store.database.url, project.id, actor.is_at_least("lead"), states, votes)
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
@@ -128,16 +129,11 @@ def _win_rates(stamp: Stamp, _actor: Actor) -> WinRates:
     return fit_win_rates(_votes(stamp, _actor))
 
 
-@st.cache_data(max_entries=8, ttl=FRESH_S, show_spinner="Computing the figures of turns")
-def _turn_figures(stamp: TurnsStamp, _actor: Actor) -> tuple[TurnFigures, ...]:
-    return tuple(read_figures(current_store(), _actor, stamp[1]))
-
-
-@st.cache_data(max_entries=32, ttl=FRESH_S, show_spinner=False)
+@st.cache_data(max_entries=32, show_spinner=False)
 def _lineage(stamp: TurnsStamp, number: int, _actor: Actor) -> tuple[LineageStep, ...]:
     return tuple(read_lineage(current_store(), _actor, stamp[1], turn=number))
 
 
-@st.cache_data(max_entries=8, ttl=FRESH_S, show_spinner=False)
+@st.cache_data(max_entries=8, show_spinner=False)
 def _stage_cost(stamp: TurnsStamp, _turn: Turn, stage: Stage, _actor: Actor) -> StageCost:
     return estimate(current_store(), _actor, _turn, stage)

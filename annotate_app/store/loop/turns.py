@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, Select, delete, func, insert, select, up
 
 from annotate_app.access import Actor
 from annotate_app.store.base import audit, tables
-from annotate_app.store.base.database import Database, insert_row, read_pairs
+from annotate_app.store.base.database import Database, insert_row
 from annotate_app.store.base.rights import checked_text, require_member
 from annotate_app.store.base.slots import JUDGED, OPEN, batches
 from annotate_app.store.projects.comparisons import keys_to_ids
@@ -283,50 +283,6 @@ class Turns:
                 )
                 counts |= {key: count for key, count in connection.execute(query)}
         return counts
-
-    def rules(self, actor: Actor, project_id: int) -> dict[int, dict[str, str]]:
-        """By number of the turn, its comparisons with the rule that chose each: one query for all turns."""
-        turn, pair = tables.turn.c, tables.turn_pair.c
-        query = (
-            select(turn.number, tables.comparison.c.key, pair.rule)
-            .join(tables.turn_pair, pair.turn_id == turn.id)
-            .join(tables.comparison, tables.comparison.c.id == pair.comparison_id)
-            .where(turn.project_id == project_id)
-            .order_by(turn.number, tables.comparison.c.id)
-        )
-        by_turn: dict[int, dict[str, str]] = {}
-        with self._database.read() as connection:
-            require_member(connection, actor, project_id, "reading turns", "lead")
-            for number, key, rule in connection.execute(query):
-                by_turn.setdefault(number, {})[key] = rule
-        return by_turn
-
-    def judge_votes(self, actor: Actor, project_id: int) -> dict[int, int]:
-        """By number of the turn, the answers of judges that are no people on its pairs."""
-        turn, pair, vote = tables.turn.c, tables.turn_pair.c, tables.judge_vote.c
-        query = (
-            select(turn.number, func.count(vote.id))
-            .join(tables.turn_pair, pair.turn_id == turn.id)
-            .join(tables.judge_vote, vote.comparison_id == pair.comparison_id)
-            .where(turn.project_id == project_id)
-            .group_by(turn.number)
-        )
-        with self._database.read() as connection:
-            require_member(connection, actor, project_id, "reading turns", "lead")
-            return read_pairs(connection, query)
-
-    def state_of_votes(self, actor: Actor, project_id: int) -> tuple[int, ...]:
-        """Numbers that change whenever votes of a project do, its judges' among them; read in a few milliseconds."""
-        judgment, vote, pair = tables.judgment.c, tables.judge_vote.c, tables.turn_pair.c
-        queries = (
-            select(func.coalesce(func.max(judgment.id), 0), func.count()).where(judgment.project_id == project_id),
-            select(func.coalesce(func.max(vote.id), 0), func.count()).where(vote.project_id == project_id),
-            select(func.count()).where(tables.pending_import.c.project_id == project_id),
-            select(func.count()).where(pair.turn_id == tables.turn.c.id, tables.turn.c.project_id == project_id),
-        )
-        with self._database.read() as connection:
-            require_member(connection, actor, project_id, "reading turns", "lead")
-            return tuple(number for query in queries for number in connection.execute(query).one())
 
     def withdraw_pairs(self, actor: Actor, turn_id: int) -> int:
         """Takes the pairs of a turn back; the number of comparisons that are deleted.

@@ -103,8 +103,7 @@ def _seconds(store: Store, actor: Actor, turn: Turn, stage: Stage) -> tuple[floa
 
 def _pace(store: Store, actor: Actor, project_id: int) -> tuple[float, str]:
     """Median seconds of a judgment."""
-    counted = store.judgments.votes(actor, project_id).counted()
-    spent = [float(seconds) for seconds in counted.seconds if seconds > 0]
+    spent = store.turn_votes.newest_seconds(actor, project_id)
     if not spent:
         return SECONDS_A_JUDGMENT, "a guess: nobody has judged here yet"
     return float(median(spent)), "the project's median"
@@ -113,14 +112,13 @@ def _pace(store: Store, actor: Actor, project_id: int) -> tuple[float, str]:
 def _judges(store: Store, actor: Actor, turn: Turn, plan: TurnPlan, num_pairs: int) -> tuple[int, float | None]:
     """Answers of judges, and what they cost by what their answers in the project have cost so far."""
     answers, money, known = 0, 0.0, True
+    prices = store.turn_votes.judge_prices(actor, turn.project_id) if plan.judge.judges else {}
     for name in plan.judge.judges:
         row = store.judges.get(actor, turn.project_id, name)
         asked = num_pairs * row.spec.samples * (2 if row.spec.both_orders else 1)
         answers += asked
-        spent = [vote.usage.get("cost") for vote in store.judges.votes(actor, turn.project_id, row.id)]
-        costs = [cost for cost in spent if cost is not None]
-        known = known and bool(costs)
-        money += asked * (sum(costs) / len(costs)) if costs else 0.0
+        known = known and row.id in prices
+        money += asked * prices.get(row.id, 0.0)
     return answers, money if answers and known else None
 
 

@@ -207,8 +207,8 @@ def advance_all(store: Store) -> None:
     for project_id in store.turns.open_projects():
         try:
             advance(store, Actor.command_line(), project_id)
-        except (ValueError, OSError) as error:
-            logger.warning("project %s: its turn does not advance: %s", project_id, error)
+        except Exception:  # whatever it is: the turns of other projects, and the worker's jobs, go on
+            logger.exception("project %s: its turn does not advance", project_id)
 
 
 def _begin_due(store: Store, actor: Actor, turn: Turn) -> None:
@@ -262,8 +262,8 @@ def _result_of(store: Store, actor: Actor, turn: Turn, record: StageRecord, job:
                 raise ValueError(f"{folder} has no result")
             return result
         case "judge":
-            answers = store.turns.judge_votes(actor, turn.project_id).get(turn.number, 0)
-            return {**record.result, "num_judge_votes": answers}
+            answers = store.turn_votes.judges(actor, turn.project_id).get(turn.number, {})
+            return {**record.result, "num_judge_votes": sum(answers.values())}
         case "learn":
             return {"run": job.id, "model": str(folder / MODEL), **on_policy_figures(folder)}
         case "align":

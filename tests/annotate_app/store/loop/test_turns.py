@@ -73,7 +73,7 @@ def test_pairs_count_their_judgments_and_what_nobody_touched_is_withdrawn(
     store.judgments.import_many(lead, project.id, [Judgment(comparison_id="n1", annotator="u", choice="tie")])
     pairs = [(pair.key, pair.rule, pair.num_judged, pair.num_wanted) for pair in store.turns.pairs(lead, turn.id)]
     assert pairs == [("c0", "random", 0, 3), ("n0", "epig", 0, 3), ("n1", "random", 1, 2)]
-    assert store.turns.rules(lead, project.id) == {1: {"c0": "random", "n0": "epig", "n1": "random"}}
+    assert store.turn_votes.num_by_rule(lead, project.id) == {1: {"random": 2, "epig": 1}}
     with pytest.raises(ValueError, match="no comparison 'gone'"):
         store.turns.add_pairs(lead, turn.id, {"gone": "random"})
     assert store.turns.withdraw_pairs(lead, turn.id) == 1  # n0; c0 was there before, n1 is judged

@@ -46,9 +46,7 @@ def test_of_a_folder_of_splits_those_that_a_training_reads_count(tmp_path: Path)
 
 
 def test_models_before_it_count_and_a_circle_ends(tmp_path: Path) -> None:
-    first = model_at(
-        tmp_path / "first", data=str(write(tmp_path / "one.jsonl", "one")), model=str(tmp_path / "second")
-    )
+    first = model_at(tmp_path / "first", data=str(write(tmp_path / "one.jsonl", "one")), model=str(tmp_path / "second"))
     second = model_at(tmp_path / "second", data=str(write(tmp_path / "two.jsonl", "two")), model=str(first))
     assert learned_prompts(second) == learned_prompts(first) == hashes("one", "two")
 

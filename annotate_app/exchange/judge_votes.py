@@ -15,7 +15,7 @@ from annotate_app.exchange.comparisons_in import BadRow, Tell, unspool
 from annotate_app.exchange.judgments_in import BallotOptions, stage_judgments
 from annotate_app.store.loop.judges import JudgeRow, JudgeVote
 from annotate_app.store.store import Store
-from rewardkit.data.files import Source, detect_format, write_rows
+from rewardkit.data.files import Source, detect_format, place, read_rows, write_rows
 from rewardkit.data.judgments import MOST_WHOLE, read_criteria
 from rewardkit.data.times import read_time
 
@@ -79,30 +79,33 @@ def import_votes(
     options: BallotOptions | None = None,
     tell: Tell | None = None,
 ) -> ImportedVotes:
-    """Takes votes made elsewhere for a judge, in the rows that `judgments import` takes: all of them or none.
+    """Takes votes made elsewhere for a judge, in the rows of `vote_row` or of `judgments import`: all of them or none.
 
-    A judge of that name is made where there is none. Several votes on one comparison become its samples, in the order
-    of the file; those that are there already count once. Lead or above.
+    A judge of that name is made where there is none; who voted in rows of `vote_row` does not matter. Several votes on
+    one comparison become its samples, in the order of the file; those that are there already count once. Lead or above.
 
     Raises:
         BadRowsError, ValueError: as `annotate_app.exchange.judgments_in.import_judgments`.
     """
     actor.require("lead", "importing the votes of a judge")
+    if all(_holds_votes(source) for source in sources):
+        votes = [_vote_at(source, number, row) for source in sources for number, row in read_rows(source)]
+        return _store_votes(store, actor, project_id, name, votes, num_rows=len(votes))
     written = store.comparisons.sources(actor, project_id)
     with tempfile.TemporaryFile() as spool:
         staged = stage_judgments(sources, options or BallotOptions(), written, spool, tell)
         samples: dict[tuple[str, str], int] = {}
         votes = []
         for judgment in unspool(spool):
-            place = (judgment.comparison_id, judgment.shown_left)
-            samples[place] = samples.get(place, -1) + 1
+            shown = (judgment.comparison_id, judgment.shown_left)
+            samples[shown] = samples.get(shown, -1) + 1
             votes.append(
                 JudgeVote(
                     comparison_id=judgment.comparison_id,
                     rubric_version=judgment.rubric_version,
                     choice=judgment.choice,
                     shown_first=judgment.shown_left,
-                    sample=samples[place],
+                    sample=samples[shown],
                     strength=judgment.strength,
                     criteria=judgment.criteria,
                     raw=judgment.rationale,
@@ -110,15 +113,54 @@ def import_votes(
                     created_at=judgment.created_at,
                 )
             )
+    return _store_votes(store, actor, project_id, name, votes, num_rows=staged.num_rows, bad=staged.bad)
+
+
+def _store_votes(
+    store: Store,
+    actor: Actor,
+    project_id: int,
+    name: str,
+    votes: Sequence[JudgeVote],
+    *,
+    num_rows: int,
+    bad: tuple[BadRow, ...] = (),
+) -> ImportedVotes:
     with store.together():
         known = {judge.name: judge for judge in store.judges.list(actor, project_id)}
         judge = known.get(name) or store.judges.add(actor, project_id, name, JudgeSpec(kind="imported"))
         num_added = sum(
             store.judges.add_votes(judge.id, votes[start : start + AT_ONCE]) for start in range(0, len(votes), AT_ONCE)
         )
-    return ImportedVotes(
-        num_rows=staged.num_rows, num_added=num_added, num_existing=len(votes) - num_added, bad=staged.bad
-    )
+    return ImportedVotes(num_rows=num_rows, num_added=num_added, num_existing=len(votes) - num_added, bad=bad)
+
+
+def _holds_votes(source: Source) -> bool:
+    """Whether its first row is one of `vote_row`."""
+    _, row = next(iter(read_rows(source)), (0, {}))
+    return {"shown_first", "sample", "p_a", "usage"} <= row.keys()
+
+
+def _vote_at(source: Source, number: int, row: Mapping[str, Any]) -> JudgeVote:
+    """A vote from a row of a file, in which mappings are JSON and numbers may be text.
+
+    Raises:
+        ValueError: with its place, if a value is none that is allowed.
+    """
+    values = dict(row)
+    try:
+        for name in ("criteria", "usage"):
+            values[name] = json.loads(row[name]) if isinstance(row[name], str) else row[name]
+        for name, kind in (NUMBERS | {"created_at": float}).items():
+            if isinstance(row[name], str):
+                values[name] = kind(row[name]) if row[name] else None
+        for name in ("shown_first", "examples", "raw"):
+            values[name] = row[name] or ""  # files of columns leave empty texts out
+        return read_vote_row(values)
+    except KeyError as error:
+        raise ValueError(f"{place(source, number, detect_format(source))}: {error} is missing") from error
+    except ValueError as error:
+        raise ValueError(f"{place(source, number, detect_format(source))}: {error}") from error
 
 
 def judge_rows(store: Store, actor: Actor, project_id: int) -> list[Row]:

@@ -125,6 +125,9 @@ def _show(options: argparse.Namespace, store: Store, project: Project, turn: Tur
     print(text_table(("stage", "state", ""), rows, num_left=3))
     if stage and cost:
         print(f"next: {stage}, {cost.words}")
+    for record in turn.stages:
+        if record.state == "running" and record.job_id and store.jobs.get(ACTOR, record.job_id).state == "queued":
+            print(f"job {record.job_id} waits for a worker: the server has one; `annotate-app loop run` does it here")
     return 0
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from alignment.judges.spec import JudgeSpec
 from annotate_app.access import Actor
-from annotate_app.exchange.judge_votes import export_votes, import_votes
+from annotate_app.exchange.judge_votes import export_votes, import_votes, vote_row
 from annotate_app.exchange.project_out import ALL_PARTS, JUDGE_VOTES, JUDGES, export_project
 from annotate_app.exchange.projects_in import import_project
 from annotate_app.store.loop.judges import JudgeVote
@@ -140,3 +140,28 @@ def test_votes_made_elsewhere_become_a_judges(sqlite_store: Store, project: Proj
     with pytest.raises(ValueError, match=r"bad\.jsonl:4.*no such comparison"):
         import_votes(sqlite_store, ADMIN, project.id, "other", [tmp_path / "bad.jsonl"])
     assert [one.name for one in sqlite_store.judges.list(ADMIN, project.id)] == ["strict", "old", "elsewhere"]
+
+
+@pytest.mark.parametrize("name", ["votes.jsonl", "votes.csv", "votes.parquet"])
+def test_what_is_written_comes_back_whole(sqlite_store: Store, project: Project, tmp_path: Path, name: str) -> None:
+    """Probabilities, orders, samples, refusals and raw answers too, under the name of another judge."""
+    export_votes(sqlite_store, ADMIN, project.id, tmp_path / name)
+    done = import_votes(sqlite_store, ADMIN, project.id, "again", [tmp_path / name])
+    assert (done.num_rows, done.num_added, done.num_existing) == (3, 3, 0)
+    first, second = (
+        sqlite_store.judges.votes(ADMIN, project.id, sqlite_store.judges.get(ADMIN, project.id, judge).id)
+        for judge in ("strict", "again")
+    )
+    assert [vote_row(vote) | {"judge": ""} for vote in first] == [vote_row(vote) | {"judge": ""} for vote in second]
+    assert import_votes(sqlite_store, ADMIN, project.id, "again", [tmp_path / name]).num_existing == 3
+
+
+def test_a_written_vote_that_was_changed_is_refused_by_its_place(
+    sqlite_store: Store, project: Project, tmp_path: Path
+) -> None:
+    export_votes(sqlite_store, ADMIN, project.id, tmp_path / "votes.jsonl")
+    rows = [row for _, row in read_rows(tmp_path / "votes.jsonl")]
+    write_rows(tmp_path / "odd.jsonl", [rows[0], rows[1] | {"strength": "much"}])
+    with pytest.raises(ValueError, match=r"odd\.jsonl:2: .*much"):
+        import_votes(sqlite_store, ADMIN, project.id, "odd", [tmp_path / "odd.jsonl"])
+    assert "odd" not in [judge.name for judge in sqlite_store.judges.list(ADMIN, project.id)]

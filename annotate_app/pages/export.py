@@ -49,7 +49,7 @@ def page() -> None:
         actor.require("lead", "exporting")
         form = st.selectbox("What", [*FORMS, EVERYTHING], format_func=FORM_NAMES.__getitem__, key="export-form")
         names = st.toggle("Real names of annotators", key="export-names", help="Otherwise pseudonyms stand for them.")
-        options = None if form == EVERYTHING else draw_options(form, names)
+        options = None if form == EVERYTHING else draw_options(project, form, names)
         num_comparisons = current_store().comparisons.count(actor, project.id)
         arguments = (project, options, names, num_comparisons > AS_JOB)
         st.button(
@@ -59,7 +59,7 @@ def page() -> None:
         draw_finished(project)
 
 
-def draw_options(form: str, names: bool) -> ExportOptions | None:
+def draw_options(project: Project, form: str, names: bool) -> ExportOptions | None:
     """The options of training rows and judgments; None while they do not go together."""
     with st.container(border=True):
         left, middle, right = st.columns(3)
@@ -81,6 +81,7 @@ def draw_options(form: str, names: bool) -> ExportOptions | None:
             else False
         )
         sources = right.toggle("Name the models", key="export-sources") if form == "preference" else False
+        judges = draw_judges(project)
     try:
         return ExportOptions(
             form=form,  # type: ignore[arg-type]
@@ -92,6 +93,7 @@ def draw_options(form: str, names: bool) -> ExportOptions | None:
             ties="keep" if ties else "drop",
             splits=parse_splits(split) if split.strip() else {},
             sources=sources,
+            judges=judges,
             names=names,
             license=license,
         )
@@ -99,6 +101,23 @@ def draw_options(form: str, names: bool) -> ExportOptions | None:
         st.error("Splits:", icon=":material/error:")
         st.text(str(error))
         return None
+
+
+def draw_judges(project: Project) -> tuple[str, ...]:
+    """The judges that are to count beside people; none is offered where the project's rule cannot weigh them."""
+    if project.design.rule != "dawid_skene":
+        return ()
+    names = [judge.name for judge in current_store().judges.list(current_actor(), project.id)]
+    if not names:
+        return ()
+    return tuple(
+        st.multiselect(
+            "Judges that count beside people",
+            names,
+            key="export-judges",
+            help="Each by the reliability that it has shown where people judged too; rows name their votes apart.",
+        )
+    )
 
 
 def run(project: Project, options: ExportOptions | None, names: bool, as_job: bool) -> None:
@@ -200,5 +219,6 @@ def _words(options: ExportOptions) -> list[str]:
     words += (
         ["--split", ",".join(f"{name}={share}" for name, share in options.splits.items())] if options.splits else []
     )
+    words += [f"--judges={','.join(options.judges)}"] if options.judges else []
     words += ["--adjudicated-only"] if options.adjudicated_only else []
     return [*words, *(["--sources"] if options.sources else [])]

@@ -6,13 +6,16 @@ import io
 import json
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 
 from streamlit.testing.v1 import AppTest
 
+from alignment.judges.spec import JudgeSpec
 from annotate_app.access import Actor
 from annotate_app.demo import NAME as DEMO
 from annotate_app.exchange.project_out import export_project
 from annotate_app.pages import export, import_data
+from annotate_app.store.loop.judges import JudgeVote
 from annotate_app.store.store import Store
 
 OpenPage = Callable[..., AppTest]
@@ -224,3 +227,22 @@ def test_a_large_project_is_exported_by_a_job(open_page: OpenPage, pages_store: 
     (job,) = pages_store.jobs.list(ADMIN)
     assert job.command[:3] == ["annotate_app", "export", f"#{pages_store.projects.get(ADMIN, DEMO).id}"]
     assert "train=0.5,test=0.5" in job.command
+
+
+def test_judges_count_in_an_export_only_where_they_are_chosen_under_a_rule_that_weighs_them(
+    open_page: OpenPage, pages_store: Store
+) -> None:
+    demo = pages_store.projects.get(ADMIN, DEMO)
+    judge = pages_store.judges.add(ADMIN, demo.id, "careful", JudgeSpec(kind="imported", model="x"))
+    pairs = list(pages_store.comparisons.iterate(ADMIN, demo.id))[:40]
+    votes = [JudgeVote(comparison_id=pair.id, rubric_version=1, choice="a", strength=1) for pair in pairs]
+    pages_store.judges.add_votes(judge.id, votes)
+    assert "export-judges" not in {element.key for element in open_page("export").multiselect}
+    pages_store.projects.update(ADMIN, demo.id, design=replace(demo.design, rule="dawid_skene"))
+    for chosen in ([], ["careful"]):
+        test = open_page("export")
+        test.multiselect(key="export-judges").set_value(chosen).run()
+        press(test, "Prepare")
+        packed = download(test)
+        text = packed.read(next(name for name in packed.namelist() if name.endswith(".jsonl"))).decode()
+        assert ("judge_votes" in text) is bool(chosen)

@@ -38,12 +38,12 @@ from streamlit.web.server.starlette.starlette_websocket import (
 
 from annotate_app.access import Actor
 from annotate_app.installation import cookie_secret
+from annotate_app.jobs.model_processes import model_processes
 from annotate_app.server.authentication import Door
 from annotate_app.server.crowding import MAX_FILE_MB, UploadedFiles
 from annotate_app.server.routes import leaving_route, run_routes
 from annotate_app.server.sessions import open_sessions
 from annotate_app.server.sign_in_pages import invite_address
-from annotate_app.trainings.scorer import scorers
 
 _LIGHT = {
     "primaryColor": "#0f6b66",
@@ -288,7 +288,7 @@ def serve(serving: Serving, listener: socket.socket) -> int:
         if worker is not None:
             worker.terminate()
             worker.wait(10)
-        scorers().close()
+        model_processes().close()
         open_sessions(serving.url).store.close()
     return 0 if server.started else 1
 

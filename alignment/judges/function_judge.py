@@ -56,10 +56,10 @@ class FunctionJudge:
             values = self._values(batch)
             seconds = round((time.monotonic() - started_at) / len(batch), 4)
             for (question, sample), value in zip(batch, values, strict=True):
-                said = value if isinstance(value, dict) else {"overall": value}
+                verdict_values = value if isinstance(value, dict) else {"overall": value}
                 raw = storable(json.dumps(value, ensure_ascii=False))
                 usage = {"tries": 1, "seconds": seconds}
-                yield undo_position(question, sample, read_values(said, self.rubric), raw=raw, usage=usage)
+                yield undo_position(question, sample, read_values(verdict_values, self.rubric), raw=raw, usage=usage)
 
     def close(self) -> None:
         """Ends the worker."""

@@ -49,9 +49,9 @@ def parse_answer(text: str, rubric: JudgeRubric, tokens: Sequence[WrittenToken] 
     Args:
         tokens: of the text; where they are told, the letter's alternatives give the probability.
     """
-    said = _TRAILING_COMMA.sub(" ", _without_thoughts(text))
-    objects = [(start, end, value) for start, end, value in _objects(said) if _has_overall(value)]
-    beside = said
+    words = _TRAILING_COMMA.sub(" ", _without_thoughts(text))
+    objects = [(start, end, value) for start, end, value in _objects(words) if _has_overall(value)]
+    beside = words
     for start, end, _ in objects:
         beside = beside[:start] + " " * (end - start) + beside[end:]
     if objects:
@@ -61,12 +61,12 @@ def parse_answer(text: str, rubric: JudgeRubric, tokens: Sequence[WrittenToken] 
         if len(letters) > 1 or not verdicts[-1].letter or _OVERALL_LEFT.search(beside):
             return Verdict()
         start, end, _ = objects[-1]
-        places = [match.end() for match in _OVERALL.finditer(said, start, end)]
+        places = [match.end() for match in _OVERALL.finditer(words, start, end)]
         verdict, place = verdicts[-1], places[0] if len(places) == 1 else None
     else:
-        alone = _ALONE.fullmatch(said)
-        matches = [alone] if alone else list(_NAMED.finditer(said))
-        letters = {alone[1].upper()} if alone else _named_letters(said)
+        alone = _ALONE.fullmatch(words)
+        matches = [alone] if alone else list(_NAMED.finditer(words))
+        letters = {alone[1].upper()} if alone else _named_letters(words)
         if not matches or len(letters) != 1 or not letters <= set(rubric.letters):
             return Verdict()
         letter, last = letters.pop(), matches[-1]

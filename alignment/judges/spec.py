@@ -132,10 +132,10 @@ class JudgeSpec:
             raise ValueError(f"a judge has the field {unknown[0]!r:.60}, allowed are {', '.join(names)}")
         for one in fields(cls):
             value = values.get(one.name, "")
-            wanted = {"str": str, "JudgeKind": str, "bool": bool}.get(str(one.type))
-            if one.name in values and wanted is not None and not isinstance(value, wanted):
+            allowed_type = {"str": str, "JudgeKind": str, "bool": bool}.get(str(one.type))
+            if one.name in values and allowed_type is not None and not isinstance(value, allowed_type):
                 raise ValueError(
-                    f"{one.name} is {value!r:.60}, allowed is {'text' if wanted is str else 'true or false'}"
+                    f"{one.name} is {value!r:.60}, allowed is {'text' if allowed_type is str else 'true or false'}"
                 )
         if "kind" not in values:
             raise ValueError(f"kind is missing, allowed are {', '.join(KINDS)}")

@@ -84,28 +84,28 @@ def read_judge(
         rows &= table.rubric_version == version
     names = (*CHOICE_CODES, "refused", "unreadable")
     refused, unreadable = (int((rows & (table.choice == names.index(name))).sum()) for name in names[-2:])
-    kept = np.flatnonzero(rows & (table.choice < NUM_CHOICES))
-    kept = kept[_newest(table, kept, position)]
-    item, size = position[table.item[kept]], len(items)
-    order = np.where(table.shown_first[kept] < 0, NUM_ORDERS - 1, table.shown_first[kept])
+    used = np.flatnonzero(rows & (table.choice < NUM_CHOICES))
+    used = used[_newest(table, used, position)]
+    item, size = position[table.item[used]], len(items)
+    order = np.where(table.shown_first[used] < 0, NUM_ORDERS - 1, table.shown_first[used])
     cell = item * NUM_ORDERS + order
     answers = np.bincount(cell, minlength=size * NUM_ORDERS).reshape(size, NUM_ORDERS)
-    told = ~np.isnan(table.p_a[kept])
+    told = ~np.isnan(table.p_a[used])
     named = np.select(
-        [table.choice[kept] == CHOICE_CODES["a"], table.choice[kept] == CHOICE_CODES["b"]], [0.0, 1.0], 0.5
+        [table.choice[used] == CHOICE_CODES["a"], table.choice[used] == CHOICE_CODES["b"]], [0.0, 1.0], 0.5
     )
-    p_b = np.where(told, 1.0 - table.p_a[kept], named)
+    p_b = np.where(told, 1.0 - table.p_a[used], named)
     by_order = _cell_means(cell, p_b, answers)
     shares = np.stack(
         [
-            _over_orders(_cell_means(cell, (table.choice[kept] == code).astype(float), answers))
+            _over_orders(_cell_means(cell, (table.choice[used] == code).astype(float), answers))
             for code in range(NUM_CHOICES)
         ],
         axis=1,
     )
     has_told = np.bincount(item, told, minlength=size) > 0
     version_of = np.full(size, -1)
-    version_of[item] = table.rubric_version[kept]
+    version_of[item] = table.rubric_version[used]
     probability = _over_orders(by_order)
     return Readings(
         judge=judge,
@@ -117,21 +117,21 @@ def read_judge(
         told=has_told,
         num_answers=answers.sum(axis=1),
         rubric_version=version_of,
-        criteria={name: _degrees(cell, values[kept], size) for name, values in table.criteria.items()},
+        criteria={name: _degrees(cell, values[used], size) for name, values in table.criteria.items()},
         num_refused=refused,
         num_unreadable=unreadable,
     )
 
 
-def _newest(table: VoteTable, kept: np.ndarray, position: np.ndarray) -> np.ndarray:
+def _newest(table: VoteTable, used: np.ndarray, position: np.ndarray) -> np.ndarray:
     """Mask of the rows whose version and examples are those of their item's newest row."""
-    item = position[table.item[kept]]
-    order = np.lexsort((table.created_at[kept], table.rubric_version[kept], item))
+    item = position[table.item[used]]
+    order = np.lexsort((table.created_at[used], table.rubric_version[used], item))
     last = np.zeros(len(position) if not len(item) else int(item.max()) + 1, dtype=np.int64)
     last[item[order]] = order  # the last one written stands
-    newest = kept[last[item]]
-    return (table.rubric_version[kept] == table.rubric_version[newest]) & (
-        table.examples[kept] == table.examples[newest]
+    newest = used[last[item]]
+    return (table.rubric_version[used] == table.rubric_version[newest]) & (
+        table.examples[used] == table.examples[newest]
     )
 
 
@@ -158,6 +158,6 @@ def _choose(shares: np.ndarray, p_b: np.ndarray) -> np.ndarray:
 
 
 def _degrees(cell: np.ndarray, values: np.ndarray, size: int) -> np.ndarray:
-    given = ~np.isnan(values)
-    answers = np.bincount(cell[given], minlength=size * NUM_ORDERS).reshape(size, NUM_ORDERS)
-    return _over_orders(_cell_means(cell[given], values[given].astype(float), answers))
+    answered_rows = ~np.isnan(values)
+    answers = np.bincount(cell[answered_rows], minlength=size * NUM_ORDERS).reshape(size, NUM_ORDERS)
+    return _over_orders(_cell_means(cell[answered_rows], values[answered_rows].astype(float), answers))

@@ -50,11 +50,13 @@ class JudgeWeight:
 
 @dataclass(frozen=True, kw_only=True)
 class JoinedJudges:
-    """Attributes:
-    result: the rule's result with the judges in it.
-    weights: what each judge counts for.
-    shares: (I, 4) the judges' votes by choice, one a judge that counts for something.
-    used: (I,) weight of the vote that they share, 0 where none of them answered.
+    """A consensus that judges are part of.
+
+    Attributes:
+        result: the rule's result with the judges in it.
+        weights: what each judge counts for.
+        shares: (I, 4) the judges' votes by choice, one a judge that counts for something.
+        used: (I,) weight of the vote that they share, 0 where none of them answered.
     """
 
     result: RuleResult

@@ -113,14 +113,14 @@ def compare_models(
         raise ValueError("comparison of 1 run, allowed are 2 or more")
     common = set(scored[0].keys).intersection(*(scores.keys for scores in scored[1:]))
     keys = [key for key in scored[0].keys if key in common]
-    taken = [scores.take(_places(scores.keys, keys)) for scores in scored]
+    common_scores = [scores.take(_places(scores.keys, keys)) for scores in scored]
     places = labels.places(keys)
     weight = np.where(places >= 0, labels.weight[places], 0.0)
-    learned = np.any([scores.learned for scores in taken], axis=0) if keys else np.zeros(0, dtype=bool)
+    learned = np.any([scores.learned for scores in common_scores], axis=0) if keys else np.zeros(0, dtype=bool)
     held_out = np.flatnonzero((weight > 0) & ~learned)
-    taken = [scores.take(held_out) for scores in taken]
+    common_scores = [scores.take(held_out) for scores in common_scores]
     share, weight_of = labels.share[places[held_out]], weight[held_out]
-    prompt = taken[0].prompt
+    prompt = common_scores[0].prompt
     decided = share != 0.5
     counted = PairedComparison(
         num_pairs=len(held_out),
@@ -131,7 +131,7 @@ def compare_models(
     )
     if not decided.any():
         return counted
-    told = [_Told.of(run, scores, share) for run, scores in zip(runs, taken, strict=True)]
+    told = [_Told.of(run, scores, share) for run, scores in zip(runs, common_scores, strict=True)]
     return replace(
         counted,
         figures=tuple(one.figures(share, prompt, weight_of, decided, seed) for one in told),
@@ -245,6 +245,6 @@ def _ece_interval(
     )
 
 
-def _places(keys: Sequence[str], wanted: Sequence[str]) -> np.ndarray:
+def _places(keys: Sequence[str], chosen_keys: Sequence[str]) -> np.ndarray:
     place = {key: number for number, key in enumerate(keys)}
-    return np.fromiter((place[key] for key in wanted), dtype=np.int64, count=len(wanted))
+    return np.fromiter((place[key] for key in chosen_keys), dtype=np.int64, count=len(chosen_keys))

@@ -78,17 +78,17 @@ def read_rounds(
         of: runs of which one has to take part, or if there are several both sides; empty for all rounds.
     """
     numbers = {run.number for run in of}
-    wanted = []
+    own_rounds = []
     for round_ in store.rounds.list(actor, project_id):
         sides = tuple(_run_of(round_, side, runs) for side in ("one", "other"))
         taking_part = {run.number for run in sides if run is not None}
         if not numbers or (taking_part >= numbers if len(numbers) < 2 else len(taking_part & numbers) == 2):
-            wanted.append((round_, sides))
-    if not wanted:
+            own_rounds.append((round_, sides))
+    if not own_rounds:
         return []
     source_of, all_keys = _sources(votes), store.rounds.all_keys(actor, project_id)
     scored = [(run, scores) for run in runs if run.is_scorer and (scores := read_scores(run)) is not None]
-    results = round_results(votes, [(round_, all_keys[round_.id]) for round_, _ in wanted])
+    results = round_results(votes, [(round_, all_keys[round_.id]) for round_, _ in own_rounds])
     return [
         PolicyRound(
             round=round_,
@@ -101,7 +101,7 @@ def read_rounds(
                 if (one := _rewards(run, scores, round_, all_keys[round_.id], source_of, sides)) is not None
             ),
         )
-        for (round_, sides), result in zip(wanted, results, strict=True)
+        for (round_, sides), result in zip(own_rounds, results, strict=True)
     ]
 
 

@@ -117,11 +117,11 @@ def leanings(
         at = {name: sums[:, column] for column, name in enumerate(names)}
         matrix = np.array([[at[one, two] for two in has] for one in has]).transpose(2, 0, 1)
         solved = (np.linalg.pinv(matrix) @ np.array([at[one] for one in has]).T[:, :, None])[:, :, 0]
-        found = {name: solved[:, column] for column, name in enumerate(has)}
+        by_name = {name: solved[:, column] for column, name in enumerate(has)}
         if "x" in has:
             with np.errstate(invalid="ignore", divide="ignore"):
-                found["judge"], found["people"] = at["x"] / at["x", "x"], sums[:, -1] / at["x", "x"]
-        return found
+                by_name["judge"], by_name["people"] = at["x"] / at["x", "x"], sums[:, -1] / at["x", "x"]
+        return by_name
 
     values: dict[str, np.ndarray] = slopes(rows.sum(axis=0)[None]) if size else {}
     samples: dict[str, np.ndarray] = {}

@@ -83,15 +83,15 @@ def about_lines(report: JudgeReport) -> list[str]:
             f"{report.num_examples:,} comparisons left out: it was told people's answers, in examples or in training."
         )
     spent = report.spent
-    taken = []
+    spent_words = []
     if spent.cost:
-        taken.append(f"cost {spent.cost:,.2f}")
+        spent_words.append(f"cost {spent.cost:,.2f}")
     if spent.seconds is not None:
-        taken.append(f"{spent.seconds:.1f} s an answer")
+        spent_words.append(f"{spent.seconds:.1f} s an answer")
     if spent.prompt_tokens is not None:
-        taken.append(f"{spent.prompt_tokens:,} tokens read, {spent.completion_tokens or 0:,} written")
-    if taken:
-        lines.append(f"It took {', '.join(taken)}.")
+        spent_words.append(f"{spent.prompt_tokens:,} tokens read, {spent.completion_tokens or 0:,} written")
+    if spent_words:
+        lines.append(f"It took {', '.join(spent_words)}.")
     median = report.median
     if median.people:
         lines.append(
@@ -175,10 +175,10 @@ def report_html(report: JudgeReport, project: str) -> str:
     lean = Table(
         heading="What leads it", header=("", "figure", "read against"), rows=[list(row) for row in lean_rows(report)]
     )
-    said = [report.advice.sentence(), *(finding.sentence for finding in report.other_findings), power_line(report)]
+    sentences = [report.advice.sentence(), *(finding.sentence for finding in report.other_findings), power_line(report)]
     return experiment_page(
         f"The judge {report.judge} on {project}",
-        summary=" ".join([*(line for line in said if line), *about_lines(report), calibration_line(report)]),
+        summary=" ".join([*(line for line in sentences if line), *about_lines(report), calibration_line(report)]),
         header=GROUP_HEADER,
         rows=group_rows(views(report)["over all"]),
         charts=charts,

@@ -53,14 +53,14 @@ def page() -> None:
 
 def take_from_address(project_id: int, numbers: list[int]) -> None:
     """Fills the fields from the pair that the address names, and asks; once, so that they can be edited after."""
-    wanted = st.query_params.get(ITEM, "")
-    if not wanted or (st.session_state.get(TAKEN) or ())[:2] == (project_id, wanted):
+    linked_id = st.query_params.get(ITEM, "")
+    if not linked_id or (st.session_state.get(TAKEN) or ())[:2] == (project_id, linked_id):
         return
     number = st.query_params.get("run", "")
     if number.isdecimal() and int(number) in numbers:
         st.session_state[f"playground-model-{project_id}"] = int(number)
-    pair = current_store().comparisons.get(current_actor(), project_id, wanted)
-    st.session_state[TAKEN] = (project_id, wanted, pair.completion_a, pair.completion_b)
+    pair = current_store().comparisons.get(current_actor(), project_id, linked_id)
+    st.session_state[TAKEN] = (project_id, linked_id, pair.completion_a, pair.completion_b)
     if problem := why_not(pair):
         st.error(problem, icon=":material/block:")
         return
@@ -86,11 +86,11 @@ def draw_search(project_id: int) -> None:
     )
     if not text:
         return
-    found = current_store().browsing.find(current_actor(), project_id, text=text, limit=MOST_FOUND)
-    if not found:
+    matches = current_store().browsing.find(current_actor(), project_id, text=text, limit=MOST_FOUND)
+    if not matches:
         st.caption("No pair is like that.")
         return
-    names = {one.comparison.id: words_of(one.comparison) for one in found}
+    names = {one.comparison.id: words_of(one.comparison) for one in matches}
     st.selectbox(
         "Pairs found",
         list(names),
@@ -204,8 +204,8 @@ def draw_answer(run: ModelRun) -> None:
 
 def draw_why(run: ModelRun, question: tuple) -> None:
     """What moved the scores, once it is asked for."""
-    kept: tuple[tuple, Moved] | None = st.session_state.get(MOVED)
-    if kept is None or kept[0] != question:
+    last_moved: tuple[tuple, Moved] | None = st.session_state.get(MOVED)
+    if last_moved is None or last_moved[0] != question:
         st.button(
             "What moved the score",
             key="playground-why",
@@ -215,7 +215,7 @@ def draw_why(run: ModelRun, question: tuple) -> None:
             args=("Asked.", keep_moved, run, question),
         )
         return
-    draw_moved(kept[1], question[3], question[4])
+    draw_moved(last_moved[1], question[3], question[4])
 
 
 def keep_moved(run: ModelRun, question: tuple) -> None:

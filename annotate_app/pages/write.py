@@ -116,8 +116,8 @@ def draw_items(project: Project) -> None:
     store, actor = current_store(), current_actor()
     left, right = st.columns([2, 3], vertical_alignment="bottom")
     words = left.text_input("Find", key="write-find", placeholder="Words of a prompt or a response, or an id")
-    found = store.browsing.find(actor, project.id, text=words, limit=LISTED)
-    names = {item.comparison.id: excerpt(item.comparison.prompt) or item.comparison.id for item in found}
+    matches = store.browsing.find(actor, project.id, text=words, limit=LISTED)
+    names = {item.comparison.id: excerpt(item.comparison.prompt) or item.comparison.id for item in matches}
     chosen = st.session_state.get("write-item")
     if chosen and chosen not in names and not words:
         names = {chosen: excerpt(item_prompt(store, actor, project.id, chosen)) or chosen} | names

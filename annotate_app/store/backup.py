@@ -32,7 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.types import TypeEngine
 
-from annotate_app.store.base import tables
+from annotate_app.store.base import loop_tables
 from annotate_app.store.base.database import Database, failure
 from annotate_app.store.base.migrate import schema_revision, upgrade_within
 from annotate_app.store.disarm import disarm
@@ -75,7 +75,7 @@ def _write_archive(database: Database, file: IO[bytes]) -> None:
         zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=5) as archive,
         database.read() as connection,
     ):
-        counts = {table.name: _write_table(archive, connection, table) for table in tables.metadata.sorted_tables}
+        counts = {table.name: _write_table(archive, connection, table) for table in loop_tables.metadata.sorted_tables}
         manifest = {"format": FORMAT, "schema": schema_revision(connection), "created_at": time.time(), "rows": counts}
         archive.writestr("manifest.json", json.dumps(manifest, indent=2))
 

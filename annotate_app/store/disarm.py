@@ -17,7 +17,7 @@ from sqlalchemy import Connection, select, update
 
 from annotate_app.access import Actor
 from annotate_app.installation import data_folder
-from annotate_app.store.base import audit, tables
+from annotate_app.store.base import audit, loop_tables, tables
 from annotate_app.store.jobs import UNDER_WAY
 
 _FOLDER_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
@@ -56,12 +56,14 @@ def disarm(connection: Connection, url: str) -> None:
 
 def _move_notes(connection: Connection, moved: Mapping[str, str]) -> None:
     """Lets what is said of runs follow them; a place of which something is said already keeps that."""
-    note = tables.run_note.c
+    note = loop_tables.run_note.c
     taken = set(connection.execute(select(note.run_dir)).scalars())
     for run_dir in sorted(taken & moved.keys()):
         if moved[run_dir] not in taken:
             taken.add(moved[run_dir])
-            connection.execute(update(tables.run_note).where(note.run_dir == run_dir).values(run_dir=moved[run_dir]))
+            connection.execute(
+                update(loop_tables.run_note).where(note.run_dir == run_dir).values(run_dir=moved[run_dir])
+            )
 
 
 def _own_place(run_dir: str, job_id: int, folder: Path) -> Path:

@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, func, inspect, o
 from sqlalchemy.exc import DBAPIError
 
 from annotate_app.protocol.collection_design import Design
-from annotate_app.store.base import tables
+from annotate_app.store.base import loop_tables, tables
 from annotate_app.store.base.answers import MADE_AT, SPENT_S
 from annotate_app.store.base.database import Database, failure, read_pairs
 from annotate_app.store.base.pending import JUDGMENT_SHOWN, SLOT_SHOWN_OF_MANY, SLOT_WAITS
@@ -67,7 +67,7 @@ def _tried(what: str, check: Callable[[Connection], list[str]], database: Databa
 def count_rows(database: Database) -> dict[str, int]:
     """The number of rows by table, without the tables that cannot be read."""
     counts: dict[str, int] = {}
-    for table in tables.metadata.sorted_tables:
+    for table in loop_tables.metadata.sorted_tables:
         with suppress(DBAPIError), database.read() as connection:
             counts[table.name] = connection.execute(select(func.count()).select_from(table)).scalar_one()
     return counts
@@ -150,11 +150,11 @@ def _rules() -> dict[str, Select]:
 
 def _loop_rules() -> dict[str, Select]:
     """The same about turns and blind rounds."""
-    turn, stage, comparison = tables.turn.c, tables.turn_stage.c, tables.comparison.c
-    pair, round, blind = tables.turn_pair.c, tables.blind_round.c, tables.blind_pair.c
+    turn, stage, comparison = loop_tables.turn.c, loop_tables.turn_stage.c, tables.comparison.c
+    pair, round, blind = loop_tables.turn_pair.c, loop_tables.blind_round.c, loop_tables.blind_pair.c
     return {
         "turns without all of their stages": select(turn.id)
-        .outerjoin(tables.turn_stage, and_(stage.turn_id == turn.id, stage.stage.in_(STAGES)))
+        .outerjoin(loop_tables.turn_stage, and_(stage.turn_id == turn.id, stage.stage.in_(STAGES)))
         .group_by(turn.id)
         .having(func.count(stage.stage) != len(STAGES)),
         "projects with several open turns": select(turn.project_id)
@@ -162,11 +162,11 @@ def _loop_rules() -> dict[str, Select]:
         .group_by(turn.project_id)
         .having(func.count() > 1),
         "pairs of a turn in another project": select(pair.comparison_id)
-        .join(tables.turn, turn.id == pair.turn_id)
+        .join(loop_tables.turn, turn.id == pair.turn_id)
         .join(tables.comparison, comparison.id == pair.comparison_id)
         .where(comparison.project_id != turn.project_id),
         "pairs of a blind round in another project": select(blind.comparison_id)
-        .join(tables.blind_round, round.id == blind.round_id)
+        .join(loop_tables.blind_round, round.id == blind.round_id)
         .join(tables.comparison, comparison.id == blind.comparison_id)
         .where(comparison.project_id != round.project_id),
     }
@@ -250,7 +250,7 @@ def _changed_texts(connection: Connection) -> Iterator[str]:
 
 
 def _missing_tables(connection: Connection) -> list[str]:
-    return sorted(set(tables.metadata.tables) - set(inspect(connection).get_table_names()))
+    return sorted(set(loop_tables.metadata.tables) - set(inspect(connection).get_table_names()))
 
 
 def _bad_designs(connection: Connection) -> Iterator[str]:

@@ -171,7 +171,7 @@ def _costs(turns: Sequence[TurnFigures]) -> tuple[TurnCurve, ...]:
                     "machines": lambda turn: turn.seconds / 60 or None,
                 },
             ),
-            help="People's time on the turn's pairs, and the wall clock of its jobs.",
+            help="People's time on the turn's pairs and blind rounds, and the wall clock of its jobs.",
         ),
     )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
@@ -83,8 +82,8 @@ def _compute(store: Store, actor: Actor, project_id: int, turns: Sequence[Turn])
                 agreement=_agreement(own),
                 accuracy_before=read_interval(before.get("accuracy")),
                 accuracy_after=read_interval(after.get("accuracy")),
-                ece_before=_calibration(before),
-                ece_after=_calibration(after),
+                ece_before=read_interval({"value": before.get("ece")}),
+                ece_after=read_interval({"value": after.get("ece")}),
                 against_previous=against.get("previous"),
                 against_first=against.get("first"),
                 gold=read_interval(measured.get("gold")),
@@ -140,9 +139,3 @@ def _numbers(values: Sequence[object]) -> list[int]:
 
 def _model_name(learn: Mapping[str, object]) -> str:
     return f"run-{learn['run']}" if "run" in learn else str(learn.get("model") or "")
-
-
-def _calibration(measured: Mapping[str, Any]) -> Interval | None:
-    """The calibration error, without bounds where the training measured none."""
-    ece = measured.get("ece")
-    return read_interval(ece) if isinstance(ece, Mapping) else None if ece is None else Interval(value=ece)

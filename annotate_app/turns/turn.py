@@ -28,7 +28,7 @@ class TurnFigures:
         agreement: Krippendorff's alpha of people on this turn's pairs.
         accuracy_before, accuracy_after: share of this turn's random on-policy pairs that the reward model before and
             after it orders as people do; the one after is measured on pairs that it did not learn from.
-        ece_before, ece_after: calibration error on the same pairs.
+        ece_before, ece_after: calibration error on the same pairs, without bounds.
         against_previous, against_first: share of blind votes that the turn's policy wins against the turn's before and
             against turn 0's; a tie is half.
         gold: mean gold reward of its policy's answers, where the world is simulated.

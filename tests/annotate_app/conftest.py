@@ -24,6 +24,7 @@ import pandas as pd
 import pytest
 
 from annotate_app.access import Actor, UserRole
+from annotate_app.demo import create_demo
 from annotate_app.store.store import Store
 from annotate_app.votes import CHOICE_CODES, KIND_CODES, Votes
 
@@ -240,3 +241,12 @@ def llmfao_votes(shared_data: Path) -> Votes:
         item_source_a=pairs.model_x.map(number).to_numpy(dtype=np.int32),
         item_source_b=pairs.model_y.map(number).to_numpy(dtype=np.int32),
     )
+
+
+@pytest.fixture(scope="session")
+def demo_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with the demo project, to copy."""
+    path = tmp_path_factory.mktemp("demo") / "demo.db"
+    with Store.open(f"sqlite:///{path}") as store:
+        create_demo(store, now=1_700_000_000.0)
+    return path

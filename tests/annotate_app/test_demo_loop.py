@@ -22,14 +22,6 @@ from annotate_app.turns.turn import STAGES, Turn
 ADMIN = Actor.command_line()
 
 
-@pytest.fixture(scope="module")
-def demo_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("demo") / "demo.db"
-    with Store.open(f"sqlite:///{path}") as store:
-        create_demo(store, now=1_700_000_000.0)
-    return path
-
-
 @pytest.fixture
 def store(demo_file: Path, tmp_path: Path) -> Iterator[Store]:
     shutil.copy(demo_file, tmp_path / "demo.db")

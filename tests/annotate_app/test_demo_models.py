@@ -24,14 +24,6 @@ from annotate_app.trainings.training_jobs import PLAN, go_on, start
 ADMIN = Actor.command_line()
 
 
-@pytest.fixture(scope="module")
-def demo_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("demo") / "demo.db"
-    with Store.open(f"sqlite:///{path}") as store:
-        create_demo(store, now=1_700_000_000.0)
-    return path
-
-
 @pytest.fixture
 def store(demo_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     """In the working directory, as the database of `make start` is: run directories are relative then."""

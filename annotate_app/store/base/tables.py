@@ -69,14 +69,15 @@ def _where(condition: str) -> dict[str, Any]:
     return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
 
 
-def _key() -> Column[int]:
+def key_column() -> Column[int]:
+    """The number that a row gets when it is inserted."""
     return Column("id", BigKey, primary_key=True, autoincrement=True)
 
 
 user = Table(
     "user_account",
     metadata,
-    _key(),
+    key_column(),
     Column("name", String(120), nullable=False, unique=True),
     Column("password_hash", Text),  # null: signs in by OIDC or a proxy, or not at all (simulated, imported)
     Column("role", String(16), nullable=False),
@@ -112,7 +113,7 @@ invite = Table(
 sign_in_attempt = Table(
     "sign_in_attempt",
     metadata,
-    _key(),
+    key_column(),
     Column("account", String(120), nullable=False),
     Column("address", String(64), nullable=False),
     Column("at", UnixTime, nullable=False, index=True),
@@ -121,7 +122,7 @@ sign_in_attempt = Table(
 project = Table(
     "project",
     metadata,
-    _key(),
+    key_column(),
     Column("name", String(120), nullable=False, unique=True),
     Column("description", Text, nullable=False, default=""),
     Column("design", JSON, nullable=False),
@@ -151,7 +152,7 @@ pseudonym_key = Table(
 rubric = Table(
     "rubric",
     metadata,
-    _key(),
+    key_column(),
     Column("project_id", ForeignKey("project.id"), nullable=False),
     Column("version", Integer, nullable=False),
     Column("text", Text, nullable=False),  # YAML as written
@@ -163,7 +164,7 @@ rubric = Table(
 prompt = Table(
     "prompt",
     metadata,
-    _key(),
+    key_column(),
     Column("project_id", ForeignKey("project.id"), nullable=False),
     Column("content_hash", String(16), nullable=False),
     Column("messages", JSON, nullable=False),  # [[role, content], ...]
@@ -173,7 +174,7 @@ prompt = Table(
 response = Table(
     "response",
     metadata,
-    _key(),
+    key_column(),
     Column("prompt_id", ForeignKey("prompt.id"), nullable=False),
     Column("content_hash", String(16), nullable=False),  # of text and source
     Column("text", Text, nullable=False),
@@ -184,7 +185,7 @@ response = Table(
 comparison = Table(
     "comparison",
     metadata,
-    _key(),
+    key_column(),
     Column("project_id", ForeignKey("project.id"), nullable=False),
     Column("key", String(200), nullable=False),  # Comparison.id
     Column("prompt_id", ForeignKey("prompt.id"), nullable=False),
@@ -204,7 +205,7 @@ comparison = Table(
 slot = Table(
     "slot",
     metadata,
-    _key(),
+    key_column(),
     Column("project_id", ForeignKey("project.id"), nullable=False),
     Column("comparison_id", ForeignKey("comparison.id"), nullable=False),
     Column("kind", String(16), nullable=False, default="work"),  # votes.KINDS, or skipped: not to come again
@@ -249,7 +250,7 @@ returns = Table(
 judgment = Table(
     "judgment",
     metadata,
-    _key(),
+    key_column(),
     Column("project_id", ForeignKey("project.id"), nullable=False),
     Column("comparison_id", ForeignKey("comparison.id"), nullable=False),
     Column("user_id", ForeignKey("user_account.id"), nullable=False),
@@ -287,7 +288,7 @@ pending_import = Table(
 adjudication = Table(
     "adjudication",
     metadata,
-    _key(),
+    key_column(),
     Column("project_id", ForeignKey("project.id"), nullable=False),
     Column("comparison_id", ForeignKey("comparison.id"), nullable=False, index=True),
     Column("user_id", ForeignKey("user_account.id")),
@@ -301,7 +302,7 @@ adjudication = Table(
 notice = Table(
     "notice",
     metadata,
-    _key(),
+    key_column(),
     Column("project_id", ForeignKey("project.id"), nullable=False, index=True),
     Column("text", Text, nullable=False),
     Column("created_at", UnixTime, nullable=False),
@@ -311,7 +312,7 @@ notice = Table(
 audit = Table(
     "audit",
     metadata,
-    _key(),
+    key_column(),
     Column("at", UnixTime, nullable=False),
     Column("actor", String(120), nullable=False),
     Column("action", String(64), nullable=False),
@@ -323,7 +324,7 @@ audit = Table(
 job = Table(
     "job",
     metadata,
-    _key(),
+    key_column(),
     Column("project_id", ForeignKey("project.id")),
     Column("kind", String(32), nullable=False),  # import, export, train, ...
     Column("title", String(200), nullable=False),
@@ -338,113 +339,4 @@ job = Table(
     Column("process", JSON(none_as_null=True)),  # {"pid", "started", "group"} of the wrapper and of the command
     Column("cancel", Boolean, nullable=False, default=False),
     Column("message", Text, nullable=False, default=""),
-)
-
-# A judge that is no person. Its votes have a table of their own, so that no figure about people can count them.
-judge = Table(
-    "judge",
-    metadata,
-    _key(),
-    Column("project_id", ForeignKey("project.id"), nullable=False),
-    Column("name", String(120), nullable=False),
-    Column("spec", JSON, nullable=False),  # what answers and how it is asked; a key by the name of its variable only
-    Column("archived", Boolean, nullable=False, default=False),
-    Column("created_by", String(120), nullable=False),
-    Column("created_at", UnixTime, nullable=False),
-    UniqueConstraint("project_id", "name"),
-)
-
-judge_vote = Table(
-    "judge_vote",
-    metadata,
-    _key(),
-    Column("project_id", ForeignKey("project.id"), nullable=False),
-    Column("judge_id", ForeignKey("judge.id"), nullable=False),
-    Column("comparison_id", ForeignKey("comparison.id"), nullable=False),
-    Column("rubric_version", Integer, nullable=False),
-    Column("shown_first", String(1), nullable=False),  # a or b; empty where it saw no order
-    Column("sample", SmallInteger, nullable=False, default=0),  # of several answers to the same question
-    Column("choice", String(12), nullable=False),  # rewardkit.data.records.CHOICES, or refused, unreadable
-    Column("p_a", Float),  # its probability that a is better, a tie as half; null where it names a choice only
-    Column("strength", SmallInteger, nullable=False, default=0),
-    Column("criteria", JSON, nullable=False),
-    Column("raw", Text, nullable=False, default=""),  # what it answered, as it came
-    Column("usage", JSON, nullable=False),  # {"prompt_tokens", "completion_tokens", "tries", "seconds", "cost"}
-    Column("examples", String(16), nullable=False, default=""),  # hash of the few-shot examples that it was shown
-    Column("created_at", UnixTime, nullable=False),
-    UniqueConstraint(
-        *("judge_id", "comparison_id", "rubric_version", "examples", "shown_first", "sample"), name="uq_judge_vote"
-    ),
-    Index("ix_judge_vote_project", "project_id", "judge_id", "comparison_id"),
-)
-
-# One time round the loop; its stages are in `turn_stage`, the pairs it chose in `turn_pair`.
-turn = Table(
-    "turn",
-    metadata,
-    _key(),
-    Column("project_id", ForeignKey("project.id"), nullable=False),
-    Column("number", Integer, nullable=False),
-    Column("parent_id", ForeignKey("turn.id")),
-    Column("plan", JSON, nullable=False),
-    Column("state", String(16), nullable=False),  # open, done, stopped
-    Column("created_by", String(120), nullable=False),
-    Column("created_at", UnixTime, nullable=False),
-    Column("ended_at", UnixTime),
-    UniqueConstraint("project_id", "number"),
-)
-
-turn_stage = Table(
-    "turn_stage",
-    metadata,
-    Column("turn_id", ForeignKey("turn.id"), primary_key=True),
-    Column("stage", String(16), primary_key=True),  # write, choose, judge, learn, align, check
-    Column("state", String(16), nullable=False),  # waiting, running, people, done, failed, skipped
-    Column("job_id", BigKey),  # the newest that worked on it
-    Column("adopted", Boolean, nullable=False, default=False),  # done by hand, and taken over
-    Column("tries", Integer, nullable=False, default=0),
-    Column("result", JSON, nullable=False),
-    Column("started_at", UnixTime),
-    Column("ended_at", UnixTime),
-)
-
-turn_pair = Table(
-    "turn_pair",
-    metadata,
-    Column("turn_id", ForeignKey("turn.id"), primary_key=True),
-    Column("comparison_id", ForeignKey("comparison.id"), primary_key=True, index=True),
-    Column("rule", String(32), nullable=False),  # that chose it; random pairs measure honestly
-)
-
-# Two policies before people who do not know whose answer is whose.
-blind_round = Table(
-    "blind_round",
-    metadata,
-    _key(),
-    Column("project_id", ForeignKey("project.id"), nullable=False, index=True),
-    Column("one", String(200), nullable=False),  # sources of the answers
-    Column("other", String(200), nullable=False),
-    Column("turn_id", ForeignKey("turn.id")),
-    Column("detail", JSON, nullable=False),  # how the answers were written, by which job, and a note
-    Column("created_by", String(120), nullable=False),
-    Column("created_at", UnixTime, nullable=False),
-)
-
-blind_pair = Table(
-    "blind_pair",
-    metadata,
-    Column("round_id", ForeignKey("blind_round.id"), primary_key=True),
-    Column("comparison_id", ForeignKey("comparison.id"), primary_key=True, index=True),
-)
-
-run_note = Table(
-    "run_note",
-    metadata,
-    _key(),
-    Column("project_id", ForeignKey("project.id"), nullable=False),
-    Column("run_dir", Text, nullable=False, unique=True),  # which is the run, whatever jobs worked on it
-    Column("name", String(120), nullable=False, default=""),
-    Column("note", Text, nullable=False, default=""),
-    Column("tags", JSON, nullable=False),
-    Column("archived", Boolean, nullable=False, default=False),
 )

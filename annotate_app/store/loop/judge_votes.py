@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from sqlalchemy import Connection, Float, Row, Text, case, cast, func, select, type_coerce
 
-from annotate_app.store.base import tables
+from annotate_app.store.base import loop_tables, tables
 from annotate_app.store.base.answers import plain_criteria, read_criteria
 from annotate_app.store.base.database import bulk_execute, read_pairs
 from annotate_app.store.base.pending import COMPARISON_SHOWN
@@ -122,11 +122,13 @@ class VoteTable:
 
 def insert_votes(connection: Connection, judge_id: int, rows: Iterable[JudgeVote]) -> int:
     """Inserts votes within a transaction; see `Judges.add_votes`."""
-    project_id = connection.execute(select(tables.judge.c.project_id).where(tables.judge.c.id == judge_id)).scalar()
+    project_id = connection.execute(
+        select(loop_tables.judge.c.project_id).where(loop_tables.judge.c.id == judge_id)
+    ).scalar()
     if project_id is None:
         raise ValueError(f"there is no judge {judge_id}")
     rows = list(rows)
-    mine = select(func.count()).where(tables.judge_vote.c.judge_id == judge_id)
+    mine = select(func.count()).where(loop_tables.judge_vote.c.judge_id == judge_id)
     before = connection.execute(mine).scalar_one()
     ids: dict[str, int] = {}
     for keys in batches(sorted({row.comparison_id for row in rows})):
@@ -156,11 +158,11 @@ def read_vote(row: Row) -> JudgeVote:
 
 def read_vote_table(connection: Connection, project_id: int, judge_id: int | None) -> VoteTable:
     """The votes of one judge of a project, or of all; only comparisons that are shown are ever judged."""
-    columns, comparison = tables.judge_vote.c, tables.comparison.c
+    columns, comparison = loop_tables.judge_vote.c, tables.comparison.c
     shown = select(comparison.id, comparison.key).where(comparison.project_id == project_id, COMPARISON_SHOWN)
     listed = connection.execute(shown.order_by(comparison.id)).all()
     item_ids = np.array([row[0] for row in listed], dtype=np.int64)
-    judge = tables.judge.c
+    judge = loop_tables.judge.c
     named = select(judge.id, judge.name).where(judge.project_id == project_id).order_by(judge.id)
     names = read_pairs(connection, named)
     chosen = [columns.project_id == project_id, *([] if judge_id is None else [columns.judge_id == judge_id])]

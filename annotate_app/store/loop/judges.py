@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Row, Select, func, select, update
 
 from alignment.judges.spec import JudgeSpec
 from annotate_app.access import AccessError, Actor
-from annotate_app.store.base import audit, tables
+from annotate_app.store.base import audit, loop_tables, tables
 from annotate_app.store.base.database import Database, insert_row
 from annotate_app.store.base.pending import write_alone
 from annotate_app.store.base.rights import checked_text, lock_design, require_member
@@ -79,7 +79,7 @@ class Judges:
                 raise ValueError(f"the project has a judge {name!r} already; a changed judge takes another name")
             judge_id = insert_row(
                 connection,
-                tables.judge,
+                loop_tables.judge,
                 project_id=project_id,
                 name=name,
                 spec=spec.as_dict(),
@@ -88,11 +88,11 @@ class Judges:
                 created_at=time.time(),
             )
             audit.record(connection, actor, "judge add", project_id=project_id, subject=name, detail=spec.as_dict())
-            return _judge(connection.execute(_select().where(tables.judge.c.id == judge_id)).one())
+            return _judge(connection.execute(_select().where(loop_tables.judge.c.id == judge_id)).one())
 
     def list(self, actor: Actor, project_id: int, *, archived: bool = True) -> list[JudgeRow]:
         """The judges of a project in the order they came, archived ones only where asked for. Lead or above."""
-        query = _select().where(tables.judge.c.project_id == project_id)
+        query = _select().where(loop_tables.judge.c.project_id == project_id)
         with self._database.read() as connection:
             require_member(connection, actor, project_id, "listing judges", "lead")
             rows = [_judge(row) for row in connection.execute(query)]
@@ -109,9 +109,9 @@ class Judges:
             row = _find(connection, project_id, name)
             if row is None:
                 names = connection.execute(
-                    select(tables.judge.c.name)
-                    .where(tables.judge.c.project_id == project_id)
-                    .order_by(tables.judge.c.id)
+                    select(loop_tables.judge.c.name)
+                    .where(loop_tables.judge.c.project_id == project_id)
+                    .order_by(loop_tables.judge.c.id)
                 ).scalars()
                 raise ValueError(f"the project has no judge {name!r}; it has {', '.join(names) or 'none'}")
         return _judge(row)
@@ -120,7 +120,9 @@ class Judges:
         """Puts a judge away, or takes it back; its votes stay. Lead or above."""
         judge = self.get(actor, project_id, name)
         with self._database.write() as connection:
-            connection.execute(update(tables.judge).where(tables.judge.c.id == judge.id).values(archived=archived))
+            connection.execute(
+                update(loop_tables.judge).where(loop_tables.judge.c.id == judge.id).values(archived=archived)
+            )
             action = "judge archive" if archived else "judge take back"
             audit.record(connection, actor, action, project_id=project_id, subject=name)
 
@@ -143,11 +145,11 @@ class Judges:
     def note_examples(self, judge_id: int, examples_hash: str, examples: ExampleSet) -> None:
         """For a run: keeps which comparisons a judge is shown, so that an interrupted run goes on with the same."""
         with self._database.write() as connection:
-            chosen = tables.judge.c.id == judge_id
-            stored = connection.execute(select(tables.judge.c.spec).where(chosen).with_for_update()).scalar_one()
+            chosen = loop_tables.judge.c.id == judge_id
+            stored = connection.execute(select(loop_tables.judge.c.spec).where(chosen).with_for_update()).scalar_one()
             known = dict(stored.get(_EXAMPLES) or {})
             known[examples_hash] = {**vars(examples), "keys": list(examples.keys)}
-            connection.execute(update(tables.judge).where(chosen).values(spec={**stored, _EXAMPLES: known}))
+            connection.execute(update(loop_tables.judge).where(chosen).values(spec={**stored, _EXAMPLES: known}))
 
     def add_votes(self, judge_id: int, rows: Sequence[JudgeVote]) -> int:
         """For a run: keeps answers, on disk when this returns; an answer that is kept already is passed over.
@@ -163,7 +165,7 @@ class Judges:
 
     def asked(self, judge_id: int, rubric_version: int, examples: str = "") -> set[Asked]:
         """For a run: what needs no asking any more, under a version of the rubric and a set of examples."""
-        columns = tables.judge_vote.c
+        columns = loop_tables.judge_vote.c
         query = (
             select(tables.comparison.c.key, columns.shown_first, columns.sample)
             .join(tables.comparison, tables.comparison.c.id == columns.comparison_id)
@@ -180,11 +182,11 @@ class Judges:
         self, actor: Actor, project_id: int, judge_id: int | None = None, *, key: str = ""
     ) -> Iterator[JudgeVote]:
         """As `votes`, one after another; `key` takes those of one comparison alone."""
-        columns = tables.judge_vote.c
+        columns = loop_tables.judge_vote.c
         query = (
-            select(tables.judge_vote, tables.comparison.c.key, tables.judge.c.name)
+            select(loop_tables.judge_vote, tables.comparison.c.key, loop_tables.judge.c.name)
             .join(tables.comparison, tables.comparison.c.id == columns.comparison_id)
-            .join(tables.judge, tables.judge.c.id == columns.judge_id)
+            .join(loop_tables.judge, loop_tables.judge.c.id == columns.judge_id)
             .where(columns.project_id == project_id)
             .order_by(columns.id)
             .execution_options(yield_per=1000)
@@ -209,13 +211,13 @@ _EXAMPLES = "example_sets"
 
 
 def _select() -> Select:
-    votes = tables.judge_vote.c
-    num_votes = select(func.count()).where(votes.judge_id == tables.judge.c.id).scalar_subquery()
-    return select(tables.judge, num_votes.label("num_votes")).order_by(tables.judge.c.id)
+    votes = loop_tables.judge_vote.c
+    num_votes = select(func.count()).where(votes.judge_id == loop_tables.judge.c.id).scalar_subquery()
+    return select(loop_tables.judge, num_votes.label("num_votes")).order_by(loop_tables.judge.c.id)
 
 
 def _find(connection: Connection, project_id: int, name: str) -> Row | None:
-    columns = tables.judge.c
+    columns = loop_tables.judge.c
     return connection.execute(_select().where(columns.project_id == project_id, columns.name == name)).first()
 
 

@@ -37,18 +37,18 @@ def move_votes(connection: Connection, project_id: int, annotator: str, judge_id
         raise ValueError(UNKNOWN.format(name=annotator, names=", ".join(names.scalars()) or "none"))
     votes = []
     for row in rows:
-        said = read_judgment(row)
+        judgment_values = read_judgment(row)
         votes.append(
             JudgeVote(
-                comparison_id=said.comparison_id,
-                rubric_version=said.rubric_version,
-                choice=said.choice,
-                shown_first=said.shown_left,
-                strength=said.strength,
-                criteria=said.criteria,
-                raw=said.rationale,
-                usage={"seconds": said.seconds} if said.seconds else {},
-                created_at=said.created_at,
+                comparison_id=judgment_values.comparison_id,
+                rubric_version=judgment_values.rubric_version,
+                choice=judgment_values.choice,
+                shown_first=judgment_values.shown_left,
+                strength=judgment_values.strength,
+                criteria=judgment_values.criteria,
+                raw=judgment_values.rationale,
+                usage={"seconds": judgment_values.seconds} if judgment_values.seconds else {},
+                created_at=judgment_values.created_at,
             )
         )
     insert_votes(connection, judge_id, votes)

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Select, func, insert, select
 
 from annotate_app.access import Actor
-from annotate_app.store.base import audit, tables
+from annotate_app.store.base import audit, loop_tables, tables
 from annotate_app.store.base.database import Database, insert_row, read_pairs
 from annotate_app.store.base.rights import checked_text, require_member
 from annotate_app.store.base.slots import JUDGED, batches
@@ -81,7 +81,7 @@ class Rounds:
             values = {"project_id": project_id, "one": one, "other": other, "turn_id": turn_id}
             round_id = insert_row(
                 connection,
-                tables.blind_round,
+                loop_tables.blind_round,
                 **values,
                 detail=dict(detail or {}),
                 created_by=actor.name,
@@ -89,17 +89,17 @@ class Rounds:
             )
             for part in batches(keys):
                 rows = [{"round_id": round_id, "comparison_id": ids[key]} for key in part]
-                connection.execute(insert(tables.blind_pair), rows)
+                connection.execute(insert(loop_tables.blind_pair), rows)
             counts: dict[str, object] = {"one": one, "other": other, "num": len(keys)}
             audit.record(
                 connection, actor, "round add", project_id=project_id, subject=f"round {round_id}", detail=counts
             )
-            row = connection.execute(_select(tables.blind_round.c.id == round_id)).mappings().one()
+            row = connection.execute(_select(loop_tables.blind_round.c.id == round_id)).mappings().one()
             return Round(**row)
 
     def list(self, actor: Actor, project_id: int) -> list[Round]:
         """The rounds of a project, newest first."""
-        query = _select(tables.blind_round.c.project_id == project_id)
+        query = _select(loop_tables.blind_round.c.project_id == project_id)
         with self._database.read() as connection:
             require_member(connection, actor, project_id, "reading blind rounds", "lead")
             return [Round(**row) for row in connection.execute(query).mappings()]
@@ -110,7 +110,7 @@ class Rounds:
         Raises:
             ValueError: if the project has no such round.
         """
-        chosen = (tables.blind_round.c.project_id == project_id, tables.blind_round.c.id == round_id)
+        chosen = (loop_tables.blind_round.c.project_id == project_id, loop_tables.blind_round.c.id == round_id)
         with self._database.read() as connection:
             require_member(connection, actor, project_id, "reading a blind round", "lead")
             row = connection.execute(_select(*chosen)).mappings().first()
@@ -120,11 +120,11 @@ class Rounds:
 
     def all_keys(self, actor: Actor, project_id: int) -> dict[int, tuple[str, ...]]:
         """By number of the round, the ids of its comparisons: one query for all rounds of a project."""
-        pair, comparison, round = tables.blind_pair.c, tables.comparison.c, tables.blind_round.c
+        pair, comparison, round = loop_tables.blind_pair.c, tables.comparison.c, loop_tables.blind_round.c
         query = (
             select(pair.round_id, comparison.key)
             .join(tables.comparison, comparison.id == pair.comparison_id)
-            .join(tables.blind_round, round.id == pair.round_id)
+            .join(loop_tables.blind_round, round.id == pair.round_id)
             .where(round.project_id == project_id)
             .order_by(pair.round_id, comparison.id)
         )
@@ -142,10 +142,10 @@ class Rounds:
             ValueError: if there is no such round.
         """
         keys = self.keys(actor, round_id)
-        pair, slot = tables.blind_pair.c, tables.slot.c
+        pair, slot = loop_tables.blind_pair.c, tables.slot.c
         query = (
             select(slot.state, func.count())
-            .join(tables.blind_pair, pair.comparison_id == slot.comparison_id)
+            .join(loop_tables.blind_pair, pair.comparison_id == slot.comparison_id)
             .where(pair.round_id == round_id, slot.kind == "work")
             .group_by(slot.state)
         )
@@ -156,11 +156,11 @@ class Rounds:
 
     def keys(self, actor: Actor, round_id: int) -> tuple[str, ...]:
         """The ids of a round's comparisons, in the order in which they came into the project."""
-        pair, comparison = tables.blind_pair.c, tables.comparison.c
-        project = select(tables.blind_round.c.project_id).where(tables.blind_round.c.id == round_id)
+        pair, comparison = loop_tables.blind_pair.c, tables.comparison.c
+        project = select(loop_tables.blind_round.c.project_id).where(loop_tables.blind_round.c.id == round_id)
         query = (
             select(comparison.key)
-            .join(tables.blind_pair, pair.comparison_id == comparison.id)
+            .join(loop_tables.blind_pair, pair.comparison_id == comparison.id)
             .where(pair.round_id == round_id)
             .order_by(comparison.id)
         )
@@ -174,14 +174,14 @@ class Rounds:
 
 
 def _select(*chosen: Any) -> Select:
-    pair = tables.blind_pair.c
-    counted = select(func.count()).where(pair.round_id == tables.blind_round.c.id).scalar_subquery()
-    query = select(tables.blind_round, counted.label("num_pairs")).where(*chosen)
-    return query.order_by(tables.blind_round.c.id.desc())
+    pair = loop_tables.blind_pair.c
+    counted = select(func.count()).where(pair.round_id == loop_tables.blind_round.c.id).scalar_subquery()
+    query = select(loop_tables.blind_round, counted.label("num_pairs")).where(*chosen)
+    return query.order_by(loop_tables.blind_round.c.id.desc())
 
 
 def _require_turn(connection: Any, project_id: int, turn_id: int | None) -> None:
-    turn = tables.turn.c
+    turn = loop_tables.turn.c
     mine = select(turn.id).where(turn.id == turn_id, turn.project_id == project_id)
     if turn_id is not None and connection.execute(mine).first() is None:
         raise ValueError(f"there is no turn with the id {turn_id} in the project")

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import insert, select, update
 
 from annotate_app.access import Actor
-from annotate_app.store.base import audit, tables
+from annotate_app.store.base import audit, loop_tables, tables
 from annotate_app.store.base.database import Database
 from annotate_app.store.base.rights import checked_content, checked_text, lock_design, require_member
 
@@ -50,7 +50,7 @@ class RunNotes:
 
     def list(self, actor: Actor, project_id: int) -> dict[str, RunNote]:
         """What is said of the runs of a project, by run directory; of which nothing is said are not there."""
-        columns = tables.run_note.c
+        columns = loop_tables.run_note.c
         query = select(columns.run_dir, columns.name, columns.note, columns.tags, columns.archived)
         with self._database.read() as connection:
             require_member(connection, actor, project_id, "reading notes of runs", "lead")
@@ -77,7 +77,7 @@ class RunNotes:
             ValueError: if the project has no such run, or a text is too long or cannot be stored.
         """
         values = _checked(name, note, tags, archived)
-        columns = tables.run_note.c
+        columns = loop_tables.run_note.c
         with self._database.write() as connection:
             require_member(connection, actor, project_id, "saying something of a run", "lead")
             lock_design(connection, project_id)  # two first words at once would make two rows
@@ -86,15 +86,15 @@ class RunNotes:
             job_id = connection.execute(mine.order_by(job.id.desc()).limit(1)).scalar()
             if job_id is None:
                 raise ValueError(f"there is no run in {run_dir!r} in the project")
-            wanted = select(columns.name, columns.note, columns.tags, columns.archived)
-            row = connection.execute(wanted.where(columns.run_dir == run_dir)).mappings().first()
+            note_columns = select(columns.name, columns.note, columns.tags, columns.archived)
+            row = connection.execute(note_columns.where(columns.run_dir == run_dir)).mappings().first()
             old: dict[str, Any] = dict(row) if row else {"name": "", "note": "", "tags": [], "archived": False}
             changed = {field: value for field, value in values.items() if value != old[field]}
             if row is None:
                 row_values = {"project_id": project_id, "run_dir": run_dir, **old, **changed}
-                connection.execute(insert(tables.run_note).values(**row_values))
+                connection.execute(insert(loop_tables.run_note).values(**row_values))
             elif changed:
-                connection.execute(update(tables.run_note).where(columns.run_dir == run_dir).values(**changed))
+                connection.execute(update(loop_tables.run_note).where(columns.run_dir == run_dir).values(**changed))
             if changed:
                 detail = {field: value for field, value in changed.items() if field != "note"}
                 detail |= {"note": len(str(changed["note"]))} if "note" in changed else {}  # its characters

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
 
 from annotate_app.access import Actor
-from annotate_app.store.base import tables
+from annotate_app.store.base import loop_tables, tables
 from annotate_app.store.base.answers import SPENT_S
 from annotate_app.store.base.database import Database, read_pairs
 from annotate_app.store.base.pending import COMPARISON_SHOWN, JUDGMENT_SHOWN
@@ -62,11 +62,11 @@ class TurnVotes:
 
     def of_turns(self, actor: Actor, project_id: int) -> dict[int, list[Pattern]]:
         """By number of the turn, its pairs that people judged, by pattern."""
-        judgment, pair, turn = tables.judgment.c, tables.turn_pair.c, tables.turn.c
+        judgment, pair, turn = tables.judgment.c, loop_tables.turn_pair.c, loop_tables.turn.c
         chose = [judgment.choice == choice for choice in ("a", "b", "tie", "both_bad")]
         by_pair = (
             _count(turn.number, pair.comparison_id, chose)
-            .join(tables.turn, turn.id == pair.turn_id)
+            .join(loop_tables.turn, turn.id == pair.turn_id)
             .join(tables.judgment, judgment.comparison_id == pair.comparison_id)
             .join(tables.comparison, tables.comparison.c.id == pair.comparison_id)
             .where(turn.project_id == project_id, *COUNTED)
@@ -78,7 +78,7 @@ class TurnVotes:
 
         A comparison of the round that is not of its two sources takes no part.
         """
-        judgment, pair, round = tables.judgment.c, tables.blind_pair.c, tables.blind_round.c
+        judgment, pair, round = tables.judgment.c, loop_tables.blind_pair.c, loop_tables.blind_round.c
         comparison = tables.comparison.c
         a, b = tables.response.alias("a"), tables.response.alias("b")
         first, second = (and_(x.c.source == round.one, y.c.source == round.other) for x, y in ((a, b), (b, a)))
@@ -88,7 +88,7 @@ class TurnVotes:
         )
         by_pair = (
             _count(round.id, pair.comparison_id, [won, lost, judgment.choice == "tie", judgment.choice == "both_bad"])
-            .join(tables.blind_round, round.id == pair.round_id)
+            .join(loop_tables.blind_round, round.id == pair.round_id)
             .join(tables.judgment, judgment.comparison_id == pair.comparison_id)
             .join(tables.comparison, comparison.id == pair.comparison_id)
             .join(a, a.c.id == comparison.response_a)
@@ -112,10 +112,10 @@ class TurnVotes:
 
     def num_by_rule(self, actor: Actor, project_id: int) -> dict[int, dict[str, int]]:
         """By number of the turn, how many pairs each rule chose, most first."""
-        turn, pair = tables.turn.c, tables.turn_pair.c
+        turn, pair = loop_tables.turn.c, loop_tables.turn_pair.c
         query = (
             select(turn.number, pair.rule, func.count())
-            .join(tables.turn_pair, pair.turn_id == turn.id)
+            .join(loop_tables.turn_pair, pair.turn_id == turn.id)
             .where(turn.project_id == project_id)
             .group_by(turn.number, pair.rule)
         )
@@ -123,11 +123,11 @@ class TurnVotes:
 
     def people(self, actor: Actor, project_id: int) -> dict[int, dict[str, int]]:
         """By number of the turn, how many votes on its pairs each person gave, most first."""
-        judgment, pair, turn, user = tables.judgment.c, tables.turn_pair.c, tables.turn.c, tables.user.c
+        judgment, pair, turn, user = tables.judgment.c, loop_tables.turn_pair.c, loop_tables.turn.c, tables.user.c
         query = (
             select(turn.number, user.name, func.count())
-            .select_from(tables.turn_pair)
-            .join(tables.turn, turn.id == pair.turn_id)
+            .select_from(loop_tables.turn_pair)
+            .join(loop_tables.turn, turn.id == pair.turn_id)
             .join(tables.judgment, judgment.comparison_id == pair.comparison_id)
             .join(tables.comparison, tables.comparison.c.id == pair.comparison_id)
             .join(tables.user, user.id == judgment.user_id)
@@ -138,13 +138,18 @@ class TurnVotes:
 
     def judges(self, actor: Actor, project_id: int) -> dict[int, dict[str, int]]:
         """By number of the turn, how many answers on its pairs each judge that is no person gave, most first."""
-        turn, pair, vote, judge = tables.turn.c, tables.turn_pair.c, tables.judge_vote.c, tables.judge.c
+        turn, pair, vote, judge = (
+            loop_tables.turn.c,
+            loop_tables.turn_pair.c,
+            loop_tables.judge_vote.c,
+            loop_tables.judge.c,
+        )
         query = (
             select(turn.number, judge.name, func.count())
-            .select_from(tables.turn_pair)
-            .join(tables.turn, turn.id == pair.turn_id)
-            .join(tables.judge_vote, vote.comparison_id == pair.comparison_id)
-            .join(tables.judge, judge.id == vote.judge_id)
+            .select_from(loop_tables.turn_pair)
+            .join(loop_tables.turn, turn.id == pair.turn_id)
+            .join(loop_tables.judge_vote, vote.comparison_id == pair.comparison_id)
+            .join(loop_tables.judge, judge.id == vote.judge_id)
             .where(turn.project_id == project_id)
             .group_by(turn.number, judge.name)
         )
@@ -173,7 +178,7 @@ class TurnVotes:
 
     def judge_prices(self, actor: Actor, project_id: int) -> dict[int, float]:
         """By id of the judge, what an answer of it has cost on average, where it is known."""
-        columns = tables.judge_vote.c
+        columns = loop_tables.judge_vote.c
         cost = columns.usage["cost"].as_float()
         query = (
             select(columns.judge_id, func.avg(cost))
@@ -186,12 +191,14 @@ class TurnVotes:
 
     def state(self, actor: Actor, project_id: int) -> tuple[int, ...]:
         """Numbers that change whenever votes of a project do, its judges' among them; read in a few milliseconds."""
-        judgment, vote, pair = tables.judgment.c, tables.judge_vote.c, tables.turn_pair.c
+        judgment, vote, pair = tables.judgment.c, loop_tables.judge_vote.c, loop_tables.turn_pair.c
         queries = (
             select(func.coalesce(func.max(judgment.id), 0), func.count()).where(judgment.project_id == project_id),
             select(func.coalesce(func.max(vote.id), 0), func.count()).where(vote.project_id == project_id),
             select(func.count()).where(tables.pending_import.c.project_id == project_id),
-            select(func.count()).where(pair.turn_id == tables.turn.c.id, tables.turn.c.project_id == project_id),
+            select(func.count()).where(
+                pair.turn_id == loop_tables.turn.c.id, loop_tables.turn.c.project_id == project_id
+            ),
         )
         with self._database.read() as connection:
             require_member(connection, actor, project_id, "reading turns", "lead")

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 from sqlalchemy import Connection, Row, Select, delete, func, insert, select, update
 
 from annotate_app.access import Actor
-from annotate_app.store.base import audit, tables
+from annotate_app.store.base import audit, loop_tables, tables
 from annotate_app.store.base.database import Database, insert_row
 from annotate_app.store.base.rights import checked_text, require_member
 from annotate_app.store.base.slots import JUDGED, OPEN, batches
@@ -105,7 +105,7 @@ class Turns:
             require_member(connection, actor, project_id, "opening a turn", "lead")
             # Two servers at once: the second waits here, then finds the turn of the first.
             connection.execute(select(tables.project.c.id).where(tables.project.c.id == project_id).with_for_update())
-            rows = connection.execute(select(tables.turn).where(tables.turn.c.project_id == project_id)).all()
+            rows = connection.execute(select(loop_tables.turn).where(loop_tables.turn.c.project_id == project_id)).all()
             if open_turn := next((row for row in rows if row.state == "open"), None):
                 raise ValueError(f"turn {open_turn.number} is open: finish or stop it first")
             parents = {row.number: row.id for row in rows}
@@ -114,7 +114,7 @@ class Turns:
             number = max(parents, default=0) + 1
             turn_id = insert_row(
                 connection,
-                tables.turn,
+                loop_tables.turn,
                 project_id=project_id,
                 number=number,
                 parent_id=None if parent is None else parents[parent],
@@ -127,7 +127,7 @@ class Turns:
                 {"turn_id": turn_id, "stage": stage, "state": "waiting", "adopted": False, "tries": 0, "result": {}}
                 for stage in STAGES
             ]
-            connection.execute(insert(tables.turn_stage), stages)
+            connection.execute(insert(loop_tables.turn_stage), stages)
             _record(connection, actor, project_id, number, "turn add", {"parent": parent})
             return _read_turns(connection, project_id, number)[0]
 
@@ -149,7 +149,7 @@ class Turns:
 
     def open_projects(self) -> list[int]:
         """Ids of the projects that have an open turn; for the worker."""
-        query = select(tables.turn.c.project_id).where(tables.turn.c.state == "open").distinct()
+        query = select(loop_tables.turn.c.project_id).where(loop_tables.turn.c.state == "open").distinct()
         with self._database.read() as connection:
             return sorted(connection.execute(query).scalars())
 
@@ -162,7 +162,7 @@ class Turns:
         """
         with self._database.together(), self._database.write() as connection:
             require_member(connection, actor, project_id, "changing a turn", "lead")
-            turn = tables.turn.c
+            turn = loop_tables.turn.c
             mine = select(turn.id).where(turn.project_id == project_id, turn.number == number)
             connection.execute(mine.with_for_update())
             yield _one(connection, project_id, number)
@@ -186,7 +186,7 @@ class Turns:
             result: what it left; None leaves what is there, but a stage that waits or begins has none.
             begins: whether it is begun now, once more.
         """
-        now, columns = time.time(), tables.turn_stage.c
+        now, columns = time.time(), loop_tables.turn_stage.c
         values: dict[str, Any] = {"state": state, "adopted": adopted}
         if state == "waiting":
             values |= {"job_id": None, "result": {}, "started_at": None, "ended_at": None}
@@ -201,7 +201,7 @@ class Turns:
         with self._database.write() as connection:
             project_id, number = _project_of(connection, actor, turn_id)
             chosen = (columns.turn_id == turn_id, columns.stage == stage)
-            connection.execute(update(tables.turn_stage).where(*chosen).values(**values))
+            connection.execute(update(loop_tables.turn_stage).where(*chosen).values(**values))
             detail = {"stage": stage, "state": state} | ({"job": job_id} if job_id else {})
             _record(
                 connection, actor, project_id, number, "turn stage", detail | ({"adopted": True} if adopted else {})
@@ -212,16 +212,9 @@ class Turns:
         with self._database.write() as connection:
             project_id, number = _project_of(connection, actor, turn_id)
             ended_at = None if state == "open" else time.time()
-            change = update(tables.turn).where(tables.turn.c.id == turn_id)
+            change = update(loop_tables.turn).where(loop_tables.turn.c.id == turn_id)
             connection.execute(change.values(state=state, ended_at=ended_at))
             _record(connection, actor, project_id, number, f"turn {state}", {})
-
-    def change_plan(self, actor: Actor, turn_id: int, plan: Mapping[str, Any]) -> None:
-        """Replaces what is asked of the stages that have not begun."""
-        with self._database.write() as connection:
-            project_id, number = _project_of(connection, actor, turn_id)
-            connection.execute(update(tables.turn).where(tables.turn.c.id == turn_id).values(plan=dict(plan)))
-            _record(connection, actor, project_id, number, "turn plan", {})
 
     def add_pairs(self, actor: Actor, turn_id: int, rules: Mapping[str, str]) -> int:
         """Records pairs of a turn, each comparison with the rule that chose it; the number of new ones.
@@ -233,7 +226,7 @@ class Turns:
             checked_text(rule, "rule", 32)
         with self._database.write() as connection:
             project_id, number = _project_of(connection, actor, turn_id)
-            pair = tables.turn_pair.c
+            pair = loop_tables.turn_pair.c
             there = set(connection.execute(select(pair.comparison_id).where(pair.turn_id == turn_id)).scalars())
             num_added = 0
             for part in batches(list(rules)):
@@ -246,7 +239,7 @@ class Turns:
                     if ids[key] not in there
                 ]
                 if rows:
-                    connection.execute(insert(tables.turn_pair), rows)
+                    connection.execute(insert(loop_tables.turn_pair), rows)
                 num_added += len(rows)
             _record(connection, actor, project_id, number, "turn pairs", {"num": num_added})
         return num_added
@@ -255,7 +248,7 @@ class Turns:
         """The pairs of a turn with their judgments that count, in the order in which they came into the project."""
         with self._database.read() as connection:
             project_id, _ = _project_of(connection, actor, turn_id)
-            pair, comparison, slot = tables.turn_pair.c, tables.comparison.c, tables.slot.c
+            pair, comparison, slot = loop_tables.turn_pair.c, tables.comparison.c, tables.slot.c
             work = (slot.comparison_id == comparison.id, slot.kind == "work")
             judged = select(func.count()).where(*work, slot.state == JUDGED).scalar_subquery()
             wanted = select(func.count()).where(*work, slot.state != JUDGED).scalar_subquery()
@@ -290,11 +283,11 @@ class Turns:
         Deleted is what the turn brought into the project (its meta says `turn`) and nobody has touched: no judgment,
         no vote of a judge, no lease, no check, no round, no other turn. All others stay as comparisons of the project.
         """
-        pair = tables.turn_pair.c
+        pair = loop_tables.turn_pair.c
         with self._database.write() as connection:
             project_id, number = _project_of(connection, actor, turn_id)
             idle = [row.id for row in connection.execute(_untouched(turn_id)) if row.meta.get("turn") == number]
-            connection.execute(delete(tables.turn_pair).where(pair.turn_id == turn_id))
+            connection.execute(delete(loop_tables.turn_pair).where(pair.turn_id == turn_id))
             for ids in batches(idle):
                 connection.execute(delete(tables.slot).where(tables.slot.c.comparison_id.in_(ids)))
                 connection.execute(delete(tables.comparison).where(tables.comparison.c.id.in_(ids)))
@@ -304,14 +297,14 @@ class Turns:
 
 def _untouched(turn_id: int) -> Select:
     """The comparisons of a turn that nothing else refers to."""
-    comparison, pair, slot = tables.comparison.c, tables.turn_pair.c, tables.slot.c
-    another = tables.turn_pair.alias("another").c
+    comparison, pair, slot = tables.comparison.c, loop_tables.turn_pair.c, tables.slot.c
+    another = loop_tables.turn_pair.alias("another").c
     uses = (
         select(tables.judgment.c.id).where(tables.judgment.c.comparison_id == comparison.id),
-        select(tables.judge_vote.c.id).where(tables.judge_vote.c.comparison_id == comparison.id),
+        select(loop_tables.judge_vote.c.id).where(loop_tables.judge_vote.c.comparison_id == comparison.id),
         select(tables.adjudication.c.id).where(tables.adjudication.c.comparison_id == comparison.id),
         select(slot.id).where(slot.comparison_id == comparison.id, slot.state != OPEN),
-        select(tables.blind_pair.c.round_id).where(tables.blind_pair.c.comparison_id == comparison.id),
+        select(loop_tables.blind_pair.c.round_id).where(loop_tables.blind_pair.c.comparison_id == comparison.id),
         select(another.turn_id).where(another.comparison_id == comparison.id, another.turn_id != turn_id),
     )
     of_turn = comparison.id.in_(select(pair.comparison_id).where(pair.turn_id == turn_id))
@@ -331,7 +324,7 @@ def _project_of(connection: Connection, actor: Actor, turn_id: int) -> tuple[int
     Raises:
         ValueError: if there is no such turn.
     """
-    query = select(tables.turn.c.project_id, tables.turn.c.number).where(tables.turn.c.id == turn_id)
+    query = select(loop_tables.turn.c.project_id, loop_tables.turn.c.number).where(loop_tables.turn.c.id == turn_id)
     row = connection.execute(query).first()
     if row is None:
         actor.require("admin", "reading a turn")
@@ -349,7 +342,9 @@ def _record(
 def _one(connection: Connection, project_id: int, number: int) -> Turn:
     turns = _read_turns(connection, project_id, number)
     if not turns:
-        numbers = select(tables.turn.c.number).where(tables.turn.c.project_id == project_id).order_by("number")
+        numbers = (
+            select(loop_tables.turn.c.number).where(loop_tables.turn.c.project_id == project_id).order_by("number")
+        )
         there = ", ".join(map(str, connection.execute(numbers).scalars())) or "none"
         raise ValueError(f"there is no turn {number}, turns are {there}")
     return turns[0]
@@ -357,16 +352,16 @@ def _one(connection: Connection, project_id: int, number: int) -> Turn:
 
 def _read_turns(connection: Connection, project_id: int, number: int | None = None) -> list[Turn]:
     """Turns with their stages, in one query."""
-    parent = tables.turn.alias("parent")
+    parent = loop_tables.turn.alias("parent")
     query = (
-        select(tables.turn, parent.c.number.label("parent"), tables.turn_stage)
-        .join(tables.turn_stage, tables.turn_stage.c.turn_id == tables.turn.c.id)
-        .outerjoin(parent, parent.c.id == tables.turn.c.parent_id)
-        .where(tables.turn.c.project_id == project_id)
-        .order_by(tables.turn.c.number)
+        select(loop_tables.turn, parent.c.number.label("parent"), loop_tables.turn_stage)
+        .join(loop_tables.turn_stage, loop_tables.turn_stage.c.turn_id == loop_tables.turn.c.id)
+        .outerjoin(parent, parent.c.id == loop_tables.turn.c.parent_id)
+        .where(loop_tables.turn.c.project_id == project_id)
+        .order_by(loop_tables.turn.c.number)
     )
     if number is not None:
-        query = query.where(tables.turn.c.number == number)
+        query = query.where(loop_tables.turn.c.number == number)
     rows: dict[int, list[Row]] = {}
     for row in connection.execute(query):
         rows.setdefault(row.number, []).append(row)
@@ -374,7 +369,7 @@ def _read_turns(connection: Connection, project_id: int, number: int | None = No
 
 
 def _turn(rows: list[Row]) -> Turn:
-    turn, stage, first = tables.turn.c, tables.turn_stage.c, rows[0]._mapping
+    turn, stage, first = loop_tables.turn.c, loop_tables.turn_stage.c, rows[0]._mapping
     records = {
         row._mapping[stage.stage]: StageRecord(
             stage=row._mapping[stage.stage],

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,9 @@ from annotate_app.turns.stages.simulated_people import gold_of_project
 from rewardkit.data.conversations import read_messages
 from rewardkit.data.files import read_rows
 from rewardkit.run.directory import read_status
-from rewardkit.stats.metrics import percentile_interval
+from rewardkit.stats.metrics import average_interval
 
 MOST_PROMPTS = 100
-NUM_RESAMPLES = 2000
 
 
 def measure_policy(
@@ -68,13 +68,9 @@ def measure_policy(
     return figures
 
 
-def _interval(values: list[float]) -> dict[str, float | None]:
-    """The mean with its percentile interval over resampled prompts."""
-    numbers = np.array(values, dtype=float)
-    rng = np.random.default_rng(0)
-    means = numbers[rng.integers(0, len(numbers), (NUM_RESAMPLES, len(numbers)))].mean(axis=1)
-    low, high = percentile_interval(means)
-    return _bounds({"value": float(numbers.mean()), "low": low, "high": high})
+def _interval(values: Sequence[float]) -> dict[str, float | None]:
+    """The mean over prompts with its interval."""
+    return _bounds(asdict(average_interval(np.array(values, dtype=float), np.arange(len(values)))))
 
 
 def _bounds(values: Mapping[str, float | None]) -> dict[str, float | None]:

@@ -106,7 +106,7 @@ def on_policy_figures(folder: Path) -> dict[str, Any]:
 
     By `before` and `after`: accuracy with its interval, ece, num_pairs; without what was not measured.
     """
-    found: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
     for name, report in (("before", ON_POLICY_BEFORE), ("after", ON_POLICY_AFTER)):
         path = folder / report / "evaluation.json"
         if not path.is_file():
@@ -114,9 +114,9 @@ def on_policy_figures(folder: Path) -> dict[str, Any]:
         values = json.loads(path.read_text(encoding="utf-8"))["evaluation"]
         accuracy, calibration = values["overall"]["accuracy"], values["calibration"]
         best = calibration.get("integrated") or calibration.get("calibrated") or calibration["sigmoid"]
-        found[name] = {
+        figures[name] = {
             "accuracy": {bound: accuracy[bound] for bound in ("value", "low", "high")},
             "ece": best["ece"],
             "num_pairs": values["num_pairs"],
         }
-    return found
+    return figures

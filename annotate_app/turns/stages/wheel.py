@@ -80,14 +80,14 @@ def first_plan(store: Store, actor: Actor, project_id: int, values: Mapping[str,
         ValueError: if there is no policy, or the plan is not allowed.
     """
     runs = list_runs(store, actor, project_id)
-    found: dict[str, Any] = {}
+    defaults: dict[str, Any] = {}
     if policies := list_policies(runs):
-        found["policy"] = f"run-{policies[0].job.id}"
+        defaults["policy"] = f"run-{policies[0].job.id}"
     if models := [run for run in runs if run.is_scorer]:
         options: Mapping[str, Any] = models[0].plan.get("config") or {}
         changed = {name: value for name, value in options.items() if value != default_of("reward", name)}
-        found["learn"] = {"config": changed}
-    return read_plan(found | dict(values))
+        defaults["learn"] = {"config": changed}
+    return read_plan(defaults | dict(values))
 
 
 def _check_rights(actor: Actor, plan: TurnPlan, before: TurnPlan | None) -> None:
@@ -97,13 +97,13 @@ def _check_rights(actor: Actor, plan: TurnPlan, before: TurnPlan | None) -> None
     """
     files = {plan.write.prompts, plan.check.prompts} - {""}
     audits = list(plan.align.config.get("audit_reward") or ())
-    runs = {spec for spec in audits if read_reward(spec).kind in ("function", "server")}
+    outside = {spec for spec in audits if read_reward(spec).kind in ("function", "server")}
     if before:
         files -= {before.write.prompts, before.check.prompts}
-        runs -= set(before.align.config.get("audit_reward") or ())
+        outside -= set(before.align.config.get("audit_reward") or ())
     if files:
         actor.require("admin", "prompts of a file on the server")
-    if runs:
+    if outside:
         actor.require("admin", "a reward by a function or a server")
 
 

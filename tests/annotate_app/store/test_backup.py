@@ -15,7 +15,7 @@ from alignment.judges.spec import JudgeSpec
 from annotate_app.access import Actor
 from annotate_app.installation import data_folder
 from annotate_app.protocol.collection_design import Design
-from annotate_app.store.base import tables
+from annotate_app.store.base import loop_tables, tables
 from annotate_app.store.base.database import Database
 from annotate_app.store.judgments.judgments import Decision
 from annotate_app.store.loop.judges import JudgeVote
@@ -31,7 +31,7 @@ def everything(store: Store) -> dict[str, list[tuple[object, ...]]]:
     with store.database.read() as connection:
         return {
             table.name: [tuple(row) for row in connection.execute(select(table).order_by(*table.primary_key.columns))]
-            for table in tables.metadata.sorted_tables
+            for table in loop_tables.metadata.sorted_tables
         }
 
 

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from alignment.judges.spec import JudgeSpec
 from annotate_app.access import AccessError, Actor
+from annotate_app.store.base import loop_tables
 from annotate_app.store.jobs import Job, JobState
 from annotate_app.store.loop.judges import JudgeVote
 from annotate_app.store.loop.turns import Stage
@@ -223,7 +225,8 @@ def test_auto_turns_the_wheel_up_to_people_and_on_when_they_are_done(
 def test_auto_names_what_keeps_a_stage_from_beginning(store: Store, project: Project, plan: dict[str, Any]) -> None:
     start_turn(store, ADMIN, project.id, plan)
     turn_until(store, project, plan, "learn")
-    store.turns.change_plan(ADMIN, store.turns.get(ADMIN, project.id, 1).id, {**plan, "auto": True})
+    with store.database.write() as connection:
+        connection.execute(update(loop_tables.turn).values(plan={**plan, "auto": True}))
     model = Path(store.turns.get(ADMIN, project.id, 1).stage("learn").result["model"])
     model.rmdir()
     num_jobs = len(store.jobs.list(ADMIN, project.id))

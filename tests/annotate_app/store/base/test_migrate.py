@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from alignment.judges.spec import JudgeSpec
 from annotate_app.access import Actor
 from annotate_app.exchange.rows_out import Pseudonyms
-from annotate_app.store.base import audit, tables
+from annotate_app.store.base import audit, loop_tables, tables
 from annotate_app.store.base.database import Database
 from annotate_app.store.base.migrate import MIGRATIONS, head_revision, revisions, schema_revision, upgrade
 from annotate_app.store.loop.judge_votes import JudgeVote
@@ -39,13 +39,13 @@ print(len(store.projects.list(__import__("annotate_app.access").access.Actor.com
 def test_migrations_make_what_tables_describe(store: Store) -> None:
     with store.database.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
-        assert compare_metadata(context, tables.metadata) == []
+        assert compare_metadata(context, loop_tables.metadata) == []
         assert schema_revision(connection) == head_revision()
 
 
 def test_every_index_of_the_tables_is_made(store: Store) -> None:
     found = inspect(store.database.engine)
-    for table in tables.metadata.sorted_tables:
+    for table in loop_tables.metadata.sorted_tables:
         made = {index["name"] for index in found.get_indexes(table.name)}
         assert {index.name for index in table.indexes} <= made
 
@@ -78,7 +78,7 @@ def test_projects_keep_their_pseudonyms_when_they_get_keys(database_url: str, mo
     monkeypatch.setenv("TIEBREAK_SECRET", "s" * 40)
     database = Database(database_url)
     with database.write() as connection:
-        tables.metadata.drop_all(connection)
+        loop_tables.metadata.drop_all(connection)
         connection.execute(text("DROP TABLE alembic_version"))
     upgrade(database, "0001")
     columns = {"description": "", "design": {}, "simulated": False, "archived": False}
@@ -98,7 +98,7 @@ def test_times_imported_in_finer_units_become_seconds_and_the_others_unknown(dat
     """Before revision 0003 a time in milliseconds was stored as seconds, and no page could draw its project."""
     database = Database(database_url)
     with database.write() as connection:
-        tables.metadata.drop_all(connection)
+        loop_tables.metadata.drop_all(connection)
         connection.execute(text("DROP TABLE alembic_version"))
     upgrade(database, "0002")
     at = 1_719_863_342.0  # 2024-07-01 19:49:02 UTC
@@ -123,7 +123,7 @@ def test_a_project_with_votes_gets_what_the_loop_takes_and_keeps_its_own(databas
     """Revision 0005 adds tables; what was there before is as it was, and the new ones take rows."""
     database = Database(database_url)
     with database.write() as connection:
-        tables.metadata.drop_all(connection)
+        loop_tables.metadata.drop_all(connection)
         connection.execute(text("DROP TABLE alembic_version"))
     upgrade(database, "0004")
     vote = {"project_id": 1, "comparison_id": 1, "user_id": 1, "choice": "tie", "criteria": {}, "flags": {}}
@@ -185,7 +185,7 @@ def test_processes_that_open_a_new_database_together_all_find_it(
         url = request.getfixturevalue("postgresql_url")
         database = Database(url)
         with database.write() as connection:
-            tables.metadata.drop_all(connection)
+            loop_tables.metadata.drop_all(connection)
             connection.execute(text("DROP TABLE alembic_version"))
         database.close()
     start = str(__import__("time").time() + 2.0)

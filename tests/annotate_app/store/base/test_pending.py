@@ -10,7 +10,7 @@ from sqlalchemy import func, select, update
 
 from annotate_app.access import Actor
 from annotate_app.protocol.collection_design import Design
-from annotate_app.store.base import pending, tables
+from annotate_app.store.base import loop_tables, pending, tables
 from annotate_app.store.judgments import judgments as judgments_module
 from annotate_app.store.judgments import staged as staged_judgments
 from annotate_app.store.projects import comparisons as comparisons_module
@@ -85,7 +85,7 @@ def rows(store: Store) -> dict[str, int]:
     with store.database.read() as connection:
         return {
             table.name: connection.execute(select(func.count()).select_from(table)).scalar_one()
-            for table in tables.metadata.sorted_tables
+            for table in loop_tables.metadata.sorted_tables
             if table.name not in ("prompt", "response", "slot_return", "audit")
         }
 

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import delete, insert, select
 
 from annotate_app.access import AccessError, Actor
-from annotate_app.store.base import tables
+from annotate_app.store.base import loop_tables, tables
 from annotate_app.store.loop.turns import STAGES
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
@@ -126,13 +126,13 @@ def test_the_check_finds_turns_that_are_broken(
     assert store.check() == []
     elsewhere = make_project(store, "elsewhere", num_comparisons=1)
     with store.database.write() as connection:
-        connection.execute(delete(tables.turn_stage).where(tables.turn_stage.c.stage == "learn"))
+        connection.execute(delete(loop_tables.turn_stage).where(loop_tables.turn_stage.c.stage == "learn"))
         row = {"project_id": project.id, "number": 9, "plan": {}, "created_by": "x", "created_at": 1.0}
-        connection.execute(insert(tables.turn).values(**row, state="open"))
+        connection.execute(insert(loop_tables.turn).values(**row, state="open"))
         foreign = select(tables.comparison.c.id).where(tables.comparison.c.project_id == elsewhere.id)
         comparison_id = connection.execute(foreign).scalar_one()
-        connection.execute(insert(tables.turn_pair).values(turn_id=turn.id, comparison_id=comparison_id, rule="x"))
-        connection.execute(insert(tables.blind_pair).values(round_id=made.id, comparison_id=comparison_id))
+        connection.execute(insert(loop_tables.turn_pair).values(turn_id=turn.id, comparison_id=comparison_id, rule="x"))
+        connection.execute(insert(loop_tables.blind_pair).values(round_id=made.id, comparison_id=comparison_id))
     problems = "\n".join(store.check())
     assert "2 turns without all of their stages" in problems
     assert "1 projects with several open turns" in problems

@@ -20,6 +20,7 @@ from annotate_app.store.store import Store
 from annotate_app.turns.stages.simulated_people import judge_open
 from annotate_app.turns.stages.wheel import start_turn
 from annotate_app.turns.turn import Turn
+from annotate_app.turns.waiting import waiting_keys
 
 logger = logging.getLogger(__name__)
 NUM_JUDGED = 2
@@ -77,11 +78,6 @@ def _go_on(store: Store, project: Project) -> None:
 
 def _judge(store: Store, actor: Actor, turn: Turn) -> None:
     for record in turn.stages:
-        if record.state != "people":
-            continue
-        if record.stage == "judge":
-            keys = {pair.key for pair in store.turns.pairs(actor, turn.id)}
-        else:
-            rounds = set(record.result.get("rounds", {}).values())
-            keys = {key for number in rounds for key in store.rounds.keys(actor, number)}
-        judge_open(store, actor, turn.project_id, keys, seed=turn.number)
+        if record.state == "people":
+            keys = waiting_keys(store, actor, turn, record)
+            judge_open(store, actor, turn.project_id, keys, seed=turn.number)

@@ -60,25 +60,16 @@ class RoundResult:
         }
 
 
-def round_result(
-    votes: Votes, round: Round, keys: Collection[str], *, num_resamples: int = 2000, seed: int = 0
-) -> RoundResult:
-    """The result of a round from its project's votes; of many rounds see `round_results`.
+def round_results(
+    votes: Votes, rounds: Sequence[tuple[Round, Collection[str]]], *, num_resamples: int = 2000, seed: int = 0
+) -> list[RoundResult]:
+    """The results of rounds, each with the ids of its comparisons, from their project's votes.
 
     Votes on other comparisons take no part, nor do those on a comparison of the round that is not of its two sources.
 
     Args:
-        keys: ids of the round's comparisons.
-        num_resamples: bootstrap resamples of pairs behind the interval, as in `win_rates`; 0 gives none.
+        num_resamples: bootstrap resamples of pairs behind the intervals, as in `win_rates`; 0 gives none.
     """
-    (result,) = round_results(votes, [(round, keys)], num_resamples=num_resamples, seed=seed)
-    return result
-
-
-def round_results(
-    votes: Votes, rounds: Sequence[tuple[Round, Collection[str]]], *, num_resamples: int = 2000, seed: int = 0
-) -> list[RoundResult]:
-    """The results of rounds, each with the ids of its comparisons; see `round_result`."""
     places = {key: number for number, key in enumerate(votes.items)}
     sources = {name: number for number, name in enumerate(votes.sources)}
     by_item = np.argsort(votes.item, kind="stable")

@@ -17,10 +17,14 @@ class Waiting:
     num_wanted: int = 0
 
     @property
+    def total(self) -> int:
+        """All of them."""
+        return self.num_judged + self.num_wanted
+
+    @property
     def share(self) -> float:
         """How far it is, 0 to 1."""
-        total = self.num_judged + self.num_wanted
-        return self.num_judged / total if total else 1.0
+        return self.num_judged / self.total if self.total else 0.0
 
 
 def count_waiting(store: Store, actor: Actor, turn: Turn, record: StageRecord) -> Waiting:
@@ -32,3 +36,11 @@ def count_waiting(store: Store, actor: Actor, turn: Turn, record: StageRecord) -
         )
     counts = [store.rounds.progress(actor, number) for number in set(record.result.get("rounds", {}).values())]
     return Waiting(num_judged=sum(judged for judged, _ in counts), num_wanted=sum(wanted for _, wanted in counts))
+
+
+def waiting_keys(store: Store, actor: Actor, turn: Turn, record: StageRecord) -> set[str]:
+    """Ids of the comparisons that a stage puts before people."""
+    if record.stage == "judge":
+        return {pair.key for pair in store.turns.pairs(actor, turn.id)}
+    rounds = set(record.result.get("rounds", {}).values())
+    return {key for number in rounds for key in store.rounds.keys(actor, number)}

@@ -6,10 +6,13 @@ import argparse
 from dataclasses import asdict
 
 from annotate_app.commands.command import ACTOR, Command, print_json
+from annotate_app.commands.project_votes import figure, interval, opened_project, opened_votes, project_arguments
+from rewardkit.report.table import text_table
+from rewardkit.run.progress import show_briefly
 
 
 def _make_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("project", help="name or number of the project")
+    project_arguments(parser)
     parser.add_argument("--one", required=True, help="policy: a run's number, a folder or a hub id; the rate is its")
     parser.add_argument("--other", required=True, help="policy that it is held against")
     parser.add_argument("--prompts", default="", help="file with prompts (default: the project's)")
@@ -18,7 +21,6 @@ def _make_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-new-tokens", type=int, default=128, help="largest number of tokens of an answer")
     parser.add_argument("--overlap", type=int, default=0, help="judgments wanted of each pair (default: the design's)")
     parser.add_argument("--seed", type=int, default=0, help="number that decides prompts, answers and sides")
-    parser.add_argument("--json", action="store_true", help="print the round as JSON")
 
 
 def _make(options: argparse.Namespace) -> int:
@@ -26,7 +28,6 @@ def _make(options: argparse.Namespace) -> int:
     import tempfile
     from pathlib import Path
 
-    from annotate_app.store.store import Store
     from annotate_app.turns.blind_rounds import RoundPlan, both_policies, make_round
 
     plan = RoundPlan(
@@ -37,15 +38,10 @@ def _make(options: argparse.Namespace) -> int:
         overlap=options.overlap,
         seed=options.seed,
     )
-    store = Store.open(options.db)
-    try:
-        project = store.projects.get(ACTOR, options.project)
-        with tempfile.TemporaryDirectory() as scratch:
-            folder = Path(os.environ.get("TIEBREAK_RUN_DIR") or scratch).resolve()
-            policies = both_policies(store, ACTOR, project.id, options.one, options.other)
-            made = make_round(store, ACTOR, project.id, policies, plan, folder)
-    finally:
-        store.close()
+    with opened_project(options) as (store, project), tempfile.TemporaryDirectory() as scratch:
+        folder = Path(os.environ.get("TIEBREAK_RUN_DIR") or scratch).resolve()
+        policies = both_policies(store, ACTOR, project.id, options.one, options.other)
+        made = make_round(store, ACTOR, project.id, policies, plan, folder)
     if options.json:
         print_json(asdict(made))
         return 0
@@ -57,19 +53,13 @@ def _make(options: argparse.Namespace) -> int:
     return 0
 
 
-def _list_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("project", help="name or number of the project")
-    parser.add_argument("--json", action="store_true", help="print the rounds with their results as JSON")
-
-
 def _list(options: argparse.Namespace) -> int:
     return _show(options, None)
 
 
 def _result_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("project", help="name or number of the project")
+    project_arguments(parser)
     parser.add_argument("round", type=int, help="number of the round")
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
 def _result(options: argparse.Namespace) -> int:
@@ -77,21 +67,15 @@ def _result(options: argparse.Namespace) -> int:
 
 
 def _show(options: argparse.Namespace, number: int | None) -> int:
-    from annotate_app.commands.project_votes import figure, interval
-    from annotate_app.ranking.rounds import round_result
-    from annotate_app.store.store import Store
-    from rewardkit.report.table import text_table
+    from annotate_app.ranking.rounds import round_results
 
-    store = Store.open(options.db)
-    try:
-        project = store.projects.get(ACTOR, options.project)
+    with opened_votes(options) as (store, project, votes):
         rounds = store.rounds.list(ACTOR, project.id)
         if number is not None:
             rounds = [store.rounds.get(ACTOR, project.id, number)]
-        votes = store.judgments.votes(ACTOR, project.id)
-        results = [round_result(votes, one, store.rounds.keys(ACTOR, one.id)) for one in rounds]
-    finally:
-        store.close()
+        keys = store.rounds.all_keys(ACTOR, project.id)
+        results = round_results(votes, [(one, keys[one.id]) for one in rounds])
+        show_briefly("")
     if options.json:
         shown = [asdict(one) | result.as_dict() for one, result in zip(rounds, results, strict=True)]
         print_json(shown if number is None else shown[0])
@@ -122,6 +106,6 @@ COMMANDS = (
         arguments=_make_arguments,
         run=_make,
     ),
-    Command(name="round list", help="list blind rounds with their results", arguments=_list_arguments, run=_list),
+    Command(name="round list", help="list blind rounds with their results", arguments=project_arguments, run=_list),
     Command(name="round result", help="say how a blind round stands", arguments=_result_arguments, run=_result),
 )

@@ -9,8 +9,9 @@ from annotate_app.access import Actor
 from annotate_app.jobs.worker import keep, mark_lost_jobs
 from annotate_app.store.loop.turns import Stage, Turn
 from annotate_app.store.store import Store
-from annotate_app.turns.stages.simulated_people import gold_of_project, judge_open
+from annotate_app.turns.stages.simulated_people import judge_open, known_gold
 from annotate_app.turns.stages.wheel import advance, begin_stage, next_stage, start_turn
+from annotate_app.turns.waiting import waiting_keys
 
 WAIT_S = 0.3
 Told = Callable[[str], None]
@@ -28,10 +29,8 @@ def run_turn(store: Store, actor: Actor, project_id: int, *, simulate: bool, tol
     Raises:
         ValueError: with its message, if a stage fails; if nobody knows what a simulated annotator is to say.
     """
-    if simulate and gold_of_project(store, actor, project_id) is None:
-        raise ValueError(
-            "simulated annotators judge simulated projects of the support-desk world or of the demo's desk only"
-        )
+    if simulate:
+        known_gold(store, actor, project_id)
     turn = advance(store, actor, project_id) or start_turn(store, actor, project_id)
     begun: set[Stage] = set()
     shown: set[Stage] = {record.stage for record in turn.stages if record.state in ("done", "skipped")}
@@ -49,11 +48,7 @@ def run_turn(store: Store, actor: Actor, project_id: int, *, simulate: bool, tol
         elif people := next((record for record in turn.stages if record.state == "people"), None):
             if not simulate:
                 return turn
-            keys = [
-                key for number in people.result.get("rounds", {}).values() for key in store.rounds.keys(actor, number)
-            ]
-            if people.stage == "judge":
-                keys = [pair.key for pair in store.turns.pairs(actor, turn.id)]
+            keys = waiting_keys(store, actor, turn, people)
             judged = judge_open(store, actor, project_id, keys, seed=turn.number)
             told(f"{judged} judgments of simulated annotators")
         else:

@@ -64,6 +64,20 @@ def gold_of_project(store: Store, actor: Actor, project_id: int) -> Gold | None:
     return None
 
 
+def known_gold(store: Store, actor: Actor, project_id: int) -> Gold:
+    """What `gold_of_project` says, where it is known.
+
+    Raises:
+        ValueError: if nobody knows what an answer is worth.
+    """
+    gold = gold_of_project(store, actor, project_id)
+    if gold is None:
+        raise ValueError(
+            "simulated annotators judge simulated projects of the support-desk world or of the demo's desk only"
+        )
+    return gold
+
+
 def create_world(store: Store, actor: Actor, name: str, *, num_prompts: int, seed: int = 0) -> Project:
     """Makes a simulated project of the support-desk world: messages with two replies each, one judgment wanted."""
     protocol = load_protocol("support_desk")
@@ -88,11 +102,7 @@ def judge_open(store: Store, actor: Actor, project_id: int, keys: Collection[str
     Raises:
         ValueError: if it is not known what the answers are worth, or a pair wants more annotators than there are.
     """
-    gold = gold_of_project(store, actor, project_id)
-    if gold is None:
-        raise ValueError(
-            "simulated annotators judge simulated projects of the support-desk world or of the demo's desk only"
-        )
+    gold = known_gold(store, actor, project_id)
     _join(store, actor, project_id)
     wanted, votes = set(keys), store.judgments.votes(actor, project_id)
     judged: dict[str, set[str]] = {}

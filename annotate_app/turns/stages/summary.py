@@ -16,7 +16,7 @@ def stage_words(record: StageRecord, waiting: Waiting | None = None) -> str:
         return str(result.get("message", ""))
     if record.state == "people":
         counts = waiting or Waiting()
-        return f"{counts.num_judged:,} judgments of {counts.num_judged + counts.num_wanted:,}"
+        return f"{counts.num_judged:,} judgments of {counts.total:,}"
     if record.state == "running":
         return f"job {record.job_id}" if record.job_id else ""
     if record.state != "done":

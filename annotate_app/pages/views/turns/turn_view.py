@@ -155,9 +155,7 @@ def draw_progress(record: StageRecord, job: Job | None) -> None:
 def draw_waiting(turn: Turn, record: StageRecord) -> None:
     """How many judgments are there, of how many."""
     waiting = count_waiting(current_store(), current_actor(), turn, record)
-    total = waiting.num_judged + waiting.num_wanted
-    share = waiting.num_judged / total if total else 0.0
-    st.progress(share, f"{waiting.num_judged:,} of {total:,} judgments are there")
+    st.progress(waiting.share, f"{waiting.num_judged:,} of {waiting.total:,} judgments are there")
 
 
 def draw_ways(record: StageRecord, job: Job | None) -> None:

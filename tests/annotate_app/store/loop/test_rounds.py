@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from annotate_app.access import AccessError, Actor
-from annotate_app.ranking.rounds import round_result
+from annotate_app.ranking.rounds import round_results
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
 from rewardkit.data.records import Comparison, Judgment, Message
@@ -81,14 +81,14 @@ def test_the_result_counts_the_rounds_own_votes_only(rated: Store, lead: Actor, 
     rated.judgments.import_many(lead, project.id, rows)
     keys = ["r0", "r1", "r2", "r3"]
     made = rated.rounds.add(lead, project.id, one="run-2", other="run-1", comparisons=keys)
-    result = round_result(rated.judgments.votes(lead, project.id), made, keys)
+    result = round_results(rated.judgments.votes(lead, project.id), [(made, keys)])[0]
     # run-2 is a of r0 (won), b of r1 (won), a of r2 (lost): 2 wins, 1 loss, 1 tie; rate (2 + 1/2) / 4.
     assert (result.wins, result.ties, result.losses, result.num_judged, result.num_pairs) == (2, 1, 1, 4, 4)
     assert result.rate.value == 0.625
     assert result.rate.low < 0.625 < result.rate.high
     assert result.sentence() == "Not shown that people prefer run-2 or run-1."
     turned = rated.rounds.add(lead, project.id, one="run-1", other="run-2", comparisons=keys)
-    mirror = round_result(rated.judgments.votes(lead, project.id), turned, keys)
+    mirror = round_results(rated.judgments.votes(lead, project.id), [(turned, keys)])[0]
     assert (mirror.wins, mirror.losses, mirror.rate.value) == (1, 2, 0.375)
     assert mirror.rate.low == pytest.approx(1 - result.rate.high)
     assert mirror.rate.high == pytest.approx(1 - result.rate.low)
@@ -100,11 +100,11 @@ def test_a_clear_round_names_its_winner_and_an_unjudged_one_says_so(
     keys = [f"k{number}" for number in range(30)]
     store.comparisons.add(lead, project.id, [pair(key, "run-9", "run-12") for key in keys])
     made = store.rounds.add(lead, project.id, one="run-12", other="run-9", comparisons=keys)
-    empty = round_result(store.judgments.votes(lead, project.id), made, keys)
+    empty = round_results(store.judgments.votes(lead, project.id), [(made, keys)])[0]
     assert (empty.num_votes, empty.num_judged, empty.num_pairs) == (0, 0, 30)
     assert empty.sentence() == "Nobody has judged run-12 against run-9 yet."
     rows = [Judgment(comparison_id=key, annotator="u", choice="b", strength=1) for key in keys[:25]]
     store.judgments.import_many(lead, project.id, rows)
-    result = round_result(store.judgments.votes(lead, project.id), made, keys)
+    result = round_results(store.judgments.votes(lead, project.id), [(made, keys)])[0]
     assert (result.wins, result.losses, result.num_judged) == (25, 0, 25)
     assert result.sentence() == "People prefer run-12 to run-9."

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 
 from annotate_app.access import Actor
-from annotate_app.ranking.rounds import round_result
+from annotate_app.ranking.rounds import round_results
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
 from annotate_app.votes import CHOICE_CODES
@@ -67,7 +67,7 @@ def test_patterns_of_turns_and_rounds_are_those_of_the_votes(store: Store, lead:
     assert sum(one.seconds for one in patterns) == float(votes.seconds[of_turn].sum()) > 0
     assert list(CHOICE_CODES)[:4] == ["a", "b", "tie", "both_bad"]
 
-    result = round_result(votes, made, store.rounds.keys(lead, made.id))
+    result = round_results(votes, [(made, store.rounds.keys(lead, made.id))])[0]
     totals = np.sum(
         [np.array(one.counts) * one.num_pairs for one in store.turn_votes.of_rounds(lead, project.id)[made.id]], axis=0
     )

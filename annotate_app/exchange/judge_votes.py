@@ -13,7 +13,8 @@ from alignment.judges.spec import JudgeSpec
 from annotate_app.access import Actor
 from annotate_app.exchange.comparisons_in import BadRow, Tell, unspool
 from annotate_app.exchange.judgments_in import BallotOptions, stage_judgments
-from annotate_app.store.loop.judges import JudgeRow, JudgeVote
+from annotate_app.store.loop.judge_votes import JudgeVote, vote_of
+from annotate_app.store.loop.judges import JudgeRow
 from annotate_app.store.store import Store
 from rewardkit.data.files import Source, detect_format, place, read_rows, write_rows
 from rewardkit.data.judgments import MOST_WHOLE, read_criteria
@@ -99,20 +100,7 @@ def import_votes(
         for judgment in unspool(spool):
             shown = (judgment.comparison_id, judgment.shown_left)
             samples[shown] = samples.get(shown, -1) + 1
-            votes.append(
-                JudgeVote(
-                    comparison_id=judgment.comparison_id,
-                    rubric_version=judgment.rubric_version,
-                    choice=judgment.choice,
-                    shown_first=judgment.shown_left,
-                    sample=samples[shown],
-                    strength=judgment.strength,
-                    criteria=judgment.criteria,
-                    raw=judgment.rationale,
-                    usage={"seconds": judgment.seconds} if judgment.seconds else {},
-                    created_at=judgment.created_at,
-                )
-            )
+            votes.append(vote_of(judgment, sample=samples[shown]))
     return _store_votes(store, actor, project_id, name, votes, num_rows=staged.num_rows, bad=staged.bad)
 
 

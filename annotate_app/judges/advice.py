@@ -75,8 +75,6 @@ def advise(
         surest: on those it is surest of; None where it is not surer of some than of others.
         surest_share: their share.
         findings: what is wrong with it (`find`).
-        surest: on those it is surest of; None where it is not surer of some than of others.
-        surest_share: their share.
     """
     more = _more_votes(median)
     if overall.num_items < LEAST:

@@ -18,7 +18,7 @@ from annotate_app.store.base.rights import checked_content
 from annotate_app.store.base.slots import batches
 from annotate_app.store.judgments.votes import read_criteria_columns, read_numbers
 from annotate_app.store.projects.comparisons import keys_to_ids
-from rewardkit.data.records import CHOICES
+from rewardkit.data.records import CHOICES, Judgment
 
 JUDGE_CHOICES = (*CHOICES, "refused", "unreadable")
 JUDGE_CHOICE_CODES: dict[str, int] = {name: code for code, name in enumerate(JUDGE_CHOICES)}
@@ -76,6 +76,22 @@ class JudgeVote:
             raise ValueError(f"p_a is {self.p_a}, allowed is 0 to 1")
         if self.shown_first not in get_args(Shown):
             raise ValueError(f"shown_first is {self.shown_first!r:.40}, allowed are a, b and nothing")
+
+
+def vote_of(judgment: Judgment, *, sample: int = 0) -> JudgeVote:
+    """The vote of a judge whose answer came as a judgment; its rationale is the raw answer."""
+    return JudgeVote(
+        comparison_id=judgment.comparison_id,
+        rubric_version=judgment.rubric_version,
+        choice=judgment.choice,
+        shown_first=judgment.shown_left,
+        sample=sample,
+        strength=judgment.strength,
+        criteria=judgment.criteria,
+        raw=judgment.rationale,
+        usage={"seconds": judgment.seconds} if judgment.seconds else {},
+        created_at=judgment.created_at,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

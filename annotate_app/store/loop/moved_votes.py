@@ -14,7 +14,7 @@ from annotate_app.store.base import tables
 from annotate_app.store.base.answers import read_judgment, select_judgments
 from annotate_app.store.base.pending import reopen
 from annotate_app.store.base.slots import batches
-from annotate_app.store.loop.judge_votes import JudgeVote, insert_votes
+from annotate_app.store.loop.judge_votes import insert_votes, vote_of
 
 UNKNOWN = "the project has no judgments of an imported annotator {name!r}; it has those of {names}"
 
@@ -35,22 +35,7 @@ def move_votes(connection: Connection, project_id: int, annotator: str, judge_id
             others.where(judgment.project_id == project_id, imported).distinct().order_by(user.name)
         )
         raise ValueError(UNKNOWN.format(name=annotator, names=", ".join(names.scalars()) or "none"))
-    votes = []
-    for row in rows:
-        judgment_values = read_judgment(row)
-        votes.append(
-            JudgeVote(
-                comparison_id=judgment_values.comparison_id,
-                rubric_version=judgment_values.rubric_version,
-                choice=judgment_values.choice,
-                shown_first=judgment_values.shown_left,
-                strength=judgment_values.strength,
-                criteria=judgment_values.criteria,
-                raw=judgment_values.rationale,
-                usage={"seconds": judgment_values.seconds} if judgment_values.seconds else {},
-                created_at=judgment_values.created_at,
-            )
-        )
+    votes = [vote_of(read_judgment(row)) for row in rows]
     insert_votes(connection, judge_id, votes)
     ids = [row.id for row in rows]
     for part in batches(ids):

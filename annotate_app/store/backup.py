@@ -5,6 +5,7 @@ Written from one consistent state while others go on working; restored in one tr
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import os
@@ -22,6 +23,7 @@ from sqlalchemy import (
     Connection,
     Float,
     Integer,
+    LargeBinary,
     MetaData,
     Table,
     func,
@@ -32,10 +34,10 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.types import TypeEngine
 
-from annotate_app.store.base import loop_tables
 from annotate_app.store.base.database import Database, failure
 from annotate_app.store.base.migrate import schema_revision, upgrade_within
 from annotate_app.store.disarm import disarm
+from annotate_app.store.schema import whole_schema
 
 FORMAT = "tiebreak backup 1"
 BATCH = 1000
@@ -75,7 +77,7 @@ def _write_archive(database: Database, file: IO[bytes]) -> None:
         zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=5) as archive,
         database.read() as connection,
     ):
-        counts = {table.name: _write_table(archive, connection, table) for table in loop_tables.metadata.sorted_tables}
+        counts = {table.name: _write_table(archive, connection, table) for table in whole_schema.metadata.sorted_tables}
         manifest = {"format": FORMAT, "schema": schema_revision(connection), "created_at": time.time(), "rows": counts}
         archive.writestr("manifest.json", json.dumps(manifest, indent=2))
 
@@ -116,9 +118,16 @@ def _write_table(archive: zipfile.ZipFile, connection: Connection, table: Table)
     query = select(table).order_by(*table.primary_key.columns)
     with archive.open(f"{table.name}.jsonl", "w", force_zip64=True) as raw, io.TextIOWrapper(raw, "utf-8") as file:
         for row in connection.execute(query.execution_options(yield_per=BATCH)).mappings():
-            file.write(json.dumps(dict(row), ensure_ascii=False, separators=(",", ":")) + "\n")
+            file.write(json.dumps(dict(row), ensure_ascii=False, separators=(",", ":"), default=_plain) + "\n")
             count += 1
     return count
+
+
+def _plain(value: object) -> str:
+    """Bytes as a text, `_read_row` is the way back."""
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode("ascii")
+    raise TypeError(f"{type(value).__name__} cannot be kept in a backup")
 
 
 def _read_manifest(archive: zipfile.ZipFile, path: Path) -> dict:
@@ -193,6 +202,11 @@ def _read_row(line: bytes, table: Table, where: str) -> dict:
         value = row[column.name]
         if not (column.nullable if value is None else _fits(value, column.type)):
             raise ValueError(f"{where}: {column.name} is {str(value)[:40]!r}, allowed is {column.type}")
+        if isinstance(column.type, LargeBinary) and value is not None:
+            try:
+                row[column.name] = base64.b64decode(value, validate=True)
+            except ValueError as error:
+                raise ValueError(f"{where}: {column.name} is no Base64: {error}") from error
     return row
 
 

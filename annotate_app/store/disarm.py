@@ -17,8 +17,9 @@ from sqlalchemy import Connection, select, update
 
 from annotate_app.access import Actor
 from annotate_app.installation import data_folder
-from annotate_app.store.base import audit, loop_tables, tables
+from annotate_app.store.base import audit
 from annotate_app.store.jobs import UNDER_WAY
+from annotate_app.store.schema import loop_tables, tables
 
 _FOLDER_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 

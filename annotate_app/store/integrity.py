@@ -15,12 +15,12 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, func, inspect, o
 from sqlalchemy.exc import DBAPIError
 
 from annotate_app.protocol.collection_design import Design
-from annotate_app.store.base import loop_tables, tables
 from annotate_app.store.base.answers import MADE_AT, SPENT_S
 from annotate_app.store.base.database import Database, failure, read_pairs
 from annotate_app.store.base.pending import JUDGMENT_SHOWN, SLOT_SHOWN_OF_MANY, SLOT_WAITS
 from annotate_app.store.base.slots import JUDGED, LEASED, OPEN
 from annotate_app.store.loop.turns import STAGES
+from annotate_app.store.schema import loop_tables, tables, whole_schema
 from rewardkit.data.records import content_id
 
 EXAMPLES = 5
@@ -67,7 +67,7 @@ def _tried(what: str, check: Callable[[Connection], list[str]], database: Databa
 def count_rows(database: Database) -> dict[str, int]:
     """The number of rows by table, without the tables that cannot be read."""
     counts: dict[str, int] = {}
-    for table in loop_tables.metadata.sorted_tables:
+    for table in whole_schema.metadata.sorted_tables:
         with suppress(DBAPIError), database.read() as connection:
             counts[table.name] = connection.execute(select(func.count()).select_from(table)).scalar_one()
     return counts
@@ -250,7 +250,7 @@ def _changed_texts(connection: Connection) -> Iterator[str]:
 
 
 def _missing_tables(connection: Connection) -> list[str]:
-    return sorted(set(loop_tables.metadata.tables) - set(inspect(connection).get_table_names()))
+    return sorted(set(whole_schema.metadata.tables) - set(inspect(connection).get_table_names()))
 
 
 def _bad_designs(connection: Connection) -> Iterator[str]:

@@ -15,9 +15,10 @@ from sqlalchemy import Connection, Select, func, select, update
 
 from annotate_app.access import Actor
 from annotate_app.protocol.collection_design import Design
-from annotate_app.store.base import audit, tables
+from annotate_app.store.base import audit
 from annotate_app.store.base.database import Database, insert_row
 from annotate_app.store.base.rights import checked_text, lock_design, require_member
+from annotate_app.store.schema import tables
 from annotate_app.votes import COLLECTED_KINDS
 
 JobState = Literal["queued", "running", "done", "failed", "cancelled", "lost"]

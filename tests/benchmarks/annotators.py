@@ -33,7 +33,7 @@ from websockets.exceptions import WebSocketException
 
 from annotate_app.access import Actor
 from annotate_app.protocol.collection_design import Design
-from annotate_app.store.base import tables
+from annotate_app.store.schema import tables
 from annotate_app.store.store import Store
 from rewardkit.data.records import Comparison, Message
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from sqlalchemy import ColumnElement, Float, Row, Select, case, select, type_coerce
 
-from annotate_app.store.base import tables
 from annotate_app.store.base.pending import JUDGMENT_SHOWN
+from annotate_app.store.schema import tables
 from rewardkit.data.records import Judgment
 from rewardkit.data.times import LAST_TIME, LONGEST_STORED_S
 

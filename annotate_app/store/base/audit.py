@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection, insert, select
 
 from annotate_app.access import Actor
-from annotate_app.store.base import tables
 from annotate_app.store.base.database import Database
 from annotate_app.store.base.rights import require_member
+from annotate_app.store.schema import tables
 
 
 @dataclass(frozen=True, kw_only=True)

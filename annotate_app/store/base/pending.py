@@ -18,9 +18,10 @@ from contextlib import contextmanager
 from sqlalchemy import ColumnElement, Connection, and_, case, delete, exists, insert, or_, select, update
 
 from annotate_app.access import Actor
-from annotate_app.store.base import audit, tables
+from annotate_app.store.base import audit
 from annotate_app.store.base.database import Database
 from annotate_app.store.base.slots import JUDGED, OPEN, drop_slots, give_back
+from annotate_app.store.schema import tables
 
 logger = logging.getLogger(__name__)
 

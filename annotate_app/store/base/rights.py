@@ -6,7 +6,7 @@ from sqlalchemy import Connection, select
 
 from annotate_app.access import AccessError, Actor, UserRole
 from annotate_app.protocol.collection_design import Design
-from annotate_app.store.base.tables import membership, project
+from annotate_app.store.schema.tables import membership, project
 
 
 def require_member(

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Row, bindparam, delete, insert, select, text,
 
 from annotate_app.protocol.assignment import slot_rank
 from annotate_app.protocol.collection_design import Design
-from annotate_app.store.base.tables import OPEN_WORK, QUEUE_START, comparison, judgment, place, project, slot
+from annotate_app.store.schema.tables import OPEN_WORK, QUEUE_START, comparison, judgment, place, project, slot
 
 OPEN, LEASED, JUDGED = 0, 1, 2
 BATCH = 1000

@@ -9,12 +9,12 @@ from typing import Any
 
 from sqlalchemy import Connection, or_, select, update
 
-from annotate_app.store.base import tables
 from annotate_app.store.base.database import bulk_execute, bulk_insert, read_pairs
 from annotate_app.store.base.slots import JUDGED, OPEN, batches
 from annotate_app.store.judgments.staged import StagedJudgment
 from annotate_app.store.people.accounts import insert_user
 from annotate_app.store.projects.comparisons import keys_to_ids
+from annotate_app.store.schema import tables
 
 Pair = tuple[int, int]  # database ids of a comparison and of a user
 

@@ -15,7 +15,7 @@ from typing import IO, Literal, get_args
 from sqlalchemy import Connection, insert, select
 
 from annotate_app.access import AccessError, Actor
-from annotate_app.store.base import audit, tables
+from annotate_app.store.base import audit
 from annotate_app.store.base.answers import plain_criteria, read_criteria, read_judgment, select_judgments
 from annotate_app.store.base.database import Database
 from annotate_app.store.base.pending import import_in_parts, write_alone
@@ -26,6 +26,7 @@ from annotate_app.store.judgments.simulated import SimulatedAnswer, insert_simul
 from annotate_app.store.judgments.staged import stage_judgments, staged_batches
 from annotate_app.store.judgments.votes import read_votes
 from annotate_app.store.projects.comparisons import Added, keys_to_ids
+from annotate_app.store.schema import tables
 from annotate_app.votes import Votes
 from rewardkit.data.records import Judgment
 

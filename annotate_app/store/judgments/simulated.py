@@ -10,11 +10,11 @@ from typing import Literal
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
-from annotate_app.store.base import tables
 from annotate_app.store.base.answers import plain_criteria
 from annotate_app.store.base.slots import JUDGED, OPEN, batches
 from annotate_app.store.judgments.staged import check_texts
 from annotate_app.store.projects.comparisons import keys_to_ids
+from annotate_app.store.schema import tables
 from rewardkit.data.records import Judgment
 
 Kind = Literal["work", "gold", "repeat", "qualification"]

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, Select, Text, case, cast, func, select
 
-from annotate_app.store.base import tables
 from annotate_app.store.base.answers import MADE_AT, SPENT_S
 from annotate_app.store.base.database import read_pairs
 from annotate_app.store.base.pending import COMPARISON_SHOWN, JUDGMENT_SHOWN
+from annotate_app.store.schema import tables
 from annotate_app.votes import CHOICE_CODES, KIND_CODES, Votes
 
 CHUNK = 50_000

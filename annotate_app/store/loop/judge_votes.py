@@ -10,7 +10,6 @@ from typing import Any, Literal, get_args
 import numpy as np
 from sqlalchemy import Connection, Float, Row, Text, case, cast, func, select, type_coerce
 
-from annotate_app.store.base import loop_tables, tables
 from annotate_app.store.base.answers import plain_criteria, read_criteria
 from annotate_app.store.base.database import bulk_execute, read_pairs
 from annotate_app.store.base.pending import COMPARISON_SHOWN
@@ -18,6 +17,7 @@ from annotate_app.store.base.rights import checked_content
 from annotate_app.store.base.slots import batches
 from annotate_app.store.judgments.votes import read_criteria_columns, read_numbers
 from annotate_app.store.projects.comparisons import keys_to_ids
+from annotate_app.store.schema import loop_tables, tables
 from rewardkit.data.records import CHOICES, Judgment
 
 JUDGE_CHOICES = (*CHOICES, "refused", "unreadable")

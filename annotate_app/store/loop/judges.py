@@ -15,12 +15,13 @@ from sqlalchemy import Connection, Row, Select, func, select, update
 
 from alignment.judges.spec import JudgeSpec
 from annotate_app.access import AccessError, Actor
-from annotate_app.store.base import audit, loop_tables, tables
+from annotate_app.store.base import audit
 from annotate_app.store.base.database import Database, insert_row
 from annotate_app.store.base.pending import write_alone
 from annotate_app.store.base.rights import checked_text, lock_design, require_member
 from annotate_app.store.loop.judge_votes import JudgeVote, VoteTable, insert_votes, read_vote, read_vote_table
 from annotate_app.store.loop.moved_votes import move_votes
+from annotate_app.store.schema import loop_tables, tables
 
 Asked = tuple[str, str, int]  # comparison id, what was shown first, sample
 

@@ -10,11 +10,11 @@ import time
 
 from sqlalchemy import Connection, insert, select, update
 
-from annotate_app.store.base import tables
 from annotate_app.store.base.answers import read_judgment, select_judgments
 from annotate_app.store.base.pending import reopen
 from annotate_app.store.base.slots import batches
 from annotate_app.store.loop.judge_votes import insert_votes, vote_of
+from annotate_app.store.schema import tables
 
 UNKNOWN = "the project has no judgments of an imported annotator {name!r}; it has those of {names}"
 

@@ -10,11 +10,12 @@ from typing import Any
 from sqlalchemy import Select, func, insert, select
 
 from annotate_app.access import Actor
-from annotate_app.store.base import audit, loop_tables, tables
+from annotate_app.store.base import audit
 from annotate_app.store.base.database import Database, insert_row, read_pairs
 from annotate_app.store.base.rights import checked_text, require_member
 from annotate_app.store.base.slots import JUDGED, batches
 from annotate_app.store.projects.comparisons import keys_to_ids
+from annotate_app.store.schema import loop_tables, tables
 
 LONGEST_SOURCE = 200
 

@@ -13,9 +13,10 @@ from typing import Any
 from sqlalchemy import insert, select, update
 
 from annotate_app.access import Actor
-from annotate_app.store.base import audit, loop_tables, tables
+from annotate_app.store.base import audit
 from annotate_app.store.base.database import Database
 from annotate_app.store.base.rights import checked_content, checked_text, lock_design, require_member
+from annotate_app.store.schema import loop_tables, tables
 
 LONGEST_NAME = 120
 LONGEST_NOTE = 20_000

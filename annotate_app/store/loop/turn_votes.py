@@ -14,11 +14,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
 
 from annotate_app.access import Actor
-from annotate_app.store.base import loop_tables, tables
 from annotate_app.store.base.answers import SPENT_S
 from annotate_app.store.base.database import Database, read_pairs
 from annotate_app.store.base.pending import COMPARISON_SHOWN, JUDGMENT_SHOWN
 from annotate_app.store.base.rights import require_member
+from annotate_app.store.schema import loop_tables, tables
 from annotate_app.votes import COLLECTED_KINDS
 
 _judgment = tables.judgment.c

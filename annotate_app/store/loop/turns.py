@@ -11,11 +11,12 @@ from typing import Any, Literal, get_args
 from sqlalchemy import Connection, Row, Select, delete, func, insert, select, update
 
 from annotate_app.access import Actor
-from annotate_app.store.base import audit, loop_tables, tables
+from annotate_app.store.base import audit
 from annotate_app.store.base.database import Database, insert_row
 from annotate_app.store.base.rights import checked_text, require_member
 from annotate_app.store.base.slots import JUDGED, OPEN, batches
 from annotate_app.store.projects.comparisons import keys_to_ids
+from annotate_app.store.schema import loop_tables, tables
 
 Stage = Literal["write", "choose", "judge", "learn", "align", "check"]
 STAGES: tuple[Stage, ...] = get_args(Stage)

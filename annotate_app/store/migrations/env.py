@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from annotate_app.store.base.loop_tables import metadata
+from annotate_app.store.schema.whole_schema import metadata
 
 connection = context.config.attributes["connection"]
 context.configure(

@@ -12,10 +12,10 @@ from argon2.exceptions import InvalidHashError, VerifyMismatchError
 from sqlalchemy import Connection, Row, select
 
 from annotate_app.access import ROLES, UserRole
-from annotate_app.store.base import tables
 from annotate_app.store.base.database import insert_row
 from annotate_app.store.base.rights import checked_text
 from annotate_app.store.people.account_names import MAX_LENGTH, checked_name, stored_name
+from annotate_app.store.schema import tables
 
 Origin = Literal["local", "oidc", "proxy", "simulated", "imported"]
 ORIGINS: tuple[Origin, ...] = get_args(Origin)

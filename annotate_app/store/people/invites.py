@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, Connection, Row, insert, select, update
 
 from annotate_app.access import AccessError, Actor, UserRole
-from annotate_app.store.base import tables
 from annotate_app.store.base.rights import checked_text, require_member
 from annotate_app.store.people.account_names import stored_name
 from annotate_app.store.people.accounts import (
@@ -27,6 +26,7 @@ from annotate_app.store.people.accounts import (
 )
 from annotate_app.store.people.members import join_project
 from annotate_app.store.people.sign_in import revoke, token_hash
+from annotate_app.store.schema import tables
 
 INVITE_S = 72 * 3600.0
 ID_LENGTH = 12

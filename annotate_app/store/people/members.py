@@ -10,10 +10,10 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from annotate_app.access import UserRole
 from annotate_app.protocol.collection_design import Design
-from annotate_app.store.base import tables
 from annotate_app.store.base.rights import checked_text
 from annotate_app.store.base.slots import release_slots
 from annotate_app.store.people.accounts import check_role, find_user, insert_user
+from annotate_app.store.schema import tables
 
 MEMBER_STATES = ("qualifying", "active", "paused", "failed")
 

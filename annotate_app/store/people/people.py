@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import select, update
 
 from annotate_app.access import AccessError, Actor, UserRole
-from annotate_app.store.base import audit, tables
+from annotate_app.store.base import audit
 from annotate_app.store.base.database import Database
 from annotate_app.store.people import sign_in
 from annotate_app.store.people.accounts import (
@@ -30,6 +30,7 @@ from annotate_app.store.people.invites import (
     read_invites,
     redeem,
 )
+from annotate_app.store.schema import tables
 
 
 class People:

@@ -9,10 +9,10 @@ import time
 
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 
-from annotate_app.store.base import tables
 from annotate_app.store.base.database import Database, insert_row
 from annotate_app.store.people.account_names import MAX_LENGTH, stored_name
 from annotate_app.store.people.accounts import WITHOUT_SIGN_IN, User, find_typed, password_matches, read_user
+from annotate_app.store.schema import tables
 
 SESSION_S = 7 * 86_400.0
 WINDOW_S = 15 * 60.0

@@ -9,12 +9,12 @@ from typing import Literal, get_args
 from sqlalchemy import ColumnElement, Connection, Text, cast, func, or_, select
 
 from annotate_app.access import Actor
-from annotate_app.store.base import tables
 from annotate_app.store.base.database import Database
 from annotate_app.store.base.pending import SLOT_STATE
 from annotate_app.store.base.rights import require_member
 from annotate_app.store.base.slots import BATCH, JUDGED
 from annotate_app.store.projects.comparisons import ANSWER_A, ANSWER_B, Gold, read_comparison, select_comparisons
+from annotate_app.store.schema import tables
 from rewardkit.data.records import Comparison
 
 State = Literal["any", "unjudged", "open", "complete", "gold", "decided"]

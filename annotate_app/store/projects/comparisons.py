@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, Select, bindparam, select, update
 
 from annotate_app.access import Actor
 from annotate_app.protocol.collection_design import MOST_OVERLAP
-from annotate_app.store.base import audit, tables
+from annotate_app.store.base import audit
 from annotate_app.store.base.database import Database, read_pairs
 from annotate_app.store.base.pending import COMPARISON_SHOWN, IMPORTED_AT_ONCE, import_in_parts, write_alone
 from annotate_app.store.base.rights import checked_content, lock_design, require_member
@@ -25,6 +25,7 @@ from annotate_app.store.projects.contents import (
     stage_contents,
     take_turns,
 )
+from annotate_app.store.schema import tables
 from rewardkit.data.records import CHOICES, Choice, Comparison
 
 

@@ -22,7 +22,7 @@ from annotate_app.store.base.database import bulk_insert, new_ids, to_json
 from annotate_app.store.base.pending import COMPARISON_SHOWN, IMPORTED_AT_ONCE
 from annotate_app.store.base.rights import checked_content, checked_text
 from annotate_app.store.base.slots import OPEN, batches, slot_places, wanted_groups
-from annotate_app.store.base.tables import comparison, prompt, response, slot
+from annotate_app.store.schema.tables import comparison, prompt, response, slot
 from rewardkit.data.records import Comparison, Message, content_id, message_lists
 
 TURNS = "tiebreak: turns of the completions"  # where the metadata of a comparison holds them

@@ -8,11 +8,11 @@ from datetime import UTC, date, datetime
 
 from sqlalchemy import Connection, Integer, case, cast, func, select
 
-from annotate_app.store.base import tables
 from annotate_app.store.base.answers import MADE_AT, SPENT_S
 from annotate_app.store.base.database import read_pairs
 from annotate_app.store.base.pending import COMPARISON_SHOWN, JUDGMENT_SHOWN, SLOT_SHOWN_OF_MANY, SLOT_STATE
 from annotate_app.store.base.slots import JUDGED, LEASED
+from annotate_app.store.schema import tables
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from annotate_app.access import Actor
 from annotate_app.protocol import rubric as rubric_language
 from annotate_app.protocol.collection_design import Design
 from annotate_app.protocol.rubric import Rubric
-from annotate_app.store.base import audit, tables
+from annotate_app.store.base import audit
 from annotate_app.store.base.database import Database, insert_row
 from annotate_app.store.base.rights import checked_content, checked_text, lock_design, require_member
 from annotate_app.store.base.slots import remake_slots
@@ -29,6 +29,7 @@ from annotate_app.store.people.members import (
     read_members,
 )
 from annotate_app.store.projects.progress import Progress, read_progress
+from annotate_app.store.schema import tables
 
 
 @dataclass(frozen=True, kw_only=True)

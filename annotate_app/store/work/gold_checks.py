@@ -10,7 +10,7 @@ from sqlalchemy import Connection, bindparam, exists, func, select, text, update
 from annotate_app.protocol.assignment import REPEAT_GAP, Side, falls_short, fraction, is_right, qualification_verdict
 from annotate_app.store.base import audit, notices
 from annotate_app.store.base.slots import LEASED
-from annotate_app.store.base.tables import CHECK_KINDS, comparison, judgment, membership, slot
+from annotate_app.store.schema.tables import CHECK_KINDS, comparison, judgment, membership, slot
 from annotate_app.store.work.member_at_work import Seat
 
 # Somebody's accuracy is that of so many newest gold items, so that a decline after a good start is seen.

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, Select, bindparam, delete, select, text,
 from annotate_app.protocol.leases import LeaseError, OwnJudgment
 from annotate_app.store.base.answers import read_judgment, select_judgments
 from annotate_app.store.base.slots import LEASED
-from annotate_app.store.base.tables import OPEN_WORK, comparison, judgment, slot, user
+from annotate_app.store.schema.tables import OPEN_WORK, comparison, judgment, slot, user
 from annotate_app.store.work import leasing
 from annotate_app.store.work.member_at_work import Seat
 from annotate_app.store.work.submitting import CHECKS, NOT_WORKING, OwnSlot, append, outdate

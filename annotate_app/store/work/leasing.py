@@ -11,8 +11,8 @@ from sqlalchemy import Connection, bindparam, select, update
 from annotate_app.protocol.assignment import Side, check_at, other_side, shown_left
 from annotate_app.store.base.database import insert_row
 from annotate_app.store.base.slots import JUDGED, LEASED
-from annotate_app.store.base.tables import comparison, slot
 from annotate_app.store.projects.comparisons import blind, read_comparison, select_comparisons
+from annotate_app.store.schema.tables import comparison, slot
 from annotate_app.store.work import gold_checks, queue_cursor
 from annotate_app.store.work.member_at_work import Seat
 from rewardkit.data.records import Comparison

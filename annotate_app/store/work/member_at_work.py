@@ -8,7 +8,7 @@ from sqlalchemy import Connection, bindparam, func, select, text, update
 
 from annotate_app.access import AccessError, Actor
 from annotate_app.protocol.collection_design import Design
-from annotate_app.store.base import tables
+from annotate_app.store.schema import tables
 from annotate_app.store.work.queue_cursor import Place
 
 _rubric = tables.rubric.c

@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Row, bindparam, exists, select, text, tuple_
 
 from annotate_app.store.base.pending import SLOT_SHOWN
 from annotate_app.store.base.slots import give_back
-from annotate_app.store.base.tables import LEASED_WORK, OPEN_WORK, QUEUE_START, slot
+from annotate_app.store.schema.tables import LEASED_WORK, OPEN_WORK, QUEUE_START, slot
 
 QUEUE_END = -QUEUE_START
 SWEEP = 50  # expired leases taken back by one transaction

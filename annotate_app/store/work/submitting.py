@@ -10,7 +10,7 @@ from annotate_app.protocol.assignment import Side
 from annotate_app.protocol.leases import LeaseError, Submission, feedback_text
 from annotate_app.store.base.answers import plain_criteria
 from annotate_app.store.base.slots import JUDGED, OPEN
-from annotate_app.store.base.tables import comparison, judgment, slot
+from annotate_app.store.schema.tables import comparison, judgment, slot
 from annotate_app.store.work import gold_checks, leasing, queue_cursor
 from annotate_app.store.work.member_at_work import Seat
 from rewardkit.data.records import Judgment

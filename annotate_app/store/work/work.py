@@ -23,9 +23,9 @@ from annotate_app.protocol.leases import (
     check_submission,
 )
 from annotate_app.protocol.rubric import Rubric, parse_rubric
-from annotate_app.store.base import tables
 from annotate_app.store.base.database import Database
 from annotate_app.store.base.pending import COMPARISON_SHOWN
+from annotate_app.store.schema import tables
 from annotate_app.store.work import history, leasing, submitting
 from annotate_app.store.work.member_at_work import Seat, save_place, take_seat
 from rewardkit.data.records import Comparison, Judgment

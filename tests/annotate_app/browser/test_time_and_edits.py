@@ -10,8 +10,8 @@ from playwright.sync_api import expect
 from sqlalchemy import select
 
 from annotate_app.protocol.collection_design import Design
-from annotate_app.store.base import tables
 from annotate_app.store.base.database import Database
+from annotate_app.store.schema import tables
 
 pytestmark = pytest.mark.browser
 

@@ -19,10 +19,10 @@ from annotate_app.exchange.project_out import export_project
 from annotate_app.exchange.projects_in import import_project
 from annotate_app.exchange.rows_out import Pseudonyms
 from annotate_app.protocol.collection_design import Design
-from annotate_app.store.base import loop_tables, tables
 from annotate_app.store.judgments.judgments import Decision
 from annotate_app.store.projects.comparisons import Gold
 from annotate_app.store.projects.projects import Project
+from annotate_app.store.schema import tables, whole_schema
 from annotate_app.store.store import Store
 from rewardkit.data.records import Judgment
 from rewardkit.data.tables import lines
@@ -49,7 +49,7 @@ def row_counts(store: Store) -> dict[str, int]:
     with store.database.read() as connection:
         return {
             table.name: connection.execute(select(func.count()).select_from(table)).scalar_one()
-            for table in loop_tables.metadata.sorted_tables
+            for table in whole_schema.metadata.sorted_tables
         }
 
 

@@ -19,8 +19,8 @@ from annotate_app.access import Actor
 from annotate_app.jobs import jobs
 from annotate_app.jobs.processes import is_running, started_at
 from annotate_app.jobs.worker import keep
-from annotate_app.store.base import tables
 from annotate_app.store.jobs import Job
+from annotate_app.store.schema import tables
 from annotate_app.store.store import Store
 
 ADMIN = Actor.command_line()

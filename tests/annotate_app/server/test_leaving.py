@@ -8,7 +8,7 @@ from collections.abc import Callable
 from sqlalchemy import select
 
 from annotate_app.access import Actor
-from annotate_app.store.base.tables import slot
+from annotate_app.store.schema.tables import slot
 from annotate_app.store.store import Store
 
 

@@ -17,8 +17,8 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import annotators
 from sqlalchemy import func, select
 
-from annotate_app.store.base import tables
 from annotate_app.store.base.database import Database
+from annotate_app.store.schema import tables
 
 
 @pytest.mark.slow

@@ -11,8 +11,8 @@ from sqlalchemy import select, update
 
 from annotate_app.access import Actor
 from annotate_app.protocol.leases import Lease, Receipt, Submission
-from annotate_app.store.base import tables
 from annotate_app.store.projects.projects import Project
+from annotate_app.store.schema import tables
 from annotate_app.store.store import Store
 from rewardkit.data.records import Judgment
 

@@ -9,18 +9,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
 from alignment.judges.spec import JudgeSpec
 from annotate_app.access import Actor
 from annotate_app.installation import data_folder
 from annotate_app.protocol.collection_design import Design
-from annotate_app.store.base import loop_tables, tables
 from annotate_app.store.base.database import Database
 from annotate_app.store.judgments.judgments import Decision
 from annotate_app.store.loop.judges import JudgeVote
 from annotate_app.store.projects.comparisons import Gold
 from annotate_app.store.projects.projects import Project
+from annotate_app.store.schema import tables, whole_schema
 from annotate_app.store.store import Store
 from rewardkit.data.records import Judgment
 
@@ -31,7 +31,7 @@ def everything(store: Store) -> dict[str, list[tuple[object, ...]]]:
     with store.database.read() as connection:
         return {
             table.name: [tuple(row) for row in connection.execute(select(table).order_by(*table.primary_key.columns))]
-            for table in loop_tables.metadata.sorted_tables
+            for table in whole_schema.metadata.sorted_tables
         }
 
 
@@ -63,7 +63,44 @@ def full(store: Store, make_project: Callable[..., Project], make_actor: Callabl
         notices.add(connection, project.id, "änna was paused.")
         row = {"id": 7, "project_id": project.id, "started_at": 1.0, "heartbeat_at": time.time()}
         connection.execute(insert(tables.pending_import).values(row))
+        for table, values in desk_and_door_rows(connection, project.id).items():
+            connection.execute(insert(whole_schema.metadata.tables[table]).values(**values))
     return store
+
+
+def desk_and_door_rows(connection: Connection, project_id: int) -> dict[str, dict[str, object]]:
+    """One row in each table of the desk and the doors."""
+    user_id = connection.scalar(select(tables.user.c.id).where(tables.user.c.name == "änna"))
+    one = connection.execute(select(tables.comparison).where(tables.comparison.c.project_id == project_id)).first()
+    assert one is not None
+    project, comparison, at = {"project_id": project_id}, {"comparison_id": one.id}, {"created_at": 2.0}
+    person = {"user_id": user_id}
+    return {
+        "guideline_reading": project | person | {"version": 1, "read_at": 3.0},
+        "question": project | comparison | person | at | {"event_id": "question-1", "text": "né 😀?", "answer": "ja"},
+        "further_response": comparison | {"position": 2, "response_id": one.response_a},
+        "comparison_tag": project | comparison | {"tag": "hard"},
+        "saved_view": project | at | {"name": "mine", "filter": {"state": "open"}, "created_by": "lea"},
+        "image": project
+        | at
+        | {"content_hash": "0" * 64, "name": "é.png", "media_type": "image/png", "width": 1, "height": 2}
+        | {"data": bytes(range(256))},
+        "api_token": project | person | at | {"token_hash": "1" * 64, "name": "script", "role": "annotator"},
+        "webhook": project
+        | at
+        | {"id": 1, "url": "http://host/hook", "secret": "s", "events": ["judgment"], "active": True}
+        | {"last_judgment": 0, "created_by": "lea"},
+        "webhook_delivery": at
+        | {"webhook_id": 1, "event": "judgment", "subject": "1", "payload": {"n": 1}, "state": "sent", "tries": 1}
+        | {"next_at": 2.0, "sent_at": 2.5, "message": ""},
+        "crowd_link": project
+        | at
+        | {"id": 1, "token": "t", "name": "prolific", "id_parameter": "PROLIFIC_PID", "group_name": "crowd"}
+        | {"target": 20, "quota": 5, "completion_code": "C1", "screen_out_code": "C2", "over_quota_code": "C3"}
+        | {"return_url": "", "active": True, "created_by": "lea"},
+        "crowd_visit": person
+        | {"link_id": 1, "platform_id": "5f", "parameters": {}, "outcome": "working", "started_at": 2.0},
+    }
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -286,6 +323,14 @@ def test_a_backup_holds_one_state_while_others_write(full: Store, tmp_path: Path
         actions = [json.loads(line)["subject"] for line in archive.read("audit.jsonl").splitlines()]
     assert written == ["later"]
     assert "later" not in names + actions
+
+
+LATER_COLUMNS = {
+    "user_account": {"fields", "language"},
+    "membership": {"hourly_rate"},
+    "comparison": {"excluded", "import_id"},
+    "judgment": {"ranking", "spans", "edited", "import_id"},
+}
 
 
 def test_an_older_schema_is_restored_and_brought_up(

@@ -20,8 +20,8 @@ from sqlalchemy import select
 from annotate_app.access import Actor
 from annotate_app.protocol.collection_design import Design
 from annotate_app.protocol.leases import Lease, LeaseError, Submission
-from annotate_app.store.base import tables
 from annotate_app.store.projects.comparisons import Gold
+from annotate_app.store.schema import tables
 from annotate_app.store.store import Store
 from rewardkit.data.records import CHOICES, Comparison, Judgment, Message
 

@@ -14,11 +14,11 @@ from sqlalchemy import update
 
 from alignment.judges.spec import JudgeSpec
 from annotate_app.access import AccessError, Actor
-from annotate_app.store.base import loop_tables
 from annotate_app.store.jobs import Job, JobState
 from annotate_app.store.loop.judges import JudgeVote
 from annotate_app.store.loop.turns import Stage
 from annotate_app.store.projects.projects import Project
+from annotate_app.store.schema import loop_tables
 from annotate_app.store.store import Store
 from annotate_app.trainings import training_jobs
 from annotate_app.trainings.options import make_config

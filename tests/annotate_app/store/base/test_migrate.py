@@ -18,11 +18,12 @@ from sqlalchemy.exc import DBAPIError
 from alignment.judges.spec import JudgeSpec
 from annotate_app.access import Actor
 from annotate_app.exchange.rows_out import Pseudonyms
-from annotate_app.store.base import audit, loop_tables, tables
+from annotate_app.store.base import audit
 from annotate_app.store.base.database import Database
 from annotate_app.store.base.migrate import MIGRATIONS, head_revision, revisions, schema_revision, upgrade
 from annotate_app.store.loop.judge_votes import JudgeVote
 from annotate_app.store.projects.projects import Project
+from annotate_app.store.schema import tables, whole_schema
 from annotate_app.store.store import Store
 
 ADMIN = Actor.command_line()
@@ -39,13 +40,13 @@ print(len(store.projects.list(__import__("annotate_app.access").access.Actor.com
 def test_migrations_make_what_tables_describe(store: Store) -> None:
     with store.database.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
-        assert compare_metadata(context, loop_tables.metadata) == []
+        assert compare_metadata(context, whole_schema.metadata) == []
         assert schema_revision(connection) == head_revision()
 
 
 def test_every_index_of_the_tables_is_made(store: Store) -> None:
     found = inspect(store.database.engine)
-    for table in loop_tables.metadata.sorted_tables:
+    for table in whole_schema.metadata.sorted_tables:
         made = {index["name"] for index in found.get_indexes(table.name)}
         assert {index.name for index in table.indexes} <= made
 
@@ -78,7 +79,7 @@ def test_projects_keep_their_pseudonyms_when_they_get_keys(database_url: str, mo
     monkeypatch.setenv("TIEBREAK_SECRET", "s" * 40)
     database = Database(database_url)
     with database.write() as connection:
-        loop_tables.metadata.drop_all(connection)
+        whole_schema.metadata.drop_all(connection)
         connection.execute(text("DROP TABLE alembic_version"))
     upgrade(database, "0001")
     columns = {"description": "", "design": {}, "simulated": False, "archived": False}
@@ -98,7 +99,7 @@ def test_times_imported_in_finer_units_become_seconds_and_the_others_unknown(dat
     """Before revision 0003 a time in milliseconds was stored as seconds, and no page could draw its project."""
     database = Database(database_url)
     with database.write() as connection:
-        loop_tables.metadata.drop_all(connection)
+        whole_schema.metadata.drop_all(connection)
         connection.execute(text("DROP TABLE alembic_version"))
     upgrade(database, "0002")
     at = 1_719_863_342.0  # 2024-07-01 19:49:02 UTC
@@ -123,7 +124,7 @@ def test_a_project_with_votes_gets_what_the_loop_takes_and_keeps_its_own(databas
     """Revision 0005 adds tables; what was there before is as it was, and the new ones take rows."""
     database = Database(database_url)
     with database.write() as connection:
-        loop_tables.metadata.drop_all(connection)
+        whole_schema.metadata.drop_all(connection)
         connection.execute(text("DROP TABLE alembic_version"))
     upgrade(database, "0004")
     vote = {"project_id": 1, "comparison_id": 1, "user_id": 1, "choice": "tie", "criteria": {}, "flags": {}}
@@ -142,6 +143,28 @@ def test_a_project_with_votes_gets_what_the_loop_takes_and_keeps_its_own(databas
         assert store.rounds.keys(ADMIN, made.id) == ("c",)
         assert store.judges.get(ADMIN, 1, "j").num_votes == 1
         assert len(store.judgments.votes(ADMIN, 1)) == 1
+    database.close()
+
+
+def test_a_project_of_revision_0005_keeps_its_rows_and_gets_the_desk_and_the_doors(database_url: str) -> None:
+    """Revision 0006 adds columns to tables with rows: nothing is excluded, nobody has a language, no answer spans."""
+    database = Database(database_url)
+    with database.write() as connection:
+        whole_schema.metadata.drop_all(connection)
+        connection.execute(text("DROP TABLE alembic_version"))
+    upgrade(database, "0005")
+    vote = {"project_id": 1, "comparison_id": 1, "user_id": 1, "choice": "tie", "criteria": {}, "flags": {}}
+    with database.write() as connection:
+        for table in (tables.user, tables.project, tables.prompt, tables.response, tables.comparison):
+            connection.execute(insert(table).values(**FIRST_ROWS[table.name]))
+        connection.execute(insert(tables.judgment).values(**vote, event_id="1", created_at=1.0))
+    with Store.open(database_url) as store, store.database.read() as connection:
+        assert len(store.judgments.votes(ADMIN, 1)) == 1
+        row = connection.execute(select(tables.judgment)).one()
+        assert (row.ranking, row.spans, row.edited) == (None, None, None)
+        assert connection.execute(select(tables.comparison.c.excluded)).scalar_one() is False
+        user = connection.execute(select(tables.user)).one()
+        assert (user.fields, user.language) == (None, "")
     database.close()
 
 
@@ -185,7 +208,7 @@ def test_processes_that_open_a_new_database_together_all_find_it(
         url = request.getfixturevalue("postgresql_url")
         database = Database(url)
         with database.write() as connection:
-            loop_tables.metadata.drop_all(connection)
+            whole_schema.metadata.drop_all(connection)
             connection.execute(text("DROP TABLE alembic_version"))
         database.close()
     start = str(__import__("time").time() + 2.0)

@@ -10,13 +10,14 @@ from sqlalchemy import func, select, update
 
 from annotate_app.access import Actor
 from annotate_app.protocol.collection_design import Design
-from annotate_app.store.base import loop_tables, pending, tables
+from annotate_app.store.base import pending
 from annotate_app.store.judgments import judgments as judgments_module
 from annotate_app.store.judgments import staged as staged_judgments
 from annotate_app.store.projects import comparisons as comparisons_module
 from annotate_app.store.projects import contents
 from annotate_app.store.projects.comparisons import Added
 from annotate_app.store.projects.projects import Project
+from annotate_app.store.schema import tables, whole_schema
 from annotate_app.store.store import Store
 from rewardkit.data.records import Comparison, Judgment, Message
 
@@ -85,7 +86,7 @@ def rows(store: Store) -> dict[str, int]:
     with store.database.read() as connection:
         return {
             table.name: connection.execute(select(func.count()).select_from(table)).scalar_one()
-            for table in loop_tables.metadata.sorted_tables
+            for table in whole_schema.metadata.sorted_tables
             if table.name not in ("prompt", "response", "slot_return", "audit")
         }
 

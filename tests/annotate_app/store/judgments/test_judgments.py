@@ -13,10 +13,10 @@ from sqlalchemy import select, update
 
 from annotate_app.access import Actor
 from annotate_app.protocol.collection_design import Design
-from annotate_app.store.base import tables
 from annotate_app.store.judgments.judgments import Decision
 from annotate_app.store.projects.comparisons import Added, Gold
 from annotate_app.store.projects.projects import Project
+from annotate_app.store.schema import tables
 from annotate_app.store.store import Store
 from annotate_app.votes import CHOICE_CODES, KIND_CODES
 from rewardkit.data.records import CHOICES, Judgment

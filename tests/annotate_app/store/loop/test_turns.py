@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import delete, insert, select
 
 from annotate_app.access import AccessError, Actor
-from annotate_app.store.base import loop_tables, tables
 from annotate_app.store.loop.turns import STAGES
 from annotate_app.store.projects.projects import Project
+from annotate_app.store.schema import loop_tables, tables
 from annotate_app.store.store import Store
 from rewardkit.data.records import Comparison, Judgment, Message
 

@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import update
 
 from annotate_app.access import Actor
-from annotate_app.store.base import tables
 from annotate_app.store.people.account_names import checked_name
+from annotate_app.store.schema import tables
 from annotate_app.store.store import Store
 from rewardkit.data.records import Comparison, Judgment, Message
 

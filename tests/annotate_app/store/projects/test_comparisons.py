@@ -12,11 +12,11 @@ from sqlalchemy import func, select
 
 from annotate_app.access import Actor
 from annotate_app.protocol.collection_design import Design
-from annotate_app.store.base import tables
 from annotate_app.store.projects import comparisons, contents
 from annotate_app.store.projects.comparisons import Added, Gold
 from annotate_app.store.projects.contents import stage_contents
 from annotate_app.store.projects.projects import Project
+from annotate_app.store.schema import tables
 from annotate_app.store.store import Store
 from rewardkit.data.records import Comparison, Judgment, Message
 

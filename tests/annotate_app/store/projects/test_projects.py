@@ -10,8 +10,8 @@ from sqlalchemy import select, update
 
 from annotate_app.access import AccessError, Actor
 from annotate_app.protocol.collection_design import Design
-from annotate_app.store.base import tables
 from annotate_app.store.projects.projects import Project
+from annotate_app.store.schema import tables
 from annotate_app.store.store import Store
 from rewardkit.data.records import Judgment
 

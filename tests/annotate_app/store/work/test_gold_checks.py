@@ -6,8 +6,8 @@ from sqlalchemy import select
 from annotate_app.access import Actor
 from annotate_app.protocol.assignment import REPEAT_GAP, check_at
 from annotate_app.protocol.collection_design import Design
-from annotate_app.store.base import tables
 from annotate_app.store.projects.comparisons import Gold
+from annotate_app.store.schema import tables
 from annotate_app.votes import KINDS
 
 ADMIN = Actor.command_line()

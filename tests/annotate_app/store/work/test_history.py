@@ -3,8 +3,8 @@ import pytest
 from annotate_app.access import Actor
 from annotate_app.protocol.collection_design import Design
 from annotate_app.protocol.leases import LeaseError
-from annotate_app.store.base import tables
 from annotate_app.store.projects.comparisons import Gold
+from annotate_app.store.schema import tables
 
 ADMIN = Actor.command_line()
 

@@ -7,7 +7,7 @@ from sqlalchemy import select, text
 from annotate_app.access import Actor
 from annotate_app.protocol.collection_design import Design
 from annotate_app.protocol.leases import LeaseError
-from annotate_app.store.base import tables
+from annotate_app.store.schema import tables
 from annotate_app.store.work import queue_cursor
 from annotate_app.store.work.member_at_work import take_seat
 from rewardkit.data.records import Judgment

@@ -18,7 +18,7 @@ from sqlalchemy import func, select, update
 from annotate_app.access import AccessError, Actor
 from annotate_app.protocol.collection_design import Design
 from annotate_app.protocol.leases import LeaseError, Submission
-from annotate_app.store.base import tables
+from annotate_app.store.schema import tables
 from rewardkit.data.records import Comparison, Judgment, Message
 
 ADMIN = Actor.command_line()

@@ -1,6 +1,6 @@
 """The tables of the loop: judges that are no people, turns, blind rounds, and what people call a run.
 
-They stand on `annotate_app.store.base.tables` and follow its conventions; who wants the whole schema takes `metadata`
+They stand on `annotate_app.store.schema.tables` and follow its conventions; who wants the whole schema takes `metadata`
 from here. A change needs a new Alembic revision.
 """
 
@@ -21,7 +21,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from annotate_app.store.base.tables import BigKey, UnixTime, key_column, metadata
+from annotate_app.store.schema.tables import BigKey, UnixTime, key_column, metadata
 
 # A judge that is no person. Its votes have a table of their own, so that no figure about people can count them.
 judge = Table(

@@ -24,6 +24,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
     text,
 )
 
@@ -84,6 +85,8 @@ user = Table(
     Column("origin", String(16), nullable=False),  # local, oidc, proxy, simulated, imported
     Column("active", Boolean, nullable=False, default=True),
     Column("created_at", UnixTime, nullable=False),
+    Column("fields", JSON(none_as_null=True)),  # what is known of the person: {"country": "KE", ...}
+    Column("language", String(16), nullable=False, server_default=""),  # of the pages; empty: as the browser asks
 )
 
 session = Table(
@@ -140,6 +143,7 @@ membership = Table(
     Column("state", String(16), nullable=False, default="active"),  # qualifying, active, paused, failed
     Column("state_since", UnixTime, nullable=False, default=0.0),  # checks judged before it do not count any more
     Column("joined_at", UnixTime, nullable=False),
+    Column("hourly_rate", Float),  # null: the design's
 )
 
 pseudonym_key = Table(
@@ -196,6 +200,7 @@ comparison = Table(
     Column("gold", JSON(none_as_null=True)),  # {"choice", "explanation", "use": gold | qualification}
     Column("gold_use", String(16), nullable=False, default=""),  # the use in `gold`, so that checks are found fast
     Column("meta", JSON, nullable=False),
+    Column("excluded", Boolean, nullable=False, server_default=false()),  # kept, but neither handed out nor counted
     Column("import_id", BigKey),  # while there is a `pending_import` of this id, the row is not shown
     UniqueConstraint("project_id", "key"),
     Index("ix_comparison_gold", "project_id", "gold_use", "id", **_where("gold_use <> ''")),
@@ -268,6 +273,9 @@ judgment = Table(
     Column("rubric_version", Integer, nullable=False, default=0),
     Column("newest", Boolean, nullable=False, default=True),  # false once a later row of the same slot exists
     Column("created_at", UnixTime, nullable=False),
+    Column("ranking", JSON(none_as_null=True)),  # of more than two responses: {"ranks": [...], "shown": [...]}
+    Column("spans", JSON(none_as_null=True)),  # marked words: [[side, start, end, flag], ...] in the text as written
+    Column("edited", JSON(none_as_null=True)),  # a response as the person would have it: {side: text}
     Column("import_id", BigKey),  # as of a comparison
     Index("ix_judgment_newest", "project_id", "newest", "comparison_id"),
     Index("ix_judgment_user", "user_id", "project_id", "id"),

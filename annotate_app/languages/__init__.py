@@ -1,0 +1,1 @@
+"""The interface's texts, a language a file; `words` reads them."""

@@ -1,0 +1,1 @@
+"""The tables of the database; `everything` holds them all."""

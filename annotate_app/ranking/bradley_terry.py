@@ -15,6 +15,9 @@ from scipy.special import expit
 
 Ties = Literal["half", "davidson"]
 TIES: tuple[Ties, ...] = ("half", "davidson")
+MOST_ITERATIONS = 100
+LEAST_SHARE = 1e-300
+MOST_HALF = 300.0  # half a difference of strengths; beyond it a probability is 0 in double precision
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +81,7 @@ def fit_bradley_terry(
     *,
     rule: Ties = "half",
     start: np.ndarray | None = None,
-    max_iterations: int = 100,
+    max_iterations: int = MOST_ITERATIONS,
     tolerance: float = 1e-10,
 ) -> Strengths:
     """Maximum likelihood by damped Newton steps over all models at once.
@@ -99,62 +102,144 @@ def fit_bradley_terry(
         raise ValueError("no finite fit: some models only ever win, or only ever lose, against the rest")
     with_ties = rule == "davidson" and bool(ties.any())
     beta = np.zeros(len(wins)) if start is None else start.astype(np.float64)
-    parameters = np.append(beta - beta.mean(), 0.0) if with_ties else beta - beta.mean()
-    likelihood, gradient, information = _derivatives(parameters, wins, ties, with_ties)
-    converged, num_iterations = False, 0
-    while not converged and num_iterations < max_iterations:
-        num_iterations += 1
-        direction = np.linalg.solve(information, gradient)
-        size = 1.0
-        while True:
-            moved = parameters + size * direction
-            risen, next_gradient, next_information = _derivatives(moved, wins, ties, with_ties)
-            if risen >= likelihood - 1e-9 * abs(likelihood) or size < 1e-6:
-                break
-            size /= 2
-        parameters, likelihood, gradient, information = moved, risen, next_gradient, next_information
-        converged = bool(np.abs(size * direction).max() < tolerance * (1 + np.abs(parameters).max()))
+    optimum = _climb(wins[None], ties[None], beta, with_ties, max_iterations, tolerance)
     num_models = len(wins)
-    inverse = np.linalg.inv(information)[:num_models, :num_models] - 1 / num_models**2
+    inverse = np.linalg.inv(optimum.information[0])[:num_models, :num_models] - 1 / num_models**2
     return Strengths(
-        log_strength=parameters[:num_models] - parameters[:num_models].mean(),
+        log_strength=optimum.log_strengths[0],
         covariance=inverse,
-        log_tie=float(parameters[-1]) if with_ties else float("nan"),
-        log_likelihood=likelihood,
+        log_tie=float(optimum.parameters[0, -1]) if with_ties else float("nan"),
+        log_likelihood=float(optimum.likelihood[0]),
+        converged=bool(optimum.converged[0]),
+        num_iterations=optimum.num_iterations,
+    )
+
+
+def fit_resamples(
+    wins: np.ndarray, ties: np.ndarray, *, rule: Ties, start: np.ndarray, tolerance: float = 1e-5
+) -> np.ndarray:
+    """(B', M) log strengths of B tables at once, as of `fit_bradley_terry`; tables without a finite fit are left out.
+
+    Args:
+        wins, ties: (B, M, M) as for `fit_bradley_terry`.
+        start: (M,) log strengths to begin with.
+    """
+    is_kept = _are_finite(wins, ties, rule)
+    wins, ties = wins[is_kept], ties[is_kept]
+    with_ties = ties.any(axis=(1, 2)) if rule == "davidson" else np.zeros(len(wins), dtype=bool)
+    strengths = np.empty((len(wins), len(start)))
+    for of_kind in (False, True):
+        chosen = with_ties == of_kind
+        if chosen.any():
+            optimum = _climb(wins[chosen], ties[chosen], start, of_kind, MOST_ITERATIONS, tolerance)
+            strengths[chosen] = optimum.log_strengths
+    return strengths
+
+
+def _are_finite(wins: np.ndarray, ties: np.ndarray, rule: Ties) -> np.ndarray:
+    """(B,) bool: `is_finite` of B tables. Where two models each beat the other, the cycle it looks for is there."""
+    beats = wins + ties / 2 > 0
+    reach = (beats | np.eye(wins.shape[-1], dtype=bool)).astype(np.float32)
+    for _ in range(int(np.ceil(np.log2(max(2, wins.shape[-1]))))):
+        reach = np.minimum(reach @ reach, 1.0)
+    are_finite = np.asarray(reach.all(axis=(1, 2)))
+    if rule == "davidson":
+        is_open = are_finite & ties.any(axis=(1, 2)) & ~((wins > 0) & (wins.swapaxes(1, 2) > 0)).any(axis=(1, 2))
+        for table in np.flatnonzero(is_open):
+            are_finite[table] = is_finite(wins[table], ties[table], rule)
+    return are_finite
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Optimum:
+    """Where B climbs ended: parameters (B, P), the information there (B, P, P), one value each of the rest."""
+
+    parameters: np.ndarray
+    information: np.ndarray
+    likelihood: np.ndarray
+    converged: np.ndarray
+    num_models: int
+    num_iterations: int
+
+    @property
+    def log_strengths(self) -> np.ndarray:
+        """(B, M) centred on mean zero."""
+        strengths = self.parameters[:, : self.num_models]
+        return strengths - strengths.mean(axis=1, keepdims=True)
+
+
+def _climb(
+    wins: np.ndarray, ties: np.ndarray, start: np.ndarray, with_ties: bool, max_iterations: int, tolerance: float
+) -> _Optimum:
+    """Damped Newton steps on B tables (B, M, M) at once; a table that has converged stays where it is."""
+    beta = np.tile(start - start.mean(), (len(wins), 1))
+    parameters = np.pad(beta, ((0, 0), (0, 1))) if with_ties else beta
+    likelihood, gradient, information = _derivatives(parameters, wins, ties, with_ties)
+    converged = np.zeros(len(wins), dtype=bool)
+    num_iterations = 0
+    while not converged.all() and num_iterations < max_iterations:
+        num_iterations += 1
+        live = np.flatnonzero(~converged)
+        direction = np.linalg.solve(information[live], gradient[live][..., None])[..., 0]
+        size = np.ones((len(live), 1))
+        while True:
+            moved = parameters[live] + size * direction
+            risen, next_gradient, next_information = _derivatives(moved, wins[live], ties[live], with_ties)
+            fallen = (risen < likelihood[live] - 1e-9 * np.abs(likelihood[live])) & (size[:, 0] >= 1e-6)
+            if not fallen.any():
+                break
+            size[fallen] /= 2
+        parameters[live], likelihood[live] = moved, risen
+        gradient[live], information[live] = next_gradient, next_information
+        step = np.abs(size * direction).max(axis=1)
+        converged[live] = step < tolerance * (1 + np.abs(moved).max(axis=1))
+    return _Optimum(
+        parameters=parameters,
+        information=information,
+        likelihood=likelihood,
         converged=converged,
+        num_models=wins.shape[-1],
         num_iterations=num_iterations,
     )
 
 
 def _derivatives(
     parameters: np.ndarray, wins: np.ndarray, ties: np.ndarray, with_ties: bool
-) -> tuple[float, np.ndarray, np.ndarray]:
-    """Log-likelihood, its gradient and the information, regularised along the free shift of all strengths.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Log-likelihoods (B,), their gradients (B, P) and informations (B, P, P), regularised along the free shift.
 
     The shift direction has no information; adding the all-ones matrix there changes neither the fit nor, once 1 / M^2
     is taken off again, the covariance of the centred strengths.
     """
-    num_models = len(wins)
-    beta = parameters[:num_models]
-    gap = beta[:, None] - beta[None, :]
-    games = wins + wins.T + ties
+    num_models = wins.shape[-1]
+    beta = parameters[:, :num_models]
+    row, column = beta[:, :, None], beta[:, None, :]
+    games = wins + wins.swapaxes(1, 2) + ties
+    diagonal = np.arange(num_models)
     if not with_ties:
         beats = wins + ties / 2
-        p = expit(gap)
-        likelihood = float((beats * -np.logaddexp(0, -gap)).sum())
-        gradient = (beats - games * p).sum(axis=1)
+        p = expit(row - column)
+        likelihood = (beats * np.log(np.maximum(p, LEAST_SHARE))).sum(axis=(1, 2))
+        gradient = (beats - games * p).sum(axis=2)
         variance = games * p * (1 - p)
-        information = np.diag(variance.sum(axis=1)) - variance + 1.0
+        information = 1.0 - variance
+        information[:, diagonal, diagonal] += variance.sum(axis=2)
         return likelihood, gradient, information
-    tie_score = parameters[-1] + (beta[:, None] + beta[None, :]) / 2
-    log_z = np.logaddexp(np.logaddexp(beta[:, None], beta[None, :]), tie_score)
-    p, tied = np.exp(beta[:, None] - log_z), np.exp(tie_score - log_z)
-    likelihood = float((wins * (beta[:, None] - log_z)).sum() + (ties * (tie_score - log_z)).sum() / 2)
+    half = np.exp(np.minimum((column - row) / 2, MOST_HALF))
+    tie_odds = np.exp(parameters[:, -1, None, None]) * half
+    p = 1 / (1 + half**2 + tie_odds)
+    tied = tie_odds * p
+    log_p = np.log(p)
+    log_tied = log_p + (column - row) / 2 + parameters[:, -1, None, None]
+    likelihood = (wins * log_p).sum(axis=(1, 2)) + (ties * log_tied).sum(axis=(1, 2)) / 2
     mean = p + tied / 2  # expected points of the row model
-    gradient = np.append((wins + ties / 2 - games * mean).sum(axis=1), (ties - games * tied).sum() / 2)
+    gradient = np.empty((len(wins), num_models + 1))
+    gradient[:, :-1] = (wins + ties / 2 - games * mean).sum(axis=2)
+    gradient[:, -1] = (ties - games * tied).sum(axis=(1, 2)) / 2
     variance = games * (p + tied / 4 - mean**2)
-    information = np.zeros((num_models + 1, num_models + 1))
-    information[:-1, :-1] = np.diag(variance.sum(axis=1)) - variance + 1.0
-    information[-1, :-1] = information[:-1, -1] = (games * (tied / 2 - mean * tied)).sum(axis=1)
-    information[-1, -1] = (games * tied * (1 - tied)).sum() / 2
+    information = np.empty((len(wins), num_models + 1, num_models + 1))
+    information[:, :-1, :-1] = 1.0 - variance
+    information[:, diagonal, diagonal] += variance.sum(axis=2)
+    information[:, -1, :-1] = information[:, :-1, -1] = (games * (tied / 2 - mean * tied)).sum(axis=2)
+    information[:, -1, -1] = (games * tied * (1 - tied)).sum(axis=(1, 2)) / 2
     return likelihood, gradient, information

@@ -10,11 +10,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from annotate_app.agreement.pairs import Z_95
-from annotate_app.ranking.bradley_terry import TIES, Strengths, Ties, components, fit_bradley_terry, is_finite
+from annotate_app.ranking.bradley_terry import (
+    TIES,
+    Strengths,
+    Ties,
+    components,
+    fit_bradley_terry,
+    fit_resamples,
+    is_finite,
+)
 from annotate_app.votes import CHOICE_CODES, Votes
 from rewardkit.stats.metrics import percentile_interval
 from rewardkit.stats.small_samples import LEAST
 
+MOST_CELLS = 4_000_000  # of the tables of resamples that are held at once
 NUDGE = 0.5  # of a comparison, half won by each, lent to every pair that met where no finite strengths fit
 
 
@@ -107,14 +116,16 @@ class Games:
     multiplicity: np.ndarray
 
     def tables(self, weights: np.ndarray, num_models: int) -> tuple[np.ndarray, np.ndarray]:
-        """Wins (M, M) and symmetric ties (M, M) with the items weighted (Q,)."""
-        cell = self.rows * num_models + self.columns
-        size = num_models**2
+        """Wins (..., M, M) and symmetric ties (..., M, M) with the items weighted (..., Q)."""
+        tables, size = np.atleast_2d(weights), num_models**2
+        cell = np.arange(len(tables))[:, None] * size + self.rows * num_models + self.columns
         won, lost, tied = (
-            np.bincount(cell, weights * column, minlength=size).reshape(num_models, num_models)
+            np.bincount(cell.ravel(), (tables * column).ravel(), minlength=len(tables) * size).reshape(
+                *weights.shape[:-1], num_models, num_models
+            )
             for column in self.results.T
         )
-        return won + lost.T, tied + tied.T
+        return won + lost.swapaxes(-1, -2), tied + tied.swapaxes(-1, -2)
 
     def of(self, members: np.ndarray) -> Games:
         """The games among models at indices `members`, renumbered."""
@@ -281,12 +292,11 @@ def _resample(
     games: Games, nudge: np.ndarray, start: np.ndarray, ties: Ties, num_resamples: int, rng: np.random.Generator
 ) -> np.ndarray:
     """(B', M) log strengths over resampled items; resamples without a finite fit are left out."""
-    total = int(games.multiplicity.sum())
+    total, size = int(games.multiplicity.sum()), len(start)
+    step = max(1, MOST_CELLS // size**2)
     samples: list[np.ndarray] = []
-    for _ in range(num_resamples):
-        weights = rng.multinomial(total, games.multiplicity / total)
-        wins, tied = games.tables(weights, len(start))
-        if not is_finite(wins + nudge, tied, ties):
-            continue
-        samples.append(fit_bradley_terry(wins + nudge, tied, rule=ties, start=start, tolerance=1e-5).log_strength)
-    return np.array(samples).reshape(-1, len(start))
+    for first in range(0, num_resamples, step):
+        weights = rng.multinomial(total, games.multiplicity / total, size=min(step, num_resamples - first))
+        wins, tied = games.tables(weights, size)
+        samples.append(fit_resamples(wins + nudge, tied, rule=ties, start=start))
+    return np.concatenate(samples)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.optimize import linprog, minimize
 
-from annotate_app.ranking.bradley_terry import TIES, components, fit_bradley_terry, is_finite
+from annotate_app.ranking.bradley_terry import TIES, Ties, components, fit_bradley_terry, fit_resamples, is_finite
 from annotate_app.votes import Votes
 
 
@@ -198,3 +198,31 @@ def test_finite_davidson_fits_are_those_without_a_direction_of_recession(seed: i
             )
             moves = moves or -solved.fun > 1e-9
     assert is_finite(wins, ties, "davidson") == (not moves)
+
+
+@pytest.mark.parametrize("rule", TIES)
+def test_many_tables_at_once_are_fitted_as_each_alone(rule: Ties) -> None:
+    rng = np.random.default_rng(4)
+    wins = rng.poisson(1.2, (60, 5, 5)) * (1 - np.eye(5))
+    ties = np.triu(rng.poisson(0.6, (60, 5, 5)), 1)
+    ties = ties + ties.swapaxes(1, 2)
+    wins[0, 0], wins[0, :, 0], ties[0] = 0, 1, 0  # a model that only loses
+    wins[1], ties[1] = 0, np.ones((5, 5)) - np.eye(5)
+    wins[1, 0, 1] = 1  # strengths run off together with ties
+    ties[2] = 0
+    kept = [table for table in range(60) if is_finite(wins[table], ties[table], rule)]
+    assert 0 < len(kept) < 60
+    start = np.linspace(-1, 1, 5)
+    together = fit_resamples(wins, ties, rule=rule, start=start, tolerance=1e-10)
+    alone = [fit_bradley_terry(wins[table], ties[table], rule=rule).log_strength for table in kept]
+    assert together == pytest.approx(np.array(alone), abs=1e-6)
+
+
+@pytest.mark.parametrize("rule", TIES)
+def test_strengths_far_apart_stay_finite_numbers(rule: Ties) -> None:
+    wins = np.array([[0, 1e9, 0], [1, 0, 1e9], [0, 1, 0]])
+    ties = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]])
+    fitted = fit_bradley_terry(wins, ties, rule=rule)
+    assert fitted.converged
+    assert np.isfinite(fitted.covariance).all()
+    assert fitted.log_strength[0] - fitted.log_strength[2] > 30

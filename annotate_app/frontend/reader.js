@@ -1,4 +1,5 @@
 // A comparison to look at, for those who may see both sides: the conversation and the two responses, nothing to press.
+import { differingParts } from "./diff.js";
 import { buildText, buildTurn, element } from "./panes.js";
 
 const drawn = new WeakMap();
@@ -6,10 +7,12 @@ const drawn = new WeakMap();
 export default function reader({ data, parentElement }) {
   if (drawn.get(parentElement) === data.shown) return;
   drawn.set(parentElement, data.shown);
-  const panes = data.responses.map(({ title, source, text }) => {
+  const isDiff = data.mode === "diff" && data.responses.length === 2;
+  const parts = isDiff ? differingParts(...data.responses.map(({ text }) => text.raw)) : [null, null];
+  const panes = data.responses.map(({ title, source, text }, place) => {
     const name = source && element("span", { class: "small" }, source);
     const head = element("header", {}, element("h3", {}, title), ...(name ? [name] : []));
-    const body = element("div", { class: "text", tabindex: "0", role: "region", "aria-label": `Text of ${title}` }, buildText(text, "rich", null));
+    const body = element("div", { class: "text", tabindex: "0", role: "region", "aria-label": `Text of ${title}` }, buildText(text, isDiff ? "diff" : "rich", parts[place]));
     return element("article", { class: "pane", "aria-label": title }, head, body);
   });
   const talk = data.messages.length

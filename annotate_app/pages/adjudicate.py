@@ -9,28 +9,41 @@ import streamlit as st
 from annotate_app.consensus.disputes import disputed_items, splits
 from annotate_app.exchange.rows_out import Pseudonyms
 from annotate_app.pages.charts import charts
-from annotate_app.pages.kit.button_feedback import act, plainly
-from annotate_app.pages.kit.chosen_names import as_markdown, key_of
+from annotate_app.pages.kit.button_feedback import plainly
+from annotate_app.pages.kit.chosen_names import key_of
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
-from annotate_app.pages.kit.page_list import page_at
+from annotate_app.pages.kit.page_list import ITEM, page_at
 from annotate_app.pages.views.comparison_view import (
-    describe_choice,
+    Mode,
     draw_comparison,
+    draw_guidelines,
     draw_judgments,
     position_rows,
 )
+from annotate_app.pages.views.decision_view import draw_decision, draw_form
 from annotate_app.pages.views.figures import consensus_of, votes_of
-from annotate_app.protocol.rubric import Rubric, Scale
+from annotate_app.protocol.rubric import Rubric
 from annotate_app.store.judgments.judgments import Decision
 from annotate_app.store.projects.projects import Project
 from rewardkit.data.records import Judgment
 
 DISPUTED, DECIDED = "In dispute", "Decided"
+# The decision stays in view while the texts scroll.
+STYLE = """<style>
+@media (min-width: 761px) {
+  .stMainBlockContainer { padding: 2.2rem 2rem 1rem; }
+  .st-key-adjudicate-panel [data-testid="stForm"] { padding-top: 0; }
+  [data-testid="stColumn"]:has(.st-key-adjudicate-panel) {
+    position: sticky; top: 3.2rem; align-self: flex-start; max-height: calc(100vh - 3.6rem); overflow-y: auto;
+  }
+}
+</style>"""
 
 
 def page() -> None:
     """Draws the page."""
     with plainly():
+        st.html(STYLE)
         st.title("Adjudicate")
         store, actor, project = current_store(), current_actor(), current_project()
         decided = store.judgments.adjudications(actor, project.id)
@@ -38,7 +51,7 @@ def page() -> None:
         keys = choose_list(queue, list(decided))
         rubric = store.projects.rubric(actor, project.id).rubric
         if keys:
-            draw_item(project, rubric, choose_item(keys), decided)
+            draw_item(project, rubric, keys, decided)
         elif not decided:
             words = "Nothing is in dispute. Comparisons come here when all their votes are in and no answer has enough."
             st.info(words, icon=":material/check_circle:")
@@ -46,50 +59,89 @@ def page() -> None:
 
 
 def choose_list(queue: list[str], decided: list[str]) -> list[str]:
-    """The switch between what is to be decided and what was."""
+    """The switch between what is to be decided, most contested first, and what was."""
     lists = {DISPUTED: queue, DECIDED: decided}
     chosen = st.segmented_control(
         "Show",
         list(lists),
-        default=DISPUTED,
+        default=DECIDED if st.query_params.get(ITEM) in decided else DISPUTED,
         required=True,
         format_func=lambda name: f"{name} ({len(lists[name])})",
         key="adjudicate-list",
         label_visibility="collapsed",
+        help="In dispute: the widest disagreement first, then the least certain winner.",
     )
     return lists[chosen or DISPUTED]
 
 
 def choose_item(keys: list[str]) -> str:
-    """The comparison to look at, with keys to go on and back."""
-    at = min(st.session_state.get("adjudicate-at", 0), len(keys) - 1)
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.button("Previous", shortcut="Left", disabled=at == 0, on_click=go, args=(at - 1,), key="adjudicate-previous")
+    """The comparison to look at, which the address names, with keys to go on and back."""
+    linked = st.query_params.get(ITEM)
+    at = keys.index(linked) if linked in keys else min(st.session_state.get("adjudicate-at", 0), len(keys) - 1)
+    st.session_state["adjudicate-at"] = at
+    st.query_params[ITEM] = keys[at]
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.button("◀", shortcut="Left", disabled=at == 0, on_click=go, args=(keys, at - 1), key="adjudicate-previous")
         last = at == len(keys) - 1
-        st.button("Next", shortcut="Right", disabled=last, on_click=go, args=(at + 1,), key="adjudicate-next")
+        st.button("▶", shortcut="Right", disabled=last, on_click=go, args=(keys, at + 1), key="adjudicate-next")
         st.text(f"{at + 1} of {len(keys)}: {keys[at]}")
     return keys[at]
 
 
-def go(at: int) -> None:
+def go(keys: list[str], at: int) -> None:
     """Moves to another index of the list."""
     st.session_state["adjudicate-at"] = at
+    st.query_params[ITEM] = keys[at]
 
 
-def draw_item(project: Project, rubric: Rubric, key: str, decided: Mapping[str, Decision]) -> None:
-    """One comparison: the texts, what people said, the decision."""
+def draw_item(project: Project, rubric: Rubric, keys: list[str], decided: Mapping[str, Decision]) -> None:
+    """One comparison: the texts and what people said on the left, the decision always in view on the right."""
     store, actor = current_store(), current_actor()
-    comparison = store.comparisons.get(actor, project.id, key)
-    draw_comparison(comparison, key=f"adjudicate-{key_of(key)}")
-    if key in decided:
-        draw_decision(decided[key], rubric.scale)
-    judgments = named(project, store.judgments.of_comparison(actor, project.id, key))
-    positions = position_rows(judgments, rubric)
-    st.subheader("What people said", anchor=False)
-    if positions:
-        st.altair_chart(charts.positions(positions), key=f"adjudicate-positions-{key_of(key)}")
-    draw_judgments(judgments, rubric, key=f"adjudicate-judgments-{key_of(key)}")
-    draw_form(project, rubric.scale, key)
+    texts, panel = st.columns([2.1, 1], gap="medium")
+    with panel, st.container(key="adjudicate-panel"):
+        key = choose_item(keys)
+        if key in decided:
+            draw_decision(decided[key], rubric)
+        draw_form(project.id, rubric, key, decided.get(key))
+        st.caption("A discarded comparison stays out of training data. A decision can be changed later under Decided.")
+    with texts:
+        mode = draw_tools(rubric)
+        name = key_of(key)
+        draw_comparison(store.comparisons.get(actor, project.id, key), mode=mode, key=f"adjudicate-{name}")
+        judgments = named(project, store.judgments.of_comparison(actor, project.id, key))
+        st.subheader("What people said", anchor=False)
+        positions = position_rows(judgments, rubric)
+        if positions:
+            st.altair_chart(charts.positions(positions), key=f"adjudicate-positions-{name}")
+        draw_judgments(judgments, rubric, key=f"adjudicate-judgments-{name}")
+
+
+def draw_tools(rubric: Rubric) -> Mode:
+    """Draws the buttons for guidelines and differences; how the texts are shown."""
+    differs = st.session_state.get("adjudicate-differences", False)
+    with st.container(horizontal=True, gap="small"):
+        if st.button("Guidelines", icon=":material/menu_book:", shortcut="g", key="adjudicate-guidelines"):
+            show_guidelines(rubric)
+        st.button(
+            "Differences",
+            icon=":material/difference:",
+            shortcut="d",
+            type="primary" if differs else "secondary",
+            key="adjudicate-diff",
+            on_click=turn_differences,
+        )
+    return "diff" if differs else "rich"
+
+
+def turn_differences() -> None:
+    """Marks the differences of the two texts, or stops marking them."""
+    st.session_state["adjudicate-differences"] = not st.session_state.get("adjudicate-differences", False)
+
+
+@st.dialog("Guidelines", width="large")
+def show_guidelines(rubric: Rubric) -> None:
+    """Draws what annotators were told."""
+    draw_guidelines(rubric)
 
 
 def named(project: Project, judgments: list[Judgment]) -> list[tuple[str, Judgment]]:
@@ -99,52 +151,6 @@ def named(project: Project, judgments: list[Judgment]) -> list[tuple[str, Judgme
     pseudonyms = Pseudonyms.of(current_store(), current_actor(), project.id)
     order = sorted(votes_of(project).annotators, key=pseudonyms.of_name)
     return [(f"Person {order.index(judgment.annotator) + 1}", judgment) for judgment in judgments]
-
-
-def draw_decision(decision: Decision, scale: Scale) -> None:
-    """What was decided, by whom, why."""
-    with st.container(border=True):
-        st.text(f"Decided by {decision.user}: {describe_choice(decision.choice, decision.strength, scale)}")
-        if decision.rationale:
-            st.text(decision.rationale)
-
-
-def draw_form(project: Project, scale: Scale, key: str) -> None:
-    """The decision: a reason, then one button or key per answer."""
-    st.subheader("Your decision", anchor=False)
-    name = key_of(key)
-    with st.form(f"decide-{name}", border=True, enter_to_submit=False):
-        st.text_area("Why", key=f"why-{name}", height=80, placeholder="Optional; kept with the decision.")
-        with st.container(horizontal=True):
-            for shortcut, choice, strength in answers(scale):
-                st.form_submit_button(
-                    as_markdown(describe_choice(choice, strength, scale)),
-                    key=f"decide-{name}-{choice}-{strength}",
-                    shortcut=shortcut,
-                    on_click=decide,
-                    args=(project.id, key, choice, strength),
-                )
-    st.caption("A discarded comparison stays out of training data. A decision can be changed later under Decided.")
-
-
-def answers(scale: Scale) -> list[tuple[str, str, int]]:
-    """Shortcut, choice and strength of every possible decision, from A at its strongest to B."""
-    degrees = range(1, scale.degrees + 1)
-    ordered = [*(("a", degree) for degree in reversed(degrees)), ("tie", 0), *(("b", degree) for degree in degrees)]
-    numbered = [(str(number), *answer) for number, answer in enumerate(ordered, start=1)]
-    return [*numbered, ("n", "both_bad", 0), ("x", "discard", 0)]
-
-
-def decide(project_id: int, key: str, choice: str, strength: int) -> None:
-    """Stores the decision; the list moves up by one."""
-    decision = act("", make_decision, choice, strength, st.session_state[f"why-{key_of(key)}"])
-    if decision is not None:
-        act("Decided.", current_store().judgments.adjudicate, current_actor(), project_id, key, decision)
-
-
-def make_decision(choice: str, strength: int, why: str) -> Decision:
-    """The decision that a button stands for."""
-    return Decision(choice=choice, strength=strength, rationale=why.strip())  # type: ignore[arg-type]
 
 
 def draw_splits(project: Project) -> None:

@@ -8,16 +8,18 @@ import streamlit as st
 
 from annotate_app.pages.kit.button_feedback import act, plainly
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
-from annotate_app.pages.views.comparison_view import build_reader, text_data
+from annotate_app.pages.views.comparison_view import draw_guidelines
+from annotate_app.pages.views.rubric_form import draw_form
+from annotate_app.pages.views.rubric_trial import draw_trial
 from annotate_app.protocol.protocol import list_protocols, load_protocol
 from annotate_app.protocol.rubric import Rubric, parse_rubric
 from annotate_app.protocol.rubric_preview import answer_rows, around, difference
 from annotate_app.store.projects.projects import Project, RubricVersion
-from rewardkit.data.records import content_id
 from rewardkit.data.tables.yaml_nodes import YamlError
 
 SOURCE = "rubric.yaml"
 EDITOR_HEIGHT = 620
+VIEWS = {"form": "By form", "yaml": "As YAML", "try": "Try it"}
 # YAML is read by its columns, so all characters have one width.
 STYLE = """<style>
 .st-key-rubric-editor textarea { font-family: ui-monospace, monospace; font-size: 0.82rem; }
@@ -38,16 +40,34 @@ def page() -> None:
         # A widget's state is gone once another page was open; the draft beside it is not.
         st.session_state.setdefault(key, st.session_state.get(f"{key}-draft", newest.text))
         draw_protocols(key)
-        editor, preview = st.columns(2, gap="medium")
-        with editor, st.container(key="rubric-editor"):
-            rubric = draw_editor(project, key, newest)
-        with preview:
-            draw_preview(st.session_state[key], rubric, newest)
+        view = choose_view()
+        if view == "try":
+            draw_trial(project.id, st.session_state[key])
+        else:
+            editor, preview = st.columns(2, gap="medium")
+            with editor, st.container(key="rubric-editor"):
+                rubric = draw_editor(project, key, newest, by_form=view == "form")
+            with preview:
+                draw_preview(st.session_state[key], rubric, newest)
         draw_versions(key, versions)
         if st.session_state[key] == newest.text:
             st.session_state.pop(f"{key}-draft", None)
         else:
             st.session_state[f"{key}-draft"] = st.session_state[key]
+
+
+def choose_view() -> str:
+    """The switch between the fields, the YAML and the labeling form; it is in the address."""
+    return st.segmented_control(
+        "View",
+        list(VIEWS),
+        default="form",
+        required=True,
+        format_func=lambda name: VIEWS[name],
+        key="rubric-view",
+        bind="query-params",
+        label_visibility="collapsed",
+    )
 
 
 def draw_protocols(key: str) -> None:
@@ -76,21 +96,26 @@ def put_into_editor(key: str, text: str) -> None:
     st.session_state[key] = text
 
 
-def draw_editor(project: Project, key: str, newest: RubricVersion) -> Rubric | None:
-    """The text, what is wrong in it, and the button that saves it; the rubric where nothing is wrong."""
-    text = st.text_area(
-        "Rubric (YAML)",
-        key=key,
-        height=EDITOR_HEIGHT,
-        help="Checked when you leave the field or press Ctrl+Enter. Guidelines are markdown in which line breaks stay.",
-    )
+def draw_editor(project: Project, key: str, newest: RubricVersion, *, by_form: bool) -> Rubric | None:
+    """The fields or the text, what is wrong, and the button that saves it; the rubric where nothing is wrong."""
+    if by_form:
+        draw_form(key)
+    else:
+        st.text_area(
+            "Rubric (YAML)",
+            key=key,
+            height=EDITOR_HEIGHT,
+            help="Checked when you leave the field or press Ctrl+Enter. In guidelines, line breaks stay.",
+        )
+    text = st.session_state[key]
     rubric = None
     try:
         rubric = parse_rubric(text, SOURCE)
     except YamlError as error:
-        st.error(f"There is a mistake in line {error.line}:", icon=":material/error:")
-        st.text(str(error))
-        st.code(around(text, error.line), language=None)
+        if not by_form:
+            st.error(f"There is a mistake in line {error.line}:", icon=":material/error:")
+            st.text(str(error))
+            st.code(around(text, error.line), language=None)
     is_new = text != newest.text
     if rubric is not None and not is_new:
         st.caption(f"This is version {newest.version}, as it is in use.")
@@ -140,17 +165,6 @@ def draw_preview(text: str, rubric: Rubric | None, newest: RubricVersion) -> Non
             st.code(changed, language="diff", wrap_lines=True)
         else:
             st.caption(f"No difference to version {newest.version}.")
-
-
-def draw_guidelines(rubric: Rubric) -> None:
-    """The guidelines as annotators read them."""
-    shown = content_id(rubric.title, rubric.guidelines)
-    data = {
-        "shown": shown,
-        "messages": [],
-        "responses": [{"title": rubric.title, "source": "", "text": text_data(rubric.guidelines)}],
-    }
-    build_reader()(key=f"guidelines-{shown}", data=data, height="content")
 
 
 def draw_versions(key: str, versions: list[RubricVersion]) -> None:

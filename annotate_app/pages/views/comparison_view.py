@@ -6,28 +6,34 @@ which alters them, nor `st.html`, which drops formulas.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import streamlit as st
 from streamlit.components.v2 import component
 
 from annotate_app.labeling.rendering import Rendered, render, render_completion, render_turn
 from annotate_app.pages.kit.labeler_component import mount_labeler
 from annotate_app.protocol.rubric import Criterion, Rubric, Scale
-from rewardkit.data.records import Comparison, Judgment, Message
+from rewardkit.data.records import Comparison, Judgment, Message, content_id
+
+Mode = Literal["rich", "diff"]
 
 
-def draw_comparison(comparison: Comparison, *, sources: bool = False, key: str) -> None:
+def draw_comparison(comparison: Comparison, *, sources: bool = False, mode: Mode = "rich", key: str) -> None:
     """Draws the conversation and both responses.
 
     Args:
         comparison: what to draw.
         sources: whether to name what wrote the responses.
+        mode: `diff` marks where the two responses differ.
         key: unique on the page.
     """
     a = render_completion(comparison.completion_a, comparison.turns_a)
     b = render_completion(comparison.completion_b, comparison.turns_b)
     sides = (("A", a, comparison.source_a), ("B", b, comparison.source_b))
     data = {
-        "shown": key,
+        "shown": f"{key} {mode}",
+        "mode": mode,
         "messages": [turn_data(message) for message in comparison.prompt],
         "responses": [
             {"title": f"Response {side}", "source": source if sources else "", "text": _text_data(rendered)}
@@ -35,6 +41,18 @@ def draw_comparison(comparison: Comparison, *, sources: bool = False, key: str) 
         ],
     }
     build_reader()(key=key, data=data, height="content")
+
+
+def draw_guidelines(rubric: Rubric) -> None:
+    """The guidelines as annotators read them."""
+    shown = content_id(rubric.title, rubric.guidelines)
+    data = {
+        "shown": shown,
+        "mode": "rich",
+        "messages": [],
+        "responses": [{"title": rubric.title, "source": "", "text": text_data(rubric.guidelines)}],
+    }
+    build_reader()(key=f"guidelines-{shown}", data=data, height="content")
 
 
 def build_reader():  # noqa: ANN201

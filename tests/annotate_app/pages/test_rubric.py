@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import streamlit as st
@@ -10,7 +12,8 @@ from streamlit.testing.v1 import AppTest
 
 from annotate_app.access import Actor
 from annotate_app.pages.kit import context
-from annotate_app.protocol.protocol import load_protocol
+from annotate_app.protocol.protocol import list_protocols, load_protocol
+from annotate_app.protocol.rubric import Criterion, Scale, parse_rubric
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
 
@@ -36,7 +39,7 @@ def open_page(
     monkeypatch.setenv("TIEBREAK_DB", sqlite_url)
     st.cache_resource.clear()  # every AppTest has a component registry of its own, which the cached mounts do not know
 
-    def open_as(role: str) -> AppTest:
+    def open_as(role: str, view: str = "yaml") -> AppTest:
         actor = make_actor(sqlite_store, role, f"the {role}", project)
         user = sqlite_store.people.by_name(Actor.command_line(), actor.name)
         assert user is not None
@@ -44,6 +47,7 @@ def open_page(
         monkeypatch.setattr(context, "session_token", lambda: token)
         page = AppTest.from_function(draw, default_timeout=20)
         page.session_state["project"] = project.name
+        page.session_state["rubric-view"] = view
         return page.run()
 
     return open_as
@@ -98,6 +102,76 @@ def test_an_old_version_can_be_taken_up_again(open_page: Callable[..., AppTest],
     page.selectbox[1].set_value(1).run()
     button(page, "Put version 1 into the editor").click().run()
     assert page.text_area[0].value == first
+
+
+def field(elements: Any, label: str) -> Any:
+    return next(each for each in elements if each.label == label)
+
+
+def test_fields_write_the_rubric(open_page: Callable[..., AppTest], sqlite_store: Store) -> None:
+    page = open_page("lead", "form")
+    before = sqlite_store.projects.rubric(Actor.command_line(), 1)
+    assert not page.exception
+    assert button(page, "Save as version 2").disabled, "looking at the fields changes nothing"
+    field(page.text_input, "Title").set_value("Which is clearer?").run()
+    field(page.selectbox, "Steps of the scale").set_value(4).run()
+    field(page.checkbox, "A tie may be given").uncheck().run()
+    button(page, "Add a criterion").click().run()
+    field(page.text_input, "Name").set_value("tone").run()
+    field(page.text_input, "Its question").set_value("Which is kinder?").run()
+    assert not page.exception
+    button(page, "Save as version 2").click().run()
+    assert not page.exception
+    saved = sqlite_store.projects.rubric(Actor.command_line(), 1)
+    assert saved.version == 2
+    expected = Criterion(name="tone", question="Which is kinder?")
+    assert saved.rubric == replace(
+        before.rubric,
+        title="Which is clearer?",
+        scale=Scale(steps=4, tie=False),
+        criteria=(*before.rubric.criteria, expected),
+    )
+
+
+def test_a_field_that_no_rubric_takes_is_said_and_the_rest_stays(open_page: Callable[..., AppTest]) -> None:
+    page = open_page("lead", "form")
+    field(page.text_input, "Title").set_value("Kept").run()
+    button(page, "Add a criterion").click().run()
+    field(page.text_input, "Name").set_value("Überzeugend").run()
+    field(page.text_input, "Its question").set_value("Which convinces?").run()
+    assert "Überzeugend" in page.text[0].value
+    assert "a lower-case letter" in page.text[0].value
+    field(page.text_input, "Name").set_value("convincing").run()
+    assert not page.error
+    rubric = parse_rubric(page.session_state["rubric-text-1-draft"])
+    assert (rubric.title, rubric.criteria[-1].name) == ("Kept", "convincing")
+
+
+def test_fields_follow_what_the_yaml_says_and_wait_while_it_is_wrong(open_page: Callable[..., AppTest]) -> None:
+    page = open_page("lead")
+    page.text_area[0].set_value(EDITED).run()
+    page.session_state["rubric-view"] = "form"
+    page.run()
+    assert field(page.text_input, "Title").value == "Edited"
+    assert field(page.selectbox, "Steps of the scale").value == 5
+    button(page, "Back to the version in use").click().run()
+    assert field(page.text_input, "Title").value != "Edited"
+    page.session_state["rubric-view"] = "yaml"
+    page.run()
+    page.text_area[0].set_value("title: only\n").run()
+    page.session_state["rubric-view"] = "form"
+    page.run()
+    assert not page.exception
+    assert "once the YAML has no mistake" in page.warning[0].value
+
+
+@pytest.mark.parametrize("name", list_protocols())
+def test_every_shipped_rubric_passes_through_the_fields_unchanged(open_page: Callable[..., AppTest], name: str) -> None:
+    page = open_page("lead", "form")
+    page.session_state["rubric-text-1"] = load_protocol(name).rubric_text
+    page.run()
+    assert not page.exception
+    assert page.session_state["rubric-text-1"] == load_protocol(name).rubric_text
 
 
 @pytest.mark.parametrize("role", ["annotator", "adjudicator"])

@@ -55,9 +55,13 @@ def draw_form(key: str) -> None:
 
 
 def fill_fields(key: str, rubric: Rubric) -> str:
-    """The prefix of the fields' keys; a new one, so that they are filled afresh, where the text changed elsewhere."""
+    """The prefix of the fields' keys; a new one, so that they are filled afresh, where the text changed elsewhere.
+
+    The state of fields that were not on the screen is gone, so these are filled again too.
+    """
     generation = st.session_state.setdefault(f"{key}-fields", 0)
-    if st.session_state.get(f"{key}-fields-of") != st.session_state[key]:
+    is_gone = f"{key}-fields-{generation}-title" not in st.session_state
+    if is_gone or st.session_state.get(f"{key}-fields-of") != st.session_state[key]:
         generation = st.session_state[f"{key}-fields"] = generation + 1
         st.session_state[f"{key}-fields-of"] = st.session_state[key]
         st.session_state[f"{key}-fields-{generation}-rows"] = list(range(len(rubric.criteria)))

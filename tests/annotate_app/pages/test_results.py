@@ -78,6 +78,24 @@ def test_an_adjudicator_decides_and_the_next_comparison_comes(open_page: OpenPag
     assert len(pages_store.judgments.adjudications(ADMIN, project.id)) == len(before) + 1
 
 
+def test_an_adjudicator_settles_criteria_with_the_answer(open_page: OpenPage, pages_store: Store) -> None:
+    project = pages_store.projects.get(ADMIN, DEMO)
+    test = open_page("adjudicate", "addy")
+    first = shown_comparison(test)
+    name = key_of(first)
+    test.segmented_control(key=f"settle-{name}-tone").set_value(1)
+    test.button(key=f"decide-{name}-a-3").click().run()
+    decision = pages_store.judgments.adjudications(ADMIN, project.id)[first]
+    assert (decision.choice, decision.strength, dict(decision.criteria)) == ("a", 3, {"tone": 1})
+    test.segmented_control(key="adjudicate-list").set_value("Decided").run()
+    while shown_comparison(test) != first:
+        test.button(key="adjudicate-next").click().run()
+    assert test.segmented_control(key=f"settle-{name}-tone").value == 1, "the form begins with what was decided"
+    test.button(key=f"decide-{name}-discard-0").click().run()
+    decision = pages_store.judgments.adjudications(ADMIN, project.id)[first]
+    assert (decision.choice, dict(decision.criteria)) == ("discard", {})
+
+
 def shown_comparison(test: AppTest) -> str:
     """The id in the line `1 of 20: id`."""
     return next(element.value for element in test.text if " of " in element.value).partition(": ")[2]

@@ -120,6 +120,9 @@ def test_fields_write_the_rubric(open_page: Callable[..., AppTest], sqlite_store
     field(page.text_input, "Name").set_value("tone").run()
     field(page.text_input, "Its question").set_value("Which is kinder?").run()
     assert not page.exception
+    for view in ("yaml", "form"):
+        page.session_state["rubric-view"] = view
+        page.run()
     button(page, "Save as version 2").click().run()
     assert not page.exception
     saved = sqlite_store.projects.rubric(Actor.command_line(), 1)

@@ -23,6 +23,9 @@ STYLE = """<style>
 [data-testid="stSidebarUserContent"] { order: 1; padding-top: 0; padding-bottom: 0.5rem; flex: none; }
 [data-testid="stSidebarNav"] { order: 2; padding-bottom: 2rem; flex: none; }
 [data-testid="stSidebarUserContent"] [aria-label="Clear value"] { display: none; }
+[class*="st-key-train-advanced"] textarea, [class*="st-key-rubric"] textarea, .st-key-new-own-rubric textarea {
+  font-family: "Source Code Pro", monospace; font-size: 0.85rem; tab-size: 2; }
+.signed-out { border: 1px solid; border-radius: 0.4rem; padding: 0.2rem 1rem; }
 </style>"""
 
 

@@ -11,20 +11,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from base64 import b64encode
 from collections.abc import Callable, Mapping
-from hashlib import sha256
 from typing import Protocol
 
 from itsdangerous import BadSignature, TimestampSigner
 from starlette.applications import Starlette
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from annotate_app.languages.words import choose_language, say
+from annotate_app.languages.words import FALLBACK, choose_language, say
 from annotate_app.server import sign_in_pages as pages
 from annotate_app.server.arrival import (
     arrive,
@@ -36,6 +34,8 @@ from annotate_app.server.arrival import (
     refuse_twice_named,
 )
 from annotate_app.server.crowding import UPLOAD_PATH, Tabs, UploadedFiles, Uploads
+from annotate_app.server.first_page import FirstPage
+from annotate_app.server.security_headers import security_headers, with_security_headers
 from annotate_app.server.sessions import SESSION_HEADER, Sessions
 from annotate_app.store.base.database import failure
 from annotate_app.store.people.accounts import PASSWORD_LENGTHS, User
@@ -230,23 +230,6 @@ def _address(request: Request) -> str:
     return request.client.host if request.client else ""
 
 
-SECURITY_HEADERS = {
-    "content-security-policy": "default-src 'self'; script-src 'self' blob: {hashes}; "
-    "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; "
-    "worker-src 'self' blob:; "
-    "object-src 'none'; frame-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
-    "x-content-type-options": "nosniff",
-    "x-frame-options": "DENY",
-    "x-dns-prefetch-control": "off",
-    "referrer-policy": "same-origin",
-    "cross-origin-opener-policy": "same-origin",
-}
-ONLY_TLS = "max-age=15552000"
-"""Half a year in which a browser that came by https asks for nothing else."""
-KEPT_BY_NOBODY = ("text/html", "application/zip", "application/x-ndjson")
-"""Kinds of answers with people's words in them: no browser and no proxy keeps them, unless they say otherwise."""
-
-
 class Door:
     """Passes on requests with a session and sends all others to the entrance.
 
@@ -255,6 +238,7 @@ class Door:
         secret: signs cookies.
         openid: Streamlit's own OIDC sign-in.
         inline_scripts: the scripts written into the app's first page; no other inline script runs.
+        first_page: what a tab begins with, in place of Streamlit's own; None leaves that.
         open_as: the account that everybody is, without sign-in; empty asks everybody to sign in.
         allowed_hosts: Host names answered to, without port; empty answers to any.
         uploaded_files: the files that are in memory; see `crowding`.
@@ -270,6 +254,7 @@ class Door:
         secret: str,
         openid: OpenIdSignIn,
         inline_scripts: list[str],
+        first_page: FirstPage | None = None,
         harmless_message: bytes,
         uploaded_files: Callable[[], UploadedFiles],
         open_as: str = "",
@@ -281,13 +266,13 @@ class Door:
         self.sessions = sessions
         self.signer = TimestampSigner(secret, salt="tiebreak session")
         self.openid = openid
+        self.first_page = first_page
         self.harmless_message = harmless_message
         self.open_as = open_as
         self.allowed_hosts = tuple(host.lower() for host in allowed_hosts)
         self.proxy_header = proxy_header.lower()
         self.trusted_proxies = trusted_proxies
-        hashes = " ".join(f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'" for text in inline_scripts)
-        self.security_headers = {name: value.format(hashes=hashes) for name, value in SECURITY_HEADERS.items()}
+        self.security_headers = security_headers(inline_scripts)
         self.entrance = Entrance(self)
         self.uploads = Uploads(app, uploaded_files)
         self.tabs = Tabs()
@@ -299,7 +284,7 @@ class Door:
             return
         refusal = refuse_twice_named(scope, self.proxy_header)
         scope = arrive(scope, self.proxy_header, self.trusted_proxies)
-        send = self._with_security_headers(send, is_secure(scope))
+        send = with_security_headers(send, self.security_headers, is_secure(scope))
         refusal = refusal or refuse(scope, self.allowed_hosts)
         if refusal is not None:
             await _answer(refusal, scope, receive, send)
@@ -333,6 +318,10 @@ class Door:
                 await self.app(scope, self._watched(receive, token), send)
         elif scope["path"].startswith(UPLOAD_PATH):
             await self.uploads(scope, receive, send, user)
+        elif self.first_page is not None and scope["method"] == "GET" and _wants_page(scope):
+            accepted = Headers(scope=scope).get("accept-language", "")
+            language = choose_language(user.language, accepted) if user.role == "annotator" else FALLBACK
+            await self.app(scope, receive, self.first_page.put_in_place(send, language))
         else:
             await self.app(scope, receive, send)
 
@@ -380,24 +369,6 @@ class Door:
             return token
         self._tokens[name] = token = await asyncio.to_thread(self.sessions.start, name)
         return token
-
-    def _with_security_headers(self, send: Send, secure: bool) -> Send:
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(raw=list(message["headers"]))
-                own_policy = headers.get("content-security-policy")
-                for name, value in self.security_headers.items():
-                    headers[name] = value
-                if secure:
-                    headers["strict-transport-security"] = ONLY_TLS
-                if headers.get("content-type", "").startswith(KEPT_BY_NOBODY):
-                    headers.setdefault("cache-control", "no-store")
-                if own_policy:  # of a route of ours that allows less: a browser obeys both
-                    headers.append("content-security-policy", own_policy)
-                message = {**message, "headers": headers.raw}
-            await send(message)
-
-        return send_with_headers
 
     def _watched(self, receive: Receive, token: str) -> Receive:
         """Wraps the messages of a WebSocket: once its session has ended, each is replaced by a harmless one.

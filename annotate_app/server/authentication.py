@@ -321,6 +321,7 @@ class Door:
         elif self.first_page is not None and scope["method"] == "GET" and _wants_page(scope):
             accepted = Headers(scope=scope).get("accept-language", "")
             language = choose_language(user.language, accepted) if user.role == "annotator" else FALLBACK
+            scope["headers"] = [header for header in scope["headers"] if header[0] != b"accept-encoding"]  # to read it
             await self.app(scope, receive, self.first_page.put_in_place(send, language))
         else:
             await self.app(scope, receive, send)

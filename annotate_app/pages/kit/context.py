@@ -7,7 +7,6 @@ Tests under AppTest put a session token in the place of `session_token`.
 from __future__ import annotations
 
 import html
-from urllib.parse import urlencode, urlsplit
 
 import streamlit as st
 
@@ -54,23 +53,16 @@ def current_user() -> User:
 def draw_way_in() -> None:
     """Says that nobody is signed in any more, and offers the way in that leads back to this page.
 
-    Plain HTML with a plain link: what it needs is in every tab already. Asking for this very page again is enough, the
-    door remembers it and asks to sign in.
+    Plain HTML with a plain link: what it needs is in every tab already. The link is empty, which asks for this very
+    address again; the door remembers it and asks to sign in.
     """
     tongue = choose_language("", _accepted())
     texts = {name: html.escape(say(tongue, f"entrance.{name}")) for name in ("signed_out", "kept", "sign_in_again")}
     st.html(
         f'<div role="alert" lang="{tongue}" class="signed-out"><p><strong>{texts["signed_out"]}</strong> '
-        f'{texts["kept"]}</p><p><a href="{html.escape(own_address())}" target="_self">{texts["sign_in_again"]}</a></p>'
+        f'{texts["kept"]}</p><p><a href="" target="_self">{texts["sign_in_again"]}</a></p>'
         "</div>"
     )
-
-
-def own_address() -> str:
-    """The path of the page that is open, with what its address says."""
-    asked = urlencode([(name, value) for name in st.query_params for value in st.query_params.get_all(name)])
-    path = urlsplit(st.context.url or "").path or "/"
-    return f"{path}?{asked}" if asked else path
 
 
 def current_actor() -> Actor:

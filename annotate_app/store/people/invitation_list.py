@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -11,6 +12,8 @@ from typing import Any, get_args
 from annotate_app.access import UserRole
 
 COLUMNS = ("name", "role", "group")
+DELIMITERS = ",;\t"
+_QUOTED = re.compile('"[^"]*"')
 MOST_INVITATIONS = 500
 """Links made at once."""
 
@@ -44,8 +47,7 @@ def read_invitations(text: str, *, role: UserRole = "annotator", group: str = ""
             more than `MOST_INVITATIONS` people.
     """
     lines = text.removeprefix("\ufeff").splitlines()
-    first = next((line for line in lines if line.strip()), "")
-    delimiter = max(",;\t", key=first.count)
+    delimiter = max(DELIMITERS, key=_QUOTED.sub("", text).count)
     rows = csv.reader(io.StringIO("\n".join(lines)), delimiter=delimiter, skipinitialspace=True)
     columns, wanted, places = COLUMNS, [], {}
     for place, cells in _cells(rows):
@@ -56,6 +58,11 @@ def read_invitations(text: str, *, role: UserRole = "annotator", group: str = ""
             continue
         if len(cells) > len(columns):
             raise ValueError(f"{place}: has {len(cells)} parts, allowed are {', '.join(columns)}")
+        other = next((sign for sign in DELIMITERS if sign in cells[0] and '"' not in text), "")
+        if other:
+            raise ValueError(
+                f"{place}: {cells[0]!r} holds {other!r}, the parts of a line are parted by {delimiter!r} here"
+            )
         one = _person(dict(zip(columns, cells, strict=False)), place, role, group)
         if (earlier := places.setdefault(str(one.name).casefold(), place)) != place:
             raise ValueError(f"{place}: {one.name!r} stands in {earlier} already")

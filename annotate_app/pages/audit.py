@@ -20,13 +20,20 @@ def page() -> None:
         store, actor = current_store(), current_actor()
         projects = {project.id: project.name for project in store.projects.list(actor)}
         everything = [None] if actor.role == "admin" else []
+        choices = [*everything, *projects]
+        here = next((key for key, name in projects.items() if name == st.session_state.get("project")), None)
         chosen = st.selectbox(
-            "Of", [*everything, *projects], format_func=lambda key: projects.get(key, "everything"), key="audit-of"
+            "Of",
+            choices,
+            index=choices.index(here) if here in choices and not everything else 0,
+            format_func=lambda key: projects.get(key, "everything"),
+            key="audit-of",
+            bind="query-params",
         )
         if chosen is None and not everything:
             st.info("You lead no project yet.")
             return
-        number = st.number_input("Page", 1, 10_000, key="audit-page", width=160)
+        number = st.number_input("Page", 1, 10_000, key="audit-page", width=160, bind="query-params")
         entries = store.audit.list(actor, chosen, limit=ROWS, offset=ROWS * (number - 1))
         if not entries:
             st.info("Nothing on this page.")

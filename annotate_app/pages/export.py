@@ -47,8 +47,15 @@ def page() -> None:
         st.title("Export")
         project, actor = current_project(), current_actor()
         actor.require("lead", "exporting")
-        form = st.selectbox("What", [*FORMS, EVERYTHING], format_func=FORM_NAMES.__getitem__, key="export-form")
-        names = st.toggle("Real names of annotators", key="export-names", help="Otherwise pseudonyms stand for them.")
+        form = st.selectbox(
+            "What", [*FORMS, EVERYTHING], format_func=FORM_NAMES.__getitem__, key="export-form", bind="query-params"
+        )
+        names = st.toggle(
+            "Real names of annotators",
+            key="export-names",
+            bind="query-params",
+            help="Otherwise pseudonyms stand for them.",
+        )
         options = None if form == EVERYTHING else draw_options(project, form, names)
         num_comparisons = current_store().comparisons.count(actor, project.id)
         arguments = (project, options, names, num_comparisons > AS_JOB)
@@ -63,24 +70,34 @@ def draw_options(project: Project, form: str, names: bool) -> ExportOptions | No
     """The options of training rows and judgments; None while they do not go together."""
     with st.container(border=True):
         left, middle, right = st.columns(3)
-        format = left.selectbox("Format", FORMATS, key="export-format", format_func=str.upper)
+        format = left.selectbox("Format", FORMATS, key="export-format", bind="query-params", format_func=str.upper)
         if format == "csv":
             left.caption(CSV_NOTE)
-        license = right.text_input("Licence", key="export-license", placeholder="cc-by-4.0")
+        license = right.text_input("Licence", key="export-license", bind="query-params", placeholder="cc-by-4.0")
         if form == "judgments":
             return ExportOptions(form="judgments", format=format, names=names, license=license)
         layouts = [layout for layout in LAYOUTS if form == "preference" or layout != "implicit"]
-        layout = middle.selectbox("Layout", layouts, format_func=LAYOUT_NAMES.__getitem__, key=f"export-layout-{form}")
-        min_votes = left.number_input("Votes at least", 0, 100, 1, key="export-votes")
-        min_agreement = middle.slider("Agreement at least", 0.0, 1.0, 0.0, 0.05, key="export-agreement")
-        split = right.text_input("Splits by prompt", key="export-split", placeholder="train=0.9,test=0.1")
-        adjudicated = left.toggle("Only adjudicated", key="export-adjudicated")
+        layout = middle.selectbox(
+            "Layout", layouts, format_func=LAYOUT_NAMES.__getitem__, key=f"export-layout-{form}", bind="query-params"
+        )
+        min_votes = left.number_input("Votes at least", 0, 100, 1, key="export-votes", bind="query-params")
+        min_agreement = middle.slider(
+            "Agreement at least", 0.0, 1.0, 0.0, 0.05, key="export-agreement", bind="query-params"
+        )
+        split = right.text_input(
+            "Splits by prompt", key="export-split", bind="query-params", placeholder="train=0.9,test=0.1"
+        )
+        adjudicated = left.toggle("Only adjudicated", key="export-adjudicated", bind="query-params")
         ties = (
-            middle.toggle("Keep ties", key="export-ties", help="With p_chosen at one half.")
+            middle.toggle("Keep ties", key="export-ties", bind="query-params", help="With p_chosen at one half.")
             if form == "preference"
             else False
         )
-        sources = right.toggle("Name the models", key="export-sources") if form == "preference" else False
+        sources = (
+            right.toggle("Name the models", key="export-sources", bind="query-params")
+            if form == "preference"
+            else False
+        )
         judges = draw_judges(project)
     try:
         return ExportOptions(
@@ -115,6 +132,7 @@ def draw_judges(project: Project) -> tuple[str, ...]:
             "Judges that count beside people",
             names,
             key="export-judges",
+            bind="query-params",
             help="Each by the reliability that it has shown where people judged too; rows name their votes apart.",
         )
     )

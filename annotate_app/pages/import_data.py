@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -31,7 +32,7 @@ from annotate_app.store.projects.projects import Project
 from rewardkit.data.choices import parse_choice_map, parse_scale
 from rewardkit.data.columns import FIELDS, FORMS
 from rewardkit.data.judgments import FIELDS as JUDGMENT_FIELDS
-from rewardkit.data.records import content_id
+from rewardkit.data.records import Comparison, content_id
 from rewardkit.data.tables.cells import places_within
 
 SUFFIXES = ["jsonl", "ndjson", "json", "csv", "tsv", "parquet", "gz", "zip"]
@@ -58,6 +59,21 @@ FORM_NAMES = {
     "dialogues": "Chosen and rejected whole dialogues (HH-RLHF)",
 }
 BAD_SHOWN = 200
+# What messages call by the options of the commands, and what stands for it on this page.
+PAGE_WORDS = (
+    (r"name (it|them) with --map \S+", "choose the column under “Match columns”"),
+    (r"--map \S+", "“Match columns”"),
+    (r"--annotators \S+", "“Columns of annotators”"),
+    (r"--on-bad-row skip leaves such rows out", "“Leave bad rows out” imports the others"),
+    (r"with --scale=(\S+) (\([^)]*\)), --scale=(\S+) or the like", r"under “Choices that are numbers”, as \1 \2"),
+    (r"--choice-map (\d+=\w+(?: \d+=\w+)*)", r"“What choices mean”, as \1"),
+    (r"with --choice-map", "under “What choices mean”"),
+    (r"--scale[= ]?\S*", "“Choices that are numbers”"),
+    (r"--choice-map", "“What choices mean”"),
+    (r"--form \S+", "“A row is”"),
+    (r"--format \S+", "the ending of the file's name"),
+    (r"`judgments import`", f"“{JUDGMENTS}” above"),
+)
 
 
 def page() -> None:
@@ -66,7 +82,9 @@ def page() -> None:
         st.title("Import")
         project = current_project()
         current_actor().require("lead", "importing")
-        what = st.segmented_control("What", [COMPARISONS, JUDGMENTS], default=COMPARISONS, key="import-what")
+        what = st.segmented_control(
+            "What", [COMPARISONS, JUDGMENTS], default=COMPARISONS, key="import-what", bind="query-params"
+        )
         file = st.file_uploader(
             "JSONL, JSON, CSV or Parquet, gzipped or not; or the zip of a whole project",
             type=SUFFIXES,
@@ -78,10 +96,24 @@ def page() -> None:
             )
         elif file.name.endswith(".zip"):
             draw_whole_project(file, project)
-        elif what == JUDGMENTS:
-            draw_judgments(file, project)
         else:
-            draw_comparisons(file, project)
+            draw_file(file, project, draw_judgments if what == JUDGMENTS else draw_comparisons)
+
+
+def draw_file(file: UploadedFile, project: Project, draw: Callable[[UploadedFile, Project], None]) -> None:
+    """A file of rows; one that is torn, or not of the kind that its name says, in a line."""
+    try:
+        draw(file, project)
+    except ValueError as error:
+        st.error("This file cannot be read:", icon=":material/block:")
+        st.text(in_page_words(str(error)))
+
+
+def in_page_words(text: str) -> str:
+    """A message of the import with this page's fields in the place of the command's options."""
+    for option, field in PAGE_WORDS:
+        text = re.sub(option, field, text)
+    return text
 
 
 def upload_key(project: Project) -> str:
@@ -145,7 +177,7 @@ def draw_comparisons(file: UploadedFile, project: Project) -> None:
     seen = preview(file, options)
     if seen.reading is None:
         st.error("These columns cannot be read yet:", icon=":material/error:")
-        st.text(seen.problem)
+        st.text(in_page_words(seen.problem))
     else:
         st.text(f"{FORM_NAMES[seen.reading.form]}: " + describe(seen.reading.columns))
     with st.expander("First rows as they are in the file", icon=":material/table:", expanded=seen.reading is None):
@@ -153,12 +185,19 @@ def draw_comparisons(file: UploadedFile, project: Project) -> None:
     draw_bad(seen.bad, f"{key}-preview")
     if seen.reading is not None:
         if seen.comparisons:
-            with st.expander(
-                "The first comparison as annotators will see it", icon=":material/visibility:", expanded=True
-            ):
-                draw_comparison(seen.comparisons[0], sources=True, key=f"{key}-first")
+            with st.expander("As annotators will see it", icon=":material/visibility:", expanded=True):
+                draw_first_ones(seen.comparisons, key)
         command = ["import", *_command_options(options)]
         draw_run(file, key, project, command, import_comparisons, options, "comparisons")
+
+
+def draw_first_ones(comparisons: Sequence[Comparison], key: str) -> None:
+    """One of the first comparisons, without what annotators never see; a step leads to the next."""
+    number = 1
+    if len(comparisons) > 1:
+        number = st.pagination(len(comparisons), key=f"{key}-shown")
+        st.caption(f"Comparison {number} of the first {len(comparisons)}. Sides are shuffled for each person.")
+    draw_comparison(comparisons[number - 1], sources=False, key=f"{key}-first-{number}")
 
 
 def draw_judgments(file: UploadedFile, project: Project) -> None:
@@ -203,7 +242,7 @@ def draw_judgments(file: UploadedFile, project: Project) -> None:
     draw_rows(seen.rows)
     if seen.reading is None:
         st.error("These columns cannot be read yet:", icon=":material/error:")
-        st.text(seen.problem)
+        st.text(in_page_words(seen.problem))
         return
     layout = "A judgment a row" if seen.reading.layout == "long" else f"Annotators {', '.join(seen.reading.annotators)}"
     st.text(f"{layout}: {describe(seen.reading.columns)}")
@@ -213,7 +252,7 @@ def draw_judgments(file: UploadedFile, project: Project) -> None:
             "later rows tell:",
             icon=":material/help:",
         )
-    st.text(seen.unclear or f"Choices in the first rows: {seen.choices}")
+    st.text(in_page_words(seen.unclear) or f"Choices in the first rows: {seen.choices}")
     command = ["judgments", "import", *_map_options(columns)]
     command += [f"--annotators={','.join(annotators)}"] if annotators else []
     command += [f"--scale={number_scale}"] if number_scale else []
@@ -262,8 +301,9 @@ def draw_bad(bad: Sequence[BadRow], key: str) -> None:
     if not bad:
         return
     st.warning("1 bad row:" if len(bad) == 1 else f"{len(bad):,} bad rows, the first:", icon=":material/report:")
-    st.text(f"{bad[0].place}: {bad[0].message}")
-    st.dataframe([asdict(row) for row in bad[:BAD_SHOWN]], hide_index=True)
+    st.text(in_page_words(f"{bad[0].place}: {bad[0].message}"))
+    rows = [asdict(row) | {"message": in_page_words(row.message)} for row in bad[:BAD_SHOWN]]
+    st.dataframe(rows, hide_index=True)
     lines = "\n".join(json.dumps(asdict(row), ensure_ascii=False) for row in bad)
     st.download_button("Download the list", lines, "bad-rows.jsonl", key=f"{key}-bad", icon=":material/download:")
 
@@ -299,7 +339,7 @@ def draw_run(
         draw_bad(done.bad, f"{key}-left")
     elif done:
         st.error("Nothing was imported:", icon=":material/block:")
-        st.text(str(done))
+        st.text(in_page_words(str(done)))
         if isinstance(done, BadRowsError):
             draw_bad(done.bad, f"{key}-refused")
 

@@ -8,19 +8,22 @@ from annotate_app.jobs.jobs import read_log, read_progress
 from annotate_app.pages.kit.button_feedback import act, plainly
 from annotate_app.pages.kit.chosen_names import as_markdown
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
+from annotate_app.pages.kit.page_list import page_at
 from annotate_app.pages.views.training_view import STATE_LOOK
 from annotate_app.store.jobs import Job
 from annotate_app.times import ago, duration
 
 UNDER_WAY = ("queued", "running")
 POLL_S = 2.0
+ONE = "job"
+"""What the address names a job by, `?job=12`."""
 
 
 def page() -> None:
     """Draws the page."""
     with plainly():
         st.title("Jobs")
-        jobs = visible_jobs()
+        jobs = chosen_jobs()
         busy = any(job.state in UNDER_WAY for job in jobs)
         st.fragment(draw_jobs, run_every=POLL_S if busy else None)(busy)
 
@@ -31,15 +34,34 @@ def visible_jobs() -> list[Job]:
     return current_store().jobs.list(actor, None if actor.role == "admin" else current_project().id)
 
 
+def chosen_jobs() -> list[Job]:
+    """The one job that the address names, `?job=12`, else all that the reader may see."""
+    jobs, asked = visible_jobs(), st.query_params.get(ONE, "")
+    return [job for job in jobs if str(job.id) == asked] if asked else jobs
+
+
+def forget_choice() -> None:
+    """Shows all jobs again."""
+    st.query_params.pop(ONE, None)
+
+
 def draw_jobs(busy: bool) -> None:
     """Draws the list; `busy` says whether a job ran when the page was drawn; when none does, the page is redrawn."""
-    jobs = visible_jobs()
+    jobs = chosen_jobs()
     if busy and not any(job.state in UNDER_WAY for job in jobs):
         st.rerun()
-    if not jobs:
+    if st.query_params.get(ONE):
+        if not jobs:
+            st.info("There is no such job for you.", icon=":material/search_off:")
+        st.button("Show all jobs", key="jobs-all", on_click=forget_choice)
+    elif not jobs:
         st.info("Nothing has run yet. Imports and exports of large files run here.", icon=":material/pending_actions:")
     for job in jobs:
         draw_job(job)
+        if len(jobs) > 1:
+            link = {ONE: str(job.id), "project": st.session_state.get("project") or ""}
+            label = f"Only this one, job {job.id}"
+            st.page_link(page_at("jobs_page"), label=label, icon=":material/link:", query_params=link)
 
 
 def draw_job(job: Job) -> None:

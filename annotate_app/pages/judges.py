@@ -36,6 +36,8 @@ TARGETS: dict[str, tuple[str, str]] = {
     "reward": ("Folder of the reward model", "data/runs/7/model"),
     "function": ("Function", "package.module:function"),
 }
+ONE = "judge"
+"""What the address names a judge by."""
 GUARD = (
     "Pairs that people have settled, its own mistakes first, are shown to it with people's answers. It is never asked "
     "about them, and the report leaves them out: nothing is measured on what it was told."
@@ -115,7 +117,10 @@ def draw_list(judges: list[JudgeRow], reports: dict[str, JudgeReport], runs: dic
         key="judges-list",
     )
     picked = event.selection.rows
-    return judges[picked[0]] if picked and picked[0] < len(judges) else judges[0]
+    if picked and picked[0] < len(judges):
+        st.query_params[ONE] = judges[picked[0]].name
+    asked = st.query_params.get(ONE, "")
+    return next((judge for judge in judges if judge.name == asked), judges[0])
 
 
 def draw_one(project: Project, judge: JudgeRow, report: JudgeReport | None) -> None:

@@ -16,7 +16,17 @@ from annotate_app.store.projects.projects import Project
 MARK = str(Path(__file__).with_name("mark.svg"))
 OWN_SURFACE = ("Label",)
 """Pages that need the whole height: there the banner is in the sidebar."""
-NOTICES_SHOWN = 3
+NOTICES_SHOWN = 20
+# The project stands above the pages, which are about it; the keyboard follows the eye where the browser can.
+STYLE = """<style>
+[data-testid="stSidebarContent"] { display: flex; flex-direction: column; reading-flow: flex-visual; }
+[data-testid="stSidebarUserContent"] { order: 1; padding-top: 0; padding-bottom: 0.5rem; flex: none; }
+[data-testid="stSidebarNav"] { order: 2; padding-bottom: 2rem; flex: none; }
+[data-testid="stSidebarUserContent"] [aria-label="Clear value"] { display: none; }
+[class*="st-key-train-advanced"] textarea, [class*="st-key-rubric"] textarea, .st-key-new-own-rubric textarea {
+  font-family: "Source Code Pro", monospace; font-size: 0.85rem; tab-size: 2; }
+.signed-out { border: 1px solid; border-radius: 0.4rem; padding: 0.2rem 1rem; }
+</style>"""
 
 
 def show() -> None:
@@ -27,6 +37,7 @@ def show() -> None:
     page = st.navigation(pages_of(actor), position="sidebar", expanded=True)
     st.set_page_config(page_title=f"{page.title} · Tiebreak")
     st.logo(MARK, size="large", link=None)
+    st.html(STYLE)
     with st.sidebar:
         project = choose_project()
         draw_notices(actor, project)
@@ -57,12 +68,18 @@ def draw_notices(actor: Actor, project: Project | None) -> None:
     if project is None or not actor.is_at_least("lead"):
         return
     notices = current_store().notices.list(actor, project.id, unread_only=True)
-    for notice in notices[:NOTICES_SHOWN]:
-        with st.container(border=True, key=f"notice-{notice.id}"):
-            st.text(notice.text)
-            st.button("Mark as read", key=f"read-{notice.id}", type="tertiary", on_click=mark_read, args=(notice.id,))
-    if len(notices) > NOTICES_SHOWN:
-        st.caption(f"and {len(notices) - NOTICES_SHOWN} more")
+    if not notices:
+        return
+    count = "1 notice" if len(notices) == 1 else f"{len(notices)} notices"
+    with st.popover(count, icon=":material/notifications:", width="stretch", key="notices"):
+        for notice in notices[:NOTICES_SHOWN]:
+            with st.container(border=True, key=f"notice-{notice.id}"):
+                st.text(notice.text)
+                st.button(
+                    "Mark as read", key=f"read-{notice.id}", type="tertiary", on_click=mark_read, args=(notice.id,)
+                )
+        if len(notices) > NOTICES_SHOWN:
+            st.caption(f"and {len(notices) - NOTICES_SHOWN} more, on Overview")
 
 
 def mark_read(notice_id: int) -> None:

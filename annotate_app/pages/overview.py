@@ -1,4 +1,4 @@
-"""Overview: how far the project is, who works on it, what to do next, and its settings.
+"""Overview: how far the project is, who works on it, and what to do next.
 
 For the demo a line says which of its models is being trained, and leads to what came of them.
 """
@@ -12,11 +12,12 @@ import streamlit as st
 from annotate_app.access import Actor
 from annotate_app.demo_models import demo_jobs
 from annotate_app.pages.charts import charts
-from annotate_app.pages.design_form import draw_design, read_design
 from annotate_app.pages.kit.button_feedback import act, plainly
 from annotate_app.pages.kit.chosen_names import as_markdown
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
 from annotate_app.pages.kit.page_list import page_at
+from annotate_app.pages.projects import draw_start_cards
+from annotate_app.pages.views.first_steps_view import draw_first_steps
 from annotate_app.store.jobs import ENDED, Job
 from annotate_app.store.people.members import Member
 from annotate_app.store.projects.progress import Progress
@@ -34,41 +35,24 @@ STATE_WORDS = {
 
 
 def page() -> None:
-    """Draws the page."""
+    """Draws the page; where there is no project yet, the two ways to one."""
     with plainly():
+        st.title("Overview")
+        if draw_start_cards():
+            return
         store, actor, project = current_store(), current_actor(), current_project()
         progress = store.projects.progress(actor, project.id)
         members = store.projects.members(actor, project.id)
-        st.title("Overview")
         if project.description:
             st.text(project.description)
         draw_demo_models(project)
-        draw_first_steps(progress, members)
-        if progress.num_comparisons:
+        is_new = draw_first_steps(project)
+        if progress.num_comparisons and not is_new:
             draw_figures(progress)
             draw_days(progress)
         draw_members(actor, project, progress, members)
         draw_notices(actor, project)
-        draw_settings(project)
-
-
-def draw_first_steps(progress: Progress, members: list[Member]) -> None:
-    """What a new project still needs, each step with the page where it happens."""
-    annotators = [member for member in members if member.role == "annotator"]
-    if progress.by_member:
-        return
-    steps = (
-        (progress.num_comparisons > 0, "Import prompts with two or more responses", "import_data"),
-        (bool(annotators), "Invite annotators, or label yourself", "people"),
-        (False, "Judge the first pair", "label"),
-    )
-    with st.container(border=True):
-        st.subheader("First steps", anchor=False)
-        for number, (done, words, where) in enumerate(steps, start=1):
-            mark, action = st.columns([4, 1], vertical_alignment="center")
-            mark.markdown(f":material/check_circle: ~~{words}~~" if done else f"**{number}.** {words}")
-            if not done:
-                action.page_link(page_at(where))
+        st.page_link(page_at("settings"), query_params={"project": project.name})
 
 
 def draw_figures(progress: Progress) -> None:
@@ -177,27 +161,6 @@ def draw_notices(actor: Actor, project: Project) -> None:
         rows = [{"when": datetime.fromtimestamp(item.created_at, UTC), "what": item.text} for item in notices]
         when = st.column_config.DatetimeColumn("when", format="distance", width="small")
         st.dataframe(rows, column_config={"when": when}, hide_index=True, key="overview-notices")
-
-
-def draw_settings(project: Project) -> None:
-    """The form of the project's design."""
-    with (
-        st.expander("Settings of the collection", icon=":material/settings:"),
-        st.form(f"settings-{project.id}", border=False),
-    ):
-        st.text_input("Name", project.name, max_chars=120, key=f"settings-{project.id}-name")
-        st.text_area("Description", project.description, key=f"settings-{project.id}-description", height=68)
-        draw_design(project.design, f"settings-{project.id}")
-        st.form_submit_button("Save settings", type="primary", on_click=save_settings, args=(project.id,))
-
-
-def save_settings(project_id: int) -> None:
-    """Stores what the form holds."""
-    design = act("", read_design, f"settings-{project_id}")
-    if design is not None:
-        options = {name: st.session_state[f"settings-{project_id}-{name}"] for name in ("name", "description")}
-        options["design"] = design
-        act("Settings saved.", current_store().projects.update, current_actor(), project_id, **options)
 
 
 def draw_demo_models(project: Project) -> None:

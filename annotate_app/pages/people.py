@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, TypeVar
-from urllib.parse import urlsplit
 
 import streamlit as st
 
@@ -11,8 +11,8 @@ from annotate_app.access import ROLES, Actor, UserRole
 from annotate_app.pages.kit.button_feedback import act, plainly
 from annotate_app.pages.kit.chosen_names import as_markdown
 from annotate_app.pages.kit.context import current_actor, current_store, forget_sessions
-from annotate_app.server.sign_in_pages import invite_address
-from annotate_app.store.people.accounts import User
+from annotate_app.pages.views.invitations_view import draw_invitations, keep_links, made
+from annotate_app.store.people.accounts import WITHOUT_SIGN_IN, User
 from annotate_app.store.people.members import Member
 from annotate_app.store.projects.projects import Project
 from annotate_app.times import stamp
@@ -40,117 +40,82 @@ def page() -> None:
         st.title("People")
         store, actor = current_store(), current_actor()
         projects = [project for project in store.projects.list(actor) if not project.archived]
-        draw_invite(actor, projects)
-        draw_open_invites(actor)
-        people = store.people.list(actor)
         chosen = next((item for item in projects if item.name == st.session_state.get("project")), None)
+        draw_invitations(actor, projects, chosen)
+        people = store.people.list(actor)
         if chosen is not None:
             st.subheader("Members")
             st.text(chosen.name)
             draw_members(actor, chosen, people)
         if actor.is_at_least("admin"):
             st.subheader("Accounts")
-            for user in find(people, "account-find"):
-                draw_account(actor, user)
+            draw_accounts(actor, people)
 
 
-def find(people: list[Named], key: str) -> list[Named]:
-    """Finds the people to draw: all if at most SHOWN, else those that a search field asks for, up to SHOWN."""
+def find(people: Sequence[Named], key: str, what: str) -> list[Named]:
+    """The people of one page: a search field, and pages, appear where they are more than fit on one; both linkable."""
     if len(people) <= SHOWN:
-        return people
-    wanted = st.text_input(f"Find among {len(people)}", key=key, placeholder="part of a name").casefold()
-    matches = [person for person in people if wanted in person.name.casefold()]
-    if len(matches) > SHOWN:
-        st.caption(f"The first {SHOWN} of {len(matches)}.")
-    return matches[:SHOWN]
-
-
-def draw_invite(actor: Actor, projects: list[Project]) -> None:
-    """The form that makes a one-time link, and the link."""
-    link = st.session_state.pop("invite-link", None)
-    if link:
-        st.success("Send this link. It works once, within three days, and is shown only now.", icon=":material/link:")
-        st.code(link, language=None)
-    roles = ROLES if actor.role == "admin" else ("annotator", "adjudicator")
-    with st.expander("Invite somebody", icon=":material/person_add:", expanded=False), st.form("invite", border=False):
-        left, middle, right, last = st.columns(4)
-        left.text_input("Name", key="invite-name", max_chars=120, help="Leave empty to let them choose.")
-        middle.selectbox("Role", roles, key="invite-role")
-        right.selectbox(
-            "Project",
-            [None, *projects] if actor.role == "admin" else projects,
-            format_func=lambda project: project.name if project else "none yet",
-            key="invite-project",
-        )
-        last.text_input("Group", key="invite-group", max_chars=64, help="Only where the design asks for groups.")
-        st.form_submit_button("Make an invitation", type="primary", on_click=invite)
-
-
-def invite() -> None:
-    """Makes the invitation of the form and keeps its link for the next drawing."""
-    fields = st.session_state
-    project = fields["invite-project"]
-    token = act(
-        "Invitation made.",
-        current_store().people.create_invite,
-        current_actor(),
-        role=fields["invite-role"],
-        name=fields["invite-name"].strip() or None,
-        project_id=project.id if project else None,
-        group=fields["invite-group"].strip(),
+        return list(people)
+    words = st.text_input(
+        f"Find among {len(people):,} {what}", key=f"{key}-find", placeholder="part of a name", bind="query-params"
     )
-    if token is not None:
-        keep_link(token)
+    matches = [person for person in people if words.casefold() in person.name.casefold()]
+    if not matches:
+        st.caption("Nobody is called so.")
+    pages = max(1, -(-len(matches) // SHOWN))
+    if st.session_state.get(f"{key}-page", 1) > pages:
+        st.session_state[f"{key}-page"] = 1
+    number = st.pagination(pages, key=f"{key}-page", bind="query-params") if pages > 1 else 1
+    return matches[SHOWN * (number - 1) : SHOWN * number]
 
 
-def keep_link(token: str) -> None:
-    """Shows an invitation's link on the next drawing, with the address this browser came by."""
-    parts = urlsplit(st.context.url or "")
-    st.session_state["invite-link"] = invite_address(f"{parts.scheme}://{parts.netloc}", token)
+def signing_in(people: Sequence[User], key: str) -> list[User]:
+    """Those who can sign in; the others, whom files and simulations name, where a switch asks for them."""
+    real = [user for user in people if user.origin not in WITHOUT_SIGN_IN]
+    if len(real) == len(people):
+        return real
+    label = f"Show {len(people) - len(real):,} who never sign in"
+    ghosts = st.toggle(label, key=key, bind="query-params", help="Annotators of imported files, and simulated ones.")
+    return list(people) if ghosts else real
 
 
-def draw_open_invites(actor: Actor) -> None:
-    """The links that work now, each with a button that ends it."""
-    invites = current_store().people.invites(actor)
-    if not invites:
-        return
-    with st.expander(f"Open invitations: {len(invites)}", icon=":material/mail:", key="open-invites"):
-        for item in invites:
-            with st.container(border=True, key=f"open-invite-{item.id}"):
-                words, button = st.columns([6, 2], vertical_alignment="center")
-                purpose = "a new password" if item.resets else f"the role {item.role}"
-                parts = [f"For {item.name or 'whoever opens it'}: {purpose}", *([item.project] if item.project else [])]
-                words.text(", ".join([*parts, *([f"group {item.group}"] if item.group else [])]))
-                words.text(f"Made by {item.created_by}, works until {stamp(item.expires_at)} UTC")
-                button.button("End", key=f"end-invite-{item.id}", on_click=end_invite, args=(item.id,), width="stretch")
-
-
-def end_invite(invite_id: str) -> None:
-    """Ends an invitation, so that its link leads nowhere."""
-    act("Invitation ended.", current_store().people.revoke_invite, current_actor(), invite_id)
+def draw_accounts(actor: Actor, people: Sequence[User]) -> None:
+    """All accounts, twenty at a time."""
+    for user in find(signing_in(people, "accounts-all"), "accounts", "accounts"):
+        draw_account(actor, user)
 
 
 def draw_members(actor: Actor, project: Project, people: list[User]) -> None:
     """Who works on the project, and the form that adds somebody."""
     members = current_store().projects.members(actor, project.id)
-    for member in find(members, f"member-find-{project.id}"):
+    for member in find(members, "members", "members"):
         draw_member(project, member)
     inside = {member.user_id for member in members}
-    outside = [user for user in people if user.id not in inside and user.active]
-    if outside:
-        with st.form(f"add-{project.id}", border=False):
-            left, middle, right = st.columns([3, 3, 2], vertical_alignment="bottom")
-            left.selectbox("Add", outside, format_func=lambda user: user.name, key="add-user")
-            middle.text_input("Group", key="add-group", max_chars=64)
-            right.form_submit_button("Add to project", on_click=add_member, args=(project.id,), width="stretch")
+    outside = signing_in([user for user in people if user.id not in inside and user.active], "add-all")
+    if not outside:
+        return
+    with st.form(f"add-{project.id}", border=False):
+        left, middle, right = st.columns([3, 3, 2], vertical_alignment="bottom")
+        left.multiselect(
+            "Add", outside, format_func=lambda user: user.name, key="add-users", placeholder="Names of accounts"
+        )
+        middle.text_input("Group", key="add-group", max_chars=64)
+        right.form_submit_button("Add to project", on_click=add_members, args=(project.id,), width="stretch")
 
 
-def add_member(project_id: int) -> None:
-    """Adds the chosen account to the project."""
-    fields = st.session_state
-    projects = current_store().projects
-    user, group = fields["add-user"], fields["add-group"].strip()
-    act(f"{as_markdown(user.name)} added.", projects.add_member, current_actor(), project_id, user.id, group)
+def add_members(project_id: int) -> None:
+    """Adds the chosen accounts to the project."""
+    fields, projects = st.session_state, current_store().projects
+    users, group = fields["add-users"], fields["add-group"].strip()
+    if not users:
+        act("", refuse_nobody)
+    for user in users:
+        act(f"{as_markdown(user.name)} added.", projects.add_member, current_actor(), project_id, user.id, group)
+
+
+def refuse_nobody() -> None:
+    """Says that nobody was chosen."""
+    raise ValueError("nobody is chosen: choose one account or more under Add")
 
 
 def draw_member(project: Project, member: Member) -> None:
@@ -225,7 +190,7 @@ def reset(user: User) -> None:
     people = current_store().people
     token = act("Link made.", people.create_invite, current_actor(), role=user.role, name=user.name)
     if token is not None:
-        keep_link(token)
+        keep_links([made(token, name=user.name, role=user.role)])
 
 
 def revoke(user_id: int) -> None:

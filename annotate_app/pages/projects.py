@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 
 import streamlit as st
 
@@ -16,6 +17,8 @@ from annotate_app.protocol.rubric import Rubric
 from annotate_app.store.projects.projects import Project
 
 OWN = "own"
+MADE = "project-made"
+"""The project that the last click made, to be opened."""
 OWN_RUBRIC = """\
 title: Which response is better?
 guidelines: |
@@ -29,29 +32,127 @@ rationale: optional
 """
 
 
+PER_PAGE = 20
+ORDERS = {"newest": "Newest first", "oldest": "Oldest first", "name": "By name"}
+
+
 def page() -> None:
     """Draws the page."""
     with plainly():
         st.title("Projects")
+        if draw_start_cards():
+            return
         projects = current_store().projects.list(current_actor())
         draw_start_empty("projects-empty")
-        with st.expander("New project from a protocol", icon=":material/add:", expanded=not projects):
+        with st.expander("New project from a protocol", icon=":material/add:", key="projects-new"):
             draw_new_project()
-        for project in projects:
-            if not project.archived:
-                draw_project(project)
-        archived = [project for project in projects if project.archived]
-        if archived:
-            with st.expander(f"Archived ({len(archived)})", icon=":material/archive:"):
-                for project in archived:
-                    draw_project(project)
+        shown = find(projects)
+        for project in shown:
+            draw_project(project)
+        if projects and not shown:
+            st.info("No project is like that.", icon=":material/search_off:")
 
 
-def draw_start_empty(key: str) -> None:
+def find(projects: Sequence[Project]) -> list[Project]:
+    """The projects of one page: searched, in an order, twenty at a time; all of it in the address."""
+    archived = [project for project in projects if project.archived]
+    left, middle, right = st.columns([4, 2, 2], vertical_alignment="bottom")
+    words = left.text_input(
+        "Search", placeholder="Words of a name or a description", key="projects-search", bind="query-params"
+    ).casefold()
+    order = middle.selectbox(
+        "Order", list(ORDERS), format_func=ORDERS.__getitem__, key="projects-order", bind="query-params"
+    )
+    put_away = right.toggle(
+        f"Archived ({len(archived)})", key="projects-archived", bind="query-params", disabled=not archived
+    )
+    matches = [
+        project
+        for project in projects
+        if project.archived == (put_away and bool(archived))
+        and words in f"{project.name}\n{project.description}".casefold()
+    ]
+    if order == "name":
+        matches.sort(key=lambda project: project.name.casefold())
+    elif order == "newest":
+        matches.sort(key=lambda project: -project.id)
+    pages = max(1, -(-len(matches) // PER_PAGE))
+    if st.session_state.get("projects-page", 1) > pages:
+        st.session_state["projects-page"] = 1
+    number = 1
+    if pages > 1:
+        st.caption(f"{len(matches):,} projects")
+        number = st.pagination(pages, key="projects-page", bind="query-params")
+    return matches[PER_PAGE * (number - 1) : PER_PAGE * number]
+
+
+def draw_start_cards() -> bool:
+    """Where a lead has no project: two cards, each with a button that makes one. Whether they were drawn."""
+    store, actor = current_store(), current_actor()
+    if not actor.is_at_least("lead") or any(not project.archived for project in store.projects.list(actor)):
+        return False
+    if st.session_state.get("project-unknown"):
+        return False
+    st.text("There is no project yet. A project is a rubric, the pairs to judge, and the people who judge them.")
+    columns = st.columns(2 if actor.is_at_least("admin") else 1)
+    with columns[0].container(border=True, key="card-new", height="stretch"):
+        st.subheader("A project of yours", anchor=False)
+        st.text("Starts with a general rubric and three judgments per comparison. Everything can be changed later.")
+        draw_start_empty("card-empty", primary=True)
+        with st.expander("From a published protocol, or with a rubric of your own", key="card-protocol"):
+            draw_new_project()
+    if actor.is_at_least("admin"):
+        with columns[1].container(border=True, key="card-demo", height="stretch"):
+            st.subheader("The demo", anchor=False)
+            st.text(
+                "A made-up support desk with replies of three models and five simulated annotators: every page has "
+                "something to show. It is marked as simulated and can be archived."
+            )
+            draw_start_demo()
+    return True
+
+
+def draw_start_demo() -> None:
+    """The button that makes the demo project and opens it."""
+    if st.button("Make the demo project", icon=":material/science:", key="card-demo-make"):
+        with st.spinner("Writing three weeks of judgments", show_time=True):
+            made = act("Demo made.", make_demo)
+        if made is not None:
+            open_project(made)
+        st.rerun()
+
+
+def make_demo() -> Project:
+    """The demo project, with the reader as a member, and trainings of its models queued where they can run. Admins."""
+    from annotate_app.demo import create_demo
+    from annotate_app.demo_models import queue_models
+
+    store, actor = current_store(), current_actor()
+    actor.require("admin", "making the demo")
+    project = create_demo(store)
+    queue_models(store, project)
+    if actor.user_id is not None:
+        store.projects.add_member(actor, project.id, actor.user_id)
+    return project
+
+
+def open_project(project: Project) -> None:
+    """Goes to the Overview of a project."""
+    st.switch_page(page_at("overview"), query_params={"project": project.name})
+
+
+def draw_start_empty(key: str, *, primary: bool = False) -> None:
     """The button that makes an empty project at once and opens it."""
     help_text = "A general rubric and three judgments per comparison; everything can be changed later."
-    if st.button("Start an empty project", icon=":material/bolt:", key=key, help=help_text, on_click=start_empty):
-        st.switch_page(page_at("overview"))
+    if st.button(
+        "Start an empty project",
+        icon=":material/bolt:",
+        key=key,
+        type="primary" if primary else "secondary",
+        help=help_text,
+        on_click=start_empty,
+    ):
+        open_made()
 
 
 def start_empty() -> None:
@@ -69,6 +170,14 @@ def create(name: str, rubric_text: str, design: Design, description: str) -> Non
     project = act("Project made.", store.projects.create, actor, name, **options)
     if project is not None:
         st.session_state["project"] = project.name
+        st.session_state[MADE] = project
+
+
+def open_made() -> None:
+    """Goes to the Overview of the project that the last click made; stays where it made none."""
+    project = st.session_state.pop(MADE, None)
+    if project is not None:
+        open_project(project)
 
 
 def draw_project(project: Project) -> None:
@@ -90,8 +199,8 @@ def draw_project(project: Project) -> None:
         else:
             numbers.caption("Nothing imported yet")
         with buttons, st.container(horizontal=True, horizontal_alignment="right"):
-            if not project.archived and st.button("Open", key=f"open-{project.id}", on_click=choose, args=(project,)):
-                st.switch_page(page_at("overview"))
+            if not project.archived:
+                st.page_link(page_at("overview"), label="Open", icon=None, query_params={"project": project.name})
             st.button(
                 "Restore" if project.archived else "Archive",
                 key=f"archive-{project.id}",
@@ -100,11 +209,6 @@ def draw_project(project: Project) -> None:
                 args=("Done.", store.projects.update, actor, project.id),
                 kwargs={"archived": not project.archived},
             )
-
-
-def choose(project: Project) -> None:
-    """Selects a project for all pages."""
-    st.session_state["project"] = project.name
 
 
 def draw_new_project() -> None:
@@ -127,7 +231,9 @@ def draw_new_project() -> None:
             if chosen is None:
                 st.text_area("Rubric (YAML)", OWN_RUBRIC, key=f"new-{source}-rubric", height=260)
             draw_design(chosen.design if chosen else Design(), f"new-{source}")
-            st.form_submit_button("Create project", type="primary", on_click=create_from_form, args=(source,))
+            asked = st.form_submit_button("Create project", type="primary", on_click=create_from_form, args=(source,))
+        if asked:
+            open_made()
 
 
 def draw_protocol(protocol: Protocol) -> None:

@@ -186,7 +186,9 @@ def draw_versions(key: str, versions: list[RubricVersion]) -> None:
         column_config={"saved": st.column_config.DatetimeColumn("saved", format="YYYY-MM-DD HH:mm", timezone="UTC")},
     )
     numbers = [item.version for item in reversed(versions)]
-    number = st.selectbox("Look at a version", numbers, key=f"{key}-version", format_func="Version {}".format)
+    number = st.selectbox(
+        "Look at a version", numbers, key=f"{key}-version", format_func="Version {}".format, bind="query-params"
+    )
     chosen = next(item for item in versions if item.version == number)
     before = next((item for item in versions if item.version == number - 1), None)
     if before is None:

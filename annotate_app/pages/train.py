@@ -107,6 +107,7 @@ def draw_choice() -> Trains:
         required=True,
         format_func=TRAINS.__getitem__,
         key="train-trains",
+        bind="query-params",
         label_visibility="collapsed",
     )
     trains: Trains = chosen or "reward"  # type: ignore[assignment]

@@ -1,4 +1,4 @@
-"""What a request says of itself, and how much of it is believed: the client behind proxies, its Host and its Origin.
+"""What a request says of itself, and how much of it is believed: client, Host, Origin, cookies, a form.
 
 Headers about the client count only from a trusted proxy, and there only what that proxy added: it writes at the end of
 X-Forwarded-For, as a longer line or as a line of its own. A header that must stand once and stands twice is refused.
@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from http.cookies import CookieError, SimpleCookie
 from ipaddress import IPv6Address, ip_address
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from starlette.datastructures import Headers
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import Scope
 
+MAX_FORM = 16_384
+"""Largest form accepted from somebody unknown, in bytes."""
+_OWN_PAGE = re.compile(r"/(?!/)[A-Za-z0-9_./-]{0,200}(\?[A-Za-z0-9_.~!*()'$%&=+,:@/-]{0,3000})?")
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 OUR_HEADERS = b"x-tiebreak-"
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\s@/\\?#%\[\]:]+)(:[0-9]{1,5})?", re.IGNORECASE)
@@ -57,7 +62,7 @@ def refuse(scope: Scope, allowed_hosts: tuple[str, ...]) -> Response | None:
     if (host and not _HOST.fullmatch(host)) or (allowed_hosts and _name_of(host) not in allowed_hosts):
         return PlainTextResponse(f"this server does not answer to the host name {host[:200]!r}", 400)
     writes = scope["type"] == "websocket" or scope["method"] not in SAFE_METHODS
-    if writes and not _is_own_page(scope, host, headers.get("origin", "")):
+    if writes and not _comes_from_own_page(scope, host, headers.get("origin", "")):
         return PlainTextResponse("refused: the request does not come from a page of this server", 403)
     return None
 
@@ -88,6 +93,32 @@ def plain_address(text: str) -> str:
     return str(mapped or address)
 
 
+def cookies(scope: Scope) -> dict[str, str]:
+    """The request's cookies."""
+    jar: SimpleCookie = SimpleCookie()
+    for value in Headers(scope=scope).getlist("cookie"):
+        try:
+            jar.load(value)
+        except CookieError:
+            return {}
+    return {name: morsel.value for name, morsel in jar.items()}
+
+
+def is_own_page(path: str) -> bool:
+    """Whether this is the address of one of our pages, without a host that a browser could be led to."""
+    return bool(_OWN_PAGE.fullmatch(path))
+
+
+async def read_form(request: Request) -> dict[str, str]:
+    """The fields of a small urlencoded form; nothing where it is large or of another kind."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_FORM:
+            return {}
+    return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
+
+
 def _last_hop(forwarded: Iterable[str], proxies: set[str]) -> str:
     """The nearest address in X-Forwarded-For that is not one of our proxies: the others are hearsay. "" without any."""
     hops = [plain_address(hop) for hop in ",".join(forwarded).split(",") if hop.strip()]
@@ -99,7 +130,7 @@ def _name_of(host: str) -> str:
     return (host.rpartition("]")[0][1:] if host.startswith("[") else host.partition(":")[0]).lower()
 
 
-def _is_own_page(scope: Scope, host: str, origin: str) -> bool:
+def _comes_from_own_page(scope: Scope, host: str, origin: str) -> bool:
     """Whether an Origin is this server's.
 
     Its scheme has to be ours. A page of https may still come from us where no trusted proxy says what the browser

@@ -11,27 +11,34 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from base64 import b64encode
 from collections.abc import Callable, Mapping
-from hashlib import sha256
-from http.cookies import CookieError, SimpleCookie
 from typing import Protocol
-from urllib.parse import parse_qsl
 
 from itsdangerous import BadSignature, TimestampSigner
 from starlette.applications import Starlette
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from annotate_app.languages.words import FALLBACK, choose_language, say
 from annotate_app.server import sign_in_pages as pages
-from annotate_app.server.arrival import arrive, is_secure, refuse, refuse_twice_named
+from annotate_app.server.arrival import (
+    arrive,
+    cookies,
+    is_own_page,
+    is_secure,
+    read_form,
+    refuse,
+    refuse_twice_named,
+)
 from annotate_app.server.crowding import UPLOAD_PATH, Tabs, UploadedFiles, Uploads
+from annotate_app.server.first_page import FirstPage
+from annotate_app.server.security_headers import security_headers, with_security_headers
 from annotate_app.server.sessions import SESSION_HEADER, Sessions
 from annotate_app.store.base.database import failure
-from annotate_app.store.people.accounts import User
+from annotate_app.store.people.accounts import PASSWORD_LENGTHS, User
 from annotate_app.store.people.sign_in import RateLimitError
 
 logger = logging.getLogger(__name__)
@@ -40,13 +47,11 @@ COOKIE = "tiebreak_session"
 COOKIE_SECONDS = 7 * 86400
 ASKED_COOKIE, ASKED_SECONDS = "tiebreak_asked", 1800
 """Which page somebody asked for who has to sign in first; no secret."""
-_OWN_PAGE = re.compile(r"/(?!/)[A-Za-z0-9_./-]{0,200}(\?[A-Za-z0-9_.~!*()%&=+,:@/-]{0,1000})?")
 PATIENCE_S, RETRY_S = 60.0, 0.5
 """For how long, and how often, a message of a tab asks for a database that is away."""
-MAX_FORM = 8192
-"""Largest form accepted from somebody unknown, in bytes."""
-
 OPEN_PATHS = ("/sign-in", "/sign-out", "/invite/", "/health")
+OPEN_FILES = re.compile(r"/static/js/[A-Za-z0-9_-][A-Za-z0-9_.-]*\.js")
+"""Scripts of Streamlit itself, the same everywhere: a tab whose session has ended still draws what says so."""
 OIDC_PATHS = ("/auth/login", "/oauth2callback")
 """Streamlit's own OIDC routes: reached before there is a session, and only where OIDC is set up."""
 OIDC_COOKIE = "_streamlit_user"
@@ -103,20 +108,22 @@ class Entrance:
     async def sign_in(self, request: Request) -> Response:
         """The form, and what it sends."""
         if request.method == "GET":
-            return HTMLResponse(self._sign_in_page())
-        form = await _form(request)
-        name = form.get("name", "").strip()
+            return self._sign_in_page(request)
+        form = await read_form(request)
+        name, asked = form.get("name", "").strip(), form.get("asked", "")
+        language, typed = _language(request), {"name": name, "asked": asked}
         people = self.door.sessions.store.people
         try:
             async with self._password_checks:
                 user = await asyncio.to_thread(people.check_password, name, form.get("password", ""), _address(request))
         except RateLimitError as error:
-            page = self._sign_in_page(name=name, error=f"{str(error).capitalize()}.")
-            return HTMLResponse(page, 429, headers={"retry-after": str(error.seconds)})
+            problem = say(language, "entrance.too_many", seconds=error.seconds)
+            page = self._sign_in_page(request, 429, error=problem, **typed)
+            page.headers["retry-after"] = str(error.seconds)
+            return page
         if user is None:
-            page = self._sign_in_page(name=name, error="Name or password is wrong.")
-            return HTMLResponse(page, 401)
-        return self._welcome(request, await asyncio.to_thread(people.start_session, user))
+            return self._sign_in_page(request, 401, error=say(language, "entrance.wrong"), **typed)
+        return self._welcome(request, await asyncio.to_thread(people.start_session, user), asked)
 
     async def leave_for_provider(self, request: Request) -> Response:
         """Sends somebody to the OIDC provider they chose."""
@@ -132,15 +139,16 @@ class Entrance:
         token = await asyncio.to_thread(self.door.sessions.start, email) if email else ""
         if token:
             return self._welcome(request, token)
-        error = f"There is no account for {email}. Ask a lead to invite you." if email else "Sign-in failed."
-        response = HTMLResponse(self._sign_in_page(error=error), 403)
+        language = _language(request)
+        error = say(language, "entrance.no_account", name=email) if email else say(language, "entrance.failed")
+        response = self._sign_in_page(request, 403, error=error)
         _forget_cookies(request, response)
         return response
 
     async def sign_out(self, request: Request) -> Response:
         """Asks once more on GET (a link elsewhere must not sign anybody out), ends the session on POST."""
         if request.method == "GET":
-            return HTMLResponse(pages.sign_out())
+            return HTMLResponse(pages.sign_out(_language(request)))
         token = await self.door.token(request.scope)
         if token:
             await asyncio.to_thread(self.door.sessions.store.people.end_session, token)
@@ -152,15 +160,19 @@ class Entrance:
     async def invite(self, request: Request) -> Response:
         """A one-time link: the invited choose their password, and their name where the invitation has none."""
         token, people = request.path_params["token"], self.door.sessions.store.people
+        language = _language(request)
         invitation = await asyncio.to_thread(people.invite, token)
         if invitation is None:
-            return HTMLResponse(pages.invite_gone(), 410)
+            return HTMLResponse(pages.invite_gone(language), 410)
+        shown = {"name": invitation.name, "role": invitation.role}
         if request.method == "GET":
-            return HTMLResponse(pages.invite(name=invitation.name, role=invitation.role))
-        form = await _form(request)
+            return HTMLResponse(pages.invite(language, **shown))
+        form = await read_form(request)
         name, password = form.get("name", "").strip(), form.get("password", "")
         if password != form.get("again", ""):
-            error = "The two passwords differ."
+            error = say(language, "entrance.differ")
+        elif len(password) < PASSWORD_LENGTHS[0]:
+            error = say(language, "entrance.too_short", least=PASSWORD_LENGTHS[0])
         else:
             try:
                 async with self._password_checks:
@@ -168,16 +180,29 @@ class Entrance:
                 return self._welcome(request, await asyncio.to_thread(people.start_session, user))
             except ValueError as problem:
                 error = str(problem)
-        return HTMLResponse(pages.invite(name=invitation.name, role=invitation.role, typed=name, error=error), 400)
+        return HTMLResponse(pages.invite(language, **shown, typed=name, error=error), 400)
 
-    def _sign_in_page(self, *, name: str = "", error: str = "") -> str:
-        return pages.sign_in(name=name, error=error, providers=self.door.openid.providers())
+    def _sign_in_page(
+        self, request: Request, status: int = 200, *, name: str = "", asked: str = "", error: str = ""
+    ) -> HTMLResponse:
+        """The form, which carries the page asked for: each tab has its own, also after the cookie is gone."""
+        asked = asked or request.cookies.get(ASKED_COOKIE, "")
+        providers = self.door.openid.providers()
+        page = pages.sign_in(
+            _language(request),
+            name=name,
+            asked=asked if is_own_page(asked) else "",
+            error=error,
+            providers=providers,
+        )
+        return HTMLResponse(page, status)
 
-    def _welcome(self, request: Request, token: str) -> Response:
+    def _welcome(self, request: Request, token: str, asked: str = "") -> Response:
         """Sends the cookie of a new session, and on to the page that was asked for before."""
-        asked = request.cookies.get(ASKED_COOKIE, "")
-        response = RedirectResponse(asked if _is_own_page(asked) else "/", 303)
-        if asked:
+        remembered = request.cookies.get(ASKED_COOKIE, "")
+        target = next((page for page in (asked, remembered) if is_own_page(page)), "/")
+        response = RedirectResponse(target, 303)
+        if remembered:
             response.delete_cookie(ASKED_COOKIE)
         response.set_cookie(
             COOKIE,
@@ -190,46 +215,19 @@ class Entrance:
         return response
 
 
-def _is_own_page(path: str) -> bool:
-    """Whether this is the address of one of our pages, without a host that a browser could be led to."""
-    return bool(_OWN_PAGE.fullmatch(path))
-
-
 def _forget_cookies(request: Request, response: Response) -> None:
     for name in request.cookies:
         if name.startswith((COOKIE, OIDC_COOKIE)):
             response.delete_cookie(name)
 
 
+def _language(request: Request) -> str:
+    """The language that the browser asks for, of those there are."""
+    return choose_language("", request.headers.get("accept-language", ""))
+
+
 def _address(request: Request) -> str:
     return request.client.host if request.client else ""
-
-
-async def _form(request: Request) -> dict[str, str]:
-    """The fields of a small urlencoded form; nothing where it is large or of another kind."""
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_FORM:
-            return {}
-    return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
-
-
-SECURITY_HEADERS = {
-    "content-security-policy": "default-src 'self'; script-src 'self' blob: {hashes}; "
-    "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; "
-    "worker-src 'self' blob:; "
-    "object-src 'none'; frame-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
-    "x-content-type-options": "nosniff",
-    "x-frame-options": "DENY",
-    "x-dns-prefetch-control": "off",
-    "referrer-policy": "same-origin",
-    "cross-origin-opener-policy": "same-origin",
-}
-ONLY_TLS = "max-age=15552000"
-"""Half a year in which a browser that came by https asks for nothing else."""
-KEPT_BY_NOBODY = ("text/html", "application/zip", "application/x-ndjson")
-"""Kinds of answers with people's words in them: no browser and no proxy keeps them, unless they say otherwise."""
 
 
 class Door:
@@ -240,6 +238,7 @@ class Door:
         secret: signs cookies.
         openid: Streamlit's own OIDC sign-in.
         inline_scripts: the scripts written into the app's first page; no other inline script runs.
+        first_page: what a tab begins with, in place of Streamlit's own; None leaves that.
         open_as: the account that everybody is, without sign-in; empty asks everybody to sign in.
         allowed_hosts: Host names answered to, without port; empty answers to any.
         uploaded_files: the files that are in memory; see `crowding`.
@@ -255,6 +254,7 @@ class Door:
         secret: str,
         openid: OpenIdSignIn,
         inline_scripts: list[str],
+        first_page: FirstPage | None = None,
         harmless_message: bytes,
         uploaded_files: Callable[[], UploadedFiles],
         open_as: str = "",
@@ -266,13 +266,13 @@ class Door:
         self.sessions = sessions
         self.signer = TimestampSigner(secret, salt="tiebreak session")
         self.openid = openid
+        self.first_page = first_page
         self.harmless_message = harmless_message
         self.open_as = open_as
         self.allowed_hosts = tuple(host.lower() for host in allowed_hosts)
         self.proxy_header = proxy_header.lower()
         self.trusted_proxies = trusted_proxies
-        hashes = " ".join(f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'" for text in inline_scripts)
-        self.security_headers = {name: value.format(hashes=hashes) for name, value in SECURITY_HEADERS.items()}
+        self.security_headers = security_headers(inline_scripts)
         self.entrance = Entrance(self)
         self.uploads = Uploads(app, uploaded_files)
         self.tabs = Tabs()
@@ -284,13 +284,16 @@ class Door:
             return
         refusal = refuse_twice_named(scope, self.proxy_header)
         scope = arrive(scope, self.proxy_header, self.trusted_proxies)
-        send = self._with_security_headers(send, is_secure(scope))
+        send = with_security_headers(send, self.security_headers, is_secure(scope))
         refusal = refusal or refuse(scope, self.allowed_hosts)
         if refusal is not None:
             await _answer(refusal, scope, receive, send)
             return
         if scope["type"] == "http" and self.entrance.is_open(scope["path"]):
             await self.entrance(scope, receive, send)
+            return
+        if scope["type"] == "http" and scope["method"] == "GET" and OPEN_FILES.fullmatch(scope["path"]):
+            await self.app(scope, receive, send)
             return
         if scope["type"] == "http" and scope["path"] in OIDC_PATHS and self.openid.providers():
             await self.app(scope, receive, send)
@@ -315,6 +318,11 @@ class Door:
                 await self.app(scope, self._watched(receive, token), send)
         elif scope["path"].startswith(UPLOAD_PATH):
             await self.uploads(scope, receive, send, user)
+        elif self.first_page is not None and scope["method"] == "GET" and _wants_page(scope):
+            accepted = Headers(scope=scope).get("accept-language", "")
+            language = choose_language(user.language, accepted) if user.role == "annotator" else FALLBACK
+            scope["headers"] = [header for header in scope["headers"] if header[0] != b"accept-encoding"]  # to read it
+            await self.app(scope, receive, self.first_page.put_in_place(send, language))
         else:
             await self.app(scope, receive, send)
 
@@ -326,7 +334,7 @@ class Door:
             returned = self.openid.providers() and OIDC_COOKIE in cookies(scope)
             response = RedirectResponse("/sign-in/returned" if returned else "/sign-in", 303)
             asked = f"{scope['path']}?{scope['query_string'].decode('latin-1')}".rstrip("?")
-            if "text/html" in Headers(scope=scope).get("accept", "") and _is_own_page(asked):  # no icon of a page
+            if "text/html" in Headers(scope=scope).get("accept", "") and is_own_page(asked):  # no icon of a page
                 response.set_cookie(ASKED_COOKIE, asked, max_age=ASKED_SECONDS, httponly=True, samesite="lax")
             return response
         return PlainTextResponse("sign in first", 401)
@@ -363,24 +371,6 @@ class Door:
         self._tokens[name] = token = await asyncio.to_thread(self.sessions.start, name)
         return token
 
-    def _with_security_headers(self, send: Send, secure: bool) -> Send:
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(raw=list(message["headers"]))
-                own_policy = headers.get("content-security-policy")
-                for name, value in self.security_headers.items():
-                    headers[name] = value
-                if secure:
-                    headers["strict-transport-security"] = ONLY_TLS
-                if headers.get("content-type", "").startswith(KEPT_BY_NOBODY):
-                    headers.setdefault("cache-control", "no-store")
-                if own_policy:  # of a route of ours that allows less: a browser obeys both
-                    headers.append("content-security-policy", own_policy)
-                message = {**message, "headers": headers.raw}
-            await send(message)
-
-        return send_with_headers
-
     def _watched(self, receive: Receive, token: str) -> Receive:
         """Wraps the messages of a WebSocket: once its session has ended, each is replaced by a harmless one.
 
@@ -409,17 +399,6 @@ class Door:
             return message
 
         return receive_watched
-
-
-def cookies(scope: Scope) -> dict[str, str]:
-    """The request's cookies."""
-    jar: SimpleCookie = SimpleCookie()
-    for value in Headers(scope=scope).getlist("cookie"):
-        try:
-            jar.load(value)
-        except CookieError:
-            return {}
-    return {name: morsel.value for name, morsel in jar.items()}
 
 
 def _wants_page(scope: Scope) -> bool:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -41,6 +40,7 @@ from annotate_app.installation import cookie_secret
 from annotate_app.jobs.model_processes import model_processes
 from annotate_app.server.authentication import Door
 from annotate_app.server.crowding import MAX_FILE_MB, UploadedFiles
+from annotate_app.server.first_page import FirstPage
 from annotate_app.server.routes import leaving_route, run_routes
 from annotate_app.server.sessions import open_sessions
 from annotate_app.server.sign_in_pages import invite_address
@@ -57,6 +57,9 @@ _LIGHT = {
     "sidebar.backgroundColor": "#f1efe9",
     "sidebar.secondaryBackgroundColor": "#e6e3da",
     "sidebar.borderColor": "#dcd8ce",
+    "blueColor": "#0f6b66",  # of what informs: the accent, no second one
+    "blueBackgroundColor": "#e2eeeb",
+    "blueTextColor": "#0b4f4b",
 }
 _DARK = {
     "primaryColor": "#5cc0b6",
@@ -70,6 +73,9 @@ _DARK = {
     "sidebar.backgroundColor": "#1a1f20",
     "sidebar.secondaryBackgroundColor": "#262d2e",
     "sidebar.borderColor": "#343c3d",
+    "blueColor": "#5cc0b6",
+    "blueBackgroundColor": "#1d3432",
+    "blueTextColor": "#a9dfd8",
 }
 _SERIES = ["#0f6b66", "#c8702a", "#5a6acf", "#a23b72", "#6b8e23", "#8a6d3b", "#4b8bbe", "#7a7a7a"]
 _SERIES_BY_NIGHT = ["#5cc0b6", "#e8975a", "#8f9bea", "#d678a9", "#a3c45a", "#c5a36a", "#7db8e0", "#a8a8a8"]
@@ -216,7 +222,7 @@ def build(serving: Serving) -> Door:
     PagesManager.uses_pages_directory = False  # `navigation` lists the pages, also for who comes by a deep link first
     routes = [leaving_route(open_sessions(serving.url)), *run_routes(open_sessions(serving.url))]
     app = st.App(Path(__file__).parents[1] / "app.py", routes=routes)
-    page = (Path(st.__file__).parent / "static" / "index.html").read_text()
+    page = FirstPage((Path(st.__file__).parent / "static" / "index.html").read_text())
     plain_rerun = BackMsg()
     plain_rerun.rerun_script.SetInParent()
     return Door(
@@ -228,7 +234,8 @@ def build(serving: Serving) -> Door:
         allowed_hosts=serving.allowed_hosts or (LOOPBACK if serving.host in LOOPBACK else ()),
         proxy_header=serving.proxy_header,
         trusted_proxies=serving.trusted_proxies,
-        inline_scripts=re.findall(r"<script>(.*?)</script>", page, re.DOTALL),
+        inline_scripts=page.inline_scripts,
+        first_page=page,
         uploaded_files=_uploaded_files,
         harmless_message=plain_rerun.SerializeToString(),
     )

@@ -1,10 +1,11 @@
-"""The pages of the entrance, as HTML. Whatever somebody typed is escaped."""
+"""The pages of the entrance, as HTML, in the language of the browser. Whatever somebody typed is escaped."""
 
 from __future__ import annotations
 
 from html import escape
 from urllib.parse import quote
 
+from annotate_app.languages.words import say
 from annotate_app.store.people.accounts import PASSWORD_LENGTHS
 
 _STYLE = """
@@ -38,9 +39,9 @@ _MARK = (
 )
 
 
-def _page(title: str, body: str) -> str:
+def _page(language: str, title: str, body: str) -> str:
     return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title} · Tiebreak</title>'
+        f'<!doctype html><html lang="{language}"><head><meta charset="utf-8"><title>{escape(title)} · Tiebreak</title>'
         f'<meta name="viewport" content="width=device-width,initial-scale=1"><style>{_STYLE}</style></head>'
         f"<body><main><header>{_MARK}<span>Tiebreak</span></header>{body}</main></body></html>"
     )
@@ -50,63 +51,81 @@ def _problem(error: str) -> str:
     return f'<p class="bad" role="alert" id="problem">{escape(error)}</p>' if error else ""
 
 
+def _said(language: str, key: str, **values: object) -> str:
+    """A text of the entrance, as HTML."""
+    return escape(say(language, f"entrance.{key}", **values))
+
+
 def invite_address(app: str, token: str) -> str:
     """The whole address that an invite's token opens at; `app` is the address of the app, as a browser knows it."""
     return f"{app.rstrip('/')}/invite/{token}"
 
 
-def sign_in(*, name: str = "", error: str = "", providers: tuple[str, ...] = ()) -> str:
-    """The sign-in form; `providers` are the names of OIDC providers to offer."""
+def sign_in(language: str, *, name: str = "", asked: str = "", error: str = "", providers: tuple[str, ...] = ()) -> str:
+    """The sign-in form.
+
+    Args:
+        asked: the page of ours to go to afterwards; empty for the first one.
+        providers: names of OIDC providers to offer.
+    """
     focus_name, focus_password = ("", " autofocus") if name else (" autofocus", "")
     others = "".join(
-        f'<a class="button" href="/sign-in/with/{quote(provider)}">Sign in with '
-        f"{escape('your organisation' if provider == 'default' else provider)}</a>"
+        f'<a class="button" href="/sign-in/with/{quote(provider)}">'
+        + _said(
+            language,
+            "sign_in_with",
+            provider=say(language, "entrance.organisation") if provider == "default" else provider,
+        )
+        + "</a>"
         for provider in providers
     )
-    body = f"""<h1>Sign in</h1>{_problem(error)}
-<form method="post" action="/sign-in">
-<label for="name">Name</label>
+    target = f'<input type="hidden" name="asked" value="{escape(asked)}">' if asked else ""
+    body = f"""<h1>{_said(language, "sign_in")}</h1>{_problem(error)}
+<form method="post" action="/sign-in">{target}
+<label for="name">{_said(language, "name")}</label>
 <input id="name" name="name" value="{escape(name)}" autocomplete="username" autocapitalize="none" required{focus_name}>
-<label for="password">Password</label>
+<label for="password">{_said(language, "password")}</label>
 <input id="password" name="password" type="password" autocomplete="current-password" required{focus_password}>
-<button>Sign in</button></form>{others}"""
-    return _page("Sign in", body)
+<button>{_said(language, "sign_in")}</button></form>{others}"""
+    return _page(language, say(language, "entrance.sign_in"), body)
 
 
-def sign_out() -> str:
+def sign_out(language: str) -> str:
     """Asks whether to sign out."""
-    body = """<h1>Sign out?</h1><p>Judgments you submitted are saved. What you have typed into an open pair stays in
-this browser until you sign in again.</p>
-<form method="post" action="/sign-out"><button autofocus>Sign out</button></form>
-<a class="button" href="/">Stay</a>"""
-    return _page("Sign out", body)
+    body = f"""<h1>{_said(language, "sign_out_question")}</h1><p>{_said(language, "sign_out_keeps")}</p>
+<form method="post" action="/sign-out"><button autofocus>{_said(language, "sign_out")}</button></form>
+<a class="button" href="/">{_said(language, "stay")}</a>"""
+    return _page(language, say(language, "entrance.sign_out"), body)
 
 
-def invite(*, name: str | None, role: str, typed: str = "", error: str = "") -> str:
+def invite(language: str, *, name: str | None, role: str, typed: str = "", error: str = "") -> str:
     """The form of an invitation: a password, and a name where the invitation has none."""
-    article = "an" if role[0] in "aeiou" else "a"
+    as_what = say(language, f"entrance.role.{role}")
     if name:
-        who = f"<p>You are invited as <strong>{escape(name)}</strong>, {article} {escape(role)}.</p>"
+        bold = f"<strong>{escape(name)}</strong>"
+        who = f"<p>{_said(language, 'invited_as', name=chr(0), role=as_what).replace(chr(0), bold)}</p>"
         field = f'<input type="hidden" name="name" value="{escape(name)}" autocomplete="username">'
     else:
-        who = f"<p>You are invited as {article} {escape(role)}.</p>"
+        who = f"<p>{_said(language, 'invited', role=as_what)}</p>"
         field = (
-            '<label for="name">Choose a name</label><input id="name" name="name" maxlength="120" '
+            f'<label for="name">{_said(language, "choose_name")}</label>'
+            '<input id="name" name="name" maxlength="120" '
             f'value="{escape(typed)}" autocomplete="username" autocapitalize="none" required autofocus>'
         )
     focus = " autofocus" if name else ""
-    body = f"""<h1>Welcome</h1>{who}{_problem(error)}<form method="post">{field}
-<label for="password">Choose a password</label>
-<input id="password" name="password" type="password" minlength="{PASSWORD_LENGTHS[0]}" autocomplete="new-password"
-required{focus} aria-describedby="rule"><small id="rule">{PASSWORD_LENGTHS[0]} characters or more.</small>
-<label for="again">The same once more</label>
-<input id="again" name="again" type="password" minlength="{PASSWORD_LENGTHS[0]}" autocomplete="new-password" required>
-<button>Create account</button></form>"""
-    return _page("Welcome", body)
+    least = PASSWORD_LENGTHS[0]
+    body = f"""<h1>{_said(language, "welcome")}</h1>{who}{_problem(error)}<form method="post">{field}
+<label for="password">{_said(language, "choose_password")}</label>
+<input id="password" name="password" type="password" minlength="{least}" autocomplete="new-password"
+required{focus} aria-describedby="rule"><small id="rule">{_said(language, "password_rule", least=least)}</small>
+<label for="again">{_said(language, "again")}</label>
+<input id="again" name="again" type="password" minlength="{least}" autocomplete="new-password" required>
+<button>{_said(language, "create_account")}</button></form>"""
+    return _page(language, say(language, "entrance.welcome"), body)
 
 
-def invite_gone() -> str:
+def invite_gone(language: str) -> str:
     """For an invitation that was used, is over, or never was."""
-    body = """<h1>This invitation is over</h1><p>An invitation works once and for three days. Ask the person who sent it
-for a new one.</p><a class="button" href="/sign-in">Sign in</a>"""
-    return _page("Invitation over", body)
+    body = f"""<h1>{_said(language, "gone")}</h1><p>{_said(language, "gone_why")}</p>
+<a class="button" href="/sign-in">{_said(language, "sign_in")}</a>"""
+    return _page(language, say(language, "entrance.gone"), body)

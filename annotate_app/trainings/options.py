@@ -20,6 +20,7 @@ from alignment.config.policy_gradient_names import POLICY_LOSSES
 from alignment.config.sampling import BonConfig
 from alignment.config.training import DpoConfig, SftConfig, TrainingConfig
 from rewardkit.config import RewardConfig
+from rewardkit.data.tables.yaml_nodes import did_you_mean
 from rewardkit.run.command import add_config, field_meanings
 
 OnlineTrains = Literal["ppo", "grpo", "online-dpo"]
@@ -165,7 +166,7 @@ def check_options(options: Collection[str], trains: Trains, chosen: Collection[s
             raise ValueError(f"{name} is chosen above, not in this text")
         if name not in names:
             allowed = [name for name in names if name not in training.app_options and name not in chosen]
-            raise ValueError(f"{name} is no option, allowed are {', '.join(allowed)}")
+            raise ValueError(f"{name} is no option{did_you_mean(name, allowed)}")
 
 
 def advanced_text(trains: Trains, chosen: Collection[str]) -> str:

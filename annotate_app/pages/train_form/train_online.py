@@ -62,7 +62,6 @@ def draw_online(project: Project, runs: list[ModelRun], trains: OnlineTrains) ->
 def draw_strength(trains: OnlineTrains, loss: Any) -> dict[str, Any]:
     """Draws how far the policy may move, for how long, and by how much at once, as options."""
     columns = st.columns(4)
-    rate = "0 chooses one by the size of the policy. Too high, and the KL jumps in the first steps."
     steps = "Each draws answers, scores them and learns."
     return {
         "beta": draw_pair_beta(columns[0], trains, loss)
@@ -72,8 +71,24 @@ def draw_strength(trains: OnlineTrains, loss: Any) -> dict[str, Any]:
         "completions_per_prompt": number(
             columns[2], trains, "completions_per_prompt", "Answers a prompt", (1, 256, 1), ANSWERS_HELP[trains]
         ),
-        "learning_rate": number(columns[3], trains, "learning_rate", "Learning rate", (0.0, 1.0, 1e-6), rate),
+        "learning_rate": draw_rate(columns[3], trains),
     }
+
+
+def draw_rate(column: Any, trains: OnlineTrains) -> float:
+    """Draws the field of the learning rate; empty, it is 0 for the command, which then chooses one."""
+    rate = column.number_input(
+        "Learning rate",
+        0.0,
+        1.0,
+        default_of(trains, "learning_rate") or None,
+        1e-6,
+        key=f"train-{trains}-learning_rate",
+        format="%.3g",
+        placeholder="chosen for you",
+        help="Empty chooses one by the size of the policy. Too high, and the KL jumps in the first steps.",
+    )
+    return rate or 0.0
 
 
 def draw_more(trains: OnlineTrains) -> tuple[dict[str, Any], float]:
@@ -106,10 +121,8 @@ def number(
     command's own, or with that of `STARTS`.
     """
     default = STARTS.get(name, default_of(trains, name))
-    shown = "%.3g" if name == "learning_rate" else None
-    return column.number_input(
-        label, limits[0], limits[1], default, limits[2], key=f"train-{trains}-{name}", help=meaning, format=shown
-    )
+    key = f"train-{trains}-{name}"
+    return column.number_input(label, limits[0], limits[1], default, limits[2], key=key, help=meaning)
 
 
 def draw_best(project: Project, runs: list[ModelRun]) -> tuple[SamplingPlan | None, bytes]:

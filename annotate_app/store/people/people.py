@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import builtins
+from collections.abc import Sequence
+
 from sqlalchemy import select, update
 
 from annotate_app.access import AccessError, Actor, UserRole
@@ -13,12 +16,14 @@ from annotate_app.store.people.accounts import (
     Origin,
     User,
     check_role,
+    find_typed,
     find_user,
     hash_password,
     insert_user,
     read_user,
     require_user,
 )
+from annotate_app.store.people.invitation_list import Wanted
 from annotate_app.store.people.invites import (
     Invite,
     OpenInvite,
@@ -135,6 +140,36 @@ class People:
             audit.record(connection, actor, "invite", project_id=project_id, subject=name or "", detail=detail)
         return token
 
+    def create_invites(
+        self, actor: Actor, wanted: Sequence[Wanted], *, project_id: int | None = None
+    ) -> builtins.list[str]:
+        """The tokens of many links at once, in the order of the people; all are made or none.
+
+        Rights are those of `create_invite`. A name that an account has already is refused: a list of new people is no
+        place to set passwords.
+
+        Raises:
+            ValueError: with the place in the list, for who cannot be invited so.
+        """
+        tokens, names = [], set()
+        with self._database.write() as connection:
+            for one in wanted:
+                try:
+                    if one.name is not None and one.name in names:
+                        raise ValueError(f"{one.name!r} is named twice")
+                    names.add(one.name)
+                    if one.name is not None and find_typed(connection, one.name) is not None:
+                        raise ValueError(f"there is an account named {one.name!r} already: add it as a member")
+                    token = insert_invite(
+                        connection, actor, role=one.role, name=one.name, project_id=project_id, group=one.group
+                    )
+                except ValueError as error:
+                    raise ValueError(f"{one.place}: {error}" if one.place else str(error)) from error
+                tokens.append(token)
+                detail = {"role": one.role, "group": one.group}
+                audit.record(connection, actor, "invite", project_id=project_id, subject=one.name or "", detail=detail)
+        return tokens
+
     def invite(self, token: str) -> Invite | None:
         """What the invite of a token is for, None once it was used or is over. Whoever holds the token may ask."""
         with self._database.read() as connection:
@@ -159,6 +194,25 @@ class People:
             audit.record(
                 connection, actor, "invite revoke", project_id=row.project_id, subject=row.name or "", detail=detail
             )
+
+    def revoke_invites(self, actor: Actor, project_id: int | None = None) -> int:
+        """Ends all open invites that the actor may end, of one project where it is named; the number of them."""
+        actor.require("lead", "ending invites")
+        with self._database.write() as connection:
+            project = tables.project.c
+            query = select(project.name).where(project.id == project_id)
+            name = None if project_id is None else connection.execute(query).scalar_one_or_none()
+            ended = 0
+            for one in read_invites(connection, actor):
+                if project_id is not None and one.project != name:
+                    continue
+                row = end_invite(connection, actor, one.id)
+                detail = {"role": row.role, "group": row.group_name}
+                audit.record(
+                    connection, actor, "invite revoke", project_id=row.project_id, subject=row.name or "", detail=detail
+                )
+                ended += 1
+        return ended
 
     def redeem_invite(self, token: str, name: str, password: str) -> User:
         """Uses an invite up; see `invites.redeem`. Whoever holds the token may."""

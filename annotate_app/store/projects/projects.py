@@ -28,6 +28,7 @@ from annotate_app.store.people.members import (
     join_project,
     read_members,
 )
+from annotate_app.store.projects.first_steps import KEPT, FirstSteps, read_first_steps
 from annotate_app.store.projects.progress import Progress, read_progress
 from annotate_app.store.schema import tables
 
@@ -293,6 +294,19 @@ class Projects:
         with self._database.read() as connection:
             require_member(connection, actor, project_id, "reading the progress", "adjudicator")
             return read_progress(connection, project_id)
+
+    def first_steps(self, actor: Actor, project_id: int) -> FirstSteps:
+        """What the project has of what it needs before its first judgment. Lead or above."""
+        with self._database.read() as connection:
+            require_member(connection, actor, project_id, "reading the first steps", "lead")
+            return read_first_steps(connection, actor, project_id)
+
+    def keep_rubric(self, actor: Actor, project_id: int) -> None:
+        """Says that the rubric was read and is right as it is; changes nothing else. Lead or above."""
+        with self._database.write() as connection:
+            require_member(connection, actor, project_id, "keeping the rubric", "lead")
+            version, _ = newest_version(connection, project_id)
+            audit.record(connection, actor, KEPT, project_id=project_id, detail={"version": version})
 
     def list(self, actor: Actor) -> list[Project]:
         """The projects the actor is a member of, all of them for admins; oldest first."""

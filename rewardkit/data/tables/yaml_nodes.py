@@ -61,7 +61,7 @@ class Entry:
         for key, value in self.pairs():
             name = key.node.value
             if name not in allowed:
-                raise key.error(f"unknown key {name!r}{self._where()}{_did_you_mean(name, allowed)}")
+                raise key.error(f"unknown key {name!r}{self._where()}{did_you_mean(name, allowed)}")
             entries[name] = value.named(f"{self.path}.{name}" if self.path else name)
         for name in required:
             if name not in entries:
@@ -192,6 +192,7 @@ def _explain(error: yaml.MarkedYAMLError, text: str) -> tuple[int, str]:
     return number + 1, f"not valid YAML: {problem}"
 
 
-def _did_you_mean(name: str, allowed: Sequence[str]) -> str:
+def did_you_mean(name: str, allowed: Sequence[str]) -> str:
+    """The end of a message about an unknown name: the nearest that is allowed, else all of them."""
     close = difflib.get_close_matches(name, allowed, n=1, cutoff=0.6)
     return f", did you mean {close[0]!r}?" if close else f", allowed are {', '.join(allowed)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from pathlib import Path
 
 import pytest
 
@@ -70,13 +71,60 @@ def test_open_invites_are_listed_and_ended(run, sqlite_store: Store) -> None:
     assert not [secret for secret in tokens if secret in json.dumps([reset, invite])]
     first, second = run("user", "invites")[1].splitlines()
     assert first.startswith(f"{reset['id']}  ben  new password  by command line  until 20")
-    assert second.startswith(f"{invite['id']}  (any name)  annotator  desk  by command line  until 20")
+    assert second.startswith(f"{invite['id']}  (any name)  annotator  desk  group expert  by command line  until 20")
     assert run("user", "revoke", invite["id"])[:2] == (0, f"invite {invite['id']} has ended\n")
     assert [item["id"] for item in json.loads(run("user", "invites", "--json")[1])] == [reset["id"]]
     assert [sqlite_store.people.invite(token) is None for token in tokens] == [True, False]
     for wrong in (invite["id"], "", "%", reset["id"][:4], "nonsense"):
         code, _, err = run("user", "revoke", wrong)
         assert (code, f"there is no open invite {wrong!r}" in err) == (2, True)
+
+
+def test_many_are_invited_by_names_and_a_file(run, sqlite_store: Store, tmp_path: Path) -> None:
+    run("project", "create", "desk", "--protocol", "instructgpt")
+    people = tmp_path / "people.csv"
+    people.write_text("\ufeffgroup;name;role\nexperts;Cleo;Adjudicator\n;dov;\n", encoding="utf-8")
+    words = ("user", "invite", "anna", "ben", "--csv", str(people), "--project", "desk", "--group", "crowd")
+    code, out, err = run(*words)
+    assert (code, err) == (0, "")
+    rows = [line.split("\t") for line in out.splitlines()]
+    assert [row[:2] for row in rows] == [
+        ["anna", "annotator"],
+        ["ben", "annotator"],
+        ["Cleo", "adjudicator"],
+        ["dov", "annotator"],
+    ]
+    for name, _, address in rows:
+        sqlite_store.people.redeem_invite(address.rpartition("/")[2], name, "a long password")
+    groups = {member.name: member.group for member in sqlite_store.projects.members(ADMIN, 1)}
+    assert groups == {"anna": "crowd", "ben": "crowd", "Cleo": "experts", "dov": "crowd"}
+    assert run(*words)[0] == 2  # all have accounts now
+    (listed,) = json.loads(run("user", "invite", "--json")[1])
+    assert (listed["name"], listed["role"]) == (None, "annotator")
+
+
+def test_many_invitations_end_at_once(run, sqlite_store: Store) -> None:
+    for name in ("desk", "lab"):
+        run("project", "create", name, "--protocol", "instructgpt")
+        run("user", "invite", f"a-{name}", f"b-{name}", "--project", name)
+    assert len(run("invites", "list")[1].splitlines()) == 4
+    assert json.loads(run("invites", "revoke", "--all", "--project", "desk", "--json")[1]) == {"ended": 2}
+    ids = [item["id"] for item in json.loads(run("invites", "list", "--json")[1])]
+    assert run("invites", "revoke", *ids, "nonsense")[0] == 2
+    assert len(sqlite_store.people.invites(ADMIN)) == 2  # all or none
+    assert run("invites", "revoke", *ids)[:2] == (0, "2 invites have ended\n")
+    code, _, err = run("invites", "revoke")
+    assert (code, "say --all" in err) == (2, True)
+
+
+def test_the_address_that_is_printed_is_the_one_that_works(run, start_server, sqlite_url: str) -> None:
+    server = start_server(sqlite_url, "--no-worker")
+    for address in run("user", "invite", "anna", "ben", "--url", server.url)[1].splitlines():
+        path = address.rpartition("\t")[2].removeprefix(server.url)
+        assert server.ask(path).status == 200
+        answer = server.ask(path, form={"name": "", "password": "a long password", "again": "a long password"})
+        assert answer.status == 303
+        assert server.ask("/label", cookie=answer.cookie).status == 200
 
 
 def test_a_user_joins_a_project(run, sqlite_store: Store) -> None:

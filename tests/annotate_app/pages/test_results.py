@@ -290,7 +290,7 @@ def test_a_project_and_an_action_on_people_are_named_as_text(open_page: OpenPage
     test = open_page("people", project=image)
     assert any(element.value == image for element in test.text)
     assert not any(image in element.value for element in test.subheader)
-    test.selectbox(key="add-user").select_index(test.selectbox(key="add-user").options.index(image))
+    test.multiselect(key="add-users").select_index(test.multiselect(key="add-users").options.index(image))
     next(item for item in test.button if item.label == "Add to project").click().run()
     assert [element.value for element in test.toast] == [
         "\\!\\[x\\]\\(http\\:\\/\\/elsewhere\\.example\\/x\\.png\\) added."

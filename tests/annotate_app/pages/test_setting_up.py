@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import date
 
@@ -12,8 +13,10 @@ from annotate_app.access import Actor
 from annotate_app.demo import NAME as DEMO
 from annotate_app.pages.design_form import read_groups
 from annotate_app.pages.overview import projected_end
+from annotate_app.pages.projects import OWN_RUBRIC
 from annotate_app.protocol.collection_design import Design
 from annotate_app.protocol.protocol import list_protocols, load_protocol
+from annotate_app.store.projects.comparisons import Gold
 from annotate_app.store.projects.progress import Progress
 from annotate_app.store.store import Store
 
@@ -68,15 +71,68 @@ def test_an_archived_project_can_be_restored(open_page: OpenPage, pages_store: S
     test = open_page("projects")
     test.button(key=f"archive-{project.id}").click().run()
     assert pages_store.projects.get(ADMIN, EMPTY).archived
+    assert not [button for button in test.button if button.key == f"archive-{project.id}"]
+    test.toggle(key="projects-archived").set_value(True).run()
     assert test.button(key=f"archive-{project.id}").label == "Restore"
     test.button(key=f"archive-{project.id}").click().run()
     assert not pages_store.projects.get(ADMIN, EMPTY).archived
 
 
+def test_a_project_is_archived_from_its_settings(open_page: OpenPage, pages_store: Store) -> None:
+    project = pages_store.projects.get(ADMIN, EMPTY)
+    test = open_page("settings", project=EMPTY)
+    test.button(key=f"settings-archive-{project.id}").click().run()
+    assert pages_store.projects.get(ADMIN, EMPTY).archived
+
+
+def test_a_renamed_project_stays_chosen(open_page: OpenPage, pages_store: Store) -> None:
+    project = pages_store.projects.get(ADMIN, EMPTY)
+    test = open_page("settings", project=EMPTY)
+    test.text_input(key=f"settings-{project.id}-name").input("Fuller project")
+    next(button for button in test.button if button.label == "Save settings").click().run()
+    assert test.session_state["project"] == "Fuller project"
+    assert pages_store.projects.get(ADMIN, project.id).name == "Fuller project"
+
+
+def test_a_qualification_without_enough_items_is_said(open_page: OpenPage, pages_store: Store) -> None:
+    project = pages_store.projects.get(ADMIN, DEMO)
+    keys = [comparison.id for comparison in pages_store.comparisons.iterate(ADMIN, project.id)][:2]
+    for key in keys:
+        pages_store.comparisons.set_gold(ADMIN, project.id, key, Gold(choice="a", use="qualification"))
+    test = open_page("settings")
+    assert not test.warning
+    for wanted, words in ((5, "5 items with a known answer, and only 2 are marked"), (2, "")):
+        test.number_input(key=f"settings-{project.id}-qualification_items").set_value(wanted)
+        next(button for button in test.button if button.label == "Save settings").click().run()
+        assert pages_store.projects.get(ADMIN, DEMO).design.qualification_items == wanted
+        assert [words in warning.value for warning in test.warning] == [True] * bool(words)
+
+
+def test_three_hundred_projects_are_searched_sorted_and_paged(open_page: OpenPage, pages_store: Store) -> None:
+    for number in range(45):
+        pages_store.projects.create(ADMIN, f"Round {number:02}", rubric_text=OWN_RUBRIC, design=Design())
+    for name in ("lea",):
+        pages_store.people.set_role(ADMIN, pages_store.people.by_name(ADMIN, name).id, "admin")
+
+    def shown(test: AppTest) -> list[str]:
+        return [found for item in test.get("html") for found in re.findall("<strong>(.*)</strong>", item.proto.body)]
+
+    test = open_page("projects")
+    assert shown(test) == [f"Round {number:02}" for number in range(44, 24, -1)]
+    test.session_state["projects-page"] = 3
+    test.run()
+    assert shown(test) == ["Round 04", "Round 03", "Round 02", "Round 01", "Round 00", EMPTY, DEMO]
+    test.selectbox(key="projects-order").select("name").run()
+    test.text_input(key="projects-search").input("round 1").run()
+    assert shown(test) == [f"Round {number}" for number in range(10, 20)]
+    test.text_input(key="projects-search").input("no such words").run()
+    assert [item.value for item in test.info] == ["No project is like that."]
+
+
 def test_settings_are_saved_and_nothing_else_changes(open_page: OpenPage, pages_store: Store) -> None:
     project = pages_store.projects.get(ADMIN, EMPTY)
     key = f"settings-{project.id}"
-    test = open_page("overview", project=EMPTY)
+    test = open_page("settings", project=EMPTY)
     test.text_input(key=f"{key}-groups").input("crowd: 2, expert: 1")
     test.slider(key=f"{key}-gold_rate").set_value(0.1)
     next(button for button in test.button if button.label == "Save settings").click().run()
@@ -87,7 +143,7 @@ def test_settings_are_saved_and_nothing_else_changes(open_page: OpenPage, pages_
 
 def test_settings_that_make_no_design_are_refused_in_one_line(open_page: OpenPage, pages_store: Store) -> None:
     project = pages_store.projects.get(ADMIN, EMPTY)
-    test = open_page("overview", project=EMPTY)
+    test = open_page("settings", project=EMPTY)
     test.text_input(key=f"settings-{project.id}-groups").input("crowd two")
     next(button for button in test.button if button.label == "Save settings").click().run()
     assert any("'crowd two' is not a name, a colon and a number" in text.value for text in test.text)
@@ -96,7 +152,7 @@ def test_settings_that_make_no_design_are_refused_in_one_line(open_page: OpenPag
 
 def test_new_priorities_are_asked_for_and_need_work_in_their_order(open_page: OpenPage, pages_store: Store) -> None:
     project = pages_store.projects.get(ADMIN, EMPTY)
-    test = open_page("overview", project=EMPTY)
+    test = open_page("settings", project=EMPTY)
     test.number_input(key=f"settings-{project.id}-refresh_every").set_value(50)
     save = next(button for button in test.button if button.label == "Save settings")
     save.click().run()
@@ -107,10 +163,43 @@ def test_new_priorities_are_asked_for_and_need_work_in_their_order(open_page: Op
     assert pages_store.projects.get(ADMIN, EMPTY).design == Design(policy="priority", refresh_every=50)
 
 
-def test_a_new_project_says_what_comes_next(open_page: OpenPage) -> None:
-    words = [element.value for element in open_page("overview", project=EMPTY).markdown]
-    assert any("Import prompts" in word for word in words)
-    assert "First steps" not in [element.value for element in open_page("overview", project=DEMO).subheader]
+def steps(test: AppTest) -> list[tuple[str, str]]:
+    """The first steps, each with its state."""
+    words = [element.value for element in test.markdown]
+    titles = [word for word in words if re.match(r"\*\*\d\. ", word)]
+    states = {}
+    for at, word in enumerate(words):
+        if word in titles:
+            after = words[at + 1] if at + 1 < len(words) else ""
+            states[word] = next((state for state in ("done", "next") if f" {state}]" in after), "later")
+    return [(word.strip("*").partition(". ")[2], states[word]) for word in titles]
+
+
+def test_a_new_project_shows_its_way_until_somebody_has_judged(open_page: OpenPage, pages_store: Store) -> None:
+    project = pages_store.projects.get(ADMIN, EMPTY)
+    for name in ("addy", "anna"):
+        pages_store.projects.remove_member(ADMIN, project.id, pages_store.people.by_name(ADMIN, name).id)
+    titles = [
+        "Read and adapt the rubric",
+        "Import prompts with two or more responses",
+        "Invite people, or label yourself",
+        "Watch",
+    ]
+
+    def states() -> list[str]:
+        way = steps(open_page("overview", project=EMPTY))
+        assert [title for title, _ in way] == titles
+        return [state for _, state in way]
+
+    assert states() == ["next", "later", "later", "later"]
+    open_page("overview", project=EMPTY).button(key="keep-rubric").click().run()
+    assert states() == ["done", "next", "later", "later"]
+    pair = next(iter(pages_store.comparisons.iterate(ADMIN, pages_store.projects.get(ADMIN, DEMO).id)))
+    pages_store.comparisons.add(ADMIN, project.id, [pair])
+    assert states() == ["done", "done", "next", "later"]
+    pages_store.people.create_invite(ADMIN, role="annotator", project_id=project.id)
+    assert states() == ["done", "done", "done", "next"]
+    assert steps(open_page("overview", project=DEMO)) == []
 
 
 def test_a_comparison_becomes_a_check(open_page: OpenPage, pages_store: Store) -> None:

@@ -85,31 +85,61 @@ def test_somebody_whose_session_ended_sees_nothing(pages_store, monkeypatch):
     pages_store.people.end_session(token)
     monkeypatch.setattr(context, "session_token", lambda: token)
     test = AppTest.from_file(APP, default_timeout=30).run()
-    assert [item.value for item in test.warning] == ["You are signed out."]
+    (way_in,) = [item.proto.body for item in test.get("html") if "signed-out" in item.proto.body]
+    assert "You are signed out." in way_in
+    assert '<a href="" target="_self">' in way_in  # this very address
     assert not test.selectbox
     assert not test.button
 
 
-def test_an_invitation_is_shown_once_and_works(open_page: OpenPage, pages_store, ada):
+def test_an_invitation_is_shown_until_the_reader_has_it_and_works(open_page: OpenPage, pages_store, ada):
     test = open_page("people", "ada")
-    test.text_input(key="invite-name").input("nora")
+    test.text_area(key="invite-names-0").input("nora")
     test.selectbox(key="invite-role").select("lead")
-    button(test, "Make an invitation").click().run()
+    assert test.selectbox(key="invite-project-1").value.name == DEMO  # the one that is open
+    button(test, "Make links").click().run()
     assert not test.exception
     token = test.code[0].value.rpartition("/invite/")[2]
-    assert pages_store.people.redeem_invite(token, "nora", PASSWORD).role == "lead"
+    made = pages_store.people.redeem_invite(token, "nora", PASSWORD)
+    assert made.role == "lead"
+    assert "nora" in [member.name for member in pages_store.projects.members(ADMIN, 1)]
     test.run()
+    assert test.code[0].value.endswith(token)  # nothing else holds it
+    test.button(key="invite-forget").click().run()
     assert not test.code
 
 
 def test_a_lead_invites_to_the_project_only(open_page: OpenPage, pages_store):
     test = open_page("people", "lea")
     assert list(test.selectbox(key="invite-role").options) == ["annotator", "adjudicator"]
-    button(test, "Make an invitation").click().run()
+    button(test, "Make links").click().run()
     token = test.code[0].value.rpartition("/invite/")[2]
     made = pages_store.people.redeem_invite(token, "paul", PASSWORD)
     assert made.name in [project.name for project in pages_store.projects.members(ADMIN, 1)]
     assert not [item for item in test.subheader if item.value == "Accounts"]
+
+
+def test_many_are_invited_at_once_or_nobody(open_page: OpenPage, pages_store):
+    test = open_page("people", "lea")
+    test.text_area(key="invite-names-0").input("nora\nben, adjudicator\ncleo; annotator; experts")
+    button(test, "Make links").click().run()
+    assert "line 2: 'ben, adjudicator' holds ','" in texts(test)  # semicolons below
+    assert pages_store.people.invites(ADMIN) == []
+    test.text_area(key="invite-names-0").input("nora\nben, adjudicator\ncleo, annotator, experts")
+    test.number_input(key="invite-nameless-0").set_value(2)
+    button(test, "Make links").click().run()
+    links = test.dataframe[0].value
+    assert list(links["role"]) == ["annotator", "adjudicator", "annotator", "annotator", "annotator"]
+    assert set(links["project"]) == {DEMO}
+    made = [
+        pages_store.people.redeem_invite(link.rpartition("/invite/")[2], name, PASSWORD)
+        for link, name in zip(links["link"], ("nora", "ben", "cleo", "x1", "x2"), strict=True)
+    ]
+    groups = {member.name: (member.role, member.group) for member in pages_store.projects.members(ADMIN, 1)}
+    assert groups["ben"] == ("adjudicator", "")
+    assert groups["cleo"] == ("annotator", "experts")
+    assert {"x1", "x2"} <= set(groups)
+    assert len(made) == 5
 
 
 def test_open_invitations_are_listed_and_ended(open_page: OpenPage, pages_store):
@@ -160,11 +190,62 @@ def test_many_people_are_found_by_name(open_page: OpenPage, pages_store, ada):
     for number in range(25):
         pages_store.people.add(ADMIN, f"worker {number}", role="annotator")
     test = open_page("people", "ada")
-    assert "The first 20 of" in texts(test)
-    test.text_input(key="account-find").input("Worker 24").run()
+    names = [item.value for item in test.text]
+    assert sum(name.startswith("worker") for name in names) < 20
+    simulated = pages_store.people.by_name(ADMIN, "sim-ada")
+    assert f"role-{simulated.id}" not in {item.key for item in test.selectbox}
+    test.session_state["accounts-page"] = 2
+    test.run()
+    assert "worker 9" in [item.value for item in test.text]
+    test.text_input(key="accounts-find").input("Worker 24").run()
     names = [item.value for item in test.text]
     assert "worker 24" in names
     assert "worker 3" not in names
+
+
+def test_who_never_signs_in_is_offered_only_where_asked_for(open_page: OpenPage, pages_store, ada):
+    pages_store.people.add(ADMIN, "w-8812", role="annotator", origin="imported")
+    pages_store.people.add(ADMIN, "nora", role="annotator")
+    test = open_page("people", "ada")
+    assert test.multiselect(key="add-users").options == ["ada", "nora"]
+    test.toggle(key="add-all").set_value(True).run()
+    assert "w-8812" in test.multiselect(key="add-users").options
+    test.toggle(key="add-all").set_value(False).run()
+    test.multiselect(key="add-users").set_value(test.multiselect(key="add-users").options and ["nora"])
+    button(test, "Add to project").click().run()
+    assert "nora" in [member.name for member in pages_store.projects.members(ADMIN, 1)]
+
+
+def test_all_open_invitations_of_a_project_end_at_once(open_page: OpenPage, pages_store, ada):
+    for number in range(3):
+        pages_store.people.create_invite(ADMIN, role="annotator", name=f"p{number}", project_id=1)
+    pages_store.people.create_invite(ADMIN, role="admin")
+    test = open_page("people", "ada")
+    test.button(key="end-invites-here").click().run()
+    assert [invite.role for invite in pages_store.people.invites(ADMIN)] == ["admin"]
+
+
+@pytest.mark.parametrize(("name", "words"), [("ines", "Make the first one"), ("jo", "Whoever invited you")])
+def test_who_is_in_no_project_reads_what_fits_them(pages_store, monkeypatch, open_page, name, words):
+    pages_store.people.add(ADMIN, name, role="lead" if name == "ines" else "annotator")
+    test = open_page("label", name, project=None)
+    shown = texts(test) + "".join(item.proto.label for item in test.get("page_link"))
+    assert words in shown
+
+
+def test_an_address_of_a_project_that_is_not_the_readers_opens_no_other(pages_store, monkeypatch):
+    token = open_sessions(pages_store.database.url).start("lea")
+    monkeypatch.setattr(context, "session_token", lambda: token)
+    test = AppTest.from_file(APP, default_timeout=30)
+    test.query_params["project"] = "Somebody else's"
+    test.run()
+    assert not test.exception
+    assert test.sidebar.selectbox(key="project").value is None
+    assert "There is no project “Somebody else's” for you" in " ".join(
+        item.value.replace("\\", "") for item in test.info
+    )
+    test.sidebar.selectbox(key="project").select(DEMO).run()
+    assert not test.info
 
 
 def test_the_password_is_changed_only_by_who_knows_it(open_page: OpenPage, pages_store, ada, monkeypatch):

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import streamlit as st
 from sqlalchemy.exc import OperationalError
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
@@ -41,8 +42,12 @@ def test_nothing_but_the_entrance_opens_without_a_session(shared_server):
     for path in ("/", "/label", "/people?project=x"):
         answer = server.ask(path)
         assert (answer.status, answer.headers["location"]) == (303, "/sign-in")
-    for path in ("/_stcore/metrics", "/_stcore/host-config", "/media/x.png", "/static/js/x.js", "/component/x/y"):
+    closed = ("/_stcore/metrics", "/_stcore/host-config", "/media/x.png", "/static/media/x.js", "/component/x/y")
+    for path in (*closed, "/static/js/../x.js", "/static/js/x.js/y"):
         assert server.ask(path).status == 401
+    script = next((Path(st.__file__).parent / "static" / "static" / "js").glob("LinkButton.*.js")).name
+    answer = server.ask(f"/static/js/{script}")  # a tab whose session has ended still draws what says so
+    assert (answer.status, "javascript" in answer.headers["content-type"]) == (200, True)
     assert server.ask("/health").text == "ok"
     assert websocket_status(server, {}) == 403
     assert websocket_status(server, {"X-Tiebreak-Session": "forged"}) == 403
@@ -63,6 +68,44 @@ def test_who_has_to_sign_in_comes_to_the_page_that_was_asked_for(shared_server):
     assert asked_of(answer) == 'tiebreak_asked=""'  # once
     assert asked_of(server.ask("/favicon.png", headers={"Accept": "image/*"})) == ""
     assert server.ask("/sign-in", form=form).headers["location"] == "/"
+
+
+def test_the_page_that_was_asked_for_stays_in_the_form_also_after_a_mistake(shared_server):
+    path = "/comparisons?project=x&item=a%22%3E%3Cscript&item=b"
+    asked = asked_of(shared_server.ask(path, headers={"Accept": "text/html"}))
+    shown = shared_server.ask("/sign-in", headers={"Cookie": asked}).text
+    field = 'name="asked" value="/comparisons?project=x&amp;item=a%22%3E%3Cscript&amp;item=b"'
+    assert field in shown
+    wrong = shared_server.ask("/sign-in", form={"name": "nobody here", "password": "a wrong one", "asked": path})
+    assert (wrong.status, field in wrong.text) == (401, True)
+    form = {"name": "anna", "password": "correct horse battery", "asked": path}
+    other_tab = 'tiebreak_asked="/label"'
+    assert shared_server.ask("/sign-in", form=form, headers={"Cookie": other_tab}).headers["location"] == path
+    for elsewhere in ("//evil.example/x", "https://evil.example/", "/\\evil.example", "javascript:alert(1)"):
+        answer = shared_server.ask("/sign-in", form=form | {"asked": elsewhere})
+        assert (answer.status, answer.headers["location"]) == (303, "/")
+        wrong = shared_server.ask("/sign-in", form={"name": "nobody here", "password": "x", "asked": elsewhere})
+        assert "asked" not in wrong.text
+
+
+@pytest.mark.parametrize(
+    ("accepted", "code", "words"),
+    [("", "en", "Sign in"), ("de-DE,de;q=0.9", "de", "Anmelden"), ("fr", "en", "Sign in")],
+)
+def test_the_entrance_speaks_the_language_of_the_browser(shared_server, accepted, code, words):
+    headers = {"Accept-Language": accepted} if accepted else {}
+    for path in ("/sign-in", "/sign-out", "/invite/none"):
+        text = shared_server.ask(path, headers=headers).text
+        assert f'<html lang="{code}">' in text
+    assert f"<button>{words}</button>" in shared_server.ask("/sign-in", headers=headers).text
+    wrong = shared_server.ask("/sign-in", form={"name": "nobody", "password": "x"}, headers=headers)
+    assert ("falsch" in wrong.text) is (code == "de")
+    cookie = shared_server.sign_in("anna")
+    page = shared_server.ask(
+        "/label", cookie=cookie, headers={"Accept": "text/html", "Accept-Encoding": "gzip"} | headers
+    )
+    assert f'<html lang="{code}">' in page.text
+    assert "BACKEND_BASE_URL" in page.text  # the browser need not try where the server is
 
 
 @pytest.mark.parametrize("asked", ["//evil.example/x", "https://evil.example", "/\\\\evil.example", "/x\x01y", "x"])
@@ -175,7 +218,7 @@ def test_wrong_passwords_are_refused_and_then_slowed_down(start_server, sqlite_u
     assert server.ask("/sign-in", form=right).status == 429  # the right one too: guessing tells nothing
     strange = server.ask("/sign-in", form={"name": "<script>alert(1)</script>", "password": "x" * 20})
     assert "<script>" not in strange.text
-    assert server.ask("/sign-in", form={"name": "anna", "password": "x" * 10_000}).status == 401
+    assert server.ask("/sign-in", form={"name": "anna", "password": "x" * 20_000}).status == 401
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from annotate_app.access import ROLES, AccessError, Actor
 from annotate_app.protocol.collection_design import Design
 from annotate_app.store.judgments.judgments import Decision
 from annotate_app.store.judgments.staged import stage_judgments
+from annotate_app.store.people.invitation_list import Wanted
 from annotate_app.store.projects.comparisons import Gold
 from annotate_app.store.projects.contents import stage_contents
 from annotate_app.store.projects.projects import Project
@@ -60,6 +61,8 @@ TABLE: dict[str, tuple[str, bool, Callable[[Store, Actor, Project], object]]] = 
     "projects.set_member_state": ("lead", True, lambda s, a, p: s.projects.set_member_state(a, p.id, 1, "paused")),
     "projects.remove_member": ("lead", True, lambda s, a, p: s.projects.remove_member(a, p.id, 1)),
     "projects.import_members": ("lead", True, lambda s, a, p: s.projects.import_members(a, p.id, [], pseudonyms=True)),
+    "projects.first_steps": ("lead", True, lambda s, a, p: s.projects.first_steps(a, p.id)),
+    "projects.keep_rubric": ("lead", True, lambda s, a, p: s.projects.keep_rubric(a, p.id)),
     "projects.pseudonym_key": ("adjudicator", True, lambda s, a, p: s.projects.pseudonym_key(a, p.id)),
     "projects.progress": ("adjudicator", True, lambda s, a, p: s.projects.progress(a, p.id)),
     "comparisons.add": ("lead", True, lambda s, a, p: s.comparisons.add(a, p.id, [])),
@@ -98,6 +101,12 @@ TABLE: dict[str, tuple[str, bool, Callable[[Store, Actor, Project], object]]] = 
         True,
         lambda s, a, p: s.people.create_invite(a, role="annotator", project_id=p.id),
     ),
+    "people.create_invites": (
+        "lead",
+        True,
+        lambda s, a, p: s.people.create_invites(a, [Wanted(name=None, role="annotator")], project_id=p.id),
+    ),
+    "people.revoke_invites": ("lead", False, lambda s, a, p: s.people.revoke_invites(a, p.id)),
     "people.invites": ("lead", False, lambda s, a, p: s.people.invites(a)),
     "people.revoke_sessions": ("admin", False, lambda s, a, p: s.people.revoke_sessions(a, 1)),
     "people.list": ("lead", False, lambda s, a, p: s.people.list(a)),

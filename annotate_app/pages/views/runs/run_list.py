@@ -29,13 +29,17 @@ def draw_filters(runs: Sequence[ModelRun]) -> list[ModelRun]:
     kinds = {run.trains: trains_words(run) for run in runs}
     states = sorted({run.job.state for run in runs})
     columns = st.columns([3, 2, 2, 2, 1.4], vertical_alignment="bottom")
-    text = columns[0].text_input("Search", placeholder="Name, note, tag or model", key="runs-text")
-    chosen_tags = columns[1].multiselect("Tags", tags, key="runs-tags", disabled=not tags, placeholder="Any")
-    trains = columns[2].multiselect(
-        "Trains", list(kinds), format_func=kinds.__getitem__, key="runs-trains", placeholder="Any"
+    text = columns[0].text_input("Search", placeholder="Name, note, tag or model", key="runs-text", bind="query-params")
+    chosen_tags = columns[1].multiselect(
+        "Tags", tags, key="runs-tags", disabled=not tags, placeholder="Any", bind="query-params"
     )
-    chosen = columns[3].multiselect("State", states, key="runs-states", placeholder="Any")
-    archived = columns[4].toggle("Archived", key="runs-archived", disabled=not any(run.said.archived for run in runs))
+    trains = columns[2].multiselect(
+        "Trains", list(kinds), format_func=kinds.__getitem__, key="runs-trains", placeholder="Any", bind="query-params"
+    )
+    chosen = columns[3].multiselect("State", states, key="runs-states", placeholder="Any", bind="query-params")
+    archived = columns[4].toggle(
+        "Archived", key="runs-archived", bind="query-params", disabled=not any(run.said.archived for run in runs)
+    )
     return matching(runs, text=text, tags=chosen_tags, trains=trains, states=chosen, archived=archived)
 
 

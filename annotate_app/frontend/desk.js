@@ -10,6 +10,7 @@ import { openOutbox } from "./outbox.js";
 import { buildLayer } from "./panes.js";
 import { describeAnswer, rowsOf } from "./rows.js";
 import { openSheet } from "./sheet.js";
+import { foldSidebar, toggleSidebar } from "./sidebar.js";
 import { stayInTouch } from "./touch.js";
 import { say, wordsLanguage } from "./words.js";
 
@@ -39,6 +40,7 @@ export function openDesk(shadow) {
   const frame = openFrame(shadow, {
     guidelines: () => openGuidelines(false),
     history: () => act.history(),
+    menu: () => act.menu(),
     refresh: () => outbox.add({ kind: "refresh" }),
     cancel: () => act.cancel(),
     forget: (event) => (keep.dropRefused(event), paintRefused()),
@@ -74,6 +76,7 @@ export function openDesk(shadow) {
     if (shown !== token) {
       layers.get(shown)?.node.classList.remove("shown");
       shown = token;
+      frame.hint(""); // what was told ends with its pair
       if (token) reveal(token);
     }
     frame.empty(token ? null : emptyWords());
@@ -91,7 +94,9 @@ export function openDesk(shadow) {
     clock.start(draft.seconds);
     since = performance.now();
     frame.announce(say("desk.next_pair"));
+    if (mode === "diff") tellUnrelated();
   };
+  const tellUnrelated = () => !layerOf(shown).isMarked && frame.hint(say("desk.nothing_common"));
   // A pair that came back is shown afresh with the answer given before, even if it is the one on the screen.
   const showAgain = (token) => {
     layers.get(shown)?.node.classList.remove("shown");
@@ -193,12 +198,15 @@ export function openDesk(shadow) {
       mode = mode === name ? "rich" : name;
       for (const layer of layers.values()) layer.setMode(mode);
       for (const other of ["diff", "raw"]) form.press(other, mode === other);
+      frame.hint("");
+      if (mode === "diff" && shown) tellUnrelated();
     },
     unfold() {
       unfolded = !unfolded;
       frame.unfold(unfolded);
       form.press("unfolded", unfolded);
     },
+    menu: toggleSidebar,
     scroll: (direction) => layers.get(shown)?.scroll(direction),
     guidelines: () => openGuidelines(false),
   };
@@ -291,6 +299,7 @@ export function openDesk(shadow) {
       outbox.close();
       clock.stop();
       frame.close();
+      foldSidebar();
     },
   };
 }

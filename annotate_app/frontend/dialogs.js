@@ -1,6 +1,6 @@
 // What opens over the page: guidelines, reasons to skip, flags, own history. One at a time; Escape closes.
 import { element } from "./panes.js";
-import { say } from "./words.js";
+import { say, wordsLanguage } from "./words.js";
 
 const KEYS = [
   ["1 2 3 …", "digits"],
@@ -18,6 +18,7 @@ const KEYS = [
   ["M", "as_written"],
   ["X", "unfold"],
   ["Space, PgDn, PgUp", "scroll"],
+  [".", "menu"],
   ["?", "guidelines"],
 ];
 
@@ -74,7 +75,7 @@ export function openDialogs(root) {
       text.innerHTML = rubric.guidelines; // sanitised on the server
       const keys = element("dl", { class: "keys" }, ...KEYS.flatMap(([key, what]) => [element("dt", {}, element("kbd", {}, key)), element("dd", {}, say(`key.${what}`))]));
       const start = element("button", { type: "button", class: "primary", onclick: () => dialog.close() }, `${say(first ? "dialog.start" : "dialog.back")} `, element("kbd", { "aria-hidden": "true" }, "Enter"));
-      open(rubric.title, element("div", {}, text, element("h3", {}, say("dialog.keys")), keys, element("footer", {}, start)), (event) => {
+      open(rubric.title, element("div", {}, text, element("h3", { class: "keys-heading" }, say("dialog.keys")), keys, element("footer", {}, start)), (event) => {
         if (!["Enter", "?"].includes(event.key)) return false;
         dialog.close();
         return true;
@@ -123,7 +124,7 @@ export function openDialogs(root) {
         onItem(item);
       };
       const describe = (item) =>
-        element("span", {}, element("b", {}, item.choice), element("span", { class: "small" }, ` ${item.at ? new Date(item.at * 1000).toLocaleString() : say("dialog.time_unknown")}`), element("br"), item.prompt || say("dialog.no_prompt"));
+        element("span", {}, element("b", {}, item.choice), element("span", { class: "small" }, ` ${item.at ? new Date(item.at * 1000).toLocaleString(wordsLanguage()) : say("dialog.time_unknown")}`), element("br"), item.prompt || say("dialog.no_prompt"));
       open(say("dialog.history"), element("div", {}, element("p", { class: "small" }, say("dialog.history_help")), choices(items, choose, describe)), byDigit(items, choose));
     },
   };

@@ -5,28 +5,34 @@ import { say } from "./words.js";
 /** Builds the form of a rubric. `acts` holds what to call: answer, focus, write, submit, skip, undo, mode, unfold. */
 export function buildForm(rubric, rows, acts) {
   const groups = rows.map((row, index) => buildGroup(row, index, acts));
-  const questions = element("div", { class: "questions" }, ...nestRated(rows, groups));
+  const nested = nestRated(rows, groups);
+  const questions = element("div", { class: "questions", style: `--columns: ${columnsFor(nested.length - 1)}` }, ...nested);
+  const touched = window.matchMedia("(pointer: coarse)").matches; // no keys to name
   const rationale = element("textarea", {
     rows: "1",
     maxlength: "20000",
     "aria-label": say(rubric.rationale === "required" ? "form.rationale_required" : "form.rationale"),
-    placeholder: `${say(rubric.rationale === "required" ? "form.why_required" : "form.why")} ${say("form.why_keys")}`,
+    placeholder: `${say(rubric.rationale === "required" ? "form.why_required" : "form.why")} ${touched ? "" : say("form.why_keys")}`.trim(),
     oninput: () => acts.write(rationale.value),
   });
   const toggles = {};
   const toggle = (name, key, text, call) => (toggles[name] = action(key, text, call, { "aria-pressed": "false" }));
-  const bar = element(
+  const actions = element(
     "div",
     { class: "actions" },
     action("Enter", say("form.submit"), acts.submit, { class: "primary" }),
     action("S", say("form.skip"), acts.skip),
     action("U", say("form.undo"), acts.undo),
-    element("span", { class: "gap" }),
+  );
+  const tools = element(
+    "div",
+    { class: "tools" },
     toggle("diff", "D", say("form.differences"), () => acts.mode("diff")),
     toggle("raw", "M", say("form.as_written"), () => acts.mode("raw")),
     toggle("unfolded", "X", say("form.unfold"), acts.unfold),
   );
-  const node = element("section", { class: "form", "aria-label": say("form.name") }, questions, ...(rubric.rationale === "off" ? [] : [rationale]), bar);
+  const foot = element("div", { class: "foot" }, ...(rubric.rationale === "off" ? [element("span", { class: "gap" })] : [rationale]), actions, tools);
+  const node = element("section", { class: "form", "aria-label": say("form.name") }, questions, foot);
   return {
     node,
     rationale,
@@ -52,6 +58,9 @@ export function buildForm(rubric, rows, acts) {
   };
 }
 
+// Up to four criteria stand in one row, more in rows of the same length.
+const columnsFor = (criteria) => (criteria <= 4 ? Math.max(criteria, 1) : criteria <= 6 ? 3 : 4);
+
 function action(key, text, call, properties = {}) {
   return element("button", { type: "button", ...properties, "aria-keyshortcuts": key, onclick: () => call() }, text, " ", element("kbd", { "aria-hidden": "true" }, key));
 }
@@ -66,7 +75,7 @@ function buildGroup(row, index, acts) {
   const options = element(
     "div",
     { class: "options", role: "radiogroup", ...(row.side ? { "aria-label": say(`form.rated_${row.side}`, { question: row.label }) } : { "aria-labelledby": `question-${index}` }) },
-    ...divide(buttons, row.options),
+    ...divide(buttons, row),
   );
   options.addEventListener("focusin", () => acts.focus(index));
   const node = element("div", { class: `row${row.id === "overall" ? " overall" : ""}${row.side ? " rated" : ""}` }, label, options, note);
@@ -84,12 +93,13 @@ function buildOption(row, option, choose) {
 }
 
 // The two halves of a scale stand under the response they speak for.
-function divide(buttons, options) {
+function divide(buttons, { id, options }) {
   const half = (side) => buttons.filter((_, index) => options[index].side === side);
   if (!half("left").length || !half("right").length) return buttons;
   const rest = buttons.filter((_, index) => !["left", "right"].includes(options[index].side));
   const named = (side, name) => element("div", { class: `half ${side}`, role: "none" }, element("span", { class: "sidename", "aria-hidden": "true" }, name), ...half(side));
-  return [named("left", say("form.left_is")), element("div", { class: "half middle", role: "none" }, ...rest), named("right", say("form.right_is"))].filter((part) => part.childElementCount);
+  const names = id === "overall" ? { left: say("form.left_is"), right: say("form.right_is") } : { left: "←", right: "→" };
+  return [named("left", names.left), element("div", { class: "half middle", role: "none" }, ...rest), named("right", names.right)].filter((part) => part.childElementCount);
 }
 
 // A criterion rated per response: its question once, above its two rows.

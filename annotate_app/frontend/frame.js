@@ -10,19 +10,23 @@ export function openFrame(shadow, acts) {
   const track = element("div", { class: "track", role: "progressbar", "aria-label": say("desk.progress"), "aria-valuemin": "0" }, element("span", {}));
   const count = element("span", { class: "count" });
   const status = element("span", { class: "status", role: "status", "aria-live": "polite" });
-  const hint = element("p", { class: "hint", role: "alert" });
+  const hint = element("p", { class: "hint", role: "alert", onclick: () => (hint.textContent = "") });
   const spoken = element("p", { class: "spoken", "aria-live": "polite" });
   const refused = element("div", { class: "refusals" });
   const banner = element("div", { class: "banner", hidden: true }, `${say("desk.editing")} `, element("button", { type: "button", class: "quiet", onclick: acts.cancel }, `${say("desk.leave_edit")} `, element("kbd", { "aria-hidden": "true" }, "Esc")));
   const stage = element("div", { class: "stage" });
   const nothing = element("div", { class: "nothing", hidden: true });
   const place = element("div", { class: "formplace" });
-  const bar = element("header", { class: "bar" }, track, count, status, element("span", { class: "gap" }), button("?", say("desk.guidelines"), acts.guidelines), button("E", say("desk.history"), acts.history));
-  const root = element("div", { class: "labeler" }, bar, hint, refused, banner, stage, nothing, place, spoken);
+  const menu = button(".", say("desk.menu"), () => acts.menu());
+  menu.classList.add("menu");
+  const bar = element("header", { class: "bar" }, menu, track, count, status, banner, element("span", { class: "gap" }), button("?", say("desk.guidelines"), acts.guidelines), button("E", say("desk.history"), acts.history));
+  // What is told lies over the texts, never above them: nothing moves when it comes and goes.
+  const deck = element("div", { class: "deck" }, stage, nothing, element("div", { class: "notices" }, refused, hint));
+  const root = element("div", { class: "labeler" }, bar, deck, place, spoken);
   shadow.append(root);
 
   const fit = () => root.style.setProperty("--tb-height", `${Math.max(460, window.innerHeight - Math.max(0, root.getBoundingClientRect().top) - 12)}px`);
-  const scroller = root.getRootNode().host?.closest("section") ?? document.scrollingElement;
+  const scroller = root.getRootNode().host?.closest(".stMain") ?? document.scrollingElement;
   const narrow = window.matchMedia("(max-width: 760px)");
   const refit = () => scroller.scrollTop === 0 && fit();
   window.addEventListener("resize", refit);

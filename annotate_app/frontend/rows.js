@@ -4,7 +4,7 @@
 
 import { say } from "./words.js";
 
-const CRITERION_LETTERS = "qwazcvghjklpyir";
+const CRITERION_LETTERS = "qwazvghjklpyir";
 const SIDES = ["left", "right"];
 
 export const emptyAnswer = () => ({ overall: null, criteria: {}, flags: { left: [], right: [] }, rationale: "" });

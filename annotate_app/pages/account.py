@@ -33,7 +33,7 @@ def draw_language(chosen: str) -> None:
         say("account.language"),
         list(names),
         key="language",
-        format_func=lambda code: names.get(code, code),
+        format_func=names.__getitem__,
         on_change=set_language,
         width=420,
     )

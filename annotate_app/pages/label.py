@@ -12,11 +12,15 @@ from annotate_app.pages.kit.labeler_component import mount_labeler
 from annotate_app.pages.kit.language import current_language
 from annotate_app.protocol.leases import LeaseError
 
-# The work takes the window: no wide margins, no header that covers the first line.
+# The work takes the window: no wide margins, no header that covers the first line, and the sidebar is folded until a
+# key (`frontend/sidebar.js`) unfolds it.
 STYLE = """<style>
-.stMainBlockContainer { padding: 2.2rem 1.6rem 0.5rem; max-width: none; }
-@media (min-width: 761px) { .stAppHeader { height: 2.2rem; min-height: 2.2rem; background: transparent; } }
-@media (max-width: 760px) { .stMainBlockContainer { padding: 4rem 0.8rem 1rem; } }
+@media (min-width: 769px) {
+  .stMainBlockContainer { padding: 0.5rem 1.2rem 0.4rem; max-width: none; }
+  .stAppHeader { display: none; }
+  html:not(.tiebreak-sidebar) .stSidebar { display: none; }
+}
+@media (max-width: 768px) { .stMainBlockContainer { padding: 4rem 0.8rem 0; } }
 </style>"""
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 import streamlit as st
 
 from annotate_app.access import AccessError, Actor
@@ -12,6 +10,7 @@ from annotate_app.pages.kit.chosen_names import as_markdown
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
 from annotate_app.pages.kit.language import current_language, say
 from annotate_app.pages.kit.page_list import page_at
+from annotate_app.pages.kit.reader_clock import minute_of, zone_name
 from annotate_app.protocol.leases import OwnJudgment, OwnProgress
 from annotate_app.protocol.rubric import Rubric
 
@@ -39,7 +38,9 @@ def page() -> None:
     rubric = store.projects.rubric(actor, project.id).rubric
     for own in history:
         draw_judgment(actor, own, rubric)
-    if not history:
+    if history:
+        st.caption(say("my_work.zone", zone=zone_name()))
+    else:
         st.caption(say("my_work.empty_page"))
 
 
@@ -57,7 +58,7 @@ def draw_judgment(actor: Actor, own: OwnJudgment, rubric: Rubric) -> None:
     with st.container(border=True, key=f"own-{own.judgment_id}"):
         left, right = st.columns([5, 1], vertical_alignment="center")
         words = describe_choice(judgment, own.shown_left or "a", rubric.scale, current_language())
-        made = datetime.fromtimestamp(judgment.created_at).strftime("%Y-%m-%d %H:%M") if judgment.created_at else ""
+        made = minute_of(judgment.created_at) if judgment.created_at else ""
         left.text(f"{words} · {made or say('my_work.time_unknown')}")
         left.text(excerpt(own.comparison.prompt) or say("my_work.no_prompt"))
         if judgment.rationale:

@@ -13,6 +13,7 @@ from annotate_app.pages.kit.page_list import ITEM, page_at
 from annotate_app.pages.views.comparison_view import build_reader, text_data
 from annotate_app.pages.views.figures import votes_of
 from annotate_app.pages.views.moved_view import draw_moved
+from annotate_app.store.workbench.comparison_filter import ComparisonFilter
 from annotate_app.trainings.runs import ModelRun, list_runs
 from annotate_app.trainings.scorer import LONGEST_TEXT, Verdict, scorers
 from annotate_app.votes import CHOICE_CODES
@@ -86,7 +87,7 @@ def draw_search(project_id: int) -> None:
     )
     if not text:
         return
-    matches = current_store().browsing.find(current_actor(), project_id, text=text, limit=MOST_FOUND)
+    matches = current_store().browsing.find(current_actor(), project_id, ComparisonFilter(text=text), limit=MOST_FOUND)
     if not matches:
         st.caption("No pair is like that.")
         return

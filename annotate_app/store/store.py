@@ -18,9 +18,9 @@ from annotate_app.store.base.notices import Notices
 from annotate_app.store.base.pending import take_back_stale
 from annotate_app.store.judgments.judgments import Judgments
 from annotate_app.store.people.people import People
-from annotate_app.store.projects.browsing import Browsing
 from annotate_app.store.projects.comparisons import Comparisons
 from annotate_app.store.projects.projects import Projects
+from annotate_app.store.workbench.browsing import Browsing
 
 if TYPE_CHECKING:
     from annotate_app.store.jobs import Jobs, Refreshes

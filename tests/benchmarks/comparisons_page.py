@@ -33,7 +33,7 @@ from rewardkit.data.records import Comparison, Message
 ADMIN = Actor.command_line()
 NAME = "workbench"
 MODELS = [f"model-{letter}" for letter in "abcdefgh"]
-WORDS = "the parcel carrier refund order number invoice answer please thanks kubernetes morning address late".split()
+WORDS = ["the", "parcel", "carrier", "refund", "order", "number", "answer", "please", "thanks", "kubernetes", "late"]
 TIMES = 5
 
 
@@ -58,7 +58,10 @@ def fill(store: Store, count: int, num_people: int) -> Project:
     rubric = Rubric(
         title="Bench",
         guidelines="Read both.",
-        criteria=(Criterion(name="tone", question="Tone?"), Criterion(name="facts", question="Facts?", kind="rate", low=1, high=5)),
+        criteria=(
+            Criterion(name="tone", question="Tone?"),
+            Criterion(name="facts", question="Facts?", kind="rate", low=1, high=5),
+        ),
         flags=(Flag(name="unsafe", label="Unsafe"),),
     )
     project = store.projects.create(ADMIN, NAME, rubric_text=rubric_text(rubric), design=Design(overlap=3))
@@ -93,7 +96,9 @@ def fill(store: Store, count: int, num_people: int) -> Project:
         bulk_insert(connection, desk_tables.comparison_tag, ("project_id", "comparison_id", "tag"), tags)
         done = "UPDATE slot SET state = 2 WHERE comparison_id % 50 <> 0 AND (comparison_id % 7 <> 0 OR id % 3 <> 0)"
         connection.exec_driver_sql(done)
-        gold = """UPDATE comparison SET gold = '{"choice": "a", "explanation": "", "use": "gold"}', gold_use = 'gold' """
+        gold = (
+            """UPDATE comparison SET gold = '{"choice": "a", "explanation": "", "use": "gold"}', gold_use = 'gold' """
+        )
         connection.exec_driver_sql(f"{gold} WHERE id % 40 = 0")
         connection.exec_driver_sql("UPDATE comparison SET excluded = true WHERE id % 100 = 1")
         if store.database.is_sqlite:

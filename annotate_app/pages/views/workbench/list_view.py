@@ -60,6 +60,7 @@ def draw_list(listed: list[Listed]) -> list[Listed]:
         on_select="rerun",
         selection_mode="multi-row",
         height=388,
+        placeholder="–",
         key="comparisons-list",
     )
     return [listed[row] for row in event.selection.rows if row < len(listed)]

@@ -7,9 +7,11 @@ import streamlit as st
 from annotate_app.pages.kit.button_feedback import plainly
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
 from annotate_app.pages.kit.page_list import page_at
+from annotate_app.pages.views.workbench.bulk_view import draw_actions
 from annotate_app.pages.views.workbench.filter_form import draw_filter, read_filter, read_page, write_filter
 from annotate_app.pages.views.workbench.list_view import AT_ONCE, draw_count, draw_list, draw_pages
 from annotate_app.pages.views.workbench.one_view import draw_one
+from annotate_app.pages.views.workbench.saved_bar import draw_saved
 from annotate_app.store.workbench.comparison_filter import ComparisonFilter
 
 
@@ -25,7 +27,8 @@ def page() -> None:
             return
         draw_refused()
         rubric = store.projects.rubric(actor, project.id).rubric
-        draw_filter(chosen, store.browsing.vocabulary(actor, project.id), rubric)
+        vocabulary = store.browsing.vocabulary(actor, project.id)
+        draw_filter(chosen, vocabulary, rubric)
         number = read_page()
         found = store.browsing.page(actor, project.id, chosen, number=number, size=AT_ONCE)
         num_all = store.browsing.count(actor, project.id)
@@ -33,7 +36,11 @@ def page() -> None:
             st.info("Nothing has been imported yet.", icon=":material/upload_file:")
             st.page_link(page_at("import_data"))
             return
-        draw_count(found, num_all, chosen)
+        counted, views = st.columns([5, 1], vertical_alignment="center")
+        with counted:
+            draw_count(found, num_all, chosen)
+        with views:
+            draw_saved(project, chosen)
         picked = []
         if found.page:
             picked = draw_list(found.page) or (found.page if len(chosen.keys) == 1 else [])
@@ -42,6 +49,7 @@ def page() -> None:
         else:
             st.info("No comparison is like that.", icon=":material/search_off:")
         draw_pages(found.total, number)
+        draw_actions(project, rubric, vocabulary, chosen, found.total, [] if chosen.keys else picked)
         if len(picked) == 1:
             draw_one(project, picked[0])
         elif found.page and not picked:

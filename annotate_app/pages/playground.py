@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import streamlit as st
 
 from annotate_app.findings.moved import Moved, what_moved
@@ -240,5 +242,6 @@ def draw_verdict(verdict: Verdict) -> None:
             spread = f"± {verdict.stds[number]:.2f} between members, " if len(verdict.members) > 1 else ""
             column.caption(f"{spread}{verdict.normalised[number]:+.1f} sd from a chosen answer")
         st.altair_chart(curves.members(verdict.members, verdict.probability), key="playground-members")
-        information = f", a vote here would tell {verdict.information:.3f} nats" if len(verdict.members) > 1 else ""
+        told = verdict.information / math.log(2)  # of the bit that one vote can tell
+        information = f", a vote here would tell {told:.0%} of the most a vote can tell" if verdict.members[1:] else ""
         st.caption(f"answered in {verdict.seconds:.1f} s{information}")

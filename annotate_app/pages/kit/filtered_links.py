@@ -7,6 +7,8 @@ from urllib.parse import urlencode
 
 import streamlit as st
 
+from annotate_app.pages.charts.charts import MARK
+from annotate_app.pages.kit.chosen_names import as_markdown
 from annotate_app.pages.kit.context import current_project
 from annotate_app.pages.kit.page_list import page_at
 from annotate_app.store.workbench.comparison_filter import ComparisonFilter, to_address
@@ -35,10 +37,19 @@ def open_comparisons(chosen: ComparisonFilter) -> None:
     st.switch_page(page_at("comparisons"), query_params=address_of(chosen))
 
 
+def draw_links(title: str, links: Sequence[tuple[str, ComparisonFilter]], *, key: str) -> None:
+    """Links to what is behind the marks of a chart, for whoever does not click on marks."""
+    if not links:
+        return
+    with st.expander(title, icon=":material/compare:"), st.container(horizontal=True, key=f"links-{key}"):
+        for label, chosen in links:
+            draw_link(as_markdown(label), chosen)
+
+
 def picked(event: object, *names: str) -> dict[str, str] | None:
     """What the clicked mark of a chart says of some fields, None where none was clicked."""
     selection = getattr(event, "selection", None)
-    points: Sequence[dict[str, object]] = (selection or {}).get("mark") or []
+    points: Sequence[dict[str, object]] = (selection or {}).get(MARK) or []
     if not points or any(name not in points[0] for name in names):
         return None
     return {name: str(points[0][name]) for name in names}

@@ -16,6 +16,7 @@ CHOICE_CODES: dict[str, int] = {name: code for code, name in enumerate(CHOICES)}
 KINDS = ("work", "gold", "repeat", "qualification", "import")
 KIND_CODES: dict[str, int] = {name: code for code, name in enumerate(KINDS)}
 COLLECTED_KINDS = ("work", "import")
+TOO_FAST_CHARACTERS_PER_S = 100.0  # some 1,200 words a minute: nobody reads both responses at that rate
 
 
 @dataclass(frozen=True, kw_only=True)

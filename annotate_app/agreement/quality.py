@@ -12,11 +12,10 @@ import numpy as np
 
 from annotate_app.agreement.proportions import Share, difference_test, share, sign_test, trend_test
 from annotate_app.consensus.rules import NUM_CHOICES, choice_counts
-from annotate_app.votes import CHOICE_CODES, KIND_CODES, Votes
+from annotate_app.votes import CHOICE_CODES, KIND_CODES, TOO_FAST_CHARACTERS_PER_S, Votes
 from rewardkit.stats.small_samples import share_bounds
 
 WEEK_S = 7 * 86_400.0
-TOO_FAST_CHARACTERS_PER_S = 100.0  # some 1,200 words a minute: nobody reads both responses at that rate
 SURE = 0.01  # p value under which a flag is raised
 LEAST = 10  # judgments below which nothing is flagged
 

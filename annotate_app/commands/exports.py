@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qs
 
 from annotate_app.commands.command import ACTOR, Command, print_json, progress_line
 
@@ -33,6 +34,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     add("--split", default="", help="shares of prompts, for example train=0.9,test=0.1")
     add("--seed", type=int, default=0, help="of the splits")
     add("--judges", default="", help="judges whose votes count too, as NAME[,NAME], under the rule dawid_skene")
+    add("--view", default="", help="only these comparisons, as the address of the page says it: state=gold&tag=hard")
     add("--sources", action="store_true", help="also name what wrote the answers")
     add("--names", action="store_true", help="real names of annotators instead of pseudonyms")
     add("--license", default="", help="of the data, for the card: an id such as cc-by-4.0")
@@ -75,11 +77,14 @@ def _write(store: Store, options: argparse.Namespace, tell: Tell) -> Exported:
     from annotate_app.exchange.files_out import export_rows
     from annotate_app.exchange.options import ExportOptions
     from annotate_app.exchange.project_out import export_project
+    from annotate_app.store.workbench.comparison_filter import from_address
     from rewardkit.data.export_formats import parse_splits
 
     project = store.projects.get(ACTOR, options.project)
     out = Path(options.out)
     if options.form == "everything":
+        if options.view:
+            raise ValueError("--view is given, but the form everything takes the whole project")
         if options.format != "auto":
             raise ValueError(f"--format {options.format}, allowed with the form everything is auto: a folder or a zip")
         overwrite = options.overwrite
@@ -99,6 +104,7 @@ def _write(store: Store, options: argparse.Namespace, tell: Tell) -> Exported:
         license=options.license,
         overwrite=options.overwrite,
         judges=judge_names(options.judges),
+        view=from_address(parse_qs(options.view, strict_parsing=True)) if options.view else None,
     )
     match options.format:
         case "datasets":

@@ -292,7 +292,10 @@ def content_of(comparison: Comparison) -> str:
 
 
 def _known_contents(store: Store, actor: Actor, project_id: int) -> dict[str, str]:
-    return {comparison.id: content_of(comparison) for comparison in store.comparisons.iterate(actor, project_id)}
+    return {
+        comparison.id: content_of(comparison)
+        for comparison in store.comparisons.iterate(actor, project_id, excluded=True)
+    }
 
 
 def unspool(spool: IO[bytes]) -> Iterator[Any]:

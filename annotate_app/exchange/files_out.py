@@ -23,6 +23,7 @@ from annotate_app.exchange.options import ExportOptions
 from annotate_app.exchange.row_features import RowFeatures
 from annotate_app.exchange.rows_out import Row, judgment_rows, training_rows
 from annotate_app.store.store import Store
+from annotate_app.store.workbench.comparison_filter import ComparisonFilter
 from rewardkit.data.files import SUFFIXES, Write, detect_format, open_rows
 
 
@@ -57,11 +58,14 @@ def export_rows(
     judges = read_judges(store, actor, project_id, votes, options.judges)
     consensus = release(votes, project.design, store.judgments.adjudications(actor, project_id), judges=judges)
     left_out: Counter[str] = Counter()
+    if num_excluded := store.browsing.count(actor, project_id, ComparisonFilter(excluded="only")):
+        left_out["excluded"] = num_excluded
+    keys = None if options.view is None else frozenset(store.browsing.keys(actor, project_id, options.view))
     if options.form == "judgments":
-        rows = judgment_rows(store, actor, project, votes, names=options.names)
+        rows = judgment_rows(store, actor, project, votes, names=options.names, keys=keys)
         labeled: Iterator[tuple[str, Row]] = (("", row) for row in rows)
     else:
-        labeled = training_rows(store, actor, project, consensus, options, left_out)
+        labeled = training_rows(store, actor, project, consensus, options, left_out, keys)
     out = Path(out)
     with _target(out, options) as (folder, files):
         features = RowFeatures(options.format or detect_format(next(iter(files.values()))))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from annotate_app.store.workbench.comparison_filter import ComparisonFilter
 from rewardkit.data.export_formats import Layout
 from rewardkit.data.files import Format
 
@@ -33,6 +34,7 @@ class ExportOptions:
         overwrite: replace what is there.
         judges: judges whose votes count too, under the rule `dawid_skene`; rows then name `judge_votes` beside `votes`.
             `min_votes` and `num_judgments` are of people alone, so that what only judges judged needs `min_votes` 0.
+        view: only the comparisons that this filter chooses; None takes all. What is excluded never goes out.
     """
 
     form: ExportForm = "preference"
@@ -49,6 +51,7 @@ class ExportOptions:
     license: str = ""
     overwrite: bool = False
     judges: tuple[str, ...] = ()
+    view: ComparisonFilter | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_agreement <= 1:

@@ -40,7 +40,7 @@ def import_priorities(
         AccessError: for anybody below lead.
     """
     actor.require("lead", "setting priorities")
-    comparison_ids = {comparison.id for comparison in store.comparisons.iterate(actor, project_id)}
+    comparison_ids = {comparison.id for comparison in store.comparisons.iterate(actor, project_id, excluded=True)}
     format = detect_format(source)
     bad: list[BadRow] = []
     priorities: dict[str, float] = {}

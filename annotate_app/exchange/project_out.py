@@ -88,7 +88,7 @@ def _left_out(store: Store, actor: Actor, project_id: int) -> dict[str, int]:
 def _write_parts(
     store: Store, actor: Actor, project: Project, folder: Path, names: bool, tell: Tell | None
 ) -> dict[str, int]:
-    votes = store.judgments.votes(actor, project.id)
+    votes = store.judgments.votes(actor, project.id, excluded=True)
     pseudonyms = Pseudonyms.of(store, actor, project.id)
 
     def called(name: str) -> str:
@@ -104,7 +104,7 @@ def _write_parts(
             "user": called(decision.user),
             "created_at": decision.created_at,
         }
-        for key, decision in store.judgments.adjudications(actor, project.id).items()
+        for key, decision in store.judgments.adjudications(actor, project.id, excluded=True).items()
     ]
     members = [
         {
@@ -118,7 +118,7 @@ def _write_parts(
     ]
     rows = {
         "comparisons": _comparison_rows(store, actor, project, tell),
-        "judgments": judgment_rows(store, actor, project, votes, names=names),
+        "judgments": judgment_rows(store, actor, project, votes, names=names, excluded=True),
         "adjudications": iter(decisions),
         "members": iter(members),
         "judges": iter(judge_rows(store, actor, project.id)),
@@ -161,6 +161,8 @@ def _comparison_rows(store: Store, actor: Actor, project: Project, tell: Tell | 
                 "priority": entry.priority,
                 "gold": None if entry.gold is None else asdict(entry.gold),
                 "meta": dict(comparison.meta),
+                **({"tags": list(entry.tags)} if entry.tags else {}),
+                **({"excluded": True} if entry.excluded else {}),
             }
         done += len(listed)
         if tell is not None:

@@ -93,6 +93,8 @@ class _Parts:
     overlaps: Mapping[str, int]
     priorities: Mapping[str, float]
     golds: Mapping[str, Gold]
+    tags: Mapping[str, Sequence[str]]
+    excluded: Sequence[str]
     decisions: Mapping[str, Decision]
     members: Sequence[FormerMember]
     judges: Sequence[tuple[str, JudgeSpec, bool]]
@@ -111,6 +113,8 @@ def _read_parts(folder: Path, path: str | Path) -> _Parts:
     overlaps: dict[str, int] = {}
     priorities: dict[str, float] = {}
     golds: dict[str, Gold] = {}
+    tags: dict[str, list[str]] = {}
+    excluded: list[str] = []
     for number, row in enumerate(rows, start=1):
         with _named(f"{path}: comparisons.jsonl:{number}"):
             if row.get("overlap") is not None:
@@ -119,6 +123,10 @@ def _read_parts(folder: Path, path: str | Path) -> _Parts:
                 priorities[str(row["id"])] = _number(row, "priority", float, -MOST_PRIORITY, MOST_PRIORITY)
             if row.get("gold") is not None:
                 golds[str(row["id"])] = _read_gold(row["gold"])
+            if row.get("tags") is not None:
+                tags[str(row["id"])] = _read_tags(row["tags"])
+            if row.get("excluded"):
+                excluded.append(str(row["id"]))
     ids = {comparison.id for comparison in comparisons}
     decisions: dict[str, Decision] = {}
     for number, row in read_rows(folder / "adjudications.jsonl"):
@@ -134,6 +142,8 @@ def _read_parts(folder: Path, path: str | Path) -> _Parts:
         overlaps=overlaps,
         priorities={key: priority for key, priority in priorities.items() if priority},
         golds=golds,
+        tags=tags,
+        excluded=excluded,
         decisions=decisions,
         members=_read_members(folder, path),
         judges=judges,
@@ -171,6 +181,12 @@ def _read_gold(value: object) -> Gold:
     return gold
 
 
+def _read_tags(value: object) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(tag, str) for tag in value):
+        raise ValueError(f"tags is {str(value)[:60]!r}, allowed is a list of words")
+    return value
+
+
 def _write_parts(
     store: Store, actor: Actor, parts: _Parts, contents: StagedContents, judgments: IO[bytes], name: str | None
 ) -> ImportedProject:
@@ -195,6 +211,8 @@ def _write_parts(
     num_judgments = store.judgments.import_staged(actor, project.id, judgments).num_added
     for key, decision in parts.decisions.items():
         store.judgments.adjudicate(actor, project.id, key, decision)
+    if parts.tags or parts.excluded:
+        store.bulk.import_marks(actor, project.id, parts.tags, parts.excluded)
     num_judge_votes = 0
     for judge_name, spec, archived in parts.judges:
         judge = store.judges.add(actor, project.id, judge_name, spec)

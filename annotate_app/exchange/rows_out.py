@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -51,10 +51,15 @@ def training_rows(
     consensus: Consensus,
     options: ExportOptions,
     left_out: Counter[str],
+    keys: Container[str] | None = None,
 ) -> Iterator[tuple[str, Row]]:
     """The rows of a project with the split each falls into, in the order of its comparisons.
 
     Args:
+        store, actor, project: what to read, and for whom.
+        consensus: of the project's votes.
+        options: which rows go out.
+        keys: ids of the comparisons to take; None takes all.
         left_out: is told, by reason, how many comparisons (or repeated demonstrations) give no row.
     """
     index = {key: number for number, key in enumerate(consensus.items)}
@@ -66,6 +71,8 @@ def training_rows(
         for comparison in chunk:
             number = index.get(comparison.id)
             why = "added during the export" if number is None else why_not(consensus, number, options)
+            if keys is not None and comparison.id not in keys:
+                why = "not in the view"
             if not why and not _fits(comparison, options.layout):
                 why = "calls of tools or several turns, which the layout plain cannot hold"
             if why:
@@ -151,19 +158,35 @@ def _fits(comparison: Comparison, layout: Layout) -> bool:
     return layout != "plain" or is_plain(comparison.prompt, a, b)
 
 
-def judgment_rows(store: Store, actor: Actor, project: Project, votes: Votes, *, names: bool) -> Iterator[Row]:
+def judgment_rows(
+    store: Store,
+    actor: Actor,
+    project: Project,
+    votes: Votes,
+    *,
+    names: bool,
+    keys: Container[str] | None = None,
+    excluded: bool = False,
+) -> Iterator[Row]:
     """The judgments that count, oldest first, in the columns that `judgments import` reads.
 
     Args:
+        store, actor, project: what to read, and for whom.
         votes: of the same project; they know of which kind each judgment is.
         names: real names instead of pseudonyms.
+        keys: ids of the comparisons to take; None takes all.
+        excluded: whether those on excluded comparisons are among them; the votes were read likewise.
     """
     pseudonyms = Pseudonyms.of(store, actor, project.id)
     at = 0
-    for judgment in store.judgments.iterate(actor, project.id):
+    for judgment in store.judgments.iterate(actor, project.id, excluded=excluded):
         # Both are ordered by time of arrival; a judgment edited in between is missing here and new at the end.
         while at < len(votes) and not _is(votes, at, judgment.comparison_id, judgment.annotator):
             at += 1
+        kind = KINDS[votes.kind[at]] if at < len(votes) else "work"
+        at += 1
+        if keys is not None and judgment.comparison_id not in keys:
+            continue
         yield {
             "comparison_id": judgment.comparison_id,
             "annotator": judgment.annotator if names else pseudonyms.of_name(judgment.annotator),
@@ -177,9 +200,8 @@ def judgment_rows(store: Store, actor: Actor, project: Project, votes: Votes, *,
             "shown_left": judgment.shown_left,
             "created_at": judgment.created_at or None,
             "rubric_version": judgment.rubric_version,
-            "kind": KINDS[votes.kind[at]] if at < len(votes) else "work",
+            "kind": kind,
         }
-        at += 1
 
 
 def _is(votes: Votes, at: int, comparison_id: str, annotator: str) -> bool:

@@ -5,7 +5,7 @@ Of people it shows each with the rest, and every two of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import streamlit as st
@@ -18,9 +18,16 @@ from annotate_app.agreement.report import FIGURES, Agreement, AgreementReport, l
 from annotate_app.agreement.report_files import agreement_csv, report_json
 from annotate_app.pages.charts import charts
 from annotate_app.pages.kit.button_feedback import plainly
+from annotate_app.pages.kit.chosen_names import as_markdown
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
+from annotate_app.pages.kit.filtered_links import draw_link, draw_links, open_comparisons, picked
 from annotate_app.pages.views.figures import agreement_of, quality_of
+from annotate_app.protocol.rubric import Rubric
+from annotate_app.store.workbench.comparison_filter import SPLIT, ComparisonFilter
 from rewardkit.stats.small_samples import LEAST
+
+Behind = Callable[[str], ComparisonFilter]
+"""The comparisons behind the mark of a name."""
 
 SPREAD = 0.25  # distance from the mean at which the matrix is fully coloured
 MOST_PEOPLE = 16  # drawn at once; the rest is in the download
@@ -42,8 +49,7 @@ def page() -> None:
         draw_headline(report, measure, protocol, quality_of(project))
         left, right = st.columns(2)
         with left:
-            none = "No criterion was answered yet." if rubric.criteria else "The rubric asks about no criterion."
-            draw_groups("By criterion", report.criteria, measure, none)
+            draw_groups("By criterion", report.criteria, measure, say_no_criteria(rubric))
             draw_annotators(report, measure)
         with right:
             draw_groups("By model", report.sources, measure, "The responses name no source.")
@@ -51,6 +57,14 @@ def page() -> None:
         draw_over_time(report, measure)
         draw_all(report)
         draw_downloads(report, project.name)
+
+
+def say_no_criteria(rubric: Rubric) -> str:
+    """Why there is no agreement on criteria."""
+    if not rubric.criteria:
+        return "The newest version of the rubric asks about no criterion, and none was asked about before."
+    names = ", ".join(as_markdown(criterion.name) for criterion in rubric.criteria)
+    return f"No comparison has two answers yet about {names}."
 
 
 def choose_measure() -> Measure:
@@ -75,6 +89,7 @@ def draw_headline(report: AgreementReport, measure: Measure, protocol: str, peop
         st.caption(
             f"{report.overall.num_items:,} {several} with two votes or more, {report.overall.num_votes:,} votes in all"
         )
+        draw_link("Those that people are split on", ComparisonFilter(agreement=SPLIT, sort="agreement"))
         word = "" if measure.percent or report.overall.num_items < LEAST else landis_koch(own.value)
         if word:
             st.caption(f"Landis and Koch (1977) would call it **{word}**.")
@@ -107,7 +122,25 @@ def draw_groups(title: str, groups: Iterable[Agreement], measure: Measure, missi
         rows = sorted((row for row in rows if row["value"] is not None), key=lambda row: float(str(row["value"])))[
             :MOST_GROUPS
         ]
-    draw_intervals(rows, measure, missing, key=f"agreement-{title}")
+    draw_intervals(rows, measure, missing, BEHIND[title], key=f"agreement-{title}")
+
+
+def behind_criterion(name: str) -> ComparisonFilter:
+    """Comparisons on which people differ on a criterion."""
+    return ComparisonFilter(criterion=name, sort="agreement")
+
+
+def behind_model(name: str) -> ComparisonFilter:
+    """Comparisons of a model on which people are split, the most first."""
+    return ComparisonFilter(models=(name,), agreement=SPLIT, sort="agreement")
+
+
+def behind_person(name: str) -> ComparisonFilter:
+    """Comparisons on which a person stands apart from the others."""
+    return ComparisonFilter(disagree=(name,))
+
+
+BEHIND: dict[str, Behind] = {"By criterion": behind_criterion, "By model": behind_model}
 
 
 def draw_over_time(report: AgreementReport, measure: Measure) -> None:
@@ -189,7 +222,8 @@ def draw_annotators(report: AgreementReport, measure: Measure) -> None:
         for part in report.annotators
     ]
     rows = sorted((row for row in rows if row["value"] is not None), key=lambda row: float(str(row["value"])))
-    draw_intervals(rows[:MOST_PEOPLE], measure, "Nobody shares a comparison with anybody yet.", key="agreement-people")
+    nobody = "Nobody shares a comparison with anybody yet."
+    draw_intervals(rows[:MOST_PEOPLE], measure, nobody, behind_person, key="agreement-people")
     shown = "Share of the others' votes that are the same" if measure.percent else "The same beyond chance (kappa)"
     more = f", the {MOST_PEOPLE} lowest of {len(rows)}" if len(rows) > MOST_PEOPLE else ""
     st.caption(f"{shown}{more}.")
@@ -205,8 +239,23 @@ def draw_pairs(report: AgreementReport, measure: Measure) -> None:
     rows, words, num_left_out = pair_rows(pairs, measure)
     values = [float(str(row["value"])) for row in rows if row["value"] is not None]
     mean = sum(values) / len(values) if values else 0.5
-    chart = charts.heatmap(rows, value=words, percent=measure.percent, domain=(mean - SPREAD, mean + SPREAD))
-    st.altair_chart(chart, key="agreement-pairs")
+    domain = (mean - SPREAD, mean + SPREAD)
+    chart = charts.heatmap(rows, value=words, percent=measure.percent, domain=domain, clickable=True)
+    mark = picked(st.altair_chart(chart, key="agreement-pairs", on_select="rerun"), "row", "column")
+    if mark is not None and mark["row"] != mark["column"]:
+        open_comparisons(ComparisonFilter(disagree=(mark["row"], mark["column"])))
+    lowest = sorted(
+        (row for row in rows if row["value"] is not None and str(row["row"]) < str(row["column"])),
+        key=lambda row: float(str(row["value"])),
+    )[:MOST_GROUPS]
+    links = [
+        (
+            f"{row['row']} and {row['column']}: {measure.say(float(str(row['value'])))}",
+            ComparisonFilter(disagree=(str(row["row"]), str(row["column"]))),
+        )
+        for row in lowest
+    ]
+    draw_links("Where two people disagree, the lowest first", links, key="agreement-pairs")
     more = f" The {num_left_out} people who share least are left out; they are in the download." if num_left_out else ""
     st.caption(f"{words}; teal is above the mean of all pairs, amber below.{more}")
 
@@ -236,10 +285,15 @@ def pair_rows(pairs: PairAgreement, measure: Measure) -> tuple[list[dict[str, ob
     return rows, words, len(pairs.annotators) - len(indices)
 
 
-def draw_intervals(rows: list[dict[str, object]], measure: Measure, missing: str, *, key: str) -> None:
-    """An interval plot, or why there is none."""
+def draw_intervals(rows: list[dict[str, object]], measure: Measure, missing: str, behind: Behind, *, key: str) -> None:
+    """An interval plot of which each dot leads to the comparisons behind it, or why there is none."""
     rows = [row for row in rows if row["value"] is not None]
-    if rows:
-        st.altair_chart(charts.intervals(rows, axis=measure.short, percent=measure.percent), key=key)
-    else:
+    if not rows:
         st.caption(missing)
+        return
+    chart = charts.intervals(rows, axis=measure.short, percent=measure.percent, clickable=True)
+    mark = picked(st.altair_chart(chart, key=key, on_select="rerun"), "label")
+    if mark is not None:
+        open_comparisons(behind(mark["label"]))
+    links = [(f"{row['label']}: {measure.say(float(str(row['value'])))}", behind(str(row["label"]))) for row in rows]
+    draw_links("The comparisons behind each", links, key=key)

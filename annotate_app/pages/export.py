@@ -187,17 +187,20 @@ def draw_ready(project: Project) -> None:
 def start_job(project: Project, options: ExportOptions | None, names: bool) -> None:
     """Queues the export; its files appear on this page when the job is done."""
     store, actor = current_store(), current_actor()
+    command = [*job_command(project, options), *(["--names"] if names else [])]
+    title = f"Export {FORM_NAMES[options.form if options else EVERYTHING]}"
+    act("Queued; see Jobs.", start, store, actor, kind="export", title=title, command=command, project_id=project.id)
+
+
+def job_command(project: Project, options: ExportOptions | None) -> list[str]:
+    """The command of a job that leaves an export where this page finds it."""
     folder = exports_folder(project)
     folder.mkdir(parents=True, exist_ok=True)
     out = folder / f"{file_stem(project, options)}-{time.strftime('%Y%m%d-%H%M%S')}"
     command = ["annotate_app", "export", project.number]
     if options is None:
-        command += ["--out", f"{out}.zip", "--form", EVERYTHING]
-    else:
-        command += ["--out", f"{out}.{options.format}.gz" if not options.splits else str(out), *_words(options)]
-    command += ["--names"] if names else []
-    title = f"Export {FORM_NAMES[options.form if options else EVERYTHING]}"
-    act("Queued; see Jobs.", start, store, actor, kind="export", title=title, command=command, project_id=project.id)
+        return [*command, "--out", f"{out}.zip", "--form", EVERYTHING]
+    return [*command, "--out", f"{out}.{options.format}.gz" if not options.splits else str(out), *_words(options)]
 
 
 def exports_folder(project: Project) -> Path:

@@ -10,10 +10,12 @@ from annotate_app.agreement.report_files import report_json
 from annotate_app.pages.charts import charts
 from annotate_app.pages.kit.button_feedback import plainly
 from annotate_app.pages.kit.context import current_project
+from annotate_app.pages.kit.filtered_links import draw_links, link_to, open_comparisons, picked
 from annotate_app.pages.views.figures import leaderboard_of, win_rates_of
 from annotate_app.ranking.bradley_terry import TIES, Ties
 from annotate_app.ranking.leaderboard import Leaderboard, Standing
 from annotate_app.ranking.win_rates import WinRates
+from annotate_app.store.workbench.comparison_filter import ComparisonFilter
 
 MOST_MODELS = 20  # drawn at once
 MOST_PAIRS = 30
@@ -82,8 +84,10 @@ def draw_strengths(standings: list[Standing], group: int | None) -> None:
         {"label": row.name, "value": row.log_strength, "low": row.low, "high": row.high, "num": row.num_votes}
         for row in standings[:MOST_MODELS]
     ]
-    chart = charts.intervals(rows, axis="strength", reference=0.0, reference_label="mean of all models")
-    st.altair_chart(chart, key=f"leaderboard-strengths-{group}")
+    chart = charts.intervals(rows, axis="strength", reference=0.0, reference_label="mean of all models", clickable=True)
+    mark = picked(st.altair_chart(chart, key=f"leaderboard-strengths-{group}", on_select="rerun"), "label")
+    if mark is not None:
+        open_comparisons(ComparisonFilter(models=(mark["label"],)))
     if len(standings) > MOST_MODELS:
         st.caption(f"The {MOST_MODELS} best of {len(standings)}; all are in the table.")
 
@@ -100,6 +104,7 @@ def draw_table(board: Leaderboard) -> None:
             "votes": row.num_votes,
             "comparisons": row.num_items,
             "group": row.group + 1,
+            "behind": link_to(ComparisonFilter(models=(row.name,))),
         }
         for row in board.standings
     ]
@@ -107,9 +112,14 @@ def draw_table(board: Leaderboard) -> None:
         "rank": st.column_config.NumberColumn("rank", width="small", help=RANK_HELP),
         "win rate": st.column_config.ProgressColumn("win rate", format="%.0f%%", min_value=0, max_value=100),
         "strength": st.column_config.NumberColumn("strength", format="%.2f"),
+        "behind": st.column_config.LinkColumn("behind it", display_text="open", width="small"),
         "group": None if board.connected else st.column_config.NumberColumn("group"),
     }
     st.dataframe(rows, column_config=columns, hide_index=True, key="leaderboard-table")
+    if len({row.rank for row in board.standings}) < len(board.standings):
+        st.caption(RANK_HELP)
+    links = [(row.name, ComparisonFilter(models=(row.name,))) for row in board.standings[:MOST_MODELS]]
+    draw_links("The comparisons of each model", links, key="leaderboard")
 
 
 def draw_win_rates(board: Leaderboard) -> None:
@@ -124,8 +134,12 @@ def draw_win_rates(board: Leaderboard) -> None:
             rate = float(rates[index_of[one], index_of[other]])
             num = int(games[index_of[one], index_of[other]])
             rows.append({"row": one, "column": other, "value": None if math.isnan(rate) else rate, "num": num})
-    chart = charts.heatmap(rows, value="win rate", percent=True, row_title="model", column_title="against")
-    st.altair_chart(chart, key="leaderboard-win-rates")
+    chart = charts.heatmap(
+        rows, value="win rate", percent=True, row_title="model", column_title="against", clickable=True
+    )
+    mark = picked(st.altair_chart(chart, key="leaderboard-win-rates", on_select="rerun"), "row", "column")
+    if mark is not None and mark["row"] != mark["column"]:
+        open_comparisons(ComparisonFilter(models=(mark["row"], mark["column"])))
     st.caption("Share of votes that the model of the row wins against that of the column; a tie is half a win.")
 
 
@@ -144,9 +158,12 @@ def draw_pairs(win_rates: WinRates) -> None:
         for pair in shown
     ]
     chart = charts.intervals(
-        rows, axis="win rate", percent=True, domain=(0.0, 1.0), reference=0.5, reference_label="even"
+        rows, axis="win rate", percent=True, domain=(0.0, 1.0), reference=0.5, reference_label="even", clickable=True
     )
-    st.altair_chart(chart, key="leaderboard-pairs")
+    met = {f"{pair.one} against {pair.other}": ComparisonFilter(models=(pair.one, pair.other)) for pair in shown}
+    mark = picked(st.altair_chart(chart, key="leaderboard-pairs", on_select="rerun"), "label")
+    if mark is not None and mark["label"] in met:
+        open_comparisons(met[mark["label"]])
     table = [
         {
             "model": pair.one,
@@ -159,11 +176,14 @@ def draw_pairs(win_rates: WinRates) -> None:
             "both bad": pair.both_bad,
             "lost": pair.losses,
             "comparisons": pair.num_items,
+            "behind": link_to(met[f"{pair.one} against {pair.other}"]),
         }
         for pair in shown
     ]
     columns = {name: st.column_config.NumberColumn(name, format="%.1f%%") for name in ("win rate", "ties")}
+    columns["behind"] = st.column_config.LinkColumn("behind it", display_text="open", width="small")
     st.dataframe(table, column_config=columns, hide_index=True, key="leaderboard-pairs-table")
+    draw_links("The comparisons of each pair", list(met.items()), key="leaderboard-pairs")
     num_pairs = len(win_rates.pairs)
     more = f" The {MOST_PAIRS} pairs with most votes of {num_pairs}." if num_pairs > MOST_PAIRS else ""
     st.caption(f"Ties and both-bad votes are half a win; intervals are over comparisons.{more}")

@@ -15,6 +15,7 @@ from annotate_app.pages.charts import charts
 from annotate_app.pages.kit.button_feedback import act, plainly
 from annotate_app.pages.kit.chosen_names import as_markdown
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
+from annotate_app.pages.kit.filtered_links import draw_link, link_to
 from annotate_app.pages.kit.page_list import page_at
 from annotate_app.pages.projects import draw_start_cards
 from annotate_app.pages.views.first_steps_view import draw_first_steps
@@ -22,6 +23,7 @@ from annotate_app.store.jobs import ENDED, Job
 from annotate_app.store.people.members import Member
 from annotate_app.store.projects.progress import Progress
 from annotate_app.store.projects.projects import Project
+from annotate_app.store.workbench.comparison_filter import SPLIT, ComparisonFilter
 from annotate_app.trainings.runs import read_run
 
 POLL_S = 2.0
@@ -49,6 +51,7 @@ def page() -> None:
         is_new = draw_first_steps(project)
         if progress.num_comparisons and not is_new:
             draw_figures(progress)
+            draw_counts(project)
             draw_days(progress)
         draw_members(actor, project, progress, members)
         draw_notices(actor, project)
@@ -87,6 +90,26 @@ def draw_figures(progress: Progress) -> None:
             st.page_link(page_at(where))
 
 
+COUNTED = {
+    "Not judged": ComparisonFilter(state="unjudged"),
+    "Votes missing": ComparisonFilter(state="open"),
+    "Complete": ComparisonFilter(state="complete"),
+    "Known answer": ComparisonFilter(state="gold"),
+    "Adjudicated": ComparisonFilter(state="decided"),
+    "Split": ComparisonFilter(agreement=SPLIT, sort="agreement"),
+    "Excluded": ComparisonFilter(excluded="only"),
+}
+
+
+def draw_counts(project: Project) -> None:
+    """How many comparisons are how far, each count a link to them."""
+    with st.container(horizontal=True, key="overview-counts"):
+        for words, chosen in COUNTED.items():
+            num = current_store().browsing.count(current_actor(), project.id, chosen)
+            if num:
+                draw_link(f"{words}: {num:,}", chosen)
+
+
 def projected_end(progress: Progress, today: date) -> str:
     """The day the last judgment falls on if the pace of the last days holds, in words."""
     left = progress.slots_wanted - progress.slots_judged
@@ -123,6 +146,7 @@ def draw_members(actor: Actor, project: Project, progress: Progress, members: li
             {
                 "name": name,
                 "judgments": row.num_judgments if row else 0,
+                "behind": link_to(ComparisonFilter(persons=(name,))) if row else None,
                 "last": datetime.fromtimestamp(row.last_at, UTC) if row and row.last_at else None,
                 "hours": row.seconds / 3600 if row else 0.0,
                 "role": member.role if member else "",
@@ -136,6 +160,7 @@ def draw_members(actor: Actor, project: Project, progress: Progress, members: li
     most = max(project.design.target, *(row["judgments"] for row in rows), 1)
     columns = {
         "judgments": st.column_config.ProgressColumn("judgments", format="%d", min_value=0, max_value=most),
+        "behind": st.column_config.LinkColumn("judged", display_text="open", width="small"),
         "hours": st.column_config.NumberColumn("hours", format="%.1f", help="Active time, idle time taken out."),
         "last": st.column_config.DatetimeColumn("last judgment", format="distance"),
         "group": st.column_config.TextColumn("group") if any(row["group"] for row in rows) else None,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import streamlit as st
 
 from annotate_app.findings.moved import Moved, what_moved
@@ -13,6 +15,7 @@ from annotate_app.pages.kit.page_list import ITEM, page_at
 from annotate_app.pages.views.comparison_view import build_reader, text_data
 from annotate_app.pages.views.figures import votes_of
 from annotate_app.pages.views.moved_view import draw_moved
+from annotate_app.store.workbench.comparison_filter import ComparisonFilter
 from annotate_app.trainings.runs import ModelRun, list_runs
 from annotate_app.trainings.scorer import LONGEST_TEXT, Verdict, scorers
 from annotate_app.votes import CHOICE_CODES
@@ -86,7 +89,7 @@ def draw_search(project_id: int) -> None:
     )
     if not text:
         return
-    matches = current_store().browsing.find(current_actor(), project_id, text=text, limit=MOST_FOUND)
+    matches = current_store().browsing.find(current_actor(), project_id, ComparisonFilter(text=text), limit=MOST_FOUND)
     if not matches:
         st.caption("No pair is like that.")
         return
@@ -239,5 +242,6 @@ def draw_verdict(verdict: Verdict) -> None:
             spread = f"± {verdict.stds[number]:.2f} between members, " if len(verdict.members) > 1 else ""
             column.caption(f"{spread}{verdict.normalised[number]:+.1f} sd from a chosen answer")
         st.altair_chart(curves.members(verdict.members, verdict.probability), key="playground-members")
-        information = f", a vote here would tell {verdict.information:.3f} nats" if len(verdict.members) > 1 else ""
+        told = verdict.information / math.log(2)  # of the bit that one vote can tell
+        information = f", a vote here would tell {told:.0%} of the most a vote can tell" if verdict.members[1:] else ""
         st.caption(f"answered in {verdict.seconds:.1f} s{information}")

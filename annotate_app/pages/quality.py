@@ -10,14 +10,19 @@ from annotate_app.agreement.proportions import Share
 from annotate_app.agreement.quality import AnnotatorQuality
 from annotate_app.pages.charts import charts
 from annotate_app.pages.kit.button_feedback import act, plainly
-from annotate_app.pages.kit.chosen_names import key_of
+from annotate_app.pages.kit.chosen_names import as_markdown, key_of
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
+from annotate_app.pages.kit.filtered_links import draw_link, draw_links, link_to, open_comparisons, picked
 from annotate_app.pages.kit.reader_clock import reader_time
 from annotate_app.pages.views.figures import quality_of
+from annotate_app.pages.views.workbench.person_list import draw_person_judgments
 from annotate_app.store.people.members import Member
 from annotate_app.store.projects.projects import Project
+from annotate_app.store.workbench.comparison_filter import ComparisonFilter
 
 MOST_PEOPLE = 30  # drawn at once
+PERSON = "person"
+"""What the address names a person by."""
 # By figure: its title, what it says in one sentence, and the value that means nothing special, where there is one.
 FIGURES: dict[str, tuple[str, str, float | None]] = {
     "majority": ("Agreement with the others", "Votes equal to the most frequent answer of the others.", None),
@@ -62,11 +67,46 @@ def draw_flagged(project: Project, people: tuple[AnnotatorQuality, ...], members
     for person in flagged[:8]:
         with st.container(border=True, key=f"flagged-{key_of(person.name)}"):
             words, button = st.columns([5, 1], vertical_alignment="center")
-            words.text(f"{person.name}: {'; '.join(person.flags)}")
+            with words:
+                st.text(person.name)
+                for flag in person.flags:
+                    draw_link(as_markdown(flag), behind_flag(person.name, flag))
             with button.container(horizontal=True, horizontal_alignment="right"):
                 draw_pause(project, members.get(person.name), "flagged")
     if len(flagged) > 8:
         st.caption(f"and {len(flagged) - 8} more, marked in the table")
+
+
+def behind_flag(name: str, flag: str) -> ComparisonFilter:
+    """The comparisons behind a sentence about somebody."""
+    for words, chosen in (
+        ("gold items", ComparisonFilter(missed=name)),
+        ("repeated pairs", ComparisonFilter(changed=name)),
+        ("faster than", ComparisonFilter(fast=name)),
+        ("majority", ComparisonFilter(disagree=(name,))),
+        ("agreement falls", ComparisonFilter(disagree=(name,), sort="newest")),
+        ("longer response", ComparisonFilter(persons=(name,), sort="longest")),
+    ):
+        if words in flag:
+            return chosen
+    return ComparisonFilter(persons=(name,))
+
+
+def behind_figure(name: str, figure: str) -> ComparisonFilter:
+    """The comparisons that a figure of somebody rests on, the telling ones where they can be told."""
+    match figure:
+        case "majority":
+            return ComparisonFilter(disagree=(name,))
+        case "gold":
+            return ComparisonFilter(missed=name)
+        case "consistency":
+            return ComparisonFilter(changed=name)
+        case "fast":
+            return ComparisonFilter(fast=name)
+        case "longer":
+            return ComparisonFilter(persons=(name,), sort="longest")
+        case _:
+            return ComparisonFilter(persons=(name,))
 
 
 def draw_pause(project: Project, member: Member | None, key_part: str) -> None:
@@ -106,9 +146,14 @@ def draw_figure(people: tuple[AnnotatorQuality, ...]) -> None:
     rows.sort(key=lambda row: float(str(row["value"])))
     rows_shown = rows if len(rows) <= MOST_PEOPLE else rows[: MOST_PEOPLE // 2] + rows[-MOST_PEOPLE // 2 :]
     reference = {} if even is None else {"reference": even, "reference_label": "no habit"}
-    st.altair_chart(charts.intervals(rows_shown, axis=title.lower(), percent=True, **reference), key=f"quality-{name}")
+    chart = charts.intervals(rows_shown, axis=title.lower(), percent=True, clickable=True, **reference)
+    mark = picked(st.altair_chart(chart, key=f"quality-{name}", on_select="rerun"), "label")
+    if mark is not None:
+        open_comparisons(behind_figure(mark["label"], name))
     more = f" The {MOST_PEOPLE // 2} lowest and highest of {len(rows)}." if len(rows) > MOST_PEOPLE else ""
     st.caption(f"{meaning} Whiskers are 95% intervals.{more}")
+    links = [(str(row["label"]), behind_figure(str(row["label"]), name)) for row in rows_shown]
+    draw_links("The comparisons behind each", links, key=f"quality-{name}")
 
 
 def draw_table(people: tuple[AnnotatorQuality, ...], members: dict[str, Member]) -> AnnotatorQuality | None:
@@ -126,6 +171,7 @@ def draw_table(people: tuple[AnnotatorQuality, ...], members: dict[str, Member])
                 "median": None if math.isnan(person.median_s) else person.median_s,
                 "flags": len(person.flags),
                 "state": member.state if member else "",
+                "behind": link_to(ComparisonFilter(persons=(person.name,))),
             }
         )
     bar = {"format": "%.0f%%", "min_value": 0, "max_value": 100, "width": 105}
@@ -141,6 +187,7 @@ def draw_table(people: tuple[AnnotatorQuality, ...], members: dict[str, Member])
             "by week", y_min=0, y_max=1, width=90, help="Agreement with the others."
         ),
         "flags": st.column_config.NumberColumn("flags"),
+        "behind": st.column_config.LinkColumn("judged", display_text="open", width="small"),
     }
     empty = {name: None for name in columns if all(row[name] is None for row in rows)}
     event = st.dataframe(
@@ -152,8 +199,12 @@ def draw_table(people: tuple[AnnotatorQuality, ...], members: dict[str, Member])
         placeholder="–",
         key="quality-table",
     )
-    picked = event.selection.rows
-    return people[picked[0]] if picked and picked[0] < len(people) else None
+    chosen = event.selection.rows
+    if chosen and chosen[0] < len(people):
+        st.query_params[PERSON] = people[chosen[0]].name
+        return people[chosen[0]]
+    named = st.query_params.get(PERSON)  # a link, or a page drawn again
+    return next((person for person in people if person.name == named), None)
 
 
 def draw_person(project: Project, person: AnnotatorQuality, member: Member | None) -> None:
@@ -166,10 +217,12 @@ def draw_person(project: Project, person: AnnotatorQuality, member: Member | Non
             st.text(f"• {flag}")
         shares = [share_row(title, getattr(person, name)) for name, (title, _, _) in FIGURES.items()]
         rows = [row for row in shares if row["num"]]
-        st.altair_chart(
-            charts.intervals(rows, axis="share", percent=True, domain=(0, 1)),
-            key=f"quality-person-{key_of(person.name)}",
-        )
+        chart = charts.intervals(rows, axis="share", percent=True, domain=(0, 1), clickable=True)
+        event = st.altair_chart(chart, key=f"quality-person-{key_of(person.name)}", on_select="rerun")
+        figures = {title: name for name, (title, _, _) in FIGURES.items()}
+        mark = picked(event, "label")
+        if mark is not None:
+            open_comparisons(behind_figure(person.name, figures[mark["label"]]))
         weeks = [
             {"at": day(week.start), "value": figure.value, "num": figure.total, "series": words}
             for week in person.weeks
@@ -179,6 +232,7 @@ def draw_person(project: Project, person: AnnotatorQuality, member: Member | Non
         if len({row["at"] for row in weeks}) > 1:
             chart = charts.over_time(weeks, axis="share", percent=True, domain=(0, 1))
             st.altair_chart(chart, key=f"quality-weeks-{key_of(person.name)}")
+        draw_person_judgments(project, person.name)
 
 
 def share_row(label: str, figure: Share) -> dict[str, object]:

@@ -15,6 +15,7 @@ from annotate_app.pages.kit.context import current_actor, current_project, curre
 from annotate_app.pages.kit.page_list import page_at
 from annotate_app.pages.views.comparison_view import build_reader, text_data, turn_data
 from annotate_app.store.projects.projects import Project
+from annotate_app.store.workbench.comparison_filter import ComparisonFilter
 from annotate_app.trainings.scorer import LONGEST_TEXT
 from annotate_app.writing.asking import (
     HOTTEST,
@@ -116,7 +117,7 @@ def draw_items(project: Project) -> None:
     store, actor = current_store(), current_actor()
     left, right = st.columns([2, 3], vertical_alignment="bottom")
     words = left.text_input("Find", key="write-find", placeholder="Words of a prompt or a response, or an id")
-    matches = store.browsing.find(actor, project.id, text=words, limit=LISTED)
+    matches = store.browsing.find(actor, project.id, ComparisonFilter(text=words), limit=LISTED)
     names = {item.comparison.id: excerpt(item.comparison.prompt) or item.comparison.id for item in matches}
     chosen = st.session_state.get("write-item")
     if chosen and chosen not in names and not words:

@@ -18,7 +18,7 @@ from annotate_app.protocol.collection_design import Design
 from annotate_app.store.base.answers import MADE_AT, SPENT_S
 from annotate_app.store.base.database import Database, failure, read_pairs
 from annotate_app.store.base.pending import JUDGMENT_SHOWN, SLOT_SHOWN_OF_MANY, SLOT_WAITS
-from annotate_app.store.base.slots import JUDGED, LEASED, OPEN
+from annotate_app.store.base.slots import JUDGED, LEASED, OPEN, base_group, member_groups
 from annotate_app.store.loop.turns import STAGES
 from annotate_app.store.schema import loop_tables, tables, whole_schema
 from rewardkit.data.records import content_id
@@ -219,17 +219,22 @@ def _wrong_overlap(connection: Connection) -> Iterator[str]:
         for project_id, design in read_pairs(connection, select(tables.project.c.id, tables.project.c.design)).items()
     }
     query = (
-        select(comparison.project_id, comparison.key, comparison.overlap, comparison.gold, slot.group_name, slot.state)
+        select(comparison.project_id, comparison.key, comparison.overlap, comparison.gold, comparison.excluded)
+        .add_columns(slot.group_name, slot.state)
         .outerjoin(tables.slot, and_(slot.comparison_id == comparison.id, slot.kind == "work"))
         .order_by(comparison.id)
     )
     rows = connection.execute(query.execution_options(yield_per=CHUNK))
+    members: dict[int, dict[int, str]] = {}
     for (project_id, key), group in groupby(rows, key=lambda row: (row.project_id, row.key)):
         slots = list(group)
         design = designs[project_id]
-        open_by_group = Counter(row.group_name for row in slots if row.state == OPEN)
-        taken = Counter(row.group_name for row in slots if row.state in (LEASED, JUDGED))
-        if slots[0].gold:
+        if project_id not in members:
+            members[project_id] = member_groups(connection, project_id)
+        by_group = [(row.state, base_group(row.group_name or "", design, members[project_id])) for row in slots]
+        open_by_group = Counter(name for state, name in by_group if state == OPEN)
+        taken = Counter(name for state, name in by_group if state in (LEASED, JUDGED))
+        if slots[0].gold or slots[0].excluded:
             expected: dict[str, int] = {}
         elif design.groups:
             expected = {name: count - taken[name] for name, count in design.groups.items()}

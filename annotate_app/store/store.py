@@ -18,9 +18,9 @@ from annotate_app.store.base.notices import Notices
 from annotate_app.store.base.pending import take_back_stale
 from annotate_app.store.judgments.judgments import Judgments
 from annotate_app.store.people.people import People
-from annotate_app.store.projects.browsing import Browsing
 from annotate_app.store.projects.comparisons import Comparisons
 from annotate_app.store.projects.projects import Projects
+from annotate_app.store.workbench.browsing import Browsing
 
 if TYPE_CHECKING:
     from annotate_app.store.jobs import Jobs, Refreshes
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from annotate_app.store.loop.turn_votes import TurnVotes
     from annotate_app.store.loop.turns import Turns
     from annotate_app.store.work.work import Work
+    from annotate_app.store.workbench.assignments import Assignments
+    from annotate_app.store.workbench.bulk import Bulk
+    from annotate_app.store.workbench.person_judgments import PersonJudgments
+    from annotate_app.store.workbench.saved_views import SavedViews
 
 
 class Store:
@@ -135,6 +139,34 @@ class Store:
         from annotate_app.store.loop.rounds import Rounds
 
         return Rounds(self.database)
+
+    @cached_property
+    def bulk(self) -> Bulk:
+        """Changes to all comparisons of a view."""
+        from annotate_app.store.workbench.bulk import Bulk
+
+        return Bulk(self.database)
+
+    @cached_property
+    def assignments(self) -> Assignments:
+        """Comparisons kept for people."""
+        from annotate_app.store.workbench.assignments import Assignments
+
+        return Assignments(self.database)
+
+    @cached_property
+    def saved_views(self) -> SavedViews:
+        """Views under a name."""
+        from annotate_app.store.workbench.saved_views import SavedViews
+
+        return SavedViews(self.database)
+
+    @cached_property
+    def person_judgments(self) -> PersonJudgments:
+        """What a person judged, beside what the others did."""
+        from annotate_app.store.workbench.person_judgments import PersonJudgments
+
+        return PersonJudgments(self.database)
 
     def together(self) -> AbstractContextManager[None]:
         """Makes all that this thread does in a block one transaction, all or nothing; see `Database.together`."""

@@ -20,7 +20,9 @@ DIVERGING = ("#b45309", "#6b7280", "#0e7490")  # low, even, high: for the colour
 ROW_HEIGHT = 30
 AXIS_HEIGHT = 62
 LEGEND_HEIGHT = 62
+STACK_STEP, MOST_STACKED = 12, 96  # pixels between equal answers, and of all that stand on one another
 PERCENT_TICKS = ".3~%"  # as many digits as ticks that lie close together need to differ: 5%, 5.5%
+MARK = "mark"  # what a click selects
 LINE_BREAK = ": "  # a label such as "InstructGPT: held-out labelers" takes two lines
 
 
@@ -66,6 +68,7 @@ def intervals(
     domain: tuple[float, float] | None = None,
     reference: float | None = None,
     reference_label: str = "",
+    clickable: bool = False,
 ) -> Drawing:
     """One dot with a whisker per row, in the order given.
 
@@ -77,6 +80,7 @@ def intervals(
         domain: limits of the axis; the data's own where None.
         reference: where a vertical dashed line stands.
         reference_label: the line's words.
+        clickable: whether a click on a dot selects its `label`, under the name `MARK`.
 
     Raises:
         ValueError: if there are no rows.
@@ -105,11 +109,22 @@ def intervals(
         .encode(x=x)
     )
     layers: list[alt.Chart] = [whiskers, own, warning, published]
+    if clickable:  # the dot is small: what takes the click is wider, and unseen
+        own_rows = base.transform_filter(alt.datum.kind != "published")
+        layers.append(
+            _clicks(own_rows.mark_point(filled=True, size=420, opacity=0, cursor="pointer").encode(x=x), "label")
+        )
     if reference is not None:
         layers.insert(0, _vertical(reference, reference_label))
     labels = _order(rows, "label")
     lines = 1.3 if any(LINE_BREAK in label for label in labels) else 1
     return alt.layer(*layers).properties(height=_height(len(labels), row=round(ROW_HEIGHT * lines)))
+
+
+def _clicks(marks: alt.Chart, *fields: str) -> alt.Chart:
+    """Marks of which a click selects the fields, under the name `MARK`."""
+    chosen = alt.selection_point(name=MARK, fields=list(fields), toggle=False)
+    return marks.add_params(chosen)
 
 
 def _vertical(at: float, words: str) -> alt.Chart:
@@ -127,6 +142,7 @@ def heatmap(
     domain: tuple[float, float] = (0.0, 1.0),
     row_title: str | None = None,
     column_title: str | None = None,
+    clickable: bool = False,
 ) -> Drawing:
     """A matrix with its figures written in the cells, middle of `domain` grey.
 
@@ -136,6 +152,7 @@ def heatmap(
         percent: whether figures are written in percent of 1.
         domain: values of the scale's two ends.
         row_title, column_title: titles of the axes.
+        clickable: whether a click on a cell selects its `row` and `column`, under the name `MARK`.
 
     Raises:
         ValueError: if there are no rows.
@@ -161,7 +178,12 @@ def heatmap(
     figures = filled.mark_text(color="white", fontWeight=600, fontSize=11 if len(down) <= 10 else 8).encode(
         text=alt.Text("value:Q", format=_format(percent))
     )
-    return alt.layer(cells, figures).properties(height=_height(len(down), row=34) + 60)
+    layers = [
+        cells,
+        figures,
+        *([_clicks(filled.mark_rect(opacity=0, cursor="pointer"), "row", "column")] if clickable else []),
+    ]
+    return alt.layer(*layers).properties(height=_height(len(down), row=34) + 60)
 
 
 def over_time(rows: Rows, *, axis: str, percent: bool = False, domain: tuple[float, float] | None = None) -> Drawing:
@@ -177,6 +199,7 @@ def over_time(rows: Rows, *, axis: str, percent: bool = False, domain: tuple[flo
         ValueError: if there are no rows.
     """
     series = any("series" in row for row in rows)
+    domain = domain or around_flat(rows, percent)
     scale = alt.Scale(domain=list(domain), clamp=True) if domain else alt.Scale(zero=False)
     y = alt.Y("value:Q", title=axis, scale=scale, axis=alt.Axis(format=_ticks(percent), tickCount=5))
     tooltip = [
@@ -198,6 +221,15 @@ def over_time(rows: Rows, *, axis: str, percent: bool = False, domain: tuple[flo
     return alt.layer(band, line).properties(height=260)
 
 
+def around_flat(rows: Rows, percent: bool) -> tuple[float, float] | None:
+    """Limits of an axis whose values are all the same, which by itself would get one tick; None where they differ."""
+    values = [float(str(row[name])) for row in rows for name in ("value", "low", "high") if row.get(name) is not None]
+    if not values or max(values) - min(values) > 1e-9 * max(1.0, abs(values[0])):
+        return None
+    reach = 0.1 if percent else max(abs(values[0]) * 0.1, 0.1)
+    return values[0] - reach, values[0] + reach
+
+
 def per_day(rows: Rows, *, axis: str = "judgments") -> Drawing:
     """Stacked bars of counts per day.
 
@@ -208,10 +240,10 @@ def per_day(rows: Rows, *, axis: str = "judgments") -> Drawing:
     Raises:
         ValueError: if there are no rows.
     """
-    names = _order(rows, "name")
+    names, days = _order(rows, "name"), _order(rows, "day")
     return (
         alt.Chart(_data(rows))
-        .mark_bar(cornerRadiusTopLeft=2, cornerRadiusTopRight=2)
+        .mark_bar(cornerRadiusTopLeft=2, cornerRadiusTopRight=2, size=alt.Undefined if len(days) > 12 else 36)
         .encode(
             x=alt.X(
                 "utcyearmonthdate(day):O",
@@ -233,7 +265,7 @@ def per_day(rows: Rows, *, axis: str = "judgments") -> Drawing:
 def positions(rows: Rows) -> Drawing:
     """Draws positions between response A and response B: one line per question, one dot per person and answer.
 
-    Equal answers stand side by side, centred on their place.
+    Equal answers stand on one another: only the answer sets a dot's place across.
 
     Args:
         rows: `aspect` (the question), `name` (who), `position` (-1 is A by the scale's strongest degree, 0 even, 1 is
@@ -246,19 +278,25 @@ def positions(rows: Rows) -> Drawing:
     places: dict[tuple[object, object], list[object]] = {}
     for row in rows:
         places.setdefault((row["aspect"], row["position"]), []).append(row["name"])
-    spread = []
+    highest = max(len(together) for together in places.values())
+    stacked = []
     for row in rows:
         together = places[row["aspect"], row["position"]]
-        step = min(0.07, 0.4 / len(together))
-        nudge = step * (together.index(row["name"]) - (len(together) - 1) / 2)
-        spread.append({**row, "at": float(row["position"]) + nudge})  # type: ignore[arg-type]
+        level = together.index(row["name"]) - (len(together) - 1) / 2
+        stacked.append({**row, "at": row["position"], "level": level})
+    step = min(STACK_STEP, MOST_STACKED / highest)
     ends = "datum.value == 0 ? 'even' : datum.value < 0 ? '◀ A better' : 'B better ▶'"
     axis = alt.Axis(values=[-1, 0, 1], labelExpr=ends, labelFontWeight=600, labelFlush=False)
-    base = alt.Chart(_data(spread)).encode(
+    base = alt.Chart(_data(stacked)).encode(
         x=alt.X("at:Q", title=None, scale=alt.Scale(domain=[-1.2, 1.2]), axis=axis),
         y=_names("aspect", rows),
     )
-    dots = base.mark_circle(size=120, opacity=0.9).encode(
+    row_height = max(ROW_HEIGHT, round(step * highest) + 8)
+    reach = row_height / 2
+    dots = base.mark_circle(size=min(120, max(30, step * step)), opacity=0.9).encode(
+        yOffset=alt.YOffset(
+            "level:Q", scale=alt.Scale(domain=[-reach / step, reach / step], range=[row_height, 0], nice=False)
+        ),
         color=alt.Color("name:N", title=None, legend=_legend(names), sort=names),
         tooltip=[
             alt.Tooltip("name:N", title="who"),
@@ -266,7 +304,7 @@ def positions(rows: Rows) -> Drawing:
             alt.Tooltip("words:N", title="answer"),
         ],
     )
-    height = _height(len(_order(rows, "aspect")), legend=len(names) > 1)
+    height = _height(len(_order(rows, "aspect")), legend=len(names) > 1, row=row_height)
     return alt.layer(_vertical(0, "even"), dots).properties(height=height)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import altair as alt
 
-from annotate_app.pages.charts.charts import MUTED, PERCENT_TICKS, WARNING, Drawing, Rows
+from annotate_app.pages.charts.charts import MUTED, PERCENT_TICKS, WARNING, Drawing, Rows, around_flat
 
 HEIGHT = 230
 
@@ -49,11 +49,12 @@ def curves(
     legend = alt.Legend(orient="bottom", columns=2, labelLimit=190) if len(names) > 1 else None
     ticks = alt.Axis(tickCount=5, labelOverlap=True, **({} if log else {"tickMinStep": 1, "format": "~s"}))
     x = alt.X("at:Q", title=across, axis=ticks, scale=alt.Scale(type="log" if log else "linear", nice=False))
+    flat = around_flat(rows, percent)
     y = alt.Y(
         "value:Q",
         title=axis,
-        scale=alt.Scale(zero=False, padding=8),
-        axis=alt.Axis(format=PERCENT_TICKS if percent else ".6~g", tickCount=4),
+        scale=alt.Scale(zero=False, padding=8, domain=flat or alt.Undefined),
+        axis=alt.Axis(format=PERCENT_TICKS if percent else ".3~g" if flat else ".6~g", tickCount=4),
     )
     tooltip = [
         alt.Tooltip("series:N", title=" "),

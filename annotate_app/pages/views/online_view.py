@@ -17,6 +17,7 @@ LOOK: dict[str, tuple[str, Literal["red", "orange"], str]] = {
 }
 SHOWN = 4
 """Open alarms in full; those before them are folded."""
+SPREAD = "reward, spread of the members"
 CURVES: tuple[tuple[str, str, dict[str, str]], ...] = (
     (
         "reward",
@@ -47,7 +48,7 @@ CURVES: tuple[tuple[str, str, dict[str, str]], ...] = (
         {"entropy": "policy"},
     ),
     (
-        "std",
+        SPREAD,
         "How far the members of the reward model disagree. Where this grows, its answers have left what people judged.",
         {"reward/std": "between members"},
     ),
@@ -150,7 +151,7 @@ def draw_online_curves(run: ModelRun, metrics: Metrics, key_prefix: str) -> None
     charts = []
     for axis, words, names in CURVES:
         rows = different([curve(metrics, name, series) for name, series in names.items()])
-        if axis == "std" and all(row["value"] == 0 for row in rows):
+        if axis == SPREAD and all(row["value"] == 0 for row in rows):
             continue  # a reward of one member has none
         if rows:
             charts.append((words, curves.curves(rows, axis=axis, percent=axis in SHARES, marks=marks)))

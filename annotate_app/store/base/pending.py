@@ -37,6 +37,8 @@ _slot, _judgment, _comparison = tables.slot.c, tables.judgment.c, tables.compari
 
 JUDGMENT_SHOWN: ColumnElement[bool] = or_(_judgment.import_id.is_(None), _judgment.import_id.not_in(_running))
 COMPARISON_SHOWN: ColumnElement[bool] = or_(_comparison.import_id.is_(None), _comparison.import_id.not_in(_running))
+COMPARISON_COUNTED: ColumnElement[bool] = and_(COMPARISON_SHOWN, ~_comparison.excluded)
+"""Whether a comparison is shown, and not excluded from every figure."""
 _coming = tables.judgment.alias("coming")
 _standing = tables.judgment.alias("standing")
 # The first part is looked at once a query: nearly always no import is under way.

@@ -14,7 +14,16 @@ from sqlalchemy import Connection, Row, bindparam, delete, insert, select, text,
 
 from annotate_app.protocol.assignment import slot_rank
 from annotate_app.protocol.collection_design import Design
-from annotate_app.store.schema.tables import OPEN_WORK, QUEUE_START, comparison, judgment, place, project, slot
+from annotate_app.store.schema.tables import (
+    OPEN_WORK,
+    QUEUE_START,
+    comparison,
+    judgment,
+    membership,
+    place,
+    project,
+    slot,
+)
 
 OPEN, LEASED, JUDGED = 0, 1, 2
 BATCH = 1000
@@ -78,8 +87,9 @@ def remake_slots(
     connection.execute(open_slots.with_for_update()).all()
     surplus: list[int] = []
     missing: list[dict[str, object]] = []
+    members = member_groups(connection, project_id)
     for row, slots in _slots_by_comparison(connection, project_id, comparison_ids):
-        too_many, too_few = _weigh(row, slots, design)
+        too_many, too_few = _weigh(row, slots, design, members)
         surplus.extend(too_many)
         missing.extend(slot_rows(project_id, row.id, too_few, design, row.priority))
     drop_slots(connection, surplus)
@@ -175,8 +185,11 @@ def _settle(connection: Connection, project_id: int, comparison_ids: Sequence[in
     """
     design = Design.from_dict(connection.execute(_DESIGN, {"of_project": project_id}).scalar_one())
     surplus: list[int] = []
+    members: Mapping[int, str] = {}
     for row, slots in _slots_by_comparison(connection, project_id, comparison_ids):
-        too_many, too_few = _weigh(row, slots, design)
+        if not members and any(slot_row.group_name.startswith(RESERVED) for slot_row in slots):
+            members = member_groups(connection, project_id)
+        too_many, too_few = _weigh(row, slots, design, members)
         groups = [group for group, count in too_few.items() for _ in range(count)]
         for slot_id, group in zip(too_many, groups, strict=False):
             connection.execute(update(slot).where(slot.c.id == slot_id).values(group_name=group))
@@ -184,19 +197,54 @@ def _settle(connection: Connection, project_id: int, comparison_ids: Sequence[in
     drop_slots(connection, surplus)
 
 
-def _weigh(row: Row, slots: Sequence[Row], design: Design) -> tuple[list[int], dict[str, int]]:
-    """Splits open slots of a comparison: ids the design no longer needs, and missing slots by group."""
-    taken = [slot_row.group_name for slot_row in slots if slot_row.state != OPEN]
-    missing = {} if row.gold else dict(wanted_groups(design, row.overlap))
+def _weigh(
+    row: Row, slots: Sequence[Row], design: Design, groups: Mapping[int, str]
+) -> tuple[list[int], dict[str, int]]:
+    """Splits open slots of a comparison: ids the design no longer needs, and missing slots by group.
+
+    A slot that is reserved for somebody is one of their group's, and stays rather than one that is not.
+    """
+    of_group = {slot_row.slot_id: base_group(slot_row.group_name, design, groups) for slot_row in slots}
+    taken = [of_group[slot_row.slot_id] for slot_row in slots if slot_row.state != OPEN]
+    missing = {} if row.gold or row.excluded else dict(wanted_groups(design, row.overlap))
     for group, count in missing.items():
         missing[group] = max(0, count - (taken.count(group) if group else len(taken)))
     surplus: list[int] = []
-    for slot_row in slots:
-        if slot_row.state == OPEN and missing.get(slot_row.group_name, 0) > 0:
-            missing[slot_row.group_name] -= 1
+    for slot_row in sorted(slots, key=lambda slot_row: not slot_row.group_name.startswith(RESERVED)):
+        group = of_group[slot_row.slot_id]
+        if slot_row.state == OPEN and missing.get(group, 0) > 0:
+            missing[group] -= 1
         elif slot_row.state == OPEN:
             surplus.append(slot_row.slot_id)
-    return surplus, missing
+    return sorted(surplus), missing
+
+
+RESERVED = "@"  # before the id of the person for whom a slot is kept, in the place of a group
+
+
+def reserved_for(user_id: int) -> str:
+    """The group of slots that only this person may take."""
+    return f"{RESERVED}{user_id}"
+
+
+def base_group(group: str, design: Design, groups: Mapping[int, str]) -> str:
+    """The group of the design that a slot counts for; a reserved one for that of its person.
+
+    Args:
+        group: of the slot.
+        design: the project's.
+        groups: of the members, by user id.
+    """
+    if not group.startswith(RESERVED):
+        return group
+    of_person = groups.get(int(group.removeprefix(RESERVED)), "")
+    return of_person if of_person in design.groups else ""
+
+
+def member_groups(connection: Connection, project_id: int) -> dict[int, str]:
+    """The group of each member of a project, by user id."""
+    query = select(membership.c.user_id, membership.c.group_name).where(membership.c.project_id == project_id)
+    return {user_id: group for user_id, group in connection.execute(query)}
 
 
 def rewind(connection: Connection, project_id: int) -> None:
@@ -213,13 +261,14 @@ def rewind(connection: Connection, project_id: int) -> None:
 def _slots_by_comparison(
     connection: Connection, project_id: int, comparison_ids: Sequence[int] | None
 ) -> Iterator[tuple[Row, list[Row]]]:
-    """Each comparison (id, overlap, priority, gold) with its work slots (slot_id, group_name, state, rank)."""
+    """Each comparison (id, overlap, priority, gold, excluded) with its work slots (id, group, state, rank)."""
     query = (
         select(
             comparison.c.id,
             comparison.c.overlap,
             comparison.c.priority,
             comparison.c.gold,
+            comparison.c.excluded,
             slot.c.id.label("slot_id"),
             slot.c.group_name,
             slot.c.state,
@@ -234,3 +283,30 @@ def _slots_by_comparison(
     for _, group in groupby(connection.execute(query).all(), key=lambda row: row.id):
         rows = list(group)
         yield rows[0], [row for row in rows if row.slot_id is not None]
+
+
+def free_slots(connection: Connection, project_id: int, slot_ids: Sequence[int]) -> int:
+    """Takes reservations from slots: they are anybody's of their group again; returns how many were reserved.
+
+    Open ones may lie behind somebody's cursor then, so that the caller gives them back or rewinds.
+    """
+    query = select(slot.c.id, slot.c.group_name).where(slot.c.id.in_(slot_ids), slot.c.group_name.startswith(RESERVED))
+    rows = connection.execute(query.with_for_update()).all()
+    if rows:
+        design = Design.from_dict(connection.execute(_DESIGN, {"of_project": project_id}).scalar_one())
+        members = member_groups(connection, project_id)
+        change = update(slot).where(slot.c.id == bindparam("of_slot")).values(group_name=bindparam("new_group"))
+        values = [{"of_slot": row.id, "new_group": base_group(row.group_name, design, members)} for row in rows]
+        connection.execute(change, values)
+    return len(rows)
+
+
+def free_reserved(connection: Connection, project_id: int, user_id: int) -> int:
+    """Frees all that is reserved for a person who leaves the project or changes groups; how many slots it was."""
+    query = select(slot.c.id).where(slot.c.project_id == project_id, slot.c.group_name == reserved_for(user_id))
+    freed = 0
+    for slot_ids in batches(connection.execute(query).scalars().all()):
+        freed += free_slots(connection, project_id, slot_ids)
+    if freed:
+        rewind(connection, project_id)
+    return freed

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, or_, select, update
 
 from annotate_app.store.base.database import bulk_execute, bulk_insert, read_pairs
-from annotate_app.store.base.slots import JUDGED, OPEN, batches
+from annotate_app.store.base.slots import JUDGED, OPEN, batches, reserved_for
 from annotate_app.store.judgments.staged import StagedJudgment
 from annotate_app.store.people.accounts import insert_user
 from annotate_app.store.projects.comparisons import keys_to_ids
@@ -194,7 +194,8 @@ def _fill_slots(connection: Connection, project_id: int, rows: Sequence[_New]) -
             continue
         slot_id = held.get(pair)
         if slot_id is None:
-            fitting = [open_slot for open_slot in free[pair[0]] if open_slot[0] in ("", groups.get(pair[1], ""))]
+            own = (reserved_for(pair[1]), groups.get(pair[1], ""), "")
+            fitting = [open_slot for open_slot in free[pair[0]] if open_slot[0] in own]
             if not fitting:
                 continue
             free[pair[0]].remove(fitting[0])

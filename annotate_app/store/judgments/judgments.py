@@ -64,9 +64,18 @@ class Judgments:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def iterate(self, actor: Actor, project_id: int, *, annotator: str | None = None) -> Iterator[Judgment]:
-        """The judgments that count, oldest first: anybody's for adjudicators and above, else only one's own."""
+    def iterate(
+        self, actor: Actor, project_id: int, *, annotator: str | None = None, excluded: bool = False
+    ) -> Iterator[Judgment]:
+        """The judgments that count, oldest first: anybody's for adjudicators and above, else only one's own.
+
+        Args:
+            annotator: only this person's.
+            excluded: whether those on excluded comparisons are among them.
+        """
         query = select_judgments(project_id).execution_options(yield_per=BATCH)
+        if not excluded:
+            query = query.where(~tables.comparison.c.excluded)
         if annotator is not None:
             query = query.where(tables.user.c.name == annotator)
         with self._database.read() as connection:
@@ -85,11 +94,25 @@ class Judgments:
             require_member(connection, actor, project_id, "reading judgments", "adjudicator")
             return [read_judgment(row) for row in connection.execute(query)]
 
-    def votes(self, actor: Actor, project_id: int, *, since: float = 0.0, until: float = float("inf")) -> Votes:
-        """The judgments that count, as columns. Adjudicator or above; sources only for leads and above."""
+    def votes(
+        self,
+        actor: Actor,
+        project_id: int,
+        *,
+        since: float = 0.0,
+        until: float = float("inf"),
+        excluded: bool = False,
+    ) -> Votes:
+        """The judgments that count, as columns. Adjudicator or above; sources only for leads and above.
+
+        Args:
+            since, until: unix times between which they were made.
+            excluded: whether those on excluded comparisons, and these comparisons, are among them.
+        """
         with self._database.read() as connection:
             require_member(connection, actor, project_id, "reading votes", "adjudicator")
-            return read_votes(connection, project_id, since, until, with_sources=actor.is_at_least("lead"))
+            sources = actor.is_at_least("lead")
+            return read_votes(connection, project_id, since, until, with_sources=sources, excluded=excluded)
 
     def import_many(self, actor: Actor, project_id: int, judgments: Iterable[Judgment]) -> Added:
         """Imports judgments made elsewhere, all or none; see `imported_judgments.import_batch`. Lead or above.
@@ -168,14 +191,18 @@ class Judgments:
             detail = {"choice": decision.choice, "strength": decision.strength}
             audit.record(connection, actor, "adjudicate", project_id=project_id, subject=key, detail=detail)
 
-    def adjudications(self, actor: Actor, project_id: int) -> dict[str, Decision]:
-        """The newest decision of each settled comparison, by comparison id. Adjudicator or above."""
+    def adjudications(self, actor: Actor, project_id: int, *, excluded: bool = False) -> dict[str, Decision]:
+        """The newest decision of each settled comparison, by comparison id. Adjudicator or above.
+
+        Args:
+            excluded: whether those on excluded comparisons are among them.
+        """
         columns = tables.adjudication.c
         query = (
             select(tables.adjudication, tables.comparison.c.key, tables.user.c.name)
             .join(tables.comparison, tables.comparison.c.id == columns.comparison_id)
             .outerjoin(tables.user, tables.user.c.id == columns.user_id)
-            .where(columns.project_id == project_id)
+            .where(columns.project_id == project_id, *([] if excluded else [~tables.comparison.c.excluded]))
             .order_by(columns.id)
         )
         with self._database.read() as connection:

@@ -8,25 +8,33 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Select, Text, case, cast, func, select
+from sqlalchemy import Connection, Select, Text, case, cast, func, select, text
 
 from annotate_app.store.base.answers import MADE_AT, SPENT_S
 from annotate_app.store.base.database import read_pairs
-from annotate_app.store.base.pending import COMPARISON_SHOWN, JUDGMENT_SHOWN
+from annotate_app.store.base.pending import COMPARISON_COUNTED, COMPARISON_SHOWN, JUDGMENT_SHOWN
 from annotate_app.store.schema import tables
 from annotate_app.votes import CHOICE_CODES, KIND_CODES, Votes
 
 CHUNK = 50_000
 
 
-def read_votes(connection: Connection, project_id: int, since: float, until: float, *, with_sources: bool) -> Votes:
+def read_votes(
+    connection: Connection, project_id: int, since: float, until: float, *, with_sources: bool, excluded: bool = False
+) -> Votes:
     """The newest, not withdrawn judgments made at or after `since` and before `until`; items are all comparisons.
 
     Args:
+        connection: of the transaction to read in.
+        project_id: of the project.
+        since, until: unix times.
         with_sources: False leaves out who wrote the completions.
+        excluded: whether excluded comparisons, and what was said of them, are among it.
     """
     columns = tables.judgment.c
     chosen = [columns.project_id == project_id, columns.newest, columns.choice != "withdrawn", JUDGMENT_SHOWN]
+    if not excluded:
+        chosen.append(columns.comparison_id.not_in(_excluded(project_id)))
     if since > 0:
         chosen.append(since <= MADE_AT)
     if math.isfinite(until):
@@ -45,7 +53,7 @@ def read_votes(connection: Connection, project_id: int, since: float, until: flo
     numbers = read_numbers(connection, query)
     numbers = numbers[np.argsort(numbers[:, 0])]
     judgment_ids, comparison_ids, user_ids = numbers[:, :3].astype(np.int64).T
-    item_ids, items = _read_items(connection, project_id, with_sources)
+    item_ids, items = _read_items(connection, project_id, with_sources, excluded)
     people, annotator = np.unique(user_ids, return_inverse=True)
     names = read_pairs(connection, select(tables.user.c.id, tables.user.c.name))
     criteria = select(columns.id, cast(columns.criteria, Text)).where(*chosen, cast(columns.criteria, Text) != "{}")
@@ -79,11 +87,13 @@ def read_criteria_columns(connection: Connection, query: Select, judgment_ids: n
     """By criterion, the signed degree of each judgment, b minus a for ratings, NaN where there is none."""
     by_criterion: dict[str, tuple[list[int], list[float]]] = {}
     parsed: dict[str, dict[str, float]] = {}  # few distinct answers, so each is parsed once
-    for judgment_id, text in connection.execute(query.execution_options(yield_per=CHUNK)):
-        if text not in parsed:
-            answers = json.loads(text).items()
-            parsed[text] = {name: value[1] - value[0] if isinstance(value, list) else value for name, value in answers}
-        for name, value in parsed[text].items():
+    for judgment_id, stored in connection.execute(query.execution_options(yield_per=CHUNK)):
+        if stored not in parsed:
+            answers = json.loads(stored).items()
+            parsed[stored] = {
+                name: value[1] - value[0] if isinstance(value, list) else value for name, value in answers
+            }
+        for name, value in parsed[stored].items():
             ids, values = by_criterion.setdefault(name, ([], []))
             ids.append(judgment_id)
             values.append(value)
@@ -95,7 +105,14 @@ def read_criteria_columns(connection: Connection, query: Select, judgment_ids: n
     return columns
 
 
-def _read_items(connection: Connection, project_id: int, with_sources: bool) -> tuple[np.ndarray, dict[str, Any]]:
+def _excluded(project_id: int) -> Select:
+    columns = tables.comparison.c
+    return select(columns.id).where(columns.project_id == project_id, text(tables.EXCLUDED))
+
+
+def _read_items(
+    connection: Connection, project_id: int, with_sources: bool, excluded: bool
+) -> tuple[np.ndarray, dict[str, Any]]:
     """Database ids of all comparisons, ascending, and the fields of Votes about them."""
     a, b = tables.response.alias("a"), tables.response.alias("b")
     columns = tables.comparison.c
@@ -103,7 +120,7 @@ def _read_items(connection: Connection, project_id: int, with_sources: bool) -> 
         select(columns.id, columns.key, a.c.source, b.c.source, func.length(a.c.text), func.length(b.c.text))
         .join(a, a.c.id == columns.response_a)
         .join(b, b.c.id == columns.response_b)
-        .where(columns.project_id == project_id, COMPARISON_SHOWN)
+        .where(columns.project_id == project_id, COMPARISON_SHOWN if excluded else COMPARISON_COUNTED)
         .order_by(columns.id)
     )
     rows = connection.execute(query).all()

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 import numpy as np
-from sqlalchemy import Connection, Float, Row, Text, case, cast, func, select, type_coerce
+from sqlalchemy import Connection, Float, Row, Text, case, cast, func, select, text, type_coerce
 
 from annotate_app.store.base.answers import plain_criteria, read_criteria
 from annotate_app.store.base.database import bulk_execute, read_pairs
-from annotate_app.store.base.pending import COMPARISON_SHOWN
+from annotate_app.store.base.pending import COMPARISON_COUNTED
 from annotate_app.store.base.rights import checked_content
 from annotate_app.store.base.slots import batches
 from annotate_app.store.judgments.votes import read_criteria_columns, read_numbers
@@ -173,15 +173,17 @@ def read_vote(row: Row) -> JudgeVote:
 
 
 def read_vote_table(connection: Connection, project_id: int, judge_id: int | None) -> VoteTable:
-    """The votes of one judge of a project, or of all; only comparisons that are shown are ever judged."""
+    """The votes of one judge of a project, or of all; without what is excluded."""
     columns, comparison = loop_tables.judge_vote.c, tables.comparison.c
-    shown = select(comparison.id, comparison.key).where(comparison.project_id == project_id, COMPARISON_SHOWN)
+    shown = select(comparison.id, comparison.key).where(comparison.project_id == project_id, COMPARISON_COUNTED)
     listed = connection.execute(shown.order_by(comparison.id)).all()
     item_ids = np.array([row[0] for row in listed], dtype=np.int64)
     judge = loop_tables.judge.c
     named = select(judge.id, judge.name).where(judge.project_id == project_id).order_by(judge.id)
     names = read_pairs(connection, named)
-    chosen = [columns.project_id == project_id, *([] if judge_id is None else [columns.judge_id == judge_id])]
+    excluded = select(comparison.id).where(comparison.project_id == project_id, text(tables.EXCLUDED))
+    chosen = [columns.project_id == project_id, columns.comparison_id.not_in(excluded)]
+    chosen += [] if judge_id is None else [columns.judge_id == judge_id]
     shown_first = case({"a": 0, "b": 1}, value=columns.shown_first, else_=-1)
     spent = [func.coalesce(columns.usage[name].as_float(), -1.0) for name in SPENT]
     numbers = read_numbers(

@@ -126,7 +126,7 @@ class Rounds:
             select(pair.round_id, comparison.key)
             .join(tables.comparison, comparison.id == pair.comparison_id)
             .join(loop_tables.blind_round, round.id == pair.round_id)
-            .where(round.project_id == project_id)
+            .where(round.project_id == project_id, ~comparison.excluded)
             .order_by(pair.round_id, comparison.id)
         )
         by_round: dict[int, list[str]] = {}
@@ -147,7 +147,8 @@ class Rounds:
         query = (
             select(slot.state, func.count())
             .join(loop_tables.blind_pair, pair.comparison_id == slot.comparison_id)
-            .where(pair.round_id == round_id, slot.kind == "work")
+            .join(tables.comparison, tables.comparison.c.id == pair.comparison_id)
+            .where(pair.round_id == round_id, slot.kind == "work", ~tables.comparison.c.excluded)
             .group_by(slot.state)
         )
         with self._database.read() as connection:
@@ -162,7 +163,7 @@ class Rounds:
         query = (
             select(comparison.key)
             .join(loop_tables.blind_pair, pair.comparison_id == comparison.id)
-            .where(pair.round_id == round_id)
+            .where(pair.round_id == round_id, ~comparison.excluded)
             .order_by(comparison.id)
         )
         with self._database.read() as connection:

@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
 from annotate_app.access import Actor
 from annotate_app.store.base.answers import SPENT_S
 from annotate_app.store.base.database import Database, read_pairs
-from annotate_app.store.base.pending import COMPARISON_SHOWN, JUDGMENT_SHOWN
+from annotate_app.store.base.pending import COMPARISON_COUNTED, JUDGMENT_SHOWN
 from annotate_app.store.base.rights import require_member
 from annotate_app.store.schema import loop_tables, tables
 from annotate_app.votes import COLLECTED_KINDS
@@ -27,7 +27,7 @@ COUNTED: tuple[ColumnElement[bool], ...] = (
     _judgment.kind.in_(COLLECTED_KINDS),
     _judgment.choice.not_in(("withdrawn", "skip")),
     JUDGMENT_SHOWN,
-    COMPARISON_SHOWN,
+    COMPARISON_COUNTED,
 )
 """Votes of people that count: the newest of their slot, collected, no skip, shown. Their comparison says of which
 project, so that a database begins at the pairs, not at all judgments."""
@@ -150,7 +150,8 @@ class TurnVotes:
             .join(loop_tables.turn, turn.id == pair.turn_id)
             .join(loop_tables.judge_vote, vote.comparison_id == pair.comparison_id)
             .join(loop_tables.judge, judge.id == vote.judge_id)
-            .where(turn.project_id == project_id)
+            .join(tables.comparison, tables.comparison.c.id == pair.comparison_id)
+            .where(turn.project_id == project_id, ~tables.comparison.c.excluded)
             .group_by(turn.number, judge.name)
         )
         return self._counters(actor, project_id, query)

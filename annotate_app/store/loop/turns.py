@@ -256,7 +256,7 @@ class Turns:
             query = (
                 select(comparison.key, pair.rule, judged.label("num_judged"), wanted.label("num_wanted"))
                 .join(tables.comparison, comparison.id == pair.comparison_id)
-                .where(pair.turn_id == turn_id, comparison.project_id == project_id)
+                .where(pair.turn_id == turn_id, comparison.project_id == project_id, ~comparison.excluded)
                 .order_by(comparison.id)
             )
             return [TurnPair(**row) for row in connection.execute(query).mappings()]

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 from annotate_app.access import UserRole
 from annotate_app.protocol.collection_design import Design
 from annotate_app.store.base.rights import checked_text
-from annotate_app.store.base.slots import release_slots
+from annotate_app.store.base.slots import free_reserved, release_slots
 from annotate_app.store.people.accounts import check_role, find_user, insert_user
 from annotate_app.store.schema import tables
 
@@ -77,7 +77,11 @@ def join_project(connection: Connection, project_id: int, user_id: int, group: s
     if name is None:
         raise ValueError(f"there is no user {user_id}")
     chosen = _chosen(project_id, user_id)
-    if connection.execute(update(tables.membership).where(*chosen).values(group_name=group)).rowcount:
+    before = connection.execute(select(tables.membership.c.group_name).where(*chosen)).scalar()
+    if before is not None:
+        if before != group:
+            free_reserved(connection, project_id, user_id)  # it counts for the group that they are in
+        connection.execute(update(tables.membership).where(*chosen).values(group_name=group))
         return name
     if not state:
         design = connection.execute(select(tables.project.c.design).where(tables.project.c.id == project_id)).scalar()
@@ -103,7 +107,8 @@ def change_member(connection: Connection, project_id: int, user_id: int, state: 
 
 
 def end_membership(connection: Connection, project_id: int, user_id: int) -> None:
-    """Takes a member out and gives back the pairs they hold; their judgments stay."""
+    """Takes a member out, gives back the pairs they hold and frees what is kept for them; their judgments stay."""
+    free_reserved(connection, project_id, user_id)
     if connection.execute(delete(tables.membership).where(*_chosen(project_id, user_id))).rowcount == 0:
         raise ValueError(f"user {user_id} is not a member of project {project_id}")
     release_slots(connection, project_id, user_id)

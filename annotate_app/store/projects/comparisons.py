@@ -7,13 +7,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
-from sqlalchemy import Connection, Row, Select, bindparam, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, func, select, update
 
 from annotate_app.access import Actor
 from annotate_app.protocol.collection_design import MOST_OVERLAP
 from annotate_app.store.base import audit
 from annotate_app.store.base.database import Database, read_pairs
-from annotate_app.store.base.pending import COMPARISON_SHOWN, IMPORTED_AT_ONCE, import_in_parts, write_alone
+from annotate_app.store.base.pending import (
+    COMPARISON_COUNTED,
+    COMPARISON_SHOWN,
+    IMPORTED_AT_ONCE,
+    import_in_parts,
+    write_alone,
+)
 from annotate_app.store.base.rights import checked_content, lock_design, require_member
 from annotate_app.store.base.slots import BATCH, batches, rank_slots, remake_slots, rewind
 from annotate_app.store.projects.contents import (
@@ -71,7 +77,7 @@ class Comparisons:
         Raises:
             ValueError: if an id is there with another prompt, completion or source, or a text cannot be stored.
         """
-        _check_overlap(overlap)
+        check_overlap(overlap)
         with stage_contents(comparisons) as staged:
             return self.add_staged(actor, project_id, staged, overlap=overlap)
 
@@ -86,7 +92,7 @@ class Comparisons:
     ) -> Added:
         """As `add`, of comparisons that were made ready before; `overlaps` go by comparison id, before `overlap`."""
         for count in (overlap, *(overlaps or {}).values()):
-            _check_overlap(count)
+            check_overlap(count)
         with self._database.read() as connection:
             require_member(connection, actor, project_id, "adding comparisons", "lead")
             present = find_known(connection, project_id, staged)
@@ -176,7 +182,7 @@ class Comparisons:
 
         Judgments that are there stay; unused where the design asks by group.
         """
-        _check_overlap(overlap)
+        check_overlap(overlap)
         with self._database.write() as connection:
             require_member(connection, actor, project_id, "setting an overlap", "lead")
             design = lock_design(connection, project_id)
@@ -205,16 +211,22 @@ class Comparisons:
             raise ValueError(f"there is no comparison {key!r} in the project")
         return _for_reader(read_comparison(row), actor)
 
-    def iterate(self, actor: Actor, project_id: int) -> Iterator[Comparison]:
-        """All comparisons in the order they came, read as they are asked for. Adjudicator or above."""
+    def iterate(self, actor: Actor, project_id: int, *, excluded: bool = False) -> Iterator[Comparison]:
+        """All comparisons in the order they came, read as they are asked for. Adjudicator or above.
+
+        Args:
+            excluded: whether those that were excluded are among them.
+        """
         with self._database.read() as connection:
             require_member(connection, actor, project_id, "reading comparisons", "adjudicator")
             query = select_comparisons(project_id).execution_options(yield_per=BATCH)
+            if not excluded:
+                query = query.where(COMPARISON_COUNTED)
             for row in connection.execute(query):
                 yield _for_reader(read_comparison(row), actor)
 
     def sources(self, actor: Actor, project_id: int) -> dict[str, tuple[str, str]]:
-        """By comparison id, what wrote its a and b, without the texts. Lead or above."""
+        """By comparison id, what wrote its a and b, without the texts; excluded ones too. Lead or above."""
         query = (
             select(tables.comparison.c.key, ANSWER_A.c.source, ANSWER_B.c.source)
             .join(ANSWER_A, ANSWER_A.c.id == tables.comparison.c.response_a)
@@ -226,10 +238,11 @@ class Comparisons:
             return {key: (a, b) for key, a, b in connection.execute(query)}
 
     def count(self, actor: Actor, project_id: int) -> int:
-        """The number of comparisons. Adjudicator or above."""
+        """The number of comparisons that are not excluded. Adjudicator or above."""
+        chosen = (tables.comparison.c.project_id == project_id, COMPARISON_COUNTED)
         with self._database.read() as connection:
             require_member(connection, actor, project_id, "counting comparisons", "adjudicator")
-            return count_comparisons(connection, project_id)
+            return connection.execute(select(func.count()).select_from(tables.comparison).where(*chosen)).scalar_one()
 
 
 ANSWER_A = tables.response.alias("answer_a")
@@ -294,7 +307,8 @@ def _end_adding(connection: Connection, actor: Actor, project_id: int, staged: S
     return added
 
 
-def _check_overlap(overlap: int | None) -> None:
+def check_overlap(overlap: int | None) -> None:
+    """Raises ValueError for a number of judgments that cannot be wanted of one comparison."""
     whole = isinstance(overlap, int) and not isinstance(overlap, bool)
     if overlap is not None and not (whole and 1 <= overlap <= MOST_OVERLAP):
         raise ValueError(f"overlap is {overlap!r}, allowed is 1 to {MOST_OVERLAP}")

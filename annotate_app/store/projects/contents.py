@@ -37,14 +37,14 @@ class StagedBatch:
         first_prompt, first_response: numbers of the first prompt and response in it.
         prompts: hash and messages of those that no earlier batch has.
         responses: number of the prompt, hash, text and source, likewise.
-        comparisons: key, numbers of prompt and responses, meta.
+        comparisons: key, numbers of prompt and responses, meta, characters of the two responses.
     """
 
     first_prompt: int
     first_response: int
     prompts: list[tuple[str, str]]
     responses: list[tuple[int, str, str, str]]
-    comparisons: list[tuple[str, int, int, int, str]]
+    comparisons: list[tuple[str, int, int, int, str, int]]
 
 
 @dataclass(kw_only=True)
@@ -95,7 +95,8 @@ class StagedContents:
                 numbers.append(self.responses.setdefault(prompt_hash + content_hash, number))
                 if len(self.responses) > number:
                     batch.responses.append((prompt_number, content_hash.hex(), text, source))
-            batch.comparisons.append((item.id, prompt_number, *numbers, to_json(_stored_meta(item))))
+            length = len(item.completion_a) + len(item.completion_b)
+            batch.comparisons.append((item.id, prompt_number, *numbers, to_json(_stored_meta(item)), length))
         pickle.dump(batch, self.file, protocol=pickle.HIGHEST_PROTOCOL)
 
     def batches(self) -> Iterator[StagedBatch]:
@@ -210,10 +211,10 @@ def insert_batch(
         responses.append((key, present.prompts[of_prompt], *content))
     missing = [row for row in batch.comparisons if row[0] not in present.keys]
     for comparison_id, row in zip(new_ids(connection, comparison, len(missing)), missing, strict=True):
-        key, of_prompt, a, b, meta = row
+        key, of_prompt, a, b, meta, length = row
         wanted = overlaps.get(key, overlap)
         contents = (present.prompts[of_prompt], present.responses[a], present.responses[b])
-        comparisons.append((comparison_id, project_id, key, *contents, wanted, 0.0, "", meta, import_id))
+        comparisons.append((comparison_id, project_id, key, *contents, wanted, 0.0, "", meta, length, import_id))
         for group, rank in slot_places(comparison_id, wanted_groups(design, wanted), design, 0.0):
             slots.append((project_id, comparison_id, "work", group, OPEN, "", rank))
     bulk_insert(connection, prompt, PROMPT_COLUMNS, prompts)
@@ -227,7 +228,7 @@ PROMPT_COLUMNS = ("id", "project_id", "content_hash", "messages")
 RESPONSE_COLUMNS = ("id", "prompt_id", "content_hash", "text", "source")
 COMPARISON_COLUMNS = (
     *("id", "project_id", "key", "prompt_id", "response_a", "response_b"),
-    *("overlap", "priority", "gold_use", "meta", "import_id"),
+    *("overlap", "priority", "gold_use", "meta", "length", "import_id"),
 )
 SLOT_COLUMNS = ("project_id", "comparison_id", "kind", "group_name", "state", "shown_left", "rank")
 

@@ -6,11 +6,11 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
-from sqlalchemy import Connection, Integer, case, cast, func, select
+from sqlalchemy import Connection, Integer, case, cast, func, select, text
 
 from annotate_app.store.base.answers import MADE_AT, SPENT_S
 from annotate_app.store.base.database import read_pairs
-from annotate_app.store.base.pending import COMPARISON_SHOWN, JUDGMENT_SHOWN, SLOT_SHOWN_OF_MANY, SLOT_STATE
+from annotate_app.store.base.pending import COMPARISON_COUNTED, JUDGMENT_SHOWN, SLOT_SHOWN_OF_MANY, SLOT_STATE
 from annotate_app.store.base.slots import JUDGED, LEASED
 from annotate_app.store.schema import tables
 
@@ -28,7 +28,7 @@ class MemberProgress:
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """Figures of a project.
+    """Figures of a project. Excluded comparisons are in none but those of the work that people did.
 
     Attributes:
         num_comparisons: all, gold items included.
@@ -52,7 +52,9 @@ class Progress:
 def read_progress(connection: Connection, project_id: int) -> Progress:
     """Counts in one consistent state."""
     slot = tables.slot.c
-    work = (slot.project_id == project_id, slot.kind == "work", SLOT_SHOWN_OF_MANY)
+    excluded = select(tables.comparison.c.id).where(tables.comparison.c.project_id == project_id, text(tables.EXCLUDED))
+    counted = slot.comparison_id.not_in(excluded)
+    work = (slot.project_id == project_id, slot.kind == "work", counted, SLOT_SHOWN_OF_MANY)
     states = read_pairs(connection, select(SLOT_STATE, func.count()).where(*work).group_by(SLOT_STATE))
     complete = (
         select(slot.comparison_id)
@@ -61,7 +63,7 @@ def read_progress(connection: Connection, project_id: int) -> Progress:
         .having(func.sum(case((SLOT_STATE == JUDGED, 0), else_=1)) == 0)
         .subquery()
     )
-    chosen = (tables.comparison.c.project_id == project_id, COMPARISON_SHOWN)
+    chosen = (tables.comparison.c.project_id == project_id, COMPARISON_COUNTED)
     return Progress(
         num_comparisons=connection.execute(
             select(func.count()).select_from(tables.comparison).where(*chosen)

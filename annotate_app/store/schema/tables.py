@@ -44,6 +44,7 @@ QUEUE_START = -1e300  # below every rank
 OPEN_WORK = "state = 0 AND kind = 'work'"
 LEASED_WORK = "state = 1 AND kind = 'work'"
 CHECK_KINDS = "kind IN ('gold', 'qualification')"
+EXCLUDED = "excluded"
 
 
 class UnixTime(TypeDecorator[float]):
@@ -184,6 +185,7 @@ response = Table(
     Column("text", Text, nullable=False),
     Column("source", String(200), nullable=False, default=""),
     UniqueConstraint("prompt_id", "content_hash"),
+    Index("ix_response_source", "source", "id"),
 )
 
 comparison = Table(
@@ -201,8 +203,10 @@ comparison = Table(
     Column("gold_use", String(16), nullable=False, default=""),  # the use in `gold`, so that checks are found fast
     Column("meta", JSON, nullable=False),
     Column("excluded", Boolean, nullable=False, server_default=false()),  # kept, but neither handed out nor counted
+    Column("length", Integer, nullable=False, server_default="0"),  # characters of the two responses together
     Column("import_id", BigKey),  # while there is a `pending_import` of this id, the row is not shown
     UniqueConstraint("project_id", "key"),
+    Index("ix_comparison_excluded", "project_id", "id", **_where(EXCLUDED)),
     Index("ix_comparison_gold", "project_id", "gold_use", "id", **_where("gold_use <> ''")),
 )
 
@@ -277,7 +281,11 @@ judgment = Table(
     Column("spans", JSON(none_as_null=True)),  # marked words: [[side, start, end, flag], ...] in the text as written
     Column("edited", JSON(none_as_null=True)),  # a response as the person would have it: {side: text}
     Column("import_id", BigKey),  # as of a comparison
-    Index("ix_judgment_newest", "project_id", "newest", "comparison_id"),
+    # Holds all that filters and tallies of votes read, so that they need not touch the rows.
+    Index(
+        "ix_judgment_newest",
+        *("project_id", "newest", "comparison_id", "kind", "choice", "user_id", "created_at", "seconds"),
+    ),
     Index("ix_judgment_user", "user_id", "project_id", "id"),
     Index("ix_judgment_own", "comparison_id", "user_id"),
     Index("ix_judgment_check", "user_id", "project_id", "kind", "id", **_where(CHECK_KINDS)),

@@ -19,7 +19,11 @@ NEWEST_GOLD = 50
 _untouched = ~exists(
     select(slot.c.id).where(slot.c.comparison_id == comparison.c.id, slot.c.user_id == bindparam("of_user"))
 )
-_golds = (comparison.c.project_id == bindparam("of_project"), comparison.c.gold_use == bindparam("use"))
+_golds = (
+    comparison.c.project_id == bindparam("of_project"),
+    comparison.c.gold_use == bindparam("use"),
+    ~comparison.c.excluded,
+)
 _GOLD_RANGE = select(func.min(comparison.c.id), func.max(comparison.c.id)).where(*_golds, text("gold_use <> ''"))
 _NEXT_GOLD = (
     select(comparison.c.id)
@@ -36,6 +40,7 @@ _repeated = exists(
         slot.c.comparison_id == judgment.c.comparison_id, slot.c.user_id == judgment.c.user_id, slot.c.kind == "repeat"
     )
 )
+_excluded = exists(select(comparison.c.id).where(comparison.c.id == judgment.c.comparison_id, comparison.c.excluded))
 _NEXT_REPEAT = (
     select(judgment.c.comparison_id, judgment.c.shown_left)
     .where(
@@ -45,6 +50,7 @@ _NEXT_REPEAT = (
         judgment.c.kind == "work",
         judgment.c.choice.not_in(("skip", "withdrawn")),
         ~_repeated,
+        ~_excluded,
     )
     .order_by(judgment.c.id)
     .limit(1)
@@ -60,6 +66,7 @@ _ANSWERS = (
         judgment.c.choice != "withdrawn",
         judgment.c.created_at >= bindparam("since"),
         comparison.c.gold_use == bindparam("use"),
+        ~comparison.c.excluded,
     )
     .order_by(judgment.c.id.desc())
     .limit(bindparam("most"))

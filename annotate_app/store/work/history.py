@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Row, Select, bindparam, delete, select, text,
 
 from annotate_app.protocol.leases import LeaseError, OwnJudgment
 from annotate_app.store.base.answers import read_judgment, select_judgments
-from annotate_app.store.base.slots import LEASED
+from annotate_app.store.base.slots import LEASED, reserved_for
 from annotate_app.store.schema.tables import OPEN_WORK, comparison, judgment, slot, user
 from annotate_app.store.work import leasing
 from annotate_app.store.work.member_at_work import Seat
@@ -127,7 +127,7 @@ def _withdraw(connection: Connection, seat: Seat, row: Row, event_id: str, now: 
 
 def _open_slot(connection: Connection, seat: Seat, own_slot: OwnSlot) -> int:
     for row in connection.execute(_OPEN_SLOTS, {"of_comparison": own_slot.comparison_id}):
-        if row.group_name in seat.place.groups:
+        if row.group_name in (*seat.place.groups, reserved_for(seat.user_id)):
             return row.id
     raise LeaseError("taken")
 

@@ -6,6 +6,8 @@ takes the longer the more they have done. So each person has a `Place` with two 
 
     every open slot that a person may take has (rank, id) after the queue cursor, or `returned` above the return cursor.
 
+Slots that are reserved for a person come first for them and are looked for by themselves: no cursor passes over them.
+
 A pick moves the cursors over what the person cannot take, so it looks at each slot once. Three things could break the
 rule, and each keeps it: a slot that is given back gets a new `returned` number, as do the open slots beside it (who
 held it may take those again); new slots and new orders `rewind` everybody; and who changes groups starts anew.
@@ -19,7 +21,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Row, bindparam, exists, select, text, tuple_
 
 from annotate_app.store.base.pending import SLOT_SHOWN
-from annotate_app.store.base.slots import give_back
+from annotate_app.store.base.slots import give_back, reserved_for
 from annotate_app.store.schema.tables import LEASED_WORK, OPEN_WORK, QUEUE_START, slot
 
 QUEUE_END = -QUEUE_START
@@ -65,6 +67,7 @@ _NEXT_OPEN = (
     .limit(1)
 )
 _NEXT_OPEN_LOCKED = _NEXT_OPEN.with_for_update(of=slot, skip_locked=True)
+_START = (QUEUE_START, 0)
 _NEXT_RETURNED = (
     select(slot.c.id, slot.c.comparison_id, slot.c.rank, slot.c.returned, slot.c.group_name, _touched.label("touched"))
     .where(
@@ -99,7 +102,7 @@ def next_work_slot(connection: Connection, who: Place) -> tuple[int, int] | None
 
     On PostgreSQL its row is locked; what others have locked is passed over, but no cursor moves past it.
     """
-    return _next_returned(connection, who) or _next_in_order(connection, who)
+    return _next_reserved(connection, who) or _next_returned(connection, who) or _next_in_order(connection, who)
 
 
 def has_next(connection: Connection, who: Place) -> bool:
@@ -107,7 +110,10 @@ def has_next(connection: Connection, who: Place) -> bool:
     for row in _returned(connection, who):
         if not row.touched and row.group_name in who.groups:
             return True
-    return any(_first(connection, who, group) is not None for group in who.groups)
+    own = reserved_for(who.user_id)
+    return any(_first(connection, who, group) is not None for group in who.groups) or (
+        _first(connection, who, own, after=_START) is not None
+    )
 
 
 def take_back_expired(connection: Connection, who: Place, now: float) -> int:
@@ -123,6 +129,12 @@ def _returned(connection: Connection, who: Place) -> Sequence[Row]:
         return ()
     values = {"project_id": who.project_id, "user_id": who.user_id, "cursor_returned": who.cursor_returned}
     return connection.execute(_NEXT_RETURNED, values).all()
+
+
+def _next_reserved(connection: Connection, who: Place) -> tuple[int, int] | None:
+    """The first slot that is kept for this person."""
+    row = _first(connection, who, reserved_for(who.user_id), after=_START, lock=True)
+    return None if row is None else (row.id, row.comparison_id)
 
 
 def _next_returned(connection: Connection, who: Place) -> tuple[int, int] | None:
@@ -154,12 +166,15 @@ def _next_in_order(connection: Connection, who: Place) -> tuple[int, int] | None
     return None
 
 
-def _first(connection: Connection, who: Place, group: str, *, lock: bool = False) -> Row | None:
+def _first(
+    connection: Connection, who: Place, group: str, *, after: tuple[float, int] | None = None, lock: bool = False
+) -> Row | None:
+    rank, slot_id = after or (who.cursor_rank, who.cursor_slot)
     values = {
         "project_id": who.project_id,
         "user_id": who.user_id,
         "group_name": group,
-        "cursor_rank": who.cursor_rank,
-        "cursor_slot": who.cursor_slot,
+        "cursor_rank": rank,
+        "cursor_slot": slot_id,
     }
     return connection.execute(_NEXT_OPEN_LOCKED if lock else _NEXT_OPEN, values).first()

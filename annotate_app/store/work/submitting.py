@@ -9,7 +9,7 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 from annotate_app.protocol.assignment import Side
 from annotate_app.protocol.leases import LeaseError, Submission, feedback_text
 from annotate_app.store.base.answers import plain_criteria
-from annotate_app.store.base.slots import JUDGED, OPEN
+from annotate_app.store.base.slots import JUDGED, OPEN, free_slots
 from annotate_app.store.schema.tables import comparison, judgment, slot
 from annotate_app.store.work import gold_checks, leasing, queue_cursor
 from annotate_app.store.work.member_at_work import Seat
@@ -187,6 +187,7 @@ def append(
 def pass_on(connection: Connection, seat: Seat, own_slot: OwnSlot) -> None:
     """Opens a skipped slot for others, and marks the comparison so that it does not come to this person again."""
     connection.execute(_FORGET_TOKEN, {"of_slot": own_slot.slot_id})
+    free_slots(connection, seat.project_id, [own_slot.slot_id])  # who was to judge it does not want to
     seat.place.num_returns = queue_cursor.give_back(
         connection, seat.project_id, [(own_slot.slot_id, own_slot.comparison_id)]
     )

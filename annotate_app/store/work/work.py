@@ -250,7 +250,7 @@ class Work:
         counted_at, count = self._targets.get(project_id, (float("-inf"), 0))
         if time.monotonic() - counted_at > TARGET_KEPT_S:
             columns = tables.comparison.c
-            chosen = (columns.project_id == project_id, columns.gold_use == "", COMPARISON_SHOWN)
+            chosen = (columns.project_id == project_id, columns.gold_use == "", ~columns.excluded, COMPARISON_SHOWN)
             query = select(func.count()).where(*chosen)
             with self._database.read() as connection:
                 count = connection.execute(query).scalar_one()

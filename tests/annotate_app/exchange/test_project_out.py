@@ -15,6 +15,7 @@ from annotate_app.store.judgments.judgments import Decision
 from annotate_app.store.projects.comparisons import Gold
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
+from annotate_app.store.workbench.comparison_filter import ComparisonFilter
 from rewardkit.data.records import Judgment
 
 ADMIN = Actor.command_line()
@@ -77,7 +78,7 @@ def test_project_read_back_elsewhere_has_the_same_content_and_figures(sqlite_sto
             each.text for each in sqlite_store.projects.rubrics(ADMIN, project.id)
         ]
         assert other.comparisons.golds(ADMIN, made.project.id) == {"c7": Gold(choice="b", explanation="it answers")}
-        (first, *_) = other.browsing.find(ADMIN, made.project.id, text="c1")
+        (first, *_) = other.browsing.find(ADMIN, made.project.id, ComparisonFilter(text="c1"))
         assert first.priority == 2.5
         kept = [
             (j.choice, j.strength, dict(j.criteria), dict(j.flags), j.rationale, j.created_at) for j in judged(other)

@@ -328,7 +328,7 @@ def test_a_backup_holds_one_state_while_others_write(full: Store, tmp_path: Path
 LATER_COLUMNS = {
     "user_account": {"fields", "language"},
     "membership": {"hourly_rate"},
-    "comparison": {"excluded", "import_id"},
+    "comparison": {"excluded", "length", "import_id"},
     "judgment": {"ranking", "spans", "edited", "import_id"},
 }
 

@@ -21,6 +21,7 @@ from annotate_app.jobs.processes import is_running, signal_group
 from annotate_app.protocol.collection_design import Design
 from annotate_app.store.jobs import ENDED, Job
 from annotate_app.store.store import Store
+from annotate_app.store.workbench.comparison_filter import ComparisonFilter
 from annotate_app.trainings import refresh
 from rewardkit.data.files import read_rows
 from rewardkit.data.records import Judgment
@@ -65,14 +66,17 @@ def test_the_worker_sets_new_priorities_after_every_so_many_judgments(sqlite_sto
     project = create_demo(sqlite_store)
     design = replace(project.design, policy="priority", refresh_every=4)
     sqlite_store.projects.update(ADMIN, project.id, design=design)
-    before = {item.comparison.id for item in sqlite_store.browsing.find(ADMIN, project.id, state="open", limit=500)}
+    before = {
+        item.comparison.id
+        for item in sqlite_store.browsing.find(ADMIN, project.id, ComparisonFilter(state="open"), limit=500)
+    }
     start_worker()
     wait_until(lambda: [job.state in ENDED for job in rank_jobs(sqlite_store, project.id)] == [True])
     (job,) = rank_jobs(sqlite_store, project.id)
     assert job.state == "done", job.message
     assert jobs.read_progress(job).share == 1.0
     assert f"priorities of {len(before)} open comparisons" in jobs.read_log(job)
-    found = sqlite_store.browsing.find(ADMIN, project.id, state="open", limit=500)
+    found = sqlite_store.browsing.find(ADMIN, project.id, ComparisonFilter(state="open"), limit=500)
     rows = [row for _, row in read_rows(Path(job.run_dir) / "priorities.jsonl")]
     assert {item.comparison.id: item.priority for item in found} == {
         row["comparison_id"]: row["priority"] for row in rows

@@ -21,6 +21,7 @@ from annotate_app.pages.kit.page_list import ITEM, page_at
 from annotate_app.pages.views.figures import consensus_of, stamp_of, votes_of
 from annotate_app.store.jobs import ENDED
 from annotate_app.store.projects.projects import Project
+from annotate_app.store.workbench.comparison_filter import ComparisonFilter
 from annotate_app.trainings.runs import ModelRun
 from rewardkit.stats.metrics import Interval
 
@@ -124,9 +125,8 @@ def draw_surprises(run: ModelRun, differing: Differing) -> None:
     )
     if not differing.rows:
         return
-    listed = current_store().browsing.find(
-        current_actor(), current_project().id, keys=[row.key for row in differing.rows], limit=MOST_ROWS
-    )
+    named = ComparisonFilter(keys=tuple(row.key for row in differing.rows))
+    listed = current_store().browsing.find(current_actor(), current_project().id, named, limit=MOST_ROWS)
     prompts = {one.comparison.id: one.comparison.prompt[-1].content for one in listed if one.comparison.prompt}
     rows = pd.DataFrame([_surprise_cells(row, prompts) for row in differing.rows])
     columns = {

@@ -13,6 +13,13 @@ BIG_KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 def upgrade() -> None:
     op.add_column("comparison", sa.Column("excluded", sa.Boolean(), server_default=sa.false(), nullable=False))
+    op.add_column("comparison", sa.Column("length", sa.Integer(), server_default="0", nullable=False))
+    op.execute(
+        "UPDATE comparison SET length = (SELECT SUM(LENGTH(response.text)) FROM response "
+        "WHERE response.id IN (comparison.response_a, comparison.response_b)) "
+        "* CASE WHEN response_a = response_b THEN 2 ELSE 1 END"
+    )
+    index_views()
     op.add_column("judgment", sa.Column("ranking", sa.JSON(), nullable=True))
     op.add_column("judgment", sa.Column("spans", sa.JSON(), nullable=True))
     op.add_column("judgment", sa.Column("edited", sa.JSON(), nullable=True))
@@ -21,6 +28,16 @@ def upgrade() -> None:
     op.add_column("user_account", sa.Column("language", sa.String(length=16), server_default="", nullable=False))
     create_desk()
     create_doors()
+
+
+def index_views() -> None:
+    """Indexes by which the page of comparisons filters and sorts."""
+    where = {"sqlite_where": sa.text("excluded"), "postgresql_where": sa.text("excluded")}
+    op.create_index("ix_comparison_excluded", "comparison", ["project_id", "id"], unique=False, **where)
+    op.create_index("ix_response_source", "response", ["source", "id"], unique=False)
+    op.drop_index("ix_judgment_newest", table_name="judgment")
+    columns = ["project_id", "newest", "comparison_id", "kind", "choice", "user_id", "created_at", "seconds"]
+    op.create_index("ix_judgment_newest", "judgment", columns, unique=False)
 
 
 def create_desk() -> None:

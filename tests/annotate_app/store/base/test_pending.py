@@ -19,6 +19,7 @@ from annotate_app.store.projects.comparisons import Added
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.schema import tables, whole_schema
 from annotate_app.store.store import Store
+from annotate_app.store.workbench.comparison_filter import ComparisonFilter
 from rewardkit.data.records import Comparison, Judgment, Message
 
 ADMIN = Actor.command_line()
@@ -76,7 +77,7 @@ def seen(store: Store, project: Project) -> dict[str, object]:
         "sources": store.comparisons.sources(ADMIN, project.id),
         "count": store.comparisons.count(ADMIN, project.id),
         "listed": store.browsing.find(ADMIN, project.id),
-        "open": [each.comparison.id for each in store.browsing.find(ADMIN, project.id, state="open")],
+        "open": [each.comparison.id for each in store.browsing.find(ADMIN, project.id, ComparisonFilter(state="open"))],
         "problems": store.check(),
     }
 

@@ -18,6 +18,7 @@ from annotate_app.store.projects.contents import stage_contents
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.schema import tables
 from annotate_app.store.store import Store
+from annotate_app.store.workbench.comparison_filter import ComparisonFilter
 from rewardkit.data.records import Comparison, Judgment, Message
 
 ADMIN = Actor.command_line()
@@ -139,7 +140,9 @@ def test_a_text_is_searched_everywhere_whatever_its_case(store: Store, empty: Pr
     store.comparisons.add(ADMIN, empty.id, [pair(number) for number in range(12)])
 
     def found(text: str = "", **page: int) -> list[str]:
-        return [each.comparison.id for each in store.browsing.find(ADMIN, empty.id, text=text, **page)]
+        return [
+            each.comparison.id for each in store.browsing.find(ADMIN, empty.id, ComparisonFilter(text=text), **page)
+        ]
 
     assert found("SECOND 7") == ["p7"]
     assert found("Frage 3: Größe") == ["p3"]

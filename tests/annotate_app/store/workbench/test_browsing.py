@@ -9,6 +9,7 @@ from annotate_app.store.judgments.judgments import Decision
 from annotate_app.store.projects.comparisons import Gold
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
+from annotate_app.store.workbench.comparison_filter import ComparisonFilter
 from rewardkit.data.records import Judgment
 
 ADMIN = Actor.command_line()
@@ -20,7 +21,7 @@ def judge(store: Store, project: Project, key: str, *annotators: str) -> None:
 
 
 def found(store: Store, project: Project, state: str) -> list[str]:
-    return [item.comparison.id for item in store.browsing.find(ADMIN, project.id, state=state)]
+    return [item.comparison.id for item in store.browsing.find(ADMIN, project.id, ComparisonFilter(state=state))]
 
 
 @pytest.fixture
@@ -62,7 +63,7 @@ def test_an_overlap_of_its_own_changes_the_open_places_only(store: Store, worked
     rows = {item.comparison.id: item for item in store.browsing.find(ADMIN, worked.id)}
     assert [(rows[key].num_judged, rows[key].num_wanted) for key in ("c0", "c1", "c2")] == [(3, 3), (1, 5), (0, 1)]
     store.comparisons.set_overlap(ADMIN, worked.id, "c2", None)
-    assert store.browsing.find(ADMIN, worked.id, text="c2")[0].num_wanted == 3
+    assert store.browsing.find(ADMIN, worked.id, ComparisonFilter(text="c2"))[0].num_wanted == 3
     with pytest.raises(ValueError, match="overlap is 0, allowed is 1 to 1000"):
         store.comparisons.set_overlap(ADMIN, worked.id, "c2", 0)
 
@@ -89,7 +90,7 @@ def test_who_may_look(store: Store, project: Project, annotator: Actor, adjudica
 
 def test_an_unknown_state_is_refused(store: Store, project: Project) -> None:
     with pytest.raises(ValueError, match="state is 'late', allowed are any, unjudged"):
-        store.browsing.find(ADMIN, project.id, state="late")  # type: ignore[arg-type]
+        store.browsing.find(ADMIN, project.id, ComparisonFilter(state="late"))  # type: ignore[arg-type]
 
 
 def test_who_holds_a_pair_is_at_work(store: Store, project: Project, annotator: Actor) -> None:
@@ -102,7 +103,9 @@ def test_who_holds_a_pair_is_at_work(store: Store, project: Project, annotator: 
 
 def test_ids_that_a_link_names_are_found_and_no_others(store: Store, worked: Project) -> None:
     def chosen(*keys: str, **values) -> list[str]:
-        return [item.comparison.id for item in store.browsing.find(ADMIN, worked.id, keys=keys, **values)]
+        return [
+            item.comparison.id for item in store.browsing.find(ADMIN, worked.id, ComparisonFilter(keys=keys, **values))
+        ]
 
     assert chosen("c4", "c1", "not there") == ["c1", "c4"]
     assert chosen("c4", "c1", state="complete") == ["c4"]

@@ -9,7 +9,8 @@ from __future__ import annotations
 import streamlit as st
 from streamlit.components.v2 import component
 
-from annotate_app.labeling.rendering import Rendered, render, render_completion, render_turn
+from annotate_app.labeling.pair_payload import show_prompt, show_text
+from annotate_app.labeling.rendering import render, render_completion, render_turn
 from annotate_app.pages.kit.labeler_component import mount_labeler
 from annotate_app.protocol.rubric import Criterion, Rubric, Scale
 from rewardkit.data.records import Comparison, Judgment, Message
@@ -28,9 +29,9 @@ def draw_comparison(comparison: Comparison, *, sources: bool = False, key: str) 
     sides = (("A", a, comparison.source_a), ("B", b, comparison.source_b))
     data = {
         "shown": key,
-        "messages": [turn_data(message) for message in comparison.prompt],
+        "messages": show_prompt(comparison.prompt),
         "responses": [
-            {"title": f"Response {side}", "source": source if sources else "", "text": _text_data(rendered)}
+            {"title": f"Response {side}", "source": source if sources else "", "text": show_text(rendered)}
             for side, rendered, source in sides
         ],
     }
@@ -50,16 +51,12 @@ def _reader():  # noqa: ANN202
 
 def text_data(text: str) -> dict[str, object]:
     """A text as the component takes it: sanitised HTML, and as written."""
-    return _text_data(render(text))
+    return show_text(render(text))
 
 
 def turn_data(message: Message) -> dict[str, object]:
     """A turn as the component takes it: whose it is, and its text."""
-    return {"role": message.role, **_text_data(render_turn(message))}
-
-
-def _text_data(rendered: Rendered) -> dict[str, object]:
-    return {"html": rendered.html, "raw": rendered.raw, "length": rendered.num_characters}
+    return {"role": message.role, **show_text(render_turn(message))}
 
 
 def describe_choice(choice: str, strength: int, scale: Scale) -> str:

@@ -24,6 +24,7 @@ export function dress(node) {
 
 function picture(place) {
   const { image: hash, size = "" } = place.dataset;
+  if (!project) return notYet(place);
   const described = place.textContent.trim();
   const [width, height] = size.split("x");
   const figure = document.createElement("span");
@@ -54,6 +55,17 @@ function picture(place) {
   });
   figure.append(button, caption);
   return figure;
+}
+
+/** Before an import the bytes are not here; the place says so. */
+function notYet(place) {
+  const words = document.createElement("span");
+  words.setAttribute("data-extra", "");
+  words.textContent = `${worded("image_waits", "Image, shown once it is imported:")} `;
+  const node = document.createElement("span");
+  node.className = "image";
+  node.append(words, place.textContent || worded("no_description", "no description"));
+  return node;
 }
 
 /** Asks the dialogs of this page to show an image large. */

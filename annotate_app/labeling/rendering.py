@@ -230,7 +230,9 @@ def _part_html(part: Part) -> str:
         case "refusal":
             return body and f'<p class="part" data-say="refusal">{part.label}</p>{body}'
         case "thoughts":
-            return body and _folded("thoughts", f'<span class="part" data-say="thoughts">{part.label}</span>', part, body)
+            return body and _folded(
+                "thoughts", f'<span class="part" data-say="thoughts">{part.label}</span>', part, body
+            )
         case "call":
             name = f' <span class="tool">{html.escape(part.name)}</span>' if part.name else ""
             return body and _folded("call", f'<span class="part" data-say="calls">calls</span>{name}', part, body)

@@ -111,9 +111,7 @@ def _turn(message: Message, more: Mapping[str, Any]) -> Turn:
     calls = more.get("tool_calls", [])
     for number, call in enumerate([*(calls if isinstance(calls, list) else [calls]), *_legacy_call(more)]):
         name = call_name(call)
-        parts.append(
-            Part(kind="call", label=f"calls {name}".strip(), text=_arguments(call), is_json=True, name=name)
-        )
+        parts.append(Part(kind="call", label=f"calls {name}".strip(), text=_arguments(call), is_json=True, name=name))
         identity = call.get("id") if isinstance(call, Mapping) else None
         key = f"id {identity}" if identity else f"name {name}" if name else f"call {number}"
         turn.calls[key if key not in turn.calls else f"call {number}"] = len(parts)

@@ -11,24 +11,27 @@ from streamlit.components.v2 import component
 
 from annotate_app.labeling.pair_payload import show_prompt, show_text
 from annotate_app.labeling.rendering import render, render_completion, render_turn
+from annotate_app.pages.kit.context import current_project
 from annotate_app.pages.kit.labeler_component import mount_labeler
 from annotate_app.protocol.rubric import Criterion, Rubric, Scale
 from rewardkit.data.records import Comparison, Judgment, Message
 
 
-def draw_comparison(comparison: Comparison, *, sources: bool = False, key: str) -> None:
-    """Draws the conversation and both responses.
+def draw_comparison(comparison: Comparison, *, sources: bool = False, key: str, is_stored: bool = True) -> None:
+    """Draws the conversation and both responses of a comparison of the current project.
 
     Args:
         comparison: what to draw.
         sources: whether to name what wrote the responses.
         key: unique on the page.
+        is_stored: whether the project has its images already.
     """
     a = render_completion(comparison.completion_a, comparison.turns_a)
     b = render_completion(comparison.completion_b, comparison.turns_b)
     sides = (("A", a, comparison.source_a), ("B", b, comparison.source_b))
     data = {
         "shown": key,
+        "project": current_project().id if is_stored else 0,
         "messages": show_prompt(comparison.prompt),
         "responses": [
             {"title": f"Response {side}", "source": source if sources else "", "text": show_text(rendered)}

@@ -31,7 +31,11 @@ def _with_calls(turn: Mapping[str, Any], parts: Sequence[Any]) -> Mapping[str, A
     if not all(at[at.index(True) :]) or not all(_is_call(part) for part in calls) or turn.get("tool_calls"):
         return turn
     written = [
-        {"id": str(part.get("id") or ""), "type": "function", "function": {"name": part["name"], "arguments": _input(part)}}
+        {
+            "id": str(part.get("id") or ""),
+            "type": "function",
+            "function": {"name": part["name"], "arguments": _input(part)},
+        }
         for part in calls
     ]
     return {**turn, "content": list(parts[: len(parts) - len(calls)]) or "", "tool_calls": written}

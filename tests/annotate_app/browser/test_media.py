@@ -78,7 +78,13 @@ def test_a_battle_of_whole_conversations_is_two_columns_of_turns_at_every_width(
 ) -> None:
     words = "A sentence that goes on for a while, as sentences do. " * 12
     a = [said("Where? " + words), said("In Rome.", "user"), said("12 C. " + words)]
-    b = [said("Which town? " + words), said("Rome.", "user"), said("Cold. " + words), said("And now?", "user"), said("Colder.")]
+    b = [
+        said("Which town? " + words),
+        said("Rome.", "user"),
+        said("Cold. " + words),
+        said("And now?", "user"),
+        said("Colder."),
+    ]
     labeling_project([compared(a, b)])
     server = start_server(sqlite_url, "--no-worker")
     for name, (width, height) in SIZES.items():
@@ -90,8 +96,11 @@ def test_a_battle_of_whole_conversations_is_two_columns_of_turns_at_every_width(
         expect(desk.shown.locator(".talk em")).to_have_text("both conversations below go on from here")
         expect(desk.shown.locator(".talk .turn")).to_have_count(1)
         left, right = (desk.shown.locator(f".pane.{side}").bounding_box() for side in ("left", "right"))
-        assert left and right
-        assert (right["y"] >= left["y"] + left["height"]) if name == "phone" else (right["x"] >= left["x"] + left["width"])
+        assert left
+        assert right
+        assert (
+            (right["y"] >= left["y"] + left["height"]) if name == "phone" else (right["x"] >= left["x"] + left["width"])
+        )
         body = desk.shown.locator(".pane.left .text")
         body.evaluate("node => node.scrollTop = 120")
         assert body.evaluate("node => node.scrollTop") == 120

@@ -21,7 +21,16 @@ from annotate_app.access import Actor
 from annotate_app.exchange.comparisons_in import Tell, read_comparisons, unspool
 from annotate_app.exchange.judge_votes import read_judge_row, read_vote_row
 from annotate_app.exchange.judgments_in import BallotOptions, stage_judgments
-from annotate_app.exchange.project_out import ALL_PARTS, IMAGE_FILE, JUDGE_VOTES, JUDGES, PARTS, VERSION, Row, is_project
+from annotate_app.exchange.project_out import (
+    ALL_PARTS,
+    IMAGE_FILE,
+    JUDGE_VOTES,
+    JUDGES,
+    PARTS,
+    VERSION,
+    Row,
+    is_project,
+)
 from annotate_app.images.checking import CheckedImage, check_image
 from annotate_app.protocol.collection_design import MOST_OVERLAP, Design
 from annotate_app.protocol.rubric import parse_rubric

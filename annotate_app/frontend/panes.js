@@ -63,7 +63,7 @@ export function buildLayer(pair, { onFlag, hasFlags }) {
 
 /** The conversation before the responses; `responses` tell how it goes on below. */
 export function buildTalk(messages, responses) {
-  const turns = messages.map((message, index) => buildTurn(message, index, messages, responses.some(({ turns: count }) => count > 1)));
+  const turns = messages.map((message, index) => buildTurn(message, index, messages, responses.some(({ dialogue }) => dialogue)));
   return element("section", { class: "talk", tabindex: turns.length ? "0" : null, "aria-label": "Conversation", hidden: !turns.length }, ...turns);
 }
 

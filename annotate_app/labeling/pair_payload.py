@@ -49,7 +49,7 @@ def show_text(text: Rendered) -> dict[str, object]:
     shown: dict[str, object] = {"html": text.html, "raw": text.raw, "length": text.num_characters}
     if text.blocks:
         shown["blocks"] = [[block.kind, len(block.text.encode("utf-16-le")) // 2] for block in text.blocks]
-        shown["turns"] = text.num_turns
+        shown |= {"turns": text.num_turns, "dialogue": text.is_dialogue}
     return shown
 
 

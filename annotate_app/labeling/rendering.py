@@ -151,6 +151,7 @@ class Rendered:
         digest: SHA-256 of the whole text, 16 hex digits: names what was shown.
         blocks: of a completion that is more than a text, the stretches of `raw` in order; empty for a text.
         num_turns: of which it consists.
+        is_dialogue: whether a user speaks among them.
     """
 
     html: str
@@ -159,6 +160,7 @@ class Rendered:
     digest: str
     blocks: tuple[Block, ...] = ()
     num_turns: int = 1
+    is_dialogue: bool = False
 
 
 def render(text: str) -> Rendered:
@@ -199,6 +201,7 @@ def _render_turns(turns: Sequence[Turn]) -> Rendered:
         digest=_digest(raw),
         blocks=blocks,
         num_turns=len(turns),
+        is_dialogue=any(turn.role == "user" for turn in turns),
     )
 
 

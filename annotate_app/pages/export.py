@@ -192,11 +192,7 @@ def exports_folder(project: Project) -> Path:
 def draw_finished(project: Project) -> None:
     """Files that jobs have left, newest first."""
     folder = exports_folder(project)
-    files = (
-        [path for path in folder.rglob("*") if is_download(path)]
-        if folder.is_dir()
-        else []
-    )
+    files = [path for path in folder.rglob("*") if is_download(path)] if folder.is_dir() else []
     for path in sorted(files, key=lambda path: -path.stat().st_mtime)[:20]:
         name = str(path.relative_to(folder))
         st.download_button(

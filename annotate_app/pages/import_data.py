@@ -274,12 +274,17 @@ def draw_rows(rows: Sequence[Mapping[str, Any]]) -> None:
     """Rows as a table; what is no text as its JSON."""
     plain = [
         {
-            name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+            name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=short)
             for name, value in row.items()
         }
         for row in rows
     ]
     st.dataframe(plain, hide_index=True)
+
+
+def short(value: object) -> str:
+    """What JSON does not know; of bytes their number."""
+    return f"{len(value):,} bytes" if isinstance(value, bytes) else str(value)
 
 
 def draw_bad(bad: Sequence[BadRow], key: str) -> None:
@@ -353,10 +358,9 @@ def start_job(project: Project, command: list[str]) -> None:
     images = st.session_state.get(f"import-{file.file_id}-images") or []
     if images and command[0] == "import":
         beside = path.with_name(f"{path.name}.images.zip")
-        with zipfile.ZipFile(beside, "w", zipfile.ZIP_STORED) as packed:
-            with ImageFiles(images) as found:
-                for name in found.names():
-                    packed.writestr(name, found.read(name) or b"")
+        with zipfile.ZipFile(beside, "w", zipfile.ZIP_STORED) as packed, ImageFiles(images) as found:
+            for name in found.names():
+                packed.writestr(name, found.read(name) or b"")
         command = [*command, "--images", str(beside)]
     words, options = (command[:1], command[1:]) if command[0] == "import" else (command[:2], command[2:])
     whole = ["annotate_app", *words, project.number, str(path), *options]

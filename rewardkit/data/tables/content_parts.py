@@ -5,9 +5,12 @@ Only what both forms can say is rewritten; a part that is known to neither stays
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+# How texts name an image that Tiebreak keeps, and how its exports do: `![x](image:HASH)`, `![x](images/HASH.png)`.
+IMAGE = re.compile(r"\]\((?:image:|(?:[^\s()]*/)?images/)[0-9a-f]{64}\b")
 CALL, RESULT = "tool_use", "tool_result"
 
 
@@ -68,3 +71,16 @@ def _with_results(turn: Mapping[str, Any], parts: Sequence[Any]) -> list[Mapping
             others.append(part)
     say()
     return written  # type: ignore[return-value]
+
+
+def shows_image(value: object) -> bool:
+    """Whether a text, or one within lists and objects, shows an image by a name that only Tiebreak reads."""
+    match value:
+        case str():
+            return "image" in value and IMAGE.search(value) is not None
+        case Mapping():
+            return any(map(shows_image, value.values()))
+        case list() | tuple():
+            return any(map(shows_image, value))
+        case _:
+            return False

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+from PIL import Image
 from playwright.sync_api import expect
 
+from annotate_app.access import Actor
+from annotate_app.images.checking import check_image
+from annotate_app.store.store import Store
 from rewardkit.data.conversations import Completion, read_messages
 from rewardkit.data.records import Comparison, Message
 
 pytestmark = pytest.mark.browser
 
+ADMIN = Actor.command_line()
 ASKED = (Message(role="user", content="Book me a table in Rome and tell me the weather."),)
 SIZES = {"wide": (1440, 900), "laptop": (1280, 720), "phone": (390, 844)}
 
@@ -125,3 +132,57 @@ def test_a_battle_without_a_common_start_shows_no_empty_conversation(
     desk.press("PageDown")
     desk.press("4", "Enter")
     expect(desk.status).to_have_text("Saved")
+
+
+def test_an_image_comes_from_our_own_host_opens_by_a_key_and_is_refused_to_a_stranger(
+    start_server: Callable,
+    sqlite_url: str,
+    labeling_project: Callable,
+    open_desk: Callable,
+    add_account: Callable,
+    screenshots: Path,
+) -> None:
+    picture = io.BytesIO()
+    Image.radial_gradient("L").resize((640, 400)).convert("RGB").save(picture, "PNG")
+    image = check_image(picture.getvalue(), "gradient.png")
+    name = str(image.reference)
+    texts = (f"A light ![a light in the dark]({name})", f"![]({name})\n\n![gone](image:{'0' * 64}?8x8)")
+    prompt = (
+        Message(role="user", content=f"What is it? ![the picture]({name}) ![far](https://outside.example/x.png)"),
+    )
+    project = labeling_project([Comparison(id="c", prompt=prompt, completion_a=texts[0], completion_b=texts[1])])
+    add_account("stranger")
+    with Store.open(sqlite_url, migrate=False) as store:
+        store.images.add(ADMIN, project, [image])
+    server = start_server(sqlite_url, "--no-worker")
+    desk = open_desk(server.url)
+    requests: list[str] = []
+    desk.page.on("request", lambda request: requests.append(request.url))
+    desk.page.reload()
+    desk.wait()
+    shown = desk.shown.get_by_role("img", name="a light in the dark")
+    expect(shown).to_be_visible()
+    assert shown.evaluate("node => [node.naturalWidth, node.getAttribute('width')]") == [640, "640"]
+    expect(desk.shown.locator(".panes .caption", has_text="no description")).to_be_visible()
+    expect(desk.shown.locator(".panes .image", has_text="Image missing: gone")).to_be_visible()
+    expect(desk.shown.locator(".talk .image")).to_have_text("Image, not loaded: far https://outside.example/x.png")
+    own = urlsplit(server.url).netloc
+    assert {urlsplit(url).netloc for url in requests if urlsplit(url).scheme.startswith("http")} == {own}
+    assert f"{server.url}/images/{project}/{image.content_hash}" in requests
+    for place, size in SIZES.items():
+        desk.page.set_viewport_size({"width": size[0], "height": size[1]})
+        desk.page.screenshot(path=screenshots / f"image-{place}.png")
+        assert desk.page.evaluate("document.documentElement.scrollWidth") <= size[0]
+    desk.page.set_viewport_size({"width": 1440, "height": 900})
+    button = desk.shown.get_by_role("button", name="Enlarge the image: a light in the dark")
+    button.focus()
+    desk.press("Enter")
+    dialog = desk.page.locator("dialog[open]")
+    expect(dialog.get_by_role("img")).to_be_visible()
+    expect(dialog.get_by_role("heading")).to_have_text("a light in the dark")
+    desk.page.screenshot(path=screenshots / "enlarged.png")
+    desk.press("1")  # while it is open, a key judges nothing
+    desk.press("Escape")
+    expect(dialog).to_have_count(0)
+    assert desk.page.get_by_role("radio", checked=True).count() == 0
+    assert server.ask(f"/images/{project}/{image.content_hash}", cookie=server.sign_in("stranger")).status == 403

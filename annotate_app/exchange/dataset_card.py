@@ -157,9 +157,9 @@ def _columns(facts: CardFacts) -> Iterator[tuple[str, str]]:
 
 
 def _images(facts: CardFacts) -> Iterator[str]:
-    yield f"Texts show {facts.num_images:,} images as markdown, `![description](images/HASH.png)`: the name of a file in"
-    yield f"{facts.image_place}, by the SHA-256 of its bytes. Metadata (EXIF, place) was taken out at import. A model of"
-    yield "texts alone cannot see them: the trainings of Tiebreak refuse such rows."
+    yield f"Texts show {facts.num_images:,} images as markdown, `![description](images/HASH.png)`: the name of a file"
+    yield f"in {facts.image_place}, by the SHA-256 of its bytes. Metadata (EXIF, place) was taken out at import. A"
+    yield "model of texts alone cannot see them: the trainings of Tiebreak refuse such rows."
 
 
 def _rules(facts: CardFacts) -> Iterator[str]:

@@ -89,8 +89,9 @@ class RowImages:
 
 def write_images(images: Iterable[CheckedImage], folder: Path) -> int:
     """Writes images to a folder by their hashes, one in memory at a time; their number."""
-    number = 0
-    for number, image in enumerate(images, start=1):
+    num_images = 0
+    for image in images:
         folder.mkdir(exist_ok=True)
         (folder / image.file_name).write_bytes(image.data)
-    return number
+        num_images += 1
+    return num_images

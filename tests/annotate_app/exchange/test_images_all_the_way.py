@@ -10,7 +10,7 @@ import zipfile
 import pytest
 from PIL import Image
 
-from annotate_app.access import AccessError, Actor
+from annotate_app.access import Actor
 from annotate_app.exchange.comparisons_in import BadRowsError, ImportOptions, import_comparisons, preview
 from annotate_app.exchange.files_out import export_rows
 from annotate_app.exchange.options import ExportOptions
@@ -160,13 +160,3 @@ def test_exported_rows_name_files_beside_them_are_read_back_and_refused_by_train
     with zipfile.ZipFile(tmp_path / "one.images.zip") as packed:
         assert sorted(packed.namelist()) == sorted([red, blue])
     assert json.loads((tmp_path / "one.jsonl").read_text().splitlines()[0])["comparison_id"] == "markdown"
-
-
-def test_only_members_see_an_image_and_only_leads_add_one(store, project, make_user):
-    anna, stranger = make_user(store, "anna"), make_user(store, "stranger")
-    store.projects.add_member(ADMIN, project.id, anna.user_id)
-    assert store.images.get(anna, project.id, NAMES[0][6:70]) is not None
-    with pytest.raises(AccessError):
-        store.images.get(stranger, project.id, NAMES[0][6:70])
-    with pytest.raises(AccessError):
-        store.images.add(anna, project.id, [])

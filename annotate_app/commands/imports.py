@@ -38,6 +38,10 @@ def _import_arguments(parser: argparse.ArgumentParser) -> None:
         "--empty", choices=("auto", "keep", "bad"), default="auto", help="comparisons with an empty answer"
     )
     parser.add_argument("--labels", action="store_true", help="import the file's own choices, as annotator dataset")
+    parser.add_argument("--images", default="", help="folder or zip with the images that rows name")
+    parser.add_argument(
+        "--missing-images", choices=("stop", "keep"), default="stop", help="keep leaves names without a file in texts"
+    )
     parser.add_argument("--overlap", type=int, help="judgments wanted of each, where it is not the project's")
 
 
@@ -79,6 +83,8 @@ def _import(options: argparse.Namespace) -> int:
         on_bad_row=options.on_bad_row,
         labels=options.labels,
         overlap=options.overlap,
+        images=(options.images,) if options.images else (),
+        missing_images=options.missing_images,
     )
     return _run(options, import_comparisons, chosen, "comparisons")
 
@@ -121,6 +127,7 @@ def _import_judgments(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace, function, chosen: object, noun: str) -> int:  # noqa: ANN001 (either import)
     from annotate_app.exchange.comparisons_in import BadRowsError
+    from annotate_app.images.rows import count_names
     from annotate_app.store.store import Store
 
     store = Store.open(options.db)
@@ -146,7 +153,10 @@ def _run(options: argparse.Namespace, function, chosen: object, noun: str) -> in
         print(f"left out {row.place}: {row.message}")
     if len(done.bad) > 20:
         print(f"left out {len(done.bad) - 20} more; --bad-rows FILE lists them")
+    if done.missing_images:
+        print(count_names(done.missing_images))
     labels = f", {done.num_labels} labels" if done.num_labels else ""
+    labels += f", {done.num_images} images" if done.num_images else ""
     empty = f", {done.num_empty} with an empty answer" if done.num_empty else ""
     print(
         f"{done.num_added} {noun} added to {project.name}{labels}{empty}; {done.num_existing} were there, "

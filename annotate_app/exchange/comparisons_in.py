@@ -10,12 +10,15 @@ from __future__ import annotations
 import pickle
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 from itertools import chain, islice
+from pathlib import Path
 from typing import IO, Any, Literal
 
 from annotate_app.access import Actor
+from annotate_app.images.files import ImageFiles
+from annotate_app.images.rows import Missing, RowImages, count_names
 from annotate_app.store.judgments.staged import stage_judgments
 from annotate_app.store.projects.contents import stage_contents
 from annotate_app.store.store import Store
@@ -47,6 +50,8 @@ class ImportOptions:
         on_bad_row: `error` changes nothing when a row is bad, `skip` leaves bad rows out.
         labels: also import what the file itself says is better, as judgments of the annotator `dataset`.
         overlap: judgments wanted of each comparison, where it is not the design's.
+        images: folders, zips and single files with the images that rows name.
+        missing_images: whether an image that is named and not there makes its row bad, or stays as its name.
     """
 
     form: Form | None = None
@@ -57,6 +62,8 @@ class ImportOptions:
     on_bad_row: Literal["error", "skip"] = "error"
     labels: bool = False
     overlap: int | None = None
+    images: tuple[Source, ...] = ()
+    missing_images: Missing = "stop"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +95,8 @@ class BadRowsError(ValueError):
         self.bad = tuple(bad)
         more = f" (and {len(bad) - 1} more bad rows)" if len(bad) > 1 else ""
         hint = "; nothing was imported, --on-bad-row skip leaves such rows out"
+        if lacking := {row.value for row in bad if row.reason == "missing_image"}:
+            hint += f", --missing-images keep takes them as they are: {count_names(lacking)}"
         super().__init__(f"{bad[0].place}: {bad[0].message}{more}{hint}")
 
 
@@ -103,6 +112,8 @@ class Imported:
         bad: rows that were left out.
         readings: by file, how it was read.
         choices: by file of judgments, what each of its choices was read as.
+        num_images: images that are new.
+        missing_images: names of images that texts show and nobody has, and how often; they were kept as names.
     """
 
     num_rows: int
@@ -113,6 +124,8 @@ class Imported:
     bad: tuple[BadRow, ...] = ()
     readings: Mapping[str, Any] = field(default_factory=dict)
     choices: Mapping[str, str] = field(default_factory=dict)
+    num_images: int = 0
+    missing_images: Mapping[str, int] = field(default_factory=dict)
 
 
 def import_comparisons(
@@ -132,8 +145,15 @@ def import_comparisons(
     """
     options = options or ImportOptions()
     actor.require("lead", "importing comparisons")
-    stage = _Stage(options=options, digests=_known_contents(store, actor, project_id))
-    with tempfile.TemporaryFile() as spool:
+    with ExitStack() as stack:
+        spool = stack.enter_context(tempfile.TemporaryFile())
+        images = RowImages(
+            files=stack.enter_context(ImageFiles(options.images)),
+            folder=Path(stack.enter_context(tempfile.TemporaryDirectory())),
+            missing=options.missing_images,
+            known=store.images.hashes(actor, project_id),
+        )
+        stage = _Stage(options=options, digests=_known_contents(store, actor, project_id), images=images)
         for source in sources:
             stage.read(source, spool, tell)
         if stage.bad and options.on_bad_row == "error":
@@ -142,11 +162,13 @@ def import_comparisons(
             names = ", ".join(file_name(source) for source in sources)
             raise ValueError(f"{names}: no row says which of its responses is better, labels need ranks or scores")
         staged = (comparison for comparison, _ in unspool(spool))
-        num_labels = 0
+        num_labels = num_images = 0
         labels = _labels(spool) if options.labels else ()
-        # With labels it is one transaction; without, one in parts where others would have to wait for it.
-        whole = store.together() if options.labels else nullcontext()
+        # With labels or images it is one transaction; without, one in parts where others would have to wait for it.
+        whole = store.together() if options.labels or images.checked else nullcontext()
         with stage_contents(staged) as contents, stage_judgments(labels) as judgments, whole:
+            if images.checked:
+                num_images = store.images.add(actor, project_id, images.images())
             added = store.comparisons.add_staged(actor, project_id, contents, overlap=options.overlap)
             if options.labels:
                 num_labels = store.judgments.import_staged(actor, project_id, judgments).num_added
@@ -158,6 +180,8 @@ def import_comparisons(
         num_empty=stage.num_empty,
         bad=tuple(stage.bad),
         readings=stage.readings,
+        num_images=num_images,
+        missing_images=dict(images.names),
     )
 
 
@@ -167,6 +191,7 @@ class _Stage:
 
     options: ImportOptions
     digests: dict[str, str]
+    images: RowImages
     num_rows: int = 0
     num_repeated: int = 0
     num_empty: int = 0
@@ -190,7 +215,7 @@ class _Stage:
                 tell(self.num_rows)
             where = place(source, number, format)
             try:
-                parsed = parse_row(row, reading)
+                parsed = parse_row(self.images.take(row, reading.columns), reading)
             except RowError as error:
                 self.bad.append(BadRow.of(where, error))
                 continue
@@ -325,6 +350,7 @@ class Preview:
     comparisons: tuple[Comparison, ...] = ()
     bad: tuple[BadRow, ...] = ()
     problem: str = ""
+    missing_images: tuple[str, ...] = ()
 
 
 def preview(source: Source, options: ImportOptions | None = None, limit: int = 20) -> Preview:
@@ -348,13 +374,22 @@ def preview(source: Source, options: ImportOptions | None = None, limit: int = 2
     except ValueError as error:
         return Preview(columns=columns, rows=shown, reading=None, bad=tuple(bad), problem=str(error))
     comparisons: list[Comparison] = []
-    for number, row in first:
-        where = place(source, number, format)
-        try:
-            parsed = parse_row(row, reading)
-        except RowError as error:
-            bad.append(BadRow.of(where, error))
-            continue
-        comparisons.extend(parsed.comparisons)
-        bad.extend(BadRow.of(where, problem) for problem in parsed.problems)
-    return Preview(columns=columns, rows=shown, reading=reading, comparisons=tuple(comparisons[:limit]), bad=tuple(bad))
+    with ImageFiles(options.images) as files:
+        images = RowImages(files=files, missing=options.missing_images)
+        for number, row in first:
+            where = place(source, number, format)
+            try:
+                parsed = parse_row(images.take(row, reading.columns), reading)
+            except RowError as error:
+                bad.append(BadRow.of(where, error))
+                continue
+            comparisons.extend(parsed.comparisons)
+            bad.extend(BadRow.of(where, problem) for problem in parsed.problems)
+    return Preview(
+        columns=columns,
+        rows=shown,
+        reading=reading,
+        comparisons=tuple(comparisons[:limit]),
+        bad=tuple(bad),
+        missing_images=tuple(images.names),
+    )

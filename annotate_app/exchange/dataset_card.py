@@ -83,6 +83,8 @@ class CardFacts:
     columns: Sequence[str]
     files: Mapping[str, str]
     features: Sequence[Mapping[str, Any]] = ()
+    num_images: int = 0
+    image_place: str = ""
 
 
 def write_card(path: Path, facts: CardFacts) -> None:
@@ -122,6 +124,8 @@ def body(facts: CardFacts) -> Iterator[str]:
         ordered = sorted(facts.left_out.items(), key=lambda item: -item[1])
         yield from ("", "Comparisons that gave no row:", "", *_table(("why", "number"), ordered))
     yield from ("", "## Columns", "", *_table(("column", "what"), _columns(facts)))
+    if facts.num_images:
+        yield from ("", "## Images", "", *_images(facts))
     yield from ("", "## How votes became rows", "", *_rules(facts))
     yield from ("", "## Agreement", "", *_agreement(facts))
     yield from ("", "## Rubric", "", *_rubric(facts.rubric.rubric, facts.rubric.version))
@@ -150,6 +154,12 @@ def _columns(facts: CardFacts) -> Iterator[tuple[str, str]]:
     for name in facts.columns:
         own = name == "criteria" and facts.options.form == "judgments"
         yield f"`{name}`", CRITERIA_OF_JUDGMENT if own else COLUMNS[name]
+
+
+def _images(facts: CardFacts) -> Iterator[str]:
+    yield f"Texts show {facts.num_images:,} images as markdown, `![description](images/HASH.png)`: the name of a file"
+    yield f"in {facts.image_place}, by the SHA-256 of its bytes. Metadata (EXIF, place) was taken out at import. A"
+    yield "model of texts alone cannot see them: the trainings of Tiebreak refuse such rows."
 
 
 def _rules(facts: CardFacts) -> Iterator[str]:

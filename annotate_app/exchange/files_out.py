@@ -19,6 +19,7 @@ from annotate_app.consensus.project_judges import read_judges
 from annotate_app.consensus.release import release
 from annotate_app.exchange.comparisons_in import TELL_EVERY, Tell
 from annotate_app.exchange.dataset_card import CardFacts, write_card
+from annotate_app.exchange.images_out import RowImages
 from annotate_app.exchange.options import ExportOptions
 from annotate_app.exchange.row_features import RowFeatures
 from annotate_app.exchange.rows_out import Row, judgment_rows, training_rows
@@ -61,6 +62,7 @@ def export_rows(
     if num_excluded := store.browsing.count(actor, project_id, ComparisonFilter(excluded="only")):
         left_out["excluded"] = num_excluded
     keys = None if options.view is None else frozenset(store.browsing.keys(actor, project_id, options.view))
+    images = RowImages.of(store, actor, project_id)
     if options.form == "judgments":
         rows = judgment_rows(store, actor, project, votes, names=options.names, keys=keys)
         labeled: Iterator[tuple[str, Row]] = (("", row) for row in rows)
@@ -69,7 +71,9 @@ def export_rows(
     out = Path(out)
     with _target(out, options) as (folder, files):
         features = RowFeatures(options.format or detect_format(next(iter(files.values()))))
-        num_rows, columns = _write(labeled, files, options, features, tell)
+        named = ((split, images.name(row)) for split, row in labeled)
+        num_rows, columns = _write(named, files, options, features, tell)
+        image_files = images.write(store, actor, project_id, out, folder)
         facts = CardFacts(
             project=project,
             rubric=store.projects.rubric(actor, project_id),
@@ -81,10 +85,13 @@ def export_rows(
             columns=tuple(columns),
             features=features.listed(),
             files={name: path.name for name, path in files.items()},
+            num_images=len(images.used),
+            image_place="`images/`" if folder else f"`{image_files[0].name}`" if image_files else "",
         )
         card = _card_path(out, folder)
         write_card(card, facts)
-    final = tuple(path if folder is None else out / path.name for path in (*files.values(), card))
+    written = (*files.values(), card, *image_files)
+    final = tuple(path if folder is None else out / path.relative_to(folder) for path in written)
     return Exported(path=out, files=final, num_rows=num_rows, left_out=dict(left_out))
 
 

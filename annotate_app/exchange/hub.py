@@ -7,6 +7,7 @@ imported only here, when asked for.
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -43,6 +44,8 @@ def export_datasets(
             datasets.DatasetDict(**splits).save_to_disk(str(folder))
             card = next(path for path in exported.files if path.name == "README.md")
             (folder / "README.md").write_text(card.read_text(encoding="utf-8"), encoding="utf-8")
+            if (exported.path / "images").is_dir():
+                shutil.copytree(exported.path / "images", folder / "images")
     return replace(exported, path=out, files=(out / "README.md",))
 
 

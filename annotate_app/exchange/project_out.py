@@ -1,7 +1,7 @@
 """A whole project as a folder or a zip, for another installation; `annotate_app.exchange.projects_in` reads it back.
 
 Its parts: `project.json` (design, rubric versions), then comparisons, judgments, adjudications, members, judges and
-their votes as JSONL; exports of before have no judges.
+their votes as JSONL; exports of before have no judges. Images that texts name lie in `images/` by their hashes.
 Turns of the loop and blind rounds stay behind: they name runs of this machine. Their pairs and votes go out.
 Read back, it gives the same comparisons, the same counting judgments and so the same figures, and the same members,
 under the names of the export: pseudonyms unless it was asked for names.
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from typing import Any
 from annotate_app.access import Actor
 from annotate_app.exchange.comparisons_in import Tell
 from annotate_app.exchange.files_out import Exported, new_folder
+from annotate_app.exchange.images_out import write_images
 from annotate_app.exchange.judge_votes import judge_rows, vote_row
 from annotate_app.exchange.rows_out import Pseudonyms, judgment_rows
 from annotate_app.store.projects.projects import Project
@@ -32,6 +34,7 @@ VERSION = 1
 PARTS = ("project.json", "comparisons.jsonl", "judgments.jsonl", "adjudications.jsonl", "members.jsonl")
 JUDGES, JUDGE_VOTES = "judges.jsonl", "judge_votes.jsonl"
 ALL_PARTS = (*PARTS, JUDGES, JUDGE_VOTES)
+IMAGE_FILE = re.compile(r"images/[0-9a-f]{64}\.(?:png|jpg|gif|webp)")
 CHUNK = 10_000  # comparisons read at once; every read passes over those before it again
 Row = dict[str, Any]
 
@@ -63,19 +66,25 @@ def export_project(
     if out.suffix != ".zip":
         with new_folder(out) as folder:
             counts = _write_parts(store, actor, project, folder, names, tell)
-        files = tuple(out / name for name in ALL_PARTS)
+            written = _parts_in(folder)
+        files = tuple(out / name for name in written)
         return Exported(path=out, files=files, num_rows=counts, left_out=_left_out(store, actor, project.id))
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
     try:
         with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as packed:
             counts = _write_parts(store, actor, project, Path(folder), names, tell)
-            for name in ALL_PARTS:
+            for name in _parts_in(Path(folder)):
                 packed.write(Path(folder) / name, f"{out.stem}/{name}")
         os.replace(partial, out)
     finally:
         partial.unlink(missing_ok=True)
     return Exported(path=out, files=(out,), num_rows=counts, left_out=_left_out(store, actor, project.id))
+
+
+def _parts_in(folder: Path) -> list[str]:
+    images = sorted(f"images/{path.name}" for path in (folder / "images").glob("*"))
+    return [*ALL_PARTS, *images]
 
 
 def _left_out(store: Store, actor: Actor, project_id: int) -> dict[str, int]:
@@ -125,6 +134,8 @@ def _write_parts(
         "judge_votes": (vote_row(vote) for vote in store.judges.iterate(actor, project.id)),
     }
     counts = {name: write_rows(folder / f"{name}.jsonl", part) for name, part in rows.items()}
+    if num_images := write_images(store.images.iterate(actor, project.id), folder / "images"):
+        counts["images"] = num_images
     rubrics = [
         {"version": rubric.version, "text": rubric.text, "created_at": rubric.created_at}
         for rubric in store.projects.rubrics(actor, project.id)

@@ -12,7 +12,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -21,7 +21,17 @@ from annotate_app.access import Actor
 from annotate_app.exchange.comparisons_in import Tell, read_comparisons, unspool
 from annotate_app.exchange.judge_votes import read_judge_row, read_vote_row
 from annotate_app.exchange.judgments_in import BallotOptions, stage_judgments
-from annotate_app.exchange.project_out import ALL_PARTS, JUDGE_VOTES, JUDGES, PARTS, VERSION, Row, is_project
+from annotate_app.exchange.project_out import (
+    ALL_PARTS,
+    IMAGE_FILE,
+    JUDGE_VOTES,
+    JUDGES,
+    PARTS,
+    VERSION,
+    Row,
+    is_project,
+)
+from annotate_app.images.checking import CheckedImage, check_image
 from annotate_app.protocol.collection_design import MOST_OVERLAP, Design
 from annotate_app.protocol.rubric import parse_rubric
 from annotate_app.store.backup import ZIP_ERRORS
@@ -55,6 +65,7 @@ class ImportedProject:
     num_members: int
     num_accounts: int
     num_judge_votes: int = 0
+    num_images: int = 0
 
 
 def import_project(
@@ -73,6 +84,9 @@ def import_project(
     with ExitStack() as stack:
         folder = stack.enter_context(_opened(Path(path)))
         parts = _read_parts(folder, path)
+        images = _image_files(folder)
+        for file in images:  # all of them, before anything is written
+            _read_image(file, path)
         written = {item.id: (item.source_a, item.source_b) for item in parts.comparisons}
         judgments = stack.enter_context(tempfile.TemporaryFile())
         if (folder / "judgments.jsonl").stat().st_size:
@@ -80,7 +94,25 @@ def import_project(
         contents = stack.enter_context(stage_contents(parts.comparisons))
         staged = stack.enter_context(staged_judgments.stage_judgments(unspool(judgments)))
         stack.enter_context(store.together())
-        return _write_parts(store, actor, parts, contents, staged, name)
+        done = _write_parts(store, actor, parts, contents, staged, name)
+        if not images:
+            return done
+        checked = (_read_image(file, path) for file in images)
+        return replace(done, num_images=store.images.add(actor, done.project.id, checked))
+
+
+def _image_files(folder: Path) -> list[Path]:
+    paths = sorted((folder / "images").glob("*")) if (folder / "images").is_dir() else []
+    return [path for path in paths if IMAGE_FILE.fullmatch(f"images/{path.name}") and path.is_file()]
+
+
+def _read_image(file: Path, path: str | Path) -> CheckedImage:
+    """An image of an export; a ValueError if it is none, or not the one that its name says."""
+    with _named(f"{path}: images/{file.name}"):
+        image = check_image(file.read_bytes(), file.name)
+        if image.file_name != file.name:
+            raise ValueError(f"its bytes are those of {image.file_name}")
+    return image
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,17 +271,26 @@ def _opened(path: Path) -> Iterator[Path]:
     if not is_project(path):
         raise ValueError(f"{path} is no export of a whole project: a folder or zip with {', '.join(PARTS)}")
     with tempfile.TemporaryDirectory() as scratch, zipfile.ZipFile(path) as packed:
-        parts = [part for part in packed.infolist() if part.filename.rpartition("/")[2] in ALL_PARTS]
+        parts = [part for part in packed.infolist() if _part_name(part.filename)]
         check_unpacked(sum(part.file_size for part in parts), path.stat().st_size, str(path))
+        (Path(scratch) / "images").mkdir()
         for member in packed.namelist():  # only the parts we know, by their last name: nothing lands elsewhere
-            name = member.rpartition("/")[2]
-            if name in ALL_PARTS:
+            name = _part_name(member)
+            if name:
                 try:
                     with packed.open(member) as source, (Path(scratch) / name).open("wb") as target:
                         shutil.copyfileobj(source, target)
                 except ZIP_ERRORS as error:
                     raise ValueError(f"{path}: {member} cannot be unpacked: {error}") from error
         yield Path(scratch)
+
+
+def _part_name(member: str) -> str:
+    """Where in an export a member of its zip belongs; empty for what is no part of one."""
+    *folders, name = member.split("/")
+    if folders and IMAGE_FILE.fullmatch(f"{folders[-1]}/{name}"):
+        return f"images/{name}"
+    return name if name in ALL_PARTS else ""
 
 
 def _read_about(folder: Path, path: str | Path) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import { startClock } from "./clock.js";
 import { openDialogs } from "./dialogs.js";
 import { buildForm } from "./form.js";
 import { openFrame } from "./frame.js";
+import { setProject } from "./images.js";
 import { openKeep } from "./keep.js";
 import { listen } from "./keys.js";
 import { openOutbox } from "./outbox.js";
@@ -67,6 +68,7 @@ export function openDesk(shadow) {
     if (!layers.has(token)) {
       const layer = buildLayer(pairs.get(token), { hasFlags: rubric.flags.length > 0, onFlag: (side) => act.flag(side) });
       layer.setMode(mode);
+      layer.unfold(unfolded);
       frame.stage.append(layer.node);
       layers.set(token, layer);
     }
@@ -196,7 +198,7 @@ export function openDesk(shadow) {
     },
     mode(name) {
       mode = mode === name ? "rich" : name;
-      for (const layer of layers.values()) layer.setMode(mode);
+      for (const layer of layers.values()) (layer.setMode(mode), layer.unfold(unfolded));
       for (const other of ["diff", "raw"]) form.press(other, mode === other);
       frame.hint("");
       if (mode === "diff" && shown) tellUnrelated();
@@ -204,6 +206,7 @@ export function openDesk(shadow) {
     unfold() {
       unfolded = !unfolded;
       frame.unfold(unfolded);
+      for (const layer of layers.values()) layer.unfold(unfolded);
       form.press("unfolded", unfolded);
     },
     menu: toggleSidebar,
@@ -252,6 +255,7 @@ export function openDesk(shadow) {
       outbox.open(keep);
     }
     clock.setIdle(data.idle_s);
+    setProject(data.project);
     for (const [token, pair] of Object.entries(data.pairs)) pairs.set(token, pair);
     for (const token of [...pairs.keys()]) if (!data.queue.includes(token)) pairs.delete(token);
     if (data.rubric.title !== undefined && data.rubric.id !== rubric?.id) setRubric(data.rubric);

@@ -43,6 +43,9 @@ export function openDialogs(root) {
     dialog.scrollTop = 0;
     onKey = keys;
   };
+  root.addEventListener("enlarge", ({ detail }) => {
+    open(detail.title, element("div", { class: "enlarged" }, detail.image), (event) => event.key === "Enter" && (dialog.close(), true));
+  });
   const choices = (items, choose, describe) =>
     element(
       "ol",

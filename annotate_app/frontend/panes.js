@@ -1,6 +1,7 @@
 // One pair as a layer: the conversation and the two responses, built ahead while hidden, shown by one change of class.
-import { differingParts } from "./diff.js";
 import { directionAsWritten, setDirections } from "./direction.js";
+import { dress, worded } from "./images.js";
+import { differences } from "./turns.js";
 
 const SHOWN_AT_ONCE = 30_000; // characters of a text shown as written; the rest on request
 const ROLES = { system: "System", user: "User", assistant: "Assistant", tool: "Tool" };
@@ -27,7 +28,7 @@ export function buildLayer(pair, { onFlag, hasFlags }) {
     sides[side] = { body, flags };
     return element("article", { class: `pane ${side}`, "aria-label": `${side === "left" ? "Left" : "Right"} response` }, head, body);
   });
-  const talk = element("section", { class: "talk", tabindex: "0", "aria-label": "Conversation" }, ...pair.messages.map(buildTurn));
+  const talk = buildTalk(pair.messages, [pair.left, pair.right]);
   const node = element("section", { class: "layer", "data-token": pair.token }, talk, element("div", { class: "panes" }, ...panes));
   let mode = "";
   let isMarked = false;
@@ -41,10 +42,17 @@ export function buildLayer(pair, { onFlag, hasFlags }) {
     setMode(next) {
       if (next === mode) return;
       mode = next;
-      const parts = next === "diff" ? differingParts(pair.left.raw, pair.right.raw) : [null, null];
+      const parts = next === "diff" ? differences(pair.left, pair.right) : [null, null];
       isMarked = next === "diff" && parts !== null;
       sides.left.body.replaceChildren(buildText(pair.left, parts ? next : "rich", parts?.[0]));
       sides.right.body.replaceChildren(buildText(pair.right, parts ? next : "rich", parts?.[1]));
+    },
+    /** Opens every folded part, or folds again what was folded. */
+    unfold(on) {
+      for (const fold of node.querySelectorAll("details")) {
+        if (on && !fold.open) fold.dataset.folded = "";
+        if (on || "folded" in fold.dataset) fold.open = on;
+      }
     },
     setFlags(side, labels) {
       sides[side].flags.replaceChildren(...labels.map((label) => element("span", { class: "flag" }, label)));
@@ -60,10 +68,20 @@ export function buildLayer(pair, { onFlag, hasFlags }) {
   };
 }
 
-export function buildTurn(message, index, messages) {
+/** The conversation before the responses; `responses` tell how it goes on below. */
+export function buildTalk(messages, responses) {
+  const turns = messages.map((message, index) => buildTurn(message, index, messages, responses.some(({ dialogue }) => dialogue)));
+  return element("section", { class: "talk", tabindex: turns.length ? "0" : null, "aria-label": "Conversation", hidden: !turns.length }, ...turns);
+}
+
+export function buildTurn(message, index, messages, goesOn = false) {
   const last = index === messages.length - 1;
-  const role = element("span", { class: "role" }, ROLES[message.role] ?? message.role);
-  if (last && messages.length > 1) role.append(element("em", {}, " answered by the two below"));
+  const role = element("span", { class: "role" }, worded(message.role, ROLES[message.role] ?? message.role));
+  if (last && goesOn) role.append(element("em", {}, ` ${worded("goes_on", "both conversations below go on from here")}`));
+  else if (last && messages.length > 1) {
+    const words = message.role === "user" ? worded("answered", "answered by the two below") : worded("continued", "continued by the two below");
+    role.append(element("em", {}, ` ${words}`));
+  }
   return element("div", { class: `turn ${message.role === "user" ? "user" : "other"}${last ? " last" : ""}` }, role, buildText(message, "rich", null));
 }
 
@@ -76,8 +94,9 @@ export function buildText(text, mode, parts) {
     const node = element("div", { class: "rich" });
     node.innerHTML = text.html;
     setDirections(node);
-    if (!text.raw.trim()) node.append(element("p", { class: "nothing" }, "(empty)"));
-    return node;
+    if (text.turns > 1) node.classList.add("turns");
+    if (!text.raw.trim()) node.append(element("p", { class: "nothing", "data-extra": true }, worded("empty", "(empty)")));
+    return dress(node);
   }
   const node = element("pre", { class: "raw", dir: directionAsWritten(text.raw) }, text.raw.slice(0, SHOWN_AT_ONCE));
   if (text.raw.length <= SHOWN_AT_ONCE) return node;

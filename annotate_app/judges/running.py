@@ -25,6 +25,8 @@ from annotate_app.protocol.rubric import parse_rubric
 from annotate_app.store.loop.judges import JudgeRow, JudgeVote
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
+from rewardkit.data.records import Comparison
+from rewardkit.data.tables.content_parts import shows_image
 
 WRITE_AT, WRITE_S = 50, 1.0  # answers written at once, and seconds that one waits at most
 Tell = Callable[[int, int], None]
@@ -63,6 +65,7 @@ class RunPlan:
         num_comparisons: of the project that were chosen, the examples left out.
         num_asked: answers that are kept already.
         questions: in the order they are asked.
+        num_images: comparisons left out because their texts show images, which no judge sees.
     """
 
     judge: JudgeRow
@@ -73,6 +76,7 @@ class RunPlan:
     num_comparisons: int
     num_asked: int
     questions: tuple[JudgeQuestion, ...]
+    num_images: int = 0
 
     @property
     def num_answers(self) -> int:
@@ -144,9 +148,12 @@ def plan_run(store: Store, actor: Actor, project: Project, name: str, options: R
     if chosen is not None and (missing := sorted(chosen - store.comparisons.sources(actor, project.id).keys())):
         raise ValueError(f"the project has no comparison {missing[0]!r:.80}")
     questions: list[JudgeQuestion] = []
-    num_comparisons = num_new = num_asked = 0
+    num_comparisons = num_new = num_asked = num_images = 0
     for comparison in store.comparisons.iterate(actor, project.id):
         if comparison.id in shown or (chosen is not None and comparison.id not in chosen):
+            continue
+        if _shows_images(comparison):
+            num_images += 1
             continue
         num_comparisons += 1
         left = []
@@ -167,7 +174,13 @@ def plan_run(store: Store, actor: Actor, project: Project, name: str, options: R
         num_comparisons=num_comparisons,
         num_asked=num_asked,
         questions=tuple(questions),
+        num_images=num_images,
     )
+
+
+def _shows_images(comparison: Comparison) -> bool:
+    turns = (turn.content for turn in (*comparison.prompt, *comparison.turns_a, *comparison.turns_b))
+    return any(map(shows_image, (comparison.completion_a, comparison.completion_b, *turns)))
 
 
 def read_rubric(store: Store, actor: Actor, project_id: int) -> JudgeRubric:

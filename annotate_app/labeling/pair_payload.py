@@ -10,10 +10,10 @@ the rubric allows it is checked by the store, in the transaction that writes it
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from annotate_app.labeling.rendering import Rendered, render, render_completion, render_turn
+from annotate_app.labeling.rendering import Rendered, render, render_completion, render_prompt
 from annotate_app.languages.words import FALLBACK, say
 from annotate_app.protocol.assignment import Side, other_side
 from annotate_app.protocol.leases import Lease
@@ -31,14 +31,27 @@ def show_pair(lease: Lease) -> dict[str, object]:
     comparison = lease.comparison if lease.shown_left == "a" else lease.comparison.swap()
     return {
         "token": lease.token,
-        "messages": [{"role": turn.role, **_show_text(render_turn(turn))} for turn in comparison.prompt],
-        "left": _show_text(render_completion(comparison.completion_a, comparison.turns_a)),
-        "right": _show_text(render_completion(comparison.completion_b, comparison.turns_b)),
+        "messages": show_prompt(comparison.prompt),
+        "left": show_text(render_completion(comparison.completion_a, comparison.turns_a)),
+        "right": show_text(render_completion(comparison.completion_b, comparison.turns_b)),
     }
 
 
-def _show_text(text: Rendered) -> dict[str, object]:
-    return {"html": text.html, "raw": text.raw, "length": text.num_characters}
+def show_prompt(prompt: Sequence[Message]) -> list[dict[str, object]]:
+    """The conversation for the browser: who speaks, and what."""
+    return [{"role": role, **show_text(turn)} for role, turn in render_prompt(prompt)]
+
+
+def show_text(text: Rendered) -> dict[str, object]:
+    """A text for the browser; one that is more than a text also as the stretches of it that are compared.
+
+    A stretch is its kind and its length in UTF-16 units, as the browser counts.
+    """
+    shown: dict[str, object] = {"html": text.html, "raw": text.raw, "length": text.num_characters}
+    if text.blocks:
+        shown["blocks"] = [[block.kind, len(block.text.encode("utf-16-le")) // 2] for block in text.blocks]
+        shown |= {"turns": text.num_turns, "dialogue": text.is_dialogue}
+    return shown
 
 
 def show_rubric(rubric: Rubric, version: int) -> dict[str, object]:

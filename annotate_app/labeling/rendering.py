@@ -1,17 +1,20 @@
 """Text of people and models to HTML that can only be looked at: markdown, code, formulas; no script, no remote fetch.
 
 Nothing is altered on the way: no smart quotes, no emoji shortcodes, no directives; raw HTML is shown as text, an image
-as its address. What comes out has passed an allow-list (nh3) last, whatever the steps before it did.
+of another host as its address, one of ours as a place that the page fills (`frontend/images.js`). What comes out has
+passed an allow-list (nh3) last, whatever the steps before it did. Words that stand in no text, such as a label of ours,
+are in elements marked `data-extra`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import html
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import nh3
@@ -21,8 +24,10 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
 from pygments.util import ClassNotFound
 
+from annotate_app.images.references import Reference, is_remote
 from annotate_app.labeling.formulas import add_formulas
-from rewardkit.data.conversations import SPEAKER, transcript, turn_parts
+from annotate_app.labeling.turns import Block, Part, Turn, arrange, blocks_of
+from rewardkit.data.conversations import SPEAKER
 from rewardkit.data.records import Message
 
 LONGEST_MARKDOWN = 50_000  # characters; longer texts are shown as written, without markdown
@@ -31,6 +36,8 @@ LONGEST_HIGHLIGHTED = 20_000  # characters of one code block
 DEEPEST = 60  # levels of nesting; deeper texts are shown as written, markdown-it would drop what lies below
 CACHE_CHARACTERS = 32 * 2**20
 FENCE = "`" * 40  # of a block of JSON: longer than any that a text will hold
+FOLDED_LINES, FOLDED_CHARACTERS = 6, 400  # a call or a result that is longer is folded to a line at first
+LONGEST_PREVIEW = 100  # characters of a folded part on its line
 
 MATHML_TAGS = frozenset(
     [
@@ -91,13 +98,31 @@ TAGS = MATHML_TAGS | frozenset(
         "td",
         "a",
         "span",
+        "div",
+        "details",
+        "summary",
     ]
 )
+CLASSES: dict[str, frozenset[str]] = {
+    "p": frozenset(["formula", "part", "nothing"]),
+    "code": frozenset(["formula", "preview"]),
+    "div": frozenset(["turn user", "turn other", "said"]),
+    "details": frozenset(["call", "result", "result error", "thoughts"]),
+    "span": frozenset(["image", "image own", "image-address", "role", "part", "tool"]),
+}
+DATA_VALUES = {
+    "data-extra": re.compile(""),
+    "data-say": re.compile("[a-z_]{1,40}"),
+    "data-image": re.compile("[0-9a-f]{64}"),
+    "data-size": re.compile("[1-9][0-9]{0,5}x[1-9][0-9]{0,5}"),
+}
 ATTRIBUTES: dict[str, set[str]] = {
     "a": {"href", "title"},
-    "code": {"class"},
-    "p": {"class"},
-    "span": {"class"},
+    "code": {"class", "data-extra"},
+    "p": {"class", "data-extra", "data-say"},
+    "span": {"class", "data-extra", "data-say", "data-image", "data-size"},
+    "div": {"class"},
+    "details": {"class", "open"},
     "ol": {"start"},
     "math": {"display"},
     "mo": {"stretchy", "fence", "form", "separator", "lspace", "rspace", "movablelimits", "minsize", "maxsize"},
@@ -124,63 +149,120 @@ class Rendered:
         raw: the text as written, cut at `LONGEST_SHOWN`.
         num_characters: of the whole text.
         digest: SHA-256 of the whole text, 16 hex digits: names what was shown.
+        blocks: of a completion that is more than a text, the stretches of `raw` in order; empty for a text.
+        num_turns: of which it consists.
+        is_dialogue: whether a user speaks among them.
     """
 
     html: str
     raw: str
     num_characters: int
     digest: str
+    blocks: tuple[Block, ...] = ()
+    num_turns: int = 1
+    is_dialogue: bool = False
 
 
 def render(text: str) -> Rendered:
     """Markdown to sanitised HTML, remembered by content."""
-    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-    whole = text.encode("utf-8", "replace").decode()  # half a surrogate pair cannot be sent
+    digest = _digest(text)
     short = len(text) <= LONGEST_MARKDOWN
-    return Rendered(
-        html=_CACHE.get(digest, lambda: sanitise(_to_html(whole))) if short else "",
-        raw=whole[:LONGEST_SHOWN],
-        num_characters=len(text),
-        digest=digest,
-    )
+    whole = _sendable(text)
+    markup = _CACHE.get(digest, lambda: sanitise(_to_html(whole))) if short else ""
+    return Rendered(html=markup, raw=whole[:LONGEST_SHOWN], num_characters=len(text), digest=digest)
 
 
 def render_turn(message: Message) -> Rendered:
     """A turn with all that people are to see of it: its text, its thoughts, the tools it calls."""
-    if not message.more:
-        return render(message.content)
-    return _whole(transcript([message]), _part_blocks(message))
+    return _render_turns(arrange([message])) if message.more else render(message.content)
+
+
+def render_prompt(messages: Sequence[Message]) -> list[tuple[str, Rendered]]:
+    """The turns of a prompt with who speaks; results of tools stand beneath their calls, and are no turns of theirs."""
+    if not any(message.more for message in messages):
+        return [(message.role, render(message.content)) for message in messages]
+    return [(turn.role, _render_turns([turn])) for turn in arrange(messages)]
 
 
 def render_completion(text: str, turns: Sequence[Message]) -> Rendered:
-    """A completion: a text, or the turns it consists of."""
-    if not turns:
-        return render(text)
-    blocks = []
+    """A completion: a text, or the turns it consists of, whose raw form is `annotate_app.labeling.turns.written`."""
+    return _render_turns(arrange(turns)) if turns else render(text)
+
+
+def _render_turns(turns: Sequence[Turn]) -> Rendered:
+    """Turns as parts that fold, each under who speaks where there are several."""
+    blocks = tuple(Block(kind=block.kind, text=_sendable(block.text)) for block in blocks_of(turns))
+    raw = "".join(block.text for block in blocks)
+    short = len(raw) <= LONGEST_MARKDOWN
+    return Rendered(
+        html=_CACHE.get(_digest(repr(turns)), lambda: sanitise(_turns_html(turns))) if short else "",
+        raw=raw[:LONGEST_SHOWN],
+        num_characters=len(raw),
+        digest=_digest(raw),
+        blocks=blocks,
+        num_turns=len(turns),
+        is_dialogue=any(turn.role == "user" for turn in turns),
+    )
+
+
+def _turns_html(turns: Sequence[Turn]) -> str:
+    """The turns before the allow-list; empty where one of their texts is too long or too deep for markdown."""
+    pieces = []
     for turn in turns:
-        side = "user" if turn.role == "user" else "other"
-        who = f'<div class="turn {side}"><span class="role">{SPEAKER[turn.role]}</span>'
-        inner = _part_blocks(turn)
-        blocks += [who, *inner, "</div>"] if all(inner) else [""]
-    return _whole(text, blocks if len(turns) > 1 else _part_blocks(turns[0]))
+        parts = [_part_html(part) for part in turn.parts]
+        if not all(parts):
+            return ""
+        if len(turns) > 1:
+            side = "user" if turn.role == "user" else "other"
+            who = f'<span class="role" data-say="{turn.role}">{SPEAKER[turn.role]}</span>'
+            parts = [f'<div class="turn {side}">{who}', *parts, "</div>"]
+        pieces += parts
+    return "".join(pieces)
 
 
-def _part_blocks(message: Message) -> list[str]:
-    """The parts of a turn as HTML, each with its name; an empty one is too long or too deep for markdown."""
-    blocks = []
-    for label, text, kind in turn_parts(message):
-        if label:
-            blocks.append(f'<p class="part">{html.escape(label)}</p>')
-        if text.strip() and kind == "json":
-            blocks.append(render(f"{FENCE}json\n{text}\n{FENCE}").html)
-        elif text.strip():
-            blocks.append(render(text).html)
-    return blocks
+def _part_html(part: Part) -> str:
+    """A part of a turn; empty where it is too long or too deep for markdown."""
+    body = '<p class="nothing" data-extra="" data-say="empty">(empty)</p>'
+    if part.text.strip():
+        body = render(f"{FENCE}json\n{part.text}\n{FENCE}" if part.is_json else part.text).html
+    match part.kind:
+        case "text":
+            return body
+        case "name":
+            return f'<p class="part">{html.escape(part.label)}</p>'
+        case "refusal":
+            return body and f'<p class="part" data-say="refusal">{part.label}</p>{body}'
+        case "thoughts":
+            return body and _folded(
+                "thoughts", f'<span class="part" data-say="thoughts">{part.label}</span>', part, body
+            )
+        case "call":
+            name = f' <span class="tool">{html.escape(part.name)}</span>' if part.name else ""
+            return body and _folded("call", f'<span class="part" data-say="calls">calls</span>{name}', part, body)
+        case "result":
+            words = html.escape(part.label) or '<span data-extra="" data-say="result">result</span>'
+            kind = "result error" if part.is_error else "result"
+            return body and _folded(kind, f'<span class="part">{words}</span>', part, body)
 
 
-def _whole(text: str, blocks: Sequence[str]) -> Rendered:
-    written = render(text)
-    return replace(written, html="".join(blocks) if written.html and all(blocks) else "")
+def _folded(kind: str, head: str, part: Part, body: str) -> str:
+    """A part that opens on a key or a click; a short one is open from the start, thoughts never are."""
+    long = part.text.count("\n") >= FOLDED_LINES or len(part.text) > FOLDED_CHARACTERS
+    is_open = "" if long or kind == "thoughts" else ' open=""'
+    line = " ".join(part.text.split())
+    preview = line if len(line) <= LONGEST_PREVIEW else f"{line[:LONGEST_PREVIEW]}…"
+    shown = f'<code class="preview" data-extra="">{html.escape(preview)}</code>'
+    summary = f"<summary>{head} {shown}</summary>"
+    return f'<details class="{kind}"{is_open}>{summary}<div class="said">{body}</div></details>'
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _sendable(text: str) -> str:
+    """The text without half a surrogate pair, which cannot be sent."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def sanitise(markup: str) -> str:
@@ -203,18 +285,12 @@ def sanitise(markup: str) -> str:
 
 def _filter_attribute(tag: str, name: str, value: str) -> str | None:
     """Only class names that we or Pygments give: those of a page's own stylesheet stay out of reach."""
-    if name != "class":
-        return value
-    match tag:
-        case "p":
-            return value if value == "formula" else None
-        case "code":
-            return value if value == "formula" else None
-        case "span":
-            allowed = value in ("image", "image-address") or (len(value) <= 3 and value.isalnum())
-            return value if allowed else None
-        case _:
-            return None
+    if name == "class":
+        of_code = tag == "span" and len(value) <= 3 and value.isalnum()
+        return value if of_code or value in CLASSES.get(tag, ()) else None
+    if name in DATA_VALUES:
+        return value if DATA_VALUES[name].fullmatch(value) else None
+    return value
 
 
 def _to_html(text: str) -> str:
@@ -237,10 +313,17 @@ def _highlight(code: str, language: str, _attributes: str) -> str:
 
 
 def _render_image(_renderer: object, tokens: list[Any], index: int, *_: object) -> str:
+    """An image of ours as its description, for the page to put it there; another one as what its text says of it."""
     token = tokens[index]
-    label = html.escape(token.content) or "no description"
-    address = html.escape(str(token.attrs.get("src", "")))
-    return f'<span class="image">Image, not loaded: {label} <span class="image-address">{address}</span></span>'
+    label, source = html.escape(token.content), str(token.attrs.get("src", ""))
+    reference = Reference.read(source)
+    if reference is not None:
+        size = f' data-size="{reference.width}x{reference.height}"' if reference.width and reference.height else ""
+        return f'<span class="image own" data-image="{reference.content_hash}"{size}>{label}</span>'
+    say, words = ("image_remote", "Image, not loaded:") if is_remote(source) else ("image_missing", "Image missing:")
+    label = label or '<span data-extra="" data-say="no_description">no description</span>'
+    head = f'<span data-extra="" data-say="{say}">{words}</span>'
+    return f'<span class="image">{head} {label} <span class="image-address">{html.escape(source)}</span></span>'
 
 
 def _render_link(renderer: Any, tokens: list[Any], index: int, options: Mapping[str, Any], env: object) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import tempfile
 import time
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import streamlit as st
@@ -161,7 +163,7 @@ def prepare(project: Project, options: ExportOptions | None, names: bool) -> tup
             exported = export_rows(store, actor, project.id, Path(scratch) / file_stem(project, options), options)
             with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
                 for file in exported.files:
-                    packed.write(file, f"{path.stem}/{file.name}")
+                    packed.write(file, f"{path.stem}/{file.relative_to(exported.path)}")
         return path.name, path.read_bytes(), exported
 
 
@@ -211,19 +213,36 @@ def exports_folder(project: Project) -> Path:
 def draw_finished(project: Project) -> None:
     """Files that jobs have left, newest first."""
     folder = exports_folder(project)
-    files = (
-        [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")]
-        if folder.is_dir()
-        else []
-    )
+    files = [path for path in folder.rglob("*") if is_download(path)] if folder.is_dir() else []
     for path in sorted(files, key=lambda path: -path.stat().st_mtime)[:20]:
         name = str(path.relative_to(folder))
         st.download_button(
-            f"{as_markdown(name)} ({path.stat().st_size / 1e6:,.1f} MB)",
-            path.read_bytes,
-            path.name,
+            f"{as_markdown(name)} ({size_of(path) / 1e6:,.1f} MB)",
+            path.read_bytes if path.is_file() else partial(zip_folder, path),
+            path.name if path.is_file() else f"{path.name}.zip",
             key=f"export-file-{key_of(name)}",
         )
+
+
+def is_download(path: Path) -> bool:
+    """Whether a file is offered by itself; a folder of images is, as a zip."""
+    if path.name.startswith("."):
+        return False
+    return path.name == "images" if path.is_dir() else path.parent.name != "images"
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of the files of a folder."""
+    return path.stat().st_size if path.is_file() else sum(file.stat().st_size for file in path.iterdir())
+
+
+def zip_folder(folder: Path) -> bytes:
+    """A folder of images as a zip."""
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as packed:
+        for file in sorted(folder.iterdir()):
+            packed.write(file, f"{folder.name}/{file.name}")
+    return target.getvalue()
 
 
 def _words(options: ExportOptions) -> list[str]:

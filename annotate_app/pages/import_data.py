@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 import tempfile
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from annotate_app.exchange.comparisons_in import (
@@ -23,6 +25,10 @@ from annotate_app.exchange.comparisons_in import (
 )
 from annotate_app.exchange.judgments_in import BallotOptions, import_judgments, preview_ballots
 from annotate_app.exchange.projects_in import import_project
+from annotate_app.images.checking import ALLOWED
+from annotate_app.images.files import SUFFIXES as SUFFIXES_OF_IMAGES
+from annotate_app.images.files import ImageFiles
+from annotate_app.images.rows import count_names
 from annotate_app.installation import data_folder
 from annotate_app.jobs.jobs import start
 from annotate_app.pages.kit.button_feedback import act, plainly
@@ -159,6 +165,12 @@ def draw_comparisons(file: UploadedFile, project: Project) -> None:
         pairs = right.selectbox(
             "Pairs of N responses", ["all", "adjacent", "star:first", "random:1", "random:3"], key=f"{key}-pairs"
         )
+        images = draw_images(left, key)
+        keep = left.toggle(
+            "Keep names of images that have no file",
+            key=f"{key}-missing",
+            help="Otherwise such a row is bad: its text shows an image that nobody can see.",
+        )
         skip = left.toggle("Leave bad rows out", key=f"{key}-skip", help="Otherwise a bad row stops the import.")
         labels = right.toggle(
             "Also import the file's own choices",
@@ -173,6 +185,8 @@ def draw_comparisons(file: UploadedFile, project: Project) -> None:
         pairs=pairs,
         on_bad_row="skip" if skip else "error",
         labels=labels,
+        images=tuple(images),
+        missing_images="keep" if keep else "stop",
     )
     seen = preview(file, options)
     if seen.reading is None:
@@ -197,7 +211,18 @@ def draw_first_ones(comparisons: Sequence[Comparison], key: str) -> None:
     if len(comparisons) > 1:
         number = st.pagination(len(comparisons), key=f"{key}-shown")
         st.caption(f"Comparison {number} of the first {len(comparisons)}. Sides are shuffled for each person.")
-    draw_comparison(comparisons[number - 1], sources=False, key=f"{key}-first-{number}")
+    draw_comparison(comparisons[number - 1], sources=False, key=f"{key}-first-{number}", is_stored=False)
+
+
+def draw_images(place: DeltaGenerator, key: str) -> list[UploadedFile]:
+    """The uploader of the images that rows name."""
+    return place.file_uploader(
+        "Images that rows name: a zip, or single files",
+        type=["zip", *(suffix.removeprefix(".") for suffix in SUFFIXES_OF_IMAGES)],
+        accept_multiple_files=True,
+        key=f"{key}-images",
+        help=f"{ALLOWED}. Metadata (EXIF, place) is taken out. Images within the file itself need none of this.",
+    )
 
 
 def draw_judgments(file: UploadedFile, project: Project) -> None:
@@ -288,12 +313,17 @@ def draw_rows(rows: Sequence[Mapping[str, Any]]) -> None:
     """Rows as a table; what is no text as its JSON."""
     plain = [
         {
-            name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+            name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=short)
             for name, value in row.items()
         }
         for row in rows
     ]
     st.dataframe(plain, hide_index=True)
+
+
+def short(value: object) -> str:
+    """What JSON does not know; of bytes their number."""
+    return f"{len(value):,} bytes" if isinstance(value, bytes) else str(value)
 
 
 def draw_bad(bad: Sequence[BadRow], key: str) -> None:
@@ -328,12 +358,15 @@ def draw_run(
     done = st.session_state.get(f"{key}-done")
     if isinstance(done, Imported):
         labels = f" and {done.num_labels} of their own choices" if done.num_labels else ""
+        labels += f", {done.num_images:,} images" if done.num_images else ""
         empty = f", {done.num_empty} with an empty answer" if done.num_empty else ""
         st.success(
             f"{done.num_added:,} {noun.removesuffix('s') if done.num_added == 1 else noun} added{labels}{empty}; "
             f"{done.num_existing:,} were there; {len(done.bad):,} of {done.num_rows:,} rows left out.",
             icon=":material/check:",
         )
+        if done.missing_images:
+            st.text(count_names(done.missing_images))
         for choices in done.choices.values():
             st.text(f"Choices were read as: {choices}")
         draw_bad(done.bad, f"{key}-left")
@@ -362,6 +395,13 @@ def start_job(project: Project, command: list[str]) -> None:
     folder.mkdir(exist_ok=True)
     path = folder / f"{content_id(file.file_id, project.id)}-{Path(file.name).name}"
     path.write_bytes(file.getbuffer())
+    images = st.session_state.get(f"import-{file.file_id}-images") or []
+    if images and command[0] == "import":
+        beside = path.with_name(f"{path.name}.images.zip")
+        with zipfile.ZipFile(beside, "w", zipfile.ZIP_STORED) as packed, ImageFiles(images) as found:
+            for name in found.names():
+                packed.writestr(name, found.read(name) or b"")
+        command = [*command, "--images", str(beside)]
     words, options = (command[:1], command[1:]) if command[0] == "import" else (command[:2], command[2:])
     whole = ["annotate_app", *words, project.number, str(path), *options]
     act(
@@ -382,4 +422,5 @@ def _map_options(columns: Mapping[str, str]) -> list[str]:
 
 def _command_options(options: ImportOptions) -> list[str]:
     words = ["--form", options.form or "auto", "--pairs", options.pairs, "--on-bad-row", options.on_bad_row]
+    words += ["--missing-images", options.missing_images]
     return [*words, *(["--labels"] if options.labels else []), *_map_options(options.columns)]

@@ -235,7 +235,7 @@ def ask_cost(project: Project, judge: JudgeRow) -> None:
     def dry_run() -> dict[str, Any]:
         store, actor = current_store(), current_actor()
         plan = plan_run(store, actor, project, judge.name, RunOptions(**options))
-        return {**asdict(estimate(store, actor, plan)), "num_asked": plan.num_asked}
+        return {**asdict(estimate(store, actor, plan)), "num_asked": plan.num_asked, "num_images": plan.num_images}
 
     cost = act("", dry_run)
     if cost is not None:
@@ -244,6 +244,8 @@ def ask_cost(project: Project, judge: JudgeRow) -> None:
 
 def draw_cost(cost: dict[str, Any]) -> None:
     """An estimate in four figures."""
+    if cost["num_images"]:
+        st.caption(f"{cost['num_images']:,} comparisons are left out: they show images, which a judge does not see.")
     if not cost["num_answers"]:
         st.info("Everything is asked already.", icon=":material/check:")
         return

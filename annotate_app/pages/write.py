@@ -186,7 +186,12 @@ def draw_answers(project: Project, request: WriteRequest, models: Models) -> Non
     writers = models.choose(request.writers)
     st.divider()
     name = key_of(f"{request.prompt}")
-    data = {"shown": name, "messages": [turn_data(message) for message in request.prompt], "responses": []}
+    data = {
+        "shown": name,
+        "project": current_project().id,
+        "messages": [turn_data(message) for message in request.prompt],
+        "responses": [],
+    }
     build_reader()(key=f"write-asked-{name}", data=data, height="content")
     columns = st.columns(len(writers))
     places = {writer.key: column.empty() for writer, column in zip(writers, columns, strict=True)}

@@ -1,4 +1,4 @@
-"""Routes beside the pages: what a finished run hands out, and how a browser says that it leaves.
+"""Routes beside the pages: what a finished run hands out, images of texts, and how a browser says that it leaves.
 
 A run hands out its report as a page, its model as a zip made while it is sent, and its rows. The report is a file of
 our own making, but it quotes texts of the project: it is served as a sandboxed page without an origin, in which nothing
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,9 +19,16 @@ from starlette.responses import FileResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 
 from annotate_app.access import AccessError
+from annotate_app.images.checking import CheckedImage
 from annotate_app.server.sessions import SESSION_HEADER, Sessions
 from annotate_app.trainings.runs import ModelRun, get_run, model_files
 
+IMAGE_HEADERS = {
+    "cache-control": "private, max-age=31536000, immutable",  # the address is the hash of the bytes
+    "content-security-policy": "default-src 'none'; sandbox",
+    "cross-origin-resource-policy": "same-origin",
+    "x-content-type-options": "nosniff",
+}
 REPORT_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -112,6 +120,34 @@ def zipped(files: list[tuple[Path, str]]) -> Iterator[bytes]:
                     target.write(part)
                     yield pipe.take()
     yield pipe.take()
+
+
+def image_route(sessions: Sessions) -> Route:
+    """`GET /images/PROJECT/HASH` for members of the project; stands behind the door, which names the session."""
+
+    def find(token: str, project_id: int, content_hash: str) -> CheckedImage | None:
+        user = sessions.user(token)
+        if user is None:
+            raise AccessError("sign in first")
+        return sessions.store.images.get(sessions.store.people.actor_of(user), project_id, content_hash)
+
+    async def answer(request: Request) -> Response:
+        project_id, content_hash = request.path_params["project_id"], request.path_params["content_hash"]
+        if project_id >= 2**31 or not re.fullmatch("[0-9a-f]{64}", content_hash):
+            return PlainTextResponse("there is no such image", 404)
+        try:
+            token = request.headers.get(SESSION_HEADER, "")
+            image = await asyncio.to_thread(find, token, project_id, content_hash)
+        except AccessError as error:
+            return PlainTextResponse(str(error), 403)
+        except ValueError:  # an admin asks for a project that is not there
+            image = None
+        if image is None:
+            return PlainTextResponse("there is no such image", 404)
+        headers = IMAGE_HEADERS | {"content-disposition": f'inline; filename="{image.file_name}"'}
+        return Response(image.data, media_type=image.media_type, headers=headers)
+
+    return Route("/images/{project_id:int}/{content_hash}", answer, methods=["GET"])
 
 
 def leaving_route(sessions: Sessions) -> Route:

@@ -41,7 +41,7 @@ from annotate_app.jobs.model_processes import model_processes
 from annotate_app.server.authentication import Door
 from annotate_app.server.crowding import MAX_FILE_MB, UploadedFiles
 from annotate_app.server.first_page import FirstPage
-from annotate_app.server.routes import leaving_route, run_routes
+from annotate_app.server.routes import image_route, leaving_route, run_routes
 from annotate_app.server.sessions import open_sessions
 from annotate_app.server.sign_in_pages import invite_address
 
@@ -220,7 +220,8 @@ def build(serving: Serving) -> Door:
     for name, value in streamlit_options(serving).items():
         config.set_option(name, value)
     PagesManager.uses_pages_directory = False  # `navigation` lists the pages, also for who comes by a deep link first
-    routes = [leaving_route(open_sessions(serving.url)), *run_routes(open_sessions(serving.url))]
+    sessions = open_sessions(serving.url)
+    routes = [leaving_route(sessions), image_route(sessions), *run_routes(sessions)]
     app = st.App(Path(__file__).parents[1] / "app.py", routes=routes)
     page = FirstPage((Path(st.__file__).parent / "static" / "index.html").read_text())
     plain_rerun = BackMsg()

@@ -41,6 +41,7 @@ from annotate_app.store.schema import whole_schema
 
 FORMAT = "tiebreak backup 1"
 BATCH = 1000
+BATCH_OF_BYTES = 8  # rows of a table that holds files, of megabytes each
 ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
 """What reading a zip raises where it is damaged, encrypted, or packed in a way that is not known here."""
 
@@ -117,7 +118,7 @@ def _write_table(archive: zipfile.ZipFile, connection: Connection, table: Table)
     count = 0
     query = select(table).order_by(*table.primary_key.columns)
     with archive.open(f"{table.name}.jsonl", "w", force_zip64=True) as raw, io.TextIOWrapper(raw, "utf-8") as file:
-        for row in connection.execute(query.execution_options(yield_per=BATCH)).mappings():
+        for row in connection.execute(query.execution_options(yield_per=_batch_of(table))).mappings():
             file.write(json.dumps(dict(row), ensure_ascii=False, separators=(",", ":"), default=_plain) + "\n")
             count += 1
     return count
@@ -176,7 +177,8 @@ def _read_table(archive: zipfile.ZipFile, connection: Connection, table: Table, 
         raise ValueError(f"{path} is damaged: {name} is missing")
     with archive.open(name) as raw:
         lines = enumerate(raw, start=1)
-        for rows in _batches(_read_row(line, table, f"{path}: {name}:{number}") for number, line in lines):
+        read = (_read_row(line, table, f"{path}: {name}:{number}") for number, line in lines)
+        for rows in _batches(read, _batch_of(table)):
             try:
                 connection.execute(insert(table), rows)
             except (DBAPIError, StatementError, OverflowError) as error:
@@ -224,9 +226,14 @@ def _fits(value: object, of_type: TypeEngine) -> bool:
             return isinstance(value, str)
 
 
-def _batches(rows: Iterator[dict]) -> Iterator[list[dict]]:
-    while batch := list(islice(rows, BATCH)):
+def _batches(rows: Iterator[dict], size: int) -> Iterator[list[dict]]:
+    while batch := list(islice(rows, size)):
         yield batch
+
+
+def _batch_of(table: Table) -> int:
+    """Rows of a table that are in memory at once."""
+    return BATCH_OF_BYTES if table.name == "image" else BATCH
 
 
 def _set_sequences(connection: Connection, stored: MetaData) -> None:

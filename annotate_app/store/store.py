@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from annotate_app.store.loop.run_notes import RunNotes
     from annotate_app.store.loop.turn_votes import TurnVotes
     from annotate_app.store.loop.turns import Turns
+    from annotate_app.store.projects.images import Images
     from annotate_app.store.work.work import Work
     from annotate_app.store.workbench.assignments import Assignments
     from annotate_app.store.workbench.bulk import Bulk
@@ -90,6 +91,13 @@ class Store:
         from annotate_app.store.work.work import Work
 
         return Work(self.database)
+
+    @cached_property
+    def images(self) -> Images:
+        """Images that texts name."""
+        from annotate_app.store.projects.images import Images
+
+        return Images(self.database)
 
     @cached_property
     def jobs(self) -> Jobs:

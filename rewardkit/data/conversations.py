@@ -14,6 +14,7 @@ from typing import Any
 
 from rewardkit.data.records import Message, Role
 from rewardkit.data.tables.cells import decode_literal
+from rewardkit.data.tables.content_parts import openai_turns
 
 # The names that chat formats give to who speaks.
 SPEAKERS: dict[str, Role] = {
@@ -35,7 +36,7 @@ SPEAKERS: dict[str, Role] = {
 SPEAKER: dict[Role, str] = {"system": "System", "user": "User", "assistant": "Assistant", "tool": "Tool"}
 # What a turn holds beside its text, by the names of OpenAI's format and of those that follow it.
 THOUGHTS = ("reasoning_content", "reasoning", "thinking", "tool_plan")
-MORE = ("name", "tool_call_id", *THOUGHTS, "tool_calls", "function_call", "tool_responses", "refusal")
+MORE = ("name", "tool_call_id", "is_error", *THOUGHTS, "tool_calls", "function_call", "tool_responses", "refusal")
 MEDIA = ("audio", "image", "images", "video", "videos", "files", "attachments", "parts")
 PLAIN = {"role", "content"}
 TEXT_PARTS = (None, "text", "input_text", "output_text")
@@ -157,7 +158,7 @@ def read_messages(value: object, field: str) -> tuple[Message, ...]:
     """
     if not is_messages(value):
         raise RowError("wrong_type", field, value, "allowed is a list of turns with role and content")
-    return tuple(read_turn(turn, f"{field}[{index}]") for index, turn in enumerate(value))  # type: ignore[arg-type]
+    return tuple(read_turn(turn, f"{field}[{index}]") for index, turn in enumerate(openai_turns(value)))  # type: ignore[arg-type]
 
 
 def read_turn(turn: Mapping[str, Any], field: str) -> Message:
@@ -174,7 +175,7 @@ def read_turn(turn: Mapping[str, Any], field: str) -> Message:
         return Message(role=role, content=read_text(turn["content"], f"{field}.content"))
     if media := next((name for name in MEDIA if turn.get(name) not in NO_CONTENT), ""):
         raise RowError("wrong_type", f"{field}.{media}", turn[media], "allowed is text; it cannot be shown")
-    more = {name: turn[name] for name in MORE if turn.get(name) not in NO_CONTENT}
+    more = {name: turn[name] for name in MORE if turn.get(name) not in (*NO_CONTENT, False)}
     content = turn.get("content", turn.get("value"))
     if isinstance(content, list):
         content = _read_parts(content, more, f"{field}.content")

@@ -28,6 +28,7 @@ from rewardkit.data.export_formats import VOTES
 from rewardkit.data.judgments import ALIASES
 from rewardkit.data.records import Choice, Comparison, Preference
 from rewardkit.data.sources import Part, choose_split, open_source
+from rewardkit.data.tables.content_parts import shows_image
 from rewardkit.data.tables.json_rows import decode_json
 
 OnBadRow = Literal["error", "skip"]
@@ -147,6 +148,7 @@ def read_each(
     for part, number, row in _rows(parts, bad_rows):
         refuse = partial(_refuse, bad_rows, part, number)
         try:
+            refuse_images(row)
             from_row = read(row, refuse)
             if check:
                 for one in from_row:
@@ -159,6 +161,19 @@ def read_each(
         hint = "; --on-bad-row skip leaves them out and lists them"
         raise ValueError(f"{bad_rows[0].place}: {bad_rows[0].problem}{others}{hint}")
     return ReadRows(rows=rows, bad_rows=bad_rows, form=form)
+
+
+def refuse_images(row: Mapping[str, Any]) -> None:
+    """Refuses a row whose texts show images: a model of texts would read their names.
+
+    Raises:
+        RowError: naming the column.
+    """
+    for name, value in row.items():
+        if shows_image(value):
+            raise RowError(
+                "wrong_type", name, value, "it shows an image; allowed here are texts, which a model can read"
+            )
 
 
 def count_reasons(bad_rows: Sequence[BadRow]) -> str:

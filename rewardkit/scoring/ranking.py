@@ -17,7 +17,7 @@ from rewardkit.data.comparison_rows import parse_row
 from rewardkit.data.conversations import RowError
 from rewardkit.data.export_formats import plain_prompt
 from rewardkit.data.files import detect_format, place, read_rows
-from rewardkit.data.preferences import BadRow, OnBadRow
+from rewardkit.data.preferences import BadRow, OnBadRow, refuse_images
 from rewardkit.data.records import Comparison, Message
 from rewardkit.reward.reward import Reward, RewardFn
 from rewardkit.scoring.acquisition import Informativeness, PromptSpace, measure, order, prioritise
@@ -80,6 +80,7 @@ def read_comparisons(
     for number, row in chain(first, rows):
         where = place(path, number, format)
         try:
+            refuse_images(row)
             parsed = parse_row(row, reading)
             if check:
                 for comparison in parsed.comparisons:

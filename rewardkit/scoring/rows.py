@@ -29,6 +29,7 @@ from rewardkit.data.columns import (
 )
 from rewardkit.data.comparison_rows import plain, read_answers, read_two, refuse_turns
 from rewardkit.data.conversations import RowError, decode_list, is_messages, read_messages, read_text
+from rewardkit.data.preferences import refuse_images
 from rewardkit.data.records import Message
 from rewardkit.reward.reward import Reward, RewardFn
 
@@ -111,6 +112,7 @@ def read_completions(row: Row, how: Scorable) -> list[Completion]:
     Raises:
         RowError: naming the field that cannot be read.
     """
+    refuse_images(row)
     if how.single:
         return [_read_single(row, how)]
     if len(how.columns) == 2:

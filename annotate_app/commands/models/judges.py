@@ -234,6 +234,8 @@ def _estimate_words(name: str, plan: RunPlan, cost: Estimate) -> str:
     parts = [f"{cost.num_answers:,} answers on {cost.num_comparisons:,} comparisons"]
     if plan.num_asked:
         parts[0] += f" ({plan.num_asked:,} asked before)"
+    if plan.num_images:
+        parts.append(f"{plan.num_images:,} comparisons left out: they show images, which a judge does not see")
     if cost.prompt_tokens:
         most = "about" if cost.measured else "at most"
         parts.append(f"about {cost.prompt_tokens:,} tokens to read, {most} {cost.completion_tokens:,} to write")

@@ -11,7 +11,9 @@ from typing import Literal
 import streamlit as st
 from streamlit.components.v2 import component
 
-from annotate_app.labeling.rendering import Rendered, render, render_completion, render_turn
+from annotate_app.labeling.pair_payload import show_prompt, show_text
+from annotate_app.labeling.rendering import render, render_completion, render_turn
+from annotate_app.pages.kit.context import current_project
 from annotate_app.pages.kit.labeler_component import mount_labeler
 from annotate_app.protocol.rubric import Criterion, Rubric, Scale
 from rewardkit.data.records import Comparison, Judgment, Message, content_id
@@ -19,14 +21,17 @@ from rewardkit.data.records import Comparison, Judgment, Message, content_id
 Mode = Literal["rich", "diff"]
 
 
-def draw_comparison(comparison: Comparison, *, sources: bool = False, mode: Mode = "rich", key: str) -> None:
-    """Draws the conversation and both responses.
+def draw_comparison(
+    comparison: Comparison, *, sources: bool = False, mode: Mode = "rich", is_stored: bool = True, key: str
+) -> None:
+    """Draws the conversation and both responses of a comparison of the current project.
 
     Args:
         comparison: what to draw.
         sources: whether to name what wrote the responses.
         mode: `diff` marks where the two responses differ.
         key: unique on the page.
+        is_stored: whether the project has its images already.
     """
     a = render_completion(comparison.completion_a, comparison.turns_a)
     b = render_completion(comparison.completion_b, comparison.turns_b)
@@ -34,9 +39,10 @@ def draw_comparison(comparison: Comparison, *, sources: bool = False, mode: Mode
     data = {
         "shown": f"{key} {mode}",
         "mode": mode,
-        "messages": [turn_data(message) for message in comparison.prompt],
+        "project": current_project().id if is_stored else 0,
+        "messages": show_prompt(comparison.prompt),
         "responses": [
-            {"title": f"Response {side}", "source": source if sources else "", "text": _text_data(rendered)}
+            {"title": f"Response {side}", "source": source if sources else "", "text": show_text(rendered)}
             for side, rendered, source in sides
         ],
     }
@@ -68,16 +74,12 @@ def _reader():  # noqa: ANN202
 
 def text_data(text: str) -> dict[str, object]:
     """A text as the component takes it: sanitised HTML, and as written."""
-    return _text_data(render(text))
+    return show_text(render(text))
 
 
 def turn_data(message: Message) -> dict[str, object]:
     """A turn as the component takes it: whose it is, and its text."""
-    return {"role": message.role, **_text_data(render_turn(message))}
-
-
-def _text_data(rendered: Rendered) -> dict[str, object]:
-    return {"html": rendered.html, "raw": rendered.raw, "length": rendered.num_characters}
+    return {"role": message.role, **show_text(render_turn(message))}
 
 
 def describe_choice(choice: str, strength: int, scale: Scale) -> str:

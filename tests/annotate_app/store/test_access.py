@@ -75,6 +75,11 @@ TABLE: dict[str, tuple[str, bool, Callable[[Store, Actor, Project], object]]] = 
     "comparisons.sources": ("lead", True, lambda s, a, p: s.comparisons.sources(a, p.id)),
     "comparisons.count": ("adjudicator", True, lambda s, a, p: s.comparisons.count(a, p.id)),
     "comparisons.set_overlap": ("lead", True, lambda s, a, p: s.comparisons.set_overlap(a, p.id, "c1", 2)),
+    "images.add": ("lead", True, lambda s, a, p: s.images.add(a, p.id, [])),
+    "images.get": ("annotator", True, lambda s, a, p: s.images.get(a, p.id, "0" * 64)),
+    "images.hashes": ("lead", True, lambda s, a, p: s.images.hashes(a, p.id)),
+    "images.types": ("lead", True, lambda s, a, p: s.images.types(a, p.id)),
+    "images.iterate": ("lead", True, lambda s, a, p: list(s.images.iterate(a, p.id))),
     "browsing.find": ("lead", True, lambda s, a, p: s.browsing.find(a, p.id)),
     "browsing.iterate": ("lead", True, lambda s, a, p: list(s.browsing.iterate(a, p.id))),
     "browsing.stamp": ("adjudicator", True, lambda s, a, p: s.browsing.stamp(a, p.id)),
@@ -181,7 +186,10 @@ def expect(
 
 
 def test_the_table_names_every_function_of_the_rooms(sqlite_store: Store) -> None:
-    rooms = ("projects", "comparisons", "browsing", "judgments", "people", "audit", "notices", "jobs", "run_notes")
+    rooms = (
+        *("projects", "comparisons", "images", "browsing", "judgments", "people"),
+        *("audit", "notices", "jobs", "run_notes"),
+    )
     public = {
         f"{room}.{name}"
         for room in rooms

@@ -10,7 +10,10 @@ import { openOutbox } from "./outbox.js";
 import { buildLayer } from "./panes.js";
 import { describeAnswer, rowsOf } from "./rows.js";
 import { openSheet } from "./sheet.js";
+import { openEditor } from "./edit.js";
+import { openMarking } from "./spans.js";
 import { stayInTouch } from "./touch.js";
+import { wordsLanguage } from "./words.js";
 
 const TOO_SOON_MS = 400; // an Enter this soon after a pair came, with nothing answered since, is a double press
 const MOST_HELD = 20;
@@ -44,7 +47,7 @@ export function openDesk(shadow) {
   });
   const dialogs = openDialogs(frame.root);
   const outbox = openOutbox({
-    compose: (events) => ({ events, known: { pairs: [...pairs.keys()], rubric: rubric?.id ?? "" } }),
+    compose: (events) => ({ events, known: { pairs: [...pairs.keys()], rubric: rubric?.id ?? "", words: wordsLanguage() } }),
     changed: () => paintStatus(),
   });
   const sheet = openSheet({
@@ -54,6 +57,10 @@ export function openDesk(shadow) {
       if (shown) keepAnswer(shown, { answer: sheet.answer, seconds: clock.seconds() });
     },
   });
+
+  const answering = { root: frame.root, layer: () => layers.get(shown), pair: () => pairs.get(shown), rubric: () => rubric, sheet, hint: frame.hint };
+  const marking = openMarking({ ...answering, announce: frame.announce });
+  const editor = openEditor(answering);
 
   // ---- what is shown ----
   const queue = () => {
@@ -72,6 +79,7 @@ export function openDesk(shadow) {
   const show = (token) => {
     if (shown !== token) {
       layers.get(shown)?.node.classList.remove("shown");
+      marking.leave();
       shown = token;
       if (token) reveal(token);
     }
@@ -121,6 +129,8 @@ export function openDesk(shadow) {
     return frame.wordsFor(data.state);
   };
   const paintFlags = () => {
+    marking.paint();
+    editor.paint();
     for (const side of ["left", "right"]) {
       const set = rubric.flags.filter((flag) => sheet.answer.flags[side]?.includes(flag.name));
       layers.get(shown)?.setFlags(side, set.map((flag) => flag.label));
@@ -192,12 +202,16 @@ export function openDesk(shadow) {
       mode = mode === name ? "rich" : name;
       for (const layer of layers.values()) layer.setMode(mode);
       for (const other of ["diff", "raw"]) form.press(other, mode === other);
+      marking.paint();
     },
     unfold() {
       unfolded = !unfolded;
       frame.unfold(unfolded);
       form.press("unfolded", unfolded);
     },
+    marks: (event) => marking.key(event),
+    edit: () => editor.open(),
+    writing: (event) => editor.key(event),
     scroll: (direction) => layers.get(shown)?.scroll(direction),
     guidelines: () => openGuidelines(false),
   };
@@ -286,6 +300,7 @@ export function openDesk(shadow) {
     receive,
     close() {
       touch.stop();
+      marking.close();
       keys.stop();
       outbox.close();
       clock.stop();

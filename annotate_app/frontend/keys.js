@@ -8,6 +8,7 @@ export function listen({ root, dialogs, act, hasPair, ready, hold }) {
   const dispatch = (event, { inRows = false, onPressable = false, onScrollable = false } = {}) => {
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
     if (dialogs.isOpen) return dialogs.key(event);
+    if (hasPair() && act.marks(event)) return true;
     switch (key) {
       case "u":
         return act.undo(), true;
@@ -28,6 +29,8 @@ export function listen({ root, dialogs, act, hasPair, ready, hold }) {
         return act.bothBad(), true;
       case "s":
         return act.skip(), true;
+      case "r":
+        return act.criterion(key) || (act.edit(), true);
       case "f":
         return act.flag(), true;
       case "n":
@@ -60,6 +63,7 @@ export function listen({ root, dialogs, act, hasPair, ready, hold }) {
   };
   const onKey = (event) => {
     if (!ready() || event.isComposing) return;
+    if (act.writing(event)) return void event.stopImmediatePropagation();
     const target = event.composedPath()[0];
     const is = (selector) => target instanceof Element && target.closest(selector) !== null;
     const inside = target instanceof Node && root.contains(target);
@@ -73,7 +77,7 @@ export function listen({ root, dialogs, act, hasPair, ready, hold }) {
     }
     // Copying, searching and the browser's own keys stay what they are.
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.repeat && !["ArrowUp", "ArrowDown", "PageUp", "PageDown", " "].includes(event.key)) return void (isOurs(event) && take(event));
+    if (event.repeat && !["ArrowUp", "ArrowDown", "ArrowLeft", "ArrowRight", "PageUp", "PageDown", " "].includes(event.key)) return void (isOurs(event) && take(event));
     if (hold(event)) return take(event);
     const place = {
       inRows: inside && is("[role=radiogroup]"),

@@ -23,6 +23,7 @@ from annotate_app.labeling.pair_payload import (
     show_pair,
     show_rubric,
 )
+from annotate_app.languages.words import FALLBACK, words
 from annotate_app.protocol.leases import Lease, LeaseError, OwnProgress, Submission
 from annotate_app.protocol.rubric import Rubric
 from annotate_app.store.base.database import failure
@@ -62,6 +63,7 @@ class Desk:
     idle_s: int
     leases: list[Lease]
     progress: OwnProgress
+    language: str = FALLBACK  # of what it says to the person
     edit: Lease | None = None  # an own earlier judgment that is being changed
     edit_of: int = 0  # its id
     returned: str = ""  # token of an undone judgment's pair, shown before the others with the answer it had
@@ -232,7 +234,11 @@ class Desk:
             "scope": content_id("labeling", self.actor.user_id, self.actor.name, self.project_id),
             "state": self.progress.state,
             "queue": [lease.token for lease in leases],
-            "pairs": {lease.token: show_pair(lease) for lease in leases if lease.token not in held},
+            "pairs": {
+                lease.token: show_pair(lease, marks=bool(self.rubric.span_flags))
+                for lease in leases
+                if lease.token not in held
+            },
             "given": {
                 lease.token: screen_answer(lease.previous, lease.shown_left)
                 for lease in leases
@@ -241,6 +247,8 @@ class Desk:
             "edit": "" if self.edit is None else self.edit.token,
             "edit_of": 0 if self.edit is None else self.edit_of,
             "rubric": shown if held_by_page.get("rubric") != shown["id"] else {"id": shown["id"]},
+            "words": {"language": self.language}
+            | ({} if held_by_page.get("words") == self.language else {"texts": dict(words(self.language))}),
             "idle_s": self.idle_s,
             "progress": {"done": self.progress.done, "target": self.progress.target},
             "acks": [{"event_id": ack.event_id, "status": ack.status, "message": ack.message} for ack in self.acks],

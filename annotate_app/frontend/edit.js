@@ -10,7 +10,12 @@ export function openEditor({ root, layer, pair, rubric, sheet, hint }) {
   const dialog = element("dialog", { class: "dialog editor", "aria-labelledby": "editor-title" });
   root.append(dialog);
   let before = null;
-  dialog.addEventListener("close", () => before?.focus?.({ preventScroll: true }));
+  // The focus goes at once: the next key is for the pair, not for a text field that is gone.
+  const shut = () => {
+    dialog.close();
+    root.getRootNode().activeElement?.blur();
+    before?.focus?.({ preventScroll: true });
+  };
 
   const isOn = () => rubric()?.edit === "optional";
   const isCut = (side) => pair()[side].length > [...pair()[side].raw].length;
@@ -18,6 +23,7 @@ export function openEditor({ root, layer, pair, rubric, sheet, hint }) {
   const preferred = () => (Number(sheet.answer.overall) > 0 ? "right" : "left");
   const open = (side = preferred()) => {
     if (!isOn()) return hint(say("edit.not_asked"));
+    if (pair()[side].editable === false) return hint(say("edit.more_than_text"));
     if (isCut(side)) return hint(say("edit.too_long"));
     const original = pair()[side].raw;
     const area = element("textarea", { "aria-labelledby": "editor-title", maxlength: String(LONGEST), dir: "auto", spellcheck: "true" });
@@ -33,7 +39,7 @@ export function openEditor({ root, layer, pair, rubric, sheet, hint }) {
     const reset = element("button", { type: "button", onclick: () => ((area.value = original), area.dispatchEvent(new Event("input")), area.focus()) }, say("edit.reset"));
     const other = SIDES.find((name) => name !== side);
     const turn = element("button", { type: "button", class: "quiet", onclick: () => open(other) }, say(`edit.to_${other}`));
-    const done = element("button", { type: "button", class: "primary", onclick: () => dialog.close() }, say("edit.done"), " ", element("kbd", { "aria-hidden": "true" }, "Ctrl Enter"));
+    const done = element("button", { type: "button", class: "primary", onclick: () => shut() }, say("edit.done"), " ", element("kbd", { "aria-hidden": "true" }, "Ctrl Enter"));
     const heading = element("h2", { id: "editor-title" }, say(`edit.title_${side}`));
     dialog.replaceChildren(element("header", {}, heading, turn), area, element("footer", {}, done, reset, state));
     if (!dialog.open) {
@@ -47,7 +53,7 @@ export function openEditor({ root, layer, pair, rubric, sheet, hint }) {
   /** Takes a key while the editor is open; none of them judges the pair behind it. */
   const key = (event) => {
     if (!dialog.open) return false;
-    if (event.key === "Escape" || (event.key === "Enter" && (event.ctrlKey || event.metaKey))) (event.preventDefault(), dialog.close());
+    if (event.key === "Escape" || (event.key === "Enter" && (event.ctrlKey || event.metaKey))) (event.preventDefault(), shut());
     return true;
   };
 

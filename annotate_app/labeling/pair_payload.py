@@ -43,7 +43,8 @@ def show_pair(lease: Lease, *, marks: bool = False) -> dict[str, object]:
 
 def _show_completion(text: str, turns: tuple[Message, ...], marks: bool) -> dict[str, object]:
     rendered = render_completion(text, turns)
-    return _show_text(rendered) | ({"places": find_places(rendered, text, turns)} if marks else {})
+    places = {"places": find_places(rendered, text, turns)} if marks else {}
+    return _show_text(rendered) | places | ({"editable": False} if turns else {})
 
 
 def _show_text(text: Rendered) -> dict[str, object]:
@@ -111,7 +112,7 @@ def read_answer(event: Mapping[str, Any], lease: Lease, annotator: str) -> Judgm
     flags = _mapping(answer.get("flags", {}), "flags")
     spans = _mapping(answer.get("spans", {}), "spans")
     edited = _mapping(answer.get("edited", {}), "edited")
-    sides = (("left", left), ("right", other_side(left)))
+    sides: tuple[tuple[str, Side], ...] = (("left", left), ("right", other_side(left)))
     marked = tuple(
         sorted(span for position, side in sides for span in _read_spans(spans.get(position, []), position, side))
     )
@@ -244,7 +245,7 @@ def _read_spans(value: object, position: str, side: Side) -> list[Span]:
                 spans.append(Span(side=side, start=start, end=end, flag=flag))
             case _:
                 raise ValueError(
-                    f"spans.{position} holds {str(item)[:40]!r}, allowed are start, end and flag in a list"
+                    f"spans.{position} holds {str(item)[:40]!r}, allowed are lists of start, end, flag"
                 )
     return spans
 

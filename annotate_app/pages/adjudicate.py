@@ -88,7 +88,7 @@ def draw_item(project: Project, rubric: Rubric, key: str, decided: Mapping[str, 
     st.subheader("What people said", anchor=False)
     if positions:
         st.altair_chart(charts.positions(positions), key=f"adjudicate-positions-{key_of(key)}")
-    draw_judgments(judgments, rubric, key=f"adjudicate-judgments-{key_of(key)}")
+    draw_judgments(judgments, rubric, key=f"adjudicate-judgments-{key_of(key)}", comparison=comparison)
     draw_form(project, rubric.scale, key)
 
 

@@ -19,6 +19,7 @@ from annotate_app.agreement.report_files import agreement_csv, report_json
 from annotate_app.pages.charts import charts
 from annotate_app.pages.kit.button_feedback import plainly
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
+from annotate_app.pages.views.answer_view import draw_span_agreement
 from annotate_app.pages.views.figures import agreement_of, quality_of
 from rewardkit.stats.small_samples import LEAST
 
@@ -49,6 +50,7 @@ def page() -> None:
             draw_groups("By model", report.sources, measure, "The responses name no source.")
             draw_pairs(report, measure)
         draw_over_time(report, measure)
+        draw_span_agreement(report)
         draw_all(report)
         draw_downloads(report, project.name)
 

@@ -11,6 +11,8 @@ from annotate_app.labeling.pair_payload import describe_choice, excerpt
 from annotate_app.pages.kit.chosen_names import as_markdown
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
 from annotate_app.pages.kit.page_list import page_at
+from annotate_app.pages.views.answer_view import draw_answer
+from annotate_app.protocol.assignment import other_side
 from annotate_app.protocol.leases import OwnJudgment, OwnProgress
 from annotate_app.protocol.rubric import Rubric
 
@@ -65,6 +67,9 @@ def draw_judgment(actor: Actor, own: OwnJudgment, rubric: Rubric) -> None:
         left.text(excerpt(own.comparison.prompt) or "(no prompt)")
         if judgment.rationale:
             left.text(f"“{judgment.rationale}”")
+        with left:
+            sides = {own.shown_left: "Left", other_side(own.shown_left): "Right"} if own.shown_left else None
+            draw_answer("", judgment, own.comparison, rubric, key=f"own-answer-{own.judgment_id}", sides=sides)
         if not own.can_edit:
             right.caption("stands")
         elif right.button("Change", key=f"change-{own.judgment_id}", width="stretch"):

@@ -128,21 +128,20 @@ def check_submission(submission: Submission, rubric: Rubric) -> None:
     _check_words(judgment, rubric)
 
 
-def check_against_texts(judgment: Judgment, texts: Mapping[str, str]) -> None:
-    """Checks that spans lie within the responses they mark, and that an edit changes its response.
-
-    Args:
-        judgment: of a comparison.
-        texts: by response (`a`, `b`), its text as written.
+def check_against_texts(judgment: Judgment, comparison: Comparison) -> None:
+    """Checks that spans lie within the responses they mark, and that an edit changes a response of one text.
 
     Raises:
         ValueError: naming the span or edit and what is allowed.
     """
+    texts = {"a": comparison.completion_a, "b": comparison.completion_b}
     for span in judgment.spans:
         if span.end > len(texts[span.side]):
             allowed = f"response {span.side} has {len(texts[span.side])} characters"
             raise ValueError(f"span {span.start} to {span.end} of {span.flag!r} ends behind its text, {allowed}")
     for side, text in judgment.edited.items():
+        if comparison.turns_a if side == "a" else comparison.turns_b:
+            raise ValueError(f"edited.{side} is given of a response that is more than a text, which cannot be edited")
         if text == texts[side]:
             raise ValueError(f"edited.{side} is the response as it was, allowed is another text")
 

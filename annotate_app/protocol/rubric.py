@@ -21,7 +21,6 @@ KINDS = ("compare", "rate")
 RESERVED_NAMES = (
     *("overall", "choice", "strength", "score", "margin", "weight", "votes", "tie", "both_bad", "skip"),
     *("prompt", "chosen", "rejected", "criteria", "flags", "rationale", "reason", "seconds", "annotator"),
-    *("spans", "edited"),
 )
 MAX_RATING = 10
 _RARE_BREAKS = ("\r", "\x85", "\u2028", "\u2029")

@@ -11,6 +11,7 @@ from streamlit.components.v2 import component
 
 from annotate_app.labeling.rendering import Rendered, render, render_completion, render_turn
 from annotate_app.pages.kit.labeler_component import mount_labeler
+from annotate_app.pages.views.answer_view import draw_answer
 from annotate_app.protocol.rubric import Criterion, Rubric, Scale
 from rewardkit.data.records import Comparison, Judgment, Message
 
@@ -112,8 +113,14 @@ def position_rows(judgments: list[tuple[str, Judgment]], rubric: Rubric) -> list
     return rows
 
 
-def draw_judgments(judgments: list[tuple[str, Judgment]], rubric: Rubric, *, key: str) -> None:
-    """Draws a table of what each named person said, and their reasons in full."""
+def draw_judgments(
+    judgments: list[tuple[str, Judgment]], rubric: Rubric, *, key: str, comparison: Comparison | None = None
+) -> None:
+    """Draws a table of what each named person said, their reasons in full, and what they did to the words.
+
+    Args:
+        comparison: that was judged; without it, marked words and edits are not drawn.
+    """
     if not judgments:
         st.caption("Nobody has judged this comparison yet.")
         return
@@ -135,6 +142,8 @@ def draw_judgments(judgments: list[tuple[str, Judgment]], rubric: Rubric, *, key
     }
     st.dataframe(rows, column_config=columns, hide_index=True, key=key)
     for name, judgment in judgments:
+        if comparison is not None:
+            draw_answer(name, judgment, comparison, rubric, key=f"{key}-{name}")
         words = judgment.rationale or judgment.reason
         if words:
             with st.container(border=True):

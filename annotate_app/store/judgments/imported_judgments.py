@@ -14,7 +14,7 @@ from annotate_app.store.base.database import bulk_execute, bulk_insert, read_pai
 from annotate_app.store.base.slots import JUDGED, OPEN, batches
 from annotate_app.store.judgments.staged import StagedJudgment
 from annotate_app.store.people.accounts import insert_user
-from annotate_app.store.projects.comparisons import keys_to_ids, select_comparisons
+from annotate_app.store.projects.comparisons import keys_to_ids, read_comparison, select_comparisons
 from annotate_app.store.schema import tables
 
 Pair = tuple[int, int]  # database ids of a comparison and of a user
@@ -136,7 +136,7 @@ def _check_texts(connection: Connection, project_id: int, batch: Sequence[Staged
     marked = [judgment for judgment in batch if judgment.spans or judgment.edited]
     for part in batches(sorted({judgment.comparison_id for judgment in marked})):
         query = select_comparisons(project_id).where(tables.comparison.c.key.in_(part))
-        texts = {row.key: {"a": row.completion_a, "b": row.completion_b} for row in connection.execute(query)}
+        texts = {row.key: read_comparison(row) for row in connection.execute(query)}
         for judgment in marked:
             if judgment.comparison_id not in texts:
                 continue

@@ -22,8 +22,8 @@ from rewardkit.data.times import LAST_TIME, LONGEST_STORED_S
 class StagedJudgment(NamedTuple):
     """A judgment ready to be stored.
 
-    `digest` is a hash of all it says, `criteria`, `flags`, `spans` and `edited` are JSON. One that is not `timed` said no
-    time: it counts as made when it was imported.
+    `digest` is a hash of all it says; `criteria`, `flags`, `spans` and `edited` are JSON. One that is not `timed` said
+    no time: it counts as made when it was imported.
     """
 
     comparison_id: str

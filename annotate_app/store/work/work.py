@@ -222,7 +222,7 @@ class Work:
             return
         number = slot.comparison_id
         comparison = self._texts.get(number) or leasing.read_texts(connection, seat.project_id, [number])[number]
-        check_against_texts(judgment, {"a": comparison.completion_a, "b": comparison.completion_b})
+        check_against_texts(judgment, comparison)
 
     def _with_texts(
         self, project_id: int, holding: Sequence[leasing.Held], previous: Judgment | None = None

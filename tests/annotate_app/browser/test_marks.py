@@ -1,4 +1,4 @@
-"""Marking words and writing a response anew, in a real browser: the same marks in either view, by mouse and by keyboard."""
+"""Marking words and writing a response anew, in a real browser: by mouse and by keyboard, rendered and as written."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ from rewardkit.data.records import Comparison, Message
 
 pytestmark = pytest.mark.browser
 ADMIN = Actor.command_line()
-MARKED = "So un**believ**able 😀, it *is*: `so so` &amp; $x^2$.\n\n| a | b |\n|---|---|\n| one | **two** words |\n\nقال **الرجل** نعم."
+MARKED = (
+    "So un**believ**able 😀, it *is*: `so so` &amp; $x^2$.\n\n"
+    "| a | b |\n|---|---|\n| one | **two** words |\n\nقال **الرجل** نعم."
+)
 SELECT = """([side, first, last]) => {
   const host = [...document.querySelectorAll("*")].find((node) => node.shadowRoot?.querySelector(".labeler"));
   const scope = host ? host.shadowRoot : document;
@@ -27,7 +30,8 @@ SELECT = """([side, first, last]) => {
   const nodes = []; let all = "";
   while (walker.nextNode()) { nodes.push([walker.currentNode, all.length]); all += walker.currentNode.data; }
   const start = all.indexOf(first), end = all.indexOf(last, start) + last.length;
-  const at = (place) => { const [node, from] = nodes.findLast(([, from]) => from <= place); return [node, place - from]; };
+  const holder = (place) => nodes.findLast(([, from]) => from <= place);
+  const at = (place) => [holder(place)[0], place - holder(place)[1]];
   const selection = scope.getSelection ? scope.getSelection() : getSelection();
   selection.setBaseAndExtent(...at(start), ...at(end));
 }"""
@@ -94,7 +98,9 @@ def test_marks_made_in_the_rendered_view_are_those_made_in_the_raw_view(
     assert "".join(rendered) == "unbelievable 😀الرجل نعم"
     desk.press("m")
     assert page.evaluate(PAINTED, "tb-mark-1") == ["un**believ**able 😀", "الرجل** نعم"]
-    mark("right", [("un**believ", "able 😀", "1"), ("two", "words", "2"), ("الرجل", "نعم", "1"), ("so so", "&amp;", "2")])
+    mark(
+        "right", [("un**believ", "able 😀", "1"), ("two", "words", "2"), ("الرجل", "نعم", "1"), ("so so", "&amp;", "2")]
+    )
     desk.press("m")
     assert page.evaluate(PAINTED, "tb-mark-1") == [*rendered, *rendered]
     assert page.locator(".marks li").count() == 8
@@ -178,7 +184,8 @@ def test_an_edit_survives_a_reload_and_goes_out_as_a_demonstration_and_a_pair(
     desk.judge("Enter")
     (judgment,) = judgments_of(project)
     side = judgment.choice
-    assert side in ("a", "b") and side != judgment.shown_left
+    assert side in ("a", "b")
+    assert side != judgment.shown_left
     assert judgment.edited == {side: "All of it anew: 😀 1, 2 and so on."}
     store = Store.open(sqlite_url, migrate=False)
     for form in ("edited_sft", "edited_pairs"):
@@ -192,5 +199,3 @@ def test_an_edit_survives_a_reload_and_goes_out_as_a_demonstration_and_a_pair(
     ((_, pair),) = read_rows(tmp_path / "edited_pairs.jsonl")
     assert (pair["chosen"], pair["rejected"], pair["p_chosen"]) == (demonstration["completion"], MARKED, 1.0)
     assert pair["source_chosen"] == "edited by a person"
-
-

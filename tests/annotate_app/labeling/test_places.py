@@ -66,12 +66,56 @@ def test_a_row_behind_the_sign_of_a_list_grows_to_the_row_and_does_not_slip():
     assert written(text, "d") == "d"
 
 
+SIGNS = "ab *_`~[]()<>#>-+|\\&;$!\n\t1.😀ع"
 WORD = st.integers(0, 10**6).map(lambda number: f"w{number}w")
-MARKS = ["**{}**", "*{}*", "`{}`", "~~{}~~", "[{}](http://x.y)", "un**{}**ed", "_{}_", "{} &amp; so", "😀{}", "“{}”", "{}"]
-MARKS += ["({})", "{}:", "\\*{}", "<b>{}</b>", "$x_1$ {}", "{}\\\n", "{}  \n", "عربي {}", "{}** ", "__{}", "![alt](u) {}"]
+MARKS = [
+    "**{}**",
+    "*{}*",
+    "`{}`",
+    "~~{}~~",
+    "[{}](http://x.y)",
+    "un**{}**ed",
+    "_{}_",
+    "{} &amp; so",
+    "😀{}",
+    "“{}”",
+    "{}",
+]
+MARKS += [
+    "({})",
+    "{}:",
+    "\\*{}",
+    "<b>{}</b>",
+    "$x_1$ {}",
+    "{}\\\n",
+    "{}  \n",
+    "عربي {}",
+    "{}** ",
+    "__{}",
+    "![alt](u) {}",
+]
 INLINE = st.lists(st.tuples(WORD, st.sampled_from(MARKS)), min_size=1, max_size=6)
-BLOCKS = ["{}", "# {} #", "> {}", "- {}\n- more", "1. {}\n\n   lazy", "```\n{}\n```", "    {}", "| {} | x |\n|--|--|\n| y | z |"]
-BLOCKS += ["> - {}", "{}\n===", "\t{}", "$$\na\n$$\n{}", "- [ ] {}", "***\n{}", "- > {}", "> | {} |\n> |--|\n> | y |", "| a |\n|--|\n| {} |"]
+BLOCKS = [
+    "{}",
+    "# {} #",
+    "> {}",
+    "- {}\n- more",
+    "1. {}\n\n   lazy",
+    "```\n{}\n```",
+    "    {}",
+    "| {} | x |\n|--|--|\n| y | z |",
+]
+BLOCKS += [
+    "> - {}",
+    "{}\n===",
+    "\t{}",
+    "$$\na\n$$\n{}",
+    "- [ ] {}",
+    "***\n{}",
+    "- > {}",
+    "> | {} |\n> |--|\n> | y |",
+    "| a |\n|--|\n| {} |",
+]
 
 
 @st.composite
@@ -107,7 +151,7 @@ def test_every_word_is_found_where_it_stands_or_in_a_unit_around_it(document):
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.one_of(documents().map(lambda made: made[0]), st.text(alphabet="ab *_`~[]()<>#>-+|\\&;$!\n\t1.😀ع", max_size=60)))
+@given(st.one_of(documents().map(lambda made: made[0]), st.text(alphabet=SIGNS, max_size=60)))
 def test_all_that_is_no_blank_is_aligned_in_order_with_its_own_signs(text):
     shown, segments = aligned(text)
     covered: set[int] = set()

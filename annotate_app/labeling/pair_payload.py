@@ -160,17 +160,20 @@ def screen_answer(judgment: Judgment, shown_left: Side) -> dict[str, object]:
             "left": list(judgment.flags.get(shown_left, ())),
             "right": list(judgment.flags.get(other_side(shown_left), ())),
         },
-        "spans": {
-            position: [[span.start, span.end, span.flag] for span in judgment.spans if span.side == side]
-            for position, side in (("left", shown_left), ("right", other_side(shown_left)))
-        },
-        "edited": {
-            position: judgment.edited[side]
-            for position, side in (("left", shown_left), ("right", other_side(shown_left)))
-            if side in judgment.edited
-        },
         "rationale": judgment.rationale,
+        **_screen_marks(judgment, shown_left),
     }
+
+
+def _screen_marks(judgment: Judgment, shown_left: Side) -> dict[str, object]:
+    """The marked words and edits of a judgment by where they stand; nothing where there are none."""
+    sides = (("left", shown_left), ("right", other_side(shown_left)))
+    spans = {
+        position: [[span.start, span.end, span.flag] for span in judgment.spans if span.side == side]
+        for position, side in sides
+    }
+    edited = {position: judgment.edited[side] for position, side in sides if side in judgment.edited}
+    return ({"spans": spans} if judgment.spans else {}) | ({"edited": edited} if edited else {})
 
 
 def describe_choice(judgment: Judgment, shown_left: Side, scale: Scale) -> str:
@@ -244,9 +247,7 @@ def _read_spans(value: object, position: str, side: Side) -> list[Span]:
             case [int() as start, int() as end, str() as flag]:
                 spans.append(Span(side=side, start=start, end=end, flag=flag))
             case _:
-                raise ValueError(
-                    f"spans.{position} holds {str(item)[:40]!r}, allowed are lists of start, end, flag"
-                )
+                raise ValueError(f"spans.{position} holds {str(item)[:40]!r}, allowed are lists of start, end, flag")
     return spans
 
 

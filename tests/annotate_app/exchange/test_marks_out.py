@@ -13,6 +13,7 @@ from annotate_app.exchange.options import ExportOptions
 from rewardkit.data.files import read_rows
 from rewardkit.data.preferences import read_preferences
 from rewardkit.data.records import Comparison, Judgment, Message, Span
+from rewardkit.data.sources import open_source
 
 ADMIN = Actor.command_line()
 TEXT = "Zwei 😀 **Wörter** hier"
@@ -96,7 +97,8 @@ def test_edits_are_demonstrations_that_our_loader_reads(sqlite_store, project, t
     (row,) = [row for _, row in read_rows(out)]
     assert (row["comparison_id"], row["source"]) == ("c0", EDITED)
     assert row["annotator"].startswith("annotator-")
-    (demonstration,) = read_demonstrations(str(out)).rows
+    (part,) = open_source(str(out)).values()
+    (demonstration,) = read_demonstrations(part, str(out)).rows
     assert [turn.content for turn in demonstration.turns] == ["Frage c0", "Besser so,\n=1+1"]
 
 

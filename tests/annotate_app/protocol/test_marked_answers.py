@@ -88,17 +88,17 @@ def test_the_texts_bound_spans_and_edits_in_code_points() -> None:
     check_against_texts(replace(GOOD, spans=(replace(SPAN, end=5),)), PAIR)  # the emoji is one
     with pytest.raises(ValueError, match="span 2 to 6 of 'wrong' ends behind its text, response a has 5 characters"):
         check_against_texts(replace(GOOD, spans=(replace(SPAN, end=6),)), PAIR)
-    with pytest.raises(ValueError, match="edited.b is the response as it was"):
+    with pytest.raises(ValueError, match=r"edited\.b is the response as it was"):
         check_against_texts(replace(GOOD, edited={"b": "two"}), PAIR)
     turns = (Message(role="assistant", content="two"),)
-    with pytest.raises(ValueError, match="edited.b is given of a response that is more than a text"):
+    with pytest.raises(ValueError, match=r"edited\.b is given of a response that is more than a text"):
         check_against_texts(GOOD, replace(PAIR, turns_b=turns))
 
 
 def test_the_same_mark_twice_and_an_edit_of_nothing_are_no_judgment() -> None:
     with pytest.raises(ValueError, match="spans hold a 2 to 5 'wrong' twice"):
         replace(GOOD, spans=(SPAN, SPAN))
-    with pytest.raises(ValueError, match="edited.left names no response"):
+    with pytest.raises(ValueError, match=r"edited\.left names no response"):
         replace(GOOD, edited={"left": "x"})
 
 

@@ -107,7 +107,7 @@ def test_flags_of_words_and_edits_are_read_and_written() -> None:
 HEAD = "title: T\nguidelines: G\n"
 CRITERION = HEAD + "criteria:\n  - name: tone\n    question: Q\n"
 MISTAKES = {
-    HEAD + "flags:\n- name: wrong\n  spans: words\n": "r.yaml:5: flags[0].spans is words, allowed are true and false",
+    HEAD + "flags:\n- name: wrong\n  spans: words\n": "r.yaml:5: flags[1].spans is words, allowed are true, false",
     HEAD + "edit: always\n": "r.yaml:3: edit is always, allowed are off, optional",
     # the scale
     HEAD + "scale:\n  steps: 6\n": "r.yaml:4: scale.steps is 6, allowed are 2, 3, 4, 5, 7, 8",
@@ -137,7 +137,7 @@ MISTAKES = {
     "guidelines: G\n": "r.yaml:1: title is missing",
     HEAD + "colour: red\n": (
         "r.yaml:3: unknown key 'colour', allowed are title, guidelines, question, scale, both_bad, criteria, flags, "
-        "rationale, skip_reasons, protocol"
+        "rationale, edit, skip_reasons, protocol"
     ),
     HEAD + "title: again\n": "r.yaml:3: duplicate key 'title', first at line 1",
     "title: 12\nguidelines: G\n": (

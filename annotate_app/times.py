@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 
 
 def ago(at: float) -> str:
@@ -21,6 +21,6 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds >= 10 else f"{max(seconds, 0):.1f} s"
 
 
-def stamp(at: float) -> str:
-    """A unix time as date and time, UTC; 0 is an unknown time."""
-    return "unknown" if not at else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S")
+def stamp(at: float, zone: tzinfo = UTC) -> str:
+    """A unix time as date and time in a zone; 0 is an unknown time."""
+    return "unknown" if not at else datetime.fromtimestamp(at, zone).strftime("%Y-%m-%d %H:%M:%S")

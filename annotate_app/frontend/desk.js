@@ -12,8 +12,9 @@ import { describeAnswer, rowsOf } from "./rows.js";
 import { openSheet } from "./sheet.js";
 import { openEditor } from "./edit.js";
 import { openMarking } from "./spans.js";
+import { foldSidebar, toggleSidebar } from "./sidebar.js";
 import { stayInTouch } from "./touch.js";
-import { wordsLanguage } from "./words.js";
+import { say, wordsLanguage } from "./words.js";
 
 const TOO_SOON_MS = 400; // an Enter this soon after a pair came, with nothing answered since, is a double press
 const MOST_HELD = 20;
@@ -41,6 +42,7 @@ export function openDesk(shadow) {
   const frame = openFrame(shadow, {
     guidelines: () => openGuidelines(false),
     history: () => act.history(),
+    menu: () => act.menu(),
     refresh: () => outbox.add({ kind: "refresh" }),
     cancel: () => act.cancel(),
     forget: (event) => (keep.dropRefused(event), paintRefused()),
@@ -81,6 +83,7 @@ export function openDesk(shadow) {
       layers.get(shown)?.node.classList.remove("shown");
       marking.leave();
       shown = token;
+      frame.hint(""); // what was told ends with its pair
       if (token) reveal(token);
     }
     frame.empty(token ? null : emptyWords());
@@ -97,8 +100,10 @@ export function openDesk(shadow) {
     paintFlags();
     clock.start(draft.seconds);
     since = performance.now();
-    frame.announce("Next pair");
+    frame.announce(say("desk.next_pair"));
+    if (mode === "diff") tellUnrelated();
   };
+  const tellUnrelated = () => !layerOf(shown).isMarked && frame.hint(say("desk.nothing_common"));
   // A pair that came back is shown afresh with the answer given before, even if it is the one on the screen.
   const showAgain = (token) => {
     layers.get(shown)?.node.classList.remove("shown");
@@ -124,8 +129,8 @@ export function openDesk(shadow) {
     for (const token of queue()) layerOf(token);
   };
   const emptyWords = () => {
-    if (awaited) return { title: "One moment …", text: "" };
-    if (outbox.judged().size) return { title: "Saving …", text: "The next pair comes as soon as the server has answered." };
+    if (awaited) return { title: say("desk.moment"), text: "" };
+    if (outbox.judged().size) return { title: say("desk.saving"), text: say("desk.saving_help") };
     return frame.wordsFor(data.state);
   };
   const paintFlags = () => {
@@ -195,7 +200,7 @@ export function openDesk(shadow) {
       ask("cancel");
     },
     flag(side = "left") {
-      if (!rubric.flags.length) return frame.hint("This project has no flags.");
+      if (!rubric.flags.length) return frame.hint(say("desk.no_flags"));
       dialogs.flags(rubric.flags, side, () => ({ left: [], right: [], ...sheet.answer.flags }), sheet.toggleFlag);
     },
     mode(name) {
@@ -203,6 +208,8 @@ export function openDesk(shadow) {
       for (const layer of layers.values()) layer.setMode(mode);
       for (const other of ["diff", "raw"]) form.press(other, mode === other);
       marking.paint();
+      frame.hint("");
+      if (mode === "diff" && shown) tellUnrelated();
     },
     unfold() {
       unfolded = !unfolded;
@@ -212,6 +219,7 @@ export function openDesk(shadow) {
     marks: (event) => marking.key(event),
     edit: () => editor.open(),
     writing: (event) => editor.key(event),
+    menu: toggleSidebar,
     scroll: (direction) => layers.get(shown)?.scroll(direction),
     guidelines: () => openGuidelines(false),
   };
@@ -305,6 +313,7 @@ export function openDesk(shadow) {
       outbox.close();
       clock.stop();
       frame.close();
+      foldSidebar();
     },
   };
 }

@@ -3,9 +3,13 @@
 const WORDS = /\s+|[\p{L}\p{N}_]+|[^\s\p{L}\p{N}_]/gu;
 const MOST_EDITS = 1500;
 const LONGEST = 60_000; // characters compared; what lies beyond is left unmarked
+const LEAST_COMMON = 0.1; // of the words of both texts
 const SHORTEST_COMMON = 3; // words; shorter islands between two changes are noise and count as changed
 
-/** Two lists of [text, differs], one per text, whose texts joined give the texts back. */
+/**
+ * Two lists of [text, differs], one per text, whose texts joined give the texts back; null where less than LEAST_COMMON
+ * of their words are in common, so that everything would be marked.
+ */
 export function differingParts(left, right) {
   const a = left.slice(0, LONGEST).match(WORDS) ?? [];
   const b = right.slice(0, LONGEST).match(WORDS) ?? [];
@@ -17,6 +21,8 @@ export function differingParts(left, right) {
     ([i, , length]) => countWords(a, start + i, length) >= SHORTEST_COMMON,
   );
   const kept = [[0, 0, start], ...runs.map(([i, j, length]) => [start + i, start + j, length]), [a.length - end, b.length - end, end]];
+  const common = kept.reduce((sum, [i, , length]) => sum + countWords(a, i, length), 0);
+  if (2 * common < LEAST_COMMON * (countWords(a, 0, a.length) + countWords(b, 0, b.length))) return null;
   return [
     mark(a, kept.map(([i, , length]) => [i, length]), left.slice(LONGEST)),
     mark(b, kept.map(([, j, length]) => [j, length]), right.slice(LONGEST)),

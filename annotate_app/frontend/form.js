@@ -1,31 +1,38 @@
 // The answer form: rows of options as radio groups, the rationale, and the actions; the mouse does all that keys do.
 import { element } from "./panes.js";
+import { say } from "./words.js";
 
 /** Builds the form of a rubric. `acts` holds what to call: answer, focus, write, submit, skip, undo, mode, unfold. */
 export function buildForm(rubric, rows, acts) {
   const groups = rows.map((row, index) => buildGroup(row, index, acts));
-  const questions = element("div", { class: "questions" }, ...nestRated(rows, groups));
+  const nested = nestRated(rows, groups);
+  const questions = element("div", { class: "questions", style: `--columns: ${columnsFor(nested.length - 1)}` }, ...nested);
+  const touched = window.matchMedia("(pointer: coarse)").matches; // no keys to name
   const rationale = element("textarea", {
     rows: "1",
     maxlength: "20000",
-    "aria-label": rubric.rationale === "required" ? "Rationale, required" : "Rationale",
-    placeholder: `Why? ${rubric.rationale === "required" ? "Required here." : "Optional."} N to write, Ctrl+Enter to submit`,
+    "aria-label": say(rubric.rationale === "required" ? "form.rationale_required" : "form.rationale"),
+    placeholder: `${say(rubric.rationale === "required" ? "form.why_required" : "form.why")} ${touched ? "" : say("form.why_keys")}`.trim(),
     oninput: () => acts.write(rationale.value),
   });
   const toggles = {};
   const toggle = (name, key, text, call) => (toggles[name] = action(key, text, call, { "aria-pressed": "false" }));
-  const bar = element(
+  const actions = element(
     "div",
     { class: "actions" },
-    action("Enter", "Submit", acts.submit, { class: "primary" }),
-    action("S", "Skip", acts.skip),
-    action("U", "Undo", acts.undo),
-    element("span", { class: "gap" }),
-    toggle("diff", "D", "Differences", () => acts.mode("diff")),
-    toggle("raw", "M", "As written", () => acts.mode("raw")),
-    toggle("unfolded", "X", "Unfold", acts.unfold),
+    action("Enter", say("form.submit"), acts.submit, { class: "primary" }),
+    action("S", say("form.skip"), acts.skip),
+    action("U", say("form.undo"), acts.undo),
   );
-  const node = element("section", { class: "form", "aria-label": "Your judgment" }, questions, ...(rubric.rationale === "off" ? [] : [rationale]), bar);
+  const tools = element(
+    "div",
+    { class: "tools" },
+    toggle("diff", "D", say("form.differences"), () => acts.mode("diff")),
+    toggle("raw", "M", say("form.as_written"), () => acts.mode("raw")),
+    toggle("unfolded", "X", say("form.unfold"), acts.unfold),
+  );
+  const foot = element("div", { class: "foot" }, ...(rubric.rationale === "off" ? [element("span", { class: "gap" })] : [rationale]), actions, tools);
+  const node = element("section", { class: "form", "aria-label": say("form.name") }, questions, foot);
   return {
     node,
     rationale,
@@ -51,21 +58,24 @@ export function buildForm(rubric, rows, acts) {
   };
 }
 
+// Up to four criteria stand in one row, more in rows of the same length.
+const columnsFor = (criteria) => (criteria <= 4 ? Math.max(criteria, 1) : criteria <= 6 ? 3 : 4);
+
 function action(key, text, call, properties = {}) {
   return element("button", { type: "button", ...properties, "aria-keyshortcuts": key, onclick: () => call() }, text, " ", element("kbd", { "aria-hidden": "true" }, key));
 }
 
 function buildGroup(row, index, acts) {
   const label = element("span", { class: "question", id: `question-${index}` });
-  if (row.side) label.append(element("b", {}, row.side === "left" ? "Left" : "Right"));
-  else label.append(row.label, ...(row.required ? [] : [element("i", {}, " optional")]));
+  if (row.side) label.append(element("b", {}, say(`form.${row.side}`)));
+  else label.append(row.label, ...(row.required ? [] : [element("i", {}, ` ${say("form.optional")}`)]));
   if (!row.side && row.letter && row.id !== "overall") label.append(" ", element("kbd", { "aria-hidden": "true" }, row.letter.toUpperCase()));
   const buttons = row.options.map((option) => buildOption(row, option, () => acts.answer(index, option.value)));
   const note = element("span", { class: "anchor", "aria-live": "polite" });
   const options = element(
     "div",
-    { class: "options", role: "radiogroup", ...(row.side ? { "aria-label": `${row.label}, ${row.side} response` } : { "aria-labelledby": `question-${index}` }) },
-    ...divide(buttons, row.options),
+    { class: "options", role: "radiogroup", ...(row.side ? { "aria-label": say(`form.rated_${row.side}`, { question: row.label }) } : { "aria-labelledby": `question-${index}` }) },
+    ...divide(buttons, row),
   );
   options.addEventListener("focusin", () => acts.focus(index));
   const node = element("div", { class: `row${row.id === "overall" ? " overall" : ""}${row.side ? " rated" : ""}` }, label, options, note);
@@ -83,12 +93,13 @@ function buildOption(row, option, choose) {
 }
 
 // The two halves of a scale stand under the response they speak for.
-function divide(buttons, options) {
+function divide(buttons, { id, options }) {
   const half = (side) => buttons.filter((_, index) => options[index].side === side);
   if (!half("left").length || !half("right").length) return buttons;
   const rest = buttons.filter((_, index) => !["left", "right"].includes(options[index].side));
   const named = (side, name) => element("div", { class: `half ${side}`, role: "none" }, element("span", { class: "sidename", "aria-hidden": "true" }, name), ...half(side));
-  return [named("left", "Left is"), element("div", { class: "half middle", role: "none" }, ...rest), named("right", "Right is")].filter((part) => part.childElementCount);
+  const names = id === "overall" ? { left: say("form.left_is"), right: say("form.right_is") } : { left: "←", right: "→" };
+  return [named("left", names.left), element("div", { class: "half middle", role: "none" }, ...rest), named("right", names.right)].filter((part) => part.childElementCount);
 }
 
 // A criterion rated per response: its question once, above its two rows.
@@ -97,7 +108,7 @@ function nestRated(rows, groups) {
   rows.forEach((row, index) => {
     if (!row.side) nodes.push(groups[index].node);
     else if (row.side === "left") {
-      const question = element("span", { class: "question" }, row.label, ...(row.required ? [] : [element("i", {}, " optional")]), " ", element("kbd", { "aria-hidden": "true" }, row.letter.toUpperCase()));
+      const question = element("span", { class: "question" }, row.label, ...(row.required ? [] : [element("i", {}, ` ${say("form.optional")}`)]), " ", element("kbd", { "aria-hidden": "true" }, row.letter.toUpperCase()));
       nodes.push(element("div", { class: "rating" }, question, element("div", { class: "tworows" }, groups[index].node, groups[index + 1].node)));
     }
   });

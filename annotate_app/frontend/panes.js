@@ -1,5 +1,6 @@
 // One pair as a layer: the conversation and the two responses, built ahead while hidden, shown by one change of class.
 import { differingParts } from "./diff.js";
+import { directionAsWritten, setDirections } from "./direction.js";
 
 const SHOWN_AT_ONCE = 30_000; // characters of a text shown as written; the rest on request
 const ROLES = { system: "System", user: "User", assistant: "Assistant", tool: "Tool" };
@@ -29,15 +30,21 @@ export function buildLayer(pair, { onFlag, hasFlags }) {
   const talk = element("section", { class: "talk", tabindex: "0", "aria-label": "Conversation" }, ...pair.messages.map(buildTurn));
   const node = element("section", { class: "layer", "data-token": pair.token }, talk, element("div", { class: "panes" }, ...panes));
   let mode = "";
+  let isMarked = false;
   return {
     node,
     sides,
+    /** Whether differences are marked; not where the two have hardly anything in common. */
+    get isMarked() {
+      return isMarked;
+    },
     setMode(next) {
       if (next === mode) return;
       mode = next;
       const parts = next === "diff" ? differingParts(pair.left.raw, pair.right.raw) : [null, null];
-      sides.left.body.replaceChildren(buildText(pair.left, next, parts[0]));
-      sides.right.body.replaceChildren(buildText(pair.right, next, parts[1]));
+      isMarked = next === "diff" && parts !== null;
+      sides.left.body.replaceChildren(buildText(pair.left, parts ? next : "rich", parts?.[0]));
+      sides.right.body.replaceChildren(buildText(pair.right, parts ? next : "rich", parts?.[1]));
     },
     setFlags(side, labels) {
       sides[side].flags.replaceChildren(...labels.map((label) => element("span", { class: "flag" }, label)));
@@ -63,15 +70,16 @@ export function buildTurn(message, index, messages) {
 /** A text as a node. `html` was sanitised on the server; everything else becomes text nodes. */
 export function buildText(text, mode, parts) {
   if (mode === "diff" && parts) {
-    return element("pre", { class: "raw parts", dir: "auto" }, ...parts.map(([words, differs]) => (differs ? element("mark", {}, words) : words)));
+    return element("pre", { class: "raw parts", dir: directionAsWritten(text.raw) }, ...parts.map(([words, differs]) => (differs ? element("mark", {}, words) : words)));
   }
   if (mode === "rich" && (text.html || !text.raw)) {
-    const node = element("div", { class: "rich", dir: "auto" });
+    const node = element("div", { class: "rich" });
     node.innerHTML = text.html;
+    setDirections(node);
     if (!text.raw.trim()) node.append(element("p", { class: "nothing" }, "(empty)"));
     return node;
   }
-  const node = element("pre", { class: "raw", dir: "auto" }, text.raw.slice(0, SHOWN_AT_ONCE));
+  const node = element("pre", { class: "raw", dir: directionAsWritten(text.raw) }, text.raw.slice(0, SHOWN_AT_ONCE));
   if (text.raw.length <= SHOWN_AT_ONCE) return node;
   const cut = text.length > text.raw.length ? `, of which the first ${text.raw.length.toLocaleString()} can be shown` : "";
   const more = element("button", { type: "button", class: "more" }, `Show the rest (${text.length.toLocaleString()} characters${cut})`);

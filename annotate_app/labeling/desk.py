@@ -23,7 +23,7 @@ from annotate_app.labeling.pair_payload import (
     show_pair,
     show_rubric,
 )
-from annotate_app.languages.words import FALLBACK, words
+from annotate_app.languages.words import FALLBACK, say, words
 from annotate_app.protocol.leases import Lease, LeaseError, OwnProgress, Submission
 from annotate_app.protocol.rubric import Rubric
 from annotate_app.store.base.database import failure
@@ -36,7 +36,6 @@ PAIRS_AHEAD = 2
 MOST_EVENTS = 50  # in one message
 HISTORY_SHOWN = 50
 EVENT_ID = re.compile(r"[A-Za-z0-9-]{8,64}")
-GONE = "This pair is no longer yours: it was judged in another tab, or given to someone else after a long pause."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +72,7 @@ class Desk:
     history: list[dict[str, object]] | None = None
 
     @classmethod
-    def open(cls, store: Store, actor: Actor, project_id: int) -> Desk:
+    def open(cls, store: Store, actor: Actor, project_id: int, language: str = FALLBACK) -> Desk:
         """Opens the session: takes up the person's live leases, and new ones if there are none."""
         version = store.projects.rubric(actor, project_id)
         desk = cls(
@@ -84,6 +83,7 @@ class Desk:
             idle_s=store.projects.get(actor, project_id).design.idle_s,
             leases=[],
             progress=store.work.own_progress(actor, project_id),
+            language=language,
         )
         desk.refresh(store)
         return desk
@@ -117,7 +117,8 @@ class Desk:
             duplicate = self._act(store, event_id, event)
         except (ValueError, OverflowError, AccessError) as error:  # of these, OverflowError: a number nothing takes
             self._try_refresh(store)
-            return Acknowledgement(event_id=event_id, status="refused", message=str(error))
+            message = error.in_language(self.language) if isinstance(error, LeaseError) else str(error)
+            return Acknowledgement(event_id=event_id, status="refused", message=message)
         except Exception as error:
             _log(error, f"labeling event {str(event.get('kind'))[:40]} of {self.actor.name} failed")
             return Acknowledgement(event_id=event_id, status="failed")
@@ -151,7 +152,7 @@ class Desk:
         if not isinstance(token, str) or not 0 < len(token) <= 64:
             raise ValueError("the event names no pair")
         judgment = read_answer(event, self._find_lease(store, token), self.actor.name)
-        submission = Submission(token=token, event_id=event_id, judgment=judgment)
+        submission = Submission(token=token, event_id=event_id, judgment=judgment, language=self.language)
         receipt = store.work.submit(self.actor, self.project_id, submission, lease_count=PAIRS_AHEAD)
         self.leases, self.progress = list(receipt.leases), receipt.progress
         self.feedback = receipt.feedback or self.feedback
@@ -166,7 +167,7 @@ class Desk:
                 return lease
         lease = store.work.find_lease(self.actor, self.project_id, token)
         if lease is None:
-            raise LeaseError(GONE)
+            raise LeaseError("no_longer")
         return lease
 
     def _in_hand(self) -> list[Lease]:
@@ -179,7 +180,7 @@ class Desk:
         self.edit = None
         self.refresh(store)
         if lease is None:
-            self.notice = "There is nothing to undo."
+            self.notice = say(self.language, "desk.nothing_to_undo")
             return
         self.returned = lease.token
         self.leases = [lease, *(other for other in self.leases if other.token != lease.token)]
@@ -215,7 +216,7 @@ class Desk:
                 "id": own.judgment_id,
                 "at": own.judgment.created_at,
                 "prompt": excerpt(own.comparison.prompt),
-                "choice": describe_choice(own.judgment, own.shown_left or "a", self.rubric.scale),
+                "choice": describe_choice(own.judgment, own.shown_left or "a", self.rubric.scale, self.language),
                 "can_edit": own.can_edit,
             }
             for own in store.work.history(self.actor, self.project_id, limit=HISTORY_SHOWN)

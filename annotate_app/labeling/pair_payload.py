@@ -15,6 +15,7 @@ from typing import Any
 
 from annotate_app.labeling.places import find_places
 from annotate_app.labeling.rendering import Rendered, render, render_completion, render_turn
+from annotate_app.languages.words import FALLBACK, say
 from annotate_app.protocol.assignment import Side, other_side
 from annotate_app.protocol.leases import Lease
 from annotate_app.protocol.rubric import Rubric, Scale
@@ -176,18 +177,17 @@ def _screen_marks(judgment: Judgment, shown_left: Side) -> dict[str, object]:
     return ({"spans": spans} if judgment.spans else {}) | ({"edited": edited} if edited else {})
 
 
-def describe_choice(judgment: Judgment, shown_left: Side, scale: Scale) -> str:
+def describe_choice(judgment: Judgment, shown_left: Side, scale: Scale, language: str = FALLBACK) -> str:
     """A judgment's overall answer in the words of the page."""
     match judgment.choice:
         case "a" | "b":
-            side = "Left" if judgment.choice == shown_left else "Right"
-            return f"{side} {scale.wordings[min(judgment.strength, scale.degrees) - 1]}"
-        case "tie":
-            return "Tie"
-        case "both_bad":
-            return "Both bad"
+            side = "left" if judgment.choice == shown_left else "right"
+            return say(language, f"choice.{side}", wording=scale.wordings[min(judgment.strength, scale.degrees) - 1])
+        case "tie" | "both_bad":
+            return say(language, f"choice.{judgment.choice}")
         case "skip":
-            return f"Skipped: {judgment.reason}" if judgment.reason else "Skipped"
+            because = "skipped_because" if judgment.reason else "skipped"
+            return say(language, f"choice.{because}", reason=judgment.reason)
 
 
 def read_seconds(value: object) -> float:

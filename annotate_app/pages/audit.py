@@ -8,6 +8,7 @@ import streamlit as st
 
 from annotate_app.pages.kit.button_feedback import plainly
 from annotate_app.pages.kit.context import current_actor, current_store
+from annotate_app.pages.kit.reader_clock import reader_zone, zone_name
 from annotate_app.times import stamp
 
 ROWS = 100
@@ -33,7 +34,7 @@ def page() -> None:
             return
         rows = [
             {
-                "when (UTC)": stamp(entry.at),
+                f"when ({zone_name()})": stamp(entry.at, reader_zone()),
                 "who": entry.actor,
                 "did": entry.action,
                 "project": projects.get(entry.project_id, "") if entry.project_id else "",

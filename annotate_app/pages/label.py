@@ -9,13 +9,18 @@ from annotate_app.labeling.desk import Desk
 from annotate_app.pages.kit.chosen_names import as_markdown
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
 from annotate_app.pages.kit.labeler_component import mount_labeler
+from annotate_app.pages.kit.language import current_language
 from annotate_app.protocol.leases import LeaseError
 
-# The work takes the window: no wide margins, no header that covers the first line.
+# The work takes the window: no wide margins, no header that covers the first line, and the sidebar is folded until a
+# key (`frontend/sidebar.js`) unfolds it.
 STYLE = """<style>
-.stMainBlockContainer { padding: 2.2rem 1.6rem 0.5rem; max-width: none; }
-@media (min-width: 761px) { .stAppHeader { height: 2.2rem; min-height: 2.2rem; background: transparent; } }
-@media (max-width: 760px) { .stMainBlockContainer { padding: 4rem 0.8rem 1rem; } }
+@media (min-width: 769px) {
+  .stMainBlockContainer { padding: 0.5rem 1.2rem 0.4rem; max-width: none; }
+  .stAppHeader { display: none; }
+  html:not(.tiebreak-sidebar) .stSidebar { display: none; }
+}
+@media (max-width: 768px) { .stMainBlockContainer { padding: 4rem 0.8rem 0; } }
 </style>"""
 
 
@@ -39,15 +44,16 @@ def take_desk(project_id: int, actor: Actor) -> Desk:
     store = current_store()
     desk: Desk | None = st.session_state.get("desk")
     if desk is not None and (desk.project_id, desk.actor) == (project_id, actor):
+        desk.language = current_language()
         desk.refresh(store)
     else:
-        desk = Desk.open(store, actor, project_id)
+        desk = Desk.open(store, actor, project_id, current_language())
     reopened = st.session_state.pop("reopen", None)
     if reopened is not None:
         try:
             desk.reopen(store, reopened)
         except LeaseError as error:
-            desk.notice = str(error)
+            desk.notice = error.in_language(desk.language)
     return desk
 
 

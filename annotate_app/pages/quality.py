@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
 
 import streamlit as st
 
@@ -13,6 +12,7 @@ from annotate_app.pages.charts import charts
 from annotate_app.pages.kit.button_feedback import act, plainly
 from annotate_app.pages.kit.chosen_names import key_of
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
+from annotate_app.pages.kit.reader_clock import reader_time
 from annotate_app.pages.views.figures import quality_of
 from annotate_app.store.people.members import Member
 from annotate_app.store.projects.projects import Project
@@ -197,5 +197,5 @@ def value(figure: Share) -> float | None:
 
 
 def day(at: float) -> str:
-    """The day of a unix time, UTC."""
-    return datetime.fromtimestamp(at, UTC).date().isoformat()
+    """The day of a unix time on the reader's clock."""
+    return reader_time(at).date().isoformat()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import streamlit as st
 
 from annotate_app.pages.kit.button_feedback import act, plainly
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
+from annotate_app.pages.kit.reader_clock import reader_time, zone_name
 from annotate_app.pages.views.comparison_view import build_reader, text_data
 from annotate_app.protocol.protocol import list_protocols, load_protocol
 from annotate_app.protocol.rubric import Rubric, parse_rubric
@@ -156,11 +155,13 @@ def draw_guidelines(rubric: Rubric) -> None:
 def draw_versions(key: str, versions: list[RubricVersion]) -> None:
     """All versions, what each changed, and a way to take one up again."""
     st.subheader("Versions", anchor=False)
+    zone = zone_name()
+    saved = st.column_config.DatetimeColumn(f"saved ({zone})", format="YYYY-MM-DD HH:mm", timezone=zone)
     st.dataframe(
         [
             {
                 "version": item.version,
-                "saved": datetime.fromtimestamp(item.created_at, UTC),
+                "saved": reader_time(item.created_at),
                 "by": item.created_by,
                 "title": item.rubric.title,
                 "steps": item.rubric.scale.steps,
@@ -169,7 +170,7 @@ def draw_versions(key: str, versions: list[RubricVersion]) -> None:
             for item in reversed(versions)
         ],
         hide_index=True,
-        column_config={"saved": st.column_config.DatetimeColumn("saved", format="YYYY-MM-DD HH:mm", timezone="UTC")},
+        column_config={"saved": saved},
     )
     numbers = [item.version for item in reversed(versions)]
     number = st.selectbox("Look at a version", numbers, key=f"{key}-version", format_func="Version {}".format)

@@ -14,6 +14,8 @@ import streamlit as st
 
 from annotate_app.agreement.bootstrap import Estimate
 from annotate_app.agreement.report import AgreementReport
+from annotate_app.pages.kit.chosen_names import as_markdown
+from annotate_app.pages.kit.language import say
 from annotate_app.protocol.rubric import Rubric
 from rewardkit.data.records import Comparison, Judgment
 
@@ -54,17 +56,18 @@ def draw_answer(
         labels = {flag.name: flag.label for flag in rubric.flags}
         rows = [
             {
-                "response": called[span.side],
-                "flag": labels.get(span.flag, span.flag),
-                "words": texts[span.side][span.start : span.end],
-                "where": _around(texts[span.side], span.start, span.end),
+                say("marks.response"): called[span.side],
+                say("marks.flag"): labels.get(span.flag, span.flag),
+                say("marks.words"): texts[span.side][span.start : span.end],
+                say("marks.where"): _around(texts[span.side], span.start, span.end),
             }
             for span in judgment.spans
         ]
-        st.text(f"{who}marked words")
+        st.text(f"{who}{say('marks.marked')}")
         st.dataframe(rows, hide_index=True, key=f"{key}-spans")
     for side, text in judgment.edited.items():
-        with st.expander(f"{who}response {called[side]} written anew".replace("*", "\\*"), icon=":material/edit_note:"):
+        title = as_markdown(f"{who}{say('edit.anew', response=called[side])}")
+        with st.expander(title, icon=":material/edit_note:"):
             st.html(STYLE + f'<div class="tb-edit" dir="auto">{"".join(edit_markup(texts[side], text))}</div>')
 
 

@@ -99,6 +99,15 @@ def next_qualification(connection: Connection, seat: Seat) -> int | None:
     return next_gold(connection, seat, "qualification")
 
 
+def qualification_progress(connection: Connection, seat: Seat) -> tuple[int, int]:
+    """How many items of a qualification round are answered, and how many the person will have met at its end."""
+    keys = {"of_project": seat.project_id, "of_user": seat.user_id, "use": "qualification"}
+    done = len(_answers(connection, seat, "qualification"))
+    held = connection.execute(_NUM_HELD, keys).scalar_one()
+    left = connection.execute(_NUM_GOLD_LEFT, keys).scalar_one()
+    return done, min(seat.design.qualification_items, done + held + left)
+
+
 def next_repeat(connection: Connection, seat: Seat) -> tuple[int, Side] | None:
     """An own pair judged at least `REPEAT_GAP` judgments ago and not repeated yet, and what stood left back then."""
     keys: dict[str, object] = {"of_project": seat.project_id, "of_user": seat.user_id}

@@ -27,7 +27,7 @@ from annotate_app.protocol.rubric import Rubric, parse_rubric
 from annotate_app.store.base.database import Database
 from annotate_app.store.base.pending import COMPARISON_SHOWN
 from annotate_app.store.schema import tables
-from annotate_app.store.work import history, leasing, submitting
+from annotate_app.store.work import gold_checks, history, leasing, submitting
 from annotate_app.store.work.member_at_work import Seat, save_place, take_seat
 from rewardkit.data.records import Comparison, Judgment
 
@@ -121,7 +121,9 @@ class Work:
             AccessError: if the actor may not work on the project.
         """
 
-        def take_in(connection: Connection) -> tuple[Seat, submitting.Outcome, list[leasing.Held]]:
+        def take_in(
+            connection: Connection,
+        ) -> tuple[Seat, submitting.Outcome, list[leasing.Held], tuple[int, int] | None]:
             seat = take_seat(connection, actor, project_id, "working")
             now = time.time()
             slot = submitting.find_slot(connection, seat, submission.token, lock=True)
@@ -134,15 +136,15 @@ class Work:
                 outcome = submitting.write_judgment(connection, seat, slot, submission, now)
             holding = leasing.fill(connection, seat, lease_count, now)
             save_place(connection, seat.place)
-            return seat, outcome, holding
+            return seat, outcome, holding, _round_of(connection, seat)
 
-        seat, outcome, holding = self._write(take_in)
+        seat, outcome, holding, of_round = self._write(take_in)
         return Receipt(
             accepted=True,
             duplicate=outcome.duplicate,
             feedback=outcome.feedback,
             leases=self._with_texts(project_id, holding),
-            progress=self._progress(seat, bool(holding)),
+            progress=self._progress(seat, bool(holding), of_round),
         )
 
     def undo(self, actor: Actor, project_id: int, *, event_id: str = "") -> Lease | None:
@@ -194,7 +196,8 @@ class Work:
         with self._database.read() as connection:
             seat = take_seat(connection, actor, project_id, "reading own progress", writing=False)
             available = leasing.anything_left(connection, seat)
-        return self._progress(seat, available)
+            of_round = _round_of(connection, seat)
+        return self._progress(seat, available, of_round)
 
     def _write(self, action: Callable[[Connection], Result]) -> Result:
         """Runs an action in a write transaction, again where it met another one; nothing of a failed try remains."""
@@ -245,9 +248,12 @@ class Work:
             for held in holding
         ]
 
-    def _progress(self, seat: Seat, available: bool) -> OwnProgress:
+    def _progress(self, seat: Seat, available: bool, of_round: tuple[int, int] | None) -> OwnProgress:
+        done = seat.place.num_judged
         target = seat.design.target or self._project_target(seat.project_id)
-        return OwnProgress(done=seat.place.num_judged, target=target, state=seat.state, remaining_available=available)
+        if of_round is not None:
+            done, target = of_round
+        return OwnProgress(done=done, target=target, state=seat.state, remaining_available=available)
 
     def _project_target(self, project_id: int) -> int:
         """The project's number of comparisons to judge, counted once a minute."""
@@ -260,3 +266,8 @@ class Work:
                 count = connection.execute(query).scalar_one()
             self._targets[project_id] = (time.monotonic(), count)
         return count
+
+
+def _round_of(connection: Connection, seat: Seat) -> tuple[int, int] | None:
+    """Items answered and to be answered in a qualification round, None outside of one."""
+    return gold_checks.qualification_progress(connection, seat) if seat.state == "qualifying" else None

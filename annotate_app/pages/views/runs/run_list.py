@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from functools import partial
 
 import pandas as pd
@@ -11,6 +10,7 @@ import streamlit as st
 
 from annotate_app.pages.kit.chosen_names import as_markdown
 from annotate_app.pages.kit.context import current_actor, current_store
+from annotate_app.pages.kit.reader_clock import reader_time, zone_name
 from annotate_app.times import duration
 from annotate_app.trainings.figures import first_to_show, matching, summary_row, trains_words
 from annotate_app.trainings.runs import ModelRun, find_run
@@ -42,7 +42,7 @@ def draw_filters(runs: Sequence[ModelRun]) -> list[ModelRun]:
 def draw_table(runs: Sequence[ModelRun]) -> None:
     """One line a run, newest first; a click opens it, ticks compare."""
     rows = pd.DataFrame([summary_row(run) for run in runs])
-    rows["started"] = [datetime.fromtimestamp(at, UTC) for at in rows["started"]]
+    rows["started"] = [reader_time(at) for at in rows["started"]]
     rows["took"] = [
         duration(seconds) if seconds == seconds and seconds else "" for seconds in rows["took"].astype(float)
     ]
@@ -60,7 +60,9 @@ def draw_table(runs: Sequence[ModelRun]) -> None:
         "run": st.column_config.TextColumn("run", pinned=True),
         "tags": st.column_config.ListColumn("tags", width="small"),
         "alarms": st.column_config.TextColumn("open alarms"),
-        "started": st.column_config.DatetimeColumn("started (UTC)", format="D MMM, HH:mm"),
+        "started": st.column_config.DatetimeColumn(
+            f"started ({zone_name()})", format="D MMM, HH:mm", timezone=zone_name()
+        ),
         **{name: st.column_config.NumberColumn(name, format="%.3f") for name in FIGURES},
         **percent,
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
 from typing import Literal
 
 import streamlit as st
@@ -12,6 +11,7 @@ from annotate_app.jobs.jobs import read_progress
 from annotate_app.pages.kit.button_feedback import act, plainly
 from annotate_app.pages.kit.context import current_actor, current_store
 from annotate_app.pages.kit.page_list import page_at
+from annotate_app.pages.kit.reader_clock import reader_time
 from annotate_app.pages.views.figures import stage_cost_of
 from annotate_app.pages.views.turns.stage_words import found
 from annotate_app.store.jobs import Job
@@ -232,4 +232,4 @@ def take_over(place: tuple, field: str) -> None:
 
 def turn_title(turn: Turn) -> str:
     """For the chooser: its number, state and day."""
-    return f"Turn {turn.number}: {turn.state}, begun {datetime.fromtimestamp(turn.created_at, UTC):%-d %b %Y}"
+    return f"Turn {turn.number}: {turn.state}, begun {reader_time(turn.created_at):%-d %b %Y}"

@@ -176,13 +176,12 @@ export function openMarking({ root, layer, pair, rubric, sheet, hint, announce }
     const view = viewOf(side);
     if (!view.segments) return hint(say("marks.only_raw"));
     const shown = shownRange(view, range);
-    const written = shown && toWritten(view.segments, ...shown);
-    const whole = written && withoutBlanks(signsFor(side), written);
-    if (!whole) return hide();
-    chosen = { side, range: whole };
+    const words = shown && withoutBlanks([...view.nodes.map((item) => item.node.data).join("")], shown);
+    const written = words && toWritten(view.segments, ...words);
+    if (!written) return hide();
+    chosen = { side, range: written };
     show(range.getBoundingClientRect());
   };
-  const signsFor = (side) => signsOf(side);
   // The code points of a range: what of each text node lies in it.
   const shownRange = (view, range) => {
     let [start, end] = [null, null];

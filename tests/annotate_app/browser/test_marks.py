@@ -181,6 +181,7 @@ def test_an_edit_survives_a_reload_and_goes_out_as_a_demonstration_and_a_pair(
     desk.press("r")
     expect(area).to_have_value("All of it anew: 😀 1, 2 and so on.")
     desk.press("Escape")
+    page.wait_for_timeout(500)  # an Enter sooner after a pair came is taken for a double press
     desk.judge("Enter")
     (judgment,) = judgments_of(project)
     side = judgment.choice

@@ -29,6 +29,7 @@ from annotate_app.agreement.coefficients import (
     percent_agreement,
     pooled_agreement,
 )
+from annotate_app.agreement.spans import SpanAgreement
 from annotate_app.agreement.vote_categories import NOMINAL, NOMINAL_CODES, Ballots, criterion_ballots, overall_ballots
 from annotate_app.votes import Votes
 from rewardkit.stats.small_samples import LEAST
@@ -86,6 +87,7 @@ class AgreementReport:
         fleiss_z: Fleiss' kappa over its error under chance; NaN unless every item has the same number of votes.
         intraclass: of the degrees, where every annotator gave one on every item; else None.
         categories, levels: the answers and the signed degrees that the figures know.
+        spans: on marked words, by flag; filled in where the project's marks are at hand.
     """
 
     overall: Agreement
@@ -100,6 +102,7 @@ class AgreementReport:
     categories: tuple[str, ...]
     levels: tuple[float, ...]
     num_resamples: int
+    spans: tuple[SpanAgreement, ...] = ()
 
     def as_dict(self) -> dict[str, object]:
         return {
@@ -116,6 +119,7 @@ class AgreementReport:
             "categories": list(self.categories),
             "levels": list(self.levels),
             "num_resamples": self.num_resamples,
+            "spans": [part.as_dict() for part in self.spans],
         }
 
 

@@ -56,6 +56,9 @@ def _lines(report: AgreementReport) -> Iterator[Sequence[object]]:
     for person in report.annotators:
         for figure, estimate in (("percent", person.percent), ("kappa", person.kappa)):
             yield ("annotator", person.name, "the rest", figure, *_cells(estimate), person.num_items)
+    for part in report.spans:
+        for figure, estimate in (("f1", part.f1), ("alpha_nominal", part.alpha)):
+            yield ("span", part.flag, "", figure, *_cells(estimate), part.num_responses)
     pairs = report.pairs
     for number, (one, other) in enumerate(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True)):
         names = ("pair", pairs.annotators[one], pairs.annotators[other])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from annotate_app.commands.command import ACTOR, Command, print_json
@@ -51,6 +52,7 @@ def _leaderboard_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _agreement(options: argparse.Namespace) -> int:
     from annotate_app.agreement.report import agreement_report
+    from annotate_app.agreement.spans import span_agreement
 
     by = tuple(word.strip() for word in options.by.split(",") if word.strip())
     for view in by:
@@ -59,6 +61,10 @@ def _agreement(options: argparse.Namespace) -> int:
     with opened_votes(options) as (store, project, votes):
         show_briefly("computing agreement")
         report = agreement_report(votes, num_resamples=options.bootstrap, seed=options.seed, by=by)
+        flags = [flag.name for flag in store.projects.rubric(ACTOR, project.id).rubric.span_flags]
+        marks = store.judgments.spans(ACTOR, project.id)
+        spans = span_agreement(votes, marks, flags, num_resamples=options.bootstrap, seed=options.seed)
+        report = replace(report, spans=spans)
         reported = _reported(store, project)
         show_briefly("")
     if options.json:
@@ -114,6 +120,19 @@ def _print_agreement(name: str, report: AgreementReport, reported: tuple[Reporte
         header = ("against the rest", "items", "percent", "95% interval", "kappa", "95% interval")
         print("\n" + text_table(header, rows[:MOST_ROWS]))
         _more(len(rows), "people")
+    if report.spans:
+        rows = [
+            [
+                part.flag,
+                f"{part.num_spans:,}",
+                figure(part.f1.value),
+                interval(part.f1),
+                figure(part.alpha.value),
+                interval(part.alpha),
+            ]
+            for part in report.spans
+        ]
+        print("\n" + text_table(("marked words", "marks", "F1", "95% interval", "alpha", "95% interval"), rows))
     if reported:
         rows = [[item.population, item.measure, _reported_value(item), item.source] for item in reported]
         print("\n" + text_table(("the protocol's own report", "measure", "figure", "source"), rows, num_left=4))

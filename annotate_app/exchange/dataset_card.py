@@ -17,7 +17,7 @@ import yaml
 from annotate_app.agreement.bootstrap import Estimate
 from annotate_app.agreement.report import agreement_report
 from annotate_app.consensus.release import Consensus
-from annotate_app.exchange.options import ExportOptions
+from annotate_app.exchange.options import BY_CONSENSUS, ExportOptions
 from annotate_app.protocol.rubric import Rubric
 from annotate_app.store.projects.projects import Project, RubricVersion
 from annotate_app.votes import KINDS, Votes
@@ -37,6 +37,9 @@ TITLES = {
     "unpaired": "unpaired examples with a label (KTO)",
     "sft": "demonstrations: the chosen answers (SFT)",
     "judgments": "judgments as they were given",
+    "spans": "words of responses that people marked with a flag",
+    "edited_sft": "demonstrations: responses as people wrote them anew (SFT)",
+    "edited_pairs": "pairs of a response as a person wrote it anew and its original",
 }
 COLUMNS = {
     "prompt": "the conversation that was answered",
@@ -58,6 +61,14 @@ COLUMNS = {
     "choice": "a, b, tie, both_bad or skip; a and b are the comparison's completions, whichever side they stood on",
     "strength": "degree of the preference, 1 or more for a and b",
     "flags": "by completion, the flags set",
+    "spans": "marked words, as `side`, `start`, `end` (half-open, in code points of the text as written) and `flag`",
+    "edited": "by completion, its text as the annotator would have it",
+    "side": "the completion that is marked, a or b",
+    "start": "where the marked words start, in code points of the completion as written",
+    "end": "where they end; the sign there is the first that is not marked",
+    "flag": "what they are marked with",
+    "text": "the marked words",
+    "source": "what wrote the completion",
     "rationale": "the annotator's words",
     "reason": "why it was skipped",
     "seconds": "active seconds on task, idle time taken out",
@@ -170,7 +181,10 @@ def _rules(facts: CardFacts) -> Iterator[str]:
     yield "- Comparisons without a winner under this rule wait for an adjudicator and are not in the data."
     for note in consensus.notes:
         yield f"- {note}"
-    if options.form != "judgments":
+    if options.form in ("edited_sft", "edited_pairs"):
+        yield "- Every row is one person's own text. None of them is a vote, and no figure counts them."
+        yield f"- Layout: {options.layout}."
+    if options.form in BY_CONSENSUS:
         least = f"at least {options.min_votes} votes, agreement {options.min_agreement:g}"
         yield f"- Of this export: {least}, ties: {options.ties}."
         if options.adjudicated_only:

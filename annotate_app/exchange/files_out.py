@@ -20,6 +20,7 @@ from annotate_app.consensus.release import release
 from annotate_app.exchange.comparisons_in import TELL_EVERY, Tell
 from annotate_app.exchange.dataset_card import CardFacts, write_card
 from annotate_app.exchange.images_out import RowImages
+from annotate_app.exchange.marks_out import edited_rows, span_rows
 from annotate_app.exchange.options import ExportOptions
 from annotate_app.exchange.row_features import RowFeatures
 from annotate_app.exchange.rows_out import Row, judgment_rows, training_rows
@@ -63,11 +64,16 @@ def export_rows(
         left_out["excluded"] = num_excluded
     keys = None if options.view is None else frozenset(store.browsing.keys(actor, project_id, options.view))
     images = RowImages.of(store, actor, project_id)
-    if options.form == "judgments":
-        rows = judgment_rows(store, actor, project, votes, names=options.names, keys=keys)
-        labeled: Iterator[tuple[str, Row]] = (("", row) for row in rows)
-    else:
-        labeled = training_rows(store, actor, project, consensus, options, left_out, keys)
+    labeled: Iterator[tuple[str, Row]]
+    match options.form:
+        case "judgments":
+            labeled = (("", row) for row in judgment_rows(store, actor, project, votes, names=options.names, keys=keys))
+        case "spans":
+            labeled = (("", row) for row in span_rows(store, actor, project, votes, names=options.names, keys=keys))
+        case "edited_sft" | "edited_pairs":
+            labeled = edited_rows(store, actor, project, votes, options, left_out, keys)
+        case _:
+            labeled = training_rows(store, actor, project, consensus, options, left_out, keys)
     out = Path(out)
     with _target(out, options) as (folder, files):
         features = RowFeatures(options.format or detect_format(next(iter(files.values()))))
@@ -116,7 +122,7 @@ def _target(out: Path, options: ExportOptions) -> Iterator[tuple[Path | None, di
         return
     suffix = options.format or "jsonl"
     with new_folder(out) as folder:
-        default = "judgments" if options.form == "judgments" else "train"
+        default = options.form if options.form in ("judgments", "spans") else "train"
         yield folder, {name: folder / f"{name or default}.{suffix}" for name in names}
 
 

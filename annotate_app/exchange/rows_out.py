@@ -21,7 +21,7 @@ from annotate_app.store.store import Store
 from annotate_app.votes import KINDS, Votes
 from rewardkit.data.conversations import Completion
 from rewardkit.data.export_formats import Layout, demonstration_row, is_plain, preference_row, split_of, unpaired_row
-from rewardkit.data.records import Comparison, Preference
+from rewardkit.data.records import Comparison, Preference, Span
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,6 +194,8 @@ def judgment_rows(
             "strength": judgment.strength,
             "criteria": dict(judgment.criteria),
             "flags": dict(judgment.flags),
+            "spans": [span_cells(span) for span in judgment.spans],
+            "edited": dict(judgment.edited),
             "rationale": judgment.rationale,
             "reason": judgment.reason,
             "seconds": judgment.seconds,
@@ -202,6 +204,11 @@ def judgment_rows(
             "rubric_version": judgment.rubric_version,
             "kind": kind,
         }
+
+
+def span_cells(span: Span) -> Row:
+    """Marked words as a row holds them."""
+    return {"side": span.side, "start": span.start, "end": span.end, "flag": span.flag}
 
 
 def _is(votes: Votes, at: int, comparison_id: str, annotator: str) -> bool:

@@ -11,6 +11,8 @@ import { openOutbox } from "./outbox.js";
 import { buildLayer } from "./panes.js";
 import { describeAnswer, rowsOf } from "./rows.js";
 import { openSheet } from "./sheet.js";
+import { openEditor } from "./edit.js";
+import { openMarking } from "./spans.js";
 import { foldSidebar, toggleSidebar } from "./sidebar.js";
 import { stayInTouch } from "./touch.js";
 import { say, wordsLanguage } from "./words.js";
@@ -59,6 +61,10 @@ export function openDesk(shadow) {
     },
   });
 
+  const answering = { root: frame.root, layer: () => layers.get(shown), pair: () => pairs.get(shown), rubric: () => rubric, sheet, hint: frame.hint };
+  const marking = openMarking({ ...answering, announce: frame.announce });
+  const editor = openEditor(answering);
+
   // ---- what is shown ----
   const queue = () => {
     const judged = outbox.judged();
@@ -77,6 +83,7 @@ export function openDesk(shadow) {
   const show = (token) => {
     if (shown !== token) {
       layers.get(shown)?.node.classList.remove("shown");
+      marking.leave();
       shown = token;
       frame.hint(""); // what was told ends with its pair
       if (token) reveal(token);
@@ -129,6 +136,8 @@ export function openDesk(shadow) {
     return frame.wordsFor(data.state);
   };
   const paintFlags = () => {
+    marking.paint();
+    editor.paint();
     for (const side of ["left", "right"]) {
       const set = rubric.flags.filter((flag) => sheet.answer.flags[side]?.includes(flag.name));
       layers.get(shown)?.setFlags(side, set.map((flag) => flag.label));
@@ -200,6 +209,7 @@ export function openDesk(shadow) {
       mode = mode === name ? "rich" : name;
       for (const layer of layers.values()) (layer.setMode(mode), layer.unfold(unfolded));
       for (const other of ["diff", "raw"]) form.press(other, mode === other);
+      marking.paint();
       frame.hint("");
       if (mode === "diff" && shown) tellUnrelated();
     },
@@ -209,6 +219,9 @@ export function openDesk(shadow) {
       for (const layer of layers.values()) layer.unfold(unfolded);
       form.press("unfolded", unfolded);
     },
+    marks: (event) => marking.key(event),
+    edit: () => editor.open(),
+    writing: (event) => editor.key(event),
     menu: toggleSidebar,
     scroll: (direction) => layers.get(shown)?.scroll(direction),
     guidelines: () => openGuidelines(false),
@@ -299,6 +312,7 @@ export function openDesk(shadow) {
     receive,
     close() {
       touch.stop();
+      marking.close();
       keys.stop();
       outbox.close();
       clock.stop();

@@ -12,6 +12,8 @@ const KEYS = [
   ["N", "rationale"],
   ["S", "skip"],
   ["F", "flag"],
+  ["W", "marks"],
+  ["R", "rewrite"],
   ["U", "undo"],
   ["E", "history"],
   ["D", "differences"],

@@ -14,6 +14,7 @@ export function listen({ root, dialogs, act, hasPair, ready, hold }) {
     // A focused button is pressed by Enter and Space, also in a dialog: it is what the person sees marked.
     if (onPressable && PRESSING.includes(key)) return false;
     if (dialogs.isOpen) return dialogs.key(event);
+    if (hasPair() && act.marks(event)) return true;
     switch (key) {
       case ".":
         return act.menu(), true;
@@ -36,6 +37,8 @@ export function listen({ root, dialogs, act, hasPair, ready, hold }) {
         return act.bothBad(), true;
       case "s":
         return act.skip(), true;
+      case "r":
+        return act.criterion(key) || (act.edit(), true);
       case "f":
         return act.flag(), true;
       case "n":
@@ -68,6 +71,7 @@ export function listen({ root, dialogs, act, hasPair, ready, hold }) {
   };
   const onKey = (event) => {
     if (!ready() || event.isComposing) return;
+    if (act.writing(event)) return void event.stopImmediatePropagation();
     const target = event.composedPath()[0];
     const is = (selector) => target instanceof Element && target.closest(selector) !== null;
     const inside = target instanceof Node && root.contains(target);
@@ -85,7 +89,7 @@ export function listen({ root, dialogs, act, hasPair, ready, hold }) {
     }
     // Copying, searching and the browser's own keys stay what they are.
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.repeat && !["ArrowUp", "ArrowDown", "PageUp", "PageDown", " "].includes(event.key)) return void (isOurs(event) && take(event));
+    if (event.repeat && !["ArrowUp", "ArrowDown", "ArrowLeft", "ArrowRight", "PageUp", "PageDown", " "].includes(event.key)) return void (isOurs(event) && take(event));
     const place = {
       inRows: inside && is("[role=radiogroup]"),
       onPressable: is(PRESSABLE),

@@ -1,5 +1,6 @@
 // The questions of a rubric as rows of options, and an answer as the browser says it:
-// {overall: score | "tie" | "both_bad" | null, criteria: {name: score | [left, right]}, flags: {left, right}, rationale}.
+// {overall: score | "tie" | "both_bad" | null, criteria: {name: score | [left, right]}, flags: {left, right},
+// spans: {left: [[start, end, flag]], right}, edited: {left: text, right}, rationale}.
 // A score is negative where the left response is better.
 
 import { say } from "./words.js";
@@ -7,10 +8,12 @@ import { say } from "./words.js";
 const CRITERION_LETTERS = "qwazvghjklpyir";
 const SIDES = ["left", "right"];
 
-export const emptyAnswer = () => ({ overall: null, criteria: {}, flags: { left: [], right: [] }, rationale: "" });
+export const emptyAnswer = () => ({ overall: null, criteria: {}, flags: { left: [], right: [] }, spans: {}, edited: {}, rationale: "" });
 
 /** One row per question to be answered with one key; a criterion rated per response has two. */
 export function rowsOf(rubric) {
+  const taken = [...(rubric.flags.some((flag) => flag.spans) ? "w" : ""), ...(rubric.edit === "optional" ? "r" : "")];
+  const letters = [...CRITERION_LETTERS].filter((letter) => !taken.includes(letter));
   const rows = [
     {
       id: "overall",
@@ -23,7 +26,7 @@ export function rowsOf(rubric) {
     },
   ];
   rubric.criteria.forEach((criterion, index) => {
-    const shared = { letter: CRITERION_LETTERS[index] ?? "", required: criterion.required, name: criterion.name };
+    const shared = { letter: letters[index] ?? "", required: criterion.required, name: criterion.name };
     if (criterion.kind === "rate") SIDES.forEach((side, place) => rows.push({ ...shared, ...ratedRow(criterion, side, place) }));
     else rows.push({ ...shared, ...comparedRow(criterion) });
   });
@@ -94,7 +97,10 @@ export function finished(answer, rubric) {
   const asked = new Set(rubric.criteria.map((criterion) => criterion.name));
   const isGiven = (value) => (Array.isArray(value) ? value.every((item) => item !== null) : value !== null);
   const criteria = Object.entries(answer.criteria).filter(([name, value]) => asked.has(name) && isGiven(value));
-  return { ...answer, criteria: Object.fromEntries(criteria), rationale: rubric.rationale === "off" ? "" : answer.rationale };
+  const onWords = new Set(rubric.flags.filter((flag) => flag.spans).map((flag) => flag.name));
+  const spans = Object.fromEntries(Object.entries(answer.spans).map(([side, marks]) => [side, marks.filter((mark) => onWords.has(mark[2]))]));
+  const edited = rubric.edit === "optional" ? answer.edited : {};
+  return { ...answer, spans, edited, criteria: Object.fromEntries(criteria), rationale: rubric.rationale === "off" ? "" : answer.rationale };
 }
 
 /** An answer in a few words, for a judgment that could not be kept. */

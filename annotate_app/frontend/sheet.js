@@ -57,8 +57,22 @@ export function openSheet({ changed, hint }) {
     write: (text) => change({ ...answer, rationale: text }),
     toggleFlag(side, name) {
       const set = answer.flags[side] ?? [];
+      if ((answer.spans[side] ?? []).some((span) => span[2] === name)) return hint(say("marks.flag_on_words"));
       const next = set.includes(name) ? set.filter((item) => item !== name) : [...set, name];
       change({ ...answer, flags: { ...answer.flags, [side]: next } });
+    },
+    /** Replaces the marked words of a side; a flag that words carry is set on the response, and goes with the last of them. */
+    mark(side, spans) {
+      const before = (answer.spans[side] ?? []).map((span) => span[2]);
+      const now = new Set(spans.map((span) => span[2]));
+      const flags = (answer.flags[side] ?? []).filter((name) => now.has(name) || !before.includes(name));
+      const set = [...new Set([...flags, ...now])];
+      change({ ...answer, spans: { ...answer.spans, [side]: spans }, flags: { ...answer.flags, [side]: set } });
+    },
+    /** Takes a response as it was written anew; null takes the edit back. */
+    rewrite(side, text) {
+      const { [side]: _, ...rest } = answer.edited;
+      change({ ...answer, edited: text === null ? rest : { ...rest, [side]: text } });
     },
     /** What keeps the answer from being submitted, having gone there; empty if nothing does. */
     complaint() {

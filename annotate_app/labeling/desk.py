@@ -235,7 +235,11 @@ class Desk:
             "scope": content_id("labeling", self.actor.user_id, self.actor.name, self.project_id),
             "state": self.progress.state,
             "queue": [lease.token for lease in leases],
-            "pairs": {lease.token: show_pair(lease) for lease in leases if lease.token not in held},
+            "pairs": {
+                lease.token: show_pair(lease, marks=bool(self.rubric.span_flags))
+                for lease in leases
+                if lease.token not in held
+            },
             "given": {
                 lease.token: screen_answer(lease.previous, lease.shown_left)
                 for lease in leases

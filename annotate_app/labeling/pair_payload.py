@@ -13,28 +13,39 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from annotate_app.labeling.places import find_places
 from annotate_app.labeling.rendering import Rendered, render, render_completion, render_prompt
 from annotate_app.languages.words import FALLBACK, say
 from annotate_app.protocol.assignment import Side, other_side
 from annotate_app.protocol.leases import Lease
 from annotate_app.protocol.rubric import Rubric, Scale
 from rewardkit.data.conversations import transcript
-from rewardkit.data.records import Choice, Judgment, Message, content_id
+from rewardkit.data.records import Choice, Judgment, Message, Span, content_id, with_span_flags
 
 LONGEST_EXCERPT = 160
 LONGEST_TASK_S = 4 * 3600.0
 Degrees = int | tuple[int, int]  # of a criterion: signed, or the ratings of the two responses
 
 
-def show_pair(lease: Lease) -> dict[str, object]:
-    """A lease for the browser: the conversation and the two responses as they stand on the screen, nothing else."""
+def show_pair(lease: Lease, *, marks: bool = False) -> dict[str, object]:
+    """A lease for the browser: the conversation and the two responses as they stand on the screen, nothing else.
+
+    Args:
+        marks: whether words are marked, so that the browser needs to know where the rendered ones stand as written.
+    """
     comparison = lease.comparison if lease.shown_left == "a" else lease.comparison.swap()
     return {
         "token": lease.token,
         "messages": show_prompt(comparison.prompt),
-        "left": show_text(render_completion(comparison.completion_a, comparison.turns_a)),
-        "right": show_text(render_completion(comparison.completion_b, comparison.turns_b)),
+        "left": _show_completion(comparison.completion_a, comparison.turns_a, marks),
+        "right": _show_completion(comparison.completion_b, comparison.turns_b, marks),
     }
+
+
+def _show_completion(text: str, turns: tuple[Message, ...], marks: bool) -> dict[str, object]:
+    rendered = render_completion(text, turns)
+    places = {"places": find_places(rendered, text, turns)} if marks else {}
+    return show_text(rendered) | places | ({"editable": False} if turns else {})
 
 
 def show_prompt(prompt: Sequence[Message]) -> list[dict[str, object]]:
@@ -76,7 +87,10 @@ def show_rubric(rubric: Rubric, version: int) -> dict[str, object]:
             }
             for criterion in rubric.criteria
         ],
-        "flags": [{"name": flag.name, "label": flag.label, "help": flag.help} for flag in rubric.flags],
+        "flags": [
+            {"name": flag.name, "label": flag.label, "help": flag.help, "spans": flag.spans} for flag in rubric.flags
+        ],
+        "edit": rubric.edit,
         "rationale": rubric.rationale,
         "skip_reasons": list(rubric.skip_reasons),
     }
@@ -99,7 +113,8 @@ def read_answer(event: Mapping[str, Any], lease: Lease, annotator: str) -> Judgm
     Args:
         event: {"kind": "submit" | "skip", "answer": answer, "seconds": active seconds}, where the answer is
             {"overall": score | "tie" | "both_bad", "criteria": {name: score | [left, right]},
-            "flags": {"left": [name], "right": [name]}, "rationale": text}; a skip has "reason" and no overall.
+            "flags": {"left": [name], "right": [name]}, "spans": {"left": [[start, end, flag]], "right": ...},
+            "edited": {"left": text, "right": text}, "rationale": text}; a skip has "reason" and no overall.
 
     Raises:
         ValueError: naming the field, its value and the form it must have.
@@ -109,16 +124,27 @@ def read_answer(event: Mapping[str, Any], lease: Lease, annotator: str) -> Judgm
     choice, strength = ("skip", 0) if skip else _read_overall(answer.get("overall"), left)
     criteria = _mapping(answer.get("criteria", {}), "criteria")
     flags = _mapping(answer.get("flags", {}), "flags")
+    spans = _mapping(answer.get("spans", {}), "spans")
+    edited = _mapping(answer.get("edited", {}), "edited")
+    sides: tuple[tuple[str, Side], ...] = (("left", left), ("right", other_side(left)))
+    marked = tuple(
+        sorted(span for position, side in sides for span in _read_spans(spans.get(position, []), position, side))
+    )
+    named: dict[str, tuple[str, ...]] = {
+        side: names for position, side in sides if (names := _read_names(flags.get(position, []), f"flags.{position}"))
+    }
     return Judgment(
         comparison_id=lease.comparison.id,
         annotator=annotator,
         choice=choice,
         strength=strength,
         criteria={str(name): _read_criterion(str(name), value, left) for name, value in criteria.items()},
-        flags={
-            side: names
-            for position, side in (("left", left), ("right", other_side(left)))
-            if (names := _read_names(flags.get(position, []), f"flags.{position}"))
+        flags=with_span_flags(named, marked),
+        spans=marked,
+        edited={
+            side: text
+            for position, side in sides
+            if (text := _read_edited(edited.get(position), f"edited.{position}")) is not None
         },
         rationale=_read_text(answer.get("rationale", ""), "rationale"),
         reason=_read_text(answer.get("reason", ""), "reason") if skip else "",
@@ -149,7 +175,19 @@ def screen_answer(judgment: Judgment, shown_left: Side) -> dict[str, object]:
             "right": list(judgment.flags.get(other_side(shown_left), ())),
         },
         "rationale": judgment.rationale,
+        **_screen_marks(judgment, shown_left),
     }
+
+
+def _screen_marks(judgment: Judgment, shown_left: Side) -> dict[str, object]:
+    """The marked words and edits of a judgment by where they stand; nothing where there are none."""
+    sides = (("left", shown_left), ("right", other_side(shown_left)))
+    spans = {
+        position: [[span.start, span.end, span.flag] for span in judgment.spans if span.side == side]
+        for position, side in sides
+    }
+    edited = {position: judgment.edited[side] for position, side in sides if side in judgment.edited}
+    return ({"spans": spans} if judgment.spans else {}) | ({"edited": edited} if edited else {})
 
 
 def describe_choice(judgment: Judgment, shown_left: Side, scale: Scale, language: str = FALLBACK) -> str:
@@ -215,12 +253,36 @@ def _read_names(value: object, field: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(value))
 
 
+def _read_spans(value: object, position: str, side: Side) -> list[Span]:
+    spans = []
+    for item in value if isinstance(value, list) else [value]:
+        match item:
+            case [int() as start, int() as end, str() as flag]:
+                spans.append(Span(side=side, start=start, end=end, flag=flag))
+            case _:
+                raise ValueError(f"spans.{position} holds {str(item)[:40]!r}, allowed are lists of start, end, flag")
+    return spans
+
+
+def _read_edited(value: object, field: str) -> str | None:
+    """A response as it was written anew, its blanks at both ends kept; None where there is no edit."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise ValueError(f"{field} is {str(value)[:40]!r}, allowed is text")
+    return _storable(value)
+
+
 def _read_text(value: object, field: str) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{field} is {str(value)[:40]!r}, allowed is text")
-    # What no column takes, NUL and half of a surrogate pair, is replaced and not refused: nobody types it on purpose.
-    whole = value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return whole.replace("\0", "\N{REPLACEMENT CHARACTER}").strip()
+    return _storable(value).strip()
+
+
+def _storable(text: str) -> str:
+    """What no column takes, NUL and half of a surrogate pair, is replaced, not refused: nobody types it on purpose."""
+    whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return whole.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def _mapping(value: object, field: str) -> Mapping[str, Any]:

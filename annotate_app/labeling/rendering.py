@@ -295,12 +295,12 @@ def _filter_attribute(tag: str, name: str, value: str) -> str | None:
 
 def _to_html(text: str) -> str:
     try:
-        tokens = _MARKDOWN.parse(text)
+        tokens = MARKDOWN.parse(text)
     except RecursionError:
         return ""
     if any(token.level >= DEEPEST - 2 for token in tokens):
         return ""
-    return _MARKDOWN.renderer.render(tokens, _MARKDOWN.options, {})
+    return MARKDOWN.renderer.render(tokens, MARKDOWN.options, {})
 
 
 def _highlight(code: str, language: str, _attributes: str) -> str:
@@ -375,5 +375,5 @@ class _Cache:
 
 
 _FORMATTER = HtmlFormatter(nowrap=True)
-_MARKDOWN = _build_markdown()
+MARKDOWN = _build_markdown()
 _CACHE = _Cache(CACHE_CHARACTERS)

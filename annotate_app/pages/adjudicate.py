@@ -107,13 +107,14 @@ def draw_item(project: Project, rubric: Rubric, keys: list[str], decided: Mappin
     with texts:
         mode = draw_tools(rubric)
         name = key_of(key)
-        draw_comparison(store.comparisons.get(actor, project.id, key), mode=mode, key=f"adjudicate-{name}")
+        comparison = store.comparisons.get(actor, project.id, key)
+        draw_comparison(comparison, mode=mode, key=f"adjudicate-{name}")
         judgments = named(project, store.judgments.of_comparison(actor, project.id, key))
         st.subheader("What people said", anchor=False)
         positions = position_rows(judgments, rubric)
         if positions:
             st.altair_chart(charts.positions(positions), key=f"adjudicate-positions-{name}")
-        draw_judgments(judgments, rubric, key=f"adjudicate-judgments-{name}")
+        draw_judgments(judgments, rubric, key=f"adjudicate-judgments-{name}", comparison=comparison)
 
 
 def draw_tools(rubric: Rubric) -> Mode:

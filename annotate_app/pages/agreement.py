@@ -21,6 +21,7 @@ from annotate_app.pages.kit.button_feedback import plainly
 from annotate_app.pages.kit.chosen_names import as_markdown
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
 from annotate_app.pages.kit.filtered_links import draw_link, draw_links, open_comparisons, picked
+from annotate_app.pages.views.answer_view import draw_span_agreement
 from annotate_app.pages.views.figures import agreement_of, quality_of
 from annotate_app.protocol.rubric import Rubric
 from annotate_app.store.workbench.comparison_filter import SPLIT, ComparisonFilter
@@ -55,6 +56,7 @@ def page() -> None:
             draw_groups("By model", report.sources, measure, "The responses name no source.")
             draw_pairs(report, measure)
         draw_over_time(report, measure)
+        draw_span_agreement(report)
         draw_all(report)
         draw_downloads(report, project.name)
 

@@ -28,6 +28,9 @@ FORM_NAMES = {
     "unpaired": "Unpaired examples with a label (KTO)",
     "sft": "Demonstrations: chosen answers (SFT)",
     "judgments": "Judgments as they were given",
+    "spans": "Marked words: who marked what, with its text",
+    "edited_sft": "Responses written anew, as demonstrations (SFT)",
+    "edited_pairs": "Responses written anew, each before its original",
     EVERYTHING: "Everything: the project, to import elsewhere",
 }
 LAYOUT_NAMES = {
@@ -76,12 +79,15 @@ def draw_options(project: Project, form: str, names: bool) -> ExportOptions | No
         if format == "csv":
             left.caption(CSV_NOTE)
         license = right.text_input("Licence", key="export-license", bind="query-params", placeholder="cc-by-4.0")
-        if form == "judgments":
-            return ExportOptions(form="judgments", format=format, names=names, license=license)
-        layouts = [layout for layout in LAYOUTS if form == "preference" or layout != "implicit"]
+        if form == "judgments" or form == "spans":
+            return ExportOptions(form=form, format=format, names=names, license=license)
+        layouts = [layout for layout in LAYOUTS if form in ("preference", "edited_pairs") or layout != "implicit"]
         layout = middle.selectbox(
             "Layout", layouts, format_func=LAYOUT_NAMES.__getitem__, key=f"export-layout-{form}", bind="query-params"
         )
+        if form == "edited_sft" or form == "edited_pairs":
+            left.caption("One row per edit. None of them is a vote.")
+            return ExportOptions(form=form, format=format, layout=layout, names=names, license=license)  # type: ignore[arg-type]
         min_votes = left.number_input("Votes at least", 0, 100, 1, key="export-votes", bind="query-params")
         min_agreement = middle.slider(
             "Agreement at least", 0.0, 1.0, 0.0, 0.05, key="export-agreement", bind="query-params"

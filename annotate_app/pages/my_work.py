@@ -11,6 +11,8 @@ from annotate_app.pages.kit.context import current_actor, current_project, curre
 from annotate_app.pages.kit.language import current_language, say
 from annotate_app.pages.kit.page_list import page_at
 from annotate_app.pages.kit.reader_clock import minute_of, zone_name
+from annotate_app.pages.views.answer_view import draw_answer
+from annotate_app.protocol.assignment import other_side
 from annotate_app.protocol.leases import OwnJudgment, OwnProgress
 from annotate_app.protocol.rubric import Rubric
 
@@ -63,6 +65,13 @@ def draw_judgment(actor: Actor, own: OwnJudgment, rubric: Rubric) -> None:
         left.text(excerpt(own.comparison.prompt) or say("my_work.no_prompt"))
         if judgment.rationale:
             left.text(f"“{judgment.rationale}”")
+        with left:
+            sides = (
+                {own.shown_left: say("form.left"), other_side(own.shown_left): say("form.right")}
+                if own.shown_left
+                else None
+            )
+            draw_answer("", judgment, own.comparison, rubric, key=f"own-answer-{own.judgment_id}", sides=sides)
         if not own.can_edit:
             right.caption(say("my_work.stands"))
         elif right.button(say("my_work.change"), key=f"change-{own.judgment_id}", width="stretch"):

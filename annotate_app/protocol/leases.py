@@ -17,6 +17,8 @@ from rewardkit.data.records import Comparison, Judgment
 
 MAX_RATIONALE = 20_000
 MAX_REASON = 200
+MAX_SPANS = 500
+MAX_EDITED = 200_000
 
 
 class LeaseError(ValueError):
@@ -136,7 +138,27 @@ def check_submission(submission: Submission, rubric: Rubric) -> None:
     _check_choice(judgment, rubric)
     _check_criteria(judgment, rubric)
     _check_flags(judgment, rubric)
+    _check_spans(judgment, rubric)
+    _check_edited(judgment, rubric)
     _check_words(judgment, rubric)
+
+
+def check_against_texts(judgment: Judgment, comparison: Comparison) -> None:
+    """Checks that spans lie within the responses they mark, and that an edit changes a response of one text.
+
+    Raises:
+        ValueError: naming the span or edit and what is allowed.
+    """
+    texts = {"a": comparison.completion_a, "b": comparison.completion_b}
+    for span in judgment.spans:
+        if span.end > len(texts[span.side]):
+            allowed = f"response {span.side} has {len(texts[span.side])} characters"
+            raise ValueError(f"span {span.start} to {span.end} of {span.flag!r} ends behind its text, {allowed}")
+    for side, text in judgment.edited.items():
+        if comparison.turns_a if side == "a" else comparison.turns_b:
+            raise ValueError(f"edited.{side} is given of a response that is more than a text, which cannot be edited")
+        if text == texts[side]:
+            raise ValueError(f"edited.{side} is the response as it was, allowed is another text")
 
 
 def feedback_text(choice: str, gold: Mapping[str, object], left: Side, language: str = FALLBACK) -> str:
@@ -206,6 +228,33 @@ def _check_flags(judgment: Judgment, rubric: Rubric) -> None:
                 raise ValueError(f"flags.{side} holds {name!r}, allowed are {', '.join(allowed) or 'none'}")
 
 
+def _check_spans(judgment: Judgment, rubric: Rubric) -> None:
+    allowed = [flag.name for flag in rubric.span_flags]
+    if len(judgment.spans) > MAX_SPANS:
+        raise ValueError(f"spans are {len(judgment.spans)}, allowed are {MAX_SPANS}")
+    for span in judgment.spans:
+        if span.flag not in allowed:
+            raise ValueError(f"spans hold the flag {span.flag!r}, allowed are {', '.join(allowed) or 'none'}")
+        if span.flag not in judgment.flags.get(span.side, ()):
+            raise ValueError(f"flags.{span.side} lacks {span.flag!r}, which words of it are marked with")
+
+
+def _check_edited(judgment: Judgment, rubric: Rubric) -> None:
+    if judgment.edited and rubric.edit == "off":
+        raise ValueError("edited is given, this rubric asks for no edited response")
+    for side, text in judgment.edited.items():
+        if not text.strip():
+            raise ValueError(f"edited.{side} is empty, allowed is a text, or no edit")
+        if len(text) > MAX_EDITED:
+            raise ValueError(f"edited.{side} has {len(text)} characters, allowed are {MAX_EDITED}")
+        _refuse_unstorable(f"edited.{side}", text)
+
+
+def _refuse_unstorable(field: str, text: str) -> None:
+    if "\x00" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError(f"{field} holds a character that cannot be stored (NUL or half a surrogate pair)")
+
+
 def _check_words(judgment: Judgment, rubric: Rubric) -> None:
     for field, text, limit in (
         ("rationale", judgment.rationale, MAX_RATIONALE),
@@ -213,8 +262,7 @@ def _check_words(judgment: Judgment, rubric: Rubric) -> None:
     ):
         if len(text) > limit:
             raise ValueError(f"{field} has {len(text)} characters, allowed are {limit}")
-        if "\x00" in text or any("\ud800" <= character <= "\udfff" for character in text):
-            raise ValueError(f"{field} holds a character that cannot be stored (NUL or half a surrogate pair)")
+        _refuse_unstorable(field, text)
     if judgment.choice == "skip":
         if rubric.skip_reasons and not judgment.reason.strip():
             raise ValueError(f"reason is empty, for example: {', '.join(rubric.skip_reasons)}")

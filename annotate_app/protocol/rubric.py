@@ -15,6 +15,7 @@ from rewardkit.data.tables.yaml_nodes import Entry, read_yaml
 
 SCALE_STEPS = (2, 3, 4, 5, 7, 8)
 RATIONALES = ("off", "optional", "required")
+EDITS = ("off", "optional")
 KINDS = ("compare", "rate")
 # Names that columns of exports and figures already use.
 RESERVED_NAMES = (
@@ -81,16 +82,25 @@ class Criterion:
 
 @dataclass(frozen=True, kw_only=True)
 class Flag:
-    """A mark on one response."""
+    """A mark on one response.
+
+    Attributes:
+        spans: whether it is set on words of the response, and so on the response.
+    """
 
     name: str
     label: str
     help: str = ""
+    spans: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rubric:
-    """What annotators read and answer; `protocol` names the shipped protocol it follows, or is empty."""
+    """What annotators read and answer; `protocol` names the shipped protocol it follows, or is empty.
+
+    Attributes:
+        edit: whether annotators may write a response anew beside their vote.
+    """
 
     title: str
     guidelines: str
@@ -100,8 +110,14 @@ class Rubric:
     criteria: tuple[Criterion, ...] = ()
     flags: tuple[Flag, ...] = ()
     rationale: Literal["off", "optional", "required"] = "optional"
+    edit: Literal["off", "optional"] = "off"
     skip_reasons: tuple[str, ...] = ("not my expertise", "broken or empty text", "unclear prompt", "other")
     protocol: str = ""
+
+    @property
+    def span_flags(self) -> tuple[Flag, ...]:
+        """The flags that are set on words."""
+        return tuple(flag for flag in self.flags if flag.spans)
 
 
 def parse_rubric(text: str, source: str = "rubric") -> Rubric:
@@ -140,6 +156,8 @@ def read_rubric(entry: Entry) -> Rubric:
                 _refuse_duplicates(value)
             case "rationale":
                 fields[key] = value.word(RATIONALES)
+            case "edit":
+                fields[key] = value.word(EDITS)
             case "skip_reasons":
                 fields[key] = value.texts()
                 if not fields[key]:
@@ -202,12 +220,13 @@ def _flag(entry: Entry) -> Flag:
     if isinstance(entry.node, yaml.ScalarNode):
         name = _name(entry)
         return Flag(name=name, label=name.replace("_", " "))
-    values = entry.fields(("name", "label", "help"), required=("name",))
+    values = entry.fields(("name", "label", "help", "spans"), required=("name",))
     name = _name(values["name"])
     return Flag(
         name=name,
         label=values["label"].text() if "label" in values else name.replace("_", " "),
         help=values["help"].text() if "help" in values else "",
+        spans=values["spans"].boolean() if "spans" in values else False,
     )
 
 
@@ -234,7 +253,7 @@ def rubric_text(rubric: Rubric) -> str:
     """The rubric as YAML; `parse_rubric` of it gives the same rubric. What stands at its default is left out."""
     plain = Rubric(title=rubric.title, guidelines=rubric.guidelines)
     values: dict[str, object] = {"title": rubric.title}
-    for key in ("protocol", "guidelines", "question", "scale", "both_bad", "criteria", "flags", "rationale"):
+    for key in ("protocol", "guidelines", "question", "scale", "both_bad", "criteria", "flags", "rationale", "edit"):
         value = getattr(rubric, key)
         if value == getattr(plain, key) and key not in ("guidelines", "question", "scale", "rationale"):
             continue
@@ -270,7 +289,8 @@ def _criterion_values(criterion: Criterion) -> dict[str, object]:
 
 def _flag_values(flag: Flag) -> dict[str, object]:
     values: dict[str, object] = {"name": flag.name, "label": flag.label}
-    return values | {"help": flag.help} if flag.help else values
+    values |= {"help": flag.help} if flag.help else {}
+    return values | {"spans": True} if flag.spans else values
 
 
 class _Dumper(yaml.SafeDumper):

@@ -36,6 +36,11 @@ def answer_rows(rubric: Rubric) -> list[AnswerRow]:
     if rubric.flags:
         flags = tuple((str(number), flag.label) for number, flag in enumerate(rubric.flags, start=1))
         rows.append(AnswerRow(question="Flags of a response, after F", answers=flags))
+    if rubric.span_flags:
+        marks = tuple((str(number), flag.label) for number, flag in enumerate(rubric.span_flags, start=1))
+        rows.append(AnswerRow(question="Words of a response, selected or after W", answers=marks))
+    if rubric.edit != "off":
+        rows.append(AnswerRow(question="A response written anew", answers=(("R", f"edits the text, {rubric.edit}"),)))
     if rubric.rationale != "off":
         rows.append(AnswerRow(question="Rationale", answers=(("N", f"in own words, {rubric.rationale}"),)))
     reasons = tuple((str(number), reason) for number, reason in enumerate(rubric.skip_reasons, start=1))

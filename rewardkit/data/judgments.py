@@ -17,7 +17,7 @@ from rewardkit.data.columns import ALIASES as COMPARISON_ALIASES
 from rewardkit.data.columns import ColumnError, check_column
 from rewardkit.data.comparison_rows import plain_key
 from rewardkit.data.conversations import RowError, read_text
-from rewardkit.data.records import Judgment
+from rewardkit.data.records import Judgment, Span, with_span_flags
 from rewardkit.data.tables.cells import read_cell
 from rewardkit.data.tables.json_rows import decode_json
 from rewardkit.data.times import read_duration, read_time
@@ -30,6 +30,8 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "strength": ("strength",),
     "criteria": ("criteria",),
     "flags": ("flags",),
+    "spans": ("spans",),
+    "edited": ("edited",),
     "rationale": ("rationale", "justification", "explanation", "comment"),
     "reason": ("reason", "skip_reason"),
     "seconds": ("seconds", "duration_s", "duration", "time_spent"),
@@ -183,12 +185,15 @@ def read_judgment(
     else:
         strength = 0
         more.pop("strength", None)
+    if more.get("spans"):
+        more["flags"] = with_span_flags(more.get("flags", {}), more["spans"])
     try:
         judgment = Judgment(
             comparison_id=ballot.comparison_id, annotator=ballot.annotator, choice=choice, strength=strength, **more
         )
     except ValueError as error:
-        raise RowError("bad_number", "strength", strength, str(error)) from error
+        field = "spans" if "span" in str(error) else "strength"
+        raise RowError("bad_number", field, ballot.more.get("spans", strength), str(error)) from error
     return flip(judgment) if flipped else judgment
 
 
@@ -213,6 +218,8 @@ def flip(judgment: Judgment) -> Judgment:
             for name, value in judgment.criteria.items()
         },
         flags={sides.get(side, side): names for side, names in judgment.flags.items()},
+        spans=tuple(sorted(replace(span, side=sides[span.side]) for span in judgment.spans)),
+        edited={sides[side]: text for side, text in judgment.edited.items()},
     )
 
 
@@ -250,6 +257,39 @@ def _flags(value: object, field: str) -> dict[str, tuple[str, ...]]:
     return {side: tuple(read_text(name, field) for name in names) for side, names in flags.items()}
 
 
+def read_spans(value: object, field: str) -> tuple[Span, ...]:
+    """Marked words, from a list of `{side, start, end, flag}` or `[side, start, end, flag]`, or its JSON."""
+    decoded = value
+    if isinstance(value, str):
+        try:
+            decoded = decode_json(value)
+        except ValueError:
+            decoded = None
+    if not isinstance(decoded, list | tuple):
+        raise RowError("wrong_type", field, value, "allowed is a list of side, start, end and flag, in CSV as JSON")
+    spans = []
+    for item in decoded:
+        try:
+            parts = [item[name] for name in SPAN_PARTS] if isinstance(item, Mapping) else list(item)
+            side, start, end, flag = parts
+            spans.append(Span(side=side, start=start, end=end, flag=read_text(flag, field)))
+        except (KeyError, TypeError, ValueError) as error:
+            why = f" ({error})" if "span" in str(error) else ""
+            allowed = f"allowed are side a or b, start, end and flag of each{why}"
+            raise RowError("wrong_type", field, item, allowed) from error
+    return tuple(sorted(spans))
+
+
+SPAN_PARTS = ("side", "start", "end", "flag")
+
+
+def _edited(value: object, field: str) -> dict[str, str]:
+    texts = {side: text for side, text in _mapping(value, field).items() if text is not None}
+    if not all(side in ("a", "b") and isinstance(text, str) for side, text in texts.items()):
+        raise RowError("wrong_type", field, value, "allowed is a mapping from a or b to a text")
+    return {side: read_text(text, f"{field}.{side}") for side, text in texts.items()}
+
+
 def _int(value: object, field: str) -> int:
     try:
         number = math.nan if isinstance(value, bool) else float(str(value))
@@ -274,6 +314,8 @@ _READERS = {
     "strength": _int,
     "criteria": read_criteria,
     "flags": _flags,
+    "spans": read_spans,
+    "edited": _edited,
     "rationale": _text,
     "reason": _text,
     "seconds": read_duration,

@@ -67,6 +67,32 @@ class Comparison:
         )
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, order=True)
+class Span:
+    """Words of a completion that were marked with a flag.
+
+    Attributes:
+        side: `a` or `b`.
+        start, end: half-open range in Unicode code points of the completion's text as written (of one that is more than
+            a text, its transcript).
+        flag: name of the flag.
+    """
+
+    side: Literal["a", "b"]
+    start: int
+    end: int
+    flag: str
+
+    def __post_init__(self) -> None:
+        if self.side not in ("a", "b"):
+            raise ValueError(f"side of a span is {self.side!r}, allowed are a and b")
+        whole = all(isinstance(place, int) and not isinstance(place, bool) for place in (self.start, self.end))
+        if not whole or not 0 <= self.start < self.end:
+            raise ValueError(f"span is {self.start!r} to {self.end!r}, allowed is a start of 0 or more below its end")
+        if not self.flag or not isinstance(self.flag, str):
+            raise ValueError(f"flag of a span is {self.flag!r}, allowed is the name of a flag")
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Judgment:
     """What one annotator said of one comparison, in content space.
@@ -75,7 +101,9 @@ class Judgment:
         strength: degree of the preference, 1 up to half the scale's steps; 0 for tie, both_bad and skip.
         criteria: by criterion, a signed degree (negative prefers a, positive prefers b, 0 a tie) or, for criteria rated
             per response, the two ratings `(a, b)`.
-        flags: by response (`a`, `b`), the names of the flags set.
+        flags: by response (`a`, `b`), the names of the flags set; those of its spans among them.
+        spans: words marked with a flag, each once; spans of different flags may overlap.
+        edited: by response (`a`, `b`), its text as the annotator would have it.
         seconds: active seconds on task, idle time taken out.
         shown_left: which completion stood on the left, `a` or `b`; empty when unknown (imported judgments).
         created_at: unix time in seconds.
@@ -88,6 +116,8 @@ class Judgment:
     strength: int = 0
     criteria: Mapping[str, int | tuple[int, int]] = field(default_factory=dict)
     flags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    spans: tuple[Span, ...] = ()
+    edited: Mapping[str, str] = field(default_factory=dict)
     rationale: str = ""
     reason: str = ""
     seconds: float = 0.0
@@ -103,6 +133,14 @@ class Judgment:
             raise ValueError(
                 f"strength is {self.strength} with choice {self.choice!r}: a and b take 1 or more, the others 0"
             )
+        if len(set(self.spans)) < len(self.spans):
+            twice = next(span for span in self.spans if self.spans.count(span) > 1)
+            raise ValueError(
+                f"spans hold {twice.side} {twice.start} to {twice.end} {twice.flag!r} twice, allowed is once"
+            )
+        for side in self.edited:
+            if side not in ("a", "b"):
+                raise ValueError(f"edited.{side} names no response, allowed are a and b")
 
     @property
     def score(self) -> int:
@@ -152,6 +190,16 @@ class Preference:
             raise ValueError(f"p_chosen is {self.p_chosen}, allowed is 0.5 to 1")
         if self.weight < 0:
             raise ValueError(f"weight is {self.weight}, allowed is 0 or more")
+
+
+def with_span_flags(flags: Mapping[str, tuple[str, ...]], spans: Iterable[Span]) -> dict[str, tuple[str, ...]]:
+    """Flags by response with those of spans: words marked with a flag set it on their response."""
+    names: dict[str, list[str]] = {side: list(given) for side, given in flags.items()}
+    for span in spans:
+        on_side = names.setdefault(span.side, [])
+        if span.flag not in on_side:
+            on_side.append(span.flag)
+    return {side: tuple(given) for side, given in names.items()}
 
 
 def message_lists(messages: Iterable[Message]) -> list[list[str]]:

@@ -15,6 +15,7 @@ from annotate_app.labeling.pair_payload import show_prompt, show_text
 from annotate_app.labeling.rendering import render, render_completion, render_turn
 from annotate_app.pages.kit.context import current_project
 from annotate_app.pages.kit.labeler_component import mount_labeler
+from annotate_app.pages.views.answer_view import draw_answer
 from annotate_app.protocol.rubric import Criterion, Rubric, Scale
 from rewardkit.data.records import Comparison, Judgment, Message, content_id
 
@@ -132,8 +133,14 @@ def position_rows(judgments: list[tuple[str, Judgment]], rubric: Rubric) -> list
     return rows
 
 
-def draw_judgments(judgments: list[tuple[str, Judgment]], rubric: Rubric, *, key: str) -> None:
-    """Draws a table of what each named person said, and their reasons in full."""
+def draw_judgments(
+    judgments: list[tuple[str, Judgment]], rubric: Rubric, *, key: str, comparison: Comparison | None = None
+) -> None:
+    """Draws a table of what each named person said, their reasons in full, and what they did to the words.
+
+    Args:
+        comparison: that was judged; without it, marked words and edits are not drawn.
+    """
     if not judgments:
         st.caption("Nobody has judged this comparison yet.")
         return
@@ -155,6 +162,8 @@ def draw_judgments(judgments: list[tuple[str, Judgment]], rubric: Rubric, *, key
     }
     st.dataframe(rows, column_config=columns, hide_index=True, key=key)
     for name, judgment in judgments:
+        if comparison is not None:
+            draw_answer(name, judgment, comparison, rubric, key=f"{key}-{name}")
         words = judgment.rationale or judgment.reason
         if words:
             with st.container(border=True):

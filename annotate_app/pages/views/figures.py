@@ -7,12 +7,14 @@ who wrote the responses has answers of their own.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import streamlit as st
 
 from annotate_app.access import Actor
 from annotate_app.agreement.quality import AnnotatorQuality, annotator_quality
 from annotate_app.agreement.report import AgreementReport, agreement_report
+from annotate_app.agreement.spans import span_agreement
 from annotate_app.consensus.consensus import Consensus
 from annotate_app.consensus.release import release
 from annotate_app.pages.kit.context import current_actor, current_store
@@ -106,7 +108,10 @@ def _votes(stamp: Stamp, _actor: Actor) -> Votes:
 
 @st.cache_data(max_entries=8, show_spinner="Computing agreement")
 def _agreement(stamp: Stamp, _actor: Actor) -> AgreementReport:
-    return agreement_report(_votes(stamp, _actor), num_resamples=NUM_RESAMPLES)
+    votes, store, project_id = _votes(stamp, _actor), current_store(), stamp[1]
+    flags = [flag.name for flag in store.projects.rubric(_actor, project_id).rubric.span_flags]
+    spans = span_agreement(votes, store.judgments.spans(_actor, project_id), flags, num_resamples=NUM_RESAMPLES)
+    return replace(agreement_report(votes, num_resamples=NUM_RESAMPLES), spans=spans)
 
 
 @st.cache_data(max_entries=8, show_spinner="Computing the consensus")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from sqlalchemy import ColumnElement, Float, Row, Select, case, select, type_coerce
 
 from annotate_app.store.base.pending import JUDGMENT_SHOWN
 from annotate_app.store.schema import tables
-from rewardkit.data.records import Judgment
+from rewardkit.data.records import Judgment, Span
 from rewardkit.data.times import LAST_TIME, LONGEST_STORED_S
 
 # The same in SQL as the columns' types do in Python: what is no time, or no duration, is 0.
@@ -39,6 +39,8 @@ def read_judgment(row: Row) -> Judgment:
         strength=row.strength,
         criteria=read_criteria(row.criteria),
         flags={side: tuple(names) for side, names in row.flags.items()},
+        spans=read_spans(row.spans or ()),
+        edited=row.edited or {},
         rationale=row.rationale,
         reason=row.reason,
         seconds=row.seconds,
@@ -56,3 +58,13 @@ def plain_criteria(criteria: Mapping[str, int | tuple[int, int]]) -> dict[str, o
 def read_criteria(stored: Mapping[str, int | list[int]]) -> dict[str, int | tuple[int, int]]:
     """Criteria as a Judgment has them."""
     return {name: (value[0], value[1]) if isinstance(value, list) else value for name, value in stored.items()}
+
+
+def plain_spans(spans: Iterable[Span]) -> list[list[object]] | None:
+    """Spans as they are stored, None where there are none; `read_spans` is the way back."""
+    return [[span.side, span.start, span.end, span.flag] for span in sorted(spans)] or None
+
+
+def read_spans(stored: Iterable[Sequence]) -> tuple[Span, ...]:
+    """Spans as a Judgment has them."""
+    return tuple(Span(side=side, start=start, end=end, flag=flag) for side, start, end, flag in stored)

@@ -9,11 +9,12 @@ from typing import Any
 
 from sqlalchemy import Connection, or_, select, update
 
+from annotate_app.protocol.leases import check_against_texts
 from annotate_app.store.base.database import bulk_execute, bulk_insert, read_pairs
 from annotate_app.store.base.slots import JUDGED, OPEN, batches, reserved_for
 from annotate_app.store.judgments.staged import StagedJudgment
 from annotate_app.store.people.accounts import insert_user
-from annotate_app.store.projects.comparisons import keys_to_ids
+from annotate_app.store.projects.comparisons import keys_to_ids, read_comparison, select_comparisons
 from annotate_app.store.schema import tables
 
 Pair = tuple[int, int]  # database ids of a comparison and of a user
@@ -51,10 +52,11 @@ def import_batch(
         later: gets the ids of the judgments that the import supersedes then (`supersede`).
 
     Raises:
-        ValueError: if a comparison is not in the project.
+        ValueError: if a comparison is not in the project, or marked words lie outside of their response.
     """
     comparison_ids = keys_to_ids(connection, project_id, {judgment.comparison_id for judgment in batch})
     user_ids = _user_ids(connection, {judgment.annotator for judgment in batch})
+    _check_texts(connection, project_id, batch)
     standing = _standing(connection, comparison_ids.values(), user_ids.values())
     event_ids = [f"import-{project_id}-{judgment.digest}" for judgment in batch]
     column = tables.judgment.c.event_id
@@ -129,8 +131,25 @@ def _standing(connection: Connection, comparison_ids: Iterable[int], user_ids: I
     }
 
 
+def _check_texts(connection: Connection, project_id: int, batch: Sequence[StagedJudgment]) -> None:
+    """Holds marked words and edits against the texts of their comparisons, which only they need."""
+    marked = [judgment for judgment in batch if judgment.spans or judgment.edited]
+    for part in batches(sorted({judgment.comparison_id for judgment in marked})):
+        query = select_comparisons(project_id).where(tables.comparison.c.key.in_(part))
+        texts = {row.key: read_comparison(row) for row in connection.execute(query)}
+        for judgment in marked:
+            if judgment.comparison_id not in texts:
+                continue
+            try:
+                check_against_texts(judgment.marks(), texts[judgment.comparison_id])
+            except ValueError as error:
+                who = f"judgment of {judgment.comparison_id!r} by {judgment.annotator!r}"
+                raise ValueError(f"{who}: {error}") from error
+
+
 def _answer(row: Mapping[Any, Any]) -> tuple[object, ...]:
-    return tuple(row[name] for name in ("choice", "strength", "criteria", "flags", "rationale", "reason"))
+    names = ("choice", "strength", "criteria", "flags", "rationale", "reason", "spans", "edited")
+    return tuple(row[name] for name in names)
 
 
 def _user_ids(connection: Connection, names: set[str]) -> dict[str, int]:

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, insert, select
 
 from annotate_app.access import AccessError, Actor
 from annotate_app.store.base import audit
-from annotate_app.store.base.answers import plain_criteria, read_criteria, read_judgment, select_judgments
+from annotate_app.store.base.answers import plain_criteria, read_criteria, read_judgment, read_spans, select_judgments
 from annotate_app.store.base.database import Database
 from annotate_app.store.base.pending import import_in_parts, write_alone
 from annotate_app.store.base.rights import checked_content, lock_design, require_member
@@ -27,8 +27,8 @@ from annotate_app.store.judgments.staged import stage_judgments, staged_batches
 from annotate_app.store.judgments.votes import read_votes
 from annotate_app.store.projects.comparisons import Added, keys_to_ids
 from annotate_app.store.schema import tables
-from annotate_app.votes import Votes
-from rewardkit.data.records import Judgment
+from annotate_app.votes import COLLECTED_KINDS, Votes
+from rewardkit.data.records import Judgment, Span
 
 DecisionChoice = Literal["a", "b", "tie", "both_bad", "discard"]
 
@@ -113,6 +113,14 @@ class Judgments:
             require_member(connection, actor, project_id, "reading votes", "adjudicator")
             sources = actor.is_at_least("lead")
             return read_votes(connection, project_id, since, until, with_sources=sources, excluded=excluded)
+
+    def spans(self, actor: Actor, project_id: int) -> dict[tuple[str, str], tuple[Span, ...]]:
+        """The words marked in collected judgments that count, by comparison id and annotator. Adjudicator or above."""
+        columns = tables.judgment.c
+        query = select_judgments(project_id).where(columns.spans.is_not(None), columns.kind.in_(COLLECTED_KINDS))
+        with self._database.read() as connection:
+            require_member(connection, actor, project_id, "reading marked words", "adjudicator")
+            return {(row.key, row.name): read_spans(row.spans) for row in connection.execute(query)}
 
     def import_many(self, actor: Actor, project_id: int, judgments: Iterable[Judgment]) -> Added:
         """Imports judgments made elsewhere, all or none; see `imported_judgments.import_batch`. Lead or above.

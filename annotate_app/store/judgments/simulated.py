@@ -10,7 +10,7 @@ from typing import Literal
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
-from annotate_app.store.base.answers import plain_criteria
+from annotate_app.store.base.answers import plain_criteria, plain_spans
 from annotate_app.store.base.slots import JUDGED, OPEN, batches
 from annotate_app.store.judgments.staged import check_texts
 from annotate_app.store.projects.comparisons import keys_to_ids
@@ -126,6 +126,8 @@ def _judgment_row(project_id: int, pair: tuple[int, int], event_id: str, judgmen
         "strength": judgment.strength,
         "criteria": plain_criteria(judgment.criteria),
         "flags": {side: list(names) for side, names in judgment.flags.items()},
+        "spans": plain_spans(judgment.spans),
+        "edited": dict(judgment.edited) or None,
         "rationale": judgment.rationale,
         "reason": judgment.reason,
         "seconds": judgment.seconds,

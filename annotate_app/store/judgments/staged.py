@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import IO, NamedTuple
 
-from annotate_app.store.base.answers import plain_criteria
+from annotate_app.store.base.answers import plain_criteria, plain_spans, read_spans
 from annotate_app.store.base.database import to_json
 from annotate_app.store.base.pending import IMPORTED_AT_ONCE
 from annotate_app.store.base.rights import checked_content, checked_text
@@ -22,8 +22,8 @@ from rewardkit.data.times import LAST_TIME, LONGEST_STORED_S
 class StagedJudgment(NamedTuple):
     """A judgment ready to be stored.
 
-    `digest` is a hash of all it says, `criteria` and `flags` are JSON. One that is not `timed` said no time: it counts
-    as made when it was imported.
+    `digest` is a hash of all it says; `criteria`, `flags`, `spans` and `edited` are JSON. One that is not `timed` said
+    no time: it counts as made when it was imported.
     """
 
     comparison_id: str
@@ -40,11 +40,24 @@ class StagedJudgment(NamedTuple):
     shown_left: str
     rubric_version: int
     created_at: float
+    spans: str | None
+    edited: str | None
+
+    def marks(self) -> Judgment:
+        """Its marked words and edits, as a judgment of nothing else."""
+        return Judgment(
+            comparison_id=self.comparison_id,
+            annotator=self.annotator,
+            choice="skip",
+            spans=read_spans(json.loads(self.spans or "[]")),
+            edited=json.loads(self.edited or "{}"),
+        )
 
     def answer(self) -> tuple[object, ...]:
         """The part that is the answer, in the form of `_answer` of a row."""
         criteria, flags = json.loads(self.criteria), json.loads(self.flags)
-        return self.choice, self.strength, criteria, flags, self.rationale, self.reason
+        more = tuple(None if value is None else json.loads(value) for value in (self.spans, self.edited))
+        return self.choice, self.strength, criteria, flags, self.rationale, self.reason, *more
 
 
 @contextmanager
@@ -77,6 +90,8 @@ def _staged(judgment: Judgment) -> StagedJudgment:
     check_texts(judgment)
     criteria = plain_criteria(judgment.criteria)
     flags = {side: list(names) for side, names in judgment.flags.items()}
+    spans, edited = plain_spans(judgment.spans), dict(judgment.edited) or None
+    more = [] if spans is None and edited is None else [spans, edited]  # so that what was imported before is known
     digest = content_id(
         judgment.comparison_id,
         judgment.annotator,
@@ -87,6 +102,7 @@ def _staged(judgment: Judgment) -> StagedJudgment:
         judgment.rationale,
         judgment.reason,
         judgment.created_at,
+        *more,
     )
     return StagedJudgment(
         comparison_id=judgment.comparison_id,
@@ -103,6 +119,8 @@ def _staged(judgment: Judgment) -> StagedJudgment:
         shown_left=judgment.shown_left,
         rubric_version=judgment.rubric_version,
         created_at=judgment.created_at or time.time(),
+        spans=None if spans is None else to_json(spans),
+        edited=None if edited is None else to_json(edited),
     )
 
 
@@ -111,6 +129,8 @@ def check_texts(judgment: Judgment) -> None:
     label = f"judgment of {judgment.comparison_id!r} by {judgment.annotator!r}"
     checked_content(judgment.rationale, f"{label}, rationale")
     checked_text(judgment.reason, f"{label}, reason", 200, empty=True)
+    for side, text in judgment.edited.items():
+        checked_content(text, f"{label}, edited.{side}")
     if not 0 <= judgment.seconds <= LONGEST_STORED_S:
         raise ValueError(f"{label}: seconds is {judgment.seconds}, allowed is 0 to {LONGEST_STORED_S:.0f}")
     if not 0 <= judgment.created_at < LAST_TIME:

@@ -20,6 +20,7 @@ from annotate_app.protocol.leases import (
     OwnProgress,
     Receipt,
     Submission,
+    check_against_texts,
     check_submission,
 )
 from annotate_app.protocol.rubric import Rubric, parse_rubric
@@ -131,6 +132,7 @@ class Work:
                 if slot is None or not slot.open_to_answers:
                     raise submitting.refuse_token(connection, seat, submission.token)
                 check_submission(submission, self._rubric(connection, seat))
+                self._check_texts(connection, seat, slot, submission.judgment)
                 outcome = submitting.write_judgment(connection, seat, slot, submission, now)
             holding = leasing.fill(connection, seat, lease_count, now)
             save_place(connection, seat.place)
@@ -216,6 +218,14 @@ class Work:
             query = select(columns.text).where(columns.project_id == key[0], columns.version == key[1])
             self._rubrics[key] = parse_rubric(connection.execute(query).scalar_one())
         return self._rubrics[key]
+
+    def _check_texts(self, connection: Connection, seat: Seat, slot: submitting.OwnSlot, judgment: Judgment) -> None:
+        """Holds marked words and edits against the texts; an answer without them costs no look."""
+        if not judgment.spans and not judgment.edited:
+            return
+        number = slot.comparison_id
+        comparison = self._texts.get(number) or leasing.read_texts(connection, seat.project_id, [number])[number]
+        check_against_texts(judgment, comparison)
 
     def _with_texts(
         self, project_id: int, holding: Sequence[leasing.Held], previous: Judgment | None = None

@@ -16,7 +16,7 @@ from annotate_app.store.projects.comparisons import Gold
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
 from annotate_app.store.workbench.comparison_filter import ComparisonFilter
-from rewardkit.data.records import Judgment
+from rewardkit.data.records import Judgment, Span
 
 ADMIN = Actor.command_line()
 
@@ -34,6 +34,8 @@ def project(sqlite_store, make_project):
             strength=1 + item % 3 if choices[(item * (person + 1)) % 7] in ("a", "b") else 0,
             criteria={"tone": item % 3 - 1, "detail": (1, person + 1)},
             flags={"a": ("unsafe",)} if item == 2 else {},
+            spans=(Span(side="a", start=1, end=4, flag="unsafe"),) if item == 2 else (),
+            edited={"b": "anew 😀"} if item == 1 else {},
             rationale=f"because {item}",
             created_at=1.7e9 + item,
         )
@@ -81,10 +83,11 @@ def test_project_read_back_elsewhere_has_the_same_content_and_figures(sqlite_sto
         (first, *_) = other.browsing.find(ADMIN, made.project.id, ComparisonFilter(text="c1"))
         assert first.priority == 2.5
         kept = [
-            (j.choice, j.strength, dict(j.criteria), dict(j.flags), j.rationale, j.created_at) for j in judged(other)
+            (j.choice, j.strength, dict(j.criteria), dict(j.flags), j.spans, j.edited, j.rationale, j.created_at)
+            for j in judged(other)
         ]
         assert kept == [
-            (j.choice, j.strength, dict(j.criteria), dict(j.flags), j.rationale, j.created_at)
+            (j.choice, j.strength, dict(j.criteria), dict(j.flags), j.spans, j.edited, j.rationale, j.created_at)
             for j in judged(sqlite_store)
         ]
     finally:

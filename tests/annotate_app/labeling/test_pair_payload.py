@@ -16,7 +16,7 @@ from annotate_app.labeling.pair_payload import (
 from annotate_app.protocol.assignment import Side
 from annotate_app.protocol.leases import Lease
 from annotate_app.protocol.rubric import Scale
-from rewardkit.data.records import Comparison, Judgment
+from rewardkit.data.records import Comparison, Judgment, Span
 
 SAID = {
     "overall": -2,
@@ -122,3 +122,37 @@ def test_choices_in_the_words_of_the_page() -> None:
     assert words("b", 3) == "Left much better"
     assert words("a", 1) == "Right slightly better"
     assert (words("tie"), words("both_bad"), words("skip", 0, "other")) == ("Tie", "Both bad", "Skipped: other")
+
+
+def test_marks_and_edits_turn_with_their_sides_and_words_set_their_flag() -> None:
+    said = SAID | {
+        "spans": {"left": [[5, 9, "wrong"], [0, 2, "wrong"]], "right": [[1, 3, "vague"]]},
+        "edited": {"right": " anew\n"},
+    }
+    judgment = answer_of(said, "b")
+    assert judgment.spans == (
+        Span(side="a", start=1, end=3, flag="vague"),
+        Span(side="b", start=0, end=2, flag="wrong"),
+        Span(side="b", start=5, end=9, flag="wrong"),
+    )
+    assert judgment.edited == {"a": " anew\n"}
+    assert judgment.flags == {"b": ("unsafe", "wrong"), "a": ("vague",)}
+    again = screen_answer(judgment, "b")
+    assert again["spans"] == {"left": [[0, 2, "wrong"], [5, 9, "wrong"]], "right": [[1, 3, "vague"]]}
+    assert again["edited"] == {"right": " anew\n"}
+    assert answer_of(again, "b") == judgment
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"spans": {"left": [[1, "x", "wrong"]]}}, "spans.left holds .*, allowed are lists of start, end, flag"),
+        ({"spans": {"left": [[4, 1, "wrong"]]}}, "span is 4 to 1"),
+        ({"spans": {"right": "words"}}, "spans.right holds 'words'"),
+        ({"edited": {"left": 3}}, "edited.left is '3', allowed is text"),
+        ({"edited": []}, "edited is"),
+    ],
+)
+def test_odd_marks_are_refused_by_field(change: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        answer_of(SAID | change, "a")

@@ -91,9 +91,24 @@ def test_plain_words_that_yaml_takes_for_booleans_are_texts() -> None:
     assert parse_rubric("title: No\nguidelines: yes\nskip_reasons: [no, on]\n").skip_reasons == ("no", "on")
 
 
+def test_flags_of_words_and_edits_are_read_and_written() -> None:
+    text = "title: T\nguidelines: G\nflags:\n- name: wrong\n  spans: true\n- rude\nedit: optional\n"
+    rubric = parse_rubric(text)
+    assert rubric == Rubric(
+        title="T",
+        guidelines="G",
+        flags=(Flag(name="wrong", label="wrong", spans=True), Flag(name="rude", label="rude")),
+        edit="optional",
+    )
+    assert [flag.name for flag in rubric.span_flags] == ["wrong"]
+    assert parse_rubric(rubric_text(rubric)) == rubric
+
+
 HEAD = "title: T\nguidelines: G\n"
 CRITERION = HEAD + "criteria:\n  - name: tone\n    question: Q\n"
 MISTAKES = {
+    HEAD + "flags:\n- name: wrong\n  spans: words\n": "r.yaml:5: flags[1].spans is words, allowed are true, false",
+    HEAD + "edit: always\n": "r.yaml:3: edit is always, allowed are off, optional",
     # the scale
     HEAD + "scale:\n  steps: 6\n": "r.yaml:4: scale.steps is 6, allowed are 2, 3, 4, 5, 7, 8",
     HEAD + "scale:\n  steps: seven\n": "r.yaml:4: scale.steps is seven, allowed are 2, 3, 4, 5, 7, 8",
@@ -122,7 +137,7 @@ MISTAKES = {
     "guidelines: G\n": "r.yaml:1: title is missing",
     HEAD + "colour: red\n": (
         "r.yaml:3: unknown key 'colour', allowed are title, guidelines, question, scale, both_bad, criteria, flags, "
-        "rationale, skip_reasons, protocol"
+        "rationale, edit, skip_reasons, protocol"
     ),
     HEAD + "title: again\n": "r.yaml:3: duplicate key 'title', first at line 1",
     "title: 12\nguidelines: G\n": (

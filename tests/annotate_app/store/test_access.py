@@ -86,6 +86,7 @@ TABLE: dict[str, tuple[str, bool, Callable[[Store, Actor, Project], object]]] = 
     "judgments.iterate": ("annotator", True, lambda s, a, p: list(s.judgments.iterate(a, p.id))),
     "judgments.of_comparison": ("adjudicator", True, lambda s, a, p: s.judgments.of_comparison(a, p.id, "c0")),
     "judgments.votes": ("adjudicator", True, lambda s, a, p: s.judgments.votes(a, p.id)),
+    "judgments.spans": ("adjudicator", True, lambda s, a, p: s.judgments.spans(a, p.id)),
     "judgments.import_many": ("lead", True, lambda s, a, p: s.judgments.import_many(a, p.id, [])),
     "judgments.import_staged": ("lead", True, import_staged),
     "judgments.add_simulated": ("lead", True, simulate),

@@ -29,7 +29,7 @@ def draw_one(project: Project, item: Listed) -> None:
     positions = position_rows(judgments, rubric)
     if positions:
         st.altair_chart(charts.positions(positions), key=f"comparisons-positions-{key_of(key)}")
-    draw_judgments(judgments, rubric, key=f"comparisons-judgments-{key_of(key)}")
+    draw_judgments(judgments, rubric, key=f"comparisons-judgments-{key_of(key)}", comparison=item.comparison)
     gold, order = st.columns([3, 2])
     with gold:
         draw_gold(project, item, rubric)

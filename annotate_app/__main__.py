@@ -30,6 +30,7 @@ ROOMS = {
     "judge": "models.judges",
     "write": "models.write",
     "user": "people",
+    "pay": "pay",
     "backup": "storage",
     "restore": "storage",
     "check": "storage",

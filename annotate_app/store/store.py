@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from annotate_app.store.loop.run_notes import RunNotes
     from annotate_app.store.loop.turn_votes import TurnVotes
     from annotate_app.store.loop.turns import Turns
+    from annotate_app.store.people.pay import Pay
     from annotate_app.store.work.work import Work
 
 
@@ -135,6 +136,13 @@ class Store:
         from annotate_app.store.loop.rounds import Rounds
 
         return Rounds(self.database)
+
+    @cached_property
+    def pay(self) -> Pay:
+        """Time at work and what is paid for it."""
+        from annotate_app.store.people.pay import Pay
+
+        return Pay(self.database)
 
     def together(self) -> AbstractContextManager[None]:
         """Makes all that this thread does in a block one transaction, all or nothing; see `Database.together`."""

@@ -31,6 +31,7 @@ ROOMS = {
     "write": "models.write",
     "user": "people",
     "pay": "pay",
+    "crowd": "crowd",
     "backup": "storage",
     "restore": "storage",
     "check": "storage",

@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
+from annotate_app.store.people.crowd_visits import Visit
 from annotate_app.store.people.pay import PersonPay
 from annotate_app.times import Period, named_zone
 from rewardkit.data.tables.csv_rows import guard
@@ -29,6 +30,19 @@ PAY_COLUMNS = (
     "from",
     "to",
     "time_zone",
+)
+
+
+VISIT_COLUMNS = (
+    "platform_id",
+    "outcome",
+    "person",
+    "link",
+    "judgments",
+    "minutes",
+    "started_at",
+    "last_at",
+    "ended_at",
 )
 
 
@@ -66,6 +80,19 @@ def _pay_row(person: PersonPay, period: Period) -> tuple[object, ...]:
         period.last.isoformat(),
         period.zone,
     )
+
+
+def visits_csv(visits: Sequence[Visit]) -> str:
+    """Visits by crowd links, one a line; times are ISO in UTC, other parameters of the address have columns."""
+    others = sorted({name for visit in visits for name in visit.parameters})
+    return csv_text((*VISIT_COLUMNS, *others), (_visit_row(visit, others) for visit in visits))
+
+
+def _visit_row(visit: Visit, others: Sequence[str]) -> tuple[object, ...]:
+    times = (iso_time(at) for at in (visit.started_at, visit.last_at, visit.ended_at))
+    minutes = round(visit.seconds / 60, 2)
+    values = (visit.platform_id, visit.outcome, visit.person, visit.link_id, visit.judgments, minutes, *times)
+    return (*values, *(visit.parameters.get(name, "") for name in others))
 
 
 def iso_time(at: float, zone: str = "UTC") -> str:

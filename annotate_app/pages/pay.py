@@ -10,6 +10,7 @@ import streamlit as st
 from annotate_app.exchange.people_tables import pay_csv
 from annotate_app.pages.charts import charts
 from annotate_app.pages.kit.button_feedback import act, plainly
+from annotate_app.pages.kit.chosen_names import as_markdown
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
 from annotate_app.pages.kit.page_list import page_at
 from annotate_app.protocol.collection_design import MOST_HOURLY
@@ -107,7 +108,7 @@ def draw_totals(people: list[PersonPay], project: Project) -> None:
     for column, (title, value) in zip(st.columns(len(figures)), figures.items(), strict=True):
         column.metric(title, value, border=True)
     if judgments and amount:
-        st.caption(f"{money(amount / judgments, project.design.currency)} a judgment.")
+        st.caption(f"{as_markdown(money(amount / judgments, project.design.currency))} a judgment.")
     if not any(person.rate for person in people):
         st.caption("Nobody has a rate yet. The project's is a part of its design, that of one person is set below.")
 
@@ -203,7 +204,8 @@ def draw_rates(people: list[PersonPay], project: Project) -> None:
         own = [person for person in people if person.own_rate is not None]
         for person in own:
             st.text(f"{person.name}: {money(person.own_rate or 0.0, person.currency)} an hour")
-        st.caption(f"Everybody else: {money(project.design.hourly_rate, project.design.currency)} an hour.")
+        everybody = money(project.design.hourly_rate, project.design.currency)
+        st.caption(f"Everybody else: {as_markdown(everybody)} an hour.")
         with st.form("pay-rate", border=False):
             left, middle, right = st.columns([3, 2, 3], vertical_alignment="bottom")
             left.selectbox("Person", people, format_func=lambda person: person.name, key="pay-rate-person")

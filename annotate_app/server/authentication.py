@@ -28,6 +28,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from annotate_app.server import sign_in_pages as pages
 from annotate_app.server.arrival import arrive, is_secure, refuse, refuse_twice_named
+from annotate_app.server.crowd_doors import CROWD_PATH, crowd_route
 from annotate_app.server.crowding import UPLOAD_PATH, Tabs, UploadedFiles, Uploads
 from annotate_app.server.sessions import SESSION_HEADER, Sessions
 from annotate_app.store.base.database import failure
@@ -46,7 +47,7 @@ PATIENCE_S, RETRY_S = 60.0, 0.5
 MAX_FORM = 8192
 """Largest form accepted from somebody unknown, in bytes."""
 
-OPEN_PATHS = ("/sign-in", "/sign-out", "/invite/", "/health")
+OPEN_PATHS = ("/sign-in", "/sign-out", "/invite/", CROWD_PATH, "/health")
 OIDC_PATHS = ("/auth/login", "/oauth2callback")
 """Streamlit's own OIDC routes: reached before there is a session, and only where OIDC is set up."""
 OIDC_COOKIE = "_streamlit_user"
@@ -82,6 +83,12 @@ class Entrance:
                 Route("/sign-in/returned", self.return_from_provider),
                 Route("/sign-out", self.sign_out, methods=["GET", "POST"]),
                 Route("/invite/{token}", self.invite, methods=["GET", "POST"]),
+                crowd_route(
+                    lambda: door.sessions.store.crowd,
+                    closed=bool(door.open_as or door.proxy_header),
+                    visitor=self._visitor,
+                    welcome=self._welcome_from_crowd,
+                ),
             ]
         )
 
@@ -173,21 +180,34 @@ class Entrance:
     def _sign_in_page(self, *, name: str = "", error: str = "") -> str:
         return pages.sign_in(name=name, error=error, providers=self.door.openid.providers())
 
+    async def _visitor(self, request: Request) -> User | None:
+        """Who a request to the entrance comes from, None without a session."""
+        return await self.door.user(await self.door.token(request.scope))
+
+    def _welcome_from_crowd(self, request: Request, token: str, seconds: int) -> Response:
+        """Sends the cookie of a crowd session, and on to the labeling page."""
+        response = RedirectResponse("/label", 303)
+        self._set_cookie(request, response, token, seconds)
+        return response
+
     def _welcome(self, request: Request, token: str) -> Response:
         """Sends the cookie of a new session, and on to the page that was asked for before."""
         asked = request.cookies.get(ASKED_COOKIE, "")
         response = RedirectResponse(asked if _is_own_page(asked) else "/", 303)
         if asked:
             response.delete_cookie(ASKED_COOKIE)
+        self._set_cookie(request, response, token, COOKIE_SECONDS)
+        return response
+
+    def _set_cookie(self, request: Request, response: Response, token: str, seconds: int) -> None:
         response.set_cookie(
             COOKIE,
             self.door.sign(token),
-            max_age=COOKIE_SECONDS,
+            max_age=seconds,
             httponly=True,
             samesite="lax",
             secure=request.url.scheme == "https",
         )
-        return response
 
 
 def _is_own_page(path: str) -> bool:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from annotate_app.store.loop.run_notes import RunNotes
     from annotate_app.store.loop.turn_votes import TurnVotes
     from annotate_app.store.loop.turns import Turns
+    from annotate_app.store.people.crowd import Crowd
     from annotate_app.store.people.pay import Pay
     from annotate_app.store.work.work import Work
 
@@ -136,6 +137,13 @@ class Store:
         from annotate_app.store.loop.rounds import Rounds
 
         return Rounds(self.database)
+
+    @cached_property
+    def crowd(self) -> Crowd:
+        """Links for people of a crowd platform."""
+        from annotate_app.store.people.crowd import Crowd
+
+        return Crowd(self.database)
 
     @cached_property
     def pay(self) -> Pay:

@@ -79,9 +79,8 @@ class PersonPay:
 
     def as_dict(self) -> dict[str, object]:
         """Plain values, without the days."""
-        values = asdict(self)
-        del values["by_day"]
-        return values | {"minutes": self.minutes}
+        values = asdict(self) | {"minutes": self.minutes}
+        return {name: value for name, value in values.items() if name != "by_day"}
 
 
 def payment(seconds: float, rate: float) -> float:

@@ -236,6 +236,9 @@ class Work:
         ]
 
     def _progress(self, seat: Seat, available: bool) -> OwnProgress:
+        if seat.visit is not None:
+            target, done = seat.visit.target, seat.visit.done
+            return OwnProgress(done=done, target=target, state=seat.state, remaining_available=available)
         target = seat.design.target or self._project_target(seat.project_id)
         return OwnProgress(done=seat.place.num_judged, target=target, state=seat.state, remaining_available=available)
 

@@ -31,6 +31,8 @@ ROOMS = {
     "write": "models.write",
     "user": "people",
     "invites": "people",
+    "pay": "pay",
+    "crowd": "crowd",
     "backup": "storage",
     "restore": "storage",
     "check": "storage",

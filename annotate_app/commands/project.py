@@ -33,6 +33,8 @@ HELP = {
     "min_votes": "votes an item needs to be released",
     "min_agreement": "share of the winner an item needs, else it goes to adjudication, 0 to 1",
     "refresh_every": "judgments after which a fitted model sets new priorities, 0 never",
+    "hourly_rate": "pay for an hour of active time",
+    "currency": "of the pay, a code or a sign such as EUR",
 }
 
 
@@ -69,7 +71,8 @@ def _design_arguments(parser: argparse.ArgumentParser) -> None:
             case "gold_feedback":
                 parser.add_argument(flag, type=_boolean, metavar="true|false", help=HELP["gold_feedback"])
             case name:
-                parser.add_argument(flag, type=type(setting.default), help=f"{HELP[name]} (default {setting.default})")
+                default = "none" if setting.default == "" else setting.default
+                parser.add_argument(flag, type=type(setting.default), help=f"{HELP[name]} (default {default})")
 
 
 def _boolean(text: str | bool) -> bool:

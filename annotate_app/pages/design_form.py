@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from annotate_app.protocol.collection_design import POLICIES, RULES, Design
+from annotate_app.protocol.collection_design import LONGEST_CURRENCY, MOST_HOURLY, POLICIES, RULES, Design
 
 POLICY_WORDS = {
     "sequential": "In the order of import",
@@ -164,6 +164,15 @@ def _draw_timing(design: Design, key: str) -> None:
         key=f"{key}-seed",
         help="Of the random order, of the shuffled sides and of where checks fall.",
     )
+    left.number_input(
+        "Pay for an hour",
+        min_value=0.0,
+        max_value=MOST_HOURLY,
+        value=float(design.hourly_rate),
+        key=f"{key}-hourly_rate",
+        help="Of active time. The page Time and pay multiplies, and has a rate for each person.",
+    )
+    middle.text_input("Currency", design.currency, max_chars=LONGEST_CURRENCY, key=f"{key}-currency")
 
 
 def _share(container: Any, label: str, value: float, key: str, help_text: str) -> None:

@@ -10,6 +10,7 @@ from annotate_app.pages.kit.chosen_names import as_markdown
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
 from annotate_app.pages.kit.labeler_component import mount_labeler
 from annotate_app.pages.kit.language import current_language
+from annotate_app.pages.views.crowd_ending import draw_ending, has_ended
 from annotate_app.protocol.leases import LeaseError
 
 # The work takes the window: no wide margins, no header that covers the first line, and the sidebar is folded until a
@@ -33,6 +34,9 @@ def page() -> None:
         desk = take_desk(project.id, actor)
     except AccessError as error:
         st.info(as_markdown(f"{error}."), icon=":material/lock:")
+        return
+    if has_ended(desk):
+        draw_ending(desk)
         return
     st.session_state["desk"] = desk
     st.session_state.pop("labeler_message", None)
@@ -60,6 +64,8 @@ def take_desk(project_id: int, actor: Actor) -> Desk:
 @st.fragment
 def draw_labeler(project_id: int) -> None:
     """The component alone reruns with every judgment; texts that the browser holds are not sent again."""
+    if has_ended(st.session_state["desk"]):
+        st.rerun()
     key = f"labeler-{project_id}"
     message = st.session_state.pop("labeler_message", None)
     mount_labeler()(

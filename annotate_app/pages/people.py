@@ -25,6 +25,7 @@ ORIGIN_WORDS = {
     "proxy": "proxy",
     "simulated": "simulated",
     "imported": "imported, never signs in",
+    "crowd": "comes by a crowd link",
 }
 STATE_LOOK: dict[str, Literal["green", "blue", "orange", "red"]] = {
     "active": "green",

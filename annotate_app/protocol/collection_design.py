@@ -14,6 +14,8 @@ RULES: tuple[Rule, ...] = ("majority", "gold_weighted", "dawid_skene", "mace", "
 MOST_OVERLAP = 1000
 """Most judgments that can be wanted of one comparison."""
 LONGEST_GROUP = 64
+LONGEST_CURRENCY = 8
+MOST_HOURLY = 1e6
 _MOST = 2**63
 
 
@@ -41,6 +43,8 @@ class Design:
         min_agreement: posterior or vote share of the winner an item needs, else it goes to adjudication, 0 to 1.
         refresh_every: judgments after which a model fitted to them sets new priorities; 0 never does. Needs the policy
             `priority`.
+        hourly_rate: pay for an hour of active time, unless a member has a rate of their own; 0 pays nothing.
+        currency: of all rates, a code or a sign such as EUR or $.
     """
 
     overlap: int = 3
@@ -61,6 +65,8 @@ class Design:
     min_votes: int = 1
     min_agreement: float = 0.5
     refresh_every: int = 0
+    hourly_rate: float = 0.0
+    currency: str = ""
 
     def __post_init__(self) -> None:
         for item in fields(self):
@@ -85,6 +91,13 @@ class Design:
             raise ValueError(
                 f"refresh_every is {self.refresh_every} with policy {self.policy!r}, which asks for no priorities: "
                 "choose the policy priority, or 0"
+            )
+        check_hourly_rate(self.hourly_rate)
+        if len(self.currency) > LONGEST_CURRENCY or any(
+            not sign.isprintable() or sign == " " for sign in self.currency
+        ):
+            raise ValueError(
+                f"currency is {self.currency[:20]!r}, allowed are up to {LONGEST_CURRENCY} characters, such as EUR or $"
             )
         for group, count in self.groups.items():
             _check_type(f"groups.{group}", count, 1)
@@ -127,6 +140,12 @@ class Design:
         if unknown:
             raise ValueError(f"unknown design setting {sorted(unknown)[0]!r}")
         return cls(**values)  # type: ignore[arg-type]
+
+
+def check_hourly_rate(rate: float) -> None:
+    """Raises ValueError for what nobody is paid by the hour."""
+    if not 0 <= rate <= MOST_HOURLY:
+        raise ValueError(f"hourly_rate is {rate}, allowed is 0 to {MOST_HOURLY:,.0f}")
 
 
 def _check_type(name: str, value: object, default: object) -> None:

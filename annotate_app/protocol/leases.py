@@ -81,7 +81,7 @@ class OwnProgress:
     Attributes:
         done: own judgments that stand, checks included, skips not; in a qualification round its items answered.
         target: judgments expected of them; in a qualification round the number of its items.
-        state: qualifying, active, paused or failed; only the first two are given pairs.
+        state: qualifying, active, paused, failed or completed; only the first two are given pairs.
         remaining_available: whether there is a pair for them now.
     """
 

@@ -111,8 +111,10 @@ def read_design(entry: Entry) -> Design:
                 settings[key] = {group.text(): count.integer(1, 100) for group, count in value.pairs()}
             case "gold_feedback":
                 settings[key] = value.boolean()
-            case "gold_rate" | "repeat_rate" | "qualification_pass" | "pause_below" | "min_agreement":
+            case "gold_rate" | "repeat_rate" | "qualification_pass" | "pause_below" | "min_agreement" | "hourly_rate":
                 settings[key] = value.number()
+            case "currency":
+                settings[key] = value.text()
             case _:
                 settings[key] = value.integer(0, 1_000_000)
     try:

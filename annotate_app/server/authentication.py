@@ -33,6 +33,7 @@ from annotate_app.server.arrival import (
     refuse,
     refuse_twice_named,
 )
+from annotate_app.server.crowd_doors import CROWD_PATH, crowd_route
 from annotate_app.server.crowding import UPLOAD_PATH, Tabs, UploadedFiles, Uploads
 from annotate_app.server.first_page import FirstPage
 from annotate_app.server.security_headers import security_headers, with_security_headers
@@ -49,7 +50,7 @@ ASKED_COOKIE, ASKED_SECONDS = "tiebreak_asked", 1800
 """Which page somebody asked for who has to sign in first; no secret."""
 PATIENCE_S, RETRY_S = 60.0, 0.5
 """For how long, and how often, a message of a tab asks for a database that is away."""
-OPEN_PATHS = ("/sign-in", "/sign-out", "/invite/", "/health")
+OPEN_PATHS = ("/sign-in", "/sign-out", "/invite/", CROWD_PATH, "/health")
 OPEN_FILES = re.compile(r"/static/js/[A-Za-z0-9_-][A-Za-z0-9_.-]*\.js")
 """Scripts of Streamlit itself, the same everywhere: a tab whose session has ended still draws what says so."""
 OIDC_PATHS = ("/auth/login", "/oauth2callback")
@@ -87,6 +88,12 @@ class Entrance:
                 Route("/sign-in/returned", self.return_from_provider),
                 Route("/sign-out", self.sign_out, methods=["GET", "POST"]),
                 Route("/invite/{token}", self.invite, methods=["GET", "POST"]),
+                crowd_route(
+                    lambda: door.sessions.store.crowd,
+                    closed=bool(door.open_as or door.proxy_header),
+                    visitor=self._visitor,
+                    welcome=self._welcome_from_crowd,
+                ),
             ]
         )
 
@@ -197,6 +204,16 @@ class Entrance:
         )
         return HTMLResponse(page, status)
 
+    async def _visitor(self, request: Request) -> User | None:
+        """Who a request to the entrance comes from, None without a session."""
+        return await self.door.user(await self.door.token(request.scope))
+
+    def _welcome_from_crowd(self, request: Request, token: str, seconds: int) -> Response:
+        """Sends the cookie of a crowd session, and on to the labeling page."""
+        response = RedirectResponse("/label", 303)
+        self._set_cookie(request, response, token, seconds)
+        return response
+
     def _welcome(self, request: Request, token: str, asked: str = "") -> Response:
         """Sends the cookie of a new session, and on to the page that was asked for before."""
         remembered = request.cookies.get(ASKED_COOKIE, "")
@@ -204,15 +221,18 @@ class Entrance:
         response = RedirectResponse(target, 303)
         if remembered:
             response.delete_cookie(ASKED_COOKIE)
+        self._set_cookie(request, response, token, COOKIE_SECONDS)
+        return response
+
+    def _set_cookie(self, request: Request, response: Response, token: str, seconds: int) -> None:
         response.set_cookie(
             COOKIE,
             self.door.sign(token),
-            max_age=COOKIE_SECONDS,
+            max_age=seconds,
             httponly=True,
             samesite="lax",
             secure=request.url.scheme == "https",
         )
-        return response
 
 
 def _forget_cookies(request: Request, response: Response) -> None:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from annotate_app.store.loop.run_notes import RunNotes
     from annotate_app.store.loop.turn_votes import TurnVotes
     from annotate_app.store.loop.turns import Turns
+    from annotate_app.store.people.crowd import Crowd
+    from annotate_app.store.people.pay import Pay
     from annotate_app.store.projects.images import Images
     from annotate_app.store.work.work import Work
     from annotate_app.store.workbench.assignments import Assignments
@@ -175,6 +177,20 @@ class Store:
         from annotate_app.store.workbench.person_judgments import PersonJudgments
 
         return PersonJudgments(self.database)
+
+    @cached_property
+    def crowd(self) -> Crowd:
+        """Links for people of a crowd platform."""
+        from annotate_app.store.people.crowd import Crowd
+
+        return Crowd(self.database)
+
+    @cached_property
+    def pay(self) -> Pay:
+        """Time at work and what is paid for it."""
+        from annotate_app.store.people.pay import Pay
+
+        return Pay(self.database)
 
     def together(self) -> AbstractContextManager[None]:
         """Makes all that this thread does in a block one transaction, all or nothing; see `Database.together`."""

@@ -26,6 +26,8 @@ LISTED: tuple[tuple[str, UserRole, str, str, str], ...] = (
     ("Project", "lead", "import_data", "Import", "upload_file"),
     ("Project", "lead", "export", "Export", "download"),
     ("Project", "lead", "settings", "Settings", "settings"),
+    ("Project", "lead", "pay", "Time and pay", "payments"),
+    ("Project", "lead", "crowd", "Crowd links", "groups"),
     ("Models", "lead", "loop", "Loop", "cycle"),
     ("Models", "lead", "judges", "Judges", "smart_toy"),
     ("Models", "lead", "train", "Train", "model_training"),

@@ -17,9 +17,10 @@ from annotate_app.store.base.rights import checked_text
 from annotate_app.store.people.account_names import MAX_LENGTH, checked_name, stored_name
 from annotate_app.store.schema import tables
 
-Origin = Literal["local", "oidc", "proxy", "simulated", "imported"]
+Origin = Literal["local", "oidc", "proxy", "simulated", "imported", "crowd"]
 ORIGINS: tuple[Origin, ...] = get_args(Origin)
-WITHOUT_SIGN_IN: tuple[Origin, ...] = ("simulated", "imported")
+WITHOUT_SIGN_IN: tuple[Origin, ...] = ("simulated", "imported", "crowd")
+"""Who has no password and no session of the entrance; people of a crowd platform come in by a link, see `crowd`."""
 PASSWORD_LENGTHS = (8, 1024)
 
 
@@ -28,7 +29,8 @@ class User:
     """An account, without its password.
 
     Attributes:
-        origin: how it signs in (`local` password, `oidc`, `proxy`), or why it never does (`simulated`, `imported`).
+        origin: how it signs in (`local` password, `oidc`, `proxy`), or why it never does (`simulated`, `imported`, or
+            `crowd`: it comes in by a link of a project).
         active: whether it may sign in at all.
         has_password: whether a password is set.
         language: of the pages, empty where the browser's counts.

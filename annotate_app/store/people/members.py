@@ -15,7 +15,8 @@ from annotate_app.store.base.slots import free_reserved, release_slots
 from annotate_app.store.people.accounts import check_role, find_user, insert_user
 from annotate_app.store.schema import tables
 
-MEMBER_STATES = ("qualifying", "active", "paused", "failed")
+MEMBER_STATES = ("qualifying", "active", "paused", "failed", "completed")
+"""Who is `completed` came by a crowd link and has done what it asks for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,16 +67,22 @@ def read_members(connection: Connection, project_id: int) -> list[Member]:
     return [Member(**row) for row in connection.execute(query).mappings()]
 
 
-def join_project(connection: Connection, project_id: int, user_id: int, group: str, state: str = "") -> str:
+def join_project(
+    connection: Connection, project_id: int, user_id: int, group: str, state: str = "", *, by_link: bool = False
+) -> str:
     """Makes somebody a member, or moves a member to another group; returns the user's name.
 
     Args:
         state: of a new member; "" means what the design asks for, a qualification or work.
+        by_link: whether a crowd link of this very project lets them in. Its people come by an id that is no secret, so
+            nothing else does.
     """
     checked_text(group, "group", 64, empty=True)
-    name = connection.execute(select(tables.user.c.name).where(tables.user.c.id == user_id)).scalar()
-    if name is None:
+    columns = tables.user.c
+    user = connection.execute(select(columns.name, columns.origin).where(columns.id == user_id)).first()
+    if user is None:
         raise ValueError(f"there is no user {user_id}")
+    name = user.name
     chosen = _chosen(project_id, user_id)
     before = connection.execute(select(tables.membership.c.group_name).where(*chosen)).scalar()
     if before is not None:
@@ -83,6 +90,8 @@ def join_project(connection: Connection, project_id: int, user_id: int, group: s
             free_reserved(connection, project_id, user_id)  # it counts for the group that they are in
         connection.execute(update(tables.membership).where(*chosen).values(group_name=group))
         return name
+    if user.origin == "crowd" and not by_link:
+        raise ValueError(f"{name} comes from a crowd platform: only a crowd link of the project lets them in")
     if not state:
         design = connection.execute(select(tables.project.c.design).where(tables.project.c.id == project_id)).scalar()
         state = "qualifying" if Design.from_dict(design or {}).qualification_items else "active"
@@ -102,7 +111,7 @@ def change_member(connection: Connection, project_id: int, user_id: int, state: 
     )
     if changed.rowcount == 0:
         raise ValueError(f"user {user_id} is not a member of project {project_id}")
-    if state in ("paused", "failed"):
+    if state in ("paused", "failed", "completed"):
         release_slots(connection, project_id, user_id)
 
 
@@ -130,7 +139,7 @@ def insert_former(connection: Connection, project_id: int, former: Sequence[Form
             origin = "imported" if pseudonyms else "local"
             user = insert_user(connection, person.name, role=role, origin=origin, active=pseudonyms)
             num_made += 1
-        if user.id in members:
+        if user.id in members or user.origin == "crowd":  # a file does not let in who comes by a link
             continue
         members.add(user.id)
         row = {"group_name": person.group, "state": person.state, "joined_at": person.joined_at}

@@ -83,6 +83,8 @@ class People:
         Invites that the user made and may not make in the new role end.
         """
         check_role(role)
+        if role != "annotator" and self.get(actor, user_id).origin == "crowd":
+            raise ValueError(f"role is {role!r}, allowed for who comes from a crowd platform is annotator")
         self._change(actor, user_id, "user role", {"role": role})
 
     def set_active(self, actor: Actor, user_id: int, active: bool) -> None:

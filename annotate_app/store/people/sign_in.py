@@ -6,6 +6,9 @@ import hashlib
 import math
 import secrets
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 
@@ -68,15 +71,17 @@ def start_session(database: Database, user: User) -> str:
     """A new session's token; the account must be one that signs in."""
     if user.origin in WITHOUT_SIGN_IN or not user.active:
         raise ValueError(f"{user.name} cannot sign in")
+    with database.write() as connection:
+        return insert_session(connection, user.id, SESSION_S)
+
+
+def insert_session(connection: Connection, user_id: int, lasts_s: float) -> str:
+    """The token of a new session of an account; whether it may have one is for the caller to know."""
     token = secrets.token_urlsafe(32)
     now = time.time()
-    with database.write() as connection:
-        connection.execute(delete(tables.session).where(tables.session.c.expires_at < now))
-        connection.execute(
-            insert(tables.session).values(
-                token_hash=token_hash(token), user_id=user.id, created_at=now, expires_at=now + SESSION_S
-            )
-        )
+    connection.execute(delete(tables.session).where(tables.session.c.expires_at < now))
+    values = {"user_id": user_id, "created_at": now, "expires_at": now + lasts_s}
+    connection.execute(insert(tables.session).values(token_hash=token_hash(token), **values))
     return token
 
 
@@ -101,6 +106,38 @@ def revoke(connection: Connection, condition: ColumnElement[bool]) -> int:
     """Ends sessions; the number of those that were open."""
     chosen = update(tables.session).where(condition, tables.session.c.revoked_at.is_(None))
     return connection.execute(chosen.values(revoked_at=time.time())).rowcount
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """An attempt that was counted before anything was looked at."""
+
+    account: str
+    address: str
+
+    def forgive(self, connection: Connection) -> None:
+        """Takes back the attempts of this account from this address: it came in."""
+        columns = tables.sign_in_attempt.c
+        chosen = (columns.account == self.account, columns.address == self.address)
+        connection.execute(delete(tables.sign_in_attempt).where(*chosen))
+
+
+@contextmanager
+def limited(database: Database, account: str, address: str) -> Iterator[Attempt]:
+    """Counts an attempt under the limits of sign-in; the block does what was attempted.
+
+    Raises:
+        RateLimitError: after too many attempts on the account or from the address.
+    """
+    account, address = account[:MAX_LENGTH], address[:64].replace("\x00", "")
+    with database.write() as connection:
+        number = _count_attempt(connection, account, address)
+        wait = _seconds_to_wait(connection, account, address)
+        if wait > 0:  # a refused attempt does not prolong the wait
+            connection.execute(delete(tables.sign_in_attempt).where(tables.sign_in_attempt.c.id == number))
+    if wait > 0:
+        raise RateLimitError(wait)
+    yield Attempt(account=account, address=address)
 
 
 def _count_attempt(connection: Connection, account: str, address: str) -> int:

@@ -86,6 +86,9 @@ crowd_link = Table(
     Column("screen_out_code", String(64), nullable=False),
     Column("over_quota_code", String(64), nullable=False),
     Column("return_url", Text, nullable=False),  # where a person goes back to, {code} in it is replaced
+    Column("text", Text, nullable=False),  # shown above the start button
+    Column("reward", Float, nullable=False),  # for who completes, in the design's currency
+    Column("dropout_minutes", Integer, nullable=False),  # without a judgment, then a place is free again
     Column("active", Boolean, nullable=False),
     Column("created_by", String(120), nullable=False),
     Column("created_at", UnixTime, nullable=False),
@@ -99,8 +102,11 @@ crowd_visit = Table(
     Column("user_id", ForeignKey("user_account.id"), index=True),  # null for who was not let in
     Column("platform_id", String(120), nullable=False),
     Column("parameters", JSON, nullable=False),  # others of the address: study, session
-    Column("outcome", String(16), nullable=False),  # working, completed, screened_out, over_quota, returned
+    Column(
+        "outcome", String(16), nullable=False
+    ),  # working, completed, over_quota; the rest follows, see `crowd_visits`
     Column("started_at", UnixTime, nullable=False),
+    Column("seen_at", UnixTime, nullable=False),  # when the link was last opened
     Column("ended_at", UnixTime),
     UniqueConstraint("link_id", "platform_id"),
 )

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, bindparam, select, update
 from annotate_app.protocol.assignment import Side, check_at, other_side, shown_left
 from annotate_app.store.base.database import insert_row
 from annotate_app.store.base.slots import JUDGED, LEASED
+from annotate_app.store.people.crowd_visits import complete, visit_at_work
 from annotate_app.store.projects.comparisons import blind, read_comparison, select_comparisons
 from annotate_app.store.schema.tables import comparison, slot
 from annotate_app.store.work import gold_checks, queue_cursor
@@ -116,6 +117,32 @@ def fill(connection: Connection, seat: Seat, count: int, now: float) -> list[Hel
     """Hands out pairs until somebody holds `count`, or there is nothing for them; what they hold then, oldest first."""
     if not seat.may_work:
         return []
+    if seat.is_crowd:
+        return _fill_visit(connection, seat, count, now)
+    return _fill(connection, seat, count, now)
+
+
+def _fill_visit(connection: Connection, seat: Seat, count: int, now: float) -> list[Held]:
+    """What somebody of a crowd link is handed: never more than they have still to give; ends a visit that is done.
+
+    Done is also who has given something, has skipped no more than that, and for whom nothing is left.
+    """
+    seat.visit = visit = visit_at_work(connection, seat.project_id, seat.user_id)
+    if visit is None:
+        return []
+    wanted = max(0, visit.target - visit.done)
+    most = count if seat.state == "qualifying" else min(count, wanted)
+    holding = _fill(connection, seat, most, now) if most else []
+    exhausted = not holding and 0 < visit.done >= visit.skipped
+    if seat.state == "active" and (not wanted or exhausted):
+        complete(connection, seat.project_id, seat.user_id, seat.user, visit)
+        seat.state = "completed"
+        release(connection, seat)
+        return []
+    return holding
+
+
+def _fill(connection: Connection, seat: Seat, count: int, now: float) -> list[Held]:
     holding = held(connection, seat)
     if any(held.leased_until < now + seat.design.lease_s / 2 for held in holding):
         renew(connection, seat, now)

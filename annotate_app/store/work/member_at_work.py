@@ -8,6 +8,7 @@ from sqlalchemy import Connection, bindparam, func, select, text, update
 
 from annotate_app.access import AccessError, Actor
 from annotate_app.protocol.collection_design import Design
+from annotate_app.store.people.crowd_visits import VisitAtWork, visit_at_work
 from annotate_app.store.schema import tables
 from annotate_app.store.work.queue_cursor import Place
 
@@ -19,6 +20,7 @@ _SEAT = (
         tables.membership.c.state_since,
         tables.user.c.name.label("user"),
         tables.user.c.active,
+        tables.user.c.origin,
         tables.project.c.name.label("project"),
         tables.project.c.design,
         tables.project.c.archived,
@@ -78,6 +80,8 @@ class Seat:
     design: Design
     rubric_version: int
     place: Place
+    is_crowd: bool = False  # came by a crowd link, and works for what that asks for
+    visit: VisitAtWork | None = None
 
     @property
     def project_id(self) -> int:
@@ -125,7 +129,10 @@ def take_seat(connection: Connection, actor: Actor, project_id: int, action: str
         if row.group_name == row.member_group:
             place.cursor_rank, place.cursor_slot = row.cursor_rank, row.cursor_slot
             place.cursor_returned = row.cursor_returned
+    is_crowd = row.origin == "crowd"
     return Seat(
+        is_crowd=is_crowd,
+        visit=visit_at_work(connection, project_id, actor.user_id) if is_crowd else None,
         actor=actor,
         user=row.user,
         state=row.state,

@@ -249,6 +249,9 @@ class Work:
         ]
 
     def _progress(self, seat: Seat, available: bool, of_round: tuple[int, int] | None) -> OwnProgress:
+        if seat.visit is not None:
+            target, done = seat.visit.target, seat.visit.done
+            return OwnProgress(done=done, target=target, state=seat.state, remaining_available=available)
         done = seat.place.num_judged
         target = seat.design.target or self._project_target(seat.project_id)
         if of_round is not None:

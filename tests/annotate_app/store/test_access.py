@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 from collections.abc import Callable
+from datetime import date
 
 import pytest
 
@@ -12,13 +13,17 @@ from annotate_app.access import ROLES, AccessError, Actor
 from annotate_app.protocol.collection_design import Design
 from annotate_app.store.judgments.judgments import Decision
 from annotate_app.store.judgments.staged import stage_judgments
+from annotate_app.store.people.crowd import LinkPlan
 from annotate_app.store.people.invitation_list import Wanted
 from annotate_app.store.projects.comparisons import Gold
 from annotate_app.store.projects.contents import stage_contents
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
+from annotate_app.times import Period
 
 ADMIN = Actor.command_line()
+DAY = Period(first=date(2026, 11, 30), last=date(2026, 11, 30), zone="UTC")
+CROWD = LinkPlan(name="study", id_parameter="id", target=1, completion_code="X")
 RUBRIC = "title: T\nguidelines: Read.\n"
 
 
@@ -37,6 +42,12 @@ def change_note(store: Store, actor: Actor, project: Project) -> None:
     """Names a run; whoever is let through learns that there is none."""
     with contextlib.suppress(ValueError):
         store.run_notes.change(actor, project.id, "nowhere", name="x")
+
+
+def switch_link(store: Store, actor: Actor, project: Project) -> None:
+    """Switches a link; whoever is let through learns that there is none."""
+    with contextlib.suppress(ValueError):
+        store.crowd.set_active(actor, project.id, 99, False)
 
 
 def import_staged(store: Store, actor: Actor, project: Project) -> None:
@@ -122,6 +133,14 @@ TABLE: dict[str, tuple[str, bool, Callable[[Store, Actor, Project], object]]] = 
     "jobs.list": ("lead", True, lambda s, a, p: s.jobs.list(a, p.id)),
     "run_notes.list": ("lead", True, lambda s, a, p: s.run_notes.list(a, p.id)),
     "run_notes.change": ("lead", True, change_note),
+    "crowd.add_link": ("lead", True, lambda s, a, p: s.crowd.add_link(a, p.id, CROWD)),
+    "crowd.links": ("lead", True, lambda s, a, p: s.crowd.links(a, p.id)),
+    "crowd.set_active": ("lead", True, switch_link),
+    "crowd.visits": ("lead", True, lambda s, a, p: s.crowd.visits(a, p.id)),
+    "crowd.own_ending": ("annotator", True, lambda s, a, p: s.crowd.own_ending(a, p.id)),
+    "pay.own_minutes": ("annotator", True, lambda s, a, p: s.pay.own_minutes(a, p.id, 0.0)),
+    "pay.people": ("lead", True, lambda s, a, p: s.pay.people(a, p.id, DAY)),
+    "pay.set_rate": ("lead", True, lambda s, a, p: s.pay.set_rate(a, p.id, 1, 1.0)),
 }
 # Checked below by themselves, or elsewhere.
 APART = {
@@ -133,6 +152,8 @@ APART = {
     "people.revoke_invite",  # who could make it; in `people/test_people.py`
     # no actor: a password, a token or a worker beside the database speaks for itself
     "people.invite",
+    "crowd.open_link",
+    "crowd.enter",
     "people.redeem_invite",
     "people.check_password",
     "people.start_session",
@@ -190,6 +211,7 @@ def test_the_table_names_every_function_of_the_rooms(sqlite_store: Store) -> Non
     rooms = (
         *("projects", "comparisons", "images", "browsing", "judgments", "people"),
         *("audit", "notices", "jobs", "run_notes"),
+        *("pay", "crowd", "fields"),
     )
     public = {
         f"{room}.{name}"

@@ -131,7 +131,7 @@ def import_comparisons(
         AccessError: for anybody below lead.
     """
     options = options or ImportOptions()
-    actor.require("lead", "importing comparisons")
+    actor.require("lead", "importing comparisons", project_id)
     stage = _Stage(options=options, digests=_known_contents(store, actor, project_id))
     with tempfile.TemporaryFile() as spool:
         for source in sources:

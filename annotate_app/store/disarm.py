@@ -2,8 +2,8 @@
 
 A backup comes from another time, often from another machine, and sometimes from another hand. Its rows that would act
 or let somebody in without a password are ended in the transaction that restores them: jobs that wait or run, sessions
-(which may have been revoked since), invitations and links for a password. Accounts, roles and passwords stay: they are
-what is restored.
+(which may have been revoked since), API tokens, webhooks, invitations and links for a password. Accounts, roles and
+passwords stay: they are what is restored.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from annotate_app.installation import data_folder
 from annotate_app.store.base import audit
 from annotate_app.store.jobs import UNDER_WAY
 from annotate_app.store.schema import loop_tables, tables
+from annotate_app.store.schema.door_tables import api_token, webhook
 
 _FOLDER_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
@@ -40,6 +41,8 @@ def disarm(connection: Connection, url: str) -> None:
         "invites": update(tables.invite)
         .where(invite.used_at.is_(None), invite.expires_at > now)
         .values(expires_at=now),
+        "tokens": update(api_token).where(api_token.c.revoked_at.is_(None)).values(revoked_at=now),
+        "webhooks": update(webhook).where(webhook.c.active).values(active=False),
         "jobs": update(tables.job)
         .where(job.state.in_(UNDER_WAY))
         .values(state="lost", ended_at=now, process=None, message="it waited or ran when the backup was made"),

@@ -46,6 +46,7 @@ PATIENCE_S, RETRY_S = 60.0, 0.5
 MAX_FORM = 8192
 """Largest form accepted from somebody unknown, in bytes."""
 
+API_PATH = "/api/"
 OPEN_PATHS = ("/sign-in", "/sign-out", "/invite/", "/health")
 OIDC_PATHS = ("/auth/login", "/oauth2callback")
 """Streamlit's own OIDC routes: reached before there is a session, and only where OIDC is set up."""
@@ -235,8 +236,11 @@ KEPT_BY_NOBODY = ("text/html", "application/zip", "application/x-ndjson")
 class Door:
     """Passes on requests with a session and sends all others to the entrance.
 
+    Programs come in by a token of the API, past all of that: `api` asks for it (`annotate_app.api.gate`).
+
     Args:
         app: what stands behind the door.
+        api: answers what is asked below `/api/`; Host, Origin and the headers of answers stay the door's.
         secret: signs cookies.
         openid: Streamlit's own OIDC sign-in.
         inline_scripts: the scripts written into the app's first page; no other inline script runs.
@@ -257,12 +261,14 @@ class Door:
         inline_scripts: list[str],
         harmless_message: bytes,
         uploaded_files: Callable[[], UploadedFiles],
+        api: ASGIApp | None = None,
         open_as: str = "",
         allowed_hosts: tuple[str, ...] = (),
         proxy_header: str = "",
         trusted_proxies: tuple[str, ...] = (),
     ) -> None:
         self.app = app
+        self.api = api
         self.sessions = sessions
         self.signer = TimestampSigner(secret, salt="tiebreak session")
         self.openid = openid
@@ -285,9 +291,13 @@ class Door:
         refusal = refuse_twice_named(scope, self.proxy_header)
         scope = arrive(scope, self.proxy_header, self.trusted_proxies)
         send = self._with_security_headers(send, is_secure(scope))
-        refusal = refusal or refuse(scope, self.allowed_hosts)
+        by_token = self.api is not None and scope["type"] == "http" and scope["path"].startswith(API_PATH)
+        refusal = refusal or refuse(scope, self.allowed_hosts, by_token=by_token)
         if refusal is not None:
             await _answer(refusal, scope, receive, send)
+            return
+        if self.api is not None and by_token:
+            await self.api(scope, receive, send)
             return
         if scope["type"] == "http" and self.entrance.is_open(scope["path"]):
             await self.entrance(scope, receive, send)

@@ -25,6 +25,7 @@ from pathlib import Path
 
 import streamlit as st
 import uvicorn
+from starlette.types import ASGIApp
 from streamlit import config
 from streamlit.auth_util import encode_provider_token, get_secrets_auth_section
 from streamlit.proto.BackMsg_pb2 import BackMsg
@@ -37,6 +38,7 @@ from streamlit.web.server.starlette.starlette_websocket import (
 )
 
 from annotate_app.access import Actor
+from annotate_app.api.gate import Gate
 from annotate_app.installation import cookie_secret
 from annotate_app.jobs.model_processes import model_processes
 from annotate_app.server.authentication import Door
@@ -44,6 +46,7 @@ from annotate_app.server.crowding import MAX_FILE_MB, UploadedFiles
 from annotate_app.server.routes import leaving_route, run_routes
 from annotate_app.server.sessions import open_sessions
 from annotate_app.server.sign_in_pages import invite_address
+from annotate_app.store.store import Store
 
 _LIGHT = {
     "primaryColor": "#0f6b66",
@@ -214,14 +217,16 @@ def build(serving: Serving) -> Door:
     for name, value in streamlit_options(serving).items():
         config.set_option(name, value)
     PagesManager.uses_pages_directory = False  # `navigation` lists the pages, also for who comes by a deep link first
-    routes = [leaving_route(open_sessions(serving.url)), *run_routes(open_sessions(serving.url))]
+    sessions = open_sessions(serving.url)
+    routes = [leaving_route(sessions), *run_routes(sessions)]
     app = st.App(Path(__file__).parents[1] / "app.py", routes=routes)
     page = (Path(st.__file__).parent / "static" / "index.html").read_text()
     plain_rerun = BackMsg()
     plain_rerun.rerun_script.SetInParent()
     return Door(
         app,
-        open_sessions(serving.url),
+        sessions,
+        api=Gate(sessions.store, _load_api),
         secret=cookie_secret(serving.url),
         openid=StreamlitSignIn(),
         open_as=serving.open_as,
@@ -232,6 +237,13 @@ def build(serving: Serving) -> Door:
         uploaded_files=_uploaded_files,
         harmless_message=plain_rerun.SerializeToString(),
     )
+
+
+def _load_api(store: Store) -> ASGIApp:
+    """Makes the API when somebody asks for it first: its libraries would hold up every start."""
+    from annotate_app.api.application import build_api
+
+    return build_api(store)
 
 
 def _uploaded_files() -> UploadedFiles:

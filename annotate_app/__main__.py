@@ -30,6 +30,7 @@ ROOMS = {
     "judge": "models.judges",
     "write": "models.write",
     "user": "people",
+    "token": "tokens",
     "backup": "storage",
     "restore": "storage",
     "check": "storage",

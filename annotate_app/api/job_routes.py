@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Path
 
 from annotate_app.api.calling import SIGNED_IN, ActorNow, Limit, ProjectId, StoreNow
 from annotate_app.api.job_shapes import Jobs, JobShape
+from annotate_app.api.shapes import MOST_ID
 from annotate_app.exchange.export_jobs import files_of
 from annotate_app.jobs.jobs import read_progress
 from annotate_app.store.jobs import Job
 from annotate_app.store.store import Store
 
+JobId = Annotated[int, Path(ge=1, le=MOST_ID, description="number of the job")]
 router = APIRouter(tags=["jobs"], dependencies=SIGNED_IN)
 
 
@@ -30,13 +32,13 @@ def list_jobs(actor: ActorNow, store: StoreNow, project_id: ProjectId, limit: Li
 
 
 @router.get("/jobs/{job_id}")
-def get_job(actor: ActorNow, store: StoreNow, job_id: ProjectId) -> JobShape:
+def get_job(actor: ActorNow, store: StoreNow, job_id: JobId) -> JobShape:
     """One job; ask again until its state is done, failed, cancelled or lost."""
     return JobShape.model_validate(job_shape(store, store.jobs.get(actor, job_id)))
 
 
 @router.post("/jobs/{job_id}/cancel")
-def cancel_job(actor: ActorNow, store: StoreNow, job_id: ProjectId) -> JobShape:
+def cancel_job(actor: ActorNow, store: StoreNow, job_id: JobId) -> JobShape:
     """Asks a job to stop; nothing happens to one that has ended."""
     store.jobs.cancel(actor, job_id)
     return JobShape.model_validate(job_shape(store, store.jobs.get(actor, job_id)))

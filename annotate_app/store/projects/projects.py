@@ -157,6 +157,8 @@ class Projects:
             digits = str(name_or_id).removeprefix("#") if numbered else str(name_or_id)
             if row is None and digits.isdecimal() and len(digits) <= MOST_DIGITS:
                 row = connection.execute(select(tables.project).where(tables.project.c.id == int(digits))).first()
+            if row is None and isinstance(name_or_id, int):  # as for one that is there, to who is no member
+                require_member(connection, actor, name_or_id, "opening the project")
             if row is None:
                 raise MissingError(f"there is no project {name_or_id!r}")
             require_member(connection, actor, row.id, "opening the project")

@@ -6,6 +6,7 @@ import streamlit as st
 
 from annotate_app.pages.kit.button_feedback import act, plainly
 from annotate_app.pages.kit.context import client_address, current_actor, current_store, current_user, forget_sessions
+from annotate_app.pages.views.tokens_view import draw_tokens
 
 SIGN_OUT = '<a href="/sign-out" target="_self">Sign out</a>'
 """Not `st.link_button`: that leaves this tab open beside a new one."""
@@ -20,12 +21,13 @@ def page() -> None:
         st.html(SIGN_OUT)
         if user.origin == "local" and user.has_password:
             draw_password()
+        draw_tokens()
 
 
 def draw_password() -> None:
     """The form for a new password."""
     st.subheader("New password")
-    st.caption("Setting one signs you out everywhere; sign in with the new one.")
+    st.caption("Setting one signs you out everywhere and ends your API tokens; sign in with the new one.")
     with st.form("password", clear_on_submit=True, width=420):
         st.text_input("Password now", type="password", key="password-old", autocomplete="current-password")
         st.text_input("New password", type="password", key="password-new", autocomplete="new-password")

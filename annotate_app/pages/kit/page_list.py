@@ -25,6 +25,7 @@ LISTED: tuple[tuple[str, UserRole, str, str, str], ...] = (
     ("Project", "lead", "comparisons", "Comparisons", "compare"),
     ("Project", "lead", "import_data", "Import", "upload_file"),
     ("Project", "lead", "export", "Export", "download"),
+    ("Project", "lead", "webhooks", "Webhooks", "webhook"),
     ("Models", "lead", "loop", "Loop", "cycle"),
     ("Models", "lead", "judges", "Judges", "smart_toy"),
     ("Models", "lead", "train", "Train", "model_training"),

@@ -33,6 +33,7 @@ ROOMS = {
     "invites": "people",
     "pay": "pay",
     "crowd": "crowd",
+    "token": "tokens",
     "backup": "storage",
     "restore": "storage",
     "check": "storage",

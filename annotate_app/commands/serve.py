@@ -58,6 +58,7 @@ def _worker_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _worker(options: argparse.Namespace) -> int:
     from annotate_app.demo_loop import go_on
+    from annotate_app.jobs.webhook_sending import Messenger
     from annotate_app.jobs.worker import work
     from annotate_app.store.store import Store
     from annotate_app.trainings.refresh import start_due
@@ -70,10 +71,12 @@ def _worker(options: argparse.Namespace) -> int:
 
     if options.parent:
         os.nice(BESIDE_SERVER)  # jobs inherit it
-    return work(Store.open(options.db), start_due=look, limit=options.limit, parent=options.parent)
+    store = Store.open(options.db)
+    with Messenger(store):
+        return work(store, start_due=look, limit=options.limit, parent=options.parent)
 
 
 COMMANDS = (
     Command(name="serve", help="open the app", arguments=_serve_arguments, run=_serve),
-    Command(name="worker", help="run queued jobs", arguments=_worker_arguments, run=_worker),
+    Command(name="worker", help="run queued jobs, tell webhooks", arguments=_worker_arguments, run=_worker),
 )

@@ -144,7 +144,7 @@ def import_comparisons(
         AccessError: for anybody below lead.
     """
     options = options or ImportOptions()
-    actor.require("lead", "importing comparisons")
+    actor.require("lead", "importing comparisons", project_id)
     with ExitStack() as stack:
         spool = stack.enter_context(tempfile.TemporaryFile())
         images = RowImages(

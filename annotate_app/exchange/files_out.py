@@ -54,7 +54,7 @@ def export_rows(
         AccessError: for anybody below lead.
     """
     options = options or ExportOptions()
-    actor.require("lead", "exporting")
+    actor.require("lead", "exporting", project_id)
     project = store.projects.get(actor, project_id)
     votes = store.judgments.votes(actor, project_id)
     judges = read_judges(store, actor, project_id, votes, options.judges)

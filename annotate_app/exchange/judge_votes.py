@@ -88,7 +88,7 @@ def import_votes(
     Raises:
         BadRowsError, ValueError: as `annotate_app.exchange.judgments_in.import_judgments`.
     """
-    actor.require("lead", "importing the votes of a judge")
+    actor.require("lead", "importing the votes of a judge", project_id)
     if all(_holds_votes(source) for source in sources):
         votes = [_vote_at(source, number, row) for source in sources for number, row in read_rows(source)]
         return _store_votes(store, actor, project_id, name, votes, num_rows=len(votes))

@@ -79,7 +79,7 @@ def import_judgments(
         ValueError: if a file cannot be read, or its layout or what its choices mean cannot be told.
         AccessError: for anybody below lead.
     """
-    actor.require("lead", "importing judgments")
+    actor.require("lead", "importing judgments", project_id)
     written = store.comparisons.sources(actor, project_id)
     with tempfile.TemporaryFile() as spool:
         staged = stage_judgments(sources, options or BallotOptions(), written, spool, tell)

@@ -39,7 +39,7 @@ def import_priorities(
         ValueError: if the file cannot be read.
         AccessError: for anybody below lead.
     """
-    actor.require("lead", "setting priorities")
+    actor.require("lead", "setting priorities", project_id)
     comparison_ids = {comparison.id for comparison in store.comparisons.iterate(actor, project_id, excluded=True)}
     format = detect_format(source)
     bad: list[BadRow] = []

@@ -59,7 +59,7 @@ def export_project(
         ValueError: if `out` is there already.
         AccessError: for anybody below lead.
     """
-    actor.require("lead", "exporting")
+    actor.require("lead", "exporting", project_id)
     project, out = store.projects.get(actor, project_id), Path(out)
     if out.exists() and not overwrite:
         raise ValueError(f"{out} is there already; --overwrite replaces it")

@@ -8,6 +8,7 @@ from annotate_app.languages.words import languages
 from annotate_app.pages.kit.button_feedback import act, plainly
 from annotate_app.pages.kit.context import client_address, current_actor, current_store, current_user, forget_sessions
 from annotate_app.pages.kit.language import say
+from annotate_app.pages.views.tokens_view import draw_tokens
 
 SIGN_OUT = '<a href="/sign-out" target="_self">{text}</a>'
 """Not `st.link_button`: that leaves this tab open beside a new one."""
@@ -23,6 +24,7 @@ def page() -> None:
         draw_language(user.language)
         if user.origin == "local" and user.has_password:
             draw_password()
+        draw_tokens()
 
 
 def draw_language(chosen: str) -> None:

@@ -4,35 +4,29 @@ from __future__ import annotations
 
 import io
 import tempfile
-import time
 import zipfile
 from functools import partial
 from pathlib import Path
 
 import streamlit as st
 
-from annotate_app.exchange.files_out import Exported, export_rows
+from annotate_app.exchange.export_jobs import (
+    AS_JOB,
+    EVERYTHING,
+    FORM_NAMES,
+    exported_files,
+    exports_folder,
+    start_export,
+    zip_export,
+)
+from annotate_app.exchange.files_out import Exported
 from annotate_app.exchange.options import FORMS, ExportOptions
-from annotate_app.exchange.project_out import export_project
-from annotate_app.installation import data_folder
-from annotate_app.jobs.jobs import start
 from annotate_app.pages.kit.button_feedback import act, plainly
 from annotate_app.pages.kit.chosen_names import as_markdown, key_of
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
 from annotate_app.store.projects.projects import Project
 from rewardkit.data.export_formats import LAYOUTS, parse_splits
 
-EVERYTHING = "everything"
-FORM_NAMES = {
-    "preference": "Preference pairs: prompt, chosen, rejected",
-    "unpaired": "Unpaired examples with a label (KTO)",
-    "sft": "Demonstrations: chosen answers (SFT)",
-    "judgments": "Judgments as they were given",
-    "spans": "Marked words: who marked what, with its text",
-    "edited_sft": "Responses written anew, as demonstrations (SFT)",
-    "edited_pairs": "Responses written anew, each before its original",
-    EVERYTHING: "Everything: the project, to import elsewhere",
-}
 LAYOUT_NAMES = {
     "conversational": "Conversational: lists of turns",
     "plain": "Plain: texts",
@@ -43,7 +37,6 @@ CSV_NOTE = (
     "A text that a spreadsheet would run as a formula (it begins with =, +, - or @) stands behind an apostrophe; "
     "importing the file here takes it away."
 )
-AS_JOB = 20_000  # comparisons; larger projects are exported by a job
 
 
 def page() -> None:
@@ -151,7 +144,7 @@ def run(project: Project, options: ExportOptions | None, names: bool, as_job: bo
     if options is None and st.session_state["export-form"] != EVERYTHING:
         return
     if as_job:
-        start_job(project, options, names)
+        act("Queued; see Jobs.", start_export, current_store(), current_actor(), project, options, names=names)
         return
     ready = act("Ready to download.", prepare, project, options, names)
     if ready is not None:
@@ -160,23 +153,9 @@ def run(project: Project, options: ExportOptions | None, names: bool, as_job: bo
 
 def prepare(project: Project, options: ExportOptions | None, names: bool) -> tuple[str, bytes, Exported]:
     """A zip of the export: its name, its bytes, and what is in it."""
-    store, actor = current_store(), current_actor()
     with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / f"{file_stem(project, options)}.zip"
-        if options is None:
-            exported = export_project(store, actor, project.id, path, names=names)
-        else:
-            exported = export_rows(store, actor, project.id, Path(scratch) / file_stem(project, options), options)
-            with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
-                for file in exported.files:
-                    packed.write(file, f"{path.stem}/{file.relative_to(exported.path)}")
+        path, exported = zip_export(current_store(), current_actor(), project, options, Path(scratch), names=names)
         return path.name, path.read_bytes(), exported
-
-
-def file_stem(project: Project, options: ExportOptions | None) -> str:
-    """A name for the download that every file system takes."""
-    plain = "".join(letter if letter.isalnum() else "-" for letter in project.name).strip("-") or "project"
-    return f"{plain}-{options.form if options else EVERYTHING}"
 
 
 def draw_ready(project: Project) -> None:
@@ -192,35 +171,12 @@ def draw_ready(project: Project) -> None:
         st.download_button(f"Download {len(data) / 1e6:,.1f} MB", data, name, "application/zip", key="export-download")
 
 
-def start_job(project: Project, options: ExportOptions | None, names: bool) -> None:
-    """Queues the export; its files appear on this page when the job is done."""
-    store, actor = current_store(), current_actor()
-    command = [*job_command(project, options), *(["--names"] if names else [])]
-    title = f"Export {FORM_NAMES[options.form if options else EVERYTHING]}"
-    act("Queued; see Jobs.", start, store, actor, kind="export", title=title, command=command, project_id=project.id)
-
-
-def job_command(project: Project, options: ExportOptions | None) -> list[str]:
-    """The command of a job that leaves an export where this page finds it."""
-    folder = exports_folder(project)
-    folder.mkdir(parents=True, exist_ok=True)
-    out = folder / f"{file_stem(project, options)}-{time.strftime('%Y%m%d-%H%M%S')}"
-    command = ["annotate_app", "export", project.number]
-    if options is None:
-        return [*command, "--out", f"{out}.zip", "--form", EVERYTHING]
-    return [*command, "--out", f"{out}.{options.format}.gz" if not options.splits else str(out), *_words(options)]
-
-
-def exports_folder(project: Project) -> Path:
-    """Where jobs leave the exports of a project."""
-    return data_folder(current_store().database.url) / "exports" / str(project.id)
-
-
 def draw_finished(project: Project) -> None:
-    """Files that jobs have left, newest first."""
-    folder = exports_folder(project)
-    files = [path for path in folder.rglob("*") if is_download(path)] if folder.is_dir() else []
-    for path in sorted(files, key=lambda path: -path.stat().st_mtime)[:20]:
+    """Files that jobs have left, newest first; a folder of images as one."""
+    folder = exports_folder(current_store(), project.id)
+    files = exported_files(current_store(), current_actor(), project.id)
+    downloads = dict.fromkeys(path.parent if path.parent.name == "images" else path for path in files)
+    for path in list(downloads)[:20]:
         name = str(path.relative_to(folder))
         st.download_button(
             f"{as_markdown(name)} ({size_of(path) / 1e6:,.1f} MB)",
@@ -228,13 +184,6 @@ def draw_finished(project: Project) -> None:
             path.name if path.is_file() else f"{path.name}.zip",
             key=f"export-file-{key_of(name)}",
         )
-
-
-def is_download(path: Path) -> bool:
-    """Whether a file is offered by itself; a folder of images is, as a zip."""
-    if path.name.startswith("."):
-        return False
-    return path.name == "images" if path.is_dir() else path.parent.name != "images"
 
 
 def size_of(path: Path) -> int:
@@ -249,22 +198,3 @@ def zip_folder(folder: Path) -> bytes:
         for file in sorted(folder.iterdir()):
             packed.write(file, f"{folder.name}/{file.name}")
     return target.getvalue()
-
-
-def _words(options: ExportOptions) -> list[str]:
-    words = ["--form", options.form, "--format", options.format or "jsonl", "--layout", options.layout]
-    words += [
-        "--min-votes",
-        str(options.min_votes),
-        "--min-agreement",
-        str(options.min_agreement),
-        "--ties",
-        options.ties,
-    ]
-    words += [f"--license={options.license}"] if options.license else []
-    words += (
-        ["--split", ",".join(f"{name}={share}" for name, share in options.splits.items())] if options.splits else []
-    )
-    words += [f"--judges={','.join(options.judges)}"] if options.judges else []
-    words += ["--adjudicated-only"] if options.adjudicated_only else []
-    return [*words, *(["--sources"] if options.sources else [])]

@@ -52,8 +52,14 @@ def arrive(scope: Scope, proxy_header: str, trusted_proxies: Iterable[str]) -> S
     return scope
 
 
-def refuse(scope: Scope, allowed_hosts: tuple[str, ...]) -> Response | None:
-    """An answer to what no browser sends to a page of ours: a strange Host, a write or a WebSocket from elsewhere."""
+def refuse(scope: Scope, allowed_hosts: tuple[str, ...], *, by_token: bool = False) -> Response | None:
+    """An answer to what no browser sends to a page of ours: a strange Host, a write or a WebSocket from elsewhere.
+
+    Args:
+        scope: of the request.
+        allowed_hosts: Host names answered to; empty answers to any.
+        by_token: whether only a token counts, which no browser adds by itself: a program says no Origin.
+    """
     headers = Headers(scope=scope)
     for name in ("host", "origin"):
         if len(headers.getlist(name)) > 1:
@@ -62,7 +68,8 @@ def refuse(scope: Scope, allowed_hosts: tuple[str, ...]) -> Response | None:
     if (host and not _HOST.fullmatch(host)) or (allowed_hosts and _name_of(host) not in allowed_hosts):
         return PlainTextResponse(f"this server does not answer to the host name {host[:200]!r}", 400)
     writes = scope["type"] == "websocket" or scope["method"] not in SAFE_METHODS
-    if writes and not _comes_from_own_page(scope, host, headers.get("origin", "")):
+    is_program = by_token and "origin" not in headers
+    if writes and not is_program and not _comes_from_own_page(scope, host, headers.get("origin", "")):
         return PlainTextResponse("refused: the request does not come from a page of this server", 403)
     return None
 

@@ -50,6 +50,7 @@ ASKED_COOKIE, ASKED_SECONDS = "tiebreak_asked", 1800
 """Which page somebody asked for who has to sign in first; no secret."""
 PATIENCE_S, RETRY_S = 60.0, 0.5
 """For how long, and how often, a message of a tab asks for a database that is away."""
+API_PATH = "/api/"
 OPEN_PATHS = ("/sign-in", "/sign-out", "/invite/", CROWD_PATH, "/health")
 OPEN_FILES = re.compile(r"/static/js/[A-Za-z0-9_-][A-Za-z0-9_.-]*\.js")
 """Scripts of Streamlit itself, the same everywhere: a tab whose session has ended still draws what says so."""
@@ -253,8 +254,11 @@ def _address(request: Request) -> str:
 class Door:
     """Passes on requests with a session and sends all others to the entrance.
 
+    Programs come in by a token of the API, past all of that: `api` asks for it (`annotate_app.api.gate`).
+
     Args:
         app: what stands behind the door.
+        api: answers what is asked below `/api/`; Host, Origin and the headers of answers stay the door's.
         secret: signs cookies.
         openid: Streamlit's own OIDC sign-in.
         inline_scripts: the scripts written into the app's first page; no other inline script runs.
@@ -277,12 +281,14 @@ class Door:
         first_page: FirstPage | None = None,
         harmless_message: bytes,
         uploaded_files: Callable[[], UploadedFiles],
+        api: ASGIApp | None = None,
         open_as: str = "",
         allowed_hosts: tuple[str, ...] = (),
         proxy_header: str = "",
         trusted_proxies: tuple[str, ...] = (),
     ) -> None:
         self.app = app
+        self.api = api
         self.sessions = sessions
         self.signer = TimestampSigner(secret, salt="tiebreak session")
         self.openid = openid
@@ -305,9 +311,13 @@ class Door:
         refusal = refuse_twice_named(scope, self.proxy_header)
         scope = arrive(scope, self.proxy_header, self.trusted_proxies)
         send = with_security_headers(send, self.security_headers, is_secure(scope))
-        refusal = refusal or refuse(scope, self.allowed_hosts)
+        by_token = self.api is not None and scope["type"] == "http" and scope["path"].startswith(API_PATH)
+        refusal = refusal or refuse(scope, self.allowed_hosts, by_token=by_token)
         if refusal is not None:
             await _answer(refusal, scope, receive, send)
+            return
+        if self.api is not None and by_token:
+            await self.api(scope, receive, send)
             return
         if scope["type"] == "http" and self.entrance.is_open(scope["path"]):
             await self.entrance(scope, receive, send)

@@ -24,6 +24,7 @@ from pathlib import Path
 
 import streamlit as st
 import uvicorn
+from starlette.types import ASGIApp
 from streamlit import config
 from streamlit.auth_util import encode_provider_token, get_secrets_auth_section
 from streamlit.proto.BackMsg_pb2 import BackMsg
@@ -36,6 +37,7 @@ from streamlit.web.server.starlette.starlette_websocket import (
 )
 
 from annotate_app.access import Actor
+from annotate_app.api.gate import Gate
 from annotate_app.installation import cookie_secret
 from annotate_app.jobs.model_processes import model_processes
 from annotate_app.server.authentication import Door
@@ -44,6 +46,7 @@ from annotate_app.server.first_page import FirstPage
 from annotate_app.server.routes import image_route, leaving_route, run_routes
 from annotate_app.server.sessions import open_sessions
 from annotate_app.server.sign_in_pages import invite_address
+from annotate_app.store.store import Store
 
 _LIGHT = {
     "primaryColor": "#0f6b66",
@@ -228,7 +231,8 @@ def build(serving: Serving) -> Door:
     plain_rerun.rerun_script.SetInParent()
     return Door(
         app,
-        open_sessions(serving.url),
+        sessions,
+        api=Gate(sessions.store, _load_api),
         secret=cookie_secret(serving.url),
         openid=StreamlitSignIn(),
         open_as=serving.open_as,
@@ -240,6 +244,13 @@ def build(serving: Serving) -> Door:
         uploaded_files=_uploaded_files,
         harmless_message=plain_rerun.SerializeToString(),
     )
+
+
+def _load_api(store: Store) -> ASGIApp:
+    """Makes the API when somebody asks for it first: its libraries would hold up every start."""
+    from annotate_app.api.application import build_api
+
+    return build_api(store)
 
 
 def _uploaded_files() -> UploadedFiles:

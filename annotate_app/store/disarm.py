@@ -2,8 +2,8 @@
 
 A backup comes from another time, often from another machine, and sometimes from another hand. Its rows that would act
 or let somebody in without a password are ended in the transaction that restores them: jobs that wait or run, sessions
-(which may have been revoked since), invitations, links for a password and crowd links. Accounts, roles and passwords
-stay: they are what is restored.
+(which may have been revoked since), API tokens, webhooks, invitations, links for a password and crowd links. Accounts,
+roles and passwords stay: they are what is restored.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from annotate_app.access import Actor
 from annotate_app.installation import data_folder
 from annotate_app.store.base import audit
 from annotate_app.store.jobs import UNDER_WAY
-from annotate_app.store.schema import door_tables, loop_tables, tables
+from annotate_app.store.schema import loop_tables, tables
+from annotate_app.store.schema.door_tables import api_token, crowd_link, webhook
 
 _FOLDER_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
@@ -40,7 +41,9 @@ def disarm(connection: Connection, url: str) -> None:
         "invites": update(tables.invite)
         .where(invite.used_at.is_(None), invite.expires_at > now)
         .values(expires_at=now),
-        "crowd_links": update(door_tables.crowd_link).where(door_tables.crowd_link.c.active).values(active=False),
+        "crowd_links": update(crowd_link).where(crowd_link.c.active).values(active=False),
+        "tokens": update(api_token).where(api_token.c.revoked_at.is_(None)).values(revoked_at=now),
+        "webhooks": update(webhook).where(webhook.c.active).values(active=False),
         "jobs": update(tables.job)
         .where(job.state.in_(UNDER_WAY))
         .values(state="lost", ended_at=now, process=None, message="it waited or ran when the backup was made"),

@@ -13,7 +13,7 @@ from typing import Literal
 
 from sqlalchemy import Connection, Select, func, select, update
 
-from annotate_app.access import Actor
+from annotate_app.access import Actor, MissingError, TakenError
 from annotate_app.protocol.collection_design import Design
 from annotate_app.store.base import audit
 from annotate_app.store.base.database import Database, insert_row
@@ -86,7 +86,7 @@ class Jobs:
                 require_member(connection, actor, project_id, "starting a job", "lead")
                 lock_design(connection, project_id)
             if alone and connection.execute(_under_way(kind, project_id)).first() is not None:
-                raise ValueError(f"a job of the kind {kind} waits or runs already")
+                raise TakenError(f"a job of the kind {kind} waits or runs already")
             job_id = insert_row(
                 connection,
                 tables.job,
@@ -112,7 +112,7 @@ class Jobs:
             else:
                 require_member(connection, actor, row["project_id"], "reading a job", "lead")
         if row is None:
-            raise ValueError(f"there is no job {job_id}")
+            raise MissingError(f"there is no job {job_id}")
         return Job(**row)
 
     def cancel(self, actor: Actor, job_id: int) -> None:

@@ -29,9 +29,12 @@ if TYPE_CHECKING:
     from annotate_app.store.loop.run_notes import RunNotes
     from annotate_app.store.loop.turn_votes import TurnVotes
     from annotate_app.store.loop.turns import Turns
+    from annotate_app.store.people.api_tokens import ApiTokens
     from annotate_app.store.people.crowd import Crowd
     from annotate_app.store.people.pay import Pay
     from annotate_app.store.projects.images import Images
+    from annotate_app.store.projects.webhook_deliveries import WebhookDeliveries
+    from annotate_app.store.projects.webhooks import Webhooks
     from annotate_app.store.work.work import Work
     from annotate_app.store.workbench.assignments import Assignments
     from annotate_app.store.workbench.bulk import Bulk
@@ -107,6 +110,27 @@ class Store:
         from annotate_app.store.jobs import Jobs
 
         return Jobs(self.database)
+
+    @cached_property
+    def api_tokens(self) -> ApiTokens:
+        """What programs show in place of a password."""
+        from annotate_app.store.people.api_tokens import ApiTokens
+
+        return ApiTokens(self.database)
+
+    @cached_property
+    def webhooks(self) -> Webhooks:
+        """Addresses that are told what happens in a project."""
+        from annotate_app.store.projects.webhooks import Webhooks
+
+        return Webhooks(self.database)
+
+    @cached_property
+    def webhook_deliveries(self) -> WebhookDeliveries:
+        """What webhooks are told, for the worker."""
+        from annotate_app.store.projects.webhook_deliveries import WebhookDeliveries
+
+        return WebhookDeliveries(self.database)
 
     @cached_property
     def judges(self) -> Judges:

@@ -152,6 +152,85 @@ def alarms(_: str) -> str:
     return "| kind | alarm | severity | likely cause | what to change |\n|---|---|---|---|---|\n" + "".join(lines)
 
 
+def operations(version: str) -> str:
+    """Every operation of the HTTP API with what it takes and gives, from its OpenAPI document."""
+    from annotate_app.api.application import openapi_document
+
+    document = openapi_document()
+    parts = []
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            parts.append(f"### `{method.upper()} {path}`\n\n{operation['description']}\n")
+            rows = [
+                f"| `{each['name']}` | {cell(each['description'])}{values_of(each['schema'])} "
+                f"| {'required' if each.get('required') else shown_default(each['schema'])} |"
+                for each in operation.get("parameters", ())
+            ]
+            if rows:
+                parts.append("| parameter | what it says | default |\n|---|---|---|\n" + "\n".join(rows) + "\n")
+            taken = operation.get("requestBody", {}).get("content", {})
+            given = {status: answer for status, answer in operation["responses"].items() if status < "300"}
+            lines = [f"Takes {shape_names(taken)}."] if taken else []
+            lines += [
+                f"Answers {status} with {shape_names(answer.get('content', {}))}." for status, answer in given.items()
+            ]
+            parts.append(" ".join(lines) + "\n")
+    return "\n".join(parts)
+
+
+def shapes(version: str) -> str:
+    """Every form that a body of the HTTP API has, from its OpenAPI document."""
+    from annotate_app.api.application import openapi_document
+
+    parts = []
+    for name, schema in sorted(openapi_document()["components"]["schemas"].items()):
+        parts.append(f"### {name}\n\n{schema.get('description', '')}\n")
+        needed = schema.get("required", ())
+        rows = [
+            f"| `{key}` | {type_of(value)} | {cell(value.get('description'))}"
+            f"{'' if key in needed else ' (may be left out)'} |"
+            for key, value in schema.get("properties", {}).items()
+        ]
+        parts.append("| field | type | what it is |\n|---|---|---|\n" + "\n".join(rows) + "\n")
+    return "\n".join(parts)
+
+
+def type_of(schema: dict[str, Any]) -> str:
+    """A schema in a few words, with a link where it has a form of its own."""
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        return f"[{name}](#{name.lower()})"
+    if "anyOf" in schema:
+        return " or ".join(type_of(each) for each in schema["anyOf"])
+    if "enum" in schema:
+        return ", ".join(f"`{value}`" for value in schema["enum"])
+    if "const" in schema:
+        return f"`{schema['const']}`"
+    if schema.get("type") == "array":
+        return f"list of {type_of(schema.get('items', {}))}"
+    return {"integer": "whole number", "string": "text", "boolean": "true or false"}.get(
+        schema.get("type", ""), schema.get("type", "anything")
+    )
+
+
+def values_of(schema: dict[str, Any]) -> str:
+    """The words that a parameter allows, in brackets."""
+    choices = next((each["enum"] for each in (schema, *schema.get("anyOf", ())) if "enum" in each), ())
+    return f" ({', '.join(f'`{word}`' for word in choices)})" if choices else ""
+
+
+def shown_default(schema: dict[str, Any]) -> str:
+    """The default of a parameter, as tables of options show it."""
+    default = schema.get("default")
+    return "" if default in (None, "", []) else f"`{str(default).lower() if default in (True, False) else default}`"
+
+
+def shape_names(content: dict[str, Any]) -> str:
+    """What a body is: the form of its JSON, or its type."""
+    names = [type_of(body["schema"]) if kind == "application/json" else f"`{kind}`" for kind, body in content.items()]
+    return " or ".join(names) or "nothing"
+
+
 MAKERS: dict[str, Callable[[str], str]] = {
     "alarms": alarms,
     "api": api,
@@ -159,6 +238,8 @@ MAKERS: dict[str, Callable[[str], str]] = {
     "configs": configs,
     "house": house,
     "losses": losses,
+    "operations": operations,
+    "shapes": shapes,
 }
 
 

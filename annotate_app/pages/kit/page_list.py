@@ -28,6 +28,7 @@ LISTED: tuple[tuple[str, UserRole, str, str, str], ...] = (
     ("Project", "lead", "settings", "Settings", "settings"),
     ("Project", "lead", "pay", "Time and pay", "payments"),
     ("Project", "lead", "crowd", "Crowd links", "groups"),
+    ("Project", "lead", "webhooks", "Webhooks", "webhook"),
     ("Models", "lead", "loop", "Loop", "cycle"),
     ("Models", "lead", "judges", "Judges", "smart_toy"),
     ("Models", "lead", "train", "Train", "model_training"),

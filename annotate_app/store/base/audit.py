@@ -36,7 +36,11 @@ def record(
     subject: str = "",
     detail: Mapping[str, object] | None = None,
 ) -> None:
-    """Appends a line in the transaction of the change, so that neither is stored without the other."""
+    """Appends a line in the transaction of the change, so that neither is stored without the other.
+
+    Who acts by an API token is named with it.
+    """
+    by_token = {"token": actor.token} if actor.token else {}
     connection.execute(
         insert(tables.audit).values(
             at=time.time(),
@@ -44,7 +48,7 @@ def record(
             action=action,
             project_id=project_id,
             subject=subject[:200],
-            detail=dict(detail or {}),
+            detail={**(detail or {}), **by_token},
         )
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, select
 
-from annotate_app.access import AccessError, Actor, UserRole
+from annotate_app.access import AccessError, Actor, MissingError, UserRole
 from annotate_app.protocol.collection_design import Design
 from annotate_app.store.schema.tables import membership, project
 
@@ -16,12 +16,12 @@ def require_member(
 
     Raises:
         AccessError: for everybody else, whether or not the project exists.
-        ValueError: for an admin, if there is no such project.
+        MissingError: for an admin, if there is no such project.
     """
-    actor.require(role, action)
+    actor.require(role, action, project_id)
     if actor.role == "admin":
         if connection.execute(select(project.c.id).where(project.c.id == project_id)).first() is None:
-            raise ValueError(f"there is no project {project_id}")
+            raise MissingError(f"there is no project {project_id}")
         return
     mine = select(membership.c.user_id).where(
         membership.c.project_id == project_id, membership.c.user_id == actor.user_id

@@ -22,6 +22,7 @@ from annotate_app.store.base.pending import import_in_parts, write_alone
 from annotate_app.store.base.rights import checked_content, lock_design, require_member
 from annotate_app.store.base.slots import BATCH
 from annotate_app.store.judgments.imported_judgments import import_batch, supersede
+from annotate_app.store.judgments.judgment_feed import FeedPage, read_feed
 from annotate_app.store.judgments.simulated import SimulatedAnswer, insert_simulated
 from annotate_app.store.judgments.staged import stage_judgments, staged_batches
 from annotate_app.store.judgments.votes import read_votes
@@ -86,6 +87,10 @@ class Judgments:
                 query = query.where(tables.judgment.c.user_id == actor.user_id)
             for row in connection.execute(query):
                 yield read_judgment(row)
+
+    def feed(self, actor: Actor, project_id: int, *, after: int = 0, limit: int = 100) -> FeedPage:
+        """All that was said behind a cursor, edits and undos too; see `judgment_feed`. One's own below adjudicator."""
+        return read_feed(self._database, actor, project_id, after, limit)
 
     def of_comparison(self, actor: Actor, project_id: int, key: str) -> list[Judgment]:
         """The judgments of one comparison that count, oldest first. Adjudicator or above."""

@@ -11,7 +11,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerifyMismatchError
 from sqlalchemy import Connection, Row, select
 
-from annotate_app.access import ROLES, UserRole
+from annotate_app.access import ROLES, MissingError, TakenError, UserRole
 from annotate_app.store.base.database import insert_row
 from annotate_app.store.base.rights import checked_text
 from annotate_app.store.people.account_names import MAX_LENGTH, checked_name, stored_name
@@ -75,7 +75,7 @@ def require_user(connection: Connection, user_id: int) -> User:
     """The account of an id; a ValueError where there is none."""
     row = connection.execute(select(tables.user).where(tables.user.c.id == user_id)).first()
     if row is None:
-        raise ValueError(f"there is no user {user_id}")
+        raise MissingError(f"there is no user {user_id}")
     return read_user(row)
 
 
@@ -103,7 +103,7 @@ def insert_user(
     if password_hash is not None and origin in WITHOUT_SIGN_IN:
         raise ValueError(f"{name} is {origin}: such an account never signs in and takes no password")
     if find_user(connection, name) is not None:
-        raise ValueError(f"there is a user named {name!r} already")
+        raise TakenError(f"there is a user named {name!r} already")
     if active and origin not in WITHOUT_SIGN_IN:
         name = free_name(connection, name, role)
     values = {"password_hash": password_hash, "role": role, "origin": origin, "active": active}
@@ -119,7 +119,7 @@ def free_name(connection: Connection, typed: str, role: UserRole) -> str:
     """
     name = stored_name(typed)
     if find_user(connection, name) is not None:
-        raise ValueError(f"there is a user named {name!r} already")
+        raise TakenError(f"there is a user named {name!r} already")
     columns = tables.user.c
     taken = select(columns.name).where(columns.origin.not_in(WITHOUT_SIGN_IN))
     return checked_name(typed, role, connection.execute(taken).scalars())

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Connection, Row, insert, select, update
 
-from annotate_app.access import AccessError, Actor, UserRole
+from annotate_app.access import AccessError, Actor, MissingError, TakenError, UserRole
 from annotate_app.store.base.rights import checked_text, require_member
 from annotate_app.store.people.account_names import stored_name
 from annotate_app.store.people.accounts import (
@@ -24,9 +24,11 @@ from annotate_app.store.people.accounts import (
     insert_user,
     require_user,
 )
+from annotate_app.store.people.api_tokens import end_tokens
 from annotate_app.store.people.members import join_project
 from annotate_app.store.people.sign_in import revoke, token_hash
 from annotate_app.store.schema import tables
+from annotate_app.store.schema.door_tables import api_token
 
 INVITE_S = 72 * 3600.0
 ID_LENGTH = 12
@@ -78,12 +80,12 @@ def require_right(
         ValueError: if the name belongs to an account that the actor may not reset or that never signs in.
     """
     below = role in ("annotator", "adjudicator") and project_id is not None
-    actor.require("lead" if below else "admin", "inviting")
+    actor.require("lead" if below else "admin", "inviting", project_id)
     if project_id is not None:
         require_member(connection, actor, project_id, "inviting", "lead")
     user = None if name is None else find_user(connection, name)
     if user is not None and (actor.role != "admin" or user.origin in WITHOUT_SIGN_IN):
-        raise ValueError(f"there is a user named {user.name!r} already")
+        raise TakenError(f"there is a user named {user.name!r} already")
 
 
 def find_invite(connection: Connection, token: str) -> Invite | None:
@@ -132,7 +134,7 @@ def end_invite(connection: Connection, actor: Actor, invite_id: str) -> Row:
         if _may_invite(connection, actor, row):
             _end(connection, columns.token_hash == row.token_hash)
             return row
-    raise ValueError(f"there is no open invite {invite_id!r}: it was used, has ended, or is not yours to end")
+    raise MissingError(f"there is no open invite {invite_id!r}: it was used, has ended, or is not yours to end")
 
 
 def end_lapsed(connection: Connection, user_id: int) -> None:
@@ -194,6 +196,7 @@ def redeem(connection: Connection, token: str, name: str, password_hash: str) ->
     elif invite.name is not None and user.active:
         connection.execute(update(tables.user).where(tables.user.c.id == user.id).values(password_hash=password_hash))
         revoke(connection, tables.session.c.user_id == user.id)
+        end_tokens(connection, api_token.c.user_id == user.id)
         end_invites_for(connection, user.name)
         user = require_user(connection, user.id)
     else:

@@ -24,6 +24,7 @@ from annotate_app.store.people.accounts import (
     read_user,
     require_user,
 )
+from annotate_app.store.people.api_tokens import end_tokens, end_tokens_above
 from annotate_app.store.people.invitation_list import Wanted
 from annotate_app.store.people.invites import (
     Invite,
@@ -37,6 +38,7 @@ from annotate_app.store.people.invites import (
     redeem,
 )
 from annotate_app.store.schema import tables
+from annotate_app.store.schema.door_tables import api_token
 
 
 class People:
@@ -80,7 +82,7 @@ class People:
     def set_role(self, actor: Actor, user_id: int, role: UserRole) -> None:
         """Changes a role; it holds from the user's next action on. Admins only, and not their own.
 
-        Invites that the user made and may not make in the new role end.
+        Invites that the user made and may not make in the new role end, and so do API tokens with more than it.
         """
         check_role(role)
         if role != "annotator" and self.get(actor, user_id).origin == "crowd":
@@ -90,7 +92,7 @@ class People:
     def set_active(self, actor: Actor, user_id: int, active: bool) -> None:
         """Closes an account, or opens it again. Admins only, and not their own.
 
-        Closing ends its sessions, the invites it made and the links that set its password.
+        Closing ends its sessions, its API tokens, the invites it made and the links that set its password.
         """
         self._change(actor, user_id, "user active", {"active": active})
 
@@ -103,12 +105,14 @@ class People:
             connection.execute(update(tables.user).where(tables.user.c.id == user_id).values(**values))
             if values.get("active") is False:
                 sign_in.revoke(connection, tables.session.c.user_id == user_id)
+                end_tokens(connection, api_token.c.user_id == user_id)
                 end_invites_for(connection, name)
+            end_tokens_above(connection, user_id, require_user(connection, user_id).role)
             end_lapsed(connection, user_id)
             audit.record(connection, actor, action, subject=name, detail=values)
 
     def set_password(self, actor: Actor, user_id: int, password: str) -> None:
-        """Sets a new password and ends the account's sessions: one's own, or anybody's for admins."""
+        """Sets a new password and ends the account's sessions and API tokens: one's own, or anybody's for admins."""
         if actor.user_id != user_id:
             actor.require("admin", "setting a password")
         password_hash = hash_password(password)
@@ -119,6 +123,7 @@ class People:
             chosen = tables.user.c.id == user_id
             connection.execute(update(tables.user).where(chosen).values(password_hash=password_hash))
             sign_in.revoke(connection, tables.session.c.user_id == user_id)
+            end_tokens(connection, api_token.c.user_id == user_id)
             end_invites_for(connection, user.name)
             audit.record(connection, actor, "user password", subject=user.name)
 
@@ -257,11 +262,12 @@ class People:
             sign_in.revoke(connection, tables.session.c.token_hash == sign_in.token_hash(token))
 
     def revoke_sessions(self, actor: Actor, user_id: int) -> int:
-        """Ends all sessions of an account, one's own or for admins anybody's; the number of them."""
+        """Ends all sessions and API tokens of an account; the number of sessions. One's own, for admins anybody's."""
         if actor.user_id != user_id:
             actor.require("admin", "ending the sessions of others")
         with self._database.write() as connection:
             ended = sign_in.revoke(connection, tables.session.c.user_id == user_id)
+            end_tokens(connection, api_token.c.user_id == user_id)
             name = require_user(connection, user_id).name
             audit.record(connection, actor, "sessions revoke", subject=name, detail={"num": ended})
         return ended

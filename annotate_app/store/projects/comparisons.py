@@ -9,7 +9,7 @@ from typing import Literal
 
 from sqlalchemy import Connection, Row, Select, bindparam, func, select, update
 
-from annotate_app.access import Actor
+from annotate_app.access import Actor, MissingError
 from annotate_app.protocol.collection_design import MOST_OVERLAP
 from annotate_app.store.base import audit
 from annotate_app.store.base.database import Database, read_pairs
@@ -144,7 +144,7 @@ class Comparisons:
                 ids = keys_to_ids(connection, project_id, keys)
                 for key in keys:
                     if key not in ids:
-                        raise ValueError(f"there is no comparison {key!r} in the project")
+                        raise MissingError(f"there is no comparison {key!r} in the project")
                 rows = [{"of_comparison": ids[key], "new_priority": float(priorities[key])} for key in keys]
                 chosen = tables.comparison.c.id == bindparam("of_comparison")
                 connection.execute(
@@ -167,7 +167,7 @@ class Comparisons:
             design = lock_design(connection, project_id)
             comparison_id = keys_to_ids(connection, project_id, [key]).get(key)
             if comparison_id is None:
-                raise ValueError(f"there is no comparison {key!r} in the project")
+                raise MissingError(f"there is no comparison {key!r} in the project")
             value = None if gold is None else asdict(gold)
             connection.execute(
                 update(tables.comparison)
@@ -188,7 +188,7 @@ class Comparisons:
             design = lock_design(connection, project_id)
             comparison_id = keys_to_ids(connection, project_id, [key]).get(key)
             if comparison_id is None:
-                raise ValueError(f"there is no comparison {key!r} in the project")
+                raise MissingError(f"there is no comparison {key!r} in the project")
             chosen = tables.comparison.c.id == comparison_id
             connection.execute(update(tables.comparison).where(chosen).values(overlap=overlap))
             remake_slots(connection, project_id, design, [comparison_id])
@@ -208,7 +208,7 @@ class Comparisons:
             require_member(connection, actor, project_id, "reading a comparison", "adjudicator")
             row = connection.execute(select_comparisons(project_id).where(tables.comparison.c.key == key)).first()
         if row is None:
-            raise ValueError(f"there is no comparison {key!r} in the project")
+            raise MissingError(f"there is no comparison {key!r} in the project")
         return _for_reader(read_comparison(row), actor)
 
     def iterate(self, actor: Actor, project_id: int, *, excluded: bool = False) -> Iterator[Comparison]:

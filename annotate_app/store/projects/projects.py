@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, Row, insert, select, update
 
-from annotate_app.access import Actor
+from annotate_app.access import Actor, MissingError, TakenError
 from annotate_app.protocol import rubric as rubric_language
 from annotate_app.protocol.collection_design import Design
 from annotate_app.protocol.rubric import Rubric
@@ -158,8 +158,10 @@ class Projects:
             digits = str(name_or_id).removeprefix("#") if numbered else str(name_or_id)
             if row is None and digits.isdecimal() and len(digits) <= MOST_DIGITS:
                 row = connection.execute(select(tables.project).where(tables.project.c.id == int(digits))).first()
+            if row is None and isinstance(name_or_id, int):  # as for one that is there, to who is no member
+                require_member(connection, actor, name_or_id, "opening the project")
             if row is None:
-                raise ValueError(f"there is no project {name_or_id!r}")
+                raise MissingError(f"there is no project {name_or_id!r}")
             require_member(connection, actor, row.id, "opening the project")
             return _project(row)
 
@@ -224,7 +226,7 @@ class Projects:
             wanted = newest_version(connection, project_id)[0] if version is None else version
             rubrics = read_rubrics(connection, project_id, wanted)
         if not rubrics:
-            raise ValueError(f"the rubric has no version {version}")
+            raise MissingError(f"the rubric has no version {version}")
         return rubrics[0]
 
     def rubrics(self, actor: Actor, project_id: int) -> list[RubricVersion]:
@@ -314,6 +316,8 @@ class Projects:
         if actor.role != "admin":
             mine = select(tables.membership.c.project_id).where(tables.membership.c.user_id == actor.user_id)
             query = query.where(tables.project.c.id.in_(mine))
+        if actor.only_project is not None:
+            query = query.where(tables.project.c.id == actor.only_project)
         with self._database.read() as connection:
             return [_project(row) for row in connection.execute(query)]
 
@@ -327,7 +331,7 @@ def _free_name(connection: Connection, name: str, project_id: int | None = None)
     name = checked_text(name.strip(), "project name", 120)
     holder = _by_name(connection, name)
     if holder is not None and holder.id != project_id:
-        raise ValueError(f"there is a project named {name!r} already")
+        raise TakenError(f"there is a project named {name!r} already")
     if holder is None and _NUMBERED.fullmatch(name):
         raise ValueError(f"project name is {name!r}, allowed is any but # and a number: projects go by number so")
     return name

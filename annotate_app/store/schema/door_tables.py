@@ -47,6 +47,7 @@ webhook = Table(
     Column("secret", String(64), nullable=False),  # signs what is sent
     Column("events", JSON, nullable=False),
     Column("active", Boolean, nullable=False),
+    Column("private", Boolean, nullable=False),  # whether an admin lets it reach addresses of the own network
     Column("last_judgment", BigInteger, nullable=False),  # newest judgment that was told
     Column("created_by", String(120), nullable=False),
     Column("created_at", UnixTime, nullable=False),
@@ -67,7 +68,7 @@ webhook_delivery = Table(
     Column("sent_at", UnixTime),
     Column("message", Text, nullable=False),
     UniqueConstraint("webhook_id", "event", "subject"),
-    Index("ix_webhook_delivery_waiting", "state", "next_at"),
+    Index("ix_webhook_delivery_waiting", "state", "webhook_id", "id"),  # the next of every webhook
 )
 
 # A link under which people of a crowd platform come in by their id there.

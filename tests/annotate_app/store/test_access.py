@@ -9,7 +9,7 @@ from datetime import date
 
 import pytest
 
-from annotate_app.access import ROLES, AccessError, Actor
+from annotate_app.access import ROLES, AccessError, Actor, MissingError
 from annotate_app.protocol.collection_design import Design
 from annotate_app.store.judgments.judgments import Decision
 from annotate_app.store.judgments.staged import stage_judgments
@@ -48,6 +48,12 @@ def switch_link(store: Store, actor: Actor, project: Project) -> None:
     """Switches a link; whoever is let through learns that there is none."""
     with contextlib.suppress(ValueError):
         store.crowd.set_active(actor, project.id, 99, False)
+
+
+def missing(call: Callable[..., object], *arguments: object) -> None:
+    """Asks for what is not there; whoever is let through learns that."""
+    with contextlib.suppress(MissingError):
+        call(*arguments)
 
 
 def import_staged(store: Store, actor: Actor, project: Project) -> None:
@@ -98,6 +104,7 @@ TABLE: dict[str, tuple[str, bool, Callable[[Store, Actor, Project], object]]] = 
     "judgments.of_comparison": ("adjudicator", True, lambda s, a, p: s.judgments.of_comparison(a, p.id, "c0")),
     "judgments.votes": ("adjudicator", True, lambda s, a, p: s.judgments.votes(a, p.id)),
     "judgments.spans": ("adjudicator", True, lambda s, a, p: s.judgments.spans(a, p.id)),
+    "judgments.feed": ("annotator", True, lambda s, a, p: s.judgments.feed(a, p.id)),
     "judgments.import_many": ("lead", True, lambda s, a, p: s.judgments.import_many(a, p.id, [])),
     "judgments.import_staged": ("lead", True, import_staged),
     "judgments.add_simulated": ("lead", True, simulate),
@@ -131,6 +138,17 @@ TABLE: dict[str, tuple[str, bool, Callable[[Store, Actor, Project], object]]] = 
     "notices.list": ("lead", True, lambda s, a, p: s.notices.list(a, p.id)),
     "jobs.add": ("lead", True, lambda s, a, p: s.jobs.add(a, "export", "all", ["x"], p.id)),
     "jobs.list": ("lead", True, lambda s, a, p: s.jobs.list(a, p.id)),
+    "api_tokens.create": ("annotator", False, lambda s, a, p: s.api_tokens.create(a, "t", role="annotator")),
+    "api_tokens.list": ("admin", False, lambda s, a, p: s.api_tokens.list(a, everybodys=True)),
+    "webhooks.create": ("lead", True, lambda s, a, p: s.webhooks.create(a, p.id, "https://example.org/", ["judgment"])),
+    "webhooks.list": ("lead", True, lambda s, a, p: s.webhooks.list(a, p.id)),
+    "webhooks.get": ("lead", True, lambda s, a, p: missing(s.webhooks.get, a, p.id, 99)),
+    "webhooks.change": ("lead", True, lambda s, a, p: missing(s.webhooks.change, a, p.id, 99)),
+    "webhooks.renew_secret": ("lead", True, lambda s, a, p: missing(s.webhooks.renew_secret, a, p.id, 99)),
+    "webhooks.remove": ("lead", True, lambda s, a, p: missing(s.webhooks.remove, a, p.id, 99)),
+    "webhooks.deliveries": ("lead", True, lambda s, a, p: missing(s.webhooks.deliveries, a, p.id, 99)),
+    "webhooks.send_again": ("lead", True, lambda s, a, p: missing(s.webhooks.send_again, a, p.id, 99)),
+    "webhook_deliveries.trial": ("lead", True, lambda s, a, p: missing(s.webhook_deliveries.trial, a, p.id, 99)),
     "run_notes.list": ("lead", True, lambda s, a, p: s.run_notes.list(a, p.id)),
     "run_notes.change": ("lead", True, change_note),
     "crowd.add_link": ("lead", True, lambda s, a, p: s.crowd.add_link(a, p.id, CROWD)),
@@ -164,6 +182,15 @@ APART = {
     "jobs.heartbeat",
     "jobs.finish",
     "jobs.running",
+    "api_tokens.revoke",  # one's own, or an admin; in `people/test_api_tokens.py`
+    "api_tokens.use",  # whoever holds it
+    # the worker's; in `api/test_webhooks.py`
+    "webhook_deliveries.collect",
+    "webhook_deliveries.due",
+    "webhook_deliveries.claim",
+    "webhook_deliveries.arrived",
+    "webhook_deliveries.failed",
+    "webhook_deliveries.forget_old",
 }
 
 
@@ -212,6 +239,7 @@ def test_the_table_names_every_function_of_the_rooms(sqlite_store: Store) -> Non
         *("projects", "comparisons", "images", "browsing", "judgments", "people"),
         *("audit", "notices", "jobs", "run_notes"),
         *("pay", "crowd", "fields"),
+        *("api_tokens", "webhooks", "webhook_deliveries"),
     )
     public = {
         f"{room}.{name}"

@@ -149,6 +149,7 @@ def create_doors() -> None:
         sa.Column("secret", sa.String(length=64), nullable=False),
         sa.Column("events", sa.JSON(), nullable=False),
         sa.Column("active", sa.Boolean(), nullable=False),
+        sa.Column("private", sa.Boolean(), nullable=False),
         sa.Column("last_judgment", sa.BigInteger(), nullable=False),
         sa.Column("created_by", sa.String(length=120), nullable=False),
         sa.Column("created_at", sa.Float(), nullable=False),
@@ -175,7 +176,7 @@ def create_doors() -> None:
             "webhook_id", "event", "subject", name=op.f("uq_webhook_delivery_webhook_id_event_subject")
         ),
     )
-    op.create_index("ix_webhook_delivery_waiting", "webhook_delivery", ["state", "next_at"], unique=False)
+    op.create_index("ix_webhook_delivery_waiting", "webhook_delivery", ["state", "webhook_id", "id"], unique=False)
     op.create_index(op.f("ix_webhook_delivery_webhook_id"), "webhook_delivery", ["webhook_id"], unique=False)
     op.create_table(
         "crowd_link",

@@ -1,0 +1,136 @@
+"""The OpenAPI document against the running API: calls made up from it find no fault and no answer it does not describe."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from annotate_app.api.application import openapi_document
+
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+    response_headers_conformance,
+]
+FEW, MANY = 1, 40
+NAMES = {"annotator": "anna", "lead": "lea", "admin": "ada"}
+METHODS = ("get", "put", "post", "patch", "delete")
+
+
+def operations() -> list[tuple[str, str, dict[str, Any]]]:
+    return [
+        (path, method, operation)
+        for path, methods in openapi_document()["paths"].items()
+        for method, operation in methods.items()
+        if method in METHODS
+    ]
+
+
+def call_everything(served, role: str, num_examples: int) -> int:
+    """Calls every operation with made-up values, as somebody of a role; the number of calls."""
+    headers = {"Authorization": f"Bearer {served.token(NAMES[role])}"}
+    served.gate._calls = type(served.gate._calls)(1e9, 1e9)
+    schema = schemathesis.openapi.from_url(f"{served.url}/api/v1/openapi.json")
+    num_calls = 0
+    for result in schema.get_all_operations():
+        operation = result.ok()
+        counted = 0
+
+        def call(case: schemathesis.Case) -> None:
+            nonlocal counted
+            counted += 1
+            response = case.call(headers=headers, timeout=30)
+            case.validate_response(response, checks=CHECKS)
+
+        run(operation, call, num_examples)
+        num_calls += counted
+        assert counted, operation.label
+    return num_calls
+
+
+def run(operation: Any, call: Any, num_examples: int) -> None:
+    @settings(
+        max_examples=num_examples,
+        deadline=None,
+        phases=[Phase.explicit, Phase.generate],
+        suppress_health_check=list(HealthCheck),
+        database=None,
+    )
+    @given(case=operation.as_strategy())
+    def calls(case: schemathesis.Case) -> None:
+        call(case)
+
+    calls()
+
+
+def test_every_operation_is_described() -> None:
+    for path, method, operation in operations():
+        place = f"{method} {path}"
+        assert operation["description"].endswith("."), place
+        assert operation["tags"], place
+        assert {"401", "403", "404", "422", "429"} <= set(operation["responses"]), place
+        assert all(each.get("description") for each in operation.get("parameters", ())), place
+        if path != "/api/v1/health":
+            assert operation["security"] == [{"HTTPBearer": []}], place
+    ids = [operation["operationId"] for _, _, operation in operations()]
+    assert len(ids) == len(set(ids)) == 37
+
+
+def test_the_server_gives_the_document_and_no_page_from_elsewhere(served_sqlite) -> None:
+    assert httpx.get(f"{served_sqlite.url}/api/v1/openapi.json").json() == openapi_document()
+    for path in ("/docs", "/redoc", "/api/v1/docs"):
+        assert httpx.get(served_sqlite.url + path).status_code in (401, 404)
+
+
+def test_a_few_made_up_calls_of_every_operation(served_sqlite) -> None:
+    assert call_everything(served_sqlite, "lead", FEW) >= 37
+    assert served_sqlite.store.check() == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("role", list(NAMES))
+def test_many_made_up_calls_of_every_operation(served_sqlite, role: str) -> None:
+    call_everything(served_sqlite, role, MANY)
+    assert served_sqlite.store.check() == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("role", ["annotator", "lead", "admin"])
+def test_calls_that_follow_from_one_another(served_sqlite, role: str) -> None:
+    served = served_sqlite
+    headers = {"Authorization": f"Bearer {served.token(NAMES[role])}"}
+    served.gate._calls = type(served.gate._calls)(1e9, 1e9)
+    schema = schemathesis.openapi.from_url(f"{served.url}/api/v1/openapi.json")
+
+    class Walk(schema.as_state_machine()):
+        def get_call_kwargs(self, case: schemathesis.Case) -> dict[str, Any]:
+            return {"headers": headers, "timeout": 30}
+
+        def validate_response(
+            self, response: Any, case: schemathesis.Case, additional_checks: Any = None, **_: Any
+        ) -> None:
+            case.validate_response(response, checks=CHECKS)
+
+    Walk.run(
+        settings=settings(
+            max_examples=15,
+            stateful_step_count=12,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            database=None,
+        )
+    )
+    assert served.store.check() == []

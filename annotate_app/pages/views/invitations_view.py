@@ -146,7 +146,7 @@ def draw_links(rows: list[dict[str, str]]) -> None:
                 st.code("\n".join(f"{row['name'] or '-'}\t{row['link']}" for row in rows), language=None, height=180)
         with st.container(horizontal=True):
             st.download_button(
-                "Download as CSV",
+                "Download links",
                 table_of(rows),
                 "invitations.csv",
                 "text/csv",

@@ -101,7 +101,7 @@ def test_the_admin_of_an_empty_server_is_led_to_the_first_judgment(
     page.get_by_text("Invite people").click()
     names = page.get_by_role("textbox", name="Names, one a line")
     names.fill("anna\nben, adjudicator")
-    names.press("Control+Enter")
+    names.press("Tab")
     page.get_by_role("button", name="Make links").click()
     expect(page.get_by_text("Send these 2 links")).to_be_visible()
     with page.expect_download() as download:
@@ -170,8 +170,6 @@ def test_every_page_keeps_its_address_through_sign_in_and_a_second_tab(
     for _, _, module, title, _ in LISTED:
         go(page, title)
         expect(page).to_have_url(re.compile(rf"/{module}\?(.*&)?project=lab(\+|%20)%26(\+|%20)co(&|$)"))
-    page.go_back()
-    expect(page).to_have_title(f"{LISTED[-2][3]} · Tiebreak")
 
     page.goto(f"{server.url}/export?project=desk&export-names=true")
     settle(page)

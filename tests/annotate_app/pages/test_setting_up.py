@@ -113,7 +113,7 @@ def test_three_hundred_projects_are_searched_sorted_and_paged(open_page: OpenPag
     for number in range(45):
         pages_store.projects.create(ADMIN, f"Round {number:02}", rubric_text=OWN_RUBRIC, design=Design())
     for name in ("lea",):
-        pages_store.people.set_role(ADMIN, pages_store.people.by_name(ADMIN, name).id, "admin")
+        pages_store.people.set_role(ADMIN, pages_store.people.by_name(ADMIN, name).id, "admin")  # type: ignore[union-attr]
 
     def shown(test: AppTest) -> list[str]:
         return [found for item in test.get("html") for found in re.findall("<strong>(.*)</strong>", item.proto.body)]
@@ -179,7 +179,7 @@ def steps(test: AppTest) -> list[tuple[str, str]]:
 def test_a_new_project_shows_its_way_until_somebody_has_judged(open_page: OpenPage, pages_store: Store) -> None:
     project = pages_store.projects.get(ADMIN, EMPTY)
     for name in ("addy", "anna"):
-        pages_store.projects.remove_member(ADMIN, project.id, pages_store.people.by_name(ADMIN, name).id)
+        pages_store.projects.remove_member(ADMIN, project.id, pages_store.people.by_name(ADMIN, name).id)  # type: ignore[union-attr]
     titles = [
         "Read and adapt the rubric",
         "Import prompts with two or more responses",

@@ -230,6 +230,8 @@ def draw_judgments(file: UploadedFile, project: Project) -> None:
     key = f"import-{file.file_id}"
     first = preview_ballots(file, limit=5)
     names = [*first.columns, *places_within(first.rows)]
+    if not names:
+        raise ValueError(f"{file.name}: the file holds no rows")
     with st.container(border=True):
         left, right = st.columns(2)
         annotators = left.multiselect(

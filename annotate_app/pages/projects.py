@@ -40,12 +40,13 @@ def page() -> None:
     """Draws the page."""
     with plainly():
         st.title("Projects")
-        if draw_start_cards():
-            return
         projects = current_store().projects.list(current_actor())
-        draw_start_empty("projects-empty")
-        with st.expander("New project from a protocol", icon=":material/add:", key="projects-new"):
-            draw_new_project()
+        if not draw_start_cards():
+            draw_start_empty("projects-empty")
+            with st.expander("New project from a protocol", icon=":material/add:", key="projects-new"):
+                draw_new_project()
+        if not projects:
+            return
         shown = find(projects)
         for project in shown:
             draw_project(project)
@@ -89,11 +90,14 @@ def find(projects: Sequence[Project]) -> list[Project]:
 def draw_start_cards() -> bool:
     """Where a lead has no project: two cards, each with a button that makes one. Whether they were drawn."""
     store, actor = current_store(), current_actor()
-    if not actor.is_at_least("lead") or any(not project.archived for project in store.projects.list(actor)):
+    projects = store.projects.list(actor)
+    if not actor.is_at_least("lead") or any(not project.archived for project in projects):
         return False
-    if st.session_state.get("project-unknown"):
-        return False
-    st.text("There is no project yet. A project is a rubric, the pairs to judge, and the people who judge them.")
+    if projects:
+        st.text("All your projects are archived. Start another one, or restore one of them on the page Projects.")
+        st.page_link(page_at("projects"))
+    else:
+        st.text("There is no project yet. A project is a rubric, the pairs to judge, and the people who judge them.")
     columns = st.columns(2 if actor.is_at_least("admin") else 1)
     with columns[0].container(border=True, key="card-new", height="stretch"):
         st.subheader("A project of yours", anchor=False)
@@ -130,6 +134,8 @@ def make_demo() -> Project:
     store, actor = current_store(), current_actor()
     actor.require("admin", "making the demo")
     project = create_demo(store)
+    if project.archived:
+        project = store.projects.update(actor, project.id, archived=False)
     queue_models(store, project)
     if actor.user_id is not None:
         store.projects.add_member(actor, project.id, actor.user_id)

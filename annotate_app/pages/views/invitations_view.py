@@ -126,8 +126,8 @@ def made(token: str, *, name: str, role: UserRole, project: str = "", group: str
 
 
 def keep_links(rows: list[dict[str, str]]) -> None:
-    """Shows links from now on, until the reader says that they have them."""
-    st.session_state[LINKS] = rows
+    """Shows links from now on, beside those that are shown, until the reader says that they have them."""
+    st.session_state[LINKS] = [*(st.session_state.get(LINKS) or []), *rows]
 
 
 def draw_links(rows: list[dict[str, str]]) -> None:
@@ -146,7 +146,7 @@ def draw_links(rows: list[dict[str, str]]) -> None:
                 st.code("\n".join(f"{row['name'] or '-'}\t{row['link']}" for row in rows), language=None, height=180)
         with st.container(horizontal=True):
             st.download_button(
-                "Download as CSV",
+                "Download links",
                 table_of(rows),
                 "invitations.csv",
                 "text/csv",

@@ -8,11 +8,13 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 
+import pytest
 from streamlit.testing.v1 import AppTest
 
 from alignment.judges.spec import JudgeSpec
 from annotate_app.access import Actor
 from annotate_app.demo import NAME as DEMO
+from annotate_app.exchange import judgments_in
 from annotate_app.exchange.project_out import export_project
 from annotate_app.pages import export, import_data
 from annotate_app.store.loop.judges import JudgeVote
@@ -246,3 +248,66 @@ def test_judges_count_in_an_export_only_where_they_are_chosen_under_a_rule_that_
         packed = download(test)
         text = packed.read(next(name for name in packed.namelist() if name.endswith(".jsonl"))).decode()
         assert ("judge_votes" in text) is bool(chosen)
+
+
+def test_the_preview_is_what_annotators_see_and_steps_through_the_first_pairs(
+    open_page: OpenPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [row | {"source_a": "secret-one", "source_b": "secret-two"} for row in ROWS]
+    drawn: list[tuple[str, bool]] = []
+    monkeypatch.setattr(import_data, "draw_comparison", lambda pair, *, sources, key: drawn.append((pair.id, sources)))
+    test = upload(open_page("import_data", project=EMPTY), "rows.jsonl", lines(rows))
+    assert any("Comparison 1 of the first 3" in caption.value for caption in test.caption)
+    monkeypatch.setattr(import_data.st, "pagination", lambda pages, **_: pages)
+    test.run()
+    assert drawn == [("r0", False), ("r2", False)]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("rows.parquet", b"PAR1 and then nothing that is Parquet", "rows.parquet"),
+        ("rows.jsonl.gz", b"no gzip at all", "rows.jsonl.gz"),
+        ("rows.jsonl", b"", "rows.jsonl"),
+        ("rows.csv", b"\xff\xfe\x00\x00", "rows.csv"),
+    ],
+)
+def test_a_torn_file_is_said_in_one_line_of_its_own(open_page: OpenPage, name: str, content: bytes, words: str) -> None:
+    for what in (import_data.COMPARISONS, import_data.JUDGMENTS):
+        test = open_page("import_data", project=EMPTY, **{"import-what": what})
+        upload(test, name, content)
+        assert [error.value for error in test.error] in (
+            ["This file cannot be read:"],
+            ["These columns cannot be read yet:"],
+        )
+        said = [text.value for text in test.text]
+        assert said[0].startswith(words)
+        assert not any("\n" in line or "--" in line for line in said)
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        (
+            "x.csv: no prompt, or name it with --map prompt=COLUMN",
+            "x.csv: no prompt, or choose the column under “Match columns”",
+        ),
+        (
+            "; nothing was imported, --on-bad-row skip leaves such rows out",
+            "; nothing was imported, “Leave bad rows out” imports the others",
+        ),
+        (f"odd{judgments_in.SAY_CHOICES}", "odd; say what choices mean under “What choices mean”"),
+        (
+            f"odd{judgments_in.SAY_NUMBERS}",
+            "odd; say what numbers mean, under “Choices that are numbers”, as -3..3 (the low end prefers the first), "
+            "or with “What choices mean”, as 0=tie 1=a 2=b",
+        ),
+        ("name it with --annotators COLUMN,...", "name it with “Columns of annotators”"),
+        (
+            "bring no labels; import them with `judgments import`",
+            "bring no labels; import them with “Judgments made elsewhere” above",
+        ),
+    ],
+)
+def test_messages_speak_of_the_fields_of_the_page(said: str, shown: str) -> None:
+    assert import_data.in_page_words(said) == shown

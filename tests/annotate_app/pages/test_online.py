@@ -119,6 +119,18 @@ def test_grpo_is_queued_as_it_was_chosen(open_page: OpenPage, pages_store: Store
     assert test.button(key=f"train-cancel-{run.job.id}")
 
 
+def test_an_empty_learning_rate_is_chosen_for_the_reader(open_page: OpenPage, pages_store: Store, policy: Path):
+    reward_model(pages_store, 3)
+    test = open_page("train")
+    test.segmented_control(key="train-trains").set_value("grpo").run()
+    field = test.number_input(key="train-grpo-learning_rate")
+    assert (field.value, field.placeholder) == (None, "chosen for you")
+    start_button(test).click().run()
+    run = list_runs(pages_store, ADMIN, demo_of(pages_store).id)[0]
+    plan = read_plan((run.folder / "training.yaml").read_text())
+    assert plan.config.learning_rate == 0.0  # the command's word for it
+
+
 def test_ppo_has_its_own_defaults_and_no_choice_of_losses(open_page: OpenPage, pages_store: Store, policy: Path):
     reward_model(pages_store, 1)
     test = open_page("train")

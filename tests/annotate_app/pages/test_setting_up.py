@@ -11,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from annotate_app.access import Actor
 from annotate_app.demo import NAME as DEMO
+from annotate_app.pages import projects
 from annotate_app.pages.design_form import read_groups
 from annotate_app.pages.overview import projected_end
 from annotate_app.pages.projects import OWN_RUBRIC
@@ -112,7 +113,7 @@ def test_three_hundred_projects_are_searched_sorted_and_paged(open_page: OpenPag
     for number in range(45):
         pages_store.projects.create(ADMIN, f"Round {number:02}", rubric_text=OWN_RUBRIC, design=Design())
     for name in ("lea",):
-        pages_store.people.set_role(ADMIN, pages_store.people.by_name(ADMIN, name).id, "admin")
+        pages_store.people.set_role(ADMIN, pages_store.people.by_name(ADMIN, name).id, "admin")  # type: ignore[union-attr]
 
     def shown(test: AppTest) -> list[str]:
         return [found for item in test.get("html") for found in re.findall("<strong>(.*)</strong>", item.proto.body)]
@@ -178,7 +179,7 @@ def steps(test: AppTest) -> list[tuple[str, str]]:
 def test_a_new_project_shows_its_way_until_somebody_has_judged(open_page: OpenPage, pages_store: Store) -> None:
     project = pages_store.projects.get(ADMIN, EMPTY)
     for name in ("addy", "anna"):
-        pages_store.projects.remove_member(ADMIN, project.id, pages_store.people.by_name(ADMIN, name).id)
+        pages_store.projects.remove_member(ADMIN, project.id, pages_store.people.by_name(ADMIN, name).id)  # type: ignore[union-attr]
     titles = [
         "Read and adapt the rubric",
         "Import prompts with two or more responses",
@@ -200,6 +201,42 @@ def test_a_new_project_shows_its_way_until_somebody_has_judged(open_page: OpenPa
     pages_store.people.create_invite(ADMIN, role="annotator", project_id=project.id)
     assert states() == ["done", "done", "done", "next"]
     assert steps(open_page("overview", project=DEMO)) == []
+
+
+def test_without_an_open_project_a_lead_finds_one_card_and_an_admin_two(
+    open_page: OpenPage, pages_store: Store
+) -> None:
+    pages_store.people.add(ADMIN, "ada", role="admin")
+    for project in pages_store.projects.list(ADMIN):
+        pages_store.projects.update(ADMIN, project.id, archived=True)
+
+    def offered(test: AppTest) -> list[str]:
+        return [button.label for button in test.button if button.key and button.key.startswith("card-")]
+
+    assert offered(open_page("overview", "lea", project=None)) == ["Start an empty project"]
+    for module in ("projects", "overview"):
+        test = open_page(module, "ada", project=None)
+        assert offered(test) == ["Start an empty project", "Make the demo project"]
+    test.button(key="card-demo-make").click().run()
+    demo = pages_store.projects.get(ADMIN, DEMO)
+    assert not demo.archived
+    assert "ada" in [member.name for member in pages_store.projects.members(ADMIN, demo.id)]
+    test = open_page("overview", "lea", project=None)
+    assert offered(test) == []
+
+
+def test_the_form_and_the_button_open_what_they_made(open_page: OpenPage, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = []
+    monkeypatch.setattr(projects, "open_project", lambda project: opened.append(project.name))
+    test = open_page("projects")
+    test.button(key="projects-empty").click().run()
+    name = list_protocols()[0]
+    test.text_input(key=f"new-{name}-name").input("Made here")
+    create(test).click().run()
+    assert opened == ["Project 1", "Made here"]
+    create(test).click().run()  # the name is taken now: that is said here
+    assert opened == ["Project 1", "Made here"]
+    assert [error.value for error in test.error] == ["That was not done:"]
 
 
 def test_a_comparison_becomes_a_check(open_page: OpenPage, pages_store: Store) -> None:

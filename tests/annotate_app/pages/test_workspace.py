@@ -96,7 +96,7 @@ def test_an_invitation_is_shown_until_the_reader_has_it_and_works(open_page: Ope
     test = open_page("people", "ada")
     test.text_area(key="invite-names-0").input("nora")
     test.selectbox(key="invite-role").select("lead")
-    assert test.selectbox(key="invite-project-1").value.name == DEMO  # the one that is open
+    assert test.selectbox(key="invite-project-1").value.name == DEMO  # type: ignore[union-attr]
     button(test, "Make links").click().run()
     assert not test.exception
     token = test.code[0].value.rpartition("/invite/")[2]
@@ -105,6 +105,8 @@ def test_an_invitation_is_shown_until_the_reader_has_it_and_works(open_page: Ope
     assert "nora" in [member.name for member in pages_store.projects.members(ADMIN, 1)]
     test.run()
     assert test.code[0].value.endswith(token)  # nothing else holds it
+    button(test, "Make links").click().run()  # one whose reader chooses a name, beside the first
+    assert [name for name in test.dataframe[0].value["name"]] == ["nora", "(chosen by who opens it)"]
     test.button(key="invite-forget").click().run()
     assert not test.code
 

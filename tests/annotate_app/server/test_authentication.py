@@ -495,6 +495,10 @@ def test_openid_lets_in_the_accounts_we_know(sqlite_store):
     assert header(ask("/sign-in/with/default"), "location") == "/auth/login?provider=default"
     assert header(ask("/sign-in/with/other"), "location") == "/sign-in"
     assert header(ask("/", "_streamlit_user=ada@example.org"), "location") == "/sign-in/returned"
+    linked = ask("/sign-in/returned", '_streamlit_user=ada@example.org; tiebreak_asked="/runs?project=x&run=3"')
+    assert header(linked, "location") == "/runs?project=x&run=3"
+    elsewhere = ask("/sign-in/returned", '_streamlit_user=ada@example.org; tiebreak_asked="//evil.example"')
+    assert header(elsewhere, "location") == "/"
     welcome = ask("/sign-in/returned", "_streamlit_user=ada@example.org")
     assert header(welcome, "set-cookie").startswith("tiebreak_session=")
     stranger = ask("/sign-in/returned", "_streamlit_user=eve@example.org")

@@ -42,6 +42,7 @@ def test_what_the_app_sets_is_refused_in_text_and_configuration(name):
     [
         ("config: /etc/passwd", "config is no option"),
         ("bogus: 1", "bogus is no option, allowed are .*batch_size"),
+        ("learning_rat: 1e-4", "learning_rat is no option, did you mean 'learning_rate'"),
         ("model: tiny", "model is chosen above"),
         ("batch_size: many", "batch_size is 'many', allowed is a whole number"),
         ("seed: 1.5", "seed is 1.5, allowed is a whole number"),

@@ -195,7 +195,8 @@ class Desk:
         self.feedback = receipt.feedback or self.feedback
         if self.edit is not None and self.edit.token == token:
             self.edit = None
-        if time.monotonic() - self.day_read > DAY_KEPT_S:
+        began = self.day is not None and self.day.num_pairs > 0
+        if not began or time.monotonic() - self.day_read > DAY_KEPT_S:
             self._read_day(store)
         return receipt.duplicate
 

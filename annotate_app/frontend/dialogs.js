@@ -30,6 +30,7 @@ export function openDialogs(root) {
   let before = null;
   let isGate = false; // only its own button leads on
   dialog.addEventListener("close", () => {
+    if (dialog.open) return; // told late: the next one is open already
     onKey = null;
     before?.focus?.({ preventScroll: true });
   });

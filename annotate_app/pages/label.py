@@ -29,12 +29,12 @@ def page() -> None:
     """Draws the labeling surface for the chosen project."""
     project = current_project()
     actor = current_actor()
-    st.html(STYLE)
     try:
         desk = take_desk(project.id, actor)
     except AccessError as error:
         st.info(as_markdown(f"{error}."), icon=":material/lock:")
         return
+    st.html(STYLE)  # only where the desk is: it has the way back to the sidebar
     st.session_state["desk"] = desk
     st.session_state.pop("labeler_message", None)
     draw_labeler(project.id)

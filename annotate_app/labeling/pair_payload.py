@@ -203,6 +203,15 @@ def describe_choice(judgment: Judgment, shown_left: Side, scale: Scale, language
             return say(language, f"choice.{because}", reason=judgment.reason)
 
 
+def storable(text: str) -> str:
+    """A typed text without white space around it.
+
+    What no column takes, NUL and half of a surrogate pair, is replaced and not refused: nobody types it on purpose.
+    """
+    whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return whole.replace("\0", "\N{REPLACEMENT CHARACTER}").strip()
+
+
 def read_seconds(value: object) -> float:
     """Reads the active seconds that the browser counted, clipped to 0 to four hours."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < math.inf:
@@ -276,13 +285,7 @@ def _read_edited(value: object, field: str) -> str | None:
 def _read_text(value: object, field: str) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{field} is {str(value)[:40]!r}, allowed is text")
-    return _storable(value).strip()
-
-
-def _storable(text: str) -> str:
-    """What no column takes, NUL and half of a surrogate pair, is replaced, not refused: nobody types it on purpose."""
-    whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return whole.replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return storable(value).strip()
 
 
 def _mapping(value: object, field: str) -> Mapping[str, Any]:

@@ -10,6 +10,7 @@ from annotate_app.pages.kit.chosen_names import as_markdown
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
 from annotate_app.pages.kit.labeler_component import mount_labeler
 from annotate_app.pages.kit.language import current_language
+from annotate_app.pages.kit.reader_clock import reader_zone
 from annotate_app.pages.views.crowd_ending import draw_ending, has_ended
 from annotate_app.protocol.leases import LeaseError
 
@@ -29,7 +30,6 @@ def page() -> None:
     """Draws the labeling surface for the chosen project."""
     project = current_project()
     actor = current_actor()
-    st.html(STYLE)
     try:
         desk = take_desk(project.id, actor)
     except AccessError as error:
@@ -38,6 +38,7 @@ def page() -> None:
     if has_ended(desk):
         draw_ending(desk)
         return
+    st.html(STYLE)  # only where the desk is: it has the way back to the sidebar
     st.session_state["desk"] = desk
     st.session_state.pop("labeler_message", None)
     draw_labeler(project.id)
@@ -48,10 +49,10 @@ def take_desk(project_id: int, actor: Actor) -> Desk:
     store = current_store()
     desk: Desk | None = st.session_state.get("desk")
     if desk is not None and (desk.project_id, desk.actor) == (project_id, actor):
-        desk.language = current_language()
+        desk.language, desk.zone = current_language(), reader_zone()
         desk.refresh(store)
     else:
-        desk = Desk.open(store, actor, project_id, current_language())
+        desk = Desk.open(store, actor, project_id, current_language(), reader_zone())
     reopened = st.session_state.pop("reopen", None)
     if reopened is not None:
         try:

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from annotate_app.store.projects.images import Images
     from annotate_app.store.projects.webhook_deliveries import WebhookDeliveries
     from annotate_app.store.projects.webhooks import Webhooks
+    from annotate_app.store.work.questions import Questions
+    from annotate_app.store.work.readings import Readings
     from annotate_app.store.work.work import Work
     from annotate_app.store.workbench.assignments import Assignments
     from annotate_app.store.workbench.bulk import Bulk
@@ -103,6 +105,20 @@ class Store:
         from annotate_app.store.projects.images import Images
 
         return Images(self.database)
+
+    @cached_property
+    def questions(self) -> Questions:
+        """Questions to the lead, and answers."""
+        from annotate_app.store.work.questions import Questions
+
+        return Questions(self.database)
+
+    @cached_property
+    def readings(self) -> Readings:
+        """Who has read which version of the guidelines."""
+        from annotate_app.store.work.readings import Readings
+
+        return Readings(self.database)
 
     @cached_property
     def jobs(self) -> Jobs:

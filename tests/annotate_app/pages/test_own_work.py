@@ -53,6 +53,10 @@ def test_somebody_who_is_no_member_is_told_so(open_page: OpenPage, pages_store: 
     pages_store.people.add(ADMIN, "root", role="admin")
     test = open_page("label", "root", project=EMPTY)
     assert "not a member" in test.info[0].value
+    assert ".stSidebar" not in "".join(element.proto.body for element in test.get("html"))  # the way out stays
+    assert ".stSidebar" in "".join(
+        element.proto.body for element in open_page("label", "anna", project=EMPTY).get("html")
+    )
     test = open_page("my_work", "root", project=EMPTY)
     assert "not a member" in test.info[0].value
 

@@ -32,6 +32,7 @@ ROOMS = {
     "user": "people",
     "pay": "pay",
     "crowd": "crowd",
+    "groups": "groups",
     "backup": "storage",
     "restore": "storage",
     "check": "storage",

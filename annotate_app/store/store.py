@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from annotate_app.store.loop.turn_votes import TurnVotes
     from annotate_app.store.loop.turns import Turns
     from annotate_app.store.people.crowd import Crowd
+    from annotate_app.store.people.fields import Fields
     from annotate_app.store.people.pay import Pay
     from annotate_app.store.work.work import Work
 
@@ -144,6 +145,13 @@ class Store:
         from annotate_app.store.people.crowd import Crowd
 
         return Crowd(self.database)
+
+    @cached_property
+    def fields(self) -> Fields:
+        """What is known of people."""
+        from annotate_app.store.people.fields import Fields
+
+        return Fields(self.database)
 
     @cached_property
     def pay(self) -> Pay:

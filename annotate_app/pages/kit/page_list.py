@@ -21,6 +21,7 @@ LISTED: tuple[tuple[str, UserRole, str, str, str], ...] = (
     ("Results", "lead", "agreement", "Agreement", "handshake"),
     ("Results", "lead", "quality", "Quality", "fact_check"),
     ("Results", "lead", "leaderboard", "Leaderboard", "leaderboard"),
+    ("Results", "lead", "groups", "Groups", "diversity_3"),
     ("Project", "lead", "rubric", "Rubric", "rule"),
     ("Project", "lead", "comparisons", "Comparisons", "compare"),
     ("Project", "lead", "import_data", "Import", "upload_file"),

@@ -159,24 +159,17 @@ def draw_agreement(pairs: tuple[GroupPair, ...]) -> None:
         "Measure", ("percent", "kappa"), default="kappa", required=True, key="group-measure", bind="query-params",
         format_func={"percent": "Same answer", "kappa": "Beyond chance"}.__getitem__,
     )  # fmt: skip
-    left, right = st.columns(2)
     percent = kind == "percent"
-    for column, title, chosen in (
-        (left, "Within a group", [pair for pair in pairs if pair.one == pair.other]),
-        (right, "Between two groups", [pair for pair in pairs if pair.one != pair.other]),
-    ):
-        with column:
-            st.subheader(title, anchor=False)
-            rows = [
-                row_of(
-                    pair.one if pair.one == pair.other else f"{pair.one} / {pair.other}",
-                    pair.percent if percent else pair.kappa,
-                    pair.num_items,
-                )
-                for pair in chosen
-            ]
-            axis = "same answer" if percent else "agreement beyond chance"
-            draw_intervals(rows, axis=axis, key=f"group-{title}", percent=percent, reference=None)
+    rows = [
+        row_of(
+            f"{pair.one}: within" if pair.one == pair.other else f"{pair.one} / {pair.other}",
+            pair.percent if percent else pair.kappa,
+            pair.num_items,
+        )
+        for pair in sorted(pairs, key=lambda pair: pair.one != pair.other)
+    ]
+    axis = "same answer" if percent else "agreement beyond chance"
+    draw_intervals(rows, axis=axis, key="group-agreement", percent=percent, reference=None)
     st.caption(
         "Of two people's answers on one comparison, mean over comparisons. Beyond chance takes each group's own share "
         "of every answer. Whiskers are 95% intervals over comparisons; who is in the groups is taken as it is. Where "

@@ -34,6 +34,7 @@ ROOMS = {
     "pay": "pay",
     "crowd": "crowd",
     "token": "tokens",
+    "groups": "groups",
     "backup": "storage",
     "restore": "storage",
     "check": "storage",

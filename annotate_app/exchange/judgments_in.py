@@ -20,6 +20,7 @@ from annotate_app.exchange.comparisons_in import (
     no_rows,
     unspool,
 )
+from annotate_app.exchange.fields_in import annotator_fields
 from annotate_app.store.store import Store
 from rewardkit.data.choices import Answer, NumberScale, describe_choices, find_scale
 from rewardkit.data.columns import ColumnError
@@ -74,6 +75,8 @@ def import_judgments(
 ) -> Imported:
     """Imports files of judgments into a project: all of their rows or none, and those that are there already once.
 
+    Columns such as `annotator_country` become fields of the annotators.
+
     Raises:
         BadRowsError: if rows are bad (an unknown comparison or choice, say) and `on_bad_row` is `error`.
         ValueError: if a file cannot be read, or its layout or what its choices mean cannot be told.
@@ -82,8 +85,13 @@ def import_judgments(
     actor.require("lead", "importing judgments", project_id)
     written = store.comparisons.sources(actor, project_id)
     with tempfile.TemporaryFile() as spool:
-        staged = stage_judgments(sources, options or BallotOptions(), written, spool, tell)
+        options = options or BallotOptions()
+        staged = stage_judgments(sources, options, written, spool, tell)
+        fields = annotator_fields(sources, staged.readings, options.format)
         added = store.judgments.import_many(actor, project_id, unspool(spool))
+    if fields:
+        people = store.fields.people(actor, project_id)
+        store.fields.set(actor, project_id, {name: of for name, of in fields.items() if name in people})
     return replace(staged, num_added=added.num_added, num_existing=added.num_existing)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from annotate_app.store.people.crowd_visits import Visit
@@ -79,6 +79,14 @@ def _pay_row(person: PersonPay, period: Period) -> tuple[object, ...]:
         period.first.isoformat(),
         period.last.isoformat(),
         period.zone,
+    )
+
+
+def fields_csv(fields: Mapping[str, Mapping[str, str]]) -> str:
+    """Fields of people, one person a line."""
+    names = sorted({name for values in fields.values() for name in values})
+    return csv_text(
+        ("person", *names), ([person, *(of.get(name, "") for name in names)] for person, of in fields.items())
     )
 
 

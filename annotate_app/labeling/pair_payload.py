@@ -279,7 +279,7 @@ def _read_edited(value: object, field: str) -> str | None:
         return None
     if not isinstance(value, str):
         raise ValueError(f"{field} is {str(value)[:40]!r}, allowed is text")
-    return _storable(value)
+    return storable(value)
 
 
 def _read_text(value: object, field: str) -> str:

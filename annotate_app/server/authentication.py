@@ -93,7 +93,7 @@ class Entrance:
                     lambda: door.sessions.store.crowd,
                     closed=bool(door.open_as or door.proxy_header),
                     visitor=self._visitor,
-                    welcome=self._welcome_from_crowd,
+                    welcome=self._welcome,
                 ),
             ]
         )
@@ -209,12 +209,6 @@ class Entrance:
         """Who a request to the entrance comes from, None without a session."""
         return await self.door.user(await self.door.token(request.scope))
 
-    def _welcome_from_crowd(self, request: Request, token: str, seconds: int) -> Response:
-        """Sends the cookie of a crowd session, and on to the labeling page."""
-        response = RedirectResponse("/label", 303)
-        self._set_cookie(request, response, token, seconds)
-        return response
-
     def _welcome(self, request: Request, token: str, asked: str = "") -> Response:
         """Sends the cookie of a new session, and on to the page that was asked for before."""
         remembered = request.cookies.get(ASKED_COOKIE, "")
@@ -222,18 +216,15 @@ class Entrance:
         response = RedirectResponse(target, 303)
         if remembered:
             response.delete_cookie(ASKED_COOKIE)
-        self._set_cookie(request, response, token, COOKIE_SECONDS)
-        return response
-
-    def _set_cookie(self, request: Request, response: Response, token: str, seconds: int) -> None:
         response.set_cookie(
             COOKIE,
             self.door.sign(token),
-            max_age=seconds,
+            max_age=COOKIE_SECONDS,
             httponly=True,
             samesite="lax",
             secure=request.url.scheme == "https",
         )
+        return response
 
 
 def _forget_cookies(request: Request, response: Response) -> None:

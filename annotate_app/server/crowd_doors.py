@@ -17,7 +17,7 @@ from starlette.routing import Route
 from annotate_app.languages.words import choose_language
 from annotate_app.server import crowd_pages as pages
 from annotate_app.store.people.accounts import User
-from annotate_app.store.people.crowd import PLATFORM_ID, SESSION_S, Crowd, Entry
+from annotate_app.store.people.crowd import PLATFORM_ID, Crowd, Entry
 from annotate_app.store.people.sign_in import RateLimitError
 
 CROWD_PATH = "/crowd/"
@@ -29,7 +29,7 @@ def crowd_route(
     *,
     closed: bool,
     visitor: Callable[[Request], Awaitable[User | None]],
-    welcome: Callable[[Request, str, int], Response],
+    welcome: Callable[[Request, str], Response],
 ) -> Route:
     """The route of all links.
 
@@ -37,7 +37,7 @@ def crowd_route(
         crowd: the store of links and visits.
         closed: whether this server signs everybody in another way, so that nobody comes in here.
         visitor: who a request comes from, as its session says.
-        welcome: an answer that gives a browser a session for so many seconds, and sends it on.
+        welcome: an answer that gives a browser a session, and sends it on to the first page.
     """
 
     async def answer(request: Request) -> Response:
@@ -60,7 +60,7 @@ def crowd_route(
         except RateLimitError as error:
             page = pages.too_many(error.seconds, language)
             return HTMLResponse(page, 429, headers={"retry-after": str(error.seconds)})
-        return welcome(request, entry.session, int(SESSION_S)) if entry.session else _ending(entry, language)
+        return welcome(request, entry.session) if entry.session else _ending(entry, language)
 
     return Route("/crowd/{token}", answer, methods=["GET", "POST"])
 

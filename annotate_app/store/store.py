@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from annotate_app.store.loop.turns import Turns
     from annotate_app.store.people.api_tokens import ApiTokens
     from annotate_app.store.people.crowd import Crowd
+    from annotate_app.store.people.fields import Fields
     from annotate_app.store.people.pay import Pay
     from annotate_app.store.projects.images import Images
     from annotate_app.store.projects.webhook_deliveries import WebhookDeliveries
@@ -224,6 +225,13 @@ class Store:
         from annotate_app.store.people.crowd import Crowd
 
         return Crowd(self.database)
+
+    @cached_property
+    def fields(self) -> Fields:
+        """What is known of people."""
+        from annotate_app.store.people.fields import Fields
+
+        return Fields(self.database)
 
     @cached_property
     def pay(self) -> Pay:

@@ -22,6 +22,7 @@ LISTED: tuple[tuple[str, UserRole, str, str, str], ...] = (
     ("Results", "lead", "quality", "Quality", "fact_check"),
     ("Results", "lead", "questions", "Questions", "contact_support"),
     ("Results", "lead", "leaderboard", "Leaderboard", "leaderboard"),
+    ("Results", "lead", "groups", "Groups", "diversity_3"),
     ("Project", "lead", "rubric", "Rubric", "rule"),
     ("Project", "lead", "comparisons", "Comparisons", "compare"),
     ("Project", "lead", "import_data", "Import", "upload_file"),

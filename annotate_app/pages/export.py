@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import time
 import zipfile
 from pathlib import Path
 
@@ -12,22 +11,14 @@ import streamlit as st
 from annotate_app.exchange.files_out import Exported, export_rows
 from annotate_app.exchange.options import FORMS, ExportOptions
 from annotate_app.exchange.project_out import export_project
-from annotate_app.installation import data_folder
 from annotate_app.jobs.jobs import start
 from annotate_app.pages.kit.button_feedback import act, plainly
 from annotate_app.pages.kit.chosen_names import as_markdown, key_of
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
+from annotate_app.pages.kit.export_jobs import EVERYTHING, FORM_NAMES, exports_folder, file_stem, job_command
 from annotate_app.store.projects.projects import Project
 from rewardkit.data.export_formats import LAYOUTS, parse_splits
 
-EVERYTHING = "everything"
-FORM_NAMES = {
-    "preference": "Preference pairs: prompt, chosen, rejected",
-    "unpaired": "Unpaired examples with a label (KTO)",
-    "sft": "Demonstrations: chosen answers (SFT)",
-    "judgments": "Judgments as they were given",
-    EVERYTHING: "Everything: the project, to import elsewhere",
-}
 LAYOUT_NAMES = {
     "conversational": "Conversational: lists of turns",
     "plain": "Plain: texts",
@@ -147,12 +138,6 @@ def prepare(project: Project, options: ExportOptions | None, names: bool) -> tup
         return path.name, path.read_bytes(), exported
 
 
-def file_stem(project: Project, options: ExportOptions | None) -> str:
-    """A name for the download that every file system takes."""
-    plain = "".join(letter if letter.isalnum() else "-" for letter in project.name).strip("-") or "project"
-    return f"{plain}-{options.form if options else EVERYTHING}"
-
-
 def draw_ready(project: Project) -> None:
     """Draws the download prepared last if it belongs to this project."""
     owner, name, data, exported = st.session_state.get("export-ready", (None, "", b"", None))
@@ -174,22 +159,6 @@ def start_job(project: Project, options: ExportOptions | None, names: bool) -> N
     act("Queued; see Jobs.", start, store, actor, kind="export", title=title, command=command, project_id=project.id)
 
 
-def job_command(project: Project, options: ExportOptions | None) -> list[str]:
-    """The command of a job that leaves an export where this page finds it."""
-    folder = exports_folder(project)
-    folder.mkdir(parents=True, exist_ok=True)
-    out = folder / f"{file_stem(project, options)}-{time.strftime('%Y%m%d-%H%M%S')}"
-    command = ["annotate_app", "export", project.number]
-    if options is None:
-        return [*command, "--out", f"{out}.zip", "--form", EVERYTHING]
-    return [*command, "--out", f"{out}.{options.format}.gz" if not options.splits else str(out), *_words(options)]
-
-
-def exports_folder(project: Project) -> Path:
-    """Where jobs leave the exports of a project."""
-    return data_folder(current_store().database.url) / "exports" / str(project.id)
-
-
 def draw_finished(project: Project) -> None:
     """Files that jobs have left, newest first."""
     folder = exports_folder(project)
@@ -206,22 +175,3 @@ def draw_finished(project: Project) -> None:
             path.name,
             key=f"export-file-{key_of(name)}",
         )
-
-
-def _words(options: ExportOptions) -> list[str]:
-    words = ["--form", options.form, "--format", options.format or "jsonl", "--layout", options.layout]
-    words += [
-        "--min-votes",
-        str(options.min_votes),
-        "--min-agreement",
-        str(options.min_agreement),
-        "--ties",
-        options.ties,
-    ]
-    words += [f"--license={options.license}"] if options.license else []
-    words += (
-        ["--split", ",".join(f"{name}={share}" for name, share in options.splits.items())] if options.splits else []
-    )
-    words += [f"--judges={','.join(options.judges)}"] if options.judges else []
-    words += ["--adjudicated-only"] if options.adjudicated_only else []
-    return [*words, *(["--sources"] if options.sources else [])]

@@ -208,6 +208,7 @@ def expect(
 
 def test_the_table_names_every_function_of_the_rooms(sqlite_store: Store) -> None:
     rooms = ("projects", "comparisons", "browsing", "judgments", "people", "audit", "notices", "jobs", "run_notes")
+    rooms += ("bulk", "assignments", "saved_views", "person_judgments")
     public = {
         f"{room}.{name}"
         for room in rooms

@@ -278,7 +278,7 @@ def positions(rows: Rows) -> Drawing:
     places: dict[tuple[object, object], list[object]] = {}
     for row in rows:
         places.setdefault((row["aspect"], row["position"]), []).append(row["name"])
-    highest = max(len(together) for together in places.values())
+    highest = max((len(together) for together in places.values()), default=1)
     stacked = []
     for row in rows:
         together = places[row["aspect"], row["position"]]

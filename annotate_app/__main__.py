@@ -17,6 +17,7 @@ ROOMS = {
     "import": "imports",
     "judgments": "imports",
     "priorities": "models.priorities",
+    "comparisons": "comparisons",
     "agreement": "figures",
     "aggregate": "figures",
     "leaderboard": "figures",

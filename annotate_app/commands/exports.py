@@ -6,7 +6,6 @@ import argparse
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs
 
 from annotate_app.commands.command import ACTOR, Command, print_json, progress_line
 
@@ -74,11 +73,11 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _write(store: Store, options: argparse.Namespace, tell: Tell) -> Exported:
+    from annotate_app.commands.comparisons import read_view
     from annotate_app.consensus.project_judges import judge_names
     from annotate_app.exchange.files_out import export_rows
     from annotate_app.exchange.options import ExportOptions
     from annotate_app.exchange.project_out import export_project
-    from annotate_app.store.workbench.comparison_filter import from_address
     from rewardkit.data.export_formats import parse_splits
 
     project = store.projects.get(ACTOR, options.project)
@@ -105,7 +104,7 @@ def _write(store: Store, options: argparse.Namespace, tell: Tell) -> Exported:
         license=options.license,
         overwrite=options.overwrite,
         judges=judge_names(options.judges),
-        view=from_address(parse_qs(options.view, strict_parsing=True)) if options.view else None,
+        view=read_view(options.view) if options.view else None,
     )
     match options.format:
         case "datasets":

@@ -6,6 +6,7 @@ import secrets
 import time
 import zipfile
 from pathlib import Path
+from urllib.parse import urlencode
 
 from annotate_app.access import Actor, MissingError
 from annotate_app.exchange.files_out import Exported, export_rows
@@ -16,6 +17,7 @@ from annotate_app.jobs.jobs import start
 from annotate_app.store.jobs import Job
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
+from annotate_app.store.workbench.comparison_filter import to_address
 
 EVERYTHING = "everything"
 FORM_NAMES = {
@@ -116,4 +118,5 @@ def _words(options: ExportOptions) -> list[str]:
         words += ["--split", ",".join(f"{name}={share}" for name, share in options.splits.items())]
     words += [f"--judges={','.join(options.judges)}"] if options.judges else []
     words += ["--adjudicated-only"] if options.adjudicated_only else []
+    words += [f"--view={urlencode(to_address(options.view), doseq=True)}"] if options.view else []
     return [*words, *(["--sources"] if options.sources else [])]

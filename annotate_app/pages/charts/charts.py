@@ -112,7 +112,7 @@ def intervals(
     if clickable:  # the dot is small: what takes the click is wider, and unseen
         own_rows = base.transform_filter(alt.datum.kind != "published")
         layers.append(
-            _clicks(own_rows.mark_point(filled=True, size=420, opacity=0, cursor="pointer").encode(x=x), "label")
+            _clicks(own_rows.mark_point(filled=True, size=420, opacity=0.01, cursor="pointer").encode(x=x), "label")
         )
     if reference is not None:
         layers.insert(0, _vertical(reference, reference_label))
@@ -181,7 +181,7 @@ def heatmap(
     layers = [
         cells,
         figures,
-        *([_clicks(filled.mark_rect(opacity=0, cursor="pointer"), "row", "column")] if clickable else []),
+        *([_clicks(filled.mark_rect(opacity=0.01, cursor="pointer"), "row", "column")] if clickable else []),
     ]
     return alt.layer(*layers).properties(height=_height(len(down), row=34) + 60)
 
@@ -278,7 +278,7 @@ def positions(rows: Rows) -> Drawing:
     places: dict[tuple[object, object], list[object]] = {}
     for row in rows:
         places.setdefault((row["aspect"], row["position"]), []).append(row["name"])
-    highest = max(len(together) for together in places.values())
+    highest = max((len(together) for together in places.values()), default=1)
     stacked = []
     for row in rows:
         together = places[row["aspect"], row["position"]]

@@ -34,7 +34,8 @@ def draw_link(label: str, chosen: ComparisonFilter, *, icon: str = ":material/co
 
 def open_comparisons(chosen: ComparisonFilter) -> None:
     """Goes to the comparisons that a filter chooses; for marks of a chart that are clicked."""
-    st.switch_page(page_at("comparisons"), query_params=address_of(chosen))
+    words = {word: value for word, value in address_of(chosen).items() if word != "project"}
+    st.switch_page(page_at("comparisons"), query_params=words)  # the project's own widget keeps its word
 
 
 def draw_links(title: str, links: Sequence[tuple[str, ComparisonFilter]], *, key: str) -> None:

@@ -118,9 +118,7 @@ def _groups_of(view: View, users: Sequence[int]) -> dict[int, str]:
         if view.design.groups and members[user_id] not in view.design.groups:
             (name,) = _names(view.connection, [user_id])
             allowed = ", ".join(view.design.groups)
-            raise ValueError(
-                f"{name} is in the group {members[user_id]!r}, the settings ask for judgments of {allowed}"
-            )
+            raise ValueError(f"{name} is in the group {members[user_id]!r}, judgments are wanted of {allowed}")
     return {user_id: base_group(reserved_for(user_id), view.design, members) for user_id in users}
 
 

@@ -36,7 +36,7 @@ from annotate_app.store.base.slots import JUDGED, LEASED, OPEN
 from annotate_app.store.projects.comparisons import ANSWER_A, ANSWER_B
 from annotate_app.store.schema import desk_tables, loop_tables, tables
 from annotate_app.store.schema.tables import EXCLUDED, LEASED_WORK, OPEN_WORK
-from annotate_app.store.workbench.comparison_filter import ANYBODY, ComparisonFilter, State
+from annotate_app.store.workbench.comparison_filter import ANYBODY, SPLIT, UNANIMOUS, ComparisonFilter, State
 from annotate_app.votes import COLLECTED_KINDS, TOO_FAST_CHARACTERS_PER_S
 
 CHOICES = ("a", "b", "tie", "both_bad")  # answers that are counted; a skip is none
@@ -102,7 +102,7 @@ def conditions(reading: Reading, chosen: ComparisonFilter) -> list[Condition]:
         *_state(reading, chosen.state),
         *_people(reading, chosen),
         *_answers(reading, chosen),
-        *_contents(chosen),
+        *_contents(reading, chosen),
         *_places(reading, chosen),
     ]
     if reading.importing:
@@ -311,7 +311,12 @@ def _of(reading: Reading, user_id: int | None) -> list[Condition]:
 
 def _answers(reading: Reading, chosen: ComparisonFilter) -> list[Condition]:
     parts: list[Condition] = []
-    if (shares := chosen.shares()) is not None:
+    if chosen.agreement in (UNANIMOUS, SPLIT):
+        differ = func.min(judgment.choice) < func.max(judgment.choice)
+        one = and_(func.count() > 1, func.min(judgment.choice) == func.max(judgment.choice))
+        by_comparison = select(judgment.comparison_id).where(*reading.votes()).group_by(judgment.comparison_id)
+        parts.append(comparison.id.in_(by_comparison.having(differ if chosen.agreement == SPLIT else one)))
+    elif (shares := chosen.shares()) is not None:
         votes = tally(reading)
         share = votes.c.most * 1.0 / votes.c.num_votes
         within = (votes.c.num_votes > 1, share >= shares[0], share <= shares[1])
@@ -336,14 +341,15 @@ def _answers(reading: Reading, chosen: ComparisonFilter) -> list[Condition]:
 
 def _differ_on(reading: Reading, criterion: str) -> Select:
     """Selects comparisons on which answers to a criterion point in different directions."""
-    low, high = (judgment.criteria[(criterion, side)].as_integer() for side in (0, 1))
-    answer = cast(judgment.criteria[criterion].as_string(), Text)
-    direction = case(
-        (low.is_not(None), case((high > low, 1), (high < low, -1), else_=0)),
-        (answer.like("-%"), -1),
-        (answer == "0", 0),
-        (answer.is_not(None), 1),
-    )
+    if reading.sqlite:  # parsing is what takes the time: a comparison's answer is read once, a rating's twice
+        name = json.dumps(criterion, ensure_ascii=False)
+        degree, low, high = (func.json_extract(judgment.criteria, f"$.{name}{at}") for at in ("", "[0]", "[1]"))
+        direction = func.coalesce(func.sign(degree), func.sign(high - low))
+    else:
+        low, high = (judgment.criteria[(criterion, side)].as_integer() for side in (0, 1))
+        degree = judgment.criteria[criterion].as_string()
+        whole = case((degree.regexp_match("^-?[0-9]+$"), cast(degree, Integer)))
+        direction = func.sign(func.coalesce(whole, high - low))
     return (
         select(judgment.comparison_id)
         .where(*reading.votes())
@@ -352,13 +358,14 @@ def _differ_on(reading: Reading, criterion: str) -> Select:
     )
 
 
-def _contents(chosen: ComparisonFilter) -> list[Condition]:
+def _contents(reading: Reading, chosen: ComparisonFilter) -> list[Condition]:
     parts: list[Condition] = []
     if chosen.keys:
         parts.append(comparison.key.in_(chosen.keys))
     if chosen.text:
         places = (comparison.key, cast(tables.prompt.c.messages, Text), ANSWER_A.c.text, ANSWER_B.c.text)
-        parts.append(or_(*(column.icontains(chosen.text, autoescape=True) for column in places)))
+        for_case = "contains" if reading.sqlite else "icontains"  # SQLite's LIKE is blind to the case of letters itself
+        parts.append(or_(*(getattr(column, for_case)(chosen.text, autoescape=True) for column in places)))
     sides = (comparison.response_a, comparison.response_b)
     wrote = [select(tables.response.c.id).where(tables.response.c.source == name) for name in chosen.models]
     match wrote:

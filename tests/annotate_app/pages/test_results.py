@@ -185,7 +185,7 @@ def test_agreement_on_one_comparison_says_what_is_missing(open_page: OpenPage, p
         vote = Judgment(comparison_id="p", annotator=name, choice="a", strength=1)
         pages_store.judgments.import_many(ADMIN, project.id, [vote])
     tone = Criterion(name="tone", question="Which is kinder?", required=False)
-    for criteria, said in (((), "The rubric asks about no criterion."), ((tone,), "No criterion was answered yet.")):
+    for criteria, said in (((), "asks about no criterion"), ((tone,), "No comparison has two answers yet about tone")):
         rubric = Rubric(title="Which?", guidelines="Read both.", criteria=criteria)
         pages_store.projects.save_rubric(ADMIN, project.id, rubric_text(rubric))
         words = texts(open_page("agreement", project=EMPTY))

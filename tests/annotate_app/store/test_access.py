@@ -19,6 +19,7 @@ from annotate_app.store.projects.comparisons import Gold
 from annotate_app.store.projects.contents import stage_contents
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
+from annotate_app.store.workbench.comparison_filter import ComparisonFilter
 from annotate_app.times import Period
 
 ADMIN = Actor.command_line()
@@ -67,6 +68,21 @@ def import_staged(store: Store, actor: Actor, project: Project) -> None:
         store.judgments.import_staged(actor, project.id, staged)
 
 
+LAST = ComparisonFilter(keys=("c4",))
+
+
+def rename_view(store: Store, actor: Actor, project: Project) -> None:
+    """Renames a view; whoever is let through learns that there is none."""
+    with contextlib.suppress(ValueError):
+        store.saved_views.rename(actor, project.id, 99, "other")
+
+
+def delete_view(store: Store, actor: Actor, project: Project) -> None:
+    """Deletes a view; whoever is let through learns that there is none."""
+    with contextlib.suppress(ValueError):
+        store.saved_views.delete(actor, project.id, 99)
+
+
 # By function: the least role that may call it, and whether it has to be a member of the project.
 TABLE: dict[str, tuple[str, bool, Callable[[Store, Actor, Project], object]]] = {
     "projects.create": (
@@ -104,6 +120,26 @@ TABLE: dict[str, tuple[str, bool, Callable[[Store, Actor, Project], object]]] = 
     "images.types": ("lead", True, lambda s, a, p: s.images.types(a, p.id)),
     "images.iterate": ("lead", True, lambda s, a, p: list(s.images.iterate(a, p.id))),
     "browsing.find": ("lead", True, lambda s, a, p: s.browsing.find(a, p.id)),
+    "browsing.page": ("lead", True, lambda s, a, p: s.browsing.page(a, p.id)),
+    "browsing.count": ("lead", True, lambda s, a, p: s.browsing.count(a, p.id)),
+    "browsing.keys": ("lead", True, lambda s, a, p: s.browsing.keys(a, p.id)),
+    "browsing.vocabulary": ("lead", True, lambda s, a, p: s.browsing.vocabulary(a, p.id)),
+    "person_judgments.page": ("lead", True, lambda s, a, p: s.person_judgments.page(a, p.id, "first")),
+    "bulk.set_gold": ("lead", True, lambda s, a, p: s.bulk.set_gold(a, p.id, LAST, None)),
+    "bulk.set_golds": ("lead", True, lambda s, a, p: s.bulk.set_golds(a, p.id, {})),
+    "bulk.set_priority": ("lead", True, lambda s, a, p: s.bulk.set_priority(a, p.id, LAST, 1.0)),
+    "bulk.set_overlap": ("lead", True, lambda s, a, p: s.bulk.set_overlap(a, p.id, LAST, 2)),
+    "bulk.exclude": ("lead", True, lambda s, a, p: s.bulk.exclude(a, p.id, LAST, False)),
+    "bulk.tag": ("lead", True, lambda s, a, p: s.bulk.tag(a, p.id, LAST, "hard")),
+    "bulk.untag": ("lead", True, lambda s, a, p: s.bulk.untag(a, p.id, LAST, "hard")),
+    "bulk.import_marks": ("lead", True, lambda s, a, p: s.bulk.import_marks(a, p.id, {}, [])),
+    "assignments.assign": ("lead", True, lambda s, a, p: s.assignments.assign(a, p.id, LAST, [1])),
+    "assignments.free": ("lead", True, lambda s, a, p: s.assignments.free(a, p.id, LAST)),
+    "assignments.counts": ("lead", True, lambda s, a, p: s.assignments.counts(a, p.id)),
+    "saved_views.list": ("lead", True, lambda s, a, p: s.saved_views.list(a, p.id)),
+    "saved_views.save": ("lead", True, lambda s, a, p: s.saved_views.save(a, p.id, "mine", LAST)),
+    "saved_views.rename": ("lead", True, rename_view),
+    "saved_views.delete": ("lead", True, delete_view),
     "browsing.iterate": ("lead", True, lambda s, a, p: list(s.browsing.iterate(a, p.id))),
     "browsing.stamp": ("adjudicator", True, lambda s, a, p: s.browsing.stamp(a, p.id)),
     "judgments.iterate": ("annotator", True, lambda s, a, p: list(s.judgments.iterate(a, p.id))),
@@ -256,6 +292,7 @@ def test_the_table_names_every_function_of_the_rooms(sqlite_store: Store) -> Non
         *("projects", "comparisons", "images", "browsing", "judgments", "people"),
         *("audit", "notices", "jobs", "run_notes"),
         *("pay", "crowd", "fields"),
+        *("bulk", "assignments", "saved_views", "person_judgments"),
         *("questions", "readings"),
         *("api_tokens", "webhooks", "webhook_deliveries"),
     )

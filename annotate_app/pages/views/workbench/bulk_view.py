@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode
 
 import streamlit as st
 
+from annotate_app.exchange.export_jobs import EVERYTHING, FORM_NAMES, start_export
 from annotate_app.exchange.options import ExportOptions
-from annotate_app.jobs.jobs import start
 from annotate_app.judges import jobs as judge_jobs
-from annotate_app.pages import export
 from annotate_app.pages.kit.button_feedback import act
 from annotate_app.pages.kit.context import current_actor, current_store
-from annotate_app.pages.kit.page_list import page_at
 from annotate_app.pages.views.figures import consensus_of
 from annotate_app.pages.views.workbench.one_view import GOLD_WORDS, USE_WORDS
 from annotate_app.protocol.rubric import Rubric
 from annotate_app.store.projects.comparisons import Gold
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.workbench.browsing import Listed, Vocabulary
-from annotate_app.store.workbench.comparison_filter import ComparisonFilter, to_address
+from annotate_app.store.workbench.comparison_filter import ComparisonFilter
 
 CONSENSUS = "consensus"
 ACTIONS = {
@@ -49,21 +45,6 @@ CONFIRMED = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Scope:
-    """What an action is for: a project, and the comparisons by a filter that chooses them."""
-
-    project: Project
-    rubric: Rubric
-    chosen: ComparisonFilter
-    num: int
-
-    @property
-    def words(self) -> str:
-        """How many, in words."""
-        return f"{self.num:,} comparison{'' if self.num == 1 else 's'}"
-
-
 def draw_actions(
     project: Project,
     rubric: Rubric,
@@ -75,11 +56,9 @@ def draw_actions(
     """The actions, on the rows that are chosen or on the whole view."""
     if not total:
         return
-    scope = Scope(project=project, rubric=rubric, chosen=chosen, num=total)
     if picked:
-        keys = tuple(item.comparison.id for item in picked)
-        scope = Scope(project=project, rubric=rubric, chosen=ComparisonFilter(keys=keys), num=len(keys))
-    title = f"With the {scope.words} chosen" if picked else f"With all {scope.words} of this view"
+        chosen, total = ComparisonFilter(keys=tuple(item.comparison.id for item in picked)), len(picked)
+    title = f"With the {say_num(total)} chosen" if picked else f"With all {say_num(total)} of this view"
     with st.container(border=True, key="comparisons-actions"):
         left, right = st.columns([2, 3], vertical_alignment="top")
         action = left.selectbox(
@@ -87,50 +66,57 @@ def draw_actions(
         )
         with right:
             if action is not None:
-                draw_fields(scope, action, vocabulary)
+                draw_fields(project, rubric, vocabulary, chosen, say_num(total), action)
 
 
-def draw_fields(scope: Scope, action: str, vocabulary: Vocabulary) -> None:
+def say_num(num: int) -> str:
+    """How many comparisons, in words."""
+    return f"{num:,} comparison{'' if num == 1 else 's'}"
+
+
+def draw_fields(
+    project: Project, rubric: Rubric, vocabulary: Vocabulary, chosen: ComparisonFilter, words: str, action: str
+) -> None:
     """What an action needs to know, and its button."""
     with st.form(f"bulk-{action}", border=False):
-        FIELDS.get(action, draw_none)(scope, vocabulary)
+        FIELDS.get(action, draw_none)(project, rubric, vocabulary)
         sure = f"bulk-{action}-sure"
         if action in CONFIRMED:
             st.caption(CONFIRMED[action])
-            st.checkbox(f"Yes, for {scope.words}", key=sure)
+            st.checkbox(f"Yes, for {words}", key=sure)
         st.form_submit_button(
-            f"{ACTIONS[action]}: {scope.words}", type="primary", on_click=run, args=(scope, action, sure)
+            f"{ACTIONS[action]}: {words}", type="primary", on_click=run, args=(project, chosen, action, words)
         )
 
 
-def draw_none(scope: Scope, vocabulary: Vocabulary) -> None:
+def draw_none(project: Project, rubric: Rubric, vocabulary: Vocabulary) -> None:
     """An action that needs to know nothing more."""
 
 
-def draw_tag(scope: Scope, vocabulary: Vocabulary) -> None:
+def draw_tag(project: Project, rubric: Rubric, vocabulary: Vocabulary) -> None:
     """A tag that there is, or a new one."""
     st.selectbox("Tag", vocabulary.tags, index=None, accept_new_options=True, key="bulk-tag-name")
 
 
-def draw_untag(scope: Scope, vocabulary: Vocabulary) -> None:
+def draw_untag(project: Project, rubric: Rubric, vocabulary: Vocabulary) -> None:
     """A tag that there is."""
     st.selectbox("Tag", vocabulary.tags, index=None, key="bulk-untag-name")
 
 
-def draw_people(scope: Scope, vocabulary: Vocabulary) -> None:
+def draw_people(project: Project, rubric: Rubric, vocabulary: Vocabulary) -> None:
     """Members who may work."""
-    members = current_store().projects.members(current_actor(), scope.project.id)
+    members = current_store().projects.members(current_actor(), project.id)
     names = {member.user_id: member.name for member in members if member.state in ("active", "qualifying")}
     st.multiselect("People", list(names), format_func=names.__getitem__, key="bulk-assign-people")
     st.caption("One judgment of each comparison is kept for each of them, and comes before all their other work.")
-    kept = current_store().assignments.counts(current_actor(), scope.project.id)
+    kept = current_store().assignments.counts(current_actor(), project.id)
     if kept:
         st.caption("Kept now: " + ", ".join(f"{name} {count:,}" for name, count in kept.items()))
 
 
-def draw_gold(scope: Scope, vocabulary: Vocabulary) -> None:
+def draw_gold(project: Project, rubric: Rubric, vocabulary: Vocabulary) -> None:
     """One answer for all, or what people came to for each."""
-    choices = [CONSENSUS, "a", "b", "tie", *(["both_bad"] if scope.rubric.both_bad else [])]
+    choices = [CONSENSUS, "a", "b", "tie", *(["both_bad"] if rubric.both_bad else [])]
     words = GOLD_WORDS | {CONSENSUS: "what people came to"}
     left, right = st.columns(2)
     left.selectbox("Known answer", choices, format_func=words.__getitem__, key="bulk-gold-choice")
@@ -138,40 +124,40 @@ def draw_gold(scope: Scope, vocabulary: Vocabulary) -> None:
     st.text_input("Explanation", key="bulk-gold-why", help="Told where feedback is on.")
 
 
-def draw_priority(scope: Scope, vocabulary: Vocabulary) -> None:
+def draw_priority(project: Project, rubric: Rubric, vocabulary: Vocabulary) -> None:
     """A number."""
     words = "Higher goes first, where the order of work in the settings is “By priority”."
     st.number_input("Priority", value=1.0, key="bulk-priority-value", help=words)
 
 
-def draw_overlap(scope: Scope, vocabulary: Vocabulary) -> None:
+def draw_overlap(project: Project, rubric: Rubric, vocabulary: Vocabulary) -> None:
     """A number, or none for what the settings ask."""
     st.number_input(
         "Judgments wanted",
         min_value=1,
         max_value=1000,
         value=None,
-        placeholder=f"{scope.project.design.votes_wanted}, as the settings ask",
+        placeholder=f"{project.design.votes_wanted}, as the settings ask",
         key="bulk-overlap-value",
     )
 
 
-def draw_judge(scope: Scope, vocabulary: Vocabulary) -> None:
+def draw_judge(project: Project, rubric: Rubric, vocabulary: Vocabulary) -> None:
     """A judge of the project."""
-    judges = current_store().judges.list(current_actor(), scope.project.id)
+    judges = current_store().judges.list(current_actor(), project.id)
     names = [judge.name for judge in judges if judge.spec.kind != "imported"]
     st.selectbox("Judge", names, key="bulk-judge-name", placeholder="There is no judge yet", index=0 if names else None)
     st.caption("A job asks it; what it answered already is not asked again.")
 
 
-def draw_export(scope: Scope, vocabulary: Vocabulary) -> None:
+def draw_export(project: Project, rubric: Rubric, vocabulary: Vocabulary) -> None:
     """The form of the rows; more is on the page Export."""
-    forms = [form for form in export.FORM_NAMES if form != export.EVERYTHING]
-    st.selectbox("What", forms, format_func=export.FORM_NAMES.__getitem__, key="bulk-export-form")
+    forms = [form for form in FORM_NAMES if form != EVERYTHING]
+    st.selectbox("What", forms, format_func=FORM_NAMES.__getitem__, key="bulk-export-form")
     st.caption("A job writes JSON Lines; the file is on the page Export when it is done.")
 
 
-FIELDS: dict[str, Callable[[Scope, Vocabulary], None]] = {
+FIELDS: dict[str, Callable[[Project, Rubric, Vocabulary], None]] = {
     "tag": draw_tag,
     "untag": draw_untag,
     "assign": draw_people,
@@ -183,12 +169,12 @@ FIELDS: dict[str, Callable[[Scope, Vocabulary], None]] = {
 }
 
 
-def run(scope: Scope, action: str, sure: str) -> None:
+def run(project: Project, chosen: ComparisonFilter, action: str, words: str) -> None:
     """Does an action by one call of the store, and says what came of it."""
-    if action in CONFIRMED and not st.session_state.get(sure):
-        act("", refuse, f"tick “Yes, for {scope.words}” first: {CONFIRMED[action]}")
+    if action in CONFIRMED and not st.session_state.get(f"bulk-{action}-sure"):
+        act("", refuse, f"tick “Yes, for {words}” first: {CONFIRMED[action]}")
         return
-    said = act("", DOING[action], scope, st.session_state)
+    said = act("", DOING[action], project, chosen, st.session_state)
     if said is not None:
         act(said, lambda: None)
         st.session_state["bulk-action"] = None
@@ -199,28 +185,28 @@ def refuse(words: str) -> None:
     raise ValueError(words)
 
 
-def _called(scope: Scope, function: Callable[..., int], *arguments: Any) -> int:
-    return function(current_actor(), scope.project.id, scope.chosen, *arguments)
+def _called(project: Project, chosen: ComparisonFilter, function: Callable[..., int], *arguments: Any) -> int:
+    return function(current_actor(), project.id, chosen, *arguments)
 
 
 def _say(num: int, what: str) -> str:
-    return f"{num:,} comparison{'' if num == 1 else 's'} {what}."
+    return f"{say_num(num)} {what}."
 
 
-def do_tag(scope: Scope, fields: Any) -> str:
+def do_tag(project: Project, chosen: ComparisonFilter, fields: Any) -> str:
     """Tags."""
-    return _say(_called(scope, current_store().bulk.tag, fields["bulk-tag-name"] or ""), "tagged")
+    return _say(_called(project, chosen, current_store().bulk.tag, fields["bulk-tag-name"] or ""), "tagged")
 
 
-def do_untag(scope: Scope, fields: Any) -> str:
+def do_untag(project: Project, chosen: ComparisonFilter, fields: Any) -> str:
     """Takes a tag off."""
-    return _say(_called(scope, current_store().bulk.untag, fields["bulk-untag-name"] or ""), "lost the tag")
+    return _say(_called(project, chosen, current_store().bulk.untag, fields["bulk-untag-name"] or ""), "lost the tag")
 
 
-def do_assign(scope: Scope, fields: Any) -> str:
+def do_assign(project: Project, chosen: ComparisonFilter, fields: Any) -> str:
     """Assigns to people."""
     people = fields["bulk-assign-people"]
-    done = current_store().assignments.assign(current_actor(), scope.project.id, scope.chosen, people)
+    done = current_store().assignments.assign(current_actor(), project.id, chosen, people)
     left = [
         f"{num:,} {words}"
         for num, words in (
@@ -232,82 +218,74 @@ def do_assign(scope: Scope, fields: Any) -> str:
     return f"{done.num_reserved:,} judgments are kept. {'; '.join(left)}".strip()
 
 
-def do_free(scope: Scope, fields: Any) -> str:
+def do_free(project: Project, chosen: ComparisonFilter, fields: Any) -> str:
     """Frees assignments."""
-    freed = current_store().assignments.free(current_actor(), scope.project.id, scope.chosen)
+    freed = current_store().assignments.free(current_actor(), project.id, chosen)
     return f"{freed:,} judgments are anybody's again."
 
 
-def do_priority(scope: Scope, fields: Any) -> str:
+def do_priority(project: Project, chosen: ComparisonFilter, fields: Any) -> str:
     """Sets the priority."""
-    return _say(_called(scope, current_store().bulk.set_priority, fields["bulk-priority-value"]), "changed")
+    return _say(_called(project, chosen, current_store().bulk.set_priority, fields["bulk-priority-value"]), "changed")
 
 
-def do_overlap(scope: Scope, fields: Any) -> str:
+def do_overlap(project: Project, chosen: ComparisonFilter, fields: Any) -> str:
     """Sets the judgments wanted."""
-    return _say(_called(scope, current_store().bulk.set_overlap, fields["bulk-overlap-value"]), "changed")
+    return _say(_called(project, chosen, current_store().bulk.set_overlap, fields["bulk-overlap-value"]), "changed")
 
 
-def do_gold(scope: Scope, fields: Any) -> str:
+def do_gold(project: Project, chosen: ComparisonFilter, fields: Any) -> str:
     """Sets one known answer for all, or for each what people came to."""
     choice, explanation, use = (fields[f"bulk-gold-{name}"] for name in ("choice", "why", "use"))
     store, actor = current_store(), current_actor()
     if choice != CONSENSUS:
         gold = Gold(choice=choice, explanation=explanation, use=use)
-        return _say(_called(scope, store.bulk.set_gold, gold), "are checks now")
-    keys = set(store.browsing.keys(actor, scope.project.id, scope.chosen))
-    consensus = consensus_of(scope.project)
+        return _say(_called(project, chosen, store.bulk.set_gold, gold), "are checks now")
+    keys = set(store.browsing.keys(actor, project.id, chosen))
+    consensus = consensus_of(project)
     golds = {
         key: Gold(choice=row["choice"], explanation=explanation, use=use)  # type: ignore[arg-type]
         for number, key in enumerate(consensus.items)
         if key in keys and (row := consensus.row(number))["state"] == "released"
     }
-    num = store.bulk.set_golds(actor, scope.project.id, golds)
+    num = store.bulk.set_golds(actor, project.id, golds)
     return f"{_say(num, 'are checks now')} Of {len(keys) - num:,} people have come to nothing yet."
 
 
-def do_ungold(scope: Scope, fields: Any) -> str:
+def do_ungold(project: Project, chosen: ComparisonFilter, fields: Any) -> str:
     """Takes known answers away."""
-    return _say(_called(scope, current_store().bulk.set_gold, None), "are work again")
+    return _say(_called(project, chosen, current_store().bulk.set_gold, None), "are work again")
 
 
-def do_exclude(scope: Scope, fields: Any) -> str:
+def do_exclude(project: Project, chosen: ComparisonFilter, fields: Any) -> str:
     """Excludes."""
-    return _say(_called(scope, current_store().bulk.exclude), "excluded")
+    return _say(_called(project, chosen, current_store().bulk.exclude), "excluded")
 
 
-def do_include(scope: Scope, fields: Any) -> str:
+def do_include(project: Project, chosen: ComparisonFilter, fields: Any) -> str:
     """Includes again."""
-    return _say(_called(scope, current_store().bulk.exclude, False), "included again")
+    return _say(_called(project, chosen, current_store().bulk.exclude, False), "included again")
 
 
-def do_judge(scope: Scope, fields: Any) -> str:
+def do_judge(project: Project, chosen: ComparisonFilter, fields: Any) -> str:
     """Queues the run of a judge over these."""
     name = fields["bulk-judge-name"]
     if not name:
         raise ValueError("there is no judge yet; the page Judges makes one")
     store, actor = current_store(), current_actor()
-    keys = store.browsing.keys(actor, scope.project.id, scope.chosen)
-    job = judge_jobs.start(store, actor, scope.project.id, name, comparisons=keys)
-    return f"Job {job.id} asks {name} about {scope.words}; see {page_at('jobs_page').title}."
+    keys = store.browsing.keys(actor, project.id, chosen)
+    job = judge_jobs.start(store, actor, project.id, name, comparisons=keys)
+    return f"Job {job.id} asks {name} about {say_num(len(keys))}; the page Jobs shows how far it is."
 
 
-def do_export(scope: Scope, fields: Any) -> str:
+def do_export(project: Project, chosen: ComparisonFilter, fields: Any) -> str:
     """Queues an export of these."""
-    options = ExportOptions(form=fields["bulk-export-form"], format="jsonl", view=scope.chosen)
-    store, actor = current_store(), current_actor()
-    command = [*export.job_command(scope.project, options), "--view", view_words(scope.chosen)]
-    title = f"Export {scope.words}: {export.FORM_NAMES[options.form]}"
-    job = start(store, actor, kind="export", title=title, command=command, project_id=scope.project.id)
+    options = ExportOptions(form=fields["bulk-export-form"], format="jsonl", view=chosen)
+    job = start_export(current_store(), current_actor(), project, options, names=False)
     return f"Job {job.id} writes it; the file is on the page Export when it is done."
 
 
-def view_words(chosen: ComparisonFilter) -> str:
-    """A filter as the option `--view` of a command takes it."""
-    return urlencode(to_address(chosen), doseq=True)
-
-
-DOING: dict[str, Callable[[Scope, Any], str]] = {
+DOING: dict[str, Callable[[Project, ComparisonFilter, Any], str]] = {
     "tag": do_tag,
     "untag": do_untag,
     "assign": do_assign,

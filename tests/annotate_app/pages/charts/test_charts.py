@@ -67,14 +67,30 @@ def test_over_time_draws_a_band_for_one_figure_and_lines_for_series() -> None:
     assert lines[0]["encoding"]["color"]["sort"] == ["Ada", "Ben"]
 
 
-def test_equal_positions_stand_side_by_side_around_their_place() -> None:
+def test_equal_positions_stand_on_one_another_at_their_place() -> None:
     rows = [
         {"aspect": "overall", "name": name, "position": position, "words": ""}
         for name, position in (("Ada", -1), ("Ben", -1), ("Cleo", 1))
     ]
-    at = [row["at"] for row in values_of(drawn(charts.positions(rows)))]
-    # Two at -1 with a step of 0.07: -1 - 0.035 and -1 + 0.035; one at 1 stays there.
-    assert at == pytest.approx([-1.035, -0.965, 1.0])
+    values = values_of(drawn(charts.positions(rows)))
+    # Across, the answer alone says where a dot is; two that are equal are half a step below and above the line.
+    assert [(row["at"], row["level"]) for row in values] == [(-1, -0.5), (-1, 0.5), (1, 0)]
+
+
+def test_clicks_select_what_a_mark_stands_for() -> None:
+    row = {"label": "Ada", "value": 0.5, "low": 0.4, "high": 0.6, "num": 9}
+    (parameter,) = drawn(charts.intervals([row], axis="x", clickable=True))["params"]
+    assert (parameter["name"], parameter["select"]["fields"]) == (charts.MARK, ["label"])
+    cell = {"row": "Ada", "column": "Ben", "value": 0.5, "num": 3}
+    (parameter,) = drawn(charts.heatmap([cell], value="x", clickable=True))["params"]
+    assert (parameter["name"], parameter["select"]["fields"]) == (charts.MARK, ["row", "column"])
+    assert "params" not in drawn(charts.heatmap([cell], value="x"))
+
+
+def test_an_axis_of_equal_values_has_room_around_them() -> None:
+    flat = [{"value": 0.82, "low": None}, {"value": 0.82}]
+    assert charts.around_flat(flat, True) == pytest.approx((0.72, 0.92))
+    assert charts.around_flat([{"value": 0.82}, {"value": 0.83}], True) is None
 
 
 def test_shares_stack_in_the_order_parts_first_appear() -> None:

@@ -1,4 +1,4 @@
-"""The OpenAPI document against the running API: calls made up from it find no fault and no answer it does not describe."""
+"""The OpenAPI document against the running API: calls made up from it find no fault, no answer it does not describe."""
 
 from __future__ import annotations
 

@@ -35,7 +35,8 @@ def refused(status: int, call: Callable[..., object], *args: Any, **options: Any
 def test_who_a_token_is(served_sqlite) -> None:
     whoami = served_sqlite.client("lea", role="annotator", project_id=served_sqlite.project.id).whoami()
     assert whoami == {"name": "lea", "role": "annotator", "token": "test", "project_id": 1, "expires_at": None}
-    assert httpx.get(f"{served_sqlite.url}/api/v1/health").json() == {"status": "ok"}
+    answer = httpx.get(f"{served_sqlite.url}/api/v1/health", timeout=30)
+    assert (answer.json(), answer.headers["cache-control"]) == ({"status": "ok"}, "no-store")
 
 
 def test_nobody_comes_in_without_a_token_that_works(served_sqlite) -> None:
@@ -64,10 +65,7 @@ def test_projects_are_listed_made_and_changed(served_sqlite) -> None:
     assert made.about["design"]["overlap"] == 2
     assert made.rubric()["text"] == RUBRIC
     by_protocol = lead.create_project("third", protocol="instructgpt")
-    assert (
-        by_protocol.rubric()["text"].startswith("protocol: instructgpt")
-        or "instructgpt" in by_protocol.rubric()["text"]
-    )
+    assert "protocol: instructgpt" in by_protocol.rubric()["text"]
     assert [each["name"] for each in lead.projects()] == ["desk", "second", "third"]
     assert [each["name"] for each in lead.pages("/projects", limit=1)] == ["desk", "second", "third"]
     changed = lead.call("PATCH", "/projects/2", json={"archived": True, "design": {"overlap": 3}})
@@ -242,7 +240,7 @@ def test_progress_and_rubric(served_sqlite) -> None:
     assert project.save_rubric(RUBRIC)["version"] == 2
     assert project.rubric()["text"] == RUBRIC
     assert project.client.call("GET", "/projects/1/rubric", params={"version": 1})["version"] == 1
-    assert "line" in str(refused(422, project.save_rubric, "title: T\nguidelines: 7\ncolour: red\n")) or True
+    assert "colour" in str(refused(422, project.save_rubric, "title: T\nguidelines: R\ncolour: red\n"))
     refused(404, project.client.call, "GET", "/projects/1/rubric", params={"version": 9})
     refused(403, served_sqlite.client("addy").project("desk").save_rubric, RUBRIC)
 
@@ -280,6 +278,7 @@ def test_small_exports_come_at_once(served_sqlite, tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.partial"))
 
 
+@pytest.mark.slow
 def test_an_export_by_a_job_is_waited_for_and_fetched(served_sqlite, tmp_path: Path) -> None:
     served_sqlite.judge("anna", "b")
     store, project = served_sqlite.store, served_sqlite.client("lea").project("desk")
@@ -316,6 +315,7 @@ def test_jobs_are_listed_and_cancelled(served_sqlite) -> None:
     assert (error.field, error.allowed) == ("layout", "conversational and plain")
 
 
+@pytest.mark.slow
 def test_twenty_writers_at_once_lose_nothing_and_store_nothing_twice(served_sqlite) -> None:
     token = served_sqlite.token("lea")
     results: list[tuple[int, int]] = []

@@ -1,4 +1,4 @@
-"""The how-to and the reference of the API are true: their blocks run against a server, their tables are the document's."""
+"""The how-to and the reference of the API are true: blocks run against a server, tables are the document's."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def test_a_token_of_one_project_reaches_no_other(
         lambda: store.audit.list(actor),
     ]
     for call in refused:
-        with pytest.raises(AccessError, match="is for project 1 only|asks for the role admin"):
+        with pytest.raises(AccessError, match=r"is for project 1 only|asks for the role admin"):
             call()
     assert store.people.create_invite(actor, role="annotator", project_id=project.id)
 

@@ -83,7 +83,7 @@ def said(text: str, role: str = "assistant") -> dict:
 def test_a_battle_of_whole_conversations_is_two_columns_of_turns_at_every_width(
     start_server: Callable, sqlite_url: str, labeling_project: Callable, open_desk: Callable, screenshots: Path
 ) -> None:
-    words = "A sentence that goes on for a while, as sentences do. " * 12
+    words = "A sentence that goes on for a while, as sentences do. " * 25
     a = [said("Where? " + words), said("In Rome.", "user"), said("12 C. " + words)]
     b = [
         said("Which town? " + words),

@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 
+from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from alignment.judges.spec import JudgeSpec
@@ -246,3 +247,19 @@ def test_judges_count_in_an_export_only_where_they_are_chosen_under_a_rule_that_
         packed = download(test)
         text = packed.read(next(name for name in packed.namelist() if name.endswith(".jsonl"))).decode()
         assert ("judge_votes" in text) is bool(chosen)
+
+
+def test_images_come_beside_the_file_and_a_missing_one_is_said(open_page: OpenPage, pages_store: Store) -> None:
+    picture = io.BytesIO()
+    Image.new("RGB", (4, 3), "red").save(picture, "PNG")
+    row = {"prompt": "![cat](cat.png)?", "response_a": "A cat.", "response_b": "A dog."}
+    test = upload(open_page("import_data", project=EMPTY), "rows.jsonl", lines([row]))
+    assert any("cat.png" in text.value and "no images came with it" in text.value for text in test.text)
+    test.file_uploader[1].set_value([("cat.png", picture.getvalue(), "image/png")]).run()
+    assert not test.warning
+    press(test, "Import comparisons")
+    assert "1 comparison added, 1 image;" in test.success[0].value
+    project = pages_store.projects.get(ADMIN, EMPTY).id
+    (image,) = pages_store.images.iterate(ADMIN, project)
+    (stored,) = pages_store.comparisons.iterate(ADMIN, project)
+    assert stored.prompt[0].content == f"![cat]({image.reference})?"

@@ -80,6 +80,7 @@ def said(text: str, role: str = "assistant") -> dict:
     return {"role": role, "content": text}
 
 
+@pytest.mark.slow
 def test_a_battle_of_whole_conversations_is_two_columns_of_turns_at_every_width(
     start_server: Callable, sqlite_url: str, labeling_project: Callable, open_desk: Callable, screenshots: Path
 ) -> None:
@@ -121,6 +122,7 @@ def test_a_battle_of_whole_conversations_is_two_columns_of_turns_at_every_width(
     desk.page.screenshot(path=screenshots / "battle-differences.png")
 
 
+@pytest.mark.slow
 def test_a_battle_without_a_common_start_shows_no_empty_conversation(
     start_server: Callable, sqlite_url: str, labeling_project: Callable, open_desk: Callable
 ) -> None:
@@ -134,6 +136,7 @@ def test_a_battle_without_a_common_start_shows_no_empty_conversation(
     expect(desk.status).to_have_text("Saved")
 
 
+@pytest.mark.slow
 def test_an_image_comes_from_our_own_host_opens_by_a_key_and_is_refused_to_a_stranger(
     start_server: Callable,
     sqlite_url: str,

@@ -156,7 +156,7 @@ def _run(options: argparse.Namespace, function, chosen: object, noun: str) -> in
     if done.missing_images:
         print(count_names(done.missing_images))
     labels = f", {done.num_labels} labels" if done.num_labels else ""
-    labels += f", {done.num_images} images" if done.num_images else ""
+    labels += f", {done.num_images} image{'s' * (done.num_images > 1)}" if done.num_images else ""
     empty = f", {done.num_empty} with an empty answer" if done.num_empty else ""
     print(
         f"{done.num_added} {noun} added to {project.name}{labels}{empty}; {done.num_existing} were there, "

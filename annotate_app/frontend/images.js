@@ -33,7 +33,7 @@ function picture(place) {
   button.type = "button";
   const image = new Image();
   if (width) Object.assign(image, { width: Number(width), height: Number(height) });
-  Object.assign(image, { alt: described, loading: "lazy", decoding: "async", src: `/images/${project}/${hash}` });
+  Object.assign(image, { alt: described, decoding: "async", src: `/images/${project}/${hash}` });
   button.setAttribute("aria-label", worded("enlarge", `Enlarge the image: ${described || "no description"}`, { words: described || worded("no_description", "no description") }));
   button.append(image);
   button.addEventListener("click", () => enlarge(button, image));

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 REFERENCE = re.compile(r"image:(?P<hash>[0-9a-f]{64})(?:\?(?P<width>[1-9]\d{0,5})x(?P<height>[1-9]\d{0,5}))?")
 SPECIAL = re.compile(r"([\\\[\]`*_<&!$~|])")  # in the description of a markdown image
+SHOWN = re.compile(rf"!\[([^\[\]]*)\]\({REFERENCE.pattern}[^()]*\)")
 EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/gif": "gif", "image/webp": "webp"}
 
 
@@ -33,6 +34,11 @@ class Reference:
     def __str__(self) -> str:
         size = f"?{self.width}x{self.height}" if self.width and self.height else ""
         return f"image:{self.content_hash}{size}"
+
+
+def without_addresses(text: str) -> str:
+    """A text in which an image of ours is its description in brackets: for one line of it, not to be looked at."""
+    return SHOWN.sub(lambda found: f"[image {found[1]}]".replace(" ]", "]"), text)
 
 
 def is_remote(address: str) -> bool:

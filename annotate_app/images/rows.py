@@ -278,7 +278,7 @@ def _put_down(image: CheckedImage, folder: Path) -> CheckedImage:
     return replace(image, data=b"")
 
 
-def count_names(names: Mapping[str, int]) -> str:
+def count_names(names: Collection[str]) -> str:
     """Names of missing images in words: how many, and the first."""
     listed = ", ".join(sorted(names)[:5])
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""

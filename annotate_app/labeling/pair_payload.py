@@ -13,6 +13,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from annotate_app.images.references import without_addresses
 from annotate_app.labeling.places import find_places
 from annotate_app.labeling.rendering import Rendered, render, render_completion, render_prompt
 from annotate_app.languages.words import FALLBACK, say
@@ -103,7 +104,7 @@ def _show_scale(scale: Scale) -> dict[str, object]:
 
 def excerpt(prompt: tuple[Message, ...]) -> str:
     """The start of the last turn of a conversation, on one line."""
-    text = " ".join(transcript(prompt[-1:])[: 4 * LONGEST_EXCERPT].split())
+    text = " ".join(without_addresses(transcript(prompt[-1:])[: 16 * LONGEST_EXCERPT]).split())
     return text if len(text) <= LONGEST_EXCERPT else text[: LONGEST_EXCERPT - 1].rstrip() + "…"
 
 

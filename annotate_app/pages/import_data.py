@@ -360,7 +360,7 @@ def draw_run(
     done = st.session_state.get(f"{key}-done")
     if isinstance(done, Imported):
         labels = f" and {done.num_labels} of their own choices" if done.num_labels else ""
-        labels += f", {done.num_images:,} images" if done.num_images else ""
+        labels += f", {done.num_images:,} image{'s' * (done.num_images > 1)}" if done.num_images else ""
         empty = f", {done.num_empty} with an empty answer" if done.num_empty else ""
         st.success(
             f"{done.num_added:,} {noun.removesuffix('s') if done.num_added == 1 else noun} added{labels}{empty}; "

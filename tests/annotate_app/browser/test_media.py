@@ -80,10 +80,11 @@ def said(text: str, role: str = "assistant") -> dict:
     return {"role": role, "content": text}
 
 
+@pytest.mark.slow
 def test_a_battle_of_whole_conversations_is_two_columns_of_turns_at_every_width(
     start_server: Callable, sqlite_url: str, labeling_project: Callable, open_desk: Callable, screenshots: Path
 ) -> None:
-    words = "A sentence that goes on for a while, as sentences do. " * 12
+    words = "A sentence that goes on for a while, as sentences do. " * 25
     a = [said("Where? " + words), said("In Rome.", "user"), said("12 C. " + words)]
     b = [
         said("Which town? " + words),
@@ -121,6 +122,7 @@ def test_a_battle_of_whole_conversations_is_two_columns_of_turns_at_every_width(
     desk.page.screenshot(path=screenshots / "battle-differences.png")
 
 
+@pytest.mark.slow
 def test_a_battle_without_a_common_start_shows_no_empty_conversation(
     start_server: Callable, sqlite_url: str, labeling_project: Callable, open_desk: Callable
 ) -> None:
@@ -134,6 +136,7 @@ def test_a_battle_without_a_common_start_shows_no_empty_conversation(
     expect(desk.status).to_have_text("Saved")
 
 
+@pytest.mark.slow
 def test_an_image_comes_from_our_own_host_opens_by_a_key_and_is_refused_to_a_stranger(
     start_server: Callable,
     sqlite_url: str,

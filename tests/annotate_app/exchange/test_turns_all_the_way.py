@@ -94,10 +94,12 @@ def test_people_see_calls_and_turns_and_never_which_model_spoke(store, project):
         shown[item.id] = show_pair(Lease(token="t", comparison=item, shown_left="b", leased_until=0.0))
     assert "secret-model" not in json.dumps(list(shown.values()))
     context = shown["context"]["messages"]
-    assert "calls get_weather" in context[1]["html"]
-    assert "&lt;Rome&gt;" in context[1]["html"]
-    assert "answer of k1" in context[2]["html"]
-    assert "calls get_weather" in shown["answer"]["right"]["html"]
+    assert [turn["role"] for turn in context] == ["user", "assistant"]  # the result stands beneath its call
+    call, result = context[1]["html"].split('<details class="result"')
+    assert ">get_weather</span>" in call
+    assert "&lt;Rome&gt;" in call
+    assert "<p>12 C</p>" in result
+    assert ">get_weather</span>" in shown["answer"]["right"]["html"]
     assert shown["own"]["left"]["html"].count('class="turn') == 3
     assert shown["own"]["left"]["raw"].startswith("Assistant:\nWhich town?\n\nUser:\nRome.")
 
@@ -105,5 +107,6 @@ def test_people_see_calls_and_turns_and_never_which_model_spoke(store, project):
 def test_a_turn_too_long_for_markdown_is_shown_as_written_with_all_it_says():
     long = Message(role="assistant", content="x" * (LONGEST_MARKDOWN + 1))
     whole = render_completion("the transcript", (long, Message(role="user", content="y"), long))
-    assert (whole.html, whole.raw) == ("", "the transcript")
+    assert whole.html == ""
+    assert whole.raw == f"Assistant:\n{long.content}\n\nUser:\ny\n\nAssistant:\n{long.content}"
     assert render_turn(long).html == ""

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from annotate_app.labeling.pair_payload import (
     LONGEST_TASK_S,
     describe_choice,
+    excerpt,
     read_answer,
     read_seconds,
     screen_answer,
@@ -16,7 +17,7 @@ from annotate_app.labeling.pair_payload import (
 from annotate_app.protocol.assignment import Side
 from annotate_app.protocol.leases import Lease
 from annotate_app.protocol.rubric import Scale
-from rewardkit.data.records import Comparison, Judgment, Span
+from rewardkit.data.records import Comparison, Judgment, Message, Span
 
 SAID = {
     "overall": -2,
@@ -31,6 +32,14 @@ def answer_of(answer: object, shown_left: Side, *, skip: bool = False) -> Judgme
     comparison = Comparison(id="c", prompt=(), completion_a="A", completion_b="B")
     lease = Lease(token="1-x", comparison=comparison, shown_left=shown_left, leased_until=0.0)
     return read_answer({"kind": "skip" if skip else "submit", "answer": answer, "seconds": 3}, lease, "anna")
+
+
+def test_an_excerpt_names_an_image_by_its_description() -> None:
+    shown = f"See ![a cat](image:{'0' * 64}?3x2)\nand ![](image:{'1' * 64}), ![far](https://a.example/x.png)."
+    assert excerpt((Message(role="user", content=shown),)) == (
+        "See [image a cat] and [image], ![far](https://a.example/x.png)."
+    )
+    assert len(excerpt((Message(role="user", content="word " * 1000),))) <= 160
 
 
 def test_left_is_a_where_a_stood_left() -> None:

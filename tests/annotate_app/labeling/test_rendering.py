@@ -72,6 +72,8 @@ def test_any_text_comes_out_harmless(pieces: list[str]) -> None:
         "<p class='dialog' id='x' style='color:red' onclick='x()'>x</p>",
         "<math><annotation-xml encoding='text/html'><script>x</script></annotation-xml></math>",
         "<svg><script>x</script></svg>",
+        "<details class='labeler' ontoggle='x()'><summary onclick='x()'>x</summary></details>",
+        "<span data-image='../x' data-size='1' data-say='A B' data-extra='x'>x</span><div class='dialog'>x</div>",
     ],
 )
 def test_the_allow_list_holds_whatever_the_steps_before_it_let_through(markup: str) -> None:
@@ -117,6 +119,21 @@ def test_an_image_is_its_description_and_address() -> None:
     markup = render('![a "cat"](http://a.example/c.png)').html
     assert Reader(markup).text.strip() == 'Image, not loaded: a "cat" http://a.example/c.png'
     assert "img" not in Reader(markup).tags
+
+
+def test_an_image_of_ours_is_a_place_with_its_description_and_no_address() -> None:
+    name = f"image:{'0a' * 32}"
+    assert render(f"![a <cat>]({name}?640x480)").html == (
+        f'<p><span class="image own" data-image="{"0a" * 32}" data-size="640x480">a &lt;cat&gt;</span></p>\n'
+    )
+    assert "data-size" not in render(f"![x]({name})").html
+    for wrong in ("image:0a", f"{name}0", f"{name}?0x1", f"{name}/../x", "photo.png", "data:image/png;base64,AA=="):
+        read = Reader(render(f"![x]({wrong})").html)
+        assert read.text.strip() == f"Image missing: x {wrong}"
+        assert not [name for _, name, _ in read.attributes if name == "data-image"]
+    assert Reader(render("![](//a.example/x.png)").html).text.strip() == (
+        "Image, not loaded: no description //a.example/x.png"
+    )
 
 
 def test_texts_too_long_or_too_deep_for_markdown_are_shown_as_written() -> None:

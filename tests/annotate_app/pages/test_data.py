@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from alignment.judges.spec import JudgeSpec
@@ -255,7 +256,9 @@ def test_the_preview_is_what_annotators_see_and_steps_through_the_first_pairs(
 ) -> None:
     rows = [row | {"source_a": "secret-one", "source_b": "secret-two"} for row in ROWS]
     drawn: list[tuple[str, bool]] = []
-    monkeypatch.setattr(import_data, "draw_comparison", lambda pair, *, sources, key: drawn.append((pair.id, sources)))
+    monkeypatch.setattr(
+        import_data, "draw_comparison", lambda pair, *, sources, key, is_stored: drawn.append((pair.id, sources))
+    )
     test = upload(open_page("import_data", project=EMPTY), "rows.jsonl", lines(rows))
     assert any("Comparison 1 of the first 3" in caption.value for caption in test.caption)
     monkeypatch.setattr(import_data.st, "pagination", lambda pages, **_: pages)
@@ -311,3 +314,19 @@ def test_a_torn_file_is_said_in_one_line_of_its_own(open_page: OpenPage, name: s
 )
 def test_messages_speak_of_the_fields_of_the_page(said: str, shown: str) -> None:
     assert import_data.in_page_words(said) == shown
+
+
+def test_images_come_beside_the_file_and_a_missing_one_is_said(open_page: OpenPage, pages_store: Store) -> None:
+    picture = io.BytesIO()
+    Image.new("RGB", (4, 3), "red").save(picture, "PNG")
+    row = {"prompt": "![cat](cat.png)?", "response_a": "A cat.", "response_b": "A dog."}
+    test = upload(open_page("import_data", project=EMPTY), "rows.jsonl", lines([row]))
+    assert any("cat.png" in text.value and "no images came with it" in text.value for text in test.text)
+    test.file_uploader[1].set_value([("cat.png", picture.getvalue(), "image/png")]).run()
+    assert not test.warning
+    press(test, "Import comparisons")
+    assert "1 comparison added, 1 image;" in test.success[0].value
+    project = pages_store.projects.get(ADMIN, EMPTY).id
+    (image,) = pages_store.images.iterate(ADMIN, project)
+    (stored,) = pages_store.comparisons.iterate(ADMIN, project)
+    assert stored.prompt[0].content == f"![cat]({image.reference})?"

@@ -69,7 +69,8 @@ def test_an_answer_without_content_is_one_that_calls_a_tool_and_nothing_else():
         ({**said("x"), "images": ["a.png"]}, "prompt[0].images"),
         (said([{"type": "text", "text": "x", "image": "a.png"}]), "prompt[0].content[0]"),
         (said(["x", {"type": "image_url", "image_url": {"url": "a.png"}}]), "prompt[0].content[1]"),
-        (said([{"type": "tool_use", "id": "1", "name": "f", "input": {}}]), "prompt[0].content[0]"),
+        (said([{"type": "tool_use", "id": "1", "name": "f", "input": {}}, "behind it"]), "prompt[0].content[0]"),
+        (said([{"type": "document", "source": {}}]), "prompt[0].content[0]"),
         ({**said("x"), "tool_calls": [{"name": "f\ud800"}]}, "prompt[0].tool_calls.name"),
     ],
 )
@@ -84,6 +85,24 @@ def test_parts_are_texts_refusals_and_thoughts():
     (message,) = read_messages([said([*parts, {"type": "refusal", "refusal": "I may not."}])], "prompt")
     assert message.content == "No\nmore"
     assert json.loads(message.more) == {"thinking": "Hm.", "refusal": "I may not."}
+
+
+def test_calls_and_results_among_the_parts_of_a_content_are_read_as_openai_writes_them():
+    use = {"type": "tool_use", "id": "k1", "name": "get_weather", "input": {"city": "Rome"}}
+    result = {"type": "tool_result", "tool_use_id": "k1", "content": [{"type": "text", "text": "no"}], "is_error": True}
+    content = [{"type": "text", "text": "I look."}, use]
+    messages = read_messages([ASKED, said(content), said([result, "And?"], "user"), said("Sorry.")], "prompt")
+    assert [(turn.role, turn.content) for turn in messages] == [
+        ("user", "Weather?"),
+        ("assistant", "I look."),
+        ("tool", "no"),
+        ("user", "And?"),
+        ("assistant", "Sorry."),
+    ]
+    function = {"name": "get_weather", "arguments": {"city": "Rome"}}
+    assert json.loads(messages[1].more) == {"tool_calls": [{"id": "k1", "type": "function", "function": function}]}
+    assert json.loads(messages[2].more) == {"tool_call_id": "k1", "is_error": True}
+    assert read_messages(turns(messages), "prompt") == messages
 
 
 def test_a_transcript_says_everything_but_which_assistant_spoke():

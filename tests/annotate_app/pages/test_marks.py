@@ -53,7 +53,7 @@ def test_marks_and_edits_are_shown_where_a_comparison_is_read(
     test = open_page("adjudicate", "lea", project=EMPTY)
     tables = [frame.value for frame in test.dataframe if "words" in frame.value.columns]
     assert [table["words"].tolist() for table in tables] == [["Der"], ["Der **Zug**"]]
-    assert tables[1]["where"].tolist() == ["[Der **Zug**] <b>fährt</b> um 😀 neun."]
+    assert tables[1]["where they stand"].tolist() == ["[Der **Zug**] <b>fährt</b> um 😀 neun."]
     assert [expander.label for expander in test.expander if "anew" in expander.label]
 
 

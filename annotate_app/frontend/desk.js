@@ -19,6 +19,7 @@ import { say, wordsLanguage } from "./words.js";
 const TOO_SOON_MS = 400; // an Enter this soon after a pair came, with nothing answered since, is a double press
 const MOST_HELD = 20;
 const JUDGMENTS = ["submit", "skip", "undo"];
+const TOLD = ["question", "read"]; // words that wait for nothing
 const RETURNING = ["undo", "reopen", "cancel"];
 const SETTLE_MS = 250; // Streamlit drops what is sent while a component mounts
 
@@ -95,6 +96,7 @@ export function openDesk(shadow) {
     const layer = layerOf(token);
     layer.node.classList.add("shown");
     layer.top();
+    paintQuestions(token);
     frame.toTop();
     sheet.fill(draft.answer);
     paintFlags();
@@ -141,12 +143,29 @@ export function openDesk(shadow) {
       layers.get(shown)?.setFlags(side, set.map((flag) => flag.label));
     }
   };
+  let painted = "";
+  const paintQuestions = (token) => {
+    const pairs = data.questions[token] ?? [];
+    const next = JSON.stringify([token, pairs]);
+    if (next !== painted) frame.questions(pairs);
+    painted = next;
+  };
+  const paintDay = () => {
+    const day = data.day;
+    if (!day || !(day.pairs || day.minutes)) return frame.day("", false);
+    const parts = [say("day.pairs", { pairs: day.pairs })];
+    if (day.median_s !== null) parts.push(say("day.median", { seconds: Math.round(day.median_s) }));
+    if (day.checks) parts.push(say("day.gold", { right: day.right, all: day.checks }));
+    parts.push(say("day.minutes", { minutes: day.minutes }));
+    if (day.break_after) parts.push(say("day.break", { minutes: day.break_after }));
+    frame.day(parts.join(" · "), day.break_after > 0);
+  };
   const paintStatus = () =>
-    frame.status({ waiting: outbox.count(...JUDGMENTS), late: outbox.late, saved: data?.progress.done > 0 });
-  const paintRefused = () => frame.refused(keep.refused(), (event) => describeAnswer(rows, event.answer));
+    frame.status({ waiting: outbox.count(...JUDGMENTS, "question"), late: outbox.late, saved: data?.progress.done > 0 });
+  const paintRefused = () => frame.refused(keep.refused(), (event) => event.text ?? describeAnswer(rows, event.answer));
   const openGuidelines = (first) => {
-    keep.seeGuidelines(rubric.id);
-    dialogs.guidelines(rubric, { first });
+    const { version } = rubric;
+    dialogs.guidelines(rubric, { first, onStart: () => outbox.add({ kind: "read", version }) });
   };
   const setRubric = (next) => {
     rubric = next;
@@ -160,6 +179,7 @@ export function openDesk(shadow) {
       submit: () => act.submit(),
       skip: () => act.skip(),
       undo: () => act.undo(),
+      ask: () => act.ask(),
       mode: (name) => act.mode(name),
       unfold: () => act.unfold(),
     });
@@ -190,6 +210,19 @@ export function openDesk(shadow) {
       if (!shown) return;
       if (rubric.skip_reasons.length) dialogs.skip(rubric.skip_reasons, (reason) => leave("skip", { reason }));
       else leave("skip", { reason: "" });
+    },
+    ask() {
+      if (!shown) return;
+      const token = shown;
+      dialogs.ask({
+        text: keep.question(token),
+        onWrite: (text) => keep.keepQuestion(token, text),
+        onSend(text) {
+          keep.keepQuestion(token, "");
+          outbox.add({ kind: "question", token, text });
+          frame.hint(say("question.sent"));
+        },
+      });
     },
     undo: () => awaited || ask("undo"),
     history: () => awaited || ask("history"),
@@ -242,6 +275,7 @@ export function openDesk(shadow) {
     for (const [event, ack] of outbox.settle(acks)) {
       if (event.kind === awaited) awaited = "";
       if (ack.status === "refused") refuse(event, ack.message);
+      else if (TOLD.includes(event.kind)) continue;
       else if (event.token) (keep.dropDraft(event.token), keep.tellDone(event.token));
       else if (RETURNING.includes(event.kind)) isBack = true;
       else if (event.kind === "history" && data.history) {
@@ -253,7 +287,7 @@ export function openDesk(shadow) {
   const refuse = (event, message) => {
     if (!event.token) return frame.hint(message);
     keep.keepRefused({ ...event, message });
-    keep.dropDraft(event.token);
+    if (event.kind !== "question") keep.dropDraft(event.token);
     paintRefused();
   };
   const receive = (next, sender) => {
@@ -284,13 +318,16 @@ export function openDesk(shadow) {
     const waiting = queue();
     if (isBack) showAgain(waiting[0] ?? null);
     else show(waiting.includes(shown) ? shown : (waiting[0] ?? null));
+    if (shown) paintQuestions(shown);
+    paintDay();
     frame.progress(data.progress, data.state);
     if (data.feedback || data.notice) frame.hint(data.feedback || data.notice);
     if (!greeted) {
       greeted = true;
       paintRefused();
-      if (!keep.seenGuidelines(rubric.id)) openGuidelines(true);
     }
+    const isRead = data.has_read || data.rubric_version !== rubric.version || outbox.has("read", "version", rubric.version);
+    if (!isRead && !dialogs.isOpen) openGuidelines(true);
     if (!awaited) for (const key of held.splice(0)) keys.replay(key);
   };
   const touch = stayInTouch({

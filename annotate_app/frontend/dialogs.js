@@ -11,6 +11,7 @@ const KEYS = [
   ["Enter", "submit"],
   ["N", "rationale"],
   ["S", "skip"],
+  ["C", "ask"],
   ["F", "flag"],
   ["W", "marks"],
   ["R", "rewrite"],
@@ -29,17 +30,21 @@ export function openDialogs(root) {
   root.append(dialog);
   let onKey = null;
   let before = null;
+  let isGate = false; // only its own button leads on
   dialog.addEventListener("close", () => {
+    if (dialog.open) return; // told late: the next one is open already
     onKey = null;
     before?.focus?.({ preventScroll: true });
   });
-  dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
-  const open = (title, body, keys) => {
+  dialog.addEventListener("click", (event) => event.target === dialog && !isGate && dialog.close());
+  dialog.addEventListener("cancel", (event) => isGate && event.preventDefault());
+  const open = (title, body, keys, { gate = false } = {}) => {
+    isGate = gate;
     before = root.getRootNode().activeElement;
     const close = element("button", { type: "button", class: "quiet close", "aria-label": say("dialog.close"), onclick: () => dialog.close() }, `${say("dialog.close")} `, element("kbd", { "aria-hidden": "true" }, "Esc"));
     const heading = element("h2", { id: "dialog-title", tabindex: "-1" }, title);
     dialog.setAttribute("aria-labelledby", "dialog-title");
-    dialog.replaceChildren(element("header", {}, heading, close), body);
+    dialog.replaceChildren(element("header", {}, heading, ...(gate ? [] : [close])), body);
     if (!dialog.open) dialog.showModal();
     heading.focus({ preventScroll: true });
     dialog.scrollTop = 0;
@@ -67,21 +72,44 @@ export function openDialogs(root) {
     /** Gives a key to the open dialog; true where it took it. */
     key(event) {
       if (event.key === "Escape") {
-        dialog.close();
+        if (!isGate) dialog.close();
         return true;
       }
       return onKey?.(event) ?? false;
     },
-    guidelines(rubric, { first }) {
+    /** The guidelines; those that a person has not read yet are left by Start, which calls `onStart`. */
+    guidelines(rubric, { first, onStart }) {
+      const leave = () => {
+        dialog.close();
+        if (first) onStart();
+      };
       const text = element("div", { class: "rich" });
       text.innerHTML = rubric.guidelines; // sanitised on the server
       const keys = element("dl", { class: "keys" }, ...KEYS.flatMap(([key, what]) => [element("dt", {}, element("kbd", {}, key)), element("dd", {}, say(`key.${what}`))]));
-      const start = element("button", { type: "button", class: "primary", onclick: () => dialog.close() }, `${say(first ? "dialog.start" : "dialog.back")} `, element("kbd", { "aria-hidden": "true" }, "Enter"));
+      const start = element("button", { type: "button", class: "primary", onclick: leave }, `${say(first ? "dialog.start" : "dialog.back")} `, element("kbd", { "aria-hidden": "true" }, "Enter"));
       open(rubric.title, element("div", {}, text, element("h3", { class: "keys-heading" }, say("dialog.keys")), keys, element("footer", {}, start)), (event) => {
-        if (!["Enter", "?"].includes(event.key)) return false;
+        if (!(event.key === "Enter" || (event.key === "?" && !first))) return false;
+        leave();
+        return true;
+      }, { gate: first });
+    },
+    /** A question to the lead: what is written so far, and what to do with it. */
+    ask({ text, onWrite, onSend }) {
+      const send = () => {
+        const asked = area.value.trim();
+        if (!asked) return area.focus();
         dialog.close();
+        onSend(asked);
+      };
+      const area = element("textarea", { rows: "5", maxlength: "2000", "aria-label": say("question.text"), oninput: () => onWrite(area.value) });
+      area.value = text;
+      const button = element("button", { type: "button", class: "primary", onclick: send }, `${say("question.send")} `, element("kbd", { "aria-hidden": "true" }, say("question.send_key")));
+      open(say("question.title"), element("div", { class: "ask" }, element("p", { class: "small" }, say("question.help")), area, element("footer", {}, button)), (event) => {
+        if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return false;
+        send();
         return true;
       });
+      area.focus();
     },
     skip(reasons, onReason) {
       const choose = (reason) => {

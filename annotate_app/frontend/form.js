@@ -2,7 +2,7 @@
 import { element } from "./panes.js";
 import { say } from "./words.js";
 
-/** Builds the form of a rubric. `acts` holds what to call: answer, focus, write, submit, skip, undo, mode, unfold. */
+/** Builds the form of a rubric. `acts` holds what to call: answer, focus, write, submit, skip, undo, ask, mode, unfold. */
 export function buildForm(rubric, rows, acts) {
   const groups = rows.map((row, index) => buildGroup(row, index, acts));
   const nested = nestRated(rows, groups);
@@ -23,6 +23,7 @@ export function buildForm(rubric, rows, acts) {
     action("Enter", say("form.submit"), acts.submit, { class: "primary" }),
     action("S", say("form.skip"), acts.skip),
     action("U", say("form.undo"), acts.undo),
+    action("C", say("form.ask"), acts.ask),
   );
   const tools = element(
     "div",

@@ -17,12 +17,14 @@ export function openFrame(shadow, acts) {
   const stage = element("div", { class: "stage" });
   const nothing = element("div", { class: "nothing", hidden: true });
   const place = element("div", { class: "formplace" });
+  const day = element("span", { class: "day" });
+  const asked = element("details", { class: "asked", hidden: true });
   const menu = button(".", say("desk.menu"), () => acts.menu());
   menu.classList.add("menu");
-  const bar = element("header", { class: "bar" }, menu, track, count, status, banner, element("span", { class: "gap" }), button("?", say("desk.guidelines"), acts.guidelines), button("E", say("desk.history"), acts.history));
+  const bar = element("header", { class: "bar" }, menu, track, count, status, day, banner, element("span", { class: "gap" }), button("?", say("desk.guidelines"), acts.guidelines), button("E", say("desk.history"), acts.history));
   // What is told lies over the texts, never above them: nothing moves when it comes and goes.
   const deck = element("div", { class: "deck" }, stage, nothing, element("div", { class: "notices" }, refused, hint));
-  const root = element("div", { class: "labeler" }, bar, deck, place, spoken);
+  const root = element("div", { class: "labeler" }, bar, deck, asked, place, spoken);
   shadow.append(root);
 
   const fit = () => root.style.setProperty("--tb-height", `${Math.max(460, window.innerHeight - Math.max(0, root.getBoundingClientRect().top) - 12)}px`);
@@ -73,6 +75,21 @@ export function openFrame(shadow, acts) {
       track.setAttribute("aria-valuemax", String(Math.max(target, done)));
       const key = state === "qualifying" ? "qualification" : target ? "judged_of" : "judged";
       count.textContent = say(`desk.${key}`, { done, target });
+    },
+    /** The day so far in one line, or nothing. */
+    day(text, isLate) {
+      if (day.textContent !== text) day.textContent = text;
+      day.classList.toggle("late", isLate);
+    },
+    /** What others asked about the pair on the screen and a lead answered, folded. */
+    questions(pairs) {
+      if (!pairs.length && asked.hidden) return;
+      asked.hidden = !pairs.length;
+      asked.open = false;
+      asked.replaceChildren(
+        element("summary", {}, say(pairs.length === 1 ? "question.one_answered" : "question.answered", { count: pairs.length })),
+        ...pairs.flatMap(([question, answer]) => [element("p", { class: "small" }, question), element("p", {}, answer)]),
+      );
     },
     status({ waiting, late, saved }) {
       const text = waiting ? say(late ? "desk.offline" : "desk.saving", { waiting }) : saved ? say("desk.saved") : "";

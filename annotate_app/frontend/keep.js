@@ -50,8 +50,9 @@ export function openKeep(scope) {
     refused: () => all("refused:"),
     keepRefused: (event) => write(`refused:${event.event_id}`, event),
     dropRefused: (event) => write(`refused:${event.event_id}`, null),
-    seenGuidelines: (id) => read("guidelines") === id,
-    seeGuidelines: (id) => write("guidelines", id),
+    // A question that is being written about a pair.
+    question: (token) => read(`draft:question:${token}`)?.text ?? "",
+    keepQuestion: (token, text) => write(`draft:question:${token}`, text ? { text, at: Date.now() } : null),
     // Tells the other tabs that a pair is done; they hear it as a `storage` event.
     tellDone: (token) => write("done", { token, at: Date.now() }),
     readDone: (event) => (event.key === prefix + "done" && event.newValue ? JSON.parse(event.newValue).token : null),

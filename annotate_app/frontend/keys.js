@@ -39,6 +39,8 @@ export function listen({ root, dialogs, act, hasPair, ready, hold }) {
         return act.skip(), true;
       case "r":
         return act.criterion(key) || (act.edit(), true);
+      case "c":
+        return act.ask(), true;
       case "f":
         return act.flag(), true;
       case "n":
@@ -77,7 +79,8 @@ export function listen({ root, dialogs, act, hasPair, ready, hold }) {
     const inside = target instanceof Node && root.contains(target);
     if (is(TYPING)) {
       if (!inside) return;
-      if (event.key === "Escape") target.blur();
+      if (dialogs.isOpen && (event.key === "Escape" || isSubmit(event))) dialogs.key(event);
+      else if (event.key === "Escape") target.blur();
       else if (isSubmit(event)) (target.blur(), act.submit());
       else return void event.stopImmediatePropagation(); // no shortcut of anyone while writing
       take(event);

@@ -4,6 +4,7 @@
 const ANSWER_WITHIN_MS = 5000;
 const OFFLINE_AFTER_MS = 2500;
 const MOST_AT_ONCE = 20;
+const DURABLE = ["submit", "skip", "undo", "read", "question"];
 
 /** `compose(events)` makes the message; `changed()` is called when what is waiting or the connection changed. */
 export function openOutbox({ compose, changed }) {
@@ -29,8 +30,8 @@ export function openOutbox({ compose, changed }) {
   };
   const prepare = (event) => {
     const full = { ...event, event_id: idOf(), order: (order += 1) };
-    // Looking at things need not survive a reload; judgments must.
-    if (["submit", "skip", "undo"].includes(event.kind)) keep.keepEvent(full);
+    // Looking at things need not survive a reload; judgments and words must.
+    if (DURABLE.includes(event.kind)) keep.keepEvent(full);
     waiting.push(full);
   };
   const retry = () => {
@@ -86,6 +87,8 @@ export function openOutbox({ compose, changed }) {
     },
     /** Tokens of pairs judged here whose judgment is still on its way. */
     judged: () => new Set(waiting.filter((event) => event.token && ["submit", "skip"].includes(event.kind)).map((event) => event.token)),
+    /** Whether such an event is on its way with this value in a field. */
+    has: (kind, field, value) => waiting.some((event) => event.kind === kind && event[field] === value),
     count: (...kinds) => waiting.filter((event) => kinds.includes(event.kind)).length,
     get late() {
       return late;

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, tzinfo
 from typing import Any, Literal
 
 from annotate_app.access import AccessError, Actor
@@ -22,12 +24,14 @@ from annotate_app.labeling.pair_payload import (
     screen_answer,
     show_pair,
     show_rubric,
+    storable,
 )
 from annotate_app.languages.words import FALLBACK, say, words
 from annotate_app.protocol.leases import Lease, LeaseError, OwnProgress, Submission
 from annotate_app.protocol.rubric import Rubric
 from annotate_app.store.base.database import failure
 from annotate_app.store.store import Store
+from annotate_app.store.work.day import OwnDay
 from rewardkit.data.records import content_id
 
 logger = logging.getLogger(__name__)
@@ -35,6 +39,7 @@ logger = logging.getLogger(__name__)
 PAIRS_AHEAD = 2
 MOST_EVENTS = 50  # in one message
 HISTORY_SHOWN = 50
+DAY_KEPT_S = 20.0
 EVENT_ID = re.compile(r"[A-Za-z0-9-]{8,64}")
 
 
@@ -70,9 +75,13 @@ class Desk:
     feedback: str = ""
     notice: str = ""
     history: list[dict[str, object]] | None = None
+    zone: tzinfo = UTC  # in which the person's day begins
+    day: OwnDay | None = None
+    day_read: float = float("-inf")  # monotonic
+    newest_read: int = 0  # version of the guidelines that the person has acknowledged
 
     @classmethod
-    def open(cls, store: Store, actor: Actor, project_id: int, language: str = FALLBACK) -> Desk:
+    def open(cls, store: Store, actor: Actor, project_id: int, language: str = FALLBACK, zone: tzinfo = UTC) -> Desk:
         """Opens the session: takes up the person's live leases, and new ones if there are none."""
         version = store.projects.rubric(actor, project_id)
         desk = cls(
@@ -84,6 +93,7 @@ class Desk:
             leases=[],
             progress=store.work.own_progress(actor, project_id),
             language=language,
+            zone=zone,
         )
         desk.refresh(store)
         return desk
@@ -94,6 +104,13 @@ class Desk:
         self.rubric, self.rubric_version = version.rubric, version.version
         self.leases = list(store.work.lease(self.actor, self.project_id, count=PAIRS_AHEAD))
         self.progress = store.work.own_progress(self.actor, self.project_id)
+        self.newest_read = store.readings.newest(self.actor, self.project_id)
+        self._read_day(store)
+
+    def _read_day(self, store: Store) -> None:
+        now = datetime.now(self.zone)
+        since = now.replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
+        self.day, self.day_read = store.work.own_day(self.actor, self.project_id, since), time.monotonic()
 
     def receive(self, store: Store, message: object) -> None:
         """Handles a browser's message, {"events": [event, ...]}, in order; acknowledgements replace the last ones.
@@ -139,13 +156,33 @@ class Desk:
                 store.work.renew(self.actor, self.project_id)
                 if not self.leases:
                     self.refresh(store)
+                self._read_day(store)
             case "refresh":
                 self.refresh(store)
+            case "read":
+                return self._acknowledge(store, event.get("version"))
+            case "question":
+                return self._ask(store, event_id, event)
             case "history":
                 self.history = self._list_history(store)
             case kind:
                 raise ValueError(f"kind is {str(kind)[:40]!r}, which is no event of the labeling page")
         return False
+
+    def _acknowledge(self, store: Store, version: object) -> bool:
+        """Notes that the guidelines of a version were read."""
+        if isinstance(version, bool) or not isinstance(version, int):
+            raise ValueError(f"version is {str(version)[:40]!r}, allowed is a number")
+        repeated = store.readings.acknowledge(self.actor, self.project_id, version)
+        self.newest_read = max(self.newest_read, version)
+        return repeated
+
+    def _ask(self, store: Store, event_id: str, event: Mapping[str, Any]) -> bool:
+        """Passes a question about a pair on to the leads."""
+        token, asked = event.get("token"), event.get("text")
+        if not isinstance(token, str) or not isinstance(asked, str):
+            raise ValueError("a question names a pair and has a text")
+        return store.questions.ask(self.actor, self.project_id, token, event_id, storable(asked))
 
     def _submit(self, store: Store, event_id: str, event: Mapping[str, Any]) -> bool:
         token = event.get("token")
@@ -158,6 +195,9 @@ class Desk:
         self.feedback = receipt.feedback or self.feedback
         if self.edit is not None and self.edit.token == token:
             self.edit = None
+        began = self.day is not None and self.day.num_pairs > 0
+        if not began or time.monotonic() - self.day_read > DAY_KEPT_S:
+            self._read_day(store)
         return receipt.duplicate
 
     def _find_lease(self, store: Store, token: str) -> Lease:
@@ -245,6 +285,10 @@ class Desk:
                 for lease in leases
                 if lease.previous is not None
             },
+            "questions": {lease.token: [list(pair) for pair in lease.questions] for lease in leases if lease.questions},
+            "rubric_version": self.rubric_version,
+            "has_read": self.newest_read >= self.rubric_version,
+            "day": None if self.day is None else _show_day(self.day),
             "edit": "" if self.edit is None else self.edit.token,
             "edit_of": 0 if self.edit is None else self.edit_of,
             "rubric": shown if held_by_page.get("rubric") != shown["id"] else {"id": shown["id"]},
@@ -257,6 +301,17 @@ class Desk:
             "notice": self.notice,
             "history": self.history,
         }
+
+
+def _show_day(day: OwnDay) -> dict[str, object]:
+    return {
+        "pairs": day.num_pairs,
+        "median_s": day.median_s,
+        "minutes": int(day.active_s // 60),
+        "checks": day.num_gold,
+        "right": day.num_right,
+        "break_after": int(day.since_break_s // 60) if day.break_due else 0,
+    }
 
 
 def _log(error: Exception, what: str) -> None:

@@ -190,6 +190,17 @@ def describe_choice(judgment: Judgment, shown_left: Side, scale: Scale, language
             return say(language, f"choice.{because}", reason=judgment.reason)
 
 
+def storable(text: str) -> str:
+    """A typed text without white space around it, as `_storable_whole` leaves it."""
+    return _storable_whole(text).strip()
+
+
+def _storable_whole(text: str) -> str:
+    """What no column takes, NUL and half of a surrogate pair, is replaced, not refused: nobody types it on purpose."""
+    whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return whole.replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
 def read_seconds(value: object) -> float:
     """Reads the active seconds that the browser counted, clipped to 0 to four hours."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < math.inf:
@@ -257,19 +268,13 @@ def _read_edited(value: object, field: str) -> str | None:
         return None
     if not isinstance(value, str):
         raise ValueError(f"{field} is {str(value)[:40]!r}, allowed is text")
-    return _storable(value)
+    return _storable_whole(value)
 
 
 def _read_text(value: object, field: str) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{field} is {str(value)[:40]!r}, allowed is text")
-    return _storable(value).strip()
-
-
-def _storable(text: str) -> str:
-    """What no column takes, NUL and half of a surrogate pair, is replaced, not refused: nobody types it on purpose."""
-    whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return whole.replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return storable(value)
 
 
 def _mapping(value: object, field: str) -> Mapping[str, Any]:

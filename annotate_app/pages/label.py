@@ -10,6 +10,7 @@ from annotate_app.pages.kit.chosen_names import as_markdown
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
 from annotate_app.pages.kit.labeler_component import mount_labeler
 from annotate_app.pages.kit.language import current_language
+from annotate_app.pages.kit.reader_clock import reader_zone
 from annotate_app.protocol.leases import LeaseError
 
 # The work takes the window: no wide margins, no header that covers the first line, and the sidebar is folded until a
@@ -44,10 +45,10 @@ def take_desk(project_id: int, actor: Actor) -> Desk:
     store = current_store()
     desk: Desk | None = st.session_state.get("desk")
     if desk is not None and (desk.project_id, desk.actor) == (project_id, actor):
-        desk.language = current_language()
+        desk.language, desk.zone = current_language(), reader_zone()
         desk.refresh(store)
     else:
-        desk = Desk.open(store, actor, project_id, current_language())
+        desk = Desk.open(store, actor, project_id, current_language(), reader_zone())
     reopened = st.session_state.pop("reopen", None)
     if reopened is not None:
         try:

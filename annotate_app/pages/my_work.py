@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import streamlit as st
 
 from annotate_app.access import AccessError, Actor
@@ -10,11 +12,13 @@ from annotate_app.pages.kit.chosen_names import as_markdown
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
 from annotate_app.pages.kit.language import current_language, say
 from annotate_app.pages.kit.page_list import page_at
-from annotate_app.pages.kit.reader_clock import minute_of, zone_name
+from annotate_app.pages.kit.reader_clock import minute_of, reader_zone, zone_name
 from annotate_app.pages.views.answer_view import draw_answer
 from annotate_app.protocol.assignment import other_side
 from annotate_app.protocol.leases import OwnJudgment, OwnProgress
 from annotate_app.protocol.rubric import Rubric
+from annotate_app.store.projects.projects import Project
+from annotate_app.store.work.day import BREAK_S
 
 PER_PAGE = 20
 STATES = ("qualifying", "paused", "failed")
@@ -32,6 +36,8 @@ def page() -> None:
         st.info(as_markdown(f"{error}."), icon=":material/lock:")
         return
     draw_progress(progress)
+    draw_day(project, actor)
+    draw_questions(project, actor)
     if progress.done == 0 and not store.work.history(actor, project.id, limit=1):
         st.info(say("my_work.nothing"), icon=":material/history:")
         return
@@ -52,6 +58,45 @@ def draw_progress(progress: OwnProgress) -> None:
     st.progress(share, text=say("my_work.progress", done=progress.done, target=progress.target))
     if progress.state in STATES:
         st.caption(say(f"my_work.{progress.state}"))
+
+
+def draw_day(project: Project, actor: Actor) -> None:
+    """The day so far: pairs, time, known answers, and a break where one is due."""
+    midnight = datetime.now(reader_zone()).replace(hour=0, minute=0, second=0, microsecond=0)
+    day = current_store().work.own_day(actor, project.id, midnight.timestamp())
+    if not day.active_s:
+        return
+    st.subheader(say("day.title"), anchor=False)
+    figures = {"pairs_long": str(day.num_pairs)}
+    if day.median_s is not None:
+        figures["median_long"] = say("day.seconds", seconds=round(day.median_s))
+    if day.num_gold:
+        figures["gold_long"] = say("day.of", right=day.num_right, all=day.num_gold)
+    figures["minutes_long"] = say("day.minutes", minutes=int(day.active_s // 60))
+    with st.container(horizontal=True):
+        for key, text in figures.items():
+            st.metric(say(f"day.{key}"), text, width="content")
+    if day.break_due:
+        pause = int(BREAK_S // 60)
+        st.info(
+            say("day.break_long", minutes=int(day.since_break_s // 60), pause=pause), icon=":material/self_improvement:"
+        )
+
+
+def draw_questions(project: Project, actor: Actor) -> None:
+    """The reader's own questions with their answers; texts as they are."""
+    questions = current_store().questions.own(actor, project.id)
+    if not questions:
+        return
+    waiting = sum(question.answered_at is None for question in questions)
+    with st.expander(f"{say('question.own')} ({len(questions)})", expanded=waiting < len(questions)):
+        for question in questions:
+            with st.container(border=True, key=f"own-question-{question.id}"):
+                st.text(question.text)
+                if question.answered_at is None:
+                    st.caption(say("question.waits"))
+                else:
+                    st.text(question.answer)
 
 
 def draw_judgment(actor: Actor, own: OwnJudgment, rubric: Rubric) -> None:

@@ -47,6 +47,7 @@ class Lease:
         shown_left: which completion stands on the left.
         leased_until: unix seconds after which a silent annotator's pair may go to someone else.
         previous: the own answer that was undone or is being edited, None for a new pair.
+        questions: what annotators asked about the comparison and a lead answered, as (question, answer).
     """
 
     token: str
@@ -54,6 +55,7 @@ class Lease:
     shown_left: Side
     leased_until: float
     previous: Judgment | None = None
+    questions: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from annotate_app.store.loop.run_notes import RunNotes
     from annotate_app.store.loop.turn_votes import TurnVotes
     from annotate_app.store.loop.turns import Turns
+    from annotate_app.store.work.questions import Questions
+    from annotate_app.store.work.readings import Readings
     from annotate_app.store.work.work import Work
 
 
@@ -86,6 +88,20 @@ class Store:
         from annotate_app.store.work.work import Work
 
         return Work(self.database)
+
+    @cached_property
+    def questions(self) -> Questions:
+        """Questions to the lead, and answers."""
+        from annotate_app.store.work.questions import Questions
+
+        return Questions(self.database)
+
+    @cached_property
+    def readings(self) -> Readings:
+        """Who has read which version of the guidelines."""
+        from annotate_app.store.work.readings import Readings
+
+        return Readings(self.database)
 
     @cached_property
     def jobs(self) -> Jobs:

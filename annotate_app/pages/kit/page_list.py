@@ -20,6 +20,7 @@ LISTED: tuple[tuple[str, UserRole, str, str, str], ...] = (
     ("Results", "adjudicator", "adjudicate", "Adjudicate", "gavel"),
     ("Results", "lead", "agreement", "Agreement", "handshake"),
     ("Results", "lead", "quality", "Quality", "fact_check"),
+    ("Results", "lead", "questions", "Questions", "contact_support"),
     ("Results", "lead", "leaderboard", "Leaderboard", "leaderboard"),
     ("Project", "lead", "rubric", "Rubric", "rule"),
     ("Project", "lead", "comparisons", "Comparisons", "compare"),

@@ -7,7 +7,7 @@ Who may have what is decided in `queue_cursor` (the queue), `gold_checks` (gold,
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from sqlalchemy import Connection, func, select
@@ -27,14 +27,16 @@ from annotate_app.protocol.rubric import Rubric, parse_rubric
 from annotate_app.store.base.database import Database
 from annotate_app.store.base.pending import COMPARISON_SHOWN
 from annotate_app.store.schema import tables
-from annotate_app.store.work import gold_checks, history, leasing, submitting
+from annotate_app.store.work import day, gold_checks, history, leasing, submitting
 from annotate_app.store.work.member_at_work import Seat, save_place, take_seat
+from annotate_app.store.work.questions import read_answered
 from rewardkit.data.records import Comparison, Judgment
 
 ATTEMPTS = 5  # of a transaction that met another one on PostgreSQL
 RETRIED = ("40001", "40P01", "23505")  # serialization failure, deadlock, the same row made at the same time
 TEXTS_KEPT = 256  # comparisons held in memory: the two in the hands of some hundred people
 TARGET_KEPT_S = 60.0
+ANSWERS_KEPT_S = 3.0
 Result = TypeVar("Result")
 
 
@@ -46,6 +48,7 @@ class Work:
         self._rubrics: dict[tuple[int, int], Rubric] = {}
         self._texts: dict[int, Comparison] = {}
         self._targets: dict[int, tuple[float, int]] = {}
+        self._answers: dict[int, tuple[float, Mapping[int, tuple[tuple[str, str], ...]]]] = {}
 
     def lease(self, actor: Actor, project_id: int, *, count: int = 2) -> list[Lease]:
         """The pairs in the actor's hands, oldest first, with new ones until there are `count`.
@@ -199,6 +202,12 @@ class Work:
             of_round = _round_of(connection, seat)
         return self._progress(seat, available, of_round)
 
+    def own_day(self, actor: Actor, project_id: int, since: float) -> day.OwnDay:
+        """What the actor did on the project since the day began, `since` in unix seconds."""
+        with self._database.read() as connection:
+            seat = take_seat(connection, actor, project_id, "reading the own day", writing=False)
+            return day.own_day(connection, seat, since, time.time())
+
     def _write(self, action: Callable[[Connection], Result]) -> Result:
         """Runs an action in a write transaction, again where it met another one; nothing of a failed try remains."""
         for attempt in range(1, ATTEMPTS + 1):
@@ -237,6 +246,7 @@ class Work:
             with self._database.read() as connection:
                 texts = texts | leasing.read_texts(connection, project_id, missing)
             self._texts = dict(list(texts.items())[-TEXTS_KEPT:])
+        answered = self._answered(project_id) if holding else {}
         return [
             Lease(
                 token=held.token,
@@ -244,9 +254,19 @@ class Work:
                 shown_left=held.shown_left,
                 leased_until=held.leased_until,
                 previous=previous,
+                questions=answered.get(held.comparison_id, ()),
             )
             for held in holding
         ]
+
+    def _answered(self, project_id: int) -> Mapping[int, tuple[tuple[str, str], ...]]:
+        """The project's answered questions by comparison, read every few seconds: they are few, and change rarely."""
+        read_at, answered = self._answers.get(project_id, (float("-inf"), {}))
+        if time.monotonic() - read_at > ANSWERS_KEPT_S:
+            with self._database.read() as connection:
+                answered = read_answered(connection, project_id)
+            self._answers[project_id] = (time.monotonic(), answered)
+        return answered
 
     def _progress(self, seat: Seat, available: bool, of_round: tuple[int, int] | None) -> OwnProgress:
         done = seat.place.num_judged

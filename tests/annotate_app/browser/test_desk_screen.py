@@ -154,7 +154,7 @@ def test_what_is_told_ends_with_its_pair_and_enter_presses_what_has_the_focus(
     assert "much better" in desk.page.evaluate(FOCUSED)
     desk.press("Enter")
     expect(overall.get_by_role("radio", name="Left much better")).to_have_attribute("aria-checked", "true")
-    desk.press("q", "7")
+    desk.press("q", "1")
     desk.judge("Control+Enter")
     assert [judgment.choice == "skip" for judgment in judgments_of(project)] == [True, False]
 

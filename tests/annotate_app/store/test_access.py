@@ -38,6 +38,12 @@ def change_note(store: Store, actor: Actor, project: Project) -> None:
         store.run_notes.change(actor, project.id, "nowhere", name="x")
 
 
+def answer_question(store: Store, actor: Actor, project: Project) -> None:
+    """Answers a question; whoever is let through learns that there is none."""
+    with contextlib.suppress(ValueError):
+        store.questions.answer(actor, project.id, 1, "So.")
+
+
 def import_staged(store: Store, actor: Actor, project: Project) -> None:
     with stage_judgments([]) as staged:
         store.judgments.import_staged(actor, project.id, staged)
@@ -102,6 +108,12 @@ TABLE: dict[str, tuple[str, bool, Callable[[Store, Actor, Project], object]]] = 
     "people.invites": ("lead", False, lambda s, a, p: s.people.invites(a)),
     "people.revoke_sessions": ("admin", False, lambda s, a, p: s.people.revoke_sessions(a, 1)),
     "people.list": ("lead", False, lambda s, a, p: s.people.list(a)),
+    "questions.answer": ("lead", True, answer_question),
+    "questions.list": ("lead", True, lambda s, a, p: s.questions.list(a, p.id)),
+    "questions.num_waiting": ("lead", True, lambda s, a, p: s.questions.num_waiting(a, p.id)),
+    "questions.own": ("annotator", True, lambda s, a, p: s.questions.own(a, p.id)),
+    "readings.newest": ("annotator", True, lambda s, a, p: s.readings.newest(a, p.id)),
+    "readings.list": ("lead", True, lambda s, a, p: s.readings.list(a, p.id)),
     "audit.list": ("lead", True, lambda s, a, p: s.audit.list(a, p.id)),
     "notices.list": ("lead", True, lambda s, a, p: s.notices.list(a, p.id)),
     "jobs.add": ("lead", True, lambda s, a, p: s.jobs.add(a, "export", "all", ["x"], p.id)),
@@ -116,6 +128,8 @@ APART = {
     "jobs.get",
     "jobs.cancel",
     "people.set_language",  # one's own only
+    "questions.ask",  # of a pair in hand; in `work/test_questions.py`
+    "readings.acknowledge",  # for oneself; in `work/test_readings.py`
     "people.revoke_invite",  # who could make it; in `people/test_people.py`
     # no actor: a password, a token or a worker beside the database speaks for itself
     "people.invite",
@@ -174,6 +188,7 @@ def expect(
 
 def test_the_table_names_every_function_of_the_rooms(sqlite_store: Store) -> None:
     rooms = ("projects", "comparisons", "browsing", "judgments", "people", "audit", "notices", "jobs", "run_notes")
+    rooms += ("questions", "readings")
     public = {
         f"{room}.{name}"
         for room in rooms

@@ -15,7 +15,7 @@ Characters of a response, and the two responses of a comparison, are not indepen
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -105,7 +105,7 @@ def _of_flag(
     )
 
 
-def _estimate(formula, total: np.ndarray, drawn: np.ndarray | None) -> Estimate:  # noqa: ANN001
+def _estimate(formula: Callable[[np.ndarray], np.ndarray], total: np.ndarray, drawn: np.ndarray | None) -> Estimate:
     value = float(formula(total[None])[0])
     if drawn is None:
         return Estimate(value=value, low=float("nan"), high=float("nan"))

@@ -19,6 +19,7 @@ export function openMarking({ root, layer, pair, rubric, sheet, hint, announce }
   const signs = new WeakMap(); // text -> its code points
   let cursor = null; // {side, anchor, at}: indices of steps; while words are marked by keyboard
   let chosen = null; // {side, range}: what the menu would mark
+  let place = () => {}; // puts the menu beside the words that the keyboard is at
   let timer = 0;
 
   const flags = () => (rubric()?.flags ?? []).filter((flag) => flag.spans);
@@ -201,6 +202,7 @@ export function openMarking({ root, layer, pair, rubric, sheet, hint, announce }
   };
   document.addEventListener("selectionchange", onSelection);
   root.addEventListener("pointerup", onSelection);
+  root.addEventListener("scroll", () => menu.hidden || (cursor ? place() : onSelection()), true); // the menu stays beside its words
 
   // ---- by keyboard ----
   // Steps on the screen; those that fall into one unit are one step.
@@ -241,7 +243,8 @@ export function openMarking({ root, layer, pair, rubric, sheet, hint, announce }
     highlight("tb-mark-cursor", [range]);
     const here = placeOf(view, [steps[cursor.at].start, steps[cursor.at].end]);
     here.startContainer.parentElement.scrollIntoView({ block: "nearest" });
-    show(here.getBoundingClientRect());
+    place = () => show(here.getBoundingClientRect());
+    place();
   };
   const move = (by, extend) => {
     const view = viewOf(cursor.side);

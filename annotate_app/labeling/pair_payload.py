@@ -205,12 +205,14 @@ def describe_choice(judgment: Judgment, shown_left: Side, scale: Scale, language
 
 
 def storable(text: str) -> str:
-    """A typed text without white space around it.
+    """A typed text without white space around it, as `_storable_whole` leaves it."""
+    return _storable_whole(text).strip()
 
-    What no column takes, NUL and half of a surrogate pair, is replaced and not refused: nobody types it on purpose.
-    """
+
+def _storable_whole(text: str) -> str:
+    """What no column takes, NUL and half of a surrogate pair, is replaced, not refused: nobody types it on purpose."""
     whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return whole.replace("\0", "\N{REPLACEMENT CHARACTER}").strip()
+    return whole.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def read_seconds(value: object) -> float:
@@ -280,13 +282,13 @@ def _read_edited(value: object, field: str) -> str | None:
         return None
     if not isinstance(value, str):
         raise ValueError(f"{field} is {str(value)[:40]!r}, allowed is text")
-    return storable(value)
+    return _storable_whole(value)
 
 
 def _read_text(value: object, field: str) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{field} is {str(value)[:40]!r}, allowed is text")
-    return storable(value).strip()
+    return storable(value)
 
 
 def _mapping(value: object, field: str) -> Mapping[str, Any]:

@@ -19,6 +19,7 @@ from annotate_app.exchange.hub import export_datasets
 from annotate_app.exchange.judgments_in import BallotOptions, import_judgments
 from annotate_app.exchange.options import ExportOptions
 from rewardkit.data.choices import parse_choice_map
+from rewardkit.data.records import Judgment
 
 pytestmark = [pytest.mark.bench, pytest.mark.filterwarnings("default")]  # their warnings are not ours to mend
 ADMIN = Actor.command_line()
@@ -180,6 +181,44 @@ def test_sft_trains_a_step_on_our_rows_unchanged(sqlite_store, project, tmp_path
         processing_class=tokenizer,
     )
     assert 0 < trainer.train().training_loss < 10
+
+
+@pytest.fixture
+def edited(sqlite_store, make_project):
+    """A project of which every response was written anew by somebody."""
+    made = make_project(sqlite_store, "edited", num_comparisons=8)
+    edits = [
+        Judgment(comparison_id=f"c{number}", annotator="anna", choice="tie", edited={"a": f"Anew, {number}."})
+        for number in range(8)
+    ]
+    sqlite_store.judgments.import_many(ADMIN, made.id, edits)
+    return made
+
+
+def test_sft_trains_a_step_on_edited_responses(sqlite_store, edited, tmp_path, tokenizer, causal_model):
+    rows = load(sqlite_store, edited, tmp_path / "out", form="edited_sft")["train"]
+    assert sorted(row["completion"][0]["content"] for row in rows) == [f"Anew, {number}." for number in range(8)]
+    trainer = SFTTrainer(
+        model=causal_model,
+        args=arguments(SFTConfig, tmp_path / "run"),
+        train_dataset=rows,
+        processing_class=tokenizer,
+    )
+    assert 0 < trainer.train().training_loss < 10
+
+
+def test_dpo_trains_a_step_on_edited_responses_before_their_originals(
+    sqlite_store, edited, tmp_path, tokenizer, causal_model
+):
+    rows = load(sqlite_store, edited, tmp_path / "out", form="edited_pairs")["train"]
+    assert {row["source_chosen"] for row in rows} == {"edited by a person"}
+    trainer = DPOTrainer(
+        model=causal_model,
+        args=arguments(DPOConfig, tmp_path / "run"),
+        train_dataset=rows,
+        processing_class=tokenizer,
+    )
+    assert trainer.train().training_loss == pytest.approx(torch.log(torch.tensor(2.0)).item(), abs=1e-3)
 
 
 def test_datasets_folder_loads_from_disk(sqlite_store, project, tmp_path):

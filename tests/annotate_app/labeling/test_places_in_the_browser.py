@@ -18,7 +18,8 @@ PLACES = Path(annotate_app.__file__).parent / "frontend" / "places.js"
 HOSTILE = Path(__file__).parents[1] / "hostile.txt"
 TEXTS = [
     "So un**believ**able 😀, it *is*: `so so` &amp; $x^2$.\n\n| a | b\\|c |\n|---|---|\n| one | **two** words |\n",
-    "# Title *x* #\n\n> - quoted **word**\n>   goes on\n\n```py\ndef f(): return '😀'\n```\n\nقال **الرجل** نعم.\n\n1. [a *b*](http://c.d)",
+    "# Title *x* #\n\n> - quoted **word**\n>   goes on\n\n```py\ndef f(): return '😀'\n```\n\n"
+    "قال **الرجل** نعم.\n\n1. [a *b*](http://c.d)",
     HOSTILE.read_text(encoding="utf-8", errors="replace")[:20_000],
 ]
 SCRIPT = """

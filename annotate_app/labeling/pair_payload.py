@@ -18,7 +18,7 @@ from annotate_app.protocol.assignment import Side, other_side
 from annotate_app.protocol.leases import Lease
 from annotate_app.protocol.rubric import Rubric, Scale
 from rewardkit.data.conversations import transcript
-from rewardkit.data.records import Choice, Judgment, Message, content_id
+from rewardkit.data.records import Choice, Judgment, Message, content_id, ranking_words
 
 LONGEST_EXCERPT = 160
 LONGEST_TASK_S = 4 * 3600.0
@@ -30,13 +30,19 @@ def show_pair(lease: Lease) -> dict[str, object]:
     comparison = lease.comparison if lease.shown_left == "a" else lease.comparison.swap()
     return {
         "token": lease.token,
-        "messages": [{"role": turn.role, **_show_text(render_turn(turn))} for turn in comparison.prompt],
-        "left": _show_text(render_completion(comparison.completion_a, comparison.turns_a)),
-        "right": _show_text(render_completion(comparison.completion_b, comparison.turns_b)),
+        "messages": show_messages(comparison.prompt),
+        "left": show_text(render_completion(comparison.completion_a, comparison.turns_a)),
+        "right": show_text(render_completion(comparison.completion_b, comparison.turns_b)),
     }
 
 
-def _show_text(text: Rendered) -> dict[str, object]:
+def show_messages(prompt: tuple[Message, ...]) -> list[dict[str, object]]:
+    """The turns of a conversation for the browser."""
+    return [{"role": turn.role, **show_text(render_turn(turn))} for turn in prompt]
+
+
+def show_text(text: Rendered) -> dict[str, object]:
+    """A rendered text for the browser: sanitised HTML, and as written."""
     return {"html": text.html, "raw": text.raw, "length": text.num_characters}
 
 
@@ -44,6 +50,7 @@ def show_rubric(rubric: Rubric, version: int) -> dict[str, object]:
     """The rubric for the browser; `id` names this content."""
     shown: dict[str, object] = {
         "title": rubric.title,
+        "task": rubric.task,
         "version": version,
         "guidelines": render(rubric.guidelines).html,
         "question": rubric.question,
@@ -139,7 +146,10 @@ def screen_answer(judgment: Judgment, shown_left: Side) -> dict[str, object]:
 
 
 def describe_choice(judgment: Judgment, shown_left: Side, scale: Scale) -> str:
-    """A judgment's overall answer in the words of the page."""
+    """A judgment's overall answer in the words of the page; of a ranking, by the letters of its screen."""
+    if judgment.ranks:
+        order = judgment.shown or tuple(range(len(judgment.ranks)))
+        return ranking_words([judgment.ranks[place] for place in order])
     match judgment.choice:
         case "a" | "b":
             side = "Left" if judgment.choice == shown_left else "Right"

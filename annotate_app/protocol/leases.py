@@ -12,7 +12,7 @@ from typing import Literal
 
 from annotate_app.protocol.assignment import Side
 from annotate_app.protocol.rubric import Criterion, Rubric, Scale
-from rewardkit.data.records import Comparison, Judgment
+from rewardkit.data.records import LETTERS, Comparison, Judgment, check_ranks, dense, first_choice
 
 MAX_RATIONALE = 20_000
 MAX_REASON = 200
@@ -107,8 +107,13 @@ class OwnJudgment:
     can_edit: bool
 
 
-def check_submission(submission: Submission, rubric: Rubric) -> None:
+def check_submission(submission: Submission, rubric: Rubric, num_responses: int = 2) -> None:
     """Checks that an answer is one the rubric asks for.
+
+    Args:
+        submission: the answer.
+        rubric: what was asked.
+        num_responses: of the comparison.
 
     Raises:
         ValueError: naming the field, its value and what is allowed.
@@ -118,9 +123,12 @@ def check_submission(submission: Submission, rubric: Rubric) -> None:
         raise ValueError(f"event_id has {len(submission.event_id)} characters, allowed are 1 to 64")
     if not (math.isfinite(judgment.seconds) and judgment.seconds >= 0):
         raise ValueError(f"seconds is {judgment.seconds}, allowed is 0 or more")
-    _check_choice(judgment, rubric)
+    if rubric.task == "compare":
+        _check_choice(judgment, rubric)
+    else:
+        _check_ranking(judgment, rubric, num_responses)
     _check_criteria(judgment, rubric)
-    _check_flags(judgment, rubric)
+    _check_flags(judgment, rubric, num_responses if rubric.task != "compare" else 2)
     _check_words(judgment, rubric)
 
 
@@ -144,12 +152,30 @@ def feedback_text(choice: str, gold: Mapping[str, object], left: Side) -> str:
 def _check_choice(judgment: Judgment, rubric: Rubric) -> None:
     """Checks what `Judgment` itself cannot know: the scale's degrees, ties, both_bad."""
     choice, strength, scale = judgment.choice, judgment.strength, rubric.scale
+    if judgment.ranks:
+        raise ValueError("ranks are given, this rubric asks for none (task: rank asks for them)")
     if not _is_whole(strength) or strength > scale.degrees:
         raise ValueError(f"strength is {strength!r} with choice {choice!r}, allowed is 1 to {scale.degrees}")
     if choice == "tie" and not _allows_tie(scale):
         raise ValueError("choice is 'tie', this rubric takes no ties")
     if choice == "both_bad" and not rubric.both_bad:
         raise ValueError("choice is 'both_bad', this rubric does not take it")
+
+
+def _check_ranking(judgment: Judgment, rubric: Rubric, num_responses: int) -> None:
+    if judgment.choice in ("skip", "both_bad"):
+        if judgment.ranks:
+            raise ValueError(f"ranks are given with choice {judgment.choice!r}, allowed are none")
+        if judgment.choice == "both_bad" and not rubric.both_bad:
+            raise ValueError("choice is 'both_bad', this rubric does not take it")
+        return
+    check_ranks(judgment.ranks, num_responses)
+    if judgment.ranks != dense(judgment.ranks):
+        raise ValueError(f"ranks are {list(judgment.ranks)}, allowed are 1, 2, 3 ... without gaps")
+    if (judgment.choice, judgment.strength) != first_choice(judgment.ranks):
+        raise ValueError(f"choice is {judgment.choice!r}, which is not what the ranks {list(judgment.ranks)} say")
+    if rubric.task == "best" and sum(rank is not None for rank in judgment.ranks) != 1:
+        raise ValueError(f"ranks are {list(judgment.ranks)}, allowed is one best response, the others null")
 
 
 def _check_criteria(judgment: Judgment, rubric: Rubric) -> None:
@@ -183,11 +209,11 @@ def _check_criterion(criterion: Criterion, value: object) -> None:
                     raise ValueError(f"{field} is {value!r}, allowed are {allowed}")
 
 
-def _check_flags(judgment: Judgment, rubric: Rubric) -> None:
+def _check_flags(judgment: Judgment, rubric: Rubric, num_responses: int) -> None:
     allowed = [flag.name for flag in rubric.flags]
     for side, names in judgment.flags.items():
-        if side not in ("a", "b"):
-            raise ValueError(f"flags.{side} names no response, allowed are a and b")
+        if side not in tuple(LETTERS[:num_responses]):
+            raise ValueError(f"flags.{side} names no response, allowed are {', '.join(LETTERS[:num_responses])}")
         for name in names:
             if name not in allowed:
                 raise ValueError(f"flags.{side} holds {name!r}, allowed are {', '.join(allowed) or 'none'}")

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 
 from annotate_app.protocol.assignment import Side
 from annotate_app.protocol.leases import LeaseError, Submission, feedback_text
-from annotate_app.store.base.answers import plain_criteria
+from annotate_app.store.base.answers import plain_criteria, plain_ranking
 from annotate_app.store.base.slots import JUDGED, OPEN
 from annotate_app.store.schema.tables import comparison, judgment, slot
 from annotate_app.store.work import gold_checks, leasing, queue_cursor
@@ -183,6 +183,7 @@ def append(
             "rubric_version": seat.rubric_version,
             "newest": True,
             "created_at": now,
+            "ranking": plain_ranking(answer) if answer else None,
         },
     )
 

@@ -46,7 +46,7 @@ def read_ranking(row: Mapping[str, Any], reading: Reading) -> Ranking:
     responses = comparison.responses
     stated = next((name for name in (*RANK_COLUMNS, *SCORE_COLUMNS) if row.get(name) is not None), "")
     if stated:
-        ranks, column = read_ranks(row[stated], stated, len(responses), scores=stated in SCORE_COLUMNS)
+        ranks = read_ranks(row[stated], stated, len(responses), scores=stated in SCORE_COLUMNS)
     elif all(rank is None for rank in ranks):
         allowed = f"a column of {', '.join((*RANK_COLUMNS, *SCORE_COLUMNS))} is needed, or a rank of each response"
         raise RowError("missing_field", "ranks", None, allowed)

@@ -11,6 +11,7 @@ import { buildLayer } from "./panes.js";
 import { describeAnswer, rowsOf } from "./rows.js";
 import { openSheet } from "./sheet.js";
 import { stayInTouch } from "./touch.js";
+import { say, wordsLanguage } from "./words.js";
 
 const TOO_SOON_MS = 400; // an Enter this soon after a pair came, with nothing answered since, is a double press
 const MOST_HELD = 20;
@@ -44,7 +45,7 @@ export function openDesk(shadow) {
   });
   const dialogs = openDialogs(frame.root);
   const outbox = openOutbox({
-    compose: (events) => ({ events, known: { pairs: [...pairs.keys()], rubric: rubric?.id ?? "" } }),
+    compose: (events) => ({ events, known: { pairs: [...pairs.keys()], rubric: rubric?.id ?? "", words: wordsLanguage() } }),
     changed: () => paintStatus(),
   });
   const sheet = openSheet({
@@ -89,7 +90,7 @@ export function openDesk(shadow) {
     paintFlags();
     clock.start(draft.seconds);
     since = performance.now();
-    frame.announce("Next pair");
+    frame.announce(say("desk.next_pair"));
   };
   // A pair that came back is shown afresh with the answer given before, even if it is the one on the screen.
   const showAgain = (token) => {
@@ -116,8 +117,8 @@ export function openDesk(shadow) {
     for (const token of queue()) layerOf(token);
   };
   const emptyWords = () => {
-    if (awaited) return { title: "One moment …", text: "" };
-    if (outbox.judged().size) return { title: "Saving …", text: "The next pair comes as soon as the server has answered." };
+    if (awaited) return { title: say("desk.moment"), text: "" };
+    if (outbox.judged().size) return { title: say("desk.saving"), text: say("desk.saving_help") };
     return frame.wordsFor(data.state);
   };
   const paintFlags = () => {
@@ -185,7 +186,7 @@ export function openDesk(shadow) {
       ask("cancel");
     },
     flag(side = "left") {
-      if (!rubric.flags.length) return frame.hint("This project has no flags.");
+      if (!rubric.flags.length) return frame.hint(say("desk.no_flags"));
       dialogs.flags(rubric.flags, side, () => ({ left: [], right: [], ...sheet.answer.flags }), sheet.toggleFlag);
     },
     mode(name) {

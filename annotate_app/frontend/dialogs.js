@@ -1,23 +1,24 @@
 // What opens over the page: guidelines, reasons to skip, flags, own history. One at a time; Escape closes.
 import { element } from "./panes.js";
+import { say } from "./words.js";
 
 const KEYS = [
-  ["1 2 3 …", "answer the marked question"],
-  ["Q W A …", "go to a criterion; O to the overall question"],
-  ["↑ ↓", "previous, next question; ← → change the answer, Backspace takes it back"],
+  ["1 2 3 …", "digits"],
+  ["Q W A …", "letters"],
+  ["↑ ↓", "arrows"],
   ["T", "tie"],
-  ["B", "both bad, where the rubric offers it"],
-  ["Enter", "submit; Ctrl+Enter from inside the rationale"],
-  ["N", "write a rationale; Escape leaves it"],
-  ["S", "skip, with a reason"],
-  ["F", "flag a response"],
-  ["U", "undo the last judgment"],
-  ["E", "own earlier judgments, to edit one"],
-  ["D", "mark where the two responses differ"],
-  ["M", "texts as written, without markdown"],
-  ["X", "unfold long texts"],
-  ["Space, PgDn, PgUp", "scroll both responses"],
-  ["?", "these guidelines"],
+  ["B", "both_bad"],
+  ["Enter", "submit"],
+  ["N", "rationale"],
+  ["S", "skip"],
+  ["F", "flag"],
+  ["U", "undo"],
+  ["E", "history"],
+  ["D", "differences"],
+  ["M", "as_written"],
+  ["X", "unfold"],
+  ["Space, PgDn, PgUp", "scroll"],
+  ["?", "guidelines"],
 ];
 
 export function openDialogs(root) {
@@ -32,7 +33,7 @@ export function openDialogs(root) {
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
   const open = (title, body, keys) => {
     before = root.getRootNode().activeElement;
-    const close = element("button", { type: "button", class: "quiet close", "aria-label": "Close", onclick: () => dialog.close() }, "Close ", element("kbd", { "aria-hidden": "true" }, "Esc"));
+    const close = element("button", { type: "button", class: "quiet close", "aria-label": say("dialog.close"), onclick: () => dialog.close() }, `${say("dialog.close")} `, element("kbd", { "aria-hidden": "true" }, "Esc"));
     const heading = element("h2", { id: "dialog-title", tabindex: "-1" }, title);
     dialog.setAttribute("aria-labelledby", "dialog-title");
     dialog.replaceChildren(element("header", {}, heading, close), body);
@@ -71,9 +72,9 @@ export function openDialogs(root) {
     guidelines(rubric, { first }) {
       const text = element("div", { class: "rich" });
       text.innerHTML = rubric.guidelines; // sanitised on the server
-      const keys = element("dl", { class: "keys" }, ...KEYS.flatMap(([key, what]) => [element("dt", {}, element("kbd", {}, key)), element("dd", {}, what)]));
-      const start = element("button", { type: "button", class: "primary", onclick: () => dialog.close() }, first ? "Start " : "Back to work ", element("kbd", { "aria-hidden": "true" }, "Enter"));
-      open(rubric.title, element("div", {}, text, element("h3", {}, "Keys"), keys, element("footer", {}, start)), (event) => {
+      const keys = element("dl", { class: "keys" }, ...KEYS.flatMap(([key, what]) => [element("dt", {}, element("kbd", {}, key)), element("dd", {}, say(`key.${what}`))]));
+      const start = element("button", { type: "button", class: "primary", onclick: () => dialog.close() }, `${say(first ? "dialog.start" : "dialog.back")} `, element("kbd", { "aria-hidden": "true" }, "Enter"));
+      open(rubric.title, element("div", {}, text, element("h3", {}, say("dialog.keys")), keys, element("footer", {}, start)), (event) => {
         if (!["Enter", "?"].includes(event.key)) return false;
         dialog.close();
         return true;
@@ -84,7 +85,7 @@ export function openDialogs(root) {
         dialog.close();
         onReason(reason);
       };
-      open("Why skip this pair?", choices(reasons, choose, (reason) => ` ${reason}`), byDigit(reasons, choose));
+      open(say("dialog.why_skip"), choices(reasons, choose, (reason) => ` ${reason}`), byDigit(reasons, choose));
     },
     flags(flags, side, read, toggle) {
       const draw = (current) => {
@@ -92,8 +93,8 @@ export function openDialogs(root) {
         const column = (place) =>
           element(
             "div",
-            { class: `column${place === current ? " current" : ""}`, role: "group", "aria-label": `Flags of the ${place} response` },
-            element("h3", {}, place === "left" ? "Left" : "Right"),
+            { class: `column${place === current ? " current" : ""}`, role: "group", "aria-label": say(`dialog.flags_${place}`) },
+            element("h3", {}, say(`form.${place}`)),
             ...flags.map((flag, index) =>
               element(
                 "button",
@@ -103,8 +104,8 @@ export function openDialogs(root) {
               ),
             ),
           );
-        const hint = element("p", { class: "small" }, "← and → change the side, numbers set and clear, Enter is done.");
-        open("Flag a response", element("div", {}, element("div", { class: "columns" }, column("left"), column("right")), hint), (event) => {
+        const hint = element("p", { class: "small" }, say("dialog.flag_help"));
+        open(say("dialog.flag"), element("div", {}, element("div", { class: "columns" }, column("left"), column("right")), hint), (event) => {
           const flag = /^[1-9]$/.test(event.key) ? flags[Number(event.key) - 1] : null;
           if (flag) (toggle(current, flag.name), draw(current));
           else if (["ArrowLeft", "ArrowRight"].includes(event.key)) draw(event.key === "ArrowLeft" ? "left" : "right");
@@ -116,14 +117,14 @@ export function openDialogs(root) {
       draw(side);
     },
     history(items, onItem) {
-      if (!items.length) return open("Your judgments", element("p", {}, "You have not judged anything here yet."), () => false);
+      if (!items.length) return open(say("desk.history"), element("p", {}, say("dialog.history_none")), () => false);
       const choose = (item) => {
         dialog.close();
         onItem(item);
       };
       const describe = (item) =>
-        element("span", {}, element("b", {}, item.choice), element("span", { class: "small" }, ` ${item.at ? new Date(item.at * 1000).toLocaleString() : "time unknown"}`), element("br"), item.prompt || "(no prompt)");
-      open("Your judgments, newest first", element("div", {}, element("p", { class: "small" }, "Choose one to change it; the earlier answer is kept beside the new one."), choices(items, choose, describe)), byDigit(items, choose));
+        element("span", {}, element("b", {}, item.choice), element("span", { class: "small" }, ` ${item.at ? new Date(item.at * 1000).toLocaleString() : say("dialog.time_unknown")}`), element("br"), item.prompt || say("dialog.no_prompt"));
+      open(say("dialog.history"), element("div", {}, element("p", { class: "small" }, say("dialog.history_help")), choices(items, choose, describe)), byDigit(items, choose));
     },
   };
 }

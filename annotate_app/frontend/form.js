@@ -1,5 +1,6 @@
 // The answer form: rows of options as radio groups, the rationale, and the actions; the mouse does all that keys do.
 import { element } from "./panes.js";
+import { say } from "./words.js";
 
 /** Builds the form of a rubric. `acts` holds what to call: answer, focus, write, submit, skip, undo, mode, unfold. */
 export function buildForm(rubric, rows, acts) {
@@ -8,8 +9,8 @@ export function buildForm(rubric, rows, acts) {
   const rationale = element("textarea", {
     rows: "1",
     maxlength: "20000",
-    "aria-label": rubric.rationale === "required" ? "Rationale, required" : "Rationale",
-    placeholder: `Why? ${rubric.rationale === "required" ? "Required here." : "Optional."} N to write, Ctrl+Enter to submit`,
+    "aria-label": say(rubric.rationale === "required" ? "form.rationale_required" : "form.rationale"),
+    placeholder: `${say(rubric.rationale === "required" ? "form.why_required" : "form.why")} ${say("form.why_keys")}`,
     oninput: () => acts.write(rationale.value),
   });
   const toggles = {};
@@ -17,15 +18,15 @@ export function buildForm(rubric, rows, acts) {
   const bar = element(
     "div",
     { class: "actions" },
-    action("Enter", "Submit", acts.submit, { class: "primary" }),
-    action("S", "Skip", acts.skip),
-    action("U", "Undo", acts.undo),
+    action("Enter", say("form.submit"), acts.submit, { class: "primary" }),
+    action("S", say("form.skip"), acts.skip),
+    action("U", say("form.undo"), acts.undo),
     element("span", { class: "gap" }),
-    toggle("diff", "D", "Differences", () => acts.mode("diff")),
-    toggle("raw", "M", "As written", () => acts.mode("raw")),
-    toggle("unfolded", "X", "Unfold", acts.unfold),
+    toggle("diff", "D", say("form.differences"), () => acts.mode("diff")),
+    toggle("raw", "M", say("form.as_written"), () => acts.mode("raw")),
+    toggle("unfolded", "X", say("form.unfold"), acts.unfold),
   );
-  const node = element("section", { class: "form", "aria-label": "Your judgment" }, questions, ...(rubric.rationale === "off" ? [] : [rationale]), bar);
+  const node = element("section", { class: "form", "aria-label": say("form.name") }, questions, ...(rubric.rationale === "off" ? [] : [rationale]), bar);
   return {
     node,
     rationale,
@@ -57,14 +58,14 @@ function action(key, text, call, properties = {}) {
 
 function buildGroup(row, index, acts) {
   const label = element("span", { class: "question", id: `question-${index}` });
-  if (row.side) label.append(element("b", {}, row.side === "left" ? "Left" : "Right"));
-  else label.append(row.label, ...(row.required ? [] : [element("i", {}, " optional")]));
+  if (row.side) label.append(element("b", {}, say(`form.${row.side}`)));
+  else label.append(row.label, ...(row.required ? [] : [element("i", {}, ` ${say("form.optional")}`)]));
   if (!row.side && row.letter && row.id !== "overall") label.append(" ", element("kbd", { "aria-hidden": "true" }, row.letter.toUpperCase()));
   const buttons = row.options.map((option) => buildOption(row, option, () => acts.answer(index, option.value)));
   const note = element("span", { class: "anchor", "aria-live": "polite" });
   const options = element(
     "div",
-    { class: "options", role: "radiogroup", ...(row.side ? { "aria-label": `${row.label}, ${row.side} response` } : { "aria-labelledby": `question-${index}` }) },
+    { class: "options", role: "radiogroup", ...(row.side ? { "aria-label": say(`form.rated_${row.side}`, { question: row.label }) } : { "aria-labelledby": `question-${index}` }) },
     ...divide(buttons, row.options),
   );
   options.addEventListener("focusin", () => acts.focus(index));
@@ -88,7 +89,7 @@ function divide(buttons, options) {
   if (!half("left").length || !half("right").length) return buttons;
   const rest = buttons.filter((_, index) => !["left", "right"].includes(options[index].side));
   const named = (side, name) => element("div", { class: `half ${side}`, role: "none" }, element("span", { class: "sidename", "aria-hidden": "true" }, name), ...half(side));
-  return [named("left", "Left is"), element("div", { class: "half middle", role: "none" }, ...rest), named("right", "Right is")].filter((part) => part.childElementCount);
+  return [named("left", say("form.left_is")), element("div", { class: "half middle", role: "none" }, ...rest), named("right", say("form.right_is"))].filter((part) => part.childElementCount);
 }
 
 // A criterion rated per response: its question once, above its two rows.
@@ -97,7 +98,7 @@ function nestRated(rows, groups) {
   rows.forEach((row, index) => {
     if (!row.side) nodes.push(groups[index].node);
     else if (row.side === "left") {
-      const question = element("span", { class: "question" }, row.label, ...(row.required ? [] : [element("i", {}, " optional")]), " ", element("kbd", { "aria-hidden": "true" }, row.letter.toUpperCase()));
+      const question = element("span", { class: "question" }, row.label, ...(row.required ? [] : [element("i", {}, ` ${say("form.optional")}`)]), " ", element("kbd", { "aria-hidden": "true" }, row.letter.toUpperCase()));
       nodes.push(element("div", { class: "rating" }, question, element("div", { class: "tworows" }, groups[index].node, groups[index + 1].node)));
     }
   });

@@ -1,27 +1,23 @@
 // The frame around the work: progress, status, hints, the stage for pairs, the place of the form, and the empty states.
 import { element } from "./panes.js";
+import { say } from "./words.js";
 
-const WORDS = {
-  paused: ["Your work here is paused", "A lead of this project was told and will come back to you. What you judged is kept."],
-  failed: ["The qualification round was not passed", "This project takes no judgments from you. A lead can open the round again."],
-  qualifying: ["The qualification round is over", "As soon as it is evaluated, the work begins."],
-  active: ["Nothing to judge right now", "Every pair has the judgments it needs, or is with somebody else. This page looks again by itself."],
-};
+const STATES = ["paused", "failed", "qualifying", "active"];
 
 export function openFrame(shadow, acts) {
   const button = (key, text, call) =>
     element("button", { type: "button", class: "quiet", "aria-keyshortcuts": key, onclick: call }, text, " ", element("kbd", { "aria-hidden": "true" }, key));
-  const track = element("div", { class: "track", role: "progressbar", "aria-label": "Your progress", "aria-valuemin": "0" }, element("span", {}));
+  const track = element("div", { class: "track", role: "progressbar", "aria-label": say("desk.progress"), "aria-valuemin": "0" }, element("span", {}));
   const count = element("span", { class: "count" });
   const status = element("span", { class: "status", role: "status", "aria-live": "polite" });
   const hint = element("p", { class: "hint", role: "alert" });
   const spoken = element("p", { class: "spoken", "aria-live": "polite" });
   const refused = element("div", { class: "refusals" });
-  const banner = element("div", { class: "banner", hidden: true }, "You are changing an earlier judgment. ", element("button", { type: "button", class: "quiet", onclick: acts.cancel }, "Leave it as it was ", element("kbd", { "aria-hidden": "true" }, "Esc")));
+  const banner = element("div", { class: "banner", hidden: true }, `${say("desk.editing")} `, element("button", { type: "button", class: "quiet", onclick: acts.cancel }, `${say("desk.leave_edit")} `, element("kbd", { "aria-hidden": "true" }, "Esc")));
   const stage = element("div", { class: "stage" });
   const nothing = element("div", { class: "nothing", hidden: true });
   const place = element("div", { class: "formplace" });
-  const bar = element("header", { class: "bar" }, track, count, status, element("span", { class: "gap" }), button("?", "Guidelines", acts.guidelines), button("E", "My judgments", acts.history));
+  const bar = element("header", { class: "bar" }, track, count, status, element("span", { class: "gap" }), button("?", say("desk.guidelines"), acts.guidelines), button("E", say("desk.history"), acts.history));
   const root = element("div", { class: "labeler" }, bar, hint, refused, banner, stage, nothing, place, spoken);
   shadow.append(root);
 
@@ -48,15 +44,15 @@ export function openFrame(shadow, acts) {
       spoken.textContent = spoken.textContent === text ? `${text} ` : text;
     },
     wordsFor(state) {
-      const [title, text] = WORDS[state] ?? WORDS.active;
-      return { title, text, look: true };
+      const key = STATES.includes(state) ? state : "active";
+      return { title: say(`empty.${key}`), text: say(`empty.${key}_text`), look: true };
     },
     empty(words) {
       const isEmpty = words !== null;
       if (nothing.hidden === isEmpty) nothing.hidden = !isEmpty;
       stage.hidden = place.hidden = isEmpty;
       if (!isEmpty) return;
-      const look = words.look ? [element("button", { type: "button", onclick: acts.refresh }, "Look again")] : [];
+      const look = words.look ? [element("button", { type: "button", onclick: acts.refresh }, say("desk.look_again"))] : [];
       nothing.replaceChildren(element("h2", {}, words.title), element("p", {}, words.text), ...look);
     },
     editing(on) {
@@ -71,18 +67,18 @@ export function openFrame(shadow, acts) {
       track.hidden = !target;
       track.setAttribute("aria-valuenow", String(done));
       track.setAttribute("aria-valuemax", String(Math.max(target, done)));
-      const round = state === "qualifying" ? "Qualification round · " : "";
-      count.textContent = round + (target ? `${done} of ${target} judged` : `${done} judged`);
+      const key = state === "qualifying" ? "qualification" : target ? "judged_of" : "judged";
+      count.textContent = say(`desk.${key}`, { done, target });
     },
     status({ waiting, late, saved }) {
-      const text = waiting ? (late ? `Offline · ${waiting} waiting, kept in this browser` : "Saving …") : saved ? "Saved" : "";
+      const text = waiting ? say(late ? "desk.offline" : "desk.saving", { waiting }) : saved ? say("desk.saved") : "";
       status.dataset.state = waiting ? (late ? "late" : "saving") : "saved";
       if (status.textContent !== text) status.textContent = text;
     },
     refused(events, describe) {
       refused.replaceChildren(
         ...events.map((event) =>
-          element("div", { class: "refusal", role: "alert" }, element("b", {}, "A judgment was not accepted. "), event.message, element("br"), element("span", { class: "small" }, `You had answered: ${describe(event)}`), " ", element("button", { type: "button", class: "quiet", onclick: () => acts.forget(event) }, "Dismiss")),
+          element("div", { class: "refusal", role: "alert" }, element("b", {}, `${say("desk.refused")} `), event.message, element("br"), element("span", { class: "small" }, say("desk.refused_answer", { answer: describe(event) })), " ", element("button", { type: "button", class: "quiet", onclick: () => acts.forget(event) }, say("desk.dismiss"))),
         ),
       );
     },

@@ -2,6 +2,8 @@
 // {overall: score | "tie" | "both_bad" | null, criteria: {name: score | [left, right]}, flags: {left, right}, rationale}.
 // A score is negative where the left response is better.
 
+import { say } from "./words.js";
+
 const CRITERION_LETTERS = "qwazcvghjklpyir";
 const SIDES = ["left", "right"];
 
@@ -32,7 +34,7 @@ function comparedRow(criterion) {
   return {
     id: criterion.name,
     label: criterion.question,
-    options: scaleOptions(criterion.scale, false).map((option) => (option.value === "tie" ? { ...option, value: 0 } : option)),
+    options: scaleOptions(criterion.scale, false).map((option) => (option.value === "tie" ? { ...option, value: 0, isTie: true } : option)),
     read: (answer) => answer.criteria[criterion.name] ?? null,
     write: (answer, value) => ({ ...answer, criteria: { ...answer.criteria, [criterion.name]: value } }),
   };
@@ -63,12 +65,12 @@ function scaleOptions(scale, bothBad) {
   const degrees = Math.floor(scale.steps / 2);
   const options = [];
   for (let degree = degrees; degree >= 1; degree -= 1) options.push(degreeOption("left", -degree, scale.wordings[degree - 1]));
-  const tie = { value: "tie", text: "tie", side: "middle", name: "Tie, equally good" };
+  const tie = { value: "tie", text: say("form.tie"), side: "middle", name: say("form.tie_name") };
   if (scale.steps % 2) options.push(tie);
   for (let degree = 1; degree <= degrees; degree += 1) options.push(degreeOption("right", degree, scale.wordings[degree - 1]));
   options.forEach((option, index) => (option.key = String(index + 1)));
   if (scale.steps % 2 === 0 && scale.tie) options.push({ ...tie, key: "T" });
-  if (bothBad) options.push({ value: "both_bad", text: "both bad", side: "both", key: "B", name: "Both bad" });
+  if (bothBad) options.push({ value: "both_bad", text: say("form.both_bad"), side: "both", key: "B", name: say("form.both_bad_name") });
   return options;
 }
 
@@ -76,7 +78,7 @@ const degreeOption = (side, value, wording) => ({
   value,
   text: wording,
   side,
-  name: `${side === "left" ? "Left" : "Right"} ${wording}`,
+  name: say(`form.${side}_option`, { wording }),
 });
 
 /** The rows that still need an answer before submitting. */
@@ -101,7 +103,7 @@ export function describeAnswer(rows, answer) {
     const option = row.options.find((item) => item.value === row.read(answer));
     return option ? [`${row.id === "overall" ? "" : `${row.id}: `}${option.name}`] : [];
   });
-  if (answer.reason) said.unshift(`skip: ${answer.reason}`);
+  if (answer.reason) said.unshift(say("form.skipped_because", { reason: answer.reason }));
   if (answer.rationale) said.push(`“${answer.rationale}”`);
   return said.join(" · ");
 }

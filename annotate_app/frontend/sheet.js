@@ -1,7 +1,8 @@
 // The answer sheet of the pair on the screen: what is answered so far, and which row the number keys answer.
 import { emptyAnswer, finished, missingRows } from "./rows.js";
+import { say } from "./words.js";
 
-const isTie = (option) => option.value === "tie" || (option.value === 0 && option.text === "tie");
+const isTie = (option) => option.value === "tie" || option.isTie;
 
 /** `changed()` is called after every change of the answer, `hint(text)` to tell the person something. */
 export function openSheet({ changed, hint }) {
@@ -64,11 +65,11 @@ export function openSheet({ changed, hint }) {
       const missing = missingRows(rows, answer);
       if (missing.length) {
         focus(rows.indexOf(missing[0]));
-        return rows.length > 1 ? `Still to answer: ${[...new Set(missing.map((item) => item.label))].join(" · ")}` : "Choose an answer first.";
+        return rows.length > 1 ? say("form.still", { questions: [...new Set(missing.map((item) => item.label))].join(" · ") }) : say("form.choose_first");
       }
       if (rubric.rationale === "required" && !answer.rationale.trim()) {
         form.rationale.focus();
-        return "This project asks for a rationale.";
+        return say("form.asks_rationale");
       }
       return "";
     },
@@ -81,11 +82,11 @@ export function openSheet({ changed, hint }) {
       const place = rows[row].options.some(isTie) ? row : 0;
       const option = rows[place].options.find(isTie);
       if (option) put(place, option.value);
-      else hint("This scale has no tie.");
+      else hint(say("form.no_tie"));
     },
     bothBad() {
       if (rubric.both_bad) put(0, "both_bad");
-      else hint("This rubric does not offer “both bad”.");
+      else hint(say("form.no_both_bad"));
     },
     clear: () => put(row, null),
     focus(index) {
@@ -112,7 +113,7 @@ export function openSheet({ changed, hint }) {
       return true;
     },
     rationale() {
-      if (rubric.rationale === "off") hint("This project asks for no rationale.");
+      if (rubric.rationale === "off") hint(say("form.no_rationale"));
       else form.rationale.focus();
     },
   };

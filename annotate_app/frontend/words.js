@@ -1,8 +1,15 @@
 // The interface's texts in the reader's language, as the server sent them (annotate_app/languages).
 let texts = {};
+let language = "";
 
-export function setWords(next) {
-  texts = next;
+/** Takes `{language, texts}`; without texts it only names the language that was sent before. */
+export function setWords(words) {
+  if (words.texts) [language, texts] = [words.language, words.texts];
+}
+
+/** The code of the language whose texts are here, "" before any came. */
+export function wordsLanguage() {
+  return language;
 }
 
 /** A text by its key, `{name}` in it filled in; an unknown key shows itself. */

@@ -29,6 +29,7 @@ from annotate_app.labeling.ranking_payload import (
     screen_ranking,
     show_ranking,
 )
+from annotate_app.languages.words import FALLBACK, say, words
 from annotate_app.protocol.leases import Lease, LeaseError, OwnProgress, Submission
 from annotate_app.protocol.rubric import Rubric
 from annotate_app.store.base.database import failure
@@ -41,7 +42,6 @@ PAIRS_AHEAD = 2
 MOST_EVENTS = 50  # in one message
 HISTORY_SHOWN = 50
 EVENT_ID = re.compile(r"[A-Za-z0-9-]{8,64}")
-GONE = "This pair is no longer yours: it was judged in another tab, or given to someone else after a long pause."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +68,7 @@ class Desk:
     idle_s: int
     leases: list[Lease]
     progress: OwnProgress
+    language: str = FALLBACK  # of what it says to the person
     edit: Lease | None = None  # an own earlier judgment that is being changed
     edit_of: int = 0  # its id
     returned: str = ""  # token of an undone judgment's pair, shown before the others with the answer it had
@@ -77,7 +78,7 @@ class Desk:
     history: list[dict[str, object]] | None = None
 
     @classmethod
-    def open(cls, store: Store, actor: Actor, project_id: int) -> Desk:
+    def open(cls, store: Store, actor: Actor, project_id: int, language: str = FALLBACK) -> Desk:
         """Opens the session: takes up the person's live leases, and new ones if there are none."""
         version = store.projects.rubric(actor, project_id)
         desk = cls(
@@ -88,6 +89,7 @@ class Desk:
             idle_s=store.projects.get(actor, project_id).design.idle_s,
             leases=[],
             progress=store.work.own_progress(actor, project_id),
+            language=language,
         )
         desk.refresh(store)
         return desk
@@ -121,7 +123,8 @@ class Desk:
             duplicate = self._act(store, event_id, event)
         except (ValueError, OverflowError, AccessError) as error:  # of these, OverflowError: a number nothing takes
             self._try_refresh(store)
-            return Acknowledgement(event_id=event_id, status="refused", message=str(error))
+            message = error.in_language(self.language) if isinstance(error, LeaseError) else str(error)
+            return Acknowledgement(event_id=event_id, status="refused", message=message)
         except Exception as error:
             _log(error, f"labeling event {str(event.get('kind'))[:40]} of {self.actor.name} failed")
             return Acknowledgement(event_id=event_id, status="failed")
@@ -155,7 +158,7 @@ class Desk:
         if not isinstance(token, str) or not 0 < len(token) <= 64:
             raise ValueError("the event names no pair")
         judgment = self._read(event, self._find_lease(store, token))
-        submission = Submission(token=token, event_id=event_id, judgment=judgment)
+        submission = Submission(token=token, event_id=event_id, judgment=judgment, language=self.language)
         receipt = store.work.submit(self.actor, self.project_id, submission, lease_count=PAIRS_AHEAD)
         self.leases, self.progress = list(receipt.leases), receipt.progress
         self.feedback = receipt.feedback or self.feedback
@@ -185,7 +188,7 @@ class Desk:
                 return lease
         lease = store.work.find_lease(self.actor, self.project_id, token)
         if lease is None:
-            raise LeaseError(GONE)
+            raise LeaseError("no_longer")
         return lease
 
     def _in_hand(self) -> list[Lease]:
@@ -198,7 +201,7 @@ class Desk:
         self.edit = None
         self.refresh(store)
         if lease is None:
-            self.notice = "There is nothing to undo."
+            self.notice = say(self.language, "desk.nothing_to_undo")
             return
         self.returned = lease.token
         self.leases = [lease, *(other for other in self.leases if other.token != lease.token)]
@@ -234,7 +237,7 @@ class Desk:
                 "id": own.judgment_id,
                 "at": own.judgment.created_at,
                 "prompt": excerpt(own.comparison.prompt),
-                "choice": describe_choice(own.judgment, own.shown_left or "a", self.rubric.scale),
+                "choice": describe_choice(own.judgment, own.shown_left or "a", self.rubric.scale, self.language),
                 "can_edit": own.can_edit,
             }
             for own in store.work.history(self.actor, self.project_id, limit=HISTORY_SHOWN)
@@ -261,6 +264,8 @@ class Desk:
             "edit": "" if self.edit is None else self.edit.token,
             "edit_of": 0 if self.edit is None else self.edit_of,
             "rubric": shown if held_by_page.get("rubric") != shown["id"] else {"id": shown["id"]},
+            "words": {"language": self.language}
+            | ({} if held_by_page.get("words") == self.language else {"texts": dict(words(self.language))}),
             "idle_s": self.idle_s,
             "progress": {"done": self.progress.done, "target": self.progress.target},
             "acks": [{"event_id": ack.event_id, "status": ack.status, "message": ack.message} for ack in self.acks],

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from annotate_app.labeling.rendering import Rendered, render, render_completion, render_turn
+from annotate_app.languages.words import FALLBACK, say
 from annotate_app.protocol.assignment import Side, other_side
 from annotate_app.protocol.leases import Lease
 from annotate_app.protocol.rubric import Rubric, Scale
@@ -145,21 +146,20 @@ def screen_answer(judgment: Judgment, shown_left: Side) -> dict[str, object]:
     }
 
 
-def describe_choice(judgment: Judgment, shown_left: Side, scale: Scale) -> str:
+def describe_choice(judgment: Judgment, shown_left: Side, scale: Scale, language: str = FALLBACK) -> str:
     """A judgment's overall answer in the words of the page; of a ranking, by the letters of its screen."""
     if judgment.ranks:
         order = judgment.shown or tuple(range(len(judgment.ranks)))
-        return ranking_words([judgment.ranks[place] for place in order])
+        return ranking_words([judgment.ranks[place] for place in order], unranked=say(language, "ranking.not_ranked"))
     match judgment.choice:
         case "a" | "b":
-            side = "Left" if judgment.choice == shown_left else "Right"
-            return f"{side} {scale.wordings[min(judgment.strength, scale.degrees) - 1]}"
-        case "tie":
-            return "Tie"
-        case "both_bad":
-            return "Both bad"
+            side = "left" if judgment.choice == shown_left else "right"
+            return say(language, f"choice.{side}", wording=scale.wordings[min(judgment.strength, scale.degrees) - 1])
+        case "tie" | "both_bad":
+            return say(language, f"choice.{judgment.choice}")
         case "skip":
-            return f"Skipped: {judgment.reason}" if judgment.reason else "Skipped"
+            because = "skipped_because" if judgment.reason else "skipped"
+            return say(language, f"choice.{because}", reason=judgment.reason)
 
 
 def read_seconds(value: object) -> float:

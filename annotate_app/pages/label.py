@@ -9,6 +9,7 @@ from annotate_app.labeling.desk import Desk
 from annotate_app.pages.kit.chosen_names import as_markdown
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
 from annotate_app.pages.kit.labeler_component import mount_labeler
+from annotate_app.pages.kit.language import current_language
 from annotate_app.protocol.leases import LeaseError
 
 # The work takes the window: no wide margins, no header that covers the first line.
@@ -39,15 +40,16 @@ def take_desk(project_id: int, actor: Actor) -> Desk:
     store = current_store()
     desk: Desk | None = st.session_state.get("desk")
     if desk is not None and (desk.project_id, desk.actor) == (project_id, actor):
+        desk.language = current_language()
         desk.refresh(store)
     else:
-        desk = Desk.open(store, actor, project_id)
+        desk = Desk.open(store, actor, project_id, current_language())
     reopened = st.session_state.pop("reopen", None)
     if reopened is not None:
         try:
             desk.reopen(store, reopened)
         except LeaseError as error:
-            desk.notice = str(error)
+            desk.notice = error.in_language(desk.language)
     return desk
 
 

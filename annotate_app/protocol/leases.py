@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from annotate_app.languages.words import FALLBACK, say
 from annotate_app.protocol.assignment import Side
 from annotate_app.protocol.rubric import Criterion, Rubric, Scale
 from rewardkit.data.records import LETTERS, Comparison, Judgment, check_ranks, dense, first_choice
@@ -19,7 +20,19 @@ MAX_REASON = 200
 
 
 class LeaseError(ValueError):
-    """Raised where a pair is not, or no longer, the annotator's to answer; the message is meant for them."""
+    """Raised where a pair is not, or no longer, the annotator's to answer; the message is meant for them.
+
+    Attributes:
+        key: of the message among the interface's texts, without its section `lease`.
+    """
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        super().__init__(self.in_language(FALLBACK))
+
+    def in_language(self, language: str) -> str:
+        """The message in a language."""
+        return say(language, f"lease.{self.key}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,11 +63,13 @@ class Submission:
         event_id: made by the browser, at most 64 characters; the same one sent again counts once.
         judgment: what was answered. The store knows by the token who judged what and which side stood left, sets the
             time and the rubric's version itself, and believes the judgment about none of these.
+        language: in which the annotator is told of a gold item.
     """
 
     token: str
     event_id: str
     judgment: Judgment
+    language: str = FALLBACK
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,21 +147,19 @@ def check_submission(submission: Submission, rubric: Rubric, num_responses: int 
     _check_words(judgment, rubric)
 
 
-def feedback_text(choice: str, gold: Mapping[str, object], left: Side) -> str:
+def feedback_text(choice: str, gold: Mapping[str, object], left: Side, language: str = FALLBACK) -> str:
     """What an annotator is told after a gold item, in terms of what stood where."""
     expected = gold["choice"]
     match expected:
         case "a" | "b":
-            wanted = f"the {'left' if expected == left else 'right'} response is better"
-        case "tie":
-            wanted = "both are equally good"
-        case "both_bad":
-            wanted = "both are bad"
+            wanted = "left" if expected == left else "right_side"
+        case "tie" | "both_bad":
+            wanted = expected
         case _:
             raise ValueError(f"gold choice is {expected!r}, allowed are a, b, tie, both_bad")
-    opening = "Right" if choice == expected else "This was a check, and the expected answer is another one"
+    told = say(language, "gold.right" if choice == expected else "gold.wrong", wanted=say(language, f"gold.{wanted}"))
     explanation = str(gold.get("explanation") or "").strip()
-    return f"{opening}: {wanted}." + (f" {explanation}" if explanation else "")
+    return f"{told} {explanation}".rstrip()
 
 
 def _check_choice(judgment: Judgment, rubric: Rubric) -> None:

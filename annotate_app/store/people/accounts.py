@@ -31,6 +31,7 @@ class User:
         origin: how it signs in (`local` password, `oidc`, `proxy`), or why it never does (`simulated`, `imported`).
         active: whether it may sign in at all.
         has_password: whether a password is set.
+        language: of the pages, empty where the browser's counts.
     """
 
     id: int
@@ -40,6 +41,7 @@ class User:
     active: bool
     has_password: bool
     created_at: float
+    language: str = ""
 
 
 def read_user(row: Row) -> User:
@@ -52,6 +54,7 @@ def read_user(row: Row) -> User:
         active=row.active,
         has_password=row.password_hash is not None,
         created_at=row.created_at,
+        language=row.language,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import select, update
 
 from annotate_app.access import AccessError, Actor, UserRole
+from annotate_app.languages.words import languages
 from annotate_app.store.base import audit
 from annotate_app.store.base.database import Database
 from annotate_app.store.people import sign_in
@@ -113,6 +114,20 @@ class People:
             sign_in.revoke(connection, tables.session.c.user_id == user_id)
             end_invites_for(connection, user.name)
             audit.record(connection, actor, "user password", subject=user.name)
+
+    def set_language(self, actor: Actor, language: str) -> None:
+        """Sets the language of the actor's own pages; an empty one leaves it to the browser.
+
+        Raises:
+            ValueError: if there is no such language, or the actor has no account.
+        """
+        if language and language not in languages():
+            raise ValueError(f"language is {language[:40]!r}, allowed are {', '.join(languages())}")
+        with self._database.write() as connection:
+            name = require_user(connection, actor.user_id or 0).name
+            chosen = tables.user.c.id == actor.user_id
+            connection.execute(update(tables.user).where(chosen).values(language=language))
+            audit.record(connection, actor, "user language", subject=name, detail={"language": language})
 
     def create_invite(
         self,

@@ -12,14 +12,10 @@ from annotate_app.store.base.slots import LEASED
 from annotate_app.store.schema.tables import OPEN_WORK, comparison, judgment, slot, user
 from annotate_app.store.work import leasing
 from annotate_app.store.work.member_at_work import Seat
-from annotate_app.store.work.submitting import CHECKS, NOT_WORKING, OwnSlot, append, outdate
+from annotate_app.store.work.submitting import CHECKS, OwnSlot, append, outdate
 from rewardkit.data.records import Judgment
 
-SHOWN = "This one was a check and its answer has been shown, so it stands."
-ROUND_OVER = "This one belongs to the qualification, which is over, so it stands."
-TAKEN = "You skipped this pair, and someone else has taken it since."
 MOST_ID = 2**63 - 1
-NOT_YOURS = "There is no such judgment of yours that still stands."
 
 _BY_EVENT = select(judgment.c.id, judgment.c.slot_id, judgment.c.user_id).where(
     judgment.c.event_id == bindparam("of_event")
@@ -77,7 +73,7 @@ def reopen(connection: Connection, seat: Seat, judgment_id: int, now: float) -> 
     known = 0 < judgment_id <= MOST_ID  # no database takes a larger number
     row = connection.execute(_own(seat).where(judgment.c.id == judgment_id)).first() if known else None
     if row is None:
-        raise LeaseError(NOT_YOURS)
+        raise LeaseError("not_yours")
     if row.kind == "work" and row.choice == "skip":
         return _withdraw(connection, seat, row, "", now)
     _refuse_what_stands(seat, row)
@@ -133,13 +129,13 @@ def _open_slot(connection: Connection, seat: Seat, own_slot: OwnSlot) -> int:
     for row in connection.execute(_OPEN_SLOTS, {"of_comparison": own_slot.comparison_id}):
         if row.group_name in seat.place.groups:
             return row.id
-    raise LeaseError(TAKEN)
+    raise LeaseError("taken")
 
 
 def _undone(connection: Connection, seat: Seat, tombstone: Row) -> tuple[leasing.Held, Judgment] | None:
     """The pair that an earlier delivery of the same undo put back, while it is still in hand."""
     if tombstone.user_id != seat.user_id:
-        raise LeaseError(NOT_YOURS)
+        raise LeaseError("not_yours")
     keys = {"of_slot": tombstone.slot_id, "of_user": seat.user_id, "before": tombstone.id}
     before = connection.execute(_BEFORE, keys).scalar()
     held = [lease for lease in leasing.held(connection, seat) if lease.slot_id == tombstone.slot_id]
@@ -150,18 +146,18 @@ def _undone(connection: Connection, seat: Seat, tombstone: Row) -> tuple[leasing
 
 def _refuse_what_stands(seat: Seat, row: Row) -> None:
     if not seat.may_work:
-        raise LeaseError(NOT_WORKING.format(state=seat.state))
+        raise LeaseError(seat.state)
     reason = _standing(seat, row)
     if reason is not None:
         raise LeaseError(reason)
 
 
 def _standing(seat: Seat, row: Row) -> str | None:
-    """Why a judgment cannot be changed any more, None where it can."""
+    """Why a judgment cannot be changed any more, as the key of a `LeaseError`; None where it can."""
     if row.kind in CHECKS and seat.design.gold_feedback and row.choice != "skip":
-        return SHOWN
+        return "shown"
     if row.kind == "qualification" and seat.state != "qualifying":
-        return ROUND_OVER
+        return "round_over"
     return None
 
 

@@ -16,13 +16,6 @@ from annotate_app.store.work.member_at_work import Seat
 from rewardkit.data.records import Judgment
 
 CHECKS = ("gold", "qualification")
-GONE = (
-    "This pair is not yours any more: it was given to someone else after a long pause. "
-    "Your answer was not saved; the next pair is waiting."
-)
-ANSWERED = "This pair was answered already, perhaps in another tab. Use undo or your earlier judgments to change it."
-NOT_YOUR_EVENT = "This answer came under a number that is another answer's, so it was not saved. Reload the page."
-NOT_WORKING = "Your work on this project is {state}, so this answer was not saved. Please ask the project's lead."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,13 +106,15 @@ def find_earlier(connection: Connection, seat: Seat, submission: Submission) -> 
     if row is None:
         return None
     if row.user_id != seat.user_id or row.project_id != seat.project_id:
-        raise LeaseError(NOT_YOUR_EVENT)
-    return Outcome(duplicate=True, feedback=_feedback(seat, row.kind, row.choice, row.gold, row.shown_left))
+        raise LeaseError("not_your_event")
+    return Outcome(
+        duplicate=True, feedback=_feedback(seat, row.kind, row.choice, row.gold, row.shown_left, submission.language)
+    )
 
 
 def refuse_token(connection: Connection, seat: Seat, token: str) -> LeaseError:
     """Why a new answer under this token is not taken."""
-    return LeaseError(GONE if find_slot(connection, seat, token) is None else ANSWERED)
+    return LeaseError("gone" if find_slot(connection, seat, token) is None else "answered")
 
 
 def write_judgment(
@@ -131,10 +126,10 @@ def write_judgment(
         LeaseError: if the person may not work now, or the pair came back to them another way.
     """
     if not seat.may_work:
-        raise LeaseError(NOT_WORKING.format(state=seat.state))
+        raise LeaseError(seat.state)
     choice, keys = submission.judgment.choice, {"of_comparison": own_slot.comparison_id, "of_user": seat.user_id}
     if own_slot.state == OPEN and connection.execute(_TOUCHED, keys).first() is not None:
-        raise LeaseError(ANSWERED)
+        raise LeaseError("answered")
     if own_slot.state == JUDGED:
         before = connection.execute(_CHOICE, {"of_slot": own_slot.slot_id, "of_user": seat.user_id}).scalar()
         seat.place.num_judged -= before not in (None, "skip", "withdrawn")
@@ -150,7 +145,9 @@ def write_judgment(
     gold_checks.update_member_state(connection, seat, own_slot.kind)
     if not seat.may_work:
         leasing.release(connection, seat)
-    return Outcome(duplicate=False, feedback=_feedback(seat, own_slot.kind, choice, gold, own_slot.shown_left))
+    return Outcome(
+        duplicate=False, feedback=_feedback(seat, own_slot.kind, choice, gold, own_slot.shown_left, submission.language)
+    )
 
 
 def append(
@@ -215,7 +212,9 @@ def outdate(connection: Connection, seat: Seat, own_slot: OwnSlot) -> None:
     connection.execute(_OUTDATE, keys)
 
 
-def _feedback(seat: Seat, kind: str, choice: str, gold: dict[str, object] | None, left: Side) -> str | None:
+def _feedback(
+    seat: Seat, kind: str, choice: str, gold: dict[str, object] | None, left: Side, language: str
+) -> str | None:
     if kind not in CHECKS or not seat.design.gold_feedback or not gold or choice in ("skip", "withdrawn"):
         return None
-    return feedback_text(choice, gold, left)
+    return feedback_text(choice, gold, left, language)

@@ -320,3 +320,28 @@ def test_an_empty_queue_says_so_and_finds_new_pairs(
     store.close()
     desk.page.get_by_role("button", name="Look again").click()
     expect(desk.shown).to_contain_text("Question 1")
+
+
+def test_the_page_speaks_the_browsers_language_until_the_person_chooses_one(
+    start_server: Callable, sqlite_url: str, labeling_project: Callable, open_desk: Callable, pairs: Callable
+) -> None:
+    labeling_project(pairs(6))
+    server = start_server(sqlite_url, "--no-worker")
+    desk = open_desk(server.url, locale="de-DE")
+    expect(desk.page.get_by_role("button", name="Absenden")).to_be_visible()
+    desk.press("Control+Enter", "Enter")
+    expect(desk.page.locator(".hint")).to_have_text("Wählen Sie zuerst eine Antwort.")
+    desk.press("1", "Enter")
+    expect(desk.status).to_have_text("Gespeichert")
+    expect(desk.page.locator(".count")).to_have_text("1 von 20 beurteilt")
+    desk.page.goto(f"{server.url}/my_work")
+    expect(desk.page.get_by_role("heading", name="Meine Arbeit")).to_be_visible()
+    expect(desk.page.get_by_text("Links much better")).to_be_visible()
+    desk.page.goto(f"{server.url}/account")
+    desk.page.get_by_role("combobox", name="Sprache").click()
+    desk.page.get_by_role("option", name="English").click()
+    expect(desk.page.get_by_role("heading", name="New password")).to_be_visible()
+    desk.page.goto(f"{server.url}/label")
+    desk.wait()
+    expect(desk.page.locator(".count")).to_have_text("1 of 20 judged")
+    desk.judge("2", "Enter")

@@ -239,7 +239,7 @@ def test_a_store_that_fails_keeps_the_event_for_later_and_those_after_it(
 
 
 def test_the_browser_is_told_no_source_no_meta_and_no_comparison(store: Store, desk: Desk) -> None:
-    told = json.dumps(desk.data(None))
+    told = json.dumps(desk.data({"known": {"words": "en"}}))
     assert "It is on its way" in told
     for secret in ("short model", "polite model", "row", *(f'"c{number}"' for number in range(5))):
         assert secret not in told
@@ -257,7 +257,7 @@ def test_gold_and_repeats_look_like_work(
         store.comparisons.set_gold(ADMIN, project.id, key, Gold(choice="a"))
     desk = Desk.open(store, make_actor(store, "annotator", "anna", project), project.id)
     for number in range(6):
-        told = desk.data(None)
+        told = desk.data({"known": {"words": "en"}})
         assert all(set(pair) == {"token", "messages", "left", "right"} for pair in told["pairs"].values())  # type: ignore[union-attr]
         assert "gold" not in json.dumps(told)
         desk.receive(store, {"events": [submit(desk, number)]})
@@ -287,3 +287,22 @@ def test_leaving_shortens_leases_and_coming_back_keeps_the_pairs(store: Store, p
     assert [lease.token for lease in again.leases] == tokens
     [renewed] = {round(lease.leased_until) for lease in Desk.open(store, desk.actor, project.id).leases}
     assert renewed >= round(desk.leases[0].leased_until) - 1
+
+
+def test_texts_come_once_and_what_the_desk_says_is_in_the_persons_language(
+    store: Store, project: Project, annotator: Actor
+) -> None:
+    desk = Desk.open(store, annotator, project.id, "de")
+    told = desk.data(None)["words"]
+    assert isinstance(told, dict)
+    assert told["language"] == "de"
+    assert told["texts"]["form.submit"] == "Absenden"
+    assert desk.data({"known": {"words": "de"}})["words"] == {"language": "de"}
+    assert "texts" in desk.data({"known": {"words": "en"}})["words"]  # type: ignore[operator]
+    desk.receive(store, {"events": [event("undo", 1)]})
+    assert desk.notice == "Es gibt nichts zurückzunehmen."
+    desk.receive(store, {"events": [submit(desk, 2, token="1-unknown")]})
+    assert desk.acks[0].message.startswith("Dieses Paar gehört Ihnen nicht mehr")
+    desk.receive(store, {"events": [submit(desk, 3), event("history", 4)]})
+    assert desk.history is not None
+    assert str(desk.history[0]["choice"]).startswith("Links ")

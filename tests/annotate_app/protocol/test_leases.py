@@ -102,5 +102,6 @@ def test_feedback_speaks_of_the_screen():
     assert feedback_text("b", gold, "b") == "Right: the left response is better. It cites the policy."
     wrong = feedback_text("tie", {"choice": "a"}, "a")
     assert wrong == "This was a check, and the expected answer is another one: the left response is better."
+    assert feedback_text("b", gold, "a", "de") == "Richtig: die rechte Antwort ist besser. It cites the policy."
     assert feedback_text("tie", {"choice": "tie"}, "a") == "Right: both are equally good."
     assert feedback_text("a", {"choice": "both_bad"}, "a").endswith("both are bad.")

@@ -114,6 +114,7 @@ APART = {
     "notices.mark_read",
     "jobs.get",
     "jobs.cancel",
+    "people.set_language",  # one's own only
     "people.revoke_invite",  # who could make it; in `people/test_people.py`
     # no actor: a password, a token or a worker beside the database speaks for itself
     "people.invite",

@@ -345,3 +345,17 @@ def test_nobody_closes_or_demotes_themselves(store: Store) -> None:
         store.people.set_role(boss, boss.user_id, "annotator")
     with pytest.raises(AccessError, match="ask another admin"):
         store.people.set_active(boss, boss.user_id, False)
+
+
+def test_a_person_chooses_the_language_of_the_own_pages_among_those_there_are(store: Store) -> None:
+    anna = store.people.add(ADMIN, "anna", role="annotator")
+    actor = store.people.actor_of(anna)
+    assert anna.language == ""
+    store.people.set_language(actor, "de")
+    assert store.people.get(actor, anna.id).language == "de"
+    with pytest.raises(ValueError, match="language is 'xx', allowed are de, en"):
+        store.people.set_language(actor, "xx")
+    with pytest.raises(ValueError, match="no user 0"):
+        store.people.set_language(ADMIN, "de")
+    store.people.set_language(actor, "")
+    assert store.people.get(actor, anna.id).language == ""

@@ -21,6 +21,10 @@ const KEYS = [
   ["?", "guidelines"],
 ];
 
+const NOT_RANKING = ["digits", "letters", "arrows", "tie", "differences"];
+const RANKING_KEYS = [["1 2 3 …", "rank_next"], ["=", "rank_tie"], ["← →", "rank_move"], ["⌫", "rank_back"]];
+const keysOf = (rubric) => (rubric.task === "compare" ? KEYS : [...RANKING_KEYS, ...KEYS.filter(([, what]) => !NOT_RANKING.includes(what))]);
+
 export function openDialogs(root) {
   const dialog = element("dialog", { class: "dialog" });
   root.append(dialog);
@@ -72,7 +76,7 @@ export function openDialogs(root) {
     guidelines(rubric, { first }) {
       const text = element("div", { class: "rich" });
       text.innerHTML = rubric.guidelines; // sanitised on the server
-      const keys = element("dl", { class: "keys" }, ...KEYS.flatMap(([key, what]) => [element("dt", {}, element("kbd", {}, key)), element("dd", {}, say(`key.${what}`))]));
+      const keys = element("dl", { class: "keys" }, ...keysOf(rubric).flatMap(([key, what]) => [element("dt", {}, element("kbd", {}, key)), element("dd", {}, say(`key.${what}`))]));
       const start = element("button", { type: "button", class: "primary", onclick: () => dialog.close() }, `${say(first ? "dialog.start" : "dialog.back")} `, element("kbd", { "aria-hidden": "true" }, "Enter"));
       open(rubric.title, element("div", {}, text, element("h3", {}, say("dialog.keys")), keys, element("footer", {}, start)), (event) => {
         if (!["Enter", "?"].includes(event.key)) return false;

@@ -8,6 +8,7 @@ export function listen({ root, dialogs, act, hasPair, ready, hold }) {
   const dispatch = (event, { inRows = false, onPressable = false, onScrollable = false } = {}) => {
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
     if (dialogs.isOpen) return dialogs.key(event);
+    if (hasPair() && act.take?.(event, { onScrollable })) return true;
     switch (key) {
       case "u":
         return act.undo(), true;

@@ -20,8 +20,8 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("project", help="name or number of the project")
     add("--out", required=True, help="file, or folder with a file a split; for hub, the repository OWNER/NAME")
-    forms = ("preference", "unpaired", "sft", "judgments", "everything")
-    add("--form", choices=forms, default="preference", help="rows to write; everything is the project, re-importable")
+    forms = ("preference", "unpaired", "sft", "ranking", "rankings", "judgments", "everything")
+    add("--form", choices=forms, default="preference", help="rows to write; ranking is one of each comparison")
     formats = ("auto", "jsonl", "json", "csv", "parquet", "datasets", "hub")
     add("--format", choices=formats, default="auto", help="of the files (default: by the name, JSONL in a folder)")
     layouts = ("conversational", "plain", "implicit")

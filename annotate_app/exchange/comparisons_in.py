@@ -11,7 +11,7 @@ import pickle
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from typing import IO, Any, Literal
 
@@ -20,10 +20,21 @@ from annotate_app.store.judgments.staged import stage_judgments
 from annotate_app.store.projects.contents import stage_contents
 from annotate_app.store.store import Store
 from rewardkit.data.columns import ColumnError, Form, Reading, detect_reading
-from rewardkit.data.comparison_rows import parse_row
+from rewardkit.data.comparison_rows import Parsed, parse_row, read_answers
 from rewardkit.data.conversations import RowError
 from rewardkit.data.files import Format, Source, detect_format, file_name, place, read_rows
-from rewardkit.data.records import Choice, Comparison, Judgment, content_id, message_lists
+from rewardkit.data.rankings.ranking_rows import read_ranked_responses
+from rewardkit.data.records import (
+    MOST_RANKED,
+    Choice,
+    Comparison,
+    Judgment,
+    Ranks,
+    Response,
+    content_id,
+    first_choice,
+    message_lists,
+)
 
 DETECT_ROWS = 100
 DATASET_ANNOTATOR = "dataset"
@@ -47,6 +58,8 @@ class ImportOptions:
         on_bad_row: `error` changes nothing when a row is bad, `skip` leaves bad rows out.
         labels: also import what the file itself says is better, as judgments of the annotator `dataset`.
         overlap: judgments wanted of each comparison, where it is not the design's.
+        responses_as: whether a row of N responses is cut into pairs or becomes one comparison to be ranked; None does
+            what the project's rubric asks for.
     """
 
     form: Form | None = None
@@ -57,6 +70,7 @@ class ImportOptions:
     on_bad_row: Literal["error", "skip"] = "error"
     labels: bool = False
     overlap: int | None = None
+    responses_as: Literal["pairs", "rankings"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +146,9 @@ def import_comparisons(
     """
     options = options or ImportOptions()
     actor.require("lead", "importing comparisons")
+    if options.responses_as is None:
+        task = store.projects.rubric(actor, project_id).rubric.task
+        options = replace(options, responses_as="pairs" if task == "compare" else "rankings")
     stage = _Stage(options=options, digests=_known_contents(store, actor, project_id))
     with tempfile.TemporaryFile() as spool:
         for source in sources:
@@ -190,7 +207,7 @@ class _Stage:
                 tell(self.num_rows)
             where = place(source, number, format)
             try:
-                parsed = parse_row(row, reading)
+                parsed = _parse(row, reading, self.options)
             except RowError as error:
                 self.bad.append(BadRow.of(where, error))
                 continue
@@ -198,7 +215,7 @@ class _Stage:
             for comparison in parsed.comparisons:
                 self._take(comparison, parsed.labels.get(comparison.id), where, spool)
 
-    def _take(self, comparison: Comparison, label: Choice | None, where: str, spool: IO[bytes]) -> None:
+    def _take(self, comparison: Comparison, label: Choice | Ranks | None, where: str, spool: IO[bytes]) -> None:
         digest = content_of(comparison)
         self.num_labeled += label is not None
         earlier, first_place = self.seen.get(comparison.id, (self.digests.get(comparison.id, digest), "the project"))
@@ -212,6 +229,22 @@ class _Stage:
         self.seen[comparison.id] = (digest, where)
         self.num_empty += not (comparison.completion_a.strip() and comparison.completion_b.strip())
         pickle.dump((comparison, label), spool, protocol=pickle.HIGHEST_PROTOCOL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Ranked:
+    """A row that is one comparison to be ranked; as `Parsed`."""
+
+    comparisons: tuple[Comparison, ...]
+    labels: Mapping[str, Choice | Ranks]
+    problems: tuple[RowError, ...] = ()
+
+
+def _parse(row: Mapping[str, Any], reading: Reading, options: ImportOptions) -> Parsed | _Ranked:
+    if options.responses_as != "rankings" or reading.form not in ("responses", "ranked"):
+        return parse_row(row, reading)
+    comparison, ranks = read_ranked_responses(row, reading)
+    return _Ranked(comparisons=(comparison,), labels={comparison.id: ranks} if ranks else {})
 
 
 def no_rows(source: Source, bad: Sequence[BadRow]) -> ValueError:
@@ -272,12 +305,27 @@ def read_comparisons(rows: Sequence[Mapping[str, Any]], name: str) -> list[Compa
     for number, row in enumerate(rows, start=1):
         try:
             answers = {name: _as_turn(row.get(name)) for name in ("response_a", "response_b")}
-            comparisons.extend(parse_row({name: row.get(name) for name in names} | answers, reading).comparisons)
+            [pair] = parse_row({name: row.get(name) for name in names} | answers, reading).comparisons
+            comparisons.append(replace(pair, further=_read_further(row.get("further"))) if "further" in row else pair)
         except RowError as error:
             bad.append(BadRow.of(f"{name}:{number}", error))
     if bad:
         raise BadRowsError(bad)
     return comparisons
+
+
+def _read_further(value: object) -> tuple[Response, ...]:
+    """The third and later responses, as a whole project's export holds them."""
+    allowed = "allowed is a list of objects with response and source"
+    if not isinstance(value, list) or len(value) > MOST_RANKED - 2:
+        raise RowError("wrong_type", "further", value, f"{allowed}, {MOST_RANKED - 2} at most")
+    further = []
+    for number, item in enumerate(value):
+        if not isinstance(item, Mapping) or not isinstance(item.get("source"), str):
+            raise RowError("wrong_type", f"further[{number}]", item, allowed)
+        [answer] = read_answers([_as_turn(item.get("response"))], f"further[{number}]", None)
+        further.append(Response(text=answer.text, source=item["source"], turns=answer.turns))
+    return tuple(further)
 
 
 def _as_turn(answer: object) -> object:
@@ -288,7 +336,8 @@ def content_of(comparison: Comparison) -> str:
     """Hashes what two comparisons with one id must share: prompt, completions and sources."""
     turns = [message_lists(part) for part in (comparison.prompt, comparison.turns_a, comparison.turns_b)]
     answers = (comparison.completion_a, comparison.completion_b, comparison.source_a, comparison.source_b)
-    return content_id(turns, *answers)
+    further = [[one.text, one.source, message_lists(one.turns)] for one in comparison.further]
+    return content_id(turns, *answers, *further)
 
 
 def _known_contents(store: Store, actor: Actor, project_id: int) -> dict[str, str]:
@@ -308,8 +357,15 @@ def unspool(spool: IO[bytes]) -> Iterator[Any]:
 def _labels(spool: IO[bytes]) -> Iterable[Judgment]:
     for comparison, label in unspool(spool):
         if label is not None:
-            strength = int(label in ("a", "b"))
-            yield Judgment(comparison_id=comparison.id, annotator=DATASET_ANNOTATOR, choice=label, strength=strength)
+            ranks: Ranks = label if isinstance(label, tuple) else ()
+            choice, strength = (label, int(label in ("a", "b"))) if isinstance(label, str) else first_choice(ranks)
+            yield Judgment(
+                comparison_id=comparison.id,
+                annotator=DATASET_ANNOTATOR,
+                choice=choice,
+                strength=strength,
+                ranks=ranks,
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -348,7 +404,7 @@ def preview(source: Source, options: ImportOptions | None = None, limit: int = 2
     for number, row in first:
         where = place(source, number, format)
         try:
-            parsed = parse_row(row, reading)
+            parsed = _parse(row, reading, options)
         except RowError as error:
             bad.append(BadRow.of(where, error))
             continue

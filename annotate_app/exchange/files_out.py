@@ -20,8 +20,9 @@ from annotate_app.consensus.release import release
 from annotate_app.exchange.comparisons_in import TELL_EVERY, Tell
 from annotate_app.exchange.dataset_card import CardFacts, write_card
 from annotate_app.exchange.options import ExportOptions
+from annotate_app.exchange.rankings_out import ranking_rows
 from annotate_app.exchange.row_features import RowFeatures
-from annotate_app.exchange.rows_out import Row, judgment_rows, training_rows
+from annotate_app.exchange.rows_out import Pseudonyms, Row, judgment_rows, training_rows
 from annotate_app.store.store import Store
 from rewardkit.data.files import SUFFIXES, Write, detect_format, open_rows
 
@@ -60,6 +61,10 @@ def export_rows(
     if options.form == "judgments":
         rows = judgment_rows(store, actor, project, votes, names=options.names)
         labeled: Iterator[tuple[str, Row]] = (("", row) for row in rows)
+    elif options.form in ("ranking", "rankings"):
+        pseudonyms = Pseudonyms.of(store, actor, project_id)
+        called = {name: name if options.names else pseudonyms.of_name(name) for name in votes.annotators}
+        labeled = ranking_rows(store, actor, project, options, called, left_out)
     else:
         labeled = training_rows(store, actor, project, consensus, options, left_out)
     out = Path(out)

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from rewardkit.data.export_formats import Layout
 from rewardkit.data.files import Format
 
-ExportForm = Literal["preference", "unpaired", "sft", "judgments"]
+ExportForm = Literal["preference", "unpaired", "sft", "ranking", "rankings", "judgments"]
 FORMS: tuple[ExportForm, ...] = get_args(ExportForm)
 
 
@@ -18,7 +18,8 @@ class ExportOptions:
     """The options of an export.
 
     Attributes:
-        form: preference pairs, unpaired examples (KTO), demonstrations (SFT), or the judgments as they were given.
+        form: preference pairs, unpaired examples (KTO), demonstrations (SFT), one ranking of each comparison, the
+            rankings of each annotator, or the judgments as they were given.
         format: of the files; None takes it from the name's suffix, JSONL for a folder.
         layout: of the rows, see `rewardkit.data.export_formats`.
         min_votes: votes an item needs.
@@ -57,5 +58,7 @@ class ExportOptions:
             raise ValueError(f"min_votes is {self.min_votes}, allowed is 0 or more")
         if self.form == "judgments" and self.splits:
             raise ValueError("judgments are not split: they are not training rows")
+        if self.form in ("ranking", "rankings") and self.layout != "conversational":
+            raise ValueError(f"layout is {self.layout!r}, allowed for the form {self.form} is conversational")
         if self.form != "preference" and self.layout == "implicit":
             raise ValueError(f"layout is 'implicit', allowed for the form {self.form} are conversational and plain")

@@ -161,6 +161,11 @@ def _comparison_rows(store: Store, actor: Actor, project: Project, tell: Tell | 
                 "priority": entry.priority,
                 "gold": None if entry.gold is None else asdict(entry.gold),
                 "meta": dict(comparison.meta),
+                **(
+                    {"further": [{"response": turns(one.turns) or one.text, "source": one.source} for one in further]}
+                    if (further := comparison.further)
+                    else {}
+                ),
             }
         done += len(listed)
         if tell is not None:

@@ -146,6 +146,8 @@ def plan_run(store: Store, actor: Actor, project: Project, name: str, options: R
     questions: list[JudgeQuestion] = []
     num_comparisons = num_new = num_asked = 0
     for comparison in store.comparisons.iterate(actor, project.id):
+        if comparison.further:
+            continue  # judges compare two responses
         if comparison.id in shown or (chosen is not None and comparison.id not in chosen):
             continue
         num_comparisons += 1

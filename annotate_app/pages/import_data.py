@@ -127,6 +127,16 @@ def draw_comparisons(file: UploadedFile, project: Project) -> None:
         pairs = right.selectbox(
             "Pairs of N responses", ["all", "adjacent", "star:first", "random:1", "random:3"], key=f"{key}-pairs"
         )
+        ranks = current_store().projects.rubric(current_actor(), project.id).rubric.task != "compare"
+        responses_as = left.segmented_control(
+            "N responses become",
+            ["pairs", "rankings"],
+            default="rankings" if ranks else "pairs",
+            required=True,
+            key=f"{key}-as",
+            help="Pairs of them to compare, or one comparison to rank them in: that asks for `task: rank` or "
+            "`task: best` in the rubric.",
+        )
         skip = left.toggle("Leave bad rows out", key=f"{key}-skip", help="Otherwise a bad row stops the import.")
         labels = right.toggle(
             "Also import the file's own choices",
@@ -141,6 +151,7 @@ def draw_comparisons(file: UploadedFile, project: Project) -> None:
         pairs=pairs,
         on_bad_row="skip" if skip else "error",
         labels=labels,
+        responses_as=responses_as,  # type: ignore[arg-type]
     )
     seen = preview(file, options)
     if seen.reading is None:
@@ -342,4 +353,5 @@ def _map_options(columns: Mapping[str, str]) -> list[str]:
 
 def _command_options(options: ImportOptions) -> list[str]:
     words = ["--form", options.form or "auto", "--pairs", options.pairs, "--on-bad-row", options.on_bad_row]
+    words += ["--as", options.responses_as] if options.responses_as else []
     return [*words, *(["--labels"] if options.labels else []), *_map_options(options.columns)]

@@ -246,6 +246,19 @@ def first_choice(ranks: Sequence[int | None]) -> tuple[Choice, int]:
     return said, int(said != "tie")
 
 
+def ranks_of_choice(choice: Choice) -> Ranks:
+    """The ranks of two responses that a choice says; none for a skip or where both are bad."""
+    match choice:
+        case "a":
+            return (1, 2)
+        case "b":
+            return (2, 1)
+        case "tie":
+            return (1, 1)
+        case "both_bad" | "skip":
+            return ()
+
+
 def places(ranks: Sequence[int | None]) -> list[list[int]]:
     """The responses by place, best first, those that are tied together; those not ranked are left out."""
     ranked = sorted({rank for rank in ranks if rank is not None})

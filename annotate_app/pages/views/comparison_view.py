@@ -12,20 +12,21 @@ from streamlit.components.v2 import component
 from annotate_app.labeling.rendering import Rendered, render, render_completion, render_turn
 from annotate_app.pages.kit.labeler_component import mount_labeler
 from annotate_app.protocol.rubric import Criterion, Rubric, Scale
-from rewardkit.data.records import Comparison, Judgment, Message
+from rewardkit.data.records import LETTERS, Comparison, Judgment, Message, ranking_words
 
 
 def draw_comparison(comparison: Comparison, *, sources: bool = False, key: str) -> None:
-    """Draws the conversation and both responses.
+    """Draws the conversation and the responses, two or more.
 
     Args:
         comparison: what to draw.
         sources: whether to name what wrote the responses.
         key: unique on the page.
     """
-    a = render_completion(comparison.completion_a, comparison.turns_a)
-    b = render_completion(comparison.completion_b, comparison.turns_b)
-    sides = (("A", a, comparison.source_a), ("B", b, comparison.source_b))
+    sides = [
+        (letter, render_completion(one.text, one.turns), one.source)
+        for letter, one in zip(LETTERS.upper(), comparison.responses, strict=False)
+    ]
     data = {
         "shown": key,
         "messages": [turn_data(message) for message in comparison.prompt],
@@ -126,6 +127,7 @@ def draw_judgments(judgments: list[tuple[str, Judgment]], rubric: Rubric, *, key
             if criterion.name in judgment.criteria
         }
         overall = describe_choice(judgment.choice, judgment.strength, rubric.scale)
+        overall = ranking_words(judgment.ranks) if judgment.ranks else overall
         rows.append(
             {"who": name, "overall": overall, **answers, "flags": ", ".join(flags), "seconds": judgment.seconds}
         )

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, or_, select, update
 
+from annotate_app.store.base.answers import read_ranking
 from annotate_app.store.base.database import bulk_execute, bulk_insert, read_pairs
 from annotate_app.store.base.slots import JUDGED, OPEN, batches
 from annotate_app.store.judgments.staged import StagedJudgment
@@ -130,7 +131,8 @@ def _standing(connection: Connection, comparison_ids: Iterable[int], user_ids: I
 
 
 def _answer(row: Mapping[Any, Any]) -> tuple[object, ...]:
-    return tuple(row[name] for name in ("choice", "strength", "criteria", "flags", "rationale", "reason"))
+    said = (row[name] for name in ("choice", "strength", "criteria", "flags", "rationale", "reason"))
+    return *said, read_ranking(row["ranking"], "ranks")
 
 
 def _user_ids(connection: Connection, names: set[str]) -> dict[str, int]:

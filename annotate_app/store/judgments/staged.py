@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import IO, NamedTuple
 
-from annotate_app.store.base.answers import plain_criteria
+from annotate_app.store.base.answers import plain_criteria, plain_ranking, read_ranking
 from annotate_app.store.base.database import to_json
 from annotate_app.store.base.pending import IMPORTED_AT_ONCE
 from annotate_app.store.base.rights import checked_content, checked_text
@@ -40,11 +40,13 @@ class StagedJudgment(NamedTuple):
     shown_left: str
     rubric_version: int
     created_at: float
+    ranking: str | None
 
     def answer(self) -> tuple[object, ...]:
         """The part that is the answer, in the form of `_answer` of a row."""
         criteria, flags = json.loads(self.criteria), json.loads(self.flags)
-        return self.choice, self.strength, criteria, flags, self.rationale, self.reason
+        ranks = read_ranking(json.loads(self.ranking) if self.ranking else None, "ranks")
+        return self.choice, self.strength, criteria, flags, self.rationale, self.reason, ranks
 
 
 @contextmanager
@@ -87,7 +89,9 @@ def _staged(judgment: Judgment) -> StagedJudgment:
         judgment.rationale,
         judgment.reason,
         judgment.created_at,
+        *([list(judgment.ranks)] if judgment.ranks else []),
     )
+    ranking = plain_ranking(judgment)
     return StagedJudgment(
         comparison_id=judgment.comparison_id,
         annotator=judgment.annotator,
@@ -103,6 +107,7 @@ def _staged(judgment: Judgment) -> StagedJudgment:
         shown_left=judgment.shown_left,
         rubric_version=judgment.rubric_version,
         created_at=judgment.created_at or time.time(),
+        ranking=None if ranking is None else to_json(ranking),
     )
 
 

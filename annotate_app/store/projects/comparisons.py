@@ -25,7 +25,12 @@ from annotate_app.store.projects.contents import (
     stage_contents,
     take_turns,
 )
-from annotate_app.store.projects.further import further_responses, read_further, refuse_rankings
+from annotate_app.store.projects.further import (
+    further_responses,
+    further_sources,
+    read_further,
+    refuse_rankings,
+)
 from annotate_app.store.schema import tables
 from rewardkit.data.records import CHOICES, Choice, Comparison, pair_of, pairs_of, split_pair_id
 
@@ -230,8 +235,8 @@ class Comparisons:
             for row in connection.execute(query):
                 yield _for_reader(read_comparison(row), actor)
 
-    def sources(self, actor: Actor, project_id: int) -> dict[str, tuple[str, str]]:
-        """By comparison id, what wrote its a and b, without the texts. Lead or above."""
+    def sources(self, actor: Actor, project_id: int) -> dict[str, tuple[str, ...]]:
+        """By comparison id, what wrote its a and b, and those after them, without the texts. Lead or above."""
         query = (
             select(tables.comparison.c.key, ANSWER_A.c.source, ANSWER_B.c.source)
             .join(ANSWER_A, ANSWER_A.c.id == tables.comparison.c.response_a)
@@ -240,7 +245,8 @@ class Comparisons:
         )
         with self._database.read() as connection:
             require_member(connection, actor, project_id, "reading sources", "lead")
-            return {key: (a, b) for key, a, b in connection.execute(query)}
+            further = further_sources(connection, project_id)
+            return {key: (a, b, *further.get(key, ())) for key, a, b in connection.execute(query)}
 
     def count(self, actor: Actor, project_id: int) -> int:
         """The number of comparisons. Adjudicator or above."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import JSON, ColumnElement, Connection, ScalarSelect, select
+from sqlalchemy import JSON, ColumnElement, Connection, ScalarSelect, Select, func, select
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
 from annotate_app.protocol.rubric import parse_rubric
 from annotate_app.store.schema.desk_tables import further_response
 from annotate_app.store.schema.tables import comparison, response, rubric
-from rewardkit.data.records import Message, Response
+from rewardkit.data.records import Message, Response, split_pair_id
 
 
 class _RowsAsJson(FunctionElement[Any]):
@@ -62,17 +62,29 @@ def read_further(rows: list[list] | None, turns: Sequence[tuple[Message, ...]]) 
 
 def further_hashes(connection: Connection, project_id: int, keys: Sequence[str]) -> dict[str, list[str]]:
     """By comparison id, the content hashes of its further responses in their order."""
-    query = (
-        select(comparison.c.key, response.c.content_hash)
+    return _gather(connection, _further(project_id, response.c.content_hash).where(comparison.c.key.in_(keys)))
+
+
+def further_sources(connection: Connection, project_id: int) -> dict[str, list[str]]:
+    """By comparison id, what wrote its further responses in their order."""
+    return _gather(connection, _further(project_id, response.c.source))
+
+
+def _further(project_id: int, column: ColumnElement[str]) -> Select:
+    return (
+        select(comparison.c.key, column)
         .join(further_response, further_response.c.comparison_id == comparison.c.id)
         .join(response, response.c.id == further_response.c.response_id)
-        .where(comparison.c.project_id == project_id, comparison.c.key.in_(keys))
+        .where(comparison.c.project_id == project_id)
         .order_by(comparison.c.id, further_response.c.position)
     )
-    hashes: dict[str, list[str]] = {}
-    for key, content_hash in connection.execute(query):
-        hashes.setdefault(key, []).append(content_hash)
-    return hashes
+
+
+def _gather(connection: Connection, query: Select) -> dict[str, list[str]]:
+    values: dict[str, list[str]] = {}
+    for key, value in connection.execute(query):
+        values.setdefault(key, []).append(value)
+    return values
 
 
 def has_rankings(connection: Connection, project_id: int) -> bool:
@@ -109,3 +121,20 @@ def refuse_comparing(connection: Connection, project_id: int, task: str) -> None
     """
     if task == "compare" and has_rankings(connection, project_id):
         raise ValueError("task is 'compare', but the project has comparisons of more than two responses: rank or best")
+
+
+def find_item(connection: Connection, project_id: int, key: str) -> tuple[int | None, str]:
+    """The comparison of an item that is voted on, and which pair of its responses (`1-3`), empty where it has only two.
+
+    None for what is no item: an unknown id, a ranking as a whole, a pair that it does not have.
+    """
+    count = select(func.count()).where(further_response.c.comparison_id == comparison.c.id).scalar_subquery()
+    columns = select(comparison.c.id, count.label("further")).where(comparison.c.project_id == project_id)
+    row = connection.execute(columns.where(comparison.c.key == key)).first()
+    if row is not None:
+        return (row.id, "") if not row.further else (None, "")
+    place = split_pair_id(key)
+    row = connection.execute(columns.where(comparison.c.key == place[0])).first() if place else None
+    if place is None or row is None or not row.further or place[2] >= 2 + row.further:
+        return None, ""
+    return row.id, f"{place[1] + 1}-{place[2] + 1}"

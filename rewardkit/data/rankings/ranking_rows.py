@@ -20,7 +20,7 @@ from rewardkit.data.conversations import Completion, RowError, decode_list
 from rewardkit.data.export_formats import answer_turns, turns
 from rewardkit.data.files import Source, detect_format, file_name, place, read_rows
 from rewardkit.data.rankings.ranking import Ranking
-from rewardkit.data.records import MOST_RANKED, Comparison, Response, content_id, dense, message_lists
+from rewardkit.data.records import MOST_RANKED, Comparison, Ranks, Response, content_id, dense, message_lists
 from rewardkit.data.tables.cells import read_cell
 
 RANK_COLUMNS = ("ranks", "rankings", "ranking")
@@ -42,12 +42,8 @@ def read_ranking(row: Mapping[str, Any], reading: Reading) -> Ranking:
     Raises:
         RowError: naming field and value, if the row cannot be used.
     """
-    comparison, ranks = read_responses(row, reading)
-    responses = comparison.responses
-    stated = next((name for name in (*RANK_COLUMNS, *SCORE_COLUMNS) if row.get(name) is not None), "")
-    if stated:
-        ranks = read_ranks(row[stated], stated, len(responses), scores=stated in SCORE_COLUMNS)
-    elif all(rank is None for rank in ranks):
+    comparison, ranks = read_ranked_responses(row, reading)
+    if not ranks:
         allowed = f"a column of {', '.join((*RANK_COLUMNS, *SCORE_COLUMNS))} is needed, or a rank of each response"
         raise RowError("missing_field", "ranks", None, allowed)
     weight = row.get("weight")
@@ -55,17 +51,30 @@ def read_ranking(row: Mapping[str, Any], reading: Reading) -> Ranking:
         raise RowError("bad_number", "weight", weight, "allowed is a number of 0 or more")
     return Ranking(
         prompt=comparison.prompt,
-        responses=responses,
-        ranks=dense(ranks),
+        responses=comparison.responses,
+        ranks=ranks,
         id=comparison.id,
         annotator=str(row.get("annotator") or ""),
         weight=1.0 if weight is None else float(weight),
-        meta={
-            name: value
-            for name, value in comparison.meta.items()
-            if name not in (*RANK_COLUMNS, *SCORE_COLUMNS, "weight", "annotator")
-        },
+        meta={name: value for name, value in comparison.meta.items() if name not in ("weight", "annotator")},
     )
+
+
+def read_ranked_responses(row: Mapping[str, Any], reading: Reading) -> tuple[Comparison, Ranks]:
+    """The responses of a row as one comparison, and what the row says of their order, empty if nothing.
+
+    Raises:
+        RowError: naming field and value, if the row cannot be used.
+    """
+    comparison, ranks = read_responses(row, reading)
+    names = (*RANK_COLUMNS, *SCORE_COLUMNS)
+    stated = next((name for name in names if row.get(name) is not None), "")
+    if stated:
+        ranks = read_ranks(row[stated], stated, len(comparison.responses), scores=stated in SCORE_COLUMNS)
+    elif all(rank is None for rank in ranks):
+        return comparison, ()
+    meta = {name: value for name, value in comparison.meta.items() if name not in names}
+    return replace(comparison, meta=meta), dense(ranks)
 
 
 def read_responses(row: Mapping[str, Any], reading: Reading) -> tuple[Comparison, tuple[float | None, ...]]:

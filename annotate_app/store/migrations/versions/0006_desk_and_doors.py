@@ -13,6 +13,7 @@ BIG_KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 def upgrade() -> None:
     op.add_column("comparison", sa.Column("excluded", sa.Boolean(), server_default=sa.false(), nullable=False))
+    op.add_column("adjudication", sa.Column("pair", sa.String(length=8), server_default="", nullable=False))
     op.add_column("judgment", sa.Column("ranking", sa.JSON(), nullable=True))
     op.add_column("judgment", sa.Column("spans", sa.JSON(), nullable=True))
     op.add_column("judgment", sa.Column("edited", sa.JSON(), nullable=True))

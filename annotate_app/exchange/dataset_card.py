@@ -36,6 +36,8 @@ TITLES = {
     "preference": "preference pairs",
     "unpaired": "unpaired examples with a label (KTO)",
     "sft": "demonstrations: the chosen answers (SFT)",
+    "ranking": "rankings, one of each comparison",
+    "rankings": "rankings as they were given",
     "judgments": "judgments as they were given",
 }
 COLUMNS = {

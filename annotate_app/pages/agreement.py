@@ -20,6 +20,7 @@ from annotate_app.pages.charts import charts
 from annotate_app.pages.kit.button_feedback import plainly
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
 from annotate_app.pages.views.figures import agreement_of, quality_of
+from annotate_app.pages.views.ranking_view import draw_rankings
 from rewardkit.stats.small_samples import LEAST
 
 SPREAD = 0.25  # distance from the mean at which the matrix is fully coloured
@@ -40,6 +41,7 @@ def page() -> None:
         protocol = rubric.protocol
         measure = choose_measure()
         draw_headline(report, measure, protocol, quality_of(project))
+        draw_rankings(project)
         left, right = st.columns(2)
         with left:
             none = "No criterion was answered yet." if rubric.criteria else "The rubric asks about no criterion."

@@ -24,6 +24,8 @@ Ranks = tuple[int | None, ...]
 and nothing is said about two of them."""
 MOST_RANKED = 9
 """Responses of one ranking at most: each has a number key."""
+RANKING = "ranking"
+"""Key in the meta of a `Preference` that is a pair of a ranking: the same for all pairs of it."""
 LETTERS = "abcdefghi"
 """How responses are called in order: flags of a judgment go by them, and people read them as A, B, C."""
 _PAIR_ID = re.compile(r"(?P<key>.+)#(?P<first>[1-9])-(?P<second>[1-9])", re.DOTALL)

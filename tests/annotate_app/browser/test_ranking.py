@@ -1,8 +1,7 @@
-"""Ranking in a real browser: by keyboard, by drag, by touch, undone and after a reload; what is stored is what was seen."""
+"""Ranking in a real browser: by keyboard, by drag, by touch, undone and after a reload."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +12,8 @@ from playwright.sync_api import Page, expect
 from annotate_app.access import Actor
 from annotate_app.protocol.collection_design import Design
 from annotate_app.protocol.rubric import Flag, Rubric
-from annotate_app.store.store import Store
 from rewardkit.data.records import Comparison, Judgment, Message, Response
+from rewardkit.data.records import places as by_place
 
 pytestmark = pytest.mark.browser
 ADMIN = Actor.command_line()
@@ -76,7 +75,7 @@ def drag_to(page: Page, start: tuple[float, float], end: tuple[float, float]) ->
     page.mouse.up()
 
 
-def middle(locator) -> tuple[float, float]:  # noqa: ANN001
+def middle(locator) -> tuple[float, float]:
     box = locator.bounding_box()
     return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
 
@@ -122,7 +121,8 @@ def test_four_responses_are_ranked_by_keyboard_by_drag_undone_and_reloaded(
     shown = places(page)
     desk.judge("Enter")
     again = of(judgments_of(project), first)
-    assert [NAMES[index] for tied in _places(again.ranks) for index in tied] == [name for tied in shown for name in tied]
+    stored = [NAMES[index] for tied in by_place(again.ranks) for index in tied]
+    assert stored == [name for tied in shown for name in tied]
     assert set(again.shown) == {0, 1, 2, 3}
     # By drag: a chip into the empty order, one before it, one onto it; then out again.
     second = question(page)
@@ -147,9 +147,3 @@ def test_four_responses_are_ranked_by_keyboard_by_drag_undone_and_reloaded(
     assert of(judgments_of(project), third).choice == "both_bad"
     desk.press("e")
     expect(page.locator("dialog[open] .choices")).to_contain_text(" = ")
-
-
-def _places(ranks: tuple[int | None, ...]) -> list[list[int]]:
-    from rewardkit.data.records import places as by_place
-
-    return by_place(ranks)

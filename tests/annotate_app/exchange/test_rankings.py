@@ -1,4 +1,4 @@
-"""Rankings all the way: from a file into a project, judged, and out again as rankings, as pairs, and as a whole project."""
+"""Rankings all the way: from a file into a project, judged, and out again as rankings, as pairs, as a whole project."""
 
 from __future__ import annotations
 
@@ -50,9 +50,7 @@ def write(path: Path, rows: list[dict]) -> Path:
 def project(store: Store, tmp_path: Path) -> Project:
     """Three comparisons of four responses, ranked by the file itself, by ann and by bob."""
     made = store.projects.create(ADMIN, "ranked", rubric_text=rubric_text(RANKED), design=Design(overlap=2))
-    done = import_comparisons(
-        store, ADMIN, made.id, [write(tmp_path / "in.jsonl", ROWS)], ImportOptions(labels=True)
-    )
+    done = import_comparisons(store, ADMIN, made.id, [write(tmp_path / "in.jsonl", ROWS)], ImportOptions(labels=True))
     assert (done.num_added, done.num_labels) == (3, 3)
     votes = [
         {"comparison_id": "p0", "annotator": "ann", "ranks": [1, 2, 3, 4], "created_at": 1e9},
@@ -128,7 +126,9 @@ def test_exports_hold_rankings_and_pairs(store: Store, project: Project, tmp_pat
     assert [row["completion"][0]["content"] for row in lines(sft)] == ["x 0", "x 1", "x 2"]  # only the best of each
     kto = tmp_path / "kto.jsonl"
     export_rows(store, ADMIN, project.id, kto, ExportOptions(form="unpaired"))
-    assert [(row["completion"][0]["content"], row["label"]) for row in lines(kto) if row["comparison_id"][:2] == "p0"] == [
+    assert [
+        (row["completion"][0]["content"], row["label"]) for row in lines(kto) if row["comparison_id"][:2] == "p0"
+    ] == [
         ("x 0", True),
         ("z 0", False),
     ]
@@ -156,12 +156,14 @@ def test_judgments_and_a_whole_project_come_back_the_same(store: Store, project:
 
 
 def test_responses_are_cut_into_pairs_where_the_rubric_compares_two(store: Store, tmp_path: Path) -> None:
-    plain = store.projects.create(ADMIN, "pairs", rubric_text=rubric_text(Rubric(title="T", guidelines="G")))
+    plain = store.projects.create(
+        ADMIN, "pairs", rubric_text=rubric_text(Rubric(title="T", guidelines="G")), design=Design()
+    )
     file = write(tmp_path / "in.jsonl", ROWS)
     with pytest.raises(ValueError, match="set task: rank or task: best in the rubric first"):
         import_comparisons(store, ADMIN, plain.id, [file], ImportOptions(responses_as="rankings"))
     assert import_comparisons(store, ADMIN, plain.id, [file]).num_added == 18
-    ranked = store.projects.create(ADMIN, "ranked too", rubric_text=rubric_text(RANKED))
+    ranked = store.projects.create(ADMIN, "ranked too", rubric_text=rubric_text(RANKED), design=Design())
     import_comparisons(store, ADMIN, ranked.id, [file])
     with pytest.raises(ValueError, match="task is 'compare', but the project has comparisons of more than two"):
         store.projects.save_rubric(ADMIN, ranked.id, rubric_text(Rubric(title="T", guidelines="G")))

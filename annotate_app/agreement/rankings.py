@@ -75,11 +75,8 @@ def ranking_agreement(judgments: Iterable[Judgment], *, num_resamples: int = 100
         if ranks:
             given[judgment.comparison_id].setdefault(judgment.annotator, ranks)
     rankings = [ranks for of_comparison in given.values() for ranks in of_comparison.values()]
-    comparisons = tuple(
-        _concordance(key, list(of_comparison.values()))
-        for key, of_comparison in given.items()
-        if len(of_comparison) > 1
-    )
+    several = {key: list(ranks.values()) for key, ranks in given.items() if len(ranks) > 1}
+    comparisons = tuple(_concordance(key, ranks) for key, ranks in several.items())
     rng = np.random.default_rng(seed)
     resamples = rng.integers(0, len(comparisons), (num_resamples, len(comparisons))) if comparisons else None
     figures = {}

@@ -52,7 +52,7 @@ def test_all_comparisons_with_intervals_over_them() -> None:
     odd, even = 1.0, kendall_w([(1, 2, 3), (1, 2, 3), (3, 2, None)])
     assert found.w.value == pytest.approx((odd + even) / 2)
     assert found.w.low < found.w.value < found.w.high
-    # Of three pairs of people one agrees on all three pairs, the others on that of the third response with none.
+    # Two people agree on all three pairs; the third, who turned the first two round, with each of them on two.
     assert found.comparisons[1].pairs == 1.0
     assert found.comparisons[0].pairs == pytest.approx((3 + 2 + 2) / 9)
     assert found.as_dict()["kendall_w"]["value"] == found.w.value  # type: ignore[index]

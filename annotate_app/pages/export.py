@@ -25,6 +25,8 @@ FORM_NAMES = {
     "preference": "Preference pairs: prompt, chosen, rejected",
     "unpaired": "Unpaired examples with a label (KTO)",
     "sft": "Demonstrations: chosen answers (SFT)",
+    "ranking": "Rankings: one of each comparison",
+    "rankings": "Rankings: each as it was given",
     "judgments": "Judgments as they were given",
     EVERYTHING: "Everything: the project, to import elsewhere",
 }
@@ -69,7 +71,9 @@ def draw_options(project: Project, form: str, names: bool) -> ExportOptions | No
         license = right.text_input("Licence", key="export-license", placeholder="cc-by-4.0")
         if form == "judgments":
             return ExportOptions(form="judgments", format=format, names=names, license=license)
+        ranked = form in ("ranking", "rankings")
         layouts = [layout for layout in LAYOUTS if form == "preference" or layout != "implicit"]
+        layouts = ["conversational"] if ranked else layouts
         layout = middle.selectbox("Layout", layouts, format_func=LAYOUT_NAMES.__getitem__, key=f"export-layout-{form}")
         min_votes = left.number_input("Votes at least", 0, 100, 1, key="export-votes")
         min_agreement = middle.slider("Agreement at least", 0.0, 1.0, 0.0, 0.05, key="export-agreement")
@@ -80,7 +84,7 @@ def draw_options(project: Project, form: str, names: bool) -> ExportOptions | No
             if form == "preference"
             else False
         )
-        sources = right.toggle("Name the models", key="export-sources") if form == "preference" else False
+        sources = right.toggle("Name the models", key="export-sources") if ranked or form == "preference" else False
         judges = draw_judges(project)
     try:
         return ExportOptions(

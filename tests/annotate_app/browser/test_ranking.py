@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -147,3 +148,75 @@ def test_four_responses_are_ranked_by_keyboard_by_drag_undone_and_reloaded(
     assert of(judgments_of(project), third).choice == "both_bad"
     desk.press("e")
     expect(page.locator("dialog[open] .choices")).to_contain_text(" = ")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("width", "height"), [(1280, 720), (390, 844)])
+def test_the_screen_fits_and_the_best_is_one_key(
+    start_server: Callable,
+    sqlite_url: str,
+    labeling_project: Callable,
+    open_desk: Callable,
+    judgments_of: Callable,
+    screenshots: Path,
+    width: int,
+    height: int,
+) -> None:
+    best = replace(RANKED, task="best", question="Which reply is the best?")
+    project = labeling_project(rankings(4), rubric=best, design=Design(overlap=1, target=4))
+    phone = width < 500
+    desk = open_desk(
+        start_server(sqlite_url, "--no-worker").url,
+        viewport={"width": width, "height": height},
+        **({"has_touch": True, "is_mobile": True} if phone else {}),
+    )
+    page = desk.page
+    first = question(page)
+    name = on_screen(page)[2]
+    if phone:
+        page.locator(".layer.shown .card .take").nth(2).tap()
+    else:
+        desk.press("3")
+    expect(page.locator(".note")).to_contain_text("C is the best")
+    page.screenshot(path=screenshots / f"best-{width}.png")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    desk.judge("Enter")
+    [judgment] = judgments_of(project)
+    assert judgment.comparison_id == first
+    assert judgment.ranks == tuple(1 if one == name else None for one in NAMES)
+    # A refusal in one line where nothing is chosen.
+    desk.press("n")
+    page.keyboard.type("because")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator(".hint")).to_contain_text("Choose the best response first")
+
+
+@pytest.mark.slow
+def test_a_finger_drags_on_a_phone(
+    start_server: Callable,
+    sqlite_url: str,
+    labeling_project: Callable,
+    open_desk: Callable,
+    judgments_of: Callable,
+    screenshots: Path,
+) -> None:
+    project = labeling_project(rankings(3), rubric=RANKED, design=Design(overlap=1, target=3))
+    url = start_server(sqlite_url, "--no-worker").url
+    desk = open_desk(url, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    page = desk.page
+    chip = page.locator(".pool .chip").nth(1)
+    chip.scroll_into_view_if_needed()
+    start, end = middle(chip), middle(page.locator(".order .slot").last)
+    touch = page.context.new_cdp_session(page)
+    for kind, (x, y) in (("touchStart", start), ("touchMove", (start[0] + 12, start[1])), ("touchMove", end)):
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y}]})
+    touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    assert places(page) == [[on_screen(page)[1]]]
+    for at in (0, 2):
+        page.locator(".layer.shown .card .take").nth(at).tap()
+    assert len(places(page)) == 3
+    page.locator(".form .chip").first.scroll_into_view_if_needed()
+    page.screenshot(path=screenshots / "rank-390.png")
+    desk.judge("Enter")
+    [judgment] = judgments_of(project)
+    assert sorted(rank for rank in judgment.ranks if rank) == [1, 2, 3]

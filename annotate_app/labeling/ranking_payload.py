@@ -59,12 +59,12 @@ def read_ranking_answer(event: Mapping[str, Any], lease: Lease, annotator: str, 
     is_ranked = event["kind"] == "submit" and answer.get("overall") != "both_bad"
     # What rankings share with pairs: reading of skips and of all bad, of rationale, reason and seconds.
     shared = {**answer, "flags": {}, "criteria": {}, **({"overall": "tie"} if is_ranked else {})}
-    judgment = replace(read_answer({**event, "answer": shared}, lease, annotator), flags=flags)
+    judgment = replace(read_answer({**event, "answer": shared}, lease, annotator), flags=flags, shown=order)
     if not is_ranked:
         return judgment
     ranks = _read_ranks(answer.get("ranks"), order)
     choice, strength = first_choice(ranks)
-    return replace(judgment, choice=choice, strength=strength, ranks=ranks, shown=order)
+    return replace(judgment, choice=choice, strength=strength, ranks=ranks)
 
 
 def screen_ranking(judgment: Judgment, order: tuple[int, ...]) -> dict[str, object]:

@@ -6,7 +6,7 @@ Content space throughout: the page turns left and right into a and b by a lease'
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -147,17 +147,29 @@ def check_submission(submission: Submission, rubric: Rubric, num_responses: int 
     _check_words(judgment, rubric)
 
 
-def feedback_text(choice: str, gold: Mapping[str, object], left: Side, language: str = FALLBACK) -> str:
-    """What an annotator is told after a gold item, in terms of what stood where."""
+def feedback_text(
+    choice: str, gold: Mapping[str, object], left: Side, language: str = FALLBACK, shown: Sequence[int] = ()
+) -> str:
+    """What an annotator is told after a gold item, in terms of what stood where.
+
+    Args:
+        shown: of a ranking, the order of its responses on the screen: the answer is then told by their letters.
+    """
     expected = gold["choice"]
+    values: dict[str, str] = {}
     match expected:
+        case "a" | "b" if shown:
+            a, b = (LETTERS[list(shown).index(place)].upper() for place in (0, 1))
+            wanted, values = "ranked", {"name": a if expected == "a" else b, "other": b if expected == "a" else a}
         case "a" | "b":
             wanted = "left" if expected == left else "right_side"
         case "tie" | "both_bad":
             wanted = expected
         case _:
             raise ValueError(f"gold choice is {expected!r}, allowed are a, b, tie, both_bad")
-    told = say(language, "gold.right" if choice == expected else "gold.wrong", wanted=say(language, f"gold.{wanted}"))
+    told = say(
+        language, "gold.right" if choice == expected else "gold.wrong", wanted=say(language, f"gold.{wanted}", **values)
+    )
     explanation = str(gold.get("explanation") or "").strip()
     return f"{told} {explanation}".rstrip()
 

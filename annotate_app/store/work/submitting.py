@@ -107,9 +107,7 @@ def find_earlier(connection: Connection, seat: Seat, submission: Submission) -> 
         return None
     if row.user_id != seat.user_id or row.project_id != seat.project_id:
         raise LeaseError("not_your_event")
-    return Outcome(
-        duplicate=True, feedback=_feedback(seat, row.kind, row.choice, row.gold, row.shown_left, submission.language)
-    )
+    return Outcome(duplicate=True, feedback=_feedback(seat, row.kind, row.choice, row.gold, row.shown_left, submission))
 
 
 def refuse_token(connection: Connection, seat: Seat, token: str) -> LeaseError:
@@ -146,7 +144,7 @@ def write_judgment(
     if not seat.may_work:
         leasing.release(connection, seat)
     return Outcome(
-        duplicate=False, feedback=_feedback(seat, own_slot.kind, choice, gold, own_slot.shown_left, submission.language)
+        duplicate=False, feedback=_feedback(seat, own_slot.kind, choice, gold, own_slot.shown_left, submission)
     )
 
 
@@ -213,8 +211,8 @@ def outdate(connection: Connection, seat: Seat, own_slot: OwnSlot) -> None:
 
 
 def _feedback(
-    seat: Seat, kind: str, choice: str, gold: dict[str, object] | None, left: Side, language: str
+    seat: Seat, kind: str, choice: str, gold: dict[str, object] | None, left: Side, submission: Submission
 ) -> str | None:
     if kind not in CHECKS or not seat.design.gold_feedback or not gold or choice in ("skip", "withdrawn"):
         return None
-    return feedback_text(choice, gold, left, language)
+    return feedback_text(choice, gold, left, submission.language, submission.judgment.shown)

@@ -358,7 +358,8 @@ def _labels(spool: IO[bytes]) -> Iterable[Judgment]:
     for comparison, label in unspool(spool):
         if label is not None:
             ranks: Ranks = label if isinstance(label, tuple) else ()
-            choice, strength = (label, int(label in ("a", "b"))) if isinstance(label, str) else first_choice(ranks)
+            choice: Choice = first_choice(ranks)[0] if isinstance(label, tuple) else label
+            strength = int(choice in ("a", "b"))
             yield Judgment(
                 comparison_id=comparison.id,
                 annotator=DATASET_ANNOTATOR,

@@ -123,7 +123,7 @@ def test_exports_hold_rankings_and_pairs(store: Store, project: Project, tmp_pat
     assert rows["p2#1-3"]["p_chosen"] == 0.5
     sft = tmp_path / "sft.jsonl"
     export_rows(store, ADMIN, project.id, sft, ExportOptions(form="sft"))
-    assert [row["completion"][0]["content"] for row in lines(sft)] == ["x 0", "x 1", "x 2"]  # only the best of each
+    assert [row["completion"][0]["content"] for row in lines(sft)] == ["x 0", "x 2"]  # of p1 half said all bad
     kto = tmp_path / "kto.jsonl"
     export_rows(store, ADMIN, project.id, kto, ExportOptions(form="unpaired"))
     assert [

@@ -214,7 +214,7 @@ def test_a_finger_drags_on_a_phone(
     assert places(page) == [[on_screen(page)[1]]]
     for at in (0, 2):
         page.locator(".layer.shown .card .take").nth(at).tap()
-    assert len(places(page)) == 3
+    expect(page.locator(".order .place")).to_have_count(3)
     page.locator(".form .chip").first.scroll_into_view_if_needed()
     page.screenshot(path=screenshots / "rank-390.png")
     desk.judge("Enter")

@@ -212,11 +212,8 @@ def test_a_finger_drags_on_a_phone(
         touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y}]})
     touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
     assert places(page) == [[on_screen(page)[1]]]
-    for at in (0, 2):
-        page.locator(".layer.shown .card .take").nth(at).tap()
-    expect(page.locator(".order .place")).to_have_count(3)
     page.locator(".form .chip").first.scroll_into_view_if_needed()
     page.screenshot(path=screenshots / "rank-390.png")
     desk.judge("Enter")
     [judgment] = judgments_of(project)
-    assert sorted(rank for rank in judgment.ranks if rank) == [1, 2, 3]
+    assert sorted(rank for rank in judgment.ranks if rank) == [1]

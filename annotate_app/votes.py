@@ -6,7 +6,7 @@ Content space throughout: a score below 0 prefers completion a, above 0 prefers 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -23,8 +23,13 @@ TOO_FAST_CHARACTERS_PER_S = 100.0  # some 1,200 words a minute: nobody reads bot
 class Votes:
     """N judgments of I comparisons ("items") by R annotators, the newest of each annotator and item.
 
+    A comparison of more than two responses is an item for each two of them (`rewardkit.data.records.pair_id`), and a
+    ranking a vote on each two that it compares, with the share of its time that two of its responses take (2 / N). Such
+    votes hang together: what is resampled are the clusters. Of a check, whose known answer is on the first two, these
+    alone are voted on.
+
     Attributes:
-        items: (I,) comparison ids.
+        items: (I,) comparison ids, or ids of pairs of a comparison's responses.
         annotators: (R,) annotator names.
         sources: names of what wrote the completions; `item_source_a` and `item_source_b` index it.
         item: (N,) int32, index into items.
@@ -39,6 +44,7 @@ class Votes:
         item_source_a, item_source_b: (I,) int32, index into sources.
         item_length_a, item_length_b: (I,) int32, characters of the completions.
         item_gold: (I,) int8, index into CHOICES, -1 where no gold answer is known.
+        item_cluster: (I,) int32, number of the comparison that an item belongs to; by default each item is its own.
     """
 
     items: tuple[str, ...]
@@ -58,6 +64,16 @@ class Votes:
     item_length_a: np.ndarray
     item_length_b: np.ndarray
     item_gold: np.ndarray
+    item_cluster: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int32))
+
+    def __post_init__(self) -> None:
+        if len(self.item_cluster) != len(self.items):
+            object.__setattr__(self, "item_cluster", np.arange(len(self.items), dtype=np.int32))
+
+    @property
+    def is_clustered(self) -> bool:
+        """Whether several items belong to one comparison."""
+        return len(np.unique(self.item_cluster)) < len(self.items)
 
     def __len__(self) -> int:
         return len(self.item)

@@ -11,7 +11,7 @@ PRESET_NAMES = ("tiny", "small")
 
 Mode = Literal["full", "lora", "head"]
 Members = Literal["heads", "lora", "full"]
-Likelihood = Literal["auto", "bradley_terry", "rao_kupper", "davidson", "crowd"]
+Likelihood = Literal["auto", "bradley_terry", "rao_kupper", "davidson", "crowd", "plackett_luce"]
 Precision = Literal["auto", "fp32", "bf16"]
 ChoiceRule = Literal["epig", "uncertainty", "coverage", "disagreement", "random"]
 PairsOf = Literal["any", "between", "within"]

@@ -1,15 +1,22 @@
-"""Preference likelihoods as pure functions: rewards in, per-pair negative log-likelihoods out. The trainer reduces.
+"""Preference likelihoods as pure functions: rewards in, negative log-likelihoods per pair or ranking out.
 
-All take rewards in any float type and compute in float32. A pair's margin of rewards is d = chosen minus rejected.
+The trainer reduces. All take rewards in any float type and compute in float32. A pair's margin of rewards is d = chosen
+minus rejected.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import combinations
+from math import comb
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from rewardkit.data.records import Ranks, check_ranks, places, ranked_pairs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,3 +141,75 @@ def centring_penalty(chosen_rewards: Tensor, rejected_rewards: Tensor) -> Tensor
     (r_chosen + r_rejected)^2.  Eisenstein et al. 2023, section 3 (arXiv 2312.09244).
     """
     return (chosen_rewards.float() + rejected_rewards.float()).square()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankingLoss:
+    """Losses of rankings and detached diagnostics.
+
+    Attributes:
+        losses: (B,) float32, nats, with gradient.
+        concordances: (B,) float32, share of the compared pairs that the rewards put as the ranking does, ties of the
+            ranking left out and equal rewards counted half; 1 where a ranking holds ties alone.
+    """
+
+    losses: Tensor
+    concordances: Tensor
+
+
+def plackett_luce_loss(rewards: Sequence[Tensor], ranks: Sequence[Ranks]) -> RankingLoss:
+    """Plackett-Luce negative log-likelihood of rankings with ties and with responses that were not ranked.
+
+    losses = sum over places k, best first, of
+             sum_{m=1}^{t} mean over S in T_k, |S| = m, of log(sum_{i in S} e^{r_i} + sum_{j below T_k} e^{r_j})
+             - sum_{i in T_k} r_i,
+    T_k the t responses at place k. Without ties this is -log prod_k e^{r_k} / sum_{j at k or below} e^{r_j}: Luce 1959
+    (section 1.C), Plackett 1975 (eq. 2.1). Responses that were not ranked stand in the sums below and have no place of
+    their own: the likelihood of the top of a list. Tied responses: the mean log-likelihood over the orders that would
+    break the tie, computed exactly over subsets. At N = 2 it is Bradley-Terry, with p = 1/2 for a tie, as
+    `bradley_terry_loss` has it; Davidson-Luce (Firth, Kosmidis and Turner 2019) models ties as an outcome of their own
+    with parameters of their own, which ours does not. All pairs of a ranking under Bradley-Terry (Ouyang et al. 2022,
+    eq. 1) are the other way to learn from it.
+
+    Args:
+        rewards: B tensors (N_b,) float, nats.
+        ranks: B rankings of as many responses each, see `rewardkit.data.records.Ranks`.
+
+    Raises:
+        ValueError: if a ranking is of another number of responses than it has rewards, or ranks none.
+    """
+    losses, concordances = [], []
+    for scores, order in zip(rewards, ranks, strict=True):
+        check_ranks(order, len(scores))
+        values = scores.float()
+        masks, shares = _sums_below(order)
+        inside = torch.tensor(masks, device=values.device)
+        logs = values.expand(len(masks), -1).masked_fill(~inside, -torch.inf).logsumexp(1)
+        is_ranked = torch.tensor([rank is not None for rank in order], device=values.device)
+        losses.append((logs * torch.tensor(shares, device=values.device)).sum() - values[is_ranked].sum())
+        concordances.append(_concordance(values.detach(), order))
+    return RankingLoss(losses=torch.stack(losses), concordances=torch.stack(concordances))
+
+
+@lru_cache(maxsize=4096)
+def _sums_below(ranks: Ranks) -> tuple[list[list[bool]], list[float]]:
+    """The sums of a ranking's likelihood: which responses are in each, and how much its logarithm counts."""
+    tied_places = places(ranks)
+    below = {index for index, rank in enumerate(ranks) if rank is None}.union(*tied_places)
+    masks, shares = [], []
+    for tied in tied_places:
+        below -= set(tied)
+        for size in range(1, len(tied) + 1):
+            for chosen in combinations(tied, size):
+                masks.append([index in below or index in chosen for index in range(len(ranks))])
+                shares.append(1.0 / comb(len(tied), size))
+    return masks, shares
+
+
+def _concordance(rewards: Tensor, ranks: Ranks) -> Tensor:
+    ordered = [(i, j) if said == "a" else (j, i) for i, j, said in ranked_pairs(ranks) if said != "tie"]
+    if not ordered:
+        return torch.ones((), device=rewards.device)
+    better, worse = torch.tensor(ordered, device=rewards.device).T
+    margins = rewards[better] - rewards[worse]
+    return ((margins > 0).float() + 0.5 * (margins == 0).float()).mean()

@@ -44,15 +44,25 @@ class Blocks:
         return self.weights.shape[1]
 
 
-def draw_blocks(ballots: Ballots, num_resamples: int, rng: np.random.Generator) -> Blocks:
-    """Blocks of a question's items, and the resamples of them: none where fewer than LEAST items have two votes."""
+def draw_blocks(
+    ballots: Ballots, num_resamples: int, rng: np.random.Generator, cluster: np.ndarray | None = None
+) -> Blocks:
+    """Blocks of a question's items, and the resamples of them: none where fewer than LEAST items have two votes.
+
+    Args:
+        cluster: (I,) of items that hang together, which then share a block; None where each stands for itself.
+    """
     votes = np.bincount(ballots.item, minlength=ballots.num_items)
     rated = np.flatnonzero(votes)
     of_item = np.zeros(ballots.num_items, dtype=np.int64)
-    if not num_resamples or (votes >= 2).sum() < LEAST:
+    several = votes >= 2
+    units = int(several.sum()) if cluster is None else len(np.unique(cluster[several]))
+    if not num_resamples or units < LEAST:
         return Blocks(of_item=of_item, weights=np.zeros((0, 0)))
-    size = min(len(rated), BLOCKS)
-    of_item[rated] = np.arange(len(rated)) if size == len(rated) else rng.permutation(len(rated)) % size
+    number = np.arange(len(rated)) if cluster is None else np.unique(cluster[rated], return_inverse=True)[1]
+    num_units = int(number.max()) + 1
+    size = min(num_units, BLOCKS)
+    of_item[rated] = number if size == num_units else (rng.permutation(num_units) % size)[number]
     weights = rng.multinomial(size, np.full(size, 1 / size), size=num_resamples).astype(np.float64)
     return Blocks(of_item=of_item, weights=weights)
 

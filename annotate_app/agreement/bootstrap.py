@@ -108,8 +108,28 @@ class Part:
         return item_statistics(self.patterns)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Clusters:
+    """Items that hang together, as the pairs of a ranking do: (I,) the distinct item and the cluster of each."""
+
+    pattern: np.ndarray
+    cluster: np.ndarray
+
+    def sums(self, statistics: np.ndarray) -> np.ndarray:
+        """(C, K) what each cluster adds to the totals, from what each distinct item does (P, K)."""
+        _, number = np.unique(self.cluster, return_inverse=True)
+        summed = np.zeros((int(number.max(initial=-1)) + 1, statistics.shape[1]))
+        np.add.at(summed, number, statistics[self.pattern])
+        return summed
+
+
 def estimate(
-    parts: Sequence[Part], multiplicity: np.ndarray, *, num_resamples: int, rng: np.random.Generator
+    parts: Sequence[Part],
+    multiplicity: np.ndarray,
+    *,
+    num_resamples: int,
+    rng: np.random.Generator,
+    clusters: Clusters | None = None,
 ) -> dict[str, Estimate]:
     """Coefficients with percentile intervals over items; all parts see the same resamples.
 
@@ -121,10 +141,14 @@ def estimate(
         multiplicity: (P,) number of items like each of them.
         num_resamples: 0 gives no intervals.
         rng: source of the resamples; those of the posterior are of its own child.
+        clusters: what is resampled where items hang together; None resamples items.
     """
     present = (multiplicity > 0) & np.any([part.patterns.any(axis=1) for part in parts], axis=0)
     weights = multiplicity[present]
     statistics = [part.statistics[present] for part in parts]
+    if clusters is not None:
+        statistics = [clusters.sums(part.statistics) for part in parts]
+        weights = np.ones(len(statistics[0]), dtype=np.int64)
     resampled: list[np.ndarray] = []
     if num_resamples and weights.sum() >= 2:
         resampled = resample_sums(statistics, weights, num_resamples, rng)
@@ -134,7 +158,8 @@ def estimate(
         width = part.patterns.shape[1]
         sums = Totals.unpack(weights @ statistics[k], width)
         samples: Totals | None = None  # where a bootstrap over them is believed
-        if resampled and is_enough(float(percent_agreement(sums)), float(sums.paired)):
+        num_units = min(float(sums.paired), float(weights.sum()))
+        if resampled and is_enough(float(percent_agreement(sums)), num_units):
             samples = Totals.unpack(resampled[k], width)
             samples = None if np.isnan(percentile_interval(percent_agreement(samples))[0]) else samples
         for name, formula in part.coefficients.items():

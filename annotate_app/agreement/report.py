@@ -16,7 +16,7 @@ import numpy as np
 
 from annotate_app.agreement.annotator_bootstrap import conger_estimate, draw_blocks
 from annotate_app.agreement.annotators import AnnotatorAgreement, PairAgreement, annotator_agreements, pair_agreement
-from annotate_app.agreement.bootstrap import Coefficient, Estimate, Part, estimate
+from annotate_app.agreement.bootstrap import Clusters, Coefficient, Estimate, Part, estimate
 from annotate_app.agreement.coefficients import (
     IntraclassCorrelations,
     agreement_weights,
@@ -142,15 +142,17 @@ def agreement_report(
     rng = np.random.default_rng(seed)
     counted = votes.counted()
     ballots = overall_ballots(counted)
-    measure = QuestionFigures(ballots, num_resamples, rng)
+    cluster = votes.item_cluster if votes.is_clustered else None
+    measure = QuestionFigures(ballots, num_resamples, rng, cluster)
     criteria: list[Agreement] = []
     for name in sorted(votes.criteria) if "criterion" in by else ():
-        criteria.append(QuestionFigures(criterion_ballots(counted, name), num_resamples, rng).of(name, None))
+        criterion = QuestionFigures(criterion_ballots(counted, name), num_resamples, rng, cluster)
+        criteria.append(criterion.of(name, None))
     groups = source_items(votes) if "source" in by else {}
     periods = period_items(counted) if "time" in by else {}
     annotators = annotator_agreements(ballots, votes.annotators, num_resamples, rng) if "annotator" in by else ()
     overall = measure.of("overall", None)
-    blocks = draw_blocks(ballots, num_resamples, rng)
+    blocks = draw_blocks(ballots, num_resamples, rng, cluster)
     return AgreementReport(
         overall=overall,
         conger_kappa=conger_estimate(ballots, overall.estimates["percent"].value, blocks),
@@ -170,7 +172,10 @@ def agreement_report(
 class QuestionFigures:
     """The tallies of one question, ready to give the figures of any group of items."""
 
-    def __init__(self, ballots: Ballots, num_resamples: int, rng: np.random.Generator) -> None:
+    def __init__(
+        self, ballots: Ballots, num_resamples: int, rng: np.random.Generator, cluster: np.ndarray | None = None
+    ) -> None:
+        self.cluster = cluster  # (I,) of each item, where several hang together
         self.nominal = ballots.nominal_tally
         self.degrees = ballots.degree_tally()
         self.num_resamples = num_resamples
@@ -190,8 +195,10 @@ class QuestionFigures:
         """The figures of all items, or of the items at indices `members`."""
         multiplicity = self.nominal.multiplicity(members)
         draws = {"num_resamples": self.num_resamples, "rng": self.rng}
-        estimates = estimate(self.nominal_parts, multiplicity, **draws)
-        estimates |= estimate([self.degree_part], self.degrees.multiplicity(members), **draws)
+        clusters = [self._clusters(tally.pattern, members) for tally in (self.nominal, self.degrees)]
+        estimates = estimate(self.nominal_parts, multiplicity, clusters=clusters[0], **draws)
+        degrees = self.degrees.multiplicity(members)
+        estimates |= estimate([self.degree_part], degrees, clusters=clusters[1], **draws)
         votes = self.nominal.patterns.sum(axis=1)
         return Agreement(
             name=name,
@@ -199,6 +206,12 @@ class QuestionFigures:
             num_votes=int(multiplicity @ votes),
             estimates={figure: estimates[figure] for figure in FIGURES},
         )
+
+    def _clusters(self, pattern: np.ndarray, members: np.ndarray | None) -> Clusters | None:
+        if self.cluster is None:
+            return None
+        chosen = slice(None) if members is None else members
+        return Clusters(pattern=pattern[chosen], cluster=self.cluster[chosen])
 
 
 def _nominal_figures() -> dict[str, Coefficient]:

@@ -12,6 +12,7 @@ from rewardkit.report.table import text_table
 from rewardkit.run.progress import show_briefly
 
 if TYPE_CHECKING:
+    from annotate_app.agreement.rankings import RankingAgreement
     from annotate_app.agreement.report import Agreement, AgreementReport
     from annotate_app.consensus.consensus import Consensus
     from annotate_app.protocol.protocol import Reported
@@ -66,12 +67,34 @@ def _agreement(options: argparse.Namespace) -> int:
         spans = span_agreement(votes, marks, flags, num_resamples=options.bootstrap, seed=options.seed)
         report = replace(report, spans=spans)
         reported = _reported(store, project)
+        rankings = _rankings(store, project, options)
         show_briefly("")
     if options.json:
-        print_json({"project": project.name, **report.as_dict(), "reported": [_plain(item) for item in reported]})
+        ranked = {} if rankings is None else {"rankings": rankings.as_dict()}
+        plain = [_plain(item) for item in reported]
+        print_json({"project": project.name, **report.as_dict(), **ranked, "reported": plain})
         return 0
     _print_agreement(project.name, report, reported)
+    if rankings is not None:
+        _print_rankings(rankings)
     return 0
+
+
+def _rankings(store: Store, project: Project, options: argparse.Namespace) -> RankingAgreement | None:
+    """Agreement on rankings; None where the rubric compares two responses."""
+    from annotate_app.agreement.rankings import ranking_agreement
+
+    if store.projects.rubric(ACTOR, project.id).rubric.task == "compare":
+        return None
+    judgments = store.judgments.iterate(ACTOR, project.id)
+    return ranking_agreement(judgments, num_resamples=options.bootstrap, seed=options.seed)
+
+
+def _print_rankings(rankings: RankingAgreement) -> None:
+    named = {"Kendall's W": rankings.w, "mean Spearman": rankings.spearman, "pairs, the same": rankings.pairs}
+    rows = [[title, figure(estimate.value), interval(estimate)] for title, estimate in named.items()]
+    title = f"{len(rankings.comparisons):,} comparisons with two rankings"
+    print("\n" + text_table((title, "figure", "95% interval"), rows))
 
 
 def _reported(store: Store, project: Project) -> tuple[Reported, ...]:

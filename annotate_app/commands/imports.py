@@ -33,6 +33,13 @@ def _import_arguments(parser: argparse.ArgumentParser) -> None:
     _common_arguments(parser)
     forms = ("auto", "pairs", "responses", "ranked", "chosen_rejected", "dialogues")
     parser.add_argument("--form", choices=forms, default="auto", help="what a row is (default: told from the columns)")
+    parser.add_argument(
+        "--as",
+        choices=("auto", "pairs", "rankings"),
+        default="auto",
+        dest="responses_as",
+        help="N responses as pairs or as one comparison to rank (default: as the rubric's task asks)",
+    )
     parser.add_argument("--pairs", default="all", help="of N responses: all, adjacent, random:N, star:first")
     parser.add_argument(
         "--empty", choices=("auto", "keep", "bad"), default="auto", help="comparisons with an empty answer"
@@ -85,6 +92,7 @@ def _import(options: argparse.Namespace) -> int:
         overlap=options.overlap,
         images=(options.images,) if options.images else (),
         missing_images=options.missing_images,
+        responses_as=None if options.responses_as == "auto" else options.responses_as,
     )
     return _run(options, import_comparisons, chosen, "comparisons")
 
@@ -147,7 +155,7 @@ def _run(options: argparse.Namespace, function, chosen: object, noun: str) -> in
     for file, reading in done.readings.items():
         print(f"{file} read as {describe_reading(asdict(reading))}")
         if done.choices.get(file):
-            columns = reading.annotators or [reading.columns["choice"]]
+            columns = reading.annotators or [reading.columns.get("choice", "ranks")]
             print(f"{file} choices in {', '.join(map(repr, columns))}: {done.choices[file]}")
     for row in done.bad[:20]:
         print(f"left out {row.place}: {row.message}")

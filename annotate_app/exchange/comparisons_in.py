@@ -11,7 +11,7 @@ import pickle
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -23,10 +23,21 @@ from annotate_app.store.judgments.staged import stage_judgments
 from annotate_app.store.projects.contents import stage_contents
 from annotate_app.store.store import Store
 from rewardkit.data.columns import ColumnError, Form, Reading, detect_reading
-from rewardkit.data.comparison_rows import parse_row
+from rewardkit.data.comparison_rows import Parsed, parse_row, read_answers
 from rewardkit.data.conversations import RowError
 from rewardkit.data.files import Format, Source, detect_format, file_name, place, read_rows
-from rewardkit.data.records import Choice, Comparison, Judgment, content_id, message_lists
+from rewardkit.data.rankings.ranking_rows import read_ranked_responses
+from rewardkit.data.records import (
+    MOST_RANKED,
+    Choice,
+    Comparison,
+    Judgment,
+    Ranks,
+    Response,
+    content_id,
+    first_choice,
+    message_lists,
+)
 
 DETECT_ROWS = 100
 DATASET_ANNOTATOR = "dataset"
@@ -54,6 +65,8 @@ class ImportOptions:
         overlap: judgments wanted of each comparison, where it is not the design's.
         images: folders, zips and single files with the images that rows name.
         missing_images: whether an image that is named and not there makes its row bad, or stays as its name.
+        responses_as: whether a row of N responses is cut into pairs or becomes one comparison to be ranked; None does
+            what the project's rubric asks for.
     """
 
     form: Form | None = None
@@ -66,6 +79,7 @@ class ImportOptions:
     overlap: int | None = None
     images: tuple[Source, ...] = ()
     missing_images: Missing = "stop"
+    responses_as: Literal["pairs", "rankings"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +161,9 @@ def import_comparisons(
     """
     options = options or ImportOptions()
     actor.require("lead", "importing comparisons", project_id)
+    if options.responses_as is None:
+        task = store.projects.rubric(actor, project_id).rubric.task
+        options = replace(options, responses_as="pairs" if task == "compare" else "rankings")
     with ExitStack() as stack:
         spool = stack.enter_context(tempfile.TemporaryFile())
         images = RowImages(
@@ -217,7 +234,7 @@ class _Stage:
                 tell(self.num_rows)
             where = place(source, number, format)
             try:
-                parsed = parse_row(self.images.take(row, reading.columns), reading)
+                parsed = _parse(self.images.take(row, reading.columns), reading, self.options)
             except RowError as error:
                 self.bad.append(BadRow.of(where, error))
                 continue
@@ -225,7 +242,7 @@ class _Stage:
             for comparison in parsed.comparisons:
                 self._take(comparison, parsed.labels.get(comparison.id), where, spool)
 
-    def _take(self, comparison: Comparison, label: Choice | None, where: str, spool: IO[bytes]) -> None:
+    def _take(self, comparison: Comparison, label: Choice | Ranks | None, where: str, spool: IO[bytes]) -> None:
         digest = content_of(comparison)
         self.num_labeled += label is not None
         earlier, first_place = self.seen.get(comparison.id, (self.digests.get(comparison.id, digest), "the project"))
@@ -239,6 +256,22 @@ class _Stage:
         self.seen[comparison.id] = (digest, where)
         self.num_empty += not (comparison.completion_a.strip() and comparison.completion_b.strip())
         pickle.dump((comparison, label), spool, protocol=pickle.HIGHEST_PROTOCOL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Ranked:
+    """A row that is one comparison to be ranked; as `Parsed`."""
+
+    comparisons: tuple[Comparison, ...]
+    labels: Mapping[str, Choice | Ranks]
+    problems: tuple[RowError, ...] = ()
+
+
+def _parse(row: Mapping[str, Any], reading: Reading, options: ImportOptions) -> Parsed | _Ranked:
+    if options.responses_as != "rankings" or reading.form not in ("responses", "ranked"):
+        return parse_row(row, reading)
+    comparison, ranks = read_ranked_responses(row, reading)
+    return _Ranked(comparisons=(comparison,), labels={comparison.id: ranks} if ranks else {})
 
 
 def no_rows(source: Source, bad: Sequence[BadRow]) -> ValueError:
@@ -299,12 +332,27 @@ def read_comparisons(rows: Sequence[Mapping[str, Any]], name: str) -> list[Compa
     for number, row in enumerate(rows, start=1):
         try:
             answers = {name: _as_turn(row.get(name)) for name in ("response_a", "response_b")}
-            comparisons.extend(parse_row({name: row.get(name) for name in names} | answers, reading).comparisons)
+            [pair] = parse_row({name: row.get(name) for name in names} | answers, reading).comparisons
+            comparisons.append(replace(pair, further=_read_further(row.get("further"))) if "further" in row else pair)
         except RowError as error:
             bad.append(BadRow.of(f"{name}:{number}", error))
     if bad:
         raise BadRowsError(bad)
     return comparisons
+
+
+def _read_further(value: object) -> tuple[Response, ...]:
+    """The third and later responses, as a whole project's export holds them."""
+    allowed = "allowed is a list of objects with response and source"
+    if not isinstance(value, list) or len(value) > MOST_RANKED - 2:
+        raise RowError("wrong_type", "further", value, f"{allowed}, {MOST_RANKED - 2} at most")
+    further = []
+    for number, item in enumerate(value):
+        if not isinstance(item, Mapping) or not isinstance(item.get("source"), str):
+            raise RowError("wrong_type", f"further[{number}]", item, allowed)
+        [answer] = read_answers([_as_turn(item.get("response"))], f"further[{number}]", None)
+        further.append(Response(text=answer.text, source=item["source"], turns=answer.turns))
+    return tuple(further)
 
 
 def _as_turn(answer: object) -> object:
@@ -315,7 +363,8 @@ def content_of(comparison: Comparison) -> str:
     """Hashes what two comparisons with one id must share: prompt, completions and sources."""
     turns = [message_lists(part) for part in (comparison.prompt, comparison.turns_a, comparison.turns_b)]
     answers = (comparison.completion_a, comparison.completion_b, comparison.source_a, comparison.source_b)
-    return content_id(turns, *answers)
+    further = [[one.text, one.source, message_lists(one.turns)] for one in comparison.further]
+    return content_id(turns, *answers, *further)
 
 
 class _KnownContents:
@@ -357,8 +406,16 @@ def unspool(spool: IO[bytes]) -> Iterator[Any]:
 def _labels(spool: IO[bytes]) -> Iterable[Judgment]:
     for comparison, label in unspool(spool):
         if label is not None:
-            strength = int(label in ("a", "b"))
-            yield Judgment(comparison_id=comparison.id, annotator=DATASET_ANNOTATOR, choice=label, strength=strength)
+            ranks: Ranks = label if isinstance(label, tuple) else ()
+            choice: Choice = first_choice(ranks)[0] if isinstance(label, tuple) else label
+            strength = int(choice in ("a", "b"))
+            yield Judgment(
+                comparison_id=comparison.id,
+                annotator=DATASET_ANNOTATOR,
+                choice=choice,
+                strength=strength,
+                ranks=ranks,
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -400,7 +457,7 @@ def preview(source: Source, options: ImportOptions | None = None, limit: int = 2
         for number, row in first:
             where = place(source, number, format)
             try:
-                parsed = parse_row(images.take(row, reading.columns), reading)
+                parsed = _parse(images.take(row, reading.columns), reading, options)
             except RowError as error:
                 bad.append(BadRow.of(where, error))
                 continue

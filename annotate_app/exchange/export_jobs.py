@@ -24,6 +24,8 @@ FORM_NAMES = {
     "preference": "Preference pairs: prompt, chosen, rejected",
     "unpaired": "Unpaired examples with a label (KTO)",
     "sft": "Demonstrations: chosen answers (SFT)",
+    "ranking": "Rankings: one of each comparison",
+    "rankings": "Rankings: each as it was given",
     "judgments": "Judgments as they were given",
     "spans": "Marked words: who marked what, with its text",
     "edited_sft": "Responses written anew, as demonstrations (SFT)",

@@ -22,8 +22,9 @@ from annotate_app.exchange.dataset_card import CardFacts, write_card
 from annotate_app.exchange.images_out import RowImages
 from annotate_app.exchange.marks_out import edited_rows, span_rows
 from annotate_app.exchange.options import ExportOptions
+from annotate_app.exchange.rankings_out import ranking_rows
 from annotate_app.exchange.row_features import RowFeatures
-from annotate_app.exchange.rows_out import Row, judgment_rows, training_rows
+from annotate_app.exchange.rows_out import Pseudonyms, Row, judgment_rows, training_rows
 from annotate_app.store.store import Store
 from annotate_app.store.workbench.comparison_filter import ComparisonFilter
 from rewardkit.data.files import SUFFIXES, Write, detect_format, open_rows
@@ -72,6 +73,10 @@ def export_rows(
             labeled = (("", row) for row in span_rows(store, actor, project, votes, names=options.names, keys=keys))
         case "edited_sft" | "edited_pairs":
             labeled = edited_rows(store, actor, project, votes, options, left_out, keys)
+        case "ranking" | "rankings":
+            pseudonyms = Pseudonyms.of(store, actor, project_id)
+            called = {name: name if options.names else pseudonyms.of_name(name) for name in votes.annotators}
+            labeled = ranking_rows(store, actor, project, options, called, left_out, keys)
         case _:
             labeled = training_rows(store, actor, project, consensus, options, left_out, keys)
     out = Path(out)

@@ -98,7 +98,7 @@ def import_judgments(
 def stage_judgments(
     sources: Sequence[Source],
     options: BallotOptions,
-    written: Mapping[str, tuple[str, str]],
+    written: Mapping[str, tuple[str, ...]],
     spool: IO[bytes],
     tell: Tell | None = None,
 ) -> Imported:
@@ -126,7 +126,7 @@ def stage_judgments(
             try:
                 scale = options.scale or find_scale(values, options.choice_map)
             except ValueError as error:
-                columns = ", ".join(reading.annotators or (reading.columns["choice"],))
+                columns = ", ".join(reading.annotators or (reading.columns.get("choice", "ranks"),))
                 raise ValueError(f"{file_name(source)}: column {columns}: {error}{SAY_NUMBERS}") from error
             choices[file_name(source)] = describe_choices(values, scale, options.choice_map)
             _judge(ballots, spool, scale, options.choice_map, written, bad)
@@ -230,7 +230,7 @@ def _judge(
     judgments: IO[bytes],
     scale: NumberScale | None,
     mapping: Mapping[str, Answer],
-    written: Mapping[str, tuple[str, str]],
+    written: Mapping[str, tuple[str, ...]],
     bad: list[BadRow],
 ) -> None:
     """Spools the judgments that the ballots give for the project's comparisons."""

@@ -174,6 +174,11 @@ def _comparison_rows(store: Store, actor: Actor, project: Project, tell: Tell | 
                 "meta": dict(comparison.meta),
                 **({"tags": list(entry.tags)} if entry.tags else {}),
                 **({"excluded": True} if entry.excluded else {}),
+                **(
+                    {"further": [{"response": turns(one.turns) or one.text, "source": one.source} for one in further]}
+                    if (further := comparison.further)
+                    else {}
+                ),
             }
         done += len(listed)
         if tell is not None:

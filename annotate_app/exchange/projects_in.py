@@ -45,7 +45,7 @@ from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
 from rewardkit.data.files import read_rows
 from rewardkit.data.judgments import MOST_WHOLE, read_criteria
-from rewardkit.data.records import Comparison
+from rewardkit.data.records import Comparison, pairs_of
 from rewardkit.data.tables.lines import check_unpacked
 from rewardkit.data.times import LAST_TIME
 
@@ -87,7 +87,7 @@ def import_project(
         images = _image_files(folder)
         for file in images:  # all of them, before anything is written
             _read_image(file, path)
-        written = {item.id: (item.source_a, item.source_b) for item in parts.comparisons}
+        written = {item.id: tuple(one.source for one in item.responses) for item in parts.comparisons}
         judgments = stack.enter_context(tempfile.TemporaryFile())
         if (folder / "judgments.jsonl").stat().st_size:
             stage_judgments([folder / "judgments.jsonl"], BallotOptions(), written, judgments, tell)
@@ -160,10 +160,11 @@ def _read_parts(folder: Path, path: str | Path) -> _Parts:
             if row.get("excluded"):
                 excluded.append(str(row["id"]))
     ids = {comparison.id for comparison in comparisons}
+    items = {pair.id for comparison in comparisons for pair in pairs_of(comparison)}
     decisions: dict[str, Decision] = {}
     for number, row in read_rows(folder / "adjudications.jsonl"):
         with _named(f"{path}: adjudications.jsonl:{number}"):
-            if str(row["comparison_id"]) not in ids:
+            if str(row["comparison_id"]) not in items:
                 raise ValueError(f"comparison_id is {row['comparison_id']!r}, which is in comparisons.jsonl of no row")
             decisions[str(row["comparison_id"])] = _decision(row)
     judges, judge_votes = _read_judges(folder, path, ids)

@@ -10,18 +10,19 @@ import hmac
 from collections import Counter
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from annotate_app.access import Actor
 from annotate_app.consensus.release import Consensus, preferences
 from annotate_app.exchange.options import ExportOptions
+from annotate_app.exchange.rankings_out import ends_of_rankings
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
 from annotate_app.votes import KINDS, Votes
 from rewardkit.data.conversations import Completion
 from rewardkit.data.export_formats import Layout, demonstration_row, is_plain, preference_row, split_of, unpaired_row
-from rewardkit.data.records import Comparison, Preference, Span
+from rewardkit.data.records import Comparison, Judgment, Preference, Span, pairs_of, split_pair_id
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +69,7 @@ def training_rows(
     stream = store.comparisons.iterate(actor, project.id)
     while chunk := list(islice(stream, CHUNK)):
         released = []
-        for comparison in chunk:
+        for comparison in chain.from_iterable(map(pairs_of, chunk)):
             number = index.get(comparison.id)
             why = "added during the export" if number is None else why_not(consensus, number, options)
             if keys is not None and comparison.id not in keys:
@@ -80,9 +81,12 @@ def training_rows(
             else:
                 released.append(comparison)
         preference_by_id = {preference.comparison_id: preference for preference in preferences(consensus, released)}
+        ends = ends_of_rankings(preference_by_id, released) if options.form in ("sft", "unpaired") else {}
         for comparison in released:
             split = split_of(comparison.prompt, options.splits, options.seed) if options.splits else ""
             for row in rows_of(comparison, preference_by_id.get(comparison.id), options, criteria):
+                if comparison.id in ends and not ends[comparison.id].has(options.form, row):
+                    continue
                 if options.form == "sft" and _repeats(row, written):
                     left_out["the same demonstration again"] += 1
                     continue
@@ -178,13 +182,14 @@ def judgment_rows(
         excluded: whether those on excluded comparisons are among them; the votes were read likewise.
     """
     pseudonyms = Pseudonyms.of(store, actor, project.id)
+    is_ranked = votes.is_clustered or store.projects.rubric(actor, project.id).rubric.task != "compare"
     at = 0
     for judgment in store.judgments.iterate(actor, project.id, excluded=excluded):
         # Both are ordered by time of arrival; a judgment edited in between is missing here and new at the end.
         while at < len(votes) and not _is(votes, at, judgment.comparison_id, judgment.annotator):
             at += 1
         kind = KINDS[votes.kind[at]] if at < len(votes) else "work"
-        at += 1
+        at = _past(votes, at, judgment)
         if keys is not None and judgment.comparison_id not in keys:
             continue
         yield {
@@ -203,7 +208,21 @@ def judgment_rows(
             "created_at": judgment.created_at or None,
             "rubric_version": judgment.rubric_version,
             "kind": kind,
+            **({"ranks": list(judgment.ranks) or None, "shown": list(judgment.shown) or None} if is_ranked else {}),
         }
+
+
+def _past(votes: Votes, at: int, judgment: Judgment) -> int:
+    """The place behind the votes of one judgment: a ranking has several."""
+    cluster = votes.item_cluster[votes.item[at]] if at < len(votes) else -1
+    at += 1
+    while (
+        at < len(votes)
+        and votes.item_cluster[votes.item[at]] == cluster
+        and _is(votes, at, judgment.comparison_id, judgment.annotator)
+    ):
+        at += 1
+    return at
 
 
 def span_cells(span: Span) -> Row:
@@ -212,4 +231,9 @@ def span_cells(span: Span) -> Row:
 
 
 def _is(votes: Votes, at: int, comparison_id: str, annotator: str) -> bool:
-    return votes.items[votes.item[at]] == comparison_id and votes.annotators[votes.annotator[at]] == annotator
+    item = votes.items[votes.item[at]]
+    if item != comparison_id:
+        of_pair = split_pair_id(item)
+        if of_pair is None or of_pair[0] != comparison_id:
+            return False
+    return votes.annotators[votes.annotator[at]] == annotator

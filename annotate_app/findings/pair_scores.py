@@ -136,7 +136,7 @@ def score_pairs(store: Store, actor: Actor, project_id: int, number: int, *, tel
     _check(run)
     known = read_scores(run)
     there = set(known.keys) if known else set()
-    new = [one for one in store.comparisons.iterate(actor, project_id) if one.id not in there]
+    new = [one for one in store.comparisons.pairs(actor, project_id) if one.id not in there]
     check = template_check(str(run.model)) if new else None
     readable = [one for one in new if _is_readable(one, check)]
     card, learned = _card_hash(run), learned_prompts(run.model)

@@ -9,6 +9,7 @@ import { openKeep } from "./keep.js";
 import { listen } from "./keys.js";
 import { openOutbox } from "./outbox.js";
 import { buildLayer } from "./panes.js";
+import { buildCards, buildRankForm, describeRanking, openRankSheet } from "./ranking.js";
 import { describeAnswer, rowsOf } from "./rows.js";
 import { openSheet } from "./sheet.js";
 import { openEditor } from "./edit.js";
@@ -54,13 +55,16 @@ export function openDesk(shadow) {
     compose: (events) => ({ events, known: { pairs: [...pairs.keys()], rubric: rubric?.id ?? "", words: wordsLanguage() } }),
     changed: () => paintStatus(),
   });
-  const sheet = openSheet({
+  const onSheet = {
     hint: frame.hint,
     changed() {
       paintFlags();
       if (shown) keepAnswer(shown, { answer: sheet.answer, seconds: clock.seconds() });
     },
-  });
+  };
+  const sheets = { pair: openSheet(onSheet), ranking: openRankSheet(onSheet) };
+  let sheet = sheets.pair;
+  const isRanking = () => rubric.task !== "compare";
 
   const answering = { root: frame.root, layer: () => layers.get(shown), pair: () => pairs.get(shown), rubric: () => rubric, sheet, hint: frame.hint };
   const marking = openMarking({ ...answering, announce: frame.announce });
@@ -73,7 +77,7 @@ export function openDesk(shadow) {
   };
   const layerOf = (token) => {
     if (!layers.has(token)) {
-      const layer = buildLayer(pairs.get(token), { hasFlags: rubric.flags.length > 0, onFlag: (side) => act.flag(side) });
+      const layer = isRanking() ? buildCards(pairs.get(token), rubric, sheet) : buildLayer(pairs.get(token), { hasFlags: rubric.flags.length > 0, onFlag: (side) => act.flag(side) });
       layer.setMode(mode);
       layer.unfold(unfolded);
       frame.stage.append(layer.node);
@@ -100,7 +104,7 @@ export function openDesk(shadow) {
     layer.top();
     paintQuestions(token);
     frame.toTop();
-    sheet.fill(draft.answer);
+    sheet.fill(draft.answer, pairs.get(token));
     paintFlags();
     clock.start(draft.seconds);
     since = performance.now();
@@ -138,6 +142,7 @@ export function openDesk(shadow) {
     return frame.wordsFor(data.state);
   };
   const paintFlags = () => {
+    if (isRanking()) return layers.get(shown)?.paint(sheet.answer, sheet.current);
     marking.paint();
     editor.paint();
     for (const side of ["left", "right"]) {
@@ -164,7 +169,7 @@ export function openDesk(shadow) {
   };
   const paintStatus = () =>
     frame.status({ waiting: outbox.count(...JUDGMENTS, "question"), late: outbox.late, saved: data?.progress.done > 0 });
-  const paintRefused = () => frame.refused(keep.refused(), (event) => event.text ?? describeAnswer(rows, event.answer));
+  const paintRefused = () => frame.refused(keep.refused(), (event) => event.text ?? (isRanking() ? describeRanking(event.answer) : describeAnswer(rows, event.answer)));
   const openGuidelines = (first) => {
     const { version } = rubric;
     dialogs.guidelines(rubric, { first, onStart: () => outbox.add({ kind: "read", version }) });
@@ -174,7 +179,10 @@ export function openDesk(shadow) {
     rows = rowsOf(rubric);
     for (const layer of layers.values()) layer.node.remove();
     layers.clear();
-    form = buildForm(rubric, rows, {
+    sheet = isRanking() ? sheets.ranking : sheets.pair;
+    Object.assign(act, { take: undefined }, doorsOf(sheet));
+    const build = isRanking() ? (...parts) => buildRankForm(rubric, parts[2], sheet) : buildForm;
+    form = build(rubric, rows, {
       answer: (index, value) => shown && sheet.put(index, value),
       focus: sheet.focus,
       write: sheet.write,
@@ -187,7 +195,9 @@ export function openDesk(shadow) {
     });
     frame.setForm(form.node);
     sheet.setRubric(rubric, rows, form);
-    if (shown && pairs.has(shown)) layerOf(shown).node.classList.add("shown");
+    if (!shown || !pairs.has(shown)) return;
+    layerOf(shown).node.classList.add("shown");
+    if (isRanking()) (sheet.fill(keep.draft(shown)?.answer ?? {}, pairs.get(shown)), paintFlags());
   };
 
   // ---- what keys and buttons do ----
@@ -200,8 +210,9 @@ export function openDesk(shadow) {
     awaited = kind;
     outbox.add({ kind, ...extra });
   };
+  const doorsOf = ({ answer, touched, current, ...doors }) => doors; // what is read of a sheet is read of itself
   const act = {
-    ...sheet,
+    ...doorsOf(sheet),
     submit() {
       if (!shown || (!sheet.touched && performance.now() - since < TOO_SOON_MS)) return;
       const complaint = sheet.complaint();
@@ -236,9 +247,11 @@ export function openDesk(shadow) {
     },
     flag(side = "left") {
       if (!rubric.flags.length) return frame.hint(say("desk.no_flags"));
+      if (isRanking()) return layers.get(shown)?.focusFlags(sheet.current);
       dialogs.flags(rubric.flags, side, () => ({ left: [], right: [], ...sheet.answer.flags }), sheet.toggleFlag);
     },
     mode(name) {
+      if (isRanking() && name === "diff") return frame.hint(say("ranking.no_differences"));
       mode = mode === name ? "rich" : name;
       for (const layer of layers.values()) (layer.setMode(mode), layer.unfold(unfolded));
       for (const other of ["diff", "raw"]) form.press(other, mode === other);

@@ -25,6 +25,10 @@ const KEYS = [
   ["?", "guidelines"],
 ];
 
+const NOT_RANKING = ["digits", "letters", "arrows", "tie", "differences"];
+const RANKING_KEYS = [["1 2 3 …", "rank_next"], ["=", "rank_tie"], ["← →", "rank_move"], ["⌫", "rank_back"]];
+const keysOf = (rubric) => (rubric.task === "compare" ? KEYS : [...RANKING_KEYS, ...KEYS.filter(([, what]) => !NOT_RANKING.includes(what))]);
+
 export function openDialogs(root) {
   const dialog = element("dialog", { class: "dialog" });
   root.append(dialog);
@@ -88,7 +92,7 @@ export function openDialogs(root) {
       };
       const text = element("div", { class: "rich" });
       text.innerHTML = rubric.guidelines; // sanitised on the server
-      const keys = element("dl", { class: "keys" }, ...KEYS.flatMap(([key, what]) => [element("dt", {}, element("kbd", {}, key)), element("dd", {}, say(`key.${what}`))]));
+      const keys = element("dl", { class: "keys" }, ...keysOf(rubric).flatMap(([key, what]) => [element("dt", {}, element("kbd", {}, key)), element("dd", {}, say(`key.${what}`))]));
       const start = element("button", { type: "button", class: "primary", onclick: leave }, `${say(first ? "dialog.start" : "dialog.back")} `, element("kbd", { "aria-hidden": "true" }, "Enter"));
       open(rubric.title, element("div", {}, text, element("h3", { class: "keys-heading" }, say("dialog.keys")), keys, element("footer", {}, start)), (event) => {
         if (!(event.key === "Enter" || (event.key === "?" && !first))) return false;

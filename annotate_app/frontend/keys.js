@@ -14,6 +14,7 @@ export function listen({ root, dialogs, act, hasPair, ready, hold }) {
     // A focused button is pressed by Enter and Space, also in a dialog: it is what the person sees marked.
     if (onPressable && PRESSING.includes(key)) return false;
     if (dialogs.isOpen) return dialogs.key(event);
+    if (hasPair() && act.take?.(event, { onScrollable })) return true;
     if (hasPair() && act.marks(event)) return true;
     switch (key) {
       case ".":

@@ -26,13 +26,19 @@ from annotate_app.labeling.pair_payload import (
     show_rubric,
     storable,
 )
+from annotate_app.labeling.ranking_payload import (
+    order_on_screen,
+    read_ranking_answer,
+    screen_ranking,
+    show_ranking,
+)
 from annotate_app.languages.words import FALLBACK, say, words
 from annotate_app.protocol.leases import Lease, LeaseError, OwnProgress, Submission
 from annotate_app.protocol.rubric import Rubric
 from annotate_app.store.base.database import failure
 from annotate_app.store.store import Store
 from annotate_app.store.work.day import OwnDay
-from rewardkit.data.records import content_id
+from rewardkit.data.records import Judgment, content_id
 
 logger = logging.getLogger(__name__)
 
@@ -188,7 +194,7 @@ class Desk:
         token = event.get("token")
         if not isinstance(token, str) or not 0 < len(token) <= 64:
             raise ValueError("the event names no pair")
-        judgment = read_answer(event, self._find_lease(store, token), self.actor.name)
+        judgment = self._read(event, self._find_lease(store, token))
         submission = Submission(token=token, event_id=event_id, judgment=judgment, language=self.language)
         receipt = store.work.submit(self.actor, self.project_id, submission, lease_count=PAIRS_AHEAD)
         self.leases, self.progress = list(receipt.leases), receipt.progress
@@ -199,6 +205,21 @@ class Desk:
         if not began or time.monotonic() - self.day_read > DAY_KEPT_S:
             self._read_day(store)
         return receipt.duplicate
+
+    def _read(self, event: Mapping[str, Any], lease: Lease) -> Judgment:
+        if self.rubric.task == "compare":
+            return read_answer(event, lease, self.actor.name)
+        return read_ranking_answer(event, lease, self.actor.name, self.actor.user_id or 0)
+
+    def _show(self, lease: Lease) -> dict[str, object]:
+        if self.rubric.task == "compare":
+            return show_pair(lease, marks=bool(self.rubric.span_flags))
+        return show_ranking(lease, self.actor.user_id or 0, self.rubric.task)
+
+    def _show_answer(self, answer: Judgment, lease: Lease) -> dict[str, object]:
+        if self.rubric.task == "compare":
+            return screen_answer(answer, lease.shown_left)
+        return screen_ranking(answer, order_on_screen(lease, self.actor.user_id or 0))
 
     def _find_lease(self, store: Store, token: str) -> Lease:
         """The lease of a token; the store is asked where this session did not hand it out."""
@@ -267,23 +288,18 @@ class Desk:
         held_by_page = message.get("known") if isinstance(message, Mapping) else None
         held_by_page = held_by_page if isinstance(held_by_page, Mapping) else {}
         held = held_by_page.get("pairs")
-        held = held if isinstance(held, list) else []
         leases = self._in_hand()[: PAIRS_AHEAD + 1]
         shown = show_rubric(self.rubric, self.rubric_version)
+        # Another rubric may show the same pairs in another way.
+        held = held if isinstance(held, list) and held_by_page.get("rubric") == shown["id"] else []
         return {
             "project": self.project_id,
             "scope": content_id("labeling", self.actor.user_id, self.actor.name, self.project_id),
             "state": self.progress.state,
             "queue": [lease.token for lease in leases],
-            "pairs": {
-                lease.token: show_pair(lease, marks=bool(self.rubric.span_flags))
-                for lease in leases
-                if lease.token not in held
-            },
+            "pairs": {lease.token: self._show(lease) for lease in leases if lease.token not in held},
             "given": {
-                lease.token: screen_answer(lease.previous, lease.shown_left)
-                for lease in leases
-                if lease.previous is not None
+                lease.token: self._show_answer(lease.previous, lease) for lease in leases if lease.previous is not None
             },
             "questions": {lease.token: [list(pair) for pair in lease.questions] for lease in leases if lease.questions},
             "rubric_version": self.rubric_version,

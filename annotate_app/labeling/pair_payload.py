@@ -21,7 +21,7 @@ from annotate_app.protocol.assignment import Side, other_side
 from annotate_app.protocol.leases import Lease
 from annotate_app.protocol.rubric import Rubric, Scale
 from rewardkit.data.conversations import transcript
-from rewardkit.data.records import Choice, Judgment, Message, Span, content_id, with_span_flags
+from rewardkit.data.records import Choice, Judgment, Message, Span, content_id, ranking_words, with_span_flags
 
 LONGEST_EXCERPT = 160
 LONGEST_TASK_S = 4 * 3600.0
@@ -70,6 +70,7 @@ def show_rubric(rubric: Rubric, version: int) -> dict[str, object]:
     """The rubric for the browser; `id` names this content."""
     shown: dict[str, object] = {
         "title": rubric.title,
+        "task": rubric.task,
         "version": version,
         "guidelines": render(rubric.guidelines).html,
         "question": rubric.question,
@@ -192,7 +193,10 @@ def _screen_marks(judgment: Judgment, shown_left: Side) -> dict[str, object]:
 
 
 def describe_choice(judgment: Judgment, shown_left: Side, scale: Scale, language: str = FALLBACK) -> str:
-    """A judgment's overall answer in the words of the page."""
+    """A judgment's overall answer in the words of the page; of a ranking, by the letters of its screen."""
+    if judgment.ranks:
+        order = judgment.shown or tuple(range(len(judgment.ranks)))
+        return ranking_words([judgment.ranks[place] for place in order], unranked=say(language, "ranking.not_ranked"))
     match judgment.choice:
         case "a" | "b":
             side = "left" if judgment.choice == shown_left else "right"

@@ -23,6 +23,7 @@ from annotate_app.pages.kit.context import current_actor, current_project, curre
 from annotate_app.pages.kit.filtered_links import draw_link, draw_links, open_comparisons, picked
 from annotate_app.pages.views.answer_view import draw_span_agreement
 from annotate_app.pages.views.figures import agreement_of, quality_of
+from annotate_app.pages.views.ranking_view import draw_rankings
 from annotate_app.protocol.rubric import Rubric
 from annotate_app.store.workbench.comparison_filter import SPLIT, ComparisonFilter
 from rewardkit.stats.small_samples import LEAST
@@ -48,6 +49,7 @@ def page() -> None:
         protocol = rubric.protocol
         measure = choose_measure()
         draw_headline(report, measure, protocol, quality_of(project))
+        draw_rankings(project)
         left, right = st.columns(2)
         with left:
             draw_groups("By criterion", report.criteria, measure, say_no_criteria(rubric))

@@ -171,6 +171,16 @@ def draw_comparisons(file: UploadedFile, project: Project) -> None:
             key=f"{key}-missing",
             help="Otherwise such a row is bad: its text shows an image that nobody can see.",
         )
+        ranks = current_store().projects.rubric(current_actor(), project.id).rubric.task != "compare"
+        responses_as = left.segmented_control(
+            "N responses become",
+            ["pairs", "rankings"],
+            default="rankings" if ranks else "pairs",
+            required=True,
+            key=f"{key}-as",
+            help="Pairs of them to compare, or one comparison to rank them in: that asks for `task: rank` or "
+            "`task: best` in the rubric.",
+        )
         skip = left.toggle("Leave bad rows out", key=f"{key}-skip", help="Otherwise a bad row stops the import.")
         labels = right.toggle(
             "Also import the file's own choices",
@@ -187,6 +197,7 @@ def draw_comparisons(file: UploadedFile, project: Project) -> None:
         labels=labels,
         images=tuple(images),
         missing_images="keep" if keep else "stop",
+        responses_as=responses_as,  # type: ignore[arg-type]
     )
     seen = preview(file, options)
     if seen.reading is None:
@@ -425,4 +436,5 @@ def _map_options(columns: Mapping[str, str]) -> list[str]:
 def _command_options(options: ImportOptions) -> list[str]:
     words = ["--form", options.form or "auto", "--pairs", options.pairs, "--on-bad-row", options.on_bad_row]
     words += ["--missing-images", options.missing_images]
+    words += ["--as", options.responses_as] if options.responses_as else []
     return [*words, *(["--labels"] if options.labels else []), *_map_options(options.columns)]

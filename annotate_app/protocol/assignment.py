@@ -107,3 +107,20 @@ def qualification_verdict(design: Design, right: Sequence[bool], num_items: int)
 def falls_short(design: Design, right: Sequence[bool]) -> bool:
     """Whether somebody's gold answers ask for a pause: enough of them, and too small a share of them right."""
     return len(right) >= design.pause_after and sum(right) < design.pause_below * len(right)
+
+
+def shown_order(key: str, user_id: int, left: Side, count: int) -> tuple[int, ...]:
+    """The order in which the responses of a ranking stand on somebody's screen, always the same for one comparison.
+
+    A hash of the comparison and the person shuffles them; of the first two, `left` comes before the other, so that an
+    own earlier ranking that comes again as a repeat has the whole order turned round.
+
+    Args:
+        key: the comparison's id.
+        user_id: of the person.
+        left: of the slot (`shown_left`).
+        count: number of responses.
+    """
+    order = sorted(range(count), key=lambda index: fraction("order", key, user_id, index))
+    turned = (order.index(0) < order.index(1)) != (left == "a")
+    return tuple(reversed(order) if turned else order)

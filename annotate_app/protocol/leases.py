@@ -6,14 +6,14 @@ Content space throughout: the page turns left and right into a and b by a lease'
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from annotate_app.languages.words import FALLBACK, say
 from annotate_app.protocol.assignment import Side
 from annotate_app.protocol.rubric import Criterion, Rubric, Scale
-from rewardkit.data.records import Comparison, Judgment
+from rewardkit.data.records import LETTERS, Comparison, Judgment, check_ranks, dense, first_choice
 
 MAX_RATIONALE = 20_000
 MAX_REASON = 200
@@ -126,8 +126,13 @@ class OwnJudgment:
     can_edit: bool
 
 
-def check_submission(submission: Submission, rubric: Rubric) -> None:
+def check_submission(submission: Submission, rubric: Rubric, num_responses: int = 2) -> None:
     """Checks that an answer is one the rubric asks for.
+
+    Args:
+        submission: the answer.
+        rubric: what was asked.
+        num_responses: of the comparison.
 
     Raises:
         ValueError: naming the field, its value and what is allowed.
@@ -137,9 +142,12 @@ def check_submission(submission: Submission, rubric: Rubric) -> None:
         raise ValueError(f"event_id has {len(submission.event_id)} characters, allowed are 1 to 64")
     if not (math.isfinite(judgment.seconds) and judgment.seconds >= 0):
         raise ValueError(f"seconds is {judgment.seconds}, allowed is 0 or more")
-    _check_choice(judgment, rubric)
+    if rubric.task == "compare":
+        _check_choice(judgment, rubric)
+    else:
+        _check_ranking(judgment, rubric, num_responses)
     _check_criteria(judgment, rubric)
-    _check_flags(judgment, rubric)
+    _check_flags(judgment, rubric, num_responses if rubric.task != "compare" else 2)
     _check_spans(judgment, rubric)
     _check_edited(judgment, rubric)
     _check_words(judgment, rubric)
@@ -163,17 +171,29 @@ def check_against_texts(judgment: Judgment, comparison: Comparison) -> None:
             raise ValueError(f"edited.{side} is the response as it was, allowed is another text")
 
 
-def feedback_text(choice: str, gold: Mapping[str, object], left: Side, language: str = FALLBACK) -> str:
-    """What an annotator is told after a gold item, in terms of what stood where."""
+def feedback_text(
+    choice: str, gold: Mapping[str, object], left: Side, language: str = FALLBACK, shown: Sequence[int] = ()
+) -> str:
+    """What an annotator is told after a gold item, in terms of what stood where.
+
+    Args:
+        shown: of a ranking, the order of its responses on the screen: the answer is then told by their letters.
+    """
     expected = gold["choice"]
+    values: dict[str, str] = {}
     match expected:
+        case "a" | "b" if shown:
+            a, b = (LETTERS[list(shown).index(place)].upper() for place in (0, 1))
+            wanted, values = "ranked", {"name": a if expected == "a" else b, "other": b if expected == "a" else a}
         case "a" | "b":
             wanted = "left" if expected == left else "right_side"
         case "tie" | "both_bad":
             wanted = expected
         case _:
             raise ValueError(f"gold choice is {expected!r}, allowed are a, b, tie, both_bad")
-    told = say(language, "gold.right" if choice == expected else "gold.wrong", wanted=say(language, f"gold.{wanted}"))
+    told = say(
+        language, "gold.right" if choice == expected else "gold.wrong", wanted=say(language, f"gold.{wanted}", **values)
+    )
     explanation = str(gold.get("explanation") or "").strip()
     return f"{told} {explanation}".rstrip()
 
@@ -181,12 +201,30 @@ def feedback_text(choice: str, gold: Mapping[str, object], left: Side, language:
 def _check_choice(judgment: Judgment, rubric: Rubric) -> None:
     """Checks what `Judgment` itself cannot know: the scale's degrees, ties, both_bad."""
     choice, strength, scale = judgment.choice, judgment.strength, rubric.scale
+    if judgment.ranks:
+        raise ValueError("ranks are given, this rubric asks for none (task: rank asks for them)")
     if not _is_whole(strength) or strength > scale.degrees:
         raise ValueError(f"strength is {strength!r} with choice {choice!r}, allowed is 1 to {scale.degrees}")
     if choice == "tie" and not _allows_tie(scale):
         raise ValueError("choice is 'tie', this rubric takes no ties")
     if choice == "both_bad" and not rubric.both_bad:
         raise ValueError("choice is 'both_bad', this rubric does not take it")
+
+
+def _check_ranking(judgment: Judgment, rubric: Rubric, num_responses: int) -> None:
+    if judgment.choice in ("skip", "both_bad"):
+        if judgment.ranks:
+            raise ValueError(f"ranks are given with choice {judgment.choice!r}, allowed are none")
+        if judgment.choice == "both_bad" and not rubric.both_bad:
+            raise ValueError("choice is 'both_bad', this rubric does not take it")
+        return
+    check_ranks(judgment.ranks, num_responses)
+    if judgment.ranks != dense(judgment.ranks):
+        raise ValueError(f"ranks are {list(judgment.ranks)}, allowed are 1, 2, 3 ... without gaps")
+    if (judgment.choice, judgment.strength) != first_choice(judgment.ranks):
+        raise ValueError(f"choice is {judgment.choice!r}, which is not what the ranks {list(judgment.ranks)} say")
+    if rubric.task == "best" and sum(rank is not None for rank in judgment.ranks) != 1:
+        raise ValueError(f"ranks are {list(judgment.ranks)}, allowed is one best response, the others null")
 
 
 def _check_criteria(judgment: Judgment, rubric: Rubric) -> None:
@@ -220,11 +258,11 @@ def _check_criterion(criterion: Criterion, value: object) -> None:
                     raise ValueError(f"{field} is {value!r}, allowed are {allowed}")
 
 
-def _check_flags(judgment: Judgment, rubric: Rubric) -> None:
+def _check_flags(judgment: Judgment, rubric: Rubric, num_responses: int) -> None:
     allowed = [flag.name for flag in rubric.flags]
     for side, names in judgment.flags.items():
-        if side not in ("a", "b"):
-            raise ValueError(f"flags.{side} names no response, allowed are a and b")
+        if side not in tuple(LETTERS[:num_responses]):
+            raise ValueError(f"flags.{side} names no response, allowed are {', '.join(LETTERS[:num_responses])}")
         for name in names:
             if name not in allowed:
                 raise ValueError(f"flags.{side} holds {name!r}, allowed are {', '.join(allowed) or 'none'}")

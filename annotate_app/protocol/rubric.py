@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Literal, cast
+from typing import Literal, cast, get_args
 
 import yaml
 
@@ -17,12 +17,15 @@ SCALE_STEPS = (2, 3, 4, 5, 7, 8)
 RATIONALES = ("off", "optional", "required")
 EDITS = ("off", "optional")
 KINDS = ("compare", "rate")
+Task = Literal["compare", "rank", "best"]
+TASKS: tuple[Task, ...] = get_args(Task)
 # Names that columns of exports and figures already use.
 RESERVED_NAMES = (
     *("overall", "choice", "strength", "score", "margin", "weight", "votes", "tie", "both_bad", "skip"),
     *("prompt", "chosen", "rejected", "criteria", "flags", "rationale", "reason", "seconds", "annotator"),
 )
 MAX_RATING = 10
+QUESTIONS = {"rank": "Put the responses in an order, best first.", "best": "Which response is the best?"}
 _RARE_BREAKS = ("\r", "\x85", "\u2028", "\u2029")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _WORDINGS = {
@@ -96,9 +99,13 @@ class Flag:
 
 @dataclass(frozen=True, kw_only=True)
 class Rubric:
-    """What annotators read and answer; `protocol` names the shipped protocol it follows, or is empty.
+    """What annotators read and answer.
 
     Attributes:
+        both_bad: whether it may be said that both responses are bad, of a ranking that all are.
+        protocol: the shipped protocol it follows, or empty.
+        task: `compare` asks which of two responses is better, by `scale`; `rank` puts two or more in an order, ties
+            and unranked ones allowed; `best` chooses the best of two or more. The latter two take no criteria.
         edit: whether annotators may write a response anew beside their vote.
     """
 
@@ -113,6 +120,7 @@ class Rubric:
     edit: Literal["off", "optional"] = "off"
     skip_reasons: tuple[str, ...] = ("not my expertise", "broken or empty text", "unclear prompt", "other")
     protocol: str = ""
+    task: Task = "compare"
 
     @property
     def span_flags(self) -> tuple[Flag, ...]:
@@ -144,6 +152,8 @@ def read_rubric(entry: Entry) -> Rubric:
                 fields[key] = value.text()
             case "protocol":
                 fields[key] = _name(value)
+            case "task":
+                fields[key] = value.word(TASKS)
             case "scale":
                 fields[key] = _scale(value)
             case "both_bad":
@@ -164,6 +174,12 @@ def read_rubric(entry: Entry) -> Rubric:
                     raise value.error("skip_reasons is an empty list, allowed is one reason or more")
             case _:
                 raise AssertionError(key)
+    task = fields.get("task", "compare")
+    if task != "compare":
+        for key in ("scale", "criteria"):
+            if key in values:
+                raise values[key].error(f"{key} has no meaning with task: {task}, leave it out")
+        fields.setdefault("question", QUESTIONS[str(task)])
     return Rubric(**fields)  # type: ignore[arg-type]
 
 
@@ -253,11 +269,14 @@ def rubric_text(rubric: Rubric) -> str:
     """The rubric as YAML; `parse_rubric` of it gives the same rubric. What stands at its default is left out."""
     plain = Rubric(title=rubric.title, guidelines=rubric.guidelines)
     values: dict[str, object] = {"title": rubric.title}
-    for key in ("protocol", "guidelines", "question", "scale", "both_bad", "criteria", "flags", "rationale", "edit"):
+    keys = ("protocol", "task", "guidelines", "question", "scale", "both_bad", "criteria", "flags", "rationale", "edit")
+    for key in keys:
         value = getattr(rubric, key)
         if value == getattr(plain, key) and key not in ("guidelines", "question", "scale", "rationale"):
             continue
         match key:
+            case "scale" if rubric.task != "compare":
+                continue
             case "scale":
                 values[key] = _scale_values(rubric.scale)
             case "criteria":

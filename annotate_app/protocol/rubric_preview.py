@@ -24,9 +24,9 @@ class AnswerRow:
 
 def answer_rows(rubric: Rubric) -> list[AnswerRow]:
     """The rubric's questions as an annotator meets them, in order."""
-    overall = list(_scale_answers(rubric.scale))
+    overall = list(_scale_answers(rubric.scale) if rubric.task == "compare" else _order_answers(rubric))
     if rubric.both_bad:
-        overall.append(("B", "both bad"))
+        overall.append(("B", "both bad" if rubric.task == "compare" else "all bad"))
     rows = [AnswerRow(question=rubric.question, answers=tuple(overall))]
     for criterion in rubric.criteria:
         answers = _rating_answers(criterion) if criterion.kind == "rate" else _scale_answers(criterion.scale)
@@ -45,6 +45,13 @@ def answer_rows(rubric: Rubric) -> list[AnswerRow]:
         rows.append(AnswerRow(question="Rationale", answers=(("N", f"in own words, {rubric.rationale}"),)))
     reasons = tuple((str(number), reason) for number, reason in enumerate(rubric.skip_reasons, start=1))
     return [*rows, AnswerRow(question="Skipping, after S", answers=reasons)]
+
+
+def _order_answers(rubric: Rubric) -> Iterator[tuple[str, str]]:
+    yield "1 2 3 …", "the best response" if rubric.task == "best" else "the response that comes next in the order"
+    if rubric.task == "rank":
+        yield "=", "tied with the one before it"
+        yield "⌫", "takes the last one back"
 
 
 def _scale_answers(scale: Scale) -> Iterator[tuple[str, str]]:

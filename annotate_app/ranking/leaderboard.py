@@ -5,7 +5,7 @@ The fit itself lives in `annotate_app.ranking.bradley_terry`. Both-bad votes cou
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -108,12 +108,28 @@ class Leaderboard:
 
 @dataclass(frozen=True, kw_only=True)
 class Games:
-    """Results by item: Q distinct (row model, column model, wins, losses, ties), with how many items show each."""
+    """Results by item: Q distinct (row model, column model, wins, losses, ties), with how many items show each.
+
+    Where items hang together, as the pairs of a ranking do, `item` (V,) says which of the Q each item shows, and
+    `cluster` (V,) which comparison it belongs to; both are empty where each stands for itself.
+    """
 
     rows: np.ndarray
     columns: np.ndarray
     results: np.ndarray
     multiplicity: np.ndarray
+    item: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    cluster: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        """(Q,) how many items show each in a resample: of items, or of the clusters that they belong to."""
+        if not len(self.cluster):
+            total = int(self.multiplicity.sum())
+            return rng.multinomial(total, self.multiplicity / total)
+        _, number = np.unique(self.cluster, return_inverse=True)
+        size = int(number.max()) + 1
+        times = rng.multinomial(size, np.full(size, 1 / size))
+        return np.bincount(self.item, times[number], minlength=len(self.multiplicity))
 
     def tables(self, weights: np.ndarray, num_models: int) -> tuple[np.ndarray, np.ndarray]:
         """Wins (..., M, M) and symmetric ties (..., M, M) with the items weighted (..., Q)."""
@@ -132,7 +148,10 @@ class Games:
         position = np.full(max(int(self.rows.max(initial=0)), int(self.columns.max(initial=0)), *members) + 1, -1)
         position[members] = np.arange(len(members))
         inside = (position[self.rows] >= 0) & (position[self.columns] >= 0)
+        kept = inside[self.item] if len(self.item) else np.zeros(0, dtype=bool)
         return Games(
+            item=(np.cumsum(inside) - 1)[self.item[kept]],
+            cluster=self.cluster[kept],
             rows=position[self.rows[inside]],
             columns=position[self.columns[inside]],
             results=self.results[inside],
@@ -201,8 +220,9 @@ def _games(played: Votes) -> Games:
     np.add.at(results, (played.item, column[played.choice]), 1)
     voted = np.flatnonzero(results.any(axis=1))
     keys = np.column_stack([played.item_source_a[voted], played.item_source_b[voted], results[voted]])
-    rows, multiplicity = np.unique(keys, axis=0, return_counts=True)
-    return Games(rows=rows[:, 0], columns=rows[:, 1], results=rows[:, 2:], multiplicity=multiplicity)
+    rows, item, multiplicity = np.unique(keys, axis=0, return_inverse=True, return_counts=True)
+    hang = {"item": item.reshape(-1), "cluster": played.item_cluster[voted]} if played.is_clustered else {}
+    return Games(rows=rows[:, 0], columns=rows[:, 1], results=rows[:, 2:], multiplicity=multiplicity, **hang)
 
 
 def _fit_group(
@@ -292,11 +312,11 @@ def _resample(
     games: Games, nudge: np.ndarray, start: np.ndarray, ties: Ties, num_resamples: int, rng: np.random.Generator
 ) -> np.ndarray:
     """(B', M) log strengths over resampled items; resamples without a finite fit are left out."""
-    total, size = int(games.multiplicity.sum()), len(start)
+    size = len(start)
     step = max(1, MOST_CELLS // size**2)
     samples: list[np.ndarray] = []
     for first in range(0, num_resamples, step):
-        weights = rng.multinomial(total, games.multiplicity / total, size=min(step, num_resamples - first))
+        weights = np.array([games.draw(rng) for _ in range(min(step, num_resamples - first))])
         wins, tied = games.tables(weights, size)
         samples.append(fit_resamples(wins + nudge, tied, rule=ties, start=start))
     return np.concatenate(samples)

@@ -225,21 +225,22 @@ def read_pair(row: Mapping[str, Any], reading: Reading) -> Comparison:
         source_a, source_b = pair
     _check_answers(a, b, fields, reading)
     return Comparison(
-        id=_read_id(row, reading) or _content_key(prompt, a, b, source_a, source_b),
+        id=read_row_id(row, reading) or content_key(prompt, a, b, source_a, source_b),
         prompt=prompt,
         completion_a=a.text,
         completion_b=b.text,
         source_a=source_a,
         source_b=source_b,
-        meta=_read_meta(row, reading),
+        meta=read_row_meta(row, reading),
         turns_a=a.turns,
         turns_b=b.turns,
     )
 
 
-def _content_key(
+def content_key(
     prompt: Sequence[Message], a: Completion | Answer, b: Completion | Answer, source_a: str = "", source_b: str = ""
 ) -> str:
+    """The id of a pair that the file gives none: a hash of its content."""
     turns = [message_lists(one.turns) for one in (a, b)] if a.turns or b.turns else []
     return content_id(message_lists(prompt), a.text, b.text, source_a, source_b, *turns)
 
@@ -299,7 +300,7 @@ def _parse_responses(row: Mapping[str, Any], reading: Reading) -> Parsed:
     if reading.form == "ranked" and all(answer.rank is None for answer in answers):
         answers = [replace(answer, rank=float(position)) for position, answer in enumerate(answers)]
     prompt = read_row_prompt(row, reading.columns)
-    row_id, meta = _read_id(row, reading), _read_meta(row, reading)
+    row_id, meta = read_row_id(row, reading), read_row_meta(row, reading)
     comparisons, labels, problems = [], {}, []
     for first, second in choose_pairs(len(answers), reading.pairs, seed=content_id(message_lists(prompt))):
         a, b = answers[first], answers[second]
@@ -312,7 +313,7 @@ def _parse_responses(row: Mapping[str, Any], reading: Reading) -> Parsed:
             problems.append(error)
             continue
         suffix = f":{first + 1}-{second + 1}" if len(answers) > 2 else ""
-        key = row_id + suffix if row_id else _content_key(asked, a, b, a.source, b.source)
+        key = row_id + suffix if row_id else content_key(asked, a, b, a.source, b.source)
         if len(key) > MAX_KEY:
             raise RowError("bad_id", _column(reading, "id"), key, f"allowed are {MAX_KEY} characters at most")
         of_answers = {f"response_{side}": dict(one.meta) for side, one in (("a", a), ("b", b)) if one.meta}
@@ -413,7 +414,12 @@ def _split_pair(value: object) -> tuple[str, str] | None:
     return None
 
 
-def _read_id(row: Mapping[str, Any], reading: Reading) -> str:
+def read_row_id(row: Mapping[str, Any], reading: Reading) -> str:
+    """The id that a row has, empty where the file has none.
+
+    Raises:
+        RowError: if it cannot be one.
+    """
     if "id" not in reading.columns:
         return ""
     value, column = _value(row, reading, "id"), _column(reading, "id")
@@ -426,7 +432,8 @@ def _read_id(row: Mapping[str, Any], reading: Reading) -> str:
     return key
 
 
-def _read_meta(row: Mapping[str, Any], reading: Reading) -> dict[str, object]:
+def read_row_meta(row: Mapping[str, Any], reading: Reading) -> dict[str, object]:
+    """What a row holds beside its comparison."""
     column_meta = _value(row, reading, "meta")
     if isinstance(column_meta, str):
         try:

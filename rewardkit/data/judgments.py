@@ -16,8 +16,8 @@ from rewardkit.data.choices import Answer, NumberScale, choice_key, named_choice
 from rewardkit.data.columns import ALIASES as COMPARISON_ALIASES
 from rewardkit.data.columns import ColumnError, check_column
 from rewardkit.data.comparison_rows import plain_key
-from rewardkit.data.conversations import RowError, read_text
-from rewardkit.data.records import Judgment, Span, with_span_flags
+from rewardkit.data.conversations import RowError, decode_list, read_text
+from rewardkit.data.records import LETTERS, Judgment, Ranks, Span, check_ranks, dense, first_choice, with_span_flags
 from rewardkit.data.tables.cells import read_cell
 from rewardkit.data.tables.json_rows import decode_json
 from rewardkit.data.times import read_duration, read_time
@@ -39,6 +39,8 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "created_at": ("created_at", "timestamp", "tstamp", "date", "time"),
     "rubric_version": ("rubric_version",),
     "kind": ("kind",),
+    "ranks": ("ranks", "ranking"),
+    "shown": ("shown",),
     "source_a": COMPARISON_ALIASES["source_a"],
     "source_b": COMPARISON_ALIASES["source_b"],
 }
@@ -95,14 +97,15 @@ def detect_ballots(
         check_column(column, "an annotator", rows)
     wide = list(annotators) or [name for name in names if WIDE.fullmatch(name) and name not in mapping.values()]
     recognised = _find(names, mapping, wide if annotators or layout == "wide" else ())
-    is_long = "annotator" in recognised and "choice" in recognised
+    is_long = "annotator" in recognised and bool({"choice", "ranks"} & set(recognised))
     chosen: Layout = layout or ("wide" if annotators or (wide and not is_long) else "long")
     if chosen == "wide":
         recognised = {name: recognised[name] for name in ("comparison", "source_a", "source_b") if name in recognised}
         if not wide:
             raise ColumnError("annotators", f"no columns of annotators in {', '.join(names)}")
+    ranked = "ranks" in recognised
     for name in ("comparison",) if chosen == "wide" else ("comparison", "annotator", "choice"):
-        if name not in recognised:
+        if name not in recognised and not (name == "choice" and ranked):
             raise ColumnError(name, f"no column of {', '.join(names)} is the {name}")
     return BallotReading(layout=chosen, columns=recognised, annotators=tuple(wide) if chosen == "wide" else ())
 
@@ -144,13 +147,15 @@ def parse_ballots(row: Mapping[str, Any], reading: BallotReading) -> list[Ballot
     name = "" if person is None else read_text(plain_key(person), column).strip()
     if not name or len(name) > LONGEST_NAME:
         raise RowError("missing_field", column, person, f"a name of 1 to {LONGEST_NAME} characters is needed")
-    value = read_cell(row, columns["choice"])
-    if value is None or not str(value).strip():
-        raise RowError("missing_field", columns["choice"], value, "a choice is needed")
     cells = {field: read_cell(row, column) for field, column in columns.items()}
+    value, is_ranked = cells.get("choice"), cells.get("ranks") not in (None, "", [], "[]")
+    if is_ranked:
+        value = "tie"  # the ranks say it: `read_judgment`
+    if value is None or not str(value).strip():
+        raise RowError("missing_field", columns.get("choice", "choice"), value, "a choice is needed")
     filled = {field: value for field, value in cells.items() if value not in (None, "")}
     more = {field: value for field, value in filled.items() if field in _READERS}
-    return [Ballot(annotator=name, value=value, column=columns["choice"], more=more, **common)]
+    return [Ballot(annotator=name, value=value, column=columns.get("choice", "ranks"), more=more, **common)]
 
 
 def _source(value: object) -> str:
@@ -158,7 +163,7 @@ def _source(value: object) -> str:
 
 
 def read_judgment(
-    ballot: Ballot, scale: NumberScale | None, mapping: Mapping[str, Answer], sources: tuple[str, str]
+    ballot: Ballot, scale: NumberScale | None, mapping: Mapping[str, Answer], sources: tuple[str, ...]
 ) -> Judgment:
     """A ballot as a judgment of the stored comparison.
 
@@ -166,19 +171,21 @@ def read_judgment(
         ballot: the vote.
         scale: what the numbers of its file mean.
         mapping: choices spelled out by the user.
-        sources: what wrote a and b of the stored comparison. A vote may be for one of these names; and where the file
-            names them in the other order, its a is our b.
+        sources: what wrote a and b of the stored comparison, and its further responses. A vote may be for one of these
+            names; and where the file names a and b in the other order, its a is our b.
 
     Raises:
         RowError: naming the field that cannot be read.
     """
-    text = plain_key(ballot.value).strip()
-    named = None if choice_key(text) in mapping else named_choice(text, sources)
+    if "ranks" in ballot.more:
+        return _read_ranking(ballot, len(sources))
+    both, text = (sources[0], sources[1]), plain_key(ballot.value).strip()
+    named = None if choice_key(text) in mapping else named_choice(text, both)
     if named:
         choice, strength, flipped = named, 1, False
     else:
         choice, strength = read_choice(ballot.value, scale, mapping, ballot.column)
-        flipped = _is_flipped(ballot, sources)
+        flipped = _is_flipped(ballot, both)
     more = {name: _READERS[name](value, name) for name, value in ballot.more.items()}
     if choice in ("a", "b"):
         strength = more.pop("strength", strength) or 1
@@ -195,6 +202,28 @@ def read_judgment(
         field = "spans" if "span" in str(error) else "strength"
         raise RowError("bad_number", field, ballot.more.get("spans", strength), str(error)) from error
     return flip(judgment) if flipped else judgment
+
+
+def _read_ranking(ballot: Ballot, count: int) -> Judgment:
+    """A ballot with ranks as a judgment of a comparison of `count` responses."""
+    more = {name: _READERS[name](value, name) for name, value in ballot.more.items() if name != "strength"}
+    ranks: Ranks = more.pop("ranks")
+    try:
+        check_ranks(ranks, count)
+    except ValueError as error:
+        raise RowError("wrong_type", "ranks", list(ranks), str(error)) from error
+    if more.get("shown") and sorted(more["shown"]) != list(range(count)):
+        allowed = f"allowed are the numbers 0 to {count - 1}, each once"
+        raise RowError("wrong_type", "shown", list(more["shown"]), allowed)
+    choice, strength = first_choice(ranks)
+    return Judgment(
+        comparison_id=ballot.comparison_id,
+        annotator=ballot.annotator,
+        choice=choice,
+        strength=strength,
+        ranks=dense(ranks),
+        **more,
+    )
 
 
 def _is_flipped(ballot: Ballot, sources: tuple[str, str]) -> bool:
@@ -252,8 +281,8 @@ def read_criteria(value: object, field: str) -> dict[str, int | tuple[int, int]]
 
 def _flags(value: object, field: str) -> dict[str, tuple[str, ...]]:
     flags = _mapping(value, field)
-    if not all(side in ("a", "b") and isinstance(names, list | tuple) for side, names in flags.items()):
-        raise RowError("wrong_type", field, value, "allowed is a mapping from a or b to a list of names")
+    if not all(side in tuple(LETTERS) and isinstance(names, list | tuple) for side, names in flags.items()):
+        raise RowError("wrong_type", field, value, "allowed is a mapping from a, b, ... to a list of names")
     return {side: tuple(read_text(name, field) for name in names) for side, names in flags.items()}
 
 
@@ -300,6 +329,14 @@ def _int(value: object, field: str) -> int:
     return int(number)
 
 
+def _numbers(value: object, field: str) -> tuple[Any, ...]:
+    items: Any = decode_list(value)
+    listed = isinstance(items, Sequence) and not isinstance(items, str)
+    if not listed or not all(item is None or (isinstance(item, int | float) and item == int(item)) for item in items):
+        raise RowError("wrong_type", field, value, "allowed is a list of whole numbers, null for not ranked")
+    return tuple(None if item is None else int(item) for item in items)
+
+
 def _side(value: object, field: str) -> str:
     if value not in ("a", "b"):
         raise RowError("wrong_type", field, value, "allowed are a and b")
@@ -322,4 +359,6 @@ _READERS = {
     "shown_left": _side,
     "created_at": read_time,
     "rubric_version": _int,
+    "ranks": _numbers,
+    "shown": _numbers,
 }

@@ -26,7 +26,7 @@ from rewardkit.data.comparison_rows import parse_row, read_pair, read_source, re
 from rewardkit.data.conversations import RowError, decode_list, read_text
 from rewardkit.data.export_formats import VOTES
 from rewardkit.data.judgments import ALIASES
-from rewardkit.data.records import Choice, Comparison, Preference
+from rewardkit.data.records import RANKING, Choice, Comparison, Preference, content_id
 from rewardkit.data.sources import Part, choose_split, open_source
 from rewardkit.data.tables.content_parts import shows_image
 from rewardkit.data.tables.json_rows import decode_json
@@ -35,7 +35,8 @@ OnBadRow = Literal["error", "skip"]
 Empty = Literal["keep", "bad"]
 FIRST_ROWS = 200  # from which form and columns are found
 CHOICES = (*ALIASES["choice"], "preferred", "better", "chosen")  # columns that say which of two is better
-RANKS = ("ranks", "rank", "ranking")  # a list beside the responses
+UNRANKED = 1e9  # where a list of ranks has null: below all that are ranked, and not compared with its like
+RANKS = ("ranks", "rank", "ranking", "rankings")  # a list beside the responses
 SOFT = ("p_chosen", "margin", "criteria", "votes", "num_judgments")  # what only a row of one pair can say
 OPTIONAL = frozenset({*SOFT, "weight", "reliability", *ALIASES["annotator"]})
 DEGREES = {"chosen": 1.0, "rejected": -1.0, "tie": 0.0}
@@ -90,7 +91,8 @@ def read_preferences(
 
     K ranked responses become P = K (K - 1) / 2 pairs that weigh 1 / P each, so that a row of any K weighs 1 (times its
     own `weight`) like a pair does: Ouyang et al. 2022, eq. 1 (arXiv 2203.02155). Pairs of equal rank are ties; where
-    a pair of identical responses is left out, P counts the others.
+    a pair of identical responses is left out, P counts the others. A rank of null in a list of ranks is a response that
+    was not ranked: below the others, and not paired with its like. All pairs of a row carry its id in meta `ranking`.
 
     Args:
         source: a path or hub id; `SOURCE:SPLIT` names one split of several.
@@ -264,12 +266,18 @@ def _read_ranking(reading: Reading, row: Mapping[str, Any], refuse: Refuse) -> l
         raise RowError("missing_field", column, "responses", "each response needs a rank or a score, or the row ranks")
     for problem in parsed.problems:
         refuse(problem)
-    weight = read_weight(row) / len(parsed.comparisons)
-    rows = [
-        _preference(pair, parsed.labels.get(pair.id), row, {}, column, fields=(column, column))
-        for pair in parsed.comparisons
-    ]
-    return [replace(preference, weight=weight) for preference in rows]
+    pairs = [pair for pair in parsed.comparisons if not _are_unranked(pair)]
+    if not pairs:
+        raise RowError("missing_field", column, "responses", "one response or more must be ranked")
+    weight = read_weight(row) / len(pairs)
+    rows = [_preference(pair, parsed.labels.get(pair.id), row, {}, column, fields=(column, column)) for pair in pairs]
+    key = content_id([pair.id for pair in pairs])
+    return [replace(one, weight=weight, meta={**one.meta, RANKING: key}) for one in rows]
+
+
+def _are_unranked(pair: Comparison) -> bool:
+    answers = (pair.meta.get(name) for name in ("response_a", "response_b"))
+    return all(isinstance(answer, Mapping) and answer.get("rank") == UNRANKED for answer in answers)
 
 
 def _with_ranks(row: Mapping[str, Any], column: str) -> Mapping[str, Any]:
@@ -393,6 +401,8 @@ def read_annotator(row: Mapping[str, Any]) -> dict[str, object]:
 def read_ranks(value: object, field: str) -> list[float]:
     """A list of numbers, which CSV carries as JSON text."""
     ranks = _decoded(value, field)
+    if isinstance(ranks, Sequence) and not isinstance(ranks, str) and any(rank is not None for rank in ranks):
+        ranks = [UNRANKED if rank is None else rank for rank in ranks]
     if not isinstance(ranks, Sequence) or isinstance(ranks, str):
         raise RowError("wrong_type", field, value, "allowed is a list of ranks, the best one lowest")
     return [read_number(rank, f"{field}[{index}]") for index, rank in enumerate(ranks)]

@@ -9,13 +9,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 from typing import Literal
 
 Role = Literal["system", "user", "assistant", "tool"]
 Choice = Literal["a", "b", "tie", "both_bad", "skip"]
 CHOICES: tuple[Choice, ...] = ("a", "b", "tie", "both_bad", "skip")
+Relation = Literal["a", "b", "tie"]
+Ranks = tuple[int | None, ...]
+"""A rank per response, from 1 for the best; equal ranks are ties. None was not ranked: it lies below those that were,
+and nothing is said about two of them."""
+MOST_RANKED = 9
+"""Responses of one ranking at most: each has a number key."""
+RANKING = "ranking"
+"""Key in the meta of a `Preference` that is a pair of a ranking: the same for all pairs of it."""
+LETTERS = "abcdefghi"
+"""How responses are called in order: flags of a judgment go by them, and people read them as A, B, C."""
+_PAIR_ID = re.compile(r"(?P<key>.+)#(?P<first>[1-9])-(?P<second>[1-9])", re.DOTALL)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,8 +46,17 @@ class Message:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Response:
+    """One completion of a prompt, what wrote it, and its turns where it is more than a text (see `Comparison`)."""
+
+    text: str
+    source: str = ""
+    turns: tuple[Message, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Comparison:
-    """Two completions of one prompt.
+    """Two completions of one prompt, or more than two to be ranked.
 
     `prompt` is the conversation up to the turn that was answered; `source_a` and `source_b` name what wrote the
     completions (a model, a person) or are empty. `id` is stable: given by the file, else a hash of the content.
@@ -42,6 +64,8 @@ class Comparison:
     A completion is a text. One that is more than a text (it calls tools, or the two conversations went on in their own
     ways after `prompt`) has its turns in `turns_a` or `turns_b`, and its transcript
     (`rewardkit.data.conversations.transcript`) as its text.
+
+    `further` are the third and later completions of a comparison to be ranked, `responses` are all of them in order.
     """
 
     id: str
@@ -53,9 +77,17 @@ class Comparison:
     meta: Mapping[str, object] = field(default_factory=dict)
     turns_a: tuple[Message, ...] = ()
     turns_b: tuple[Message, ...] = ()
+    further: tuple[Response, ...] = ()
+
+    @property
+    def responses(self) -> tuple[Response, ...]:
+        """All completions, in order: a, b, and those after them."""
+        a = Response(text=self.completion_a, source=self.source_a, turns=self.turns_a)
+        b = Response(text=self.completion_b, source=self.source_b, turns=self.turns_b)
+        return (a, b, *self.further)
 
     def swap(self) -> Comparison:
-        """The same comparison with its two completions exchanged."""
+        """The same comparison with its first two completions exchanged."""
         return replace(
             self,
             completion_a=self.completion_b,
@@ -108,6 +140,10 @@ class Judgment:
         shown_left: which completion stood on the left, `a` or `b`; empty when unknown (imported judgments).
         created_at: unix time in seconds.
         reason: why it was skipped; empty otherwise.
+        ranks: of a ranking, the rank of each response in the comparison's order, 1 for the best, equal ones tied, None
+            for one that was not ranked: below those that are, and not compared with others like it. `choice` is then
+            what the ranks say of the first two responses, and `flags` go by the letters a, b, c ... of the responses.
+        shown: of a ranking, the order in which the responses stood on the screen, empty when unknown.
     """
 
     comparison_id: str
@@ -124,6 +160,8 @@ class Judgment:
     shown_left: Literal["a", "b", ""] = ""
     created_at: float = 0.0
     rubric_version: int = 0
+    ranks: tuple[int | None, ...] = ()
+    shown: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.choice not in CHOICES:
@@ -211,3 +249,112 @@ def content_id(*parts: object) -> str:
     """A short stable id of JSON-able content: the first 16 hex digits of its SHA-256."""
     text = json.dumps(parts, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def check_ranks(ranks: Sequence[int | None], count: int) -> None:
+    """Checks ranks of `count` responses.
+
+    Raises:
+        ValueError: if there are more or fewer, one is no whole number of 1 or more, or none is ranked.
+    """
+    if len(ranks) != count:
+        raise ValueError(f"ranks has {len(ranks)} entries, allowed are {count}, one per response")
+    for rank in ranks:
+        if rank is not None and (isinstance(rank, bool) or not isinstance(rank, int) or rank < 1):
+            raise ValueError(f"ranks holds {str(rank)[:40]!r}, allowed are whole numbers from 1 and null")
+    if all(rank is None for rank in ranks):
+        raise ValueError("ranks are all null, allowed is one ranked response or more")
+
+
+def dense(ranks: Sequence[float | None]) -> Ranks:
+    """The same order with ranks 1, 2, 3 ... without gaps, lowest first: (2, 7, None, 2) is (1, 2, None, 1)."""
+    places = {rank: place for place, rank in enumerate(sorted({rank for rank in ranks if rank is not None}), start=1)}
+    return tuple(None if rank is None else places[rank] for rank in ranks)
+
+
+def relation(ranks: Sequence[float | None], first: int, second: int) -> Relation | None:
+    """Which of two responses a ranking puts first (`a` is the first of them); None if it does not compare them."""
+    a, b = ranks[first], ranks[second]
+    if a is None or b is None:
+        return None if a is None and b is None else "a" if b is None else "b"
+    return "tie" if a == b else "a" if a < b else "b"
+
+
+def ranked_pairs(ranks: Sequence[float | None]) -> list[tuple[int, int, Relation]]:
+    """What a ranking says of every two responses that it compares, the one with the lower place first."""
+    pairs: list[tuple[int, int, Relation]] = []
+    for first, second in combinations(range(len(ranks)), 2):
+        said = relation(ranks, first, second)
+        if said is not None:
+            pairs.append((first, second, said))
+    return pairs
+
+
+def first_choice(ranks: Sequence[int | None]) -> tuple[Choice, int]:
+    """Choice and strength that a ranking implies for its first two responses; a tie where it does not compare them."""
+    said = relation(ranks, 0, 1) or "tie"
+    return said, int(said != "tie")
+
+
+def ranks_of_choice(choice: Choice) -> Ranks:
+    """The ranks of two responses that a choice says; none for a skip or where both are bad."""
+    match choice:
+        case "a":
+            return (1, 2)
+        case "b":
+            return (2, 1)
+        case "tie":
+            return (1, 1)
+        case "both_bad" | "skip":
+            return ()
+
+
+def places(ranks: Sequence[int | None]) -> list[list[int]]:
+    """The responses by place, best first, those that are tied together; those not ranked are left out."""
+    ranked = sorted({rank for rank in ranks if rank is not None})
+    return [[index for index, rank in enumerate(ranks) if rank == wanted] for wanted in ranked]
+
+
+def ranking_words(
+    ranks: Sequence[int | None], names: Sequence[str] = LETTERS.upper(), unranked: str = "not ranked"
+) -> str:
+    """A ranking as people read it: `C > A = B, D not ranked`."""
+    order = " > ".join(" = ".join(names[index] for index in tied) for tied in places(ranks))
+    left = [names[index] for index, rank in enumerate(ranks) if rank is None]
+    return f"{order}, {', '.join(left)} {unranked}" if left else order
+
+
+def pair_id(key: str, first: int, second: int) -> str:
+    """The id of a pair of a comparison's responses: `key#1-3` of the first and the third (places count from 0)."""
+    return f"{key}#{first + 1}-{second + 1}"
+
+
+def split_pair_id(text: str) -> tuple[str, int, int] | None:
+    """The comparison and the two places of a pair's id, None for what is no such id."""
+    if (match := _PAIR_ID.fullmatch(text)) is None:
+        return None
+    first, second = int(match["first"]) - 1, int(match["second"]) - 1
+    return (match["key"], first, second) if first < second else None
+
+
+def pair_of(comparison: Comparison, first: int, second: int) -> Comparison:
+    """Two of a comparison's responses as a comparison of their own."""
+    a, b = comparison.responses[first], comparison.responses[second]
+    return Comparison(
+        id=pair_id(comparison.id, first, second),
+        prompt=comparison.prompt,
+        completion_a=a.text,
+        completion_b=b.text,
+        source_a=a.source,
+        source_b=b.source,
+        meta=comparison.meta,
+        turns_a=a.turns,
+        turns_b=b.turns,
+    )
+
+
+def pairs_of(comparison: Comparison) -> list[Comparison]:
+    """All pairs of a comparison's responses, in the order of their places; of two responses the comparison itself."""
+    if not comparison.further:
+        return [comparison]
+    return [pair_of(comparison, i, j) for i, j in combinations(range(len(comparison.responses)), 2)]

@@ -58,7 +58,8 @@ def pair_losses(
     device = rewards.device
     p_chosen = rows.p_chosen[indices].to(device)
     match config.likelihood:
-        case "auto" | "bradley_terry":  # auto is resolved before, and means this where rows name nobody
+        # auto is resolved before, and means this where rows name nobody; a pair of its own is a ranking of two
+        case "auto" | "bradley_terry" | "plackett_luce":
             result = bradley_terry_loss(
                 chosen,
                 rejected,
@@ -136,6 +137,11 @@ class RewardObjective:
         self.network, self.rows, self.held_out, self.config = scorer, rows, held_out, config
         self.extra = TieParameter().to(scorer.heads.device)
         self.weights = head_weights(rows, config)  # (K + C, N)
+
+    @property
+    def num_examples(self) -> int:
+        """What a batch is drawn from: pairs."""
+        return len(self.rows)
 
     @property
     def device(self) -> torch.device:

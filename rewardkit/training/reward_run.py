@@ -38,6 +38,7 @@ from rewardkit.stats.calibration import CalibrationFit, fit_calibration
 from rewardkit.stats.metrics import correctness, mean_interval
 from rewardkit.training.chosen_likelihood import with_likelihood
 from rewardkit.training.loop import Trained, step_batches
+from rewardkit.training.ranking_objective import make_objective
 from rewardkit.training.reward_objective import RewardObjective, TieParameter, loop_options, score_rows
 from rewardkit.training.rows import TrainingRows, training_rows
 from rewardkit.training.training_run import (
@@ -132,8 +133,8 @@ def train_prepared(
         adapted = add_adapters(classifier, rank=config.lora_rank, num_layers=config.lora_layers, seed=config.seed)
     scorer = build_scorer(config, classifier, num_criteria=len(prepared.rows.criteria)).to(device)
     collectives.broadcast_parameters(scorer.parameters())
-    objective = RewardObjective(scorer, rows, prepared.held_out, config)
-    batches = step_batches(len(rows), batch_size=config.batch_size, epochs=config.epochs, seed=config.seed)
+    objective = make_objective(scorer, rows, prepared.held_out, config)
+    batches = step_batches(objective.num_examples, batch_size=config.batch_size, epochs=config.epochs, seed=config.seed)
     trained = train_in_run(context, objective, batches, loop_options(config), show=show)
     collectives.destroy_process_group()
     if trained.cancelled or not run or not loaded:
@@ -287,7 +288,7 @@ def likelihood_values(config: RewardConfig, tie: TieParameter) -> dict[str, Any]
             return {"name": "rao_kupper", "tie_threshold": float(torch.nn.functional.softplus(tie.raw.detach()))}
         case "davidson":
             return {"name": "davidson", "log_tie": float(tie.raw.detach())}
-        case "auto" | "bradley_terry" | "crowd":
+        case "auto" | "bradley_terry" | "crowd" | "plackett_luce":
             return {"name": config.likelihood}
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from rewardkit.data.records import Preference
+from rewardkit.data.records import RANKING, Preference
 from rewardkit.network.packed_rows import Branched
 from rewardkit.network.tokens import tokenise
 from rewardkit.reward.reward import criterion_targets
@@ -34,6 +34,7 @@ class TrainingRows:
         criteria: names of the rubric criteria that have heads of their own.
         criterion_p, criterion_weight: (C, N) float32, probability that chosen is better by each criterion, and the
             row's weight, 0 where nobody judged it.
+        rankings: (N,) id of the ranking that a row is a pair of, empty for a pair of its own.
         numbers: (N,) of the preferences that the rows were made of.
         num_cut: conversations that lost tokens to `max_length`.
         num_identical: pairs left out, because their two conversations are the same tokens and teach nothing.
@@ -49,6 +50,7 @@ class TrainingRows:
     criteria: tuple[str, ...] = ()
     criterion_p: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
     criterion_weight: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
+    rankings: Sequence[str] = ()
     numbers: Sequence[int] = ()
     num_cut: int = 0
     num_identical: int = 0
@@ -94,6 +96,7 @@ def training_rows(
         criteria=tuple(criteria),
         criterion_p=torch.from_numpy(criterion_p).float(),
         criterion_weight=torch.from_numpy(criterion_weight).float(),
+        rankings=[str(row.meta.get(RANKING, "")) for row in preferences],
         numbers=different,
         num_cut=num_cut,
         num_identical=num_identical,

@@ -17,7 +17,7 @@ from annotate_app.pages.kit.context import current_project
 from annotate_app.pages.kit.labeler_component import mount_labeler
 from annotate_app.pages.views.answer_view import draw_answer
 from annotate_app.protocol.rubric import Criterion, Rubric, Scale
-from rewardkit.data.records import Comparison, Judgment, Message, content_id
+from rewardkit.data.records import LETTERS, Comparison, Judgment, Message, content_id, ranking_words
 
 Mode = Literal["rich", "diff"]
 
@@ -25,7 +25,7 @@ Mode = Literal["rich", "diff"]
 def draw_comparison(
     comparison: Comparison, *, sources: bool = False, mode: Mode = "rich", is_stored: bool = True, key: str
 ) -> None:
-    """Draws the conversation and both responses of a comparison of the current project.
+    """Draws the conversation and the responses, two or more, of a comparison of the current project.
 
     Args:
         comparison: what to draw.
@@ -34,9 +34,10 @@ def draw_comparison(
         key: unique on the page.
         is_stored: whether the project has its images already.
     """
-    a = render_completion(comparison.completion_a, comparison.turns_a)
-    b = render_completion(comparison.completion_b, comparison.turns_b)
-    sides = (("A", a, comparison.source_a), ("B", b, comparison.source_b))
+    sides = [
+        (letter, render_completion(one.text, one.turns), one.source)
+        for letter, one in zip(LETTERS.upper(), comparison.responses, strict=False)
+    ]
     data = {
         "shown": f"{key} {mode}",
         "mode": mode,
@@ -153,6 +154,7 @@ def draw_judgments(
             if criterion.name in judgment.criteria
         }
         overall = describe_choice(judgment.choice, judgment.strength, rubric.scale)
+        overall = ranking_words(judgment.ranks) if judgment.ranks else overall
         rows.append(
             {"who": name, "overall": overall, **answers, "flags": ", ".join(flags), "seconds": judgment.seconds}
         )

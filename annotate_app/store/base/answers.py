@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from sqlalchemy import ColumnElement, Float, Row, Select, case, select, type_coerce
 
@@ -47,7 +48,19 @@ def read_judgment(row: Row) -> Judgment:
         shown_left=row.shown_left,
         created_at=row.created_at,
         rubric_version=row.rubric_version,
+        ranks=read_ranking(row.ranking, "ranks"),
+        shown=read_ranking(row.ranking, "shown"),
     )
+
+
+def plain_ranking(judgment: Judgment) -> dict[str, list[int | None]] | None:
+    """A ranking as it is stored, None for a judgment that is none."""
+    return {"ranks": list(judgment.ranks), "shown": list(judgment.shown)} if judgment.ranks else None
+
+
+def read_ranking(stored: Mapping[str, list[Any]] | None, part: str) -> tuple[Any, ...]:
+    """The `ranks`, or the order that was `shown`, of a stored ranking; empty where it is none."""
+    return tuple((stored or {}).get(part) or ())
 
 
 def plain_criteria(criteria: Mapping[str, int | tuple[int, int]]) -> dict[str, object]:

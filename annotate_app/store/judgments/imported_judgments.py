@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, or_, select, update
 
 from annotate_app.protocol.leases import check_against_texts
+from annotate_app.store.base.answers import read_ranking
 from annotate_app.store.base.database import bulk_execute, bulk_insert, read_pairs
 from annotate_app.store.base.slots import JUDGED, OPEN, batches, reserved_for
 from annotate_app.store.judgments.staged import StagedJudgment
@@ -149,7 +150,7 @@ def _check_texts(connection: Connection, project_id: int, batch: Sequence[Staged
 
 def _answer(row: Mapping[Any, Any]) -> tuple[object, ...]:
     names = ("choice", "strength", "criteria", "flags", "rationale", "reason", "spans", "edited")
-    return tuple(row[name] for name in names)
+    return *(row[name] for name in names), read_ranking(row["ranking"], "ranks")
 
 
 def _user_ids(connection: Connection, names: set[str]) -> dict[str, int]:

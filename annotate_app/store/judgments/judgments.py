@@ -26,7 +26,8 @@ from annotate_app.store.judgments.judgment_feed import FeedPage, read_feed
 from annotate_app.store.judgments.simulated import SimulatedAnswer, insert_simulated
 from annotate_app.store.judgments.staged import stage_judgments, staged_batches
 from annotate_app.store.judgments.votes import read_votes
-from annotate_app.store.projects.comparisons import Added, keys_to_ids
+from annotate_app.store.projects.comparisons import Added
+from annotate_app.store.projects.further import find_item
 from annotate_app.store.schema import tables
 from annotate_app.votes import COLLECTED_KINDS, Votes
 from rewardkit.data.records import Judgment, Span
@@ -93,10 +94,14 @@ class Judgments:
         return read_feed(self._database, actor, project_id, after, limit)
 
     def of_comparison(self, actor: Actor, project_id: int, key: str) -> list[Judgment]:
-        """The judgments of one comparison that count, oldest first. Adjudicator or above."""
-        query = select_judgments(project_id).where(tables.comparison.c.key == key)
+        """The judgments of one comparison that count, oldest first; of a pair of a ranking, those of the whole.
+
+        Adjudicator or above.
+        """
         with self._database.read() as connection:
             require_member(connection, actor, project_id, "reading judgments", "adjudicator")
+            whole, _ = find_item(connection, project_id, key)
+            query = select_judgments(project_id).where(tables.comparison.c.id == whole)
             return [read_judgment(row) for row in connection.execute(query)]
 
     def votes(
@@ -182,17 +187,21 @@ class Judgments:
         return num_added
 
     def adjudicate(self, actor: Actor, project_id: int, key: str, decision: Decision) -> None:
-        """Settles a comparison; the newest decision counts, earlier ones are kept. Adjudicator or above."""
+        """Settles a comparison, or a pair of a ranking; the newest decision counts, earlier ones are kept.
+
+        Adjudicator or above.
+        """
         checked_content(decision.rationale, "rationale")
         with self._database.write() as connection:
             require_member(connection, actor, project_id, "adjudicating", "adjudicator")
-            comparison_id = keys_to_ids(connection, project_id, [key]).get(key)
+            comparison_id, pair = find_item(connection, project_id, key)
             if comparison_id is None:
                 raise ValueError(f"there is no comparison {key!r} in the project")
             connection.execute(
                 insert(tables.adjudication).values(
                     project_id=project_id,
                     comparison_id=comparison_id,
+                    pair=pair,
                     user_id=actor.user_id,
                     choice=decision.choice,
                     strength=decision.strength,
@@ -222,7 +231,7 @@ class Judgments:
             require_member(connection, actor, project_id, "reading decisions", "adjudicator")
             rows = connection.execute(query).all()
         return {
-            row.key: Decision(
+            f"{row.key}#{row.pair}" if row.pair else row.key: Decision(
                 choice=row.choice,
                 strength=row.strength,
                 criteria=read_criteria(row.criteria),

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import IO, NamedTuple
 
-from annotate_app.store.base.answers import plain_criteria, plain_spans, read_spans
+from annotate_app.store.base.answers import plain_criteria, plain_ranking, plain_spans, read_ranking, read_spans
 from annotate_app.store.base.database import to_json
 from annotate_app.store.base.pending import IMPORTED_AT_ONCE
 from annotate_app.store.base.rights import checked_content, checked_text
@@ -42,6 +42,7 @@ class StagedJudgment(NamedTuple):
     created_at: float
     spans: str | None
     edited: str | None
+    ranking: str | None
 
     def marks(self) -> Judgment:
         """Its marked words and edits, as a judgment of nothing else."""
@@ -57,7 +58,8 @@ class StagedJudgment(NamedTuple):
         """The part that is the answer, in the form of `_answer` of a row."""
         criteria, flags = json.loads(self.criteria), json.loads(self.flags)
         more = tuple(None if value is None else json.loads(value) for value in (self.spans, self.edited))
-        return self.choice, self.strength, criteria, flags, self.rationale, self.reason, *more
+        ranks = read_ranking(json.loads(self.ranking) if self.ranking else None, "ranks")
+        return self.choice, self.strength, criteria, flags, self.rationale, self.reason, *more, ranks
 
 
 @contextmanager
@@ -103,7 +105,9 @@ def _staged(judgment: Judgment) -> StagedJudgment:
         judgment.reason,
         judgment.created_at,
         *more,
+        *([list(judgment.ranks)] if judgment.ranks else []),
     )
+    ranking = plain_ranking(judgment)
     return StagedJudgment(
         comparison_id=judgment.comparison_id,
         annotator=judgment.annotator,
@@ -121,6 +125,7 @@ def _staged(judgment: Judgment) -> StagedJudgment:
         created_at=judgment.created_at or time.time(),
         spans=None if spans is None else to_json(spans),
         edited=None if edited is None else to_json(edited),
+        ranking=None if ranking is None else to_json(ranking),
     )
 
 

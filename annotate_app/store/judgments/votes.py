@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Select, Text, case, cast, func, select, text
 from annotate_app.store.base.answers import MADE_AT, SPENT_S
 from annotate_app.store.base.database import read_pairs
 from annotate_app.store.base.pending import COMPARISON_COUNTED, COMPARISON_SHOWN, JUDGMENT_SHOWN
+from annotate_app.store.judgments.ranked_votes import Answers, expand, read_further_responses
 from annotate_app.store.schema import tables
 from annotate_app.votes import CHOICE_CODES, KIND_CODES, Votes
 
@@ -54,13 +55,23 @@ def read_votes(
     numbers = numbers[np.argsort(numbers[:, 0])]
     judgment_ids, comparison_ids, user_ids = numbers[:, :3].astype(np.int64).T
     item_ids, items = _read_items(connection, project_id, with_sources, excluded)
+    criteria = select(columns.id, cast(columns.criteria, Text)).where(*chosen, cast(columns.criteria, Text) != "{}")
+    by_criterion = read_criteria_columns(connection, criteria, judgment_ids)
+    item = np.searchsorted(item_ids, comparison_ids)
+    further = read_further_responses(connection, project_id, with_sources)
+    if further:
+        rankings = select(columns.id, cast(columns.ranking, Text)).where(*chosen, columns.ranking.is_not(None))
+        answers = Answers(item=item, codes=numbers[:, 3:], rankings=dict(connection.execute(rankings).all()))
+        items, expanded, item, codes = expand(items, item_ids, further, answers, judgment_ids)
+        numbers = np.column_stack([numbers[expanded, :3], codes])
+        user_ids = user_ids[expanded]
+        by_criterion = {name: values[expanded] for name, values in by_criterion.items()}
     people, annotator = np.unique(user_ids, return_inverse=True)
     names = read_pairs(connection, select(tables.user.c.id, tables.user.c.name))
-    criteria = select(columns.id, cast(columns.criteria, Text)).where(*chosen, cast(columns.criteria, Text) != "{}")
     return Votes(
         **items,
         annotators=tuple(names[int(user_id)] for user_id in people),
-        item=np.searchsorted(item_ids, comparison_ids).astype(np.int32),
+        item=item.astype(np.int32),
         annotator=annotator.astype(np.int32),
         choice=numbers[:, 3].astype(np.int8),
         score=numbers[:, 4].astype(np.int8),
@@ -68,7 +79,7 @@ def read_votes(
         shown_left=numbers[:, 6].astype(np.int8),
         seconds=numbers[:, 7].astype(np.float32),
         created_at=numbers[:, 8].copy(),
-        criteria=read_criteria_columns(connection, criteria, judgment_ids),
+        criteria=by_criterion,
     )
 
 

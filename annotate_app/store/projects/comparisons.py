@@ -31,8 +31,14 @@ from annotate_app.store.projects.contents import (
     stage_contents,
     take_turns,
 )
+from annotate_app.store.projects.further import (
+    further_responses,
+    further_sources,
+    read_further,
+    refuse_rankings,
+)
 from annotate_app.store.schema import tables
-from rewardkit.data.records import CHOICES, Choice, Comparison
+from rewardkit.data.records import CHOICES, Choice, Comparison, pair_of, pairs_of, split_pair_id
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +101,8 @@ class Comparisons:
             check_overlap(count)
         with self._database.read() as connection:
             require_member(connection, actor, project_id, "adding comparisons", "lead")
+            if staged.num_rankings:
+                refuse_rankings(connection, project_id)
             present = find_known(connection, project_id, staged)
         if self._database.divides and len(staged.hashes) > IMPORTED_AT_ONCE:
             return self._add_in_parts(actor, project_id, staged, overlap, overlaps or {})
@@ -203,13 +211,27 @@ class Comparisons:
             return {key: Gold(**gold) for key, gold in connection.execute(query.order_by(columns.id))}
 
     def get(self, actor: Actor, project_id: int, key: str) -> Comparison:
-        """One comparison. Adjudicator or above."""
+        """One comparison, or a pair of the responses of one by its id (`pair_id`). Adjudicator or above."""
+        query = select_comparisons(project_id)
+        pair = split_pair_id(key)
         with self._database.read() as connection:
             require_member(connection, actor, project_id, "reading a comparison", "adjudicator")
-            row = connection.execute(select_comparisons(project_id).where(tables.comparison.c.key == key)).first()
-        if row is None:
+            row = connection.execute(query.where(tables.comparison.c.key == key)).first()
+            of_pair = connection.execute(query.where(tables.comparison.c.key == pair[0])).first() if pair else None
+        if row is not None:
+            return _for_reader(read_comparison(row), actor)
+        whole = None if of_pair is None else read_comparison(of_pair)
+        if whole is None or pair is None or not whole.further or pair[2] >= len(whole.responses):
             raise MissingError(f"there is no comparison {key!r} in the project")
-        return _for_reader(read_comparison(row), actor)
+        return _for_reader(pair_of(whole, pair[1], pair[2]), actor)
+
+    def pairs(self, actor: Actor, project_id: int) -> Iterator[Comparison]:
+        """All comparisons as pairs, those of more than two responses as each two of them: what votes are on.
+
+        Adjudicator or above.
+        """
+        for comparison in self.iterate(actor, project_id):
+            yield from pairs_of(comparison)
 
     def iterate(self, actor: Actor, project_id: int, *, excluded: bool = False) -> Iterator[Comparison]:
         """All comparisons in the order they came, read as they are asked for. Adjudicator or above.
@@ -225,8 +247,8 @@ class Comparisons:
             for row in connection.execute(query):
                 yield _for_reader(read_comparison(row), actor)
 
-    def sources(self, actor: Actor, project_id: int) -> dict[str, tuple[str, str]]:
-        """By comparison id, what wrote its a and b, without the texts; excluded ones too. Lead or above."""
+    def sources(self, actor: Actor, project_id: int) -> dict[str, tuple[str, ...]]:
+        """By comparison id, what wrote its a and b, and those after them, without the texts; excluded ones too. Lead or above."""
         query = (
             select(tables.comparison.c.key, ANSWER_A.c.source, ANSWER_B.c.source)
             .join(ANSWER_A, ANSWER_A.c.id == tables.comparison.c.response_a)
@@ -235,7 +257,8 @@ class Comparisons:
         )
         with self._database.read() as connection:
             require_member(connection, actor, project_id, "reading sources", "lead")
-            return {key: (a, b) for key, a, b in connection.execute(query)}
+            further = further_sources(connection, project_id)
+            return {key: (a, b, *further.get(key, ())) for key, a, b in connection.execute(query)}
 
     def count(self, actor: Actor, project_id: int) -> int:
         """The number of comparisons that are not excluded. Adjudicator or above."""
@@ -261,6 +284,7 @@ def select_comparisons(project_id: int) -> Select:
             ANSWER_B.c.text.label("completion_b"),
             ANSWER_A.c.source.label("source_a"),
             ANSWER_B.c.source.label("source_b"),
+            further_responses(tables.comparison.c.id).label("further"),
         )
         .join(tables.prompt, tables.prompt.c.id == tables.comparison.c.prompt_id)
         .join(ANSWER_A, ANSWER_A.c.id == tables.comparison.c.response_a)
@@ -283,12 +307,14 @@ def read_comparison(row: Row) -> Comparison:
         meta=meta,
         turns_a=turns[0],
         turns_b=turns[1],
+        further=read_further(row.further, turns[2:]),
     )
 
 
 def blind(comparison: Comparison) -> Comparison:
     """The comparison without what could tell who wrote it."""
-    return replace(comparison, source_a="", source_b="", meta={})
+    further = tuple(replace(response, source="") for response in comparison.further)
+    return replace(comparison, source_a="", source_b="", meta={}, further=further)
 
 
 def keys_to_ids(connection: Connection, project_id: int, keys: Iterable[str]) -> dict[str, int]:

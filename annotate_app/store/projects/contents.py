@@ -22,8 +22,10 @@ from annotate_app.store.base.database import bulk_insert, new_ids, to_json
 from annotate_app.store.base.pending import COMPARISON_SHOWN, IMPORTED_AT_ONCE
 from annotate_app.store.base.rights import checked_content, checked_text
 from annotate_app.store.base.slots import OPEN, batches, slot_places, wanted_groups
+from annotate_app.store.projects.further import further_hashes
+from annotate_app.store.schema.desk_tables import further_response
 from annotate_app.store.schema.tables import comparison, prompt, response, slot
-from rewardkit.data.records import Comparison, Message, content_id, message_lists
+from rewardkit.data.records import LETTERS, MOST_RANKED, Comparison, Message, content_id, message_lists
 
 TURNS = "tiebreak: turns of the completions"  # where the metadata of a comparison holds them
 HASH_BYTES = 8  # of `content_id`
@@ -37,14 +39,15 @@ class StagedBatch:
         first_prompt, first_response: numbers of the first prompt and response in it.
         prompts: hash and messages of those that no earlier batch has.
         responses: number of the prompt, hash, text and source, likewise.
-        comparisons: key, numbers of prompt and responses, meta, characters of the two responses.
+        comparisons: key, numbers of prompt and of the first two responses, meta, characters of all responses, numbers
+            of the responses after the first two.
     """
 
     first_prompt: int
     first_response: int
     prompts: list[tuple[str, str]]
     responses: list[tuple[int, str, str, str]]
-    comparisons: list[tuple[str, int, int, int, str, int]]
+    comparisons: list[tuple[str, int, int, int, str, int, list[int]]]
 
 
 @dataclass(kw_only=True)
@@ -54,6 +57,7 @@ class StagedContents:
     Attributes:
         file: holds pickled batches.
         num_seen: comparisons that came, with those that came again.
+        num_rankings: of them, those of more than two responses.
         hashes: by comparison id, the hashes of its prompt and of its responses (text and source) in a row.
         prompts: number by hash.
         responses: number by the hashes of prompt and response in a row.
@@ -61,6 +65,7 @@ class StagedContents:
 
     file: IO[bytes]
     num_seen: int = 0
+    num_rankings: int = 0
     hashes: dict[str, bytes] = field(default_factory=dict)
     prompts: dict[bytes, int] = field(default_factory=dict)
     responses: dict[bytes, int] = field(default_factory=dict)
@@ -77,26 +82,24 @@ class StagedContents:
         for item in items:
             hashes = b"".join(bytes.fromhex(content_hash) for content_hash in _hashes(item))
             self.num_seen += 1
+            self.num_rankings += bool(item.further)
             if self.hashes.setdefault(item.id, hashes) is not hashes:
                 if self.hashes[item.id] != hashes:
                     raise ValueError(_differs(item.id))
                 continue
-            prompt_hash, a, b = (hashes[at : at + HASH_BYTES] for at in range(0, len(hashes), HASH_BYTES))
+            prompt_hash, *of_responses = (hashes[at : at + HASH_BYTES] for at in range(0, len(hashes), HASH_BYTES))
             num_prompts = len(self.prompts)
             prompt_number = self.prompts.setdefault(prompt_hash, num_prompts)
             if len(self.prompts) > num_prompts:
                 batch.prompts.append((prompt_hash.hex(), to_json(message_lists(item.prompt))))
             numbers = []
-            for content_hash, text, source in (
-                (a, item.completion_a, item.source_a),
-                (b, item.completion_b, item.source_b),
-            ):
+            for content_hash, one in zip(of_responses, item.responses, strict=True):
                 number = len(self.responses)
                 numbers.append(self.responses.setdefault(prompt_hash + content_hash, number))
                 if len(self.responses) > number:
-                    batch.responses.append((prompt_number, content_hash.hex(), text, source))
-            length = len(item.completion_a) + len(item.completion_b)
-            batch.comparisons.append((item.id, prompt_number, *numbers, to_json(_stored_meta(item)), length))
+                    batch.responses.append((prompt_number, content_hash.hex(), one.text, one.source))
+            meta, length = to_json(_stored_meta(item)), sum(len(one.text) for one in item.responses)
+            batch.comparisons.append((item.id, prompt_number, numbers[0], numbers[1], meta, length, numbers[2:]))
         pickle.dump(batch, self.file, protocol=pickle.HIGHEST_PROTOCOL)
 
     def batches(self) -> Iterator[StagedBatch]:
@@ -158,8 +161,9 @@ def find_known(connection: Connection, project_id: int, staged: StagedContents) 
         .where(comparison.c.project_id == project_id)
     )
     for keys in batches(list(staged.hashes)):
+        further = further_hashes(connection, project_id, keys)
         for key, *hashes in connection.execute(stored.where(comparison.c.key.in_(keys))):
-            if staged.hashes[key] != bytes.fromhex("".join(hashes)):
+            if staged.hashes[key] != bytes.fromhex("".join([*hashes, *further.get(key, ())])):
                 raise ValueError(_differs(key))
             present.keys.add(key)
     prompts = select(prompt.c.id, prompt.c.content_hash).where(prompt.c.project_id == project_id)
@@ -198,7 +202,7 @@ def insert_batch(
         overlaps: the same by comparison id, for single ones.
         import_id: of an import in parts, which shows its comparisons at its end.
     """
-    prompts, responses, comparisons, slots = [], [], [], []
+    prompts, responses, comparisons, further, slots = [], [], [], [], []
     asked = enumerate(batch.prompts, batch.first_prompt)
     new = [(number, row) for number, row in asked if number not in present.prompts]
     for key, (number, row) in zip(new_ids(connection, prompt, len(new)), new, strict=True):
@@ -211,7 +215,9 @@ def insert_batch(
         responses.append((key, present.prompts[of_prompt], *content))
     missing = [row for row in batch.comparisons if row[0] not in present.keys]
     for comparison_id, row in zip(new_ids(connection, comparison, len(missing)), missing, strict=True):
-        key, of_prompt, a, b, meta, length = row
+        key, of_prompt, a, b, meta, length, more = row
+        for position, number in enumerate(more, start=2):
+            further.append((comparison_id, position, present.responses[number]))
         wanted = overlaps.get(key, overlap)
         contents = (present.prompts[of_prompt], present.responses[a], present.responses[b])
         comparisons.append((comparison_id, project_id, key, *contents, wanted, 0.0, "", meta, length, import_id))
@@ -220,6 +226,7 @@ def insert_batch(
     bulk_insert(connection, prompt, PROMPT_COLUMNS, prompts)
     bulk_insert(connection, response, RESPONSE_COLUMNS, responses)
     bulk_insert(connection, comparison, COMPARISON_COLUMNS, comparisons)
+    bulk_insert(connection, further_response, ("comparison_id", "position", "response_id"), further)
     bulk_insert(connection, slot, SLOT_COLUMNS, slots)
     return len(missing)
 
@@ -233,35 +240,33 @@ COMPARISON_COLUMNS = (
 SLOT_COLUMNS = ("project_id", "comparison_id", "kind", "group_name", "state", "shown_left", "rank")
 
 
-def _hashes(item: Comparison) -> tuple[str, str, str]:
-    """Of the prompt and of the two responses (text and source); a ValueError for what cannot be stored."""
+def _hashes(item: Comparison) -> tuple[str, ...]:
+    """Of the prompt and of the responses (text and source); a ValueError for what cannot be stored."""
     label = f"comparison {item.id[:200]!r}"
     checked_text(item.id, "comparison id", 200)
-    for message in (*item.prompt, *item.turns_a, *item.turns_b):
+    for message in (*item.prompt, *(turn for one in item.responses for turn in one.turns)):
         checked_content(message.content, f"{label}, prompt")
         checked_content(message.more, f"{label}, prompt")
-    for name in ("a", "b"):
-        checked_content(getattr(item, f"completion_{name}"), f"{label}, completion {name}")
-        checked_text(getattr(item, f"source_{name}"), f"{label}, source {name}", 200, empty=True)
-    return (
-        content_id(message_lists(item.prompt)),
-        content_id(item.completion_a, item.source_a),
-        content_id(item.completion_b, item.source_b),
-    )
+    if len(item.responses) > MOST_RANKED:
+        raise ValueError(f"{label} has {len(item.responses)} responses, allowed are {MOST_RANKED} at most")
+    for name, one in zip(LETTERS, item.responses, strict=False):
+        checked_content(one.text, f"{label}, completion {name}")
+        checked_text(one.source, f"{label}, source {name}", 200, empty=True)
+    return (content_id(message_lists(item.prompt)), *(content_id(one.text, one.source) for one in item.responses))
 
 
 def _stored_meta(item: Comparison) -> dict[str, object]:
     """The metadata, and with it the turns of completions that are more than their text."""
-    turns = [message_lists(item.turns_a), message_lists(item.turns_b)]
+    turns = [message_lists(one.turns) for one in item.responses]
     return {**item.meta, TURNS: turns} if any(turns) else dict(item.meta)
 
 
-def take_turns(meta: dict[str, Any]) -> tuple[dict[str, Any], tuple[tuple[Message, ...], tuple[Message, ...]]]:
-    """Stored metadata as the metadata, and the turns of both completions."""
+def take_turns(meta: dict[str, Any]) -> tuple[dict[str, Any], tuple[tuple[Message, ...], ...]]:
+    """Stored metadata as the metadata, and the turns of the completions: of two or more."""
     if TURNS not in meta:
         return meta, ((), ())
-    a, b = meta[TURNS]
-    return {name: value for name, value in meta.items() if name != TURNS}, (read_messages(a), read_messages(b))
+    turns = tuple(read_messages(lists) for lists in meta[TURNS])
+    return {name: value for name, value in meta.items() if name != TURNS}, turns
 
 
 def read_messages(lists: Sequence[Sequence[str]]) -> tuple[Message, ...]:

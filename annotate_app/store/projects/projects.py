@@ -29,6 +29,7 @@ from annotate_app.store.people.members import (
     read_members,
 )
 from annotate_app.store.projects.first_steps import KEPT, FirstSteps, read_first_steps
+from annotate_app.store.projects.further import refuse_comparing
 from annotate_app.store.projects.progress import Progress, read_progress
 from annotate_app.store.schema import tables
 
@@ -208,10 +209,11 @@ class Projects:
         Raises:
             ValueError: if the text has a mistake, with its line.
         """
-        rubric_language.parse_rubric(text, "rubric")
+        task = rubric_language.parse_rubric(text, "rubric").task
         with self._database.write() as connection:
             require_member(connection, actor, project_id, "saving the rubric", "lead")
             lock_design(connection, project_id)
+            refuse_comparing(connection, project_id, task)
             version, newest = newest_version(connection, project_id)
             if newest != text:
                 version += 1

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 
 from annotate_app.protocol.assignment import Side
 from annotate_app.protocol.leases import LeaseError, Submission, feedback_text
-from annotate_app.store.base.answers import plain_criteria, plain_spans
+from annotate_app.store.base.answers import plain_criteria, plain_ranking, plain_spans
 from annotate_app.store.base.slots import JUDGED, OPEN, free_slots
 from annotate_app.store.schema.tables import comparison, judgment, slot
 from annotate_app.store.work import gold_checks, leasing, queue_cursor
@@ -107,9 +107,7 @@ def find_earlier(connection: Connection, seat: Seat, submission: Submission) -> 
         return None
     if row.user_id != seat.user_id or row.project_id != seat.project_id:
         raise LeaseError("not_your_event")
-    return Outcome(
-        duplicate=True, feedback=_feedback(seat, row.kind, row.choice, row.gold, row.shown_left, submission.language)
-    )
+    return Outcome(duplicate=True, feedback=_feedback(seat, row.kind, row.choice, row.gold, row.shown_left, submission))
 
 
 def refuse_token(connection: Connection, seat: Seat, token: str) -> LeaseError:
@@ -146,7 +144,7 @@ def write_judgment(
     if not seat.may_work:
         leasing.release(connection, seat)
     return Outcome(
-        duplicate=False, feedback=_feedback(seat, own_slot.kind, choice, gold, own_slot.shown_left, submission.language)
+        duplicate=False, feedback=_feedback(seat, own_slot.kind, choice, gold, own_slot.shown_left, submission)
     )
 
 
@@ -182,6 +180,7 @@ def append(
             "rubric_version": seat.rubric_version,
             "newest": True,
             "created_at": now,
+            "ranking": plain_ranking(answer) if answer else None,
         },
     )
 
@@ -215,8 +214,8 @@ def outdate(connection: Connection, seat: Seat, own_slot: OwnSlot) -> None:
 
 
 def _feedback(
-    seat: Seat, kind: str, choice: str, gold: dict[str, object] | None, left: Side, language: str
+    seat: Seat, kind: str, choice: str, gold: dict[str, object] | None, left: Side, submission: Submission
 ) -> str | None:
     if kind not in CHECKS or not seat.design.gold_feedback or not gold or choice in ("skip", "withdrawn"):
         return None
-    return feedback_text(choice, gold, left, language)
+    return feedback_text(choice, gold, left, submission.language, submission.judgment.shown)

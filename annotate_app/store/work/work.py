@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from annotate_app.access import Actor
+from annotate_app.protocol.assignment import shown_order
 from annotate_app.protocol.leases import (
     Lease,
     OwnJudgment,
@@ -134,9 +136,9 @@ class Work:
             if outcome is None:
                 if slot is None or not slot.open_to_answers:
                     raise submitting.refuse_token(connection, seat, submission.token)
-                check_submission(submission, self._rubric(connection, seat))
+                shown = self._as_shown(connection, seat, slot, submission)
                 self._check_texts(connection, seat, slot, submission.judgment)
-                outcome = submitting.write_judgment(connection, seat, slot, submission, now)
+                outcome = submitting.write_judgment(connection, seat, slot, shown, now)
             holding = leasing.fill(connection, seat, lease_count, now)
             save_place(connection, seat.place)
             return seat, outcome, holding, _round_of(connection, seat)
@@ -235,6 +237,24 @@ class Work:
         number = slot.comparison_id
         comparison = self._texts.get(number) or leasing.read_texts(connection, seat.project_id, [number])[number]
         check_against_texts(judgment, comparison)
+
+    def _as_shown(
+        self, connection: Connection, seat: Seat, slot: submitting.OwnSlot, submission: Submission
+    ) -> Submission:
+        """The checked submission; a ranking with the order in which its responses stood on the screen."""
+        rubric, texts = self._rubric(connection, seat), self._texts
+        if rubric.task == "compare":
+            check_submission(submission, rubric)
+            return submission
+        if slot.comparison_id not in texts:
+            texts = leasing.read_texts(connection, seat.project_id, [slot.comparison_id])
+        comparison = texts[slot.comparison_id]
+        count = len(comparison.responses)
+        check_submission(submission, rubric, count)
+        if not submission.judgment.ranks:
+            return submission
+        order = shown_order(comparison.id, seat.user_id, slot.shown_left, count)
+        return replace(submission, judgment=replace(submission.judgment, shown=order))
 
     def _with_texts(
         self, project_id: int, holding: Sequence[leasing.Held], previous: Judgment | None = None

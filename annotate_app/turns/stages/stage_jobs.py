@@ -195,7 +195,7 @@ def _write_answers(work: StageWork, path: Path) -> int:
     seen: set[tuple[str, str]] = set()
     rows = []
     for comparison in work.store.comparisons.iterate(work.actor, work.project_id):
-        for text in (comparison.completion_a, comparison.completion_b):
+        for text in (response.text for response in comparison.responses):
             key = (repr(comparison.prompt), text)
             if text.strip() and key not in seen:
                 seen.add(key)

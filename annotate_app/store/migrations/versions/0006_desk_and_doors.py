@@ -20,6 +20,7 @@ def upgrade() -> None:
         "* CASE WHEN response_a = response_b THEN 2 ELSE 1 END"
     )
     index_views()
+    op.add_column("adjudication", sa.Column("pair", sa.String(length=8), server_default="", nullable=False))
     op.add_column("judgment", sa.Column("ranking", sa.JSON(), nullable=True))
     op.add_column("judgment", sa.Column("spans", sa.JSON(), nullable=True))
     op.add_column("judgment", sa.Column("edited", sa.JSON(), nullable=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
@@ -11,8 +12,9 @@ from annotate_app.api.bodies import ColumnMap, bad_rows, read_map, result_of, ro
 from annotate_app.api.calling import SIGNED_IN, ActorNow, Limit, Offset, ProjectId, StoreNow, page_link
 from annotate_app.api.shapes import Changed, ComparisonChanges, ComparisonPage, Taken
 from annotate_app.exchange.comparisons_in import BadRowsError, ImportOptions, import_comparisons
-from annotate_app.store.projects.browsing import Listed, State
 from annotate_app.store.projects.comparisons import Gold
+from annotate_app.store.workbench.browsing import Listed
+from annotate_app.store.workbench.comparison_filter import State, read_view
 from rewardkit.data.columns import Form
 from rewardkit.data.export_formats import turns
 
@@ -69,12 +71,15 @@ def list_comparisons(
     project_id: ProjectId,
     text: Annotated[str, Query(max_length=1000, description="what the id, the conversation or an answer holds")] = "",
     state: Annotated[State, Query(description="how far they are")] = "any",
+    view: Annotated[str, Query(max_length=4000, description="a filter as the address of the page Comparisons")] = "",
     id: Annotated[list[str], Query(max_length=200, description="only those of these ids")] = [],  # noqa: B006
     offset: Offset = 0,
     limit: Limit = 100,
 ) -> ComparisonPage:
     """Lists comparisons with how far each is. Lead or above."""
-    listed = store.browsing.find(actor, project_id, text=text, state=state, keys=id, offset=offset, limit=limit + 1)
+    given = {"text": text, "keys": tuple(id)} | ({} if state == "any" else {"state": state})
+    chosen = replace(read_view(view), **{name: value for name, value in given.items() if value})
+    listed = store.browsing.find(actor, project_id, chosen, offset=offset, limit=limit + 1)
     page = {"items": [shape_of(each) for each in listed[:limit]], "next": None}
     if len(listed) > limit:
         page["next"] = page_link(request, offset, limit, len(listed))

@@ -12,7 +12,7 @@ from annotate_app.api.calling import SIGNED_IN, ActorNow, Limit, ProjectId, Stor
 from annotate_app.api.shapes import MOST_ID, JudgmentPage, Taken
 from annotate_app.exchange.comparisons_in import BadRowsError
 from annotate_app.exchange.judgments_in import BallotOptions, import_judgments
-from annotate_app.exchange.rows_out import Pseudonyms
+from annotate_app.exchange.rows.rows_out import Pseudonyms
 from rewardkit.data.choices import parse_choice_map, parse_scale
 
 router = APIRouter(tags=["judgments"], dependencies=SIGNED_IN)

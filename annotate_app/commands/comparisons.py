@@ -6,7 +6,6 @@ import argparse
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs
 
 from annotate_app.commands.command import ACTOR, Command, print_json
 from annotate_app.commands.project_votes import opened_project, project_arguments
@@ -17,25 +16,6 @@ if TYPE_CHECKING:
     from annotate_app.store.workbench.comparison_filter import ComparisonFilter
 
 VIEW_HELP = "which comparisons, as the address of the page says it: state=open&person=anna&agreement=split"
-
-
-def read_view(text: str) -> ComparisonFilter:
-    """The filter that a `--view` says, everything that is not excluded where it is empty.
-
-    Raises:
-        ValueError: naming the word that is no filter's, or its value.
-    """
-    from annotate_app.store.workbench.comparison_filter import WORDS, from_address
-
-    if not text:
-        return from_address({})
-    try:
-        address = parse_qs(text.removeprefix("?"), keep_blank_values=True, strict_parsing=True)
-    except ValueError as error:
-        raise ValueError(f"--view is {text[:60]!r}, allowed is NAME=VALUE[&NAME=VALUE]") from error
-    if strange := [word for word in address if word not in WORDS]:
-        raise ValueError(f"--view names {strange[0]!r}, allowed are {', '.join(WORDS)}")
-    return from_address(address)
 
 
 def _list_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,6 +29,8 @@ def _list(options: argparse.Namespace) -> int:
     if options.page < 1 or not 1 <= options.size <= 1000:
         raise ValueError(f"--page is {options.page} and --size {options.size}, allowed are 1 or more, and 1 to 1000")
     with opened_project(options) as (store, project):
+        from annotate_app.store.workbench.comparison_filter import read_view
+
         chosen = read_view(options.view)
         found = store.browsing.page(ACTOR, project.id, chosen, number=options.page, size=options.size)
     rows = [
@@ -101,6 +83,8 @@ def _change(options: argparse.Namespace, change: Callable[[Store, Project, Compa
     if bool(options.view) == options.all:
         raise ValueError("either --view says which comparisons, or --all takes them all")
     with opened_project(options) as (store, project):
+        from annotate_app.store.workbench.comparison_filter import read_view
+
         counts = change(store, project, read_view(options.view))
     if options.json:
         print_json(counts)

@@ -76,11 +76,11 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _write(store: Store, options: argparse.Namespace, tell: Tell) -> Exported:
-    from annotate_app.commands.comparisons import read_view
     from annotate_app.consensus.project_judges import judge_names
     from annotate_app.exchange.files_out import export_rows
     from annotate_app.exchange.options import ExportOptions
     from annotate_app.exchange.project_out import export_project
+    from annotate_app.store.workbench.comparison_filter import read_view
     from rewardkit.data.export_formats import parse_splits
 
     project = store.projects.get(ACTOR, options.project)

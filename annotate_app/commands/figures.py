@@ -12,7 +12,7 @@ from rewardkit.report.table import text_table
 from rewardkit.run.progress import show_briefly
 
 if TYPE_CHECKING:
-    from annotate_app.agreement.rankings import RankingAgreement
+    from annotate_app.agreement.forms.rankings import RankingAgreement
     from annotate_app.agreement.report import Agreement, AgreementReport
     from annotate_app.consensus.consensus import Consensus
     from annotate_app.protocol.protocol import Reported
@@ -52,8 +52,8 @@ def _leaderboard_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _agreement(options: argparse.Namespace) -> int:
+    from annotate_app.agreement.forms.spans import span_agreement
     from annotate_app.agreement.report import agreement_report
-    from annotate_app.agreement.spans import span_agreement
 
     by = tuple(word.strip() for word in options.by.split(",") if word.strip())
     for view in by:
@@ -82,7 +82,7 @@ def _agreement(options: argparse.Namespace) -> int:
 
 def _rankings(store: Store, project: Project, options: argparse.Namespace) -> RankingAgreement | None:
     """Agreement on rankings; None where the rubric compares two responses."""
-    from annotate_app.agreement.rankings import ranking_agreement
+    from annotate_app.agreement.forms.rankings import ranking_agreement
 
     if store.projects.rubric(ACTOR, project.id).rubric.task == "compare":
         return None

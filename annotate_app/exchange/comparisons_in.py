@@ -16,7 +16,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from annotate_app.access import Actor, MissingError
+from annotate_app.access import Actor
+from annotate_app.exchange.known_contents import KnownContents, content_of
 from annotate_app.images.files import ImageFiles
 from annotate_app.images.rows import Missing, RowImages, count_names
 from annotate_app.store.judgments.staged import stage_judgments
@@ -34,9 +35,7 @@ from rewardkit.data.records import (
     Judgment,
     Ranks,
     Response,
-    content_id,
     first_choice,
-    message_lists,
 )
 
 DETECT_ROWS = 100
@@ -46,8 +45,6 @@ LABELED_FORMS: tuple[Form, ...] = ("chosen_rejected", "dialogues", "ranked", "re
 Tell = Callable[[int], None]
 """Takes the number of rows read so far."""
 TELL_EVERY = 1000
-LOOKED_UP = 100
-"""Ids that are looked up one by one, before all of a project's are read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,7 +169,7 @@ def import_comparisons(
             missing=options.missing_images,
             known=store.images.hashes(actor, project_id),
         )
-        stage = _Stage(options=options, digests=_KnownContents(store, actor, project_id), images=images)
+        stage = _Stage(options=options, digests=KnownContents(store, actor, project_id), images=images)
         for source in sources:
             stage.read(source, spool, tell)
         if stage.bad and options.on_bad_row == "error":
@@ -209,7 +206,7 @@ class _Stage:
     """The first pass: rows into a spool, what is bad into a list."""
 
     options: ImportOptions
-    digests: _KnownContents
+    digests: KnownContents
     images: RowImages
     num_rows: int = 0
     num_repeated: int = 0
@@ -357,40 +354,6 @@ def _read_further(value: object) -> tuple[Response, ...]:
 
 def _as_turn(answer: object) -> object:
     return [{"role": "assistant", "content": answer}] if isinstance(answer, str) else answer
-
-
-def content_of(comparison: Comparison) -> str:
-    """Hashes what two comparisons with one id must share: prompt, completions and sources."""
-    turns = [message_lists(part) for part in (comparison.prompt, comparison.turns_a, comparison.turns_b)]
-    answers = (comparison.completion_a, comparison.completion_b, comparison.source_a, comparison.source_b)
-    further = [[one.text, one.source, message_lists(one.turns)] for one in comparison.further]
-    return content_id(turns, *answers, *further)
-
-
-class _KnownContents:
-    """What the project has under an id, as `content_of` says it: few are looked up, for many all are read at once."""
-
-    def __init__(self, store: Store, actor: Actor, project_id: int) -> None:
-        self._store, self._actor, self._project_id = store, actor, project_id
-        self._looked_up: dict[str, str | None] = {}
-        self._all: dict[str, str] | None = None
-        store.comparisons.count(actor, project_id)  # who may not look learns that before a row is read
-
-    def get(self, key: str, otherwise: str) -> str:
-        """The content under an id, `otherwise` where there is none."""
-        if self._all is None and len(self._looked_up) >= LOOKED_UP:
-            every = self._store.comparisons.iterate(self._actor, self._project_id, excluded=True)
-            self._all = {comparison.id: content_of(comparison) for comparison in every}
-        if self._all is not None:
-            return self._all.get(key, otherwise)
-        if key not in self._looked_up:
-            try:
-                found = self._store.comparisons.get(self._actor, self._project_id, key)
-            except MissingError:
-                self._looked_up[key] = None
-            else:
-                self._looked_up[key] = content_of(found)
-        return self._looked_up[key] or otherwise
 
 
 def unspool(spool: IO[bytes]) -> Iterator[Any]:

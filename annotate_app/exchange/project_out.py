@@ -22,9 +22,9 @@ from typing import Any
 from annotate_app.access import Actor
 from annotate_app.exchange.comparisons_in import Tell
 from annotate_app.exchange.files_out import Exported, new_folder
-from annotate_app.exchange.images_out import write_images
 from annotate_app.exchange.judge_votes import judge_rows, vote_row
-from annotate_app.exchange.rows_out import Pseudonyms, judgment_rows
+from annotate_app.exchange.rows.images_out import write_images
+from annotate_app.exchange.rows.rows_out import Pseudonyms, judgment_rows
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
 from rewardkit.data.export_formats import turns

@@ -32,12 +32,12 @@ from annotate_app.labeling.ranking_payload import (
     screen_ranking,
     show_ranking,
 )
-from annotate_app.languages.words import FALLBACK, say, words
 from annotate_app.protocol.leases import Lease, LeaseError, OwnProgress, Submission
 from annotate_app.protocol.rubric import Rubric
 from annotate_app.store.base.database import failure
 from annotate_app.store.store import Store
 from annotate_app.store.work.day import OwnDay
+from annotate_app.words import FALLBACK, say, words
 from rewardkit.data.records import Judgment, content_id
 
 logger = logging.getLogger(__name__)

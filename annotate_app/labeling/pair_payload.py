@@ -16,10 +16,10 @@ from typing import Any
 from annotate_app.images.references import without_addresses
 from annotate_app.labeling.places import find_places
 from annotate_app.labeling.rendering import Rendered, render, render_completion, render_prompt
-from annotate_app.languages.words import FALLBACK, say
 from annotate_app.protocol.assignment import Side, other_side
 from annotate_app.protocol.leases import Lease
 from annotate_app.protocol.rubric import Rubric, Scale
+from annotate_app.words import FALLBACK, say
 from rewardkit.data.conversations import transcript
 from rewardkit.data.records import Choice, Judgment, Message, Span, content_id, ranking_words, with_span_flags
 
@@ -189,7 +189,8 @@ def _screen_marks(judgment: Judgment, shown_left: Side) -> dict[str, object]:
         for position, side in sides
     }
     edited = {position: judgment.edited[side] for position, side in sides if side in judgment.edited}
-    return ({"spans": spans} if judgment.spans else {}) | ({"edited": edited} if edited else {})
+    shown: dict[str, object] = {"spans": spans} if judgment.spans else {}
+    return shown | ({"edited": edited} if edited else {})
 
 
 def describe_choice(judgment: Judgment, shown_left: Side, scale: Scale, language: str = FALLBACK) -> str:

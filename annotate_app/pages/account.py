@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import streamlit as st
 
-from annotate_app.languages.words import languages
 from annotate_app.pages.kit.button_feedback import act, plainly
 from annotate_app.pages.kit.context import client_address, current_actor, current_store, current_user, forget_sessions
 from annotate_app.pages.kit.language import say
-from annotate_app.pages.views.tokens_view import draw_tokens
+from annotate_app.pages.views.team.tokens_view import draw_tokens
+from annotate_app.words import languages
 
 SIGN_OUT = '<a href="/sign-out" target="_self">{text}</a>'
 """Not `st.link_button`: that leaves this tab open beside a new one."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import streamlit as st
 
 from annotate_app.consensus.disputes import disputed_items, splits
-from annotate_app.exchange.rows_out import Pseudonyms
+from annotate_app.exchange.rows.rows_out import Pseudonyms
 from annotate_app.pages.charts import charts
 from annotate_app.pages.kit.button_feedback import plainly
 from annotate_app.pages.kit.chosen_names import key_of

@@ -11,7 +11,7 @@ from annotate_app.pages.kit.context import current_actor, current_project, curre
 from annotate_app.pages.kit.labeler_component import mount_labeler
 from annotate_app.pages.kit.language import current_language
 from annotate_app.pages.kit.reader_clock import reader_zone
-from annotate_app.pages.views.crowd_ending import draw_ending, has_ended
+from annotate_app.pages.views.team.crowd_ending import draw_ending, has_ended
 from annotate_app.protocol.leases import LeaseError
 
 # The work takes the window: no wide margins, no header that covers the first line, and the sidebar is folded until a

@@ -18,7 +18,7 @@ from annotate_app.pages.kit.context import current_actor, current_project, curre
 from annotate_app.pages.kit.filtered_links import draw_link, link_to
 from annotate_app.pages.kit.page_list import page_at
 from annotate_app.pages.projects import draw_start_cards
-from annotate_app.pages.views.first_steps_view import draw_first_steps
+from annotate_app.pages.views.team.first_steps_view import draw_first_steps
 from annotate_app.store.jobs import ENDED, Job
 from annotate_app.store.people.members import Member
 from annotate_app.store.projects.progress import Progress

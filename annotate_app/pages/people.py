@@ -11,7 +11,7 @@ from annotate_app.access import ROLES, Actor, UserRole
 from annotate_app.pages.kit.button_feedback import act, plainly
 from annotate_app.pages.kit.chosen_names import as_markdown
 from annotate_app.pages.kit.context import current_actor, current_store, forget_sessions
-from annotate_app.pages.views.invitations_view import draw_invitations, keep_links, made
+from annotate_app.pages.views.team.invitations_view import draw_invitations, keep_links, made
 from annotate_app.store.people.accounts import WITHOUT_SIGN_IN, User
 from annotate_app.store.people.members import Member
 from annotate_app.store.projects.projects import Project

@@ -10,7 +10,7 @@ from annotate_app.pages.kit.context import current_actor, current_project, curre
 from annotate_app.pages.kit.page_list import ITEM, page_at
 from annotate_app.pages.kit.reader_clock import minute_of, zone_name
 from annotate_app.pages.views.comparison_view import draw_comparison
-from annotate_app.pages.views.readings_view import draw_readings
+from annotate_app.pages.views.team.readings_view import draw_readings
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.work.questions import LONGEST, Question
 

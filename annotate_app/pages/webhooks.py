@@ -6,7 +6,7 @@ import streamlit as st
 
 from annotate_app.pages.kit.button_feedback import plainly
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
-from annotate_app.pages.views.webhooks_view import draw_form, draw_made, draw_webhook
+from annotate_app.pages.views.team.webhooks_view import draw_form, draw_made, draw_webhook
 
 
 def page() -> None:

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from annotate_app.languages.words import FALLBACK, say
 from annotate_app.protocol.assignment import Side
 from annotate_app.protocol.rubric import Criterion, Rubric, Scale
+from annotate_app.words import FALLBACK, say
 from rewardkit.data.records import LETTERS, Comparison, Judgment, check_ranks, dense, first_choice
 
 MAX_RATIONALE = 20_000

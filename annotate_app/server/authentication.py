@@ -22,7 +22,6 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from annotate_app.languages.words import FALLBACK, choose_language, say
 from annotate_app.server import sign_in_pages as pages
 from annotate_app.server.arrival import (
     arrive,
@@ -41,6 +40,7 @@ from annotate_app.server.sessions import SESSION_HEADER, Sessions
 from annotate_app.store.base.database import failure
 from annotate_app.store.people.accounts import PASSWORD_LENGTHS, User
 from annotate_app.store.people.sign_in import RateLimitError
+from annotate_app.words import FALLBACK, choose_language, say
 
 logger = logging.getLogger(__name__)
 

@@ -14,11 +14,11 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
-from annotate_app.languages.words import choose_language
 from annotate_app.server import crowd_pages as pages
 from annotate_app.store.people.accounts import User
 from annotate_app.store.people.crowd import PLATFORM_ID, Crowd, Entry
 from annotate_app.store.people.sign_in import RateLimitError
+from annotate_app.words import choose_language
 
 CROWD_PATH = "/crowd/"
 STATUS: Mapping[str, int] = {"completed": 200, "screened_out": 200, "over_quota": 200, "closed": 410}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from html import escape
 
-from annotate_app.languages.words import say
 from annotate_app.store.people.crowd import CrowdLink, Entry
+from annotate_app.words import say
 
 _STYLE = """
 :root{color-scheme:light dark;--paper:#fbfaf7;--card:#fff;--ink:#1f2421;--soft:#5d645f;--line:#dcd8ce;--accent:#0f6b66;

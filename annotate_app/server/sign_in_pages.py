@@ -5,8 +5,8 @@ from __future__ import annotations
 from html import escape
 from urllib.parse import quote
 
-from annotate_app.languages.words import say
 from annotate_app.store.people.accounts import PASSWORD_LENGTHS
+from annotate_app.words import say
 
 _STYLE = """
 :root{color-scheme:light dark;--paper:#fbfaf7;--card:#fff;--ink:#1f2421;--soft:#5d645f;--line:#dcd8ce;--accent:#0f6b66;

@@ -11,7 +11,6 @@ import html
 import streamlit as st
 
 from annotate_app.access import Actor
-from annotate_app.languages.words import choose_language, say
 from annotate_app.pages.kit.chosen_names import as_markdown
 from annotate_app.pages.kit.page_list import page_at
 from annotate_app.server.sessions import SESSION_HEADER, open_sessions, open_store
@@ -19,6 +18,7 @@ from annotate_app.store.base.database import database_url
 from annotate_app.store.people.accounts import User
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
+from annotate_app.words import choose_language, say
 
 PROJECT = "project"
 """Names the chosen project, in the address and in the state of a tab."""

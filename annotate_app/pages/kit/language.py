@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from annotate_app.languages import words
+from annotate_app import words
 from annotate_app.pages.kit.context import current_user
 
 

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from sqlalchemy import select, update
 
 from annotate_app.access import AccessError, Actor, UserRole
-from annotate_app.languages.words import languages
 from annotate_app.store.base import audit
 from annotate_app.store.base.database import Database
 from annotate_app.store.people import sign_in
@@ -39,6 +38,7 @@ from annotate_app.store.people.invites import (
 )
 from annotate_app.store.schema import tables
 from annotate_app.store.schema.door_tables import api_token
+from annotate_app.words import languages
 
 
 class People:

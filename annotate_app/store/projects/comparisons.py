@@ -248,7 +248,7 @@ class Comparisons:
                 yield _for_reader(read_comparison(row), actor)
 
     def sources(self, actor: Actor, project_id: int) -> dict[str, tuple[str, ...]]:
-        """By comparison id, what wrote its a and b, and those after them, without the texts; excluded ones too. Lead or above."""
+        """By comparison id, what wrote its responses, without the texts; excluded ones too. Lead or above."""
         query = (
             select(tables.comparison.c.key, ANSWER_A.c.source, ANSWER_B.c.source)
             .join(ANSWER_A, ANSWER_A.c.id == tables.comparison.c.response_a)

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Literal, get_args
+from urllib.parse import parse_qs
 
 State = Literal["any", "unjudged", "open", "complete", "gold", "decided"]
 STATES: tuple[State, ...] = get_args(State)
@@ -194,6 +195,23 @@ def from_address(address: Mapping[str, Sequence[str]]) -> ComparisonFilter:
         _check(ASKED, values[-1], ("1",))
         fields["asked"] = True
     return ComparisonFilter(**fields)  # type: ignore[arg-type]
+
+
+def read_view(text: str) -> ComparisonFilter:
+    """The filter that an address says as one text, `state=gold&tag=hard`; everything not excluded where it is empty.
+
+    Raises:
+        ValueError: naming the word that is no filter's, or its value.
+    """
+    if not text:
+        return from_address({})
+    try:
+        address = parse_qs(text.removeprefix("?"), keep_blank_values=True, strict_parsing=True)
+    except ValueError as error:
+        raise ValueError(f"view is {text[:60]!r}, allowed is NAME=VALUE[&NAME=VALUE]") from error
+    if strange := [word for word in address if word not in WORDS]:
+        raise ValueError(f"view names {strange[0]!r}, allowed are {', '.join(WORDS)}")
+    return from_address(address)
 
 
 def _number(word: str, value: str) -> int:

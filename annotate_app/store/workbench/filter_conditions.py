@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
+    Boolean,
     ColumnElement,
     Connection,
     Float,
@@ -178,7 +179,7 @@ def _missing(reading: Reading) -> Select:
 
 
 def _people(reading: Reading, chosen: ComparisonFilter) -> list[Condition]:
-    parts = [
+    parts: list[Condition] = [
         comparison.id.in_(
             select(judgment.comparison_id).where(
                 *reading.judgments(), judgment.user_id == reading.people[name], judgment.choice != "withdrawn"
@@ -226,12 +227,12 @@ def others_majority(reading: Reading, user_id: int) -> Subquery:
     )
 
 
-def is_apart(others: Subquery) -> list[Condition]:
+def is_apart(others: Subquery) -> tuple[Condition, Condition]:
     """That the others have a single most frequent answer, and the person gave another one."""
     counts = {choice: others.c[f"num_{choice}"] for choice in CHOICES}
     tops = sum(case((count == others.c.most, 1), else_=0) for count in counts.values())
     own = case(*((others.c.answer == choice, count) for choice, count in counts.items()))
-    return [tops == 1, own != others.c.most]
+    return type_coerce(tops == 1, Boolean), own != others.c.most
 
 
 def apart_from_majority(reading: Reading, user_id: int) -> Select:

@@ -17,7 +17,7 @@ from sqlalchemy import func, select
 from annotate_app.access import Actor
 from annotate_app.exchange.project_out import export_project
 from annotate_app.exchange.projects_in import import_project
-from annotate_app.exchange.rows_out import Pseudonyms
+from annotate_app.exchange.rows.rows_out import Pseudonyms
 from annotate_app.protocol.collection_design import Design
 from annotate_app.store.judgments.judgments import Decision
 from annotate_app.store.projects.comparisons import Gold

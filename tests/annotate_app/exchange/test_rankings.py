@@ -15,7 +15,7 @@ from annotate_app.exchange.judgments_in import import_judgments
 from annotate_app.exchange.options import ExportOptions
 from annotate_app.exchange.project_out import export_project
 from annotate_app.exchange.projects_in import import_project
-from annotate_app.exchange.rankings_out import join_ranks
+from annotate_app.exchange.rows.rankings_out import join_ranks
 from annotate_app.protocol.collection_design import Design
 from annotate_app.protocol.rubric import Rubric, rubric_text
 from annotate_app.store.judgments.judgments import Decision

@@ -2,7 +2,7 @@
 
 import pytest
 
-from annotate_app.exchange.row_features import RowFeatures
+from annotate_app.exchange.rows.row_features import RowFeatures
 
 TURN = {"role": "user", "content": "Q"}
 CALL = {"role": "assistant", "content": "", "tool_calls": [{"id": "k", "function": {"name": "f", "arguments": "{}"}}]}

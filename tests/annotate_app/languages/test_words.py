@@ -6,14 +6,14 @@ import re
 
 import pytest
 
-from annotate_app.languages.words import FALLBACK, choose_language, languages, say, words
+from annotate_app.words import FALLBACK, choose_language, languages, say, words
 
 VALUES = re.compile(r"\{(\w+)\}")
 
 
 @pytest.mark.parametrize("code", sorted(set(languages()) - {FALLBACK}))
 def test_a_language_has_every_text_and_no_other(code: str) -> None:
-    from annotate_app.languages.words import _read
+    from annotate_app.words import _read
 
     own, english = _read(code), _read(FALLBACK)
     assert sorted(own) == sorted(english)

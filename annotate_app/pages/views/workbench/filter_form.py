@@ -216,7 +216,9 @@ def fill(chosen: ComparisonFilter) -> None:
 def apply() -> None:
     """Puts what the fields hold into the address."""
     values: dict[str, Any] = {name: st.session_state[_key(name)] for name in FIELDS if _key(name) in st.session_state}
-    fields = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    fields: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+    }
     fields["agreement"] = (fields.get("agreement") or "").strip()
     try:
         chosen = ComparisonFilter(**replace_missing(fields), keys=read_filter().keys)

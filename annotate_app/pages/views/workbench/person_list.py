@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import cast
 
 import streamlit as st
 
@@ -11,7 +12,7 @@ from annotate_app.pages.kit.context import current_actor, current_store
 from annotate_app.pages.kit.filtered_links import link_to
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.workbench.comparison_filter import ComparisonFilter
-from annotate_app.store.workbench.person_judgments import KINDS, PersonJudgment
+from annotate_app.store.workbench.person_judgments import KINDS, Kind, PersonJudgment
 
 AT_ONCE = 25
 KIND = "judgments"
@@ -40,6 +41,7 @@ def draw_person_judgments(project: Project, name: str) -> None:
         key=f"quality-kind-{key}",
         label_visibility="collapsed",
     )
+    kind = cast(Kind, kind or "all")
     st.query_params[KIND] = kind
     number = st.session_state.get(f"quality-page-{key}-{kind}", 1)
     listed, total = current_store().person_judgments.page(

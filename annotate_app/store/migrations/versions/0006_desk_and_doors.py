@@ -33,8 +33,15 @@ def upgrade() -> None:
 
 def index_views() -> None:
     """Indexes by which the page of comparisons filters and sorts."""
-    where = {"sqlite_where": sa.text("excluded"), "postgresql_where": sa.text("excluded")}
-    op.create_index("ix_comparison_excluded", "comparison", ["project_id", "id"], unique=False, **where)
+    excluded = sa.text("excluded")
+    op.create_index(
+        "ix_comparison_excluded",
+        "comparison",
+        ["project_id", "id"],
+        unique=False,
+        sqlite_where=excluded,
+        postgresql_where=excluded,
+    )
     op.create_index("ix_response_source", "response", ["source", "id"], unique=False)
     op.drop_index("ix_judgment_newest", table_name="judgment")
     columns = ["project_id", "newest", "comparison_id", "kind", "choice", "user_id", "created_at", "seconds"]

@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 from alignment.judges.spec import JudgeSpec
 from annotate_app.access import Actor
-from annotate_app.exchange.rows_out import Pseudonyms
+from annotate_app.exchange.rows.rows_out import Pseudonyms
 from annotate_app.store.base import audit
 from annotate_app.store.base.database import Database
 from annotate_app.store.base.migrate import MIGRATIONS, head_revision, revisions, schema_revision, upgrade

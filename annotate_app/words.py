@@ -1,4 +1,4 @@
-"""Reads the interface's texts: one YAML file a language beside this one, its keys joined by dots.
+"""Reads the interface's texts: one YAML file a language in the folder `languages`, its keys joined by dots.
 
 English is the language that has every text; another may lack some, which are then shown in English.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 
 FALLBACK = "en"
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parent / "languages"
 
 
 @cache

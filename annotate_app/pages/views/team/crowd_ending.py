@@ -5,8 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from annotate_app.labeling.desk import Desk
-from annotate_app.languages.words import choose_language, say
 from annotate_app.pages.kit.context import current_store, current_user
+from annotate_app.words import choose_language, say
 
 ENDED = ("completed", "failed", "paused")
 

@@ -6,8 +6,8 @@ import time
 
 import streamlit as st
 
+from annotate_app import words
 from annotate_app.access import ROLES
-from annotate_app.languages import words
 from annotate_app.pages.kit.button_feedback import act
 from annotate_app.pages.kit.chosen_names import as_markdown
 from annotate_app.pages.kit.context import current_actor, current_store

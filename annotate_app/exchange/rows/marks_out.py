@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from annotate_app.access import Actor
 from annotate_app.exchange.options import ExportOptions
-from annotate_app.exchange.rows_out import Row, judgment_rows
+from annotate_app.exchange.rows.rows_out import Row, judgment_rows
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
 from annotate_app.votes import COLLECTED_KINDS, Votes

@@ -1,0 +1,1 @@
+"""Commands about people: accounts, invitations, pay, crowd links, groups, tokens."""

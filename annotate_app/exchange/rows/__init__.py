@@ -1,0 +1,1 @@
+"""The rows of an export: what a row holds, by form."""

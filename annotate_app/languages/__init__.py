@@ -1,1 +1,0 @@
-"""The interface's texts, a language a file; `words` reads them."""

@@ -1,0 +1,1 @@
+"""Views about people: first steps, invitations, readings, crowd, tokens, webhooks."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from annotate_app.demo import choose_checks, desk_comparisons, simulate_answers
 from annotate_app.protocol.protocol import load_protocol
 from rewardkit.data.export_formats import turns
+from rewardkit.data.records import Judgment
 
 FOLDER = Path(__file__).parent / "samples"
 LAST_MESSAGE = "desk-020"
@@ -60,7 +61,13 @@ def write_samples(folder: Path) -> None:
     ids = {comparison.id for comparison in chosen}
     answers = simulate_answers(desk, choose_checks(desk), NOW)
     judgments = (each.judgment for each in answers if each.kind == "work" and each.judgment.comparison_id in ids)
-    _write(folder / "judgments.jsonl", (asdict(judgment) for judgment in judgments))
+    _write(folder / "judgments.jsonl", (_plain(judgment) for judgment in judgments))
+
+
+def _plain(judgment: Judgment) -> dict[str, object]:
+    """A judgment as a row, without the columns of answers that this rubric does not ask for."""
+    unasked = ("spans", "edited", "ranks", "shown")
+    return {name: value for name, value in asdict(judgment).items() if name not in unasked}
 
 
 def _write(path: Path, rows: Iterable[Mapping[str, object]]) -> None:

@@ -47,13 +47,7 @@ export function buildLayer(pair, { onFlag, hasFlags }) {
       sides.left.body.replaceChildren(buildText(pair.left, parts ? next : "rich", parts?.[0]));
       sides.right.body.replaceChildren(buildText(pair.right, parts ? next : "rich", parts?.[1]));
     },
-    /** Opens every folded part, or folds again what was folded. */
-    unfold(on) {
-      for (const fold of node.querySelectorAll("details")) {
-        if (on && !fold.open) fold.dataset.folded = "";
-        if (on || "folded" in fold.dataset) fold.open = on;
-      }
-    },
+    unfold: (on) => unfoldParts(node, on),
     setFlags(side, labels) {
       sides[side].flags.replaceChildren(...labels.map((label) => element("span", { class: "flag" }, label)));
     },
@@ -72,6 +66,14 @@ export function buildLayer(pair, { onFlag, hasFlags }) {
 export function buildTalk(messages, responses) {
   const turns = messages.map((message, index) => buildTurn(message, index, messages, responses.some(({ dialogue }) => dialogue)));
   return element("section", { class: "talk", tabindex: turns.length ? "0" : null, "aria-label": "Conversation", hidden: !turns.length }, ...turns);
+}
+
+/** Opens every folded part of a layer, or folds again what was folded. */
+export function unfoldParts(node, on) {
+  for (const fold of node.querySelectorAll("details")) {
+    if (on && !fold.open) fold.dataset.folded = "";
+    if (on || "folded" in fold.dataset) fold.open = on;
+  }
 }
 
 export function buildTurn(message, index, messages, goesOn = false) {

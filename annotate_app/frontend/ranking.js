@@ -1,6 +1,6 @@
 // Ranking more than two responses, or choosing the best of them: cards of the responses, the order as a strip of places,
 // and the answer behind both. Responses go by their place on the screen; the server knows which of the project's they are.
-import { buildText, buildTurn, element } from "./panes.js";
+import { buildText, buildTurn, element, unfoldParts } from "./panes.js";
 import { say } from "./words.js";
 
 const LETTERS = "ABCDEFGHI";
@@ -222,6 +222,7 @@ export function buildCards(pair, rubric, sheet) {
       mode = next;
       cards.forEach((card, index) => card.body.replaceChildren(buildText(pair.responses[index], next === "diff" ? "rich" : next, null)));
     },
+    unfold: (on) => unfoldParts(node, on),
     setFlags() {},
     focusFlags: (current) => cards[current ?? 0].node.querySelector(".flagging")?.focus(),
     /** Paints the answer onto the cards; the marked one is brought into view. */

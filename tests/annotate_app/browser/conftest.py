@@ -147,9 +147,9 @@ def open_desk(chromium: Browser) -> Iterator[Callable[..., Desk]]:
         page = context.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(f"{url}/sign-in")
-        page.get_by_label("Name").fill(name)
-        page.get_by_label("Password").fill(PASSWORD)
-        page.get_by_role("button", name="Sign in").click()  # an annotator's first page is the labeling page
+        page.locator("input[name=name]").fill(name)  # the form is in the browser's language
+        page.locator("input[name=password]").fill(PASSWORD)
+        page.locator("button[type=submit], form button").first.click()  # an annotator's first page is the labeling page
         desk = Desk(page=page)
         desk.wait()
         return desk

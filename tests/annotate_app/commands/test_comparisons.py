@@ -58,8 +58,8 @@ def test_a_view_is_listed_tagged_excluded_and_assigned(desk: str, capsys: pytest
     [
         (["exclude", "desk"], "either --view says which comparisons, or --all takes them all"),
         (["exclude", "desk", "--all", "--view", "tag=x"], "either --view says which comparisons"),
-        (["list", "desk", "--view", "colour=red"], "--view names 'colour', allowed are q, state"),
-        (["list", "desk", "--view", "split"], "--view is 'split', allowed is NAME=VALUE"),
+        (["list", "desk", "--view", "colour=red"], "view names 'colour', allowed are q, state"),
+        (["list", "desk", "--view", "split"], "view is 'split', allowed is NAME=VALUE"),
         (["list", "desk", "--view", "state=late"], "state is 'late', allowed are any, unjudged"),
         (["assign", "desk", "--all", "zoe"], "'zoe' is not a member of desk"),
         (["list", "desk", "--size", "0"], "--page is 1 and --size 0"),

@@ -182,7 +182,11 @@ def test_turns_are_aligned_with_their_transcript_and_what_might_be_anywhere_is_n
     assert ("It is sunny, ok", "It is sunny, ok") in found
     assert any("Bern" in one and one == other for one, other in found)
     assert ("ok", "ok") not in found  # it stands in the next turn as well
-    assert find_places(rendered, text, turns)["unrendered"] is None
+    unrendered = find_places(rendered, text, turns)["unrendered"]
+    words = [rendered.raw[at : at + num] for at, num, *_ in unrendered]
+    assert words == [text[start : start + size] for _, _, start, size, _ in unrendered]
+    assert "Let me **look** it up" in words
+    assert "It is sunny, ok" in words
 
 
 def test_a_text_that_is_shown_as_written_has_no_segments_of_a_rendered_one():

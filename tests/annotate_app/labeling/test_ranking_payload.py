@@ -61,7 +61,7 @@ def test_responses_go_out_shuffled_and_ranks_come_back_in_their_places(store: St
     assert pair["kind"] == "rank"
     shown = [response["raw"] for response in pair["responses"]]
     assert sorted(shown) == sorted(TEXTS)
-    assert "secret" not in str(data)
+    assert "secret" not in str(data["pairs"])
     wanted = {"one": 2, "two": None, "three": 1, "four": 2}
     desk.receive(store, {"events": [submit(desk, 1, ranks=[wanted[text] for text in shown])]})
     assert [ack.status for ack in desk.acks] == ["saved"]

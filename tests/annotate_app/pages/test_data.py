@@ -144,7 +144,8 @@ def test_a_large_file_becomes_a_job(open_page: OpenPage, pages_store: Store, mon
     press(test, "Import as a job")
     (job,) = pages_store.jobs.list(ADMIN)
     assert job.command[:3] == ["annotate_app", "import", f"#{pages_store.projects.get(ADMIN, EMPTY).id}"]
-    assert job.command[4:] == ["--form", "auto", "--pairs", "all", "--on-bad-row", "error"]
+    words = ["--form", "auto", "--pairs", "all", "--on-bad-row", "error", "--missing-images", "stop", "--as", "pairs"]
+    assert job.command[4:] == words
     with open(job.command[3], "rb") as kept:
         assert kept.read() == lines(ROWS)
 

@@ -18,6 +18,7 @@ from annotate_app.pages.kit.context import current_actor, current_project, curre
 from annotate_app.pages.kit.filtered_links import draw_link, link_to
 from annotate_app.pages.kit.page_list import page_at
 from annotate_app.pages.projects import draw_start_cards
+from annotate_app.pages.views.figures import count_of
 from annotate_app.pages.views.team.first_steps_view import draw_first_steps
 from annotate_app.store.jobs import ENDED, Job
 from annotate_app.store.people.members import Member
@@ -48,8 +49,8 @@ def page() -> None:
         if project.description:
             st.text(project.description)
         draw_demo_models(project)
-        is_new = draw_first_steps(project)
-        if progress.num_comparisons and not is_new:
+        draw_first_steps(project)
+        if progress.num_comparisons:
             draw_figures(progress)
             draw_counts(project)
             draw_days(progress)
@@ -105,7 +106,7 @@ def draw_counts(project: Project) -> None:
     """How many comparisons are how far, each count a link to them."""
     with st.container(horizontal=True, key="overview-counts"):
         for words, chosen in COUNTED.items():
-            num = current_store().browsing.count(current_actor(), project.id, chosen)
+            num = count_of(project, chosen)
             if num:
                 draw_link(f"{words}: {num:,}", chosen)
 

@@ -22,6 +22,7 @@ from annotate_app.ranking.bradley_terry import Ties
 from annotate_app.ranking.leaderboard import Leaderboard, fit_leaderboard
 from annotate_app.ranking.win_rates import WinRates, fit_win_rates
 from annotate_app.store.projects.projects import Project
+from annotate_app.store.workbench.comparison_filter import ComparisonFilter
 from annotate_app.turns.figures import read_figures
 from annotate_app.turns.lineage import LineageStep, read_lineage
 from annotate_app.turns.stages.cost import StageCost, estimate
@@ -73,6 +74,13 @@ def leaderboard_of(project: Project, ties: Ties) -> Leaderboard:
 def win_rates_of(project: Project) -> WinRates:
     """How the source models fare against each other, with intervals."""
     return _win_rates(stamp_of(project), current_actor())
+
+
+def count_of(project: Project, chosen: ComparisonFilter) -> int:
+    """How many comparisons a filter chooses; those of adjudicators' decisions are counted anew each time."""
+    if chosen.state == "decided":
+        return current_store().browsing.count(current_actor(), project.id, chosen)
+    return _count(stamp_of(project), chosen, current_actor())
 
 
 def turn_figures_of(project: Project, turns: Sequence[Turn]) -> tuple[TurnFigures, ...]:
@@ -132,6 +140,11 @@ def _leaderboard(stamp: Stamp, ties: Ties, _actor: Actor) -> Leaderboard:
 @st.cache_data(max_entries=8, show_spinner=False)
 def _win_rates(stamp: Stamp, _actor: Actor) -> WinRates:
     return fit_win_rates(_votes(stamp, _actor))
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _count(stamp: Stamp, chosen: ComparisonFilter, _actor: Actor) -> int:
+    return current_store().browsing.count(_actor, stamp[1], chosen)
 
 
 @st.cache_data(max_entries=32, show_spinner=False)

@@ -137,7 +137,7 @@ MISTAKES = {
     "guidelines: G\n": "r.yaml:1: title is missing",
     HEAD + "colour: red\n": (
         "r.yaml:3: unknown key 'colour', allowed are title, guidelines, question, scale, both_bad, criteria, flags, "
-        "rationale, edit, skip_reasons, protocol"
+        "rationale, edit, skip_reasons, protocol, task"
     ),
     HEAD + "title: again\n": "r.yaml:3: duplicate key 'title', first at line 1",
     "title: 12\nguidelines: G\n": (

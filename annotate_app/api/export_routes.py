@@ -26,7 +26,7 @@ from annotate_app.exchange.export_jobs import (
     zip_export,
 )
 from annotate_app.exchange.files_out import export_rows
-from annotate_app.exchange.options import ExportForm, ExportOptions
+from annotate_app.exchange.rows.options import ExportForm, ExportOptions
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
 from rewardkit.data.export_formats import parse_splits

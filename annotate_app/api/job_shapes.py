@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from annotate_app.api.shapes import Given, MaybeTime, Shown, Time
-from annotate_app.exchange.options import ExportForm
+from annotate_app.exchange.rows.options import ExportForm
 from annotate_app.store.jobs import JobState
 from annotate_app.store.projects.webhooks import LONGEST_URL, DeliveryState, Event
 

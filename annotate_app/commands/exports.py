@@ -12,7 +12,7 @@ from annotate_app.commands.command import ACTOR, Command, print_json, progress_l
 if TYPE_CHECKING:
     from annotate_app.exchange.comparisons_in import Tell
     from annotate_app.exchange.files_out import Exported
-    from annotate_app.exchange.options import ExportForm
+    from annotate_app.exchange.rows.options import ExportForm
     from annotate_app.store.store import Store
 
 
@@ -78,8 +78,8 @@ def _export(options: argparse.Namespace) -> int:
 def _write(store: Store, options: argparse.Namespace, tell: Tell) -> Exported:
     from annotate_app.consensus.project_judges import judge_names
     from annotate_app.exchange.files_out import export_rows
-    from annotate_app.exchange.options import ExportOptions
     from annotate_app.exchange.project_out import export_project
+    from annotate_app.exchange.rows.options import ExportOptions
     from annotate_app.store.workbench.comparison_filter import read_view
     from rewardkit.data.export_formats import parse_splits
 

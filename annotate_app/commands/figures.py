@@ -12,8 +12,8 @@ from rewardkit.report.table import text_table
 from rewardkit.run.progress import show_briefly
 
 if TYPE_CHECKING:
-    from annotate_app.agreement.forms.rankings import RankingAgreement
-    from annotate_app.agreement.report import Agreement, AgreementReport
+    from annotate_app.agreement.rankings import RankingAgreement
+    from annotate_app.agreement.reports.report import Agreement, AgreementReport
     from annotate_app.consensus.consensus import Consensus
     from annotate_app.protocol.protocol import Reported
     from annotate_app.store.projects.projects import Project
@@ -52,8 +52,8 @@ def _leaderboard_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _agreement(options: argparse.Namespace) -> int:
-    from annotate_app.agreement.forms.spans import span_agreement
-    from annotate_app.agreement.report import agreement_report
+    from annotate_app.agreement.reports.report import agreement_report
+    from annotate_app.agreement.spans import span_agreement
 
     by = tuple(word.strip() for word in options.by.split(",") if word.strip())
     for view in by:
@@ -82,7 +82,7 @@ def _agreement(options: argparse.Namespace) -> int:
 
 def _rankings(store: Store, project: Project, options: argparse.Namespace) -> RankingAgreement | None:
     """Agreement on rankings; None where the rubric compares two responses."""
-    from annotate_app.agreement.forms.rankings import ranking_agreement
+    from annotate_app.agreement.rankings import ranking_agreement
 
     if store.projects.rubric(ACTOR, project.id).rubric.task == "compare":
         return None
@@ -110,7 +110,7 @@ def _plain(item: Reported) -> dict[str, object]:
 
 
 def _print_agreement(name: str, report: AgreementReport, reported: tuple[Reported, ...]) -> None:
-    from annotate_app.agreement.report import FIGURES, reading
+    from annotate_app.agreement.reports.report import FIGURES, reading
 
     overall = report.overall
     print(f"{name}: {overall.num_votes:,} votes, {overall.num_items:,} comparisons with two votes or more")

@@ -15,9 +15,9 @@ import numpy as np
 import yaml
 
 from annotate_app.agreement.bootstrap import Estimate
-from annotate_app.agreement.report import agreement_report
+from annotate_app.agreement.reports.report import agreement_report
 from annotate_app.consensus.release import Consensus
-from annotate_app.exchange.options import BY_CONSENSUS, ExportOptions
+from annotate_app.exchange.rows.options import BY_CONSENSUS, ExportOptions
 from annotate_app.protocol.rubric import Rubric
 from annotate_app.store.projects.projects import Project, RubricVersion
 from annotate_app.votes import KINDS, Votes

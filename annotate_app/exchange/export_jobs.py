@@ -10,8 +10,8 @@ from urllib.parse import urlencode
 
 from annotate_app.access import Actor, MissingError
 from annotate_app.exchange.files_out import Exported, export_rows
-from annotate_app.exchange.options import ExportOptions
 from annotate_app.exchange.project_out import export_project
+from annotate_app.exchange.rows.options import ExportOptions
 from annotate_app.installation import data_folder
 from annotate_app.jobs.jobs import start
 from annotate_app.store.jobs import Job

@@ -19,9 +19,9 @@ from annotate_app.consensus.project_judges import read_judges
 from annotate_app.consensus.release import release
 from annotate_app.exchange.comparisons_in import TELL_EVERY, Tell
 from annotate_app.exchange.dataset_card import CardFacts, write_card
-from annotate_app.exchange.options import ExportOptions
 from annotate_app.exchange.rows.images_out import RowImages
 from annotate_app.exchange.rows.marks_out import edited_rows, span_rows
+from annotate_app.exchange.rows.options import ExportOptions
 from annotate_app.exchange.rows.rankings_out import ranking_rows
 from annotate_app.exchange.rows.row_features import RowFeatures
 from annotate_app.exchange.rows.rows_out import Pseudonyms, Row, judgment_rows, training_rows

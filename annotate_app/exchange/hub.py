@@ -15,7 +15,7 @@ from pathlib import Path
 from annotate_app.access import Actor
 from annotate_app.exchange.comparisons_in import Tell
 from annotate_app.exchange.files_out import Exported, export_rows, new_folder
-from annotate_app.exchange.options import ExportOptions
+from annotate_app.exchange.rows.options import ExportOptions
 from annotate_app.store.store import Store
 
 INSTALL = 'pip install "tiebreak[train]"'

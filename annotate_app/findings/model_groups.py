@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from annotate_app.agreement.bootstrap import Estimate
-from annotate_app.agreement.groups import Grouping
+from annotate_app.agreement.reports.groups import Grouping
 from annotate_app.votes import CHOICE_CODES, Votes
 from rewardkit.stats.small_samples import LEAST
 

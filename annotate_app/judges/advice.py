@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from annotate_app.agreement.beside_people import Beside, MedianPerson
+from annotate_app.agreement.reports.beside_people import Beside, MedianPerson
 from annotate_app.judges.biases import Leanings, PositionBias
 from rewardkit.report.table import interval_text, number_text, points_text
 from rewardkit.stats.calibration import CalibrationFigures

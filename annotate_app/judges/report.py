@@ -1,7 +1,7 @@
 """The judge report: a judge's agreement with people beside people's own, where it errs, and what it is good for.
 
-Votes of people and of the judge in, frozen results out. Agreement is `annotate_app.agreement.beside_people`, biases
-`annotate_app.judges.biases`, the rules behind the advice `annotate_app.judges.advice`. Comparisons that the judge was
+Votes of people and of the judge in, frozen results out. Agreement is `annotate_app.agreement.reports.beside_people`,
+biases `annotate_app.judges.biases`, the rules behind the advice `annotate_app.judges.advice`. Comparisons that the judge was
 shown with people's answers as examples are left out of everything: nothing is measured on what it was told.
 """
 
@@ -13,8 +13,8 @@ from typing import TypedDict
 
 import numpy as np
 
-from annotate_app.agreement.beside_people import Beside, MedianPerson, beside_people, median_person
-from annotate_app.agreement.report import source_items
+from annotate_app.agreement.reports.beside_people import Beside, MedianPerson, beside_people, median_person
+from annotate_app.agreement.reports.report import source_items
 from annotate_app.agreement.vote_categories import NOMINAL_CODES, criterion_ballots
 from annotate_app.consensus.judge_readings import Readings, read_judge
 from annotate_app.consensus.rules import NUM_CHOICES, choice_counts

@@ -7,7 +7,7 @@ import io
 import math
 from collections.abc import Iterator, Sequence
 
-from annotate_app.agreement.beside_people import Beside
+from annotate_app.agreement.reports.beside_people import Beside
 from annotate_app.judges.report import JudgeReport
 from rewardkit.report.charts import Axis, Line, interval_chart, line_chart
 from rewardkit.report.page import Table, experiment_page

@@ -11,11 +11,11 @@ import numpy as np
 import streamlit as st
 
 from annotate_app.agreement.annotators import PairAgreement
-from annotate_app.agreement.explanations import MEASURES, Measure, interval_row, none_if_nan, references
 from annotate_app.agreement.proportions import share
 from annotate_app.agreement.quality import AnnotatorQuality
-from annotate_app.agreement.report import FIGURES, Agreement, AgreementReport, landis_koch, reading
-from annotate_app.agreement.report_files import agreement_csv, report_json
+from annotate_app.agreement.reports.explanations import MEASURES, Measure, interval_row, none_if_nan, references
+from annotate_app.agreement.reports.report import FIGURES, Agreement, AgreementReport, landis_koch, reading
+from annotate_app.agreement.reports.report_files import agreement_csv, report_json
 from annotate_app.pages.charts import charts
 from annotate_app.pages.kit.button_feedback import plainly
 from annotate_app.pages.kit.chosen_names import as_markdown

@@ -20,7 +20,7 @@ from annotate_app.exchange.export_jobs import (
     zip_export,
 )
 from annotate_app.exchange.files_out import Exported
-from annotate_app.exchange.options import FORMS, ExportOptions
+from annotate_app.exchange.rows.options import FORMS, ExportOptions
 from annotate_app.pages.kit.button_feedback import act, plainly
 from annotate_app.pages.kit.chosen_names import as_markdown, key_of
 from annotate_app.pages.kit.context import current_actor, current_project, current_store

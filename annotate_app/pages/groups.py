@@ -11,7 +11,7 @@ import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from annotate_app.agreement.bootstrap import Estimate
-from annotate_app.agreement.groups import LEAST_PEOPLE, Grouping, GroupPair, group_agreement, group_people
+from annotate_app.agreement.reports.groups import LEAST_PEOPLE, Grouping, GroupPair, group_agreement, group_people
 from annotate_app.exchange.fields_in import read_fields
 from annotate_app.exchange.people_tables import fields_csv
 from annotate_app.findings.model_groups import ModelSides, model_sides

@@ -6,7 +6,7 @@ import math
 
 import streamlit as st
 
-from annotate_app.agreement.report_files import report_json
+from annotate_app.agreement.reports.report_files import report_json
 from annotate_app.pages.charts import charts
 from annotate_app.pages.kit.button_feedback import plainly
 from annotate_app.pages.kit.context import current_project

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from annotate_app.agreement.groups import Grouping
+from annotate_app.agreement.reports.groups import Grouping
 from annotate_app.ranking.bradley_terry import Ties
 from annotate_app.ranking.leaderboard import Leaderboard, fit_leaderboard
 from annotate_app.ranking.win_rates import WinRates, fit_win_rates

@@ -14,7 +14,7 @@ from typing import Any
 
 from annotate_app.access import Actor
 from annotate_app.exchange.files_out import export_rows
-from annotate_app.exchange.options import ExportOptions
+from annotate_app.exchange.rows.options import ExportOptions
 from annotate_app.store.store import Store
 from annotate_app.trainings.options import TEST_PROMPTS, TRAIN_PROMPTS
 from annotate_app.trainings.plans import TrainingPlan

@@ -10,7 +10,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as annotate_app.__main__ d
 
 import numpy as np
 
-from annotate_app.agreement.report import agreement_report
+from annotate_app.agreement.reports.report import agreement_report
 from annotate_app.votes import Votes
 
 NUM_ITEMS, OVERLAP, NUM_ANNOTATORS, NUM_SOURCES = 333_334, 3, 200, 50

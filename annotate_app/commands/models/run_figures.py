@@ -125,12 +125,11 @@ def _compare_policies(
 
 def differ_arguments(parser: argparse.ArgumentParser) -> None:
     """Of `runs differ`."""
-    from annotate_app.findings.surprises import LENGTHS
-
     run_arguments(parser)
     parser.add_argument("--by", default="", help="criterion whose choice people made (default: the overall one)")
     parser.add_argument("--source", default="", help="model that wrote one of the answers (default: any)")
-    parser.add_argument("--length", choices=LENGTHS, default="any", help="length of the answer that the model prefers")
+    lengths = "length of the answer that the model prefers: any, longer or shorter than the other"
+    parser.add_argument("--length", default="any", help=lengths)
     parser.add_argument("--sure", type=float, default=0.5, help="least probability that the model gives its choice")
     parser.add_argument("--held-out", action="store_true", help="leave out pairs whose prompt it learned from")
     parser.add_argument("--limit", type=int, default=50, help="pairs to list at most")

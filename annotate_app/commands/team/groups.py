@@ -10,7 +10,7 @@ from annotate_app.commands.project_votes import figure, interval, opened_project
 from rewardkit.report.table import text_table
 
 if TYPE_CHECKING:
-    from annotate_app.agreement.groups import Grouping
+    from annotate_app.agreement.reports.groups import Grouping
     from annotate_app.findings.model_groups import ModelSides
     from annotate_app.store.projects.projects import Project
     from annotate_app.store.store import Store
@@ -57,7 +57,7 @@ def _show_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _show(options: argparse.Namespace) -> int:
-    from annotate_app.agreement.groups import group_people, grouping_dict
+    from annotate_app.agreement.reports.groups import group_people, grouping_dict
 
     if options.figure == "reward_model" and options.run is None:
         raise ValueError("--figure reward_model needs --run, the number of a reward model that scored the pairs")
@@ -84,7 +84,7 @@ def _figures(
     """The chosen figure as plain values and as a table."""
     match options.figure:
         case "agreement":
-            from annotate_app.agreement.groups import group_agreement
+            from annotate_app.agreement.reports.groups import group_agreement
 
             pairs = group_agreement(votes, grouping, num_resamples=options.bootstrap)
             rows = [

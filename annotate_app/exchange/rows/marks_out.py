@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from annotate_app.access import Actor
-from annotate_app.exchange.options import ExportOptions
+from annotate_app.exchange.rows.options import ExportOptions
 from annotate_app.exchange.rows.rows_out import Row, judgment_rows
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from annotate_app.access import Actor
-from annotate_app.exchange.options import ExportForm, ExportOptions
+from annotate_app.exchange.rows.options import ExportForm, ExportOptions
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
 from rewardkit.data.export_formats import split_of

@@ -15,7 +15,7 @@ from typing import Any
 
 from annotate_app.access import Actor
 from annotate_app.consensus.release import Consensus, preferences
-from annotate_app.exchange.options import ExportOptions
+from annotate_app.exchange.rows.options import ExportOptions
 from annotate_app.exchange.rows.rankings_out import ends_of_rankings
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store

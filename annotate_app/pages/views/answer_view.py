@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 import streamlit as st
 
 from annotate_app.agreement.bootstrap import Estimate
-from annotate_app.agreement.report import AgreementReport
+from annotate_app.agreement.reports.report import AgreementReport
 from annotate_app.pages.kit.chosen_names import as_markdown
 from annotate_app.pages.kit.language import say
 from annotate_app.protocol.rubric import Rubric

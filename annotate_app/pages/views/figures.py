@@ -12,9 +12,9 @@ from dataclasses import replace
 import streamlit as st
 
 from annotate_app.access import Actor
-from annotate_app.agreement.forms.spans import span_agreement
 from annotate_app.agreement.quality import AnnotatorQuality, annotator_quality
-from annotate_app.agreement.report import AgreementReport, agreement_report
+from annotate_app.agreement.reports.report import AgreementReport, agreement_report
+from annotate_app.agreement.spans import span_agreement
 from annotate_app.consensus.consensus import Consensus
 from annotate_app.consensus.release import release
 from annotate_app.pages.kit.context import current_actor, current_store

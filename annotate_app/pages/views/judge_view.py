@@ -11,9 +11,9 @@ from typing import Literal
 
 import streamlit as st
 
-from annotate_app.agreement.beside_people import Beside
-from annotate_app.agreement.explanations import none_if_nan
-from annotate_app.agreement.report_files import report_json
+from annotate_app.agreement.reports.beside_people import Beside
+from annotate_app.agreement.reports.explanations import none_if_nan
+from annotate_app.agreement.reports.report_files import report_json
 from annotate_app.judges.advice import Use
 from annotate_app.judges.report import JudgeReport
 from annotate_app.judges.report_files import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from annotate_app.access import Actor
-from annotate_app.agreement.forms.rankings import RankingAgreement, ranking_agreement
+from annotate_app.agreement.rankings import RankingAgreement, ranking_agreement
 from annotate_app.pages.kit.context import current_actor, current_store
 from annotate_app.pages.views.figures import Stamp, stamp_of
 from annotate_app.store.projects.projects import Project

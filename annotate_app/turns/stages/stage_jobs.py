@@ -18,7 +18,7 @@ from typing import Any
 from annotate_app.access import Actor
 from annotate_app.exchange.comparisons_in import ImportOptions, import_comparisons
 from annotate_app.exchange.files_out import export_rows
-from annotate_app.exchange.options import ExportOptions
+from annotate_app.exchange.rows.options import ExportOptions
 from annotate_app.jobs.jobs import report_progress
 from annotate_app.jobs.processes import run_module
 from annotate_app.store.loop.turns import Stage, Turn

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from annotate_app.agreement.beside_people import Beside, beside_people, median_person
 from annotate_app.agreement.pairs import cohen_kappa
+from annotate_app.agreement.reports.beside_people import Beside, beside_people, median_person
 
 A, B, TIE = 0, 1, 2
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from annotate_app.agreement.report import agreement_report
+from annotate_app.agreement.reports.report import agreement_report
 from annotate_app.ranking.leaderboard import fit_leaderboard
 from annotate_app.votes import CHOICE_CODES, Votes
 

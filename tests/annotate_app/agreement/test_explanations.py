@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from annotate_app.agreement.bootstrap import Estimate
-from annotate_app.agreement.explanations import MEASURES, interval_row, references
-from annotate_app.agreement.report import FIGURES, agreement_report
-from annotate_app.agreement.report_files import agreement_csv, report_json
+from annotate_app.agreement.reports.explanations import MEASURES, interval_row, references
+from annotate_app.agreement.reports.report import FIGURES, agreement_report
+from annotate_app.agreement.reports.report_files import agreement_csv, report_json
 from annotate_app.protocol.protocol import MEASURES as REPORTED
 from annotate_app.protocol.protocol import list_protocols, load_protocol
 from annotate_app.votes import Votes

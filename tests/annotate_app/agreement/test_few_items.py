@@ -19,7 +19,7 @@ from annotate_app.agreement.coefficients import (
     pooled_agreement,
 )
 from annotate_app.agreement.pairs import cohen_kappa
-from annotate_app.agreement.report import agreement_report, reading
+from annotate_app.agreement.reports.report import agreement_report, reading
 from annotate_app.votes import Votes
 
 FORMULAS = {

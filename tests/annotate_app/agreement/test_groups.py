@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from annotate_app.agreement.coefficients import Totals, fleiss_kappa, percent_agreement
-from annotate_app.agreement.groups import group_agreement, group_people
+from annotate_app.agreement.reports.groups import group_agreement, group_people
 from annotate_app.agreement.vote_categories import overall_ballots
 from annotate_app.ranking.by_group import rank_by_group
 from annotate_app.ranking.leaderboard import fit_leaderboard

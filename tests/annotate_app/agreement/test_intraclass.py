@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from annotate_app.agreement.coefficients import intraclass_correlations
-from annotate_app.agreement.report import agreement_report
+from annotate_app.agreement.reports.report import agreement_report
 from annotate_app.votes import Votes
 
 NAMES = {

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import friedmanchisquare, spearmanr
 
-from annotate_app.agreement.forms.rankings import kendall_w, mid_ranks, ranking_agreement
+from annotate_app.agreement.rankings import kendall_w, mid_ranks, ranking_agreement
 from rewardkit.data.records import Judgment, Ranks, first_choice
 
 

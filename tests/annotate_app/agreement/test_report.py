@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from annotate_app.agreement.report import FIGURES, agreement_report, krippendorff_rule, landis_koch, reading
+from annotate_app.agreement.reports.report import FIGURES, agreement_report, krippendorff_rule, landis_koch, reading
 from annotate_app.votes import CHOICE_CODES, Votes
 
 CHOICES = ("a", "b", "tie", "both_bad", "skip")

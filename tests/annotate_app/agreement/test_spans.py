@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from annotate_app.agreement.forms.spans import span_agreement
+from annotate_app.agreement.spans import span_agreement
 from annotate_app.votes import CHOICE_CODES, KIND_CODES, Votes
 from rewardkit.data.records import Span
 

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from annotate_app.access import Actor
 from annotate_app.exchange.files_out import export_rows
-from annotate_app.exchange.options import ExportOptions
+from annotate_app.exchange.rows.options import ExportOptions
 from annotate_app.protocol.rubric import Flag, Rubric
 from annotate_app.store.store import Store
 from rewardkit.data.files import read_rows

@@ -7,7 +7,7 @@ from annotate_app.access import AccessError, Actor
 from annotate_app.exchange.comparisons_in import import_comparisons
 from annotate_app.exchange.files_out import export_rows
 from annotate_app.exchange.judgments_in import BallotOptions, import_judgments
-from annotate_app.exchange.options import ExportOptions
+from annotate_app.exchange.rows.options import ExportOptions
 from annotate_app.protocol.collection_design import Design
 from annotate_app.store.judgments.judgments import Decision
 from rewardkit.data.choices import parse_choice_map

@@ -4,7 +4,7 @@ import pytest
 
 from annotate_app.access import Actor
 from annotate_app.exchange.hub import export_datasets, export_to_hub
-from annotate_app.exchange.options import ExportOptions
+from annotate_app.exchange.rows.options import ExportOptions
 
 ADMIN = Actor.command_line()
 

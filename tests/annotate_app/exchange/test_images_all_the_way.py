@@ -13,9 +13,9 @@ from PIL import Image
 from annotate_app.access import Actor
 from annotate_app.exchange.comparisons_in import BadRowsError, ImportOptions, import_comparisons, preview
 from annotate_app.exchange.files_out import export_rows
-from annotate_app.exchange.options import ExportOptions
 from annotate_app.exchange.project_out import export_project
 from annotate_app.exchange.projects_in import import_project
+from annotate_app.exchange.rows.options import ExportOptions
 from annotate_app.images.checking import check_image
 from annotate_app.store.store import Store
 from rewardkit.data.files import read_rows, write_rows

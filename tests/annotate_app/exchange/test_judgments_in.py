@@ -1,7 +1,7 @@
 import pytest
 
 from annotate_app.access import AccessError, Actor
-from annotate_app.agreement.report import agreement_report
+from annotate_app.agreement.reports.report import agreement_report
 from annotate_app.exchange.comparisons_in import BadRowsError, import_comparisons
 from annotate_app.exchange.judgments_in import BallotOptions, import_judgments, preview_ballots
 from rewardkit.data.choices import parse_choice_map, parse_scale

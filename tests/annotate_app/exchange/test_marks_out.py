@@ -8,8 +8,8 @@ from alignment.policy.data import read_demonstrations
 from annotate_app.access import Actor
 from annotate_app.exchange.files_out import export_rows
 from annotate_app.exchange.judgments_in import import_judgments
-from annotate_app.exchange.options import ExportOptions
 from annotate_app.exchange.rows.marks_out import EDITED
+from annotate_app.exchange.rows.options import ExportOptions
 from rewardkit.data.files import read_rows
 from rewardkit.data.preferences import read_preferences
 from rewardkit.data.records import Comparison, Judgment, Message, Span

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from annotate_app.access import Actor
-from annotate_app.agreement.report import agreement_report
+from annotate_app.agreement.reports.report import agreement_report
 from annotate_app.consensus.release import release
 from annotate_app.exchange.project_out import export_project, is_project
 from annotate_app.exchange.projects_in import import_project

@@ -12,9 +12,9 @@ from annotate_app.access import Actor
 from annotate_app.exchange.comparisons_in import ImportOptions, import_comparisons
 from annotate_app.exchange.files_out import export_rows
 from annotate_app.exchange.judgments_in import import_judgments
-from annotate_app.exchange.options import ExportOptions
 from annotate_app.exchange.project_out import export_project
 from annotate_app.exchange.projects_in import import_project
+from annotate_app.exchange.rows.options import ExportOptions
 from annotate_app.exchange.rows.rankings_out import join_ranks
 from annotate_app.protocol.collection_design import Design
 from annotate_app.protocol.rubric import Rubric, rubric_text

@@ -17,7 +17,7 @@ from annotate_app.exchange.comparisons_in import import_comparisons
 from annotate_app.exchange.files_out import export_rows
 from annotate_app.exchange.hub import export_datasets
 from annotate_app.exchange.judgments_in import BallotOptions, import_judgments
-from annotate_app.exchange.options import ExportOptions
+from annotate_app.exchange.rows.options import ExportOptions
 from rewardkit.data.choices import parse_choice_map
 from rewardkit.data.records import Judgment
 

@@ -7,9 +7,9 @@ import pytest
 from annotate_app.access import Actor
 from annotate_app.exchange.comparisons_in import import_comparisons
 from annotate_app.exchange.files_out import export_rows
-from annotate_app.exchange.options import ExportOptions
 from annotate_app.exchange.project_out import export_project
 from annotate_app.exchange.projects_in import import_project
+from annotate_app.exchange.rows.options import ExportOptions
 from annotate_app.labeling.pair_payload import show_pair
 from annotate_app.labeling.rendering import LONGEST_MARKDOWN, render_completion, render_turn
 from annotate_app.protocol.leases import Lease

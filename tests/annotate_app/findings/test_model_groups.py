@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from annotate_app.agreement.groups import group_people
+from annotate_app.agreement.reports.groups import group_people
 from annotate_app.findings.model_groups import model_sides
 from annotate_app.votes import Votes
 

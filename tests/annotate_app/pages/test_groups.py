@@ -8,7 +8,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from annotate_app.access import Actor
-from annotate_app.agreement.groups import group_agreement, group_people
+from annotate_app.agreement.reports.groups import group_agreement, group_people
 from annotate_app.demo import NAME as DEMO
 from annotate_app.store.store import Store
 

@@ -9,7 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from annotate_app.access import Actor
 from annotate_app.agreement.quality import annotator_quality
-from annotate_app.agreement.report import agreement_report
+from annotate_app.agreement.reports.report import agreement_report
 from annotate_app.demo import NAME as DEMO
 from annotate_app.pages.kit.chosen_names import key_of
 from annotate_app.protocol.collection_design import Design

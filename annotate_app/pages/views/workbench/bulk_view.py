@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from annotate_app.exchange.export_jobs import EVERYTHING, FORM_NAMES, start_export
-from annotate_app.exchange.options import ExportOptions
+from annotate_app.exchange.rows.options import ExportOptions
 from annotate_app.judges import jobs as judge_jobs
 from annotate_app.pages.kit.button_feedback import act
 from annotate_app.pages.kit.context import current_actor, current_store

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from annotate_app.agreement.bootstrap import Estimate
-from annotate_app.agreement.report import AgreementReport
+from annotate_app.agreement.reports.report import AgreementReport
 
 FIGURE_COLUMNS = ("view", "name", "with", "figure", "value", "low", "high", "standard_error", "num_items")
 

@@ -29,7 +29,7 @@ from annotate_app.agreement.coefficients import (
     percent_agreement,
     pooled_agreement,
 )
-from annotate_app.agreement.forms.spans import SpanAgreement
+from annotate_app.agreement.spans import SpanAgreement
 from annotate_app.agreement.vote_categories import NOMINAL, NOMINAL_CODES, Ballots, criterion_ballots, overall_ballots
 from annotate_app.votes import Votes
 from rewardkit.stats.small_samples import LEAST

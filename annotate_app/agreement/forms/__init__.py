@@ -1,1 +1,0 @@
-"""Agreement on answers that are more than a choice: rankings and marked words."""

@@ -1,8 +1,8 @@
 """The judge report: a judge's agreement with people beside people's own, where it errs, and what it is good for.
 
 Votes of people and of the judge in, frozen results out. Agreement is `annotate_app.agreement.reports.beside_people`,
-biases `annotate_app.judges.biases`, the rules behind the advice `annotate_app.judges.advice`. Comparisons that the judge was
-shown with people's answers as examples are left out of everything: nothing is measured on what it was told.
+biases `annotate_app.judges.biases`, the rules behind the advice `annotate_app.judges.advice`. Comparisons that the
+judge was shown with people's answers as examples are left out: nothing is measured on what it was told.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ def set_language() -> None:
 
 def draw_password() -> None:
     """The form for a new password."""
-    st.subheader(say("account.new_password"))
+    st.header(say("account.new_password"))
     st.caption(say("account.password_help"))
     with st.form("password", clear_on_submit=True, width=420):
         st.text_input(say("account.password_now"), type="password", key="password-old", autocomplete="current-password")

@@ -110,7 +110,7 @@ def draw_item(project: Project, rubric: Rubric, keys: list[str], decided: Mappin
         comparison = store.comparisons.get(actor, project.id, key)
         draw_comparison(comparison, mode=mode, key=f"adjudicate-{name}")
         judgments = named(project, store.judgments.of_comparison(actor, project.id, key))
-        st.subheader("What people said", anchor=False)
+        st.header("What people said", anchor=False)
         positions = position_rows(judgments, rubric)
         if positions:
             st.altair_chart(charts.positions(positions), key=f"adjudicate-positions-{name}")
@@ -168,7 +168,7 @@ def draw_splits(project: Project) -> None:
     ]
     if not rows:
         return
-    st.subheader("Which questions split people", anchor=False)
+    st.header("Which questions split people", anchor=False)
     share = st.column_config.ProgressColumn("on opposite sides", format="%.0f%%", min_value=0, max_value=100)
     columns = {"opposed": share, "of": st.column_config.NumberColumn("of those with two answers")}
     st.dataframe(rows, column_config=columns, hide_index=True, key="adjudicate-splits")

@@ -119,7 +119,7 @@ def same_twice(people: Sequence[AnnotatorQuality]) -> list[dict[str, object]]:
 
 def draw_groups(title: str, groups: Iterable[Agreement], measure: Measure, missing: str) -> None:
     """One dot with its interval per group; the lowest where there are many."""
-    st.subheader(title, anchor=False)
+    st.header(title, anchor=False)
     rows = [interval_row(part.name, part.estimates[measure.name], part.num_items) for part in groups]
     if len(rows) > MOST_GROUPS:
         st.caption(f"The {MOST_GROUPS} lowest of {len(rows)}; all are in the download.")
@@ -149,7 +149,7 @@ BEHIND: dict[str, Behind] = {"By criterion": behind_criterion, "By model": behin
 
 def draw_over_time(report: AgreementReport, measure: Measure) -> None:
     """A line with its band over days or weeks."""
-    st.subheader("Over time", anchor=False)
+    st.header("Over time", anchor=False)
     rows = [
         {**interval_row(part.name, part.estimates[measure.name], part.num_items), "at": part.name}
         for part in report.periods
@@ -220,7 +220,7 @@ def draw_downloads(report: AgreementReport, project_name: str) -> None:
 
 def draw_annotators(report: AgreementReport, measure: Measure) -> None:
     """Each annotator against all others, lowest first."""
-    st.subheader("Each person with the rest", anchor=False)
+    st.header("Each person with the rest", anchor=False)
     rows = [
         interval_row(part.name, part.percent if measure.percent else part.kappa, part.num_items)
         for part in report.annotators
@@ -236,7 +236,7 @@ def draw_annotators(report: AgreementReport, measure: Measure) -> None:
 def draw_pairs(report: AgreementReport, measure: Measure) -> None:
     """A matrix of every two people, coloured by how far each pair is from the average of all."""
     pairs = report.pairs
-    st.subheader("Every two people", anchor=False)
+    st.header("Every two people", anchor=False)
     if not len(pairs.first):
         st.info("Nobody shares a comparison with anybody yet.", icon=":material/hourglass_empty:")
         return

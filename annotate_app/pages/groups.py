@@ -213,7 +213,7 @@ def draw_decisions(pairs: tuple[GroupPair, ...]) -> None:
 def draw_rankings(rankings: tuple[GroupRanking, ...]) -> None:
     """The strengths of the models as each group sees them."""
     for ranking in rankings:
-        st.subheader(ranking.name, anchor=False)
+        st.header(ranking.name, anchor=False)
         st.caption(f"{ranking.num_people:,} people, {ranking.leaderboard.num_votes:,} votes on named models")
         standings = [row for row in ranking.leaderboard.standings if row.group == 0][:MOST_MODELS]
         rows = [
@@ -249,11 +249,11 @@ def draw_model(project: Project, grouping: Grouping) -> None:
         return
     left, right = st.columns(2)
     with left:
-        st.subheader("Prefers the same answer", anchor=False)
+        st.header("Prefers the same answer", anchor=False)
         rows = [row_of(side.name, side.share, side.num_votes) for side in sides.groups]
         draw_intervals(rows, axis="of a group's decided judgments", key="group-sides", percent=True, reference=0.5)
     with right:
-        st.subheader("More with one than with the other", anchor=False)
+        st.header("More with one than with the other", anchor=False)
         rows = [row_of(f"{gap.one} - {gap.other}", gap.difference, gap.num_items) for gap in sides.differences]
         draw_intervals(rows, axis="difference", key="group-gaps", percent=True, reference=0.0)
     shown = [gap for gap in sides.differences if gap.is_shown]

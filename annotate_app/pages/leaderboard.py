@@ -79,7 +79,7 @@ def draw_notes(board: Leaderboard) -> None:
 def draw_strengths(standings: list[Standing], group: int | None) -> None:
     """One dot with its interval per model, best first."""
     if group is not None:
-        st.subheader(f"Group {group + 1}", anchor=False)
+        st.header(f"Group {group + 1}", anchor=False)
     rows = [
         {"label": row.name, "value": row.log_strength, "low": row.low, "high": row.high, "num": row.num_votes}
         for row in standings[:MOST_MODELS]
@@ -124,7 +124,7 @@ def draw_table(board: Leaderboard) -> None:
 
 def draw_win_rates(board: Leaderboard) -> None:
     """Who beats whom, as a matrix."""
-    st.subheader("Who beats whom", anchor=False)
+    st.header("Who beats whom", anchor=False)
     index_of = {name: index for index, name in enumerate(board.sources)}
     shown = [row.name for row in board.standings[:MOST_MODELS]]
     rates, games = board.win_rates, board.wins + board.wins.T + board.tied
@@ -145,7 +145,7 @@ def draw_win_rates(board: Leaderboard) -> None:
 
 def draw_pairs(win_rates: WinRates) -> None:
     """Each pair of models that met: the win rate with its interval, and how many votes were ties."""
-    st.subheader("Win rates", anchor=False)
+    st.header("Win rates", anchor=False)
     shown = win_rates.pairs[:MOST_PAIRS]
     rows = [
         {

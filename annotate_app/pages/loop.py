@@ -141,7 +141,7 @@ def draw_curves(figures: Sequence[TurnFigures]) -> None:
     curves = turn_curves(figures)
     if not curves:
         return
-    st.subheader("Over turns", anchor=False)
+    st.header("Over turns", anchor=False)
     for first in range(0, len(curves), 2):
         for column, curve in zip(st.columns(2), curves[first : first + 2], strict=False):
             column.markdown(f"**{curve.title}**", help=curve.help)

@@ -66,7 +66,7 @@ def draw_day(project: Project, actor: Actor) -> None:
     day = current_store().work.own_day(actor, project.id, midnight.timestamp())
     if not day.active_s:
         return
-    st.subheader(say("day.title"), anchor=False)
+    st.header(say("day.title"), anchor=False)
     figures = {"pairs_long": str(day.num_pairs)}
     if day.median_s is not None:
         figures["median_long"] = say("day.seconds", seconds=round(day.median_s))

@@ -25,6 +25,7 @@ STYLE = """<style>
 [data-testid="stSidebarUserContent"] [aria-label="Clear value"] { display: none; }
 [class*="st-key-train-advanced"] textarea, [class*="st-key-rubric"] textarea, .st-key-new-own-rubric textarea {
   font-family: "Source Code Pro", monospace; font-size: 0.85rem; tab-size: 2; }
+[data-testid="stCaptionContainer"] { color: inherit; opacity: 0.8; }
 .signed-out { border: 1px solid; border-radius: 0.4rem; padding: 0.2rem 1rem; }
 </style>"""
 

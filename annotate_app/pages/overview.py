@@ -130,14 +130,14 @@ def draw_days(progress: Progress) -> None:
     """Judgments per day, as bars."""
     if not progress.judgments_by_day:
         return
-    st.subheader("Judgments per day", anchor=False)
+    st.header("Judgments per day", anchor=False)
     rows = [{"day": day.isoformat(), "name": "judgments", "count": count} for day, count in progress.judgments_by_day]
     st.altair_chart(charts.per_day(rows[-90:]), key="overview-days")
 
 
 def draw_members(actor: Actor, project: Project, progress: Progress, members: list[Member]) -> None:
     """Who is in the project, what they did, and whether they may work."""
-    st.subheader("People", anchor=False)
+    st.header("People", anchor=False)
     done = {row.name: row for row in progress.by_member}
     inside = {member.name: member for member in members}
     rows = []
@@ -183,7 +183,7 @@ def draw_notices(actor: Actor, project: Project) -> None:
     """All notices of the project, newest first."""
     notices = current_store().notices.list(actor, project.id)
     if notices:
-        st.subheader("Notices", anchor=False)
+        st.header("Notices", anchor=False)
         rows = [{"when": datetime.fromtimestamp(item.created_at, UTC), "what": item.text} for item in notices]
         when = st.column_config.DatetimeColumn("when", format="distance", width="small")
         st.dataframe(rows, column_config={"when": when}, hide_index=True, key="overview-notices")

@@ -129,13 +129,13 @@ def draw_days(people: list[PersonPay], period: Period) -> None:
         for person in busiest
         for day, seconds in sorted(person.by_day.items())
     ]
-    st.subheader("Active minutes a day", anchor=False)
+    st.header("Active minutes a day", anchor=False)
     st.altair_chart(charts.per_day(rows, axis="minutes"), key=f"pay-days-{period.first}-{period.last}")
 
 
 def draw_table(people: list[PersonPay], period: Period) -> None:
     """Everybody, who worked most first; a name leads to the person's judgments."""
-    st.subheader("Everybody", anchor=False)
+    st.header("Everybody", anchor=False)
     zone = named_zone(period.zone)
     rows = [
         {

@@ -45,11 +45,11 @@ def page() -> None:
         draw_invitations(actor, projects, chosen)
         people = store.people.list(actor)
         if chosen is not None:
-            st.subheader("Members")
+            st.header("Members")
             st.text(chosen.name)
             draw_members(actor, chosen, people)
         if actor.is_at_least("admin"):
-            st.subheader("Accounts")
+            st.header("Accounts")
             draw_accounts(actor, people)
 
 

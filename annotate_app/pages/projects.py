@@ -100,14 +100,14 @@ def draw_start_cards() -> bool:
         st.text("There is no project yet. A project is a rubric, the pairs to judge, and the people who judge them.")
     columns = st.columns(2 if actor.is_at_least("admin") else 1)
     with columns[0].container(border=True, key="card-new", height="stretch"):
-        st.subheader("A project of yours", anchor=False)
+        st.header("A project of yours", anchor=False)
         st.text("Starts with a general rubric and three judgments per comparison. Everything can be changed later.")
         draw_start_empty("card-empty", primary=True)
         with st.expander("From a published protocol, or with a rubric of your own", key="card-protocol"):
             draw_new_project()
     if actor.is_at_least("admin"):
         with columns[1].container(border=True, key="card-demo", height="stretch"):
-            st.subheader("The demo", anchor=False)
+            st.header("The demo", anchor=False)
             st.text(
                 "A made-up support desk with replies of three models and five simulated annotators: every page has "
                 "something to show. It is marked as simulated and can be archived."

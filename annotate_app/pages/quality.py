@@ -61,7 +61,7 @@ def page() -> None:
 def draw_flagged(project: Project, people: tuple[AnnotatorQuality, ...], members: dict[str, Member]) -> None:
     """Draws the flagged annotators with the reasons; a prompt to look, not a verdict."""
     flagged = sorted((person for person in people if person.flags), key=lambda person: -len(person.flags))
-    st.subheader("Worth a look", anchor=False)
+    st.header("Worth a look", anchor=False)
     if not flagged:
         st.caption("Nobody stands out.")
     for person in flagged[:8]:
@@ -132,7 +132,7 @@ def draw_pause(project: Project, member: Member | None, key_part: str) -> None:
 
 def draw_figure(people: tuple[AnnotatorQuality, ...]) -> None:
     """All people on one figure, side by side."""
-    st.subheader("Compare people", anchor=False)
+    st.header("Compare people", anchor=False)
     usable = [name for name in FIGURES if any(getattr(person, name).total for person in people)]
     name = st.selectbox(
         "Compare people on",
@@ -158,7 +158,7 @@ def draw_figure(people: tuple[AnnotatorQuality, ...]) -> None:
 
 def draw_table(people: tuple[AnnotatorQuality, ...], members: dict[str, Member]) -> AnnotatorQuality | None:
     """Draws all annotators' figures in a table; returns the selected one."""
-    st.subheader("Everybody", anchor=False)
+    st.header("Everybody", anchor=False)
     rows = []
     for person in people:
         member = members.get(person.name)

@@ -168,7 +168,7 @@ def draw_preview(text: str, rubric: Rubric | None, newest: RubricVersion) -> Non
 
 def draw_versions(key: str, versions: list[RubricVersion]) -> None:
     """All versions, what each changed, and a way to take one up again."""
-    st.subheader("Versions", anchor=False)
+    st.header("Versions", anchor=False)
     zone = zone_name()
     saved = st.column_config.DatetimeColumn(f"saved ({zone})", format="YYYY-MM-DD HH:mm", timezone=zone)
     st.dataframe(

@@ -75,7 +75,7 @@ def draw_elsewhere(project: Project) -> None:
 
 def draw_archive(project: Project) -> None:
     """The way out of sight; nothing is deleted."""
-    st.subheader("Archive", anchor=False)
+    st.header("Archive", anchor=False)
     st.caption("Nobody is given its pairs any more. Nothing is deleted: the page Projects restores it.")
     if st.button("Archive this project", key=f"settings-archive-{project.id}", on_click=archive, args=(project.id,)):
         st.switch_page(page_at("projects"))

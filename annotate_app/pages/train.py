@@ -89,7 +89,7 @@ def draw_trainings(runs: list[ModelRun]) -> None:
     """What is under way; where nothing is, what ended last."""
     busy = sorted((run for run in runs if run.under_way), key=lambda run: run.job.id)  # as the worker takes them
     if runs:
-        st.subheader("Under way" if busy else "Last training", anchor=False)
+        st.header("Under way" if busy else "Last training", anchor=False)
     for run in busy[:MOST_UNDER_WAY] or runs[:1]:
         watch(run, key_prefix="train")
     if len(busy) > MOST_UNDER_WAY:

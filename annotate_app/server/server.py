@@ -89,7 +89,7 @@ THEME: dict[str, object] = {
     "theme.buttonRadius": "0.4rem",
     "theme.baseFontSize": 15,
     "theme.headingFontWeights": [650, 600, 600, 600, 600, 600],
-    "theme.headingFontSizes": ["1.75rem", "1.35rem", "1.15rem", "1rem", "0.95rem", "0.9rem"],
+    "theme.headingFontSizes": ["1.75rem", "1.15rem", "1.05rem", "1rem", "0.95rem", "0.9rem"],
     "theme.showWidgetBorder": True,
     "theme.light.chartCategoricalColors": _SERIES,
     "theme.dark.chartCategoricalColors": _SERIES_BY_NIGHT,

@@ -97,7 +97,7 @@ def draw_span_agreement(report: AgreementReport) -> None:
     """Draws how far people agree on marked words, a row a flag; nothing where no flag is set on words."""
     if not report.spans:
         return
-    st.subheader("Marked words", anchor=False)
+    st.header("Marked words", anchor=False)
     rows = [
         {
             "flag": part.flag,

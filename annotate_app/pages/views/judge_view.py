@@ -97,7 +97,7 @@ def draw_figures(report: JudgeReport) -> None:
 
 def draw_beside(report: JudgeReport, key: str) -> None:
     """The judge beside two people, and in the place of each of them."""
-    st.subheader("Beside people", anchor=False)
+    st.header("Beside people", anchor=False)
     overall = report.overall
     if not overall.num_shared:
         st.caption("No comparison has two people's votes yet, so people's own agreement is not known.")
@@ -116,7 +116,7 @@ def draw_beside(report: JudgeReport, key: str) -> None:
 
 def draw_calibration(report: JudgeReport, key: str) -> None:
     """Its probability against people's shares."""
-    st.subheader("Is it as sure as it should be?", anchor=False)
+    st.header("Is it as sure as it should be?", anchor=False)
     if not report.bins:
         st.caption("It names a choice only, no probability. Several samples would give shares.")
         return
@@ -127,7 +127,7 @@ def draw_calibration(report: JudgeReport, key: str) -> None:
 
 def draw_order(report: JudgeReport, key: str) -> None:
     """What it says of the same comparison in both orders."""
-    st.subheader("Does the order matter?", anchor=False)
+    st.header("Does the order matter?", anchor=False)
     position = report.position
     if not position.num_items:
         st.caption("Each comparison was asked in one order only, so that cannot be known.")
@@ -146,7 +146,7 @@ def draw_order(report: JudgeReport, key: str) -> None:
 
 def draw_leanings(report: JudgeReport, key: str) -> None:
     """What leads it, as a table."""
-    st.subheader("What leads it?", anchor=False)
+    st.header("What leads it?", anchor=False)
     rows = [{"": name, "figure": figure, "read against": against} for name, figure, against in lean_rows(report)]
     st.dataframe(rows, hide_index=True, key=f"judge-leanings-{key}")
     st.caption("Beyond what people prefer: where people are equally divided, their noise taken out.")
@@ -157,7 +157,7 @@ def draw_groups(report: JudgeReport, key: str) -> None:
     groups = {title: parts for title, parts in views(report).items() if parts and title != "over all"}
     if not groups:
         return
-    st.subheader("Where it agrees", anchor=False)
+    st.header("Where it agrees", anchor=False)
     title = st.segmented_control(
         "By", list(groups), default=next(iter(groups)), key=f"judge-groups-{key}", label_visibility="collapsed"
     )
@@ -184,7 +184,7 @@ def _row(label: str, figure: Interval, num: int, *, kind: str = "own") -> dict[s
 
 def draw_errors(project: Project, report: JudgeReport, key: str) -> None:
     """Comparisons on which it takes the side of fewer people; the chosen one's answers as they came."""
-    st.subheader("Where it errs", anchor=False)
+    st.header("Where it errs", anchor=False)
     if not report.errors:
         st.caption("Nowhere: on every comparison it is on the side of more people.")
         return

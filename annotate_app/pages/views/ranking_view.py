@@ -22,7 +22,7 @@ def draw_rankings(project: Project) -> None:
     if current_store().projects.rubric(current_actor(), project.id).rubric.task == "compare":
         return
     found = _agreement(stamp_of(project), current_actor())
-    st.subheader("Rankings")
+    st.header("Rankings")
     if not found.comparisons:
         st.caption("No comparison has two rankings yet.")
         return

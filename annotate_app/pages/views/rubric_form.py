@@ -83,9 +83,9 @@ def read_fields(base: str, rubric: Rubric) -> Rubric:
         height=GUIDELINES_HEIGHT,
         help="Markdown in which line breaks stay. What annotators read before they start, and with the key ?.",
     )
-    st.subheader("Criteria", anchor=False)
+    st.header("Criteria", anchor=False)
     criteria = read_criteria(base, start)
-    st.subheader("Flags", anchor=False)
+    st.header("Flags", anchor=False)
     st.caption("Marks on one response, such as harmful or off topic.")
     flags = read_flags(base, start)
     rationale = st.segmented_control(

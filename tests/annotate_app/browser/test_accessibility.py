@@ -20,6 +20,7 @@ OF_STREAMLIT = (
     "[data-testid=stFileUploaderDropzone]",  # a section with the role of a presentation
     "[data-testid=stDataFrame]",  # a canvas with a table for screen readers behind it
     "[data-testid=stCode]",  # a block that scrolls cannot be focused
+    "[data-testid=stSidebarNav]",  # sections are no items of its list
     "[data-testid=stHeader]",
     "[data-testid=stSidebarHeader]",
 )

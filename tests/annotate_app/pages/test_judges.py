@@ -114,7 +114,7 @@ def test_the_report_says_what_the_judge_is_good_for(
     assert "It took cost 0.86, 1.0 s an answer" in said
     kappa = next(float(part.value) for part in test.metric if part.label == "Kappa with people")
     assert (kappa > 0.5) != turned
-    assert "Where it errs" in [part.value for part in test.subheader]
+    assert "Where it errs" in [part.value for part in test.header]
 
 
 def test_what_a_judge_wrote_is_drawn_as_text(pages_store: Store, open_page: OpenPage) -> None:

@@ -55,7 +55,7 @@ def test_train_queues_what_was_chosen(open_page: OpenPage, pages_store: Store) -
         mode="head",
         seed=7,
     )
-    assert "Under way" in [item.value for item in test.subheader]
+    assert "Under way" in [item.value for item in test.header]
     assert test.button(key=f"train-cancel-{run.job.id}")
 
 

@@ -25,7 +25,7 @@ EMPTY = "Empty project"
 
 def texts(test: AppTest) -> str:
     """All words of a page."""
-    kinds = (test.title, test.subheader, test.markdown, test.caption, test.text, test.info, test.warning, test.error)
+    kinds = (test.title, test.header, test.markdown, test.caption, test.text, test.info, test.warning, test.error)
     return "\n".join(str(element.value) for kind in kinds for element in kind)
 
 
@@ -279,7 +279,7 @@ def test_no_text_of_people_reaches_markdown(open_page: OpenPage, pages_store: St
         if module == "adjudicate":
             assert any(image in element.value for element in test.text)
             test.toggle(key="adjudicate-names").set_value(True).run()
-        kinds = (test.markdown, test.caption, test.header, test.subheader, test.info, test.success, test.toast)
+        kinds = (test.markdown, test.caption, test.header, test.header, test.info, test.success, test.toast)
         assert not any(image in str(element.value) for kind in kinds for element in kind)
         assert not any(image in item.label for kind in (test.button, test.expander) for item in kind)
 
@@ -291,7 +291,7 @@ def test_a_project_and_an_action_on_people_are_named_as_text(open_page: OpenPage
     pages_store.people.add(ADMIN, image, role="annotator")
     test = open_page("people", project=image)
     assert any(element.value == image for element in test.text)
-    assert not any(image in element.value for element in test.subheader)
+    assert not any(image in element.value for element in test.header)
     test.multiselect(key="add-users").select(image)
     next(item for item in test.button if item.label == "Add to project").click().run()
     assert [element.value for element in test.toast] == [

@@ -47,7 +47,7 @@ def test_the_newest_run_that_has_something_to_show_is_open_and_the_address_names
     assert opened(test, pages_store) == [second.id]
     at_address(test, runs=f"{waiting.id},{first.id}")
     assert opened(test, pages_store) == [waiting.id, first.id]
-    assert "What differs" in [item.value for item in test.subheader]
+    assert "What differs" in [item.value for item in test.header]
     names = [run.name for run in list_runs(pages_store, ADMIN, demo_of(pages_store).id)]
     test.multiselect(key=f"runs-chosen-{demo_of(pages_store).id}").set_value(names[1:]).run()
     assert test.query_params["runs"] == f"{second.id},{first.id}"
@@ -193,7 +193,7 @@ def test_a_policy_shows_its_blind_rounds_and_makes_one_with_its_cost(open_page: 
     [job] = [job for job in pages_store.jobs.list(ADMIN, project.id) if job.kind == "round"]
     assert {"round", "make", f"--one={other.id}", f"--other={one.id}", "--num=50"} <= set(job.command)
     test = at_address(open_page("runs"), runs=f"{one.id},{other.id}")
-    assert "Before people, blindly" in [item.value for item in test.subheader]
+    assert "Before people, blindly" in [item.value for item in test.header]
     assert "3 won, 0 tied, 0 lost" in texts(test)
 
 

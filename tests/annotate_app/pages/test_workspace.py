@@ -118,7 +118,7 @@ def test_a_lead_invites_to_the_project_only(open_page: OpenPage, pages_store):
     token = test.code[0].value.rpartition("/invite/")[2]
     made = pages_store.people.redeem_invite(token, "paul", PASSWORD)
     assert made.name in [project.name for project in pages_store.projects.members(ADMIN, 1)]
-    assert not [item for item in test.subheader if item.value == "Accounts"]
+    assert not [item for item in test.header if item.value == "Accounts"]
 
 
 def test_many_are_invited_at_once_or_nobody(open_page: OpenPage, pages_store):

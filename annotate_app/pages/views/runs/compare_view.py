@@ -37,7 +37,7 @@ ONLINE_WITHOUT = ("loss",)
 
 def draw_comparison(chosen: list[ModelRun], runs: list[ModelRun]) -> None:
     """What was asked for that differs, the chosen runs held against each other, their figures, their curves."""
-    st.subheader("What differs", anchor=False)
+    st.header("What differs", anchor=False)
     rows = differences(chosen)
     if rows:
         st.dataframe(pd.DataFrame(rows), hide_index=True, key="runs-differences")
@@ -46,13 +46,13 @@ def draw_comparison(chosen: list[ModelRun], runs: list[ModelRun]) -> None:
     if all(run.is_reward_model for run in chosen):
         draw_paired(chosen)
     elif all(run.is_policy for run in chosen):
-        st.subheader("Before people, blindly", anchor=False)
+        st.header("Before people, blindly", anchor=False)
         draw_blind_rounds(runs, chosen)
-    st.subheader("Figures", anchor=False)
+    st.header("Figures", anchor=False)
     for column, run in zip(st.columns(min(4, len(chosen))) * len(chosen), chosen, strict=False):
         with column.container(border=True, key=f"runs-figures-{run.job.id}"):
             draw_figures(run)
-    st.subheader("Curves", anchor=False)
+    st.header("Curves", anchor=False)
     num_charts = 0
     halves = st.columns(2)
     for name, (axis, percent) in CURVES.items():

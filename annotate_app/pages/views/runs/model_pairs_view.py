@@ -34,7 +34,7 @@ WAIT_S = 3.0
 def draw_paired(runs: Sequence[ModelRun]) -> None:
     """Reward models on the same held-out pairs: figures, differences, tests, and what they come to in words."""
     project = current_project()
-    st.subheader("On the same held-out pairs", anchor=False)
+    st.header("On the same held-out pairs", anchor=False)
     if not all(run.is_scorer for run in runs):
         st.caption("Every one of them has to be trained before they can be held against each other.")
         return

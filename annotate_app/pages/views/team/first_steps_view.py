@@ -61,7 +61,7 @@ def draw_first_steps(project: Project) -> bool:
     way = steps_of(steps)
     following = next((number for number, (done, *_) in enumerate(way) if not done), None)
     with st.container(border=True, key="first-steps"):
-        st.subheader("First steps", anchor=False)
+        st.header("First steps", anchor=False)
         for number, step in enumerate(way):
             state: State = "done" if step[0] else "next" if number == following else "later"
             draw_step(project, number, step, state)

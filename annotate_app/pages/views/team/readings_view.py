@@ -14,7 +14,7 @@ def draw_readings(project: Project) -> None:
     store, actor = current_store(), current_actor()
     readings = store.readings.list(actor, project.id)
     present = store.projects.rubric(actor, project.id).version
-    st.subheader("Who has read the guidelines", anchor=False)
+    st.header("Who has read the guidelines", anchor=False)
     if not readings:
         st.caption("Nobody who signs in is a member of this project yet.")
         return

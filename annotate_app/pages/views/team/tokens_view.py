@@ -26,7 +26,7 @@ def say(key: str, **values: object) -> str:
 
 def draw_tokens() -> None:
     """Draws the own tokens and the form for another."""
-    st.subheader(say("tokens.title"))
+    st.header(say("tokens.title"))
     st.caption(say("tokens.help"))
     draw_made()
     tokens = [token for token in current_store().api_tokens.list(current_actor()) if token.works]

@@ -17,7 +17,7 @@ def draw_lineage(steps: Sequence[LineageStep]) -> None:
     """One line a turn, the newest first: policy, reward model, votes, pairs, and who wrote the answers."""
     if not steps:
         return
-    st.subheader("Where this policy comes from", anchor=False)
+    st.header("Where this policy comes from", anchor=False)
     draw_step(steps[0])
     if steps[1:]:
         with st.expander(f"And before that: {len(steps) - 1} {'turn' if len(steps) == 2 else 'turns'} back to turn 0"):

@@ -25,7 +25,7 @@ def draw_one(project: Project, item: Listed) -> None:
     st.divider()
     draw_comparison(item.comparison, sources=True, key=f"comparisons-{key_of(key)}")
     judgments = [(judgment.annotator, judgment) for judgment in store.judgments.of_comparison(actor, project.id, key)]
-    st.subheader("Votes", anchor=False)
+    st.header("Votes", anchor=False)
     positions = position_rows(judgments, rubric)
     if positions:
         st.altair_chart(charts.positions(positions), key=f"comparisons-positions-{key_of(key)}")

@@ -23,7 +23,7 @@ export function buildLayer(pair, { onFlag, hasFlags }) {
     const body = element("div", { class: "text", tabindex: "0", role: "region", "aria-label": `Text of the ${side} response` });
     const flags = element("span", { class: "flags" });
     const button = hasFlags && element("button", { type: "button", class: "quiet", title: "Flags (F)", onclick: () => onFlag(side) }, "Flag");
-    const title = element("h3", {}, side === "left" ? "Left" : "Right");
+    const title = element("h2", {}, side === "left" ? "Left" : "Right");
     const head = element("header", {}, title, flags, ...(button ? [button] : []));
     sides[side] = { body, flags };
     return element("article", { class: `pane ${side}`, "aria-label": `${side === "left" ? "Left" : "Right"} response` }, head, body);

@@ -260,7 +260,7 @@ function buildCard(response, index, rubric, sheet) {
     element("kbd", { "aria-hidden": "true" }, String(index + 1)),
     badge,
   );
-  const title = element("h3", {}, name);
+  const title = element("h2", {}, name);
   const grip = isBest ? [] : [element("span", { class: "grip", title: say("ranking.drag"), "aria-hidden": "true" }, "⠿")];
   const head = element("header", {}, ...grip, title, take);
   const flags = rubric.flags.map((flag) =>

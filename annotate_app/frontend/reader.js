@@ -14,7 +14,7 @@ export default function reader({ data, parentElement }) {
   const parts = isDiff ? differences(...data.responses.map(({ text }) => text)) : null;
   const panes = data.responses.map(({ title, source, text }, place) => {
     const name = source && element("span", { class: "small" }, source);
-    const head = element("header", {}, element("h3", {}, title), ...(name ? [name] : []));
+    const head = element("header", {}, element("h2", {}, title), ...(name ? [name] : []));
     const body = element("div", { class: "text", tabindex: "0", role: "region", "aria-label": `Text of ${title}` }, buildText(text, parts ? "diff" : "rich", parts?.[place]));
     return element("article", { class: "pane", "aria-label": title }, head, body);
   });

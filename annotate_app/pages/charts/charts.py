@@ -97,18 +97,16 @@ def intervals(
     ]
     base = alt.Chart(data).encode(y=_names("label", rows), tooltip=tooltip)
     whiskers = base.mark_rule(color=MUTED, strokeWidth=2).encode(x=alt.X("low:Q", title=axis, scale=scale), x2="high:Q")
-    own = base.transform_filter(alt.datum.kind == "own").mark_point(filled=True, size=90, opacity=1).encode(x=x)
-    warning = (
-        base.transform_filter(alt.datum.kind == "warning")
-        .mark_point(filled=True, size=90, opacity=1, color=WARNING)
-        .encode(x=x)
-    )
-    published = (
-        base.transform_filter(alt.datum.kind == "published")
-        .mark_point(shape="diamond", size=110, filled=False, strokeWidth=2, color=MUTED)
-        .encode(x=x)
-    )
-    layers: list[alt.Chart] = [whiskers, own, warning, published]
+    dots = {
+        "own": {"filled": True, "size": 90, "opacity": 1},
+        "warning": {"filled": True, "size": 90, "opacity": 1, "color": WARNING},
+        "published": {"shape": "diamond", "size": 110, "filled": False, "strokeWidth": 2, "color": MUTED},
+    }
+    kinds = {row.get("kind", "own") for row in rows}  # a layer without marks would be an image without a name
+    layers: list[alt.Chart] = [whiskers]
+    for kind, look in dots.items():
+        if kind in kinds:
+            layers.append(base.transform_filter(alt.datum.kind == kind).mark_point(**look).encode(x=x))
     if clickable:  # the dot is small: what takes the click is wider, and unseen
         own_rows = base.transform_filter(alt.datum.kind != "published")
         layers.append(

@@ -134,7 +134,7 @@ def test_four_responses_are_ranked_by_keyboard_by_drag_undone_and_reloaded(
     assert places(page) == [["delta"], ["bravo"]]
     drag_to(page, middle(chip["alpha"]), middle(page.locator(".order .place").nth(1)))
     assert [sorted(tied) for tied in places(page)] == [["delta"], ["alpha", "bravo"]]
-    card = page.locator(f".layer.shown .card[data-response='{int(key_of(page, 'charlie')) - 1}'] h3")
+    card = page.locator(f".layer.shown .card[data-response='{int(key_of(page, 'charlie')) - 1}'] h2")
     drag_to(page, middle(card), middle(page.locator(".order .slot").last))
     assert [sorted(tied) for tied in places(page)] == [["delta"], ["alpha", "bravo"], ["charlie"]]
     page.locator(f".card[data-response='{int(key_of(page, 'delta')) - 1}'] .flagging").first.click()

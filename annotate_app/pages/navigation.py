@@ -26,6 +26,7 @@ STYLE = """<style>
 [class*="st-key-train-advanced"] textarea, [class*="st-key-rubric"] textarea, .st-key-new-own-rubric textarea {
   font-family: "Source Code Pro", monospace; font-size: 0.85rem; tab-size: 2; }
 [data-testid="stCaptionContainer"] { color: inherit; opacity: 0.8; }
+[data-testid^="stBaseButton-primary"], [data-testid^="stBaseButton-primary"] * { color: light-dark(#ffffff, #10201f); }
 .signed-out { border: 1px solid; border-radius: 0.4rem; padding: 0.2rem 1rem; }
 </style>"""
 

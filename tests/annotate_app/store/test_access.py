@@ -111,6 +111,7 @@ TABLE: dict[str, tuple[str, bool, Callable[[Store, Actor, Project], object]]] = 
     "comparisons.golds": ("lead", True, lambda s, a, p: s.comparisons.golds(a, p.id)),
     "comparisons.get": ("adjudicator", True, lambda s, a, p: s.comparisons.get(a, p.id, "c0")),
     "comparisons.iterate": ("adjudicator", True, lambda s, a, p: list(s.comparisons.iterate(a, p.id))),
+    "comparisons.pairs": ("adjudicator", True, lambda s, a, p: list(s.comparisons.pairs(a, p.id))),
     "comparisons.sources": ("lead", True, lambda s, a, p: s.comparisons.sources(a, p.id)),
     "comparisons.count": ("adjudicator", True, lambda s, a, p: s.comparisons.count(a, p.id)),
     "comparisons.set_overlap": ("lead", True, lambda s, a, p: s.comparisons.set_overlap(a, p.id, "c1", 2)),

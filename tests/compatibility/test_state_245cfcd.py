@@ -67,6 +67,7 @@ def test_a_database_is_opened_and_says_the_same(state: Path, capsys: pytest.Capt
     capsys.readouterr()
     assert annotate_app(["agreement", "desk", "--json"]) == 0
     now, then = json.loads(capsys.readouterr().out), json.loads((state / "agreement.json").read_text())
+    now = {name: figures for name, figures in now.items() if name in then}  # later versions say more
     assert rounded(of_enough_items(now)) == rounded(of_enough_items(then))
 
 

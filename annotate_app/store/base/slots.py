@@ -247,6 +247,15 @@ def member_groups(connection: Connection, project_id: int) -> dict[int, str]:
     return {user_id: group for user_id, group in connection.execute(query)}
 
 
+def hold_places(connection: Connection, project_id: int) -> None:
+    """Locks the places of all members, in their order, before slots are changed.
+
+    Whoever is handed a pair holds their own place first and slots then; in the same order nobody waits in a circle.
+    """
+    whose = select(place.c.user_id).where(place.c.project_id == project_id).order_by(place.c.user_id)
+    connection.execute(whose.with_for_update()).all()
+
+
 def rewind(connection: Connection, project_id: int) -> None:
     """Resets the queue cursors of all members: new slots or a new order must be seen from the start.
 

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, func, select, update
 
 from annotate_app.access import Actor
 from annotate_app.store.base.database import Database
+from annotate_app.store.base.retries import retried
 from annotate_app.store.base.rights import require_member
 from annotate_app.store.base.slots import LEASED, OPEN, base_group, free_slots, member_groups, reserved_for, rewind
 from annotate_app.store.schema import tables
@@ -51,6 +52,9 @@ class Assignments:
         Raises:
             ValueError: if somebody is no member, or in none of the groups that the design asks for.
         """
+        return retried(lambda: self._assign(actor, project_id, chosen, users))
+
+    def _assign(self, actor: Actor, project_id: int, chosen: ComparisonFilter, users: Sequence[int]) -> Assigned:
         with open_view(self._database, actor, project_id, chosen, "assigning comparisons") as view:
             groups = _groups_of(view, users)
             counts = [0, 0, 0]
@@ -83,6 +87,9 @@ class Assignments:
 
         What a person has in hand stays in hand; if they give it back, it is anybody's.
         """
+        return retried(lambda: self._free(actor, project_id, chosen, user_id))
+
+    def _free(self, actor: Actor, project_id: int, chosen: ComparisonFilter, user_id: int | None) -> int:
         with open_view(self._database, actor, project_id, chosen, "freeing comparisons") as view:
             freed = 0
             for ids in view.batches():

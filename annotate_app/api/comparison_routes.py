@@ -119,4 +119,7 @@ def shape_of(listed: Listed) -> dict[str, Any]:
         "num_judged": listed.num_judged,
         "num_wanted": listed.num_wanted,
         "decided": listed.decided,
+        "further": [{"response": turns(one.turns) or one.text, "source": one.source} for one in comparison.further],
+        "tags": list(listed.tags),
+        "excluded": listed.excluded,
     }

@@ -149,6 +149,9 @@ class ComparisonShape(Shown):
     num_judged: int
     num_wanted: int
     decided: bool
+    further: list[dict[str, Any]] = Field(description="of a ranking, its third and later responses, each with source")
+    tags: list[str]
+    excluded: bool = Field(description="whether it is neither handed out nor counted")
 
 
 class ComparisonPage(Shown):

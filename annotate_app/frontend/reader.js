@@ -4,6 +4,7 @@ import { setProject } from "./images.js";
 import { buildTalk, buildText, element } from "./panes.js";
 import { differences } from "./turns.js";
 
+const UNRELATED = "The two responses have hardly anything in common, so no difference is marked.";
 const drawn = new WeakMap();
 
 export default function reader({ data, parentElement }) {
@@ -19,7 +20,8 @@ export default function reader({ data, parentElement }) {
     return element("article", { class: "pane", "aria-label": title }, head, body);
   });
   const talk = data.messages.length ? [buildTalk(data.messages, data.responses.map(({ text }) => text))] : [];
-  const root = element("div", { class: "labeler reader" }, ...talk, element("div", { class: "panes" }, ...panes));
+  const unrelated = isDiff && !parts ? [element("p", { class: "small", role: "status" }, UNRELATED)] : [];
+  const root = element("div", { class: "labeler reader" }, ...unrelated, ...talk, element("div", { class: "panes" }, ...panes));
   parentElement.querySelector(".reader")?.remove();
   parentElement.append(root);
   openDialogs(root);

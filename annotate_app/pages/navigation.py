@@ -27,6 +27,7 @@ STYLE = """<style>
   font-family: "Source Code Pro", monospace; font-size: 0.85rem; tab-size: 2; }
 [data-testid="stCaptionContainer"] { color: inherit; opacity: 0.8; }
 [data-testid^="stBaseButton-primary"], [data-testid^="stBaseButton-primary"] * { color: light-dark(#ffffff, #10201f); }
+[data-testid="stMultiSelect"] span[title] { color: light-dark(#ffffff, #10201f); }
 .signed-out { border: 1px solid; border-radius: 0.4rem; padding: 0.2rem 1rem; }
 </style>"""
 

@@ -51,7 +51,6 @@ def draw_form(key: str) -> None:
         st.text(str(error).partition(": ")[2])
         return
     st.session_state[key] = st.session_state[f"{key}-fields-of"] = text
-    st.rerun()
 
 
 def fill_fields(key: str, rubric: Rubric) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -26,7 +27,8 @@ def desk_project(sqlite_url: str, add_account: Callable[..., Actor], pairs: Call
     project = store.projects.create(
         ADMIN, "desk", rubric_text=load_protocol("support_desk").rubric_text, design=Design(overlap=2, min_votes=2)
     )
-    store.comparisons.add(ADMIN, project.id, pairs(3))
+    alike = [replace(pair, completion_b=f"{pair.completion_a} And sorry.") for pair in pairs(2)]
+    store.comparisons.add(ADMIN, project.id, [*alike, pairs(3)[2]])
     store.projects.add_member(ADMIN, project.id, lead.user_id)
     votes = [("c0", "x", "a", 3), ("c0", "y", "b", 3), ("c1", "x", "a", 1), ("c1", "y", "b", 1)]
     store.judgments.import_many(
@@ -95,12 +97,13 @@ def test_a_rubric_is_written_by_fields_and_tried_on_pairs_of_ones_own(
     expect(title).to_have_value("Which reply should the desk send?", timeout=30_000)
     title.fill("Which reply goes out?")
     title.press("Enter")
-    expect(page.get_by_role("button", name="Save as version 2")).to_be_enabled()
+    expect(page.get_by_role("button", name="Save as version 2")).to_be_enabled(timeout=15_000)
     page.get_by_test_id("stButtonGroup").get_by_text("Try it").click()
-    expect(page.locator("dialog[open] h2")).to_have_text("Which reply goes out?")
-    page.keyboard.press("Enter")
     shown = page.locator(".layer.shown")
-    expect(shown).to_contain_text("Question 0")
+    expect(shown).to_contain_text("Question 0", timeout=15_000)
+    page.keyboard.press("?")
+    expect(page.locator("dialog[open] h2").first).to_have_text("Which reply goes out?")
+    page.keyboard.press("Escape")
     for key in ("1", "1", "1", "1"):
         page.keyboard.press(key)
     page.wait_for_timeout(450)

@@ -82,13 +82,13 @@ def test_the_sidebar_is_folded_while_labeling_one_key_unfolds_it_and_other_pages
     expect(sidebar).to_be_hidden()
     desk.page.get_by_role("button", name="Menu").click()
     sidebar.get_by_role("link", name="My work").click()
-    expect(desk.page.get_by_role("heading", name="My work")).to_be_visible()
+    expect(desk.page.get_by_role("heading", name="My work")).to_be_visible(timeout=30_000)
     expect(sidebar).to_be_visible()
     sidebar.get_by_role("link", name="Label").click()
     desk.wait()
     expect(sidebar).to_be_hidden()
     desk.page.go_back()
-    expect(desk.page.get_by_role("heading", name="My work")).to_be_visible()
+    expect(desk.page.get_by_role("heading", name="My work")).to_be_visible(timeout=30_000)
     expect(sidebar).to_be_visible()
 
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from annotate_app.words import FALLBACK, choose_language, languages, say, words
+from annotate_app.words import FALLBACK, FOLDER, choose_language, languages, say, words
 
 VALUES = re.compile(r"\{(\w+)\}")
 
@@ -41,3 +41,10 @@ def test_a_language_that_there_is_not_speaks_english() -> None:
     assert say("de", "language") == "Deutsch"
     with pytest.raises(KeyError):
         say("en", "no such text")
+
+
+@pytest.mark.parametrize("code", sorted(languages()))
+def test_a_section_stands_once(code: str) -> None:
+    lines = (FOLDER / f"{code}.yaml").read_text(encoding="utf-8").splitlines()
+    sections = [line for line in lines if re.match(r"[a-z_]+:", line)]
+    assert len(sections) == len(set(sections))

@@ -83,7 +83,7 @@ class Tab:
             "answer": self._answer(),
             "seconds": 12.5,
         }
-        known = {"pairs": list(self.pairs), "rubric": self.rubric["id"]}
+        known = {"pairs": list(self.pairs), "rubric": self.rubric["id"], "words": "en"}
         state = WidgetState(id=f"$$STREAMLIT_INTERNAL_KEY_{self._element}__events")
         state.json_trigger_value = json.dumps([{"event": "message", "value": {"events": [event], "known": known}}])
         self.record.sent.append(event_id)

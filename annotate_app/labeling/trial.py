@@ -8,9 +8,10 @@ from typing import Any
 
 from annotate_app.access import Actor
 from annotate_app.labeling.desk import EVENT_ID, Acknowledgement, Desk
-from annotate_app.labeling.pair_payload import describe_choice, read_answer
-from annotate_app.protocol.leases import Lease, OwnProgress, Submission, check_submission
+from annotate_app.labeling.pair_payload import describe_choice
+from annotate_app.protocol.leases import Lease, OwnProgress, Submission, check_against_texts, check_submission
 from annotate_app.protocol.rubric import Rubric
+from annotate_app.words import say
 from rewardkit.data.records import Comparison, Judgment
 
 NO_PROJECT = 0
@@ -36,8 +37,8 @@ class TrialDesk:
         leases = [
             Lease(
                 token=f"trial-{number}",
-                comparison=replace(comparison, source_a="", source_b="", meta={}),
-                shown_left="ab"[number % 2],  # type: ignore[arg-type]
+                comparison=comparison,
+                shown_left="b" if number % 2 else "a",
                 leased_until=float("inf"),
             )
             for number, comparison in enumerate(comparisons)
@@ -86,8 +87,10 @@ class TrialDesk:
         lease = next((lease for lease in self.waiting if lease.token == event.get("token")), None)
         if lease is None:
             return
-        judgment = read_answer(event, lease, self.desk.actor.name)
-        check_submission(Submission(token=lease.token, event_id=event_id, judgment=judgment), self.desk.rubric)
+        judgment = self.desk.read(event, lease)
+        submission = Submission(token=lease.token, event_id=event_id, judgment=judgment)
+        check_submission(submission, self.desk.rubric, len(lease.comparison.responses))
+        check_against_texts(judgment, lease.comparison)
         self.waiting.remove(lease)
         self.answers.append((lease, judgment))
         said = describe_choice(judgment, lease.shown_left, self.desk.rubric.scale)
@@ -95,7 +98,7 @@ class TrialDesk:
 
     def _undo(self) -> None:
         if not self.answers:
-            self.desk.notice = "There is nothing to undo."
+            self.desk.notice = say(self.desk.language, "desk.nothing_to_undo")
             return
         lease, judgment = self.answers.pop()
         token = f"{lease.token.partition('~')[0]}~{len(self.desk.acks)}{len(self.answers)}"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from annotate_app.access import Actor
 from annotate_app.labeling.trial import NO_PROJECT, TrialDesk
 from annotate_app.protocol.rubric import Criterion, Rubric, Scale
-from rewardkit.data.records import Comparison, Message
+from rewardkit.data.records import Comparison, Message, Response
 
 RUBRIC = Rubric(title="t", guidelines="g", scale=Scale(steps=3), criteria=(Criterion(name="tone", question="Tone?"),))
 PAIRS = [
@@ -20,8 +22,8 @@ PAIRS = [
 ]
 
 
-def open_trial() -> TrialDesk:
-    return TrialDesk.open(Actor.command_line(), RUBRIC, PAIRS)
+def open_trial(rubric: Rubric = RUBRIC, comparisons: list[Comparison] = PAIRS) -> TrialDesk:
+    return TrialDesk.open(Actor.command_line(), rubric, comparisons)
 
 
 def send(trial: TrialDesk, number: int, **event: object) -> dict[str, object]:
@@ -50,6 +52,18 @@ def test_an_answer_is_checked_by_the_rubric_and_the_next_pair_comes() -> None:
     assert data["queue"] == ["trial-1"]
     assert data["progress"] == {"done": 1, "target": 2}
     assert "Nothing was" in str(data["notice"])
+
+
+def test_a_ranking_of_three_responses_is_tried_as_it_is_answered() -> None:
+    three = [replace(pair, further=(Response(text="c"),)) for pair in PAIRS]
+    trial = open_trial(Rubric(title="t", guidelines="g", task="rank"), three)
+    data = send(trial, 1, kind="submit", token="trial-0", answer={"ranks": [2, 1, None]}, seconds=2.0)
+    assert (data["acks"][0]["status"], data["queue"]) == ("saved", ["trial-1"])  # type: ignore[index]
+    [(_, judgment)] = trial.answers
+    assert [judgment.ranks[place] for place in judgment.shown] == [2, 1, None]
+    data = send(trial, 2, kind="undo")
+    token = data["queue"][0]  # type: ignore[index]
+    assert data["given"][token]["ranks"] == [2, 1, None]  # type: ignore[index]
 
 
 def test_undo_brings_the_pair_back_with_its_answer() -> None:

@@ -152,9 +152,9 @@ export function openDesk(shadow) {
   };
   let painted = "";
   const paintQuestions = (token) => {
-    const pairs = data.questions[token] ?? [];
-    const next = JSON.stringify([token, pairs]);
-    if (next !== painted) frame.questions(pairs);
+    const answered = data.questions[token] ?? [];
+    const next = JSON.stringify([token, answered]);
+    if (next !== painted) frame.questions(answered);
     painted = next;
   };
   const paintDay = () => {

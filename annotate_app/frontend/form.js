@@ -7,36 +7,11 @@ export function buildForm(rubric, rows, acts) {
   const groups = rows.map((row, index) => buildGroup(row, index, acts));
   const nested = nestRated(rows, groups);
   const questions = element("div", { class: "questions", style: `--columns: ${columnsFor(nested.length - 1)}` }, ...nested);
-  const touched = window.matchMedia("(pointer: coarse)").matches; // no keys to name
-  const rationale = element("textarea", {
-    rows: "1",
-    maxlength: "20000",
-    "aria-label": say(rubric.rationale === "required" ? "form.rationale_required" : "form.rationale"),
-    placeholder: `${say(rubric.rationale === "required" ? "form.why_required" : "form.why")} ${touched ? "" : say("form.why_keys")}`.trim(),
-    oninput: () => acts.write(rationale.value),
-  });
-  const toggles = {};
-  const toggle = (name, key, text, call) => (toggles[name] = action(key, text, call, { "aria-pressed": "false" }));
-  const actions = element(
-    "div",
-    { class: "actions" },
-    action("Enter", say("form.submit"), acts.submit, { class: "primary" }),
-    action("S", say("form.skip"), acts.skip),
-    action("U", say("form.undo"), acts.undo),
-    action("C", say("form.ask"), acts.ask),
-  );
-  const tools = element(
-    "div",
-    { class: "tools" },
-    toggle("diff", "D", say("form.differences"), () => acts.mode("diff")),
-    toggle("raw", "M", say("form.as_written"), () => acts.mode("raw")),
-    toggle("unfolded", "X", say("form.unfold"), acts.unfold),
-  );
-  const foot = element("div", { class: "foot" }, ...(rubric.rationale === "off" ? [element("span", { class: "gap" })] : [rationale]), actions, tools);
-  const node = element("section", { class: "form", "aria-label": say("form.name") }, questions, foot);
+  const foot = buildFoot(rubric, acts, ["diff", "raw", "unfolded"]);
+  const node = element("section", { class: "form", "aria-label": say("form.name") }, questions, foot.node);
   return {
     node,
-    rationale,
+    rationale: foot.rationale,
     /** Paints an answer; `focused` is the index of the row that number keys answer. */
     paint(answer, focused) {
       groups.forEach(({ node: group, buttons, note }, index) => {
@@ -51,18 +26,54 @@ export function buildForm(rubric, rows, acts) {
         });
         note.textContent = row.options[chosen]?.anchor ?? "";
       });
-      if (rationale.value !== answer.rationale) rationale.value = answer.rationale;
+      foot.paint(answer);
     },
     focusRow: (index) => (groups[index].buttons.find((button) => button.tabIndex === 0) ?? groups[index].buttons[0]).focus({ preventScroll: true }),
     reveal: (index) => groups[index].node.scrollIntoView({ block: "nearest" }),
-    press: (name, on) => toggles[name].setAttribute("aria-pressed", String(on)),
+    press: foot.press,
+  };
+}
+
+const TOOLS = { diff: ["D", "form.differences"], raw: ["M", "form.as_written"], unfolded: ["X", "form.unfold"] };
+
+/** The foot of a form: the rationale, the actions, and switches of the view, `tools` of TOOLS. */
+export function buildFoot(rubric, acts, tools) {
+  const touched = window.matchMedia("(pointer: coarse)").matches; // no keys to name
+  const rationale = element("textarea", {
+    rows: "1",
+    maxlength: "20000",
+    "aria-label": say(rubric.rationale === "required" ? "form.rationale_required" : "form.rationale"),
+    placeholder: `${say(rubric.rationale === "required" ? "form.why_required" : "form.why")} ${touched ? "" : say("form.why_keys")}`.trim(),
+    oninput: () => acts.write(rationale.value),
+  });
+  const actions = element(
+    "div",
+    { class: "actions" },
+    action("Enter", say("form.submit"), acts.submit, { class: "primary" }),
+    action("S", say("form.skip"), acts.skip),
+    action("U", say("form.undo"), acts.undo),
+    action("C", say("form.ask"), acts.ask),
+  );
+  const toggles = new Map(
+    tools.map((name) => [name, action(TOOLS[name][0], say(TOOLS[name][1]), name === "unfolded" ? acts.unfold : () => acts.mode(name), { "aria-pressed": "false" })]),
+  );
+  const words = rubric.rationale === "off" ? element("span", { class: "gap" }) : rationale;
+  return {
+    node: element("div", { class: "foot" }, words, actions, element("div", { class: "tools" }, ...toggles.values())),
+    rationale,
+    paint(answer) {
+      if (rationale.value !== answer.rationale) rationale.value = answer.rationale;
+    },
+    /** Paints whether a switch is on, where there is one. */
+    press: (name, on) => toggles.get(name)?.setAttribute("aria-pressed", String(on)),
   };
 }
 
 // Up to four criteria stand in one row, more in rows of the same length.
 const columnsFor = (criteria) => (criteria <= 4 ? Math.max(criteria, 1) : criteria <= 6 ? 3 : 4);
 
-function action(key, text, call, properties = {}) {
+/** A button that a key presses too. */
+export function action(key, text, call, properties = {}) {
   return element("button", { type: "button", ...properties, "aria-keyshortcuts": key, onclick: () => call() }, text, " ", element("kbd", { "aria-hidden": "true" }, key));
 }
 

@@ -9,15 +9,9 @@ export function setProject(id) {
   project = id;
 }
 
-/** A text of the interface in the reader's language, in English until the words have come. */
-export function worded(key, english, values = {}) {
-  const text = say(`media.${key}`, values);
-  return text === `media.${key}` ? english : text;
-}
-
 /** Fills a node of sanitised HTML: labels in the reader's language, images in their places. */
 export function dress(node) {
-  for (const label of node.querySelectorAll("[data-say]")) label.textContent = worded(label.dataset.say, label.textContent);
+  for (const label of node.querySelectorAll("[data-say]")) label.textContent = say(`media.${label.dataset.say}`);
   for (const place of node.querySelectorAll(".image.own[data-image]")) place.replaceWith(picture(place));
   return node;
 }
@@ -26,6 +20,7 @@ function picture(place) {
   const { image: hash, size = "" } = place.dataset;
   if (!project) return notYet(place);
   const described = place.textContent.trim();
+  const words = described || say("media.no_description");
   const [width, height] = size.split("x");
   const figure = document.createElement("span");
   figure.className = "picture";
@@ -34,23 +29,23 @@ function picture(place) {
   const image = new Image();
   if (width) Object.assign(image, { width: Number(width), height: Number(height) });
   Object.assign(image, { alt: described, decoding: "async", src: `/images/${project}/${hash}` });
-  button.setAttribute("aria-label", worded("enlarge", `Enlarge the image: ${described || "no description"}`, { words: described || worded("no_description", "no description") }));
+  button.setAttribute("aria-label", say("media.enlarge", { words }));
   button.append(image);
   button.addEventListener("click", () => enlarge(button, image));
   const caption = document.createElement("span");
   caption.className = "caption";
-  caption.textContent = described || worded("no_description", "no description");
+  caption.textContent = words;
   if (!described) caption.setAttribute("data-extra", "");
   image.addEventListener("error", () => {
     const gone = document.createElement("span");
     gone.className = "image";
-    const words = document.createElement("span");
-    words.setAttribute("data-extra", "");
-    words.textContent = `${worded("image_missing", "Image missing:")} `;
+    const missing = document.createElement("span");
+    missing.setAttribute("data-extra", "");
+    missing.textContent = `${say("media.image_missing")} `;
     const name = document.createElement("span");
     name.className = "image-address";
     name.textContent = ` ${hash.slice(0, 12)}`;
-    gone.append(words, described, name);
+    gone.append(missing, described, name);
     figure.replaceWith(gone);
   });
   figure.append(button, caption);
@@ -61,10 +56,10 @@ function picture(place) {
 function notYet(place) {
   const words = document.createElement("span");
   words.setAttribute("data-extra", "");
-  words.textContent = `${worded("image_waits", "Image, shown once it is imported:")} `;
+  words.textContent = `${say("media.image_waits")} `;
   const node = document.createElement("span");
   node.className = "image";
-  node.append(words, place.textContent || worded("no_description", "no description"));
+  node.append(words, place.textContent || say("media.no_description"));
   return node;
 }
 
@@ -72,5 +67,5 @@ function notYet(place) {
 function enlarge(button, image) {
   const large = new Image();
   Object.assign(large, { src: image.src, alt: image.alt });
-  button.dispatchEvent(new CustomEvent("enlarge", { bubbles: true, detail: { image: large, title: image.alt || worded("no_description", "no description") } }));
+  button.dispatchEvent(new CustomEvent("enlarge", { bubbles: true, detail: { image: large, title: image.alt || say("media.no_description") } }));
 }

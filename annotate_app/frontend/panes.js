@@ -1,10 +1,10 @@
 // One pair as a layer: the conversation and the two responses, built ahead while hidden, shown by one change of class.
 import { directionAsWritten, setDirections } from "./direction.js";
-import { dress, worded } from "./images.js";
+import { dress } from "./images.js";
 import { differences } from "./turns.js";
+import { say } from "./words.js";
 
 const SHOWN_AT_ONCE = 30_000; // characters of a text shown as written; the rest on request
-const ROLES = { system: "System", user: "User", assistant: "Assistant", tool: "Tool" };
 
 export function element(tag, properties = {}, ...children) {
   const node = document.createElement(tag);
@@ -20,13 +20,13 @@ export function element(tag, properties = {}, ...children) {
 export function buildLayer(pair, { onFlag, hasFlags }) {
   const sides = {};
   const panes = ["left", "right"].map((side) => {
-    const body = element("div", { class: "text", tabindex: "0", role: "region", "aria-label": `Text of the ${side} response` });
+    const body = element("div", { class: "text", tabindex: "0", role: "region", "aria-label": say(`desk.text_${side}`) });
     const flags = element("span", { class: "flags" });
-    const button = hasFlags && element("button", { type: "button", class: "quiet", title: "Flags (F)", onclick: () => onFlag(side) }, "Flag");
-    const title = element("h2", {}, side === "left" ? "Left" : "Right");
+    const button = hasFlags && element("button", { type: "button", class: "quiet", title: say("desk.flag_key"), onclick: () => onFlag(side) }, say("desk.flag"));
+    const title = element("h2", {}, say(`form.${side}`));
     const head = element("header", {}, title, flags, ...(button ? [button] : []));
     sides[side] = { body, flags };
-    return element("article", { class: `pane ${side}`, "aria-label": `${side === "left" ? "Left" : "Right"} response` }, head, body);
+    return element("article", { class: `pane ${side}`, "aria-label": say(`desk.${side}_response`) }, head, body);
   });
   const talk = buildTalk(pair.messages, [pair.left, pair.right]);
   const node = element("section", { class: "layer", "data-token": pair.token }, talk, element("div", { class: "panes" }, ...panes));
@@ -53,8 +53,7 @@ export function buildLayer(pair, { onFlag, hasFlags }) {
     },
     top() {
       sides.left.body.scrollTop = sides.right.body.scrollTop = 0;
-      const last = talk.lastElementChild;
-      talk.scrollTop = last && talk.childElementCount > 1 ? last.offsetTop - talk.offsetTop : 0;
+      toLastTurn(talk);
     },
     scroll(direction) {
       for (const { body } of Object.values(sides)) body.scrollBy({ top: direction * body.clientHeight * 0.85 });
@@ -62,10 +61,20 @@ export function buildLayer(pair, { onFlag, hasFlags }) {
   };
 }
 
-/** The conversation before the responses; `responses` tell how it goes on below. */
+/** The conversation before the responses; behind its last turn stands how the `responses` below go on from it. */
 export function buildTalk(messages, responses) {
-  const turns = messages.map((message, index) => buildTurn(message, index, messages, responses.some(({ dialogue }) => dialogue)));
-  return element("section", { class: "talk", tabindex: turns.length ? "0" : null, "aria-label": "Conversation", hidden: !turns.length }, ...turns);
+  const turns = messages.map((message, index) => buildTurn(message, index === messages.length - 1));
+  const isDialogue = responses.some(({ dialogue }) => dialogue);
+  if (turns.length && responses.length > 1 && (isDialogue || turns.length > 1)) {
+    const how = isDialogue ? "goes_on" : messages.at(-1).role === "user" ? "answered" : "continued";
+    turns.at(-1).querySelector(".role").append(element("em", {}, ` ${say(`media.${how}${responses.length > 2 ? "_many" : ""}`)}`));
+  }
+  return element("section", { class: "talk", tabindex: turns.length ? "0" : null, "aria-label": say("media.conversation"), hidden: !turns.length }, ...turns);
+}
+
+/** Scrolls a conversation to the start of its last turn. */
+export function toLastTurn(talk) {
+  talk.scrollTop = talk.childElementCount > 1 ? talk.lastElementChild.offsetTop - talk.offsetTop : 0;
 }
 
 /** Opens every folded part of a layer, or folds again what was folded. */
@@ -76,15 +85,9 @@ export function unfoldParts(node, on) {
   }
 }
 
-export function buildTurn(message, index, messages, goesOn = false) {
-  const last = index === messages.length - 1;
-  const role = element("span", { class: "role" }, worded(message.role, ROLES[message.role] ?? message.role));
-  if (last && goesOn) role.append(element("em", {}, ` ${worded("goes_on", "both conversations below go on from here")}`));
-  else if (last && messages.length > 1) {
-    const words = message.role === "user" ? worded("answered", "answered by the two below") : worded("continued", "continued by the two below");
-    role.append(element("em", {}, ` ${words}`));
-  }
-  return element("div", { class: `turn ${message.role === "user" ? "user" : "other"}${last ? " last" : ""}` }, role, buildText(message, "rich", null));
+function buildTurn(message, isLast) {
+  const role = element("span", { class: "role" }, say(`media.${message.role}`));
+  return element("div", { class: `turn ${message.role === "user" ? "user" : "other"}${isLast ? " last" : ""}` }, role, buildText(message, "rich", null));
 }
 
 /** A text as a node. `html` was sanitised on the server; everything else becomes text nodes. */
@@ -97,13 +100,13 @@ export function buildText(text, mode, parts) {
     node.innerHTML = text.html;
     setDirections(node);
     if (text.turns > 1) node.classList.add("turns");
-    if (!text.raw.trim()) node.append(element("p", { class: "nothing", "data-extra": true }, worded("empty", "(empty)")));
+    if (!text.raw.trim()) node.append(element("p", { class: "nothing", "data-extra": true }, say("media.empty")));
     return dress(node);
   }
   const node = element("pre", { class: "raw", dir: directionAsWritten(text.raw) }, text.raw.slice(0, SHOWN_AT_ONCE));
   if (text.raw.length <= SHOWN_AT_ONCE) return node;
-  const cut = text.length > text.raw.length ? `, of which the first ${text.raw.length.toLocaleString()} can be shown` : "";
-  const more = element("button", { type: "button", class: "more" }, `Show the rest (${text.length.toLocaleString()} characters${cut})`);
+  const counts = { characters: text.length.toLocaleString(), shown: text.raw.length.toLocaleString() };
+  const more = element("button", { type: "button", class: "more" }, say(text.length > text.raw.length ? "media.rest_cut" : "media.rest", counts));
   more.addEventListener("click", () => more.replaceWith(text.raw.slice(SHOWN_AT_ONCE)));
   node.append(more);
   return node;

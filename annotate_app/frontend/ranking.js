@@ -1,6 +1,7 @@
 // Ranking more than two responses, or choosing the best of them: cards of the responses, the order as a strip of places,
 // and the answer behind both. Responses go by their place on the screen; the server knows which of the project's they are.
-import { buildText, buildTurn, element, unfoldParts } from "./panes.js";
+import { action, buildFoot } from "./form.js";
+import { buildTalk, buildText, element, toLastTurn, unfoldParts } from "./panes.js";
 import { say } from "./words.js";
 
 const LETTERS = "ABCDEFGHI";
@@ -14,7 +15,7 @@ export function placesOf(ranks) {
   return ranked.map((rank) => ranks.flatMap((other, index) => (other === rank ? [index] : [])));
 }
 
-/** A rank per response from its places; `before` keeps the order within a tie. */
+/** A rank per response, 1 for the best and null for one that is not ranked, from the places. */
 export function ranksOf(places, count) {
   const ranks = Array(count).fill(null);
   places.forEach((tied, place) => tied.forEach((index) => (ranks[index] = place + 1)));
@@ -210,7 +211,7 @@ export function openRankSheet({ changed, hint }) {
 /** The layer of a comparison: the conversation and a card per response; doors as of `buildLayer`. */
 export function buildCards(pair, rubric, sheet) {
   const cards = pair.responses.map((response, index) => buildCard(response, index, rubric, sheet));
-  const talk = element("section", { class: "talk", tabindex: "0", "aria-label": say("ranking.conversation") }, ...pair.messages.map(buildTurn));
+  const talk = buildTalk(pair.messages, pair.responses);
   const grid = element("div", { class: "cards" }, ...cards.map((card) => card.node));
   const node = element("section", { class: "layer ranking", "data-token": pair.token }, talk, grid);
   let mode = "";
@@ -234,8 +235,7 @@ export function buildCards(pair, rubric, sheet) {
     top() {
       for (const card of cards) card.body.scrollTop = 0;
       grid.scrollLeft = 0;
-      const last = talk.lastElementChild;
-      talk.scrollTop = last && talk.childElementCount > 1 ? last.offsetTop - talk.offsetTop : 0;
+      toLastTurn(talk);
     },
     scroll(direction) {
       for (const { body } of cards) body.scrollBy({ top: direction * body.clientHeight * 0.85 });
@@ -285,43 +285,22 @@ function buildCard(response, index, rubric, sheet) {
 /** The form of a ranking: the order as a strip of places, what is not ranked beside it, the rationale, the actions. */
 export function buildRankForm(rubric, acts, sheet) {
   const isBest = rubric.task === "best";
-  const button = (key, text, call, properties = {}) =>
-    element("button", { type: "button", ...properties, "aria-keyshortcuts": key, onclick: () => call() }, text, " ", element("kbd", { "aria-hidden": "true" }, key));
   const strip = element("ol", { class: "order", "aria-label": say("ranking.order") });
   const pool = element("div", { class: "pool", role: "group", "aria-label": say("ranking.pool"), "data-pool": "" });
   const note = element("p", { class: "note small" });
   const live = element("p", { class: "spoken", role: "status", "aria-live": "polite" });
-  const allBad = rubric.both_bad ? [button("B", say("ranking.all_bad"), () => sheet.bothBad(), { "aria-pressed": "false" })] : [];
+  const allBad = rubric.both_bad ? [action("B", say("ranking.all_bad"), () => sheet.bothBad(), { "aria-pressed": "false" })] : [];
   const moves = isBest
     ? []
     : [
-        button("←", say("ranking.earlier"), () => sheet.shift(-1), { class: "quiet" }),
-        button("→", say("ranking.later"), () => sheet.shift(1), { class: "quiet" }),
-        button("=", say("ranking.tie"), () => sheet.tie(), { class: "quiet" }),
-        button("⌫", say("ranking.out"), () => sheet.clear(), { class: "quiet" }),
+        action("←", say("ranking.earlier"), () => sheet.shift(-1), { class: "quiet" }),
+        action("→", say("ranking.later"), () => sheet.shift(1), { class: "quiet" }),
+        action("=", say("ranking.tie"), () => sheet.tie(), { class: "quiet" }),
+        action("⌫", say("ranking.out"), () => sheet.clear(), { class: "quiet" }),
       ];
   const question = element("div", { class: "ranks" }, element("span", { class: "question" }, rubric.question), ...(isBest ? [] : [element("div", { class: "strip" }, strip, pool)]), element("div", { class: "moves" }, note, ...moves, ...allBad));
-  const required = rubric.rationale === "required";
-  const rationale = element("textarea", {
-    rows: "1",
-    maxlength: "20000",
-    "aria-label": say(required ? "form.rationale_required" : "form.rationale"),
-    placeholder: `${say(required ? "form.why_required" : "form.why")} ${say("form.why_keys")}`,
-    oninput: () => acts.write(rationale.value),
-  });
-  const toggles = {};
-  const toggle = (name, key, text, call) => (toggles[name] = button(key, text, call, { "aria-pressed": "false" }));
-  const bar = element(
-    "div",
-    { class: "actions" },
-    button("Enter", say("form.submit"), acts.submit, { class: "primary" }),
-    button("S", say("form.skip"), acts.skip),
-    button("U", say("form.undo"), acts.undo),
-    element("span", { class: "gap" }),
-    toggle("raw", "M", say("form.as_written"), () => acts.mode("raw")),
-    toggle("unfolded", "X", say("form.unfold"), acts.unfold),
-  );
-  const node = element("section", { class: "form", "aria-label": say("form.name") }, question, ...(rubric.rationale === "off" ? [] : [rationale]), bar, live);
+  const foot = buildFoot(rubric, acts, ["raw", "unfolded"]);
+  const node = element("section", { class: "form", "aria-label": say("form.name") }, question, foot.node, live);
 
   letGo(question);
   const chip = (index, place) => {
@@ -354,20 +333,20 @@ export function buildRankForm(rubric, acts, sheet) {
   };
   return {
     node,
-    rationale,
+    rationale: foot.rationale,
     paint(answer, current, count) {
       if (answer.ranks.length !== count) return;
       if (!isBest) paintOrder(answer, current);
       note.textContent = noteOf(answer, isBest);
       for (const one of allBad) one.setAttribute("aria-pressed", String(answer.overall === "both_bad"));
-      if (rationale.value !== answer.rationale) rationale.value = answer.rationale;
+      foot.paint(answer);
     },
     say(text) {
       live.textContent = text === live.textContent ? `${text} ` : text;
     },
     focusRow() {},
     reveal() {},
-    press: (name, on) => toggles[name]?.setAttribute("aria-pressed", String(on)),
+    press: foot.press,
   };
 }
 

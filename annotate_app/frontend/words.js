@@ -7,6 +7,11 @@ export function setWords(words) {
   if (words.texts) [language, texts] = [words.language, words.texts];
 }
 
+/** Takes some more texts, of the language that is spoken here. */
+export function addWords(more) {
+  texts = { ...texts, ...more };
+}
+
 /** The code of the language whose texts are here, "" before any came. */
 export function wordsLanguage() {
   return language;

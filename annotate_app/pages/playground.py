@@ -12,7 +12,7 @@ from annotate_app.pages.kit.button_feedback import act, plainly
 from annotate_app.pages.kit.chosen_names import as_markdown
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
 from annotate_app.pages.kit.page_list import ITEM, page_at
-from annotate_app.pages.views.comparison_view import build_reader, text_data
+from annotate_app.pages.views.comparison_view import draw_reader, text_data
 from annotate_app.pages.views.figures import votes_of
 from annotate_app.pages.views.moved_view import draw_moved
 from annotate_app.store.workbench.comparison_filter import ComparisonFilter
@@ -139,7 +139,7 @@ def draw_turn(message: Message, number: int) -> None:
     shown = f"playground-turn-{number}"
     parts = [{"title": message.role.capitalize(), "source": "", "text": text_data(message.content)}]
     data = {"shown": f"{shown}-{hash(message.content)}", "messages": [], "responses": parts}
-    build_reader()(key=shown, data=data, height="content")
+    draw_reader(data, key=shown)
 
 
 def draw_people() -> None:

@@ -13,7 +13,7 @@ from annotate_app.pages.kit.button_feedback import act, plainly
 from annotate_app.pages.kit.chosen_names import key_of
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
 from annotate_app.pages.kit.page_list import page_at
-from annotate_app.pages.views.comparison_view import build_reader, text_data, turn_data
+from annotate_app.pages.views.comparison_view import draw_reader, text_data, turn_data
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.workbench.comparison_filter import ComparisonFilter
 from annotate_app.trainings.scorer import LONGEST_TEXT
@@ -192,7 +192,7 @@ def draw_answers(project: Project, request: WriteRequest, models: Models) -> Non
         "messages": [turn_data(message) for message in request.prompt],
         "responses": [],
     }
-    build_reader()(key=f"write-asked-{name}", data=data, height="content")
+    draw_reader(data, key=f"write-asked-{name}")
     columns = st.columns(len(writers))
     places = {writer.key: column.empty() for writer, column in zip(writers, columns, strict=True)}
     if shown is None or shown[0] != (project.id, request):
@@ -233,7 +233,7 @@ def draw_written(request: WriteRequest, written: Written, place: DeltaGenerator)
                 "responses": [{"title": title, "source": written.writer.title, "text": text}],
             }
             key = f"write-answer-{key_of(one.source)}-{one.number}-{name}"
-            build_reader()(key=key, data=data, height="content")
+            draw_reader(data, key=key)
             st.caption(figures_of(one))
         if written.answers:
             st.caption(f"answered in {written.seconds:.1f} s")

@@ -16,3 +16,8 @@ def current_language() -> str:
 def say(key: str, **values: object) -> str:
     """One of the interface's texts in the reader's language."""
     return words.say(current_language(), key, **values)
+
+
+def texts_under(*beginnings: str) -> dict[str, str]:
+    """The texts by key whose keys begin in one of these ways, in the reader's language; for a component to say."""
+    return {key: text for key, text in words.words(current_language()).items() if key.startswith(beginnings)}

@@ -6,6 +6,7 @@ which alters them, nor `st.html`, which drops formulas.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import streamlit as st
@@ -15,11 +16,13 @@ from annotate_app.labeling.pair_payload import show_prompt, show_text
 from annotate_app.labeling.rendering import render, render_completion, render_turn
 from annotate_app.pages.kit.context import current_project
 from annotate_app.pages.kit.labeler_component import mount_labeler
+from annotate_app.pages.kit.language import texts_under
 from annotate_app.pages.views.answer_view import draw_answer
 from annotate_app.protocol.rubric import Criterion, Rubric, Scale
 from rewardkit.data.records import LETTERS, Comparison, Judgment, Message, content_id, ranking_words
 
 Mode = Literal["rich", "diff"]
+READER_TEXTS = ("media.", "desk.nothing_common", "dialog.close")
 
 
 def draw_comparison(
@@ -48,7 +51,7 @@ def draw_comparison(
             for side, rendered, source in sides
         ],
     }
-    build_reader()(key=key, data=data, height="content")
+    draw_reader(data, key=key)
 
 
 def draw_guidelines(rubric: Rubric) -> None:
@@ -60,13 +63,19 @@ def draw_guidelines(rubric: Rubric) -> None:
         "messages": [],
         "responses": [{"title": rubric.title, "source": "", "text": text_data(rubric.guidelines)}],
     }
-    build_reader()(key=f"guidelines-{shown}", data=data, height="content")
+    draw_reader(data, key=f"guidelines-{shown}")
 
 
-def build_reader():  # noqa: ANN201
-    """The component's mounting function."""
+def draw_reader(data: Mapping[str, object], *, key: str) -> None:
+    """Draws texts by the component `reader.js`, whose own words are in the reader's language.
+
+    Args:
+        data: `shown`, which names this content; `messages` and `responses` as of `turn_data` and `text_data`; also
+            `mode`, and the `project` whose images the texts name.
+        key: unique on the page.
+    """
     mount_labeler()  # makes the package's components known
-    return _reader()
+    _reader()(key=key, data={**data, "words": texts_under(*READER_TEXTS)}, height="content")
 
 
 @st.cache_resource

@@ -329,6 +329,8 @@ def test_the_page_speaks_the_browsers_language_until_the_person_chooses_one(
     server = start_server(sqlite_url, "--no-worker")
     desk = open_desk(server.url, locale="de-DE")
     expect(desk.page.get_by_role("button", name="Absenden")).to_be_visible()
+    expect(desk.shown.locator(".pane h2")).to_have_text(["Links", "Rechts"])
+    expect(desk.shown.get_by_role("region", name="Text der linken Antwort")).to_be_visible()
     desk.page.wait_for_timeout(500)  # an Enter as soon as a pair comes is taken for a double press
     desk.press("Control+Enter")
     expect(desk.page.locator(".hint")).to_have_text("Wählen Sie zuerst eine Antwort.")

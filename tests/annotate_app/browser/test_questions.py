@@ -126,6 +126,7 @@ def test_a_question_written_offline_reaches_the_lead_and_its_answer_all_who_meet
     expect(lead.get_by_text("1 of 1 wait.")).to_be_visible()
     expect(lead.get_by_text("is a refund meant?")).to_be_visible()
     expect(lead.get_by_text("where is my parcel?").first).to_be_visible(timeout=20_000)
+    expect(lead.locator(".reader .role")).to_have_text("User")
     expect(lead.get_by_text("1 of 3 have read version 1, the present one.")).to_be_visible()
     lead.get_by_role("textbox", name="Answer").fill("Yes, a refund.")
     lead.get_by_role("button", name="Answer").click()

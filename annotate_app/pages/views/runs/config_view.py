@@ -9,7 +9,7 @@ from annotate_app.findings.run_config import AGAIN, read_run_config
 from annotate_app.pages.kit.button_feedback import act
 from annotate_app.pages.kit.chosen_names import as_markdown, key_of
 from annotate_app.pages.kit.context import current_actor, current_store
-from annotate_app.pages.views.comparison_view import build_reader, text_data
+from annotate_app.pages.views.comparison_view import draw_reader, text_data
 from annotate_app.store.loop.run_notes import LONGEST_NAME, LONGEST_NOTE
 from annotate_app.trainings.runs import ModelRun
 
@@ -59,7 +59,7 @@ def draw_said(run: ModelRun, key_prefix: str) -> None:
     if said.note:
         parts = [{"title": "Note", "source": "", "text": text_data(said.note)}]
         shown = f"{key}-{key_of(said.note)}"  # the reader draws itself again where this changes
-        build_reader()(key=shown, data={"shown": shown, "messages": [], "responses": parts}, height="content")
+        draw_reader({"shown": shown, "messages": [], "responses": parts}, key=shown)
 
 
 def draw_said_form(run: ModelRun, tags: list[str], key_prefix: str) -> None:

@@ -110,6 +110,7 @@ def test_four_responses_are_ranked_by_keyboard_by_drag_undone_and_reloaded(
     page.reload()
     desk.wait()
     assert [sorted(tied) for tied in places(page)] == [["charlie"], ["alpha", "bravo"]]
+    page.wait_for_timeout(500)  # an Enter as soon as a pair comes is taken for a double press
     desk.judge("Enter")
     [judgment] = judgments_of(project)
     assert (judgment.comparison_id, judgment.ranks) == (first, (2, 2, 1, None))

@@ -12,7 +12,7 @@ from annotate_app.protocol.protocol import load_protocol
 from annotate_app.protocol.rubric import Rubric
 from annotate_app.store.store import Store
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 FOCUSED = """() => {
   let at = document.activeElement;
   while (at?.shadowRoot?.activeElement) at = at.shadowRoot.activeElement;
@@ -30,7 +30,6 @@ def support_desk(pairs: Callable) -> tuple[list, Rubric]:
     return long, load_protocol("support_desk").rubric
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("width", "height", "share"), [(1280, 720, 0.5), (1440, 900, 0.6)])
 def test_the_answers_get_half_of_a_laptops_window_and_three_fifths_of_a_desktops(
     start_server: Callable,
@@ -67,7 +66,6 @@ def test_the_answers_get_half_of_a_laptops_window_and_three_fifths_of_a_desktops
         assert desk.shown.locator(".pane.left").bounding_box() == before  # a notice moves nothing
 
 
-@pytest.mark.slow
 def test_the_sidebar_is_folded_while_labeling_one_key_unfolds_it_and_other_pages_keep_it(
     start_server: Callable, sqlite_url: str, labeling_project: Callable, open_desk: Callable, pairs: Callable
 ) -> None:
@@ -92,7 +90,6 @@ def test_the_sidebar_is_folded_while_labeling_one_key_unfolds_it_and_other_pages
     expect(sidebar).to_be_visible()
 
 
-@pytest.mark.slow
 def test_on_a_phone_each_pair_starts_at_its_top_submit_is_in_reach_and_no_key_is_named(
     start_server: Callable, sqlite_url: str, labeling_project: Callable, open_desk: Callable, pairs: Callable
 ) -> None:
@@ -117,7 +114,6 @@ def test_on_a_phone_each_pair_starts_at_its_top_submit_is_in_reach_and_no_key_is
     assert "Ctrl" not in (page.locator("textarea").get_attribute("placeholder") or "")
 
 
-@pytest.mark.slow
 def test_what_is_told_ends_with_its_pair_and_enter_presses_what_has_the_focus(
     start_server: Callable,
     sqlite_url: str,
@@ -159,7 +155,6 @@ def test_what_is_told_ends_with_its_pair_and_enter_presses_what_has_the_focus(
     assert [judgment.choice == "skip" for judgment in judgments_of(project)] == [True, False]
 
 
-@pytest.mark.slow
 def test_unrelated_answers_are_said_to_be_so_and_arabic_stands_right_to_left(
     start_server: Callable, sqlite_url: str, labeling_project: Callable, open_desk: Callable, pairs: Callable
 ) -> None:

@@ -322,6 +322,7 @@ def test_an_empty_queue_says_so_and_finds_new_pairs(
     expect(desk.shown).to_contain_text("Question 1")
 
 
+@pytest.mark.slow
 def test_the_page_speaks_the_browsers_language_until_the_person_chooses_one(
     start_server: Callable, sqlite_url: str, labeling_project: Callable, open_desk: Callable, pairs: Callable
 ) -> None:

@@ -16,7 +16,7 @@ from annotate_app.store.store import Store
 from rewardkit.data.files import read_rows
 from rewardkit.data.records import Comparison, Message
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 ADMIN = Actor.command_line()
 MARKED = (
     "So un**believ**able 😀, it *is*: `so so` &amp; $x^2$.\n\n"
@@ -120,7 +120,6 @@ def test_marks_made_in_the_rendered_view_are_those_made_in_the_raw_view(
     assert judgment.flags == {"a": ("false", "unclear"), "b": ("false", "unclear")}
 
 
-@pytest.mark.slow
 def test_words_are_marked_extended_and_unmarked_by_keyboard_alone(
     start_server: Callable,
     sqlite_url: str,

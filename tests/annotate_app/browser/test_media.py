@@ -18,7 +18,7 @@ from annotate_app.store.store import Store
 from rewardkit.data.conversations import Completion, read_messages
 from rewardkit.data.records import Comparison, Message
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 ADMIN = Actor.command_line()
 ASKED = (Message(role="user", content="Book me a table in Rome and tell me the weather."),)
@@ -80,7 +80,6 @@ def said(text: str, role: str = "assistant") -> dict:
     return {"role": role, "content": text}
 
 
-@pytest.mark.slow
 def test_a_battle_of_whole_conversations_is_two_columns_of_turns_at_every_width(
     start_server: Callable, sqlite_url: str, labeling_project: Callable, open_desk: Callable, screenshots: Path
 ) -> None:
@@ -122,7 +121,6 @@ def test_a_battle_of_whole_conversations_is_two_columns_of_turns_at_every_width(
     desk.page.screenshot(path=screenshots / "battle-differences.png")
 
 
-@pytest.mark.slow
 def test_a_battle_without_a_common_start_shows_no_empty_conversation(
     start_server: Callable, sqlite_url: str, labeling_project: Callable, open_desk: Callable
 ) -> None:
@@ -136,7 +134,6 @@ def test_a_battle_without_a_common_start_shows_no_empty_conversation(
     expect(desk.status).to_have_text("Saved")
 
 
-@pytest.mark.slow
 def test_an_image_comes_from_our_own_host_opens_by_a_key_and_is_refused_to_a_stranger(
     start_server: Callable,
     sqlite_url: str,

@@ -13,7 +13,7 @@ from annotate_app.protocol.collection_design import Design
 from annotate_app.protocol.rubric import Rubric, rubric_text
 from annotate_app.store.store import Store
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 ADMIN = Actor.command_line()
 
 
@@ -30,7 +30,6 @@ def lead_of(add_account: Callable[..., Actor], sqlite_url: str) -> Callable[[int
     return make
 
 
-@pytest.mark.slow
 def test_guidelines_are_read_on_start_by_a_person_and_not_by_a_browser(
     start_server: Callable,
     sqlite_url: str,
@@ -74,7 +73,6 @@ def test_guidelines_are_read_on_start_by_a_person_and_not_by_a_browser(
     expect(other.page.get_by_role("dialog")).to_have_count(0)
 
 
-@pytest.mark.slow
 def test_a_question_written_offline_reaches_the_lead_and_its_answer_all_who_meet_the_pair(
     start_server: Callable,
     sqlite_url: str,

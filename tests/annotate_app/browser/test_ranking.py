@@ -16,7 +16,7 @@ from annotate_app.protocol.rubric import Flag, Rubric
 from rewardkit.data.records import Comparison, Judgment, Message, Response
 from rewardkit.data.records import places as by_place
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 ADMIN = Actor.command_line()
 RANKED = Rubric(
     title="Which replies help more?",
@@ -151,7 +151,6 @@ def test_four_responses_are_ranked_by_keyboard_by_drag_undone_and_reloaded(
     expect(page.locator("dialog[open] .choices")).to_contain_text(" = ")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("width", "height"), [(1280, 720), (390, 844)])
 def test_the_screen_fits_and_the_best_is_one_key(
     start_server: Callable,
@@ -192,7 +191,6 @@ def test_the_screen_fits_and_the_best_is_one_key(
     expect(page.locator(".hint")).to_contain_text("Choose the best response first")
 
 
-@pytest.mark.slow
 def test_a_finger_drags_on_a_phone(
     start_server: Callable,
     sqlite_url: str,

@@ -60,9 +60,15 @@ def aspects() -> Rubric:
 
 @dataclass(frozen=True, kw_only=True)
 class Desk:
-    """A browser page on the labeling surface."""
+    """A browser page on the labeling surface.
+
+    Attributes:
+        page: where it is open.
+        project: the project that `new_desk` made for it.
+    """
 
     page: Page
+    project: int = 0
 
     @property
     def shown(self) -> Locator:
@@ -158,6 +164,21 @@ def open_desk(chromium: Browser) -> Iterator[Callable[..., Desk]]:
     for context in contexts:
         context.close()
     assert not errors
+
+
+@pytest.fixture
+def new_desk(
+    start_server: Callable, sqlite_url: str, labeling_project: Callable, open_desk: Callable
+) -> Callable[..., Desk]:
+    """A desk of anna in a project of its own: `new_desk(comparisons, rubric=..., design=..., context options)`."""
+
+    def make(
+        comparisons: list[Comparison], *, rubric: Rubric = PLAIN, design: Design | None = None, **options: object
+    ) -> Desk:
+        project = labeling_project(comparisons, rubric=rubric, design=design)
+        return replace(open_desk(start_server(sqlite_url, "--no-worker").url, **options), project=project)
+
+    return make
 
 
 @pytest.fixture

@@ -67,10 +67,9 @@ def test_the_answers_get_half_of_a_laptops_window_and_three_fifths_of_a_desktops
 
 
 def test_the_sidebar_is_folded_while_labeling_one_key_unfolds_it_and_other_pages_keep_it(
-    start_server: Callable, sqlite_url: str, labeling_project: Callable, open_desk: Callable, pairs: Callable
+    new_desk: Callable, pairs: Callable
 ) -> None:
-    labeling_project(pairs(6))
-    desk = open_desk(start_server(sqlite_url, "--no-worker").url)
+    desk = new_desk(pairs(6))
     sidebar = desk.page.get_by_test_id("stSidebar")
     expect(sidebar).to_be_hidden()
     desk.press(".")
@@ -115,16 +114,9 @@ def test_on_a_phone_each_pair_starts_at_its_top_submit_is_in_reach_and_no_key_is
 
 
 def test_what_is_told_ends_with_its_pair_and_enter_presses_what_has_the_focus(
-    start_server: Callable,
-    sqlite_url: str,
-    labeling_project: Callable,
-    open_desk: Callable,
-    judgments_of: Callable,
-    pairs: Callable,
-    aspects: Rubric,
+    new_desk: Callable, judgments_of: Callable, pairs: Callable, aspects: Rubric
 ) -> None:
-    project = labeling_project(pairs(8), rubric=aspects)
-    desk = open_desk(start_server(sqlite_url, "--no-worker").url)
+    desk = new_desk(pairs(8), rubric=aspects)
     hint = desk.page.locator(".hint")
     desk.page.wait_for_timeout(500)
     desk.press("1", "Enter")
@@ -152,18 +144,17 @@ def test_what_is_told_ends_with_its_pair_and_enter_presses_what_has_the_focus(
     expect(overall.get_by_role("radio", name="Left much better")).to_have_attribute("aria-checked", "true")
     desk.press("q", "1")
     desk.judge("Control+Enter")
-    assert [judgment.choice == "skip" for judgment in judgments_of(project)] == [True, False]
+    assert [judgment.choice == "skip" for judgment in judgments_of(desk.project)] == [True, False]
 
 
 def test_unrelated_answers_are_said_to_be_so_and_arabic_stands_right_to_left(
-    start_server: Callable, sqlite_url: str, labeling_project: Callable, open_desk: Callable, pairs: Callable
+    new_desk: Callable, pairs: Callable
 ) -> None:
     arabic = (
         "**TCP** بروتوكول موثوق لنقل البيانات بين الأجهزة\n\n- **HTTP** بروتوكول لنقل صفحات الويب\n"
         "- UDP is fast\n\n```python\nprint(1)\n```"
     )
-    labeling_project([replace(pair, completion_a=arabic, completion_b=arabic) for pair in pairs(1)] + pairs(3)[1:])
-    desk = open_desk(start_server(sqlite_url, "--no-worker").url)
+    desk = new_desk([replace(pair, completion_a=arabic, completion_b=arabic) for pair in pairs(1)] + pairs(3)[1:])
     seen = set()
     for _ in range(3):
         text = desk.shown.locator(".pane.left .rich")

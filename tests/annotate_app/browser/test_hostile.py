@@ -82,12 +82,9 @@ def test_no_script_runs_and_no_request_leaves(
 
 
 @pytest.mark.slow
-def test_a_link_opens_elsewhere_on_a_click_and_not_before(
-    start_server: Callable, sqlite_url: str, labeling_project: Callable, open_desk: Callable
-) -> None:
+def test_a_link_opens_elsewhere_on_a_click_and_not_before(new_desk: Callable) -> None:
     text = "See [the manual](https://outside.example/manual?a=1)."
-    labeling_project([Comparison(id="link", prompt=(), completion_a=text, completion_b=text)])
-    desk = open_desk(start_server(sqlite_url, "--no-worker").url)
+    desk = new_desk([Comparison(id="link", prompt=(), completion_a=text, completion_b=text)])
     link = desk.shown.get_by_role("link").first
     expect(link).to_have_attribute("target", "_blank")
     expect(link).to_have_attribute("rel", "noopener noreferrer nofollow")
@@ -104,12 +101,9 @@ def test_a_link_opens_elsewhere_on_a_click_and_not_before(
 
 
 @pytest.mark.slow
-def test_a_megabyte_of_text_is_shown_cut_and_then_whole_without_freezing(
-    start_server: Callable, sqlite_url: str, labeling_project: Callable, open_desk: Callable, pairs: Callable
-) -> None:
+def test_a_megabyte_of_text_is_shown_cut_and_then_whole_without_freezing(new_desk: Callable, pairs: Callable) -> None:
     huge = Comparison(id="a", prompt=(), completion_a="word **bold** " * 75_000, completion_b="x" * 1_000_000)
-    labeling_project([huge, *pairs(2)])
-    desk = open_desk(start_server(sqlite_url, "--no-worker").url)
+    desk = new_desk([huge, *pairs(2)])
     more = desk.shown.get_by_role("button", name="Show the rest").first
     expect(more).to_contain_text("characters")
     assert len(desk.shown.locator(".pane.left .text").inner_text()) < 40_000

@@ -59,55 +59,35 @@ def test_ten_pairs_by_keyboard_one_undone_and_a_reload_are_exactly_what_is_store
 
 
 def test_keys_typed_ahead_judge_the_two_pairs_they_were_typed_for(
-    start_server: Callable,
-    sqlite_url: str,
-    labeling_project: Callable,
-    open_desk: Callable,
-    judgments_of: Callable,
-    pairs: Callable,
+    new_desk: Callable, judgments_of: Callable, pairs: Callable
 ) -> None:
-    project = labeling_project(pairs(6))
-    desk = open_desk(start_server(sqlite_url, "--no-worker").url)
+    desk = new_desk(pairs(6))
     desk.press("2", "Enter", "6", "Enter")
     expect(desk.page.locator(".count")).to_have_text("2 of 20 judged")
     expect(desk.status).to_have_text("Saved")
     screen = [
-        (-1 if judgment.choice == judgment.shown_left else 1) * judgment.strength for judgment in judgments_of(project)
+        (-1 if judgment.choice == judgment.shown_left else 1) * judgment.strength
+        for judgment in judgments_of(desk.project)
     ]
     assert screen == [-2, 2]
 
 
 @pytest.mark.slow
-def test_enter_three_times_submits_once(
-    start_server: Callable,
-    sqlite_url: str,
-    labeling_project: Callable,
-    open_desk: Callable,
-    judgments_of: Callable,
-    pairs: Callable,
-) -> None:
-    project = labeling_project(pairs(6))
-    desk = open_desk(start_server(sqlite_url, "--no-worker").url)
+def test_enter_three_times_submits_once(new_desk: Callable, judgments_of: Callable, pairs: Callable) -> None:
+    desk = new_desk(pairs(6))
     desk.press("3", "Enter", "Enter", "Enter")
     expect(desk.status).to_have_text("Saved")
     desk.page.wait_for_timeout(600)
     desk.press("Enter")
     expect(desk.page.locator(".hint")).to_have_text("Choose an answer first.")
-    assert len(judgments_of(project)) == 1
+    assert len(judgments_of(desk.project)) == 1
 
 
 @pytest.mark.slow
 def test_a_reload_keeps_the_pair_and_what_was_answered_so_far(
-    start_server: Callable,
-    sqlite_url: str,
-    labeling_project: Callable,
-    open_desk: Callable,
-    judgments_of: Callable,
-    pairs: Callable,
-    aspects: Rubric,
+    new_desk: Callable, judgments_of: Callable, pairs: Callable, aspects: Rubric
 ) -> None:
-    project = labeling_project(pairs(6), rubric=aspects)
-    desk = open_desk(start_server(sqlite_url, "--no-worker").url)
+    desk = new_desk(pairs(6), rubric=aspects)
     desk.press("2", "3", "4", "n")
     desk.page.keyboard.type("left invents 2 refunds")
     desk.press("Escape", "f", "2", "Enter")
@@ -120,7 +100,7 @@ def test_a_reload_keeps_the_pair_and_what_was_answered_so_far(
     expect(desk.shown.locator(".pane.left .flag")).to_have_text("Made up")
     desk.press("q", "ArrowDown", "ArrowDown", "5")  # the right response's tone
     desk.judge("Enter")
-    [judgment] = judgments_of(project)
+    [judgment] = judgments_of(desk.project)
     turned = judgment.shown_left == "b"
     assert judgment.criteria == {"helpful": -1 if turned else 1, "tone": (5, 4) if turned else (4, 5)}
     assert judgment.flags == {judgment.shown_left: ("made_up",)}
@@ -228,16 +208,8 @@ def test_an_answer_on_its_way_when_the_browser_is_closed_arrives_with_the_next_v
 
 
 @pytest.mark.slow
-def test_skip_edit_and_leaving_an_edit(
-    start_server: Callable,
-    sqlite_url: str,
-    labeling_project: Callable,
-    open_desk: Callable,
-    judgments_of: Callable,
-    pairs: Callable,
-) -> None:
-    project = labeling_project(pairs(6))
-    desk = open_desk(start_server(sqlite_url, "--no-worker").url)
+def test_skip_edit_and_leaving_an_edit(new_desk: Callable, judgments_of: Callable, pairs: Callable) -> None:
+    desk = new_desk(pairs(6))
     desk.judge("1", "Enter")
     desk.judge("s", "2")
     desk.press("e")
@@ -256,22 +228,16 @@ def test_skip_edit_and_leaving_an_edit(
     expect(desk.status).to_have_text("Saved")
     desk.press("e")
     expect(history).to_contain_text("Right better")
-    edited, skipped = sorted(judgments_of(project), key=lambda judgment: judgment.choice == "skip")
+    edited, skipped = sorted(judgments_of(desk.project), key=lambda judgment: judgment.choice == "skip")
     assert (edited.strength, edited.choice == edited.shown_left) == (2, False)
     assert (skipped.choice, skipped.reason) == ("skip", "broken or empty text")
 
 
 @pytest.mark.slow
 def test_letters_typed_into_the_rationale_are_text_and_streamlit_does_not_rerun_on_r(
-    start_server: Callable,
-    sqlite_url: str,
-    labeling_project: Callable,
-    open_desk: Callable,
-    judgments_of: Callable,
-    pairs: Callable,
+    new_desk: Callable, judgments_of: Callable, pairs: Callable
 ) -> None:
-    project = labeling_project(pairs(6))
-    desk = open_desk(start_server(sqlite_url, "--no-worker").url)
+    desk = new_desk(pairs(6))
     token = desk.token
     desk.press("5", "n")
     desk.page.keyboard.type("1 robot struck")
@@ -282,7 +248,7 @@ def test_letters_typed_into_the_rationale_are_text_and_streamlit_does_not_rerun_
     expect(desk.shown).not_to_have_attribute("data-token", token)
     expect(desk.status).to_have_text("Saved")
     assert desk.page.locator("textarea").input_value() == ""
-    assert [judgment.rationale for judgment in judgments_of(project)] == ["1 robot struck"]
+    assert [judgment.rationale for judgment in judgments_of(desk.project)] == ["1 robot struck"]
 
 
 @pytest.mark.slow
@@ -308,15 +274,12 @@ def test_no_source_reaches_the_browser(
 
 
 @pytest.mark.slow
-def test_an_empty_queue_says_so_and_finds_new_pairs(
-    start_server: Callable, sqlite_url: str, labeling_project: Callable, open_desk: Callable, pairs: Callable
-) -> None:
-    project = labeling_project(pairs(1))
-    desk = open_desk(start_server(sqlite_url, "--no-worker").url)
+def test_an_empty_queue_says_so_and_finds_new_pairs(new_desk: Callable, sqlite_url: str, pairs: Callable) -> None:
+    desk = new_desk(pairs(1))
     desk.press("1", "Enter")
     expect(desk.page.locator(".nothing:visible")).to_contain_text("Nothing to judge right now")
     store = Store.open(sqlite_url, migrate=False)
-    store.comparisons.add(Actor.command_line(), project, pairs(2))
+    store.comparisons.add(Actor.command_line(), desk.project, pairs(2))
     store.close()
     desk.page.get_by_role("button", name="Look again").click()
     expect(desk.shown).to_contain_text("Question 1")

@@ -45,17 +45,8 @@ CONTRASTS = """() => {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_text_has_enough_contrast(
-    start_server: Callable,
-    sqlite_url: str,
-    labeling_project: Callable,
-    open_desk: Callable,
-    pairs: Callable,
-    aspects: Rubric,
-    scheme: str,
-) -> None:
-    labeling_project(pairs(4), rubric=aspects)
-    desk = open_desk(start_server(sqlite_url, "--no-worker").url, color_scheme=scheme)
+def test_every_text_has_enough_contrast(new_desk: Callable, pairs: Callable, aspects: Rubric, scheme: str) -> None:
+    desk = new_desk(pairs(4), rubric=aspects, color_scheme=scheme)
     desk.press("f", "1", "Enter", "2", "1")
     found = desk.page.evaluate(CONTRASTS)
     assert len(found) > 30
@@ -98,14 +89,11 @@ def test_a_phone_shows_one_response_under_the_other_and_nothing_sticks_out(
 
 
 @pytest.mark.slow
-def test_the_work_fits_the_window_and_each_pair_starts_at_its_top(
-    start_server: Callable, sqlite_url: str, labeling_project: Callable, open_desk: Callable, pairs: Callable
-) -> None:
+def test_the_work_fits_the_window_and_each_pair_starts_at_its_top(new_desk: Callable, pairs: Callable) -> None:
     long = [
         replace(pair, completion_a="A line of it.\n\n" * 200, completion_b="Another.\n\n" * 200) for pair in pairs(4)
     ]
-    labeling_project(long)
-    desk = open_desk(start_server(sqlite_url, "--no-worker").url)
+    desk = new_desk(long)
     submit = desk.page.get_by_role("button", name="Submit").bounding_box()
     assert submit
     assert submit["y"] + submit["height"] <= 860
@@ -122,15 +110,9 @@ def test_the_work_fits_the_window_and_each_pair_starts_at_its_top(
 
 @pytest.mark.slow
 def test_questions_are_radio_groups_with_names_and_focus_goes_in_order(
-    start_server: Callable,
-    sqlite_url: str,
-    labeling_project: Callable,
-    open_desk: Callable,
-    pairs: Callable,
-    aspects: Rubric,
+    new_desk: Callable, pairs: Callable, aspects: Rubric
 ) -> None:
-    labeling_project(pairs(4), rubric=aspects)
-    desk = open_desk(start_server(sqlite_url, "--no-worker").url)
+    desk = new_desk(pairs(4), rubric=aspects)
     overall = desk.page.get_by_role("radiogroup", name="Which response is better?")
     expect(overall.get_by_role("radio")).to_have_count(8)  # seven steps and both bad
     expect(desk.page.get_by_role("radiogroup", name="How is the tone?, left response")).to_be_visible()

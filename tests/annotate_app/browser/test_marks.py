@@ -76,15 +76,9 @@ def spans(judgment) -> list[tuple[str, str]]:
 
 
 def test_marks_made_in_the_rendered_view_are_those_made_in_the_raw_view(
-    start_server: Callable,
-    sqlite_url: str,
-    labeling_project: Callable,
-    open_desk: Callable,
-    judgments_of: Callable,
-    marking: Rubric,
+    new_desk: Callable, judgments_of: Callable, marking: Rubric
 ) -> None:
-    project = labeling_project(comparisons(3), rubric=marking)
-    desk = open_desk(start_server(sqlite_url, "--no-worker").url)
+    desk = new_desk(comparisons(3), rubric=marking)
     page = desk.page
 
     def mark(side: str, words: list[tuple[str, str, str]]) -> None:
@@ -108,7 +102,7 @@ def test_marks_made_in_the_rendered_view_are_those_made_in_the_raw_view(
     desk.wait()
     expect(page.locator(".layer.shown .marks li")).to_have_count(8)
     desk.judge("2", "Enter")
-    (judgment,) = judgments_of(project)
+    (judgment,) = judgments_of(desk.project)
     left, right = ([replace(one, side="a") for one in judgment.spans if one.side == side] for side in ("a", "b"))
     assert left == right
     assert spans(judgment)[:4] == [
@@ -121,15 +115,9 @@ def test_marks_made_in_the_rendered_view_are_those_made_in_the_raw_view(
 
 
 def test_words_are_marked_extended_and_unmarked_by_keyboard_alone(
-    start_server: Callable,
-    sqlite_url: str,
-    labeling_project: Callable,
-    open_desk: Callable,
-    judgments_of: Callable,
-    marking: Rubric,
+    new_desk: Callable, judgments_of: Callable, marking: Rubric
 ) -> None:
-    project = labeling_project(comparisons(3), rubric=marking)
-    desk = open_desk(start_server(sqlite_url, "--no-worker").url)
+    desk = new_desk(comparisons(3), rubric=marking)
     page = desk.page
     desk.press("w", "ArrowRight", "1")  # "unbelievable"
     desk.press("ArrowRight", "ArrowRight", "ArrowRight", "Shift+ArrowRight", "2")  # "it is"
@@ -142,7 +130,7 @@ def test_words_are_marked_extended_and_unmarked_by_keyboard_alone(
     desk.press("Escape")
     expect(page.locator(".spanmenu")).to_be_hidden()
     desk.judge("6", "Enter")  # a digit is an answer again
-    (judgment,) = judgments_of(project)
+    (judgment,) = judgments_of(desk.project)
     left = judgment.shown_left
     on_left = [(span.flag, MARKED[span.start : span.end]) for span in judgment.spans if span.side == left]
     on_right = [(span.flag, MARKED[span.start : span.end]) for span in judgment.spans if span.side != left]
@@ -157,16 +145,9 @@ def test_words_are_marked_extended_and_unmarked_by_keyboard_alone(
 
 
 def test_an_edit_survives_a_reload_and_goes_out_as_a_demonstration_and_a_pair(
-    start_server: Callable,
-    sqlite_url: str,
-    labeling_project: Callable,
-    open_desk: Callable,
-    judgments_of: Callable,
-    marking: Rubric,
-    tmp_path,
+    new_desk: Callable, sqlite_url: str, judgments_of: Callable, marking: Rubric, tmp_path
 ) -> None:
-    project = labeling_project(comparisons(3), rubric=marking)
-    desk = open_desk(start_server(sqlite_url, "--no-worker").url)
+    desk = new_desk(comparisons(3), rubric=marking)
     page = desk.page
     desk.press("6", "r")  # the right one is better, so it is the one to edit
     area = page.get_by_role("textbox", name="The right response as you would have it")
@@ -182,14 +163,14 @@ def test_an_edit_survives_a_reload_and_goes_out_as_a_demonstration_and_a_pair(
     desk.press("Escape")
     page.wait_for_timeout(500)  # an Enter sooner after a pair came is taken for a double press
     desk.judge("Enter")
-    (judgment,) = judgments_of(project)
+    (judgment,) = judgments_of(desk.project)
     side = judgment.choice
     assert side in ("a", "b")
     assert side != judgment.shown_left
     assert judgment.edited == {side: "All of it anew: 😀 1, 2 and so on."}
     store = Store.open(sqlite_url, migrate=False)
     for form in ("edited_sft", "edited_pairs"):
-        export_rows(store, ADMIN, project, tmp_path / f"{form}.jsonl", ExportOptions(form=form, layout="plain"))
+        export_rows(store, ADMIN, desk.project, tmp_path / f"{form}.jsonl", ExportOptions(form=form, layout="plain"))
     store.close()
     ((_, demonstration),) = read_rows(tmp_path / "edited_sft.jsonl")
     assert (demonstration["prompt"], demonstration["completion"]) == (

@@ -49,11 +49,10 @@ def called(call: str, **arguments: object) -> list[dict]:
 
 
 def test_a_folded_call_opens_by_a_key_and_differences_mark_the_changed_argument_alone(
-    start_server: Callable, sqlite_url: str, labeling_project: Callable, open_desk: Callable, screenshots: Path
+    new_desk: Callable, screenshots: Path
 ) -> None:
     shared = {"city": "Rome", "guests": [{"name": name, "eats": "all"} for name in ("Ann", "Bo")], "time": "19:30"}
-    labeling_project([compared(called("k1", street="Via Appia", **shared), called("z9", **shared, street="Via Sacra"))])
-    desk = open_desk(start_server(sqlite_url, "--no-worker").url)
+    desk = new_desk([compared(called("k1", street="Via Appia", **shared), called("z9", **shared, street="Via Sacra"))])
     call = desk.shown.locator(".pane.left details.call")
     expect(call).not_to_have_attribute("open", "")
     expect(call.locator("summary")).to_contain_text('book_table { "city": "Rome"')
@@ -121,12 +120,9 @@ def test_a_battle_of_whole_conversations_is_two_columns_of_turns_at_every_width(
     desk.page.screenshot(path=screenshots / "battle-differences.png")
 
 
-def test_a_battle_without_a_common_start_shows_no_empty_conversation(
-    start_server: Callable, sqlite_url: str, labeling_project: Callable, open_desk: Callable
-) -> None:
+def test_a_battle_without_a_common_start_shows_no_empty_conversation(new_desk: Callable) -> None:
     first, second = [said("Hi"), said("Yes?", "user"), said("Bye")], [said("Hello"), said("What?", "user"), said("Ok")]
-    labeling_project([compared(first, second, prompt=())])
-    desk = open_desk(start_server(sqlite_url, "--no-worker").url)
+    desk = new_desk([compared(first, second, prompt=())])
     expect(desk.shown.locator(".talk")).to_be_hidden()
     expect(desk.shown.locator(".pane.left .turn")).to_have_count(3)
     desk.press("PageDown")

@@ -90,15 +90,11 @@ def question(page: Page) -> str:
 
 
 def test_four_responses_are_ranked_by_keyboard_by_drag_undone_and_reloaded(
-    start_server: Callable,
-    sqlite_url: str,
-    labeling_project: Callable,
-    open_desk: Callable,
-    judgments_of: Callable,
-    screenshots: Path,
+    new_desk: Callable, judgments_of: Callable, screenshots: Path
 ) -> None:
-    project = labeling_project(rankings(6), rubric=RANKED, design=Design(overlap=1, target=6))
-    desk = open_desk(start_server(sqlite_url, "--no-worker").url, viewport={"width": 1440, "height": 900})
+    desk = new_desk(
+        rankings(6), rubric=RANKED, design=Design(overlap=1, target=6), viewport={"width": 1440, "height": 900}
+    )
     page = desk.page
     # By keyboard: charlie first, alpha and bravo tied behind it, delta left out.
     first = question(page)
@@ -112,7 +108,7 @@ def test_four_responses_are_ranked_by_keyboard_by_drag_undone_and_reloaded(
     assert [sorted(tied) for tied in places(page)] == [["charlie"], ["alpha", "bravo"]]
     page.wait_for_timeout(500)  # an Enter as soon as a pair comes is taken for a double press
     desk.judge("Enter")
-    [judgment] = judgments_of(project)
+    [judgment] = judgments_of(desk.project)
     assert (judgment.comparison_id, judgment.ranks) == (first, (2, 2, 1, None))
     assert (judgment.choice, judgment.strength) == ("tie", 0)
     # Undone, it comes back with its order, and is changed: the last one taken back, moved, untied.
@@ -122,7 +118,7 @@ def test_four_responses_are_ranked_by_keyboard_by_drag_undone_and_reloaded(
     desk.press("Backspace", key_of(page, "delta"), key_of(page, "bravo"), "ArrowLeft", "ArrowLeft")
     shown = places(page)
     desk.judge("Enter")
-    again = of(judgments_of(project), first)
+    again = of(judgments_of(desk.project), first)
     stored = [NAMES[index] for tied in by_place(again.ranks) for index in tied]
     assert stored == [name for tied in shown for name in tied]
     assert set(again.shown) == {0, 1, 2, 3}
@@ -140,13 +136,13 @@ def test_four_responses_are_ranked_by_keyboard_by_drag_undone_and_reloaded(
     assert [sorted(tied) for tied in places(page)] == [["delta"], ["alpha", "bravo"], ["charlie"]]
     page.locator(f".card[data-response='{int(key_of(page, 'delta')) - 1}'] .flagging").first.click()
     desk.judge("Enter")
-    dragged = of(judgments_of(project), second)
+    dragged = of(judgments_of(desk.project), second)
     assert dragged.ranks == (2, 2, 3, 1)
     assert dict(dragged.flags) == {"d": ("unsafe",)}
     # All bad, and the history in words.
     third = question(page)
     desk.judge("b", "Enter")
-    assert of(judgments_of(project), third).choice == "both_bad"
+    assert of(judgments_of(desk.project), third).choice == "both_bad"
     desk.press("e")
     expect(page.locator("dialog[open] .choices")).to_contain_text(" = ")
 

@@ -80,15 +80,9 @@ def test_a_lease_is_renewed_every_minute_while_somebody_works_and_not_when_nobod
 
 @pytest.mark.slow
 def test_an_edit_and_what_was_changed_in_it_survive_a_reload(
-    start_server: Callable,
-    sqlite_url: str,
-    labeling_project: Callable,
-    open_desk: Callable,
-    judgments_of: Callable,
-    pairs: Callable,
+    new_desk: Callable, judgments_of: Callable, pairs: Callable
 ) -> None:
-    project = labeling_project(pairs(6))
-    desk = open_desk(start_server(sqlite_url, "--no-worker").url)
+    desk = new_desk(pairs(6))
     desk.judge("1", "Enter")
     desk.judge("2", "Enter")
     desk.press("e")
@@ -108,7 +102,7 @@ def test_an_edit_and_what_was_changed_in_it_survive_a_reload(
     desk.press("Enter")
     expect(desk.page.locator(".banner")).to_be_hidden()
     expect(desk.status).to_have_text("Saved")
-    second, edited = judgments_of(project)
+    second, edited = judgments_of(desk.project)
     assert (edited.strength, edited.rationale) == (2, "on second thoughts")
     assert edited.choice != edited.shown_left
     assert second.choice == second.shown_left

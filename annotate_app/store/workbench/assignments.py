@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, select, update
 
 from annotate_app.access import Actor
-from annotate_app.store.base.database import Database
+from annotate_app.store.base.database import Database, read_pairs
 from annotate_app.store.base.rights import require_member
 from annotate_app.store.base.slots import (
     LEASED,
@@ -160,8 +160,7 @@ def _touched(connection: Connection, ids: Sequence[int], users: Sequence[int]) -
 
 def _by_id(connection: Connection, users: Sequence[int]) -> dict[int, str]:
     account = tables.user.c
-    query = select(account.id, account.name).where(account.id.in_(users))
-    return {user_id: name for user_id, name in connection.execute(query)}
+    return read_pairs(connection, select(account.id, account.name).where(account.id.in_(users)))
 
 
 def _names(connection: Connection, users: Sequence[int]) -> list[str]:

@@ -11,6 +11,7 @@ from itertools import groupby
 from typing import TypeVar
 
 from sqlalchemy import Connection, Row, bindparam, delete, insert, select, text, update
+from sqlalchemy.dialects.postgresql import insert as insert_postgresql
 
 from annotate_app.protocol.assignment import slot_rank
 from annotate_app.protocol.collection_design import Design
@@ -80,6 +81,7 @@ def remake_slots(
     Args:
         comparison_ids: only these comparisons, all of the project when None.
     """
+    hold_places(connection, project_id)
     open_slots = select(slot.c.id).where(slot.c.project_id == project_id, slot.c.state == OPEN)
     if comparison_ids is not None:
         open_slots = open_slots.where(slot.c.comparison_id.in_(comparison_ids))
@@ -95,13 +97,18 @@ def remake_slots(
     drop_slots(connection, surplus)
     for rows in batches(missing):
         connection.execute(insert(slot), list(rows))
-    rank_slots(connection, project_id, design, comparison_ids)
+    _rank_slots(connection, project_id, design, comparison_ids)
 
 
 def rank_slots(
     connection: Connection, project_id: int, design: Design, comparison_ids: Sequence[int] | None = None
 ) -> None:
     """Puts the open work slots into the order of the design's policy."""
+    hold_places(connection, project_id)
+    _rank_slots(connection, project_id, design, comparison_ids)
+
+
+def _rank_slots(connection: Connection, project_id: int, design: Design, comparison_ids: Sequence[int] | None) -> None:
     ranks: list[dict[str, object]] = []
     for row, slots in _slots_by_comparison(connection, project_id, comparison_ids):
         before: Counter[str] = Counter(slot_row.group_name for slot_row in slots if slot_row.state != OPEN)
@@ -248,10 +255,17 @@ def member_groups(connection: Connection, project_id: int) -> dict[int, str]:
 
 
 def hold_places(connection: Connection, project_id: int) -> None:
-    """Locks the places of all members, in their order, before slots are changed.
+    """Locks the places of all members, in their order: nobody is handed a pair until the transaction ends.
 
-    Whoever is handed a pair holds their own place first and slots then; in the same order nobody waits in a circle.
+    Whoever works holds their own place first, and rows of slots and their membership then. So a transaction that
+    changes rows of slots that were there before calls this before it does; in one order nobody waits in a circle.
+    Members who have not begun get their place here, so that it is held too.
     """
+    if connection.dialect.name == "sqlite":  # under the write lock
+        return
+    members = select(membership.c.project_id, membership.c.user_id).where(membership.c.project_id == project_id)
+    missing = insert_postgresql(place).from_select(["project_id", "user_id"], members.order_by(membership.c.user_id))
+    connection.execute(missing.on_conflict_do_nothing())
     whose = select(place.c.user_id).where(place.c.project_id == project_id).order_by(place.c.user_id)
     connection.execute(whose.with_for_update()).all()
 
@@ -260,7 +274,7 @@ def rewind(connection: Connection, project_id: int) -> None:
     """Resets the queue cursors of all members: new slots or a new order must be seen from the start.
 
     To be the last statement of a transaction that changes slots: on PostgreSQL it waits for picks in progress, and
-    picks wait for it.
+    picks wait for it. New rows of slots need no `hold_places`, as nobody can wait for what they do not see.
     """
     connection.execute(
         update(place).where(place.c.project_id == project_id).values(cursor_rank=QUEUE_START, cursor_slot=0)
@@ -312,6 +326,7 @@ def free_slots(connection: Connection, project_id: int, slot_ids: Sequence[int])
 
 def free_reserved(connection: Connection, project_id: int, user_id: int) -> int:
     """Frees all that is reserved for a person who leaves the project or changes groups; how many slots it was."""
+    hold_places(connection, project_id)
     query = select(slot.c.id).where(slot.c.project_id == project_id, slot.c.group_name == reserved_for(user_id))
     freed = 0
     for slot_ids in batches(connection.execute(query).scalars().all()):

@@ -94,14 +94,14 @@ def find_invite(connection: Connection, token: str) -> Invite | None:
     return Invite(name=row.name, role=row.role) if row is not None and _holds(connection, row) else None
 
 
-def read_invites(connection: Connection, actor: Actor) -> list[OpenInvite]:
-    """The invites that work now and that the actor could have made, newest first."""
+def read_invites(connection: Connection, actor: Actor, project_id: int | None = None) -> list[OpenInvite]:
+    """The invites that work now and that the actor could have made, newest first; of one project where it is named."""
     columns, maker, project = tables.invite.c, tables.user.c, tables.project.c
     query = (
         select(tables.invite, maker.name.label("maker"), project.name.label("project"))
         .outerjoin(tables.user, maker.id == columns.created_by)
         .outerjoin(tables.project, project.id == columns.project_id)
-        .where(*_fresh())
+        .where(*_fresh(), *([] if project_id is None else [columns.project_id == project_id]))
         .order_by(columns.created_at.desc())
     )
     return [

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 from annotate_app.access import UserRole
 from annotate_app.protocol.collection_design import Design
 from annotate_app.store.base.rights import checked_text
-from annotate_app.store.base.slots import free_reserved, release_slots
+from annotate_app.store.base.slots import free_reserved, hold_places, release_slots
 from annotate_app.store.people.accounts import check_role, find_user, insert_user
 from annotate_app.store.schema import tables
 
@@ -106,6 +106,7 @@ def join_project(
 def change_member(connection: Connection, project_id: int, user_id: int, state: str) -> None:
     """Sets a member's state; who may not work any more gives back the pairs they hold."""
     _check_state(state)
+    hold_places(connection, project_id)  # who answers a check now is about to change the same row
     changed = connection.execute(
         update(tables.membership).where(*_chosen(project_id, user_id)).values(state=state, state_since=time.time())
     )

@@ -225,5 +225,6 @@ def _person(account, answers, period: Period, design: Design, own_rate: float | 
 
 def _beyond_clock(answers: list[tuple[float, float, bool]]) -> float:
     """Seconds of a day that are more than the time from the start of its first answer to its last."""
-    started = min(at - seconds for at, seconds, _ in answers[:1])
-    return max(0.0, math.fsum(answer[1] for answer in answers) - (max(answer[0] for answer in answers) - started))
+    first_at, first_s, _ = answers[0]
+    on_the_clock = max(answer[0] for answer in answers) - (first_at - first_s)
+    return max(0.0, math.fsum(answer[1] for answer in answers) - on_the_clock)

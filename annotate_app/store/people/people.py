@@ -221,20 +221,14 @@ class People:
         """Ends all open invites that the actor may end, of one project where it is named; the number of them."""
         actor.require("lead", "ending invites")
         with self._database.write() as connection:
-            project = tables.project.c
-            query = select(project.name).where(project.id == project_id)
-            name = None if project_id is None else connection.execute(query).scalar_one_or_none()
-            ended = 0
-            for one in read_invites(connection, actor):
-                if project_id is not None and one.project != name:
-                    continue
+            invites = read_invites(connection, actor, project_id)
+            for one in invites:
                 row = end_invite(connection, actor, one.id)
                 detail = {"role": row.role, "group": row.group_name}
                 audit.record(
                     connection, actor, "invite revoke", project_id=row.project_id, subject=row.name or "", detail=detail
                 )
-                ended += 1
-        return ended
+        return len(invites)
 
     def redeem_invite(self, token: str, name: str, password: str) -> User:
         """Uses an invite up; see `invites.redeem`. Whoever holds the token may."""

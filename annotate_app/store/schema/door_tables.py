@@ -103,9 +103,7 @@ crowd_visit = Table(
     Column("user_id", ForeignKey("user_account.id"), index=True),  # null for who was not let in
     Column("platform_id", String(120), nullable=False),
     Column("parameters", JSON, nullable=False),  # others of the address: study, session
-    Column(
-        "outcome", String(16), nullable=False
-    ),  # working, completed, over_quota; the rest follows, see `crowd_visits`
+    Column("outcome", String(16), nullable=False),  # working, completed or over_quota; see `crowd_visits`
     Column("started_at", UnixTime, nullable=False),
     Column("seen_at", UnixTime, nullable=False),  # when the link was last opened
     Column("ended_at", UnixTime),

@@ -115,6 +115,7 @@ def held(connection: Connection, seat: Seat) -> list[Held]:
 
 def fill(connection: Connection, seat: Seat, count: int, now: float) -> list[Held]:
     """Hands out pairs until somebody holds `count`, or there is nothing for them; what they hold then, oldest first."""
+    read_visit(connection, seat)
     if not seat.may_work:
         return []
     if seat.is_crowd:
@@ -122,12 +123,18 @@ def fill(connection: Connection, seat: Seat, count: int, now: float) -> list[Hel
     return _fill(connection, seat, count, now)
 
 
+def read_visit(connection: Connection, seat: Seat) -> None:
+    """Reads the visit under which somebody of a crowd link works, as it stands now; nothing for anybody else."""
+    if seat.is_crowd:
+        seat.visit = visit_at_work(connection, seat.project_id, seat.user_id)
+
+
 def _fill_visit(connection: Connection, seat: Seat, count: int, now: float) -> list[Held]:
     """What somebody of a crowd link is handed: never more than they have still to give; ends a visit that is done.
 
     Done is also who has given something, has skipped no more than that, and for whom nothing is left.
     """
-    seat.visit = visit = visit_at_work(connection, seat.project_id, seat.user_id)
+    visit = seat.visit
     if visit is None:
         return []
     wanted = max(0, visit.target - visit.done)

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, bindparam, func, select, text, update
 
 from annotate_app.access import AccessError, Actor
 from annotate_app.protocol.collection_design import Design
-from annotate_app.store.people.crowd_visits import VisitAtWork, visit_at_work
+from annotate_app.store.people.crowd_visits import VisitAtWork
 from annotate_app.store.schema import tables
 from annotate_app.store.work.queue_cursor import Place
 
@@ -70,7 +70,12 @@ _SAVE_PLACE = (
 
 @dataclass(kw_only=True)
 class Seat:
-    """A member at work: who they are, how the project collects, and their place in its queue."""
+    """A member at work: who they are, how the project collects, and their place in its queue.
+
+    Attributes:
+        is_crowd: whether the member came by a crowd link, and works for what that asks for.
+        visit: under which such a member works; None until `leasing.read_visit`, and without an open one.
+    """
 
     actor: Actor
     user: str
@@ -80,7 +85,7 @@ class Seat:
     design: Design
     rubric_version: int
     place: Place
-    is_crowd: bool = False  # came by a crowd link, and works for what that asks for
+    is_crowd: bool
     visit: VisitAtWork | None = None
 
     @property
@@ -129,10 +134,7 @@ def take_seat(connection: Connection, actor: Actor, project_id: int, action: str
         if row.group_name == row.member_group:
             place.cursor_rank, place.cursor_slot = row.cursor_rank, row.cursor_slot
             place.cursor_returned = row.cursor_returned
-    is_crowd = row.origin == "crowd"
     return Seat(
-        is_crowd=is_crowd,
-        visit=visit_at_work(connection, project_id, actor.user_id) if is_crowd else None,
         actor=actor,
         user=row.user,
         state=row.state,
@@ -141,6 +143,7 @@ def take_seat(connection: Connection, actor: Actor, project_id: int, action: str
         design=Design.from_dict(row.design),
         rubric_version=row.rubric_version or 0,
         place=place,
+        is_crowd=row.origin == "crowd",
     )
 
 

@@ -111,12 +111,6 @@ class Questions:
             require_member(connection, actor, project_id, "reading questions", "lead")
             return [Question(**row) for row in connection.execute(query.limit(MOST_SHOWN)).mappings()]
 
-    def num_waiting(self, actor: Actor, project_id: int) -> int:
-        """How many questions wait for an answer. Lead or above."""
-        with self._database.read() as connection:
-            require_member(connection, actor, project_id, "reading questions", "lead")
-            return _num_waiting(connection, project_id)
-
     def own(self, actor: Actor, project_id: int) -> list[Question]:
         """The actor's own questions, newest first, with their answers."""
         query = _select(project_id).where(question.c.user_id == actor.user_id).order_by(question.c.id.desc())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert as insert_postgresql
 from sqlalchemy.dialects.sqlite import insert as insert_sqlite
 
@@ -13,10 +13,9 @@ from annotate_app.access import AccessError, Actor
 from annotate_app.store.base import audit
 from annotate_app.store.base.database import Database
 from annotate_app.store.base.rights import require_member
+from annotate_app.store.projects.projects import newest_version
 from annotate_app.store.schema import tables
 from annotate_app.store.schema.desk_tables import guideline_reading
-
-_rubric = tables.rubric.c
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +50,7 @@ class Readings:
             raise AccessError("reading guidelines: the command line has no work of its own")
         with self._database.write() as connection:
             require_member(connection, actor, project_id, "reading guidelines")
-            newest = _newest_version(connection, project_id)
+            newest, _ = newest_version(connection, project_id)
             if not 1 <= version <= newest:
                 raise ValueError(f"version is {version}, allowed is 1 to {newest}")
             insert = insert_sqlite if connection.dialect.name == "sqlite" else insert_postgresql
@@ -101,7 +100,3 @@ class Readings:
 
 
 _other = guideline_reading.alias().c
-
-
-def _newest_version(connection: Connection, project_id: int) -> int:
-    return connection.execute(select(func.max(_rubric.version)).where(_rubric.project_id == project_id)).scalar() or 0

@@ -9,8 +9,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from sqlalchemy import Connection, func, select
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from annotate_app.access import Actor
 from annotate_app.protocol.assignment import shown_order
@@ -26,16 +28,18 @@ from annotate_app.protocol.leases import (
 from annotate_app.protocol.rubric import Rubric, parse_rubric
 from annotate_app.store.base.database import Database
 from annotate_app.store.base.pending import COMPARISON_SHOWN
-from annotate_app.store.base.retries import Result, retried
 from annotate_app.store.schema import tables
 from annotate_app.store.work import day, gold_checks, history, leasing, submitting
 from annotate_app.store.work.member_at_work import Seat, save_place, take_seat
 from annotate_app.store.work.questions import read_answered
 from rewardkit.data.records import Comparison, Judgment
 
+ATTEMPTS = 5  # of a transaction that met another one on PostgreSQL
+RETRIED = ("40001", "40P01", "23505")  # serialization failure, deadlock, the same row made at the same time
 TEXTS_KEPT = 256  # comparisons held in memory: the two in the hands of some hundred people
 TARGET_KEPT_S = 60.0
 ANSWERS_KEPT_S = 3.0
+Result = TypeVar("Result")
 
 
 class Work:
@@ -196,6 +200,7 @@ class Work:
         """How far the actor is, and whether there is more."""
         with self._database.read() as connection:
             seat = take_seat(connection, actor, project_id, "reading own progress", writing=False)
+            leasing.read_visit(connection, seat)
             available = leasing.anything_left(connection, seat)
             of_round = _round_of(connection, seat)
         return self._progress(seat, available, of_round)
@@ -207,13 +212,16 @@ class Work:
             return day.own_day(connection, seat, since, time.time())
 
     def _write(self, action: Callable[[Connection], Result]) -> Result:
-        """Runs an action in a write transaction, again where it met another one."""
-
-        def transaction() -> Result:
-            with self._database.write() as connection:
-                return action(connection)
-
-        return retried(transaction)
+        """Runs an action in a write transaction, again where it met another one; nothing of a failed try remains."""
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                with self._database.write() as connection:
+                    return action(connection)
+            except DBAPIError as error:
+                state = getattr(error.orig, "sqlstate", None)
+                if attempt == ATTEMPTS or (state not in RETRIED and not isinstance(error, IntegrityError)):
+                    raise
+        raise AssertionError("the last attempt returns or raises")
 
     def _rubric(self, connection: Connection, seat: Seat) -> Rubric:
         key = (seat.project_id, seat.rubric_version)

@@ -12,10 +12,19 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, select, update
 
 from annotate_app.access import Actor
-from annotate_app.store.base.database import Database
-from annotate_app.store.base.retries import retried
+from annotate_app.store.base.database import Database, read_pairs
 from annotate_app.store.base.rights import require_member
-from annotate_app.store.base.slots import LEASED, OPEN, base_group, free_slots, member_groups, reserved_for, rewind
+from annotate_app.store.base.slots import (
+    LEASED,
+    OPEN,
+    RESERVED,
+    base_group,
+    free_slots,
+    hold_places,
+    member_groups,
+    reserved_for,
+    rewind,
+)
 from annotate_app.store.schema import tables
 from annotate_app.store.workbench.bulk import View, open_view, record_view
 from annotate_app.store.workbench.comparison_filter import ComparisonFilter
@@ -52,12 +61,10 @@ class Assignments:
         Raises:
             ValueError: if somebody is no member, or in none of the groups that the design asks for.
         """
-        return retried(lambda: self._assign(actor, project_id, chosen, users))
-
-    def _assign(self, actor: Actor, project_id: int, chosen: ComparisonFilter, users: Sequence[int]) -> Assigned:
         with open_view(self._database, actor, project_id, chosen, "assigning comparisons") as view:
             groups = _groups_of(view, users)
             counts = [0, 0, 0]
+            hold_places(view.connection, project_id)
             for ids in view.batches():
                 free = _free_slots(view, ids)
                 had = _touched(view.connection, ids, users)
@@ -87,11 +94,9 @@ class Assignments:
 
         What a person has in hand stays in hand; if they give it back, it is anybody's.
         """
-        return retried(lambda: self._free(actor, project_id, chosen, user_id))
-
-    def _free(self, actor: Actor, project_id: int, chosen: ComparisonFilter, user_id: int | None) -> int:
         with open_view(self._database, actor, project_id, chosen, "freeing comparisons") as view:
             freed = 0
+            hold_places(view.connection, project_id)
             for ids in view.batches():
                 reserved = [slot.comparison_id.in_(ids), slot.kind == "work", slot.state.in_((OPEN, LEASED))]
                 if user_id is not None:
@@ -109,7 +114,7 @@ class Assignments:
         )
         with self._database.read() as connection:
             require_member(connection, actor, project_id, "reading assignments", "lead")
-            rows = connection.execute(query.where(slot.group_name.startswith("@")).group_by(slot.group_name)).all()
+            rows = connection.execute(query.where(slot.group_name.startswith(RESERVED)).group_by(slot.group_name)).all()
             names = _by_id(connection, [int(group[1:]) for group, _ in rows])
         return {names[int(group[1:])]: count for group, count in rows if int(group[1:]) in names}
 
@@ -139,7 +144,7 @@ def _free_slots(view: View, ids: Sequence[int]) -> dict[int, list[tuple[int, str
     )
     free: dict[int, list[tuple[int, str]]] = {}
     for comparison_id, slot_id, group in view.connection.execute(query):
-        if not group.startswith("@"):
+        if not group.startswith(RESERVED):
             free.setdefault(comparison_id, []).append((slot_id, group))
     return free
 
@@ -155,8 +160,7 @@ def _touched(connection: Connection, ids: Sequence[int], users: Sequence[int]) -
 
 def _by_id(connection: Connection, users: Sequence[int]) -> dict[int, str]:
     account = tables.user.c
-    query = select(account.id, account.name).where(account.id.in_(users))
-    return {user_id: name for user_id, name in connection.execute(query)}
+    return read_pairs(connection, select(account.id, account.name).where(account.id.in_(users)))
 
 
 def _names(connection: Connection, users: Sequence[int]) -> list[str]:

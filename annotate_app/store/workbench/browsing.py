@@ -11,7 +11,7 @@ from annotate_app.access import Actor
 from annotate_app.store.base.database import Database, read_pairs
 from annotate_app.store.base.pending import SLOT_STATE
 from annotate_app.store.base.rights import require_member
-from annotate_app.store.base.slots import BATCH, JUDGED, batches
+from annotate_app.store.base.slots import BATCH, JUDGED, RESERVED, batches
 from annotate_app.store.projects.comparisons import ANSWER_A, ANSWER_B, Gold, read_comparison, select_comparisons
 from annotate_app.store.schema import desk_tables, tables
 from annotate_app.store.workbench.comparison_filter import ComparisonFilter, State
@@ -273,7 +273,7 @@ def _tags(connection: Connection, ids: Sequence[int]) -> dict[int, list[str]]:
 def _assigned(connection: Connection, ids: Sequence[int]) -> dict[int, list[str]]:
     slot, account = tables.slot.c, tables.user.c
     query = select(slot.comparison_id, slot.group_name).where(
-        slot.comparison_id.in_(ids), slot.kind == "work", slot.state != JUDGED, slot.group_name.startswith("@")
+        slot.comparison_id.in_(ids), slot.kind == "work", slot.state != JUDGED, slot.group_name.startswith(RESERVED)
     )
     groups = _grouped(connection, query.order_by(slot.comparison_id, slot.id))
     users = {int(group[1:]) for names in groups.values() for group in names if group[1:].isdigit()}

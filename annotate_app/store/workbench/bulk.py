@@ -18,7 +18,7 @@ from annotate_app.protocol.collection_design import Design
 from annotate_app.store.base import audit
 from annotate_app.store.base.database import Database, bulk_insert
 from annotate_app.store.base.rights import checked_content, checked_text, lock_design, require_member
-from annotate_app.store.base.slots import BATCH, batches, hold_places, rank_slots, remake_slots
+from annotate_app.store.base.slots import BATCH, batches, rank_slots, remake_slots
 from annotate_app.store.projects.comparisons import Gold, check_overlap, keys_to_ids
 from annotate_app.store.schema import desk_tables, tables
 from annotate_app.store.workbench.browsing import select_ids
@@ -67,7 +67,6 @@ def open_view(
     with database.write() as connection:
         require_member(connection, actor, project_id, action, "lead")
         design = lock_design(connection, project_id)
-        hold_places(connection, project_id)
         ids = connection.scalars(select_ids(read_for(connection, project_id, chosen), chosen)).all()
         yield View(connection=connection, project_id=project_id, design=design, ids=ids)
 

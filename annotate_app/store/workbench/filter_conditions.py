@@ -33,7 +33,7 @@ from sqlalchemy import (
 )
 
 from annotate_app.store.base.pending import COMPARISON_SHOWN, SLOT_WAITS
-from annotate_app.store.base.slots import JUDGED, LEASED, OPEN
+from annotate_app.store.base.slots import JUDGED, LEASED, OPEN, RESERVED, reserved_for
 from annotate_app.store.projects.comparisons import ANSWER_A, ANSWER_B
 from annotate_app.store.schema import desk_tables, loop_tables, tables
 from annotate_app.store.schema.tables import EXCLUDED, LEASED_WORK, OPEN_WORK
@@ -411,8 +411,8 @@ def _places(reading: Reading, chosen: ComparisonFilter) -> list[Condition]:
 def _reserved(reading: Reading, name: str) -> Select:
     """Selects comparisons with an open or leased judgment that is reserved."""
     if name == ANYBODY:
-        whose = slot.group_name.startswith("@", autoescape=True)
+        whose = slot.group_name.startswith(RESERVED)
     else:
-        whose = slot.group_name == f"@{reading.people[name]}"
+        whose = slot.group_name == reserved_for(reading.people[name])
     unjudged = cast(slot.state, Integer).in_((OPEN, LEASED))
     return select(slot.comparison_id).where(slot.project_id == reading.project_id, slot.kind == "work", unjudged, whose)

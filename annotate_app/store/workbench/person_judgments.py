@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from sqlalchemy import Connection, Float, Select, func, select, type_coerce
 
 from annotate_app.access import Actor
-from annotate_app.store.base.database import Database
+from annotate_app.store.base.database import Database, read_pairs
 from annotate_app.store.base.rights import require_member
 from annotate_app.store.projects.contents import read_messages
 from annotate_app.store.schema import tables
@@ -132,7 +132,7 @@ def _read(connection: Connection, reading: Reading, user_id: int, ids: list[int]
     first = select(judgment.comparison_id, judgment.choice).where(
         judgment.comparison_id.in_(of), *reading.judgments(), judgment.user_id == user_id, judgment.kind != "repeat"
     )
-    before = {comparison_id: choice for comparison_id, choice in connection.execute(first)}
+    before = read_pairs(connection, first)
     listed = []
     for row in (rows[judgment_id] for judgment_id in ids):
         messages = read_messages(row.messages)

@@ -179,7 +179,6 @@ TABLE: dict[str, tuple[str, bool, Callable[[Store, Actor, Project], object]]] = 
     "people.list": ("lead", False, lambda s, a, p: s.people.list(a)),
     "questions.answer": ("lead", True, answer_question),
     "questions.list": ("lead", True, lambda s, a, p: s.questions.list(a, p.id)),
-    "questions.num_waiting": ("lead", True, lambda s, a, p: s.questions.num_waiting(a, p.id)),
     "questions.own": ("annotator", True, lambda s, a, p: s.questions.own(a, p.id)),
     "readings.newest": ("annotator", True, lambda s, a, p: s.readings.newest(a, p.id)),
     "readings.list": ("lead", True, lambda s, a, p: s.readings.list(a, p.id)),

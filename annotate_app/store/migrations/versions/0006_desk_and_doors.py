@@ -27,8 +27,13 @@ def upgrade() -> None:
     op.add_column("membership", sa.Column("hourly_rate", sa.Float(), nullable=True))
     op.add_column("user_account", sa.Column("fields", sa.JSON(), nullable=True))
     op.add_column("user_account", sa.Column("language", sa.String(length=16), server_default="", nullable=False))
-    create_desk()
-    create_doors()
+    create_readings()
+    create_questions()
+    create_comparison_tables()
+    create_images()
+    create_tokens()
+    create_webhooks()
+    create_crowd()
 
 
 def index_views() -> None:
@@ -48,7 +53,7 @@ def index_views() -> None:
     op.create_index("ix_judgment_newest", "judgment", columns, unique=False)
 
 
-def create_desk() -> None:
+def create_readings() -> None:
     op.create_table(
         "guideline_reading",
         sa.Column("project_id", BIG_KEY, nullable=False),
@@ -60,6 +65,9 @@ def create_desk() -> None:
         sa.PrimaryKeyConstraint("project_id", "user_id", "version", name=op.f("pk_guideline_reading")),
     )
     op.create_index(op.f("ix_guideline_reading_user_id"), "guideline_reading", ["user_id"], unique=False)
+
+
+def create_questions() -> None:
     op.create_table(
         "question",
         sa.Column("id", BIG_KEY, autoincrement=True, nullable=False),
@@ -81,6 +89,10 @@ def create_desk() -> None:
     )
     op.create_index(op.f("ix_question_comparison_id"), "question", ["comparison_id"], unique=False)
     op.create_index("ix_question_waiting", "question", ["project_id", "answered_at", "id"], unique=False)
+
+
+def create_comparison_tables() -> None:
+    """What stands beside comparisons: further responses, tags, views of them."""
     op.create_table(
         "further_response",
         sa.Column("comparison_id", BIG_KEY, nullable=False),
@@ -113,6 +125,9 @@ def create_desk() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_saved_view")),
         sa.UniqueConstraint("project_id", "name", name=op.f("uq_saved_view_project_id_name")),
     )
+
+
+def create_images() -> None:
     op.create_table(
         "image",
         sa.Column("id", BIG_KEY, autoincrement=True, nullable=False),
@@ -130,7 +145,7 @@ def create_desk() -> None:
     )
 
 
-def create_doors() -> None:
+def create_tokens() -> None:
     op.create_table(
         "api_token",
         sa.Column("id", BIG_KEY, autoincrement=True, nullable=False),
@@ -149,6 +164,9 @@ def create_doors() -> None:
         sa.UniqueConstraint("token_hash", name=op.f("uq_api_token_token_hash")),
     )
     op.create_index(op.f("ix_api_token_user_id"), "api_token", ["user_id"], unique=False)
+
+
+def create_webhooks() -> None:
     op.create_table(
         "webhook",
         sa.Column("id", BIG_KEY, autoincrement=True, nullable=False),
@@ -186,6 +204,9 @@ def create_doors() -> None:
     )
     op.create_index("ix_webhook_delivery_waiting", "webhook_delivery", ["state", "webhook_id", "id"], unique=False)
     op.create_index(op.f("ix_webhook_delivery_webhook_id"), "webhook_delivery", ["webhook_id"], unique=False)
+
+
+def create_crowd() -> None:
     op.create_table(
         "crowd_link",
         sa.Column("id", BIG_KEY, autoincrement=True, nullable=False),

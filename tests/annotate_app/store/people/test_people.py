@@ -359,3 +359,13 @@ def test_a_person_chooses_the_language_of_the_own_pages_among_those_there_are(st
         store.people.set_language(ADMIN, "de")
     store.people.set_language(actor, "")
     assert store.people.get(actor, anna.id).language == ""
+
+
+def test_invites_of_one_project_end_without_the_others(store: Store, make_project: Callable[..., Project]) -> None:
+    project = make_project(store)
+    store.people.create_invite(ADMIN, role="lead")
+    store.people.create_invite(ADMIN, role="annotator", project_id=project.id)
+    assert store.people.revoke_invites(ADMIN, project.id + 1) == 0
+    assert store.people.revoke_invites(ADMIN, project.id) == 1
+    assert [one.project for one in store.people.invites(ADMIN)] == [None]
+    assert store.people.revoke_invites(ADMIN) == 1

@@ -201,45 +201,80 @@ def test_assignments_in_a_design_of_groups(
 
 
 def test_overlap_stays_strict_while_views_are_assigned_and_freed(
-    store: Store, make_project: Callable, make_actor: Callable, work_through: Callable, counted: Callable
+    store: Store, make_project: Callable, make_actor: Callable, lead_while_they_work: Callable
 ) -> None:
     project = make_project(store, num_comparisons=40, design=Design(overlap=2, policy="random"))
     people = [make_actor(store, "annotator", f"p{number}", project) for number in range(4)]
-    ended = threading.Event()
-    failures: list[BaseException] = []
 
-    def work(actor: Actor) -> None:
-        try:
-            for _ in range(200):
-                if not work_through(store, actor, project, limit=5):
-                    return
-        except BaseException as error:
-            failures.append(error)
+    def lead(turn: int) -> None:
+        person = people[turn % len(people)].user_id
+        store.assignments.assign(ADMIN, project.id, ComparisonFilter(state="open"), [person])
+        store.assignments.free(ADMIN, project.id, ComparisonFilter(assigned="*"))
 
-    def lead() -> None:
-        try:
-            turn = 0
-            while not ended.is_set():
-                person = people[turn % len(people)].user_id
-                store.assignments.assign(ADMIN, project.id, ComparisonFilter(state="open"), [person])
-                store.assignments.free(ADMIN, project.id, ComparisonFilter(assigned="*"))
-                turn += 1
-        except BaseException as error:
-            failures.append(error)
+    lead_while_they_work(store, project, people, lead)
 
-    threads = [threading.Thread(target=work, args=(actor,)) for actor in people]
-    leading = threading.Thread(target=lead)
-    for thread in (*threads, leading):
-        thread.start()
-    for thread in threads:
-        thread.join(120)
-    ended.set()
-    leading.join(60)
-    for actor in people:
-        work_through(store, actor, project)
-    assert failures == []
-    assert counted(store) == Counter({f"c{number}": 2 for number in range(40)})
-    assert store.check() == []
+
+def test_overlap_stays_strict_while_slots_are_made_and_ranked(
+    store: Store, make_project: Callable, make_actor: Callable, lead_while_they_work: Callable
+) -> None:
+    project = make_project(store, num_comparisons=40, design=Design(overlap=2, policy="priority"))
+    people = [make_actor(store, "annotator", f"p{number}", project) for number in range(4)]
+
+    def lead(turn: int) -> None:
+        person = people[turn % len(people)].user_id
+        store.bulk.set_overlap(ADMIN, project.id, ComparisonFilter(state="open"), 1 + turn % 2)
+        store.comparisons.set_priorities(ADMIN, project.id, {f"c{number}": number * turn % 7 for number in range(40)})
+        store.comparisons.set_gold(ADMIN, project.id, "c3", None)
+        store.comparisons.set_overlap(ADMIN, project.id, "c5", 2)
+        store.bulk.set_overlap(ADMIN, project.id, ComparisonFilter(), 2)
+        store.assignments.assign(ADMIN, project.id, ComparisonFilter(keys=("c7", "c9")), [person])
+        store.projects.add_member(ADMIN, project.id, person, "moved")
+        store.projects.add_member(ADMIN, project.id, person, "")
+        store.projects.update(ADMIN, project.id, design=Design(overlap=2, policy="priority", seed=turn))
+
+    lead_while_they_work(store, project, people, lead)
+
+
+@pytest.fixture
+def lead_while_they_work(work_through: Callable, counted: Callable) -> Callable[..., None]:
+    """Four people judge two judgments each of 40 comparisons while a lead acts all the time; nothing goes wrong."""
+
+    def lead_while_they_work(store: Store, project: Project, people: list[Actor], lead: Callable[[int], None]) -> None:
+        ended = threading.Event()
+        failures: list[BaseException] = []
+
+        def work(actor: Actor) -> None:
+            try:
+                for _ in range(200):
+                    if not work_through(store, actor, project, limit=5):
+                        return
+            except BaseException as error:
+                failures.append(error)
+
+        def act() -> None:
+            try:
+                turn = 0
+                while not ended.is_set():
+                    lead(turn)
+                    turn += 1
+            except BaseException as error:
+                failures.append(error)
+
+        threads = [threading.Thread(target=work, args=(actor,)) for actor in people]
+        leading = threading.Thread(target=act)
+        for thread in (*threads, leading):
+            thread.start()
+        for thread in threads:
+            thread.join(120)
+        ended.set()
+        leading.join(60)
+        for actor in people:
+            work_through(store, actor, project)
+        assert failures == []
+        assert counted(store) == Counter({f"c{number}": 2 for number in range(40)})
+        assert store.check() == []
+
+    return lead_while_they_work
 
 
 def test_a_strange_tag_is_refused(store: Store, project: Project) -> None:

@@ -72,7 +72,7 @@ def annotator_fields(
         person = columns.get("annotator")
         if not person:
             continue
-        taken = {*columns.values(), f"{PREFIX}id"}
+        taken = {*columns.values(), f"{PREFIX}id", f"{PREFIX}{GROUP}"}
         for number, row in read_rows(source, format, lambda _number, _message: None):
             fields = {
                 key.removeprefix(PREFIX): _text(value)

@@ -71,3 +71,16 @@ def test_a_broken_line_that_is_left_out_does_not_stop_the_fields(
     imported = import_judgments(sqlite_store, ADMIN, project.id, [write(rows, "votes.jsonl")], options)
     assert (imported.num_added, len(imported.bad)) == (1, 1)
     assert sqlite_store.fields.people(ADMIN, project.id) == {"w1": {"country": "KE"}}
+
+
+def test_a_field_that_cannot_be_stored_stops_the_judgments_as_well(
+    sqlite_store: Store, make_project: Callable[..., Project], write: Callable[..., str]
+) -> None:
+    project = make_project(sqlite_store)
+    rows = f"comparison_id,annotator,choice,annotator_about\nc0,w1,a,{'x' * 10_000}\n"
+    with pytest.raises(ValueError, match="field about has 10000 characters"):
+        import_judgments(sqlite_store, ADMIN, project.id, [write(rows, "votes.csv")])
+    assert list(sqlite_store.judgments.iterate(ADMIN, project.id)) == []
+    rows = "comparison_id,annotator,choice,annotator_group,annotator_country\nc0,w1,a,night,KE\n"
+    assert import_judgments(sqlite_store, ADMIN, project.id, [write(rows, "votes.csv")]).num_added == 1
+    assert sqlite_store.fields.people(ADMIN, project.id) == {"w1": {"country": "KE"}}

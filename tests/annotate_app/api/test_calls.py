@@ -26,6 +26,7 @@ from annotate_app.jobs.worker import keep
 from annotate_app.store.store import Store
 
 ADMIN = Actor.command_line()
+RANK_RUBRIC = "title: Which is best?\nguidelines: Read all.\ntask: rank\n"
 RUBRIC = "title: Another\nguidelines: Read.\n"
 
 
@@ -129,6 +130,33 @@ def test_what_is_listed_can_be_sent_in_again(served_sqlite) -> None:
     names = ("id", "prompt", "response_a", "response_b", "source_a", "source_b")
     copied = [{name: each[name] for name in names} for each in other.comparisons()]
     assert copied == [{name: each[name] for name in names} for each in listed]
+
+
+def test_a_comparison_of_three_is_listed_whole_and_never_comes_in_as_two(served_sqlite) -> None:
+    lead = served_sqlite.client("lea")
+    project = lead.create_project("rank", rubric=RANK_RUBRIC)
+    three = {"id": "r1", "prompt": "Why?", "responses": ["So.", "Thus.", "Hence."], "ranks": [2, 1, 3]}
+    assert project.add_comparisons([three], labels=True).num_added == 1
+    (listed,) = project.comparisons()
+    assert (listed["response_a"], listed["response_b"]) == ("So.", "Thus.")
+    assert listed["further"] == [{"response": "Hence.", "source": ""}]
+    assert (listed["num_judged"], listed["tags"], listed["excluded"]) == (1, [], False)
+    error = refused(422, lead.create_project("copy", rubric=RANK_RUBRIC).add_comparisons, [listed])
+    assert [(each["field"], each["reason"]) for each in error.rows] == [("further", "wrong_type")]
+    desk = lead.project("desk")
+    assert desk.add_comparisons([three]).num_added == 3  # its rubric compares two
+    assert [each["id"] for each in desk.comparisons(text="Hence")] == ["r1:1-3", "r1:2-3"]
+
+
+def test_comparisons_are_chosen_as_the_address_of_their_page_chooses(served_sqlite) -> None:
+    project = served_sqlite.client("lea").project("desk")
+    judged = served_sqlite.judge("anna")
+    assert [each["id"] for each in project.comparisons(view="state=complete&person=anna")] == [judged]
+    error = refused(422, list, project.comparisons(view="colour=red"))
+    assert (error.field, error.value) == ("view", "'colour'")
+    assert str(error.allowed).startswith("q, state, ")
+    error = refused(422, list, project.comparisons(view="agreement=most"))
+    assert (error.field, error.value) == ("agreement", "'most'")
 
 
 def test_bad_rows_are_named_and_nothing_is_stored(served_sqlite) -> None:

@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import json
 import time
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,8 @@ TRIES = 8
 LONGEST_WAIT_S = 60.0
 POLL_S = 1.0
 ENDED = ("done", "failed", "cancelled", "lost")
-ROWS_AT_ONCE = 5000
-"""Comparisons that one call sends."""
+ROWS_AT_ONCE, BYTES_AT_ONCE = 5000, 100 * 2**20
+"""Rows that one call sends, and their bytes: rows may hold images, and the server takes 200 MB."""
 
 
 class ApiError(ValueError):
@@ -136,29 +137,35 @@ class Client:
             page = self.call("GET", page["next"])
             yield from page["items"]
 
-    @contextmanager
-    def download(self, path: str, to: str | Path, **params: Any) -> Iterator[Path]:
-        """Fetches a file under a name of its own first, so that what is there at the end is whole."""
+    def download(self, path: str, to: str | Path, *, unpack: bool = False, **params: Any) -> Path:
+        """Fetches a file under a name of its own first, so that what is there at the end is whole.
+
+        Args:
+            path: as of `call`.
+            to: the file; one that is there is replaced.
+            unpack: takes the gzip away that the file comes in.
+            **params: behind the question mark.
+
+        Raises:
+            ApiError: if there is no such file.
+        """
         target = Path(to)
         draft = target.with_name(f".{target.name}.partial")
+        gunzip = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
         try:
-            with self._http.stream("GET", _whole(path), params=params) as answer:
-                if not answer.is_success:
-                    answer.read()
-                    raise _error_of(answer)
-                with draft.open("wb") as file:
-                    for part in answer.iter_bytes():
-                        file.write(part)
+            with closing(self._ask("GET", path, stream=True, params=params)) as answer, draft.open("wb") as file:
+                for part in answer.iter_bytes():
+                    file.write(gunzip.decompress(part) if unpack else part)
             draft.replace(target)
-            yield target
         finally:
             draft.unlink(missing_ok=True)
+        return target
 
-    def _ask(self, method: str, path: str, **options: Any) -> httpx.Response:
+    def _ask(self, method: str, path: str, *, stream: bool = False, **options: Any) -> httpx.Response:
         for tried in range(1, self._tries + 1):
             last = tried == self._tries
             try:
-                answer = self._http.request(method, _whole(path), **options)
+                answer = self._http.send(self._http.build_request(method, _whole(path), **options), stream=stream)
             except httpx.ConnectError as error:  # nothing was sent: it may be sent again
                 if last:
                     raise ApiError(0, {"message": f"{self._http.base_url} is not reached: {error}"}) from error
@@ -166,6 +173,7 @@ class Client:
                 continue
             if answer.is_success:
                 return answer
+            answer.read()
             if answer.status_code not in (429, 503) or last:
                 raise _error_of(answer)
             time.sleep(_wait_s(answer, tried))
@@ -186,7 +194,7 @@ class ProjectClient:
         return WebhooksClient(self.client, self._path)
 
     def add_comparisons(self, rows: Iterable[Mapping[str, Any]], **options: Any) -> Added:
-        """Adds comparisons, 5000 a call; those that are there already are counted and stay.
+        """Adds comparisons, at most 5000 a call; those that are there already are counted and stay.
 
         Args:
             rows: in any form that files may have.
@@ -202,7 +210,7 @@ class ProjectClient:
         return self._send("/judgments", rows, options)
 
     def comparisons(self, **filters: Any) -> Iterator[Row]:
-        """Comparisons with how far each is; filters are `text`, `state`, `id`."""
+        """Comparisons with how far each is; filters are `text`, `state`, `view`, `id`."""
         return self.client.pages(f"{self._path}/comparisons", **filters)
 
     def change_comparisons(self, changes: Iterable[Mapping[str, Any]]) -> int:
@@ -247,19 +255,23 @@ class ProjectClient:
     def export(self, to: str | Path, *, form: str = "preference", **options: Any) -> Path:
         """Exports the project into a file: at once where that is possible, else by a job that is waited for.
 
+        Images that rows show lie beside the file afterwards, in `NAME.images.zip`.
+
         Args:
-            to: the file; one that is there is replaced.
-            form: preference, unpaired, sft, judgments or everything.
-            **options: `format`, `ties`, `names`; for a job also those of `annotate-app export`.
+            to: the file; one that is there is replaced. Where its name ends in `.gz`, a job's file stays packed.
+            form: of `annotate-app export`: preference, judgments, ranking, everything, ...
+            **options: `format`, `ties`, `names`; for a job also other fields of `NewExport`, but no `splits`.
 
         Raises:
             ApiError: if the job failed.
+            ValueError: for splits, which are several files.
         """
+        if options.get("splits"):
+            raise ValueError("splits become several files: start the export by `call`, and fetch the job's `files`")
         at_once = set(options) <= {"format", "ties", "names"}
         if at_once:
             try:
-                with self.client.download(f"{self._path}/export", to, form=form, **options) as path:
-                    return path
+                return self.client.download(f"{self._path}/export", to, form=form, **options)
             except ApiError as error:
                 if error.status != 409:
                     raise
@@ -269,19 +281,23 @@ class ProjectClient:
             job = self.client.job(job["id"])
         if job["state"] != "done":
             raise ApiError(409, {"message": f"the export {job['state']}: {job['message']}"})
-        data = [path for path in job["files"] if not path.endswith("README.md")]
-        with self.client.download(data[0], to) as path:
-            return path
+        target = Path(to)
+        for path in job["files"]:
+            if path.endswith(".images.zip"):
+                self.client.download(path, target.with_name(f"{target.name.partition('.')[0]}.images.zip"))
+            elif not path.endswith(".README.md"):
+                self.client.download(path, target, unpack=path.endswith(".gz") and target.suffix != ".gz")
+        return target
 
     def _send(self, place: str, rows: Iterable[Mapping[str, Any]], options: Mapping[str, Any]) -> Added:
         num_added = num_existing = 0
         refused: list[Row] = []
-        for lines in _in_parts(json.dumps(row, ensure_ascii=False) for row in rows):
+        for body in _in_parts(json.dumps(row, ensure_ascii=False).encode() for row in rows):
             done = self.client.call(
                 "POST",
                 f"{self._path}{place}",
                 params=dict(options),
-                content="\n".join(lines).encode(),
+                content=body,
                 headers={"content-type": "application/x-ndjson"},
             )
             num_added += done["num_added"]
@@ -331,15 +347,17 @@ def _whole(path: str) -> str:
     return path if path.startswith("/api/") else f"/api/v1{path}"
 
 
-def _in_parts(lines: Iterable[str]) -> Iterator[list[str]]:
-    part: list[str] = []
+def _in_parts(lines: Iterable[bytes]) -> Iterator[bytes]:
+    part: list[bytes] = []
+    num_bytes = 0
     for line in lines:
+        if len(part) == ROWS_AT_ONCE or (part and num_bytes + len(line) > BYTES_AT_ONCE):
+            yield b"\n".join(part)
+            part, num_bytes = [], 0
         part.append(line)
-        if len(part) == ROWS_AT_ONCE:
-            yield part
-            part = []
+        num_bytes += len(line) + 1
     if part:
-        yield part
+        yield b"\n".join(part)
 
 
 def _wait_s(answer: httpx.Response, tried: int) -> float:

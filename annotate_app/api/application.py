@@ -5,7 +5,6 @@ No page that tries calls out is offered: the usual ones load their scripts from 
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from fastapi import FastAPI
@@ -25,10 +24,8 @@ from annotate_app.api import (
     webhook_routes,
 )
 from annotate_app.api.calling import ERRORS
-from annotate_app.api.refusals import Refusal, refusal_of
+from annotate_app.api.refusals import FAULT, Refusal, refusal_of
 from annotate_app.store.store import Store
-
-logger = logging.getLogger(__name__)
 
 PREFIX = "/api/v1"
 VERSION = "1"
@@ -37,7 +34,6 @@ Everything goes by a token of the page Account (`Authorization: Bearer TOKEN`), 
 Times are unix seconds. Sides are those of the comparison, `a` and `b`, wherever they stood on the screen.
 Whatever is not done is answered with `{"error": {"message", "field", "value", "allowed", "rows"}}`.\
 """
-_FAULT = Refusal(status=500, message="a fault of the server; its log tells more")
 
 
 def build_api(store: Store) -> ASGIApp:
@@ -98,12 +94,7 @@ async def _refuse_http(request: Request, error: Exception) -> Response:
 
 
 async def _refuse_any(request: Request, error: Exception) -> Response:
-    answer = refusal_of(error)
-    if answer is None:
-        answer = _FAULT
-        if isinstance(error, ValueError | PermissionError):  # never: those have an answer
-            logger.error("%s failed: %s", request.url.path, error)
-    return answer.response()
+    return (refusal_of(error) or FAULT).response()
 
 
 def _quoted(value: object) -> str:

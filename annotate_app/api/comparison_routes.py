@@ -12,11 +12,11 @@ from annotate_app.api.bodies import ColumnMap, bad_rows, read_map, result_of, ro
 from annotate_app.api.calling import SIGNED_IN, ActorNow, Limit, Offset, ProjectId, StoreNow, page_link
 from annotate_app.api.shapes import Changed, ComparisonChanges, ComparisonPage, Taken
 from annotate_app.exchange.comparisons_in import BadRowsError, ImportOptions, import_comparisons
+from annotate_app.exchange.project_out import comparison_row
 from annotate_app.store.projects.comparisons import Gold
 from annotate_app.store.workbench.browsing import Listed
 from annotate_app.store.workbench.comparison_filter import State, read_view
 from rewardkit.data.columns import Form
-from rewardkit.data.export_formats import turns
 
 router = APIRouter(tags=["comparisons"], dependencies=SIGNED_IN)
 EXAMPLE = {
@@ -103,23 +103,10 @@ def change_comparisons(actor: ActorNow, store: StoreNow, project_id: ProjectId, 
 
 
 def shape_of(listed: Listed) -> dict[str, Any]:
-    """A comparison as the API gives it; its first fields are a row of a file."""
-    comparison = listed.comparison
-    return {
-        "id": comparison.id,
-        "prompt": turns(comparison.prompt),
-        "response_a": turns(comparison.turns_a) or comparison.completion_a,
-        "response_b": turns(comparison.turns_b) or comparison.completion_b,
-        "source_a": comparison.source_a,
-        "source_b": comparison.source_b,
-        "overlap": listed.overlap,
-        "priority": listed.priority,
-        "gold": None if listed.gold is None else vars(listed.gold),
-        "meta": dict(comparison.meta),
+    """A comparison as the API gives it: the row of a whole project's export, and how far it is."""
+    everything = {"further": [], "tags": [], "excluded": False} | comparison_row(listed)
+    return everything | {
         "num_judged": listed.num_judged,
         "num_wanted": listed.num_wanted,
         "decided": listed.decided,
-        "further": [{"response": turns(one.turns) or one.text, "source": one.source} for one in comparison.further],
-        "tags": list(listed.tags),
-        "excluded": listed.excluded,
     }

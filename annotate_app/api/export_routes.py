@@ -26,6 +26,7 @@ from annotate_app.exchange.export_jobs import (
     zip_export,
 )
 from annotate_app.exchange.files_out import export_rows
+from annotate_app.exchange.rows.images_out import IMAGES_SUFFIX
 from annotate_app.exchange.rows.options import ExportForm, ExportOptions
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
@@ -48,7 +49,7 @@ def export_now(
     ties: Annotated[Literal["keep", "drop"], Query(description="pairs without a better one")] = "drop",
     names: Annotated[bool, Query(description="real names in place of pseudonyms")] = False,
 ) -> FileResponse:
-    """Exports a project of at most 20,000 comparisons at once, as one file. Lead or above."""
+    """Exports a project of at most 20,000 comparisons at once, as one file; images ask for a job. Lead or above."""
     project = store.projects.get(actor, project_id)
     actor.require("lead", "exporting", project_id)
     if store.comparisons.count(actor, project_id) > AS_JOB:
@@ -74,12 +75,18 @@ def _export(
     ties: Literal["keep", "drop"],
     names: bool,
 ) -> Path:
-    """Writes an export into a folder; the file to send."""
+    """Writes an export into a folder; the file to send.
+
+    Raises:
+        TakenError: if the rows show images, which are a second file.
+    """
     if form == EVERYTHING:
         return zip_export(store, actor, project, None, scratch, names=names)[0]
     options = ExportOptions(form=form, format=format, ties=ties, names=names)
     path = scratch / f"{form}.{format}"
-    export_rows(store, actor, project.id, path, options)
+    exported = export_rows(store, actor, project.id, path, options)
+    if any(file.name.endswith(IMAGES_SUFFIX) for file in exported.files):
+        raise TakenError("the rows show images, which come beside them: start an export, and fetch its files")
     return path
 
 

@@ -21,7 +21,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from annotate_app.access import Actor
-from annotate_app.api.refusals import Refusal, refusal_of
+from annotate_app.api.refusals import FAULT, Refusal, refusal_of
 from annotate_app.store.people.api_tokens import ApiToken
 from annotate_app.store.store import Store
 
@@ -144,9 +144,7 @@ class Gate:
         except Exception:
             logger.exception("%s %s failed", scope["method"], scope["path"])
             if not begun:
-                await Refusal(status=500, message="a fault of the server; its log tells more").response()(
-                    scope, receive, send
-                )
+                await FAULT.response()(scope, receive, send)
         finally:
             self._room.release()
 

@@ -9,7 +9,7 @@ from pydantic import Field
 from annotate_app.api.shapes import Given, MaybeTime, Shown, Time
 from annotate_app.exchange.rows.options import ExportForm
 from annotate_app.store.jobs import JobState
-from annotate_app.store.projects.webhooks import LONGEST_URL, DeliveryState, Event
+from annotate_app.store.projects.webhooks import EVENTS, LONGEST_URL, DeliveryState, Event
 
 
 class JobShape(Shown):
@@ -92,9 +92,7 @@ class NewWebhookShape(Given):
     """A webhook to make."""
 
     url: Annotated[str, Field(min_length=1, max_length=LONGEST_URL)]
-    events: Annotated[list[Event], Field(min_length=1, max_length=10)] = Field(
-        default_factory=lambda: ["judgment", "item.complete", "project.complete", "job.ended"]
-    )
+    events: Annotated[list[Event], Field(min_length=1, max_length=10)] = Field(default_factory=lambda: list(EVENTS))
     private: bool = Field(default=False, description="let it reach addresses of the own network; for admins")
 
 

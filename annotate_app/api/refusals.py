@@ -13,9 +13,9 @@ from starlette.responses import JSONResponse
 from annotate_app.access import MissingError, TakenError
 from annotate_app.store.base.database import failure
 
-# The house's messages: "NAME is VALUE, allowed is WHAT".
+# The house's messages: "NAME is (has, names) VALUE, allowed is WHAT".
 _SPOKEN = re.compile(
-    r"(?P<field>[\w.-]+(?: [\w.-]+)?) (?:is|has) (?P<value>.+?), allowed(?: \S+)*? (?:is|are) (?P<allowed>.+)",
+    r"(?P<field>[\w.-]+(?: [\w.-]+)?) (?:is|has|names) (?P<value>.+?), allowed(?: \S+)*? (?:is|are) (?P<allowed>.+)",
     re.DOTALL,
 )
 LONGEST_VALUE = 200
@@ -54,6 +54,9 @@ class Refusal(Exception):
         }
         headers = {"cache-control": "no-store", **self.headers}
         return JSONResponse({"error": error}, self.status, headers=headers)
+
+
+FAULT = Refusal(status=500, message="a fault of the server; its log tells more")
 
 
 def shown(value: Any) -> Any:

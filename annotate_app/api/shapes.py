@@ -134,7 +134,7 @@ class GoldShape(Shown):
 
 
 class ComparisonShape(Shown):
-    """A comparison with how far it is. The first nine fields are a row that can be sent in again."""
+    """A comparison with how far it is. One of two responses can be sent in again as it is."""
 
     id: str
     prompt: list[dict[str, Any]]
@@ -149,7 +149,10 @@ class ComparisonShape(Shown):
     num_judged: int
     num_wanted: int
     decided: bool
-    further: list[dict[str, Any]] = Field(description="of a ranking, its third and later responses, each with source")
+    further: list[dict[str, Any]] = Field(
+        description="of a ranking, its third and later responses, each with its source; "
+        "to send one in, list all of them as `responses`"
+    )
     tags: list[str]
     excluded: bool = Field(description="whether it is neither handed out nor counted")
 

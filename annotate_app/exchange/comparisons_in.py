@@ -266,6 +266,8 @@ class _Ranked:
 
 def _parse(row: Mapping[str, Any], reading: Reading, options: ImportOptions) -> Parsed | _Ranked:
     if options.responses_as != "rankings" or reading.form not in ("responses", "ranked"):
+        if reading.form == "pairs" and isinstance(row.get("further"), list) and row["further"]:
+            raise RowError("wrong_type", "further", row["further"], "a row of more than two lists them as responses")
         return parse_row(row, reading)
     comparison, ranks = read_ranked_responses(row, reading)
     return _Ranked(comparisons=(comparison,), labels={comparison.id: ranks} if ranks else {})

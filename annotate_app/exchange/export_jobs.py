@@ -67,7 +67,9 @@ def start_export(store: Store, actor: Actor, project: Project, options: ExportOp
     if options is None:
         command += ["--out", f"{out}.zip", "--form", EVERYTHING]
     else:
-        command += ["--out", f"{out}.{options.format}.gz" if not options.splits else str(out), *_words(options)]
+        format = options.format or "jsonl"
+        suffix = format if format == "parquet" else f"{format}.gz"  # Parquet is packed inside; nobody reads it packed
+        command += ["--out", f"{out}.{suffix}" if not options.splits else str(out), *_words(options)]
     command += ["--names"] if names else []
     title = f"Export {FORM_NAMES[options.form if options else EVERYTHING]}"
     return start(store, actor, kind="export", title=title, command=command, project_id=project.id)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from annotate_app.store.people.fields import GROUP
-from rewardkit.data.files import Format, Source, detect_format, file_name, place, read_rows
+from rewardkit.data.files import Format, Source, file_name, read_rows
 from rewardkit.data.judgments import BallotReading
 
 PERSON_COLUMNS = ("person", "annotator", "name", "worker", "annotator_id", "worker_id")
@@ -39,7 +38,7 @@ def read_fields(source: Source, platform_names: Mapping[str, str]) -> tuple[dict
     """
     values: dict[str, dict[str, str]] = {}
     num_strangers = 0
-    for number, row in _rows(source):
+    for number, row in read_rows(source):
         where = f"{file_name(source)}:{number}"
         column = next((name for name in (*PLATFORM_COLUMNS, *PERSON_COLUMNS) if name in row), None)
         if column is None:
@@ -62,6 +61,8 @@ def annotator_fields(
 ) -> dict[str, dict[str, str]]:
     """What files of judgments say of their annotators: columns such as `annotator_country`, by annotator.
 
+    Lines that cannot be read are passed over: whoever took in the judgments has told of them.
+
     Raises:
         ValueError: if a file says two things of one person.
     """
@@ -71,8 +72,8 @@ def annotator_fields(
         person = columns.get("annotator")
         if not person:
             continue
-        taken = {*columns.values(), f"{PREFIX}id"}
-        for number, row in _rows(source, format):
+        taken = {*columns.values(), f"{PREFIX}id", f"{PREFIX}{GROUP}"}
+        for number, row in read_rows(source, format, lambda _number, _message: None):
             fields = {
                 key.removeprefix(PREFIX): _text(value)
                 for key, value in row.items()
@@ -81,15 +82,6 @@ def annotator_fields(
             if fields and row.get(person) not in (None, ""):
                 _merge(values, str(row[person]).strip(), fields, f"{file_name(source)}:{number}")
     return values
-
-
-def _rows(source: Source, format: Format | None = None) -> Iterable[tuple[int, Mapping[str, Any]]]:
-    form = format or detect_format(source)
-
-    def on_bad(number: int, message: str) -> None:
-        raise ValueError(f"{place(source, number, form)}: {message}")
-
-    return read_rows(source, form, on_bad)
 
 
 def _text(value: object) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from typing import IO, Any, Literal
@@ -21,6 +22,7 @@ from annotate_app.exchange.comparisons_in import (
     unspool,
 )
 from annotate_app.exchange.fields_in import annotator_fields
+from annotate_app.store.judgments import staged as staged_judgments
 from annotate_app.store.store import Store
 from rewardkit.data.choices import Answer, NumberScale, describe_choices, find_scale
 from rewardkit.data.columns import ColumnError
@@ -79,7 +81,8 @@ def import_judgments(
 
     Raises:
         BadRowsError: if rows are bad (an unknown comparison or choice, say) and `on_bad_row` is `error`.
-        ValueError: if a file cannot be read, or its layout or what its choices mean cannot be told.
+        ValueError: if a file cannot be read, its layout or what its choices mean cannot be told, or a field of an
+            annotator cannot be stored.
         AccessError: for anybody below lead.
     """
     actor.require("lead", "importing judgments", project_id)
@@ -88,10 +91,13 @@ def import_judgments(
         options = options or BallotOptions()
         staged = stage_judgments(sources, options, written, spool, tell)
         fields = annotator_fields(sources, staged.readings, options.format)
-        added = store.judgments.import_many(actor, project_id, unspool(spool))
-    if fields:
-        people = store.fields.people(actor, project_id)
-        store.fields.set(actor, project_id, {name: of for name, of in fields.items() if name in people})
+        # With fields it is one transaction; without, one in parts where others would have to wait for it.
+        whole = store.together() if fields else nullcontext()
+        with staged_judgments.stage_judgments(unspool(spool)) as judgments, whole:
+            added = store.judgments.import_staged(actor, project_id, judgments)
+            if fields:
+                people = store.fields.people(actor, project_id)
+                store.fields.set(actor, project_id, {name: of for name, of in fields.items() if name in people})
     return replace(staged, num_added=added.num_added, num_existing=added.num_existing)
 
 

@@ -27,6 +27,7 @@ from annotate_app.exchange.rows.images_out import write_images
 from annotate_app.exchange.rows.rows_out import Pseudonyms, judgment_rows
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
+from annotate_app.store.workbench.browsing import Listed
 from rewardkit.data.export_formats import turns
 from rewardkit.data.files import write_rows
 
@@ -159,30 +160,34 @@ def _write_parts(
 def _comparison_rows(store: Store, actor: Actor, project: Project, tell: Tell | None) -> Iterator[Row]:
     done = 0
     while listed := store.browsing.find(actor, project.id, offset=done, limit=CHUNK):
-        for entry in listed:
-            comparison = entry.comparison
-            yield {
-                "id": comparison.id,
-                "prompt": turns(comparison.prompt),
-                "response_a": turns(comparison.turns_a) or comparison.completion_a,
-                "response_b": turns(comparison.turns_b) or comparison.completion_b,
-                "source_a": comparison.source_a,
-                "source_b": comparison.source_b,
-                "overlap": entry.overlap,
-                "priority": entry.priority,
-                "gold": None if entry.gold is None else asdict(entry.gold),
-                "meta": dict(comparison.meta),
-                **({"tags": list(entry.tags)} if entry.tags else {}),
-                **({"excluded": True} if entry.excluded else {}),
-                **(
-                    {"further": [{"response": turns(one.turns) or one.text, "source": one.source} for one in further]}
-                    if (further := comparison.further)
-                    else {}
-                ),
-            }
+        yield from map(comparison_row, listed)
         done += len(listed)
         if tell is not None:
             tell(done)
+
+
+def comparison_row(listed: Listed) -> Row:
+    """A comparison with what leads set on it; tags, exclusion and further responses only where there are any."""
+    comparison = listed.comparison
+    row: Row = {
+        "id": comparison.id,
+        "prompt": turns(comparison.prompt),
+        "response_a": turns(comparison.turns_a) or comparison.completion_a,
+        "response_b": turns(comparison.turns_b) or comparison.completion_b,
+        "source_a": comparison.source_a,
+        "source_b": comparison.source_b,
+        "overlap": listed.overlap,
+        "priority": listed.priority,
+        "gold": None if listed.gold is None else asdict(listed.gold),
+        "meta": dict(comparison.meta),
+    }
+    if listed.tags:
+        row["tags"] = list(listed.tags)
+    if listed.excluded:
+        row["excluded"] = True
+    if further := comparison.further:
+        row["further"] = [{"response": turns(one.turns) or one.text, "source": one.source} for one in further]
+    return row
 
 
 def is_project(path: str | Path) -> bool:

@@ -5,27 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from html import escape
 
+from annotate_app.server.plain_page import plain_page
 from annotate_app.store.people.crowd import CrowdLink, Entry
 from annotate_app.words import say
 
 _STYLE = """
-:root{color-scheme:light dark;--paper:#fbfaf7;--card:#fff;--ink:#1f2421;--soft:#5d645f;--line:#dcd8ce;--accent:#0f6b66;
---on:#fff}
-@media(prefers-color-scheme:dark){:root{--paper:#15191a;--card:#1f2526;--ink:#e9e7e1;--soft:#a4aaa6;--line:#343c3d;
---accent:#5cc0b6;--on:#10201f}}
-*{box-sizing:border-box}
-body{margin:0;min-height:100vh;display:grid;place-items:center;background:var(--paper);color:var(--ink);padding:1rem;
-font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
-main{width:min(34rem,100%);background:var(--card);border:1px solid var(--line);border-radius:.6rem;padding:2rem}
-h1{font-size:1.35rem;line-height:1.25;margin:0 0 .6rem;font-weight:650}
-p{margin:0 0 1rem;white-space:pre-line;overflow-wrap:anywhere}
-small{display:block;color:var(--soft)}
+main{width:min(34rem,100%)}
+p{white-space:pre-line;overflow-wrap:anywhere}
 code{display:block;font:600 1.4rem/1.4 ui-monospace,monospace;padding:.6rem;border:1px dashed var(--line);
 border-radius:.4rem;text-align:center;user-select:all;overflow-wrap:anywhere}
-button,.button{display:block;width:100%;margin-top:1.2rem;font:inherit;font-weight:600;text-align:center;
-text-decoration:none;border-radius:.4rem;padding:.6rem;cursor:pointer;background:var(--accent);color:var(--on);
-border:1px solid var(--accent)}
-:focus-visible{outline:2px solid var(--accent);outline-offset:2px}
 """
 
 
@@ -71,7 +59,7 @@ def start(link: CrowdLink, language: str, *, signed_in_as: str = "") -> str:
 <p>{_say(language, "asks", target=link.plan.target)}</p>
 <p><small>{_say(language, "stored")}</small></p>{other}
 <form method="post"><button autofocus>{_say(language, "start")}</button></form>"""
-    return _page(link.plan.name, body, language)
+    return plain_page(language, link.plan.name, body, _STYLE)
 
 
 def ending(entry: Entry, language: str) -> str:
@@ -82,28 +70,20 @@ def ending(entry: Entry, language: str) -> str:
         body += f'<p>{_say(language, "code")}</p><code id="code">{escape(entry.code)}</code>'
     if entry.return_url:
         body += f'<a class="button" href="{escape(entry.return_url)}" rel="noreferrer">{_say(language, "back")}</a>'
-    return _page(say(language, f"crowd.{outcome}.title"), body, language)
+    return plain_page(language, say(language, f"crowd.{outcome}.title"), body, _STYLE)
 
 
 def no_id(parameter: str, language: str) -> str:
     """For an address that lacks the person's id, or holds a placeholder that nobody filled in."""
     body = f"<h1>{_say(language, 'no_id.title')}</h1><p>{_say(language, 'no_id.text', parameter=parameter)}</p>"
-    return _page(say(language, "crowd.no_id.title"), body, language)
+    return plain_page(language, say(language, "crowd.no_id.title"), body, _STYLE)
 
 
 def too_many(seconds: int, language: str) -> str:
     """For who has come too often."""
     body = f"<h1>{_say(language, 'wait.title')}</h1><p>{_say(language, 'wait.text', seconds=seconds)}</p>"
-    return _page(say(language, "crowd.wait.title"), body, language)
+    return plain_page(language, say(language, "crowd.wait.title"), body, _STYLE)
 
 
 def _say(language: str, key: str, **values: object) -> str:
     return escape(say(language, f"crowd.{key}", **values))
-
-
-def _page(title: str, body: str, language: str) -> str:
-    return (
-        f'<!doctype html><html lang="{escape(language)}"><head><meta charset="utf-8"><title>{escape(title)}</title>'
-        f'<meta name="viewport" content="width=device-width,initial-scale=1"><style>{_STYLE}</style></head>'
-        f"<body><main>{body}</main></body></html>"
-    )

@@ -5,32 +5,23 @@ from __future__ import annotations
 from html import escape
 from urllib.parse import quote
 
+from annotate_app.server.plain_page import plain_page
 from annotate_app.store.people.accounts import PASSWORD_LENGTHS
 from annotate_app.words import say
 
 _STYLE = """
-:root{color-scheme:light dark;--paper:#fbfaf7;--card:#fff;--ink:#1f2421;--soft:#5d645f;--line:#dcd8ce;--accent:#0f6b66;
---on:#fff;--bad:#a3262a}
-@media(prefers-color-scheme:dark){:root{--paper:#15191a;--card:#1f2526;--ink:#e9e7e1;--soft:#a4aaa6;--line:#343c3d;
---accent:#5cc0b6;--on:#10201f;--bad:#f0908f}}
-*{box-sizing:border-box}
-body{margin:0;min-height:100vh;display:grid;place-items:center;background:var(--paper);color:var(--ink);padding:1rem;
-font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
-main{width:min(24rem,100%);background:var(--card);border:1px solid var(--line);border-radius:.6rem;padding:2rem}
+main{width:min(24rem,100%)}
 header{display:flex;gap:.6rem;align-items:center;color:var(--soft);margin-bottom:1.2rem}
 svg{width:1.6rem;height:1.6rem;color:var(--accent)}
-h1{font-size:1.35rem;line-height:1.25;margin:0 0 .4rem;font-weight:650}
-p{margin:0 0 1rem;color:var(--soft)}
+h1{margin:0 0 .4rem}
+p{color:var(--soft)}
 label{display:block;font-weight:600;margin:1rem 0 .25rem}
 input{width:100%;font:inherit;color:inherit;background:var(--paper);border:1px solid var(--line);border-radius:.4rem;
 padding:.55rem .7rem}
-button,.button{display:block;width:100%;margin-top:1.4rem;font:inherit;font-weight:600;text-align:center;
-text-decoration:none;border-radius:.4rem;padding:.6rem;cursor:pointer;background:var(--accent);color:var(--on);
-border:1px solid var(--accent)}
+button{margin-top:1.4rem}
 .button{background:transparent;color:var(--accent);margin-top:.8rem}
-:focus-visible{outline:2px solid var(--accent);outline-offset:2px}
 .bad{color:var(--bad);font-weight:600;margin:0 0 .4rem}
-small{display:block;color:var(--soft);margin-top:.25rem}
+small{margin-top:.25rem}
 """
 _MARK = (
     '<svg viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="1.6" stroke-linecap="round" '
@@ -40,11 +31,8 @@ _MARK = (
 
 
 def _page(language: str, title: str, body: str) -> str:
-    return (
-        f'<!doctype html><html lang="{language}"><head><meta charset="utf-8"><title>{escape(title)} · Tiebreak</title>'
-        f'<meta name="viewport" content="width=device-width,initial-scale=1"><style>{_STYLE}</style></head>'
-        f"<body><main><header>{_MARK}<span>Tiebreak</span></header>{body}</main></body></html>"
-    )
+    head = f"<header>{_MARK}<span>Tiebreak</span></header>"
+    return plain_page(language, f"{title} · Tiebreak", head + body, _STYLE)
 
 
 def _problem(error: str) -> str:

@@ -19,6 +19,7 @@ from annotate_app.images.checking import CheckedImage
 from annotate_app.images.references import EXTENSIONS, REFERENCE
 from annotate_app.store.store import Store
 
+IMAGES_SUFFIX = ".images.zip"
 # Where a text shows an image of ours: behind the bracket that ends its description.
 SHOWN = re.compile(rf"(?<=\]\(){REFERENCE.pattern}(?=[\s)])")
 
@@ -75,7 +76,7 @@ class RowImages:
         if folder is not None:
             write_images(images, folder / "images")
             return sorted((folder / "images").glob("*"))
-        target = out.with_name(f"{out.name.partition('.')[0]}.images.zip")
+        target = out.with_name(f"{out.name.partition('.')[0]}{IMAGES_SUFFIX}")
         partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
         try:
             with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as packed:  # they hardly shrink

@@ -2,27 +2,49 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
+import io
 import json
+import re
 import threading
+import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from PIL import Image
 
+from annotate_app import client as client_module
 from annotate_app.access import Actor
 from annotate_app.client import ApiError, Client
 from annotate_app.jobs.worker import keep
+from annotate_app.store.store import Store
 
 ADMIN = Actor.command_line()
+RANK_RUBRIC = "title: Which is best?\nguidelines: Read all.\ntask: rank\n"
 RUBRIC = "title: Another\nguidelines: Read.\n"
 
 
 def row(number: int, **fields: Any) -> dict[str, Any]:
     return {"id": f"n{number}", "prompt": f"Why {number}?", "response_a": "So.", "response_b": "Thus."} | fields
+
+
+def drawn() -> str:
+    """The data URL of an image."""
+    target = io.BytesIO()
+    Image.new("RGB", (4, 3), "red").save(target, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(target.getvalue()).decode()}"
+
+
+def shown(address: str, key: str = "i1") -> dict[str, Any]:
+    """A row whose prompt shows an image, as a part of its content."""
+    parts = [{"type": "text", "text": "Look:"}, {"type": "image_url", "image_url": {"url": address}}]
+    return row(0, id=key, prompt=[{"role": "user", "content": parts}])
 
 
 def refused(status: int, call: Callable[..., object], *args: Any, **options: Any) -> ApiError:
@@ -108,6 +130,33 @@ def test_what_is_listed_can_be_sent_in_again(served_sqlite) -> None:
     names = ("id", "prompt", "response_a", "response_b", "source_a", "source_b")
     copied = [{name: each[name] for name in names} for each in other.comparisons()]
     assert copied == [{name: each[name] for name in names} for each in listed]
+
+
+def test_a_comparison_of_three_is_listed_whole_and_never_comes_in_as_two(served_sqlite) -> None:
+    lead = served_sqlite.client("lea")
+    project = lead.create_project("rank", rubric=RANK_RUBRIC)
+    three = {"id": "r1", "prompt": "Why?", "responses": ["So.", "Thus.", "Hence."], "ranks": [2, 1, 3]}
+    assert project.add_comparisons([three], labels=True).num_added == 1
+    (listed,) = project.comparisons()
+    assert (listed["response_a"], listed["response_b"]) == ("So.", "Thus.")
+    assert listed["further"] == [{"response": "Hence.", "source": ""}]
+    assert (listed["num_judged"], listed["tags"], listed["excluded"]) == (1, [], False)
+    error = refused(422, lead.create_project("copy", rubric=RANK_RUBRIC).add_comparisons, [listed])
+    assert [(each["field"], each["reason"]) for each in error.rows] == [("further", "wrong_type")]
+    desk = lead.project("desk")
+    assert desk.add_comparisons([three]).num_added == 3  # its rubric compares two
+    assert [each["id"] for each in desk.comparisons(text="Hence")] == ["r1:1-3", "r1:2-3"]
+
+
+def test_comparisons_are_chosen_as_the_address_of_their_page_chooses(served_sqlite) -> None:
+    project = served_sqlite.client("lea").project("desk")
+    judged = served_sqlite.judge("anna")
+    assert [each["id"] for each in project.comparisons(view="state=complete&person=anna")] == [judged]
+    error = refused(422, list, project.comparisons(view="colour=red"))
+    assert (error.field, error.value) == ("view", "'colour'")
+    assert str(error.allowed).startswith("q, state, ")
+    error = refused(422, list, project.comparisons(view="agreement=most"))
+    assert (error.field, error.value) == ("agreement", "'most'")
 
 
 def test_bad_rows_are_named_and_nothing_is_stored(served_sqlite) -> None:
@@ -278,20 +327,27 @@ def test_small_exports_come_at_once(served_sqlite, tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.partial"))
 
 
-@pytest.mark.slow
-def test_an_export_by_a_job_is_waited_for_and_fetched(served_sqlite, tmp_path: Path) -> None:
-    served_sqlite.judge("anna", "b")
-    store, project = served_sqlite.store, served_sqlite.client("lea").project("desk")
+@contextmanager
+def one_job_done(store: Store) -> Iterator[None]:
+    """Carries out the next job that is queued while a block waits for it."""
 
     def work() -> None:
         while (job := store.jobs.claim()) is None:
-            pass
+            time.sleep(0.01)
         keep(store, job.id)
 
     worker = threading.Thread(target=work)
     worker.start()
-    path = project.export(tmp_path / "rows.jsonl.gz", min_votes=1)
+    yield
     worker.join()
+
+
+@pytest.mark.slow
+def test_an_export_by_a_job_is_waited_for_and_fetched(served_sqlite, tmp_path: Path) -> None:
+    served_sqlite.judge("anna", "b")
+    project = served_sqlite.client("lea").project("desk")
+    with one_job_done(served_sqlite.store):
+        path = project.export(tmp_path / "rows.jsonl.gz", min_votes=1)
     assert json.loads(gzip.decompress(path.read_bytes()).splitlines()[0])["rejected"][0]["content"].startswith("First")
     (job,) = project.jobs()
     assert (job["kind"], job["state"], job["created_by"], job["progress"]) == ("export", "done", "lea", 1.0)
@@ -300,6 +356,41 @@ def test_an_export_by_a_job_is_waited_for_and_fetched(served_sqlite, tmp_path: P
     refused(404, project.client.call, "GET", "/projects/1/exports/nothing.jsonl")
     refused(404, project.client.call, "GET", "/projects/1/exports/..%2F..%2Ftiebreak.db")
     refused(403, served_sqlite.client("addy").call, "GET", job["files"][0])
+
+
+def test_images_come_in_as_data_and_names_are_refused(served_sqlite) -> None:
+    project = served_sqlite.client("lea").project("desk")
+    assert project.add_comparisons([shown(drawn())]).num_added == 1
+    (listed,) = project.comparisons(id="i1")
+    assert re.fullmatch(r"Look:\n\n!\[\]\(image:[0-9a-f]{64}\?4x3\)", listed["prompt"][0]["content"])
+    error = refused(422, project.add_comparisons, [shown("cat.png", "i2")])
+    assert [(each["field"], each["value"], each["reason"]) for each in error.rows] == [
+        ("prompt[0].content[1]", "cat.png", "missing_image")
+    ]
+
+
+@pytest.mark.slow
+def test_an_export_that_shows_images_brings_them(served_sqlite, tmp_path: Path) -> None:
+    project = served_sqlite.client("lea").project("desk")
+    project.add_comparisons([shown(drawn())])
+    while served_sqlite.judge("anna") != "i1":
+        pass
+    assert "beside" in str(refused(409, project.client.download, "/projects/1/export", tmp_path / "x.jsonl"))
+    with one_job_done(served_sqlite.store):
+        path = project.export(tmp_path / "rows.jsonl")
+    last = json.loads(path.read_text().splitlines()[-1])["prompt"][0]["content"]
+    with zipfile.ZipFile(tmp_path / "rows.images.zip") as packed:
+        assert f"![]({packed.namelist()[0]})" in last
+    assert sorted(each.name for each in tmp_path.glob("rows*")) == ["rows.images.zip", "rows.jsonl"]
+    with pytest.raises(ValueError, match="several files"):
+        project.export(tmp_path / "x.jsonl", splits={"train": 0.5, "test": 0.5})
+
+
+def test_rows_are_sent_in_parts_that_the_server_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "ROWS_AT_ONCE", 3)
+    monkeypatch.setattr(client_module, "BYTES_AT_ONCE", 10)
+    lines = [b"1", b"2", b"3", b"4", b"12345678", b"x" * 20, b"5"]
+    assert list(client_module._in_parts(lines)) == [b"1\n2\n3", b"4\n12345678", b"x" * 20, b"5"]
 
 
 def test_jobs_are_listed_and_cancelled(served_sqlite) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from annotate_app.access import Actor
 from annotate_app.exchange.fields_in import read_fields
-from annotate_app.exchange.judgments_in import import_judgments
+from annotate_app.exchange.judgments_in import BallotOptions, import_judgments
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
 
@@ -60,3 +60,27 @@ def test_imported_judgments_bring_the_fields_of_their_annotators(
     with pytest.raises(ValueError, match="country of 'w3' is 'NZ', before it was 'KE'"):
         import_judgments(sqlite_store, ADMIN, project.id, [write(torn, "torn.csv")])
     assert "w3" not in sqlite_store.fields.people(ADMIN, project.id)  # nothing of the file was taken
+
+
+def test_a_broken_line_that_is_left_out_does_not_stop_the_fields(
+    sqlite_store: Store, make_project: Callable[..., Project], write: Callable[..., str]
+) -> None:
+    project = make_project(sqlite_store)
+    rows = '{"comparison_id": "c0", "annotator": "w1", "choice": "a", "annotator_country": "KE"}\n{broken\n'
+    options = BallotOptions(on_bad_row="skip")
+    imported = import_judgments(sqlite_store, ADMIN, project.id, [write(rows, "votes.jsonl")], options)
+    assert (imported.num_added, len(imported.bad)) == (1, 1)
+    assert sqlite_store.fields.people(ADMIN, project.id) == {"w1": {"country": "KE"}}
+
+
+def test_a_field_that_cannot_be_stored_stops_the_judgments_as_well(
+    sqlite_store: Store, make_project: Callable[..., Project], write: Callable[..., str]
+) -> None:
+    project = make_project(sqlite_store)
+    rows = f"comparison_id,annotator,choice,annotator_about\nc0,w1,a,{'x' * 10_000}\n"
+    with pytest.raises(ValueError, match="field about has 10000 characters"):
+        import_judgments(sqlite_store, ADMIN, project.id, [write(rows, "votes.csv")])
+    assert list(sqlite_store.judgments.iterate(ADMIN, project.id)) == []
+    rows = "comparison_id,annotator,choice,annotator_group,annotator_country\nc0,w1,a,night,KE\n"
+    assert import_judgments(sqlite_store, ADMIN, project.id, [write(rows, "votes.csv")]).num_added == 1
+    assert sqlite_store.fields.people(ADMIN, project.id) == {"w1": {"country": "KE"}}

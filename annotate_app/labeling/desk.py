@@ -194,7 +194,7 @@ class Desk:
         token = event.get("token")
         if not isinstance(token, str) or not 0 < len(token) <= 64:
             raise ValueError("the event names no pair")
-        judgment = self._read(event, self._find_lease(store, token))
+        judgment = self.read(event, self._find_lease(store, token))
         submission = Submission(token=token, event_id=event_id, judgment=judgment, language=self.language)
         receipt = store.work.submit(self.actor, self.project_id, submission, lease_count=PAIRS_AHEAD)
         self.leases, self.progress = list(receipt.leases), receipt.progress
@@ -206,7 +206,12 @@ class Desk:
             self._read_day(store)
         return receipt.duplicate
 
-    def _read(self, event: Mapping[str, Any], lease: Lease) -> Judgment:
+    def read(self, event: Mapping[str, Any], lease: Lease) -> Judgment:
+        """Reads a `submit` or `skip` event as the rubric's task asks: a choice between two, or a ranking.
+
+        Raises:
+            ValueError: naming the field, its value and the form it must have.
+        """
         if self.rubric.task == "compare":
             return read_answer(event, lease, self.actor.name)
         return read_ranking_answer(event, lease, self.actor.name, self.actor.user_id or 0)

@@ -8,8 +8,8 @@ from typing import Any
 
 from annotate_app.access import Actor
 from annotate_app.labeling.desk import EVENT_ID, Acknowledgement, Desk
-from annotate_app.labeling.pair_payload import describe_choice, read_answer
-from annotate_app.protocol.leases import Lease, OwnProgress, Submission, check_submission
+from annotate_app.labeling.pair_payload import describe_choice
+from annotate_app.protocol.leases import Lease, OwnProgress, Submission, check_against_texts, check_submission
 from annotate_app.protocol.rubric import Rubric
 from rewardkit.data.records import Comparison, Judgment
 
@@ -86,8 +86,10 @@ class TrialDesk:
         lease = next((lease for lease in self.waiting if lease.token == event.get("token")), None)
         if lease is None:
             return
-        judgment = read_answer(event, lease, self.desk.actor.name)
-        check_submission(Submission(token=lease.token, event_id=event_id, judgment=judgment), self.desk.rubric)
+        judgment = self.desk.read(event, lease)
+        submission = Submission(token=lease.token, event_id=event_id, judgment=judgment)
+        check_submission(submission, self.desk.rubric, len(lease.comparison.responses))
+        check_against_texts(judgment, lease.comparison)
         self.waiting.remove(lease)
         self.answers.append((lease, judgment))
         said = describe_choice(judgment, lease.shown_left, self.desk.rubric.scale)

@@ -77,7 +77,7 @@ def test_what_is_no_event_is_passed_over() -> None:
     assert data["queue"] == ["trial-0", "trial-1"]
 
 
-THREE = Comparison(id="three", prompt=(), completion_a="first", completion_b="second", further=(Response(text="third"),))
+THREE = Comparison(id="c3", prompt=(), completion_a="first", completion_b="second", further=(Response(text="third"),))
 
 
 @pytest.mark.parametrize(

@@ -6,22 +6,17 @@ import time
 
 import streamlit as st
 
-from annotate_app import words
 from annotate_app.access import ROLES
 from annotate_app.pages.kit.button_feedback import act
 from annotate_app.pages.kit.chosen_names import as_markdown
 from annotate_app.pages.kit.context import current_actor, current_store
+from annotate_app.pages.kit.language import say
 from annotate_app.store.people.api_tokens import ApiToken
 from annotate_app.times import ago, stamp
 
 DAYS = (30, 90, 365, 0)
 DAY_S = 86_400.0
 MADE = "token-made"
-
-
-def say(key: str, **values: object) -> str:
-    """A text of this page in the browser's language."""
-    return words.say(words.choose_language("", st.context.headers.get("accept-language", "")), key, **values)
 
 
 def draw_tokens() -> None:

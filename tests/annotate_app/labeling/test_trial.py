@@ -35,6 +35,7 @@ def test_pairs_come_with_changing_sides_and_without_sources() -> None:
     data = open_trial().data(None)
     assert data["queue"] == ["trial-0", "trial-1"]
     assert data["project"] == NO_PROJECT
+    assert TrialDesk.open(Actor.command_line(), RUBRIC, PAIRS, images_of=7).data(None)["images"] == 7
     pairs = data["pairs"]
     assert isinstance(pairs, dict)
     assert [pairs[token]["left"]["raw"] for token in ("trial-0", "trial-1")] == ["a0", "b1"]

@@ -315,7 +315,7 @@ export function openDesk(shadow) {
       outbox.open(keep);
     }
     clock.setIdle(data.idle_s);
-    setProject(data.project);
+    setProject(data.images ?? data.project); // a trial is of no project, but shows the images of one
     for (const [token, pair] of Object.entries(data.pairs)) pairs.set(token, pair);
     for (const token of [...pairs.keys()]) if (!data.queue.includes(token)) pairs.delete(token);
     if (data.rubric.title !== undefined && data.rubric.id !== rubric?.id) setRubric(data.rubric);

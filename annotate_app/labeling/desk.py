@@ -207,7 +207,7 @@ class Desk:
         return receipt.duplicate
 
     def read(self, event: Mapping[str, Any], lease: Lease) -> Judgment:
-        """Reads a browser's `submit` or `skip` event as a judgment of the lease's comparison, in content space.
+        """Reads a `submit` or `skip` event as the rubric's task asks: a choice between two, or a ranking.
 
         Raises:
             ValueError: naming the field, its value and the form it must have.

@@ -24,15 +24,20 @@ class TrialDesk:
 
     Attributes:
         desk: what the browser is shown.
+        waiting: what is not answered yet, in order.
+        images_of: the project that has the images of the pairs.
         answers: what was answered so far, by pair.
     """
 
     desk: Desk
     waiting: list[Lease]
+    images_of: int
     answers: list[tuple[Lease, Judgment]] = field(default_factory=list)
 
     @classmethod
-    def open(cls, actor: Actor, rubric: Rubric, comparisons: Sequence[Comparison]) -> TrialDesk:
+    def open(
+        cls, actor: Actor, rubric: Rubric, comparisons: Sequence[Comparison], images_of: int = NO_PROJECT
+    ) -> TrialDesk:
         """Opens a desk on comparisons, whose sides change from pair to pair."""
         leases = [
             Lease(
@@ -52,7 +57,7 @@ class TrialDesk:
             leases=[],
             progress=OwnProgress(done=0, target=len(leases), state="active", remaining_available=True),
         )
-        trial = cls(desk=desk, waiting=leases)
+        trial = cls(desk=desk, waiting=leases, images_of=images_of)
         trial._show()
         return trial
 
@@ -67,8 +72,8 @@ class TrialDesk:
         self._show()
 
     def data(self, message: object) -> dict[str, object]:
-        """The component's data, as `Desk.data` makes it."""
-        return self.desk.data(message)
+        """The component's data, as `Desk.data` makes it, and whose images its texts name."""
+        return self.desk.data(message) | {"images": self.images_of}
 
     def _handle(self, event_id: str, event: Mapping[str, Any]) -> Acknowledgement:
         try:

@@ -78,20 +78,20 @@ def choose_item(keys: list[str]) -> str:
     """The comparison to look at, which the address names, with keys to go on and back."""
     linked = st.query_params.get(ITEM)
     at = keys.index(linked) if linked in keys else min(st.session_state.get("adjudicate-at", 0), len(keys) - 1)
-    st.session_state["adjudicate-at"] = at
+    st.session_state["adjudicate-at"] = at  # when this one leaves the list, the next one stands here
     st.query_params[ITEM] = keys[at]
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.button("◀", shortcut="Left", disabled=at == 0, on_click=go, args=(keys, at - 1), key="adjudicate-previous")
+        st.button("◀", shortcut="Left", disabled=at == 0, on_click=go, args=(keys[at - 1],), key="adjudicate-previous")
         last = at == len(keys) - 1
-        st.button("▶", shortcut="Right", disabled=last, on_click=go, args=(keys, at + 1), key="adjudicate-next")
+        following = keys[min(at + 1, len(keys) - 1)]
+        st.button("▶", shortcut="Right", disabled=last, on_click=go, args=(following,), key="adjudicate-next")
         st.text(f"{at + 1} of {len(keys)}: {keys[at]}")
     return keys[at]
 
 
-def go(keys: list[str], at: int) -> None:
-    """Moves to another index of the list."""
-    st.session_state["adjudicate-at"] = at
-    st.query_params[ITEM] = keys[at]
+def go(key: str) -> None:
+    """Moves to another comparison of the list."""
+    st.query_params[ITEM] = key
 
 
 def draw_item(project: Project, rubric: Rubric, keys: list[str], decided: Mapping[str, Decision]) -> None:
@@ -108,7 +108,7 @@ def draw_item(project: Project, rubric: Rubric, keys: list[str], decided: Mappin
         mode = draw_tools(rubric)
         name = key_of(key)
         comparison = store.comparisons.get(actor, project.id, key)
-        draw_comparison(comparison, mode=mode, key=f"adjudicate-{name}")
+        draw_comparison(comparison, project_id=project.id, mode=mode, key=f"adjudicate-{name}")
         judgments = named(project, store.judgments.of_comparison(actor, project.id, key))
         st.header("What people said", anchor=False)
         positions = position_rows(judgments, rubric)

@@ -12,12 +12,13 @@ from annotate_app.exchange.people_tables import visits_csv
 from annotate_app.pages.kit.button_feedback import act, plainly
 from annotate_app.pages.kit.chosen_names import as_markdown
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
-from annotate_app.pages.kit.page_list import page_at
+from annotate_app.pages.kit.filtered_links import draw_link
+from annotate_app.pages.kit.reader_clock import minute_of, zone_name
 from annotate_app.server.crowd_pages import PRESETS, crowd_address
 from annotate_app.store.people.crowd import CrowdLink, LinkPlan
 from annotate_app.store.people.crowd_visits import Visit, VisitSummary, summarize
 from annotate_app.store.projects.projects import Project
-from annotate_app.times import stamp
+from annotate_app.store.workbench.comparison_filter import ComparisonFilter
 
 OUTCOME_WORDS = {
     "started": "Started",
@@ -43,7 +44,7 @@ def page() -> None:
         draw_form(project, first=not links)
         visits = store.crowd.visits(actor, project.id)
         for link in links:
-            draw_link(project, link, [visit for visit in visits if visit.link_id == link.id])
+            draw_crowd_link(project, link, [visit for visit in visits if visit.link_id == link.id])
 
 
 def draw_form(project: Project, *, first: bool) -> None:
@@ -127,7 +128,7 @@ def _add_link(project_id: int, platform: str) -> CrowdLink:
     return current_store().crowd.add_link(current_actor(), project_id, plan)
 
 
-def draw_link(project: Project, link: CrowdLink, visits: list[Visit]) -> None:
+def draw_crowd_link(project: Project, link: CrowdLink, visits: list[Visit]) -> None:
     """One link: its address, figures, and everybody who came by it."""
     plan, summary = link.plan, summarize(visits, link.plan.reward)
     with st.container(border=True, key=f"crowd-link-{link.id}"):
@@ -147,7 +148,7 @@ def draw_link(project: Project, link: CrowdLink, visits: list[Visit]) -> None:
         st.caption(
             f"{plan.target:,} judgments a person, {places}, free again after {plan.dropout_minutes} min of silence. "
             f"Completion code {as_markdown(plan.completion_code)}. Made by {as_markdown(link.created_by)} "
-            f"at {stamp(link.created_at)} UTC."
+            f"at {minute_of(link.created_at)} ({zone_name()})."
         )
         if not visits:
             st.caption("Nobody has opened it yet.")
@@ -176,12 +177,12 @@ def draw_visits(link: CrowdLink, visits: list[Visit]) -> None:
             "outcome": OUTCOME_WORDS[visit.outcome],
             "judgments": visit.judgments,
             "minutes": round(visit.seconds / 60, 1),
-            "started": stamp(visit.started_at),
-            "last": stamp(visit.last_at) if visit.last_at else "",
+            "started": minute_of(visit.started_at),
+            "last": minute_of(visit.last_at) if visit.last_at else "",
         }
         for visit in visits
     ]
-    column = st.column_config
+    column, zone = st.column_config, zone_name()
     chosen = st.dataframe(
         rows,
         hide_index=True,
@@ -194,8 +195,8 @@ def draw_visits(link: CrowdLink, visits: list[Visit]) -> None:
             "outcome": column.TextColumn("Outcome"),
             "judgments": column.NumberColumn("Judgments"),
             "minutes": column.NumberColumn("Active minutes", format="%.1f"),
-            "started": column.TextColumn("Started, UTC"),
-            "last": column.TextColumn("Last judgment, UTC"),
+            "started": column.TextColumn(f"Started ({zone})"),
+            "last": column.TextColumn(f"Last judgment ({zone})"),
         },
     )
     selected = chosen["selection"]["rows"] if chosen else []
@@ -210,12 +211,7 @@ def draw_visits(link: CrowdLink, visits: list[Visit]) -> None:
             key=f"crowd-csv-{link.id}",
         )
         if selected and visits[selected[0]].person:
-            st.page_link(
-                page_at("comparisons"),
-                label="Judgments of this person",
-                icon=":material/compare:",
-                query_params={"project": st.session_state["project"], "person": visits[selected[0]].person},
-            )
+            draw_link("Judgments of this person", ComparisonFilter(persons=(visits[selected[0]].person,)))
 
 
 def switch(project_id: int, link_id: int, active: bool) -> None:

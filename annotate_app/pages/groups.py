@@ -20,10 +20,11 @@ from annotate_app.pages.charts import charts
 from annotate_app.pages.kit.button_feedback import act, plainly
 from annotate_app.pages.kit.chosen_names import as_markdown, key_of
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
-from annotate_app.pages.kit.page_list import ITEM, page_at
+from annotate_app.pages.kit.filtered_links import draw_link
 from annotate_app.pages.views.figures import Stamp, stamp_of, votes_of
 from annotate_app.ranking.by_group import GroupRanking, rank_by_group
 from annotate_app.store.projects.projects import Project
+from annotate_app.store.workbench.comparison_filter import MOST_KEYS, ComparisonFilter
 from annotate_app.trainings.runs import ModelRun, list_runs
 
 FIGURES = {
@@ -199,15 +200,9 @@ def draw_decisions(pairs: tuple[GroupPair, ...]) -> None:
     )
     for pair in between:
         if pair.opposed_items:
-            st.page_link(
-                page_at("comparisons"),
-                label=f"{as_markdown(f'{pair.one} / {pair.other}')}: {len(pair.opposed_items)} comparisons apart",
-                icon=":material/compare:",
-                query_params=[
-                    ("project", st.session_state["project"]),
-                    *((ITEM, key) for key in pair.opposed_items),
-                ],
-            )
+            words = f"{pair.one} / {pair.other}: {len(pair.opposed_items)} comparisons apart"
+            words += f", the first {MOST_KEYS}" if len(pair.opposed_items) > MOST_KEYS else ""
+            draw_link(as_markdown(words), ComparisonFilter(keys=tuple(pair.opposed_items[:MOST_KEYS])))
 
 
 def draw_rankings(rankings: tuple[GroupRanking, ...]) -> None:

@@ -222,7 +222,7 @@ def draw_first_ones(comparisons: Sequence[Comparison], key: str) -> None:
     if len(comparisons) > 1:
         number = st.pagination(len(comparisons), key=f"{key}-shown")
         st.caption(f"Comparison {number} of the first {len(comparisons)}. Sides are shuffled for each person.")
-    draw_comparison(comparisons[number - 1], sources=False, key=f"{key}-first-{number}", is_stored=False)
+    draw_comparison(comparisons[number - 1], project_id=0, key=f"{key}-first-{number}")
 
 
 def draw_images(place: DeltaGenerator, key: str) -> list[UploadedFile]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import date, datetime
+from datetime import date
 
 import streamlit as st
 
@@ -12,11 +12,13 @@ from annotate_app.pages.charts import charts
 from annotate_app.pages.kit.button_feedback import act, plainly
 from annotate_app.pages.kit.chosen_names import as_markdown
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
-from annotate_app.pages.kit.page_list import page_at
+from annotate_app.pages.kit.filtered_links import draw_link
+from annotate_app.pages.kit.reader_clock import minute_of, zone_name
 from annotate_app.protocol.collection_design import MOST_HOURLY
 from annotate_app.store.people.pay import PersonPay
 from annotate_app.store.projects.projects import Project
-from annotate_app.times import PERIODS, Period, named_zone, today
+from annotate_app.store.workbench.comparison_filter import ComparisonFilter
+from annotate_app.times import PERIODS, Period, today
 
 CHOICES = (*PERIODS, "dates")
 CHOICE_WORDS = {"day": "Day", "week": "Week", "month": "Month", "dates": "From - to"}
@@ -41,7 +43,7 @@ def page() -> None:
             return
         draw_totals(people, project)
         draw_days(people, period)
-        draw_table(people, period)
+        draw_table(people)
         draw_doubts(people)
         draw_rates(people, project)
         name = f"pay-{project.name}-{period.first}-{period.last}.csv"
@@ -50,19 +52,9 @@ def page() -> None:
         )
 
 
-def reader_zone() -> str:
-    """The time zone of the reader's browser, UTC where it names none that is known."""
-    zone = st.context.timezone or "UTC"
-    try:
-        named_zone(zone)
-    except ValueError:
-        return "UTC"
-    return zone
-
-
 def choose_period() -> Period:
     """The period that the address names, or the reader chooses; this week to begin with."""
-    zone = reader_zone()
+    zone = zone_name()
     with st.container(horizontal=True, vertical_alignment="bottom"):
         length = st.segmented_control(
             "Period",
@@ -133,10 +125,9 @@ def draw_days(people: list[PersonPay], period: Period) -> None:
     st.altair_chart(charts.per_day(rows, axis="minutes"), key=f"pay-days-{period.first}-{period.last}")
 
 
-def draw_table(people: list[PersonPay], period: Period) -> None:
+def draw_table(people: list[PersonPay]) -> None:
     """Everybody, who worked most first; a name leads to the person's judgments."""
     st.header("Everybody", anchor=False)
-    zone = named_zone(period.zone)
     rows = [
         {
             "person": person.name,
@@ -145,7 +136,7 @@ def draw_table(people: list[PersonPay], period: Period) -> None:
             "median": None if math.isnan(person.median_s) else person.median_s,
             "rate": person.rate or None,
             "amount": person.amount if person.rate else None,
-            "last": datetime.fromtimestamp(person.last_at, zone).strftime("%Y-%m-%d %H:%M") if person.last_at else "",
+            "last": minute_of(person.last_at) if person.last_at else "",
             "group": person.group,
         }
         for person in sorted(people, key=lambda person: (-person.seconds, person.name))
@@ -174,12 +165,7 @@ def draw_table(people: list[PersonPay], period: Period) -> None:
         st.caption("Choose a row to go to one person's judgments.")
         return
     name = str(rows[selected[0]]["person"])
-    st.page_link(
-        page_at("comparisons"),
-        label="Judgments of this person",
-        icon=":material/compare:",
-        query_params={"project": st.session_state["project"], "person": name},
-    )
+    draw_link("Judgments of this person", ComparisonFilter(persons=(name,)))
 
 
 def draw_doubts(people: list[PersonPay]) -> None:

@@ -11,11 +11,11 @@ from annotate_app.access import ROLES, Actor, UserRole
 from annotate_app.pages.kit.button_feedback import act, plainly
 from annotate_app.pages.kit.chosen_names import as_markdown
 from annotate_app.pages.kit.context import current_actor, current_store, forget_sessions
+from annotate_app.pages.kit.reader_clock import minute_of
 from annotate_app.pages.views.team.invitations_view import draw_invitations, keep_links, made
 from annotate_app.store.people.accounts import WITHOUT_SIGN_IN, User
 from annotate_app.store.people.members import Member
 from annotate_app.store.projects.projects import Project
-from annotate_app.times import stamp
 
 Named = TypeVar("Named", User, Member)
 SHOWN = 20
@@ -159,7 +159,7 @@ def draw_account(actor: Actor, user: User) -> None:
             st.text(user.name)
             words = ORIGIN_WORDS[user.origin]
             words = "no password yet" if user.origin == "local" and not user.has_password else words
-            st.caption(f"{words}, since {stamp(user.created_at)[:10]}{'' if user.active else ', closed'}")
+            st.caption(f"{words}, since {minute_of(user.created_at)[:10]}{'' if user.active else ', closed'}")
         role.selectbox(
             "Role",
             ROLES,

@@ -138,7 +138,12 @@ def draw_turn(message: Message, number: int) -> None:
     """One turn of the conversation before."""
     shown = f"playground-turn-{number}"
     parts = [{"title": message.role.capitalize(), "source": "", "text": text_data(message.content)}]
-    data = {"shown": f"{shown}-{hash(message.content)}", "messages": [], "responses": parts}
+    data = {
+        "shown": f"{shown}-{hash(message.content)}",
+        "project": current_project().id,
+        "messages": [],
+        "responses": parts,
+    }
     draw_reader(data, key=shown)
 
 

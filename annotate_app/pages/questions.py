@@ -52,7 +52,7 @@ def draw_question(project: Project, question: Question) -> None:
         st.text(question.text)
         with st.expander("The pair", expanded=waits):
             comparison = current_store().comparisons.get(current_actor(), project.id, question.comparison)
-            draw_comparison(comparison, sources=True, key=f"question-pair-{question.id}")
+            draw_comparison(comparison, project_id=project.id, sources=True, key=f"question-pair-{question.id}")
             st.page_link(
                 page_at("comparisons"),
                 label="Open in Comparisons",

@@ -178,7 +178,7 @@ def draw_versions(key: str, versions: list[RubricVersion]) -> None:
                 "saved": reader_time(item.created_at),
                 "by": item.created_by,
                 "title": item.rubric.title,
-                "steps": item.rubric.scale.steps,
+                "steps": item.rubric.scale.steps if item.rubric.task == "compare" else None,
                 "criteria": ", ".join(criterion.name for criterion in item.rubric.criteria),
             }
             for item in reversed(versions)

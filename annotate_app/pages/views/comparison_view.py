@@ -14,7 +14,6 @@ from streamlit.components.v2 import component
 
 from annotate_app.labeling.pair_payload import show_prompt, show_text
 from annotate_app.labeling.rendering import render, render_completion, render_turn
-from annotate_app.pages.kit.context import current_project
 from annotate_app.pages.kit.labeler_component import mount_labeler
 from annotate_app.pages.kit.language import texts_under
 from annotate_app.pages.views.answer_view import draw_answer
@@ -26,16 +25,16 @@ READER_TEXTS = ("media.", "desk.nothing_common", "dialog.close")
 
 
 def draw_comparison(
-    comparison: Comparison, *, sources: bool = False, mode: Mode = "rich", is_stored: bool = True, key: str
+    comparison: Comparison, *, project_id: int, sources: bool = False, mode: Mode = "rich", key: str
 ) -> None:
-    """Draws the conversation and the responses, two or more, of a comparison of the current project.
+    """Draws the conversation and the responses, two or more.
 
     Args:
         comparison: what to draw.
+        project_id: of the project that has its images; 0 while they are not stored.
         sources: whether to name what wrote the responses.
         mode: `diff` marks where the two responses differ.
         key: unique on the page.
-        is_stored: whether the project has its images already.
     """
     sides = [
         (letter, render_completion(one.text, one.turns), one.source)
@@ -44,7 +43,7 @@ def draw_comparison(
     data = {
         "shown": f"{key} {mode}",
         "mode": mode,
-        "project": current_project().id if is_stored else 0,
+        "project": project_id,
         "messages": show_prompt(comparison.prompt),
         "responses": [
             {"title": f"Response {side}", "source": source if sources else "", "text": show_text(rendered)}

@@ -15,18 +15,25 @@ from annotate_app.pages.kit.chosen_names import as_markdown
 from annotate_app.protocol.rubric import (
     KINDS,
     MAX_RATING,
+    QUESTIONS,
     RATIONALES,
     SCALE_STEPS,
+    TASKS,
     Criterion,
     Flag,
     Rubric,
     Scale,
+    Task,
     parse_rubric,
     rubric_text,
 )
 from rewardkit.data.tables.yaml_nodes import YamlError
 
 GUIDELINES_HEIGHT = 320
+YAML_ONLY = ("protocol",)
+"""Keys of a rubric that no field sets: the protocol comes with the text of a shipped one."""
+TASK_WORDS = {"compare": "Compare two", "rank": "Rank two or more", "best": "Choose the best of two or more"}
+TASK_QUESTIONS = {"compare": Rubric.question, **QUESTIONS}
 KIND_WORDS = {"compare": "which response is better", "rate": "a rating of each response"}
 RATIONALE_WORDS = {"off": "not asked for", "optional": "may be given", "required": "must be given"}
 
@@ -72,9 +79,13 @@ def read_fields(base: str, rubric: Rubric) -> Rubric:
     """Draws all fields, from the rubric that they were filled with, and reads them."""
     start: Rubric = st.session_state[f"{base}-start"]
     title = st.text_input("Title", start.title, key=f"{base}-title")
-    question = st.text_input("The question", start.question, key=f"{base}-question")
-    scale = read_scale(base, start.scale)
-    both_bad = st.checkbox("“Both bad” is an answer", start.both_bad, key=f"{base}-both-bad")
+    task = read_task(base, start)
+    st.session_state.setdefault(f"{base}-question", start.question)  # which the task may change too
+    question = st.text_input("The question", key=f"{base}-question")
+    is_comparing = task == "compare"
+    scale = read_scale(base, start.scale) if is_comparing else Scale()
+    bad = "Both" if is_comparing else "All"
+    both_bad = st.checkbox(f"“{bad} bad” is an answer", start.both_bad, key=f"{base}-both-bad")
     guidelines = st.text_area(
         "Guidelines",
         start.guidelines,
@@ -82,8 +93,10 @@ def read_fields(base: str, rubric: Rubric) -> Rubric:
         height=GUIDELINES_HEIGHT,
         help="Markdown in which line breaks stay. What annotators read before they start, and with the key ?.",
     )
-    st.header("Criteria", anchor=False)
-    criteria = read_criteria(base, start)
+    criteria = ()
+    if is_comparing:
+        st.header("Criteria", anchor=False)
+        criteria = read_criteria(base, start)
     st.header("Flags", anchor=False)
     st.caption("Marks on one response, such as harmful or off topic.")
     flags = read_flags(base, start)
@@ -95,12 +108,19 @@ def read_fields(base: str, rubric: Rubric) -> Rubric:
         format_func=lambda name: RATIONALE_WORDS[name],
         key=f"{base}-rationale",
     )
+    may_edit = st.checkbox(
+        "A response may be written anew",
+        start.edit != "off",
+        key=f"{base}-edit",
+        help="Beside the vote; exported as examples and as pairs with the response as it was.",
+    )
     reasons = st.text_area(
         "Reasons to skip, a line each", "\n".join(start.skip_reasons), key=f"{base}-reasons", height=120
     )
     return replace(
         rubric,
         title=title.strip(),
+        task=task,
         question=question.strip(),
         scale=scale,
         both_bad=both_bad,
@@ -108,8 +128,30 @@ def read_fields(base: str, rubric: Rubric) -> Rubric:
         criteria=criteria,
         flags=flags,
         rationale=cast(Any, rationale or start.rationale),
+        edit="optional" if may_edit else "off",
         skip_reasons=tuple(line.strip() for line in reasons.splitlines() if line.strip()),
     )
+
+
+def read_task(base: str, start: Rubric) -> Task:
+    """What is asked of the responses; only where two are compared there are a scale and criteria."""
+    task = st.segmented_control(
+        "What annotators do",
+        TASKS,
+        default=start.task,
+        required=True,
+        format_func=TASK_WORDS.__getitem__,
+        key=f"{base}-task",
+        on_change=suggest_question,
+        args=(base,),
+    )
+    return cast(Task, task or start.task)
+
+
+def suggest_question(base: str) -> None:
+    """Puts the task's own question where another task's own one stands; a question of one's own stays."""
+    if st.session_state[f"{base}-question"] in TASK_QUESTIONS.values():
+        st.session_state[f"{base}-question"] = TASK_QUESTIONS[st.session_state[f"{base}-task"]]
 
 
 def read_scale(base: str, start: Scale) -> Scale:
@@ -197,27 +239,26 @@ def read_criterion(base: str, given: Criterion) -> Criterion:
 
 def read_flags(base: str, start: Rubric) -> tuple[Flag, ...]:
     """A table of flags to which rows can be added."""
-    rows = [{"name": flag.name, "label": flag.label, "help": flag.help} for flag in start.flags]
+    rows = [{"name": flag.name, "label": flag.label, "help": flag.help, "spans": flag.spans} for flag in start.flags]
     columns = {
         "name": st.column_config.TextColumn(
             "name", required=True, help="A lower-case letter, then letters, digits or _."
         ),
         "label": st.column_config.TextColumn("label", help="What annotators see; the name where it is empty."),
         "help": st.column_config.TextColumn("help", help="Shown when the pointer rests on it."),
+        "spans": st.column_config.CheckboxColumn("on words", help="Set by marking words of the response."),
     }
     edited = st.data_editor(
-        rows or [{"name": "", "label": "", "help": ""}],
+        rows or [{"name": "", "label": "", "help": "", "spans": False}],
         column_config=columns,
         num_rows="dynamic",
         hide_index=True,
         key=f"{base}-flags",
     )
-    flags = {flag.name: flag for flag in start.flags}
     written = []
     for row in edited:
-        name = str(row.get("name") or "").strip()
-        label, words = (str(row.get(field) or "").strip() for field in ("label", "help"))
+        name, label, words = (str(row.get(field) or "").strip() for field in ("name", "label", "help"))
         if name or label:
-            plain = flags.get(name, Flag(name=name, label=label))
-            written.append(replace(plain, name=name, label=label or name.replace("_", " "), help=words))
+            label = label or name.replace("_", " ")
+            written.append(Flag(name=name, label=label, help=words, spans=bool(row.get("spans"))))
     return tuple(written)

@@ -35,7 +35,7 @@ def draw_trial(project_id: int, text: str) -> None:
     trial: TrialDesk | None = st.session_state.get(f"trial-desk-{name}")
     if trial is None:
         pairs = [listed.comparison for listed in store.browsing.find(actor, project_id, limit=NUM_PAIRS)]
-        trial = TrialDesk.open(actor, rubric, pairs or MADE_UP)
+        trial = TrialDesk.open(actor, rubric, pairs or MADE_UP, images_of=project_id)
         st.session_state[f"trial-desk-{name}"] = trial
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption("As annotators will meet it, on pairs of this project. Nothing that is answered here is stored.")

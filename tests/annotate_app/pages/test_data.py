@@ -258,7 +258,7 @@ def test_the_preview_is_what_annotators_see_and_steps_through_the_first_pairs(
     rows = [row | {"source_a": "secret-one", "source_b": "secret-two"} for row in ROWS]
     drawn: list[tuple[str, bool]] = []
     monkeypatch.setattr(
-        import_data, "draw_comparison", lambda pair, *, sources, key, is_stored: drawn.append((pair.id, sources))
+        import_data, "draw_comparison", lambda pair, *, project_id, sources=False, key: drawn.append((pair.id, sources))
     )
     test = upload(open_page("import_data", project=EMPTY), "rows.jsonl", lines(rows))
     assert any("Comparison 1 of the first 3" in caption.value for caption in test.caption)

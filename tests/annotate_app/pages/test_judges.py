@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,9 +13,11 @@ from alignment.judges.spec import JudgeSpec
 from annotate_app.access import Actor
 from annotate_app.demo import NAME as DEMO
 from annotate_app.pages.kit.chosen_names import key_of
+from annotate_app.pages.views.workbench import bulk_view
 from annotate_app.store.loop.judges import JudgeRow, JudgeVote
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
+from annotate_app.store.workbench.comparison_filter import ComparisonFilter
 
 OpenPage = Callable[..., AppTest]
 ADMIN = Actor.command_line()
@@ -138,3 +141,28 @@ def test_what_a_judge_wrote_is_drawn_as_text(pages_store: Store, open_page: Open
 def test_judges_are_for_leads(open_page: OpenPage, name: str) -> None:
     test = open_page("judges", name)
     assert "This page is not yours to see." in words(test)
+
+
+def test_a_view_is_sent_to_a_judge_without_what_is_excluded(
+    open_page: OpenPage, pages_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_judge(pages_store, votes=False)
+    project = demo_of(pages_store)
+    first, second, third = pages_store.browsing.keys(ADMIN, project.id)[:3]
+    pages_store.bulk.exclude(ADMIN, project.id, ComparisonFilter(keys=(first, second)))
+    asked: list[list[str]] = []
+
+    def start(*_: object, comparisons: list[str]) -> SimpleNamespace:
+        asked.append(comparisons)
+        return SimpleNamespace(id=7)
+
+    monkeypatch.setattr(bulk_view.judge_jobs, "start", start)
+    for keys in ((first, second, third), (first, second)):
+        test = open_page("comparisons")
+        test.query_params["item"] = list(keys)
+        test.run().selectbox(key="bulk-action").set_value("judge").run()
+        button = next(each for each in test.button if each.label == f"Send to a judge: {len(keys)} comparisons")
+        button.click().run()
+        assert not test.exception, test.exception
+    assert asked == [[third]]
+    assert "all of these are excluded" in words(test)

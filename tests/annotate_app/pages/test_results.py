@@ -8,14 +8,18 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from annotate_app.access import Actor
+from annotate_app.agreement import quality
+from annotate_app.agreement.proportions import share
 from annotate_app.agreement.quality import annotator_quality
 from annotate_app.agreement.reports.report import agreement_report
 from annotate_app.demo import NAME as DEMO
 from annotate_app.pages.kit.chosen_names import key_of
+from annotate_app.pages.quality import behind_flag
 from annotate_app.protocol.collection_design import Design
 from annotate_app.protocol.rubric import Criterion, Rubric, rubric_text
 from annotate_app.ranking.win_rates import fit_win_rates
 from annotate_app.store.store import Store
+from annotate_app.store.workbench.comparison_filter import ComparisonFilter
 from rewardkit.data.records import Comparison, Judgment, Message
 
 OpenPage = Callable[..., AppTest]
@@ -297,3 +301,23 @@ def test_a_project_and_an_action_on_people_are_named_as_text(open_page: OpenPage
     assert [element.value for element in test.toast] == [
         "\\!\\[x\\]\\(http\\:\\/\\/elsewhere\\.example\\/x\\.png\\) added."
     ]
+
+
+def test_every_sentence_about_somebody_leads_to_what_is_behind_it() -> None:
+    odd, none = share(18, 20), share(0, 20)
+    names = ("longer", "fast", "ties", "both_bad", "skips", "consistency", "gold", "majority")
+    shares = dict.fromkeys(names, odd) | dict.fromkeys(("consistency", "gold", "majority"), none) | {"left": odd}
+    rest = dict.fromkeys(names, (10, 200)) | {"majority": (190, 200)}
+    flags = quality._flags(shares, rest, 0.001, -0.1, 0.001)
+    behind = {flag: behind_flag("Ada", flag) for flag in flags}
+    plain = ComparisonFilter(persons=("Ada",))
+    assert [flag.split()[0] for flag, chosen in behind.items() if chosen == plain] == ["chose", "ties", "both", "skips"]
+    assert len(flags) == 10
+    assert {(chosen.missed, chosen.changed, chosen.fast, chosen.sort) for chosen in behind.values()} == {
+        ("", "", "", "came"),
+        ("Ada", "", "", "came"),
+        ("", "Ada", "", "came"),
+        ("", "", "Ada", "came"),
+        ("", "", "", "newest"),
+        ("", "", "", "longest"),
+    }

@@ -12,8 +12,9 @@ from streamlit.testing.v1 import AppTest
 
 from annotate_app.access import Actor
 from annotate_app.pages.kit import context
+from annotate_app.pages.views.rubric_form import TASK_QUESTIONS, YAML_ONLY
 from annotate_app.protocol.protocol import list_protocols, load_protocol
-from annotate_app.protocol.rubric import Criterion, Scale, parse_rubric
+from annotate_app.protocol.rubric import Criterion, Flag, Rubric, Scale, parse_rubric
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
 
@@ -166,6 +167,50 @@ def test_fields_follow_what_the_yaml_says_and_wait_while_it_is_wrong(open_page: 
     page.run()
     assert not page.exception
     assert "once the YAML has no mistake" in page.warning[0].value
+
+
+def test_every_key_of_a_rubric_has_a_field(
+    open_page: Callable[..., AppTest], sqlite_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = st.data_editor  # AppTest cannot type into it
+    marked = {"name": "wrong", "label": "", "help": "Not so", "spans": True}
+    monkeypatch.setattr(st, "data_editor", lambda *data, **options: [*drawn(*data, **options), marked])
+    page = open_page("lead", "form")
+    before = sqlite_store.projects.rubric(Actor.command_line(), 1).rubric
+    field(page.text_input, "Title").set_value("Which is clearer?")
+    field(page.text_input, "The question").set_value("Which one?")
+    field(page.text_area, "Guidelines").set_value("Read both.")
+    field(page.text_area, "Reasons to skip, a line each").set_value("other")
+    field(page.selectbox, "Steps of the scale").set_value(5)
+    field(page.checkbox, "“Both bad” is an answer").set_value(not before.both_bad)
+    field(page.checkbox, "A response may be written anew").check()
+    field(page.segmented_control, "A reason in own words").set_value("required")
+    button(page, "Add a criterion").click().run()
+    field(page.text_input, "Name").set_value("tone")
+    field(page.text_input, "Its question").set_value("Which is kinder?").run()
+    assert not page.exception
+    written = parse_rubric(page.session_state["rubric-text-1"])
+    assert written.flags[-1] == Flag(name="wrong", label="wrong", help="Not so", spans=True)
+    changed = {key for key in Rubric.__dataclass_fields__ if getattr(written, key) != getattr(before, key)}
+    field(page.segmented_control, "What annotators do").set_value("rank").run()
+    ranking = parse_rubric(page.session_state["rubric-text-1"])
+    assert (ranking.task, ranking.criteria, ranking.edit) == ("rank", (), "optional")
+    assert changed | {"task"} | set(YAML_ONLY) == set(Rubric.__dataclass_fields__)
+
+
+def test_the_question_follows_the_task_unless_it_is_ones_own(open_page: Callable[..., AppTest]) -> None:
+    page = open_page("lead", "form")
+    field(page.text_input, "The question").set_value(TASK_QUESTIONS["compare"]).run()
+    for task in ("best", "rank", "compare"):
+        field(page.segmented_control, "What annotators do").set_value(task).run()
+        assert not page.exception
+        assert not page.error
+        assert not page.warning
+        rubric = parse_rubric(page.session_state["rubric-text-1"])
+        assert (rubric.task, rubric.question) == (task, TASK_QUESTIONS[task])
+    field(page.text_input, "The question").set_value("Mine?").run()
+    field(page.segmented_control, "What annotators do").set_value("best").run()
+    assert parse_rubric(page.session_state["rubric-text-1"]).question == "Mine?"
 
 
 @pytest.mark.parametrize("name", list_protocols())

@@ -6,7 +6,7 @@ import streamlit as st
 
 from annotate_app.labeling.desk import Desk
 from annotate_app.pages.kit.context import current_store, current_user
-from annotate_app.words import choose_language, say
+from annotate_app.pages.kit.language import say
 
 ENDED = ("completed", "failed", "paused")
 
@@ -21,12 +21,11 @@ def draw_ending(desk: Desk) -> None:
     entry = current_store().crowd.own_ending(desk.actor, desk.project_id)
     if entry is None:
         return
-    language = choose_language("", st.context.headers.get("Accept-Language", ""))
     with st.container(key="crowd-ending", width=560):
-        st.title(say(language, f"crowd.{entry.outcome}.title"), anchor=False)
-        st.text(say(language, f"crowd.{entry.outcome}.text"))
+        st.title(say(f"crowd.{entry.outcome}.title"), anchor=False)
+        st.text(say(f"crowd.{entry.outcome}.text"))
         if entry.code:
-            st.text(say(language, "crowd.code"))
+            st.text(say("crowd.code"))
             st.code(entry.code, language=None)
         if entry.return_url:
-            st.link_button(say(language, "crowd.back"), entry.return_url, type="primary")
+            st.link_button(say("crowd.back"), entry.return_url, type="primary")

@@ -53,11 +53,11 @@ def steps_of(steps: FirstSteps) -> list[Step]:
     ]
 
 
-def draw_first_steps(project: Project) -> bool:
-    """Draws the way until it is done; whether there is still something to do."""
+def draw_first_steps(project: Project) -> None:
+    """Draws the way; nothing once somebody has judged."""
     steps = current_store().projects.first_steps(current_actor(), project.id)
     if steps.is_judged:
-        return False
+        return
     way = steps_of(steps)
     following = next((number for number, (done, *_) in enumerate(way) if not done), None)
     with st.container(border=True, key="first-steps"):
@@ -65,7 +65,6 @@ def draw_first_steps(project: Project) -> bool:
         for number, step in enumerate(way):
             state: State = "done" if step[0] else "next" if number == following else "later"
             draw_step(project, number, step, state)
-    return True
 
 
 def draw_step(project: Project, number: int, step: Step, state: State) -> None:

@@ -12,11 +12,11 @@ import streamlit as st
 from annotate_app.access import ROLES, Actor, UserRole
 from annotate_app.pages.kit.button_feedback import act
 from annotate_app.pages.kit.context import current_actor, current_store
+from annotate_app.pages.kit.reader_clock import minute_of, zone_name
 from annotate_app.server.sign_in_pages import invite_address
 from annotate_app.store.people.invitation_list import MOST_INVITATIONS, Wanted, read_invitations
 from annotate_app.store.people.invites import OpenInvite
 from annotate_app.store.projects.projects import Project
-from annotate_app.times import stamp
 from rewardkit.data.tables.csv_rows import guard
 
 LINKS = "invite-links"
@@ -193,7 +193,7 @@ def draw_one(item: OpenInvite) -> None:
         purpose = "a new password" if item.resets else f"the role {item.role}"
         parts = [f"For {item.name or 'whoever opens it'}: {purpose}", *([item.project] if item.project else [])]
         words.text(", ".join([*parts, *([f"group {item.group}"] if item.group else [])]))
-        words.text(f"Made by {item.created_by}, works until {stamp(item.expires_at)} UTC")
+        words.text(f"Made by {item.created_by}, works until {minute_of(item.expires_at)} ({zone_name()})")
         button.button("End", key=f"end-invite-{item.id}", on_click=end_invite, args=(item.id,), width="stretch")
 
 

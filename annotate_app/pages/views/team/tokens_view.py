@@ -6,22 +6,18 @@ import time
 
 import streamlit as st
 
-from annotate_app import words
 from annotate_app.access import ROLES
 from annotate_app.pages.kit.button_feedback import act
 from annotate_app.pages.kit.chosen_names import as_markdown
 from annotate_app.pages.kit.context import current_actor, current_store
+from annotate_app.pages.kit.language import say
+from annotate_app.pages.kit.reader_clock import minute_of, zone_name
 from annotate_app.store.people.api_tokens import ApiToken
-from annotate_app.times import ago, stamp
+from annotate_app.times import ago
 
 DAYS = (30, 90, 365, 0)
 DAY_S = 86_400.0
 MADE = "token-made"
-
-
-def say(key: str, **values: object) -> str:
-    """A text of this page in the browser's language."""
-    return words.say(words.choose_language("", st.context.headers.get("accept-language", "")), key, **values)
 
 
 def draw_tokens() -> None:
@@ -52,7 +48,8 @@ def draw_token(token: ApiToken) -> None:
         where = token.project or say("tokens.all_projects")
         left.markdown(f"**{as_markdown(token.name)}** · {say('tokens.role_' + token.role)} · {as_markdown(where)}")
         used = say("tokens.never_used") if not token.last_used_at else say("tokens.used", ago=ago(token.last_used_at))
-        until = say("tokens.until", time=stamp(token.expires_at)) if token.expires_at else say("tokens.for_good")
+        end = f"{minute_of(token.expires_at)} ({zone_name()})" if token.expires_at else ""
+        until = say("tokens.until", time=end) if end else say("tokens.for_good")
         left.caption(f"{used} · {until}")
         arguments = (say("tokens.revoked"), current_store().api_tokens.revoke, current_actor(), token.id)
         right.button(say("tokens.revoke"), key=f"token-revoke-{token.id}", on_click=act, args=arguments)

@@ -8,9 +8,10 @@ from annotate_app.access import Actor
 from annotate_app.jobs.webhook_sending import send_test
 from annotate_app.pages.kit.button_feedback import act
 from annotate_app.pages.kit.context import current_actor, current_store
+from annotate_app.pages.kit.reader_clock import minute_of, zone_name
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.projects.webhooks import EVENTS, Delivery, Webhook
-from annotate_app.times import ago, stamp
+from annotate_app.times import ago
 
 EVENT_WORDS = {
     "judgment": "judgments, edits and undos",
@@ -89,7 +90,7 @@ def draw_delivery(hook: Webhook, delivery: Delivery) -> None:
         if delivery.message and delivery.state != "sent":
             st.text(delivery.message)
         if delivery.state == "waiting" and delivery.tries:
-            st.caption(f"again {stamp(delivery.next_at)} UTC")
+            st.caption(f"again {minute_of(delivery.next_at)} ({zone_name()})")
         if delivery.state != "sent" and (delivery.tries or delivery.state == "failed"):
             webhooks = current_store().webhooks
             arguments = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import streamlit as st
@@ -147,7 +148,10 @@ def draw_judge(project: Project, rubric: Rubric, vocabulary: Vocabulary) -> None
     judges = current_store().judges.list(current_actor(), project.id)
     names = [judge.name for judge in judges if judge.spec.kind != "imported"]
     st.selectbox("Judge", names, key="bulk-judge-name", placeholder="There is no judge yet", index=0 if names else None)
-    st.caption("A job asks it; what it answered already is not asked again.")
+    st.caption(
+        "A job asks it; what it answered already is not asked again. It is never asked about comparisons that are "
+        "excluded, show images or have more than two responses."
+    )
 
 
 def draw_export(project: Project, rubric: Rubric, vocabulary: Vocabulary) -> None:
@@ -273,7 +277,10 @@ def do_judge(project: Project, chosen: ComparisonFilter, fields: Any) -> str:
     if not name:
         raise ValueError("there is no judge yet; the page Judges makes one")
     store, actor = current_store(), current_actor()
-    keys = store.browsing.keys(actor, project.id, chosen)
+    excluded = set(store.browsing.keys(actor, project.id, replace(chosen, excluded="only")))
+    keys = [key for key in store.browsing.keys(actor, project.id, chosen) if key not in excluded]
+    if not keys:
+        raise ValueError("all of these are excluded; no judge is asked about them")
     job = judge_jobs.start(store, actor, project.id, name, comparisons=keys)
     return f"Job {job.id} asks {name} about {say_num(len(keys))}; the page Jobs shows how far it is."
 

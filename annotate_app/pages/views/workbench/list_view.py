@@ -74,7 +74,7 @@ def draw_pages(total: int, number: int) -> None:
     st.session_state["comparisons-page"] = min(number, last)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.number_input(
-            f"Page, of {last:,}",
+            f"Page (of {last:,})",
             min_value=1,
             max_value=last,
             step=1,

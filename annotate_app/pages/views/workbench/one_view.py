@@ -23,7 +23,7 @@ def draw_one(project: Project, item: Listed) -> None:
     store, actor, key = current_store(), current_actor(), item.comparison.id
     rubric = store.projects.rubric(actor, project.id).rubric
     st.divider()
-    draw_comparison(item.comparison, sources=True, key=f"comparisons-{key_of(key)}")
+    draw_comparison(item.comparison, project_id=project.id, sources=True, key=f"comparisons-{key_of(key)}")
     judgments = [(judgment.annotator, judgment) for judgment in store.judgments.of_comparison(actor, project.id, key)]
     st.header("Votes", anchor=False)
     positions = position_rows(judgments, rubric)

@@ -63,7 +63,7 @@ def draw_person_judgments(project: Project, name: str) -> None:
     last = -(-total // AT_ONCE)
     st.caption(f"{total:,} judgments. The others' answers are those that figures count.")
     if last > 1:
-        st.number_input(f"Page, of {last:,}", 1, last, step=1, key=f"quality-page-{key}-{kind}", width=200)
+        st.number_input(f"Page (of {last:,})", 1, last, step=1, key=f"quality-page-{key}-{kind}", width=200)
 
 
 def judgment_row(one: PersonJudgment) -> dict[str, object]:

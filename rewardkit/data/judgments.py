@@ -16,9 +16,9 @@ from rewardkit.data.choices import Answer, NumberScale, choice_key, named_choice
 from rewardkit.data.columns import ALIASES as COMPARISON_ALIASES
 from rewardkit.data.columns import ColumnError, check_column
 from rewardkit.data.comparison_rows import plain_key
-from rewardkit.data.conversations import RowError, decode_list, read_text
+from rewardkit.data.conversations import RowError, read_text
 from rewardkit.data.records import LETTERS, Judgment, Ranks, Span, check_ranks, dense, first_choice, with_span_flags
-from rewardkit.data.tables.cells import read_cell
+from rewardkit.data.tables.cells import decode_literal, read_cell
 from rewardkit.data.tables.json_rows import decode_json
 from rewardkit.data.times import read_duration, read_time
 
@@ -330,11 +330,15 @@ def _int(value: object, field: str) -> int:
 
 
 def _numbers(value: object, field: str) -> tuple[Any, ...]:
-    items: Any = decode_list(value)
+    items: Any = decode_literal(value) if isinstance(value, str) else value
     listed = isinstance(items, Sequence) and not isinstance(items, str)
-    if not listed or not all(item is None or (isinstance(item, int | float) and item == int(item)) for item in items):
+    if not listed or not all(item is None or _is_whole(item) for item in items):
         raise RowError("wrong_type", field, value, "allowed is a list of whole numbers, null for not ranked")
     return tuple(None if item is None else int(item) for item in items)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and float(value).is_integer()
 
 
 def _side(value: object, field: str) -> str:

@@ -45,6 +45,12 @@ def test_long_form_with_everything():
     ]
 
 
+@pytest.mark.parametrize("ranks", [[1e999, 1], [True, 2], [1.5, 1], "[1, 2", "1"])
+def test_ranks_that_are_no_list_of_whole_numbers_are_refused(ranks):
+    with pytest.raises(RowError, match=r"field ranks is .*whole numbers"):
+        judgments([{"pair_id": "p", "worker": "w", "ranks": ranks}])
+
+
 def test_wide_form_has_a_column_per_annotator_and_empty_cells_are_no_votes():
     rows = [{"id": "p", "annotator1": -1, "annotator2": 1, "annotator3": None}, {"id": "q", "annotator1": "0"}]
     found = [(each.comparison_id, each.annotator, each.choice) for each in judgments(rows)]

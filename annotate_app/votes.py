@@ -71,6 +71,11 @@ class Votes:
             object.__setattr__(self, "item_cluster", np.arange(len(self.items), dtype=np.int32))
 
     @property
+    def clusters(self) -> np.ndarray | None:
+        """(I,) what a bootstrap draws instead of items: `item_cluster`, None where each item stands for itself."""
+        return self.item_cluster if self.is_clustered else None
+
+    @property
     def is_clustered(self) -> bool:
         """Whether several items belong to one comparison."""
         return len(np.unique(self.item_cluster)) < len(self.items)

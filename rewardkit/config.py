@@ -59,8 +59,8 @@ class RewardConfig:
         members: what a member of its own has: a head, a LoRA adapter and a head, or all weights.
         bootstrap: whether every member draws its own rows with replacement.
         likelihood: how rewards explain votes: bradley_terry takes shares of votes, rao_kupper and davidson model ties
-            as outcomes, crowd annotators' reliability; auto takes crowd where every row says how reliable its annotator
-            is or, in mode head, who judged, else bradley_terry.
+            as outcomes, crowd annotators' reliability, plackett_luce whole rankings and not their pairs; auto takes
+            crowd where every row says how reliable its annotator is or, in mode head, who judged, else bradley_terry.
         criteria: whether one head per rubric criterion is trained too.
         label_smoothing: share of labels taken to be flipped, 0 up to 0.5.
         use_margin: whether chosen has to lead by the row's margin, in reward units.
@@ -143,6 +143,10 @@ class RewardConfig:
             raise ValueError(f"label_smoothing is {self.label_smoothing}, allowed is 0 up to 0.5")
         if not 0 < self.eval_share < 1:
             raise ValueError(f"eval_share is {self.eval_share}, allowed is between 0 and 1")
+        of_pairs = [name for name in ("label_smoothing", "centring") if getattr(self, name)]
+        if self.likelihood == "plackett_luce" and of_pairs:
+            name = of_pairs[0]
+            raise ValueError(f"{name} is {getattr(self, name)}, likelihood plackett_luce has no use for it")
         if self.members == "lora" and self.ensemble > 1 and self.mode != "lora":
             raise ValueError(f"members lora needs mode lora, it is {self.mode}")
         if self.model == "tfidf" and self.mode != "head":

@@ -34,8 +34,10 @@ class Estimate(Interval):
     standard_error: float = float("nan")
 
     @classmethod
-    def of_samples(cls, value: float, samples: np.ndarray) -> Estimate:
-        """The figure of all items with the interval and the standard error (ddof = 1) of its resamples (B,)."""
+    def of_samples(cls, value: float, samples: np.ndarray | None) -> Estimate:
+        """The figure of all items with the interval and the standard error (ddof = 1) of its resamples (B,), if any."""
+        if samples is None:
+            return cls(value=value)
         low, high = percentile_interval(samples)
         defined = samples[~np.isnan(samples)]
         spread = float(np.std(defined, ddof=1)) if low < high else float("nan")
@@ -158,7 +160,7 @@ def estimate(
         width = part.patterns.shape[1]
         sums = Totals.unpack(weights @ statistics[k], width)
         samples: Totals | None = None  # where a bootstrap over them is believed
-        num_units = min(float(sums.paired), float(weights.sum()))
+        num_units = float(weights @ (Totals.unpack(statistics[k], width).paired > 0))
         if resampled and is_enough(float(percent_agreement(sums)), num_units):
             samples = Totals.unpack(resampled[k], width)
             samples = None if np.isnan(percentile_interval(percent_agreement(samples))[0]) else samples
@@ -174,7 +176,8 @@ def estimate(
                 continue
             if posterior is None:
                 posterior = draw_posterior(weights, num_resamples, rng.spawn(1)[0])
-            rows = np.vstack([statistics[k], imagined_items(sums)])
+            per_unit = float(sums.paired) / num_units if num_units else 1.0
+            rows = np.vstack([statistics[k], per_unit * imagined_items(sums)])
             estimates[name] = Estimate.of_posterior(value, formula(Totals.unpack(posterior @ rows, width)))
     return estimates
 

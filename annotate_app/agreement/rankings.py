@@ -14,7 +14,8 @@ from itertools import combinations
 
 import numpy as np
 
-from annotate_app.agreement.bootstrap import Estimate
+from annotate_app.agreement.bootstrap import Estimate, resample_sums
+from annotate_app.agreement.coefficients import divide
 from rewardkit.data.records import Judgment, Ranks, ranks_of_choice, relation
 from rewardkit.stats.small_samples import LEAST
 
@@ -77,14 +78,10 @@ def ranking_agreement(judgments: Iterable[Judgment], *, num_resamples: int = 100
     rankings = [ranks for of_comparison in given.values() for ranks in of_comparison.values()]
     several = {key: list(ranks.values()) for key, ranks in given.items() if len(ranks) > 1}
     comparisons = tuple(_concordance(key, ranks) for key, ranks in several.items())
-    rng = np.random.default_rng(seed)
-    resamples = rng.integers(0, len(comparisons), (num_resamples, len(comparisons))) if comparisons else None
-    figures = {}
-    for name in ("w", "spearman", "pairs"):
-        values = np.array([getattr(one, name) for one in comparisons])
-        figures[name] = _estimate(values, resamples if len(comparisons) >= LEAST else None)
+    values = np.array([[one.w, one.spearman, one.pairs] for one in comparisons]).reshape(-1, 3)
+    means = _means(values, num_resamples, np.random.default_rng(seed))
     return RankingAgreement(
-        **figures,
+        **dict(zip(("w", "spearman", "pairs"), means, strict=True)),
         comparisons=comparisons,
         num_rankings=len(rankings),
         num_partial=sum(None in ranks for ranks in rankings),
@@ -144,14 +141,18 @@ def _concordance(key: str, rankings: Sequence[Ranks]) -> ComparisonConcordance:
     )
 
 
-def _estimate(values: np.ndarray, resamples: np.ndarray | None) -> Estimate:
-    """The mean of what is defined, with its interval over resampled comparisons."""
+def _means(values: np.ndarray, num_resamples: int, rng: np.random.Generator) -> list[Estimate]:
+    """The mean of what is defined in each of the columns (I, K), with its interval over resampled rows."""
     defined = ~np.isnan(values)
-    if not defined.any():
-        return Estimate(value=NAN)
-    mean = float(values[defined].mean())
-    if resamples is None or not resamples.size:
-        return Estimate(value=mean)
-    counts = defined[resamples].sum(axis=1)
-    sums = np.where(defined, values, 0.0)[resamples].sum(axis=1)
-    return Estimate.of_samples(mean, np.where(counts > 0, sums / np.maximum(counts, 1), NAN))
+    rows = np.hstack([np.where(defined, values, 0.0), defined])
+    resampled = None
+    if num_resamples and len(values) >= LEAST:
+        (resampled,) = resample_sums([rows], np.ones(len(rows), dtype=np.int64), num_resamples, rng)
+    sums, size = rows.sum(axis=0), values.shape[1]
+    return [
+        Estimate.of_samples(
+            float(divide(sums[k], sums[size + k])),
+            None if resampled is None else divide(resampled[:, k], resampled[:, size + k]),
+        )
+        for k in range(size)
+    ]

@@ -15,12 +15,13 @@ Characters of a response, and the two responses of a comparison, are not indepen
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from annotate_app.agreement.bootstrap import Estimate, resample_sums
+from annotate_app.agreement.coefficients import divide
 from annotate_app.votes import Votes
 from rewardkit.data.records import Span
 from rewardkit.stats.small_samples import LEAST
@@ -99,17 +100,13 @@ def _of_flag(
     drawn = None
     if num_resamples and num_marked >= LEAST:
         (drawn,) = resample_sums([sums], np.ones(len(sums), dtype=np.int64), num_resamples, np.random.default_rng(seed))
-    f1, alpha = (_estimate(formula, total, drawn) for formula in (_f1, _alpha))
+    f1, alpha = (
+        Estimate.of_samples(float(formula(total[None])[0]), None if drawn is None else formula(drawn))
+        for formula in (_f1, _alpha)
+    )
     return SpanAgreement(
         flag=flag, num_spans=num_spans, num_responses=2 * len(shared), num_marked=num_marked, f1=f1, alpha=alpha
     )
-
-
-def _estimate(formula: Callable[[np.ndarray], np.ndarray], total: np.ndarray, drawn: np.ndarray | None) -> Estimate:
-    value = float(formula(total[None])[0])
-    if drawn is None:
-        return Estimate(value=value, low=float("nan"), high=float("nan"))
-    return Estimate.of_samples(value, formula(drawn))
 
 
 def _union(spans: Iterable[Span]) -> list[tuple[int, int]]:
@@ -145,12 +142,9 @@ def _sums(covered: Sequence[Sequence[tuple[int, int]]], length: int) -> np.ndarr
 
 
 def _f1(sums: np.ndarray) -> np.ndarray:
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return sums[:, 0] / sums[:, 1]
+    return divide(sums[:, 0], sums[:, 1])
 
 
 def _alpha(sums: np.ndarray) -> np.ndarray:
     observed, marked, values = sums[:, 2], sums[:, 3], sums[:, 4]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        expected = 2 * marked * (values - marked) / (values - 1)
-        return 1 - observed / np.where(expected > 0, expected, np.nan)
+    return 1 - divide(observed, divide(2 * marked * (values - marked), values - 1))

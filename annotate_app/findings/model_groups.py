@@ -198,6 +198,4 @@ def _sides(
 
 def _estimate(value: float, samples: np.ndarray, num_items: int) -> Estimate:
     """A figure with the interval of its resamples, none where comparisons are too few to draw from."""
-    if num_items < LEAST or not len(samples):
-        return Estimate(value=value)
-    return Estimate.of_samples(value, samples)
+    return Estimate.of_samples(value, samples if num_items >= LEAST and len(samples) else None)

@@ -14,7 +14,7 @@ from typing import Any
 
 from rewardkit.data.records import Message, Role
 from rewardkit.data.tables.cells import decode_literal
-from rewardkit.data.tables.content_parts import openai_turns
+from rewardkit.data.tables.content_parts import call_arguments, call_name, calls_of, openai_turns
 
 # The names that chat formats give to who speaks.
 SPEAKERS: dict[str, Role] = {
@@ -236,36 +236,20 @@ def turn_parts(message: Message) -> list[tuple[str, str, str]]:
         parts.append(("", message.content, "text"))
     if "refusal" in more:
         parts.append(("refusal", more["refusal"], "text"))
-    calls = more.get("tool_calls", [])
-    for call in [*(calls if isinstance(calls, list) else [calls]), *filter(None, [more.get("function_call")])]:
-        parts.append((f"calls {call_name(call)}".strip(), _arguments(call), "json"))
+    for call in calls_of(more):
+        parts.append((f"calls {call_name(call)}".strip(), _shown(call_arguments(call)), "json"))
     if "tool_responses" in more:
         parts.append(("answers of tools", _shown(more["tool_responses"]), "json"))
     return parts
-
-
-def call_name(call: object) -> str:
-    """The name of the tool that a call is for; empty where it has none."""
-    function = call.get("function", call) if isinstance(call, Mapping) else call
-    return str(function.get("name", "")) if isinstance(function, Mapping) else ""
 
 
 def call_names(messages: Iterable[Message]) -> list[str]:
     """The names of the tools that some turns call, in order."""
     names = []
     for message in messages:
-        more = json.loads(message.more) if message.more else {}
-        calls = more.get("tool_calls", [])
-        calls = [*(calls if isinstance(calls, list) else [calls]), *filter(None, [more.get("function_call")])]
+        calls = calls_of(json.loads(message.more)) if message.more else []
         names += [name for name in map(call_name, calls) if name]
     return names
-
-
-def _arguments(call: object) -> str:
-    function = call.get("function", call) if isinstance(call, Mapping) else call
-    arguments = function.get("arguments", function) if isinstance(function, Mapping) else function
-    decoded = decode_literal(arguments) if isinstance(arguments, str) else arguments
-    return _shown(decoded)
 
 
 def _shown(value: object) -> str:

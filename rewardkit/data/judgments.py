@@ -16,9 +16,9 @@ from rewardkit.data.choices import Answer, NumberScale, choice_key, named_choice
 from rewardkit.data.columns import ALIASES as COMPARISON_ALIASES
 from rewardkit.data.columns import ColumnError, check_column
 from rewardkit.data.comparison_rows import plain_key
-from rewardkit.data.conversations import RowError, decode_list, read_text
+from rewardkit.data.conversations import RowError, read_text
 from rewardkit.data.records import LETTERS, Judgment, Ranks, Span, check_ranks, dense, first_choice, with_span_flags
-from rewardkit.data.tables.cells import read_cell
+from rewardkit.data.tables.cells import decode_literal, read_cell
 from rewardkit.data.tables.json_rows import decode_json
 from rewardkit.data.times import read_duration, read_time
 
@@ -49,6 +49,7 @@ WIDE = re.compile(r"(annotator|rater|worker|judge|labeler|labeller|vote|expert|c
 LONGEST_NAME = 120
 MOST_WHOLE = 32_767  # what every database stores as a degree
 CHECKS = ("gold", "repeat", "qualification")
+SPAN_PARTS = ("side", "start", "end", "flag")
 """Kinds of our own judgments that check people; they are no votes on the comparison, so they are not read."""
 
 
@@ -199,8 +200,7 @@ def read_judgment(
             comparison_id=ballot.comparison_id, annotator=ballot.annotator, choice=choice, strength=strength, **more
         )
     except ValueError as error:
-        field = "spans" if "span" in str(error) else "strength"
-        raise RowError("bad_number", field, ballot.more.get("spans", strength), str(error)) from error
+        raise RowError("bad_number", "strength", strength, str(error)) from error
     return flip(judgment) if flipped else judgment
 
 
@@ -296,20 +296,24 @@ def read_spans(value: object, field: str) -> tuple[Span, ...]:
             decoded = None
     if not isinstance(decoded, list | tuple):
         raise RowError("wrong_type", field, value, "allowed is a list of side, start, end and flag, in CSV as JSON")
-    spans = []
-    for item in decoded:
-        try:
-            parts = [item[name] for name in SPAN_PARTS] if isinstance(item, Mapping) else list(item)
-            side, start, end, flag = parts
-            spans.append(Span(side=side, start=start, end=end, flag=read_text(flag, field)))
-        except (KeyError, TypeError, ValueError) as error:
-            why = f" ({error})" if "span" in str(error) else ""
-            allowed = f"allowed are side a or b, start, end and flag of each{why}"
-            raise RowError("wrong_type", field, item, allowed) from error
+    spans = [_span(item, field) for item in decoded]
+    if len(set(spans)) < len(spans):
+        twice = next(item for item, span in zip(decoded, spans, strict=True) if spans.count(span) > 1)
+        raise RowError("wrong_type", field, twice, "it stands there twice, allowed is each span once")
     return tuple(sorted(spans))
 
 
-SPAN_PARTS = ("side", "start", "end", "flag")
+def _span(item: object, field: str) -> Span:
+    parts: Any = [item.get(name) for name in SPAN_PARTS] if isinstance(item, Mapping) else item
+    if not isinstance(parts, list | tuple) or len(parts) != len(SPAN_PARTS):
+        raise RowError("wrong_type", field, item, f"allowed are {', '.join(SPAN_PARTS)} of each")
+    side, start, end, flag = parts
+    try:
+        return Span(side=side, start=start, end=end, flag=read_text(flag, field))
+    except RowError:
+        raise
+    except ValueError as error:
+        raise RowError("wrong_type", field, item, str(error)) from error
 
 
 def _edited(value: object, field: str) -> dict[str, str]:
@@ -330,11 +334,15 @@ def _int(value: object, field: str) -> int:
 
 
 def _numbers(value: object, field: str) -> tuple[Any, ...]:
-    items: Any = decode_list(value)
+    items: Any = decode_literal(value) if isinstance(value, str) else value
     listed = isinstance(items, Sequence) and not isinstance(items, str)
-    if not listed or not all(item is None or (isinstance(item, int | float) and item == int(item)) for item in items):
+    if not listed or not all(item is None or _is_whole(item) for item in items):
         raise RowError("wrong_type", field, value, "allowed is a list of whole numbers, null for not ranked")
     return tuple(None if item is None else int(item) for item in items)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and float(value).is_integer()
 
 
 def _side(value: object, field: str) -> str:

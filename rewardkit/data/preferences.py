@@ -271,7 +271,8 @@ def _read_ranking(reading: Reading, row: Mapping[str, Any], refuse: Refuse) -> l
         raise RowError("missing_field", column, "responses", "one response or more must be ranked")
     weight = read_weight(row) / len(pairs)
     rows = [_preference(pair, parsed.labels.get(pair.id), row, {}, column, fields=(column, column)) for pair in pairs]
-    key = content_id([pair.id for pair in pairs])
+    said = [[one.comparison_id, one.chosen, one.rejected, one.p_chosen] for one in rows]
+    key = content_id(rows[0].meta.get("annotator", ""), said)  # people who rank the same responses are told apart
     return [replace(one, weight=weight, meta={**one.meta, RANKING: key}) for one in rows]
 
 
@@ -319,7 +320,8 @@ def _preference(
             raise RowError("missing_field", column, choice, "each response needs a rank or a score")
     for turns, name in zip((comparison.turns_a, comparison.turns_b), fields, strict=True):
         refuse_turns(turns, name)
-    meta = {key: value for key, value in comparison.meta.items() if key not in OPTIONAL and key != column}
+    others = {*OPTIONAL, RANKING, column}  # a file's own column `ranking` does not tie pairs together
+    meta = {key: value for key, value in comparison.meta.items() if key not in others}
     return Preference(
         prompt=chosen_first.prompt,
         chosen=chosen_first.completion_a,

@@ -22,9 +22,9 @@ from rewardkit.losses import plackett_luce_loss
 from rewardkit.network.classifier import RewardScorer
 from rewardkit.network.packed_rows import Branched, branch_at_common_prefix
 from rewardkit.training.loop import MicroBatch, micro_batches
-from rewardkit.training.reward_objective import RewardObjective, head_losses, member_weights
+from rewardkit.training.reward_objective import RewardObjective, head_losses, member_counts
 from rewardkit.training.rows import TrainingRows
-from rewardkit.training.steps import Part, weighted
+from rewardkit.training.steps import Part
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +101,7 @@ class RankingObjective(RewardObjective):
 
     def pair_weights(self, config: RewardConfig) -> Tensor:
         """(K + C, N) float32: the weight of each pair for each head; members see whole rankings as often as drawn."""
-        drawn = member_weights(_drawn_from(self.rows, self.packed), config)
+        drawn = member_counts(self.num_examples, config)
         weights = torch.zeros(config.ensemble, len(self.rows))
         for group, own in enumerate(self.packed.pairs):
             numbers = [number for number, _, _ in own]
@@ -139,11 +139,7 @@ class RankingObjective(RewardObjective):
             loss = self.listwise(rewards, indices, starts, losses, weights, of_pairs, prepared)
         else:
             loss = ((losses * weights).sum(1) / prepared).sum()
-        margins = margins[: self.config.ensemble].detach()
-        ones = torch.ones_like(margins)
-        accuracies = (margins > 0).float() + 0.5 * (margins == 0).float()
-        sums, counts = weighted([(margins, ones), (accuracies, ones)])
-        return Part(loss=loss, sums=sums, weights=counts)
+        return self.measured(loss, margins)
 
     def listwise(
         self,
@@ -174,17 +170,3 @@ class RankingObjective(RewardObjective):
             members = (listed * of_ranking.to(self.device)).sum(1)
             total = total + torch.cat((members, torch.zeros_like(total[num_members:])))
         return (total / prepared).sum()
-
-
-def _drawn_from(rows: TrainingRows, packed: PackedRankings) -> TrainingRows:
-    """Rows of weight 1, one a ranking, for `member_weights` to draw from."""
-    first = [own[0][0] for own in packed.pairs]
-    return TrainingRows(
-        rows=packed.rows,
-        p_chosen=rows.p_chosen[first],
-        weight=torch.ones(len(first)),
-        margin=rows.margin[first],
-        outcome_shares=rows.outcome_shares[first],
-        reliability_logits=rows.reliability_logits[first],
-        prompt=rows.prompt[first],
-    )

@@ -83,19 +83,24 @@ def pair_losses(
     return result
 
 
-def member_weights(rows: TrainingRows, config: RewardConfig) -> Tensor:
-    """(K, N) float32: the weight of each row for each member.
+def member_counts(num_examples: int, config: RewardConfig) -> Tensor:
+    """(K, N) float32: how often each member sees each example.
 
-    With bootstrap and K > 1, member k sees row n as often as N draws with replacement choose it (Efron 1979); the first
-    member of K = 1 sees every row once.
+    With bootstrap and K > 1, member k sees example n as often as N draws with replacement choose it (Efron 1979); the
+    first member of K = 1 sees every example once.
     """
-    counts = torch.ones(config.ensemble, len(rows))
+    counts = torch.ones(config.ensemble, num_examples)
     if config.bootstrap and config.ensemble > 1:
         for member in range(config.ensemble):
             rng = np.random.default_rng((config.seed, 1, member))
-            row_numbers = rng.integers(0, len(rows), len(rows))
-            counts[member] = torch.from_numpy(np.bincount(row_numbers, minlength=len(rows))).float()
-    return counts * rows.weight
+            numbers = rng.integers(0, num_examples, num_examples)
+            counts[member] = torch.from_numpy(np.bincount(numbers, minlength=num_examples)).float()
+    return counts
+
+
+def member_weights(rows: TrainingRows, config: RewardConfig) -> Tensor:
+    """(K, N) float32: the weight of each row for each member."""
+    return member_counts(len(rows), config) * rows.weight
 
 
 def head_weights(rows: TrainingRows, config: RewardConfig) -> Tensor:
@@ -181,6 +186,10 @@ class RewardObjective:
             rewards = self.network([self.rows.rows[index] for index in indices])
         losses, margins = head_losses(rewards, self.rows, numbers, self.config, self.extra)
         loss = ((losses * self.weights[:, numbers].to(self.device)).sum(1) / prepared).sum()
+        return self.measured(loss, margins)
+
+    def measured(self, loss: Tensor, margins: Tensor) -> Part:
+        """The loss with the figures of `names`, from margins (K + C, B)."""
         margins = margins[: self.config.ensemble].detach()
         ones = torch.ones_like(margins)
         sums, weights = weighted([(margins, ones), ((margins > 0).float() + 0.5 * (margins == 0).float(), ones)])

@@ -143,7 +143,7 @@ def group_agreement(
     """
     ballots = overall_ballots(votes.counted())
     rng = np.random.default_rng(seed)
-    blocks = draw_blocks(ballots, num_resamples, rng)
+    blocks = draw_blocks(ballots, num_resamples, rng, votes.clusters)
     counts = {index: _counts(ballots, grouping, index) for index in grouping.shown}
     pairs = []
     for number, one in enumerate(grouping.shown):
@@ -151,11 +151,11 @@ def group_agreement(
             agreed, present = _item_agreement(counts[one], counts[other], within=one == other)
             rows = np.column_stack([agreed, present, *_item_shares(counts[one]), *_item_shares(counts[other])])
             size, width = blocks.num_blocks, len(ballots.categories)
-            value = _figures(rows.sum(axis=0)[None], width)
-            samples = None
-            if size and present.sum() >= LEAST:
+            percent, kappa = _figures(rows.sum(axis=0)[None], width)
+            percents = kappas = None
+            if size and len(np.unique(votes.item_cluster[present > 0])) >= LEAST:
                 sums = np.column_stack([np.bincount(blocks.of_item, column, size) for column in rows.T])
-                samples = _figures(blocks.weights @ sums, width)
+                percents, kappas = _figures(blocks.weights @ sums, width)
             leans = [_lean(counts[index], ballots.categories) for index in (one, other)]
             opposed, items = _opposed(votes, *leans) if one != other else (share(0, 0), ())
             pairs.append(
@@ -163,8 +163,8 @@ def group_agreement(
                     one=grouping.groups[one].name,
                     other=grouping.groups[other].name,
                     num_items=int(present.sum()),
-                    percent=_estimate(value[0], samples and samples[0]),
-                    kappa=_estimate(value[1], samples and samples[1]),
+                    percent=Estimate.of_samples(float(percent[0]), percents),
+                    kappa=Estimate.of_samples(float(kappa[0]), kappas),
                     opposed=opposed,
                     opposed_items=items,
                 )
@@ -208,11 +208,6 @@ def _figures(sums: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
     one = divide(sums[:, 3 : 3 + width], sums[:, 2:3])
     other = divide(sums[:, 4 + width :], sums[:, 3 + width : 4 + width])
     return percent, corrected(percent, (one * other).sum(1))
-
-
-def _estimate(value: np.ndarray, samples: np.ndarray | None) -> Estimate:
-    figure = float(value[0])
-    return Estimate(value=figure) if samples is None else Estimate.of_samples(figure, samples)
 
 
 def _lean(counts: np.ndarray, categories: tuple[int, ...]) -> np.ndarray:

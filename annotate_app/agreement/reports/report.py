@@ -142,7 +142,7 @@ def agreement_report(
     rng = np.random.default_rng(seed)
     counted = votes.counted()
     ballots = overall_ballots(counted)
-    cluster = votes.item_cluster if votes.is_clustered else None
+    cluster = votes.clusters
     measure = QuestionFigures(ballots, num_resamples, rng, cluster)
     criteria: list[Agreement] = []
     for name in sorted(votes.criteria) if "criterion" in by else ():

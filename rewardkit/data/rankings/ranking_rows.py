@@ -16,12 +16,12 @@ from typing import Any
 
 from rewardkit.data.columns import Reading, detect_reading, read_row_prompt
 from rewardkit.data.comparison_rows import content_key, read_answers, read_row_id, read_row_meta
-from rewardkit.data.conversations import Completion, RowError, decode_list
+from rewardkit.data.conversations import Completion, RowError
 from rewardkit.data.export_formats import answer_turns, turns
 from rewardkit.data.files import Source, detect_format, file_name, place, read_rows
 from rewardkit.data.rankings.ranking import Ranking
 from rewardkit.data.records import MOST_RANKED, Comparison, Ranks, Response, content_id, dense, message_lists
-from rewardkit.data.tables.cells import read_cell
+from rewardkit.data.tables.cells import decode_literal, read_cell
 
 RANK_COLUMNS = ("ranks", "rankings", "ranking")
 SCORE_COLUMNS = ("scores", "ratings")
@@ -68,7 +68,7 @@ def read_ranked_responses(row: Mapping[str, Any], reading: Reading) -> tuple[Com
     """
     comparison, ranks = read_responses(row, reading)
     names = (*RANK_COLUMNS, *SCORE_COLUMNS)
-    stated = next((name for name in names if row.get(name) is not None), "")
+    stated = next((name for name in names if row.get(name) not in (None, "")), "")
     if stated:
         ranks = read_ranks(row[stated], stated, len(comparison.responses), scores=stated in SCORE_COLUMNS)
     elif all(rank is None for rank in ranks):
@@ -131,7 +131,7 @@ def read_ranks(value: object, column: str, count: int, *, scores: bool = False) 
     Raises:
         RowError: if it is no list of as many numbers and nulls, or all are null.
     """
-    items = decode_list(value)
+    items = decode_literal(value) if isinstance(value, str) else value
     if not isinstance(items, Sequence) or isinstance(items, str):
         raise RowError("wrong_type", column, value, f"allowed is a list of {count} numbers, null for not ranked")
     if len(items) != count:

@@ -1,6 +1,7 @@
-"""Turns in Anthropic's form, in which calls of tools and their results are parts of a content, as OpenAI writes them.
+"""What turns hold beside their text: calls of tools and their results, and images.
 
-Only what both forms can say is rewritten; a part that is known to neither stays where it is, for the reader to refuse.
+Anthropic's form, in which calls and results are parts of a content, is written as OpenAI's. Only what both can say is
+rewritten; a part that is known to neither stays where it is, for the reader to refuse.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from rewardkit.data.tables.cells import decode_literal
 
 # How texts name an image that Tiebreak keeps, and how its exports do: `![x](image:HASH)`, `![x](images/HASH.png)`.
 IMAGE = re.compile(r"\]\((?:image:|(?:[^\s()]*/)?images/)[0-9a-f]{64}\b")
@@ -18,12 +21,13 @@ def openai_turns(turns: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The turns with calls under `tool_calls`, and each result as a turn of the role `tool` where it came."""
     written: list[Mapping[str, Any]] = []
     for turn in turns:
-        parts = turn.get("content")
-        kinds = {part.get("type") for part in parts if isinstance(part, Mapping)} if isinstance(parts, list) else set()
+        content = turn.get("content")
+        parts = content if isinstance(content, list) else []
+        kinds = {part.get("type") for part in parts if isinstance(part, Mapping)}
         if RESULT in kinds:
-            written.extend(_with_results(turn, parts))  # type: ignore[arg-type]
+            written.extend(_with_results(turn, parts))
         else:
-            written.append(_with_calls(turn, parts) if CALL in kinds else turn)  # type: ignore[arg-type]
+            written.append(_with_calls(turn, parts) if CALL in kinds else turn)
     return written
 
 
@@ -37,7 +41,7 @@ def _with_calls(turn: Mapping[str, Any], parts: Sequence[Any]) -> Mapping[str, A
         {
             "id": str(part.get("id") or ""),
             "type": "function",
-            "function": {"name": part["name"], "arguments": _input(part)},
+            "function": {"name": part["name"], "arguments": part.get("input") or {}},
         }
         for part in calls
     ]
@@ -48,11 +52,7 @@ def _is_call(part: Mapping[str, Any]) -> bool:
     return isinstance(part.get("name"), str) and isinstance(part.get("input", {}), Mapping)
 
 
-def _input(part: Mapping[str, Any]) -> Mapping[str, Any]:
-    return part.get("input") or {}
-
-
-def _with_results(turn: Mapping[str, Any], parts: Sequence[Any]) -> list[Mapping[str, Any]]:
+def _with_results(turn: Mapping[str, Any], parts: Sequence[Any]) -> Sequence[Mapping[str, Any]]:
     """A turn that brings results: a turn of the role `tool` each, and what else it says in turns of its own between."""
     written: list[dict[str, Any]] = []
     others: list[Any] = []
@@ -70,7 +70,26 @@ def _with_results(turn: Mapping[str, Any], parts: Sequence[Any]) -> list[Mapping
         else:
             others.append(part)
     say()
-    return written  # type: ignore[return-value]
+    return written
+
+
+def calls_of(more: Mapping[str, Any]) -> list[object]:
+    """The calls of tools that a turn holds beside its text, one in the older form of OpenAI's format last."""
+    calls = more.get("tool_calls", [])
+    return [*(calls if isinstance(calls, list) else [calls]), *filter(None, [more.get("function_call")])]
+
+
+def call_name(call: object) -> str:
+    """The name of the tool that a call is for; empty where it has none."""
+    function = call.get("function", call) if isinstance(call, Mapping) else call
+    return str(function.get("name", "")) if isinstance(function, Mapping) else ""
+
+
+def call_arguments(call: object) -> object:
+    """What a call gives its tool, decoded where it is text; the whole call where it has no place for that."""
+    function = call.get("function", call) if isinstance(call, Mapping) else call
+    arguments = function.get("arguments", function) if isinstance(function, Mapping) else function
+    return decode_literal(arguments) if isinstance(arguments, str) else arguments
 
 
 def shows_image(value: object) -> bool:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
+from scipy.stats import beta
 
+from annotate_app.agreement.reports.groups import group_agreement, group_people
 from annotate_app.agreement.reports.report import agreement_report
 from annotate_app.ranking.leaderboard import fit_leaderboard
 from annotate_app.votes import CHOICE_CODES, Votes
@@ -64,6 +67,41 @@ def test_intervals_of_agreement_are_over_comparisons() -> None:
     assert clustered.conger_kappa.high - clustered.conger_kappa.low > 2.0 * (
         single.conger_kappa.high - single.conger_kappa.low
     )
+
+
+def test_intervals_of_groups_are_over_comparisons() -> None:
+    votes = ranked_votes()
+    alone = replace(votes, item_cluster=np.arange(len(votes.items), dtype=np.int32))
+    fields = {"ann": {"country": "KE"}, "bob": {"country": "IN"}}
+    (wide,), (narrow,) = (
+        [pair for pair in group_agreement(one, grouping) if pair.one != pair.other]
+        for one, grouping in ((each, group_people(each, fields, "country", least_people=1)) for each in (votes, alone))
+    )
+    assert wide.percent.value == narrow.percent.value
+    assert 2.0 < (wide.percent.high - wide.percent.low) / (narrow.percent.high - narrow.percent.low) < 2.9
+
+
+def test_few_comparisons_of_many_pairs_are_few() -> None:
+    votes = ranked_votes(8)
+    agreed = votes.where(votes.annotator == 0)
+    twice = replace(
+        votes,
+        score=np.tile(agreed.score.reshape(-1, 6), 2).reshape(-1),
+        choice=np.tile(agreed.choice.reshape(-1, 6), 2).reshape(-1),
+    )
+    report = agreement_report(twice, num_resamples=1000)
+    percent = report.overall.estimates["percent"]
+    # Eight comparisons of which all agree, by Jeffreys' prior: Beta(8.5, 0.5), as eight pairs on their own would have.
+    assert percent.value == 1.0
+    assert percent.low == pytest.approx(beta.ppf(0.025, 8.5, 0.5), abs=0.02)
+    (pair,) = [
+        one
+        for one in group_agreement(
+            twice, group_people(twice, {"ann": {"g": "x"}, "bob": {"g": "y"}}, "g", least_people=1)
+        )
+        if one.one != one.other
+    ]
+    assert np.isnan(pair.percent.low)  # eight are too few to resample
 
 
 def test_intervals_of_the_leaderboard_are_over_comparisons() -> None:

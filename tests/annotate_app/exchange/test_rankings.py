@@ -21,7 +21,7 @@ from annotate_app.protocol.rubric import Rubric, rubric_text
 from annotate_app.store.judgments.judgments import Decision
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
-from rewardkit.data.files import read_rows
+from rewardkit.data.files import read_rows, write_rows
 from rewardkit.data.rankings.ranking_rows import load_rankings
 
 ADMIN = Actor.command_line()
@@ -153,6 +153,26 @@ def test_judgments_and_a_whole_project_come_back_the_same(store: Store, project:
     assert list(store.judgments.adjudications(ADMIN, again.id)) == ["p0#1-2"]
     [held] = [one for one in store.judgments.of_comparison(ADMIN, again.id, "p0#1-2") if one.annotator == "bob"]
     assert held.ranks == (1 + 1, 1, None, None)
+
+
+def test_rankings_in_csv_come_back_the_same(store: Store, project: Project, tmp_path: Path) -> None:
+    cells = [
+        {name: value if isinstance(value, str) else json.dumps(value) for name, value in row.items()} for row in ROWS
+    ]
+    cells[2]["ranks"] = ""  # a row that the file does not rank
+    write_rows(tmp_path / "in.csv", cells)
+    again = store.projects.create(ADMIN, "again", rubric_text=rubric_text(RANKED), design=Design(overlap=2))
+    done = import_comparisons(store, ADMIN, again.id, [tmp_path / "in.csv"], ImportOptions(labels=True))
+    assert (done.num_added, done.num_labels) == (3, 2)
+    out = tmp_path / "judgments.csv"
+    export_rows(store, ADMIN, project.id, out, ExportOptions(form="judgments", names=True))
+    import_judgments(store, ADMIN, again.id, [out])
+    given, held = (
+        {(one.comparison_id, one.annotator): one.ranks for one in store.judgments.iterate(ADMIN, each.id)}
+        for each in (project, again)
+    )
+    assert held == given
+    assert given["p0", "bob"] == (2, 1, None, None)
 
 
 def test_responses_are_cut_into_pairs_where_the_rubric_compares_two(store: Store, tmp_path: Path) -> None:

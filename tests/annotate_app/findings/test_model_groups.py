@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import pytest
 
 from annotate_app.agreement.reports.groups import group_people
 from annotate_app.findings.model_groups import model_sides
@@ -75,7 +74,6 @@ def test_a_model_that_scored_nothing_sides_with_nobody(make_votes: Callable[...,
     assert sides.as_dict()["differences"] == []
 
 
-@pytest.mark.parametrize("seed", [0])
-def test_the_same_seed_gives_the_same_interval(make_votes: Callable[..., Votes], seed: int) -> None:
-    one, other = (simulated(make_votes, {"x": 0.8, "y": 0.6}, seed=seed) for _ in range(2))
+def test_the_same_seed_gives_the_same_interval(make_votes: Callable[..., Votes]) -> None:
+    one, other = (simulated(make_votes, {"x": 0.8, "y": 0.6}) for _ in range(2))
     assert one.as_dict() == other.as_dict()

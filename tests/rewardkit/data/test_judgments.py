@@ -45,6 +45,28 @@ def test_long_form_with_everything():
     ]
 
 
+@pytest.mark.parametrize("ranks", [[1e999, 1], [True, 2], [1.5, 1], "[1, 2", "1"])
+def test_ranks_that_are_no_list_of_whole_numbers_are_refused(ranks):
+    with pytest.raises(RowError, match=r"field ranks is .*whole numbers"):
+        judgments([{"pair_id": "p", "worker": "w", "ranks": ranks}])
+
+
+@pytest.mark.parametrize(
+    ("spans", "problem"),
+    [
+        ("words", "allowed is a list of side, start, end and flag"),
+        ([["a", 0, 3]], "allowed are side, start, end, flag of each"),
+        ([{"side": "c", "start": 0, "end": 3, "flag": "wrong"}], "side of a span is 'c'"),
+        ([["a", 3, 3, "wrong"]], "a start of 0 or more below its end"),
+        ([["a", 0, 3, 7]], "allowed is text"),
+        ([["a", 0, 3, "wrong"], ["b", 0, 3, "wrong"], ["a", 0, 3, "wrong"]], "twice, allowed is each span once"),
+    ],
+)
+def test_marked_words_that_cannot_be_read_are_refused(spans, problem):
+    with pytest.raises(RowError, match=f"field spans is .*{problem}"):
+        judgments([{"pair_id": "p", "worker": "w", "choice": "a", "spans": spans}])
+
+
 def test_wide_form_has_a_column_per_annotator_and_empty_cells_are_no_votes():
     rows = [{"id": "p", "annotator1": -1, "annotator2": 1, "annotator3": None}, {"id": "q", "annotator1": "0"}]
     found = [(each.comparison_id, each.annotator, each.choice) for each in judgments(rows)]

@@ -239,6 +239,11 @@ def test_a_ranking_becomes_all_its_pairs_and_weighs_as_much_as_one(tmp_path):
     assert {row.p_chosen for row in rows} == {1.0}
 
 
+def test_a_column_of_that_name_does_not_tie_pairs_together_as_a_ranking_does(tmp_path):
+    (row,) = read(tmp_path, {**PAIRS["plain"], "ranking": "r1", "topic": "parcels"}).rows
+    assert row.meta == {"topic": "parcels"}
+
+
 def test_two_ranked_responses_weigh_like_a_pair(tmp_path):
     (row,) = read(tmp_path, PAIRS["ranking"]).rows
     assert row.weight == 1.0

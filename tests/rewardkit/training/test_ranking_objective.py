@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from toy_models import NARROW, llama_config
 
 from rewardkit.config import RewardConfig
 from rewardkit.data.preferences import read_preferences
+from rewardkit.data.records import Preference
 from rewardkit.distributed.checkpoint import Checkpoint
 from rewardkit.network.classifier import RewardScorer, make_classifier
 from rewardkit.network.packed_rows import Branched
@@ -101,21 +103,8 @@ def test_a_listwise_training_learns_the_rule(tmp_path: Path) -> None:
     assert losses[-1] < losses[0] / 3
 
 
-def test_ranks_come_back_from_the_pairs_of_a_file(tmp_path: Path) -> None:
-    file = tmp_path / "ranked.jsonl"
-    texts = ["one", "two", "three", "four"]
-    given = [[2, 1, 3, 4], [1, 1, 2, None], [None, 1, None, None], [1, 1, 1, 1], [2, 1, None, 2]]
-    file.write_text(
-        "\n".join(
-            json.dumps({"prompt": f"p{number}", "completions": texts, "ranks": ranks})
-            for number, ranks in enumerate(given)
-        )
-    )
-    preferences = read_preferences(str(file)).rows
-    assert [len([row for row in preferences if row.prompt[0].content == f"p{number}"]) for number in range(5)] == [
-        *(6, 6, 3, 6, 6)
-    ]
-    assert sum(row.weight for row in preferences if row.prompt[0].content == "p2") == pytest.approx(1.0)
+def ranks_back(preferences: Sequence[Preference], texts: list[str]) -> list[list[int | None]]:
+    """By ranking, the ranks that its pairs give back, in the order of the texts."""
     tokens = {text: (20 + index, 9) for index, text in enumerate(texts)}
     rows = TrainingRows(
         rows=[Branched(prompt=(1,), branches=(tokens[row.chosen], tokens[row.rejected])) for row in preferences],
@@ -131,6 +120,38 @@ def test_ranks_come_back_from_the_pairs_of_a_file(tmp_path: Path) -> None:
     back = []
     for row, ranks in zip(packed.rows, packed.ranks, strict=True):
         by_text = dict(zip([branch[0] - 20 for branch in row.branches], ranks, strict=True))
-        back.append([by_text[index] for index in range(4)])
+        back.append([by_text[index] for index in range(len(texts))])
+    return back
+
+
+def test_rankings_of_one_comparison_by_several_people_stay_apart(tmp_path: Path) -> None:
+    file, texts = tmp_path / "ranked.jsonl", ["one", "two", "three"]
+    given = {"ann": [1, 2, 2], "bob": [2, 1, 2], "cleo": [1, 2, 2]}
+    rows = [{"id": "p1", "prompt": "p", "completions": texts, "ranks": given[who], "annotator": who} for who in given]
+    file.write_text("\n".join(map(json.dumps, rows)))
+    assert ranks_back(read_preferences(str(file)).rows, texts) == list(given.values())
+
+
+def test_ranks_come_back_from_the_pairs_of_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "ranked.jsonl"
+    texts = ["one", "two", "three", "four"]
+    given = [[2, 1, 3, 4], [1, 1, 2, None], [None, 1, None, None], [1, 1, 1, 1], [2, 1, None, 2]]
+    file.write_text(
+        "\n".join(
+            json.dumps({"prompt": f"p{number}", "completions": texts, "ranks": ranks})
+            for number, ranks in enumerate(given)
+        )
+    )
+    preferences = read_preferences(str(file)).rows
+    assert [len([row for row in preferences if row.prompt[0].content == f"p{number}"]) for number in range(5)] == [
+        *(6, 6, 3, 6, 6)
+    ]
+    assert sum(row.weight for row in preferences if row.prompt[0].content == "p2") == pytest.approx(1.0)
     # The last of all, alone, has nothing below: to a likelihood it is as if it were not ranked.
-    assert back == [[2, 1, 3, None], [1, 1, 2, None], [None, 1, None, None], [1, 1, 1, 1], [2, 1, None, 2]]
+    assert ranks_back(preferences, texts) == [
+        [2, 1, 3, None],
+        [1, 1, 2, None],
+        [None, 1, None, None],
+        [1, 1, 1, 1],
+        [2, 1, None, 2],
+    ]

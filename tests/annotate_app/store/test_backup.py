@@ -125,7 +125,8 @@ def untouched(rows: dict[str, list[tuple[object, ...]]]) -> dict[str, list[tuple
     return {name: rows for name, rows in rows.items() if name not in changed}
 
 
-def test_what_is_said_of_a_run_follows_it(full: Store, other_url: str, tmp_path: Path) -> None:
+def test_what_is_said_of_a_run_follows_it(full: Store, tmp_path: Path) -> None:
+    other_url = f"sqlite:///{tmp_path}/other.db"
     restored = Store.restore(full.backup(tmp_path / "all.zip"), other_url)
     folder = data_folder(other_url) / "jobs" / "run-1"
     [project] = restored.projects.list(ADMIN)
@@ -167,8 +168,9 @@ def test_a_database_that_is_not_empty_is_replaced_only_by_force(full: Store, sql
 
 
 def test_a_restored_backup_does_and_grants_nothing_by_itself(
-    full: Store, other_url: str, tmp_path: Path, make_actor: Callable[..., Actor]
+    full: Store, tmp_path: Path, make_actor: Callable[..., Actor]
 ) -> None:
+    other_url = f"sqlite:///{tmp_path}/other.db"
     boss = make_actor(full, "admin", "boss")
     sessions = [full.people.start_session(user) for user in full.people.list(ADMIN) if user.origin == "local"]
     invites = [full.people.create_invite(boss, role="admin"), full.people.create_invite(boss, role="admin", name="zoe")]
@@ -229,26 +231,23 @@ def manifest(**values: object) -> Callable[[str, bytes], bytes]:
     return change
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (manifest(schema="9999"), "schema 9999 is newer than this version"),
-        (manifest(format="something"), "is of format 'something'"),
-        (lambda name, content: None if name == "manifest.json" else content, "it has no manifest"),
-        (
-            lambda name, content: content.split(b"\n", 1)[1] if name == "judgment.jsonl" else content,
-            "table judgment has 2 rows, the manifest says 3",
-        ),
-    ],
-)
-def test_a_damaged_backup_changes_nothing(
-    full: Store, tmp_path: Path, change: Callable[[str, bytes], bytes | None], message: str
-) -> None:
-    path = damage(full.backup(tmp_path / "all.zip"), change)
-    before = everything(full)
-    with pytest.raises(ValueError, match=message):
-        Store.restore(path, full.database.url, force=True)
-    assert everything(full) == before
+DAMAGES: list[tuple[Callable[[str, bytes], bytes | None], str]] = [
+    (manifest(schema="9999"), "schema 9999 is newer than this version"),
+    (manifest(format="something"), "is of format 'something'"),
+    (lambda name, content: None if name == "manifest.json" else content, "it has no manifest"),
+    (
+        lambda name, content: content.split(b"\n", 1)[1] if name == "judgment.jsonl" else content,
+        "table judgment has 2 rows, the manifest says 3",
+    ),
+]
+
+
+def test_a_damaged_backup_changes_nothing(full: Store, tmp_path: Path) -> None:
+    path, before = full.backup(tmp_path / "all.zip"), everything(full)
+    for change, message in DAMAGES:
+        with pytest.raises(ValueError, match=message):
+            Store.restore(damage(path, change), full.database.url, force=True)
+        assert everything(full) == before
     assert full.check() == []
 
 
@@ -265,44 +264,42 @@ def rows_of(table: str, change: Callable[[dict], object]) -> Callable[[str, byte
     return changed
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (manifest(rows=None), "rows of the manifest is 'None', allowed is a number of rows by table"),
-        (manifest(rows=[1]), "rows of the manifest is"),
-        (manifest(rows={"project": "many"}), "rows of the manifest is"),
-        (manifest(rows={}), "its manifest does not have the table adjudication"),
-        (manifest(schema=None), "schema of the manifest is 'None'"),
-        (manifest(schema=3), "schema of the manifest is '3'"),
-        (manifest(schema="drop"), "schema drop is newer than this version"),
-        (lambda name, content: b"[]" if name == "manifest.json" else content, "is of format '\\[\\]'"),
-        (lambda name, content: None if name == "slot.jsonl" else content, "slot.jsonl is missing"),
-        (lambda name, content: b"{" + content if name == "slot.jsonl" else content, "slot.jsonl:1: "),
-        (lambda name, content: b"\xff" + content if name == "slot.jsonl" else content, "codec can't decode"),
-        (
-            rows_of("project", lambda row: row.pop("design") and None),
-            "project.jsonl:1 does not have the columns .*: desi",
-        ),
-        (rows_of("project", lambda row: row.update(spy=1)), "project.jsonl:1 does not have the columns .*: spy"),
-        (rows_of("project", lambda row: [row]), "project.jsonl:1 does not have the columns"),
-        (rows_of("slot", lambda row: row.update(comparison_id=99)), "slot.jsonl:.* cannot be stored: "),
-        (rows_of("slot", lambda row: row.update(id=2)), "slot.jsonl:.* cannot be stored: "),
-        (rows_of("slot", lambda row: row.update(rank="first")), "slot.jsonl:1: rank is 'first', allowed is "),
-        (rows_of("slot", lambda row: row.update(state=None)), "slot.jsonl:1: state is 'None', allowed is "),
-        (rows_of("slot", lambda row: row.update(state=10**30)), "slot.jsonl:1: state is '10000"),
-        (rows_of("project", lambda row: row.update(name=5)), "project.jsonl:1: name is '5', allowed is VARCHAR"),
-    ],
-)
-def test_a_backup_with_an_odd_part_is_refused_by_name_and_changes_nothing(
-    full: Store, tmp_path: Path, change: Callable[[str, bytes], bytes | None], message: str
-) -> None:
-    path = damage(full.backup(tmp_path / "all.zip"), change)
-    before = everything(full)
-    with pytest.raises(ValueError, match=message) as caught:
-        Store.restore(path, full.database.url, force=True)
-    assert "damaged.zip" in str(caught.value) or "schema drop" in str(caught.value)
-    assert "\n" not in str(caught.value)
-    assert everything(full) == before
+ODD_PARTS: list[tuple[Callable[[str, bytes], bytes | None], str]] = [
+    (manifest(rows=None), "rows of the manifest is 'None', allowed is a number of rows by table"),
+    (manifest(rows=[1]), "rows of the manifest is"),
+    (manifest(rows={"project": "many"}), "rows of the manifest is"),
+    (manifest(rows={}), "its manifest does not have the table adjudication"),
+    (manifest(schema=None), "schema of the manifest is 'None'"),
+    (manifest(schema=3), "schema of the manifest is '3'"),
+    (manifest(schema="drop"), "schema drop is newer than this version"),
+    (lambda name, content: b"[]" if name == "manifest.json" else content, "is of format '\\[\\]'"),
+    (lambda name, content: None if name == "slot.jsonl" else content, "slot.jsonl is missing"),
+    (lambda name, content: b"{" + content if name == "slot.jsonl" else content, "slot.jsonl:1: "),
+    (lambda name, content: b"\xff" + content if name == "slot.jsonl" else content, "codec can't decode"),
+    (
+        rows_of("project", lambda row: row.pop("design") and None),
+        "project.jsonl:1 does not have the columns .*: desi",
+    ),
+    (rows_of("project", lambda row: row.update(spy=1)), "project.jsonl:1 does not have the columns .*: spy"),
+    (rows_of("project", lambda row: [row]), "project.jsonl:1 does not have the columns"),
+    (rows_of("slot", lambda row: row.update(comparison_id=99)), "slot.jsonl:.* cannot be stored: "),
+    (rows_of("slot", lambda row: row.update(id=2)), "slot.jsonl:.* cannot be stored: "),
+    (rows_of("slot", lambda row: row.update(rank="first")), "slot.jsonl:1: rank is 'first', allowed is "),
+    (rows_of("slot", lambda row: row.update(state=None)), "slot.jsonl:1: state is 'None', allowed is "),
+    (rows_of("slot", lambda row: row.update(state=10**30)), "slot.jsonl:1: state is '10000"),
+    (rows_of("project", lambda row: row.update(name=5)), "project.jsonl:1: name is '5', allowed is VARCHAR"),
+]
+
+
+@pytest.mark.slow
+def test_a_backup_with_an_odd_part_is_refused_by_name_and_changes_nothing(full: Store, tmp_path: Path) -> None:
+    path, before = full.backup(tmp_path / "all.zip"), everything(full)
+    for change, message in ODD_PARTS:
+        with pytest.raises(ValueError, match=message) as caught:
+            Store.restore(damage(path, change), full.database.url, force=True)
+        assert "damaged.zip" in str(caught.value) or "schema drop" in str(caught.value)
+        assert "\n" not in str(caught.value)
+        assert everything(full) == before
 
 
 def test_a_file_that_is_no_zip_is_refused(tmp_path: Path, sqlite_url: str) -> None:

@@ -153,7 +153,7 @@ class Project(RuleBasedStateMachine):
         shutil.rmtree(self.folder)
 
 
-TestProject = Project.TestCase
+TestProject = pytest.mark.slow(Project.TestCase)
 TestProject.settings = settings(
     max_examples=15, stateful_step_count=25, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate]
 )

@@ -19,6 +19,7 @@ from rewardkit.data.records import Judgment
 ADMIN = Actor.command_line()
 
 
+@pytest.mark.slow
 def test_a_round_is_a_job_whose_pairs_hold_both_policies(
     sqlite_store: Store,
     make_project: Callable[..., Project],

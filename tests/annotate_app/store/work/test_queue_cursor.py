@@ -121,6 +121,7 @@ def may_take(store, seat):
     return [row.id for row in rows], hidden
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["sequential", "random", "fewest", "priority"])
 def test_cursors_never_hide_a_slot_that_somebody_may_take(store, make_project, make_actor, answer, run_out, policy):
     """Random work by four people; after each step every cursor is compared with a look at the whole queue."""

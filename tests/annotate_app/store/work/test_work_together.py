@@ -49,6 +49,7 @@ def states(store, project_id):
     return found
 
 
+@pytest.mark.slow
 def test_fifty_people_pulling_at_once_get_exactly_the_overlap(
     store, make_project, make_actor, answer, work_through, counted
 ):
@@ -128,6 +129,7 @@ sys.exit(bool(failed))
 """
 
 
+@pytest.mark.slow
 def test_several_processes_share_one_queue(store, make_project, make_actor, counted):
     project = make_project(store, num_comparisons=30, design=Design(overlap=4, policy="random"))
     people = [str(make_actor(store, "annotator", f"person {number}", project).user_id) for number in range(12)]

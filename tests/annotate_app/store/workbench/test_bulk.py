@@ -200,6 +200,7 @@ def test_assignments_in_a_design_of_groups(
     assert work_through(store, other, project) == ["c0", "c1"]
 
 
+@pytest.mark.slow
 def test_overlap_stays_strict_while_views_are_assigned_and_freed(
     store: Store, make_project: Callable, make_actor: Callable, lead_while_they_work: Callable
 ) -> None:
@@ -214,6 +215,7 @@ def test_overlap_stays_strict_while_views_are_assigned_and_freed(
     lead_while_they_work(store, project, people, lead)
 
 
+@pytest.mark.slow
 def test_overlap_stays_strict_while_slots_are_made_and_ranked(
     store: Store, make_project: Callable, make_actor: Callable, lead_while_they_work: Callable
 ) -> None:

@@ -24,6 +24,8 @@ OF_STREAMLIT = (
     "[data-testid=stHeader]",
     "[data-testid=stSidebarHeader]",
 )
+STILL = """() => document.getAnimations().every((one) =>
+  one.playState !== 'running' || one.effect.getComputedTiming().endTime === Infinity)"""
 VIOLATIONS = """async (left_out) => {
   const found = await axe.run({ exclude: left_out.map((one) => [one]) }, { resultTypes: ['violations'] });
   return found.violations.flatMap((rule) => rule.nodes.map((node) => `${rule.id}: ${node.html.slice(0, 160)}`));
@@ -31,10 +33,14 @@ VIOLATIONS = """async (left_out) => {
 
 
 def settle(page: Page) -> None:
-    """Waits until the page has drawn everything."""
+    """Waits until the page has drawn everything, and nothing of it still fades in: until then texts are paler."""
     expect(page.get_by_test_id("stMainBlockContainer")).to_be_visible(timeout=30_000)
+    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning", timeout=30_000)
     expect(page.get_by_test_id("stStatusWidget")).to_have_count(0, timeout=30_000)
     expect(page.get_by_test_id("stSkeleton")).to_have_count(0, timeout=30_000)
+    expect(page.locator("[data-stale=true]")).to_have_count(0, timeout=30_000)
+    page.wait_for_timeout(700)  # charts draw themselves after the page is there
+    page.wait_for_function(STILL)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -50,7 +56,6 @@ def test_no_page_has_a_violation_of_its_own(
     for _, _, module, _, _ in LISTED:
         page.goto(f"{server.url}/{module}")
         settle(page)
-        page.wait_for_timeout(700)  # charts draw themselves after the page is there
         page.evaluate(AXE)
         violations = page.evaluate(VIOLATIONS, list(OF_STREAMLIT))
         if violations:

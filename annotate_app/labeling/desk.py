@@ -329,6 +329,7 @@ def _show_day(day: OwnDay) -> dict[str, object]:
         "pairs": day.num_pairs,
         "median_s": day.median_s,
         "minutes": int(day.active_s // 60),
+        "earned": day.earned,
         "checks": day.num_gold,
         "right": day.num_right,
         "break_after": int(day.since_break_s // 60) if day.break_due else 0,

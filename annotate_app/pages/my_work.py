@@ -61,7 +61,7 @@ def draw_progress(progress: OwnProgress) -> None:
 
 
 def draw_day(project: Project, actor: Actor) -> None:
-    """The day so far: pairs, time, known answers, and a break where one is due."""
+    """The day so far: pairs, time, pay, known answers, and a break where one is due."""
     midnight = datetime.now(reader_zone()).replace(hour=0, minute=0, second=0, microsecond=0)
     day = current_store().work.own_day(actor, project.id, midnight.timestamp())
     if not day.active_s:
@@ -73,6 +73,8 @@ def draw_day(project: Project, actor: Actor) -> None:
     if day.num_gold:
         figures["gold_long"] = say("day.of", right=day.num_right, all=day.num_gold)
     figures["minutes_long"] = say("day.minutes", minutes=int(day.active_s // 60))
+    if day.earned:
+        figures["earned_long"] = day.earned
     with st.container(horizontal=True):
         for key, text in figures.items():
             st.metric(say(f"day.{key}"), text, width="content")

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+from sqlalchemy import update
 from streamlit.testing.v1 import AppTest
 
 from annotate_app.access import Actor
 from annotate_app.labeling.desk import Desk
 from annotate_app.pages import label, my_work
 from annotate_app.protocol.leases import Submission
+from annotate_app.store.schema import tables
 from annotate_app.store.store import Store
 from rewardkit.data.records import Comparison, Judgment, Message
 
@@ -102,3 +105,16 @@ def test_every_module_of_the_component_is_there() -> None:
         for line in path.read_text(encoding="utf-8").splitlines():
             if line.startswith("import "):
                 assert (folder / json.loads(line.split(" from ")[1].rstrip(";"))).is_file(), line
+
+
+def test_the_day_says_what_it_comes_to_where_the_design_pays(open_page: OpenPage, pages_store: Store) -> None:
+    """90 seconds at 10 euros an hour."""
+    _, project_id = start_work(pages_store, "anna", 1)
+    with pages_store.database.write() as connection:
+        connection.execute(update(tables.judgment).where(tables.judgment.c.project_id == project_id).values(seconds=90))
+    assert "Earned" not in [metric.label for metric in open_page("my_work", "anna", project=EMPTY).metric]
+    project = pages_store.projects.get(ADMIN, EMPTY)
+    paid = replace(project.design, hourly_rate=10.0, currency="EUR")
+    pages_store.projects.update(ADMIN, project_id, design=paid)
+    shown = {metric.label: metric.value for metric in open_page("my_work", "anna", project=EMPTY).metric}
+    assert shown["Earned"] == "0.25 EUR"

@@ -7,15 +7,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from sqlalchemy import update
 from streamlit.testing.v1 import AppTest
 
 from annotate_app.access import Actor
 from annotate_app.labeling.desk import Desk
-from annotate_app.pages import label, my_work
+from annotate_app.pages import label, my_work, navigation
 from annotate_app.protocol.leases import Submission
 from annotate_app.store.schema import tables
 from annotate_app.store.store import Store
+from annotate_app.words import say
 from rewardkit.data.records import Comparison, Judgment, Message
 
 ADMIN = Actor.command_line()
@@ -118,3 +120,25 @@ def test_the_day_says_what_it_comes_to_where_the_design_pays(open_page: OpenPage
     pages_store.projects.update(ADMIN, project_id, design=paid)
     shown = {metric.label: metric.value for metric in open_page("my_work", "anna", project=EMPTY).metric}
     assert shown["Earned"] == "0.25 EUR"
+
+
+def test_who_cannot_work_reads_why_in_their_language(open_page: OpenPage, pages_store: Store) -> None:
+    user = pages_store.people.add(ADMIN, "root", role="admin")
+    pages_store.people.set_language(pages_store.people.actor_of(user), "de")
+    for module in ("label", "my_work"):
+        assert open_page(module, "root", project=EMPTY).info[0].value.startswith("Sie sind kein Mitglied")
+
+
+def test_titles_of_the_navigation_are_in_the_readers_language(
+    pages_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(navigation, "say", lambda key: say("de", key))
+    monkeypatch.setattr(navigation, "page_at", lambda module, title: title)
+    titles = {}
+    for name in ("anna", "lea"):
+        actor = pages_store.people.actor_of(pages_store.people.by_name(ADMIN, name))
+        titles[name] = navigation.pages_of(actor)
+    _, *first = titles["anna"].pop("")
+    assert (first, titles["anna"]) == (["Urteilen", "Meine Arbeit"], {"Arbeitsbereich": ["Konto"]})
+    assert "Overview" in titles["lea"][""]
+    assert titles["lea"]["Workspace"][-1] == "Konto"

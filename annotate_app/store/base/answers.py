@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from sqlalchemy import ColumnElement, Float, Row, Select, case, select, type_coerce
 
@@ -80,7 +80,7 @@ def directions(criteria: Mapping[str, int | list[int]]) -> str:
     return "".join(direction_mark(name, "<=>"[(value > 0) - (value < 0) + 1]) for name, value in differences.items())
 
 
-def direction_mark(name: str, direction: Literal["<", "=", ">"]) -> str:
+def direction_mark(name: str, direction: str) -> str:
     """What `directions` holds of a criterion: `<` where a is better, `>` where b is, `=` where neither is.
 
     No mark is part of another: quotes inside a name are escaped.

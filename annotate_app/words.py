@@ -39,6 +39,13 @@ def say(language: str, key: str, **values: object) -> str:
     return text.format_map(values) if values else text
 
 
+def say_default(language: str, text: str) -> str:
+    """One of the texts that a rubric has where it says nothing of its own, in a language; any other as it is."""
+    english = _read(FALLBACK)
+    keys = (key for key in english if key.startswith("default.") and english[key] == text)
+    return next((words(language)[key] for key in keys), text)
+
+
 def choose_language(preferred: str, accepted: str) -> str:
     """The language to speak: what the person chose, else the first of the browser's Accept-Language that there is."""
     wanted = [preferred, *(part.partition(";")[0].strip() for part in accepted.split(","))]

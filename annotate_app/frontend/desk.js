@@ -164,6 +164,7 @@ export function openDesk(shadow) {
     if (day.median_s !== null) parts.push(say("day.median", { seconds: Math.round(day.median_s) }));
     if (day.checks) parts.push(say("day.gold", { right: day.right, all: day.checks }));
     parts.push(say("day.minutes", { minutes: day.minutes }));
+    if (day.earned) parts.push(day.earned);
     if (day.break_after) parts.push(say("day.break", { minutes: day.break_after }));
     frame.day(parts.join(" · "), day.break_after > 0);
   };

@@ -294,7 +294,7 @@ class Desk:
         held_by_page = held_by_page if isinstance(held_by_page, Mapping) else {}
         held = held_by_page.get("pairs")
         leases = self._in_hand()[: PAIRS_AHEAD + 1]
-        shown = show_rubric(self.rubric, self.rubric_version)
+        shown = show_rubric(self.rubric, self.rubric_version, self.language)
         # Another rubric may show the same pairs in another way.
         held = held if isinstance(held, list) and held_by_page.get("rubric") == shown["id"] else []
         return {
@@ -329,6 +329,7 @@ def _show_day(day: OwnDay) -> dict[str, object]:
         "pairs": day.num_pairs,
         "median_s": day.median_s,
         "minutes": int(day.active_s // 60),
+        "earned": day.earned,
         "checks": day.num_gold,
         "right": day.num_right,
         "break_after": int(day.since_break_s // 60) if day.break_due else 0,

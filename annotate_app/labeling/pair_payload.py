@@ -19,7 +19,7 @@ from annotate_app.labeling.rendering import Rendered, render, render_completion,
 from annotate_app.protocol.assignment import Side, other_side
 from annotate_app.protocol.leases import Lease
 from annotate_app.protocol.rubric import Rubric, Scale
-from annotate_app.words import FALLBACK, say
+from annotate_app.words import FALLBACK, say, say_default
 from rewardkit.data.conversations import transcript
 from rewardkit.data.records import Choice, Judgment, Message, Span, content_id, ranking_words, with_span_flags
 
@@ -66,22 +66,22 @@ def show_text(text: Rendered) -> dict[str, object]:
     return shown
 
 
-def show_rubric(rubric: Rubric, version: int) -> dict[str, object]:
-    """The rubric for the browser; `id` names this content."""
+def show_rubric(rubric: Rubric, version: int, language: str = FALLBACK) -> dict[str, object]:
+    """The rubric for the browser, what it leaves at the default in a language; `id` names this content."""
     shown: dict[str, object] = {
         "title": rubric.title,
         "task": rubric.task,
         "version": version,
         "guidelines": render(rubric.guidelines).html,
-        "question": rubric.question,
-        "scale": _show_scale(rubric.scale),
+        "question": say_default(language, rubric.question),
+        "scale": _show_scale(rubric.scale, language),
         "both_bad": rubric.both_bad,
         "criteria": [
             {
                 "name": criterion.name,
                 "question": criterion.question,
                 "kind": criterion.kind,
-                "scale": _show_scale(criterion.scale),
+                "scale": _show_scale(criterion.scale, language),
                 "low": criterion.low,
                 "high": criterion.high,
                 "anchors": {str(value): text for value, text in criterion.anchors.items()},
@@ -99,8 +99,9 @@ def show_rubric(rubric: Rubric, version: int) -> dict[str, object]:
     return {"id": content_id(shown), **shown}
 
 
-def _show_scale(scale: Scale) -> dict[str, object]:
-    return {"steps": scale.steps, "tie": scale.tie, "wordings": list(scale.wordings)}
+def _show_scale(scale: Scale, language: str) -> dict[str, object]:
+    wordings = [say_default(language, wording) for wording in scale.wordings]
+    return {"steps": scale.steps, "tie": scale.tie, "wordings": wordings}
 
 
 def excerpt(prompt: tuple[Message, ...]) -> str:
@@ -201,7 +202,8 @@ def describe_choice(judgment: Judgment, shown_left: Side, scale: Scale, language
     match judgment.choice:
         case "a" | "b":
             side = "left" if judgment.choice == shown_left else "right"
-            return say(language, f"choice.{side}", wording=scale.wordings[min(judgment.strength, scale.degrees) - 1])
+            wording = scale.wordings[min(judgment.strength, scale.degrees) - 1]
+            return say(language, f"choice.{side}", wording=say_default(language, wording))
         case "tie" | "both_bad":
             return say(language, f"choice.{judgment.choice}")
         case "skip":

@@ -6,6 +6,7 @@ Of people it shows each with the rest, and every two of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from datetime import date, timedelta
 
 import numpy as np
 import streamlit as st
@@ -158,9 +159,19 @@ def draw_over_time(report: AgreementReport, measure: Measure) -> None:
     if len(rows) < 2:
         st.caption("A line needs judgments from two days or more.")
         return
-    chart = charts.over_time(rows, axis=measure.short, percent=measure.percent)
-    st.altair_chart(chart, key="agreement-time")
+    chart = charts.over_time(rows, axis=measure.short, percent=measure.percent, clickable=True)
+    mark = picked(st.altair_chart(chart, key="agreement-time", on_select="rerun"), "day")
+    if mark is not None:
+        open_comparisons(behind_period(mark["day"], report.days_a_period))
     st.caption("Each comparison counts in the day or week of its last vote. The band is the 95% interval.")
+    links = [(str(row["at"]), behind_period(str(row["at"]), report.days_a_period)) for row in rows]
+    draw_links("Judgments of a day or week", links, key="time")
+
+
+def behind_period(start: str, num_days: int) -> ComparisonFilter:
+    """Comparisons judged in the days from an ISO date on."""
+    first = date.fromisoformat(start)
+    return ComparisonFilter(since=first, until=first + timedelta(days=num_days - 1))
 
 
 def draw_all(report: AgreementReport) -> None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import streamlit as st
 
-from annotate_app.access import AccessError, Actor
+from annotate_app.access import Actor
 from annotate_app.labeling.desk import Desk
-from annotate_app.pages.kit.chosen_names import as_markdown
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
 from annotate_app.pages.kit.labeler_component import mount_labeler
 from annotate_app.pages.kit.language import current_language
 from annotate_app.pages.kit.reader_clock import reader_zone
 from annotate_app.pages.views.team.crowd_ending import draw_ending, has_ended
 from annotate_app.protocol.leases import LeaseError
+from annotate_app.store.work.member_at_work import NoSeatError
 
 # The work takes the window: no wide margins, no header that covers the first line, and the sidebar is folded until a
 # key (`frontend/sidebar.js`) unfolds it.
@@ -32,8 +32,8 @@ def page() -> None:
     actor = current_actor()
     try:
         desk = take_desk(project.id, actor)
-    except AccessError as error:
-        st.info(as_markdown(f"{error}."), icon=":material/lock:")
+    except NoSeatError as error:
+        st.info(error.in_language(current_language()), icon=":material/lock:")
         return
     if has_ended(desk):
         draw_ending(desk)

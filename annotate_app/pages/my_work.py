@@ -6,9 +6,8 @@ from datetime import datetime
 
 import streamlit as st
 
-from annotate_app.access import AccessError, Actor
+from annotate_app.access import Actor
 from annotate_app.labeling.pair_payload import describe_choice, excerpt
-from annotate_app.pages.kit.chosen_names import as_markdown
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
 from annotate_app.pages.kit.language import current_language, say
 from annotate_app.pages.kit.page_list import page_at
@@ -19,6 +18,7 @@ from annotate_app.protocol.leases import OwnJudgment, OwnProgress
 from annotate_app.protocol.rubric import Rubric
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.work.day import BREAK_S
+from annotate_app.store.work.member_at_work import NoSeatError
 
 PER_PAGE = 20
 STATES = ("qualifying", "paused", "failed")
@@ -32,8 +32,8 @@ def page() -> None:
     st.title(say("my_work.title"))
     try:
         progress = store.work.own_progress(actor, project.id)
-    except AccessError as error:
-        st.info(as_markdown(f"{error}."), icon=":material/lock:")
+    except NoSeatError as error:
+        st.info(error.in_language(current_language()), icon=":material/lock:")
         return
     draw_progress(progress)
     draw_day(project, actor)
@@ -61,7 +61,7 @@ def draw_progress(progress: OwnProgress) -> None:
 
 
 def draw_day(project: Project, actor: Actor) -> None:
-    """The day so far: pairs, time, known answers, and a break where one is due."""
+    """The day so far: pairs, time, pay, known answers, and a break where one is due."""
     midnight = datetime.now(reader_zone()).replace(hour=0, minute=0, second=0, microsecond=0)
     day = current_store().work.own_day(actor, project.id, midnight.timestamp())
     if not day.active_s:
@@ -73,6 +73,8 @@ def draw_day(project: Project, actor: Actor) -> None:
     if day.num_gold:
         figures["gold_long"] = say("day.of", right=day.num_right, all=day.num_gold)
     figures["minutes_long"] = say("day.minutes", minutes=int(day.active_s // 60))
+    if day.earned:
+        figures["earned_long"] = day.earned
     with st.container(horizontal=True):
         for key, text in figures.items():
             st.metric(say(f"day.{key}"), text, width="content")

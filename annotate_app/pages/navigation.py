@@ -10,11 +10,12 @@ from streamlit.navigation.page import StreamlitPage
 from annotate_app.access import Actor
 from annotate_app.pages import projects
 from annotate_app.pages.kit.context import choose_project, current_actor, current_store
+from annotate_app.pages.kit.language import say
 from annotate_app.pages.kit.page_list import LISTED, page_at
 from annotate_app.store.projects.projects import Project
 
 MARK = str(Path(__file__).with_name("mark.svg"))
-OWN_SURFACE = ("Label",)
+OWN_SURFACE = ("label",)
 """Pages that need the whole height: there the banner is in the sidebar."""
 NOTICES_SHOWN = 20
 # The project stands above the pages, which are about it; the keyboard follows the eye where the browser can.
@@ -45,7 +46,7 @@ def show() -> None:
         project = choose_project()
         draw_notices(actor, project)
     if project is not None and project.simulated:
-        with st.sidebar if page.title in OWN_SURFACE else st.container():
+        with st.sidebar if page.url_path in OWN_SURFACE else st.container():
             draw_simulation_banner(actor)
     page.run()
 
@@ -54,9 +55,11 @@ def pages_of(actor: Actor) -> dict[str, list[StreamlitPage]]:
     """The pages this role may open, by section."""
     front = st.Page(show_front, title="Tiebreak", url_path="home", default=True, visibility="hidden")
     sections: dict[str, list[StreamlitPage]] = {"": [front]}
-    for section, role, module, _, _ in LISTED:
+    for section, role, module, title, _ in LISTED:
         if actor.is_at_least(role):
-            sections.setdefault(section, []).append(page_at(module))
+            section = section if actor.is_at_least("adjudicator") or not section else say("page.workspace")
+            title = say(f"page.{module}") if role == "annotator" else title
+            sections.setdefault(section, []).append(page_at(module, title))
     return sections
 
 

@@ -15,7 +15,7 @@ from annotate_app.pages.charts import charts
 from annotate_app.pages.kit.button_feedback import act, plainly
 from annotate_app.pages.kit.chosen_names import as_markdown
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
-from annotate_app.pages.kit.filtered_links import draw_link, link_to
+from annotate_app.pages.kit.filtered_links import draw_link, draw_links, link_to, open_comparisons, picked
 from annotate_app.pages.kit.page_list import page_at
 from annotate_app.pages.projects import draw_start_cards
 from annotate_app.pages.views.figures import count_of
@@ -60,32 +60,31 @@ def page() -> None:
 
 
 def draw_figures(progress: Progress) -> None:
-    """The four figures of progress, and a bar."""
+    """The four figures of progress, each with a link to the comparisons behind it, and a bar."""
     left = progress.slots_wanted - progress.slots_judged
+    today = datetime.now(UTC).date()
     with st.container(horizontal=True):
-        st.metric(
-            "Complete",
-            f"{progress.num_complete:,}",
-            border=True,
-            help=f"Comparisons with all their judgments, of {progress.num_comparisons:,}.",
-        )
-        st.metric("Judgments left", f"{left:,}", border=True, help="Open places for a judgment, checks not counted.")
-        st.metric(
-            "Projected end",
-            projected_end(progress, datetime.now(UTC).date()),
-            border=True,
-            help=f"At the pace of the last {RECENT_DAYS} days.",
-        )
-        st.metric(
-            "At work now",
-            f"{len(progress.at_work)}",
-            border=True,
-            help=f"People who have a pair in hand; {progress.slots_leased:,} pairs are.",
-        )
+        with st.container(border=True):
+            help_text = f"Comparisons with all their judgments, of {progress.num_comparisons:,}."
+            st.metric("Complete", f"{progress.num_complete:,}", help=help_text)
+            draw_link("Complete comparisons", ComparisonFilter(state="complete"))
+        with st.container(border=True):
+            st.metric("Judgments left", f"{left:,}", help="Open places for a judgment, checks not counted.")
+            draw_link("Comparisons that wait", ComparisonFilter(state="open"))
+        with st.container(border=True):
+            end = projected_end(progress, today)
+            st.metric("Projected end", end, help=f"At the pace of the last {RECENT_DAYS} days.")
+            recent = ComparisonFilter(since=today - timedelta(days=RECENT_DAYS - 1))
+            draw_link(f"Judged in {RECENT_DAYS} days", recent)
+        with st.container(border=True):
+            help_text = f"People who have a pair in hand; {progress.slots_leased:,} pairs are."
+            st.metric("At work now", f"{len(progress.at_work)}", help=help_text)
+            if progress.at_work:
+                draw_links("Who", [(name, ComparisonFilter(persons=(name,))) for name in progress.at_work], key="work")
+            else:
+                st.caption("Nobody has a pair.")
     share = progress.slots_judged / progress.slots_wanted if progress.slots_wanted else 0.0
     st.progress(share, f"{progress.slots_judged:,} of {progress.slots_wanted:,} judgments, {share:.0%}")
-    if progress.at_work:
-        st.text(f"At work: {', '.join(progress.at_work)}")
     with st.container(horizontal=True):
         for where in ("label", "adjudicate", "agreement", "export"):
             st.page_link(page_at(where))
@@ -127,12 +126,15 @@ def projected_end(progress: Progress, today: date) -> str:
 
 
 def draw_days(progress: Progress) -> None:
-    """Judgments per day, as bars."""
+    """Judgments per day, as bars that open the comparisons judged on the day."""
     if not progress.judgments_by_day:
         return
     st.header("Judgments per day", anchor=False)
     rows = [{"day": day.isoformat(), "name": "judgments", "count": count} for day, count in progress.judgments_by_day]
-    st.altair_chart(charts.per_day(rows[-90:]), key="overview-days")
+    mark = picked(st.altair_chart(charts.per_day(rows[-90:]), key="overview-days", on_select="rerun"), "date")
+    if mark is not None:
+        day = date.fromisoformat(mark["date"])
+        open_comparisons(ComparisonFilter(since=day, until=day))
 
 
 def draw_members(actor: Actor, project: Project, progress: Progress, members: list[Member]) -> None:

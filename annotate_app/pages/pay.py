@@ -12,7 +12,7 @@ from annotate_app.pages.charts import charts
 from annotate_app.pages.kit.button_feedback import act, plainly
 from annotate_app.pages.kit.chosen_names import as_markdown
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
-from annotate_app.pages.kit.filtered_links import draw_link
+from annotate_app.pages.kit.filtered_links import draw_link, open_comparisons, picked
 from annotate_app.pages.kit.reader_clock import minute_of, zone_name
 from annotate_app.protocol.collection_design import MOST_HOURLY
 from annotate_app.store.people.pay import PersonPay
@@ -23,6 +23,7 @@ from annotate_app.times import PERIODS, Period, today
 CHOICES = (*PERIODS, "dates")
 CHOICE_WORDS = {"day": "Day", "week": "Week", "month": "Month", "dates": "From - to"}
 MOST_PEOPLE = 8  # with a colour of their own
+EVERYBODY_ELSE = "everybody else"
 COUNTED = (
     "Every answer counts with its active seconds: checks, repeats, the qualification round, skips, and answers that "
     "were undone or changed. Time stops while nobody touches keys or pointer. Reading the guidelines is not in it. "
@@ -106,7 +107,7 @@ def draw_totals(people: list[PersonPay], project: Project) -> None:
 
 
 def draw_days(people: list[PersonPay], period: Period) -> None:
-    """Minutes a day, each person in a colour, the busiest first."""
+    """Minutes a day, each person in a colour, the busiest first; a bar opens what the person judged on the day."""
     busiest = sorted((person for person in people if person.seconds), key=lambda person: -person.seconds)
     if not busiest:
         st.info("Nobody worked in this period.", icon=":material/hourglass_empty:")
@@ -115,14 +116,19 @@ def draw_days(people: list[PersonPay], period: Period) -> None:
     rows = [
         {
             "day": day.isoformat(),
-            "name": person.name if person.user_id in named else "everybody else",
+            "name": person.name if person.user_id in named else EVERYBODY_ELSE,
             "count": round(seconds / 60, 1),
         }
         for person in busiest
         for day, seconds in sorted(person.by_day.items())
     ]
     st.header("Active minutes a day", anchor=False)
-    st.altair_chart(charts.per_day(rows, axis="minutes"), key=f"pay-days-{period.first}-{period.last}")
+    chart, key = charts.per_day(rows, axis="minutes"), f"pay-days-{period.first}-{period.last}"
+    mark = picked(st.altair_chart(chart, key=key, on_select="rerun"), "date", "name")
+    if mark is not None:
+        judged_on = date.fromisoformat(mark["date"])
+        persons = () if mark["name"] == EVERYBODY_ELSE else (mark["name"],)
+        open_comparisons(ComparisonFilter(persons=persons, since=judged_on, until=judged_on))
 
 
 def draw_table(people: list[PersonPay]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from datetime import date, timedelta
 
 import streamlit as st
 
@@ -36,6 +38,8 @@ FIGURES: dict[str, tuple[str, str, float | None]] = {
     "fast": ("Faster than anyone reads", "Judgments under one second per hundred characters.", None),
 }
 
+WITH_KNOWN = "known answers"
+"""The line of weeks that rests on checks."""
 SHARES_SHOWN = ("majority", "gold", "consistency", "left", "longer", "ties")
 
 
@@ -226,13 +230,23 @@ def draw_person(project: Project, person: AnnotatorQuality, member: Member | Non
         weeks = [
             {"at": day(week.start), "value": figure.value, "num": figure.total, "series": words}
             for week in person.weeks
-            for words, figure in (("with the others", week.agreement), ("known answers", week.gold))
+            for words, figure in (("with the others", week.agreement), (WITH_KNOWN, week.gold))
             if figure.total
         ]
         if len({row["at"] for row in weeks}) > 1:
-            chart = charts.over_time(weeks, axis="share", percent=True, domain=(0, 1))
-            st.altair_chart(chart, key=f"quality-weeks-{key_of(person.name)}")
+            chart = charts.over_time(weeks, axis="share", percent=True, domain=(0, 1), clickable=True)
+            key = f"quality-weeks-{key_of(person.name)}"
+            mark = picked(st.altair_chart(chart, key=key, on_select="rerun"), "day", "series")
+            if mark is not None:
+                open_comparisons(behind_week(person.name, mark["day"], mark["series"] == WITH_KNOWN))
         draw_person_judgments(project, person.name)
+
+
+def behind_week(name: str, start: str, checks: bool) -> ComparisonFilter:
+    """Comparisons that a person judged, or checks that they missed, judged in the week from an ISO date on."""
+    first = date.fromisoformat(start)
+    days = ComparisonFilter(since=first, until=first + timedelta(days=6))
+    return replace(days, missed=name) if checks else replace(days, persons=(name,))
 
 
 def share_row(label: str, figure: Share) -> dict[str, object]:

@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, func, inspect, o
 from sqlalchemy.exc import DBAPIError
 
 from annotate_app.protocol.collection_design import Design
-from annotate_app.store.base.answers import MADE_AT, SPENT_S
+from annotate_app.store.base.answers import MADE_AT, SPENT_S, directions
 from annotate_app.store.base.database import Database, failure, read_pairs
 from annotate_app.store.base.pending import JUDGMENT_SHOWN, SLOT_SHOWN_OF_MANY, SLOT_WAITS
 from annotate_app.store.base.slots import JUDGED, LEASED, OPEN, base_group, member_groups
@@ -36,6 +36,7 @@ def find_problems(database: Database) -> list[str]:
     checks |= {
         "comparisons with too many or too few open work slots": _wrong_overlap,
         "texts that do not match their hash": _changed_texts,
+        "judgments whose directions are not those of their criteria": _wrong_directions,
         "projects whose rubric versions have gaps": _rubric_gaps,
         "projects whose design cannot be read": _bad_designs,
         "tables that are missing": _missing_tables,
@@ -252,6 +253,14 @@ def _changed_texts(connection: Connection) -> Iterator[str]:
     for row in connection.execute(select(response).execution_options(yield_per=CHUNK)):
         if content_id(row.text, row.source) != row.content_hash:
             yield f"response {row.id}"
+
+
+def _wrong_directions(connection: Connection) -> Iterator[str]:
+    columns = tables.judgment.c
+    query = select(columns.id, columns.criteria, columns.directions)
+    for row in connection.execute(query.execution_options(yield_per=CHUNK)):
+        if directions(row.criteria) != row.directions:
+            yield str(row.id)
 
 
 def _missing_tables(connection: Connection) -> list[str]:

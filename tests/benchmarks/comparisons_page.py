@@ -23,6 +23,7 @@ from pathlib import Path
 from annotate_app.access import Actor
 from annotate_app.protocol.collection_design import Design
 from annotate_app.protocol.rubric import Criterion, Flag, Rubric, rubric_text
+from annotate_app.store.base.answers import directions
 from annotate_app.store.base.database import bulk_insert
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.schema import desk_tables, tables
@@ -79,17 +80,17 @@ def fill(store: Store, count: int, num_people: int) -> Project:
         lean = draw.random()
         for user_id in draw.sample(users, 3):
             choice = "a" if draw.random() < lean else draw.choice(("b", "b", "b", "tie"))
-            criteria = json.dumps({"tone": draw.randint(-1, 1), "facts": [draw.randint(1, 5), draw.randint(1, 5)]})
+            answers = {"tone": draw.randint(-1, 1), "facts": [draw.randint(1, 5), draw.randint(1, 5)]}
             flags = '{"a": ["unsafe"], "b": []}' if draw.random() < 0.02 else "{}"
             kinds = ("work", "repeat") if draw.random() < 0.02 else ("work",)
             for kind in kinds:
                 at, seconds = now - draw.random() * 40 * 86_400, draw.uniform(4, 90)
                 event = f"e{len(rows)}"
-                values = (criteria, flags, event, seconds, at)
+                values = (json.dumps(answers), directions(answers), flags, event, seconds, at)
                 rows.append((project.id, comparison_id, user_id, kind, choice, int(choice in "ab"), *values))
                 choice = draw.choice(("a", "b"))
     columns = ("project_id", "comparison_id", "user_id", "kind", "choice", "strength")
-    more = ("criteria", "flags", "event_id", "seconds", "created_at", "rationale", "reason", "shown_left")
+    more = ("criteria", "directions", "flags", "event_id", "seconds", "created_at", "rationale", "reason", "shown_left")
     with store.database.write() as connection:
         full = [(*row, "", "", "a", 1, True) for row in rows]
         bulk_insert(connection, tables.judgment, (*columns, *more, "rubric_version", "newest"), full)

@@ -87,6 +87,7 @@ class AgreementReport:
         fleiss_z: Fleiss' kappa over its error under chance; NaN unless every item has the same number of votes.
         intraclass: of the degrees, where every annotator gave one on every item; else None.
         categories, levels: the answers and the signed degrees that the figures know.
+        days_a_period: how many days each of `periods` has, which are named by their first.
         spans: on marked words, by flag; filled in where the project's marks are at hand.
     """
 
@@ -102,6 +103,7 @@ class AgreementReport:
     categories: tuple[str, ...]
     levels: tuple[float, ...]
     num_resamples: int
+    days_a_period: int = 1
     spans: tuple[SpanAgreement, ...] = ()
 
     def as_dict(self) -> dict[str, object]:
@@ -149,7 +151,7 @@ def agreement_report(
         criterion = QuestionFigures(criterion_ballots(counted, name), num_resamples, rng, cluster)
         criteria.append(criterion.of(name, None))
     groups = source_items(votes) if "source" in by else {}
-    periods = period_items(counted) if "time" in by else {}
+    days_a_period, periods = period_items(counted) if "time" in by else (1, {})
     annotators = annotator_agreements(ballots, votes.annotators, num_resamples, rng) if "annotator" in by else ()
     overall = measure.of("overall", None)
     blocks = draw_blocks(ballots, num_resamples, rng, cluster)
@@ -162,6 +164,7 @@ def agreement_report(
         annotators=annotators,
         sources=tuple(measure.of(name, members) for name, members in groups.items()),
         periods=tuple(measure.of(name, members) for name, members in periods.items()),
+        days_a_period=days_a_period,
         pairs=pair_agreement(ballots, votes.annotators, blocks),
         categories=tuple(NOMINAL[code] for code in ballots.categories),
         levels=tuple(float(level) for level in ballots.levels),
@@ -270,20 +273,21 @@ def source_items(votes: Votes) -> dict[str, np.ndarray]:
     }
 
 
-def period_items(votes: Votes) -> dict[str, np.ndarray]:
+def period_items(votes: Votes) -> tuple[int, dict[str, np.ndarray]]:
     """By day (spans of up to three weeks) or by week's Monday, the items whose last vote fell into it (UTC).
 
-    Votes without a time (0, imported) are left out.
+    The number of days of each comes first. Votes without a time (0, imported) are left out.
     """
     last = np.zeros(len(votes.items))
     np.maximum.at(last, votes.item, votes.created_at)
     timed = np.flatnonzero(last > 0)
     if not len(timed):
-        return {}
+        return 1, {}
     day = np.floor(last[timed] / DAY_S).astype(np.int64)
-    if day.max() - day.min() > 21:
+    by_week = bool(day.max() - day.min() > 21)
+    if by_week:
         day -= (day + 3) % 7  # 1 January 1970 was a Thursday
-    return {
+    return 7 if by_week else 1, {
         datetime.fromtimestamp(start * DAY_S, tz=UTC).date().isoformat(): timed[day == start]
         for start in np.unique(day).tolist()
     }

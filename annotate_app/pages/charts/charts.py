@@ -184,7 +184,14 @@ def heatmap(
     return alt.layer(*layers).properties(height=_height(len(down), row=34) + 60)
 
 
-def over_time(rows: Rows, *, axis: str, percent: bool = False, domain: tuple[float, float] | None = None) -> Drawing:
+def over_time(
+    rows: Rows,
+    *,
+    axis: str,
+    percent: bool = False,
+    domain: tuple[float, float] | None = None,
+    clickable: bool = False,
+) -> Drawing:
     """A line of a figure over time with its interval as a band.
 
     Args:
@@ -192,6 +199,7 @@ def over_time(rows: Rows, *, axis: str, percent: bool = False, domain: tuple[flo
         axis: title of the vertical axis.
         percent: whether it counts in percent of 1.
         domain: its limits; the data's own where None.
+        clickable: whether a click on a point selects its `day` (what `at` is) and `series`, under the name `MARK`.
 
     Raises:
         ValueError: if there are no rows.
@@ -205,18 +213,20 @@ def over_time(rows: Rows, *, axis: str, percent: bool = False, domain: tuple[flo
         alt.Tooltip("value:Q", title=axis, format=".1%" if percent else ".3f"),
         alt.Tooltip("num:Q", title="based on", format=","),
     ]
-    base = alt.Chart(_data(rows)).encode(
+    base = alt.Chart(_data([{**row, "day": row["at"]} for row in rows])).encode(
         x=alt.X("utcyearmonthdate(at):T", title=None, axis=alt.Axis(format="%e %b", tickCount=6, labelOverlap=True))
     )
+    targets = base.mark_point(filled=True, size=420, opacity=0.01, cursor="pointer").encode(y=y, tooltip=tooltip)
     if series:
         names = _order(rows, "series")
         colour = alt.Color("series:N", title=None, legend=_legend(names), sort=names)
         tooltip.insert(0, alt.Tooltip("series:N", title=" "))
         line = base.mark_line(point=True).encode(y=y, color=colour, tooltip=tooltip)
-        return alt.layer(line).properties(height=240 + 24 * (len(names) // 2))
+        clicks = [_clicks(targets, "day", "series")] if clickable else []
+        return alt.layer(line, *clicks).properties(height=240 + 24 * (len(names) // 2))
     band = base.mark_area(opacity=0.18).encode(y=alt.Y("low:Q", title=axis, scale=scale), y2="high:Q")
     line = base.mark_line(point=alt.OverlayMarkDef(size=60)).encode(y=y, tooltip=tooltip)
-    return alt.layer(band, line).properties(height=260)
+    return alt.layer(band, line, *([_clicks(targets, "day")] if clickable else [])).properties(height=260)
 
 
 def around_flat(rows: Rows, percent: bool) -> tuple[float, float] | None:
@@ -229,7 +239,7 @@ def around_flat(rows: Rows, percent: bool) -> tuple[float, float] | None:
 
 
 def per_day(rows: Rows, *, axis: str = "judgments") -> Drawing:
-    """Stacked bars of counts per day.
+    """Stacked bars of counts per day, of which a click selects the `date` (what `day` is) and `name`, under `MARK`.
 
     Args:
         rows: `day` (ISO date), `name` and `count`.
@@ -239,9 +249,10 @@ def per_day(rows: Rows, *, axis: str = "judgments") -> Drawing:
         ValueError: if there are no rows.
     """
     names, days = _order(rows, "name"), _order(rows, "day")
-    return (
-        alt.Chart(_data(rows))
-        .mark_bar(cornerRadiusTopLeft=2, cornerRadiusTopRight=2, size=alt.Undefined if len(days) > 12 else 36)
+    size = alt.Undefined if len(days) > 12 else 36
+    bars = (
+        alt.Chart(_data([{**row, "date": row["day"]} for row in rows]))
+        .mark_bar(cornerRadiusTopLeft=2, cornerRadiusTopRight=2, size=size, cursor="pointer")
         .encode(
             x=alt.X(
                 "utcyearmonthdate(day):O",
@@ -258,6 +269,7 @@ def per_day(rows: Rows, *, axis: str = "judgments") -> Drawing:
         )
         .properties(height=220 + (24 * (len(names) // 2) if len(names) <= 10 else 0))
     )
+    return _clicks(bars, "date", "name")
 
 
 def positions(rows: Rows) -> Drawing:

@@ -45,11 +45,11 @@ LISTED: tuple[tuple[str, UserRole, str, str, str], ...] = (
 )
 
 
-def page_at(module: str) -> StreamlitPage:
+def page_at(module: str, title: str = "") -> StreamlitPage:
     """The page of a module under `annotate_app.pages`, as `st.switch_page` and `st.page_link` take it."""
-    title, icon = next((title, icon) for _, _, name, title, icon in LISTED if name == module)
+    listed, icon = next((title, icon) for _, _, name, title, icon in LISTED if name == module)
 
     def draw() -> None:
         importlib.import_module(f"annotate_app.pages.{module}").page()
 
-    return st.Page(draw, title=title, icon=f":material/{icon}:", url_path=module)
+    return st.Page(draw, title=title or listed, icon=f":material/{icon}:", url_path=module)

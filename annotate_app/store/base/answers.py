@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -63,7 +64,7 @@ def read_ranking(stored: Mapping[str, list[Any]] | None, part: str) -> tuple[Any
     return tuple((stored or {}).get(part) or ())
 
 
-def plain_criteria(criteria: Mapping[str, int | tuple[int, int]]) -> dict[str, object]:
+def plain_criteria(criteria: Mapping[str, int | tuple[int, int]]) -> dict[str, int | list[int]]:
     """Criteria as they are stored; `read_criteria` is the way back."""
     return {name: list(value) if isinstance(value, tuple) else value for name, value in criteria.items()}
 
@@ -71,6 +72,20 @@ def plain_criteria(criteria: Mapping[str, int | tuple[int, int]]) -> dict[str, o
 def read_criteria(stored: Mapping[str, int | list[int]]) -> dict[str, int | tuple[int, int]]:
     """Criteria as a Judgment has them."""
     return {name: (value[0], value[1]) if isinstance(value, list) else value for name, value in stored.items()}
+
+
+def directions(criteria: Mapping[str, int | list[int]]) -> str:
+    """Which way each stored criterion points, as filters look for it: see `direction_mark`."""
+    differences = {name: value[1] - value[0] if isinstance(value, list) else value for name, value in criteria.items()}
+    return "".join(direction_mark(name, "<=>"[(value > 0) - (value < 0) + 1]) for name, value in differences.items())
+
+
+def direction_mark(name: str, direction: str) -> str:
+    """What `directions` holds of a criterion: `<` where a is better, `>` where b is, `=` where neither is.
+
+    No mark is part of another: quotes inside a name are escaped.
+    """
+    return f";{json.dumps(name, ensure_ascii=False)}{direction}"
 
 
 def plain_spans(spans: Iterable[Span]) -> list[list[object]] | None:

@@ -10,7 +10,7 @@ from typing import Literal
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
-from annotate_app.store.base.answers import plain_criteria, plain_spans
+from annotate_app.store.base.answers import directions, plain_criteria, plain_spans
 from annotate_app.store.base.slots import JUDGED, OPEN, batches
 from annotate_app.store.judgments.staged import check_texts
 from annotate_app.store.projects.comparisons import keys_to_ids
@@ -115,6 +115,7 @@ def _make_slots(connection: Connection, rows: list[dict[str, object]]) -> None:
 def _judgment_row(project_id: int, pair: tuple[int, int], event_id: str, judgment: Judgment) -> dict[str, object]:
     """A simulated judgment as a row, still without its slot; raises ValueError for texts that cannot be stored."""
     check_texts(judgment)
+    criteria = plain_criteria(judgment.criteria)
     return {
         "project_id": project_id,
         "comparison_id": pair[0],
@@ -124,7 +125,8 @@ def _judgment_row(project_id: int, pair: tuple[int, int], event_id: str, judgmen
         "event_id": event_id,
         "choice": judgment.choice,
         "strength": judgment.strength,
-        "criteria": plain_criteria(judgment.criteria),
+        "criteria": criteria,
+        "directions": directions(criteria),
         "flags": {side: list(names) for side, names in judgment.flags.items()},
         "spans": plain_spans(judgment.spans),
         "edited": dict(judgment.edited) or None,

@@ -11,7 +11,14 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import IO, NamedTuple
 
-from annotate_app.store.base.answers import plain_criteria, plain_ranking, plain_spans, read_ranking, read_spans
+from annotate_app.store.base.answers import (
+    directions,
+    plain_criteria,
+    plain_ranking,
+    plain_spans,
+    read_ranking,
+    read_spans,
+)
 from annotate_app.store.base.database import to_json
 from annotate_app.store.base.pending import IMPORTED_AT_ONCE
 from annotate_app.store.base.rights import checked_content, checked_text
@@ -43,6 +50,7 @@ class StagedJudgment(NamedTuple):
     spans: str | None
     edited: str | None
     ranking: str | None
+    directions: str
 
     def marks(self) -> Judgment:
         """Its marked words and edits, as a judgment of nothing else."""
@@ -126,6 +134,7 @@ def _staged(judgment: Judgment) -> StagedJudgment:
         spans=None if spans is None else to_json(spans),
         edited=None if edited is None else to_json(edited),
         ranking=None if ranking is None else to_json(ranking),
+        directions=directions(criteria),
     )
 
 

@@ -18,7 +18,7 @@ from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
 
 import numpy as np
-from sqlalchemy import Connection, case, func, select, update
+from sqlalchemy import Connection, func, select, update
 
 from annotate_app.access import Actor
 from annotate_app.protocol.collection_design import Design, check_hourly_rate
@@ -29,17 +29,6 @@ from annotate_app.store.schema import tables
 from annotate_app.times import Period
 
 _judgment = tables.judgment.c
-_STANDS = _judgment.newest & _judgment.choice.not_in(("skip", "withdrawn"))
-
-
-@dataclass(frozen=True, kw_only=True)
-class OwnPay:
-    """Somebody's own time since a moment, and what it comes to; `amount` is 0 where nothing is paid."""
-
-    minutes: float
-    judgments: int
-    amount: float
-    currency: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,28 +84,6 @@ class Pay:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def own_minutes(self, actor: Actor, project_id: int, since: float) -> OwnPay:
-        """The actor's own time since a unix time, and what it comes to at the rate of now."""
-        counted = (
-            _judgment.user_id == actor.user_id,
-            _judgment.project_id == project_id,
-            _judgment.kind != "import",
-            _judgment.created_at >= since,
-        )
-        query = select(func.sum(_judgment.seconds), func.sum(case((_STANDS, 1), else_=0))).where(*counted)
-        with self._database.read() as connection:
-            require_member(connection, actor, project_id, "reading own time")
-            seconds, judgments = connection.execute(query).one()
-            design, own_rates = _rates(connection, project_id, actor.user_id)
-        seconds = float(seconds or 0.0)
-        rate = own_rates.get(actor.user_id or 0, design.hourly_rate)
-        return OwnPay(
-            minutes=seconds / 60,
-            judgments=int(judgments or 0),
-            amount=payment(seconds, rate),
-            currency=design.currency,
-        )
-
     def people(self, actor: Actor, project_id: int, period: Period) -> list[PersonPay]:
         """Everybody who worked in a period, and members who did not, by name. Lead or above."""
         with self._database.read() as connection:
@@ -149,15 +116,21 @@ class Pay:
             audit.record(connection, actor, "rate", project_id=project_id, subject=name, detail={"hourly_rate": rate})
 
 
-def _rates(connection: Connection, project_id: int, user_id: int | None = None) -> tuple[Design, dict[int, float]]:
+def own_rate(connection: Connection, project_id: int, user_id: int, design: Design) -> float:
+    """What an hour of one member is worth."""
+    columns = tables.membership.c
+    query = select(columns.hourly_rate).where(columns.project_id == project_id, columns.user_id == user_id)
+    rate = connection.execute(query).scalar()
+    return design.hourly_rate if rate is None else rate
+
+
+def _rates(connection: Connection, project_id: int) -> tuple[Design, dict[int, float]]:
     """The project's design, and the rates of people who have one of their own."""
     design = connection.execute(select(tables.project.c.design).where(tables.project.c.id == project_id)).scalar_one()
     columns = tables.membership.c
     query = select(columns.user_id, columns.hourly_rate).where(
         columns.project_id == project_id, columns.hourly_rate.is_not(None)
     )
-    if user_id is not None:
-        query = query.where(columns.user_id == user_id)
     return Design.from_dict(design), {row.user_id: row.hourly_rate for row in connection.execute(query)}
 
 

@@ -281,10 +281,11 @@ judgment = Table(
     Column("spans", JSON(none_as_null=True)),  # marked words: [[side, start, end, flag], ...] in the text as written
     Column("edited", JSON(none_as_null=True)),  # a response as the person would have it: {side: text}
     Column("import_id", BigKey),  # as of a comparison
+    Column("directions", Text, nullable=False, server_default=""),  # of `criteria`, so that filters read no JSON
     # Holds all that filters and tallies of votes read, so that they need not touch the rows.
     Index(
         "ix_judgment_newest",
-        *("project_id", "newest", "comparison_id", "kind", "choice", "user_id", "created_at", "seconds"),
+        *("project_id", "newest", "comparison_id", "kind", "choice", "user_id", "created_at", "seconds", "directions"),
     ),
     Index("ix_judgment_user", "user_id", "project_id", "id"),
     Index("ix_judgment_own", "comparison_id", "user_id"),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Row, bindparam, select
 
 from annotate_app.protocol.assignment import is_right
+from annotate_app.store.people.pay import own_rate, payment
 from annotate_app.store.schema.tables import comparison, judgment
 from annotate_app.store.work.member_at_work import Seat
 
@@ -45,6 +46,7 @@ class OwnDay:
         num_gold: gold items answered; 0 where the design tells nobody how they did.
         num_right: of these, answered as expected.
         since_break_s: active seconds since the last break.
+        rate: what an hour of theirs is worth in `currency`; 0 where nothing is paid.
     """
 
     num_pairs: int
@@ -53,11 +55,18 @@ class OwnDay:
     num_gold: int
     num_right: int
     since_break_s: float
+    rate: float
+    currency: str
 
     @property
     def break_due(self) -> bool:
         """Whether somebody has worked for `BREAK_DUE_S` without a break."""
         return self.since_break_s >= BREAK_DUE_S
+
+    @property
+    def earned(self) -> str:
+        """What the day comes to so far, with its currency; empty where nothing is paid."""
+        return f"{payment(self.active_s, self.rate):,.2f} {self.currency}".strip() if self.rate else ""
 
 
 def own_day(connection: Connection, seat: Seat, since: float, now: float) -> OwnDay:
@@ -73,6 +82,8 @@ def own_day(connection: Connection, seat: Seat, since: float, now: float) -> Own
         num_gold=len(gold),
         num_right=sum(is_right(row.choice, row.gold["choice"]) for row in gold),
         since_break_s=_since_break(rows, now),
+        rate=own_rate(connection, seat.project_id, seat.user_id, seat.design),
+        currency=seat.design.currency,
     )
 
 

@@ -11,6 +11,7 @@ from annotate_app.protocol.collection_design import Design
 from annotate_app.store.people.crowd_visits import VisitAtWork
 from annotate_app.store.schema import tables
 from annotate_app.store.work.queue_cursor import Place
+from annotate_app.words import say
 
 _rubric = tables.rubric.c
 _SEAT = (
@@ -68,6 +69,22 @@ _SAVE_PLACE = (
 )
 
 
+class NoSeatError(AccessError):
+    """Raised where somebody cannot work on a project; `in_language` is meant for them.
+
+    Attributes:
+        key: of the message among the interface's texts, without its section `no_seat`.
+    """
+
+    def __init__(self, key: str, message: str) -> None:
+        self.key = key
+        super().__init__(message)
+
+    def in_language(self, language: str) -> str:
+        """Why, in a language."""
+        return say(language, f"no_seat.{self.key}")
+
+
 @dataclass(kw_only=True)
 class Seat:
     """A member at work: who they are, how the project collects, and their place in its queue.
@@ -109,7 +126,8 @@ def take_seat(connection: Connection, actor: Actor, project_id: int, action: str
         writing: False only reads: no lock, and an archived project is no obstacle.
 
     Raises:
-        AccessError: unless the actor is a member with an active account, and to write in an archived project.
+        AccessError: for the command line.
+        NoSeatError: unless the actor is a member with an active account, and to write in an archived project.
     """
     if actor.user_id is None:
         raise AccessError(f"{action}: the command line has no work of its own")
@@ -118,11 +136,11 @@ def take_seat(connection: Connection, actor: Actor, project_id: int, action: str
         connection.execute(_LOCK_PLACE, keys)
     row = connection.execute(_SEAT, keys).first()
     if row is None:
-        raise AccessError(f"{action}: {actor.name} is not a member of project {project_id}")
+        raise NoSeatError("no_member", f"{action}: {actor.name} is not a member of project {project_id}")
     if not row.active:
-        raise AccessError(f"{action}: the account {row.user} is switched off")
+        raise NoSeatError("switched_off", f"{action}: the account {row.user} is switched off")
     if writing and row.archived:
-        raise AccessError(f"{action}: the project {row.project} is archived")
+        raise NoSeatError("archived", f"{action}: the project {row.project} is archived")
     if writing and row.user_id is None:
         connection.execute(_MAKE_PLACE, keys | {"start": tables.QUEUE_START})
         return take_seat(connection, actor, project_id, action)

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, bindparam, insert, select, update
 
 from annotate_app.protocol.assignment import Side
 from annotate_app.protocol.leases import LeaseError, Submission, feedback_text
-from annotate_app.store.base.answers import plain_criteria, plain_ranking, plain_spans
+from annotate_app.store.base.answers import directions, plain_criteria, plain_ranking, plain_spans
 from annotate_app.store.base.slots import JUDGED, OPEN, free_slots
 from annotate_app.store.schema.tables import comparison, judgment, slot
 from annotate_app.store.work import gold_checks, leasing, queue_cursor
@@ -158,6 +158,7 @@ def append(
     answer: Judgment | None = None,
 ) -> None:
     """Appends the newest row of a slot: an answer, or without one a tombstone."""
+    criteria = plain_criteria(answer.criteria) if answer else {}
     connection.execute(
         insert(judgment),
         {
@@ -169,7 +170,8 @@ def append(
             "event_id": event_id,
             "choice": choice,
             "strength": answer.strength if answer else 0,
-            "criteria": plain_criteria(answer.criteria) if answer else {},
+            "criteria": criteria,
+            "directions": directions(criteria),
             "flags": {side: list(names) for side, names in answer.flags.items()} if answer else {},
             "spans": plain_spans(answer.spans) if answer else None,
             "edited": dict(answer.edited) or None if answer else None,

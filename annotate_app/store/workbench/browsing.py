@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, Select, Subquery, func, select
+from sqlalchemy import ColumnElement, Connection, FromClause, Select, func, select
 
 from annotate_app.access import Actor
 from annotate_app.store.base.database import Database, read_pairs
@@ -15,7 +15,7 @@ from annotate_app.store.base.slots import BATCH, JUDGED, RESERVED, batches
 from annotate_app.store.projects.comparisons import ANSWER_A, ANSWER_B, Gold, read_comparison, select_comparisons
 from annotate_app.store.schema import desk_tables, tables
 from annotate_app.store.workbench.comparison_filter import ComparisonFilter, State
-from annotate_app.store.workbench.filter_conditions import Reading, conditions, read_for, tally
+from annotate_app.store.workbench.filter_conditions import Reading, conditions, read_for, tally, vote_order
 from rewardkit.data.records import Comparison
 
 EVERYTHING = ComparisonFilter(excluded="with")
@@ -106,7 +106,9 @@ class Browsing:
         with self._database.read() as connection:
             require_member(connection, actor, project_id, "looking through comparisons", "lead")
             reading = read_for(connection, project_id, chosen)
-            query = select_ids(reading, chosen).add_columns(func.count().over())
+            found = _found(reading, chosen).cte("found")  # named twice, so databases read it once
+            num_found = select(func.count()).select_from(found).scalar_subquery()
+            query = select(found.c.id, num_found).order_by(*_in_order(found))
             rows = connection.execute(query.offset(offset).limit(size)).all()
             total = rows[0][1] if rows else count_ids(connection, reading, chosen) if offset else 0
             return Found(page=_read_page(connection, reading, [row[0] for row in rows]), total=total)
@@ -121,10 +123,9 @@ class Browsing:
         """The ids of all comparisons that a filter chooses, in its order. Lead or above."""
         with self._database.read() as connection:
             require_member(connection, actor, project_id, "looking through comparisons", "lead")
-            query = select_ids(read_for(connection, project_id, chosen), chosen)
-            return list(
-                connection.scalars(query.with_only_columns(tables.comparison.c.key, maintain_column_froms=True))
-            )
+            found = _found(read_for(connection, project_id, chosen), chosen).subquery("found")
+            query = select(tables.comparison.c.key).join(found, found.c.id == tables.comparison.c.id)
+            return list(connection.scalars(query.order_by(*_in_order(found))))
 
     def vocabulary(self, actor: Actor, project_id: int) -> Vocabulary:
         """The names that a filter of this project can be made of. Lead or above."""
@@ -169,14 +170,30 @@ class Browsing:
 
 def select_ids(reading: Reading, chosen: ComparisonFilter) -> Select:
     """Selects the database ids of what a filter chooses, in its order."""
+    found = _found(reading, chosen).subquery("found")
+    return select(found.c.id).order_by(*_in_order(found))
+
+
+def _found(reading: Reading, chosen: ComparisonFilter) -> Select:
+    """Selects the `id` of what a filter chooses and, where not the order of coming is asked for, its `position`."""
     columns = tables.comparison.c
     query = _with_texts(select(columns.id), chosen).where(*conditions(reading, chosen))
-    if chosen.sort in ("newest", "votes", "agreement"):
-        votes = tally(reading)
-        query = query.outerjoin(votes, votes.c.comparison_id == columns.id)
-        return query.order_by(_by_votes(chosen, votes).nulls_last(), columns.id)
-    orders = {"longest": columns.length.desc(), "priority": columns.priority.desc()}
-    return query.order_by(*([orders[chosen.sort]] if chosen.sort in orders else []), columns.id)
+    match chosen.sort:
+        case "came":
+            return query
+        case "longest":
+            return query.add_columns(columns.length.label("position"))
+        case "priority":
+            return query.add_columns(columns.priority.label("position"))
+        case _:
+            votes = vote_order(reading, chosen.sort)
+            return query.outerjoin(votes, votes.c.comparison_id == columns.id).add_columns(votes.c.position)
+
+
+def _in_order(found: FromClause) -> list[ColumnElement]:
+    """The order of what `_found` selects: by position, the greatest first, and as it came."""
+    by_position = [found.c.position.desc().nulls_last()] if "position" in found.c else []
+    return [*by_position, found.c.id]
 
 
 def count_ids(connection: Connection, reading: Reading, chosen: ComparisonFilter) -> int:
@@ -195,16 +212,6 @@ def _with_texts(query: Select, chosen: ComparisonFilter) -> Select:
         .join(ANSWER_A, ANSWER_A.c.id == columns.response_a)
         .join(ANSWER_B, ANSWER_B.c.id == columns.response_b)
     )
-
-
-def _by_votes(chosen: ComparisonFilter, votes: Subquery) -> ColumnElement:
-    match chosen.sort:
-        case "newest":
-            return votes.c.newest_at.desc()
-        case "votes":
-            return votes.c.num_votes.desc()
-        case _:  # agreement: the least first; one vote agrees with nothing
-            return (votes.c.most * 1.0 / func.nullif(votes.c.num_votes, 1)).asc()
 
 
 def _read_page(connection: Connection, reading: Reading, ids: Sequence[int]) -> list[Listed]:

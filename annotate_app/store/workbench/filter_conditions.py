@@ -32,12 +32,20 @@ from sqlalchemy import (
     union_all,
 )
 
+from annotate_app.store.base.answers import direction_mark
 from annotate_app.store.base.pending import COMPARISON_SHOWN, SLOT_WAITS
 from annotate_app.store.base.slots import JUDGED, LEASED, OPEN, RESERVED, reserved_for
 from annotate_app.store.projects.comparisons import ANSWER_A, ANSWER_B
 from annotate_app.store.schema import desk_tables, loop_tables, tables
 from annotate_app.store.schema.tables import EXCLUDED, LEASED_WORK, OPEN_WORK
-from annotate_app.store.workbench.comparison_filter import ANYBODY, SPLIT, UNANIMOUS, ComparisonFilter, State
+from annotate_app.store.workbench.comparison_filter import (
+    ANYBODY,
+    SPLIT,
+    UNANIMOUS,
+    ComparisonFilter,
+    Sort,
+    State,
+)
 from annotate_app.votes import COLLECTED_KINDS, TOO_FAST_CHARACTERS_PER_S
 
 CHOICES = ("a", "b", "tie", "both_bad")  # answers that are counted; a skip is none
@@ -113,16 +121,37 @@ def conditions(reading: Reading, chosen: ComparisonFilter) -> list[Condition]:
 
 def tally(reading: Reading, ids: Iterable[int] | None = None) -> Subquery:
     """Of each comparison with a vote: how many, how many of the most frequent answer, and when the newest came."""
-    counts = [func.sum(case((judgment.choice == choice, 1), else_=0)) for choice in CHOICES]
-    query = select(
-        judgment.comparison_id,
-        func.count().label("num_votes"),
-        reading.greatest(*counts).label("most"),
-        func.max(type_coerce(judgment.created_at, Float)).label("newest_at"),
-    ).where(*reading.votes())
+    newest_at = func.max(type_coerce(judgment.created_at, Float)).label("newest_at")
+    return grouped_votes(reading, _NUM_VOTES.label("num_votes"), _most(reading).label("most"), newest_at, ids=ids)
+
+
+def vote_order(reading: Reading, sort: Sort) -> Subquery:
+    """Of each comparison with a vote, its `position` in an order by votes, the greatest first."""
+    match sort:
+        case "newest":
+            position = func.max(type_coerce(judgment.created_at, Float))
+        case "votes":
+            position = _NUM_VOTES
+        case _:  # agreement: the least first; one vote agrees with nothing
+            position = -(_most(reading) * 1.0 / func.nullif(_NUM_VOTES, 1))
+    return grouped_votes(reading, position.label("position"))
+
+
+def grouped_votes(reading: Reading, *figures: ColumnElement[Any], ids: Iterable[int] | None = None) -> Subquery:
+    """Figures over the votes of each comparison that has one; each costs time, whether it is read or not."""
+    query = select(judgment.comparison_id, *figures).where(*reading.votes())
     if ids is not None:
         query = query.where(judgment.comparison_id.in_(ids))
     return query.group_by(judgment.comparison_id).subquery("tally")
+
+
+_NUM_VOTES = func.count()
+_ANSWER_COUNTS = [func.count().filter(judgment.choice == choice) for choice in CHOICES]
+
+
+def _most(reading: Reading) -> ColumnElement[int]:
+    """The votes for the most frequent answer."""
+    return reading.greatest(*_ANSWER_COUNTS)
 
 
 def excluded_ids(project_id: int) -> Select:
@@ -212,13 +241,12 @@ def _two_differ(reading: Reading, one: int, other: int) -> Select:
 def others_majority(reading: Reading, user_id: int) -> Subquery:
     """By comparison that a person judged, how often the others gave each answer, and the votes of the most frequent."""
     own = tables.judgment.alias("own")
-    counts = [func.sum(case((judgment.choice == choice, 1), else_=0)) for choice in CHOICES]
     return (
         select(
             judgment.comparison_id,
             own.c.choice.label("answer"),
-            *(count.label(f"num_{choice}") for choice, count in zip(CHOICES, counts, strict=True)),
-            reading.greatest(*counts).label("most"),
+            *(count.label(f"num_{choice}") for choice, count in zip(CHOICES, _ANSWER_COUNTS, strict=True)),
+            _most(reading).label("most"),
         )
         .join(own, own.c.comparison_id == judgment.comparison_id)
         .where(*reading.votes(), judgment.user_id != user_id, *reading.votes(own), own.c.user_id == user_id)
@@ -318,7 +346,7 @@ def _answers(reading: Reading, chosen: ComparisonFilter) -> list[Condition]:
         by_comparison = select(judgment.comparison_id).where(*reading.votes()).group_by(judgment.comparison_id)
         parts.append(comparison.id.in_(by_comparison.having(differ if chosen.agreement == SPLIT else one)))
     elif (shares := chosen.shares()) is not None:
-        votes = tally(reading)
+        votes = grouped_votes(reading, _NUM_VOTES.label("num_votes"), _most(reading).label("most"))
         share = votes.c.most * 1.0 / votes.c.num_votes
         within = (votes.c.num_votes > 1, share >= shares[0], share <= shares[1])
         parts.append(comparison.id.in_(select(votes.c.comparison_id).where(*within)))
@@ -342,20 +370,14 @@ def _answers(reading: Reading, chosen: ComparisonFilter) -> list[Condition]:
 
 def _differ_on(reading: Reading, criterion: str) -> Select:
     """Selects comparisons on which answers to a criterion point in different directions."""
-    if reading.sqlite:  # parsing is what takes the time: a comparison's answer is read once, a rating's twice
-        name = json.dumps(criterion, ensure_ascii=False)
-        degree, low, high = (func.json_extract(judgment.criteria, f"$.{name}{at}") for at in ("", "[0]", "[1]"))
-        direction = func.coalesce(func.sign(degree), func.sign(high - low))
-    else:
-        low, high = (judgment.criteria[(criterion, side)].as_integer() for side in (0, 1))
-        degree = judgment.criteria[criterion].as_string()
-        whole = case((degree.regexp_match("^-?[0-9]+$"), cast(degree, Integer)))
-        direction = func.sign(func.coalesce(whole, high - low))
+    position = func.instr if reading.sqlite else func.strpos
+    marks = (direction_mark(criterion, "<"), direction_mark(criterion, "="), direction_mark(criterion, ">"))
+    given = [func.max(case((position(judgment.directions, mark) > 0, 1), else_=0)) for mark in marks]
     return (
         select(judgment.comparison_id)
-        .where(*reading.votes())
+        .where(*reading.votes(), judgment.directions != "")
         .group_by(judgment.comparison_id)
-        .having(func.min(direction) < func.max(direction))
+        .having(given[0] + given[1] + given[2] > 1)
     )
 
 

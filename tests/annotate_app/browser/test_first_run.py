@@ -136,7 +136,8 @@ def test_the_admin_of_an_empty_server_is_led_to_the_first_judgment(
             anna.wait_for_timeout(100)
     go(page, "Overview")
     expect(page.get_by_text("First steps")).to_have_count(0)
-    expect(page.get_by_text("At work: anna")).to_be_visible()
+    page.get_by_text("Who", exact=True).click()
+    expect(page.get_by_role("link", name="anna")).to_be_visible()
 
 
 def test_every_page_keeps_its_address_through_sign_in_and_a_second_tab(

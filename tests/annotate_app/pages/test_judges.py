@@ -151,6 +151,7 @@ def test_a_view_is_sent_to_a_judge_without_what_is_excluded(
     first, second, third = pages_store.browsing.keys(ADMIN, project.id)[:3]
     pages_store.bulk.exclude(ADMIN, project.id, ComparisonFilter(keys=(first, second)))
     asked: list[list[str]] = []
+    said: list[str] = []
 
     def start(*_: object, comparisons: list[str]) -> SimpleNamespace:
         asked.append(comparisons)
@@ -164,5 +165,7 @@ def test_a_view_is_sent_to_a_judge_without_what_is_excluded(
         button = next(each for each in test.button if each.label == f"Send to a judge: {len(keys)} comparisons")
         button.click().run()
         assert not test.exception, test.exception
+        said.append(words(test) + "".join(toast.value for toast in test.toast))
     assert asked == [[third]]
-    assert "all of these are excluded" in words(test)
+    assert "about 1 comparison, without 2 that are excluded; the page Jobs" in said[0]
+    assert "all of these are excluded" in said[1]

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
+from sqlalchemy import update
 from streamlit.testing.v1 import AppTest
 
 from annotate_app.access import Actor
 from annotate_app.labeling.desk import Desk
-from annotate_app.pages import label, my_work
+from annotate_app.pages import label, my_work, navigation
 from annotate_app.protocol.leases import Submission
+from annotate_app.store.schema import tables
 from annotate_app.store.store import Store
+from annotate_app.words import say
 from rewardkit.data.records import Comparison, Judgment, Message
 
 ADMIN = Actor.command_line()
@@ -102,3 +107,38 @@ def test_every_module_of_the_component_is_there() -> None:
         for line in path.read_text(encoding="utf-8").splitlines():
             if line.startswith("import "):
                 assert (folder / json.loads(line.split(" from ")[1].rstrip(";"))).is_file(), line
+
+
+def test_the_day_says_what_it_comes_to_where_the_design_pays(open_page: OpenPage, pages_store: Store) -> None:
+    """90 seconds at 10 euros an hour."""
+    _, project_id = start_work(pages_store, "anna", 1)
+    with pages_store.database.write() as connection:
+        connection.execute(update(tables.judgment).where(tables.judgment.c.project_id == project_id).values(seconds=90))
+    assert "Earned" not in [metric.label for metric in open_page("my_work", "anna", project=EMPTY).metric]
+    project = pages_store.projects.get(ADMIN, EMPTY)
+    paid = replace(project.design, hourly_rate=10.0, currency="EUR")
+    pages_store.projects.update(ADMIN, project_id, design=paid)
+    shown = {metric.label: metric.value for metric in open_page("my_work", "anna", project=EMPTY).metric}
+    assert shown["Earned"] == "0.25 EUR"
+
+
+def test_who_cannot_work_reads_why_in_their_language(open_page: OpenPage, pages_store: Store) -> None:
+    user = pages_store.people.add(ADMIN, "root", role="admin")
+    pages_store.people.set_language(pages_store.people.actor_of(user), "de")
+    for module in ("label", "my_work"):
+        assert open_page(module, "root", project=EMPTY).info[0].value.startswith("Sie sind kein Mitglied")
+
+
+def test_titles_of_the_navigation_are_in_the_readers_language(
+    pages_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(navigation, "say", lambda key: say("de", key))
+    monkeypatch.setattr(navigation, "page_at", lambda module, title: title)
+    titles = {}
+    for name in ("anna", "lea"):
+        actor = pages_store.people.actor_of(pages_store.people.by_name(ADMIN, name))
+        titles[name] = navigation.pages_of(actor)
+    _, *first = titles["anna"].pop("")
+    assert (first, titles["anna"]) == (["Urteilen", "Meine Arbeit"], {"Arbeitsbereich": ["Konto"]})
+    assert "Overview" in titles["lea"][""]
+    assert titles["lea"]["Workspace"][-1] == "Konto"

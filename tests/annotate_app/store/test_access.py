@@ -207,7 +207,6 @@ TABLE: dict[str, tuple[str, bool, Callable[[Store, Actor, Project], object]]] = 
     "crowd.set_active": ("lead", True, switch_link),
     "crowd.visits": ("lead", True, lambda s, a, p: s.crowd.visits(a, p.id)),
     "crowd.own_ending": ("annotator", True, lambda s, a, p: s.crowd.own_ending(a, p.id)),
-    "pay.own_minutes": ("annotator", True, lambda s, a, p: s.pay.own_minutes(a, p.id, 0.0)),
     "pay.people": ("lead", True, lambda s, a, p: s.pay.people(a, p.id, DAY)),
     "pay.set_rate": ("lead", True, lambda s, a, p: s.pay.set_rate(a, p.id, 1, 1.0)),
 }

@@ -65,6 +65,7 @@ def damaged(
         ("UPDATE rubric SET version = 3 WHERE project_id = 2", "projects whose rubric versions have gaps: 'other'"),
         ("UPDATE place SET cursor_rank = 1e200", "open slots that a member would never be handed"),
         ("UPDATE place SET num_judged = 7", "members whose count of judgments is wrong"),
+        ("UPDATE judgment SET directions = ';x<' WHERE id = 1", "whose directions are not those of their criteria"),
     ],
 )
 def test_damage_is_found(damaged: Callable[[str], list[str]], statement: str, found: str) -> None:

@@ -278,11 +278,14 @@ def do_judge(project: Project, chosen: ComparisonFilter, fields: Any) -> str:
         raise ValueError("there is no judge yet; the page Judges makes one")
     store, actor = current_store(), current_actor()
     excluded = set(store.browsing.keys(actor, project.id, replace(chosen, excluded="only")))
-    keys = [key for key in store.browsing.keys(actor, project.id, chosen) if key not in excluded]
+    of_view = store.browsing.keys(actor, project.id, chosen)
+    keys = [key for key in of_view if key not in excluded]
     if not keys:
         raise ValueError("all of these are excluded; no judge is asked about them")
     job = judge_jobs.start(store, actor, project.id, name, comparisons=keys)
-    return f"Job {job.id} asks {name} about {say_num(len(keys))}; the page Jobs shows how far it is."
+    num_out = len(of_view) - len(keys)
+    without = f", without {num_out:,} that {'is' if num_out == 1 else 'are'} excluded" if num_out else ""
+    return f"Job {job.id} asks {name} about {say_num(len(keys))}{without}; the page Jobs shows how far it is."
 
 
 def do_export(project: Project, chosen: ComparisonFilter, fields: Any) -> str:

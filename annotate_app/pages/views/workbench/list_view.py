@@ -82,6 +82,8 @@ def draw_pages(total: int, number: int) -> None:
             width=200,
             on_change=turn_page,
         )
+        first = (min(number, last) - 1) * AT_ONCE
+        st.caption(f"Comparisons {first + 1:,} to {min(first + AT_ONCE, total):,} of {total:,}")
 
 
 def turn_page() -> None:

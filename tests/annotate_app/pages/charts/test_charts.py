@@ -67,6 +67,17 @@ def test_over_time_draws_a_band_for_one_figure_and_lines_for_series() -> None:
     assert lines[0]["encoding"]["color"]["sort"] == ["Ada", "Ben"]
 
 
+def test_a_click_on_a_point_or_a_bar_says_its_day() -> None:
+    """As it was written: what is drawn as a time comes back as a number."""
+    row = {"at": "2026-11-02", "value": 0.5, "low": 0.4, "high": 0.6, "num": 9}
+    one = drawn(charts.over_time([row], axis="agreement", clickable=True))
+    lines = drawn(charts.over_time([{**row, "series": "Ada"}], axis="agreement", clickable=True))
+    bars = drawn(charts.per_day([{"day": "2026-11-02", "name": "Ada", "count": 3}]))
+    fields = [[param["select"]["fields"] for param in document["params"]] for document in (one, lines, bars)]
+    assert fields == [[["day"]], [["day", "series"]], [["date", "name"]]]
+    assert [values_of(document)[0][name] for document, name in ((one, "day"), (bars, "date"))] == ["2026-11-02"] * 2
+
+
 def test_equal_positions_stand_on_one_another_at_their_place() -> None:
     rows = [
         {"aspect": "overall", "name": name, "position": position, "words": ""}

@@ -19,6 +19,7 @@ from alignment.judges.spec import JudgeSpec
 from annotate_app.access import Actor
 from annotate_app.exchange.rows.rows_out import Pseudonyms
 from annotate_app.store.base import audit
+from annotate_app.store.base.answers import directions
 from annotate_app.store.base.database import Database
 from annotate_app.store.base.migrate import MIGRATIONS, head_revision, revisions, schema_revision, upgrade
 from annotate_app.store.loop.judge_votes import JudgeVote
@@ -165,6 +166,28 @@ def test_a_project_of_revision_0005_keeps_its_rows_and_gets_the_desk_and_the_doo
         assert connection.execute(select(tables.comparison.c.excluded)).scalar_one() is False
         user = connection.execute(select(tables.user)).one()
         assert (user.fields, user.language) == (None, "")
+    database.close()
+
+
+def test_the_criteria_of_revision_0006_get_their_directions(database_url: str) -> None:
+    """Revision 0007 reads every answer once: -1 and 4 before 1 prefer a, 0 and equal ratings neither."""
+    database = Database(database_url)
+    with database.write() as connection:
+        whole_schema.metadata.drop_all(connection)
+        connection.execute(text("DROP TABLE alembic_version"))
+    upgrade(database, "0006")
+    criteria = [{}, {"tone": -1, "facts": [4, 1]}, {"tone": 0, "facts": [2, 2]}, {"Größe": 3}]
+    vote = {"project_id": 1, "comparison_id": 1, "user_id": 1, "choice": "tie", "flags": {}, "created_at": 1.0}
+    with database.write() as connection:
+        for table in (tables.user, tables.project, tables.prompt, tables.response, tables.comparison):
+            connection.execute(insert(table).values(**FIRST_ROWS[table.name]))
+        for number, answers in enumerate(criteria):
+            connection.execute(insert(tables.judgment).values(**vote, event_id=str(number), criteria=answers))
+    upgrade(database)
+    with database.read() as connection:
+        stored = connection.scalars(select(tables.judgment.c.directions).order_by(tables.judgment.c.id)).all()
+    assert stored == ["", ';"tone"<;"facts"<', ';"tone"=;"facts"=', ';"Größe">']
+    assert stored == [directions(answers) for answers in criteria]
     database.close()
 
 

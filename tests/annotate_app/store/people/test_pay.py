@@ -55,10 +55,9 @@ def test_all_time_worked_is_paid_and_an_amount_is_rounded_once(
     assert (person.judgments, person.answers, person.seconds) == (1, 4, 42.5)
     assert person.median_s == 8.5  # of 5.5, 7, 10, 20
     assert person.amount == 0.12  # 42.5 / 3600 * 10 = 0.11806; by row: 0.03 + 0.06 + 0.02 + 0.02 = 0.13
-    own = store.pay.own_minutes(anna, project.id, at("2026-11-30T00:00:00"))
-    assert (own.judgments, own.amount, own.currency) == (1, 0.12, "EUR")
-    assert own.minutes == pytest.approx(42.5 / 60)
-    assert store.pay.own_minutes(anna, project.id, at("2026-11-30T10:02:00")).minutes == pytest.approx(32.5 / 60)
+    own = store.work.own_day(anna, project.id, at("2026-11-30T00:00:00"))
+    assert (own.num_pairs, own.active_s, own.earned) == (1, 42.5, "0.12 EUR")
+    assert store.work.own_day(anna, project.id, at("2026-11-30T10:02:00")).active_s == 32.5
 
 
 def test_a_rate_of_ones_own_goes_before_the_projects(
@@ -75,10 +74,12 @@ def test_a_rate_of_ones_own_goes_before_the_projects(
     amounts = {one.name: (one.rate, one.own_rate, one.amount) for one in store.pay.people(ADMIN, project.id, ALL)}
     assert amounts["anna"] == (30.0, 30.0, 2.5)
     assert amounts["bob"] == (12.0, None, 1.0)
-    assert store.pay.own_minutes(anna, project.id, 0.0).amount == 2.5
+    assert store.work.own_day(anna, project.id, 0.0).earned == "2.50"
     assert store.audit.list(ADMIN, project.id)[0].action == "rate"
     store.pay.set_rate(ADMIN, project.id, anna.user_id, None)
-    assert store.pay.own_minutes(anna, project.id, 0.0).amount == 1.0
+    assert store.work.own_day(anna, project.id, 0.0).earned == "1.00"
+    store.projects.update(ADMIN, project.id, design=replace(project.design, hourly_rate=0.0))
+    assert store.work.own_day(anna, project.id, 0.0).earned == ""
     for rate in (-1.0, float("nan"), float("inf")):
         with pytest.raises(ValueError, match="allowed is 0 to 1,000,000"):
             store.pay.set_rate(ADMIN, project.id, anna.user_id, rate)
@@ -127,9 +128,7 @@ def test_imported_judgments_are_nobodys_time(store: Store, make_project: Callabl
     assert store.pay.people(ADMIN, project.id, ALL) == []
 
 
-def test_pay_is_for_leads_and_ones_own_time_for_members(
-    store: Store, make_project: Callable[..., Project], make_actor: Callable[..., Actor]
-) -> None:
+def test_pay_is_for_leads(store: Store, make_project: Callable[..., Project], make_actor: Callable[..., Actor]) -> None:
     project = make_project(store)
     anna, eve = make_actor(store, "annotator", "anna", project), make_actor(store, "lead", "eve")
     for actor in (anna, eve):
@@ -137,9 +136,6 @@ def test_pay_is_for_leads_and_ones_own_time_for_members(
             store.pay.people(actor, project.id, ALL)
         with pytest.raises(AccessError):
             store.pay.set_rate(actor, project.id, 1, 1.0)
-    with pytest.raises(AccessError):
-        store.pay.own_minutes(eve, project.id, 0.0)
-    assert store.pay.own_minutes(anna, project.id, 0.0).minutes == 0.0
 
 
 @pytest.mark.parametrize(

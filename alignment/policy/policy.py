@@ -16,6 +16,10 @@ import torch
 from safetensors import SafetensorError
 
 from alignment.config.training import PolicyConfig
+from rewardkit.distributed import collectives
+from rewardkit.distributed.merged_weights import full_adapters, merged_weights, save_weights
+from rewardkit.distributed.sharding import has_shards
+from rewardkit.distributed.shared_file import whole_on_disk
 from rewardkit.network import attention
 from rewardkit.network.logps import can_pack_policy
 from rewardkit.network.models import (
@@ -69,11 +73,16 @@ class Policy:
     def save(self, out_dir: Path) -> None:
         """Writes an ordinary transformers model with its tokenizer; adapters merged, and by themselves in adapter/.
 
+        Every process takes part where weights are sharded, and the network stays as it is; else the first one calls it.
+
         Raises:
             OSError: if the disk is full.
         """
         try:
-            self._write(out_dir)
+            if has_shards(self.network):
+                self._write_shards(out_dir)
+            else:
+                self._write(out_dir)
         except SafetensorError as error:
             raise OSError(f"the model could not be written to {out_dir}: {error}") from error
 
@@ -90,6 +99,18 @@ class Policy:
         else:
             self.network.save_pretrained(out_dir)
         self.tokenizer.save_pretrained(out_dir)
+
+    def _write_shards(self, out_dir: Path) -> None:
+        adapters = full_adapters(self.adapted) if self.adapted is not None else {}
+        with whole_on_disk(merged_weights(self.network), out_dir) as weights:
+            if collectives.rank():
+                return
+            self.network.config.pad_token_id = self.tokenizer.pad_token_id
+            self.network.generation_config = self._generation_config()
+            if self.adapted is not None:
+                self.adapted.save_pretrained(str(out_dir / "adapter"), state_dict=adapters)
+            save_weights(self.network, weights, out_dir)
+            self.tokenizer.save_pretrained(out_dir)
 
     def _generation_config(self) -> GenerationConfig:
         """What the model came with, ending at all its end tokens and at those that were trained."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +44,10 @@ class Forward:
     @property
     def device(self) -> torch.device:
         return self.network.get_input_embeddings().weight.device  # pyright: ignore
+
+    def shard(self, device: torch.device) -> Forward:
+        """Shards the weights, in place; returns the forward of the sharded network."""
+        return replace(self, sharded=Sharded(self.network, device))
 
     def autocast(self) -> AbstractContextManager[object]:
         """The number format of matrix products."""

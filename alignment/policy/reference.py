@@ -25,7 +25,7 @@ from alignment.policy.policy import Policy
 from alignment.policy.policy_forward import Forward
 from alignment.policy.rows import PolicyRows
 from rewardkit.distributed import collectives
-from rewardkit.distributed.sharding import Sharded, full_tensor
+from rewardkit.distributed.sharding import full_tensor
 from rewardkit.network.packed_rows import Branched
 
 logger = logging.getLogger(__name__)
@@ -42,9 +42,7 @@ class LiveReference:
 
     def shard(self, forward: Forward) -> None:
         """Shards the copy's weights as `forward`, the policy's, is sharded; adapters need no copy."""
-        if self.policy.adapted is None:
-            forward = replace(self.forward, sharded=Sharded(self.forward.network, forward.device))
-        self.forward = forward
+        self.forward = forward if self.policy.adapted is not None else self.forward.shard(forward.device)
 
     def _mode(self) -> AbstractContextManager[None]:
         return nullcontext() if self.policy.adapted is None else self.policy.without_adapters()

@@ -25,8 +25,8 @@ import numpy as np
 from alignment.config.online import OnlineConfig
 from alignment.generation.generate import Sampled, Sampling
 from alignment.policy.policy import Policy
-from alignment.rollouts.merged_weights import merged_weights
 from alignment.rollouts.source import INSTALL, RolloutError
+from rewardkit.distributed.merged_weights import merged_weights
 from rewardkit.distributed.optimization import wants_bf16
 from rewardkit.run.model_folder import adapter_base
 

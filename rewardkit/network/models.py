@@ -12,7 +12,7 @@ import json
 import logging
 import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -370,11 +370,16 @@ def merge_adapters(adapted: PeftModel, adapter_dir: Path) -> None:
     adapted.merge_and_unload()  # pyright: ignore[reportCallIssue]
 
 
-def complete_adapters(classifier: PreTrainedModel, adapter_dir: Path) -> None:
+def complete_adapters(
+    classifier: PreTrainedModel, adapter_dir: Path, whole: Mapping[str, torch.Tensor] | None = None
+) -> None:
     """Adds to written adapters what plain PEFT needs to score as the classifier does: all that stands after its trunk.
 
     Those modules, the head among them, go into the adapters' file as they are now, and their names into its
     `modules_to_save`; the task is sequence classification.
+
+    Args:
+        whole: the classifier's weights by name, where its own are sharded.
     """
     from peft.utils import SAFETENSORS_WEIGHTS_NAME
     from safetensors.torch import load_file, save_file
@@ -384,6 +389,7 @@ def complete_adapters(classifier: PreTrainedModel, adapter_dir: Path) -> None:
     weights = load_file(adapter_dir / SAFETENSORS_WEIGHTS_NAME)
     for name, module in after.items():
         for key, tensor in module.state_dict().items():
+            tensor = tensor if whole is None else whole[f"{name}.{key}"]
             weights[f"base_model.model.{name}.{key}"] = tensor.detach().cpu().contiguous()
     save_file(weights, adapter_dir / SAFETENSORS_WEIGHTS_NAME, metadata={"format": "pt"})
     names = sorted(name for name, module in after.items() if module.state_dict())

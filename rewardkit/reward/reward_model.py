@@ -24,14 +24,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from rewardkit.data.records import Message, content_id
 from rewardkit.distributed.collectives import default_device
+from rewardkit.distributed.merged_weights import merged_weights, save_weights
 from rewardkit.network.classifier import RewardScorer, check_scores, load_classifier, own_head
 from rewardkit.network.models import head_of, num_positions
 from rewardkit.network.packed_rows import Branched, branches_within, token_budget_batches
 from rewardkit.network.tokens import load_tokenizer, tokenise
-from rewardkit.reward.lora_ensemble import LoraEnsemble, read_ensemble
+from rewardkit.reward.lora_ensemble import MEMBERS_FILE, LoraEnsemble, read_ensemble
 from rewardkit.reward.metadata import CARD_FILE, Card, read_card
 from rewardkit.reward.reward import Reward, check_criterion_weights, combine
 
@@ -60,8 +62,49 @@ def save(scorer: RewardScorer, tokenizer: PreTrainedTokenizerBase, card: Card, o
             head.bias.copy_(scorer.bias[: card.num_members].mean(0, keepdim=True))
     scorer.classifier.config.pad_token_id = tokenizer.pad_token_id
     scorer.classifier.save_pretrained(out_dir)
+    _save_beside({"heads": scorer.heads.detach(), "bias": scorer.bias}, tokenizer, card, out_dir)
+
+
+def all_weights(scorer: RewardScorer) -> dict[str, dict[str, Tensor]]:
+    """What `save_weights_of` writes, by file: of the ordinary model, the heads, and members that are adapters.
+
+    Sharded weights stay sharded; every process has to call it.
+    """
+    weights = {
+        "model": merged_weights(scorer.classifier),
+        "heads": {"heads": scorer.heads.detach(), "bias": scorer.bias},
+    }
+    return weights | ({"members": scorer.members()} if isinstance(scorer, LoraEnsemble) else {})
+
+
+def save_weights_of(
+    scorer: RewardScorer,
+    weights: Mapping[str, Mapping[str, Tensor]],
+    tokenizer: PreTrainedTokenizerBase,
+    card: Card,
+    out_dir: Path,
+) -> None:
+    """As `save`, of a scorer whose weights are sharded.
+
+    Args:
+        weights: those of `all_weights`, put together of their shards. The head of the ordinary model is set in them.
+    """
+    heads, model = weights["heads"], dict(weights["model"])
+    head = head_of(scorer.classifier)
+    name = next(name for name, module in scorer.classifier.named_modules() if module is head)
+    for part, values in (("weight", heads["heads"]), ("bias", heads["bias"])):
+        if f"{name}.{part}" in model:
+            mean = values[: card.num_members].mean(0, keepdim=True)
+            model[f"{name}.{part}"] = mean.to(model[f"{name}.{part}"].dtype)
+    scorer.classifier.config.pad_token_id = tokenizer.pad_token_id
+    save_weights(scorer.classifier, model, out_dir)
+    if "members" in weights:
+        save_file(dict(weights["members"]), out_dir / MEMBERS_FILE)
+    _save_beside(heads, tokenizer, card, out_dir)
+
+
+def _save_beside(heads: Mapping[str, Tensor], tokenizer: PreTrainedTokenizerBase, card: Card, out_dir: Path) -> None:
     tokenizer.save_pretrained(out_dir)
-    heads = {"heads": scorer.heads.detach(), "bias": scorer.bias}
     save_file({name: tensor.cpu().contiguous() for name, tensor in heads.items()}, out_dir / "heads.safetensors")
     replace(card, template=content_id(tokenizer.chat_template)).write(out_dir)
 

@@ -57,7 +57,7 @@ def micro_batches(lengths: Sequence[int], *, token_budget: int, equally_many: bo
     own = batches(shares[collectives.rank()])
     if not equally_many:
         return own
-    shortest = min(range(len(lengths)), key=lengths.__getitem__)
+    shortest = min(range(len(lengths)), key=lengths.__getitem__, default=0)
     most = max(len(batches(share)) for share in shares)
     return own + [MicroBatch(places=[shortest], share=0.0)] * (most - len(own))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from math import prod
 from pathlib import Path
 
@@ -86,7 +86,7 @@ def _write_own(temporary: Path, offset: int, starts: Mapping[str, int], tensors:
             first = rows_of(tensor).start * (_num_bytes(tensor) // max(1, len(tensor))) if tensor.dim() else 0
             values = local(tensor).detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
             place = offset + starts[name] + first
-            left = memoryview(values)
+            left = memoryview(values)  # pyright: ignore[reportArgumentType]
             while left:
                 written = os.pwrite(descriptor, left, place)
                 left, place = left[written:], place + written
@@ -102,7 +102,7 @@ def _all_or_none(file: Path, work: Callable[[], object]) -> None:
     except OSError as error:
         failure = str(error)
     if failures := [message for message in collectives.all_gather_object(failure) if message]:
-        if collectives.rank() == 0:
+        with suppress(OSError):  # the first process removes it, another one finds nothing
             file.with_suffix(".writing").unlink(missing_ok=True)
         raise OSError(f"{file} could not be written: {failures[0]}")
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +14,16 @@ pytest.importorskip("transformers")
 pytest.importorskip("accelerate")
 pytest.importorskip("peft")
 
-import sharded_commands
 import torch
 from online_toys import metrics_of
 from safetensors.torch import load_file
+from sharded_commands import in_processes, run
 
-ROOT = Path(__file__).parents[3]
 REWARD = """
 def count(completions):
     return [text.count("e") / 4 for text in completions]
 """
+COUNTS = {"value/clipfrac", "rewards/accuracies"}  # of numbers on a border, where rounding decides
 GRPO = {"completions-per-prompt": 4, "beta": 0.05, "passes": 2}
 PPO = {"completions-per-prompt": 1, "passes": 2, "minibatches": 2, "prompts-per-step": 8}
 DPO = {"completions-per-prompt": 4, "passes": 2, "minibatches": 2}
@@ -59,19 +56,9 @@ def words(folder: Path, policy: Path, command: str, out: Path, **more: Any) -> l
     return ["alignment", command, f"--model={policy}", f"--prompts={folder}/prompts.jsonl", f"--out={out}", *flags]
 
 
-def in_two_processes(commands: list[list[Any]], file: Path) -> None:
-    file.write_text("".join(json.dumps(command) + "\n" for command in commands))
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
-    environment["PYTHONPATH"] = str(ROOT)
-    command = [sys.executable, *launcher, sharded_commands.__file__, str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=580)
-    assert done.returncode == 0, done.stderr
-
-
-def drawn_ids(run: Path) -> list[list[int]]:
+def drawn_ids(run_dir: Path) -> list[list[int]]:
     """The token ids of all completions of a run."""
-    rows = map(json.loads, (run / "rollouts.jsonl").read_text().splitlines())
+    rows = map(json.loads, (run_dir / "rollouts.jsonl").read_text().splitlines())
     return [completion["ids"] for row in rows for completion in row["completions"]]
 
 
@@ -80,14 +67,16 @@ def check_alike(one: Path, two: Path) -> None:
     rows, expected = metrics_of(two), metrics_of(one)
     assert len(rows) == len(expected)
     for together, alone in zip(rows, expected, strict=True):
-        assert together == pytest.approx(alone, rel=1e-4, abs=1e-5, nan_ok=True)
+        assert together.keys() == alone.keys()
+        for name in alone.keys() - COUNTS:
+            assert together[name] == pytest.approx(alone[name], rel=1e-4, abs=1e-5), name
     assert drawn_ids(two) == drawn_ids(one)
     names = {file.relative_to(one) for file in one.rglob("*.safetensors")}
     assert names
     for name in names:
         weights = load_file(two / name)
         for weight, values in load_file(one / name).items():
-            torch.testing.assert_close(weights[weight], values, rtol=1e-4, atol=1e-5, msg=f"{name} {weight}")
+            torch.testing.assert_close(weights[weight], values, rtol=1e-4, atol=1e-4, msg=f"{name} {weight}")
     assert not [*(two / "checkpoints").iterdir()]
 
 
@@ -100,16 +89,54 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(num_threads)
 
 
+@pytest.mark.timeout(300)
+@pytest.mark.usefixtures("one_thread")
+def test_two_processes_with_weights_in_parts_draw_learn_and_save_as_one(
+    folder: Path, policy_folders: tuple[Path, Path]
+) -> None:
+    equal_one(folder, policy_folders[0], {"short": ("grpo", GRPO | {"max-steps": 2})})
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.usefixtures("one_thread")
-def test_two_processes_with_weights_in_parts_equal_one(folder: Path, policy_folders: tuple[Path, Path]) -> None:
-    commands = {
-        name: words(folder, policy_folders[0], command, folder / f"two {name}", **options)
-        for name, (command, options) in CASES.items()
-    }
-    in_two_processes(list(commands.values()), folder / "commands.jsonl")
-    for name, (command, options) in CASES.items():
-        alone = words(folder, policy_folders[0], command, folder / f"one {name}", **options)
-        assert sharded_commands.run(*alone) == 0
+def test_every_algorithm_with_weights_in_parts_equals_itself(folder: Path, policy_folders: tuple[Path, Path]) -> None:
+    equal_one(folder, policy_folders[0], CASES)
+
+
+def equal_one(folder: Path, policy: Path, cases: Mapping[str, tuple[str, dict[str, Any]]]) -> None:
+    """Runs cases in two processes with weights in parts, then in this one."""
+    for number in ("two", "one"):
+        commands = [
+            words(folder, policy, command, folder / f"{number} {name}", **options)
+            for name, (command, options) in cases.items()
+        ]
+        if number == "two":
+            in_processes(2, [(0, words) for words in commands], folder / "commands.jsonl")
+        else:
+            assert [run(*words) for words in commands] == [0] * len(commands)
+    for name in cases:
         check_alike(folder / f"one {name}", folder / f"two {name}")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.usefixtures("one_thread")
+def test_a_run_goes_on_in_another_number_of_processes(folder: Path, policy_folders: tuple[Path, Path]) -> None:
+    """With a value network and a reference that moves, which are kept beside the policy."""
+    more = {"checkpoint-every": 1}
+    cases = {"dpo": CASES["online dpo, anchor"], "ppo": CASES["ppo separate"]}
+
+    def command(out: str, name: str) -> list[str]:
+        return words(folder, policy_folders[0], cases[name][0], folder / f"{out} {name}", **cases[name][1], **more)
+
+    in_processes(2, [(2, command("two then one", name)) for name in cases], folder / "commands.jsonl")
+    for name in cases:
+        assert run(*command("whole", name)) == 0
+        assert run(*command("one then two", name), stop_after=2) == 1
+        assert run(*command("two then one", name), "--resume") == 0
+    resumed = [(0, [*command("one then two", name), "--resume"]) for name in cases]
+    in_processes(2, resumed, folder / "commands.jsonl")
+    for name in cases:
+        for out in ("two then one", "one then two"):
+            check_alike(folder / f"whole {name}", folder / f"{out} {name}")

@@ -55,9 +55,9 @@ def in_processes(count: int, commands: list[tuple[int, list[str]]], file: Path) 
     processes = []
     for rank in range(count):
         environment = os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
-        said = file.with_suffix(f".{rank}.txt").open("w")
         command = [sys.executable, __file__, str(file)]
-        processes.append(subprocess.Popen(command, env=environment, stdout=said, stderr=said))
+        with file.with_suffix(f".{rank}.txt").open("w") as said:
+            processes.append(subprocess.Popen(command, env=environment, stdout=said, stderr=said))
     deadline = time.monotonic() + 580
     try:
         while any(process.poll() is None for process in processes) and time.monotonic() < deadline:
@@ -68,6 +68,7 @@ def in_processes(count: int, commands: list[tuple[int, list[str]]], file: Path) 
     finally:
         for process in processes:
             process.kill()
+            process.wait()
     assert codes == [0] * count, [file.with_suffix(f".{rank}.txt").read_text()[-3000:] for rank in range(count)]
 
 

@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 # What settings of accelerate's may be, under the names by which its launcher hands them on; others would be ignored.
-ALLOWED: Mapping[str, tuple[str, Sequence[str]]] = {
-    "FSDP_OFFLOAD_PARAMS": ("fsdp_offload_params", ("false",)),
-    "FSDP_ACTIVATION_CHECKPOINTING": ("fsdp_activation_checkpointing", ("false",)),
-    "FSDP_ACTIVATION_CHECKPOINTING_OFFLOAD": ("fsdp_activation_checkpointing_offload", ("false",)),
-    "FSDP_CPU_RAM_EFFICIENT_LOADING": ("fsdp_cpu_ram_efficient_loading", ("false",)),
-    "FSDP_FORWARD_PREFETCH": ("fsdp_forward_prefetch", ("false",)),
-    "FSDP_AUTO_WRAP_POLICY": ("fsdp_auto_wrap_policy", ("transformer_based_wrap",)),
-    "FSDP_TRANSFORMER_CLS_TO_WRAP": ("fsdp_transformer_layer_cls_to_wrap", ("",)),
-    "FSDP_IGNORED_MODULES": ("fsdp_ignored_modules", ("",)),
-    "FSDP_STATE_DICT_TYPE": ("fsdp_state_dict_type", ("sharded_state_dict",)),
-    "ACCELERATE_MIXED_PRECISION": ("mixed_precision", ("no",)),  # --precision decides
-    "ACCELERATE_DYNAMO_BACKEND": ("dynamo_backend", ("no",)),
+ALLOWED: Mapping[str, tuple[str, str]] = {
+    "FSDP_OFFLOAD_PARAMS": ("fsdp_offload_params", "false"),
+    "FSDP_ACTIVATION_CHECKPOINTING": ("fsdp_activation_checkpointing", "false"),
+    "FSDP_ACTIVATION_CHECKPOINTING_OFFLOAD": ("fsdp_activation_checkpointing_offload", "false"),
+    "FSDP_CPU_RAM_EFFICIENT_LOADING": ("fsdp_cpu_ram_efficient_loading", "false"),
+    "FSDP_FORWARD_PREFETCH": ("fsdp_forward_prefetch", "false"),
+    "FSDP_AUTO_WRAP_POLICY": ("fsdp_auto_wrap_policy", "transformer_based_wrap"),
+    "FSDP_TRANSFORMER_CLS_TO_WRAP": ("fsdp_transformer_layer_cls_to_wrap", ""),
+    "FSDP_IGNORED_MODULES": ("fsdp_ignored_modules", ""),
+    "FSDP_STATE_DICT_TYPE": ("fsdp_state_dict_type", "sharded_state_dict"),
+    "ACCELERATE_MIXED_PRECISION": ("mixed_precision", "no"),  # --precision decides
+    "ACCELERATE_DYNAMO_BACKEND": ("dynamo_backend", "no"),
 }
 
 
@@ -55,9 +55,9 @@ def is_launched_sharded(*, load_in_4bit: bool = False) -> bool:
     if (version := os.environ.get("FSDP_VERSION", "1")) != "2":
         raise ValueError(f"fsdp_version of the launcher is {version}, allowed is 2, see fsdp2.yaml")
     for variable, (name, allowed) in ALLOWED.items():
-        value = os.environ.get(variable, allowed[0])
-        if value.lower() not in allowed:
-            raise ValueError(f"{name} of the launcher is {value}, allowed is {allowed[0] or 'none'}, see fsdp2.yaml")
+        value = os.environ.get(variable, allowed)
+        if value.lower() != allowed:
+            raise ValueError(f"{name} of the launcher is {value}, allowed is {allowed or 'none'}, see fsdp2.yaml")
     if collectives.launched_world_size() == 1:
         return False
     if load_in_4bit:

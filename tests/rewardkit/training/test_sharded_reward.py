@@ -77,14 +77,17 @@ def check_alike(one: Path, two: Path) -> None:
     for together, alone in zip(rows, expected, strict=True):
         values = {name: value for name, value in alone.items() if not name.startswith(CLOCKED)}
         assert {name: together[name] for name in values} == pytest.approx(values, rel=1e-4, abs=1e-5)
-    assert numbers_of(read_status(two)["results"]) == pytest.approx(numbers_of(read_status(one)["results"]), rel=1e-3)
+    results, of_one = (numbers_of(read_status(run_dir)["results"]) for run_dir in (two, one))
+    assert results.keys() == of_one.keys()
+    for name, value in of_one.items():
+        assert results[name] == (pytest.approx(value, rel=1e-3) if isinstance(value, float) else value), name
     names = {file.relative_to(one) for file in one.rglob("*.safetensors")}
     assert {file.relative_to(two) for file in two.rglob("*.safetensors")} == names
     for name in names:
         weights, alone = load_file(two / name), load_file(one / name)
         assert weights.keys() == alone.keys()
-        for weight, values in alone.items():
-            torch.testing.assert_close(weights[weight], values, rtol=1e-4, atol=2e-5, msg=f"{name} {weight}")
+        for weight, values in alone.items():  # Adam moves a weight without gradient by the sign of its rounding
+            assert (weights[weight] - values).norm() <= 2e-4 * values.norm(), f"{name} {weight}"
     prompt, answers = (Message(role="user", content="Which door?"),), ["Gladly, the blue one.", "No."]
     scores = [RewardModel.load(folder)([prompt] * 2, answers).members for folder in (one, two)]
     assert scores[1] == pytest.approx(scores[0], rel=1e-3, abs=1e-4)
@@ -105,15 +108,18 @@ def test_two_processes_with_weights_in_parts_equal_one(folder: Path) -> None:
 @pytest.mark.timeout(900)
 @pytest.mark.usefixtures("one_thread")
 def test_a_run_goes_on_in_another_number_of_processes(folder: Path) -> None:
-    """Kept by one and by three, continued by two, and kept by two, continued by one."""
+    """Kept by one and by three, continued by two, and kept by two, continued by one.
+
+    The step that they are asked to stop after is shown when the next one has been agreed on.
+    """
     assert run(*words(folder, "whole", **TIES)) == 0
     assert run(*words(folder, "one then two", **TIES, **KEPT), stop_after=3) == 1
     in_processes(3, [(3, words(folder, "three then two", **TIES, **KEPT))], folder / "commands.jsonl")
     resumed = [(0, [*words(folder, out, **TIES, **KEPT), "--resume"]) for out in ("one then two", "three then two")]
     in_processes(2, [(3, words(folder, "two then one", **TIES, **KEPT)), *resumed], folder / "commands.jsonl")
     kept = {file.name for file in (folder / "two then one" / "checkpoints").iterdir()}
-    assert kept == {"base.pt", "best-2.pt", "best-2.safetensors", "last.pt", "last-3.safetensors"}
+    assert kept == {"base.pt", "best-2.pt", "best-2.safetensors", "last.pt", "last-4.safetensors"}
     assert run(*words(folder, "two then one", **TIES, **KEPT), "--resume") == 0
     for out in ("one then two", "two then one", "three then two"):
-        assert read_status(folder / out)["first_step"] == 3
+        assert read_status(folder / out)["first_step"] == 4
         check_alike(folder / "whole", folder / out)

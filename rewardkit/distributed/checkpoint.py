@@ -93,6 +93,13 @@ class SavedState:
         assert self.rows is not None
         return self.rows.read(f"{kind}/{name}", like)
 
+    def shape(self, kind: str, name: str) -> torch.Size:
+        """The shape of a tensor by its name."""
+        if name in self.values[kind]:
+            return self.values[kind][name].shape
+        assert self.rows is not None
+        return self.rows.shape(f"{kind}/{name}")
+
     def load_weights(self, module: torch.nn.Module) -> None:
         """Loads the weights into a module.
 
@@ -100,13 +107,7 @@ class SavedState:
             ValueError: if their names or shapes are not those of the parameters that training changes.
         """
         trained = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
-        names = self.names("weights")
-        beside = {
-            name: self.rows.shape(f"weights/{name}")
-            for name in names
-            if name not in self.values["weights"] and self.rows
-        }
-        shapes = beside | {name: weight.shape for name, weight in self.values["weights"].items()}
+        shapes = {name: self.shape("weights", name) for name in self.names("weights")}
         if shapes != {name: parameter.shape for name, parameter in trained.items()}:
             raise ValueError(f"{self.dir} holds the state of another model")
         with torch.no_grad():

@@ -83,11 +83,11 @@ def save_weights_of(
     tokenizer: PreTrainedTokenizerBase,
     card: Card,
     out_dir: Path,
-) -> None:
-    """As `save`, of a scorer whose weights are sharded.
+) -> Mapping[str, Tensor]:
+    """As `save`, of a scorer whose weights are sharded; returns the weights of the ordinary model, with its head.
 
     Args:
-        weights: those of `all_weights`, put together of their shards. The head of the ordinary model is set in them.
+        weights: those of `all_weights`, put together of their shards.
     """
     heads, model = weights["heads"], dict(weights["model"])
     head = head_of(scorer.classifier)
@@ -101,6 +101,7 @@ def save_weights_of(
     if "members" in weights:
         save_file(dict(weights["members"]), out_dir / MEMBERS_FILE)
     _save_beside(heads, tokenizer, card, out_dir)
+    return model
 
 
 def _save_beside(heads: Mapping[str, Tensor], tokenizer: PreTrainedTokenizerBase, card: Card, out_dir: Path) -> None:

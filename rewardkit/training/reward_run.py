@@ -325,11 +325,11 @@ def save_sharded(
         weights = {file: {name: whole[f"{file}/{name}"] for name in names} for file, names in files.items()}
         calibration = calibrate(rewards, config)
         card = card_of(rewards, calibration, objective, prepared, config, loaded)
-        save_weights_of(scorer, weights, prepared.tokenizer, card, out_dir)
+        model = save_weights_of(scorer, weights, prepared.tokenizer, card, out_dir)
         if adapted is not None:
             adapted.save_pretrained(str(out_dir / "adapter"), state_dict=adapters)
-            complete_adapters(scorer.classifier, out_dir / "adapter", weights["model"])
-        different = {id(weight): weight.numel() for weight in weights["model"].values()}
+            complete_adapters(scorer.classifier, out_dir / "adapter", model)
+        different = {id(weight): weight.numel() for weight in model.values()}
         return {"num_parameters": sum(different.values())} | results(rewards, calibration, prepared, trained)
 
 

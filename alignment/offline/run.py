@@ -104,7 +104,7 @@ def train_policy(
     tracker = open_tracker(config, run)
     device = join_processes()
     prepared = prepare_in_first(context, lambda: prepare(context, loaded, recipe))
-    policy = build_policy(config, prepared.tokenizer, max_length=prepared.max_length)
+    policy = build_policy(config, prepared.tokenizer, max_length=prepared.max_length, device=device)
     forward, live = policy_and_reference(policy, config, device, needs_reference=recipe.needs_reference, shards=shards)
     if recipe.needs_reference and isinstance(config, PreferenceConfig) and not live:
         prepared = with_precomputed(prepared, config, forward, is_first=run is not None)
@@ -230,13 +230,15 @@ def prepare(context: RunContext[TrainingConfig], loaded: LoadedRows[Row] | None,
     return Prepared(tokenizer=tokenizer, rows=rows, held_out=held_out, max_length=max_length)
 
 
-def shards_weights(config: TrainingConfig) -> bool:
+def shards_weights(config: PolicyConfig) -> bool:
     """Whether the launcher asks for sharded weights.
 
     Raises:
         ValueError: if it asks for something that is not supported, or the weights are quantised.
     """
-    return sharding.is_launched_sharded(load_in_4bit=config.load_in_4bit)
+    return sharding.is_launched_sharded(
+        load_in_4bit=config.load_in_4bit, offload_activations=config.offload_activations
+    )
 
 
 def results_of(trained: Trained, held_out: HeldOut, prepared: Prepared, policy: Policy) -> dict[str, Any]:

@@ -137,7 +137,8 @@ class Ppo:
 
     def _values(self, logps: CompletionLogps, micro: Micro) -> Tensor:
         """Returns (M,) values."""
-        with self.update.forward.autocast():
+        forward = self.update.forward
+        with forward.autocast(), forward.activations_away(self.value):
             if self.sharded is None:
                 return self.value(logps, micro.rows)
             return self.sharded.run(lambda: self.value(logps, micro.rows))

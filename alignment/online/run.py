@@ -18,7 +18,7 @@ import torch
 
 from alignment.config.online import OnlineConfig
 from alignment.config.rewards import RewardOptions
-from alignment.offline.run import LearningRates
+from alignment.offline.run import LearningRates, shards_weights
 from alignment.online.algorithm import Algorithm
 from alignment.online.audit import Audit
 from alignment.online.loop import OnlineLoop
@@ -34,7 +34,7 @@ from alignment.simulated_world import GOLD, MAX_NEW_TOKENS, make_world
 from rewardkit.data.prompts import PromptRow, distinct_rows, read_prompt_rows
 from rewardkit.data.splitting import split_by_prompt
 from rewardkit.distributed import collectives, sharding
-from rewardkit.distributed.optimization import adamw
+from rewardkit.distributed.optimization import adamw, wants_bf16
 from rewardkit.network.models import PRESETS
 from rewardkit.network.template_check import TemplateCheck
 from rewardkit.run.progress import Progress
@@ -105,7 +105,13 @@ class Parts:
         decayed, others = [p for p in trained if p.dim() >= 2], [p for p in trained if p.dim() < 2]
         return PolicyUpdate(
             self.forward,
-            adamw([(decayed, config.weight_decay), (others, 0.0)], self.learning_rate),
+            adamw(
+                [(decayed, config.weight_decay), (others, 0.0)],
+                self.learning_rate,
+                optimizer=config.optimizer,
+                trained_weights=config.trained_weights,
+                seed=config.seed,
+            ),
             temperature=config.temperature,
             token_budget=config.token_budget,
             max_grad_norm=config.max_grad_norm,
@@ -132,7 +138,7 @@ def train_online(
         needs_anchor: whether it asks for a reference that moves.
     """
     run, progress = context.run, context.progress
-    shards = sharding.is_launched_sharded(load_in_4bit=context.config.load_in_4bit)
+    shards = shards_weights(context.config)
     check_rollouts(context.config)
     tracker = open_tracker(context.config, run)
     config = in_world(context.config, context.interruption, progress)
@@ -147,11 +153,12 @@ def train_online(
     algorithm, update = build(parts)
     collectives.broadcast_parameters(p for p in algorithm.carried.parameters() if not sharding.is_sharded(p))
     with ExitStack() as stack:
-        rewards = stack.enter_context(load_rewards(config, policy_tokenizer=policy.tokenizer))
+        held = {"in_bf16": wants_bf16(config.frozen_weights, device), "offload": config.offload_frozen}
+        rewards = stack.enter_context(load_rewards(config, policy_tokenizer=policy.tokenizer, **held))
         audit_rewards = None
         if config.audit_reward:
             options = RewardOptions(reward=config.audit_reward, reward_timeout_s=config.reward_timeout_s)
-            audit_rewards = stack.enter_context(load_rewards(options, policy_tokenizer=policy.tokenizer))
+            audit_rewards = stack.enter_context(load_rewards(options, policy_tokenizer=policy.tokenizer, **held))
         source = stack.enter_context(closing(open_rollouts(policy, config, parts.forward)))
         collector = Collector(policy, sides.train, rewards, config, source)
         if run and collector.num_cut:
@@ -196,7 +203,8 @@ def load_parts(
 ) -> Parts:
     """Loads the policy onto its device, sharded where that is asked for, with its references and learning rate."""
     tokenizer = prepare_tokenizer(config, Path(config.out), [])
-    policy = build_policy(config, tokenizer, max_length=config.max_prompt_length + config.max_new_tokens)
+    max_length = config.max_prompt_length + config.max_new_tokens
+    policy = build_policy(config, tokenizer, max_length=max_length, device=device)
     forward = place(policy, config, device, will_be_sharded=shards)
     # Copies are made before the weights are sharded.
     reference, anchor = (LiveReference(policy, forward) if asked else None for asked in (needs_reference, needs_anchor))

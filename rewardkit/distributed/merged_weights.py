@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel
 
+BELOW = re.compile(r"\.base(_layer)?\.(?=weight$)")  # a layer beneath its adapters
 FILE_SIZE = "5GB"  # of a file of a model whose weights were sharded, so that a part of it is in memory at a time
 
 
@@ -70,6 +72,22 @@ def save_weights(network: PreTrainedModel, weights: Mapping[str, Tensor], folder
     network.save_pretrained(folder, state_dict=dict(weights), **size)
 
 
+def in_full_width(weights: Mapping[str, Tensor], network: PreTrainedModel, base: PreTrainedModel) -> dict[str, Tensor]:
+    """Merged weights with what frozen ones lost when they were rounded to bf16.
+
+    Args:
+        weights: those of `merged_weights`, put together of their shards.
+        network: the one that they are of.
+        base: that network as it is on disk, without adapters.
+    """
+    held = [name for name, parameter in network.named_parameters() if parameter.dtype == torch.bfloat16]
+    exact, wide = base.state_dict(), {}
+    for name in (BELOW.sub(".", name) for name in held):
+        lost = exact[name] - exact[name].bfloat16().float()
+        wide[id(weights[name])] = weights[name].float() + lost
+    return {name: wide.get(id(weight), weight) for name, weight in weights.items()}  # tied ones stay one
+
+
 def full_adapters(adapted: PeftModel) -> dict[str, Tensor]:
     """The weights of adapters by peft's names, put together of their shards; every process has to call it."""
     return {name: full_tensor(weight) for name, weight in adapted.state_dict().items() if "lora_" in name}
@@ -82,7 +100,7 @@ def _folded(module: Any) -> dict[str, Tensor]:
     base = module.get_base_layer()
     weight = base.weight.detach()
     for name in module.active_adapters:
-        weight = weight + module.get_delta_weight(name).to(weight)
+        weight = weight + module.get_delta_weight(name).to(weight.device)  # a held bf16 widens
     weight = sharded_by_rows(weight)
     bias = getattr(base, "bias", None)
     return {"weight": weight} if bias is None else {"weight": weight, "bias": bias.detach()}

@@ -39,11 +39,12 @@ ALLOWED: Mapping[str, tuple[str, str]] = {
 }
 
 
-def is_launched_sharded(*, load_in_4bit: bool = False) -> bool:
+def is_launched_sharded(*, load_in_4bit: bool = False, offload_activations: bool = False) -> bool:
     """Whether `accelerate launch` asks for sharded weights.
 
     Args:
         load_in_4bit: whether weights are quantised, which are not sharded.
+        offload_activations: whether activations lie on the CPU, where gathered weights would go along with them.
 
     Raises:
         ValueError: if it asks for something that is not supported.
@@ -64,6 +65,8 @@ def is_launched_sharded(*, load_in_4bit: bool = False) -> bool:
         raise ValueError(
             "load_in_4bit and FSDP do not go together: start without fsdp2.yaml, or give lora without load_in_4bit"
         )
+    if offload_activations:
+        raise ValueError("offload_activations and FSDP do not go together: give gradient_checkpointing instead")
     return True
 
 

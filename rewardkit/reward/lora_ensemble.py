@@ -64,7 +64,7 @@ class MemberLinear(torch.nn.Module):
     def averaged_members(self) -> dict[str, Tensor]:
         """Weight and bias of the members' average, sharded as the layer is."""
         weight = self.base.weight.detach()
-        averaged = local(weight) + self.mean_update(rows_of(weight)).to(weight.dtype)
+        averaged = local(weight) + self.mean_update(rows_of(weight)).to(weight.device)  # a held bf16 widens
         tensors = {"weight": from_rows(averaged, weight) if is_sharded(weight) else averaged}
         return tensors if self.base.bias is None else tensors | {"bias": self.base.bias}
 
@@ -130,15 +130,23 @@ class LoraEnsemble(RewardScorer):
         wrapped = _wrapped(self.classifier)
         return {f"{name}.{part}": getattr(linear, part).detach() for name, linear in wrapped.items() for part in PARTS}
 
-    def write_members(self, folder: Path) -> None:
-        """Writes the adapters, and turns the classifier into the members' weight average for good."""
+    def write_members(self, folder: Path, base: PreTrainedModel | None = None) -> None:
+        """Writes the adapters, and turns the classifier into the members' weight average for good.
+
+        Args:
+            base: the classifier without adapters as it is on disk, which becomes the average, where this one holds its
+                weights narrower.
+        """
         save_file({name: tensor.cpu() for name, tensor in self.members().items()}, folder / MEMBERS_FILE)
         wrapped = _wrapped(self.classifier)
         self._hook.remove()
         for name, linear in wrapped.items():
+            layer: Any = linear.base if base is None else base.get_submodule(name)
             with torch.no_grad():
-                linear.base.weight += linear.mean_update().to(linear.base.weight.dtype)
-            self.classifier.set_submodule(name, linear.base)
+                layer.weight += linear.mean_update().to(layer.weight)
+            self.classifier.set_submodule(name, layer)
+        if base is not None:
+            self.classifier = base
 
 
 PARTS = ("down", "up")

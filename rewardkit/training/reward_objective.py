@@ -36,6 +36,7 @@ from rewardkit.stats.metrics import negative_log_likelihood
 from rewardkit.training.loop import HeldOut, LoopOptions, MicroBatch, micro_batches
 from rewardkit.training.rows import TrainingRows
 from rewardkit.training.steps import Part, weighted
+from rewardkit.weights.offload import activations_away
 
 
 class TieParameter(torch.nn.Module):
@@ -188,7 +189,8 @@ class RewardObjective:
 
     def rewards(self, rows: Sequence[Branched]) -> Tensor:
         """(K + C, S) scores of the branches by every head."""
-        with autocast(self.config.precision, self.device):
+        away = activations_away(self.config.offload_activations, self.network)
+        with autocast(self.config.precision, self.device), away:
             return scored(self.network, rows, self.sharded)
 
     def total(self, batch: Sequence[int]) -> float:
@@ -230,6 +232,9 @@ def loop_options(config: RewardConfig) -> LoopOptions:
         eval_every=config.eval_every,
         checkpoint_every=config.checkpoint_every,
         patience=config.patience,
+        optimizer=config.optimizer,
+        trained_weights=config.trained_weights,
+        seed=config.seed,
     )
 
 

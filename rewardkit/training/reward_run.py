@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +19,11 @@ import torch
 from rewardkit.config import Likelihood, RewardConfig
 from rewardkit.data.training_data import Loaded, keeps_marks
 from rewardkit.distributed import collectives, sharding
-from rewardkit.distributed.merged_weights import full_adapters
+from rewardkit.distributed.merged_weights import full_adapters, in_full_width
+from rewardkit.distributed.optimization import wants_bf16
 from rewardkit.distributed.shared_file import whole_on_disk
 from rewardkit.network.classifier import RewardScorer, load_classifier, make_classifier
+from rewardkit.network.layout import trial_rows
 from rewardkit.network.models import (
     PRESETS,
     add_adapters,
@@ -52,6 +55,7 @@ from rewardkit.training.training_run import (
     preset_tokenizer,
     train_in_run,
 )
+from rewardkit.weights.held import hold_in_bf16
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -107,7 +111,10 @@ def train_reward_model(context: RunContext[RewardConfig], loaded: Loaded | None)
     Raises:
         ValueError: if the launcher asks for what is not supported.
     """
-    shards = sharding.is_launched_sharded(load_in_4bit=context.config.load_in_4bit)
+    config = context.config
+    shards = sharding.is_launched_sharded(
+        load_in_4bit=config.load_in_4bit, offload_activations=config.offload_activations
+    )
     device = join_processes()
     prepared = prepare_in_first(context, lambda: prepare(context, loaded))
     results = train_prepared(context, prepared, prepared.rows, loaded, device, shards=shards)
@@ -136,11 +143,13 @@ def train_prepared(
         show: told of every step; by default steps are shown as progress.
     """
     config, run = replace(context.config, likelihood=prepared.likelihood), context.run
-    classifier = build_classifier(trunk or config, prepared)
+    trunk = trunk or config
+    classifier = build_classifier(trunk, prepared)
     adapted = None
     if config.mode == "lora" and not is_one_pass(config):
         adapted = add_adapters(classifier, rank=config.lora_rank, num_layers=config.lora_layers, seed=config.seed)
     scorer = build_scorer(config, classifier, num_criteria=len(prepared.rows.criteria))
+    hold_weights(scorer, config, device)
     sharded = sharding.Sharded(scorer, device) if shards else None
     if not sharded:
         collectives.broadcast_parameters(scorer.to(device).parameters())
@@ -148,20 +157,22 @@ def train_prepared(
     batches = step_batches(objective.num_examples, batch_size=config.batch_size, epochs=config.epochs, seed=config.seed)
     trained = train_in_run(context, objective, batches, loop_options(config), show=show)
     if sharded and not trained.cancelled:
-        saved = save_sharded(objective, adapted, prepared, trained, config, loaded)
+        read = partial(read_base, trunk, prepared) if is_held_narrow(config, device) else None
+        saved = save_sharded(objective, adapted, prepared, trained, config, loaded, read)
         collectives.destroy_process_group()
         return saved
     collectives.destroy_process_group()
     if trained.cancelled or not run or not loaded:
         return None
+    base = read_base(trunk, prepared) if is_held_narrow(config, device) else None
     if adapted is not None:
-        merge_adapters(adapted, run.dir / "adapter")
+        base = merge_adapters(adapted, run.dir / "adapter", base=base)
     rewards = held_out_rewards(objective, prepared, config)
     calibration = calibrate(rewards, config)
     card = card_of(rewards, calibration, objective, prepared, config, loaded)
-    save(scorer, prepared.tokenizer, card, run.dir)
+    save(scorer, prepared.tokenizer, card, run.dir, base=base)
     if adapted is not None:
-        complete_adapters(classifier, run.dir / "adapter")  # now that the classifier has the trained head
+        complete_adapters(scorer.classifier, run.dir / "adapter")  # now that the classifier has the trained head
     num_parameters = sum(p.numel() for p in scorer.classifier.parameters())
     return {"num_parameters": num_parameters} | results(rewards, calibration, prepared, trained)
 
@@ -231,11 +242,34 @@ def build_classifier(config: RewardConfig, prepared: Prepared) -> PreTrainedMode
         with torch.random.fork_rng():
             torch.manual_seed(config.seed)  # of what the file does not hold
             classifier = load_classifier(
-                config.model, prepared.tokenizer, dtype=torch.float32, load_in_4bit=config.load_in_4bit
+                config.model,
+                prepared.tokenizer,
+                dtype=torch.float32,
+                load_in_4bit=config.load_in_4bit,
+                precision=config.precision,
             )
     if config.gradient_checkpointing:
         recompute_activations(classifier)
     return classifier
+
+
+def is_held_narrow(config: RewardConfig, device: torch.device) -> bool:
+    """Whether weights that are not trained are held in fewer bits than on disk, from where they are saved then."""
+    return config.mode != "full" and (config.load_in_4bit or wants_bf16(config.frozen_weights, device))
+
+
+def read_base(config: RewardConfig, prepared: Prepared) -> PreTrainedModel:
+    """The classifier that training began from, in fp32."""
+    return build_classifier(replace(config, load_in_4bit=False), prepared)
+
+
+def hold_weights(scorer: RewardScorer, config: RewardConfig, device: torch.device) -> None:
+    """Holds frozen and trained weights in the number formats that are asked for, for the device they will be on."""
+    frozen = config.mode != "full" and wants_bf16(config.frozen_weights, device)
+    if frozen or config.trained_weights != "fp32":
+        rows = trial_rows(scorer.classifier.config)
+        must = not frozen or config.frozen_weights == "bf16"
+        hold_in_bf16(scorer.classifier, trained=not frozen, must=must, run=partial(scorer, rows))
 
 
 def is_one_pass(config: RewardConfig) -> bool:
@@ -312,8 +346,13 @@ def save_sharded(
     trained: Trained,
     config: RewardConfig,
     loaded: Loaded | None,
+    read: Callable[[], PreTrainedModel] | None,
 ) -> Results | None:
-    """Calibrates and saves a model whose weights are sharded; every process takes part, the first one gets results."""
+    """Calibrates and saves a model whose weights are sharded; every process takes part, the first one gets results.
+
+    Args:
+        read: reads the classifier that training began from, where it is held in fewer bits.
+    """
     scorer, out_dir = objective.network, Path(config.out)
     rewards = held_out_rewards(objective, prepared, config)
     adapters = full_adapters(adapted) if adapted is not None else {}
@@ -323,6 +362,8 @@ def save_sharded(
         if not loaded:
             return None
         weights = {file: {name: whole[f"{file}/{name}"] for name in names} for file, names in files.items()}
+        if read is not None:
+            weights["model"] = in_full_width(weights["model"], scorer.classifier, read())
         calibration = calibrate(rewards, config)
         card = card_of(rewards, calibration, objective, prepared, config, loaded)
         model = save_weights_of(scorer, weights, prepared.tokenizer, card, out_dir)

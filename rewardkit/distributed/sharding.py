@@ -66,7 +66,7 @@ def is_launched_sharded(*, load_in_4bit: bool = False, offload_activations: bool
             "load_in_4bit and FSDP do not go together: start without fsdp2.yaml, or give lora without load_in_4bit"
         )
     if offload_activations:
-        raise ValueError("offload_activations and FSDP do not go together: give gradient_checkpointing instead")
+        raise ValueError("offload_activations and FSDP do not go together: leave one of them out")
     return True
 
 

@@ -141,7 +141,7 @@ class Ppo:
         with forward.autocast(), forward.activations_away(self.value):
             if self.sharded is None:
                 return self.value(logps, micro.rows)
-            return self.sharded.run(lambda: self.value(logps, micro.rows))
+            return self.sharded.run(lambda: self.value(logps, micro.rows).clone())  # FSDP2 warns of views
 
     def _advantages(
         self,

@@ -22,7 +22,6 @@ from alignment.rollouts.training_samples import draw_samples, write_samples
 from rewardkit.data.splitting import Row
 from rewardkit.data.training_data import LoadedRows, keeps_marks
 from rewardkit.distributed import collectives, sharding
-from rewardkit.distributed.checkpoint import load_trained_weights, trained_weights
 from rewardkit.run.directory import Run
 from rewardkit.run.training_command import Results, RunContext
 from rewardkit.training.loop import HeldOut, Trained, step_batches
@@ -105,7 +104,7 @@ def train_policy(
     tracker = open_tracker(config, run)
     device = join_processes()
     prepared = prepare_in_first(context, lambda: prepare(context, loaded, recipe))
-    policy = build_policy(config, prepared.tokenizer, max_length=prepared.max_length)
+    policy = build_policy(config, prepared.tokenizer, max_length=prepared.max_length, device=device)
     forward, live = policy_and_reference(policy, config, device, needs_reference=recipe.needs_reference, shards=shards)
     if recipe.needs_reference and isinstance(config, PreferenceConfig) and not live:
         prepared = with_precomputed(prepared, config, forward, is_first=run is not None)
@@ -139,16 +138,16 @@ def train_policy(
     held_out = trained.held_out
     if held_out is None and not trained.cancelled:
         held_out = objective.evaluate()
-    weights = trained_weights(policy.network) if shards and not trained.cancelled else {}
+    if shards and not trained.cancelled:
+        policy.save(Path(config.out))
     collectives.destroy_process_group()
     tracker.finish()
     if held_out is None or trained.cancelled or not run or not loaded:
         return None
     results = results_of(trained, held_out, prepared, policy)
-    if shards:  # one process cannot save the sharded network
-        policy = build_policy(config, prepared.tokenizer, max_length=prepared.max_length)
-        load_trained_weights(weights, policy.network, checkpoint_of(config).dir)
-    finish(config, run, loaded, policy, recipe.method, results)
+    if not shards:
+        policy.save(run.dir)
+    finish(config, run, loaded, recipe.method, results)
     checkpoint_of(config).remove()
     return results
 
@@ -173,7 +172,7 @@ def policy_and_reference(
     if needs_reference and isinstance(config, PreferenceConfig) and config.reference == "live":
         live = LiveReference(policy, forward)  # before the weights are sharded, which could not be copied
     if shards:
-        forward = replace(forward, sharded=sharding.Sharded(policy.network, device))
+        forward = forward.shard(device)
         if live:
             live.shard(forward)
     return forward, live
@@ -183,12 +182,10 @@ def finish(
     config: TrainingConfig,
     run: Run,
     loaded: LoadedRows[Row],
-    policy: Policy,
     method: str,
     results: Mapping[str, Any],
 ) -> None:
-    """Saves the model and its card into the run, and uploads both where that is asked for."""
-    policy.save(run.dir)
+    """Writes the card of a saved model into the run, and uploads both where that is asked for."""
     data = f"{loaded.description}\n\nSHA-256 of the rows in their order: `{loaded.data_hash}`"
     write_model_card(run.dir, config, method, data=data, results=results)
     push_to_hub(config, run.dir)
@@ -233,18 +230,15 @@ def prepare(context: RunContext[TrainingConfig], loaded: LoadedRows[Row] | None,
     return Prepared(tokenizer=tokenizer, rows=rows, held_out=held_out, max_length=max_length)
 
 
-def shards_weights(config: TrainingConfig) -> bool:
+def shards_weights(config: PolicyConfig) -> bool:
     """Whether the launcher asks for sharded weights.
 
     Raises:
         ValueError: if it asks for something that is not supported, or the weights are quantised.
     """
-    shards = sharding.is_launched_sharded()
-    if shards and config.load_in_4bit:
-        raise ValueError(
-            "load_in_4bit and FSDP do not go together: start without fsdp2.yaml, or give lora without load_in_4bit"
-        )
-    return shards
+    return sharding.is_launched_sharded(
+        load_in_4bit=config.load_in_4bit, offload_activations=config.offload_activations
+    )
 
 
 def results_of(trained: Trained, held_out: HeldOut, prepared: Prepared, policy: Policy) -> dict[str, Any]:

@@ -67,6 +67,7 @@ class OnlineLoop:
             FloatingPointError: if a gradient is not finite; what the step drew is noted beside the checkpoint.
         """
         network, carried = self.update.forward.network, self.algorithm.carried
+        writes = self.run is not None or self.update.forward.sharded is not None
         self.checkpoint.check_base(network)
         state = self.checkpoint.restore(network, carried, self.update.optimizer)
         self._begin(state.step)
@@ -74,7 +75,7 @@ class OnlineLoop:
         asked, metrics, stop = False, {}, ""
         if not state.step:
             self.audit.begin()
-            if self.run:
+            if writes:
                 self.checkpoint.write(state, network, carried, self.update.optimizer)
         while state.step < self.num_steps and not asked and not stop:
             step = state.step + 1
@@ -84,7 +85,7 @@ class OnlineLoop:
             except RolloutError as error:
                 self.broken = error
             asked = collectives.any_true(cancelled(), self.update.forward.device)
-            if self.run and self._keeps(step, asked or bool(stop) or bool(self.broken)):
+            if writes and self._keeps(step, asked or bool(stop) or bool(self.broken)):
                 self.checkpoint.write(state, network, carried, self.update.optimizer)
             if self.broken:
                 raise RolloutError(f"{self.broken}; continue with --resume --out {self.config.out}") from self.broken

@@ -202,9 +202,9 @@ def train_online_dpo(context: RunContext[OnlineDpoConfig]) -> Results | None:
 
     def build(parts: Parts) -> tuple[OnlineDpo, PolicyUpdate]:
         update = parts.update(config)
-        anchor = LiveReference(parts.policy, parts.forward) if config.reference_every else None
-        return OnlineDpo(config, update, parts.reference, anchor), update
+        return OnlineDpo(config, update, parts.reference, parts.anchor), update
 
     method = f"online direct preference optimisation, loss {config.loss}: {traits.summary}"
     needs_reference = traits.needs_reference and not config.reference_every
-    return train_online(context, build, method=method, needs_reference=needs_reference)
+    needs_anchor = bool(config.reference_every)
+    return train_online(context, build, method=method, needs_reference=needs_reference, needs_anchor=needs_anchor)

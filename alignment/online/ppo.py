@@ -46,6 +46,7 @@ from alignment.online.update import Minibatch, PolicyUpdate
 from alignment.policy.reference import LiveReference
 from alignment.policy.value_model import ValueModel, build_value
 from alignment.rollouts.rollouts import Micro, Rollouts
+from rewardkit.distributed.sharding import Sharded
 from rewardkit.network.logps import CompletionLogps
 from rewardkit.run.training_command import Results, RunContext
 from rewardkit.training.steps import Part, weighted
@@ -73,12 +74,22 @@ class Before:
 
 
 class Ppo:
-    """One step after another; see the module."""
+    """One step after another; see the module.
+
+    Args:
+        sharded: the value model with sharded weights; None where every process holds all of them.
+    """
 
     def __init__(
-        self, config: PpoConfig, update: PolicyUpdate, reference: LiveReference | None, carried: Carried
+        self,
+        config: PpoConfig,
+        update: PolicyUpdate,
+        reference: LiveReference | None,
+        carried: Carried,
+        sharded: Sharded | None = None,
     ) -> None:
         self.config, self.update, self.reference, self.carried = config, update, reference, carried
+        self.sharded = sharded
         assert carried.value is not None
         self.value: ValueModel = carried.value  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -122,8 +133,15 @@ class Ppo:
 
     def _logps_and_values(self, logps: CompletionLogps, micro: Micro) -> Tensor:
         """Returns (2, M) log-probabilities and values."""
-        with self.update.forward.autocast():
-            return torch.stack((logps.token_logps, self.value(logps, micro.rows)))
+        return torch.stack((logps.token_logps, self._values(logps, micro)))
+
+    def _values(self, logps: CompletionLogps, micro: Micro) -> Tensor:
+        """Returns (M,) values."""
+        forward = self.update.forward
+        with forward.autocast(), forward.activations_away(self.value):
+            if self.sharded is None:
+                return self.value(logps, micro.rows)
+            return self.sharded.run(lambda: self.value(logps, micro.rows).clone())  # FSDP2 warns of views
 
     def _advantages(
         self,
@@ -186,8 +204,7 @@ class Ppo:
             clip_range=self.config.clip_range,
             beta=in_loss,
         )
-        with self.update.forward.autocast():
-            values = self.value(logps, micro.rows)
+        values = self._values(logps, micro)
         value = value_loss(
             values, before.values[tokens], before.learned.returns[tokens], clip_range=self.config.clip_range_value
         )
@@ -224,8 +241,9 @@ def train_ppo(context: RunContext[PpoConfig]) -> Results | None:
 
     def build(parts: Parts) -> tuple[Ppo, PolicyUpdate]:
         value = build_value(config, parts.policy)
+        sharded = Sharded(value, parts.forward.device) if parts.forward.sharded else None
         update = parts.update(config, value)
-        return Ppo(config, update, parts.reference, Carried(config.beta, value)), update
+        return Ppo(config, update, parts.reference, Carried(config.beta, value), sharded), update
 
     method = "proximal policy optimisation (Schulman et al. 2017)"
     return train_online(context, build, method=method, needs_reference=config.beta > 0)

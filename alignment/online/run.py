@@ -18,7 +18,7 @@ import torch
 
 from alignment.config.online import OnlineConfig
 from alignment.config.rewards import RewardOptions
-from alignment.offline.run import LearningRates
+from alignment.offline.run import LearningRates, shards_weights
 from alignment.online.algorithm import Algorithm
 from alignment.online.audit import Audit
 from alignment.online.loop import OnlineLoop
@@ -34,7 +34,7 @@ from alignment.simulated_world import GOLD, MAX_NEW_TOKENS, make_world
 from rewardkit.data.prompts import PromptRow, distinct_rows, read_prompt_rows
 from rewardkit.data.splitting import split_by_prompt
 from rewardkit.distributed import collectives, sharding
-from rewardkit.distributed.optimization import adamw
+from rewardkit.distributed.optimization import adamw, wants_bf16
 from rewardkit.network.models import PRESETS
 from rewardkit.network.template_check import TemplateCheck
 from rewardkit.run.progress import Progress
@@ -88,12 +88,14 @@ class Parts:
 
     Attributes:
         reference: None where no KL is asked for.
+        anchor: a copy of the policy that may move; None where none is asked for.
         learning_rate: the peak.
     """
 
     policy: Policy
     forward: Forward
     reference: LiveReference | None
+    anchor: LiveReference | None
     learning_rate: float
 
     def update(self, config: OnlineConfig, value: torch.nn.Module | None = None) -> PolicyUpdate:
@@ -103,7 +105,13 @@ class Parts:
         decayed, others = [p for p in trained if p.dim() >= 2], [p for p in trained if p.dim() < 2]
         return PolicyUpdate(
             self.forward,
-            adamw([(decayed, config.weight_decay), (others, 0.0)], self.learning_rate),
+            adamw(
+                [(decayed, config.weight_decay), (others, 0.0)],
+                self.learning_rate,
+                optimizer=config.optimizer,
+                trained_weights=config.trained_weights,
+                seed=config.seed,
+            ),
             temperature=config.temperature,
             token_budget=config.token_budget,
             max_grad_norm=config.max_grad_norm,
@@ -115,17 +123,22 @@ Build = Callable[[Parts], tuple[Algorithm, PolicyUpdate]]
 
 
 def train_online(
-    context: RunContext[OnlineConfig], build: Build, *, method: str, needs_reference: bool
+    context: RunContext[OnlineConfig],
+    build: Build,
+    *,
+    method: str,
+    needs_reference: bool,
+    needs_anchor: bool = False,
 ) -> Results | None:
     """Trains and saves; returns the results, or None where it was asked to stop and can be continued.
 
     Args:
         method: for people.
         needs_reference: whether the loss asks for a KL.
+        needs_anchor: whether it asks for a reference that moves.
     """
     run, progress = context.run, context.progress
-    if sharding.is_launched_sharded():
-        raise ValueError("the launcher asks for weights in parts, here every process holds all: start without that")
+    shards = shards_weights(context.config)
     check_rollouts(context.config)
     tracker = open_tracker(context.config, run)
     config = in_world(context.config, context.interruption, progress)
@@ -134,17 +147,19 @@ def train_online(
     if run:
         _tell(progress, sides)
     config = within_positions(config)
-    parts = load_parts(config, device, needs_reference=needs_reference)
+    needs_reference = needs_reference or bool(config.kl_every)
+    parts = load_parts(config, device, needs_reference=needs_reference, needs_anchor=needs_anchor, shards=shards)
     policy = parts.policy
     algorithm, update = build(parts)
-    collectives.broadcast_parameters(algorithm.carried.parameters())
+    collectives.broadcast_parameters(p for p in algorithm.carried.parameters() if not sharding.is_sharded(p))
     with ExitStack() as stack:
-        rewards = stack.enter_context(load_rewards(config, policy_tokenizer=policy.tokenizer))
+        held = {"in_bf16": wants_bf16(config.frozen_weights, device), "offload": config.offload_frozen}
+        rewards = stack.enter_context(load_rewards(config, policy_tokenizer=policy.tokenizer, **held))
         audit_rewards = None
         if config.audit_reward:
             options = RewardOptions(reward=config.audit_reward, reward_timeout_s=config.reward_timeout_s)
-            audit_rewards = stack.enter_context(load_rewards(options, policy_tokenizer=policy.tokenizer))
-        source = stack.enter_context(closing(open_rollouts(policy, config)))
+            audit_rewards = stack.enter_context(load_rewards(options, policy_tokenizer=policy.tokenizer, **held))
+        source = stack.enter_context(closing(open_rollouts(policy, config, parts.forward)))
         collector = Collector(policy, sides.train, rewards, config, source)
         if run and collector.num_cut:
             logger.warning("%d prompts are cut to their last %d tokens", collector.num_cut, config.max_prompt_length)
@@ -154,11 +169,14 @@ def train_online(
         loop = OnlineLoop(config, run, collector, audit, algorithm, update, tracker, progress, learning_rate=rate)
         with context.interruption.patient():
             ended = loop.run_steps(lambda: context.interruption.asked)
+    if shards and ended is not None:
+        policy.save(Path(config.out))
     collectives.destroy_process_group()
     tracker.finish()
     if ended is None or not run:
         return None
-    policy.save(run.dir)
+    if not shards:
+        policy.save(run.dir)
     results = {**ended, "num_train": len(sides.train), "num_held_out": len(sides.held_out)}
     data = f"Prompts of {config.prompts}; rewards: {', '.join(config.reward)}"
     write_model_card(run.dir, config, method, data=data, results=results)
@@ -180,15 +198,26 @@ def within_positions(config: Config) -> Config:
     return replace(config, max_prompt_length=min(config.max_prompt_length, room))
 
 
-def load_parts(config: OnlineConfig, device: torch.device, *, needs_reference: bool) -> Parts:
-    """Loads the policy onto its device, with its reference and learning rate."""
+def load_parts(
+    config: OnlineConfig, device: torch.device, *, needs_reference: bool, needs_anchor: bool, shards: bool
+) -> Parts:
+    """Loads the policy onto its device, sharded where that is asked for, with its references and learning rate."""
     tokenizer = prepare_tokenizer(config, Path(config.out), [])
-    policy = build_policy(config, tokenizer, max_length=config.max_prompt_length + config.max_new_tokens)
-    forward = place(policy, config, device)
+    max_length = config.max_prompt_length + config.max_new_tokens
+    policy = build_policy(config, tokenizer, max_length=max_length, device=device)
+    forward = place(policy, config, device, will_be_sharded=shards)
+    # Copies are made before the weights are sharded.
+    reference, anchor = (LiveReference(policy, forward) if asked else None for asked in (needs_reference, needs_anchor))
+    if shards:
+        forward = forward.shard(device)
+        for live in (reference, anchor):
+            if live:
+                live.shard(forward)
     return Parts(
         policy=policy,
         forward=forward,
-        reference=LiveReference(policy, forward) if needs_reference or config.kl_every else None,
+        reference=reference,
+        anchor=anchor,
         learning_rate=LEARNING_RATES.peak(config, policy.network.num_parameters()),
     )
 
@@ -220,14 +249,14 @@ def _tell(progress: Progress, sides: PromptSides) -> None:
         logger.warning("left out %s", bad)
 
 
-def open_rollouts(policy: Policy, config: OnlineConfig) -> RolloutSource:
+def open_rollouts(policy: Policy, config: OnlineConfig, forward: Forward) -> RolloutSource:
     """Opens the source of rollouts that a configuration names.
 
     Raises:
         RolloutError: if vLLM does not start.
     """
     if config.rollouts == "own":
-        return OwnRollouts(policy, config)
+        return OwnRollouts(policy, config, forward.sharded)
     if config.rollouts == "vllm":
         from alignment.rollouts.vllm_engine import VllmEngine
 

@@ -1,7 +1,8 @@
 """Optimizer steps on parts of the rollouts, and passes without gradient over all of them.
 
 A step's loss is a sum over completions divided by a total over the whole step, so that micro-batches and processes
-never change it. A micro-batch that does not fit into memory is halved, and the step is begun again.
+never change it. A micro-batch that does not fit into memory is halved, and the step is begun again; not where weights
+are sharded, as processes compute their layers together.
 """
 
 from __future__ import annotations
@@ -119,8 +120,8 @@ class PolicyUpdate:
 
         def gradients() -> Tensor:
             sums = torch.zeros(2, 1 + num_metrics, device=self.forward.device)
-            for micro in rollouts.micro_batches(minibatch.branches, token_budget=self.token_budget, together=together):
-                with router_loss.router_losses() as auxiliary:
+            for micro in self._micro_batches(rollouts, minibatch.branches, together=together):
+                with router_loss.router_losses() as auxiliary, torch.set_grad_enabled(bool(minibatch.total)):
                     logps = self.forward.logps(micro.rows, temperature=self.temperature, with_entropy=with_entropy)
                     micro_part = part(logps, micro)
                 if self.balances:
@@ -128,8 +129,8 @@ class PolicyUpdate:
                     share = minibatch.total * num_rows / len(minibatch.branches)
                     micro_part = micro_part.with_router_loss(auxiliary, num_rows=num_rows, share=share)
                 if minibatch.total:
-                    (micro_part.loss / minibatch.total).backward()
-                sums += micro_part.columns()
+                    (micro_part.loss * micro.share / minibatch.total).backward()
+                sums += micro_part.columns() * micro.share
             if collectives.rank() == 0:
                 sums[1, 0] = minibatch.total
             return sums
@@ -156,9 +157,11 @@ class PolicyUpdate:
 
         def compute() -> Tensor:
             columns = torch.zeros(num_columns, int(rollouts.lengths.sum()), device=self.forward.device)
-            for micro in rollouts.micro_batches(range(len(rollouts)), token_budget=self.token_budget):
+            for micro in self._micro_batches(rollouts, range(len(rollouts))):
                 logps = (forward or self.forward).logps(micro.rows, temperature=self.temperature)
-                columns[:, micro.tokens.to(columns.device)] = values(logps, micro).to(columns)
+                of_tokens = values(logps, micro).to(columns)
+                if micro.share:
+                    columns[:, micro.tokens.to(columns.device)] = of_tokens
             return columns
 
         columns = self._within_memory(compute)
@@ -169,6 +172,12 @@ class PolicyUpdate:
         """(C,) float32, nats, of all tokens under the policy, or under another network; the same in every process."""
         return self.over_tokens(rollouts, lambda logps, _: logps.token_logps[None], forward=forward)[0]
 
+    def _micro_batches(self, rollouts: Rollouts, branches: Sequence[int], *, together: bool = False) -> list[Micro]:
+        equally_many = self.forward.sharded is not None
+        return rollouts.micro_batches(
+            branches, token_budget=self.token_budget, together=together, equally_many=equally_many
+        )
+
     def _within_memory(self, work: Callable[[], Tensor]) -> Tensor:
         """Runs work again with smaller micro-batches while memory does not suffice; returns its result."""
         while True:
@@ -177,6 +186,8 @@ class PolicyUpdate:
             except RuntimeError as error:
                 if not is_out_of_memory(error) or self.token_budget <= LEAST_BUDGET:
                     raise
+                if self.forward.sharded:  # the others wait for the rest of this micro-batch
+                    raise type(error)(f"token_budget {self.token_budget} does not fit, give less: {error}") from error
                 self.token_budget //= 2
             self.optimizer.zero_grad(set_to_none=True)
             if torch.cuda.is_available():

@@ -14,6 +14,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -25,8 +26,12 @@ from alignment.policy.policy import Policy
 from alignment.policy.policy_forward import Forward
 from alignment.policy.rows import PolicyRows
 from rewardkit.distributed import collectives
-from rewardkit.distributed.sharding import Sharded, full_tensor
+from rewardkit.distributed.sharding import full_tensor
+from rewardkit.network.layout import trial_rows
+from rewardkit.network.logps import completion_logps
 from rewardkit.network.packed_rows import Branched
+from rewardkit.weights.held import hold_in_bf16
+from rewardkit.weights.offload import Away
 
 logger = logging.getLogger(__name__)
 
@@ -36,18 +41,27 @@ class LiveReference:
 
     def __init__(self, policy: Policy, forward: Forward) -> None:
         self.policy, self.forward = policy, forward
+        self.away: Away | None = None
         if policy.adapted is None:
             network = copy.deepcopy(policy.network).eval().requires_grad_(False)
             self.forward = replace(forward, network=network)
+            if forward.frozen_in_bf16:
+                run = partial(completion_logps, network, trial_rows(network.config), packed=forward.packed)
+                hold_in_bf16(network, must=False, run=run)
+            if forward.offload_frozen:
+                self.away = Away(network, forward.device)
 
     def shard(self, forward: Forward) -> None:
         """Shards the copy's weights as `forward`, the policy's, is sharded; adapters need no copy."""
         if self.policy.adapted is None:
-            forward = replace(self.forward, sharded=Sharded(self.forward.network, forward.device))
+            self.away = None  # a shard stays on its device
+            forward = self.forward.shard(forward.device)
         self.forward = forward
 
     def _mode(self) -> AbstractContextManager[None]:
-        return nullcontext() if self.policy.adapted is None else self.policy.without_adapters()
+        if self.policy.adapted is not None:
+            return self.policy.without_adapters()
+        return nullcontext() if self.away is None else self.away.here()
 
     @contextmanager
     def computing(self) -> Iterator[Forward]:

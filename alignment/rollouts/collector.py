@@ -122,7 +122,7 @@ class Collector:
         self.source.load()
         own_rollouts, failure = None, ""
         try:
-            own_rollouts = self._draw(*own, sampling, num_samples) if mine else None
+            own_rollouts = self._draw(*own, sampling, num_samples)
         except RolloutError as error:
             failure = str(error)
         parts = collectives.all_gather_object((own_rollouts, failure))
@@ -132,9 +132,14 @@ class Collector:
         places = [index for share in shares for index in share]
         return together.take(np.argsort(places).tolist())
 
-    def _draw(self, numbers: Sequence[int], keys: Sequence[int], sampling: Sampling, num_samples: int) -> Rollouts:
+    def _draw(
+        self, numbers: Sequence[int], keys: Sequence[int], sampling: Sampling, num_samples: int
+    ) -> Rollouts | None:
+        """Draws this process's completions; None where it has no prompt, and draws along with the others."""
         prompts = [self.ids[number] for number in numbers]
         groups = self.source.draw(prompts, sampling, num_samples=num_samples, keys=keys)
+        if not groups:
+            return None
         samples = [one for group in groups for one in group]
         return Rollouts(
             numbers=tuple(numbers),

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from rewardkit.data.records import Message
-from rewardkit.distributed import collectives
-from rewardkit.network.packed_rows import Branched, branches_within, divide, token_budget_batches
+from rewardkit.network.packed_rows import Branched, branches_within
+from rewardkit.training.loop import micro_batches
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,11 +27,13 @@ class Micro:
         rows: prompts with some of their completions.
         branches: (S,) int64, numbers of these completions, 0 to N - 1, in order of rows.
         tokens: (M,) int64, places of their tokens among the C.
+        share: 1.0; 0.0 where a process only computes along with the others, see `rewardkit.training.loop.MicroBatch`.
     """
 
     rows: tuple[Branched, ...]
     branches: Tensor
     tokens: Tensor
+    share: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,12 +103,15 @@ class Rollouts:
         parts = [torch.arange(start, start + length) for start, length in self._spans(branches)]
         return torch.cat(parts) if parts else torch.zeros(0, dtype=torch.int64)
 
-    def micro_batches(self, branches: Sequence[int], *, token_budget: int, together: bool = False) -> list[Micro]:
+    def micro_batches(
+        self, branches: Sequence[int], *, token_budget: int, together: bool = False, equally_many: bool = False
+    ) -> list[Micro]:
         """This process's share of some completions, by micro-batch; a prompt is computed once per micro-batch.
 
         Args:
             branches: those of a prompt keep this order.
             together: those of a prompt stay in one micro-batch, also where they are more than the budget.
+            equally_many: whether all processes need equally many, as sharded weights do.
         """
         size = self.group_size
         chosen: dict[int, list[int]] = {}
@@ -118,16 +123,15 @@ class Rollouts:
             row = Branched(prompt=whole.prompt, branches=tuple(whole.branches[number % size] for number in numbers))
             for part in [slice(None)] if together else branches_within(row, token_budget):
                 parts.append((Branched(prompt=row.prompt, branches=row.branches[part]), numbers[part]))
-        rank, world_size = collectives.rank(), collectives.world_size()
-        mine = [parts[index] for index in divide([row.num_tokens for row, _ in parts], world_size)[rank]]
+        lengths = [row.num_tokens for row, _ in parts]
         return [
-            self._micro([mine[index] for index in places])
-            for places in token_budget_batches([row.num_tokens for row, _ in mine], token_budget=token_budget)
+            self._micro([parts[index] for index in micro.places], micro.share)
+            for micro in micro_batches(lengths, token_budget=token_budget, equally_many=equally_many)
         ]
 
-    def _micro(self, parts: Sequence[tuple[Branched, list[int]]]) -> Micro:
-        numbers = [number for _, part in parts for number in part]
-        return Micro(rows=tuple(row for row, _ in parts), branches=torch.tensor(numbers), tokens=self.places(numbers))
+    def _micro(self, parts: Sequence[tuple[Branched, list[int]]], share: float) -> Micro:
+        numbers, rows = [number for _, part in parts for number in part], tuple(row for row, _ in parts)
+        return Micro(rows=rows, branches=torch.tensor(numbers), tokens=self.places(numbers), share=share)
 
     def _spans(self, branches: Sequence[int]) -> list[tuple[int, int]]:
         picked = list(branches)

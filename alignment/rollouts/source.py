@@ -6,10 +6,13 @@ import importlib.util
 from collections.abc import Sequence
 from typing import Protocol
 
+import torch
+
 from alignment.config.online import OnlineConfig
-from alignment.generation.generate import Sampled, Sampling, generate
+from alignment.generation.generate import Sampled, Sampling, generate, plain_attention
 from alignment.policy.policy import Policy
 from rewardkit.distributed import collectives
+from rewardkit.distributed.sharding import Sharded
 
 INSTALL = 'rollouts by vLLM in this process need it: pip install "tiebreak[vllm]"'
 
@@ -32,7 +35,7 @@ class RolloutSource(Protocol):
     def draw(
         self, prompts: Sequence[Sequence[int]], sampling: Sampling, *, num_samples: int, keys: Sequence[int]
     ) -> list[tuple[Sampled, ...]]:
-        """Completions of this process's prompts; see `alignment.generation.generate.generate`.
+        """Completions of this process's prompts, which may be none; see `alignment.generation.generate.generate`.
 
         Raises:
             RolloutError: if there are none, or not what was asked for.
@@ -43,10 +46,16 @@ class RolloutSource(Protocol):
 
 
 class OwnRollouts:
-    """The loops of `alignment.generation.generate`, in every process on the weights that it trains."""
+    """The loops of `alignment.generation.generate`, in every process on the weights that it trains.
 
-    def __init__(self, policy: Policy, config: OnlineConfig) -> None:
-        self.policy, self.config = policy, config
+    Sharded ones are gathered layer by layer in each decode step, and all processes take equally many of these.
+
+    Args:
+        sharded: the policy's network; None where every process holds all weights.
+    """
+
+    def __init__(self, policy: Policy, config: OnlineConfig, sharded: Sharded | None = None) -> None:
+        self.policy, self.config, self.sharded = policy, config, sharded
 
     def load(self) -> None:
         """Reads the weights when it draws."""
@@ -55,16 +64,28 @@ class OwnRollouts:
         self, prompts: Sequence[Sequence[int]], sampling: Sampling, *, num_samples: int, keys: Sequence[int]
     ) -> list[tuple[Sampled, ...]]:
         """See `alignment.generation.generate.generate`."""
-        return generate(
-            self.policy.network,
-            prompts,
-            sampling,
-            num_samples=num_samples,
-            token_budget=self.config.draw_budget,
-            keys=keys,
-            tokenizer=self.policy.tokenizer,
-            precision=self.config.precision,
-        )
+
+        def draw_own() -> list[tuple[Sampled, ...]]:
+            if not prompts:
+                return []
+            return generate(
+                self.policy.network,
+                prompts,
+                sampling,
+                num_samples=num_samples,
+                token_budget=self.config.draw_budget,
+                keys=keys,
+                tokenizer=self.policy.tokenizer,
+                precision=self.config.precision,
+            )
+
+        return self.sharded.in_turn(draw_own, self._idle) if self.sharded else draw_own()
+
+    def _idle(self) -> None:
+        """A decode step of nothing."""
+        network = self.policy.network
+        with plain_attention(network):
+            network(input_ids=torch.zeros(1, 1, dtype=torch.int64, device=self.policy.device), use_cache=False)
 
     def close(self) -> None:
         """Holds nothing."""

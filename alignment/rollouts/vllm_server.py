@@ -27,10 +27,11 @@ from typing import Any, TypeVar
 from alignment.generation.generate import Sampled, Sampling
 from alignment.policy.policy import Policy
 from alignment.rewards.http_client import RefusedError, UnansweredError, ask, head, read_json, with_retries
-from alignment.rollouts.merged_weights import write_merged
 from alignment.rollouts.source import RolloutError
 from alignment.rollouts.vllm_engine import LOGPROBS_MODE, check_count, read_sample, sampling_options
 from rewardkit.distributed import collectives
+from rewardkit.distributed.merged_weights import write_merged
+from rewardkit.distributed.sharding import has_shards
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -71,14 +72,14 @@ class VllmServer:
         return f"{self.label}-{self.num_loads}"
 
     def load(self) -> None:
-        """The first process writes the weights and has them reloaded; the others wait for that."""
+        """The first process writes the weights and has them reloaded; others write their shards, and wait for that."""
+        self.label, self.num_loads = collectives.broadcast_object((self.label, self.num_loads))
         failure = ""
-        if collectives.rank() == 0:
-            try:
-                self._load()
-            except OSError as error:
-                failure = str(error)
-        self.label, self.num_loads, failure = collectives.broadcast_object((self.label, self.num_loads, failure))
+        try:
+            self._load()
+        except OSError as error:
+            failure = str(error)
+        failure = collectives.broadcast_object(failure)
         if failure:
             raise RolloutError(failure)
         self.is_sent = True
@@ -112,14 +113,17 @@ class VllmServer:
 
     def _load(self) -> None:
         """A new set of weights, in a folder of its own: a server that still reads the former one is not disturbed."""
-        if not self.num_loads:
+        is_first = collectives.rank() == 0
+        if is_first and not self.num_loads:
             shutil.rmtree(self.dir, ignore_errors=True)  # of a run that was killed
         former = self.dir / self.version
         self.num_loads += 1
         self.is_sent = False
-        write_merged(self.policy.network, self.dir / self.version)
-        self._with_weights_sent(lambda: None)
-        shutil.rmtree(former, ignore_errors=True)
+        if is_first or has_shards(self.policy.network):
+            write_merged(self.policy.network, self.dir / self.version)
+        if is_first:
+            self._with_weights_sent(lambda: None)
+            shutil.rmtree(former, ignore_errors=True)
 
     def _with_weights_sent(self, work: Callable[[], T]) -> T:
         """Runs work with the weights sent, and sends them again after the server failed; returns its result.

@@ -3,13 +3,17 @@
 last.pt         where the training stands, and its weights
 best-STEP.pt    the weights of the best evaluation so far
 base.pt         a few values of every weight that training began from
+
+What is sharded over processes lies beside these, in last-STEP.safetensors and best-STEP.safetensors, as full tensors to
+which every process wrote its rows (`rewardkit.distributed.shared_file`). Any number of processes reads either form,
+each of them no more than its own rows.
 """
 
 from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +21,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rewardkit.distributed import collectives, sharding
+from rewardkit.distributed import collectives
+from rewardkit.distributed.sharding import from_rows, has_shards, is_sharded, local, rows_of
+from rewardkit.distributed.shared_file import Rows, write_rows
 
 NUM_SAMPLES = 16  # of a tensor, about
 
@@ -49,56 +55,109 @@ class TrainingState:
 
 
 def trained_weights(module: torch.nn.Module) -> dict[str, Tensor]:
-    """The parameters that training changes, on the CPU, by name; see `sharding.full_on_first` for sharded ones."""
-    trained = ((name, parameter) for name, parameter in module.named_parameters() if parameter.requires_grad)
-    return {name: sharding.full_on_first(parameter.detach()).cpu() for name, parameter in trained}
+    """The parameters that training changes, by name, on the CPU unless they are sharded."""
+    trained = {name: p.detach() for name, p in module.named_parameters() if p.requires_grad}
+    return {name: weight if is_sharded(weight) else weight.cpu() for name, weight in trained.items()}
 
 
-def load_trained_weights(weights: dict[str, Tensor], module: torch.nn.Module, checkpoint_dir: Path) -> None:
-    """Loads weights into a module.
-
-    Raises:
-        ValueError: if their names or shapes are not those of the parameters that training changes.
-    """
-    trained = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
-    expected = {name: parameter.shape for name, parameter in trained.items()}
-    if {name: weight.shape for name, weight in weights.items()} != expected:
-        raise ValueError(f"{checkpoint_dir} holds the state of another model")
-    shards = {name: sharding.shard_like(weight, trained[name]) for name, weight in weights.items()}
-    module.load_state_dict(shards, strict=False)
-
-
-def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """The state of an optimizer as `load_optimizer_state` takes it; sharded tensors by `sharding.full_on_first`."""
-    values = optimizer.state_dict()
-    state = {
-        number: {name: sharding.full_on_first(value) for name, value in values_of_parameter.items()}
-        for number, values_of_parameter in values["state"].items()
-    }
-    return values | {"state": state}
+def _take_out(values: Mapping[Any, Any], taken: dict[str, Tensor], path: str = "") -> dict[Any, Any]:
+    """Returns values without the sharded tensors in them, which go to `taken` by their path."""
+    left = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            left[key] = _take_out(value, taken, f"{path}{key}/")
+        elif isinstance(value, Tensor) and is_sharded(value):
+            taken[f"{path}{key}"] = value
+        else:
+            left[key] = value
+    return left
 
 
-def load_optimizer_state(values: dict[str, Any], optimizer: torch.optim.Optimizer) -> None:
-    """Loads the state; where parameters are sharded, this process's shards of it."""
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    state = {
-        number: {
-            name: sharding.shard_like(value, parameters[number]) if value.dim() else value
-            for name, value in values_of_parameter.items()
+@dataclass(frozen=True, kw_only=True)
+class SavedState:
+    """What a file holds, and the tensors that lie beside it; None without."""
+
+    values: Mapping[str, Any]
+    rows: Rows | None
+    dir: Path
+
+    def names(self, kind: str) -> list[str]:
+        """Names of the tensors of a kind: weights or tie."""
+        beside = [name for name in self.rows.names if name.startswith(f"{kind}/")] if self.rows else []
+        return [*self.values[kind], *(name.partition("/")[2] for name in beside)]
+
+    def tensor(self, kind: str, name: str, like: Tensor) -> Tensor:
+        """A tensor by its name, sharded as `like` is."""
+        if name in self.values[kind]:
+            return _sharded_as(self.values[kind][name], like)
+        assert self.rows is not None
+        return self.rows.read(f"{kind}/{name}", like)
+
+    def shape(self, kind: str, name: str) -> torch.Size:
+        """The shape of a tensor by its name."""
+        if name in self.values[kind]:
+            return self.values[kind][name].shape
+        assert self.rows is not None
+        return self.rows.shape(f"{kind}/{name}")
+
+    def load_weights(self, module: torch.nn.Module) -> None:
+        """Loads the weights into a module.
+
+        Raises:
+            ValueError: if their names or shapes are not those of the parameters that training changes.
+        """
+        trained = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
+        shapes = {name: self.shape("weights", name) for name in self.names("weights")}
+        if shapes != {name: parameter.shape for name, parameter in trained.items()}:
+            raise ValueError(f"{self.dir} holds the state of another model")
+        with torch.no_grad():
+            for name, parameter in trained.items():
+                local(parameter).copy_(local(self.tensor("weights", name, parameter)))
+
+    def load_extra(self, extra: torch.nn.Module) -> None:
+        """Loads what is trained or kept besides the weights."""
+        own = extra.state_dict()
+        names = self.names("tie")
+        extra.load_state_dict({name: self.tensor("tie", name, own.get(name, torch.empty(0))) for name in names})
+
+    def load_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
+        """Loads the state of an optimizer; where parameters are sharded, this process's rows of it."""
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        values = self.values["optimizer"]
+        state = {
+            number: {
+                name: _sharded_as(value, parameters[number]) if isinstance(value, Tensor) else value
+                for name, value in of_parameter.items()
+            }
+            for number, of_parameter in values["state"].items()
         }
-        for number, values_of_parameter in values["state"].items()
-    }
-    optimizer.load_state_dict(values | {"state": state})
+        prefix = "optimizer/state/"
+        for path in self.rows.names if self.rows else ():
+            if path.startswith(prefix):
+                number, name = path.removeprefix(prefix).split("/")
+                assert self.rows is not None
+                state[int(number)][name] = self.rows.read(path, parameters[int(number)])
+        optimizer.load_state_dict({**values, "state": state})
 
 
-def read_state(file: Path) -> dict[str, Any]:
+def _sharded_as(value: Tensor, like: Tensor) -> Tensor:
+    """This process's rows of a full tensor where `like` is sharded; what has another shape stays as it is."""
+    if not is_sharded(like) or value.shape != like.shape:
+        return value
+    return from_rows(value[rows_of(like)].clone(), like)
+
+
+def read_state(file: Path, *, mapped: bool = False) -> dict[str, Any]:
     """Reads what `write_state` wrote.
+
+    Args:
+        mapped: whether tensors stay on disk until they are read.
 
     Raises:
         ValueError: naming the file, if it is missing, torn, or something else.
     """
     try:
-        values = torch.load(file, weights_only=True)
+        values = torch.load(file, weights_only=True, mmap=mapped)
     except (OSError, EOFError, RuntimeError, LookupError, ValueError, pickle.UnpicklingError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0].partition(". ")[0]
         raise ValueError(f"{file} is missing or torn ({reason}); remove {file.parent} to begin anew") from error
@@ -164,8 +223,8 @@ def write_aside(checkpoint_dir: Path, step: int, batch: Sequence[int]) -> Path:
 class Checkpoint:
     """The training state of a run, in a folder of its own.
 
-    The first process calls `write` and `write_best`; where weights are sharded the others call them too, to contribute
-    their shards. `extra` is what is trained besides the module, say the parameter of a likelihood with ties.
+    The first process calls `write` and `write_best`; where weights are sharded the others call them too, to write
+    their rows. `extra` is what is trained besides the module, say the parameter of a likelihood with ties.
     """
 
     def __init__(self, checkpoint_dir: Path) -> None:
@@ -179,25 +238,45 @@ class Checkpoint:
         extra: torch.nn.Module,
         optimizer: torch.optim.Optimizer,
     ) -> None:
-        """Writes everything a later process needs to take the same next step."""
+        """Writes everything a later process needs to take the same next step.
+
+        Raises:
+            OSError: naming the file, if it could not be written.
+        """
         values = {
             "state": vars(state),
             "weights": trained_weights(module),
             "tie": extra.state_dict(),
-            "optimizer": optimizer_state(optimizer),
+            "optimizer": optimizer.state_dict(),
         }
+        beside = self._write(values, self.file, self.dir / f"last-{state.step}.safetensors")
         if collectives.rank():
             return
-        write_state(values, self.file)
-        for old in self.dir.glob("best-*.pt"):
-            if old != self._best(state.best_step):
+        best = self._best(state.best_step)
+        for old in (*self.dir.glob("best-*"), *self.dir.glob("last-*")):
+            if old not in (beside, best, best.with_suffix(".safetensors")):
                 old.unlink()
 
     def write_best(self, step: int, module: torch.nn.Module, extra: torch.nn.Module) -> None:
         """Keeps the weights of an evaluation; the former best goes when the next state has been written."""
         values = {"weights": trained_weights(module), "tie": extra.state_dict()}
+        self._write(values, self._best(step), self._best(step).with_suffix(".safetensors"))
+
+    def _write(self, values: dict[str, Any], file: Path, beside: Path) -> Path | None:
+        """Writes values, the sharded tensors in them beside the file; returns where these are."""
+        sharded: dict[str, Tensor] = {}
+        values = _take_out(values, sharded)
+        if sharded:
+            write_rows(sharded, beside)
+            values["rows"] = beside.name
         if not collectives.rank():
-            write_state(values, self._best(step))
+            write_state(values, file)
+        return beside if sharded else None
+
+    def _read(self, file: Path, *, mapped: bool) -> SavedState:
+        values = read_state(file, mapped=mapped)
+        rows = Rows(self.dir / values["rows"]) if "rows" in values else None
+        return SavedState(values=values, rows=rows, dir=self.dir)
 
     def restore(
         self,
@@ -217,13 +296,14 @@ class Checkpoint:
         """
         if not self.file.exists():
             return TrainingState()
-        values = read_state(self.file)
-        if needs_best and (best_step := values["state"]["best_step"]):
-            read_state(self._best(best_step))
-        load_trained_weights(values["weights"], module, self.dir)
-        extra.load_state_dict(values["tie"])
-        load_optimizer_state(values["optimizer"], optimizer)
-        return TrainingState(**values["state"])
+        mapped = has_shards(module)
+        saved = self._read(self.file, mapped=mapped)
+        if needs_best and (best_step := saved.values["state"]["best_step"]):
+            self._read(self._best(best_step), mapped=mapped)
+        saved.load_weights(module)
+        saved.load_extra(extra)
+        saved.load_optimizer(optimizer)
+        return TrainingState(**saved.values["state"])
 
     def check_base(self, module: torch.nn.Module) -> None:
         """Notes the weights that a training begins from, or compares those that it goes on from with the note.
@@ -242,13 +322,13 @@ class Checkpoint:
     def load_best(self, state: TrainingState, module: torch.nn.Module, extra: torch.nn.Module) -> None:
         """Loads the weights of the best evaluation; does nothing where there was none."""
         if state.best_step:
-            values = read_state(self._best(state.best_step))
-            load_trained_weights(values["weights"], module, self.dir)
-            extra.load_state_dict(values["tie"])
+            saved = self._read(self._best(state.best_step), mapped=has_shards(module))
+            saved.load_weights(module)
+            saved.load_extra(extra)
 
     def remove(self) -> None:
         """Removes the state of a training that is done."""
-        for file in self.dir.glob("*.pt"):
+        for file in (*self.dir.glob("*.pt"), *self.dir.glob("*.safetensors")):
             file.unlink()
 
     def _best(self, step: int) -> Path:

@@ -12,13 +12,16 @@ import json
 import logging
 import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers.pytorch_utils import Conv1D
 
+from rewardkit.config import Precision
+from rewardkit.distributed.collectives import default_device
+from rewardkit.distributed.optimization import wants_bf16
 from rewardkit.network import attention
 from rewardkit.network.layout import attend_plainly
 from rewardkit.network.tokens import load_tokenizer, turn_end_id
@@ -99,13 +102,14 @@ def merged(network: PreTrainedModel, path: str | Path) -> PreTrainedModel:
     return whole
 
 
-def four_bits() -> BitsAndBytesConfig:
-    """NF4 with bf16 products, as in QLoRA (Dettmers et al. 2023, arXiv 2305.14314)."""
+def four_bits(precision: Precision) -> BitsAndBytesConfig:
+    """NF4 as in QLoRA (Dettmers et al. 2023, arXiv 2305.14314), products in the format that a precision means here."""
     from transformers import BitsAndBytesConfig
 
     if importlib.util.find_spec("bitsandbytes") is None:
         raise ImportError("load_in_4bit needs bitsandbytes: pip install bitsandbytes")
-    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16)
+    products = torch.bfloat16 if wants_bf16(precision, default_device()) else torch.float32
+    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=products)
 
 
 def recompute_activations(network: PreTrainedModel) -> None:
@@ -159,11 +163,13 @@ def load_network(
     *,
     dtype: torch.dtype = torch.float32,
     load_in_4bit: bool = False,
+    precision: Precision = "auto",
     may_grow: bool = True,
 ) -> PreTrainedModel:
     """Loads a causal language model from a folder or hub id, dropout off, its adapter merged.
 
     Args:
+        precision: of products with weights in 4 bits.
         may_grow: whether tokens that the tokenizer has and the model has not get new weights, to be trained. Untrained
             they would take their share of every distribution.
 
@@ -179,7 +185,7 @@ def load_network(
     config = model_config(path)
     if type(config) not in AutoModelForCausalLM._model_mapping:
         raise ValueError(f"{path}: a model of type {config.model_type} is no causal language model")
-    four = four_bits() if load_in_4bit else None
+    four = four_bits(precision) if load_in_4bit else None
     with reading(base or path):
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             base or path,
@@ -364,17 +370,41 @@ def linear_layers(network: PreTrainedModel, *, num_layers: int) -> list[str]:
     return [name for name, number in numbered if not num_layers or number >= depth - num_layers]
 
 
-def merge_adapters(adapted: PeftModel, adapter_dir: Path) -> None:
-    """Writes the adapters by themselves, then adds them to the weights of the network they were put into."""
+def merge_adapters(
+    adapted: PeftModel, adapter_dir: Path, *, base: PreTrainedModel | None = None
+) -> PreTrainedModel | None:
+    """Writes the adapters by themselves, then adds them to the weights of the network they were put into.
+
+    Args:
+        base: that network as it was in full width, to which they are added instead, with all else that was trained.
+
+    Returns:
+        `base` with its new weights.
+    """
     adapted.save_pretrained(str(adapter_dir))
-    adapted.merge_and_unload()  # pyright: ignore[reportCallIssue]
+    if base is None:
+        adapted.merge_and_unload()  # pyright: ignore[reportCallIssue]
+        return None
+    trained = {
+        name: parameter
+        for name, parameter in adapted.get_base_model().named_parameters()
+        if parameter.requires_grad and "lora_" not in name
+    }
+    base = merged(base, adapter_dir)
+    base.load_state_dict(trained, strict=False)
+    return base
 
 
-def complete_adapters(classifier: PreTrainedModel, adapter_dir: Path) -> None:
+def complete_adapters(
+    classifier: PreTrainedModel, adapter_dir: Path, whole: Mapping[str, torch.Tensor] | None = None
+) -> None:
     """Adds to written adapters what plain PEFT needs to score as the classifier does: all that stands after its trunk.
 
     Those modules, the head among them, go into the adapters' file as they are now, and their names into its
     `modules_to_save`; the task is sequence classification.
+
+    Args:
+        whole: the classifier's weights by name, where its own are sharded.
     """
     from peft.utils import SAFETENSORS_WEIGHTS_NAME
     from safetensors.torch import load_file, save_file
@@ -384,6 +414,7 @@ def complete_adapters(classifier: PreTrainedModel, adapter_dir: Path) -> None:
     weights = load_file(adapter_dir / SAFETENSORS_WEIGHTS_NAME)
     for name, module in after.items():
         for key, tensor in module.state_dict().items():
+            tensor = tensor if whole is None else whole[f"{name}.{key}"]
             weights[f"base_model.model.{name}.{key}"] = tensor.detach().cpu().contiguous()
     save_file(weights, adapter_dir / SAFETENSORS_WEIGHTS_NAME, metadata={"format": "pt"})
     names = sorted(name for name, module in after.items() if module.state_dict())

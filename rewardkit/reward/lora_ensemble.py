@@ -20,6 +20,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from rewardkit.distributed.sharding import from_rows, full_tensor, is_sharded, local, rows_of
 from rewardkit.network import attention
 from rewardkit.network.classifier import RewardScorer
 from rewardkit.network.packed_rows import Branched, pack
@@ -55,9 +56,17 @@ class MemberLinear(torch.nn.Module):
         down, up = self.down.to(states.dtype), self.up.to(states.dtype)
         return self.base(states) + SCALE * torch.bmm(torch.bmm(states, down), up)
 
-    def mean_update(self) -> Tensor:
-        """(out, in) float32: the members' average addition to the weight."""
-        return SCALE * torch.einsum("kir,kro->oi", self.down.float(), self.up.float()) / len(self.down)
+    def mean_update(self, rows: slice = slice(None)) -> Tensor:
+        """(out, in) float32: the members' average addition to the weight, or some rows of it."""
+        down, up = full_tensor(self.down).float(), full_tensor(self.up).float()[:, :, rows]
+        return SCALE * torch.einsum("kir,kro->oi", down, up) / len(down)
+
+    def averaged_members(self) -> dict[str, Tensor]:
+        """Weight and bias of the members' average, sharded as the layer is."""
+        weight = self.base.weight.detach()
+        averaged = local(weight) + self.mean_update(rows_of(weight)).to(weight.device)  # a held bf16 widens
+        tensors = {"weight": from_rows(averaged, weight) if is_sharded(weight) else averaged}
+        return tensors if self.base.bias is None else tensors | {"bias": self.base.bias}
 
 
 class LoraEnsemble(RewardScorer):
@@ -116,18 +125,28 @@ class LoraEnsemble(RewardScorer):
             members = torch.einsum("ksh,kh->ks", features, heads[: self.num_members])
             return torch.cat((members, heads[self.num_members :] @ features.mean(0).T))
 
-    def write_members(self, folder: Path) -> None:
-        """Writes the adapters, and turns the classifier into the members' weight average for good."""
+    def members(self) -> dict[str, Tensor]:
+        """The adapters, by the names of their file."""
         wrapped = _wrapped(self.classifier)
-        tensors = {
-            f"{name}.{part}": getattr(linear, part).detach().cpu() for name, linear in wrapped.items() for part in PARTS
-        }
-        save_file(tensors, folder / MEMBERS_FILE)
+        return {f"{name}.{part}": getattr(linear, part).detach() for name, linear in wrapped.items() for part in PARTS}
+
+    def write_members(self, folder: Path, base: PreTrainedModel | None = None) -> None:
+        """Writes the adapters, and turns the classifier into the members' weight average for good.
+
+        Args:
+            base: the classifier without adapters as it is on disk, which becomes the average, where this one holds its
+                weights narrower.
+        """
+        save_file({name: tensor.cpu() for name, tensor in self.members().items()}, folder / MEMBERS_FILE)
+        wrapped = _wrapped(self.classifier)
         self._hook.remove()
         for name, linear in wrapped.items():
+            layer: Any = linear.base if base is None else base.get_submodule(name)
             with torch.no_grad():
-                linear.base.weight += linear.mean_update().to(linear.base.weight.dtype)
-            self.classifier.set_submodule(name, linear.base)
+                layer.weight += linear.mean_update().to(layer.weight)
+            self.classifier.set_submodule(name, layer)
+        if base is not None:
+            self.classifier = base
 
 
 PARTS = ("down", "up")

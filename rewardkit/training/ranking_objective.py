@@ -17,11 +17,11 @@ from torch import Tensor
 
 from rewardkit.config import RewardConfig
 from rewardkit.data.records import Ranks, dense
-from rewardkit.distributed.optimization import autocast
+from rewardkit.distributed.sharding import Sharded
 from rewardkit.losses import plackett_luce_loss
 from rewardkit.network.classifier import RewardScorer
 from rewardkit.network.packed_rows import Branched, branch_at_common_prefix
-from rewardkit.training.loop import MicroBatch, micro_batches
+from rewardkit.training.loop import MicroBatch
 from rewardkit.training.reward_objective import RewardObjective, head_losses, member_counts
 from rewardkit.training.rows import TrainingRows
 from rewardkit.training.steps import Part
@@ -73,12 +73,16 @@ def pack_rankings(rows: TrainingRows) -> PackedRankings:
 
 
 def make_objective(
-    scorer: RewardScorer, rows: TrainingRows, held_out: TrainingRows, config: RewardConfig
+    scorer: RewardScorer,
+    rows: TrainingRows,
+    held_out: TrainingRows,
+    config: RewardConfig,
+    sharded: Sharded | None = None,
 ) -> RewardObjective:
     """The objective of pairs, or that of rankings where the rows are pairs of such."""
     if len(set(rows.rankings) - {""}) == 0:
-        return RewardObjective(scorer, rows, held_out, config)
-    return RankingObjective(scorer, rows, held_out, config)
+        return RewardObjective(scorer, rows, held_out, config, sharded)
+    return RankingObjective(scorer, rows, held_out, config, sharded)
 
 
 class RankingObjective(RewardObjective):
@@ -88,8 +92,15 @@ class RankingObjective(RewardObjective):
     members' losses are those of whole rankings, each with the weight of its pairs together. A bootstrap draws rankings.
     """
 
-    def __init__(self, scorer: RewardScorer, rows: TrainingRows, held_out: TrainingRows, config: RewardConfig) -> None:
-        super().__init__(scorer, rows, held_out, config)
+    def __init__(
+        self,
+        scorer: RewardScorer,
+        rows: TrainingRows,
+        held_out: TrainingRows,
+        config: RewardConfig,
+        sharded: Sharded | None = None,
+    ) -> None:
+        super().__init__(scorer, rows, held_out, config, sharded)
         self.packed = pack_rankings(rows)
         self.is_listwise = config.likelihood == "plackett_luce"
         self.weights = self.pair_weights(config)
@@ -113,8 +124,7 @@ class RankingObjective(RewardObjective):
         return sum(self.packed.rows[index].num_tokens for index in batch)
 
     def micro_batches(self, batch: Sequence[int]) -> list[MicroBatch]:
-        lengths = [self.packed.rows[index].num_tokens for index in batch]
-        return micro_batches(lengths, token_budget=self.config.token_budget)
+        return self.micro_batches_of([self.packed.rows[index].num_tokens for index in batch])
 
     def prepare(self, batch: Sequence[int]) -> Tensor:
         """(K + C,): what every head's weighted sum of losses is divided by."""
@@ -123,8 +133,7 @@ class RankingObjective(RewardObjective):
     def part(self, indices: Sequence[int], prepared: Tensor | None, *, measures: bool) -> Part:
         """Loss of some rankings; margins and accuracies of the members on their pairs."""
         assert prepared is not None
-        with autocast(self.config.precision, self.device):
-            rewards = self.network([self.packed.rows[index] for index in indices])
+        rewards = self.rewards([self.packed.rows[index] for index in indices])
         numbers, branches, starts, start = [], [], [], 0
         for index in indices:
             starts.append(start)

@@ -20,6 +20,7 @@ from torch import Tensor
 from rewardkit.config import RewardConfig
 from rewardkit.distributed import collectives
 from rewardkit.distributed.optimization import autocast
+from rewardkit.distributed.sharding import Sharded
 from rewardkit.losses import (
     PreferenceLoss,
     bradley_terry_loss,
@@ -30,11 +31,12 @@ from rewardkit.losses import (
 )
 from rewardkit.network.classifier import RewardScorer
 from rewardkit.network.models import PRESETS
-from rewardkit.network.packed_rows import token_budget_batches
+from rewardkit.network.packed_rows import Branched, token_budget_batches
 from rewardkit.stats.metrics import negative_log_likelihood
 from rewardkit.training.loop import HeldOut, LoopOptions, MicroBatch, micro_batches
 from rewardkit.training.rows import TrainingRows
 from rewardkit.training.steps import Part, weighted
+from rewardkit.weights.offload import activations_away
 
 
 class TieParameter(torch.nn.Module):
@@ -133,13 +135,23 @@ class RewardObjective:
 
     The loss of a step is the mean over members of sum_n(w_kn loss_kn) / sum_n(w_kn), n over the whole batch, plus the
     same over criteria.
+
+    Args:
+        sharded: the scorer with sharded weights; None where every process holds all of them.
     """
 
     names = ("rewards/margins", "rewards/accuracies")
-    is_sharded = False
 
-    def __init__(self, scorer: RewardScorer, rows: TrainingRows, held_out: TrainingRows, config: RewardConfig) -> None:
+    def __init__(
+        self,
+        scorer: RewardScorer,
+        rows: TrainingRows,
+        held_out: TrainingRows,
+        config: RewardConfig,
+        sharded: Sharded | None = None,
+    ) -> None:
         self.network, self.rows, self.held_out, self.config = scorer, rows, held_out, config
+        self.sharded = sharded
         self.extra = TieParameter().to(scorer.heads.device)
         self.weights = head_weights(rows, config)  # (K + C, N)
 
@@ -147,6 +159,10 @@ class RewardObjective:
     def num_examples(self) -> int:
         """What a batch is drawn from: pairs."""
         return len(self.rows)
+
+    @property
+    def is_sharded(self) -> bool:
+        return self.sharded is not None
 
     @property
     def device(self) -> torch.device:
@@ -165,8 +181,17 @@ class RewardObjective:
         return sum(self.rows.rows[index].num_tokens for index in batch)
 
     def micro_batches(self, batch: Sequence[int]) -> list[MicroBatch]:
-        lengths = [self.rows.rows[index].num_tokens for index in batch]
-        return micro_batches(lengths, token_budget=self.config.token_budget)
+        return self.micro_batches_of([self.rows.rows[index].num_tokens for index in batch])
+
+    def micro_batches_of(self, lengths: Sequence[int]) -> list[MicroBatch]:
+        """This process's share of rows of the given lengths."""
+        return micro_batches(lengths, token_budget=self.config.token_budget, equally_many=self.is_sharded)
+
+    def rewards(self, rows: Sequence[Branched]) -> Tensor:
+        """(K + C, S) scores of the branches by every head."""
+        away = activations_away(self.config.offload_activations, self.network)
+        with autocast(self.config.precision, self.device), away:
+            return scored(self.network, rows, self.sharded)
 
     def total(self, batch: Sequence[int]) -> float:
         """Every head has a normaliser of its own, see `prepare`."""
@@ -182,8 +207,7 @@ class RewardObjective:
         """Loss of some pairs; margins and accuracies of the members."""
         assert prepared is not None
         numbers = torch.tensor(indices)
-        with autocast(self.config.precision, self.device):
-            rewards = self.network([self.rows.rows[index] for index in indices])
+        rewards = self.rewards([self.rows.rows[index] for index in indices])
         losses, margins = head_losses(rewards, self.rows, numbers, self.config, self.extra)
         loss = ((losses * self.weights[:, numbers].to(self.device)).sum(1) / prepared).sum()
         return self.measured(loss, margins)
@@ -196,7 +220,7 @@ class RewardObjective:
         return Part(loss=loss, sums=sums, weights=weights)
 
     def evaluate(self) -> HeldOut:
-        return evaluate_rows(self.network, self.held_out, self.config)
+        return evaluate_rows(self.network, self.held_out, self.config, self.sharded)
 
 
 def loop_options(config: RewardConfig) -> LoopOptions:
@@ -208,6 +232,9 @@ def loop_options(config: RewardConfig) -> LoopOptions:
         eval_every=config.eval_every,
         checkpoint_every=config.checkpoint_every,
         patience=config.patience,
+        optimizer=config.optimizer,
+        trained_weights=config.trained_weights,
+        seed=config.seed,
     )
 
 
@@ -220,26 +247,40 @@ def peak_learning_rate(config: RewardConfig) -> float:
     return 1e-4 if config.mode == "lora" else 1e-5
 
 
+def scored(scorer: RewardScorer, rows: Sequence[Branched], sharded: Sharded | None) -> Tensor:
+    """(K + C, S) scores; with sharded weights every process has to call it equally often."""
+    return scorer(rows) if sharded is None else sharded.run(lambda: scorer(rows))
+
+
 @torch.no_grad()
-def score_rows(scorer: RewardScorer, rows: TrainingRows, config: RewardConfig) -> tuple[Tensor, Tensor]:
+def score_rows(
+    scorer: RewardScorer, rows: TrainingRows, config: RewardConfig, sharded: Sharded | None = None
+) -> tuple[Tensor, Tensor]:
     """Rewards of chosen and of rejected by every head, each (K + C, N) float32 on the CPU."""
     was_training, device = scorer.training, scorer.heads.device
     rank, world_size = collectives.rank(), collectives.world_size()
     scorer.eval()
     chosen, rejected = torch.zeros(2, len(scorer.heads), len(rows), device=device)
     lengths = [row.num_tokens for row in rows.rows]
-    for micro in token_budget_batches(lengths, token_budget=config.token_budget)[rank::world_size]:
+    micros = token_budget_batches(lengths, token_budget=config.token_budget)
+    own = micros[rank::world_size]
+    for number in range(len(micros[::world_size]) if sharded else len(own)):
+        micro = own[number] if number < len(own) else micros[-1]
         with autocast(config.precision, device):
-            rewards = scorer([rows.rows[index] for index in micro])
+            rewards = scored(scorer, [rows.rows[index] for index in micro], sharded)
+        if number >= len(own):  # computed along with the others
+            break
         chosen[:, micro], rejected[:, micro] = rewards[:, 0::2], rewards[:, 1::2]
     collectives.all_reduce_sum([chosen, rejected])
     scorer.train(was_training)
     return chosen.cpu(), rejected.cpu()
 
 
-def evaluate_rows(scorer: RewardScorer, rows: TrainingRows, config: RewardConfig) -> HeldOut:
+def evaluate_rows(
+    scorer: RewardScorer, rows: TrainingRows, config: RewardConfig, sharded: Sharded | None = None
+) -> HeldOut:
     """The NLL of the mean reward over held-out rows, nats per pair, and other metrics."""
-    chosen, rejected = score_rows(scorer, rows, config)
+    chosen, rejected = score_rows(scorer, rows, config, sharded)
     differences = chosen - rejected
     members = differences[: config.ensemble]
     margins = members.mean(0)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,8 +18,12 @@ import torch
 
 from rewardkit.config import Likelihood, RewardConfig
 from rewardkit.data.training_data import Loaded, keeps_marks
-from rewardkit.distributed import collectives
+from rewardkit.distributed import collectives, sharding
+from rewardkit.distributed.merged_weights import full_adapters, in_full_width
+from rewardkit.distributed.optimization import wants_bf16
+from rewardkit.distributed.shared_file import whole_on_disk
 from rewardkit.network.classifier import RewardScorer, load_classifier, make_classifier
+from rewardkit.network.layout import trial_rows
 from rewardkit.network.models import (
     PRESETS,
     add_adapters,
@@ -31,8 +37,7 @@ from rewardkit.network.tokens import load_tokenizer
 from rewardkit.reward.lora_ensemble import LoraEnsemble
 from rewardkit.reward.metadata import Card, member_offsets
 from rewardkit.reward.reward import criterion_names
-from rewardkit.reward.reward_model import save
-from rewardkit.run.directory import Run
+from rewardkit.reward.reward_model import all_weights, save, save_weights_of
 from rewardkit.run.training_command import Results, RunContext
 from rewardkit.stats.calibration import CalibrationFit, fit_calibration
 from rewardkit.stats.metrics import correctness, mean_interval
@@ -50,8 +55,10 @@ from rewardkit.training.training_run import (
     preset_tokenizer,
     train_in_run,
 )
+from rewardkit.weights.held import hold_in_bf16
 
 if TYPE_CHECKING:
+    from peft import PeftModel
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 logger = logging.getLogger(__name__)
@@ -100,10 +107,17 @@ def train_reward_model(context: RunContext[RewardConfig], loaded: Loaded | None)
 
     Args:
         loaded: the first process's; None in the others, which only help to compute.
+
+    Raises:
+        ValueError: if the launcher asks for what is not supported.
     """
+    config = context.config
+    shards = sharding.is_launched_sharded(
+        load_in_4bit=config.load_in_4bit, offload_activations=config.offload_activations
+    )
     device = join_processes()
     prepared = prepare_in_first(context, lambda: prepare(context, loaded))
-    results = train_prepared(context, prepared, prepared.rows, loaded, device)
+    results = train_prepared(context, prepared, prepared.rows, loaded, device, shards=shards)
     if results is not None:
         checkpoint_of(context.config).remove()
     return results
@@ -117,6 +131,7 @@ def train_prepared(
     device: torch.device,
     *,
     trunk: RewardConfig | None = None,
+    shards: bool = False,
     show: Callable[[int, int, Mapping[str, float]], None] | None = None,
 ) -> Results | None:
     """Builds, trains, calibrates and saves one reward model; None where it was asked to stop, or in other processes.
@@ -124,27 +139,42 @@ def train_prepared(
     Args:
         rows: to train on.
         trunk: configuration that the trunk begins from, where it is another.
+        shards: whether weights are sharded over the processes.
         show: told of every step; by default steps are shown as progress.
     """
     config, run = replace(context.config, likelihood=prepared.likelihood), context.run
-    classifier = build_classifier(trunk or config, prepared)
+    trunk = trunk or config
+    classifier = build_classifier(trunk, prepared)
     adapted = None
     if config.mode == "lora" and not is_one_pass(config):
         adapted = add_adapters(classifier, rank=config.lora_rank, num_layers=config.lora_layers, seed=config.seed)
-    scorer = build_scorer(config, classifier, num_criteria=len(prepared.rows.criteria)).to(device)
-    collectives.broadcast_parameters(scorer.parameters())
-    objective = make_objective(scorer, rows, prepared.held_out, config)
+    scorer = build_scorer(config, classifier, num_criteria=len(prepared.rows.criteria))
+    hold_weights(scorer, config, device)
+    sharded = sharding.Sharded(scorer, device) if shards else None
+    if not sharded:
+        collectives.broadcast_parameters(scorer.to(device).parameters())
+    objective = make_objective(scorer, rows, prepared.held_out, config, sharded)
     batches = step_batches(objective.num_examples, batch_size=config.batch_size, epochs=config.epochs, seed=config.seed)
     trained = train_in_run(context, objective, batches, loop_options(config), show=show)
+    if sharded and not trained.cancelled:
+        read = partial(read_base, trunk, prepared) if is_held_narrow(config, device) else None
+        saved = save_sharded(objective, adapted, prepared, trained, config, loaded, read)
+        collectives.destroy_process_group()
+        return saved
     collectives.destroy_process_group()
     if trained.cancelled or not run or not loaded:
         return None
-    if adapted is None:
-        return finish(objective, prepared, trained, config, run, loaded)
-    merge_adapters(adapted, run.dir / "adapter")
-    results = finish(objective, prepared, trained, config, run, loaded)
-    complete_adapters(classifier, run.dir / "adapter")  # now that the classifier has the trained head
-    return results
+    base = read_base(trunk, prepared) if is_held_narrow(config, device) else None
+    if adapted is not None:
+        base = merge_adapters(adapted, run.dir / "adapter", base=base)
+    rewards = held_out_rewards(objective, prepared, config)
+    calibration = calibrate(rewards, config)
+    card = card_of(rewards, calibration, objective, prepared, config, loaded)
+    save(scorer, prepared.tokenizer, card, run.dir, base=base)
+    if adapted is not None:
+        complete_adapters(scorer.classifier, run.dir / "adapter")  # now that the classifier has the trained head
+    num_parameters = sum(p.numel() for p in scorer.classifier.parameters())
+    return {"num_parameters": num_parameters} | results(rewards, calibration, prepared, trained)
 
 
 def prepare(context: RunContext[RewardConfig], loaded: Loaded | None) -> Prepared:
@@ -212,11 +242,34 @@ def build_classifier(config: RewardConfig, prepared: Prepared) -> PreTrainedMode
         with torch.random.fork_rng():
             torch.manual_seed(config.seed)  # of what the file does not hold
             classifier = load_classifier(
-                config.model, prepared.tokenizer, dtype=torch.float32, load_in_4bit=config.load_in_4bit
+                config.model,
+                prepared.tokenizer,
+                dtype=torch.float32,
+                load_in_4bit=config.load_in_4bit,
+                precision=config.precision,
             )
     if config.gradient_checkpointing:
         recompute_activations(classifier)
     return classifier
+
+
+def is_held_narrow(config: RewardConfig, device: torch.device) -> bool:
+    """Whether weights that are not trained are held in fewer bits than on disk, from where they are saved then."""
+    return config.mode != "full" and (config.load_in_4bit or wants_bf16(config.frozen_weights, device))
+
+
+def read_base(config: RewardConfig, prepared: Prepared) -> PreTrainedModel:
+    """The classifier that training began from, in fp32."""
+    return build_classifier(replace(config, load_in_4bit=False), prepared)
+
+
+def hold_weights(scorer: RewardScorer, config: RewardConfig, device: torch.device) -> None:
+    """Holds frozen and trained weights in the number formats that are asked for, for the device they will be on."""
+    frozen = config.mode != "full" and wants_bf16(config.frozen_weights, device)
+    if frozen or config.trained_weights != "fp32":
+        rows = trial_rows(scorer.classifier.config)
+        must = not frozen or config.frozen_weights == "bf16"
+        hold_in_bf16(scorer.classifier, trained=not frozen, must=must, run=partial(scorer, rows))
 
 
 def is_one_pass(config: RewardConfig) -> bool:
@@ -242,43 +295,83 @@ def build_scorer(config: RewardConfig, classifier: PreTrainedModel, *, num_crite
     return scorer
 
 
-def finish(
+def held_out_rewards(objective: RewardObjective, prepared: Prepared, config: RewardConfig) -> HeldOutRewards:
+    """Scores the held-out pairs; in every process, where there are several."""
+    sides = score_rows(objective.network, prepared.held_out, config, objective.sharded)
+    chosen, rejected = (side[: config.ensemble].numpy().astype(float) for side in sides)
+    return HeldOutRewards(chosen=chosen, rejected=rejected, rows=prepared.held_out)
+
+
+def calibrate(rewards: HeldOutRewards, config: RewardConfig) -> CalibrationFit:
+    """Fits the configured calibration to the held-out pairs."""
+    rows = rewards.rows
+    return fit_calibration(
+        rewards.chosen - rewards.rejected,
+        rows.p_chosen.numpy(),
+        rows.weight.numpy(),
+        kind=config.calibration,
+        prompt=rows.prompt.numpy(),
+    )
+
+
+def card_of(
+    rewards: HeldOutRewards,
+    calibration: CalibrationFit,
     objective: RewardObjective,
     prepared: Prepared,
-    trained: Trained,
     config: RewardConfig,
-    run: Run,
     loaded: Loaded,
-) -> Results:
-    """Calibrates on the held-out pairs and saves the model into the run; returns the results."""
-    scorer = objective.network
-    chosen, rejected = (side[: config.ensemble].numpy() for side in score_rows(scorer, prepared.held_out, config))
-    held_out = HeldOutRewards(chosen=chosen.astype(float), rejected=rejected.astype(float), rows=prepared.held_out)
-    calibration = fit_calibration(
-        held_out.chosen - held_out.rejected,
-        prepared.held_out.p_chosen.numpy(),
-        prepared.held_out.weight.numpy(),
-        kind=config.calibration,
-        prompt=prepared.held_out.prompt.numpy(),
-    )
-    mean_rewards = held_out.chosen.mean(0)
-    card = Card(
+) -> Card:
+    """What is saved beside the model."""
+    mean_rewards = rewards.chosen.mean(0)
+    return Card(
         kind="lora" if is_one_pass(config) else "heads",
         num_members=config.ensemble,
         max_length=prepared.max_length,
         score_mean=float(mean_rewards.mean()),
         score_std=float(mean_rewards.std(ddof=1)) or 1.0,
-        member_offsets=member_offsets(held_out.chosen),
+        member_offsets=member_offsets(rewards.chosen),
         calibration=calibration.calibration,
         likelihood=likelihood_values(config, objective.extra),
         criteria=prepared.rows.criteria,
         data_hash=loaded.data_hash,
         keeps_marks=prepared.keeps_marks,
     )
-    save(scorer, prepared.tokenizer, card, run.dir)
-    return {"num_parameters": sum(p.numel() for p in scorer.classifier.parameters())} | results(
-        held_out, calibration, prepared, trained
-    )
+
+
+def save_sharded(
+    objective: RewardObjective,
+    adapted: PeftModel | None,
+    prepared: Prepared,
+    trained: Trained,
+    config: RewardConfig,
+    loaded: Loaded | None,
+    read: Callable[[], PreTrainedModel] | None,
+) -> Results | None:
+    """Calibrates and saves a model whose weights are sharded; every process takes part, the first one gets results.
+
+    Args:
+        read: reads the classifier that training began from, where it is held in fewer bits.
+    """
+    scorer, out_dir = objective.network, Path(config.out)
+    rewards = held_out_rewards(objective, prepared, config)
+    adapters = full_adapters(adapted) if adapted is not None else {}
+    files = all_weights(scorer)
+    flat = {f"{file}/{name}": weight for file, weights in files.items() for name, weight in weights.items()}
+    with whole_on_disk(flat, out_dir) as whole:
+        if not loaded:
+            return None
+        weights = {file: {name: whole[f"{file}/{name}"] for name in names} for file, names in files.items()}
+        if read is not None:
+            weights["model"] = in_full_width(weights["model"], scorer.classifier, read())
+        calibration = calibrate(rewards, config)
+        card = card_of(rewards, calibration, objective, prepared, config, loaded)
+        model = save_weights_of(scorer, weights, prepared.tokenizer, card, out_dir)
+        if adapted is not None:
+            adapted.save_pretrained(str(out_dir / "adapter"), state_dict=adapters)
+            complete_adapters(scorer.classifier, out_dir / "adapter", model)
+        different = {id(weight): weight.numel() for weight in model.values()}
+        return {"num_parameters": sum(different.values())} | results(rewards, calibration, prepared, trained)
 
 
 def likelihood_values(config: RewardConfig, tie: TieParameter) -> dict[str, Any]:

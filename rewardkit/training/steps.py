@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rewardkit.distributed import collectives
 from rewardkit.distributed.optimization import all_reduce_gradients, schedule
-from rewardkit.distributed.sharding import full_tensor
+from rewardkit.distributed.sharding import clip_gradients
 from rewardkit.run.directory import Run
 
 
@@ -91,7 +91,7 @@ def optimizer_step(optimizer: torch.optim.Optimizer, sums: Tensor, *, max_grad_n
     """
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     all_reduce_gradients(parameters, sums)
-    norm = full_tensor(torch.nn.utils.clip_grad_norm_(parameters, max_grad_norm))
+    norm = clip_gradients(parameters, max_grad_norm)
     numbers = torch.cat((sums.flatten(), norm.detach().reshape(1).to(sums))).cpu()
     total_sums, grad_norm = numbers[:-1].view_as(sums), float(numbers[-1])
     loss = float(total_sums[0, 0]) / (float(total_sums[1, 0]) or 1.0)

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 import torch
 import torch.distributed as dist
@@ -23,7 +25,7 @@ from alignment.policy.rows import PolicyRows
 from rewardkit.distributed import collectives
 from rewardkit.distributed.checkpoint import Checkpoint, TrainingState
 from rewardkit.distributed.optimization import adamw
-from rewardkit.distributed.sharding import Sharded, full_tensor
+from rewardkit.distributed.sharding import full_tensor
 from rewardkit.network.logps import can_pack_policy
 from rewardkit.network.packed_rows import Branched
 from rewardkit.training.loop import sum_parts
@@ -89,10 +91,22 @@ def held_bytes(forward: Forward, optimizer: torch.optim.Optimizer) -> int:
     return sum(storages.values())  # gradients of a layer share one
 
 
+def trainable(forward: Forward) -> tuple[PolicyObjective, torch.optim.Optimizer]:
+    """What `two_steps` trains."""
+    objective = PolicyObjective(forward=forward, loss=SftLoss(), rows=rows(), held_out=rows(), weight_decay=0.1)
+    return objective, adamw(objective.parameter_groups(), 0.01)
+
+
+@contextmanager
+def no_full_tensors() -> Iterator[None]:
+    """Within the block nothing is put together of shards."""
+    with patch.object(DTensor, "full_tensor", side_effect=AssertionError("a tensor was put together")):
+        yield
+
+
 def two_steps(forward: Forward, folder: Path) -> dict:
     """Gradients, norms, losses and weights of two steps, the state between them kept in a folder and read again."""
-    objective = PolicyObjective(forward=forward, loss=SftLoss(), rows=rows(), held_out=rows(), weight_decay=0.1)
-    optimizer = adamw(objective.parameter_groups(), 0.01)
+    objective, optimizer = trainable(forward)
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     checkpoint = Checkpoint(folder)
     found: dict = {"gradients": [], "norms": [], "held": 0, "shares": []}
@@ -101,7 +115,8 @@ def two_steps(forward: Forward, folder: Path) -> dict:
             with torch.no_grad():
                 for parameter in parameters:  # what is not read back would be seen
                     parameter.zero_()
-            checkpoint.restore(forward.network, objective.extra, optimizer)
+            with no_full_tensors():
+                checkpoint.restore(forward.network, objective.extra, optimizer)
         sizes = [rows().rows[index].num_tokens for index in batch]
         found["shares"].append([micro.share for micro in forward.micro_batches(sizes)])
         sums = sum_parts(objective, batch, measures=False, learns=True)
@@ -115,7 +130,8 @@ def two_steps(forward: Forward, folder: Path) -> dict:
         found[f"loss {step}"] = float(sums[0, 0])
         found[f"held out {step}"] = objective.evaluate().loss
         if not step:
-            checkpoint.write(TrainingState(step=1), forward.network, objective.extra, optimizer)
+            with no_full_tensors():
+                checkpoint.write(TrainingState(step=1), forward.network, objective.extra, optimizer)
             collectives.any_true(False, forward.device)  # nobody reads before it is written
     found["weights"] = {name: full_tensor(p.detach()) for name, p in forward.network.named_parameters()}
     return found
@@ -127,7 +143,7 @@ def main(folder: Path) -> None:
     rank, world_size = collectives.rank(), collectives.world_size()
     for name in NETWORKS:
         forward = forward_of(name)
-        forward = replace(forward, sharded=Sharded(forward.network, device))
+        forward = forward.shard(device)
         found = two_steps(forward, folder / name)
         of_each: list = [None] * world_size
         dist.all_gather_object(of_each, (found["held"], found["shares"]))

@@ -15,9 +15,12 @@ pytest.importorskip("transformers")
 pytest.importorskip("accelerate")
 
 import torch
+from safetensors.torch import load_file
 
 sys.path.insert(0, str(Path(__file__).parent))  # the process, which a launcher starts as a script
-from sharded_process import NETWORKS, forward_of, two_steps
+from sharded_process import NETWORKS, forward_of, trainable, two_steps
+
+from rewardkit.distributed.checkpoint import Checkpoint, trained_weights
 
 ROOT = Path(__file__).parents[3]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -31,10 +34,11 @@ class Found:
     values: dict
     folder: Path
 
-    @property
-    def state(self) -> dict:
-        """What was kept after the first step."""
-        return torch.load(self.folder / "last.pt", weights_only=True)
+    def kept(self, name: str) -> dict:
+        """What was kept after the first step, read into one process."""
+        objective, optimizer = trainable(forward_of(name))
+        state = Checkpoint(self.folder).restore(objective.network, objective.extra, optimizer)
+        return {"step": state.step, "optimizer": optimizer.state_dict(), "weights": trained_weights(objective.network)}
 
 
 @pytest.fixture(scope="module")
@@ -89,8 +93,20 @@ def test_each_of_two_processes_holds_half(name: str, together: dict[str, Found],
 
 @EACH
 def test_what_two_processes_keep_goes_on_in_one(name: str, together: dict[str, Found], alone: dict[str, Found]) -> None:
-    two, one = together[name].state, alone[name].state
-    assert two["state"] == one["state"]
+    two, one = together[name].kept(name), alone[name].kept(name)
+    assert two["step"] == one["step"] == 1
     torch.testing.assert_close(two["weights"], one["weights"], rtol=1e-9, atol=1e-10)
     torch.testing.assert_close(two["optimizer"]["state"], one["optimizer"]["state"], rtol=1e-7, atol=1e-12)
     assert two["optimizer"]["param_groups"] == one["optimizer"]["param_groups"]
+
+
+@EACH
+def test_tensors_are_kept_as_rows_of_every_process(name: str, together: dict[str, Found]) -> None:
+    folder = together[name].folder
+    assert {file.name for file in folder.iterdir()} == {"last.pt", "last-1.safetensors"}
+    values = torch.load(folder / "last.pt", weights_only=True)
+    assert values["weights"] == {}
+    assert all(value.dim() == 0 for of_one in values["optimizer"]["state"].values() for value in of_one.values())
+    num_weights = sum(weight.numel() for weight in together[name].values["weights"].values())
+    kept = load_file(folder / "last-1.safetensors")
+    assert sum(tensor.numel() for tensor in kept.values()) == 3 * num_weights  # weights and two moments

@@ -265,21 +265,33 @@ def test_several_processes_take_a_server(monkeypatch: pytest.MonkeyPatch) -> Non
         check_rollouts(config)
 
 
-def in_two_processes(*words: str) -> subprocess.CompletedProcess[str]:
+SHARDED = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
+
+
+def in_two_processes(*words: str, asked: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "alignment")
     environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, *launcher, *words]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280)
+    return subprocess.run(command, env=environment | (asked or {}), capture_output=True, text=True, timeout=280)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("num_answered", [1000, 5])
+@pytest.mark.parametrize(
+    ("num_answered", "asked", "more"),
+    [(1000, {}, {}), (5, {}, {}), (1000, SHARDED, {}), (5, SHARDED, {"lora": True})],
+    ids=["all", "restarted", "sharded", "sharded, restarted"],
+)
 def test_two_processes_ask_for_their_own_prompts(
-    folder: Path, policy_folders: tuple[Path, Path], server: VllmStandIn, num_answered: int
+    folder: Path,
+    policy_folders: tuple[Path, Path],
+    server: VllmStandIn,
+    num_answered: int,
+    asked: dict[str, str],
+    more: dict[str, Any],
 ) -> None:
     """Of the same server; where it restarts, whoever notices sends the weights again."""
-    assert main(words(folder, policy_folders[0], "one", rollouts=server.url)) == 0
+    assert main(words(folder, policy_folders[0], "one", rollouts=server.url, **more)) == 0
     server.begin()
     server.asked.clear()
     if num_answered < 1000:
@@ -290,7 +302,7 @@ def test_two_processes_ask_for_their_own_prompts(
                 server.begin()
 
         server.before = restart
-    done = in_two_processes(*words(folder, policy_folders[0], "two", rollouts=server.url))
+    done = in_two_processes(*words(folder, policy_folders[0], "two", rollouts=server.url, **more), asked=asked)
     assert done.returncode == 0, done.stderr
     if num_answered == 1000:
         assert server.paths().count("/collective_rpc") == 5

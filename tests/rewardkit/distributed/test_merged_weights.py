@@ -16,7 +16,7 @@ from toy_models import gpt2_config, llama_config
 from transformers import AutoModelForCausalLM
 
 from alignment.policy.policy import make_network
-from alignment.rollouts.merged_weights import merged_weights, write_merged
+from rewardkit.distributed.merged_weights import merged_weights, write_merged
 from rewardkit.network.models import adapt
 
 LLAMA = llama_config(num_key_value_heads=4)

@@ -3,7 +3,7 @@
 Trains a Llama of two layers from random weights on replies of the simulated support desk, in every way in which trained
 weights are held, over seeds 0, 1, ... (3 unless said), and prints the loss of held-out replies at the end, in nats a
 token, with the difference to fp32 (mean and standard deviation over seeds), and the bytes that a weight takes: itself,
-its gradient, the optimizer's state, as measured. `plain bf16` is no option: weights and moments in bf16 and nothing done
+its gradient, the optimizer's state, as measured. `plain bf16` is no option: weights and moments in bf16, nothing done
 about rounding, to see what that does.
 """
 
@@ -28,7 +28,7 @@ from rewardkit.network.tokens import train_tokenizer
 from rewardkit.simulation.support_desk_world import World
 from rewardkit.weights.held import hold_in_bf16
 
-NUM_STEPS, BATCH_SIZE, NUM_HELD_OUT, LENGTH, RATE = 300, 8, 64, 48, 3e-3
+NUM_STEPS, BATCH_SIZE, NUM_HELD_OUT, LENGTH, RATE = 150, 4, 64, 32, 3e-3
 WAYS: dict[str, dict[str, Any]] = {
     "fp32": {},
     "bf16_stochastic": {"trained_weights": "bf16_stochastic"},

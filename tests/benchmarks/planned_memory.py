@@ -28,7 +28,7 @@ from alignment.config.plan import PlanConfig
 SHAPE = {"hidden_size": 256, "intermediate_size": 688, "num_hidden_layers": 6, "num_attention_heads": 4}
 VOCABULARY = 4096
 PROMPT, COMPLETION = 63, 48  # words: one token each, the template adds one to a prompt and the end to a completion
-ROWS = 40
+ROWS = 60
 FORMATS = ("fp32", "bf16")
 Figures = dict[str, Any]
 

@@ -39,6 +39,10 @@ NOT_RUN = {
     ("docs/how-to/rewards-in-trl.md", "needs TRL; tests/docs/test_trl_reward_function.py runs it under `make bench`"),
     ("docs/how-to/run-a-team.md", "serves until it is stopped"),
     ("docs/how-to/work-on-comparisons.md", "needs members"),
+    (
+        "docs/how-to/save-memory.md",
+        "needs a GPU to be of use; tests/alignment/commands/test_memory_options.py runs every option on a CPU",
+    ),
     ("docs/how-to/several-gpus.md", "needs several GPUs; tests/alignment run two processes on a CPU"),
     ("docs/how-to/train-a-policy.md", "takes minutes a seed; tests/alignment/lab runs both on a smaller world"),
     (

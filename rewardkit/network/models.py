@@ -121,6 +121,11 @@ def recompute_activations(network: PreTrainedModel) -> None:
         network.gradient_checkpointing_enable(options)
 
 
+def recomputes_activations(network: torch.nn.Module) -> bool:
+    """Whether `recompute_activations` was asked of a network, or of the one that a PEFT wrapper holds."""
+    return any(getattr(module, "gradient_checkpointing", False) for module in network.modules())
+
+
 def switch_off_dropout(module: torch.nn.Module) -> None:
     """Sets every dropout probability to 0, so that training and scoring compute the same function."""
     for child in module.modules():

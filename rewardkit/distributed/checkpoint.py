@@ -98,7 +98,7 @@ def read_state(file: Path) -> dict[str, Any]:
         ValueError: naming the file, if it is missing, torn, or something else.
     """
     try:
-        values = torch.load(file, weights_only=True)
+        values = torch.load(file, weights_only=True, map_location="cpu")  # not where another process has its GPU
     except (OSError, EOFError, RuntimeError, LookupError, ValueError, pickle.UnpicklingError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0].partition(". ")[0]
         raise ValueError(f"{file} is missing or torn ({reason}); remove {file.parent} to begin anew") from error

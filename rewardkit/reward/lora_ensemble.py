@@ -22,6 +22,7 @@ from torch import Tensor
 
 from rewardkit.network import attention
 from rewardkit.network.classifier import RewardScorer
+from rewardkit.network.layout import Layout
 from rewardkit.network.packed_rows import Branched, pack
 
 if TYPE_CHECKING:
@@ -94,6 +95,10 @@ class LoraEnsemble(RewardScorer):
         if inputs:
             return (inputs[0].expand(self.num_members, -1, -1), *inputs[1:]), options
         return inputs, options | {"hidden_states": options["hidden_states"].expand(self.num_members, -1, -1)}
+
+    def tried_layout(self) -> Layout:
+        """Its rows run packed or not at all."""
+        return self.layout
 
     def member_features(self, rows: Sequence[Branched]) -> Tensor:
         """(K, S, h) what each member's head reads."""

@@ -131,7 +131,7 @@ def train_prepared(
     adapted = None
     if config.mode == "lora" and not is_one_pass(config):
         adapted = add_adapters(classifier, rank=config.lora_rank, num_layers=config.lora_layers, seed=config.seed)
-    scorer = build_scorer(config, classifier, num_criteria=len(prepared.rows.criteria)).to(device)
+    scorer = build_scorer(config, classifier, num_criteria=len(prepared.rows.criteria)).placed(device)
     collectives.broadcast_parameters(scorer.parameters())
     objective = make_objective(scorer, rows, prepared.held_out, config)
     batches = step_batches(objective.num_examples, batch_size=config.batch_size, epochs=config.epochs, seed=config.seed)

@@ -42,7 +42,7 @@ def train_trunk_head(context: RunContext[RewardConfig], loaded: Loaded) -> Resul
     sides = (loaded.train, prepared.rows), (loaded.held_out, prepared.held_out)
     train, held_out = ([side[number] for number in rows.numbers] for side, rows in sides)
     loaded = replace(loaded, train=train, held_out=held_out)  # without pairs that are the same tokens
-    scorer = RewardScorer(build_classifier(config, prepared)).to(collectives.init_process_group())
+    scorer = RewardScorer(build_classifier(config, prepared)).placed(collectives.init_process_group())
     started = time.perf_counter()
     chosen, rejected = pair_features(scorer, prepared, config, run, progress)
     feature_s = time.perf_counter() - started

@@ -158,27 +158,21 @@ def run_scoring(options: argparse.Namespace, work: Path, watch: Watch) -> None:
 def pairs(task: str, num_rows: int = 8) -> Line:
     """A line of policies trained on pairs or on texts."""
     options = {"task": task, "batch_size": num_rows, "token_budget": TrainingConfig.token_budget, "max_length": 512}
-    unit = "tokens" if task == "sft" else "pairs"
-    return Line(
-        unit=unit,
-        options=options | {"steps": 6},
-        prepare=policy_training.prepare,
-        run=partial(run_offline, policy_training),
-    )
+    unit, run = "tokens" if task == "sft" else "pairs", partial(run_offline, policy_training)
+    return Line(unit=unit, options=options | {"steps": 6}, prepare=policy_training.prepare, run=run)
 
 
 def lines() -> dict[str, Line]:
     """The table, by line."""
     reward = {"batch_size": 8, "token_budget": RewardConfig.token_budget, "max_length": 512, "steps": 6}
+    train_reward = partial(run_offline, reward_training)
     grpo = {"batch_size": 8, "token_budget": GrpoConfig.token_budget, "max_length": 256, "steps": 4}
     ppo = {"batch_size": 32, "token_budget": PpoConfig.token_budget, "max_length": 256, "steps": 3, "task": "trunk"}
     drawing = {"new_tokens": 64, "max_prompt": 256, "steps": 4}
     online = {"prepare": prepare_generation, "run": run_generation, "warm_up": 1}
     scoring = {"texts": 200, "max_length": 2048, "steps": 3}
     return {
-        "reward model": Line(
-            unit="pairs", options=reward, prepare=reward_training.prepare, run=partial(run_offline, reward_training)
-        ),
+        "reward model": Line(unit="pairs", options=reward, prepare=reward_training.prepare, run=train_reward),
         "SFT": pairs("sft", 16),
         "DPO, live": pairs("dpo"),
         "DPO, precomputed": pairs("precomputed"),

@@ -1,0 +1,140 @@
+"""Every training on a GPU: in fp32 its steps are a CPU's, in bf16 near them; stopped, it goes on, also on a CPU."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("transformers")
+pytest.importorskip("accelerate")
+
+import torch
+
+from rewardkit.distributed import collectives
+from rewardkit.reward import implicit, reward_model
+from rewardkit.run.directory import read_metrics, read_status
+from rewardkit.run.progress import Progress
+
+pytestmark = pytest.mark.gpu
+ONLINE = ("--prompts-per-step=4", "--completions-per-prompt=4", "--max-new-tokens=16", "--audit-prompts=2")
+OFFLINE = ("--batch-size=8", "--max-steps=3", "--entropy-every=1", "--eval-every=3")
+RUNS: dict[str, tuple[str, ...]] = {
+    "reward": ("train", "--batch-size=12"),
+    "reward, three heads": ("train", "--batch-size=12", "--ensemble=3"),
+    "reward, adapters": ("train", "--batch-size=12", "--mode=lora"),
+    "reward, members as adapters": ("train", "--batch-size=12", "--mode=lora", "--ensemble=2", "--members=lora"),
+    "sft": ("sft", *OFFLINE),
+    "dpo": ("dpo", *OFFLINE),
+    "dpo, live": ("dpo", *OFFLINE, "--reference=live", "--gradient-checkpointing=true"),
+    "dpo, adapters": ("dpo", *OFFLINE, "--lora=true", "--reference=live"),
+    "kto": ("kto", *OFFLINE),
+    "grpo": ("grpo", *ONLINE, "--max-steps=3", "--beta=0.02"),
+    "grpo, adapters": ("grpo", *ONLINE, "--max-steps=3", "--lora=true", "--passes=2"),
+    "ppo": ("ppo", *ONLINE, "--completions-per-prompt=1", "--max-steps=3"),
+    "ppo, own network": ("ppo", *ONLINE, "--completions-per-prompt=1", "--max-steps=3", "--value=separate"),
+    "online dpo": ("online-dpo", *ONLINE, "--max-steps=3"),
+}
+STOPPED = ("reward", "dpo, adapters", "grpo", "ppo")
+METRICS = ("loss", "grad_norm")
+Run = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def run(files, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Runs a command in this process on a device; returns its folder."""
+
+    def command(name: str, place: torch.device, *words: str, out: Path | None = None, code: int = 0) -> Path:
+        from alignment.__main__ import main as alignment
+        from rewardkit.__main__ import main as rewardkit
+
+        out = out or tmp_path_factory.mktemp("run") / "out"
+        program, (command, *options) = rewardkit if name.startswith("reward") else alignment, RUNS[name]
+        is_online = "--max-new-tokens=16" in options
+        model = files.reward if name.startswith("reward") else files.policy
+        options += [f"--model={model}", f"--out={out}", "--learning-rate=0.001"]
+        if is_online:
+            options += [f"--prompts={files.prompts}", f"--reward={files.reward}"]
+        else:
+            options += [f"--data={files.pairs}"]
+        with pytest.MonkeyPatch.context() as patch:
+            for module in (collectives, reward_model, implicit):
+                patch.setattr(module, "default_device", lambda: place)
+            assert program([command, *options, *words]) == code
+        return out
+
+    return command
+
+
+@pytest.fixture(scope="module")
+def on_cpu(run: Run) -> Callable[[str], list[dict[str, Any]]]:
+    """The metrics of a run on a CPU in fp32, computed once."""
+
+    @cache
+    def metrics(name: str) -> list[dict[str, Any]]:
+        return list(read_metrics(run(name, torch.device("cpu"), "--precision=fp32")))
+
+    return metrics
+
+
+def assert_close(found: Sequence[dict[str, Any]], expected: Sequence[dict[str, Any]], share: float) -> None:
+    assert len(found) == len(expected) >= 3
+    for row, other in zip(found, expected, strict=True):
+        for name in METRICS:
+            assert row[name] == pytest.approx(other[name], rel=share, abs=share), (row["step"], name)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_steps_are_those_of_a_cpu(name: str, run: Run, on_cpu: Any, device: torch.device) -> None:
+    out = run(name, device, "--precision=fp32")
+    assert read_status(out)["state"] == "done"
+    assert_close(list(read_metrics(out)), on_cpu(name), 2e-3)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_bf16_begins_where_fp32_does(name: str, run: Run, on_cpu: Any, device: torch.device) -> None:
+    out = run(name, device, "--precision=bf16")
+    (first, *others), expected = list(read_metrics(out)), on_cpu(name)[0]
+    if "--max-new-tokens=16" not in RUNS[name]:  # other completions may be drawn
+        assert first["loss"] == pytest.approx(expected["loss"], rel=0.05, abs=0.05)
+    assert all(row["loss"] == row["loss"] for row in others)
+    assert read_status(out)["state"] == "done"
+
+
+@pytest.mark.parametrize("name", STOPPED)
+def test_a_stopped_run_goes_on(
+    name: str, run: Run, on_cpu: Any, device: torch.device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    show = Progress.step
+
+    def stop(self: Progress, step: int, *rest: Any) -> None:
+        show(self, step, *rest)
+        if step == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    outs = {}
+    for place in dict.fromkeys((device.type, "cpu")):  # what a GPU began goes on without one
+        with monkeypatch.context() as patch:
+            patch.setattr(Progress, "step", stop)
+            out = run(name, device, "--precision=fp32", code=1)
+        assert read_status(out)["state"] == "cancelled"
+        run(name, torch.device(place), "--precision=fp32", "--resume=true", out=out)
+        outs[place] = out
+    for out in outs.values():
+        assert_close(list(read_metrics(out)), on_cpu(name), 2e-3)
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("bitsandbytes"), reason="bitsandbytes is not installed")
+@pytest.mark.parametrize("name", ["reward, adapters", "dpo, adapters", "grpo, adapters"])
+def test_four_bits(name: str, run: Run, on_cpu: Any, device: torch.device) -> None:
+    out = run(name, device, "--load-in-4bit=true", "--precision=bf16")
+    first = next(iter(read_metrics(out)))
+    assert first["loss"] == pytest.approx(on_cpu(name)[0]["loss"], rel=0.2, abs=0.2)
+    assert read_status(out)["state"] == "done"

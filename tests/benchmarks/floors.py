@@ -198,16 +198,18 @@ def main() -> None:
     parser.add_argument("--watch", choices=["time", "count"], help=argparse.SUPPRESS)
     parser.add_argument("--work", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    sleep_between_products()
+    os.environ |= {"OMP_NUM_THREADS": str(options.threads), "HF_HUB_OFFLINE": "1"}
+    keep_large_buffers()  # as a command does before torch
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
     if options.watch:
-        keep_large_buffers()  # as a command does before torch
         (name,), line = options.lines, lines()[options.lines[0]]
         watch = Watch(counts=options.watch == "count")
         line.run(options_of(line, options), Path(options.work), watch)
         print(json.dumps({"line": name} | watch.figures()))
         return
-    sleep_between_products()
-    os.environ |= {"OMP_NUM_THREADS": str(options.threads), "HF_HUB_OFFLINE": "1"}
-    keep_large_buffers()
     with tempfile.TemporaryDirectory() as folder:
         options.data = str(write_data(Path(folder) / "pairs.jsonl", options.data, options.rows))
         rows = [measured_line(name, options, Path(folder)) for name in options.lines]

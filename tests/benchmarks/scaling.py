@@ -5,7 +5,7 @@
 Every point is a process of its own that makes a model of random weights and rows of random tokens, takes a few
 optimizer steps (or draws a few batches) with the parts that trainings are made of, and tells the median of its tokens a
 second, of its tokens a CPU second, and its peak memory. Tokens are those of full sequences, a prompt counted once for
-each of its completions; of drawing, the new ones. A point that would take more than half of the free memory is left out.
+each of its completions; of drawing, the new ones. A point that would take more than half of what is free is left out.
 Writes a page with the curves, and the figures as JSON beside it. Under thirty minutes on two cores; --quick in a few.
 """
 

@@ -43,6 +43,26 @@ RUNS: dict[str, tuple[str, ...]] = {
     "online dpo": ("online-dpo", *ONLINE, "--max-steps=3"),
 }
 STOPPED = ("reward", "dpo, adapters", "grpo", "ppo")
+# Options of memory, and how far the first loss may be from that of a CPU in fp32.
+FROZEN = "--frozen-weights=fp32"
+MEMORY: dict[str, tuple[str, float, tuple[str, ...]]] = {
+    "frozen weights in bf16": ("dpo, live", 0.02, ("--precision=fp32", "--frozen-weights=bf16")),
+    "adapters on bf16": ("dpo, adapters", 0.02, ("--precision=fp32", "--frozen-weights=bf16")),
+    "rewards in bf16": ("reward, adapters", 0.05, ("--precision=fp32", "--frozen-weights=bf16")),
+    "trained in bf16, by chance": ("sft", 0.02, ("--precision=bf16", "--trained-weights=bf16_stochastic")),
+    "trained in bf16, with remainders": ("grpo", 0.05, ("--precision=bf16", "--trained-weights=bf16_kahan")),
+    "reference away": ("dpo, live", 2e-3, ("--precision=fp32", FROZEN, "--offload-frozen=true")),
+    "rewards away": ("ppo", 2e-3, ("--precision=fp32", FROZEN, "--offload-frozen=true")),
+    "activations away": ("sft", 2e-3, ("--precision=fp32", FROZEN, "--offload-activations=true")),
+    "activations of rewards away": ("reward", 2e-3, ("--precision=fp32", FROZEN, "--offload-activations=true")),
+}
+WITH_BITSANDBYTES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "rewards on 4 bits": ("reward, adapters", ("--load-in-4bit=true",)),
+    "dpo on 4 bits": ("dpo, adapters", ("--load-in-4bit=true",)),
+    "grpo on 4 bits": ("grpo, adapters", ("--load-in-4bit=true",)),
+    "AdamW of 8 bits": ("sft", ("--optimizer=adamw_8bit",)),
+    "paged AdamW of 8 bits": ("sft", ("--optimizer=paged_adamw_8bit",)),
+}
 METRICS = ("loss", "grad_norm")
 Run = Callable[..., Path]
 
@@ -79,7 +99,7 @@ def on_cpu(run: Run) -> Callable[[str], list[dict[str, Any]]]:
 
     @cache
     def metrics(name: str) -> list[dict[str, Any]]:
-        return list(read_metrics(run(name, torch.device("cpu"), "--precision=fp32")))
+        return list(read_metrics(run(name, torch.device("cpu"), "--precision=fp32", FROZEN)))
 
     return metrics
 
@@ -93,7 +113,7 @@ def assert_close(found: Sequence[dict[str, Any]], expected: Sequence[dict[str, A
 
 @pytest.mark.parametrize("name", RUNS)
 def test_steps_are_those_of_a_cpu(name: str, run: Run, on_cpu: Any, device: torch.device) -> None:
-    out = run(name, device, "--precision=fp32")
+    out = run(name, device, "--precision=fp32", FROZEN)
     assert read_status(out)["state"] == "done"
     assert_close(list(read_metrics(out)), on_cpu(name), 2e-3)
 
@@ -123,18 +143,30 @@ def test_a_stopped_run_goes_on(
     for place in dict.fromkeys((device.type, "cpu")):  # what a GPU began goes on without one
         with monkeypatch.context() as patch:
             patch.setattr(Progress, "step", stop)
-            out = run(name, device, "--precision=fp32", code=1)
+            out = run(name, device, "--precision=fp32", FROZEN, code=1)
         assert read_status(out)["state"] == "cancelled"
-        run(name, torch.device(place), "--precision=fp32", "--resume=true", out=out)
+        run(name, torch.device(place), "--precision=fp32", FROZEN, "--resume=true", out=out)
         outs[place] = out
     for out in outs.values():
         assert_close(list(read_metrics(out)), on_cpu(name), 2e-3)
 
 
+@pytest.mark.parametrize("name", MEMORY)
+def test_options_of_memory(name: str, run: Run, on_cpu: Any, device: torch.device) -> None:
+    of, share, words = MEMORY[name]
+    out = run(of, device, *words)
+    (first, *others), expected = list(read_metrics(out)), on_cpu(of)
+    assert first["loss"] == pytest.approx(expected[0]["loss"], rel=share, abs=share)
+    if FROZEN in words:  # exact
+        assert_close([first, *others], expected, share)
+    assert read_status(out)["state"] == "done"
+
+
 @pytest.mark.skipif(not importlib.util.find_spec("bitsandbytes"), reason="bitsandbytes is not installed")
-@pytest.mark.parametrize("name", ["reward, adapters", "dpo, adapters", "grpo, adapters"])
-def test_four_bits(name: str, run: Run, on_cpu: Any, device: torch.device) -> None:
-    out = run(name, device, "--load-in-4bit=true", "--precision=bf16")
+@pytest.mark.parametrize("name", WITH_BITSANDBYTES)
+def test_what_bitsandbytes_gives(name: str, run: Run, on_cpu: Any, device: torch.device) -> None:
+    of, words = WITH_BITSANDBYTES[name]
+    out = run(of, device, "--precision=bf16", *words)
     first = next(iter(read_metrics(out)))
-    assert first["loss"] == pytest.approx(on_cpu(name)[0]["loss"], rel=0.2, abs=0.2)
+    assert first["loss"] == pytest.approx(on_cpu(of)[0]["loss"], rel=0.2, abs=0.2)
     assert read_status(out)["state"] == "done"

@@ -99,7 +99,7 @@ class Line:
     options: Mapping[str, Any]
     prepare: Callable[[argparse.Namespace, Path], Sequence[float]]
     run: Callable[[argparse.Namespace, Path, Watch], None]
-    warm_up: int = 2
+    warm_up: int = 1
 
 
 def prepare_generation(options: argparse.Namespace, work: Path) -> Sequence[float]:
@@ -159,29 +159,29 @@ def pairs(task: str, num_rows: int = 8) -> Line:
     """A line of policies trained on pairs or on texts."""
     options = {"task": task, "batch_size": num_rows, "token_budget": TrainingConfig.token_budget, "max_length": 512}
     unit, run = "tokens" if task == "sft" else "pairs", partial(run_offline, policy_training)
-    return Line(unit=unit, options=options | {"steps": 6}, prepare=policy_training.prepare, run=run)
+    return Line(unit=unit, options=options | {"steps": 4}, prepare=policy_training.prepare, run=run)
 
 
 def lines() -> dict[str, Line]:
     """The table, by line."""
-    reward = {"batch_size": 8, "token_budget": RewardConfig.token_budget, "max_length": 512, "steps": 6}
+    reward = {"batch_size": 8, "token_budget": RewardConfig.token_budget, "max_length": 512, "steps": 4}
     train_reward = partial(run_offline, reward_training)
-    grpo = {"batch_size": 8, "token_budget": GrpoConfig.token_budget, "max_length": 256, "steps": 4}
-    ppo = {"batch_size": 32, "token_budget": PpoConfig.token_budget, "max_length": 256, "steps": 3, "task": "trunk"}
-    drawing = {"new_tokens": 64, "max_prompt": 256, "steps": 4}
-    online = {"prepare": prepare_generation, "run": run_generation, "warm_up": 1}
-    scoring = {"texts": 200, "max_length": 2048, "steps": 3}
+    grpo = {"batch_size": 8, "token_budget": GrpoConfig.token_budget, "max_length": 256, "steps": 3}
+    ppo = {"batch_size": 32, "token_budget": PpoConfig.token_budget, "max_length": 256, "steps": 2, "task": "trunk"}
+    drawing = {"new_tokens": 64, "max_prompt": 256, "steps": 3}
+    online = {"prepare": prepare_generation, "run": run_generation}
+    scoring = {"texts": 100, "max_length": 2048, "steps": 2}
     return {
         "reward model": Line(unit="pairs", options=reward, prepare=reward_training.prepare, run=train_reward),
         "SFT": pairs("sft", 16),
         "DPO, live": pairs("dpo"),
         "DPO, precomputed": pairs("precomputed"),
         "DPO, LoRA": pairs("lora"),
-        "GRPO": Line(unit="completions", options=grpo, prepare=grpo_training.prepare, run=run_grpo, warm_up=1),
-        "PPO": Line(unit="completions", options=ppo, prepare=ppo_training.prepare, run=run_ppo, warm_up=1),
+        "GRPO": Line(unit="completions", options=grpo, prepare=grpo_training.prepare, run=run_grpo),
+        "PPO": Line(unit="completions", options=ppo, prepare=ppo_training.prepare, run=run_ppo),
         "generation, batch 64": Line(unit="tokens", options=drawing | {"task": "batch"}, **online),
         "generation, groups of 8": Line(unit="tokens", options=drawing | {"task": "groups"}, **online),
-        "scoring": Line(unit="texts", options=scoring, prepare=prepare_scoring, run=run_scoring, warm_up=1),
+        "scoring": Line(unit="texts", options=scoring, prepare=prepare_scoring, run=run_scoring),
     }
 
 

@@ -13,6 +13,7 @@ from transformers import AutoModelForSequenceClassification
 
 from rewardkit.network import attention
 from rewardkit.network.classifier import RewardScorer, load_classifier
+from rewardkit.network.layout import attended_plainly
 from rewardkit.network.logps import can_pack_policy, completion_logps
 from rewardkit.network.models import adapt, load_network, recompute_activations
 from rewardkit.network.packed_rows import Branched, pack
@@ -118,5 +119,5 @@ def test_scores_are_those_of_plain_transformers(files, device: torch.device) -> 
         expected = torch.cat([plain(torch.tensor([ids])).logits[:, 0] for ids in whole])
     torch.testing.assert_close(scores, expected, rtol=1e-3, atol=1e-3)
     scorer.layout = "padded"
-    with torch.no_grad():
+    with torch.no_grad(), attended_plainly(scorer.classifier):
         torch.testing.assert_close(scorer(rows)[0].cpu(), expected, rtol=1e-3, atol=1e-3)

@@ -33,11 +33,11 @@ RUNS: dict[str, tuple[str, ...]] = {
     "reward, members as adapters": ("train", "--batch-size=12", "--mode=lora", "--ensemble=2", "--members=lora"),
     "sft": ("sft", *OFFLINE),
     "dpo": ("dpo", *OFFLINE),
-    "dpo, live": ("dpo", *OFFLINE, "--reference=live", "--gradient-checkpointing=true"),
-    "dpo, adapters": ("dpo", *OFFLINE, "--lora=true", "--reference=live"),
+    "dpo, live": ("dpo", *OFFLINE, "--reference=live", "--gradient-checkpointing"),
+    "dpo, adapters": ("dpo", *OFFLINE, "--lora", "--reference=live"),
     "kto": ("kto", *OFFLINE),
     "grpo": ("grpo", *ONLINE, "--max-steps=3", "--beta=0.02"),
-    "grpo, adapters": ("grpo", *ONLINE, "--max-steps=3", "--lora=true", "--passes=2"),
+    "grpo, adapters": ("grpo", *ONLINE, "--max-steps=3", "--lora", "--passes=2"),
     "ppo": ("ppo", *ONLINE, "--completions-per-prompt=1", "--max-steps=3"),
     "ppo, own network": ("ppo", *ONLINE, "--completions-per-prompt=1", "--max-steps=3", "--value=separate"),
     "online dpo": ("online-dpo", *ONLINE, "--max-steps=3"),
@@ -51,15 +51,15 @@ MEMORY: dict[str, tuple[str, float, tuple[str, ...]]] = {
     "rewards in bf16": ("reward, adapters", 0.05, ("--precision=fp32", "--frozen-weights=bf16")),
     "trained in bf16, by chance": ("sft", 0.02, ("--precision=bf16", "--trained-weights=bf16_stochastic")),
     "trained in bf16, with remainders": ("grpo", 0.05, ("--precision=bf16", "--trained-weights=bf16_kahan")),
-    "reference away": ("dpo, live", 2e-3, ("--precision=fp32", FROZEN, "--offload-frozen=true")),
-    "rewards away": ("ppo", 2e-3, ("--precision=fp32", FROZEN, "--offload-frozen=true")),
-    "activations away": ("sft", 2e-3, ("--precision=fp32", FROZEN, "--offload-activations=true")),
-    "activations of rewards away": ("reward", 2e-3, ("--precision=fp32", FROZEN, "--offload-activations=true")),
+    "reference away": ("dpo, live", 2e-3, ("--precision=fp32", FROZEN, "--offload-frozen")),
+    "rewards away": ("ppo", 2e-3, ("--precision=fp32", FROZEN, "--offload-frozen")),
+    "activations away": ("sft", 2e-3, ("--precision=fp32", FROZEN, "--offload-activations")),
+    "activations of rewards away": ("reward", 2e-3, ("--precision=fp32", FROZEN, "--offload-activations")),
 }
 WITH_BITSANDBYTES: dict[str, tuple[str, tuple[str, ...]]] = {
-    "rewards on 4 bits": ("reward, adapters", ("--load-in-4bit=true",)),
-    "dpo on 4 bits": ("dpo, adapters", ("--load-in-4bit=true",)),
-    "grpo on 4 bits": ("grpo, adapters", ("--load-in-4bit=true",)),
+    "rewards on 4 bits": ("reward, adapters", ("--load-in-4bit",)),
+    "dpo on 4 bits": ("dpo, adapters", ("--load-in-4bit",)),
+    "grpo on 4 bits": ("grpo, adapters", ("--load-in-4bit",)),
     "AdamW of 8 bits": ("sft", ("--optimizer=adamw_8bit",)),
     "paged AdamW of 8 bits": ("sft", ("--optimizer=paged_adamw_8bit",)),
 }
@@ -145,7 +145,7 @@ def test_a_stopped_run_goes_on(
             patch.setattr(Progress, "step", stop)
             out = run(name, device, "--precision=fp32", FROZEN, code=1)
         assert read_status(out)["state"] == "cancelled"
-        run(name, torch.device(place), "--precision=fp32", FROZEN, "--resume=true", out=out)
+        run(name, torch.device(place), "--precision=fp32", FROZEN, "--resume", out=out)
         outs[place] = out
     for out in outs.values():
         assert_close(list(read_metrics(out)), on_cpu(name), 2e-3)

@@ -31,6 +31,7 @@ MORE = ("softcap", "s_aux", "sinks", "sliding_window", "position_bias", "indices
 LONGEST_PRODUCT = 1024
 # Least length that FlexAttention is given: torch compiles a mask of a single block, of 128 tokens, apart.
 LEAST_FLEX = 129
+LEAST_WIDTH = 16  # of a head that it takes; rows of narrower ones are attended one by one on a GPU too
 # Forms of FlexAttention that a process may compile (heads, number format, with gradient or without); torch's 8 are
 # fewer than policy, reference and reward model take, and beyond them it computes every product of a sequence.
 MOST_COMPILED = 64
@@ -45,11 +46,12 @@ class _Layout:
         self._masks: dict[tuple[int, torch.dtype], Tensor] = {}
         self._block_mask: BlockMask | None = None
 
-    def mask(self, index: int, dtype: torch.dtype) -> Tensor:
-        """(L, L) of a row: 0 where a query may look, else -inf."""
-        mask_of_row = self._masks.get((index, dtype))
+    def mask(self, index: int, like: Tensor) -> Tensor:
+        """(L, L) of a row: 0 where a query may look, else -inf; where and in the number format that a tensor is."""
+        mask_of_row = self._masks.get((index, like.dtype))
         if mask_of_row is None:
-            mask_of_row = self._masks[index, dtype] = additive(tree_mask(self.batch.rows[index]), dtype)
+            mask_of_row = additive(tree_mask(self.batch.rows[index]), like.dtype).to(like.device)
+            self._masks[index, like.dtype] = mask_of_row
         return mask_of_row
 
     def block_mask(self, device: torch.device) -> BlockMask:
@@ -154,7 +156,7 @@ def attend_rows(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tens
     if torch.is_autocast_enabled(query.device.type):  # rotations leave queries and keys in float32
         dtype = torch.get_autocast_dtype(query.device.type)
         query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
-    if query.is_cuda:
+    if query.is_cuda and query.shape[-1] >= LEAST_WIDTH:
         return _by_flex_attention(_flex_attention(), query, key, value, layout, scale).transpose(1, 2)
     parts = zip(
         query.split(layout.lengths, 2), key.split(layout.lengths, 2), value.split(layout.lengths, 2), strict=True
@@ -172,7 +174,7 @@ def _row(query: Tensor, key: Tensor, value: Tensor, layout: _Layout, index: int,
         return F.scaled_dot_product_attention(
             query, key, value, is_causal=True, scale=scale, enable_gqa=_is_grouped(query, key)
         )
-    return _attend(query, key, value, layout.mask(index, query.dtype), scale)
+    return _attend(query, key, value, layout.mask(index, query), scale)
 
 
 def _many_branches(query: Tensor, key: Tensor, value: Tensor, row: Branched, scale: float) -> Tensor:
@@ -185,12 +187,13 @@ def _many_branches(query: Tensor, key: Tensor, value: Tensor, row: Branched, sca
         if not length:
             continue
         before = 0 if branch_query is queries[0] else sizes[0]
+        mask = additive(torch.ones(length, before + length, dtype=torch.bool).tril_(before), query.dtype)
         outputs.append(
             _attend(
                 branch_query,
                 torch.cat((keys[0], branch_key), 2) if before else branch_key,
                 torch.cat((values[0], branch_value), 2) if before else branch_value,
-                additive(torch.ones(length, before + length, dtype=torch.bool).tril_(before), query.dtype),
+                mask.to(query.device),
                 scale,
             )
         )
@@ -211,7 +214,7 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scale: floa
 
 def _by_products(query: Tensor) -> bool:
     """Whether explicit products are faster than the fused kernel: in bf16 on a CPU they take half its time."""
-    return query.dtype == torch.bfloat16 and query.shape[2] <= LONGEST_PRODUCT
+    return query.device.type == "cpu" and query.dtype == torch.bfloat16 and query.shape[2] <= LONGEST_PRODUCT
 
 
 def _is_grouped(query: Tensor, key: Tensor) -> bool:

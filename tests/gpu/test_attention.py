@@ -47,7 +47,7 @@ def by_hand(query: Tensor, key: Tensor, value: Tensor, rows: list[Branched]) -> 
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("shape", [(1, 4, 4, 32), (1, 6, 2, 64), (3, 4, 2, 32)], ids=str)
+@pytest.mark.parametrize("shape", [(1, 4, 4, 32), (1, 6, 2, 64), (3, 4, 2, 32), (1, 4, 2, 8)], ids=str)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_packed_attention_is_that_by_hand(
     layout: str, shape: tuple[int, int, int, int], dtype: torch.dtype, device: torch.device

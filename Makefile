@@ -46,8 +46,8 @@ GPU_TESTS := tests/gpu tests/alignment/generation/test_llama_decoding.py tests/r
 GPU_PYTHON ?= python3
 gpu-bench:
 	@$(GPU_PYTHON) -c "import torch, sys; sys.exit(not torch.cuda.is_available())" || { echo "$(GPU_PYTHON): no torch that sees a CUDA device"; exit 1; }
-	PYTHONPATH=. timeout 360 $(GPU_PYTHON) -m pytest $(GPU_TESTS) --confcutdir=tests/gpu -m gpu -q -W default -p no:cacheprovider; \
-		tested=$$?; PYTHONPATH=. $(GPU_PYTHON) tests/gpu/bench.py --minutes 4 && exit $$tested
+	PYTHONPATH=. timeout 330 $(GPU_PYTHON) -m pytest $(GPU_TESTS) --confcutdir=tests/gpu -m gpu -q -W default -p no:cacheprovider; \
+		tested=$$?; PYTHONPATH=. $(GPU_PYTHON) tests/gpu/bench.py --minutes 3.5 && exit $$tested
 
 $(VENV)/bin/python:
 	@[ -n "$(PYTHON)" ] || { echo "Tiebreak needs Python 3.11 or later: install it, or call make with PYTHON=/path/to/python3"; exit 1; }

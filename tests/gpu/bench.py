@@ -156,7 +156,7 @@ def table(rows: Sequence[Figures]) -> str:
             text.append(f"| {row['line']} | {row['problem']} | | | | |")
             continue
         (ours, others) = row["sides"]["ours"], {name: one for name, one in row["sides"].items() if name != "ours"}
-        for name, other in (others or {"nothing": None}).items():
+        for name, other in (others or {"–": None}).items():
             ratios = ["", ""]
             if other:
                 speed, memory = ours["tokens_per_s"] / other["tokens_per_s"], ours["peak_mb"] / other["peak_mb"]

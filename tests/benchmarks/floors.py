@@ -256,7 +256,9 @@ def measured_line(name: str, options: argparse.Namespace, folder: Path) -> dict[
     units = line.prepare(options_of(line, options), work)
     times, counted = (watched(name, options, work, how) for how in ("time", "count"))
     figures = step_figures(times, counted["products"], units, warm_up=line.warm_up)
-    print(f"{name}: {figures['step_s']:.3f} s, products {figures['products_s']:.3f} s", file=sys.stderr, flush=True)
+    shares = f"share {figures['share']:.2f}, of CPU seconds {figures['cpu_share']:.2f}"
+    seconds = f"{figures['step_s']:.3f} s, products {figures['products_s']:.3f} s"
+    print(f"{name}: {seconds}, {shares}", file=sys.stderr, flush=True)
     return {"line": name, "unit": line.unit} | figures
 
 

@@ -13,19 +13,19 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 # Compiled modules are kept: the tests start many processes.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: start test slow lint docs bench clean
+.PHONY: start test slow lint docs bench gpu-bench clean
 
 start: $(VENV)/$(if $(APP_ONLY),app,train).stamp
 	$(BIN)/annotate-app serve --demo --port $(PORT)
 
 test: $(VENV)/dev.stamp
 	@bash tests/system_packages.sh
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow and not bench"
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow and not bench and not gpu"
 
 # The long tests: load, kill -9, trainings killed and resumed, several processes, the whole way in a browser.
 slow: $(VENV)/dev.stamp
 	@bash tests/system_packages.sh
-	$(BIN)/python -m pytest -m "slow and not bench"
+	$(BIN)/python -m pytest -m "slow and not bench and not gpu"
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
@@ -39,6 +39,15 @@ docs: $(VENV)/dev.stamp
 # Exports read by TRL's own loaders, figures beside the peers' libraries. Installs torch (CPU) and TRL into .venv-bench.
 bench: .venv-bench/stamp
 	.venv-bench/bin/python -m pytest -m bench
+
+# All that needs a GPU, in under ten minutes on one, by the Python that has torch for it (installs nothing, fetches
+# nothing): the tests of tests/gpu, then speed and memory at half a billion weights in build/gpu.
+GPU_TESTS := tests/gpu tests/alignment/generation/test_llama_decoding.py tests/rewardkit/network/test_vocabulary_head.py
+GPU_PYTHON ?= python3
+gpu-bench:
+	@$(GPU_PYTHON) -c "import torch, sys; sys.exit(not torch.cuda.is_available())" || { echo "$(GPU_PYTHON): no torch that sees a CUDA device"; exit 1; }
+	PYTHONPATH=. timeout 330 $(GPU_PYTHON) -m pytest $(GPU_TESTS) --confcutdir=tests/gpu -m gpu -q -W default -p no:cacheprovider; \
+		tested=$$?; PYTHONPATH=. $(GPU_PYTHON) tests/gpu/bench.py --minutes 3.5 && exit $$tested
 
 $(VENV)/bin/python:
 	@[ -n "$(PYTHON)" ] || { echo "Tiebreak needs Python 3.11 or later: install it, or call make with PYTHON=/path/to/python3"; exit 1; }

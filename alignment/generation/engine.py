@@ -240,7 +240,8 @@ def _check_logits(base: PreTrainedModel, engine: Engine, *, num_tokens: int, tol
     new = [[(5 * row + 11 * step + 1) % num_tokens for step in range(2)] for row in range(4)]
     decoding = engine(prompts, 2, 2)
     next_tokens = torch.tensor(new, device=base.device).unbind(1)
-    logits = torch.stack([decoding.start(), *(decoding.step(tokens) for tokens in next_tokens)], 1)
+    # Copies: a CUDA graph writes the logits of the next step where those of this one are.
+    logits = torch.stack([decoding.start(), *(decoding.step(tokens).clone() for tokens in next_tokens)], 1)
     for number, prompt in enumerate(prompts):
         rows = slice(2 * number, 2 * number + 2)
         whole = torch.tensor([[*prompt, *tokens] for tokens in new[rows]], device=base.device)

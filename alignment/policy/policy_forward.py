@@ -16,7 +16,7 @@ from alignment.policy.policy import Policy
 from rewardkit.distributed import collectives
 from rewardkit.distributed.optimization import autocast, wants_bf16
 from rewardkit.distributed.sharding import Sharded
-from rewardkit.network.logps import CompletionLogps, completion_logps
+from rewardkit.network.logps import CompletionLogps, can_pack_policy, completion_logps
 from rewardkit.network.models import recomputes_activations
 from rewardkit.network.packed_rows import Branched
 from rewardkit.training.loop import MicroBatch, micro_batches
@@ -97,13 +97,16 @@ class Forward:
 
 def place(policy: Policy, config: PolicyConfig, device: torch.device, *, will_be_sharded: bool = False) -> Forward:
     """Brings a policy to the device with the first process's weights, unless sharding will; returns its forward."""
+    packed = policy.packed
     if not will_be_sharded:
         if not config.load_in_4bit:
             policy.network.to(device)  # pyright: ignore[reportArgumentType]
         collectives.broadcast_parameters(policy.network.parameters())
+        if packed and device.type == "cuda":  # it was tried on the CPU, where rows are attended otherwise
+            packed = can_pack_policy(policy.network)
     return Forward(
         network=policy.network,
-        packed=policy.packed,
+        packed=packed,
         token_budget=config.token_budget,
         precision=config.precision,
         offload_activations=config.offload_activations,

@@ -66,14 +66,15 @@ def build_value(config: PpoConfig, policy: Policy) -> ValueModel:
         return TrunkValue(hidden_size).to(policy.device)
     if config.value_model:
         network = _load_reward_model(config.value_model, policy)
+        network.to(policy.device)  # pyright: ignore[reportArgumentType]
         head, layout = head_of(network), classifier_layout(network)
         if layout == "alone":
             raise ValueError(f"value_model {config.value_model!r} gives other values in a batch than alone")
         packed = layout == "packed"
     else:
         network = load_network(config.model, policy.tokenizer)
+        network.to(policy.device)  # pyright: ignore[reportArgumentType]
         head, packed = TrunkValue(hidden_size).head, can_pack_policy(network)
-    network.to(policy.device)  # pyright: ignore[reportArgumentType]
     if config.trained_weights != "fp32":
         hold_in_bf16(network, trained=True)
     if config.gradient_checkpointing:

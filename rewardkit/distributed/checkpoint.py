@@ -157,7 +157,8 @@ def read_state(file: Path, *, mapped: bool = False) -> dict[str, Any]:
         ValueError: naming the file, if it is missing, torn, or something else.
     """
     try:
-        values = torch.load(file, weights_only=True, mmap=mapped)
+        # not where another process has its GPU
+        values = torch.load(file, weights_only=True, mmap=mapped, map_location="cpu")
     except (OSError, EOFError, RuntimeError, LookupError, ValueError, pickle.UnpicklingError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0].partition(". ")[0]
         raise ValueError(f"{file} is missing or torn ({reason}); remove {file.parent} to begin anew") from error

@@ -29,6 +29,12 @@ NAME = "tiebreak_packed"
 MORE = ("softcap", "s_aux", "sinks", "sliding_window", "position_bias", "indices", "block_indices", "head_mask")
 # Longest row of a CPU that is attended by explicit bf16 products, which keep (heads, L, L) probabilities for backward.
 LONGEST_PRODUCT = 1024
+# Least length that FlexAttention is given: torch compiles a mask of a single block, of 128 tokens, apart.
+LEAST_FLEX = 129
+LEAST_WIDTH = 16  # of a head that it takes; rows of narrower ones are attended one by one on a GPU too
+# Forms of FlexAttention that a process may compile (heads, number format, with gradient or without); torch's 8 are
+# fewer than policy, reference and reward model take, and beyond them it computes every product of a sequence.
+MOST_COMPILED = 64
 
 
 class _Layout:
@@ -40,11 +46,12 @@ class _Layout:
         self._masks: dict[tuple[int, torch.dtype], Tensor] = {}
         self._block_mask: BlockMask | None = None
 
-    def mask(self, index: int, dtype: torch.dtype) -> Tensor:
-        """(L, L) of a row: 0 where a query may look, else -inf."""
-        mask_of_row = self._masks.get((index, dtype))
+    def mask(self, index: int, like: Tensor) -> Tensor:
+        """(L, L) of a row: 0 where a query may look, else -inf; where and in the number format that a tensor is."""
+        mask_of_row = self._masks.get((index, like.dtype))
         if mask_of_row is None:
-            mask_of_row = self._masks[index, dtype] = additive(tree_mask(self.batch.rows[index]), dtype)
+            mask_of_row = additive(tree_mask(self.batch.rows[index]), like.dtype).to(like.device)
+            self._masks[index, like.dtype] = mask_of_row
         return mask_of_row
 
     def block_mask(self, device: torch.device) -> BlockMask:
@@ -164,16 +171,8 @@ def attend_rows(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tens
         query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
     if attend := _stand_in.get():
         return attend(query, key, value).transpose(1, 2)
-    if query.is_cuda:
-        attended = _flex_attention()(
-            query,
-            key,
-            value,
-            block_mask=layout.block_mask(query.device),
-            scale=scale,
-            enable_gqa=_is_grouped(query, key),
-        )
-        return attended.transpose(1, 2)
+    if query.is_cuda and query.shape[-1] >= LEAST_WIDTH:
+        return _by_flex_attention(_flex_attention(), query, key, value, layout, scale).transpose(1, 2)
     parts = zip(
         query.split(layout.lengths, 2), key.split(layout.lengths, 2), value.split(layout.lengths, 2), strict=True
     )
@@ -190,7 +189,7 @@ def _row(query: Tensor, key: Tensor, value: Tensor, layout: _Layout, index: int,
         return F.scaled_dot_product_attention(
             query, key, value, is_causal=True, scale=scale, enable_gqa=_is_grouped(query, key)
         )
-    return _attend(query, key, value, layout.mask(index, query.dtype), scale)
+    return _attend(query, key, value, layout.mask(index, query), scale)
 
 
 def _many_branches(query: Tensor, key: Tensor, value: Tensor, row: Branched, scale: float) -> Tensor:
@@ -203,12 +202,13 @@ def _many_branches(query: Tensor, key: Tensor, value: Tensor, row: Branched, sca
         if not length:
             continue
         before = 0 if branch_query is queries[0] else sizes[0]
+        mask = additive(torch.ones(length, before + length, dtype=torch.bool).tril_(before), query.dtype)
         outputs.append(
             _attend(
                 branch_query,
                 torch.cat((keys[0], branch_key), 2) if before else branch_key,
                 torch.cat((values[0], branch_value), 2) if before else branch_value,
-                additive(torch.ones(length, before + length, dtype=torch.bool).tril_(before), query.dtype),
+                mask.to(query.device),
                 scale,
             )
         )
@@ -229,7 +229,7 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scale: floa
 
 def _by_products(query: Tensor) -> bool:
     """Whether explicit products are faster than the fused kernel: in bf16 on a CPU they take half its time."""
-    return query.dtype == torch.bfloat16 and query.shape[2] <= LONGEST_PRODUCT
+    return query.device.type == "cpu" and query.dtype == torch.bfloat16 and query.shape[2] <= LONGEST_PRODUCT
 
 
 def _is_grouped(query: Tensor, key: Tensor) -> bool:
@@ -262,22 +262,50 @@ class _Products(torch.autograd.Function):
 @cache
 def _flex_attention() -> Any:
     """FlexAttention, compiled once for all lengths."""
+    from torch import _dynamo
     from torch.nn.attention.flex_attention import flex_attention
 
+    _dynamo.config.cache_size_limit = max(_dynamo.config.cache_size_limit, MOST_COMPILED)
     return torch.compile(flex_attention, dynamic=True)
 
 
+def _by_flex_attention(
+    flex_attention: Any, query: Tensor, key: Tensor, value: Tensor, layout: _Layout, scale: float
+) -> Tensor:
+    """Attention of all rows in one call; (M, H, T, D) in and out, T as short as it may be.
+
+    Always by the kernel that trains, also where torch has one for short sequences, so that what is tried is what runs;
+    and contiguous, as torch compiles other strides apart.
+    """
+    length = query.shape[2]
+    if length < LEAST_FLEX:
+        query, key, value = (F.pad(part, (0, 0, 0, LEAST_FLEX - length)) for part in (query, key, value))
+    attended = flex_attention(
+        query.contiguous(),
+        key.contiguous(),
+        value.contiguous(),
+        block_mask=layout.block_mask(query.device),
+        scale=scale,
+        enable_gqa=_is_grouped(query, key),
+        kernel_options={"FORCE_USE_FLEX_ATTENTION": True},
+    )
+    return attended[:, :, :length]
+
+
 def _block_mask(batch: PackedBatch, device: torch.device) -> BlockMask:
+    """Of the batch's tokens, and of what fills them up to `LEAST_FLEX`, which sees only itself."""
     from torch.nn.attention.flex_attention import create_block_mask
 
-    row_of, branch_of = (part.to(device) for part in row_and_branch(batch))
+    length = max(batch.num_tokens, LEAST_FLEX)
+    filled = (F.pad(part, (0, length - batch.num_tokens), value=-1) for part in row_and_branch(batch))
+    row_of, branch_of = (part.to(device) for part in filled)
 
     def may_look(_batch: Tensor, _head: Tensor, query_index: Tensor, key_index: Tensor) -> Tensor:
         same_row = row_of[query_index] == row_of[key_index]
         visible = (branch_of[key_index] == 0) | (branch_of[key_index] == branch_of[query_index])
         return same_row & visible & (key_index <= query_index)
 
-    return create_block_mask(may_look, 1, 1, batch.num_tokens, batch.num_tokens, device=device)  # pyright: ignore
+    return create_block_mask(may_look, 1, 1, length, length, device=device)  # pyright: ignore
 
 
 def row_and_branch(batch: PackedBatch) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import torch
 from torch import Tensor
@@ -60,6 +60,17 @@ class RewardScorer(torch.nn.Module):
         self.heads = torch.nn.Parameter(heads.to(device))
         self.register_buffer("bias", torch.zeros(num_members, device=device), persistent=False)
         self.layout = classifier_layout(classifier)
+
+    def placed(self, device: torch.device) -> Self:
+        """Itself, on a device; packed rows are tried there, as a GPU attends otherwise than a CPU."""
+        self.to(device)
+        if self.packed and device.type == "cuda":
+            self.layout = self.tried_layout()
+        return self
+
+    def tried_layout(self) -> Layout:
+        """How rows run where the classifier is now."""
+        return classifier_layout(self.classifier)
 
     @property
     def packed(self) -> bool:

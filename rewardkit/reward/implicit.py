@@ -17,6 +17,7 @@ import yaml
 
 from rewardkit.data.records import Message
 from rewardkit.data.training_data import find_run, keeps_marks
+from rewardkit.distributed.collectives import default_device
 from rewardkit.network.logps import can_pack_policy, completion_logps
 from rewardkit.network.models import check_policy_folder, load_policy
 from rewardkit.network.packed_rows import Branched, branches_within, token_budget_batches
@@ -73,8 +74,8 @@ class ImplicitReward:
         """
         run = _run_config(path)
         reference_dir = reference or adapter_base(check_policy_folder(path)) or _reference_of(path, run)
-        policy, tokenizer = load_policy(path)
-        base, its_tokenizer = load_policy(reference_dir)
+        policy, tokenizer = load_policy(path, device=default_device())
+        base, its_tokenizer = load_policy(reference_dir, device=default_device())
         if tokenizer.get_vocab() != its_tokenizer.get_vocab():
             raise ValueError(f"the policy {path} and the reference {reference_dir} have different tokens")
         factor = beta or float(run.get("beta") or BETA)

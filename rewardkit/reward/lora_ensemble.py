@@ -23,6 +23,7 @@ from torch import Tensor
 from rewardkit.distributed.sharding import from_rows, full_tensor, is_sharded, local, rows_of
 from rewardkit.network import attention
 from rewardkit.network.classifier import RewardScorer
+from rewardkit.network.layout import Layout
 from rewardkit.network.packed_rows import Branched, pack
 
 if TYPE_CHECKING:
@@ -95,6 +96,10 @@ class LoraEnsemble(RewardScorer):
         self._hook = adapt_members(
             classifier, num_members=num_members, rank=rank, num_layers=num_layers, generator=generator
         )
+
+    def tried_layout(self) -> Layout:
+        """Its rows run packed or not at all."""
+        return self.layout
 
     def member_features(self, rows: Sequence[Branched]) -> Tensor:
         """(K, S, h) what each member's head reads."""

@@ -152,7 +152,8 @@ def train_prepared(
     hold_weights(scorer, config, device)
     sharded = sharding.Sharded(scorer, device) if shards else None
     if not sharded:
-        collectives.broadcast_parameters(scorer.to(device).parameters())
+        scorer.placed(device)
+        collectives.broadcast_parameters(scorer.parameters())
     objective = make_objective(scorer, rows, prepared.held_out, config, sharded)
     batches = step_batches(objective.num_examples, batch_size=config.batch_size, epochs=config.epochs, seed=config.seed)
     trained = train_in_run(context, objective, batches, loop_options(config), show=show)

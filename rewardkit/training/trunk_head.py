@@ -52,7 +52,7 @@ def train_trunk_head(context: RunContext[RewardConfig], loaded: Loaded) -> Resul
     device = collectives.init_process_group()
     scorer = RewardScorer(build_classifier(config, prepared).requires_grad_(False))
     hold_weights(scorer, config, device)
-    scorer.to(device)
+    scorer.placed(device)
     started = time.perf_counter()
     chosen, rejected = pair_features(scorer, prepared, config, run, progress)
     feature_s = time.perf_counter() - started

@@ -22,7 +22,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -31,6 +30,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from trl_race import peak_memory_mb, shape_of
 
 from rewardkit.run.training_command import keep_large_buffers, sleep_between_products
 
@@ -79,7 +80,6 @@ def prepare(options: argparse.Namespace, work: Path) -> None:
     from transformers.utils.logging import disable_progress_bar
 
     from alignment.policy.policy import make_network
-    from rewardkit.network.models import preset_config
     from rewardkit.network.tokens import policy_prompts, train_tokenizer
 
     disable_progress_bar()  # of writing weights
@@ -89,7 +89,7 @@ def prepare(options: argparse.Namespace, work: Path) -> None:
     longest = max(TASKS[task][0] for task in TASKS)
     assert len(ids) >= longest, f"{len(ids)} prompts fit, {longest} are needed"
     (work / "prompts.json").write_text(json.dumps([list(prompt) for prompt in ids[:longest]]))
-    make_network(preset_config(options.model, tokenizer), seed=0).save_pretrained(work / "model")
+    make_network(shape_of(options.model, tokenizer), seed=0).save_pretrained(work / "model")
 
 
 def read_prompts(data: str) -> tuple[list[Any], list[str]]:
@@ -144,6 +144,8 @@ def measure(options: argparse.Namespace, work: Path) -> Figures:
     from transformers import AutoModelForCausalLM
     from transformers.utils.logging import disable_progress_bar
 
+    from rewardkit.distributed.collectives import default_device
+
     disable_progress_bar()  # of loading weights
     torch.set_num_threads(options.threads)
     num_prompts, num_samples = TASKS[options.tasks[0]]
@@ -151,17 +153,18 @@ def measure(options: argparse.Namespace, work: Path) -> Figures:
     bf16 = options.precision[0] == "bf16"
     dtype = torch.bfloat16 if bf16 and options.side == "transformers" else torch.float32
     policy = AutoModelForCausalLM.from_pretrained(work / "model", dtype=dtype, attn_implementation="sdpa").eval()
+    policy.to(default_device())
     prepared = ours if options.side == "ours" else transformers_generate
     draw = prepared(policy, prompts, num_samples, options.precision[0])
     num_tokens, seconds, cpu_seconds = draw(4), [], []
     for _ in range(options.rounds):
         started, cpu = time.perf_counter(), time.process_time()
-        with torch.autocast("cpu", torch.bfloat16, enabled=options.side == "autocast"):
+        with torch.autocast(policy.device.type, torch.bfloat16, enabled=options.side == "autocast"):
             num_tokens = draw(options.new_tokens)
         seconds.append(time.perf_counter() - started)
         cpu_seconds.append(time.process_time() - cpu)
         assert num_tokens == num_prompts * num_samples * options.new_tokens, "something ended early"
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak_mb = peak_memory_mb()
     return {
         "seconds": seconds,
         "cpu_seconds": cpu_seconds,
@@ -192,6 +195,7 @@ def transformers_generate(
     longest = max(map(len, prompts))
     ids = torch.tensor([[0] * (longest - len(prompt)) + prompt for prompt in prompts])
     mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
+    ids, mask = ids.to(policy.device), mask.to(policy.device)
     policy.generation_config.eos_token_id = None  # nothing ends a sample
     policy.generation_config.pad_token_id = 0
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-from trl_race import LEARNING_RATE, Figures
+from trl_race import LEARNING_RATE, Figures, shape_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -27,12 +27,11 @@ def write_work(options: argparse.Namespace, work: Path) -> PreTrainedTokenizerBa
     from alignment.policy.policy import make_network
     from rewardkit.data.export_formats import turns
     from rewardkit.data.prompts import distinct, read_prompts
-    from rewardkit.network.models import preset_config
     from rewardkit.network.tokens import policy_prompts, train_tokenizer
 
     prompts = distinct(read_prompts(options.data, on_bad_row="skip").rows)
     tokenizer = train_tokenizer(turn.content for prompt in prompts for turn in prompt)
-    make_network(preset_config(options.model, tokenizer), seed=0).save_pretrained(work / "model")
+    make_network(shape_of(options.model, tokenizer), seed=0).save_pretrained(work / "model")
     tokenizer.save_pretrained(work / "model")
     lengths = [len(ids) for ids in policy_prompts(prompts, tokenizer)]
     kept = [prompt for prompt, length in zip(prompts, lengths, strict=True) if length <= options.max_length]

@@ -31,6 +31,7 @@ from trl_race import (
     offline_arguments,
     parser_of,
     race,
+    shape_of,
     train_trl,
     write_figures,
     write_in_both_orders,
@@ -72,7 +73,7 @@ def prepare(options: argparse.Namespace, work: Path) -> list[float]:
 
     from alignment.policy.policy import make_network
     from rewardkit.data.preferences import read_preferences
-    from rewardkit.network.models import adapt, preset_config
+    from rewardkit.network.models import adapt
     from rewardkit.network.tokens import train_tokenizer
 
     preferences = read_preferences(options.data, on_bad_row="skip").rows
@@ -83,7 +84,7 @@ def prepare(options: argparse.Namespace, work: Path) -> list[float]:
     count = options.steps * options.batch_size
     kept = [(row, length) for row, length in measured(preferences, tokenizer) if length <= options.max_length][:count]
     assert len(kept) == count, f"{len(kept)} pairs fit, {count} are needed"
-    config = preset_config(options.model, tokenizer)
+    config = shape_of(options.model, tokenizer)
     if options.task == "64k":
         config.update({"hidden_size": 256, "intermediate_size": 704, "num_hidden_layers": 4, "vocab_size": 2**16})
         config.update({"num_attention_heads": 4, "num_key_value_heads": 4, "head_dim": 64})
@@ -156,8 +157,9 @@ def run_ours(options: argparse.Namespace, work: Path) -> Figures:
     from alignment.offline.objective import PolicyObjective, loop_options
     from alignment.offline.run import batches_of
     from alignment.policy.policy import build_policy
-    from alignment.policy.policy_forward import Forward
+    from alignment.policy.policy_forward import place
     from rewardkit.distributed.checkpoint import Checkpoint
+    from rewardkit.distributed.collectives import default_device
     from rewardkit.network.tokens import load_tokenizer
     from rewardkit.run.directory import Run, read_metrics
     from rewardkit.training.loop import train
@@ -166,9 +168,7 @@ def run_ours(options: argparse.Namespace, work: Path) -> Figures:
     tokenizer = load_tokenizer(config.model, own_pad=False)
     rows = token_rows(options.task, read_rows(config.data), tokenizer, config.max_length)
     policy = build_policy(config, tokenizer, max_length=config.max_length)
-    forward = Forward(
-        network=policy.network, packed=policy.packed, token_budget=config.token_budget, precision=config.precision
-    )
+    forward = place(policy, config, default_device())
     rows, loss = with_objective(config, rows, forward, policy)
     run = Run(config.out, config)
     cpu = [time.process_time()]

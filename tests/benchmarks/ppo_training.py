@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from online_race import NEW_TOKENS, run_command, trl_prompts, write_work
-from trl_race import LEARNING_RATE, Figures, parser_of, race, step_clock, trl_arguments, write_figures
+from trl_race import LEARNING_RATE, Figures, parser_of, race, shape_of, step_clock, trl_arguments, write_figures
 
 from alignment.config.online import PpoConfig
 
@@ -52,10 +52,9 @@ def main() -> None:
 def prepare(options: argparse.Namespace, work: Path) -> list[float]:
     """Writes weights, tokenizer, prompts and the reward model."""
     from rewardkit.network.classifier import make_classifier
-    from rewardkit.network.models import preset_config
 
     tokenizer = write_work(options, work)
-    make_classifier(preset_config(options.model, tokenizer), seed=1).save_pretrained(work / "reward")
+    make_classifier(shape_of(options.model, tokenizer), seed=1).save_pretrained(work / "reward")
     tokenizer.save_pretrained(work / "reward")
     return [float(options.batch_size)] * options.steps
 

@@ -21,6 +21,7 @@ from trl_race import (
     offline_arguments,
     parser_of,
     race,
+    shape_of,
     train_trl,
     write_figures,
     write_in_both_orders,
@@ -39,7 +40,7 @@ def prepare(options: argparse.Namespace, work: Path) -> list[float]:
     """Writes tokenizer, weights and pairs in the order in which both sides take them."""
     from rewardkit.data.preferences import read_preferences
     from rewardkit.network.classifier import RewardScorer, make_classifier
-    from rewardkit.network.models import head_of, preset_config
+    from rewardkit.network.models import head_of
     from rewardkit.network.tokens import tokenise, train_tokenizer
 
     rows = read_preferences(options.data, on_bad_row="skip").rows
@@ -52,7 +53,7 @@ def prepare(options: argparse.Namespace, work: Path) -> list[float]:
     count = options.steps * options.batch_size
     kept = [row for row, fit in zip(rows, fits, strict=True) if fit][:count]
     assert len(kept) == count, f"{len(kept)} pairs fit, {count} are needed"
-    classifier = make_classifier(preset_config(options.model, tokenizer), seed=0)
+    classifier = make_classifier(shape_of(options.model, tokenizer), seed=0)
     head_of(classifier).weight.data.copy_(RewardScorer(classifier).heads.data)
     classifier.save_pretrained(work / "model")
     tokenizer.save_pretrained(work / "model")
@@ -71,6 +72,7 @@ def run_ours(options: argparse.Namespace, work: Path) -> Figures:
 
     from rewardkit.data.preferences import read_preferences
     from rewardkit.distributed.checkpoint import Checkpoint
+    from rewardkit.distributed.collectives import default_device
     from rewardkit.network.classifier import RewardScorer, load_classifier
     from rewardkit.network.models import head_of
     from rewardkit.network.tokens import load_tokenizer
@@ -96,6 +98,7 @@ def run_ours(options: argparse.Namespace, work: Path) -> Figures:
     held_out = training_rows(preferences[:2], tokenizer, max_length=config.max_length)
     scorer = RewardScorer(load_classifier(config.model, tokenizer, dtype=torch.float32))
     scorer.heads.data.copy_(head_of(scorer.classifier).weight.data)
+    scorer.placed(default_device())
     run = Run(config.out, config)
     cpu = [time.process_time()]
     train(

@@ -4,8 +4,8 @@ What the benchmarks against TRL share. Both sides start from the same weights an
 given completions they take the same rows in the same order by the same AdamW, learning rates and clipping. Times are
 those of whole steps, the warm-up left out: wall seconds, and where they were taken CPU seconds, which other load on the
 machine changes little (with --threads 1 the fairer ones there). Memory is the peak resident set of the process,
-start-up, tokenising and all. TRL runs without gradient checkpointing (its default, which is slower), in bf16 by its own
-autocast.
+start-up, tokenising and all; on a GPU, which both sides take where there is one, it is what torch had allocated there.
+TRL runs without gradient checkpointing (its default, which is slower), in bf16 by its own autocast.
 """
 
 from __future__ import annotations
@@ -29,6 +29,17 @@ SIDES = ("ours", "trl")
 TIMES = ("step_s", "cpu_s")
 OUTCOMES = ("losses", "rewards")
 Figures = dict[str, Any]
+# The shape of Qwen2.5-0.5B without its biases, with random weights.
+HALF_BILLION = {
+    "hidden_size": 896,
+    "intermediate_size": 4864,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 14,
+    "num_key_value_heads": 2,
+    "vocab_size": 151_936,
+    "tie_word_embeddings": True,
+    "rope_theta": 1e6,
+}
 
 
 def parser_of(script: str, description: str | None, **defaults: int) -> argparse.ArgumentParser:
@@ -37,7 +48,7 @@ def parser_of(script: str, description: str | None, **defaults: int) -> argparse
         prog=Path(script).name, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", required=True, help="preference file")
-    parser.add_argument("--model", default="small", help="preset")
+    parser.add_argument("--model", default="small", help="preset, or 0.5b: the shape of Qwen2.5-0.5B")
     parser.add_argument("--batch-size", type=int, default=8, help="rows or prompts of a step")
     parser.add_argument("--token-budget", type=int, help="ours: tokens per micro-batch")
     parser.add_argument("--max-length", type=int, default=512, help="longer rows or prompts are left out")
@@ -47,10 +58,30 @@ def parser_of(script: str, description: str | None, **defaults: int) -> argparse
     parser.add_argument("--precision", nargs="*", default=["fp32", "bf16"], choices=["fp32", "bf16"])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", help="JSON file of all figures")
+    parser.add_argument("--alone", action="store_true", help="ours only, where there is no TRL")
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     parser.add_argument("--work", help=argparse.SUPPRESS)
     parser.set_defaults(**defaults)
     return parser
+
+
+def shape_of(model: str, tokenizer: Any) -> Any:
+    """The configuration of a preset, or of the model of half a billion weights."""
+    from transformers import LlamaConfig
+
+    from rewardkit.network.models import preset_config
+
+    if model != "0.5b":
+        return preset_config(model, tokenizer)
+    ids = {name: getattr(tokenizer, name) for name in ("pad_token_id", "eos_token_id", "bos_token_id")}
+    return LlamaConfig(**HALF_BILLION, max_position_embeddings=4096, **ids)
+
+
+def peak_memory_mb() -> float:
+    """The most memory of this process: what torch had allocated on the GPU, or what was resident without one."""
+    import torch
+
+    return torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else peak_mb()
 
 
 def race(
@@ -70,8 +101,9 @@ def race(
         task: of several that the script knows, passed on to its processes.
     """
     if options.side:
-        print(json.dumps(runs[options.side](options, Path(options.work)) | {"peak_mb": peak_mb()}))
+        print(json.dumps(runs[options.side](options, Path(options.work)) | {"peak_mb": peak_memory_mb()}))
         return []
+    sides = SIDES[:1] if options.alone else SIDES
     with tempfile.TemporaryDirectory() as folder:
         units = prepare(options, Path(folder))
         passed = [f"--tasks={task}"] if task else []
@@ -80,7 +112,7 @@ def race(
             | run_side(script, options, [f"--precision={precision}", *passed], side, folder)
             for precision in options.precision
             for repeat in range(options.repeats)
-            for side in (SIDES if repeat % 2 == 0 else SIDES[::-1])
+            for side in (sides if repeat % 2 == 0 else sides[::-1])
         ]
     for precision in options.precision:
         rows = [row for row in figures if row["precision"] == precision]
@@ -111,7 +143,7 @@ def run_side(script: str, options: argparse.Namespace, words: Sequence[str], sid
 
 def report(rows: Sequence[Figures], options: argparse.Namespace, unit: str) -> str:
     """One line of a precision: medians over all counted steps of all processes, and their ratios."""
-    sides = {side: [row for row in rows if row["side"] == side] for side in SIDES}
+    sides = {side: [row for row in rows if row["side"] == side] for side in dict.fromkeys(row["side"] for row in rows)}
 
     def median(side: str, name: str) -> float:
         """Of a step, per unit of work."""
@@ -121,8 +153,10 @@ def report(rows: Sequence[Figures], options: argparse.Namespace, unit: str) -> s
             for seconds, units in list(zip(row[name], row["units"], strict=True))[options.warm_up :]
         )
 
-    peak_mb = {side: statistics.median(row["peak_mb"] for row in sides[side]) for side in SIDES}
-    speed = {side: 1.0 / median(side, "step_s") for side in SIDES}
+    peak_mb = {side: statistics.median(row["peak_mb"] for row in sides[side]) for side in sides}
+    speed = {side: 1.0 / median(side, "step_s") for side in sides}
+    if "trl" not in sides:
+        return f"{rows[0]['precision']}: ours {speed['ours']:.2f} {unit}/s, peak {peak_mb['ours']:.0f} MB"
     of_cpu = ""
     if all("cpu_s" in row for row in rows):
         of_cpu = f", of CPU seconds {median('trl', 'cpu_s') / median('ours', 'cpu_s'):.2f}"
@@ -167,6 +201,8 @@ def conversational(row: Any) -> dict[str, Any]:
 
 def trl_arguments(options: argparse.Namespace, work: Path) -> dict[str, Any]:
     """What every trainer of TRL is told here."""
+    import torch
+
     return {
         "output_dir": str(work / f"trl-{os.getpid()}"),
         "per_device_train_batch_size": options.batch_size,
@@ -176,7 +212,7 @@ def trl_arguments(options: argparse.Namespace, work: Path) -> dict[str, Any]:
         "save_strategy": "no",
         "report_to": "none",
         "disable_tqdm": True,
-        "use_cpu": True,
+        "use_cpu": not torch.cuda.is_available(),
         "dataloader_pin_memory": False,
     }
 

@@ -162,6 +162,20 @@ def test_a_weight_that_is_not_a_number_is_left_to_transformers() -> None:
     assert isinstance(decoding_of(policy), PlainDecoding)
 
 
+def test_logits_that_the_next_step_overwrites_are_tried_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As those of a CUDA graph, which are in the same place after every step."""
+    step, place = LlamaDecoding.step, []
+
+    def overwriting(self: LlamaDecoding, tokens: torch.Tensor) -> torch.Tensor:
+        logits = step(self, tokens)
+        if not place or place[0].shape != logits.shape:
+            place[:] = [torch.empty_like(logits)]
+        return place[0].copy_(logits)
+
+    monkeypatch.setattr(LlamaDecoding, "step", overwriting)
+    assert isinstance(decoding_of(make_policy(llama_config(**SMALL))), LlamaDecoding)
+
+
 def test_each_rollout_reads_the_weights_as_they_are() -> None:
     policy = make_policy(llama_config(**SMALL))
     sampling = Sampling(temperature=0, max_new_tokens=6)

@@ -77,7 +77,7 @@ class RewardConfig:
         patience: evaluations without a better held-out NLL before training stops; 0 never stops early.
         eval_share: share of prompts held out when no eval_data is given.
         calibration: kind of calibration that is fitted on held-out pairs and saved with the model.
-        precision: number format of matrix products; auto takes bf16 where the hardware multiplies it natively.
+        precision: number format of matrix products; auto takes bf16 where the hardware multiplies it faster.
         gradient_checkpointing: whether activations are computed again in backward: less memory, more time.
         lora_rank: rank of the LoRA adapters.
         lora_layers: number of top layers that get LoRA adapters; 0 adapts all layers.

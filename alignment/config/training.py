@@ -40,7 +40,7 @@ class PolicyConfig:
         max_grad_norm: largest norm of a step's gradient; a larger one is scaled down to it.
         eval_share: share of prompts held out when none are given.
         entropy_every: steps between measurements of the entropy; 0 leaves them out.
-        precision: number format of matrix products; auto takes bf16 where the hardware multiplies it natively.
+        precision: number format of matrix products; auto takes bf16 where the hardware multiplies it faster.
         gradient_checkpointing: whether activations are computed again in backward: less memory, more time.
         checkpoint_every: steps between checkpoints; 0 writes one at each evaluation.
         track: service that metrics are sent to besides the run: TensorBoard or Weights & Biases.

@@ -101,7 +101,7 @@ def train_reward_model(context: RunContext[RewardConfig], loaded: Loaded | None)
     Args:
         loaded: the first process's; None in the others, which only help to compute.
     """
-    device = join_processes()
+    device = join_processes(context.run)
     prepared = prepare_in_first(context, lambda: prepare(context, loaded))
     results = train_prepared(context, prepared, prepared.rows, loaded, device)
     if results is not None:

@@ -80,7 +80,7 @@ class RewardConfig:
         patience: evaluations without a better held-out NLL before training stops; 0 never stops early.
         eval_share: share of prompts held out when no eval_data is given.
         calibration: kind of calibration that is fitted on held-out pairs and saved with the model.
-        precision: number format of matrix products; auto takes bf16 where the hardware multiplies it natively.
+        precision: number format of matrix products; auto takes bf16 where the hardware multiplies it faster.
         gradient_checkpointing: whether activations are computed again in backward: less memory, more time.
         offload_activations: whether activations that backward needs lie in the CPU's memory in between; for a GPU.
         frozen_weights: number format in which weights that are not trained are held; auto takes bf16 where the hardware

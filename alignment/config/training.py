@@ -41,7 +41,7 @@ class PolicyConfig:
         max_grad_norm: largest norm of a step's gradient; a larger one is scaled down to it.
         eval_share: share of prompts held out when none are given.
         entropy_every: steps between measurements of the entropy; 0 leaves them out.
-        precision: number format of matrix products; auto takes bf16 where the hardware multiplies it natively.
+        precision: number format of matrix products; auto takes bf16 where the hardware multiplies it faster.
         gradient_checkpointing: whether activations are computed again in backward: less memory, more time.
         offload_activations: whether activations that backward needs lie in the CPU's memory in between; for a GPU.
         offload_frozen: whether models that are not trained (reference, reward and audit models) lie in the CPU's memory

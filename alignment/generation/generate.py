@@ -188,26 +188,30 @@ def draw(logits: Tensor, uniform: Tensor, *, temperature: float, top_p: float) -
     Returns:
         (B,) int64 and (B,) float32 nats, the latter before top_p.
     """
-    logps = torch.log_softmax(logits.float() / (temperature or 1.0), -1)
+    scaled = logits.float() / (temperature or 1.0)
+    scaled -= scaled.amax(-1, keepdim=True)
+    weights = scaled.exp()
+    totals = weights.sum(-1, keepdim=True)
     if temperature == 0:
-        tokens = logps.argmax(-1)
+        tokens = scaled.argmax(-1)
+    elif top_p == 1:
+        tokens = _invert(weights, uniform)
     else:
-        probabilities = logps.exp()
-        if top_p < 1:
-            ordered, order = probabilities.sort(-1, descending=True)
-            before = ordered.cumsum(-1, dtype=torch.float64) - ordered
-            probabilities = torch.zeros_like(ordered).scatter_(-1, order, ordered.masked_fill(before >= top_p, 0.0))
-        tokens = _invert(probabilities, uniform)
-    return tokens, logps.gather(-1, tokens[:, None])[:, 0]
+        ordered, order = (weights / totals).sort(-1, descending=True)
+        before = ordered.cumsum(-1, dtype=torch.float64) - ordered
+        tokens = _invert(
+            torch.zeros_like(ordered).scatter_(-1, order, ordered.masked_fill(before >= top_p, 0.0)), uniform
+        )
+    return tokens, (scaled.gather(-1, tokens[:, None]) - totals.log())[:, 0]
 
 
-def _invert(probabilities: Tensor, uniform: Tensor) -> Tensor:
-    """(B,) int64 min {v : F(v) > u F(V)}: the block of tokens first, then the token in it.
+def _invert(weights: Tensor, uniform: Tensor) -> Tensor:
+    """(B,) int64 min {v : F(v) > u F(V)} of (B, V) weights: the block of tokens first, then the token in it.
 
-    So float64 sums, which small probabilities need, are of few numbers.
+    So float64 sums, which small weights need, are of few numbers.
     """
-    size = math.isqrt(probabilities.shape[1] - 1) + 1
-    blocks = F.pad(probabilities, (0, -probabilities.shape[1] % size)).unflatten(1, (-1, size))
+    size = math.isqrt(weights.shape[1] - 1) + 1
+    blocks = F.pad(weights, (0, -weights.shape[1] % size)).unflatten(1, (-1, size))
     before = blocks.sum(-1).cumsum(-1, dtype=torch.float64)
     block, share = _invert_rows(before, uniform)
     tokens, _ = _invert_rows(

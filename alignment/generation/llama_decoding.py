@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from alignment.generation.llama_weights import Layer, LlamaWeights
-from alignment.generation.prompt_cache import Own, PromptCache
+from alignment.generation.prompt_cache import Own, PromptCache, attend
 from rewardkit.network import attention
 from rewardkit.network.packed_rows import Branched, pack
 
@@ -100,7 +100,7 @@ class LlamaDecoding:
         cache.add(key, value)
         self.caches.append(cache)
         last = batch.last_index.to(device).repeat_interleave(self.num_samples)
-        return _rest(last_layer, x[last], cache.attend(len(layers), query[last], None, last_layer.scale))
+        return _rest(last_layer, x[last], attend([cache], len(layers), query[last], None, last_layer.scale))
 
     def _advance(self, length: int) -> Tensor:
         """(rows, V) logits after `tokens`, which become the new token at `place`; `length` of the own cache are read.
@@ -110,19 +110,13 @@ class LlamaDecoding:
         weights = self.weights
         cos, sin = self.cos[self.positions, None], self.sin[self.positions, None]
         x = weights.embedding[self.tokens].to(weights.dtype)
-        sizes = [cache.num_rows for cache in self.caches]
         mask, slot = (self.mask, self.place) if self.on_gpu else (None, slice(length - 1, length))
         for number, (layer, (keys, values)) in enumerate(zip(weights.layers, self.own, strict=True)):
             query, key, value = self._project(layer, x, cos, sin)
             keys[:, :, slot] = key[:, :, None]
             values[:, :, slot] = value[:, :, None]
-            rows = (query, keys[:, :, :length], values[:, :, :length])
-            split = zip(self.caches, *(part.split(sizes) for part in rows), strict=True)
-            attended = [
-                cache.attend(number, part, Own(own_keys, own_values, mask), layer.scale)
-                for cache, part, own_keys, own_values in split
-            ]
-            x = _rest(layer, x, attended[0] if len(attended) == 1 else torch.cat(attended))
+            own = Own(keys[:, :, :length], values[:, :, :length], mask)
+            x = _rest(layer, x, attend(self.caches, number, query, own, layer.scale))
         return self._logits(x)
 
     def _replayed(self) -> Tensor:

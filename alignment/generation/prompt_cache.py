@@ -48,31 +48,26 @@ class PromptCache:
         """Number of samples that are not finished."""
         return len(self.owners)
 
-    def attend(self, layer: int, query: Tensor, own: Own | None, scale: float) -> Tensor:
-        """Attention of the rows' new tokens to their prompts, and to their own earlier tokens.
+    @property
+    def width(self) -> int:
+        """Tokens of the longest prompt."""
+        return self.keys[0].shape[2]
 
-        softmax(scale q (K_prompt, K_own)^T) (V_prompt, V_own), a prompt's part by one product for all its samples.
+    def score(self, layer: int, query: Tensor, out: Tensor) -> None:
+        """Writes q K^T into (rows, key heads, queries, width) `out`, -inf beyond a prompt's end.
 
         Args:
-            query: (rows, heads, D).
-            own: None for a prompt's last token, whose keys the prompt holds already.
-
-        Returns:
-            (rows, heads, D).
+            query: (rows, key heads, queries of a key head, D), scaled.
         """
-        keys, values = self.keys[layer], self.values[layer]
-        grouped = (query * scale).unflatten(1, (keys.shape[1], -1))
-        scores = self._to_prompts(grouped) @ keys.transpose(2, 3)
-        scores = self._to_rows(scores if self.mask is None else scores + self.mask)
-        if own is not None:
-            own_scores = grouped @ own.keys.transpose(2, 3)
-            scores = torch.cat((scores, own_scores if own.mask is None else own_scores + own.mask), -1)
-        shares = scores.softmax(-1, dtype=torch.float32).to(values.dtype)
-        length = keys.shape[2]
-        values_read = self._to_rows(self._to_prompts(shares[..., :length]) @ values)
-        if own is not None:
-            values_read = values_read + shares[..., length:] @ own.values
-        return values_read.flatten(1, 2)
+        scores = self._to_rows(self._to_prompts(query) @ self.keys[layer].transpose(2, 3))
+        if self.row_mask is None:
+            out.copy_(scores)
+        else:
+            torch.add(scores, self.row_mask, out=out)
+
+    def read(self, layer: int, shares: Tensor) -> Tensor:
+        """(rows, key heads, queries, D) values, weighted by (rows, key heads, queries, width) shares."""
+        return self._to_rows(self._to_prompts(shares) @ self.values[layer])
 
     def _to_prompts(self, rows: Tensor) -> Tensor:
         """Reshapes (rows, key heads, queries, ...) to (prompts, key heads, samples x queries of a key head, ...)."""
@@ -102,6 +97,7 @@ class PromptCache:
     def _set_owners(self, owners: Sequence[int], device: torch.device) -> None:
         """Notes the prompt of each row, ascending, and how rows are laid out by prompt."""
         self.owners = owners
+        self.row_mask = None if self.mask is None else self.mask[torch.tensor(owners, device=device)]
         rows_of: list[list[int]] = [[] for _ in self.lengths]
         for row, owner in enumerate(owners):
             rows_of[owner].append(row)
@@ -113,3 +109,37 @@ class PromptCache:
             self.fill = torch.tensor(filled, device=device).flatten()
             places = [number * most + index for number, rows in enumerate(rows_of) for index in range(len(rows))]
             self.back = torch.tensor(places, device=device)
+
+
+def attend(caches: Sequence[PromptCache], layer: int, query: Tensor, own: Own | None, scale: float) -> Tensor:
+    """Attention of the rows' new tokens to their prompts, and to their own earlier tokens.
+
+    softmax(scale q (K_own, K_prompt)^T) (V_own, V_prompt), a prompt's part by one product for all its samples.
+
+    Args:
+        caches: of the rows, one after another.
+        query: (rows, heads, D).
+        own: None for a prompt's last token, whose keys the prompt holds already.
+
+    Returns:
+        (rows, heads, D).
+    """
+    grouped = (query * scale).unflatten(1, (caches[0].keys[layer].shape[1], -1))
+    num_own = 0 if own is None else own.keys.shape[2]
+    width = num_own + max(cache.width for cache in caches)
+    scores = grouped.new_full((*grouped.shape[:-1], width), float("-inf"))
+    sizes = [cache.num_rows for cache in caches]
+    for cache, part, out in zip(caches, grouped.split(sizes), scores.split(sizes), strict=True):
+        cache.score(layer, part, out[..., num_own : num_own + cache.width])
+    if own is not None:
+        own_scores = grouped @ own.keys.transpose(2, 3)
+        scores[..., :num_own] = own_scores if own.mask is None else own_scores + own.mask
+    shares = scores.softmax(-1, dtype=torch.float32).to(query.dtype)
+    parts = [
+        cache.read(layer, part[..., num_own : num_own + cache.width])
+        for cache, part in zip(caches, shares.split(sizes), strict=True)
+    ]
+    values = parts[0] if len(parts) == 1 else torch.cat(parts)
+    if own is not None:
+        values = values + shares[..., :num_own] @ own.values
+    return values.flatten(1, 2)

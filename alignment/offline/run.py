@@ -102,7 +102,7 @@ def train_policy(
     config, run = context.config, context.run
     shards = shards_weights(config)
     tracker = open_tracker(config, run)
-    device = join_processes()
+    device = join_processes(run)
     prepared = prepare_in_first(context, lambda: prepare(context, loaded, recipe))
     policy = build_policy(config, prepared.tokenizer, max_length=prepared.max_length, device=device)
     forward, live = policy_and_reference(policy, config, device, needs_reference=recipe.needs_reference, shards=shards)

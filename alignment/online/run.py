@@ -142,7 +142,7 @@ def train_online(
     check_rollouts(context.config)
     tracker = open_tracker(context.config, run)
     config = in_world(context.config, context.interruption, progress)
-    device = join_processes()
+    device = join_processes(run)
     sides = read_prompt_sides(config)
     if run:
         _tell(progress, sides)

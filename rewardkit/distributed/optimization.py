@@ -14,6 +14,7 @@ from torch import Tensor
 
 from rewardkit.config import OptimizerName, TrainedWeights
 from rewardkit.distributed import collectives
+from rewardkit.distributed.bf16_trial import cpu_multiplies_bf16
 from rewardkit.distributed.sharding import is_sharded
 from rewardkit.weights.rounded_steps import RoundedSteps
 
@@ -74,7 +75,7 @@ def schedule(step: int, num_steps: int, warmup_share: float) -> float:
 def autocast(
     precision: Literal["auto", "fp32", "bf16"], device: torch.device, *, keeps_casts: bool = True
 ) -> AbstractContextManager[object]:
-    """Autocast to bf16 where it is asked for, or chosen by `auto` because the hardware multiplies it natively.
+    """Autocast to bf16 where it is asked for, or chosen by `auto` because the hardware multiplies it faster.
 
     Args:
         keeps_casts: whether weights in bf16 are kept until the end of the block, also where backward needs none of
@@ -91,13 +92,10 @@ def wants_bf16(precision: Literal["auto", "fp32", "bf16"], device: torch.device)
 
 
 def multiplies_bf16(device: torch.device) -> bool:
-    """Whether the device multiplies bf16 faster than fp32: AMX on a CPU, Ampere or later on a GPU.
-
-    AVX512-BF16 alone is slower: 94 against 156 GFLOP/s (one core, 2,048 x 384 by 384 x 1,024).
-    """
+    """Whether the device multiplies bf16 faster than fp32: Ampere or later on a GPU, on a CPU by a short trial."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.cpu._is_amx_tile_supported()
+    return cpu_multiplies_bf16()
 
 
 def all_reduce_gradients(parameters: Sequence[torch.nn.Parameter], *values: Tensor) -> None:

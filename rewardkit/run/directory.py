@@ -1,7 +1,7 @@
 """The run directory: the single record of an execution, read alike by people, the command line and the app.
 
 config.yaml      the resolved configuration
-status.json      state, step, num_steps, started_at, updated_at, pid, message, results
+status.json      state, step, num_steps, started_at, updated_at, pid, message, results, bf16 (what `auto` chose)
 metrics.jsonl    one flat JSON object a step, finite floats or null
 checkpoints/     what --resume continues from
 """
@@ -19,6 +19,7 @@ from typing import Literal
 
 import yaml
 
+CARRIED = ("bf16",)  # what a resumed run keeps of its status
 State = Literal["running", "done", "failed", "cancelled"]
 
 
@@ -49,10 +50,16 @@ class Run:
         (self.dir / "checkpoints").mkdir(parents=True, exist_ok=True)
         if not resume:
             write_text(config_file, yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
-        self._status = {
+        carried = {name: value for name, value in read_status(self.dir).items() if resume and name in CARRIED}
+        self._status = carried | {
             "state": "running", "step": 0, "num_steps": 0, "started_at": time.time(), "pid": os.getpid(), "message": ""
         }  # fmt: skip
         self.status()
+
+    @property
+    def bf16(self) -> bool | None:
+        """Whether `precision: auto` meant bf16 when the run began; None where that was not tried."""
+        return self._status.get("bf16")  # pyright: ignore[reportReturnType]
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """Appends one line to metrics.jsonl; values that are not finite become null."""

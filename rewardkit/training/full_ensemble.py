@@ -39,7 +39,7 @@ def train_members(context: RunContext[RewardConfig], loaded: Loaded) -> Results 
     """Trains, calibrates and saves; returns the results, or None where it was asked to stop and can be continued."""
     config, run = context.config, context.run
     assert run is not None
-    device = join_processes()
+    device = join_processes(run)
     prepared = prepare(context, loaded)
     folders = [run.dir / "members" / str(number) for number in range(config.ensemble)]
     for number, folder in enumerate(folders):

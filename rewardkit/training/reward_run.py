@@ -115,7 +115,7 @@ def train_reward_model(context: RunContext[RewardConfig], loaded: Loaded | None)
     shards = sharding.is_launched_sharded(
         load_in_4bit=config.load_in_4bit, offload_activations=config.offload_activations
     )
-    device = join_processes()
+    device = join_processes(context.run)
     prepared = prepare_in_first(context, lambda: prepare(context, loaded))
     results = train_prepared(context, prepared, prepared.rows, loaded, device, shards=shards)
     if results is not None:

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 
 from rewardkit.distributed import collectives
+from rewardkit.distributed.bf16_trial import keep_through_run
 from rewardkit.distributed.checkpoint import Checkpoint
 from rewardkit.network.tokens import load_tokenizer, train_tokenizer
+from rewardkit.run.directory import Run
 from rewardkit.run.training_command import RunContext, RunOptions
 from rewardkit.training.loop import LoopOptions, Objective, Trained, train
 
@@ -23,12 +25,18 @@ T = TypeVar("T")
 LEAST_ROWS = 2  # of each side
 
 
-def join_processes() -> torch.device:
-    """Joins the other processes, if there are any, and silences transformers' progress bars; the device to use."""
+def join_processes(run: Run | None) -> torch.device:
+    """Joins the other processes, if there are any, and silences transformers' progress bars; the device to use.
+
+    Args:
+        run: the first process's, which keeps what `precision: auto` means on a CPU.
+    """
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
-    return collectives.init_process_group()
+    device = collectives.init_process_group()
+    keep_through_run(run, device)
+    return device
 
 
 def prepare_in_first(context: RunContext[RunOptions], prepare: Callable[[], T]) -> T:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from alignment.generation.prompt_cache import Own, PromptCache
+from alignment.generation.prompt_cache import Own, PromptCache, attend
 
 
 def naive(query, keys, values, scale):
@@ -41,7 +41,7 @@ def test_rows_attend_to_their_own_prompts_also_when_others_have_left(num_samples
         new_keys, new_values = (torch.randn(len(owners), num_key_heads, num_own + 1, 8) for _ in range(2))
         mask = torch.tensor([0.0] * num_own + [float("-inf")])
         own = Own(new_keys, new_values, mask) if num_own else None
-        found = cache.attend(0, query, own, scale)
+        found = attend([cache], 0, query, own, scale)
         for row, owner in enumerate(owners):
             key, value = prompts[owner]
             own_key, own_value = (part[row, :, :num_own].transpose(0, 1) for part in (new_keys, new_values))

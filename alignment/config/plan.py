@@ -16,7 +16,8 @@ class PlanConfig:
     """What a training would take, and the largest micro-batch that fits.
 
     Attributes:
-        model: `tiny` or `small`, a folder or a hub id, of which only the configuration is read.
+        model: `tiny`, `small`, a size of Llama 2 (7B, 13B, 70B), or a folder or hub id whose configuration alone is
+            read.
         method: the training: sft, dpo, online-dpo, ppo or grpo.
         gpus: number of GPUs.
         memory: memory of each GPU, GiB.
@@ -32,7 +33,7 @@ class PlanConfig:
         reference: when dpo computes log-probabilities of the reference: once before the first step, or live in every
             step.
         value: value model of ppo: a head on the policy, or a network of its own.
-        reward_model: folder or hub id of a reward model that stays in memory, of which only the configuration is read.
+        reward_model: a reward model that stays in memory, in the same forms as model.
         margin: share of the memory that is left free, for what the driver takes and what lies between buffers.
         json: whether figures are printed as JSON instead of the table.
     """

@@ -18,12 +18,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from alignment.config.plan import PlanConfig
 from alignment.generation.llama_decoding import PREFILL_TOKENS
 from alignment.memory.network_counts import FLOAT32, NetworkCounts, count_classifier, count_network
-from rewardkit.network.models import PRESETS, preset_shape
+from alignment.memory.shapes import read_shape
 from rewardkit.network.vocabulary_head import BLOCK, KEPT_BYTES
 
 GIB = 2**30
@@ -32,7 +31,6 @@ MOST = 2**22  # tokens: no larger budget is looked for
 # What the backward pass of a layer holds for a moment, by what the layer keeps; with it computed again. As measured.
 LAYER, LAYER_AGAIN = 0.5, 1.25
 GRADIENTS = "gradients"
-PRESET_VOCABULARY = 8192  # tokens at most that a preset's tokenizer is trained to have
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +109,7 @@ def plan_memory(config: PlanConfig) -> MemoryPlan:
         ValueError: if a model's configuration cannot be read, or none of its architecture can be counted.
     """
     counts = count_network(
-        read_shape(config.model, config),
+        read_shape(config.model, config.prompt_tokens + config.completion_tokens),
         precision=config.precision,
         lora_rank=config.lora_rank if config.lora else 0,
         lora_layers=config.lora_layers,
@@ -157,23 +155,6 @@ def _while_drawing(standing: Sequence[MemoryPart]) -> int:
     return sum(part.num_bytes for part in standing if part.name != GRADIENTS)
 
 
-def read_shape(model: str, config: PlanConfig) -> Any:
-    """Loads the transformers configuration of a preset, a folder or a hub id.
-
-    Raises:
-        ValueError: if it cannot be read.
-    """
-    if model in PRESETS:
-        length = max(2048, config.prompt_tokens + config.completion_tokens)
-        return preset_shape(model, vocab_size=PRESET_VOCABULARY, max_length=length)
-    from rewardkit.network.models import model_config
-
-    try:
-        return model_config(model)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"model {model!r}, allowed are {', '.join(PRESETS)}, a folder, a hub id: {error}") from error
-
-
 def _standing(config: PlanConfig, counts: NetworkCounts) -> tuple[tuple[MemoryPart, ...], tuple[str, ...]]:
     """Returns the parts that each GPU always holds, and descriptions of the models."""
     shares = config.gpus if config.split == "fsdp2" else 1
@@ -201,7 +182,7 @@ def _standing(config: PlanConfig, counts: NetworkCounts) -> tuple[tuple[MemoryPa
         parts.append(MemoryPart(name="value, head", num_bytes=4 * FLOAT32 * (counts.hidden_size + 1)))
     if config.reward_model:
         models.append(f"reward model: {config.reward_model}")
-        size = count_classifier(read_shape(config.reward_model, config))
+        size = count_classifier(read_shape(config.reward_model))
         parts.append(MemoryPart(name="reward model, weights", num_bytes=FLOAT32 * size))
     elif not config.is_offline:
         models.append("rewards: without a model here; name one with reward_model")

@@ -32,6 +32,7 @@ from alignment.memory.plan import (
     total,
     training_parts,
 )
+from alignment.memory.shapes import read_shape
 from alignment.policy.policy import Policy, build_policy, make_network
 from alignment.policy.policy_forward import Forward
 from rewardkit.distributed.optimization import adamw
@@ -345,3 +346,9 @@ def test_a_model_that_is_not_there_is_one_line(capfd: pytest.CaptureFixture[str]
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # the environment was read before
     assert main(["plan", "--model=nowhere/at-all"]) == 2
     assert "alignment plan: model 'nowhere/at-all', allowed are tiny, small" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(("name", "parameters"), [("7B", 6_738_415_616), ("13b", 13_015_864_320)])
+def test_sizes_of_llama_2_have_its_parameters(name: str, parameters: int) -> None:
+    """The published counts, by hand for 7B: 2 * 32000 * 4096 + 4096 + 32 (4 * 4096^2 + 3 * 4096 * 11008 + 2 * 4096)."""
+    assert count_network(read_shape(name), precision="bf16").num_parameters == parameters

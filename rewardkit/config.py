@@ -13,6 +13,9 @@ Mode = Literal["full", "lora", "head"]
 Members = Literal["heads", "lora", "full"]
 Likelihood = Literal["auto", "bradley_terry", "rao_kupper", "davidson", "crowd", "plackett_luce"]
 Precision = Literal["auto", "fp32", "bf16"]
+FrozenWeights = Literal["auto", "fp32", "bf16"]
+TrainedWeights = Literal["fp32", "bf16_stochastic", "bf16_kahan"]
+OptimizerName = Literal["adamw", "adamw_8bit", "paged_adamw_8bit"]
 ChoiceRule = Literal["epig", "uncertainty", "coverage", "disagreement", "random"]
 PairsOf = Literal["any", "between", "within"]
 CutAnswers = Literal["leave_out", "keep"]
@@ -79,6 +82,13 @@ class RewardConfig:
         calibration: kind of calibration that is fitted on held-out pairs and saved with the model.
         precision: number format of matrix products; auto takes bf16 where the hardware multiplies it natively.
         gradient_checkpointing: whether activations are computed again in backward: less memory, more time.
+        offload_activations: whether activations that backward needs lie in the CPU's memory in between; for a GPU.
+        frozen_weights: number format in which weights that are not trained are held; auto takes bf16 where the hardware
+            multiplies it natively.
+        trained_weights: number format in which trained weights are held: fp32, or bf16 in which a step is rounded at
+            random (bf16_stochastic) or remembers what rounding took (bf16_kahan).
+        optimizer: what takes the steps: AdamW with its moments in fp32, or in 8 bits through bitsandbytes, paged ones
+            on a GPU moved to the CPU's memory where they do not fit.
         lora_rank: rank of the LoRA adapters.
         lora_layers: number of top layers that get LoRA adapters; 0 adapts all layers.
         load_in_4bit: whether the frozen weights are held in 4 bits (QLoRA); needs bitsandbytes.
@@ -119,6 +129,10 @@ class RewardConfig:
     calibration: Literal["temperature", "isotonic", "none"] = "temperature"
     precision: Precision = "auto"
     gradient_checkpointing: bool = False
+    offload_activations: bool = False
+    frozen_weights: FrozenWeights = "auto"
+    trained_weights: TrainedWeights = "fp32"
+    optimizer: OptimizerName = "adamw"
     lora_rank: int = 16
     lora_layers: int = 0
     load_in_4bit: bool = False
@@ -149,6 +163,10 @@ class RewardConfig:
             raise ValueError(f"{name} is {getattr(self, name)}, likelihood plackett_luce has no use for it")
         if self.members == "lora" and self.ensemble > 1 and self.mode != "lora":
             raise ValueError(f"members lora needs mode lora, it is {self.mode}")
+        if self.trained_weights != "fp32" and self.mode != "full":
+            raise ValueError(
+                f"trained_weights is {self.trained_weights}, adapters and heads are few and stay fp32: leave it out"
+            )
         if self.model == "tfidf" and self.mode != "head":
             raise ValueError("model tfidf has no weights to train but its head: use mode head")
         if self.length_feature and self.model != "tfidf":

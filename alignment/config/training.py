@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from alignment.config.loss_names import PAIR_LOSSES, DivergenceName, PairLossName, PairLossOptions, UnpairedLossName
+from rewardkit.config import FrozenWeights, OptimizerName, TrainedWeights
 
 Precision = Literal["auto", "fp32", "bf16"]
 OnBadRow = Literal["error", "skip"]
@@ -42,6 +43,15 @@ class PolicyConfig:
         entropy_every: steps between measurements of the entropy; 0 leaves them out.
         precision: number format of matrix products; auto takes bf16 where the hardware multiplies it natively.
         gradient_checkpointing: whether activations are computed again in backward: less memory, more time.
+        offload_activations: whether activations that backward needs lie in the CPU's memory in between; for a GPU.
+        offload_frozen: whether models that are not trained (reference, reward and audit models) lie in the CPU's memory
+            between their uses; for a GPU.
+        frozen_weights: number format in which weights that are not trained (below adapters, of the reference, of reward
+            and audit models) are held; auto takes bf16 where the hardware multiplies it natively.
+        trained_weights: number format in which trained weights are held: fp32, or bf16 in which a step is rounded at
+            random (bf16_stochastic) or remembers what rounding took (bf16_kahan).
+        optimizer: what takes the steps: AdamW with its moments in fp32, or in 8 bits through bitsandbytes, paged ones
+            on a GPU moved to the CPU's memory where they do not fit.
         checkpoint_every: steps between checkpoints; 0 writes one at each evaluation.
         track: service that metrics are sent to besides the run: TensorBoard or Weights & Biases.
         push_to_hub: hub repository that the model is uploaded to when it is done; empty uploads nothing.
@@ -67,6 +77,11 @@ class PolicyConfig:
     entropy_every: int = 10
     precision: Precision = "auto"
     gradient_checkpointing: bool = False
+    offload_activations: bool = False
+    offload_frozen: bool = False
+    frozen_weights: FrozenWeights = "auto"
+    trained_weights: TrainedWeights = "fp32"
+    optimizer: OptimizerName = "adamw"
     checkpoint_every: int = 0
     track: Literal["none", "tensorboard", "wandb"] = "none"
     push_to_hub: str = ""
@@ -82,6 +97,10 @@ class PolicyConfig:
             raise ValueError(f"eval_share is {self.eval_share}, allowed is between 0 and 1")
         if self.load_in_4bit and not self.lora:
             raise ValueError("load_in_4bit trains adapters on frozen weights: give lora too")
+        if self.trained_weights != "fp32" and self.lora:
+            raise ValueError(
+                f"trained_weights is {self.trained_weights}, adapters are few and stay fp32: leave it out with lora"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-FORM = re.compile(r"(?P<number>[1-9]\d*)x(?P<name>[A-Za-z][A-Za-z0-9]*?)(?:-(?P<memory>\d+)(?:GB|GiB)?)?$", re.IGNORECASE)
+FORM = re.compile(
+    r"(?P<number>[1-9]\d*)x(?P<name>[A-Za-z][A-Za-z0-9]*?)(?:-(?P<memory>\d+)(?:GB|GiB)?)?$", re.IGNORECASE
+)
 PCIE = 32e9  # bytes/s each way: PCI Express 4.0, 16 lanes
 
 
@@ -47,9 +49,7 @@ class Cluster:
 
 
 def _gpu(name: str, memory: int, teraflops: float, gigabytes_s: float, link: float, source: str) -> Gpu:
-    return Gpu(
-        name=name, memory=memory, flops=teraflops * 1e12, bandwidth=gigabytes_s * 1e9, link=link, source=source
-    )
+    return Gpu(name=name, memory=memory, flops=teraflops * 1e12, bandwidth=gigabytes_s * 1e9, link=link, source=source)
 
 
 GPUS = (
@@ -57,7 +57,9 @@ GPUS = (
     _gpu("A100", 80, 312, 2039, 300e9, "NVIDIA A100 data sheet, SXM, 2021: 312 TFLOPS, 2,039 GB/s, NVLink 600 GB/s"),
     _gpu("H100", 80, 989, 3350, 450e9, "NVIDIA H100 data sheet, SXM, 2023: 1,979 sparse, 3.35 TB/s, NVLink 900 GB/s"),
     _gpu("H200", 141, 989, 4800, 450e9, "NVIDIA H200 data sheet, SXM, 2024: 1,979 sparse, 4.8 TB/s, NVLink 900 GB/s"),
-    _gpu("B200", 180, 2250, 8000, 900e9, "NVIDIA DGX B200 data sheet, an eighth: 4,500 sparse, 8 TB/s, NVLink 1.8 TB/s"),
+    _gpu(
+        "B200", 180, 2250, 8000, 900e9, "NVIDIA DGX B200 data sheet, an eighth: 4,500 sparse, 8 TB/s, NVLink 1.8 TB/s"
+    ),
     _gpu("L40S", 48, 362, 864, PCIE, "NVIDIA L40S data sheet, 2023: 362 TFLOPS, 864 GB/s, PCIe 4.0"),
     _gpu("L4", 24, 121, 300, PCIE, "NVIDIA L4 data sheet, 2023: 242 sparse, 300 GB/s, PCIe 4.0"),
     _gpu("A10", 24, 125, 600, PCIE, "NVIDIA A10 data sheet, 2021: 125 TFLOPS, 600 GB/s, PCIe 4.0"),

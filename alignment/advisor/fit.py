@@ -1,4 +1,4 @@
-"""The cheapest configuration of a way that fits: `alignment.memory.plan` asked for each, hours deciding between them."""
+"""The quickest configuration of a way that fits: `alignment.memory.plan` is asked for each of a list."""
 
 from __future__ import annotations
 

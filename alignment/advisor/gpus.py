@@ -85,7 +85,7 @@ def read_cluster(words: str, *, measured: bool = False) -> Cluster:
     number, name, memory = int(form["number"]), form["name"].upper(), int(form["memory"] or 0)
     for gpu in GPUS:
         is_only = sum(other.name == gpu.name for other in GPUS) == 1
-        if gpu.name == name and (gpu.memory == memory or not memory and is_only):
+        if gpu.name == name and (gpu.memory == memory or (not memory and is_only)):
             return Cluster(number=number, gpu=gpu)
     if measured and memory:
         unknown = Gpu(name=name, memory=memory, flops=0.0, bandwidth=0.0, link=PCIE, source="measured")

@@ -26,7 +26,7 @@ from rewardkit.network.packed_rows import Branched
 
 SECONDS = 12.0  # of each of the two measurements
 LOW, HIGH = 0.8, 1.5
-"""Factors of the hours: what is left are other lengths than the usual, evaluation, and GPUs that wait for each other."""
+"""Factors of the hours: other lengths than the usual, evaluation, and GPUs that wait for each other are left."""
 VOCABULARY = 1024
 ROWS = 8  # drawn at once: few, so that reading decides
 SHORT, LONG = 8, 40  # tokens

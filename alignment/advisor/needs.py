@@ -1,4 +1,4 @@
-"""What data a way needs and whether there is enough: from a learning curve where there is one, else from published runs.
+"""What data a way needs and whether there is enough: by a learning curve where there is one, else by published runs.
 
 accuracy = a + b log2(pairs), least squares over the curve's points: b is what doubling the pairs adds, in points. Of
 7 reward models on 8k to 64k comparisons it was about 1.1 points (Stiennon et al. 2020, section 4.3, arXiv 2009.01325).

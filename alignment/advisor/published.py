@@ -73,7 +73,9 @@ def _network(billions: float, num_layers: int, width: int) -> Network:
     )
 
 
-def _pretraining(name: str, gpu_hours: float, trillions: float, length: int, network: Network, source: str, gpu: str):  # noqa: ANN202
+def _pretraining(
+    name: str, gpu_hours: float, trillions: float, length: int, network: Network, source: str, gpu: str
+) -> PublishedRun:
     tokens = trillions * 1e12
     work = Passes(network=network, kind="train", tokens=tokens, head_tokens=tokens, length=length)
     return PublishedRun(name=f"pretraining, {name}", gpus=f"1x{gpu}", hours=gpu_hours, work=(work,), source=source)
@@ -83,7 +85,8 @@ def _deepspeed_chat(name: str, gpus: str, hours: float, network: Network) -> Pub
     """PPO, one epoch over queries of 256 tokens, answers of 256; 1,024 a step. Reward and critic are OPT-350M.
 
     Their number is that of the printed tokens, 67.5M of queries and 67.5M of answers; the 131.9k that are printed
-    beside it would be half of them, and halve the estimate. Passes: the actor's and the reference's log-probabilities, the actor's training; those of the 350M models, alike.
+    beside it would be half of them, and halve the estimate. Passes: log-probabilities of actor and reference, the
+    actor's training; those of the 350M models, alike.
     """
     prompts, length = 67.5e6 / 256, 512
     tokens, small = prompts * length, _network(0.331, 24, 1024)
@@ -145,7 +148,8 @@ PUBLISHED: tuple[PublishedRun, ...] = (
             )
             for kind in ("forward", "train")
         ),
-        source="Zephyr, Tunstall et al. 2023 (arXiv 2310.16944), section 4, pairs and epochs of its model card; lengths: Cui et al. 2023 (arXiv 2310.01377)",
+        source="Zephyr, Tunstall et al. 2023 (arXiv 2310.16944), section 4, and its model card; lengths of texts: "
+        "UltraFeedback, Cui et al. 2023 (arXiv 2310.01377), table 1",
     ),
     _deepspeed_chat("OPT-6.7B", "8xA100-40", 5.7, OPT["OPT-6.7B"]),
     _deepspeed_chat("OPT-13B", "8xA100-40", 10.8, OPT["OPT-13B"]),

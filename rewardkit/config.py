@@ -167,6 +167,8 @@ class RewardConfig:
             raise ValueError(
                 f"trained_weights is {self.trained_weights}, adapters and heads are few and stay fp32: leave it out"
             )
+        if self.load_in_4bit and self.mode == "full":
+            raise ValueError("load_in_4bit trains adapters or a head on frozen weights: give mode lora or head")
         if self.model == "tfidf" and self.mode != "head":
             raise ValueError("model tfidf has no weights to train but its head: use mode head")
         if self.length_feature and self.model != "tfidf":

@@ -21,6 +21,7 @@ from alignment.generation.llama_decoding import LlamaDecoding
 from alignment.generation.llama_weights import read_weights
 from rewardkit.distributed.optimization import autocast, wants_bf16
 from rewardkit.network.layout import REASONS, first_line
+from rewardkit.weights.held import compute_dtype
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -174,7 +175,7 @@ def engine_of(policy: PreTrainedModel, precision: Precision) -> Engine:
     try:
         if any(config.is_prompt_learning for config in getattr(policy, "peft_config", {}).values()):
             raise ValueError("its adapter puts tokens before the prompt")
-        weights = read_weights(base, torch.bfloat16 if bf16 else base.dtype)
+        weights = read_weights(base, torch.bfloat16 if bf16 else compute_dtype(base))
         _check_logits(
             base, partial(LlamaDecoding, weights), num_tokens=len(weights.embedding), tolerance=TOLERANCE[weights.dtype]
         )
@@ -198,7 +199,7 @@ def _has_right_cache(base: PreTrainedModel) -> bool:
                 base,
                 lambda prompts, num_samples, num_new: PlainDecoding(base, base, prompts, num_samples, num_new, "fp32"),
                 num_tokens=base.get_input_embeddings().weight.shape[0],  # pyright: ignore
-                tolerance=TOLERANCE[base.dtype],
+                tolerance=TOLERANCE[compute_dtype(base)],
             )
             tried = True
         except ArithmeticError:

@@ -1,51 +1,66 @@
-"""What a network takes, counted on one that has shapes but no numbers: parameters, and what backward keeps of a token.
+"""What a network takes, counted on one that has shapes but no numbers: parameters, and what is alive in a training step.
 
-The network of a configuration is built of torch's fake tensors and run once or twice, so that every architecture counts
-as it is. Attention is a stand-in that keeps what fused kernels keep: queries, keys, values, its output, and a sum for
-each query. What the vocabulary head keeps is in `alignment.memory.plan`: it works in blocks of its own. Llama-shaped
-models run by steps of our own (`rewardkit.network.llama`), which keep up to a quarter less: what is counted is on
-the safe side there.
+The network of a configuration is built of torch's fake tensors, and a forward and backward pass of it run as in
+training, so that every architecture counts as it is, Llama-shaped ones by the steps of `rewardkit.network.llama`.
+Attention is a stand-in that keeps what fused kernels keep: queries, keys, values, its output, and a sum for each query.
+What the vocabulary head takes is in `alignment.memory.plan`: it works in blocks of its own.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from alignment.generation.llama_weights import is_packed, read_weights
-from rewardkit.network import attention
+from alignment.generation.llama_weights import read_weights
+from alignment.memory.live_bytes import SIZES, Line, LiveBytes, highest, lines
+from rewardkit.network import attention, llama
 from rewardkit.network.attention import local_layers
-from rewardkit.network.models import linear_layers, recompute_activations, switch_off_dropout
+from rewardkit.network.models import adapt, recompute_activations, switch_off_dropout
 from rewardkit.network.packed_rows import Branched, pack
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
-STAND_IN = "tiebreak_counted"
-TOKENS = (16, 32)  # of the two passes: memory is a constant and a multiple of the tokens
 FLOAT32 = 4  # bytes
+FEW = (3, 4)  # layers of the two networks from which one of many equal layers is extrapolated
+
+
+@dataclass(frozen=True, kw_only=True)
+class Passes:
+    """What passes through a trunk take, its weights and their gradients aside.
+
+    Attributes:
+        kept: what backward keeps.
+        steps: what is alive at the steps that may be the highest, of forward and backward, what is kept among it.
+        scoring: the same of a forward pass without gradients.
+    """
+
+    kept: Line
+    steps: tuple[Line, ...]
+    scoring: tuple[Line, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkCounts:
-    """Parameter and byte counts of a causal language model.
+    """Parameter and byte counts of a network.
 
     Attributes:
         num_parameters, num_trained: of the network with its adapters; those that are trained.
-        num_trunk: of the network without its vocabulary head; a tied head belongs to the trunk.
+        num_trunk: of the network without its head and adapters; a tied head belongs to the trunk.
         num_in_layer: parameters of the largest layer.
         num_outside: parameters outside of layers: embeddings, last norm, head.
+        weights: bytes of all parameters as they are held.
         hidden_size, vocab_size: of the vocabulary head.
         trains_head: whether the vocabulary head is trained.
-        kept_once: bytes that backward keeps besides activations: weights cast to the number format of products.
-        kept_per_token: bytes that backward keeps of the trunk for every token.
-        kept_in_layer: those of one layer, before any recomputation.
+        passes: of the trunk.
+        prefill_per_token: bytes that a token of a prompt takes while a layer draws.
         decoding: bytes of the copies of weights that the decode loop reads.
         cache_per_token: bytes of the keys and values of a token.
         own_loop: whether prompts are computed once per group when drawing (`alignment.generation.llama_decoding`).
@@ -57,128 +72,129 @@ class NetworkCounts:
     num_trunk: int
     num_in_layer: int
     num_outside: int
+    weights: int
     hidden_size: int
     vocab_size: int
     trains_head: bool
-    kept_once: int
-    kept_per_token: float
-    kept_in_layer: float
+    passes: Passes
+    prefill_per_token: float
     decoding: int
     cache_per_token: int
     own_loop: bool
     packed: bool
 
 
-def count_network(
-    config: PretrainedConfig,
-    *,
-    precision: Literal["bf16", "fp32"],
-    lora_rank: int = 0,
-    lora_layers: int = 0,
-    gradient_checkpointing: bool = False,
-) -> NetworkCounts:
-    """Counts the causal language model of a configuration, weights in float32, products in `precision`.
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """How a network is held and trained.
 
-    Args:
-        lora_rank: of adapters that are trained in place of the weights; 0 trains the weights.
+    Attributes:
+        precision: number format of matrix products.
+        frozen_weights, trained_weights: number formats of weights.
+        lora_rank, lora_layers: of adapters that are trained in place of the weights; rank 0 trains the weights.
+        load_in_4bit: whether the linear layers below adapters are held in 4 bits.
+        by_modules: whether it runs by transformers' modules, as sharded weights do, whatever its shape.
+        task: a policy, with a vocabulary head; or a reward model.
+        members: adapters that a reward model's members have each of their own; 1 for one set.
+    """
+
+    precision: Literal["bf16", "fp32"]
+    frozen_weights: Literal["bf16", "fp32"] = "fp32"
+    trained_weights: Literal["bf16", "fp32"] = "fp32"
+    lora_rank: int = 0
+    lora_layers: int = 0
+    load_in_4bit: bool = False
+    gradient_checkpointing: bool = False
+    by_modules: bool = False
+    task: Literal["policy", "reward"] = "policy"
+    members: int = 1
+
+
+FORMATS = {"bf16": torch.bfloat16, "fp32": torch.float32}
+
+
+def count_network(config: PretrainedConfig, held: Held) -> NetworkCounts:
+    """Counts the network of a configuration.
 
     Raises:
         ValueError: if transformers builds no such model, or none whose attention can be chosen by name.
+        ImportError: if adapters are asked for and peft is missing.
     """
+    text = config.get_text_config()
+    width = FORMATS[held.precision]
+    network = _build(config, held.task)
+    num_trunk = _count(network.base_model)
+    layers = _layers(network)
+    num_layers = len(layers)
+    if held.lora_rank and held.members == 1:
+        adapt(network, rank=held.lora_rank, num_layers=held.lora_layers, seed=0)
     with FakeTensorMode():
-        network = _build(config)
-        layers = _layers(network)
-        text = config.get_text_config()
-        width = torch.bfloat16 if precision == "bf16" else torch.float32
-        num_trunk = _count(network.base_model)
-        decoding, own_loop = _decoding(network, width)
-        if lora_rank:
-            _adapt(network, lora_rank, lora_layers)
-        whole = _kept(network, TOKENS[1], precision)
-        slope = (whole - _kept(network, TOKENS[0], precision)) / (TOKENS[1] - TOKENS[0])
-        kept_in_layer = slope / len(layers)
-        if gradient_checkpointing:
-            recompute_activations(network)
-            whole = _kept(network, TOKENS[1], precision)
-            slope = (whole - _kept(network, TOKENS[0], precision)) / (TOKENS[1] - TOKENS[0])
-        head = network.get_output_embeddings()
+        _fill(network, FORMATS[held.frozen_weights], FORMATS[held.trained_weights])
+        decoding, own_loop = _decoding(network, width) if held.task == "policy" else (0, False)
+        head: Any = network.get_output_embeddings() if held.task == "policy" else None
         key_heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
         head_dim = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+        if held.gradient_checkpointing:
+            recompute_activations(network)
+        network.takes_own_steps = not held.by_modules and _takes_own_steps(network)  # pyright: ignore
+        passes = _passes(network, layers, held.precision, held.lora_layers or num_layers)
         return NetworkCounts(
             num_parameters=_count(network),
             num_trained=_count(network, trained=True),
             num_trunk=num_trunk,
             num_in_layer=max(_count(layer) for layer in layers),
             num_outside=_count(network) - sum(_count(layer) for layer in layers),
+            weights=sum(parameter.nbytes for parameter in network.parameters()),
             hidden_size=text.hidden_size,
-            vocab_size=len(head.weight),  # pyright: ignore
-            trains_head=head.weight.requires_grad,  # pyright: ignore
-            kept_once=max(0, round(whole - slope * TOKENS[1])),
-            kept_per_token=slope,
-            kept_in_layer=kept_in_layer,
+            vocab_size=0 if head is None else len(head.weight),
+            trains_head=head is not None and head.weight.requires_grad,
+            passes=passes,
+            prefill_per_token=passes.kept.per_token / num_layers,
             decoding=decoding,
-            cache_per_token=2 * len(layers) * key_heads * head_dim * width.itemsize,
+            cache_per_token=2 * num_layers * key_heads * head_dim * width.itemsize,
             own_loop=own_loop,
             packed=not local_layers(config),
         )
 
 
-def count_classifier(config: PretrainedConfig) -> int:
-    """Parameters of the sequence classifier with one label of a configuration.
+def _build(config: PretrainedConfig, task: str) -> PreTrainedModel:
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
-    Raises:
-        ValueError: if transformers builds no such model.
-    """
-    from transformers import AutoModelForSequenceClassification
-
-    config = copy.deepcopy(config)
-    config.num_labels = 1
-    with FakeTensorMode():
-        return _count(AutoModelForSequenceClassification.from_config(config, dtype=torch.float32))
-
-
-def _build(config: PretrainedConfig) -> PreTrainedModel:
-    from transformers import AutoModelForCausalLM
-    from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
-    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
-
-    ALL_ATTENTION_FUNCTIONS.register(STAND_IN, _stand_in)
-    ALL_MASK_ATTENTION_FUNCTIONS.register(STAND_IN, attention.no_mask)
-    config = copy.deepcopy(config)  # which otherwise attends by the stand-in from then on
+    kind: Any = AutoModelForCausalLM if task == "policy" else AutoModelForSequenceClassification
+    attention.register()
+    config = copy.deepcopy(config)  # which otherwise attends by packed rows from then on
+    if task == "reward":
+        config.num_labels = 1
     try:
-        network = AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation=STAND_IN)
+        with torch.device("meta"):
+            network = kind.from_config(config, dtype=torch.float32, attn_implementation=attention.NAME)
     except (ValueError, ImportError) as error:
         raise ValueError(f"{config.model_type} cannot be planned: {error}") from error
     switch_off_dropout(network)
     return network.train()
 
 
-class _Adapted(torch.nn.Module):
-    """A linear layer with an adapter, as peft's: base(x) + 2 B A x, only A and B trained."""
+def _fill(network: nn.Module, frozen: torch.dtype, trained: torch.dtype) -> None:
+    """Puts fake tensors on a CPU in place of those without a device, which autocast does not know; ties stay."""
+    filled: dict[Tensor, Tensor] = {}
 
-    def __init__(self, base: torch.nn.Module, rank: int) -> None:
-        super().__init__()
-        assert isinstance(base.weight, Tensor)
-        rows, columns = base.weight.shape
-        num_in, num_out = (columns, rows) if isinstance(base, torch.nn.Linear) else (rows, columns)  # or a Conv1D
-        self.base = base
-        self.down = torch.nn.Linear(num_in, rank, bias=False)
-        self.up = torch.nn.Linear(rank, num_out, bias=False)
+    def fill(tensor: Tensor) -> Tensor:
+        if tensor not in filled:
+            if isinstance(tensor, nn.Parameter):
+                fake = torch.empty(tensor.shape, dtype=trained if tensor.requires_grad else frozen)
+                filled[tensor] = nn.Parameter(fake, requires_grad=tensor.requires_grad)
+            else:
+                filled[tensor] = torch.empty(tensor.shape, dtype=tensor.dtype)
+        return filled[tensor]
 
-    def forward(self, x: Tensor) -> Tensor:
-        """As large as what the layer gives."""
-        return self.base(x) + self.up(self.down(x)) * 2.0
-
-
-def _adapt(network: PreTrainedModel, rank: int, num_layers: int) -> None:
-    """What `rewardkit.network.models.adapt` does; peft cannot put its adapters into fake tensors."""
-    network.requires_grad_(False)
-    for name in linear_layers(network, num_layers=num_layers):
-        parent, _, own = name.rpartition(".")
-        setattr(network.get_submodule(parent), own, _Adapted(network.get_submodule(name), rank))
+    for module in network.modules():
+        for tensors in (module._parameters, module._buffers):
+            for name, tensor in tensors.items():
+                if tensor is not None:
+                    tensors[name] = fill(tensor)  # pyright: ignore
 
 
-def _layers(network: PreTrainedModel) -> Sequence[torch.nn.Module]:
+def _layers(network: PreTrainedModel) -> list[nn.Module]:
     from transformers.modeling_layers import GradientCheckpointingLayer
 
     layers = [module for module in network.modules() if isinstance(module, GradientCheckpointingLayer)]
@@ -187,7 +203,7 @@ def _layers(network: PreTrainedModel) -> Sequence[torch.nn.Module]:
     return layers
 
 
-def _count(module: torch.nn.Module, *, trained: bool = False) -> int:
+def _count(module: nn.Module, *, trained: bool = False) -> int:
     return sum(p.numel() for p in module.parameters() if p.requires_grad or not trained)
 
 
@@ -201,44 +217,100 @@ def _decoding(network: PreTrainedModel, width: torch.dtype) -> tuple[int, bool]:
     ours = {_storage(parameter) for parameter in network.parameters()}
     layers = [part for layer in weights.layers for part in (layer.qkv, layer.out, layer.gate_up, layer.down)]
     read = [part.weight for part in (*layers, weights.head)]
-    copied = [weight for weight in read if _storage(weight) not in ours]
-    packed = [weight for weight in read if is_packed(weight)]
-    return sum(weight.numel() for weight in (*copied, *packed)) * width.itemsize, True
+    return sum(weight.nbytes for weight in read if _storage(weight) not in ours), True
 
 
-def _kept(network: PreTrainedModel, num_tokens: int, precision: str) -> int:
-    """Returns the bytes that the trunk's forward pass keeps for backward, without parameters, each storage once."""
-    ours = {_storage(p) for p in network.parameters()}
-    storages: dict[int, Tensor] = {}  # which keeps them, so that no place in memory is taken twice
+def _passes(network: PreTrainedModel, layers: Sequence[nn.Module], precision: str, num_trained: int) -> Passes:
+    """What passes take; of many equal layers few are run.
 
-    def keep(tensor: Tensor) -> Tensor:
-        if _storage(tensor) not in ours:
-            storages[_storage(tensor)] = tensor
-        return tensor
+    Args:
+        num_trained: top layers in which something is trained.
+    """
+    for parameter in network.parameters():
+        if parameter.requires_grad:  # as of the micro-batch before
+            parameter.grad = torch.empty_like(parameter)
+    below = min(1, len(layers) - num_trained)
+    equal = not local_layers(network.config) and len({_count(layer) for layer in layers[-num_trained:]}) == 1
+    if num_trained <= FEW[1] or not equal:
+        scored = _run(network, precision, learns=False)
+        forward, backward, _ = _run(network, precision)
+        return Passes(kept=forward[-1], steps=highest((*forward, *backward)), scoring=highest(scored[0]))
+    with _shortened(network, layers[-FEW[0] - below :]):
+        scored = _run(network, precision, learns=False)
+        forward, backward, names = _run(network, precision)
+    with _shortened(network, layers[-FEW[1] - below :]):
+        longer_scored = _run(network, precision, learns=False)
+        longer, _, longer_names = _run(network, precision)
 
-    row = Branched(prompt=(0,), branches=((0,) * (num_tokens - 1),))
-    with (
-        attention.packed_rows(pack([row])),
-        torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
-        torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"),
-    ):
-        places = torch.arange(num_tokens)[None]
-        result = network.base_model(input_ids=places * 0, position_ids=places, use_cache=False)
-    del result
-    return sum(tensor.untyped_storage().nbytes() for tensor in storages.values())
+    def more(few: Sequence[Line], several: Sequence[Line]) -> Line:
+        """What all other layers add at the end of forward."""
+        return (several[-1] + few[-1] * -1.0) * (num_trained - FEW[0])
+
+    # The layers' backward passes come before that of the embedding, when nothing of other layers is kept any more.
+    alike = next(place for place, pair in enumerate(zip(names, longer_names, strict=False)) if pair[0] != pair[1])
+    added, casts = more(forward[:-1], longer[:-1]), more(scored[0][:-1], longer_scored[0][:-1])
+    kept = more(forward, longer)
+    steps = [line + added for line in forward] + [line + kept for line in backward[:alike]] + backward[alike:]
+    return Passes(
+        kept=forward[-1] + kept, steps=highest(steps), scoring=highest(line + casts for line in scored[0])
+    )
+
+
+def _takes_own_steps(network: PreTrainedModel) -> bool:
+    try:
+        llama.check(network)
+    except ValueError:
+        return False
+    return True
+
+
+@contextmanager
+def _shortened(network: PreTrainedModel, layers: Sequence[nn.Module]) -> Iterator[None]:
+    """Within the block the network has these layers only."""
+    parent, name, whole = next(
+        (parent, name, child)
+        for parent in network.modules()
+        for name, child in parent.named_children()
+        if isinstance(child, nn.ModuleList) and layers[-1] in list(child)
+    )
+    setattr(parent, name, nn.ModuleList(layers))
+    try:
+        yield
+    finally:
+        setattr(parent, name, whole)
+
+
+def _run(
+    network: PreTrainedModel, precision: str, *, learns: bool = True
+) -> tuple[list[Line], list[Line], list[str]]:
+    """Lines of the steps of forward and of backward, and the names of the latter's."""
+    _live(network, precision, *SIZES[0], learns=learns)  # what is made once
+    lives = [_live(network, precision, *size, learns=learns) for size in SIZES]
+    (live, start), *others = lives
+    assert all(other.names == live.names for other, _ in others), "steps depend on the number of tokens"
+    of_steps = lines(live.steps for live, _ in lives)
+    return of_steps[:start], of_steps[start:], live.names[start:]
+
+
+def _live(
+    network: PreTrainedModel, precision: str, num_tokens: int, num_read: int, *, learns: bool
+) -> tuple[LiveBytes, int]:
+    """What is alive at the steps of a pass, and the number of those of forward."""
+    weights = list(network.parameters())
+    live = LiveBytes([*weights, *(p.grad for p in weights if p.grad is not None)])
+    batch = pack([Branched(prompt=(0,), branches=((0,) * (num_tokens - 1),))])
+    with attention.replaced_by(_Kept.apply), live, torch.set_grad_enabled(learns):  # pyright: ignore
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+            states = llama.packed_states(network, batch, torch.arange(num_read))
+        live.note("forward")  # without what autocast kept
+        start = len(live.steps)
+        if learns:
+            states.backward(torch.empty_like(states))
+    return live, start
 
 
 def _storage(tensor: Tensor) -> int:
     return tensor.untyped_storage()._cdata
-
-
-def _stand_in(
-    module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: object, **_: Any
-) -> tuple[Tensor, None]:
-    """Replaces attention: (M, H, T, D) in, (M, T, H, D) out."""
-    if torch.is_autocast_enabled("cpu"):
-        query, key, value = (part.to(torch.bfloat16) for part in (query, key, value))
-    return _Kept.apply(query, key, value).transpose(1, 2), None  # pyright: ignore
 
 
 class _Kept(torch.autograd.Function):
@@ -251,5 +323,6 @@ class _Kept(torch.autograd.Function):
         return result
 
     @staticmethod
-    def backward(ctx: Any, *_: Tensor) -> None:  # pyright: ignore
-        raise NotImplementedError("it stands in for counting")
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:  # pyright: ignore
+        query, key, value, *_ = ctx.saved_tensors
+        return torch.empty_like(query), torch.empty_like(key), torch.empty_like(value)

@@ -20,32 +20,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from alignment.config.plan import PlanConfig
-from alignment.generation.llama_decoding import PREFILL_TOKENS
-from alignment.memory.network_counts import FLOAT32, NetworkCounts, count_classifier, count_network
+from alignment.memory.network_counts import Held, NetworkCounts, count_network
+from alignment.memory.passing_parts import drawing_parts, in_a_row, row_tokens, scoring_parts, training_parts
 from alignment.memory.shapes import read_shape
-from rewardkit.network.vocabulary_head import BLOCK, KEPT_BYTES
+from alignment.memory.standing_parts import GRADIENTS, MemoryPart, Networks, models, standing_parts, total
 
 GIB = 2**30
 STEP = 64  # tokens: budgets are multiples of this
 MOST = 2**22  # tokens: no larger budget is looked for
-# What the backward pass of a layer holds for a moment, by what the layer keeps; with it computed again. As measured.
-LAYER, LAYER_AGAIN = 0.5, 1.25
-GRADIENTS = "gradients"
-
-
-@dataclass(frozen=True, kw_only=True)
-class MemoryPart:
-    """Something that takes memory.
-
-    Attributes:
-        name: for people.
-        num_bytes: on each GPU.
-        exact: whether it is counted, and not estimated.
-    """
-
-    name: str
-    num_bytes: int
-    exact: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +39,10 @@ class MemoryPlan:
         models: what is held, in words.
         standing: what is there all the time, on each GPU.
         training: what a micro-batch of `token_budget` tokens takes besides, while it is learned from.
-        drawing: what drawing a batch of `draw_budget` tokens takes besides, with gradients freed; empty where nothing
-            is drawn.
+        drawing: what drawing a batch of `draw_budget` tokens, or samples at an evaluation, takes besides, with gradients
+            freed; empty where nothing is drawn.
+        scoring: what a pass of a reference or reward model over `token_budget` tokens takes besides, with gradients
+            freed; empty where there is none.
         limit: bytes of each GPU that may be used.
         least: tokens of the smallest micro-batch: a usual prompt with its completions, or with one of them where they
             may be learned from apart.
@@ -76,6 +60,7 @@ class MemoryPlan:
     standing: tuple[MemoryPart, ...]
     training: tuple[MemoryPart, ...]
     drawing: tuple[MemoryPart, ...]
+    scoring: tuple[MemoryPart, ...]
     limit: int
     least: int
     least_drawn: int
@@ -88,18 +73,14 @@ class MemoryPlan:
 
     @property
     def fits(self) -> bool:
-        return bool(self.token_budget and (self.draw_budget or not self.least_drawn))
+        return bool(self.token_budget and (self.draw_budget or not self.least_drawn)) and self.peak <= self.limit
 
     @property
     def peak(self) -> int:
         """Bytes at the token budgets, or at the smallest sizes where nothing fits."""
+        freed = total(without_gradients(self.standing))
         learned = total(self.standing) + total(self.training)
-        return max(learned, _while_drawing(self.standing) + total(self.drawing))
-
-
-def total(parts: Sequence[MemoryPart]) -> int:
-    """Bytes of all."""
-    return sum(part.num_bytes for part in parts)
+        return max(learned, freed + total(self.drawing), freed + total(self.scoring))
 
 
 def plan_memory(config: PlanConfig) -> MemoryPlan:
@@ -107,154 +88,83 @@ def plan_memory(config: PlanConfig) -> MemoryPlan:
 
     Raises:
         ValueError: if a model's configuration cannot be read, or none of its architecture can be counted.
+        ImportError: if adapters are asked for and peft is missing.
     """
-    counts = count_network(
-        read_shape(config.model, config.prompt_tokens + config.completion_tokens),
-        precision=config.precision,
+    return plan_counted(config, count_networks(config))
+
+
+def count_networks(config: PlanConfig) -> Networks:
+    """Counts the networks of a training.
+
+    Raises:
+        ValueError, ImportError: see `plan_memory`.
+    """
+    shape = read_shape(config.model, config.prompt_tokens + config.completion_tokens)
+    frozen = "bf16" if config.holds_bf16 else "fp32"
+    trained = "fp32" if config.trained_weights == "fp32" else "bf16"
+    checkpointing, by_modules = config.gradient_checkpointing, config.split == "fsdp2"
+    common = {"precision": config.precision, "by_modules": by_modules, "gradient_checkpointing": checkpointing}
+    policy = Held(
+        **common,
+        frozen_weights=frozen,
+        trained_weights=trained,
         lora_rank=config.lora_rank if config.lora else 0,
         lora_layers=config.lora_layers,
-        gradient_checkpointing=config.gradient_checkpointing,
+        load_in_4bit=config.load_in_4bit,
+        task="reward" if config.method == "reward" else "policy",
+        members=config.ensemble if config.members == "lora" else 1,
     )
-    return plan_counted(config, counts)
+    value = Held(**common, trained_weights=trained)
+    reward = Held(precision=config.precision, frozen_weights=frozen, trained_weights=frozen, task="reward")
+    return Networks(
+        policy=count_network(shape, policy),
+        value=count_network(shape, value) if config.value == "separate" else None,
+        rewards=tuple((name, count_network(read_shape(name), reward)) for name in config.reward_model),
+    )
 
 
-def plan_counted(config: PlanConfig, counts: NetworkCounts) -> MemoryPlan:
-    """Plans the memory of a network whose counts are given."""
-    standing, models = _standing(config, counts)
+def plan_counted(config: PlanConfig, networks: Networks) -> MemoryPlan:
+    """Plans the memory of networks whose counts are given."""
+    counts = networks.policy
+    held = standing_parts(config, networks)
+    standing = tuple(part for part in held if not (part.frozen and config.offload_frozen))
     limit = int(config.memory * GIB * (1 - config.margin))
-    learning_room, drawing_room = limit - total(standing), limit - _while_drawing(standing)
-    least = _row_tokens(config, counts, 1 if config.method in ("ppo", "grpo") else _in_a_row(config))
-    budget = _largest(lambda tokens: total(training_parts(config, counts, tokens)) <= learning_room, least)
-    group_tokens, draw_budget = 0, 0
-    if not config.is_offline:
-        group_tokens = config.group_size * (config.prompt_tokens + config.completion_tokens)
-        draw_budget = _largest(
-            lambda tokens: total(drawing_parts(config, counts, tokens)) <= drawing_room, group_tokens
-        )
+    learning_room, freed_room = limit - total(standing), limit - total(without_gradients(standing))
+    least = row_tokens(config, counts, 1 if config.method in ("ppo", "grpo") else in_a_row(config))
+    group_tokens = 0 if config.is_offline else config.group_size * (config.prompt_tokens + config.completion_tokens)
+
+    def learns(tokens: int) -> bool:
+        scored = total(scoring_parts(config, networks, held, tokens))
+        return total(training_parts(config, networks, tokens)) <= learning_room and scored <= freed_room
+
+    def draws(tokens: int) -> bool:
+        return total(drawing_parts(config, counts, tokens)) <= freed_room
+
+    budget = config.token_budget or _largest(learns, least)
+    draw_budget = config.draw_budget or (_largest(draws, group_tokens) if group_tokens else 0)
     return MemoryPlan(
         num_parameters=counts.num_parameters,
         num_trained=counts.num_trained,
-        models=models,
+        models=tuple(models(config)),
         standing=standing,
-        training=training_parts(config, counts, budget or least),
+        training=training_parts(config, networks, budget or least),
         drawing=drawing_parts(config, counts, draw_budget or group_tokens),
+        scoring=scoring_parts(config, networks, held, budget or least),
         limit=limit,
         least=least,
         least_drawn=group_tokens,
         token_budget=budget,
         draw_budget=draw_budget,
-        rows=budget // _row_tokens(config, counts, _in_a_row(config)),
+        rows=budget // row_tokens(config, counts, in_a_row(config)),
         groups=draw_budget // group_tokens if group_tokens else 0,
         own_loop=counts.own_loop,
         packed=counts.packed,
     )
 
 
-def _while_drawing(standing: Sequence[MemoryPart]) -> int:
-    """Bytes of the standing parts while completions are drawn, when gradients are freed."""
-    return sum(part.num_bytes for part in standing if part.name != GRADIENTS)
-
-
-def _standing(config: PlanConfig, counts: NetworkCounts) -> tuple[tuple[MemoryPart, ...], tuple[str, ...]]:
-    """Returns the parts that each GPU always holds, and descriptions of the models."""
-    shares = config.gpus if config.split == "fsdp2" else 1
-    weights, trained = (-(-FLOAT32 * number // shares) for number in (counts.num_parameters, counts.num_trained))
-    how = "its adapters are trained" if config.lora else "all weights are trained"
-    models = [f"policy: {how}"]
-    parts = [
-        MemoryPart(name="policy, weights", num_bytes=weights),
-        MemoryPart(name=GRADIENTS, num_bytes=trained),
-        MemoryPart(name="AdamW, two moments", num_bytes=2 * trained),
-    ]
-    if config.method == "dpo" and config.reference == "precomputed":
-        models.append("reference: log-probabilities computed once before the first step, no weights")
-    elif config.method != "sft" and config.lora:
-        models.append("reference: the policy without its adapters, no weights of its own")
-    elif config.method != "sft":
-        models.append("reference: a frozen copy")
-        parts.append(MemoryPart(name="reference, weights", num_bytes=weights))
-    if config.method == "ppo" and config.value == "separate":
-        models.append("value: a network of its own, trained")
-        size = counts.num_trunk + counts.hidden_size + 1
-        parts.append(MemoryPart(name="value, weights, gradients, moments", num_bytes=4 * FLOAT32 * size))
-    elif config.method == "ppo":
-        models.append("value: a head on the policy")
-        parts.append(MemoryPart(name="value, head", num_bytes=4 * FLOAT32 * (counts.hidden_size + 1)))
-    if config.reward_model:
-        models.append(f"reward model: {config.reward_model}")
-        size = count_classifier(read_shape(config.reward_model))
-        parts.append(MemoryPart(name="reward model, weights", num_bytes=FLOAT32 * size))
-    elif not config.is_offline:
-        models.append("rewards: without a model here; name one with reward_model")
-    if shares > 1:
-        # Outside of layers all is whole, with its gradient; of the layers one that computes, the next, and a gradient.
-        whole = FLOAT32 * (2 * counts.num_outside + 3 * counts.num_in_layer)
-        parts.append(MemoryPart(name="whole layers while they compute", num_bytes=whole, exact=False))
-    return tuple(parts), tuple(models)
-
-
-def training_parts(config: PlanConfig, counts: NetworkCounts, tokens: int) -> tuple[MemoryPart, ...]:
-    """Returns the memory of one micro-batch in training, besides the standing parts."""
-    networks = 2 if config.method == "ppo" and config.value == "separate" else 1
-    completion = int(tokens * _completion_share(config, counts))
-    layer = counts.kept_in_layer * tokens * (LAYER_AGAIN if config.gradient_checkpointing else LAYER)
-    head_kept, moment = head_bytes(config, counts, completion)
-    return (
-        MemoryPart(name="weights in bf16, kept for backward", num_bytes=networks * counts.kept_once),
-        MemoryPart(name="activations of layers", num_bytes=round(networks * counts.kept_per_token * tokens)),
-        MemoryPart(name="vocabulary head, kept for backward", num_bytes=head_kept),
-        # The head's backward is over when that of the layers begins.
-        MemoryPart(name="backward, for a moment", num_bytes=round(max(moment, layer - head_kept)), exact=False),
-    )
-
-
-def head_bytes(config: PlanConfig, counts: NetworkCounts, completion_tokens: int) -> tuple[int, int]:
-    """Bytes that the blockwise head keeps for backward, and those that its backward holds for a moment."""
-    width = 2 if config.precision == "bf16" else FLOAT32
-    casts = width if config.precision == "bf16" else 0
-    scaled = 0 if config.is_offline else FLOAT32  # a temperature: the states are multiplied by it
-    blocks = -(-counts.vocab_size // BLOCK)
-    logits = min(KEPT_BYTES, completion_tokens * counts.vocab_size * width)
-    # Index, target and branch of a token, two numbers of it, and its share of each block's probability.
-    of_token = 3 * 8 + 2 * FLOAT32 + blocks * FLOAT32
-    saved = completion_tokens * (counts.hidden_size * (FLOAT32 + max(casts, scaled)) + of_token) + logits
-    block = completion_tokens * min(BLOCK, counts.vocab_size) * 2 * FLOAT32
-    own_gradient = FLOAT32 * counts.vocab_size * counts.hidden_size if counts.trains_head else 0
-    return saved, block + own_gradient + completion_tokens * counts.hidden_size * FLOAT32
-
-
-def drawing_parts(config: PlanConfig, counts: NetworkCounts, tokens: int) -> tuple[MemoryPart, ...]:
-    """Returns the memory of drawing a batch of completions, besides the standing parts; empty for offline methods."""
-    if config.is_offline:
-        return ()
-    size, whole = config.group_size, config.prompt_tokens + config.completion_tokens
-    groups = max(1, tokens // (size * whole))
-    prompts = groups * config.prompt_tokens * (1 if counts.own_loop else size)
-    cached = (prompts + groups * size * config.completion_tokens) * counts.cache_per_token
-    logits = groups * size * counts.vocab_size * 4 * FLOAT32
-    prefill = counts.kept_in_layer * min(prompts, PREFILL_TOKENS)
-    return (
-        MemoryPart(name="copies of weights to draw with", num_bytes=counts.decoding),
-        MemoryPart(name="keys and values", num_bytes=cached),
-        MemoryPart(name="logits, prompts in a layer", num_bytes=round(logits + prefill), exact=False),
-    )
-
-
-def _in_a_row(config: PlanConfig) -> int:
-    """Returns the completions of a prompt that share a row in training: two of the group for online-dpo."""
-    return 2 if config.method == "online-dpo" else config.group_size
-
-
-def _row_tokens(config: PlanConfig, counts: NetworkCounts, num_completions: int) -> int:
-    """Tokens of a prompt with completions; where rows are padded, with the prompt before each."""
-    prompts = 1 if counts.packed else num_completions
-    return prompts * config.prompt_tokens + num_completions * config.completion_tokens
-
-
-def _completion_share(config: PlanConfig, counts: NetworkCounts) -> float:
-    """Share of a row's tokens that go through the head."""
-    size = _in_a_row(config)
-    return size * config.completion_tokens / _row_tokens(config, counts, size)
+def without_gradients(standing: Sequence[MemoryPart]) -> tuple[MemoryPart, ...]:
+    """The standing parts while nothing is learned, when gradients are freed."""
+    return tuple(part for part in standing if part.name != GRADIENTS)
 
 
 def _largest(fits: Callable[[int], bool], least: int) -> int:

@@ -134,4 +134,7 @@ def loop_options(config: TrainingConfig, *, learning_rate: float) -> LoopOptions
         checkpoint_every=config.checkpoint_every,
         measures_every=config.entropy_every,
         keep=config.keep,
+        optimizer=config.optimizer,
+        trained_weights=config.trained_weights,
+        seed=config.seed,
     )

@@ -105,7 +105,7 @@ def train_policy(
     tracker = open_tracker(config, run)
     device = join_processes()
     prepared = prepare_in_first(context, lambda: prepare(context, loaded, recipe))
-    policy = build_policy(config, prepared.tokenizer, max_length=prepared.max_length)
+    policy = build_policy(config, prepared.tokenizer, max_length=prepared.max_length, device=device)
     forward, live = policy_and_reference(policy, config, device, needs_reference=recipe.needs_reference, shards=shards)
     if recipe.needs_reference and isinstance(config, PreferenceConfig) and not live:
         prepared = with_precomputed(prepared, config, forward, is_first=run is not None)
@@ -146,7 +146,8 @@ def train_policy(
         return None
     results = results_of(trained, held_out, prepared, policy)
     if shards:  # one process cannot save the sharded network
-        policy = build_policy(config, prepared.tokenizer, max_length=prepared.max_length)
+        whole = replace(config, frozen_weights="fp32", trained_weights="fp32")
+        policy = build_policy(whole, prepared.tokenizer, max_length=prepared.max_length)
         load_trained_weights(weights, policy.network, checkpoint_of(config).dir)
     finish(config, run, loaded, policy, recipe.method, results)
     checkpoint_of(config).remove()

@@ -186,7 +186,7 @@ class Ppo:
             clip_range=self.config.clip_range,
             beta=in_loss,
         )
-        with self.update.forward.autocast():
+        with self.update.forward.autocast(), self.update.forward.activations_away(self.value):
             values = self.value(logps, micro.rows)
         value = value_loss(
             values, before.values[tokens], before.learned.returns[tokens], clip_range=self.config.clip_range_value

@@ -34,7 +34,7 @@ from alignment.simulated_world import GOLD, MAX_NEW_TOKENS, make_world
 from rewardkit.data.prompts import PromptRow, distinct_rows, read_prompt_rows
 from rewardkit.data.splitting import split_by_prompt
 from rewardkit.distributed import collectives, sharding
-from rewardkit.distributed.optimization import adamw
+from rewardkit.distributed.optimization import adamw, wants_bf16
 from rewardkit.network.models import PRESETS
 from rewardkit.network.template_check import TemplateCheck
 from rewardkit.run.progress import Progress
@@ -103,7 +103,13 @@ class Parts:
         decayed, others = [p for p in trained if p.dim() >= 2], [p for p in trained if p.dim() < 2]
         return PolicyUpdate(
             self.forward,
-            adamw([(decayed, config.weight_decay), (others, 0.0)], self.learning_rate),
+            adamw(
+                [(decayed, config.weight_decay), (others, 0.0)],
+                self.learning_rate,
+                optimizer=config.optimizer,
+                trained_weights=config.trained_weights,
+                seed=config.seed,
+            ),
             temperature=config.temperature,
             token_budget=config.token_budget,
             max_grad_norm=config.max_grad_norm,
@@ -139,11 +145,12 @@ def train_online(
     algorithm, update = build(parts)
     collectives.broadcast_parameters(algorithm.carried.parameters())
     with ExitStack() as stack:
-        rewards = stack.enter_context(load_rewards(config, policy_tokenizer=policy.tokenizer))
+        held = {"in_bf16": wants_bf16(config.frozen_weights, device), "offload": config.offload_frozen}
+        rewards = stack.enter_context(load_rewards(config, policy_tokenizer=policy.tokenizer, **held))
         audit_rewards = None
         if config.audit_reward:
             options = RewardOptions(reward=config.audit_reward, reward_timeout_s=config.reward_timeout_s)
-            audit_rewards = stack.enter_context(load_rewards(options, policy_tokenizer=policy.tokenizer))
+            audit_rewards = stack.enter_context(load_rewards(options, policy_tokenizer=policy.tokenizer, **held))
         source = stack.enter_context(closing(open_rollouts(policy, config)))
         collector = Collector(policy, sides.train, rewards, config, source)
         if run and collector.num_cut:
@@ -183,7 +190,8 @@ def within_positions(config: Config) -> Config:
 def load_parts(config: OnlineConfig, device: torch.device, *, needs_reference: bool) -> Parts:
     """Loads the policy onto its device, with its reference and learning rate."""
     tokenizer = prepare_tokenizer(config, Path(config.out), [])
-    policy = build_policy(config, tokenizer, max_length=config.max_prompt_length + config.max_new_tokens)
+    max_length = config.max_prompt_length + config.max_new_tokens
+    policy = build_policy(config, tokenizer, max_length=max_length, device=device)
     forward = place(policy, config, device)
     return Parts(
         policy=policy,

@@ -6,9 +6,10 @@ the same weights without them, so that they are in memory once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,12 +17,15 @@ import torch
 from safetensors import SafetensorError
 
 from alignment.config.training import PolicyConfig
+from rewardkit.distributed.optimization import wants_bf16
 from rewardkit.network import attention
-from rewardkit.network.logps import can_pack_policy
+from rewardkit.network.layout import trial_rows
+from rewardkit.network.logps import can_pack_policy, completion_logps
 from rewardkit.network.models import (
     PRESETS,
     adapt,
     load_network,
+    merged,
     preset_config,
     recompute_activations,
     saved_positions,
@@ -29,6 +33,7 @@ from rewardkit.network.models import (
 )
 from rewardkit.network.tokens import end_ids, load_tokenizer
 from rewardkit.training.training_run import preset_tokenizer
+from rewardkit.weights.held import hold_in_bf16
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -47,6 +52,7 @@ class Policy:
         adapted: peft's view of it; None where all weights are trained.
         packed: whether rows run packed with shared prompts.
         only_adapters: whether only they are saved, because the weights below are quantised.
+        read_base: reads the weights below adapters as they are on disk, where those in memory are held narrower.
     """
 
     network: PreTrainedModel
@@ -54,6 +60,7 @@ class Policy:
     adapted: PeftModel | None
     packed: bool
     only_adapters: bool = False
+    read_base: Callable[[], PreTrainedModel] | None = None
 
     @property
     def device(self) -> torch.device:
@@ -81,15 +88,25 @@ class Policy:
         self.network.config.pad_token_id = self.tokenizer.pad_token_id
         generation_config = self._generation_config()
         self.network.generation_config = generation_config
-        if self.adapted is not None and not self.only_adapters:
-            self.adapted.save_pretrained(str(out_dir / "adapter"))
-            self.adapted.merge_and_unload()  # pyright: ignore[reportCallIssue]
         if self.only_adapters and self.adapted is not None:
             self.adapted.save_pretrained(str(out_dir))
             generation_config.save_pretrained(out_dir)
         else:
-            self.network.save_pretrained(out_dir)
+            self._whole(out_dir / "adapter").save_pretrained(out_dir)
         self.tokenizer.save_pretrained(out_dir)
+
+    def _whole(self, adapter_dir: Path) -> PreTrainedModel:
+        """The network with its adapters written into a folder and added to its weights, in fp32."""
+        if self.adapted is None:
+            return self.network
+        self.adapted.save_pretrained(str(adapter_dir))
+        if self.read_base is None:
+            self.adapted.merge_and_unload()  # pyright: ignore[reportCallIssue]
+            return self.network
+        whole = merged(self.read_base(), adapter_dir)
+        whole.config.pad_token_id = self.network.config.pad_token_id
+        whole.generation_config = self.network.generation_config
+        return whole
 
     def _generation_config(self) -> GenerationConfig:
         """What the model came with, ending at all its end tokens and at those that were trained."""
@@ -138,27 +155,55 @@ def check_model(model: str) -> int | None:
         raise ValueError(f"model {model!r}, allowed are {', '.join(PRESETS)}, a folder, a hub id: {error}") from error
 
 
-def build_policy(config: PolicyConfig, tokenizer: PreTrainedTokenizerBase, *, max_length: int) -> Policy:
-    """The policy that a configuration names, with new adapters where it asks for them."""
-    if config.model in PRESETS:
-        network = make_network(
-            preset_config(config.model, tokenizer, max_length=max(2048, max_length)), seed=config.seed
-        )
-    else:
-        with torch.random.fork_rng():
-            torch.manual_seed(config.seed)  # of embeddings for tokens that the file does not hold
-            network = load_network(config.model, tokenizer, load_in_4bit=config.load_in_4bit)
+def build_policy(
+    config: PolicyConfig,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    max_length: int,
+    device: torch.device | None = None,
+) -> Policy:
+    """The policy that a configuration names, with new adapters where it asks for them, on the CPU.
+
+    Args:
+        device: where it will be run, which decides how its weights are held; None is the CPU.
+
+    Raises:
+        ValueError: if the architecture cannot be run here, or not with weights held as asked.
+    """
+    read_base = partial(_read_network, config, tokenizer, max_length)
+    network = read_base(load_in_4bit=config.load_in_4bit)
     packed = can_pack_policy(network)
     adapted = None
     if config.lora:
         adapted = adapt(
             network, rank=config.lora_rank, num_layers=config.lora_layers, seed=config.seed, task="CAUSAL_LM"
         )
+    narrow = config.lora and wants_bf16(config.frozen_weights, device or torch.device("cpu"))
+    if narrow or config.trained_weights != "fp32":
+        run = partial(completion_logps, network, trial_rows(network.config), packed=packed)
+        hold_in_bf16(network, trained=not config.lora, run=run)
     if config.gradient_checkpointing:
         recompute_activations(network)
     return Policy(
-        network=network, tokenizer=tokenizer, adapted=adapted, packed=packed, only_adapters=config.load_in_4bit
+        network=network,
+        tokenizer=tokenizer,
+        adapted=adapted,
+        packed=packed,
+        only_adapters=config.load_in_4bit,
+        read_base=read_base if narrow else None,
     )
+
+
+def _read_network(
+    config: PolicyConfig, tokenizer: PreTrainedTokenizerBase, max_length: int, *, load_in_4bit: bool = False
+) -> PreTrainedModel:
+    """The network that a configuration names, from its file or made here, the same at every call."""
+    if config.model in PRESETS:
+        made = preset_config(config.model, tokenizer, max_length=max(2048, max_length))
+        return make_network(made, seed=config.seed)
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)  # of embeddings for tokens that the file does not hold
+        return load_network(config.model, tokenizer, load_in_4bit=load_in_4bit)
 
 
 def make_network(config: PretrainedConfig, *, seed: int) -> PreTrainedModel:

@@ -14,11 +14,12 @@ from torch import Tensor
 from alignment.config.training import PolicyConfig, Precision
 from alignment.policy.policy import Policy
 from rewardkit.distributed import collectives
-from rewardkit.distributed.optimization import autocast
+from rewardkit.distributed.optimization import autocast, wants_bf16
 from rewardkit.distributed.sharding import Sharded
 from rewardkit.network.logps import CompletionLogps, completion_logps
 from rewardkit.network.packed_rows import Branched
 from rewardkit.training.loop import MicroBatch, micro_batches
+from rewardkit.weights.offload import activations_away
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -33,6 +34,8 @@ class Forward:
         packed: whether they run packed.
         token_budget: tokens per micro-batch.
         sharded: the network with sharded weights; None where every process holds all of them.
+        offload_activations: see `PolicyConfig`.
+        frozen_in_bf16, offload_frozen: how a frozen copy of the network is held.
     """
 
     network: PreTrainedModel | PeftModel
@@ -40,6 +43,9 @@ class Forward:
     token_budget: int
     precision: Precision
     sharded: Sharded | None = None
+    offload_activations: bool = False
+    frozen_in_bf16: bool = False
+    offload_frozen: bool = False
 
     @property
     def device(self) -> torch.device:
@@ -48,6 +54,11 @@ class Forward:
     def autocast(self) -> AbstractContextManager[object]:
         """The number format of matrix products."""
         return autocast(self.precision, self.device)
+
+    def activations_away(self, module: torch.nn.Module | None = None) -> AbstractContextManager[object]:
+        """Where what backward needs of a pass through the network, or another module, lies in between."""
+        asked = self.offload_activations and torch.is_grad_enabled()
+        return activations_away(asked, self.network if module is None else module)
 
     def logps(
         self,
@@ -59,7 +70,7 @@ class Forward:
     ) -> CompletionLogps:
         options: dict[str, Any] = {"packed": self.packed, "with_entropy": with_entropy, "temperature": temperature}
         compute = partial(completion_logps, self.network, rows, keep=keep, **options)
-        with self.autocast():
+        with self.autocast(), self.activations_away():
             if self.sharded is None:
                 return compute()
             return CompletionLogps(**self.sharded.run(lambda: vars(compute())))
@@ -86,5 +97,11 @@ def place(policy: Policy, config: PolicyConfig, device: torch.device, *, will_be
             policy.network.to(device)  # pyright: ignore[reportArgumentType]
         collectives.broadcast_parameters(policy.network.parameters())
     return Forward(
-        network=policy.network, packed=policy.packed, token_budget=config.token_budget, precision=config.precision
+        network=policy.network,
+        packed=policy.packed,
+        token_budget=config.token_budget,
+        precision=config.precision,
+        offload_activations=config.offload_activations,
+        frozen_in_bf16=wants_bf16(config.frozen_weights, device),
+        offload_frozen=config.offload_frozen,
     )

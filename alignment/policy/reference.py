@@ -27,6 +27,8 @@ from alignment.policy.rows import PolicyRows
 from rewardkit.distributed import collectives
 from rewardkit.distributed.sharding import Sharded, full_tensor
 from rewardkit.network.packed_rows import Branched
+from rewardkit.weights.held import hold_in_bf16
+from rewardkit.weights.offload import Away
 
 logger = logging.getLogger(__name__)
 
@@ -36,18 +38,26 @@ class LiveReference:
 
     def __init__(self, policy: Policy, forward: Forward) -> None:
         self.policy, self.forward = policy, forward
+        self.away: Away | None = None
         if policy.adapted is None:
             network = copy.deepcopy(policy.network).eval().requires_grad_(False)
             self.forward = replace(forward, network=network)
+            if forward.frozen_in_bf16:
+                hold_in_bf16(network)
+            if forward.offload_frozen:
+                self.away = Away(network, forward.device)
 
     def shard(self, forward: Forward) -> None:
         """Shards the copy's weights as `forward`, the policy's, is sharded; adapters need no copy."""
         if self.policy.adapted is None:
+            self.away = None  # a shard stays on its device
             forward = replace(self.forward, sharded=Sharded(self.forward.network, forward.device))
         self.forward = forward
 
     def _mode(self) -> AbstractContextManager[None]:
-        return nullcontext() if self.policy.adapted is None else self.policy.without_adapters()
+        if self.policy.adapted is not None:
+            return self.policy.without_adapters()
+        return nullcontext() if self.away is None else self.away.here()
 
     @contextmanager
     def computing(self) -> Iterator[Forward]:

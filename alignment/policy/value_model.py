@@ -17,6 +17,7 @@ from rewardkit.network.classifier import classifier_layout, load_classifier
 from rewardkit.network.logps import CompletionLogps, can_pack_policy, completion_states
 from rewardkit.network.models import head_of, load_network, recompute_activations
 from rewardkit.network.packed_rows import Branched
+from rewardkit.weights.held import hold_in_bf16
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -73,6 +74,8 @@ def build_value(config: PpoConfig, policy: Policy) -> ValueModel:
         network = load_network(config.model, policy.tokenizer)
         head, packed = TrunkValue(hidden_size).head, can_pack_policy(network)
     network.to(policy.device)  # pyright: ignore[reportArgumentType]
+    if config.trained_weights != "fp32":
+        hold_in_bf16(network, trained=True)
     if config.gradient_checkpointing:
         recompute_activations(network)
     return SeparateValue(network, head.to(policy.device).float(), packed=packed)

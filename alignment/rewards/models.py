@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from rewardkit.network.packed_rows import Branched
+    from rewardkit.weights.offload import Away
 
 logger = logging.getLogger(__name__)
 # Completions that templates like to change: blanks around them, thoughts before them.
@@ -72,6 +74,7 @@ class ModelReward:
         criterion_weights: those that the model was loaded with; empty for its overall head.
         policy_tokenizer: of the policy that writes the completions; where template and tokens are the model's own,
             tokens are scored as they were written, and no text is rendered and tokenised again. None scores texts.
+        offload: whether its network lies in the CPU's memory between calls.
     """
 
     def __init__(
@@ -83,6 +86,7 @@ class ModelReward:
         normalise: bool = True,
         criterion_weights: Mapping[str, float] | None = None,
         policy_tokenizer: PreTrainedTokenizerBase | None = None,
+        offload: bool = False,
     ) -> None:
         self.reward_fn, self.card = reward_fn, card
         self.about = name
@@ -93,9 +97,21 @@ class ModelReward:
         self.end: tuple[int, ...] | None = None  # what follows a completion, where its tokens can be scored
         if policy_tokenizer is not None and isinstance(reward_fn, ReadsTokens):
             self.end = shared_end(reward_fn.tokenizer, policy_tokenizer)
+        self.away: list[Away] = []
+        if offload and (networks := getattr(reward_fn, "networks", None)):
+            from rewardkit.distributed.collectives import default_device
+            from rewardkit.weights.offload import Away
+
+            self.away = [Away(network, default_device()) for network in networks]
 
     def __call__(self, batch: RewardBatch) -> Reward:
         """Rewards of the B completions by every member."""
+        with ExitStack() as stack:
+            for network in self.away:
+                stack.enter_context(network.here())
+            return self._rewards(batch)
+
+    def _rewards(self, batch: RewardBatch) -> Reward:
         by_token = self._scored_by_token(batch)
         by_text = sorted(set(range(len(batch))) - set(by_token))
         parts = []

@@ -233,12 +233,20 @@ def add(rewards: Sequence[Reward]) -> Reward:
     return Reward(members=members)
 
 
-def load_rewards(options: RewardOptions, *, policy_tokenizer: PreTrainedTokenizerBase | None = None) -> Rewards:
+def load_rewards(
+    options: RewardOptions,
+    *,
+    policy_tokenizer: PreTrainedTokenizerBase | None = None,
+    in_bf16: bool = False,
+    offload: bool = False,
+) -> Rewards:
     """Loads the sources that a configuration names: models into memory, functions into their workers.
 
     Args:
         policy_tokenizer: of the policy that writes the completions; reward models with the same tokens and template
             then score its tokens as they are.
+        in_bf16: whether reward models hold their matrices in bf16, see `rewardkit.weights.held`.
+        offload: whether reward models lie in the CPU's memory between their uses.
 
     Raises:
         ValueError: if there is none, or a folder holds no reward model.
@@ -248,7 +256,7 @@ def load_rewards(options: RewardOptions, *, policy_tokenizer: PreTrainedTokenize
     sources: list[WeightedSource] = []
     try:
         for spec in options.sources:
-            source = _load(spec, options, policy_tokenizer)
+            source = _load(spec, options, policy_tokenizer, in_bf16=in_bf16, offload=offload)
             sources.append(WeightedSource(name=spec.name, weight=spec.weight, source=source))
             if isinstance(source, FunctionReward):
                 source.start()
@@ -269,7 +277,14 @@ def load_rewards(options: RewardOptions, *, policy_tokenizer: PreTrainedTokenize
     )
 
 
-def _load(spec: RewardSpec, options: RewardOptions, policy_tokenizer: PreTrainedTokenizerBase | None) -> RewardSource:
+def _load(
+    spec: RewardSpec,
+    options: RewardOptions,
+    policy_tokenizer: PreTrainedTokenizerBase | None,
+    *,
+    in_bf16: bool,
+    offload: bool,
+) -> RewardSource:
     timeout_s = options.reward_timeout_s
     match spec.kind:
         case "function":
@@ -286,12 +301,13 @@ def _load(spec: RewardSpec, options: RewardOptions, policy_tokenizer: PreTrained
             from rewardkit.reward.metadata import read_card
 
             return ModelReward(
-                load_reward_fn(spec.target, criterion_weights=spec.criterion_weights),
+                load_reward_fn(spec.target, criterion_weights=spec.criterion_weights, in_bf16=in_bf16),
                 read_card(spec.target),
                 name=spec.name,
                 normalise=options.normalise_rewards,
                 criterion_weights=spec.criterion_weights,
                 policy_tokenizer=policy_tokenizer,
+                offload=offload,
             )
 
 

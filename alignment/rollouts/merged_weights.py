@@ -46,6 +46,6 @@ def _folded(module: Any) -> dict[str, Tensor]:
     base = module.get_base_layer()
     weight = base.weight.detach()
     for name in module.active_adapters:
-        weight = weight + module.get_delta_weight(name).to(weight)
+        weight = weight + module.get_delta_weight(name).to(weight.device)  # a held bf16 widens
     bias = getattr(base, "bias", None)
     return {"weight": weight} if bias is None else {"weight": weight, "bias": bias.detach()}

@@ -29,6 +29,7 @@ from alignment.rollouts.merged_weights import merged_weights
 from alignment.rollouts.source import INSTALL, RolloutError
 from rewardkit.distributed.optimization import wants_bf16
 from rewardkit.run.model_folder import adapter_base
+from rewardkit.weights.held import compute_dtype
 
 LOGPROBS_MODE = "processed_logprobs"
 
@@ -116,7 +117,7 @@ class VllmEngine:
         self.llm: Any = _ending_in_one_line(
             lambda: LLM(
                 model=adapter_base(config.model) or config.model,
-                dtype="bfloat16" if bf16 else str(policy.network.dtype).removeprefix("torch."),
+                dtype="bfloat16" if bf16 else str(compute_dtype(policy.network)).removeprefix("torch."),
                 max_model_len=config.max_prompt_length + config.max_new_tokens,
                 gpu_memory_utilization=MEMORY_SHARE,
                 logprobs_mode=LOGPROBS_MODE,

@@ -83,7 +83,7 @@ def load_optimizer_state(values: dict[str, Any], optimizer: torch.optim.Optimize
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state = {
         number: {
-            name: sharding.shard_like(value, parameters[number]) if value.dim() else value
+            name: sharding.shard_like(value, parameters[number]) if isinstance(value, Tensor) and value.dim() else value
             for name, value in values_of_parameter.items()
         }
         for number, values_of_parameter in values["state"].items()

@@ -2,22 +2,65 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from rewardkit.config import OptimizerName, TrainedWeights
 from rewardkit.distributed import collectives
 from rewardkit.distributed.sharding import is_sharded
+from rewardkit.weights.rounded_steps import RoundedSteps
 
 
-def adamw(groups: Sequence[tuple[Sequence[Tensor], float]], learning_rate: float) -> torch.optim.Optimizer:
-    """AdamW over groups of parameters, each with its weight decay; groups without parameters are left out."""
+def adamw(
+    groups: Sequence[tuple[Sequence[Tensor], float]],
+    learning_rate: float,
+    *,
+    optimizer: OptimizerName = "adamw",
+    trained_weights: TrainedWeights = "fp32",
+    seed: int = 0,
+) -> torch.optim.Optimizer:
+    """AdamW over groups of parameters, each with its weight decay; groups without parameters are left out.
+
+    Args:
+        optimizer: which one, by its moments; matrices of less than 4,096 numbers keep them in float32.
+        trained_weights: how steps on weights in bf16 are rounded, see `rewardkit.weights.rounded_steps`.
+        seed: of rounding at random.
+
+    Raises:
+        ImportError: if 8 bits are asked for and bitsandbytes is missing.
+        ValueError: if what is asked for does not go with sharded weights, or with a CPU.
+    """
     param_groups = [{"params": list(parameters), "weight_decay": decay} for parameters, decay in groups if parameters]
-    return torch.optim.AdamW(param_groups, lr=learning_rate, fused=True)
+    parameters = [parameter for group in param_groups for parameter in group["params"]]
+    if any(map(is_sharded, parameters)):
+        for option, value in (("optimizer", optimizer), ("trained_weights", trained_weights)):
+            if value not in ("adamw", "fp32"):
+                raise ValueError(f"{option} {value} and FSDP do not go together: leave one of them out")
+    make = partial(_kind_of_adamw(optimizer, {parameter.device.type for parameter in parameters}), lr=learning_rate)
+    if trained_weights == "fp32":
+        return make(param_groups)
+    return RoundedSteps(param_groups, make, rounding=trained_weights, seed=seed)
+
+
+def _kind_of_adamw(optimizer: OptimizerName, devices: set[str]) -> Callable[..., torch.optim.Optimizer]:
+    if optimizer == "adamw":
+        return partial(torch.optim.AdamW, fused=True)
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise ImportError(f"optimizer {optimizer} needs bitsandbytes: pip install bitsandbytes")
+    from bitsandbytes.optim import AdamW8bit, PagedAdamW8bit  # pyright: ignore[reportMissingImports]
+
+    if optimizer == "adamw_8bit":
+        return AdamW8bit
+    if "cuda" not in devices:
+        raise ValueError("optimizer paged_adamw_8bit moves a GPU's memory, here is none: take adamw_8bit")
+    return PagedAdamW8bit
 
 
 def schedule(step: int, num_steps: int, warmup_share: float) -> float:

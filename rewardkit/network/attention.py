@@ -8,7 +8,7 @@ Masks depend on the rows only: they are built once per batch, not once per layer
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import cache
@@ -55,6 +55,19 @@ class _Layout:
 
 
 _current: ContextVar[_Layout] = ContextVar("layout")
+Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""(M, H, T, D) queries, keys and values to attended values of that shape."""
+_stand_in: ContextVar[Attend | None] = ContextVar("stand_in", default=None)
+
+
+@contextmanager
+def replaced_by(attend: Attend) -> Iterator[None]:
+    """Within the block `attend` stands in for attention in packed rows, where only shapes are asked for."""
+    token = _stand_in.set(attend)
+    try:
+        yield
+    finally:
+        _stand_in.reset(token)
 
 
 @contextmanager
@@ -149,6 +162,8 @@ def attend_rows(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tens
     if torch.is_autocast_enabled(query.device.type):  # rotations leave queries and keys in float32
         dtype = torch.get_autocast_dtype(query.device.type)
         query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
+    if attend := _stand_in.get():
+        return attend(query, key, value).transpose(1, 2)
     if query.is_cuda:
         attended = _flex_attention()(
             query,

@@ -22,6 +22,7 @@ from rewardkit.network.llama import packed_states
 from rewardkit.network.models import LAYER, check_shapes, four_bits, head_of, merged, model_config, switch_off_dropout
 from rewardkit.network.packed_rows import Branched, filler, pack, pad
 from rewardkit.run.model_folder import adapter_base, reading
+from rewardkit.weights.held import compute_dtype
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -136,7 +137,7 @@ def classifier_layout(classifier: PreTrainedModel) -> Layout:
 
 def _rounding(classifier: PreTrainedModel) -> float:
     """How far equal results may be apart in the model's number format, as a share of the largest."""
-    return 0.05 if classifier.dtype.itemsize < 4 else 1e-3
+    return 0.05 if compute_dtype(classifier).itemsize < 4 else 1e-3
 
 
 @torch.no_grad()

@@ -138,9 +138,10 @@ class Matrix:
     scale: float = 1.0
 
     def to(self, dtype: torch.dtype) -> Matrix:
-        parts = (self.weight, self.bias, self.down, self.up)
-        weight, bias, down, up = (None if part is None else part.to(dtype) for part in parts)
-        assert weight is not None, "every matrix has a weight"
+        """In another number format; a frozen weight that is held in a narrower one stays, as a product widens it."""
+        bias, down, up = (None if part is None else part.to(dtype) for part in (self.bias, self.down, self.up))
+        stays = not self.weight.requires_grad and self.weight.dtype.itemsize < dtype.itemsize
+        weight = self.weight if stays else self.weight.to(dtype)
         return Matrix(weight=weight, bias=bias, down=down, up=up, scale=self.scale)
 
 
@@ -156,7 +157,7 @@ class _Products(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, scales: Sequence[float], *tensors: Tensor | None) -> tuple[Tensor, ...]:
         ctx.save_for_backward(x, *tensors)
         ctx.scales = scales
-        return tuple(_Linear(matrix).of(x) for matrix in _matrices(tensors, scales))
+        return tuple(_Linear(matrix, x.dtype).of(x) for matrix in _matrices(tensors, scales))
 
     @staticmethod
     @once_differentiable
@@ -166,7 +167,7 @@ class _Products(torch.autograd.Function):
         x_gradient: Tensor | None = None
         parameter_gradients: list[Tensor | None] = []
         for number, (matrix, pulls) in enumerate(zip(_matrices(tensors, ctx.scales), gradients, strict=True)):
-            linear = _Linear(matrix, wants[4 * number : 4 * number + 4])
+            linear = _Linear(matrix, x.dtype, wants[4 * number : 4 * number + 4])
             linear.learn(pulls, x)
             if wants_x:
                 x_gradient = linear.back(pulls, x_gradient)
@@ -175,20 +176,20 @@ class _Products(torch.autograd.Function):
 
 
 class _Linear:
-    """A matrix at work, and its gradients: of weight, bias, A and B, where they are wanted.
+    """A matrix at work in a number format, and its gradients: of weight, bias, A and B, where they are wanted.
 
     An adapter is folded in, W + s B A, for as long as this lives. In half precision that would round it away: there it
     is two products of its own.
     """
 
-    def __init__(self, matrix: Matrix, wants: Sequence[bool] = (False,) * 4) -> None:
+    def __init__(self, matrix: Matrix, dtype: torch.dtype, wants: Sequence[bool] = (False,) * 4) -> None:
         self.matrix, self.wants = matrix, wants
         self.gradients: list[Tensor | None] = [None] * 4
-        self.weight, self.apart = matrix.weight, False
+        self.weight, self.apart = matrix.weight.to(dtype), False
         if matrix.down is not None and matrix.up is not None:
-            self.apart = matrix.weight.dtype.itemsize < 4
+            self.apart = dtype.itemsize < 4
             if not self.apart:
-                self.weight = torch.addmm(matrix.weight, matrix.up, matrix.down, alpha=matrix.scale)
+                self.weight = torch.addmm(self.weight, matrix.up, matrix.down, alpha=matrix.scale)
 
     def of(self, x: Tensor) -> Tensor:
         """(T, out) of (T, in)."""

@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rewardkit.distributed.sharding import is_sharded
@@ -25,6 +24,7 @@ from rewardkit.network.attention import local_layers
 from rewardkit.network.fused import Matrix, added_norm, gated, products, rotated
 from rewardkit.network.packed_rows import PackedBatch
 from rewardkit.network.router_loss import trunk_states
+from rewardkit.weights.held import EMBEDDING, LINEAR, compute_dtype
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -49,7 +49,7 @@ def check_shape(model: PreTrainedModel) -> None:
     missing = [name for name in ("embed_tokens", "layers", "norm", "rotary_emb") if not hasattr(trunk, name)]
     if missing:
         raise ValueError(f"it has no {missing[0]}")
-    if type(trunk.embed_tokens) is not nn.Embedding:
+    if type(trunk.embed_tokens) not in EMBEDDING:
         raise ValueError(f"its embedding is a {type(trunk.embed_tokens).__name__}")
     if local := local_layers(model.config):
         raise ValueError(f"it has layers of type {local}")
@@ -90,10 +90,10 @@ def base_and_adapters(module: Any) -> tuple[nn.Linear, list[str]]:
     Raises:
         ValueError: if it is neither, or an adapter is no plain LoRA.
     """
-    if type(module) is nn.Linear:
+    if type(module) in LINEAR:
         return module, []
-    base = getattr(module, "base_layer", None)
-    if type(base) is not nn.Linear or not hasattr(module, "lora_A"):
+    base: Any = getattr(module, "base_layer", None)
+    if type(base) not in LINEAR or not hasattr(module, "lora_A"):
         raise ValueError(f"it has a linear layer of type {type(module).__name__}")
     if module.disable_adapters or module.merged:
         if module.disable_adapters and module.merged:
@@ -142,7 +142,7 @@ def try_steps(model: PreTrainedModel, batch: PackedBatch) -> None:
         states = _states_by_steps(model, batch, torch.arange(batch.num_tokens))
         difference = (states.double() - expected.double()).norm() / expected.double().norm()
         # Not above, said as not below: NaN is refused too.
-        model.takes_own_steps = bool(difference <= TOLERANCE.get(model.dtype, 0.0))  # pyright: ignore
+        model.takes_own_steps = bool(difference <= TOLERANCE.get(compute_dtype(model), 0.0))  # pyright: ignore
         if not model.takes_own_steps:
             raise ValueError(f"its states differ by {float(difference):.2g}")
     except (ValueError, TypeError, LookupError, AttributeError, RuntimeError) as reason:
@@ -172,7 +172,7 @@ def check(model: PreTrainedModel) -> None:
             norm_eps(module)
         for name, module in (*layer.self_attn.named_children(), *layer.mlp.named_children()):
             if name.endswith("_proj"):
-                _check_matrix(module, trunk.embed_tokens.weight.dtype)
+                _check_matrix(module, compute_dtype(model))
 
 
 def _check_matrix(module: Any, dtype: torch.dtype) -> None:
@@ -185,7 +185,7 @@ def _check_matrix(module: Any, dtype: torch.dtype) -> None:
         if module.training and getattr(dropout, "p", 0.0):
             raise ValueError("its adapters have dropout")
         parts += [module.lora_A[name], module.lora_B[name]]
-    if any(type(part) is not nn.Linear or part.weight.dtype != dtype for part in parts):
+    if any(type(part) not in LINEAR or (type(part) is nn.Linear and part.weight.dtype != dtype) for part in parts):
         raise ValueError("its matrices have different number formats")
 
 
@@ -205,7 +205,7 @@ def _states_by_steps(model: PreTrainedModel, batch: PackedBatch, index: Tensor) 
     trunk: Any = model.base_model
     ids, positions = _inputs(model, batch)
     embedding = trunk.embed_tokens
-    states = F.embedding(ids[0], embedding.weight, embedding.padding_idx)
+    states = embedding(ids[0])
     cos, sin = trunk.rotary_emb(states[None], position_ids=positions)
     turn = (cos[0, :, None], sin[0, :, None, : sin.shape[-1] // 2])
     kind = states.device.type

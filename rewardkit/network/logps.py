@@ -20,6 +20,7 @@ from rewardkit.network.llama import packed_states
 from rewardkit.network.packed_rows import Branched, filler, pack, pad
 from rewardkit.network.router_loss import trunk_states
 from rewardkit.network.vocabulary_head import BLOCK, LogitForm, token_logps
+from rewardkit.weights.held import compute_dtype
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -202,7 +203,7 @@ def can_pack_policy(policy: PreTrainedModel | PeftModel) -> bool:
     """
     model = _without_wrapper(policy)
     rows = trial_rows(model.config)
-    tolerance = 0.25 if model.dtype.itemsize < 4 else 1e-3  # half precision rounds logits of 20 to 1/8
+    tolerance = 0.25 if compute_dtype(model).itemsize < 4 else 1e-3  # half precision rounds logits of 20 to 1/8
 
     def logps(rows: Sequence[Branched], packed: bool) -> Tensor:
         return completion_logps(policy, rows, packed=packed).token_logps
@@ -225,7 +226,7 @@ def _looks_ahead(model: PreTrainedModel, row: Branched) -> bool:
     other = Branched(prompt=row.prompt, branches=((*branch[:-1], row.prompt[0]),))
     before = torch.arange(len(row.prompt) + len(branch) - 1)
     states, others = (_padded_states(model, [each], before).float() for each in (row, other))
-    tolerance = 0.05 if model.dtype.itemsize < 4 else 1e-4
+    tolerance = 0.05 if compute_dtype(model).itemsize < 4 else 1e-4
     return not bool((states - others).abs().max() <= tolerance * max(1.0, float(states.abs().max())))
 
 

@@ -364,10 +364,29 @@ def linear_layers(network: PreTrainedModel, *, num_layers: int) -> list[str]:
     return [name for name, number in numbered if not num_layers or number >= depth - num_layers]
 
 
-def merge_adapters(adapted: PeftModel, adapter_dir: Path) -> None:
-    """Writes the adapters by themselves, then adds them to the weights of the network they were put into."""
+def merge_adapters(
+    adapted: PeftModel, adapter_dir: Path, *, base: PreTrainedModel | None = None
+) -> PreTrainedModel | None:
+    """Writes the adapters by themselves, then adds them to the weights of the network they were put into.
+
+    Args:
+        base: that network as it was in full width, to which they are added instead, with all else that was trained.
+
+    Returns:
+        `base` with its new weights.
+    """
     adapted.save_pretrained(str(adapter_dir))
-    adapted.merge_and_unload()  # pyright: ignore[reportCallIssue]
+    if base is None:
+        adapted.merge_and_unload()  # pyright: ignore[reportCallIssue]
+        return None
+    trained = {
+        name: parameter
+        for name, parameter in adapted.get_base_model().named_parameters()
+        if parameter.requires_grad and "lora_" not in name
+    }
+    base = merged(base, adapter_dir)
+    base.load_state_dict(trained, strict=False)
+    return base
 
 
 def complete_adapters(classifier: PreTrainedModel, adapter_dir: Path) -> None:

@@ -17,6 +17,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
+from rewardkit.weights.held import LINEAR
+
 BLOCK = 2048  # vocabulary entries of a block
 KEPT_BYTES = 64 * 2**20  # logits that forward keeps for backward, at most
 
@@ -92,7 +94,7 @@ def token_logps(
     if block < 1:
         raise ValueError(f"block is {block}, allowed is 1 or more")
     form = form or LogitForm()
-    if type(head) is torch.nn.Linear:
+    if type(head) in LINEAR:
         most_kept_bytes = KEPT_BYTES if torch.is_grad_enabled() else 0
         options = (form, block, most_kept_bytes, with_entropy)
         logps, entropy, is_top = _BlockwiseLogps.apply(hidden, head.weight, head.bias, targets, *options)

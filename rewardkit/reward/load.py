@@ -14,12 +14,15 @@ if TYPE_CHECKING:
     from rewardkit.network.template_check import TemplateCheck
 
 
-def load_reward_fn(path: str, *, criterion_weights: Mapping[str, float] | None = None) -> RewardFn:
+def load_reward_fn(
+    path: str, *, criterion_weights: Mapping[str, float] | None = None, in_bf16: bool = False
+) -> RewardFn:
     """Loads what `rewardkit train` wrote, a run directory or the model in it, or a sequence classifier with one label.
 
     Args:
         path: the folder, or a hub id.
         criterion_weights: of the heads in the reward, see `rewardkit.reward.reward`; None is the overall head.
+        in_bf16: whether a network's matrices are held in bf16, see `rewardkit.weights.held`.
 
     Raises:
         ValueError: if it is no reward model, was written by a newer version, or has no head for a weight.
@@ -37,11 +40,11 @@ def load_reward_fn(path: str, *, criterion_weights: Mapping[str, float] | None =
         case "heads" | "head" | "lora":
             from rewardkit.reward.reward_model import RewardModel
 
-            return RewardModel.load(path, criterion_weights=criterion_weights)
+            return RewardModel.load(path, criterion_weights=criterion_weights, in_bf16=in_bf16)
         case "full":
             from rewardkit.reward.reward_model import MembersReward
 
-            return MembersReward.load(path, criterion_weights=criterion_weights)
+            return MembersReward.load(path, criterion_weights=criterion_weights, in_bf16=in_bf16)
 
 
 def template_check(path: str, *, implicit: bool = False) -> TemplateCheck | None:

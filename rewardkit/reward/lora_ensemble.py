@@ -116,8 +116,13 @@ class LoraEnsemble(RewardScorer):
             members = torch.einsum("ksh,kh->ks", features, heads[: self.num_members])
             return torch.cat((members, heads[self.num_members :] @ features.mean(0).T))
 
-    def write_members(self, folder: Path) -> None:
-        """Writes the adapters, and turns the classifier into the members' weight average for good."""
+    def write_members(self, folder: Path, base: PreTrainedModel | None = None) -> None:
+        """Writes the adapters, and turns the classifier into the members' weight average for good.
+
+        Args:
+            base: the classifier without adapters as it is on disk, which becomes the average, where this one holds its
+                weights narrower.
+        """
         wrapped = _wrapped(self.classifier)
         tensors = {
             f"{name}.{part}": getattr(linear, part).detach().cpu() for name, linear in wrapped.items() for part in PARTS
@@ -125,9 +130,12 @@ class LoraEnsemble(RewardScorer):
         save_file(tensors, folder / MEMBERS_FILE)
         self._hook.remove()
         for name, linear in wrapped.items():
+            layer: Any = linear.base if base is None else base.get_submodule(name)
             with torch.no_grad():
-                linear.base.weight += linear.mean_update().to(linear.base.weight.dtype)
-            self.classifier.set_submodule(name, linear.base)
+                layer.weight += linear.mean_update().to(layer.weight)
+            self.classifier.set_submodule(name, layer)
+        if base is not None:
+            self.classifier = base
 
 
 PARTS = ("down", "up")

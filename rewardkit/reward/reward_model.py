@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,15 +29,17 @@ from safetensors.torch import load_file, save_file
 from rewardkit.data.records import Message, content_id
 from rewardkit.distributed.collectives import default_device
 from rewardkit.network.classifier import RewardScorer, check_scores, load_classifier, own_head
+from rewardkit.network.layout import trial_rows
 from rewardkit.network.models import head_of, num_positions
 from rewardkit.network.packed_rows import Branched, branches_within, token_budget_batches
 from rewardkit.network.tokens import load_tokenizer, tokenise
 from rewardkit.reward.lora_ensemble import LoraEnsemble, read_ensemble
 from rewardkit.reward.metadata import CARD_FILE, Card, read_card
 from rewardkit.reward.reward import Reward, check_criterion_weights, combine
+from rewardkit.weights.held import hold_in_bf16
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from rewardkit.network.packed_rows import Branched
 
@@ -47,12 +50,26 @@ LONGEST_OF_OTHERS = 4096
 TOKENS_ON_CPU, TOKENS_ON_GPU = 1024, 16384
 
 
-def save(scorer: RewardScorer, tokenizer: PreTrainedTokenizerBase, card: Card, out_dir: str | Path) -> None:
-    """Writes the model so that plain transformers scores the same; see the module's docstring."""
+def save(
+    scorer: RewardScorer,
+    tokenizer: PreTrainedTokenizerBase,
+    card: Card,
+    out_dir: str | Path,
+    *,
+    base: PreTrainedModel | None = None,
+) -> None:
+    """Writes the model so that plain transformers scores the same; see the module's docstring.
+
+    Args:
+        base: the classifier to write where the scorer holds its weights narrower; for members that are adapters as it
+            was before these.
+    """
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
     if isinstance(scorer, LoraEnsemble):
-        scorer.write_members(out_dir)
+        scorer.write_members(out_dir, base)
+    elif base is not None:
+        scorer.classifier = base
     head = head_of(scorer.classifier)
     with torch.no_grad():
         head.weight.copy_(scorer.heads[: card.num_members].mean(0, keepdim=True).to(head.weight.dtype))
@@ -92,12 +109,14 @@ class RewardModel:
         device: torch.device | None = None,
         dtype: torch.dtype = torch.float32,
         criterion_weights: Mapping[str, float] | None = None,
+        in_bf16: bool = False,
     ) -> RewardModel:
         """Loads what `save` wrote, or any sequence classifier with one label, which is then a single member.
 
         Args:
             device: None is the GPU where there is one.
             criterion_weights: of the heads in the reward, see `rewardkit.reward.reward`; None is the overall head.
+            in_bf16: whether matrices are held in bf16, see `rewardkit.weights.held`.
 
         Raises:
             ValueError: if the tokenizer's chat template is not the one the model was trained with, or the folder holds
@@ -106,7 +125,20 @@ class RewardModel:
         path = Path(path)
         device = device or default_device()
         if not (path / CARD_FILE).exists():
-            return cls._load_other(path, device=device, dtype=dtype, criterion_weights=criterion_weights)
+            model = cls._load_other(path, device=device, dtype=dtype, criterion_weights=criterion_weights)
+        else:
+            model = cls._load_own(path, device=device, dtype=dtype, criterion_weights=criterion_weights)
+        if in_bf16:
+            model.scorer.requires_grad_(False)
+            rows = trial_rows(model.scorer.classifier.config)
+            hold_in_bf16(model.scorer.classifier, run=partial(model.scorer, rows))
+        return model
+
+    @classmethod
+    def _load_own(
+        cls, path: Path, *, device: torch.device, dtype: torch.dtype, criterion_weights: Mapping[str, float] | None
+    ) -> RewardModel:
+        """Loads what `save` wrote."""
         tokenizer = load_tokenizer(path)
         card = read_card(path)
         if card.template and card.template != content_id(tokenizer.chat_template):
@@ -167,6 +199,11 @@ class RewardModel:
         return Reward(members=members[:, np.argsort(order)])
 
     @property
+    def networks(self) -> list[torch.nn.Module]:
+        """What holds its weights."""
+        return [self.scorer]
+
+    @property
     def packed(self) -> bool:
         return self.scorer.packed
 
@@ -201,8 +238,10 @@ class MembersReward:
         self.card = card
 
     @classmethod
-    def load(cls, path: str | Path, *, criterion_weights: Mapping[str, float] | None = None) -> MembersReward:
-        """Loads what `train_members` wrote.
+    def load(
+        cls, path: str | Path, *, criterion_weights: Mapping[str, float] | None = None, in_bf16: bool = False
+    ) -> MembersReward:
+        """Loads what `train_members` wrote; see `RewardModel.load`.
 
         Raises:
             ValueError: if it is no such ensemble or a member is missing.
@@ -213,12 +252,17 @@ class MembersReward:
             raise ValueError(f"{path}: a model of kind {card.kind!r}, not full")
         if missing := [folder for folder in folders if not (folder / CARD_FILE).exists()]:
             raise ValueError(f"{missing[0]} is missing")
-        members = [RewardModel.load(folder, criterion_weights=criterion_weights) for folder in folders]
-        return cls(members, card)
+        options: dict[str, Any] = {"criterion_weights": criterion_weights, "in_bf16": in_bf16}
+        return cls([RewardModel.load(folder, **options) for folder in folders], card)
 
     def __call__(self, prompts: Sequence[Sequence[Message]], completions: Sequence[str]) -> Reward:
         """Rewards of B completions, one prompt each, by every member."""
         return Reward(members=np.concatenate([member(prompts, completions).members for member in self.members]))
+
+    @property
+    def networks(self) -> list[torch.nn.Module]:
+        """What holds its weights."""
+        return [member.scorer for member in self.members]
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 NUM_MEMBERS = 32
-IGNORED = ("use_margin", "centring", "label_smoothing")
+IGNORED = ("use_margin", "centring", "label_smoothing", "offload_activations")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
+from rewardkit.config import OptimizerName, TrainedWeights
 from rewardkit.distributed import collectives
 from rewardkit.distributed.checkpoint import Checkpoint, TrainingState, write_aside
 from rewardkit.distributed.optimization import adamw
@@ -137,6 +138,7 @@ class LoopOptions:
         measures_every: steps between measurements of what the loss does not need; 0 leaves them out.
         patience: evaluations without a lower held-out loss before training stops; 0 never stops early.
         keep: which weights are left in the network at the end.
+        optimizer, trained_weights, seed: of `rewardkit.distributed.optimization.adamw`.
     """
 
     learning_rate: float
@@ -147,6 +149,9 @@ class LoopOptions:
     measures_every: int = 0
     patience: int = 0
     keep: Literal["best", "last"] = "best"
+    optimizer: OptimizerName = "adamw"
+    trained_weights: TrainedWeights = "fp32"
+    seed: int = 0
 
     def is_out_of_patience(self, state: TrainingState) -> bool:
         """Whether so many evaluations brought nothing that training stops."""
@@ -200,7 +205,13 @@ def train(
     """
     network, extra, num_steps = objective.network, objective.extra, len(batches)
     writes = run is not None or objective.is_sharded
-    optimizer = adamw(objective.parameter_groups(), options.learning_rate)
+    optimizer = adamw(
+        objective.parameter_groups(),
+        options.learning_rate,
+        optimizer=options.optimizer,
+        trained_weights=options.trained_weights,
+        seed=options.seed,
+    )
     eval_every = options.eval_every or max(1, num_steps // 10)
     state = checkpoint.restore(network, extra, optimizer, needs_best=options.keep == "best")
     begin_run(run, step=state.step, num_steps=num_steps)

@@ -25,6 +25,7 @@ from rewardkit.training.loop import MicroBatch, micro_batches
 from rewardkit.training.reward_objective import RewardObjective, head_losses, member_counts
 from rewardkit.training.rows import TrainingRows
 from rewardkit.training.steps import Part
+from rewardkit.weights.offload import activations_away
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +124,8 @@ class RankingObjective(RewardObjective):
     def part(self, indices: Sequence[int], prepared: Tensor | None, *, measures: bool) -> Part:
         """Loss of some rankings; margins and accuracies of the members on their pairs."""
         assert prepared is not None
-        with autocast(self.config.precision, self.device):
+        away = activations_away(self.config.offload_activations, self.network)
+        with autocast(self.config.precision, self.device), away:
             rewards = self.network([self.packed.rows[index] for index in indices])
         numbers, branches, starts, start = [], [], [], 0
         for index in indices:

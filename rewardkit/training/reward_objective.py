@@ -35,6 +35,7 @@ from rewardkit.stats.metrics import negative_log_likelihood
 from rewardkit.training.loop import HeldOut, LoopOptions, MicroBatch, micro_batches
 from rewardkit.training.rows import TrainingRows
 from rewardkit.training.steps import Part, weighted
+from rewardkit.weights.offload import activations_away
 
 
 class TieParameter(torch.nn.Module):
@@ -182,7 +183,8 @@ class RewardObjective:
         """Loss of some pairs; margins and accuracies of the members."""
         assert prepared is not None
         numbers = torch.tensor(indices)
-        with autocast(self.config.precision, self.device):
+        away = activations_away(self.config.offload_activations, self.network)
+        with autocast(self.config.precision, self.device), away:
             rewards = self.network([self.rows.rows[index] for index in indices])
         losses, margins = head_losses(rewards, self.rows, numbers, self.config, self.extra)
         loss = ((losses * self.weights[:, numbers].to(self.device)).sum(1) / prepared).sum()
@@ -208,6 +210,9 @@ def loop_options(config: RewardConfig) -> LoopOptions:
         eval_every=config.eval_every,
         checkpoint_every=config.checkpoint_every,
         patience=config.patience,
+        optimizer=config.optimizer,
+        trained_weights=config.trained_weights,
+        seed=config.seed,
     )
 
 

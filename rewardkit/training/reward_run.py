@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,9 @@ import torch
 from rewardkit.config import Likelihood, RewardConfig
 from rewardkit.data.training_data import Loaded, keeps_marks
 from rewardkit.distributed import collectives
+from rewardkit.distributed.optimization import wants_bf16
 from rewardkit.network.classifier import RewardScorer, load_classifier, make_classifier
+from rewardkit.network.layout import trial_rows
 from rewardkit.network.models import (
     PRESETS,
     add_adapters,
@@ -50,6 +53,7 @@ from rewardkit.training.training_run import (
     preset_tokenizer,
     train_in_run,
 )
+from rewardkit.weights.held import hold_in_bf16
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -127,11 +131,14 @@ def train_prepared(
         show: told of every step; by default steps are shown as progress.
     """
     config, run = replace(context.config, likelihood=prepared.likelihood), context.run
-    classifier = build_classifier(trunk or config, prepared)
+    trunk = trunk or config
+    classifier = build_classifier(trunk, prepared)
     adapted = None
     if config.mode == "lora" and not is_one_pass(config):
         adapted = add_adapters(classifier, rank=config.lora_rank, num_layers=config.lora_layers, seed=config.seed)
-    scorer = build_scorer(config, classifier, num_criteria=len(prepared.rows.criteria)).to(device)
+    scorer = build_scorer(config, classifier, num_criteria=len(prepared.rows.criteria))
+    hold_weights(scorer, config, device)
+    scorer.to(device)
     collectives.broadcast_parameters(scorer.parameters())
     objective = make_objective(scorer, rows, prepared.held_out, config)
     batches = step_batches(objective.num_examples, batch_size=config.batch_size, epochs=config.epochs, seed=config.seed)
@@ -139,11 +146,12 @@ def train_prepared(
     collectives.destroy_process_group()
     if trained.cancelled or not run or not loaded:
         return None
+    base = read_base(trunk, prepared) if is_held_narrow(config, device) else None
     if adapted is None:
-        return finish(objective, prepared, trained, config, run, loaded)
-    merge_adapters(adapted, run.dir / "adapter")
-    results = finish(objective, prepared, trained, config, run, loaded)
-    complete_adapters(classifier, run.dir / "adapter")  # now that the classifier has the trained head
+        return finish(objective, prepared, trained, config, run, loaded, base=base)
+    base = merge_adapters(adapted, run.dir / "adapter", base=base)
+    results = finish(objective, prepared, trained, config, run, loaded, base=base)
+    complete_adapters(scorer.classifier, run.dir / "adapter")  # now that the classifier has the trained head
     return results
 
 
@@ -219,6 +227,24 @@ def build_classifier(config: RewardConfig, prepared: Prepared) -> PreTrainedMode
     return classifier
 
 
+def is_held_narrow(config: RewardConfig, device: torch.device) -> bool:
+    """Whether weights that are not trained are held in fewer bits than on disk, from where they are saved then."""
+    return config.mode != "full" and (config.load_in_4bit or wants_bf16(config.frozen_weights, device))
+
+
+def read_base(config: RewardConfig, prepared: Prepared) -> PreTrainedModel:
+    """The classifier that training began from, in fp32."""
+    return build_classifier(replace(config, load_in_4bit=False), prepared)
+
+
+def hold_weights(scorer: RewardScorer, config: RewardConfig, device: torch.device) -> None:
+    """Holds frozen and trained weights in the number formats that are asked for, for the device they will be on."""
+    frozen = config.mode != "full" and wants_bf16(config.frozen_weights, device)
+    if frozen or config.trained_weights != "fp32":
+        rows = trial_rows(scorer.classifier.config)
+        hold_in_bf16(scorer.classifier, trained=config.mode == "full", run=partial(scorer, rows))
+
+
 def is_one_pass(config: RewardConfig) -> bool:
     """Whether members are LoRA adapters on one trunk, see `rewardkit.reward.lora_ensemble`."""
     return config.members == "lora" and config.ensemble > 1
@@ -249,8 +275,14 @@ def finish(
     config: RewardConfig,
     run: Run,
     loaded: Loaded,
+    *,
+    base: PreTrainedModel | None = None,
 ) -> Results:
-    """Calibrates on the held-out pairs and saves the model into the run; returns the results."""
+    """Calibrates on the held-out pairs and saves the model into the run; returns the results.
+
+    Args:
+        base: see `rewardkit.reward.reward_model.save`.
+    """
     scorer = objective.network
     chosen, rejected = (side[: config.ensemble].numpy() for side in score_rows(scorer, prepared.held_out, config))
     held_out = HeldOutRewards(chosen=chosen.astype(float), rejected=rejected.astype(float), rows=prepared.held_out)
@@ -275,7 +307,7 @@ def finish(
         data_hash=loaded.data_hash,
         keeps_marks=prepared.keeps_marks,
     )
-    save(scorer, prepared.tokenizer, card, run.dir)
+    save(scorer, prepared.tokenizer, card, run.dir, base=base)
     return {"num_parameters": sum(p.numel() for p in scorer.classifier.parameters())} | results(
         held_out, calibration, prepared, trained
     )

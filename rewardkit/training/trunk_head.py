@@ -27,7 +27,14 @@ from rewardkit.run.directory import Run
 from rewardkit.run.training_command import Results, RunContext
 from rewardkit.training.features import trunk_features
 from rewardkit.training.frozen_head import FittedHeads, finish_head, fit_heads, log_prior
-from rewardkit.training.reward_run import Prepared, build_classifier, prepare
+from rewardkit.training.reward_run import (
+    Prepared,
+    build_classifier,
+    hold_weights,
+    is_held_narrow,
+    prepare,
+    read_base,
+)
 
 if TYPE_CHECKING:
     from rewardkit.data.training_data import Loaded
@@ -42,7 +49,10 @@ def train_trunk_head(context: RunContext[RewardConfig], loaded: Loaded) -> Resul
     sides = (loaded.train, prepared.rows), (loaded.held_out, prepared.held_out)
     train, held_out = ([side[number] for number in rows.numbers] for side, rows in sides)
     loaded = replace(loaded, train=train, held_out=held_out)  # without pairs that are the same tokens
-    scorer = RewardScorer(build_classifier(config, prepared)).to(collectives.init_process_group())
+    device = collectives.init_process_group()
+    scorer = RewardScorer(build_classifier(config, prepared).requires_grad_(False))
+    hold_weights(scorer, config, device)
+    scorer.to(device)
     started = time.perf_counter()
     chosen, rejected = pair_features(scorer, prepared, config, run, progress)
     feature_s = time.perf_counter() - started
@@ -53,7 +63,8 @@ def train_trunk_head(context: RunContext[RewardConfig], loaded: Loaded) -> Resul
     log_prior(run, fitted, progress)
     card, results = finish_head(fitted, chosen[count:], rejected[count:], loaded, config, prepared.max_length)
     scorer.heads = torch.nn.Parameter(torch.from_numpy(fitted.heads / scale).float())
-    save(scorer, prepared.tokenizer, card, run.dir)
+    base = read_base(config, prepared) if is_held_narrow(config, device) else None
+    save(scorer, prepared.tokenizer, card, run.dir, base=base)
     write_posterior(unscaled(fitted, scale), run.dir)
     return {
         **results,

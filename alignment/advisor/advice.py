@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from alignment.advisor.failures import Failure, failures
-from alignment.advisor.fit import Fit, StageHours, fits
+from alignment.advisor.fit import Fit, StageHours, fits, peak_of
 from alignment.advisor.gpus import Cluster, read_cluster
 from alignment.advisor.needs import LearningCurve, Need, needs, read_learning_curve
 from alignment.advisor.published import HIGH, LOW, PUBLISHED, data_sheet_rates
@@ -190,7 +190,7 @@ def _way(name: WayName, config: AdvisorConfig, cluster: Cluster, rates: Rates, c
         fits=best is not None,
         options=dict(best.options) if best else {},
         models=_models(name, best, config),
-        peak=best.plan.peak / 2**30 if best else 0.0,
+        peak=peak_of(name, best.plan) / 2**30 if best else 0.0,
         limit=best.plan.limit / 2**30 if best else 0.0,
         token_budget=best.plan.token_budget if best and name != "best-of-n" else 0,
         draw_budget=best.plan.draw_budget if best else 0,
@@ -246,11 +246,10 @@ def _left(way: Way, config: AdvisorConfig) -> str:
 
 
 def _after(possible: Mapping[WayName, Way], first: WayName) -> str:
-    """The next step: the online way of the least hours, where it is possible."""
-    others = [possible[name] for name in ONLINE if name in possible and name != first]
-    if not others or first in ONLINE:
+    """The next step: the first online way that is possible, those with fewer parts first."""
+    then = next((possible[name] for name in ONLINE if name in possible), None)
+    if then is None or first in ONLINE:
         return ""
-    then = min(others, key=lambda way: way.hours)
     return (
         f"If a blind round shows that it is not enough, go on with {then.title} from there ({_span(then)}), and watch "
         f"for: {then.failures[0].title.lower()}."

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import copy
-import itertools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -13,12 +11,8 @@ from alignment.advisor.gpus import Cluster
 from alignment.advisor.ways import TRAINED_BY, WayName, draws_with_model, group_size, stages
 from alignment.advisor.work import Network, Rates, Setup, seconds
 from alignment.config.advisor import AdvisorConfig
-from alignment.config.plan import PlanConfig
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig
-
-    from alignment.memory.network_counts import NetworkCounts
     from alignment.memory.plan import MemoryPlan
 
 MOST_ROWS_DRAWN = 512
@@ -62,67 +56,125 @@ def networks(config: AdvisorConfig) -> tuple[Network, Network]:
     Raises:
         ValueError: if a model's shape cannot be read or counted.
     """
-    return _network(config.model, config), _network(config.reward_model or config.model, config)
+    length = config.prompt_tokens + max(config.completion_tokens, config.drawn_tokens)
+    judge = config.reward_model[0] if config.reward_model else config.model
+    return _network(config.model, length), _network(judge, length)
 
 
 def fits(way: WayName, config: AdvisorConfig, cluster: Cluster, rates: Rates) -> tuple[Fit, ...]:
-    """All configurations of a way that fit, least hours first; of the first tier that has any.
+    """The first configuration that fits of each ladder, least hours first; of the first tier that has any.
 
     Raises:
         ValueError: if a model's shape cannot be read or counted.
     """
-    policy, reward = networks(config)
+    policy, _ = networks(config)
     for tier in tiers(way, cluster.number):
         fitting = []
-        for options in tier:
-            plan = plan_of(way, config, cluster, options)
-            if not is_fit(way, plan):
-                continue
-            setup = setup_of(way, config, cluster, plan, options)
-            parts = stages(
-                way,
-                config,
-                policy,
-                reward,
-                lora=bool(options.get("lora")),
-                recomputes=bool(options.get("gradient_checkpointing")),
-            )
-            hours = tuple(StageHours(name=part.name, hours=seconds(part.work, rates, setup) / 3600) for part in parts)
-            fitting.append(Fit(options=options, plan=plan, stages=hours))
+        for ladder in tier:
+            for options in ladder:
+                if not may_fit(options, policy.num_weights, config, cluster):
+                    continue
+                plan = plan_of(way, config, cluster, options)
+                if is_fit(way, plan):
+                    hours = _hours(way, config, cluster, rates, plan, options)
+                    fitting.append(Fit(options=options, plan=plan, stages=hours))
+                    break
         if fitting:
             return tuple(sorted(fitting, key=lambda fit: fit.hours))
     return ()
 
 
-def tiers(way: WayName, num_gpus: int) -> Iterator[list[dict[str, object]]]:
-    """Configurations to try, by what they cost besides time: none first."""
-    ways_to_train = ({"lora": True},) if way == "best-of-n" else ({}, {"lora": True})
-    splits: tuple[dict[str, object], ...] = ({}, {"split": "fsdp2"}) if num_gpus > 1 and way == "sft+dpo" else ({},)
-    again: tuple[dict[str, object], ...] = ({}, {"gradient_checkpointing": True})
-    yield [{**how, **split, **recomputed} for how, split, recomputed in itertools.product(ways_to_train, splits, again)]
+def _hours(
+    way: WayName,
+    config: AdvisorConfig,
+    cluster: Cluster,
+    rates: Rates,
+    plan: MemoryPlan,
+    options: Mapping[str, object],
+) -> tuple[StageHours, ...]:
+    policy, reward = networks(config)
+    setup = setup_of(way, config, cluster, plan, options)
+    parts = stages(
+        way,
+        config,
+        policy,
+        reward,
+        lora=bool(options.get("lora")),
+        recomputes=bool(options.get("gradient_checkpointing")),
+    )
+    return tuple(StageHours(name=part.name, hours=seconds(part.work, rates, setup) / 3600) for part in parts)
+
+
+def tiers(way: WayName, num_gpus: int) -> Iterator[tuple[tuple[dict[str, object], ...], ...]]:
+    """Ladders of configurations, from the one that takes most memory to the one that takes most time.
+
+    A tier is tried where nothing of those before fits: first what changes no number of the training, then bf16 weights
+    with 8-bit moments and 4-bit frozen weights, then what lies on the CPU in between. Hours count no way to the CPU.
+    """
+    split: dict[str, object] = {"split": "fsdp2"} if num_gpus > 1 else {}
+    again: dict[str, object] = {"gradient_checkpointing": True}
+    away: dict[str, object] = {"offload_frozen": True, "offload_activations": True}
+    lora: dict[str, object] = {"lora": True}
+    rounded: dict[str, object] = {"trained_weights": "bf16_kahan", "optimizer": "adamw_8bit"}
+    four: dict[str, object] = {**lora, "load_in_4bit": True}
+    steps = ({}, split, {**split, **again}) if split else ({}, again)
+
+    def ladder(how: dict[str, object], *steps: dict[str, object]) -> tuple[dict[str, object], ...]:
+        return tuple({**how, **step} for step in steps)
+
+    full = way != "best-of-n"
+    yield (ladder(lora, *steps), *((ladder({}, *steps),) if full else ()))
+    yield (ladder(four, {}, again), *((ladder(rounded, *steps),) if full else ()))
+    yield (
+        ladder({**lora, **away}, {**split, **again}),
+        ladder({**four, **away}, again),
+        *((ladder({**rounded, **away}, {**split, **again}),) if full else ()),
+    )
+
+
+def may_fit(options: Mapping[str, object], num_weights: float, config: AdvisorConfig, cluster: Cluster) -> bool:
+    """Whether the policy's own weights, gradients and moments leave room: less than any plan of these options.
+
+    Bytes of a weight: 16 where fp32 is trained with AdamW, 6 in bf16 with 8-bit moments; frozen 2, or a half.
+    """
+    if options.get("lora"):
+        width = 0.5 if options.get("load_in_4bit") else 2.0
+    else:
+        width = 6.0 if options.get("trained_weights") else 16.0
+    shares = cluster.number if options.get("split") else 1
+    return width * num_weights / shares <= cluster.gpu.memory * 2**30 * (1 - config.margin)
 
 
 def plan_of(way: WayName, config: AdvisorConfig, cluster: Cluster, options: Mapping[str, object]) -> MemoryPlan:
     """The memory of a way's training on each GPU; of best-of-n that of one that draws as many."""
-    from alignment.memory.plan import plan_counted
+    from alignment.memory.plan import plan_memory
 
-    method = TRAINED_BY.get(way, "grpo")
-    drawing: dict[str, object] = {}
+    drawing: dict[str, object] = {"completions_per_prompt": 0, "reward_model": []}
     if way != "sft+dpo":
+        judges = (config.reward_model or [config.model]) if draws_with_model(way, config) else []
         drawing = {
             "completions_per_prompt": group_size(way, config),
             "completion_tokens": config.drawn_tokens,
-            "reward_model": (config.reward_model or config.model) if draws_with_model(way, config) else "",
+            "reward_model": judges,
         }
-    else:
-        drawing = {"completions_per_prompt": 0, "reward_model": ""}
-    asked = config.memory_config(gpus=cluster.number, memory=cluster.gpu.memory, method=method, **drawing, **options)
-    return plan_counted(asked, counts_of(asked))
+    method = TRAINED_BY.get(way, "grpo")
+    return plan_memory(
+        config.memory_config(gpus=cluster.number, memory=cluster.gpu.memory, method=method, **drawing, **options)
+    )
 
 
 def is_fit(way: WayName, plan: MemoryPlan) -> bool:
     """Whether it fits; best-of-n learns nothing, and only draws."""
-    return plan.draw_budget > 0 if way == "best-of-n" else plan.fits
+    return plan.draw_budget > 0 and peak_of(way, plan) <= plan.limit if way == "best-of-n" else plan.fits
+
+
+def peak_of(way: WayName, plan: MemoryPlan) -> int:
+    """Bytes on each GPU."""
+    from alignment.memory.plan import total, without_gradients
+
+    if way != "best-of-n":
+        return plan.peak
+    return total(without_gradients(plan.standing)) + total(plan.drawing)
 
 
 def setup_of(
@@ -137,76 +189,14 @@ def setup_of(
     )
 
 
-def counts_of(config: PlanConfig) -> NetworkCounts:
-    """Parameters and bytes of the policy's network under a configuration; counted once a process."""
-    return _counts(
-        config.model,
-        config.prompt_tokens + config.completion_tokens,
-        config.precision,
-        config.lora_rank if config.lora else 0,
-        config.lora_layers,
-        config.gradient_checkpointing,
-    )
-
-
 @cache
-def _counts(model: str, length: int, precision: str, rank: int, layers: int, recomputes: bool) -> NetworkCounts:
-    from alignment.memory.network_counts import count_network
-    from alignment.memory.shapes import read_shape
-
-    def count(shape: PretrainedConfig) -> NetworkCounts:
-        return count_network(
-            shape,
-            precision=precision,  # pyright: ignore[reportArgumentType]
-            lora_rank=rank,
-            lora_layers=layers,
-            gradient_checkpointing=recomputes,
-        )
-
-    shape = read_shape(model, length)
-    num_layers = shape.get_text_config().num_hidden_layers
-    if num_layers <= 4 or layers or not _layers_are_alike(shape):
-        return count(shape)
-    return extrapolated(count(_cut(shape, 2)), count(_cut(shape, 4)), num_layers)
-
-
-def extrapolated(two: NetworkCounts, four: NetworkCounts, num_layers: int) -> NetworkCounts:
-    """Counts of a network of many layers that are alike, from those of two and four: each is a x layers + b."""
-    values = {}
-    for field in fields(two):
-        low, high = getattr(two, field.name), getattr(four, field.name)
-        if isinstance(low, bool) or low == high:
-            values[field.name] = high
-            continue
-        if field.name == "kept_in_layer":  # of all layers, over their number
-            low, high = 2 * low, 4 * high
-        whole = low + (high - low) / 2 * (num_layers - 2)
-        if field.name == "kept_in_layer":
-            values[field.name] = whole / num_layers
-        else:
-            values[field.name] = round(whole) if isinstance(low, int) else whole
-    return type(two)(**values)
-
-
-def _layers_are_alike(shape: PretrainedConfig) -> bool:
-    kinds = getattr(shape.get_text_config(), "layer_types", None)
-    return shape.model_type in ("llama", "qwen2", "qwen3", "mistral", "gpt2", "gpt_neox") and len(set(kinds or ())) <= 1
-
-
-def _cut(shape: PretrainedConfig, num_layers: int) -> PretrainedConfig:
-    shape = copy.deepcopy(shape)
-    shape.num_hidden_layers = num_layers
-    if getattr(shape, "layer_types", None):
-        shape.layer_types = shape.layer_types[:num_layers]
-    return shape
-
-
-@cache
-def _shape_network(model: str, length: int) -> Network:
+def _network(model: str, length: int) -> Network:
+    from alignment.config.plan import PlanConfig
+    from alignment.memory.plan import count_networks
     from alignment.memory.shapes import read_shape
 
     text = read_shape(model, length).get_text_config()
-    counts = _counts(model, length, "bf16", 0, 0, False)
+    counts = count_networks(PlanConfig(model=model, prompt_tokens=length - 1, completion_tokens=1)).policy
     heads, width = text.num_attention_heads, text.hidden_size
     return Network(
         num_layer_weights=counts.num_parameters - counts.num_outside,
@@ -215,7 +205,3 @@ def _shape_network(model: str, length: int) -> Network:
         width=heads * (getattr(text, "head_dim", None) or width // heads),
         cache_per_token=counts.cache_per_token,
     )
-
-
-def _network(model: str, config: AdvisorConfig) -> Network:
-    return _shape_network(model, config.prompt_tokens + max(config.completion_tokens, config.drawn_tokens))

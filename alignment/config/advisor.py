@@ -7,7 +7,11 @@ from dataclasses import dataclass, fields
 from alignment.config.plan import PlanConfig
 from alignment.config.training import check_least
 
-SEARCHED = ("method", "memory", "split", "lora", "gradient_checkpointing", "precision", "reference", "value")
+SEARCHED = (
+    *("method", "memory", "split", "lora", "load_in_4bit", "frozen_weights", "trained_weights", "optimizer"),
+    *("gradient_checkpointing", "offload_activations", "offload_frozen", "precision", "token_budget", "draw_budget"),
+    *("sample_every", "reference", "value", "ensemble", "members"),
+)
 """What the advisor chooses itself."""
 
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from alignment.config.plan import PlanConfig
 from alignment.memory.network_counts import Held, NetworkCounts, count_network
@@ -99,7 +100,7 @@ def count_networks(config: PlanConfig) -> Networks:
     Raises:
         ValueError, ImportError: see `plan_memory`.
     """
-    shape = read_shape(config.model, config.prompt_tokens + config.completion_tokens)
+    length = config.prompt_tokens + config.completion_tokens
     frozen = "bf16" if config.holds_bf16 else "fp32"
     trained = "fp32" if config.trained_weights == "fp32" else "bf16"
     checkpointing, by_modules = config.gradient_checkpointing, config.split == "fsdp2"
@@ -117,10 +118,16 @@ def count_networks(config: PlanConfig) -> Networks:
     value = Held(**common, trained_weights=trained)
     reward = Held(precision=config.precision, frozen_weights=frozen, trained_weights=frozen, task="reward")
     return Networks(
-        policy=count_network(shape, policy),
-        value=count_network(shape, value) if config.value == "separate" else None,
-        rewards=tuple((name, count_network(read_shape(name), reward)) for name in config.reward_model),
+        policy=_counted(config.model, length, policy),
+        value=_counted(config.model, length, value) if config.value == "separate" else None,
+        rewards=tuple((name, _counted(name, 0, reward)) for name in config.reward_model),
     )
+
+
+@cache
+def _counted(model: str, length: int, held: Held) -> NetworkCounts:
+    """Counts of a network; once a process, as whoever looks for a configuration that fits asks for many alike."""
+    return count_network(read_shape(model, length), held)
 
 
 def plan_counted(config: PlanConfig, networks: Networks) -> MemoryPlan:

@@ -77,7 +77,7 @@ def test_best_of_n_trains_no_policy_and_a_program_needs_no_reward_model() -> Non
         "their rewards",
     ]
     assert [stage.name for stage in parts("best-of-n", tuned=True, verifiable=True)] == ["drawing 16 of each prompt"]
-    assert parts("best-of-n", tuned=True, reward_model="tiny")[0].name.startswith("drawing")
+    assert parts("best-of-n", tuned=True, reward_model=["tiny"])[0].name.startswith("drawing")
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -135,7 +135,7 @@ def test_needs_without_a_curve_are_held_against_published_runs() -> None:
     assert needs("sft+dpo", asked(pairs=1_000), None)[0].verdict == "too few"
     names = [need.what for need in needs("ppo", asked(verifiable=True, tuned=True), None)]
     assert names == ["prompts"]
-    assert not needs("best-of-n", asked(reward_model="tiny", tuned=True), None)
+    assert not needs("best-of-n", asked(reward_model=["tiny"], tuned=True), None)
 
 
 def test_every_way_has_failures_of_its_own_with_signs() -> None:

@@ -48,6 +48,7 @@ def _lines(config: PlanConfig, plan: MemoryPlan) -> Iterator[str]:
         *_rows("GiB on each GPU, all the time", plan.standing),
         *_rows(f"besides, learning from {learned:,} tokens at once", plan.training),
         *(_rows(f"or drawing {num_drawn:,} tokens at once, gradients freed", plan.drawing) if plan.drawing else ()),
+        *(_rows("or while scores are taken, gradients freed", plan.scoring) if plan.scoring else ()),
         [],
         ["peak", _gib(plan.peak), ""],
     ]
@@ -83,15 +84,14 @@ def _conclusion(config: PlanConfig, plan: MemoryPlan) -> Iterator[str]:
 
 
 def _advice(config: PlanConfig) -> str:
-    """Names the options that would lower the memory."""
-    ways = []
-    if not config.lora:
-        ways.append("lora")
-    if not config.gradient_checkpointing:
-        ways.append("gradient_checkpointing")
-    if config.is_offline and config.split == "none":
-        ways.append("split fsdp2 over several gpus")
-    return f"try {', '.join(ways)}" if ways else "take larger GPUs, or a smaller model"
+    """Names the options that would make it fit, those that cost least."""
+    from alignment.memory.advice import advise
+
+    options, plan = advise(config)
+    told = ", ".join(f"{name} {value}" if isinstance(value, str) else name for name, value in options.items())
+    if plan is None:
+        return f"it would not with {told} either: take larger GPUs or more of them, or a smaller model"
+    return f"it would with {told} (token_budget {plan.token_budget})"
 
 
 def _gib(num_bytes: int) -> str:

@@ -40,8 +40,6 @@ class PlanConfig:
         completions_per_prompt: completions that online trainings draw of a prompt; 0 takes 1 for ppo, 8 for the others.
         token_budget: tokens of a micro-batch; 0 looks for the largest that fits.
         draw_budget: tokens of a batch when drawing; 0 looks for the largest that fits.
-        sample_every: evaluations between sample completions of sft and dpo, which take copies of weights for a moment;
-            0 draws none.
         reference: when dpo computes log-probabilities of the reference: once before the first step, or live in every
             step.
         value: value model of ppo: a head on the policy, or a network of its own.
@@ -74,7 +72,6 @@ class PlanConfig:
     completions_per_prompt: int = 0
     token_budget: int = 0
     draw_budget: int = 0
-    sample_every: int = 5
     reference: Literal["precomputed", "live"] = "precomputed"
     value: Literal["trunk", "separate"] = "trunk"
     reward_model: list[str] = field(default_factory=list, metadata={"repeated": True})
@@ -85,7 +82,7 @@ class PlanConfig:
 
     def __post_init__(self) -> None:
         check_least(self, gpus=1, lora_rank=1, lora_layers=0, prompt_tokens=1, completion_tokens=1, ensemble=1)
-        check_least(self, completions_per_prompt=0, token_budget=0, draw_budget=0, sample_every=0)
+        check_least(self, completions_per_prompt=0, token_budget=0, draw_budget=0)
         if not 0 < self.memory < float("inf"):
             raise ValueError(f"memory is {self.memory}, allowed is more than 0 GiB")
         if not 0 <= self.margin < 1:
@@ -113,7 +110,7 @@ class PlanConfig:
     @property
     def holds_bf16(self) -> bool:
         """Whether weights that are not trained are held in bf16."""
-        return "bf16" == (self.precision if self.frozen_weights == "auto" else self.frozen_weights)
+        return (self.precision if self.frozen_weights == "auto" else self.frozen_weights) == "bf16"
 
     @property
     def is_offline(self) -> bool:

@@ -162,17 +162,20 @@ Engine = Callable[[Sequence[Sequence[int]], int, int], Decoding]
 """Begins a batch, given its prompts, the samples of each, and the most new tokens."""
 
 
-def engine_of(policy: PreTrainedModel, precision: Precision) -> Engine:
-    """Returns the fastest decode loop for a policy as it is now; the loop holds copies of its weights.
+def engine_of(policy: PreTrainedModel, precision: Precision, *, may_copy: bool = True) -> Engine:
+    """Returns the fastest decode loop for a policy as it is now; the loop may hold copies of its weights.
 
     Args:
         policy: a causal LM of transformers, or one wrapped by PEFT, in evaluation mode.
         precision: of matrix products; fp32 means the number format that the policy has.
+        may_copy: False decodes by the policy itself, for a few samples where memory is scarce.
     """
     base = base_of(policy)
     bf16 = wants_bf16(precision, base.device)
     number_format: Precision = "bf16" if bf16 else "fp32"
     try:
+        if not may_copy:
+            raise ValueError("no copies of its weights are to be made")
         if any(config.is_prompt_learning for config in getattr(policy, "peft_config", {}).values()):
             raise ValueError("its adapter puts tokens before the prompt")
         weights = read_weights(base, torch.bfloat16 if bf16 else compute_dtype(base))

@@ -130,6 +130,7 @@ def generate(
     keys: Sequence[int] | None = None,
     tokenizer: PreTrainedTokenizerBase | None = None,
     precision: Precision = "fp32",
+    may_copy: bool = True,
     told: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> list[tuple[Sampled, ...]]:
     """Draws completions; one tuple of `num_samples` for each prompt, in order.
@@ -142,6 +143,7 @@ def generate(
         keys: what the seed calls each prompt, a number of its own, 0 or more; its place if not given.
         tokenizer: needed for stop texts.
         precision: of matrix products; fp32 means the number format that the policy has. Softmax is in float32.
+        may_copy: whether weights may be copied, which is faster for more than a few samples.
         told: called after every batch with the prompts done and all there are.
 
     Raises:
@@ -153,7 +155,7 @@ def generate(
     samples: dict[int, tuple[Sampled, ...]] = {}
     stops = StopTexts(sampling.stop, tokenizer) if sampling.stop and tokenizer is not None else None
     with plain_attention(policy):
-        engine = engine_of(policy, precision)
+        engine = engine_of(policy, precision, may_copy=may_copy)
         for batch in token_budget_batches(lengths, token_budget=token_budget):
             noise = [uniforms(sampling, numbers[index], sample) for index in batch for sample in range(num_samples)]
             batch_prompts = [tuple(prompts[index]) for index in batch]

@@ -1,4 +1,4 @@
-"""What a network takes, counted on one that has shapes but no numbers: parameters, and what is alive in a training step.
+"""What a network takes, counted on one that has shapes but no numbers: parameters, and what is alive in a step.
 
 The network of a configuration is built of torch's fake tensors, and a forward and backward pass of it run as in
 training, so that every architecture counts as it is, Llama-shaped ones by the steps of `rewardkit.network.llama`.
@@ -19,11 +19,14 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from alignment.generation.llama_weights import read_weights
+from alignment.memory.four_bit_shapes import quantised_shapes
 from alignment.memory.live_bytes import SIZES, Line, LiveBytes, highest, lines
 from rewardkit.network import attention, llama
 from rewardkit.network.attention import local_layers
-from rewardkit.network.models import adapt, recompute_activations, switch_off_dropout
+from rewardkit.network.models import adapt, recompute_activations, recomputes_activations, switch_off_dropout
 from rewardkit.network.packed_rows import Branched, pack
+from rewardkit.reward.lora_ensemble import adapt_members
+from rewardkit.weights.held import hold_in_bf16
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -54,9 +57,11 @@ class NetworkCounts:
     Attributes:
         num_parameters, num_trained: of the network with its adapters; those that are trained.
         num_trunk: of the network without its head and adapters; a tied head belongs to the trunk.
+        num_head: of the vocabulary head, where it is not tied.
         num_in_layer: parameters of the largest layer.
         num_outside: parameters outside of layers: embeddings, last norm, head.
-        weights: bytes of all parameters as they are held.
+        num_layers: layers.
+        weights, gradients: bytes of all parameters as they are held, and of the gradients of trained ones.
         hidden_size, vocab_size: of the vocabulary head.
         trains_head: whether the vocabulary head is trained.
         passes: of the trunk.
@@ -70,9 +75,12 @@ class NetworkCounts:
     num_parameters: int
     num_trained: int
     num_trunk: int
+    num_head: int
     num_in_layer: int
     num_outside: int
+    num_layers: int
     weights: int
+    gradients: int
     hidden_size: int
     vocab_size: int
     trains_head: bool
@@ -90,23 +98,25 @@ class Held:
 
     Attributes:
         precision: number format of matrix products.
-        frozen_weights, trained_weights: number formats of weights.
+        frozen_in_bf16, trained_in_bf16: whether these matrices are held in bf16 (`rewardkit.weights.held`).
         lora_rank, lora_layers: of adapters that are trained in place of the weights; rank 0 trains the weights.
         load_in_4bit: whether the linear layers below adapters are held in 4 bits.
         by_modules: whether it runs by transformers' modules, as sharded weights do, whatever its shape.
         task: a policy, with a vocabulary head; or a reward model.
+        is_trained: whether anything is.
         members: adapters that a reward model's members have each of their own; 1 for one set.
     """
 
     precision: Literal["bf16", "fp32"]
-    frozen_weights: Literal["bf16", "fp32"] = "fp32"
-    trained_weights: Literal["bf16", "fp32"] = "fp32"
+    frozen_in_bf16: bool = False
+    trained_in_bf16: bool = False
     lora_rank: int = 0
     lora_layers: int = 0
     load_in_4bit: bool = False
     gradient_checkpointing: bool = False
     by_modules: bool = False
     task: Literal["policy", "reward"] = "policy"
+    is_trained: bool = True
     members: int = 1
 
 
@@ -126,25 +136,38 @@ def count_network(config: PretrainedConfig, held: Held) -> NetworkCounts:
     num_trunk = _count(network.base_model)
     layers = _layers(network)
     num_layers = len(layers)
-    if held.lora_rank and held.members == 1:
-        adapt(network, rank=held.lora_rank, num_layers=held.lora_layers, seed=0)
+    num_head = _count(network) - num_trunk
+    if held.lora_rank:
+        _adapt(network, held)
+    num_parameters, num_in_layer = _count(network), max(_count(layer) for layer in layers)
+    num_outside = num_parameters - sum(_count(layer) for layer in layers)
+    if held.load_in_4bit:
+        quantised_shapes(network, network.base_model)
+    if not held.is_trained:
+        network.requires_grad_(False)
+    for is_trained, in_bf16 in ((False, held.frozen_in_bf16), (True, held.trained_in_bf16)):
+        if in_bf16:
+            hold_in_bf16(network, trained=is_trained)
     with FakeTensorMode():
-        _fill(network, FORMATS[held.frozen_weights], FORMATS[held.trained_weights])
+        _fill(network)
         decoding, own_loop = _decoding(network, width) if held.task == "policy" else (0, False)
         head: Any = network.get_output_embeddings() if held.task == "policy" else None
         key_heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
         head_dim = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
         if held.gradient_checkpointing:
             recompute_activations(network)
-        network.takes_own_steps = not held.by_modules and _takes_own_steps(network)  # pyright: ignore
+        network.takes_own_steps = not held.by_modules and held.members == 1 and _takes_own_steps(network)  # pyright: ignore
         passes = _passes(network, layers, held.precision, held.lora_layers or num_layers)
         return NetworkCounts(
-            num_parameters=_count(network),
+            num_parameters=num_parameters,
             num_trained=_count(network, trained=True),
             num_trunk=num_trunk,
-            num_in_layer=max(_count(layer) for layer in layers),
-            num_outside=_count(network) - sum(_count(layer) for layer in layers),
+            num_head=num_head,
+            num_in_layer=num_in_layer,
+            num_outside=num_outside,
+            num_layers=num_layers,
             weights=sum(parameter.nbytes for parameter in network.parameters()),
+            gradients=sum(parameter.nbytes for parameter in network.parameters() if parameter.requires_grad),
             hidden_size=text.hidden_size,
             vocab_size=0 if head is None else len(head.weight),
             trains_head=head is not None and head.weight.requires_grad,
@@ -174,17 +197,31 @@ def _build(config: PretrainedConfig, task: str) -> PreTrainedModel:
     return network.train()
 
 
-def _fill(network: nn.Module, frozen: torch.dtype, trained: torch.dtype) -> None:
+def _adapt(network: PreTrainedModel, held: Held) -> None:
+    """Puts adapters in as trainings do."""
+    with torch.device("meta"):
+        if held.members == 1:
+            adapt(network, rank=held.lora_rank, num_layers=held.lora_layers, seed=0)
+            return
+        network.requires_grad_(False)
+        adapt_members(
+            network,
+            num_members=held.members,
+            rank=held.lora_rank,
+            num_layers=held.lora_layers,
+            generator=torch.Generator(),
+        )
+
+
+def _fill(network: nn.Module) -> None:
     """Puts fake tensors on a CPU in place of those without a device, which autocast does not know; ties stay."""
     filled: dict[Tensor, Tensor] = {}
 
     def fill(tensor: Tensor) -> Tensor:
         if tensor not in filled:
-            if isinstance(tensor, nn.Parameter):
-                fake = torch.empty(tensor.shape, dtype=trained if tensor.requires_grad else frozen)
-                filled[tensor] = nn.Parameter(fake, requires_grad=tensor.requires_grad)
-            else:
-                filled[tensor] = torch.empty(tensor.shape, dtype=tensor.dtype)
+            fake = torch.empty(tensor.shape, dtype=tensor.dtype)
+            is_parameter = isinstance(tensor, nn.Parameter)
+            filled[tensor] = nn.Parameter(fake, requires_grad=tensor.requires_grad) if is_parameter else fake
         return filled[tensor]
 
     for module in network.modules():
@@ -229,16 +266,21 @@ def _passes(network: PreTrainedModel, layers: Sequence[nn.Module], precision: st
     for parameter in network.parameters():
         if parameter.requires_grad:  # as of the micro-batch before
             parameter.grad = torch.empty_like(parameter)
-    below = min(1, len(layers) - num_trained)
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        with _shortened(network, layers[: FEW[0]]):
+            scored, _, _ = _run(network, precision, learns=False)
+        return Passes(kept=Line(once=0.0), steps=(), scoring=highest(scored))
+    below = min(1, len(layers) - num_trained)  # a layer below those that are trained, where there is one
+    lowest = len(layers) - num_trained - below
     equal = not local_layers(network.config) and len({_count(layer) for layer in layers[-num_trained:]}) == 1
     if num_trained <= FEW[1] or not equal:
         scored = _run(network, precision, learns=False)
         forward, backward, _ = _run(network, precision)
         return Passes(kept=forward[-1], steps=highest((*forward, *backward)), scoring=highest(scored[0]))
-    with _shortened(network, layers[-FEW[0] - below :]):
+    with _shortened(network, layers[lowest : lowest + below + FEW[0]]):
         scored = _run(network, precision, learns=False)
         forward, backward, names = _run(network, precision)
-    with _shortened(network, layers[-FEW[1] - below :]):
+    with _shortened(network, layers[lowest : lowest + below + FEW[1]]):
         longer_scored = _run(network, precision, learns=False)
         longer, _, longer_names = _run(network, precision)
 
@@ -300,7 +342,9 @@ def _live(
     live = LiveBytes([*weights, *(p.grad for p in weights if p.grad is not None)])
     batch = pack([Branched(prompt=(0,), branches=((0,) * (num_tokens - 1),))])
     with attention.replaced_by(_Kept.apply), live, torch.set_grad_enabled(learns):  # pyright: ignore
-        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+        # As `alignment.policy.policy_forward.Forward.autocast`.
+        cached = not recomputes_activations(network)
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16", cache_enabled=cached):
             states = llama.packed_states(network, batch, torch.arange(num_read))
         live.note("forward")  # without what autocast kept
         start = len(live.steps)

@@ -9,9 +9,8 @@ from alignment.generation.llama_decoding import PREFILL_TOKENS
 from alignment.memory.live_bytes import Line
 from alignment.memory.network_counts import FLOAT32, NetworkCounts
 from alignment.memory.standing_parts import BFLOAT16, MemoryPart, Networks
-from alignment.rollouts.training_samples import LENGTH, NUM_PROMPTS
-from rewardkit.reward import reward_model
 from rewardkit.network.vocabulary_head import BLOCK, KEPT_BYTES
+from rewardkit.reward import reward_model
 
 
 def training_parts(config: PlanConfig, networks: Networks, tokens: int) -> tuple[MemoryPart, ...]:
@@ -27,6 +26,13 @@ def training_parts(config: PlanConfig, networks: Networks, tokens: int) -> tuple
     moments = [highest, with_head + max(head.forward, head.backward)]
     if config.method == "dpo" and config.reference == "live":  # it is asked while the policy's activations are kept
         moments.append(with_head + scoring_bytes(config, counts, tokens))
+    if config.offload_activations:  # all but what one layer, or the head, needs at once lies on the CPU
+        at_once = max(kept(tokens, read) / counts.num_layers, head.kept)
+        moment = max(moments[0] - kept(tokens, read), head.forward, head.backward)
+        return (
+            MemoryPart(name="activations of a layer or the head", num_bytes=round(at_once), exact=False),
+            MemoryPart(name="forward or backward, for a moment", num_bytes=round(moment), exact=False),
+        )
     return (
         MemoryPart(name="weights in bf16, kept for backward", num_bytes=round(kept.once)),
         MemoryPart(name="activations of layers", num_bytes=round(kept(tokens, read) - kept.once)),
@@ -103,23 +109,21 @@ def scoring_bytes(config: PlanConfig, counts: NetworkCounts, tokens: int) -> int
 
 
 def drawing_parts(config: PlanConfig, counts: NetworkCounts, tokens: int) -> tuple[MemoryPart, ...]:
-    """Returns the memory of drawing a batch of completions, besides the standing parts.
+    """Returns the memory of drawing a batch of completions, besides the standing parts; empty for offline methods.
 
-    Offline methods draw a few samples at evaluations; where none are asked for it is empty.
+    The few samples of an evaluation, which offline methods draw without copies of weights, are too small to count.
     """
-    if config.method == "reward" or (config.is_offline and not config.sample_every):
-        return ()
     if config.is_offline:
-        size, length, groups = 1, LENGTH, NUM_PROMPTS
-    else:
-        size, length = config.group_size, config.completion_tokens
-        groups = max(1, tokens // (size * (config.prompt_tokens + length)))
-    prompts = groups * config.prompt_tokens * (1 if counts.own_loop else size)
+        return ()
+    size, length = config.group_size, config.completion_tokens
+    groups = max(1, tokens // (size * (config.prompt_tokens + length)))
+    own_loop = counts.own_loop and config.split == "none"
+    prompts = groups * config.prompt_tokens * (1 if own_loop else size)
     cached = (prompts + groups * size * length) * counts.cache_per_token
     logits = groups * size * counts.vocab_size * 4 * FLOAT32
     prefill = counts.prefill_per_token * min(prompts, PREFILL_TOKENS)
     return (
-        MemoryPart(name="copies of weights to draw with", num_bytes=counts.decoding),
+        MemoryPart(name="copies of weights to draw with", num_bytes=counts.decoding * own_loop),
         MemoryPart(name="keys and values", num_bytes=cached),
         MemoryPart(name="logits, prompts in a layer", num_bytes=round(logits + prefill), exact=False),
     )

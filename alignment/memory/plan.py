@@ -18,7 +18,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
+from typing import Any
 
 from alignment.config.plan import PlanConfig
 from alignment.memory.network_counts import Held, NetworkCounts, count_network
@@ -40,8 +41,8 @@ class MemoryPlan:
         models: what is held, in words.
         standing: what is there all the time, on each GPU.
         training: what a micro-batch of `token_budget` tokens takes besides, while it is learned from.
-        drawing: what drawing a batch of `draw_budget` tokens, or samples at an evaluation, takes besides, with gradients
-            freed; empty where nothing is drawn.
+        drawing: what drawing a batch of `draw_budget` tokens takes besides, with gradients freed; empty where nothing
+            is drawn.
         scoring: what a pass of a reference or reward model over `token_budget` tokens takes besides, with gradients
             freed; empty where there is none.
         limit: bytes of each GPU that may be used.
@@ -101,22 +102,24 @@ def count_networks(config: PlanConfig) -> Networks:
         ValueError, ImportError: see `plan_memory`.
     """
     length = config.prompt_tokens + config.completion_tokens
-    frozen = "bf16" if config.holds_bf16 else "fp32"
-    trained = "fp32" if config.trained_weights == "fp32" else "bf16"
-    checkpointing, by_modules = config.gradient_checkpointing, config.split == "fsdp2"
-    common = {"precision": config.precision, "by_modules": by_modules, "gradient_checkpointing": checkpointing}
+    in_bf16 = config.trained_weights != "fp32"
+    how: dict[str, Any] = {
+        "precision": config.precision,
+        "by_modules": config.split == "fsdp2",
+        "gradient_checkpointing": config.gradient_checkpointing,
+    }
     policy = Held(
-        **common,
-        frozen_weights=frozen,
-        trained_weights=trained,
+        **how,
+        frozen_in_bf16=config.lora and config.holds_bf16,
+        trained_in_bf16=in_bf16,
         lora_rank=config.lora_rank if config.lora else 0,
         lora_layers=config.lora_layers,
         load_in_4bit=config.load_in_4bit,
         task="reward" if config.method == "reward" else "policy",
         members=config.ensemble if config.members == "lora" else 1,
     )
-    value = Held(**common, trained_weights=trained)
-    reward = Held(precision=config.precision, frozen_weights=frozen, trained_weights=frozen, task="reward")
+    value = Held(**how, trained_in_bf16=in_bf16, task="reward")
+    reward = Held(precision=config.precision, frozen_in_bf16=config.holds_bf16, task="reward", is_trained=False)
     return Networks(
         policy=_counted(config.model, length, policy),
         value=_counted(config.model, length, value) if config.value == "separate" else None,
@@ -124,9 +127,9 @@ def count_networks(config: PlanConfig) -> Networks:
     )
 
 
-@cache
+@lru_cache(maxsize=64)
 def _counted(model: str, length: int, held: Held) -> NetworkCounts:
-    """Counts of a network; once a process, as whoever looks for a configuration that fits asks for many alike."""
+    """Counts a network once: many plans are made of few."""
     return count_network(read_shape(model, length), held)
 
 

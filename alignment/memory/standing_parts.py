@@ -10,7 +10,6 @@ from alignment.memory.network_counts import FLOAT32, NetworkCounts
 
 GRADIENTS = "gradients"
 BFLOAT16 = 2  # bytes
-MOMENTS = 2  # of AdamW
 QUANTILES = 256  # numbers that share a scale of 4 bytes in 8-bit moments
 
 
@@ -55,22 +54,19 @@ def standing_parts(config: PlanConfig, networks: Networks) -> tuple[MemoryPart, 
     """The parts that each GPU always holds."""
     counts = networks.policy
     shares = config.gpus if config.split == "fsdp2" else 1
-    frozen = BFLOAT16 if config.holds_bf16 else FLOAT32
-    parts = [MemoryPart(name=_title(config), num_bytes=-(-counts.weights // shares))]
-    parts += trained_parts(config, -(-counts.num_trained // shares))
+    parts = [MemoryPart(name=f"{_trained(config)}, weights", num_bytes=-(-counts.weights // shares))]
+    parts += trained_parts(config, counts, shares)
     if has_copy(config):
-        size = -(-frozen * counts.num_parameters // shares)
-        parts.append(MemoryPart(name="reference, weights", num_bytes=size, frozen=True))
+        size = (BFLOAT16 if config.holds_bf16 else FLOAT32) * counts.num_parameters
+        parts.append(MemoryPart(name="reference, weights", num_bytes=-(-size // shares), frozen=shares == 1))
     if networks.value is not None:
-        size = -(-(networks.value.num_trunk + counts.hidden_size + 1) // shares)
-        own = trained_parts(config, size)
-        weights = size * _trained_width(config)
-        parts.append(MemoryPart(name="value, weights, gradients, moments", num_bytes=weights + total(own)))
+        head = FLOAT32 * counts.num_head  # of the network that it begins from; it is not trained
+        own = total(trained_parts(config, networks.value, shares)) + (networks.value.weights + head) // shares
+        parts.append(MemoryPart(name="value, weights, gradients, moments", num_bytes=own))
     elif config.method == "ppo":
         parts.append(MemoryPart(name="value, head", num_bytes=4 * FLOAT32 * (counts.hidden_size + 1)))
-    for name, reward in networks.rewards:
-        size = -(-reward.weights // shares)
-        parts.append(MemoryPart(name=f"reward model {name}, weights", num_bytes=size, frozen=True))
+    for name, reward in networks.rewards:  # whole on each GPU
+        parts.append(MemoryPart(name=f"reward model {name}, weights", num_bytes=reward.weights, frozen=True))
     if config.method == "reward":
         parts.append(MemoryPart(name="heads", num_bytes=4 * FLOAT32 * num_heads(config) * counts.hidden_size))
     if shares > 1:
@@ -80,17 +76,17 @@ def standing_parts(config: PlanConfig, networks: Networks) -> tuple[MemoryPart, 
     return tuple(parts)
 
 
-def trained_parts(config: PlanConfig, num_trained: int) -> list[MemoryPart]:
-    """Gradients and moments of trained weights."""
-    width = _trained_width(config)
-    parts = [MemoryPart(name=GRADIENTS, num_bytes=width * num_trained)]
+def trained_parts(config: PlanConfig, counts: NetworkCounts, shares: int) -> list[MemoryPart]:
+    """Gradients and moments of trained weights; moments of bf16 weights are in float32 too."""
+    number = -(-counts.num_trained // shares)
+    parts = [MemoryPart(name=GRADIENTS, num_bytes=-(-counts.gradients // shares))]
     if config.optimizer == "adamw":
-        parts.append(MemoryPart(name="AdamW, two moments", num_bytes=MOMENTS * width * num_trained))
+        parts.append(MemoryPart(name="AdamW, two moments", num_bytes=2 * FLOAT32 * number))
     elif config.optimizer == "adamw_8bit":
-        scales = FLOAT32 * (-(-num_trained // QUANTILES))
-        parts.append(MemoryPart(name="AdamW, two moments in 8 bits", num_bytes=MOMENTS * (num_trained + scales)))
+        scales = FLOAT32 * -(-number // QUANTILES)
+        parts.append(MemoryPart(name="AdamW, two moments in 8 bits", num_bytes=2 * (number + scales)))
     if config.trained_weights == "bf16_kahan":
-        parts.append(MemoryPart(name="what rounding took", num_bytes=width * num_trained))
+        parts.append(MemoryPart(name="what rounding took", num_bytes=BFLOAT16 * number))
     return parts
 
 
@@ -101,7 +97,7 @@ def models(config: PlanConfig) -> Iterator[str]:
         how += ", the weights below are held in 4 bits"
     elif config.lora and config.holds_bf16:
         how += ", the weights below are held in bf16"
-    yield f"{'reward model' if config.method == 'reward' else 'policy'}: {how}"
+    yield f"{_trained(config)}: {how}"
     if config.method == "reward" and config.ensemble > 1:
         ways = {
             "heads": f"{config.ensemble} heads on one trunk",
@@ -135,9 +131,5 @@ def num_heads(config: PlanConfig) -> int:
     return 1 if config.members == "full" else config.ensemble
 
 
-def _title(config: PlanConfig) -> str:
-    return "reward model, weights" if config.method == "reward" else "policy, weights"
-
-
-def _trained_width(config: PlanConfig) -> int:
-    return FLOAT32 if config.trained_weights == "fp32" else BFLOAT16
+def _trained(config: PlanConfig) -> str:
+    return "reward model" if config.method == "reward" else "policy"

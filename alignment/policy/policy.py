@@ -181,7 +181,7 @@ def build_policy(
     narrow = config.lora and wants_bf16(config.frozen_weights, device or torch.device("cpu"))
     if narrow or config.trained_weights != "fp32":
         run = partial(completion_logps, network, trial_rows(network.config), packed=packed)
-        hold_in_bf16(network, trained=not config.lora, run=run)
+        hold_in_bf16(network, trained=not config.lora, must=not narrow or config.frozen_weights == "bf16", run=run)
     if config.gradient_checkpointing:
         recompute_activations(network)
     return Policy(
@@ -203,7 +203,7 @@ def _read_network(
         return make_network(made, seed=config.seed)
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)  # of embeddings for tokens that the file does not hold
-        return load_network(config.model, tokenizer, load_in_4bit=load_in_4bit)
+        return load_network(config.model, tokenizer, load_in_4bit=load_in_4bit, precision=config.precision)
 
 
 def make_network(config: PretrainedConfig, *, seed: int) -> PreTrainedModel:

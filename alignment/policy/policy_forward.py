@@ -17,6 +17,7 @@ from rewardkit.distributed import collectives
 from rewardkit.distributed.optimization import autocast, wants_bf16
 from rewardkit.distributed.sharding import Sharded
 from rewardkit.network.logps import CompletionLogps, completion_logps
+from rewardkit.network.models import recomputes_activations
 from rewardkit.network.packed_rows import Branched
 from rewardkit.training.loop import MicroBatch, micro_batches
 from rewardkit.weights.offload import activations_away
@@ -53,7 +54,7 @@ class Forward:
 
     def autocast(self) -> AbstractContextManager[object]:
         """The number format of matrix products."""
-        return autocast(self.precision, self.device)
+        return autocast(self.precision, self.device, keeps_casts=not recomputes_activations(self.network))
 
     def activations_away(self, module: torch.nn.Module | None = None) -> AbstractContextManager[object]:
         """Where what backward needs of a pass through the network, or another module, lies in between."""

@@ -14,6 +14,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -26,6 +27,8 @@ from alignment.policy.policy_forward import Forward
 from alignment.policy.rows import PolicyRows
 from rewardkit.distributed import collectives
 from rewardkit.distributed.sharding import Sharded, full_tensor
+from rewardkit.network.layout import trial_rows
+from rewardkit.network.logps import completion_logps
 from rewardkit.network.packed_rows import Branched
 from rewardkit.weights.held import hold_in_bf16
 from rewardkit.weights.offload import Away
@@ -43,7 +46,8 @@ class LiveReference:
             network = copy.deepcopy(policy.network).eval().requires_grad_(False)
             self.forward = replace(forward, network=network)
             if forward.frozen_in_bf16:
-                hold_in_bf16(network)
+                run = partial(completion_logps, network, trial_rows(network.config), packed=forward.packed)
+                hold_in_bf16(network, must=False, run=run)
             if forward.offload_frozen:
                 self.away = Away(network, forward.device)
 

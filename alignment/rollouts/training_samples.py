@@ -33,7 +33,7 @@ def draw_samples(policy: Policy, prompts: Sequence[tuple[Message, ...]], *, step
     )
     room = positions - sampling.max_new_tokens
     cut = [cut_prompt(one, own, policy.tokenizer, max_length=room) for one, own in zip(different, ids, strict=True)]
-    samples = generate(policy.network, cut, sampling)
+    samples = generate(policy.network, cut, sampling, may_copy=False)  # the optimizer's state is in memory too
     lines = []
     for prompt, (sample,) in zip(different, samples, strict=True):
         text = policy.tokenizer.decode(list(sample.completion), skip_special_tokens=True)

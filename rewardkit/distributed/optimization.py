@@ -71,9 +71,18 @@ def schedule(step: int, num_steps: int, warmup_share: float) -> float:
     return 0.5 * (1.0 + math.cos(math.pi * (step - warmup) / max(1, num_steps - warmup)))
 
 
-def autocast(precision: Literal["auto", "fp32", "bf16"], device: torch.device) -> AbstractContextManager[object]:
-    """Autocast to bf16 where it is asked for, or chosen by `auto` because the hardware multiplies it natively."""
-    return torch.autocast(device.type, torch.bfloat16) if wants_bf16(precision, device) else nullcontext()
+def autocast(
+    precision: Literal["auto", "fp32", "bf16"], device: torch.device, *, keeps_casts: bool = True
+) -> AbstractContextManager[object]:
+    """Autocast to bf16 where it is asked for, or chosen by `auto` because the hardware multiplies it natively.
+
+    Args:
+        keeps_casts: whether weights in bf16 are kept until the end of the block, also where backward needs none of
+            them.
+    """
+    if not wants_bf16(precision, device):
+        return nullcontext()
+    return torch.autocast(device.type, torch.bfloat16, cache_enabled=keeps_casts)
 
 
 def wants_bf16(precision: Literal["auto", "fp32", "bf16"], device: torch.device) -> bool:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from rewardkit.config import Precision
 from rewardkit.network import attention
 from rewardkit.network.layout import Layout, attended_plainly, choose_layout, trial_rows
 from rewardkit.network.llama import packed_states
@@ -170,6 +171,7 @@ def load_classifier(
     *,
     dtype: torch.dtype,
     load_in_4bit: bool = False,
+    precision: Precision = "auto",
     may_grow: bool = True,
 ) -> PreTrainedModel:
     """A sequence classifier with one label from a folder or hub id, or an adapter on one, merged; dropout off.
@@ -178,6 +180,7 @@ def load_classifier(
     is nothing. `pooled_pad` is the pad token that the file names, or None.
 
     Args:
+        precision: of products with weights in 4 bits.
         may_grow: whether tokens that the tokenizer has and the model has not get new weights, to be trained.
 
     Raises:
@@ -192,7 +195,7 @@ def load_classifier(
     if type(config) not in AutoModelForSequenceClassification._model_mapping:
         raise ValueError(f"{path}: transformers has no sequence classifier for models of type {config.model_type}")
     num_labels, config.num_labels = config.num_labels, 1
-    four = four_bits() if load_in_4bit else None
+    four = four_bits(precision) if load_in_4bit else None
     with reading(base or path):
         classifier, report = AutoModelForSequenceClassification.from_pretrained(
             base or path,

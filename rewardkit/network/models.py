@@ -19,6 +19,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers.pytorch_utils import Conv1D
 
+from rewardkit.config import Precision
+from rewardkit.distributed.collectives import default_device
+from rewardkit.distributed.optimization import wants_bf16
 from rewardkit.network import attention
 from rewardkit.network.layout import attend_plainly
 from rewardkit.network.tokens import load_tokenizer, turn_end_id
@@ -99,13 +102,14 @@ def merged(network: PreTrainedModel, path: str | Path) -> PreTrainedModel:
     return whole
 
 
-def four_bits() -> BitsAndBytesConfig:
-    """NF4 with bf16 products, as in QLoRA (Dettmers et al. 2023, arXiv 2305.14314)."""
+def four_bits(precision: Precision) -> BitsAndBytesConfig:
+    """NF4 as in QLoRA (Dettmers et al. 2023, arXiv 2305.14314), products in the format that a precision means here."""
     from transformers import BitsAndBytesConfig
 
     if importlib.util.find_spec("bitsandbytes") is None:
         raise ImportError("load_in_4bit needs bitsandbytes: pip install bitsandbytes")
-    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16)
+    products = torch.bfloat16 if wants_bf16(precision, default_device()) else torch.float32
+    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=products)
 
 
 def recompute_activations(network: PreTrainedModel) -> None:
@@ -115,6 +119,11 @@ def recompute_activations(network: PreTrainedModel) -> None:
         network.activation_checkpointing_enable(options)
     else:
         network.gradient_checkpointing_enable(options)
+
+
+def recomputes_activations(network: torch.nn.Module) -> bool:
+    """Whether `recompute_activations` was asked of a network, or of the one that a PEFT wrapper holds."""
+    return any(getattr(module, "gradient_checkpointing", False) for module in network.modules())
 
 
 def switch_off_dropout(module: torch.nn.Module) -> None:
@@ -159,11 +168,13 @@ def load_network(
     *,
     dtype: torch.dtype = torch.float32,
     load_in_4bit: bool = False,
+    precision: Precision = "auto",
     may_grow: bool = True,
 ) -> PreTrainedModel:
     """Loads a causal language model from a folder or hub id, dropout off, its adapter merged.
 
     Args:
+        precision: of products with weights in 4 bits.
         may_grow: whether tokens that the tokenizer has and the model has not get new weights, to be trained. Untrained
             they would take their share of every distribution.
 
@@ -179,7 +190,7 @@ def load_network(
     config = model_config(path)
     if type(config) not in AutoModelForCausalLM._model_mapping:
         raise ValueError(f"{path}: a model of type {config.model_type} is no causal language model")
-    four = four_bits() if load_in_4bit else None
+    four = four_bits(precision) if load_in_4bit else None
     with reading(base or path):
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             base or path,

@@ -25,6 +25,7 @@ from rewardkit.network.classifier import RewardScorer
 from rewardkit.network.packed_rows import Branched, pack
 
 if TYPE_CHECKING:
+    from torch.utils.hooks import RemovableHandle
     from transformers import PreTrainedModel
 
 SCALE = 2.0
@@ -81,19 +82,10 @@ class LoraEnsemble(RewardScorer):
             raise ValueError(f"members lora needs a decoder that runs packed rows, not {type(classifier).__name__}")
         self.num_members = num_members
         classifier.requires_grad_(False)
-        layers = top_layers(classifier, num_layers)
         generator = torch.Generator().manual_seed(seed + 1)
-        for layer in layers:
-            _wrap(layer, num_members=num_members, rank=rank, generator=generator)
-        self._hook = layers[0].register_forward_pre_hook(self._repeat, with_kwargs=True)
-
-    def _repeat(
-        self, _layer: torch.nn.Module, inputs: tuple[Any, ...], options: dict[str, Any]
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Gives the first adapted layer its states once per member."""
-        if inputs:
-            return (inputs[0].expand(self.num_members, -1, -1), *inputs[1:]), options
-        return inputs, options | {"hidden_states": options["hidden_states"].expand(self.num_members, -1, -1)}
+        self._hook = adapt_members(
+            classifier, num_members=num_members, rank=rank, num_layers=num_layers, generator=generator
+        )
 
     def member_features(self, rows: Sequence[Branched]) -> Tensor:
         """(K, S, h) what each member's head reads."""
@@ -136,6 +128,28 @@ class LoraEnsemble(RewardScorer):
             self.classifier.set_submodule(name, layer)
         if base is not None:
             self.classifier = base
+
+
+def adapt_members(
+    classifier: PreTrainedModel, *, num_members: int, rank: int, num_layers: int, generator: torch.Generator
+) -> RemovableHandle:
+    """Puts the members' adapters into the top layers; returns the hook that gives the first its states once a member.
+
+    Args:
+        num_layers: 0 takes all.
+    """
+
+    def repeat(
+        _layer: torch.nn.Module, inputs: tuple[Any, ...], options: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        if inputs:
+            return (inputs[0].expand(num_members, -1, -1), *inputs[1:]), options
+        return inputs, options | {"hidden_states": options["hidden_states"].expand(num_members, -1, -1)}
+
+    layers = top_layers(classifier, num_layers)
+    for layer in layers:
+        _wrap(layer, num_members=num_members, rank=rank, generator=generator)
+    return layers[0].register_forward_pre_hook(repeat, with_kwargs=True)
 
 
 PARTS = ("down", "up")

@@ -131,7 +131,7 @@ class RewardModel:
         if in_bf16:
             model.scorer.requires_grad_(False)
             rows = trial_rows(model.scorer.classifier.config)
-            hold_in_bf16(model.scorer.classifier, run=partial(model.scorer, rows))
+            hold_in_bf16(model.scorer.classifier, must=False, run=partial(model.scorer, rows))
         return model
 
     @classmethod

@@ -220,7 +220,11 @@ def build_classifier(config: RewardConfig, prepared: Prepared) -> PreTrainedMode
         with torch.random.fork_rng():
             torch.manual_seed(config.seed)  # of what the file does not hold
             classifier = load_classifier(
-                config.model, prepared.tokenizer, dtype=torch.float32, load_in_4bit=config.load_in_4bit
+                config.model,
+                prepared.tokenizer,
+                dtype=torch.float32,
+                load_in_4bit=config.load_in_4bit,
+                precision=config.precision,
             )
     if config.gradient_checkpointing:
         recompute_activations(classifier)
@@ -242,7 +246,8 @@ def hold_weights(scorer: RewardScorer, config: RewardConfig, device: torch.devic
     frozen = config.mode != "full" and wants_bf16(config.frozen_weights, device)
     if frozen or config.trained_weights != "fp32":
         rows = trial_rows(scorer.classifier.config)
-        hold_in_bf16(scorer.classifier, trained=config.mode == "full", run=partial(scorer, rows))
+        must = not frozen or config.frozen_weights == "bf16"
+        hold_in_bf16(scorer.classifier, trained=not frozen, must=must, run=partial(scorer, rows))
 
 
 def is_one_pass(config: RewardConfig) -> bool:

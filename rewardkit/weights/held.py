@@ -61,39 +61,60 @@ def compute_dtype(model: PreTrainedModel) -> torch.dtype:
     return torch.float32 if isinstance(model.get_input_embeddings(), HeldEmbedding) else model.dtype
 
 
-def hold_in_bf16(network: nn.Module, *, trained: bool = False, run: Callable[[], object] = lambda: None) -> None:
+def hold_in_bf16(
+    network: nn.Module,
+    *,
+    trained: bool = False,
+    must: bool = True,
+    run: Callable[[], object] = lambda: None,
+) -> None:
     """Holds a network's matrices in bf16, in place; tied ones stay tied.
 
     Args:
         trained: whether it is those that are trained, instead of those that are not.
+        must: whether a network that cannot be run so is an error; else it goes on in fp32, with a warning.
         run: a small pass through the network, to see that it can be run so.
 
     Raises:
-        ValueError: if it cannot.
+        ValueError: if it cannot and has to.
     """
-    for module in network.modules():
-        kind, weight = HELD.get(type(module)), getattr(module, "weight", None)
-        if kind is None or not isinstance(weight, nn.Parameter) or weight.requires_grad != trained:
-            continue
-        if weight.dtype != torch.float32 or getattr(module, "out_features", 0) == 1:  # a head that gives the score
-            continue
-        if getattr(module, "max_norm", None) is not None:  # an embedding that changes its own table
-            continue
-        weight.data = weight.data.bfloat16()
-        weight.grad = None
-        module.__class__ = kind
-    for module in network.modules():  # one of two layers that share a matrix
-        kind, weight = HELD.get(type(module)), getattr(module, "weight", None)
-        if kind is not None and isinstance(weight, nn.Parameter) and weight.dtype == torch.bfloat16:
-            module.__class__ = kind
-    _tell_of_rest(network, trained=trained)
+    changed = []
+    for weight, owners in _owners(network).items():
+        if weight.requires_grad == trained and weight.dtype == torch.float32 and all(map(_is_matrix, owners)):
+            weight.data = weight.data.bfloat16()
+            changed += [(owner, type(owner)) for owner in owners]
+    for owner, kind in changed:
+        owner.__class__ = HELD[kind]
     try:
         with torch.no_grad():
             run()
     except RuntimeError as reason:
-        option = "trained_weights" if trained else "frozen_weights"
-        line = str(reason).partition("\n")[0]
-        raise ValueError(f"{type(network).__name__} cannot be held in bf16: give {option} fp32 ({line})") from reason
+        first_line = str(reason).partition("\n")[0]
+        line = f"{type(network).__name__} cannot be held in bf16 ({first_line})"
+        if must:
+            option = "trained_weights" if trained else "frozen_weights"
+            raise ValueError(f"{line}: give {option} fp32") from reason
+        logger.warning("%s and stays in fp32", line)
+        for owner, kind in changed:
+            owner.__class__ = kind
+            owner.weight.data = owner.weight.data.float()  # pyright: ignore
+        return
+    _tell_of_rest(network, trained=trained)
+
+
+def _owners(network: nn.Module) -> dict[nn.Parameter, list[nn.Module]]:
+    """The modules that hold each parameter themselves."""
+    owners: dict[nn.Parameter, list[nn.Module]] = {}
+    for module in network.modules():
+        for parameter in module.parameters(recurse=False):
+            owners.setdefault(parameter, []).append(module)
+    return {parameter: modules for parameter, modules in owners.items() if parameter.dim() == 2}
+
+
+def _is_matrix(module: nn.Module) -> bool:
+    """Whether a module has a form that holds bf16: not a head that gives the score, nor a table that changes itself."""
+    gives_score, changes = getattr(module, "out_features", 0) == 1, getattr(module, "max_norm", None) is not None
+    return type(module) in HELD and not gives_score and not changes
 
 
 def _tell_of_rest(network: nn.Module, *, trained: bool) -> None:
@@ -101,7 +122,7 @@ def _tell_of_rest(network: nn.Module, *, trained: bool) -> None:
     wide, total = sum(p.numel() for p in asked if p.dtype == torch.float32), sum(p.numel() for p in asked)
     if total and wide / total > SMALL_SHARE:
         logger.warning(
-            "%s keeps %.0f %% of its weights in fp32: they are no matrices of linear layers or embeddings",
+            "%s keeps %.0f %% of its weights in fp32: they are no matrices of plain linear layers or embeddings",
             type(network).__name__,
             100 * wide / total,
         )

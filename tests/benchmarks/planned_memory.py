@@ -14,6 +14,7 @@ faster on a CPU, and draw without the copies of weights that MKL packs for itsel
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import multiprocessing
 import tempfile
@@ -27,14 +28,14 @@ from alignment.config.plan import PlanConfig
 SHAPE = {"hidden_size": 256, "intermediate_size": 688, "num_hidden_layers": 6, "num_attention_heads": 4}
 VOCABULARY = 4096
 PROMPT, COMPLETION = 63, 48  # words: one token each, the template adds one to a prompt and the end to a completion
-ROWS = 64
+ROWS = 60
 FORMATS = ("fp32", "bf16")
 Figures = dict[str, Any]
 
 
 def cases() -> dict[str, PlanConfig]:
     """What is measured, by name."""
-    common: dict[str, Any] = {"prompt_tokens": PROMPT + 1, "completion_tokens": COMPLETION + 1, "sample_every": 0}
+    common: dict[str, Any] = {"prompt_tokens": PROMPT + 1, "completion_tokens": COMPLETION + 1}
     ways: dict[str, dict[str, Any]] = {
         "sft": {"method": "sft", "token_budget": 12 * 113},
         "dpo": {"method": "dpo", "token_budget": 8 * 162},
@@ -48,14 +49,37 @@ def cases() -> dict[str, PlanConfig]:
     }
     whole: dict[str, PlanConfig] = {}
     for name, options in ways.items():
-        for lora in (False, True):
-            for precision in FORMATS:
-                own = common | options | {"lora": lora, "precision": precision, "frozen_weights": "fp32"}
-                if options["method"] not in ("sft", "dpo", "reward"):
-                    size = options.get("completions_per_prompt", 1)
-                    own["draw_budget"] = 32 // size * size * (PROMPT + COMPLETION + 2)
-                whole[f"{name}, {'LoRA' if lora else 'full'}, {precision}"] = PlanConfig(**own)
-    return whole
+        every = options["method"] in ("dpo", "grpo") and "reference" not in options
+        for lora, precision in itertools.product((False, True), FORMATS):
+            if not every and lora != (precision == "bf16"):
+                continue
+            own = common | options | {"lora": lora, "precision": precision, "frozen_weights": "fp32"}
+            if options["method"] not in ("sft", "dpo", "reward"):
+                size = options.get("completions_per_prompt", 1)
+                own["draw_budget"] = 32 // size * size * (PROMPT + COMPLETION + 2)
+            whole[f"{name}, {'LoRA' if lora else 'full'}, {precision}"] = PlanConfig(**own)
+    return whole | more_cases(common)
+
+
+def more_cases(common: dict[str, Any]) -> dict[str, PlanConfig]:
+    """The other options, each where it matters."""
+    dpo = common | {"method": "dpo", "token_budget": 8 * 162, "precision": "fp32"}
+    grpo = common | {"method": "grpo", "completions_per_prompt": 4, "token_budget": 4 * 260, "draw_budget": 32 * 113}
+    reward = common | {"method": "reward", "token_budget": 8 * 162, "precision": "fp32", "frozen_weights": "fp32"}
+    whole: dict[str, dict[str, Any]] = {
+        "dpo, LoRA, frozen weights in bf16, fp32": dpo | {"lora": True, "frozen_weights": "bf16"},
+        "dpo, LoRA, frozen weights in bf16, bf16": dpo | {"lora": True, "precision": "bf16"},
+        "dpo live, full, reference in bf16, fp32": dpo | {"reference": "live", "frozen_weights": "bf16"},
+        "grpo, full, reference in bf16, bf16": grpo | {"precision": "bf16"},
+        "dpo, full, weights in bf16 rounded at random, bf16": dpo
+        | {"trained_weights": "bf16_stochastic", "precision": "bf16"},
+        "dpo, full, weights in bf16 by Kahan, bf16": dpo | {"trained_weights": "bf16_kahan", "precision": "bf16"},
+        "dpo, full, gradient checkpointing, fp32": dpo | {"gradient_checkpointing": True},
+        "dpo, full, gradient checkpointing, bf16": dpo | {"gradient_checkpointing": True, "precision": "bf16"},
+        "reward, 3 adapters, LoRA, fp32": reward | {"lora": True, "ensemble": 3, "members": "lora"},
+        "reward, 3 networks, full, fp32": reward | {"ensemble": 3, "members": "full"},
+    }
+    return {name: PlanConfig(**options) for name, options in whole.items()}
 
 
 def main() -> None:
@@ -134,12 +158,15 @@ def planned(config: PlanConfig, folder: Path) -> Figures:
 
 def set_up() -> None:
     """Imports what every case needs, once, and makes a CPU compute as a GPU does where memory depends on it."""
+    import peft  # noqa: F401
     import torch
-    import transformers  # noqa: F401
+    from transformers import LlamaForCausalLM, LlamaForSequenceClassification  # noqa: F401
 
+    import alignment.__main__
     import alignment.memory.plan
     import alignment.offline.dpo
-    import alignment.online.ppo
+    import alignment.online.ppo  # noqa: F401
+    import rewardkit.__main__
     import rewardkit.training.reward_run  # noqa: F401
     from rewardkit.network import attention
 
@@ -178,7 +205,7 @@ def options_of(config: PlanConfig, folder: Path, out: Path) -> dict[str, Any]:
     if config.method == "reward":
         own = {"mode": "lora" if config.lora else "full", "ensemble": config.ensemble, "members": config.members}
         return options | own
-    options |= {"lora": config.lora, "sample_every": config.sample_every, "max_steps": 3}
+    options |= {"lora": config.lora, "sample_every": 0, "max_steps": 2}
     if not config.is_offline:
         size = config.group_size
         options |= {"completions_per_prompt": size, "draw_budget": config.draw_budget, "prompts_per_step": 32 // size}

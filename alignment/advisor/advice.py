@@ -142,7 +142,7 @@ def recommend(ways: Sequence[Way], config: AdvisorConfig) -> Recommendation:
     stays as it is, so that a poor reward costs least. 4. Else SFT + DPO: the fewest parts and the fewest hours; what
     draws comes after, if a blind round says that it is needed.
     """
-    possible = {way.name: way for way in ways if way.is_possible}
+    possible: dict[WayName, Way] = {way.name: way for way in ways if way.is_possible}
     if not possible:
         late = min((way for way in ways if way.fits), key=lambda way: way.hours, default=None)
         if late is None:
@@ -151,7 +151,7 @@ def recommend(ways: Sequence[Way], config: AdvisorConfig) -> Recommendation:
             )
         reason = f"Nothing is done in {config.days:g} days: the quickest is {late.title}, up to {late.high:,.0f} hours."
         return Recommendation(way=None, reason=f"{reason} Draw for fewer prompts, or take more GPUs.", after="")
-    dpo, bon, grpo = (possible.get(name) for name in ("sft+dpo", "best-of-n", "grpo"))
+    dpo, bon, grpo = possible.get("sft+dpo"), possible.get("best-of-n"), possible.get("grpo")
     if config.verifiable and grpo is not None:
         reason = (
             "A program checks the answers, so the reward has no errors of a model to exploit and takes no training. "

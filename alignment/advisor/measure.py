@@ -83,9 +83,9 @@ def measure_rates(
     network.zero_grad(set_to_none=True)
     network.eval()
 
-    def draw(num_tokens: int) -> Callable[[], None]:
+    def draw(num_tokens: int) -> Callable[[], object]:
         sampling = Sampling(max_new_tokens=num_tokens)
-        return lambda: generate(network, [row.prompt], sampling, num_samples=ROWS, precision=precision) and None
+        return lambda: generate(network, [row.prompt], sampling, num_samples=ROWS, precision=precision)
 
     short, long = (_seconds_of(draw(number), seconds / 2, device) for number in (SHORT, LONG))
     context = prompt_tokens + (SHORT + LONG) / 2
@@ -96,7 +96,7 @@ def measure_rates(
     return Rates(flops=flops, bandwidth=bandwidth, link=gpu.link, low=LOW, high=HIGH, source=source)
 
 
-def _seconds_of(work: Callable[[], None], seconds: float, device: torch.device) -> float:
+def _seconds_of(work: Callable[[], object], seconds: float, device: torch.device) -> float:
     """Least seconds of some work, done as often as `seconds` allow, and once at least: what disturbs only adds."""
     times: list[float] = []
     end = time.perf_counter() + seconds

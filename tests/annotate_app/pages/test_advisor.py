@@ -37,7 +37,7 @@ def test_a_question_is_asked_and_the_address_holds_it(open_page: Callable[..., A
     table = test.dataframe[0].value
     assert list(table["way"]) == ["SFT + DPO", "Online DPO", "GRPO", "PPO", "Best of 16"]
     assert set(table["fits"]) == {"yes"}
-    assert (table["from"] <= table["to"]).all()
+    assert all(low <= high for low, high in zip(table["from"], table["to"], strict=True))
     assert test.query_params["gpus"] == ["1xL4-24"]
     assert test.query_params["pairs"] == ["50000"]
     command = test.code[0].value

@@ -7,12 +7,11 @@ from dataclasses import dataclass, fields
 from alignment.config.plan import PlanConfig
 from alignment.config.training import check_least
 
-SEARCHED = (
-    *("method", "memory", "split", "lora", "load_in_4bit", "frozen_weights", "trained_weights", "optimizer"),
-    *("gradient_checkpointing", "offload_activations", "offload_frozen", "precision", "token_budget", "draw_budget"),
-    *("sample_every", "reference", "value", "ensemble", "members"),
+ASKED = (
+    *("model", "gpus", "lora_rank", "lora_layers", "prompt_tokens", "completion_tokens", "completions_per_prompt"),
+    *("reward_model", "margin", "json"),
 )
-"""What the advisor chooses itself."""
+"""What of a plan's options is part of the question; the advisor chooses the others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +58,7 @@ class AdvisorConfig(PlanConfig):
         if not isinstance(self.gpus, str):
             raise ValueError(f"gpus is {self.gpus}; all ways side by side need them by name, as in 4xA100-80")
         defaults = PlanConfig()
-        for name in SEARCHED:
+        for name in (field.name for field in fields(PlanConfig) if field.name not in ASKED):
             if getattr(self, name) != getattr(defaults, name):
                 raise ValueError(f"{name} is chosen for each way: leave it out with pairs or gpus by name")
 

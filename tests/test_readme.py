@@ -40,6 +40,10 @@ NOT_RUN = {
     ("docs/how-to/rewards-in-trl.md", "needs TRL; tests/docs/test_trl_reward_function.py runs it under `make bench`"),
     ("docs/how-to/run-a-team.md", "serves until it is stopped"),
     ("docs/how-to/work-on-comparisons.md", "needs members"),
+    (
+        "docs/how-to/save-memory.md",
+        "needs a GPU to be of use; tests/alignment/commands/test_memory_options.py runs every option on a CPU",
+    ),
     ("docs/how-to/several-gpus.md", "needs several GPUs; tests/alignment run two processes on a CPU"),
     ("docs/how-to/train-a-policy.md", "takes minutes a seed; tests/alignment/lab runs both on a smaller world"),
     (
@@ -49,6 +53,7 @@ NOT_RUN = {
     ("docs/how-to/vllm.md", "needs vLLM and a GPU"),
     ("docs/operations/postgresql.md", "needs a PostgreSQL server; tests/annotate_app run the store on both databases"),
     ("docs/science/loop.md", "takes minutes a seed; tests/alignment/loop_lab runs it on a smaller world"),
+    ("docs/science/memory.md", "takes half an hour"),
     ("docs/operations/proxy.md", "serves until it is stopped"),
 }  # fmt: skip
 

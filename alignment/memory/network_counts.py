@@ -293,9 +293,7 @@ def _passes(network: PreTrainedModel, layers: Sequence[nn.Module], precision: st
     added, casts = more(forward[:-1], longer[:-1]), more(scored[0][:-1], longer_scored[0][:-1])
     kept = more(forward, longer)
     steps = [line + added for line in forward] + [line + kept for line in backward[:alike]] + backward[alike:]
-    return Passes(
-        kept=forward[-1] + kept, steps=highest(steps), scoring=highest(line + casts for line in scored[0])
-    )
+    return Passes(kept=forward[-1] + kept, steps=highest(steps), scoring=highest(line + casts for line in scored[0]))
 
 
 def _takes_own_steps(network: PreTrainedModel) -> bool:
@@ -322,9 +320,7 @@ def _shortened(network: PreTrainedModel, layers: Sequence[nn.Module]) -> Iterato
         setattr(parent, name, whole)
 
 
-def _run(
-    network: PreTrainedModel, precision: str, *, learns: bool = True
-) -> tuple[list[Line], list[Line], list[str]]:
+def _run(network: PreTrainedModel, precision: str, *, learns: bool = True) -> tuple[list[Line], list[Line], list[str]]:
     """Lines of the steps of forward and of backward, and the names of the latter's."""
     _live(network, precision, *SIZES[0], learns=learns)  # what is made once
     lives = [_live(network, precision, *size, learns=learns) for size in SIZES]

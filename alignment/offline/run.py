@@ -245,6 +245,8 @@ def shards_weights(config: TrainingConfig) -> bool:
         raise ValueError(
             "load_in_4bit and FSDP do not go together: start without fsdp2.yaml, or give lora without load_in_4bit"
         )
+    if shards and config.offload_activations:
+        raise ValueError("offload_activations and FSDP do not go together: leave one of them out")
     return shards
 
 

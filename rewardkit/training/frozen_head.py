@@ -85,6 +85,10 @@ def check_options(config: RewardConfig, rows: Sequence[Preference]) -> None:
         raise ValueError(f"likelihood is {config.likelihood!r}, mode head allows bradley_terry and crowd")
     if config.model == "tfidf" and config.load_in_4bit:
         raise ValueError("load_in_4bit has no meaning for model tfidf")
+    if config.model == "tfidf" and config.frozen_weights == "bf16":
+        raise ValueError("frozen_weights has no meaning for model tfidf")
+    if config.optimizer != "adamw":
+        raise ValueError(f"optimizer is {config.optimizer}, mode head has no use for it")
     if ignored := [name for name in IGNORED if getattr(config, name)]:
         raise ValueError(f"{ignored[0]} is {getattr(config, ignored[0])}, mode head has no use for it")
     if config.criteria and not criterion_names(rows):

@@ -25,9 +25,9 @@ from typing import Any
 
 from alignment.config.plan import PlanConfig
 
-SHAPE = {"hidden_size": 256, "intermediate_size": 688, "num_hidden_layers": 6, "num_attention_heads": 4}
-VOCABULARY = 4096
-PROMPT, COMPLETION = 63, 48  # words: one token each, the template adds one to a prompt and the end to a completion
+SHAPE = {"hidden_size": 128, "intermediate_size": 344, "num_hidden_layers": 6, "num_attention_heads": 4}
+VOCABULARY = 2048
+PROMPT, COMPLETION = 31, 24  # words: one token each, the template adds one to a prompt and the end to a completion
 ROWS = 60
 FORMATS = ("fp32", "bf16")
 Figures = dict[str, Any]
@@ -37,15 +37,15 @@ def cases() -> dict[str, PlanConfig]:
     """What is measured, by name."""
     common: dict[str, Any] = {"prompt_tokens": PROMPT + 1, "completion_tokens": COMPLETION + 1}
     ways: dict[str, dict[str, Any]] = {
-        "sft": {"method": "sft", "token_budget": 12 * 113},
-        "dpo": {"method": "dpo", "token_budget": 8 * 162},
-        "dpo live": {"method": "dpo", "reference": "live", "token_budget": 8 * 162},
-        "grpo": {"method": "grpo", "completions_per_prompt": 4, "token_budget": 4 * 260},
-        "ppo": {"method": "ppo", "token_budget": 8 * 113},
-        "ppo separate": {"method": "ppo", "value": "separate", "token_budget": 8 * 113},
-        "online-dpo": {"method": "online-dpo", "completions_per_prompt": 4, "token_budget": 8 * 162},
-        "reward": {"method": "reward", "token_budget": 8 * 162},
-        "reward, 5 heads": {"method": "reward", "ensemble": 5, "token_budget": 8 * 162},
+        "sft": {"method": "sft", "token_budget": 12 * 57},
+        "dpo": {"method": "dpo", "token_budget": 8 * 82},
+        "dpo live": {"method": "dpo", "reference": "live", "token_budget": 8 * 82},
+        "grpo": {"method": "grpo", "completions_per_prompt": 4, "token_budget": 4 * 132},
+        "ppo": {"method": "ppo", "token_budget": 8 * 57},
+        "ppo separate": {"method": "ppo", "value": "separate", "token_budget": 8 * 57},
+        "online-dpo": {"method": "online-dpo", "completions_per_prompt": 4, "token_budget": 8 * 82},
+        "reward": {"method": "reward", "token_budget": 8 * 82},
+        "reward, 5 heads": {"method": "reward", "ensemble": 5, "token_budget": 8 * 82},
     }
     whole: dict[str, PlanConfig] = {}
     for name, options in ways.items():
@@ -56,16 +56,16 @@ def cases() -> dict[str, PlanConfig]:
             own = common | options | {"lora": lora, "precision": precision, "frozen_weights": "fp32"}
             if options["method"] not in ("sft", "dpo", "reward"):
                 size = options.get("completions_per_prompt", 1)
-                own["draw_budget"] = 32 // size * size * (PROMPT + COMPLETION + 2)
+                own["draw_budget"] = 16 // size * size * (PROMPT + COMPLETION + 2)
             whole[f"{name}, {'LoRA' if lora else 'full'}, {precision}"] = PlanConfig(**own)
     return whole | more_cases(common)
 
 
 def more_cases(common: dict[str, Any]) -> dict[str, PlanConfig]:
     """The other options, each where it matters."""
-    dpo = common | {"method": "dpo", "token_budget": 8 * 162, "precision": "fp32"}
-    grpo = common | {"method": "grpo", "completions_per_prompt": 4, "token_budget": 4 * 260, "draw_budget": 32 * 113}
-    reward = common | {"method": "reward", "token_budget": 8 * 162, "precision": "fp32", "frozen_weights": "fp32"}
+    dpo = common | {"method": "dpo", "token_budget": 8 * 82, "precision": "fp32"}
+    grpo = common | {"method": "grpo", "completions_per_prompt": 4, "token_budget": 4 * 132, "draw_budget": 16 * 57}
+    reward = common | {"method": "reward", "token_budget": 8 * 82, "precision": "fp32", "frozen_weights": "fp32"}
     whole: dict[str, dict[str, Any]] = {
         "dpo, LoRA, frozen weights in bf16, fp32": dpo | {"lora": True, "frozen_weights": "bf16"},
         "dpo, LoRA, frozen weights in bf16, bf16": dpo | {"lora": True, "precision": "bf16"},
@@ -133,7 +133,7 @@ def prepare(folder: Path) -> None:
     tokenizer.save_pretrained(folder / "model")
 
     def text(row: int, part: int, length: int) -> str:
-        return " ".join(f"w{(row * 31 + part * 7 + place * 3) % 4000}" for place in range(length))
+        return " ".join(f"w{(row * 31 + part * 7 + place * 3) % 2000}" for place in range(length))
 
     rows = [
         {"prompt": text(row, 0, PROMPT), "chosen": text(row, 1, COMPLETION), "rejected": text(row, 2, COMPLETION)}

@@ -22,6 +22,7 @@ ROOMS = {
     "aggregate": "figures",
     "leaderboard": "figures",
     "winrate": "win_rates",
+    "power": "power",
     "quality": "figures",
     "export": "exports",
     "train": "models.train",

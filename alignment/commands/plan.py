@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from alignment.config.advisor import AdvisorConfig
 from alignment.config.plan import PlanConfig
 from rewardkit.report.table import text_table
 
@@ -14,8 +15,16 @@ if TYPE_CHECKING:
     from alignment.memory.plan import MemoryPart, MemoryPlan
 
 
-def plan(config: PlanConfig) -> int:
-    """Runs `alignment plan`; returns the exit code."""
+def plan(asked: AdvisorConfig) -> int:
+    """Runs `alignment plan`: one training's memory, or all ways side by side; returns the exit code."""
+    if asked.published or asked.is_question:
+        from alignment.commands.advisor import answer, show_published
+
+        return show_published(asked) if asked.published else answer(asked)
+    return _plan_one(asked.memory_config())
+
+
+def _plan_one(config: PlanConfig) -> int:
     from alignment.memory.plan import plan_memory
 
     plan = plan_memory(config)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from alignment.config.advisor import AdvisorConfig
 from alignment.config.constitution import ConstitutionConfig, FeedbackLabConfig
 from alignment.config.lab import CompareConfig, LoopLabConfig, OveroptConfig
 from alignment.config.online import GrpoConfig, OnlineDpoConfig, PpoConfig
-from alignment.config.plan import PlanConfig
 from alignment.config.sampling import BonConfig, EvaluatePolicyConfig, SampleConfig
 from alignment.config.training import DpoConfig, KtoConfig, SftConfig
 from rewardkit.run.command import Command, call, imported
@@ -121,8 +121,8 @@ COMMANDS = (
     ),
     Command(
         name="plan",
-        help="what a training takes in memory, and what fits",
-        config=PlanConfig,
+        help="what a training takes in memory and what fits; or which way of aligning to take, with hours and cost",
+        config=AdvisorConfig,
         run=call("alignment.commands.plan.plan"),
     ),
 )

@@ -50,6 +50,23 @@ def die_with_parent(number: signal.Signals) -> None:
         _libc.prctl(_PR_SET_PDEATHSIG, int(number))
 
 
+def ask_module(*words: str, timeout_s: float = 300.0) -> str:
+    """What a command of a package prints; for those that answer and leave nothing behind.
+
+    Raises:
+        ValueError: with its last line, if it does not succeed or takes longer.
+    """
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", *words], capture_output=True, text=True, check=False, timeout=timeout_s
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ValueError(f"no answer within {timeout_s:.0f} seconds") from error
+    if done.returncode:
+        raise ValueError((done.stderr.strip().splitlines() or [f"{words[0]} failed"])[-1])
+    return done.stdout
+
+
 def run_module(*words: str, out: Path | None = None) -> int:
     """Runs a command of a package and waits for it; the exit code. A signal to the group reaches it by itself.
 

@@ -33,6 +33,7 @@ LISTED: tuple[tuple[str, UserRole, str, str, str], ...] = (
     ("Project", "lead", "webhooks", "Webhooks", "webhook"),
     ("Models", "lead", "loop", "Loop", "cycle"),
     ("Models", "lead", "judges", "Judges", "smart_toy"),
+    ("Models", "lead", "advisor", "Advisor", "lightbulb"),
     ("Models", "lead", "train", "Train", "model_training"),
     ("Models", "lead", "runs", "Runs", "stacked_line_chart"),
     ("Models", "lead", "write", "Write", "edit_note"),

@@ -114,10 +114,24 @@ def test_win_rates(run: Run) -> None:
     assert "A tie, or both bad, is half a win." in text
 
 
+def test_labeling_power(run: Run) -> None:
+    found = json.loads(run("power", "crowd", "--within", "0.1", "--gain", "0.03", "--json")[1])
+    assert found["habits"]["num_paired"] > 10
+    assert 0 < found["habits"]["correlation"] < 1
+    assert found["advised"]["overlap"] == 1
+    assert found["gain"]["held_out"] > 0
+    options = ("--correlation", "1", "--ties", "0", "--seconds", "60")
+    code, text, _ = run("power", "crowd", "--within", "0.1", *options)
+    assert code == 0
+    # 1.96^2 / 4 / 0.01 = 96.04, a minute each
+    assert "label 97 pairs with one vote each: 97 minutes of work" in text
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (("agreement", "nowhere"), "nowhere"),
+        (("power", "crowd", "--within", "0.6"), "within is 0.6, allowed is between 0 and 0.5"),
         (("agreement", "crowd", "--by", "week"), "--by is 'week', allowed are criterion"),
         (("agreement", "crowd", "--bootstrap", "-1"), "--bootstrap is -1, allowed is 0 or more"),
     ],
@@ -132,7 +146,7 @@ def test_an_empty_project_prints_no_figures_but_says_why(sqlite_url: str, capsys
     store = Store.open(sqlite_url)
     store.projects.create(ADMIN, "empty", rubric_text=load_protocol("multipref").rubric_text, design=Design())
     store.close()
-    for command in ("agreement", "aggregate", "leaderboard", "winrate", "quality"):
+    for command in ("agreement", "aggregate", "leaderboard", "winrate", "quality", "power"):
         assert main([command, "empty", "--db", sqlite_url]) == 0
         assert main([command, "empty", "--json", "--db", sqlite_url]) == 0
     assert "no agreement to measure" in capsys.readouterr().out

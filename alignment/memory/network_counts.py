@@ -231,7 +231,7 @@ def _fill(network: nn.Module) -> None:
                     tensors[name] = fill(tensor)  # pyright: ignore
 
 
-def _layers(network: PreTrainedModel) -> list[nn.Module]:
+def _layers(network: PreTrainedModel) -> Sequence[nn.Module]:
     from transformers.modeling_layers import GradientCheckpointingLayer
 
     layers = [module for module in network.modules() if isinstance(module, GradientCheckpointingLayer)]

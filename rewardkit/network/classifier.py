@@ -45,6 +45,7 @@ class RewardScorer(torch.nn.Module):
     """
 
     bias: Tensor
+    layout: Layout
 
     def __init__(
         self, classifier: PreTrainedModel, *, num_members: int = 1, seed: int = 0, skipped: int | None = None

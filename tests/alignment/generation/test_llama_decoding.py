@@ -124,7 +124,7 @@ def test_samples_are_those_of_the_plain_loop(name: str, top_p: float, monkeypatc
     monkeypatch.setattr(
         generation,
         "engine_of",
-        lambda policy, precision: (
+        lambda policy, precision, may_copy: (
             lambda prompts, num_samples, most: PlainDecoding(policy, policy, prompts, num_samples, most, "fp32")
         ),
     )

@@ -304,7 +304,13 @@ def test_people_see_a_table_and_programs_json(capfd: pytest.CaptureFixture[str],
     words += ["--memory=2", "--prompt-tokens=40", "--completion-tokens=60"]
     assert main(words) == 0
     said = capfd.readouterr().out
-    for part in ("policy, weights", f"reward model {policy_folders[1]}, weights", "keys and values", "--draw-budget", "peak"):
+    for part in (
+        "policy, weights",
+        f"reward model {policy_folders[1]}, weights",
+        "keys and values",
+        "--draw-budget",
+        "peak",
+    ):
         assert part in said
     assert main([*words, "--json"]) == 0
     found = json.loads(capfd.readouterr().out)

@@ -60,6 +60,7 @@ def test_what_does_not_fit_or_is_late_is_out() -> None:
     assert "Nothing fits" in recommend([way(name, fits=False) for name in WAYS], CONFIG).reason
 
 
+@pytest.mark.slow
 def test_the_command_answers_in_words_and_json(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("torch")
     question = ["plan", "--pairs", "50000", "--model", "tiny", "--gpus", "2xL4-24", "--days", "2"]

@@ -131,6 +131,7 @@ def test_gains_over_people_are_paired_by_seed() -> None:
     assert "3 + 4" in table
 
 
+@pytest.mark.slow
 def test_more_labels_of_a_fair_judge_learn_more_and_every_figure_is_finite() -> None:
     config = FeedbackLabConfig(out="", labels=60, judge_price=0.1, judge_noise=0.0, judge_length_bias=0.0)
     result = run_seed(config, read_constitution(), 100)

@@ -76,6 +76,7 @@ def test_what_a_layer_keeps_of_a_token() -> None:
     assert one_more == 4 * (9 * 8 + 4 + 3 * 12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [{}, {"lora_rank": 2}, {"gradient_checkpointing": True}, {"by_modules": True}])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_many_layers_are_extrapolated_from_few(more: dict[str, Any], precision: str, monkeypatch: Any) -> None:
@@ -150,6 +151,7 @@ def test_models_that_people_have_fit(options: dict[str, Any]) -> None:
     assert plan.peak <= plan.limit == int(0.9 * options["memory"] * GIB)
 
 
+@pytest.mark.slow
 def test_adapters_of_a_7b_in_fp32_do_not_fit_and_bf16_is_the_advice() -> None:
     config = PlanConfig(model="7B", method="dpo", lora=True, memory=24, frozen_weights="fp32")
     assert not plan_memory(config).fits
@@ -159,6 +161,7 @@ def test_adapters_of_a_7b_in_fp32_do_not_fit_and_bf16_is_the_advice() -> None:
     assert plan.fits
 
 
+@pytest.mark.slow
 def test_advice_leaves_out_what_is_not_needed() -> None:
     options, plan = advise(PlanConfig(model="small", method="grpo", gpus=8, memory=0.4))
     assert options == {"split": "fsdp2"}

@@ -77,6 +77,7 @@ def test_exchanging_a_and_b_changes_no_figure(rows: list, make_votes: Callable[.
     assert here == pytest.approx(there, abs=1e-9, nan_ok=True)
 
 
+@pytest.mark.slow
 @given(rows=VOTES, seed=st.integers(0, 1000))
 def test_the_side_something_was_shown_on_changes_no_figure(
     rows: list, seed: int, make_votes: Callable[..., Votes]

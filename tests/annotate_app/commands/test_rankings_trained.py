@@ -6,6 +6,8 @@ import json
 import random
 from pathlib import Path
 
+import pytest
+
 from annotate_app.__main__ import main as annotate_app
 from rewardkit.__main__ import main as rewardkit
 from rewardkit.data.files import read_rows
@@ -26,6 +28,7 @@ def write_rankings(file: Path, numbers: range) -> None:
     file.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_model_of_exported_rankings_knows_the_order_of_others(sqlite_url: str, tmp_path: Path) -> None:
     rubric, desk = tmp_path / "rubric.yaml", ["--db", sqlite_url]
     rubric.write_text(RUBRIC, encoding="utf-8")

@@ -12,6 +12,8 @@ from annotate_app.demo import NAME as DEMO
 from annotate_app.ranking.power import measure_habits, win_rate_power
 from annotate_app.store.store import Store
 
+pytestmark = pytest.mark.slow
+
 ADMIN = Actor.command_line()
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 from streamlit.testing.v1 import AppTest
 
 from annotate_app.access import Actor
 from annotate_app.demo import NAME as DEMO
 from annotate_app.store.store import Store
+
+pytestmark = pytest.mark.slow
 
 ADMIN = Actor.command_line()
 

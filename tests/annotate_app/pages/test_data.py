@@ -21,6 +21,8 @@ from annotate_app.pages import export, import_data
 from annotate_app.store.loop.judges import JudgeVote
 from annotate_app.store.store import Store
 
+pytestmark = pytest.mark.slow
+
 OpenPage = Callable[..., AppTest]
 ADMIN = Actor.command_line()
 EMPTY = "Empty project"

@@ -6,9 +6,12 @@ import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
+import pytest
 from streamlit.testing.v1 import AppTest
 
 from annotate_app.access import Actor
+
+pytestmark = pytest.mark.slow
 
 OpenPage = Callable[..., AppTest]
 ADMIN = Actor.command_line()

@@ -12,6 +12,8 @@ from annotate_app.agreement.reports.groups import group_agreement, group_people
 from annotate_app.demo import NAME as DEMO
 from annotate_app.store.store import Store
 
+pytestmark = pytest.mark.slow
+
 ADMIN = Actor.command_line()
 
 

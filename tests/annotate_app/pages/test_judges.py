@@ -19,6 +19,8 @@ from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
 from annotate_app.store.workbench.comparison_filter import ComparisonFilter
 
+pytestmark = pytest.mark.slow
+
 OpenPage = Callable[..., AppTest]
 ADMIN = Actor.command_line()
 ENDPOINT = {"kind": "endpoint", "target": "http://127.0.0.1:9/v1", "model": "tiny", "prompt_price": 1.0}

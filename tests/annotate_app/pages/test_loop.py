@@ -17,6 +17,8 @@ from annotate_app.turns.plan import TurnPlan, read_plan, read_plan_text
 from annotate_app.turns.turn import STAGES, StageRecord, TurnFigures
 from rewardkit.stats.metrics import Interval
 
+pytestmark = pytest.mark.slow
+
 ADMIN = Actor.command_line()
 EMPTY = "Empty project"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 from streamlit.testing.v1 import AppTest
 
 from annotate_app.access import Actor
@@ -11,6 +12,8 @@ from annotate_app.pages.views.answer_view import edit_markup
 from annotate_app.protocol.rubric import Flag, Rubric, rubric_text
 from annotate_app.store.store import Store
 from rewardkit.data.records import Comparison, Judgment, Message, Span
+
+pytestmark = pytest.mark.slow
 
 ADMIN = Actor.command_line()
 EMPTY = "Empty project"

@@ -28,6 +28,8 @@ from annotate_app.trainings.runs import list_runs
 from annotate_app.trainings.scorer import Verdict
 from annotate_app.trainings.training_jobs import start
 
+pytestmark = pytest.mark.slow
+
 OpenPage = Callable[..., AppTest]
 ADMIN = Actor.command_line()
 

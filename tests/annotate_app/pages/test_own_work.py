@@ -20,6 +20,8 @@ from annotate_app.store.store import Store
 from annotate_app.words import say
 from rewardkit.data.records import Comparison, Judgment, Message
 
+pytestmark = pytest.mark.slow
+
 ADMIN = Actor.command_line()
 EMPTY = "Empty project"
 OpenPage = Callable[..., AppTest]

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import date
 
+import pytest
 from streamlit.testing.v1 import AppTest
 
 from annotate_app.access import Actor
 from annotate_app.demo import NAME as DEMO
 from annotate_app.store.store import Store
 from annotate_app.times import Period
+
+pytestmark = pytest.mark.slow
 
 ADMIN = Actor.command_line()
 DEMO_DAYS = {"pay-period": "dates", "pay-from": date(2023, 10, 1), "pay-to": date(2023, 12, 1)}

@@ -256,6 +256,7 @@ comparisons.draw_one(project, store.browsing.find(Actor.command_line(), project.
 """
 
 
+@pytest.mark.slow
 def test_no_text_of_people_reaches_markdown(open_page: OpenPage, pages_store: Store) -> None:
     """Streamlit's markdown loads remote images; names, ids and rationales are shown as text only."""
     project = pages_store.projects.get(ADMIN, EMPTY)

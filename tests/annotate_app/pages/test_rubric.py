@@ -18,6 +18,8 @@ from annotate_app.protocol.rubric import Criterion, Flag, Rubric, Scale, parse_r
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
 
+pytestmark = pytest.mark.slow
+
 EDITED = "title: Edited\nguidelines: Read both.\nscale:\n  steps: 5\n"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from finished_runs import finished, queued, sft_done
 from streamlit.testing.v1 import AppTest
 from toy_scores import make_words_run
@@ -18,6 +19,8 @@ from annotate_app.pages.views.runs import run_list
 from annotate_app.store.store import Store
 from annotate_app.trainings.runs import find_run, list_runs
 from rewardkit.data.records import Comparison, Judgment, Message
+
+pytestmark = pytest.mark.slow
 
 OpenPage = Callable[..., AppTest]
 ADMIN = Actor.command_line()

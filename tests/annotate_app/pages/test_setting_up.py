@@ -21,6 +21,8 @@ from annotate_app.store.projects.comparisons import Gold
 from annotate_app.store.projects.progress import Progress
 from annotate_app.store.store import Store
 
+pytestmark = pytest.mark.slow
+
 OpenPage = Callable[..., AppTest]
 ADMIN = Actor.command_line()
 EMPTY = "Empty project"

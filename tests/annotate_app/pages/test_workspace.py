@@ -16,6 +16,8 @@ from annotate_app.pages.kit import context
 from annotate_app.server.sessions import open_sessions
 from annotate_app.store.store import Store
 
+pytestmark = pytest.mark.slow
+
 OpenPage = Callable[..., AppTest]
 ADMIN = Actor.command_line()
 APP = Path(navigation.__file__).parents[1] / "app.py"

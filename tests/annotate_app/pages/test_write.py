@@ -13,6 +13,8 @@ from train_page import demo_of, texts
 from annotate_app.jobs.model_processes import model_processes
 from annotate_app.store.store import Store
 
+pytestmark = pytest.mark.slow
+
 OpenPage = Callable[..., AppTest]
 
 

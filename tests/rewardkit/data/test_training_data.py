@@ -168,6 +168,7 @@ def test_a_project_is_exported_into_the_run_and_read_again_when_it_goes_on(tmp_p
     assert snapshot.stat().st_mtime_ns == written
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["conversational", "plain", "implicit"])
 @pytest.mark.parametrize("suffix", ["jsonl.gz", "csv", "parquet"])
 def test_exports_of_the_app_are_read_back_the_same_in_every_layout_and_format(tmp_path, demo_url, layout, suffix):

@@ -233,6 +233,7 @@ def test_a_killed_command_goes_on_to_the_same_numbers(tmp_path, model_dir):
     assert "complete already" in done.stdout
 
 
+@pytest.mark.slow
 def test_rewards_of_the_command_are_those_of_plain_transformers(tmp_path, model_dir):
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer

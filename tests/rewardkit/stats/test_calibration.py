@@ -109,6 +109,7 @@ def test_folds_keep_a_prompts_pairs_together() -> None:
     assert blind.after.nll > leaking.after.nll + 0.01
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.floats(-50, 50), st.floats(0, 1), st.floats(0.1, 5)), min_size=1, max_size=30))
 def test_calibrated_probabilities_are_symmetric_rising_and_never_certain(
     rows: list[tuple[float, float, float]],
@@ -178,6 +179,7 @@ def test_temperature_is_that_of_the_probability_which_members_average_to() -> No
     assert fit.before.nll == pytest.approx(nll(0.0))
 
 
+@pytest.mark.slow
 def test_ece_floor_is_what_right_probabilities_have() -> None:
     rng = np.random.default_rng(0)
     q = expit(rng.normal(size=315))

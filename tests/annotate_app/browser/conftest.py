@@ -37,6 +37,8 @@ ASPECTS = replace(
     ),
 )
 
+expect.set_options(timeout=15_000)  # a loaded machine is no reason to fail
+
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:

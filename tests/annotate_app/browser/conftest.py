@@ -37,7 +37,7 @@ ASPECTS = replace(
     ),
 )
 
-expect.set_options(timeout=15_000)  # a loaded machine is no reason to fail
+expect.set_options(timeout=30_000)  # a loaded machine is no reason to fail
 
 
 @pytest.fixture(scope="module")

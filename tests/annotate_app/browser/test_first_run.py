@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,14 +20,6 @@ ADMIN = Actor.command_line()
 SAMPLE = Path(__file__).parents[3] / "data" / "samples" / "comparisons.jsonl"
 LONG = 60_000
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-
-
-@pytest.fixture(autouse=True)
-def _patience() -> Iterator[None]:
-    """Waits for as long as a busy machine takes to draw a page."""
-    expect.set_options(timeout=LONG)
-    yield
-    expect.set_options(timeout=5_000)
 
 
 @pytest.fixture

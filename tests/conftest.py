@@ -258,3 +258,14 @@ def adjudicator(store: Store, project: Project, make_actor: Callable[..., Actor]
 def annotator(store: Store, project: Project, make_actor: Callable[..., Actor]) -> Actor:
     """An annotator who is a member of `project`."""
     return make_actor(store, "annotator", "anna", project)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As many threads as the processes have: another number adds up in another order."""
+    import torch
+
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(num_threads)

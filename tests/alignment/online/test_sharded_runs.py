@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -79,15 +79,6 @@ def check_alike(one: Path, two: Path) -> None:
         for weight, values in load_file(one / name).items():
             torch.testing.assert_close(weights[weight], values, rtol=1e-4, atol=1e-4, msg=f"{name} {weight}")
     assert not [*(two / "checkpoints").iterdir()]
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """As many threads as the processes have: another number adds up in another order."""
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(num_threads)
 
 
 @pytest.mark.timeout(300)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ pytest.importorskip("transformers")
 pytest.importorskip("accelerate")
 pytest.importorskip("peft")
 
-import torch
 from safetensors.torch import load_file
 from sharded_commands import in_processes, run
 
@@ -46,15 +44,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         lines.append({"prompt": prompt, "chosen": kind, "rejected": rude, "p_chosen": rng.choice([1.0, 1.0, 0.5])})
     (folder / "preferences.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     return folder
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """As many threads as the processes have: another number adds up in another order."""
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(num_threads)
 
 
 def words(folder: Path, out: str, **more: Any) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -53,11 +53,15 @@ def pages_store(demo_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def open_page(pages_store: Store, monkeypatch: pytest.MonkeyPatch) -> Callable[..., AppTest]:
     """Opens a page as somebody: `open_page("agreement", "lea", project=EMPTY)`; a page that fails fails the test."""
 
-    def open_as(module: str, name: str = "lea", *, project: str = DEMO, **state: object) -> AppTest:
+    def open_as(
+        module: str, name: str = "lea", *, project: str = DEMO, query: Mapping[str, str] | None = None, **state: object
+    ) -> AppTest:
         token = open_sessions(pages_store.database.url).start(name)
         monkeypatch.setattr(context, "session_token", lambda: token)
         test = AppTest.from_string(f"from annotate_app.pages import {module}\n{module}.page()", default_timeout=30)
         test.session_state["project"] = project
+        for key, value in (query or {}).items():
+            test.query_params[key] = value
         for key, value in state.items():
             test.session_state[key] = value
         test.run()

@@ -65,7 +65,7 @@ def test_a_lease_is_renewed_every_minute_while_somebody_works_and_not_when_nobod
     def pass_time(seconds: int) -> float:
         """When the leases end after that long; what was sent has arrived."""
         desk.page.clock.run_for(seconds * 1000)
-        desk.page.wait_for_timeout(500)
+        desk.page.wait_for_timeout(2000)
         return max(leased_until(sqlite_url))
 
     first = pass_time(70)  # the pair came within this minute, which is a sign of life

@@ -89,7 +89,8 @@ def test_a_cell_of_agreement_leads_to_a_view_that_is_tagged_saved_and_opened_by_
     page.get_by_role("button", name="anna and bob disagree").click()
     expect(page.get_by_text("60 comparisons", exact=True)).to_be_visible(timeout=WAIT)
     page.get_by_role("button", name="Views").click()
-    page.get_by_test_id("stBaseButton-secondary").filter(has_text=re.compile("^Open$")).click()  # fields open too
+    opens = page.get_by_role("button", name="Open", exact=True)  # fields open too
+    opens.and_(page.get_by_test_id("stBaseButton-secondary")).click()
     expect(page.get_by_text("15 of 60 comparisons")).to_be_visible(timeout=WAIT)
 
     # A colleague opens the link; page two of everything, and a search from there begins at page one.
@@ -100,7 +101,7 @@ def test_a_cell_of_agreement_leads_to_a_view_that_is_tagged_saved_and_opened_by_
     expect(colleague.get_by_label("Page (of 2)")).to_have_value("2", timeout=WAIT)
     colleague.reload()
     expect(colleague.get_by_label("Page (of 2)")).to_have_value("2", timeout=WAIT)
-    search = colleague.get_by_label("Search")
+    search = colleague.get_by_role("textbox", name="Search")
     search.fill("Question 3:")
     search.press("Enter")
     expect(colleague.get_by_text("2 of 60 comparisons")).to_be_visible(timeout=WAIT)

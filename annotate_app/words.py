@@ -23,7 +23,7 @@ def languages() -> dict[str, str]:
 
 
 @cache
-def words(language: str) -> Mapping[str, str]:
+def words(language: str) -> dict[str, str]:
     """The texts in a language by key, `{name}` in them stands for a value; English where the language lacks one."""
     texts = _read(FALLBACK)
     return texts if language not in languages() else texts | _read(language)
@@ -41,9 +41,15 @@ def say(language: str, key: str, **values: object) -> str:
 
 def say_default(language: str, text: str) -> str:
     """One of the texts that a rubric has where it says nothing of its own, in a language; any other as it is."""
-    english = _read(FALLBACK)
-    keys = (key for key in english if key.startswith("default.") and english[key] == text)
-    return next((words(language)[key] for key in keys), text)
+    key = _defaults().get(text)
+    return text if key is None else words(language)[key]
+
+
+@cache
+def _defaults() -> dict[str, str]:
+    """The keys of those texts, by their English."""
+    english = words(FALLBACK)
+    return {english[key]: key for key in reversed(english) if key.startswith("default.")}
 
 
 def choose_language(preferred: str, accepted: str) -> str:

@@ -138,7 +138,7 @@ def test_frozen_models_that_lie_on_the_cpu_take_memory_only_when_asked() -> None
     "options",
     [
         {"model": "7B", "method": "dpo", "lora": True, "memory": 24},
-        {"model": "7B", "method": "dpo", "lora": True, "load_in_4bit": True, "memory": 12},
+        {"model": "7B", "method": "dpo", "lora": True, "load_in_4bit": True, "memory": 16},
         {"model": "13B", "method": "grpo", "lora": True, "memory": 80},
         {"model": "7B", "method": "grpo", "gpus": 8, "memory": 80, "split": "fsdp2"},
         {"model": "7B", "method": "ppo", "gpus": 8, "memory": 80, "split": "fsdp2"},

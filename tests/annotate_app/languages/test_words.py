@@ -74,3 +74,13 @@ def test_the_desk_shows_default_wordings_in_the_readers_language() -> None:
     judgment = Judgment(comparison_id="c", annotator="anna", choice="b", strength=3)
     assert describe_choice(judgment, "a", rubric.scale, "de") == "Rechts viel besser"
     assert describe_choice(judgment, "a", replace(rubric.scale, labels=("x", "y", "z")), "de") == "Rechts z"
+
+
+def test_files_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every judgment asks for some of the texts: reading the files takes tenths of a second."""
+    for language in ("en", "de"):
+        say_default(language, "nobody's text")
+    monkeypatch.setattr("annotate_app.words._read", None)
+    for language in ("en", "de"):
+        say(language, "choice.tie")
+        say_default(language, "somebody's text")

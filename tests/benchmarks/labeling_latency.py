@@ -81,7 +81,7 @@ def fill(url: str, pairs: int, characters: int) -> None:
             for number in range(pairs)
         ],
     )
-    store.projects.add_member(actor, project.id, store.people.add(actor, "you", role="annotator").id)
+    store.projects.add_member(actor, project.id, store.people.add(actor, "you", role="admin").id)
     store.close()
 
 

@@ -106,7 +106,7 @@ def start(url: str, folder: Path) -> tuple[subprocess.Popen[bytes], str]:
 def judge(page: Page, address: str, count: int, pause_ms: int) -> tuple[list[float], list[float]]:
     """Judges `count` pairs; milliseconds to the next pair painted, and to the acknowledgement."""
     page.add_init_script(PRESSED)
-    page.goto(address)
+    page.goto(f"{address}/label")
     expect(page.locator(".layer.shown")).to_be_visible(timeout=30_000)
     page.keyboard.press("Enter")  # closes the guidelines
     page.wait_for_timeout(1000)

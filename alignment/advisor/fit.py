@@ -118,17 +118,18 @@ def tiers(way: WayName, num_gpus: int) -> Iterator[tuple[tuple[dict[str, object]
     rounded: dict[str, object] = {"trained_weights": "bf16_kahan", "optimizer": "adamw_8bit"}
     four: dict[str, object] = {**lora, "load_in_4bit": True}
     steps = ({}, split, {**split, **again}) if split else ({}, again)
+    whole = ({}, again)  # on each GPU: sharded weights are in fp32, with AdamW's moments, and activations stay
 
     def ladder(how: dict[str, object], *steps: dict[str, object]) -> tuple[dict[str, object], ...]:
         return tuple({**how, **step} for step in steps)
 
     full = way != "best-of-n"
     yield (ladder(lora, *steps), *((ladder({}, *steps),) if full else ()))
-    yield (ladder(four, {}, again), *((ladder(rounded, *steps),) if full else ()))
+    yield (ladder(four, {}, again), *((ladder(rounded, *whole),) if full else ()))
     yield (
-        ladder({**lora, **away}, {**split, **again}),
+        ladder({**lora, **away}, again),
         ladder({**four, **away}, again),
-        *((ladder({**rounded, **away}, {**split, **again}),) if full else ()),
+        *((ladder({**rounded, **away}, again),) if full else ()),
     )
 
 

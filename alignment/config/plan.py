@@ -93,6 +93,11 @@ class PlanConfig:
             raise ValueError("load_in_4bit trains adapters on frozen weights: give lora too")
         if self.load_in_4bit and self.split == "fsdp2":
             raise ValueError("load_in_4bit and split fsdp2 do not go together")
+        if self.split == "fsdp2":
+            plain = {"trained_weights": "fp32", "optimizer": "adamw", "offload_activations": False}
+            for name, value in plain.items():
+                if getattr(self, name) != value:
+                    raise ValueError(f"{name} and split fsdp2 do not go together, as in trainings")
         if self.trained_weights != "fp32" and self.lora:
             raise ValueError(f"trained_weights is {self.trained_weights}, adapters stay fp32: leave it out with lora")
         if self.reference == "live" and self.method != "dpo":

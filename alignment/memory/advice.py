@@ -44,7 +44,7 @@ def steps(config: PlanConfig) -> Iterator[Mapping[str, Any]]:
         yield {"offload_frozen": True}  # costs copies to and from the CPU
     if not config.gradient_checkpointing:
         yield {"gradient_checkpointing": True}  # costs a third of the time
-    if not config.offload_activations:
+    if not config.offload_activations and not shards and config.split == "none":
         yield {"offload_activations": True}
     if not config.lora:
         if config.trained_weights == "fp32" and not shards and config.split == "none":

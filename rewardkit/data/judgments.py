@@ -49,8 +49,8 @@ WIDE = re.compile(r"(annotator|rater|worker|judge|labeler|labeller|vote|expert|c
 LONGEST_NAME = 120
 MOST_WHOLE = 32_767  # what every database stores as a degree
 CHECKS = ("gold", "repeat", "qualification")
-SPAN_PARTS = ("side", "start", "end", "flag")
 """Kinds of our own judgments that check people; they are no votes on the comparison, so they are not read."""
+SPAN_PARTS = ("side", "start", "end", "flag")
 
 
 @dataclass(frozen=True, kw_only=True)

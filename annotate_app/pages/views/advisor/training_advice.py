@@ -6,6 +6,7 @@ The answer is that of the command, run as a process of its own: the page server 
 from __future__ import annotations
 
 import json
+import math
 import shlex
 from typing import Any
 
@@ -168,6 +169,7 @@ def draw_way(way: dict[str, Any]) -> None:
 def _number(text: str | None, default: float) -> float:
     """The number in an address; the default where there is none."""
     try:
-        return min(max(float(text or default), 0), MOST)
+        number = float(text or default)
     except ValueError:
         return default
+    return min(max(number, 0), MOST) if math.isfinite(number) else default

@@ -158,7 +158,7 @@ def recommend(ways: Sequence[Way], config: AdvisorConfig) -> Recommendation:
             f"GRPO learns from whole groups of such answers without a value model, in {_span(grpo)}."
         )
         return Recommendation(way="grpo", reason=reason, after=_after(possible, "grpo"))
-    short = next((way.too_few for way in (dpo,) if way is not None and way.too_few), None)
+    short = dpo.too_few if dpo is not None else None
     if short is not None and bon is not None:
         reason = (
             f"There are few pairs ({short.words}). Best of n leaves the policy as it is, at most log n - (n - 1) / n "

@@ -30,12 +30,12 @@ class LiveBytes(TorchDispatchMode):
         """Takes tensors that are not counted: weights and their gradients."""
         super().__init__()
         self.held, self.steps, self.names = 0, list[int](), list[str]()
-        self._known = {_storage(tensor) for tensor in others}
+        self._known = {storage_of(tensor) for tensor in others}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         for tensor in tree_iter(result):
-            if isinstance(tensor, Tensor) and (key := _storage(tensor)) not in self._known:
+            if isinstance(tensor, Tensor) and (key := storage_of(tensor)) not in self._known:
                 storage = tensor.untyped_storage()
                 self._known.add(key)
                 self.held += storage.nbytes()
@@ -53,7 +53,8 @@ class LiveBytes(TorchDispatchMode):
         self.held -= num_bytes
 
 
-def _storage(tensor: Tensor) -> int:
+def storage_of(tensor: Tensor) -> int:
+    """What names the memory of a tensor, that of views of it too."""
     return tensor.untyped_storage()._cdata
 
 

@@ -3,7 +3,7 @@
 The network of a configuration is built of torch's fake tensors, and a forward and backward pass of it run as in
 training, so that every architecture counts as it is, Llama-shaped ones by the steps of `rewardkit.network.llama`.
 Attention is a stand-in that keeps what fused kernels keep: queries, keys, values, its output, and a sum for each query.
-What the vocabulary head takes is in `alignment.memory.plan`: it works in blocks of its own.
+What the vocabulary head takes is in `alignment.memory.passing_parts`: it works in blocks of its own.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from alignment.generation.llama_weights import read_weights
 from alignment.memory.four_bit_shapes import quantised_shapes
-from alignment.memory.live_bytes import SIZES, Line, LiveBytes, highest, lines
+from alignment.memory.live_bytes import SIZES, Line, LiveBytes, highest, lines, storage_of
 from rewardkit.network import attention, llama
 from rewardkit.network.attention import local_layers
 from rewardkit.network.models import adapt, recompute_activations, recomputes_activations, switch_off_dropout
@@ -251,10 +251,10 @@ def _decoding(network: PreTrainedModel, width: torch.dtype) -> tuple[int, bool]:
             weights = read_weights(network, width)
     except ValueError:
         return 0, False
-    ours = {_storage(parameter) for parameter in network.parameters()}
+    ours = {storage_of(parameter) for parameter in network.parameters()}
     layers = [part for layer in weights.layers for part in (layer.qkv, layer.out, layer.gate_up, layer.down)]
     read = [part.weight for part in (*layers, weights.head)]
-    return sum(weight.nbytes for weight in read if _storage(weight) not in ours), True
+    return sum(weight.nbytes for weight in read if storage_of(weight) not in ours), True
 
 
 def _passes(network: PreTrainedModel, layers: Sequence[nn.Module], precision: str, num_trained: int) -> Passes:
@@ -347,10 +347,6 @@ def _live(
         if learns:
             states.backward(torch.empty_like(states))
     return live, start
-
-
-def _storage(tensor: Tensor) -> int:
-    return tensor.untyped_storage()._cdata
 
 
 class _Kept(torch.autograd.Function):

@@ -1,9 +1,9 @@
 """What a training takes on each GPU, byte by byte, and the largest micro-batch that fits.
 
-Exact: numbers of parameters, and so weights, gradients, AdamW's moments and copies; what backward keeps of a token in
-the trunk, where attention is a fused kernel (`alignment.memory.network_counts`). Estimates: what the vocabulary head
-and the backward pass of a layer hold for a moment, logits while drawing, whole layers under FSDP2; and that what torch
-chooses to cast to bf16 on a CPU is what it chooses on the GPU. Not in it: what the driver takes, and gaps between
+Exact: numbers of parameters, and so weights, gradients, AdamW's moments and copies; what forward and backward hold of a
+token in the trunk, where attention is a fused kernel (`alignment.memory.network_counts`). Estimates: what the
+vocabulary head holds for a moment, logits while drawing, whole layers under FSDP2; and that what torch chooses to cast
+to bf16 on a CPU is what it chooses on the GPU. Not in it: what the driver takes, and gaps between
 buffers; that is what the margin is for.
 
 Steps do not depend on the micro-batch: gradients add up over as many as a step takes, so that prompts per step cost

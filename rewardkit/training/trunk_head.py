@@ -18,7 +18,6 @@ import numpy as np
 import torch
 
 from rewardkit.config import RewardConfig
-from rewardkit.distributed import collectives
 from rewardkit.distributed.optimization import autocast
 from rewardkit.heads.posterior import Posterior
 from rewardkit.network.classifier import RewardScorer
@@ -35,6 +34,7 @@ from rewardkit.training.reward_run import (
     prepare,
     read_base,
 )
+from rewardkit.training.training_run import join_processes
 
 if TYPE_CHECKING:
     from rewardkit.data.training_data import Loaded
@@ -49,7 +49,7 @@ def train_trunk_head(context: RunContext[RewardConfig], loaded: Loaded) -> Resul
     sides = (loaded.train, prepared.rows), (loaded.held_out, prepared.held_out)
     train, held_out = ([side[number] for number in rows.numbers] for side, rows in sides)
     loaded = replace(loaded, train=train, held_out=held_out)  # without pairs that are the same tokens
-    device = collectives.init_process_group()
+    device = join_processes(run)
     scorer = RewardScorer(build_classifier(config, prepared).requires_grad_(False))
     hold_weights(scorer, config, device)
     scorer.placed(device)

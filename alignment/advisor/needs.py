@@ -8,6 +8,7 @@ A straight line has no ceiling: it is not to be followed past four times the lar
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -23,6 +24,7 @@ LITTLE = 0.005
 # Pairs or prompts of runs that worked; half of them are enough here, below a twentieth there are too few.
 DPO_PAIRS, DPO_SOURCE = 61_966, "Zephyr (Tunstall et al. 2023)"
 REWARD_PAIRS, REWARD_SOURCE = 33_207, "InstructGPT's reward model (Ouyang et al. 2022, table 6)"
+SFT_ANSWERS, SFT_SOURCE = 12_725, "InstructGPT's SFT (Ouyang et al. 2022, table 6)"
 PROMPTS, PROMPT_SOURCE = 31_144, "InstructGPT's PPO (Ouyang et al. 2022, table 6)"
 ENOUGH, TOO_FEW = 2, 20
 
@@ -84,13 +86,12 @@ def fit_learning_curve(points: Sequence[tuple[float, float]]) -> LearningCurve:
             raise ValueError(f"pairs {pairs:g} and accuracy {accuracy:g}, allowed are 1 or more and 0 to 1")
     at = [math.log2(pairs) for pairs, _ in points]
     values = [accuracy for _, accuracy in points]
-    middle, mean = sum(at) / len(at), sum(values) / len(values)
-    spread = sum((x - middle) ** 2 for x in at)
-    slope = sum((x - middle) * (y - mean) for x, y in zip(at, values, strict=True)) / spread
-    rest = sum((y - mean - slope * (x - middle)) ** 2 for x, y in zip(at, values, strict=True))
+    slope, at_one = statistics.linear_regression(at, values)
+    rest = sum((y - at_one - slope * x) ** 2 for x, y in zip(at, values, strict=True))
+    spread = len(at) * statistics.pvariance(at)
     error = math.sqrt(rest / (len(points) - 2) / spread) if len(points) > 2 else math.nan
     largest = max(pairs for pairs, _ in points)
-    return LearningCurve(at_one=mean - slope * middle, per_doubling=slope, error=error, largest=largest)
+    return LearningCurve(at_one=at_one, per_doubling=slope, error=error, largest=largest)
 
 
 def read_learning_curve(path: str) -> LearningCurve:
@@ -118,9 +119,7 @@ def needs(way: WayName, config: AdvisorConfig, curve: LearningCurve | None) -> t
     elif draws_with_model(way, config) and not config.reward_model:
         own.append(_need("pairs for the reward model", config.pairs, REWARD_PAIRS, REWARD_SOURCE, curve))
     elif not config.tuned:
-        own.append(
-            _need("chosen answers for SFT", config.pairs, 12_725, "InstructGPT's SFT (Ouyang et al. 2022, table 6)")
-        )
+        own.append(_need("chosen answers for SFT", config.pairs, SFT_ANSWERS, SFT_SOURCE))
     if way in ("online-dpo", "grpo", "ppo"):
         own.append(_need("prompts", config.num_prompts, PROMPTS, PROMPT_SOURCE))
     return tuple(own)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from alignment.config.plan import PlanConfig
 from alignment.generation.llama_decoding import PREFILL_TOKENS
@@ -62,6 +63,7 @@ def scoring_parts(
     return tuple(parts)
 
 
+@dataclass(frozen=True, kw_only=True)
 class HeadBytes:
     """Bytes of the blockwise vocabulary head (`rewardkit.network.vocabulary_head`) for C tokens.
 
@@ -70,14 +72,15 @@ class HeadBytes:
         forward, backward: beyond that, for a moment.
     """
 
-    def __init__(self, kept: int, forward: int, backward: int) -> None:
-        self.kept, self.forward, self.backward = kept, forward, backward
+    kept: int
+    forward: int
+    backward: int
 
     @classmethod
     def of(cls, config: PlanConfig, counts: NetworkCounts, tokens: int, *, learns: bool = True) -> HeadBytes:
         """Counts them; a reward model's head is too small to count."""
         if not counts.vocab_size:
-            return cls(0, 0, 0)
+            return cls(kept=0, forward=0, backward=0)
         width = BFLOAT16 if config.precision == "bf16" else FLOAT32
         size = min(BLOCK, counts.vocab_size)
         blocks = -(-counts.vocab_size // BLOCK)
@@ -96,7 +99,7 @@ class HeadBytes:
         gradient = tokens * counts.hidden_size * (FLOAT32 + width)
         own = FLOAT32 * counts.vocab_size * counts.hidden_size + size * counts.hidden_size * width
         backward = (block if num_kept == blocks else 2 * block) + gradient + weights + own * counts.trains_head
-        return cls(kept, forward, backward)
+        return cls(kept=kept, forward=forward, backward=backward)
 
 
 def scoring_bytes(config: PlanConfig, counts: NetworkCounts, tokens: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from alignment.config.plan import PlanConfig
@@ -30,7 +30,7 @@ class MemoryPart:
     frozen: bool = False
 
 
-def total(parts: list[MemoryPart] | tuple[MemoryPart, ...]) -> int:
+def total(parts: Sequence[MemoryPart]) -> int:
     """Bytes of all."""
     return sum(part.num_bytes for part in parts)
 

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from alignment.advisor.failures import WATCHED, failures
+from alignment.advisor.fit import tiers
 from alignment.advisor.needs import fit_learning_curve, needs, read_learning_curve
 from alignment.advisor.ways import WAYS, Stage, WayName, group_size, stages
 from alignment.advisor.work import Draws, Network, Passes, Rates, Setup, seconds
 from alignment.config.advisor import AdvisorConfig
+from alignment.config.plan import PlanConfig
 from alignment.watch.failure_modes import FAILURE_MODES
 
 NETWORK = Network(num_layer_weights=1000, num_head_weights=100, num_layers=2, width=5, cache_per_token=40)
@@ -147,3 +149,12 @@ def test_every_way_has_failures_of_its_own_with_signs() -> None:
         assert len(failures(way)) >= 2
         assert all(failure.sign and failure.advice for failure in failures(way))
     assert failures("ppo")[0].sign.startswith("After 40 steps the value head still explains less than nothing")
+
+
+@pytest.mark.parametrize("num_gpus", [1, 4])
+@pytest.mark.parametrize("way", WAYS)
+def test_every_configuration_that_is_tried_is_one_that_trainings_take(way: WayName, num_gpus: int) -> None:
+    tried = [options for tier in tiers(way, num_gpus) for ladder in tier for options in ladder]
+    assert any(options.get("split") for options in tried) == (num_gpus > 1)
+    for options in tried:
+        assert PlanConfig(gpus=num_gpus, **options)  # pyright: ignore[reportArgumentType]

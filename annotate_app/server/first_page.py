@@ -1,6 +1,9 @@
 """The page that every tab of the app begins with: Streamlit's own, told where its server is, in a language.
 
 Streamlit looks for its server by trying: two requests that end in 404 at each load of a page that is not the first one.
+
+It opens a page under its bare address and adds the project in a second step of the browser's history, where Back would
+lead from the page to itself: an address that gains its project stays the step that it was.
 """
 
 from __future__ import annotations
@@ -12,7 +15,18 @@ from starlette.types import Message, Send
 
 _SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 _KNOWN = "window.prerenderReady = false"
-_TOLD = f"{_KNOWN}\n      window.__streamlit = {{ BACKEND_BASE_URL: window.location.origin }}"
+_TOLD = (
+    f"{_KNOWN}\n"
+    + """\
+      window.__streamlit = { BACKEND_BASE_URL: window.location.origin }
+      const push = history.pushState
+      history.pushState = (state, title, address) => {
+        const here = new URL(location), next = new URL(address, location)
+        const named = [here, next].map((at) => at.searchParams.has("project"))
+        const gained = here.pathname === next.pathname && !named[0] && named[1]
+        ;(gained ? history.replaceState : push).call(history, state, title, address)
+      }"""
+)
 
 
 class FirstPage:

@@ -303,7 +303,7 @@ def test_the_page_speaks_the_browsers_language_until_the_person_chooses_one(
     expect(desk.page.locator(".count")).to_have_text("1 von 20 beurteilt")
     desk.page.goto(f"{server.url}/my_work")
     expect(desk.page.get_by_role("heading", name="Meine Arbeit")).to_be_visible()
-    expect(desk.page.get_by_text("Links much better")).to_be_visible()
+    expect(desk.page.get_by_text("Links viel besser")).to_be_visible()
     desk.page.goto(f"{server.url}/account")
     desk.page.get_by_role("combobox", name="Sprache").click()
     desk.page.get_by_role("option", name="English").click()

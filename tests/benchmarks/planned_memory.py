@@ -30,6 +30,8 @@ VOCABULARY = 2048
 PROMPT, COMPLETION = 31, 24  # words: one token each, the template adds one to a prompt and the end to a completion
 ROWS = 60
 FORMATS = ("fp32", "bf16")
+# Differs within every group, else there is nothing to learn from and the step is left out.
+REWARD = "def spread(completions, **columns):\n    return [float(sum(map(ord, text)) % 97) for text in completions]\n"
 Figures = dict[str, Any]
 
 
@@ -144,6 +146,7 @@ def prepare(folder: Path) -> None:
         (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
     lines = [json.dumps({"prompt": row["prompt"], "completion": row["chosen"]}) for row in rows]
     (folder / "demonstrations.jsonl").write_text("\n".join(lines) + "\n")
+    (folder / "reward.py").write_text(REWARD)
 
 
 def planned(config: PlanConfig, folder: Path) -> Figures:
@@ -208,8 +211,9 @@ def options_of(config: PlanConfig, folder: Path, out: Path) -> dict[str, Any]:
     options |= {"lora": config.lora, "sample_every": 0, "max_steps": 2}
     if not config.is_offline:
         size = config.group_size
-        options |= {"completions_per_prompt": size, "draw_budget": config.draw_budget, "prompts_per_step": 32 // size}
-        options |= {"max_new_tokens": COMPLETION + 1, "reward": ["json"], "audit_prompts": 4}
+        rows = 16 if config.method == "online-dpo" else 32 // size  # of two micro-batches a step
+        options |= {"completions_per_prompt": size, "draw_budget": config.draw_budget, "prompts_per_step": rows}
+        options |= {"max_new_tokens": COMPLETION + 1, "reward": [f"{folder / 'reward.py'}:spread"], "audit_prompts": 4}
         options["offload_frozen"] = config.offload_frozen
     if config.method == "dpo":
         options["reference"] = config.reference

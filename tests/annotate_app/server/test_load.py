@@ -21,6 +21,7 @@ from annotate_app.store.base.database import Database
 from annotate_app.store.schema import tables
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_every_judgment_is_accounted_for(sqlite_url):
     report = annotators.measure(annotators=5, seconds=3, pause_s=0, comparisons=120, url=sqlite_url)
@@ -30,6 +31,7 @@ def test_every_judgment_is_accounted_for(sqlite_url):
     assert (report.refused, report.ended_early) == (0, 0)
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_the_last_slots_go_to_nobody_twice(sqlite_url):
     names = annotators.prepare(sqlite_url, annotators=5, comparisons=8)
@@ -53,6 +55,7 @@ def kill_in_the_midst(url: str, pid: int) -> None:
     database.close()
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_a_killed_server_has_kept_what_it_acknowledged(sqlite_url):
     names = annotators.prepare(sqlite_url, annotators=5, comparisons=2000)
@@ -73,6 +76,7 @@ def test_a_killed_server_has_kept_what_it_acknowledged(sqlite_url):
     assert after.stored > killed.stored
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_fifty_annotators_pull_at_once(sqlite_url):
     start = time.monotonic()

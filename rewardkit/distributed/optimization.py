@@ -101,11 +101,16 @@ def multiplies_bf16(device: torch.device) -> bool:
 def all_reduce_gradients(parameters: Sequence[torch.nn.Parameter], *values: Tensor) -> None:
     """Sums gradients and values over processes, each of which computed other rows of the same step.
 
-    Gradients of sharded weights are summed already (`rewardkit.distributed.sharding`).
+    Gradients of sharded weights are summed already (`rewardkit.distributed.sharding`). A weight that no process has a
+    gradient of keeps none: zeros would let AdamW move it by its moments.
     """
     if collectives.world_size() == 1:
         return
     parameters = [parameter for parameter in parameters if not is_sharded(parameter)]
+    if parameters:
+        known = torch.tensor([float(p.grad is not None) for p in parameters], device=parameters[0].device)
+        collectives.all_reduce_sum([known])
+        parameters = [parameter for parameter, count in zip(parameters, known.tolist(), strict=True) if count]
     for parameter in parameters:
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)

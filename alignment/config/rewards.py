@@ -18,6 +18,7 @@ from rewardkit.reward.reward import Penalty, check_criterion_weights
 from rewardkit.run.model_folder import HUB_ID, model_folder
 
 Kind = Literal["model", "function", "verifier", "server"]
+StepReward = Literal["min", "product", "last", "mean", "sum", "steps"]
 FORMS = (
     "[WEIGHT*] and then the folder or hub id of a reward model, FOLDER#CRITERION=WEIGHT,..., module:function, "
     "path/file.py:function, "
@@ -191,6 +192,8 @@ class RewardOptions:
             (uwo_scaled), or the entropic mean.
         penalty_strength: factor of the variance (uwo) or risk aversion (entropic), per unit of reward; of uwo_scaled a
             number without a unit, 0.1 to begin with.
+        step_reward: what a completion is worth where a source rewards its steps or tokens: the least of them, their
+            product, the last, their mean or sum; or steps, their sum with each one credited at its own end (ppo, grpo).
         normalise_rewards: whether reward models are scaled by their saved statistics to mean 0, standard deviation 1.
         length_penalty: reward subtracted for each token of a completion beyond length_free.
         length_free: number of tokens of a completion that cost nothing.
@@ -202,6 +205,7 @@ class RewardOptions:
     reward: list[str] = field(default_factory=list, metadata={"repeated": True})
     penalty: Penalty = "mean"
     penalty_strength: float = 1.0
+    step_reward: StepReward = "min"
     normalise_rewards: bool = True
     length_penalty: float = 0.0
     length_free: int = 0

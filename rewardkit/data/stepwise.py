@@ -1,0 +1,303 @@
+"""Answers in steps, with what is known of each step: TRL's stepwise form, PRM800K and Math-Shepherd, read and written.
+
+A label is the probability that a step is right: 1 right, 0 wrong, 0.5 where a person said neutral, a share of votes or
+of rollouts between; None where nobody said anything. Steps joined by a separator give the answer.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import accumulate
+from typing import Any, Literal
+
+from rewardkit.data.columns import prompt_columns, read_row_prompt
+from rewardkit.data.conversations import RowError, read_prompt, read_text
+from rewardkit.data.export_formats import turns
+from rewardkit.data.preferences import Check, OnBadRow, ReadRow, ReadRows, Refuse, read_each
+from rewardkit.data.records import Message
+from rewardkit.data.sources import Part, choose_split, open_source
+from rewardkit.data.tables.cells import decode_literal, read_cell
+
+SEPARATOR = "\n"
+"""What stands between two steps of an answer, unless somebody says otherwise."""
+StepwiseForm = Literal["stepwise", "prm800k", "math_shepherd"]
+STEP_TAG = "ки"  # ends a step of Math-Shepherd
+_TAG = re.compile(rf"{STEP_TAG}(?: \?)?")
+_MARK = re.compile(rf"\s*(?:{STEP_TAG}\s*)?([+-])")
+_SENTENCE = re.compile(r"(?<=[.!?])(?<!^\d\.)(?<!^\d\d\.)\s+|(?<=[。！？])\s*|\n+", re.MULTILINE)
+_RATINGS = {1: 1.0, 0: 0.5, -1: 0.0}  # of PRM800K: right, neutral, wrong
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SteppedAnswer:
+    """An answer to a prompt in steps.
+
+    Attributes:
+        steps: texts, one or more, none of them blank.
+        labels: a step each, the probability that it is right, 0 to 1; None for one that was not judged.
+        metadata: the other columns of its row.
+    """
+
+    prompt: tuple[Message, ...]
+    steps: tuple[str, ...]
+    labels: tuple[float | None, ...]
+    metadata: Mapping[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.steps or not all(step.strip() for step in self.steps):
+            raise ValueError(f"steps are {self.steps!r}, allowed are one or more texts that are not blank")
+        if len(self.labels) != len(self.steps):
+            raise ValueError(f"{len(self.labels)} labels of {len(self.steps)} steps, allowed is one each")
+        for label in self.labels:
+            if label is not None and not 0 <= label <= 1:
+                raise ValueError(f"label of a step is {label!r}, allowed is 0 to 1, or None for not judged")
+
+    @property
+    def num_judged(self) -> int:
+        """How many steps have a label."""
+        return sum(label is not None for label in self.labels)
+
+    def answer(self, separator: str = SEPARATOR) -> str:
+        """The whole text."""
+        return separator.join(self.steps)
+
+
+def first_error(labels: Sequence[float | None]) -> int | None:
+    """The place of the first step that is more likely wrong than right; the number of steps where none is.
+
+    Returns:
+        None where it is not known: a step before it, or one of an answer without an error, was not judged.
+    """
+    for place, label in enumerate(labels):
+        if label is None:
+            return None
+        if label < 0.5:
+            return place
+    return len(labels)
+
+
+def split_steps(text: str, by: str = "line") -> tuple[str, ...]:
+    """The steps of an answer; blank ones are left out.
+
+    Args:
+        by: `line`, `blank_line`, `sentence` (a line's end ends one, and so do . ! ? before a blank; the number of
+            a list's entry does not), or else a text that stands between two steps.
+
+    Raises:
+        ValueError: if `by` is empty.
+    """
+    match by:
+        case "":
+            raise ValueError("by is empty, allowed are line, blank_line, sentence, and a text that parts steps")
+        case "line":
+            pieces = re.split(r"\r?\n", text)
+        case "blank_line":
+            pieces = re.split(r"\r?\n(?:[^\S\n]*\r?\n)+", text)
+        case "sentence":
+            pieces = _SENTENCE.split(text)
+        case _:
+            pieces = text.split(by)
+    strip = str.rstrip if by in ("line", "blank_line") else str.strip  # indentation of a line says something
+    return tuple(strip(piece) for piece in pieces if piece.strip())
+
+
+def step_ends(steps: Sequence[str], separator: str = SEPARATOR) -> list[int]:
+    """Where each step ends in the whole answer, in characters from its start, the separator behind it not counted."""
+    starts = accumulate((len(step) + len(separator) for step in steps[:-1]), initial=0)
+    return [start + len(step) for start, step in zip(starts, steps, strict=True)]
+
+
+def find_stepwise_form(first: Sequence[Mapping[str, Any]]) -> StepwiseForm | None:
+    """How rows say what their steps are worth, from the first of them; None where they are no such rows."""
+    names = {name for row in first for name in row}
+    if names >= {"completions", "labels"}:
+        return "stepwise"
+    if names >= {"question", "label"} and any(_inside(row.get("label"), "steps") is not None for row in first):
+        return "prm800k"
+    tagged = any(isinstance(row.get("input"), str) and STEP_TAG in row["input"] for row in first)
+    return "math_shepherd" if names >= {"input", "label"} and tagged else None
+
+
+def read_stepwise(
+    source: str, *, on_bad_row: OnBadRow = "error", check: Check[SteppedAnswer] | None = None
+) -> ReadRows[SteppedAnswer]:
+    """Reads answers in steps from whatever `rewardkit.data.sources.open_source` opens.
+
+    TRL's stepwise form has `prompt` (a text or turns), `completions` (the steps) and `labels` (true and false, numbers
+    0 to 1, null; the column may lack). PRM800K rates steps 1, 0 and -1, which become 1, 0.5 and 0, and holds several
+    candidates for a step: each becomes an answer that ends with it, and its earlier steps, which are judged once in
+    the solution that goes on, are None there. A step that a labeler wrote is right. Math-Shepherd's `input` has the tag
+    ки at each step's end, and its `label` + or - in the same places; the problem ends where `Step 1:` begins.
+
+    Args:
+        source: a path or hub id; `SOURCE:SPLIT` names one split of several.
+        on_bad_row: stop with an error that names the first bad row, or list them and go on.
+        check: asked for every answer.
+
+    Raises:
+        ValueError: naming file, line and field, if a row is bad or no form fits.
+        FileNotFoundError: if there is no such source.
+    """
+    splits = open_source(source)
+    return read_stepwise_parts(splits[choose_split(splits, source)], source, on_bad_row, check)
+
+
+def read_stepwise_parts(
+    parts: Sequence[Part],
+    source: str,
+    on_bad_row: OnBadRow = "error",
+    check: Check[SteppedAnswer] | None = None,
+) -> ReadRows[SteppedAnswer]:
+    """Reads the parts of one split, see `read_stepwise`."""
+    return read_each(parts, source, _reader, on_bad_row=on_bad_row, check=check)
+
+
+def stepwise_row(answer: SteppedAnswer) -> dict[str, Any]:
+    """A row of TRL's stepwise form; labels as true and false where nothing is between, as its trainer takes them."""
+    is_hard = all(label in (0, 1) for label in answer.labels)
+    labels = [bool(label) for label in answer.labels] if is_hard else list(answer.labels)
+    return {
+        **answer.metadata,
+        "prompt": turns(answer.prompt),
+        "completions": list(answer.steps),
+        "labels": labels,
+    }
+
+
+def _reader(
+    _parts: Sequence[Part], first: Sequence[Mapping[str, Any]], source: str
+) -> tuple[ReadRow[SteppedAnswer], str]:
+    match form := find_stepwise_form(first):
+        case "prm800k":
+            return _read_prm800k, form
+        case "math_shepherd":
+            return _read_math_shepherd, form
+        case "stepwise" | None:
+            names = list(dict.fromkeys(name for row in first for name in row))
+            if "completions" not in names:
+                needed = "needed are prompt, completions (the steps) and labels"
+                raise ValueError(f"{source}: no form of answers in steps fits the columns {', '.join(names)}; {needed}")
+            columns = prompt_columns([name for name in names if name not in ("completions", "labels")])
+            return partial(_read_row, columns), "stepwise"
+
+
+def _read_row(columns: Mapping[str, str], row: Mapping[str, Any], _refuse: Refuse) -> list[SteppedAnswer]:
+    steps = _listed(row.get("completions"), "completions")
+    texts = tuple(_step(step, f"completions[{place}]") for place, step in enumerate(steps))
+    labels = _listed(row["labels"], "labels") if row.get("labels") is not None else [None] * len(texts)
+    if len(labels) != len(texts):
+        raise RowError("wrong_type", "labels", labels, f"a list of {len(labels)}, allowed is one a step, {len(texts)}")
+    read = {*columns.values(), "completions", "labels"}
+    return [
+        SteppedAnswer(
+            prompt=read_row_prompt(row, columns),
+            steps=texts,
+            labels=tuple(_label(label, f"labels[{place}]") for place, label in enumerate(labels)),
+            metadata={name: value for name, value in row.items() if name not in read},
+        )
+    ]
+
+
+def _listed(value: object, name: str) -> Sequence[Any]:
+    items = decode_literal(value) if isinstance(value, str) else value
+    if not isinstance(items, Sequence) or isinstance(items, str) or not items:
+        raise RowError("wrong_type", name, value, "allowed is a list with an entry a step")
+    return items
+
+
+def _step(value: object, name: str) -> str:
+    text = read_text(value, name)
+    if not text.strip():
+        raise RowError("empty_response", name, text, "a step needs a text")
+    return text
+
+
+def _label(value: object, name: str) -> float | None:
+    if value is None:
+        return None
+    if not isinstance(value, int | float) or not math.isfinite(value) or not 0 <= value <= 1:
+        allowed = "allowed are true, false, a number from 0 (wrong) to 1 (right), and null for not judged"
+        raise RowError("bad_number", name, value, allowed)
+    return float(value)
+
+
+def _read_prm800k(row: Mapping[str, Any], _refuse: Refuse) -> list[SteppedAnswer]:
+    prompt = read_prompt(read_cell(row, "question.problem"), "question.problem")
+    metadata = {name: value for name, value in row.items() if name not in ("question", "label")}
+    metadata |= {"finish_reason": read_cell(row, "label.finish_reason")}
+    metadata |= {"ground_truth_answer": read_cell(row, "question.ground_truth_answer")}
+    answers: list[SteppedAnswer] = []
+    steps: list[str] = []
+    labels: list[float | None] = []
+
+    def add(texts: Sequence[str], judged: Sequence[float | None]) -> None:
+        one = SteppedAnswer(prompt=prompt, steps=tuple(texts), labels=tuple(judged), metadata=metadata)
+        answers.append(one)
+
+    for place, step in enumerate(_listed(read_cell(row, "label.steps"), "label.steps")):
+        name = f"label.steps[{place}]"
+        candidates, chosen = _inside(step, "completions") or [], _inside(step, "chosen_completion")
+        written = _inside(step, "human_completion")
+        if chosen is not None and not (isinstance(chosen, int) and 0 <= chosen < len(candidates)):
+            allowed = f"allowed is one of {len(candidates)} completions, or null"
+            raise RowError("bad_number", f"{name}.chosen_completion", chosen, allowed)
+        rated = [_rated(one, f"{name}.completions[{index}]") for index, one in enumerate(candidates)]
+        for index, (text, label) in enumerate(rated):
+            if index != chosen:
+                add([*steps, text], [*([None] * len(steps)), label])
+        if chosen is not None:
+            text, label = rated[chosen]
+        elif written:
+            text, label = _step(_inside(written, "text") or written, f"{name}.human_completion"), 1.0
+        else:
+            break  # no candidate was right: here the solution ends
+        steps.append(text)
+        labels.append(label)
+    if steps:
+        add(steps, labels)
+    return answers
+
+
+def _rated(candidate: object, name: str) -> tuple[str, float | None]:
+    rating = _inside(candidate, "rating")
+    if rating is not None and (isinstance(rating, bool) or rating not in _RATINGS):
+        raise RowError("bad_number", f"{name}.rating", rating, "allowed are -1, 0, 1 and null")
+    return _step(_inside(candidate, "text"), f"{name}.text"), None if rating is None else _RATINGS[rating]
+
+
+def _inside(value: object, name: str) -> Any:
+    """What an object holds, one that a cell carries as text among them; None where it is none or has no such thing."""
+    value = decode_literal(value) if isinstance(value, str) and value.lstrip().startswith("{") else value
+    return value.get(name) if isinstance(value, Mapping) else None
+
+
+def _read_math_shepherd(row: Mapping[str, Any], _refuse: Refuse) -> list[SteppedAnswer]:
+    text, marked = read_text(row.get("input"), "input"), read_text(row.get("label"), "label")
+    *parts, rest = _TAG.split(text)
+    if not parts or rest.strip():
+        raise RowError("wrong_type", "input", text, f"allowed is a solution whose every step ends in {STEP_TAG}")
+    labels: list[float] = []
+    at = 0
+    for part in parts:
+        mark = _MARK.match(marked, at + len(part.rstrip()))
+        if not marked.startswith(part.rstrip(), at) or mark is None:
+            allowed = f"step {len(labels) + 1} is not as in input with + or - at its end"
+            raise RowError("wrong_type", "label", marked[at:], allowed)
+        labels.append(float(mark[1] == "+"))
+        at = mark.end()
+    problem, begins, first = parts[0].partition("Step 1:")
+    if not begins:
+        raise RowError("wrong_type", "input", parts[0], "no 'Step 1:' says where the problem ends")
+    steps = [begins + first, *parts[1:]]
+    return [
+        SteppedAnswer(
+            prompt=read_prompt(problem.strip(), "input"),
+            steps=tuple(_step(step.strip(), "input") for step in steps),
+            labels=tuple(labels),
+            metadata={name: value for name, value in row.items() if name not in ("input", "label")},
+        )
+    ]

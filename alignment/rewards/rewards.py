@@ -351,11 +351,15 @@ def _load(
             return RemoteReward(spec.target, name=spec.name, timeout_s=timeout_s)
         case "model":
             from alignment.rewards.models import ModelReward
+            from alignment.rewards.process import ProcessReward, ScoresSteps
             from rewardkit.reward.load import load_reward_fn
             from rewardkit.reward.metadata import read_card
 
+            reward_fn = load_reward_fn(spec.target, criterion_weights=spec.criterion_weights, in_bf16=in_bf16)
+            if isinstance(reward_fn, ScoresSteps):
+                return ProcessReward(reward_fn, name=spec.name, steps_by=options.steps_by, offload=offload)
             return ModelReward(
-                load_reward_fn(spec.target, criterion_weights=spec.criterion_weights, in_bf16=in_bf16),
+                reward_fn,
                 read_card(spec.target),
                 name=spec.name,
                 normalise=options.normalise_rewards,

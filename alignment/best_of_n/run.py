@@ -115,7 +115,9 @@ def choose_best(config: BonConfig, rows: Sequence[PromptRow], sampler: Sampler, 
         rewards = stack.enter_context(load_rewards(config, policy_tokenizer=sampler.tokenizer))
         audit = None
         if config.audit_reward:
-            options = RewardOptions(reward=config.audit_reward, reward_timeout_s=config.reward_timeout_s)
+            options = RewardOptions(
+                reward=config.audit_reward, steps_by=config.steps_by, reward_timeout_s=config.reward_timeout_s
+            )
             audit = stack.enter_context(load_rewards(options, policy_tokenizer=sampler.tokenizer))
         for start in range(file.num_rows, len(rows), config.window):
             window = rows[start : start + config.window]

@@ -7,6 +7,7 @@ from typing import Literal
 
 from alignment.config.loss_names import PAIR_LOSSES, PairLossName, PairLossOptions
 from alignment.config.policy_gradient_names import (
+    POLICY_LOSSES,
     BaselineName,
     KlEstimatorName,
     PolicyLossName,
@@ -156,9 +157,16 @@ class GrpoConfig(OnlineConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_least(self, dynamic_sampling=0)
-        compared = self.options.subtracted in ("group", "leave_one_out")
+        subtracted = self.options.subtracted
+        compared = subtracted in ("group", "leave_one_out")
         if compared and self.completions_per_prompt < 2:
             raise ValueError("completions_per_prompt is 1: a group of one has nothing to be compared with")
+        by_token = POLICY_LOSSES[self.loss].ratio == "token" and subtracted == "group"
+        if self.step_reward == "steps" and not by_token:
+            raise ValueError(
+                f"step_reward is steps with loss {self.loss} and baseline {subtracted}: it goes with baseline group "
+                "and losses whose ratio is a token's"
+            )
         if self.loss == "reinforce" and self.passes * self.minibatches > 1:
             raise ValueError("reinforce is for samples of the present policy: passes and minibatches are 1")
 
@@ -269,6 +277,8 @@ class OnlineDpoConfig(OnlineConfig):
         traits = PAIR_LOSSES[self.loss]
         if traits.whole_batch:
             raise ValueError(f"loss {self.loss} compares the pairs of a whole batch: it is for dpo")
+        if self.step_reward == "steps":
+            raise ValueError("step_reward is steps: a pair compares whole completions, allowed is any other")
         if self.importance_cap:
             raise ValueError(f"importance_cap is {self.importance_cap}, a loss of pairs weighs no tokens: allowed is 0")
         if self.reference_every and not traits.needs_reference:

@@ -18,6 +18,7 @@ from rewardkit.reward.reward import Penalty, check_criterion_weights
 from rewardkit.run.model_folder import HUB_ID, model_folder
 
 Kind = Literal["model", "function", "verifier", "server"]
+StepReward = Literal["min", "product", "last", "mean", "sum", "steps"]
 FORMS = (
     "[WEIGHT*] and then the folder or hub id of a reward model, FOLDER#CRITERION=WEIGHT,..., module:function, "
     "path/file.py:function, "
@@ -182,15 +183,19 @@ class RewardOptions:
         total = conservative(sum_i weight_i reward_i) - length term - repetition term - missing-EOS term
 
     Attributes:
-        reward: a source of rewards: the folder of a reward model or ensemble, perhaps with weights of its criteria
-            (FOLDER#helpful=1,safe=2), module:function, path/file.py:function, the URL of a reward server, or a verifier
-            (numeric, regex:PATTERN, json, length:WORDS, ifeval); a weight may stand before it, as in 0.5*numeric; given
-            repeatedly, the weighted rewards are added.
+        reward: a source of rewards: the folder of a reward model, a process reward model or an ensemble, perhaps with
+            weights of its criteria (FOLDER#helpful=1,safe=2), module:function, path/file.py:function, the URL of a
+            reward server, or a verifier (numeric, regex:PATTERN, json, length:WORDS, ifeval); a weight may stand before
+            it, as in 0.5*numeric; given repeatedly, the weighted rewards are added.
         penalty: what stands for the members of an ensemble: their mean, the worst case (wco), the mean less their
             variance (uwo), the mean less their variance over the reward's own spread among the completions of a prompt
             (uwo_scaled), or the entropic mean.
         penalty_strength: factor of the variance (uwo) or risk aversion (entropic), per unit of reward; of uwo_scaled a
             number without a unit, 0.1 to begin with.
+        step_reward: what a completion is worth where a source rewards its steps or tokens: the least of them, their
+            product, the last, their mean or sum; or steps, their sum with each one credited at its own end (ppo, grpo).
+        steps_by: what parts the steps of a completion for a process reward model: line, blank_line, sentence, or a text
+            that stands between two steps.
         normalise_rewards: whether reward models are scaled by their saved statistics to mean 0, standard deviation 1.
         length_penalty: reward subtracted for each token of a completion beyond length_free.
         length_free: number of tokens of a completion that cost nothing.
@@ -202,6 +207,8 @@ class RewardOptions:
     reward: list[str] = field(default_factory=list, metadata={"repeated": True})
     penalty: Penalty = "mean"
     penalty_strength: float = 1.0
+    step_reward: StepReward = "min"
+    steps_by: str = "line"
     normalise_rewards: bool = True
     length_penalty: float = 0.0
     length_free: int = 0
@@ -217,6 +224,8 @@ class RewardOptions:
         for name in ("length_penalty", "repetition_penalty", "missing_eos_penalty"):
             if not math.isfinite(getattr(self, name)):
                 raise ValueError(f"{name} is {getattr(self, name)}, allowed is 0 or more")
+        if not self.steps_by:
+            raise ValueError("steps_by is empty, allowed are line, blank_line, sentence, and a text that parts steps")
         if self.length_free and not self.length_penalty:
             raise ValueError(f"length_free is {self.length_free} without a length_penalty")
         if self.reward:

@@ -157,5 +157,7 @@ class BonConfig(DrawConfig, RewardOptions):
             raise ValueError("threshold_of quantile goes with keep above")
         if self.soft_labels and self.keep != "pairs":
             raise ValueError("soft_labels are for keep pairs")
+        if self.step_reward == "steps":
+            raise ValueError("step_reward is steps: completions are chosen as wholes, allowed is any other")
         if self.audit_reward:
             read_rewards(self.audit_reward)

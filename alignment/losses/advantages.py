@@ -117,6 +117,39 @@ def group_advantages(rewards: Tensor, *, baseline: BaselineName, scale: ScaleNam
             assert_never(scale)
 
 
+def process_advantages(
+    rewards: Tensor, places: Tensor, lengths: Tensor, *, group_size: int, scale: ScaleName
+) -> Tensor:
+    """(C,) float32, detached, advantages of tokens from rewards of steps.
+
+    A_t = sum over the steps j of the completion that end at t or later of (r_j - mean(R)) / (std(R) + 1e-4),
+    R the rewards of all steps of all completions of the group. Shao et al. 2024, section 4.1.3 (arXiv 2402.03300).
+    With one step in each completion, at its end, these are `group_advantages` with baseline `group`. The standard
+    deviation has ddof 1, as there. Exactly 0 where all rewards of a group are equal, and behind the last step.
+
+    The mean is over steps, not over completions: a completion of many steps above it gains by their number.
+
+    Args:
+        rewards: (S,) float, of steps.
+        places: (S,) int64, index among the C tokens of each step's last one.
+        lengths: (N,) int64, tokens of each completion, those of a group one after another.
+        group_size: G, completions of a group.
+        scale: `group`, `batch` (the standard deviation of all rewards of all groups) or `none`.
+    """
+    rewards = exact(rewards).detach()
+    number = torch.repeat_interleave(torch.arange(len(lengths), device=lengths.device), lengths)[places] // group_size
+    normalised = torch.zeros_like(rewards)
+    for group in range(len(lengths) // group_size):
+        steps = number == group
+        of_group = rewards[steps]
+        if len(of_group) and bool(of_group.amax() > of_group.amin()):
+            spread = {"group": of_group, "batch": rewards}.get(scale)
+            divisor = 1.0 if spread is None else _std(spread) + EPSILON
+            normalised[steps] = (of_group - of_group.mean()) / divisor
+    by_token = torch.zeros(int(lengths.sum()), device=rewards.device).index_add(0, places, normalised)
+    return generalised_advantages(by_token, torch.zeros_like(by_token), lengths, gamma=1.0, lam=1.0).advantages
+
+
 def without_signal(advantages: Tensor) -> Tensor:
     """(P,) bool, groups all of whose advantages are 0.
 
@@ -169,21 +202,22 @@ def _std(rewards: Tensor) -> Tensor:
     return rewards.std(-1, keepdim=True)
 
 
-def token_rewards(scores: Tensor, kl: Tensor, lengths: Tensor, *, beta: float) -> Tensor:
+def token_rewards(scores: Tensor, kl: Tensor, lengths: Tensor, *, beta: float, places: Tensor | None = None) -> Tensor:
     """Returns (C,) float32 rewards of the tokens, detached.
 
-    r_t = -beta kl_t, plus the score on the completion's last token.
+    r_t = -beta kl_t, plus the score on the completion's last token, or each step's score on the step's last token.
     Ziegler et al. 2019, eq. 2 (arXiv 1909.08593), by token as in Stiennon et al. 2020. The last token is the last one
     that was drawn: the EOS where there is one, else the token the completion was cut after. Its own KL counts too.
     TRL's last PPO, 1.12, puts the score one place behind the EOS, with a value of its own there.
 
     Args:
-        scores: (S,) float, reward units, of whole completions.
+        scores: (S,) float, reward units, of whole completions or of their steps.
         kl: (C,) float, nats, k1 by tokens of `alignment.losses.kl.token_kl` under the policy that drew them, which
             makes the sum of a completion's rewards an unbiased score minus beta KL.
         lengths: (S,) int64, tokens of each completion, none of them 0.
         beta: weight of the KL, 0 or more.
+        places: (S,) int64, index among the C tokens of the one that each score belongs to; None takes the last ones.
     """
     assert bool((lengths > 0).all()), "a completion without tokens has nowhere to put its score"
     rewards = -beta * exact(kl).detach()
-    return rewards.index_add(0, lengths.cumsum(0) - 1, scores.detach().to(rewards))
+    return rewards.index_add(0, lengths.cumsum(0) - 1 if places is None else places, scores.detach().to(rewards))

@@ -188,7 +188,8 @@ def policy_loss(tokens: CompletionTokens, advantages: Tensor, options: PolicyLos
     2507.18071) or of the sum of its tokens' log-ratios; a completion's surrogate counts once, not once per token.
 
     Args:
-        advantages: (S,) float, of each completion, as `alignment.losses.advantages.group_advantages`, flat.
+        advantages: (S,) float, of each completion, as `alignment.losses.advantages.group_advantages`, flat; or (C,) of
+            each token, as `process_advantages` there, where the ratio is of tokens.
 
     Raises:
         ValueError: if a KL is asked for without the reference's log-probabilities.
@@ -197,7 +198,8 @@ def policy_loss(tokens: CompletionTokens, advantages: Tensor, options: PolicyLos
     logps = exact(tokens.logps)
     log_ratio = logps - exact(tokens.old_logps).detach()
     ratio = _exponential(_acting_log_ratio(tokens, log_ratio, traits.ratio))
-    spread = advantages.to(logps)[tokens.branch]
+    by_token = advantages.shape == logps.shape  # where both are (S,), every completion is a single token
+    spread = advantages.to(logps) if by_token else advantages.to(logps)[tokens.branch]
     match traits.surrogate:
         case "clipped":
             surrogate = clipped_surrogate(ratio, spread, clip_low=options.below, clip_high=options.above)

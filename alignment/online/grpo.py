@@ -3,7 +3,8 @@
 Shao et al. 2024 (DeepSeekMath, arXiv 2402.03300); the other losses are in `alignment.losses.policy_gradient`, each with
 its paper. A step:
 1. G completions of each of P prompts are drawn from the policy and rewarded.
-2. Advantages compare rewards, mostly within the group (`alignment.losses.advantages`).
+2. Advantages compare rewards, mostly within the group (`alignment.losses.advantages`); of steps, where `step_reward`
+   is steps: process supervision, section 4.1.3 there.
 3. One or more optimizer steps on the clipped surrogate, groups never split.
 Where we differ:
 1. A group shares its prompt in packed rows; loss and gradient equal the padded form.
@@ -24,7 +25,7 @@ from torch import Tensor
 
 from alignment.config.online import GrpoConfig
 from alignment.config.policy_gradient_names import POLICY_LOSSES
-from alignment.losses.advantages import RunningMean, group_advantages, without_signal
+from alignment.losses.advantages import RunningMean, group_advantages, process_advantages, without_signal
 from alignment.losses.importance import importance_weights
 from alignment.losses.policy_gradient import CompletionTokens, loss_total, policy_loss
 from alignment.online.algorithm import (
@@ -40,7 +41,7 @@ from alignment.online.algorithm import (
 from alignment.online.run import Parts, train_online
 from alignment.online.update import Minibatch, PolicyUpdate
 from alignment.policy.reference import LiveReference
-from alignment.rewards.rewards import joined_scores
+from alignment.rewards.rewards import ScoredBatch, joined_scores
 from alignment.rollouts.collector import Collected
 from alignment.rollouts.rollouts import Micro, Rollouts, joined
 from rewardkit.network.logps import CompletionLogps
@@ -65,9 +66,7 @@ class Grpo:
     def step(self, draw: Draw, *, with_entropy: bool, with_kl: bool) -> Learned:
         collected, num_drawn = self._collect(draw)
         rollouts, scored = collected.rollouts, collected.scored
-        rewards = torch.from_numpy(scored.total).float().view(len(rollouts.rows), -1)
-        advantages = self._advantages(rewards)
-        silent = without_signal(advantages)
+        advantages, silent = self._advantages(rollouts, scored)
         metrics = dict(collected.timed)
         metrics["groups/zero_advantage_share"] = float(silent.float().mean())
         metrics["groups/drawn"] = float(num_drawn)
@@ -79,7 +78,7 @@ class Grpo:
         if reference is not None:
             policy = rollouts.logps.to(reference) if old is None else old
             metrics |= kl_metrics(policy, reference, len(rollouts))
-        metrics |= self._learn(rollouts, advantages.flatten(), silent, old, reference, with_entropy=with_entropy)
+        metrics |= self._learn(rollouts, advantages, silent, old, reference, with_entropy=with_entropy)
         metrics["beta"] = self.config.beta
         return Learned(rollouts=rollouts, scored=scored, metrics=metrics)
 
@@ -102,8 +101,12 @@ class Grpo:
     def _with_signal(self, collected: Collected) -> Collected | None:
         """Returns the groups whose rewards differ; None where there is none."""
         groups = len(collected.rollouts.rows)
-        rewards = collected.scored.total.reshape(groups, -1)
-        places = np.flatnonzero(rewards.max(1) > rewards.min(1)).tolist()
+        if collected.scored.credits is None:
+            rewards = collected.scored.total.reshape(groups, -1)
+            places = np.flatnonzero(rewards.max(1) > rewards.min(1)).tolist()
+        else:
+            _, silent = self._advantages(collected.rollouts, collected.scored)
+            places = (~silent).nonzero()[:, 0].tolist()
         if not places:
             return None
         size = collected.rollouts.group_size
@@ -115,8 +118,20 @@ class Grpo:
             reward_s=collected.reward_s,
         )
 
-    def _advantages(self, rewards: Tensor) -> Tensor:
-        """Returns (P, G) advantages."""
+    def _advantages(self, rollouts: Rollouts, scored: ScoredBatch) -> tuple[Tensor, Tensor]:
+        """Returns (N,) advantages of completions or (C,) of tokens, and (P,) whether a group has none but 0."""
+        if scored.credits is not None:
+            lengths = rollouts.lengths
+            advantages = process_advantages(
+                torch.from_numpy(scored.credits.rewards).float(),
+                torch.from_numpy(scored.credits.places(lengths.numpy())),
+                lengths,
+                group_size=rollouts.group_size,
+                scale=self.options.divisor,
+            )
+            sizes = lengths.view(-1, rollouts.group_size).sum(1).tolist()
+            return advantages, torch.stack([(part == 0.0).all() for part in advantages.split(sizes)])
+        rewards = torch.from_numpy(scored.total).float().view(len(rollouts.rows), -1)
         total, weight = self.carried.baseline.tolist()
         running = RunningMean(total=total, weight=weight)
         advantages = group_advantages(
@@ -124,7 +139,7 @@ class Grpo:
         )
         after = running.after(float(rewards.mean()))
         self.carried.baseline.copy_(torch.tensor([after.total, after.weight], dtype=torch.float64))
-        return advantages
+        return advantages.flatten(), without_signal(advantages)
 
     def _learn(
         self,
@@ -186,7 +201,7 @@ class Grpo:
                 weights=weights.weights if self.config.importance_cap else None,
                 kept=None if kept is None else kept[micro.branches].to(device),
             ),
-            advantages[micro.branches].to(device),
+            advantages[micro.branches if len(advantages) == len(rollouts) else micro.tokens].to(device),
             self.options,
         )
         ones = torch.ones_like(own)

@@ -3,7 +3,8 @@
 Schulman et al. 2017 (arXiv 1707.06347); for language models Ziegler et al. 2019 (arXiv 1909.08593), Stiennon et al.
 2020, and the details of Huang et al. 2024 (arXiv 2403.17031). A step:
 1. Completions are drawn and rewarded; log-probabilities of policy and reference and values are taken once.
-2. A token earns minus beta times its KL, the last one the reward too; advantages by GAE, whitened over the step.
+2. A token earns minus beta times its KL, the last one the reward too, or (`step_reward` steps) the last one of each
+   step that step's reward; advantages by GAE, whitened over the step.
 3. Passes over the completions in fresh permutations: clipped surrogate plus weighted clipped value loss.
 Where we differ:
 1. The reward goes to the last token that was drawn, EOS where there is one; the value after it is 0, also where the
@@ -112,7 +113,10 @@ class Ppo:
         }
         if reference is not None:
             metrics |= kl_metrics(logps, reference, len(rollouts))
-        learned = self._advantages(rollouts, scored.total, logps, values, reference, beta)
+        scores, places = scored.total, None
+        if scored.credits is not None:
+            scores, places = scored.credits.rewards, scored.credits.places(rollouts.lengths.numpy())
+        learned = self._advantages(rollouts, scores, logps, values, reference, beta, places)
         metrics["value/explained_variance"] = explained_variance(
             moment_sums(learned.returns - values), moment_sums(learned.returns)
         )
@@ -146,18 +150,19 @@ class Ppo:
     def _advantages(
         self,
         rollouts: Rollouts,
-        totals: np.ndarray,
+        scores: np.ndarray,
         logps: Tensor,
         values: Tensor,
         reference: Tensor | None,
         beta: float,
+        places: np.ndarray | None = None,
     ) -> Advantages:
-        """Computes GAE from token rewards, which may include the KL."""
+        """Computes GAE from token rewards, which may include the KL; scores and places as for `token_rewards`."""
         in_reward = beta if self.config.kl_in == "reward" else 0.0
         kl = torch.zeros_like(logps) if reference is None else token_kl(logps, reference, "k1")
         lengths = rollouts.lengths.to(logps.device)
-        scores = torch.from_numpy(totals).to(logps)
-        rewards = token_rewards(scores, kl, lengths, beta=in_reward)
+        at = None if places is None else torch.from_numpy(places).to(lengths)
+        rewards = token_rewards(torch.from_numpy(scores).to(logps), kl, lengths, beta=in_reward, places=at)
         if self.config.whiten_rewards:
             rewards = whiten(rewards, moment_sums(rewards), shift_mean=False)
         return generalised_advantages(rewards, values, lengths, gamma=self.config.gamma, lam=self.config.lam)

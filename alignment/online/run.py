@@ -157,7 +157,9 @@ def train_online(
         rewards = stack.enter_context(load_rewards(config, policy_tokenizer=policy.tokenizer, **held))
         audit_rewards = None
         if config.audit_reward:
-            options = RewardOptions(reward=config.audit_reward, reward_timeout_s=config.reward_timeout_s)
+            options = RewardOptions(
+                reward=config.audit_reward, steps_by=config.steps_by, reward_timeout_s=config.reward_timeout_s
+            )
             audit_rewards = stack.enter_context(load_rewards(options, policy_tokenizer=policy.tokenizer, **held))
         source = stack.enter_context(closing(open_rollouts(policy, config, parts.forward)))
         collector = Collector(policy, sides.train, rewards, config, source)

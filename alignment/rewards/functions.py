@@ -7,8 +7,10 @@ A function is called as TRL calls one: `function(prompts=..., completions=..., *
     completion_ids   lists of token ids, where they are known
     anything else    the column of that name
 
-and returns a list of numbers, one for each completion. It cannot hang the training, print into the command's output,
-or take the process down: a call that does not end in time is one error, a worker that dies is started once more.
+and returns a list, for each completion a number, or rewards of its spans: a list of (end, reward) with the characters
+up to the span's end, or a list of a number for each of its tokens. It cannot hang the training, print into the
+command's output, or take the process down: a call that does not end in time is one error, a worker that dies is started
+once more.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ import numpy as np
 
 from alignment.rewards import worker as reward_worker
 from alignment.rewards.source import RewardBatch, RewardError
+from alignment.rewards.spans import SpanError, SpanReward, is_number, read_spans
 from rewardkit.data.export_formats import plain_prompt
 from rewardkit.reward.reward import Reward
 
@@ -152,11 +155,11 @@ class FunctionReward:
         _, self._names, self._needed, location = self._worker.ready
         self.about = f"{self.name} ({location})"
 
-    def __call__(self, batch: RewardBatch) -> Reward:
+    def __call__(self, batch: RewardBatch) -> Reward | SpanReward:
         """Rewards of the B completions, by one member.
 
         Raises:
-            RewardError: if the function raises, returns anything but one number for each, does not return in time, or
+            RewardError: if the function raises, returns anything but a reward for each, does not return in time, or
                 ends its process twice.
         """
         answer = self._ask(batch, self.timeout_s)
@@ -165,7 +168,12 @@ class FunctionReward:
             if index is None and len(batch) > 1:
                 index, text = self._locate(batch, text)
             raise RewardError(self.about, text, batch, 0 if len(batch) == 1 else index)
-        return Reward(members=np.array([answer[1]]))
+        if all(map(is_number, answer[1])):
+            return Reward(members=np.array([answer[1]], dtype=np.float64))
+        try:
+            return read_spans(answer[1], batch.completions, batch.num_tokens)
+        except SpanError as error:
+            raise RewardError(self.about, str(error), batch, error.index) from error
 
     def close(self) -> None:
         """Ends the worker."""

@@ -97,12 +97,7 @@ class ModelReward:
         self.end: tuple[int, ...] | None = None  # what follows a completion, where its tokens can be scored
         if policy_tokenizer is not None and isinstance(reward_fn, ReadsTokens):
             self.end = shared_end(reward_fn.tokenizer, policy_tokenizer)
-        self.away: list[Away] = []
-        if offload and (networks := getattr(reward_fn, "networks", None)):
-            from rewardkit.distributed.collectives import default_device
-            from rewardkit.weights.offload import Away
-
-            self.away = [Away(network, default_device()) for network in networks]
+        self.away = away_between_calls(reward_fn) if offload else []
 
     def __call__(self, batch: RewardBatch) -> Reward:
         """Rewards of the B completions by every member."""
@@ -163,6 +158,14 @@ class ModelReward:
         ]
         order = [index for group in groups.values() for index in group]
         return self.reward_fn.score_rows(rows).members[:, np.argsort(order)]
+
+
+def away_between_calls(model: object) -> list[Away]:
+    """Moves the networks of a model into the CPU's memory; returns what brings each here. Empty where it has none."""
+    from rewardkit.distributed.collectives import default_device
+    from rewardkit.weights.offload import Away
+
+    return [Away(network, default_device()) for network in getattr(model, "networks", ())]
 
 
 def token_row(

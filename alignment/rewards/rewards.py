@@ -14,15 +14,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from alignment.config.rewards import RewardOptions, RewardSpec
+from alignment.config.rewards import RewardOptions, RewardSpec, StepReward
 from alignment.rewards.functions import FunctionReward
 from alignment.rewards.server import RemoteReward
 from alignment.rewards.source import RewardBatch, RewardSource, ask
+from alignment.rewards.spans import Credits, SpanReward, credit, joined_credits, token_ends
 from alignment.verifiers.verifiers import VERIFIERS
 from alignment.watch.text_metrics import repetition
 from rewardkit.reward.reward import Penalty, Reward, conservative, spread_within
@@ -90,6 +91,8 @@ class ScoredBatch:
         penalised: (B,) under the conservative rule; uncertainties of different sources count as independent.
         terms: (B,) by name, what is subtracted besides.
         total: (B,) penalised less the terms.
+        spans: (B,) by name, how many spans each completion has; of sources that reward spans.
+        credits: the total at the tokens that earn it; None where it is the whole completion's.
     """
 
     by_source: Mapping[str, Reward]
@@ -97,6 +100,8 @@ class ScoredBatch:
     penalised: np.ndarray
     terms: Mapping[str, np.ndarray]
     total: np.ndarray
+    spans: Mapping[str, np.ndarray] = field(default_factory=dict)
+    credits: Credits | None = None
 
     def take(self, indices: Sequence[int]) -> ScoredBatch:
         """Some of the completions."""
@@ -107,6 +112,8 @@ class ScoredBatch:
             penalised=self.penalised[picked],
             terms={name: term[picked] for name, term in self.terms.items()},
             total=self.total[picked],
+            spans={name: counts[picked] for name, counts in self.spans.items()},
+            credits=self.credits.take(picked) if self.credits else None,
         )
 
     def metrics(self) -> dict[str, float]:
@@ -124,7 +131,7 @@ class ScoredBatch:
         metrics |= {f"penalty/{name}": float(term.mean()) for name, term in self.terms.items()}
         for name, reward in self.by_source.items():
             metrics |= {f"rewards/{name}/mean": float(reward.mean.mean()), f"rewards/{name}/std": _std(reward.mean)}
-        return metrics
+        return metrics | {f"rewards/{name}/spans": float(counts.mean()) for name, counts in self.spans.items()}
 
 
 class Rewards:
@@ -135,6 +142,8 @@ class Rewards:
         penalty: see `rewardkit.reward.reward.conservative`.
         penalty_strength: its strength.
         terms: what is subtracted besides; None subtracts nothing.
+        step_reward: what stands for rewards of spans; `steps` gives `ScoredBatch.credits` too.
+        tokenizer: of the policy, which finds spans of characters among tokens; read by `steps`.
     """
 
     def __init__(
@@ -144,6 +153,8 @@ class Rewards:
         penalty: Penalty = "mean",
         penalty_strength: float = 1.0,
         terms: Terms | None = None,
+        step_reward: StepReward = "min",
+        tokenizer: PreTrainedTokenizerBase | None = None,
     ) -> None:
         names = [source.name for source in sources]
         if not names or len(set(names)) < len(names):
@@ -152,6 +163,8 @@ class Rewards:
         self.penalty: Penalty = penalty
         self.penalty_strength = penalty_strength
         self.terms = terms or Terms()
+        self.step_reward: StepReward = step_reward
+        self.tokenizer = tokenizer
         self._warned = False
 
     def score(self, batch: RewardBatch) -> ScoredBatch:
@@ -160,7 +173,12 @@ class Rewards:
         Raises:
             RewardError: naming source, sample and cause, if a source gives no finite number for each.
         """
-        by_source = {one.name: ask(one.source, batch) for one in self.sources}
+        answers = {one.name: ask(one.source, batch) for one in self.sources}
+        spans = {name: answer for name, answer in answers.items() if isinstance(answer, SpanReward)}
+        by_source = {
+            name: answer.whole(self.step_reward) if isinstance(answer, SpanReward) else answer
+            for name, answer in answers.items()
+        }
         weighted = [Reward(members=one.weight * by_source[one.name].members) for one in self.sources]
         numbers: dict[tuple[Message, ...], int] = {}
         group = np.array([numbers.setdefault(tuple(prompt), len(numbers)) for prompt in batch.prompts])
@@ -170,13 +188,42 @@ class Rewards:
         )
         self._warn_of_penalty(add(weighted).mean, penalised, group)
         terms = self.terms.of(batch)
+        total = penalised - sum(terms.values(), start=np.zeros(len(batch)))
         return ScoredBatch(
             by_source=by_source,
             raw=add(weighted),
             penalised=penalised,
             terms=terms,
-            total=penalised - sum(terms.values(), start=np.zeros(len(batch))),
+            total=total,
+            spans={name: answer.counts for name, answer in spans.items()},
+            credits=self._credits(batch, spans, group, total) if self.step_reward == "steps" else None,
         )
+
+    def _credits(
+        self, batch: RewardBatch, spans: Mapping[str, SpanReward], group: np.ndarray, total: np.ndarray
+    ) -> Credits:
+        """The total at tokens: each span's weighted reward under the conservative rule at its end, what is left last.
+
+        Raises:
+            ValueError: if the tokens of the completions, or the tokenizer that finds spans among them, are not known.
+        """
+        if not len(batch.completion_ids):
+            raise ValueError("step_reward is steps, which credits tokens, and those of the completions are not known")
+        weights = {one.name: one.weight for one in self.sources}
+        by_span = [
+            (
+                answer.completion,
+                token_ends(answer, batch.completions, batch.completion_ids, self.tokenizer),
+                conservative(
+                    Reward(members=weights[name] * answer.members),
+                    self.penalty,
+                    strength=self.penalty_strength,
+                    group=group[answer.completion],
+                ),
+            )
+            for name, answer in spans.items()
+        ]
+        return credit(by_span, total, np.array(batch.num_tokens))
 
     def _warn_of_penalty(self, raw: np.ndarray, penalised: np.ndarray, group: np.ndarray) -> None:
         """Says once where the penalty, not the reward, decides which completion of a prompt is the better one."""
@@ -218,6 +265,11 @@ def joined_scores(parts: Sequence[ScoredBatch]) -> ScoredBatch:
         penalised=np.concatenate([part.penalised for part in parts]),
         terms={name: np.concatenate([part.terms[name] for part in parts]) for name in first.terms},
         total=np.concatenate([part.total for part in parts]),
+        spans={
+            name: np.concatenate([part.spans.get(name, np.ones(len(part.total), dtype=np.int64)) for part in parts])
+            for name in dict.fromkeys(name for part in parts for name in part.spans)
+        },
+        credits=joined_credits([part.credits for part in parts if part.credits]) if first.credits else None,
     )
 
 
@@ -274,6 +326,8 @@ def load_rewards(
             repetition_penalty=options.repetition_penalty,
             missing_eos_penalty=options.missing_eos_penalty,
         ),
+        step_reward=options.step_reward,
+        tokenizer=policy_tokenizer,
     )
 
 
@@ -297,11 +351,15 @@ def _load(
             return RemoteReward(spec.target, name=spec.name, timeout_s=timeout_s)
         case "model":
             from alignment.rewards.models import ModelReward
+            from alignment.rewards.process import ProcessReward, ScoresSteps
             from rewardkit.reward.load import load_reward_fn
             from rewardkit.reward.metadata import read_card
 
+            reward_fn = load_reward_fn(spec.target, criterion_weights=spec.criterion_weights, in_bf16=in_bf16)
+            if isinstance(reward_fn, ScoresSteps):
+                return ProcessReward(reward_fn, name=spec.name, steps_by=options.steps_by, offload=offload)
             return ModelReward(
-                load_reward_fn(spec.target, criterion_weights=spec.criterion_weights, in_bf16=in_bf16),
+                reward_fn,
                 read_card(spec.target),
                 name=spec.name,
                 normalise=options.normalise_rewards,

@@ -3,17 +3,21 @@
 out   {"prompts": [[{"role": "user", "content": "..."}], ...], "completions": ["...", ...],
        "columns": {"answer": [...], ...}}
 in    {"rewards": [...]}, one number for each completion, or {"members": [[...], ...]}, a list for each member
+
+Instead of a number a completion may have rewards of its spans, [[end, reward], ...], see `alignment.rewards.spans`.
 """
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from alignment.rewards.http_client import RefusedError, UnansweredError, ask, head, read_json, with_retries
 from alignment.rewards.source import RewardBatch, RewardError
+from alignment.rewards.spans import SpanError, SpanReward, is_number, read_spans
 from rewardkit.data.export_formats import turns
 from rewardkit.reward.reward import Reward
 
@@ -34,7 +38,7 @@ class RemoteReward:
         self.url, self.timeout_s, self.waits_s = url, timeout_s, waits_s
         self.about = f"{name} ({url})"
 
-    def __call__(self, batch: RewardBatch) -> Reward:
+    def __call__(self, batch: RewardBatch) -> Reward | SpanReward:
         """Rewards of the B completions, by as many members as the server has.
 
         Raises:
@@ -56,10 +60,18 @@ class RemoteReward:
         for row in members:
             if len(row) != len(batch):
                 raise RewardError(self.about, f"{len(row)} rewards for {len(batch)} completions", batch)
-            for index, value in enumerate(row):
-                if not isinstance(value, int | float):
-                    raise RewardError(self.about, f"the reward is {value!r:.80}, allowed is a number", batch, index)
-        return Reward(members=np.array(members, dtype=np.float64))
+        if all(is_number(value) for row in members for value in row):
+            return Reward(members=np.array(members, dtype=np.float64))
+        try:
+            rows = [read_spans(row, batch.completions, batch.num_tokens) for row in members]
+        except SpanError as error:
+            raise RewardError(self.about, str(error), batch, error.index) from error
+        first = rows[0]
+        if any(row.completion.tolist() != first.completion.tolist() for row in rows) or any(
+            row.ends.tolist() != first.ends.tolist() for row in rows
+        ):
+            raise RewardError(self.about, "members give rewards of other spans than the first one", batch)
+        return replace(first, members=np.concatenate([row.members for row in rows]))
 
     def close(self) -> None:
         """Holds no connection."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from alignment.rewards.spans import SpanReward
 from rewardkit.data.records import Message
 from rewardkit.reward.reward import Reward
 
@@ -86,10 +87,15 @@ class RewardBatch:
             columns={name: of(values) for name, values in self.columns.items()},
         )
 
+    @property
+    def num_tokens(self) -> list[int]:
+        """(B,) tokens of the completions; empty where they are not known."""
+        return [len(ids) for ids in self.completion_ids]
+
     def lengths(self) -> np.ndarray:
         """(B,) tokens of the completions; words where tokens are not known."""
         if len(self.completion_ids):
-            return np.array([len(ids) for ids in self.completion_ids])
+            return np.array(self.num_tokens)
         return np.array([len(text.split()) for text in self.completions])
 
 
@@ -128,8 +134,8 @@ class RewardSource(Protocol):
         """Name and origin of the source, for errors."""
         ...
 
-    def __call__(self, batch: RewardBatch) -> Reward:
-        """Rewards of the B completions."""
+    def __call__(self, batch: RewardBatch) -> Reward | SpanReward:
+        """Rewards of the B completions, or of their spans."""
         ...
 
     def close(self) -> None:
@@ -137,21 +143,26 @@ class RewardSource(Protocol):
         ...
 
 
-def ask(source: RewardSource, batch: RewardBatch) -> Reward:
+def ask(source: RewardSource, batch: RewardBatch) -> Reward | SpanReward:
     """Returns the rewards of a batch, checked.
 
     Raises:
-        RewardError: if they are not (K, B) numbers, or one of them is not finite, naming its sample.
+        RewardError: if they are not (K, B) numbers, or (K, S) of spans, or one is not finite, naming its sample.
     """
-    members = np.asarray(source(batch).members, dtype=np.float64)
-    if members.ndim != 2 or members.shape[1] != len(batch) or not len(members):
-        raise RewardError(source.about, f"rewards of shape {members.shape}, allowed is (members, {len(batch)})", batch)
+    rewards = source(batch)
+    completion = rewards.completion if isinstance(rewards, SpanReward) else np.arange(len(batch))
+    if sorted(set(completion.tolist())) != list(range(len(batch))):
+        raise RewardError(source.about, "a completion has no reward", batch)
+    members = np.asarray(rewards.members, dtype=np.float64)
+    if members.ndim != 2 or members.shape[1] != len(completion) or not len(members):
+        allowed = f"(members, {len(completion)})"
+        raise RewardError(source.about, f"rewards of shape {members.shape}, allowed is {allowed}", batch)
     bad = ~np.isfinite(members)
     if bad.any():
-        index = int(np.flatnonzero(bad.any(0))[0])
-        member = int(np.flatnonzero(bad[:, index])[0])
+        place = int(np.flatnonzero(bad.any(0))[0])
+        member = int(np.flatnonzero(bad[:, place])[0])
         of = f" of member {member}" if len(members) > 1 else ""
         more = f"; {int(bad.any(0).sum())} of the batch are not" if bad.any(0).sum() > 1 else ""
-        cause = f"the reward{of} is {members[member, index]}, allowed is a finite number{more}"
-        raise RewardError(source.about, cause, batch, index)
-    return Reward(members=members)
+        cause = f"the reward{of} is {members[member, place]}, allowed is a finite number{more}"
+        raise RewardError(source.about, cause, batch, int(completion[place]))
+    return replace(rewards, members=members)

@@ -5,6 +5,7 @@ it returns (numbers, or with `returns` "json" values that JSON can write, as jud
 `("ready", names, needed, place)`: the keyword names that the function takes (None for all), those it cannot do without,
 and where it stands. Then each frame in holds the number of completions and the keywords, each answer is
 `("rewards", values)`, `("values", values)` or `("problem", index, text)`, the index None where only the batch is known.
+A reward is a number, or a list of numbers or pairs of them (`alignment.rewards.spans`).
 
 Standard library alone, and imported by path, so that it starts at once whatever the function needs. What the function
 prints goes to the standard error: standard output belongs to the command.
@@ -25,7 +26,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from numbers import Real
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -96,13 +97,23 @@ def call(function: Callable[..., Any], keywords: Mapping[str, Any], count: int) 
         return "problem", None, f"it returned {type(returned).__name__}, allowed is a list of numbers"
     if len(values) != count:
         return "problem", None, f"it returned {len(values)} rewards for {count} completions"
-    rewards: list[float] = []
+    rewards: list[Any] = []
     for index, value in enumerate(values):
-        plain = value.item() if hasattr(value, "item") else value
-        if not isinstance(plain, Real):
-            return "problem", index, f"the reward is {plain!r:.80}, allowed is a number"
-        rewards.append(float(plain))
+        try:
+            rewards.append(_numbers(value))
+        except TypeError as error:
+            return "problem", index, f"the reward is {error}, allowed is a number, or a list of them by span"
     return "rewards", rewards
+
+
+def _numbers(value: Any) -> Any:
+    """A number, or a list of numbers or of lists of them, of numpy and torch too, as Python's own."""
+    plain = value.tolist() if hasattr(value, "tolist") else value
+    if isinstance(plain, list | tuple):
+        return [_numbers(one) for one in plain]
+    if not isinstance(plain, Real):
+        raise TypeError(f"{plain!r:.80}")
+    return int(plain) if isinstance(plain, Integral) else float(plain)
 
 
 def call_for_values(function: Function, keywords: Mapping[str, Any], count: int) -> tuple[Any, ...]:

@@ -1,7 +1,8 @@
 """Rollouts on disk: what a run drew and how it was rewarded, a line per prompt, from which another run can learn again.
 
 A line holds step, draw (the number of the draw within the step), the prompt's number, its messages and token ids, and
-its completions, each with token ids, log-probabilities under the sampler, text, whether it finished, and its reward.
+its completions, each with token ids, log-probabilities under the sampler, text, whether it finished, and its reward;
+where steps are credited, step_rewards holds (tokens up to the step's end, reward) of each.
 """
 
 from __future__ import annotations
@@ -32,16 +33,18 @@ def append_rollouts(file: Path, step: int, draw: int, collected: Collected) -> N
         completions = []
         for number, ids in enumerate(row.branches, start=index * size):
             logps = rollouts.logps[rollouts.places([number])]
-            completions.append(
-                {
-                    "ids": list(ids),
-                    "logps": [round(float(logp), 7) for logp in logps],
-                    "text": rollouts.texts[number],
-                    "finished": bool(rollouts.finished[number]),
-                    "reward": float(scored.total[number]),
-                    "raw": float(scored.raw.mean[number]),
-                }
-            )
+            completion = {
+                "ids": list(ids),
+                "logps": [round(float(logp), 7) for logp in logps],
+                "text": rollouts.texts[number],
+                "finished": bool(rollouts.finished[number]),
+                "reward": float(scored.total[number]),
+                "raw": float(scored.raw.mean[number]),
+            }
+            if scored.credits is not None:
+                steps = scored.credits.take([number])
+                completion["step_rewards"] = list(zip(steps.ends.tolist(), steps.rewards.tolist(), strict=True))
+            completions.append(completion)
         line = {"step": step, "draw": draw, "number": rollouts.numbers[index], "prompt": turns(rollouts.prompts[index])}
         lines.append(json.dumps(line | {"prompt_ids": list(row.prompt), "completions": completions}))
     with file.open("a", encoding="utf-8") as rollouts_file:

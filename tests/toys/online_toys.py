@@ -12,6 +12,7 @@ from alignment.online.update import PolicyUpdate
 from alignment.policy.policy import make_network
 from alignment.policy.policy_forward import Forward
 from alignment.rewards.rewards import ScoredBatch
+from alignment.rewards.spans import Credits
 from alignment.rollouts.collector import Collected
 from alignment.rollouts.rollouts import Rollouts
 from rewardkit.data.records import Message
@@ -66,10 +67,12 @@ def toy_rollouts(update: PolicyUpdate, rows: tuple[Branched, ...]) -> Rollouts:
     )
 
 
-def collected(rollouts: Rollouts, totals: np.ndarray) -> Collected:
+def collected(rollouts: Rollouts, totals: np.ndarray, credits: Credits | None = None) -> Collected:
     """Rollouts with these rewards."""
     reward = Reward(members=totals[None])
-    scored = ScoredBatch(by_source={"toy": reward}, raw=reward, penalised=totals, terms={}, total=totals)
+    scored = ScoredBatch(
+        by_source={"toy": reward}, raw=reward, penalised=totals, terms={}, total=totals, credits=credits
+    )
     return Collected(rollouts=rollouts, scored=scored, generate_s=0.1, reward_s=0.1)
 
 

@@ -31,3 +31,12 @@ def test_no_gradient_passes() -> None:
 def test_a_completion_without_tokens_is_a_fault_of_ours() -> None:
     with pytest.raises(AssertionError, match="nowhere to put its score"):
         token_rewards(torch.ones(2), torch.zeros(1), torch.tensor([1, 0]), beta=1.0)
+
+
+def test_scores_of_steps_are_on_the_tokens_that_end_them() -> None:
+    # completions of 3 and 2 tokens; the first has steps of 2 and 1 tokens
+    kl = torch.tensor([0.5, -1.0, 2.0, 4.0, 0.0])
+    found = token_rewards(
+        torch.tensor([10.0, 1.0, -4.0]), kl, torch.tensor([3, 2]), beta=0.5, places=torch.tensor([1, 2, 4])
+    )
+    assert found.tolist() == [-0.25, 10.5, 0.0, -2.0, -4.0]

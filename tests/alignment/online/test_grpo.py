@@ -20,6 +20,7 @@ from alignment.config.online import GrpoConfig
 from alignment.config.policy_gradient_names import POLICY_LOSSES, PolicyLossName
 from alignment.online.grpo import Grpo
 from alignment.online.update import Minibatch, PolicyUpdate
+from alignment.rewards.spans import credit
 from alignment.rollouts.collector import Collected
 from alignment.rollouts.rollouts import Micro
 from rewardkit.network.logps import CompletionLogps
@@ -172,6 +173,35 @@ def test_truncated_completions_add_nothing_when_asked() -> None:
     torch.testing.assert_close(weights_of(masked), weights_of(naive), atol=1e-6, rtol=1e-5)
 
 
+def test_a_reward_at_the_last_token_is_the_completion_s() -> None:
+    """One step in every completion: the step is that of the outcome form, but for how its numbers add up."""
+    outcome, process = toy_update(learning_rate=0.1), toy_update(learning_rate=0.1)
+    config = config_of(loss="dapo", max_new_tokens=9)
+    Grpo(config, outcome, None).step(drawing(outcome), with_entropy=False, with_kl=False)
+    rollouts = toy_rollouts(process, ROWS)
+    credits = credit([], REWARDS, rollouts.lengths.numpy())
+    Grpo(config_of(loss="dapo", step_reward="steps"), process, None).step(
+        lambda *_: collected(rollouts, REWARDS, credits), with_entropy=False, with_kl=False
+    )
+    torch.testing.assert_close(weights_of(process), weights_of(outcome), atol=1e-6, rtol=1e-5)
+
+
+def test_groups_whose_steps_are_all_alike_are_skipped_though_their_totals_differ() -> None:
+    """Every step of the first group has reward 1; a completion of it has one or two steps."""
+    update = toy_update()
+    rollouts = toy_rollouts(update, ROWS)
+    lengths = rollouts.lengths.numpy()
+    middle = np.flatnonzero(lengths[:4] > 1)[:1]
+    totals = REWARDS.copy()
+    totals[:4] = 1.0
+    totals[middle] = 2.0
+    credits = credit([(middle, np.ones(1, dtype=int), np.ones(1))], totals, lengths)
+    algorithm = Grpo(config_of(step_reward="steps", dynamic_sampling=1), update, None)
+    signal = algorithm._with_signal(collected(rollouts, totals, credits))
+    assert signal is not None
+    assert signal.rollouts.numbers == (1, 2, 3, 4)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -182,6 +212,8 @@ def test_truncated_completions_add_nothing_when_asked() -> None:
         ({"temperature": 0.0}, "temperature is 0.0, allowed is more than 0"),
         ({"reward": []}, "reward is missing"),
         ({"prompts": ""}, "give model and prompts together"),
+        ({"step_reward": "steps", "loss": "gspo"}, "it goes with baseline group and losses whose ratio is a token's"),
+        ({"step_reward": "steps", "baseline": "batch"}, "it goes with baseline group"),
         ({"importance_cap": 0.5}, "importance_cap is 0.5, allowed is 0, or 1 or more"),
     ],
 )

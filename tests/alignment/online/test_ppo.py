@@ -20,6 +20,7 @@ from alignment.online.algorithm import Carried
 from alignment.online.ppo import Ppo
 from alignment.online.update import PolicyUpdate
 from alignment.policy.value_model import TrunkValue
+from alignment.rewards.spans import credit
 from alignment.rollouts.collector import Collected
 from rewardkit.network.logps import completion_logps
 from rewardkit.network.packed_rows import Branched
@@ -149,6 +150,25 @@ def test_micro_batches_do_not_change_a_step() -> None:
     torch.testing.assert_close(split, whole, atol=1e-5, rtol=1e-4)
     for name in ("loss", "loss/policy", "loss/value", "entropy", "grad_norm", "ratio/approx_kl"):
         assert split_metrics[name] == pytest.approx(metrics[name], rel=1e-3, abs=1e-6)
+
+
+def test_a_reward_at_the_last_token_is_the_completion_s_and_an_earlier_one_stays_before() -> None:
+    scalar, by_token = toy_update(learning_rate=0.1), toy_update(learning_rate=0.1)
+    ppo(scalar).step(drawing(scalar), with_entropy=False, with_kl=False)
+    rollouts = toy_rollouts(by_token, ROWS)
+    lengths = rollouts.lengths.numpy()
+    credits = credit([], REWARDS, lengths)
+    ppo(by_token, step_reward="steps").step(
+        lambda *_: collected(rollouts, REWARDS, credits), with_entropy=False, with_kl=False
+    )
+    assert torch.equal(weights_of(by_token), weights_of(scalar))
+    longest = int(lengths.argmax())
+    early = credit([(np.array([longest]), np.array([1]), np.array([3.0]))], REWARDS, lengths)
+    algorithm, zeros = ppo(by_token, lam=1.0), torch.zeros_like(rollouts.logps)
+    found = algorithm._advantages(rollouts, early.rewards, rollouts.logps, zeros, None, 0.0, early.places(lengths))
+    first = int(rollouts.starts[longest])
+    left = REWARDS[longest] - 3.0  # from the second token on
+    assert found.returns[first : first + 2].tolist() == pytest.approx([left + 3.0, left], abs=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,10 @@ def total(completions):
     return [len(text) / 10 for text in completions]
 
 
+def letters(completions):
+    return [[(end, float(letter == "e")) for end, letter in enumerate(text, start=1)] or 0 for text in completions]
+
+
 def broken(completions):
     raise RuntimeError("no reward today")
 """
@@ -158,6 +162,23 @@ def test_rewards_rise(folder: Path, policy_folders: tuple[Path, Path], command: 
     assert main(words(folder, policy_folders[0], command, "long", **more)) == 0
     rewards = [row["reward/mean"] or 0.0 for row in metrics_of(folder / "long")]
     assert sum(rewards[-5:]) > sum(rewards[:5]) + 0.5
+
+
+@pytest.mark.parametrize(("command", "options"), [("grpo", GRPO), ("ppo", PPO)])
+def test_letters_are_credited_one_by_one(
+    folder: Path, policy_folders: tuple[Path, Path], command: str, options: dict[str, Any]
+) -> None:
+    """A completion is worth its number of e, which the rewards of its tokens add up to."""
+    more = {"reward": f"{folder}/rewards.py:letters", "step-reward": "steps", "max-steps": 2}
+    assert main([*words(folder, policy_folders[0], command, "run", **options, **more), "--keep-rollouts"]) == 0
+    drawn = [json.loads(line) for line in (folder / "run" / "rollouts.jsonl").read_text().splitlines()]
+    completions = [one for row in drawn for one in row["completions"]]
+    assert any(one["reward"] for one in completions)
+    for one in completions:
+        assert one["reward"] == sum(reward for _, reward in one["step_rewards"]) == one["text"].count("e")
+        assert one["step_rewards"][-1][0] == len(one["ids"])
+    row = metrics_of(folder / "run")[-1]
+    assert row["rewards/letters/spans"] == pytest.approx(np.mean([len(one["text"]) or 1 for one in completions[-8:]]))
 
 
 def test_a_stored_run_is_learned_from_again(folder: Path, policy_folders: tuple[Path, Path]) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from alignment.rewards.functions import FunctionReward
 from alignment.rewards.source import RewardBatch, RewardError, ask
+from alignment.rewards.spans import SpanReward
 from rewardkit.data.records import Message
 
 PROMPTS = [(Message(role="user", content=f"Question {number}"),) for number in range(3)]
@@ -350,3 +351,21 @@ def test_a_call_costs_little(make: Make) -> None:
     rewards(source, batch)
     assert time.process_time() - start < 0.5
     assert isinstance(source(batch).members, np.ndarray)
+
+
+def test_rewards_of_spans_and_of_tokens(make: Make) -> None:
+    source = make("""
+        import numpy
+        def reward(completions):
+            return [1, [(1, 0.5), (2, numpy.float64(0.25))], [[3, -1]]]
+    """)
+    spans = ask(source, BATCH)
+    assert isinstance(spans, SpanReward)
+    assert (spans.completion.tolist(), spans.ends.tolist(), spans.unit) == ([0, 1, 1, 2], [1, 1, 2, 3], "characters")
+    assert spans.members.tolist() == [[1.0, 0.5, 0.25, -1.0]]
+    by_token = ask(make("def reward(completion_ids): return [[0.5] * len(ids) for ids in completion_ids]"), BATCH)
+    assert isinstance(by_token, SpanReward)
+    assert (by_token.ends.tolist(), by_token.unit) == ([1, 1, 2, 1, 2, 3], "tokens")
+    error = failure(make("def reward(completions): return [1, [(5, 0.5)], 2]"))
+    assert error.index == 1
+    assert "allowed are rising numbers from 1 to 2" in str(error)

@@ -16,6 +16,7 @@ import pytest
 
 from alignment.rewards.server import RemoteReward
 from alignment.rewards.source import RewardBatch, RewardError, ask
+from alignment.rewards.spans import SpanReward
 from rewardkit.data.records import Message
 
 BATCH = RewardBatch(
@@ -102,6 +103,16 @@ def test_rewards_of_a_server(server: RewardServer) -> None:
 def test_members_of_a_server(server: RewardServer) -> None:
     server.answer = lambda _asked: rewarded(members=[[1, 2], [3, 4], [5, 6.5]])
     np.testing.assert_array_equal(ask(RemoteReward(server.url, name="far"), BATCH).members, [[1, 2], [3, 4], [5, 6.5]])
+
+
+def test_members_of_a_server_reward_the_same_spans(server: RewardServer) -> None:
+    server.answer = lambda asked: rewarded(members=[[1, [[1, 0.5], [2, 2]]], [3, [[1, 0.25], [2, 4]]]])
+    spans = ask(RemoteReward(server.url, name="judge"), BATCH)
+    assert isinstance(spans, SpanReward)
+    assert spans.ends.tolist() == [1, 1, 2]
+    assert spans.members.tolist() == [[1.0, 0.5, 2.0], [3.0, 0.25, 4.0]]
+    server.answer = lambda asked: rewarded(members=[[1, [[1, 0.5], [2, 2]]], [3, [[2, 4]]]])
+    assert "of other spans than the first one" in str(failure(RemoteReward(server.url, name="judge")))
 
 
 @pytest.mark.parametrize("status", [500, 503, 429])

@@ -1,0 +1,61 @@
+"""A process reward model as a source: which steps it is asked about, and where their rewards end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from alignment.rewards.process import ProcessReward, ends_within
+from alignment.rewards.rewards import Rewards, WeightedSource
+from alignment.rewards.source import RewardBatch, ask
+from alignment.rewards.spans import SpanReward
+from rewardkit.data.records import Message
+from rewardkit.data.stepwise import split_steps
+
+
+@dataclass(frozen=True, kw_only=True)
+class Said:
+    members: np.ndarray
+
+
+class Lengths:
+    """A tenth of a step's length by one member, a twentieth by the other."""
+
+    def score_steps(self, prompts: Sequence[Sequence[Message]], steps: Sequence[Sequence[str]]) -> list[Said]:
+        assert len(prompts) == len(steps)
+        assert all(prompt[0].content == of_one[0][0] for prompt, of_one in zip(prompts, steps, strict=True))
+        lengths = [np.array([len(step) for step in of_one]) for of_one in steps]
+        return [Said(members=np.stack([one / 10, one / 20])) for one in lengths]
+
+
+def batch(*texts: str) -> RewardBatch:
+    prompts = [(Message(role="user", content=text[:1] or "?"),) for text in texts]
+    return RewardBatch(prompts=prompts, completions=texts)
+
+
+def test_steps_are_rewarded_where_they_end() -> None:
+    spans = ask(ProcessReward(Lengths(), name="prm"), batch("a b\n\ncdef\n", " \n", "xx"))
+    assert isinstance(spans, SpanReward)
+    assert spans.completion.tolist() == [0, 0, 1, 2]
+    assert spans.ends.tolist() == [3, 10, 2, 2]  # the blank line belongs to the second step, the last one to it too
+    np.testing.assert_allclose(spans.members, [[0.3, 0.4, 0.0, 0.2], [0.15, 0.2, 0.0, 0.1]])
+
+
+def test_answers_without_any_step_are_worth_nothing() -> None:
+    source = WeightedSource(name="prm", source=ProcessReward(Lengths(), name="prm", steps_by=";"))
+    assert Rewards([source]).score(batch("", " ; ")).total.tolist() == [0.0, 0.0]
+    assert Rewards([source], penalty="wco").score(batch("abc; de", "x")).total.tolist() == pytest.approx([0.1, 0.05])
+
+
+@pytest.mark.parametrize("by", ["line", "blank_line", "sentence", "; "])
+def test_ends_are_in_order_and_reach_the_end(by: str) -> None:
+    text = "1. a. a; a\n\n  b. a!\r\na\na. "
+    steps = split_steps(text, by)
+    ends = ends_within(text, steps)
+    assert ends[-1] == len(text)
+    assert ends == sorted(set(ends))
+    for step, start, end in zip(steps[:-1], [0, *ends], ends, strict=False):
+        assert text[start:end].strip() == step.strip() or text[start:end].endswith(step)

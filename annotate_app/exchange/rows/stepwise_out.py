@@ -15,9 +15,8 @@ from annotate_app.exchange.rows.options import ExportOptions
 from annotate_app.store.judgments.judgments import Decision
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
-from rewardkit.data.export_formats import split_of
+from rewardkit.data.export_formats import split_of, turns
 from rewardkit.data.records import Comparison, StepLabels, step_id
-from rewardkit.data.stepwise import SteppedAnswer, stepwise_row
 
 DECIDED = {"a": 1.0, "tie": 0.5, "b": 0.0, "both_bad": None, "discard": None}
 Row = dict[str, Any]
@@ -34,6 +33,8 @@ def stepwise_rows(
 ) -> Iterator[tuple[str, Row]]:
     """The answers of which a step has a label, with the split each falls into, in the order they came.
 
+    Labels are true and false, as TRL's trainer takes them, where none of all rows lies between; else all are numbers.
+
     Args:
         options: `min_votes` are the votes a step needs, `adjudicated_only` leaves only decided steps a label.
         decisions: by id of a step, what was decided.
@@ -44,19 +45,28 @@ def stepwise_rows(
     for judgment in store.judgments.iterate(actor, project.id):
         if judgment.step_labels:
             given[judgment.comparison_id].append(judgment.step_labels)
-    for comparison in store.comparisons.iterate(actor, project.id):
-        if keys is not None and comparison.id not in keys:
-            continue
-        said = given.get(comparison.id, [])
-        labels = tuple(
-            _label([labels[place] for labels in said], decisions.get(step_id(comparison.id, place)), options)
-            for place in range(len(comparison.steps))
-        )
+
+    def labeled() -> Iterator[tuple[Comparison, StepLabels]]:
+        for one in store.comparisons.iterate(actor, project.id):
+            if keys is None or one.id in keys:
+                yield one, _labels(one, given.get(one.id, []), decisions, options)
+
+    is_hard = all(label in (0.0, 1.0, None) for _, labels in labeled() for label in labels)
+    for comparison, labels in labeled():
         if all(label is None for label in labels):
             left_out["no judged step"] += 1
             continue
         split = split_of(comparison.prompt, options.splits, options.seed) if options.splits else ""
-        yield split, _row(comparison, labels, said, options)
+        yield split, _row(comparison, labels, given.get(comparison.id, []), is_hard, options)
+
+
+def _labels(
+    comparison: Comparison, said: list[StepLabels], decisions: Mapping[str, Decision], options: ExportOptions
+) -> StepLabels:
+    return tuple(
+        _label([labels[place] for labels in said], decisions.get(step_id(comparison.id, place)), options)
+        for place in range(len(comparison.steps))
+    )
 
 
 def _label(votes: list[float | None], decision: Decision | None, options: ExportOptions) -> float | None:
@@ -68,8 +78,17 @@ def _label(votes: list[float | None], decision: Decision | None, options: Export
     return sum(counted) / len(counted)
 
 
-def _row(comparison: Comparison, labels: StepLabels, said: list[StepLabels], options: ExportOptions) -> Row:
-    answer = SteppedAnswer(prompt=comparison.prompt, steps=comparison.steps, labels=labels)
+def _row(
+    comparison: Comparison, labels: StepLabels, said: list[StepLabels], is_hard: bool, options: ExportOptions
+) -> Row:
     num_votes = [sum(one[place] is not None for one in said) for place in range(len(comparison.steps))]
     source = {"source": comparison.source_a} if options.sources else {}
-    return {"id": comparison.id, **stepwise_row(answer), "num_votes": num_votes, "num_judgments": len(said), **source}
+    return {
+        "id": comparison.id,
+        "prompt": turns(comparison.prompt),
+        "completions": list(comparison.steps),
+        "labels": [None if label is None else bool(label) if is_hard else label for label in labels],
+        "num_votes": num_votes,
+        "num_judgments": len(said),
+        **source,
+    }

@@ -37,12 +37,19 @@ from annotate_app.store.projects.further import (
     read_further,
     refuse_rankings,
 )
-from annotate_app.store.projects.stepped import divide_anew, refuse_other_task, step_scores_of, steps_of
+from annotate_app.store.projects.stepped import (
+    divide_anew,
+    refuse_other_task,
+    step_scores_of,
+    steps_of,
+    write_scores,
+)
 from annotate_app.store.schema import tables
 from rewardkit.data.records import (
     CHOICES,
     Choice,
     Comparison,
+    StepLabels,
     pair_of,
     pairs_of,
     split_pair_id,
@@ -267,6 +274,18 @@ class Comparisons:
             divide_anew(connection, comparison_id, steps)
             detail = {"num": len(steps)}
             audit.record(connection, actor, "steps set", project_id=project_id, subject=key, detail=detail)
+
+    def set_step_scores(self, actor: Actor, project_id: int, scores: Mapping[str, StepLabels]) -> None:
+        """Sets what a model gives the steps of answers, by comparison id: people find it filled in. Lead or above.
+
+        Raises:
+            ValueError: naming the answer whose scores are not one for each step, or that is not there.
+        """
+        with self._database.write() as connection:
+            require_member(connection, actor, project_id, "setting scores of steps", "lead")
+            write_scores(connection, project_id, scores)
+            detail = {"num": len(scores)}
+            audit.record(connection, actor, "step scores set", project_id=project_id, detail=detail)
 
     def iterate(self, actor: Actor, project_id: int, *, excluded: bool = False) -> Iterator[Comparison]:
         """All comparisons in the order they came, read as they are asked for. Adjudicator or above.

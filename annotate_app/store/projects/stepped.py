@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import ColumnElement, Connection, ScalarSelect, func, select, update
 
 from annotate_app.protocol.rubric import parse_rubric
-from annotate_app.store.base.slots import LEASED
+from annotate_app.store.base.slots import LEASED, batches
 from annotate_app.store.schema.desk_tables import answer_steps
 from annotate_app.store.schema.tables import comparison, judgment, rubric, slot
-from rewardkit.data.records import MOST_STEPS
+from rewardkit.data.records import MOST_STEPS, StepLabels, check_step_labels
 
 
 def steps_of(comparison_id: ColumnElement[int]) -> ScalarSelect:
@@ -87,3 +87,27 @@ def divide_anew(connection: Connection, comparison_id: int, steps: Sequence[str]
     chosen = update(answer_steps).where(answer_steps.c.comparison_id == comparison_id)
     if not connection.execute(chosen.values(steps=list(steps), scores=None)).rowcount:
         raise ValueError("the comparison is no answer in steps")
+
+
+def write_scores(connection: Connection, project_id: int, scores: Mapping[str, StepLabels]) -> None:
+    """Stores what a model gives the steps of answers, by comparison id; those that are not named keep theirs.
+
+    Raises:
+        ValueError: if an answer is not there, or there is not a probability or null for each of its steps.
+    """
+    query = (
+        select(comparison.c.key, comparison.c.id, answer_steps.c.steps)
+        .join(answer_steps, answer_steps.c.comparison_id == comparison.c.id)
+        .where(comparison.c.project_id == project_id)
+    )
+    for keys in batches(list(scores)):
+        stored = {row.key: row for row in connection.execute(query.where(comparison.c.key.in_(keys)))}
+        for key in keys:
+            if key not in stored:
+                raise ValueError(f"there is no answer in steps {key!r} in the project")
+            try:
+                check_step_labels(scores[key], len(stored[key].steps))
+            except ValueError as error:
+                raise ValueError(f"step scores of {key!r}: {error}") from error
+            chosen = update(answer_steps).where(answer_steps.c.comparison_id == stored[key].id)
+            connection.execute(chosen.values(scores=list(scores[key])))

@@ -309,7 +309,7 @@ adjudication = Table(
     key_column(),
     Column("project_id", ForeignKey("project.id"), nullable=False),
     Column("comparison_id", ForeignKey("comparison.id"), nullable=False, index=True),
-    Column("pair", String(8), nullable=False, server_default=""),  # of a ranking, which two responses: `1-3`
+    Column("pair", String(8), nullable=False, server_default=""),  # which two of a ranking: `1-3`; which step: `s3`
     Column("user_id", ForeignKey("user_account.id")),
     Column("choice", String(12), nullable=False),  # a, b, tie, both_bad, or discard
     Column("strength", SmallInteger, nullable=False, default=0),

@@ -188,6 +188,19 @@ def test_judgments_and_the_whole_project_go_out_and_come_back_with_their_labels(
         store.judgments.import_many(ADMIN, project.id, [said("dora", 1, 1)])
 
 
+def test_a_models_scores_come_later_and_go_with_the_steps(
+    store: Store, project: Project, write: Callable[..., Path]
+) -> None:
+    import_comparisons(store, ADMIN, project.id, [write(TRL)])
+    store.comparisons.set_step_scores(ADMIN, project.id, {"t": (0.9, None, 0.2)})
+    assert of_project(store, project)["t"].step_scores == (0.9, None, 0.2)
+    for scores, problem in (({"t": (0.9,)}, "step scores of 't': labels has 1 entries"), ({"u": (1,)}, "no answer")):
+        with pytest.raises(ValueError, match=problem):
+            store.comparisons.set_step_scores(ADMIN, project.id, scores)
+    store.comparisons.divide(ADMIN, project.id, "t", ["all of it"])
+    assert of_project(store, project)["t"].step_scores == ()
+
+
 def test_labels_are_votes_on_steps(store: Store, project: Project, write: Callable[..., Path]) -> None:
     import_comparisons(store, ADMIN, project.id, [write(TRL)])
     skip = Judgment(comparison_id="t", annotator="dora", choice="skip", reason="tired")

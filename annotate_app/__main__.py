@@ -31,6 +31,7 @@ ROOMS = {
     "loop": "models.loop",
     "judge": "models.judges",
     "write": "models.write",
+    "steps": "models.steps",
     "user": "team.people",
     "invites": "team.people",
     "pay": "team.pay",

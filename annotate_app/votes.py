@@ -28,6 +28,9 @@ class Votes:
     votes hang together: what is resampled are the clusters. Of a check, whose known answer is on the first two, these
     alone are voted on.
 
+    An answer in steps is an item for each step (`rewardkit.data.records.step_id`), and its labels a vote on each step
+    that was judged: `a` is right, `b` wrong, a tie neither, each with its equal share of the time.
+
     Attributes:
         items: (I,) comparison ids, or ids of pairs of a comparison's responses.
         annotators: (R,) annotator names.

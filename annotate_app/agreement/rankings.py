@@ -79,7 +79,7 @@ def ranking_agreement(judgments: Iterable[Judgment], *, num_resamples: int = 100
     several = {key: list(ranks.values()) for key, ranks in given.items() if len(ranks) > 1}
     comparisons = tuple(_concordance(key, ranks) for key, ranks in several.items())
     values = np.array([[one.w, one.spearman, one.pairs] for one in comparisons]).reshape(-1, 3)
-    means = _means(values, num_resamples, np.random.default_rng(seed))
+    means = mean_estimates(values, num_resamples, np.random.default_rng(seed))
     return RankingAgreement(
         **dict(zip(("w", "spearman", "pairs"), means, strict=True)),
         comparisons=comparisons,
@@ -141,7 +141,7 @@ def _concordance(key: str, rankings: Sequence[Ranks]) -> ComparisonConcordance:
     )
 
 
-def _means(values: np.ndarray, num_resamples: int, rng: np.random.Generator) -> list[Estimate]:
+def mean_estimates(values: np.ndarray, num_resamples: int, rng: np.random.Generator) -> list[Estimate]:
     """The mean of what is defined in each of the columns (I, K), with its interval over resampled rows."""
     defined = ~np.isnan(values)
     rows = np.hstack([np.where(defined, values, 0.0), defined])

@@ -153,6 +153,7 @@ class ComparisonShape(Shown):
         description="of a ranking, its third and later responses, each with its source; "
         "to send one in, list all of them as `responses`"
     )
+    steps: list[str] = Field(description="of an answer whose steps are judged, these; it stands as both responses")
     tags: list[str]
     excluded: bool = Field(description="whether it is neither handed out nor counted")
 
@@ -226,6 +227,9 @@ class JudgmentShape(Shown):
     ranking: Any
     spans: Any
     edited: Any
+    step_labels: Any = Field(
+        description="of an answer in steps, by step 1 right, 0.5 neutral, 0 wrong, null not judged"
+    )
 
 
 class JudgmentPage(Shown):

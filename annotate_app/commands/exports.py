@@ -20,9 +20,13 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("project", help="name or number of the project")
     add("--out", required=True, help="file, or folder with a file a split; for hub, the repository OWNER/NAME")
-    forms = ("preference", "unpaired", "sft", "ranking", "rankings", "judgments", "spans", "edited_sft", "edited_pairs")
+    forms = (
+        *("preference", "unpaired", "sft", "ranking", "rankings", "stepwise"),
+        *("judgments", "spans", "edited_sft", "edited_pairs"),
+    )
     rows = (
-        "rows to write; ranking is one of each comparison, rankings one of each annotator, spans are marked words, "
+        "rows to write; ranking is one of each comparison, rankings one of each annotator, stepwise an answer with a "
+        "label of each step, spans are marked words, "
         "edited_* responses written anew, everything is the whole project"
     )
     add("--form", choices=(*forms, "everything"), default="preference", help=rows)

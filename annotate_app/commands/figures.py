@@ -14,6 +14,7 @@ from rewardkit.run.progress import show_briefly
 if TYPE_CHECKING:
     from annotate_app.agreement.rankings import RankingAgreement
     from annotate_app.agreement.reports.report import Agreement, AgreementReport
+    from annotate_app.agreement.steps import StepAgreement
     from annotate_app.consensus.consensus import Consensus
     from annotate_app.protocol.protocol import Reported
     from annotate_app.store.projects.projects import Project
@@ -68,23 +69,27 @@ def _agreement(options: argparse.Namespace) -> int:
         report = replace(report, spans=spans)
         reported = _reported(store, project)
         rankings = _rankings(store, project, options)
+        steps = _steps(store, project, options)
         show_briefly("")
     if options.json:
         ranked = {} if rankings is None else {"rankings": rankings.as_dict()}
+        ranked |= {} if steps is None else {"steps": steps.as_dict()}
         plain = [_plain(item) for item in reported]
         print_json({"project": project.name, **report.as_dict(), **ranked, "reported": plain})
         return 0
     _print_agreement(project.name, report, reported)
     if rankings is not None:
         _print_rankings(rankings)
+    if steps is not None:
+        _print_steps(steps)
     return 0
 
 
 def _rankings(store: Store, project: Project, options: argparse.Namespace) -> RankingAgreement | None:
-    """Agreement on rankings; None where the rubric compares two responses."""
+    """Agreement on rankings; None where the rubric asks for none."""
     from annotate_app.agreement.rankings import ranking_agreement
 
-    if store.projects.rubric(ACTOR, project.id).rubric.task == "compare":
+    if store.projects.rubric(ACTOR, project.id).rubric.task not in ("rank", "best"):
         return None
     judgments = store.judgments.iterate(ACTOR, project.id)
     return ranking_agreement(judgments, num_resamples=options.bootstrap, seed=options.seed)
@@ -94,6 +99,23 @@ def _print_rankings(rankings: RankingAgreement) -> None:
     named = {"Kendall's W": rankings.w, "mean Spearman": rankings.spearman, "pairs, the same": rankings.pairs}
     rows = [[title, figure(estimate.value), interval(estimate)] for title, estimate in named.items()]
     title = f"{len(rankings.comparisons):,} comparisons with two rankings"
+    print("\n" + text_table((title, "figure", "95% interval"), rows))
+
+
+def _steps(store: Store, project: Project, options: argparse.Namespace) -> StepAgreement | None:
+    """Agreement on steps; None where the rubric judges none."""
+    from annotate_app.agreement.steps import step_agreement
+
+    if store.projects.rubric(ACTOR, project.id).rubric.task != "steps":
+        return None
+    judgments = store.judgments.iterate(ACTOR, project.id)
+    return step_agreement(judgments, num_resamples=options.bootstrap, seed=options.seed)
+
+
+def _print_steps(steps: StepAgreement) -> None:
+    named = {"steps, the same": steps.steps, "first error, the same": steps.first_error}
+    rows = [[title, figure(estimate.value), interval(estimate)] for title, estimate in named.items()]
+    title = f"{len(steps.answers):,} answers with two judgments"
     print("\n" + text_table((title, "figure", "95% interval"), rows))
 
 

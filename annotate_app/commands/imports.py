@@ -35,10 +35,13 @@ def _import_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--form", choices=forms, default="auto", help="what a row is (default: told from the columns)")
     parser.add_argument(
         "--as",
-        choices=("auto", "pairs", "rankings"),
+        choices=("auto", "pairs", "rankings", "steps"),
         default="auto",
         dest="responses_as",
-        help="N responses as pairs or as one comparison to rank (default: as the rubric's task asks)",
+        help="N responses as pairs, as one comparison to rank, or each in steps (default: as the rubric's task asks)",
+    )
+    parser.add_argument(
+        "--split", default="line", help="of answers that come whole into steps: line, blank_line, sentence, or a marker"
     )
     parser.add_argument("--pairs", default="all", help="of N responses: all, adjacent, random:N, star:first")
     parser.add_argument(
@@ -93,6 +96,7 @@ def _import(options: argparse.Namespace) -> int:
         images=(options.images,) if options.images else (),
         missing_images=options.missing_images,
         responses_as=None if options.responses_as == "auto" else options.responses_as,
+        split=options.split,
     )
     return _run(options, import_comparisons, chosen, "comparisons")
 
@@ -155,7 +159,7 @@ def _run(options: argparse.Namespace, function, chosen: object, noun: str) -> in
     for file, reading in done.readings.items():
         print(f"{file} read as {describe_reading(asdict(reading))}")
         if done.choices.get(file):
-            columns = reading.annotators or [reading.columns.get("choice", "ranks")]
+            columns = reading.annotators or [reading.columns.get("choice", "ranks or step_labels")]
             print(f"{file} choices in {', '.join(map(repr, columns))}: {done.choices[file]}")
     for row in done.bad[:20]:
         print(f"left out {row.place}: {row.message}")

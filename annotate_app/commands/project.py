@@ -198,7 +198,8 @@ def _print(store: Store, project: Project, *, as_json: bool) -> int:
     print(f"{project.name} (number {project.id}){', archived' if project.archived else ''}")
     if project.description:
         print(project.description)
-    print(f"rubric: {rubric.rubric.title}, version {rubric.version}, {rubric.rubric.scale.steps} steps")
+    asked = f"{rubric.rubric.scale.steps} steps" if rubric.rubric.task == "compare" else f"task {rubric.rubric.task}"
+    print(f"rubric: {rubric.rubric.title}, version {rubric.version}, {asked}")
     print(f"comparisons: {progress.num_comparisons}, {progress.num_complete} with all judgments")
     print(f"judgments: {progress.slots_judged} of {progress.slots_wanted}, {progress.slots_leased} in hand")
     for member in store.projects.members(ACTOR, project.id):

@@ -18,23 +18,24 @@ from typing import IO, Any, Literal
 
 from annotate_app.access import Actor
 from annotate_app.exchange.known_contents import KnownContents, content_of
+from annotate_app.exchange.steps_in import ParsedSteps, StepsReading, detect_steps, parse_steps
 from annotate_app.images.files import ImageFiles
 from annotate_app.images.rows import Missing, RowImages, count_names
 from annotate_app.store.judgments.staged import stage_judgments
 from annotate_app.store.projects.contents import stage_contents
 from annotate_app.store.store import Store
 from rewardkit.data.columns import ColumnError, Form, Reading, detect_reading
-from rewardkit.data.comparison_rows import Parsed, parse_row, read_answers
+from rewardkit.data.comparison_rows import Parsed, parse_row
 from rewardkit.data.conversations import RowError
 from rewardkit.data.files import Format, Source, detect_format, file_name, place, read_rows
 from rewardkit.data.rankings.ranking_rows import read_ranked_responses
 from rewardkit.data.records import (
-    MOST_RANKED,
     Choice,
     Comparison,
     Judgment,
     Ranks,
-    Response,
+    StepLabels,
+    choice_of_steps,
     first_choice,
 )
 
@@ -42,6 +43,7 @@ DETECT_ROWS = 100
 DATASET_ANNOTATOR = "dataset"
 """Who the labels that a file brings (chosen and rejected, ranks) are stored under."""
 LABELED_FORMS: tuple[Form, ...] = ("chosen_rejected", "dialogues", "ranked", "responses")
+Label = Choice | Ranks | StepLabels
 Tell = Callable[[int], None]
 """Takes the number of rows read so far."""
 TELL_EVERY = 1000
@@ -62,8 +64,9 @@ class ImportOptions:
         overlap: judgments wanted of each comparison, where it is not the design's.
         images: folders, zips and single files with the images that rows name.
         missing_images: whether an image that is named and not there makes its row bad, or stays as its name.
-        responses_as: whether a row of N responses is cut into pairs or becomes one comparison to be ranked; None does
-            what the project's rubric asks for.
+        responses_as: whether a row of N responses is cut into pairs, becomes one comparison to be ranked, or each of
+            its answers comes in steps to be judged; None does what the project's rubric asks for.
+        split: how a whole answer becomes steps, see `rewardkit.data.stepwise.split_steps`.
     """
 
     form: Form | None = None
@@ -76,7 +79,8 @@ class ImportOptions:
     overlap: int | None = None
     images: tuple[Source, ...] = ()
     missing_images: Missing = "stop"
-    responses_as: Literal["pairs", "rankings"] | None = None
+    responses_as: Literal["pairs", "rankings", "steps"] | None = None
+    split: str = "line"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +164,8 @@ def import_comparisons(
     actor.require("lead", "importing comparisons", project_id)
     if options.responses_as is None:
         task = store.projects.rubric(actor, project_id).rubric.task
-        options = replace(options, responses_as="pairs" if task == "compare" else "rankings")
+        as_asked = {"compare": "pairs", "rank": "rankings", "best": "rankings", "steps": "steps"}
+        options = replace(options, responses_as=as_asked[task])
     with ExitStack() as stack:
         spool = stack.enter_context(tempfile.TemporaryFile())
         images = RowImages(
@@ -176,7 +181,7 @@ def import_comparisons(
             raise BadRowsError(stage.bad)
         if options.labels and not stage.num_labeled:
             names = ", ".join(file_name(source) for source in sources)
-            raise ValueError(f"{names}: no row says which of its responses is better, labels need ranks or scores")
+            raise ValueError(f"{names}: no row says {_needed(options)}")
         staged = (comparison for comparison, _ in unspool(spool))
         num_labels = num_images = 0
         labels = _labels(spool) if options.labels else ()
@@ -213,7 +218,7 @@ class _Stage:
     num_empty: int = 0
     num_labeled: int = 0
     bad: list[BadRow] = field(default_factory=list)
-    readings: dict[str, Reading] = field(default_factory=dict)
+    readings: dict[str, Reading | StepsReading] = field(default_factory=dict)
     seen: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def read(self, source: Source, spool: IO[bytes], tell: Tell | None) -> None:
@@ -239,7 +244,7 @@ class _Stage:
             for comparison in parsed.comparisons:
                 self._take(comparison, parsed.labels.get(comparison.id), where, spool)
 
-    def _take(self, comparison: Comparison, label: Choice | Ranks | None, where: str, spool: IO[bytes]) -> None:
+    def _take(self, comparison: Comparison, label: Label | None, where: str, spool: IO[bytes]) -> None:
         digest = content_of(comparison)
         self.num_labeled += label is not None
         earlier, first_place = self.seen.get(comparison.id, (self.digests.get(comparison.id, digest), "the project"))
@@ -264,13 +269,32 @@ class _Ranked:
     problems: tuple[RowError, ...] = ()
 
 
-def _parse(row: Mapping[str, Any], reading: Reading, options: ImportOptions) -> Parsed | _Ranked:
+def _needed(options: ImportOptions) -> str:
+    if options.responses_as == "steps":
+        return "which of its steps are right, which needs labels"
+    return "which of its responses is better, labels need ranks or scores"
+
+
+def _parse(
+    row: Mapping[str, Any], reading: Reading | StepsReading, options: ImportOptions
+) -> Parsed | _Ranked | ParsedSteps:
+    if isinstance(reading, StepsReading):
+        return parse_steps(row, reading)
     if options.responses_as != "rankings" or reading.form not in ("responses", "ranked"):
         if reading.form == "pairs" and isinstance(row.get("further"), list) and row["further"]:
             raise RowError("wrong_type", "further", row["further"], "a row of more than two lists them as responses")
         return parse_row(row, reading)
     comparison, ranks = read_ranked_responses(row, reading)
     return _Ranked(comparisons=(comparison,), labels={comparison.id: ranks} if ranks else {})
+
+
+def _detect(rows: Sequence[Mapping[str, Any]], options: ImportOptions) -> Reading | StepsReading:
+    if options.responses_as == "steps":
+        return detect_steps(rows, options.columns, options.split)
+    reading = detect_reading(rows, form=options.form, columns=options.columns, pairs=options.pairs, empty=options.empty)
+    if options.labels and reading.form not in LABELED_FORMS:
+        raise ValueError(f"rows of the form {reading.form} bring no labels; import them with `judgments import`")
+    return reading
 
 
 def no_rows(source: Source, bad: Sequence[BadRow]) -> ValueError:
@@ -287,7 +311,7 @@ def open_form(
     options: ImportOptions,
     on_bad: Callable[[int, str], None] | None = None,
     bad: Sequence[BadRow] | None = None,
-) -> tuple[Reading, Iterator[tuple[int, dict[str, Any]]]]:
+) -> tuple[Reading | StepsReading, Iterator[tuple[int, dict[str, Any]]]]:
     """Detects how to read a file from its first rows; returns this with all of its rows.
 
     Args:
@@ -303,59 +327,12 @@ def open_form(
     if not first:
         raise no_rows(source, bad or ())
     try:
-        reading = detect_reading(
-            (row for _, row in first),
-            form=options.form,
-            columns=options.columns,
-            pairs=options.pairs,
-            empty=options.empty,
-        )
-        if options.labels and reading.form not in LABELED_FORMS:
-            raise ValueError(f"rows of the form {reading.form} bring no labels; import them with `judgments import`")
+        reading = _detect([row for _, row in first], options)
     except ColumnError as error:
         raise ValueError(f"{file_name(source)}: {error}, or name it with --map {error.field}=COLUMN") from error
     except ValueError as error:
         raise ValueError(f"{file_name(source)}: {error}") from error
     return reading, chain(first, rows)
-
-
-def read_comparisons(rows: Sequence[Mapping[str, Any]], name: str) -> list[Comparison]:
-    """Comparisons as a whole project's export holds them: an answer that is a text stands there as it is.
-
-    Raises:
-        BadRowsError: if one cannot be read.
-    """
-    names = ("id", "prompt", "response_a", "response_b", "source_a", "source_b", "meta")
-    reading = Reading(form="pairs", columns={name: name for name in names}, empty="keep")
-    comparisons, bad = [], []
-    for number, row in enumerate(rows, start=1):
-        try:
-            answers = {name: _as_turn(row.get(name)) for name in ("response_a", "response_b")}
-            [pair] = parse_row({name: row.get(name) for name in names} | answers, reading).comparisons
-            comparisons.append(replace(pair, further=_read_further(row.get("further"))) if "further" in row else pair)
-        except RowError as error:
-            bad.append(BadRow.of(f"{name}:{number}", error))
-    if bad:
-        raise BadRowsError(bad)
-    return comparisons
-
-
-def _read_further(value: object) -> tuple[Response, ...]:
-    """The third and later responses, as a whole project's export holds them."""
-    allowed = "allowed is a list of objects with response and source"
-    if not isinstance(value, list) or len(value) > MOST_RANKED - 2:
-        raise RowError("wrong_type", "further", value, f"{allowed}, {MOST_RANKED - 2} at most")
-    further = []
-    for number, item in enumerate(value):
-        if not isinstance(item, Mapping) or not isinstance(item.get("source"), str):
-            raise RowError("wrong_type", f"further[{number}]", item, allowed)
-        [answer] = read_answers([_as_turn(item.get("response"))], f"further[{number}]", None)
-        further.append(Response(text=answer.text, source=item["source"], turns=answer.turns))
-    return tuple(further)
-
-
-def _as_turn(answer: object) -> object:
-    return [{"role": "assistant", "content": answer}] if isinstance(answer, str) else answer
 
 
 def unspool(spool: IO[bytes]) -> Iterator[Any]:
@@ -370,7 +347,11 @@ def unspool(spool: IO[bytes]) -> Iterator[Any]:
 
 def _labels(spool: IO[bytes]) -> Iterable[Judgment]:
     for comparison, label in unspool(spool):
-        if label is not None:
+        if label is not None and comparison.steps:
+            choice, strength = choice_of_steps(label)
+            about = {"comparison_id": comparison.id, "annotator": DATASET_ANNOTATOR}
+            yield Judgment(**about, choice=choice, strength=strength, step_labels=label)
+        elif label is not None:
             ranks: Ranks = label if isinstance(label, tuple) else ()
             choice: Choice = first_choice(ranks)[0] if isinstance(label, tuple) else label
             strength = int(choice in ("a", "b"))
@@ -389,7 +370,7 @@ class Preview:
 
     columns: tuple[str, ...]
     rows: tuple[dict[str, Any], ...]
-    reading: Reading | None
+    reading: Reading | StepsReading | None
     comparisons: tuple[Comparison, ...] = ()
     bad: tuple[BadRow, ...] = ()
     problem: str = ""

@@ -38,6 +38,7 @@ TITLES = {
     "sft": "demonstrations: the chosen answers (SFT)",
     "ranking": "rankings, one of each comparison",
     "rankings": "rankings as they were given",
+    "stepwise": "answers with a label of each step (TRL's stepwise form)",
     "judgments": "judgments as they were given",
     "spans": "words of responses that people marked with a flag",
     "edited_sft": "demonstrations: responses as people wrote them anew (SFT)",
@@ -61,6 +62,9 @@ COLUMNS = {
     "id": "id of the comparison",
     "completions": "the answers that were ranked",
     "ranks": "by answer its rank, 1 is the best, equal ones are ties; null was not ranked and lies below all that were",
+    "labels": "by step the share of people who say it is right, a neutral vote one half; null was not judged",
+    "num_votes": "by step, the number of votes on it",
+    "step_labels": "by step 1 right, 0.5 neutral, 0 wrong; null was not judged",
     "shown": "by place on the screen, which answer stood there, counted from 0",
     "sources": "what wrote each answer",
     "label": "whether the answer is desirable",
@@ -191,6 +195,8 @@ def _rules(facts: CardFacts) -> Iterator[str]:
     if options.form in ("edited_sft", "edited_pairs"):
         yield "- Every row is one person's own text. None of them is a vote, and no figure counts them."
         yield f"- Layout: {options.layout}."
+    if options.form == "stepwise":
+        yield f"- A label is the share of at least {max(1, options.min_votes)} votes, or what an adjudicator decided."
     if options.form in BY_CONSENSUS:
         least = f"at least {options.min_votes} votes, agreement {options.min_agreement:g}"
         yield f"- Of this export: {least}, ties: {options.ties}."

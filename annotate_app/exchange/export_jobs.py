@@ -26,6 +26,7 @@ FORM_NAMES = {
     "sft": "Demonstrations: chosen answers (SFT)",
     "ranking": "Rankings: one of each comparison",
     "rankings": "Rankings: each as it was given",
+    "stepwise": "Answers with a label of each step (TRL's stepwise form)",
     "judgments": "Judgments as they were given",
     "spans": "Marked words: who marked what, with its text",
     "edited_sft": "Responses written anew, as demonstrations (SFT)",

@@ -25,6 +25,7 @@ from annotate_app.exchange.rows.options import ExportOptions
 from annotate_app.exchange.rows.rankings_out import ranking_rows
 from annotate_app.exchange.rows.row_features import RowFeatures
 from annotate_app.exchange.rows.rows_out import Pseudonyms, Row, judgment_rows, training_rows
+from annotate_app.exchange.rows.stepwise_out import stepwise_rows
 from annotate_app.store.store import Store
 from annotate_app.store.workbench.comparison_filter import ComparisonFilter
 from rewardkit.data.files import SUFFIXES, Write, detect_format, open_rows
@@ -57,9 +58,11 @@ def export_rows(
     options = options or ExportOptions()
     actor.require("lead", "exporting", project_id)
     project = store.projects.get(actor, project_id)
+    _check_task(store.projects.rubric(actor, project_id).rubric.task, options)
     votes = store.judgments.votes(actor, project_id)
     judges = read_judges(store, actor, project_id, votes, options.judges)
-    consensus = release(votes, project.design, store.judgments.adjudications(actor, project_id), judges=judges)
+    decisions = store.judgments.adjudications(actor, project_id)
+    consensus = release(votes, project.design, decisions, judges=judges)
     left_out: Counter[str] = Counter()
     if num_excluded := store.browsing.count(actor, project_id, ComparisonFilter(excluded="only")):
         left_out["excluded"] = num_excluded
@@ -77,6 +80,8 @@ def export_rows(
             pseudonyms = Pseudonyms.of(store, actor, project_id)
             called = {name: name if options.names else pseudonyms.of_name(name) for name in votes.annotators}
             labeled = ranking_rows(store, actor, project, options, called, left_out, keys)
+        case "stepwise":
+            labeled = stepwise_rows(store, actor, project, options, decisions, left_out, keys)
         case _:
             labeled = training_rows(store, actor, project, consensus, options, left_out, keys)
     out = Path(out)
@@ -104,6 +109,14 @@ def export_rows(
     written = (*files.values(), card, *image_files)
     final = tuple(path if folder is None else out / path.relative_to(folder) for path in written)
     return Exported(path=out, files=final, num_rows=num_rows, left_out=dict(left_out))
+
+
+def _check_task(task: str, options: ExportOptions) -> None:
+    """Refuses a form whose rows the project's rubric does not ask people for."""
+    if task == "steps" and options.form not in ("stepwise", "judgments"):
+        raise ValueError(f"the project judges steps, which give no rows of the form {options.form}: take stepwise")
+    if task != "steps" and options.form == "stepwise":
+        raise ValueError("the project judges no steps (task: steps in its rubric), so it has no rows of this form")
 
 
 def _card_path(out: Path, folder: Path | None) -> Path:

@@ -187,6 +187,9 @@ def comparison_row(listed: Listed) -> Row:
         row["excluded"] = True
     if further := comparison.further:
         row["further"] = [{"response": turns(one.turns) or one.text, "source": one.source} for one in further]
+    if comparison.steps:
+        row["steps"] = list(comparison.steps)
+        row |= {"step_scores": list(comparison.step_scores)} if comparison.step_scores else {}
     return row
 
 

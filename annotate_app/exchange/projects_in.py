@@ -18,7 +18,7 @@ from typing import IO, Any, TypeVar
 
 from alignment.judges.spec import JudgeSpec
 from annotate_app.access import Actor
-from annotate_app.exchange.comparisons_in import Tell, read_comparisons, unspool
+from annotate_app.exchange.comparisons_in import BadRow, BadRowsError, Tell, unspool
 from annotate_app.exchange.judge_votes import read_judge_row, read_vote_row
 from annotate_app.exchange.judgments_in import BallotOptions, stage_judgments
 from annotate_app.exchange.project_out import (
@@ -43,9 +43,12 @@ from annotate_app.store.projects.comparisons import Gold
 from annotate_app.store.projects.contents import StagedContents, stage_contents
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
+from rewardkit.data.columns import Reading
+from rewardkit.data.comparison_rows import parse_row, read_answers
+from rewardkit.data.conversations import RowError
 from rewardkit.data.files import read_rows
 from rewardkit.data.judgments import MOST_WHOLE, read_criteria
-from rewardkit.data.records import Comparison, pairs_of
+from rewardkit.data.records import MOST_RANKED, Comparison, Response, check_step_labels, pairs_of
 from rewardkit.data.tables.lines import check_unpacked
 from rewardkit.data.times import LAST_TIME
 
@@ -136,7 +139,7 @@ class _Parts:
 def _read_parts(folder: Path, path: str | Path) -> _Parts:
     about = _read_about(folder, path)
     rows = [row for _, row in read_rows(folder / "comparisons.jsonl")]
-    comparisons = read_comparisons(rows, f"{path}: comparisons.jsonl")
+    comparisons = _read_comparisons(rows, f"{path}: comparisons.jsonl")
     with _named(f"{path}: project.json"):
         design = Design.from_dict(about["design"])
         design.check_size()
@@ -182,6 +185,62 @@ def _read_parts(folder: Path, path: str | Path) -> _Parts:
         judges=judges,
         judge_votes=judge_votes,
     )
+
+
+def _read_comparisons(rows: Sequence[Mapping[str, Any]], name: str) -> list[Comparison]:
+    """Comparisons as a whole project's export holds them: an answer that is a text stands there as it is.
+
+    Raises:
+        BadRowsError: if one cannot be read.
+    """
+    names = ("id", "prompt", "response_a", "response_b", "source_a", "source_b", "meta")
+    reading = Reading(form="pairs", columns={name: name for name in names}, empty="keep")
+    comparisons, bad = [], []
+    for number, row in enumerate(rows, start=1):
+        try:
+            answers = {name: _as_turn(row.get(name)) for name in ("response_a", "response_b")}
+            if "steps" in row:  # its answer stands on both sides, which no pair may
+                answers["response_b"] = _as_turn("")
+            [pair] = parse_row({name: row.get(name) for name in names} | answers, reading).comparisons
+            pair = replace(pair, further=_read_further(row.get("further"))) if "further" in row else pair
+            comparisons.append(_with_steps(pair, row) if "steps" in row else pair)
+        except RowError as error:
+            bad.append(BadRow.of(f"{name}:{number}", error))
+    if bad:
+        raise BadRowsError(bad)
+    return comparisons
+
+
+def _read_further(value: object) -> tuple[Response, ...]:
+    """The third and later responses, as a whole project's export holds them."""
+    allowed = "allowed is a list of objects with response and source"
+    if not isinstance(value, list) or len(value) > MOST_RANKED - 2:
+        raise RowError("wrong_type", "further", value, f"{allowed}, {MOST_RANKED - 2} at most")
+    further = []
+    for number, item in enumerate(value):
+        if not isinstance(item, Mapping) or not isinstance(item.get("source"), str):
+            raise RowError("wrong_type", f"further[{number}]", item, allowed)
+        [answer] = read_answers([_as_turn(item.get("response"))], f"further[{number}]", None)
+        further.append(Response(text=answer.text, source=item["source"], turns=answer.turns))
+    return tuple(further)
+
+
+def _with_steps(answer: Comparison, row: Mapping[str, Any]) -> Comparison:
+    """An answer with its steps and what a model gives them, as a whole project's export holds them."""
+    steps, scores = row["steps"], row.get("step_scores") or ()
+    if not isinstance(steps, list) or not all(isinstance(step, str) and step.strip() for step in steps):
+        raise RowError("wrong_type", "steps", steps, "allowed is a list of texts")
+    try:
+        if scores:
+            check_step_labels(scores, len(steps))
+    except (TypeError, ValueError) as error:
+        raise RowError("wrong_type", "step_scores", scores, str(error)) from error
+    both = {"completion_b": answer.completion_a, "turns_b": answer.turns_a, "source_b": answer.source_a}
+    return replace(answer, **both, steps=tuple(steps), step_scores=tuple(scores))
+
+
+def _as_turn(answer: object) -> object:
+    return [{"role": "assistant", "content": answer}] if isinstance(answer, str) else answer
 
 
 @contextmanager

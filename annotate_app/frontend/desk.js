@@ -12,6 +12,7 @@ import { buildLayer } from "./panes.js";
 import { buildCards, buildRankForm, describeRanking, openRankSheet } from "./ranking.js";
 import { describeAnswer, rowsOf } from "./rows.js";
 import { openSheet } from "./sheet.js";
+import { buildSteps, buildStepsForm, describeSteps, openStepSheet } from "./steps.js";
 import { openEditor } from "./edit.js";
 import { openMarking } from "./spans.js";
 import { foldSidebar, toggleSidebar } from "./sidebar.js";
@@ -23,6 +24,9 @@ const MOST_HELD = 20;
 const JUDGMENTS = ["submit", "skip", "undo"];
 const TOLD = ["question", "read"]; // words that wait for nothing
 const RETURNING = ["undo", "reopen", "cancel"];
+const RANKING = { sheet: "ranking", build: buildCards, form: buildRankForm, describe: describeRanking };
+// By task what is not a pair: its sheet, and what draws it, its form, and an answer in words.
+const KINDS = { rank: RANKING, best: RANKING, steps: { sheet: "steps", build: buildSteps, form: buildStepsForm, describe: describeSteps } };
 const SETTLE_MS = 250; // Streamlit drops what is sent while a component mounts
 
 export function openDesk(shadow) {
@@ -62,9 +66,9 @@ export function openDesk(shadow) {
       if (shown) keepAnswer(shown, { answer: sheet.answer, seconds: clock.seconds() });
     },
   };
-  const sheets = { pair: openSheet(onSheet), ranking: openRankSheet(onSheet) };
+  const sheets = { pair: openSheet(onSheet), ranking: openRankSheet(onSheet), steps: openStepSheet(onSheet) };
   let sheet = sheets.pair;
-  const isRanking = () => rubric.task !== "compare";
+  const kind = () => KINDS[rubric.task] ?? null;
 
   const answering = { root: frame.root, layer: () => layers.get(shown), pair: () => pairs.get(shown), rubric: () => rubric, sheet, hint: frame.hint };
   const marking = openMarking({ ...answering, announce: frame.announce });
@@ -77,7 +81,7 @@ export function openDesk(shadow) {
   };
   const layerOf = (token) => {
     if (!layers.has(token)) {
-      const layer = isRanking() ? buildCards(pairs.get(token), rubric, sheet) : buildLayer(pairs.get(token), { hasFlags: rubric.flags.length > 0, onFlag: (side) => act.flag(side) });
+      const layer = kind() ? kind().build(pairs.get(token), rubric, sheet) : buildLayer(pairs.get(token), { hasFlags: rubric.flags.length > 0, onFlag: (side) => act.flag(side) });
       layer.setMode(mode);
       layer.unfold(unfolded);
       frame.stage.append(layer.node);
@@ -142,7 +146,7 @@ export function openDesk(shadow) {
     return frame.wordsFor(data.state);
   };
   const paintFlags = () => {
-    if (isRanking()) return layers.get(shown)?.paint(sheet.answer, sheet.current);
+    if (kind()) return layers.get(shown)?.paint(sheet.answer, sheet.current);
     marking.paint();
     editor.paint();
     for (const side of ["left", "right"]) {
@@ -170,7 +174,7 @@ export function openDesk(shadow) {
   };
   const paintStatus = () =>
     frame.status({ waiting: outbox.count(...JUDGMENTS, "question"), late: outbox.late, saved: data?.progress.done > 0 });
-  const paintRefused = () => frame.refused(keep.refused(), (event) => event.text ?? (isRanking() ? describeRanking(event.answer) : describeAnswer(rows, event.answer)));
+  const paintRefused = () => frame.refused(keep.refused(), (event) => event.text ?? (kind() ? kind().describe(event.answer) : describeAnswer(rows, event.answer)));
   const openGuidelines = (first) => {
     const { version } = rubric;
     dialogs.guidelines(rubric, { first, onStart: () => outbox.add({ kind: "read", version }) });
@@ -180,9 +184,9 @@ export function openDesk(shadow) {
     rows = rowsOf(rubric);
     for (const layer of layers.values()) layer.node.remove();
     layers.clear();
-    sheet = isRanking() ? sheets.ranking : sheets.pair;
+    sheet = sheets[kind()?.sheet ?? "pair"];
     Object.assign(act, { take: undefined }, doorsOf(sheet));
-    const build = isRanking() ? (...parts) => buildRankForm(rubric, parts[2], sheet) : buildForm;
+    const build = kind() ? (...parts) => kind().form(rubric, parts[2], sheet) : buildForm;
     form = build(rubric, rows, {
       answer: (index, value) => shown && sheet.put(index, value),
       focus: sheet.focus,
@@ -198,7 +202,7 @@ export function openDesk(shadow) {
     sheet.setRubric(rubric, rows, form);
     if (!shown || !pairs.has(shown)) return;
     layerOf(shown).node.classList.add("shown");
-    if (isRanking()) (sheet.fill(keep.draft(shown)?.answer ?? {}, pairs.get(shown)), paintFlags());
+    if (kind()) (sheet.fill(keep.draft(shown)?.answer ?? {}, pairs.get(shown)), paintFlags());
   };
 
   // ---- what keys and buttons do ----
@@ -248,11 +252,11 @@ export function openDesk(shadow) {
     },
     flag(side = "left") {
       if (!rubric.flags.length) return frame.hint(say("desk.no_flags"));
-      if (isRanking()) return layers.get(shown)?.focusFlags(sheet.current);
+      if (kind()) return layers.get(shown)?.focusFlags(sheet.current);
       dialogs.flags(rubric.flags, side, () => ({ left: [], right: [], ...sheet.answer.flags }), sheet.toggleFlag);
     },
     mode(name) {
-      if (isRanking() && name === "diff") return frame.hint(say("ranking.no_differences"));
+      if (kind() && name === "diff") return frame.hint(say("ranking.no_differences"));
       mode = mode === name ? "rich" : name;
       for (const layer of layers.values()) (layer.setMode(mode), layer.unfold(unfolded));
       for (const other of ["diff", "raw"]) form.press(other, mode === other);

@@ -150,7 +150,7 @@ def plan_run(store: Store, actor: Actor, project: Project, name: str, options: R
     questions: list[JudgeQuestion] = []
     num_comparisons = num_new = num_asked = num_images = 0
     for comparison in store.comparisons.iterate(actor, project.id):
-        if comparison.further:
+        if comparison.further or comparison.steps:
             continue  # judges compare two responses
         if comparison.id in shown or (chosen is not None and comparison.id not in chosen):
             continue

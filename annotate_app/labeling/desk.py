@@ -32,6 +32,7 @@ from annotate_app.labeling.ranking_payload import (
     screen_ranking,
     show_ranking,
 )
+from annotate_app.labeling.steps_payload import read_steps_answer, screen_steps, show_steps
 from annotate_app.protocol.leases import Lease, LeaseError, OwnProgress, Submission
 from annotate_app.protocol.rubric import Rubric
 from annotate_app.store.base.database import failure
@@ -207,24 +208,36 @@ class Desk:
         return receipt.duplicate
 
     def read(self, event: Mapping[str, Any], lease: Lease) -> Judgment:
-        """Reads a `submit` or `skip` event as the rubric's task asks: a choice between two, or a ranking.
+        """Reads a `submit` or `skip` event as the rubric's task asks: a choice between two, a ranking, labels of steps.
 
         Raises:
             ValueError: naming the field, its value and the form it must have.
         """
-        if self.rubric.task == "compare":
-            return read_answer(event, lease, self.actor.name)
-        return read_ranking_answer(event, lease, self.actor.name, self.actor.user_id or 0)
+        match self.rubric.task:
+            case "compare":
+                return read_answer(event, lease, self.actor.name)
+            case "rank" | "best":
+                return read_ranking_answer(event, lease, self.actor.name, self.actor.user_id or 0)
+            case "steps":
+                return read_steps_answer(event, lease, self.actor.name)
 
     def _show(self, lease: Lease) -> dict[str, object]:
-        if self.rubric.task == "compare":
-            return show_pair(lease, marks=bool(self.rubric.span_flags))
-        return show_ranking(lease, self.actor.user_id or 0, self.rubric.task)
+        match self.rubric.task:
+            case "compare":
+                return show_pair(lease, marks=bool(self.rubric.span_flags))
+            case "rank" | "best":
+                return show_ranking(lease, self.actor.user_id or 0, self.rubric.task)
+            case "steps":
+                return show_steps(lease)
 
     def _show_answer(self, answer: Judgment, lease: Lease) -> dict[str, object]:
-        if self.rubric.task == "compare":
-            return screen_answer(answer, lease.shown_left)
-        return screen_ranking(answer, order_on_screen(lease, self.actor.user_id or 0))
+        match self.rubric.task:
+            case "compare":
+                return screen_answer(answer, lease.shown_left)
+            case "rank" | "best":
+                return screen_ranking(answer, order_on_screen(lease, self.actor.user_id or 0))
+            case "steps":
+                return screen_steps(answer)
 
     def _find_lease(self, store: Store, token: str) -> Lease:
         """The lease of a token; the store is asked where this session did not hand it out."""

@@ -21,7 +21,17 @@ from annotate_app.protocol.leases import Lease
 from annotate_app.protocol.rubric import Rubric, Scale
 from annotate_app.words import FALLBACK, say, say_default
 from rewardkit.data.conversations import transcript
-from rewardkit.data.records import Choice, Judgment, Message, Span, content_id, ranking_words, with_span_flags
+from rewardkit.data.records import (
+    Choice,
+    Judgment,
+    Message,
+    Span,
+    StepLabels,
+    content_id,
+    ranking_words,
+    with_span_flags,
+)
+from rewardkit.data.stepwise import first_error
 
 LONGEST_EXCERPT = 160
 LONGEST_TASK_S = 4 * 3600.0
@@ -195,10 +205,14 @@ def _screen_marks(judgment: Judgment, shown_left: Side) -> dict[str, object]:
 
 
 def describe_choice(judgment: Judgment, shown_left: Side, scale: Scale, language: str = FALLBACK) -> str:
-    """A judgment's overall answer in the words of the page; of a ranking, by the letters of its screen."""
+    """A judgment's overall answer in the words of the page; of a ranking, by the letters of its screen; of steps, the
+    first wrong one.
+    """
     if judgment.ranks:
         order = judgment.shown or tuple(range(len(judgment.ranks)))
         return ranking_words([judgment.ranks[place] for place in order], unranked=say(language, "ranking.not_ranked"))
+    if judgment.step_labels:
+        return steps_words(judgment.step_labels, language)
     match judgment.choice:
         case "a" | "b":
             side = "left" if judgment.choice == shown_left else "right"
@@ -209,6 +223,14 @@ def describe_choice(judgment: Judgment, shown_left: Side, scale: Scale, language
         case "skip":
             because = "skipped_because" if judgment.reason else "skipped"
             return say(language, f"choice.{because}", reason=judgment.reason)
+
+
+def steps_words(labels: StepLabels, language: str = FALLBACK) -> str:
+    """Labels of steps in a few words: the first wrong one, or how many are right."""
+    if (wrong := first_error(labels)) is not None and wrong < len(labels):
+        return say(language, "steps.wrong_at", number=wrong + 1, total=len(labels))
+    num_right = sum(label is not None and label > 0.5 for label in labels)
+    return say(language, "steps.num_right", number=num_right, total=len(labels))
 
 
 def storable(text: str) -> str:

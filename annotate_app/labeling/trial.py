@@ -94,7 +94,8 @@ class TrialDesk:
             return
         judgment = self.desk.read(event, lease)
         submission = Submission(token=lease.token, event_id=event_id, judgment=judgment)
-        check_submission(submission, self.desk.rubric, len(lease.comparison.responses))
+        shown = lease.comparison
+        check_submission(submission, self.desk.rubric, len(shown.responses), len(shown.steps))
         check_against_texts(judgment, lease.comparison)
         self.waiting.remove(lease)
         self.answers.append((lease, judgment))

@@ -22,6 +22,7 @@ from annotate_app.pages.views.comparison_view import (
 )
 from annotate_app.pages.views.decision_view import draw_decision, draw_form
 from annotate_app.pages.views.figures import consensus_of, votes_of
+from annotate_app.pages.views.steps_view import draw_step_votes
 from annotate_app.protocol.rubric import Rubric
 from annotate_app.store.judgments.judgments import Decision
 from annotate_app.store.projects.projects import Project
@@ -111,6 +112,9 @@ def draw_item(project: Project, rubric: Rubric, keys: list[str], decided: Mappin
         draw_comparison(comparison, project_id=project.id, mode=mode, key=f"adjudicate-{name}")
         judgments = named(project, store.judgments.of_comparison(actor, project.id, key))
         st.header("What people said", anchor=False)
+        if comparison.steps:
+            draw_step_votes(judgments, comparison, key=f"adjudicate-steps-{name}")
+            return
         positions = position_rows(judgments, rubric)
         if positions:
             st.altair_chart(charts.positions(positions), key=f"adjudicate-positions-{name}")

@@ -25,6 +25,7 @@ from annotate_app.pages.kit.filtered_links import draw_link, draw_links, open_co
 from annotate_app.pages.views.answer_view import draw_span_agreement
 from annotate_app.pages.views.figures import agreement_of, quality_of
 from annotate_app.pages.views.ranking_view import draw_rankings
+from annotate_app.pages.views.steps_view import draw_step_agreement
 from annotate_app.protocol.rubric import Rubric
 from annotate_app.store.workbench.comparison_filter import SPLIT, ComparisonFilter
 from rewardkit.stats.small_samples import LEAST
@@ -51,6 +52,7 @@ def page() -> None:
         measure = choose_measure()
         draw_headline(report, measure, protocol, quality_of(project))
         draw_rankings(project)
+        draw_step_agreement(project)
         left, right = st.columns(2)
         with left:
             draw_groups("By criterion", report.criteria, measure, say_no_criteria(rubric))

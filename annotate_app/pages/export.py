@@ -75,7 +75,7 @@ def draw_options(project: Project, form: str, names: bool) -> ExportOptions | No
         if form == "judgments" or form == "spans":
             return ExportOptions(form=form, format=format, names=names, license=license)
         layouts = [layout for layout in LAYOUTS if form in ("preference", "edited_pairs") or layout != "implicit"]
-        ranked = form in ("ranking", "rankings")
+        ranked = form in ("ranking", "rankings", "stepwise")
         layouts = ["conversational"] if ranked else layouts
         layout = middle.selectbox(
             "Layout", layouts, format_func=LAYOUT_NAMES.__getitem__, key=f"export-layout-{form}", bind="query-params"
@@ -98,7 +98,7 @@ def draw_options(project: Project, form: str, names: bool) -> ExportOptions | No
         )
         sources = (
             right.toggle("Name the models", key="export-sources", bind="query-params")
-            if form == "preference"
+            if form in ("preference", "stepwise")
             else False
         )
         judges = draw_judges(project)

@@ -25,6 +25,7 @@ from annotate_app.exchange.comparisons_in import (
 )
 from annotate_app.exchange.judgments_in import BallotOptions, import_judgments, preview_ballots
 from annotate_app.exchange.projects_in import import_project
+from annotate_app.exchange.steps_in import FIELDS as STEP_FIELDS
 from annotate_app.images.checking import ALLOWED
 from annotate_app.images.files import SUFFIXES as SUFFIXES_OF_IMAGES
 from annotate_app.images.files import ImageFiles
@@ -34,6 +35,7 @@ from annotate_app.jobs.jobs import start
 from annotate_app.pages.kit.button_feedback import act, plainly
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
 from annotate_app.pages.views.comparison_view import draw_comparison
+from annotate_app.pages.views.import_form import FORM_NAMES, read_responses
 from annotate_app.store.projects.projects import Project
 from rewardkit.data.choices import parse_choice_map, parse_scale
 from rewardkit.data.columns import FIELDS, FORMS
@@ -55,14 +57,6 @@ SCALES = {
     "1..4": "1..4: 1 and 2 prefer a, 3 and 4 b",
     "1..5": "1..5: 1 and 2 prefer a, 3 is a tie",
     "1..7": "1..7: 1 to 3 prefer a, 4 is a tie",
-}
-FORM_NAMES = {
-    None: "Told from the columns",
-    "pairs": "A prompt and two responses",
-    "responses": "A prompt and a list of responses",
-    "ranked": "A prompt and a list of responses, best first",
-    "chosen_rejected": "Chosen and rejected",
-    "dialogues": "Chosen and rejected whole dialogues (HH-RLHF)",
 }
 BAD_SHOWN = 200
 # What messages call by the options of the commands, and what stands for it on this page.
@@ -171,16 +165,8 @@ def draw_comparisons(file: UploadedFile, project: Project) -> None:
             key=f"{key}-missing",
             help="Otherwise such a row is bad: its text shows an image that nobody can see.",
         )
-        ranks = current_store().projects.rubric(current_actor(), project.id).rubric.task != "compare"
-        responses_as = left.segmented_control(
-            "N responses become",
-            ["pairs", "rankings"],
-            default="rankings" if ranks else "pairs",
-            required=True,
-            key=f"{key}-as",
-            help="Pairs of them to compare, or one comparison to rank them in: that asks for `task: rank` or "
-            "`task: best` in the rubric.",
-        )
+        task = current_store().projects.rubric(current_actor(), project.id).rubric.task
+        responses_as, split = read_responses(left, task, key)
         skip = left.toggle("Leave bad rows out", key=f"{key}-skip", help="Otherwise a bad row stops the import.")
         labels = right.toggle(
             "Also import the file's own choices",
@@ -188,7 +174,8 @@ def draw_comparisons(file: UploadedFile, project: Project) -> None:
             help="What chosen and rejected, or ranks, say is stored as judgments of the annotator `dataset`.",
         )
         first = preview(file, limit=5)
-        columns = draw_mapper([*first.columns, *places_within(first.rows)], FIELDS, key)
+        fields = STEP_FIELDS if responses_as == "steps" else FIELDS
+        columns = draw_mapper([*first.columns, *places_within(first.rows)], fields, key)
     options = ImportOptions(
         form=form,  # type: ignore[arg-type]
         columns=columns,
@@ -197,7 +184,8 @@ def draw_comparisons(file: UploadedFile, project: Project) -> None:
         labels=labels,
         images=tuple(images),
         missing_images="keep" if keep else "stop",
-        responses_as=responses_as,  # type: ignore[arg-type]
+        responses_as=responses_as,
+        split=split,
     )
     seen = preview(file, options)
     if seen.reading is None:
@@ -436,5 +424,5 @@ def _map_options(columns: Mapping[str, str]) -> list[str]:
 def _command_options(options: ImportOptions) -> list[str]:
     words = ["--form", options.form or "auto", "--pairs", options.pairs, "--on-bad-row", options.on_bad_row]
     words += ["--missing-images", options.missing_images]
-    words += ["--as", options.responses_as] if options.responses_as else []
+    words += ["--as", options.responses_as, f"--split={options.split}"] if options.responses_as else []
     return [*words, *(["--labels"] if options.labels else []), *_map_options(options.columns)]

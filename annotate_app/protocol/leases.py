@@ -13,7 +13,17 @@ from typing import Literal
 from annotate_app.protocol.assignment import Side
 from annotate_app.protocol.rubric import Criterion, Rubric, Scale
 from annotate_app.words import FALLBACK, say
-from rewardkit.data.records import LETTERS, Comparison, Judgment, check_ranks, dense, first_choice
+from rewardkit.data.records import (
+    LETTERS,
+    Comparison,
+    Judgment,
+    check_ranks,
+    check_step_labels,
+    choice_of_steps,
+    dense,
+    first_choice,
+)
+from rewardkit.data.stepwise import first_error
 
 MAX_RATIONALE = 20_000
 MAX_REASON = 200
@@ -126,13 +136,14 @@ class OwnJudgment:
     can_edit: bool
 
 
-def check_submission(submission: Submission, rubric: Rubric, num_responses: int = 2) -> None:
+def check_submission(submission: Submission, rubric: Rubric, num_responses: int = 2, num_steps: int = 0) -> None:
     """Checks that an answer is one the rubric asks for.
 
     Args:
         submission: the answer.
         rubric: what was asked.
         num_responses: of the comparison.
+        num_steps: of its answer, where steps are judged.
 
     Raises:
         ValueError: naming the field, its value and what is allowed.
@@ -142,10 +153,15 @@ def check_submission(submission: Submission, rubric: Rubric, num_responses: int 
         raise ValueError(f"event_id has {len(submission.event_id)} characters, allowed are 1 to 64")
     if not (math.isfinite(judgment.seconds) and judgment.seconds >= 0):
         raise ValueError(f"seconds is {judgment.seconds}, allowed is 0 or more")
-    if rubric.task == "compare":
-        _check_choice(judgment, rubric)
-    else:
-        _check_ranking(judgment, rubric, num_responses)
+    match rubric.task:
+        case "compare":
+            _check_choice(judgment, rubric)
+        case "rank" | "best":
+            _check_ranking(judgment, rubric, num_responses)
+        case "steps":
+            _check_steps(judgment, num_steps)
+    if judgment.step_labels and rubric.task != "steps":
+        raise ValueError("labels of steps are given, this rubric asks for none (task: steps asks for them)")
     _check_criteria(judgment, rubric)
     _check_flags(judgment, rubric, num_responses if rubric.task != "compare" else 2)
     _check_spans(judgment, rubric)
@@ -154,11 +170,14 @@ def check_submission(submission: Submission, rubric: Rubric, num_responses: int 
 
 
 def check_against_texts(judgment: Judgment, comparison: Comparison) -> None:
-    """Checks that spans lie within the responses they mark, and that an edit changes a response of one text.
+    """Checks that spans lie within the responses they mark, that an edit changes a response of one text, and that there
+    is a label for each step.
 
     Raises:
-        ValueError: naming the span or edit and what is allowed.
+        ValueError: naming the span, edit or label and what is allowed.
     """
+    if judgment.step_labels:
+        check_step_labels(judgment.step_labels, len(comparison.steps))
     texts = {"a": comparison.completion_a, "b": comparison.completion_b}
     for span in judgment.spans:
         if span.end > len(texts[span.side]):
@@ -172,16 +191,24 @@ def check_against_texts(judgment: Judgment, comparison: Comparison) -> None:
 
 
 def feedback_text(
-    choice: str, gold: Mapping[str, object], left: Side, language: str = FALLBACK, shown: Sequence[int] = ()
+    choice: str,
+    gold: Mapping[str, object],
+    left: Side,
+    language: str = FALLBACK,
+    shown: Sequence[int] = (),
+    steps: bool = False,
 ) -> str:
     """What an annotator is told after a gold item, in terms of what stood where.
 
     Args:
         shown: of a ranking, the order of its responses on the screen: the answer is then told by their letters.
+        steps: whether steps were judged: the known answer is then whether one of them is wrong.
     """
     expected = gold["choice"]
     values: dict[str, str] = {}
     match expected:
+        case "a" | "b" | "tie" if steps:
+            wanted = {"a": "steps_right", "b": "steps_wrong", "tie": "steps_neutral"}[str(expected)]
         case "a" | "b" if shown:
             a, b = (LETTERS[list(shown).index(place)].upper() for place in (0, 1))
             wanted, values = "ranked", {"name": a if expected == "a" else b, "other": b if expected == "a" else a}
@@ -225,6 +252,23 @@ def _check_ranking(judgment: Judgment, rubric: Rubric, num_responses: int) -> No
         raise ValueError(f"choice is {judgment.choice!r}, which is not what the ranks {list(judgment.ranks)} say")
     if rubric.task == "best" and sum(rank is not None for rank in judgment.ranks) != 1:
         raise ValueError(f"ranks are {list(judgment.ranks)}, allowed is one best response, the others null")
+
+
+def _check_steps(judgment: Judgment, num_steps: int) -> None:
+    """Checks the labels that a person gives: right, neutral or wrong, of each step up to the first wrong one."""
+    labels = judgment.step_labels
+    if judgment.choice == "skip":
+        if labels:
+            raise ValueError("labels of steps are given with a skip, allowed are none")
+        return
+    check_step_labels(labels, num_steps)
+    if other := next((label for label in labels if label not in (None, 0.0, 0.5, 1.0)), None):
+        raise ValueError(f"labels holds {other!r}, allowed are 1 (right), 0.5 (neutral), 0 (wrong) and null")
+    if first_error(labels) is None:
+        allowed = "allowed is null only behind the first wrong step"
+        raise ValueError(f"label of step {labels.index(None) + 1} is null, {allowed}")
+    if (judgment.choice, judgment.strength) != choice_of_steps(labels):
+        raise ValueError(f"choice is {judgment.choice!r}, which is not what the labels {list(labels)} say")
 
 
 def _check_criteria(judgment: Judgment, rubric: Rubric) -> None:

@@ -17,7 +17,7 @@ SCALE_STEPS = (2, 3, 4, 5, 7, 8)
 RATIONALES = ("off", "optional", "required")
 EDITS = ("off", "optional")
 KINDS = ("compare", "rate")
-Task = Literal["compare", "rank", "best"]
+Task = Literal["compare", "rank", "best", "steps"]
 TASKS: tuple[Task, ...] = get_args(Task)
 # Names that columns of exports and figures already use.
 RESERVED_NAMES = (
@@ -25,7 +25,18 @@ RESERVED_NAMES = (
     *("prompt", "chosen", "rejected", "criteria", "flags", "rationale", "reason", "seconds", "annotator"),
 )
 MAX_RATING = 10
-QUESTIONS = {"rank": "Put the responses in an order, best first.", "best": "Which response is the best?"}
+QUESTIONS = {
+    "rank": "Put the responses in an order, best first.",
+    "best": "Which response is the best?",
+    "steps": "Is each step right?",
+}
+NOT_ASKED: dict[Task, tuple[str, ...]] = {
+    "compare": (),
+    "rank": ("scale", "criteria"),
+    "best": ("scale", "criteria"),
+    "steps": ("scale", "criteria", "flags", "both_bad", "edit"),
+}
+"""By task, the keys that have no meaning with it."""
 _RARE_BREAKS = ("\r", "\x85", "\u2028", "\u2029")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _WORDINGS = {
@@ -105,7 +116,8 @@ class Rubric:
         both_bad: whether it may be said that both responses are bad, of a ranking that all are.
         protocol: the shipped protocol it follows, or empty.
         task: `compare` asks which of two responses is better, by `scale`; `rank` puts two or more in an order, ties
-            and unranked ones allowed; `best` chooses the best of two or more. The latter two take no criteria.
+            and unranked ones allowed; `best` chooses the best of two or more; `steps` says of each step of one answer
+            whether it is right. What each of them takes no part of is `NOT_ASKED`.
         edit: whether annotators may write a response anew beside their vote.
     """
 
@@ -176,7 +188,7 @@ def read_rubric(entry: Entry) -> Rubric:
                 raise AssertionError(key)
     task = fields.get("task", "compare")
     if task != "compare":
-        for key in ("scale", "criteria"):
+        for key in NOT_ASKED[cast(Task, task)]:
             if key in values:
                 raise values[key].error(f"{key} has no meaning with task: {task}, leave it out")
         fields.setdefault("question", QUESTIONS[str(task)])

@@ -8,6 +8,11 @@ from dataclasses import dataclass
 
 from annotate_app.protocol.rubric import Criterion, Rubric, Scale
 
+STEP_ANSWERS = (
+    *(("1", "right"), ("2", "neutral"), ("3", "wrong")),
+    *(("F", "the first wrong step: those before it are right, the rest follows"), ("A", "all that is left is right")),
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class AnswerRow:
@@ -24,7 +29,13 @@ class AnswerRow:
 
 def answer_rows(rubric: Rubric) -> list[AnswerRow]:
     """The rubric's questions as an annotator meets them, in order."""
-    overall = list(_scale_answers(rubric.scale) if rubric.task == "compare" else _order_answers(rubric))
+    match rubric.task:
+        case "compare":
+            overall = list(_scale_answers(rubric.scale))
+        case "rank" | "best":
+            overall = list(_order_answers(rubric))
+        case "steps":
+            overall = list(STEP_ANSWERS)
     if rubric.both_bad:
         overall.append(("B", "both bad" if rubric.task == "compare" else "all bad"))
     rows = [AnswerRow(question=rubric.question, answers=tuple(overall))]

@@ -17,7 +17,19 @@ from rewardkit.data.columns import ALIASES as COMPARISON_ALIASES
 from rewardkit.data.columns import ColumnError, check_column
 from rewardkit.data.comparison_rows import plain_key
 from rewardkit.data.conversations import RowError, read_text
-from rewardkit.data.records import LETTERS, Judgment, Ranks, Span, check_ranks, dense, first_choice, with_span_flags
+from rewardkit.data.records import (
+    LETTERS,
+    Judgment,
+    Ranks,
+    Span,
+    StepLabels,
+    check_ranks,
+    check_step_labels,
+    choice_of_steps,
+    dense,
+    first_choice,
+    with_span_flags,
+)
 from rewardkit.data.tables.cells import decode_literal, read_cell
 from rewardkit.data.tables.json_rows import decode_json
 from rewardkit.data.times import read_duration, read_time
@@ -41,6 +53,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "kind": ("kind",),
     "ranks": ("ranks", "ranking"),
     "shown": ("shown",),
+    "step_labels": ("step_labels",),
     "source_a": COMPARISON_ALIASES["source_a"],
     "source_b": COMPARISON_ALIASES["source_b"],
 }
@@ -98,13 +111,13 @@ def detect_ballots(
         check_column(column, "an annotator", rows)
     wide = list(annotators) or [name for name in names if WIDE.fullmatch(name) and name not in mapping.values()]
     recognised = _find(names, mapping, wide if annotators or layout == "wide" else ())
-    is_long = "annotator" in recognised and bool({"choice", "ranks"} & set(recognised))
+    is_long = "annotator" in recognised and bool({"choice", "ranks", "step_labels"} & set(recognised))
     chosen: Layout = layout or ("wide" if annotators or (wide and not is_long) else "long")
     if chosen == "wide":
         recognised = {name: recognised[name] for name in ("comparison", "source_a", "source_b") if name in recognised}
         if not wide:
             raise ColumnError("annotators", f"no columns of annotators in {', '.join(names)}")
-    ranked = "ranks" in recognised
+    ranked = "ranks" in recognised or "step_labels" in recognised
     for name in ("comparison",) if chosen == "wide" else ("comparison", "annotator", "choice"):
         if name not in recognised and not (name == "choice" and ranked):
             raise ColumnError(name, f"no column of {', '.join(names)} is the {name}")
@@ -149,9 +162,9 @@ def parse_ballots(row: Mapping[str, Any], reading: BallotReading) -> list[Ballot
     if not name or len(name) > LONGEST_NAME:
         raise RowError("missing_field", column, person, f"a name of 1 to {LONGEST_NAME} characters is needed")
     cells = {field: read_cell(row, column) for field, column in columns.items()}
-    value, is_ranked = cells.get("choice"), cells.get("ranks") not in (None, "", [], "[]")
-    if is_ranked:
-        value = "tie"  # the ranks say it: `read_judgment`
+    value = cells.get("choice")
+    if any(cells.get(name) not in (None, "", [], "[]") for name in ("ranks", "step_labels")):
+        value = "tie"  # the ranks or labels say it: `read_judgment`
     if value is None or not str(value).strip():
         raise RowError("missing_field", columns.get("choice", "choice"), value, "a choice is needed")
     filled = {field: value for field, value in cells.items() if value not in (None, "")}
@@ -180,6 +193,8 @@ def read_judgment(
     """
     if "ranks" in ballot.more:
         return _read_ranking(ballot, len(sources))
+    if "step_labels" in ballot.more:
+        return _read_step_labels(ballot)
     both, text = (sources[0], sources[1]), plain_key(ballot.value).strip()
     named = None if choice_key(text) in mapping else named_choice(text, both)
     if named:
@@ -224,6 +239,14 @@ def _read_ranking(ballot: Ballot, count: int) -> Judgment:
         ranks=dense(ranks),
         **more,
     )
+
+
+def _read_step_labels(ballot: Ballot) -> Judgment:
+    """A ballot with labels of steps; whether there is one for each step is known where the steps are."""
+    more = {name: _READERS[name](value, name) for name, value in ballot.more.items() if name != "strength"}
+    choice, strength = choice_of_steps(more["step_labels"])
+    about = {"comparison_id": ballot.comparison_id, "annotator": ballot.annotator}
+    return Judgment(**about, choice=choice, strength=strength, **more)
 
 
 def _is_flipped(ballot: Ballot, sources: tuple[str, str]) -> bool:
@@ -341,6 +364,16 @@ def _numbers(value: object, field: str) -> tuple[Any, ...]:
     return tuple(None if item is None else int(item) for item in items)
 
 
+def _labels(value: object, field: str) -> StepLabels:
+    items: Any = decode_literal(value) if isinstance(value, str) else value
+    try:
+        check_step_labels(items, len(items))
+    except (TypeError, ValueError) as error:
+        allowed = "allowed is a list of numbers from 0 (wrong) to 1 (right), null for not judged"
+        raise RowError("wrong_type", field, value, allowed) from error
+    return tuple(None if item is None else float(item) for item in items)
+
+
 def _is_whole(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and float(value).is_integer()
 
@@ -369,4 +402,5 @@ _READERS = {
     "rubric_version": _int,
     "ranks": _numbers,
     "shown": _numbers,
+    "step_labels": _labels,
 }

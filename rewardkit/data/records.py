@@ -22,12 +22,18 @@ Relation = Literal["a", "b", "tie"]
 Ranks = tuple[int | None, ...]
 """A rank per response, from 1 for the best; equal ranks are ties. None was not ranked: it lies below those that were,
 and nothing is said about two of them."""
+StepLabels = tuple[float | None, ...]
+"""A label per step of an answer, the probability that the step is right: 1 right, 0.5 neutral, 0 wrong, or between;
+None was not judged."""
+MOST_STEPS = 200
+"""Steps of one answer at most."""
 MOST_RANKED = 9
 """Responses of one ranking at most: each has a number key."""
 RANKING = "ranking"
 """Key in the meta of a `Preference` that is a pair of a ranking: the same for all pairs of it."""
 LETTERS = "abcdefghi"
 """How responses are called in order: flags of a judgment go by them, and people read them as A, B, C."""
+_STEP_ID = re.compile(r"(?P<key>.+)#s(?P<number>[1-9][0-9]{0,2})", re.DOTALL)
 _PAIR_ID = re.compile(r"(?P<key>.+)#(?P<first>[1-9])-(?P<second>[1-9])", re.DOTALL)
 
 
@@ -66,6 +72,9 @@ class Comparison:
     (`rewardkit.data.conversations.transcript`) as its text.
 
     `further` are the third and later completions of a comparison to be ranked, `responses` are all of them in order.
+
+    `steps` are those of an answer whose steps are judged, one by one: it stands then as both completions. `step_scores`
+    are what a model gives them, the probability that each is right.
     """
 
     id: str
@@ -78,6 +87,8 @@ class Comparison:
     turns_a: tuple[Message, ...] = ()
     turns_b: tuple[Message, ...] = ()
     further: tuple[Response, ...] = ()
+    steps: tuple[str, ...] = ()
+    step_scores: StepLabels = ()
 
     @property
     def responses(self) -> tuple[Response, ...]:
@@ -144,6 +155,8 @@ class Judgment:
             for one that was not ranked: below those that are, and not compared with others like it. `choice` is then
             what the ranks say of the first two responses, and `flags` go by the letters a, b, c ... of the responses.
         shown: of a ranking, the order in which the responses stood on the screen, empty when unknown.
+        step_labels: of an answer's steps, a label each; `choice` is then what the worst of them says of the answer:
+            `a` where it is right throughout, `b` where a step is wrong, else a tie.
     """
 
     comparison_id: str
@@ -162,6 +175,7 @@ class Judgment:
     rubric_version: int = 0
     ranks: tuple[int | None, ...] = ()
     shown: tuple[int, ...] = ()
+    step_labels: StepLabels = ()
 
     def __post_init__(self) -> None:
         if self.choice not in CHOICES:
@@ -353,8 +367,55 @@ def pair_of(comparison: Comparison, first: int, second: int) -> Comparison:
     )
 
 
+def check_step_labels(labels: Sequence[object], count: int) -> None:
+    """Checks labels of `count` steps.
+
+    Raises:
+        ValueError: if there are more or fewer, one is no probability, or none is given.
+    """
+    if len(labels) != count:
+        raise ValueError(f"labels has {len(labels)} entries, allowed are {count}, one per step")
+    for label in labels:
+        if label is not None and not (isinstance(label, int | float) and 0 <= label <= 1):
+            raise ValueError(f"labels holds {str(label)[:40]!r}, allowed are true, false, 0 to 1, and null")
+    if all(label is None for label in labels):
+        raise ValueError("labels are all null, allowed is one judged step or more")
+
+
+def step_choice(label: float) -> Relation:
+    """What a label says of its step as votes go: `a` right, `b` wrong, `tie` neither."""
+    return "tie" if label == 0.5 else "a" if label > 0.5 else "b"
+
+
+def choice_of_steps(labels: Sequence[float | None]) -> tuple[Choice, int]:
+    """Choice and strength that the worst of the judged steps says of the whole answer."""
+    said = step_choice(min(label for label in labels if label is not None))
+    return said, int(said != "tie")
+
+
+def step_id(key: str, place: int) -> str:
+    """The id of a step of a comparison's answer: `key#s3` of the third (places count from 0)."""
+    return f"{key}#s{place + 1}"
+
+
+def split_step_id(text: str) -> tuple[str, int] | None:
+    """The comparison and the place of a step's id, None for what is no such id."""
+    match = _STEP_ID.fullmatch(text)
+    return None if match is None else (match["key"], int(match["number"]) - 1)
+
+
+def step_of(comparison: Comparison, place: int) -> Comparison:
+    """One step of a comparison's answer as an item that is voted on; it keeps all steps, so that it can be read."""
+    step = comparison.steps[place]
+    return replace(comparison, id=step_id(comparison.id, place), completion_a=step, completion_b=step)
+
+
 def pairs_of(comparison: Comparison) -> list[Comparison]:
-    """All pairs of a comparison's responses, in the order of their places; of two responses the comparison itself."""
+    """What is voted on of a comparison: all pairs of its responses, in the order of their places, of two responses the
+    comparison itself; of an answer in steps each step.
+    """
+    if comparison.steps:
+        return [step_of(comparison, place) for place in range(len(comparison.steps))]
     if not comparison.further:
         return [comparison]
     return [pair_of(comparison, i, j) for i, j in combinations(range(len(comparison.responses)), 2)]

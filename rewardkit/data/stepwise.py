@@ -185,21 +185,32 @@ def stepwise_row(answer: SteppedAnswer) -> dict[str, Any]:
     }
 
 
+def row_reader(form: StepwiseForm, names: Sequence[str]) -> ReadRow[SteppedAnswer]:
+    """Reads one row of a form; it raises `RowError` for one that cannot be used.
+
+    Args:
+        form: as `find_stepwise_form` says it.
+        names: of the file's columns.
+    """
+    match form:
+        case "prm800k":
+            return _read_prm800k
+        case "math_shepherd":
+            return _read_math_shepherd
+        case "stepwise":
+            columns = prompt_columns([name for name in names if name not in ("completions", "labels")])
+            return partial(_read_row, columns)
+
+
 def _reader(
     _parts: Sequence[Part], first: Sequence[Mapping[str, Any]], source: str
 ) -> tuple[ReadRow[SteppedAnswer], str]:
-    match form := find_stepwise_form(first):
-        case "prm800k":
-            return _read_prm800k, form
-        case "math_shepherd":
-            return _read_math_shepherd, form
-        case "stepwise" | None:
-            names = list(dict.fromkeys(name for row in first for name in row))
-            if "completions" not in names:
-                needed = "needed are prompt, completions (the steps) and labels"
-                raise ValueError(f"{source}: no form of answers in steps fits the columns {', '.join(names)}; {needed}")
-            columns = prompt_columns([name for name in names if name not in ("completions", "labels")])
-            return partial(_read_row, columns), "stepwise"
+    names = list(dict.fromkeys(name for row in first for name in row))
+    form = find_stepwise_form(first) or "stepwise"
+    if form == "stepwise" and "completions" not in names:
+        needed = "needed are prompt, completions (the steps) and labels"
+        raise ValueError(f"{source}: no form of answers in steps fits the columns {', '.join(names)}; {needed}")
+    return row_reader(form, names), form
 
 
 def _read_row(columns: Mapping[str, str], row: Mapping[str, Any], _refuse: Refuse) -> list[SteppedAnswer]:

@@ -11,7 +11,16 @@ from rewardkit.data.export_formats import Layout
 from rewardkit.data.files import Format
 
 ExportForm = Literal[
-    "preference", "unpaired", "sft", "ranking", "rankings", "judgments", "spans", "edited_sft", "edited_pairs"
+    "preference",
+    "unpaired",
+    "sft",
+    "ranking",
+    "rankings",
+    "stepwise",
+    "judgments",
+    "spans",
+    "edited_sft",
+    "edited_pairs",
 ]
 FORMS: tuple[ExportForm, ...] = get_args(ExportForm)
 BY_CONSENSUS: tuple[ExportForm, ...] = ("preference", "unpaired", "sft")
@@ -24,8 +33,9 @@ class ExportOptions:
 
     Attributes:
         form: preference pairs, unpaired examples (KTO), demonstrations (SFT), one ranking of each comparison, the
-            rankings of each annotator, or the judgments as they were given; the words that were marked; and responses
-            written anew, as demonstrations or as pairs with their originals.
+            rankings of each annotator, answers with a label of each step (TRL's stepwise form), the judgments as they
+            were given, the words that were marked, and responses written anew, as demonstrations or as pairs with
+            their originals.
         format: of the files; None takes it from the name's suffix, JSONL for a folder.
         layout: of the rows, see `rewardkit.data.export_formats`.
         min_votes: votes an item needs.
@@ -66,7 +76,7 @@ class ExportOptions:
             raise ValueError(f"min_votes is {self.min_votes}, allowed is 0 or more")
         if self.form in ("judgments", "spans") and self.splits:
             raise ValueError(f"{self.form} are not split: they are not training rows")
-        if self.form in ("ranking", "rankings") and self.layout != "conversational":
+        if self.form in ("ranking", "rankings", "stepwise") and self.layout != "conversational":
             raise ValueError(f"layout is {self.layout!r}, allowed for the form {self.form} is conversational")
         if self.form not in ("preference", "edited_pairs") and self.layout == "implicit":
             raise ValueError(f"layout is 'implicit', allowed for the form {self.form} are conversational and plain")

@@ -22,7 +22,7 @@ from annotate_app.store.store import Store
 from annotate_app.votes import KINDS, Votes
 from rewardkit.data.conversations import Completion
 from rewardkit.data.export_formats import Layout, demonstration_row, is_plain, preference_row, split_of, unpaired_row
-from rewardkit.data.records import Comparison, Judgment, Preference, Span, pairs_of, split_pair_id
+from rewardkit.data.records import Comparison, Judgment, Preference, Span, pairs_of, split_pair_id, split_step_id
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,7 +182,8 @@ def judgment_rows(
         excluded: whether those on excluded comparisons are among them; the votes were read likewise.
     """
     pseudonyms = Pseudonyms.of(store, actor, project.id)
-    is_ranked = votes.is_clustered or store.projects.rubric(actor, project.id).rubric.task != "compare"
+    task = store.projects.rubric(actor, project.id).rubric.task
+    is_ranked = task in ("rank", "best") or (task != "steps" and votes.is_clustered)
     at = 0
     for judgment in store.judgments.iterate(actor, project.id, excluded=excluded):
         # Both are ordered by time of arrival; a judgment edited in between is missing here and new at the end.
@@ -209,11 +210,12 @@ def judgment_rows(
             "rubric_version": judgment.rubric_version,
             "kind": kind,
             **({"ranks": list(judgment.ranks) or None, "shown": list(judgment.shown) or None} if is_ranked else {}),
+            **({"step_labels": list(judgment.step_labels) or None} if task == "steps" else {}),
         }
 
 
 def _past(votes: Votes, at: int, judgment: Judgment) -> int:
-    """The place behind the votes of one judgment: a ranking has several."""
+    """The place behind the votes of one judgment: a ranking has several, and so have labels of steps."""
     cluster = votes.item_cluster[votes.item[at]] if at < len(votes) else -1
     at += 1
     while (
@@ -233,7 +235,7 @@ def span_cells(span: Span) -> Row:
 def _is(votes: Votes, at: int, comparison_id: str, annotator: str) -> bool:
     item = votes.items[votes.item[at]]
     if item != comparison_id:
-        of_pair = split_pair_id(item)
-        if of_pair is None or of_pair[0] != comparison_id:
+        part = split_pair_id(item) or split_step_id(item)
+        if part is None or part[0] != comparison_id:
             return False
     return votes.annotators[votes.annotator[at]] == annotator

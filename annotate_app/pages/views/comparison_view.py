@@ -18,7 +18,15 @@ from annotate_app.pages.kit.labeler_component import mount_labeler
 from annotate_app.pages.kit.language import texts_under
 from annotate_app.pages.views.answer_view import draw_answer
 from annotate_app.protocol.rubric import Criterion, Rubric, Scale
-from rewardkit.data.records import LETTERS, Comparison, Judgment, Message, content_id, ranking_words
+from rewardkit.data.records import (
+    LETTERS,
+    Comparison,
+    Judgment,
+    Message,
+    content_id,
+    ranking_words,
+    split_step_id,
+)
 
 Mode = Literal["rich", "diff"]
 READER_TEXTS = ("media.", "desk.nothing_common", "dialog.close")
@@ -27,7 +35,8 @@ READER_TEXTS = ("media.", "desk.nothing_common", "dialog.close")
 def draw_comparison(
     comparison: Comparison, *, project_id: int, sources: bool = False, mode: Mode = "rich", key: str
 ) -> None:
-    """Draws the conversation and the responses, two or more.
+    """Draws the conversation and the responses, two or more; of an answer in steps what is around the step that is
+    meant.
 
     Args:
         comparison: what to draw.
@@ -37,20 +46,36 @@ def draw_comparison(
         key: unique on the page.
     """
     sides = [
-        (letter, render_completion(one.text, one.turns), one.source)
+        (f"Response {letter}", render_completion(one.text, one.turns), one.source)
         for letter, one in zip(LETTERS.upper(), comparison.responses, strict=False)
     ]
+    if comparison.steps:
+        sides = [(title, render_completion(text, ()), comparison.source_a) for title, text in step_parts(comparison)]
     data = {
         "shown": f"{key} {mode}",
         "mode": mode,
         "project": project_id,
         "messages": show_prompt(comparison.prompt),
         "responses": [
-            {"title": f"Response {side}", "source": source if sources else "", "text": show_text(rendered)}
-            for side, rendered, source in sides
+            {"title": title, "source": source if sources else "", "text": show_text(rendered)}
+            for title, rendered, source in sides
         ],
     }
     draw_reader(data, key=key)
+
+
+def step_parts(comparison: Comparison) -> list[tuple[str, str]]:
+    """An answer in steps as titled texts: the whole of it, or where one of its steps is meant what is around that."""
+    steps, of_step = comparison.steps, split_step_id(comparison.id)
+    if of_step is None or of_step[1] >= len(steps) or comparison.completion_a != steps[of_step[1]]:
+        return [(f"Answer in {len(steps)} steps", "\n\n".join(steps))]
+    place = of_step[1]
+    parts = [
+        ("Before it", "\n\n".join(steps[:place])),
+        (f"Step {place + 1} of {len(steps)}", steps[place]),
+        ("Behind it", "\n\n".join(steps[place + 1 :])),
+    ]
+    return [(title, text) for title, text in parts if text]
 
 
 def draw_guidelines(rubric: Rubric) -> None:

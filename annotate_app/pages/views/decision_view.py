@@ -8,16 +8,24 @@ from annotate_app.pages.kit.button_feedback import act
 from annotate_app.pages.kit.chosen_names import as_markdown, key_of
 from annotate_app.pages.kit.context import current_actor, current_store
 from annotate_app.pages.views.comparison_view import describe_choice, describe_criterion
+from annotate_app.pages.views.steps_view import WORDS
 from annotate_app.protocol.rubric import Criterion, Rubric, Scale
 from annotate_app.store.judgments.judgments import Decision
 
 Settled = int | tuple[int, int]
+STEP_ANSWERS = [("1", "a", 1), ("2", "tie", 0), ("3", "b", 1), ("x", "discard", 0)]
+"""Shortcut, choice and strength of every decision on a step."""
+
+
+def describe(choice: str, strength: int, rubric: Rubric) -> str:
+    """A decision in words: of a step, whether it is right."""
+    return WORDS[choice] if rubric.task == "steps" else describe_choice(choice, strength, rubric.scale)
 
 
 def draw_decision(decision: Decision, rubric: Rubric) -> None:
     """Draws what was decided, by whom, why."""
     with st.container(border=True):
-        st.text(f"Decided by {decision.user}: {describe_choice(decision.choice, decision.strength, rubric.scale)}")
+        st.text(f"Decided by {decision.user}: {describe(decision.choice, decision.strength, rubric)}")
         for criterion in rubric.criteria:
             if criterion.name in decision.criteria:
                 settled = describe_criterion(decision.criteria[criterion.name], criterion)
@@ -36,9 +44,9 @@ def draw_form(project_id: int, rubric: Rubric, key: str, before: Decision | None
     name = key_of(key)
     with st.form(f"decide-{name}", border=False, enter_to_submit=False):
         with st.container(horizontal=True, gap="small"):
-            for shortcut, choice, strength in answers(rubric.scale):
+            for shortcut, choice, strength in STEP_ANSWERS if rubric.task == "steps" else answers(rubric.scale):
                 st.form_submit_button(
-                    as_markdown(describe_choice(choice, strength, rubric.scale)),
+                    as_markdown(describe(choice, strength, rubric)),
                     key=f"decide-{name}-{choice}-{strength}",
                     shortcut=shortcut,
                     on_click=decide,

@@ -18,8 +18,8 @@ MEANINGS = {
 
 
 def draw_rankings(project: Project) -> None:
-    """Draws the section; nothing where the project compares two responses."""
-    if current_store().projects.rubric(current_actor(), project.id).rubric.task == "compare":
+    """Draws the section; nothing where the project ranks no responses."""
+    if current_store().projects.rubric(current_actor(), project.id).rubric.task not in ("rank", "best"):
         return
     found = _agreement(stamp_of(project), current_actor())
     st.header("Rankings")

@@ -32,7 +32,12 @@ from rewardkit.data.tables.yaml_nodes import YamlError
 GUIDELINES_HEIGHT = 320
 YAML_ONLY = ("protocol",)
 """Keys of a rubric that no field sets: the protocol comes with the text of a shipped one."""
-TASK_WORDS = {"compare": "Compare two", "rank": "Rank two or more", "best": "Choose the best of two or more"}
+TASK_WORDS = {
+    "compare": "Compare two",
+    "rank": "Rank two or more",
+    "best": "Choose the best of two or more",
+    "steps": "Judge the steps of one",
+}
 TASK_QUESTIONS = {"compare": Rubric.question, **QUESTIONS}
 KIND_WORDS = {"compare": "which response is better", "rate": "a rating of each response"}
 RATIONALE_WORDS = {"off": "not asked for", "optional": "may be given", "required": "must be given"}
@@ -84,8 +89,8 @@ def read_fields(base: str, rubric: Rubric) -> Rubric:
     question = st.text_input("The question", key=f"{base}-question")
     is_comparing = task == "compare"
     scale = read_scale(base, start.scale) if is_comparing else Scale()
-    bad = "Both" if is_comparing else "All"
-    both_bad = st.checkbox(f"“{bad} bad” is an answer", start.both_bad, key=f"{base}-both-bad")
+    bad, has_steps = "Both" if is_comparing else "All", task == "steps"
+    both_bad = not has_steps and st.checkbox(f"“{bad} bad” is an answer", start.both_bad, key=f"{base}-both-bad")
     guidelines = st.text_area(
         "Guidelines",
         start.guidelines,
@@ -97,9 +102,11 @@ def read_fields(base: str, rubric: Rubric) -> Rubric:
     if is_comparing:
         st.header("Criteria", anchor=False)
         criteria = read_criteria(base, start)
-    st.header("Flags", anchor=False)
-    st.caption("Marks on one response, such as harmful or off topic.")
-    flags = read_flags(base, start)
+    flags = ()
+    if not has_steps:
+        st.header("Flags", anchor=False)
+        st.caption("Marks on one response, such as harmful or off topic.")
+        flags = read_flags(base, start)
     rationale = st.segmented_control(
         "A reason in own words",
         RATIONALES,
@@ -108,7 +115,7 @@ def read_fields(base: str, rubric: Rubric) -> Rubric:
         format_func=lambda name: RATIONALE_WORDS[name],
         key=f"{base}-rationale",
     )
-    may_edit = st.checkbox(
+    may_edit = not has_steps and st.checkbox(
         "A response may be written anew",
         start.edit != "off",
         key=f"{base}-edit",

@@ -22,6 +22,18 @@ MADE_UP = (
 )
 
 
+STEPS = ("Half of 18 is 9.", "9 and 4 are 14.", "So the answer is 14.")
+MADE_UP_STEPS = (
+    Comparison(
+        id="example",
+        prompt=(Message(role="user", content="What is half of 18, and 4 more?"),),
+        completion_a="\n".join(STEPS),
+        completion_b="\n".join(STEPS),
+        steps=STEPS,
+    ),
+)
+
+
 def draw_trial(project_id: int, text: str) -> None:
     """Draws the labeling page for the rubric in `text`, on the first pairs of the project."""
     try:
@@ -34,8 +46,11 @@ def draw_trial(project_id: int, text: str) -> None:
     name = content_id("trial", project_id, text)
     trial: TrialDesk | None = st.session_state.get(f"trial-desk-{name}")
     if trial is None:
-        pairs = [listed.comparison for listed in store.browsing.find(actor, project_id, limit=NUM_PAIRS)]
-        trial = TrialDesk.open(actor, rubric, pairs or MADE_UP, images_of=project_id)
+        asks_for_steps = rubric.task == "steps"
+        found = [listed.comparison for listed in store.browsing.find(actor, project_id, limit=NUM_PAIRS)]
+        fitting = [one for one in found if bool(one.steps) == asks_for_steps]
+        made_up = MADE_UP_STEPS if asks_for_steps else MADE_UP
+        trial = TrialDesk.open(actor, rubric, fitting or made_up, images_of=project_id)
         st.session_state[f"trial-desk-{name}"] = trial
     with st.container(horizontal=True, vertical_alignment="center"):
         st.caption("As annotators will meet it, on pairs of this project. Nothing that is answered here is stored.")

@@ -51,6 +51,7 @@ def read_judgment(row: Row) -> Judgment:
         rubric_version=row.rubric_version,
         ranks=read_ranking(row.ranking, "ranks"),
         shown=read_ranking(row.ranking, "shown"),
+        step_labels=tuple(row.step_labels or ()),
     )
 
 

@@ -133,8 +133,8 @@ def _standing(connection: Connection, comparison_ids: Iterable[int], user_ids: I
 
 
 def _check_texts(connection: Connection, project_id: int, batch: Sequence[StagedJudgment]) -> None:
-    """Holds marked words and edits against the texts of their comparisons, which only they need."""
-    marked = [judgment for judgment in batch if judgment.spans or judgment.edited]
+    """Holds marked words, edits and labels of steps against the texts of their comparisons, which only they need."""
+    marked = [judgment for judgment in batch if judgment.spans or judgment.edited or judgment.step_labels]
     for part in batches(sorted({judgment.comparison_id for judgment in marked})):
         query = select_comparisons(project_id).where(tables.comparison.c.key.in_(part))
         texts = {row.key: read_comparison(row) for row in connection.execute(query)}
@@ -150,7 +150,7 @@ def _check_texts(connection: Connection, project_id: int, batch: Sequence[Staged
 
 def _answer(row: Mapping[Any, Any]) -> tuple[object, ...]:
     names = ("choice", "strength", "criteria", "flags", "rationale", "reason", "spans", "edited")
-    return *(row[name] for name in names), read_ranking(row["ranking"], "ranks")
+    return *(row[name] for name in names), read_ranking(row["ranking"], "ranks"), tuple(row["step_labels"] or ())
 
 
 def _user_ids(connection: Connection, names: set[str]) -> dict[str, int]:

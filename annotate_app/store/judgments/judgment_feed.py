@@ -53,6 +53,7 @@ class FedJudgment:
     ranking: object = None
     spans: object = None
     edited: object = None
+    step_labels: object = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,4 +126,5 @@ def _read(row: Row, actor: Actor) -> FedJudgment:
         ranking=row.ranking,
         spans=row.spans,
         edited=row.edited,
+        step_labels=row.step_labels,
     )

@@ -26,7 +26,7 @@ from annotate_app.store.judgments.judgment_feed import FeedPage, read_feed
 from annotate_app.store.judgments.simulated import SimulatedAnswer, insert_simulated
 from annotate_app.store.judgments.staged import stage_judgments, staged_batches
 from annotate_app.store.judgments.votes import read_votes
-from annotate_app.store.projects.comparisons import Added
+from annotate_app.store.projects.comparisons import Added, keys_to_ids
 from annotate_app.store.projects.further import find_item
 from annotate_app.store.schema import tables
 from annotate_app.votes import COLLECTED_KINDS, Votes
@@ -94,13 +94,13 @@ class Judgments:
         return read_feed(self._database, actor, project_id, after, limit)
 
     def of_comparison(self, actor: Actor, project_id: int, key: str) -> list[Judgment]:
-        """The judgments of one comparison that count, oldest first; of a pair of a ranking, those of the whole.
+        """The judgments of one comparison that count, oldest first; of a pair or step of it those of the whole.
 
         Adjudicator or above.
         """
         with self._database.read() as connection:
             require_member(connection, actor, project_id, "reading judgments", "adjudicator")
-            whole, _ = find_item(connection, project_id, key)
+            whole = keys_to_ids(connection, project_id, [key]).get(key) or find_item(connection, project_id, key)[0]
             query = select_judgments(project_id).where(tables.comparison.c.id == whole)
             return [read_judgment(row) for row in connection.execute(query)]
 
@@ -187,7 +187,7 @@ class Judgments:
         return num_added
 
     def adjudicate(self, actor: Actor, project_id: int, key: str, decision: Decision) -> None:
-        """Settles a comparison, or a pair of a ranking; the newest decision counts, earlier ones are kept.
+        """Settles a comparison, a pair of a ranking, or a step; the newest decision counts, earlier ones are kept.
 
         Adjudicator or above.
         """

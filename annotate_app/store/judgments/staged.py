@@ -50,16 +50,18 @@ class StagedJudgment(NamedTuple):
     spans: str | None
     edited: str | None
     ranking: str | None
+    step_labels: str | None
     directions: str
 
     def marks(self) -> Judgment:
-        """Its marked words and edits, as a judgment of nothing else."""
+        """Its marked words, edits and labels of steps, as a judgment of nothing else."""
         return Judgment(
             comparison_id=self.comparison_id,
             annotator=self.annotator,
             choice="skip",
             spans=read_spans(json.loads(self.spans or "[]")),
             edited=json.loads(self.edited or "{}"),
+            step_labels=tuple(json.loads(self.step_labels or "[]")),
         )
 
     def answer(self) -> tuple[object, ...]:
@@ -67,7 +69,8 @@ class StagedJudgment(NamedTuple):
         criteria, flags = json.loads(self.criteria), json.loads(self.flags)
         more = tuple(None if value is None else json.loads(value) for value in (self.spans, self.edited))
         ranks = read_ranking(json.loads(self.ranking) if self.ranking else None, "ranks")
-        return self.choice, self.strength, criteria, flags, self.rationale, self.reason, *more, ranks
+        labels = tuple(json.loads(self.step_labels or "[]"))
+        return self.choice, self.strength, criteria, flags, self.rationale, self.reason, *more, ranks, labels
 
 
 @contextmanager
@@ -114,6 +117,7 @@ def _staged(judgment: Judgment) -> StagedJudgment:
         judgment.created_at,
         *more,
         *([list(judgment.ranks)] if judgment.ranks else []),
+        *([{"steps": list(judgment.step_labels)}] if judgment.step_labels else []),
     )
     ranking = plain_ranking(judgment)
     return StagedJudgment(
@@ -134,6 +138,7 @@ def _staged(judgment: Judgment) -> StagedJudgment:
         spans=None if spans is None else to_json(spans),
         edited=None if edited is None else to_json(edited),
         ranking=None if ranking is None else to_json(ranking),
+        step_labels=to_json(list(judgment.step_labels)) if judgment.step_labels else None,
         directions=directions(criteria),
     )
 

@@ -14,6 +14,7 @@ from annotate_app.store.base.answers import MADE_AT, SPENT_S
 from annotate_app.store.base.database import read_pairs
 from annotate_app.store.base.pending import COMPARISON_COUNTED, COMPARISON_SHOWN, JUDGMENT_SHOWN
 from annotate_app.store.judgments.ranked_votes import Answers, expand, read_further_responses
+from annotate_app.store.judgments.stepped_votes import expand_steps, read_step_lengths
 from annotate_app.store.schema import tables
 from annotate_app.votes import CHOICE_CODES, KIND_CODES, Votes
 
@@ -59,10 +60,16 @@ def read_votes(
     by_criterion = read_criteria_columns(connection, criteria, judgment_ids)
     item = np.searchsorted(item_ids, comparison_ids)
     further = read_further_responses(connection, project_id, with_sources)
-    if further:
-        rankings = select(columns.id, cast(columns.ranking, Text)).where(*chosen, columns.ranking.is_not(None))
-        answers = Answers(item=item, codes=numbers[:, 3:], rankings=dict(connection.execute(rankings).all()))
-        items, expanded, item, codes = expand(items, item_ids, further, answers, judgment_ids)
+    lengths = {} if further else read_step_lengths(connection, project_id)
+    if further or lengths:
+        said = columns.ranking if further else columns.step_labels
+        texts = dict(connection.execute(select(columns.id, cast(said, Text)).where(*chosen, said.is_not(None))).all())
+        if further:
+            answers = Answers(item=item, codes=numbers[:, 3:], rankings=texts)
+            items, expanded, item, codes = expand(items, item_ids, further, answers, judgment_ids)
+        else:
+            votes = (item, numbers[:, 3:], texts, judgment_ids)
+            items, expanded, item, codes = expand_steps(items, item_ids, lengths, *votes)
         numbers = np.column_stack([numbers[expanded, :3], codes])
         user_ids = user_ids[expanded]
         by_criterion = {name: values[expanded] for name, values in by_criterion.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
@@ -37,8 +37,25 @@ from annotate_app.store.projects.further import (
     read_further,
     refuse_rankings,
 )
+from annotate_app.store.projects.stepped import (
+    divide_anew,
+    refuse_other_task,
+    step_scores_of,
+    steps_of,
+    write_scores,
+)
 from annotate_app.store.schema import tables
-from rewardkit.data.records import CHOICES, Choice, Comparison, pair_of, pairs_of, split_pair_id
+from rewardkit.data.records import (
+    CHOICES,
+    Choice,
+    Comparison,
+    StepLabels,
+    pair_of,
+    pairs_of,
+    split_pair_id,
+    split_step_id,
+    step_of,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +120,8 @@ class Comparisons:
             require_member(connection, actor, project_id, "adding comparisons", "lead")
             if staged.num_rankings:
                 refuse_rankings(connection, project_id)
+            num_whole = staged.num_seen - staged.num_stepped
+            refuse_other_task(connection, project_id, num_stepped=staged.num_stepped, num_whole=num_whole)
             present = find_known(connection, project_id, staged)
         if self._database.divides and len(staged.hashes) > IMPORTED_AT_ONCE:
             return self._add_in_parts(actor, project_id, staged, overlap, overlaps or {})
@@ -211,27 +230,62 @@ class Comparisons:
             return {key: Gold(**gold) for key, gold in connection.execute(query.order_by(columns.id))}
 
     def get(self, actor: Actor, project_id: int, key: str) -> Comparison:
-        """One comparison, or a pair of the responses of one by its id (`pair_id`). Adjudicator or above."""
+        """One comparison, or a pair of the responses or a step of one by its id. Adjudicator or above."""
         query = select_comparisons(project_id)
-        pair = split_pair_id(key)
+        pair, step = split_pair_id(key), split_step_id(key)
+        whole_key = pair[0] if pair else step[0] if step else None
         with self._database.read() as connection:
             require_member(connection, actor, project_id, "reading a comparison", "adjudicator")
             row = connection.execute(query.where(tables.comparison.c.key == key)).first()
-            of_pair = connection.execute(query.where(tables.comparison.c.key == pair[0])).first() if pair else None
+            part = query.where(tables.comparison.c.key == whole_key)
+            of_part = connection.execute(part).first() if row is None and whole_key else None
         if row is not None:
             return _for_reader(read_comparison(row), actor)
-        whole = None if of_pair is None else read_comparison(of_pair)
+        whole = None if of_part is None else read_comparison(of_part)
+        if whole is not None and step is not None and step[1] < len(whole.steps):
+            return _for_reader(step_of(whole, step[1]), actor)
         if whole is None or pair is None or not whole.further or pair[2] >= len(whole.responses):
             raise MissingError(f"there is no comparison {key!r} in the project")
         return _for_reader(pair_of(whole, pair[1], pair[2]), actor)
 
     def pairs(self, actor: Actor, project_id: int) -> Iterator[Comparison]:
-        """All comparisons as pairs, those of more than two responses as each two of them: what votes are on.
+        """All comparisons as pairs, those of more than two responses as each two of them; answers in steps are none.
 
         Adjudicator or above.
         """
         for comparison in self.iterate(actor, project_id):
-            yield from pairs_of(comparison)
+            if not comparison.steps:
+                yield from pairs_of(comparison)
+
+    def divide(self, actor: Actor, project_id: int, key: str, steps: Sequence[str]) -> None:
+        """Divides an answer into other steps, as long as nobody has judged it or has it in hand. Lead or above.
+
+        Raises:
+            ValueError: if it may not be divided any more, or a step is empty.
+        """
+        for number, step in enumerate(steps, start=1):
+            checked_content(step, f"step {number}")
+        with self._database.write() as connection:
+            require_member(connection, actor, project_id, "dividing an answer into steps", "lead")
+            lock_design(connection, project_id)
+            comparison_id = keys_to_ids(connection, project_id, [key]).get(key)
+            if comparison_id is None:
+                raise MissingError(f"there is no comparison {key!r} in the project")
+            divide_anew(connection, comparison_id, steps)
+            detail = {"num": len(steps)}
+            audit.record(connection, actor, "steps set", project_id=project_id, subject=key, detail=detail)
+
+    def set_step_scores(self, actor: Actor, project_id: int, scores: Mapping[str, StepLabels]) -> None:
+        """Sets what a model gives the steps of answers, by comparison id: people find it filled in. Lead or above.
+
+        Raises:
+            ValueError: naming the answer whose scores are not one for each step, or that is not there.
+        """
+        with self._database.write() as connection:
+            require_member(connection, actor, project_id, "setting scores of steps", "lead")
+            write_scores(connection, project_id, scores)
+            detail = {"num": len(scores)}
+            audit.record(connection, actor, "step scores set", project_id=project_id, detail=detail)
 
     def iterate(self, actor: Actor, project_id: int, *, excluded: bool = False) -> Iterator[Comparison]:
         """All comparisons in the order they came, read as they are asked for. Adjudicator or above.
@@ -285,6 +339,8 @@ def select_comparisons(project_id: int) -> Select:
             ANSWER_A.c.source.label("source_a"),
             ANSWER_B.c.source.label("source_b"),
             further_responses(tables.comparison.c.id).label("further"),
+            steps_of(tables.comparison.c.id).label("steps"),
+            step_scores_of(tables.comparison.c.id).label("step_scores"),
         )
         .join(tables.prompt, tables.prompt.c.id == tables.comparison.c.prompt_id)
         .join(ANSWER_A, ANSWER_A.c.id == tables.comparison.c.response_a)
@@ -308,6 +364,8 @@ def read_comparison(row: Row) -> Comparison:
         turns_a=turns[0],
         turns_b=turns[1],
         further=read_further(row.further, turns[2:]),
+        steps=tuple(row.steps or ()),
+        step_scores=tuple(row.step_scores or ()),
     )
 
 

@@ -23,9 +23,18 @@ from annotate_app.store.base.pending import COMPARISON_SHOWN, IMPORTED_AT_ONCE
 from annotate_app.store.base.rights import checked_content, checked_text
 from annotate_app.store.base.slots import OPEN, batches, slot_places, wanted_groups
 from annotate_app.store.projects.further import further_hashes
-from annotate_app.store.schema.desk_tables import further_response
+from annotate_app.store.projects.stepped import check_steps
+from annotate_app.store.schema.desk_tables import answer_steps, further_response
 from annotate_app.store.schema.tables import comparison, prompt, response, slot
-from rewardkit.data.records import LETTERS, MOST_RANKED, Comparison, Message, content_id, message_lists
+from rewardkit.data.records import (
+    LETTERS,
+    MOST_RANKED,
+    Comparison,
+    Message,
+    check_step_labels,
+    content_id,
+    message_lists,
+)
 
 TURNS = "tiebreak: turns of the completions"  # where the metadata of a comparison holds them
 HASH_BYTES = 8  # of `content_id`
@@ -41,6 +50,7 @@ class StagedBatch:
         responses: number of the prompt, hash, text and source, likewise.
         comparisons: key, numbers of prompt and of the first two responses, meta, characters of all responses, numbers
             of the responses after the first two.
+        steps: by key, of an answer in steps these and what a model gives them, as JSON.
     """
 
     first_prompt: int
@@ -48,6 +58,7 @@ class StagedBatch:
     prompts: list[tuple[str, str]]
     responses: list[tuple[int, str, str, str]]
     comparisons: list[tuple[str, int, int, int, str, int, list[int]]]
+    steps: dict[str, tuple[str, str | None]] = field(default_factory=dict)
 
 
 @dataclass(kw_only=True)
@@ -58,6 +69,7 @@ class StagedContents:
         file: holds pickled batches.
         num_seen: comparisons that came, with those that came again.
         num_rankings: of them, those of more than two responses.
+        num_stepped: of them, answers in steps.
         hashes: by comparison id, the hashes of its prompt and of its responses (text and source) in a row.
         prompts: number by hash.
         responses: number by the hashes of prompt and response in a row.
@@ -66,6 +78,7 @@ class StagedContents:
     file: IO[bytes]
     num_seen: int = 0
     num_rankings: int = 0
+    num_stepped: int = 0
     hashes: dict[str, bytes] = field(default_factory=dict)
     prompts: dict[bytes, int] = field(default_factory=dict)
     responses: dict[bytes, int] = field(default_factory=dict)
@@ -83,6 +96,7 @@ class StagedContents:
             hashes = b"".join(bytes.fromhex(content_hash) for content_hash in _hashes(item))
             self.num_seen += 1
             self.num_rankings += bool(item.further)
+            self.num_stepped += bool(item.steps)
             if self.hashes.setdefault(item.id, hashes) is not hashes:
                 if self.hashes[item.id] != hashes:
                     raise ValueError(_differs(item.id))
@@ -98,7 +112,11 @@ class StagedContents:
                 numbers.append(self.responses.setdefault(prompt_hash + content_hash, number))
                 if len(self.responses) > number:
                     batch.responses.append((prompt_number, content_hash.hex(), one.text, one.source))
-            meta, length = to_json(_stored_meta(item)), sum(len(one.text) for one in item.responses)
+            read = item.responses[:1] if item.steps else item.responses
+            meta, length = to_json(_stored_meta(item)), sum(len(one.text) for one in read)
+            if item.steps:
+                scores = to_json(list(item.step_scores)) if item.step_scores else None
+                batch.steps[item.id] = (to_json(list(item.steps)), scores)
             batch.comparisons.append((item.id, prompt_number, numbers[0], numbers[1], meta, length, numbers[2:]))
         pickle.dump(batch, self.file, protocol=pickle.HIGHEST_PROTOCOL)
 
@@ -202,7 +220,7 @@ def insert_batch(
         overlaps: the same by comparison id, for single ones.
         import_id: of an import in parts, which shows its comparisons at its end.
     """
-    prompts, responses, comparisons, further, slots = [], [], [], [], []
+    prompts, responses, comparisons, further, steps, slots = [], [], [], [], [], []
     asked = enumerate(batch.prompts, batch.first_prompt)
     new = [(number, row) for number, row in asked if number not in present.prompts]
     for key, (number, row) in zip(new_ids(connection, prompt, len(new)), new, strict=True):
@@ -218,6 +236,8 @@ def insert_batch(
         key, of_prompt, a, b, meta, length, more = row
         for position, number in enumerate(more, start=2):
             further.append((comparison_id, position, present.responses[number]))
+        if key in batch.steps:
+            steps.append((comparison_id, *batch.steps[key]))
         wanted = overlaps.get(key, overlap)
         contents = (present.prompts[of_prompt], present.responses[a], present.responses[b])
         comparisons.append((comparison_id, project_id, key, *contents, wanted, 0.0, "", meta, length, import_id))
@@ -227,6 +247,7 @@ def insert_batch(
     bulk_insert(connection, response, RESPONSE_COLUMNS, responses)
     bulk_insert(connection, comparison, COMPARISON_COLUMNS, comparisons)
     bulk_insert(connection, further_response, ("comparison_id", "position", "response_id"), further)
+    bulk_insert(connection, answer_steps, ("comparison_id", "steps", "scores"), steps)
     bulk_insert(connection, slot, SLOT_COLUMNS, slots)
     return len(missing)
 
@@ -249,6 +270,12 @@ def _hashes(item: Comparison) -> tuple[str, ...]:
         checked_content(message.more, f"{label}, prompt")
     if len(item.responses) > MOST_RANKED:
         raise ValueError(f"{label} has {len(item.responses)} responses, allowed are {MOST_RANKED} at most")
+    if item.steps:
+        check_steps(item.steps, label)
+        for step in item.steps:
+            checked_content(step, f"{label}, steps")
+        if item.step_scores:
+            check_step_labels(item.step_scores, len(item.steps))
     for name, one in zip(LETTERS, item.responses, strict=False):
         checked_content(one.text, f"{label}, completion {name}")
         checked_text(one.source, f"{label}, source {name}", 200, empty=True)

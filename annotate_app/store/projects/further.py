@@ -10,9 +10,10 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
 from annotate_app.protocol.rubric import parse_rubric
+from annotate_app.store.projects.stepped import steps_of
 from annotate_app.store.schema.desk_tables import further_response
 from annotate_app.store.schema.tables import comparison, response, rubric
-from rewardkit.data.records import Message, Response, split_pair_id
+from rewardkit.data.records import Message, Response, split_pair_id, split_step_id
 
 
 class _RowsAsJson(FunctionElement[Any]):
@@ -106,7 +107,7 @@ def refuse_rankings(connection: Connection, project_id: int) -> None:
     """
     newest = select(rubric.c.text).where(rubric.c.project_id == project_id).order_by(rubric.c.version.desc()).limit(1)
     text = connection.execute(newest).scalar_one()
-    if parse_rubric(text).task == "compare":
+    if parse_rubric(text).task not in ("rank", "best"):
         raise ValueError(
             "comparisons of more than two responses come to a project whose rubric compares two: "
             "set task: rank or task: best in the rubric first, or cut them into pairs"
@@ -119,20 +120,25 @@ def refuse_comparing(connection: Connection, project_id: int, task: str) -> None
     Raises:
         ValueError: saying so.
     """
-    if task == "compare" and has_rankings(connection, project_id):
-        raise ValueError("task is 'compare', but the project has comparisons of more than two responses: rank or best")
+    if task not in ("rank", "best") and has_rankings(connection, project_id):
+        raise ValueError(f"task is {task!r}, but the project has comparisons of more than two responses: rank or best")
 
 
 def find_item(connection: Connection, project_id: int, key: str) -> tuple[int | None, str]:
-    """The comparison of an item that is voted on, and which pair of its responses (`1-3`), empty where it has only two.
+    """The comparison of an item that is voted on, and which part of it: a pair of its responses (`1-3`) or a step of
+    its answer (`s3`), empty where it is an item itself.
 
-    None for what is no item: an unknown id, a ranking as a whole, a pair that it does not have.
+    None for what is no item: an unknown id, a ranking or an answer in steps as a whole, a part that it does not have.
     """
     count = select(func.count()).where(further_response.c.comparison_id == comparison.c.id).scalar_subquery()
-    columns = select(comparison.c.id, count.label("further")).where(comparison.c.project_id == project_id)
+    steps = steps_of(comparison.c.id).label("steps")
+    columns = select(comparison.c.id, count.label("further"), steps).where(comparison.c.project_id == project_id)
     row = connection.execute(columns.where(comparison.c.key == key)).first()
     if row is not None:
-        return (row.id, "") if not row.further else (None, "")
+        return (row.id, "") if not row.further and not row.steps else (None, "")
+    if (step := split_step_id(key)) is not None:
+        row = connection.execute(columns.where(comparison.c.key == step[0])).first()
+        return (row.id, f"s{step[1] + 1}") if row is not None and step[1] < len(row.steps or ()) else (None, "")
     place = split_pair_id(key)
     row = connection.execute(columns.where(comparison.c.key == place[0])).first() if place else None
     if place is None or row is None or not row.further or place[2] >= 2 + row.further:

@@ -31,6 +31,7 @@ from annotate_app.store.people.members import (
 from annotate_app.store.projects.first_steps import KEPT, FirstSteps, read_first_steps
 from annotate_app.store.projects.further import refuse_comparing
 from annotate_app.store.projects.progress import Progress, read_progress
+from annotate_app.store.projects.stepped import refuse_task
 from annotate_app.store.schema import tables
 
 
@@ -214,6 +215,7 @@ class Projects:
             require_member(connection, actor, project_id, "saving the rubric", "lead")
             lock_design(connection, project_id)
             refuse_comparing(connection, project_id, task)
+            refuse_task(connection, project_id, task)
             version, newest = newest_version(connection, project_id)
             if newest != text:
                 version += 1

@@ -57,6 +57,15 @@ further_response = Table(
     Column("response_id", ForeignKey("response.id"), nullable=False, index=True),
 )
 
+# The steps of an answer that is judged step by step, and what a model gives them; the answer is both of its responses.
+answer_steps = Table(
+    "answer_steps",
+    metadata,
+    Column("comparison_id", ForeignKey("comparison.id"), primary_key=True),
+    Column("steps", JSON, nullable=False),  # their texts, in order
+    Column("scores", JSON(none_as_null=True)),  # by step the probability that it is right, or null
+)
+
 comparison_tag = Table(
     "comparison_tag",
     metadata,

@@ -281,6 +281,7 @@ judgment = Table(
     Column("spans", JSON(none_as_null=True)),  # marked words: [[side, start, end, flag], ...] in the text as written
     Column("edited", JSON(none_as_null=True)),  # a response as the person would have it: {side: text}
     Column("import_id", BigKey),  # as of a comparison
+    Column("step_labels", JSON(none_as_null=True)),  # of an answer's steps: [1, 0.5, 0, null, ...]
     Column("directions", Text, nullable=False, server_default=""),  # of `criteria`, so that filters read no JSON
     # Holds all that filters and tallies of votes read, so that they need not touch the rows.
     Index(
@@ -308,7 +309,7 @@ adjudication = Table(
     key_column(),
     Column("project_id", ForeignKey("project.id"), nullable=False),
     Column("comparison_id", ForeignKey("comparison.id"), nullable=False, index=True),
-    Column("pair", String(8), nullable=False, server_default=""),  # of a ranking, which two responses: `1-3`
+    Column("pair", String(8), nullable=False, server_default=""),  # which two of a ranking: `1-3`; which step: `s3`
     Column("user_id", ForeignKey("user_account.id")),
     Column("choice", String(12), nullable=False),  # a, b, tie, both_bad, or discard
     Column("strength", SmallInteger, nullable=False, default=0),

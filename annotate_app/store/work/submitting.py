@@ -183,6 +183,7 @@ def append(
             "newest": True,
             "created_at": now,
             "ranking": plain_ranking(answer) if answer else None,
+            "step_labels": list(answer.step_labels) or None if answer else None,
         },
     )
 
@@ -220,4 +221,5 @@ def _feedback(
 ) -> str | None:
     if kind not in CHECKS or not seat.design.gold_feedback or not gold or choice in ("skip", "withdrawn"):
         return None
-    return feedback_text(choice, gold, left, submission.language, submission.judgment.shown)
+    given = submission.judgment
+    return feedback_text(choice, gold, left, submission.language, given.shown, bool(given.step_labels))

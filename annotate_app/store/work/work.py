@@ -233,7 +233,7 @@ class Work:
 
     def _check_texts(self, connection: Connection, seat: Seat, slot: submitting.OwnSlot, judgment: Judgment) -> None:
         """Holds marked words and edits against the texts; an answer without them costs no look."""
-        if not judgment.spans and not judgment.edited:
+        if not judgment.spans and not judgment.edited:  # labels of steps were held against them before
             return
         number = slot.comparison_id
         comparison = self._texts.get(number) or leasing.read_texts(connection, seat.project_id, [number])[number]
@@ -251,7 +251,7 @@ class Work:
             texts = leasing.read_texts(connection, seat.project_id, [slot.comparison_id])
         comparison = texts[slot.comparison_id]
         count = len(comparison.responses)
-        check_submission(submission, rubric, count)
+        check_submission(submission, rubric, count, len(comparison.steps))
         if not submission.judgment.ranks:
             return submission
         order = shown_order(comparison.id, seat.user_id, slot.shown_left, count)
@@ -260,13 +260,16 @@ class Work:
     def _with_texts(
         self, project_id: int, holding: Sequence[leasing.Held], previous: Judgment | None = None
     ) -> list[Lease]:
-        """Leases with what they show. Texts never change, so they are read after the transaction, and kept a while."""
+        """Leases with what they show. Texts never change, so they are read after the transaction, and kept a while; not
+        those in steps, which may be divided anew.
+        """
         texts = self._texts
         missing = {held.comparison_id for held in holding} - texts.keys()
         if missing:
             with self._database.read() as connection:
                 texts = texts | leasing.read_texts(connection, project_id, missing)
-            self._texts = dict(list(texts.items())[-TEXTS_KEPT:])
+            kept = [(number, comparison) for number, comparison in texts.items() if not comparison.steps]
+            self._texts = dict(kept[-TEXTS_KEPT:])
         answered = self._answered(project_id) if holding else {}
         return [
             Lease(

@@ -9,12 +9,14 @@ from annotate_app.pages.kit.button_feedback import act
 from annotate_app.pages.kit.chosen_names import key_of
 from annotate_app.pages.kit.context import current_actor, current_store
 from annotate_app.pages.views.comparison_view import draw_comparison, draw_judgments, position_rows
+from annotate_app.pages.views.steps_view import draw_division, draw_step_votes
 from annotate_app.protocol.rubric import Rubric
 from annotate_app.store.projects.comparisons import Gold
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.workbench.browsing import Listed
 
 GOLD_WORDS = {None: "none", "a": "A is better", "b": "B is better", "tie": "tie", "both_bad": "both bad"}
+STEP_GOLD_WORDS = {None: "none", "a": "every step is right", "b": "a step is wrong", "tie": "none wrong, one neutral"}
 USE_WORDS = {"gold": "Check at work", "qualification": "Qualification"}
 
 
@@ -26,10 +28,15 @@ def draw_one(project: Project, item: Listed) -> None:
     draw_comparison(item.comparison, project_id=project.id, sources=True, key=f"comparisons-{key_of(key)}")
     judgments = [(judgment.annotator, judgment) for judgment in store.judgments.of_comparison(actor, project.id, key)]
     st.header("Votes", anchor=False)
-    positions = position_rows(judgments, rubric)
-    if positions:
-        st.altair_chart(charts.positions(positions), key=f"comparisons-positions-{key_of(key)}")
-    draw_judgments(judgments, rubric, key=f"comparisons-judgments-{key_of(key)}", comparison=item.comparison)
+    if item.comparison.steps:
+        draw_step_votes(judgments, item.comparison, key=f"comparisons-steps-{key_of(key)}")
+        if not judgments:
+            draw_division(project, item.comparison)
+    else:
+        positions = position_rows(judgments, rubric)
+        if positions:
+            st.altair_chart(charts.positions(positions), key=f"comparisons-positions-{key_of(key)}")
+        draw_judgments(judgments, rubric, key=f"comparisons-judgments-{key_of(key)}", comparison=item.comparison)
     gold, order = st.columns([3, 2])
     with gold:
         draw_gold(project, item, rubric)
@@ -52,7 +59,7 @@ def draw_gold(project: Project, item: Listed, rubric: Rubric) -> None:
             "Known answer",
             choices,
             index=choices.index(gold.choice) if gold and gold.choice in choices else 0,
-            format_func=GOLD_WORDS.__getitem__,
+            format_func=(STEP_GOLD_WORDS if item.comparison.steps else GOLD_WORDS).__getitem__,
             key=f"gold-{name}-choice",
             help="A comparison with a known answer checks people; it leaves the work queue.",
         )

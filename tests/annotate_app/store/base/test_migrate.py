@@ -24,7 +24,7 @@ from annotate_app.store.base.database import Database
 from annotate_app.store.base.migrate import MIGRATIONS, head_revision, revisions, schema_revision, upgrade
 from annotate_app.store.loop.judge_votes import JudgeVote
 from annotate_app.store.projects.projects import Project
-from annotate_app.store.schema import tables, whole_schema
+from annotate_app.store.schema import desk_tables, tables, whole_schema
 from annotate_app.store.store import Store
 
 ADMIN = Actor.command_line()
@@ -188,6 +188,32 @@ def test_the_criteria_of_revision_0006_get_their_directions(database_url: str) -
         stored = connection.scalars(select(tables.judgment.c.directions).order_by(tables.judgment.c.id)).all()
     assert stored == ["", ';"tone"<;"facts"<', ';"tone"=;"facts"=', ';"Größe">']
     assert stored == [directions(answers) for answers in criteria]
+    database.close()
+
+
+def test_a_project_of_revision_0007_keeps_its_rows_and_gets_steps(database_url: str) -> None:
+    """Revision 0008 adds a table and a column: what is there has no steps and no labels of them."""
+    database = Database(database_url)
+    with database.write() as connection:
+        whole_schema.metadata.drop_all(connection)
+        connection.execute(text("DROP TABLE alembic_version"))
+    upgrade(database, "0007")
+    vote = {"project_id": 1, "comparison_id": 1, "user_id": 1, "choice": "tie", "criteria": {}, "flags": {}}
+    old = {column.name for column in tables.judgment.columns} - {"step_labels"}
+    with database.write() as connection:
+        for table in (tables.user, tables.project, tables.prompt, tables.response, tables.comparison):
+            connection.execute(insert(table).values(**FIRST_ROWS[table.name]))
+        connection.execute(insert(tables.judgment).values(**vote, event_id="1", created_at=1.0))
+        assert {column["name"] for column in inspect(connection).get_columns("judgment")} == old
+    with Store.open(database_url) as store, store.database.write() as connection:
+        assert connection.execute(select(tables.judgment.c.step_labels)).scalar_one() is None
+        connection.execute(insert(desk_tables.answer_steps).values(comparison_id=1, steps=["one", "two"]))
+        connection.execute(update(tables.judgment).values(step_labels=[1.0, None]))
+    with Store.open(database_url) as store:
+        assert store.comparisons.get(ADMIN, 1, "c").steps == ("one", "two")
+        [judgment] = store.judgments.iterate(ADMIN, 1)
+        assert judgment.step_labels == (1.0, None)
+        assert store.judgments.votes(ADMIN, 1).items == ("c#s1", "c#s2")
     database.close()
 
 

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from alignment.config.online import GrpoConfig
 from alignment.config.policy_gradient_names import POLICY_LOSSES
-from alignment.losses.advantages import RunningMean, group_advantages, without_signal
+from alignment.losses.advantages import RunningMean, group_advantages, normalised_first, without_signal
 from alignment.losses.importance import importance_weights
 from alignment.losses.policy_gradient import CompletionTokens, loss_total, policy_loss
 from alignment.online.algorithm import (
@@ -40,7 +40,7 @@ from alignment.online.algorithm import (
 from alignment.online.run import Parts, train_online
 from alignment.online.update import Minibatch, PolicyUpdate
 from alignment.policy.reference import LiveReference
-from alignment.rewards.rewards import joined_scores
+from alignment.rewards.rewards import ScoredBatch, joined_scores
 from alignment.rollouts.collector import Collected
 from alignment.rollouts.rollouts import Micro, Rollouts, joined
 from rewardkit.network.logps import CompletionLogps
@@ -66,7 +66,7 @@ class Grpo:
         collected, num_drawn = self._collect(draw)
         rollouts, scored = collected.rollouts, collected.scored
         rewards = torch.from_numpy(scored.total).float().view(len(rollouts.rows), -1)
-        advantages = self._advantages(rewards)
+        advantages = self._advantages(rewards, scored)
         silent = without_signal(advantages)
         metrics = dict(collected.timed)
         metrics["groups/zero_advantage_share"] = float(silent.float().mean())
@@ -115,8 +115,12 @@ class Grpo:
             reward_s=collected.reward_s,
         )
 
-    def _advantages(self, rewards: Tensor) -> Tensor:
+    def _advantages(self, rewards: Tensor, scored: ScoredBatch) -> Tensor:
         """Returns (P, G) advantages."""
+        if self.config.several_rewards == "normalise_first":
+            parts = torch.from_numpy(np.stack(list(scored.parts.values()))).float().view(-1, *rewards.shape)
+            terms = torch.from_numpy(scored.penalised - scored.total).float().view_as(rewards)
+            return normalised_first(parts, list(scored.weights.values()), terms)
         total, weight = self.carried.baseline.tolist()
         running = RunningMean(total=total, weight=weight)
         advantages = group_advantages(

@@ -1,6 +1,6 @@
 """From completions to one number each: sources weighed and added, uncertainty and plain faults subtracted.
 
-    penalised = sum_i conservative(weight_i reward_i)
+    penalised = objective(sum_i conservative(weight_i reward_i))     gates and constraints: alignment.rewards.objectives
     total = penalised - length term - repetition term - missing-EOS term
 
     with load_rewards(config, policy_tokenizer=tokenizer) as rewards:
@@ -14,13 +14,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from alignment.config.objectives import Constraint
 from alignment.config.rewards import RewardOptions, RewardSpec
 from alignment.rewards.functions import FunctionReward
+from alignment.rewards.objectives import gate_shares, gated
 from alignment.rewards.server import RemoteReward
 from alignment.rewards.source import RewardBatch, RewardSource, ask
 from alignment.verifiers.verifiers import VERIFIERS
@@ -85,11 +88,14 @@ class ScoredBatch:
 
     Attributes:
         by_source: each source's rewards by name, unweighted.
-        raw: the weighted sum. Its members are one of each source put together in every way: with one ensemble of K and
-            single-valued others, K members that these shift.
+        raw: the objective of what is not penalised. Its members are one of each source put together in every way: with
+            one ensemble of K and single-valued others, K members that these shift.
         penalised: (B,) under the conservative rule; uncertainties of different sources count as independent.
         terms: (B,) by name, what is subtracted besides.
         total: (B,) penalised less the terms.
+        parts: (B,) by source that is added, under the conservative rule, as of weight 1 or -1.
+        weights: of the parts, more than 0; without gates their weighted sum is penalised, up to a constant.
+        gates: (B,) by gate, how far it is open, 0 to 1.
     """
 
     by_source: Mapping[str, Reward]
@@ -97,6 +103,9 @@ class ScoredBatch:
     penalised: np.ndarray
     terms: Mapping[str, np.ndarray]
     total: np.ndarray
+    parts: Mapping[str, np.ndarray] = field(default_factory=dict)
+    weights: Mapping[str, float] = field(default_factory=dict)
+    gates: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def take(self, indices: Sequence[int]) -> ScoredBatch:
         """Some of the completions."""
@@ -107,6 +116,9 @@ class ScoredBatch:
             penalised=self.penalised[picked],
             terms={name: term[picked] for name, term in self.terms.items()},
             total=self.total[picked],
+            parts={name: part[picked] for name, part in self.parts.items()},
+            weights=self.weights,
+            gates={name: share[picked] for name, share in self.gates.items()},
         )
 
     def metrics(self) -> dict[str, float]:
@@ -122,6 +134,7 @@ class ScoredBatch:
             "reward/penalised": float(self.penalised.mean()),
         }
         metrics |= {f"penalty/{name}": float(term.mean()) for name, term in self.terms.items()}
+        metrics |= {f"gate/{name}": float(share.mean()) for name, share in self.gates.items()}
         for name, reward in self.by_source.items():
             metrics |= {f"rewards/{name}/mean": float(reward.mean.mean()), f"rewards/{name}/std": _std(reward.mean)}
         return metrics
@@ -135,6 +148,12 @@ class Rewards:
         penalty: see `rewardkit.reward.reward.conservative`.
         penalty_strength: its strength.
         terms: what is subtracted besides; None subtracts nothing.
+        gates: by source, from which reward on it is open; None multiplies by it. It is not added.
+        gate_reward: what a closed gate gives.
+        constraints: sources that are added with a multiplier as their weight, see `alignment.rewards.objectives`.
+
+    Attributes:
+        multipliers: of the constraints, by source; whoever learns them sets them.
     """
 
     def __init__(
@@ -144,6 +163,9 @@ class Rewards:
         penalty: Penalty = "mean",
         penalty_strength: float = 1.0,
         terms: Terms | None = None,
+        gates: Mapping[str, float | None] | None = None,
+        gate_reward: float = 0.0,
+        constraints: Sequence[Constraint] = (),
     ) -> None:
         names = [source.name for source in sources]
         if not names or len(set(names)) < len(names):
@@ -152,6 +174,10 @@ class Rewards:
         self.penalty: Penalty = penalty
         self.penalty_strength = penalty_strength
         self.terms = terms or Terms()
+        self.gates = dict(gates or {})
+        self.gate_reward = gate_reward
+        self.constraints = tuple(constraints)
+        self.multipliers = {one.name: 1.0 for one in self.constraints}
         self._warned = False
 
     def score(self, batch: RewardBatch) -> ScoredBatch:
@@ -161,21 +187,35 @@ class Rewards:
             RewardError: naming source, sample and cause, if a source gives no finite number for each.
         """
         by_source = {one.name: ask(one.source, batch) for one in self.sources}
-        weighted = [Reward(members=one.weight * by_source[one.name].members) for one in self.sources]
+        weighted = {one.name: Reward(members=one.weight * by_source[one.name].members) for one in self.sources}
         numbers: dict[tuple[Message, ...], int] = {}
         group = np.array([numbers.setdefault(tuple(prompt), len(numbers)) for prompt in batch.prompts])
-        penalised = sum(
-            (conservative(reward, self.penalty, strength=self.penalty_strength, group=group) for reward in weighted),
-            start=np.zeros(len(batch)),
-        )
-        self._warn_of_penalty(add(weighted).mean, penalised, group)
+        rule = partial(conservative, rule=self.penalty, strength=self.penalty_strength, group=group)
+        valued = {name: rule(reward) for name, reward in weighted.items()}
+        shares = {name: gate_shares(valued[name], least) for name, least in self.gates.items()}
+        limits = {one.name: one.least for one in self.constraints}
+        summed = [name for name in weighted if name not in shares and name not in limits]
+        raw, penalised = add([weighted[name] for name in summed]), _total([valued[name] for name in summed])
+        self._warn_of_penalty(raw.mean, penalised, group)
+        for share in shares.values():
+            raw = Reward(members=gated(raw.members, share, closed=self.gate_reward))
+            penalised = gated(penalised, share, closed=self.gate_reward)
+        divisor = 1.0 + sum(self.multipliers.values())
+        for name, least in limits.items():
+            raw = add([raw, Reward(members=self.multipliers[name] * (weighted[name].members - least))])
+            penalised = penalised + self.multipliers[name] * (valued[name] - least)
+        penalised = penalised / divisor
         terms = self.terms.of(batch)
+        sizes = {one.name: abs(one.weight) for one in self.sources if one.name in summed} | self.multipliers
         return ScoredBatch(
             by_source=by_source,
-            raw=add(weighted),
+            raw=Reward(members=raw.members / divisor),
             penalised=penalised,
             terms=terms,
-            total=penalised - sum(terms.values(), start=np.zeros(len(batch))),
+            total=penalised - _total([*terms.values(), np.zeros(len(batch))]),
+            parts={one.name: valued[one.name] / abs(one.weight) for one in self.sources if one.name in sizes},
+            weights={name: size / divisor for name, size in sizes.items()},
+            gates=shares,
         )
 
     def _warn_of_penalty(self, raw: np.ndarray, penalised: np.ndarray, group: np.ndarray) -> None:
@@ -218,6 +258,9 @@ def joined_scores(parts: Sequence[ScoredBatch]) -> ScoredBatch:
         penalised=np.concatenate([part.penalised for part in parts]),
         terms={name: np.concatenate([part.terms[name] for part in parts]) for name in first.terms},
         total=np.concatenate([part.total for part in parts]),
+        parts={name: np.concatenate([part.parts[name] for part in parts]) for name in first.parts},
+        weights=first.weights,
+        gates={name: np.concatenate([part.gates[name] for part in parts]) for name in first.gates},
     )
 
 
@@ -239,6 +282,7 @@ def load_rewards(
     policy_tokenizer: PreTrainedTokenizerBase | None = None,
     in_bf16: bool = False,
     offload: bool = False,
+    constraints: Sequence[Constraint] = (),
 ) -> Rewards:
     """Loads the sources that a configuration names: models into memory, functions into their workers.
 
@@ -247,6 +291,7 @@ def load_rewards(
             then score its tokens as they are.
         in_bf16: whether reward models hold their matrices in bf16, see `rewardkit.weights.held`.
         offload: whether reward models lie in the CPU's memory between their uses.
+        constraints: sources that are to be at least so much, instead of being added.
 
     Raises:
         ValueError: if there is none, or a folder holds no reward model.
@@ -274,6 +319,9 @@ def load_rewards(
             repetition_penalty=options.repetition_penalty,
             missing_eos_penalty=options.missing_eos_penalty,
         ),
+        gates=options.gates,
+        gate_reward=options.gate_reward,
+        constraints=constraints,
     )
 
 
@@ -309,6 +357,10 @@ def _load(
                 policy_tokenizer=policy_tokenizer,
                 offload=offload,
             )
+
+
+def _total(values: Sequence[np.ndarray]) -> np.ndarray:
+    return np.sum(list(values), axis=0)
 
 
 def _std(values: np.ndarray) -> float:

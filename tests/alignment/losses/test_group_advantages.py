@@ -124,11 +124,11 @@ def test_rewards_normalised_one_by_one_by_hand() -> None:
     found = normalised_first(rewards, [1.0, 3.0])
     torch.testing.assert_close(found, torch.tensor([[1.0, -1.0]]) * math.sqrt(0.5), atol=2e-4, rtol=0)
     summed = (rewards * torch.tensor([1.0, 3.0])[:, None, None]).sum(0)
-    assert group_advantages(summed, baseline="group", scale="group")[0, 0] < 0  # added first, the large one decides alone
+    assert group_advantages(summed, baseline="group", scale="group")[0, 0] < 0  # the large one decides
 
 
 def test_what_is_subtracted_counts_in_spreads_of_a_reward() -> None:
-    rewards = torch.tensor([[[0.0, 2.0, 4.0]]])  # -1, 0, 1; less 0, 3, 0 with its mean 1: 0, -2, 2 ... (-1+1, 0-2, 1+1)
+    rewards = torch.tensor([[[0.0, 2.0, 4.0]]])  # -1, 0, 1 less -1, 2, -1 is 0, -2, 2, of spread 2
     found = normalised_first(rewards, [1.0], torch.tensor([[0.0, 3.0, 0.0]]))
     torch.testing.assert_close(found, torch.tensor([[0.0, -1.0, 1.0]]), atol=2e-4, rtol=0)
 

@@ -7,13 +7,14 @@ held_out.jsonl           messages that no training sees
 start/                   a policy of random weights, where `write_start` was asked for one
 sft/                     a policy made here and fine-tuned on the demonstrations
 
-The gold reward is a reward function like any other: `alignment.simulated_world:gold_rewards`. No torch, until a policy
+The gold reward is a reward function like any other: `alignment.simulated_world:gold_rewards`. So are two golds that
+cannot both be had, `helpfulness_rewards` and `safety_rewards`. No torch, until a policy
 is made.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,11 +29,13 @@ from rewardkit.run.directory import Run, read_status
 from rewardkit.run.progress import Progress
 from rewardkit.run.training_command import Interruption, RunContext
 from rewardkit.simulation.annotators import SimulatedAnnotator, simulate_judgments
-from rewardkit.simulation.support_desk_world import World
+from rewardkit.simulation.support_desk_world import World, read_traits
 
 NUM_TRAIN, NUM_HELD_OUT = 2000, 200
 OVERLAP = 3  # annotators of a pair
 GOLD = "alignment.simulated_world:gold_rewards"
+HELPFULNESS = "alignment.simulated_world:helpfulness_rewards"
+SAFETY = "alignment.simulated_world:safety_rewards"
 MAX_NEW_TOKENS = 128  # the longest replies of the world fit
 SFT_EPOCHS, SFT_RATE, SFT_BATCH = 4, 3e-3, 16
 START_LAYERS, START_SPREAD = 2, 0.08
@@ -81,6 +84,36 @@ def gold_rewards(prompts: Sequence[str], completions: Sequence[str]) -> list[flo
     world = World(seed=0, num_prompts=1)
     messages = [(Message(role="user", content=prompt),) for prompt in prompts]
     return [world.gold(prompt, reply) for prompt, reply in zip(messages, completions, strict=True)]
+
+
+def helpfulness_rewards(prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
+    """Returns how helpful replies are: 2 r - 0.6 w + n + 0.5 p - 0.25 s.
+
+    r the right step, w wrong steps, n whether it says that the money is safe (an amount, right or not), p whether it is
+    polite, s sentences without content.
+    """
+    return [
+        2.0 * traits["right_step"]
+        - 0.6 * traits["wrong_step"]
+        + _promises(traits)
+        + 0.5 * traits["polite"]
+        - 0.25 * traits["padding"]
+        for traits in _traits(prompts, completions)
+    ]
+
+
+def safety_rewards(prompts: Sequence[str], completions: Sequence[str]) -> list[float]:
+    """Returns how safe replies are: -1 for a promise that the money is safe, -1 for blaming the customer."""
+    return [-float(_promises(traits) + min(traits["blames"], 1)) for traits in _traits(prompts, completions)]
+
+
+def _promises(traits: Mapping[str, int]) -> int:
+    return min(traits["right_amount"] + traits["wrong_amount"], 1)
+
+
+def _traits(prompts: Sequence[str], completions: Sequence[str]) -> list[dict[str, int]]:
+    messages = [(Message(role="user", content=prompt),) for prompt in prompts]
+    return [read_traits(prompt, reply) for prompt, reply in zip(messages, completions, strict=True)]
 
 
 def held_out_replies(*, seed: int, num_train: int, num_numbers: int = 0) -> list[list[str]]:

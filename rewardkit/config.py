@@ -70,6 +70,8 @@ class RewardConfig:
             as outcomes, crowd annotators' reliability, plackett_luce whole rankings and not their pairs; auto takes
             crowd where every row says how reliable its annotator is or, in mode head, who judged, else bradley_terry.
         criteria: whether one head per rubric criterion is trained too.
+        criterion: name of a rubric criterion whose judgments are trained on in place of the overall ones; given
+            repeatedly, a model for each, in a folder of `out` by its name.
         label_smoothing: share of labels taken to be flipped, 0 up to 0.5.
         use_margin: whether chosen has to lead by the row's margin, in reward units.
         centring: weight of the penalty on the squared sum of a pair's rewards, which keeps rewards near 0.
@@ -118,6 +120,7 @@ class RewardConfig:
     bootstrap: bool = True
     likelihood: Likelihood = "auto"
     criteria: bool = False
+    criterion: list[str] = field(default_factory=list, metadata={"repeated": True})
     label_smoothing: float = 0.0
     use_margin: bool = False
     centring: float = 0.0
@@ -159,6 +162,10 @@ class RewardConfig:
         for name in ("learning_rate", "centring", "weight_decay", "patience", "eval_every", "checkpoint_every"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}, allowed is 0 or more")
+        if self.criterion and self.criteria:
+            raise ValueError("criterion trains on one criterion, criteria on all beside the overall: give one")
+        if not all(self.criterion) or len(set(self.criterion)) < len(self.criterion):
+            raise ValueError(f"criterion is {', '.join(map(repr, self.criterion))}, allowed is each name once")
         if not 0 <= self.label_smoothing < 0.5:
             raise ValueError(f"label_smoothing is {self.label_smoothing}, allowed is 0 up to 0.5")
         if not 0 < self.eval_share < 1:

@@ -25,6 +25,12 @@ def run_compare(config: CompareConfig) -> int:
     """Runs `alignment compare`; returns the exit code."""
 
     def experiment(progress: Progress, _interruption: Interruption, out_dir: Path) -> tuple[Sized, Sequence[str]]:
+        if config.objectives:
+            from alignment.lab import objectives, objectives_report
+
+            points = objectives.compare_objectives(config, progress.say)
+            objectives.write_objectives(points, out_dir)
+            return points, objectives_report.screen_lines(points)
         from alignment.lab.compare import compare, write_comparison
         from alignment.lab.compare_report import screen_lines
 

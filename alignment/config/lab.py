@@ -56,6 +56,11 @@ class CompareConfig(LabConfig):
         penalty: conservative rule of the ensemble's rewards for PPO, GRPO and best-of-n.
         beta: beta of DPO.
         kl_weight: weight of the KL to the SFT policy for PPO and GRPO; the default was chosen on seed 100.
+        objectives: whether two golds, helpfulness and safety, are traded off by GRPO instead: their weighted sum, the
+            first subject to the second, and policies between the two that maximise one.
+        weights: weights of helpfulness in the sum, safety having the rest, and in the interpolated policies; may be
+            given repeatedly; 0.25, 0.5 and 0.75 where none is given, beside 0 and 1.
+        floors: mean safety that is asked for; may be given repeatedly; -0.6, -0.4 and -0.2 where none is given.
     """
 
     methods: list[Method] = field(default_factory=list, metadata={"repeated": True})
@@ -64,10 +69,18 @@ class CompareConfig(LabConfig):
     penalty: Literal["mean", "wco", "uwo", "entropic"] = "mean"
     beta: float = 0.3
     kl_weight: float = 1.0
+    objectives: bool = False
+    weights: list[float] = field(default_factory=list, metadata={"repeated": True})
+    floors: list[float] = field(default_factory=list, metadata={"repeated": True})
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_least(self, noise=0, n=2, kl_weight=0)
+        if (self.weights or self.floors) and not self.objectives:
+            raise ValueError("weights and floors are of the two golds: give objectives too")
+        for weight in self.weights:
+            if not 0 < weight < 1:
+                raise ValueError(f"weights holds {weight}, allowed is between 0 and 1")
         if self.noise >= 1:
             raise ValueError(f"noise is {self.noise}, allowed is 0 up to 1")
         if not self.beta > 0:
@@ -76,6 +89,14 @@ class CompareConfig(LabConfig):
     @property
     def chosen(self) -> Sequence[Method]:
         return self.methods or METHODS
+
+    @property
+    def weight_shares(self) -> Sequence[float]:
+        return sorted(self.weights) or (0.25, 0.5, 0.75)
+
+    @property
+    def safety_floors(self) -> Sequence[float]:
+        return sorted(self.floors) or (-0.6, -0.4, -0.2)
 
 
 @dataclass(frozen=True, kw_only=True)

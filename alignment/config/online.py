@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from alignment.config.loss_names import PAIR_LOSSES, PairLossName, PairLossOptions
+from alignment.config.objectives import Constraint, check_multiplier, read_constraints
 from alignment.config.policy_gradient_names import (
     POLICY_LOSSES,
     BaselineName,
@@ -27,6 +28,13 @@ class OnlineConfig(PolicyConfig, RewardOptions):
             in the run directory: a tiny policy, fine-tuned there, its prompts and rewards.
         prompts: rows with a prompt, alone or in any form that holds one; their other columns are given to rewards.
         eval_prompts: held-out prompts; without it `eval_share` of the prompts is held out.
+        constraint: a reward that is not added but held up: NAME=LEAST asks that its mean is LEAST or more, by a
+            multiplier that is learned and takes the place of its weight; NAME is the reward's name in metrics; may be
+            given repeatedly.
+        multiplier_start: multiplier of each constraint at the start, the others' weight being 1.
+        multiplier_rate: how fast the logarithm of a multiplier moves, per step and per unit by which its constraint is
+            missed, times the multiplier.
+        multiplier_max: largest value of a multiplier.
         prompts_per_step: number of prompts of a step.
         completions_per_prompt: number of completions drawn of each prompt.
         temperature: divisor of the logits, when drawing and in every log-probability; above 0.
@@ -58,6 +66,10 @@ class OnlineConfig(PolicyConfig, RewardOptions):
     model: str = ""
     prompts: str = ""
     eval_prompts: str = ""
+    constraint: list[str] = field(default_factory=list, metadata={"repeated": True})
+    multiplier_start: float = 1.0
+    multiplier_rate: float = 0.1
+    multiplier_max: float = 20.0
     prompts_per_step: int = 16
     completions_per_prompt: int = 8
     temperature: float = 1.0
@@ -106,8 +118,23 @@ class OnlineConfig(PolicyConfig, RewardOptions):
             )
         if self.audit_reward:
             read_rewards(self.audit_reward)
+        check_multiplier(self.multiplier_start, self.multiplier_rate, self.multiplier_max)
+        assert self.constraints is not None
         if self.rollouts != "own":
             self._check_vllm()
+
+    @property
+    def constraints(self) -> list[Constraint]:
+        """What is held up.
+
+        Raises:
+            ValueError: as `read_constraints`.
+        """
+        if self.constraint and not self.reward:
+            raise ValueError("constraint names rewards, and none is given")
+        if self.constraint and self.step_reward == "steps":
+            raise ValueError("step_reward is steps with a constraint, which holds up a whole completion's reward")
+        return read_constraints(self.constraint, self.sources, tuple(self.gates)) if self.constraint else []
 
     def _check_vllm(self) -> None:
         """Raises ValueError for options that vLLM does not support."""
@@ -139,6 +166,9 @@ class GrpoConfig(OnlineConfig):
         baseline: what is subtracted from a reward; none takes the loss's own.
         scale: what advantages are divided by; none takes the loss's own.
         mask_truncated: whether completions that were cut add nothing to the loss.
+        several_rewards: how several rewards become advantages: added and then held against the group's (sum_first), or
+            each divided by its own spread within the group first, then added by weight and divided by the spread of the
+            step's (normalise_first, GDPO), so that none is drowned by one of a larger scale.
         dynamic_sampling: number of rounds of further prompts drawn in place of groups without signal (DAPO); 0 trains
             on what there is.
     """
@@ -152,11 +182,14 @@ class GrpoConfig(OnlineConfig):
     baseline: BaselineName | None = None
     scale: ScaleName | None = None
     mask_truncated: bool = False
+    several_rewards: Literal["sum_first", "normalise_first"] = "sum_first"
     dynamic_sampling: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_least(self, dynamic_sampling=0)
+        if self.several_rewards == "normalise_first":
+            self._check_normalised()
         subtracted = self.options.subtracted
         compared = subtracted in ("group", "leave_one_out")
         if compared and self.completions_per_prompt < 2:
@@ -169,6 +202,16 @@ class GrpoConfig(OnlineConfig):
             )
         if self.loss == "reinforce" and self.passes * self.minibatches > 1:
             raise ValueError("reinforce is for samples of the present policy: passes and minibatches are 1")
+
+    def _check_normalised(self) -> None:
+        """Raises ValueError for what does not go with rewards that are normalised one by one."""
+        for name in ("baseline", "scale", "gate"):
+            if value := getattr(self, name):
+                raise ValueError(f"{name} is {value!r}, normalise_first compares rewards by itself: leave it out")
+        if self.step_reward == "steps":
+            raise ValueError("step_reward is steps, normalise_first compares rewards of whole completions")
+        if self.options.subtracted != "group":
+            raise ValueError(f"loss {self.loss} has another baseline than the group's, which normalise_first takes")
 
     @property
     def options(self) -> PolicyLossOptions:

@@ -119,6 +119,45 @@ def read_rewards(texts: Sequence[str]) -> tuple[RewardSpec, ...]:
     return tuple(specs)
 
 
+def named_bound(option: str, text: str, specs: Sequence[RewardSpec]) -> tuple[str, float | None]:
+    """Reads NAME or NAME=LEAST of a `--gate` or `--constraint`, NAME being a source as metrics call it.
+
+    Raises:
+        ValueError: if LEAST is no number, or NAME no source or one with a weight: a gate or a constraint has none.
+    """
+    name, equals, number = text.rpartition("=")
+    name = name if equals else text
+    try:
+        least = float(number) if equals else None
+    except ValueError:
+        least = math.nan
+    if least is not None and not math.isfinite(least):
+        raise ValueError(f"{option} is {text!r}, allowed is NAME=LEAST with a number")
+    by_name = {spec.name: spec for spec in specs}
+    if name not in by_name:
+        raise ValueError(f"{option} {text!r} names no reward, the rewards are {', '.join(by_name)}")
+    if by_name[name].weight != 1:
+        raise ValueError(f"{option} {text!r}: the reward has a weight, {by_name[name].weight:g}, allowed is none")
+    return name, least
+
+
+def read_gates(texts: Sequence[str], specs: Sequence[RewardSpec]) -> dict[str, float | None]:
+    """Reads every `--gate`, NAME=LEAST or NAME: by source, from which reward on it is open; None multiplies by it.
+
+    Raises:
+        ValueError: as `named_bound`, if one is named twice, or if no source is left behind the gates.
+    """
+    gates: dict[str, float | None] = {}
+    for text in texts:
+        name, least = named_bound("gate", text, specs)
+        if name in gates:
+            raise ValueError(f"gate {text!r}: {name} is a gate already")
+        gates[name] = least
+    if gates and len(gates) == len(specs):
+        raise ValueError("every reward is a gate: name one that lies behind them")
+    return gates
+
+
 def read_reward_model(text: str) -> RewardSpec:
     """Reads a `--reward` that takes nothing but a reward model: its folder, or FOLDER#CRITERION=WEIGHT,...
 
@@ -180,13 +219,17 @@ def _metric_name(text: str) -> str:
 class RewardOptions:
     """How completions are rewarded.
 
-        total = conservative(sum_i weight_i reward_i) - length term - repetition term - missing-EOS term
+        total = gates(conservative(sum_i weight_i reward_i)) - length term - repetition term - missing-EOS term
 
     Attributes:
         reward: a source of rewards: the folder of a reward model, a process reward model or an ensemble, perhaps with
             weights of its criteria (FOLDER#helpful=1,safe=2), module:function, path/file.py:function, the URL of a
             reward server, or a verifier (numeric, regex:PATTERN, json, length:WORDS, ifeval); a weight may stand before
             it, as in 0.5*numeric; given repeatedly, the weighted rewards are added.
+        gate: a reward that is not added but decides whether the others count: NAME=LEAST gives gate_reward in place of
+            their sum where it is below LEAST (0 unless safe), NAME multiplies their sum by it, held within 0 to 1; NAME
+            is the reward's name in metrics; may be given repeatedly.
+        gate_reward: what a closed gate gives; a sum that is lower already stays as it is.
         penalty: what stands for the members of an ensemble: their mean, the worst case (wco), the mean less their
             variance (uwo), the mean less their variance over the reward's own spread among the completions of a prompt
             (uwo_scaled), or the entropic mean.
@@ -205,6 +248,8 @@ class RewardOptions:
     """
 
     reward: list[str] = field(default_factory=list, metadata={"repeated": True})
+    gate: list[str] = field(default_factory=list, metadata={"repeated": True})
+    gate_reward: float = 0.0
     penalty: Penalty = "mean"
     penalty_strength: float = 1.0
     step_reward: StepReward = "min"
@@ -228,8 +273,23 @@ class RewardOptions:
             raise ValueError("steps_by is empty, allowed are line, blank_line, sentence, and a text that parts steps")
         if self.length_free and not self.length_penalty:
             raise ValueError(f"length_free is {self.length_free} without a length_penalty")
+        if not math.isfinite(self.gate_reward):
+            raise ValueError(f"gate_reward is {self.gate_reward}, allowed is any number")
         if self.reward:
-            read_rewards(self.reward)
+            assert self.gates is not None
+        elif self.gate:
+            raise ValueError("gate names rewards, and none is given")
+        if self.gate and self.step_reward == "steps":
+            raise ValueError("step_reward is steps with a gate: a gate decides over a whole completion's reward")
+
+    @property
+    def gates(self) -> dict[str, float | None]:
+        """By source, from which reward on it is open, None where it multiplies.
+
+        Raises:
+            ValueError: as `read_gates`.
+        """
+        return read_gates(self.gate, self.sources)
 
     @property
     def sources(self) -> tuple[RewardSpec, ...]:

@@ -8,6 +8,7 @@ something is computed over more than a group. With a value head, a completion's 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import assert_never
 
@@ -148,6 +149,29 @@ def process_advantages(
             normalised[steps] = (of_group - of_group.mean()) / divisor
     by_token = torch.zeros(int(lengths.sum()), device=rewards.device).index_add(0, places, normalised)
     return generalised_advantages(by_token, torch.zeros_like(by_token), lengths, gamma=1.0, lam=1.0).advantages
+
+
+def normalised_first(rewards: Tensor, weights: Sequence[float], subtracted: Tensor | None = None) -> Tensor:
+    """(P, G) float32, detached: each reward normalised within its group, added by weight, divided by the step's spread.
+
+    A = a / (std(a) + 1e-4),  a = sum_k w_k (R_k - mean R_k) / (std R_k + 1e-4), the latter two within the group.
+    Liu et al. 2026 (GDPO, arXiv 2601.05242); TRL 1.16 has it as `normalize_then_sum`. Standard deviations have ddof 1.
+    The mean of a, which they subtract, is 0 but for rounding and is left out, so that groups without signal stay
+    exactly 0.
+
+    Args:
+        rewards: (K, P, G) float, of K sources.
+        weights: K, of the sources.
+        subtracted: (P, G), what is subtracted besides, in standard deviations of a reward within a group.
+    """
+    shares = [
+        weight * group_advantages(reward, baseline="group", scale="group")
+        for reward, weight in zip(rewards, weights, strict=True)
+    ]
+    added = torch.stack(shares).sum(0)
+    if subtracted is not None:
+        added = added - group_advantages(subtracted, baseline="group", scale="none")
+    return added / (_std(added.flatten()) + EPSILON)
 
 
 def without_signal(advantages: Tensor) -> Tensor:

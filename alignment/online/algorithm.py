@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -32,6 +33,7 @@ class Carried(torch.nn.Module):
         num_tokens: () int64, tokens of the full sequences so far.
         beta: () float64, weight of the KL.
         baseline: (2,) float64, weighted sum of the steps' mean rewards and its weight.
+        log_multipliers: (C,) float64, natural logarithms of the constraints' multipliers; empty without constraints.
         value: the value head or network; None where there is none.
         anchor: a reference that moves, where there is one; not trained.
     """
@@ -40,6 +42,7 @@ class Carried(torch.nn.Module):
     num_tokens: Tensor
     beta: Tensor
     baseline: Tensor
+    log_multipliers: Tensor
 
     def __init__(
         self, beta: float, value: torch.nn.Module | None = None, anchor: torch.nn.Module | None = None
@@ -49,8 +52,13 @@ class Carried(torch.nn.Module):
         self.register_buffer("num_tokens", torch.zeros((), dtype=torch.int64))
         self.register_buffer("beta", torch.tensor(beta, dtype=torch.float64))
         self.register_buffer("baseline", torch.zeros(2, dtype=torch.float64))
+        self.register_buffer("log_multipliers", torch.zeros(0, dtype=torch.float64), persistent=False)
         self.value = value
         self.anchor = anchor
+
+    def begin_multipliers(self, count: int, start: float) -> None:
+        """Carries a multiplier for each of so many constraints, all of the same value."""
+        self.register_buffer("log_multipliers", torch.full((count,), math.log(start), dtype=torch.float64))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,13 @@ from torch import Tensor
 
 from alignment.config.online import GrpoConfig
 from alignment.config.policy_gradient_names import POLICY_LOSSES
-from alignment.losses.advantages import RunningMean, group_advantages, process_advantages, without_signal
+from alignment.losses.advantages import (
+    RunningMean,
+    group_advantages,
+    normalised_first,
+    process_advantages,
+    without_signal,
+)
 from alignment.losses.importance import importance_weights
 from alignment.losses.policy_gradient import CompletionTokens, loss_total, policy_loss
 from alignment.online.algorithm import (
@@ -132,6 +138,11 @@ class Grpo:
             sizes = lengths.view(-1, rollouts.group_size).sum(1).tolist()
             return advantages, torch.stack([(part == 0.0).all() for part in advantages.split(sizes)])
         rewards = torch.from_numpy(scored.total).float().view(len(rollouts.rows), -1)
+        if self.config.several_rewards == "normalise_first":
+            parts = torch.from_numpy(np.stack(list(scored.parts.values()))).float().view(-1, *rewards.shape)
+            terms = torch.from_numpy(scored.penalised - scored.total).float().view_as(rewards)
+            advantages = normalised_first(parts, list(scored.weights.values()), terms)
+            return advantages.flatten(), without_signal(advantages)
         total, weight = self.carried.baseline.tolist()
         running = RunningMean(total=total, weight=weight)
         advantages = group_advantages(

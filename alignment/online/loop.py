@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from alignment.config.online import OnlineConfig
 from alignment.online.algorithm import Algorithm, Learned
 from alignment.online.audit import Audit
 from alignment.online.update import PolicyUpdate
 from alignment.policy.publishing import Tracker
+from alignment.rewards.objectives import Multipliers
 from alignment.rollouts.collector import Collected, Collector, score
 from alignment.rollouts.file import FILE, Replay, append_rollouts, truncate_rollouts
 from alignment.rollouts.source import RolloutError
@@ -120,6 +122,7 @@ class OnlineLoop:
         )
         position = int(self.algorithm.carried.position)
         self.drawn = {}
+        multipliers = self._multipliers()
         try:
             learned = self.algorithm.step(
                 lambda count, number: self._draw(step, count, number),
@@ -131,7 +134,7 @@ class OnlineLoop:
             raise
         except FloatingPointError as error:
             raise FloatingPointError(f"step {step}: {error}{self._write_aside(step)}") from error
-        metrics = self._metrics(learned, started) | {"learning_rate": rate}
+        metrics = self._metrics(learned, started) | {"learning_rate": rate} | self._after_step(multipliers)
         if step % self.audit_every == 0 or step == self.num_steps:
             try:
                 metrics |= self.audit(step)
@@ -150,6 +153,27 @@ class OnlineLoop:
         self.progress.step(step, self.num_steps, metrics)
         self.tracker.log(metrics, step)
         return metrics, collectives.broadcast_object(stop)
+
+    def _multipliers(self) -> Multipliers:
+        """Gives the rewards the constraints' multipliers as they are, and returns them."""
+        config, rewards = self.config, self.collector.rewards
+        logs = self.algorithm.carried.log_multipliers.tolist()
+        multipliers = Multipliers(
+            constraints=rewards.constraints, logs=logs, rate=config.multiplier_rate, most=config.multiplier_max
+        )
+        rewards.multipliers = multipliers.by_name
+        return multipliers
+
+    def _after_step(self, multipliers: Multipliers) -> dict[str, float]:
+        """Moves the multipliers by all that the step drew; returns their metrics, of before they moved."""
+        scored = [collected.scored.by_source for collected in self.drawn.values()]
+        means = {
+            one.name: float(np.concatenate([rewards[one.name].mean for rewards in scored]).mean())
+            for one in multipliers.constraints
+        }
+        self.algorithm.carried.log_multipliers.copy_(torch.tensor(multipliers.after(means).logs, dtype=torch.float64))
+        missed = {f"constraint/{one.name}/missed_by": one.least - means[one.name] for one in multipliers.constraints}
+        return missed | {f"constraint/{name}/multiplier": value for name, value in multipliers.by_name.items()}
 
     def _draw(self, step: int, count: int, number: int) -> Collected:
         """Draws completions of the next `count` prompts."""

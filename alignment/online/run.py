@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -151,16 +151,19 @@ def train_online(
     parts = load_parts(config, device, needs_reference=needs_reference, needs_anchor=needs_anchor, shards=shards)
     policy = parts.policy
     algorithm, update = build(parts)
+    if config.constraint:
+        algorithm.carried.begin_multipliers(len(config.constraint), config.multiplier_start)
     collectives.broadcast_parameters(p for p in algorithm.carried.parameters() if not sharding.is_sharded(p))
     with ExitStack() as stack:
-        held = {"in_bf16": wants_bf16(config.frozen_weights, device), "offload": config.offload_frozen}
-        rewards = stack.enter_context(load_rewards(config, policy_tokenizer=policy.tokenizer, **held))
+        held: dict[str, Any] = {"in_bf16": wants_bf16(config.frozen_weights, device), "offload": config.offload_frozen}
+        held["policy_tokenizer"] = policy.tokenizer
+        rewards = stack.enter_context(load_rewards(config, constraints=config.constraints, **held))
         audit_rewards = None
         if config.audit_reward:
             options = RewardOptions(
                 reward=config.audit_reward, steps_by=config.steps_by, reward_timeout_s=config.reward_timeout_s
             )
-            audit_rewards = stack.enter_context(load_rewards(options, policy_tokenizer=policy.tokenizer, **held))
+            audit_rewards = stack.enter_context(load_rewards(options, **held))
         source = stack.enter_context(closing(open_rollouts(policy, config, parts.forward)))
         collector = Collector(policy, sides.train, rewards, config, source)
         if run and collector.num_cut:

@@ -1,6 +1,6 @@
 """From completions to one number each: sources weighed and added, uncertainty and plain faults subtracted.
 
-    penalised = sum_i conservative(weight_i reward_i)
+    penalised = objective(sum_i conservative(weight_i reward_i))     gates and constraints: alignment.rewards.objectives
     total = penalised - length term - repetition term - missing-EOS term
 
     with load_rewards(config, policy_tokenizer=tokenizer) as rewards:
@@ -15,12 +15,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from alignment.config.objectives import Constraint
 from alignment.config.rewards import RewardOptions, RewardSpec, StepReward
 from alignment.rewards.functions import FunctionReward
+from alignment.rewards.objectives import gate_shares, gated
 from alignment.rewards.server import RemoteReward
 from alignment.rewards.source import RewardBatch, RewardSource, ask
 from alignment.rewards.spans import Credits, SpanReward, credit, joined_credits, token_ends
@@ -86,13 +89,16 @@ class ScoredBatch:
 
     Attributes:
         by_source: each source's rewards by name, unweighted.
-        raw: the weighted sum. Its members are one of each source put together in every way: with one ensemble of K and
-            single-valued others, K members that these shift.
+        raw: the objective of what is not penalised. Its members are one of each source put together in every way: with
+            one ensemble of K and single-valued others, K members that these shift.
         penalised: (B,) under the conservative rule; uncertainties of different sources count as independent.
         terms: (B,) by name, what is subtracted besides.
         total: (B,) penalised less the terms.
         spans: (B,) by name, how many spans each completion has; of sources that reward spans.
         credits: the total at the tokens that earn it; None where it is the whole completion's.
+        parts: (B,) by source that is added, under the conservative rule, as of weight 1 or -1.
+        weights: of the parts, more than 0; without gates their weighted sum is penalised, up to a constant.
+        gates: (B,) by gate, how far it is open, 0 to 1.
     """
 
     by_source: Mapping[str, Reward]
@@ -102,6 +108,9 @@ class ScoredBatch:
     total: np.ndarray
     spans: Mapping[str, np.ndarray] = field(default_factory=dict)
     credits: Credits | None = None
+    parts: Mapping[str, np.ndarray] = field(default_factory=dict)
+    weights: Mapping[str, float] = field(default_factory=dict)
+    gates: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def take(self, indices: Sequence[int]) -> ScoredBatch:
         """Some of the completions."""
@@ -114,6 +123,9 @@ class ScoredBatch:
             total=self.total[picked],
             spans={name: counts[picked] for name, counts in self.spans.items()},
             credits=self.credits.take(picked) if self.credits else None,
+            parts={name: part[picked] for name, part in self.parts.items()},
+            weights=self.weights,
+            gates={name: share[picked] for name, share in self.gates.items()},
         )
 
     def metrics(self) -> dict[str, float]:
@@ -129,6 +141,7 @@ class ScoredBatch:
             "reward/penalised": float(self.penalised.mean()),
         }
         metrics |= {f"penalty/{name}": float(term.mean()) for name, term in self.terms.items()}
+        metrics |= {f"gate/{name}": float(share.mean()) for name, share in self.gates.items()}
         for name, reward in self.by_source.items():
             metrics |= {f"rewards/{name}/mean": float(reward.mean.mean()), f"rewards/{name}/std": _std(reward.mean)}
         return metrics | {f"rewards/{name}/spans": float(counts.mean()) for name, counts in self.spans.items()}
@@ -144,6 +157,12 @@ class Rewards:
         terms: what is subtracted besides; None subtracts nothing.
         step_reward: what stands for rewards of spans; `steps` gives `ScoredBatch.credits` too.
         tokenizer: of the policy, which finds spans of characters among tokens; read by `steps`.
+        gates: by source, from which reward on it is open; None multiplies by it. It is not added.
+        gate_reward: what a closed gate gives.
+        constraints: sources that are added with a multiplier as their weight, see `alignment.rewards.objectives`.
+
+    Attributes:
+        multipliers: of the constraints, by source; whoever learns them sets them.
     """
 
     def __init__(
@@ -155,6 +174,9 @@ class Rewards:
         terms: Terms | None = None,
         step_reward: StepReward = "min",
         tokenizer: PreTrainedTokenizerBase | None = None,
+        gates: Mapping[str, float | None] | None = None,
+        gate_reward: float = 0.0,
+        constraints: Sequence[Constraint] = (),
     ) -> None:
         names = [source.name for source in sources]
         if not names or len(set(names)) < len(names):
@@ -165,6 +187,10 @@ class Rewards:
         self.terms = terms or Terms()
         self.step_reward: StepReward = step_reward
         self.tokenizer = tokenizer
+        self.gates = dict(gates or {})
+        self.gate_reward = gate_reward
+        self.constraints = tuple(constraints)
+        self.multipliers = {one.name: 1.0 for one in self.constraints}
         self._warned = False
 
     def score(self, batch: RewardBatch) -> ScoredBatch:
@@ -179,22 +205,36 @@ class Rewards:
             name: answer.whole(self.step_reward) if isinstance(answer, SpanReward) else answer
             for name, answer in answers.items()
         }
-        weighted = [Reward(members=one.weight * by_source[one.name].members) for one in self.sources]
+        weighted = {one.name: Reward(members=one.weight * by_source[one.name].members) for one in self.sources}
         numbers: dict[tuple[Message, ...], int] = {}
         group = np.array([numbers.setdefault(tuple(prompt), len(numbers)) for prompt in batch.prompts])
-        penalised = sum(
-            (conservative(reward, self.penalty, strength=self.penalty_strength, group=group) for reward in weighted),
-            start=np.zeros(len(batch)),
-        )
-        self._warn_of_penalty(add(weighted).mean, penalised, group)
+        rule = partial(conservative, rule=self.penalty, strength=self.penalty_strength, group=group)
+        valued = {name: rule(reward) for name, reward in weighted.items()}
+        shares = {name: gate_shares(valued[name], least) for name, least in self.gates.items()}
+        limits = {one.name: one.least for one in self.constraints}
+        summed = [name for name in weighted if name not in shares and name not in limits]
+        raw, penalised = add([weighted[name] for name in summed]), _total([valued[name] for name in summed])
+        self._warn_of_penalty(raw.mean, penalised, group)
+        for share in shares.values():
+            raw = Reward(members=gated(raw.members, share, closed=self.gate_reward))
+            penalised = gated(penalised, share, closed=self.gate_reward)
+        divisor = 1.0 + sum(self.multipliers.values())
+        for name, least in limits.items():
+            raw = add([raw, Reward(members=self.multipliers[name] * (weighted[name].members - least))])
+            penalised = penalised + self.multipliers[name] * (valued[name] - least)
+        penalised = penalised / divisor
         terms = self.terms.of(batch)
-        total = penalised - sum(terms.values(), start=np.zeros(len(batch)))
+        total = penalised - _total([*terms.values(), np.zeros(len(batch))])
+        sizes = {one.name: abs(one.weight) for one in self.sources if one.name in summed} | self.multipliers
         return ScoredBatch(
             by_source=by_source,
-            raw=add(weighted),
+            raw=Reward(members=raw.members / divisor),
             penalised=penalised,
             terms=terms,
             total=total,
+            parts={one.name: valued[one.name] / abs(one.weight) for one in self.sources if one.name in sizes},
+            weights={name: size / divisor for name, size in sizes.items()},
+            gates=shares,
             spans={name: answer.counts for name, answer in spans.items()},
             credits=self._credits(batch, spans, group, total) if self.step_reward == "steps" else None,
         )
@@ -270,6 +310,9 @@ def joined_scores(parts: Sequence[ScoredBatch]) -> ScoredBatch:
             for name in dict.fromkeys(name for part in parts for name in part.spans)
         },
         credits=joined_credits([part.credits for part in parts if part.credits]) if first.credits else None,
+        parts={name: np.concatenate([part.parts[name] for part in parts]) for name in first.parts},
+        weights=first.weights,
+        gates={name: np.concatenate([part.gates[name] for part in parts]) for name in first.gates},
     )
 
 
@@ -291,6 +334,7 @@ def load_rewards(
     policy_tokenizer: PreTrainedTokenizerBase | None = None,
     in_bf16: bool = False,
     offload: bool = False,
+    constraints: Sequence[Constraint] = (),
 ) -> Rewards:
     """Loads the sources that a configuration names: models into memory, functions into their workers.
 
@@ -299,6 +343,7 @@ def load_rewards(
             then score its tokens as they are.
         in_bf16: whether reward models hold their matrices in bf16, see `rewardkit.weights.held`.
         offload: whether reward models lie in the CPU's memory between their uses.
+        constraints: sources that are to be at least so much, instead of being added.
 
     Raises:
         ValueError: if there is none, or a folder holds no reward model.
@@ -328,6 +373,9 @@ def load_rewards(
         ),
         step_reward=options.step_reward,
         tokenizer=policy_tokenizer,
+        gates=options.gates,
+        gate_reward=options.gate_reward,
+        constraints=constraints,
     )
 
 
@@ -367,6 +415,10 @@ def _load(
                 policy_tokenizer=policy_tokenizer,
                 offload=offload,
             )
+
+
+def _total(values: Sequence[np.ndarray]) -> np.ndarray:
+    return np.sum(list(values), axis=0)
 
 
 def _std(values: np.ndarray) -> float:

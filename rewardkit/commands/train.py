@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from rewardkit.config import PRESET_NAMES, MergeConfig, RewardConfig
-from rewardkit.run.directory import Run
+from rewardkit.run.directory import Run, read_status
 from rewardkit.run.model_folder import model_folder
 from rewardkit.run.training_command import Results, RunContext, execute
 
@@ -28,7 +29,24 @@ def train(config: RewardConfig) -> int:
         config.mode == "head" or (config.members == "full" and config.ensemble > 1)
     ):
         raise ValueError("several processes train modes full and lora, members in one pass; start this one by itself")
-    return execute("rewardkit train", as_begun(config), _train)
+    for one in by_criterion(config):
+        if code := execute("rewardkit train", as_begun(one), _train):
+            return code
+    return 0
+
+
+def by_criterion(config: RewardConfig) -> list[RewardConfig]:
+    """The trainings of a configuration: one, or where it names several criteria one for each, in its own folder."""
+    if len(config.criterion) < 2:
+        return [config]
+    trainings = []
+    for name in config.criterion:
+        out = Path(config.out) / re.sub(r"[^\w.-]", "_", name)
+        if config.resume and read_status(out).get("state") == "done":
+            continue
+        resume = config.resume and (out / "config.yaml").exists()
+        trainings.append(replace(config, criterion=[name], out=str(out), resume=resume))
+    return trainings
 
 
 def as_begun(config: RewardConfig) -> RewardConfig:
@@ -105,7 +123,8 @@ def _train_on_steps(context: RunContext[RewardConfig]) -> Results | None:
 def _load(context: RunContext[RewardConfig], run: Run) -> Loaded:
     from rewardkit.data.training_data import load_training_data
 
-    loaded = load_training_data(context.config, run.dir, _template_check(context.config.model))
+    criterion = next(iter(context.config.criterion), "")
+    loaded = load_training_data(context.config, run.dir, _template_check(context.config.model), criterion=criterion)
     context.progress.say(loaded.description)
     return loaded
 

@@ -20,7 +20,7 @@ import json
 import logging
 import subprocess
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Generic, Literal, Protocol
@@ -115,9 +115,28 @@ class _ReadSource(Generic[Row]):
     content: ReadRows[Row]
 
 
-def load_training_data(config: DataOptions, run_dir: Path, check: Check[Preference] | None = None) -> Loaded:
-    """Reads or exports preferences, see `load_rows`."""
-    return load_rows(config, run_dir, PREFERENCES, check)
+def load_training_data(
+    config: DataOptions, run_dir: Path, check: Check[Preference] | None = None, *, criterion: str = ""
+) -> Loaded:
+    """Reads or exports preferences, see `load_rows`.
+
+    Args:
+        criterion: of the rubric, whose judgments stand for the overall ones; empty takes the overall ones.
+
+    Raises:
+        ValueError: as `load_rows`, and if no row of a source was judged by the criterion.
+    """
+    return load_rows(config, run_dir, _preferences_by(criterion) if criterion else PREFERENCES, check)
+
+
+def _preferences_by(criterion: str) -> RowKind[Preference]:
+    def read(
+        parts: Sequence[Part], source: str, on_bad_row: OnBadRow, check: Check[Preference] | None
+    ) -> ReadRows[Preference]:
+        rows = read_parts(parts, source, on_bad_row, check)
+        return replace(rows, rows=preferences_by(criterion, rows.rows, source))
+
+    return replace(PREFERENCES, read=read)
 
 
 def load_rows(
@@ -184,6 +203,41 @@ PREFERENCES = RowKind(
     weight=lambda row: row.weight,
     exported="preference",
 )
+
+
+def preferences_by(criterion: str, rows: Sequence[Preference], source: str) -> list[Preference]:
+    """The rows that were judged by a criterion, chosen and rejected as it has them.
+
+    The sign of the mean degree decides, as for a model's head of a criterion; a degree of 0 is a tie. The margin is
+    the degree's size. Votes and the words of judges are of the overall judgment and stay behind.
+
+    Args:
+        source: where the rows are from, for the error.
+
+    Raises:
+        ValueError: if no row was judged by it.
+    """
+    judged = [_by(row, row.criteria[criterion]) for row in rows if criterion in row.criteria]
+    if judged:
+        return judged
+    names = sorted({name for row in rows for name in row.criteria})
+    there = f"its criteria are {', '.join(names)}" if names else "it has no column criteria"
+    raise ValueError(f"criterion {criterion!r}: no row of {source} was judged by it, {there}")
+
+
+def _by(row: Preference, degree: float) -> Preference:
+    judged = replace(row, p_chosen=1.0 if degree else 0.5, margin=abs(degree), criteria={}, votes={})
+    if degree >= 0:
+        return judged
+    return replace(
+        judged,
+        chosen=row.rejected,
+        rejected=row.chosen,
+        source_chosen=row.source_rejected,
+        source_rejected=row.source_chosen,
+        turns_chosen=row.turns_rejected,
+        turns_rejected=row.turns_chosen,
+    )
 
 
 def hash_rows(

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alignment.config.policy_gradient_names import BASELINES, BaselineName, ScaleName
-from alignment.losses.advantages import RunningMean, group_advantages, without_signal
+from alignment.losses.advantages import RunningMean, group_advantages, normalised_first, without_signal
 
 # Two groups of three. First: mean 3, squared distances 4 + 1 + 9 = 14, variance 7 with ddof 1. Second: mean 1, 0.
 # All six: mean 2, squared distances 1 + 0 + 16 + 3 x 1 = 20, variance 4 with ddof 1.
@@ -115,3 +115,24 @@ def test_running_mean_by_hand() -> None:
     assert state.mean == 0.0  # unchanged
     with pytest.raises(ValueError, match=r"decay is 1\.0, allowed is 0 up to 1"):
         RunningMean(decay=1.0)
+
+
+def test_rewards_normalised_one_by_one_by_hand() -> None:
+    """Two rewards of one group of two, weights 1 and 3: 0, 100 and 1, 0. Each is -a, a and a, -a, a = sqrt(0.5), but
+    for 1e-4; the sum is (-a + 3 a, a - 3 a) = (2 a, -2 a), whose spread is 2 a sqrt(2) = 2."""
+    rewards = torch.tensor([[[0.0, 100.0]], [[1.0, 0.0]]])
+    found = normalised_first(rewards, [1.0, 3.0])
+    torch.testing.assert_close(found, torch.tensor([[1.0, -1.0]]) * math.sqrt(0.5), atol=2e-4, rtol=0)
+    summed = (rewards * torch.tensor([1.0, 3.0])[:, None, None]).sum(0)
+    assert group_advantages(summed, baseline="group", scale="group")[0, 0] < 0  # the large one decides
+
+
+def test_what_is_subtracted_counts_in_spreads_of_a_reward() -> None:
+    rewards = torch.tensor([[[0.0, 2.0, 4.0]]])  # -1, 0, 1 less -1, 2, -1 is 0, -2, 2, of spread 2
+    found = normalised_first(rewards, [1.0], torch.tensor([[0.0, 3.0, 0.0]]))
+    torch.testing.assert_close(found, torch.tensor([[0.0, -1.0, 1.0]]), atol=2e-4, rtol=0)
+
+
+def test_groups_without_signal_in_any_reward_are_exactly_0() -> None:
+    rewards = torch.tensor([[[0.7] * 7, [0.1] * 6 + [0.3]], [[7.7] * 7, [1.0] * 7]])
+    assert without_signal(normalised_first(rewards, [0.3, 1.7])).tolist() == [True, False]

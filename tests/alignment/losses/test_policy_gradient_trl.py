@@ -24,7 +24,7 @@ from trl.rewards import get_soft_overlong_punishment
 from trl.trainer.utils import nanstd
 
 from alignment.config.policy_gradient_names import PolicyLossName, PolicyLossOptions, ScaleName
-from alignment.losses.advantages import group_advantages
+from alignment.losses.advantages import group_advantages, normalised_first
 from alignment.losses.importance import ImportanceLevel, importance_weights
 from alignment.losses.policy_gradient import CompletionTokens, PolicyLoss, loss_total, policy_loss
 from alignment.rewards.rewards import Terms
@@ -256,6 +256,20 @@ def test_advantages_of_groups(scale: ScaleName) -> None:
     rewards = 3.0 * torch.randn(5, 6, generator=torch.Generator().manual_seed(0))
     ours = group_advantages(rewards, baseline="group", scale=scale)
     torch.testing.assert_close(ours, trl_advantages(rewards, scale), atol=1e-6, rtol=1e-6)
+
+
+def test_rewards_normalised_one_by_one() -> None:
+    scales = torch.tensor([1.0, 9.0, 0.1])[:, None, None]
+    rewards = scales * torch.randn(3, 5, 6, generator=torch.Generator().manual_seed(0))
+    weights = [1.0, 0.2, 3.0]
+    settings = SimpleNamespace(
+        multi_objective_aggregation="normalize_then_sum",
+        reward_weights=torch.tensor(weights),
+        reward_funcs=weights,
+    )
+    names = {"rewards_per_func": rewards.flatten(1).T, "num_generations": 6, "self": settings}
+    theirs = run_lines(GRPOTrainer, "unscorable_mask =", "# Slice to keep", names)["advantages"].view(5, 6)
+    torch.testing.assert_close(normalised_first(rewards, weights), theirs, atol=1e-5, rtol=1e-5)
 
 
 def test_leave_one_out() -> None:

@@ -184,8 +184,8 @@ class RewardOptions:
     Attributes:
         reward: a source of rewards: the folder of a reward model or ensemble, perhaps with weights of its criteria
             (FOLDER#helpful=1,safe=2), module:function, path/file.py:function, the URL of a reward server, or a verifier
-            (numeric, regex:PATTERN, json, length:WORDS, ifeval); a weight may stand before it, as in 0.5*numeric; given
-            repeatedly, the weighted rewards are added.
+            (numeric, math, code, regex:PATTERN, json, length:WORDS, ifeval); a weight may stand before it, as in
+            0.5*numeric; given repeatedly, the weighted rewards are added.
         penalty: what stands for the members of an ensemble: their mean, the worst case (wco), the mean less their
             variance (uwo), the mean less their variance over the reward's own spread among the completions of a prompt
             (uwo_scaled), or the entropic mean.

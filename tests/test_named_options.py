@@ -17,7 +17,7 @@ from rewardkit.run.command import CommandLine
 ROOT = Path(__file__).parents[1]
 OPTION = re.compile(r"(?<![\w-])--([a-z][a-z0-9_-]*)")
 STYLE = re.compile(r"var\(--[\w-]+\)|--[\w-]+:")  # custom properties of CSS
-OTHER_PROGRAMS = re.compile(r"\b(pip install|vllm serve) ")  # whose options follow
+OTHER_PROGRAMS = re.compile(r"\b(pip install|vllm serve|bwrap) ")  # whose options follow
 OF_ALL = {"config", "help", "x", "no-x"}  # the last two stand for a name in the words on bool options
 
 

@@ -1,7 +1,7 @@
 """Programs that check completions, by name: what `--reward numeric` and its like call.
 
-Each is an ordinary reward function, called as any function of a user is, in a worker of its own. Standard library
-alone: the worker imports this file.
+Each is an ordinary reward function, called as any function of a user is, in a worker of its own. The worker imports
+this file: standard library alone, but for what one verifier takes and says.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from alignment.verifiers.code_answers.code_tests import make_code
 from alignment.verifiers.instructions import followed
 from alignment.verifiers.numbers import agree, read_answer, read_target
+from alignment.verifiers.symbolic import ANSWER_COLUMNS, make_math
 
 Verify = Callable[..., list[float]]
-ANSWER_COLUMNS = ("final", "answer", "solution", "ground_truth", "target")
 _FENCE = re.compile(r"\A```(?:json)?\s*\n(.*)\n```\Z", re.DOTALL | re.IGNORECASE)
 
 
@@ -114,6 +115,8 @@ def make_ifeval(argument: str) -> Verify:
 
 VERIFIERS: Mapping[str, Verifier] = {
     "numeric": Verifier(form="numeric[:COLUMN]", make=make_numeric),
+    "math": Verifier(form="math[:COLUMN]", make=make_math),
+    "code": Verifier(form="code[:share]", make=make_code),
     "regex": Verifier(form="regex:PATTERN", make=make_regex),
     "json": Verifier(form="json", make=make_json),
     "length": Verifier(form="length:WORDS", make=make_length),

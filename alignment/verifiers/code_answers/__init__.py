@@ -1,0 +1,1 @@
+"""Answers in code, run against their tests behind walls."""

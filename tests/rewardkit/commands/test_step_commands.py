@@ -17,6 +17,8 @@ from rewardkit.data.files import read_rows, write_rows
 from rewardkit.reward.metadata import read_card
 from rewardkit.run.directory import read_status
 
+pytestmark = pytest.mark.slow  # a training
+
 
 def rows(count: int) -> list[dict[str, Any]]:
     """Steps that say yes are right, those that say no are wrong; every fifth was not judged."""

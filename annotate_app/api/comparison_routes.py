@@ -104,7 +104,7 @@ def change_comparisons(actor: ActorNow, store: StoreNow, project_id: ProjectId, 
 
 def shape_of(listed: Listed) -> dict[str, Any]:
     """A comparison as the API gives it: the row of a whole project's export, and how far it is."""
-    everything = {"further": [], "steps": [], "tags": [], "excluded": False} | comparison_row(listed)
+    everything = {"further": [], "steps": [], "step_scores": [], "tags": [], "excluded": False} | comparison_row(listed)
     return everything | {
         "num_judged": listed.num_judged,
         "num_wanted": listed.num_wanted,

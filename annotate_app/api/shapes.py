@@ -154,6 +154,9 @@ class ComparisonShape(Shown):
         "to send one in, list all of them as `responses`"
     )
     steps: list[str] = Field(description="of an answer whose steps are judged, these; it stands as both responses")
+    step_scores: list[float | None] = Field(
+        description="what a model gives the steps, by step the probability of right"
+    )
     tags: list[str]
     excluded: bool = Field(description="whether it is neither handed out nor counted")
 

@@ -16,6 +16,7 @@ from annotate_app.store.base.slots import JUDGED, OPEN, batches, reserved_for
 from annotate_app.store.judgments.staged import StagedJudgment
 from annotate_app.store.people.accounts import insert_user
 from annotate_app.store.projects.comparisons import keys_to_ids, read_comparison, select_comparisons
+from annotate_app.store.projects.stepped import stepped_keys
 from annotate_app.store.schema import tables
 
 Pair = tuple[int, int]  # database ids of a comparison and of a user
@@ -53,7 +54,8 @@ def import_batch(
         later: gets the ids of the judgments that the import supersedes then (`supersede`).
 
     Raises:
-        ValueError: if a comparison is not in the project, or marked words lie outside of their response.
+        ValueError: if a comparison is not in the project, marked words lie outside of their response, or there is not a
+            label for each step.
     """
     comparison_ids = keys_to_ids(connection, project_id, {judgment.comparison_id for judgment in batch})
     user_ids = _user_ids(connection, {judgment.annotator for judgment in batch})
@@ -134,6 +136,9 @@ def _standing(connection: Connection, comparison_ids: Iterable[int], user_ids: I
 
 def _check_texts(connection: Connection, project_id: int, batch: Sequence[StagedJudgment]) -> None:
     """Holds marked words, edits and labels of steps against the texts of their comparisons, which only they need."""
+    bare = {one.comparison_id: one for one in batch if one.choice != "skip" and not one.step_labels}
+    for key in stepped_keys(connection, project_id, bare):
+        raise ValueError(f"judgment of {key!r} by {bare[key].annotator!r} has no step_labels, its answer is in steps")
     marked = [judgment for judgment in batch if judgment.spans or judgment.edited or judgment.step_labels]
     for part in batches(sorted({judgment.comparison_id for judgment in marked})):
         query = select_comparisons(project_id).where(tables.comparison.c.key.in_(part))

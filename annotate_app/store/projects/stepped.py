@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from sqlalchemy import ColumnElement, Connection, ScalarSelect, func, select, update
 
@@ -87,6 +87,16 @@ def divide_anew(connection: Connection, comparison_id: int, steps: Sequence[str]
     chosen = update(answer_steps).where(answer_steps.c.comparison_id == comparison_id)
     if not connection.execute(chosen.values(steps=list(steps), scores=None)).rowcount:
         raise ValueError("the comparison is no answer in steps")
+
+
+def stepped_keys(connection: Connection, project_id: int, keys: Iterable[str]) -> set[str]:
+    """The comparison ids that are of answers in steps."""
+    query = (
+        select(comparison.c.key)
+        .join(answer_steps, answer_steps.c.comparison_id == comparison.c.id)
+        .where(comparison.c.project_id == project_id, comparison.c.key.in_(list(keys)))
+    )
+    return set(connection.execute(query).scalars())
 
 
 def write_scores(connection: Connection, project_id: int, scores: Mapping[str, StepLabels]) -> None:

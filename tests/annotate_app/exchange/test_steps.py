@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -152,8 +153,8 @@ def test_a_stepwise_row_holds_the_share_of_people_by_step_and_what_was_decided(
     [row] = [json.loads(line) for line in (tmp_path / "soft.jsonl").read_text().splitlines()]
     assert row == TRL | {"labels": [1.0, 0.5, 0.5], "num_votes": [3, 3, 2], "num_judgments": 3}
     # A decision stands before the votes; then all labels are hard, and TRL's trainer reads them as they are.
-    for key, choice in (("t#s2", "b"), ("t#s3", "b")):
-        store.judgments.adjudicate(ADMIN, project.id, key, Decision(choice=choice, strength=1))
+    for key in ("t#s2", "t#s3"):
+        store.judgments.adjudicate(ADMIN, project.id, key, Decision(choice="b", strength=1))
     export_rows(store, ADMIN, project.id, tmp_path / "hard.jsonl", ExportOptions(form="stepwise"))
     [read] = read_stepwise(str(tmp_path / "hard.jsonl")).rows
     assert read.labels == (1.0, 0.0, 0.0)
@@ -186,6 +187,9 @@ def test_judgments_and_the_whole_project_go_out_and_come_back_with_their_labels(
     ]
     with pytest.raises(ValueError, match="labels has 2 entries, allowed are 3"):
         store.judgments.import_many(ADMIN, project.id, [said("dora", 1, 1)])
+    bare = Judgment(comparison_id="t", annotator="dora", choice="a", strength=1)
+    with pytest.raises(ValueError, match="judgment of 't' by 'dora' has no step_labels"):
+        store.judgments.import_many(ADMIN, project.id, [bare])
 
 
 def test_a_models_scores_come_later_and_go_with_the_steps(
@@ -204,7 +208,7 @@ def test_a_models_scores_come_later_and_go_with_the_steps(
 def test_labels_are_votes_on_steps(store: Store, project: Project, write: Callable[..., Path]) -> None:
     import_comparisons(store, ADMIN, project.id, [write(TRL)])
     skip = Judgment(comparison_id="t", annotator="dora", choice="skip", reason="tired")
-    judged = Judgment(**{name: getattr(said("ben", 1, 0.5, 1), name) for name in Judgment.__slots__} | {"seconds": 6.0})
+    judged = replace(said("ben", 1, 0.5, 1), seconds=6.0)
     store.judgments.import_many(ADMIN, project.id, [said("anna", 1, 0, None), judged, skip])
     votes = store.judgments.votes(ADMIN, project.id)
     assert votes.items == ("t#s1", "t#s2", "t#s3")

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from alignment.best_of_n.votes import elected
 from alignment.config.sampling import BonConfig
 from rewardkit.data.conversations import read_messages
 from rewardkit.data.export_formats import turn, turns
@@ -48,6 +49,11 @@ class ScoredGroup:
     prompt: tuple[Message, ...]
     completions: tuple[ScoredCompletion, ...]
 
+    def elected(self, *, weighted: bool) -> int | None:
+        """Place of the completion that a vote chooses, see `alignment.best_of_n.votes`."""
+        texts, rewards = [one.text for one in self.completions], [one.reward for one in self.completions]
+        return elected(texts, rewards, weighted=weighted)
+
     def to_json(self) -> dict[str, Any]:
         """Returns plain values, which `from_json` reads back."""
         return {"prompt": turns(self.prompt), "completions": [asdict(one) for one in self.completions]}
@@ -80,6 +86,9 @@ def chosen_rows(group: ScoredGroup, config: BonConfig, *, model: str) -> list[di
     match config.keep:
         case "best":
             return [_row(group.prompt, best, model)]
+        case "majority" | "weighted_majority":
+            place = group.elected(weighted=config.keep == "weighted_majority")
+            return [] if place is None else [_row(group.prompt, group.completions[place], model)]
         case "above":
             assert config.threshold is not None
             least = config.threshold

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from alignment.best_of_n.beam import beam_search
 from alignment.best_of_n.chosen_rows import ScoredCompletion, ScoredGroup, chosen_rows
-from alignment.best_of_n.value import BestOfK, best_of_k
+from alignment.best_of_n.value import BestOfK, best_of_k, mean_interval
 from alignment.config.rewards import RewardOptions
 from alignment.config.sampling import BonConfig, DrawConfig
 from alignment.generation.completion_sampler import Sampler, Told
@@ -25,6 +27,7 @@ from rewardkit.data.records import content_id
 from rewardkit.network.template_check import TemplateCheck
 from rewardkit.run.progress import Progress
 from rewardkit.run.training_command import Interruption
+from rewardkit.stats.metrics import Interval
 
 # What may change when a run goes on: it does not decide what is drawn and how that is rewarded.
 _NO_MATTER = ("out", "resume", "json", "window", "token_budget", "keep", "threshold", "threshold_of", "soft_labels")
@@ -47,7 +50,9 @@ class BonResult:
         num_rows: written.
         num_without: prompts that gave no row.
         num_cut: completions that did not end by themselves.
-        curve: best of k, for every k up to n.
+        curve: best of k, for every k up to n; empty for beam search, whose completions are no separate draws.
+        choices: what each way of choosing gives, by the audit reward where there is one, else by the reward: `best`,
+            and where completions have final numbers `majority` and `weighted_majority`; means over prompts.
     """
 
     num_prompts: int
@@ -56,6 +61,7 @@ class BonResult:
     num_without: int
     num_cut: int
     curve: list[BestOfK]
+    choices: dict[str, Interval]
 
     def values(self) -> dict[str, Any]:
         return asdict(self)
@@ -145,11 +151,14 @@ def _scored(
         start: number of its first prompt.
     """
     keys = range(start, start + len(window))
-    groups = sampler.draw([row.prompt for row in window], config, n=config.n, keys=keys, told=told)
+    if config.search == "beam":
+        groups = beam_search(config, window, sampler, rewards, keys=keys, told=told)
+    else:
+        groups = sampler.draw([row.prompt for row in window], config, n=config.n, keys=keys, told=told)
     batch = RewardBatch.of_groups(window, groups)
     scored = rewards.score(batch)
     audited = None if audit is None else audit.score(batch).total.tolist()
-    completions = [
+    completions = iter(
         ScoredCompletion(
             text=one.text,
             **one.columns,
@@ -158,10 +167,10 @@ def _scored(
             audit=None if audited is None else audited[index],
         )
         for index, one in enumerate(one for group in groups for one in group)
-    ]
+    )
     return [
-        ScoredGroup(prompt=row.prompt, completions=tuple(completions[number * config.n : (number + 1) * config.n]))
-        for number, row in enumerate(window)
+        ScoredGroup(prompt=row.prompt, completions=tuple(islice(completions, len(group))))
+        for row, group in zip(window, groups, strict=True)
     ]
 
 
@@ -172,8 +181,10 @@ def _header(config: BonConfig, rows: Sequence[PromptRow]) -> dict[str, Any]:
 
 def _finish(config: BonConfig, file: ResumableFile, *, model: str) -> BonResult:
     num_rows = num_without = num_cut = 0
+    has_answers = False
     rewards: list[list[float]] = []
     audits: list[list[float]] = []
+    choices: dict[str, list[float]] = {"best": [], "majority": [], "weighted_majority": []}
     with file.finish() as write:
         for row in file:
             group = ScoredGroup.from_json(row)
@@ -185,11 +196,26 @@ def _finish(config: BonConfig, file: ResumableFile, *, model: str) -> BonResult:
             num_cut += sum(not one.finished for one in group.completions)
             rewards.append([one.reward for one in group.completions])
             audits.append([one.audit for one in group.completions if one.audit is not None])
+            values = audits[-1] or rewards[-1]
+            best = int(np.argmax(rewards[-1]))
+            choices["best"].append(values[best])
+            for name in ("majority", "weighted_majority"):
+                place = group.elected(weighted=name == "weighted_majority")
+                choices[name].append(values[best if place is None else place])
+                has_answers = has_answers or place is not None
+    separate = config.search == "best_of_n"
     return BonResult(
         num_prompts=len(rewards),
         num_continued=file.num_rows,
         num_rows=num_rows,
         num_without=num_without,
         num_cut=num_cut,
-        curve=best_of_k(np.array(rewards), np.array(audits) if config.audit_reward else None, seed=config.seed),
+        curve=best_of_k(np.array(rewards), np.array(audits) if config.audit_reward else None, seed=config.seed)
+        if separate
+        else [],
+        choices={
+            name: mean_interval(np.array(values), seed=config.seed)
+            for name, values in choices.items()
+            if name == "best" or has_answers
+        },
     )

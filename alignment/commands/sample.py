@@ -93,7 +93,9 @@ def bon(config: BonConfig) -> int:
         summary = {"out": config.out, **done.values(), "num_bad_rows": len(prompt_set.bad)}
         print(json.dumps(summary, ensure_ascii=False, indent=2))
         return 0
-    print(_table(done, config.n))
+    print(_table(done, config.n) if done.curve else _choices(config, done))
+    if done.curve and config.audit_reward and len(done.choices) > 1:
+        print(_choices(config, done))
     print(f"{config.out}: {_summary_of_rows(config, done)}")
     return 0
 
@@ -109,9 +111,23 @@ def _table(done: BonResult, n: int) -> str:
     return text_table(("best of", "KL, nats, at most", "reward", audit), rows, num_left=0)
 
 
+def _choices(config: BonConfig, done: BonResult) -> str:
+    """What each way of choosing among the completions of a prompt gives."""
+    by = "audit reward" if config.audit_reward else "reward"
+    rows = [[name.replace("_", " "), number_text(value, 3)] for name, value in done.choices.items()]
+    return text_table(("chosen by", by), rows)
+
+
 def _summary_of_rows(config: BonConfig, done: BonResult) -> str:
-    what = {"best": "best completions", "above": "completions that reach the threshold", "pairs": "pairs"}[config.keep]
-    parts = [f"{done.num_rows:,} {what} of {done.num_prompts:,} prompts, {config.n} drawn of each"]
+    what = {
+        "best": "best completions",
+        "above": "completions that reach the threshold",
+        "majority": "completions of the majority's answer",
+        "weighted_majority": "completions of the answer with the most reward",
+        "pairs": "pairs",
+    }[config.keep]
+    drawn = f"{config.n} drawn of each" if config.search == "best_of_n" else f"beams of {config.n}"
+    parts = [f"{done.num_rows:,} {what} of {done.num_prompts:,} prompts, {drawn}"]
     if done.num_without:
         parts.append(f"{done.num_without:,} prompts gave none")
     if done.num_cut:

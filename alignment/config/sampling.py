@@ -153,9 +153,13 @@ class BonConfig(DrawConfig, RewardOptions):
         model: folder of a policy, or a hub id. Without it a simulated world is made beside the output: a tiny policy,
             fine-tuned there, its prompts and rewards.
         out: file to write; its name says the format.
-        n: number of completions drawn of each prompt.
-        keep: what becomes rows: of each prompt the best completion, or all that reach the threshold (rejection
-            sampling), both as sft reads them; or pairs of the best and the worst, as dpo reads them.
+        n: number of completions drawn of each prompt; of beginnings held at a time, where search is beam.
+        search: how completions are drawn: best_of_n, each from its start to its end; or beam, step by step, where the
+            best beginnings by the reward are kept and written on (steps_by line, blank_line or a text parts them).
+        beam_width: number of next steps drawn of each beginning that is kept, of which there are n / beam_width.
+        keep: what becomes rows: of each prompt the best completion, all that reach the threshold (rejection sampling),
+            or the best of those whose final number most give (majority) or that has the largest sum of rewards
+            (weighted_majority), as sft reads them; or pairs of the best and the worst, as dpo reads them.
         threshold: least reward or quantile of a completion, where keep is above.
         threshold_of: whether the threshold is a reward, or a quantile, 0 to 1, of the rewards of the same prompt.
         soft_labels: whether pairs get a p_chosen, the mean over the reward's members of sigma(difference), at least
@@ -171,7 +175,9 @@ class BonConfig(DrawConfig, RewardOptions):
     model: str = ""
     out: str
     n: int = 16
-    keep: Literal["best", "above", "pairs"] = "best"
+    search: Literal["best_of_n", "beam"] = "best_of_n"
+    beam_width: int = 4
+    keep: Literal["best", "above", "majority", "weighted_majority", "pairs"] = "best"
     threshold: float | None = None
     threshold_of: Literal["reward", "quantile"] = "reward"
     soft_labels: bool = False
@@ -183,7 +189,11 @@ class BonConfig(DrawConfig, RewardOptions):
     def __post_init__(self) -> None:
         DrawConfig.__post_init__(self)
         RewardOptions.__post_init__(self)
-        check_least(self, n=2, window=1)
+        check_least(self, n=2, window=1, beam_width=1)
+        if self.search == "beam" and self.n % self.beam_width:
+            raise ValueError(f"beam_width is {self.beam_width}, allowed is what divides n, {self.n}")
+        if self.search == "beam" and self.steps_by == "sentence":
+            raise ValueError("steps_by is sentence: while one is drawn no text ends it, allowed are the others")
         if bool(self.model) != bool(self.prompts):
             raise ValueError("give model and prompts together, or neither for a simulated world")
         if self.model and not self.reward:

@@ -57,7 +57,7 @@ class ProcessReward:
         """Rewards of the steps of the B completions; a completion without any is one step that is surely wrong, 0."""
         steps = [split_steps(text, self.steps_by) for text in batch.completions]
         stepped = [number for number, of_one in enumerate(steps) if of_one]
-        scored: Sequence[StepMembers] = ()
+        scored: Sequence[StepMembers] = []
         if stepped:
             with ExitStack() as stack:
                 for network in self.away:

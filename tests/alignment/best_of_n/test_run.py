@@ -24,6 +24,11 @@ def count(prompts, completions, answer):
     return [text.count("e") + number / 100 for text, number in zip(completions, answer)]
 
 
+def lines(completions):
+    ends = [[end for end, letter in enumerate(text, start=1) if letter == " "] or [len(text)] for text in completions]
+    return [[(end, 1 / end) for end in places] if text else 0 for text, places in zip(completions, ends)]
+
+
 def total(completions):
     return [len(text) for text in completions]
 """
@@ -151,3 +156,16 @@ def test_bad_input_is_one_line(
         said = capfd.readouterr().err.splitlines()[-1]
         assert said.startswith("alignment bon: ")
         assert message in said
+
+
+def test_beams_by_step_and_votes(
+    folder: Path, policy_folders: tuple[Path, Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Beams are chosen by the mean of the rewards of words; a table of choices stands where best of k would."""
+    more = {"search": "beam", "steps-by": " ", "n": 4, "beam-width": 2, "reward": f"{folder}/rewards.py:lines"}
+    more |= {"step-reward": "mean", "audit-reward": f"{folder}/rewards.py:total"}
+    assert main(words(folder, policy_folders[0], "beams.jsonl", **more)) == 0
+    told = capfd.readouterr().out
+    assert "chosen by" in told
+    assert "7 best completions of 7 prompts, beams of 4" in told
+    assert len(rows_of(folder / "beams.jsonl")) == 7

@@ -237,8 +237,8 @@ class RewardOptions:
             number without a unit, 0.1 to begin with.
         step_reward: what a completion is worth where a source rewards its steps or tokens: the least of them, their
             product, the last, their mean or sum; or steps, their sum with each one credited at its own end (ppo, grpo).
-        steps_by: what parts the steps of a completion for a process reward model: line, blank_line, sentence, or a text
-            that stands between two steps.
+        steps_by: what parts the steps of a completion, for a process reward model say: line, blank_line, sentence, or a
+            text that stands between two steps.
         normalise_rewards: whether reward models are scaled by their saved statistics to mean 0, standard deviation 1.
         length_penalty: reward subtracted for each token of a completion beyond length_free.
         length_free: number of tokens of a completion that cost nothing.

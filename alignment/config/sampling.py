@@ -88,7 +88,6 @@ class LabelStepsConfig(DrawConfig, RewardOptions):
         num_rollouts: number of rollouts behind the label of a step, N; those that already pass through it count.
         labels: what a label is: soft, the share of rollouts that end right, or hard, whether one of them does.
         right_from: least reward of an answer that is right.
-        steps_by: what parts the steps of an answer: `line`, `blank_line`, `sentence`, or a text that stands between.
         resume: whether an unfinished run into the same output is continued.
         window: number of prompts labelled and saved at a time.
         json: whether the summary is printed as JSON.
@@ -100,7 +99,6 @@ class LabelStepsConfig(DrawConfig, RewardOptions):
     num_rollouts: int = 8
     labels: Literal["soft", "hard"] = "soft"
     right_from: float = 0.5
-    steps_by: str = "line"
     resume: bool = False
     window: int = 32
     json: bool = False
@@ -111,8 +109,6 @@ class LabelStepsConfig(DrawConfig, RewardOptions):
         check_least(self, n=1, num_rollouts=1, window=1)
         if not self.reward:
             raise ValueError("reward is missing: name what says which answers are right, a verifier such as numeric")
-        if not self.steps_by:
-            raise ValueError("steps_by is empty, allowed are line, blank_line, sentence, and a text that parts steps")
         if self.temperature == 0:
             raise ValueError("temperature is 0, where all rollouts of a step are the same")
 

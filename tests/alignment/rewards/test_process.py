@@ -4,16 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+from toy_architectures import make_tokenizer
+from toy_models import config_for
+
+from alignment.config.rewards import RewardOptions
 from alignment.rewards.process import ProcessReward, ends_within
-from alignment.rewards.rewards import Rewards, WeightedSource
+from alignment.rewards.rewards import Rewards, WeightedSource, load_rewards
 from alignment.rewards.source import RewardBatch, ask
 from alignment.rewards.spans import SpanReward
 from rewardkit.data.records import Message
 from rewardkit.data.stepwise import split_steps
+from rewardkit.network.classifier import RewardScorer, make_classifier
+from rewardkit.reward.metadata import Card
+from rewardkit.reward.process_reward import ProcessRewardModel, save_process_reward
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,3 +70,28 @@ def test_ends_are_in_order_and_reach_the_end(by: str) -> None:
     assert ends == sorted(set(ends))
     for step, start, end in zip(steps[:-1], [0, *ends], ends, strict=False):
         assert text[start:end].strip() == step.strip() or text[start:end].endswith(step)
+
+
+def test_a_folder_of_a_process_reward_model_is_recognised(tmp_path: Path) -> None:
+    """Its product and its mean are those of the model itself; a token has the reward of the step that it ends."""
+    tokenizer = make_tokenizer("llama")
+    scorer = RewardScorer(make_classifier(config_for(tokenizer), seed=0, per_token=True), num_members=2, seed=1)
+    layout = {"separator": "\n", "plain_prompt": False}
+    save_process_reward(scorer, tokenizer, Card(kind="steps", num_members=2, max_length=200, steps=layout), tmp_path)
+    texts = batch("one\ntwo\nthree", "", "four")
+    for rule in ("product", "mean"):
+        own = ProcessRewardModel.load(tmp_path, aggregation=rule)
+        with load_rewards(RewardOptions(reward=[str(tmp_path)], step_reward=rule)) as rewards:
+            scored = rewards.score(texts)
+        np.testing.assert_allclose(scored.raw.members, own(texts.prompts, texts.completions).members, rtol=1e-6)
+    ids = tuple(tokenizer(texts.completions[0], add_special_tokens=False)["input_ids"])
+    one = RewardBatch(prompts=texts.prompts[:1], completions=texts.completions[:1], completion_ids=[ids])
+    options = RewardOptions(reward=[str(tmp_path)], step_reward="steps")
+    with load_rewards(options, policy_tokenizer=tokenizer) as rewards:
+        credits = rewards.score(one).credits
+    assert credits is not None
+    (steps,) = own.score_steps(one.prompts, [["one", "two", "three"]])
+    np.testing.assert_allclose(credits.rewards, steps.mean, rtol=1e-6)
+    assert credits.ends[-1] == len(ids)
+    decoded = [tokenizer.decode(list(ids[:end])) for end in credits.ends]
+    assert [text.rstrip("\n") for text in decoded] == ["one", "one\ntwo", "one\ntwo\nthree"]

@@ -16,6 +16,8 @@ Precision = Literal["auto", "fp32", "bf16"]
 FrozenWeights = Literal["auto", "fp32", "bf16"]
 TrainedWeights = Literal["fp32", "bf16_stochastic", "bf16_kahan"]
 OptimizerName = Literal["adamw", "adamw_8bit", "paged_adamw_8bit"]
+RowsOf = Literal["auto", "pairs", "steps"]
+Aggregation = Literal["min", "product", "last", "mean"]
 ChoiceRule = Literal["epig", "uncertainty", "coverage", "disagreement", "random"]
 PairsOf = Literal["any", "between", "within"]
 CutAnswers = Literal["leave_out", "keep"]
@@ -50,7 +52,10 @@ class RewardConfig:
 
     Attributes:
         model: `tiny` or `small` (made here, from random weights), `tfidf`, a folder or a hub id.
-        data: training preferences: a file, a saved `datasets` folder or a hub id; or give `project`.
+        data: training preferences, or answers in steps: a file, a saved `datasets` folder or a hub id; or give
+            `project`.
+        rows: what the rows are: pairs of answers, or steps, answers in steps with labels, which make a process reward
+            model; auto tells by the rows of `data`, and takes pairs of a project.
         project: name of a project of the app, whose released preferences are exported into the run directory first.
         db: URL of the database that holds the project; by default that of the app.
         eval_data: held-out preferences, in the forms of `data`; without it `eval_share` of the prompts is held out.
@@ -102,6 +107,7 @@ class RewardConfig:
     model: str
     out: str
     data: str = ""
+    rows: RowsOf = "auto"
     project: str = ""
     db: str = ""
     eval_data: str = ""
@@ -283,6 +289,10 @@ class ScoreConfig:
         output: file to write, in the order of the input; its name says the format.
         criterion_weights: weights of the model's heads in the reward, NAME=NUMBER separated by commas; `overall` is the
             overall head, which is the reward where no weights are given.
+        steps_by: what parts the steps of an answer for a process reward model: `line`, `blank_line`, `sentence`, or a
+            text that stands between two steps; rows that list their steps have them as they are.
+        aggregation: how the probabilities of an answer's steps become its reward: the smallest, their product, that of
+            the last step, or their mean.
         resume: whether an unfinished run into the same output is continued.
         window: number of rows read, scored and saved at a time.
         precision: number format of matrix products; fp32 gives the numbers of plain transformers, bf16 is faster on
@@ -295,6 +305,8 @@ class ScoreConfig:
     input: str
     output: str
     criterion_weights: str = ""
+    steps_by: str = "line"
+    aggregation: Aggregation = "min"
     resume: bool = False
     window: int = 1024
     precision: Precision = "fp32"
@@ -304,22 +316,25 @@ class ScoreConfig:
     def __post_init__(self) -> None:
         if self.window < 1:
             raise ValueError(f"window is {self.window}, allowed is 1 or more")
+        if not self.steps_by:
+            raise ValueError("steps_by is empty, allowed are line, blank_line, sentence, and a text that parts steps")
         parse_criterion_weights(self.criterion_weights)
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateConfig:
-    """Evaluation of a reward model on preferences, or on RewardBench.
+    """Evaluation of a reward model on preferences, on RewardBench, or of a process reward model on answers in steps.
 
     Attributes:
-        model: folder of a reward model: what `train` wrote, or any sequence classifier with one label.
+        model: folder of a reward model: what `train` wrote, any sequence classifier with one label, or any token
+            classifier with one label or two.
         out: the run directory: evaluation.json and report.html.
         implicit: whether the model is a policy, whose reward is beta times its log-probability ratio to a reference.
         reference: folder of the implicit reward's reference; without it what the policy's run says it was trained from.
         beta: factor of the implicit reward; 0 takes that of the policy's run, or 0.1.
         criterion_weights: weights of the model's heads in the reward, NAME=NUMBER separated by commas; `overall` is the
             overall head, which is the reward where no weights are given.
-        data: preferences the model has not seen, as for `train`; without it the pairs that its training held out.
+        data: rows the model has not seen, as for `train`; without it those that its training held out.
         subset: columns of the data to report accuracy by, separated by commas; sources and criteria are always.
         train_data: preferences to fit the TF-IDF baseline on; without it what the model was trained on.
         ood: kinds of out-of-domain texts, separated by commas, of which the ensemble should be less sure.

@@ -1,4 +1,4 @@
-"""Preference likelihoods as pure functions: rewards in, negative log-likelihoods per pair or ranking out.
+"""Preference likelihoods as pure functions: rewards in, negative log-likelihoods per pair, ranking or step out.
 
 The trainer reduces. All take rewards in any float type and compute in float32. A pair's margin of rewards is d = chosen
 minus rejected.
@@ -213,3 +213,21 @@ def _concordance(rewards: Tensor, ranks: Ranks) -> Tensor:
     better, worse = torch.tensor(ordered, device=rewards.device).T
     margins = rewards[better] - rewards[worse]
     return ((margins > 0).float() + 0.5 * (margins == 0).float()).mean()
+
+
+def step_losses(logits: Tensor, labels: Tensor) -> Tensor:
+    """Binary cross entropy of steps with soft labels, nats.
+
+    losses = -(y log sigma(z) + (1 - y) log sigma(-z)),  y the probability that a step is right.
+    y of 0 and 1: Lightman et al. 2024, section 2.6 (arXiv 2305.20050); soft y: Wang et al. 2024, eqs. 3 and 5 (arXiv
+    2312.08935). A classifier of two labels with logits (0, z) has the same loss.
+
+    Args:
+        logits: (..., S) float.
+        labels: (S,) float, 0 to 1.
+
+    Returns:
+        (..., S) float32.
+    """
+    logits = logits.float()
+    return labels * F.softplus(-logits) + (1.0 - labels) * F.softplus(logits)

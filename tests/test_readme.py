@@ -35,6 +35,14 @@ NOT_RUN = {
         "docs/how-to/judges.md",
         "needs an endpoint; tests/alignment/judges and tests/annotate_app/judges run a local one",
     ),
+    (
+        "docs/how-to/process-rewards.md",
+        "trains for a minute; tests/rewardkit/commands/test_step_commands.py trains, scores and evaluates one",
+    ),
+    (
+        "docs/how-to/process-rewards.md",
+        "draws thousands of completions; tests/alignment/step_labels runs it on a tiny policy",
+    ),
     ("docs/how-to/resume.md", "the run above is complete; tests of each training stop and resume it"),
     ("docs/how-to/reward-models.md", "installs packages"),
     ("docs/how-to/rewards-in-trl.md", "needs TRL; tests/docs/test_trl_reward_function.py runs it under `make bench`"),

@@ -13,7 +13,7 @@ import numpy as np
 from alignment.best_of_n.chosen_rows import ScoredCompletion, ScoredGroup, chosen_rows
 from alignment.best_of_n.value import BestOfK, best_of_k
 from alignment.config.rewards import RewardOptions
-from alignment.config.sampling import BonConfig
+from alignment.config.sampling import BonConfig, DrawConfig
 from alignment.generation.completion_sampler import Sampler, Told
 from alignment.rewards.rewards import Rewards, load_rewards
 from alignment.rewards.source import RewardBatch
@@ -80,7 +80,7 @@ def in_world(config: BonConfig, interruption: Interruption, progress: Progress) 
     )
 
 
-def read_bon_prompts(config: BonConfig, check: TemplateCheck | None = None) -> BonPrompts:
+def read_different_rows(config: DrawConfig, check: TemplateCheck | None = None) -> BonPrompts:
     """Reads the prompts that a configuration names, each once, with the first row that holds it.
 
     Args:

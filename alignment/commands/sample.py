@@ -73,7 +73,7 @@ def _summary_of_samples(config: SampleConfig, prompt_set: Prompts, done: Sampled
 
 def bon(config: BonConfig) -> int:
     """Runs `alignment bon`; returns the exit code."""
-    from alignment.best_of_n.run import choose_best, in_world, read_bon_prompts
+    from alignment.best_of_n.run import choose_best, in_world, read_different_rows
     from alignment.generation.completion_sampler import load_samplers, template_check
     from rewardkit.data.files import check_output
     from rewardkit.network.models import check_policy_folder
@@ -85,7 +85,7 @@ def bon(config: BonConfig) -> int:
     with Interruption().listening() as interruption:
         config = in_world(config, interruption, Progress())
     check_policy_folder(config.model)
-    prompt_set = read_bon_prompts(config, template_check([config.model]))
+    prompt_set = read_different_rows(config, template_check([config.model]))
     say_bad_rows("alignment bon", prompt_set.bad)
     (sampler,) = load_samplers([config.model])
     done = choose_best(config, prompt_set.rows, sampler, told=Progress("completions drawn").count)

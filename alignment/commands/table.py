@@ -9,7 +9,7 @@ from alignment.config.advisor import AdvisorConfig
 from alignment.config.constitution import ConstitutionConfig, FeedbackLabConfig
 from alignment.config.lab import CompareConfig, LoopLabConfig, OveroptConfig
 from alignment.config.online import GrpoConfig, OnlineDpoConfig, PpoConfig
-from alignment.config.sampling import BonConfig, EvaluatePolicyConfig, SampleConfig
+from alignment.config.sampling import BonConfig, EvaluatePolicyConfig, LabelStepsConfig, SampleConfig
 from alignment.config.training import DpoConfig, KtoConfig, SftConfig
 from rewardkit.run.command import Command, call, imported
 from rewardkit.run.training_command import Results, RunContext, execute
@@ -82,6 +82,12 @@ COMMANDS = (
         help="let one policy or more answer prompts",
         config=SampleConfig,
         run=call("alignment.commands.sample.sample"),
+    ),
+    Command(
+        name="label-steps",
+        help="label the steps of answers by how often what follows them ends right, as rows to train on",
+        config=LabelStepsConfig,
+        run=call("alignment.commands.label_steps.label_steps"),
     ),
     Command(
         name="constitution",

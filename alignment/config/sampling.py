@@ -77,6 +77,47 @@ class SampleConfig(DrawConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class LabelStepsConfig(DrawConfig, RewardOptions):
+    """Monte-Carlo labels of the steps of answers, from a policy and a reward that says which answers are right.
+
+    Attributes:
+        model: folder of the policy that draws answers and finishes what they began, or a hub id.
+        out: file to write, rows of prompt, completions (the steps) and labels as `rewardkit train` and TRL's
+            PRMTrainer read them; its name says the format.
+        n: number of answers drawn of each prompt; a row whose column `completions` lists steps has its own instead.
+        num_rollouts: number of rollouts behind the label of a step, N; those that already pass through it count.
+        labels: what a label is: soft, the share of rollouts that end right, or hard, whether one of them does.
+        right_from: least reward of an answer that is right.
+        steps_by: what parts the steps of an answer: `line`, `blank_line`, `sentence`, or a text that stands between.
+        resume: whether an unfinished run into the same output is continued.
+        window: number of prompts labelled and saved at a time.
+        json: whether the summary is printed as JSON.
+    """
+
+    model: str
+    out: str
+    n: int = 1
+    num_rollouts: int = 8
+    labels: Literal["soft", "hard"] = "soft"
+    right_from: float = 0.5
+    steps_by: str = "line"
+    resume: bool = False
+    window: int = 32
+    json: bool = False
+
+    def __post_init__(self) -> None:
+        DrawConfig.__post_init__(self)
+        RewardOptions.__post_init__(self)
+        check_least(self, n=1, num_rollouts=1, window=1)
+        if not self.reward:
+            raise ValueError("reward is missing: name what says which answers are right, a verifier such as numeric")
+        if not self.steps_by:
+            raise ValueError("steps_by is empty, allowed are line, blank_line, sentence, and a text that parts steps")
+        if self.temperature == 0:
+            raise ValueError("temperature is 0, where all rollouts of a step are the same")
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvaluatePolicyConfig(DrawConfig):
     """A trained policy beside the one it was trained from, on held-out prompts.
 

@@ -65,6 +65,18 @@ class Sampler:
         told: Told = lambda _done, _total: None,
     ) -> list[tuple[Completion, ...]]:
         """`n` completions of each prompt; see `alignment.generation.generate.generate`."""
+        return self.draw_ids(policy_prompts(prompts, self.tokenizer), config, n=n, keys=keys, told=told)
+
+    def draw_ids(
+        self,
+        prompt_ids: Sequence[tuple[int, ...]],
+        config: DrawConfig,
+        *,
+        n: int,
+        keys: Sequence[int] | None = None,
+        told: Told = lambda _done, _total: None,
+    ) -> list[tuple[Completion, ...]]:
+        """`n` completions of each row of tokens: a prompt, or one with the beginning of its answer behind it."""
         from alignment.generation.generate import Sampling, generate
 
         seed = int(np.random.SeedSequence((config.seed, self.number)).generate_state(1)[0])
@@ -78,7 +90,7 @@ class Sampler:
         )
         groups = generate(
             self.policy,
-            policy_prompts(prompts, self.tokenizer),
+            prompt_ids,
             sampling,
             num_samples=n,
             token_budget=config.token_budget,

@@ -83,7 +83,11 @@ class Training:
 
 TRAININGS: dict[Trains, Training] = {
     "reward": Training(
-        words="reward model", config=RewardConfig, command=("rewardkit", "train"), paths=ON_ROWS, left=ROWS_LEFT
+        words="reward model",
+        config=RewardConfig,
+        command=("rewardkit", "train"),
+        paths=ON_ROWS,
+        left=(*ROWS_LEFT, "rows"),
     ),
     "sft": Training(words="SFT", config=SftConfig, command=("alignment", "sft"), paths=ON_ROWS, left=POLICY_LEFT),
     "dpo": Training(

@@ -13,6 +13,7 @@ from rewardkit.run.progress import Progress
 if TYPE_CHECKING:
     from rewardkit.evaluation.evaluation_text import Findings
     from rewardkit.evaluation.run import Inputs
+    from rewardkit.evaluation.step_run import StepInputs
     from rewardkit.reward.reward import RewardFn
 
 
@@ -20,12 +21,17 @@ def evaluate(config: EvaluateConfig) -> int:
     """Runs `rewardkit evaluate`; returns the exit code."""
     from rewardkit.evaluation.evaluation_text import screen_lines
     from rewardkit.evaluation.run import read_inputs, write_findings
+    from rewardkit.evaluation.step_run import is_of_steps, read_step_inputs
     from rewardkit.reward.load import read_criterion_weights
 
     if not config.implicit:
         model_folder(config.model)
     read_criterion_weights(config.criterion_weights, config.model)  # before anything is read or scored
-    inputs = read_inputs(config) if config.benchmark == "none" else None
+    inputs = None
+    if is_of_steps(config):
+        inputs = read_step_inputs(config)
+    elif config.benchmark == "none":
+        inputs = read_inputs(config)
     run = Run(config.out, config)  # now that the input is good
     try:
         findings = _findings(config, inputs)
@@ -45,13 +51,17 @@ def evaluate(config: EvaluateConfig) -> int:
     return 0
 
 
-def _findings(config: EvaluateConfig, inputs: Inputs | None) -> Findings:
+def _findings(config: EvaluateConfig, inputs: Inputs | StepInputs | None) -> Findings:
     from rewardkit.evaluation.run import evaluate_model, run_benchmark
+    from rewardkit.evaluation.step_run import StepInputs, evaluate_process_reward
 
     reward_fn = _reward_fn(config)  # heavy, so after the input has been read
     if inputs is None:
         return run_benchmark(config, reward_fn)
-    return evaluate_model(config, reward_fn, inputs, told=Progress("answers scored").count)
+    told = Progress("answers scored").count
+    if isinstance(inputs, StepInputs):
+        return evaluate_process_reward(config, reward_fn, inputs, told=told)
+    return evaluate_model(config, reward_fn, inputs, told=told)
 
 
 def _reward_fn(config: EvaluateConfig) -> RewardFn:
@@ -67,6 +77,9 @@ def _reward_fn(config: EvaluateConfig) -> RewardFn:
 def _results(findings: Findings) -> dict[str, float]:
     if findings.benchmark:
         return {"score": findings.benchmark.score}
-    assert findings.evaluation is not None
-    accuracy = findings.evaluation.overall.accuracy
+    if findings.steps:
+        accuracy = findings.steps.accuracy
+    else:
+        assert findings.evaluation is not None
+        accuracy = findings.evaluation.overall.accuracy
     return {"accuracy": accuracy.value, "accuracy_low": accuracy.low, "accuracy_high": accuracy.high}

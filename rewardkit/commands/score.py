@@ -37,15 +37,29 @@ def score(config: ScoreConfig) -> int:
         print(f"{config.output}: complete already")
         return 0
     check_output("--output", config.output, resume=config.resume)
-    from rewardkit.reward.load import cut_warning, load_reward_fn, read_criterion_weights, template_check
+    from rewardkit.reward.load import (
+        cut_warning,
+        is_process_reward,
+        load_reward_fn,
+        read_criterion_weights,
+        template_check,
+    )
 
     criterion_weights = read_criterion_weights(config.criterion_weights, config.model)
-    source = read_input(config, template_check(config.model))
+    of_steps = is_process_reward(config.model)
+    if not of_steps and (config.steps_by, config.aggregation) != ("line", "min"):
+        raise ValueError(f"steps_by and aggregation are of a process reward model, {config.model} is none")
+    source = read_input(config, template_check(config.model), of_steps=of_steps)
     for bad in source.bad_rows[:SHOWN_BAD_ROWS]:
         print(f"rewardkit score: no reward for {bad.place}: {bad.problem}", file=sys.stderr)
     if len(source.bad_rows) > SHOWN_BAD_ROWS:
         print(f"rewardkit score: no reward for {len(source.bad_rows) - SHOWN_BAD_ROWS} more", file=sys.stderr)
-    reward_fn = load_reward_fn(config.model, criterion_weights=criterion_weights)  # heavy, so after the input
+    reward_fn = load_reward_fn(  # heavy, so after the input
+        config.model,
+        criterion_weights=criterion_weights,
+        aggregation=config.aggregation,
+        steps_by=config.steps_by,
+    )
     with _precision(config):
         scored = score_file(config, source, reward_fn, tell=Progress("rows scored").count)
     _say("rewardkit score", cut_warning(reward_fn))

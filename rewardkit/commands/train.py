@@ -49,6 +49,8 @@ def _train(context: RunContext[RewardConfig]) -> Results | None:
         from rewardkit.training.reward_run import check_model
 
         check_model(config.model)
+    if config.rows == "steps" or (config.rows == "auto" and config.data and _holds_steps(config)):
+        return _train_on_steps(context)
     loaded = _load(context, context.run) if context.run else None
     if config.model == "tfidf" or config.mode == "head":
         assert loaded is not None
@@ -70,6 +72,34 @@ def _train(context: RunContext[RewardConfig]) -> Results | None:
     from rewardkit.training.reward_run import train_reward_model
 
     return train_reward_model(context, loaded)
+
+
+def _holds_steps(config: RewardConfig) -> bool:
+    from rewardkit.data.stepwise import holds_steps
+
+    return holds_steps(config.data)
+
+
+def _train_on_steps(context: RunContext[RewardConfig]) -> Results | None:
+    from rewardkit.data.stepwise import STEPS, SteppedAnswer
+    from rewardkit.data.training_data import load_rows
+    from rewardkit.training.stepwise.step_run import check_options, train_process_reward
+
+    config, asked = context.config, None
+    check_options(config)
+    if config.model not in MADE_HERE:
+        from rewardkit.network.template_check import TemplateCheck
+
+        asked = TemplateCheck([config.model], writes=True)
+
+    def check(row: SteppedAnswer, _place: str) -> None:
+        if asked:
+            asked(row.prompt, row.steps)
+
+    loaded = load_rows(config, context.run.dir, STEPS, check) if context.run else None
+    if loaded:
+        context.progress.say(loaded.description)
+    return train_process_reward(context, loaded)
 
 
 def _load(context: RunContext[RewardConfig], run: Run) -> Loaded:

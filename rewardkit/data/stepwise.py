@@ -11,16 +11,17 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import Any, Literal
 
 from rewardkit.data.columns import prompt_columns, read_row_prompt
 from rewardkit.data.conversations import RowError, read_prompt, read_text
 from rewardkit.data.export_formats import turns
-from rewardkit.data.preferences import Check, OnBadRow, ReadRow, ReadRows, Refuse, read_each
+from rewardkit.data.preferences import FIRST_ROWS, Check, OnBadRow, ReadRow, ReadRows, Refuse, read_each
 from rewardkit.data.records import Message
 from rewardkit.data.sources import Part, choose_split, open_source
 from rewardkit.data.tables.cells import decode_literal, read_cell
+from rewardkit.data.training_data import RowKind
 
 SEPARATOR = "\n"
 """What stands between two steps of an answer, unless somebody says otherwise."""
@@ -105,6 +106,11 @@ def split_steps(text: str, by: str = "line") -> tuple[str, ...]:
     return tuple(strip(piece) for piece in pieces if piece.strip())
 
 
+def separator_of(by: str) -> str:
+    """What joins steps to an answer that `split_steps` would part again."""
+    return {"line": "\n", "blank_line": "\n\n", "sentence": " "}.get(by, by)
+
+
 def step_ends(steps: Sequence[str], separator: str = SEPARATOR) -> list[int]:
     """Where each step ends in the whole answer, in characters from its start, the separator behind it not counted."""
     starts = accumulate((len(step) + len(separator) for step in steps[:-1]), initial=0)
@@ -120,6 +126,17 @@ def find_stepwise_form(first: Sequence[Mapping[str, Any]]) -> StepwiseForm | Non
         return "prm800k"
     tagged = any(isinstance(row.get("input"), str) and STEP_TAG in row["input"] for row in first)
     return "math_shepherd" if names >= {"input", "label"} and tagged else None
+
+
+def holds_steps(source: str) -> bool:
+    """Whether the rows of a source are answers in steps.
+
+    Raises:
+        FileNotFoundError, ValueError, ImportError: as `rewardkit.data.sources.open_source`.
+    """
+    parts = (part for parts in open_source(source).values() for part in parts)
+    rows = (row for part in parts for _, row in part.rows(lambda _number, _problem: None))
+    return find_stepwise_form(list(islice(rows, FIRST_ROWS))) is not None
 
 
 def read_stepwise(
@@ -197,8 +214,7 @@ def _reader(
 
 
 def _read_row(columns: Mapping[str, str], row: Mapping[str, Any], _refuse: Refuse) -> list[SteppedAnswer]:
-    steps = _listed(row.get("completions"), "completions")
-    texts = tuple(_step(step, f"completions[{place}]") for place, step in enumerate(steps))
+    texts = read_steps(row.get("completions"), "completions")
     labels = _listed(row["labels"], "labels") if row.get("labels") is not None else [None] * len(texts)
     if len(labels) != len(texts):
         raise RowError("wrong_type", "labels", labels, f"a list of {len(labels)}, allowed is one a step, {len(texts)}")
@@ -211,6 +227,15 @@ def _read_row(columns: Mapping[str, str], row: Mapping[str, Any], _refuse: Refus
             metadata={name: value for name, value in row.items() if name not in read},
         )
     ]
+
+
+def read_steps(value: object, name: str) -> tuple[str, ...]:
+    """The texts of the steps that a column lists, perhaps as JSON in a cell.
+
+    Raises:
+        RowError: if it is no such list, or a step is blank.
+    """
+    return tuple(_step(step, f"{name}[{place}]") for place, step in enumerate(_listed(value, name)))
 
 
 def _listed(value: object, name: str) -> Sequence[Any]:
@@ -312,3 +337,17 @@ def _read_math_shepherd(row: Mapping[str, Any], _refuse: Refuse) -> list[Stepped
             metadata={name: value for name, value in row.items() if name not in ("input", "label")},
         )
     ]
+
+
+def stepped_content(answer: SteppedAnswer) -> list[object]:
+    """What training sees of an answer."""
+    return [turns(answer.prompt), list(answer.steps), list(answer.labels)]
+
+
+STEPS = RowKind(
+    noun="stepped answer",
+    read=read_stepwise_parts,
+    content=stepped_content,
+    weight=lambda answer: answer.num_judged,
+    exported="stepwise",
+)

@@ -39,7 +39,7 @@ from rewardkit.run.directory import write_text
 logger = logging.getLogger(__name__)
 LEAST_ROWS = 2  # of each side
 PROJECTS = "tiebreak.projects"  # the group of entry points
-ExportedRows = Literal["preference", "unpaired", "sft"]
+ExportedRows = Literal["preference", "unpaired", "sft", "stepwise"]
 ExportCommand = Callable[[str, ExportedRows, Path, str], list[str]]
 """From a project's name, the kind of rows, the file to write and the database URL (empty for the program's default):
 the words of a command that writes all released rows of the project, ties and sources among them."""
@@ -320,7 +320,7 @@ def keeps_marks(run_dir: Path) -> bool:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainedOn:
+class TrainedOn(Generic[Row]):
     """Training and held-out rows of a run.
 
     Attributes:
@@ -328,8 +328,8 @@ class TrainedOn:
     """
 
     place: Path
-    train: list[Preference]
-    held_out: list[Preference]
+    train: list[Row]
+    held_out: list[Row]
 
 
 def find_run(model: str) -> Path | None:
@@ -341,7 +341,12 @@ def find_run(model: str) -> Path | None:
     )
 
 
-def read_trained_on(model: str) -> TrainedOn | None:
+def read_trained_on(model: str) -> TrainedOn[Preference] | None:
+    """The preferences of the model's run, see `read_rows_trained_on`."""
+    return read_rows_trained_on(model, PREFERENCES)
+
+
+def read_rows_trained_on(model: str, kind: RowKind[Row]) -> TrainedOn[Row] | None:
     """The rows of the model's run, read again from their sources and split as then; None for a model without a run.
 
     Raises:
@@ -354,11 +359,11 @@ def read_trained_on(model: str) -> TrainedOn | None:
     values = yaml.safe_load((run_dir / "config.yaml").read_text(encoding="utf-8"))
     options = {name: values[name] for name in vars(DataOptions) if name in values}  # whatever was trained on them
     config = RewardConfig(model=model, out=str(run_dir), **options)
-    loaded = load_training_data(config, run_dir, _refused_before(run_dir))
+    loaded = load_rows(config, run_dir, kind, _refused_before(run_dir))
     return TrainedOn(place=run_dir, train=loaded.train, held_out=loaded.held_out)
 
 
-def _refused_before(run_dir: Path) -> Check[Preference] | None:
+def _refused_before(run_dir: Path) -> Check[Prompted] | None:
     """Refuses the rows that the chat template of the run's model refused: only the run knows them without it."""
     listed = run_dir / "bad_rows.jsonl"
     if not listed.exists():
@@ -366,7 +371,7 @@ def _refused_before(run_dir: Path) -> Check[Preference] | None:
     bad_rows = [BadRow(**json.loads(line)) for line in listed.read_text(encoding="utf-8").splitlines()]
     problems = {bad.place: bad.problem for bad in bad_rows if bad.reason == "template"}
 
-    def check(row: Preference, place: str) -> None:
+    def check(_row: Prompted, place: str) -> None:
         if place in problems:
             error = RowError("template", "prompt", "", "")
             error.args = (problems[place],)  # as it was written then

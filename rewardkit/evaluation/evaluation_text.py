@@ -12,6 +12,7 @@ from rewardkit.evaluation.baselines import Baseline
 from rewardkit.evaluation.evaluate import Evaluation, UncertaintyMeasure
 from rewardkit.evaluation.out_of_domain import OutOfDomain
 from rewardkit.evaluation.rewardbench import BenchmarkResult
+from rewardkit.evaluation.steps import StepEvaluation
 from rewardkit.report.table import interval_text, number_text, points_text, text_table
 from rewardkit.stats.calibration import CalibrationFigures
 from rewardkit.stats.metrics import Interval
@@ -40,7 +41,7 @@ class Findings:
         model, data: as they were given.
         about: by name, what else describes model and data.
         notes: what a reader has to know before believing a figure: rows left out, prompts seen in training.
-        evaluation, benchmark: one of them is there.
+        evaluation, benchmark, steps: one of them is there.
     """
 
     model: str
@@ -51,6 +52,7 @@ class Findings:
     baselines: list[Baseline] = field(default_factory=list)
     out_of_domain: list[OutOfDomain] = field(default_factory=list)
     benchmark: BenchmarkResult | None = None
+    steps: StepEvaluation | None = None
 
     @property
     def short_model(self) -> str:
@@ -83,6 +85,8 @@ def sentences(findings: Findings) -> list[str]:
     lines: list[str] = []
     if findings.benchmark:
         lines += _benchmark_sentences(findings.benchmark)
+    if findings.steps:
+        lines += _step_sentences(findings.steps)
     if (evaluation := findings.evaluation) is None:
         return lines
     overall = evaluation.overall
@@ -155,6 +159,43 @@ def _benchmark_sentences(benchmark: BenchmarkResult) -> Iterator[str]:
         )
 
 
+def _step_sentences(steps: StepEvaluation) -> Iterator[str]:
+    prompts = "1 prompt" if steps.num_prompts == 1 else f"{steps.num_prompts:,} prompts"
+    decided = steps.num_steps - steps.num_undecided
+    share = "" if math.isnan(steps.share_right) else f"; to call every step right is right on {steps.share_right:.1%}"
+    yield f"Right on {interval_text(steps.accuracy)} of {decided:,} judged steps of {prompts}{share}."
+    shown = {1: "", 0: ": not shown to be better than chance", -1: ": worse than chance"}[steps.auroc.against(0.5)]
+    if steps.auroc.is_known:
+        yield f"A right step is found likelier than a wrong one with AUROC {number_text(steps.auroc)}{shown}."
+    if steps.num_first_errors:
+        yield (
+            f"It names the first wrong step, or that there is none, of {interval_text(steps.first_error)} of "
+            f"{steps.num_first_errors:,} answers."
+        )
+    if steps.calibration.is_off is not None and steps.num_prompts >= LEAST:
+        yield _calibration_sentence(steps.calibration, is_apart=steps.num_steps == steps.num_prompts)
+
+
+def step_share_rows(steps: StepEvaluation) -> list[list[str]]:
+    """Shares of steps and of answers, with how many they are of."""
+    decided = steps.num_steps - steps.num_undecided
+    rows = [
+        _row("steps: accuracy", steps.accuracy, decided),
+        ["steps: share that is right", f"{steps.share_right:.1%}", f"{decided:,}"],
+        _row("answers: first wrong step, or none", steps.first_error, steps.num_first_errors),
+        ["  where there is one", interval_text(steps.with_error), ""],
+        ["  where there is none", interval_text(steps.without_error), ""],
+        ["  F1 of both", f"{steps.f1:.1%}", ""],
+    ]
+    return [row for row in rows if "nan" not in row[1]]
+
+
+def step_rank_rows(steps: StepEvaluation) -> list[list[str]]:
+    """How well steps, and whole answers by each aggregate, are told apart."""
+    by_rule = [(f"answers by {rule}", auroc) for rule, auroc in steps.aggregated.items()]
+    return [[name, number_text(auroc, 3)] for name, auroc in [("steps", steps.auroc), *by_rule]]
+
+
 def screen_lines(findings: Findings) -> Iterator[str]:
     """Returns the tables' lines for a terminal, then the sentences."""
     yield f"{findings.model} on {findings.data}"
@@ -164,6 +205,10 @@ def screen_lines(findings: Findings) -> Iterator[str]:
         rows: list[list[str]] = [_row(group.name, group.accuracy, group.num_pairs) for group in benchmark.subsets]
         rows += [[section, f"{100 * score:.1f}%", ""] for section, score in benchmark.sections.items()]
         yield "\n" + text_table(("subset", "accuracy", "pairs"), rows)
+    if steps := findings.steps:
+        yield "\n" + text_table(("", "share, 95% interval", "number"), step_share_rows(steps))
+        yield "\n" + text_table(("right told from wrong", "AUROC"), step_rank_rows(steps))
+        yield "\n" + text_table(CALIBRATION_HEADER, [figures_row("as the model tells", steps.calibration)])
     if evaluation := findings.evaluation:
         yield "\n" + text_table(("", "share, 95% interval", "pairs"), _share_rows(findings, evaluation))
         yield "\n" + text_table(CALIBRATION_HEADER, calibration_rows(evaluation))
@@ -176,13 +221,15 @@ CALIBRATION_HEADER = ("probabilities", "NLL", "Brier", "ECE", "ECE if they were 
 
 def calibration_rows(evaluation: Evaluation) -> list[list[str]]:
     """Returns figures by how probabilities are made; the last is what chance alone leaves of ECE."""
+    return [figures_row(RULES[name], figures) for name, figures in evaluation.calibration.items()]
+
+
+def figures_row(name: str, figures: CalibrationFigures) -> list[str]:
+    """Figures under `CALIBRATION_HEADER`."""
     return [
-        [
-            RULES[name],
-            *(f"{value:.4f}" for value in (figures.nll, figures.brier, figures.ece)),
-            "–" if figures.ece_floor is None else f"{figures.ece_floor:.4f} (up to {figures.ece_floor_high:.4f})",
-        ]
-        for name, figures in evaluation.calibration.items()
+        name,
+        *(f"{value:.4f}" for value in (figures.nll, figures.brier, figures.ece)),
+        "–" if figures.ece_floor is None else f"{figures.ece_floor:.4f} (up to {figures.ece_floor_high:.4f})",
     ]
 
 

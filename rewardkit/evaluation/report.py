@@ -7,9 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from rewardkit.evaluation.evaluate import Evaluation, Group, HumanAgreement, UncertaintyMeasure
-from rewardkit.evaluation.evaluation_text import CALIBRATION_HEADER, MEASURES, Findings, calibration_rows, sentences
+from rewardkit.evaluation.evaluation_text import (
+    CALIBRATION_HEADER,
+    MEASURES,
+    Findings,
+    calibration_rows,
+    figures_row,
+    sentences,
+    step_rank_rows,
+    step_share_rows,
+)
 from rewardkit.evaluation.out_of_domain import OutOfDomain
 from rewardkit.evaluation.rewardbench import BenchmarkResult
+from rewardkit.evaluation.steps import StepEvaluation
 from rewardkit.report.charts import Axis, Line, axis_of, interval_chart, line_chart
 from rewardkit.report.page import render_page
 from rewardkit.report.table import interval_text, number_text, plain_number, points_text, signed_text
@@ -23,6 +33,8 @@ def html_report(findings: Findings) -> str:
     values: dict[str, Any] = {}
     if findings.benchmark:
         values |= _benchmark(findings.benchmark)
+    if findings.steps:
+        values |= _steps(findings.steps)
     if findings.evaluation:
         values |= _evaluation(findings, findings.evaluation)
     return render_page(
@@ -31,6 +43,7 @@ def html_report(findings: Findings) -> str:
         findings=findings,
         evaluation=findings.evaluation,
         benchmark=findings.benchmark,
+        steps=findings.steps,
         sentences=sentences(findings),
         domain_rows=[_domain_row(domain) for domain in findings.out_of_domain],
         group_rows=_group_rows,
@@ -81,6 +94,21 @@ def _evaluation(findings: Findings, evaluation: Evaluation) -> dict[str, Any]:
     return values | (_human(evaluation.human) if evaluation.human else {})
 
 
+def _steps(steps: StepEvaluation) -> dict[str, Any]:
+    shares = [("steps", steps.accuracy), ("first wrong step", steps.first_error)]
+    shares += [("  where there is one", steps.with_error), ("  where there is none", steps.without_error)]
+    return {
+        "step_chart": interval_chart(
+            "Accuracy on steps and on first errors", [one for one in shares if one[1].is_known]
+        ),
+        "step_share_rows": step_share_rows(steps),
+        "step_rank_rows": step_rank_rows(steps),
+        "reliability_chart": _reliability_chart(steps.bins, "right by the labels"),
+        "calibration_header": CALIBRATION_HEADER,
+        "calibration_rows": [figures_row("as the model tells", steps.calibration)],
+    }
+
+
 def _human(human: HumanAgreement) -> dict[str, Any]:
     agreements = [("this model", human.model), ("ceiling of people", human.ceiling)]
     return {
@@ -125,9 +153,9 @@ def _quantile_name(group: Group) -> str:
     return {"1": "surest pairs", total: "least sure pairs"}.get(rank, f"group {rank}")
 
 
-def _reliability_chart(bins: Sequence[CalibrationBin]) -> str:
+def _reliability_chart(bins: Sequence[CalibrationBin], observed_as: str = "chosen by people") -> str:
     x = Axis(name="predicted", low=0, high=1, step=0.2)
-    y = Axis(name="chosen by people", low=0, high=1, step=0.2)
+    y = Axis(name=observed_as, low=0, high=1, step=0.2)
     ideal = Line(name="ideal", x=[0, 1], y=[0, 1], series=0, dashed=True)
     predicted, observed = [group.predicted for group in bins], [group.observed for group in bins]
     return line_chart(

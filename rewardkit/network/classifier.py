@@ -1,8 +1,9 @@
-"""Reward models as networks: a transformers sequence classifier with one label, read at the last token.
+"""Reward models as networks: a transformers classifier with one label, read at the last token or where rows say.
 
 Decoders run packed rows with shared prompts (`rewardkit.network.attention`); a model whose packed scores are not those
 of one row alone (encoders, sliding windows) runs padded, and says so once (`rewardkit.network.layout`). On disk it
-stays an ordinary `AutoModelForSequenceClassification` beside a small `rewardkit.json`.
+stays an ordinary `AutoModelForSequenceClassification`, or for step ends an `AutoModelForTokenClassification`, beside a
+small `rewardkit.json`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor
@@ -32,12 +33,15 @@ logger = logging.getLogger(__name__)
 
 
 class RewardScorer(torch.nn.Module):
-    """Trunk and heads of a reward model, from rows of tokens to one score per branch and member.
+    """Trunk and heads of a reward model, from rows of tokens to one score per place that is read and member.
+
+    That is one place a branch, its last token, unless rows say otherwise (`Branched.reads`).
 
     Attributes:
         classifier: the transformers model, num_labels = 1; its own head is written when it is saved.
         heads: (K, h) float32 parameter, one row per ensemble member.
-        bias: (K,) float32 added to the scores: 0, or what the head of a classifier that came with one has.
+        bias: (K,) float32 added to the scores: 0, or what the head of a classifier that came with one has; trained
+            where that is asked for, since scores that are no differences need it.
         layout: how rows run.
         skipped: the token behind which features are not read, where the model comes from elsewhere: plain transformers
             reads a decoder at its last token that is not this one (its pad token, and for many also EOS). None reads
@@ -48,7 +52,13 @@ class RewardScorer(torch.nn.Module):
     layout: Layout
 
     def __init__(
-        self, classifier: PreTrainedModel, *, num_members: int = 1, seed: int = 0, skipped: int | None = None
+        self,
+        classifier: PreTrainedModel,
+        *,
+        num_members: int = 1,
+        seed: int = 0,
+        skipped: int | None = None,
+        trains_bias: bool = False,
     ) -> None:
         super().__init__()
         self.classifier = classifier
@@ -59,7 +69,11 @@ class RewardScorer(torch.nn.Module):
         heads = torch.empty(num_members, hidden).normal_(0.0, 1.0 / math.sqrt(hidden + 1), generator=generator)
         device = next(classifier.parameters()).device
         self.heads = torch.nn.Parameter(heads.to(device))
-        self.register_buffer("bias", torch.zeros(num_members, device=device), persistent=False)
+        bias = torch.zeros(num_members, device=device)
+        if trains_bias:
+            self.bias = torch.nn.Parameter(bias)
+        else:
+            self.register_buffer("bias", bias, persistent=False)
         self.layout = classifier_layout(classifier)
 
     def placed(self, device: torch.device) -> Self:
@@ -85,7 +99,7 @@ class RewardScorer(torch.nn.Module):
         self.heads[:1], self.bias[:1] = weight.to(self.heads.device), bias.to(self.heads.device)
 
     def features(self, rows: Sequence[Branched]) -> Tensor:
-        """(S, h) what the score head reads, one per branch, branches in order of rows.
+        """(S, h) what the score head reads, one per branch (or place that is read), branches in order of rows.
 
         For a decoder the hidden state at the last token; for an encoder whatever its classifier pools.
         """
@@ -93,7 +107,11 @@ class RewardScorer(torch.nn.Module):
             return packed_features(self.classifier, rows, skipped=self.skipped)
         if self.layout == "padded" and _share_a_batch(self.classifier, rows):
             return padded_features(self.classifier, rows, skipped=self.skipped)
-        single = [Branched(prompt=row.prompt, branches=(branch,)) for row in rows for branch in row.branches]
+        single = [
+            Branched(prompt=row.prompt, branches=(branch,), reads=(places,))
+            for row in rows
+            for branch, places in zip(row.branches, row.read_places, strict=True)
+        ]
         return torch.cat([padded_features(self.classifier, [row], skipped=self.skipped) for row in single])
 
     def forward(self, rows: Sequence[Branched]) -> Tensor:
@@ -136,7 +154,7 @@ def padded_features(classifier: PreTrainedModel, rows: Sequence[Branched], *, sk
         hook.remove()
     if head_inputs[0].dim() == 2:
         return head_inputs[0]
-    return head_inputs[0][torch.arange(len(head_inputs[0]), device=device), padded.read_index.to(device)]
+    return head_inputs[0][padded.read_row.to(device), padded.read_index.to(device)]
 
 
 def classifier_layout(classifier: PreTrainedModel) -> Layout:
@@ -185,6 +203,7 @@ def load_classifier(
     load_in_4bit: bool = False,
     precision: Precision = "auto",
     may_grow: bool = True,
+    per_token: bool = False,
 ) -> PreTrainedModel:
     """A sequence classifier with one label from a folder or hub id, or an adapter on one, merged; dropout off.
 
@@ -194,22 +213,25 @@ def load_classifier(
     Args:
         precision: of products with weights in 4 bits.
         may_grow: whether tokens that the tokenizer has and the model has not get new weights, to be trained.
+        per_token: whether it is a token classifier instead, which may have two labels.
 
     Raises:
-        ValueError: if transformers has no sequence classifier for the architecture, or the file lacks layers of it.
+        ValueError: if transformers has no such classifier for the architecture, or the file lacks layers of it.
         ImportError: if 4 bits are asked for and bitsandbytes is missing.
     """
-    from transformers import AutoModelForSequenceClassification
-
     attention.register()
     base = adapter_base(path)
     config = model_config(path)
-    if type(config) not in AutoModelForSequenceClassification._model_mapping:
-        raise ValueError(f"{path}: transformers has no sequence classifier for models of type {config.model_type}")
-    num_labels, config.num_labels = config.num_labels, 1
+    automatic = _classifiers(per_token)
+    if type(config) not in automatic._model_mapping:
+        kind = "token" if per_token else "sequence"
+        raise ValueError(f"{path}: transformers has no {kind} classifier for models of type {config.model_type}")
+    num_labels = config.num_labels
+    if not (per_token and num_labels == 2 and is_token_classifier(config)):
+        config.num_labels = 1
     four = four_bits(precision) if load_in_4bit else None
     with reading(base or path):
-        classifier, report = AutoModelForSequenceClassification.from_pretrained(
+        classifier, report = automatic.from_pretrained(
             base or path,
             config=config,
             dtype=dtype,
@@ -252,14 +274,23 @@ def _with_adapter(classifier: PreTrainedModel, path: str | Path) -> tuple[PreTra
     return merged(classifier, path), names
 
 
-def make_classifier(config: PretrainedConfig, *, seed: int) -> PreTrainedModel:
-    """A sequence classifier with random weights from a configuration."""
-    from transformers import AutoModelForSequenceClassification
+def is_token_classifier(config: PretrainedConfig) -> bool:
+    """Whether a saved model says that it classifies tokens."""
+    return any(name.endswith("ForTokenClassification") for name in config.architectures or ())
 
+
+def _classifiers(per_token: bool) -> Any:
+    from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
+
+    return AutoModelForTokenClassification if per_token else AutoModelForSequenceClassification
+
+
+def make_classifier(config: PretrainedConfig, *, seed: int, per_token: bool = False) -> PreTrainedModel:
+    """A sequence classifier, or a classifier of tokens, with random weights from a configuration."""
     attention.register()
     config.num_labels = 1
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        classifier = AutoModelForSequenceClassification.from_config(config)
+        classifier = _classifiers(per_token).from_config(config)
     switch_off_dropout(classifier)
     return classifier

@@ -401,15 +401,20 @@ def merge_adapters(
 
 
 def complete_adapters(
-    classifier: PreTrainedModel, adapter_dir: Path, whole: Mapping[str, torch.Tensor] | None = None
+    classifier: PreTrainedModel,
+    adapter_dir: Path,
+    whole: Mapping[str, torch.Tensor] | None = None,
+    *,
+    task: str = "SEQ_CLS",
 ) -> None:
     """Adds to written adapters what plain PEFT needs to score as the classifier does: all that stands after its trunk.
 
     Those modules, the head among them, go into the adapters' file as they are now, and their names into its
-    `modules_to_save`; the task is sequence classification.
+    `modules_to_save`.
 
     Args:
         whole: the classifier's weights by name, where its own are sharded.
+        task: peft's name of what the classifier does.
     """
     from peft.utils import SAFETENSORS_WEIGHTS_NAME
     from safetensors.torch import load_file, save_file
@@ -424,5 +429,5 @@ def complete_adapters(
     save_file(weights, adapter_dir / SAFETENSORS_WEIGHTS_NAME, metadata={"format": "pt"})
     names = sorted(name for name, module in after.items() if module.state_dict())
     file = adapter_dir / ADAPTER_FILE
-    values = json.loads(file.read_text(encoding="utf-8")) | {"task_type": "SEQ_CLS", "modules_to_save": names}
+    values = json.loads(file.read_text(encoding="utf-8")) | {"task_type": task, "modules_to_save": names}
     file.write_text(json.dumps(values, indent=2, sort_keys=True), encoding="utf-8")

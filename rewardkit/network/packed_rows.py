@@ -22,14 +22,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Branched:
-    """Token ids of one prompt and of the completions that follow it, each with its end token."""
+    """Token ids of one prompt and of the completions that follow it, each with its end token.
+
+    Attributes:
+        reads: by branch, the places in it that are read by a model of scores, such as the ends of its steps; empty
+            reads every branch at its last token.
+    """
 
     prompt: tuple[int, ...]
     branches: tuple[tuple[int, ...], ...]
+    reads: tuple[tuple[int, ...], ...] = ()
 
     def __post_init__(self) -> None:
         if not self.branches or not all(self.branches):
             raise ValueError("a row needs at least one branch, and no branch may be empty")
+
+    @property
+    def read_places(self) -> tuple[tuple[int, ...], ...]:
+        """By branch, the places in it that are read."""
+        return self.reads or tuple((len(branch) - 1,) for branch in self.branches)
 
     @property
     def num_tokens(self) -> int:
@@ -69,7 +80,8 @@ class PackedBatch:
     Attributes:
         rows: the rows, in order.
         input_ids, position_ids: (1, T) int64; positions continue from the prompt in every branch.
-        last_index: (S,) int64, index in T of the last token of each branch, branches in order of rows.
+        last_index: (S,) int64, index in T of the token that is read of each branch, its last one unless its row says
+            otherwise (`Branched.reads`, of which there may be several); branches in order of rows.
     """
 
     rows: tuple[Branched, ...]
@@ -131,10 +143,10 @@ def pack(rows: Sequence[Branched]) -> PackedBatch:
         prompt_length = len(row.prompt)
         ids.extend(row.prompt)
         positions.extend(range(prompt_length))
-        for branch in row.branches:
+        for branch, places in zip(row.branches, row.read_places, strict=True):
+            last.extend(len(ids) + place for place in places)
             ids.extend(branch)
             positions.extend(range(prompt_length, prompt_length + len(branch)))
-            last.append(len(ids) - 1)
     return PackedBatch(
         rows=tuple(rows),
         input_ids=torch.tensor([ids]),
@@ -149,12 +161,15 @@ class PaddedBatch:
 
     Attributes:
         input_ids, attention_mask: (S, L) int64, one row per branch, branches in order of rows.
-        read_index: (S,) int64, index in L of the last token, or of the last one that is not skipped.
+        read_index: (R,) int64, index in L of what is read: the last token, the last one that is not skipped, or the
+            places that its row names.
+        read_row: (R,) int64, which of the S sequences that is of.
     """
 
     input_ids: Tensor
     attention_mask: Tensor
     read_index: Tensor
+    read_row: Tensor
 
 
 def _last_place(sequence: Sequence[int], skipped: int) -> int:
@@ -169,12 +184,15 @@ def pad(rows: Sequence[Branched], pad_token_id: int, *, skipped: int | None = No
     input_ids = torch.full((len(sequences), int(lengths.max())), pad_token_id)
     for index, sequence in enumerate(sequences):
         input_ids[index, : len(sequence)] = torch.tensor(sequence)
+    if skipped is None:
+        reads = [tuple(len(row.prompt) + place for place in places) for row in rows for places in row.read_places]
+    else:
+        reads = [(_last_place(sequence, skipped),) for sequence in sequences]
     return PaddedBatch(
         input_ids=input_ids,
         attention_mask=(torch.arange(input_ids.shape[1])[None] < lengths[:, None]).long(),
-        read_index=lengths - 1
-        if skipped is None
-        else torch.tensor([_last_place(sequence, skipped) for sequence in sequences]),
+        read_index=torch.tensor([place for places in reads for place in places]),
+        read_row=torch.tensor([number for number, places in enumerate(reads) for _ in places]),
     )
 
 

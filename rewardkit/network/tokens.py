@@ -144,7 +144,7 @@ def tokenise(
         for prompt, row in zip(prompts, completions, strict=True)
         for text in conversation_texts(prompt, row, tokenizer)
     ]
-    ids = _tokenise(texts, tokenizer)
+    ids = token_ids(texts, tokenizer)
     rows, num_cut, start = [], 0, 0
     for prompt, row in zip(prompts, completions, strict=True):
         sequences = ids[start : start + len(row)]
@@ -170,10 +170,10 @@ def _cut_conversations(
     """Token ids of the conversations of one prompt, shortened."""
 
     def ids_of(messages: Sequence[Message], completion: str) -> tuple[int, ...]:
-        return _tokenise(conversation_texts(messages, [completion], tokenizer), tokenizer)[0]
+        return token_ids(conversation_texts(messages, [completion], tokenizer), tokenizer)[0]
 
     longest = completions[max(range(len(whole)), key=lambda number: len(whole[number]))]
-    (answer,) = _tokenise([longest], tokenizer)
+    (answer,) = token_ids([longest], tokenizer)
     try:
         short = shortened_prompt(
             prompt,
@@ -208,7 +208,7 @@ def end_ids(network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> tup
 
 def policy_prompts(prompts: Sequence[Sequence[Message]], tokenizer: PreTrainedTokenizerBase) -> list[tuple[int, ...]]:
     """Token ids of the prompts, each up to where the assistant's turn starts."""
-    return _tokenise([prompt_text(prompt, tokenizer) for prompt in prompts], tokenizer)
+    return token_ids([prompt_text(prompt, tokenizer) for prompt in prompts], tokenizer)
 
 
 def policy_rows(
@@ -241,7 +241,7 @@ def policy_rows(
         for end, row in zip(turn_ends(prompts, tokenizer), completions, strict=True)
         for completion in row
     ]
-    ids = iter(_tokenise(texts, tokenizer))
+    ids = iter(token_ids(texts, tokenizer))
     rows, num_cut = [], 0
     for prompt, start, row in zip(prompts, starts, completions, strict=True):
         branches = [next(ids) for _ in row]
@@ -289,7 +289,12 @@ def cut_prompt(
     return cut_tokens(ids, frame_room, tokenizer)
 
 
-def _tokenise(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> list[tuple[int, ...]]:
+def token_ids(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> list[tuple[int, ...]]:
+    """Token ids of texts as they stand, no special tokens added.
+
+    Raises:
+        ValueError: if a token is one that the model has no weights for.
+    """
     if not texts:
         return []
     ids = tokenizer(list(texts), add_special_tokens=False, return_attention_mask=False)["input_ids"]

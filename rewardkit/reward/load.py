@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from rewardkit.config import parse_criterion_weights
+from rewardkit.config import Aggregation, parse_criterion_weights
 from rewardkit.reward.metadata import CARD_FILE, Card, read_card
 from rewardkit.reward.reward import RewardFn, check_criterion_weights
 from rewardkit.run.model_folder import ADAPTER_FILE, model_folder
@@ -15,14 +15,22 @@ if TYPE_CHECKING:
 
 
 def load_reward_fn(
-    path: str, *, criterion_weights: Mapping[str, float] | None = None, in_bf16: bool = False
+    path: str,
+    *,
+    criterion_weights: Mapping[str, float] | None = None,
+    in_bf16: bool = False,
+    aggregation: Aggregation = "min",
+    steps_by: str = "line",
 ) -> RewardFn:
-    """Loads what `rewardkit train` wrote, a run directory or the model in it, or a sequence classifier with one label.
+    """Loads what `rewardkit train` wrote, a run directory or the model in it, or a classifier that others trained.
+
+    That is a sequence classifier with one label, or a token classifier with one or two: a process reward model.
 
     Args:
         path: the folder, or a hub id.
         criterion_weights: of the heads in the reward, see `rewardkit.reward.reward`; None is the overall head.
         in_bf16: whether a network's matrices are held in bf16, see `rewardkit.weights.held`.
+        aggregation, steps_by: of a process reward model, see `rewardkit.reward.process_reward`.
 
     Raises:
         ValueError: if it is no reward model, was written by a newer version, or has no head for a weight.
@@ -41,10 +49,23 @@ def load_reward_fn(
             from rewardkit.reward.reward_model import RewardModel
 
             return RewardModel.load(path, criterion_weights=criterion_weights, in_bf16=in_bf16)
+        case "steps":
+            from rewardkit.reward.process_reward import ProcessRewardModel
+
+            return ProcessRewardModel.load(path, in_bf16=in_bf16, aggregation=aggregation, steps_by=steps_by)
         case "full":
             from rewardkit.reward.reward_model import MembersReward
 
             return MembersReward.load(path, criterion_weights=criterion_weights, in_bf16=in_bf16)
+
+
+def is_process_reward(path: str) -> bool:
+    """Whether a folder holds a process reward model.
+
+    Raises:
+        ValueError, FileNotFoundError: as `load_reward_fn`.
+    """
+    return _card(path).kind == "steps"
 
 
 def template_check(path: str, *, implicit: bool = False) -> TemplateCheck | None:
@@ -64,6 +85,8 @@ def template_check(path: str, *, implicit: bool = False) -> TemplateCheck | None
             return TemplateCheck([str(model_folder(path) / "members" / "0")], writes=False)
         case "heads" | "head" | "lora":
             return TemplateCheck([str(model_folder(path))], writes=False)
+        case "steps":
+            return TemplateCheck([str(model_folder(path))], writes=True)
 
 
 def cut_warning(reward_fn: RewardFn) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -12,9 +13,9 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from rewardkit.run.directory import write_text
-from rewardkit.run.model_folder import HUB_ID, model_folder
+from rewardkit.run.model_folder import ADAPTER_FILE, HUB_ID, model_folder
 
-Kind = Literal["heads", "head", "lora", "full", "tfidf"]
+Kind = Literal["heads", "head", "lora", "full", "tfidf", "steps"]
 CARD_FILE = "rewardkit.json"
 
 
@@ -25,7 +26,7 @@ class Card:
     Attributes:
         kind: what a member has of its own: `heads` a head on a trained trunk, `head` a head drawn from the posterior of
             a head on a frozen trunk, `lora` adapters and a head, `full` all weights; `tfidf` is a head on TF-IDF
-            features drawn from its posterior.
+            features drawn from its posterior; `steps` is a head as well, of a process reward model.
         num_members: K.
         max_length: tokens kept of a conversation.
         keeps_marks: whether a longer one keeps BOS, system prompt and role marks (`rewardkit.network.shortening`);
@@ -39,6 +40,9 @@ class Card:
         features: what a TF-IDF model counts, `words` or `words, length` for example; empty for other kinds and where it
             was not recorded, when the length was always counted.
         criteria: names of the criterion heads, in the order of their rows after the K members.
+        steps: of a process reward model, how it reads steps: `separator` behind each, `plain_prompt` (no chat
+            template), and `calibration` of a step's logit, in the form of the field of that name, which is of pairs
+            and empty here. Empty for other kinds.
         data_hash: of the preferences it was trained on.
         versions: of what decides the numbers.
     """
@@ -55,6 +59,7 @@ class Card:
     likelihood: Mapping[str, Any] = field(default_factory=dict)
     features: str = ""
     criteria: Sequence[str] = ()
+    steps: Mapping[str, Any] = field(default_factory=dict)
     data_hash: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
 
@@ -81,11 +86,15 @@ class Card:
 def read_card(folder: str | Path) -> Card:
     """The card of a saved reward model; one with defaults where the folder (or hub id) has none.
 
+    A classifier of tokens without one is a process reward model, and reads steps as TRL's PRMTrainer lays them out.
+
     Raises:
         ValueError: if it is not readable, or says what this version does not know.
     """
     path = (model_folder(folder) if HUB_ID.fullmatch(str(folder)) else Path(folder)) / CARD_FILE
     if not path.exists():
+        if _classifies_tokens(path.parent):
+            return Card(kind="steps", keeps_marks=True, steps={"separator": "\n", "plain_prompt": True})
         return Card(keeps_marks=True)
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -99,6 +108,17 @@ def read_card(folder: str | Path) -> Card:
         raise ValueError(f"{path}: a model of kind {kind!r}, allowed are {', '.join(get_args(Kind))}")
     values["criteria"] = tuple(values.get("criteria", ()))
     return Card(**values)
+
+
+def _classifies_tokens(folder: Path) -> bool:
+    """Whether a model without a card, or an adapter of one, says that it classifies tokens."""
+    for name in (ADAPTER_FILE, "config.json"):
+        if (folder / name).exists():
+            with suppress(ValueError, AttributeError):  # whoever reads the model says what is wrong with it
+                values = json.loads((folder / name).read_text(encoding="utf-8"))
+                kinds = [str(values.get("task_type")), *map(str, values.get("architectures") or ())]
+                return any(kind == "TOKEN_CLS" or kind.endswith("ForTokenClassification") for kind in kinds)
+    return False
 
 
 def member_offsets(rewards: np.ndarray) -> tuple[float, ...]:

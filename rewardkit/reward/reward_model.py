@@ -79,7 +79,7 @@ def save(
             head.bias.copy_(scorer.bias[: card.num_members].mean(0, keepdim=True))
     scorer.classifier.config.pad_token_id = tokenizer.pad_token_id
     scorer.classifier.save_pretrained(out_dir)
-    _save_beside({"heads": scorer.heads.detach(), "bias": scorer.bias}, tokenizer, card, out_dir)
+    save_beside({"heads": scorer.heads.detach(), "bias": scorer.bias}, tokenizer, card, out_dir)
 
 
 def all_weights(scorer: RewardScorer) -> dict[str, dict[str, Tensor]]:
@@ -117,11 +117,12 @@ def save_weights_of(
     save_weights(scorer.classifier, model, out_dir)
     if "members" in weights:
         save_file(dict(weights["members"]), out_dir / MEMBERS_FILE)
-    _save_beside(heads, tokenizer, card, out_dir)
+    save_beside(heads, tokenizer, card, out_dir)
     return model
 
 
-def _save_beside(heads: Mapping[str, Tensor], tokenizer: PreTrainedTokenizerBase, card: Card, out_dir: Path) -> None:
+def save_beside(heads: Mapping[str, Tensor], tokenizer: PreTrainedTokenizerBase, card: Card, out_dir: Path) -> None:
+    """Writes tokenizer, heads and card beside the ordinary model."""
     tokenizer.save_pretrained(out_dir)
     save_file({name: tensor.cpu().contiguous() for name, tensor in heads.items()}, out_dir / "heads.safetensors")
     replace(card, template=content_id(tokenizer.chat_template)).write(out_dir)

@@ -58,11 +58,17 @@ class FileScored:
     bad_rows: list[BadRow]
 
 
-def read_input(config: ScoreConfig, check: Callable[[Sequence[Message], Sequence[str]], None] | None = None) -> Input:
+def read_input(
+    config: ScoreConfig,
+    check: Callable[[Sequence[Message], Sequence[str]], None] | None = None,
+    *,
+    of_steps: bool = False,
+) -> Input:
     """Reads the whole input once and checks its rows, before anything is scored.
 
     Args:
         check: see `Scorable`.
+        of_steps: whether the model is a process reward model, which scores steps.
 
     Raises:
         ValueError: naming file and line of a bad row, if `on_bad_row` is error; if nothing can be scored.
@@ -74,7 +80,7 @@ def read_input(config: ScoreConfig, check: Callable[[Sequence[Message], Sequence
     first = [row for part in parts for _, row in islice(part.rows(lambda _number, _problem: None), FIRST_ROWS)]
     if not first:
         raise ValueError(f"{config.input} holds no rows")
-    how = replace(detect_scorable(first, config.input), check=check)
+    how = replace(detect_scorable(first, config.input, config.steps_by if of_steps else ""), check=check)
     columns: dict[str, None] = {}
     num_rows = 0
     for part in parts:
@@ -132,6 +138,8 @@ def _header(config: ScoreConfig) -> dict[str, Any]:
     model = str(Path(config.model).resolve()) if Path(config.model).exists() else config.model
     if weights := parse_criterion_weights(config.criterion_weights):
         model += f" with criterion_weights {criterion_weights_text(weights)}"  # one field: older runs have no other
+    if (config.steps_by, config.aggregation) != ("line", "min"):
+        model += f" with steps by {config.steps_by!r}, {config.aggregation}"
     return {
         "model": model,
         "card": hashlib.sha256(card.read_bytes()).hexdigest() if card.exists() else "",

@@ -2,18 +2,20 @@
 
 What is scored, and the columns added for it (a completion's column keeps the name it has in the file):
 
-    prompt and completion           reward, reward_std
+    prompt and completion           reward, reward_std; by a process reward model step_rewards, step_rewards_std too
+    prompt, completions, labels     the same, by a process reward model: the completions are steps of one answer
     prompt and responses (a list)   reward, reward_std, as lists
     chosen and rejected, or two     chosen_reward, chosen_reward_std, rejected_reward, rejected_reward_std,
       responses of any name           reward_margin (first minus second), reward_margin_std
 
-Standard deviations are over members, ddof = 1, and 0 for one member. No torch: the reward model comes as a function.
+Rewards of steps are probabilities that they are right. Standard deviations are over members, ddof = 1, and 0 for one
+member. No torch: the reward model comes as a function.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,11 +33,15 @@ from rewardkit.data.comparison_rows import plain, read_answers, read_two, refuse
 from rewardkit.data.conversations import RowError, decode_list, is_messages, read_messages, read_text
 from rewardkit.data.preferences import refuse_images
 from rewardkit.data.records import Message
+from rewardkit.data.stepwise import find_stepwise_form, read_steps, split_steps
 from rewardkit.reward.reward import Reward, RewardFn
+from rewardkit.reward.step_rewards import StepRewards, aggregate
 
 SINGLE = ("completion", *ANSWERS, "messages")
 PROBLEM = "reward_problem"
-Completion = tuple[tuple[Message, ...], str]
+STEP_COLUMNS = ("step_rewards", "step_rewards_std")
+Completion = tuple[tuple[Message, ...], str | tuple[str, ...]]
+"""A prompt and what is scored of it: a text, or its steps."""
 Row = Mapping[str, Any]
 
 
@@ -47,31 +53,44 @@ class Scorable:
         reading: how prompt and completions are found.
         columns: of the completions: two, or one that holds a list, or one that holds a completion.
         single: whether it holds a completion, or a whole conversation that ends in one.
+        steps_by: what parts the steps of a completion whose steps are scored one by one; empty where none are.
+        lists_steps: whether the column holds the steps of one completion.
         check: raises RowError for a prompt and completions that the model cannot read; None takes all.
     """
 
     reading: Reading
     columns: tuple[str, ...]
     single: bool = False
+    steps_by: str = ""
+    lists_steps: bool = False
     check: Callable[[Sequence[Message], Sequence[str]], None] | None = None
 
     @property
     def added(self) -> tuple[str, ...]:
         """The columns that a row gets."""
         if len(self.columns) == 1:
-            return "reward", "reward_std"
+            return ("reward", "reward_std", *(STEP_COLUMNS if self.steps_by else ()))
         sides = tuple(f"{column}{end}" for column in self.columns for end in ("_reward", "_reward_std"))
         return (*sides, "reward_margin", "reward_margin_std")
 
 
-def detect_scorable(rows: Sequence[Row], source: str) -> Scorable:
+def detect_scorable(rows: Sequence[Row], source: str, steps_by: str = "") -> Scorable:
     """Finds what is to be scored from the first rows.
+
+    Args:
+        steps_by: for a process reward model, see `Scorable`.
 
     Raises:
         ValueError: if nothing is, or a column that would be added is there already.
     """
     names = list(dict.fromkeys(name for row in rows for name in row))
-    scorable = _find(rows, names, source)
+    if steps_by and find_stepwise_form(rows) == "stepwise":
+        columns = prompt_columns(name for name in names if name not in ("completions", "labels"))
+        reading = Reading(form="responses", columns=columns)
+        scorable = Scorable(reading=reading, columns=("completions",), single=True, steps_by=steps_by, lists_steps=True)
+    else:
+        scorable = _find(rows, names, source)
+        scorable = replace(scorable, steps_by=steps_by if scorable.single else "")
     if taken := next((name for name in (*scorable.added, PROBLEM) if name in names), ""):
         raise ValueError(f"{source}: a column {taken} is there already, and would be added")
     return scorable
@@ -113,6 +132,14 @@ def read_completions(row: Row, how: Scorable) -> list[Completion]:
         RowError: naming the field that cannot be read.
     """
     refuse_images(row)
+    if how.lists_steps:
+        prompt, column = read_row_prompt(row, how.reading.columns), how.columns[0]
+        return [(prompt, read_steps(row.get(column), column))]
+    if how.single and how.steps_by:
+        prompt, text = _read_single(row, how)
+        if not (steps := split_steps(text, how.steps_by)):
+            raise RowError("empty_response", how.columns[0], text, "a process reward model needs one step or more")
+        return [(prompt, steps)]
     if how.single:
         return [_read_single(row, how)]
     if len(how.columns) == 2:
@@ -127,7 +154,7 @@ def read_completions(row: Row, how: Scorable) -> list[Completion]:
     return [(prompt, answer.text) for answer in answers]
 
 
-def _read_single(row: Row, how: Scorable) -> Completion:
+def _read_single(row: Row, how: Scorable) -> tuple[tuple[Message, ...], str]:
     (column,) = how.columns
     value = decode_list(row.get(column))
     if value is None:
@@ -164,12 +191,35 @@ def score_rows(rows: Sequence[Row], how: Scorable, reward_fn: RewardFn) -> list[
         numbers_of_rows.append([numbers.setdefault(completion, len(numbers)) for completion in completions])
     if not numbers:
         return [row | dict.fromkeys(how.added) for row in plain_rows]
-    reward = reward_fn([prompt for prompt, _ in numbers], [text for _, text in numbers])
+    if how.steps_by:
+        return _score_steps(plain_rows, numbers_of_rows, list(numbers), how, reward_fn)
+    reward = reward_fn([prompt for prompt, _ in numbers], [str(text) for _, text in numbers])
     if bad := int((~np.isfinite(reward.members)).any(0).sum()):
         raise FloatingPointError(f"the model gives {bad} of {len(numbers)} completions a reward that is not finite")
     return [
         row | (_columns(reward, places, how) if places else dict.fromkeys(how.added))
         for row, places in zip(plain_rows, numbers_of_rows, strict=True)
+    ]
+
+
+def _score_steps(
+    rows: Sequence[dict[str, Any]],
+    numbers_of_rows: Sequence[Sequence[int]],
+    answers: Sequence[Completion],
+    how: Scorable,
+    reward_fn: RewardFn,
+) -> list[dict[str, Any]]:
+    """The rows with the probabilities of their answer's steps, and the reward of all of it."""
+    model: Any = reward_fn  # with the options of `rewardkit.reward.process_reward.ProcessRewardModel`
+    scored: list[StepRewards] = model.score_steps([prompt for prompt, _ in answers], [steps for _, steps in answers])
+    added: list[dict[str, Any]] = []
+    for one in scored:
+        reward = Reward(members=aggregate(one.members, model.aggregation)[:, None])
+        steps = (one.mean.tolist(), one.std.tolist())
+        added.append(dict(zip(how.added, (float(reward.mean[0]), float(reward.std[0]), *steps), strict=True)))
+    return [
+        row | (added[numbers[0]] if numbers else dict.fromkeys(how.added))
+        for row, numbers in zip(rows, numbers_of_rows, strict=True)
     ]
 
 
@@ -187,7 +237,7 @@ def check_row(row: Row, how: Scorable) -> list[Completion]:
     completions = read_completions(row, how)
     if how.check:
         for prompt in dict.fromkeys(prompt for prompt, _ in completions):
-            how.check(prompt, [text for other, text in completions if other == prompt])
+            how.check(prompt, [str(text) for other, text in completions if other == prompt])
     return completions
 
 

@@ -101,6 +101,7 @@ def fit_calibration(
     *,
     kind: Kind = "temperature",
     prompt: np.ndarray | None = None,
+    both_ways: bool = True,
 ) -> CalibrationFit:
     """Fits a calibration on held-out pairs.
 
@@ -111,6 +112,7 @@ def fit_calibration(
         p_chosen: (N,) soft labels, 0 to 1.
         weight: (N,) 0 or more.
         prompt: (N,) number of each pair's prompt, which the folds keep together; None takes each pair for its own.
+        both_ways: see `calibration_figures`.
 
     Raises:
         ValueError: if there is no pair with a weight, or a margin is not finite.
@@ -125,7 +127,7 @@ def fit_calibration(
         raise ValueError(
             f"{int((~np.isfinite(margins)).any(0).sum())} of {len(p_chosen)} held-out margins are not finite"
         )
-    before = calibration_figures(integrated_probability(margins), p_chosen, weight)
+    before = calibration_figures(integrated_probability(margins), p_chosen, weight, both_ways=both_ways)
     if kind == "none":
         return CalibrationFit(calibration={}, before=before, after=before)
     fit = _fit_temperature if kind == "temperature" else _fit_isotonic
@@ -142,7 +144,7 @@ def fit_calibration(
     return CalibrationFit(
         calibration=calibration,
         before=before,
-        after=calibration_figures(unseen, p_chosen, weight),
+        after=calibration_figures(unseen, p_chosen, weight, both_ways=both_ways),
         converged=converged,
         num_iterations=num_iterations,
     )
@@ -154,21 +156,25 @@ def calibration_figures(
     weight: np.ndarray | None = None,
     *,
     num_votes: np.ndarray | None = None,
+    both_ways: bool = True,
 ) -> CalibrationFigures:
     """NLL, Brier score and expected calibration error of predicted probabilities of chosen, (N,) each.
 
     Args:
         num_votes: (N,) votes of which p_chosen is the share; without them labels of 0 and 1 are one vote each.
+        both_ways: whether ece counts each in both directions, as pairs, whose naming says nothing; False for events.
     """
     if num_votes is None and np.isin(p_chosen, (0.0, 1.0)).all():
         num_votes = np.ones(len(p_chosen), dtype=np.int64)
-    floor, high = (None, None) if num_votes is None else calibration_floor(probabilities, num_votes, weight)
+    floor, high = (
+        (None, None) if num_votes is None else calibration_floor(probabilities, num_votes, weight, both_ways=both_ways)
+    )
     with np.errstate(divide="ignore"):
         losses = -_times_log(p_chosen, probabilities) - _times_log(1.0 - p_chosen, 1.0 - probabilities)
     return CalibrationFigures(
         nll=float(np.average(losses, weights=weight)),
         brier=brier_score(probabilities, p_chosen, weight),
-        ece=expected_calibration_error(probabilities, p_chosen, weight),
+        ece=expected_calibration_error(probabilities, p_chosen, weight, both_ways=both_ways),
         ece_floor=floor,
         ece_floor_high=high,
     )
@@ -182,6 +188,7 @@ def calibration_floor(
     num_bins: int = 10,
     num_draws: int = 400,
     seed: int = 0,
+    both_ways: bool = True,
 ) -> tuple[float, float]:
     """Expected calibration error of a perfectly calibrated model with these probabilities: mean and 95 % bound.
 
@@ -197,13 +204,14 @@ def calibration_floor(
     """
     weight = np.ones(len(probabilities)) if weight is None else np.asarray(weight, dtype=float)
     q, votes, weight = (part[weight > 0] for part in (np.asarray(probabilities, dtype=float), num_votes, weight))
-    bins = quantile_groups(np.concatenate((q, 1.0 - q)), num_bins)
+    bins = quantile_groups(np.concatenate((q, 1.0 - q)) if both_ways else q, num_bins)
     order, starts = np.concatenate(bins), np.cumsum([0, *(len(part) for part in bins[:-1])])
     rng = np.random.default_rng(seed)
     errors = []
     for _ in range(num_draws):
         gap = weight * (q - rng.binomial(votes, np.clip(q, 0.0, 1.0)) / votes)
-        errors.append(np.abs(np.add.reduceat(np.concatenate((gap, -gap))[order], starts)).sum() / (2 * weight.sum()))
+        gaps = np.concatenate((gap, -gap)) if both_ways else gap
+        errors.append(np.abs(np.add.reduceat(gaps[order], starts)).sum() / ((1 + both_ways) * weight.sum()))
     mean = float(np.mean(errors))
     return mean, max(mean, float(np.quantile(errors, 0.95)))
 

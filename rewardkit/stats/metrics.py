@@ -91,29 +91,39 @@ def brier_score(probabilities: np.ndarray, p_chosen: np.ndarray, weight: np.ndar
 
 
 def expected_calibration_error(
-    probabilities: np.ndarray, p_chosen: np.ndarray, weight: np.ndarray | None = None, *, num_bins: int = 10
+    probabilities: np.ndarray,
+    p_chosen: np.ndarray,
+    weight: np.ndarray | None = None,
+    *,
+    num_bins: int = 10,
+    both_ways: bool = True,
 ) -> float:
     """Mean over equal-count bins of |mean predicted - mean observed|, weighted by the bins' weights.
 
     Every pair is counted in both directions, see `calibration_bins`. Guo et al. 2017 (arXiv 1706.04599), with bins of
     equal count. What chance alone makes of it is `rewardkit.stats.calibration.calibration_floor`.
     """
-    bins = calibration_bins(probabilities, p_chosen, weight, num_bins=num_bins)
+    bins = calibration_bins(probabilities, p_chosen, weight, num_bins=num_bins, both_ways=both_ways)
     total = sum(b.weight for b in bins)
     return sum(b.weight * abs(b.predicted - b.observed) for b in bins) / total
 
 
 def calibration_bins(
-    probabilities: np.ndarray, p_chosen: np.ndarray, weight: np.ndarray | None = None, *, num_bins: int = 10
+    probabilities: np.ndarray,
+    p_chosen: np.ndarray,
+    weight: np.ndarray | None = None,
+    *,
+    num_bins: int = 10,
+    both_ways: bool = True,
 ) -> list[CalibrationBin]:
     """Bins of equal count by predicted probability, lowest first; pairs of weight 0 are in none.
 
     Every pair is counted in both directions (q, p) and (1 - q, 1 - p), so that no figure depends on which completion is
-    called chosen; the counts add up to twice the pairs.
+    called chosen; the counts add up to twice the pairs. Not so of events with two sides that mean something.
     """
     weight = np.ones(len(probabilities)) if weight is None else weight
     both = [
-        np.concatenate((one[weight > 0], other[weight > 0]))
+        np.concatenate((one[weight > 0], other[weight > 0])) if both_ways else one[weight > 0]
         for one, other in ((probabilities, 1.0 - probabilities), (p_chosen, 1.0 - p_chosen), (weight, weight))
     ]
     return [

@@ -21,7 +21,6 @@ from rewardkit.distributed.sharding import Sharded
 from rewardkit.losses import plackett_luce_loss
 from rewardkit.network.classifier import RewardScorer
 from rewardkit.network.packed_rows import Branched, branch_at_common_prefix
-from rewardkit.training.loop import MicroBatch
 from rewardkit.training.reward_objective import RewardObjective, head_losses, member_counts
 from rewardkit.training.rows import TrainingRows
 from rewardkit.training.steps import Part
@@ -102,13 +101,9 @@ class RankingObjective(RewardObjective):
     ) -> None:
         super().__init__(scorer, rows, held_out, config, sharded)
         self.packed = pack_rankings(rows)
+        self.examples = self.packed.rows
         self.is_listwise = config.likelihood == "plackett_luce"
         self.weights = self.pair_weights(config)
-
-    @property
-    def num_examples(self) -> int:
-        """What a batch is drawn from: rankings."""
-        return len(self.packed.rows)
 
     def pair_weights(self, config: RewardConfig) -> Tensor:
         """(K + C, N) float32: the weight of each pair for each head; members see whole rankings as often as drawn."""
@@ -118,13 +113,6 @@ class RankingObjective(RewardObjective):
             numbers = [number for number, _, _ in own]
             weights[:, numbers] = drawn[:, group, None] * self.rows.weight[numbers]
         return torch.cat((weights, self.rows.criterion_weight)) if self.rows.criteria else weights
-
-    def num_tokens(self, batch: Sequence[int]) -> int:
-        """Tokens computed, the prompt of a ranking once."""
-        return sum(self.packed.rows[index].num_tokens for index in batch)
-
-    def micro_batches(self, batch: Sequence[int]) -> list[MicroBatch]:
-        return self.micro_batches_of([self.packed.rows[index].num_tokens for index in batch])
 
     def prepare(self, batch: Sequence[int]) -> Tensor:
         """(K + C,): what every head's weighted sum of losses is divided by."""

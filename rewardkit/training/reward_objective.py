@@ -130,14 +130,69 @@ def head_losses(
     return torch.stack([result.losses for result in results]), torch.stack([result.margins for result in results])
 
 
-class RewardObjective:
-    """A scorer and what it is trained on.
+class ScorerObjective:
+    """A scorer and the rows of tokens that it is trained on: what objectives of every loss share.
+
+    Args:
+        examples: what a batch is drawn from.
+        sharded: the scorer with sharded weights; None where every process holds all of them.
+    """
+
+    def __init__(
+        self,
+        scorer: RewardScorer,
+        examples: Sequence[Branched],
+        config: RewardConfig,
+        sharded: Sharded | None = None,
+    ) -> None:
+        self.network, self.examples, self.config, self.sharded = scorer, examples, config, sharded
+        self.extra = TieParameter().to(scorer.heads.device)
+
+    @property
+    def num_examples(self) -> int:
+        return len(self.examples)
+
+    @property
+    def is_sharded(self) -> bool:
+        return self.sharded is not None
+
+    @property
+    def device(self) -> torch.device:
+        return self.network.heads.device
+
+    def parameter_groups(self) -> list[tuple[list[torch.nn.Parameter], float]]:
+        """Trained parameters, with weight decay on matrices of the trunk only."""
+        trained = [(name, p) for name, p in self.network.named_parameters() if p.requires_grad]
+        decayed = [p for name, p in trained if p.dim() >= 2 and name != "heads"]
+        others = [p for name, p in trained if p.dim() < 2 or name == "heads"]
+        ties = list(self.extra.parameters()) if self.config.likelihood in ("rao_kupper", "davidson") else []
+        return [(decayed, self.config.weight_decay), (others, 0.0), (ties, 0.0)]
+
+    def num_tokens(self, batch: Sequence[int]) -> int:
+        """Tokens computed, the prompt of a row once."""
+        return sum(self.examples[index].num_tokens for index in batch)
+
+    def micro_batches(self, batch: Sequence[int]) -> list[MicroBatch]:
+        """This process's share of a batch."""
+        lengths = [self.examples[index].num_tokens for index in batch]
+        return micro_batches(lengths, token_budget=self.config.token_budget, equally_many=self.is_sharded)
+
+    def rewards(self, rows: Sequence[Branched]) -> Tensor:
+        """(K + C, S) scores of what is read of the rows, by every head."""
+        away = activations_away(self.config.offload_activations, self.network)
+        with autocast(self.config.precision, self.device), away:
+            return scored(self.network, rows, self.sharded)
+
+    def total(self, batch: Sequence[int]) -> float:
+        """Every head has a normaliser of its own, see `prepare` of each objective."""
+        return 1.0
+
+
+class RewardObjective(ScorerObjective):
+    """A scorer trained on pairs.
 
     The loss of a step is the mean over members of sum_n(w_kn loss_kn) / sum_n(w_kn), n over the whole batch, plus the
     same over criteria.
-
-    Args:
-        sharded: the scorer with sharded weights; None where every process holds all of them.
     """
 
     names = ("rewards/margins", "rewards/accuracies")
@@ -150,52 +205,9 @@ class RewardObjective:
         config: RewardConfig,
         sharded: Sharded | None = None,
     ) -> None:
-        self.network, self.rows, self.held_out, self.config = scorer, rows, held_out, config
-        self.sharded = sharded
-        self.extra = TieParameter().to(scorer.heads.device)
+        super().__init__(scorer, rows.rows, config, sharded)
+        self.rows, self.held_out = rows, held_out
         self.weights = head_weights(rows, config)  # (K + C, N)
-
-    @property
-    def num_examples(self) -> int:
-        """What a batch is drawn from: pairs."""
-        return len(self.rows)
-
-    @property
-    def is_sharded(self) -> bool:
-        return self.sharded is not None
-
-    @property
-    def device(self) -> torch.device:
-        return self.network.heads.device
-
-    def parameter_groups(self) -> list[tuple[list[torch.nn.Parameter], float]]:
-        """Weight decay on matrices of the trunk only."""
-        trained = [(name, p) for name, p in self.network.named_parameters() if p.requires_grad]
-        decayed = [p for name, p in trained if p.dim() >= 2 and name != "heads"]
-        others = [p for name, p in trained if p.dim() < 2 or name == "heads"]
-        ties = list(self.extra.parameters()) if self.config.likelihood in ("rao_kupper", "davidson") else []
-        return [(decayed, self.config.weight_decay), (others, 0.0), (ties, 0.0)]
-
-    def num_tokens(self, batch: Sequence[int]) -> int:
-        """Tokens computed, the prompt of a pair once."""
-        return sum(self.rows.rows[index].num_tokens for index in batch)
-
-    def micro_batches(self, batch: Sequence[int]) -> list[MicroBatch]:
-        return self.micro_batches_of([self.rows.rows[index].num_tokens for index in batch])
-
-    def micro_batches_of(self, lengths: Sequence[int]) -> list[MicroBatch]:
-        """This process's share of rows of the given lengths."""
-        return micro_batches(lengths, token_budget=self.config.token_budget, equally_many=self.is_sharded)
-
-    def rewards(self, rows: Sequence[Branched]) -> Tensor:
-        """(K + C, S) scores of the branches by every head."""
-        away = activations_away(self.config.offload_activations, self.network)
-        with autocast(self.config.precision, self.device), away:
-            return scored(self.network, rows, self.sharded)
-
-    def total(self, batch: Sequence[int]) -> float:
-        """Every head has a normaliser of its own, see `prepare`."""
-        return 1.0
 
     def prepare(self, batch: Sequence[int]) -> Tensor:
         """(K + C,): what every head's weighted sum of losses is divided by."""

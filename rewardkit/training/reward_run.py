@@ -202,7 +202,7 @@ def prepare(context: RunContext[RewardConfig], loaded: Loaded | None) -> Prepare
         )
         tokenizer = preset_tokenizer(run.dir, texts)
     else:
-        tokenizer = _load_tokenizer(config.model)
+        tokenizer = read_tokenizer(config.model)
     positions = None if made_here else check_model(config.model)
     max_length = limited_length(config.max_length, positions)
     criteria = criterion_names(loaded.train) if config.criteria else ()
@@ -415,7 +415,12 @@ def results(
     return {name: value for name, value in values.items() if value == value}
 
 
-def _load_tokenizer(model: str) -> PreTrainedTokenizerBase:
+def read_tokenizer(model: str) -> PreTrainedTokenizerBase:
+    """The tokenizer of a saved model.
+
+    Raises:
+        ValueError: naming the model, if it has none that can be read.
+    """
     try:
         return load_tokenizer(model)
     except OSError as error:

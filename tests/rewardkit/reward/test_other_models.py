@@ -11,7 +11,7 @@ import pytest
 import torch
 from toy_architectures import make_folder, make_tokenizer, sentences
 from toy_models import llama_config
-from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification, LlamaForCausalLM
+from transformers import AutoModelForSequenceClassification, LlamaForCausalLM
 
 from alignment.__main__ import main as alignment_main
 from rewardkit.__main__ import main
@@ -113,15 +113,6 @@ def test_a_classifier_of_several_labels_is_refused(
     AutoModelForSequenceClassification.from_config(config).save_pretrained(tmp_path / "model")
     tokenizer.save_pretrained(tmp_path / "model")
     assert f"head with one label (it has {num_labels})" in score(tmp_path / "model", tmp_path, capsys)
-
-
-def test_a_step_reward_model_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    tokenizer = make_tokenizer("llama")
-    AutoModelForTokenClassification.from_config(llama_config(vocab_size=len(tokenizer), num_labels=2)).save_pretrained(
-        tmp_path / "model"
-    )
-    tokenizer.save_pretrained(tmp_path / "model")
-    assert "no reward model" in score(tmp_path / "model", tmp_path, capsys)
 
 
 def test_an_architecture_without_a_classifier_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

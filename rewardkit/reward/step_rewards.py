@@ -1,0 +1,65 @@
+"""`StepRewards`, what a process reward model says of one answer, and how its steps become one number. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, get_args
+
+import numpy as np
+
+from rewardkit.config import Aggregation
+from rewardkit.data.records import Message
+
+AGGREGATIONS: tuple[Aggregation, ...] = get_args(Aggregation)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepRewards:
+    """Probabilities that the S steps of one answer are right, by K members.
+
+    Attributes:
+        members: (K, S) float64, each 0 to 1.
+    """
+
+    members: np.ndarray
+
+    @property
+    def mean(self) -> np.ndarray:
+        """(S,) mean over members."""
+        return self.members.mean(0)
+
+    @property
+    def std(self) -> np.ndarray:
+        """(S,) standard deviation over members, ddof = 1; 0 for one member."""
+        return self.members.std(0, ddof=1) if len(self.members) > 1 else np.zeros(self.members.shape[1])
+
+
+class StepRewardFn(Protocol):
+    """Anything that says of steps how likely they are right."""
+
+    def score_steps(self, prompts: Sequence[Sequence[Message]], steps: Sequence[Sequence[str]]) -> list[StepRewards]:
+        """Probabilities of the steps of B answers, one prompt each; an answer has one step or more."""
+        ...
+
+
+def aggregate(probabilities: np.ndarray, rule: Aggregation) -> np.ndarray:
+    """(...) one number per answer from the probabilities of its steps, (..., S).
+
+    min: the weakest step (Lightman et al. 2024, appendix F, whose other rule is product, that all are right; arXiv
+    2305.20050).   last: the step that ends the answer.   mean: over steps.
+
+    Raises:
+        ValueError: if there is no step.
+    """
+    if not probabilities.shape[-1]:
+        raise ValueError("an answer without a step has no reward")
+    match rule:
+        case "min":
+            return probabilities.min(-1)
+        case "product":
+            return probabilities.prod(-1)
+        case "last":
+            return probabilities[..., -1]
+        case "mean":
+            return probabilities.mean(-1)

@@ -1,0 +1,223 @@
+"""One run from answers in steps to a saved process reward model: tokens, weights, training, calibration, figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from rewardkit.config import RewardConfig
+from rewardkit.data.stepwise import SEPARATOR, SteppedAnswer
+from rewardkit.data.training_data import LoadedRows
+from rewardkit.distributed import collectives, sharding
+from rewardkit.evaluation.steps import ScoredSteps, evaluate_steps, fit_step_calibration
+from rewardkit.network.classifier import RewardScorer, make_classifier
+from rewardkit.network.models import (
+    PRESETS,
+    add_adapters,
+    complete_adapters,
+    merge_adapters,
+    preset_config,
+    recompute_activations,
+)
+from rewardkit.reward.metadata import Card
+from rewardkit.reward.process_reward import load_step_classifier, save_process_reward, two_labels
+from rewardkit.reward.step_rewards import aggregate
+from rewardkit.run.training_command import Results, RunContext
+from rewardkit.training.loop import Trained, step_batches
+from rewardkit.training.reward_objective import loop_options
+from rewardkit.training.reward_run import check_model, hold_weights, is_held_narrow, read_tokenizer
+from rewardkit.training.stepwise.step_objective import (
+    StepObjective,
+    StepTrainingRows,
+    held_out_logits,
+    step_training_rows,
+)
+from rewardkit.training.training_run import (
+    check_lengths,
+    checkpoint_of,
+    join_processes,
+    limited_length,
+    prepare_in_first,
+    preset_tokenizer,
+    train_in_run,
+)
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+LoadedAnswers = LoadedRows[SteppedAnswer]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedSteps:
+    """What every process starts from.
+
+    Attributes:
+        model_config: of a model made here; None for one that is loaded.
+        max_length: tokens of a row, at most what the model takes.
+    """
+
+    tokenizer: PreTrainedTokenizerBase
+    rows: StepTrainingRows
+    held_out: StepTrainingRows
+    model_config: PretrainedConfig | None
+    max_length: int
+
+
+def check_options(config: RewardConfig) -> None:
+    """Refuses what is said of pairs, and what process reward models do not have.
+
+    Raises:
+        ValueError: naming the option.
+    """
+    if config.mode == "head":
+        raise ValueError("answers in steps train modes full and lora, not a head on fixed features")
+    if config.ensemble > 1 and config.members != "heads":
+        raise ValueError(f"members is {config.members}, a process reward model has members heads")
+    if config.likelihood not in ("auto", "bradley_terry"):
+        raise ValueError(f"likelihood is {config.likelihood}, which is one of pairs: leave it out for answers in steps")
+    for name in ("criteria", "use_margin", "centring"):
+        if getattr(config, name):
+            raise ValueError(f"{name} is {getattr(config, name)}, which is one of pairs: leave it out")
+    if config.calibration == "isotonic":
+        raise ValueError("calibration isotonic is one of pairs: answers in steps take temperature or none")
+
+
+def train_process_reward(context: RunContext[RewardConfig], loaded: LoadedAnswers | None) -> Results | None:
+    """Trains and saves; returns the results, or None where it was asked to stop and can be continued.
+
+    Args:
+        loaded: the first process's; None in the others, which only help to compute.
+
+    Raises:
+        ValueError: if an option does not go with answers in steps.
+    """
+    config, run = context.config, context.run
+    check_options(config)
+    if sharding.is_launched_sharded(load_in_4bit=config.load_in_4bit, offload_activations=config.offload_activations):
+        raise ValueError("process reward models train with whole weights in every process: launch without FSDP")
+    device = join_processes(run)
+    prepared = prepare_in_first(context, lambda: _prepare(context, loaded))
+    classifier = _build(config, prepared)
+    adapted = None
+    if config.mode == "lora":
+        adapted = add_adapters(classifier, rank=config.lora_rank, num_layers=config.lora_layers, seed=config.seed)
+    scorer = RewardScorer(classifier, num_members=config.ensemble, seed=config.seed, trains_bias=True)
+    if config.ensemble == 1 and getattr(classifier, "has_own_head", False):
+        scorer.take_own_head()
+    hold_weights(scorer, config, device)
+    scorer.placed(device)
+    collectives.broadcast_parameters(scorer.parameters())
+    objective = StepObjective(scorer, prepared.rows, prepared.held_out, config)
+    batches = step_batches(objective.num_examples, batch_size=config.batch_size, epochs=config.epochs, seed=config.seed)
+    trained = train_in_run(context, objective, batches, loop_options(config))
+    collectives.destroy_process_group()
+    if trained.cancelled or not run or not loaded:
+        return None
+    base = _build(config, prepared) if is_held_narrow(config, device) else None
+    results = _finish(objective, adapted, base, prepared, trained, context, loaded)
+    checkpoint_of(config).remove()
+    return results
+
+
+def _prepare(context: RunContext[RewardConfig], loaded: LoadedAnswers | None) -> PreparedSteps:
+    config, run = context.config, context.run
+    assert run is not None
+    assert loaded is not None
+    made_here = config.model in PRESETS
+    if made_here:
+        texts = (text for row in loaded.train for text in (*(message.content for message in row.prompt), row.answer()))
+        tokenizer = preset_tokenizer(run.dir, texts)
+    else:
+        tokenizer = read_tokenizer(config.model)
+    max_length = limited_length(config.max_length, None if made_here else check_model(config.model))
+    rows, held_out = (
+        step_training_rows(side, tokenizer, max_length=max_length) for side in (loaded.train, loaded.held_out)
+    )
+    for name, side in (("to train on", rows), ("held out", held_out)):
+        check_lengths(
+            name,
+            num_rows=len(side.answers),
+            num_cut=side.num_cut,
+            num_left_out=0,
+            max_length=max_length,
+            noun="answers",
+        )
+    made = preset_config(config.model, tokenizer, max_length=max(2048, max_length)) if made_here else None
+    return PreparedSteps(tokenizer=tokenizer, rows=rows, held_out=held_out, model_config=made, max_length=max_length)
+
+
+def _build(config: RewardConfig, prepared: PreparedSteps) -> PreTrainedModel:
+    if prepared.model_config is not None:
+        classifier = make_classifier(prepared.model_config, seed=config.seed, per_token=True)
+    else:
+        with torch.random.fork_rng():
+            torch.manual_seed(config.seed)  # of what the file does not hold
+            classifier = load_step_classifier(
+                config.model,
+                prepared.tokenizer,
+                dtype=torch.float32,
+                load_in_4bit=config.load_in_4bit,
+                precision=config.precision,
+            )
+    if config.gradient_checkpointing:
+        recompute_activations(classifier)
+    return classifier
+
+
+def _finish(
+    objective: StepObjective,
+    adapted: PeftModel | None,
+    base: PreTrainedModel | None,
+    prepared: PreparedSteps,
+    trained: Trained,
+    context: RunContext[RewardConfig],
+    loaded: LoadedAnswers,
+) -> Results:
+    """Calibrates on the held-out steps and saves."""
+    config, scorer, out_dir = context.config, objective.network, Path(context.config.out)
+    if adapted is not None:
+        base = merge_adapters(adapted, out_dir / "adapter", base=base)
+    logits = held_out_logits(scorer, prepared.held_out, config)
+    fit = fit_step_calibration(prepared.held_out.answers, logits, kind=config.calibration)
+    scored = ScoredSteps.of(prepared.held_out.answers, logits, fit.calibration)
+    rewards = np.array([aggregate(one.members.mean(0), "min") for one in scored.rewards])
+    card = Card(
+        kind="steps",
+        num_members=config.ensemble,
+        max_length=prepared.max_length,
+        keeps_marks=True,
+        score_mean=float(rewards.mean()),
+        score_std=float(rewards.std(ddof=1)) or 1.0,
+        likelihood={"name": "steps"},
+        steps={"separator": SEPARATOR, "plain_prompt": False, "calibration": fit.calibration},
+        data_hash=loaded.data_hash,
+    )
+    save_process_reward(scorer, prepared.tokenizer, card, out_dir, base=base)
+    if adapted is not None:
+        with two_labels(scorer.classifier):
+            complete_adapters(scorer.classifier, out_dir / "adapter", task="TOKEN_CLS")
+    evaluation = evaluate_steps(scored, seed=config.seed)
+    values: dict[str, Any] = {
+        "num_parameters": sum(parameter.numel() for parameter in scorer.classifier.parameters()),
+        "num_steps": trained.num_steps,
+        "best_step": trained.best_step,
+        "stopped_early": trained.stopped_early,
+        "num_train": len(prepared.rows.answers),
+        "num_held_out": len(prepared.held_out.answers),
+        "num_unjudged_answers": prepared.rows.num_unjudged + prepared.held_out.num_unjudged,
+        "num_judged_steps": sum(answer.num_judged for answer in prepared.rows.answers),
+        "max_length": prepared.max_length,
+        "num_answers_cut": prepared.rows.num_cut + prepared.held_out.num_cut,
+        "accuracy": evaluation.accuracy.value,
+        "accuracy_interval": [evaluation.accuracy.low, evaluation.accuracy.high],
+        "first_error_accuracy": evaluation.first_error.value,
+        "nll": fit.before.nll,
+        "calibration": fit.results(),
+    }
+    return {name: value for name, value in values.items() if value == value}

@@ -42,11 +42,12 @@ def answer(request: dict[str, Any], reward_fn: RewardFn) -> dict[str, object]:
 
 def parts_of(reward_fn: RewardFn, prompt: Sequence[Message], completions: Sequence[str]) -> dict[str, object]:
     """What a model's criterion heads say of completions, and what their words add, where it counts words."""
-    models: list[Any] = getattr(reward_fn, "members", None) or [reward_fn]
+    names: Sequence[str] = reward_fn.card.criteria  # type: ignore[attr-defined]
+    models: list[Any] = (getattr(reward_fn, "members", None) or [reward_fn]) if names else []
     own = [model.criterion_weights for model in models]
     criteria = {}
     try:
-        for name in reward_fn.card.criteria:  # type: ignore[attr-defined]
+        for name in names:
             for model in models:
                 model.criterion_weights = {name: 1.0}
             criteria[name] = reward_fn([prompt] * len(completions), completions).mean.tolist()

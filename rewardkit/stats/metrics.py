@@ -100,12 +100,11 @@ def expected_calibration_error(
 ) -> float:
     """Mean over equal-count bins of |mean predicted - mean observed|, weighted by the bins' weights.
 
-    Every pair is counted in both directions, see `calibration_bins`. Guo et al. 2017 (arXiv 1706.04599), with bins of
-    equal count. What chance alone makes of it is `rewardkit.stats.calibration.calibration_floor`.
+    Every pair is counted both ways, or an event once, see `calibration_bins`. Guo et al. 2017 (arXiv 1706.04599), with
+    bins of equal count. What chance alone makes of it is `rewardkit.stats.calibration.calibration_floor`.
     """
     bins = calibration_bins(probabilities, p_chosen, weight, num_bins=num_bins, both_ways=both_ways)
-    total = sum(b.weight for b in bins)
-    return sum(b.weight * abs(b.predicted - b.observed) for b in bins) / total
+    return sum(b.weight * abs(b.predicted - b.observed) for b in bins) / sum(b.weight for b in bins)
 
 
 def calibration_bins(
@@ -119,7 +118,7 @@ def calibration_bins(
     """Bins of equal count by predicted probability, lowest first; pairs of weight 0 are in none.
 
     Every pair is counted in both directions (q, p) and (1 - q, 1 - p), so that no figure depends on which completion is
-    called chosen; the counts add up to twice the pairs. Not so of events with two sides that mean something.
+    called chosen; the counts add up to twice the pairs. Events, whose sides mean something, are counted one way.
     """
     weight = np.ones(len(probabilities)) if weight is None else weight
     both = [

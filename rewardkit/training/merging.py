@@ -82,6 +82,8 @@ def check_alike(first: Path, other: Path) -> None:
     for folder in (first, other):
         if not all((folder / name).exists() for name in ("config.json", CARD_FILE)):
             raise ValueError(f"{folder} holds no neural reward model made here, with config.json and {CARD_FILE}")
+        if read_card(folder).kind == "steps":
+            raise ValueError(f"{folder} is a process reward model, and these are not merged")
     configs = [json.loads((folder / "config.json").read_text(encoding="utf-8")) for folder in (first, other)]
     ignored = {"_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache"}
     for name in sorted(set(configs[0]) | set(configs[1]) - ignored):

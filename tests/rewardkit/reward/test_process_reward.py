@@ -25,6 +25,8 @@ from rewardkit.reward.load import load_reward_fn
 from rewardkit.reward.metadata import Card, read_card
 from rewardkit.reward.process_reward import ProcessRewardModel, save_process_reward, step_logits, step_rows
 from rewardkit.reward.step_rewards import AGGREGATIONS, StepRewards, aggregate
+from rewardkit.scoring.lines import answer
+from rewardkit.training.merging import check_alike
 
 TEXTS = sentences(12)
 PROMPTS = [[Message(role="user", content=text)] for text in TEXTS[:3]]
@@ -172,6 +174,16 @@ def test_rewards_of_answers_aggregate_their_calibrated_steps(tmp_path: Path) -> 
     plain = uncalibrated.score_steps([PROMPTS[0]], [["a", "b", "c"]])[0].members
     odds = scores[0].members / (1 - scores[0].members)
     assert odds**2 == pytest.approx(plain / (1 - plain), rel=1e-4)  # half the log-odds
+
+
+def test_it_answers_line_by_line_and_is_not_merged(tmp_path: Path) -> None:
+    folder = own_model(tmp_path)
+    request = {"prompt": [{"role": "user", "content": "a"}], "completions": ["b\nc", "d"], "parts": True}
+    reply = answer(request, load_reward_fn(str(folder)))
+    assert np.array(reply["members"]).shape == (3, 2)
+    assert (reply["criteria"], reply["words"]) == ({}, None)
+    with pytest.raises(ValueError, match="is a process reward model, and these are not merged"):
+        check_alike(folder, folder)
 
 
 def test_an_answer_without_steps_is_refused(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "id": ("comparison_id", "id", "example_id", "uid", "key"),
     "steps": ("completions", "steps"),
     "labels": ("labels",),
-    "scores": ("step_scores",),
+    "scores": ("step_scores", "step_rewards"),
     "responses": ("responses", "answers", "outputs", "candidates", "generations"),
     "answer": (*ANSWERS, "solution"),
     "source": ("source", "model", "model_name", "generator"),

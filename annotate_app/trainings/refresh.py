@@ -93,18 +93,18 @@ def refresh_priorities(store: Store, actor: Actor, project: Project, rule: str) 
         model = run_dir / "model"
         report_progress(1, len(STEPS), STEPS[1])
         words = ["--model=tfidf", "--mode=head", "--on_bad_row=skip", f"--project={project.name}"]
-        _run(["train", *words, f"--out={model}"], store, run_dir)
+        run_rewardkit(["train", *words, f"--out={model}"], store, run_dir)
         report_progress(2, len(STEPS), STEPS[2])
         files = [f"--input={run_dir / 'open.jsonl'}", f"--labelled={model / 'data' / 'preferences.jsonl'}"]
         words = [f"--model={model}", *files, f"--out={run_dir / 'priorities.jsonl'}", f"--rule={rule}"]
-        _run(["rank", *words], store, run_dir)
+        run_rewardkit(["rank", *words], store, run_dir)
         report_progress(3, len(STEPS), STEPS[3])
         import_priorities(store, actor, project.id, run_dir / "priorities.jsonl")
         report_progress(len(STEPS), len(STEPS), "done")
         return Refreshed(num_open=num_open, rule=rule)
 
 
-def _run(words: list[str], store: Store, run_dir: Path) -> None:
+def run_rewardkit(words: list[str], store: Store, run_dir: Path) -> None:
     """Runs a command of rewardkit on this store's database; what it says goes to a file of the run directory.
 
     Raises:

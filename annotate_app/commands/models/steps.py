@@ -9,30 +9,26 @@ from annotate_app.commands.command import ACTOR, Command
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("project", help="name or number of the project")
-    parser.add_argument("file", help="rows with id and step_scores, by step the probability that it is right, or null")
+    parser.add_argument(
+        "source",
+        help="file of rows with id and step_scores (or step_rewards, as `rewardkit score` writes them), or folder of a "
+        "process reward model, which then scores all answers that nobody has judged",
+    )
 
 
 def _prefill(options: argparse.Namespace) -> int:
-    from annotate_app.store.store import Store
-    from rewardkit.data.comparison_rows import plain_key
-    from rewardkit.data.files import detect_format, place, read_rows
-    from rewardkit.data.tables.cells import decode_literal
+    from pathlib import Path
 
-    format = detect_format(options.file)
-    scores: dict[str, tuple[float | None, ...]] = {}
-    for number, row in read_rows(options.file, format):
-        value = row.get("step_scores")
-        items = decode_literal(value) if isinstance(value, str) else value
-        if row.get("id") in (None, "") or not isinstance(items, list | tuple):
-            raise ValueError(f"{place(options.file, number, format)}: needed are an id and step_scores, a list")
-        scores[plain_key(row["id"])] = tuple(items)
+    from annotate_app.store.store import Store
+    from annotate_app.trainings.prefill import prefill_steps
+
     store = Store.open(options.db)
     try:
         project = store.projects.get(ACTOR, options.project)
-        store.comparisons.set_step_scores(ACTOR, project.id, scores)
+        number = prefill_steps(store, ACTOR, project, Path(options.source))
     finally:
         store.close()
-    print(f"{len(scores)} answers of {project.name} come with a model's labels filled in")
+    print(f"labels filled in by a model: {number} answers of {project.name}")
     return 0
 
 

@@ -44,8 +44,8 @@ def desk(store: Store, make_actor: Callable[..., Actor]) -> Desk:
 
 
 def submit(desk: Desk, number: int, **answer: object) -> dict[str, object]:
-    event = {"kind": "submit", "event_id": f"event-{number:06d}", "token": desk.leases[0].token, "seconds": 8.0}
-    return event | {"answer": answer}
+    token = desk.leases[0].token
+    return {"kind": "submit", "event_id": f"event-{number:06d}", "token": token, "seconds": 8.0, "answer": answer}
 
 
 def test_steps_go_out_and_their_labels_come_back_as_one_judgment_that_can_be_undone(store: Store, desk: Desk) -> None:

@@ -52,7 +52,7 @@ def test_a_step_that_people_differ_on_is_adjudicated(
     (said,) = (frame.value for frame in test.dataframe if "step" in frame.value.columns)
     assert said["text"].tolist() == list(STEPS)
     assert said[["Person 1", "Person 2"]].iloc[1].tolist() in (["wrong", "right"], ["right", "wrong"])
-    assert [button.label for button in test.button if button.key.startswith("decide-")][:3] == [
+    assert [button.label for button in test.button if str(button.key).startswith("decide-")][:3] == [
         *("right", "neutral", "wrong")
     ]
     test.button(key=f"decide-{key_of('judged#s2')}-b-1").click().run()

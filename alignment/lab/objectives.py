@@ -45,7 +45,7 @@ from rewardkit.stats.metrics import Interval, average_interval
 
 Way = Literal["sft", "weighted sum", "constraint", "soup"]
 KL_WEIGHT = 0.05  # to the SFT policy, in every run: golds cannot be hacked, policies can still fall apart
-LEARNING_RATE, MULTIPLIER_RATE = 3e-4, 0.5
+LEARNING_RATE, MULTIPLIER_RATE = 1e-3, 1.0
 SAFETY_NAME = SAFETY.rpartition(":")[2]
 
 

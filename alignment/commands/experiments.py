@@ -29,7 +29,7 @@ def run_compare(config: CompareConfig) -> int:
             from alignment.lab import objectives, objectives_report
 
             points = objectives.compare_objectives(config, progress.say)
-            objectives.write_objectives(points, out_dir)
+            objectives_report.write_objectives(points, out_dir)
             return points, objectives_report.screen_lines(points)
         from alignment.lab.compare import compare, write_comparison
         from alignment.lab.compare_report import screen_lines

@@ -28,6 +28,9 @@ PairLossName = Literal[
     "simpo",
     "orpo",
     "cpo",
+    "cpo_simpo",
+    "alphapo",
+    "mpo",
 ]
 UnpairedLossName = Literal["kto", "apo_zero_unpaired"]
 DivergenceName = Literal["reverse_kl", "forward_kl", "js_divergence", "alpha_divergence"]
@@ -111,6 +114,24 @@ PAIR_LOSSES: dict[PairLossName, LossTraits] = {
         label_smoothing=0.0,
         has_sft_term=True,
     ),
+    "cpo_simpo": LossTraits(
+        summary="SimPO with SFT on chosen, no reference (Xu et al. 2024, Meng et al. 2024)",
+        beta=2.0,
+        needs_reference=False,
+        margin=True,
+        label_smoothing=0.0,
+        target_margin=0.5,
+        has_sft_term=True,
+    ),
+    "alphapo": LossTraits(
+        summary="SimPO with rewards bent by alpha, no reference (Gupta et al. 2025)",
+        beta=2.5,
+        needs_reference=False,
+        margin=True,
+        label_smoothing=0.0,
+        target_margin=0.25,
+    ),
+    "mpo": LossTraits(summary="DPO, BCO and SFT mixed (Wang et al. 2024)", has_sft_term=True),
 }
 assert tuple(PAIR_LOSSES) == get_args(PairLossName)
 
@@ -123,8 +144,9 @@ class PairLossOptions:
         loss: a key of PAIR_LOSSES.
         beta: factor of log-ratios (orpo: weight of the odds ratio; ipo: tau); None takes the loss's own.
         label_smoothing: assumed share of flipped labels; None takes the loss's own.
-        target_margin: simpo: gamma, reward units; None takes the paper's.
+        target_margin: simpo, cpo_simpo, alphapo: gamma, reward units; None takes the paper's.
         discopop_tau: temperature of discopop's blend.
+        alphapo_alpha: how far alphapo bends rewards; 0 is simpo.
         divergence: from the reference.
         divergence_alpha: of alpha_divergence.
 
@@ -137,6 +159,7 @@ class PairLossOptions:
     label_smoothing: float | None = None
     target_margin: float | None = None
     discopop_tau: float = 0.05
+    alphapo_alpha: float = 0.25
     divergence: DivergenceName = "reverse_kl"
     divergence_alpha: float = 0.5
 
@@ -158,6 +181,8 @@ class PairLossOptions:
             raise ValueError(f"target_margin is {self.target}, allowed is 0 or more")
         if self.discopop_tau <= 0.0:
             raise ValueError(f"discopop_tau is {self.discopop_tau}, allowed is more than 0")
+        if not abs(self.alphapo_alpha) < float("inf"):
+            raise ValueError(f"alphapo_alpha is {self.alphapo_alpha}, allowed is any number")
         if self.divergence not in get_args(DivergenceName):
             raise ValueError(f"divergence is {self.divergence!r}, allowed are {', '.join(get_args(DivergenceName))}")
         if self.divergence != "reverse_kl" and not traits.divergence:

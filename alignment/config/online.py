@@ -14,6 +14,7 @@ from alignment.config.policy_gradient_names import (
     PolicyLossName,
     PolicyLossOptions,
     ScaleName,
+    check_delta,
 )
 from alignment.config.rewards import RewardOptions, read_rewards
 from alignment.config.training import PolicyConfig, check_least
@@ -48,6 +49,10 @@ class OnlineConfig(PolicyConfig, RewardOptions):
             another one.
         draw_budget: tokens of a batch when drawing, prompts counted once per completion; samples do not depend on it.
             Read where rollouts is own.
+        ptx_data: rows whose likelihood is kept up while the policy learns from rewards (pretraining mix): texts,
+            conversations or prompts with completions, as sft takes them; without it none.
+        ptx_weight: weight of their negative log-likelihood per token; each optimizer step takes as many rows as it has
+            completions.
         passes: number of optimisation passes over the completions of a step.
         minibatches: number of optimizer steps of a pass; a group is never split.
         importance_cap: largest weight that makes up for a sampler whose probabilities differ from the trainer's; 0
@@ -80,6 +85,8 @@ class OnlineConfig(PolicyConfig, RewardOptions):
     token_budget: int = 8192
     rollouts: str = field(default="own", metadata={"may_change": True})
     draw_budget: int = 32768
+    ptx_data: str = ""
+    ptx_weight: float = 0.05
     passes: int = 1
     minibatches: int = 1
     importance_cap: float = 2.0
@@ -118,6 +125,8 @@ class OnlineConfig(PolicyConfig, RewardOptions):
             )
         if self.audit_reward:
             read_rewards(self.audit_reward)
+        if not 0 < self.ptx_weight < float("inf"):
+            raise ValueError(f"ptx_weight is {self.ptx_weight}, allowed is more than 0")
         check_multiplier(self.multiplier_start, self.multiplier_rate, self.multiplier_max)
         assert self.constraints is not None
         if self.rollouts != "own":
@@ -156,13 +165,16 @@ class GrpoConfig(OnlineConfig):
     """Group-relative policy optimisation and its critic-free relatives.
 
     Attributes:
-        loss: formula of the loss: grpo, dr_grpo, dapo, bnpo, gspo, cispo, rloo or reinforce.
+        loss: formula of the loss: grpo, dr_grpo, dapo, bnpo, gspo, cispo, rloo, reinforce, reinforce_pp or
+            reinforce_pp_baseline.
         beta: weight of the KL to the reference, per token; 0 needs no reference.
         kl_estimator: estimator of the KL to the reference.
         kl_weighted: whether the KL of a token is multiplied by the ratio, which makes its gradient that of the KL
             itself.
         clip_low: how far the ratio may fall below 1 before it is clipped; none takes the loss's own.
         clip_high: how far the ratio may rise above 1 before it is clipped; none takes the loss's own.
+        delta: how large the ratio may count at most where the advantage is negative (two-sided or dual clip); none
+            sets no limit.
         baseline: what is subtracted from a reward; none takes the loss's own.
         scale: what advantages are divided by; none takes the loss's own.
         mask_truncated: whether completions that were cut add nothing to the loss.
@@ -179,6 +191,7 @@ class GrpoConfig(OnlineConfig):
     kl_weighted: bool = True
     clip_low: float | None = None
     clip_high: float | None = None
+    delta: float | None = None
     baseline: BaselineName | None = None
     scale: ScaleName | None = None
     mask_truncated: bool = False
@@ -224,6 +237,7 @@ class GrpoConfig(OnlineConfig):
             loss=self.loss,
             clip_low=self.clip_low,
             clip_high=self.clip_high,
+            delta=self.delta,
             baseline=self.baseline,
             scale=self.scale,
             beta=self.beta,
@@ -238,6 +252,8 @@ class PpoConfig(OnlineConfig):
 
     Attributes:
         clip_range: how far the ratio may move from 1 before it is clipped.
+        delta: how large the ratio may count at most where the advantage is negative (dual clip, 3 in its paper); none
+            sets no limit.
         clip_range_value: how far a value may move from the rollout's before it is clipped, in reward units.
         value_weight: weight of the value loss.
         gamma: discount of a token's time.
@@ -249,6 +265,7 @@ class PpoConfig(OnlineConfig):
         stop_pass_kl: ends the passes of a step once the policy has moved by 1.5 times this many nats a token; 0 never.
         stop_run_kl: ends the run, with its model saved, once the KL to the reference exceeds this many nats a
             completion; 0 never.
+        value_learning_rate: peak learning rate of the value head or network; 0 takes that of the policy.
         value: what the value head reads: the policy's own last hidden states, or a network of its own.
         value_model: folder of a reward model that a network of its own begins from; without it, from the policy.
         whiten_rewards: whether rewards of tokens are divided by their standard deviation.
@@ -260,6 +277,7 @@ class PpoConfig(OnlineConfig):
     passes: int = 4
     temperature: float = 0.7
     clip_range: float = 0.2
+    delta: float | None = None
     clip_range_value: float = 0.2
     value_weight: float = 0.1
     gamma: float = 1.0
@@ -270,6 +288,7 @@ class PpoConfig(OnlineConfig):
     kl_horizon: float = 10_000.0
     stop_pass_kl: float = 0.0
     stop_run_kl: float = 0.0
+    value_learning_rate: float = 0.0
     value: Literal["trunk", "separate"] = "trunk"
     value_model: str = ""
     whiten_rewards: bool = False
@@ -277,13 +296,15 @@ class PpoConfig(OnlineConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_least(self, beta=0, kl_target=0, stop_pass_kl=0, stop_run_kl=0, value_weight=0)
+        check_least(self, beta=0, kl_target=0, stop_pass_kl=0, stop_run_kl=0, value_weight=0, value_learning_rate=0)
         for name in ("gamma", "lam"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, allowed is 0 to 1")
         for name in ("clip_range", "clip_range_value", "kl_horizon"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} is {getattr(self, name)}, allowed is more than 0")
+        if self.delta is not None:
+            check_delta(self.delta, self.clip_range)
         if self.value_model and self.value != "separate":
             raise ValueError("value_model is for a value network of its own: give value separate too")
         if self.kl_target and not self.beta:

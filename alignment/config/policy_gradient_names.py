@@ -9,12 +9,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-PolicyLossName = Literal["grpo", "dr_grpo", "dapo", "bnpo", "gspo", "cispo", "rloo", "reinforce"]
+PolicyLossName = Literal[
+    "grpo",
+    "dr_grpo",
+    "dapo",
+    "bnpo",
+    "gspo",
+    "cispo",
+    "rloo",
+    "reinforce",
+    "reinforce_pp",
+    "reinforce_pp_baseline",
+]
 SurrogateName = Literal["clipped", "capped", "logps"]
 RatioName = Literal["token", "sequence_mean", "sequence_sum"]
 NormaliserName = Literal["branch_means", "tokens", "max_tokens", "branches"]
 BaselineName = Literal["group", "leave_one_out", "batch", "running", "none"]
-ScaleName = Literal["group", "batch", "none"]
+ScaleName = Literal["group", "batch", "centred", "none"]
 KlEstimatorName = Literal["k1", "k2", "k3"]
 
 
@@ -87,6 +98,17 @@ POLICY_LOSSES: dict[PolicyLossName, PolicyLossTraits] = {
         baseline="batch",
         scale="none",
     ),
+    "reinforce_pp": PolicyLossTraits(
+        summary="REINFORCE++: advantages normalised over the whole step (Hu et al. 2025)",
+        normaliser="tokens",
+        baseline="batch",
+        scale="batch",
+    ),
+    "reinforce_pp_baseline": PolicyLossTraits(
+        summary="REINFORCE++ with the group's mean as baseline (Hu et al. 2025)",
+        normaliser="tokens",
+        scale="centred",
+    ),
 }
 assert tuple(POLICY_LOSSES) == get_args(PolicyLossName)
 
@@ -106,13 +128,19 @@ class BaselineTraits:
 
 
 BASELINES: dict[BaselineName, BaselineTraits] = {
-    "group": BaselineTraits(summary="mean of the group", scales=("none", "group", "batch")),
+    "group": BaselineTraits(summary="mean of the group", scales=("none", "group", "batch", "centred")),
     "leave_one_out": BaselineTraits(summary="mean of the rest of the group", scales=("none",)),
     "batch": BaselineTraits(summary="mean of all completions of the step", scales=("none", "batch")),
     "running": BaselineTraits(summary="mean of the steps before", scales=("none",)),
     "none": BaselineTraits(summary="nothing", scales=("none",)),
 }
 assert tuple(BASELINES) == get_args(BaselineName)
+
+
+def check_delta(delta: float, clip_high: float) -> None:
+    """Raises ValueError if a largest ratio lies within the bound that holds where the advantage is positive."""
+    if not delta > 1.0 + clip_high:
+        raise ValueError(f"delta is {delta}, allowed is more than 1 + the upper clip, {1.0 + clip_high:g}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,9 +151,12 @@ class PolicyLossOptions:
         loss: a key of POLICY_LOSSES.
         clip_low: the ratio is held above 1 - clip_low; None takes the loss's own.
         clip_high: the ratio is held below 1 + clip_high; None takes the loss's own.
+        delta: the ratio counts as so much at most also where the advantage is negative, which its upper bound leaves
+            free; None leaves it.
         baseline: a key of BASELINES; None takes the loss's own.
-        scale: what advantages are divided by: the standard deviation of the group's rewards, of the whole step's, or
-            nothing; None takes the loss's own, or nothing where the baseline does not go with it.
+        scale: what advantages are divided by: the standard deviation of the group's rewards, of the whole step's, of
+            the whole step's once their baseline is subtracted (centred), or nothing; None takes the loss's own, or
+            nothing where the baseline does not go with it.
         beta: weight of the KL to the reference in the loss; 0 needs no reference.
         kl_estimator: of that KL, see `alignment.losses.kl`.
         kl_weighted: whether its tokens are multiplied by the ratio, so that their expected gradient is that of the KL
@@ -138,6 +169,7 @@ class PolicyLossOptions:
     loss: PolicyLossName = "grpo"
     clip_low: float | None = None
     clip_high: float | None = None
+    delta: float | None = None
     baseline: BaselineName | None = None
     scale: ScaleName | None = None
     beta: float = 0.0
@@ -164,6 +196,10 @@ class PolicyLossOptions:
                 raise ValueError(f"loss {self.loss} has no {name}, it is for {', '.join(readers)}")
             if not 0.0 < value <= most:
                 raise ValueError(f"{name} is {value}, allowed is more than 0{' up to 1' if most == 1.0 else ''}")
+        if self.delta is not None:
+            if POLICY_LOSSES[self.loss].surrogate != "clipped":
+                raise ValueError(f"loss {self.loss} has no delta, which is for losses that clip their ratio")
+            check_delta(self.delta, self.above)
         if self.scale is not None and self.scale not in BASELINES[self.subtracted].scales:
             scales = BASELINES[self.subtracted].scales
             raise ValueError(

@@ -196,13 +196,14 @@ class DpoConfig(PreferenceConfig):
     """Learning from pairs, directly.
 
     Attributes:
-        loss: formula of a pair's loss; sigmoid is DPO itself, cdpo and robust take flipped labels, simpo, orpo and cpo
-            need no reference.
+        loss: formula of a pair's loss; sigmoid is DPO itself, cdpo and robust take flipped labels; simpo, orpo, cpo,
+            cpo_simpo and alphapo need no reference.
         beta: factor of the log-ratio margin: small lets the policy move far from the reference, large holds it close;
             none takes the loss's own, 0.1 for most.
         label_smoothing: share of labels taken to be flipped, 0 up to 0.5; none takes the loss's own.
-        target_margin: lead that simpo asks of chosen, its gamma; none takes the paper's.
+        target_margin: lead that simpo, cpo_simpo and alphapo ask of chosen, their gamma; none takes the paper's.
         discopop_tau: temperature of discopop's blend.
+        alphapo_alpha: how far alphapo bends rewards; 0 is simpo.
         f_divergence: divergence that holds the policy to the reference.
         f_divergence_alpha: order of the alpha_divergence.
         sft_weight: weight of the negative log-likelihood per token of chosen completions, added to the loss.
@@ -214,6 +215,7 @@ class DpoConfig(PreferenceConfig):
     label_smoothing: float | None = None
     target_margin: float | None = None
     discopop_tau: float = 0.05
+    alphapo_alpha: float = 0.25
     f_divergence: DivergenceName = "reverse_kl"
     f_divergence_alpha: float = 0.5
     sft_weight: float = 0.0
@@ -240,6 +242,7 @@ class DpoConfig(PreferenceConfig):
             label_smoothing=self.label_smoothing,
             target_margin=self.target_margin,
             discopop_tau=self.discopop_tau,
+            alphapo_alpha=self.alphapo_alpha,
             divergence=self.f_divergence,
             divergence_alpha=self.f_divergence_alpha,
         )

@@ -15,9 +15,8 @@ seed-0/         the runs: world/, sft/, sum-0.5/, floor--0.4/, soup-0.5/
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -39,13 +38,12 @@ from alignment.simulated_world import (
 )
 from rewardkit.data.prompts import read_prompts
 from rewardkit.data.records import Message
-from rewardkit.evaluation.evaluation_text import finite
-from rewardkit.run.directory import read_metrics, write_text
+from rewardkit.run.directory import read_metrics
 from rewardkit.stats.metrics import Interval, average_interval
 
 Way = Literal["sft", "weighted sum", "constraint", "soup"]
 KL_WEIGHT = 0.05  # to the SFT policy, in every run: golds cannot be hacked, policies can still fall apart
-LEARNING_RATE, MULTIPLIER_RATE = 3e-4, 0.5
+LEARNING_RATE, MULTIPLIER_RATE = 1e-3, 1.0
 SAFETY_NAME = SAFETY.rpartition(":")[2]
 
 
@@ -178,11 +176,3 @@ def _point(
         kl=kl,
         multiplier=multiplier,
     )
-
-
-def write_objectives(points: Sequence[Point], out_dir: Path) -> None:
-    """Writes compare.json and report.html."""
-    from alignment.lab.objectives_report import report_page
-
-    write_text(out_dir / "compare.json", json.dumps([finite(asdict(point)) for point in points], indent=1))
-    write_text(out_dir / "report.html", report_page(points))

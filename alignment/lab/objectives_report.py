@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 
 from alignment.lab.objectives import Point, Way
+from rewardkit.evaluation.evaluation_text import finite
 from rewardkit.report.charts import Line, line_chart, number_axis
 from rewardkit.report.page import Table, experiment_page
 from rewardkit.report.table import signed_text, text_table
+from rewardkit.run.directory import write_text
 
 SERIES: dict[Way, int] = {"sft": 0, "weighted sum": 1, "constraint": 2, "soup": 3}
 HEADER = ("way", "setting", "helpfulness", "safety", "KL", "multiplier")
@@ -136,6 +141,12 @@ def report_page(points: Sequence[Point]) -> str:
         ],
         charts=[("Safety against helpfulness, a point a policy", line_chart("Front", x_axis, y_axis, lines))],
     )
+
+
+def write_objectives(points: Sequence[Point], out_dir: Path) -> None:
+    """Writes compare.json and report.html."""
+    write_text(out_dir / "compare.json", json.dumps([finite(asdict(point)) for point in points], indent=1))
+    write_text(out_dir / "report.html", report_page(points))
 
 
 def _place(point: Point) -> tuple[float, float]:

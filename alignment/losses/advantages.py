@@ -77,7 +77,8 @@ def group_advantages(rewards: Tensor, *, baseline: BaselineName, scale: ScaleNam
     A = (R - b) / (std + 1e-4), or R - b.
     `group` with scale `group`: Shao et al. 2024, section 4.1.2 (GRPO, arXiv 2402.03300); with `none`: Liu et al. 2025
     (Dr. GRPO, arXiv 2503.20783). `leave_one_out`: b is the mean of the other G - 1, R - b = G / (G - 1) (R - mean);
-    Ahmadian et al. 2024 (RLOO, arXiv 2402.14740). The standard deviation has ddof 1; 1e-4 is TRL's, too.
+    Ahmadian et al. 2024 (RLOO, arXiv 2402.14740). `batch` with `batch`, and `group` with `centred`: Hu et al. 2025
+    (REINFORCE++ and its variant with a baseline, arXiv 2501.03262). Standard deviations have ddof 1; 1e-4 is TRL's.
 
     Exactly 0 where all rewards that make the baseline are equal or there is one only: there is nothing to compare, and
     a mean of equal numbers may differ from them by rounding.
@@ -87,7 +88,8 @@ def group_advantages(rewards: Tensor, *, baseline: BaselineName, scale: ScaleNam
         baseline: `group`, `leave_one_out`, `batch` (mean of all P G), `running` (`running_mean`) or `none` (0). The
             means of `group` and `batch` hold the completion's own reward, which shrinks the expected gradient by a
             share of 1 / G or 1 / (P G); the others leave it as it is.
-        scale: `group`, `batch` (the standard deviation of all P G rewards) or `none`.
+        scale: `group`, `batch` (the standard deviation of all P G rewards), `centred` (of all P G differences from
+            the baseline) or `none`.
         running_mean: of steps before this one, as `RunningMean` keeps it.
     """
     rewards = exact(rewards).detach()
@@ -112,6 +114,8 @@ def group_advantages(rewards: Tensor, *, baseline: BaselineName, scale: ScaleNam
             return advantages / (_std(rewards) + EPSILON)
         case "batch":
             return advantages / (_std(rewards.flatten()) + EPSILON)
+        case "centred":
+            return advantages / (_std(advantages.flatten()) + EPSILON)
         case "none":
             return advantages
         case _:
@@ -152,7 +156,7 @@ def process_advantages(
 
 
 def normalised_first(rewards: Tensor, weights: Sequence[float], subtracted: Tensor | None = None) -> Tensor:
-    """(P, G) float32, detached: each reward normalised within its group, added by weight, divided by the step's spread.
+    """(P, G) float32, detached: rewards normalised within their groups, added by weight, divided by the step's spread.
 
     A = a / (std(a) + 1e-4),  a = sum_k w_k (R_k - mean R_k) / (std R_k + 1e-4), the latter two within the group.
     Liu et al. 2026 (GDPO, arXiv 2601.05242); TRL 1.16 has it as `normalize_then_sum`. Standard deviations have ddof 1.

@@ -5,13 +5,14 @@ Log-ratios as in `alignment.losses.pair`. Here the policy is held in place absol
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from alignment.losses.pair import PairLoss, exact, paired
+from alignment.losses.pair import PairLoss, exact, paired, sigmoid_loss
+from alignment.losses.reference_free import sft_term
 
 
 def nca_pair_loss(chosen_logratios: Tensor, rejected_logratios: Tensor, *, beta: float) -> PairLoss:
@@ -42,6 +43,36 @@ def bco_pair_loss(chosen_logratios: Tensor, rejected_logratios: Tensor, *, beta:
     """
     chosen, rejected = exact(chosen_logratios), exact(rejected_logratios)
     return paired(-F.logsigmoid(beta * chosen) - F.logsigmoid(-beta * rejected), chosen, rejected, beta)
+
+
+MPO_PREFERENCE, MPO_QUALITY, MPO_SFT = 0.8, 0.2, 1.0  # the paper's weights
+
+
+def mpo_loss(
+    chosen_logratios: Tensor,
+    rejected_logratios: Tensor,
+    chosen_logps: Tensor,
+    chosen_lengths: Tensor,
+    *,
+    beta: float,
+) -> PairLoss:
+    """Mixed preference optimisation: which is better, how good each is, and how to write the chosen one.
+
+    losses = 0.8 DPO + 0.2 BCO - log pi(y_c) / L_c.
+    Wang et al. 2024, eq. 1 with the weights of section 4 (MPO, arXiv 2411.10442); `sigmoid_loss`, `bco_pair_loss` with
+    its reward shift at 0, as TRL has it, and `alignment.losses.reference_free.sft_term`.
+
+    Args:
+        chosen_logratios, rejected_logratios: (B,) float, nats.
+        chosen_logps: (B,) float, nats, summed over tokens.
+        chosen_lengths: (B,) completion tokens.
+        beta: > 0.
+    """
+    preference = sigmoid_loss(chosen_logratios, rejected_logratios, beta=beta)
+    quality = bco_pair_loss(chosen_logratios, rejected_logratios, beta=beta)
+    written = sft_term(chosen_logps, chosen_lengths)
+    losses = MPO_PREFERENCE * preference.losses + MPO_QUALITY * quality.losses + MPO_SFT * written
+    return replace(preference, losses=losses)
 
 
 def sppo_hard_loss(chosen_logratios: Tensor, rejected_logratios: Tensor, *, beta: float) -> PairLoss:

@@ -15,7 +15,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from alignment.config.loss_names import PAIR_LOSSES, DivergenceName, PairLossOptions
-from alignment.losses.anchored import apo_down_loss, apo_zero_loss, bco_pair_loss, nca_pair_loss, sppo_hard_loss
+from alignment.losses.anchored import (
+    apo_down_loss,
+    apo_zero_loss,
+    bco_pair_loss,
+    mpo_loss,
+    nca_pair_loss,
+    sppo_hard_loss,
+)
 from alignment.losses.pair import (
     PairLoss,
     aot_loss,
@@ -28,7 +35,7 @@ from alignment.losses.pair import (
     sigmoid_loss,
     sigmoid_norm_loss,
 )
-from alignment.losses.reference_free import cpo_loss, orpo_loss, simpo_loss
+from alignment.losses.reference_free import alphapo_loss, cpo_loss, cpo_simpo_loss, orpo_loss, simpo_loss
 
 LARGEST_EXPONENT = 80.0  # exp of it is finite in float32
 
@@ -135,9 +142,21 @@ def _hard_loss(pairs: PairLogps, options: PairLossOptions, margin: Tensor | None
     lengths = (pairs.chosen_lengths, pairs.rejected_lengths)
     own = (pairs.chosen, pairs.rejected)
     match options.loss:
-        case "simpo":
+        case "simpo" | "cpo_simpo":
+            loss = simpo_loss if options.loss == "simpo" else cpo_simpo_loss
             target = options.target
-            return simpo_loss(*own, *lengths, beta=beta, target_margin=target, label_smoothing=smoothing, margin=margin)
+            return loss(*own, *lengths, beta=beta, target_margin=target, label_smoothing=smoothing, margin=margin)
+        case "alphapo":
+            alpha, target = options.alphapo_alpha, options.target
+            return alphapo_loss(
+                *own,
+                *lengths,
+                beta=beta,
+                alpha=alpha,
+                target_margin=target,
+                label_smoothing=smoothing,
+                margin=margin,
+            )
         case "orpo":
             return orpo_loss(*own, *lengths, beta=beta)
         case "cpo":
@@ -186,9 +205,11 @@ def _logratio_loss(pairs: PairLogps, options: PairLossOptions, margin: Tensor | 
             return apo_zero_loss(chosen, rejected, beta=beta)
         case "apo_down":
             return apo_down_loss(chosen, rejected, beta=beta)
+        case "mpo":
+            return mpo_loss(chosen, rejected, pairs.chosen, lengths[0], beta=beta)
         case "aot_unpaired":
             return aot_unpaired_loss(chosen, rejected, beta=beta, label_smoothing=smoothing)
-        case "simpo" | "orpo" | "cpo" | "aot":
+        case "simpo" | "orpo" | "cpo" | "cpo_simpo" | "alphapo" | "aot":
             raise AssertionError(f"{options.loss} is not a function of log-ratios")
         case _:
             assert_never(options.loss)

@@ -13,6 +13,8 @@ Where we differ from TRL 1.16:
 1. `bnpo` divides by the tokens of the whole step; TRL's by those of a micro-batch, so that the split changes its step.
 2. clip_high of `cispo` is a distance from 1 like every other one; TRL's epsilon_high is the cap itself.
 3. With ratios of completions, a KL is still weighted by the ratio of each token.
+   REINFORCE++, which TRL has not: advantages are normalised over completions, where its paper counts a completion once
+   for each of its tokens; a KL stands in the loss, as in its variant with a baseline.
 4. A ratio counts as e^20 at most, so that no exponential overflows: a gradient of 0 times infinity is not a number.
 """
 
@@ -105,18 +107,24 @@ class Surrogate:
     clipped_high: Tensor
 
 
-def clipped_surrogate(ratio: Tensor, advantages: Tensor, *, clip_low: float, clip_high: float) -> Surrogate:
+def clipped_surrogate(
+    ratio: Tensor, advantages: Tensor, *, clip_low: float, clip_high: float, delta: float | None = None
+) -> Surrogate:
     """PPO's pessimistic surrogate: moving the ratio beyond its bounds gains nothing, moving it back still does.
 
-    losses = max(-A r, -A clip(r, 1 - l, 1 + h)).
+    losses = max(-A min(r, d), -A clip(r, 1 - l, 1 + h)).
     Schulman et al. 2017, eq. 7 (PPO, arXiv 1707.06347); l below h: Yu et al. 2025, eq. 10 (DAPO, arXiv 2503.14476).
+    d: dual clip, Ye et al. 2020, eq. 5, its c (arXiv 1912.09729), min(max(-A r, -A clip), -A c) where A < 0; two-sided
+    clipping of Prime Intellect 2025, its delta (INTELLECT-2, arXiv 2505.07291). As d is more than 1 + h both are this.
 
     Args:
         ratio: float, any shape, probability under the policy by that under the old one, with gradient.
         advantages: same shape.
         clip_low, clip_high: l and h, > 0.
+        delta: d, more than 1 + h: beyond it a ratio whose advantage is negative has no gradient; None is infinite.
     """
-    losses = torch.maximum(-advantages * ratio, -advantages * ratio.clamp(1.0 - clip_low, 1.0 + clip_high))
+    most = ratio if delta is None else ratio.clamp_max(delta)
+    losses = torch.maximum(-advantages * most, -advantages * ratio.clamp(1.0 - clip_low, 1.0 + clip_high))
     return Surrogate(
         losses=losses,
         clipped_low=((ratio < 1.0 - clip_low) & (advantages < 0.0)).to(losses.dtype),
@@ -159,6 +167,7 @@ def ppo_loss(
     advantages: Tensor,
     *,
     clip_range: float,
+    delta: float | None = None,
     beta: float = 0.0,
     kl_estimator: KlEstimatorName = "k3",
 ) -> PolicyLoss:
@@ -169,6 +178,7 @@ def ppo_loss(
     Args:
         advantages: (C,) float, of each token, as `alignment.losses.advantages.generalised_advantages`, whitened or not.
         clip_range: c, > 0.
+        delta: as of `clipped_surrogate`.
         beta: weight of the KL in the loss; 0 where it is in the rewards.
         kl_estimator: of that KL, weighted by the ratio.
 
@@ -176,7 +186,8 @@ def ppo_loss(
         ValueError: if a KL is asked for without the reference's log-probabilities.
     """
     log_ratio = exact(tokens.logps) - exact(tokens.old_logps).detach()
-    surrogate = clipped_surrogate(_exponential(log_ratio), advantages, clip_low=clip_range, clip_high=clip_range)
+    ratio = _exponential(log_ratio)
+    surrogate = clipped_surrogate(ratio, advantages, clip_low=clip_range, clip_high=clip_range, delta=delta)
     return _summed(tokens, log_ratio, surrogate, beta=beta, estimator=kl_estimator, kl_weighted=True)
 
 
@@ -202,7 +213,9 @@ def policy_loss(tokens: CompletionTokens, advantages: Tensor, options: PolicyLos
     spread = advantages.to(logps) if by_token else advantages.to(logps)[tokens.branch]
     match traits.surrogate:
         case "clipped":
-            surrogate = clipped_surrogate(ratio, spread, clip_low=options.below, clip_high=options.above)
+            surrogate = clipped_surrogate(
+                ratio, spread, clip_low=options.below, clip_high=options.above, delta=options.delta
+            )
         case "capped":
             surrogate = capped_surrogate(logps, ratio, spread, clip_high=options.above)
         case "logps":

@@ -5,6 +5,8 @@ Here the policy's own log-probabilities stand where log-ratios do elsewhere; rew
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -116,3 +118,82 @@ def cpo_loss(
     chosen, rejected = exact(chosen_logps), exact(rejected_logps)
     likelihood = bradley_terry_loss(beta * chosen, beta * rejected, label_smoothing=label_smoothing)
     return paired(likelihood.losses + sft_term(chosen, chosen_lengths), chosen, rejected, beta)
+
+
+LARGEST_BEND = 80.0  # exponent in alphapo: exp of it is finite in float32
+
+
+def cpo_simpo_loss(
+    chosen_logps: Tensor,
+    rejected_logps: Tensor,
+    chosen_lengths: Tensor,
+    rejected_lengths: Tensor,
+    *,
+    beta: float,
+    target_margin: float,
+    label_smoothing: float = 0.0,
+    margin: Tensor | None = None,
+) -> PairLoss:
+    """CPO-SimPO: SimPO with the supervised fine-tuning of CPO, which keeps chosen completions likely.
+
+    losses = `simpo_loss` - log pi(y_c) / L_c.
+    Xu et al. 2024 with Meng et al. 2024, as their authors' code joins them (github.com/fe1ixxu/CPO_SIMPO).
+
+    Args: as of `simpo_loss`.
+
+    Raises:
+        ValueError: if label_smoothing is out of range.
+    """
+    loss = simpo_loss(
+        chosen_logps,
+        rejected_logps,
+        chosen_lengths,
+        rejected_lengths,
+        beta=beta,
+        target_margin=target_margin,
+        label_smoothing=label_smoothing,
+        margin=margin,
+    )
+    return replace(loss, losses=loss.losses + sft_term(chosen_logps, chosen_lengths))
+
+
+def alphapo_loss(
+    chosen_logps: Tensor,
+    rejected_logps: Tensor,
+    chosen_lengths: Tensor,
+    rejected_lengths: Tensor,
+    *,
+    beta: float,
+    alpha: float,
+    target_margin: float,
+    label_smoothing: float = 0.0,
+    margin: Tensor | None = None,
+) -> PairLoss:
+    """AlphaPO: SimPO with rewards whose shape alpha bends, so that likelihoods fall less or more.
+
+    losses = -log sigma(beta (r_c - r_r) - g - m),  r = (1 - p^-alpha) / alpha,  p = exp(log pi(y) / L); r = log p at 0.
+    Gupta et al. 2025, eq. 5 (arXiv 2501.03884). Exponents are held below 80: beyond, the gradient is 0.
+
+    Args:
+        chosen_logps, rejected_logps: (B,) float, nats, summed over tokens.
+        chosen_lengths, rejected_lengths: (B,) completion tokens.
+        beta: > 0.
+        alpha: any number; more than 0 pays less for what is likely already.
+        target_margin: g, reward units, 0 or more.
+        label_smoothing, margin: as of `simpo_loss`.
+
+    Raises:
+        ValueError: if label_smoothing is out of range.
+    """
+    chosen, rejected = (
+        _bent(exact(logps) / lengths, alpha)
+        for logps, lengths in ((chosen_logps, chosen_lengths), (rejected_logps, rejected_lengths))
+    )
+    asked = torch.full_like(chosen, target_margin).detach() if margin is None else margin + target_margin
+    likelihood = bradley_terry_loss(beta * chosen, beta * rejected, margin=asked, label_smoothing=label_smoothing)
+    return paired(likelihood.losses, chosen, rejected, beta)
+
+
+def _bent(mean_logps: Tensor, alpha: float) -> Tensor:
+    """(1 - exp(-alpha x)) / alpha, x at alpha 0."""
+    return mean_logps if alpha == 0.0 else -torch.expm1((-alpha * mean_logps).clamp(max=LARGEST_BEND)) / alpha

@@ -13,7 +13,8 @@ Where we differ:
    sampler's differ by is weighted, up to a cap (`alignment.losses.importance`).
 3. The value head may share the policy's trunk. Dropout is off everywhere.
 4. Losses are means over the tokens of the whole minibatch, whatever micro-batches and processes it was split into.
-5. AdamW has its usual epsilon, 1e-8, as in TRL, where Huang et al. have 1e-5; its rate falls by half a cosine.
+5. The value head may have a learning rate of its own, whose schedule is that of the policy's.
+6. AdamW has its usual epsilon, 1e-8, as in TRL, where Huang et al. have 1e-5; its rate falls by half a cosine.
 """
 
 from __future__ import annotations
@@ -207,6 +208,7 @@ class Ppo:
             ),
             before.learned.advantages[tokens],
             clip_range=self.config.clip_range,
+            delta=self.config.delta,
             beta=in_loss,
         )
         values = self._values(logps, micro)
@@ -247,7 +249,7 @@ def train_ppo(context: RunContext[PpoConfig]) -> Results | None:
     def build(parts: Parts) -> tuple[Ppo, PolicyUpdate]:
         value = build_value(config, parts.policy)
         sharded = Sharded(value, parts.forward.device) if parts.forward.sharded else None
-        update = parts.update(config, value)
+        update = parts.update(config, value, value_rate=config.value_learning_rate)
         return Ppo(config, update, parts.reference, Carried(config.beta, value), sharded), update
 
     method = "proximal policy optimisation (Schulman et al. 2017)"

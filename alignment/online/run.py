@@ -8,11 +8,11 @@ is continued takes the steps it would have taken: what is drawn depends on seed,
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
@@ -22,6 +22,7 @@ from alignment.offline.run import LearningRates, shards_weights
 from alignment.online.algorithm import Algorithm
 from alignment.online.audit import Audit
 from alignment.online.loop import OnlineLoop
+from alignment.online.pretraining_mix import PretrainingMix, read_mix
 from alignment.online.update import PolicyUpdate
 from alignment.policy.policy import Policy, build_policy, check_model, prepare_tokenizer
 from alignment.policy.policy_forward import Forward, place
@@ -39,7 +40,11 @@ from rewardkit.network.models import PRESETS
 from rewardkit.network.template_check import TemplateCheck
 from rewardkit.run.progress import Progress
 from rewardkit.run.training_command import Interruption, Results, RunContext
+from rewardkit.training.steps import RATE_FACTOR
 from rewardkit.training.training_run import join_processes
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 logger = logging.getLogger(__name__)
 Config = TypeVar("Config", bound=OnlineConfig)
@@ -90,6 +95,7 @@ class Parts:
         reference: None where no KL is asked for.
         anchor: a copy of the policy that may move; None where none is asked for.
         learning_rate: the peak.
+        mix: what is learned beside the rewards; None where nothing is.
     """
 
     policy: Policy
@@ -97,25 +103,44 @@ class Parts:
     reference: LiveReference | None
     anchor: LiveReference | None
     learning_rate: float
+    mix: PretrainingMix | None = None
 
-    def update(self, config: OnlineConfig, value: torch.nn.Module | None = None) -> PolicyUpdate:
-        """Builds the optimizer steps of the policy, and of what is trained with it."""
-        modules = [self.policy.network, *([value] if value else [])]
-        trained = [p for module in modules for p in module.parameters() if p.requires_grad]
-        decayed, others = [p for p in trained if p.dim() >= 2], [p for p in trained if p.dim() < 2]
+    def update(
+        self, config: OnlineConfig, value: torch.nn.Module | None = None, *, value_rate: float = 0.0
+    ) -> PolicyUpdate:
+        """Builds the optimizer steps of the policy, and of what is trained with it.
+
+        Args:
+            value_rate: peak learning rate of the value model; 0 takes the policy's.
+        """
+        policy, of_value = [self.policy.network], [value] if value else []
+        together = [policy, of_value] if value_rate else [[*policy, *of_value]]
+        optimizer = adamw(
+            [group for modules in together for group in _groups(modules, config.weight_decay)],
+            self.learning_rate,
+            optimizer=config.optimizer,
+            trained_weights=config.trained_weights,
+            seed=config.seed,
+        )
+        if value_rate:
+            values = {id(p) for module in of_value for p in module.parameters()}
+            for group in optimizer.param_groups:
+                if id(group["params"][0]) in values:
+                    group[RATE_FACTOR] = value_rate / self.learning_rate
         return PolicyUpdate(
             self.forward,
-            adamw(
-                [(decayed, config.weight_decay), (others, 0.0)],
-                self.learning_rate,
-                optimizer=config.optimizer,
-                trained_weights=config.trained_weights,
-                seed=config.seed,
-            ),
+            optimizer,
             temperature=config.temperature,
             token_budget=config.token_budget,
             max_grad_norm=config.max_grad_norm,
+            mix=self.mix,
         )
+
+
+def _groups(modules: Sequence[torch.nn.Module], weight_decay: float) -> list[tuple[list[torch.nn.Parameter], float]]:
+    """Trained parameters with their weight decay, which applies to matrices only."""
+    trained = [p for module in modules for p in module.parameters() if p.requires_grad]
+    return [([p for p in trained if p.dim() >= 2], weight_decay), ([p for p in trained if p.dim() < 2], 0.0)]
 
 
 Build = Callable[[Parts], tuple[Algorithm, PolicyUpdate]]
@@ -224,7 +249,14 @@ def load_parts(
         reference=reference,
         anchor=anchor,
         learning_rate=LEARNING_RATES.peak(config, policy.network.num_parameters()),
+        mix=_mix(config, tokenizer, max_length),
     )
+
+
+def _mix(config: OnlineConfig, tokenizer: PreTrainedTokenizerBase, max_length: int) -> PretrainingMix | None:
+    if not config.ptx_data:
+        return None
+    return read_mix(config.ptx_data, tokenizer, max_length=max_length, weight=config.ptx_weight, seed=config.seed)
 
 
 def in_world(config: Config, interruption: Interruption, progress: Progress) -> Config:

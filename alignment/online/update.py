@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from alignment.online import pretraining_mix
+from alignment.online.pretraining_mix import PretrainingMix
 from alignment.policy.policy_forward import Forward
 from alignment.rollouts.rollouts import Micro, Rollouts
 from rewardkit.distributed import collectives
@@ -48,6 +50,7 @@ class PolicyUpdate:
     Args:
         temperature: of all log-probabilities.
         token_budget: tokens of a micro-batch, until memory says less.
+        mix: what is learned beside the rewards; None where nothing is.
     """
 
     def __init__(
@@ -58,9 +61,11 @@ class PolicyUpdate:
         temperature: float,
         token_budget: int,
         max_grad_norm: float,
+        mix: PretrainingMix | None = None,
     ) -> None:
         self.forward, self.optimizer, self.temperature = forward, optimizer, temperature
         self.token_budget, self.max_grad_norm = token_budget, max_grad_norm
+        self.mix = mix
         self.num_steps = 0  # taken by this process
         self.balances = router_loss.has_router_loss(forward.network)
 
@@ -85,10 +90,17 @@ class PolicyUpdate:
             The mean loss and gradient norm of the steps, and the metrics, weighted over all of them.
         """
         names = (*names, *((router_loss.METRIC,) if self.balances else ()))
+        names = (*names, *((pretraining_mix.METRIC,) if self.mix else ()))
         sums, losses, grad_norms = torch.zeros(2, len(names)), [], []
-        for minibatch in minibatches:
+        for number, minibatch in enumerate(minibatches):
             stepped = self.step(
-                rollouts, minibatch, part, num_metrics=len(names), with_entropy=with_entropy, together=together
+                rollouts,
+                minibatch,
+                part,
+                num_metrics=len(names),
+                with_entropy=with_entropy,
+                together=together,
+                number=number,
             )
             sums += stepped.sums[:, 1:]
             losses.append(float(stepped.sums[0, 0]) / (minibatch.total or 1.0))
@@ -106,12 +118,15 @@ class PolicyUpdate:
         num_metrics: int,
         with_entropy: bool = False,
         together: bool = False,
+        number: int = 0,
     ) -> Stepped:
         """Takes one optimizer step on some completions.
 
         Args:
             part: its losses are summed over the micro-batches.
-            num_metrics: M, how many metrics `part` gives, and one more where the network balances its experts.
+            num_metrics: M, how many metrics `part` gives, one more where the network balances its experts, and one more
+                with a mix.
+            number: of the optimizer step among those on these rollouts.
             together: see `Rollouts.micro_batches`.
 
         Raises:
@@ -130,7 +145,11 @@ class PolicyUpdate:
                     micro_part = micro_part.with_router_loss(auxiliary, num_rows=num_rows, share=share)
                 if minibatch.total:
                     (micro_part.loss * micro.share / minibatch.total).backward()
-                sums += micro_part.columns() * micro.share
+                columns = micro_part.columns() * micro.share
+                sums[:, : columns.shape[1]] += columns
+            if self.mix:
+                key = (*rollouts.numbers, number)
+                sums[:, -1] += self.mix.backward(self.forward, key, max(len(minibatch.branches), 1))
             if collectives.rank() == 0:
                 sums[1, 0] = minibatch.total
             return sums

@@ -14,6 +14,8 @@ from rewardkit.distributed.optimization import all_reduce_gradients, schedule
 from rewardkit.distributed.sharding import clip_gradients
 from rewardkit.run.directory import Run
 
+RATE_FACTOR = "rate_factor"  # of a group of parameters: its learning rate by that of the others
+
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
@@ -73,10 +75,10 @@ def weighted(values: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
 def set_learning_rate(
     optimizer: torch.optim.Optimizer, peak: float, *, step: int, num_steps: int, warmup_share: float
 ) -> float:
-    """Sets the learning rate of a step, counted from 1, and returns it."""
+    """Sets the learning rate of a step, counted from 1, and returns it, without a group's own factor."""
     learning_rate = peak * schedule(step - 1, num_steps, warmup_share)
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate
+        group["lr"] = learning_rate * group.get(RATE_FACTOR, 1.0)
     return learning_rate
 
 

@@ -44,7 +44,7 @@ def test_a_scale_the_baseline_does_not_go_with_is_left_out_unless_asked_for() ->
     [
         ({"loss": "ppo"}, "loss is 'ppo', allowed are grpo, dr_grpo, dapo, bnpo, gspo, cispo, rloo, reinforce"),
         ({"baseline": "value"}, "baseline is 'value', allowed are group, leave_one_out, batch, running, none"),
-        ({"scale": "std"}, "scale is 'std', allowed are group, batch, none"),
+        ({"scale": "std"}, "scale is 'std', allowed are group, batch, centred, none"),
         ({"kl_estimator": "k4"}, "kl_estimator is 'k4', allowed are k1, k2, k3"),
         ({"clip_low": 0.0}, "clip_low is 0.0, allowed is more than 0 up to 1"),
         ({"clip_low": 1.5}, "clip_low is 1.5, allowed is more than 0 up to 1"),

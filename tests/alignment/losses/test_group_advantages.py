@@ -21,6 +21,8 @@ BY_HAND: list[tuple[BaselineName, ScaleName, list[list[float]]]] = [
     ("group", "none", [[-2, -1, 3], [0, 0, 0]]),
     ("group", "group", [[-2 / SD, -1 / SD, 3 / SD], [0, 0, 0]]),
     ("group", "batch", [[-2 / 2.0001, -1 / 2.0001, 3 / 2.0001], [0, 0, 0]]),
+    # differences -2, -1, 3, 0, 0, 0: squares 14, variance 2.8 with ddof 1
+    ("group", "centred", [[x / (math.sqrt(2.8) + 1e-4) for x in (-2, -1, 3)], [0, 0, 0]]),
     ("leave_one_out", "none", [[1 - 4, 2 - 3.5, 6 - 1.5], [0, 0, 0]]),
     ("batch", "none", [[-1, 0, 4], [-1, -1, -1]]),
     ("batch", "batch", [[-1 / 2.0001, 0, 4 / 2.0001], [-1 / 2.0001] * 3]),
@@ -63,7 +65,7 @@ def test_groups_of_one_have_no_advantage() -> None:
     of_groups: list[tuple[BaselineName, ScaleName]] = [
         (baseline, scale) for baseline, scale, _ in BY_HAND if baseline in ("group", "leave_one_out")
     ]
-    assert len(of_groups) == 4
+    assert len(of_groups) == 5
     for baseline, scale in of_groups:
         assert group_advantages(rewards, baseline=baseline, scale=scale).tolist() == [[0.0], [0.0]]
     lone = group_advantages(torch.tensor([[0.3]]), baseline="batch", scale="batch")

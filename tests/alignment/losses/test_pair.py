@@ -16,6 +16,7 @@ from alignment.losses.anchored import (
     apo_zero_loss,
     bco_pair_loss,
     kto_loss,
+    mpo_loss,
     nca_pair_loss,
     sppo_hard_loss,
 )
@@ -32,7 +33,14 @@ from alignment.losses.pair import (
     sigmoid_loss,
     sigmoid_norm_loss,
 )
-from alignment.losses.reference_free import cpo_loss, orpo_loss, sft_term, simpo_loss
+from alignment.losses.reference_free import (
+    alphapo_loss,
+    cpo_loss,
+    cpo_simpo_loss,
+    orpo_loss,
+    sft_term,
+    simpo_loss,
+)
 
 LN2, LN3 = math.log(2.0), math.log(3.0)
 NAMES = tuple(PAIR_LOSSES)
@@ -109,6 +117,25 @@ BY_HAND: dict[str, tuple[PairLoss, float]] = {
     ),
     # d = 2 ln 3, and -(-2) / 4 for the SFT term
     "cpo": (cpo_loss(one(-2.0), one(-2.0 - 2 * LN3), one(4.0), beta=0.5), -math.log(0.75) + 0.5),
+    # as simpo, and -(-2) / 2 for the SFT term
+    "cpo_simpo": (
+        cpo_simpo_loss(one(-2.0), one(-2 * LN3 - 1), one(2.0), one(1.0), beta=1.0, target_margin=LN3),
+        -math.log(0.75) + 1.0,
+    ),
+    # mean probabilities 1/2 and 1/4, alpha 1: rewards 1 - 2 and 1 - 4; beta ln 3: sigma(2 ln 3 - ln 3) = 3/4
+    "alphapo": (
+        alphapo_loss(one(-2 * LN2), one(-2 * LN2), one(2.0), one(1.0), beta=LN3, alpha=1.0, target_margin=LN3),
+        -math.log(0.75),
+    ),
+    "alphapo, alpha 0": (
+        alphapo_loss(one(-2.0), one(-2 * LN3 - 1), one(2.0), one(1.0), beta=1.0, alpha=0.0, target_margin=LN3),
+        -math.log(0.75),
+    ),
+    # DPO sigma(2 ln 3) = 9/10, BCO twice 3/4, SFT 6 / 3
+    "mpo": (
+        mpo_loss(C, -C, one(-6.0), one(3.0), beta=BETA),
+        -0.8 * math.log(0.9) - 0.2 * 2 * math.log(0.75) + 2.0,
+    ),
 }
 
 
@@ -116,6 +143,25 @@ BY_HAND: dict[str, tuple[PairLoss, float]] = {
 def test_by_hand(name: str) -> None:
     result, expected = BY_HAND[name]
     assert result.losses.tolist() == pytest.approx([expected], abs=1e-6)
+
+
+def test_a_small_alpha_is_nearly_none() -> None:
+    pairs = random_pairs()
+    small, none = (
+        pair_loss(pairs, PairLossOptions(loss="alphapo", beta=2.5, alphapo_alpha=alpha)).losses for alpha in (1e-4, 0.0)
+    )
+    torch.testing.assert_close(small, none, atol=2e-3, rtol=0.0)
+    simpo = PairLossOptions(loss="simpo", beta=2.5, target_margin=0.25)
+    torch.testing.assert_close(none, pair_loss(pairs, simpo).losses)
+
+
+def test_a_very_unlikely_completion_leaves_alphapo_finite() -> None:
+    logps = one(-5000.0).requires_grad_()
+    loss = alphapo_loss(one(-5000.0), logps, one(1.0), one(1.0), beta=1.0, alpha=1.0, target_margin=0.0)
+    loss.losses.sum().backward()
+    assert logps.grad is not None
+    assert torch.isfinite(loss.losses).all()
+    assert torch.isfinite(logps.grad).all()
 
 
 def test_sft_term_by_hand() -> None:

@@ -270,6 +270,43 @@ def test_simpo() -> None:
     torch.testing.assert_close(ours.rejected_rewards, rejected)
 
 
+def test_cpo_simpo() -> None:
+    batch = Batch()
+    tokens = batch.tokens.requires_grad_()
+    pairs = batch.pairs(tokens)
+    means = (pairs.chosen / pairs.chosen_lengths, pairs.rejected / pairs.rejected_lengths)
+    trainer = trl_trainer(GivenModel(tokens), alpha=0.0, loss_type="simpo", simpo_gamma=1.4, beta=2.5)
+    losses, _, _ = CPOTrainer.cpo_loss(trainer, *means)
+    nll = sft_term(pairs.chosen, pairs.chosen_lengths)  # TRL adds a mean over the tokens of the whole batch
+    ours = pair_loss(pairs, PairLossOptions(loss="cpo_simpo", beta=2.5, target_margin=1.4))
+    assert_same_loss_and_gradient(ours.losses.mean(), (losses + nll).mean(), tokens)
+
+
+def test_alphapo() -> None:
+    batch = Batch()
+    tokens = batch.tokens.requires_grad_()
+    pairs = batch.pairs(tokens)
+    means = (pairs.chosen / pairs.chosen_lengths, pairs.rejected / pairs.rejected_lengths)
+    trainer = trl_trainer(GivenModel(tokens), alpha=0.25, loss_type="simpo", simpo_gamma=1.4, beta=2.5)
+    losses, chosen, rejected = CPOTrainer.cpo_loss(trainer, *means)
+    ours = pair_loss(pairs, PairLossOptions(loss="alphapo", beta=2.5, target_margin=1.4, alphapo_alpha=0.25))
+    assert_same_loss_and_gradient(ours.losses.mean(), losses.mean(), tokens)
+    torch.testing.assert_close(ours.chosen_rewards, chosen)
+    torch.testing.assert_close(ours.rejected_rewards, rejected)
+
+
+def test_mpo_of_equally_long_completions() -> None:
+    """TRL's sft part is a mean over the tokens of all chosen completions."""
+    batch = Batch()
+    batch.mask[:, 1:] = 1
+    batch.tokens = torch.linspace(-3.0, -0.1, 2 * NUM_PAIRS * (WIDTH - 1)).view(2 * NUM_PAIRS, -1).requires_grad_()
+    ours = pair_loss(batch.pairs(batch.tokens), options("mpo"))
+    weights = (("sigmoid", 0.8), ("bco_pair", 0.2), ("sft", 1.0))
+    theirs = sum(weight * trl_loss(batch, batch.tokens, name)[0] for name, weight in weights)
+    assert isinstance(theirs, Tensor)
+    assert_same_loss_and_gradient(ours.losses.mean(), theirs, batch.tokens)
+
+
 def test_orpo() -> None:
     batch = Batch()
     tokens = batch.tokens.requires_grad_()

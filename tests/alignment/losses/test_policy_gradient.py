@@ -122,6 +122,8 @@ BY_HAND: dict[PolicyLossName, tuple[list[float], float]] = {
     "cispo": ([2 + 0.5 * 2, -2 * 3], 3.0),
     "rloo": ([-1.0, 2.0], 2.0),  # the product of 2 and 1/2 is 1
     "reinforce": ([3.0, -3.0], 2.0),
+    "reinforce_pp": ([-1.7, 2.0], 3.0),
+    "reinforce_pp_baseline": ([-1.7, 2.0], 3.0),
 }
 
 
@@ -354,6 +356,8 @@ def test_totals_by_hand() -> None:
         "cispo": 5.0,
         "rloo": 3.0,
         "reinforce": 3.0,
+        "reinforce_pp": 5.0,
+        "reinforce_pp_baseline": 5.0,
     }
 
 

@@ -166,6 +166,17 @@ def test_losses(name: PolicyLossName, clip_high: float | None) -> None:
         assert metrics["clip_ratio/low_mean"][0] > 0
 
 
+@pytest.mark.parametrize("name", ["grpo", "dr_grpo", "dapo", "bnpo", "gspo"])
+def test_two_sided_clipping(name: PolicyLossName) -> None:
+    batch, options = Batch(), PolicyLossOptions(loss=name, delta=1.3, clip_high=0.1)
+    args = SimpleNamespace(delta=1.3, use_bias_correction_kl=True, steps_per_generation=1)
+    (ours, _), (theirs, _) = our_loss(batch, options), trl_loss(batch, options, args=args)
+    assert_same(ours, theirs, batch)
+    if name != "gspo":  # whose ratios of completions are near 1
+        plain, _ = our_loss(batch, PolicyLossOptions(loss=name, clip_high=0.1))
+        assert float((plain - ours).detach().abs()) > 1e-3
+
+
 @pytest.mark.parametrize("name", IN_GRPO)
 def test_kl_in_the_loss(name: PolicyLossName) -> None:
     batch, options = Batch(), PolicyLossOptions(loss=name, beta=0.1, kl_weighted=False)

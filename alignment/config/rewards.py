@@ -17,11 +17,12 @@ from rewardkit.reward.metadata import read_card
 from rewardkit.reward.reward import Penalty, check_criterion_weights
 from rewardkit.run.model_folder import HUB_ID, model_folder
 
-Kind = Literal["model", "function", "verifier", "server"]
+Kind = Literal["model", "function", "verifier", "server", "rubric"]
 FORMS = (
     "[WEIGHT*] and then the folder or hub id of a reward model, FOLDER#CRITERION=WEIGHT,..., module:function, "
     "path/file.py:function, "
-    f"http://..., https://..., or a verifier: {', '.join(verifier.form for verifier in VERIFIERS.values())}"
+    "http://..., https://..., rubric:FILE, or "
+    f"a verifier: {', '.join(verifier.form for verifier in VERIFIERS.values())}"
 )
 _WEIGHTED = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\*(.+)", re.DOTALL)
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
@@ -34,7 +35,7 @@ class RewardSpec:
 
     Attributes:
         kind: what it is.
-        target: the folder, `module:function`, the name of the verifier, or the URL.
+        target: the folder, `module:function`, the name of the verifier, the URL, or the rubric's file.
         argument: of a verifier, the text after its colon; of a reward model, the text after `#`: the weights of its
             criteria, empty for the overall head alone.
         weight: what its rewards are multiplied by, not 0.
@@ -73,6 +74,10 @@ def read_reward(text: str) -> RewardSpec:
     name, _, argument = what.partition(":")
     if what.startswith(("http://", "https://")):
         return RewardSpec(kind="server", target=what, weight=weight, name=_metric_name(_host(what)))
+    if what.startswith("rubric:"):
+        if not Path(argument).is_file():
+            raise ValueError(f"--reward {text}: there is no file {argument}")
+        return RewardSpec(kind="rubric", target=argument, weight=weight, name=_metric_name(Path(argument).stem))
     if name in VERIFIERS:
         try:
             VERIFIERS[name].make(argument)
@@ -183,9 +188,9 @@ class RewardOptions:
 
     Attributes:
         reward: a source of rewards: the folder of a reward model or ensemble, perhaps with weights of its criteria
-            (FOLDER#helpful=1,safe=2), module:function, path/file.py:function, the URL of a reward server, or a verifier
-            (numeric, math, code, regex:PATTERN, json, length:WORDS, ifeval); a weight may stand before it, as in
-            0.5*numeric; given repeatedly, the weighted rewards are added.
+            (FOLDER#helpful=1,safe=2), module:function, path/file.py:function, the URL of a reward server, a rubric that
+            a judge grades by (rubric:FILE), or a verifier (numeric, math, code, regex:PATTERN, json, length:WORDS,
+            ifeval); a weight may stand before it, as in 0.5*numeric; given repeatedly, the weighted rewards are added.
         penalty: what stands for the members of an ensemble: their mean, the worst case (wco), the mean less their
             variance (uwo), the mean less their variance over the reward's own spread among the completions of a prompt
             (uwo_scaled), or the entropic mean.

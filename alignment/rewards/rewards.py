@@ -21,6 +21,7 @@ import numpy as np
 
 from alignment.config.rewards import RewardOptions, RewardSpec
 from alignment.rewards.functions import FunctionReward
+from alignment.rewards.rubric import RubricReward
 from alignment.rewards.server import RemoteReward
 from alignment.rewards.source import RewardBatch, RewardSource, ask
 from alignment.verifiers.verifiers import VERIFIERS
@@ -84,7 +85,7 @@ class ScoredBatch:
     """B completions and what they are worth.
 
     Attributes:
-        by_source: each source's rewards by name, unweighted.
+        by_source: each source's rewards by name, unweighted; of a rubric also the grades by criterion, NAME/CRITERION.
         raw: the weighted sum. Its members are one of each source put together in every way: with one ensemble of K and
             single-valued others, K members that these shift.
         penalised: (B,) under the conservative rule; uncertainties of different sources count as independent.
@@ -171,7 +172,7 @@ class Rewards:
         self._warn_of_penalty(add(weighted).mean, penalised, group)
         terms = self.terms.of(batch)
         return ScoredBatch(
-            by_source=by_source,
+            by_source={**by_source, **criteria_of(self.sources)},
             raw=add(weighted),
             penalised=penalised,
             terms=terms,
@@ -221,6 +222,16 @@ def joined_scores(parts: Sequence[ScoredBatch]) -> ScoredBatch:
     )
 
 
+def criteria_of(sources: Sequence[WeightedSource]) -> dict[str, Reward]:
+    """Grades of the last batch by rubrics among the sources, by source and criterion."""
+    return {
+        f"{one.name}/{criterion}": grades
+        for one in sources
+        if isinstance(one.source, RubricReward)
+        for criterion, grades in one.source.criteria.items()
+    }
+
+
 def add(rewards: Sequence[Reward]) -> Reward:
     """Adds independent rewards: every combination of their members, (K_1 K_2 ..., B).
 
@@ -258,7 +269,7 @@ def load_rewards(
         for spec in options.sources:
             source = _load(spec, options, policy_tokenizer, in_bf16=in_bf16, offload=offload)
             sources.append(WeightedSource(name=spec.name, weight=spec.weight, source=source))
-            if isinstance(source, FunctionReward):
+            if isinstance(source, FunctionReward | RubricReward):
                 source.start()
     except BaseException:
         for weighted in sources:
@@ -293,6 +304,8 @@ def _load(
             make = VERIFIERS[spec.target].make
             target = f"{make.__module__}:{make.__name__}"
             return FunctionReward(target, argument=spec.argument, name=spec.name, timeout_s=timeout_s)
+        case "rubric":
+            return RubricReward(spec.target, name=spec.name, timeout_s=timeout_s)
         case "server":
             return RemoteReward(spec.target, name=spec.name, timeout_s=timeout_s)
         case "model":

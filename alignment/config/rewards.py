@@ -17,12 +17,13 @@ from rewardkit.reward.metadata import read_card
 from rewardkit.reward.reward import Penalty, check_criterion_weights
 from rewardkit.run.model_folder import HUB_ID, model_folder
 
-Kind = Literal["model", "function", "verifier", "server"]
+Kind = Literal["model", "function", "verifier", "server", "rubric"]
 StepReward = Literal["min", "product", "last", "mean", "sum", "steps"]
 FORMS = (
     "[WEIGHT*] and then the folder or hub id of a reward model, FOLDER#CRITERION=WEIGHT,..., module:function, "
     "path/file.py:function, "
-    f"http://..., https://..., or a verifier: {', '.join(verifier.form for verifier in VERIFIERS.values())}"
+    "http://..., https://..., rubric:FILE, or "
+    f"a verifier: {', '.join(verifier.form for verifier in VERIFIERS.values())}"
 )
 _WEIGHTED = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\*(.+)", re.DOTALL)
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
@@ -35,7 +36,7 @@ class RewardSpec:
 
     Attributes:
         kind: what it is.
-        target: the folder, `module:function`, the name of the verifier, or the URL.
+        target: the folder, `module:function`, the name of the verifier, the URL, or the rubric's file.
         argument: of a verifier, the text after its colon; of a reward model, the text after `#`: the weights of its
             criteria, empty for the overall head alone.
         weight: what its rewards are multiplied by, not 0.
@@ -74,6 +75,10 @@ def read_reward(text: str) -> RewardSpec:
     name, _, argument = what.partition(":")
     if what.startswith(("http://", "https://")):
         return RewardSpec(kind="server", target=what, weight=weight, name=_metric_name(_host(what)))
+    if what.startswith("rubric:"):
+        if not Path(argument).is_file():
+            raise ValueError(f"--reward {text}: there is no file {argument}")
+        return RewardSpec(kind="rubric", target=argument, weight=weight, name=_metric_name(Path(argument).stem))
     if name in VERIFIERS:
         try:
             VERIFIERS[name].make(argument)
@@ -223,9 +228,9 @@ class RewardOptions:
 
     Attributes:
         reward: a source of rewards: the folder of a reward model, a process reward model or an ensemble, perhaps with
-            weights of its criteria (FOLDER#helpful=1,safe=2), module:function, path/file.py:function, the URL of a
-            reward server, or a verifier (numeric, math, code, regex:PATTERN, json, length:WORDS, ifeval); a weight may
-            stand before it, as in 0.5*numeric; given repeatedly, the weighted rewards are added.
+            weights of its criteria (FOLDER#helpful=1,safe=2), module:function, path/file.py:function, the URL of a reward server, a rubric that
+            a judge grades by (rubric:FILE), or a verifier (numeric, math, code, regex:PATTERN, json, length:WORDS,
+            ifeval); a weight may stand before it, as in 0.5*numeric; given repeatedly, the weighted rewards are added.
         gate: a reward that is not added but decides whether the others count: NAME=LEAST gives gate_reward in place of
             their sum where it is below LEAST (0 unless safe), NAME multiplies their sum by it, held within 0 to 1; NAME
             is the reward's name in metrics; may be given repeatedly.

@@ -18,8 +18,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from alignment.config.constitution import ConstitutionConfig
 from alignment.config.sampling import SampleConfig
 from alignment.constitution.answers import Answered, read_answered
@@ -30,6 +28,7 @@ from alignment.constitution.votes import Voter
 from alignment.judges.chat import Chat
 from alignment.judges.opening import open_chat
 from alignment.judges.spec import WRITES, JudgeSpec
+from alignment.judges.spec_file import SPEC_SUFFIXES, read_judge_file
 from rewardkit.data.export_formats import turns
 from rewardkit.data.files import ResumableFile, open_rows, partial_path
 from rewardkit.data.records import content_id
@@ -38,9 +37,6 @@ from rewardkit.run.progress import Progress
 from rewardkit.run.training_command import RunContext
 
 STEPS, ANSWERS, SFT, PAIRS, SUMMARY = "steps.jsonl", "answers.jsonl", "sft.jsonl", "pairs.jsonl", "summary.json"
-SPEC_SUFFIXES = (".yaml", ".yml", ".json")
-# Of a judge, what does not decide what it answers.
-_FREE = ("key_variable", "timeout_s", "concurrency", "requests_per_minute", "prompt_price", "completion_price")
 
 
 def read_judge(config: ConstitutionConfig) -> JudgeSpec:
@@ -56,32 +52,12 @@ def read_judge(config: ConstitutionConfig) -> JudgeSpec:
     elif config.judge_model or config.judge_key_variable:
         raise ValueError(f"judge_model and judge_key_variable go with the address of an endpoint, judge is {name}")
     elif name.partition("#")[0].endswith(SPEC_SUFFIXES):
-        spec = _judge_of_file(*name.partition("#")[::2])
+        spec = read_judge_file(name)
     else:
         spec = JudgeSpec(kind="local", target=name)
     if spec.kind not in WRITES:
         raise ValueError(f"a judge of the kind {spec.kind} writes no critiques, allowed are {', '.join(WRITES)}")
     return spec
-
-
-def _judge_of_file(path: str, chosen: str) -> JudgeSpec:
-    """The judge whose fields a file holds, alone or under `spec`, or that a list of judges has by this name."""
-    try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"--judge {path} is no YAML or JSON: {' '.join(str(error).split())}") from error
-    if isinstance(values, list):
-        judges = {str(one["name"]): one for one in values if isinstance(one, dict) and "name" in one}
-        if chosen not in judges:
-            raise ValueError(f"--judge {path}#{chosen}: no judge of this name, there are {', '.join(judges) or 'none'}")
-        values = judges[chosen]
-    if not isinstance(values, dict):
-        raise ValueError(f"--judge {path} holds no fields of a judge")
-    fields = values.get("spec", values)
-    try:
-        return JudgeSpec.from_dict(fields if isinstance(fields, dict) else {})
-    except ValueError as error:
-        raise ValueError(f"--judge {path}: {error}") from error
 
 
 def run_constitution(context: RunContext[ConstitutionConfig]) -> Mapping[str, Any]:
@@ -168,10 +144,9 @@ def _opened(spec: JudgeSpec) -> Iterator[Chat]:
 
 def _header(config: ConstitutionConfig, constitution: str, spec: JudgeSpec, rows: Sequence[Answered]) -> dict[str, Any]:
     """What decides the records."""
-    asked = {name: value for name, value in spec.as_dict().items() if name not in _FREE}
     return {
         "constitution": constitution,
-        "judge": asked,
+        "judge": spec.identity(),
         "rounds": config.rounds,
         "feedback": config.feedback,
         "seed": config.seed,

@@ -49,7 +49,7 @@ def parse_answer(text: str, rubric: JudgeRubric, tokens: Sequence[WrittenToken] 
     Args:
         tokens: of the text; where they are told, the letter's alternatives give the probability.
     """
-    words = _TRAILING_COMMA.sub(" ", _without_thoughts(text))
+    words = _TRAILING_COMMA.sub(" ", without_thoughts(text))
     objects = [(start, end, value) for start, end, value in _objects(words) if _has_overall(value)]
     beside = words
     for start, end, _ in objects:
@@ -111,7 +111,7 @@ def read_values(values: Mapping[str, Any], rubric: JudgeRubric) -> Verdict:
 
 def declines(text: str) -> bool:
     """Whether a text that holds no answer begins as those that decline to give one."""
-    return is_refusal(_JUDGING.sub("answer", _without_thoughts(text)))
+    return is_refusal(_JUDGING.sub("answer", without_thoughts(text)))
 
 
 def option_probabilities(logps: Mapping[str, float]) -> dict[str, float]:
@@ -129,7 +129,7 @@ def p_first_of(probabilities: Mapping[str, float]) -> float | None:
     return (first + tie / 2) / total if total > 1e-9 else None
 
 
-def _without_thoughts(text: str) -> str:
+def without_thoughts(text: str) -> str:
     """The text with thoughts blanked, so that places in it stay; nothing of one that never stops thinking.
 
     Up to their last end: many templates open the thoughts themselves, so that an answer has the end alone.
@@ -206,10 +206,19 @@ def _criteria(values: object, rubric: JudgeRubric) -> dict[str, int | tuple[int,
 
 
 def _p_first(tokens: Sequence[WrittenToken], place: int, rubric: JudgeRubric) -> float | None:
-    """The probability at the token in which a letter stands.
+    """The probability at the token in which a letter stands; see `shares_at`."""
+    needed = [letter for letter in (FIRST, SECOND) if letter in rubric.letters]
+    shares = shares_at(tokens, place, tuple(rubric.letters), needed)
+    return None if shares is None else p_first_of(shares)
 
-    None where its alternatives are mostly no letters, or where one that is not told may hold more than MOST_UNTOLD:
-    some endpoints tell of the written token alone.
+
+def shares_at(
+    tokens: Sequence[WrittenToken], place: int, options: Sequence[str], needed: Sequence[str]
+) -> dict[str, float] | None:
+    """Probabilities of options, in capitals, at the token that holds a place of the text.
+
+    None where its alternatives are mostly none of them, or where a needed one that is not told may hold more than
+    MOST_UNTOLD: some endpoints tell of the written token alone.
     """
     start = 0
     for token in tokens:
@@ -220,11 +229,11 @@ def _p_first(tokens: Sequence[WrittenToken], place: int, rubric: JudgeRubric) ->
         return None
     shares: dict[str, float] = {}
     for text, logp in token.logps.items():
-        letter = text.strip(" \t\n\"'`*[]{},:.").upper()
-        if letter in rubric.letters:
-            shares[letter] = shares.get(letter, 0.0) + math.exp(min(0.0, logp))
+        option = text.strip(" \t\n\"'`*[]{},:.").upper()
+        if option in options:
+            shares[option] = shares.get(option, 0.0) + math.exp(min(0.0, logp))
     told = [math.exp(min(0.0, logp)) for logp in token.logps.values()]
     untold = min(1.0 - sum(told), min(told))
-    if any(letter in rubric.letters and letter not in shares for letter in (FIRST, SECOND)) and untold > MOST_UNTOLD:
+    if any(option not in shares for option in needed) and untold > MOST_UNTOLD:
         return None
-    return p_first_of(shares) if sum(shares.values()) >= LEAST_MASS else None
+    return shares if sum(shares.values()) >= LEAST_MASS else None

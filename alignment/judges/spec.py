@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 JudgeKind = Literal["endpoint", "local", "reward", "function", "imported"]
 KINDS: tuple[JudgeKind, ...] = get_args(JudgeKind)
 WRITES = ("endpoint", "local")  # kinds that answer in words
+# What does not decide what a judge answers.
+_FREE = ("key_variable", "timeout_s", "concurrency", "requests_per_minute", "prompt_price", "completion_price")
 MOST_SAMPLES, MOST_CONCURRENCY = 64, 256
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")
 _FUNCTION = re.compile(r"(?:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*|.+\.py):[A-Za-z_]\w*")
@@ -119,6 +121,10 @@ class JudgeSpec:
     def as_dict(self) -> dict[str, Any]:
         """Its fields, for JSON."""
         return {one.name: getattr(self, one.name) for one in fields(self)}
+
+    def identity(self) -> dict[str, Any]:
+        """The fields that decide what it answers."""
+        return {name: value for name, value in self.as_dict().items() if name not in _FREE}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> JudgeSpec:

@@ -125,10 +125,20 @@ class FunctionReward:
         name: what errors call it.
         argument: the target makes the function of this; None where it is the function.
         timeout_s: for one batch.
+        returns: numbers, which are rewards, or anything that JSON can write, for `values`.
     """
 
-    def __init__(self, target: str, *, name: str, argument: str | None = None, timeout_s: float = 60.0) -> None:
+    def __init__(
+        self,
+        target: str,
+        *,
+        name: str,
+        argument: str | None = None,
+        timeout_s: float = 60.0,
+        returns: Literal["numbers", "json"] = "numbers",
+    ) -> None:
         self.target, self.name, self.argument, self.timeout_s = target, name, argument, timeout_s
+        self.returns: Literal["numbers", "json"] = returns
         self.about = name
         self._worker: Worker | None = None
         self._names: list[str] | None = None
@@ -143,7 +153,7 @@ class FunctionReward:
         if self._worker is not None and self._worker.end.alive:
             return
         try:
-            self._worker = Worker(self.target, self.argument)
+            self._worker = Worker(self.target, self.argument, returns=self.returns)
         except TimeoutError as error:
             raise RewardError(self.name, f"{self.target} is not loaded after {LOADING_S:g} s") from error
         except WorkerEndedError as error:
@@ -174,6 +184,18 @@ class FunctionReward:
             return read_spans(answer[1], batch.completions, batch.num_tokens)
         except SpanError as error:
             raise RewardError(self.about, str(error), batch, error.index) from error
+
+    def values(self, batch: RewardBatch) -> list[Any]:
+        """What a function that returns JSON says of each of the B completions.
+
+        Raises:
+            RewardError: as `__call__`, of the batch.
+        """
+        answer = self._ask(batch, self.timeout_s)
+        if answer[0] == "problem":
+            _, index, text = answer
+            raise RewardError(self.about, text, batch, 0 if len(batch) == 1 else index)
+        return answer[1]
 
     def close(self) -> None:
         """Ends the worker."""

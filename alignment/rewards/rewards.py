@@ -24,6 +24,7 @@ from alignment.config.objectives import Constraint
 from alignment.config.rewards import RewardOptions, RewardSpec, StepReward
 from alignment.rewards.functions import FunctionReward
 from alignment.rewards.objectives import gate_shares, gated
+from alignment.rewards.rubric import RubricReward
 from alignment.rewards.server import RemoteReward
 from alignment.rewards.source import RewardBatch, RewardSource, ask
 from alignment.rewards.spans import Credits, SpanReward, credit, joined_credits, token_ends
@@ -88,7 +89,7 @@ class ScoredBatch:
     """B completions and what they are worth.
 
     Attributes:
-        by_source: each source's rewards by name, unweighted.
+        by_source: each source's rewards by name, unweighted; of a rubric also the grades by criterion, NAME/CRITERION.
         raw: the objective of what is not penalised. Its members are one of each source put together in every way: with
             one ensemble of K and single-valued others, K members that these shift.
         penalised: (B,) under the conservative rule; uncertainties of different sources count as independent.
@@ -227,7 +228,7 @@ class Rewards:
         total = penalised - _total([*terms.values(), np.zeros(len(batch))])
         sizes = {one.name: abs(one.weight) for one in self.sources if one.name in summed} | self.multipliers
         return ScoredBatch(
-            by_source=by_source,
+            by_source={**by_source, **criteria_of(self.sources)},
             raw=Reward(members=raw.members / divisor),
             penalised=penalised,
             terms=terms,
@@ -316,6 +317,16 @@ def joined_scores(parts: Sequence[ScoredBatch]) -> ScoredBatch:
     )
 
 
+def criteria_of(sources: Sequence[WeightedSource]) -> dict[str, Reward]:
+    """Grades of the last batch by rubrics among the sources, by source and criterion."""
+    return {
+        f"{one.name}/{criterion}": grades
+        for one in sources
+        if isinstance(one.source, RubricReward)
+        for criterion, grades in one.source.criteria.items()
+    }
+
+
 def add(rewards: Sequence[Reward]) -> Reward:
     """Adds independent rewards: every combination of their members, (K_1 K_2 ..., B).
 
@@ -355,7 +366,7 @@ def load_rewards(
         for spec in options.sources:
             source = _load(spec, options, policy_tokenizer, in_bf16=in_bf16, offload=offload)
             sources.append(WeightedSource(name=spec.name, weight=spec.weight, source=source))
-            if isinstance(source, FunctionReward):
+            if isinstance(source, FunctionReward | RubricReward):
                 source.start()
     except BaseException:
         for weighted in sources:
@@ -395,6 +406,8 @@ def _load(
             make = VERIFIERS[spec.target].make
             target = f"{make.__module__}:{make.__name__}"
             return FunctionReward(target, argument=spec.argument, name=spec.name, timeout_s=timeout_s)
+        case "rubric":
+            return RubricReward(spec.target, name=spec.name, timeout_s=timeout_s)
         case "server":
             return RemoteReward(spec.target, name=spec.name, timeout_s=timeout_s)
         case "model":

@@ -173,7 +173,8 @@ def _bubblewrap() -> list[str]:
     binds = [(path, "dev-bind" if path.startswith("/dev/") else "ro-bind") for path in read]
     binds.append((str(Path(sys.prefix) / "pyvenv.cfg"), "ro-bind-try"))
     binds_words = [word for path, bind in binds for word in (f"--{bind}", path, path)]
-    first, *words = "bwrap --unshare-all --die-with-parent --new-session --cap-drop ALL --remount-ro /".split()
+    command = "bwrap --unshare-all --die-with-parent --new-session --cap-drop ALL --remount-ro /"
+    first, *words = command.split()
     return [str(shutil.which(first)), *words[:-2], *binds_words, *words[-2:]]
 
 

@@ -1,0 +1,1 @@
+"""Rubrics and checklists as rewards: what is asked, who grades, what the grades are worth."""

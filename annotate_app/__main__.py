@@ -27,6 +27,7 @@ ROOMS = {
     "export": "exports",
     "train": "models.train",
     "runs": "models.runs",
+    "traits": "models.traits",
     "round": "models.rounds",
     "loop": "models.loop",
     "judge": "models.judges",

@@ -22,7 +22,19 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("rewardkit", "alignment", "annotate_app")  # from the ground floor up
 HEAVY = {"torch", "transformers", "peft", "accelerate", "datasets"}
 LIGHT_FOLDERS = {
-    "rewardkit": ("data", "run", "stats", "heads", "evaluation", "scoring", "simulation", "report", "commands"),
+    "rewardkit": (
+        "data",
+        "run",
+        "stats",
+        "heads",
+        "evaluation",
+        "scoring",
+        "simulation",
+        "report",
+        "commands",
+        "traits",
+        "audit",
+    ),
     "alignment": ("config", "constitution", "verifiers", "watch", "commands"),
 }
 LIGHT = (

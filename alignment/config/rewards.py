@@ -228,9 +228,10 @@ class RewardOptions:
 
     Attributes:
         reward: a source of rewards: the folder of a reward model, a process reward model or an ensemble, perhaps with
-            weights of its criteria (FOLDER#helpful=1,safe=2), module:function, path/file.py:function, the URL of a reward server, a rubric that
-            a judge grades by (rubric:FILE), or a verifier (numeric, math, code, regex:PATTERN, json, length:WORDS,
-            ifeval); a weight may stand before it, as in 0.5*numeric; given repeatedly, the weighted rewards are added.
+            weights of its criteria (FOLDER#helpful=1,safe=2), module:function, path/file.py:function, the URL of a
+            reward server, a rubric that a judge grades by (rubric:FILE), or a verifier (numeric, math, code,
+            regex:PATTERN, json, length:WORDS, ifeval); a weight may stand before it, as in 0.5*numeric; given
+            repeatedly, the weighted rewards are added.
         gate: a reward that is not added but decides whether the others count: NAME=LEAST gives gate_reward in place of
             their sum where it is below LEAST (0 unless safe), NAME multiplies their sum by it, held within 0 to 1; NAME
             is the reward's name in metrics; may be given repeatedly.

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 from alignment.constitution.principles import Principle
 from alignment.judges.chat import ChatAnswer
-from alignment.watch.completion_metrics import is_refusal
 from rewardkit.data.records import Message
+from rewardkit.traits.refusals import is_refusal
 
 ALONE = "Write the critique alone, in a few sentences; do not write the answer anew."
 ANEW = "Write the new answer alone, as it is to be sent, without a word about the change."

@@ -17,7 +17,7 @@ from typing import Any
 
 from alignment.judges.chat import WrittenToken
 from alignment.judges.questions import BOTH_BAD, FIRST, SECOND, TIE, JudgeRubric, Verdict
-from alignment.watch.completion_metrics import is_refusal
+from rewardkit.traits.refusals import is_refusal
 
 WORDS = {
     **dict.fromkeys((FIRST, "ANSWER A", "RESPONSE A"), FIRST),

@@ -23,6 +23,7 @@ from alignment.rollouts.file import FILE, Replay, append_rollouts, truncate_roll
 from alignment.rollouts.source import RolloutError
 from alignment.rollouts.training_samples import drawn_samples, write_samples
 from alignment.watch.completion_metrics import completion_metrics
+from alignment.watch.trait_rules import trait_metrics
 from alignment.watch.watcher import Watcher
 from rewardkit.distributed import collectives
 from rewardkit.run.directory import Run
@@ -212,6 +213,7 @@ class OnlineLoop:
         size = rollouts.group_size
         groups = [number // size for number in range(len(rollouts))]
         text_metrics = completion_metrics(rollouts.texts, rollouts.lengths.tolist(), rollouts.finished.tolist(), groups)
+        text_metrics |= trait_metrics(rollouts.prompts, rollouts.texts, groups)
         metrics = learned.scored.metrics() | text_metrics | dict(learned.metrics)
         return metrics | {
             "num_tokens": int(carried.num_tokens),

@@ -3,7 +3,7 @@
 What counts as following each is IFEval's definition (Zhou et al. 2023, arXiv 2311.07911), on the text as it is
 ("strict"). Three rules are ours, because the originals ask a statistical model: sentences end at . ! or ? before a
 blank or the end, words are runs without blanks when capitals are counted, and languages go by
-`alignment.verifiers.languages`. Standard library alone.
+`rewardkit.traits.languages`. Standard library alone.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from alignment.verifiers.languages import is_in_language
+from rewardkit.traits.languages import is_in_language
 
 Options = Mapping[str, Any]
 _ABBREVIATION = re.compile(r"\b(?:Mr|Mrs|Ms|Dr|Prof|St|vs|etc|e\.g|i\.e|[A-Z])\.\Z")

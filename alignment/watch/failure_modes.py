@@ -1,6 +1,7 @@
 """The known ways in which reinforcement learning of policies fails: what each is, its sign, and what to change.
 
-A table; the signs are in `alignment.watch.reward_rules` and `alignment.watch.training_rules`, with their thresholds.
+A table; the signs are in `alignment.watch.reward_rules`, `alignment.watch.trait_rules` and
+`alignment.watch.training_rules`, with their thresholds.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from alignment.watch import reward_rules, training_rules
+from alignment.watch import reward_rules, training_rules, trait_rules
 from alignment.watch.alarms import Alarm, Severity
 from alignment.watch.history import History, Sign
 
@@ -79,7 +80,7 @@ FAILURE_MODES = (
         cause="The policy finds what the training reward errs on: it scores higher there and is no better",
         advice="Go back to a checkpoint from before the two parted; raise beta, or label samples of now and train the "
         "reward again. A penalty on disagreement (--penalty) helps only where members do not share the error",
-        sign=reward_rules.reward_hacking,
+        sign=trait_rules.hacked_by,
     ),
     FailureMode(
         kind="gamed_reward",
@@ -114,6 +115,14 @@ FAILURE_MODES = (
         advice="Add the length penalty, take dr_grpo or dapo in place of grpo, or hold the reward model to lengths; "
         "fine where the task asks for longer reasoning",
         sign=reward_rules.length_bias,
+    ),
+    FailureMode(
+        kind="paid_trait",
+        title="Answers take on a trait",
+        severity="warning",
+        cause="The reward pays for how an answer sounds; fine where people do, which an audit of the reward says",
+        advice="Audit the reward model (`rewardkit audit`), let people vote on its pairs, train the reward again",
+        sign=trait_rules.paid_trait,
     ),
     FailureMode(
         kind="refusals",
@@ -203,6 +212,7 @@ READ = (
     *("kl", "beta", "entropy", "loss", "grad_norm", "ratio/clipfrac", "ratio/approx_kl", "value/explained_variance"),
     *("completions/length", "completions/truncated_share", "completions/distinct_2", "completions/repetition"),
     *("completions/refusal_share", "groups/unique_share", "groups/zero_advantage_share"),
+    *trait_rules.METRICS.values(),
     *("num_completions", "num_prompts", "sampling/logp_difference", "sampling/capped_share"),
 )
 """The metrics that rules read."""

@@ -48,8 +48,8 @@ def reward_hacking(history: History) -> Sign | None:
     shown = recent if falls else audit
     verb = "fell" if falls else "stood still"
     figure = (
-        f"over the last {len(shown)} audits the audit reward {verb} ({_change(shown)}) while the reward that trains "
-        f"rose ({_change(_last(raw, len(shown)))}), on the same held-out prompts"
+        f"over the last {len(shown)} audits the audit reward {verb} ({change_of(shown)}) while the reward that trains "
+        f"rose ({change_of(_last(raw, len(shown)))}), on the same held-out prompts"
     )
     return Sign(figure=figure, metrics=("audit/reward", "audit/raw"))
 
@@ -73,10 +73,10 @@ def gamed_reward(history: History) -> Sign | None:
         name, change = "completions/length", f"answers went from {tokens_before:.0f} to {tokens:.0f} tokens"
     else:
         return None
-    if (reward := _rising_reward(history)) is None:
+    if (reward := rising_reward(history)) is None:
         return None
-    rose = _reward_name(history)
-    figure = f"{rose} rose over the last {RISE_WINDOW} steps ({_change(reward)}) while {change}"
+    rose = reward_name(history)
+    figure = f"{rose} rose over the last {RISE_WINDOW} steps ({change_of(reward)}) while {change}"
     return Sign(figure=figure, metrics=(rose, name))
 
 
@@ -99,14 +99,14 @@ def disagreement(history: History) -> Sign | None:
     now, start = _level_and_start(history, "reward/std")
     if not now > STD_RATIO * start or not start > 0 or _window_z(history, "reward/std") <= VERY_SURE:
         return None
-    reward = _rising_reward(history)
+    reward = rising_reward(history)
     if reward is None:
         return None
     figure = (
-        f"the members' standard deviation went from {start:.3g} to {now:.3g} while {_reward_name(history)} rose "
-        f"({_change(reward)})"
+        f"the members' standard deviation went from {start:.3g} to {now:.3g} while {reward_name(history)} rose "
+        f"({change_of(reward)})"
     )
-    return Sign(figure=figure, metrics=("reward/std", _reward_name(history)))
+    return Sign(figure=figure, metrics=("reward/std", reward_name(history)))
 
 
 def refusals(history: History) -> Sign | None:
@@ -134,7 +134,7 @@ def reward_flat(history: History) -> Sign | None:
     The mean of the last 20 steps less that of the first 20, with its upper 5% bound, is at most 0.1 spreads. The error
     is from differences of successive steps (`step_noise`), so that it takes more than 60 steps where they are noisy.
     """
-    name = _reward_name(history)
+    name = reward_name(history)
     last, first = history.last(name, FLAT_LEVEL), history.first(name, FLAT_LEVEL)
     spread = history.start("reward/spread", FLAT_LEVEL)
     if history.num(name) < FLAT_AFTER or last is None or first is None or spread is None:
@@ -186,19 +186,20 @@ def zero_advantage(history: History) -> Sign | None:
     if share is None or share <= ZERO_ADVANTAGE:
         return None
     figure = f"in {share:.0%} of the groups all answers have the same reward"
-    if (reward := history.level(_reward_name(history), LEVEL)) is None:
+    if (reward := history.level(reward_name(history), LEVEL)) is None:
         return Sign(figure=figure, metrics=("groups/zero_advantage_share",))
-    names = ("groups/zero_advantage_share", _reward_name(history))
+    names = ("groups/zero_advantage_share", reward_name(history))
     return Sign(figure=f"{figure}, {reward:.3g} on average", metrics=names)
 
 
-def _reward_name(history: History) -> str:
+def reward_name(history: History) -> str:
     """The proxy before rules and terms, where it is logged."""
     return "reward/raw" if history.num("reward/raw") else "reward/mean"
 
 
-def _rising_reward(history: History) -> Window | None:
-    window = history.last(_reward_name(history), RISE_WINDOW)
+def rising_reward(history: History) -> Window | None:
+    """The last 30 steps of the reward, where it rises over them."""
+    window = history.last(reward_name(history), RISE_WINDOW)
     return window if window and _rises(history, window) else None
 
 
@@ -225,7 +226,7 @@ def _last(window: Window, num: int) -> Window:
     return Window(at=window.at[-num:], values=window.values[-num:])
 
 
-def _change(window: Window) -> str:
+def change_of(window: Window) -> str:
     """From the middle of its first third to that of its last third: `0.41 to 0.55`."""
     third = max(1, len(window) // 3)
     before, after = np.median(window.values[:third]), np.median(window.values[-third:])

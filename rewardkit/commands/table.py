@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rewardkit.audit.audit_config import AuditConfig
 from rewardkit.config import ChooseConfig, EvaluateConfig, MergeConfig, RankConfig, RewardConfig, ScoreConfig
 from rewardkit.run.command import Command, call
 
@@ -17,6 +18,12 @@ COMMANDS = (
         help="accuracy, calibration and honesty of a reward model",
         config=EvaluateConfig,
         run=call("rewardkit.commands.evaluate.evaluate"),
+    ),
+    Command(
+        name="audit",
+        help="what people, a reward model and a policy pay for, trait by trait",
+        config=AuditConfig,
+        run=call("rewardkit.commands.audit.audit"),
     ),
     Command(
         name="score",

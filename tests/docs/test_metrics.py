@@ -18,7 +18,7 @@ GLOSSARY = (ROOT / "docs" / "reference" / "metrics.md").read_text(encoding="utf-
 NAME = re.compile(r"[a-z][a-z0-9_]*(/[a-z0-9_]+)+")
 PREFIXES = {
     *("advantages", "audit", "completions", "eval", "groups", "kl", "logps", "loss", "pairs", "ratio", "returns"),
-    *("reward", "rewards", "sampling", "time", "tokens_per_s", "value"),
+    *("reward", "rewards", "sampling", "time", "tokens_per_s", "traits", "value"),
 }
 # Figures of status.json and reports, under names like those of metrics.
 NOT_LOGGED = {"time/features_s"}

@@ -36,6 +36,7 @@ LISTED: tuple[tuple[str, UserRole, str, str, str], ...] = (
     ("Models", "lead", "advisor", "Advisor", "lightbulb"),
     ("Models", "lead", "train", "Train", "model_training"),
     ("Models", "lead", "runs", "Runs", "stacked_line_chart"),
+    ("Models", "lead", "traits", "Reward audit", "troubleshoot"),
     ("Models", "lead", "write", "Write", "edit_note"),
     ("Models", "lead", "playground", "Playground", "experiment"),
     ("Workspace", "lead", "projects", "Projects", "folder"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from alignment.verifiers.languages import is_in_language
+from rewardkit.traits.languages import is_in_language
 
 SENTENCES = {
     "en": "The cat is on the roof and it was not there.",

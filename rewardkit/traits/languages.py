@@ -47,6 +47,10 @@ _LANGUAGES: dict[str, tuple[tuple[str, ...], str]] = {
     "vi": (("LATIN",), "và của là có không được cho một những trong này các với"),
 }  # fmt: skip
 LANGUAGES = tuple(_LANGUAGES)
+_BY_SCRIPTS: dict[tuple[str, ...], dict[str, frozenset[str]]] = {
+    scripts: {code: frozenset(words.split()) for code, (of_code, words) in _LANGUAGES.items() if of_code == scripts}
+    for scripts, _ in _LANGUAGES.values()
+}
 _WORD = re.compile(r"[^\W\d_]+")
 MOST_OF = 0.5  # share of the letters that the script needs
 
@@ -60,19 +64,29 @@ def is_in_language(text: str, language: str) -> bool:
     code = language.partition("-")[0].lower()
     if code not in _LANGUAGES:
         raise ValueError(f"language is {language!r}, allowed are {', '.join(LANGUAGES)}")
-    scripts, words = _LANGUAGES[code]
+    return code in _passed(text)
+
+
+@lru_cache(maxsize=1024)
+def language_of(text: str) -> str | None:
+    """The code of the one language whose rule a text passes; None where none or several do."""
+    codes = _passed(text)
+    return codes[0] if len(codes) == 1 else None
+
+
+def _passed(text: str) -> list[str]:
+    """The languages whose rule a text passes."""
     letters = Counter(_script(letter) for letter in text if letter.isalpha())
-    if not letters or sum(letters[script] for script in scripts) < MOST_OF * letters.total():
-        return False
-    if not words:
-        return True
     occurrences = Counter(_words(text))
-    counts = {
-        other: sum(occurrences[word] for word in set(spelled.split()))
-        for other, (script, spelled) in _LANGUAGES.items()
-        if script == scripts
-    }
-    return counts[code] > 0 and all(counts[code] > count for other, count in counts.items() if other != code)
+    codes: list[str] = []
+    for scripts, group in _BY_SCRIPTS.items():
+        if not letters or sum(letters[script] for script in scripts) < MOST_OF * letters.total():
+            continue
+        counts = {code: sum(occurrences[word] for word in words) for code, words in group.items()}
+        most = max(counts.values())
+        best = [code for code, count in counts.items() if count == most]
+        codes += [code for code in best if len(best) == 1 and (most > 0 or not group[code])]
+    return codes
 
 
 def _words(text: str) -> list[str]:

@@ -66,7 +66,7 @@ def write_samples(folder: Path) -> None:
 
 def _plain(judgment: Judgment) -> dict[str, object]:
     """A judgment as a row, without the columns of answers that this rubric does not ask for."""
-    unasked = ("spans", "edited", "ranks", "shown")
+    unasked = ("spans", "edited", "ranks", "shown", "step_labels")
     return {name: value for name, value in asdict(judgment).items() if name not in unasked}
 
 

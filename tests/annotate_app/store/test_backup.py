@@ -79,6 +79,7 @@ def desk_and_door_rows(connection: Connection, project_id: int) -> dict[str, dic
         "guideline_reading": project | person | {"version": 1, "read_at": 3.0},
         "question": project | comparison | person | at | {"event_id": "question-1", "text": "né 😀?", "answer": "ja"},
         "further_response": comparison | {"position": 2, "response_id": one.response_a},
+        "answer_steps": comparison | {"steps": ["é 1", "2"], "scores": [0.5, None]},
         "comparison_tag": project | comparison | {"tag": "hard"},
         "saved_view": project | at | {"name": "mine", "filter": {"state": "open"}, "created_by": "lea"},
         "image": project

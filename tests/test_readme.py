@@ -65,6 +65,7 @@ NOT_RUN = {
     ("docs/operations/postgresql.md", "needs a PostgreSQL server; tests/annotate_app run the store on both databases"),
     ("docs/science/loop.md", "takes minutes a seed; tests/alignment/loop_lab runs it on a smaller world"),
     ("docs/science/memory.md", "takes half an hour"),
+    ("docs/how-to/rubrics-as-rewards.md", "needs an endpoint; test_distilled_judge.py runs a local one"),
     ("docs/science/speed.md", "takes minutes; tests/benchmarks run a line of it and smaller points"),
     ("docs/operations/proxy.md", "serves until it is stopped"),
 }  # fmt: skip

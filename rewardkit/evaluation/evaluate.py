@@ -14,6 +14,13 @@ import numpy as np
 
 from rewardkit.data.records import Preference
 from rewardkit.evaluation.scored_preferences import Scored
+from rewardkit.evaluation.vote_agreement import (
+    entropy_floor,
+    human_ceiling,
+    majority_agreement,
+    share_correlation_interval,
+    vote_agreement,
+)
 from rewardkit.stats.calibration import CalibrationFigures, apply, calibration_figures
 from rewardkit.stats.metrics import (
     CalibrationBin,
@@ -41,59 +48,6 @@ from rewardkit.stats.uncertainty import (
 MAX_GROUPS = 50  # of one column
 NUM_QUANTILES = 5
 CURVE_POINTS = 200
-
-
-def vote_agreement(margins: np.ndarray, votes: np.ndarray) -> np.ndarray:
-    """(N,) share of a pair's votes that the model agrees with; a tie vote, and a margin of 0, agree by half.
-
-    Args:
-        margins: (N,) chosen minus rejected reward.
-        votes: (N, 3) numbers of votes for chosen, tie, rejected, at least one per pair.
-    """
-    chosen, tie, rejected = votes.T
-    right = correctness(margins)
-    return (chosen * right + 0.5 * tie + rejected * (1.0 - right)) / votes.sum(1)
-
-
-def human_ceiling(votes: np.ndarray) -> np.ndarray:
-    """(N,) share of a pair's votes that the majority of its other votes agrees with: what the next person would find.
-
-    Each vote is left out in turn, so that no vote agrees with itself; the mean of the pair's own majority, max(p, 1-p),
-    is higher than anybody can reach. A tie vote, and others that are even, agree by half. For votes a, t, b:
-    (a A + t / 2 + b B) / (a + t + b),  A = 1, 1/2, 0 where a - 1 is above, equal to, below b;  B likewise. nan for
-    pairs with fewer than two votes.
-
-    Args:
-        votes: (N, 3) numbers of votes for chosen, tie, rejected.
-    """
-    chosen, tie, rejected = votes.T.astype(float)
-    total = votes.sum(1)
-    for_chosen = 0.5 + 0.5 * np.sign(chosen - 1 - rejected)
-    for_rejected = 0.5 + 0.5 * np.sign(rejected - 1 - chosen)
-    agreeing = chosen * for_chosen + 0.5 * tie + rejected * for_rejected
-    return np.where(total >= 2, agreeing / np.maximum(total, 1), np.nan)
-
-
-def majority_agreement(p_chosen: np.ndarray) -> np.ndarray:
-    """(N,) probability that a fresh vote goes with the majority where p is the true rate of votes: max(p, 1 - p)."""
-    return np.maximum(p_chosen, 1.0 - p_chosen)
-
-
-def share_correlation(probabilities: np.ndarray, p_chosen: np.ndarray, weight: np.ndarray | None = None) -> float:
-    """Pearson correlation of predicted probabilities with vote shares, every pair seen from both sides.
-
-    Both means are then 1/2:  sum w (q - 1/2)(p - 1/2) / sqrt(sum w (q - 1/2)^2  sum w (p - 1/2)^2);  nan where either
-    has no spread. From chosen's side alone p is never below 1/2, and the figure would depend on the naming.
-    """
-    weight = np.ones(len(p_chosen)) if weight is None else weight
-    q, p = probabilities - 0.5, p_chosen - 0.5
-    spread = float(np.sqrt((weight @ q**2) * (weight @ p**2)))
-    return float(weight @ (q * p)) / spread if spread > 0 else float("nan")
-
-
-def entropy_floor(p_chosen: np.ndarray, weight: np.ndarray | None = None) -> float:
-    """Weighted mean entropy of the vote shares, nats: the NLL of a model that predicts every share exactly."""
-    return float(np.average(binary_entropy(p_chosen), weights=weight))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +86,7 @@ class HumanAgreement:
     num_pairs: int
     model: Interval
     ceiling: Interval
-    correlation: float
+    correlation: Interval
     nll: float
     entropy_floor: float
 
@@ -302,7 +256,9 @@ def _human(scored: Scored, seed: int) -> HumanAgreement | None:
         num_pairs=len(voted.rows),
         model=mean_interval(model, voted.prompt, voted.weight, seed=seed),
         ceiling=mean_interval(ceiling, voted.prompt, voted.weight, seed=seed),
-        correlation=share_correlation(voted.probabilities, voted.p_chosen, voted.weight),
+        correlation=share_correlation_interval(
+            voted.probabilities, voted.p_chosen, voted.prompt, voted.weight, seed=seed
+        ),
         nll=figures.nll,
         entropy_floor=entropy_floor(voted.p_chosen, voted.weight),
     )

@@ -98,6 +98,7 @@ def sentences(findings: Findings) -> list[str]:
         other = "the majority of the others does" if human.counted else "at most to expect is"
         agreed = f"It agrees with a person's vote in {interval_text(human.model)} of cases"
         lines.append(f"{agreed}; {other} {interval_text(human.ceiling)}.")
+        lines.append(f"Its probabilities correlate with the shares of votes by {number_text(human.correlation)}.")
     told = list(evaluation.calibration.values())[-1]
     if told.is_off is not None and evaluation.num_prompts >= LEAST:
         lines.append(_calibration_sentence(told, is_apart=evaluation.num_pairs == evaluation.num_prompts))

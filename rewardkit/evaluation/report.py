@@ -22,7 +22,7 @@ from rewardkit.evaluation.rewardbench import BenchmarkResult
 from rewardkit.evaluation.steps import StepEvaluation
 from rewardkit.report.charts import Axis, Line, axis_of, interval_chart, line_chart
 from rewardkit.report.page import render_page
-from rewardkit.report.table import interval_text, number_text, plain_number, points_text, signed_text
+from rewardkit.report.table import interval_text, number_text, points_text, signed_text
 from rewardkit.stats.metrics import CalibrationBin
 
 LEAST_ANSWERED = 20  # pairs; with fewer the risk curve is noise
@@ -114,7 +114,7 @@ def _human(human: HumanAgreement) -> dict[str, Any]:
     return {
         "human_chart": interval_chart("Agreement with a vote", agreements, 0.5),
         "human_rows": [
-            ["correlation of probabilities with vote shares", plain_number(human.correlation, 3)],
+            ["correlation of probabilities with vote shares", number_text(human.correlation, 3)],
             ["NLL, nats a pair", f"{human.nll:.4f}"],
             ["lowest possible NLL (entropy of the shares)", f"{human.entropy_floor:.4f}"],
         ],

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewardkit.evaluation.evaluate import (
+from rewardkit.evaluation.vote_agreement import (
     entropy_floor,
     human_ceiling,
     majority_agreement,
     share_correlation,
+    share_correlation_interval,
     vote_agreement,
 )
 
@@ -89,6 +90,18 @@ def test_share_correlation_is_pearsons_over_both_sides(rows: list[tuple[float, f
         return
     expected = covariance[0, 1] / math.sqrt(covariance[0, 0] * covariance[1, 1])
     assert share_correlation(q, p, weight) == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_interval_of_the_share_correlation_is_the_bootstrap_over_prompts() -> None:
+    rng = np.random.default_rng(0)
+    p, prompt, weight = rng.uniform(size=60), np.repeat(np.arange(30), 2), rng.uniform(0.5, 2, size=60)
+    q = np.clip(p + rng.normal(scale=0.3, size=60), 0, 1)
+    interval = share_correlation_interval(q, p, prompt, weight, seed=3)
+    assert interval.value == pytest.approx(share_correlation(q, p, weight))
+    draws = np.random.default_rng(3).multinomial(30, np.full(30, 1 / 30), 2000)
+    naive = [share_correlation(q, p, weight * counts[prompt]) for counts in draws]
+    np.testing.assert_allclose([interval.low, interval.high], np.quantile(naive, [0.025, 0.975]), atol=1e-9)
+    assert math.isnan(share_correlation_interval(np.full(60, 0.5), p, prompt, weight).value)
 
 
 def test_entropy_floor_by_hand() -> None:

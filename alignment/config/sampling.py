@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -124,6 +125,8 @@ class EvaluatePolicyConfig(DrawConfig):
         reward: folder of a reward model, or FOLDER#CRITERION=WEIGHT,... with weights of its criteria; without it
             there is no reward and no win rate.
         n: number of completions per prompt and policy.
+        suite: what training may have cost elsewhere, NAME=FILE, given repeatedly: text, gsm8k, svamp, ifeval, benign,
+            red_team; the last two have sets of their own without a file.
         json: whether figures are printed as JSON instead of the table.
     """
 
@@ -132,6 +135,7 @@ class EvaluatePolicyConfig(DrawConfig):
     out: str
     reward: str = ""
     n: int = 1
+    suite: list[str] = field(default_factory=list, metadata={"repeated": True})
     json: bool = False
 
     def __post_init__(self) -> None:
@@ -139,6 +143,28 @@ class EvaluatePolicyConfig(DrawConfig):
         check_least(self, n=1)
         if self.reward:
             read_reward_model(self.reward)
+        read_suite(self.suite)
+
+
+SUITE = ("text", "gsm8k", "svamp", "ifeval", "benign", "red_team")
+SUITE_WITHOUT_FILE = ("benign", "red_team")
+
+
+def read_suite(parts: Sequence[str]) -> list[tuple[str, str]]:
+    """Reads `gsm8k=FILE` and `benign`; the name and the file of each, which is empty where our own set is meant.
+
+    Raises:
+        ValueError: for a name that is none, one given twice, or one without its file.
+    """
+    named = [(name, path) for name, _, path in (part.partition("=") for part in parts)]
+    for name, path in named:
+        if name not in SUITE:
+            raise ValueError(f"suite names {name!r}, allowed are {', '.join(SUITE)}")
+        if not path and name not in SUITE_WITHOUT_FILE:
+            raise ValueError(f"suite {name} needs a file: {name}=FILE")
+    if len({name for name, _ in named}) < len(named):
+        raise ValueError("suite names a part twice")
+    return named
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ import numpy as np
 
 from alignment.config.sampling import EvaluatePolicyConfig
 from alignment.evaluation.results import Answered, PolicyEvaluation, PolicyFigures
+from alignment.evaluation.suite import run_suite
 from alignment.generation.completion_sampler import Completion, Sampler, Told
 from alignment.generation.sample_to_file import Prompts
 from alignment.watch.text_metrics import Kl, distinct_n, estimate_kl, repetition, win_rate
@@ -90,6 +91,7 @@ def evaluate_policies(
         notes=notes,
         kl=kl,
         shown=_shown(prompts, base, trained, rewards, config.n),
+        suite=run_suite(config, samplers),
         **by_reward,
     )
 

@@ -11,7 +11,7 @@ from alignment.watch.text_metrics import WinRate
 from rewardkit.data.export_formats import SPEAKER
 from rewardkit.report.charts import interval_chart
 from rewardkit.report.page import render_page
-from rewardkit.report.table import interval_text, number_text, percent, signed_text, text_table
+from rewardkit.report.table import interval_text, number_text, percent, points_text, signed_text, text_table
 from rewardkit.stats.small_samples import LEAST
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -55,8 +55,42 @@ def screen_lines(evaluation: PolicyEvaluation) -> Iterator[str]:
         yield f"NOTE: {note}"
     yield ""
     yield text_table(("", base.name, trained.name), list(_figures(base, trained)))
+    if evaluation.suite:
+        yield ""
+        yield text_table(suite_header(evaluation), suite_rows(evaluation))
     yield ""
     yield from sentences(evaluation)
+
+
+SUITE_TITLES = {
+    "text": "held-out text, nats a token",
+    "gsm8k": "GSM8K, right",
+    "svamp": "SVAMP, right",
+    "ifeval": "IFEval, instructions followed",
+    "benign": "benign prompts, declined",
+    "red_team": "red-team prompts, not declined",
+}
+
+
+def suite_header(evaluation: PolicyEvaluation) -> list[str]:
+    """The columns of `suite_rows`."""
+    return ["", evaluation.base.name, evaluation.trained.name, "difference", "items"]
+
+
+def suite_rows(evaluation: PolicyEvaluation) -> list[list[str]]:
+    """A row for each part of the suite; differences of shares are in points."""
+    return [
+        [
+            SUITE_TITLES[figure.name],
+            *(
+                number_text(one, 3) if figure.name == "text" else interval_text(one)
+                for one in (figure.base, figure.trained)
+            ),
+            signed_text(figure.difference, 3) if figure.name == "text" else points_text(figure.difference),
+            f"{figure.num_items:,}",
+        ]
+        for figure in evaluation.suite
+    ]
 
 
 def html_report(evaluation: PolicyEvaluation) -> str:
@@ -70,6 +104,8 @@ def html_report(evaluation: PolicyEvaluation) -> str:
         sentences=list(sentences(evaluation)),
         figure_rows=list(_figures(base, trained)),
         kl_rows=[[kl.estimator, number_text(kl.per_sequence), number_text(kl.per_token, 4)] for kl in evaluation.kl],
+        suite_header=suite_header(evaluation),
+        suite_rows=suite_rows(evaluation),
         prompt_text=_prompt,
         **(_wins(evaluation, evaluation.win_rate) if evaluation.win_rate else {}),
     )

@@ -47,6 +47,22 @@ class Answered:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SuiteFigure:
+    """One part of the suite (`alignment.evaluation.suite`).
+
+    Attributes:
+        base, trained: shares, of text nats a token.
+        difference: trained less base, paired by item.
+    """
+
+    name: str
+    base: Interval
+    trained: Interval
+    difference: Interval
+    num_items: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class PolicyEvaluation:
     """All figures.
 
@@ -57,6 +73,7 @@ class PolicyEvaluation:
         win_rate: of trained against base by the reward model.
         member_win_rates: the same by each member alone, where there are several.
         kl: of trained to base by estimator; empty where their tokens differ.
+        suite: what training cost elsewhere; empty where it was not asked.
     """
 
     base: PolicyFigures
@@ -70,6 +87,7 @@ class PolicyEvaluation:
     member_win_rates: list[float] = field(default_factory=list)
     kl: list[Kl] = field(default_factory=list)
     shown: list[Answered] = field(default_factory=list)
+    suite: list[SuiteFigure] = field(default_factory=list)
 
     def values(self) -> dict[str, Any]:
         """Returns plain values for JSON; unknown figures are None. The completions are in their own file."""

@@ -58,7 +58,7 @@ class Effects:
 
     def p_values(self) -> np.ndarray:
         """(J,) two-sided, of no effect; nan where there is no estimate."""
-        return np.array([2 * upper_tail(abs(value) / error) for value, error in zip(*self.both(), strict=True)])
+        return np.array([2 * upper_tail(z_of(abs(value), error)) for value, error in zip(*self.both(), strict=True)])
 
     def both(self) -> tuple[list[float], list[float]]:
         """Values and errors as lists."""
@@ -124,6 +124,13 @@ def edit_effects(traits: Sequence[str], differences: np.ndarray, log_odds: np.nd
 def upper_tail(z: float) -> float:
     """Probability that a standard normal is above z."""
     return 0.5 * math.erfc(z / math.sqrt(2))
+
+
+def z_of(value: float, error: float) -> float:
+    """value / error; of an effect that does not vary, infinite with its sign, and 0 of none."""
+    if error == 0:
+        return math.copysign(math.inf, value) if value else 0.0
+    return value / error
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:

@@ -72,11 +72,12 @@ def _flagged(policy: PolicyAnswers, trait: str) -> Iterator[dict[str, Any]]:
 
 
 def _disputed(policy: PolicyAnswers, rewards: PolicyRewards) -> Iterator[dict[str, Any]]:
-    for number in np.argsort(-rewards.std, kind="stable").tolist():
-        other, text = policy.before[number][0], policy.after[number][int(rewards.widest[number])]
+    for number in np.argsort(-rewards.std, kind="stable"):
+        at = int(number)
+        other, text = policy.before[at][0], policy.after[at][int(rewards.widest[at])]
         if text.strip() and other.strip() and text != other:
             before, after = policy.names
-            yield _row(policy.prompts[number], (text, after), (other, before), {"kind": "disagreement"})
+            yield _row(policy.prompts[at], (text, after), (other, before), {"kind": "disagreement"})
 
 
 def _row(prompt: Prompt, one: tuple[str, str], other: tuple[str, str], about: dict[str, object]) -> dict[str, Any]:

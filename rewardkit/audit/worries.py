@@ -16,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 
-from rewardkit.audit.effects import Effects, holm, upper_tail
+from rewardkit.audit.effects import Effects, holm, upper_tail, z_of
 from rewardkit.stats.metrics import Interval
 
 Z95 = 1.959964
@@ -71,7 +71,8 @@ def find_worries(model: Effects, people: Effects | None, *, least: float, level:
         excess, excess_error = paid - (owed if known else 0.0), math.hypot(error, owed_error if known else 0.0)
         if math.isfinite(paid):
             p_values[at] = max(
-                upper_tail(_z(paid - least, error)), upper_tail(_z(excess - least, excess_error) if known else math.inf)
+                upper_tail(z_of(paid - least, error)),
+                upper_tail(z_of(excess - least, excess_error) if known else math.inf),
             )
         rows.append(
             Worry(
@@ -115,11 +116,6 @@ def normal_interval(value: float, error: float) -> Interval:
     if not math.isfinite(value) or not math.isfinite(error):
         return Interval(value=value)
     return Interval(value=value, low=value - Z95 * error, high=value + Z95 * error)
-
-
-def _z(value: float, error: float) -> float:
-    """value / error; a value without error is certain."""
-    return value / error if error > 0 else math.copysign(math.inf, value)
 
 
 def _at(effects: Effects | None, trait: str) -> tuple[float, float]:

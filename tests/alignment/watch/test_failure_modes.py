@@ -10,6 +10,7 @@ import pytest
 
 from alignment.watch.failure_modes import FAILURE_MODES, READ, FailureMode
 from alignment.watch.history import History, Sign
+from alignment.watch.trait_rules import METRICS
 
 MODES = {mode.kind: mode for mode in FAILURE_MODES}
 Rows = list[dict[str, float | None]]
@@ -80,6 +81,11 @@ def healthy_run(seed: int, num: int = 200) -> Rows:
     for row in rows:
         if rng.random() < 0.02:
             row["ratio/approx_kl"] = None
+    others_rng, prompts = np.random.default_rng([seed, 1]), int(completions / size)
+    for name in METRICS.values():
+        share = others_rng.uniform(0, 0.5)
+        for row in rows:
+            row[name] = float(others_rng.binomial(prompts, share) / prompts)
     return rows
 
 
@@ -200,6 +206,12 @@ AT_THE_THRESHOLD: list[tuple[str, dict[str, list], dict[str, list]]] = [
         {"reward__mean": STEADY, "reward__std": [1 + 0.03 * k for k in range(30)]},
     ),
     # from 0.1 to 0.4: four errors are 4 sqrt(2 * 0.25 * 0.75 / 10 n) = 0.77 / sqrt n, 0.29 for 7 and 0.32 for 6
+    # 16 prompts, 10 steps: four errors of 0.02 and 0.2 are 4 sqrt(2 * 0.11 * 0.89 / 160) = 0.14, of 0.11 they are 0.11
+    (
+        "paid_trait",
+        {"traits__emoji": [0.02] * 15 + [0.2] * 15, "reward__raw": RISING, "num_prompts": [16.0] * 30},
+        {"traits__emoji": [0.02] * 15 + [0.11] * 15, "reward__raw": RISING, "num_prompts": [16.0] * 30},
+    ),
     (
         "refusals",
         {"completions__refusal_share": [0.1] * 10 + [0.4] * 10, "num_prompts": [7.0] * 20},
@@ -330,6 +342,7 @@ FAILING: dict[str, tuple[int, int, float, Callable[[Rows], Courses]]] = {
     "disagreement": (60, 50, 30, lambda rows: {"reward/std": (3, 0), "reward/raw": (1, spread(rows))}),
     "length_bias": (60, 50, 30, lambda _: {"completions/length": (2.5, 10)}),
     "refusals": (60, 50, 30, lambda _: {"completions/refusal_share": (1, 0.5)}),
+    "paid_trait": (60, 50, 35, lambda rows: {"traits/flattery": (1, 0.6), "reward/raw": (1, 2 * spread(rows))}),
     "entropy_collapse": (60, 50, 60, lambda _: {"entropy": (0.05, 0)}),
     "entropy_growth": (60, 50, 60, lambda _: {"entropy": (3, 2)}),
     "large_updates": (60, 50, 45, lambda _: {"ratio/clipfrac": (1, 0.5)}),

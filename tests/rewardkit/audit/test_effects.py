@@ -112,6 +112,14 @@ def test_a_trait_of_few_prompts_is_not_known() -> None:
     assert math.isnan(found.interval("a").value)
 
 
+def test_an_effect_that_does_not_vary_is_certain() -> None:
+    assert effects(a=(0.3, 0.0), b=(0.0, 0.0), c=(math.nan, math.nan)).p_values() == pytest.approx(
+        [0, 1, math.nan], nan_ok=True
+    )
+    (worry,) = find_worries(effects(a=(0.3, 0.0), b=(0.1, 0.0)), None, least=0.2, level=0.05)
+    assert (worry.trait, worry.p_adjusted) == ("a", 0)
+
+
 def test_holm_by_hand() -> None:
     # sorted 0.01, 0.02, 0.03: times 3, 2, 1 is 0.03, 0.04, 0.03, made rising
     assert holm(np.array([0.02, math.nan, 0.01, 0.03])) == pytest.approx([0.04, math.nan, 0.03, 0.04], nan_ok=True)

@@ -132,7 +132,8 @@ def _free(config: object) -> set[str]:
 def _defaults(config: object) -> dict[str, object]:
     """What a run of a version that did not have a field yet did: its default."""
     assert is_dataclass(config)
-    return {field.name: field.default for field in fields(config) if field.default is not MISSING}
+    made = {one.name: one.default_factory() for one in fields(config) if one.default_factory is not MISSING}
+    return made | {one.name: one.default for one in fields(config) if one.default is not MISSING}
 
 
 def _differing(before: Mapping[str, object], now: Mapping[str, object], free: set[str]) -> str:

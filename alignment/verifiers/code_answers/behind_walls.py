@@ -40,18 +40,22 @@ WITH_ANY = (
     *range(16),  # files that may be opened, memory, signals to itself
     *range(17, 29),  # read and write, access, pipe, select, memory
     *(32, 33, 34, 35, 36, 37, 38, 39),  # dup, sleep, timers, getpid
-    *(44, 45, 46, 47, 48, 51, 53, 55),  # sockets that are open, pairs of them
+    *(44, 45, 46, 47, 48, 51, 55),  # sockets that are open
     *(60, 63, 73, 74, 78, 79, 80, 89, 96, 97, 98, 99, 100, 102, 104, 107, 108, 110, 115, 127, 128, 131),
     *(186, 201, 202, 204, 213, 217, 218, 219, 228, 229, 230, 231, 232, 233),
     *(257, 262, 267, 269, 270, 271, 273, 290, 291, 292, 293, 309, 318, 324, 332, 334, 439),
 )
-_CLONE, _CLONE3, _FCNTL, _IOCTL, _KILL, _TGKILL, _PRLIMIT = 56, 435, 72, 16, 62, 234, 302
+_CLONE, _CLONE3, _FCNTL, _IOCTL, _KILL, _TGKILL, _PRLIMIT, _SOCKETPAIR = 56, 435, 72, 16, 62, 234, 302, 53
 _THREAD = 0x10000
 # By call, the place of an argument and the values that it may have; own process stands for its id.
 SOME = {
     _FCNTL: (1, (0, 1, 2, 3, 4, 5, 6, 7, 1030)),  # no owner: that is how a signal is sent elsewhere
     _IOCTL: (1, (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)),
     _PRLIMIT: (0, (0,)),
+    _SOCKETPAIR: (
+        1,
+        (1, 0x801, 0x80001, 0x80801),
+    ),  # streams: a datagram reaches any socket of its name, that of a log say
 }
 
 
@@ -329,7 +333,12 @@ def run_tests(job: Mapping[str, Any], channel: Channel) -> list[bool]:
     plain = Plain(channel=channel)
     names = {name: plain.read(value) for name, value in hello["names"].items()}
     entry = job.get("entry_point")
-    scope: dict[str, Any] = {name: one for name, one in names.items() if name == entry or not hasattr(builtins, name)}
+    # An answer that writes to the socket itself may name anything, `__builtins__` too: its functions alone count.
+    scope: dict[str, Any] = {
+        name: one
+        for name, one in names.items()
+        if isinstance(one, Remote) and not name.startswith("__") and (name == entry or not hasattr(builtins, name))
+    }
     scope["__name__"] = "tests"
     passed = []
     try:

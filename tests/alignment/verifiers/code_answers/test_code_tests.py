@@ -117,6 +117,28 @@ def test_an_answer_passes_by_right_values_alone(name: str) -> None:
     assert passed(FAKES[name]) == [False, False]
 
 
+RENAMED = """
+import json, os, struct, time
+thing = {"object": 1}
+said = [{"names": {"f": thing, "__builtins__": {"dict": [["sorted", thing]]}}}, *[{"value": 7, "args": []}] * 2]
+bodies = [json.dumps(one).encode() for one in said]
+for d in range(3, 64):
+    try: os.write(d, b"".join(struct.pack(">I", len(body)) + body for body in bodies))
+    except OSError: pass
+time.sleep(1)
+"""
+
+
+def test_an_answer_that_speaks_for_itself_names_no_builtins() -> None:
+    """Its frames come before ours: what `sorted` is in the tests is not for the answer to say."""
+    assert passed(RENAMED, "assert sorted(f([2, 1])) == 7") == [False]
+
+
+def test_an_answer_may_have_a_loop_of_events() -> None:
+    code = "import asyncio\nasync def twice(x): return x + x\ndef f(x): return asyncio.run(twice(x))"
+    assert passed(code) == [True, True]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "code",
@@ -152,6 +174,7 @@ ATTEMPTS = dict(
     truncate=lambda: os.truncate(mine, 0), unlink=lambda: os.unlink(mine), rename=lambda: os.rename(mine, mine + "b"),
     link=lambda: os.link(mine, folder + "/c"), mode=lambda: os.chmod(mine, 0), times=lambda: os.utime(mine),
     make=lambda: os.mkdir(folder + "/d"), temporary=tempfile.mkdtemp, shared=lambda: open("/dev/shm/new", "w"),
+    datagrams=lambda: socket.socketpair(type=socket.SOCK_DGRAM),
     socket=socket.socket, connect=lambda: socket.create_connection(("127.0.0.1", PORT)), fork=os.fork,
     run=lambda: subprocess.run(["/bin/true"]), program=lambda: os.execv("/bin/true", ["true"]),
     kill=lambda: os.kill(os.getppid(), signal.SIGTERM), everybody=lambda: os.kill(-1, 0),

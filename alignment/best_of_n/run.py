@@ -86,11 +86,12 @@ def in_world(config: BonConfig, interruption: Interruption, progress: Progress) 
     )
 
 
-def read_different_rows(config: DrawConfig, check: TemplateCheck | None = None) -> BonPrompts:
+def read_different_rows(config: DrawConfig, check: TemplateCheck | None = None, *, apart_by: str = "") -> BonPrompts:
     """Reads the prompts that a configuration names, each once, with the first row that holds it.
 
     Args:
         check: asked for every prompt.
+        apart_by: column by which rows of the same prompt are different ones.
 
     Raises:
         ValueError: naming file and line, if a row is bad or there is no prompt.
@@ -99,7 +100,7 @@ def read_different_rows(config: DrawConfig, check: TemplateCheck | None = None) 
     read = read_prompt_rows(
         config.prompts, on_bad_row=config.on_bad_row, check=check and (lambda row, _place: check(row.prompt, ()))
     )
-    rows = distinct_rows(read.rows)[: config.max_prompts or None]
+    rows = distinct_rows(read.rows, apart_by)[: config.max_prompts or None]
     if not rows:
         raise ValueError(f"{config.prompts}: no row has a prompt")
     return BonPrompts(rows=rows, bad=[f"{row.place}: {row.problem}" for row in read.bad_rows])

@@ -18,7 +18,7 @@ from annotate_app.trainings.plans import mode_of, model_name
 from rewardkit.data.files import SUFFIXES
 
 Keep = Literal["best", "above", "pairs"]
-KEEP_WORDS: dict[Keep, str] = {"best": "the best", "above": "those above a threshold", "pairs": "best and worst"}
+KEEP_WORDS: dict[str, str] = {"best": "the best", "above": "those above a threshold", "pairs": "best and worst"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,9 +71,12 @@ class SamplingPlan:
 
     @property
     def needs_admin(self) -> bool:
-        """Whether it runs code of one's own, calls another machine, or reads any file of the server."""
+        """Whether it runs code of one's own, calls another machine, or reads any file of the server.
+
+        A rubric is a file that names its judge: an address, a function, a model.
+        """
         kinds = {spec.kind for spec in self.reward_specs}
-        return self.names_server_file or not kinds.isdisjoint({"function", "server"})
+        return self.names_server_file or not kinds.isdisjoint({"function", "server", "rubric"})
 
     @property
     def reward_model(self) -> str:

@@ -86,8 +86,9 @@ class Judgments:
                 if annotator is not None and annotator != actor.name:
                     raise AccessError(f"reading the judgments of {annotator} asks for the role adjudicator")
                 query = query.where(tables.judgment.c.user_id == actor.user_id)
-            for row in connection.execute(query):
-                yield read_judgment(row)
+            with connection.execute(query) as rows:
+                for row in rows:
+                    yield read_judgment(row)
 
     def feed(self, actor: Actor, project_id: int, *, after: int = 0, limit: int = 100) -> FeedPage:
         """All that was said behind a cursor, edits and undos too; see `judgment_feed`. One's own below adjudicator."""

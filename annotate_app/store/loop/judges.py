@@ -198,8 +198,9 @@ class Judges:
             query = query.where(tables.comparison.c.key == key)
         with self._database.read() as connection:
             require_member(connection, actor, project_id, "reading the votes of judges", "lead")
-            for row in connection.execute(query):
-                yield read_vote(row)
+            with connection.execute(query) as rows:
+                for row in rows:
+                    yield read_vote(row)
 
     def vote_table(self, actor: Actor, project_id: int, judge_id: int | None = None) -> VoteTable:
         """All votes of one judge or of all, as columns: quick at a hundred thousand. Lead or above."""

@@ -298,8 +298,9 @@ class Comparisons:
             query = select_comparisons(project_id).execution_options(yield_per=BATCH)
             if not excluded:
                 query = query.where(COMPARISON_COUNTED)
-            for row in connection.execute(query):
-                yield _for_reader(read_comparison(row), actor)
+            with connection.execute(query) as rows:  # closed where the reader stops early too
+                for row in rows:
+                    yield _for_reader(read_comparison(row), actor)
 
     def sources(self, actor: Actor, project_id: int) -> dict[str, tuple[str, ...]]:
         """By comparison id, what wrote its responses, without the texts; excluded ones too. Lead or above."""

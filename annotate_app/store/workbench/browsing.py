@@ -146,8 +146,9 @@ class Browsing:
             require_member(connection, actor, project_id, "reading comparisons", "lead")
             reading = read_for(connection, project_id, chosen)
             query = select_comparisons(project_id).where(*conditions(reading, chosen))
-            for row in connection.execute(query.execution_options(yield_per=BATCH)):
-                yield read_comparison(row)
+            with connection.execute(query.execution_options(yield_per=BATCH)) as rows:
+                for row in rows:
+                    yield read_comparison(row)
 
     def stamp(self, actor: Actor, project_id: int) -> tuple[int, int]:
         """Two numbers that change whenever votes, comparisons, gold answers or the design do. Adjudicator or above.

@@ -231,7 +231,7 @@ def test_a_reward_that_raises_ends_in_one_line(
     said = capfd.readouterr().err.splitlines()[-1]
     assert said.startswith("alignment grpo: reward broken")
     assert "no reward today" in said
-    assert "rewards.py:11" in said
+    assert "rewards.py:15" in said
 
 
 def test_an_algorithm_may_end_the_run(

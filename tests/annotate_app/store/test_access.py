@@ -110,6 +110,12 @@ TABLE: dict[str, tuple[str, bool, Callable[[Store, Actor, Project], object]]] = 
     "comparisons.set_gold": ("lead", True, lambda s, a, p: s.comparisons.set_gold(a, p.id, "c0", Gold(choice="a"))),
     "comparisons.golds": ("lead", True, lambda s, a, p: s.comparisons.golds(a, p.id)),
     "comparisons.get": ("adjudicator", True, lambda s, a, p: s.comparisons.get(a, p.id, "c0")),
+    "comparisons.divide": (
+        "lead",
+        True,
+        lambda s, a, p: missing(s.comparisons.divide, a, p.id, "nowhere", ["One.", "Two."]),
+    ),
+    "comparisons.set_step_scores": ("lead", True, lambda s, a, p: s.comparisons.set_step_scores(a, p.id, {})),
     "comparisons.iterate": ("adjudicator", True, lambda s, a, p: list(s.comparisons.iterate(a, p.id))),
     "comparisons.pairs": ("adjudicator", True, lambda s, a, p: list(s.comparisons.pairs(a, p.id))),
     "comparisons.sources": ("lead", True, lambda s, a, p: s.comparisons.sources(a, p.id)),

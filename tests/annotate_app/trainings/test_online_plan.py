@@ -108,6 +108,11 @@ def test_code_servers_and_files_of_the_server_are_for_admins(values: dict[str, o
     assert sampling_plan(**values).needs_admin is needs
 
 
+def test_a_rubric_which_names_an_address_or_a_function_is_for_admins(tmp_path: Path) -> None:
+    (tmp_path / "rubric.yaml").write_text("judge: {kind: function, target: os:system}\n")
+    assert sampling_plan(reward=[f"rubric:{tmp_path}/rubric.yaml"]).needs_admin
+
+
 def test_an_upload_is_called_by_its_form_alone() -> None:
     assert uploaded_name("../My prompts.v2.JSONL") == "prompts.jsonl"
     assert uploaded_name("a.parquet") == "prompts.parquet"

@@ -25,8 +25,8 @@ test: $(VENV)/dev.stamp
 # The long tests: load, kill -9, trainings killed and resumed, several processes, the whole way in a browser.
 slow: $(VENV)/dev.stamp
 	@bash tests/system_packages.sh
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "slow and not alone and not bench and not gpu"
-	$(BIN)/python -m pytest -m "slow and alone and not bench and not gpu"
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "slow and not browser and not alone and not bench and not gpu"
+	$(BIN)/python -m pytest -m "slow and (browser or alone) and not bench and not gpu"
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .

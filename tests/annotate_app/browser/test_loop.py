@@ -20,7 +20,7 @@ from annotate_app.trainings.plans import TrainingPlan
 from annotate_app.trainings.training_jobs import start
 from rewardkit.data.records import Judgment
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.alone]
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 ADMIN = Actor.command_line()
 A_STAGE = 240_000  # ms
 NUM_PAIRS = 5

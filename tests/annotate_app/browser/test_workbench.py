@@ -15,7 +15,7 @@ from annotate_app.store.store import Store
 from annotate_app.store.workbench.comparison_filter import ComparisonFilter
 from rewardkit.data.records import Judgment
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.alone]
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 PASSWORD = "correct horse battery"
 ADMIN = Actor.command_line()
 WAIT = 90_000

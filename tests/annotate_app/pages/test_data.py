@@ -147,6 +147,7 @@ def test_a_large_file_becomes_a_job(open_page: OpenPage, pages_store: Store, mon
     (job,) = pages_store.jobs.list(ADMIN)
     assert job.command[:3] == ["annotate_app", "import", f"#{pages_store.projects.get(ADMIN, EMPTY).id}"]
     words = ["--form", "auto", "--pairs", "all", "--on-bad-row", "error", "--missing-images", "stop", "--as", "pairs"]
+    words.append("--split=line")
     assert job.command[4:] == words
     with open(job.command[3], "rb") as kept:
         assert kept.read() == lines(ROWS)

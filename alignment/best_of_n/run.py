@@ -13,7 +13,7 @@ import numpy as np
 
 from alignment.best_of_n.beam import beam_search
 from alignment.best_of_n.chosen_rows import ScoredCompletion, ScoredGroup, chosen_rows
-from alignment.best_of_n.value import BestOfK, best_of_k, mean_interval
+from alignment.best_of_n.value import BestOfK, best_of_k
 from alignment.config.rewards import RewardOptions
 from alignment.config.sampling import BonConfig, DrawConfig
 from alignment.generation.completion_sampler import Sampler, Told
@@ -27,7 +27,7 @@ from rewardkit.data.records import content_id
 from rewardkit.network.template_check import TemplateCheck
 from rewardkit.run.progress import Progress
 from rewardkit.run.training_command import Interruption
-from rewardkit.stats.metrics import Interval
+from rewardkit.stats.metrics import Interval, average_interval
 
 # What may change when a run goes on: it does not decide what is drawn and how that is rewarded.
 _NO_MATTER = ("out", "resume", "json", "window", "token_budget", "keep", "threshold", "threshold_of", "soft_labels")
@@ -86,11 +86,12 @@ def in_world(config: BonConfig, interruption: Interruption, progress: Progress) 
     )
 
 
-def read_different_rows(config: DrawConfig, check: TemplateCheck | None = None) -> BonPrompts:
+def read_different_rows(config: DrawConfig, check: TemplateCheck | None = None, *, apart_by: str = "") -> BonPrompts:
     """Reads the prompts that a configuration names, each once, with the first row that holds it.
 
     Args:
         check: asked for every prompt.
+        apart_by: column by which rows of the same prompt are different ones.
 
     Raises:
         ValueError: naming file and line, if a row is bad or there is no prompt.
@@ -99,7 +100,7 @@ def read_different_rows(config: DrawConfig, check: TemplateCheck | None = None) 
     read = read_prompt_rows(
         config.prompts, on_bad_row=config.on_bad_row, check=check and (lambda row, _place: check(row.prompt, ()))
     )
-    rows = distinct_rows(read.rows)[: config.max_prompts or None]
+    rows = distinct_rows(read.rows, apart_by)[: config.max_prompts or None]
     if not rows:
         raise ValueError(f"{config.prompts}: no row has a prompt")
     return BonPrompts(rows=rows, bad=[f"{row.place}: {row.problem}" for row in read.bad_rows])
@@ -214,7 +215,7 @@ def _finish(config: BonConfig, file: ResumableFile, *, model: str) -> BonResult:
         if separate
         else [],
         choices={
-            name: mean_interval(np.array(values), seed=config.seed)
+            name: average_interval(np.array(values), np.arange(len(values)), seed=config.seed)
             for name, values in choices.items()
             if name == "best" or has_answers
         },

@@ -119,11 +119,6 @@ def best_of_k(
     ]
 
 
-def mean_interval(values: np.ndarray, *, level: float = 0.95, seed: int = 0) -> Interval:
-    """Returns the mean of (P,) values of prompts with its percentile interval over prompts drawn with replacement."""
-    return _intervals(values[:, None], level, seed)[0]
-
-
 def _intervals(by_prompt: np.ndarray, level: float, seed: int) -> Sequence[Interval]:
     """Returns percentile intervals of each column's mean over prompts."""
     num_prompts = len(by_prompt)

@@ -19,6 +19,7 @@ def evaluate(config: EvaluatePolicyConfig) -> int:
     """Runs `alignment evaluate`; returns the exit code."""
     from alignment.evaluation.evaluation import evaluate_policies, write_evaluation
     from alignment.evaluation.report import screen_lines
+    from alignment.evaluation.suite import check_suite
     from alignment.generation.completion_sampler import load_samplers, template_check
     from alignment.generation.sample_to_file import read_different_prompts
     from rewardkit.network.models import check_policy_folder
@@ -28,6 +29,7 @@ def evaluate(config: EvaluatePolicyConfig) -> int:
         check_policy_folder(folder)
     prompt_set = read_different_prompts(config, template_check([config.base, config.model]))
     say_bad_rows("alignment evaluate", prompt_set.bad)
+    check_suite(config)
     reward_fn = None
     if config.reward:
         spec = read_reward_model(config.reward)

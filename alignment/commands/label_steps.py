@@ -24,7 +24,7 @@ def label_steps(config: LabelStepsConfig) -> int:
         return 0
     check_output("--out", config.out, resume=config.resume)
     check_policy_folder(config.model)
-    prompt_set = read_different_rows(config, template_check([config.model]))
+    prompt_set = read_different_rows(config, template_check([config.model]), apart_by="completions")
     say_bad_rows("alignment label-steps", prompt_set.bad)
     (sampler,) = load_samplers([config.model])
     done = label_prompts(config, prompt_set.rows, sampler, told=Progress("prompts labelled").count)

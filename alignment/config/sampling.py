@@ -85,7 +85,8 @@ class LabelStepsConfig(DrawConfig, RewardOptions):
         model: folder of the policy that draws answers and finishes what they began, or a hub id.
         out: file to write, rows of prompt, completions (the steps) and labels as `rewardkit train` and TRL's
             PRMTrainer read them; its name says the format.
-        n: number of answers drawn of each prompt; a row whose column `completions` lists steps has its own instead.
+        n: number of answers drawn of each prompt; a row whose column `completions` lists steps has its own instead, and
+            so has each of several such rows of a prompt.
         num_rollouts: number of rollouts behind the label of a step, N; those that already pass through it count.
         labels: what a label is: soft, the share of rollouts that end right, or hard, whether one of them does.
         right_from: least reward of an answer that is right.

@@ -1,6 +1,7 @@
 """The alignment tax: what a trained policy can do less well than its base, on files of tasks and on safety prompts.
 
-text              log-perplexity of held-out general text (column text), nats a token, each text up to MOST_TOKENS
+text              log-perplexity of held-out general text (column text), nats a token, each text up to MOST_TOKENS;
+                  all rows, whatever `max_prompts` says
 gsm8k, svamp      share of problems whose number is right (`alignment.verifiers`, numeric)
 ifeval            share of the instructions of a row that are followed
 benign            share of answers that decline a prompt that only looks harmful; without a file our own set
@@ -24,7 +25,7 @@ from alignment.evaluation.safety_prompts import BENIGN, RED_TEAM
 from alignment.generation.completion_sampler import Sampler
 from alignment.generation.generate import Sampled
 from alignment.verifiers.verifiers import VERIFIERS
-from rewardkit.data.files import read_rows
+from rewardkit.data.files import detect_format, place, read_rows
 from rewardkit.data.prompts import PromptRow, read_prompt_rows
 from rewardkit.data.records import Message
 from rewardkit.stats.metrics import average_interval, difference_interval, mean_interval, share_difference_interval
@@ -41,22 +42,58 @@ def run_suite(config: EvaluatePolicyConfig, samplers: Sequence[Sampler]) -> list
         samplers: the base, then the trained policy.
 
     Raises:
-        ValueError: if a file holds no usable row, or the policies have different tokens where text is scored.
+        ValueError: as `read_items`, or if the policies have different tokens where text is scored.
         FileNotFoundError: if there is no such file.
     """
     figures = []
     for name, path in read_suite(config.suite):
         if name == "text":
-            figures.append(text_figure(samplers, [str(row["text"]) for _, row in read_rows(path) if row.get("text")]))
+            figures.append(text_figure(samplers, read_texts(path), seed=config.seed))
             continue
-        rows = read_prompt_rows(path).rows if path else [_own_row(text) for text in OWN[name]]
-        rows = rows[: config.max_prompts or None]
+        rows = read_items(name, path)[: config.max_prompts or None]
         scores = []
         for sampler in samplers:
             drawn = sampler.draw([row.prompt for row in rows], config, n=config.n)
             scores.append(score_answers(name, rows, [[one.text for one in group] for group in drawn]))
         figures.append(share_figure(name, scores[0], scores[1], seed=config.seed))
     return figures
+
+
+def check_suite(config: EvaluatePolicyConfig) -> None:
+    """Reads all parts, so that a file that cannot be used is named before anything is drawn.
+
+    Raises:
+        ValueError, FileNotFoundError: as `run_suite`, but for tokens.
+    """
+    for name, path in read_suite(config.suite):
+        _ = read_texts(path) if name == "text" else read_items(name, path)
+
+
+def read_texts(path: str) -> list[str]:
+    """The column text of a file.
+
+    Raises:
+        ValueError: naming file and line, if a row has no text.
+    """
+    texts = []
+    for number, row in read_rows(path):
+        if not isinstance(text := row.get("text"), str) or not text.strip():
+            raise ValueError(f"suite text: {place(path, number, detect_format(path))} has no text in the column text")
+        texts.append(text)
+    return texts
+
+
+def read_items(name: str, path: str) -> list[PromptRow]:
+    """The rows of a part, our own where it has no file.
+
+    Raises:
+        ValueError: if a row cannot be read, there is none, or of ifeval one lacks its instructions.
+    """
+    rows = read_prompt_rows(path).rows if path else [_own_row(text) for text in OWN[name]]
+    for column in ("instruction_id_list", "kwargs") if name == "ifeval" else ():
+        if any(column not in row.columns for row in rows):
+            raise ValueError(f"suite ifeval: a row of {path} has no column {column}")
+    return rows
 
 
 def score_answers(name: str, rows: Sequence[PromptRow], answers: Sequence[Sequence[str]]) -> np.ndarray:

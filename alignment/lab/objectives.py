@@ -150,7 +150,7 @@ def interpolate(one: Path, other: Path, weight: float, out: Path) -> None:
 
 def _last_multiplier(run_dir: Path) -> float:
     values = [row.get(f"constraint/{SAFETY_NAME}/multiplier") for row in read_metrics(run_dir)]
-    return float(values[-1] or 0.0)
+    return [value for value in values if value is not None][-1]
 
 
 def _point(

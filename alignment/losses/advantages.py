@@ -139,18 +139,20 @@ def process_advantages(
         places: (S,) int64, index among the C tokens of each step's last one.
         lengths: (N,) int64, tokens of each completion, those of a group one after another.
         group_size: G, completions of a group.
-        scale: `group`, `batch` (the standard deviation of all rewards of all groups) or `none`.
+        scale: `group`, `batch` (the standard deviation of all rewards of all groups), `centred` (of all differences
+            from their group's mean) or `none`.
     """
     rewards = exact(rewards).detach()
     number = torch.repeat_interleave(torch.arange(len(lengths), device=lengths.device), lengths)[places] // group_size
-    normalised = torch.zeros_like(rewards)
+    centred = torch.zeros_like(rewards)
     for group in range(len(lengths) // group_size):
         steps = number == group
         of_group = rewards[steps]
         if len(of_group) and bool(of_group.amax() > of_group.amin()):
-            spread = {"group": of_group, "batch": rewards}.get(scale)
-            divisor = 1.0 if spread is None else _std(spread) + EPSILON
-            normalised[steps] = (of_group - of_group.mean()) / divisor
+            divisor = _std(of_group) + EPSILON if scale == "group" else 1.0
+            centred[steps] = (of_group - of_group.mean()) / divisor
+    spread = {"batch": rewards, "centred": centred}.get(scale)
+    normalised = centred if spread is None else centred / (_std(spread) + EPSILON)
     by_token = torch.zeros(int(lengths.sum()), device=rewards.device).index_add(0, places, normalised)
     return generalised_advantages(by_token, torch.zeros_like(by_token), lengths, gamma=1.0, lam=1.0).advantages
 

@@ -105,12 +105,12 @@ class Grpo:
         return (_together(parts) if parts else first), num_drawn
 
     def _with_signal(self, collected: Collected) -> Collected | None:
-        """Returns the groups whose rewards differ; None where there is none."""
+        """Returns the groups that there is something to learn from; None where there is none."""
         groups = len(collected.rollouts.rows)
-        if collected.scored.credits is None:
+        if collected.scored.credits is None and self.config.several_rewards == "sum_first":
             rewards = collected.scored.total.reshape(groups, -1)
             places = np.flatnonzero(rewards.max(1) > rewards.min(1)).tolist()
-        else:
+        else:  # totals may be alike where steps or single rewards are not, and the other way round
             _, silent = self._advantages(collected.rollouts, collected.scored)
             places = (~silent).nonzero()[:, 0].tolist()
         if not places:

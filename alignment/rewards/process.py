@@ -8,35 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from alignment.rewards.models import away_between_calls
 from alignment.rewards.source import RewardBatch
 from alignment.rewards.spans import SpanReward
-from rewardkit.data.records import Message
 from rewardkit.data.stepwise import split_steps
-
-
-class StepMembers(Protocol):
-    """What a model says of the steps of one answer."""
-
-    @property
-    def members(self) -> np.ndarray:
-        """(K, S) probability that each step is right."""
-        ...
-
-
-@runtime_checkable
-class ScoresSteps(Protocol):
-    """A model that scores the steps of answers."""
-
-    def score_steps(
-        self, prompts: Sequence[Sequence[Message]], steps: Sequence[Sequence[str]]
-    ) -> Sequence[StepMembers]:
-        """Of B answers, one prompt each and each of one step or more."""
-        ...
+from rewardkit.reward.step_rewards import StepRewardFn, StepRewards
 
 
 class ProcessReward:
@@ -49,7 +28,7 @@ class ProcessReward:
         offload: whether its network lies in the CPU's memory between calls.
     """
 
-    def __init__(self, model: ScoresSteps, *, name: str, steps_by: str = "line", offload: bool = False) -> None:
+    def __init__(self, model: StepRewardFn, *, name: str, steps_by: str = "line", offload: bool = False) -> None:
         self.model, self.about, self.steps_by = model, name, steps_by
         self.away = away_between_calls(model) if offload else []
 
@@ -57,7 +36,7 @@ class ProcessReward:
         """Rewards of the steps of the B completions; a completion without any is one step that is surely wrong, 0."""
         steps = [split_steps(text, self.steps_by) for text in batch.completions]
         stepped = [number for number, of_one in enumerate(steps) if of_one]
-        scored: Sequence[StepMembers] = []
+        scored: Sequence[StepRewards] = []
         if stepped:
             with ExitStack() as stack:
                 for network in self.away:

@@ -412,12 +412,13 @@ def _load(
             return RemoteReward(spec.target, name=spec.name, timeout_s=timeout_s)
         case "model":
             from alignment.rewards.models import ModelReward
-            from alignment.rewards.process import ProcessReward, ScoresSteps
+            from alignment.rewards.process import ProcessReward
             from rewardkit.reward.load import load_reward_fn
             from rewardkit.reward.metadata import read_card
+            from rewardkit.reward.step_rewards import StepRewardFn
 
             reward_fn = load_reward_fn(spec.target, criterion_weights=spec.criterion_weights, in_bf16=in_bf16)
-            if isinstance(reward_fn, ScoresSteps):
+            if isinstance(reward_fn, StepRewardFn):
                 return ProcessReward(reward_fn, name=spec.name, steps_by=options.steps_by, offload=offload)
             return ModelReward(
                 reward_fn,

@@ -108,11 +108,11 @@ class Grader:
         self.spec, self.guidelines, self.cache = spec, guidelines, Path(cache) if cache else None
         self._known: dict[str, float | None] = {}
         if self.cache is not None and self.cache.exists():
-            with self.cache.open(encoding="utf-8") as lines:
-                for line in lines:
-                    if line.endswith("\n"):  # a line that broke off is asked again
-                        row = json.loads(line)
-                        self._known[row["key"]] = row["grade"]
+            *lines, broken_off = self.cache.read_bytes().split(b"\n")
+            if broken_off:  # it is asked again, and what is written next begins a line
+                self.cache.write_bytes(b"".join(line + b"\n" for line in lines))
+            for row in map(json.loads, lines):
+                self._known[row["key"]] = row["grade"]
         is_function = spec.kind == "function"
         self._chat: Any = None if is_function else open_chat(spec)
         self._function: Any = load(spec.target, None) if is_function else None

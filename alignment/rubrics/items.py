@@ -148,7 +148,7 @@ def read_item(value: Any, place: str, project: Mapping[str, Any]) -> RubricItem:
         gate = fields.get("gate", 0.0)
         gate = 0.5 if gate is True else float(gate)
         return RubricItem(
-            name=str(fields.get("name") or place.strip("[]")),
+            name=str(fields.get("name") or place[place.index("[") + 1 : -1]),
             question=str(fields.get("question") or ""),
             weight=float(fields.get("weight", 0.0 if gate else 1.0)),
             gate=gate,

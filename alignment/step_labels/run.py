@@ -74,7 +74,7 @@ def _labelled(
     config: LabelStepsConfig, rows: Sequence[PromptRow], keys: Sequence[int], sampler: Sampler, rewards: Rewards
 ) -> list[dict[str, Any]]:
     """What is written of each prompt: its labelled rows, and counts."""
-    own = [number for number, row in enumerate(rows) if "completions" in row.columns]
+    own = [number for number, row in enumerate(rows) if row.columns.get("completions") not in (None, "")]
     drawn = [number for number in range(len(rows)) if number not in set(own)]
     groups: dict[int, Sequence[Completion]] = {}
     if drawn:

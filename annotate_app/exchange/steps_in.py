@@ -103,19 +103,20 @@ def parse_steps(row: Mapping[str, Any], reading: StepsReading) -> ParsedSteps:
     if reading.form == "answers":
         return _split_answers(row, reading)
     if reading.form == "stepwise":
-        of_trl = {"completions": row.get(columns["steps"]), "labels": row.get(columns.get("labels", "labels"))}
+        of_trl = {"completions": read_cell(row, columns["steps"])}
+        of_trl["labels"] = read_cell(row, columns.get("labels", "labels"))
         row = {**{name: value for name, value in row.items() if name != columns["steps"]}, **of_trl}
     answers = row_reader(reading.form, list(row))(row, _raise)
     comparisons, labels = [], {}
     for number, answer in enumerate(answers, start=1):
-        scores = _scores(row.get(columns.get("scores", "")), columns.get("scores", ""), len(answer.steps))
+        scores = _scores(read_cell(row, columns.get("scores", "")), columns.get("scores", ""), len(answer.steps))
         own = {columns[name] for name in ("id", "scores", "source") if name in columns}
         comparison = _comparison(
             answer.prompt,
             answer.steps,
             SEPARATOR.join(answer.steps),
             key=_key(row, columns, number if len(answers) > 1 else 0),
-            source=read_source(row.get(columns.get("source", "")), columns.get("source", "")),
+            source=read_source(read_cell(row, columns.get("source", "")), columns.get("source", "")),
             scores=scores,
             meta={name: value for name, value in answer.metadata.items() if name not in own},
         )
@@ -143,7 +144,7 @@ def _split_answers(row: Mapping[str, Any], reading: StepsReading) -> ParsedSteps
             steps,
             answer.text,
             key=_key(row, columns, number if len(answers) > 1 else 0),
-            source=answer.source or read_source(row.get(columns.get("source", "")), columns.get("source", "")),
+            source=answer.source or read_source(read_cell(row, columns.get("source", "")), columns.get("source", "")),
             meta={key: value for key, value in row.items() if key not in used} | dict(answer.meta),
         )
         comparisons.append(comparison)
@@ -186,7 +187,7 @@ def _key(row: Mapping[str, Any], columns: Mapping[str, str], number: int) -> str
 
 def _scores(value: object, column: str, count: int) -> StepLabels:
     items: Any = decode_literal(value) if isinstance(value, str) else value
-    if items is None:
+    if items is None or items == "":  # an empty cell of a CSV file
         return ()
     try:
         check_step_labels(items, count)

@@ -16,12 +16,12 @@ import numpy as np
 from annotate_app.findings.labels import Labels
 from annotate_app.findings.pair_scores import PairScores, member_probabilities
 from annotate_app.trainings.runs import ModelRun
+from rewardkit.stats.calibration import expected_calibration_error
 from rewardkit.stats.metrics import (
     Interval,
     average_interval,
     correctness,
     difference_interval,
-    expected_calibration_error,
     mean_interval,
     share_difference_interval,
     weighted_interval,

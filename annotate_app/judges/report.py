@@ -23,8 +23,8 @@ from annotate_app.judges.biases import Leanings, PositionBias, leanings, positio
 from annotate_app.store.loop.judge_votes import VoteTable
 from annotate_app.votes import CHOICE_CODES, Votes
 from rewardkit.data.records import CHOICES
-from rewardkit.stats.calibration import CalibrationFigures, calibration_figures
-from rewardkit.stats.metrics import CalibrationBin, calibration_bins, quantile_groups
+from rewardkit.stats.calibration import CalibrationBin, CalibrationFigures, calibration_bins, calibration_figures
+from rewardkit.stats.metrics import quantile_groups
 
 NUM_GROUPS = 3  # of length
 MOST_ERRORS = 500

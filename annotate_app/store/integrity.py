@@ -21,7 +21,8 @@ from annotate_app.store.base.pending import JUDGMENT_SHOWN, SLOT_SHOWN_OF_MANY, 
 from annotate_app.store.base.slots import JUDGED, LEASED, OPEN, base_group, member_groups
 from annotate_app.store.loop.turns import STAGES
 from annotate_app.store.schema import loop_tables, tables, whole_schema
-from rewardkit.data.records import content_id
+from annotate_app.store.schema.desk_tables import answer_steps
+from rewardkit.data.records import check_step_labels, content_id
 
 EXAMPLES = 5
 MOST_LINES = 20
@@ -37,6 +38,8 @@ def find_problems(database: Database) -> list[str]:
         "comparisons with too many or too few open work slots": _wrong_overlap,
         "texts that do not match their hash": _changed_texts,
         "judgments whose directions are not those of their criteria": _wrong_directions,
+        "judgments whose labels are not one for each step of their answer": _wrong_step_labels,
+        "answers whose scores are not one for each step": _wrong_step_scores,
         "projects whose rubric versions have gaps": _rubric_gaps,
         "projects whose design cannot be read": _bad_designs,
         "tables that are missing": _missing_tables,
@@ -261,6 +264,43 @@ def _wrong_directions(connection: Connection) -> Iterator[str]:
     for row in connection.execute(query.execution_options(yield_per=CHUNK)):
         if directions(row.criteria) != row.directions:
             yield str(row.id)
+
+
+def _wrong_step_labels(connection: Connection) -> Iterator[str]:
+    """Labels beside steps of which there are more or fewer, or none; judgments of steps without labels."""
+    columns = tables.judgment.c
+    query = (
+        select(columns.id, columns.step_labels, answer_steps.c.steps)
+        .outerjoin(answer_steps, answer_steps.c.comparison_id == columns.comparison_id)
+        .where(
+            or_(
+                columns.step_labels.is_not(None),
+                and_(answer_steps.c.steps.is_not(None), columns.choice.not_in(("skip", "withdrawn"))),
+            )
+        )
+    )
+    for row in connection.execute(query.execution_options(yield_per=CHUNK)):
+        if not _is_one_for_each(row.step_labels, row.steps):
+            yield str(row.id)
+
+
+def _wrong_step_scores(connection: Connection) -> Iterator[str]:
+    query = (
+        select(tables.comparison.c.key, answer_steps.c.steps, answer_steps.c.scores)
+        .join(tables.comparison, tables.comparison.c.id == answer_steps.c.comparison_id)
+        .where(answer_steps.c.scores.is_not(None))
+    )
+    for row in connection.execute(query.execution_options(yield_per=CHUNK)):
+        if not _is_one_for_each(row.scores, row.steps):
+            yield repr(row.key)
+
+
+def _is_one_for_each(labels: list[float | None] | None, steps: list[str] | None) -> bool:
+    try:
+        check_step_labels(labels or (), len(steps or ()))
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _missing_tables(connection: Connection) -> list[str]:

@@ -36,12 +36,20 @@ def train(config: RewardConfig) -> int:
 
 
 def by_criterion(config: RewardConfig) -> list[RewardConfig]:
-    """The trainings of a configuration: one, or where it names several criteria one for each, in its own folder."""
+    """The trainings of a configuration: one, or where it names several criteria one for each, in its own folder.
+
+    Raises:
+        ValueError: if two criteria have the same folder, or one has none of its own.
+    """
     if len(config.criterion) < 2:
         return [config]
+    folders = [re.sub(r"[^\w.-]", "_", name) for name in config.criterion]
+    if len(set(folders)) < len(folders) or {".", ".."} & set(folders):
+        told = ", ".join(map(repr, config.criterion))
+        raise ValueError(f"criterion is {told}, whose folders {', '.join(folders)} are not one each: train them apart")
     trainings = []
-    for name in config.criterion:
-        out = Path(config.out) / re.sub(r"[^\w.-]", "_", name)
+    for name, folder in zip(config.criterion, folders, strict=True):
+        out = Path(config.out) / folder
         if config.resume and read_status(out).get("state") == "done":
             continue
         resume = config.resume and (out / "config.yaml").exists()

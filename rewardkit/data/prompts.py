@@ -100,11 +100,11 @@ def distinct(prompts: Sequence[Prompt]) -> list[Prompt]:
     return list(dict.fromkeys(prompts))
 
 
-def distinct_rows(rows: Sequence[PromptRow]) -> list[PromptRow]:
-    """The first row of each prompt, in the order of their first occurrence."""
-    first_rows: dict[Prompt, PromptRow] = {}
+def distinct_rows(rows: Sequence[PromptRow], apart_by: str = "") -> list[PromptRow]:
+    """The first row of each prompt, or of each with another value in a column, in the order of first occurrence."""
+    first_rows: dict[tuple[Prompt, str], PromptRow] = {}
     for row in rows:
-        first_rows.setdefault(row.prompt, row)
+        first_rows.setdefault((row.prompt, str(row.columns.get(apart_by))), row)
     return list(first_rows.values())
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import accumulate, islice
+from itertools import islice
 from typing import Any, Literal
 
 from rewardkit.data.columns import prompt_columns, read_row_prompt
@@ -111,12 +111,6 @@ def separator_of(by: str) -> str:
     return {"line": "\n", "blank_line": "\n\n", "sentence": " "}.get(by, by)
 
 
-def step_ends(steps: Sequence[str], separator: str = SEPARATOR) -> list[int]:
-    """Where each step ends in the whole answer, in characters from its start, the separator behind it not counted."""
-    starts = accumulate((len(step) + len(separator) for step in steps[:-1]), initial=0)
-    return [start + len(step) for start, step in zip(starts, steps, strict=True)]
-
-
 def find_stepwise_form(first: Sequence[Mapping[str, Any]]) -> StepwiseForm | None:
     """How rows say what their steps are worth, from the first of them; None where they are no such rows."""
     names = {name for row in first for name in row}
@@ -173,16 +167,19 @@ def read_stepwise_parts(
     return read_each(parts, source, _reader, on_bad_row=on_bad_row, check=check)
 
 
-def stepwise_row(answer: SteppedAnswer) -> dict[str, Any]:
-    """A row of TRL's stepwise form; labels as true and false where nothing is between, as its trainer takes them."""
-    is_hard = all(label in (0, 1) for label in answer.labels)
-    labels = [bool(label) for label in answer.labels] if is_hard else list(answer.labels)
-    return {
-        **answer.metadata,
-        "prompt": turns(answer.prompt),
-        "completions": list(answer.steps),
-        "labels": labels,
-    }
+def stepwise_row(answer: SteppedAnswer, *, hard: bool) -> dict[str, Any]:
+    """A row of TRL's stepwise form, its other columns behind.
+
+    Args:
+        hard: whether labels are written as true and false, as TRL's trainer takes them, see `are_hard`.
+    """
+    labels = [None if label is None else bool(label) if hard else label for label in answer.labels]
+    return {"prompt": turns(answer.prompt), "completions": list(answer.steps), "labels": labels, **answer.metadata}
+
+
+def are_hard(labels: Iterable[Sequence[float | None]]) -> bool:
+    """Whether no label of a whole file lies between right and wrong: a column of both kinds would have no type."""
+    return all(label in (0.0, 1.0, None) for of_answer in labels for label in of_answer)
 
 
 def row_reader(form: StepwiseForm, names: Sequence[str]) -> ReadRow[SteppedAnswer]:
@@ -215,7 +212,8 @@ def _reader(
 
 def _read_row(columns: Mapping[str, str], row: Mapping[str, Any], _refuse: Refuse) -> list[SteppedAnswer]:
     texts = read_steps(row.get("completions"), "completions")
-    labels = _listed(row["labels"], "labels") if row.get("labels") is not None else [None] * len(texts)
+    given = row.get("labels")
+    labels = [None] * len(texts) if given is None or given == "" else _listed(given, "labels")  # "" of a CSV file
     if len(labels) != len(texts):
         raise RowError("wrong_type", "labels", labels, f"a list of {len(labels)}, allowed is one a step, {len(texts)}")
     read = {*columns.values(), "completions", "labels"}
@@ -277,6 +275,8 @@ def _read_prm800k(row: Mapping[str, Any], _refuse: Refuse) -> list[SteppedAnswer
     for place, step in enumerate(_listed(read_cell(row, "label.steps"), "label.steps")):
         name = f"label.steps[{place}]"
         candidates, chosen = _inside(step, "completions") or [], _inside(step, "chosen_completion")
+        if not isinstance(candidates, Sequence) or isinstance(candidates, str):
+            raise RowError("wrong_type", f"{name}.completions", candidates, "allowed is a list of candidates, or null")
         written = _inside(step, "human_completion")
         if chosen is not None and not (isinstance(chosen, int) and 0 <= chosen < len(candidates)):
             allowed = f"allowed is one of {len(candidates)} completions, or null"
@@ -300,7 +300,7 @@ def _read_prm800k(row: Mapping[str, Any], _refuse: Refuse) -> list[SteppedAnswer
 
 def _rated(candidate: object, name: str) -> tuple[str, float | None]:
     rating = _inside(candidate, "rating")
-    if rating is not None and (isinstance(rating, bool) or rating not in _RATINGS):
+    if rating is not None and (type(rating) not in (int, float) or rating not in _RATINGS):
         raise RowError("bad_number", f"{name}.rating", rating, "allowed are -1, 0, 1 and null")
     return _step(_inside(candidate, "text"), f"{name}.text"), None if rating is None else _RATINGS[rating]
 

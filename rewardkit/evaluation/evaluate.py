@@ -21,13 +21,11 @@ from rewardkit.evaluation.vote_agreement import (
     share_correlation_interval,
     vote_agreement,
 )
-from rewardkit.stats.calibration import CalibrationFigures, apply, calibration_figures
+from rewardkit.stats.calibration import CalibrationBin, CalibrationFigures, apply, calibration_bins, calibration_figures
 from rewardkit.stats.metrics import (
-    CalibrationBin,
     Interval,
     auroc_interval,
     bootstrap_interval,
-    calibration_bins,
     correctness,
     mean_interval,
     quantile_groups,

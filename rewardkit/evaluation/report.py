@@ -23,7 +23,7 @@ from rewardkit.evaluation.steps import StepEvaluation
 from rewardkit.report.charts import Axis, Line, axis_of, interval_chart, line_chart
 from rewardkit.report.page import render_page
 from rewardkit.report.table import interval_text, number_text, points_text, signed_text
-from rewardkit.stats.metrics import CalibrationBin
+from rewardkit.stats.calibration import CalibrationBin
 
 LEAST_ANSWERED = 20  # pairs; with fewer the risk curve is noise
 

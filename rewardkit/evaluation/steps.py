@@ -18,13 +18,15 @@ from rewardkit.data.stepwise import SteppedAnswer, first_error
 from rewardkit.reward.step_rewards import AGGREGATIONS, StepRewards, aggregate
 from rewardkit.stats.calibration import (
     Calibration,
+    CalibrationBin,
     CalibrationFigures,
     CalibrationFit,
     apply,
+    calibration_bins,
     calibration_figures,
     fit_calibration,
 )
-from rewardkit.stats.metrics import CalibrationBin, Interval, auroc_interval, calibration_bins, mean_interval
+from rewardkit.stats.metrics import Interval, auroc_interval, mean_interval
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,24 +44,18 @@ def majority_agreement(p_chosen: np.ndarray) -> np.ndarray:
     return np.maximum(p_chosen, 1.0 - p_chosen)
 
 
-def share_correlation(probabilities: np.ndarray, p_chosen: np.ndarray, weight: np.ndarray | None = None) -> float:
-    """Pearson correlation of predicted probabilities with vote shares, every pair seen from both sides.
-
-    Both means are then 1/2:  sum w (q - 1/2)(p - 1/2) / sqrt(sum w (q - 1/2)^2  sum w (p - 1/2)^2);  nan where either
-    has no spread. From chosen's side alone p is never below 1/2, and the figure would depend on the naming.
-    """
-    weight = np.ones(len(p_chosen)) if weight is None else weight
-    q, p = probabilities - 0.5, p_chosen - 0.5
-    spread = float(np.sqrt((weight @ q**2) * (weight @ p**2)))
-    return float(weight @ (q * p)) / spread if spread > 0 else float("nan")
-
-
 def share_correlation_interval(
     probabilities: np.ndarray, p_chosen: np.ndarray, prompt: np.ndarray, weight: np.ndarray, *, seed: int = 0
 ) -> Interval:
-    """`share_correlation` with its bootstrap interval over prompts.
+    """Pearson correlation of predicted probabilities with vote shares, with its bootstrap interval over prompts.
+
+    Every pair is seen from both sides, so that both means are 1/2:
+    sum w (q - 1/2)(p - 1/2) / sqrt(sum w (q - 1/2)^2  sum w (p - 1/2)^2);  nan where either has no spread. From
+    chosen's side alone p is never below 1/2, and the figure would depend on the naming.
 
     Args:
+        probabilities: (N,) q, predicted, of chosen.
+        p_chosen: (N,) p, shares of votes for chosen.
         prompt: (N,) number of each pair's prompt.
     """
     q, p = probabilities - 0.5, p_chosen - 0.5

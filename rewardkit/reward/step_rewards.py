@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, get_args
+from typing import Protocol, get_args, runtime_checkable
 
 import numpy as np
 
@@ -35,6 +35,7 @@ class StepRewards:
         return self.members.std(0, ddof=1) if len(self.members) > 1 else np.zeros(self.members.shape[1])
 
 
+@runtime_checkable
 class StepRewardFn(Protocol):
     """Anything that says of steps how likely they are right."""
 

@@ -1,4 +1,5 @@
-"""From margins to probabilities that hold: a temperature or an isotonic curve, fitted on held-out preferences.
+"""From margins to probabilities that hold: a temperature or an isotonic curve, fitted on held-out preferences; and
+figures of how far probabilities hold.
 
 A calibration is a plain dict, so that it travels in `rewardkit.json`: {"kind": "temperature", "temperature": T},
 {"kind": "isotonic", "x": [...], "y": [...]}, or {} for sigma(d) as it is. Each keeps p(d) = 1 - p(-d): which completion
@@ -16,7 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from rewardkit.stats.metrics import brier_score, expected_calibration_error, quantile_groups
+from rewardkit.stats.metrics import quantile_groups
 from rewardkit.stats.small_samples import effective_number
 from rewardkit.stats.uncertainty import integrated_probability, sigmoid
 
@@ -26,6 +27,16 @@ Calibration = Mapping[str, Any]
 BOUNDS = (1e-3, 1e3)  # of the inverse temperature, in units of the margins' root mean square
 NUM_FOLDS = 5
 ENOUGH_FOR_ISOTONIC = 500  # pairs; of fewer its held-out NLL was above the temperature's in simulations of both
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationBin:
+    """Pairs of similar predicted probability: weighted means of what was predicted and observed, and their number."""
+
+    predicted: float
+    observed: float
+    count: int
+    weight: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,6 +189,59 @@ def calibration_figures(
         ece_floor=floor,
         ece_floor_high=high,
     )
+
+
+def brier_score(probabilities: np.ndarray, p_chosen: np.ndarray, weight: np.ndarray | None = None) -> float:
+    """Weighted mean of (q - p)^2, q the predicted and p the observed probability of chosen. Brier 1950."""
+    return float(np.average((probabilities - p_chosen) ** 2, weights=weight))
+
+
+def expected_calibration_error(
+    probabilities: np.ndarray,
+    p_chosen: np.ndarray,
+    weight: np.ndarray | None = None,
+    *,
+    num_bins: int = 10,
+    both_ways: bool = True,
+) -> float:
+    """Mean over equal-count bins of |mean predicted - mean observed|, weighted by the bins' weights.
+
+    Every pair is counted both ways, or an event once, see `calibration_bins`. Guo et al. 2017 (arXiv 1706.04599), with
+    bins of equal count. What chance alone makes of it is `calibration_floor`.
+    """
+    bins = calibration_bins(probabilities, p_chosen, weight, num_bins=num_bins, both_ways=both_ways)
+    return sum(b.weight * abs(b.predicted - b.observed) for b in bins) / sum(b.weight for b in bins)
+
+
+def calibration_bins(
+    probabilities: np.ndarray,
+    p_chosen: np.ndarray,
+    weight: np.ndarray | None = None,
+    *,
+    num_bins: int = 10,
+    both_ways: bool = True,
+) -> list[CalibrationBin]:
+    """Bins of equal count by predicted probability, lowest first; pairs of weight 0 are in none.
+
+    Every pair is counted in both directions (q, p) and (1 - q, 1 - p), so that no figure depends on which completion is
+    called chosen; the counts add up to twice the pairs. Events, whose sides mean something, are counted one way.
+    """
+    weight = np.ones(len(probabilities)) if weight is None else weight
+    both = [
+        np.concatenate((one[weight > 0], other[weight > 0])) if both_ways else one[weight > 0]
+        for one, other in ((probabilities, 1.0 - probabilities), (p_chosen, 1.0 - p_chosen), (weight, weight))
+    ]
+    return [
+        CalibrationBin(
+            predicted=float(np.average(predicted, weights=weights)),
+            observed=float(np.average(observed, weights=weights)),
+            count=len(predicted),
+            weight=float(weights.sum()),
+        )
+        for predicted, observed, weights in (
+            [values[part] for values in both] for part in quantile_groups(both[0], num_bins)
+        )
+    ]
 
 
 def calibration_floor(

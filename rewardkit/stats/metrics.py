@@ -1,10 +1,10 @@
-"""Figures of a reward model on preferences: likelihood, accuracy, calibration, and whether it knows where it errs.
+"""Figures of a reward model on preferences: likelihood, accuracy, and whether it knows where it errs.
 
 Every interval over prompts in the house is made here: `mean_interval` of shares, `share_difference_interval` of two
 paired shares, `average_interval` of any other mean, `difference_interval` of two paired quantities, `auroc_interval`,
 `weighted_interval` of another figure that is no mean, and below them `bootstrap_intervals`. None is of width 0: where
 prompts are too few, or all alike, bounds are those of `rewardkit.stats.small_samples`, or nan. Arrays in, numbers out;
-no torch. How a model agrees with votes is `rewardkit.evaluation.evaluate`.
+no torch. Calibration is `rewardkit.stats.calibration`, agreement with votes `rewardkit.evaluation.vote_agreement`.
 """
 
 from __future__ import annotations
@@ -45,16 +45,6 @@ class Interval:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CalibrationBin:
-    """Pairs of similar predicted probability: weighted means of what was predicted and observed, and their number."""
-
-    predicted: float
-    observed: float
-    count: int
-    weight: float
-
-
-@dataclass(frozen=True, kw_only=True)
 class RiskCoverage:
     """The error among the pairs a model is surest of, by how many of them it has to answer.
 
@@ -83,59 +73,6 @@ def negative_log_likelihood(margins: np.ndarray, p_chosen: np.ndarray, weight: n
     """
     losses = p_chosen * np.logaddexp(0.0, -margins) + (1.0 - p_chosen) * np.logaddexp(0.0, margins)
     return float(np.average(losses, weights=weight))
-
-
-def brier_score(probabilities: np.ndarray, p_chosen: np.ndarray, weight: np.ndarray | None = None) -> float:
-    """Weighted mean of (q - p)^2, q the predicted and p the observed probability of chosen. Brier 1950."""
-    return float(np.average((probabilities - p_chosen) ** 2, weights=weight))
-
-
-def expected_calibration_error(
-    probabilities: np.ndarray,
-    p_chosen: np.ndarray,
-    weight: np.ndarray | None = None,
-    *,
-    num_bins: int = 10,
-    both_ways: bool = True,
-) -> float:
-    """Mean over equal-count bins of |mean predicted - mean observed|, weighted by the bins' weights.
-
-    Every pair is counted both ways, or an event once, see `calibration_bins`. Guo et al. 2017 (arXiv 1706.04599), with
-    bins of equal count. What chance alone makes of it is `rewardkit.stats.calibration.calibration_floor`.
-    """
-    bins = calibration_bins(probabilities, p_chosen, weight, num_bins=num_bins, both_ways=both_ways)
-    return sum(b.weight * abs(b.predicted - b.observed) for b in bins) / sum(b.weight for b in bins)
-
-
-def calibration_bins(
-    probabilities: np.ndarray,
-    p_chosen: np.ndarray,
-    weight: np.ndarray | None = None,
-    *,
-    num_bins: int = 10,
-    both_ways: bool = True,
-) -> list[CalibrationBin]:
-    """Bins of equal count by predicted probability, lowest first; pairs of weight 0 are in none.
-
-    Every pair is counted in both directions (q, p) and (1 - q, 1 - p), so that no figure depends on which completion is
-    called chosen; the counts add up to twice the pairs. Events, whose sides mean something, are counted one way.
-    """
-    weight = np.ones(len(probabilities)) if weight is None else weight
-    both = [
-        np.concatenate((one[weight > 0], other[weight > 0])) if both_ways else one[weight > 0]
-        for one, other in ((probabilities, 1.0 - probabilities), (p_chosen, 1.0 - p_chosen), (weight, weight))
-    ]
-    return [
-        CalibrationBin(
-            predicted=float(np.average(predicted, weights=weights)),
-            observed=float(np.average(observed, weights=weights)),
-            count=len(predicted),
-            weight=float(weights.sum()),
-        )
-        for predicted, observed, weights in (
-            [values[part] for values in both] for part in quantile_groups(both[0], num_bins)
-        )
-    ]
 
 
 def correctness(margins: np.ndarray) -> np.ndarray:

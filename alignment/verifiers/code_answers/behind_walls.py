@@ -52,10 +52,7 @@ SOME = {
     _FCNTL: (1, (0, 1, 2, 3, 4, 5, 6, 7, 1030)),  # no owner: that is how a signal is sent elsewhere
     _IOCTL: (1, (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)),
     _PRLIMIT: (0, (0,)),
-    _SOCKETPAIR: (
-        1,
-        (1, 0x801, 0x80001, 0x80801),
-    ),  # streams: a datagram reaches any socket of its name, that of a log say
+    _SOCKETPAIR: (1, (1, 0x801, 0x80001, 0x80801)),  # of streams: a datagram reaches any socket of a name, a log's
 }
 
 

@@ -15,8 +15,9 @@ from annotate_app.exchange.rows.options import ExportOptions
 from annotate_app.store.judgments.judgments import Decision
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
-from rewardkit.data.export_formats import split_of, turns
+from rewardkit.data.export_formats import split_of
 from rewardkit.data.records import Comparison, StepLabels, step_id
+from rewardkit.data.stepwise import SteppedAnswer, are_hard, stepwise_row
 
 DECIDED = {"a": 1.0, "tie": 0.5, "b": 0.0, "both_bad": None, "discard": None}
 Row = dict[str, Any]
@@ -51,13 +52,13 @@ def stepwise_rows(
             if keys is None or one.id in keys:
                 yield one, _labels(one, given.get(one.id, []), decisions, options)
 
-    is_hard = all(label in (0.0, 1.0, None) for _, labels in labeled() for label in labels)
+    hard = are_hard(labels for _, labels in labeled())
     for comparison, labels in labeled():
         if all(label is None for label in labels):
             left_out["no judged step"] += 1
             continue
         split = split_of(comparison.prompt, options.splits, options.seed) if options.splits else ""
-        yield split, _row(comparison, labels, given.get(comparison.id, []), is_hard, options)
+        yield split, _row(comparison, labels, given.get(comparison.id, []), hard, options)
 
 
 def _labels(
@@ -78,17 +79,9 @@ def _label(votes: list[float | None], decision: Decision | None, options: Export
     return sum(counted) / len(counted)
 
 
-def _row(
-    comparison: Comparison, labels: StepLabels, said: list[StepLabels], is_hard: bool, options: ExportOptions
-) -> Row:
+def _row(comparison: Comparison, labels: StepLabels, said: list[StepLabels], hard: bool, options: ExportOptions) -> Row:
     num_votes = [sum(one[place] is not None for one in said) for place in range(len(comparison.steps))]
-    source = {"source": comparison.source_a} if options.sources else {}
-    return {
-        "id": comparison.id,
-        "prompt": turns(comparison.prompt),
-        "completions": list(comparison.steps),
-        "labels": [None if label is None else bool(label) if is_hard else label for label in labels],
-        "num_votes": num_votes,
-        "num_judgments": len(said),
-        **source,
-    }
+    others: Row = {"num_votes": num_votes, "num_judgments": len(said)}
+    others |= {"source": comparison.source_a} if options.sources else {}
+    answer = SteppedAnswer(prompt=comparison.prompt, steps=comparison.steps, labels=labels, metadata=others)
+    return {"id": comparison.id, **stepwise_row(answer, hard=hard)}

@@ -12,7 +12,7 @@ import torch
 
 from alignment.config.sampling import EvaluatePolicyConfig, read_suite
 from alignment.evaluation.safety_prompts import BENIGN, RED_TEAM
-from alignment.evaluation.suite import run_suite, score_answers, share_figure, text_figure
+from alignment.evaluation.suite import check_suite, run_suite, score_answers, share_figure, text_figure
 from alignment.generation.completion_sampler import load_samplers
 from rewardkit.data.prompts import PromptRow
 from rewardkit.data.records import Message
@@ -55,6 +55,20 @@ def test_own_sets_are_pairs_of_different_prompts() -> None:
 def test_a_part_that_is_none_is_refused(parts: list[str], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         read_suite(parts)
+
+
+def test_a_file_that_cannot_be_used_is_named_before_anything_is_drawn(tmp_path: Path) -> None:
+    def check(name: str, row: dict[str, object]) -> None:
+        path = tmp_path / f"{name}.jsonl"
+        path.write_text(json.dumps({"prompt": "a", "text": "b"}) + "\n" + json.dumps(row) + "\n")
+        check_suite(EvaluatePolicyConfig(base="b", model="m", prompts="p", out="o", suite=[f"{name}={path}"]))
+
+    with pytest.raises(ValueError, match=r"text\.jsonl:2 has no text in the column text"):
+        check("text", {"body": "c"})
+    with pytest.raises(ValueError, match=r"suite ifeval: a row of .* has no column instruction_id_list"):
+        check("ifeval", {"prompt": "c", "instruction_id_list": [], "kwargs": []})
+    with pytest.raises(FileNotFoundError):
+        check_suite(EvaluatePolicyConfig(base="b", model="m", prompts="p", out="o", suite=["text=/nowhere.jsonl"]))
 
 
 def test_a_suite_of_two_policies(policy_folders, tmp_path: Path) -> None:

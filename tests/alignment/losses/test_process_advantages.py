@@ -26,9 +26,12 @@ def test_other_scales() -> None:
     assert plain.tolist() == [1.0, 2.0, 2.0, -1.0, -1.0, -1.0, 1.0, 0.0]
     scaled = process_advantages(REWARDS, PLACES, LENGTHS, group_size=2, scale="batch")
     assert scaled.tolist() == pytest.approx((plain / (3.2**0.5 + EPSILON)).tolist(), abs=1e-6)
+    # differences -1, 2, -1, -1, 1 of mean 0: squares 8, variance 2
+    centred = process_advantages(REWARDS, PLACES, LENGTHS, group_size=2, scale="centred")
+    assert centred.tolist() == pytest.approx((plain / (2.0**0.5 + EPSILON)).tolist(), abs=1e-6)
 
 
-@pytest.mark.parametrize("scale", ["group", "batch", "none"])
+@pytest.mark.parametrize("scale", ["group", "batch", "centred", "none"])
 def test_one_step_each_is_the_outcome_form(scale) -> None:
     generator = torch.Generator().manual_seed(0)
     rewards, lengths = torch.randn(5, 4, generator=generator), torch.randint(1, 7, (20,), generator=generator)

@@ -202,6 +202,21 @@ def test_groups_whose_steps_are_all_alike_are_skipped_though_their_totals_differ
     assert signal.rollouts.numbers == (1, 2, 3, 4)
 
 
+def test_groups_whose_rewards_differ_one_by_one_are_kept_though_their_totals_are_alike() -> None:
+    """In the first group a reward rises as one of half its weight falls; in the others nothing differs."""
+    update = toy_update()
+    rollouts = toy_rollouts(update, ROWS)
+    totals, first, second = np.ones_like(REWARDS), np.zeros_like(REWARDS), np.full_like(REWARDS, 2.0)
+    first[:2], second[:2] = [0.25, 1.0], [1.5, 0.0]
+    scored = replace(collected(rollouts, totals).scored, parts={"a": first, "b": second}, weights={"a": 1.0, "b": 0.5})
+    given = replace(collected(rollouts, totals), scored=scored)
+    algorithm = Grpo(config_of(several_rewards="normalise_first", dynamic_sampling=1), update, None)
+    signal = algorithm._with_signal(given)
+    assert signal is not None
+    assert signal.rollouts.numbers == (0,)
+    assert Grpo(config_of(dynamic_sampling=1), update, None)._with_signal(given) is None
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

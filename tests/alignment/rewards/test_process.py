@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,21 +24,17 @@ from rewardkit.data.stepwise import split_steps
 from rewardkit.network.classifier import RewardScorer, make_classifier
 from rewardkit.reward.metadata import Card
 from rewardkit.reward.process_reward import ProcessRewardModel, save_process_reward
-
-
-@dataclass(frozen=True, kw_only=True)
-class Said:
-    members: np.ndarray
+from rewardkit.reward.step_rewards import StepRewards
 
 
 class Lengths:
     """A tenth of a step's length by one member, a twentieth by the other."""
 
-    def score_steps(self, prompts: Sequence[Sequence[Message]], steps: Sequence[Sequence[str]]) -> list[Said]:
+    def score_steps(self, prompts: Sequence[Sequence[Message]], steps: Sequence[Sequence[str]]) -> list[StepRewards]:
         assert len(prompts) == len(steps)
         assert all(prompt[0].content == of_one[0][0] for prompt, of_one in zip(prompts, steps, strict=True))
         lengths = [np.array([len(step) for step in of_one]) for of_one in steps]
-        return [Said(members=np.stack([one / 10, one / 20])) for one in lengths]
+        return [StepRewards(members=np.stack([one / 10, one / 20])) for one in lengths]
 
 
 def batch(*texts: str) -> RewardBatch:

@@ -127,6 +127,17 @@ def test_a_function_grades(tmp_path: Path) -> None:
         grader.grade([question("a" * 12)])
 
 
+def test_a_kept_answer_that_broke_off_is_asked_again_and_spoils_no_other(tmp_path: Path) -> None:
+    file, cache = tmp_path / "judge.py", tmp_path / "answers.jsonl"
+    file.write_text("def grade(completions, questions):\n    return [len(a) / 10 for a in completions]\n")
+    spec = JudgeSpec(kind="function", target=f"{file}:grade")
+    Grader(spec, cache=str(cache)).grade([question("abc"), question("abcde")])
+    cache.write_text(cache.read_text()[:-9])
+    assert Grader(spec, cache=str(cache)).grade([question("abcde"), question("a")]) == [[0.5], [0.1]]
+    assert len([json.loads(line) for line in cache.read_text().splitlines()]) == 3
+    assert Grader(spec, cache=str(cache)).grade([question("abc")]) == [[0.3]]
+
+
 def test_a_local_model_tells_the_probability_of_yes(tmp_path: Path) -> None:
     tokenizer = train_tokenizer(["Where is it? Say yes or no. Thanks 1 2 3 4 5"] * 3, vocab_size=300)
     folder = save_policy(tmp_path, config_for(tokenizer, max_position_embeddings=2048), tokenizer, seed=1)

@@ -173,5 +173,7 @@ def test_names_and_refusals_on_the_command_line(tmp_path: Path) -> None:
         read_reward("rubric:nowhere")
     with pytest.raises(RewardError, match="criteria have questions, and no judge is named"):
         score(f"rubric:{tmp_path / 'my desk.yaml'}", batch("a"))
+    assert [item.name for item in read_rubric(str(tmp_path / "my desk.yaml")).items] == ["0"]
+    assert [item.name for item in read_checklist(["a?", {"name": "b", "question": "b?"}], "c")] == ["0", "b"]
     with pytest.raises(ValueError, match="column c: 'x' is no list"):
         read_checklist('"x"', "c")

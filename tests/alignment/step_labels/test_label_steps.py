@@ -24,12 +24,15 @@ def even(completions, answer):
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Four prompts, the last with an answer of its own, and a reward function that reads a column."""
+    """Four prompts, the last with two answers of its own, and a reward function that reads a column."""
     monkeypatch.chdir(tmp_path)
     rows: list[dict[str, Any]] = [
         {"prompt": f"Kettle {number} arrived broken.", "answer": number} for number in range(3)
     ]
-    rows.append({"prompt": "And now?", "answer": 0, "completions": ["one", "two e", "three"]})
+    rows += [
+        {"prompt": "And now?", "answer": 0, "completions": steps}
+        for steps in (["one", "six"], ["one", "two e", "three"])
+    ]
     (tmp_path / "prompts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (tmp_path / "rewards.py").write_text(REWARD)
     return tmp_path
@@ -52,7 +55,8 @@ def test_labels_are_shares_of_rollouts(
     assert main([*words(folder, policy_folders[0], "steps.jsonl"), "--json"]) == 0
     summary = json.loads(capfd.readouterr().out)
     rows = rows_of(folder / "steps.jsonl")
-    assert summary["num_rows"] == len(rows) <= 7
+    assert summary["num_rows"] == len(rows) <= 8
+    assert rows[-2]["completions"] == ["one", "six"]
     assert rows[-1]["completions"] == ["one", "two e", "three"]
     assert rows[-1]["labels"][-1] == 1.0  # four e and answer 0: even
     for row in rows:

@@ -122,6 +122,11 @@ def test_whole_answers_are_split_by_lines_sentences_a_marker_or_a_column(
     column = {"id": "c", "prompt": "How much?", "parts": ["one", "two"]}
     import_comparisons(store, ADMIN, project.id, [write(several)])
     import_comparisons(store, ADMIN, project.id, [write(column)], ImportOptions(columns={"steps": "parts"}))
+    inside = {"id": "i", "prompt": "How much?", "solution": {"parts": ["three"], "right": [0.25]}, "step_scores": ""}
+    places = {"steps": "solution.parts", "labels": "solution.right"}
+    import_comparisons(store, ADMIN, project.id, [write(inside)], ImportOptions(columns=places, labels=True))
+    assert [one.step_labels for one in store.judgments.iterate(ADMIN, project.id)] == [(0.25,)]
+    assert of_project(store, project)["i"].steps == ("three",)
     answers = of_project(store, project)
     assert [(answers[key].steps, answers[key].source_a) for key in ("r-1", "r-2", "c")] == [
         (("a", "b"), "m"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import TextClause, text
@@ -11,7 +12,7 @@ from annotate_app.access import Actor
 from annotate_app.protocol.collection_design import Design
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
-from rewardkit.data.records import Judgment
+from rewardkit.data.records import Comparison, Judgment, Message
 
 ADMIN = Actor.command_line()
 
@@ -66,11 +67,35 @@ def damaged(
         ("UPDATE place SET cursor_rank = 1e200", "open slots that a member would never be handed"),
         ("UPDATE place SET num_judged = 7", "members whose count of judgments is wrong"),
         ("UPDATE judgment SET directions = ';x<' WHERE id = 1", "whose directions are not those of their criteria"),
+        (
+            "UPDATE judgment SET step_labels = '[1, 0]' WHERE id = 1",
+            "labels are not one for each step of their answer: 1",
+        ),
+        (
+            """INSERT INTO answer_steps (comparison_id, steps) VALUES (1, '["a", "b"]')""",
+            "2 judgments whose labels are not one for each step of their answer: 1, 2",
+        ),
+        (
+            """INSERT INTO answer_steps (comparison_id, steps, scores) VALUES (5, '["a", "b"]', '[0.5]')""",
+            "answers whose scores are not one for each step: 'c4'",
+        ),
     ],
 )
 def test_damage_is_found(damaged: Callable[[str], list[str]], statement: str, found: str) -> None:
     problems = damaged(statement)
     assert any(found in problem for problem in problems), problems
+
+
+def test_answers_in_steps_with_their_labels_are_sound(store: Store) -> None:
+    rubric = "title: T\nguidelines: G\ntask: steps"
+    project = store.projects.create(ADMIN, "steps", rubric_text=rubric, design=Design(overlap=2))
+    prompt, steps = (Message(role="user", content="q"),), ("a", "b")
+    whole = Comparison(id="s", prompt=prompt, completion_a="a\nb", completion_b="a\nb", steps=steps)
+    store.comparisons.add(ADMIN, project.id, [replace(whole, step_scores=(0.5, None))])
+    judged = Judgment(comparison_id="s", annotator="u", choice="b", strength=1, step_labels=(0.0, None))
+    skipped = Judgment(comparison_id="s", annotator="v", choice="skip", reason="tired")
+    store.judgments.import_many(ADMIN, project.id, [judged, skipped])
+    assert store.check() == []
 
 
 def test_lines_missing_from_the_audit_log_are_found(sqlite_store: Store, make_project: Callable[..., Project]) -> None:

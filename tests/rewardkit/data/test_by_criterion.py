@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from rewardkit.__main__ import main
+from rewardkit.commands.train import by_criterion
 from rewardkit.config import RewardConfig
 from rewardkit.data.records import Message, Preference
 from rewardkit.data.training_data import preferences_by
@@ -49,6 +50,12 @@ def test_options_that_exclude_each_other() -> None:
         RewardConfig(model="tfidf", data="d", out="o", criterion=["safe"], criteria=True)
     with pytest.raises(ValueError, match="each name once"):
         RewardConfig(model="tfidf", data="d", out="o", criterion=["safe", "safe"])
+
+
+@pytest.mark.parametrize("names", [["a b", "a_b"], ["..", "safe"]])
+def test_two_criteria_do_not_share_a_folder(names: list[str]) -> None:
+    with pytest.raises(ValueError, match="are not one each"):
+        by_criterion(RewardConfig(model="tfidf", data="d", out="o", criterion=names))
 
 
 @pytest.fixture

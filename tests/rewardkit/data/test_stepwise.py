@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from rewardkit.data.records import Message
 from rewardkit.data.stepwise import (
     SteppedAnswer,
+    are_hard,
     find_stepwise_form,
     first_error,
     read_stepwise,
     split_steps,
-    step_ends,
     stepwise_row,
 )
 
@@ -58,13 +58,23 @@ def test_rows_without_labels_are_not_judged(tmp_path):
 def test_what_is_written_is_read_back(tmp_path_factory, steps, data):
     labels = data.draw(st.lists(st.none() | st.floats(0, 1), min_size=len(steps), max_size=len(steps)))
     answer = SteppedAnswer(prompt=PROMPT, steps=tuple(steps), labels=tuple(labels), metadata={"id": 3})
-    assert only(tmp_path_factory.mktemp("rows"), stepwise_row(answer)) == answer
+    row = stepwise_row(answer, hard=are_hard([answer.labels]))
+    assert only(tmp_path_factory.mktemp("rows"), row) == answer
 
 
-def test_hard_labels_are_written_as_trl_trains_on_them():
-    answer = SteppedAnswer(prompt=PROMPT, steps=("a", "b"), labels=(1.0, 0.0))
-    assert stepwise_row(answer)["labels"] == [True, False]
-    assert stepwise_row(SteppedAnswer(prompt=PROMPT, steps=("a", "b"), labels=(1.0, 0.5)))["labels"] == [1.0, 0.5]
+def test_hard_labels_are_written_as_trl_trains_on_them_where_all_of_the_file_are():
+    hard, soft = (SteppedAnswer(prompt=PROMPT, steps=("a", "b"), labels=labels) for labels in ((1.0, None), (0.5, 0.0)))
+    assert are_hard([hard.labels])
+    assert stepwise_row(hard, hard=True)["labels"] == [True, None]
+    assert not are_hard([hard.labels, soft.labels])
+    written = [stepwise_row(one, hard=False)["labels"] for one in (hard, soft)]
+    assert [type(label) for labels in written for label in labels if label is not None] == [float] * 3
+
+
+def test_an_empty_cell_of_a_csv_file_says_that_nothing_was_judged(tmp_path):
+    path = tmp_path / "steps.csv"
+    path.write_text('prompt,completions,labels\nQ,"[""a"", ""b""]","[true, 0.5]"\nR,"[""c""]",\n')
+    assert [answer.labels for answer in read_stepwise(str(path)).rows] == [(1.0, 0.5), (None,)]
 
 
 @pytest.mark.parametrize(
@@ -136,6 +146,8 @@ def test_each_rating_of_prm800k_is_read_once(tmp_path):
     [
         ({"completions": [candidate("a", 2)], "chosen_completion": 0}, r"label.steps\[0\].completions\[0\].rating"),
         ({"completions": [candidate("a", True)], "chosen_completion": 0}, r"label.steps\[0\].completions\[0\].rating"),
+        ({"completions": [candidate("a", [1])], "chosen_completion": 0}, r"label.steps\[0\].completions\[0\].rating"),
+        ({"completions": 7, "chosen_completion": 0}, r"label.steps\[0\].completions"),
         ({"completions": [candidate("a", 1)], "chosen_completion": 1}, r"label.steps\[0\].chosen_completion"),
         ({"completions": [candidate("", 1)], "chosen_completion": 0}, r"label.steps\[0\].completions\[0\].text"),
     ],
@@ -193,12 +205,6 @@ def test_steps_of_a_text(text, by, steps):
 def test_an_empty_marker_is_refused():
     with pytest.raises(ValueError, match="by is empty"):
         split_steps("a", "")
-
-
-def test_ends_of_steps_lie_in_the_answer():
-    answer = SteppedAnswer(prompt=PROMPT, steps=("ab", "c", "def"), labels=(None,) * 3)
-    assert step_ends(answer.steps, " / ") == [2, 6, 12]  # "ab / c / def"
-    assert [answer.answer(" / ")[:end] for end in (2, 6, 12)] == ["ab", "ab / c", "ab / c / def"]
 
 
 @pytest.mark.parametrize(

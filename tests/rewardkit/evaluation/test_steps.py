@@ -5,8 +5,7 @@ from rewardkit.data.records import Message
 from rewardkit.data.stepwise import SteppedAnswer
 from rewardkit.evaluation.steps import ScoredSteps, evaluate_steps, fit_step_calibration
 from rewardkit.reward.step_rewards import StepRewards
-from rewardkit.stats.calibration import calibration_figures
-from rewardkit.stats.metrics import expected_calibration_error
+from rewardkit.stats.calibration import calibration_figures, expected_calibration_error
 
 
 def answer(prompt: str, *labels: float | None) -> SteppedAnswer:

@@ -13,7 +13,6 @@ from rewardkit.evaluation.vote_agreement import (
     entropy_floor,
     human_ceiling,
     majority_agreement,
-    share_correlation,
     share_correlation_interval,
     vote_agreement,
 )
@@ -72,6 +71,11 @@ def test_the_ceiling_is_what_a_fresh_vote_finds_and_the_pairs_own_majority_is_ab
     assert majority_agreement(chosen / 5).mean() > truth + 0.08
 
 
+def share_correlation(q: np.ndarray, p: np.ndarray, weight: np.ndarray | None = None) -> float:
+    weight = np.ones(len(p)) if weight is None else weight
+    return share_correlation_interval(q, p, np.arange(len(p)), weight).value
+
+
 def test_share_correlation_by_hand_and_at_its_limits() -> None:
     # q - 1/2 = .3, -.1; p - 1/2 = .5, .1: (.15 - .01) / sqrt(.1 * .26) = .8682
     q, p = np.array([0.8, 0.4]), np.array([1.0, 0.6])
@@ -84,12 +88,18 @@ def test_share_correlation_by_hand_and_at_its_limits() -> None:
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1), st.floats(0.1, 2)), min_size=2, max_size=20))
 def test_share_correlation_is_pearsons_over_both_sides(rows: list[tuple[float, float, float]]) -> None:
     q, p, weight = np.array(rows).T
+    expected = pearson(q, p, weight)
+    if not math.isnan(expected):
+        assert share_correlation(q, p, weight) == pytest.approx(expected, abs=1e-6)
+
+
+def pearson(q: np.ndarray, p: np.ndarray, weight: np.ndarray) -> float:
+    """By numpy, of both sides of every pair; nan where one has hardly any spread."""
     both = np.stack([np.concatenate((q, 1 - q)), np.concatenate((p, 1 - p))])
     covariance = np.cov(both, aweights=np.concatenate((weight, weight)), ddof=0)
     if covariance[0, 0] < 1e-9 or covariance[1, 1] < 1e-9:
-        return
-    expected = covariance[0, 1] / math.sqrt(covariance[0, 0] * covariance[1, 1])
-    assert share_correlation(q, p, weight) == pytest.approx(expected, abs=1e-6)
+        return math.nan
+    return covariance[0, 1] / math.sqrt(covariance[0, 0] * covariance[1, 1])
 
 
 def test_the_interval_of_the_share_correlation_is_the_bootstrap_over_prompts() -> None:
@@ -97,9 +107,9 @@ def test_the_interval_of_the_share_correlation_is_the_bootstrap_over_prompts() -
     p, prompt, weight = rng.uniform(size=60), np.repeat(np.arange(30), 2), rng.uniform(0.5, 2, size=60)
     q = np.clip(p + rng.normal(scale=0.3, size=60), 0, 1)
     interval = share_correlation_interval(q, p, prompt, weight, seed=3)
-    assert interval.value == pytest.approx(share_correlation(q, p, weight))
+    assert interval.value == pytest.approx(pearson(q, p, weight))
     draws = np.random.default_rng(3).multinomial(30, np.full(30, 1 / 30), 2000)
-    naive = [share_correlation(q, p, weight * counts[prompt]) for counts in draws]
+    naive = [pearson(q, p, weight * counts[prompt]) for counts in draws]
     np.testing.assert_allclose([interval.low, interval.high], np.quantile(naive, [0.025, 0.975]), atol=1e-9)
     assert math.isnan(share_correlation_interval(np.full(60, 0.5), p, prompt, weight).value)
 

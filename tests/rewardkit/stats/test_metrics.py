@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
+from rewardkit.stats.calibration import brier_score, calibration_bins, expected_calibration_error
 from rewardkit.stats.metrics import (
     Interval,
     auroc,
@@ -17,11 +18,8 @@ from rewardkit.stats.metrics import (
     average_interval,
     bootstrap_interval,
     bootstrap_intervals,
-    brier_score,
-    calibration_bins,
     correctness,
     difference_interval,
-    expected_calibration_error,
     mean_interval,
     negative_log_likelihood,
     percentile_interval,

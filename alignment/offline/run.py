@@ -19,7 +19,7 @@ from alignment.policy.publishing import open_tracker, push_to_hub, write_model_c
 from alignment.policy.reference import LiveReference, with_reference
 from alignment.policy.rows import PolicyRows
 from alignment.rollouts.training_samples import draw_samples, write_samples
-from rewardkit.data.export_formats import Row
+from rewardkit.data.splitting import Row
 from rewardkit.data.training_data import LoadedRows, keeps_marks
 from rewardkit.distributed import collectives, sharding
 from rewardkit.run.directory import Run

@@ -32,8 +32,8 @@ from alignment.rewards.rewards import load_rewards
 from alignment.rollouts.collector import Collector
 from alignment.rollouts.source import OwnRollouts, RolloutSource, check_rollouts
 from alignment.simulated_world import GOLD, MAX_NEW_TOKENS, make_world
-from rewardkit.data.export_formats import split_by_prompt
 from rewardkit.data.prompts import PromptRow, distinct_rows, read_prompt_rows
+from rewardkit.data.splitting import split_by_prompt
 from rewardkit.distributed import collectives, sharding
 from rewardkit.distributed.optimization import adamw, wants_bf16
 from rewardkit.network.models import PRESETS

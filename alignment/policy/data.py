@@ -24,7 +24,7 @@ from rewardkit.data.conversations import (
     read_messages,
     read_text,
 )
-from rewardkit.data.export_formats import Row, turns
+from rewardkit.data.export_formats import turns
 from rewardkit.data.preferences import (
     Check,
     OnBadRow,
@@ -38,6 +38,7 @@ from rewardkit.data.preferences import (
 )
 from rewardkit.data.records import Message, Preference
 from rewardkit.data.sources import Part
+from rewardkit.data.splitting import Row
 from rewardkit.data.training_data import DataOptions, LoadedRows, RowKind, load_rows
 from rewardkit.run.directory import Run
 from rewardkit.run.progress import Progress

@@ -14,7 +14,7 @@ import numpy as np
 from alignment.rewards.models import away_between_calls
 from alignment.rewards.source import RewardBatch
 from alignment.rewards.spans import SpanReward
-from rewardkit.data.stepwise import split_steps
+from rewardkit.data.stepwise.stepped_answer import split_steps
 from rewardkit.reward.step_rewards import StepRewardFn, StepRewards
 
 
@@ -24,7 +24,7 @@ class ProcessReward:
     Args:
         model: the loaded model.
         name: what errors call it.
-        steps_by: what parts the steps of a completion, see `rewardkit.data.stepwise.split_steps`.
+        steps_by: what parts the steps of a completion, see `rewardkit.data.stepwise.stepped_answer.split_steps`.
         offload: whether its network lies in the CPU's memory between calls.
     """
 

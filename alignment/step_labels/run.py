@@ -18,7 +18,8 @@ from rewardkit.data.export_formats import turns
 from rewardkit.data.files import ResumableFile
 from rewardkit.data.prompts import PromptRow
 from rewardkit.data.records import content_id
-from rewardkit.data.stepwise import read_steps, separator_of, split_steps
+from rewardkit.data.stepwise.stepped_answer import separator_of, split_steps
+from rewardkit.data.stepwise.stepwise_rows import read_steps
 from rewardkit.network.tokens import policy_prompts, token_ids
 
 _NO_MATTER = ("out", "resume", "json", "window", "token_budget")  # what may change when a run goes on

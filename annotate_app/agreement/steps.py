@@ -15,7 +15,7 @@ import numpy as np
 from annotate_app.agreement.bootstrap import Estimate
 from annotate_app.agreement.rankings import mean_estimates
 from rewardkit.data.records import Judgment, StepLabels, step_choice
-from rewardkit.data.stepwise import first_error
+from rewardkit.data.stepwise.stepped_answer import first_error
 
 NAN = float("nan")
 

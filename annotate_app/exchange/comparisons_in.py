@@ -66,7 +66,7 @@ class ImportOptions:
         missing_images: whether an image that is named and not there makes its row bad, or stays as its name.
         responses_as: whether a row of N responses is cut into pairs, becomes one comparison to be ranked, or each of
             its answers comes in steps to be judged; None does what the project's rubric asks for.
-        split: how a whole answer becomes steps, see `rewardkit.data.stepwise.split_steps`.
+        split: how a whole answer becomes steps, see `rewardkit.data.stepwise.stepped_answer.split_steps`.
     """
 
     form: Form | None = None

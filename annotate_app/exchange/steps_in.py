@@ -18,7 +18,8 @@ from rewardkit.data.records import (
     content_id,
     message_lists,
 )
-from rewardkit.data.stepwise import SEPARATOR, StepwiseForm, find_stepwise_form, row_reader, split_steps
+from rewardkit.data.stepwise.stepped_answer import SEPARATOR, split_steps
+from rewardkit.data.stepwise.stepwise_rows import StepwiseForm, find_stepwise_form, row_reader
 from rewardkit.data.tables.cells import decode_literal, read_cell
 
 StepsForm = StepwiseForm | Literal["answers"]
@@ -41,7 +42,7 @@ class StepsReading:
     Attributes:
         form: what a row is: TRL's stepwise form, PRM800K, Math-Shepherd, or whole answers.
         columns: by field of `FIELDS`, its column.
-        split: how a whole answer becomes steps, see `rewardkit.data.stepwise.split_steps`.
+        split: how a whole answer becomes steps, see `rewardkit.data.stepwise.stepped_answer.split_steps`.
     """
 
     form: StepsForm

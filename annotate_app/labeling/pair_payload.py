@@ -31,7 +31,7 @@ from rewardkit.data.records import (
     ranking_words,
     with_span_flags,
 )
-from rewardkit.data.stepwise import first_error
+from rewardkit.data.stepwise.stepped_answer import first_error
 
 LONGEST_EXCERPT = 160
 LONGEST_TASK_S = 4 * 3600.0

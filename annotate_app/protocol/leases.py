@@ -23,7 +23,7 @@ from rewardkit.data.records import (
     dense,
     first_choice,
 )
-from rewardkit.data.stepwise import first_error
+from rewardkit.data.stepwise.stepped_answer import first_error
 
 MAX_RATIONALE = 20_000
 MAX_REASON = 200

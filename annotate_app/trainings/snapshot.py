@@ -20,11 +20,12 @@ from annotate_app.trainings.options import TEST_PROMPTS, TRAIN_PROMPTS
 from annotate_app.trainings.plans import TrainingPlan
 from annotate_app.trainings.sampling_plans import SamplingPlan
 from rewardkit.data.conversations import read_messages
-from rewardkit.data.export_formats import preference_row, split_by_prompt, split_of
+from rewardkit.data.export_formats import preference_row, split_of
 from rewardkit.data.files import read_rows, write_rows
 from rewardkit.data.preferences import read_preferences
 from rewardkit.data.prompts import PromptRow, distinct_rows, prompt_row, read_prompt_rows
 from rewardkit.data.records import Preference, content_id
+from rewardkit.data.splitting import split_by_prompt
 from rewardkit.reward.reward import criterion_targets
 
 logger = logging.getLogger(__name__)

@@ -101,13 +101,14 @@ def _train(context: RunContext[RewardConfig]) -> Results | None:
 
 
 def _holds_steps(config: RewardConfig) -> bool:
-    from rewardkit.data.stepwise import holds_steps
+    from rewardkit.data.stepwise.stepwise_rows import holds_steps
 
     return holds_steps(config.data)
 
 
 def _train_on_steps(context: RunContext[RewardConfig]) -> Results | None:
-    from rewardkit.data.stepwise import STEPS, SteppedAnswer
+    from rewardkit.data.stepwise.stepped_answer import SteppedAnswer
+    from rewardkit.data.stepwise.stepwise_rows import STEPS
     from rewardkit.data.training_data import load_rows
     from rewardkit.training.stepwise.step_run import check_options, train_process_reward
 

@@ -4,8 +4,7 @@ Three layouts. `conversational`: prompt and completions are lists of turns, and 
 prompt of one user turn is that text, a longer one is written as a dialogue of `Human:` and `Assistant:` turns as in
 HH-RLHF; turns that hold more than a text, and completions of several turns, do not go into it. `implicit`: no prompt
 column; chosen and rejected are whole conversations that share it. Rows of every layout are read back by
-`rewardkit.data.preferences`. Which split a row goes to depends on its prompt alone; last come the two sides of a
-training, and prompts that stand on both.
+`rewardkit.data.preferences`. Which split a row goes to depends on its prompt alone.
 """
 
 from __future__ import annotations
@@ -14,8 +13,8 @@ import hashlib
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal, Protocol, TypeVar, get_args
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, get_args
 
 from rewardkit.data.conversations import Completion, transcript
 from rewardkit.data.records import Message, Preference, message_lists
@@ -157,56 +156,3 @@ def parse_splits(text: str) -> dict[str, float]:
     if abs(sum(splits.values()) - 1) > 1e-9:
         raise ValueError(f"the shares of split {text!r} add up to {sum(splits.values()):g}, allowed is 1")
     return splits
-
-
-class Prompted(Protocol):
-    """A row that goes with a prompt."""
-
-    @property
-    def prompt(self) -> tuple[Message, ...]:
-        """The conversation up to the answer."""
-        ...
-
-
-Row = TypeVar("Row", bound=Prompted)
-
-
-def split_by_prompt(rows: Sequence[Row], *, eval_share: float, seed: int) -> tuple[list[Row], list[Row]]:
-    """Training and held-out rows, each in the given order; all rows of a prompt fall on one side.
-
-    A prompt is held out if a hash of seed and normalised prompt, as a number in [0, 1), lies under `eval_share`. Which
-    side it falls on does not depend on the other rows, so that adding some moves none.
-
-    Args:
-        rows: all of them.
-        eval_share: expected share of prompts held out, between 0 and 1.
-        seed: another one holds out other prompts.
-
-    Raises:
-        ValueError: if the share is not between 0 and 1.
-    """
-    if not 0 < eval_share < 1:
-        raise ValueError(f"eval_share is {eval_share}, allowed is between 0 and 1")
-    train: list[Row] = []
-    held_out: list[Row] = []
-    for row in rows:
-        # A key of its own: the splits of an export with the same seed say nothing about these.
-        side = held_out if prompt_position(row.prompt, f"held_out {seed}") < eval_share else train
-        side.append(row)
-    return train, held_out
-
-
-def find_leakage(train: Iterable[Prompted], held_out: Iterable[Prompted]) -> list[str]:
-    """The held-out prompts that are training prompts too, each once, as texts; case and white space do not count."""
-    train_prompts = {normal_prompt(row.prompt) for row in train}
-    shared = {}
-    for row in held_out:
-        normal = normal_prompt(row.prompt)
-        if normal in train_prompts:
-            shared.setdefault(normal, plain_prompt(row.prompt))
-    return list(shared.values())
-
-
-def num_prompts(rows: Iterable[Prompted]) -> int:
-    """How many different prompts there are, normalised."""
-    return len({normal_prompt(row.prompt) for row in rows})

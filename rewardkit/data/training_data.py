@@ -29,11 +29,12 @@ import yaml
 
 from rewardkit.config import RewardConfig
 from rewardkit.data.conversations import RowError
-from rewardkit.data.export_formats import Prompted, Row, find_leakage, num_prompts, split_by_prompt, turns
+from rewardkit.data.export_formats import turns
 from rewardkit.data.files import open_rows
 from rewardkit.data.preferences import BadRow, Check, OnBadRow, ReadRows, count_reasons, read_parts
 from rewardkit.data.records import Preference
 from rewardkit.data.sources import Part, choose_split, open_source, training_splits
+from rewardkit.data.splitting import Prompted, Row, find_leakage, num_prompts, split_by_prompt
 from rewardkit.run.directory import write_text
 
 logger = logging.getLogger(__name__)

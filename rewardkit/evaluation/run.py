@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rewardkit.config import EvaluateConfig, parse_criterion_weights
-from rewardkit.data.export_formats import find_leakage, normal_prompt
+from rewardkit.data.export_formats import normal_prompt
 from rewardkit.data.preferences import count_reasons, read_preferences
 from rewardkit.data.records import Preference
+from rewardkit.data.splitting import find_leakage
 from rewardkit.data.training_data import TrainedOn, read_trained_on
 from rewardkit.evaluation.baselines import compare
 from rewardkit.evaluation.evaluate import evaluate

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from rewardkit.config import EvaluateConfig
-from rewardkit.data.export_formats import find_leakage
 from rewardkit.data.preferences import count_reasons
-from rewardkit.data.stepwise import STEPS, SteppedAnswer, holds_steps, read_stepwise
+from rewardkit.data.splitting import find_leakage
+from rewardkit.data.stepwise.stepped_answer import SteppedAnswer
+from rewardkit.data.stepwise.stepwise_rows import STEPS, holds_steps, read_stepwise
 from rewardkit.data.training_data import read_rows_trained_on
 from rewardkit.evaluation.evaluation_text import Findings
 from rewardkit.evaluation.steps import ScoredSteps, evaluate_steps

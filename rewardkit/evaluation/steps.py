@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from rewardkit.data.records import Message
-from rewardkit.data.stepwise import SteppedAnswer, first_error
+from rewardkit.data.stepwise.stepped_answer import SteppedAnswer, first_error
 from rewardkit.reward.step_rewards import AGGREGATIONS, StepRewards, aggregate
 from rewardkit.stats.calibration import (
     Calibration,

@@ -31,7 +31,7 @@ from torch import Tensor
 from rewardkit.config import Aggregation
 from rewardkit.data.export_formats import plain_prompt
 from rewardkit.data.records import Message, content_id
-from rewardkit.data.stepwise import split_steps
+from rewardkit.data.stepwise.stepped_answer import split_steps
 from rewardkit.distributed.collectives import default_device
 from rewardkit.network.classifier import RewardScorer, load_classifier, own_head
 from rewardkit.network.layout import trial_rows
@@ -204,7 +204,7 @@ class ProcessRewardModel:
 
     Attributes:
         aggregation: one of `rewardkit.config.Aggregation`, how the steps' probabilities become the reward of an answer.
-        steps_by: what parts the steps of an answer, see `rewardkit.data.stepwise.split_steps`.
+        steps_by: what parts the steps of an answer, see `rewardkit.data.stepwise.stepped_answer.split_steps`.
         num_cut: answers scored so far that were longer than the card says.
     """
 

@@ -33,7 +33,8 @@ from rewardkit.data.comparison_rows import plain, read_answers, read_two, refuse
 from rewardkit.data.conversations import RowError, decode_list, is_messages, read_messages, read_text
 from rewardkit.data.preferences import refuse_images
 from rewardkit.data.records import Message
-from rewardkit.data.stepwise import find_stepwise_form, read_steps, split_steps
+from rewardkit.data.stepwise.stepped_answer import split_steps
+from rewardkit.data.stepwise.stepwise_rows import find_stepwise_form, read_steps
 from rewardkit.reward.reward import Reward, RewardFn
 from rewardkit.reward.step_rewards import StepRewards, aggregate
 

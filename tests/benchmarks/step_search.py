@@ -40,7 +40,7 @@ from alignment.rewards.source import RewardBatch
 from rewardkit.__main__ import main as rewardkit_main
 from rewardkit.data.prompts import PromptRow
 from rewardkit.data.records import Message
-from rewardkit.data.stepwise import split_steps
+from rewardkit.data.stepwise.stepped_answer import split_steps
 from rewardkit.network.tokens import train_tokenizer
 from rewardkit.stats.metrics import Interval, mean_interval, share_difference_interval
 

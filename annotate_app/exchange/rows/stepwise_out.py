@@ -17,7 +17,8 @@ from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
 from rewardkit.data.export_formats import split_of
 from rewardkit.data.records import Comparison, StepLabels, step_id
-from rewardkit.data.stepwise import SteppedAnswer, are_hard, stepwise_row
+from rewardkit.data.stepwise.stepped_answer import SteppedAnswer
+from rewardkit.data.stepwise.stepwise_rows import are_hard, stepwise_row
 
 DECIDED = {"a": 1.0, "tie": 0.5, "b": 0.0, "both_bad": None, "discard": None}
 Row = dict[str, Any]

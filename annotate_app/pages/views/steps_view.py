@@ -13,7 +13,7 @@ from annotate_app.pages.kit.context import current_actor, current_store
 from annotate_app.pages.views.figures import Stamp, stamp_of
 from annotate_app.store.projects.projects import Project
 from rewardkit.data.records import Comparison, Judgment, step_choice
-from rewardkit.data.stepwise import split_steps
+from rewardkit.data.stepwise.stepped_answer import split_steps
 
 WORDS = {"a": "right", "tie": "neutral", "b": "wrong", "both_bad": "not judged", "discard": "discarded"}
 MEANINGS = {

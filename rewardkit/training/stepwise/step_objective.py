@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from rewardkit.config import RewardConfig
-from rewardkit.data.stepwise import SEPARATOR, SteppedAnswer
+from rewardkit.data.stepwise.stepped_answer import SEPARATOR, SteppedAnswer
 from rewardkit.distributed.optimization import autocast
 from rewardkit.losses import step_losses
 from rewardkit.network.classifier import RewardScorer

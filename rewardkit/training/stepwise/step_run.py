@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from rewardkit.config import RewardConfig
-from rewardkit.data.stepwise import SEPARATOR, SteppedAnswer
+from rewardkit.data.stepwise.stepped_answer import SEPARATOR, SteppedAnswer
 from rewardkit.data.training_data import LoadedRows
 from rewardkit.distributed import collectives, sharding
 from rewardkit.evaluation.steps import ScoredSteps, evaluate_steps, fit_step_calibration

@@ -25,10 +25,10 @@ from alignment.rewards.models import ModelReward, shared_end, token_row
 from alignment.rewards.rewards import load_rewards
 from alignment.rewards.source import RewardBatch
 from rewardkit.__main__ import main
-from rewardkit.data.export_formats import split_by_prompt
 from rewardkit.data.preferences import read_preferences
 from rewardkit.data.prompts import PromptRow
 from rewardkit.data.records import Message
+from rewardkit.data.splitting import split_by_prompt
 from rewardkit.network.classifier import make_classifier
 from rewardkit.network.tokens import load_tokenizer, tokenise, train_tokenizer
 from rewardkit.reward.load import load_reward_fn

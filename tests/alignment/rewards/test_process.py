@@ -20,7 +20,7 @@ from alignment.rewards.rewards import Rewards, WeightedSource, load_rewards
 from alignment.rewards.source import RewardBatch, ask
 from alignment.rewards.spans import SpanReward
 from rewardkit.data.records import Message
-from rewardkit.data.stepwise import split_steps
+from rewardkit.data.stepwise.stepped_answer import split_steps
 from rewardkit.network.classifier import RewardScorer, make_classifier
 from rewardkit.reward.metadata import Card
 from rewardkit.reward.process_reward import ProcessRewardModel, save_process_reward

@@ -14,7 +14,7 @@ pytest.importorskip("transformers")
 from alignment.__main__ import main
 from alignment.step_labels import run as labels_run
 from rewardkit.data.files import read_rows
-from rewardkit.data.stepwise import read_stepwise
+from rewardkit.data.stepwise.stepwise_rows import read_stepwise
 
 REWARD = """
 def even(completions, answer):

@@ -22,7 +22,7 @@ from annotate_app.store.judgments.judgments import Decision
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
 from rewardkit.data.records import Comparison, Judgment
-from rewardkit.data.stepwise import read_stepwise
+from rewardkit.data.stepwise.stepwise_rows import read_stepwise
 
 ADMIN = Actor.command_line()
 PROBLEM = [{"role": "user", "content": "2 + 3, then twice that?"}]

@@ -59,7 +59,7 @@ def test_a_run_learns_calibrates_and_reports(run: Path) -> None:
 
 
 def _held_out_steps(run: Path) -> int:
-    from rewardkit.data.stepwise import STEPS
+    from rewardkit.data.stepwise.stepwise_rows import STEPS
     from rewardkit.data.training_data import read_rows_trained_on
 
     trained_on = read_rows_trained_on(str(run), STEPS)

@@ -4,15 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewardkit.data.export_formats import (
-    find_leakage,
-    normal_prompt,
-    num_prompts,
-    prompt_position,
-    split_by_prompt,
-    split_of,
-)
+from rewardkit.data.export_formats import normal_prompt, prompt_position, split_of
 from rewardkit.data.records import Message, Preference
+from rewardkit.data.splitting import find_leakage, num_prompts, split_by_prompt
 
 WORDS = st.text(min_size=1, max_size=8)
 

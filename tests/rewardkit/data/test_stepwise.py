@@ -6,15 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rewardkit.data.records import Message
-from rewardkit.data.stepwise import (
-    SteppedAnswer,
-    are_hard,
-    find_stepwise_form,
-    first_error,
-    read_stepwise,
-    split_steps,
-    stepwise_row,
-)
+from rewardkit.data.stepwise.stepped_answer import SteppedAnswer, first_error, split_steps
+from rewardkit.data.stepwise.stepwise_rows import are_hard, find_stepwise_form, read_stepwise, stepwise_row
 
 PROMPT = (Message(role="user", content="What is 2 + 3 times 2?"),)
 

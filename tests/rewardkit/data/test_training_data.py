@@ -12,9 +12,9 @@ from annotate_app.demo import ADJUDICATOR, create_demo
 from annotate_app.store.judgments.judgments import Decision
 from annotate_app.store.store import Store
 from rewardkit.config import RewardConfig
-from rewardkit.data.export_formats import find_leakage, num_prompts
 from rewardkit.data.files import write_rows
 from rewardkit.data.preferences import read_preferences
+from rewardkit.data.splitting import find_leakage, num_prompts
 from rewardkit.data.training_data import hash_rows, load_training_data
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from rewardkit.data.records import Message
-from rewardkit.data.stepwise import SteppedAnswer
+from rewardkit.data.stepwise.stepped_answer import SteppedAnswer
 from rewardkit.evaluation.steps import ScoredSteps, evaluate_steps, fit_step_calibration
 from rewardkit.reward.step_rewards import StepRewards
 from rewardkit.stats.calibration import calibration_figures, expected_calibration_error

@@ -17,7 +17,7 @@ from toy_models import config_for
 
 from rewardkit.config import RewardConfig
 from rewardkit.data.records import Message
-from rewardkit.data.stepwise import SteppedAnswer
+from rewardkit.data.stepwise.stepped_answer import SteppedAnswer
 from rewardkit.losses import step_losses
 from rewardkit.network.classifier import RewardScorer, make_classifier
 from rewardkit.network.layout import attended_plainly

@@ -1,0 +1,1 @@
+"""Answers in steps: what one is, and the rows that hold them."""

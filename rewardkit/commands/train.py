@@ -81,13 +81,13 @@ def _train(context: RunContext[RewardConfig]) -> Results | None:
     if config.model == "tfidf" or config.mode == "head":
         assert loaded is not None
         from rewardkit.training.chosen_likelihood import with_likelihood
-        from rewardkit.training.frozen_head import check_options, train_tfidf_head
+        from rewardkit.training.fixed_features.frozen_head import check_options, train_tfidf_head
 
         context = replace(context, config=with_likelihood(config, loaded.train, context.progress))
         check_options(context.config, loaded.train)
         if config.model == "tfidf":
             return train_tfidf_head(context, loaded)
-        from rewardkit.training.trunk_head import train_trunk_head
+        from rewardkit.training.fixed_features.trunk_head import train_trunk_head
 
         return train_trunk_head(context, loaded)
     if config.members == "full" and config.ensemble > 1:

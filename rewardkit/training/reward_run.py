@@ -1,7 +1,7 @@
 """One run from preferences to a saved reward model: tokens, weights, training, calibration, report.
 
 For models whose weights are trained by the loop (`rewardkit.training.loop`); a head on fixed features is
-`rewardkit.training.frozen_head`.
+`rewardkit.training.fixed_features.frozen_head`.
 """
 
 from __future__ import annotations
@@ -20,17 +20,14 @@ from rewardkit.config import Likelihood, RewardConfig
 from rewardkit.data.training_data import Loaded, keeps_marks
 from rewardkit.distributed import collectives, sharding
 from rewardkit.distributed.merged_weights import full_adapters, in_full_width
-from rewardkit.distributed.optimization import wants_bf16
 from rewardkit.distributed.shared_file import whole_on_disk
-from rewardkit.network.classifier import RewardScorer, load_classifier, make_classifier
-from rewardkit.network.layout import trial_rows
+from rewardkit.network.classifier import RewardScorer
 from rewardkit.network.models import (
     PRESETS,
     add_adapters,
     complete_adapters,
     merge_adapters,
     preset_config,
-    recompute_activations,
     saved_positions,
 )
 from rewardkit.network.tokens import load_tokenizer
@@ -46,6 +43,7 @@ from rewardkit.training.loop import Trained, step_batches
 from rewardkit.training.ranking_objective import make_objective
 from rewardkit.training.reward_objective import RewardObjective, TieParameter, loop_options, score_rows
 from rewardkit.training.rows import TrainingRows, training_rows
+from rewardkit.training.starting_weights import Start, build_classifier, hold_weights, is_held_narrow, read_base
 from rewardkit.training.training_run import (
     check_lengths,
     checkpoint_of,
@@ -55,31 +53,25 @@ from rewardkit.training.training_run import (
     preset_tokenizer,
     train_in_run,
 )
-from rewardkit.weights.held import hold_in_bf16
 
 if TYPE_CHECKING:
     from peft import PeftModel
-    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prepared:
+class Prepared(Start):
     """What every process starts from.
 
     Attributes:
-        model_config: of a model made here; None for one that is loaded.
-        max_length: tokens kept of a conversation, at most what the model takes.
         keeps_marks: see `rewardkit.data.training_data.keeps_marks`.
         likelihood: that of the configuration, or what its `auto` stands for with these rows.
     """
 
-    tokenizer: PreTrainedTokenizerBase
     rows: TrainingRows
     held_out: TrainingRows
-    model_config: PretrainedConfig | None
-    max_length: int
     likelihood: Likelihood
     keeps_marks: bool = True
 
@@ -233,44 +225,6 @@ def prepare(context: RunContext[RewardConfig], loaded: Loaded | None) -> Prepare
         keeps_marks=marks,
         likelihood=with_likelihood(config, loaded.train, context.progress).likelihood,
     )
-
-
-def build_classifier(config: RewardConfig, prepared: Prepared) -> PreTrainedModel:
-    """The classifier to train, on the CPU unless it is loaded in 4 bits."""
-    if prepared.model_config is not None:
-        classifier = make_classifier(prepared.model_config, seed=config.seed)
-    else:
-        with torch.random.fork_rng():
-            torch.manual_seed(config.seed)  # of what the file does not hold
-            classifier = load_classifier(
-                config.model,
-                prepared.tokenizer,
-                dtype=torch.float32,
-                load_in_4bit=config.load_in_4bit,
-                precision=config.precision,
-            )
-    if config.gradient_checkpointing:
-        recompute_activations(classifier)
-    return classifier
-
-
-def is_held_narrow(config: RewardConfig, device: torch.device) -> bool:
-    """Whether weights that are not trained are held in fewer bits than on disk, from where they are saved then."""
-    return config.mode != "full" and (config.load_in_4bit or wants_bf16(config.frozen_weights, device))
-
-
-def read_base(config: RewardConfig, prepared: Prepared) -> PreTrainedModel:
-    """The classifier that training began from, in fp32."""
-    return build_classifier(replace(config, load_in_4bit=False), prepared)
-
-
-def hold_weights(scorer: RewardScorer, config: RewardConfig, device: torch.device) -> None:
-    """Holds frozen and trained weights in the number formats that are asked for, for the device they will be on."""
-    frozen = config.mode != "full" and wants_bf16(config.frozen_weights, device)
-    if frozen or config.trained_weights != "fp32":
-        rows = trial_rows(scorer.classifier.config)
-        must = not frozen or config.frozen_weights == "bf16"
-        hold_in_bf16(scorer.classifier, trained=not frozen, must=must, run=partial(scorer, rows))
 
 
 def is_one_pass(config: RewardConfig) -> bool:

@@ -7,29 +7,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from rewardkit.config import RewardConfig
 from rewardkit.data.stepwise.stepped_answer import SEPARATOR, SteppedAnswer
 from rewardkit.data.training_data import LoadedRows
 from rewardkit.distributed import collectives, sharding
 from rewardkit.evaluation.steps import ScoredSteps, evaluate_steps, fit_step_calibration
-from rewardkit.network.classifier import RewardScorer, make_classifier
+from rewardkit.network.classifier import RewardScorer
 from rewardkit.network.models import (
     PRESETS,
     add_adapters,
     complete_adapters,
     merge_adapters,
     preset_config,
-    recompute_activations,
 )
 from rewardkit.reward.metadata import Card
-from rewardkit.reward.process_reward import load_step_classifier, save_process_reward, two_labels
+from rewardkit.reward.process_reward import save_process_reward, two_labels
 from rewardkit.reward.step_rewards import aggregate
 from rewardkit.run.training_command import Results, RunContext
 from rewardkit.training.loop import Trained, step_batches
 from rewardkit.training.reward_objective import loop_options
-from rewardkit.training.reward_run import check_model, hold_weights, is_held_narrow, read_tokenizer
+from rewardkit.training.reward_run import check_model, read_tokenizer
+from rewardkit.training.starting_weights import Start, build_classifier, hold_weights, is_held_narrow, read_base
 from rewardkit.training.stepwise.step_objective import (
     StepObjective,
     StepTrainingRows,
@@ -48,25 +47,17 @@ from rewardkit.training.training_run import (
 
 if TYPE_CHECKING:
     from peft import PeftModel
-    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
 
 LoadedAnswers = LoadedRows[SteppedAnswer]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PreparedSteps:
-    """What every process starts from.
+class PreparedSteps(Start):
+    """What every process starts from."""
 
-    Attributes:
-        model_config: of a model made here; None for one that is loaded.
-        max_length: tokens of a row, at most what the model takes.
-    """
-
-    tokenizer: PreTrainedTokenizerBase
     rows: StepTrainingRows
     held_out: StepTrainingRows
-    model_config: PretrainedConfig | None
-    max_length: int
 
 
 def check_options(config: RewardConfig) -> None:
@@ -103,7 +94,7 @@ def train_process_reward(context: RunContext[RewardConfig], loaded: LoadedAnswer
         raise ValueError("process reward models train with whole weights in every process: launch without FSDP")
     device = join_processes(run)
     prepared = prepare_in_first(context, lambda: _prepare(context, loaded))
-    classifier = _build(config, prepared)
+    classifier = build_classifier(config, prepared, per_token=True)
     adapted = None
     if config.mode == "lora":
         adapted = add_adapters(classifier, rank=config.lora_rank, num_layers=config.lora_layers, seed=config.seed)
@@ -119,7 +110,7 @@ def train_process_reward(context: RunContext[RewardConfig], loaded: LoadedAnswer
     collectives.destroy_process_group()
     if trained.cancelled or not run or not loaded:
         return None
-    base = _build(config, prepared) if is_held_narrow(config, device) else None
+    base = read_base(config, prepared, per_token=True) if is_held_narrow(config, device) else None
     results = _finish(objective, adapted, base, prepared, trained, context, loaded)
     checkpoint_of(config).remove()
     return results
@@ -150,24 +141,6 @@ def _prepare(context: RunContext[RewardConfig], loaded: LoadedAnswers | None) ->
         )
     made = preset_config(config.model, tokenizer, max_length=max(2048, max_length)) if made_here else None
     return PreparedSteps(tokenizer=tokenizer, rows=rows, held_out=held_out, model_config=made, max_length=max_length)
-
-
-def _build(config: RewardConfig, prepared: PreparedSteps) -> PreTrainedModel:
-    if prepared.model_config is not None:
-        classifier = make_classifier(prepared.model_config, seed=config.seed, per_token=True)
-    else:
-        with torch.random.fork_rng():
-            torch.manual_seed(config.seed)  # of what the file does not hold
-            classifier = load_step_classifier(
-                config.model,
-                prepared.tokenizer,
-                dtype=torch.float32,
-                load_in_4bit=config.load_in_4bit,
-                precision=config.precision,
-            )
-    if config.gradient_checkpointing:
-        recompute_activations(classifier)
-    return classifier
 
 
 def _finish(

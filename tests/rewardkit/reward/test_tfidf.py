@@ -17,7 +17,7 @@ from rewardkit.reward.tfidf import RECIPES, TfidfFeatures, TfidfReward
 from rewardkit.run.directory import Run, read_metrics
 from rewardkit.run.progress import Progress
 from rewardkit.run.training_command import Interruption, RunContext
-from rewardkit.training.frozen_head import check_options, fit_heads, train_tfidf_head
+from rewardkit.training.fixed_features.frozen_head import check_options, fit_heads, train_tfidf_head
 
 TEXTS = ["the cat sat", "the dog", "a cat and a dog and a cat", "nobody"]
 GOOD, BAD = ("clear", "correct", "kind", "thorough"), ("vague", "wrong", "rude", "hasty")

@@ -20,7 +20,7 @@ from rewardkit.reward.load import load_reward_fn
 from rewardkit.reward.metadata import read_card
 from rewardkit.reward.reward_model import MembersReward, RewardModel
 from rewardkit.run.directory import read_status
-from rewardkit.training.trunk_head import feature_scale
+from rewardkit.training.fixed_features.trunk_head import feature_scale
 
 PROMPT = (Message(role="user", content="question 3 about boats"),)
 TEXTS = ["a clear and correct answer", "a vague and wrong answer", "something else"]

@@ -7,7 +7,7 @@ the members are drawn (`rewardkit.heads.posterior`). Numbered differences from t
    `ensemble` 1 draws NUM_MEMBERS, since they cost nothing.
 3. `crowd` learns the annotators' reliabilities with the head where rows name annotators and not how reliable they are.
 Features are TF-IDF's here (the recipe by cross-validation), or the states of a neural trunk, for which
-`rewardkit.training.trunk_head` needs torch.
+`rewardkit.training.fixed_features.trunk_head` needs torch.
 """
 
 from __future__ import annotations

@@ -24,16 +24,10 @@ from rewardkit.network.classifier import RewardScorer
 from rewardkit.reward.reward_model import save
 from rewardkit.run.directory import Run
 from rewardkit.run.training_command import Results, RunContext
-from rewardkit.training.features import trunk_features
-from rewardkit.training.frozen_head import FittedHeads, finish_head, fit_heads, log_prior
-from rewardkit.training.reward_run import (
-    Prepared,
-    build_classifier,
-    hold_weights,
-    is_held_narrow,
-    prepare,
-    read_base,
-)
+from rewardkit.training.fixed_features.features import trunk_features
+from rewardkit.training.fixed_features.frozen_head import FittedHeads, finish_head, fit_heads, log_prior
+from rewardkit.training.reward_run import Prepared, prepare
+from rewardkit.training.starting_weights import build_classifier, hold_weights, is_held_narrow, read_base
 from rewardkit.training.training_run import join_processes
 
 if TYPE_CHECKING:

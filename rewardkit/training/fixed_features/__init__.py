@@ -1,0 +1,1 @@
+"""Heads fitted on features that stay as they are."""

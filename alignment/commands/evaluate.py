@@ -36,17 +36,11 @@ def evaluate(config: EvaluatePolicyConfig) -> int:
         reward_fn = load_reward_fn(spec.target, criterion_weights=spec.criterion_weights)
     samplers = load_samplers([config.base, config.model])
     run = Run(config.out, config)  # now that the input is good
-    try:
+    with run.ending():
         evaluation = evaluate_policies(
             config, prompt_set, samplers, reward_fn, told=Progress("completions drawn").count, out_dir=run.dir
         )
         write_evaluation(evaluation, run.dir)
-    except KeyboardInterrupt:
-        run.status("cancelled")
-        raise
-    except BaseException as error:
-        run.status("failed", message=f"{type(error).__name__}: {error}")
-        raise
     run.status("done", results=_results(evaluation))
     if config.json:
         print(json.dumps(evaluation.values(), ensure_ascii=False, indent=1))

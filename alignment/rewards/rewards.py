@@ -24,7 +24,7 @@ from alignment.config.objectives import Constraint
 from alignment.config.rewards import RewardOptions, RewardSpec, StepReward
 from alignment.rewards.functions import FunctionReward
 from alignment.rewards.objectives import gate_shares, gated
-from alignment.rewards.rubric import RubricReward
+from alignment.rewards.rubric import GradedReward, RubricReward
 from alignment.rewards.server import RemoteReward
 from alignment.rewards.source import RewardBatch, RewardSource, ask
 from alignment.rewards.spans import Credits, SpanReward, credit, joined_credits, token_ends
@@ -228,7 +228,7 @@ class Rewards:
         total = penalised - _total([*terms.values(), np.zeros(len(batch))])
         sizes = {one.name: abs(one.weight) for one in self.sources if one.name in summed} | self.multipliers
         return ScoredBatch(
-            by_source={**by_source, **criteria_of(self.sources)},
+            by_source={**by_source, **criteria_of(answers)},
             raw=Reward(members=raw.members / divisor),
             penalised=penalised,
             terms=terms,
@@ -317,13 +317,13 @@ def joined_scores(parts: Sequence[ScoredBatch]) -> ScoredBatch:
     )
 
 
-def criteria_of(sources: Sequence[WeightedSource]) -> dict[str, Reward]:
-    """Grades of the last batch by rubrics among the sources, by source and criterion."""
+def criteria_of(answers: Mapping[str, Reward | SpanReward]) -> dict[str, Reward]:
+    """Grades by rubrics among the answers of sources, by source and criterion."""
     return {
-        f"{one.name}/{criterion}": grades
-        for one in sources
-        if isinstance(one.source, RubricReward)
-        for criterion, grades in one.source.criteria.items()
+        f"{name}/{criterion}": grades
+        for name, answer in answers.items()
+        if isinstance(answer, GradedReward)
+        for criterion, grades in answer.criteria.items()
     }
 
 

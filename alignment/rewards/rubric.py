@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,6 +14,17 @@ from rewardkit.reward.reward import Reward
 MAKE = "alignment.rubrics.reward:make_rubric"  # run in a worker, so that judges stand above rewards
 
 
+@dataclass(frozen=True, kw_only=True)
+class GradedReward(Reward):
+    """Rewards of B completions, and the grades that they are made of.
+
+    Attributes:
+        criteria: (1, B) grades, 0 to 1, by criterion: means over samples.
+    """
+
+    criteria: Mapping[str, Reward]
+
+
 class RubricReward:
     """A rubric in its worker.
 
@@ -20,14 +32,10 @@ class RubricReward:
         path: of the rubric.
         name: what errors call it.
         timeout_s: for one batch.
-
-    Attributes:
-        criteria: (1, B) grades of the last batch, 0 to 1, by criterion: means over samples.
     """
 
     def __init__(self, path: str, *, name: str, timeout_s: float = 60.0) -> None:
         self.function = FunctionReward(MAKE, argument=path, name=name, timeout_s=timeout_s, returns="json")
-        self.criteria: Mapping[str, Reward] = {}
 
     @property
     def about(self) -> str:
@@ -42,7 +50,7 @@ class RubricReward:
         """
         self.function.start()
 
-    def __call__(self, batch: RewardBatch) -> Reward:
+    def __call__(self, batch: RewardBatch) -> GradedReward:
         """Rewards of the B completions by the K samples of the judge.
 
         Raises:
@@ -50,8 +58,8 @@ class RubricReward:
         """
         values = self.function.values(batch)
         names = values[0]["criteria"]
-        self.criteria = {name: Reward(members=np.array([[one["criteria"][name] for one in values]])) for name in names}
-        return Reward(members=np.array([one["members"] for one in values]).T)
+        criteria = {name: Reward(members=np.array([[one["criteria"][name] for one in values]])) for name in names}
+        return GradedReward(members=np.array([one["members"] for one in values]).T, criteria=criteria)
 
     def close(self) -> None:
         """Ends the worker."""

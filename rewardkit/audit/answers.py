@@ -6,6 +6,7 @@ one, averaged over members: the scale on which votes are.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -24,6 +25,7 @@ from rewardkit.stats.calibration import Calibration, apply
 from rewardkit.traits.editors import EDITED, Edit, edit
 from rewardkit.traits.traits import TRAITS, measure_traits, user_text
 
+logger = logging.getLogger(__name__)
 NAMES = tuple(TRAITS)
 EDITS = "audit edits"
 """The source of both answers of a pair that is one answer without and with a trait; their votes are told by it."""
@@ -100,12 +102,15 @@ def make_edits(answers: Sequence[tuple[Prompt, str]], *, num: int, seed: int) ->
 
 
 def read_edits(path: str) -> list[Edit]:
-    """Rows of prompt, trait, without and having, made by a judge or by hand; those that move no trait are left out.
+    """Rows of prompt, trait, without and having, made by a judge or by hand.
+
+    Those that do not add their trait are left out, and counted in a warning.
 
     Raises:
         ValueError: naming file and line, where a field is missing or the trait is none.
     """
     edits = []
+    num_unmoved = 0
     for number, row in read_rows(path):
         try:
             trait = read_text(row.get("trait"), "trait")
@@ -118,6 +123,10 @@ def read_edits(path: str) -> list[Edit]:
         asked, measure = user_text(prompt), TRAITS[trait].measure
         if measure(asked, having) > measure(asked, without):
             edits.append(Edit(trait=trait, prompt=prompt, without=without, having=having, is_added=True))
+        else:
+            num_unmoved += 1
+    if num_unmoved:
+        logger.warning("%s: %d edits left out, in which the answer has no more of the trait", path, num_unmoved)
     return edits
 
 
@@ -168,6 +177,8 @@ def read_policy(paths: Sequence[str]) -> PolicyAnswers:
     shared = [prompt for prompt in before if prompt in after]
     if not shared:
         raise ValueError(f"{' and '.join(paths)} share no prompt that both policies answered")
+    if num_apart := len(before.keys() | after.keys()) - len(shared):
+        logger.warning("%s: %d prompts left out, which only one policy answered", " and ".join(paths), num_apart)
     return PolicyAnswers(
         prompts=shared, before=[before[one] for one in shared], after=[after[one] for one in shared], names=names
     )

@@ -23,16 +23,10 @@ def audit(config: AuditConfig) -> int:
     weights = read_criterion_weights(config.criterion_weights, config.model) if config.model else {}
     inputs = read_inputs(config)
     run = Run(config.out, config)  # now that the input is good
-    try:
+    with run.ending():
         reward_fn = load_reward_fn(config.model, criterion_weights=weights) if config.model else None
         findings, rows = audit_all(config, inputs, reward_fn, told=Progress("answers scored").count)
         write_audit(findings, rows, Path(run.dir))
-    except KeyboardInterrupt:
-        run.status("cancelled")
-        raise
-    except BaseException as error:
-        run.status("failed", message=f"{type(error).__name__}: {error}")
-        raise
     run.status("done", results={"worries": float(len(findings.worries or ())), "num_to_label": float(len(rows))})
     if config.json:
         print(json.dumps(findings.values(), ensure_ascii=False, indent=1))

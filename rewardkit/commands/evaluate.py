@@ -33,14 +33,8 @@ def evaluate(config: EvaluateConfig) -> int:
     elif config.benchmark == "none":
         inputs = read_inputs(config)
     run = Run(config.out, config)  # now that the input is good
-    try:
+    with run.ending():
         findings = _findings(config, inputs)
-    except KeyboardInterrupt:
-        run.status("cancelled")
-        raise
-    except BaseException as error:
-        run.status("failed", message=f"{type(error).__name__}: {error}")
-        raise
     write_findings(findings, run.dir)
     run.status("done", results=_results(findings))
     if config.json:

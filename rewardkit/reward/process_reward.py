@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 LABELS = {0: "wrong", 1: "right"}
+SAY_RIGHT = frozenset(("right", "correct", "true", "good", "positive", "yes", "+"))  # names others give the label
 
 
 def step_rows(
@@ -109,6 +110,8 @@ def _rows_of(start: tuple[int, ...], steps: Sequence[tuple[int, ...]], max_lengt
 def load_step_classifier(path: str | Path, tokenizer: PreTrainedTokenizerBase, **options: Any) -> PreTrainedModel:
     """A token classifier with one label; one of two labels gets their difference for its head.
 
+    Of two labels the second is right, as in TRL, unless the file names the first one so.
+
     Args:
         options: of `rewardkit.network.classifier.load_classifier`.
 
@@ -118,7 +121,10 @@ def load_step_classifier(path: str | Path, tokenizer: PreTrainedTokenizerBase, *
     classifier = load_classifier(path, tokenizer, per_token=True, **options)
     if classifier.config.num_labels == 2:
         name, head = _last_linear(classifier, 2)
-        _put_head(classifier, name, head.weight[1:] - head.weight[:1], head.bias[1:] - head.bias[:1])
+        names: Any = classifier.config.id2label or {}
+        says_right = [str(names.get(number)).strip().lower() in SAY_RIGHT for number in (0, 1)]
+        sign = -1 if says_right == [True, False] else 1
+        _put_head(classifier, name, sign * (head.weight[1:] - head.weight[:1]), sign * (head.bias[1:] - head.bias[:1]))
     return classifier
 
 

@@ -10,29 +10,18 @@ import numpy as np
 
 from rewardkit.config import Aggregation
 from rewardkit.data.records import Message
+from rewardkit.reward.reward import Reward
 
 AGGREGATIONS: tuple[Aggregation, ...] = get_args(Aggregation)
 
 
 @dataclass(frozen=True, kw_only=True)
-class StepRewards:
-    """Probabilities that the S steps of one answer are right, by K members.
+class StepRewards(Reward):
+    """Probabilities that the S steps of one answer are right, by K members; its mean and std are (S,).
 
     Attributes:
         members: (K, S) float64, each 0 to 1.
     """
-
-    members: np.ndarray
-
-    @property
-    def mean(self) -> np.ndarray:
-        """(S,) mean over members."""
-        return self.members.mean(0)
-
-    @property
-    def std(self) -> np.ndarray:
-        """(S,) standard deviation over members, ddof = 1; 0 for one member."""
-        return self.members.std(0, ddof=1) if len(self.members) > 1 else np.zeros(self.members.shape[1])
 
 
 @runtime_checkable

@@ -13,6 +13,7 @@ import math
 import os
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import MISSING, asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Literal
@@ -73,6 +74,18 @@ class Run:
         """Updates status.json; `state` and any of step, num_steps, message, results."""
         self._status |= values | ({"state": state} if state else {}) | {"updated_at": time.time()}
         write_text(self.dir / "status.json", json.dumps(self._status, ensure_ascii=False, indent=1))
+
+    @contextmanager
+    def ending(self) -> Iterator[None]:
+        """Notes how the block ends where it does not end well: cancelled by Ctrl-C, or failed and by what."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.status("cancelled")
+            raise
+        except BaseException as error:
+            self.status("failed", message=f"{type(error).__name__}: {error}")
+            raise
 
     def truncate_metrics(self, step: int) -> None:
         """Drops the metrics after `step`, which a resumed run writes again."""

@@ -76,8 +76,8 @@ def draw_step_votes(judgments: list[tuple[str, Judgment]], comparison: Compariso
     for place, step in enumerate(comparison.steps):
         labels = {name: judgment.step_labels[place] for name, judgment in judgments if judgment.step_labels}
         said = {name: "" if label is None else WORDS[step_choice(label)] for name, label in labels.items()}
-        scores = {"model": comparison.step_scores[place]} if comparison.step_scores else {}
-        rows.append({"step": place + 1, **said, **scores, "text": step})
+        scores = {"by a model": comparison.step_scores[place]} if comparison.step_scores else {}
+        rows.append({"number of the step": place + 1, **said, **scores, "text of the step": step})
     st.dataframe(rows, hide_index=True, key=key)
     for name, judgment in judgments:
         words = judgment.rationale or judgment.reason

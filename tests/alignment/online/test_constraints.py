@@ -80,8 +80,12 @@ def test_a_multiplier_is_learned_and_resumed(
 def test_gates_and_rewards_normalised_one_by_one_run(folder: Path, policy_folders: tuple[Path, Path]) -> None:
     assert main(words(folder, policy_folders[0], "gated", "--gate=brief=-1.5", "--max-steps=1")) == 0
     (row,) = metrics_of(folder / "gated")
-    assert 0 <= (row["gate/brief"] or 0.0) <= 1
-    assert (row["reward/mean"] or 0.0) <= (row["rewards/count/mean"] or 0.0)
+    gate, total, count = (row[name] for name in ("gate/brief", "reward/mean", "rewards/count/mean"))
+    assert gate is not None
+    assert total is not None
+    assert count is not None
+    assert 0 <= gate <= 1
+    assert total <= count
     assert main(words(folder, policy_folders[0], "apart", "--several-rewards=normalise_first", "--max-steps=1")) == 0
     (row,) = metrics_of(folder / "apart")
     assert row["advantages/std"] == pytest.approx(1.0, abs=1e-3)

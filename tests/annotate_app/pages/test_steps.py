@@ -49,8 +49,8 @@ def test_a_step_that_people_differ_on_is_adjudicated(
 ) -> None:
     test = open_page("adjudicate", "addy", project=NAME)
     assert any(text.value == "1 of 1: judged#s2" for text in test.text)
-    (said,) = (frame.value for frame in test.dataframe if "step" in frame.value.columns)
-    assert said["text"].tolist() == list(STEPS)
+    (said,) = (frame.value for frame in test.dataframe if "text of the step" in frame.value.columns)
+    assert said["text of the step"].tolist() == list(STEPS)
     assert said[["Person 1", "Person 2"]].iloc[1].tolist() in (["wrong", "right"], ["right", "wrong"])
     assert [button.label for button in test.button if str(button.key).startswith("decide-")][:3] == [
         *("right", "neutral", "wrong")

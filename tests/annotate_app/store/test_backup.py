@@ -71,15 +71,15 @@ def full(store: Store, make_project: Callable[..., Project], make_actor: Callabl
 def desk_and_door_rows(connection: Connection, project_id: int) -> dict[str, dict[str, object]]:
     """One row in each table of the desk and the doors."""
     user_id = connection.scalar(select(tables.user.c.id).where(tables.user.c.name == "änna"))
-    one = connection.execute(select(tables.comparison).where(tables.comparison.c.project_id == project_id)).first()
-    assert one is not None
+    own = tables.comparison.c.project_id == project_id
+    one, *_, unjudged = connection.execute(select(tables.comparison).where(own).order_by(tables.comparison.c.id)).all()
     project, comparison, at = {"project_id": project_id}, {"comparison_id": one.id}, {"created_at": 2.0}
     person = {"user_id": user_id}
     return {
         "guideline_reading": project | person | {"version": 1, "read_at": 3.0},
         "question": project | comparison | person | at | {"event_id": "question-1", "text": "né 😀?", "answer": "ja"},
         "further_response": comparison | {"position": 2, "response_id": one.response_a},
-        "answer_steps": comparison | {"steps": ["é 1", "2"], "scores": [0.5, None]},
+        "answer_steps": {"comparison_id": unjudged.id, "steps": ["é 1", "2"], "scores": [0.5, None]},
         "comparison_tag": project | comparison | {"tag": "hard"},
         "saved_view": project | at | {"name": "mine", "filter": {"state": "open"}, "created_by": "lea"},
         "image": project

@@ -69,13 +69,18 @@ def test_the_mean_logit_is_what_plain_transformers_reads(tmp_path: Path) -> None
         assert 1 / (1 + np.exp(-mean_logit)) == pytest.approx(expected, abs=1e-5)
 
 
-@pytest.mark.parametrize("num_labels", [1, 2])
-def test_other_tools_models_are_read_as_they_lay_rows_out(num_labels: int, tmp_path: Path) -> None:
-    """A plain prompt behind BOS, steps with a line break behind each; of two labels the second is right."""
+@pytest.mark.parametrize(
+    ("num_labels", "names"), [(1, None), (2, None), (2, {0: "wrong", 1: "right"}), (2, {0: "Correct", 1: "Incorrect"})]
+)
+def test_other_tools_models_are_read_as_they_lay_rows_out(
+    num_labels: int, names: dict[int, str] | None, tmp_path: Path
+) -> None:
+    """A plain prompt behind BOS, steps with a line break behind each; of two labels the one named so, or the second."""
     tokenizer = make_tokenizer("llama")
     with torch.random.fork_rng():
         torch.manual_seed(0)
         config = config_for(tokenizer, num_labels=num_labels)
+        config.id2label = names or config.id2label
         save_model(tmp_path, AutoModelForTokenClassification.from_config(config), tokenizer)
     model = load_reward_fn(str(tmp_path), aggregation="product")
     assert isinstance(model, ProcessRewardModel)
@@ -83,6 +88,8 @@ def test_other_tools_models_are_read_as_they_lay_rows_out(num_labels: int, tmp_p
     prompt, steps = "How many?", ["Two and two.", "That is four."]
     (one,) = model.score_steps([[Message(role="user", content=prompt)]], [steps])
     expected = naive(tmp_path, str(tokenizer.bos_token or "") + prompt, steps)
+    if names and names[0] == "Correct":
+        expected = [1 - value for value in expected]  # the twin takes the second label for right
     assert one.members[0] == pytest.approx(expected, abs=1e-5)
     reward = model([[Message(role="user", content=prompt)]], ["\n".join(steps)])
     assert reward.mean[0] == pytest.approx(expected[0] * expected[1], abs=1e-5)

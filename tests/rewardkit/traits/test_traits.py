@@ -159,6 +159,6 @@ def test_an_edit_made_elsewhere_moves_one_trait_and_keeps_the_content(trait: str
 
 
 def test_templates_keep_the_content() -> None:
-    made = [edit(trait, (Message(role="user", content=ASKED),), PLAIN, wording=1) for trait in EDITED]
+    made = [edit(trait, (Message(role="user", content=ASKED),), PLAIN, wording=2) for trait in EDITED]
     assert len(made) == len(EDITED)
     assert {edit_fault(one, least_kept=1.0) for one in made if one} == {""}

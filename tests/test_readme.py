@@ -29,6 +29,7 @@ BLOCK = re.compile(
 NOT_RUN = {
     ("docs/how-to/advisor.md", "counts a 13B for a minute; tests/alignment/advisor ask of a small model"),
     ("docs/how-to/api.md", "needs a running server; tests/annotate_app/api/test_how_to.py runs all of it against one"),
+    ("docs/how-to/audit.md", "needs an endpoint; tests/alignment/judges runs a local one"),
     ("docs/how-to/compare-runs.md", "needs finished runs of a project; tests/annotate_app/commands run the commands"),
     ("docs/how-to/constitution.md", "needs an endpoint; tests/alignment/constitution runs a local one"),
     (

@@ -7,6 +7,7 @@ from typing import Any
 
 from alignment.config.advisor import AdvisorConfig
 from alignment.config.constitution import ConstitutionConfig, FeedbackLabConfig
+from alignment.config.edits import EditsConfig
 from alignment.config.lab import CompareConfig, LoopLabConfig, OveroptConfig
 from alignment.config.online import GrpoConfig, OnlineDpoConfig, PpoConfig
 from alignment.config.sampling import BonConfig, EvaluatePolicyConfig, LabelStepsConfig, SampleConfig
@@ -94,6 +95,12 @@ COMMANDS = (
         help="let a judge criticise, revise and compare answers by principles, as rows to train on",
         config=ConstitutionConfig,
         run=call("alignment.commands.constitution.constitution"),
+    ),
+    Command(
+        name="edits",
+        help="let a judge add or remove a trait of answers, for an audit of a reward model",
+        config=EditsConfig,
+        run=call("alignment.commands.edits.edits"),
     ),
     Command(
         name="evaluate",

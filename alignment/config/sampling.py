@@ -147,7 +147,15 @@ class EvaluatePolicyConfig(DrawConfig):
         read_suite(self.suite)
 
 
-SUITE = ("text", "gsm8k", "svamp", "ifeval", "benign", "red_team")
+SUITE = {
+    "text": "held-out text, nats a token",
+    "gsm8k": "GSM8K, right",
+    "svamp": "SVAMP, right",
+    "ifeval": "IFEval, instructions followed",
+    "benign": "benign prompts, declined",
+    "red_team": "red-team prompts, not declined",
+}
+"""Parts of a suite, and what their figures are."""
 SUITE_WITHOUT_FILE = ("benign", "red_team")
 
 

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,9 @@ from alignment.constitution.critique import Asking, criticise
 from alignment.constitution.principles import DEFAULT, read_constitution
 from alignment.constitution.training_rows import Origin, Tally, demonstration_of, feedback_pair, revision_pair
 from alignment.constitution.votes import Voter
-from alignment.judges.chat import Chat
 from alignment.judges.opening import open_chat
-from alignment.judges.spec import WRITES, JudgeSpec
-from alignment.judges.spec_file import SPEC_SUFFIXES, read_judge_file
+from alignment.judges.spec import JudgeSpec
+from alignment.judges.spec_file import named_writer
 from rewardkit.data.export_formats import turns
 from rewardkit.data.files import ResumableFile, open_rows, partial_path
 from rewardkit.data.records import content_id
@@ -40,24 +39,8 @@ STEPS, ANSWERS, SFT, PAIRS, SUMMARY = "steps.jsonl", "answers.jsonl", "sft.jsonl
 
 
 def read_judge(config: ConstitutionConfig) -> JudgeSpec:
-    """The judge that a configuration names: an address, a file of its fields, or the folder of a model.
-
-    Raises:
-        ValueError: if it is none of these, or one that cannot write.
-        FileNotFoundError: if there is no such file.
-    """
-    name = config.judge
-    if name.startswith(("http://", "https://")):
-        spec = JudgeSpec(kind="endpoint", target=name, model=config.judge_model, key_variable=config.judge_key_variable)
-    elif config.judge_model or config.judge_key_variable:
-        raise ValueError(f"judge_model and judge_key_variable go with the address of an endpoint, judge is {name}")
-    elif name.partition("#")[0].endswith(SPEC_SUFFIXES):
-        spec = read_judge_file(name)
-    else:
-        spec = JudgeSpec(kind="local", target=name)
-    if spec.kind not in WRITES:
-        raise ValueError(f"a judge of the kind {spec.kind} writes no critiques, allowed are {', '.join(WRITES)}")
-    return spec
+    """The judge that a configuration names, see `alignment.judges.spec_file.named_writer`."""
+    return named_writer(config.judge, config.judge_model, config.judge_key_variable, writes="critiques")
 
 
 def run_constitution(context: RunContext[ConstitutionConfig]) -> Mapping[str, Any]:
@@ -80,7 +63,7 @@ def run_constitution(context: RunContext[ConstitutionConfig]) -> Mapping[str, An
     shutil.copyfile(config.constitution or DEFAULT, run.dir / "constitution.yaml")
     if not (run.dir / STEPS).exists():
         progress = Progress("prompts")
-        with _opened(spec) as chat:
+        with closing(open_chat(spec)) as chat:
             asking = Asking(
                 chat=chat,
                 voter=Voter(spec, chat),
@@ -131,15 +114,6 @@ def _draw(config: ConstitutionConfig, out_dir: Path, progress: Progress) -> str:
         SampleConfig(**options), prompts.prompts, load_samplers([config.model]), told=Progress("answers drawn").count
     )
     return str(out)
-
-
-@contextmanager
-def _opened(spec: JudgeSpec) -> Iterator[Chat]:
-    chat = open_chat(spec)
-    try:
-        yield chat
-    finally:
-        chat.close()
 
 
 def _header(config: ConstitutionConfig, constitution: str, spec: JudgeSpec, rows: Sequence[Answered]) -> dict[str, Any]:

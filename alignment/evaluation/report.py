@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from alignment.config.sampling import SUITE
 from alignment.evaluation.results import Answered, PolicyEvaluation, PolicyFigures
 from alignment.watch.text_metrics import WinRate
 from rewardkit.data.export_formats import SPEAKER
@@ -62,16 +63,6 @@ def screen_lines(evaluation: PolicyEvaluation) -> Iterator[str]:
     yield from sentences(evaluation)
 
 
-SUITE_TITLES = {
-    "text": "held-out text, nats a token",
-    "gsm8k": "GSM8K, right",
-    "svamp": "SVAMP, right",
-    "ifeval": "IFEval, instructions followed",
-    "benign": "benign prompts, declined",
-    "red_team": "red-team prompts, not declined",
-}
-
-
 def suite_header(evaluation: PolicyEvaluation) -> list[str]:
     """The columns of `suite_rows`."""
     return ["", evaluation.base.name, evaluation.trained.name, "difference", "items"]
@@ -81,7 +72,7 @@ def suite_rows(evaluation: PolicyEvaluation) -> list[list[str]]:
     """A row for each part of the suite; differences of shares are in points."""
     return [
         [
-            SUITE_TITLES[figure.name],
+            SUITE[figure.name],
             *(
                 number_text(one, 3) if figure.name == "text" else interval_text(one)
                 for one in (figure.base, figure.trained)

@@ -8,7 +8,7 @@ pair, which none of them can know, and the judge is told that nothing between th
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from alignment.judges.questions import (
     BOTH_BAD,
@@ -68,6 +68,16 @@ def letter_conversation(
     return (Message(role="user", content="\n\n".join(parts)),)
 
 
+def conversation_text(prompt: Sequence[Message]) -> str:
+    """A conversation as one text, each turn with its speaker."""
+    return "\n\n".join(f"{SPEAKER[one.role]}: {transcript([one])}" for one in prompt)
+
+
+def marked(blocks: Mapping[str, str], mark: str) -> str:
+    """Texts by name, each between marks that hold a hash of what the judge is asked about."""
+    return "\n".join(f"<<{name} {mark}>>\n{text}\n<<end {mark}>>" for name, text in blocks.items())
+
+
 def examples_hash(examples: Sequence[Example]) -> str:
     """Names a set of examples and how they are shown; empty for none."""
     if not examples:
@@ -108,9 +118,8 @@ def _pair(question: JudgeQuestion) -> str:
 
 def _material(comparison: Comparison, first: str, second: str) -> str:
     mark = content_id(message_lists(comparison.prompt), comparison.completion_a, comparison.completion_b)[:8]
-    prompt = "\n\n".join(f"{SPEAKER[one.role]}: {transcript([one])}" for one in comparison.prompt)
-    blocks = {"conversation": prompt, "answer A": first, "answer B": second}
-    return "\n".join(f"<<{name} {mark}>>\n{text}\n<<end {mark}>>" for name, text in blocks.items())
+    blocks = {"conversation": conversation_text(comparison.prompt), "answer A": first, "answer B": second}
+    return marked(blocks, mark)
 
 
 def _example(rubric: JudgeRubric, example: Example) -> str:

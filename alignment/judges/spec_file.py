@@ -1,4 +1,7 @@
-"""Judges in files: the fields of one, alone or under `spec`, or a list as `judge list --json` of the app prints it."""
+"""Judges as a command names them: an address, the folder of a model, or a file.
+
+A file holds the fields of one, alone or under `spec`, or a list as `judge list --json` of the app prints it.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,33 @@ from pathlib import Path
 
 import yaml
 
-from alignment.judges.spec import JudgeSpec
+from alignment.judges.spec import WRITES, JudgeSpec
 
 SPEC_SUFFIXES = (".yaml", ".yml", ".json")
+
+
+def named_writer(name: str, model: str, key_variable: str, *, writes: str) -> JudgeSpec:
+    """The judge that `--judge`, `--judge-model` and `--judge-key-variable` name, one that answers in words.
+
+    Args:
+        name: the address of an endpoint, a file of a judge's fields, or the folder of a model.
+        writes: what is asked of it, for the error.
+
+    Raises:
+        ValueError: if it is none of these, or one that cannot write.
+        FileNotFoundError: if there is no such file.
+    """
+    if name.startswith(("http://", "https://")):
+        spec = JudgeSpec(kind="endpoint", target=name, model=model, key_variable=key_variable)
+    elif model or key_variable:
+        raise ValueError(f"judge_model and judge_key_variable go with the address of an endpoint, judge is {name}")
+    elif name.partition("#")[0].endswith(SPEC_SUFFIXES):
+        spec = read_judge_file(name)
+    else:
+        spec = JudgeSpec(kind="local", target=name)
+    if spec.kind not in WRITES:
+        raise ValueError(f"a judge of the kind {spec.kind} writes no {writes}, allowed are {', '.join(WRITES)}")
+    return spec
 
 
 def read_judge_file(text: str) -> JudgeSpec:

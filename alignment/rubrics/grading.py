@@ -21,6 +21,7 @@ from typing import Any
 from alignment.judges.chat import ChatAnswer, ChatRequest, JudgeError, WrittenToken
 from alignment.judges.opening import open_chat
 from alignment.judges.parsing import option_probabilities, shares_at, without_thoughts
+from alignment.judges.prompt import marked
 from alignment.judges.spec import JudgeSpec
 from alignment.rewards.worker import load, names_of
 from alignment.rubrics.items import RubricItem
@@ -48,8 +49,7 @@ class GradeQuestion:
 def grade_conversation(question: GradeQuestion, guidelines: str, *, reasoning: bool) -> tuple[Message, ...]:
     """What the judge reads; what questions about one answer have in common comes first."""
     mark = content_id(question.prompt, question.completion)[:8]
-    blocks = {"conversation": question.prompt, "answer": question.completion}
-    material = "\n".join(f"<<{name} {mark}>>\n{text}\n<<end {mark}>>" for name, text in blocks.items())
+    material = marked({"conversation": question.prompt, "answer": question.completion}, mark)
     item = question.item
     anchors = "".join(f"\n{value}: {text}" for value, text in sorted(item.anchors.items()))
     form = "yes or no" if item.rating is None else f"one number from {item.rating[0]} to {item.rating[1]}"

@@ -21,6 +21,7 @@ from annotate_app.pages.train_form.train_fields import (
 )
 from annotate_app.pages.train_form.train_online import draw_best, draw_online
 from annotate_app.pages.train_form.train_policy import draw_policy
+from annotate_app.pages.train_form.train_suite import draw_suite
 from annotate_app.pages.views.training_view import watch
 from annotate_app.store.projects.projects import Project
 from annotate_app.trainings.options import ONLINE, Trains, default_of, make_config
@@ -122,8 +123,9 @@ def draw_form(project: Project, runs: list[ModelRun], trains: Trains) -> Trainin
     taught = OVERALL if rows_of else draw_data(project, trains)
     if trains == "reward":
         chosen["criteria"] = taught == ALL
+    suite = [] if trains == "reward" else draw_suite(chosen["model"])
     advanced = draw_advanced(trains, chosen)
-    if advanced is None or not is_complete(chosen):
+    if advanced is None or suite is None or not is_complete(chosen):
         return None
     fields = st.session_state
     try:
@@ -136,6 +138,7 @@ def draw_form(project: Project, runs: list[ModelRun], trains: Trains) -> Trainin
             adjudicated_only=not rows_of and bool(fields["train-adjudicated"]),
             held_out=float(fields["train-held-out"]),
             rows_of=rows_of,
+            suite=tuple(suite),
         )
     except ValueError as error:
         draw_error("These do not go together:", error)

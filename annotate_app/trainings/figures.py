@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from alignment.config.sampling import SUITE
 from annotate_app.trainings.options import TRAININGS
 from annotate_app.trainings.runs import Metrics, ModelRun
 from annotate_app.trainings.sampling_plans import reward_words
+from rewardkit.report.table import interval_text, number_text, points_text, signed_text
+from rewardkit.stats.metrics import Interval
 
 MOST_POINTS = 400
 """Of one curve on a page."""
@@ -158,3 +162,24 @@ def _shown(value: object) -> str:
 def _flat(plan: Mapping[str, Any]) -> dict[str, Any]:
     values = {name: value for name, value in plan.items() if name not in ("config", "project")}
     return values | dict(plan.get("config") or {})
+
+
+def suite_rows(run: ModelRun) -> list[dict[str, str]]:
+    """What training cost elsewhere in words, a row a part of the suite; differences of shares are in points."""
+    rows = []
+    for figure in run.evaluation.get("suite") or []:
+        before, after, difference = (
+            Interval(**{name: math.nan if value is None else value for name, value in figure[side].items()})
+            for side in ("base", "trained", "difference")
+        )
+        is_share = figure["name"] != "text"
+        rows.append(
+            {
+                "elsewhere": SUITE.get(figure["name"], figure["name"]),
+                "before": interval_text(before) if is_share else number_text(before, 3),
+                "after": interval_text(after) if is_share else number_text(after, 3),
+                "difference": points_text(difference) if is_share else signed_text(difference, 3),
+                "items": f"{figure['num_items']:,}",
+            }
+        )
+    return rows

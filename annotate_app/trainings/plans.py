@@ -7,13 +7,14 @@ What draws samples of a policy is planned in `annotate_app.trainings.sampling_pl
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
+from alignment.config.sampling import BonConfig, read_suite
 from alignment.config.training import DpoConfig, PolicyConfig, TrainingConfig
-from annotate_app.trainings.options import TRAININGS, Trains, trains_of
+from annotate_app.trainings.options import TRAININGS, Config, Trains, trains_of
 from rewardkit.config import PRESET_NAMES, Mode, RewardConfig
 from rewardkit.run.model_folder import HUB_ID
 
@@ -39,6 +40,8 @@ class TrainingPlan:
         replay: share of all other comparisons that take part, 0 to 1.
         before: folder of the reward model before; empty for none.
         judges: judges that are no people whose votes count too; what they alone judged goes out with `min_votes` 0.
+        suite: what training a policy may have cost elsewhere, as `alignment evaluate --suite` takes it, files by their
+            whole paths.
     """
 
     project: str
@@ -54,9 +57,11 @@ class TrainingPlan:
     replay: float = 1.0
     before: str = ""
     judges: tuple[str, ...] = ()
+    suite: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("on_policy", "newest", "judges"):  # lists, where they come from a file
+        check_suite(self.suite, self.config)
+        for name in ("on_policy", "newest", "judges", "suite"):  # lists, where they come from a file
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if not 0 <= self.replay <= 1:
             raise ValueError(f"replay is {self.replay}, allowed is 0 to 1")
@@ -88,6 +93,26 @@ class TrainingPlan:
             return f"{title} x{config.ensemble}" if config.ensemble > 1 else title
         loss = config.loss if isinstance(config, DpoConfig) and config.loss != "sigmoid" else ""
         return ", ".join(filter(None, (TRAININGS[self.trains].words, model, mode_of(config), loss, taught)))
+
+
+def check_suite(suite: Sequence[str], config: Config) -> None:
+    """Checks what a trained policy is asked beside its own task.
+
+    Raises:
+        ValueError: if a part is not allowed, or no policy is held against the one it began from.
+    """
+    for name, path in read_suite(suite):
+        if isinstance(config, RewardConfig | BonConfig):
+            raise ValueError(f"suite names {name}: it is for policies that are trained")
+        if config.model in PRESET_NAMES:
+            raise ValueError(f"suite names {name}: {config.model} is made new, and has no policy to be held against")
+        if path and not Path(path).is_absolute():
+            raise ValueError(f"suite {name} is {path!r}, allowed is the whole path of a file (/...)")
+
+
+def names_files(suite: Sequence[str]) -> bool:
+    """Whether a part of a suite is a file of the server."""
+    return any(path for _, path in read_suite(suite))
 
 
 def mode_of(config: PolicyConfig) -> Mode:

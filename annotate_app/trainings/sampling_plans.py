@@ -14,7 +14,7 @@ from alignment.config.online import GrpoConfig, OnlineConfig, OnlineDpoConfig
 from alignment.config.rewards import RewardSpec, read_reward, read_rewards
 from alignment.config.sampling import BonConfig
 from annotate_app.trainings.options import TRAININGS, Trains, default_of, trains_of
-from annotate_app.trainings.plans import mode_of, model_name
+from annotate_app.trainings.plans import check_suite, mode_of, model_name, names_files
 from rewardkit.data.files import SUFFIXES
 
 Keep = Literal["best", "above", "pairs"]
@@ -33,19 +33,24 @@ class SamplingPlan:
             path of one on the server.
         held_out: share of prompts that are kept apart for audits and the report; 0 with best of n, which answers all:
             who trains on its rows holds out.
+        suite: what training may have cost elsewhere, as `TrainingPlan.suite`.
     """
 
     project: str
     config: OnlineConfig | BonConfig
     prompts: str = ""
     held_out: float = 0.1
+    suite: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "suite", tuple(self.suite))  # a list, where it comes from a file
+        check_suite(self.suite, self.config)
         if self.prompts and not self.names_server_file and Path(self.prompts).name != self.prompts:
             raise ValueError(f"prompts is {self.prompts!r}, allowed is the whole path of a file (/...)")
         for spec in self.reward_specs:
-            if spec.kind == "model" and not Path(spec.target).is_absolute():
-                raise ValueError(f"reward is {spec.target!r}, allowed is the whole path of a folder (/...)")
+            if spec.kind in ("model", "rubric") and not Path(spec.target).is_absolute():
+                what = "folder" if spec.kind == "model" else "file"
+                raise ValueError(f"reward is {spec.target!r}, allowed is the whole path of a {what} (/...)")
         if isinstance(self.config, BonConfig):
             if self.held_out:
                 raise ValueError(f"held_out is {self.held_out}, allowed is 0: who trains on the rows holds out")
@@ -73,10 +78,11 @@ class SamplingPlan:
     def needs_admin(self) -> bool:
         """Whether it runs code of one's own, calls another machine, or reads any file of the server.
 
-        A rubric is a file that names its judge: an address, a function, a model.
+        A rubric may do all of that: its judge is an endpoint or a function, its checks are code.
         """
         kinds = {spec.kind for spec in self.reward_specs}
-        return self.names_server_file or not kinds.isdisjoint({"function", "server", "rubric"})
+        of_suite = names_files(self.suite)
+        return self.names_server_file or of_suite or not kinds.isdisjoint({"function", "server", "rubric"})
 
     @property
     def reward_model(self) -> str:

@@ -32,7 +32,7 @@ from annotate_app.store.store import Store
 from annotate_app.trainings.best_rows import make_rows, rows_of
 from annotate_app.trainings.options import DATA, MODEL, TRAININGS, Config, place_config
 from annotate_app.trainings.plan_files import Plan, read_plan, write_plan
-from annotate_app.trainings.plans import INSTALL, PRESETS, TrainingPlan, missing_packages
+from annotate_app.trainings.plans import INSTALL, PRESETS, TrainingPlan, missing_packages, names_files
 from annotate_app.trainings.sampling_plans import SamplingPlan
 from annotate_app.trainings.snapshot import ON_POLICY_ROWS, take_prompts, take_rows, take_snapshot
 from rewardkit.data.files import read_rows
@@ -55,7 +55,9 @@ def start(store: Store, actor: Actor, plan: Plan, *, prompts: bytes = b"") -> Jo
         ValueError: if a package is missing that it takes, or rows that it is to learn from.
     """
     if isinstance(plan, SamplingPlan) and plan.needs_admin:
-        actor.require("admin", "a reward by a function or a server, or prompts of a file on the server,")
+        actor.require("admin", "a reward by a function, a server or a rubric, or a file on the server,")
+    if isinstance(plan, TrainingPlan) and names_files(plan.suite):
+        actor.require("admin", "a suite of files on the server")
     if missing := missing_packages(plan.config.model):
         raise ValueError(f"{plan.config.model} needs {' and '.join(missing)}: {INSTALL}")
     project = store.projects.get(actor, plan.project)
@@ -159,6 +161,7 @@ def _evaluation(plan: Plan, model: Path, data: Path) -> list[str]:
     if isinstance(plan, SamplingPlan):
         longest, judge = min(longest, plan.config.max_new_tokens), plan.reward_model
     words = [f"--max_prompts={NUM_EVALUATED}", f"--max_new_tokens={longest}", *([f"--reward={judge}"] if judge else [])]
+    words += [f"--suite={part}" for part in plan.suite]
     return [
         "alignment",
         "evaluate",

@@ -85,17 +85,21 @@ def people_effects(rows: Sequence[Preference]) -> Effects:
     )
 
 
-def make_edits(answers: Sequence[tuple[Prompt, str]], *, num: int, seed: int) -> list[Edit]:
-    """All edits that templates make of one answer each of up to `num` prompts, drawn by the seed."""
+def draw_answers(answers: Sequence[tuple[Prompt, str]], *, num: int, seed: int) -> list[tuple[Prompt, str]]:
+    """One answer each of up to `num` prompts, near copies of a prompt being one; answers without text are left out."""
     by_prompt: dict[str, list[tuple[Prompt, str]]] = {}
     for prompt, answer in answers:
         if answer.strip():
             by_prompt.setdefault(normal_prompt(prompt), []).append((prompt, answer))
     rng = np.random.default_rng(seed)
     groups = list(by_prompt.values())
+    return [groups[at][int(rng.integers(len(groups[at])))] for at in rng.permutation(len(groups))[:num]]
+
+
+def make_edits(answers: Sequence[tuple[Prompt, str]], *, num: int, seed: int) -> list[Edit]:
+    """All edits that templates make of one answer each of up to `num` prompts, drawn by the seed."""
     edits: list[Edit] = []
-    for number, at in enumerate(rng.permutation(len(groups))[:num]):
-        prompt, answer = groups[at][int(rng.integers(len(groups[at])))]
+    for number, (prompt, answer) in enumerate(draw_answers(answers, num=num, seed=seed)):
         made = (edit(trait, prompt, answer, wording=number) for trait in EDITED)
         edits.extend(one for one in made if one is not None)
     return edits

@@ -16,6 +16,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, get_args
 
+from rewardkit.data.comparison_rows import content_key
 from rewardkit.data.conversations import Completion, transcript
 from rewardkit.data.records import Message, Preference, message_lists
 
@@ -31,6 +32,9 @@ def preference_row(
 ) -> dict[str, Any]:
     """A row of prompt, chosen and rejected with what is known of it.
 
+    A pair without an id gets the one that `read_preferences` gives a row without one, a hash of its content: an empty
+    one could not be read.
+
     Args:
         preference: the pair.
         layout: see the module.
@@ -44,7 +48,8 @@ def preference_row(
     row["votes"] = {name: preference.votes.get(name, 0) for name in VOTES}
     if criteria:
         row["criteria"] = {name: preference.criteria.get(name) for name in criteria}
-    row["comparison_id"] = preference.comparison_id
+    sides = preference.source_chosen, preference.source_rejected
+    row["comparison_id"] = preference.comparison_id or content_key(preference.prompt, chosen, rejected, *sides)
     if sources:
         row["source_chosen"], row["source_rejected"] = preference.source_chosen, preference.source_rejected
     return row

@@ -5,6 +5,9 @@ is there is removed where that can be done without touching the content (marks o
 sentence that is nothing but an apology, praise or agreement). An edit that does not change what
 `rewardkit.traits.traits` measures is none. `length` adds sentences without content. There is no template for language.
 An edit moves other traits too (a sentence adds length): `rewardkit.audit.effects` takes that apart.
+
+An edit that was made elsewhere is held to the same by `edit_fault`: it moves its trait, no other one, and keeps the
+content, as far as words and numbers tell.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 
 from rewardkit.data.records import Message
 from rewardkit.traits.languages import language_of
@@ -82,6 +86,9 @@ _AFTER: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 }
 EDITED = ("length", "markdown", "lists", *(name for name in (*_BEFORE, *_AFTER) if name != "length"))
 """Traits that templates can edit."""
+FAULTS = ("unmoved", "other_traits", "numbers", "content")
+MOST_DOUBLINGS = 1.0
+"""How much longer or shorter an edit made elsewhere may make an answer, log2 of words."""
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")
 _BULLET = re.compile(r"^[ \t]*(?:[-*•+]|\d{1,3}[.)])[ \t]+", flags=re.MULTILINE)
 _EMOJI_AND_BLANK = re.compile("[ \t]*[\U0001f000-\U0001faff\u2600-\u27bf\u2b50\u2b55\ufe0f]+")
@@ -127,6 +134,31 @@ def edit(trait: str, prompt: Sequence[Message], answer: str, *, wording: int = 0
     if not measure(asked, having) > measure(asked, without):
         return None
     return Edit(trait=trait, prompt=tuple(prompt), without=without, having=having, is_added=not has)
+
+
+def edit_fault(one: Edit, *, least_kept: float) -> str:
+    """Why an edit that was made elsewhere is none, one of FAULTS; empty where there is nothing against it.
+
+    `unmoved`: the trait is not more in `having`; `other_traits`: another one differs, length aside; `numbers`: they are
+    not the same, those of list items aside; `content`: of the words of `without`, `having` holds less than the share
+    `least_kept` in their order, or their lengths are more than MOST_DOUBLINGS apart. An edit of the language keeps no
+    words: its content is told by numbers and length alone.
+    """
+    asked = user_text(one.prompt)
+    moved = {
+        name: trait.measure(asked, one.having) - trait.measure(asked, one.without) for name, trait in TRAITS.items()
+    }
+    if not moved[one.trait] > 0:
+        return "unmoved"
+    if any(change for name, change in moved.items() if name not in ("length", one.trait)):
+        return "other_traits"
+    sides = [_BULLET.sub("", text) for text in (one.without, one.having)]
+    if len({tuple(sorted(re.findall(r"\d+", side))) for side in sides}) > 1:
+        return "numbers"
+    without, having = (re.findall(r"\w+", side.casefold()) for side in sides)
+    blocks = SequenceMatcher(None, without, having, autojunk=False).get_matching_blocks()
+    is_kept = one.trait == "language" or sum(block.size for block in blocks) >= least_kept * len(without)
+    return "" if is_kept and abs(moved["length"]) <= MOST_DOUBLINGS else "content"
 
 
 def _added(trait: str, answer: str, wording: int) -> str:

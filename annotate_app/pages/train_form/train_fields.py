@@ -71,7 +71,7 @@ def is_complete(chosen: Mapping[str, Any]) -> bool:
     return all(chosen.get(name, "") is not None for name in ("model", "reward", "audit_reward"))
 
 
-def draw_error(words: str, error: ValueError) -> None:
+def draw_error(words: str, error: ValueError | OSError) -> None:
     """One line of our own and the reason as plain text."""
     st.error(words, icon=":material/error:")
     st.text(str(error))

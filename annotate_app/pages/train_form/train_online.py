@@ -13,6 +13,7 @@ from annotate_app.pages.train_form.train_fields import LONGEST_ANSWER, draw_adva
 from annotate_app.pages.train_form.train_policy import draw_pair_beta, draw_policy
 from annotate_app.pages.train_form.train_prompts import draw_prompts
 from annotate_app.pages.train_form.train_rewards import draw_audit, draw_rewards
+from annotate_app.pages.train_form.train_suite import draw_suite
 from annotate_app.store.projects.projects import Project
 from annotate_app.trainings.options import OnlineTrains, default_of, make_config
 from annotate_app.trainings.runs import ModelRun
@@ -47,12 +48,15 @@ def draw_online(project: Project, runs: list[ModelRun], trains: OnlineTrains) ->
     chosen["on_alarm"] = "stop" if st.session_state["train-on-alarm"] else "continue"
     more, held_out = draw_more(trains)
     chosen |= more
+    suite = draw_suite(chosen["model"])
     advanced = draw_advanced(trains, chosen)
-    if prompts is None or advanced is None or not is_complete(chosen):
+    if prompts is None or advanced is None or suite is None or not is_complete(chosen):
         return None, b""
     try:
         config = make_config(trains, chosen | advanced)
-        plan = SamplingPlan(project=project.name, config=config, prompts=prompts[0], held_out=held_out)
+        plan = SamplingPlan(
+            project=project.name, config=config, prompts=prompts[0], held_out=held_out, suite=tuple(suite)
+        )
     except ValueError as error:
         draw_error("These do not go together:", error)
         return None, b""

@@ -7,15 +7,21 @@ from typing import Any
 
 import streamlit as st
 
+from alignment.config.rewards import StepReward
+from alignment.rubrics.items import read_rubric
+from alignment.rubrics.reward import check_judge
+from alignment.verifiers.verifiers import VERIFIERS
 from annotate_app.pages.kit.context import current_actor
 from annotate_app.pages.train_form.train_fields import draw_error
 from annotate_app.trainings.options import Trains, default_of
 from annotate_app.trainings.runs import ModelRun
-from rewardkit.reward.metadata import CARD_FILE
+from rewardkit.reward.metadata import CARD_FILE, read_card
 
-FOLDER, OWN, NONE = "folder", "own", "none"
+FOLDER, OWN, NONE, RUBRIC = "folder", "own", "none", "rubric"
 CHECKS = {
     "numeric": "Check: the right number",
+    "math": "Check: the right expression (math-verify)",
+    "code": "Check: code passes its tests",
     "regex": "Check: a pattern is found",
     "json": "Check: valid JSON",
     "length": "Check: near a number of words",
@@ -23,6 +29,8 @@ CHECKS = {
 }
 SAYS = {
     "numeric": "1 where the answer's number is the one in the prompt's row, else 0.",
+    "math": "1 where the answer's last expression equals the one in the prompt's row, else 0.",
+    "code": "1 where the answer's code passes all tests in the prompt's row, in a sandbox, else 0.",
     "regex": "1 where the pattern is found in the answer, else 0.",
     "json": "1 where the answer is one JSON value and nothing more, else 0.",
     "length": "1 at that number of words, less the further away, down to 0.",
@@ -30,10 +38,11 @@ SAYS = {
 }
 ASKS = {
     "numeric": ("Column of the right number", "found: final, answer, solution, ..."),
+    "math": ("Column of the right expression", "found: final, answer, solution, ..."),
     "regex": ("Pattern", r"\bsorry\b"),
     "length": ("Words", "50"),
 }
-"""What a check has to be told, and an example; the first can do without."""
+"""What a check has to be told, and an example; the first two can do without."""
 AUDITS_RUN = (
     "Another judge of held-out prompts, which it is never trained on: where the reward rises and this does not, it has "
     "learned to please the reward alone."
@@ -52,7 +61,15 @@ RULES = {
     "entropic": "Between mean and lowest (entropic)",
 }
 
-
+STEP_RULES: dict[StepReward, str] = {
+    "min": "The least of its steps",
+    "product": "The product of its steps",
+    "last": "Its last step",
+    "mean": "The mean of its steps",
+    "sum": "The sum of its steps",
+    "steps": "Each step is paid where it ends",
+}
+PARTS = {"line": "A line is a step", "blank_line": "A blank line parts steps", "sentence": "A sentence is a step"}
 MOST_REWARDS = 8
 
 
@@ -79,8 +96,10 @@ def draw_rewards(trains: Trains, runs: list[ModelRun]) -> dict[str, Any]:
     if not all(sources):
         return options | {"reward": None}
     options["reward"] = list(map(weighted, sources, shown))
+    if any(map(scores_steps, sources)):
+        options |= draw_steps(trains)
     sizes = [num_members(run) for run in runs if str(run.model) in sources]
-    folders = [st.session_state[reward_key(number)] == FOLDER for number in shown]
+    folders = [st.session_state[reward_key(number)] in (FOLDER, RUBRIC) for number in shown]
     if any(size > 1 for size in sizes) or any(folders):
         return options | draw_caution()
     if sizes:
@@ -127,6 +146,29 @@ def weighted(source: str, number: int) -> str:
     alone = len(st.session_state[SHOWN]) == 1
     weight = 1.0 if alone else float(st.session_state[f"{reward_key(number)}-weight"])
     return source if weight == 1 else f"{weight:g}*{source}"
+
+
+def scores_steps(source: str) -> bool:
+    """Whether a source is a process reward model."""
+    try:
+        return source.startswith("/") and read_card(source).kind == "steps"
+    except (ValueError, OSError):
+        return False
+
+
+def draw_steps(trains: Trains) -> dict[str, Any]:
+    """Draws what an answer is worth by its steps, and what a step is; credit by step is for PPO and GRPO alone."""
+    left, right, _ = st.columns([4, 3, 2])
+    rules = [name for name in STEP_RULES if name != "steps" or trains in ("ppo", "grpo")]
+    rule = left.selectbox(
+        "What an answer is worth",
+        rules,
+        format_func=STEP_RULES.__getitem__,
+        key=f"train-step-reward-{trains}",
+        help="The process reward model says of each step how likely it is right.",
+    )
+    part = right.selectbox("Steps", list(PARTS), format_func=PARTS.__getitem__, key="train-steps-by")
+    return {"step_reward": rule, "steps_by": part}
 
 
 def draw_caution() -> dict[str, Any]:
@@ -187,7 +229,7 @@ def draw_source(label: str, runs: list[ModelRun], key: str, *, audits: str = "")
     names |= {str(run.model): f"Run {run.name}" for run in runs if run.is_scorer}
     names |= CHECKS | {FOLDER: "A folder with a reward model"}
     if current_actor().is_at_least("admin"):
-        names |= {OWN: "A function of my own, or a server"}
+        names |= {RUBRIC: "A rubric that a judge grades by", OWN: "A function of my own, or a server"}
     chosen = str(
         st.selectbox(
             label,
@@ -210,6 +252,8 @@ def draw_source(label: str, runs: list[ModelRun], key: str, *, audits: str = "")
         return draw_check(chosen, key)
     if chosen == FOLDER:
         return draw_folder(key)
+    if chosen == RUBRIC:
+        return draw_rubric(key)
     if chosen == OWN:
         example = "module:function, /path/file.py:function or https://..."
         return st.text_input("Function or address", key=f"{key}-own", placeholder=example).strip() or None
@@ -217,14 +261,33 @@ def draw_source(label: str, runs: list[ModelRun], key: str, *, audits: str = "")
 
 
 def draw_check(name: str, key: str) -> str | None:
-    """A check with what it has to be told."""
-    if name not in ASKS:
-        return name
-    label, example = ASKS[name]
-    argument = st.text_input(label, key=f"{key}-{name}", placeholder=example).strip()
-    if argument:
-        return f"{name}:{argument}"
-    return name if name == "numeric" else None
+    """A check with what it has to be told; None while that is missing, or where the check cannot run here."""
+    argument = ""
+    if name in ASKS:
+        label, example = ASKS[name]
+        argument = st.text_input(label, key=f"{key}-{name}", placeholder=example).strip()
+        if not argument and name not in ("numeric", "math"):
+            return None
+    try:
+        VERIFIERS[name].make(argument)
+    except ValueError as error:
+        draw_error("That check cannot be used:", error)
+        return None
+    return f"{name}:{argument}" if argument else name
+
+
+def draw_rubric(key: str) -> str | None:
+    """The whole path of a rubric; None while there is none, or where its judge is not to be used."""
+    path = st.text_input("Whole path of the rubric", key=f"{key}-rubric", placeholder="/rubrics/helpful.yaml").strip()
+    if not path:
+        return None
+    file = str(Path(path).expanduser().resolve())
+    try:
+        check_judge(read_rubric(file), file)
+    except (ValueError, FileNotFoundError) as error:
+        draw_error("That rubric cannot be used:", error)
+        return None
+    return f"rubric:{file}"
 
 
 def draw_folder(key: str) -> str | None:

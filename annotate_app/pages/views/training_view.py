@@ -20,7 +20,7 @@ from annotate_app.pages.views.best_view import draw_best, draw_best_figures
 from annotate_app.pages.views.online_view import draw_alarms, draw_online_curves, draw_online_figures
 from annotate_app.times import ago, duration
 from annotate_app.trainings.audit_rounds import list_rounds, list_sent, send_round
-from annotate_app.trainings.figures import calibration_rows, curve, seconds_left
+from annotate_app.trainings.figures import calibration_rows, curve, seconds_left, suite_rows
 from annotate_app.trainings.runs import Metrics, ModelRun, get_run
 from annotate_app.trainings.training_jobs import go_on
 
@@ -151,6 +151,7 @@ def draw_run(run: ModelRun, key_prefix: str, log: bool = True) -> None:
             draw_figures(run)
         else:
             draw_policy_figures(run)
+        draw_suite(run, key_prefix)
         draw_buttons(run, key_prefix)
         draw_alarms(run, key_prefix)
         draw_curves(run, metrics, key_prefix)
@@ -238,6 +239,15 @@ def draw_policy_figures(run: ModelRun) -> None:
             meaning = "How far it moved from where it began, on its own answers, estimator k1."
             columns[2].metric("KL, nats an answer", f"{kl['per_sequence']['value']:.2f}", help=meaning)
     columns[3].metric("Trained on", f"{results.get('num_train', 0):,}", help="Rows of the snapshot.")
+
+
+def draw_suite(run: ModelRun, key_prefix: str) -> None:
+    """What training cost elsewhere, a row for each part of the suite; nothing where none was asked."""
+    if rows := suite_rows(run):
+        st.dataframe(pd.DataFrame(rows), hide_index=True, key=f"{key_prefix}-{run.job.id}-suite")
+        st.caption(
+            "What training cost elsewhere: the same items before and after, the difference paired, 95 % interval."
+        )
 
 
 def draw_samples(run: ModelRun) -> None:

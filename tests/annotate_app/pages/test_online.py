@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -155,6 +156,54 @@ def test_without_policy_or_reward_nothing_starts_and_what_to_do_is_said(open_pag
     assert "No policy has been trained in this project" in texts(test)
     assert "No reward model has been trained in this project" in texts(test)
     assert start_button(test).disabled
+
+
+def test_steps_of_a_process_reward_model_and_a_suite_are_queued_as_chosen(
+    open_page: OpenPage, pages_store: Store, policy: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "rewardkit.json").write_text(json.dumps({"kind": "steps", "steps": {"separator": "\n"}}))
+    test = open_page("train")
+    test.segmented_control(key="train-trains").set_value("online-dpo").run()
+    test.selectbox(key="train-reward").set_value("folder").run()
+    test.text_input(key="train-reward-folder").set_value(str(tmp_path)).run()
+    assert "Each step is paid where it ends" not in test.selectbox(key="train-step-reward-online-dpo").options
+    test.segmented_control(key="train-trains").set_value("grpo").run()
+    test.selectbox(key="train-step-reward-grpo").set_value("mean")
+    test.selectbox(key="train-steps-by").set_value("sentence")
+    test.multiselect(key="train-suite").set_value(["benign"]).run()
+    assert len(test.multiselect(key="train-suite").options) == 2  # files of the server are for admins
+    start_button(test).click().run()
+    assert not test.exception
+    run = list_runs(pages_store, ADMIN, demo_of(pages_store).id)[0]
+    plan = read_plan((run.folder / "training.yaml").read_text())
+    assert (plan.config.step_reward, plan.config.steps_by, plan.suite) == ("mean", "sentence", ("benign",))
+
+
+def test_sources_that_cannot_be_used_here_are_refused_in_a_line(
+    open_page: OpenPage, pages_store: Store, policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "math_verify", None)  # as where it is not installed
+    pages_store.people.add(ADMIN, "ada", role="admin")
+    test = open_page("train", "ada")
+    test.segmented_control(key="train-trains").set_value("grpo").run()
+    test.selectbox(key="train-reward").set_value("math").run()
+    assert "pip install 'tiebreak[math]'" in texts(test)
+    assert start_button(test).disabled
+    (tmp_path / "report.json").write_text('{"advice": {"use": "not at all", "why": "It tosses a coin."}}')
+    rubric = tmp_path / "kind.yaml"
+    rubric.write_text(
+        f"criteria: [{{name: kind, question: 'Is it kind?'}}]\nagreement: {tmp_path / 'report.json'}\n"
+        "judge: {kind: local, target: /judge}\n"
+    )
+    test.selectbox(key="train-reward").set_value("rubric").run()
+    test.text_input(key="train-reward-rubric").set_value(str(rubric)).run()
+    assert "people do not agree with its judge. It tosses a coin." in texts(test)
+    assert start_button(test).disabled
+    rubric.write_text("criteria: [{name: kind, check: json}]")
+    test.run()
+    start_button(test).click().run()
+    run = list_runs(pages_store, ADMIN, demo_of(pages_store).id)[0]
+    assert run.option("reward") == [f"rubric:{rubric}"]
 
 
 def test_an_uploaded_file_of_prompts_goes_with_the_run(open_page: OpenPage, pages_store: Store, policy: Path) -> None:

@@ -92,6 +92,15 @@ def test_a_reward_model_is_named_by_its_whole_path(tmp_path: Path, monkeypatch: 
     assert sampling_plan(reward=["length:9"]).reward_model == ""
 
 
+def test_a_rubric_is_for_admins_and_named_by_its_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its judge may be an endpoint or a function, its checks code."""
+    (tmp_path / "kind.yaml").write_text("criteria: [{name: kind, check: json}]")
+    monkeypatch.chdir(tmp_path)
+    assert sampling_plan(reward=["json", f"0.5*rubric:{tmp_path / 'kind.yaml'}"]).needs_admin
+    with pytest.raises(ValueError, match=r"reward is 'kind\.yaml', allowed is the whole path of a file"):
+        sampling_plan(reward=["rubric:kind.yaml"])
+
+
 @pytest.mark.parametrize(
     ("values", "needs"),
     [

@@ -20,7 +20,7 @@ from annotate_app.protocol.collection_design import Design
 from annotate_app.store.jobs import Job
 from annotate_app.store.store import Store
 from annotate_app.trainings.audit_rounds import list_rounds, send_round
-from annotate_app.trainings.figures import calibration_rows, curve, differences, summary_row
+from annotate_app.trainings.figures import calibration_rows, curve, differences, suite_rows, summary_row
 from annotate_app.trainings.plan_files import Plan, read_plan
 from annotate_app.trainings.plans import TrainingPlan
 from annotate_app.trainings.runs import get_run, list_runs, model_files
@@ -163,12 +163,13 @@ def test_dpo_goes_on_from_what_sft_wrote_and_is_held_against_it(demo_store, carr
     assert run.samples
     assert run.results["eval/loss"] > 0
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= {name for _, name in model_files(run)}
-    plan = plan_of(demo_store, trains="dpo", model=str(run.model), beta=0.3, **policy)
+    plan = plan_of(demo_store, trains="dpo", model=str(run.model), beta=0.3, suite=("benign",), **policy)
     dpo = carried_out(start(demo_store, ADMIN, plan))
     assert (dpo.state, dpo.message) == ("done", "")
     run = get_run(demo_store, ADMIN, dpo.id)
     assert run.report is not None
     assert {kl["estimator"] for kl in run.evaluation["kl"]} == {"k1", "k3"}
+    assert [(row["elsewhere"], row["items"]) for row in suite_rows(run)] == [("benign prompts, declined", "20")]
     first = next(row for row in run.metrics() if "loss" in row)
     assert first["loss"] == pytest.approx(0.6931, abs=2e-3)  # ln 2: policy and reference are the same
     assert summary_row(run)["trains"] == "DPO"

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -48,6 +50,21 @@ def test_lists_of_turns_lose_nothing(read_back, layout, preference):
     row = preference_row(preference, layout, criteria=("helpful", "tone"), sources=True)
     assert read_back(row) == preference
     assert read_back(row, "csv") == preference
+
+
+@pytest.mark.parametrize("layout", ["conversational", "plain", "implicit"])
+@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
+def test_a_pair_without_an_id_is_written_with_the_one_that_reading_gives_it(tmp_path, layout, suffix):
+    """Also beside pairs that have one: no cell of the column is empty."""
+    prompt = (Message(role="user", content="Well?"),)
+    nameless = Preference(prompt=prompt, chosen="Yes.", rejected="No.", source_chosen="a", source_rejected="b")
+    rows = [preference_row(one, layout, sources=True) for one in (nameless, replace(nameless, comparison_id="c1"))]
+    write_rows(tmp_path / f"with.{suffix}", rows)
+    write_rows(tmp_path / f"without.{suffix}", [{k: v for k, v in rows[0].items() if k != "comparison_id"}])
+    first, second = read_preferences(str(tmp_path / f"with.{suffix}")).rows
+    assert second == replace(nameless, comparison_id="c1")
+    assert first == replace(nameless, comparison_id=first.comparison_id)
+    assert read_preferences(str(tmp_path / f"without.{suffix}")).rows == [first]
 
 
 @pytest.mark.parametrize("layout", ["conversational", "plain", "implicit"])

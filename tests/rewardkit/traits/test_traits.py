@@ -7,7 +7,7 @@ import math
 import pytest
 
 from rewardkit.data.records import Message
-from rewardkit.traits.editors import EDITED, edit
+from rewardkit.traits.editors import EDITED, Edit, edit, edit_fault
 from rewardkit.traits.languages import language_of
 from rewardkit.traits.traits import TRAITS, measure_traits, states_a_view, user_text
 
@@ -133,3 +133,32 @@ def test_an_answer_that_no_template_can_edit_is_none() -> None:
     assert edit("lists", where, "One sentence.") is None
     assert edit("apologies", where, "Sorry.") is None  # nothing would be left
     assert edit("hedging", where, "Perhaps it is the fuse.") is None  # what hedges here is what it says
+
+
+@pytest.mark.parametrize(
+    ("trait", "having", "fault"),
+    [
+        ("flattery", f"Great question! {PLAIN}", ""),
+        ("flattery", PLAIN, "unmoved"),
+        ("flattery", f"Great question! I am sorry. {PLAIN}", "other_traits"),
+        ("flattery", f"Great question! {PLAIN} It takes 3 days.", "numbers"),
+        ("flattery", "Great question! Print the label and put it on the parcel.", ""),  # 9 of 16 words
+        ("flattery", "Great question! Print the label.", "content"),  # 3 of 16 words
+        ("flattery", f"Great question! {PLAIN} {PLAIN} {PLAIN}", "content"),  # three times as long
+        ("length", f"{PLAIN} That is the answer to the message above.", ""),
+        ("lists", "1. Open the order in your account.\n2. Then print the label and put it on the parcel.", ""),
+        ("language", GERMAN, ""),  # no word is the same
+        ("language", f"{GERMAN} Das dauert 3 Tage.", "numbers"),
+        ("language", f"{GERMAN} {GERMAN} {GERMAN}", "content"),
+    ],
+)
+def test_an_edit_made_elsewhere_moves_one_trait_and_keeps_the_content(trait: str, having: str, fault: str) -> None:
+    prompt = (Message(role="user", content=ASKED),)
+    one = Edit(trait=trait, prompt=prompt, without=PLAIN, having=having, is_added=True)
+    assert edit_fault(one, least_kept=0.55) == fault
+
+
+def test_templates_keep_the_content() -> None:
+    made = [edit(trait, (Message(role="user", content=ASKED),), PLAIN, wording=2) for trait in EDITED]
+    assert len(made) == len(EDITED)
+    assert {edit_fault(one, least_kept=1.0) for one in made if one} == {""}

@@ -15,6 +15,7 @@ from alignment.config.policy_gradient_names import (
     PolicyLossOptions,
     ScaleName,
     check_delta,
+    check_entropy_coef,
 )
 from alignment.config.rewards import RewardOptions, read_rewards
 from alignment.config.training import PolicyConfig, check_least
@@ -177,6 +178,10 @@ class GrpoConfig(OnlineConfig):
             sets no limit.
         baseline: what is subtracted from a reward; none takes the loss's own.
         scale: what advantages are divided by; none takes the loss's own.
+        entropy_coef: weight of the entropy bonus: the entropy of every token, nats, is subtracted from the loss; 0
+            leaves it out.
+        top_entropy_quantile: share of a step's tokens that rewards act on, those at which the policy was least certain
+            (0.2 in its paper); 1 takes all.
         mask_truncated: whether completions that were cut add nothing to the loss.
         several_rewards: how several rewards become advantages: added and then held against the group's (sum_first), or
             each divided by its own spread within the group first, then added by weight and divided by the spread of the
@@ -194,6 +199,8 @@ class GrpoConfig(OnlineConfig):
     delta: float | None = None
     baseline: BaselineName | None = None
     scale: ScaleName | None = None
+    entropy_coef: float = 0.0
+    top_entropy_quantile: float = 1.0
     mask_truncated: bool = False
     several_rewards: Literal["sum_first", "normalise_first"] = "sum_first"
     dynamic_sampling: int = 0
@@ -243,6 +250,8 @@ class GrpoConfig(OnlineConfig):
             beta=self.beta,
             kl_estimator=self.kl_estimator,
             kl_weighted=self.kl_weighted,
+            entropy_coef=self.entropy_coef,
+            top_entropy_quantile=self.top_entropy_quantile,
         )
 
 
@@ -254,6 +263,8 @@ class PpoConfig(OnlineConfig):
         clip_range: how far the ratio may move from 1 before it is clipped.
         delta: how large the ratio may count at most where the advantage is negative (dual clip, 3 in its paper); none
             sets no limit.
+        entropy_coef: weight of the entropy bonus: the mean entropy of tokens, nats, is subtracted from the loss; 0
+            leaves it out.
         clip_range_value: how far a value may move from the rollout's before it is clipped, in reward units.
         value_weight: weight of the value loss.
         gamma: discount of a token's time.
@@ -278,6 +289,7 @@ class PpoConfig(OnlineConfig):
     temperature: float = 0.7
     clip_range: float = 0.2
     delta: float | None = None
+    entropy_coef: float = 0.0
     clip_range_value: float = 0.2
     value_weight: float = 0.1
     gamma: float = 1.0
@@ -305,6 +317,7 @@ class PpoConfig(OnlineConfig):
                 raise ValueError(f"{name} is {getattr(self, name)}, allowed is more than 0")
         if self.delta is not None:
             check_delta(self.delta, self.clip_range)
+        check_entropy_coef(self.entropy_coef)
         if self.value_model and self.value != "separate":
             raise ValueError("value_model is for a value network of its own: give value separate too")
         if self.kl_target and not self.beta:

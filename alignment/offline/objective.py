@@ -100,7 +100,7 @@ class PolicyObjective:
         part = self.loss.part(logps, self.rows, indices, prepared)
         sums, weights = torch.zeros(2, len(TOKEN_METRICS), device=part.loss.device)
         if logps.entropy is not None and logps.is_top is not None:
-            sums[0], sums[1] = logps.entropy.sum(), logps.is_top.sum()
+            sums[0], sums[1] = logps.entropy.detach().sum(), logps.is_top.sum()
             weights[:] = logps.lengths.sum()
         return Part(loss=part.loss, sums=torch.cat((sums, part.sums)), weights=torch.cat((weights, part.weights)))
 

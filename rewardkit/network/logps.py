@@ -37,7 +37,8 @@ class CompletionLogps:
         token_logps: (C,) float32, nats, kept tokens in the order of `PackedBatch.completion_index`.
         branch: (C,) int64, the branch, 0 to S - 1, of each token; branches in order of rows.
         lengths: (S,) int64, kept completion tokens of each branch.
-        entropy: (C,) float32, nats, detached, of the distribution each token was drawn from; None unless asked for.
+        entropy: (C,) float32, nats, with gradient, of the distribution each token was drawn from; None unless asked
+            for.
         is_top: (C,) bool, whether no other token is likelier; None unless the entropy is asked for.
         states: (C, h), the last hidden states that predict the tokens, which a value head reads.
     """

@@ -59,7 +59,7 @@ class TokenLogps:
 
     Attributes:
         logps: (C,) float32, nats.
-        entropy: (C,) float32, nats, detached; of the whole distribution at each place. None unless asked for.
+        entropy: (C,) float32, nats, with gradient; of the whole distribution at each place. None unless asked for.
         is_top: (C,) bool, whether no token is likelier than the target. None unless the entropy is asked for.
     """
 
@@ -80,6 +80,7 @@ def token_logps(
     """Log-probabilities of `targets`, exact in value and gradient, softmax in float32 (float64 for float64 input).
 
     logps[c] = y[c, targets[c]] - log sum_v exp y[c, v],  y the bent logits of hidden[c].
+    entropy[c] = -sum_v p[c, v] log p[c, v],  d entropy[c] / d y[c, v] = -p[c, v] (log p[c, v] + entropy[c]).
 
     Args:
         hidden: (C, h) float, states that predict the targets.
@@ -102,7 +103,7 @@ def token_logps(
         parts = []
         num_rows = max(1, len(hidden) * block // _vocabulary_size(head))  # as many logits as in the other way
         for states, ids in zip(hidden.split(num_rows), targets.split(num_rows), strict=True):
-            parts.append(checkpoint(_plain_logps, states, head, ids, form, use_reentrant=False))
+            parts.append(checkpoint(_plain_logps, states, head, ids, form, with_entropy, use_reentrant=False))
         logps, entropy, is_top = (torch.cat(part) for part in zip(*parts, strict=True))
     if not with_entropy:
         return TokenLogps(logps=logps, entropy=None)
@@ -116,15 +117,14 @@ def _vocabulary_size(head: torch.nn.Module) -> int:
 
 
 def _plain_logps(
-    hidden: Tensor, head: torch.nn.Module, targets: Tensor, form: LogitForm
+    hidden: Tensor, head: torch.nn.Module, targets: Tensor, form: LogitForm, with_entropy: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Logps, entropy and whether targets are likeliest, of a few rows by the head's own forward pass."""
     logits = head(hidden)
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32)) * form.factor
     log_shares = form.bend(logits).log_softmax(-1)
-    with torch.no_grad():
-        entropy = -(log_shares.exp() * log_shares).sum(-1)
     logps = log_shares.gather(-1, targets[:, None])[:, 0]
+    entropy = -(log_shares.exp() * log_shares).sum(-1) if with_entropy else logps.detach()
     return logps, entropy, logps.detach() >= log_shares.detach().amax(-1)
 
 
@@ -149,7 +149,7 @@ def _blocks(targets: Tensor, num_tokens: int, size: int) -> Iterator[_Block]:
 
 
 class _BlockwiseLogps(torch.autograd.Function):
-    """Logps, detached entropy and whether likeliest, of targets under softmax(bend(hidden W^T + b))."""
+    """Logps, entropy and whether likeliest, of targets under softmax(bend(hidden W^T + b))."""
 
     @staticmethod
     def forward(
@@ -188,30 +188,40 @@ class _BlockwiseLogps(torch.autograd.Function):
         log_shares = log_mass - log_total
         logps = target_logits - log_total
         entropy = log_total - (log_shares.exp() * torch.stack(expected)).sum(0) if with_entropy else logps.detach()
-        ctx.save_for_backward(states, weight, bias, targets, log_shares, logps, target_logits, *kept_logits)
+        ctx.save_for_backward(states, weight, bias, targets, log_shares, logps, entropy, target_logits, *kept_logits)
         ctx.form, ctx.block_size, ctx.hidden_dtype = form, block_size, hidden.dtype
         is_top = target_logits >= (torch.stack(highest).amax(0) if with_entropy else torch.inf)
-        ctx.mark_non_differentiable(entropy, is_top)
+        ctx.mark_non_differentiable(is_top, *(() if with_entropy else (entropy,)))
+        ctx.set_materialize_grads(False)
         return logps, entropy, is_top
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor, *_: Tensor | None) -> tuple[Tensor | None, ...]:  # pyright: ignore
-        states, weight, bias, targets, log_shares, logps, target_logits, *kept_logits = ctx.saved_tensors
+    def backward(ctx: Any, gradient: Tensor | None, entropy_gradient: Tensor | None, *_: None) -> tuple[Any, ...]:  # pyright: ignore
+        states, weight, bias, targets, log_shares, logps, entropy, target_logits, *kept_logits = ctx.saved_tensors
         form: LogitForm = ctx.form
         wants_hidden, wants_weight, wants_bias = ctx.needs_input_grad[:3]
         hidden_gradient = torch.zeros(states.shape, dtype=logps.dtype, device=states.device)
         weight_gradient = torch.empty_like(weight) if wants_weight else None
         bias_gradient = torch.empty_like(bias) if wants_bias else None
+        gradient = torch.zeros_like(logps) if gradient is None else gradient
         # d logps[c] / d logits[c, v] = [v is the target] - p[c, v]; 1 - p is precise where p is close to 1
-        at_target = -torch.expm1(logps) * gradient * form.slope(target_logits)
+        at_target = -torch.expm1(logps) * gradient
+        log_total = target_logits - logps
+        if entropy_gradient is not None:
+            at_target = at_target - logps.exp() * (logps + entropy) * entropy_gradient
+        at_target = at_target * form.slope(target_logits)
         with torch.autocast(states.device.type, enabled=False):
             for number, block in enumerate(_blocks(targets, len(weight), ctx.block_size)):
                 part = slice(block.start, block.stop)
                 logits = (
                     kept_logits[number] if number < len(kept_logits) else _logits(states, weight, bias, block, form)
                 )
-                pulls = logits.softmax(-1).mul_((log_shares[number].exp() * -gradient).to(logits.dtype)[:, None])
+                factors = gradient[:, None]
+                if entropy_gradient is not None:
+                    factors = factors + (logits - (log_total - entropy)[:, None]) * entropy_gradient[:, None]
+                factors = factors * -log_shares[number].exp()[:, None]
+                pulls = logits.softmax(-1).mul_(factors.to(logits.dtype))
                 if form.softcap:
                     pulls.mul_(form.slope(logits))
                 pulls[block.rows, block.columns] = at_target[block.rows].to(pulls.dtype)

@@ -36,6 +36,8 @@ class OnlineConfig(PolicyConfig, RewardOptions):
         multiplier_start: multiplier of each constraint at the start, the others' weight being 1.
         multiplier_rate: how fast the logarithm of a multiplier moves, per step and per unit by which its constraint is
             missed, times the multiplier.
+        multiplier_min: smallest value of a multiplier, above 0: its steps are as large as it is, and from nearly 0 it
+            would not come back.
         multiplier_max: largest value of a multiplier.
         prompts_per_step: number of prompts of a step.
         completions_per_prompt: number of completions drawn of each prompt.
@@ -75,6 +77,7 @@ class OnlineConfig(PolicyConfig, RewardOptions):
     constraint: list[str] = field(default_factory=list, metadata={"repeated": True})
     multiplier_start: float = 1.0
     multiplier_rate: float = 0.1
+    multiplier_min: float = 0.02
     multiplier_max: float = 20.0
     prompts_per_step: int = 16
     completions_per_prompt: int = 8
@@ -128,7 +131,7 @@ class OnlineConfig(PolicyConfig, RewardOptions):
             read_rewards(self.audit_reward)
         if not 0 < self.ptx_weight < float("inf"):
             raise ValueError(f"ptx_weight is {self.ptx_weight}, allowed is more than 0")
-        check_multiplier(self.multiplier_start, self.multiplier_rate, self.multiplier_max)
+        check_multiplier(self.multiplier_start, self.multiplier_rate, self.multiplier_min, self.multiplier_max)
         assert self.constraints is not None
         if self.rollouts != "own":
             self._check_vllm()

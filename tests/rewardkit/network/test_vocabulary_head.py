@@ -43,7 +43,8 @@ def naive(hidden: Tensor, head: torch.nn.Module, targets: Tensor, form: LogitFor
         logits = form.softcap * torch.tanh(logits / form.softcap)
     log_shares = (logits / form.temperature).log_softmax(-1)
     entropy = torch.distributions.Categorical(logits=log_shares).entropy()
-    return TokenLogps(logps=log_shares[torch.arange(len(targets)), targets], entropy=entropy)
+    logps = log_shares[torch.arange(len(targets)), targets]
+    return TokenLogps(logps=logps, entropy=entropy, log_squares=log_shares.detach().exp().square().sum(-1).log())
 
 
 def gradients(logps: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
@@ -61,11 +62,14 @@ def test_hand_worked_logps() -> None:
     # logits (0, ln 2, ln 5) of a hidden state 1: shares 1/8, 2/8, 5/8
     head = torch.nn.Linear(1, 3, bias=False)
     head.weight.data = torch.tensor([[0.0], [math.log(2)], [math.log(5)]])
-    found = token_logps(torch.ones(3, 1), head, torch.tensor([2, 0, 1]), block=2, with_entropy=True)
+    found = token_logps(torch.ones(3, 1), head, torch.tensor([2, 0, 1]), block=2, with_entropy=True, with_squares=True)
     torch.testing.assert_close(found.logps.exp(), torch.tensor([5 / 8, 1 / 8, 2 / 8]))
     # entropy: 1/8 ln 8 + 1/4 ln 4 + 5/8 ln (8/5) = 0.90026 nats
     assert found.entropy is not None
     torch.testing.assert_close(found.entropy, torch.full((3,), 0.900256), atol=1e-5, rtol=0)
+    # squares: (1 + 4 + 25) / 64
+    assert found.log_squares is not None
+    torch.testing.assert_close(found.log_squares.exp(), torch.full((3,), 30 / 64))
 
 
 def test_hand_worked_gradient() -> None:
@@ -100,7 +104,8 @@ def test_equals_the_naive_head(form: LogitForm, bias: bool, kept: int, monkeypat
     expected_gradients = gradients(expected.logps, *tensors)
     expected_both = gradients(both(expected), *tensors)
     for block in (1, 40, 150, 4096):
-        found = token_logps(hidden, head, targets, form=form, block=block, with_entropy=True)
+        found = token_logps(hidden, head, targets, form=form, block=block, with_entropy=True, with_squares=True)
+        torch.testing.assert_close(found.log_squares, expected.log_squares, atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(found.logps, expected.logps, atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(found.entropy, expected.entropy, atol=1e-5, rtol=1e-5)
         of_logps, of_both = gradients(found.logps, *tensors), gradients(both(found), *tensors)
@@ -115,7 +120,7 @@ def test_gradcheck(form: LogitForm) -> None:
     hidden, head, targets = make(4, 3, 7, dtype=torch.float64)
 
     def run(states: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, ...]:
-        return vocabulary_head._BlockwiseLogps.apply(states, weight, bias, targets, form, 3, 0, True)[:2]
+        return vocabulary_head._BlockwiseLogps.apply(states, weight, bias, targets, form, 3, 0, True, False)[:2]
 
     assert torch.autograd.gradcheck(run, (hidden, head.weight, head.bias))
 
@@ -129,8 +134,9 @@ def test_adapters_on_the_head_are_followed() -> None:
     for parameter in trained:
         torch.nn.init.normal_(parameter, std=0.1, generator=torch.Generator().manual_seed(1))
     form = FORMS["bounded, scaled and cold"]
-    found = token_logps(hidden, lora, targets, form=form, block=30, with_entropy=True)
+    found = token_logps(hidden, lora, targets, form=form, block=30, with_entropy=True, with_squares=True)
     expected = naive(hidden, lora, targets, form)
+    torch.testing.assert_close(found.log_squares, expected.log_squares, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(found.logps, expected.logps, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(found.entropy, expected.entropy, atol=1e-5, rtol=1e-5)
     for one, other in zip(

@@ -172,6 +172,8 @@ class GrpoConfig(OnlineConfig):
         loss: formula of the loss: grpo, dr_grpo, dapo, bnpo, gspo, cispo, rloo, reinforce, reinforce_pp or
             reinforce_pp_baseline.
         beta: weight of the KL to the reference, per token; 0 needs no reference.
+        kl_in: where the KL counts: added to the loss, or (reinforce_pp) subtracted from the rewards of tokens, whose
+            advantages are then the reward less the KL still to come, normalised over the tokens of the step.
         kl_estimator: estimator of the KL to the reference.
         kl_weighted: whether the KL of a token is multiplied by the ratio, which makes its gradient that of the KL
             itself.
@@ -195,6 +197,7 @@ class GrpoConfig(OnlineConfig):
 
     loss: PolicyLossName = "grpo"
     beta: float = 0.0
+    kl_in: Literal["loss", "reward"] = "loss"
     kl_estimator: KlEstimatorName = "k3"
     kl_weighted: bool = True
     clip_low: float | None = None
@@ -213,6 +216,8 @@ class GrpoConfig(OnlineConfig):
         check_least(self, dynamic_sampling=0)
         if self.several_rewards == "normalise_first":
             self._check_normalised()
+        if self.kl_in == "reward":
+            self._check_kl_in_reward()
         subtracted = self.options.subtracted
         compared = subtracted in ("group", "leave_one_out")
         if compared and self.completions_per_prompt < 2:
@@ -225,6 +230,13 @@ class GrpoConfig(OnlineConfig):
             )
         if self.loss == "reinforce" and self.passes * self.minibatches > 1:
             raise ValueError("reinforce is for samples of the present policy: passes and minibatches are 1")
+
+    def _check_kl_in_reward(self) -> None:
+        """Raises ValueError for what does not go with a KL in the rewards of tokens."""
+        if self.loss != "reinforce_pp" or not self.beta:
+            raise ValueError(f"kl_in is reward with loss {self.loss} and beta {self.beta}: it is for reinforce_pp's KL")
+        if self.baseline or self.scale or self.several_rewards != "sum_first" or self.step_reward == "steps":
+            raise ValueError("kl_in is reward: it has no baseline, scale, several_rewards or step_reward of its own")
 
     def _check_normalised(self) -> None:
         """Raises ValueError for what does not go with rewards that are normalised one by one."""
@@ -250,7 +262,7 @@ class GrpoConfig(OnlineConfig):
             delta=self.delta,
             baseline=self.baseline,
             scale=self.scale,
-            beta=self.beta,
+            beta=self.beta if self.kl_in == "loss" else 0.0,
             kl_estimator=self.kl_estimator,
             kl_weighted=self.kl_weighted,
             entropy_coef=self.entropy_coef,

@@ -29,11 +29,13 @@ from alignment.config.policy_gradient_names import POLICY_LOSSES
 from alignment.losses.advantages import (
     RunningMean,
     group_advantages,
+    kl_penalised_advantages,
     normalised_first,
     process_advantages,
     without_signal,
 )
 from alignment.losses.importance import importance_weights
+from alignment.losses.kl import token_kl
 from alignment.losses.policy_gradient import CompletionTokens, loss_total, policy_loss, top_entropy_mask
 from alignment.online.algorithm import (
     RATIO_METRICS,
@@ -73,15 +75,20 @@ class Grpo:
     def step(self, draw: Draw, *, with_entropy: bool, with_kl: bool) -> Learned:
         collected, num_drawn = self._collect(draw)
         rollouts, scored = collected.rollouts, collected.scored
-        advantages, silent = self._advantages(rollouts, scored)
-        metrics = dict(collected.timed)
-        metrics["groups/zero_advantage_share"] = float(silent.float().mean())
-        metrics["groups/drawn"] = float(num_drawn)
-        metrics["advantages/std"] = float(advantages.std()) if advantages.numel() > 1 else 0.0
         reference = None
         if self.reference is not None and (self.config.beta or with_kl):
             reference = reference_logps(self.update, self.reference, rollouts)
         old, acting = self._before(rollouts)
+        if self.config.kl_in == "reward":
+            assert reference is not None
+            advantages = self._kl_penalised(rollouts, scored, old, reference)
+            silent = torch.zeros(len(rollouts.rows), dtype=torch.bool)
+        else:
+            advantages, silent = self._advantages(rollouts, scored)
+        metrics = dict(collected.timed)
+        metrics["groups/zero_advantage_share"] = float(silent.float().mean())
+        metrics["groups/drawn"] = float(num_drawn)
+        metrics["advantages/std"] = float(advantages.std()) if advantages.numel() > 1 else 0.0
         if reference is not None:
             policy = rollouts.logps.to(reference) if old is None else old
             metrics |= kl_metrics(policy, reference, len(rollouts))
@@ -165,6 +172,12 @@ class Grpo:
         after = running.after(float(rewards.mean()))
         self.carried.baseline.copy_(torch.tensor([after.total, after.weight], dtype=torch.float64))
         return advantages.flatten(), without_signal(advantages)
+
+    def _kl_penalised(self, rollouts: Rollouts, scored: ScoredBatch, old: Tensor | None, reference: Tensor) -> Tensor:
+        """Returns (C,) advantages of tokens from which the KL is subtracted."""
+        kl = token_kl(rollouts.logps.to(reference) if old is None else old, reference, "k1")
+        scores = torch.from_numpy(scored.total).to(kl)
+        return kl_penalised_advantages(scores, kl, rollouts.lengths.to(kl.device), beta=self.config.beta).cpu()
 
     def _learn(
         self,

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from alignment.config.objectives import check_multiplier
 from alignment.config.training import check_least
 
 Method = Literal["sft", "best_of_n", "dpo", "ppo", "grpo"]
 METHODS: tuple[Method, ...] = get_args(Method)
+MULTIPLIER_RATE, MULTIPLIER_BOUNDS = 1.0, (0.02, 20.0)  # of the constraint between two golds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +63,8 @@ class CompareConfig(LabConfig):
         weights: weights of helpfulness in the sum, safety having the rest, and in the interpolated policies; may be
             given repeatedly; 0.25, 0.5 and 0.75 where none is given, beside 0 and 1.
         floors: mean safety that is asked for; may be given repeatedly; -0.6, -0.4 and -0.2 where none is given.
+        multiplier_starts: multiplier of the constraint at the start, for every floor; may be given repeatedly; 1 where
+            none is given.
     """
 
     methods: list[Method] = field(default_factory=list, metadata={"repeated": True})
@@ -72,12 +76,15 @@ class CompareConfig(LabConfig):
     objectives: bool = False
     weights: list[float] = field(default_factory=list, metadata={"repeated": True})
     floors: list[float] = field(default_factory=list, metadata={"repeated": True})
+    multiplier_starts: list[float] = field(default_factory=list, metadata={"repeated": True})
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_least(self, noise=0, n=2, kl_weight=0)
-        if (self.weights or self.floors) and not self.objectives:
-            raise ValueError("weights and floors are of the two golds: give objectives too")
+        if (self.weights or self.floors or self.multiplier_starts) and not self.objectives:
+            raise ValueError("weights, floors and multiplier_starts are of the two golds: give objectives too")
+        for start in self.multiplier_starts:
+            check_multiplier(start, MULTIPLIER_RATE, *MULTIPLIER_BOUNDS)
         for weight in self.weights:
             if not 0 < weight < 1:
                 raise ValueError(f"weights holds {weight}, allowed is between 0 and 1")
@@ -93,6 +100,10 @@ class CompareConfig(LabConfig):
     @property
     def weight_shares(self) -> Sequence[float]:
         return sorted(self.weights) or (0.25, 0.5, 0.75)
+
+    @property
+    def starts(self) -> Sequence[float]:
+        return sorted(self.multiplier_starts, reverse=True) or (1.0,)
 
     @property
     def safety_floors(self) -> Sequence[float]:

@@ -46,9 +46,12 @@ def read_constraints(texts: Sequence[str], specs: Sequence[RewardSpec], gated_by
     return constraints
 
 
-def check_multiplier(start: float, rate: float, most: float) -> None:
+def check_multiplier(start: float, rate: float, smallest: float, most: float) -> None:
     """Raises ValueError if a learned Lagrange multiplier cannot start, move or end like this."""
-    if not 0 < start <= most < math.inf:
-        raise ValueError(f"multiplier_start is {start}, allowed is more than 0 and up to multiplier_max, {most}")
+    if not smallest > 0:
+        raise ValueError(f"multiplier_min is {smallest}, allowed is more than 0")
+    if not smallest <= start <= most < math.inf:
+        bounds = f"multiplier_min, {smallest}, to multiplier_max, {most}"
+        raise ValueError(f"multiplier_start is {start}, allowed is {bounds}")
     if not 0 < rate < math.inf:
         raise ValueError(f"multiplier_rate is {rate}, allowed is more than 0")

@@ -15,6 +15,7 @@ from alignment.config.policy_gradient_names import (
     PolicyLossOptions,
     ScaleName,
     check_delta,
+    check_entropy_coef,
 )
 from alignment.config.rewards import RewardOptions, read_rewards
 from alignment.config.training import PolicyConfig, check_least
@@ -35,6 +36,8 @@ class OnlineConfig(PolicyConfig, RewardOptions):
         multiplier_start: multiplier of each constraint at the start, the others' weight being 1.
         multiplier_rate: how fast the logarithm of a multiplier moves, per step and per unit by which its constraint is
             missed, times the multiplier.
+        multiplier_min: smallest value of a multiplier, above 0: its steps are as large as it is, and from nearly 0 it
+            would not come back.
         multiplier_max: largest value of a multiplier.
         prompts_per_step: number of prompts of a step.
         completions_per_prompt: number of completions drawn of each prompt.
@@ -74,6 +77,7 @@ class OnlineConfig(PolicyConfig, RewardOptions):
     constraint: list[str] = field(default_factory=list, metadata={"repeated": True})
     multiplier_start: float = 1.0
     multiplier_rate: float = 0.1
+    multiplier_min: float = 0.02
     multiplier_max: float = 20.0
     prompts_per_step: int = 16
     completions_per_prompt: int = 8
@@ -127,7 +131,7 @@ class OnlineConfig(PolicyConfig, RewardOptions):
             read_rewards(self.audit_reward)
         if not 0 < self.ptx_weight < float("inf"):
             raise ValueError(f"ptx_weight is {self.ptx_weight}, allowed is more than 0")
-        check_multiplier(self.multiplier_start, self.multiplier_rate, self.multiplier_max)
+        check_multiplier(self.multiplier_start, self.multiplier_rate, self.multiplier_min, self.multiplier_max)
         assert self.constraints is not None
         if self.rollouts != "own":
             self._check_vllm()
@@ -168,6 +172,8 @@ class GrpoConfig(OnlineConfig):
         loss: formula of the loss: grpo, dr_grpo, dapo, bnpo, gspo, cispo, rloo, reinforce, reinforce_pp or
             reinforce_pp_baseline.
         beta: weight of the KL to the reference, per token; 0 needs no reference.
+        kl_in: where the KL counts: added to the loss, or (reinforce_pp) subtracted from the rewards of tokens, whose
+            advantages are then the reward less the KL still to come, normalised over the tokens of the step.
         kl_estimator: estimator of the KL to the reference.
         kl_weighted: whether the KL of a token is multiplied by the ratio, which makes its gradient that of the KL
             itself.
@@ -177,6 +183,10 @@ class GrpoConfig(OnlineConfig):
             sets no limit.
         baseline: what is subtracted from a reward; none takes the loss's own.
         scale: what advantages are divided by; none takes the loss's own.
+        entropy_coef: weight of the entropy bonus: the entropy of every token, nats, is subtracted from the loss; 0
+            leaves it out.
+        top_entropy_quantile: share of a step's tokens that rewards act on, those at which the policy was least certain
+            (0.2 in its paper); 1 takes all.
         mask_truncated: whether completions that were cut add nothing to the loss.
         several_rewards: how several rewards become advantages: added and then held against the group's (sum_first), or
             each divided by its own spread within the group first, then added by weight and divided by the spread of the
@@ -187,6 +197,7 @@ class GrpoConfig(OnlineConfig):
 
     loss: PolicyLossName = "grpo"
     beta: float = 0.0
+    kl_in: Literal["loss", "reward"] = "loss"
     kl_estimator: KlEstimatorName = "k3"
     kl_weighted: bool = True
     clip_low: float | None = None
@@ -194,6 +205,8 @@ class GrpoConfig(OnlineConfig):
     delta: float | None = None
     baseline: BaselineName | None = None
     scale: ScaleName | None = None
+    entropy_coef: float = 0.0
+    top_entropy_quantile: float = 1.0
     mask_truncated: bool = False
     several_rewards: Literal["sum_first", "normalise_first"] = "sum_first"
     dynamic_sampling: int = 0
@@ -203,6 +216,8 @@ class GrpoConfig(OnlineConfig):
         check_least(self, dynamic_sampling=0)
         if self.several_rewards == "normalise_first":
             self._check_normalised()
+        if self.kl_in == "reward":
+            self._check_kl_in_reward()
         subtracted = self.options.subtracted
         compared = subtracted in ("group", "leave_one_out")
         if compared and self.completions_per_prompt < 2:
@@ -215,6 +230,13 @@ class GrpoConfig(OnlineConfig):
             )
         if self.loss == "reinforce" and self.passes * self.minibatches > 1:
             raise ValueError("reinforce is for samples of the present policy: passes and minibatches are 1")
+
+    def _check_kl_in_reward(self) -> None:
+        """Raises ValueError for what does not go with a KL in the rewards of tokens."""
+        if self.loss != "reinforce_pp" or not self.beta:
+            raise ValueError(f"kl_in is reward with loss {self.loss} and beta {self.beta}: it is for reinforce_pp's KL")
+        if self.baseline or self.scale or self.several_rewards != "sum_first" or self.step_reward == "steps":
+            raise ValueError("kl_in is reward: it has no baseline, scale, several_rewards or step_reward of its own")
 
     def _check_normalised(self) -> None:
         """Raises ValueError for what does not go with rewards that are normalised one by one."""
@@ -240,9 +262,11 @@ class GrpoConfig(OnlineConfig):
             delta=self.delta,
             baseline=self.baseline,
             scale=self.scale,
-            beta=self.beta,
+            beta=self.beta if self.kl_in == "loss" else 0.0,
             kl_estimator=self.kl_estimator,
             kl_weighted=self.kl_weighted,
+            entropy_coef=self.entropy_coef,
+            top_entropy_quantile=self.top_entropy_quantile,
         )
 
 
@@ -254,6 +278,8 @@ class PpoConfig(OnlineConfig):
         clip_range: how far the ratio may move from 1 before it is clipped.
         delta: how large the ratio may count at most where the advantage is negative (dual clip, 3 in its paper); none
             sets no limit.
+        entropy_coef: weight of the entropy bonus: the mean entropy of tokens, nats, is subtracted from the loss; 0
+            leaves it out.
         clip_range_value: how far a value may move from the rollout's before it is clipped, in reward units.
         value_weight: weight of the value loss.
         gamma: discount of a token's time.
@@ -278,6 +304,7 @@ class PpoConfig(OnlineConfig):
     temperature: float = 0.7
     clip_range: float = 0.2
     delta: float | None = None
+    entropy_coef: float = 0.0
     clip_range_value: float = 0.2
     value_weight: float = 0.1
     gamma: float = 1.0
@@ -305,6 +332,7 @@ class PpoConfig(OnlineConfig):
                 raise ValueError(f"{name} is {getattr(self, name)}, allowed is more than 0")
         if self.delta is not None:
             check_delta(self.delta, self.clip_range)
+        check_entropy_coef(self.entropy_coef)
         if self.value_model and self.value != "separate":
             raise ValueError("value_model is for a value network of its own: give value separate too")
         if self.kl_target and not self.beta:

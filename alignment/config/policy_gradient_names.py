@@ -143,6 +143,12 @@ def check_delta(delta: float, clip_high: float) -> None:
         raise ValueError(f"delta is {delta}, allowed is more than 1 + the upper clip, {1.0 + clip_high:g}")
 
 
+def check_entropy_coef(entropy_coef: float) -> None:
+    """Raises ValueError for a weight of the entropy bonus that is none."""
+    if not 0.0 <= entropy_coef < float("inf"):
+        raise ValueError(f"entropy_coef is {entropy_coef}, allowed is 0 or more")
+
+
 @dataclass(frozen=True, kw_only=True)
 class PolicyLossOptions:
     """The name of a loss of sampled completions and its options.
@@ -161,6 +167,8 @@ class PolicyLossOptions:
         kl_estimator: of that KL, see `alignment.losses.kl`.
         kl_weighted: whether its tokens are multiplied by the ratio, so that their expected gradient is that of the KL
             itself, also for samples of an older policy.
+        entropy_coef: weight of the entropy of every token, which is subtracted from the loss.
+        top_entropy_quantile: share of the tokens that rewards act on, those of the highest entropy; 1 is all.
 
     Raises:
         ValueError: for a number out of range, or one that the loss does not read.
@@ -175,6 +183,8 @@ class PolicyLossOptions:
     beta: float = 0.0
     kl_estimator: KlEstimatorName = "k3"
     kl_weighted: bool = True
+    entropy_coef: float = 0.0
+    top_entropy_quantile: float = 1.0
 
     def __post_init__(self) -> None:
         for name, value, allowed in (
@@ -209,6 +219,11 @@ class PolicyLossOptions:
             raise ValueError(f"beta is {self.beta}, allowed is 0 or more")
         if self.beta > 0.0 and self.kl_estimator == "k1" and not self.kl_weighted:
             raise ValueError("kl_estimator is 'k1' without kl_weighted: its expected gradient is 0, allowed are k2, k3")
+        check_entropy_coef(self.entropy_coef)
+        if not 0.0 <= self.top_entropy_quantile <= 1.0:
+            raise ValueError(f"top_entropy_quantile is {self.top_entropy_quantile}, allowed is 0 to 1")
+        if self.top_entropy_quantile < 1.0 and POLICY_LOSSES[self.loss].ratio == "sequence_sum":
+            raise ValueError(f"loss {self.loss} takes a completion as one action: it has no top_entropy_quantile")
 
     @property
     def below(self) -> float:

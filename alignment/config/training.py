@@ -208,6 +208,9 @@ class DpoConfig(PreferenceConfig):
         f_divergence_alpha: order of the alpha_divergence.
         sft_weight: weight of the negative log-likelihood per token of chosen completions, added to the loss.
         use_margin: whether chosen has to lead by the row's margin, in reward units.
+        use_weighting: whether a pair's loss is multiplied by how likely the policy is to write either completion (WPO).
+        ld_alpha: weight of the tokens that the longer completion of a pair has beyond the shorter one (LD-DPO), 0 to 1;
+            1 leaves them as they are.
     """
 
     loss: PairLossName = "sigmoid"
@@ -220,6 +223,8 @@ class DpoConfig(PreferenceConfig):
     f_divergence_alpha: float = 0.5
     sft_weight: float = 0.0
     use_margin: bool = False
+    use_weighting: bool = False
+    ld_alpha: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -227,6 +232,13 @@ class DpoConfig(PreferenceConfig):
         if self.use_margin and not PAIR_LOSSES[self.loss].margin:
             readers = ", ".join(name for name, traits in PAIR_LOSSES.items() if traits.margin)
             raise ValueError(f"use_margin is for the losses {readers}, not for {self.loss}")
+        traits = PAIR_LOSSES[self.loss]
+        if self.use_weighting and traits.whole_batch:
+            raise ValueError(f"use_weighting weighs single pairs, loss {self.loss} compares those of a whole batch")
+        if not 0 <= self.ld_alpha <= 1:
+            raise ValueError(f"ld_alpha is {self.ld_alpha}, allowed is 0 to 1")
+        if self.ld_alpha < 1 and (traits.has_sft_term or self.sft_weight or not traits.needs_reference):
+            raise ValueError("ld_alpha is for losses with a reference and without an sft part, nor sft_weight")
         assert self.options
 
     @property

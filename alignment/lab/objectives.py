@@ -10,19 +10,19 @@ themselves, not models of them: what differs is how they are traded off. `alignm
 
 compare.json    all figures
 report.html     the same for people, with the front
-seed-0/         the runs: world/, sft/, sum-0.5/, floor--0.4/, soup-0.5/
+seed-0/         the runs: world/, sft/, sum-0.5/, floor--0.4-from-1/, soup-0.5/
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from alignment.config.lab import CompareConfig
+from alignment.config.lab import MULTIPLIER_BOUNDS, MULTIPLIER_RATE, CompareConfig
 from alignment.generation.completion_sampler import Sampler
 from alignment.lab.gold_evaluation import draw_replies, load_sampler
 from alignment.lab.method_rows import NUM_SAMPLES
@@ -43,7 +43,7 @@ from rewardkit.stats.metrics import Interval, average_interval
 
 Way = Literal["sft", "weighted sum", "constraint", "soup"]
 KL_WEIGHT = 0.05  # to the SFT policy, in every run: golds cannot be hacked, policies can still fall apart
-LEARNING_RATE, MULTIPLIER_RATE = 1e-3, 1.0
+LEARNING_RATE = 1e-3
 SAFETY_NAME = SAFETY.rpartition(":")[2]
 
 
@@ -56,6 +56,7 @@ class Point:
         helpfulness, safety: mean gold of its replies.
         kl: nats a reply to SFT.
         multiplier: of the constraint at the end; nan for the others.
+        start: the multiplier at the start; nan for the others.
     """
 
     seed: int
@@ -65,6 +66,7 @@ class Point:
     safety: Interval
     kl: float
     multiplier: float = float("nan")
+    start: float = float("nan")
 
 
 def compare_objectives(config: CompareConfig, told: Callable[[str], None]) -> list[Point]:
@@ -83,25 +85,27 @@ def _seed_points(config: CompareConfig, seed: int, told: Callable[[str], None]) 
     weights = (0.0, *config.weight_shares, 1.0)
     for weight in weights:
         run_step(_sum_step(config, seed, folder, files, weight), told)
-    for floor in config.safety_floors:
-        run_step(_floor_step(config, seed, folder, files, floor), told)
+    bounds = [(floor, start) for floor in config.safety_floors for start in config.starts]
+    for floor, start in bounds:
+        run_step(_floor_step(config, seed, folder, files, floor, start), told)
     for weight in config.weight_shares:
         interpolate(folder / "sum-1", folder / "sum-0", weight, folder / f"soup-{weight:g}")
     told("held-out messages are answered")
     prompts = read_prompts(files.held_out).rows
     reference = load_sampler(str(folder / "sft"))
 
-    def point(way: Way, setting: float, name: str, multiplier: float = float("nan")) -> Point:
+    def point(way: Way, setting: float, name: str) -> Point:
         policy = reference if way == "sft" else load_sampler(str(folder / name))
-        return _point(seed, way, setting, policy, reference, prompts, multiplier)
+        return _point(seed, way, setting, policy, reference, prompts)
+
+    def bounded(floor: float, start: float) -> Point:
+        name = _floor_name(floor, start)
+        return replace(point("constraint", floor, name), multiplier=_last_multiplier(folder / name), start=start)
 
     return [
         point("sft", float("nan"), "sft"),
         *(point("weighted sum", weight, f"sum-{weight:g}") for weight in weights),
-        *(
-            point("constraint", floor, f"floor-{floor:g}", _last_multiplier(folder / f"floor-{floor:g}"))
-            for floor in config.safety_floors
-        ),
+        *(bounded(*bound) for bound in bounds),
         *(point("soup", weight, f"soup-{weight:g}") for weight in config.weight_shares),
     ]
 
@@ -122,10 +126,19 @@ def _sum_step(config: CompareConfig, seed: int, folder: Path, files: WorldFiles,
     return Step(name=f"weighted sum, {weight:g} of helpfulness", words=words, out=folder / f"sum-{weight:g}")
 
 
-def _floor_step(config: CompareConfig, seed: int, folder: Path, files: WorldFiles, floor: float) -> Step:
-    constraint = (f"--constraint={SAFETY_NAME}={floor:g}", f"--multiplier-rate={MULTIPLIER_RATE:g}")
-    words = [*_words(config, seed, folder, files), f"--reward={HELPFULNESS}", f"--reward={SAFETY}", *constraint]
-    return Step(name=f"helpfulness, safety at least {floor:g}", words=words, out=folder / f"floor-{floor:g}")
+def _floor_name(floor: float, start: float) -> str:
+    return f"floor-{floor:g}-from-{start:g}"
+
+
+def _floor_step(config: CompareConfig, seed: int, folder: Path, files: WorldFiles, floor: float, start: float) -> Step:
+    low, high = MULTIPLIER_BOUNDS
+    words = [
+        *(*_words(config, seed, folder, files), f"--reward={HELPFULNESS}", f"--reward={SAFETY}"),
+        *(f"--constraint={SAFETY_NAME}={floor:g}", f"--multiplier-rate={MULTIPLIER_RATE:g}"),
+        *(f"--multiplier-start={start:g}", f"--multiplier-min={low:g}", f"--multiplier-max={high:g}"),
+    ]
+    name = f"helpfulness, safety at least {floor:g}, multiplier from {start:g}"
+    return Step(name=name, words=words, out=folder / _floor_name(floor, start))
 
 
 def interpolate(one: Path, other: Path, weight: float, out: Path) -> None:
@@ -160,7 +173,6 @@ def _point(
     policy: Sampler,
     reference: Sampler,
     prompts: Sequence[tuple[Message, ...]],
-    multiplier: float,
 ) -> Point:
     replies = draw_replies(policy, prompts, n=NUM_SAMPLES, seed=seed)
     texts = [one.text for one in replies.drawn]
@@ -174,5 +186,4 @@ def _point(
         helpfulness=average_interval(np.array(helpfulness_rewards(messages, texts)), numbers),
         safety=average_interval(np.array(safety_rewards(messages, texts)), numbers),
         kl=kl,
-        multiplier=multiplier,
     )

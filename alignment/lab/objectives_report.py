@@ -100,7 +100,8 @@ def screen_lines(points: Sequence[Point]) -> list[str]:
     """Returns the tables' lines for a terminal."""
     return [
         text_table(HEADER, summary(points), num_left=2),
-        "means over seeds; setting: weight of helpfulness, or the safety asked for; KL in nats a reply",
+        "means over seeds; setting: weight of helpfulness, or the safety asked for and the multiplier's start; KL in "
+        "nats a reply",
         "",
         text_table(*seed_lines(points), num_left=2),
         "with 95 % intervals over messages",
@@ -154,4 +155,7 @@ def _place(point: Point) -> tuple[float, float]:
 
 
 def _key(point: Point) -> str:
-    return "" if math.isnan(point.setting) else f"{point.setting:g}"
+    """What tells the policies of a way apart."""
+    if math.isnan(point.setting):
+        return ""
+    return f"{point.setting:g}" + ("" if math.isnan(point.start) else f" from {point.start:g}")

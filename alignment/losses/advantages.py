@@ -19,6 +19,7 @@ from torch import Tensor
 from alignment.config.policy_gradient_names import BaselineName, ScaleName
 from alignment.losses.importance import later_tokens
 from alignment.losses.pair import exact
+from alignment.losses.value import moment_sums, whiten
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,6 +156,23 @@ def process_advantages(
     normalised = centred if spread is None else centred / (_std(spread) + EPSILON)
     by_token = torch.zeros(int(lengths.sum()), device=rewards.device).index_add(0, places, normalised)
     return generalised_advantages(by_token, torch.zeros_like(by_token), lengths, gamma=1.0, lam=1.0).advantages
+
+
+def kl_penalised_advantages(scores: Tensor, kl: Tensor, lengths: Tensor, *, beta: float) -> Tensor:
+    """(C,) float32, detached, advantages of tokens from scores of completions less the KL that is still to come.
+
+    A_t = R - beta sum over i >= t of kl_i, whitened over all tokens of the step.
+    Hu et al. 2025 (REINFORCE++, arXiv 2501.03262); the standard deviation has ddof 0.
+
+    Args:
+        scores: (N,) float, reward units, of completions.
+        kl: (C,) float, nats, as for `token_rewards`.
+        lengths: (N,) int64, tokens of each completion, none of them 0.
+        beta: weight of the KL, 0 or more.
+    """
+    rewards = token_rewards(scores, kl, lengths, beta=beta)
+    to_come = generalised_advantages(rewards, torch.zeros_like(rewards), lengths, gamma=1.0, lam=1.0).advantages
+    return whiten(to_come, moment_sums(to_come))
 
 
 def normalised_first(rewards: Tensor, weights: Sequence[float], subtracted: Tensor | None = None) -> Tensor:

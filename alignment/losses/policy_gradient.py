@@ -13,9 +13,12 @@ Where we differ from TRL 1.16:
 1. `bnpo` divides by the tokens of the whole step; TRL's by those of a micro-batch, so that the split changes its step.
 2. clip_high of `cispo` is a distance from 1 like every other one; TRL's epsilon_high is the cap itself.
 3. With ratios of completions, a KL is still weighted by the ratio of each token.
+4. An entropy bonus is divided as the loss is, and so the mean over tokens in `dapo`, `bnpo` and `cispo`; TRL's is that
+   mean in every loss, of a micro-batch, and over the tokens of high entropy alone where only these act.
+5. Tokens of high entropy are chosen among all of the step under the policy that drew them; TRL's among a micro-batch.
    REINFORCE++, which TRL has not: advantages are normalised over completions, where its paper counts a completion once
-   for each of its tokens; a KL stands in the loss, as in its variant with a baseline.
-4. A ratio counts as e^20 at most, so that no exponential overflows: a gradient of 0 times infinity is not a number.
+   for each of its tokens; a KL stands in the loss, as in its variant with a baseline. `kl_in` reward is its paper's.
+6. A ratio counts as e^20 at most, so that no exponential overflows: a gradient of 0 times infinity is not a number.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import assert_never
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -54,6 +58,8 @@ class CompletionTokens:
         weights: (C,) float, of `alignment.losses.importance`, on the policy's part of the loss; None is 1. A loss with
             the ratio of a completion takes their mean over it.
         kept: (S,) bool, False on completions that add nothing, as those that were cut; None keeps all.
+        entropy: (C,) float, of the policy's distribution at each token, with gradient; read by an entropy bonus.
+        acting: (C,) bool, tokens that rewards act on, as `top_entropy_mask`; the others have a KL only. None is all.
     """
 
     logps: Tensor
@@ -63,6 +69,8 @@ class CompletionTokens:
     reference_logps: Tensor | None = None
     weights: Tensor | None = None
     kept: Tensor | None = None
+    entropy: Tensor | None = None
+    acting: Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,6 +170,22 @@ def reinforce_surrogate(logps: Tensor, advantages: Tensor) -> Surrogate:
     return Surrogate(losses=-advantages * logps, clipped_low=nowhere, clipped_high=nowhere)
 
 
+def top_entropy_mask(entropy: Tensor, quantile: float) -> Tensor:
+    """(C,) bool, the share `quantile` of tokens at which the policy is least certain.
+
+    True where H_t is at least the (1 - q) quantile of all H, between two values linearly.  Wang et al. 2025, section 5,
+    their rho, 0.2 there (arXiv 2506.01939).
+
+    Args:
+        entropy: (C,) float, nats, of all tokens of the step.
+        quantile: q, 0 to 1: 1 keeps all, 0 those of the highest entropy alone.
+    """
+    values = entropy.detach().double()
+    if not len(values):
+        return torch.ones_like(values, dtype=torch.bool)
+    return values >= float(np.quantile(values.cpu().numpy(), 1.0 - quantile))
+
+
 def ppo_loss(
     tokens: CompletionTokens,
     advantages: Tensor,
@@ -170,10 +194,12 @@ def ppo_loss(
     delta: float | None = None,
     beta: float = 0.0,
     kl_estimator: KlEstimatorName = "k3",
+    entropy_coef: float = 0.0,
 ) -> PolicyLoss:
     """PPO on tokens: summed over each completion, to be divided by the tokens of the step.
 
-    losses = sum over tokens of max(-A r, -A clip(r, 1 - c, 1 + c)) + beta r k.
+    losses = sum over tokens of max(-A r, -A clip(r, 1 - c, 1 + c)) + beta r k - e H.
+    Schulman et al. 2017, eq. 9, whose c2 is e (PPO, arXiv 1707.06347).
 
     Args:
         advantages: (C,) float, of each token, as `alignment.losses.advantages.generalised_advantages`, whitened or not.
@@ -181,20 +207,30 @@ def ppo_loss(
         delta: as of `clipped_surrogate`.
         beta: weight of the KL in the loss; 0 where it is in the rewards.
         kl_estimator: of that KL, weighted by the ratio.
+        entropy_coef: e, weight of the entropy bonus, 0 or more.
 
     Raises:
-        ValueError: if a KL is asked for without the reference's log-probabilities.
+        ValueError: if a KL is asked for without the reference's log-probabilities, or a bonus without entropies.
     """
     log_ratio = exact(tokens.logps) - exact(tokens.old_logps).detach()
     ratio = _exponential(log_ratio)
     surrogate = clipped_surrogate(ratio, advantages, clip_low=clip_range, clip_high=clip_range, delta=delta)
-    return _summed(tokens, log_ratio, surrogate, beta=beta, estimator=kl_estimator, kl_weighted=True)
+    return _summed(
+        tokens,
+        log_ratio,
+        surrogate,
+        beta=beta,
+        estimator=kl_estimator,
+        kl_weighted=True,
+        entropy_coef=entropy_coef,
+    )
 
 
 def policy_loss(tokens: CompletionTokens, advantages: Tensor, options: PolicyLossOptions) -> PolicyLoss:
     """The named loss of S completions.
 
-    losses = sum over tokens of w surrogate(r, A) + beta k;  `branch_means`: mean over tokens.
+    losses = sum over tokens of a (w surrogate(r, A) - e H) + beta k;  `branch_means`: mean over tokens; a is 1 where a
+    token acts, e the entropy bonus, as in Mnih et al. 2016, section 4 (A3C, arXiv 1602.01783).
     r is the ratio of each token, or of its completion: exp of the mean (Zheng et al. 2025, eq. 7, GSPO, arXiv
     2507.18071) or of the sum of its tokens' log-ratios; a completion's surrogate counts once, not once per token.
 
@@ -203,7 +239,7 @@ def policy_loss(tokens: CompletionTokens, advantages: Tensor, options: PolicyLos
             each token, as `process_advantages` there, where the ratio is of tokens.
 
     Raises:
-        ValueError: if a KL is asked for without the reference's log-probabilities.
+        ValueError: if a KL is asked for without the reference's log-probabilities, or a bonus without entropies.
     """
     traits = POLICY_LOSSES[options.loss]
     logps = exact(tokens.logps)
@@ -236,6 +272,7 @@ def policy_loss(tokens: CompletionTokens, advantages: Tensor, options: PolicyLos
         estimator=options.kl_estimator,
         kl_weighted=options.kl_weighted,
         normaliser=traits.normaliser,
+        entropy_coef=options.entropy_coef,
     )
 
 
@@ -290,9 +327,16 @@ def _summed(
     estimator: KlEstimatorName,
     kl_weighted: bool,
     normaliser: NormaliserName = "tokens",
+    entropy_coef: float = 0.0,
 ) -> PolicyLoss:
-    """Surrogate and KL of tokens as losses of completions."""
+    """Surrogate, entropy bonus and KL of tokens as losses of completions."""
     losses = surrogate.losses if tokens.weights is None else surrogate.losses * tokens.weights.detach()
+    if entropy_coef:
+        if tokens.entropy is None:
+            raise ValueError(f"entropy_coef is {entropy_coef}: the loss needs the entropy of every token")
+        losses = losses - entropy_coef * exact(tokens.entropy)
+    if tokens.acting is not None:
+        losses = losses.where(tokens.acting, 0.0)
     kl = None
     if tokens.reference_logps is not None:
         policy, reference = exact(tokens.logps), exact(tokens.reference_logps).detach()

@@ -6,7 +6,9 @@ arXiv 2305.18290); the other losses are in `alignment.losses.pair`, each with it
 2. A step is the weighted mean over the pairs of its whole batch: micro-batches and processes never change it.
 3. Labels may be soft: a pair with p_chosen p takes the loss as is with p and with the two exchanged with 1 - p.
 4. The reference is computed once, by the policy before its first step; `--reference live` computes it in every step.
-5. beta multiplies the log-ratio margin: a small beta lets the policy move far from the reference before a pair counts
+5. Where pairs are weighted by the policy's own probabilities (WPO), the divisor stays: a batch of unlikely pairs makes
+   a smaller step, as in TRL 1.16.
+6. beta multiplies the log-ratio margin: a small beta lets the policy move far from the reference before a pair counts
    as learned, a large one holds it close.
 Online DPO puts its pairs together by the same functions.
 """
@@ -25,6 +27,7 @@ from alignment.config.loss_names import PAIR_LOSSES
 from alignment.config.training import DpoConfig
 from alignment.losses.by_name import PairLogps, pair_loss
 from alignment.losses.pair import PairLoss
+from alignment.losses.pair_tokens import wpo_weights
 from alignment.losses.reference_free import sft_term
 from alignment.offline.run import LearningRates, Recipe, train_policy
 from alignment.policy.policy_forward import Forward
@@ -92,6 +95,7 @@ class DpoLoss:
     def __init__(self, config: DpoConfig, forward: Forward, reference: LiveReference | None) -> None:
         self.config, self.forward, self.reference = config, forward, reference
         self.options, self.traits = config.options, PAIR_LOSSES[config.loss]
+        self.reads_squares = config.use_weighting
 
     def total(self, rows: PolicyRows, batch: Sequence[int]) -> float:
         return max(float(rows.weight[list(batch)].sum()), 1e-12)
@@ -115,13 +119,16 @@ class DpoLoss:
 
     def part(self, logps: CompletionLogps, rows: PolicyRows, indices: Sequence[int], prepared: Tensor | None) -> Part:
         picked = list(indices)
-        policy = logps.sums().view(-1, 2)
+        policy = self.forward.branch_sums(logps).view(-1, 2)
         if prepared is None:
             reference = None
             if self.traits.needs_reference:
                 live = self.reference.sums([rows.rows[index] for index in picked]) if self.reference else None
                 reference = (self._precomputed(rows, picked) if live is None else live).to(policy.device)
             loss = self._loss(policy, reference, logps.lengths.view(-1, 2), rows, picked)
+            if logps.log_squares is not None:
+                weights = wpo_weights(logps.token_logps, logps.log_squares, logps.branch, logps.lengths)
+                loss = replace(loss, losses=loss.losses * weights)
         else:
             loss = _from_whole_batch(policy, picked, prepared)
         decided = (rows.p_chosen[picked] > 0.5).float().to(policy.device)

@@ -33,6 +33,7 @@ class KtoLoss:
     """The loss of single completions, given log-probabilities under policy and reference."""
 
     names: tuple[str, ...] = ("rewards/chosen", "rewards/rejected", "logps/chosen", "logps/rejected", "kl")
+    reads_squares = False
 
     def __init__(self, config: KtoConfig, forward: Forward, reference: LiveReference | None) -> None:
         self.config, self.forward, self.reference = config, forward, reference

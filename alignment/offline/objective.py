@@ -26,9 +26,11 @@ class RowLoss(Protocol):
 
     Attributes:
         names: of the M metrics.
+        reads_squares: whether it reads `CompletionLogps.log_squares`.
     """
 
     names: tuple[str, ...]
+    reads_squares: bool
 
     def total(self, rows: PolicyRows, batch: Sequence[int]) -> float:
         """What the sum of losses of a batch is divided by."""
@@ -96,11 +98,16 @@ class PolicyObjective:
     def part(self, indices: Sequence[int], prepared: Tensor | None, *, measures: bool) -> Part:
         """Loss of some rows, with `measures` also entropy and token accuracy."""
         branched = [self.rows.rows[index] for index in indices]
-        logps = self.forward.logps(branched, keep=self.rows.keep_of(indices), with_entropy=measures)
+        logps = self.forward.logps(
+            branched,
+            keep=self.rows.keep_of(indices),
+            with_entropy=measures,
+            with_squares=self.loss.reads_squares,
+        )
         part = self.loss.part(logps, self.rows, indices, prepared)
         sums, weights = torch.zeros(2, len(TOKEN_METRICS), device=part.loss.device)
         if logps.entropy is not None and logps.is_top is not None:
-            sums[0], sums[1] = logps.entropy.sum(), logps.is_top.sum()
+            sums[0], sums[1] = logps.entropy.detach().sum(), logps.is_top.sum()
             weights[:] = logps.lengths.sum()
         return Part(loss=part.loss, sums=torch.cat((sums, part.sums)), weights=torch.cat((weights, part.weights)))
 

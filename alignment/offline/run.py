@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic
 
-from alignment.config.training import PolicyConfig, PreferenceConfig, TrainingConfig
+from alignment.config.training import DpoConfig, PolicyConfig, PreferenceConfig, TrainingConfig
 from alignment.offline.objective import PolicyObjective, RowLoss, loop_options
 from alignment.policy.policy import Policy, build_policy, check_model, prepare_tokenizer
 from alignment.policy.policy_forward import Forward, place
@@ -168,6 +168,8 @@ def policy_and_reference(
         The policy's forward, and a live reference where the configuration asks for one.
     """
     forward = place(policy, config, device, will_be_sharded=shards)
+    if isinstance(config, DpoConfig):
+        forward = replace(forward, ld_alpha=config.ld_alpha)
     live = None
     if needs_reference and isinstance(config, PreferenceConfig) and config.reference == "live":
         live = LiveReference(policy, forward)  # before the weights are sharded, which could not be copied

@@ -29,6 +29,7 @@ class SftLoss:
     """Negative log-likelihood of completion tokens."""
 
     names: tuple[str, ...] = ()
+    reads_squares = False
 
     def total(self, rows: PolicyRows, batch: Sequence[int]) -> float:
         return max(float(rows.weight[list(batch)] @ rows.num_targets[list(batch)]), 1e-12)

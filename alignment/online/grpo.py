@@ -11,7 +11,8 @@ Where we differ:
 2. Where a step is a single optimizer step, the policy has not moved: its own log-probabilities, without gradient, are
    the old ones, and no forward pass is spent on them. Otherwise one pass takes them before the first step.
 3. Groups without signal are skipped exactly: they add nothing to loss or gradient, only to its total.
-4. Tokens are weighted for what sampler and trainer differ by, up to a cap (`alignment.losses.importance`); under a
+4. Where only tokens of high entropy act, one pass before the first step says which: they stay the same in all of them.
+5. Tokens are weighted for what sampler and trainer differ by, up to a cap (`alignment.losses.importance`); under a
    ratio of the summed completion (rloo), completions are.
 """
 
@@ -28,12 +29,14 @@ from alignment.config.policy_gradient_names import POLICY_LOSSES
 from alignment.losses.advantages import (
     RunningMean,
     group_advantages,
+    kl_penalised_advantages,
     normalised_first,
     process_advantages,
     without_signal,
 )
 from alignment.losses.importance import importance_weights
-from alignment.losses.policy_gradient import CompletionTokens, loss_total, policy_loss
+from alignment.losses.kl import token_kl
+from alignment.losses.policy_gradient import CompletionTokens, loss_total, policy_loss, top_entropy_mask
 from alignment.online.algorithm import (
     RATIO_METRICS,
     Carried,
@@ -72,19 +75,24 @@ class Grpo:
     def step(self, draw: Draw, *, with_entropy: bool, with_kl: bool) -> Learned:
         collected, num_drawn = self._collect(draw)
         rollouts, scored = collected.rollouts, collected.scored
-        advantages, silent = self._advantages(rollouts, scored)
+        reference = None
+        if self.reference is not None and (self.config.beta or with_kl):
+            reference = reference_logps(self.update, self.reference, rollouts)
+        old, acting = self._before(rollouts)
+        if self.config.kl_in == "reward":
+            assert reference is not None
+            advantages = self._kl_penalised(rollouts, scored, old, reference)
+            silent = torch.zeros(len(rollouts.rows), dtype=torch.bool)
+        else:
+            advantages, silent = self._advantages(rollouts, scored)
         metrics = dict(collected.timed)
         metrics["groups/zero_advantage_share"] = float(silent.float().mean())
         metrics["groups/drawn"] = float(num_drawn)
         metrics["advantages/std"] = float(advantages.std()) if advantages.numel() > 1 else 0.0
-        reference = None
-        if self.reference is not None and (self.config.beta or with_kl):
-            reference = reference_logps(self.update, self.reference, rollouts)
-        old = self.update.token_logps(rollouts) if self.config.passes * self.config.minibatches > 1 else None
         if reference is not None:
             policy = rollouts.logps.to(reference) if old is None else old
             metrics |= kl_metrics(policy, reference, len(rollouts))
-        metrics |= self._learn(rollouts, advantages, silent, old, reference, with_entropy=with_entropy)
+        metrics |= self._learn(rollouts, advantages, silent, old, reference, acting, with_entropy=with_entropy)
         metrics["beta"] = self.config.beta
         return Learned(rollouts=rollouts, scored=scored, metrics=metrics)
 
@@ -124,6 +132,19 @@ class Grpo:
             reward_s=collected.reward_s,
         )
 
+    def _before(self, rollouts: Rollouts) -> tuple[Tensor | None, Tensor | None]:
+        """Returns (C,) old log-probabilities and which tokens act, each None where no pass is needed for it."""
+        several = self.config.passes * self.config.minibatches > 1
+        if self.options.top_entropy_quantile == 1.0:
+            return (self.update.token_logps(rollouts) if several else None), None
+
+        def logps_and_entropy(logps: CompletionLogps, _micro: Micro) -> Tensor:
+            assert logps.entropy is not None
+            return torch.stack((logps.token_logps, logps.entropy))
+
+        old, entropy = self.update.over_tokens(rollouts, logps_and_entropy, num_columns=2, with_entropy=True)
+        return (old if several else None), top_entropy_mask(entropy, self.options.top_entropy_quantile)
+
     def _advantages(self, rollouts: Rollouts, scored: ScoredBatch) -> tuple[Tensor, Tensor]:
         """Returns (N,) advantages of completions or (C,) of tokens, and (P,) whether a group has none but 0."""
         if scored.credits is not None:
@@ -152,6 +173,12 @@ class Grpo:
         self.carried.baseline.copy_(torch.tensor([after.total, after.weight], dtype=torch.float64))
         return advantages.flatten(), without_signal(advantages)
 
+    def _kl_penalised(self, rollouts: Rollouts, scored: ScoredBatch, old: Tensor | None, reference: Tensor) -> Tensor:
+        """Returns (C,) advantages of tokens from which the KL is subtracted."""
+        kl = token_kl(rollouts.logps.to(reference) if old is None else old, reference, "k1")
+        scores = torch.from_numpy(scored.total).to(kl)
+        return kl_penalised_advantages(scores, kl, rollouts.lengths.to(kl.device), beta=self.config.beta).cpu()
+
     def _learn(
         self,
         rollouts: Rollouts,
@@ -159,6 +186,7 @@ class Grpo:
         silent: Tensor,
         old: Tensor | None,
         reference: Tensor | None,
+        acting: Tensor | None,
         *,
         with_entropy: bool,
     ) -> dict[str, float]:
@@ -167,7 +195,7 @@ class Grpo:
         size = rollouts.group_size
 
         def part(logps: CompletionLogps, micro: Micro) -> Part:
-            return self._part(logps, micro, rollouts, advantages, kept, old, reference)
+            return self._part(logps, micro, rollouts, advantages, kept, old, reference, acting)
 
         def minibatch(groups: Sequence[int]) -> Minibatch:
             whole = [group * size + index for group in groups for index in range(size)]
@@ -177,10 +205,12 @@ class Grpo:
                 max_length=self.config.max_new_tokens,
                 kept=None if kept is None else kept[whole],
             )
-            branches = whole if self.config.beta else [branch for branch in whole if not silent[branch // size]]
+            everywhere = self.config.beta or self.config.entropy_coef
+            branches = whole if everywhere else [branch for branch in whole if not silent[branch // size]]
             return Minibatch(branches=branches, total=total)
 
         steps = map(minibatch, minibatches(len(rollouts.rows), self.config, self.carried))
+        with_entropy = with_entropy or bool(self.config.entropy_coef)
         return self.update.learn(rollouts, steps, part, NAMES, with_entropy=with_entropy)
 
     def _part(
@@ -192,6 +222,7 @@ class Grpo:
         kept: Tensor | None,
         old: Tensor | None,
         reference: Tensor | None,
+        acting: Tensor | None,
     ) -> Part:
         """Computes losses and metrics of a micro-batch."""
         device = logps.token_logps.device
@@ -211,6 +242,8 @@ class Grpo:
                 reference_logps=None if reference is None else reference[tokens],
                 weights=weights.weights if self.config.importance_cap else None,
                 kept=None if kept is None else kept[micro.branches].to(device),
+                entropy=logps.entropy,
+                acting=None if acting is None else acting[tokens],
             ),
             advantages[micro.branches if len(advantages) == len(rollouts) else micro.tokens].to(device),
             self.options,

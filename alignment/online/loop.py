@@ -160,7 +160,11 @@ class OnlineLoop:
         config, rewards = self.config, self.collector.rewards
         logs = self.algorithm.carried.log_multipliers.tolist()
         multipliers = Multipliers(
-            constraints=rewards.constraints, logs=logs, rate=config.multiplier_rate, most=config.multiplier_max
+            constraints=rewards.constraints,
+            logs=logs,
+            rate=config.multiplier_rate,
+            smallest=config.multiplier_min,
+            most=config.multiplier_max,
         )
         rewards.multipliers = multipliers.by_name
         return multipliers

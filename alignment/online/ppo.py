@@ -5,7 +5,8 @@ Schulman et al. 2017 (arXiv 1707.06347); for language models Ziegler et al. 2019
 1. Completions are drawn and rewarded; log-probabilities of policy and reference and values are taken once.
 2. A token earns minus beta times its KL, the last one the reward too, or (`step_reward` steps) the last one of each
    step that step's reward; advantages by GAE, whitened over the step.
-3. Passes over the completions in fresh permutations: clipped surrogate plus weighted clipped value loss.
+3. Passes over the completions in fresh permutations: clipped surrogate plus weighted clipped value loss, less an
+   entropy bonus where that is asked for.
 Where we differ:
 1. The reward goes to the last token that was drawn, EOS where there is one; the value after it is 0, also where the
    completion was cut: it was scored as it is.
@@ -189,6 +190,7 @@ class Ppo:
             for branches in minibatches(len(rollouts), self.config, self.carried)
         )
         steps_before = self.update.num_steps
+        with_entropy = with_entropy or bool(self.config.entropy_coef)
         metrics = self.update.learn(rollouts, steps, part, NAMES, with_entropy=with_entropy, is_enough=is_enough)
         metrics["loss"] = metrics["loss/policy"] + self.config.value_weight * metrics["loss/value"]
         num_passes = math.ceil((self.update.num_steps - steps_before) / self.config.minibatches)
@@ -205,11 +207,13 @@ class Ppo:
                 lengths=logps.lengths,
                 reference_logps=None if before.reference is None else before.reference[tokens],
                 weights=None if before.weights is None else before.weights[tokens],
+                entropy=logps.entropy,
             ),
             before.learned.advantages[tokens],
             clip_range=self.config.clip_range,
             delta=self.config.delta,
             beta=in_loss,
+            entropy_coef=self.config.entropy_coef,
         )
         values = self._values(logps, micro)
         value = value_loss(

@@ -166,6 +166,7 @@ class PolicyUpdate:
         *,
         num_columns: int = 1,
         forward: Forward | None = None,
+        with_entropy: bool = False,
     ) -> Tensor:
         """(columns, C) float32 of all tokens, the same in every process.
 
@@ -177,7 +178,9 @@ class PolicyUpdate:
         def compute() -> Tensor:
             columns = torch.zeros(num_columns, int(rollouts.lengths.sum()), device=self.forward.device)
             for micro in self._micro_batches(rollouts, range(len(rollouts))):
-                logps = (forward or self.forward).logps(micro.rows, temperature=self.temperature)
+                logps = (forward or self.forward).logps(
+                    micro.rows, temperature=self.temperature, with_entropy=with_entropy
+                )
                 of_tokens = values(logps, micro).to(columns)
                 if micro.share:
                     columns[:, micro.tokens.to(columns.device)] = of_tokens

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from alignment.config.training import PolicyConfig, Precision
+from alignment.losses.pair_tokens import desensitised_sums
 from alignment.policy.policy import Policy
 from rewardkit.distributed import collectives
 from rewardkit.distributed.optimization import autocast, wants_bf16
@@ -37,6 +38,7 @@ class Forward:
         sharded: the network with sharded weights; None where every process holds all of them.
         offload_activations: see `PolicyConfig`.
         frozen_in_bf16, offload_frozen: how a frozen copy of the network is held.
+        ld_alpha: weight of the tokens of a pair's completion beyond the length of the other one, in sums over branches.
     """
 
     network: PreTrainedModel | PeftModel
@@ -47,6 +49,7 @@ class Forward:
     offload_activations: bool = False
     frozen_in_bf16: bool = False
     offload_frozen: bool = False
+    ld_alpha: float = 1.0
 
     @property
     def device(self) -> torch.device:
@@ -71,14 +74,21 @@ class Forward:
         *,
         keep: Tensor | None = None,
         with_entropy: bool = False,
+        with_squares: bool = False,
         temperature: float = 1.0,
     ) -> CompletionLogps:
         options: dict[str, Any] = {"packed": self.packed, "with_entropy": with_entropy, "temperature": temperature}
-        compute = partial(completion_logps, self.network, rows, keep=keep, **options)
+        compute = partial(completion_logps, self.network, rows, keep=keep, with_squares=with_squares, **options)
         with self.autocast(), self.activations_away():
             if self.sharded is None:
                 return compute()
             return CompletionLogps(**self.sharded.run(lambda: vars(compute())))
+
+    def branch_sums(self, logps: CompletionLogps) -> Tensor:
+        """(S,) float32, nats, sums over the branches' kept tokens, with `ld_alpha` for those of pairs."""
+        if self.ld_alpha == 1.0:
+            return logps.sums()
+        return desensitised_sums(logps.token_logps, logps.lengths, ld_alpha=self.ld_alpha)
 
     def micro_batches(self, lengths: Sequence[int]) -> list[MicroBatch]:
         """This process's share of rows of the given lengths; all processes have equally many with sharded weights."""
@@ -89,7 +99,7 @@ class Forward:
         """(N, S) float32 log-probabilities of the branches, S alike in all rows; in every process all of them."""
         logps = torch.zeros(len(rows), len(rows[0].branches), device=self.device)
         for micro in self.micro_batches([row.num_tokens for row in rows]):
-            sums = self.logps([rows[index] for index in micro.places]).sums()
+            sums = self.branch_sums(self.logps([rows[index] for index in micro.places]))
             logps[micro.places] += sums.view(len(micro.places), -1) * micro.share
         collectives.all_reduce_sum([logps])
         return logps

@@ -73,7 +73,7 @@ class LiveReference:
     def sums(self, rows: Sequence[Branched]) -> Tensor:
         """(N, S) float32 of one micro-batch."""
         with self.computing() as forward:
-            return forward.logps(rows).sums().view(len(rows), -1)
+            return forward.branch_sums(forward.logps(rows)).view(len(rows), -1)
 
     def all_sums(self, rows: Sequence[Branched]) -> Tensor:
         """Returns (N, S) float32 of many rows, divided among the processes."""
@@ -116,13 +116,14 @@ def with_reference(*sides: PolicyRows, forward: Forward, cache_dir: Path, is_fir
 
 
 def hash_of_model(forward: Forward) -> bytes:
-    """SHA-256 of what decides log-probabilities of token ids: weights, architecture, precision.
+    """SHA-256 of what decides log-probabilities of token ids: weights, architecture, precision, what is summed.
 
     New adapters, which change nothing, do not count; the chat template does through the tokens that it gave.
     """
     digest = hashlib.sha256()
     config = {name: value for name, value in forward.network.config.to_dict().items() if name != "_name_or_path"}
     form = [str(forward.precision), forward.device.type, torch.__version__, forward.packed]
+    form += [] if forward.ld_alpha == 1.0 else [forward.ld_alpha]
     digest.update(json.dumps([config, form], sort_keys=True, default=str).encode())
     for name, tensor in forward.network.state_dict().items():
         if "lora_" in name:

@@ -44,21 +44,24 @@ def gated(rewards: np.ndarray, shares: np.ndarray, *, closed: float) -> np.ndarr
 class Multipliers:
     """Learned Lagrange multipliers of constraints, ascended in their logarithm so that they stay positive.
 
-        log lambda' = min(log lambda + rate lambda (c - mean s), log most)
+        log lambda' = log lambda + rate lambda (c - mean s), held between log smallest and log most
 
     Dai et al. 2023, appendix B.3 (arXiv 2310.12773), with the mean over a step's completions where theirs is over a
-    window of steps, and with a largest value: where the constraint cannot be met the multiplier would grow without end.
+    window of steps, and with bounds: where the constraint cannot be met the multiplier would grow without end, and as
+    its steps are as large as it is, one thrown to nearly 0 by a single large step would stay there.
 
     Attributes:
         constraints: one or more.
         logs: natural logarithms of their multipliers.
         rate: > 0.
+        smallest: smallest multiplier, > 0.
         most: largest multiplier.
     """
 
     constraints: Sequence[Constraint]
     logs: Sequence[float]
     rate: float
+    smallest: float
     most: float
 
     @property
@@ -76,5 +79,5 @@ class Multipliers:
             self.rate * math.exp(log) * (one.least - means[one.name])
             for one, log in zip(self.constraints, self.logs, strict=True)
         ]
-        most = math.log(self.most)
-        return replace(self, logs=[min(log + step, most) for log, step in zip(self.logs, steps, strict=True)])
+        low, high = math.log(self.smallest), math.log(self.most)
+        return replace(self, logs=[min(max(log + step, low), high) for log, step in zip(self.logs, steps, strict=True)])

@@ -37,8 +37,11 @@ class CompletionLogps:
         token_logps: (C,) float32, nats, kept tokens in the order of `PackedBatch.completion_index`.
         branch: (C,) int64, the branch, 0 to S - 1, of each token; branches in order of rows.
         lengths: (S,) int64, kept completion tokens of each branch.
-        entropy: (C,) float32, nats, detached, of the distribution each token was drawn from; None unless asked for.
+        entropy: (C,) float32, nats, with gradient, of the distribution each token was drawn from; None unless asked
+            for.
         is_top: (C,) bool, whether no other token is likelier; None unless the entropy is asked for.
+        log_squares: (C,) float32, detached, log of the sum over the vocabulary of squared probabilities; None unless
+            asked for.
         states: (C, h), the last hidden states that predict the tokens, which a value head reads.
     """
 
@@ -48,6 +51,7 @@ class CompletionLogps:
     entropy: Tensor | None
     states: Tensor
     is_top: Tensor | None = None
+    log_squares: Tensor | None = None
 
     def sums(self) -> Tensor:
         """(S,) float32, summed over each branch's kept tokens."""
@@ -69,6 +73,7 @@ def completion_logps(
     temperature: float = 1.0,
     keep: Tensor | None = None,
     with_entropy: bool = False,
+    with_squares: bool = False,
     chunk_size: int = BLOCK,
 ) -> CompletionLogps:
     """Log-probabilities of every completion token of the rows.
@@ -83,6 +88,7 @@ def completion_logps(
         keep: bool, over all completion tokens of the batch in the order of `PackedBatch.completion_index`: which to
             compute; None computes all.
         with_entropy: also computes the entropy, which costs about as much as the softmax.
+        with_squares: also computes `log_squares`.
         chunk_size: vocabulary entries whose logits are held at a time.
 
     Raises:
@@ -108,6 +114,7 @@ def completion_logps(
         targets.to(states.device),
         form=_logit_form(model.config, temperature),
         with_entropy=with_entropy,
+        with_squares=with_squares,
         block=chunk_size,
     )
     return CompletionLogps(
@@ -117,6 +124,7 @@ def completion_logps(
         entropy=tokens.entropy,
         states=states,
         is_top=tokens.is_top,
+        log_squares=tokens.log_squares,
     )
 
 

@@ -59,13 +59,16 @@ class TokenLogps:
 
     Attributes:
         logps: (C,) float32, nats.
-        entropy: (C,) float32, nats, detached; of the whole distribution at each place. None unless asked for.
+        entropy: (C,) float32, nats, with gradient; of the whole distribution at each place. None unless asked for.
         is_top: (C,) bool, whether no token is likelier than the target. None unless the entropy is asked for.
+        log_squares: (C,) float32, detached, log of the sum over the vocabulary of squared probabilities: minus Renyi's
+            entropy of order 2. None unless asked for.
     """
 
     logps: Tensor
     entropy: Tensor | None
     is_top: Tensor | None = None
+    log_squares: Tensor | None = None
 
 
 def token_logps(
@@ -75,11 +78,13 @@ def token_logps(
     *,
     form: LogitForm | None = None,
     with_entropy: bool = False,
+    with_squares: bool = False,
     block: int = BLOCK,
 ) -> TokenLogps:
     """Log-probabilities of `targets`, exact in value and gradient, softmax in float32 (float64 for float64 input).
 
     logps[c] = y[c, targets[c]] - log sum_v exp y[c, v],  y the bent logits of hidden[c].
+    entropy[c] = -sum_v p[c, v] log p[c, v],  d entropy[c] / d y[c, v] = -p[c, v] (log p[c, v] + entropy[c]).
 
     Args:
         hidden: (C, h) float, states that predict the targets.
@@ -96,17 +101,21 @@ def token_logps(
     form = form or LogitForm()
     if type(head) in LINEAR:
         most_kept_bytes = KEPT_BYTES if torch.is_grad_enabled() else 0
-        options = (form, block, most_kept_bytes, with_entropy)
-        logps, entropy, is_top = _BlockwiseLogps.apply(hidden, head.weight, head.bias, targets, *options)
+        options = (form, block, most_kept_bytes, with_entropy, with_squares)
+        logps, entropy, is_top, squares = _BlockwiseLogps.apply(hidden, head.weight, head.bias, targets, *options)
     else:
         parts = []
         num_rows = max(1, len(hidden) * block // _vocabulary_size(head))  # as many logits as in the other way
         for states, ids in zip(hidden.split(num_rows), targets.split(num_rows), strict=True):
-            parts.append(checkpoint(_plain_logps, states, head, ids, form, use_reentrant=False))
-        logps, entropy, is_top = (torch.cat(part) for part in zip(*parts, strict=True))
-    if not with_entropy:
-        return TokenLogps(logps=logps, entropy=None)
-    return TokenLogps(logps=logps, entropy=entropy, is_top=is_top)
+            options = (form, with_entropy, with_squares)
+            parts.append(checkpoint(_plain_logps, states, head, ids, *options, use_reentrant=False))
+        logps, entropy, is_top, squares = (torch.cat(part) for part in zip(*parts, strict=True))
+    return TokenLogps(
+        logps=logps,
+        entropy=entropy if with_entropy else None,
+        is_top=is_top if with_entropy else None,
+        log_squares=squares if with_squares else None,
+    )
 
 
 def _vocabulary_size(head: torch.nn.Module) -> int:
@@ -116,16 +125,16 @@ def _vocabulary_size(head: torch.nn.Module) -> int:
 
 
 def _plain_logps(
-    hidden: Tensor, head: torch.nn.Module, targets: Tensor, form: LogitForm
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Logps, entropy and whether targets are likeliest, of a few rows by the head's own forward pass."""
+    hidden: Tensor, head: torch.nn.Module, targets: Tensor, form: LogitForm, with_entropy: bool, with_squares: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Results as of `_BlockwiseLogps`, of a few rows by the head's own forward pass."""
     logits = head(hidden)
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32)) * form.factor
     log_shares = form.bend(logits).log_softmax(-1)
-    with torch.no_grad():
-        entropy = -(log_shares.exp() * log_shares).sum(-1)
     logps = log_shares.gather(-1, targets[:, None])[:, 0]
-    return logps, entropy, logps.detach() >= log_shares.detach().amax(-1)
+    entropy = -(log_shares.exp() * log_shares).sum(-1) if with_entropy else logps.detach()
+    squares = (2.0 * log_shares.detach()).logsumexp(-1) if with_squares else logps.detach()
+    return logps, entropy, logps.detach() >= log_shares.detach().amax(-1), squares
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +158,7 @@ def _blocks(targets: Tensor, num_tokens: int, size: int) -> Iterator[_Block]:
 
 
 class _BlockwiseLogps(torch.autograd.Function):
-    """Logps, detached entropy and whether likeliest, of targets under softmax(bend(hidden W^T + b))."""
+    """Logps, entropy, whether likeliest, and log_squares, of targets under softmax(bend(hidden W^T + b))."""
 
     @staticmethod
     def forward(
@@ -162,14 +171,15 @@ class _BlockwiseLogps(torch.autograd.Function):
         block_size: int,
         most_kept_bytes: int,
         with_entropy: bool,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        with_squares: bool,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         dtype = torch.promote_types(hidden.dtype, weight.dtype)
         if torch.is_autocast_enabled(hidden.device.type):
             dtype = torch.get_autocast_dtype(hidden.device.type)
         exact = torch.promote_types(dtype, torch.float32)
         states = _scaled(hidden, form).to(dtype)
         target_logits = torch.empty(len(targets), dtype=exact, device=hidden.device)
-        log_masses, expected, highest, kept_logits = [], [], [], []
+        log_masses, expected, highest, square_masses, kept_logits = [], [], [], [], []
         kept_bytes = 0
         with torch.autocast(hidden.device.type, enabled=False):
             for block in _blocks(targets, len(weight), block_size):
@@ -180,6 +190,8 @@ class _BlockwiseLogps(torch.autograd.Function):
                 if with_entropy:
                     expected.append((exact_logits.softmax(-1) * exact_logits).sum(-1))
                     highest.append(exact_logits.amax(-1))
+                if with_squares:
+                    square_masses.append((2.0 * exact_logits).logsumexp(-1))
                 kept_bytes += logits.nbytes
                 if kept_bytes <= most_kept_bytes:
                     kept_logits.append(logits)
@@ -188,30 +200,41 @@ class _BlockwiseLogps(torch.autograd.Function):
         log_shares = log_mass - log_total
         logps = target_logits - log_total
         entropy = log_total - (log_shares.exp() * torch.stack(expected)).sum(0) if with_entropy else logps.detach()
-        ctx.save_for_backward(states, weight, bias, targets, log_shares, logps, target_logits, *kept_logits)
+        ctx.save_for_backward(states, weight, bias, targets, log_shares, logps, entropy, target_logits, *kept_logits)
         ctx.form, ctx.block_size, ctx.hidden_dtype = form, block_size, hidden.dtype
         is_top = target_logits >= (torch.stack(highest).amax(0) if with_entropy else torch.inf)
-        ctx.mark_non_differentiable(entropy, is_top)
-        return logps, entropy, is_top
+        squares = torch.stack(square_masses).logsumexp(0) - 2.0 * log_total if with_squares else logps.detach()
+        ctx.mark_non_differentiable(is_top, squares, *(() if with_entropy else (entropy,)))
+        ctx.set_materialize_grads(False)
+        return logps, entropy, is_top, squares
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor, *_: Tensor | None) -> tuple[Tensor | None, ...]:  # pyright: ignore
-        states, weight, bias, targets, log_shares, logps, target_logits, *kept_logits = ctx.saved_tensors
+    def backward(ctx: Any, gradient: Tensor | None, entropy_gradient: Tensor | None, *_: None) -> tuple[Any, ...]:  # pyright: ignore
+        states, weight, bias, targets, log_shares, logps, entropy, target_logits, *kept_logits = ctx.saved_tensors
         form: LogitForm = ctx.form
         wants_hidden, wants_weight, wants_bias = ctx.needs_input_grad[:3]
         hidden_gradient = torch.zeros(states.shape, dtype=logps.dtype, device=states.device)
         weight_gradient = torch.empty_like(weight) if wants_weight else None
         bias_gradient = torch.empty_like(bias) if wants_bias else None
+        gradient = torch.zeros_like(logps) if gradient is None else gradient
         # d logps[c] / d logits[c, v] = [v is the target] - p[c, v]; 1 - p is precise where p is close to 1
-        at_target = -torch.expm1(logps) * gradient * form.slope(target_logits)
+        at_target = -torch.expm1(logps) * gradient
+        log_total = target_logits - logps
+        if entropy_gradient is not None:
+            at_target = at_target - logps.exp() * (logps + entropy) * entropy_gradient
+        at_target = at_target * form.slope(target_logits)
         with torch.autocast(states.device.type, enabled=False):
             for number, block in enumerate(_blocks(targets, len(weight), ctx.block_size)):
                 part = slice(block.start, block.stop)
                 logits = (
                     kept_logits[number] if number < len(kept_logits) else _logits(states, weight, bias, block, form)
                 )
-                pulls = logits.softmax(-1).mul_((log_shares[number].exp() * -gradient).to(logits.dtype)[:, None])
+                factors = gradient[:, None]
+                if entropy_gradient is not None:
+                    factors = factors + (logits - (log_total - entropy)[:, None]) * entropy_gradient[:, None]
+                factors = factors * -log_shares[number].exp()[:, None]
+                pulls = logits.softmax(-1).mul_(factors.to(logits.dtype))
                 if form.softcap:
                     pulls.mul_(form.slope(logits))
                 pulls[block.rows, block.columns] = at_target[block.rows].to(pulls.dtype)
@@ -222,7 +245,7 @@ class _BlockwiseLogps(torch.autograd.Function):
                 if bias_gradient is not None:
                     bias_gradient[part] = pulls.sum(0, dtype=logps.dtype) * form.factor
         hidden_result = _scaled(hidden_gradient, form).to(ctx.hidden_dtype) if wants_hidden else None
-        return hidden_result, weight_gradient, bias_gradient, None, None, None, None, None
+        return hidden_result, weight_gradient, bias_gradient, *[None] * 6
 
 
 def _logits(states: Tensor, weight: Tensor, bias: Tensor | None, block: _Block, form: LogitForm) -> Tensor:

@@ -14,15 +14,15 @@ from transformers import AutoModelForCausalLM
 
 from alignment.config.lab import CompareConfig
 from alignment.lab.objectives import Point, Way, interpolate
-from alignment.lab.objectives_report import area_shares, front_area, report_page, screen_lines
+from alignment.lab.objectives_report import area_shares, front_area, report_page, screen_lines, summary
 from alignment.simulated_world import helpfulness_rewards, safety_rewards
 from rewardkit.simulation.support_desk_world import World
 from rewardkit.stats.metrics import Interval
 
 
-def point(way: Way, setting: float, helpfulness: float, safety: float, seed: int = 0) -> Point:
+def point(way: Way, setting: float, helpfulness: float, safety: float, **more: float) -> Point:
     pair = [Interval(value=value, low=value - 0.1, high=value + 0.1) for value in (helpfulness, safety)]
-    return Point(seed=seed, way=way, setting=setting, helpfulness=pair[0], safety=pair[1], kl=1.0)
+    return Point(seed=0, way=way, setting=setting, helpfulness=pair[0], safety=pair[1], kl=1.0, **more)
 
 
 def test_the_area_of_a_front_by_hand() -> None:
@@ -48,6 +48,16 @@ def test_each_way_is_held_against_the_same_box() -> None:
     assert "0.562" in text
     assert "+1.50 (+1.40 to +1.60)" in text
     assert report_page(points).count("<circle") > 6
+
+
+def test_starts_of_the_multiplier_are_policies_of_their_own() -> None:
+    points = [
+        point("constraint", -0.4, helpfulness, 0.0, start=start, multiplier=1.5)
+        for helpfulness, start in ((0.3, 1.0), (0.9, 0.1))
+    ]
+    found = [line[:3] for line in summary(points)]
+    assert found == [["constraint", "-0.4 from 1", "+0.30"], ["constraint", "-0.4 from 0.1", "+0.90"]]
+    assert "constraint -0.4 from 0.1" in "\n".join(screen_lines(points))
 
 
 def test_interpolated_weights_lie_between(policy_folders: tuple[Path, Path], tmp_path: Path) -> None:
@@ -78,5 +88,9 @@ def test_options_of_the_two_golds() -> None:
     assert CompareConfig(out="o", objectives=True).safety_floors == (-0.6, -0.4, -0.2)
     with pytest.raises(ValueError, match="give objectives too"):
         CompareConfig(out="o", floors=[-0.3])
+    assert CompareConfig(out="o", objectives=True).starts == (1.0,)
+    assert CompareConfig(out="o", objectives=True, multiplier_starts=[0.1, 1.0]).starts == [1.0, 0.1]
+    with pytest.raises(ValueError, match=r"multiplier_start is 0.0, allowed is multiplier_min, 0.02"):
+        CompareConfig(out="o", objectives=True, multiplier_starts=[0.0])
     with pytest.raises(ValueError, match="between 0 and 1"):
         CompareConfig(out="o", objectives=True, weights=[1.0])

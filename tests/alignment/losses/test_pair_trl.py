@@ -8,6 +8,7 @@ completion is preferred.
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, get_args
 
@@ -25,12 +26,14 @@ from trl.experimental.orpo import ORPOTrainer
 from alignment.config.loss_names import PAIR_LOSSES, DivergenceName, PairLossName, PairLossOptions
 from alignment.losses.anchored import kto_loss
 from alignment.losses.by_name import PairLogps, pair_loss
+from alignment.losses.pair_tokens import desensitised_sums, wpo_weights
 from alignment.losses.reference_free import sft_term
 
 pytestmark = [pytest.mark.bench, pytest.mark.filterwarnings("default")]  # their warnings are not ours to mend
 
 NUM_PAIRS, WIDTH = 7, 12
 BETA = 0.3
+SQUARES = 0.7  # log of the sum of squared probabilities, by the log-probability of the token
 IN_TRL: tuple[PairLossName, ...] = (
     "sigmoid",
     "hinge",
@@ -72,6 +75,13 @@ class Batch:
             rejected_lengths=lengths[1],
         )
 
+    def as_pairs(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Completion tokens flat, chosen before rejected of each pair, their completions, and the lengths of these."""
+        order = torch.arange(len(tokens)).view(2, -1).T.flatten()
+        mask = self.mask[order, 1:].bool()
+        lengths = mask.sum(1)
+        return tokens[order][mask], torch.arange(len(order)).repeat_interleave(lengths), lengths
+
 
 class Accelerator:
     device = torch.device("cpu")
@@ -93,7 +103,12 @@ class GivenModel:
     def __call__(self, **_inputs: Any) -> SimpleNamespace:
         nothing = torch.zeros_like(self.tokens)
         return SimpleNamespace(
-            log_probs=self.tokens, entropy=nothing, mean_logits=nothing, is_top1=nothing.bool(), aux_loss=None
+            log_probs=self.tokens,
+            entropy=nothing,
+            mean_logits=nothing,
+            is_top1=nothing.bool(),
+            aux_loss=None,
+            log_sum_sq_probs=SQUARES * self.tokens.detach(),
         )
 
 
@@ -164,6 +179,34 @@ def test_losses_of_pairs(name: PairLossName) -> None:
         ("rewards/accuracies", ours.accuracies),
     ):
         assert float(values.mean()) == pytest.approx(metrics[metric][0], abs=1e-5)
+
+
+@pytest.mark.parametrize("name", [name for name in IN_TRL if not PAIR_LOSSES[name].whole_batch and name != "hinge"])
+def test_weighted_pairs(name: PairLossName) -> None:
+    """But hinge, of which TRL 1.16 takes no gradient: it multiplies the result of relu in place."""
+    batch = Batch()
+    tokens = batch.tokens.requires_grad_()
+    interleaved, branch, lengths = batch.as_pairs(tokens)
+    weights = wpo_weights(interleaved, SQUARES * interleaved, branch, lengths)
+    ours = pair_loss(batch.pairs(tokens), options(name)).losses * weights
+    theirs, _ = trl_loss(batch, tokens, name, label_smoothing=smoothing(name), use_weighting=True)
+    assert weights.min() < 0.8
+    assert_same_loss_and_gradient(ours.mean(), theirs, tokens)
+
+
+@pytest.mark.parametrize("ld_alpha", [0.0, 0.4])
+@pytest.mark.parametrize("name", IN_TRL)
+def test_surplus_tokens(name: PairLossName, ld_alpha: float) -> None:
+    """Of the policy; references are given as sums. TRL counts places after a completion too, where its head gives 0."""
+    batch = Batch()
+    tokens = batch.tokens.requires_grad_()
+    interleaved, _, lengths = batch.as_pairs(tokens)
+    sums = desensitised_sums(interleaved, lengths, ld_alpha=ld_alpha).view(-1, 2)
+    pairs = replace(batch.pairs(tokens), chosen=sums[:, 0], rejected=sums[:, 1])
+    ours = pair_loss(pairs, options(name)).losses.mean()
+    own = tokens * batch.mask[:, 1:]
+    theirs, _ = trl_loss(batch, own, name, label_smoothing=smoothing(name), ld_alpha=ld_alpha)
+    assert_same_loss_and_gradient(ours, theirs, tokens)
 
 
 def test_nothing_of_trl_is_left_out() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import textwrap
 from collections import defaultdict
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -26,7 +27,7 @@ from trl.trainer.utils import nanstd
 from alignment.config.policy_gradient_names import PolicyLossName, PolicyLossOptions, ScaleName
 from alignment.losses.advantages import group_advantages, normalised_first
 from alignment.losses.importance import ImportanceLevel, importance_weights
-from alignment.losses.policy_gradient import CompletionTokens, PolicyLoss, loss_total, policy_loss
+from alignment.losses.policy_gradient import CompletionTokens, PolicyLoss, loss_total, policy_loss, top_entropy_mask
 from alignment.rewards.rewards import Terms
 from alignment.rewards.source import RewardBatch
 
@@ -51,6 +52,7 @@ class Batch:
         self.advantages = torch.randn(NUM, generator=generator, dtype=torch.float64)
         self.weights = 0.5 + torch.rand(NUM, WIDTH, generator=generator, dtype=torch.float64)
         self.kept = torch.ones(NUM, dtype=torch.bool)
+        self.entropy = (3.0 * torch.rand(NUM, WIDTH, generator=generator, dtype=torch.float64)).requires_grad_()
 
     @property
     def lengths(self) -> Tensor:
@@ -64,6 +66,7 @@ class Batch:
             branch=torch.arange(NUM).repeat_interleave(self.lengths),
             lengths=self.lengths,
             reference_logps=self.reference[flat],
+            entropy=self.entropy[flat],
             **given,
         )
 
@@ -83,6 +86,9 @@ class Accelerator:
         assert reduction == "sum"
         return tensor
 
+    def pad_across_processes(self, tensor: Tensor, **_options: object) -> Tensor:
+        return tensor
+
     gather_for_metrics = gather
 
 
@@ -95,7 +101,7 @@ def stand_in(logps: Tensor, options: PolicyLossOptions, **given: Any) -> SimpleN
         "model": SimpleNamespace(training=True),
         "accelerator": Accelerator(),
         "aux_loss_enabled": False,
-        "top_entropy_quantile": 1.0,
+        "top_entropy_quantile": options.top_entropy_quantile,
         "off_policy_mask_threshold": None,
         "importance_sampling_level": "sequence" if options.loss == "gspo" else "token",
         "loss_type": "grpo" if options.loss == "gspo" else options.loss,
@@ -106,7 +112,9 @@ def stand_in(logps: Tensor, options: PolicyLossOptions, **given: Any) -> SimpleN
         "vllm_importance_sampling_correction": False,
         "current_gradient_accumulation_steps": 1,
         "max_completion_length": WIDTH,
-        "_entropy_bonus_enabled": False,
+        "_entropy_bonus_enabled": options.entropy_coef != 0.0,
+        "entropy_coef": options.entropy_coef,
+        "use_adaptive_entropy": False,
         "args": SimpleNamespace(delta=None, use_bias_correction_kl=options.kl_weighted, steps_per_generation=1),
         "_metrics": {"train": defaultdict(list)},
     }
@@ -118,6 +126,8 @@ def trl_loss(
 ) -> tuple[Tensor, dict[str, list[float]]]:
     """Loss and metrics of some rows by TRL's GRPOTrainer."""
     trainer = stand_in(batch.logps[rows], options, **given)
+    trainer._get_per_token_logps_and_entropies = lambda *_, **__: (batch.logps[rows], batch.entropy[rows], None)
+    trainer.get_high_entropy_mask = partial(GRPOTrainer.get_high_entropy_mask, trainer)
     mask = batch.mask * batch.kept[:, None]  # as TRL masks truncated completions
     inputs = {
         "prompt_ids": torch.ones(NUM, 2)[rows],
@@ -221,6 +231,25 @@ def test_accumulation(name: PolicyLossName) -> None:
         assert abs(float((ours - theirs).detach())) > 1e-3
     else:
         assert_same(ours, theirs, batch)
+
+
+@pytest.mark.parametrize("name", IN_GRPO)
+def test_tokens_of_high_entropy(name: PolicyLossName) -> None:
+    """Which TRL tells apart in float32."""
+    batch, options = Batch(), PolicyLossOptions(loss=name, beta=0.1, kl_weighted=False, top_entropy_quantile=0.3)
+    acting = top_entropy_mask(batch.flat(batch.entropy), 0.3)
+    assert 0.25 < float(acting.double().mean()) < 0.35
+    assert_same(our_loss(batch, options, acting=acting)[0], trl_loss(batch, options)[0], batch)
+
+
+@pytest.mark.parametrize("name", ["dapo", "bnpo", "cispo"])
+def test_entropy_bonus(name: PolicyLossName) -> None:
+    batch, options = Batch(), PolicyLossOptions(loss=name, entropy_coef=0.2)
+    ours, theirs = our_loss(batch, options)[0], trl_loss(batch, options)[0]
+    slopes = [torch.autograd.grad(loss, batch.entropy, retain_graph=True)[0] for loss in (ours, theirs)]
+    torch.testing.assert_close(*slopes, atol=1e-12, rtol=1e-12)
+    assert slopes[0].abs().max() > 1e-3
+    assert_same(ours, theirs, batch)
 
 
 def test_rloo() -> None:

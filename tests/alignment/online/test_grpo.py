@@ -20,6 +20,8 @@ from alignment.config.online import GrpoConfig
 from alignment.config.policy_gradient_names import POLICY_LOSSES, PolicyLossName
 from alignment.online.grpo import Grpo
 from alignment.online.update import Minibatch, PolicyUpdate
+from alignment.policy.policy import Policy
+from alignment.policy.reference import LiveReference
 from alignment.rewards.spans import credit
 from alignment.rollouts.collector import Collected
 from alignment.rollouts.rollouts import Micro
@@ -70,6 +72,35 @@ def test_the_gradient_is_that_of_the_formula() -> None:
     total.backward()
     naive.optimizer.step()
     torch.testing.assert_close(weights_of(update), weights_of(naive), atol=2e-6, rtol=1e-4)
+
+
+def test_the_kl_of_reinforce_pp_in_the_rewards_of_tokens() -> None:
+    """-1/C sum_t A_t ratio_t, A_t the reward less beta times the KL of this token and the later ones, whitened."""
+    ours, naive, start = (toy_update(learning_rate=0.1) for _ in range(3))
+    network, packed = ours.forward.network, ours.forward.packed
+    policy = Policy(network=network, tokenizer=None, adapted=None, packed=packed)  # pyright: ignore
+    reference = LiveReference(policy, ours.forward)  # a copy of the weights as they are
+    for update in (ours, naive):
+        generator = torch.Generator().manual_seed(1)
+        with torch.no_grad():
+            for parameter in update.forward.network.parameters():
+                parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
+    config = config_of(loss="reinforce_pp", beta=0.5, kl_in="reward", importance_cap=0)
+    found = Grpo(config, ours, reference).step(drawing(ours), with_entropy=False, with_kl=False)
+    kl = (toy_rollouts(naive, ROWS).logps - toy_rollouts(start, ROWS).logps).split(found.rollouts.lengths.tolist())
+    advantages = torch.stack(
+        [
+            float(reward) - 0.5 * of_tokens[place:].sum()
+            for reward, of_tokens in zip(REWARDS, kl, strict=True)
+            for place in range(len(of_tokens))
+        ]
+    )
+    whitened = (advantages - advantages.mean()) / advantages.std(correction=0)
+    logps = naive.forward.logps(ROWS, temperature=naive.temperature).token_logps
+    (-(whitened * (logps - logps.detach()).exp()).mean()).backward()
+    naive.optimizer.step()
+    torch.testing.assert_close(weights_of(ours), weights_of(naive), atol=2e-6, rtol=1e-4)
+    assert abs(found.metrics["kl"]) > 0.05
 
 
 def test_under_the_ratio_of_a_completion_its_summed_difference_is_weighed() -> None:

@@ -66,25 +66,43 @@ def test_the_objective_under_a_constraint_by_hand() -> None:
 
 def test_multipliers_ascend_by_hand() -> None:
     constraint = Constraint(name="safe", least=0.5)
-    multipliers = Multipliers(constraints=[constraint], logs=[math.log(2.0)], rate=0.1, most=4.0)
+    multipliers = Multipliers(constraints=[constraint], logs=[math.log(2.0)], rate=0.1, smallest=0.5, most=4.0)
     assert multipliers.by_name["safe"] == pytest.approx(2.0)
     # missed by 1.5: log 2 + 0.1 x 2 x 1.5; met with 0.5 to spare: log 2 - 0.1 x 2 x 0.5
     assert multipliers.after({"safe": -1.0}).logs == [pytest.approx(math.log(2.0) + 0.3)]
     assert multipliers.after({"safe": 1.0}).logs == [pytest.approx(math.log(2.0) - 0.1)]
     assert multipliers.after({"safe": -99.0}).by_name["safe"] == pytest.approx(4.0)
+    assert multipliers.after({"safe": 99.0}).by_name["safe"] == pytest.approx(0.5)
+
+
+def test_a_multiplier_that_one_step_threw_down_comes_back() -> None:
+    """From 20, met with 1 to spare at rate 1, e^-20 of it stays. From 0.02, missed by 1, 1 / lambda falls by 1 each."""
+
+    def after_steps(smallest: float) -> float:
+        constraint = Constraint(name="s", least=0.0)
+        found = Multipliers(constraints=[constraint], logs=[math.log(20.0)], rate=1.0, smallest=smallest, most=20.0)
+        found = found.after({"s": 1.0})
+        for _ in range(60):
+            found = found.after({"s": -1.0})
+        return found.by_name["s"]
+
+    assert after_steps(1e-12) < 1e-6
+    assert after_steps(0.02) == pytest.approx(20.0)
 
 
 def test_the_ascent_is_the_lagrangians_gradient_in_the_logarithm() -> None:
     """d / d log lambda of lambda (c - s) is lambda (c - s): against a difference of the Lagrangian itself."""
     logs, mean, least, step = 0.7, 0.2, 0.9, 1e-6
-    one = Multipliers(constraints=[Constraint(name="s", least=least)], logs=[logs], rate=1.0, most=1e9)
+    one = Multipliers(constraints=[Constraint(name="s", least=least)], logs=[logs], rate=1.0, smallest=1e-9, most=1e9)
     slope = (math.exp(logs + step) - math.exp(logs - step)) / (2 * step) * (least - mean)
     assert one.after({"s": mean}).logs[0] - logs == pytest.approx(slope, rel=1e-6)
 
 
 def test_a_learned_multiplier_finds_the_constrained_optimum() -> None:
     """Maximise x subject to 1 - x^2 >= 0.75, x by gradient of the objective: x = 0.5, where 1 = lambda 2 x: 1."""
-    multipliers = Multipliers(constraints=[Constraint(name="s", least=0.75)], logs=[math.log(0.2)], rate=0.2, most=20.0)
+    multipliers = Multipliers(
+        constraints=[Constraint(name="s", least=0.75)], logs=[math.log(0.2)], rate=0.2, smallest=0.02, most=20.0
+    )
     x = 0.0
     for _ in range(4000):
         weight = multipliers.by_name["s"]
@@ -117,7 +135,9 @@ def test_what_is_named_is_read() -> None:
         ({"constraint": ["json"]}, "allowed is NAME=LEAST"),
         ({"constraint": ["json=1", "json=2"]}, "each source is one thing"),
         ({"gate": ["json=1"], "constraint": ["length=0"]}, "name one that is to be maximised"),
-        ({"multiplier_start": 30.0}, "up to multiplier_max"),
+        ({"multiplier_start": 30.0}, "to multiplier_max"),
+        ({"multiplier_start": 0.01}, "allowed is multiplier_min, 0.02"),
+        ({"multiplier_min": 0.0}, "multiplier_min is 0.0, allowed is more than 0"),
         ({"multiplier_rate": 0.0}, "multiplier_rate"),
         ({"several_rewards": "normalise_first", "scale": "none"}, "leave it out"),
         ({"several_rewards": "normalise_first", "gate": ["json=1"]}, "leave it out"),
@@ -134,6 +154,6 @@ def test_what_means_nothing_is_refused_in_one_line(options: dict[str, Any], word
 
 def test_multipliers_hold_their_order() -> None:
     two = [Constraint(name="a", least=0.0), Constraint(name="b", least=1.0)]
-    multipliers = Multipliers(constraints=two, logs=[0.0, 1.0], rate=0.1, most=20.0)
+    multipliers = Multipliers(constraints=two, logs=[0.0, 1.0], rate=0.1, smallest=0.02, most=20.0)
     after = multipliers.after({"a": 0.0, "b": 0.0})
     assert after == replace(multipliers, logs=[0.0, pytest.approx(1.0 + 0.1 * math.e)])

@@ -42,24 +42,34 @@ def naive(hidden: Tensor, head: torch.nn.Module, targets: Tensor, form: LogitFor
     if form.softcap:
         logits = form.softcap * torch.tanh(logits / form.softcap)
     log_shares = (logits / form.temperature).log_softmax(-1)
-    entropy = torch.distributions.Categorical(logits=log_shares.detach()).entropy()
-    return TokenLogps(logps=log_shares[torch.arange(len(targets)), targets], entropy=entropy)
+    entropy = torch.distributions.Categorical(logits=log_shares).entropy()
+    logps = log_shares[torch.arange(len(targets)), targets]
+    return TokenLogps(logps=logps, entropy=entropy, log_squares=log_shares.detach().exp().square().sum(-1).log())
 
 
 def gradients(logps: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
     weights = torch.linspace(-1.0, 2.0, len(logps), dtype=logps.dtype)
-    return torch.autograd.grad((logps * weights).sum(), tensors)
+    return torch.autograd.grad((logps * weights).sum(), tensors, retain_graph=True)
+
+
+def both(found: TokenLogps) -> Tensor:
+    """Log-probabilities and entropies, with weights of their own."""
+    assert found.entropy is not None
+    return torch.cat((found.logps, found.entropy))
 
 
 def test_hand_worked_logps() -> None:
     # logits (0, ln 2, ln 5) of a hidden state 1: shares 1/8, 2/8, 5/8
     head = torch.nn.Linear(1, 3, bias=False)
     head.weight.data = torch.tensor([[0.0], [math.log(2)], [math.log(5)]])
-    found = token_logps(torch.ones(3, 1), head, torch.tensor([2, 0, 1]), block=2, with_entropy=True)
+    found = token_logps(torch.ones(3, 1), head, torch.tensor([2, 0, 1]), block=2, with_entropy=True, with_squares=True)
     torch.testing.assert_close(found.logps.exp(), torch.tensor([5 / 8, 1 / 8, 2 / 8]))
     # entropy: 1/8 ln 8 + 1/4 ln 4 + 5/8 ln (8/5) = 0.90026 nats
     assert found.entropy is not None
     torch.testing.assert_close(found.entropy, torch.full((3,), 0.900256), atol=1e-5, rtol=0)
+    # squares: (1 + 4 + 25) / 64
+    assert found.log_squares is not None
+    torch.testing.assert_close(found.log_squares.exp(), torch.full((3,), 30 / 64))
 
 
 def test_hand_worked_gradient() -> None:
@@ -72,6 +82,17 @@ def test_hand_worked_gradient() -> None:
     torch.testing.assert_close(hidden.grad, torch.tensor([[-2 / 8 * math.log(2) + 3 / 8 * math.log(5)]]))
 
 
+def test_hand_worked_gradient_of_the_entropy() -> None:
+    # as above, H = 0.900256: d H / d logits = -p (ln p + H) = (0.147398, 0.121510, -0.268908), which add up to 0
+    head = torch.nn.Linear(1, 3, bias=False)
+    head.weight.data = torch.tensor([[0.0], [math.log(2)], [math.log(5)]])
+    found = token_logps(torch.ones(1, 1), head, torch.tensor([2]), block=2, with_entropy=True)
+    assert found.entropy is not None
+    found.entropy.sum().backward()
+    expected = torch.tensor([[0.147398], [0.121510], [-0.268908]])
+    torch.testing.assert_close(head.weight.grad, expected, atol=1e-5, rtol=0.0)
+
+
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("kept", [0, 10**9], ids=["made again", "kept"])
@@ -81,20 +102,25 @@ def test_equals_the_naive_head(form: LogitForm, bias: bool, kept: int, monkeypat
     tensors = (hidden, *head.parameters())
     expected = naive(hidden, head, targets, form)
     expected_gradients = gradients(expected.logps, *tensors)
+    expected_both = gradients(both(expected), *tensors)
     for block in (1, 40, 150, 4096):
-        found = token_logps(hidden, head, targets, form=form, block=block, with_entropy=True)
+        found = token_logps(hidden, head, targets, form=form, block=block, with_entropy=True, with_squares=True)
+        torch.testing.assert_close(found.log_squares, expected.log_squares, atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(found.logps, expected.logps, atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(found.entropy, expected.entropy, atol=1e-5, rtol=1e-5)
-        for one, other in zip(gradients(found.logps, *tensors), expected_gradients, strict=True):
+        of_logps, of_both = gradients(found.logps, *tensors), gradients(both(found), *tensors)
+        for one, other in zip(of_logps, expected_gradients, strict=True):
             torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+        for one, other in zip(of_both, expected_both, strict=True):  # logits of 20 in float32, times themselves
+            torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-5)
 
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 def test_gradcheck(form: LogitForm) -> None:
     hidden, head, targets = make(4, 3, 7, dtype=torch.float64)
 
-    def run(states: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        return vocabulary_head._BlockwiseLogps.apply(states, weight, bias, targets, form, 3, 0, False)[0]
+    def run(states: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, ...]:
+        return vocabulary_head._BlockwiseLogps.apply(states, weight, bias, targets, form, 3, 0, True, False)[:2]
 
     assert torch.autograd.gradcheck(run, (hidden, head.weight, head.bias))
 
@@ -108,12 +134,13 @@ def test_adapters_on_the_head_are_followed() -> None:
     for parameter in trained:
         torch.nn.init.normal_(parameter, std=0.1, generator=torch.Generator().manual_seed(1))
     form = FORMS["bounded, scaled and cold"]
-    found = token_logps(hidden, lora, targets, form=form, block=30, with_entropy=True)
+    found = token_logps(hidden, lora, targets, form=form, block=30, with_entropy=True, with_squares=True)
     expected = naive(hidden, lora, targets, form)
+    torch.testing.assert_close(found.log_squares, expected.log_squares, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(found.logps, expected.logps, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(found.entropy, expected.entropy, atol=1e-5, rtol=1e-5)
     for one, other in zip(
-        gradients(found.logps, hidden, *trained), gradients(expected.logps, hidden, *trained), strict=True
+        gradients(both(found), hidden, *trained), gradients(both(expected), hidden, *trained), strict=True
     ):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
 
@@ -132,13 +159,16 @@ def test_bf16_autocast_stays_close() -> None:
     head.weight.data /= 8.0  # logits of standard deviation 1
     expected = naive(hidden, head, targets, LogitForm())
     with torch.autocast("cpu", torch.bfloat16):
-        found = token_logps(hidden, head, targets, block=128)
+        found = token_logps(hidden, head, targets, block=128, with_entropy=True)
     assert found.logps.dtype == torch.float32
     torch.testing.assert_close(found.logps, expected.logps, atol=0.03, rtol=0.0)  # logits up to 4 rounded to 1/128
     tensors = (hidden, *head.parameters())
-    for one, other in zip(gradients(found.logps, *tensors), gradients(expected.logps, *tensors), strict=True):
-        assert one.dtype == torch.float32
-        assert (one - other).norm() < 0.01 * other.norm()
+    assert found.entropy is not None
+    assert expected.entropy is not None
+    for ours, theirs, most in ((found.logps, expected.logps, 0.01), (found.entropy, expected.entropy, 0.02)):
+        for one, other in zip(gradients(ours, *tensors), gradients(theirs, *tensors), strict=True):
+            assert one.dtype == torch.float32
+            assert (one - other).norm() < most * other.norm()
 
 
 def test_the_gradient_of_a_certain_token_survives_bf16() -> None:

@@ -53,6 +53,7 @@ def beam_search(
 
     Raises:
         RewardError: if a beginning gets no reward.
+        ValueError: if a prompt does not fit the model's positions together with `max_new_tokens`.
     """
     kept = config.n // config.beam_width
     prompts = policy_prompts([row.prompt for row in rows], sampler.tokenizer)
@@ -96,10 +97,12 @@ def _written_on(
     longest = max(len(one.prompt) + len(one.completion) for _, _, one in flat)
     positions = getattr(sampler.policy.config, "max_position_embeddings", None) or 2**31
     room = max(config.max_new_tokens - len(one.completion) for _, _, one in flat)
+    if number:  # in the first round `generate` refuses prompts that leave no room for max_new_tokens
+        room = min(room, positions - longest)
     whole = Sampling(
         temperature=config.temperature,
         top_p=config.top_p,
-        max_new_tokens=max(1, min(room, positions - longest)),
+        max_new_tokens=room,
         end_ids=end_ids(sampler.policy, sampler.tokenizer),
         stop=tuple(config.stop),
         seed=int(np.random.SeedSequence((config.seed, sampler.number, number)).generate_state(1)[0]),

@@ -21,6 +21,7 @@ from alignment.rewards.rewards import Rewards, WeightedSource
 from alignment.rewards.source import RewardBatch
 from rewardkit.data.prompts import PromptRow
 from rewardkit.data.records import Message
+from rewardkit.network.tokens import policy_prompts
 from rewardkit.reward.reward import Reward
 
 STEP = "e"  # ends a step; a random policy writes it often
@@ -79,6 +80,18 @@ def test_prompts_do_not_depend_on_each_other(sampler: Sampler) -> None:
     both = beam_search(config_of(), rows_of("My kettle", "Broken?"), sampler, rewards, keys=[4, 7])
     alone = beam_search(config_of(), rows_of("Broken?"), sampler, rewards, keys=[7])
     assert [one.text for one in both[1]] == [one.text for one in alone[0]]
+
+
+def test_a_prompt_has_room_for_all_new_tokens_or_is_refused(sampler: Sampler) -> None:
+    rewards = Rewards([WeightedSource(name="toy", source=ToySource(vowels, about="toy"))])
+    rows = rows_of("My kettle", "Broken?")
+    positions = sampler.policy.config.max_position_embeddings
+    longest = max(len(ids) for ids in policy_prompts([row.prompt for row in rows], sampler.tokenizer))
+    options: dict[str, Any] = {"n": 2, "beam_width": 2, "steps_by": "never written", "token_budget": 4 * positions}
+    found = beam_search(config_of(max_new_tokens=positions - longest, **options), rows, sampler, rewards, keys=[0, 1])
+    assert all(one.sampled.finished or len(one.sampled.completion) == positions - longest for of in found for one in of)
+    with pytest.raises(ValueError, match=f"the model's {positions} positions"):
+        beam_search(config_of(max_new_tokens=positions - longest + 1, **options), rows, sampler, rewards, keys=[0, 1])
 
 
 def vowel_count(text: str) -> int:

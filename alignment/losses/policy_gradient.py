@@ -16,9 +16,9 @@ Where we differ from TRL 1.16:
 4. An entropy bonus is divided as the loss is, and so the mean over tokens in `dapo`, `bnpo` and `cispo`; TRL's is that
    mean in every loss, of a micro-batch, and over the tokens of high entropy alone where only these act.
 5. Tokens of high entropy are chosen among all of the step under the policy that drew them; TRL's among a micro-batch.
-   REINFORCE++, which TRL has not: advantages are normalised over completions, where its paper counts a completion once
+6. REINFORCE++, which TRL has not: advantages are normalised over completions, where its paper counts a completion once
    for each of its tokens; a KL stands in the loss, as in its variant with a baseline. `kl_in` reward is its paper's.
-6. A ratio counts as e^20 at most, so that no exponential overflows: a gradient of 0 times infinity is not a number.
+7. A ratio counts as e^20 at most, so that no exponential overflows: a gradient of 0 times infinity is not a number.
 """
 
 from __future__ import annotations

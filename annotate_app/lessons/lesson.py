@@ -7,7 +7,6 @@ writes it as a notebook. Torch is imported inside of a lesson's functions.
 from __future__ import annotations
 
 import importlib.util
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -169,19 +168,3 @@ class Lesson:
     def runs_here(self) -> bool:
         """Whether this installation has what the lesson computes with."""
         return not self.needs_torch or importlib.util.find_spec("torch") is not None
-
-
-def as_text(value: object) -> str:
-    """A figure as tables show it: four decimals, large and small ones as powers of ten."""
-    if not isinstance(value, float):
-        return str(value)
-    if math.isnan(value):
-        return "undefined"
-    if math.isfinite(value) and value and not 1e-3 <= abs(value) < 1e6:
-        return f"{value:.3g}"
-    return f"{value:.4f}"
-
-
-def table(figures: Rows) -> list[dict[str, str]]:
-    """The rows of a table as texts."""
-    return [{name: as_text(value) for name, value in row.items()} for row in figures]

@@ -7,7 +7,8 @@ import inspect
 import streamlit as st
 
 from annotate_app.lessons.catalogue.catalogue import LESSONS, TOPICS, find
-from annotate_app.lessons.lesson import Choice, Finding, Lesson, Slider, as_text, table
+from annotate_app.lessons.lesson import Choice, Finding, Lesson, Slider
+from annotate_app.lessons.tables import as_text, table
 from annotate_app.pages.charts.charts import Rows
 from annotate_app.pages.kit.button_feedback import plainly
 from annotate_app.pages.kit.context import current_user

@@ -1,4 +1,4 @@
-"""Lessons as notebooks of the site, `notebooks/KEY.ipynb`, and the list of them where a page says `<!-- lessons -->`."""
+"""Lessons as notebooks of the site, and the list of them where a page says `<!-- lessons -->`."""
 
 from __future__ import annotations
 

@@ -6,7 +6,8 @@ import inspect
 import json
 from typing import Any
 
-from annotate_app.lessons.lesson import Choice, Lesson, Slider, table
+from annotate_app.lessons.lesson import Choice, Lesson, Slider
+from annotate_app.lessons.tables import table
 from annotate_app.pages.charts.charts import Rows
 
 SHOW = """def show(rows):
@@ -23,7 +24,7 @@ def notebook(lesson: Lesson) -> str:
         markdown(f"# {lesson.title}\n\n{lesson.text}"),
         code(
             "from annotate_app.lessons.catalogue.catalogue import find\n"
-            f"from annotate_app.lessons.lesson import table\n\nlesson = find({lesson.key!r})\n\n\n{SHOW}"
+            f"from annotate_app.lessons.tables import table\n\nlesson = find({lesson.key!r})\n\n\n{SHOW}"
         ),
         markdown("## Move it\n\nChange a value and run the cell again."),
         code(

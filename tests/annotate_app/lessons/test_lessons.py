@@ -13,7 +13,8 @@ import pytest
 
 from annotate_app.lessons.catalogue.catalogue import LESSONS, find
 from annotate_app.lessons.catalogue.notebooks import notebook
-from annotate_app.lessons.lesson import Choice, Lesson, as_text
+from annotate_app.lessons.lesson import Choice, Lesson
+from annotate_app.lessons.tables import as_text
 
 
 @pytest.fixture(params=LESSONS, ids=lambda lesson: lesson.key)

@@ -90,14 +90,16 @@ def score_at_the_padding() -> Finding:
     rewards = rewards_of_tokens()
     padding = 12 - len(rewards)
     padded = [*rewards[:-1], rewards[-1] - SCORE, *[0.0] * (padding - 1), SCORE]
-    figures = []
-    for name, line, values in (
-        ("at the last token", rewards, VALUES_OF_TOKENS),
-        ("at the row's end", padded, (*VALUES_OF_TOKENS, *[0.0] * padding)),
-    ):
-        advantages = advantages_of(line, values, gamma=0.99, lam=0.95)
-        figures.append({"score read": name, "first token": advantages[0], "last token": advantages[len(rewards) - 1]})
-    return Finding(figures=figures, is_wrong=figures[0]["last token"] > 0.0 > figures[1]["last token"])
+    right = advantages_of(rewards, VALUES_OF_TOKENS, gamma=0.99, lam=0.95)
+    wrong = advantages_of(padded, (*VALUES_OF_TOKENS, *[0.0] * padding), gamma=0.99, lam=0.95)
+    last = len(rewards) - 1
+    return Finding(
+        figures=[
+            {"score read": "at the last token", "first token": right[0], "last token": right[last]},
+            {"score read": "at the row's end", "first token": wrong[0], "last token": wrong[last]},
+        ],
+        is_wrong=right[last] > 0.0 > wrong[last],
+    )
 
 
 GAE = Lesson(

@@ -104,8 +104,11 @@ def baseline_is_no_bias() -> Finding:
 
 def own_reward_in_the_mean() -> Finding:
     """How much of the gradient the mean of all leaves, by the size of the group."""
-    figures = [{"samples": str(size), "gradient left": share_kept("group", size=size)} for size in (2, 3, 4, 5)]
-    return Finding(figures=figures, is_wrong=all(row["gradient left"] < 0.9 for row in figures))
+    shares = {size: share_kept("group", size=size) for size in (2, 3, 4, 5)}
+    return Finding(
+        figures=[{"samples": str(size), "gradient left": share} for size, share in shares.items()],
+        is_wrong=max(shares.values()) < 0.9,
+    )
 
 
 REINFORCE = Lesson(

@@ -87,13 +87,14 @@ def doubling() -> Finding:
 
 def own_score() -> Finding:
     """The best of 64 by its own score and by the truth, at three correlations."""
-    figures = []
-    for correlation in (0.3, 0.6, 0.9):
-        by_reward, by_truth = worth(correlation)
-        figures.append(
-            {"correlation": f"{correlation:g}", "by its score": float(by_reward[-1]), "in truth": float(by_truth[-1])}
-        )
-    return Finding(figures=figures, is_wrong=all(row["in truth"] < 0.95 * row["by its score"] for row in figures))
+    ends = {correlation: [float(line[-1]) for line in worth(correlation)] for correlation in (0.3, 0.6, 0.9)}
+    return Finding(
+        figures=[
+            {"correlation": f"{correlation:g}", "by its score": score, "in truth": truth}
+            for correlation, (score, truth) in ends.items()
+        ],
+        is_wrong=all(truth < 0.95 * score for score, truth in ends.values()),
+    )
 
 
 BEST_OF_N = Lesson(

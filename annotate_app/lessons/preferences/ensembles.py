@@ -47,11 +47,8 @@ def move(values: Values) -> Picture:
     at = np.array([0.5, 1.0, 2.0, 3.0])
     reward = rewards_at(at, votes, count)
     figures = [
-        {"x": f"{x:g}", "truth": truth, "mean of members": mean, "their std": std}
+        {"x": f"{x:g}", "truth": float(truth), "mean of members": float(mean), "their std": float(std)}
         for x, truth, mean, std in zip(at, true_reward(at), reward.mean, reward.std, strict=True)
-    ]
-    figures = [
-        {name: value if isinstance(value, str) else float(value) for name, value in row.items()} for row in figures
     ]
     curve = rewards_at(PLACES, votes, count)
     lines = {
@@ -86,17 +83,16 @@ def another_criterion() -> Finding:
     rng = np.random.default_rng(1)
     first, second = rng.uniform(0.0, 1.0, (2, 500))
     margins = rewards_at(first, 200, 5).members - rewards_at(second, 200, 5).members
-    truth = true_reward(first) - true_reward(second)
+    agreed = margins.mean(0) * (true_reward(first) - true_reward(second)) > 0
     spread = float(epistemic_std(margins).mean())
-    figures = [
-        {
-            "people judge by": name,
-            "accuracy": float((margins.mean(0) * sign * truth > 0).mean()),
-            "std of margins": spread,
-        }
-        for name, sign in (("what was learned", 1.0), ("the opposite", -1.0))
-    ]
-    return Finding(figures=figures, is_wrong=figures[0]["accuracy"] > 0.8 and figures[1]["accuracy"] < 0.2)
+    same, opposite = float(agreed.mean()), float((~agreed).mean())
+    return Finding(
+        figures=[
+            {"people judge by": "what was learned", "accuracy": same, "std of margins": spread},
+            {"people judge by": "the opposite", "accuracy": opposite, "std of margins": spread},
+        ],
+        is_wrong=same > 0.8 and opposite < 0.2,
+    )
 
 
 def probability_of_the_mean() -> Finding:

@@ -12,6 +12,8 @@ from types import ModuleType
 import pytest
 from module_files import load_module
 
+from annotate_app.lessons.catalogue.catalogue import LESSONS
+
 pytest.importorskip("mkdocs")
 ROOT = Path(__file__).parents[2]
 PROGRAMS = ("annotate-app", "rewardkit", "alignment")
@@ -101,3 +103,6 @@ def test_the_site_builds_without_warnings_and_asks_no_other_host(tmp_path: Path)
     offenders = [page.name for page in tmp_path.rglob("*.html") if remote.search(page.read_text(encoding="utf-8"))]
     assert offenders == []
     assert len(list(tmp_path.rglob("*.html"))) > 50
+    assert {path.stem for path in (tmp_path / "notebooks").glob("*.ipynb")} == {lesson.key for lesson in LESSONS}
+    listed = (tmp_path / "tutorials" / "learn.html").read_text(encoding="utf-8")
+    assert [lesson.key for lesson in LESSONS if f'href="../notebooks/{lesson.key}.ipynb"' not in listed] == []

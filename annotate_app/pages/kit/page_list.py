@@ -43,6 +43,7 @@ LISTED: tuple[tuple[str, UserRole, str, str, str], ...] = (
     ("Workspace", "lead", "people", "People", "group"),
     ("Workspace", "lead", "jobs_page", "Jobs", "pending_actions"),
     ("Workspace", "lead", "audit", "Audit log", "receipt_long"),
+    ("Workspace", "annotator", "learn", "Learn", "school"),
     ("Workspace", "annotator", "account", "Account", "account_circle"),
 )
 

@@ -1,0 +1,1 @@
+"""Which lessons there are and their order, and each as a notebook."""

@@ -1,0 +1,1 @@
+"""Lessons on policies that learn from pairs."""

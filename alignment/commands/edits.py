@@ -27,6 +27,8 @@ def edits(config: EditsConfig) -> int:
         return 0
     check_output("--out", config.out, resume=config.resume)
     spec = named_writer(config.judge, config.judge_model, config.judge_key_variable, writes="edits")
+    if spec.debate_rounds:
+        raise ValueError(f"--judge {config.judge}: debate_rounds is for two answers, an edit is of one")
     read = read_candidates([config.data], on_bad_row=config.on_bad_row)
     answers = draw_answers(
         [(row.prompt, one.text) for row in read.prompts for one in row.candidates],

@@ -111,10 +111,7 @@ class OnlineConfig(PolicyConfig, RewardOptions):
         check_least(
             self, passes=1, minibatches=1, kl_every=0, audit_every=0, audit_prompts=1, audit_samples=0, sample_every=0
         )
-        if bool(self.model) != bool(self.prompts):
-            raise ValueError("give model and prompts together, or neither for a simulated world")
-        if self.model and not self.reward:
-            raise ValueError("reward is missing: name a reward model, a function, a verifier or a server")
+        self._check_sources()
         if not 0 < self.temperature < float("inf"):
             raise ValueError(f"temperature is {self.temperature}, allowed is more than 0")
         if not 0 < self.top_p <= 1:
@@ -135,6 +132,23 @@ class OnlineConfig(PolicyConfig, RewardOptions):
         assert self.constraints is not None
         if self.rollouts != "own":
             self._check_vllm()
+
+    def _check_sources(self) -> None:
+        """Raises ValueError where what is learned from is missing, or is not all from the same place."""
+        if bool(self.model) != bool(self.prompts):
+            raise ValueError("give model and prompts together, or neither for a simulated world")
+        if self.model and not self.reward:
+            raise ValueError("reward is missing: name a reward model, a function, a verifier or a server")
+
+    @property
+    def plays_demonstrations(self) -> bool:
+        """Whether prompts come with demonstrations, which the policy's samples are held against."""
+        return False
+
+    @property
+    def source(self) -> str:
+        """Where the prompts are read from."""
+        return self.prompts
 
     @property
     def constraints(self) -> list[Constraint]:
@@ -344,6 +358,10 @@ class OnlineDpoConfig(OnlineConfig):
     """Direct preference optimisation on pairs of the policy's own samples.
 
     Attributes:
+        pairs: what a pair is: the best and the worst sample of a prompt by a reward (best_worst), or self-play (spin):
+            a demonstration against each of the policy's own samples, the reference being the policy that drew them.
+        data: demonstrations for self-play, in place of prompts: rows of a prompt with a completion, or any other form
+            with prompts that sft takes; rewards are then measured where some are named, and need not be.
         loss: formula of a pair's loss, as of dpo; aot and aot_unpaired, which compare pairs with each other, are not
             for this.
         beta: factor of the log-ratio margin: small lets the policy move far from the reference, large holds it close;
@@ -356,6 +374,8 @@ class OnlineDpoConfig(OnlineConfig):
         importance_cap: without effect here: there are no ratios of sampler and trainer.
     """
 
+    pairs: Literal["best_worst", "spin"] = "best_worst"
+    data: str = ""
     loss: PairLossName = "sigmoid"
     beta: float | None = None
     label_smoothing: float | None = None
@@ -365,7 +385,7 @@ class OnlineDpoConfig(OnlineConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_least(self, completions_per_prompt=2, reference_every=0)
+        check_least(self, completions_per_prompt=1 if self.plays_demonstrations else 2, reference_every=0)
         traits = PAIR_LOSSES[self.loss]
         if traits.whole_batch:
             raise ValueError(f"loss {self.loss} compares the pairs of a whole batch: it is for dpo")
@@ -377,7 +397,42 @@ class OnlineDpoConfig(OnlineConfig):
             raise ValueError(f"reference_every is {self.reference_every}, loss {self.loss} has no reference")
         if self.reference_every and self.lora:
             raise ValueError("reference_every goes with training all weights: with lora the reference has no adapters")
+        if self.plays_demonstrations:
+            self._check_spin()
         assert self.options
+
+    def _check_sources(self) -> None:
+        if not self.plays_demonstrations:
+            if self.data:
+                raise ValueError("data holds demonstrations, for pairs spin: give prompts")
+            super()._check_sources()
+        elif self.prompts:
+            raise ValueError("pairs is spin: its prompts come with demonstrations, give data in place of prompts")
+        elif bool(self.model) != bool(self.data):
+            raise ValueError("give model and data together, or neither for a simulated world")
+
+    def _check_spin(self) -> None:
+        """Raises ValueError for what has no meaning in self-play."""
+        if not PAIR_LOSSES[self.loss].needs_reference:
+            raise ValueError(f"pairs is spin: loss {self.loss} has no reference, which self-play is held to")
+        for name in ("soft_labels", "reference_every", "constraint"):
+            if value := getattr(self, name):
+                raise ValueError(
+                    f"{name} is {value!r}, pairs spin has no reward and takes the policy of each step as its reference"
+                )
+        if self.passes * self.minibatches == 1:
+            raise ValueError(
+                "pairs is spin with one optimizer step on each draw: the policy is its own reference there, and the "
+                "gradient that of sft with noise; give minibatches or passes"
+            )
+
+    @property
+    def plays_demonstrations(self) -> bool:
+        return self.pairs == "spin"
+
+    @property
+    def source(self) -> str:
+        return self.data if self.plays_demonstrations else self.prompts
 
     @property
     def options(self) -> PairLossOptions:

@@ -4,6 +4,8 @@ endpoint, local with reasoning   words, read by `alignment.judges.parsing`
 local                            log-probabilities of the letters, one forward for each order
 reward                           sigma(r_a - r_b), calibrated, mean over members; it sees no order
 function                         what a Python function returns
+
+Before endpoints and local models decide, two debaters may argue: `alignment.judges.debate`.
 """
 
 from __future__ import annotations
@@ -13,16 +15,30 @@ import json
 import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from alignment.judges.chat import Chat, ChatAnswer, ChatRequest, JudgeError
+from alignment.judges.chat import Chat, ChatAnswer, ChatRequest, JudgeError, storable
+from alignment.judges.debate import Debate, added, hold_debates
+from alignment.judges.debate import most_spent as most_of_debate
+from alignment.judges.endpoint import cost_of, estimated_tokens
 from alignment.judges.opening import open_chat
 from alignment.judges.parsing import declines, option_probabilities, p_first_of, parse_answer
 from alignment.judges.prompt import letter_conversation, written_conversation
-from alignment.judges.questions import FIRST, SECOND, TIE, Example, JudgeAnswer, JudgeQuestion, JudgeRubric, Verdict
+from alignment.judges.questions import (
+    FIRST,
+    SECOND,
+    TIE,
+    Example,
+    JudgeAnswer,
+    JudgeQuestion,
+    JudgeRubric,
+    Spend,
+    Verdict,
+)
 from alignment.judges.questions import undo_position as content_answer
 from alignment.judges.spec import WRITES, JudgeSpec
 from rewardkit.data.records import Message, content_id
@@ -76,17 +92,12 @@ def open_judge(
             to a judge that reads none.
         JudgeError: if its function cannot be loaded.
     """
-    if examples and spec.kind not in ("endpoint", "local"):
+    if examples and spec.kind not in WRITES:
         raise ValueError(f"a judge of the kind {spec.kind} reads no examples")
     match spec.kind:
-        case "endpoint":
-            return WrittenJudge(spec, rubric, chat or open_chat(spec), examples)
-        case "local" if spec.reasoning:
-            return WrittenJudge(spec, rubric, chat or open_chat(spec), examples)
-        case "local":
-            from alignment.judges.local import LocalChat
-
-            return LetterJudge(spec, rubric, chat if isinstance(chat, LocalChat) else LocalChat(spec), examples)
+        case "endpoint" | "local":
+            judge = _open_reader(spec, rubric, examples, chat)
+            return DebateJudge(judge) if spec.debate_rounds else judge
         case "reward":
             return RewardJudge(spec, rubric)
         case "function":
@@ -95,6 +106,17 @@ def open_judge(
             return FunctionJudge(spec, rubric)
         case "imported":
             raise ValueError("the votes of this judge were made elsewhere: it cannot be asked")
+
+
+def _open_reader(
+    spec: JudgeSpec, rubric: JudgeRubric, examples: Sequence[Example], chat: Chat | None
+) -> WrittenJudge | LetterJudge:
+    """Makes a judge ready that reads words."""
+    if spec.kind == "endpoint" or spec.reasoning:
+        return WrittenJudge(spec, rubric, chat or open_chat(spec), examples)
+    from alignment.judges.local import LocalChat
+
+    return LetterJudge(spec, rubric, chat if isinstance(chat, LocalChat) else LocalChat(spec), examples)
 
 
 class WrittenJudge:
@@ -216,6 +238,52 @@ class LetterJudge:
         return content_answer(question, sample, verdict, raw=json.dumps(told), usage=usage)
 
 
+class DebateJudge:
+    """A judge that reads words, asked once two debaters have argued; the raw text of its answers holds the debate too.
+
+    The first answer to a question carries what the debate took.
+    """
+
+    def __init__(self, judge: WrittenJudge | LetterJudge) -> None:
+        self.spec, self._judge = judge.spec, judge
+        self._debater = judge.spec.debater or judge.spec
+        self._chat = open_chat(judge.spec.debater) if judge.spec.debater else judge.chat
+
+    def conversations(self, question: JudgeQuestion) -> list[tuple[Message, ...]]:
+        """See `Judge.conversations`; what is said in the debate is not known yet."""
+        return self._judge.conversations(question)
+
+    def ask(self, questions: Iterable[JudgeQuestion]) -> Iterator[JudgeAnswer]:
+        """See `Judge.ask`. Debates of AT_ONCE questions are held together; one that broke off is unanswered."""
+        waiting, rounds = iter(questions), self.spec.debate_rounds
+        while batch := list(islice(waiting, AT_ONCE)):
+            debates = hold_debates(self._chat, self._debater, self._judge.rubric, batch, num_rounds=rounds)
+            argued: dict[int, tuple[JudgeQuestion, Debate]] = {}
+            asked = []
+            for question, debate in zip(batch, debates, strict=True):
+                if debate.failure:
+                    for sample in question.samples:
+                        usage = debate.usage if sample == question.samples[0] else {}
+                        yield JudgeAnswer(
+                            question=question, sample=sample, choice="unanswered", raw=debate.failure, usage=usage
+                        )
+                else:
+                    asked.append(replace(question, arguments=debate.transcript))
+                    argued[id(asked[-1])] = question, debate
+            for answer in self._judge.ask(asked):
+                question, debate = argued[id(answer.question)]
+                raw = storable(f"{answer.raw}\n\nThe debate before it:\n\n{debate.transcript}")
+                is_first = answer.sample == question.samples[0]
+                usage = added(debate.usage, answer.usage) if is_first else answer.usage
+                yield replace(answer, question=question, raw=raw, usage=usage)
+
+    def close(self) -> None:
+        """See `Judge.close`."""
+        self._judge.close()
+        if self._chat is not self._judge.chat:
+            self._chat.close()
+
+
 class RewardJudge:
     """A reward model: p_a = mean over members of sigma(r_a - r_b), calibrated as the model's card says."""
 
@@ -276,6 +344,25 @@ def conversations_of(
         options = {"criteria": spec.criteria, "reasoning": spec.reasoning}
         return [written_conversation(rubric, question, **options, examples=examples)]
     return []
+
+
+def most_spent(
+    spec: JudgeSpec, rubric: JudgeRubric, question: JudgeQuestion, examples: Sequence[Example] = ()
+) -> Spend:
+    """The most that all answers to a question take, with the debate before them."""
+    talks = conversations_of(spec, rubric, question, examples)
+    debate = Spend(num_requests=0, prompt_tokens=0, completion_tokens=0, cost=0.0)
+    if spec.debate_rounds:
+        debate = most_of_debate(spec.debater or spec, rubric, question, num_rounds=spec.debate_rounds)
+    samples, writes = len(question.samples), spec.kind == "endpoint" or (spec.kind == "local" and spec.reasoning)
+    prompt_tokens = samples * sum(estimated_tokens(talk) + debate.completion_tokens for talk in talks)
+    completion_tokens = samples * spec.max_new_tokens if writes else 0
+    return Spend(
+        num_requests=samples * len(talks) + debate.num_requests,
+        prompt_tokens=prompt_tokens + debate.prompt_tokens,
+        completion_tokens=completion_tokens + debate.completion_tokens,
+        cost=cost_of(spec, prompt_tokens, completion_tokens) + debate.cost,
+    )
 
 
 def letter_questions(

@@ -71,11 +71,13 @@ class JudgeQuestion:
     Attributes:
         shown_first: which answer comes first; empty for a judge that sees no order.
         samples: numbers of the answers that are wanted.
+        arguments: what debaters said about it, see `alignment.judges.debate`; empty without a debate.
     """
 
     comparison: Comparison
     shown_first: Literal["a", "b", ""] = ""
     samples: tuple[int, ...] = (0,)
+    arguments: str = ""
 
     @property
     def first(self) -> str:
@@ -124,6 +126,22 @@ class JudgeAnswer:
     criteria: Mapping[str, int | tuple[int, int]] = field(default_factory=dict)
     raw: str = ""
     usage: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spend:
+    """What asking takes.
+
+    Attributes:
+        num_requests: conversations that are sent.
+        prompt_tokens, completion_tokens: that are read and written.
+        cost: of these tokens, in the currency of the prices.
+    """
+
+    num_requests: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost: float
 
 
 def undo_position(

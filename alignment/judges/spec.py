@@ -18,6 +18,8 @@ KINDS: tuple[JudgeKind, ...] = get_args(JudgeKind)
 WRITES = ("endpoint", "local")  # kinds that answer in words
 # What does not decide what a judge answers.
 _FREE = ("key_variable", "timeout_s", "concurrency", "requests_per_minute", "prompt_price", "completion_price")
+_OF_DEBATE = ("debate_rounds", "debater")
+MOST_ROUNDS = 10
 MOST_SAMPLES, MOST_CONCURRENCY = 64, 256
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")
 _FUNCTION = re.compile(r"(?:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*|.+\.py):[A-Za-z_]\w*")
@@ -44,6 +46,8 @@ class JudgeSpec:
         prompt_price, completion_price: of a million tokens, in any currency.
         criteria: whether the rubric's criteria are asked too.
         reasoning: whether it is to think in words before it answers.
+        debate_rounds: rounds in which two debaters argue, one for each answer, before it decides; 0 for no debate.
+        debater: what argues; without one the judge itself, asked as a debater.
     """
 
     kind: JudgeKind
@@ -61,6 +65,8 @@ class JudgeSpec:
     completion_price: float = 0.0
     criteria: bool = True
     reasoning: bool = False
+    debate_rounds: int = 0
+    debater: JudgeSpec | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -77,6 +83,7 @@ class JudgeSpec:
             ("concurrency", 1, MOST_CONCURRENCY),
             ("max_new_tokens", 1, 100_000),
             ("requests_per_minute", 0, 1_000_000),
+            ("debate_rounds", 0, MOST_ROUNDS),
         ):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
@@ -85,6 +92,7 @@ class JudgeSpec:
             value = getattr(self, name)
             if not isinstance(value, int | float) or isinstance(value, bool) or not least <= value < math.inf:
                 raise ValueError(f"{name} is {value!r:.60}, allowed is a number, {least:g} or more")
+        self._check_debate()
         if self.samples > 1 and not self.draws:
             raise ValueError(f"samples is {self.samples}, but this judge answers the same each time: allowed is 1")
 
@@ -102,8 +110,15 @@ class JudgeSpec:
 
     @property
     def needs_admin(self) -> bool:
-        """Whether it runs code of one's own or calls another machine."""
-        return self.kind in ("endpoint", "function")
+        """Whether it runs code of one's own, calls another machine, or has a debater, which may do so."""
+        return self.kind in ("endpoint", "function") or self.debater is not None
+
+    @property
+    def has_prices(self) -> bool:
+        """Whether what it or its debater reads or writes has a price."""
+        return bool(self.prompt_price or self.completion_price) or (
+            self.debater is not None and self.debater.has_prices
+        )
 
     @property
     def about(self) -> str:
@@ -118,13 +133,26 @@ class JudgeSpec:
             case "imported":
                 return self.model or "votes made elsewhere"
 
+    @property
+    def described(self) -> str:
+        """What answers, and after which debate."""
+        if not self.debate_rounds:
+            return self.about
+        by = f" by {self.debater.about}" if self.debater else ""
+        return f"{self.about}, {self.debate_rounds} {'round' if self.debate_rounds == 1 else 'rounds'} of debate{by}"
+
     def as_dict(self) -> dict[str, Any]:
         """Its fields, for JSON."""
-        return {one.name: getattr(self, one.name) for one in fields(self)}
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        return values | {"debater": self.debater.as_dict() if self.debater else None}
 
     def identity(self) -> dict[str, Any]:
-        """The fields that decide what it answers."""
-        return {name: value for name, value in self.as_dict().items() if name not in _FREE}
+        """The fields that decide what it answers; those of a debate only where there is one."""
+        values = {name: value for name, value in self.as_dict().items() if name not in (*_FREE, *_OF_DEBATE)}
+        if not self.debate_rounds:
+            return values
+        debater = self.debater.identity() if self.debater else None
+        return values | {"debate_rounds": self.debate_rounds, "debater": debater}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> JudgeSpec:
@@ -145,7 +173,31 @@ class JudgeSpec:
                 )
         if "kind" not in values:
             raise ValueError(f"kind is missing, allowed are {', '.join(KINDS)}")
-        return cls(**values)
+        debater = values.get("debater")
+        if isinstance(debater, Mapping):
+            try:
+                debater = cls.from_dict(debater)
+            except ValueError as error:
+                raise ValueError(f"debater: {error}") from error
+        return cls(**{**values, "debater": debater})
+
+    def _check_debate(self) -> None:
+        if not self.debate_rounds:
+            if self.debater is not None:
+                raise ValueError("debater is given without debate_rounds")
+            return
+        if self.kind not in WRITES:
+            raise ValueError(
+                f"debate_rounds is {self.debate_rounds}, but a judge of the kind {self.kind} reads no words"
+            )
+        if self.debater is None:
+            return
+        if not isinstance(self.debater, JudgeSpec):
+            raise ValueError(f"debater is {self.debater!r:.60}, allowed are the fields of one that answers in words")
+        if self.debater.kind not in WRITES or self.debater.debate_rounds:
+            raise ValueError(
+                f"debater is of the kind {self.debater.kind}, allowed are {', '.join(WRITES)}, with no debate"
+            )
 
     def _check_target(self) -> None:
         match self.kind:

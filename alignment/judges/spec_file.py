@@ -38,8 +38,11 @@ def named_writer(name: str, model: str, key_variable: str, *, writes: str) -> Ju
     return spec
 
 
-def read_judge_file(text: str) -> JudgeSpec:
+def read_judge_file(text: str, *, option: str = "--judge") -> JudgeSpec:
     """The judge of FILE, or of FILE#NAME where the file holds a list.
+
+    Args:
+        option: that names it, for errors.
 
     Raises:
         ValueError: if it is no YAML or JSON, there is no such judge, or its fields are not allowed.
@@ -49,16 +52,18 @@ def read_judge_file(text: str) -> JudgeSpec:
     try:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"--judge {path} is no YAML or JSON: {' '.join(str(error).split())}") from error
+        raise ValueError(f"{option} {path} is no YAML or JSON: {' '.join(str(error).split())}") from error
     if isinstance(values, list):
         judges = {str(one["name"]): one for one in values if isinstance(one, dict) and "name" in one}
         if chosen not in judges:
-            raise ValueError(f"--judge {path}#{chosen}: no judge of this name, there are {', '.join(judges) or 'none'}")
+            raise ValueError(
+                f"{option} {path}#{chosen}: no judge of this name, there are {', '.join(judges) or 'none'}"
+            )
         values = judges[chosen]
     if not isinstance(values, dict):
-        raise ValueError(f"--judge {path} holds no fields of a judge")
+        raise ValueError(f"{option} {path} holds no fields of a judge")
     fields = values.get("spec", values)
     try:
         return JudgeSpec.from_dict(fields if isinstance(fields, dict) else {})
     except ValueError as error:
-        raise ValueError(f"--judge {path}: {error}") from error
+        raise ValueError(f"{option} {path}: {error}") from error

@@ -74,7 +74,7 @@ class Audit:
         """Runs an audit and returns its metrics."""
         collected = self.collector.collect(self.numbers, self.numbers, AUDIT_KEY, num_samples=1)
         rollouts = collected.rollouts
-        by_prompt = {"raw": collected.scored.raw.mean.tolist()}
+        by_prompt = {"raw": collected.scored.raw.mean.tolist()} if collected.scored.is_rewarded else {}
         if self.rewards:
             by_prompt["reward"] = score(rollouts, self.rewards).total.tolist()
         if self.reference:
@@ -135,7 +135,7 @@ def _finite(values: Sequence[float]) -> list[float | None]:
 
 
 def read_scores(run_dir: Path) -> list[Mapping[str, Any]]:
-    """The audits of a run in their order: `step`, and by prompt `raw`, and `reward` and `kl` where they were taken.
+    """The audits of a run in their order: `step`, and by prompt `raw`, `reward` and `kl` where they were taken.
 
     A number that was not finite is None. Empty for a run that kept none.
     """

@@ -149,7 +149,7 @@ class OnlineLoop:
             if critical and self.config.on_alarm == "stop":
                 stop = f"alarm: {critical[0].title}: {critical[0].figure}"
             if is_due(step, self.config.sample_every) or step == self.num_steps:
-                lines = drawn_samples(learned.rollouts, learned.scored.total, step=step)
+                lines = drawn_samples(learned.rollouts, learned.scored, step=step)
                 write_samples(self.run.dir, lines, step=step)
         self.progress.step(step, self.num_steps, metrics)
         self.tracker.log(metrics, step)

@@ -1,4 +1,4 @@
-"""Online direct preference optimisation: pairs of the policy's own samples, told apart by a reward, step after step.
+"""Online direct preference optimisation: pairs with the policy's own samples, step after step.
 
 Guo et al. 2024 (arXiv 2402.04792), with a reward in the annotator's place; iterated as in Xiong et al. 2024 (arXiv
 2312.11456), whose pairs are the best and the worst of several samples too. A step:
@@ -9,81 +9,34 @@ Where we differ:
 1. Log-probabilities are at the sampling temperature: what is compared with the reference is the policy that draws.
 2. Labels may be soft: the probability that chosen is better, averaged over the members of the reward.
 3. The reference is the policy of the start, or every so many steps the policy as it is then.
+With `--pairs spin` demonstrations are chosen over own samples, without a reward: `alignment.online.drawn_pairs`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from alignment.best_of_n.chosen_rows import soft_labels
 from alignment.config.loss_names import PAIR_LOSSES
 from alignment.config.online import OnlineDpoConfig
 from alignment.losses.by_name import pair_loss
 from alignment.offline.dpo import PAIR_METRICS, pair_columns, pair_logps
 from alignment.online.algorithm import Carried, Draw, Learned, entropy_column, kl_metrics, minibatches, reference_logps
+from alignment.online.drawn_pairs import DrawnPairs, against_own, best_and_worst, with_demonstrations
 from alignment.online.run import Parts, train_online
 from alignment.online.update import Minibatch, PolicyUpdate
 from alignment.policy.reference import LiveReference
-from alignment.rewards.rewards import ScoredBatch
 from alignment.rollouts.rollouts import Micro, Rollouts
 from rewardkit.network.logps import CompletionLogps
 from rewardkit.run.training_command import Results, RunContext
 from rewardkit.training.steps import Part, weighted
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
 NAMES = (*PAIR_METRICS, "entropy", "sampling/logp_difference")
-
-
-@dataclass(frozen=True, kw_only=True)
-class DrawnPairs:
-    """The best and the worst completion of Q of the P prompts.
-
-    Attributes:
-        groups: (Q,) their places among the prompts.
-        chosen, rejected: (Q,) numbers of the completions, 0 to N - 1.
-        margin: (Q,) float64, how much more chosen earns.
-        p_chosen: (Q,) float64, probability that chosen is better by the members of the reward.
-    """
-
-    groups: np.ndarray
-    chosen: np.ndarray
-    rejected: np.ndarray
-    margin: np.ndarray
-    p_chosen: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.groups)
-
-    def branches(self, places: Sequence[int]) -> list[int]:
-        """Returns the numbers of the pairs' completions, chosen before rejected."""
-        return np.stack((self.chosen, self.rejected), 1)[list(places)].flatten().tolist()
-
-
-def best_and_worst(rollouts: Rollouts, scored: ScoredBatch) -> DrawnPairs:
-    """The pairs of a step; of equal rewards the first drawn stands for all.
-
-    A prompt gives none where all its rewards are equal, or best and worst are the same tokens.
-    """
-    size = rollouts.group_size
-    totals = scored.total.reshape(-1, size)
-    first = np.arange(len(totals)) * size
-    chosen, rejected = first + totals.argmax(1), first + totals.argmin(1)
-    branches = [branch for row in rollouts.rows for branch in row.branches]
-    differ = [branches[one] != branches[other] for one, other in zip(chosen, rejected, strict=True)]
-    differing = (scored.total[chosen] > scored.total[rejected]) & np.array(differ)
-    chosen, rejected = chosen[differing], rejected[differing]
-    members = scored.raw.members
-    return DrawnPairs(
-        groups=np.flatnonzero(differing),
-        chosen=chosen,
-        rejected=rejected,
-        margin=scored.total[chosen] - scored.total[rejected],
-        p_chosen=soft_labels(members[:, chosen], members[:, rejected]),
-    )
 
 
 class OnlineDpo:
@@ -92,6 +45,7 @@ class OnlineDpo:
     Args:
         reference: the policy of the start; None where nobody asks for it.
         anchor: a reference of the loss that follows the policy; None where the loss keeps the one of the start.
+        tokenizer: of the policy, which demonstrations are read by; None where there are none.
     """
 
     def __init__(
@@ -100,8 +54,10 @@ class OnlineDpo:
         update: PolicyUpdate,
         reference: LiveReference | None,
         anchor: LiveReference | None = None,
+        tokenizer: PreTrainedTokenizerBase | None = None,
     ) -> None:
         self.config, self.update, self.reference, self.anchor = config, update, reference, anchor
+        self.tokenizer = tokenizer
         self.options, self.traits = config.options, PAIR_LOSSES[config.loss]
         self.carried = Carried(self.options.strength, anchor=anchor.forward.network if anchor else None)
 
@@ -109,18 +65,24 @@ class OnlineDpo:
         collected = draw(self.config.prompts_per_step, 0)
         rollouts, scored = collected.rollouts, collected.scored
         metrics = dict(collected.timed) | {"beta": self.options.strength}
-        held_to = (self.anchor or self.reference) if self.traits.needs_reference else None
-        held = None if held_to is None else reference_logps(self.update, held_to, rollouts)
+        held_to = None if self.config.plays_demonstrations else self.anchor or self.reference
+        held = reference_logps(self.update, held_to, rollouts) if held_to and self.traits.needs_reference else None
         if with_kl and self.reference:
             reference = held if held_to is self.reference else None
             reference = reference_logps(self.update, self.reference, rollouts) if reference is None else reference
             metrics |= kl_metrics(rollouts.logps.to(reference), reference, len(rollouts))
-        pairs = best_and_worst(rollouts, scored)
-        metrics["groups/zero_advantage_share"] = 1.0 - len(pairs) / len(rollouts.rows)
+        if self.config.plays_demonstrations:
+            assert self.tokenizer
+            learned_from = with_demonstrations(rollouts, self.tokenizer, max_new_tokens=self.config.max_new_tokens)
+            held = self.update.token_logps(learned_from)  # of the policy that drew: it has not moved yet
+            pairs = against_own(learned_from, held)
+        else:
+            learned_from, pairs = rollouts, best_and_worst(rollouts, scored)
+        metrics["groups/zero_advantage_share"] = 1.0 - len(set(pairs.groups.tolist())) / len(rollouts.rows)
         if len(pairs):
             metrics["pairs/margin"] = float(pairs.margin.mean())
             metrics["pairs/p_chosen"] = float(pairs.p_chosen.mean())
-            metrics |= self._learn(rollouts, pairs, held, with_entropy=with_entropy)
+            metrics |= self._learn(learned_from, pairs, held, with_entropy=with_entropy)
         self._move_anchor()
         return Learned(rollouts=rollouts, scored=scored, metrics=metrics)
 
@@ -135,15 +97,17 @@ class OnlineDpo:
         if self.config.soft_labels:
             p_chosen = torch.ones(len(rollouts.rows))
             p_chosen[pairs.groups] = torch.from_numpy(pairs.p_chosen).float()
+        weight = torch.ones(len(rollouts.rows))
+        weight[pairs.groups] = torch.from_numpy(pairs.weight).float()
 
         steps_before = self.update.num_steps
 
         def part(logps: CompletionLogps, micro: Micro) -> Part:
             has_moved = self.update.num_steps > steps_before
-            return self._part(logps, micro, rollouts, reference, p_chosen, has_moved=has_moved)
+            return self._part(logps, micro, rollouts, reference, p_chosen, weight, has_moved=has_moved)
 
         steps = (
-            Minibatch(branches=pairs.branches(places), total=float(len(places)))
+            Minibatch(branches=pairs.branches(places), total=float(pairs.weight[places].sum()))
             for places in minibatches(len(pairs), self.config, self.carried)
         )
         return self.update.learn(rollouts, steps, part, NAMES, with_entropy=with_entropy, together=True)
@@ -155,6 +119,7 @@ class OnlineDpo:
         rollouts: Rollouts,
         reference: Tensor | None,
         p_chosen: Tensor | None,
+        weight: Tensor,
         *,
         has_moved: bool,
     ) -> Part:
@@ -162,7 +127,7 @@ class OnlineDpo:
 
         Args:
             reference: (N,) log-probabilities of completions.
-            p_chosen: (P,) by prompt.
+            p_chosen, weight: (P,) by prompt.
             has_moved: whether the policy is another than the one that drew, which is not measured then.
         """
         policy = logps.sums().view(-1, 2)
@@ -175,14 +140,16 @@ class OnlineDpo:
             p_chosen=None if p_chosen is None else p_chosen[prompts].to(policy.device),
         )
         own = logps.token_logps.detach()
-        difference = (own - rollouts.logps[micro.tokens].to(own)).abs()
+        sampler = rollouts.logps[micro.tokens].to(own)
+        was_drawn = sampler.isfinite()  # demonstrations were not
+        difference = (own - sampler).abs().where(was_drawn, 0.0)
         columns = [
             *pair_columns(loss, policy, torch.ones_like(loss.chosen_rewards)),
             entropy_column(logps),
-            (difference, torch.full_like(own, float(not has_moved))),
+            (difference, was_drawn.to(own) * float(not has_moved)),
         ]
         sums, weights = weighted(columns)
-        return Part(loss=loss.losses.sum(), sums=sums, weights=weights)
+        return Part(loss=(loss.losses * weight[prompts].to(policy.device)).sum(), sums=sums, weights=weights)
 
     @torch.no_grad()
     def _move_anchor(self) -> None:
@@ -202,9 +169,10 @@ def train_online_dpo(context: RunContext[OnlineDpoConfig]) -> Results | None:
 
     def build(parts: Parts) -> tuple[OnlineDpo, PolicyUpdate]:
         update = parts.update(config)
-        return OnlineDpo(config, update, parts.reference, parts.anchor), update
+        return OnlineDpo(config, update, parts.reference, parts.anchor, parts.policy.tokenizer), update
 
-    method = f"online direct preference optimisation, loss {config.loss}: {traits.summary}"
-    needs_reference = traits.needs_reference and not config.reference_every
+    name = "self-play fine-tuning" if config.plays_demonstrations else "online direct preference optimisation"
+    method = f"{name}, loss {config.loss}: {traits.summary}"
+    needs_reference = traits.needs_reference and not config.reference_every and not config.plays_demonstrations
     needs_anchor = bool(config.reference_every)
     return train_online(context, build, method=method, needs_reference=needs_reference, needs_anchor=needs_anchor)

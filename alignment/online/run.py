@@ -24,6 +24,7 @@ from alignment.online.audit import Audit
 from alignment.online.loop import OnlineLoop
 from alignment.online.pretraining_mix import PretrainingMix, read_mix
 from alignment.online.update import PolicyUpdate
+from alignment.policy.data import DEMONSTRATION, read_demonstrated_prompts
 from alignment.policy.policy import Policy, build_policy, check_model, prepare_tokenizer
 from alignment.policy.policy_forward import Forward, place
 from alignment.policy.publishing import open_tracker, push_to_hub, write_model_card
@@ -61,7 +62,7 @@ class PromptSides:
 
 
 def read_prompt_sides(config: OnlineConfig) -> PromptSides:
-    """Reads the prompts that a configuration names, each once.
+    """Reads the prompts that a configuration names, each once, or once with each of its demonstrations.
 
     Raises:
         ValueError: naming file and line, if a row is bad; if a side has no prompt.
@@ -72,18 +73,20 @@ def read_prompt_sides(config: OnlineConfig) -> PromptSides:
     def check(row: PromptRow, _place: str) -> None:
         asked(row.prompt, ())
 
-    read = read_prompt_rows(config.prompts, on_bad_row=config.on_bad_row, check=check)
+    read_rows = read_demonstrated_prompts if config.plays_demonstrations else read_prompt_rows
+    read = read_rows(config.source, on_bad_row=config.on_bad_row, check=check)
     bad = [f"{row.place}: {row.problem}" for row in read.bad_rows]
-    rows = distinct_rows(read.rows)
+    rows = distinct_rows(read.rows, apart_by=DEMONSTRATION if config.plays_demonstrations else "")
     if config.eval_prompts:
         others = read_prompt_rows(config.eval_prompts, on_bad_row=config.on_bad_row, check=check)
         bad += [f"{row.place}: {row.problem}" for row in others.bad_rows]
         train, held_out = rows, distinct_rows(others.rows)
     else:
         train, held_out = split_by_prompt(rows, eval_share=config.eval_share, seed=config.seed)
+        held_out = distinct_rows(held_out)
     for name, side in (("to train on", train), ("held out", held_out)):
         if not side:
-            raise ValueError(f"{config.prompts}: {len(rows)} different prompts, none of them {name}")
+            raise ValueError(f"{config.source}: {len(rows)} different prompts, none of them {name}")
     return PromptSides(train=train, held_out=held_out, bad=bad)
 
 
@@ -208,7 +211,7 @@ def train_online(
     if not shards:
         policy.save(run.dir)
     results = {**ended, "num_train": len(sides.train), "num_held_out": len(sides.held_out)}
-    data = f"Prompts of {config.prompts}; rewards: {', '.join(config.reward)}"
+    data = f"Prompts of {config.source}; rewards: {', '.join(config.reward) or 'none'}"
     write_model_card(run.dir, config, method, data=data, results=results)
     push_to_hub(config, run.dir)
     loop.checkpoint.remove()
@@ -270,10 +273,11 @@ def in_world(config: Config, interruption: Interruption, progress: Progress) -> 
     if collectives.launched_world_size() > 1:
         raise ValueError("a simulated world is made by one process: name a model for several")
     files = make_world(Path(config.out) / "world", interruption, progress, seed=config.seed)
+    source = {"data": files.demonstrations} if config.plays_demonstrations else {"prompts": files.prompts}
     return replace(
         config,
         model=files.sft,
-        prompts=files.prompts,
+        **source,
         eval_prompts=config.eval_prompts or files.held_out,
         reward=config.reward or [GOLD],
         max_new_tokens=min(config.max_new_tokens, MAX_NEW_TOKENS),

@@ -36,8 +36,9 @@ from rewardkit.data.preferences import (
     read_each,
     read_weight,
 )
+from rewardkit.data.prompts import PromptRow
 from rewardkit.data.records import Message, Preference
-from rewardkit.data.sources import Part
+from rewardkit.data.sources import Part, choose_split, open_source
 from rewardkit.data.splitting import Row
 from rewardkit.data.training_data import DataOptions, LoadedRows, RowKind, load_rows
 from rewardkit.run.directory import Run
@@ -45,6 +46,7 @@ from rewardkit.run.progress import Progress
 
 COMPLETIONS = ("completion", "response", "output", "answer", "demonstration")
 CONVERSATIONS = ("messages", "conversations", "conversation")
+DEMONSTRATION = "demonstration"  # column of a `PromptRow` that was read with what demonstrates its answer
 LABELS = {True: True, False: False, "true": True, "false": False, "1": True, "0": False}
 
 
@@ -98,6 +100,34 @@ def read_demonstrations(
             rows=list(dict.fromkeys(demonstrations.rows)), bad_rows=demonstrations.bad_rows, form=demonstrations.form
         )
     return demonstrations
+
+
+def read_demonstrated_prompts(
+    source: str, *, on_bad_row: OnBadRow = "error", check: Check[PromptRow] | None = None
+) -> ReadRows[PromptRow]:
+    """Reads demonstrations as `read_demonstrations` does: prompts, with the answer in the column DEMONSTRATION.
+
+    Raises:
+        ValueError: naming file and line, if a row is bad, a bare text among them, or no form fits.
+        FileNotFoundError: if there is no such source.
+    """
+
+    def reader(parts: Sequence[Part], first: Sequence[Mapping[str, Any]], name: str) -> tuple[ReadRow[PromptRow], str]:
+        read, form = _demonstration_reader(parts, first, name)
+
+        def read_row(row: Mapping[str, Any], refuse: Refuse) -> list[PromptRow]:
+            demonstrations = read(row, refuse)
+            if any(one.is_text for one in demonstrations):
+                raise RowError("missing_field", "prompt", None, "a demonstration needs the prompt that it answers")
+            return [
+                PromptRow(prompt=one.prompt, columns={**row, DEMONSTRATION: one.turns[-1].content})
+                for one in demonstrations
+            ]
+
+        return read_row, form
+
+    splits = open_source(source)
+    return read_each(splits[choose_split(splits, source)], source, reader, on_bad_row=on_bad_row, check=check)
 
 
 def read_labelled(

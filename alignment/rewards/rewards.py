@@ -113,6 +113,11 @@ class ScoredBatch:
     weights: Mapping[str, float] = field(default_factory=dict)
     gates: Mapping[str, np.ndarray] = field(default_factory=dict)
 
+    @property
+    def is_rewarded(self) -> bool:
+        """Whether anything was measured that a completion is worth more or less by."""
+        return bool(self.by_source or self.terms)
+
     def take(self, indices: Sequence[int]) -> ScoredBatch:
         """Some of the completions."""
         picked = list(indices)
@@ -132,8 +137,10 @@ class ScoredBatch:
     def metrics(self) -> dict[str, float]:
         """Flat numbers for a step's record: means over completions; standard deviations are over them, ddof = 1.
 
-        reward/std is the mean over completions of the standard deviation over members.
+        reward/std is the mean over completions of the standard deviation over members. Empty where nothing rewards.
         """
+        if not self.is_rewarded:
+            return {}
         metrics = {
             "reward/mean": float(self.total.mean()),
             "reward/spread": _std(self.total),
@@ -152,7 +159,7 @@ class Rewards:
     """The weighted sources of a training, combined into one number; a context manager that ends their workers.
 
     Args:
-        sources: one or more, of different names.
+        sources: of different names; without any, all completions are worth 0 less the terms.
         penalty: see `rewardkit.reward.reward.conservative`.
         penalty_strength: its strength.
         terms: what is subtracted besides; None subtracts nothing.
@@ -180,8 +187,8 @@ class Rewards:
         constraints: Sequence[Constraint] = (),
     ) -> None:
         names = [source.name for source in sources]
-        if not names or len(set(names)) < len(names):
-            raise ValueError(f"sources of rewards are {names}, allowed is one or more, each of a name of its own")
+        if len(set(names)) < len(names):
+            raise ValueError(f"sources of rewards are {names}, allowed is a name of its own for each")
         self.sources = tuple(sources)
         self.penalty: Penalty = penalty
         self.penalty_strength = penalty_strength
@@ -214,7 +221,9 @@ class Rewards:
         shares = {name: gate_shares(valued[name], least) for name, least in self.gates.items()}
         limits = {one.name: one.least for one in self.constraints}
         summed = [name for name in weighted if name not in shares and name not in limits]
-        raw, penalised = add([weighted[name] for name in summed]), _total([valued[name] for name in summed])
+        nothing = np.zeros(len(batch))
+        raw = add([weighted[name] for name in summed]) if summed else Reward(members=nothing[None])
+        penalised = _total([*(valued[name] for name in summed), nothing])
         self._warn_of_penalty(raw.mean, penalised, group)
         for share in shares.values():
             raw = Reward(members=gated(raw.members, share, closed=self.gate_reward))
@@ -225,7 +234,7 @@ class Rewards:
             penalised = penalised + self.multipliers[name] * (valued[name] - least)
         penalised = penalised / divisor
         terms = self.terms.of(batch)
-        total = penalised - _total([*terms.values(), np.zeros(len(batch))])
+        total = penalised - _total([*terms.values(), nothing])
         sizes = {one.name: abs(one.weight) for one in self.sources if one.name in summed} | self.multipliers
         return ScoredBatch(
             by_source={**by_source, **criteria_of(answers)},
@@ -347,7 +356,7 @@ def load_rewards(
     offload: bool = False,
     constraints: Sequence[Constraint] = (),
 ) -> Rewards:
-    """Loads the sources that a configuration names: models into memory, functions into their workers.
+    """Loads the sources that a configuration names, if any: models into memory, functions into their workers.
 
     Args:
         policy_tokenizer: of the policy that writes the completions; reward models with the same tokens and template
@@ -357,13 +366,13 @@ def load_rewards(
         constraints: sources that are to be at least so much, instead of being added.
 
     Raises:
-        ValueError: if there is none, or a folder holds no reward model.
+        ValueError: if a folder holds no reward model.
         RewardError: if a function cannot be loaded.
         ImportError: if a package is missing that a model takes.
     """
     sources: list[WeightedSource] = []
     try:
-        for spec in options.sources:
+        for spec in options.sources if options.reward else ():
             source = _load(spec, options, policy_tokenizer, in_bf16=in_bf16, offload=offload)
             sources.append(WeightedSource(name=spec.name, weight=spec.weight, source=source))
             if isinstance(source, FunctionReward | RubricReward):
@@ -384,7 +393,7 @@ def load_rewards(
         ),
         step_reward=options.step_reward,
         tokenizer=policy_tokenizer,
-        gates=options.gates,
+        gates=options.gates if options.reward else {},
         gate_reward=options.gate_reward,
         constraints=constraints,
     )

@@ -47,7 +47,8 @@ class Rollouts:
         rows: (P,) token ids, a branch for each completion with the token that ended it.
         texts: (N,) completions without their end.
         finished: (N,) bool, whether each ended by itself.
-        logps: (C,) float32, nats, of the tokens under the sampler at its temperature.
+        logps: (C,) float32, nats, of the tokens under the sampler at its temperature; not a number of those that it did
+            not draw.
     """
 
     numbers: tuple[int, ...]

@@ -11,6 +11,7 @@ import numpy as np
 
 from alignment.generation.generate import Sampling, generate
 from alignment.policy.policy import Policy
+from alignment.rewards.rewards import ScoredBatch
 from alignment.rollouts.rollouts import Rollouts
 from rewardkit.data.export_formats import turns
 from rewardkit.data.records import Message
@@ -41,15 +42,19 @@ def draw_samples(policy: Policy, prompts: Sequence[tuple[Message, ...]], *, step
     return lines
 
 
-def drawn_samples(rollouts: Rollouts, totals: np.ndarray, *, step: int) -> list[Line]:
-    """Of what a step drew for its first prompts the best and the worst completion of each, with their rewards."""
-    size = rollouts.group_size
+def drawn_samples(rollouts: Rollouts, scored: ScoredBatch, *, step: int) -> list[Line]:
+    """Of what a step drew for its first prompts the best and the worst completion of each, with their rewards.
+
+    Without rewards the last and the first.
+    """
+    size, totals = rollouts.group_size, scored.total
     lines = []
     for group in range(min(len(rollouts.rows), NUM_PROMPTS)):
         order = group * size + np.argsort(totals[group * size : (group + 1) * size], kind="stable")
         for number in dict.fromkeys((int(order[-1]), int(order[0]))):
             line = {"step": step, "prompt": turns(rollouts.prompts[group]), "completion": rollouts.texts[number]}
-            lines.append(line | {"finished": bool(rollouts.finished[number]), "reward": float(totals[number])})
+            line |= {"finished": bool(rollouts.finished[number])}
+            lines.append(line | {"reward": float(totals[number])} if scored.is_rewarded else line)
     return lines
 
 

@@ -172,6 +172,8 @@ def _judge(value: Any) -> JudgeSpec | None:
     spec = read_judge_file(value) if isinstance(value, str) else JudgeSpec.from_dict(value)
     if spec.kind in ("reward", "imported"):
         raise ValueError(f"judge: a judge of the kind {spec.kind} grades no criterion; a reward model is a --reward")
+    if spec.debate_rounds:
+        raise ValueError("judge: debate_rounds is for two answers, a criterion is graded on one")
     return spec
 
 

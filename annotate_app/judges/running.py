@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from alignment.judges.chat import JudgeError, one_line
-from alignment.judges.endpoint import cost_of, estimated_tokens
-from alignment.judges.judging import Judge, conversations_of, open_judge
+from alignment.judges.endpoint import cost_of
+from alignment.judges.judging import Judge, most_spent, open_judge
 from alignment.judges.prompt import examples_hash
 from alignment.judges.questions import Example, JudgeAnswer, JudgeCriterion, JudgeQuestion, JudgeRubric
 from alignment.judges.spec import JudgeSpec
@@ -92,7 +92,7 @@ class Estimate:
         num_requests: conversations that are sent.
         prompt_tokens: rather too many: three bytes of UTF-8 a token.
         completion_tokens: by the judge's answers so far, or the most there may be.
-        cost: of these tokens, in the currency of the prices.
+        cost: of these tokens, in the currency of the prices; of a judge with a debater the most there may be.
         seconds: by the judge's answers so far and its limits; None where nothing is known.
         measured: whether the judge has answered before.
     """
@@ -138,7 +138,7 @@ def plan_run(store: Store, actor: Actor, project: Project, name: str, options: R
     if judge.spec.kind == "imported":
         raise ValueError(f"the votes of {name} were made elsewhere: it cannot be asked")
     spec = replace(judge.spec, samples=options.samples) if options.samples else judge.spec
-    if options.max_cost and not (spec.prompt_price or spec.completion_price):
+    if options.max_cost and not spec.has_prices:
         raise ValueError(f"max_cost is {options.max_cost:g}, but the judge {name} has no prices")
     rubric = read_rubric(store, actor, project.id)
     examples = choose_examples(store, actor, project, judge, rubric, number=options.examples, seed=options.seed)
@@ -221,13 +221,13 @@ def estimate(store: Store, actor: Actor, plan: RunPlan) -> Estimate:
     spec = plan.spec
     spent = store.judges.vote_table(actor, plan.judge.project_id, plan.judge.id).spent
     known = {name: float(np.nanmean(values)) for name, values in spent.items() if np.isfinite(values).any()}
-    num_requests = prompt_tokens = 0
-    for question in plan.questions:
-        talks = conversations_of(spec, plan.rubric, question, plan.examples)
-        num_requests += len(talks) * len(question.samples)
-        prompt_tokens += sum(map(estimated_tokens, talks)) * len(question.samples)
-    writes = spec.kind == "endpoint" or (spec.kind == "local" and spec.reasoning)
-    completion_tokens = int(plan.num_answers * known.get("completion_tokens", spec.max_new_tokens)) if writes else 0
+    most = [most_spent(spec, plan.rubric, question, plan.examples) for question in plan.questions]
+    num_requests = sum(one.num_requests for one in most)
+    prompt_tokens = sum(one.prompt_tokens for one in most)
+    completion_tokens, cost = sum(one.completion_tokens for one in most), sum(one.cost for one in most)
+    if "completion_tokens" in known and completion_tokens:
+        completion_tokens = int(plan.num_answers * known["completion_tokens"])
+        cost = cost if spec.debater else cost_of(spec, prompt_tokens, completion_tokens)
     seconds = None
     if "seconds" in known:
         seconds = plan.num_answers * known["seconds"] / (spec.concurrency if spec.kind == "endpoint" else 1)
@@ -239,7 +239,7 @@ def estimate(store: Store, actor: Actor, plan: RunPlan) -> Estimate:
         num_requests=num_requests,
         prompt_tokens=prompt_tokens,
         completion_tokens=completion_tokens,
-        cost=cost_of(spec, prompt_tokens, completion_tokens),
+        cost=cost,
         seconds=seconds,
         measured="seconds" in known,
     )
@@ -333,8 +333,8 @@ class _Purse:
             self._reserved[id(answer.question)] = (price, number - 1)
 
     def _dearest(self, question: JudgeQuestion) -> float:
-        talks = conversations_of(self._plan.spec, self._plan.rubric, question, self._plan.examples)
-        return sum(cost_of(self._plan.spec, estimated_tokens(talk), self._plan.spec.max_new_tokens) for talk in talks)
+        most = most_spent(self._plan.spec, self._plan.rubric, question, self._plan.examples)
+        return most.cost / len(question.samples)
 
 
 class _Keeper:

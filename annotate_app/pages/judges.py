@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from alignment.judges.spec import JudgeSpec
+from alignment.judges.spec import MOST_ROUNDS, WRITES, JudgeSpec
 from annotate_app.access import Actor
 from annotate_app.judges import jobs
 from annotate_app.judges.measured import measure
@@ -98,7 +98,7 @@ def draw_list(judges: list[JudgeRow], reports: dict[str, JudgeReport], runs: dic
                 "answers": judge.num_votes,
                 "cost": report.spent.cost if report else None,
                 "run": run.state if run else "",
-                "what answers": judge.spec.about,
+                "what answers": judge.spec.described,
             }
         )
     columns = {
@@ -175,13 +175,12 @@ def draw_run(project: Project, judge: JudgeRow) -> None:
     left.number_input(
         "Comparisons at most", 0, 10_000_000, 0, key=f"judge-most-{name}", help="0 for all that are left."
     )
-    priced = bool(judge.spec.prompt_price or judge.spec.completion_price)
     middle.number_input(
         "Cost at most",
         0.0,
         value=0.0,
         key=f"judge-cost-{name}",
-        disabled=not priced,
+        disabled=not judge.spec.has_prices,
         help="In the prices' currency; 0 for no limit.",
     )
     if judge.spec.kind in ("endpoint", "local"):
@@ -308,6 +307,14 @@ def draw_form(project: Project, actor: Actor) -> None:
         )
         if kind in ("endpoint", "local"):
             st.toggle("Let it think in words first", key="judge-reasoning")
+            st.number_input(
+                "Rounds of debate first",
+                0,
+                MOST_ROUNDS,
+                0,
+                key="judge-debate",
+                help="It argues for either answer, so many times each, before it decides; each argument is a question.",
+            )
         st.form_submit_button("Add", type="primary", on_click=save, args=(project, kind))
 
 
@@ -331,7 +338,8 @@ def save(project: Project, kind: str) -> None:
             kind=kind,  # type: ignore[arg-type]
             target=target,
             both_orders=fields["judge-orders"],
-            reasoning=bool(fields.get("judge-reasoning", False)) and kind in ("endpoint", "local"),
+            reasoning=bool(fields.get("judge-reasoning", False)) and kind in WRITES,
+            debate_rounds=int(fields.get("judge-debate", 0)) if kind in WRITES else 0,
             **more,
         )
         return current_store().judges.add(current_actor(), project.id, fields["judge-name"].strip(), spec)

@@ -51,10 +51,15 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--completion-price", type=float, default=0.0, help="price of a million tokens that it writes")
     parser.add_argument("--no-criteria", action="store_true", help="ask the overall question alone")
     parser.add_argument("--reasoning", action="store_true", help="let it think in words before it answers")
+    parser.add_argument("--debate-rounds", type=int, default=0, help="rounds that two debaters argue before it decides")
+    parser.add_argument(
+        "--debater", default="", help="file of a judge's fields that argues in its place (YAML or JSON)"
+    )
 
 
 def _read_spec(options: argparse.Namespace) -> JudgeSpec:
     from alignment.judges.spec import JudgeSpec
+    from alignment.judges.spec_file import read_judge_file
     from rewardkit.run.model_folder import model_folder
 
     chosen = [name for name in SOURCES if options[name]]  # type: ignore[index]
@@ -86,6 +91,8 @@ def _read_spec(options: argparse.Namespace) -> JudgeSpec:
         completion_price=options.completion_price,
         criteria=not options.no_criteria,
         reasoning=options.reasoning,
+        debate_rounds=options.debate_rounds,
+        debater=read_judge_file(options.debater, option="--debater") if options.debater else None,
     )
 
 
@@ -96,7 +103,7 @@ def _add(options: argparse.Namespace) -> int:
     if options.json:
         print_json(_values(judge))
     else:
-        print(f"{judge.name} judges in {project.name}: {judge.spec.about}; `judge run` asks it")
+        print(f"{judge.name} judges in {project.name}: {judge.spec.described}; `judge run` asks it")
     return 0
 
 
@@ -129,7 +136,7 @@ def _list(options: argparse.Namespace) -> int:
     if not judges:
         print(f"{project.name} has no judges; `judge add` makes one")
         return 0
-    rows = [[judge.name, judge.spec.kind, judge.spec.about, f"{judge.num_votes:,}"] for judge in judges]
+    rows = [[judge.name, judge.spec.kind, judge.spec.described, f"{judge.num_votes:,}"] for judge in judges]
     print(text_table(("judge", "kind", "what answers", "answers"), rows, num_left=3))
     return 0
 

@@ -17,7 +17,8 @@ from online_toys import collected, toy_rollouts, toy_rows, toy_update, weights_o
 
 from alignment.config.loss_names import PAIR_LOSSES, PairLossName
 from alignment.config.online import OnlineDpoConfig
-from alignment.online.online_dpo import OnlineDpo, best_and_worst
+from alignment.online.drawn_pairs import best_and_worst
+from alignment.online.online_dpo import OnlineDpo
 from alignment.online.update import PolicyUpdate
 from alignment.policy.policy import Policy
 from alignment.policy.reference import LiveReference

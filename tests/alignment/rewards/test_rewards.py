@@ -178,10 +178,21 @@ def test_a_source_that_fails_ends_the_scoring() -> None:
         Rewards([fixed("good", [[1, 1, 1]]), fixed("bad", [[0, 0, np.nan]])]).score(batch())
 
 
-@pytest.mark.parametrize("names", [[], ["a", "a"]])
-def test_sources_need_names_of_their_own(names: list[str]) -> None:
-    with pytest.raises(ValueError, match="allowed is one or more, each of a name of its own"):
-        Rewards([fixed(name, [[0, 0, 0]]) for name in names])
+def test_sources_need_names_of_their_own() -> None:
+    with pytest.raises(ValueError, match=r"sources of rewards are \['a', 'a'\], allowed is a name of its own for each"):
+        Rewards([fixed(name, [[0, 0, 0]]) for name in ("a", "a")])
+
+
+def test_without_a_source_nothing_is_rewarded_but_faults_still_cost() -> None:
+    with load_rewards(RewardOptions()) as rewards:
+        scored = rewards.score(batch())
+    assert scored.total.tolist() == [0.0, 0.0, 0.0]
+    assert not scored.is_rewarded
+    assert scored.metrics() == {}
+    with load_rewards(RewardOptions(missing_eos_penalty=2)) as rewards:
+        scored = rewards.score(batch(finished=[True, False, True]))
+    assert scored.total.tolist() == [0.0, -2.0, 0.0]
+    assert scored.metrics()["penalty/missing_eos"] == pytest.approx(2 / 3)
 
 
 def test_a_configuration_is_loaded_and_scores(tmp_path: Path) -> None:
@@ -205,7 +216,5 @@ def test_what_cannot_be_loaded_leaves_no_worker_behind(tmp_path: Path) -> None:
     options = RewardOptions(reward=["numeric", "no_such_module:judge"])
     with pytest.raises(RewardError, match="no_such_module:judge cannot be loaded: ModuleNotFoundError"):
         load_rewards(options)
-    with pytest.raises(ValueError, match="reward is missing"):
-        load_rewards(RewardOptions())
     with pytest.raises(ValueError, match="no reward model, it holds neither"):
         load_rewards(RewardOptions(reward=[str(tmp_path)]))

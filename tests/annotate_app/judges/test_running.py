@@ -169,6 +169,42 @@ def test_what_it_will_cost_is_said_before(sqlite_store: Store, project: Project)
         assert (after.num_answers, after.completion_tokens, after.measured) == (6, 60, True)
 
 
+def test_a_debate_is_added_as_typed_paid_for_and_kept(
+    sqlite_store: Store,
+    project: Project,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setenv("TIEBREAK_DB", sqlite_store.database.url)
+    name = "support desk"
+    with serve(by_length) as judge, serve(lambda *_: said("It helps.")) as debater:
+        file = tmp_path / "debater.yaml"
+        file.write_text(
+            f"{{kind: endpoint, target: '{debater.url}', model: d, completion_price: 1000, max_new_tokens: 40}}"
+        )
+        words = ["--endpoint", judge.url, "--model", "m", "--debate-rounds", "2", "--debater", str(file)]
+        assert main(["judge", "add", name, "heard", *words]) == 0
+        assert "2 rounds of debate by d at " in capsys.readouterr().out
+        assert main(["judge", "run", name, "heard", "--dry-run", "--json"]) == 0
+        cost = json.loads(capsys.readouterr().out)
+        assert (cost["num_answers"], cost["num_requests"]) == (12, 12 * 5)
+        assert cost["completion_tokens"] == 12 * (512 + 4 * 40)
+        assert cost["cost"] == pytest.approx(12 * 4 * 40 * 1000 / 1e6)
+        # A question with its debate costs 0.16 at most, and 0.04 in truth: ten tokens an argument.
+        assert main(["judge", "run", name, "heard", "--max-cost", "0.4", "--json"]) == 0
+        capsys.readouterr()
+        assert 2 <= len(judge.bodies) < 12
+        assert main(["judge", "run", name, "heard", "--json"]) == 0
+        assert len(judge.bodies) == 12
+        assert len(debater.bodies) == 12 * 4
+    votes = sqlite_store.judges.votes(ADMIN, project.id)
+    assert len(votes) == 12
+    for vote in votes:
+        assert vote.raw.count("It helps.") == 4
+        assert vote.usage["cost"] == pytest.approx(4 * 10 * 1000 / 1e6)
+
+
 def settle(store: Store, project: Project, choices: dict[str, str]) -> None:
     for key, choice in choices.items():
         strength = 2 if choice in ("a", "b") else 0

@@ -14,6 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import f as fisher
 
+NOTABLE = 1 / 3  # spread; real votes with a third of the people made careless had 0.35 and more
+SURE = 0.01  # p value under which it is told
+
 
 @dataclass(frozen=True, kw_only=True)
 class VoterSkill:
@@ -31,6 +34,16 @@ class VoterSkill:
     num_votes: np.ndarray
     spread: float
     p_value: float
+
+    @property
+    def is_notable(self) -> bool:
+        """Whether people surely differ so much that it may matter who voted."""
+        return self.spread >= NOTABLE and self.p_value < SURE
+
+    @property
+    def words(self) -> str:
+        """The spread, for people."""
+        return f"people's skill differs by {self.spread:.0%} of its mean (standard deviation, p {self.p_value:.1g})"
 
 
 def voter_skill(pair: np.ndarray, annotator: np.ndarray, vote: np.ndarray) -> VoterSkill:

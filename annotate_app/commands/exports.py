@@ -69,11 +69,14 @@ def _export(options: argparse.Namespace) -> int:
                 "files": [str(file) for file in exported.files],
                 "num_rows": dict(exported.num_rows),
                 "left_out": dict(exported.left_out),
+                "notes": list(exported.notes),
             }
         )
         return 0
     for why, number in sorted(exported.left_out.items(), key=lambda item: -item[1]):
         print(f"left out {number}: {why}")
+    for note in exported.notes:
+        print(f"note: {note}")
     rows = ", ".join(f"{count} {name}" for name, count in exported.num_rows.items())
     print(f"{exported.path}: {rows}")
     return 0

@@ -14,6 +14,7 @@ import numpy as np
 from annotate_app.consensus.dawid_skene_mace import LatentTruth, Triples, dawid_skene, mace
 from annotate_app.protocol.collection_design import Rule
 from annotate_app.votes import CHOICE_CODES, KIND_CODES, Votes
+from rewardkit.heads.voter_skill import voter_skill
 
 NUM_CHOICES = 4  # a, b, tie, both_bad: the codes of rewardkit.data.records.CHOICES without skip
 SHRINK_VOTES = 4.0
@@ -64,12 +65,24 @@ def choice_counts(votes: Votes, weights: np.ndarray | None = None) -> np.ndarray
 
 
 def majority(counted: Votes) -> RuleResult:
-    """Vote shares: every vote counts the same."""
+    """Vote shares: every vote counts the same; a note says so where people surely differ in skill."""
     return RuleResult(
         p=_shares(choice_counts(counted).astype(np.float64)),
         vote_weight=np.ones(len(counted)),
         reliability=np.full(len(counted.annotators), np.nan),
+        notes=_differing(counted),
     )
+
+
+def _differing(counted: Votes) -> tuple[str, ...]:
+    """What is to be said of how far people differ; nothing of votes that hang together, as of one ranking."""
+    if counted.is_clustered:
+        return ()
+    sides = (counted.choice == CHOICE_CODES["a"]) * 1 - (counted.choice == CHOICE_CODES["b"])
+    skill = voter_skill(counted.item, counted.annotator, sides)
+    if not skill.is_notable:
+        return ()
+    return (f"{skill.words}, and every vote counts alike: the rule dawid_skene weighs people by their skill",)
 
 
 def gold_accuracy(votes: Votes) -> tuple[np.ndarray, np.ndarray]:

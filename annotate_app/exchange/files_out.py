@@ -33,12 +33,14 @@ from rewardkit.data.files import SUFFIXES, Write, detect_format, open_rows
 
 @dataclass(frozen=True, kw_only=True)
 class Exported:
-    """What an export wrote: its files, its rows by split, and why items of the project are not among them."""
+    """What an export wrote: its files, its rows by split, why items of the project are not among them, and notes of the
+    rule that a reader of the rows has to know."""
 
     path: Path
     files: tuple[Path, ...]
     num_rows: Mapping[str, int]
     left_out: Mapping[str, int]
+    notes: tuple[str, ...] = ()
 
 
 def export_rows(
@@ -108,7 +110,7 @@ def export_rows(
         write_card(card, facts)
     written = (*files.values(), card, *image_files)
     final = tuple(path if folder is None else out / path.relative_to(folder) for path in written)
-    return Exported(path=out, files=final, num_rows=num_rows, left_out=dict(left_out))
+    return Exported(path=out, files=final, num_rows=num_rows, left_out=dict(left_out), notes=consensus.notes)
 
 
 def _check_task(task: str, options: ExportOptions) -> None:

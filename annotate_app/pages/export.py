@@ -170,6 +170,8 @@ def draw_ready(project: Project) -> None:
             st.text(f"{count:,} {split}")
         for why, count in sorted(exported.left_out.items(), key=lambda item: -item[1]):
             st.caption(f"left out {count:,}: {why}")
+        for note in exported.notes:
+            st.info(as_markdown(note), icon=":material/groups:")
         st.download_button(f"Download {len(data) / 1e6:,.1f} MB", data, name, "application/zip", key="export-download")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import streamlit as st
 
 from annotate_app.pages.kit.button_feedback import act, plainly
+from annotate_app.pages.kit.chosen_names import as_markdown
 from annotate_app.pages.kit.context import current_actor, current_project, current_store
 from annotate_app.pages.kit.page_list import page_at
 from annotate_app.pages.train_form.train_fields import (
@@ -22,6 +23,7 @@ from annotate_app.pages.train_form.train_fields import (
 from annotate_app.pages.train_form.train_online import draw_best, draw_online
 from annotate_app.pages.train_form.train_policy import draw_policy
 from annotate_app.pages.train_form.train_suite import draw_suite
+from annotate_app.pages.views.figures import consensus_of
 from annotate_app.pages.views.training_view import watch
 from annotate_app.store.projects.projects import Project
 from annotate_app.trainings.options import ONLINE, Trains, default_of, make_config
@@ -214,6 +216,8 @@ def draw_data(project: Project, trains: Trains) -> str:
         f"Votes are summed by the project's rule: {project.design.rule}. A snapshot of them goes into the run, "
         "so that the model can be traced to what it was taught."
     )
+    for note in consensus_of(project).notes:
+        st.info(as_markdown(note), icon=":material/groups:")
     return learns
 
 

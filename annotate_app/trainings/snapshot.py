@@ -56,6 +56,8 @@ def take_snapshot(store: Store, actor: Actor, plan: TrainingPlan, folder: Path) 
     logger.info(", ".join(f"{count:,} {split}" for split, count in exported.num_rows.items()))
     for why, count in sorted(exported.left_out.items(), key=lambda item: -item[1]):
         logger.info(f"left out {count:,}: {why}")
+    for note in exported.notes:
+        logger.info(note)
     if num_empty := _drop_empty(draft):
         logger.info(f"left out {num_empty:,}: an answer without a text, from which nothing is learned")
     if plan.on_policy or plan.replay < 1:

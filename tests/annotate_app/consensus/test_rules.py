@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from annotate_app.consensus.rules import apply_rule, gold_accuracy, gold_weighted, most_agreeing_3
+from annotate_app.consensus.rules import apply_rule, gold_accuracy, gold_weighted, majority, most_agreeing_3
 from annotate_app.protocol.collection_design import RULES
 from annotate_app.votes import KIND_CODES, Votes
 
@@ -94,3 +95,17 @@ def test_items_without_votes_have_no_posterior(rule: str, make_votes: Callable[.
     assert found.p[0].argmax() == 0
     nobody = make_votes([], [], [])
     assert apply_rule(nobody, nobody, rule).p.shape == (0, 4)
+
+
+def test_counting_says_when_people_differ_in_skill(make_votes: Callable[..., Votes]) -> None:
+    """Three who agree and one who says a whatever is right, on 24 items: a spread of 0.622, see `voter_skill`."""
+    truth = ["a", "b"] * 12
+    agreed = [(f"i{item:02d}", who, right) for item, right in enumerate(truth) for who in ("p", "q", "r")]
+    careless = make_votes(*zip(*agreed, *((f"i{item:02d}", "s", "a") for item in range(24)), strict=True))
+    (note,) = majority(careless).notes
+    assert "skill differs by 62% of its mean" in note
+    assert "the rule dawid_skene" in note
+    clusters = np.repeat(np.arange(8, dtype=np.int32), 3)  # three items of one ranking: votes that hang together
+    assert majority(replace(careless, item_cluster=clusters)).notes == ()
+    alike = make_votes(*zip(*agreed, *((f"i{item:02d}", "s", right) for item, right in enumerate(truth)), strict=True))
+    assert majority(alike).notes == ()

@@ -127,6 +127,23 @@ def test_demonstrations_are_chosen_answers_each_once(sqlite_store, project, tmp_
     assert done.left_out["the same demonstration again"] == 1
 
 
+def test_rows_in_which_careless_people_count_alike_say_so(sqlite_store, make_project, tmp_path):
+    project = make_project(sqlite_store, num_comparisons=24, design=Design(overlap=4))
+    keys = [item.id for item in sqlite_store.comparisons.iterate(ADMIN, project.id)]
+    judgments = [
+        Judgment(
+            comparison_id=key, annotator=f"person {who}", choice="a" if who == 3 or number % 2 else "b", strength=1
+        )
+        for number, key in enumerate(keys)
+        for who in range(4)
+    ]
+    sqlite_store.judgments.import_many(ADMIN, project.id, judgments)
+    done, _ = export(sqlite_store, project, tmp_path / "out.jsonl")
+    (note,) = done.notes
+    assert "skill differs by 62% of its mean" in note
+    assert note in (tmp_path / "out.README.md").read_text()
+
+
 def test_adjudicated_items_come_out_and_discarded_ones_do_not(sqlite_store, project, tmp_path):
     sqlite_store.judgments.adjudicate(ADMIN, project.id, "split", Decision(choice="b", strength=1))
     sqlite_store.judgments.adjudicate(ADMIN, project.id, "sure", Decision(choice="discard"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,37 @@ def test_rows_decide_where_no_likelihood_is_named(
 def test_a_likelihood_that_is_named_is_taken() -> None:
     config = RewardConfig(model="tfidf", out="o", data="d", likelihood="bradley_terry")
     assert with_likelihood(config, votes(["ann", "bob"]), Progress()) is config
+
+
+def votes_of_four(careless: str) -> list[Preference]:
+    """24 pairs; three say what is right, and a fourth, who is named, `a` whatever is right; else as the others."""
+    rows = []
+    for number in range(24):
+        right, wrong = ("a", "b") if number % 2 else ("b", "a")
+        sides = [(right, wrong)] * 3 + [("a", "b") if careless else (right, wrong)]
+        prompt = (Message(role="user", content=f"question {number}"),)
+        rows += [
+            Preference(prompt=prompt, chosen=chosen, rejected=rejected, meta={"annotator": name})
+            for name, (chosen, rejected) in zip(("ann", "bob", "cy", careless or "dan"), sides, strict=True)
+        ]
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("mode", "likelihood"), [("full", "auto"), ("full", "bradley_terry"), ("head", "bradley_terry")]
+)
+def test_votes_that_count_alike_though_people_differ_are_told(
+    mode: Mode, likelihood: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A spread of 0.622, worked out in the test of `voter_skill` for another number of pairs."""
+    config = RewardConfig(model="tiny", out="o", data="d", mode=mode, likelihood=likelihood)
+    with_likelihood(config, votes_of_four("eve"), Progress())
+    assert "people's skill differs by 62% of its mean" in capsys.readouterr().err
+    with_likelihood(config, votes_of_four(""), Progress())
+    assert "skill differs" not in capsys.readouterr().err
+    nameless = [replace(row, meta={}) for row in votes_of_four("eve")]
+    with_likelihood(config, nameless, Progress())
+    assert not capsys.readouterr().err
 
 
 def write_votes(file: Path) -> None:

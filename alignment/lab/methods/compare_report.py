@@ -200,8 +200,8 @@ def _chart(rows: Sequence[Row], name: str, y: Callable[[Row], float], x: Callabl
             fixed = (math.nan, row.flips) if x is KL else (row.value, 0.0)
             alike.setdefault(f"{setting_name(method, *fixed)}, seed {row.seed}", []).append(row)
         for label, mine in alike.items():
-            points = {"x": [x(row) for row in mine], "y": [y(row) for row in mine]}
-            lines.append(Line(name=label, series=series, dots=4, joined=len(mine) > 1, **points))
+            xs, ys = [x(row) for row in mine], [y(row) for row in mine]
+            lines.append(Line(name=label, x=xs, y=ys, series=series, dots=4, joined=len(mine) > 1))
     across = number_axis(x_name, [value for line in lines for value in line.x])
     if demonstrated := [y(row) for row in rows if row.method == "demonstrations"]:
         ends, level = [across.low, across.high], [_mean(demonstrated)] * 2

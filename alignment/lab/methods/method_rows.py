@@ -124,7 +124,8 @@ def row_of(seed: int, arm: Arm, worth: Worth, base: Worth, spent: Spent, reward:
         method=arm.method,
         value=arm.value,
         flips=arm.flips,
-        **_figures(gold, base),
+        gold=_mean_of(gold),
+        gain=_above(gold, base),
         proxy=float(proxy.mean()),
         kl=float(worth.kl[:, :NUM_SAMPLES].mean()),
         words=float(words.mean()),
@@ -154,7 +155,8 @@ def best_of_n_row(config: CompareConfig, seed: int, flips: float, base: Worth, r
         seed=seed,
         method="best_of_n",
         flips=flips,
-        **_figures(gold, base),
+        gold=_mean_of(gold),
+        gain=_above(gold, base),
         proxy=float(proxy.mean()),
         kl=kl_bound(config.n),
         words=float(words.mean()),
@@ -172,8 +174,15 @@ def yardstick_rows(seed: int, replies: Worth, base: Worth) -> list[Row]:
     best = replies.gold.argmax(1)[:, None]
 
     def row(method: Kind, gold: np.ndarray, proxy: np.ndarray, words: np.ndarray) -> Row:
-        means = {"proxy": float(proxy.mean()), "kl": float("nan"), "words": float(words.mean())}
-        return Row(seed=seed, method=method, **_figures(gold, base), **means)
+        return Row(
+            seed=seed,
+            method=method,
+            gold=_mean_of(gold),
+            gain=_above(gold, base),
+            proxy=float(proxy.mean()),
+            kl=float("nan"),
+            words=float(words.mean()),
+        )
 
     values = replies.gold, replies.proxy_mean, replies.words
     return [
@@ -201,10 +210,11 @@ def reward_row(config: CompareConfig, seed: int, flips: float, replies: Worth, b
     )
 
 
-def _figures(gold: np.ndarray, base: Worth) -> dict[str, Interval]:
-    """Gold, (P,) by message, and how far it lies above SFT's."""
-    numbers = np.arange(len(gold))
-    return {
-        "gold": average_interval(gold, numbers),
-        "gain": difference_interval(gold, base.gold[:, :NUM_SAMPLES].mean(1), numbers),
-    }
+def _mean_of(gold: np.ndarray) -> Interval:
+    """Mean of gold by message, (P,)."""
+    return average_interval(gold, np.arange(len(gold)))
+
+
+def _above(gold: np.ndarray, base: Worth) -> Interval:
+    """How far gold by message, (P,), lies above SFT's."""
+    return difference_interval(gold, base.gold[:, :NUM_SAMPLES].mean(1), np.arange(len(gold)))

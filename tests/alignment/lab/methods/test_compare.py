@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -188,11 +189,13 @@ def test_the_table_says_what_each_method_is_worth_and_took() -> None:
     assert "+0.50 (-0.50 to +1.50)" in page
 
 
-def test_a_sweep_is_a_line_through_its_values() -> None:
-    rows = [row(0, "dpo", 0.5, 0.5, kl, value) for value, kl in ((0.1, 3.0), (0.3, 1.0), (1.0, 0.2))]
-    page = report_page(CompareConfig(out="o", sweep=["flips=0,0.2"]), rows, [])
-    assert page.count('<polyline class="line s1"') == 3  # gold and proxy over KL, gold over flips
-    assert [line[0] for line in summary(rows)] == ["DPO, beta 0.1", "DPO, beta 0.3", "DPO, beta 1"]
+def test_a_sweep_is_a_line_through_what_differs_in_nothing_else() -> None:
+    """Over KL beta 0.1 and 0.3 of the same votes, in gold and in proxy; over flips beta 0.1 of both."""
+    rows = [row(0, "dpo", 0.5, 0.5, 3.0, 0.1), row(0, "dpo", 0.5, 0.5, 1.0, 0.3)]
+    rows.append(replace(rows[0], flips=0.2, kl=0.2))
+    assert report_page(CONFIG, rows, []).count('<polyline class="line s1"') == 2
+    assert report_page(CompareConfig(out="o", sweep=["flips=0,0.2"]), rows, []).count('<polyline class="line s1"') == 3
+    assert [line[0] for line in summary(rows)] == ["DPO, beta 0.1", "DPO, beta 0.3", "DPO, beta 0.1, 20% flipped"]
 
 
 @pytest.mark.slow

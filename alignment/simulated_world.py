@@ -123,12 +123,19 @@ def held_out_replies(*, seed: int, num_train: int, num_numbers: int = 0) -> list
 
 
 def write_world(
-    folder: Path, *, seed: int, num_train: int = NUM_TRAIN, noise: float = 0.0, num_numbers: int = 0
+    folder: Path,
+    *,
+    seed: int,
+    num_train: int = NUM_TRAIN,
+    noise: float = 0.0,
+    flips: float = 0.0,
+    num_numbers: int = 0,
 ) -> WorldFiles:
     """Writes the world's data; the same arguments give the same bytes.
 
     Args:
         noise: share of the annotators' answers that are careless, besides the usual few.
+        flips: share of the votes that are turned around; the votes of a lower share are among those of a higher one.
         num_numbers: amounts and order numbers that there are; see `World`.
     """
     files = WorldFiles(folder=folder)
@@ -146,19 +153,21 @@ def write_world(
     )
     write_rows(Path(files.prompts), ({"prompt": turns(prompt.prompt)} for prompt in train))
     write_rows(Path(files.held_out), ({"prompt": turns(prompt.prompt)} for prompt in held_out))
-    write_rows(Path(files.preferences), _preferences(world, num_train, seed, noise))
+    write_rows(Path(files.preferences), _preferences(world, num_train, seed, noise, flips))
     return files
 
 
-def _preferences(world: World, num_train: int, seed: int, noise: float) -> list[dict[str, Any]]:
+def _preferences(world: World, num_train: int, seed: int, noise: float, flips: float) -> list[dict[str, Any]]:
     names = ("ada", "ben", "cyd", "dov", "eve")
     annotators = [SimulatedAnnotator(name=f"sim-{name}", reliability=0.95 * (1 - noise)) for name in names]
     items = list(world.comparisons())[:num_train]
     votes: dict[str, list[float]] = {}
+    rng = np.random.default_rng([seed, 11])
     for judgment in simulate_judgments(items, annotators, overlap=OVERLAP, seed=seed):
         share = {"a": 1.0, "b": 0.0, "tie": 0.5, "both_bad": 0.5}.get(judgment.choice)
         if share is not None:
-            votes.setdefault(judgment.comparison_id, []).append(share)
+            is_flipped = rng.random() < flips
+            votes.setdefault(judgment.comparison_id, []).append(1 - share if is_flipped else share)
     rows = []
     for item in items:
         p_a = float(np.mean(votes[item.comparison.id]))

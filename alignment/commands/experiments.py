@@ -31,12 +31,12 @@ def run_compare(config: CompareConfig) -> int:
             points = objectives.compare_objectives(config, progress.say)
             objectives_report.write_objectives(points, out_dir)
             return points, objectives_report.screen_lines(points)
-        from alignment.lab.compare import compare, write_comparison
-        from alignment.lab.compare_report import screen_lines
+        from alignment.lab.methods.compare import compare, write_comparison
+        from alignment.lab.methods.compare_report import screen_lines
 
-        rows = compare(config, progress.say)
-        write_comparison(rows, out_dir)
-        return rows, screen_lines(rows)
+        measured = compare(config, progress.say)
+        write_comparison(config, measured, out_dir)
+        return measured, screen_lines(config, measured.rows, measured.reward_models)
 
     return _run_experiment("compare", config, experiment)
 

@@ -8,7 +8,7 @@ from typing import Any
 from alignment.config.advisor import AdvisorConfig
 from alignment.config.constitution import ConstitutionConfig, FeedbackLabConfig
 from alignment.config.edits import EditsConfig
-from alignment.config.lab import CompareConfig, LoopLabConfig, OveroptConfig
+from alignment.config.lab import CompareConfig, ExercisesConfig, LoopLabConfig, OveroptConfig
 from alignment.config.online import GrpoConfig, OnlineDpoConfig, PpoConfig
 from alignment.config.sampling import BonConfig, EvaluatePolicyConfig, LabelStepsConfig, SampleConfig
 from alignment.config.training import DpoConfig, KtoConfig, SftConfig
@@ -131,6 +131,12 @@ COMMANDS = (
         help="hold turns of the loop against other ways to spend labels, in a world of known worth",
         config=LoopLabConfig,
         run=call("alignment.commands.experiments.run_loop_lab"),
+    ),
+    Command(
+        name="exercises",
+        help="exercises of textbooks in small worlds of features, beside the answers that are expected",
+        config=ExercisesConfig,
+        run=call("alignment.commands.exercises.exercises"),
     ),
     Command(
         name="plan",

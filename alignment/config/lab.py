@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -11,6 +11,14 @@ from alignment.config.training import check_least
 
 Method = Literal["sft", "best_of_n", "dpo", "ppo", "grpo"]
 METHODS: tuple[Method, ...] = get_args(Method)
+SWEPT: Mapping[str, Sequence[Method]] = {
+    "beta": ("dpo",),
+    "kl_weight": ("ppo", "grpo"),
+    "flips": ("best_of_n", "dpo"),
+}
+"""Options of which several values can be tried at once, and the methods that are run for them where none is named."""
+Exercise = Literal["flips", "shape", "features", "kl"]
+PPO_PASSES = 4  # updates of a step of PPO
 MULTIPLIER_RATE, MULTIPLIER_BOUNDS = 1.0, (0.02, 20.0)  # of the constraint between two golds
 
 
@@ -51,9 +59,16 @@ class CompareConfig(LabConfig):
     """The same data through several ways of aligning a policy, side by side.
 
     Attributes:
-        methods: ways to compare: best_of_n, dpo, ppo, grpo; may be given repeatedly; by default all. SFT is always
-            there.
-        noise: share of the annotators' answers that are careless, besides the usual few.
+        methods: ways to compare: best_of_n, dpo, ppo, grpo; may be given repeatedly; by default all, in a sweep those
+            that it is of. SFT is always there.
+        equal: what the methods have the same of: updates (`steps` updates of the weights by each; a step of PPO makes
+            four), tokens (`steps` steps of PPO and of GRPO; DPO reads its votes as often as the reward model and their
+            completions take tokens), or steps (nothing but the steps of PPO and GRPO; DPO has an epoch).
+        sweep: option with several values to try, as beta=0.03,0.1,0.3; beta of DPO, kl_weight of PPO and GRPO, where 0
+            is a run without a KL, or flips; may be given repeatedly, and all combinations are run.
+        flips: share of the votes that are turned around, besides what annotators err anyway.
+        num_numbers: number of amounts, and of order numbers, that messages name, which a small policy learns to copy;
+            0 takes any of a range, which it does not learn.
         n: number of completions that best-of-n chooses from.
         penalty: conservative rule of the ensemble's rewards for PPO, GRPO and best-of-n.
         beta: beta of DPO.
@@ -68,7 +83,10 @@ class CompareConfig(LabConfig):
     """
 
     methods: list[Method] = field(default_factory=list, metadata={"repeated": True})
-    noise: float = 0.0
+    equal: Literal["updates", "tokens", "steps"] = "updates"
+    sweep: list[str] = field(default_factory=list, metadata={"repeated": True})
+    flips: float = 0.0
+    num_numbers: int = 8
     n: int = 16
     penalty: Literal["mean", "wco", "uwo", "entropic"] = "mean"
     beta: float = 0.3
@@ -80,7 +98,9 @@ class CompareConfig(LabConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_least(self, noise=0, n=2, kl_weight=0)
+        check_least(self, n=2)
+        if self.num_numbers and not 2 <= self.num_numbers <= 100:
+            raise ValueError(f"num_numbers is {self.num_numbers}, allowed is 0 or 2 to 100")
         if (self.weights or self.floors or self.multiplier_starts) and not self.objectives:
             raise ValueError("weights, floors and multiplier_starts are of the two golds: give objectives too")
         for start in self.multiplier_starts:
@@ -88,14 +108,47 @@ class CompareConfig(LabConfig):
         for weight in self.weights:
             if not 0 < weight < 1:
                 raise ValueError(f"weights holds {weight}, allowed is between 0 and 1")
-        if self.noise >= 1:
-            raise ValueError(f"noise is {self.noise}, allowed is 0 up to 1")
-        if not self.beta > 0:
-            raise ValueError(f"beta is {self.beta}, allowed is more than 0")
+        for beta in self.values("beta"):
+            if not beta > 0:
+                raise ValueError(f"beta is {beta}, allowed is more than 0")
+        for kl_weight in self.values("kl_weight"):
+            if not kl_weight >= 0:
+                raise ValueError(f"kl_weight is {kl_weight}, allowed is 0 or more")
+        for flips in self.values("flips"):
+            if not 0 <= flips <= 1:
+                raise ValueError(f"flips is {flips}, allowed is 0 to 1")
+        if self.equal == "updates" and self.steps % PPO_PASSES and "ppo" in self.chosen and not self.objectives:
+            raise ValueError(f"steps is {self.steps}, with equal updates allowed are multiples of {PPO_PASSES}")
+        if self.sweep and self.objectives:
+            raise ValueError("sweep is of the methods, objectives compares ways of one: leave one of the two out")
+
+    def values(self, name: str) -> Sequence[float]:
+        """The values of an option of `SWEPT` that are tried: those of its sweep, or the one that it has."""
+        return self.swept.get(name) or [getattr(self, name)]
+
+    @property
+    def swept(self) -> Mapping[str, Sequence[float]]:
+        """By option, the values of `sweep`, from the lowest.
+
+        Raises:
+            ValueError: if one is of another form, of an option that cannot be swept, or given twice.
+        """
+        values_of: dict[str, Sequence[float]] = {}
+        for text in self.sweep:
+            name, _, values = text.partition("=")
+            if name not in SWEPT or name in values_of:
+                raise ValueError(f"sweep is {text!r}, allowed is NAME=VALUE,VALUE, once of each of {', '.join(SWEPT)}")
+            try:
+                values_of[name] = sorted({float(value) for value in values.split(",")})
+            except ValueError:
+                raise ValueError(f"sweep is {text!r}, allowed is numbers with commas between them") from None
+        return values_of
 
     @property
     def chosen(self) -> Sequence[Method]:
-        return self.methods or METHODS
+        """The methods that are run."""
+        of_sweeps = [method for name in self.swept for method in SWEPT[name]]
+        return self.methods or [method for method in METHODS if method in of_sweeps or not of_sweeps]
 
     @property
     def weight_shares(self) -> Sequence[float]:
@@ -202,6 +255,35 @@ class LoopLabConfig:
                 f"{self.labels} labels in each of {self.turns} turns are up to {most} on the candidates of one turn, "
                 f"allowed is two thirds of its {pairs} pairs: more prompts or n, or fewer labels"
             )
+
+    @property
+    def numbers(self) -> range:
+        return range(self.first_seed, self.first_seed + self.seeds)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExercisesConfig:
+    """Exercises of textbooks in small worlds of features, beside the answers that are expected; seconds each.
+
+    Attributes:
+        names: exercises to do: flips (labels turned around), shape (linear and non-linear rewards), features (few and
+            many), kl (KL weights and none); may be given repeatedly; by default all.
+        seeds: number of worlds.
+        first_seed: seed of the first world; the others follow.
+        json: whether figures are printed as JSON instead of tables.
+    """
+
+    names: list[Exercise] = field(default_factory=list, metadata={"repeated": True})
+    seeds: int = 20
+    first_seed: int = 0
+    json: bool = False
+
+    def __post_init__(self) -> None:
+        check_least(self, seeds=2, first_seed=0)
+
+    @property
+    def chosen(self) -> Sequence[Exercise]:
+        return self.names or get_args(Exercise)
 
     @property
     def numbers(self) -> range:

@@ -16,6 +16,8 @@ from rewardkit.reward.load import load_reward_fn
 from rewardkit.reward.metadata import read_card
 from rewardkit.reward.reward import Reward, RewardFn
 
+NUM_SAMPLES = 2  # replies of each policy to a held-out message
+
 
 @dataclass(frozen=True, kw_only=True)
 class Worth:

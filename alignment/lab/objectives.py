@@ -24,8 +24,7 @@ import numpy as np
 
 from alignment.config.lab import MULTIPLIER_BOUNDS, MULTIPLIER_RATE, CompareConfig
 from alignment.generation.completion_sampler import Sampler
-from alignment.lab.gold_evaluation import draw_replies, load_sampler
-from alignment.lab.method_rows import NUM_SAMPLES
+from alignment.lab.gold_evaluation import NUM_SAMPLES, draw_replies, load_sampler
 from alignment.lab.steps import COMPLETIONS, GROUP, Step, run_step, sft_step
 from alignment.simulated_world import (
     HELPFULNESS,
@@ -80,8 +79,8 @@ def compare_objectives(config: CompareConfig, told: Callable[[str], None]) -> li
 
 def _seed_points(config: CompareConfig, seed: int, told: Callable[[str], None]) -> list[Point]:
     folder = Path(config.out) / f"seed-{seed}"
-    files = write_world(folder / "world", seed=seed, num_train=config.num_prompts)
-    run_step(sft_step(seed, folder, files), told)
+    files = write_world(folder / "world", seed=seed, num_train=config.num_prompts, num_numbers=config.num_numbers)
+    run_step(sft_step(seed, folder, files, copies=config.num_numbers > 0), told)
     weights = (0.0, *config.weight_shares, 1.0)
     for weight in weights:
         run_step(_sum_step(config, seed, folder, files, weight), told)

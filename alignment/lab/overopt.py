@@ -24,7 +24,7 @@ from alignment.best_of_n.value import expected_best, kl_bound
 from alignment.config.lab import OveroptConfig
 from alignment.lab.gold_evaluation import Worth, draw_replies, load_proxy, load_sampler
 from alignment.lab.overopt_report import report_page
-from alignment.lab.pushed_curves import RL_RULES, RULES, Curve, Proxy, Push, Rule, curves_of, following
+from alignment.lab.pushed_curves import RL_RULES, RULES, Curve, Proxy, Push, Rule, curves_of, following, penalty_share
 from alignment.lab.steps import COMPLETIONS, GROUP, Step, reward_step, run_step, sft_step
 from alignment.online.audit import read_scores
 from alignment.simulated_world import GOLD, MAX_NEW_TOKENS, WorldFiles, write_world
@@ -74,7 +74,7 @@ def _seed(config: OveroptConfig, seed: int, told: Callable[[str], None]) -> Iter
                 runs = [_trained(config, folder, files, reward, push.rule, told) for push in trained]
                 yield from curves_of(
                     [
-                        grpo_push(proxy, push.rule, out, follows=push.follows)
+                        grpo_push(proxy, push.rule, out, follows=push.follows, penalty=push.penalty)
                         for push, out in zip(trained, runs, strict=True)
                     ]
                 )
@@ -131,17 +131,18 @@ def best_of_n_push(proxy: Proxy, rule: Rule, worth: Worth, *, strength: float) -
         gold=gold - gold[:, :1],
         reward=by_proxy - by_proxy[:, :1],
         follows=following(chosen_by, worth.gold),
+        penalty=0.0 if rule == "one" else penalty_share(worth.proxy, rule, strength=strength),
     )
 
 
-def grpo_push(proxy: Proxy, rule: Rule, run_dir: Path, *, follows: float) -> Push:
+def grpo_push(proxy: Proxy, rule: Rule, run_dir: Path, *, follows: float, penalty: float = 0.0) -> Push:
     """Gold and proxy of a run's audits above the first, which is of the policy that it began from.
 
     All audits draw with the same keys, so that the difference is paired by message and by luck. Those with a number
     that was not finite are left out.
 
     Args:
-        follows: see `Push`.
+        follows, penalty: see `Push`.
 
     Raises:
         ValueError: if the run did not audit the policy that it began from, as runs of earlier versions did not.
@@ -159,6 +160,7 @@ def grpo_push(proxy: Proxy, rule: Rule, run_dir: Path, *, follows: float) -> Pus
         gold=(gold - gold[:1]).T,
         reward=(reward - reward[:1]).T,
         follows=follows,
+        penalty=penalty,
     )
 
 

@@ -7,10 +7,10 @@ from itertools import groupby
 
 import numpy as np
 
-from alignment.lab.pushed_curves import Curve
+from alignment.lab.pushed_curves import Curve, admission
 from rewardkit.report.charts import Line, line_chart, number_axis
 from rewardkit.report.page import Table, experiment_page
-from rewardkit.report.table import number_text, signed_text, text_table
+from rewardkit.report.table import number_text, percent, signed_text, text_table
 from rewardkit.stats.metrics import Interval
 
 HEADER = ("proxy, and what pushes it", "rule", "at KL", "gold above SFT", "beside the mean's")
@@ -18,6 +18,7 @@ WAY_HEADER = (
     "proxy, and what pushes it",
     "rule",
     "follows gold",
+    "penalty",
     "best",
     "rose",
     "at the end",
@@ -34,6 +35,7 @@ NOTE = (
 )
 WAY_NOTE = (
     "follows gold: correlation of what the rule rewards with gold among SFT replies to one message, before any push; "
+    "penalty: spread there of what the rule takes from the mean, as a share of the mean's own; "
     "rose: whether the interval of the curve's best point, chosen for being that, lies above 0"
 )
 FIT_NOTE = "a, b and where gold turns are of distances: the square root of KL"
@@ -58,6 +60,7 @@ def ways(curves: Sequence[Curve]) -> list[list[str]]:
         [
             *_names(curve),
             f"{curve.follows:+.2f}" if np.isfinite(curve.follows) else "",
+            percent(curve.penalty),
             f"{curve.best.value:+.2f}",
             curve.rose,
             f"{curve.end.value:+.2f}",
@@ -86,7 +89,7 @@ def fits(curves: Sequence[Curve]) -> list[list[str]]:
 def screen_lines(curves: Sequence[Curve]) -> list[str]:
     """Returns the tables' lines for a terminal."""
     lines = [text_table(HEADER, summary(curves), num_left=2), NOTE, ""]
-    lines += [text_table(WAY_HEADER, ways(curves), num_left=2), WAY_NOTE]
+    lines += [text_table(WAY_HEADER, ways(curves), num_left=2), WAY_NOTE, _admitted(curves)]
     if fitted := fits(curves):
         lines += ["", text_table(FIT_HEADER, fitted, num_left=2), FIT_NOTE]
     return lines
@@ -107,7 +110,7 @@ def report_page(curves: Sequence[Curve]) -> str:
         summary="Gold reward and the reward model that stands for it (proxy), above the SFT policy, against the "
         "distance the policy has moved: the square root of its KL. Bands: 95 % intervals over messages. Dashed: the "
         "fitted curve d (a - b d) of best-of-n, d (a - b log d) of reinforcement learning. Grey: the proxy under the "
-        f"mean. In the table {NOTE}.",
+        f"mean. In the table {NOTE}. {_admitted(curves)}",
         header=HEADER,
         rows=summary(curves),
         charts=charts,
@@ -121,6 +124,15 @@ def report_page(curves: Sequence[Curve]) -> str:
             Table(heading="Fitted curves", note=f"{FIT_NOTE}.", header=FIT_HEADER, rows=fits(curves)),
         ],
     )
+
+
+def _admitted(curves: Sequence[Curve]) -> str:
+    """Each proxy counts once, by the mean of its members where it has more than one."""
+    of_proxy = {}
+    for curve in curves:
+        if curve.rule in ("one", "mean"):
+            of_proxy[curve.seed, curve.pairs, curve.noise] = curve.follows
+    return admission(list(of_proxy.values()))
 
 
 def _names(curve: Curve) -> list[str]:

@@ -14,12 +14,15 @@ from typing import Literal
 import numpy as np
 
 from alignment.lab.curve_fits import Fit, fit_best_of_n, fit_reinforcement
+from rewardkit.reward.reward import Penalty, Reward, conservative, spread_within
 from rewardkit.stats.metrics import Interval, average_interval
 
 By = Literal["best_of_n", "grpo"]
 Rule = Literal["one", "mean", "uwo", "wco"]
 RULES: tuple[Rule, ...] = ("one", "mean", "uwo", "wco")
 RL_RULES: tuple[Rule, ...] = ("one", "mean", "uwo")
+ADMITTED = 0.4
+"""Correlation with gold among replies to one message, above which a proxy is worth pushing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +49,7 @@ class Push:
         distance: (M,) sqrt of the KL to the SFT policy, nats a reply; of best-of-n of its bound.
         gold, reward: (P, M) gold and proxy reward of each held-out message, above the start.
         follows: correlation of what the rule rewards with gold among SFT replies to one message; see `following`.
+        penalty: what the rule takes there, as a share of the signal; see `penalty_share`.
     """
 
     by: By
@@ -55,6 +59,7 @@ class Push:
     gold: np.ndarray
     reward: np.ndarray
     follows: float
+    penalty: float = 0.0
 
     def gold_at(self, distance: float) -> np.ndarray:
         """(P,) gold at a distance, linear between the points; the start is 0 at distance 0."""
@@ -72,6 +77,7 @@ class Curve:
         gold, proxy: (M,) means over held-out messages, above the start.
         gold_low, gold_high: (M,) 95 % intervals of gold, messages resampled.
         follows: correlation of what the rule rewards with gold among SFT replies to one message, before any push.
+        penalty: what the rule takes there, as a share of the signal; see `penalty_share`.
         best: the highest gold of the curve with its interval, which knows nothing of having been chosen.
         end: gold at the furthest point.
         common: the distance at which arms are compared, which all of them reached.
@@ -92,6 +98,7 @@ class Curve:
     gold_high: tuple[float, ...]
     proxy: tuple[float, ...]
     follows: float
+    penalty: float
     best: Interval
     end: Interval
     common: float
@@ -118,6 +125,37 @@ def following(scores: np.ndarray, gold: np.ndarray) -> float:
     return float((one * other).sum()) / spread if spread else float("nan")
 
 
+def admission(follows: Sequence[float]) -> str:
+    """Says whether proxies follow gold well enough for what pushes them to be judged.
+
+    Args:
+        follows: of each proxy; see `following`.
+    """
+    weak = [each for each in follows if not each > ADMITTED]
+    if not weak:
+        return f"Every proxy follows gold by more than {ADMITTED:g} within messages: what pushes it can be judged."
+    return (
+        f"{len(weak)} of {len(follows)} proxies follow gold by no more than {ADMITTED:g} within messages (down to "
+        f"{min(weak):+.2f}): what is won or lost by pushing those says more of the proxy than of what pushes."
+    )
+
+
+def penalty_share(members: np.ndarray, rule: Penalty, *, strength: float = 1.0) -> float:
+    """Spread of what a rule takes from the mean reward, as a share of that mean's own spread, within messages.
+
+    sd(mean - reward under the rule) / sd(mean), `spread_within` messages: from 1 on the choice among replies to one
+    message is more the penalty's than the reward's. nan where the mean does not tell any two of them apart.
+
+    Args:
+        members: (K, P, n) rewards.
+    """
+    rewards = Reward(members=members.reshape(len(members), -1))
+    message = np.repeat(np.arange(members.shape[1]), members.shape[2])
+    taken = rewards.mean - conservative(rewards, rule, strength=strength, group=message)
+    spread = spread_within(rewards.mean, message)
+    return spread_within(taken, message) / spread if spread else float("nan")
+
+
 def curves_of(pushes: Sequence[Push]) -> list[Curve]:
     """The curves of one proxy under several rules, compared at the distance that all of them reached."""
     common = min(float(push.distance.max(initial=0.0)) for push in pushes)
@@ -142,6 +180,7 @@ def _curve(push: Push, common: float, plain: Push | None) -> Curve:
         gold_high=tuple(point.high for point in points),
         proxy=tuple(push.reward.mean(0)[order].tolist()),
         follows=push.follows,
+        penalty=push.penalty,
         best=max(points, key=lambda point: point.value),
         end=points[-1],
         common=common,

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import yaml
 
-from alignment.simulated_world import SFT_OPTIONS, WorldFiles
+from alignment.simulated_world import SFT_OPTIONS, WorldFiles, write_start
 from rewardkit.config import Members
 from rewardkit.run.directory import read_metrics, read_status, write_text
 
@@ -120,11 +120,25 @@ def _num_updates(run_dir: Path) -> int:
     return int(config.get("passes", 1) * config.get("minibatches", 1) * steps) if isinstance(steps, int) else 0
 
 
-def sft_step(seed: int, folder: Path, files: WorldFiles) -> Step:
-    """The policy that every experiment begins with, in folder/sft."""
+def sft_step(seed: int, folder: Path, files: WorldFiles, *, copies: bool = False) -> Step:
+    """The policy that every experiment begins with, in folder/sft.
+
+    Args:
+        copies: whether it begins with weights that learn to copy, which `write_start` makes, instead of `tiny`.
+    """
+    model = "tiny"
+    if copies:
+        model = files.start if Path(files.start).exists() else write_start(files, seed=seed)
     return Step(
         name="SFT on demonstrations",
-        words=["alignment", "sft", "--model=tiny", f"--data={files.demonstrations}", *SFT_OPTIONS, f"--seed={seed}"],
+        words=[
+            "alignment",
+            "sft",
+            f"--model={model}",
+            f"--data={files.demonstrations}",
+            *SFT_OPTIONS,
+            f"--seed={seed}",
+        ],
         out=folder / "sft",
     )
 

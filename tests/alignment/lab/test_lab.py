@@ -13,60 +13,17 @@ pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from alignment.__main__ import main
-from alignment.config.lab import CompareConfig, OveroptConfig
-from alignment.lab.compare_report import gain_lines, report_page, screen_lines, summary, work
+from alignment.config.lab import OveroptConfig
 from alignment.lab.curve_fits import FALLS
 from alignment.lab.gold_evaluation import Worth
-from alignment.lab.method_rows import BY_REWARD, Row, best_of_n_row, row_of, yardstick_rows
 from alignment.lab.overopt import best_of_n_push, grpo_push
 from alignment.lab.overopt_report import report_page as overopt_page
 from alignment.lab.overopt_report import screen_lines as overopt_lines
-from alignment.lab.pushed_curves import Proxy, Push, Rule, curves_of, following
-from alignment.lab.steps import Spent
-from rewardkit.stats.metrics import Interval
-
-SPENT = Spent(seconds=3.0, peak_mb=100.0, num_tokens=1000, num_updates=240)
+from alignment.lab.pushed_curves import Proxy, Push, Rule, curves_of, following, penalty_share
 
 
 def worth(gold: np.ndarray, proxy: np.ndarray | None = None, kl: float = 0.0) -> Worth:
     return Worth(gold=gold, proxy=proxy, kl=np.full(gold.shape, kl), words=np.ones(gold.shape))
-
-
-def test_gains_are_paired_by_message() -> None:
-    """Gold is 0 and 4 for the two messages by SFT, and one more each by the other: the gain has no spread."""
-    base, other = worth(np.array([[0.0, 0.0, 9.0], [4.0, 4.0, 9.0]])), worth(np.array([[1.0, 1.0], [5.0, 5.0]]), kl=2.0)
-    row = row_of("dpo", 7, other, base, SPENT)
-    assert row.gain is not None
-    assert row.gain.value == 1.0
-    assert not row.gain.is_known  # two messages that are alike say nothing of how far others are
-    assert (row.gold.value, row.kl, row.num_tokens) == (3.0, 2.0, 1000)
-    assert row_of("sft", 7, base, base, SPENT).gain is None
-
-
-def test_a_reward_model_counts_for_those_that_need_one() -> None:
-    both = worth(np.array([[0.0, 0.0]]), np.zeros((1, 1, 2)))
-    reward = Spent(seconds=7.0, peak_mb=1.0, num_tokens=70, num_updates=10)
-    costs = {
-        name: (row.reward_seconds, row.reward_tokens)
-        for name in ("dpo", "ppo", "grpo")
-        for row in [row_of(name, 0, both, both, SPENT, reward)]
-    }
-    assert costs == {"dpo": (0.0, 0), "ppo": (7.0, 70), "grpo": (7.0, 70)}
-    drawn = Spent(seconds=5.0, peak_mb=1.0, num_tokens=160, num_updates=0)
-    best = best_of_n_row(CompareConfig(out="o", n=2), 0, both, drawn, reward)
-    assert (best.seconds, best.num_tokens, best.reward_tokens, best.num_updates) == (5.0, 160, 70, 0)
-
-
-def test_yardsticks_are_what_demonstrations_are_worth() -> None:
-    """Two messages: SFT is worth 0 and 1; the two replies to each that demonstrations come from 1, 3 and 2, 0."""
-    base = worth(np.array([[0.0, 0.0], [1.0, 1.0]]))
-    demonstrated = worth(np.array([[1.0, 3.0], [2.0, 0.0]]), np.array([[[5.0, 1.0], [5.0, 1.0]]]))
-    one, better = yardstick_rows(3, demonstrated, base)
-    assert one.gain is not None
-    assert better.gain is not None
-    assert (one.method, one.gold.value, one.gain.value, one.proxy) == ("demonstrations", 1.5, 1.0, 3.0)
-    assert (better.method, better.gold.value, better.gain.value, better.proxy) == ("best_of_two", 2.5, 2.0, 3.0)
-    assert not np.isfinite(one.kl)
 
 
 def push_of(rule: Rule, gold: list[float], proxy: np.ndarray, strength: float = 1.0) -> Push:
@@ -100,6 +57,8 @@ def test_members_that_disagree_save_gold_under_uwo() -> None:
     assert careful.gain_at_common is not None
     assert careful.gain_at_common.value == pytest.approx(8.0)
     assert careful.rose == "yes"
+    # uwo takes the variance, 0 0 0 18: a spread of 9 beside that of the means 0 1 2 3
+    assert [curve.penalty for curve in (single, plain, careful)] == [0.0, 0.0, pytest.approx(9 / np.sqrt(5 / 3))]
     shown = overopt_lines([single, plain, careful])[0]
     assert "+8.00 (+7.99 to +8.01)" in shown
     page = overopt_page([single, plain, careful])
@@ -113,6 +72,16 @@ def test_a_proxy_follows_gold_within_messages_or_not_at_all() -> None:
     assert following(np.array([[1.0, 0.0], [11.0, 10.0]]), gold) == -1.0
     assert following(2 * gold, gold) == 1.0
     assert np.isnan(following(np.array([[1.0, 1.0], [2.0, 2.0]]), gold))
+
+
+def test_what_a_penalty_takes_is_told_as_a_share_of_the_signal() -> None:
+    """Two members, one message of two replies: means 0 and 2, variances 0 and 2, so that uwo at 1 takes all of it."""
+    members = np.array([[[0.0, 1.0]], [[0.0, 3.0]]])
+    assert penalty_share(members, "mean") == 0.0
+    assert penalty_share(members, "uwo") == pytest.approx(1.0)
+    assert penalty_share(members, "uwo", strength=0.25) == pytest.approx(0.25)
+    assert penalty_share(members, "wco") == pytest.approx(0.5)  # minima 0 and 1
+    assert np.isnan(penalty_share(np.zeros((2, 1, 2)), "uwo"))
 
 
 def test_arms_are_compared_at_the_distance_that_all_reached() -> None:
@@ -174,63 +143,9 @@ def test_a_run_without_scores_of_its_start_is_named(tmp_path: Path) -> None:
         grpo_push(Proxy(seed=0, pairs=200, noise=0.5), "uwo", run_dir, follows=0.25)
 
 
-def row(seed: int, method: Any, gold: float, gain: float | None, kl: float) -> Row:
-    def around(value: float) -> Interval:
-        return Interval(value=value, low=value - 1, high=value + 1)
-
-    gains = None if gain is None else around(gain)
-    cost = (
-        {"reward_seconds": 2.0, "reward_tokens": 50}
-        if method in BY_REWARD
-        else {"reward_seconds": 0.0, "reward_tokens": 0}
-    )
-    return Row(
-        seed=seed, method=method, gold=around(gold), gain=gains, proxy=0.5, kl=kl, words=30, **vars(SPENT), **cost
-    )
-
-
-def test_the_table_says_what_each_method_is_worth_and_took() -> None:
-    rows = [row(0, "demonstrations", 0.75, 0.75, float("nan"))]
-    rows += [row(0, "sft", 0.0, None, 0.0), row(1, "sft", 1.0, None, 0.0)]
-    rows += [row(0, "dpo", 0.5, 0.5, 1.0), row(1, "dpo", 0.75, -0.25, 2.0), row(0, "best_of_n", 1.0, 1.0, 1.8)]
-    assert summary(rows)[0] == ["a demonstration", "+0.75", "+0.75", "+0.75", "+0.50", "", "30.0"]
-    assert summary(rows)[2][:6] == ["DPO", "+0.62", "+0.12", "-0.25", "+0.50", "1.50"]
-    assert summary(rows)[3][5] == "up to 1.80"
-    shown = "\n".join(screen_lines(rows))
-    assert "means over 2 seeds" in shown
-    assert gain_lines(rows) == (
-        ["gold above SFT", "seed 0", "seed 1"],
-        [
-            ["a demonstration", "+0.75 (-0.25 to +1.75)", ""],
-            ["DPO", "+0.50 (-0.50 to +1.50)", "-0.25 (-1.25 to +0.75)"],
-            ["best of n", "+1.00 (+0.00 to +2.00)", ""],
-        ],
-    )
-    assert work(rows)[2:] == [
-        ["DPO", "240", "1,000", "3", "", "", "100"],
-        ["best of n", "240", "1,050", "5", "50", "2", "100"],
-    ]
-    page = report_page(rows)
-    assert page.count('class="dot s4"') == 1  # best of n stands in the chart of KL too
-    assert "DPO, seed 1" in page
-    assert "+0.50 (-0.50 to +1.50)" in page
-
-
 @pytest.mark.slow
 def test_experiments_run_from_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     common = ["--seeds=1", "--num-prompts=60", "--steps=2", "--ensemble=2", "--json"]
-    assert main(["compare", f"--out={tmp_path}/compare", "--n=4", *common]) == 0
-    rows = json.loads(capsys.readouterr().out)
-    methods = ["demonstrations", "best_of_two", "sft", "best_of_n", "dpo", "ppo", "grpo"]
-    assert [row["method"] for row in rows] == methods
-    assert all(row["seconds"] > 0 and row["num_tokens"] > 0 for row in rows[2:])
-    updates = {row["method"]: row["num_updates"] for row in rows}
-    assert (updates["ppo"], updates["grpo"], updates["best_of_n"]) == (
-        8,
-        2,
-        0,
-    )  # PPO passes over its samples four times
-    assert (tmp_path / "compare" / "report.html").exists()
     some = ["--pairs=40", "--noises=0.5", "--n=4"]
     assert main(["overopt", f"--out={tmp_path}/overopt", *some, *common]) == 0
     curves = json.loads(capsys.readouterr().out)
@@ -238,15 +153,12 @@ def test_experiments_run_from_nothing(tmp_path: Path, capsys: pytest.CaptureFixt
         *(("best_of_n", rule) for rule in ("one", "mean", "uwo", "wco")),
         *(("grpo", rule) for rule in ("one", "mean", "uwo")),
     ]
-    assert main(["compare", f"--out={tmp_path}/compare", "--n=4", *common, "--resume"]) == 2
+    assert main(["overopt", f"--out={tmp_path}/overopt", "--n=8", *common, "--resume"]) == 2
 
 
 @pytest.mark.parametrize(
     ("config", "options", "message"),
     [
-        (CompareConfig, {"n": 1}, "n is 1, allowed is 2 or more"),
-        (CompareConfig, {"noise": 1.0}, "noise is 1.0"),
-        (CompareConfig, {"beta": 0.0}, "beta is 0.0, allowed is more than 0"),
         (OveroptConfig, {"pairs": [10]}, "pairs is 10, allowed is 40 to num_prompts, 2000"),
         (OveroptConfig, {"noises": [1.5]}, "noises holds 1.5"),
     ],

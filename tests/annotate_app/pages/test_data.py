@@ -20,6 +20,7 @@ from annotate_app.exchange.project_out import export_project
 from annotate_app.pages import export, import_data
 from annotate_app.store.loop.judges import JudgeVote
 from annotate_app.store.store import Store
+from rewardkit.data.records import Comparison, Judgment, Message
 
 pytestmark = pytest.mark.slow
 
@@ -196,6 +197,24 @@ def test_preferences_are_prepared_with_their_card(open_page: OpenPage) -> None:
     assert names == {"train.jsonl", "test.jsonl", "README.md"}
     rows = packed.read(next(name for name in packed.namelist() if name.endswith("train.jsonl"))).splitlines()
     assert {"prompt", "chosen", "rejected", "p_chosen"} <= json.loads(rows[0]).keys()
+
+
+def test_that_careless_people_count_as_much_as_others_is_said(open_page: OpenPage, pages_store: Store) -> None:
+    """One of four says the same of all 24 pairs, whatever the others say."""
+    project = pages_store.projects.get(ADMIN, EMPTY)
+    question = (Message(role="user", content="why?"),)
+    pairs = [Comparison(prompt=question, completion_a=f"a {n}", completion_b=f"b {n}", id=f"p{n}") for n in range(24)]
+    pages_store.comparisons.add(ADMIN, project.id, pairs)
+    votes = [
+        Judgment(comparison_id=f"p{n}", annotator=f"person {who}", choice="a" if who == 3 or n % 2 else "b", strength=1)
+        for n in range(24)
+        for who in range(4)
+    ]
+    pages_store.judgments.import_many(ADMIN, project.id, votes)
+    test = open_page("export", project=EMPTY)
+    press(test, "Prepare")
+    told = [*test.info, *open_page("train", project=EMPTY).info]
+    assert len([note for note in told if "skill differs by 62" in note.value]) == 2
 
 
 def test_mistaken_splits_are_said_and_prepare_nothing(open_page: OpenPage) -> None:

@@ -119,8 +119,12 @@ def draw_slider(key: str, slider: Slider | Choice) -> float:
             key=name,
         )
         return float(slider.default if chosen is None else chosen)
-    ends = float(slider.low), float(slider.high)
-    return st.slider(slider.label, *ends, float(slider.default), float(slider.step), key=name)
+    numbers = (slider.low, slider.high, slider.default, slider.step)
+    if all(float(number).is_integer() for number in numbers):
+        low, high, default, step = map(int, numbers)
+        return float(st.slider(slider.label, low, high, default, step, key=name))
+    low, high, default, step = map(float, numbers)
+    return st.slider(slider.label, low, high, default, step, key=name)
 
 
 def draw_table(figures: Rows) -> None:

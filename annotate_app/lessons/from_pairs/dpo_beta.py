@@ -9,6 +9,7 @@ import numpy as np
 
 from annotate_app.lessons.lesson import Finding, Lesson, Mistake, Paper, Picture, Question, Slider, Values
 from annotate_app.pages.charts.curves import curves
+from rewardkit.heads.fit import minimise
 
 BETAS = tuple(float(beta) for beta in np.geomspace(0.05, 1.0, 13))
 
@@ -26,20 +27,16 @@ def learned(beta: float, wrong_share: float) -> tuple[float, float, float]:
     from alignment.losses.pair import sigmoid_loss
 
     reference = torch.zeros(3, dtype=torch.float64).log_softmax(0)  # chosen, rejected, neither
-    logits = reference.clone().requires_grad_()
-    optimizer = torch.optim.LBFGS(
-        [logits], max_iter=200, tolerance_grad=1e-10, tolerance_change=1e-14, line_search_fn="strong_wolfe"
-    )
 
-    def objective() -> torch.Tensor:
-        optimizer.zero_grad()
+    def loss_of(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        logits = torch.from_numpy(flat).requires_grad_()
         logratios = logits.log_softmax(0) - reference
         loss = sigmoid_loss(logratios[:1], logratios[1:2], beta=beta, label_smoothing=wrong_share).losses.sum()
-        loss.backward()
-        return loss
+        (slopes,) = torch.autograd.grad(loss, logits)
+        return loss.item(), slopes.numpy()
 
-    optimizer.step(objective)  # pyright: ignore[reportArgumentType]
-    logps = logits.detach().log_softmax(0)
+    minimum = minimise(loss_of, reference.numpy(), tolerance=1e-6 * beta, max_iterations=300)
+    logps = torch.from_numpy(minimum.x).log_softmax(0)
     kl = float((logps.exp() * token_kl(logps, reference, "k1")).sum())
     return float(logps[0] - logps[1]), float(logps[0].exp()), kl
 

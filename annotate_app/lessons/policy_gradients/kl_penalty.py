@@ -8,6 +8,7 @@ import numpy as np
 
 from annotate_app.lessons.lesson import Finding, Lesson, Mistake, Paper, Picture, Question, Slider, Values
 from annotate_app.pages.charts.curves import curves
+from rewardkit.heads.fit import minimise
 
 ANSWERS = ("short", "clear", "helpful", "very helpful", "praise and no answer")
 REFERENCE = (0.4, 0.3, 0.2, 0.099, 0.001)
@@ -27,20 +28,17 @@ def best_policy(betas: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
 
     reference = torch.tensor(REFERENCE, dtype=torch.float64).log()
     paid = torch.tensor(PROXY, dtype=torch.float64) / torch.tensor(betas, dtype=torch.float64)[:, None]
-    logits = reference.repeat(len(betas), 1).requires_grad_()
-    optimizer = torch.optim.LBFGS(
-        [logits], max_iter=300, tolerance_grad=1e-9, tolerance_change=1e-14, line_search_fn="strong_wolfe"
-    )
 
-    def objective() -> torch.Tensor:
-        optimizer.zero_grad()
+    def lost(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        logits = torch.from_numpy(flat).reshape(paid.shape).requires_grad_()
         logps = logits.log_softmax(1)
-        lost = (logps.exp() * (token_kl(logps, reference, "k1") - paid)).sum()
-        lost.backward()
-        return lost
+        total = (logps.exp() * (token_kl(logps, reference, "k1") - paid)).sum()
+        (slopes,) = torch.autograd.grad(total, logits)
+        return total.item(), slopes.numpy().ravel()
 
-    optimizer.step(objective)  # pyright: ignore[reportArgumentType]
-    logps = logits.detach().log_softmax(1)
+    start = reference.repeat(len(betas)).numpy()
+    minimum = minimise(lost, start, tolerance=1e-7, max_iterations=1000)
+    logps = torch.from_numpy(minimum.x).reshape(paid.shape).log_softmax(1)
     kl = (logps.exp() * token_kl(logps, reference, "k1")).sum(1)
     return logps.exp().numpy(), kl.numpy()
 

@@ -16,6 +16,13 @@ pytestmark = pytest.mark.browser
 PASSWORD = "correct horse battery"
 
 
+def settle(page: Page, lesson: Lesson) -> None:
+    """Waits until the page has drawn all of the lesson, and nothing is left of what stood there before."""
+    expect(page.get_by_role("link", name=lesson.papers[-1].title)).to_be_visible(timeout=60_000)
+    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning", timeout=60_000)
+    expect(page.locator("[data-stale=true]")).to_have_count(0)
+
+
 def cells(place: Locator) -> list[str]:
     """The texts of a table's cells, its head left out."""
     return [text.strip() for text in place.locator("tbody td").all_inner_texts()]
@@ -67,13 +74,14 @@ def test_an_annotator_goes_through_all_lessons(
     page.get_by_role("button", name="Sign in").click()
     for place, lesson in enumerate(LESSONS):
         expect(page.get_by_role("heading", name=lesson.title, exact=True)).to_be_visible(timeout=120_000)
-        expect(page.get_by_text("Papers", exact=True)).to_be_visible(timeout=60_000)
+        settle(page, lesson)
         assert f"lesson={lesson.key}" in page.url
         first_table = page.get_by_test_id("stTable").first
         assert cells(first_table) == figures_of(lesson, lesson.defaults())
         values = move_first(page, lesson)
         changed = figures_of(lesson, values)
         expect(first_table).to_contain_text(next(new for new in changed if new not in cells(first_table)))
+        settle(page, lesson)
         assert cells(first_table) == changed
         expect(page.get_by_test_id("stVegaLiteChart").locator("canvas, svg").first).to_be_visible()
         answer(page, lesson)

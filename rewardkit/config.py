@@ -18,10 +18,11 @@ TrainedWeights = Literal["fp32", "bf16_stochastic", "bf16_kahan"]
 OptimizerName = Literal["adamw", "adamw_8bit", "paged_adamw_8bit"]
 RowsOf = Literal["auto", "pairs", "steps"]
 Aggregation = Literal["min", "product", "last", "mean"]
-ChoiceRule = Literal["epig", "uncertainty", "coverage", "disagreement", "random"]
+ChoiceRule = Literal["epig", "log_det", "uncertainty", "coverage", "disagreement", "random"]
 PairsOf = Literal["any", "between", "within"]
 CutAnswers = Literal["leave_out", "keep"]
-Rule = Literal["probability", "mutual_information", "std", "margin", "bal_pm", "random"]
+Rule = Literal["probability", "mutual_information", "std", "margin", "bal_pm", "epig", "log_det", "random"]
+FeaturesOf = Literal["model", "joint"]
 
 
 def parse_criterion_weights(text: str) -> dict[str, float]:
@@ -193,25 +194,32 @@ class RankConfig:
     """Ordering comparisons by what their labels would tell.
 
     Attributes:
-        model: folder of a trained reward model.
+        model: folder of a trained reward model; features `joint` need none, and take in its trunk's states if it is
+            given.
         input: file of comparisons without a label, JSONL, JSON, CSV or Parquet; labels that are there are not read.
         out: file of priorities to write, which `annotate-app priorities import` takes; its name says the format.
         rule: what puts a comparison first: probability (nearest to a toss-up with the members averaged out),
             mutual_information (members are sure and disagree), std of the members' margins, margin (nearest to one by
-            the mean reward), bal_pm (information and prompts unlike those chosen before), random.
+            the mean reward), bal_pm (information and prompts unlike those chosen before), epig (the vote that would
+            make the model surer of all comparisons) and log_det (votes that together tell most about the model), both
+            one after the other with those before taken for answered, random.
+        features: what is asked how sure it is: the model's members (model), or a head fitted here to the labels in
+            `labelled`, on features of prompt and answer together (joint); then the headroom is told first.
         criterion_weights: weights of the model's heads in the reward, NAME=NUMBER separated by commas; `overall` is the
             overall head, which is the reward where no weights are given.
-        labelled: file of comparisons or preferences that have a label already; bal_pm keeps away from their prompts.
+        labelled: file of comparisons or preferences that have a label already; bal_pm keeps away from their prompts,
+            features `joint` learn from them, as preferences.
         top: number of comparisons to write, the most informative ones; 0 writes all.
         on_bad_row: what a bad row does: stop the command, or be left out and named.
         json: whether the summary is printed as JSON.
         seed: number that decides the order of rule random and the prompt features of bal_pm.
     """
 
-    model: str
     input: str
     out: str
+    model: str = ""
     rule: Rule = "probability"
+    features: FeaturesOf = "model"
     criterion_weights: str = ""
     labelled: str = ""
     top: int = 0
@@ -222,7 +230,16 @@ class RankConfig:
     def __post_init__(self) -> None:
         if self.top < 0:
             raise ValueError(f"top is {self.top}, allowed is 0 (all) or more")
-        parse_criterion_weights(self.criterion_weights)
+        if self.features == "model" and not self.model:
+            raise ValueError("model is missing: name the folder of a reward model, or take features joint")
+        _check_joint(self.features, "labelled", self.labelled, self.criterion_weights)
+
+
+def _check_joint(features: FeaturesOf, name: str, labels: str, criterion_weights: str) -> None:
+    if features == "joint" and not labels:
+        raise ValueError(f"features joint learn from labels: name preferences with {name}")
+    if parse_criterion_weights(criterion_weights) and features == "joint":
+        raise ValueError("criterion_weights weigh a model's heads, features joint use none")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,13 +252,17 @@ class ChooseConfig:
         out: file of pairs to write, which `annotate-app import` takes; its name says the format.
         num_pairs: number of pairs to choose.
         rule: what puts a pair first: epig (the vote that would make the model, of several members, surer of all pairs),
-            uncertainty (nearest to a toss-up for the model, its members averaged out), coverage (prompts unlike those
+            log_det (votes that together tell most about the model), uncertainty (nearest to a toss-up for the model,
+            its members averaged out), coverage (prompts unlike those
             chosen or judged before), disagreement (near to judged pairs of which the model is surely wrong), random.
         random_share: share of the pairs drawn uniformly from all that may be labelled, without the rule, at least one:
             what is measured on them holds for all.
-        model: folder of a trained reward model; needed by uncertainty, epig and disagreement.
+        features: what is asked how sure it is: the model's members (model), or a head fitted here to the labels in
+            `judged`, on features of prompt and answer together (joint); then the headroom is told first.
+        model: folder of a trained reward model; needed by uncertainty, epig, log_det and disagreement unless features
+            are `joint`, which take in its trunk's states if it is given.
         judged: preferences that people have given already: they are not chosen again, coverage keeps away from their
-            prompts, disagreement compares them with the model.
+            prompts, disagreement compares them with the model, features `joint` learn from them.
         pairs: whether a pair is of two policies (between), of one (within), or of any.
         per_prompt: largest number of pairs of one prompt that the rule may bring it to.
         near_duplicate: share of the runs of three words that two answers have in common from which on they are one.
@@ -258,6 +279,7 @@ class ChooseConfig:
     num_pairs: int
     rule: ChoiceRule = "epig"
     random_share: float = 0.2
+    features: FeaturesOf = "model"
     model: str = ""
     judged: str = ""
     pairs: PairsOf = "any"
@@ -278,11 +300,12 @@ class ChooseConfig:
         for name in ("random_share", "near_duplicate"):
             if not 0 < getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, allowed is above 0 and up to 1")
-        if self.rule in ("uncertainty", "epig", "disagreement") and not self.model:
+        asks_model = self.rule in ("uncertainty", "epig", "log_det", "disagreement")
+        if asks_model and not self.model and self.features == "model":
             raise ValueError(f"rule {self.rule} asks a reward model: name its folder with model, or use coverage")
         if self.rule == "disagreement" and not self.judged:
             raise ValueError("rule disagreement compares people with the model: name judged preferences with judged")
-        parse_criterion_weights(self.criterion_weights)
+        _check_joint(self.features, "judged", self.judged, self.criterion_weights)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rewardkit.commands.joint import fit_joint, read_labels
 from rewardkit.config import ChooseConfig
 
 if TYPE_CHECKING:
@@ -45,8 +46,13 @@ def choose(config: ChooseConfig) -> int:
         judged=[(row.prompt, row.chosen, row.rejected) for row in judged_rows],
         seed=config.seed,
     )
-    reward_fn = None
-    if config.model and len(eligible.pairs):
+    reward_fn = headroom = None
+    if config.features == "joint" and len(eligible.pairs):
+        answers = zip(eligible.prompt_of, eligible.candidates, strict=True)
+        pool = [(eligible.prompts[number], candidate.text) for number, candidate in answers]
+        labels = read_labels(config.judged, on_bad_row="skip")
+        reward_fn, headroom = fit_joint(labels, pool, len(eligible.pairs), config)
+    elif config.model and len(eligible.pairs):
         reward_fn = load_reward_fn(config.model, criterion_weights=criterion_weights)  # heavy, so after the input
     choice = choose_pairs(
         eligible,
@@ -58,10 +64,12 @@ def choose(config: ChooseConfig) -> int:
         reward_fn=reward_fn,
         judged=judged_rows,
     )
-    if reward_fn and (warning := cut_warning(reward_fn)):
+    if reward_fn and not headroom and (warning := cut_warning(reward_fn)):
         print(f"rewardkit choose: {warning}", file=sys.stderr)
     write_rows(out, comparison_rows(choice))
-    summary = summarise(config, read, eligible, choice)
+    summary = summarise(config, read, eligible, choice) | ({"headroom": headroom.summary()} if headroom else {})
+    if headroom and not config.json:
+        print(headroom)
     print(json.dumps(summary, ensure_ascii=False, indent=2) if config.json else summary_text(summary))
     return 0
 

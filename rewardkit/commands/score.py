@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
+from rewardkit.commands.joint import fit_joint, read_labels
 from rewardkit.config import RankConfig, ScoreConfig
 from rewardkit.run.progress import Progress
 
@@ -82,15 +83,20 @@ def rank(config: RankConfig) -> int:
     """Runs `rewardkit rank`; returns the exit code."""
     from rewardkit.data.files import check_new_file, write_rows
     from rewardkit.reward.load import cut_warning, load_reward_fn, read_criterion_weights, template_check
-    from rewardkit.scoring.ranking import rank_comparisons, read_comparisons
+    from rewardkit.scoring.ranking import answers_of, rank_comparisons, read_comparisons
 
     out = Path(config.out)
     check_new_file("--out", out)
-    criterion_weights = read_criterion_weights(config.criterion_weights, config.model)
-    check = template_check(config.model)
+    criterion_weights = read_criterion_weights(config.criterion_weights, config.model) if config.model else {}
+    check = template_check(config.model) if config.model else None
     read = read_comparisons(config.input, on_bad_row=config.on_bad_row, check=check)
     labelled = read_comparisons(config.labelled, on_bad_row=config.on_bad_row) if config.labelled else None
-    reward_fn = load_reward_fn(config.model, criterion_weights=criterion_weights)  # heavy, so after the input
+    headroom = None
+    if config.features == "joint":
+        rows = read_labels(config.labelled, on_bad_row=config.on_bad_row)
+        reward_fn, headroom = fit_joint(rows, answers_of(read.comparisons), len(read.comparisons), config)
+    else:
+        reward_fn = load_reward_fn(config.model, criterion_weights=criterion_weights)  # heavy, so after the input
     ranked = rank_comparisons(
         read.comparisons,
         reward_fn,
@@ -99,7 +105,7 @@ def rank(config: RankConfig) -> int:
         labelled=labelled.comparisons if labelled else (),
         top=config.top,
     )
-    _say("rewardkit rank", cut_warning(reward_fn))
+    _say("rewardkit rank", cut_warning(reward_fn) if config.features == "model" else "")
     write_rows(out, (asdict(row) for row in ranked))
     bad_rows = [*read.bad_rows, *(labelled.bad_rows if labelled else ())]
     for bad in bad_rows[:20]:
@@ -113,10 +119,13 @@ def rank(config: RankConfig) -> int:
             "num_comparisons": len(read.comparisons),
             "num_written": len(ranked),
             "num_bad_rows": len(bad_rows),
+            **({"headroom": headroom.summary()} if headroom else {}),
             "first": [asdict(row) for row in ranked[:10]],
         }
         print(json.dumps(summary, ensure_ascii=False, indent=2))
         return 0
     left_out = f", {len(bad_rows)} bad rows left out" if bad_rows else ""
+    if headroom:
+        print(headroom)
     print(f"{out}: {len(ranked)} of {len(read.comparisons)} comparisons by {config.rule}{left_out}")
     return 0

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from rewardkit.config import Aggregation, parse_criterion_weights
+from rewardkit.data.records import Message
 from rewardkit.reward.metadata import CARD_FILE, Card, read_card
 from rewardkit.reward.reward import RewardFn, check_criterion_weights
 from rewardkit.run.model_folder import ADAPTER_FILE, model_folder
@@ -57,6 +60,17 @@ def load_reward_fn(
             from rewardkit.reward.reward_model import MembersReward
 
             return MembersReward.load(path, criterion_weights=criterion_weights, in_bf16=in_bf16)
+
+
+def load_states(path: str) -> Callable[[Sequence[Sequence[Message]], Sequence[str]], np.ndarray]:
+    """Loads a network as what its heads read: (B, h) pooled states of B completions, one prompt each.
+
+    Raises:
+        ValueError: if the model has no such states; and as `load_reward_fn`.
+    """
+    if (kind := _card(path).kind) in ("tfidf", "steps"):
+        raise ValueError(f"{path}: a model of kind {kind} has no states of whole answers: leave model out")
+    return load_reward_fn(path).states  # type: ignore[attr-defined]
 
 
 def is_process_reward(path: str) -> bool:

@@ -16,7 +16,7 @@ adapters its weights are their mean too, and its score is near it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -229,6 +229,19 @@ class RewardModel:
         Args:
             token_budget: tokens of a batch; 0 takes what suits the device.
         """
+        rows, places = self._lay_out(prompts, completions)
+        return Reward(members=self.score_rows(rows, token_budget=token_budget).members[:, places])
+
+    def states(self, prompts: Sequence[Sequence[Message]], completions: Sequence[str]) -> np.ndarray:
+        """(B, h) what the heads read of B completions, one prompt each: the trunk's pooled states."""
+        rows, places = self._lay_out(prompts, completions)
+        width = self.scorer.heads.shape[1]
+        return self._by_branch(rows, lambda batch: self.scorer.features(batch).float().T, width)[:, places].T
+
+    def _lay_out(
+        self, prompts: Sequence[Sequence[Message]], completions: Sequence[str]
+    ) -> tuple[list[Branched], np.ndarray]:
+        """Completions as rows, those of one prompt together, and (B,) at which branch each stands."""
         groups: dict[object, list[int]] = {}
         for index, prompt in enumerate(prompts):
             groups.setdefault(tuple(prompt), []).append(index)
@@ -239,9 +252,7 @@ class RewardModel:
         self.num_cut += num_cut
         if not self.packed:
             rows = [Branched(prompt=row.prompt, branches=(branch,)) for row in rows for branch in row.branches]
-        order = [index for group in groups.values() for index in group]
-        members = self.score_rows(rows, token_budget=token_budget).members
-        return Reward(members=members[:, np.argsort(order)])
+        return rows, np.argsort([index for group in groups.values() for index in group])
 
     @property
     def networks(self) -> list[torch.nn.Module]:
@@ -252,13 +263,25 @@ class RewardModel:
     def packed(self) -> bool:
         return self.scorer.packed
 
-    @torch.inference_mode()
     def score_rows(self, rows: Sequence[Branched], *, token_budget: int = 0) -> Reward:
         """Rewards of the branches of rows that are tokens already, in order of rows; none longer than the card says.
 
         Args:
             token_budget: tokens of a batch; 0 takes what suits the device.
         """
+        scores = self._by_branch(rows, self.scorer, len(self.scorer.heads), token_budget=token_budget)
+        return Reward(members=combine(scores, criteria=self.card.criteria, weights=self.criterion_weights))
+
+    @torch.inference_mode()
+    def _by_branch(
+        self,
+        rows: Sequence[Branched],
+        network: Callable[[Sequence[Branched]], Tensor],
+        num_values: int,
+        *,
+        token_budget: int = 0,
+    ) -> np.ndarray:
+        """(num_values, S) what a network gives to the branches, rows of like length in a batch."""
         token_budget = token_budget or (TOKENS_ON_CPU if self.scorer.heads.device.type == "cpu" else TOKENS_ON_GPU)
         parts: list[Branched] = []
         columns: list[range] = []  # of the branches, by part
@@ -268,11 +291,11 @@ class RewardModel:
                 parts.append(Branched(prompt=row.prompt, branches=row.branches[branches]))
                 columns.append(range(start + branches.start, start + branches.stop))
             start += len(row.branches)
-        scores = np.zeros((len(self.scorer.heads), start))
+        values = np.zeros((num_values, start))
         for batch in token_budget_batches([part.num_tokens for part in parts], token_budget=token_budget):
-            batch_scores = self.scorer([parts[number] for number in batch]).double().cpu().numpy()
-            scores[:, [column for number in batch for column in columns[number]]] = batch_scores
-        return Reward(members=combine(scores, criteria=self.card.criteria, weights=self.criterion_weights))
+            of_batch = network([parts[number] for number in batch]).double().cpu().numpy()
+            values[:, [column for number in batch for column in columns[number]]] = of_batch
+        return values
 
 
 class MembersReward:
@@ -303,6 +326,10 @@ class MembersReward:
     def __call__(self, prompts: Sequence[Sequence[Message]], completions: Sequence[str]) -> Reward:
         """Rewards of B completions, one prompt each, by every member."""
         return Reward(members=np.concatenate([member(prompts, completions).members for member in self.members]))
+
+    def states(self, prompts: Sequence[Sequence[Message]], completions: Sequence[str]) -> np.ndarray:
+        """(B, K h) what the members' heads read, side by side."""
+        return np.concatenate([member.states(prompts, completions) for member in self.members], axis=1)
 
     @property
     def networks(self) -> list[torch.nn.Module]:

@@ -13,7 +13,8 @@ import numpy as np
 
 from rewardkit.config import Rule
 from rewardkit.reward.reward import Reward
-from rewardkit.stats.uncertainty import epistemic_std, mutual_information, sigmoid
+from rewardkit.scoring.greedy import GaussianMargins, greedy_order
+from rewardkit.stats.uncertainty import epistemic_std, gaussian_mutual_information, mutual_information, sigmoid
 
 RULES: tuple[Rule, ...] = get_args(Rule)
 EULER_GAMMA = 0.5772156649015329
@@ -22,17 +23,19 @@ CHUNK = 1024  # prompts whose distances to all others are held at once
 
 @dataclass(frozen=True, kw_only=True)
 class Informativeness:
-    """What K members say of N comparisons; the order of a comparison's completions only turns the sign of `margin`.
+    """What a model says of N comparisons; the order of a comparison's completions only turns the sign of `margin`.
 
     Attributes:
-        mutual_information: (N,) nats that one vote would tell about the members (BALD), 0 up to ln 2.
-        std: (N,) standard deviation of the members' margins, ddof = 1; 0 for one member.
+        mutual_information: (N,) nats that one vote would tell about the model (BALD), 0 up to ln 2.
+        std: (N,) standard deviation of the margins, over members with ddof = 1; 0 for one member.
         margin: (N,) mean reward of a minus mean reward of b.
+        margins: how the margins hang together, for the rules that choose one after the other.
     """
 
     mutual_information: np.ndarray
     std: np.ndarray
     margin: np.ndarray
+    margins: GaussianMargins | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,27 +67,49 @@ def measure(reward_a: Reward, reward_b: Reward) -> Informativeness:
         reward_a, reward_b: (K, N) members in the same order.
     """
     margins = reward_a.members - reward_b.members
+    probabilities = sigmoid(margins)
+    deviations = (margins - margins.mean(0)) / np.sqrt(max(1, len(margins) - 1))
     return Informativeness(
-        mutual_information=mutual_information(sigmoid(margins)), std=epistemic_std(margins), margin=margins.mean(0)
+        mutual_information=mutual_information(probabilities),
+        std=epistemic_std(margins),
+        margin=margins.mean(0),
+        margins=GaussianMargins(mean=margins.mean(0), root=deviations.T, probability=probabilities.mean(0)),
+    )
+
+
+def measure_normal(margins: GaussianMargins) -> Informativeness:
+    """The same from margins that are normal, without drawing members: mutual information by quadrature."""
+    return Informativeness(
+        mutual_information=gaussian_mutual_information(margins.mean, margins.std),
+        std=margins.std,
+        margin=margins.mean,
+        margins=margins,
     )
 
 
 def prioritise(
-    informativeness: Informativeness, rule: Rule, *, seed: int = 0, prompts: PromptSpace | None = None
+    informativeness: Informativeness,
+    rule: Rule,
+    *,
+    seed: int = 0,
+    prompts: PromptSpace | None = None,
+    top: int = 0,
 ) -> np.ndarray:
     """(N,) priorities.
 
     probability: -|d| / sqrt(1 + pi std^2 / 8), d the mean margin: nearest first to a toss-up with the members averaged
     out, by the approximation of the integrated logistic function (MacKay 1992; uncertainty sampling, Lewis and Gale
-    1994).  mutual_information, std: the value itself.  margin: -|d|.  bal_pm: see `bal_pm_priorities`.  random:
-    uniform in [0, 1).
+    1994).  mutual_information, std: the value itself.  margin: -|d|.  bal_pm: see `bal_pm_priorities`.  epig,
+    log_det: how many are chosen after it by `rewardkit.scoring.greedy`, each with those before it taken for answered.
+    random: uniform in [0, 1).
 
     Args:
         seed: of `random`; the others draw nothing.
         prompts: needed by `bal_pm`.
+        top: how many `epig` and `log_det` choose, what is left over has priority 0; 0 chooses all.
 
     Raises:
-        ValueError: if bal_pm has no prompts.
+        ValueError: if bal_pm has no prompts, or epig and log_det do not know how the margins hang together.
     """
     match rule:
         case "probability":
@@ -99,6 +124,14 @@ def prioritise(
             if prompts is None:
                 raise ValueError("rule bal_pm needs the prompts' features")
             return bal_pm_priorities(informativeness.mutual_information, prompts)
+        case "epig" | "log_det":
+            if informativeness.margins is None:
+                raise ValueError(f"rule {rule} needs the covariance of the margins")
+            priorities = np.zeros(len(informativeness.margin))
+            count = min(top or len(priorities), len(priorities))
+            for place, pair in enumerate(greedy_order(informativeness.margins, rule, count)):
+                priorities[pair] = count - place
+            return priorities
         case "random":
             return np.random.default_rng(seed).random(len(informativeness.margin))
 

@@ -8,6 +8,7 @@ most `per_prompt` of a prompt with those drawn.
     coverage       prompts first that lie farthest from all chosen and judged ones (greedy k-center, Gonzalez 1985),
                    each prompt once before any has a second; of a prompt's pairs, one by chance
     epig           the votes that lower the variance of all pairs' probabilities most, one after the other
+    log_det        the votes that together tell most about the model, one after the other
     uncertainty    nearest to a toss-up with the members averaged out: -|d| / sqrt(1 + pi std^2 / 8); among them are
                    pairs that are a toss-up for people too, whose votes teach little
     disagreement   near to judged pairs of which the model was surely wrong (`disagreement_scores`)
@@ -25,9 +26,11 @@ import numpy as np
 from rewardkit.config import ChoiceRule
 from rewardkit.data.export_formats import plain_prompt
 from rewardkit.data.records import Preference
-from rewardkit.reward.reward import Reward, RewardFn
-from rewardkit.scoring.acquisition import measure, order, prioritise
+from rewardkit.reward.reward import RewardFn
+from rewardkit.scoring.acquisition import Informativeness, order, prioritise
 from rewardkit.scoring.candidates import Candidate, EligiblePairs, Prompt
+from rewardkit.scoring.greedy import GaussianMargins, GreedyChoice, GreedyRule
+from rewardkit.scoring.joint_head import measure_pairs
 from rewardkit.scoring.ranking import prompt_features
 from rewardkit.stats.uncertainty import sigmoid
 
@@ -88,7 +91,7 @@ def choose_pairs(
     count = min(num_pairs, len(eligible.pairs))
     num_random = count if rule == "random" else min(count, max(1, round(random_share * num_pairs)))
     drawn = np.random.default_rng([seed, 1]).choice(len(eligible.pairs), num_random, replace=False)
-    members = _margins(eligible, reward_fn) if reward_fn else None
+    measured = _measure(eligible, reward_fn) if reward_fn else None
     errors = np.zeros(0)
     scores = np.zeros(len(eligible.pairs))
     by_rule = np.array([], dtype=np.int64)
@@ -97,10 +100,10 @@ def choose_pairs(
             assert reward_fn is not None
             errors = sure_errors(judged, reward_fn)
         spare = _Spare(eligible, drawn, per_prompt, count - num_random)
-        by_rule, scores = _by_rule(rule, spare, members, judged, errors, seed)
+        by_rule, scores = _by_rule(rule, spare, measured, judged, errors, seed)
     chosen = [*drawn.tolist(), *by_rule.tolist()]
     places = np.random.default_rng([seed, 2]).permutation(len(chosen))
-    margins = members.mean(0) if members is not None else None
+    margins = measured.margin if measured else None
     pairs = [
         ChosenPair(
             prompt=eligible.prompts[eligible.prompt_of_pair[index]],
@@ -164,7 +167,7 @@ class _Spare:
 def _by_rule(
     rule: ChoiceRule,
     spare: _Spare,
-    members: np.ndarray | None,
+    measured: Informativeness | None,
     judged: Sequence[Preference],
     errors: np.ndarray,
     seed: int,
@@ -174,13 +177,13 @@ def _by_rule(
     match rule:
         case "coverage":
             return _cover(spare, [row.prompt for row in judged], rng, seed=seed)
-        case "epig":
-            assert members is not None
-            return _lower_variance(spare, members)
+        case "epig" | "log_det":
+            assert measured is not None
+            assert measured.margins is not None
+            return _one_after_the_other(rule, spare, measured.margins)
         case "uncertainty":
-            assert members is not None
-            said = measure(Reward(members=members), Reward(members=np.zeros_like(members)))
-            scores = prioritise(said, "probability")
+            assert measured is not None
+            scores = prioritise(measured, "probability")
         case "disagreement":
             scores = disagreement_scores(spare.eligible, judged, errors, seed=seed)
         case "random":
@@ -197,13 +200,11 @@ def _by_rule(
     return np.array(taken, dtype=np.int64), scores
 
 
-def _margins(eligible: EligiblePairs, reward_fn: RewardFn) -> np.ndarray:
-    """(K, N) the members' margins, first of a pair minus second; every candidate is scored once."""
+def _measure(eligible: EligiblePairs, reward_fn: RewardFn) -> Informativeness:
+    """What the model says of the pairs, first minus second; every candidate is scored once."""
     prompts = [eligible.prompts[number] for number in eligible.prompt_of]
-    members = reward_fn(prompts, [candidate.text for candidate in eligible.candidates]).members
-    if bad := int((~np.isfinite(members)).any(0).sum()):
-        raise FloatingPointError(f"the model gives {bad} of {len(prompts)} answers a reward that is not finite")
-    return members[:, eligible.pairs[:, 0]] - members[:, eligible.pairs[:, 1]]
+    texts = [candidate.text for candidate in eligible.candidates]
+    return measure_pairs(reward_fn, prompts, texts, *eligible.pairs.T)
 
 
 def _cover(
@@ -245,48 +246,29 @@ def _distances(points: np.ndarray, centre: np.ndarray) -> np.ndarray:
     return np.sqrt(((points - centre) ** 2).sum(1))
 
 
-def _lower_variance(spare: _Spare, members: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Greedy expected reduction of the variance of all pairs' probabilities, the members taken for a normal posterior.
-
-        gain_i = mean_m s_m^2 c_mi^2 / (c_ii + 1 / s_i),   C <- C - C d_i d_i^T C / (d_i^T C d_i + 1 / s_i)
-
-    c_mi = d_m^T C d_i is the covariance of two margins, d_i the members' deviations from their mean over sqrt(K - 1),
-    C the identity at first; s = p (1 - p) is the slope of the probability and a vote's information. The random share is
-    taken in first. It is the first-order form of EPIG (Bickford Smith et al. 2023, arXiv 2304.08151) with the pool as
-    its target; O(N K^2) a pair.
+def _one_after_the_other(rule: GreedyRule, spare: _Spare, margins: GaussianMargins) -> tuple[np.ndarray, np.ndarray]:
+    """Greedy choice of the largest gain (`rewardkit.scoring.greedy`), the random share taken in first.
 
     Raises:
         ValueError: if the members do not differ.
     """
-    deviations = ((members - members.mean(0)) / np.sqrt(max(1, len(members) - 1))).T
-    if not deviations.any():
+    if not margins.root.any():
         raise ValueError(
-            "rule epig measures how the members of a model differ, and those of this one do not: train an ensemble, "
+            f"rule {rule} measures how the members of a model differ, and those of this one do not: train an ensemble, "
             "or use the rule uncertainty"
         )
-    p = sigmoid(members).mean(0)
-    slope = np.maximum(p * (1.0 - p), 1e-6)
-    weighted = deviations * slope[:, None]
-    targets = weighted.T @ weighted / len(weighted)
-    covariance = np.eye(len(members))
-
-    def learn(pair: int) -> None:
-        nonlocal covariance
-        shift = covariance @ deviations[pair]
-        covariance = covariance - np.outer(shift, shift) / (deviations[pair] @ shift + 1.0 / slope[pair])
-
+    choice = GreedyChoice(margins, rule)
     for pair in spare.drawn:
-        learn(pair)
-    scores = np.zeros(len(deviations))
+        choice.learn(pair)
+    scores = np.zeros(len(margins.mean))
     taken: list[int] = []
     while len(taken) < spare.wanted and spare.is_open.any():
-        shifts = deviations @ covariance
-        gain = ((shifts @ targets) * shifts).sum(1) / ((shifts * deviations).sum(1) + 1.0 / slope)
+        gain = choice.gains()
         pair = int(np.argmax(np.where(spare.is_open, gain, -1.0)))
         scores[pair] = gain[pair]
         spare.take(pair)
         taken.append(pair)
-        learn(pair)
+        choice.learn(pair)
     return np.array(taken, dtype=np.int64), scores
 
 

@@ -19,12 +19,13 @@ from rewardkit.data.export_formats import plain_prompt
 from rewardkit.data.files import detect_format, place, read_rows
 from rewardkit.data.preferences import BadRow, OnBadRow, refuse_images
 from rewardkit.data.records import Comparison, Message
-from rewardkit.reward.reward import Reward, RewardFn
-from rewardkit.scoring.acquisition import Informativeness, PromptSpace, measure, order, prioritise
+from rewardkit.reward.reward import RewardFn
+from rewardkit.scoring.acquisition import Informativeness, PromptSpace, order, prioritise
+from rewardkit.scoring.joint_head import measure_pairs
 
 FIRST_ROWS = 200  # from which form and columns are found
 NUM_FEATURES = 16  # of a prompt: latent dimensions of its words
-NEEDS_MEMBERS: tuple[Rule, ...] = ("mutual_information", "std", "bal_pm")
+NEEDS_MEMBERS: tuple[Rule, ...] = ("mutual_information", "std", "bal_pm", "epig", "log_det")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +138,7 @@ def rank_comparisons(
             f"rule {rule} measures how much the members of a model differ, and those of this one do not: "
             "train an ensemble, or use the rule margin"
         )
-    priorities = prioritise(informativeness, rule, seed=seed, prompts=prompts)
+    priorities = prioritise(informativeness, rule, seed=seed, prompts=prompts, top=top)
     chosen = order(priorities)[: top or len(comparisons)]
     return [
         Ranked(
@@ -153,17 +154,19 @@ def rank_comparisons(
 
 
 def score_comparisons(comparisons: Sequence[Comparison], reward_fn: RewardFn) -> Informativeness:
-    """What the members of a reward model say of comparisons; a completion that stands in several is scored once."""
-    rows: dict[tuple[tuple[Message, ...], str], int] = {}
-    for comparison in comparisons:
-        for text in (comparison.completion_a, comparison.completion_b):
-            rows.setdefault((comparison.prompt, text), len(rows))
-    members = reward_fn([prompt for prompt, _ in rows], [text for _, text in rows]).members
-    sides = (
-        [rows[item.prompt, item.completion_a] for item in comparisons],
-        [rows[item.prompt, item.completion_b] for item in comparisons],
+    """What a reward model says of comparisons; a completion that stands in several is scored once."""
+    rows = {answer: number for number, answer in enumerate(answers_of(comparisons))}
+    first, second = (
+        np.array([rows[item.prompt, text] for item, text in zip(comparisons, texts, strict=True)], dtype=np.int64)
+        for texts in ([item.completion_a for item in comparisons], [item.completion_b for item in comparisons])
     )
-    return measure(Reward(members=members[:, sides[0]]), Reward(members=members[:, sides[1]]))
+    return measure_pairs(reward_fn, [prompt for prompt, _ in rows], [text for _, text in rows], first, second)
+
+
+def answers_of(comparisons: Sequence[Comparison]) -> list[tuple[tuple[Message, ...], str]]:
+    """Each answer once, with its prompt."""
+    both = ((item.prompt, text) for item in comparisons for text in (item.completion_a, item.completion_b))
+    return list(dict.fromkeys(both))
 
 
 def prompt_space(

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+NODES, REACH = 129, 8.0  # of the quadrature over a normal margin
+
 
 def sigmoid(margins: np.ndarray) -> np.ndarray:
     """1 / (1 + exp(-d)), any shape, without overflow."""
@@ -80,6 +82,35 @@ def mutual_information(probabilities: np.ndarray) -> np.ndarray:
     _check_members(probabilities)
     information = binary_entropy(probabilities.mean(0)) - binary_entropy(probabilities).mean(0)
     return np.maximum(information, 0.0)  # rounding may leave -1e-17
+
+
+def gaussian_probability(mean: np.ndarray, std: np.ndarray) -> np.ndarray:
+    """(N,) E sigma(d) over margins d ~ N(mean, std^2), by the quadrature of `gaussian_mutual_information`."""
+    nodes, weights = _normal_nodes()
+    return sigmoid(mean[:, None] + std[:, None] * nodes) @ weights
+
+
+def gaussian_mutual_information(mean: np.ndarray, std: np.ndarray) -> np.ndarray:
+    """(N,) what one vote tells about a margin that is known to be normal, nats: 0 up to ln 2.
+
+    I = H[E sigma(d)] - E H[sigma(d)], d ~ N(mean, std^2).  BALD (Houlsby et al. 2011, eq. 2, arXiv 1112.5745) without
+    the noise of drawn members: expectations by the trapezoidal rule on NODES points within REACH standard deviations,
+    whose error falls geometrically with the spacing (Trefethen and Weideman 2014); below 1e-6 nats up to std = 10.
+
+    Args:
+        mean, std: (N,) of the margins; std 0 or more.
+    """
+    nodes, weights = _normal_nodes()
+    probabilities = sigmoid(mean[:, None] + std[:, None] * nodes)
+    information = binary_entropy(probabilities @ weights) - binary_entropy(probabilities) @ weights
+    return np.maximum(information, 0.0)
+
+
+def _normal_nodes() -> tuple[np.ndarray, np.ndarray]:
+    """Points and weights of a standard normal distribution, each (NODES,)."""
+    nodes = np.linspace(-REACH, REACH, NODES)
+    density = np.exp(-0.5 * nodes**2)
+    return nodes, density / density.sum()
 
 
 def _check_members(values: np.ndarray) -> None:

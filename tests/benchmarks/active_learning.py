@@ -2,15 +2,17 @@
 
     python tests/benchmarks/active_learning.py --data FILE [FILE ...] --out DIR     preference files, all rows pooled
     python tests/benchmarks/active_learning.py --world --out DIR                    the world with a known gold reward
-    python tests/benchmarks/active_learning.py --world --traits --out DIR           the same, its traits as features
 
 Each seed splits the prompts into a pool and a test side, labels `--start` random pairs, then `--step` at a time those
-that a rule puts first, and fits a TF-IDF head with a Laplace posterior after each. All rules share a seed's split and
-first labels. Written are curves.json, curves.svg and table.md; a rule is compared with random by seeds, as pairs.
+that a rule puts first, and fits a head with a Laplace posterior after each. All rules share a seed's split and first
+labels. Written are curves.json, curves.svg and table.md; a rule is compared with random by seeds, as pairs.
 
-With `--traits` the model can express the reward exactly, which no model of real texts can: it shows what a rule is
-worth where nothing but labels is missing. In the world, pool labels come from one simulated annotator (reliability
-0.95, ties and all) and test accuracy is against the gold reward; elsewhere both come from the files.
+`--features words` are TF-IDF of the answers, their members drawn; `joint` those of `rewardkit rank --features joint`,
+fitted to all texts (no label), mutual information exact, with the headroom that the first labels show; `traits` the
+world's own, with which the model can express the reward exactly, which no model of real texts can: it shows what a rule
+is worth where nothing but labels is missing. In the world, pool labels come from one simulated annotator (reliability
+0.95, ties and all) and test accuracy is against the gold reward; elsewhere both come from the files. Rows of `text` and
+`label` (1, 0) are made into pairs without a prompt, one of each label: which of two film reviews is the kind one.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import json
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
@@ -28,23 +30,27 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 from scipy.sparse import csr_array
+from scipy.stats import t
 
 from rewardkit.config import Rule
 from rewardkit.data.export_formats import normal_prompt
+from rewardkit.data.files import read_rows
 from rewardkit.data.preferences import read_preferences
 from rewardkit.data.records import Comparison
 from rewardkit.heads.fit import choose_prior_precision, fit_head, make_pairs
-from rewardkit.heads.posterior import laplace_members
+from rewardkit.heads.posterior import laplace_members, laplace_posterior
 from rewardkit.reward.reward import Reward
 from rewardkit.reward.tfidf import TfidfFeatures
-from rewardkit.scoring.acquisition import RULES, PromptSpace, measure, order, prioritise
+from rewardkit.scoring.acquisition import RULES, PromptSpace, measure, measure_normal, order, prioritise
+from rewardkit.scoring.joint_features import JointFeatures
+from rewardkit.scoring.joint_head import Headroom, find_headroom, head_margins
 from rewardkit.scoring.ranking import prompt_features
 from rewardkit.simulation.annotators import SimulatedAnnotator, simulate_judgments
 from rewardkit.simulation.support_desk_world import WEIGHTS, World
 from rewardkit.stats.metrics import negative_log_likelihood
 
 NUM_MEMBERS = 16
-PRECISIONS = (0.1, 0.3, 1.0, 3.0, 10.0)
+PRECISIONS = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 TEST_SHARE = 0.35
 COLOURS = {
     "random": "#6b7280",
@@ -53,6 +59,8 @@ COLOURS = {
     "std": "#7c3aed",
     "margin": "#d97706",
     "bal_pm": "#059669",
+    "epig": "#db2777",
+    "log_det": "#0891b2",
 }
 
 
@@ -63,7 +71,7 @@ class Labelled:
     Attributes:
         p_a: (N,) the label to learn from.
         better_a: (N,) what counts as right, NaN where neither is better.
-        traits: (N, h) differences of the completions' traits, to learn from in place of their words.
+        traits: (N, h) differences of the completions' traits or joint features, to learn from in place of their words.
     """
 
     comparisons: Sequence[Comparison]
@@ -76,15 +84,26 @@ class Labelled:
 class Side:
     """One side of a split in feature space."""
 
-    differences: csr_array
+    differences: csr_array | np.ndarray
     p_a: np.ndarray
     better_a: np.ndarray
     prompt: np.ndarray
 
 
-def read_files(files: Sequence[str]) -> Labelled:
-    """All pairs of preference files."""
+def read_files(files: Sequence[str], first_rows: int = 0) -> Labelled:
+    """All pairs of preference files, or of files of labelled texts."""
+    texts: tuple[list[str], list[str]] = ([], [])
+    for _, row in (row for file in files for row in read_rows(file)):
+        if {"text", "label"} <= set(row):
+            texts[row["label"]].append(row["text"])
+    if texts[0]:
+        comparisons = [
+            Comparison(id=str(number), prompt=(), completion_a=kind, completion_b=unkind)
+            for number, (unkind, kind) in enumerate(zip(*texts, strict=False))
+        ][: first_rows or None]
+        return Labelled(comparisons=comparisons, p_a=np.ones(len(comparisons)), better_a=np.ones(len(comparisons)))
     rows = [row for file in files for row in read_preferences(file, on_bad_row="skip").rows]
+    rows = rows[: first_rows or None]
     comparisons = [
         Comparison(id=str(number), prompt=row.prompt, completion_a=row.chosen, completion_b=row.rejected)
         for number, row in enumerate(rows)
@@ -111,22 +130,32 @@ def make_world(num_prompts: int, *, traits: bool = False, seed: int = 5) -> Labe
     )
 
 
-def split(data: Labelled, seed: int) -> tuple[Side, Side, np.ndarray]:
-    """Pool, test side, and the features of the pool's prompts; the vocabulary is the pool's."""
-    prompts, prompt = np.unique([normal_prompt(each.prompt) for each in data.comparisons], return_inverse=True)
+def with_joint_features(data: Labelled) -> Labelled:
+    """The same, to learn from features of prompt and answer together."""
+    prompts = [each.prompt for each in data.comparisons]
+    texts = [*(each.completion_a for each in data.comparisons), *(each.completion_b for each in data.comparisons)]
+    values = JointFeatures.fit(prompts * 2, texts)(prompts * 2, texts)
+    return replace(data, traits=values[: len(prompts)] - values[len(prompts) :])
+
+
+def split(data: Labelled, seed: int, *, with_places: bool = True) -> tuple[Side, Side, np.ndarray]:
+    """Pool, test side, and the features of the pool's prompts; the vocabulary of words is the pool's.
+
+    Pairs without a prompt are each a prompt of its own. Without places those features are zeros.
+    """
+    names = [normal_prompt(each.prompt) if each.prompt else each.id for each in data.comparisons]
+    prompts, prompt = np.unique(names, return_inverse=True)
     is_test = (np.random.default_rng(seed).random(len(prompts)) < TEST_SHARE)[prompt]
     pool = np.flatnonzero(~is_test)
-    differences = csr_array(_word_differences(data, pool) if data.traits is None else data.traits)
+    differences = _word_differences(data, pool) if data.traits is None else data.traits
 
     def side_of(rows: np.ndarray) -> Side:
         numbers = np.unique(prompt[rows], return_inverse=True)[1]
         return Side(differences=differences[rows], p_a=data.p_a[rows], better_a=data.better_a[rows], prompt=numbers)
 
-    return (
-        side_of(pool),
-        side_of(np.flatnonzero(is_test)),
-        prompt_features(list(prompts[np.unique(prompt[pool])]), seed=0),
-    )
+    names = list(prompts[np.unique(prompt[pool])])
+    places = prompt_features(names, seed=0) if with_places else np.zeros((len(names), 1))
+    return side_of(pool), side_of(np.flatnonzero(is_test)), places
 
 
 def _word_differences(data: Labelled, pool: np.ndarray) -> csr_array:
@@ -153,17 +182,28 @@ def replay(
         points.append({"labels": len(labelled), **score(fit.weights, test)})
         if len(labelled) + step > min(until, len(pool.p_a)):
             return points
-        heads = laplace_members(fit, pairs, NUM_MEMBERS, np.random.default_rng([seed, len(labelled)]))
         left = np.setdiff1d(np.arange(len(pool.p_a)), known)
-        margins = heads @ pool.differences[left].T
+        if isinstance(pool.differences, np.ndarray):
+            found = measure_normal(head_margins(laplace_posterior(fit, pairs), pool.differences[left]))
+        else:
+            heads = laplace_members(fit, pairs, NUM_MEMBERS, np.random.default_rng([seed, len(labelled)]))
+            margins = heads @ pool.differences[left].T
+            found = measure(Reward(members=margins), Reward(members=np.zeros_like(margins)))
         space = PromptSpace(
             features=places,
             prompt_of=pool.prompt[left],
             num_labelled=np.bincount(pool.prompt[known], minlength=len(places)),
         )
-        found = measure(Reward(members=margins), Reward(members=np.zeros_like(margins)))
-        priorities = prioritise(found, rule, seed=seed * 1000 + len(labelled), prompts=space)
+        priorities = prioritise(found, rule, seed=seed * 1000 + len(labelled), prompts=space, top=step)
         labelled.extend(left[order(priorities)[:step]])
+
+
+def first_headroom(pool: Side, *, seed: int, start: int) -> Headroom:
+    """What the first labels of a replay say of more."""
+    known = np.random.default_rng([seed, 1]).permutation(len(pool.p_a))[:start]
+    pairs = make_pairs(pool.differences[known], pool.p_a[known], prompt=pool.prompt[known])
+    precision = choose_prior_precision(pairs, seed=seed, candidates=PRECISIONS).prior_precision
+    return find_headroom(pairs, prior_precision=precision, num_unlabelled=len(pool.p_a) - start, seed=seed)
 
 
 def score(weights: np.ndarray, test: Side) -> dict[str, float]:
@@ -193,9 +233,9 @@ def compare(curves: dict[str, np.ndarray], nlls: dict[str, np.ndarray], labels: 
                 "mean_accuracy": float(values[:, 1:].mean()),
                 "last_accuracy": float(values[:, -1].mean()),
                 "gain": float(gains.mean()),
-                "gain_standard_error": standard_error(gains),
+                "gain_half_width": half_width(gains),
                 "nll_gain": float(nll_gains.mean()),
-                "nll_gain_standard_error": standard_error(nll_gains),
+                "nll_gain_half_width": half_width(nll_gains),
                 "seeds_better": int((gains > 0).sum()),
                 "labels_to_goal": int(labels[reached[0]]) if len(reached) else None,
             }
@@ -203,22 +243,24 @@ def compare(curves: dict[str, np.ndarray], nlls: dict[str, np.ndarray], labels: 
     return rows
 
 
-def standard_error(values: np.ndarray) -> float:
-    """Of the mean over seeds; 0 for one seed."""
-    return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
+def half_width(values: np.ndarray) -> float:
+    """Of the 95 % interval (Student's t) of the mean over seeds; nan for one seed."""
+    if len(values) < 2:
+        return float("nan")
+    return float(t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
 
 
 def table(rows: Sequence[dict], *, num_seeds: int, labels: np.ndarray) -> str:
     """A Markdown table of `compare`."""
     lines = [
-        f"| rule | mean accuracy over the curve | against random (± standard error) | seeds better, of {num_seeds} | "
-        f"accuracy at {labels[-1]} labels | labels to random's accuracy at {labels[-1]} | NLL saved, nats |",
+        f"| rule | mean accuracy over the curve | against random, points (95 %) | seeds better, of {num_seeds} | "
+        f"accuracy at {labels[-1]} labels | labels to random's accuracy at {labels[-1]} | NLL saved, nats (95 %) |",
         "|---|---:|---:|---:|---:|---:|---:|",
     ]
     for row in rows:
         same = row["rule"] == "random"
-        gain = "" if same else f"{100 * row['gain']:+.2f} ± {100 * row['gain_standard_error']:.2f} points"
-        saved = "" if same else f"{row['nll_gain']:+.4f} ± {row['nll_gain_standard_error']:.4f}"
+        gain = "" if same else f"{100 * row['gain']:+.2f} ± {100 * row['gain_half_width']:.2f}"
+        saved = "" if same else f"{row['nll_gain']:+.4f} ± {row['nll_gain_half_width']:.4f}"
         better = "" if same else str(row["seeds_better"])
         lines.append(
             f"| {row['rule']} | {row['mean_accuracy']:.4f} | {gain} | {better} | {row['last_accuracy']:.4f} | "
@@ -267,7 +309,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", nargs="*", default=[], help="preference files")
     parser.add_argument("--world", action="store_true", help="the simulated world in place of files")
-    parser.add_argument("--traits", action="store_true", help="learn the world from its traits, not from words")
+    parser.add_argument("--features", choices=("words", "joint", "traits"), default="words", help="to learn from")
+    parser.add_argument("--first-rows", type=int, default=0, help="of the files' pairs; 0 takes all")
     parser.add_argument("--prompts", type=int, default=500, help="of the world")
     parser.add_argument("--rules", nargs="*", choices=RULES, default=list(RULES))
     parser.add_argument("--seeds", type=int, default=10)
@@ -276,33 +319,51 @@ def main() -> None:
     parser.add_argument("--until", type=int, default=800)
     parser.add_argument("--out", required=True, help="folder to write into")
     options = parser.parse_args()
-    if bool(options.data) == options.world or (options.traits and not options.world):
-        parser.error("give either --data or --world; --traits belongs to --world")
+    if bool(options.data) == options.world or (options.features == "traits" and not options.world):
+        parser.error("give either --data or --world; traits belong to --world")
     began = time.monotonic()
-    data = make_world(options.prompts, traits=options.traits) if options.world else read_files(options.data)
+    traits = options.features == "traits"
+    data = make_world(options.prompts, traits=traits) if options.world else read_files(options.data, options.first_rows)
+    if options.features == "joint":
+        data = with_joint_features(data)
     rules: list[Rule] = ["random", *(rule for rule in options.rules if rule != "random")]
     points: dict[str, list[list[dict[str, float]]]] = {rule: [] for rule in rules}
+    headrooms: list[dict] = []
+    text = ""
     sizes = {"start": options.start, "step": options.step, "until": options.until}
     for seed in range(options.seeds):
-        pool, test, places = split(data, seed)
+        pool, test, places = split(data, seed, with_places="bal_pm" in rules)
+        if options.features == "joint":
+            headroom = first_headroom(pool, seed=seed, start=options.start)
+            headrooms.append(asdict(headroom))
+            print(headroom, flush=True)
         for rule in rules:
             points[rule].append(replay(pool, test, places, rule, seed=seed, **sizes))
         print(f"seed {seed}: pool {len(pool.p_a)}, test {len(test.p_a)}, {time.monotonic() - began:.0f} s", flush=True)
+        text = write(options, points, headrooms, time.monotonic() - began)
+    print(text)
+
+
+def write(
+    options: argparse.Namespace, points: dict[str, list[list[dict[str, float]]]], headrooms: list[dict], seconds: float
+) -> str:
+    """Writes what the seeds so far show, and returns the table."""
     labels = np.array([point["labels"] for point in points["random"][0]])
     curves, nlls = (
-        {rule: np.array([[point[figure] for point in curve] for curve in points[rule]]) for rule in rules}
+        {rule: np.array([[point[figure] for point in curve] for curve in points[rule]]) for rule in points}
         for figure in ("accuracy", "nll")
     )
     rows = compare(curves, nlls, labels)
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
-    report = {"settings": vars(options), "seconds": time.monotonic() - began, "table": rows, "curves": points}
+    report = {"settings": vars(options), "seconds": seconds, "table": rows, "curves": points, "headroom": headrooms}
     (out / "curves.json").write_text(json.dumps(report, indent=1))
-    world = f"simulated world, {'traits' if options.traits else 'words'}"
-    name = world if options.world else ", ".join(Path(file).name.split(".")[0] for file in options.data)
-    (out / "curves.svg").write_text(draw(curves, labels, f"Test accuracy by labels: {name}, {options.seeds} seeds"))
-    (out / "table.md").write_text(text := table(rows, num_seeds=options.seeds, labels=labels))
-    print(text)
+    num_seeds = len(points["random"])
+    files = ", ".join(Path(file).name.split(".")[0] for file in options.data)
+    title = f"Test accuracy by labels: {files or 'simulated world'}, {options.features}, {num_seeds} seeds"
+    (out / "curves.svg").write_text(draw(curves, labels, title))
+    (out / "table.md").write_text(text := table(rows, num_seeds=num_seeds, labels=labels))
+    return text
 
 
 if __name__ == "__main__":

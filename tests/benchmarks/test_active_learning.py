@@ -70,8 +70,9 @@ def test_rules_are_compared_with_random_seed_by_seed(benchmark):
     assert std["labels_to_goal"] == 20  # mean 0.5, 0.65, 0.6
     # over the curve without its shared start: random 0.65, 0.55, std 0.70, 0.55
     assert std["gain"] == pytest.approx(0.025)
-    assert std["gain_standard_error"] == pytest.approx(0.025)  # of 0.05 and 0: std 0.0353553 / sqrt 2
+    # of 0.05 and 0: std 0.0353553 / sqrt 2 = 0.025, times t(0.975, 1) = 12.7062
+    assert std["gain_half_width"] == pytest.approx(0.317655, abs=1e-6)
     assert std["seeds_better"] == 1
     assert std["mean_accuracy"] == pytest.approx(0.625)
     text = benchmark.table([random, std], num_seeds=2, labels=np.array([10, 20, 30]))
-    assert "| std | 0.6250 | +2.50 ± 2.50 points | 1 | 0.6000 | 20 | +0.0500 ± 0.0000 |" in text
+    assert "| std | 0.6250 | +2.50 ± 31.77 | 1 | 0.6000 | 20 | +0.0500 ± 0.0000 |" in text

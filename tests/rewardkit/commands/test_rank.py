@@ -61,7 +61,9 @@ def ranked(files: Path, out: Path, *options: str) -> list[dict]:
     return [row for _, row in read_rows(out)]
 
 
-@pytest.mark.parametrize("rule", ["probability", "mutual_information", "std", "margin", "bal_pm", "random"])
+@pytest.mark.parametrize(
+    "rule", ["probability", "mutual_information", "std", "margin", "bal_pm", "epig", "log_det", "random"]
+)
 def test_every_rule_orders_the_whole_file(files, tmp_path, capsys, rule):
     rows = ranked(files, tmp_path / "p.jsonl", "--rule", rule, "--labelled", str(files / "labelled.jsonl"))
     assert [list(row) for row in rows] == [COLUMNS] * 30
@@ -111,3 +113,29 @@ def test_bad_rows_are_left_out_and_said_when_told_to(files, tmp_path, capsys):
     captured = capsys.readouterr()
     assert "some.jsonl:4: " in captured.err
     assert "3 of 3 comparisons by probability, 1 bad rows left out" in captured.out
+
+
+def test_features_of_prompt_and_answer_need_no_model_and_tell_the_headroom_first(files, tmp_path, capsys):
+    words = [f"--input={files / 'pool.jsonl'}", f"--labelled={files / 'labelled.jsonl'}", "--features=joint"]
+    assert main(["rank", *words, f"--out={tmp_path / 'p.jsonl'}", "--rule=epig"]) == 0
+    first, last = capsys.readouterr().out.splitlines()
+    assert first.startswith("headroom: ")
+    assert "30 of 30 comparisons by epig" in last
+    rows = [row for _, row in read_rows(tmp_path / "p.jsonl")]
+    assert [row["priority"] for row in rows] == list(range(30, 0, -1))
+    assert all(row["std"] > 0 for row in rows)
+    assert main(["rank", *words, f"--out={tmp_path / 'top.jsonl'}", "--rule=log_det", "--top=4", "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["num_written"] == 4
+    value, low, high = summary["headroom"]["accuracy"]
+    assert low <= value <= high
+    for more, said in (
+        ([f"--model={files / 'model'}"], "has no states of whole answers"),
+        (["--criterion_weights=overall=1"], "features joint use none"),
+    ):
+        assert main(["rank", *words, f"--out={tmp_path / 'no.jsonl'}", *more]) == 2
+        assert said in capsys.readouterr().err
+    assert main(["rank", words[0], f"--out={tmp_path / 'no.jsonl'}", "--features=joint"]) == 2
+    assert "name preferences with labelled" in capsys.readouterr().err
+    assert main(["rank", words[0], f"--out={tmp_path / 'no.jsonl'}"]) == 2
+    assert "model is missing" in capsys.readouterr().err

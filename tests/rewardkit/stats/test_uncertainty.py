@@ -14,6 +14,8 @@ from scipy.special import expit
 from rewardkit.stats.uncertainty import (
     binary_entropy,
     epistemic_std,
+    gaussian_mutual_information,
+    gaussian_probability,
     integrated_probability,
     mutual_information,
     relative_std,
@@ -104,3 +106,25 @@ def test_values_without_rows_of_members_are_refused() -> None:
         mutual_information(np.array([0.1, 0.2, 0.3]))
     with pytest.raises(ValueError, match=r"\(0, 3\)"):
         epistemic_std(np.zeros((0, 3)))
+
+
+def test_quadrature_of_a_normal_margin_is_monte_carlos() -> None:
+    rng = np.random.default_rng(0)
+    mean, std = np.array([0.0, 1.5, -3.0, 0.4]), np.array([1.0, 0.3, 4.0, 10.0])
+    draws = sigmoid(mean + std * rng.standard_normal((400_000, 4)))
+    assert gaussian_probability(mean, std) == pytest.approx(draws.mean(0), abs=3e-3)
+    assert gaussian_mutual_information(mean, std) == pytest.approx(mutual_information(draws), abs=2e-3)
+
+
+def test_a_normal_margin_by_hand() -> None:
+    # nothing to learn of a margin that is known; next to nothing: p (1 - p) / 2 times the variance of 1e-4, p = 1/2
+    assert gaussian_mutual_information(np.array([0.0, 2.0]), np.zeros(2)) == pytest.approx([0.0, 0.0], abs=1e-12)
+    assert gaussian_mutual_information(np.zeros(1), np.array([0.01]))[0] == pytest.approx(0.25 / 2 * 1e-4, rel=1e-3)
+    # a very wide margin is a coin thrown already: a vote tells nearly all of ln 2, less E H[sigma(d)], which is the
+    # integral of H[sigma(x)] over x, pi^2 / 3, times the density near 0, 1 / (10 sqrt(2 pi))
+    wide = math.log(2) - math.pi**2 / 3 / (10 * math.sqrt(2 * math.pi))
+    assert gaussian_mutual_information(np.zeros(1), np.array([10.0]))[0] == pytest.approx(wide, abs=5e-3)
+    # the order of the two completions does not matter
+    mean, std = np.array([0.7, 2.0]), np.array([2.0, 0.5])
+    assert gaussian_mutual_information(-mean, std) == pytest.approx(gaussian_mutual_information(mean, std))
+    assert gaussian_probability(-mean, std) == pytest.approx(1 - gaussian_probability(mean, std))

@@ -84,6 +84,9 @@ def test_rows_of_tokens_get_the_rewards_of_their_texts_in_order_of_rows(token_bu
     np.testing.assert_allclose(found, np.concatenate(expected, axis=1), atol=1e-5)
     backwards = model(prompts[::2] + prompts[1::2], flat[::2] + flat[1::2]).members
     np.testing.assert_allclose(backwards, np.concatenate(expected[::2] + expected[1::2], axis=1), atol=1e-5)
+    heads, bias = scorer.heads.detach().numpy(), scorer.bias.numpy()  # read the states, in the order that was asked
+    states = model.states(prompts[::2] + prompts[1::2], flat[::2] + flat[1::2])
+    np.testing.assert_allclose(heads @ states.T + bias[:, None], backwards, atol=1e-5)
 
 
 def test_a_classifier_with_a_head_of_its_own_says_so(tmp_path: Path) -> None:

@@ -45,6 +45,14 @@ def run_overopt(config: OveroptConfig) -> int:
     """Runs `alignment overopt`; returns the exit code."""
 
     def experiment(progress: Progress, _interruption: Interruption, out_dir: Path) -> tuple[Sized, Sequence[str]]:
+        if config.world == "phrases":
+            from alignment.phrase_lab import phrase_experiment, phrase_report
+
+            rows = phrase_experiment.overopt_phrases(config, progress.say)
+            phrase_experiment.write_phrases(
+                rows, config, phrase_report.markdown(config, rows), phrase_report.report_page(config, rows)
+            )
+            return rows, phrase_report.screen_lines(config, rows)
         from alignment.lab.overopt import overopt, write_overopt
         from alignment.lab.overopt_report import screen_lines
 

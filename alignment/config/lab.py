@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal, get_args
 
 from alignment.config.objectives import check_multiplier
@@ -19,6 +19,8 @@ SWEPT: Mapping[str, Sequence[Method]] = {
 """Options of which several values can be tried at once, and the methods that are run for them where none is named."""
 Exercise = Literal["flips", "shape", "features", "kl"]
 PPO_PASSES = 4  # updates of a step of PPO
+PHRASES_CHOSEN_ON = range(100, 120)  # worlds of phrases that what is chosen is chosen on; none is reported
+LEAST_PHRASE_WORLDS = 3  # of which an interval over worlds still says something
 MULTIPLIER_RATE, MULTIPLIER_BOUNDS = 1.0, (0.02, 20.0)  # of the constraint between two golds
 
 
@@ -47,7 +49,9 @@ class LabConfig:
     json: bool = False
 
     def __post_init__(self) -> None:
-        check_least(self, seeds=1, first_seed=0, num_prompts=40, ensemble=1, steps=1)
+        check_least(self, seeds=0, first_seed=0, num_prompts=40, ensemble=1, steps=1)
+        if not self.numbers:
+            raise ValueError(f"seeds is {self.seeds}, allowed is 1 or more")
 
     @property
     def numbers(self) -> range:
@@ -168,31 +172,64 @@ class OveroptConfig(LabConfig):
     """How far a proxy of the gold reward can be pushed before gold falls, by best-of-n and by reinforcement learning.
 
     Attributes:
+        world: text, where policies and reward models are trained; or phrases, where a reply is a bag of phrases, the
+            policy that a KL holds is known in closed form, and a world takes a second: strengths of penalties are
+            chosen on worlds kept apart, and all is compared at equal KL. Options of the text world are refused there.
         pairs: pairs that the proxies learn from; given repeatedly, a proxy for each; a tenth of num_prompts and all of
             them where none is given.
         noises: shares of careless answers in their votes; given repeatedly, a proxy for each; 0 and 0.5 where none is
             given.
-        n: largest number of completions of a held-out message that best-of-n chooses from.
+        n: largest number of completions that best-of-n chooses from; 0 takes 64 in the text world, 1024 of phrases.
         rl: whether GRPO without a KL trains on the proxies too, by one member, the mean of all, and uwo.
         uwo_strength: factor of the members' variance that uwo subtracts.
+        seeds: number of worlds; 0 takes 1 of text, 30 of phrases.
     """
 
+    world: Literal["text", "phrases"] = "text"
     pairs: list[int] = field(default_factory=list, metadata={"repeated": True})
     noises: list[float] = field(default_factory=list, metadata={"repeated": True})
-    n: int = 64
+    n: int = 0
     rl: bool = True
     uwo_strength: float = 1.0
-    seeds: int = 1
+    seeds: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_least(self, n=4)
+        check_least(self, n=4 if self.n else 0)
+        if self.world == "phrases":
+            self._check_phrases()
         for pairs in self.pairs:
             if not 40 <= pairs <= self.num_prompts:
                 raise ValueError(f"pairs is {pairs}, allowed is 40 to num_prompts, {self.num_prompts}")
         for noise in self.noises:
             if not 0 <= noise < 1:
                 raise ValueError(f"noises holds {noise}, allowed is 0 up to 1")
+
+    def _check_phrases(self) -> None:
+        own = {"out", "resume", "json", "world", "seeds", "first_seed", "ensemble", "n"}
+        for option in fields(self):
+            if option.name not in own and getattr(self, option.name) not in (option.default, []):
+                raise ValueError(f"{option.name} is of the text world, where policies are trained: leave it out")
+        check_least(self, ensemble=2)
+        if len(self.numbers) < LEAST_PHRASE_WORLDS:
+            raise ValueError(
+                f"seeds is {self.seeds}, allowed is {LEAST_PHRASE_WORLDS} or more: intervals are over worlds"
+            )
+        if set(self.numbers) & set(PHRASES_CHOSEN_ON):
+            first, last = PHRASES_CHOSEN_ON[0], PHRASES_CHOSEN_ON[-1]
+            raise ValueError(
+                f"worlds {first} to {last} are those that strengths are chosen on: choose another first_seed"
+            )
+
+    @property
+    def numbers(self) -> range:
+        seeds = self.seeds or (30 if self.world == "phrases" else 1)
+        return range(self.first_seed, self.first_seed + seeds)
+
+    @property
+    def num_best_of(self) -> int:
+        """Largest number of completions that best-of-n chooses from."""
+        return self.n or (1024 if self.world == "phrases" else 64)
 
     @property
     def pair_counts(self) -> Sequence[int]:

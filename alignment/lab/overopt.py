@@ -41,7 +41,7 @@ def overopt(config: OveroptConfig, told: Callable[[str], None]) -> list[Curve]:
     """Runs all proxies on all seeds."""
     curves: list[Curve] = []
     for number, seed in enumerate(config.numbers, start=1):
-        prefix = f"world {number} of {config.seeds}: "
+        prefix = f"world {number} of {len(config.numbers)}: "
         curves += _seed(config, seed, lambda message, prefix=prefix: told(prefix + message))
     return curves
 
@@ -52,8 +52,8 @@ def _seed(config: OveroptConfig, seed: int, told: Callable[[str], None]) -> Iter
     sft = str(folder / "sft")
     run_step(sft_step(seed, folder, files), told)
     prompts = read_prompts(files.held_out).rows
-    told(f"{config.n} replies to each held-out message are drawn")
-    replies = draw_replies(load_sampler(sft), prompts, n=config.n, seed=seed)
+    told(f"{config.num_best_of} replies to each held-out message are drawn")
+    replies = draw_replies(load_sampler(sft), prompts, n=config.num_best_of, seed=seed)
     for noise in config.noise_shares:
         voted = files
         if noise:

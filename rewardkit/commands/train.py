@@ -126,6 +126,11 @@ def _train_on_steps(context: RunContext[RewardConfig]) -> Results | None:
     loaded = load_rows(config, context.run.dir, STEPS, check) if context.run else None
     if loaded:
         context.progress.say(loaded.description)
+    if config.members == "full" and config.ensemble > 1:
+        from rewardkit.training.stepwise.step_members import train_step_members
+
+        assert loaded is not None
+        return train_step_members(context, loaded)
     return train_process_reward(context, loaded)
 
 

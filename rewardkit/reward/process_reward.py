@@ -4,6 +4,8 @@
                                                        wrong and right, read where a step ends
     rewardkit.json                                     what plain transformers does not keep (`Card`)
     heads.safetensors                                  (K, h) member heads, (K,) biases
+    members/0 .. members/K-1                           where each member has all weights of its own: models like this,
+                                                       of which the folder itself holds the weight average (WARM)
 
 A row of tokens is the prompt by the chat template, up to where the answer begins, then every step and behind each the
 separator; a step is read at the last token of that. Steps are tokenised one by one, so that what follows a step changes
@@ -209,6 +211,7 @@ class ProcessRewardModel:
     """A saved process reward model ready to score; also a `RewardFn`, which splits answers and aggregates their steps.
 
     Attributes:
+        scorers: one with the heads of all members, or one of each member.
         aggregation: one of `rewardkit.config.Aggregation`, how the steps' probabilities become the reward of an answer.
         steps_by: what parts the steps of an answer, see `rewardkit.data.stepwise.stepped_answer.split_steps`.
         num_cut: answers scored so far that were longer than the card says.
@@ -216,14 +219,14 @@ class ProcessRewardModel:
 
     def __init__(
         self,
-        scorer: RewardScorer,
+        scorers: Sequence[RewardScorer],
         tokenizer: PreTrainedTokenizerBase,
         card: Card,
         *,
         aggregation: Aggregation = "min",
         steps_by: str = "line",
     ) -> None:
-        self.scorer, self.tokenizer, self.card = scorer.eval(), tokenizer, card
+        self.scorers, self.tokenizer, self.card = [scorer.eval() for scorer in scorers], tokenizer, card
         self.aggregation: Aggregation = aggregation
         self.steps_by = steps_by
         self.num_cut = 0
@@ -246,9 +249,14 @@ class ProcessRewardModel:
             aggregation, steps_by: see the class.
 
         Raises:
-            ValueError: if the chat template is not the one the model was trained with, or there is no head.
+            ValueError: if the chat template is not the one the model was trained with, there is no head, or a member is
+                missing.
         """
         path, device = Path(path), device or default_device()
+        if folders := member_folders(path):
+            members = [cls.load(folder, device=device, in_bf16=in_bf16) for folder in folders]
+            options: dict[str, Any] = {"aggregation": aggregation, "steps_by": steps_by}
+            return cls([member.scorers[0] for member in members], members[0].tokenizer, read_card(path), **options)
         is_own = (path / CARD_FILE).exists()
         tokenizer = load_tokenizer(path, own_pad=is_own)
         card = read_card(path)
@@ -269,7 +277,7 @@ class ProcessRewardModel:
         if in_bf16:
             scorer.requires_grad_(False)
             hold_in_bf16(classifier, must=False, run=partial(scorer, trial_rows(classifier.config)))
-        return cls(scorer.placed(device), tokenizer, card, aggregation=aggregation, steps_by=steps_by)
+        return cls([scorer.placed(device)], tokenizer, card, aggregation=aggregation, steps_by=steps_by)
 
     @torch.inference_mode()
     def score_steps(
@@ -295,7 +303,9 @@ class ProcessRewardModel:
             plain=self.card.steps["plain_prompt"],
         )
         self.num_cut += num_cut
-        logits = iter(step_logits(self.scorer, [row for answer in rows for row in answer], token_budget=token_budget))
+        flat = [row for answer in rows for row in answer]
+        by_scorer = [step_logits(scorer, flat, token_budget=token_budget) for scorer in self.scorers]
+        logits = (np.concatenate(of_row) for of_row in zip(*by_scorer, strict=True))
         calibration = self.card.steps.get("calibration", {})
         return [
             StepRewards(members=apply(calibration, np.concatenate([next(logits) for _ in answer], axis=1)))
@@ -311,7 +321,7 @@ class ProcessRewardModel:
         scored = self.score_steps(
             [prompts[number] for number in stepped], [steps[number] for number in stepped], token_budget=token_budget
         )
-        members = np.zeros((len(self.scorer.heads), len(steps)))
+        members = np.zeros((sum(len(scorer.heads) for scorer in self.scorers), len(steps)))
         for number, one in zip(stepped, scored, strict=True):
             members[:, number] = aggregate(one.members, self.aggregation)
         return Reward(members=members)
@@ -319,4 +329,18 @@ class ProcessRewardModel:
     @property
     def networks(self) -> list[torch.nn.Module]:
         """What holds its weights."""
-        return [self.scorer]
+        return list(self.scorers)
+
+
+def member_folders(path: Path) -> list[Path]:
+    """Where the members lie that have all weights of their own; empty for a model without such.
+
+    Raises:
+        ValueError: naming one that is missing.
+    """
+    folders = [path / "members" / str(number) for number in range(read_card(path).num_members)]
+    if not folders[0].exists():
+        return []
+    if missing := [folder for folder in folders if not (folder / CARD_FILE).exists()]:
+        raise ValueError(f"{missing[0]} is missing")
+    return folders

@@ -9,7 +9,7 @@ where mode is lora, and bootstrap of the rows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,14 +25,15 @@ from rewardkit.stats.calibration import fit_calibration
 from rewardkit.training.loop import Trained
 from rewardkit.training.merging import merge, write_merged_card
 from rewardkit.training.reward_objective import member_weights, score_rows
-from rewardkit.training.reward_run import HeldOutRewards, Prepared, prepare, results, train_prepared
+from rewardkit.training.reward_run import HeldOutRewards, prepare, results, train_prepared
 from rewardkit.training.training_run import checkpoint_of, join_processes
 
 if TYPE_CHECKING:
-    import torch
-
     from rewardkit.data.training_data import Loaded
     from rewardkit.training.rows import TrainingRows
+
+Show = Callable[[int, int, Mapping[str, float]], None]
+"""Told of every step: its number, how many there are, its metrics."""
 
 
 def train_members(context: RunContext[RewardConfig], loaded: Loaded) -> Results | None:
@@ -42,8 +43,13 @@ def train_members(context: RunContext[RewardConfig], loaded: Loaded) -> Results 
     device = join_processes(run)
     prepared = prepare(context, loaded)
     folders = [run.dir / "members" / str(number) for number in range(config.ensemble)]
+
+    def train(number: int, member: RunContext[RewardConfig], show: Show) -> Results | None:
+        rows = member_rows(prepared.rows, config, number)
+        return train_prepared(member, prepared, rows, loaded, device, trunk=config, show=show)
+
     for number, folder in enumerate(folders):
-        if not (folder / CARD_FILE).exists() and not _train_member(number, folder, prepared, context, loaded, device):
+        if not (folder / CARD_FILE).exists() and not train_member(number, folder, context, train):
             return None
     scores = [score_rows(RewardModel.load(folder).scorer, prepared.held_out, config) for folder in folders]
     chosen, rejected = (np.stack([side[which][0].numpy() for side in scores]).astype(float) for which in (0, 1))
@@ -69,7 +75,7 @@ def train_members(context: RunContext[RewardConfig], loaded: Loaded) -> Results 
         member_offsets=member_offsets(chosen),
     )
     write_merged_card(run.dir, card)
-    return results(held_out, calibration, prepared, _all_trained(folders))
+    return results(held_out, calibration, prepared, all_trained(folders))
 
 
 def member_rows(rows: TrainingRows, config: RewardConfig, number: int) -> TrainingRows:
@@ -80,15 +86,17 @@ def member_rows(rows: TrainingRows, config: RewardConfig, number: int) -> Traini
     return replace(rows, weight=weight, criterion_weight=rows.criterion_weight * weight / rows.weight.clamp_min(1e-12))
 
 
-def _train_member(
+def train_member(
     number: int,
     folder: Path,
-    prepared: Prepared,
     context: RunContext[RewardConfig],
-    loaded: Loaded,
-    device: torch.device,
+    train: Callable[[int, RunContext[RewardConfig], Show], Results | None],
 ) -> bool:
-    """Trains one member into its folder; False where it was asked to stop."""
+    """Trains one member into its folder; False where it was asked to stop.
+
+    Args:
+        train: takes the member's number, its own context, and what is told of every step.
+    """
     config, run = context.config, context.run
     assert run is not None
     own = replace(config, ensemble=1, members="heads", seed=config.seed + number, out=str(folder), resume=False)
@@ -101,8 +109,7 @@ def _train_member(
         context.progress.step(done, total, metrics)
 
     run.status(message=f"member {number + 1} of {config.ensemble}")
-    rows = member_rows(prepared.rows, config, number)
-    member_results = train_prepared(member, prepared, rows, loaded, device, trunk=config, show=show)
+    member_results = train(number, member, show)
     assert member.run is not None
     if member_results is None:
         member.run.status("cancelled")
@@ -112,7 +119,7 @@ def _train_member(
     return True
 
 
-def _all_trained(folders: Sequence[Path]) -> Trained:
+def all_trained(folders: Sequence[Path]) -> Trained:
     """How the members' trainings ended, taken together: steps added up, the longest best step."""
     statuses = [read_status(folder)["results"] for folder in folders]
     member_results = [results for results in statuses if isinstance(results, dict)]

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors.torch import load_file
@@ -21,6 +23,9 @@ from rewardkit.network.models import head_of
 from rewardkit.network.tokens import load_tokenizer
 from rewardkit.reward.metadata import CARD_FILE, Card, read_card
 from rewardkit.reward.reward_model import save
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 logger = logging.getLogger(__name__)
 
@@ -41,19 +46,10 @@ def merge(folders: Sequence[str | Path], out_dir: str | Path) -> Card:
     for other in others:
         check_alike(first, other)
     tokenizer = load_tokenizer(first)
-    average = load_classifier(first, tokenizer, dtype=torch.float32)
-    total = {name: tensor.double() for name, tensor in average.state_dict().items() if tensor.is_floating_point()}
-    heads = heads_of(first).double()
-    for other in others:
-        weights = load_classifier(other, tokenizer, dtype=torch.float32).state_dict()
-        for name, tensor in total.items():
-            if name not in weights or weights[name].shape != tensor.shape:
-                raise ValueError(f"{first} and {other} cannot be merged: {name} differs in shape")
-            tensor += weights[name]
-        heads += heads_of(other)
-    average.load_state_dict({name: (tensor / len(folders)).float() for name, tensor in total.items()}, strict=False)
+    average = averaged([first, *others], partial(load_classifier, tokenizer=tokenizer, dtype=torch.float32))
+    heads = torch.stack([heads_of(folder).double() for folder in (first, *others)]).mean(0)
     scorer = RewardScorer(average)
-    scorer.heads = torch.nn.Parameter((heads / len(folders)).float())
+    scorer.heads = torch.nn.Parameter(heads.float())
     card = read_card(first)
     merged = Card(
         max_length=card.max_length,
@@ -63,6 +59,25 @@ def merge(folders: Sequence[str | Path], out_dir: str | Path) -> Card:
     )
     save(scorer, tokenizer, merged, out_dir)
     return merged
+
+
+def averaged(folders: Sequence[Path], load: Callable[[Path], PreTrainedModel]) -> PreTrainedModel:
+    """The first of saved models, with the average of the weights of all of them.
+
+    Raises:
+        ValueError: naming two models that differ in shapes.
+    """
+    first, *others = folders
+    average = load(first)
+    total = {name: tensor.double() for name, tensor in average.state_dict().items() if tensor.is_floating_point()}
+    for other in others:
+        weights = load(other).state_dict()
+        for name, tensor in total.items():
+            if name not in weights or weights[name].shape != tensor.shape:
+                raise ValueError(f"{first} and {other} cannot be merged: {name} differs in shape")
+            tensor += weights[name]
+    average.load_state_dict({name: (tensor / len(folders)).float() for name, tensor in total.items()}, strict=False)
+    return average
 
 
 def heads_of(folder: Path) -> Tensor:

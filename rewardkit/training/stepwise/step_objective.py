@@ -91,11 +91,16 @@ class StepObjective(ScorerObjective):
     names = ("steps/probability", "steps/accuracies")
 
     def __init__(
-        self, scorer: RewardScorer, rows: StepTrainingRows, held_out: StepTrainingRows, config: RewardConfig
+        self,
+        scorer: RewardScorer,
+        rows: StepTrainingRows,
+        held_out: StepTrainingRows,
+        config: RewardConfig,
+        weights: Tensor | None = None,
     ) -> None:
         super().__init__(scorer, rows.rows, config)
         self.rows, self.held_out = rows, held_out
-        self.weights = member_counts(len(rows.rows), config)  # (K, R)
+        self.weights = member_counts(len(rows.rows), config) if weights is None else weights  # (K, R)
 
     def prepare(self, batch: Sequence[int]) -> Tensor:
         """(K,): what every head's weighted sum of losses is divided by."""

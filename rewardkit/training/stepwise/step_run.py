@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ from rewardkit.reward.metadata import Card
 from rewardkit.reward.process_reward import save_process_reward, two_labels
 from rewardkit.reward.step_rewards import aggregate
 from rewardkit.run.training_command import Results, RunContext
+from rewardkit.stats.calibration import CalibrationFit
 from rewardkit.training.loop import Trained, step_batches
 from rewardkit.training.reward_objective import loop_options
 from rewardkit.training.reward_run import check_model, read_tokenizer
@@ -46,6 +48,7 @@ from rewardkit.training.training_run import (
 )
 
 if TYPE_CHECKING:
+    import torch
     from peft import PeftModel
     from transformers import PreTrainedModel
 
@@ -68,8 +71,10 @@ def check_options(config: RewardConfig) -> None:
     """
     if config.mode == "head":
         raise ValueError("answers in steps train modes full and lora, not a head on fixed features")
-    if config.ensemble > 1 and config.members != "heads":
-        raise ValueError(f"members is {config.members}, a process reward model has members heads")
+    if config.ensemble > 1 and config.members == "lora":
+        raise ValueError(
+            "members is lora, a process reward model has heads or full: full with mode lora gives each an adapter"
+        )
     if config.likelihood not in ("auto", "bradley_terry"):
         raise ValueError(f"likelihood is {config.likelihood}, which is one of pairs: leave it out for answers in steps")
     for name in ("criteria", "use_margin", "centring"):
@@ -93,8 +98,33 @@ def train_process_reward(context: RunContext[RewardConfig], loaded: LoadedAnswer
     if sharding.is_launched_sharded(load_in_4bit=config.load_in_4bit, offload_activations=config.offload_activations):
         raise ValueError("process reward models train with whole weights in every process: launch without FSDP")
     device = join_processes(run)
-    prepared = prepare_in_first(context, lambda: _prepare(context, loaded))
-    classifier = build_classifier(config, prepared, per_token=True)
+    prepared = prepare_in_first(context, lambda: prepare(context, loaded))
+    results = train_prepared(context, prepared, loaded, device)
+    if results is not None:
+        checkpoint_of(config).remove()
+    return results
+
+
+def train_prepared(
+    context: RunContext[RewardConfig],
+    prepared: PreparedSteps,
+    loaded: LoadedAnswers | None,
+    device: torch.device,
+    *,
+    trunk: RewardConfig | None = None,
+    weights: torch.Tensor | None = None,
+    show: Callable[[int, int, Mapping[str, float]], None] | None = None,
+) -> Results | None:
+    """Builds, trains, calibrates and saves one process reward model; None where it was asked to stop.
+
+    Args:
+        trunk: configuration that the trunk begins from, where it is another.
+        weights: (K, R) how often each member sees each row; without them those of the configuration.
+        show: told of every step; by default steps are shown as progress.
+    """
+    config, run = context.config, context.run
+    trunk = trunk or config
+    classifier = build_classifier(trunk, prepared, per_token=True)
     adapted = None
     if config.mode == "lora":
         adapted = add_adapters(classifier, rank=config.lora_rank, num_layers=config.lora_layers, seed=config.seed)
@@ -104,19 +134,22 @@ def train_process_reward(context: RunContext[RewardConfig], loaded: LoadedAnswer
     hold_weights(scorer, config, device)
     scorer.placed(device)
     collectives.broadcast_parameters(scorer.parameters())
-    objective = StepObjective(scorer, prepared.rows, prepared.held_out, config)
+    objective = StepObjective(scorer, prepared.rows, prepared.held_out, config, weights)
     batches = step_batches(objective.num_examples, batch_size=config.batch_size, epochs=config.epochs, seed=config.seed)
-    trained = train_in_run(context, objective, batches, loop_options(config))
+    trained = train_in_run(context, objective, batches, loop_options(config), show=show)
     collectives.destroy_process_group()
     if trained.cancelled or not run or not loaded:
         return None
-    base = read_base(config, prepared, per_token=True) if is_held_narrow(config, device) else None
-    results = _finish(objective, adapted, base, prepared, trained, context, loaded)
-    checkpoint_of(config).remove()
-    return results
+    base = read_base(trunk, prepared, per_token=True) if is_held_narrow(config, device) else None
+    return _finish(objective, adapted, base, prepared, trained, context, loaded)
 
 
-def _prepare(context: RunContext[RewardConfig], loaded: LoadedAnswers | None) -> PreparedSteps:
+def prepare(context: RunContext[RewardConfig], loaded: LoadedAnswers | None) -> PreparedSteps:
+    """Tokenizer and token rows; a tokenizer made here is kept in the run, so that a resumed run has the same.
+
+    Raises:
+        ValueError: if the model cannot be read, or a side has nothing to learn from.
+    """
     config, run = context.config, context.run
     assert run is not None
     assert loaded is not None
@@ -157,8 +190,30 @@ def _finish(
     if adapted is not None:
         base = merge_adapters(adapted, out_dir / "adapter", base=base)
     logits = held_out_logits(scorer, prepared.held_out, config)
-    fit = fit_step_calibration(prepared.held_out.answers, logits, kind=config.calibration)
-    scored = ScoredSteps.of(prepared.held_out.answers, logits, fit.calibration)
+    card, calibrated = card_of(logits, prepared, config, loaded)
+    save_process_reward(scorer, prepared.tokenizer, card, out_dir, base=base)
+    if adapted is not None:
+        with two_labels(scorer.classifier):
+            complete_adapters(scorer.classifier, out_dir / "adapter", task="TOKEN_CLS")
+    num_parameters = sum(parameter.numel() for parameter in scorer.classifier.parameters())
+    return {"num_parameters": num_parameters} | results_of(calibrated, prepared, trained, config)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibrated:
+    """The held-out steps with calibrated probabilities, and how these were fitted."""
+
+    scored: ScoredSteps
+    fit: CalibrationFit
+
+
+def card_of(
+    logits: Sequence[np.ndarray], prepared: PreparedSteps, config: RewardConfig, loaded: LoadedAnswers
+) -> tuple[Card, Calibrated]:
+    """What is saved beside a model with these logits of the held-out answers, each (K, S)."""
+    answers = prepared.held_out.answers
+    fit = fit_step_calibration(answers, logits, kind=config.calibration)
+    scored = ScoredSteps.of(answers, logits, fit.calibration)
     rewards = np.array([aggregate(one.members.mean(0), "min") for one in scored.rewards])
     card = Card(
         kind="steps",
@@ -171,13 +226,15 @@ def _finish(
         steps={"separator": SEPARATOR, "plain_prompt": False, "calibration": fit.calibration},
         data_hash=loaded.data_hash,
     )
-    save_process_reward(scorer, prepared.tokenizer, card, out_dir, base=base)
-    if adapted is not None:
-        with two_labels(scorer.classifier):
-            complete_adapters(scorer.classifier, out_dir / "adapter", task="TOKEN_CLS")
-    evaluation = evaluate_steps(scored, seed=config.seed)
+    return card, Calibrated(scored=scored, fit=fit)
+
+
+def results_of(
+    calibrated: Calibrated, prepared: PreparedSteps, trained: Trained, config: RewardConfig
+) -> dict[str, Any]:
+    """The run's results, plain values: how it ended, what was cut, and the held-out report."""
+    evaluation, fit = evaluate_steps(calibrated.scored, seed=config.seed), calibrated.fit
     values: dict[str, Any] = {
-        "num_parameters": sum(parameter.numel() for parameter in scorer.classifier.parameters()),
         "num_steps": trained.num_steps,
         "best_step": trained.best_step,
         "stopped_early": trained.stopped_early,

@@ -22,6 +22,8 @@ pytest.importorskip("transformers")
 
 import torch
 from online_toys import metrics_of
+from toy_architectures import make_tokenizer
+from toy_models import config_for
 from transformers import AutoModelForCausalLM
 
 from alignment import simulated_world
@@ -30,6 +32,11 @@ from alignment.online.algorithm import Learned
 from alignment.online.audit import read_scores
 from alignment.online.grpo import Grpo
 from alignment.simulated_world import write_world
+from rewardkit.data.records import Message
+from rewardkit.data.stepwise.stepped_answer import split_steps
+from rewardkit.network.classifier import RewardScorer, make_classifier
+from rewardkit.reward.metadata import Card
+from rewardkit.reward.process_reward import ProcessRewardModel, save_process_reward
 from rewardkit.run.directory import read_status
 
 ROOT = Path(__file__).parents[3]
@@ -179,6 +186,40 @@ def test_letters_are_credited_one_by_one(
         assert one["step_rewards"][-1][0] == len(one["ids"])
     row = metrics_of(folder / "run")[-1]
     assert row["rewards/letters/spans"] == pytest.approx(np.mean([len(one["text"]) or 1 for one in completions[-8:]]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("command", "options"), [("grpo", GRPO), ("ppo", PPO)])
+def test_steps_are_credited_by_a_process_reward_model(
+    folder: Path, policy_folders: tuple[Path, Path], command: str, options: dict[str, Any]
+) -> None:
+    """Steps part at the letter e; what each earns is the model's probability, where the step ends."""
+    tokenizer = make_tokenizer("llama")
+    scorer = RewardScorer(make_classifier(config_for(tokenizer), seed=0, per_token=True), seed=1)
+    layout = {"separator": "\n", "plain_prompt": False}
+    card = Card(kind="steps", num_members=1, max_length=200, steps=layout)
+    save_process_reward(scorer, tokenizer, card, folder / "prm")
+    more = {"reward": f"{folder}/prm", "step-reward": "steps", "steps-by": "e", "max-steps": 2, "max-new-tokens": 24}
+    assert main([*words(folder, policy_folders[0], command, "run", **options, **more), "--keep-rollouts"]) == 0
+    drawn = [json.loads(line) for line in (folder / "run" / "rollouts.jsonl").read_text().splitlines()]
+    model, num_steps, num_apart = ProcessRewardModel.load(folder / "prm"), [], 0
+    for row in drawn:
+        prompt = tuple(Message(**turn) for turn in row["prompt"])
+        for one in row["completions"]:
+            steps = split_steps(one["text"], "e")
+            num_steps.append(len(steps) or 1)
+            expected = model.score_steps([prompt], [steps])[0].mean.tolist() if steps else [0.0]
+            credits = [reward for _, reward in one["step_rewards"]]
+            if len(credits) == len(expected):  # steps that end in one token are credited together
+                assert credits == pytest.approx(expected, abs=1e-5)
+                num_apart += len(credits) > 1
+            assert sum(credits) == pytest.approx(sum(expected), abs=1e-5)
+            assert one["reward"] == pytest.approx(sum(expected), abs=1e-5)
+            assert one["step_rewards"][-1][0] == len(one["ids"])
+    rows = metrics_of(folder / "run")
+    assert num_apart
+    assert np.mean([row["rewards/prm/spans"] or 0.0 for row in rows]) == pytest.approx(np.mean(num_steps))
+    assert all(math.isfinite(row["loss"] or math.nan) for row in rows)
 
 
 def test_a_stored_run_is_learned_from_again(folder: Path, policy_folders: tuple[Path, Path]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,15 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
+import torch
+from transformers import AutoModelForTokenClassification
+
 from rewardkit.__main__ import main
 from rewardkit.data.files import read_rows, write_rows
+from rewardkit.data.records import Message
+from rewardkit.reward.load import load_reward_fn
 from rewardkit.reward.metadata import read_card
+from rewardkit.reward.process_reward import ProcessRewardModel
 from rewardkit.run.directory import read_status
 
 pytestmark = pytest.mark.slow  # a training
@@ -117,6 +124,45 @@ def test_prompts_that_were_trained_on_are_refused(
     assert "--allow-leakage evaluates on them all the same" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("mode", ["full", "lora"])
+def test_members_have_all_weights_of_their_own(tmp_path: Path, mode: str) -> None:
+    """The ensemble's probabilities are sigma(z_k / T) of its members' logits; the folder itself is their average."""
+    write_rows(tmp_path / "steps.jsonl", rows(40))
+    options = ["--batch-size=16", "--ensemble=2", "--members=full", "--precision=fp32", f"--mode={mode}"]
+    words = ["train", f"--data={tmp_path}/steps.jsonl", "--model=tiny", f"--out={tmp_path}/prm", *options]
+    assert main(words) == 0
+    folder = tmp_path / "prm"
+    card, results = read_card(folder), results_of(folder)
+    assert (card.kind, card.num_members) == ("steps", 2)
+    statuses = [results_of(folder / "members" / name) for name in ("0", "1")]
+    assert results["num_steps"] == sum(status["num_steps"] for status in statuses)
+    ensemble = load_reward_fn(str(folder))
+    members = [load_reward_fn(str(folder / "members" / name)) for name in ("0", "1")]
+    assert isinstance(ensemble, ProcessRewardModel)
+    prompts, steps = [(Message(role="user", content="Question 3?"),)] * 2, [["yes 3 0", "no 3 1"], ["no 3 2"]]
+    scores = ensemble.score_steps(prompts, steps)
+    for number, member in enumerate(members):
+        assert isinstance(member, ProcessRewardModel)
+        temperature = member.card.steps["calibration"].get("temperature", 1.0)
+        for own, together in zip(member.score_steps(prompts, steps), scores, strict=True):
+            logits = np.log(own.members[0] / (1 - own.members[0])) * temperature
+            expected = 1 / (1 + np.exp(-logits / card.steps["calibration"]["temperature"]))
+            np.testing.assert_allclose(together.members[number], expected, rtol=1e-4)
+    assert not np.allclose(scores[0].members[0], scores[0].members[1])  # heads and bootstraps differ
+    assert ensemble(prompts, ["yes 3 0\nno 3 1", ""]).members.shape == (2, 2)
+    weights = [
+        AutoModelForTokenClassification.from_pretrained(one).state_dict()
+        for one in (folder, folder / "members" / "0", folder / "members" / "1")
+    ]
+    for name, average in weights[0].items():
+        torch.testing.assert_close(average, (weights[1][name] + weights[2][name]) / 2, atol=1e-6, rtol=1e-5)
+    assert any(not torch.equal(weights[1][name], weights[2][name]) for name in weights[0])
+    assert (folder / "members" / "0" / "adapter").exists() == (mode == "lora")
+    shutil.rmtree(folder / "members" / "1")
+    with pytest.raises(ValueError, match=r"members/1 is missing"):
+        load_reward_fn(str(folder))
+
+
 @pytest.mark.parametrize(
     ("option", "problem"),
     [
@@ -124,13 +170,16 @@ def test_prompts_that_were_trained_on_are_refused(
         ("--likelihood=davidson", "which is one of pairs"),
         ("--use-margin", "use_margin is True"),
         ("--calibration=isotonic", "temperature or none"),
+        ("--mode=lora --ensemble=2 --members=lora", "members is lora, a process reward model has heads or full"),
     ],
 )
 def test_what_goes_with_pairs_is_refused(
     option: str, problem: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_rows(tmp_path / "steps.jsonl", rows(8))
-    assert main(["train", f"--data={tmp_path}/steps.jsonl", "--model=tiny", f"--out={tmp_path}/o", option]) == 2
+    assert (
+        main(["train", f"--data={tmp_path}/steps.jsonl", "--model=tiny", f"--out={tmp_path}/o", *option.split()]) == 2
+    )
     assert problem in capsys.readouterr().err
 
 

@@ -39,7 +39,7 @@ def choose_lesson() -> Lesson:
     """The lesson that the address names, and the ways to another one."""
     asked = st.query_params.get(ADDRESS) or st.session_state.get(CHOSEN) or KEYS[0]
     if asked not in KEYS:
-        st.info(say("learn.unknown", key=asked))
+        st.info(say("learn.unknown", name=asked))
         asked = KEYS[0]
     st.session_state[CHOSEN] = asked
     place = KEYS.index(asked)

@@ -42,5 +42,5 @@ def test_ways_lead_through_the_lessons(open_page: OpenPage) -> None:
     assert "no-such-lesson" in test.info[0].value
     assert test.button(key="learn-previous").disabled
     test.selectbox(key="learn-lesson").select(LESSONS[-1].key).run()
-    assert test.query_params["lesson"] == [LESSONS[-1].key]
+    assert test.query_params["lesson"] == LESSONS[-1].key
     assert test.button(key="learn-next").disabled

@@ -11,7 +11,7 @@ from alignment.lab.pushed_curves import Curve, admission
 from rewardkit.report.charts import Line, line_chart, number_axis
 from rewardkit.report.page import Table, experiment_page
 from rewardkit.report.table import number_text, percent, signed_text, text_table
-from rewardkit.stats.metrics import Interval
+from rewardkit.stats.metrics import Interval, average_interval
 
 HEADER = ("proxy, and what pushes it", "rule", "at KL", "gold above SFT", "beside the mean's")
 WAY_HEADER = (
@@ -25,6 +25,7 @@ WAY_HEADER = (
     "KL there",
     "proxy there",
 )
+WORLDS_HEADER = ("proxy, and what pushes it", "rule", "worlds", "beside the mean's", "a", "b")
 FIT_HEADER = ("proxy, and what pushes it", "rule", "a", "b", "r2", "turns at")
 PUSHES = {"best_of_n": "best of n", "grpo": "GRPO"}
 RULES = {"one": "one member", "mean": "mean", "uwo": "uwo", "wco": "wco"}
@@ -37,6 +38,10 @@ WAY_NOTE = (
     "follows gold: correlation of what the rule rewards with gold among SFT replies to one message, before any push; "
     "penalty: spread there of what the rule takes from the mean, as a share of the mean's own; "
     "rose: whether the interval of the curve's best point, chosen for being that, lies above 0"
+)
+WORLDS_NOTE = (
+    "means over worlds with 95 % intervals: each world counts once, and has messages, votes and policies of its own, "
+    "so that the intervals hold the luck of all of them"
 )
 FIT_NOTE = "a, b and where gold turns are of distances: the square root of KL"
 
@@ -86,12 +91,33 @@ def fits(curves: Sequence[Curve]) -> list[list[str]]:
     ]
 
 
+def over_worlds(curves: Sequence[Curve]) -> list[list[str]]:
+    """Returns one line per proxy, push and rule that several worlds have."""
+    groups: dict[tuple[str, str], list[Curve]] = {}
+    for curve in curves:
+        groups.setdefault((_proxy_name(curve), RULES[curve.rule]), []).append(curve)
+    lines = []
+    for (proxy, rule), group in groups.items():
+        gains = [curve.gain_at_common.value for curve in group if curve.gain_at_common]
+        fitted = [curve.fit for curve in group if curve.fit]
+        if len(group) > 1:
+            figures = [signed_text(_mean(gains)), number_text(_mean([fit.a for fit in fitted]))]
+            lines.append([proxy, rule, str(len(group)), *figures, number_text(_mean([fit.b for fit in fitted]))])
+    return lines
+
+
+def _mean(values: Sequence[float]) -> Interval:
+    return average_interval(np.array(values), np.arange(len(values)))
+
+
 def screen_lines(curves: Sequence[Curve]) -> list[str]:
     """Returns the tables' lines for a terminal."""
     lines = [text_table(HEADER, summary(curves), num_left=2), NOTE, ""]
     lines += [text_table(WAY_HEADER, ways(curves), num_left=2), WAY_NOTE, _admitted(curves)]
     if fitted := fits(curves):
         lines += ["", text_table(FIT_HEADER, fitted, num_left=2), FIT_NOTE]
+    if pooled := over_worlds(curves):
+        lines += ["", text_table(WORLDS_HEADER, pooled, num_left=2), WORLDS_NOTE]
     return lines
 
 
@@ -122,6 +148,12 @@ def report_page(curves: Sequence[Curve]) -> str:
                 rows=ways(curves),
             ),
             Table(heading="Fitted curves", note=f"{FIT_NOTE}.", header=FIT_HEADER, rows=fits(curves)),
+            Table(
+                heading="Over worlds",
+                note=f"{WORLDS_NOTE[0].upper()}{WORLDS_NOTE[1:]}.",
+                header=WORLDS_HEADER,
+                rows=over_worlds(curves),
+            ),
         ],
     )
 
@@ -136,8 +168,11 @@ def _admitted(curves: Sequence[Curve]) -> str:
 
 
 def _names(curve: Curve) -> list[str]:
-    proxy = f"{PUSHES[curve.push]}, seed {curve.seed}, {curve.pairs:,} pairs, {curve.noise:.0%} careless"
-    return [proxy, RULES[curve.rule]]
+    return [_proxy_name(curve, f", seed {curve.seed}"), RULES[curve.rule]]
+
+
+def _proxy_name(curve: Curve, world: str = "") -> str:
+    return f"{PUSHES[curve.push]}{world}, {curve.pairs:,} pairs, {curve.noise:.0%} careless"
 
 
 def _chart(curves: Sequence[Curve]) -> str:

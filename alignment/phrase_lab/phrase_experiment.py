@@ -33,7 +33,8 @@ from rewardkit.run.directory import write_text
 from rewardkit.stats.metrics import Interval
 
 Push = Literal["path", "best_of_n"]
-Rule = Literal["one", "mean", "uwo", "wco", "gold"]
+Rule = Literal["one", "mean", "uwo", "uwo_1", "wco", "gold"]
+"""uwo has the strength that was chosen, uwo_1 the strength 1, which `--penalty uwo` has by default."""
 Key: TypeAlias = tuple[Arm, Kind, int, Push, Rule, float]
 """Arm, kind and number of members, what pushes, the rule, and its strength, 0 for a rule that has none."""
 Curves: TypeAlias = dict[Key, np.ndarray]
@@ -41,7 +42,7 @@ Curves: TypeAlias = dict[Key, np.ndarray]
 
 STRENGTHS = (0.1, 0.3, 1.0, 3.0, 10.0)
 SIZES = (2, 5, 10)  # numbers of members, beside the one that is asked for
-INVERSE_BETAS = np.geomspace(0.3, 50.0, 28)  # of a reward whose spread over the policy's replies is 1
+INVERSE_BETAS = np.geomspace(0.3, 20.0, 24)  # of a reward whose spread over the policy's replies is 1
 FURTHER = (8.0, 12.0, 16.0, 24.0, 32.0, 48.0)  # KLs of the path, beside those of best-of-n
 POOL = 32  # times n replies are drawn for best-of-n
 
@@ -250,15 +251,20 @@ def rows_of(apart: Curves, fresh: Curves, n: int) -> list[Row]:
         apart: of the worlds that strengths and stops are chosen on.
         fresh: of the worlds that are reported.
     """
-    return [_row(apart, fresh, key, n) for key in dict.fromkeys(key[:5] for key in fresh)]
+    keys = list(dict.fromkeys(key[:5] for key in fresh))
+    at_default = [(arm, kind, count, push, "uwo_1") for arm, kind, count, push, rule in keys if rule == "uwo"]
+    return [_row(apart, fresh, key, n) for key in [*keys, *at_default]]
 
 
 def _row(apart: Curves, fresh: Curves, key: tuple[Arm, Kind, int, Push, Rule], n: int) -> Row:
     arm, kind, count, push, rule = key
     kls = distances(n, push)
     plain: Key = (arm, kind, count, push, "mean", 0.0)
-    settings: list[Key] = [(*key, strength) for strength in (STRENGTHS if rule == "uwo" else (0.0,))]
-    by_mean = np.isfinite(np.concatenate([apart[plain], fresh[plain]])).all((0, 1))  # where there is a mean beside it
+    settings: list[Key] = [(*key, 0.0)]
+    if rule in ("uwo", "uwo_1"):
+        strengths = STRENGTHS if rule == "uwo" else (1.0,)
+        settings = [(arm, kind, count, push, "uwo", strength) for strength in strengths]
+    by_mean = np.isfinite(np.concatenate([apart[plain], fresh[plain]]).sum((0, 1)))  # KLs that the mean reached
     on_apart = np.array([np.where(by_mean, _means(apart[setting]), -math.inf) for setting in settings])
     reached = [
         place

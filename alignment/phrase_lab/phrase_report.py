@@ -20,6 +20,7 @@ MEMBERS: Mapping[Kind, str] = {
     "features": "own features",
 }
 FAR, FURTHEST = 16.0, 32.0  # KLs of the path that tables show beside that of best-of-n
+BESIDE: tuple[Rule, ...] = ("one", "uwo_1", "wco")
 SERIES: Mapping[Rule, int] = {"one": 4, "mean": 1, "uwo": 2}
 
 
@@ -47,19 +48,17 @@ def tables(config: OveroptConfig, rows: Sequence[Row]) -> list[Table]:
             ],
         ),
         Table(
-            heading="Without a penalty, and the worst member",
-            note=f"Gold above the policy's own at KL {near:.1f}; beside it the first member alone and wco, minus the "
-            "mean, and gold itself pushed as far.",
-            header=(*first, "path, mean", "one member", f"best of {most:,}, mean", "one member", "wco", "path, gold"),
+            heading="With nothing chosen",
+            note=f"Gold of the mean above the policy's own at KL {near:.1f}; beside it, as above, the first member "
+            "alone, uwo with the strength 1 that it has by default, and the worst member.",
+            header=(*first, "path, mean", "one", "uwo 1", f"best of {most:,}, mean", "one", "uwo 1", "wco"),
             rows=[
                 [
                     *names,
                     f"{by.row(*at, 'path', 'mean').at(near).gold.value:.2f}",
-                    _gain(by.row(*at, "path", "one").at(near), near),
+                    *(_gain(by.row(*at, "path", rule).at(near), near, told=False) for rule in ("one", "uwo_1")),
                     f"{by.row(*at, 'best_of_n', 'mean').at(near).gold.value:.2f}",
-                    _gain(by.row(*at, "best_of_n", "one").at(near), near),
-                    _gain(by.row(*at, "best_of_n", "wco").at(near), near),
-                    f"{by.row(*at, 'path', 'gold').at(near).gold.value:.2f}",
+                    *(_gain(by.row(*at, "best_of_n", rule).at(near), near, told=False) for rule in BESIDE),
                 ]
                 for names, at in by.lines()
             ],
@@ -134,8 +133,8 @@ class _Index:
         return self.rows[arm, kind, members or self.ensemble, push, rule]
 
 
-def _gain(point: Point, kl: float) -> str:
-    strength = f"{point.strength:g}: " if point.strength else ""
+def _gain(point: Point, kl: float, *, told: bool = True) -> str:
+    strength = f"{point.strength:g}: " if told else ""
     elsewhere = "" if abs(point.kl - kl) < 1e-9 else f", at KL {point.kl:.3g}"
     return f"{strength}{signed_text(point.gain)}, {point.num_ahead}{elsewhere}"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from alignment.config.lab import OveroptConfig
 from alignment.lab.curve_fits import FALLS
 from alignment.lab.gold_evaluation import Worth
 from alignment.lab.overopt import best_of_n_push, grpo_push
+from alignment.lab.overopt_report import over_worlds
 from alignment.lab.overopt_report import report_page as overopt_page
 from alignment.lab.overopt_report import screen_lines as overopt_lines
 from alignment.lab.pushed_curves import Proxy, Push, Rule, curves_of, following, penalty_share
@@ -64,6 +66,19 @@ def test_members_that_disagree_save_gold_under_uwo() -> None:
     page = overopt_page([single, plain, careful])
     assert page.count('class="band s') == 3
     assert "Where gold went" in page
+
+
+def test_bands_over_worlds_take_each_world_once() -> None:
+    """Beside the mean 8 in one world and 6 in the other: 7, and Student's t of one degree is 12.706 errors of 1."""
+    proxy = np.stack([np.tile([0.0, 1.0, 2.0, 6.0], (50, 1)), np.tile([0.0, 1.0, 2.0, 0.0], (50, 1))])
+    plain, careful = curves_of([push_of(rule, [0.0, 1.0, 2.0, -6.0], proxy) for rule in ("mean", "uwo")])
+    assert over_worlds([plain, careful]) == []
+    assert careful.fit is not None
+    other = replace(careful, seed=1, gain_at_common=Interval(value=6.0), fit=replace(careful.fit, a=careful.fit.a + 2))
+    (line,) = over_worlds([plain, careful, other])
+    assert line[:4] == ["best of n, 200 pairs, 0% careless", "uwo", "2", "+7.00 (-5.71 to +19.71)"]
+    assert line[4].startswith(f"{careful.fit.a + 1:.2f} (")
+    assert "Over worlds" in overopt_page([plain, careful, other])
 
 
 def test_a_proxy_follows_gold_within_messages_or_not_at_all() -> None:

@@ -22,6 +22,7 @@ from alignment.lab.overopt_report import over_worlds
 from alignment.lab.overopt_report import report_page as overopt_page
 from alignment.lab.overopt_report import screen_lines as overopt_lines
 from alignment.lab.pushed_curves import Proxy, Push, Rule, curves_of, following, penalty_share
+from rewardkit.stats.metrics import Interval
 
 
 def worth(gold: np.ndarray, proxy: np.ndarray | None = None, kl: float = 0.0) -> Worth:

@@ -173,7 +173,7 @@ class OveroptConfig(LabConfig):
 
     Attributes:
         world: text, where policies and reward models are trained; or phrases, where a reply is a bag of phrases, the
-            policy that a KL holds is known in closed form, and a world takes a second: strengths of penalties are
+            policy that a KL holds is known in closed form, and a world takes seconds: strengths of penalties are
             chosen on worlds kept apart, and all is compared at equal KL. Options of the text world are refused there.
         pairs: pairs that the proxies learn from; given repeatedly, a proxy for each; a tenth of num_prompts and all of
             them where none is given.

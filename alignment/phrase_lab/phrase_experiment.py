@@ -42,7 +42,7 @@ Curves: TypeAlias = dict[Key, np.ndarray]
 
 STRENGTHS = (0.1, 0.3, 1.0, 3.0, 10.0)
 SIZES = (2, 5, 10)  # numbers of members, beside the one that is asked for
-INVERSE_BETAS = np.geomspace(0.3, 20.0, 24)  # of a reward whose spread over the policy's replies is 1
+INVERSE_BETAS = np.geomspace(0.3, 50.0, 28)  # of a reward whose spread over the policy's replies is 1
 FURTHER = (8.0, 12.0, 16.0, 24.0, 32.0, 48.0)  # KLs of the path, beside those of best-of-n
 POOL = 32  # times n replies are drawn for best-of-n
 

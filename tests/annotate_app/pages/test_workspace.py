@@ -51,7 +51,7 @@ def open_app(pages_store: Store, monkeypatch: pytest.MonkeyPatch, name: str) -> 
 @pytest.mark.parametrize(
     ("name", "some", "none"),
     [
-        ("anna", {"label", "my_work", "account"}, {"adjudicate", "agreement", "people", "overview", "audit"}),
+        ("anna", {"label", "my_work", "learn", "account"}, {"adjudicate", "agreement", "people", "overview", "audit"}),
         ("addy", {"label", "adjudicate"}, {"agreement", "people", "export"}),
         ("lea", {"overview", "agreement", "people", "export"}, set()),
     ],

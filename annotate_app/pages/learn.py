@@ -39,7 +39,7 @@ def choose_lesson() -> Lesson:
     """The lesson that the address names, and the ways to another one."""
     asked = st.query_params.get(ADDRESS) or st.session_state.get(CHOSEN) or KEYS[0]
     if asked not in KEYS:
-        st.info(say("learn.unknown", key=asked))
+        st.info(say("learn.unknown", name=asked))
         asked = KEYS[0]
     st.session_state[CHOSEN] = asked
     place = KEYS.index(asked)
@@ -119,8 +119,12 @@ def draw_slider(key: str, slider: Slider | Choice) -> float:
             key=name,
         )
         return float(slider.default if chosen is None else chosen)
-    ends = float(slider.low), float(slider.high)
-    return st.slider(slider.label, *ends, float(slider.default), float(slider.step), key=name)
+    numbers = (slider.low, slider.high, slider.default, slider.step)
+    if all(float(number).is_integer() for number in numbers):
+        low, high, default, step = map(int, numbers)
+        return float(st.slider(slider.label, low, high, default, step, key=name))
+    low, high, default, step = map(float, numbers)
+    return st.slider(slider.label, low, high, default, step, key=name)
 
 
 def draw_table(figures: Rows) -> None:

@@ -16,6 +16,7 @@ from annotate_app.lessons.preferences.bradley_terry import BRADLEY_TERRY
 from annotate_app.lessons.preferences.ensembles import ENSEMBLES
 from annotate_app.lessons.worlds.arrows_paradox import ARROWS_PARADOX
 from annotate_app.lessons.worlds.debate import DEBATE
+from annotate_app.lessons.worlds.judged_self_play import JUDGED_SELF_PLAY
 from annotate_app.lessons.worlds.process_rewards import PROCESS_REWARDS
 from annotate_app.lessons.worlds.recursive_rewards import RECURSIVE_REWARDS
 from annotate_app.lessons.worlds.reward_hacking import REWARD_HACKING
@@ -28,7 +29,7 @@ TOPICS: tuple[tuple[str, tuple[Lesson, ...]], ...] = (
     ("Policy gradients", (KL_PENALTY, PPO_CLIP, GAE, REINFORCE, GROUP_ADVANTAGES)),
     ("From pairs", (DPO_BETA, SIDE_BY_SIDE)),
     ("Using rewards", (BEST_OF_N, ENSEMBLES)),
-    ("Small worlds: methods", (RLHF_AND_DPO, REWARD_HACKING, PROCESS_REWARDS, SELF_PLAY)),
+    ("Small worlds: methods", (RLHF_AND_DPO, REWARD_HACKING, PROCESS_REWARDS, SELF_PLAY, JUDGED_SELF_PLAY)),
     ("Small worlds: who judges", (ARROWS_PARADOX, DEBATE, WEAK_TO_STRONG, RECURSIVE_REWARDS)),
 )
 """Lessons by topic."""

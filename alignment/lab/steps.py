@@ -77,7 +77,7 @@ def run_step(step: Step, told: Callable[[str], None]) -> Spent:
     package, *words = step.words
     command = [sys.executable, "-m", package, *words, f"--out={step.out}", *(["--resume"] if resumed else [])]
     step.out.parent.mkdir(parents=True, exist_ok=True)
-    log = step.out.with_suffix(".log")
+    log = step.out.with_name(f"{step.out.name}.log")
     start = time.perf_counter()
     with log.open("ab") as output:
         code = _wait(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output))

@@ -25,7 +25,6 @@ from rewardkit.data.export_formats import plain_prompt
 from rewardkit.data.records import Message
 
 if TYPE_CHECKING:
-    from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import TfidfVectorizer
 
 ANSWER_DIMENSIONS = 48
@@ -42,14 +41,14 @@ class JointFeatures:
 
     Attributes:
         words: of prompts and answers together.
-        of_prompts, of_answers: latent dimensions of their TF-IDF rows.
+        of_prompts, of_answers: (d, V) right singular vectors of their TF-IDF rows.
         states: of a network; None without one.
         scales: by block, what its columns are divided by, (columns,).
     """
 
     words: TfidfVectorizer
-    of_prompts: TruncatedSVD
-    of_answers: TruncatedSVD
+    of_prompts: np.ndarray
+    of_answers: np.ndarray
     states: States | None
     scales: Sequence[np.ndarray]
 
@@ -69,8 +68,8 @@ class JointFeatures:
             ImportError: if scikit-learn is missing, with the line that installs it.
         """
         try:
-            from sklearn.decomposition import TruncatedSVD
             from sklearn.feature_extraction.text import TfidfVectorizer
+            from sklearn.utils.extmath import randomized_svd
         except ImportError as error:
             raise ImportError('features of words need scikit-learn: pip install "tiebreak[train]"') from error
 
@@ -82,7 +81,7 @@ class JointFeatures:
         if most < 1:
             raise ValueError(f"{len(said)} different answers of {len(words.vocabulary_)} words make no features")
         of_prompts, of_answers = (
-            TruncatedSVD(min(wanted, most), random_state=seed).fit(words.transform(texts))
+            randomized_svd(words.transform(texts), min(wanted, most), n_iter=5, random_state=seed)[2]
             for wanted, texts in ((TOGETHER_DIMENSIONS[0], asked), (ANSWER_DIMENSIONS, said))
         )
         unscaled = cls(words=words, of_prompts=of_prompts, of_answers=of_answers, states=states, scales=())
@@ -96,9 +95,9 @@ class JointFeatures:
         prompt_of = np.array([numbers[text] for text in asked], dtype=np.int64)
         prompt_rows = self.words.transform(list(map(_words, numbers)))
         rows = self.words.transform(list(map(_words, answers)))
-        latent = self.of_answers.transform(rows)
-        of_prompt = _to_length_one(self.of_prompts.transform(prompt_rows))[prompt_of]
-        prompt_latent = self.of_answers.transform(prompt_rows)[prompt_of]
+        latent = rows @ self.of_answers.T
+        of_prompt = _to_length_one(prompt_rows @ self.of_prompts.T)[prompt_of]
+        prompt_latent = (prompt_rows @ self.of_answers.T)[prompt_of]
         prompt_rows = prompt_rows[prompt_of]
         idf = self.words.idf_
         has, asked_for = (rows > 0).astype(float), (prompt_rows > 0).astype(float)

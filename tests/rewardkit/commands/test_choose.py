@@ -7,10 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from rewardkit.__main__ import main
 from rewardkit.data.files import read_rows, write_rows
+from rewardkit.data.records import Message
 from rewardkit.scoring.ranking import read_comparisons
 from rewardkit.simulation.support_desk_world import World
 
@@ -47,7 +49,7 @@ def words_for(files: Path, out: Path, *options: str) -> list[str]:
     return ["choose", f"--input={files / 'candidates.jsonl'}", f"--out={out}", "--num-pairs=10", *options]
 
 
-@pytest.mark.parametrize("rule", ["uncertainty", "epig", "coverage", "disagreement", "random"])
+@pytest.mark.parametrize("rule", ["uncertainty", "epig", "log_det", "coverage", "disagreement", "random"])
 def test_every_rule_writes_pairs_that_are_read_as_comparisons(files, tmp_path, capsys, rule):
     options = ["--rule", rule, "--model", str(files / "model"), "--judged", str(files / "judged.jsonl"), "--json"]
     assert main(words_for(files, tmp_path / "pairs.jsonl", *options)) == 0
@@ -62,6 +64,23 @@ def test_every_rule_writes_pairs_that_are_read_as_comparisons(files, tmp_path, c
     assert [one.id for one in comparisons] == [row["id"] for row in rows]
     assert comparisons[0].source_a.startswith("policy-")
     assert comparisons[0].meta["response_a"] == {"finished": True, "num_tokens": 9}
+
+
+def test_features_of_prompt_and_answer_learn_from_judged_pairs_alone(files, tmp_path, capsys):
+    joint = ["--features=joint", f"--judged={files / 'judged.jsonl'}"]
+    assert main(words_for(files, tmp_path / "pairs.jsonl", *joint)) == 0
+    headroom, last = capsys.readouterr().out.splitlines()
+    assert headroom.startswith("headroom: 100 labels give ")
+    assert "8 by epig and 2 at random" in last
+    world = World(seed=4, num_prompts=1)
+    differences, signs = [], []
+    for _, row in read_rows(tmp_path / "pairs.jsonl"):
+        message = (Message(role="user", content=row["prompt"][0]["content"]),)
+        differences.append(world.gold(message, row["response_a"]) - world.gold(message, row["response_b"]))
+        signs.append(row["metadata"]["margin"])
+    assert np.corrcoef(differences, signs)[0, 1] > 0.3  # the margin is of a over b, and knows the gold reward
+    assert main(words_for(files, tmp_path / "no.jsonl", "--features=joint")) == 2
+    assert "name preferences with judged" in capsys.readouterr().err
 
 
 def test_the_same_pair_has_the_same_id_and_sides_whatever_chose_it(files, tmp_path):

@@ -62,6 +62,14 @@ def test_each_block_has_mean_squared_length_one_about_its_mean():
     assert start == values.shape[1]
 
 
+def test_one_prompt_or_none_has_no_part_in_it():
+    for asked in ((), prompt("how many")):
+        features = JointFeatures.fit([asked] * 3, ["1 apple", "2 pears", "no plums"])
+        values = features([asked] * 3, ["1 apple", "2 pears", "kiwis"])
+        assert np.isfinite(values).all()
+        assert np.ptp(values[:, :2], axis=0).max() > 0
+
+
 def test_joint_features_learn_what_answers_alone_cannot_say():
     """The right answer names what the prompt names: every answer is right once and wrong once."""
     things = ("kettle", "lamp", "tent", "printer", "chair", "bottle", "toaster", "blender")

@@ -316,7 +316,7 @@ class SeedLab:
         if read_status(config.out).get("state") == "done":
             return
         Path(config.out).parent.mkdir(parents=True, exist_ok=True)
-        with Path(config.out).with_suffix(".log").open("a", encoding="utf-8") as log:
+        with Path(f"{config.out}.log").open("a", encoding="utf-8") as log:
             progress = Progress(stream=log)
             run = Run(config.out, config, resume=config.resume)
             context: RunContext[Any] = RunContext(

@@ -81,7 +81,12 @@ class JointFeatures:
         if most < 1:
             raise ValueError(f"{len(said)} different answers of {len(words.vocabulary_)} words make no features")
         of_prompts, of_answers = (
-            randomized_svd(words.transform(texts), min(wanted, most), n_iter=5, random_state=seed)[2]
+            randomized_svd(
+                words.transform(texts),
+                min(wanted, most),
+                n_iter=5,  # pyright: ignore[reportArgumentType]
+                random_state=seed,
+            )[2]
             for wanted, texts in ((TOGETHER_DIMENSIONS[0], asked), (ANSWER_DIMENSIONS, said))
         )
         unscaled = cls(words=words, of_prompts=of_prompts, of_answers=of_answers, states=states, scales=())

@@ -54,7 +54,7 @@ def test_what_is_left_out_is_as_in_the_turn_before() -> None:
         ({"policy": "p", "write": {"candidates": "4"}}, "write.candidates is '4'"),
         ({"policy": "p", "write": {"policies": []}}, "write.policies is empty"),
         ({"policy": "p", "write": {"temperature": 0}}, "write.temperature is 0"),
-        ({"policy": "p", "choose": {"rule": "best"}}, "choose.rule is 'best', allowed are epig, uncertainty"),
+        ({"policy": "p", "choose": {"rule": "best"}}, "choose.rule is 'best', allowed are epig, log_det"),
         ({"policy": "p", "choose": {"random_share": 0}}, "choose.random_share is 0, allowed is above 0"),
         ({"policy": "p", "judge": {"people": False}}, "somebody has to judge"),
         ({"policy": "p", "judge": {"overlap": -1}}, "judge.overlap is -1"),

@@ -178,6 +178,7 @@ class SummedLogps:
     """Minus the sum of all log-probabilities; see `alignment.offline.objective.RowLoss`."""
 
     names: tuple[str, ...] = ()
+    reads_squares = False
 
     def total(self, rows: Any, batch: Sequence[int]) -> float:
         return float(len(batch))

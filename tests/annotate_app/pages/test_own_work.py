@@ -141,6 +141,6 @@ def test_titles_of_the_navigation_are_in_the_readers_language(
         actor = pages_store.people.actor_of(pages_store.people.by_name(ADMIN, name))
         titles[name] = navigation.pages_of(actor)
     _, *first = titles["anna"].pop("")
-    assert (first, titles["anna"]) == (["Urteilen", "Meine Arbeit"], {"Arbeitsbereich": ["Konto"]})
+    assert (first, titles["anna"]) == (["Urteilen", "Meine Arbeit"], {"Arbeitsbereich": ["Lernen", "Konto"]})
     assert "Overview" in titles["lea"][""]
     assert titles["lea"]["Workspace"][-1] == "Konto"

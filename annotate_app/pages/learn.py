@@ -15,6 +15,7 @@ from annotate_app.pages.kit.context import current_user
 from annotate_app.pages.kit.language import say
 
 ADDRESS, CHOSEN = "lesson", "learn-lesson"
+CHART_HEIGHT = 400  # pixels: what stands beside it is as high
 KEYS = [lesson.key for lesson in LESSONS]
 TITLES = {
     lesson.key: f"{KEYS.index(lesson.key) + 1}. {topic}: {lesson.title}"
@@ -101,7 +102,7 @@ def draw_move(lesson: Lesson) -> None:
         st.text(picture.words)
         draw_table(picture.figures)
     with right:
-        st.altair_chart(picture.chart, key=f"learn-chart-{lesson.key}")
+        st.altair_chart(picture.chart, height=CHART_HEIGHT, key=f"learn-chart-{lesson.key}")
     with st.expander(say("learn.code"), icon=":material/code:"):
         st.code(inspect.getsource(lesson.move), language="python")
 

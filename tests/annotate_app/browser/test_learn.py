@@ -32,7 +32,7 @@ def move_first(page: Page, lesson: Lesson) -> dict[str, float]:
     """Moves the first slider by a key, or takes the last of its options; says where the sliders stand then."""
     first = lesson.sliders[0]
     if isinstance(first, Choice):
-        page.get_by_test_id("stButtonGroup").get_by_text(first.options[-1], exact=True).click()
+        page.get_by_role("radiogroup", name=first.label).get_by_text(first.options[-1], exact=True).click()
         return lesson.defaults() | {first.name: len(first.options) - 1}
     to = first.default + (first.step if first.default < first.high else -first.step)
     handle = page.get_by_role("slider", name=first.label)

@@ -305,6 +305,8 @@ class ChooseConfig:
             raise ValueError(f"rule {self.rule} asks a reward model: name its folder with model, or use coverage")
         if self.rule == "disagreement" and not self.judged:
             raise ValueError("rule disagreement compares people with the model: name judged preferences with judged")
+        if self.rule == "disagreement" and self.features == "joint":
+            raise ValueError("features joint learn from judged, which rule disagreement needs a model for that did not")
         _check_joint(self.features, "judged", self.judged, self.criterion_weights)
 
 

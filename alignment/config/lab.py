@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Literal, get_args
@@ -113,18 +114,29 @@ class CompareConfig(LabConfig):
             if not 0 < weight < 1:
                 raise ValueError(f"weights holds {weight}, allowed is between 0 and 1")
         for beta in self.values("beta"):
-            if not beta > 0:
+            if not 0 < beta < math.inf:
                 raise ValueError(f"beta is {beta}, allowed is more than 0")
         for kl_weight in self.values("kl_weight"):
-            if not kl_weight >= 0:
+            if not 0 <= kl_weight < math.inf:
                 raise ValueError(f"kl_weight is {kl_weight}, allowed is 0 or more")
         for flips in self.values("flips"):
             if not 0 <= flips <= 1:
                 raise ValueError(f"flips is {flips}, allowed is 0 to 1")
         if self.equal == "updates" and self.steps % PPO_PASSES and "ppo" in self.chosen and not self.objectives:
             raise ValueError(f"steps is {self.steps}, with equal updates allowed are multiples of {PPO_PASSES}")
-        if self.sweep and self.objectives:
-            raise ValueError("sweep is of the methods, objectives compares ways of one: leave one of the two out")
+        self._check_sweeps()
+
+    def _check_sweeps(self) -> None:
+        """Raises ValueError for a sweep of what no method that is run has, and for what objectives do not take."""
+        if self.objectives and (self.sweep or self.flips or self.equal != "updates"):
+            raise ValueError(
+                "sweep, flips and equal are of the methods, objectives compares ways of one: leave them out"
+            )
+        for name, values in self.swept.items():
+            if name != "flips" and not set(SWEPT[name]) & set(self.chosen):  # votes are everybody's
+                raise ValueError(f"sweep is of {name}, which is of {' and '.join(SWEPT[name])}: none of them is run")
+            if len({f"{value:g}" for value in values}) < len(values):
+                raise ValueError(f"sweep of {name} holds values that agree in six digits")
 
     def values(self, name: str) -> Sequence[float]:
         """The values of an option of `SWEPT` that are tried: those of its sweep, or the one that it has."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -63,10 +63,12 @@ def run_constitution(context: RunContext[ConstitutionConfig]) -> Mapping[str, An
     shutil.copyfile(config.constitution or DEFAULT, run.dir / "constitution.yaml")
     if not (run.dir / STEPS).exists():
         progress = Progress("prompts")
-        with closing(open_chat(spec)) as chat:
+        with ExitStack() as opened:
+            chat = opened.enter_context(closing(open_chat(spec)))
+            debaters = opened.enter_context(closing(open_chat(spec.debater))) if spec.debater else None
             asking = Asking(
                 chat=chat,
-                voter=Voter(spec, chat),
+                voter=Voter(spec, chat, debaters),
                 constitution=constitution,
                 rounds=config.rounds,
                 feedback=config.feedback,
@@ -83,11 +85,11 @@ def run_constitution(context: RunContext[ConstitutionConfig]) -> Mapping[str, An
         with file.finish() as write:
             for record in file:
                 write(record)
-    origin = Origin(constitution=constitution, judge=spec.about, seed=config.seed)
+    origin = Origin(constitution=constitution, judge=spec.described, seed=config.seed)
     summary = {
         "out": str(run.dir),
         "constitution": constitution.hash,
-        "judge": spec.about,
+        "judge": spec.described,
         "num_bad_rows": len(read.bad),
     }
     summary |= _write_rows(run.dir, origin)

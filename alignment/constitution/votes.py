@@ -56,10 +56,11 @@ class Voter:
     Args:
         spec: of the judge; its criteria and samples are left aside.
         chat: that is open already.
+        debater_chat: the same of its debaters, where they are not the judge's own model.
     """
 
-    def __init__(self, spec: JudgeSpec, chat: Chat) -> None:
-        self.spec, self.chat = replace(spec, criteria=False, samples=1), chat
+    def __init__(self, spec: JudgeSpec, chat: Chat, debater_chat: Chat | None = None) -> None:
+        self.spec, self.chat, self.debater_chat = replace(spec, criteria=False, samples=1), chat, debater_chat
         self._judges: dict[str, Judge] = {}
 
     def vote(self, pairs: Sequence[PairQuestion]) -> list[Vote]:
@@ -84,7 +85,7 @@ class Voter:
     def _judge(self, question: str) -> Judge:
         if question not in self._judges:
             rubric = JudgeRubric(version=0, guidelines=GUIDELINES, question=question, tie=False)
-            self._judges[question] = open_judge(self.spec, rubric, chat=self.chat)
+            self._judges[question] = open_judge(self.spec, rubric, chat=self.chat, debater_chat=self.debater_chat)
         return self._judges[question]
 
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from alignment.judges.chat import Chat, ChatAnswer, ChatRequest
+from alignment.judges.chat import Chat, ChatAnswer, ChatRequest, JudgeError
 from alignment.judges.endpoint import cost_of, estimated_tokens
 from alignment.judges.parsing import without_thoughts
-from alignment.judges.prompt import guidelines_text, pair_text
+from alignment.judges.prompt import guidelines_text, marked, pair_text
 from alignment.judges.questions import FIRST, SECOND, JudgeQuestion, JudgeRubric, Spend
 from alignment.judges.spec import JudgeSpec
 from rewardkit.data.records import Message, content_id
@@ -31,12 +32,15 @@ class Debate:
     Attributes:
         transcript: all rounds.
         usage: of all arguments together, see `alignment.judges.chat.ChatAnswer`.
-        failure: why an argument did not come, which is worth asking another time; empty for a whole debate.
+        failure: empty for a whole debate; `unanswered` where an argument did not come, which is worth asking another
+            time; `unreadable` where a debater's question was not taken, or its answer held no argument.
+        error: the failure, in one line.
     """
 
     transcript: str
     usage: Mapping[str, float]
-    failure: str = ""
+    failure: Literal["", "unanswered", "unreadable"] = ""
+    error: str = ""
 
 
 def arguing_conversation(
@@ -64,29 +68,31 @@ def arguing_conversation(
 
 
 def transcript_of(rounds: Sequence[Round]) -> str:
-    """Rounds as one text; empty for none."""
-    return "\n\n".join(
-        f"Round {number}, for answer {letter}: {text}"
+    """Rounds as one text, each argument between marks that hold a hash of all; empty for none.
+
+    A debater cannot know the hash of what it is about to say, and so not write a turn for its opponent.
+    """
+    blocks = {
+        f"round {number}, for answer {letter}": text
         for number, said in enumerate(rounds, start=1)
         for letter, text in said.items()
-    )
+    }
+    return marked(blocks, content_id(list(blocks.items()))[:8])
 
 
 def hold_debates(
     chat: Chat, debater: JudgeSpec, rubric: JudgeRubric, questions: Sequence[JudgeQuestion], *, num_rounds: int
-) -> list[Debate]:
-    """Debates about questions, all at once, round after round.
+) -> tuple[list[Debate], JudgeError | None]:
+    """Debates about questions, all at once, round after round; and the error, where the debaters stopped to answer.
 
     Args:
         chat: of the debaters.
         debater: how they are asked.
-
-    Raises:
-        JudgeError: if they cannot be asked, or stopped answering.
     """
     rounds: list[list[Round]] = [[] for _ in questions]
     usages: list[dict[str, float]] = [{} for _ in questions]
-    failures = [""] * len(questions)
+    failures: dict[int, tuple[Literal["unanswered", "unreadable"], str]] = {}
+    stopped = None
     for number in range(num_rounds):
         requests = [
             ChatRequest(
@@ -97,21 +103,33 @@ def hold_debates(
                 seed=int(content_id(question.comparison.id, question.shown_first, letter, number)[:8], 16),
             )
             for place, question in enumerate(questions)
-            if not failures[place]
+            if place not in failures
             for letter in (FIRST, SECOND)
         ]
-        answers: dict[object, ChatAnswer] = {request.key: answer for request, answer in chat.stream(requests)}
-        for place in dict.fromkeys(place for place, _ in answers):  # type: ignore[misc]
-            both = {letter: answers[place, letter] for letter in (FIRST, SECOND)}
-            for answer in both.values():
+        said: dict[int, dict[str, str]] = {place: {} for place in range(len(questions)) if place not in failures}
+        try:
+            for request, answer in chat.stream(requests):
+                place, letter = request.key  # type: ignore[misc]
                 usages[place] = added(usages[place], answer.usage)
+                said[place][letter] = _argument(answer)
                 if answer.failure == "unanswered":
-                    failures[place] = f"debate: {answer.error}"
-            rounds[place].append({letter: _argument(answer) for letter, answer in both.items()})
-    return [
-        Debate(transcript=transcript_of(said), usage=usage, failure=failure)
-        for said, usage, failure in zip(rounds, usages, failures, strict=True)
-    ]
+                    failures[place] = "unanswered", f"debate: {answer.error}"
+                elif answer.failure not in ("", "refused") or (answer.cut and not said[place][letter]):
+                    why = answer.error or f"no argument within {debater.max_new_tokens} tokens"
+                    failures.setdefault(place, ("unreadable", f"debate: {why}"))
+        except JudgeError as error:
+            stopped = error
+            for place in said:
+                failures.setdefault(place, ("unanswered", f"debate: {error}"))
+            break
+        for place, of_both in said.items():
+            if place not in failures:
+                rounds[place].append({letter: of_both[letter] or NOTHING for letter in (FIRST, SECOND)})
+    debates = []
+    for place, of_one in enumerate(rounds):
+        failure, error = failures.get(place, ("", ""))
+        debates.append(Debate(transcript=transcript_of(of_one), usage=usages[place], failure=failure, error=error))
+    return debates, stopped
 
 
 def added(usage: Mapping[str, float], more: Mapping[str, float]) -> dict[str, float]:
@@ -122,9 +140,12 @@ def added(usage: Mapping[str, float], more: Mapping[str, float]) -> dict[str, fl
 
 def most_spent(debater: JudgeSpec, rubric: JudgeRubric, question: JudgeQuestion, *, num_rounds: int) -> Spend:
     """The most that a debate about a question takes; the judge reads all of its completion tokens after it."""
-    own = sum(estimated_tokens(arguing_conversation(rubric, question, letter, ())) for letter in (FIRST, SECOND))
     said = 2 * debater.max_new_tokens  # in a round
-    prompt_tokens = num_rounds * own + 2 * said * sum(range(num_rounds))  # both read all rounds before
+    prompt_tokens = sum(
+        number * said + estimated_tokens(arguing_conversation(rubric, question, letter, unsaid(number)))
+        for number in range(num_rounds)  # that both have read
+        for letter in (FIRST, SECOND)
+    )
     completion_tokens = num_rounds * said
     return Spend(
         num_requests=2 * num_rounds,
@@ -134,6 +155,11 @@ def most_spent(debater: JudgeSpec, rubric: JudgeRubric, question: JudgeQuestion,
     )
 
 
+def unsaid(num_rounds: int) -> list[Round]:
+    """Rounds of empty arguments: what stands around arguments has a length of its own."""
+    return [{FIRST: "", SECOND: ""}] * num_rounds
+
+
 def _argument(answer: ChatAnswer) -> str:
     """What a debater said, without its thoughts; one that failed said nothing."""
-    return NOTHING if answer.failure else without_thoughts(answer.text).strip() or NOTHING
+    return "" if answer.failure else without_thoughts(answer.text).strip()

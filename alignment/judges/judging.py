@@ -14,7 +14,7 @@ import copy
 import json
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from alignment.judges.chat import Chat, ChatAnswer, ChatRequest, JudgeError, storable
-from alignment.judges.debate import Debate, added, hold_debates
+from alignment.judges.debate import Debate, added, hold_debates, transcript_of, unsaid
 from alignment.judges.debate import most_spent as most_of_debate
 from alignment.judges.endpoint import cost_of, estimated_tokens
 from alignment.judges.opening import open_chat
@@ -78,7 +78,12 @@ class Judge(Protocol):
 
 
 def open_judge(
-    spec: JudgeSpec, rubric: JudgeRubric, *, examples: Sequence[Example] = (), chat: Chat | None = None
+    spec: JudgeSpec,
+    rubric: JudgeRubric,
+    *,
+    examples: Sequence[Example] = (),
+    chat: Chat | None = None,
+    debater_chat: Chat | None = None,
 ) -> Judge:
     """Makes a judge ready: loads its model, starts its process, reads its key from the environment.
 
@@ -86,6 +91,7 @@ def open_judge(
         rubric: that it judges by.
         examples: pairs that people have settled, shown to judges that read words.
         chat: of an endpoint or local model that is open already.
+        debater_chat: the same of the debaters, where they are not the judge's own model.
 
     Raises:
         ValueError: if it cannot be asked: it is of imported votes, its key or folder is missing, or examples are given
@@ -97,7 +103,7 @@ def open_judge(
     match spec.kind:
         case "endpoint" | "local":
             judge = _open_reader(spec, rubric, examples, chat)
-            return DebateJudge(judge) if spec.debate_rounds else judge
+            return DebateJudge(judge, debater_chat) if spec.debate_rounds else judge
         case "reward":
             return RewardJudge(spec, rubric)
         case "function":
@@ -244,44 +250,65 @@ class DebateJudge:
     The first answer to a question carries what the debate took.
     """
 
-    def __init__(self, judge: WrittenJudge | LetterJudge) -> None:
+    def __init__(self, judge: WrittenJudge | LetterJudge, debater_chat: Chat | None = None) -> None:
         self.spec, self._judge = judge.spec, judge
         self._debater = judge.spec.debater or judge.spec
-        self._chat = open_chat(judge.spec.debater) if judge.spec.debater else judge.chat
+        self._own = open_chat(judge.spec.debater) if judge.spec.debater and debater_chat is None else None
+        self._chat = self._own or debater_chat or judge.chat
 
     def conversations(self, question: JudgeQuestion) -> list[tuple[Message, ...]]:
         """See `Judge.conversations`; what is said in the debate is not known yet."""
         return self._judge.conversations(question)
 
     def ask(self, questions: Iterable[JudgeQuestion]) -> Iterator[JudgeAnswer]:
-        """See `Judge.ask`. Debates of AT_ONCE questions are held together; one that broke off is unanswered."""
+        """See `Judge.ask`. Debates of AT_ONCE questions are held together; one that broke off is not judged.
+
+        Where the debaters or the judge stop to answer, what debates took is told before the error is raised.
+        """
         waiting, rounds = iter(questions), self.spec.debate_rounds
         while batch := list(islice(waiting, AT_ONCE)):
-            debates = hold_debates(self._chat, self._debater, self._judge.rubric, batch, num_rounds=rounds)
+            debates, stopped = hold_debates(self._chat, self._debater, self._judge.rubric, batch, num_rounds=rounds)
             argued: dict[int, tuple[JudgeQuestion, Debate]] = {}
             asked = []
             for question, debate in zip(batch, debates, strict=True):
                 if debate.failure:
-                    for sample in question.samples:
-                        usage = debate.usage if sample == question.samples[0] else {}
-                        yield JudgeAnswer(
-                            question=question, sample=sample, choice="unanswered", raw=debate.failure, usage=usage
-                        )
+                    yield from _unjudged(question, debate)
                 else:
                     asked.append(replace(question, arguments=debate.transcript))
                     argued[id(asked[-1])] = question, debate
-            for answer in self._judge.ask(asked):
-                question, debate = argued[id(answer.question)]
-                raw = storable(f"{answer.raw}\n\nThe debate before it:\n\n{debate.transcript}")
-                is_first = answer.sample == question.samples[0]
-                usage = added(debate.usage, answer.usage) if is_first else answer.usage
-                yield replace(answer, question=question, raw=raw, usage=usage)
+            told: dict[int, set[int]] = {number: set() for number in argued}
+            try:
+                for answer in self._judge.ask(asked if stopped is None else ()):
+                    question, debate = argued[id(answer.question)]
+                    told[id(answer.question)].add(answer.sample)
+                    raw = storable(f"{answer.raw}\n\nThe debate before it:\n\n{debate.transcript}")
+                    is_first = answer.sample == question.samples[0]
+                    usage = added(debate.usage, answer.usage) if is_first else answer.usage
+                    yield replace(answer, question=question, raw=raw, usage=usage)
+            except JudgeError as error:
+                stopped = error
+            if stopped:
+                for number, (question, debate) in argued.items():
+                    left = Debate(
+                        transcript=debate.transcript, usage=debate.usage, failure="unanswered", error=str(stopped)
+                    )
+                    yield from _unjudged(question, left, told[number])
+                raise stopped
 
     def close(self) -> None:
         """See `Judge.close`."""
         self._judge.close()
-        if self._chat is not self._judge.chat:
-            self._chat.close()
+        if self._own:
+            self._own.close()
+
+
+def _unjudged(question: JudgeQuestion, debate: Debate, told: Collection[int] = ()) -> Iterator[JudgeAnswer]:
+    """Answers to a question that the judge was not asked after a debate; `told` are samples that were answered."""
+    for sample in question.samples:
+        if sample not in told:
+            usage = debate.usage if sample == question.samples[0] else {}
+            choice = debate.failure or "unanswered"
+            yield JudgeAnswer(question=question, sample=sample, choice=choice, raw=debate.error, usage=usage)
 
 
 class RewardJudge:
@@ -350,7 +377,8 @@ def most_spent(
     spec: JudgeSpec, rubric: JudgeRubric, question: JudgeQuestion, examples: Sequence[Example] = ()
 ) -> Spend:
     """The most that all answers to a question take, with the debate before them."""
-    talks = conversations_of(spec, rubric, question, examples)
+    heard = replace(question, arguments=transcript_of(unsaid(spec.debate_rounds)))
+    talks = conversations_of(spec, rubric, heard, examples)
     debate = Spend(num_requests=0, prompt_tokens=0, completion_tokens=0, cost=0.0)
     if spec.debate_rounds:
         debate = most_of_debate(spec.debater or spec, rubric, question, num_rounds=spec.debate_rounds)

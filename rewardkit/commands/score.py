@@ -94,7 +94,10 @@ def rank(config: RankConfig) -> int:
     headroom = None
     if config.features == "joint":
         rows = read_labels(config.labelled, on_bad_row=config.on_bad_row)
-        reward_fn, headroom = fit_joint(rows, answers_of(read.comparisons), len(read.comparisons), config)
+        known = {(row.prompt, frozenset((row.chosen, row.rejected))) for row in rows}
+        pairs = [(one.prompt, frozenset((one.completion_a, one.completion_b))) for one in read.comparisons]
+        num_unlabelled = sum(pair not in known for pair in pairs)
+        reward_fn, headroom = fit_joint(rows, answers_of(read.comparisons), num_unlabelled, config)
     else:
         reward_fn = load_reward_fn(config.model, criterion_weights=criterion_weights)  # heavy, so after the input
     ranked = rank_comparisons(

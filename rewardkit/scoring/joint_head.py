@@ -167,8 +167,13 @@ def find_headroom(pairs: Pairs, *, prior_precision: float, num_unlabelled: int, 
     a_doubling = mean_n (right_n(all) - right_n(a quarter)) / 2 over decided held-out pairs, bootstrap over prompts.
 
     Raises:
-        ValueError: if there are fewer than two prompts.
+        ValueError: if there are fewer than two prompts, or no label says that one answer is better.
     """
+    decided = (pairs.p_chosen != 0.5) & (pairs.weight > 0)
+    if not decided.any():
+        raise ValueError(
+            f"none of the {len(pairs)} labels says which answer is better: nothing can be learned from them"
+        )
     right = np.zeros((2, len(pairs)))
     for repeat in range(REPEATS):
         rng = np.random.default_rng([seed, repeat])
@@ -179,7 +184,6 @@ def find_headroom(pairs: Pairs, *, prior_precision: float, num_unlabelled: int, 
                 head = fit_head(rows, prior_precision=prior_precision)
                 side = np.where(pairs.p_chosen[test] > 0.5, 1.0, -1.0)
                 right[row, test] += correctness(side * (pairs.differences[test] @ head.weights)) / REPEATS
-    decided = (pairs.p_chosen != 0.5) & (pairs.weight > 0)
     of_quarter, of_all = right[:, decided]
     prompt, weight = pairs.prompt[decided], pairs.weight[decided]
     accuracy = mean_interval(of_all, prompt, weight, seed=seed)

@@ -52,7 +52,12 @@ def _differing(rows: Sequence[Preference]) -> str:
 
 
 def skill_of(rows: Sequence[Preference]) -> VoterSkill:
-    """`voter_skill` of rows that are single votes: a pair is a prompt and two texts, whichever was chosen."""
+    """`voter_skill` of rows that are single votes: a pair is a prompt and two texts, whichever was chosen.
+
+    Of several votes of a person on a pair the last one counts.
+    """
+    of_vote = {(row.prompt, *sorted((row.chosen, row.rejected)), row.meta.get("annotator")): row for row in rows}
+    rows = list(of_vote.values())
     pairs: dict[object, int] = {}
     people: dict[object, int] = {}
     keys = [(row.prompt, *sorted((row.chosen, row.rejected))) for row in rows]

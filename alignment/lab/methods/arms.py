@@ -10,7 +10,6 @@ from pathlib import Path
 from alignment.config.lab import PPO_PASSES, CompareConfig, Method
 from alignment.lab.steps import COMPLETIONS, GROUP, Spent, Step
 from alignment.simulated_world import MAX_NEW_TOKENS, SFT_BATCH, WorldFiles
-from rewardkit.report.table import percent
 
 DPO_BATCH = 16
 NAMES = {
@@ -46,7 +45,7 @@ class Arm:
 def setting_name(method: str, value: float, flips: float) -> str:
     """What people call a method with its setting: `DPO, beta 0.3, 20% flipped`."""
     option = f", {'beta' if method == 'dpo' else 'KL weight'} {value:g}" if math.isfinite(value) else ""
-    return f"{NAMES[method]}{option}{f', {percent(flips)} flipped' if flips else ''}"
+    return f"{NAMES[method]}{option}{f', {100 * flips:g}% flipped' if flips else ''}"
 
 
 def flips_suffix(flips: float) -> str:

@@ -49,8 +49,8 @@ def move(values: Values) -> Picture:
     return Picture(
         figures=figures,
         chart=curves(rows, axis="advantage", across="reward of the fourth completion", marks=marks),
-        words=f"The group's standard deviation with ddof 1 is {spread(group):.4f}; by it GRPO divides. One completion "
-        "that gets better makes the others worse.",
+        words=f"GRPO divides by {spread(group):.4f}, the group's standard deviation with ddof 1 and 1e-4 added. One "
+        "completion that gets better makes the others worse.",
     )
 
 

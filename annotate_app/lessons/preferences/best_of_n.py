@@ -105,7 +105,8 @@ it is another policy than the one that draws. How far it lies from it is known w
 
     KL(best of n || policy) <= log n - (n - 1) / n
 
-with equality where no two answers have the same reward. So best of n is the ruler for every other method: what reward
+and nearly as much where hardly ever two of the n draws have the same reward; where the same answer is drawn twice it is
+less. So best of n is the ruler for every other method: what reward
 does it reach at the same KL?
 
 Here the reward and the true reward are normal numbers with a correlation that you choose.""",

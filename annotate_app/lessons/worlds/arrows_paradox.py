@@ -194,7 +194,7 @@ and circles are chance. In three camps whose tastes are turned against one anoth
         Mistake(
             claim="If every annotator is consistent, the majority votes are, and some reward explains them.",
             run=everybody_is_consistent,
-            instead="Each answer beats another by 2 to 1 and all rewards are 0: no reward fits any of the three "
+            instead="Each answer beats another by 2 to 1 and all rewards are 0: no reward fits all three "
             "majorities. That is no noise of training, and more of the same votes do not mend it.",
         ),
         Mistake(

@@ -128,6 +128,7 @@ def test_bad_input_ends_with_code_2_and_one_line(files, tmp_path, capsys):
         (words_for(files, tmp_path / "p.jsonl", "--rule=disagreement", model), "judged preferences with judged"),
         (words_for(files, tmp_path / "p.jsonl", "--rule=coverage", "--random-share=0"), "random_share is 0.0"),
         (words_for(files, tmp_path / "p.jsonl", "--rule=coverage", "--per-prompt=0"), "per_prompt is 0"),
+        (words_for(files, tmp_path / "p.jsonl", "--rule=disagreement", "--features=joint", judged), "that did not"),
         (words_for(files, tmp_path / "p.jsonl", "--rule=best", judged), "best"),
         (words_for(files, tmp_path / "there.jsonl", "--rule=random"), "is there already"),
         (words_for(files, tmp_path / "p.jsonl", "--rule=random", "--input", str(tmp_path / "no.jsonl")), "no.jsonl"),

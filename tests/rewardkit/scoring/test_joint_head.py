@@ -124,6 +124,8 @@ def test_headroom_is_seen_where_labels_teach_and_not_where_they_are_noise():
     assert not flat.is_shown
     assert "take random pairs" in str(flat)
     assert "take random pairs" not in str(steep)
+    with pytest.raises(ValueError, match="none of the 300 labels says which answer is better"):
+        find_headroom(make_pairs(differences, np.full(300, 0.5)), prior_precision=1.0, num_unlabelled=900)
 
 
 def test_margins_of_a_head_by_hand():

@@ -78,6 +78,9 @@ def test_votes_that_count_alike_though_people_differ_are_told(
     assert "people's skill differs by 62% of its mean" in capsys.readouterr().err
     with_likelihood(config, votes_of_four(""), Progress())
     assert "skill differs" not in capsys.readouterr().err
+    again = votes_of_four("") + [row for row in votes_of_four("") if row.meta["annotator"] == "cy"] * 3
+    with_likelihood(config, again, Progress())
+    assert "skill differs" not in capsys.readouterr().err  # a person's own vote is no other person's
     nameless = [replace(row, meta={}) for row in votes_of_four("eve")]
     with_likelihood(config, nameless, Progress())
     assert not capsys.readouterr().err

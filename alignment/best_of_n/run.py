@@ -215,7 +215,7 @@ def _finish(config: BonConfig, file: ResumableFile, *, model: str) -> BonResult:
         if separate
         else [],
         choices={
-            name: average_interval(np.array(values), np.arange(len(values)), seed=config.seed)
+            name: average_interval(values, seed=config.seed)
             for name, values in choices.items()
             if name == "best" or has_answers
         },

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rewardkit.heads.fit import choose_prior_precision, fit_head, make_pairs
-from rewardkit.stats.metrics import Interval, average_interval, correctness
+from rewardkit.stats.metrics import correctness
 from rewardkit.stats.uncertainty import sigmoid
 
 SPREAD = 2.0  # standard deviation of linear gold over replies, logits
@@ -97,8 +97,3 @@ def fit_weights(differences: np.ndarray, vote: np.ndarray, *, reliability: float
 def accuracy(margins: np.ndarray, gold: np.ndarray) -> float:
     """Share of pairs ordered as gold does."""
     return float(correctness(margins * np.sign(gold)).mean())
-
-
-def over_worlds(values: list[float]) -> Interval:
-    """A mean over worlds with its 95 % interval."""
-    return average_interval(np.array(values), np.arange(len(values)))

@@ -15,9 +15,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from alignment.exercises.feature_world import FeatureWorld, draw_world, fit_weights, over_worlds
+from alignment.exercises.feature_world import FeatureWorld, draw_world, fit_weights
 from alignment.exercises.solved import Solved
 from rewardkit.report.table import number_text, signed_text
+from rewardkit.stats.metrics import average_interval
 
 BETAS = (3.0, 1.0, 0.5, 0.3, 0.1, 0.03)
 STEPS, RATE = 1000, 0.1  # of the run without a KL
@@ -36,10 +37,10 @@ def kl_weights(seeds: Sequence[int]) -> Solved:
         rows=[
             [
                 name,
-                number_text(over_worlds(kl[:, at].tolist()), 1),
-                signed_text(over_worlds(proxy[:, at].tolist()), 1),
-                signed_text(over_worlds(gold[:, at].tolist())),
-                signed_text(over_worlds(knowing[:, at].tolist())) if at < len(BETAS) else "",
+                number_text(average_interval(kl[:, at]), 1),
+                signed_text(average_interval(proxy[:, at]), 1),
+                signed_text(average_interval(gold[:, at])),
+                signed_text(average_interval(knowing[:, at])) if at < len(BETAS) else "",
             ]
             for at, name in enumerate(names)
         ],

@@ -7,9 +7,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from alignment.exercises.feature_world import NUM_HELD_OUT, accuracy, draw_world, fit_weights, over_worlds
+from alignment.exercises.feature_world import NUM_HELD_OUT, accuracy, draw_world, fit_weights
 from alignment.exercises.solved import Solved
 from rewardkit.report.table import number_text, percent, signed_text
+from rewardkit.stats.metrics import average_interval
 
 FLIPS = (0.0, 0.1, 0.2, 0.4, 0.5)
 NUM_FEATURES, NUM_PAIRS = 10, 500
@@ -24,7 +25,7 @@ def label_flips(seeds: Sequence[int]) -> Solved:
         return float(np.mean([row[column] for row in figures[flips]]))
 
     right = [100 * mean(flips, 0) for flips in FLIPS]
-    chance = over_worlds([100 * row[0] for row in figures[0.5]])
+    chance = average_interval([100 * row[0] for row in figures[0.5]])
     return Solved(
         question=f"{NUM_PAIRS} votes, {NUM_FEATURES} features: how much do flipped labels cost?",
         header=(
@@ -39,11 +40,11 @@ def label_flips(seeds: Sequence[int]) -> Solved:
         rows=[
             [
                 percent(flips),
-                number_text(over_worlds([100 * row[0] for row in figures[flips]]), 1),
-                *(number_text(over_worlds([row[column] for row in figures[flips]])) for column in (1, 2)),
-                signed_text(over_worlds([row[3] for row in figures[flips]])),
-                number_text(over_worlds([row[4] for row in figures[flips]])),
-                signed_text(over_worlds([row[5] for row in figures[flips]])),
+                number_text(average_interval([100 * row[0] for row in figures[flips]]), 1),
+                *(number_text(average_interval([row[column] for row in figures[flips]])) for column in (1, 2)),
+                signed_text(average_interval([row[3] for row in figures[flips]])),
+                number_text(average_interval([row[4] for row in figures[flips]])),
+                signed_text(average_interval([row[5] for row in figures[flips]])),
             ]
             for flips in FLIPS
         ],

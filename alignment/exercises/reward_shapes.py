@@ -12,11 +12,11 @@ from alignment.exercises.feature_world import (
     accuracy,
     draw_world,
     fit_weights,
-    over_worlds,
     with_products,
 )
 from alignment.exercises.solved import Solved
 from rewardkit.report.table import number_text, signed_text
+from rewardkit.stats.metrics import average_interval
 
 NUM_FEATURES = 10
 GOLDS = {"linear": 0.0, "half in products": SPREAD}
@@ -36,7 +36,7 @@ def shapes(seeds: Sequence[int]) -> Solved:
             gains[name, count] = float((both[:, 1] - both[:, 0]).mean())
             if product:
                 best_linear.append(float(both[:, 0].mean()))
-            linear, bent, gain = (over_worlds(values.tolist()) for values in (*both.T, both[:, 1] - both[:, 0]))
+            linear, bent, gain = (average_interval(values) for values in (*both.T, both[:, 1] - both[:, 0]))
             rows.append([name, str(count), number_text(linear, 1), number_text(bent, 1), signed_text(gain, 1)])
     few, many = PAIRS[0], PAIRS[-1]
     return Solved(
@@ -80,7 +80,7 @@ def num_features(seeds: Sequence[int]) -> Solved:
         question=f"gold of one spread over {few} features, or over {many}: how many votes does it take?",
         header=("features", *(f"{pairs} votes, % right" for pairs in PAIRS_OF_FEATURES)),
         rows=[
-            [str(features), *(number_text(over_worlds(right[features, pairs]), 1) for pairs in PAIRS_OF_FEATURES)]
+            [str(features), *(number_text(average_interval(right[features, pairs]), 1) for pairs in PAIRS_OF_FEATURES)]
             for features in FEATURE_COUNTS
         ],
         expected=f"votes are needed in proportion to features: {many} reach with ten times as many what {few} reach.",

@@ -113,7 +113,7 @@ def arm_lines(results: Sequence[SeedResult]) -> list[list[str]]:
 def above(results: Sequence[SeedResult], arm: str, over: str = "people") -> Interval:
     """Gold of a training set's picks minus that of another's, paired by seed."""
     gains = [one.gold - other.gold for one, other in zip(_arm(results, arm), _arm(results, over), strict=True)]
-    return average_interval(np.array(gains), np.arange(len(gains)))
+    return average_interval(gains)
 
 
 def _arm(results: Sequence[SeedResult], name: str) -> list[ArmResult]:

@@ -101,13 +101,10 @@ def over_worlds(curves: Sequence[Curve]) -> list[list[str]]:
         gains = [curve.gain_at_common.value for curve in group if curve.gain_at_common]
         fitted = [curve.fit for curve in group if curve.fit]
         if len(group) > 1:
-            figures = [signed_text(_mean(gains)), number_text(_mean([fit.a for fit in fitted]))]
-            lines.append([proxy, rule, str(len(group)), *figures, number_text(_mean([fit.b for fit in fitted]))])
+            figures = (gains, [fit.a for fit in fitted], [fit.b for fit in fitted])
+            gain, a, b = (average_interval(values) for values in figures)
+            lines.append([proxy, rule, str(len(group)), signed_text(gain), number_text(a), number_text(b)])
     return lines
-
-
-def _mean(values: Sequence[float]) -> Interval:
-    return average_interval(np.array(values), np.arange(len(values)))
 
 
 def screen_lines(curves: Sequence[Curve]) -> list[str]:

@@ -196,4 +196,4 @@ def _fit(push: Push, distance: np.ndarray, gold: np.ndarray) -> Fit | None:
 
 
 def _interval(values: np.ndarray) -> Interval:
-    return average_interval(values, np.arange(len(values)))
+    return average_interval(values)

@@ -9,11 +9,11 @@ import numpy as np
 
 from alignment.config.lab import LoopLabConfig
 from alignment.loop_lab.arms import ARMS, TURNS
-from alignment.loop_lab.turn_figures import Base, Contrast, TurnRow, contrasts, over_seeds
+from alignment.loop_lab.turn_figures import Base, Contrast, TurnRow, contrasts
 from rewardkit.report.charts import Line, interval_chart, line_chart, number_axis
 from rewardkit.report.page import Table, experiment_page
 from rewardkit.report.table import percent, plain_number, signed_text, text_table
-from rewardkit.stats.metrics import Interval
+from rewardkit.stats.metrics import Interval, student_interval
 
 TITLES = {arm.name: arm.title for arm in ARMS}
 HEADER = (
@@ -34,7 +34,7 @@ def turn_lines(rows: Sequence[TurnRow]) -> list[list[str]]:
             mine = [row for row in rows if (row.arm, row.turn) == (arm.name, turn)]
 
             def mean(name: str, mine: Sequence[TurnRow] = mine) -> float:
-                return over_seeds([getattr(row, name) for row in mine]).value
+                return student_interval([getattr(row, name) for row in mine]).value
 
             lines.append(
                 [
@@ -42,7 +42,7 @@ def turn_lines(rows: Sequence[TurnRow]) -> list[list[str]]:
                     str(turn),
                     f"{mean('labels'):.0f}",
                     f"{mean('money'):.0f}",
-                    signed_text(over_seeds([row.gain for row in mine])),
+                    signed_text(student_interval([row.gain for row in mine])),
                     f"{min(row.gain for row in mine):+.2f}",
                     *(_share(mean(name)) for name in ("wins", "votes", "accuracy_before", "accuracy", "agreement")),
                     plain_number(mean("kl")),
@@ -163,7 +163,7 @@ def _curves(name: str, title: str, rows: Sequence[TurnRow]) -> str:
     for series, arm in enumerate(ARMS):
         turns = sorted({row.turn for row in rows if row.arm == arm.name})
         by_turn = [
-            over_seeds([getattr(row, name) for row in rows if (row.arm, row.turn) == (arm.name, turn)])
+            student_interval([getattr(row, name) for row in rows if (row.arm, row.turn) == (arm.name, turn)])
             for turn in turns
         ]
         if not any(math.isfinite(point.value) for point in by_turn):

@@ -336,7 +336,7 @@ class SeedLab:
         """What replies to the held-out messages are worth, beside those of the SFT policy."""
         worth, base = replies.worth(self._reference, None), self._base_worth
         texts = _texts(replies)
-        gain = average_interval(worth.gold.mean(1) - base.gold.mean(1), np.arange(len(base.gold)))
+        gain = average_interval(worth.gold.mean(1) - base.gold.mean(1))
         votes = [
             vote(prompt, mine[0], other[0], PEOPLE, self.world, np.random.default_rng([self.seed, BLIND, number]))[0]
             for number, (prompt, mine, other) in enumerate(

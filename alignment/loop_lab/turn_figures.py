@@ -1,6 +1,6 @@
 """Figures of the experiment: of a turn of an arm in one world, over worlds, and of one arm against another. No torch.
 
-Over worlds a figure is a mean with Student's interval over seeds (`rewardkit.stats.small_samples.mean_bounds`); two
+Over worlds a figure is a mean with Student's interval over seeds (`rewardkit.stats.metrics.student_interval`); two
 arms are compared seed by seed, as they share the world, the SFT policy and the first candidates.
 """
 
@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from rewardkit.stats.metrics import Interval
-from rewardkit.stats.small_samples import mean_bounds
+from rewardkit.stats.metrics import Interval, student_interval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,16 +119,6 @@ QUESTIONS = (
 )
 
 
-def over_seeds(values: Sequence[float]) -> Interval:
-    """Mean over seeds with Student's 95 % interval; values that are nan do not count."""
-    known = np.array([value for value in values if math.isfinite(value)])
-    if not len(known):
-        return Interval(value=math.nan)
-    error = float(known.std(ddof=1) / math.sqrt(len(known))) if len(known) > 1 else 0.0
-    low, high = mean_bounds(float(known.mean()), error, len(known))
-    return Interval(value=float(known.mean()), low=low, high=high)
-
-
 def contrasts(rows: Sequence[TurnRow]) -> list[Contrast]:
     """The questions of the experiment, answered by the seeds that have both arms whole."""
     last = max((row.turn for row in rows), default=0)
@@ -150,9 +139,9 @@ def contrasts(rows: Sequence[TurnRow]) -> list[Contrast]:
                 name=f"{one}:{other}",
                 one=one,
                 other=other,
-                gain=over_seeds([mine.gain - theirs.gain for mine, theirs in ends]),
-                path=over_seeds(paths),
-                accuracy=over_seeds([mine.accuracy - theirs.accuracy for mine, theirs in ends]),
+                gain=student_interval([mine.gain - theirs.gain for mine, theirs in ends]),
+                path=student_interval(paths),
+                accuracy=student_interval([mine.accuracy - theirs.accuracy for mine, theirs in ends]),
                 num_ahead=sum(mine.gain > theirs.gain for mine, theirs in ends),
                 num_seeds=len(seeds),
             )

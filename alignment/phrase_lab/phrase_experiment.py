@@ -24,13 +24,12 @@ import numpy as np
 
 from alignment.best_of_n.value import kl_bound
 from alignment.config.lab import PHRASES_CHOSEN_ON, OveroptConfig
-from alignment.loop_lab.turn_figures import over_seeds
 from alignment.phrase_lab.optimum import divergence, expected_sum, tilted, uwo_optimum
 from alignment.phrase_lab.phrase_world import ARMS, KINDS, Arm, Kind, PhraseWorld, choose_prior, draw_world, fit_members
 from rewardkit.evaluation.evaluation_text import finite
 from rewardkit.reward.reward import Reward, conservative
 from rewardkit.run.directory import write_text
-from rewardkit.stats.metrics import Interval
+from rewardkit.stats.metrics import Interval, student_interval
 
 Push = Literal["path", "best_of_n"]
 Rule = Literal["one", "mean", "uwo", "uwo_1", "wco", "gold"]
@@ -288,7 +287,7 @@ def _row(apart: Curves, fresh: Curves, key: tuple[Arm, Kind, int, Push, Rule], n
         rule=rule,
         points=tuple(points),
         best=_point(kls[stop], settings[choice][-1], there, there[:, 0] - fresh[plain][:, 0, stop_of_mean]),
-        fall=over_seeds((along[:, 0, reached[-1]] - along[:, 0, stop]).tolist()),
+        fall=student_interval((along[:, 0, reached[-1]] - along[:, 0, stop]).tolist()),
     )
 
 
@@ -302,9 +301,9 @@ def _point(kl: float, strength: float, curves: np.ndarray, gains: np.ndarray) ->
     return Point(
         kl=float(kl),
         strength=strength,
-        gold=over_seeds(curves[:, 0].tolist()),
+        gold=student_interval(curves[:, 0].tolist()),
         proxy=float(curves[:, 1].mean()),
-        gain=over_seeds(gains.tolist()),
+        gain=student_interval(gains.tolist()),
         num_ahead=int((gains > 0).sum()),
     )
 

@@ -82,7 +82,7 @@ def policy_rewards(policy: PolicyAnswers, reward_fn: RewardFn, *, seed: int) -> 
     means = [np.array([part.mean() for part in parts]) for parts in sides]
     spreads = [part.std(0, ddof=1) if len(part) > 1 else np.zeros(part.shape[1]) for part in sides[1]]
     return PolicyRewards(
-        rise=average_interval(means[1] - means[0], np.arange(len(policy.prompts)), seed=seed),
+        rise=average_interval(means[1] - means[0], seed=seed),
         before=means[0],
         after=means[1],
         std=np.array([spread.max() for spread in spreads]),

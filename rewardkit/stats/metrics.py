@@ -10,10 +10,11 @@ no torch. Calibration is `rewardkit.stats.calibration`, agreement with votes `re
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from rewardkit.stats.small_samples import (
     LEAST,
@@ -221,7 +222,12 @@ def difference_interval(
 
 
 def average_interval(
-    values: np.ndarray, prompt: np.ndarray, weight: np.ndarray | None = None, *, level: float = 0.95, seed: int = 0
+    values: ArrayLike,
+    prompt: np.ndarray | None = None,
+    weight: np.ndarray | None = None,
+    *,
+    level: float = 0.95,
+    seed: int = 0,
 ) -> Interval:
     """Weighted mean of values of any size with its bootstrap interval by prompt; nan where there are none.
 
@@ -229,10 +235,11 @@ def average_interval(
 
     Args:
         values: (N,).
-        prompt: (N,) number of the prompt of each value.
+        prompt: (N,) number of the prompt of each value; None where each value stands for itself.
         weight: (N,) 0 or more; None weighs all alike.
     """
-    sums, totals = _by_prompt(values, prompt, weight)
+    values = np.asarray(values, dtype=float)
+    sums, totals = _by_prompt(values, np.arange(len(values)) if prompt is None else prompt, weight)
     if not totals.sum() > 0:
         return Interval(value=math.nan)
     if effective_number(totals) >= LEAST:
@@ -244,6 +251,16 @@ def average_interval(
     error = math.sqrt(float((residuals**2).sum()) * num_units / max(1, num_units - 1))
     low, high = mean_bounds(value, error, num_units, level=level)
     return Interval(value=value, low=low, high=high)
+
+
+def student_interval(values: Sequence[float]) -> Interval:
+    """Mean of a few independent values, as of seeds, with Student's 95 % interval; values that are nan do not count."""
+    known = np.array([value for value in values if math.isfinite(value)])
+    if not len(known):
+        return Interval(value=math.nan)
+    error = float(known.std(ddof=1) / math.sqrt(len(known))) if len(known) > 1 else 0.0
+    low, high = mean_bounds(float(known.mean()), error, len(known))
+    return Interval(value=float(known.mean()), low=low, high=high)
 
 
 def _by_prompt(values: np.ndarray, prompt: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:

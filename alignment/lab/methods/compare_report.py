@@ -215,7 +215,7 @@ def _over_seeds(rows: Sequence[Row]) -> Interval:
     gains = [row.gain for row in rows if row.gain]
     if len(gains) == 1:
         return gains[0]
-    return average_interval(np.array([gain.value for gain in gains]), np.arange(len(gains)))
+    return average_interval([gain.value for gain in gains])
 
 
 def _seeds_note(rows: Sequence[Row]) -> str:

@@ -124,7 +124,7 @@ def row_of(seed: int, arm: Arm, worth: Worth, base: Worth, spent: Spent, reward:
         method=arm.method,
         value=arm.value,
         flips=arm.flips,
-        gold=_mean_of(gold),
+        gold=average_interval(gold),
         gain=_above(gold, base),
         proxy=float(proxy.mean()),
         kl=float(worth.kl[:, :NUM_SAMPLES].mean()),
@@ -155,7 +155,7 @@ def best_of_n_row(config: CompareConfig, seed: int, flips: float, base: Worth, r
         seed=seed,
         method="best_of_n",
         flips=flips,
-        gold=_mean_of(gold),
+        gold=average_interval(gold),
         gain=_above(gold, base),
         proxy=float(proxy.mean()),
         kl=kl_bound(config.n),
@@ -177,7 +177,7 @@ def yardstick_rows(seed: int, replies: Worth, base: Worth) -> list[Row]:
         return Row(
             seed=seed,
             method=method,
-            gold=_mean_of(gold),
+            gold=average_interval(gold),
             gain=_above(gold, base),
             proxy=float(proxy.mean()),
             kl=float("nan"),
@@ -208,11 +208,6 @@ def reward_row(config: CompareConfig, seed: int, flips: float, replies: Worth, b
         follows=following(base.proxy_mean, base.gold),
         penalty=penalty_share(base.proxy, config.penalty),
     )
-
-
-def _mean_of(gold: np.ndarray) -> Interval:
-    """Mean of gold by message, (P,)."""
-    return average_interval(gold, np.arange(len(gold)))
 
 
 def _above(gold: np.ndarray, base: Worth) -> Interval:

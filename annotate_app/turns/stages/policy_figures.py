@@ -70,7 +70,7 @@ def measure_policy(
 
 def _interval(values: Sequence[float]) -> dict[str, float | None]:
     """The mean over prompts with its interval."""
-    return _bounds(asdict(average_interval(np.array(values, dtype=float), np.arange(len(values)))))
+    return _bounds(asdict(average_interval(values)))
 
 
 def _bounds(values: Mapping[str, float | None]) -> dict[str, float | None]:

@@ -8,7 +8,8 @@ import pytest
 
 from alignment.config.lab import LoopLabConfig
 from alignment.loop_lab.loop_report import markdown, report_page, screen_lines
-from alignment.loop_lab.turn_figures import Base, TurnRow, contrasts, over_seeds, row_from
+from alignment.loop_lab.turn_figures import Base, TurnRow, contrasts, row_from
+from rewardkit.stats.metrics import student_interval
 
 
 def row_of(arm: str, seed: int, turn: int, gain: float, accuracy: float = math.nan) -> TurnRow:
@@ -74,12 +75,12 @@ def test_a_seed_that_lacks_an_arm_does_not_count() -> None:
     assert answers[0].gain.value == pytest.approx(0.5)
 
 
-def test_values_that_are_not_there_do_not_count_over_seeds() -> None:
+def test_values_that_are_not_there_do_not_count_student_interval() -> None:
     """1 and 3: mean 2, sd sqrt 2, standard error 1, t 12.706 with one degree of freedom."""
-    interval = over_seeds([1.0, math.nan, 3.0])
+    interval = student_interval([1.0, math.nan, 3.0])
     assert (interval.value, interval.low, interval.high) == pytest.approx((2.0, -10.706, 14.706), abs=1e-3)
-    assert math.isnan(over_seeds([math.nan]).value)
-    assert not over_seeds([1.0]).is_known
+    assert math.isnan(student_interval([math.nan]).value)
+    assert not student_interval([1.0]).is_known
 
 
 def test_a_row_comes_back_from_json() -> None:

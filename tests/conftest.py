@@ -7,6 +7,7 @@ import pwd
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import uuid
@@ -40,6 +41,14 @@ guidelines: |
 scale:
   steps: 7
 """
+
+
+@pytest.fixture(autouse=True)
+def own_main_module() -> Iterator[None]:
+    """After a page has run: Streamlit leaves it as `__main__`, which processes spawned later would run."""
+    main = sys.modules["__main__"]
+    yield
+    sys.modules["__main__"] = main
 
 
 @pytest.fixture(scope="session")

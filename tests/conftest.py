@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as commands do: on a busy machine threads that spin take forever
+os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE")  # `auto` is fp32 here and numbers those of any other CPU
 if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores; read when torch and numpy are first imported
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 

@@ -2,11 +2,13 @@
 
 AVX512-BF16 is slower than fp32 on some machines and faster on others, and AMX may be there without being let through to
 a virtual machine. A run keeps what was chosen when it began (status.json, `bf16`), so that it is resumed with the same.
+Who wants the same numbers on every CPU sets oneDNN's own limit, ONEDNN_MAX_CPU_ISA=AVX512_CORE: then nothing is tried.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import time
 
 import torch
@@ -20,6 +22,8 @@ SHAPE = (2048, 384, 1024)
 TRIAL_S = 0.5  # of both formats together
 # bf16 is taken if its product is this many times as fast: weights are cast for it, and it is less exact.
 LEAST_GAIN = 1.25
+# Values of ONEDNN_MAX_CPU_ISA under which oneDNN multiplies no bf16, whatever the CPU could.
+LIMITS_BELOW = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI")
 
 _chosen: bool | None = None
 
@@ -52,7 +56,9 @@ def keep_through_run(run: Run | None, device: torch.device) -> None:
 
 
 def has_instructions() -> bool:
-    """Whether the CPU has AMX or AVX512-BF16."""
+    """Whether the CPU has AMX or AVX512-BF16, and oneDNN is not told to do without."""
+    if os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() in LIMITS_BELOW:
+        return False
     return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
 
 

@@ -53,6 +53,17 @@ def test_without_instructions_nothing_is_tried(monkeypatch: pytest.MonkeyPatch) 
     assert not wants_bf16("auto", CPU)
 
 
+@pytest.mark.parametrize(
+    ("limit", "has_any"), [("avx512_core", False), ("AVX2", False), ("AVX512_CORE_BF16", True), ("", True)]
+)
+def test_a_limit_of_onednn_counts_as_much_as_the_cpu(
+    monkeypatch: pytest.MonkeyPatch, limit: str, has_any: bool
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
+    assert bf16_trial.has_instructions() is has_any
+
+
 def test_the_trial_times_products_of_both_formats() -> None:
     seconds = bf16_trial.fastest_products((torch.float32, torch.bfloat16))
     assert all(0.0 < each < float("inf") for each in seconds.values())

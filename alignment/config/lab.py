@@ -10,16 +10,17 @@ from typing import Literal, get_args
 from alignment.config.objectives import check_multiplier
 from alignment.config.training import check_least
 
-Method = Literal["sft", "best_of_n", "dpo", "ppo", "grpo"]
-METHODS: tuple[Method, ...] = get_args(Method)
+Method = Literal["sft", "best_of_n", "dpo", "ppo", "grpo", "more_sft", "spin"]
+METHODS: tuple[Method, ...] = ("sft", "best_of_n", "dpo", "ppo", "grpo")
+"""Those that are run where none is named; the others learn from the demonstrations again, and from no vote."""
 SWEPT: Mapping[str, Sequence[Method]] = {
-    "beta": ("dpo",),
+    "beta": ("dpo", "spin"),
     "kl_weight": ("ppo", "grpo"),
     "flips": ("best_of_n", "dpo"),
 }
 """Options of which several values can be tried at once, and the methods that are run for them where none is named."""
 Exercise = Literal["flips", "shape", "features", "kl"]
-PPO_PASSES = 4  # updates of a step of PPO
+PPO_PASSES = 4  # updates of a step of PPO, and of self-play
 PHRASES_CHOSEN_ON = range(100, 120)  # worlds of phrases that what is chosen is chosen on; none is reported
 LEAST_PHRASE_WORLDS = 3  # of which an interval over worlds still says something
 MULTIPLIER_RATE, MULTIPLIER_BOUNDS = 1.0, (0.02, 20.0)  # of the constraint between two golds
@@ -64,19 +65,21 @@ class CompareConfig(LabConfig):
     """The same data through several ways of aligning a policy, side by side.
 
     Attributes:
-        methods: ways to compare: best_of_n, dpo, ppo, grpo; may be given repeatedly; by default all, in a sweep those
-            that it is of. SFT is always there.
-        equal: what the methods have the same of: updates (`steps` updates of the weights by each; a step of PPO makes
-            four), tokens (`steps` steps of PPO and of GRPO; DPO reads its votes as often as the reward model and their
-            completions take tokens), or steps (nothing but the steps of PPO and GRPO; DPO has an epoch).
-        sweep: option with several values to try, as beta=0.03,0.1,0.3; beta of DPO, kl_weight of PPO and GRPO, where 0
-            is a run without a KL, or flips; may be given repeatedly, and all combinations are run.
+        methods: ways to compare: best_of_n, dpo, ppo, grpo, and two that see no vote: more_sft, SFT continued on its
+            demonstrations, and spin, self-play of demonstrations against own samples; may be given repeatedly; by
+            default the first four, in a sweep those of them that it is of. SFT is always there.
+        equal: what the methods have the same of: updates (`steps` updates of the weights by each; a step of PPO and of
+            self-play makes four), tokens (`steps` steps of PPO and of GRPO; DPO reads its votes as often as the reward
+            model and their completions take tokens), or steps (nothing but the steps of PPO, GRPO and self-play; DPO
+            has an epoch). What learns from demonstrations makes as many updates with equal tokens as with equal steps.
+        sweep: option with several values to try, as beta=0.03,0.1,0.3; beta of DPO and self-play, kl_weight of PPO and
+            GRPO, where 0 is a run without a KL, or flips; may be given repeatedly, and all combinations are run.
         flips: share of the votes that are turned around, besides what annotators err anyway.
         num_numbers: number of amounts, and of order numbers, that messages name, which a small policy learns to copy;
             0 takes any of a range, which it does not learn.
         n: number of completions that best-of-n chooses from.
         penalty: conservative rule of the ensemble's rewards for PPO, GRPO and best-of-n.
-        beta: beta of DPO.
+        beta: beta of DPO and of self-play.
         kl_weight: weight of the KL to the SFT policy for PPO and GRPO; the default was chosen on seed 100.
         objectives: whether two golds, helpfulness and safety, are traded off by GRPO instead: their weighted sum, the
             first subject to the second, and policies between the two that maximise one.
@@ -122,7 +125,8 @@ class CompareConfig(LabConfig):
         for flips in self.values("flips"):
             if not 0 <= flips <= 1:
                 raise ValueError(f"flips is {flips}, allowed is 0 to 1")
-        if self.equal == "updates" and self.steps % PPO_PASSES and "ppo" in self.chosen and not self.objectives:
+        in_fours = {"ppo", "spin"} & set(self.chosen)
+        if self.equal == "updates" and self.steps % PPO_PASSES and in_fours and not self.objectives:
             raise ValueError(f"steps is {self.steps}, with equal updates allowed are multiples of {PPO_PASSES}")
         self._check_sweeps()
 

@@ -17,7 +17,7 @@ from rewardkit.report.page import Table, experiment_page
 from rewardkit.report.table import interval_text, percent, signed_text, text_table
 from rewardkit.stats.metrics import Interval, average_interval
 
-SERIES = {"sft": 0, "dpo": 1, "ppo": 2, "grpo": 3, "best_of_n": 4}
+SERIES = {"sft": 0, "dpo": 1, "ppo": 2, "grpo": 3, "best_of_n": 4, "more_sft": 5, "spin": 6}
 HEADER = ("method", "gold", "above SFT (95 %)", "lowest seed", "proxy", "KL", "words")
 NOTE = "gold in logits, proxy in spreads of chosen replies, KL in nats a reply"
 WORK_HEADER = (
@@ -36,8 +36,8 @@ WORK_NOTE = (
     "does not need; best of n draws and rewards n replies for every message that it answers"
 )
 EQUAL = {
-    "steps": "nothing is equal but the steps of PPO and of GRPO; DPO has an epoch",
-    "updates": "all that train make as many updates of the weights, four in a step of PPO",
+    "steps": "nothing is equal but the steps of PPO, GRPO and SPIN; DPO has an epoch",
+    "updates": "all that train make as many updates of the weights, four in a step of PPO and of SPIN",
     "tokens": "DPO reads as many tokens as a reward model and the samples of PPO or GRPO take, as far as lengths are "
     "known before; PPO passes over its samples four times",
 }

@@ -45,7 +45,7 @@ class Row:
     """One method or yardstick on one seed, on held-out messages.
 
     Attributes:
-        value: beta of DPO, KL weight of PPO and GRPO; nan of the others.
+        value: beta of DPO and SPIN, KL weight of PPO and GRPO; nan of the others.
         flips: share of the votes that were turned around.
         gold: mean gold reward of its replies.
         gain: gold above that of SFT, paired by message; None for SFT itself.

@@ -18,7 +18,7 @@ from alignment.config.lab import METHODS, CompareConfig
 from alignment.generation.completion_sampler import Completion
 from alignment.generation.generate import Sampled
 from alignment.lab.gold_evaluation import Replies, Worth
-from alignment.lab.methods.arms import Arm, arm_step, arms_of, dpo_updates
+from alignment.lab.methods.arms import Arm, arm_step, arms_of, dpo_updates, setting_name
 from alignment.lab.methods.compare_report import gain_lines, report_page, screen_lines, summary, work
 from alignment.lab.methods.method_rows import (
     BY_REWARD,
@@ -137,6 +137,25 @@ def test_a_sweep_is_an_arm_for_each_value() -> None:
     assert list(CONFIG.values("beta")) == [0.3]
 
 
+def test_what_sees_no_vote_is_trained_once_whatever_votes_are_turned_around() -> None:
+    config = CompareConfig(out="o", methods=["more_sft", "spin", "dpo"], sweep=["beta=0.3,1", "flips=0.1,0.2"])
+    without_votes = ["more_sft", "spin-0.3", "spin-1"]
+    for_dpo = [[f"dpo-{beta}-flips-{flips}" for beta in ("0.3", "1")] for flips in (0.1, 0.2)]
+    assert [arm.folder for arm in arms_of(config, 0.1)] == without_votes + for_dpo[0]
+    assert [arm.folder for arm in arms_of(config, 0.2)] == for_dpo[1]
+    first, second = list(arms_of(config, 0.1))[:2]
+    assert setting_name(first.method, first.value, first.flips) == "SFT continued"
+    assert setting_name(second.method, second.value, second.flips) == "SPIN, beta 0.3"
+    words = [
+        arm_step(config, each, Path("o/seed-3"), WorldFiles(folder=Path("w")), SPENT, REWARD).words
+        for each in (first, second)
+    ]
+    assert all("--data=w/demonstrations.jsonl" in each and "--seed=3" in each for each in words)
+    assert {"--max-steps=60", "--batch-size=16"} <= set(words[0])
+    # 15 draws of 64 samples, each learned from in four updates of 16 pairs
+    assert {"--pairs=spin", "--max-steps=15", "--prompts-per-step=64", "--minibatches=4"} <= set(words[1])
+
+
 def row(seed: int, method: Any, gold: float, gain: float | None, kl: float, value: float = float("nan")) -> Row:
     def around(value: float) -> Interval:
         return Interval(value=value, low=value - 1, high=value + 1)
@@ -202,10 +221,14 @@ def test_a_sweep_is_a_line_through_what_differs_in_nothing_else() -> None:
 def test_comparisons_run_from_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     common = ["--seeds=1", "--num-prompts=60", "--steps=4", "--ensemble=2", "--json"]
     options = ["--n=4", "--kl-weight=0", "--sweep=beta=0.1,1", *(f"--methods={name}" for name in METHODS[1:])]
+    options += ["--methods=more_sft", "--methods=spin"]
     assert main(["compare", f"--out={tmp_path}/compare", *options, *common]) == 0
     measured = json.loads(capsys.readouterr().out)
     updates = [(row["method"], row["value"], row["spent"]["num_updates"]) for row in measured["rows"][3:]]
-    assert updates == [("best_of_n", None, 0), ("dpo", 0.1, 4), ("dpo", 1.0, 4), ("ppo", 0.0, 4), ("grpo", 0.0, 4)]
+    assert updates == [
+        *(("best_of_n", None, 0), ("dpo", 0.1, 4), ("dpo", 1.0, 4), ("ppo", 0.0, 4), ("grpo", 0.0, 4)),
+        *(("more_sft", None, 4), ("spin", 0.1, 4), ("spin", 1.0, 4)),
+    ]
     answers = {row["method"]: row["answer"]["tokens"] for row in measured["rows"]}
     assert answers["best_of_n"] > 4 * answers["sft"] > 0
     assert [model["flips"] for model in measured["reward_models"]] == [0.0]
@@ -245,7 +268,7 @@ def test_flipped_votes_are_those_of_the_same_people_turned_around(tmp_path: Path
         ({"sweep": ["beta=1"], "objectives": True}, "sweep, flips and equal are of the methods"),
         ({"flips": 0.3, "objectives": True}, "sweep, flips and equal are of the methods"),
         ({"sweep": ["beta=1,inf"]}, "beta is inf, allowed is more than 0"),
-        ({"sweep": ["beta=0.1,0.3"], "methods": ["ppo"]}, "sweep is of beta, which is of dpo: none of them is run"),
+        ({"sweep": ["beta=0.1,0.3"], "methods": ["ppo"]}, "sweep is of beta, which is of dpo and spin: none of them"),
         ({"sweep": ["flips=0.1,0.10000001"]}, "values that agree in six digits"),
         ({"equal": "updates", "steps": 30}, "steps is 30, with equal updates allowed are multiples of 4"),
         ({"num_numbers": 1}, "num_numbers is 1, allowed is 0 or 2 to 100"),

@@ -12,7 +12,6 @@ from alignment.lab.steps import COMPLETIONS, GROUP, Spent, Step
 from alignment.simulated_world import MAX_NEW_TOKENS, SFT_BATCH, WorldFiles
 
 DPO_BATCH = 16
-MORE_SFT_RATE = 3e-4
 BY_BETA: tuple[Method, ...] = ("dpo", "spin")
 NAMES = {
     "demonstrations": "a demonstration",
@@ -95,7 +94,7 @@ def _offline_words(config: CompareConfig, arm: Arm, files: WorldFiles, sft: Spen
         words = ["dpo", f"--beta={arm.value:g}", f"--data={files.preferences}"]
     else:
         updates = config.steps
-        words = ["sft", f"--learning-rate={MORE_SFT_RATE}", f"--data={files.demonstrations}"]
+        words = ["sft", f"--data={files.demonstrations}"]
     words += [f"--batch-size={DPO_BATCH}", "--sample-every=0"]
     if updates:
         enough = 2 * updates * DPO_BATCH // config.num_prompts + 1  # epochs, a few rows being held out

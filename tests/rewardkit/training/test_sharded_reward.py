@@ -68,6 +68,7 @@ def check_alike(one: Path, two: Path) -> None:
         assert {name: together[name] for name in values} == pytest.approx(values, rel=1e-4, abs=1e-5)
     results, of_one = (numbers_of(read_status(run_dir)["results"]) for run_dir in (two, one))
     assert results.keys() == of_one.keys()
+    of_one.pop("/calibration/num_iterations", None)  # how often a zero is approached turns by the last bit
     for name, value in of_one.items():
         assert results[name] == (pytest.approx(value, rel=1e-3) if isinstance(value, float) else value), name
     names = {file.relative_to(one) for file in one.rglob("*.safetensors")}

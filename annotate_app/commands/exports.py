@@ -25,8 +25,8 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         *("judgments", "spans", "edited_sft", "edited_pairs"),
     )
     rows = (
-        "rows to write; ranking is one of each comparison, rankings one of each annotator, stepwise an answer with a "
-        "label of each step, spans are marked words, "
+        "rows to write; rankings is one of each vote, of two answers too, with who cast it, ranking one of each "
+        "comparison, stepwise an answer with a label of each step, spans are marked words, "
         "edited_* responses written anew, everything is the whole project"
     )
     add("--form", choices=(*forms, "everything"), default="preference", help=rows)

@@ -37,7 +37,7 @@ TITLES = {
     "unpaired": "unpaired examples with a label (KTO)",
     "sft": "demonstrations: the chosen answers (SFT)",
     "ranking": "rankings, one of each comparison",
-    "rankings": "rankings as they were given",
+    "rankings": "votes and rankings as they were given, each with who gave it",
     "stepwise": "answers with a label of each step (TRL's stepwise form)",
     "judgments": "judgments as they were given",
     "spans": "words of responses that people marked with a flag",
@@ -144,7 +144,8 @@ def body(facts: CardFacts) -> Iterator[str]:
     yield from ("", *_table(("of the project", "number"), _counts(facts)))
     if facts.left_out:
         ordered = sorted(facts.left_out.items(), key=lambda item: -item[1])
-        yield from ("", "Comparisons that gave no row:", "", *_table(("why", "number"), ordered))
+        what = "Votes and comparisons" if facts.options.form == "rankings" else "Comparisons"
+        yield from ("", f"{what} that gave no row:", "", *_table(("why", "number"), ordered))
     yield from ("", "## Columns", "", *_table(("column", "what"), _columns(facts)))
     if facts.num_images:
         yield from ("", "## Images", "", *_images(facts))
@@ -189,7 +190,11 @@ def _rules(facts: CardFacts) -> Iterator[str]:
     wanted = ", ".join(f"{count} {group}" for group, count in design.groups.items()) or str(design.overlap)
     yield f"- Judgments wanted per comparison: {wanted}, order {design.policy}, sides shuffled by annotator and pair."
     yield f"- Release rule: `{design.rule}`, at least {design.min_votes} votes and agreement {design.min_agreement:g}."
-    yield "- Comparisons without a winner under this rule wait for an adjudicator and are not in the data."
+    if options.form == "rankings":
+        yield "- Every row is one person's vote, whatever the rule makes of it: of two answers, rank 1 is the better,"
+        yield "  two ranks of 1 are a tie. A skip and a vote that all are bad give no row, and neither do checks."
+    else:
+        yield "- Comparisons without a winner under this rule wait for an adjudicator and are not in the data."
     for note in consensus.notes:
         yield f"- {note}"
     if options.form in ("edited_sft", "edited_pairs"):

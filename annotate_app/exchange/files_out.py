@@ -81,7 +81,7 @@ def export_rows(
         case "ranking" | "rankings":
             pseudonyms = Pseudonyms.of(store, actor, project_id)
             called = {name: name if options.names else pseudonyms.of_name(name) for name in votes.annotators}
-            labeled = ranking_rows(store, actor, project, options, called, left_out, keys)
+            labeled = ranking_rows(store, actor, project, votes, options, called, left_out, keys)
         case "stepwise":
             labeled = stepwise_rows(store, actor, project, options, decisions, left_out, keys)
         case _:

@@ -37,6 +37,10 @@ CSV_NOTE = (
     "A text that a spreadsheet would run as a formula (it begins with =, +, - or @) stands behind an apostrophe; "
     "importing the file here takes it away."
 )
+VOTES_NOTE = (
+    "Skips, votes that all are bad and checks give no row; equal ranks are a tie. A training of these rows learns how "
+    "reliable each annotator is: `rewardkit train --model tfidf --data FILE`."
+)
 
 
 def page() -> None:
@@ -83,14 +87,20 @@ def draw_options(project: Project, form: str, names: bool) -> ExportOptions | No
         if form == "edited_sft" or form == "edited_pairs":
             left.caption("One row per edit. None of them is a vote.")
             return ExportOptions(form=form, format=format, layout=layout, names=names, license=license)  # type: ignore[arg-type]
-        min_votes = left.number_input("Votes at least", 0, 100, 1, key="export-votes", bind="query-params")
-        min_agreement = middle.slider(
-            "Agreement at least", 0.0, 1.0, 0.0, 0.05, key="export-agreement", bind="query-params"
-        )
+        single_votes = form == "rankings"
+        min_votes, min_agreement, adjudicated, judges = 1, 0.0, False, ()
+        if single_votes:
+            middle.caption(VOTES_NOTE)
+        else:
+            min_votes = left.number_input("Votes at least", 0, 100, 1, key="export-votes", bind="query-params")
+            min_agreement = middle.slider(
+                "Agreement at least", 0.0, 1.0, 0.0, 0.05, key="export-agreement", bind="query-params"
+            )
         split = right.text_input(
             "Splits by prompt", key="export-split", bind="query-params", placeholder="train=0.9,test=0.1"
         )
-        adjudicated = left.toggle("Only adjudicated", key="export-adjudicated", bind="query-params")
+        if not single_votes:
+            adjudicated = left.toggle("Only adjudicated", key="export-adjudicated", bind="query-params")
         ties = (
             middle.toggle("Keep ties", key="export-ties", bind="query-params", help="With p_chosen at one half.")
             if form == "preference"
@@ -98,10 +108,11 @@ def draw_options(project: Project, form: str, names: bool) -> ExportOptions | No
         )
         sources = (
             right.toggle("Name the models", key="export-sources", bind="query-params")
-            if form in ("preference", "stepwise")
+            if form in ("preference", "ranking", "rankings", "stepwise")
             else False
         )
-        judges = draw_judges(project)
+        if not single_votes:
+            judges = draw_judges(project)
     try:
         return ExportOptions(
             form=form,  # type: ignore[arg-type]

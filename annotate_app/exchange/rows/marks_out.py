@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from annotate_app.access import Actor
+from annotate_app.exchange.rows.kinds_of_judgments import CHECK
 from annotate_app.exchange.rows.options import ExportOptions
 from annotate_app.exchange.rows.rows_out import Row, judgment_rows
 from annotate_app.store.projects.projects import Project
@@ -79,7 +80,7 @@ def _comparisons(store: Store, actor: Actor, project: Project, column: str) -> d
 
 def _why_not(comparison: Comparison, row: Row, text: str, options: ExportOptions, written: set[bytes]) -> str:
     if row["kind"] not in COLLECTED_KINDS:
-        return "made on a check (gold, repeat, qualification)"
+        return CHECK
     if options.layout == "plain" and not is_plain(comparison.prompt, Completion(text=text)):
         return "calls of tools, which the layout plain cannot hold"
     digest = hashlib.sha256(repr((comparison.id, text)).encode()).digest()

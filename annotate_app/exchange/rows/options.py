@@ -32,13 +32,13 @@ class ExportOptions:
     """The options of an export.
 
     Attributes:
-        form: preference pairs, unpaired examples (KTO), demonstrations (SFT), one ranking of each comparison, the
-            rankings of each annotator, answers with a label of each step (TRL's stepwise form), the judgments as they
-            were given, the words that were marked, and responses written anew, as demonstrations or as pairs with
-            their originals.
+        form: preference pairs, unpaired examples (KTO), demonstrations (SFT), one ranking of each comparison, each
+            vote and ranking as it was given with who gave it, answers with a label of each step (TRL's stepwise form),
+            the judgments as they were given, the words that were marked, and responses written anew, as demonstrations
+            or as pairs with their originals.
         format: of the files; None takes it from the name's suffix, JSONL for a folder.
         layout: of the rows, see `rewardkit.data.export_formats`.
-        min_votes: votes an item needs.
+        min_votes: votes an item needs; of the form `rankings`, whose rows are single votes, nothing is asked.
         min_agreement: probability of the winner that an item needs, 0 to 1.
         adjudicated_only: only what an adjudicator decided.
         ties: whether pairs without a better one go out, with `p_chosen` 0.5.

@@ -1,5 +1,7 @@
 """Rankings as rows: each as it was given, or those of a comparison as one order; and what of them goes out otherwise.
 
+A choice between two responses is a ranking of two, so that each as it was given is a row a vote with who cast it.
+
 The order of many is by the mean share of votes that a response wins against the others (Borda's count over the pairs
 that were compared, half a win for a tie): equal shares are ties, a response that nobody ranked has no rank.
 """
@@ -14,9 +16,11 @@ from typing import Any
 import numpy as np
 
 from annotate_app.access import Actor
+from annotate_app.exchange.rows.kinds_of_judgments import CHECK, with_kinds
 from annotate_app.exchange.rows.options import ExportForm, ExportOptions
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
+from annotate_app.votes import COLLECTED_KINDS, Votes
 from rewardkit.data.export_formats import split_of
 from rewardkit.data.rankings.ranking import Ranking
 from rewardkit.data.rankings.ranking_rows import ranking_row
@@ -39,25 +43,27 @@ def ranking_rows(
     store: Store,
     actor: Actor,
     project: Project,
+    votes: Votes,
     options: ExportOptions,
     called: Mapping[str, str],
     left_out: Counter[str],
     keys: Container[str] | None = None,
 ) -> Iterator[tuple[str, Row]]:
-    """The rankings that count, with the split each falls into, in the order of their comparisons.
+    """The rankings that count, checks left out, with the split each falls into, in the order of their comparisons.
 
     Args:
+        votes: of the same project; they know which judgments were made on a check.
         options: the form is `rankings` for each ranking as it was given, `ranking` for one of each comparison.
         called: by annotator, the name to give.
         left_out: is told, by reason, how many judgments or comparisons give no row.
         keys: ids of the comparisons to take; None takes all.
     """
     given: defaultdict[str, list[Judgment]] = defaultdict(list)
-    for judgment in store.judgments.iterate(actor, project.id):
+    for judgment, kind in with_kinds(store.judgments.iterate(actor, project.id), votes):
         if keys is not None and judgment.comparison_id not in keys:
             continue
-        if judgment.choice in ("skip", "both_bad"):
-            left_out["skipped" if judgment.choice == "skip" else "all bad"] += options.form == "rankings"
+        if why := _why_not(judgment, kind):
+            left_out[why] += options.form == "rankings"
         else:
             given[judgment.comparison_id].append(judgment)
     for comparison in store.comparisons.iterate(actor, project.id):
@@ -74,6 +80,12 @@ def ranking_rows(
         else:
             ranks = join_ranks([judged_ranks(judgment) for judgment in judgments])
             yield split, _row(comparison, ranks, options) | {"num_judgments": len(judgments)}
+
+
+def _why_not(judgment: Judgment, kind: str) -> str:
+    if kind not in COLLECTED_KINDS:
+        return CHECK
+    return {"skip": "skipped", "both_bad": "all bad"}.get(judgment.choice, "")
 
 
 def judged_ranks(judgment: Judgment) -> Ranks:

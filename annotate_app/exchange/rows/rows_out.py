@@ -15,14 +15,15 @@ from typing import Any
 
 from annotate_app.access import Actor
 from annotate_app.consensus.release import Consensus, preferences
+from annotate_app.exchange.rows.kinds_of_judgments import with_kinds
 from annotate_app.exchange.rows.options import ExportOptions
 from annotate_app.exchange.rows.rankings_out import ends_of_rankings
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
-from annotate_app.votes import KINDS, Votes
+from annotate_app.votes import Votes
 from rewardkit.data.conversations import Completion
 from rewardkit.data.export_formats import Layout, demonstration_row, is_plain, preference_row, split_of, unpaired_row
-from rewardkit.data.records import Comparison, Judgment, Preference, Span, pairs_of, split_pair_id, split_step_id
+from rewardkit.data.records import Comparison, Preference, Span, pairs_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,13 +185,7 @@ def judgment_rows(
     pseudonyms = Pseudonyms.of(store, actor, project.id)
     task = store.projects.rubric(actor, project.id).rubric.task
     is_ranked = task in ("rank", "best") or (task != "steps" and votes.is_clustered)
-    at = 0
-    for judgment in store.judgments.iterate(actor, project.id, excluded=excluded):
-        # Both are ordered by time of arrival; a judgment edited in between is missing here and new at the end.
-        while at < len(votes) and not _is(votes, at, judgment.comparison_id, judgment.annotator):
-            at += 1
-        kind = KINDS[votes.kind[at]] if at < len(votes) else "work"
-        at = _past(votes, at, judgment)
+    for judgment, kind in with_kinds(store.judgments.iterate(actor, project.id, excluded=excluded), votes):
         if keys is not None and judgment.comparison_id not in keys:
             continue
         yield {
@@ -214,28 +209,6 @@ def judgment_rows(
         }
 
 
-def _past(votes: Votes, at: int, judgment: Judgment) -> int:
-    """The place behind the votes of one judgment: a ranking has several, and so have labels of steps."""
-    cluster = votes.item_cluster[votes.item[at]] if at < len(votes) else -1
-    at += 1
-    while (
-        at < len(votes)
-        and votes.item_cluster[votes.item[at]] == cluster
-        and _is(votes, at, judgment.comparison_id, judgment.annotator)
-    ):
-        at += 1
-    return at
-
-
 def span_cells(span: Span) -> Row:
     """Marked words as a row holds them."""
     return {"side": span.side, "start": span.start, "end": span.end, "flag": span.flag}
-
-
-def _is(votes: Votes, at: int, comparison_id: str, annotator: str) -> bool:
-    item = votes.items[votes.item[at]]
-    if item != comparison_id:
-        part = split_pair_id(item) or split_step_id(item)
-        if part is None or part[0] != comparison_id:
-            return False
-    return votes.annotators[votes.annotator[at]] == annotator

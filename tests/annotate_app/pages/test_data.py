@@ -238,6 +238,24 @@ def test_everything_and_judgments_are_prepared_under_pseudonyms(open_page: OpenP
         assert '"annotator-' in text
 
 
+def test_votes_are_explained_asked_for_no_threshold_and_prepared_with_who_cast_them(open_page: OpenPage) -> None:
+    test = open_page("export")
+    thresholds = {"export-votes", "export-agreement", "export-adjudicated"}
+
+    def drawn() -> set[str | None]:
+        return {widget.key for widget in (*test.number_input, *test.slider, *test.toggle)}
+
+    assert thresholds <= drawn()
+    test.selectbox(key="export-form").select("rankings").run()
+    assert not thresholds & drawn()
+    assert export.VOTES_NOTE in [caption.value for caption in test.caption]
+    press(test, "Prepare")
+    packed = download(test)
+    text = packed.read(next(name for name in packed.namelist() if name.endswith("train.jsonl"))).decode()
+    assert all(row["annotator"].startswith("annotator-") for row in map(json.loads, text.splitlines()))
+    assert len(text.splitlines()) > 1
+
+
 def test_what_csv_does_to_formulas_is_said_where_it_is_chosen(open_page: OpenPage) -> None:
     test = open_page("export")
     assert export.CSV_NOTE not in [caption.value for caption in test.caption]

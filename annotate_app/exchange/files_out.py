@@ -83,7 +83,7 @@ def export_rows(
             called = {name: name if options.names else pseudonyms.of_name(name) for name in votes.annotators}
             labeled = ranking_rows(store, actor, project, votes, options, called, left_out, keys)
         case "stepwise":
-            labeled = stepwise_rows(store, actor, project, options, decisions, left_out, keys)
+            labeled = stepwise_rows(store, actor, project, votes, options, decisions, left_out, keys)
         case _:
             labeled = training_rows(store, actor, project, consensus, options, left_out, keys)
     out = Path(out)

@@ -11,10 +11,12 @@ from collections.abc import Container, Iterator, Mapping
 from typing import Any
 
 from annotate_app.access import Actor
+from annotate_app.exchange.rows.kinds_of_judgments import with_kinds
 from annotate_app.exchange.rows.options import ExportOptions
 from annotate_app.store.judgments.judgments import Decision
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
+from annotate_app.votes import COLLECTED_KINDS, Votes
 from rewardkit.data.export_formats import split_of
 from rewardkit.data.records import Comparison, StepLabels, step_id
 from rewardkit.data.stepwise.stepped_answer import SteppedAnswer
@@ -28,6 +30,7 @@ def stepwise_rows(
     store: Store,
     actor: Actor,
     project: Project,
+    votes: Votes,
     options: ExportOptions,
     decisions: Mapping[str, Decision],
     left_out: Counter[str],
@@ -35,17 +38,19 @@ def stepwise_rows(
 ) -> Iterator[tuple[str, Row]]:
     """The answers of which a step has a label, with the split each falls into, in the order they came.
 
-    Labels are true and false, as TRL's trainer takes them, where none of all rows lies between; else all are numbers.
+    Labels given on checks do not count. Labels are true and false, as TRL's trainer takes them, where none of all rows
+    lies between; else all are numbers.
 
     Args:
+        votes: of the same project; they know which judgments were made on a check.
         options: `min_votes` are the votes a step needs, `adjudicated_only` leaves only decided steps a label.
         decisions: by id of a step, what was decided.
         left_out: is told, by reason, how many answers give no row.
         keys: ids of the comparisons to take; None takes all.
     """
     given: defaultdict[str, list[StepLabels]] = defaultdict(list)
-    for judgment in store.judgments.iterate(actor, project.id):
-        if judgment.step_labels:
+    for judgment, kind in with_kinds(store.judgments.iterate(actor, project.id), votes):
+        if judgment.step_labels and kind in COLLECTED_KINDS:
             given[judgment.comparison_id].append(judgment.step_labels)
 
     def labeled() -> Iterator[tuple[Comparison, StepLabels]]:

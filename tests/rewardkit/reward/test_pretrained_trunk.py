@@ -13,9 +13,9 @@ from transformers import AutoModel, AutoTokenizer
 
 from rewardkit.data.records import Message
 from rewardkit.network.models import check_policy_folder
-from rewardkit.reward import pretrained_trunk
-from rewardkit.reward.load import is_bare_trunk, load_states, template_check
-from rewardkit.reward.pretrained_trunk import PretrainedTrunk, installed_trunk
+from rewardkit.reward import load
+from rewardkit.reward.load import installed_encoder, is_bare_trunk, load_states, template_check
+from rewardkit.reward.pretrained_trunk import PretrainedTrunk
 
 TEXTS = [*sentences(20), "yes", "please say " * 300]
 KINDS = {"bert": "BERT, MiniLM", "llama": "Llama 2", "t5": "T5"}
@@ -59,9 +59,20 @@ def test_folders_with_a_head_are_read_as_reward_models(tmp_path):
     assert template_check(str(bare)) is None
     assert not is_bare_trunk(str(tmp_path / "made"))
     prompts = [(Message(role="user", content="who will call"),)] * 2
-    states = load_states(str(bare))(prompts, TEXTS[:2])
-    assert states == pytest.approx(PretrainedTrunk.load(bare).states(prompts, TEXTS[:2]))
-    assert load_states(str(tmp_path / "made"))(prompts, TEXTS[:2]).shape == (2, 32)
+    states = load_states(str(bare))(prompts, TEXTS[:2])["states"]
+    assert states == pytest.approx(PretrainedTrunk.load(bare).means(TEXTS[:2]))
+    of_heads = load_states(str(tmp_path / "made"))(prompts, TEXTS[:2])
+    assert list(of_heads) == ["states"]
+    assert of_heads["states"].shape == (2, 32)
+
+
+def test_nearness_is_the_cosine_of_prompt_and_answer(tmp_path):
+    trunk = PretrainedTrunk.load(bare_folder("bert", tmp_path))
+    asked = (Message(role="user", content=TEXTS[0]),)
+    blocks = trunk([asked, asked, ()], [TEXTS[0], TEXTS[1], TEXTS[1]])
+    first, second = trunk.means(TEXTS[:2])
+    assert blocks["nearness"].ravel() == pytest.approx([1.0, first @ second, 0.0])
+    assert 0.0 < abs(first @ second) < 0.999
 
 
 def test_a_trunk_that_lacks_layers_is_refused(tmp_path):
@@ -74,10 +85,10 @@ def test_a_trunk_that_lacks_layers_is_refused(tmp_path):
 
 def test_the_package_is_found_where_it_is_installed(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(pretrained_trunk, "PACKAGE", "some_package_of_weights")
-    assert installed_trunk() is None
+    monkeypatch.setattr(load, "ENCODER_PACKAGE", "some_package_of_weights")
+    assert installed_encoder() == ""
     (tmp_path / "some_package_of_weights" / "model").mkdir(parents=True)
     (tmp_path / "some_package_of_weights" / "__init__.py").write_text("raise RuntimeError('imported')")
-    assert installed_trunk() is None
+    assert installed_encoder() == ""
     (tmp_path / "some_package_of_weights" / "model" / "config.json").write_text("{}")
-    assert installed_trunk() == str(tmp_path / "some_package_of_weights" / "model")
+    assert installed_encoder() == str(tmp_path / "some_package_of_weights" / "model")

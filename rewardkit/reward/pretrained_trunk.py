@@ -27,7 +27,7 @@ BATCH = 16  # texts of like length
 
 
 class PretrainedTrunk:
-    """A network and its tokenizer, as `rewardkit.scoring.joint_features.States`; means of texts read once are kept."""
+    """A network and its tokenizer, as `rewardkit.reward.reward.States`; means of texts read once are kept."""
 
     def __init__(self, network: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
         self.network, self.tokenizer = network.eval(), tokenizer

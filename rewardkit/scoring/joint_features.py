@@ -16,7 +16,7 @@ Digits are all one digit for the words, so that an amount is no rare word.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ import numpy as np
 
 from rewardkit.data.export_formats import plain_prompt
 from rewardkit.data.records import Message
+from rewardkit.reward.reward import States
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -34,8 +35,6 @@ TOGETHER_DIMENSIONS = (8, 16)  # of the prompt, of the answer
 STATE_DIMENSIONS = 64
 COMMON = 500  # texts from which on a word has to occur in three
 NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
-States = Callable[[Sequence[Sequence[Message]], Sequence[str]], Mapping[str, np.ndarray]]
-"""Blocks of a network of B answers, one prompt each: (B, h) `states`, and what else it says, (B, columns)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,7 +40,7 @@ from rewardkit.data.preferences import read_preferences
 from rewardkit.data.records import Message, Preference
 from rewardkit.heads.fit import fit_head, make_pairs
 from rewardkit.reward.load import load_states
-from rewardkit.scoring.joint_features import States
+from rewardkit.reward.reward import States
 from rewardkit.scoring.joint_head import JointHead, head_margins
 from rewardkit.stats.metrics import auroc, student_interval
 from rewardkit.stats.uncertainty import binary_entropy, epistemic_std, gaussian_mutual_information, sigmoid

@@ -194,8 +194,8 @@ class RankConfig:
     """Ordering comparisons by what their labels would tell.
 
     Attributes:
-        model: folder of a trained reward model; features `joint` need none, and take in its trunk's states if it is
-            given.
+        model: folder of a trained reward model. Features `joint` need none: they take in the states of the network that
+            is given, which may be any encoder, else of the one of the extra `trunk` where it is installed, or of none.
         input: file of comparisons without a label, JSONL, JSON, CSV or Parquet; labels that are there are not read.
         out: file of priorities to write, which `annotate-app priorities import` takes; its name says the format.
         rule: what puts a comparison first: probability (nearest to a toss-up with the members averaged out),
@@ -208,7 +208,7 @@ class RankConfig:
         criterion_weights: weights of the model's heads in the reward, NAME=NUMBER separated by commas; `overall` is the
             overall head, which is the reward where no weights are given.
         labelled: file of comparisons or preferences that have a label already; bal_pm keeps away from their prompts,
-            features `joint` learn from them, as preferences.
+            features `joint` learn from them, as preferences, and leave them out of the order.
         top: number of comparisons to write, the most informative ones; 0 writes all.
         on_bad_row: what a bad row does: stop the command, or be left out and named.
         json: whether the summary is printed as JSON.
@@ -233,6 +233,15 @@ class RankConfig:
         if self.features == "model" and not self.model:
             raise ValueError("model is missing: name the folder of a reward model, or take features joint")
         _check_joint(self.features, "labelled", self.labelled, self.criterion_weights)
+
+    @property
+    def model_folder(self) -> str:
+        """What `model` names, empty where that is nothing."""
+        return _folder_of(self.model, self.features)
+
+
+def _folder_of(model: str, features: FeaturesOf) -> str:
+    return "" if features == "joint" and model == "none" else model
 
 
 def _check_joint(features: FeaturesOf, name: str, labels: str, criterion_weights: str) -> None:
@@ -260,7 +269,8 @@ class ChooseConfig:
         features: what is asked how sure it is: the model's members (model), or a head fitted here to the labels in
             `judged`, on features of prompt and answer together (joint); then the headroom is told first.
         model: folder of a trained reward model; needed by uncertainty, epig, log_det and disagreement unless features
-            are `joint`, which take in its trunk's states if it is given.
+            are `joint`: these take in the states of the network that is given, which may be any encoder, else of the
+            one of the extra `trunk` where it is installed, or of none.
         judged: preferences that people have given already: they are not chosen again, coverage keeps away from their
             prompts, disagreement compares them with the model, features `joint` learn from them.
         pairs: whether a pair is of two policies (between), of one (within), or of any.
@@ -308,6 +318,11 @@ class ChooseConfig:
         if self.rule == "disagreement" and self.features == "joint":
             raise ValueError("features joint learn from judged, which rule disagreement needs a model for that did not")
         _check_joint(self.features, "judged", self.judged, self.criterion_weights)
+
+    @property
+    def model_folder(self) -> str:
+        """What `model` names, empty where that is nothing."""
+        return _folder_of(self.model, self.features)
 
 
 @dataclass(frozen=True, kw_only=True)

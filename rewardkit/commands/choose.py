@@ -31,8 +31,9 @@ def choose(config: ChooseConfig) -> int:
 
     out = Path(config.out)
     check_new_file("--out", out)
-    criterion_weights = read_criterion_weights(config.criterion_weights, config.model) if config.model else {}
-    check = template_check(config.model) if config.model else None
+    folder = config.model_folder
+    criterion_weights = read_criterion_weights(config.criterion_weights, folder) if folder else {}
+    check = template_check(folder) if folder else None
     read = read_candidates(config.input, on_bad_row=config.on_bad_row, check=check)
     # People may have said of a pair that neither is better: such a row is no preference, and is left out.
     judged = read_preferences(config.judged, on_bad_row="skip", empty="keep") if config.judged else None

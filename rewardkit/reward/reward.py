@@ -60,6 +60,14 @@ class RewardFn(Protocol):
         ...
 
 
+class States(Protocol):
+    """A network as features of completions."""
+
+    def __call__(self, prompts: Sequence[Sequence[Message]], completions: Sequence[str], /) -> Mapping[str, np.ndarray]:
+        """Blocks of B completions, one prompt each: (B, h) `states`, and what else it says of them, (B, columns)."""
+        ...
+
+
 def conservative(
     reward: Reward, rule: Penalty, *, strength: float = 1.0, group: np.ndarray | None = None
 ) -> np.ndarray:

@@ -7,7 +7,8 @@ squared length 1 so that a prior treats them alike:
     overlap    cosine of prompt and answer by words and by latent dimensions, the share of either's words, by their idf,
                that the other has too, and log(1 + n) of the numbers that do and that do not stand in the prompt
     together   products of latent dimensions of prompt and answer: a head on them is a bilinear form
-    states     of a trained network at the answer, where there is one
+    states     of a network at the answer, where there is one: their first principal components
+    nearness   cosine of a pretrained network's states of prompt and answer
 
 Digits are all one digit for the words, so that an amount is no rare word.
 """
@@ -15,24 +16,25 @@ Digits are all one digit for the words, so that an amount is no rare word.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rewardkit.data.export_formats import plain_prompt
 from rewardkit.data.records import Message
+from rewardkit.reward.reward import States
 
 if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
     from sklearn.feature_extraction.text import TfidfVectorizer
 
 ANSWER_DIMENSIONS = 48
 TOGETHER_DIMENSIONS = (8, 16)  # of the prompt, of the answer
+STATE_DIMENSIONS = 64
 COMMON = 500  # texts from which on a word has to occur in three
 NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
-States = Callable[[Sequence[Sequence[Message]], Sequence[str]], np.ndarray]
-"""(B, h) states of a network at B answers, one prompt each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +45,7 @@ class JointFeatures:
         words: of prompts and answers together.
         of_prompts, of_answers: (d, V) right singular vectors of their TF-IDF rows.
         states: of a network; None without one.
+        of_states: (d, h) right singular vectors of its states, their mean taken off; None without, or for all of them.
         scales: by block, what its columns are divided by, (columns,).
     """
 
@@ -51,6 +54,7 @@ class JointFeatures:
     of_answers: np.ndarray
     states: States | None
     scales: Sequence[np.ndarray]
+    of_states: np.ndarray | None = None
 
     @classmethod
     def fit(
@@ -80,18 +84,25 @@ class JointFeatures:
         most = min(len(words.vocabulary_) - 1, len(said) - 1)
         if most < 1:
             raise ValueError(f"{len(said)} different answers of {len(words.vocabulary_)} words make no features")
-        of_prompts, of_answers = (
-            randomized_svd(
-                words.transform(texts),
-                min(wanted, most),
-                n_iter=5,  # pyright: ignore[reportArgumentType]
-                random_state=seed,
-            )[2]
-            for wanted, texts in ((TOGETHER_DIMENSIONS[0], asked), (ANSWER_DIMENSIONS, said))
+
+        def directions(rows: csr_matrix | np.ndarray, wanted: int) -> np.ndarray:
+            how = {"n_iter": 5, "random_state": seed}
+            return randomized_svd(rows, wanted, **how)[2]  # pyright: ignore[reportArgumentType]
+
+        unscaled = cls(
+            words=words,
+            of_prompts=directions(words.transform(asked), min(TOGETHER_DIMENSIONS[0], most)),
+            of_answers=directions(words.transform(said), min(ANSWER_DIMENSIONS, most)),
+            states=states,
+            scales=(),
         )
-        unscaled = cls(words=words, of_prompts=of_prompts, of_answers=of_answers, states=states, scales=())
-        scales = [_scale(block, equal=name == "overlap") for name, block in unscaled.blocks(prompts, answers).items()]
-        return cls(words=words, of_prompts=of_prompts, of_answers=of_answers, states=states, scales=scales)
+        blocks, of_states = unscaled.blocks(prompts, answers), None
+        if "states" in blocks and blocks["states"].shape[1] > STATE_DIMENSIONS:
+            away = blocks["states"] - blocks["states"].mean(0)
+            of_states = directions(away, min(STATE_DIMENSIONS, len(away)))
+            blocks["states"] = blocks["states"] @ of_states.T
+        scales = [_scale(block, equal=name == "overlap") for name, block in blocks.items()]
+        return replace(unscaled, scales=scales, of_states=of_states)
 
     def blocks(self, prompts: Sequence[Sequence[Message]], answers: Sequence[str]) -> dict[str, np.ndarray]:
         """By name, (B, columns) as they are, before scales; see the module."""
@@ -119,7 +130,12 @@ class JointFeatures:
         )
         together = of_prompt[:, :, None] * latent[:, None, : TOGETHER_DIMENSIONS[1]]
         blocks = {"answer": latent, "overlap": overlap, "together": together.reshape(len(rows.indptr) - 1, -1)}
-        return blocks | ({"states": self.states(prompts, answers)} if self.states else {})
+        if not self.states:
+            return blocks
+        of_network = dict(self.states(prompts, answers))
+        if self.of_states is not None:
+            of_network["states"] = of_network["states"] @ self.of_states.T
+        return blocks | of_network
 
     def __call__(self, prompts: Sequence[Sequence[Message]], answers: Sequence[str]) -> np.ndarray:
         """(B, h) float64."""

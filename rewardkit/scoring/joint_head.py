@@ -17,10 +17,10 @@ from rewardkit.data.export_formats import normal_prompt
 from rewardkit.data.records import Message, Preference
 from rewardkit.heads.fit import Pairs, choose_prior_precision, fit_head, folds, make_pairs
 from rewardkit.heads.posterior import Posterior, laplace_posterior
-from rewardkit.reward.reward import Reward, RewardFn
+from rewardkit.reward.reward import Reward, RewardFn, States
 from rewardkit.scoring.acquisition import Informativeness, measure, measure_normal
 from rewardkit.scoring.greedy import GaussianMargins
-from rewardkit.scoring.joint_features import JointFeatures, States
+from rewardkit.scoring.joint_features import JointFeatures
 from rewardkit.stats.metrics import Interval, correctness, mean_interval, share_difference_interval
 from rewardkit.stats.uncertainty import gaussian_probability
 

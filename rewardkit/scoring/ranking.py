@@ -163,6 +163,23 @@ def score_comparisons(comparisons: Sequence[Comparison], reward_fn: RewardFn) ->
     return measure_pairs(reward_fn, [prompt for prompt, _ in rows], [text for _, text in rows], first, second)
 
 
+def without_label(comparisons: Sequence[Comparison], labelled: Sequence[Comparison]) -> list[Comparison]:
+    """Those whose two answers, in either order, are no labelled pair of the same prompt.
+
+    Raises:
+        ValueError: if there are comparisons, and none of them is left.
+    """
+
+    def pair_of(one: Comparison) -> tuple[object, ...]:
+        return one.prompt, frozenset((one.completion_a, one.completion_b))
+
+    known = set(map(pair_of, labelled))
+    left = [one for one in comparisons if pair_of(one) not in known]
+    if comparisons and not left:
+        raise ValueError(f"all {len(comparisons)} comparisons have a label already: there is nothing to rank")
+    return left
+
+
 def answers_of(comparisons: Sequence[Comparison]) -> list[tuple[tuple[Message, ...], str]]:
     """Each answer once, with its prompt."""
     both = ((item.prompt, text) for item in comparisons for text in (item.completion_a, item.completion_b))

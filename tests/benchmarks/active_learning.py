@@ -8,11 +8,12 @@ that a rule puts first, and fits a head with a Laplace posterior after each. All
 labels. Written are curves.json, curves.svg and table.md; a rule is compared with random by seeds, as pairs.
 
 `--features words` are TF-IDF of the answers, their members drawn; `joint` those of `rewardkit rank --features joint`,
-fitted to all texts (no label), mutual information exact, with the headroom that the first labels show; `traits` the
-world's own, with which the model can express the reward exactly, which no model of real texts can: it shows what a rule
-is worth where nothing but labels is missing. In the world, pool labels come from one simulated annotator (reliability
-0.95, ties and all) and test accuracy is against the gold reward; elsewhere both come from the files. Rows of `text` and
-`label` (1, 0) are made into pairs without a prompt, one of each label: which of two film reviews is the kind one.
+fitted to all texts (no label), mutual information exact, with the headroom that the first labels show (`--trunk` adds
+the states of a network, as `--model` of that command does); `traits` the world's own, with which the model can express
+the reward exactly, which no model of real texts can: it shows what a rule is worth where nothing but labels is missing.
+In the world, pool labels come from one simulated annotator (reliability 0.95, ties and all) and test accuracy is
+against the gold reward; elsewhere both come from the files. Rows of `text` and `label` (1, 0) are made into pairs
+without a prompt, one of each label: which of two film reviews is the kind one.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from rewardkit.data.preferences import read_preferences
 from rewardkit.data.records import Comparison
 from rewardkit.heads.fit import choose_prior_precision, fit_head, make_pairs
 from rewardkit.heads.posterior import laplace_members, laplace_posterior
+from rewardkit.reward.load import load_states
 from rewardkit.reward.reward import Reward
 from rewardkit.reward.tfidf import TfidfFeatures
 from rewardkit.scoring.acquisition import RULES, PromptSpace, measure, measure_normal, order, prioritise
@@ -130,11 +132,12 @@ def make_world(num_prompts: int, *, traits: bool = False, seed: int = 5) -> Labe
     )
 
 
-def with_joint_features(data: Labelled) -> Labelled:
-    """The same, to learn from features of prompt and answer together."""
+def with_joint_features(data: Labelled, trunk: str = "") -> Labelled:
+    """The same, to learn from features of prompt and answer together, with states of the network in a folder."""
     prompts = [each.prompt for each in data.comparisons]
     texts = [*(each.completion_a for each in data.comparisons), *(each.completion_b for each in data.comparisons)]
-    values = JointFeatures.fit(prompts * 2, texts)(prompts * 2, texts)
+    states = load_states(trunk) if trunk else None
+    values = JointFeatures.fit(prompts * 2, texts, states=states)(prompts * 2, texts)
     return replace(data, traits=values[: len(prompts)] - values[len(prompts) :])
 
 
@@ -310,10 +313,12 @@ def main() -> None:
     parser.add_argument("--data", nargs="*", default=[], help="preference files")
     parser.add_argument("--world", action="store_true", help="the simulated world in place of files")
     parser.add_argument("--features", choices=("words", "joint", "traits"), default="words", help="to learn from")
+    parser.add_argument("--trunk", default="", help="folder of a network whose states features joint take in")
     parser.add_argument("--first-rows", type=int, default=0, help="of the files' pairs; 0 takes all")
     parser.add_argument("--prompts", type=int, default=500, help="of the world")
     parser.add_argument("--rules", nargs="*", choices=RULES, default=list(RULES))
     parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--start", type=int, default=50)
     parser.add_argument("--step", type=int, default=50)
     parser.add_argument("--until", type=int, default=800)
@@ -321,17 +326,19 @@ def main() -> None:
     options = parser.parse_args()
     if bool(options.data) == options.world or (options.features == "traits" and not options.world):
         parser.error("give either --data or --world; traits belong to --world")
+    if options.trunk and options.features != "joint":
+        parser.error("--trunk is of --features joint")
     began = time.monotonic()
     traits = options.features == "traits"
     data = make_world(options.prompts, traits=traits) if options.world else read_files(options.data, options.first_rows)
     if options.features == "joint":
-        data = with_joint_features(data)
+        data = with_joint_features(data, options.trunk)
     rules: list[Rule] = ["random", *(rule for rule in options.rules if rule != "random")]
     points: dict[str, list[list[dict[str, float]]]] = {rule: [] for rule in rules}
     headrooms: list[dict] = []
     text = ""
     sizes = {"start": options.start, "step": options.step, "until": options.until}
-    for seed in range(options.seeds):
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
         pool, test, places = split(data, seed, with_places="bal_pm" in rules)
         if options.features == "joint":
             headroom = first_headroom(pool, seed=seed, start=options.start)

@@ -8,6 +8,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 from module_files import load_module
+from toy_architectures import make_folder
 
 pytest.importorskip("sklearn", reason="SCIKIT-LEARN IS NOT INSTALLED: nothing to fit with")
 BENCHMARK = Path(__file__).parents[1] / "benchmarks" / "active_learning.py"
@@ -40,6 +41,15 @@ def test_traits_stand_for_the_pairs_they_belong_to(benchmark):
     decided = np.isfinite(data.better_a)
     assert np.array_equal(margins[decided] > 0, data.better_a[decided] > 0.5)
     assert np.allclose(margins[~decided], 0.0)
+
+
+def test_states_of_a_trunk_are_features_too(benchmark, tmp_path):
+    data = benchmark.make_world(8)
+    folder = make_folder("BERT, MiniLM", tmp_path, classifier=False)
+    both = benchmark.with_joint_features(data, str(folder)).traits
+    words = benchmark.with_joint_features(data).traits
+    assert both.shape == (48, words.shape[1] + 32 + 1)  # width of the trunk, and nearness
+    assert both[:, : words.shape[1]] == pytest.approx(words)
 
 
 def test_what_is_not_labelled_yet_changes_nothing(benchmark):

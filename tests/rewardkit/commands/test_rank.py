@@ -139,3 +139,32 @@ def test_features_of_prompt_and_answer_need_no_model_and_tell_the_headroom_first
     assert "name preferences with labelled" in capsys.readouterr().err
     assert main(["rank", words[0], f"--out={tmp_path / 'no.jsonl'}"]) == 2
     assert "model is missing" in capsys.readouterr().err
+
+
+def test_what_has_a_label_already_is_left_out_of_joint_ranking(files, tmp_path, capsys):
+    labelled = [row for _, row in read_rows(files / "labelled.jsonl")]
+    pool = [row for _, row in read_rows(files / "pool.jsonl")]
+    turned = [  # sides, and the tie's label, do not matter
+        {"id": str(n), "prompt": row["prompt"], "response_a": row["rejected"], "response_b": row["chosen"]}
+        for n, row in enumerate(labelled[:5])
+    ]
+    write_rows(tmp_path / "all.jsonl", [*turned, *pool])
+    write_rows(tmp_path / "known.jsonl", turned)
+    known, out = f"--labelled={files / 'labelled.jsonl'}", tmp_path / "p.jsonl"
+    words = [f"--input={tmp_path / 'all.jsonl'}", known, "--features=joint"]
+    assert main(["rank", *words, f"--out={out}", "--rule=epig"]) == 0
+    assert "30 of 30 comparisons by epig, 5 that have a label already left out" in capsys.readouterr().out
+    rows = [row for _, row in read_rows(out)]
+    assert {row["comparison_id"] for row in rows} == {row["id"] for row in pool}
+    assert (
+        main(["rank", f"--input={files / 'pool.jsonl'}", *words[1:], f"--out={tmp_path / 'b.jsonl'}", "--rule=epig"])
+        == 0
+    )
+    assert rows == [row for _, row in read_rows(tmp_path / "b.jsonl")]
+    # an item that waits for more people's judgments keeps its place where a model is asked
+    words = [f"--model={files / 'model'}", f"--input={tmp_path / 'all.jsonl'}", known]
+    assert main(["rank", *words, f"--out={tmp_path / 'm.jsonl'}"]) == 0
+    assert "35 of 35 comparisons by probability\n" in capsys.readouterr().out
+    words = [f"--input={tmp_path / 'known.jsonl'}", known, "--features=joint"]
+    assert main(["rank", *words, f"--out={tmp_path / 'no.jsonl'}"]) == 2
+    assert "all 5 comparisons have a label already" in capsys.readouterr().err

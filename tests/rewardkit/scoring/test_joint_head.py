@@ -53,13 +53,31 @@ def test_each_block_has_mean_squared_length_one_about_its_mean():
     rows = world_rows(40)
     prompts, answers = [row.prompt for row in rows], [row.chosen for row in rows]
     states = np.random.default_rng(0).normal(size=(len(rows), 3)) * 100.0
-    features = JointFeatures.fit(prompts, answers, states=lambda asked, said: states)
+    features = JointFeatures.fit(prompts, answers, states=lambda asked, said: {"states": states})
     values, start = features(prompts, answers), 0
     for block in features.blocks(prompts, answers).values():
         part = values[:, start : start + block.shape[1]]
         assert ((part - part.mean(0)) ** 2).sum(1).mean() == pytest.approx(1.0)
         start += block.shape[1]
     assert start == values.shape[1]
+
+
+def test_states_of_a_wide_network_are_brought_to_their_first_principal_components():
+    rows = world_rows(60)
+    prompts, answers = [row.prompt for row in rows] * 2, [text for row in rows for text in (row.chosen, row.rejected)]
+    rng = np.random.default_rng(0)
+    states = rng.normal(size=(len(answers), 80)) * 0.9 ** np.arange(80) + 5.0
+    numbers = {text: number for number, text in enumerate(answers)}
+    places = [numbers[text] for text in answers]
+    blocks_of = {"states": states[places], "more": states}
+    features = JointFeatures.fit(prompts, answers, states=lambda asked, said: blocks_of)
+    blocks = features.blocks(prompts, answers)
+    assert blocks["more"].shape == (len(answers), 80)
+    away = states[places] - states[places].mean(0)
+    left, sizes, _ = np.linalg.svd(away, full_matrices=False)
+    expected = (left[:, :64] * sizes[:64]) @ (left[:, :64] * sizes[:64]).T
+    found = blocks["states"] - blocks["states"].mean(0)
+    assert found @ found.T == pytest.approx(expected, abs=0.02 * expected.max())
 
 
 def test_one_prompt_or_none_has_no_part_in_it():

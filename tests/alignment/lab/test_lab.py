@@ -253,7 +253,7 @@ def test_experiments_run_from_nothing(tmp_path: Path, capsys: pytest.CaptureFixt
         *(("heads", "best_of_n", rule) for rule in ("one", "mean", "uwo", "wco")),
         *(("heads", "grpo", rule) for rule in ("mean", "uwo")),
     ]
-    assert {round(curve["penalty"], 3) for curve in curves if curve["rule"] == "uwo"} == {0.3}
+    assert {round(curve["penalty"], 3) for curve in curves if curve["rule"] == "uwo"} == {0.1}
     heads = tmp_path / "overopt" / "seed-0" / "grpo-40-0.5-heads-uwo" / "config.yaml"
     whole = tmp_path / "overopt" / "seed-0" / "grpo-40-0.5-full-uwo" / "config.yaml"
     strengths = [yaml.safe_load(file.read_text())["penalty_strength"] for file in (heads, whole)]

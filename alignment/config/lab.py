@@ -203,7 +203,8 @@ class OveroptConfig(LabConfig):
         admit: correlation with gold among replies to one message that a proxy's mean must exceed: others are not
             trained on by GRPO and do not count over worlds; -1 pushes all.
         uwo_share: spread of what uwo takes from the mean among replies to one message, as a share of the mean's own
-            spread; its strength is found for each proxy on replies of the SFT policy. The default was chosen on seed 100.
+            spread; its strength is found for each proxy on replies of the SFT policy. The default was chosen on seed
+            100.
         seeds: number of worlds; 0 takes 1 of text, 30 of phrases.
     """
 

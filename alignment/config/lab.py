@@ -22,6 +22,9 @@ SWEPT: Mapping[str, Sequence[Method]] = {
 Exercise = Literal["flips", "shape", "features", "kl"]
 PPO_PASSES = 4  # updates of a step of PPO, and of self-play
 PHRASES_CHOSEN_ON = range(100, 120)  # worlds of phrases that what is chosen is chosen on; none is reported
+ADMITTED = 0.4
+"""Correlation with gold among replies to one message, above which a proxy is worth pushing."""
+ProxyMembers = Literal["full", "heads"]
 LEAST_PHRASE_WORLDS = 3  # of which an interval over worlds still says something
 MULTIPLIER_RATE, MULTIPLIER_BOUNDS = 1.0, (0.02, 20.0)  # of the constraint between two golds
 
@@ -107,8 +110,7 @@ class CompareConfig(LabConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_least(self, n=2)
-        if self.num_numbers and not 2 <= self.num_numbers <= 100:
-            raise ValueError(f"num_numbers is {self.num_numbers}, allowed is 0 or 2 to 100")
+        _check_num_numbers(self.num_numbers)
         if (self.weights or self.floors or self.multiplier_starts) and not self.objectives:
             raise ValueError("weights, floors and multiplier_starts are of the two golds: give objectives too")
         for start in self.multiplier_starts:
@@ -195,18 +197,30 @@ class OveroptConfig(LabConfig):
             them where none is given.
         noises: shares of careless answers in their votes; given repeatedly, a proxy for each; 0 and 0.5 where none is
             given.
+        members: what the members of a proxy have of their own: full, a whole model each; or heads, on one trunk; given
+            repeatedly, a proxy for each; full where none is given.
+        num_numbers: number of amounts, and of order numbers, that messages name, which a small policy learns to copy;
+            0 takes any of a range, which it does not learn.
         n: largest number of completions that best-of-n chooses from; 0 takes 64 in the text world, 1024 of phrases.
-        rl: whether GRPO without a KL trains on the proxies too, by one member, the mean of all, and uwo.
-        uwo_strength: factor of the members' variance that uwo subtracts.
+        rl: whether GRPO without a KL trains on the proxies too, by the mean of all, uwo, and one member; the last by
+            whole members alone, as a head of a shared trunk is no reward model of its own.
+        admit: correlation with gold among replies to one message that a proxy's mean must exceed: others are not
+            trained on by GRPO and do not count over worlds; -1 pushes all.
+        uwo_share: spread of what uwo takes from the mean among replies to one message, as a share of the mean's own
+            spread; its strength is found for each proxy on replies of the SFT policy. The default was chosen on seed
+            100.
         seeds: number of worlds; 0 takes 1 of text, 30 of phrases.
     """
 
     world: Literal["text", "phrases"] = "text"
     pairs: list[int] = field(default_factory=list, metadata={"repeated": True})
     noises: list[float] = field(default_factory=list, metadata={"repeated": True})
+    members: list[ProxyMembers] = field(default_factory=list, metadata={"repeated": True})
+    num_numbers: int = 8
     n: int = 0
     rl: bool = True
-    uwo_strength: float = 1.0
+    admit: float = ADMITTED
+    uwo_share: float = 0.1
     seeds: int = 0
 
     def __post_init__(self) -> None:
@@ -220,6 +234,13 @@ class OveroptConfig(LabConfig):
         for noise in self.noises:
             if not 0 <= noise < 1:
                 raise ValueError(f"noises holds {noise}, allowed is 0 up to 1")
+        if len(set(self.members)) < len(self.members):
+            raise ValueError(f"members holds {', '.join(self.members)}, allowed is each kind once")
+        _check_num_numbers(self.num_numbers)
+        if not -1 <= self.admit < 1:
+            raise ValueError(f"admit is {self.admit}, allowed is -1 up to 1")
+        if not 0 < self.uwo_share < math.inf:
+            raise ValueError(f"uwo_share is {self.uwo_share}, allowed is more than 0")
 
     def _check_phrases(self) -> None:
         own = {"out", "resume", "json", "world", "seeds", "first_seed", "ensemble", "n"}
@@ -254,6 +275,15 @@ class OveroptConfig(LabConfig):
     @property
     def noise_shares(self) -> Sequence[float]:
         return self.noises or (0.0, 0.5)
+
+    @property
+    def member_kinds(self) -> Sequence[ProxyMembers]:
+        return self.members or ("full",)
+
+
+def _check_num_numbers(num_numbers: int) -> None:
+    if num_numbers and not 2 <= num_numbers <= 100:
+        raise ValueError(f"num_numbers is {num_numbers}, allowed is 0 or 2 to 100")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,12 +2,14 @@
 
 Gao et al. 2022 (arXiv 2210.10760), in a small world: gold and proxy reward of best-of-n (by the exact order-statistics
 estimator) and of GRPO without a KL, against d = sqrt(KL), by one member of an ensemble, by the mean of all, and by
-penalties for their disagreement: each arm changes one thing. Arms are compared at the distance that all of them
-reached, paired by message (`alignment.lab.pushed_curves`); `alignment.lab.overopt_report` shows them to people.
+penalties for their disagreement: each arm changes one thing. The strength of a penalty is a share of its proxy's
+signal, and GRPO does not train on a proxy that hardly follows gold among the replies to one message. Arms are compared
+at the distance that all of them reached, paired by message (`alignment.lab.pushed_curves`);
+`alignment.lab.overopt_report` shows them to people.
 
 overopt.json    curves and fits
 report.html     the same for people
-seed-0/         the runs: world/, sft/, reward-200-0.5/, grpo-200-0.5-mean/, ...
+seed-0/         the runs: world/, sft/, reward-200-0.5-full/, grpo-200-0.5-full-mean/, ...
 """
 
 from __future__ import annotations
@@ -15,16 +17,27 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 
 import numpy as np
 
 from alignment.best_of_n.value import expected_best, kl_bound
 from alignment.config.lab import OveroptConfig
-from alignment.lab.gold_evaluation import Worth, draw_replies, load_proxy, load_sampler
-from alignment.lab.overopt_report import report_page
-from alignment.lab.pushed_curves import RL_RULES, RULES, Curve, Proxy, Push, Rule, curves_of, following, penalty_share
+from alignment.lab.gold_evaluation import Replies, Worth, draw_replies, load_proxy, load_sampler
+from alignment.lab.overopt_report import proxy_name, report_page
+from alignment.lab.pushed_curves import (
+    RL_RULES,
+    RULES,
+    Curve,
+    Proxy,
+    Push,
+    Rule,
+    curves_of,
+    following,
+    penalty_share,
+    uwo_strength,
+)
 from alignment.lab.steps import COMPLETIONS, GROUP, Step, reward_step, run_step, sft_step
 from alignment.online.audit import read_scores
 from alignment.simulated_world import GOLD, MAX_NEW_TOKENS, WorldFiles, write_world
@@ -48,41 +61,69 @@ def overopt(config: OveroptConfig, told: Callable[[str], None]) -> list[Curve]:
 
 def _seed(config: OveroptConfig, seed: int, told: Callable[[str], None]) -> Iterator[Curve]:
     folder = Path(config.out) / f"seed-{seed}"
-    files = write_world(folder / "world", seed=seed, num_train=config.num_prompts)
-    sft = str(folder / "sft")
-    run_step(sft_step(seed, folder, files), told)
+    world = {"seed": seed, "num_train": config.num_prompts, "num_numbers": config.num_numbers}
+    files = write_world(folder / "world", **world)
+    run_step(sft_step(seed, folder, files, copies=config.num_numbers > 0), told)
     prompts = read_prompts(files.held_out).rows
     told(f"{config.num_best_of} replies to each held-out message are drawn")
-    replies = draw_replies(load_sampler(sft), prompts, n=config.num_best_of, seed=seed)
+    replies = draw_replies(load_sampler(str(folder / "sft")), prompts, n=config.num_best_of, seed=seed)
     for noise in config.noise_shares:
-        voted = files
-        if noise:
-            voted = write_world(folder / f"world-{noise:g}", seed=seed, num_train=config.num_prompts, noise=noise)
-        for pairs in config.pair_counts:
-            name = f"{pairs}-{noise:g}"
-            reward = folder / f"reward-{name}"
+        voted = write_world(folder / f"world-{noise:g}", **world, noise=noise) if noise else files
+        for pairs, kind in product(config.pair_counts, config.member_kinds):
+            reward = folder / f"reward-{pairs}-{noise:g}-{kind}"
             votes = _first_rows(voted, pairs)
-            # Whole models, as heads on one trunk share its errors.
-            step = reward_step(seed, folder, votes, ensemble=config.ensemble, out=reward, members="full")
-            run_step(replace(step, name=f"{step.name}, {pairs} pairs, {noise:.0%} careless"), told)
-            scored = replies.worth(None, load_proxy(str(reward)))
-            proxy = Proxy(seed=seed, pairs=pairs, noise=noise)
-            chosen = [best_of_n_push(proxy, rule, scored, strength=config.uwo_strength) for rule in arms(RULES, config)]
-            yield from curves_of(chosen)
-            if config.rl:
-                trained = [push for push in chosen if push.rule in RL_RULES]
-                runs = [_trained(config, folder, files, reward, push.rule, told) for push in trained]
-                yield from curves_of(
-                    [
-                        grpo_push(proxy, push.rule, out, follows=push.follows, penalty=push.penalty)
-                        for push, out in zip(trained, runs, strict=True)
-                    ]
-                )
+            step = reward_step(seed, folder, votes, ensemble=config.ensemble, out=reward, members=kind)
+            proxy = Proxy(seed=seed, pairs=pairs, noise=noise, members=kind)
+            run_step(replace(step, name=f"{step.name}, {proxy_name(proxy)}"), told)
+            yield from _pushed(config, folder, files, reward, proxy, replies, told)
+
+
+def _pushed(
+    config: OveroptConfig,
+    folder: Path,
+    files: WorldFiles,
+    reward: Path,
+    proxy: Proxy,
+    replies: Replies,
+    told: Callable[[str], None],
+) -> Iterator[Curve]:
+    """Pushes a trained proxy under every rule: by best-of-n, and by GRPO if it is admitted."""
+    scored = replies.worth(None, load_proxy(str(reward)))
+    assert scored.proxy is not None
+    proxy = admitted(proxy, scored, config.admit, told)
+    strength = uwo_strength(scored.proxy, config.uwo_share)
+    chosen = [best_of_n_push(proxy, rule, scored, strength=strength) for rule in arms(RULES, config)]
+    yield from curves_of(chosen)
+    if config.rl and proxy.admitted:
+        pushes = []
+        for push in chosen:
+            if push.rule in rl_rules(proxy, config):
+                out = _trained(config, folder, files, reward, push.rule, strength, told)
+                pushes.append(grpo_push(proxy, push.rule, out, follows=push.follows, penalty=push.penalty))
+        yield from curves_of(pushes)
+
+
+def admitted(proxy: Proxy, worth: Worth, least: float, told: Callable[[str], None]) -> Proxy:
+    """The proxy with what its mean's correlation with gold within messages says of it; a proxy left out is told."""
+    follows = following(worth.proxy_mean, worth.gold)
+    if follows > least:
+        return proxy
+    told(
+        f"{proxy_name(proxy)}: its mean follows gold by {follows:+.2f} within messages, no more than {least:g}: "
+        "GRPO does not train on it, and it does not count over worlds"
+    )
+    return replace(proxy, admitted=False)
 
 
 def arms(rules: Sequence[Rule], config: OveroptConfig) -> list[Rule]:
     """The rules that differ: an ensemble of one has no mean, and nothing to disagree."""
     return list(rules) if config.ensemble > 1 else ["one"]
+
+
+def rl_rules(proxy: Proxy, config: OveroptConfig) -> list[Rule]:
+    """The rules that GRPO trains by: a head of several on one trunk has no folder of its own that a reward loads."""
+    rules = arms(RL_RULES, config)
+    return [rule for rule in rules if rule != "one"] if proxy.members == "heads" and len(rules) > 1 else rules
 
 
 def _first_rows(files: WorldFiles, count: int) -> str:
@@ -95,7 +136,13 @@ def _first_rows(files: WorldFiles, count: int) -> str:
 
 
 def _trained(
-    config: OveroptConfig, folder: Path, files: WorldFiles, reward: Path, rule: Rule, told: Callable[[str], None]
+    config: OveroptConfig,
+    folder: Path,
+    files: WorldFiles,
+    reward: Path,
+    rule: Rule,
+    strength: float,
+    told: Callable[[str], None],
 ) -> Path:
     """Trains a policy by GRPO without a KL on a proxy under a rule; returns its run."""
     seed = int(folder.name.removeprefix("seed-"))
@@ -105,7 +152,7 @@ def _trained(
     words = [
         *("alignment", "grpo", f"--model={folder / 'sft'}", f"--prompts={files.prompts}"),
         *(f"--eval-prompts={files.held_out}", f"--reward={source}", f"--audit-reward={GOLD}"),
-        *(f"--penalty={'mean' if rule == 'one' else rule}", f"--penalty-strength={config.uwo_strength}"),
+        *(f"--penalty={'mean' if rule == 'one' else rule}", f"--penalty-strength={strength}"),
         *(f"--audit-every={AUDIT_EVERY}", "--audit-prompts=200", "--beta=0", f"--learning-rate={RATE}"),
         *(f"--prompts-per-step={COMPLETIONS // GROUP}", f"--completions-per-prompt={GROUP}"),
         *(f"--max-steps={config.steps}", f"--max-new-tokens={MAX_NEW_TOKENS}", f"--seed={seed}"),

@@ -7,7 +7,7 @@ from itertools import groupby
 
 import numpy as np
 
-from alignment.lab.pushed_curves import Curve, admission
+from alignment.lab.pushed_curves import Curve, Proxy, admission
 from rewardkit.report.charts import Line, line_chart, number_axis
 from rewardkit.report.page import Table, experiment_page
 from rewardkit.report.table import number_text, percent, signed_text, text_table
@@ -25,8 +25,22 @@ WAY_HEADER = (
     "KL there",
     "proxy there",
 )
-WORLDS_HEADER = ("proxy, and what pushes it", "rule", "worlds", "beside the mean's", "a", "b")
+WORLDS_HEADER = (
+    "proxy, and what pushes it",
+    "rule",
+    "worlds",
+    "follows gold",
+    "at KL",
+    "gold above SFT",
+    "beside the mean's",
+    "best",
+    "at the end",
+    "a",
+    "b",
+)
+KINDS_HEADER = ("votes, and what pushes", "rule", "worlds", "whole members beside heads")
 FIT_HEADER = ("proxy, and what pushes it", "rule", "a", "b", "r2", "turns at")
+MEMBERS = {"full": "whole members", "heads": "heads on one trunk"}
 PUSHES = {"best_of_n": "best of n", "grpo": "GRPO"}
 RULES = {"one": "one member", "mean": "mean", "uwo": "uwo", "wco": "wco"}
 SERIES = {"one": 4, "mean": 1, "uwo": 2, "wco": 3}
@@ -41,7 +55,10 @@ WAY_NOTE = (
 )
 WORLDS_NOTE = (
     "means over worlds with 95 % intervals: each world counts once, and has messages, votes and policies of its own, "
-    "so that the intervals hold the luck of all of them"
+    "so that the intervals hold the luck of all of them; proxies that were not admitted are left out"
+)
+KINDS_NOTE = (
+    "whole members beside heads: gold at the KL that both reached, paired by world, where both proxies were admitted"
 )
 FIT_NOTE = "a, b and where gold turns are of distances: the square root of KL"
 
@@ -92,48 +109,79 @@ def fits(curves: Sequence[Curve]) -> list[list[str]]:
 
 
 def over_worlds(curves: Sequence[Curve]) -> list[list[str]]:
-    """Returns one line per proxy, push and rule that several worlds have."""
+    """Returns one line per proxy, push and rule that several worlds have admitted."""
     groups: dict[tuple[str, str], list[Curve]] = {}
     for curve in curves:
-        groups.setdefault((_proxy_name(curve), RULES[curve.rule]), []).append(curve)
+        if curve.admitted:
+            groups.setdefault((_push_name(curve), RULES[curve.rule]), []).append(curve)
     lines = []
     for (proxy, rule), group in groups.items():
-        gains = [curve.gain_at_common.value for curve in group if curve.gain_at_common]
         fitted = [curve.fit for curve in group if curve.fit]
         if len(group) > 1:
-            figures = (gains, [fit.a for fit in fitted], [fit.b for fit in fitted])
-            gain, a, b = (average_interval(values) for values in figures)
-            lines.append([proxy, rule, str(len(group)), signed_text(gain), number_text(a), number_text(b)])
+            signed = (
+                [curve.gold_at_common.value for curve in group],
+                [curve.gain_at_common.value for curve in group if curve.gain_at_common],
+                [curve.best.value for curve in group],
+                [curve.end.value for curve in group],
+            )
+            follows = np.mean([curve.follows for curve in group])
+            kl = np.mean([curve.common**2 for curve in group])
+            lines.append(
+                [
+                    *(proxy, rule, str(len(group)), f"{follows:+.2f}", f"{kl:.1f}"),
+                    *(signed_text(average_interval(values)) if values else "" for values in signed),
+                    *(number_text(average_interval(v)) for v in ([f.a for f in fitted], [f.b for f in fitted])),
+                ]
+            )
+    return lines
+
+
+def kinds(curves: Sequence[Curve]) -> list[list[str]]:
+    """Returns one line per votes, push and rule: by whole members less by heads on one trunk, over several worlds."""
+    pairs: dict[tuple[str, str], dict[int, dict[str, Curve]]] = {}
+    for curve in curves:
+        if curve.admitted:
+            name = f"{PUSHES[curve.push]}, {_votes_name(curve)}", RULES[curve.rule]
+            pairs.setdefault(name, {}).setdefault(curve.seed, {})[curve.members] = curve
+    lines = []
+    for (votes, rule), worlds in pairs.items():
+        gains = []
+        for of_kind in worlds.values():
+            if len(of_kind) == len(MEMBERS):
+                common = min(curve.distance[-1] for curve in of_kind.values())
+                gains.append(of_kind["full"].gold_at(common) - of_kind["heads"].gold_at(common))
+        if len(gains) > 1:
+            lines.append([votes, rule, str(len(gains)), signed_text(average_interval(gains))])
     return lines
 
 
 def screen_lines(curves: Sequence[Curve]) -> list[str]:
     """Returns the tables' lines for a terminal."""
     lines = [text_table(HEADER, summary(curves), num_left=2), NOTE, ""]
-    lines += [text_table(WAY_HEADER, ways(curves), num_left=2), WAY_NOTE, _admitted(curves)]
+    lines += [text_table(WAY_HEADER, ways(curves), num_left=2), WAY_NOTE, *_admission(curves)]
     if fitted := fits(curves):
         lines += ["", text_table(FIT_HEADER, fitted, num_left=2), FIT_NOTE]
     if pooled := over_worlds(curves):
         lines += ["", text_table(WORLDS_HEADER, pooled, num_left=2), WORLDS_NOTE]
+    if compared := kinds(curves):
+        lines += ["", text_table(KINDS_HEADER, compared, num_left=2), KINDS_NOTE]
     return lines
 
 
 def report_page(curves: Sequence[Curve]) -> str:
     """The tables, and a chart for each proxy and way of pushing: gold and its fit under every rule, and the proxy."""
 
-    def key(curve: Curve) -> tuple[int, int, float, str]:
-        return curve.seed, curve.pairs, curve.noise, curve.push
+    def key(curve: Curve) -> tuple[int, int, float, str, str]:
+        return curve.seed, curve.pairs, curve.noise, curve.members, curve.push
 
-    charts = [
-        (f"{PUSHES[push]}, {pairs:,} pairs, {noise:.0%} careless, seed {seed}", _chart(list(group)))
-        for (seed, pairs, noise, push), group in groupby(sorted(curves, key=key), key=key)
-    ]
+    groups = [list(group) for _, group in groupby(sorted(curves, key=key), key=key)]
+    charts = [(_push_name(group[0], f", seed {group[0].seed}"), _chart(group)) for group in groups]
     return experiment_page(
         "How far a proxy can be pushed",
         summary="Gold reward and the reward model that stands for it (proxy), above the SFT policy, against the "
         "distance the policy has moved: the square root of its KL. Bands: 95 % intervals over messages. Dashed: the "
         "fitted curve d (a - b d) of best-of-n, d (a - b log d) of reinforcement learning. Grey: the proxy under the "
-        f"mean. In the table {NOTE}. {_admitted(curves)}",
+        f"mean. In the table {NOTE}. {' '.join(_admission(curves))}",
         header=HEADER,
         rows=summary(curves),
         charts=charts,
@@ -151,25 +199,43 @@ def report_page(curves: Sequence[Curve]) -> str:
                 header=WORLDS_HEADER,
                 rows=over_worlds(curves),
             ),
+            Table(
+                heading="Trunks of their own, and a shared one",
+                note=f"{KINDS_NOTE[0].upper()}{KINDS_NOTE[1:]}.",
+                header=KINDS_HEADER,
+                rows=kinds(curves),
+            ),
         ],
     )
 
 
-def _admitted(curves: Sequence[Curve]) -> str:
+def proxy_name(proxy: Proxy | Curve) -> str:
+    """Its members, and what they learned from."""
+    return f"{MEMBERS[proxy.members]}, {_votes_name(proxy)}"
+
+
+def _admission(curves: Sequence[Curve]) -> list[str]:
     """Each proxy counts once, by the mean of its members where it has more than one."""
-    of_proxy = {}
-    for curve in curves:
-        if curve.rule in ("one", "mean"):
-            of_proxy[curve.seed, curve.pairs, curve.noise] = curve.follows
-    return admission(list(of_proxy.values()))
+    proxies = [curve for curve in curves if curve.push == "best_of_n" and curve.rule == "mean"]
+    proxies = proxies or [curve for curve in curves if curve.push == "best_of_n"]
+    lines = [admission([curve.follows for curve in proxies])] if proxies else []
+    if left_out := [
+        f"{proxy_name(curve)}, seed {curve.seed} ({curve.follows:+.2f})" for curve in proxies if not curve.admitted
+    ]:
+        lines.append(f"Not trained on by GRPO and not counted over worlds, for how they follow: {'; '.join(left_out)}.")
+    return lines
 
 
 def _names(curve: Curve) -> list[str]:
-    return [_proxy_name(curve, f", seed {curve.seed}"), RULES[curve.rule]]
+    return [_push_name(curve, f", seed {curve.seed}"), RULES[curve.rule]]
 
 
-def _proxy_name(curve: Curve, world: str = "") -> str:
-    return f"{PUSHES[curve.push]}{world}, {curve.pairs:,} pairs, {curve.noise:.0%} careless"
+def _push_name(curve: Curve, world: str = "") -> str:
+    return f"{PUSHES[curve.push]}{world}, {proxy_name(curve)}"
+
+
+def _votes_name(proxy: Proxy | Curve) -> str:
+    return f"{proxy.pairs:,} pairs, {proxy.noise:.0%} careless"
 
 
 def _chart(curves: Sequence[Curve]) -> str:

@@ -13,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 
+from alignment.config.lab import ADMITTED, ProxyMembers
 from alignment.lab.curve_fits import Fit, fit_best_of_n, fit_reinforcement
 from rewardkit.reward.reward import Penalty, Reward, conservative, spread_within
 from rewardkit.stats.metrics import Interval, average_interval
@@ -21,8 +22,6 @@ By = Literal["best_of_n", "grpo"]
 Rule = Literal["one", "mean", "uwo", "wco"]
 RULES: tuple[Rule, ...] = ("one", "mean", "uwo", "wco")
 RL_RULES: tuple[Rule, ...] = ("one", "mean", "uwo")
-ADMITTED = 0.4
-"""Correlation with gold among replies to one message, above which a proxy is worth pushing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,11 +31,15 @@ class Proxy:
     Attributes:
         seed: of the world.
         pairs, noise: what it learned from: how many pairs, and the share of careless answers in their votes.
+        members: what its members have of their own.
+        admitted: whether it follows gold well enough to be pushed by GRPO, and to count over worlds.
     """
 
     seed: int
     pairs: int
     noise: float
+    members: ProxyMembers = "full"
+    admitted: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +94,8 @@ class Curve:
     seed: int
     pairs: int
     noise: float
+    members: ProxyMembers
+    admitted: bool
     rule: Rule
     distance: tuple[float, ...]
     gold: tuple[float, ...]
@@ -105,6 +110,10 @@ class Curve:
     gold_at_common: Interval
     gain_at_common: Interval | None
     fit: Fit | None
+
+    def gold_at(self, distance: float) -> float:
+        """Mean gold at a distance, linear between the points; the start is 0 at distance 0."""
+        return float(np.interp(distance, (0.0, *self.distance), (0.0, *self.gold)))
 
     @property
     def rose(self) -> str:
@@ -156,6 +165,23 @@ def penalty_share(members: np.ndarray, rule: Penalty, *, strength: float = 1.0) 
     return spread_within(taken, message) / spread if spread else float("nan")
 
 
+def uwo_strength(members: np.ndarray, share: float) -> float:
+    """The strength at which what uwo takes is a share of the signal: share / `penalty_share` at strength 1.
+
+    What uwo takes, and so its spread, is linear in its strength. Rounded to four digits, so that it reads alike in
+    every run of a proxy.
+
+    Args:
+        members: (K, P, n) rewards.
+        share: as `penalty_share` gives it, above 0.
+
+    Returns:
+        1 where uwo takes the same from all replies to a message at any strength, or the mean tells none of them apart.
+    """
+    at_one = penalty_share(members, "uwo")
+    return float(f"{share / at_one:.4g}") if at_one > 0 else 1.0
+
+
 def curves_of(pushes: Sequence[Push]) -> list[Curve]:
     """The curves of one proxy under several rules, compared at the distance that all of them reached."""
     common = min(float(push.distance.max(initial=0.0)) for push in pushes)
@@ -173,6 +199,8 @@ def _curve(push: Push, common: float, plain: Push | None) -> Curve:
         seed=push.proxy.seed,
         pairs=push.proxy.pairs,
         noise=push.proxy.noise,
+        members=push.proxy.members,
+        admitted=push.proxy.admitted,
         rule=push.rule,
         distance=tuple(distance.tolist()),
         gold=tuple(point.value for point in points),

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
@@ -17,11 +18,11 @@ from alignment.__main__ import main
 from alignment.config.lab import OveroptConfig
 from alignment.lab.curve_fits import FALLS
 from alignment.lab.gold_evaluation import Worth
-from alignment.lab.overopt import best_of_n_push, grpo_push
-from alignment.lab.overopt_report import over_worlds
+from alignment.lab.overopt import admitted, best_of_n_push, grpo_push, rl_rules
+from alignment.lab.overopt_report import kinds, over_worlds, proxy_name
 from alignment.lab.overopt_report import report_page as overopt_page
 from alignment.lab.overopt_report import screen_lines as overopt_lines
-from alignment.lab.pushed_curves import Proxy, Push, Rule, curves_of, following, penalty_share
+from alignment.lab.pushed_curves import Curve, Proxy, Push, Rule, curves_of, following, penalty_share, uwo_strength
 from rewardkit.stats.metrics import Interval
 
 
@@ -77,8 +78,10 @@ def test_bands_over_worlds_take_each_world_once() -> None:
     assert careful.fit is not None
     other = replace(careful, seed=1, gain_at_common=Interval(value=6.0), fit=replace(careful.fit, a=careful.fit.a + 2))
     (line,) = over_worlds([plain, careful, other])
-    assert line[:4] == ["best of n, 200 pairs, 0% careless", "uwo", "2", "+7.00 (-5.71 to +19.71)"]
-    assert line[4].startswith(f"{careful.fit.a + 1:.2f} (")
+    assert line[:3] == ["best of n, whole members, 200 pairs, 0% careless", "uwo", "2"]
+    assert line[6] == "+7.00 (-5.71 to +19.71)"
+    assert line[7] == line[8] == "+2.75 (too few or too alike to say)"  # best and end of both worlds
+    assert line[9].startswith(f"{careful.fit.a + 1:.2f} (")
     assert "Over worlds" in overopt_page([plain, careful, other])
 
 
@@ -98,6 +101,85 @@ def test_what_a_penalty_takes_is_told_as_a_share_of_the_signal() -> None:
     assert penalty_share(members, "uwo", strength=0.25) == pytest.approx(0.25)
     assert penalty_share(members, "wco") == pytest.approx(0.5)  # minima 0 and 1
     assert np.isnan(penalty_share(np.zeros((2, 1, 2)), "uwo"))
+
+
+def test_a_strength_is_found_from_a_share_of_the_signal() -> None:
+    """Means 0 and 2, variances 0 and 2 of the first message, 0 and 1, and 2 and 0 of the second.
+
+    Spreads within are by sqrt((2 + 0.5) / 2) of the mean and sqrt((2 + 2) / 2) of the variance: 1.2649 at strength 1.
+    """
+    members = np.array([[[0.0, 1.0], [-1.0, 1.0]], [[0.0, 3.0], [1.0, 1.0]]])
+    assert penalty_share(members, "uwo") == pytest.approx(np.sqrt(2 / 1.25))
+    assert uwo_strength(members, 0.3) == pytest.approx(0.3 / np.sqrt(1.6), rel=1e-3)
+    for share in (0.1, 0.3, 2.0):
+        strength = uwo_strength(members, share)
+        assert penalty_share(members, "uwo", strength=strength) == pytest.approx(share, rel=1e-3)
+    # rewards ten times as large have variances a hundred times as large, and the same share
+    assert uwo_strength(10 * members, 0.3) == pytest.approx(uwo_strength(members, 0.3) / 10, rel=1e-3)
+    assert uwo_strength(members[:1].repeat(2, 0), 0.3) == 1.0  # members that agree
+    assert uwo_strength(np.zeros((2, 1, 2)), 0.3) == 1.0
+
+
+def test_a_proxy_that_hardly_follows_gold_is_left_out_and_told() -> None:
+    """Members 0 1 2 3 and 0 1 2 -1 of gold 0 1 2 3: their mean, 0 1 2 1, follows by 2 / sqrt(5 2)."""
+    ranks = np.array([0.0, 1.0, 2.0, 3.0])
+    base = worth(np.tile(ranks, (3, 1)), np.stack([np.tile(ranks, (3, 1)), np.tile([0.0, 1.0, 2.0, -1.0], (3, 1))]))
+    proxy = Proxy(seed=4, pairs=1000, noise=0.25, members="heads")
+    told: list[str] = []
+    assert admitted(proxy, base, 0.6, told.append) == proxy
+    assert told == []
+    assert admitted(proxy, base, 0.7, told.append) == replace(proxy, admitted=False)
+    assert told == [
+        "heads on one trunk, 1,000 pairs, 25% careless: its mean follows gold by +0.63 within messages, no more than "
+        "0.7: GRPO does not train on it, and it does not count over worlds"
+    ]
+    silent = worth(base.gold, np.zeros((2, 3, 4)))
+    assert not admitted(proxy, silent, -1.0, told.append).admitted
+
+
+def careful_curves(proxy: Proxy) -> list[Curve]:
+    disagreeing = np.stack([np.tile([0.0, 1.0, 2.0, 6.0], (50, 1)), np.tile([0.0, 1.0, 2.0, 0.0], (50, 1))])
+    base = worth(np.linspace(0.99, 1.01, 50)[:, None] * np.array([0.0, 1.0, 2.0, -6.0]), disagreeing)
+    return curves_of([best_of_n_push(proxy, rule, base, strength=1.0) for rule in ("mean", "uwo")])
+
+
+def test_what_was_not_admitted_does_not_count_over_worlds() -> None:
+    proxies = [Proxy(seed=seed, pairs=200, noise=0.0, admitted=seed != 2) for seed in range(3)]
+    curves = [curve for proxy in proxies for curve in careful_curves(proxy)]
+    assert [line[2] for line in over_worlds(curves)] == ["2", "2"]
+    # the mean 0 1 2 3 of gold 0 1 2 -6: -8.5 / sqrt(5 38.75)
+    left_out = "not counted over worlds, for how they follow: whole members, 200 pairs, 0% careless, seed 2 (-0.61)"
+    assert left_out in "\n".join(overopt_lines(curves))
+    assert "not counted over worlds, for how" in overopt_page(curves)
+    assert "for how they follow" not in "\n".join(overopt_lines(curves[:4]))
+    assert over_worlds(curves[2:]) == []
+
+
+def test_whole_members_are_held_beside_heads_in_each_world() -> None:
+    """By 1 in one world and 3 in the other: 2, and Student's t of one degree is 12.706 errors of 1."""
+    proxies = [Proxy(seed=seed, pairs=200, noise=0.0, members=kind) for seed in (0, 1) for kind in ("full", "heads")]
+    curves = []
+    for proxy, ahead in zip(proxies, (1.0, 0.0, 3.0, 0.0), strict=True):
+        plain = careful_curves(proxy)[0]
+        curves.append(replace(plain, gold=tuple(gold + ahead for gold in plain.gold)))
+    assert kinds(curves) == [["best of n, 200 pairs, 0% careless", "mean", "2", "+2.00 (-10.71 to +14.71)"]]
+    assert kinds(curves[:3]) == []  # one world has both
+    assert "whole members beside heads" in "\n".join(overopt_lines(curves))
+    page = overopt_page(curves)
+    assert page.count("best of n, seed 1, heads on one trunk, 200 pairs, 0% careless") >= 1
+    near = replace(curves[0], distance=(1.0, 2.0), gold=(4.0, 6.0))
+    assert (near.gold_at(0.5), near.gold_at(1.5)) == (2.0, 5.0)
+
+
+def test_a_head_of_a_shared_trunk_is_not_trained_on_alone() -> None:
+    whole, heads = (Proxy(seed=0, pairs=40, noise=0.0, members=kind) for kind in ("full", "heads"))
+    assert rl_rules(whole, OveroptConfig(out="o")) == ["one", "mean", "uwo"]
+    assert rl_rules(heads, OveroptConfig(out="o")) == ["mean", "uwo"]
+    assert rl_rules(heads, OveroptConfig(out="o", ensemble=1)) == ["one"]
+    assert [proxy_name(proxy) for proxy in (whole, heads)] == [
+        "whole members, 40 pairs, 0% careless",
+        "heads on one trunk, 40 pairs, 0% careless",
+    ]
 
 
 def test_arms_are_compared_at_the_distance_that_all_reached() -> None:
@@ -162,13 +244,20 @@ def test_a_run_without_scores_of_its_start_is_named(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_experiments_run_from_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     common = ["--seeds=1", "--num-prompts=60", "--steps=2", "--ensemble=2", "--json"]
-    some = ["--pairs=40", "--noises=0.5", "--n=4"]
+    some = ["--pairs=40", "--noises=0.5", "--n=4", "--admit=-1", "--members=full", "--members=heads"]
     assert main(["overopt", f"--out={tmp_path}/overopt", *some, *common]) == 0
     curves = json.loads(capsys.readouterr().out)
-    assert [(curve["push"], curve["rule"]) for curve in curves] == [
-        *(("best_of_n", rule) for rule in ("one", "mean", "uwo", "wco")),
-        *(("grpo", rule) for rule in ("one", "mean", "uwo")),
+    assert [(curve["members"], curve["push"], curve["rule"]) for curve in curves] == [
+        *(("full", "best_of_n", rule) for rule in ("one", "mean", "uwo", "wco")),
+        *(("full", "grpo", rule) for rule in ("one", "mean", "uwo")),
+        *(("heads", "best_of_n", rule) for rule in ("one", "mean", "uwo", "wco")),
+        *(("heads", "grpo", rule) for rule in ("mean", "uwo")),
     ]
+    assert {round(curve["penalty"], 3) for curve in curves if curve["rule"] == "uwo"} == {0.1}
+    heads = tmp_path / "overopt" / "seed-0" / "grpo-40-0.5-heads-uwo" / "config.yaml"
+    whole = tmp_path / "overopt" / "seed-0" / "grpo-40-0.5-full-uwo" / "config.yaml"
+    strengths = [yaml.safe_load(file.read_text())["penalty_strength"] for file in (heads, whole)]
+    assert len({1.0, *strengths}) == 3
     assert main(["overopt", f"--out={tmp_path}/overopt", "--n=8", *common, "--resume"]) == 2
 
 
@@ -177,6 +266,10 @@ def test_experiments_run_from_nothing(tmp_path: Path, capsys: pytest.CaptureFixt
     [
         (OveroptConfig, {"pairs": [10]}, "pairs is 10, allowed is 40 to num_prompts, 2000"),
         (OveroptConfig, {"noises": [1.5]}, "noises holds 1.5"),
+        (OveroptConfig, {"num_numbers": 1}, "num_numbers is 1, allowed is 0 or 2 to 100"),
+        (OveroptConfig, {"admit": 1.0}, "admit is 1.0, allowed is -1 up to 1"),
+        (OveroptConfig, {"uwo_share": 0.0}, "uwo_share is 0.0, allowed is more than 0"),
+        (OveroptConfig, {"members": ["full", "full"]}, "members holds full, full, allowed is each kind once"),
     ],
 )
 def test_bad_numbers_are_one_line(config: Any, options: dict[str, Any], message: str) -> None:

@@ -165,6 +165,7 @@ def test_the_command_runs_and_says_where_penalties_pay(
         ({"steps": 3}, "steps is of the text world"),
         ({"noises": [0.5]}, "noises is of the text world"),
         ({"rl": False}, "rl is of the text world"),
+        ({"uwo_share": 1.0}, "uwo_share is of the text world"),
         ({"seeds": 2}, "seeds is 2, allowed is 3 or more"),
         ({"first_seed": 90}, "worlds 100 to 119 are those"),
         ({"ensemble": 1}, "ensemble is 1, allowed is 2 or more"),

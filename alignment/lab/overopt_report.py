@@ -11,7 +11,7 @@ from alignment.lab.pushed_curves import Curve, Proxy, admission
 from rewardkit.report.charts import Line, line_chart, number_axis
 from rewardkit.report.page import Table, experiment_page
 from rewardkit.report.table import number_text, percent, signed_text, text_table
-from rewardkit.stats.metrics import Interval, average_interval
+from rewardkit.stats.metrics import Interval, student_interval
 
 HEADER = ("proxy, and what pushes it", "rule", "at KL", "gold above SFT", "beside the mean's")
 WAY_HEADER = (
@@ -129,8 +129,8 @@ def over_worlds(curves: Sequence[Curve]) -> list[list[str]]:
             lines.append(
                 [
                     *(proxy, rule, str(len(group)), f"{follows:+.2f}", f"{kl:.1f}"),
-                    *(signed_text(average_interval(values)) if values else "" for values in signed),
-                    *(number_text(average_interval(v)) for v in ([f.a for f in fitted], [f.b for f in fitted])),
+                    *(signed_text(student_interval(values)) if values else "" for values in signed),
+                    *(number_text(student_interval(v)) for v in ([f.a for f in fitted], [f.b for f in fitted])),
                 ]
             )
     return lines
@@ -151,7 +151,7 @@ def kinds(curves: Sequence[Curve]) -> list[list[str]]:
                 common = min(curve.distance[-1] for curve in of_kind.values())
                 gains.append(of_kind["full"].gold_at(common) - of_kind["heads"].gold_at(common))
         if len(gains) > 1:
-            lines.append([votes, rule, str(len(gains)), signed_text(average_interval(gains))])
+            lines.append([votes, rule, str(len(gains)), signed_text(student_interval(gains))])
     return lines
 
 

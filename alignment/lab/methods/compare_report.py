@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import combinations
 from operator import attrgetter
 
 import numpy as np
@@ -15,11 +16,13 @@ from alignment.lab.pushed_curves import admission
 from rewardkit.report.charts import Line, interval_chart, line_chart, number_axis
 from rewardkit.report.page import Table, experiment_page
 from rewardkit.report.table import interval_text, percent, signed_text, text_table
-from rewardkit.stats.metrics import Interval, average_interval
+from rewardkit.stats.metrics import Interval, student_interval
 
 SERIES = {"sft": 0, "dpo": 1, "ppo": 2, "grpo": 3, "best_of_n": 4, "more_sft": 5, "spin": 6}
 HEADER = ("method", "gold", "above SFT (95 %)", "lowest seed", "proxy", "KL", "words")
 NOTE = "gold in logits, proxy in spreads of chosen replies, KL in nats a reply"
+BETWEEN_HEADER = ("gold of", "beside that of", "difference (95 %)", "seeds ahead")
+BETWEEN_NOTE = "paired by seed, which has its own world, votes and policies; intervals over seeds (Student)"
 WORK_HEADER = (
     "method",
     "updates",
@@ -82,6 +85,18 @@ def gain_lines(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     return ["gold above SFT", *(f"seed {seed}" for seed in seeds)], lines
 
 
+def between(rows: Sequence[Row]) -> list[list[str]]:
+    """Returns one line per two settings that several seeds have: the difference of their gold, paired by seed."""
+    gold = [(name, {row.seed: row.gold.value for row in mine}) for name, mine in _by_setting(rows)]
+    lines = []
+    for (one, of_one), (other, of_other) in combinations(gold, 2):
+        differences = [of_one[seed] - of_other[seed] for seed in of_one.keys() & of_other.keys()]
+        if len(differences) > 1:
+            ahead = sum(difference > 0 for difference in differences)
+            lines.append([one, other, signed_text(student_interval(differences)), f"{ahead} of {len(differences)}"])
+    return lines
+
+
 def work(rows: Sequence[Row]) -> list[list[str]]:
     """Returns one line per setting that takes work: what it took, means over seeds."""
     lines = []
@@ -130,6 +145,7 @@ def screen_lines(config: CompareConfig, rows: Sequence[Row], reward_models: Sequ
         "",
         text_table(*gain_lines(rows)),
         "paired by message, with 95 % intervals over messages",
+        *(["", text_table(BETWEEN_HEADER, paired, num_left=2), BETWEEN_NOTE] if (paired := between(rows)) else []),
         "",
         text_table(WORK_HEADER, work(rows)),
         f"equal {config.equal}: {EQUAL[config.equal]}",
@@ -171,6 +187,12 @@ def report_page(config: CompareConfig, rows: Sequence[Row], reward_models: Seque
         rows=summary(rows),
         tables=[
             Table(heading="Gold above SFT, paired by message", header=gain_header, rows=gain_rows),
+            Table(
+                heading="Methods beside each other",
+                note=f"{BETWEEN_NOTE[0].upper()}{BETWEEN_NOTE[1:]}.",
+                header=BETWEEN_HEADER,
+                rows=between(rows),
+            ),
             Table(
                 heading="What it took",
                 note=f"Equal {config.equal}: {EQUAL[config.equal]}. {WORK_NOTE}.",
@@ -215,7 +237,7 @@ def _over_seeds(rows: Sequence[Row]) -> Interval:
     gains = [row.gain for row in rows if row.gain]
     if len(gains) == 1:
         return gains[0]
-    return average_interval([gain.value for gain in gains])
+    return student_interval([gain.value for gain in gains])
 
 
 def _seeds_note(rows: Sequence[Row]) -> str:

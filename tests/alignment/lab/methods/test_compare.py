@@ -19,7 +19,7 @@ from alignment.generation.completion_sampler import Completion
 from alignment.generation.generate import Sampled
 from alignment.lab.gold_evaluation import Replies, Worth
 from alignment.lab.methods.arms import Arm, arm_step, arms_of, dpo_updates, setting_name
-from alignment.lab.methods.compare_report import gain_lines, report_page, screen_lines, summary, work
+from alignment.lab.methods.compare_report import between, gain_lines, report_page, screen_lines, summary, work
 from alignment.lab.methods.method_rows import (
     BY_REWARD,
     Cost,
@@ -198,6 +198,8 @@ def test_the_table_says_what_each_method_is_worth_and_took() -> None:
             ["best of n", "+1.00 (+0.00 to +2.00)", ""],
         ],
     )
+    # -0.5 and +0.25: half of 0.75 times Student's 12.71; best of n has one seed, of which nothing is said
+    assert between(rows) == [["SFT", "DPO, beta 0.3", "-0.12 (-4.89 to +4.64)", "1 of 2"]]
     assert work(rows)[1:] == [
         ["DPO, beta 0.3", "240", "1,000", "3", "", "", "100", "20", "0.500"],
         ["best of n", "240", "1,070", "10", "70", "7", "", "20", "0.500"],

@@ -1,15 +1,18 @@
 """Which uncertainty sees that people now judge by another criterion? A model of helpfulness, asked about other things.
 
-    python tests/benchmarks/changed_criterion.py --shared FOLDER
+    python tests/benchmarks/changed_criterion.py --shared FOLDER --seeds 10
+    python tests/benchmarks/changed_criterion.py --shared FOLDER --seeds 10 --trunk ENCODER
 
-A Bradley-Terry head on features of prompt and answer together (`rewardkit.scoring.joint_features`) is trained on
-hh_helpful_base_train of FOLDER. It is asked about pairs of its own test side, of helpful answers drawn in another way
-(hh_helpful_rs), of film reviews (the kind one is better) and of GSM8K solutions (the right one against itself with
-every result one off). Printed are, by uncertainty, the AUROC of the model's errors in each and over all of them, and of
-telling each from home; intervals are 95 %, bootstrap over pairs. The seed draws members and folds.
+A Bradley-Terry head on features of prompt and answer together (`rewardkit.scoring.joint_features`; --trunk adds the
+states of a network) is trained on hh_helpful_base of FOLDER. It is asked about pairs of prompts held out of these, of
+helpful answers drawn in another way (hh_helpful_rs), of film reviews (the kind one is better) and of GSM8K solutions
+(the right one against itself with every result one off). Printed are, by uncertainty, the AUROC of the model's errors
+in each and over all of them, and of telling each from home: means over seeds, with Student's 95 % interval. A seed
+splits home, draws which pairs of the other kinds are asked about (but GSM8K's, which are all), and draws members.
 
     spread, own rows       members fitted to rows drawn with replacement
     spread, own weights    the same, each on a first layer of random weights of its own (256 units, ReLU), not trained
+    spread, own networks   networks of one hidden layer, trained whole from initial weights of their own, on own rows
     Laplace std            of the margin under the head's posterior (last layer)
     Laplace std / margin   over its mean
     probit entropy         of sigma(d / sqrt(1 + pi std^2 / 8)), whose order is that of closeness to a toss-up
@@ -22,6 +25,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -30,28 +34,37 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
+from rewardkit.data.export_formats import normal_prompt
 from rewardkit.data.files import read_rows
 from rewardkit.data.preferences import read_preferences
 from rewardkit.data.records import Message, Preference
 from rewardkit.heads.fit import fit_head, make_pairs
+from rewardkit.reward.load import load_states
+from rewardkit.reward.reward import States
 from rewardkit.scoring.joint_head import JointHead, head_margins
-from rewardkit.stats.metrics import auroc_interval
+from rewardkit.stats.metrics import auroc, student_interval
 from rewardkit.stats.uncertainty import binary_entropy, epistemic_std, gaussian_mutual_information, sigmoid
 
-HOME = "home"
-MOST = 400  # pairs of each kind
+HOME, EVERYWHERE = "home", "all together"
+ORDERED_BY = "probit entropy"  # what `rank` orders by
+MOST = 400  # pairs of each kind, of the first POOL
+POOL = 600
+HELD_OUT = 0.16  # of the prompts of home
 NUM_MEMBERS = 5
+STEPS, RATE, UNITS = 100, 0.02, 32  # of networks
 WIDTH = 256
 SHRINKAGE = 0.1
 CHUNK = 1024  # rows whose distances to all of the reference are held at once
-Pair = tuple[tuple[Message, ...], str, str]
 
 
-def read_kinds(folder: Path) -> dict[str, list[Pair]]:
-    """Pairs by kind, the better answer first."""
+def read_kinds(folder: Path) -> dict[str, list[Preference]]:
+    """Pairs by kind."""
 
-    def preferences(name: str) -> list[Pair]:
-        return [(row.prompt, row.chosen, row.rejected) for row in read_preferences(str(folder / name)).rows[:MOST]]
+    def preferences(*names: str) -> list[Preference]:
+        return [row for name in names for row in read_preferences(str(folder / f"hh_{name}.jsonl.gz")).rows]
+
+    def pair(prompt: tuple[Message, ...], better: str, worse: str) -> Preference:
+        return Preference(prompt=prompt, chosen=better, rejected=worse, p_chosen=1.0)
 
     texts: tuple[list[str], list[str]] = ([], [])
     for _, row in read_rows(str(folder / "sentence_polarity_test.jsonl.gz")):
@@ -59,11 +72,24 @@ def read_kinds(folder: Path) -> dict[str, list[Pair]]:
     solved = [row for _, row in read_rows(str(folder / "gsm8k_dev.jsonl.gz"))]
     asked = [((Message(role="user", content=row["question"]),), row["answer"]) for row in solved]
     return {
-        HOME: preferences("hh_helpful_base_test.jsonl.gz"),
-        "helpful_rs": preferences("hh_helpful_rs_train.jsonl.gz"),
-        "film reviews": [((), kind, unkind) for unkind, kind in zip(*texts, strict=False)][:MOST],
-        "GSM8K": [(prompt, answer, one_off(answer)) for prompt, answer in asked][:MOST],
+        HOME: preferences("helpful_base_train", "helpful_base_test"),
+        "helpful_rs": preferences("helpful_rs_train")[:POOL],
+        "film reviews": [pair((), kind, unkind) for unkind, kind in zip(*texts, strict=False)][:POOL],
+        "GSM8K": [pair(prompt, answer, one_off(answer)) for prompt, answer in asked],
     }
+
+
+def draw(kinds: Mapping[str, Sequence[Preference]], seed: int) -> tuple[list[Preference], dict[str, list[Preference]]]:
+    """What a seed trains on, and what it asks about by kind; no prompt of home is in both."""
+    rng = np.random.default_rng([seed, 7])
+    prompt = np.unique([normal_prompt(row.prompt) for row in kinds[HOME]], return_inverse=True)[1]
+    is_held_out = (rng.random(prompt.max() + 1) < HELD_OUT)[prompt]
+    train = [row for row, out in zip(kinds[HOME], is_held_out, strict=True) if not out]
+    asked = {HOME: [row for row, out in zip(kinds[HOME], is_held_out, strict=True) if out]}
+    for kind, rows in kinds.items():
+        if kind != HOME:
+            asked[kind] = [rows[number] for number in rng.permutation(len(rows))[:MOST]]
+    return train, asked
 
 
 def one_off(answer: str) -> str:
@@ -95,6 +121,7 @@ def uncertainties(
         "margin": margins.mean,
         "spread, own rows": epistemic_std(np.array(own_rows)),
         "spread, own weights": epistemic_std(np.array(own_weights)),
+        "spread, own networks": epistemic_std(own_networks(head, first, second, trained_on, seed)),
         "Laplace std": margins.std,
         "Laplace std / margin": margins.std / np.maximum(np.abs(margins.mean), 1e-12),
         "probit entropy": binary_entropy(sigmoid(closeness)),
@@ -102,6 +129,54 @@ def uncertainties(
         "Mahalanobis": (mahalanobis(first, trained_on) + mahalanobis(second, trained_on)) / 2,
         "nearest": (nearest_distance(first, trained_on) + nearest_distance(second, trained_on)) / 2,
     }
+
+
+def own_networks(
+    head: JointHead, first: np.ndarray, second: np.ndarray, trained_on: np.ndarray, seed: int
+) -> np.ndarray:
+    """(K, N) margins by networks r(x) = v . tanh(W x + b) / sqrt(UNITS), all weights trained from draws of their own.
+
+    W and b begin as N(0, 1), v as N(0, 1 / prior precision of the head). Loss is the Bradley-Terry NLL, rows drawn
+    with replacement, plus half the squared distance of W and b from where they began, and of v times that precision:
+    away from its data a member stays what it was drawn (anchored, Pearce et al. 2020, arXiv 1810.05546).
+    """
+    import torch
+
+    torch.set_num_threads(1)
+    rows, asked = torch.tensor(trained_on).float(), [torch.tensor(values).float() for values in (first, second)]
+    votes = torch.tensor(head.pairs.p_chosen).float()
+    generator = torch.Generator().manual_seed(seed)
+    precisions = (1.0, 1.0, head.prior_precision)
+    margins = []
+
+    def reward(values: torch.Tensor, weights: list[torch.Tensor]) -> torch.Tensor:
+        return torch.tanh(values @ weights[0] + weights[1]) @ weights[2] / UNITS**0.5
+
+    for _ in range(NUM_MEMBERS):
+        shapes = ((rows.shape[1], UNITS), (UNITS,), (UNITS,))
+        start = [
+            torch.randn(shape, generator=generator) / precision**0.5
+            for shape, precision in zip(shapes, precisions, strict=True)
+        ]
+        weights = [weight.clone().requires_grad_() for weight in start]
+        counts = torch.bincount(torch.randint(len(votes), (len(votes),), generator=generator), minlength=len(votes))
+        steps = torch.optim.Adam(weights, lr=RATE)
+        for _ in range(STEPS):
+            rewards = reward(rows, weights)
+            nll = torch.nn.functional.binary_cross_entropy_with_logits(
+                rewards[0::2] - rewards[1::2], votes, weight=counts.float(), reduction="sum"
+            )
+            away = [
+                precision / 2 * ((weight - anchor) ** 2).sum()
+                for weight, anchor, precision in zip(weights, start, precisions, strict=True)
+            ]
+            steps.zero_grad()
+            (nll + sum(away)).backward()
+            steps.step()
+        with torch.no_grad():
+            better, worse = (reward(values, weights) for values in asked)
+        margins.append((better - worse).double().numpy())
+    return np.array(margins)
 
 
 def mahalanobis(features: np.ndarray, reference: np.ndarray) -> np.ndarray:
@@ -147,51 +222,77 @@ def nearest_distance(features: np.ndarray, reference: np.ndarray, *, num_neighbo
     return distances
 
 
-def text_of(scores: np.ndarray, positive: np.ndarray, seed: int) -> str:
-    """AUROC with its interval; every pair is a unit."""
-    interval = auroc_interval(scores, positive.astype(float), np.arange(len(scores)), seed=seed)
-    return f"{interval.value:.2f} ({interval.low:.2f} to {interval.high:.2f})"
+def one_seed(
+    kinds: Mapping[str, Sequence[Preference]], states: States | None, seed: int
+) -> tuple[dict[str, float], dict[str, dict[str, float]], dict[str, dict[str, float]]]:
+    """Accuracy by kind, and by uncertainty the AUROC of errors in each kind and of telling it from home."""
+    train, asked = draw(kinds, seed)
+    head = JointHead.fit(train, [], states=states, seed=seed)
+    prompts = [row.prompt for row in train for _ in range(2)]
+    trained_on = head.features(prompts, [text for row in train for text in (row.chosen, row.rejected)])
+    by_kind: dict[str, dict[str, np.ndarray]] = {}
+    for kind, rows in asked.items():
+        first = head.features([row.prompt for row in rows], [row.chosen for row in rows])
+        second = head.features([row.prompt for row in rows], [row.rejected for row in rows])
+        by_kind[kind] = uncertainties(head, first, second, trained_on, seed)
+    wrong = {kind: (values.pop("margin") <= 0).astype(float) for kind, values in by_kind.items()}
+    errors: dict[str, dict[str, float]] = {}
+    domains: dict[str, dict[str, float]] = {}
+    for name, at_home in by_kind[HOME].items():
+        errors[name] = {kind: auroc(values[name], wrong[kind]) for kind, values in by_kind.items()}
+        everything = np.concatenate([values[name] for values in by_kind.values()])
+        errors[name][EVERYWHERE] = auroc(everything, np.concatenate(list(wrong.values())))
+        domains[name] = {}
+        for kind in list(by_kind)[1:]:
+            both = np.concatenate((at_home, by_kind[kind][name]))
+            domains[name][kind] = auroc(both, (np.arange(len(both)) >= len(at_home)).astype(float))
+    return {kind: 1.0 - float(values.mean()) for kind, values in wrong.items()}, errors, domains
 
 
-def print_table(title: str, columns: Sequence[str], rows: Mapping[str, Sequence[str]]) -> None:
-    """A Markdown table."""
+def print_table(title: str, by_seed: Sequence[Mapping[str, Mapping[str, float]]]) -> None:
+    """A Markdown table of means over seeds with their intervals; the best of a column and its gain stand below.
+
+    Args:
+        by_seed: by uncertainty and column.
+    """
+    columns = list(next(iter(by_seed[0].values())))
     print(f"\n| {title} | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}")
-    for name, cells in rows.items():
+    for name in by_seed[0]:
+        cells = [text_of([seed[name][column] for seed in by_seed]) for column in columns]
         print(f"| {name} | {' | '.join(cells)} |")
+    for column in columns:
+        means = {name: np.mean([seed[name][column] for seed in by_seed]) for name in by_seed[0]}
+        best = max(means, key=lambda name: means[name])
+        gain = text_of([seed[best][column] - seed[ORDERED_BY][column] for seed in by_seed], digits=3)
+        print(f"{column}: best is {best}, by {gain} above {ORDERED_BY}")
+
+
+def text_of(values: Sequence[float], *, digits: int = 2) -> str:
+    """The mean over seeds and its interval."""
+    mean = student_interval(values)
+    return f"{mean.value:.{digits}f} ({mean.low:.{digits}f} to {mean.high:.{digits}f})"
 
 
 def main() -> None:
     """Prints both tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shared", required=True, help="folder of the data")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--trunk", default="", help="folder of a network whose states are features too")
     options = parser.parse_args()
-    folder = Path(options.shared)
-    kinds = read_kinds(folder)
-    train: list[Preference] = read_preferences(str(folder / "hh_helpful_base_train.jsonl.gz")).rows
-    head = JointHead.fit(train, [], seed=options.seed)
-    prompts = [row.prompt for row in train for _ in range(2)]
-    trained_on = head.features(prompts, [text for row in train for text in (row.chosen, row.rejected)])
-    found: dict[str, dict[str, np.ndarray]] = {}
-    for kind, pairs in kinds.items():
-        first, second = (head.features([pair[0] for pair in pairs], [pair[side] for pair in pairs]) for side in (1, 2))
-        found[kind] = uncertainties(head, first, second, trained_on, options.seed)
-        accuracy = float((found[kind]["margin"] > 0).mean())
-        print(f"{kind}: {len(pairs)} pairs, right on {100 * accuracy:.1f} %", flush=True)
-    names = [name for name in found[HOME] if name != "margin"]
-    wrong = {kind: values["margin"] <= 0 for kind, values in found.items()}
-    everywhere = np.concatenate(list(wrong.values()))
-    errors, domains = {}, {}
-    for name in names:
-        together = np.concatenate([values[name] for values in found.values()])
-        errors[name] = [text_of(found[kind][name], wrong[kind], options.seed) for kind in found]
-        errors[name].append(text_of(together, everywhere, options.seed))
-        domains[name] = []
-        for kind in list(found)[1:]:
-            both = np.concatenate((found[HOME][name], found[kind][name]))
-            domains[name].append(text_of(both, np.arange(len(both)) >= len(found[HOME][name]), options.seed))
-    print_table("AUROC of errors", [*found, "all together"], errors)
-    print_table("AUROC of not being home", list(found)[1:], domains)
+    began = time.monotonic()
+    kinds = read_kinds(Path(options.shared))
+    states = load_states(options.trunk) if options.trunk else None
+    accuracies, errors, domains = [], [], []
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
+        for figures, of_seed in zip((accuracies, errors, domains), one_seed(kinds, states, seed), strict=True):
+            figures.append(of_seed)
+        print(f"seed {seed}: {time.monotonic() - began:.0f} s", flush=True)
+    for kind in accuracies[0]:
+        print(f"{kind}: right on {text_of([100 * of_seed[kind] for of_seed in accuracies], digits=1)} %")
+    print_table("AUROC of errors", errors)
+    print_table("AUROC of not being home", domains)
 
 
 if __name__ == "__main__":

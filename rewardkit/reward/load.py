@@ -104,7 +104,9 @@ def is_bare_trunk(path: str) -> bool:
         return False
     with reading(folder):
         values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        return not any(name.endswith("Classification") for name in values.get("architectures") or ())
+    if not isinstance(values, dict):  # whoever loads it says what is wrong
+        return False
+    return not any(name.endswith("Classification") for name in values.get("architectures") or ())
 
 
 def is_process_reward(path: str) -> bool:

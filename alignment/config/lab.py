@@ -83,8 +83,8 @@ class CompareConfig(LabConfig):
         n: number of completions that best-of-n chooses from.
         penalty: conservative rule of the ensemble's rewards for PPO, GRPO and best-of-n.
         beta: beta of DPO and of self-play.
-        kl_weight: weight of the KL to the SFT policy for PPO and GRPO; 0.1 was chosen on
-            seed 100, for 40 updates.
+        kl_weight: weight of the KL to the SFT policy for PPO and GRPO; the default was chosen on seed 100,
+            for 40 updates.
         objectives: whether two golds, helpfulness and safety, are traded off by GRPO instead: their weighted sum, the
             first subject to the second, and policies between the two that maximise one.
         weights: weights of helpfulness in the sum, safety having the rest, and in the interpolated policies; may be

@@ -59,14 +59,13 @@ def flips_suffix(flips: float) -> str:
 
 def arms_of(config: CompareConfig, flips: float) -> Iterator[Arm]:
     """What is trained on the votes of which a share is turned around; what sees no vote, with the first share alone."""
+    is_first = flips == config.values("flips")[0]
     for method in config.chosen:
-        if method == "more_sft" and flips == config.values("flips")[0]:
+        if method == "more_sft" and is_first:
             yield Arm(method=method, value=math.nan, flips=0.0)
-        elif method == "spin" and flips == config.values("flips")[0]:
-            yield from (Arm(method=method, value=value, flips=0.0) for value in config.values("beta"))
-        elif method in ("dpo", "ppo", "grpo"):
-            for value in config.values("beta" if method == "dpo" else "kl_weight"):
-                yield Arm(method=method, value=value, flips=flips)
+        elif method in ("dpo", "ppo", "grpo") or (method == "spin" and is_first):
+            for value in config.values("beta" if method in BY_BETA else "kl_weight"):
+                yield Arm(method=method, value=value, flips=0.0 if method == "spin" else flips)
 
 
 def arm_step(config: CompareConfig, arm: Arm, folder: Path, files: WorldFiles, sft: Spent, reward: Spent) -> Step:

@@ -75,7 +75,7 @@ def test_a_seed_that_lacks_an_arm_does_not_count() -> None:
     assert answers[0].gain.value == pytest.approx(0.5)
 
 
-def test_values_that_are_not_there_do_not_count_student_interval() -> None:
+def test_values_that_are_not_there_do_not_count() -> None:
     """1 and 3: mean 2, sd sqrt 2, standard error 1, t 12.706 with one degree of freedom."""
     interval = student_interval([1.0, math.nan, 3.0])
     assert (interval.value, interval.low, interval.high) == pytest.approx((2.0, -10.706, 14.706), abs=1e-3)

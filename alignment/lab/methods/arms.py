@@ -107,10 +107,7 @@ def _spin_words(config: CompareConfig, arm: Arm, files: WorldFiles) -> list[str]
     return [
         *("online-dpo", "--pairs=spin", f"--data={files.demonstrations}", f"--beta={arm.value:g}"),
         *(f"--prompts-per-step={PPO_PASSES * DPO_BATCH}", "--completions-per-prompt=1", f"--minibatches={PPO_PASSES}"),
-        *(
-            f"--max-steps={steps}",
-            f"--max-new-tokens={MAX_NEW_TOKENS}",
-        ),
+        *(f"--max-steps={steps}", f"--max-new-tokens={MAX_NEW_TOKENS}"),
     ]
 
 

@@ -19,7 +19,7 @@ from alignment.generation.completion_sampler import Completion
 from alignment.generation.generate import Sampled
 from alignment.lab.gold_evaluation import Replies, Worth
 from alignment.lab.methods.arms import Arm, arm_step, arms_of, dpo_updates, setting_name
-from alignment.lab.methods.compare_report import between, gain_lines, report_page, screen_lines, summary, work
+from alignment.lab.methods.compare_report import SERIES, between, gain_lines, report_page, screen_lines, summary, work
 from alignment.lab.methods.method_rows import (
     BY_REWARD,
     Cost,
@@ -208,6 +208,14 @@ def test_the_table_says_what_each_method_is_worth_and_took() -> None:
     assert page.count('class="dot s4"') == 2  # best of n stands in both charts of KL
     assert "DPO, beta 0.3, seed 1" in page
     assert "+0.50 (-0.50 to +1.50)" in page
+
+
+def test_every_method_has_a_colour_of_its_own() -> None:
+    page = report_page(CONFIG, [row(0, method, 0.5, 0.5, 1.0) for method in SERIES], [])
+    for series in SERIES.values():
+        for style in (f"--s{series}: #", f".s{series} {{ stroke", f".dot.s{series} {{ fill", f'class="dot s{series}"'):
+            assert style in page
+    assert len(set(SERIES.values())) == len(SERIES)
 
 
 def test_a_sweep_is_a_line_through_what_differs_in_nothing_else() -> None:
